@@ -1,0 +1,18 @@
+//! What the run tools share. A layer uses only the layers above it in this list.
+
+pub mod error;
+pub mod message;
+pub mod text;
+pub mod time;
+
+pub mod fsio;
+pub mod process;
+
+pub mod provenance;
+pub mod rundir;
+
+pub mod metrics;
+
+pub mod supervise;
+
+pub mod cli;

@@ -1,0 +1,103 @@
+//! Text for people: made safe for a terminal, and cut to size. Used by every tool.
+
+use std::borrow::Cow;
+
+/// Replaces control characters, which could redraw a terminal or forge a line, by `?`.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_harmful) {
+        text.chars().map(|c| if is_harmful(c) { '?' } else { c }).collect()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// Control characters (C0, DEL, C1), line separators, and the marks that reorder text.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Cuts `text` to at most `limit` characters, the last of them an ellipsis when it was cut.
+pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(limit) {
+        None => Cow::Borrowed(text),
+        Some(_) => {
+            let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+            Cow::Owned(kept + "…")
+        }
+    }
+}
+
+/// Removes terminal control sequences (`ESC [ … letter`, `ESC ] … BEL`, other two-byte escapes).
+pub fn without_escapes(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\u{1b}' {
+            kept.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('[') => {
+                for c in chars.by_ref() {
+                    if ('\u{40}'..='\u{7e}').contains(&c) {
+                        break;
+                    }
+                }
+            }
+            Some(']') => {
+                while let Some(c) = chars.next() {
+                    if c == '\u{7}' {
+                        break;
+                    }
+                    if c == '\u{1b}' {
+                        chars.next();
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    kept
+}
+
+/// Quotes a word for a POSIX shell where it needs it.
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+/// Joins words as a shell would need them typed.
+pub fn shell_line(words: &[String]) -> String {
+    words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\nc"), "a?[31mb?c");
+        assert_eq!(printable("ünï 🚀"), "ünï 🚀");
+        assert_eq!(without_escapes("\u{1b}[1;31mred\u{1b}[0m \u{1b}]0;title\u{7}x"), "red x");
+    }
+
+    #[test]
+    fn words_come_through_a_shell() {
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word("--lr=1e-3"), "--lr=1e-3");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn cutting_counts_characters() {
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöüß", 3), "äö…");
+    }
+}

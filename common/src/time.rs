@@ -1,0 +1,161 @@
+//! Instants as the records write them, and durations as people type and read them.
+
+use chrono::{DateTime, Local, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// An instant in UTC. In files: RFC 3339 with milliseconds and `Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// Returns the present, by the system's clock.
+    pub fn now() -> Self {
+        Self(Utc::now())
+    }
+
+    /// Makes an instant from milliseconds since 1970.
+    pub fn from_millis(millis: i64) -> Option<Self> {
+        DateTime::from_timestamp_millis(millis).map(Self)
+    }
+
+    /// Returns milliseconds since 1970.
+    pub fn millis(self) -> i64 {
+        self.0.timestamp_millis()
+    }
+
+    /// Returns the seconds from `earlier` to this instant; negative when the clock was set back.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        let millis = (self.0 - earlier.0).num_milliseconds();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of millennia fit a double")]
+        let seconds = millis as f64 / 1000.0;
+        seconds
+    }
+
+    /// Formats the instant in UTC by a strftime(3) pattern, as names of directories need it.
+    pub fn utc(self, pattern: &str) -> String {
+        self.0.format(pattern).to_string()
+    }
+
+    /// Formats the instant in local time for a table: the time of day, and the date unless today.
+    pub fn local(self) -> String {
+        let here = self.0.with_timezone(&Local);
+        let today = Local::now().date_naive() == here.date_naive();
+        here.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = chrono::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        DateTime::parse_from_rfc3339(text).map(|time| Self(time.with_timezone(&Utc)))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Parses a duration such as `90s`, `5m`, `2h30m`, `1d`, `1.5s`, `250ms`; a bare number is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no duration; write 90s, 5m or 2h30m");
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
+        rest = &rest[digits..];
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        seconds += number
+            * match &rest[..letters] {
+                "ms" => 0.001,
+                "s" => 1.0,
+                "" if digits == text.len() => 1.0,
+                "m" => 60.0,
+                "h" => 3600.0,
+                "d" => 86400.0,
+                _ => return Err(wrong()),
+            };
+        rest = &rest[letters..];
+    }
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+/// Formats a duration for people by its two largest units: `2h30m`, `12m`, `1m05s`, `0.4s`.
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    let two = |a: u64, unit: &str, b: u64, sub: &str| match b {
+        0 => format!("{a}{unit}"),
+        _ => format!("{a}{unit}{b:02}{sub}"),
+    };
+    if days > 0 {
+        two(days, "d", hours, "h")
+    } else if hours > 0 {
+        two(hours, "h", minutes, "m")
+    } else if minutes > 0 {
+        two(minutes, "m", seconds % 60, "s")
+    } else if seconds >= 10 || duration.subsec_millis() == 0 {
+        format!("{seconds}s")
+    } else {
+        format!("{:.1}s", duration.as_secs_f64())
+    }
+}
+
+/// Formats seconds, which may be negative after a change of the clock, like [`human`].
+pub fn human_seconds(seconds: f64) -> String {
+    human(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_type_them() {
+        assert_eq!(parse_duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("2h30m"), Ok(Duration::from_secs(9000)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["", "h", "5x", "-1s", "1h30", "1..2s", "1e3s", "99999999999999999999d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_by_two_units() {
+        assert_eq!(human(Duration::from_secs(9000)), "2h30m");
+        assert_eq!(human(Duration::from_secs(7200)), "2h");
+        assert_eq!(human(Duration::from_secs(65)), "1m05s");
+        assert_eq!(human(Duration::from_millis(400)), "0.4s");
+        assert_eq!(human(Duration::from_secs(2)), "2s");
+        assert_eq!(human(Duration::from_secs(90061)), "1d01h");
+    }
+
+    #[test]
+    fn timestamps_have_milliseconds_and_z() {
+        let time: Timestamp = "2026-01-29T13:00:00.1239+01:00".parse().unwrap();
+        assert_eq!(time.to_string(), "2026-01-29T12:00:00.123Z");
+    }
+}
