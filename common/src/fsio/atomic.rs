@@ -1,0 +1,59 @@
+//! Replaces a small file whole: a reader sees the old version or the new one, never a mixture.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What a replacement survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of any process; for heartbeats and what can be derived again.
+    Process,
+    /// A power cut too: the file and its directory are synced.
+    Power,
+}
+
+/// Replaces `target` by `bytes`. Only the holder of the run may call it: the temporary name
+/// (`.NAME.tmp` beside the target) is fixed, so that a crash leaves at most one behind.
+///
+/// After a failure, a full disk for example, the old version stands.
+pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let scratch = scratch_name(target)?;
+    let written = write_whole(&scratch, bytes, durability).and_then(|()| fs::rename(&scratch, target));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites it
+        return Err(error);
+    }
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Power => sync_parent(target),
+    }
+}
+
+/// Writes a new file, synced when it must survive a power cut.
+pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Power => file.sync_all(),
+    }
+}
+
+/// Syncs the directory that holds `path`, so that a new name in it survives a power cut.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}
+
+fn scratch_name(target: &Path) -> io::Result<PathBuf> {
+    let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut scratch = OsString::from(".");
+    scratch.push(name);
+    scratch.push(".tmp");
+    Ok(target.with_file_name(scratch))
+}

@@ -1,0 +1,80 @@
+//! The lock of a run: an open-file-description lock, which dies with the last process that holds
+//! it, and about which a reader can ask without taking it.
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// A lock that is held until the last copy of it, forked ones included, is dropped or its
+/// processes have died.
+#[derive(Debug)]
+pub struct Lock(File);
+
+/// What can be said of a lock without taking it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Some process holds it.
+    Yes,
+    /// Nobody on any host that shares its file system's locks holds it.
+    No,
+    /// There is no lock file, or the file system knows no locks.
+    Unknown,
+}
+
+impl Lock {
+    /// Takes the lock, creating its file when it is missing, or returns `None` when another
+    /// process holds it. Where the file system knows no locks, the owner's record has to serve,
+    /// and this succeeds.
+    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => Ok(Some(Self(file))),
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
+            Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => Ok(Some(Self(file))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes into the lock's file, for people and for the message of who comes second, who has it.
+    pub fn sign(&mut self, owner: &str) -> io::Result<()> {
+        self.0.set_len(0)?;
+        self.0.write_all(owner.as_bytes())
+    }
+
+    /// Gives the lock up now, for every process that shares it.
+    pub fn release(self) {
+        let mut unlock = whole_file();
+        unlock.l_type = short(libc::F_UNLCK);
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&unlock)); // it is gone with the file in any case
+    }
+}
+
+/// Asks whether a lock is held.
+pub fn ask(path: &Path) -> io::Result<Held> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Unknown),
+        opened => opened?,
+    };
+    let mut lock = whole_file();
+    match fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        Ok(_) if lock.l_type == short(libc::F_UNLCK) => Ok(Held::No),
+        Ok(_) => Ok(Held::Yes),
+        Err(_) => Ok(Held::Unknown),
+    }
+}
+
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: short(libc::F_WRLCK),
+        l_whence: short(libc::SEEK_SET),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+fn short(constant: i32) -> libc::c_short {
+    libc::c_short::try_from(constant).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+//! Files that survive a crash: replaced whole, appended by whole lines, locked.
+
+pub mod append;
+pub mod atomic;
+pub mod lock;
