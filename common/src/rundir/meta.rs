@@ -1,0 +1,99 @@
+//! `meta.json`: who the run is, and what was so when it was created. Written once by run-new.
+
+use super::SCHEMA;
+use super::layout::Layout;
+use super::open::read_document;
+use crate::error::Error;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Identity and provenance of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    /// Version of the record.
+    pub schema: u32,
+    /// `UUIDv7`: unique, and in the order of creation.
+    pub run_id: String,
+    /// The name the run was created under.
+    pub run_name: String,
+    /// When the run was created.
+    pub created: Timestamp,
+    /// The command with its placeholders, secrets redacted.
+    pub command: Option<Vec<String>>,
+    /// Where the command's program was found at creation (absolute).
+    #[serde(default)]
+    pub executable: Option<String>,
+    /// Arguments that stand for `{resume}` on an attempt that resumes.
+    pub resume_args: Option<Vec<String>>,
+    /// The config as given, made absolute.
+    pub config_path: Option<String>,
+    /// Name of its copy inside the run.
+    pub config_file: Option<String>,
+    /// SHA-256 of the config, in hexadecimal.
+    pub config_sha256: Option<String>,
+    /// Overrides as typed.
+    pub overrides: Map<String, Value>,
+    /// Options of the command line, read as key and value.
+    pub params: Map<String, Value>,
+    /// Named input files: path, size and mtime.
+    pub inputs: Map<String, Value>,
+    /// Words to select runs by.
+    pub tags: Vec<String>,
+    /// A sentence for people.
+    pub note: Option<String>,
+    /// Random seed.
+    pub seed: Option<i64>,
+    /// Number of steps that the training is to take.
+    pub total_steps: Option<u64>,
+    /// Which files are checkpoints, where the patterns that are known do not say so.
+    pub checkpoint: Option<Checkpoint>,
+    /// Name of the batch, for a run of one.
+    pub batch: Option<String>,
+    /// Host of the creation.
+    pub host: String,
+    /// User who created the run.
+    pub user: String,
+    /// Directory the command is executed in (absolute).
+    pub cwd: String,
+    /// Environment set by `--env`, secrets redacted.
+    pub env: Map<String, Value>,
+    /// Commit that was checked out.
+    pub git_commit: Option<String>,
+    /// Branch that was checked out; null when detached.
+    pub git_branch: Option<String>,
+    /// Whether tracked files differed from the commit; null outside a repository.
+    pub git_dirty: Option<bool>,
+    /// Bytes of the patch that were left out because it was too large.
+    pub git_patch_cut: u64,
+    /// Files that git does not track, by name, a bounded number of them.
+    pub untracked: Vec<String>,
+    /// Device, such as `cuda` or `cpu`.
+    pub device: Option<String>,
+    /// Graphics processors of the host.
+    pub gpus: Vec<String>,
+    /// Interpreter that the command or the environment names.
+    pub python_executable: Option<String>,
+    /// Its version.
+    pub python_version: Option<String>,
+    /// Version of torch installed for it.
+    pub torch_version: Option<String>,
+    /// Version of the suite.
+    pub tool_version: String,
+}
+
+/// What a checkpoint of this run looks like.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Pattern of its path below the run.
+    pub pattern: Option<String>,
+    /// Files that a complete one holds.
+    pub requires: Vec<String>,
+}
+
+impl Meta {
+    /// Reads the meta.json of a run.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        read_document(&layout.meta(), SCHEMA)
+    }
+}

@@ -1,0 +1,117 @@
+//! Writes the record of an attempt. Only the holder of the run's lock does.
+
+use super::layout::Layout;
+use super::status::{AttemptEnd, AttemptStart, Recorded, Status};
+use crate::fsio::append::{append_line, read_lines};
+use crate::fsio::atomic::{Durability, replace};
+use crate::process::identity::{Place, Stat};
+use crate::time::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+/// The record of the present attempt, kept in memory and written at every change.
+#[derive(Clone, Debug)]
+pub struct Record {
+    layout: Layout,
+    recorded: Recorded,
+    start: AttemptStart,
+}
+
+impl Record {
+    /// Makes the record of an attempt that is about to start.
+    pub fn new(layout: Layout, previous: Recorded, start: AttemptStart) -> Self {
+        let recorded = Recorded {
+            status: Status::Running,
+            reason: None,
+            attempt: start.attempt,
+            command: Some(start.command.clone()),
+            start_time: Some(start.start_time),
+            end_time: None,
+            last_output: None,
+            child_pid: None,
+            exit_code: None,
+            signal: None,
+            resources: None,
+            lost_bytes: 0,
+            ..previous
+        };
+        Self { layout, recorded, start }
+    }
+
+    /// Returns what is recorded.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    /// Returns how the attempt started.
+    pub fn start(&self) -> &AttemptStart {
+        &self.start
+    }
+
+    /// Changes what the next [`Self::beat`] writes.
+    pub fn recorded_mut(&mut self) -> &mut Recorded {
+        &mut self.recorded
+    }
+
+    /// Names the calling process as the supervisor, and writes that the attempt runs. Called by
+    /// the supervisor before it starts the command, and by a front that takes its place.
+    pub fn begin(&mut self) -> io::Result<()> {
+        let place = Place::here();
+        let pid = std::process::id().cast_signed();
+        self.recorded.pid = Some(pid);
+        self.recorded.pid_start = Stat::of(pid).map(|stat| stat.start);
+        self.recorded.host = Some(place.host);
+        self.recorded.boot_id = Some(place.boot_id);
+        self.recorded.pid_ns = Some(place.pid_ns);
+        self.start.pid = pid;
+        fs::write(self.layout.pid(), format!("{pid}\n"))?;
+        if !self.start_is_written() {
+            append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
+        }
+        self.beat()
+    }
+
+    /// Writes status.json.
+    pub fn beat(&mut self) -> io::Result<()> {
+        self.recorded.last_heartbeat = Some(Timestamp::now());
+        replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
+    }
+
+    /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
+    pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
+        self.recorded.end(end);
+        let appended = serde_json::to_value(end)
+            .map_err(io::Error::from)
+            .and_then(|line| append_line(&self.layout.attempts(), &line));
+        let result = replace(&self.layout.result(), &document(end)?, Durability::Power);
+        let status = self.beat();
+        let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
+        appended.and(result).and(status)
+    }
+
+    /// Says whether the start line is there: a front that takes over finds it in most cases.
+    fn start_is_written(&self) -> bool {
+        let lines = read_lines(&self.layout.attempts()).unwrap_or_default();
+        lines.records.iter().any(|line| line["event"] == "start" && line["attempt"] == self.start.attempt)
+    }
+}
+
+/// Returns the length of every file that attempts append to.
+pub fn offsets(layout: &Layout) -> BTreeMap<String, u64> {
+    [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics()]
+        .into_iter()
+        .map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (name, fs::metadata(&path).map_or(0, |file| file.len()))
+        })
+        .collect()
+}
+
+/// Returns a document as its file holds it: one line of JSON, so that `cat` of many is JSON Lines.
+pub fn document<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(record)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,277 @@
+//! `status.json` and `result.json`: what the supervisor recorded. It may have died since; what is
+//! so is for `observe` to say.
+
+use super::SCHEMA;
+use super::layout::Layout;
+use super::meta::Meta;
+use super::open::read_document;
+use crate::error::Error;
+use crate::metrics::aggregate::Aggregate;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The statuses that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never started.
+    Created,
+    /// Handed to a scheduler.
+    Queued,
+    /// Started, and not yet recorded to have ended.
+    Running,
+    /// Exit 0, and no stop was asked for.
+    Completed,
+    /// Any other end that was not asked for, time limits included.
+    Failed,
+    /// A stop was asked for and it ended, whatever its exit code.
+    Stopped,
+}
+
+impl Status {
+    /// Returns the word of the files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Says whether an attempt was made and is over.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Stopped)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What the run's processes have used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// CPU time of all processes that belonged to the run, user and system.
+    pub cpu_seconds: f64,
+    /// Most resident memory: of the whole process tree as sampled, and at least of its largest
+    /// process.
+    pub max_rss_bytes: u64,
+    /// Seconds times graphics processors in use; null without any.
+    pub gpu_seconds: Option<f64>,
+    /// Most GPU memory in use at once; null without any.
+    pub gpu_mem_max_bytes: Option<u64>,
+}
+
+/// `status.json`: all that a listing needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id, as in meta.json.
+    pub run_id: String,
+    /// The run's name, as in meta.json.
+    pub run_name: String,
+    /// Status as written.
+    pub status: Status,
+    /// Why the attempt ended, or what it waits for.
+    pub reason: Option<String>,
+    /// Number of the attempt; 0 before the first.
+    pub attempt: u32,
+    /// The command as executed, secrets redacted; before the first attempt, the template.
+    pub command: Option<Vec<String>>,
+    /// When the run was created.
+    pub created: Timestamp,
+    /// When the attempt started.
+    pub start_time: Option<Timestamp>,
+    /// When the attempt ended.
+    pub end_time: Option<Timestamp>,
+    /// When this was last written by a living supervisor.
+    pub last_heartbeat: Option<Timestamp>,
+    /// When the command last wrote output or a metric row.
+    pub last_output: Option<Timestamp>,
+    /// Host of the supervisor.
+    pub host: Option<String>,
+    /// Boot of that host.
+    pub boot_id: Option<String>,
+    /// Pid name space of the supervisor.
+    pub pid_ns: Option<String>,
+    /// The supervisor's pid.
+    pub pid: Option<i32>,
+    /// Its start time in clock ticks since boot.
+    pub pid_start: Option<u64>,
+    /// Pid of the command.
+    pub child_pid: Option<i32>,
+    /// Step of the last metric row.
+    pub step: Option<f64>,
+    /// Step at which this attempt began.
+    pub start_step: Option<f64>,
+    /// Number of steps to take.
+    pub total_steps: Option<u64>,
+    /// Every metric in figures, in the order first logged.
+    pub metrics: Metrics,
+    /// The last five metric rows.
+    pub recent: Vec<Map<String, Value>>,
+    /// What the attempt has used.
+    pub resources: Option<Resources>,
+    /// Exit status of the command.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command.
+    pub signal: Option<i32>,
+    /// Bytes of output that could not be written to a log.
+    pub lost_bytes: u64,
+    /// Overrides, as in meta.json.
+    pub overrides: Map<String, Value>,
+    /// Tags, as in meta.json.
+    pub tags: Vec<String>,
+}
+
+/// Figures by metric name, in the order in which the names first appeared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metrics(pub Map<String, Value>);
+
+impl Metrics {
+    /// Stores the figures of metrics.
+    pub fn from_aggregates<'a>(aggregates: impl Iterator<Item = (&'a str, &'a Aggregate)>) -> Self {
+        Self(aggregates.map(|(name, figures)| (name.to_owned(), figures.to_json())).collect())
+    }
+}
+
+impl Recorded {
+    /// Makes the record of a run that was never started.
+    pub fn created(meta: &Meta) -> Self {
+        Self {
+            schema: SCHEMA,
+            run_id: meta.run_id.clone(),
+            run_name: meta.run_name.clone(),
+            status: Status::Created,
+            reason: None,
+            attempt: 0,
+            command: meta.command.clone(),
+            created: meta.created,
+            start_time: None,
+            end_time: None,
+            last_heartbeat: None,
+            last_output: None,
+            host: None,
+            boot_id: None,
+            pid_ns: None,
+            pid: None,
+            pid_start: None,
+            child_pid: None,
+            step: None,
+            start_step: None,
+            total_steps: meta.total_steps,
+            metrics: Metrics::default(),
+            recent: Vec::new(),
+            resources: None,
+            exit_code: None,
+            signal: None,
+            lost_bytes: 0,
+            overrides: meta.overrides.clone(),
+            tags: meta.tags.clone(),
+        }
+    }
+
+    /// Reads the status.json of a run.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        read_document(&layout.status(), SCHEMA)
+    }
+
+    /// Takes over how the attempt ended.
+    pub fn end(&mut self, end: &AttemptEnd) {
+        self.status = end.status;
+        self.reason.clone_from(&end.reason);
+        self.end_time = Some(end.end_time);
+        self.exit_code = end.exit_code;
+        self.signal = end.signal;
+        self.resources = Some(end.resources);
+        self.lost_bytes = end.lost_bytes;
+        if end.final_step.is_some() {
+            self.step = end.final_step;
+        }
+    }
+}
+
+/// How an attempt ended: `result.json`, and the end line of `attempts.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id.
+    pub run_id: String,
+    /// `end`, which tells the line from a start line.
+    pub event: String,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// `completed`, `failed` or `stopped`.
+    pub status: Status,
+    /// Why it ended, in one line.
+    pub reason: Option<String>,
+    /// When it ended.
+    pub end_time: Timestamp,
+    /// How long it took.
+    pub duration_s: f64,
+    /// Exit status of the command; null when a signal ended it or it never started.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command.
+    pub signal: Option<i32>,
+    /// Step of the last metric row.
+    pub final_step: Option<f64>,
+    /// Last lines of a Python traceback.
+    pub traceback: Option<Vec<String>>,
+    /// What the attempt used.
+    pub resources: Resources,
+    /// Bytes of output that could not be written to a log.
+    pub lost_bytes: u64,
+}
+
+/// The start of an attempt: what ran, as opposed to what was created.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptStart {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id.
+    pub run_id: String,
+    /// `start`, which tells the line from an end line.
+    pub event: String,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// The command as executed, secrets redacted.
+    pub command: Vec<String>,
+    /// The command with its placeholders.
+    pub template: Vec<String>,
+    /// Where the program was found.
+    pub executable: Option<String>,
+    /// Directory it is executed in.
+    pub cwd: String,
+    /// Host it is executed on.
+    pub host: String,
+    /// The supervisor's pid.
+    pub pid: i32,
+    /// Commit that was checked out in `cwd`.
+    pub git_commit: Option<String>,
+    /// Whether tracked files differed from it.
+    pub git_dirty: Option<bool>,
+    /// Version of the interpreter.
+    pub python_version: Option<String>,
+    /// Device of the run.
+    pub device: Option<String>,
+    /// Graphics processors of the host.
+    pub gpus: Vec<String>,
+    /// The variable, when it is set.
+    #[serde(rename = "CUDA_VISIBLE_DEVICES")]
+    pub cuda_visible_devices: Option<String>,
+    /// Length of each log, and of metrics.jsonl, when the attempt started.
+    pub offsets: BTreeMap<String, u64>,
+}

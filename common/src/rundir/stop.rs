@@ -1,0 +1,48 @@
+//! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
+
+use super::layout::Layout;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+/// Who asked for a stop. A file that was touched by hand holds none of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StopRequest {
+    /// `user@host`.
+    pub by: Option<String>,
+    /// What they said.
+    pub why: Option<String>,
+    /// When.
+    pub time: Option<Timestamp>,
+    /// Seconds between the request and TERM to all that is left, in place of run-exec's.
+    pub grace_s: Option<f64>,
+}
+
+impl StopRequest {
+    /// Writes the request, unless there is one already: the first who asks is recorded.
+    pub fn write(&self, layout: &Layout) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        match OpenOptions::new().write(true).create_new(true).open(layout.stop()) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            opened => opened?.write_all(&line),
+        }
+    }
+
+    /// Reads the request of a run, if there is one.
+    pub fn read(layout: &Layout) -> Option<Self> {
+        let bytes = std::fs::read(layout.stop()).ok()?;
+        Some(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Says in words who asked.
+    pub fn words(&self) -> String {
+        let by = self.by.as_deref().unwrap_or("the file 'stop'");
+        match &self.why {
+            Some(why) => format!("stopped by {by}: {why}"),
+            None => format!("stopped by {by}"),
+        }
+    }
+}
