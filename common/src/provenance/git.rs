@@ -1,0 +1,125 @@
+//! The state of the code, as git(1) tells it.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Bytes of a patch that are kept.
+pub const PATCH_LIMIT: usize = 16 << 20;
+
+/// Names of untracked files that are kept.
+const UNTRACKED_LIMIT: usize = 1000;
+
+/// What is checked out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Code {
+    /// The commit; null outside a repository and before the first commit.
+    pub commit: Option<String>,
+    /// The branch; null when detached.
+    pub branch: Option<String>,
+    /// Whether tracked files differ from the commit; null outside a repository.
+    pub dirty: Option<bool>,
+    /// Files that git does not track, relative to the top of the repository.
+    pub untracked: Vec<String>,
+}
+
+impl Code {
+    /// Looks at the repository that `directory` is in. Untracked files are listed on demand: that
+    /// can take long. Without a repository or git, nothing is known and nothing is executed.
+    pub fn at(directory: &Path, untracked: bool) -> Self {
+        if !in_repository(directory) {
+            return Self::default();
+        }
+        let mut command = git(directory);
+        command.args(["status", "--porcelain=v2", "--branch", "-z"]);
+        command.arg(if untracked { "--untracked-files=normal" } else { "--untracked-files=no" });
+        let Ok(output) = command.output() else {
+            return Self::default();
+        };
+        if !output.status.success() {
+            return Self::default();
+        }
+        Self::parse(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Parses the NUL-separated output of `git status --porcelain=v2 --branch -z`.
+    fn parse(output: &str) -> Self {
+        let mut code = Self { dirty: Some(false), ..Self::default() };
+        let mut entries = output.split('\0');
+        while let Some(entry) = entries.next() {
+            match entry.split_once(' ') {
+                Some(("#", header)) => match header.split_once(' ') {
+                    Some(("branch.oid", oid)) if oid != "(initial)" => code.commit = Some(oid.to_owned()),
+                    Some(("branch.head", head)) if head != "(detached)" => {
+                        code.branch = Some(head.to_owned())
+                    }
+                    _ => {}
+                },
+                Some(("?", name)) if code.untracked.len() < UNTRACKED_LIMIT => {
+                    code.untracked.push(name.to_owned())
+                }
+                Some(("1" | "u", _)) => code.dirty = Some(true),
+                Some(("2", _)) => {
+                    code.dirty = Some(true);
+                    entries.next(); // the name before a rename
+                }
+                _ => {}
+            }
+        }
+        code
+    }
+}
+
+/// The difference between the tracked files and their commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// What `git apply` takes, unless it was cut.
+    pub bytes: Vec<u8>,
+    /// Bytes that were left out.
+    pub cut: u64,
+}
+
+/// Returns the difference between the tracked files and their commit, up to a limit.
+pub fn patch(directory: &Path) -> std::io::Result<Patch> {
+    let mut child = git(directory)
+        .args(["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut patch = Patch::default();
+    if let Some(mut stdout) = child.stdout.take() {
+        (&mut stdout).take(PATCH_LIMIT as u64).read_to_end(&mut patch.bytes)?;
+        patch.cut = std::io::copy(&mut stdout, &mut std::io::sink())?;
+    }
+    child.wait()?;
+    Ok(patch)
+}
+
+fn git(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    // Reading must not wait for, or take, a lock that somebody's own git needs.
+    command.arg("--no-optional-locks").arg("-C").arg(directory).stdin(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn in_repository(directory: &Path) -> bool {
+    std::env::var_os("GIT_DIR").is_some() || directory.ancestors().any(|parent| parent.join(".git").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_repository_is_understood() {
+        let output = "# branch.oid 1234\0# branch.head main\01 .M N... 1 2 3 a b file\0\
+                      2 R. N... 1 2 3 a b R100 new name\0? not this\0? un tracked\0";
+        let code = Code::parse(output);
+        assert_eq!(
+            (code.commit.as_deref(), code.branch.as_deref(), code.dirty),
+            (Some("1234"), Some("main"), Some(true))
+        );
+        assert_eq!(code.untracked, ["un tracked"]);
+        let fresh = Code::parse("# branch.oid (initial)\0# branch.head (detached)\0? x\0");
+        assert_eq!((fresh.commit, fresh.branch, fresh.dirty), (None, None, Some(false)));
+    }
+}

@@ -1,0 +1,8 @@
+//! Where a run comes from: code, interpreter, machine, command line. Used by run-new at creation
+//! and by run-exec at the start of each attempt.
+
+pub mod device;
+pub mod git;
+pub mod params;
+pub mod python;
+pub mod secret;

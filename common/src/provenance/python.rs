@@ -1,0 +1,201 @@
+//! The Python interpreter of a command and what is installed for it, found without importing
+//! anything.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// An interpreter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Python {
+    /// Its path (absolute; links are kept, since a virtual environment is one).
+    pub executable: Option<PathBuf>,
+    /// Its version, such as `3.11.7`.
+    pub version: Option<String>,
+    /// Version of torch installed for it.
+    pub torch: Option<String>,
+}
+
+/// Finds a program as execvp(3) would: a path as it is, relative to `cwd`, a name on the path.
+pub fn find_program(name: &OsStr, cwd: &Path) -> Option<PathBuf> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return Some(cwd.join(name)).filter(|file| is_executable(file));
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| cwd.join(directory).join(name)).find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// Returns the interpreter of a program: itself, or the one its first line names.
+pub fn interpreter_of(program: &Path) -> Option<PathBuf> {
+    if is_python(program) {
+        return Some(without_shim(program));
+    }
+    use std::io::Read;
+    let mut head = [0; 256];
+    let count = fs::File::open(program).ok()?.read(&mut head).ok()?;
+    let line = head[..count].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_ascii_whitespace();
+    let first = Path::new(words.next()?).to_owned();
+    let named = if first.ends_with("env") {
+        let name = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+        find_program(OsStr::new(name), Path::new("/"))?
+    } else {
+        first
+    };
+    is_python(&named).then(|| without_shim(&named))
+}
+
+/// Returns a program as it is to be recorded: what stands behind a shim, when it is an interpreter.
+pub fn named_interpreter(program: PathBuf) -> PathBuf {
+    if is_python(&program) { without_shim(&program) } else { program }
+}
+
+/// Returns the interpreter that the environment names: of the virtual environment, or on the path.
+pub fn interpreter_of_environment() -> Option<PathBuf> {
+    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        if let Some(python) = env::var_os(variable)
+            .map(|prefix| Path::new(&prefix).join("bin/python"))
+            .filter(|file| is_executable(file))
+        {
+            return Some(python);
+        }
+    }
+    let root = Path::new("/");
+    find_program(OsStr::new("python3"), root)
+        .or_else(|| find_program(OsStr::new("python"), root))
+        .map(|python| without_shim(&python))
+}
+
+fn is_python(program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix("python")
+        .or_else(|| name.strip_prefix("pypy"))
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+}
+
+/// Looks behind a shim of pyenv, a shell script that finds the interpreter at every call:
+/// `$PYENV_VERSION`, `.python-version` here or above, or the root's `version` file name it.
+fn without_shim(python: &Path) -> PathBuf {
+    let behind = || {
+        let shims = python.parent().filter(|parent| parent.ends_with("shims"))?;
+        let root = shims.parent()?;
+        let here = env::current_dir().unwrap_or_default();
+        let local = || {
+            here.ancestors().find_map(|directory| fs::read_to_string(directory.join(".python-version")).ok())
+        };
+        let chosen = env::var("PYENV_VERSION")
+            .ok()
+            .or_else(local)
+            .or_else(|| fs::read_to_string(root.join("version")).ok())?;
+        let version = chosen.split_whitespace().next()?.to_owned();
+        Some(root.join("versions").join(version).join("bin").join(python.file_name()?))
+            .filter(|file| is_executable(file))
+    };
+    behind().unwrap_or_else(|| python.to_owned())
+}
+
+impl Python {
+    /// Finds out about an interpreter.
+    pub fn at(executable: PathBuf) -> Self {
+        let prefix = executable.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
+        let virtual_env = fs::read_to_string(prefix.join("pyvenv.cfg")).ok();
+        let from_config = virtual_env.as_deref().and_then(|config| {
+            config.lines().find_map(|line| {
+                let (key, value) = line.split_once('=')?;
+                let value = value.trim().split(".final").next()?;
+                (matches!(key.trim(), "version" | "version_info") && value.split('.').count() >= 3)
+                    .then(|| value.to_owned())
+            })
+        });
+        let version = from_config.or_else(|| ask_version(&executable));
+        let torch = version.as_deref().and_then(|version| {
+            let minor: Vec<&str> = version.split('.').take(2).collect();
+            let mut roots = vec![prefix.clone()];
+            let base =
+                fs::canonicalize(&executable).ok().and_then(|real| Some(real.parent()?.parent()?.to_owned()));
+            let isolated = virtual_env.as_deref().is_some_and(|config| {
+                !config.lines().any(|line| line.replace(' ', "") == "include-system-site-packages=true")
+            });
+            if !isolated {
+                roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
+                roots.extend(base);
+                roots.push("/usr/local".into());
+            }
+            torch_below(&roots, &minor.join("."))
+        });
+        Self { executable: Some(executable), version, torch }
+    }
+}
+
+/// Asks for the version in the way that starts no interpreter.
+fn ask_version(executable: &Path) -> Option<String> {
+    let output =
+        Command::new(executable).arg("-V").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.trim().strip_prefix("Python ").map(str::to_owned)
+}
+
+/// Finds torch by the directory that its installer left: `torch-2.3.1+cu121.dist-info`.
+fn torch_below(roots: &[PathBuf], minor: &str) -> Option<String> {
+    let python = format!("python{minor}");
+    let places = roots.iter().flat_map(|root| {
+        ["lib", "lib64"].into_iter().flat_map({
+            let python = python.clone();
+            move |lib| {
+                let lib = root.join(lib);
+                [
+                    lib.join(&python).join("site-packages"),
+                    lib.join(&python).join("dist-packages"),
+                    lib.join("python3/dist-packages"),
+                ]
+            }
+        })
+    });
+    places.flat_map(|place| fs::read_dir(place).into_iter().flatten()).find_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        let version = name.strip_prefix("torch-")?;
+        Some(version.strip_suffix(".dist-info").or_else(|| version.strip_suffix(".egg-info"))?.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn torch_and_version_are_found_without_importing() {
+        let root = env::temp_dir().join(format!("python-{}", std::process::id()));
+        let site = root.join("lib/python3.11/site-packages");
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::create_dir_all(site.join("torch-2.3.1+cu121.dist-info")).unwrap();
+        fs::create_dir_all(site.join("torchvision-0.18.1.dist-info")).unwrap();
+        fs::write(root.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n").unwrap();
+        let python = Python::at(root.join("bin/python"));
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(
+            (python.version.as_deref(), python.torch.as_deref()),
+            (Some("3.11.7"), Some("2.3.1+cu121"))
+        );
+    }
+
+    #[test]
+    fn names_of_interpreters_are_known() {
+        for (name, expected) in [
+            ("python", true),
+            ("python3.11", true),
+            ("pypy3", true),
+            ("python-config", false),
+            ("ipython", false),
+        ] {
+            assert_eq!(is_python(Path::new(name)), expected, "{name}");
+        }
+    }
+}
