@@ -1,0 +1,733 @@
+//! The supervisor's effects: starts the command, feeds what happens to the machine, does what it
+//! says, and keeps the record.
+
+use super::machine::{Action, Event, Sent, State, Wait, step};
+use super::reason::{End, OomCounter, last_words, signal_name};
+use super::resources::Meter;
+use super::signals::Signals;
+use super::tee::Tee;
+use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, TIMED_OUT, Task};
+use crate::error::plain;
+use crate::fsio::append::{append_line, read_lines};
+use crate::fsio::lock::Lock;
+use crate::message::warn;
+use crate::metrics::follow::Follower;
+use crate::process::identity::{Process, Signal, Stat};
+use crate::process::spawn;
+use crate::process::tree::{Table, signal_all};
+use crate::rundir::SCHEMA;
+use crate::rundir::record::Record;
+use crate::rundir::status::{AttemptEnd, Metrics, Status};
+use crate::rundir::stop::StopRequest;
+use crate::time::{Timestamp, human};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the `stop` file is looked for.
+const STOP_FILE: Duration = Duration::from_secs(1);
+
+/// When status.json is first written again, so that a listing soon knows the command's pid.
+const FIRST_BEAT: Duration = Duration::from_millis(250);
+
+/// What has been killed must be gone after this; a process that waits for a dead disk is not.
+const LAST: Duration = Duration::from_secs(10);
+
+/// How often what is being killed is looked for again: it may have forked.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Tells the front that the command has started.
+#[derive(Debug)]
+pub(super) struct Report(File);
+
+impl Report {
+    pub(super) fn new(write: OwnedFd) -> Self {
+        Self(write.into())
+    }
+
+    fn started(&self, pid: i32) {
+        let _ = (&self.0).write_all(&pid.to_ne_bytes()); // a front that was killed is noticed elsewhere
+    }
+}
+
+/// Why a run was ended before it ended by itself. The first cause counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cause {
+    Asked(String),
+    Timeout(Duration),
+    Stall(Duration),
+    FrontKilled,
+    SupervisorKilled,
+}
+
+/// The main process: the command, or the last of a chain of shells that it turned out to be.
+#[derive(Debug, Default)]
+struct Main {
+    command: i32,
+    last: i32,
+    /// Readable when the last of the chain has ended, in case a shell waits for it.
+    handle: Option<Process>,
+    command_end: Option<End>,
+    last_end: Option<End>,
+    has_ended: bool,
+}
+
+/// A supervisor at work.
+pub(super) struct Driver<'a> {
+    task: &'a Task,
+    record: Record,
+    signals: Signals,
+    /// The front, when its death matters.
+    front: Option<Process>,
+    state: State,
+    cause: Option<Cause>,
+    main: Main,
+    follower: Follower,
+    meter: Meter,
+    oom: Option<(OomCounter, u64)>,
+    started: Instant,
+    grew: Instant,
+    timer: Option<Instant>,
+    next_beat: Instant,
+    next_look: Instant,
+    /// When it has been silent for too long, unless it writes something until then.
+    next_stall: Option<Instant>,
+    /// Processes that had to be ended after the main one.
+    swept: usize,
+    /// Processes that could not be killed.
+    undying: Vec<Stat>,
+    /// The record could not be written, which was said.
+    record_fails: bool,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(task: &'a Task, record: Record, signals: Signals, front: Option<Process>) -> Self {
+        let now = Instant::now();
+        let follower = Follower::new(task.layout.metrics(), boundaries(&record, &task.layout.attempts()));
+        let oom = OomCounter::find().and_then(|counter| counter.read().map(|count| (counter, count)));
+        Self {
+            task,
+            record,
+            signals,
+            front,
+            state: State::Running,
+            cause: None,
+            main: Main::default(),
+            follower,
+            meter: Meter::new(),
+            oom,
+            started: now,
+            grew: now,
+            timer: None,
+            next_beat: now + FIRST_BEAT.min(task.limits.heartbeat),
+            next_look: now + STOP_FILE,
+            next_stall: task.limits.stall.map(|stall| now + stall),
+            swept: 0,
+            undying: Vec::new(),
+            record_fails: false,
+        }
+    }
+
+    /// Records the start and starts the command; on failure, says why and returns the status.
+    pub(super) fn start(&mut self, stdout: OwnedFd, stderr: OwnedFd, report: &Report) -> Result<(), u8> {
+        self.take_in_metrics();
+        self.record.recorded_mut().start_step = self.follower.figures().step();
+        if let Err(error) = self.record.begin() {
+            return self.unstarted(FAILED, format!("run-exec cannot write the record: {}", plain(&error)));
+        }
+        let mut command = self.task.command();
+        let terminal = match self.task.output {
+            Output::Terminal => {
+                drop(stderr);
+                Some(stdout)
+            }
+            Output::Pipes | Output::Merged => {
+                command.stdout(Stdio::from(stdout)).stderr(Stdio::from(stderr));
+                None
+            }
+        };
+        match (&terminal, self.task.stdin) {
+            (Some(terminal), true) => match terminal.try_clone() {
+                Ok(terminal) => command.stdin(Stdio::from(terminal)),
+                Err(error) => return self.unstarted(FAILED, format!("run-exec failed: {}", plain(&error))),
+            },
+            (_, true) => command.stdin(Stdio::inherit()),
+            (_, false) => command.stdin(Stdio::null()),
+        };
+        match spawn::start(&mut command, terminal.as_ref()) {
+            Ok(pid) => {
+                self.main = Main { command: pid, last: pid, ..Main::default() };
+                self.record.recorded_mut().child_pid = Some(pid);
+                report.started(pid);
+                Ok(())
+            }
+            Err(error) => {
+                let (status, reason) = self.why_not(&error);
+                self.unstarted(status, reason)
+            }
+        }
+    }
+
+    /// Explains why the command did not start.
+    fn why_not(&self, error: &io::Error) -> (u8, String) {
+        let program = Path::new(&self.task.program);
+        let shown = program.display();
+        if !self.task.cwd.is_dir() {
+            return (
+                FAILED,
+                format!("cannot enter '{}': there is no such directory", self.task.cwd.display()),
+            );
+        }
+        match error.kind() {
+            io::ErrorKind::NotFound
+                if program.components().count() > 1 && self.task.cwd.join(program).exists() =>
+            {
+                (NOT_FOUND, format!("command not found: the interpreter that '{shown}' names"))
+            }
+            io::ErrorKind::NotFound => (NOT_FOUND, format!("command not found: {shown}")),
+            _ => (CANNOT_EXECUTE, format!("cannot execute '{shown}': {}", plain(error))),
+        }
+    }
+
+    fn unstarted(&mut self, status: u8, reason: String) -> Result<(), u8> {
+        warn(&reason);
+        self.record.recorded_mut().reason = Some(reason);
+        Err(status)
+    }
+
+    /// Records that the command did not start, and returns the status to exit with.
+    pub(super) fn finish_unstarted(mut self, status: u8, lock: Lock) -> u8 {
+        let reason = self.record.recorded().reason.clone();
+        let mut end = self.end(Status::Failed, reason);
+        end.exit_code = Some(status.into());
+        self.write_end(&end);
+        self.after_end(&end, lock);
+        status
+    }
+
+    /// Takes the place of a supervisor that was killed: what it left is now this process's.
+    pub(super) fn adopt(&mut self, child: Option<i32>, _by: End) {
+        if let Err(error) = self.record.begin() {
+            self.complain_of_record(&error);
+        }
+        let me = std::process::id().cast_signed();
+        let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
+        self.record.recorded_mut().reason = Some("supervisor was killed; ending the run".to_owned());
+        match child {
+            Some(pid) => {
+                self.main = Main { command: pid, last: pid, ..Main::default() };
+                self.record.recorded_mut().child_pid = Some(pid);
+                self.request(Cause::SupervisorKilled, Event::Stop);
+            }
+            None => {
+                self.cause = Some(Cause::SupervisorKilled);
+                self.main.has_ended = true;
+                self.happen(Event::MainEnded);
+            }
+        }
+    }
+
+    /// Supervises until nothing of the run is left; returns the status to exit with.
+    pub(super) fn drive(mut self, tee: Tee, lock: Lock) -> io::Result<u8> {
+        self.reap();
+        while self.state != State::Over {
+            self.wait()?;
+            for signal in self.signals.pending() {
+                match signal {
+                    signal_hook::consts::SIGINT => self.asked(signal, Event::Interrupt),
+                    signal_hook::consts::SIGTERM | signal_hook::consts::SIGHUP => {
+                        self.asked(signal, Event::Stop)
+                    }
+                    _ => {}
+                }
+            }
+            self.meter.gpu.listen();
+            self.reap();
+            self.look_after_front();
+            self.look_at_clock(&tee);
+        }
+        self.meter.gpu.end_query();
+        self.reap();
+        let (last_output, lost) = tee.finish();
+        self.take_in_metrics();
+        self.note_output(last_output, lost);
+        let end = self.conclude();
+        self.write_end(&end);
+        let status = self.status_to_exit_with();
+        self.after_end(&end, lock);
+        Ok(status)
+    }
+
+    /// Waits until something happens or some time is up.
+    fn wait(&self) -> io::Result<()> {
+        let mut until = self.next_beat.min(self.next_look);
+        for time in [self.timer, self.deadline(), self.next_stall].into_iter().flatten() {
+            until = until.min(time);
+        }
+        if matches!(self.state, State::Killing | State::Purging) {
+            until = until.min(Instant::now() + AGAIN);
+        }
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let handles = [self.front.as_ref(), self.main.handle.as_ref()];
+        fds.extend(
+            handles.into_iter().flatten().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN)),
+        );
+        fds.extend(self.meter.gpu.output().map(|output| PollFd::new(output, PollFlags::POLLIN)));
+        // A millisecond more than is left, since poll counts in whole ones and rounds down.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(left.min(Duration::from_secs(3600))).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes note of a signal that asks for a stop.
+    fn asked(&mut self, signal: i32, event: Event) {
+        let request = StopRequest::read(&self.task.layout).filter(|_| event == Event::Stop);
+        let words = match &request {
+            Some(request) => request.words(),
+            None => format!("stopped by signal {signal} ({})", signal_name(signal)),
+        };
+        self.request(Cause::Asked(words), event);
+        if let Some(request) = request {
+            self.note_grace(&request);
+        }
+    }
+
+    /// Lets an event happen that has a cause.
+    fn request(&mut self, cause: Cause, event: Event) {
+        if !self.main.has_ended {
+            self.cause.get_or_insert(cause);
+        }
+        self.happen(event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        let (state, actions) = step(self.state, event);
+        self.state = state;
+        for action in actions {
+            match action {
+                Action::SignalMain(sent) => self.signal_main(sent),
+                Action::SignalAll(sent) => self.signal_all(sent),
+                Action::Arm(wait) => {
+                    let limits = &self.task.limits;
+                    let time = match wait {
+                        Wait::Grace => limits.grace,
+                        Wait::Linger => limits.linger,
+                        Wait::Last => LAST,
+                    };
+                    self.timer = Some(Instant::now() + time);
+                }
+            }
+        }
+    }
+
+    /// Uses the grace that whoever asked for the stop wants, from when they asked.
+    fn note_grace(&mut self, request: &StopRequest) {
+        let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        if let (Some(grace), State::Stopping { .. }) = (wanted, self.state) {
+            let sooner = Instant::now() + grace;
+            self.timer = self.timer.map(|timer| timer.min(sooner));
+        }
+    }
+
+    /// Asks the main process to end, shells before what they wait for.
+    fn signal_main(&mut self, sent: Sent) {
+        let table = Table::read();
+        let mut chain: Vec<Stat> = Stat::of(self.main.command).into_iter().collect();
+        while let Some(shell) = chain.last().filter(|stat| is_shell(stat.pid)) {
+            let children: Vec<&Stat> = table.children(shell.pid).filter(|child| child.is_alive()).collect();
+            let [child] = children.as_slice() else { break };
+            chain.push(**child);
+        }
+        if let Some(last) = chain.last().filter(|last| last.pid != self.main.command) {
+            self.main.last = last.pid;
+            self.main.handle = Process::open(last.pid, last.start);
+        }
+        signal_all(&chain, signal(sent));
+        signal_all(&chain, Signal::CONT); // a stopped process would not take notice
+    }
+
+    fn signal_all(&mut self, sent: Sent) {
+        let left = self.processes();
+        if self.main.has_ended && sent == Sent::Term {
+            self.swept = left.len();
+        }
+        signal_all(&left, signal(sent));
+        if sent == Sent::Term {
+            signal_all(&left, Signal::CONT);
+        }
+    }
+
+    /// Returns the living processes of the run.
+    fn processes(&self) -> Vec<Stat> {
+        Table::read().descendants(std::process::id().cast_signed(), self.meter.gpu.pid())
+    }
+
+    /// Collects whoever has ended, and notices when the main process or all of them have.
+    fn reap(&mut self) {
+        let nobody_left = loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => break false,
+                Ok(WaitStatus::Exited(pid, status)) => self.note_end(pid.as_raw(), End::Exited(status)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.note_end(pid.as_raw(), End::Signaled(signal as i32))
+                }
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(_) => break true,
+            }
+        };
+        if let Some(handle) = &self.main.handle
+            && !self.main.has_ended
+            && has_ended(handle)
+        {
+            self.main_ended();
+        }
+        if nobody_left
+            || (self.main.has_ended && self.meter.gpu.pid().is_some() && self.processes().is_empty())
+        {
+            if !self.main.has_ended {
+                self.main_ended();
+            }
+            self.happen(Event::Empty);
+        }
+    }
+
+    fn note_end(&mut self, pid: i32, end: End) {
+        if pid == self.main.command {
+            self.main.command_end = Some(end);
+        }
+        if pid == self.main.last {
+            self.main.last_end = Some(end);
+            if !self.main.has_ended {
+                self.main_ended();
+            }
+        }
+    }
+
+    fn main_ended(&mut self) {
+        self.main.has_ended = true;
+        self.main.handle = None;
+        self.happen(Event::MainEnded);
+    }
+
+    fn look_after_front(&mut self) {
+        if self.front.as_ref().is_some_and(has_ended) {
+            self.front = None;
+            self.request(Cause::FrontKilled, Event::Stop);
+        }
+    }
+
+    /// Returns when the attempt's time is over.
+    fn deadline(&self) -> Option<Instant> {
+        if self.state == State::Running {
+            self.task.limits.timeout.map(|timeout| self.started + timeout)
+        } else {
+            None
+        }
+    }
+
+    fn look_at_clock(&mut self, tee: &Tee) {
+        let now = Instant::now();
+        if now >= self.next_look {
+            self.next_look = now + STOP_FILE;
+            if let Some(request) = StopRequest::read(&self.task.layout) {
+                if self.state == State::Running {
+                    self.request(Cause::Asked(request.words()), Event::Stop);
+                    self.note_grace(&request);
+                }
+            }
+        }
+        if now >= self.next_beat {
+            self.next_beat = now + self.task.limits.heartbeat;
+            self.beat(tee);
+        }
+        if self.deadline().is_some_and(|deadline| now >= deadline)
+            && let Some(timeout) = self.task.limits.timeout
+        {
+            self.request(Cause::Timeout(timeout), Event::Stop);
+        }
+        if self.next_stall.is_some_and(|stall| now >= stall) {
+            self.look_for_stall(tee);
+        }
+        if self.timer.is_some_and(|timer| now >= timer) {
+            self.timer = None;
+            if matches!(self.state, State::Killing | State::Purging) {
+                self.undying = self.processes();
+            }
+            self.happen(Event::Timer);
+        }
+        if matches!(self.state, State::Killing | State::Purging) {
+            signal_all(&self.processes(), Signal::KILL);
+        }
+    }
+
+    /// Asks for a stop when neither output nor a metric row came for too long.
+    fn look_for_stall(&mut self, tee: &Tee) {
+        self.next_stall = None;
+        let Some(stall) = self.task.limits.stall.filter(|_| self.state == State::Running) else { return };
+        self.take_in_metrics();
+        let overdue = tee.last_activity().max(self.grew) + stall;
+        if Instant::now() >= overdue {
+            self.request(Cause::Stall(stall), Event::Stop);
+        } else {
+            self.next_stall = Some(overdue);
+        }
+    }
+
+    /// Writes what the run does.
+    fn beat(&mut self, tee: &Tee) {
+        let processes = self.processes();
+        self.meter.gpu.ask();
+        let sample = self.meter.sample(&processes);
+        self.record.recorded_mut().resources = Some(self.meter.used());
+        self.take_in_metrics();
+        self.note_output(tee.last_output(), tee.lost());
+        let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
+        match written {
+            Ok(()) => self.record_fails = false,
+            Err(error) => self.complain_of_record(&error),
+        }
+    }
+
+    fn complain_of_record(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.record_fails, true) {
+            warn(&format!(
+                "cannot write the record of '{}': {}",
+                self.task.layout.root().display(),
+                plain(error)
+            ));
+        }
+    }
+
+    fn note_output(&mut self, last_output: Option<i64>, lost: u64) {
+        let recorded = self.record.recorded_mut();
+        let last_output = last_output.and_then(Timestamp::from_millis);
+        recorded.last_output = recorded.last_output.max(last_output);
+        recorded.lost_bytes = lost;
+    }
+
+    /// Reads the metric rows that were added.
+    fn take_in_metrics(&mut self) {
+        match self.follower.poll() {
+            Ok(false) => return,
+            Ok(true) => {
+                self.grew = Instant::now();
+                self.record.recorded_mut().last_output = Some(Timestamp::now());
+            }
+            Err(_) => return, // unreadable metrics are the program's affair
+        }
+        let figures = self.follower.figures();
+        let recorded = self.record.recorded_mut();
+        recorded.step = figures.step();
+        recorded.recent = figures.recent();
+        recorded.metrics = Metrics::from_aggregates(figures.aggregates());
+    }
+
+    /// Returns how the main process ended.
+    fn main_end(&self) -> End {
+        self.main.last_end.or(self.main.command_end).unwrap_or(End::Unseen)
+    }
+
+    fn conclude(&mut self) -> AttemptEnd {
+        let end = self.main_end();
+        let log = match self.task.output {
+            Output::Pipes => self.task.layout.stderr(),
+            Output::Merged | Output::Terminal => self.task.layout.stdout(),
+        };
+        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let offset = self.record.start().offsets.get(&name).copied().unwrap_or_default();
+        let words = match end {
+            End::Exited(0) => Default::default(),
+            _ => last_words(&log, offset).unwrap_or_default(),
+        };
+        let with_words = |head: String| match &words.line {
+            Some(line) => format!("{head}: {line}"),
+            None => head,
+        };
+        let (status, reason) = match (&self.cause, end) {
+            (Some(Cause::Asked(words)), _) => (Status::Stopped, Some(words.clone())),
+            (Some(Cause::Timeout(limit)), _) => (Status::Failed, Some(format!("timeout {}", human(*limit)))),
+            (Some(Cause::Stall(limit)), _) => {
+                (Status::Failed, Some(format!("stall timeout {}", human(*limit))))
+            }
+            (Some(Cause::FrontKilled), _) => (Status::Failed, Some("run-exec was killed".to_owned())),
+            (Some(Cause::SupervisorKilled), _) => (Status::Failed, Some("supervisor was killed".to_owned())),
+            (None, End::Exited(0)) => (Status::Completed, None),
+            (None, End::Exited(code)) => (Status::Failed, Some(with_words(format!("exit {code}")))),
+            (None, End::Unseen) => (Status::Failed, Some("it is not known how it ended".to_owned())),
+            (None, End::Signaled(signal)) => {
+                let named = format!("signal {signal} ({})", signal_name(signal));
+                let killed =
+                    self.oom.as_ref().and_then(|(counter, before)| counter.read()?.checked_sub(*before));
+                (
+                    Status::Failed,
+                    Some(match killed {
+                        Some(killed) if killed > 0 && signal == nix::libc::SIGKILL => {
+                            format!("{named}, probably out of memory: oom_kill +{killed}")
+                        }
+                        _ if signal == nix::libc::SIGABRT => with_words(named),
+                        _ => named,
+                    }),
+                )
+            }
+        };
+        let mut notes: Vec<String> = reason.into_iter().collect();
+        let lost = self.record.recorded().lost_bytes;
+        if lost > 0 {
+            notes.push(format!("{lost} bytes of output could not be logged"));
+        }
+        if self.cause.is_none() && self.swept > 0 {
+            notes.push(format!("ended {} that outlived it", count_processes(self.swept)));
+        }
+        if !self.undying.is_empty() {
+            notes.push(format!(
+                "{} could not be killed, such as {}",
+                count_processes(self.undying.len()),
+                self.undying[0].pid
+            ));
+        }
+        let mut record = self.end(status, Some(notes.join("; ")).filter(|reason| !reason.is_empty()));
+        record.traceback = words.traceback.filter(|_| status == Status::Failed);
+        match end {
+            End::Exited(code) => record.exit_code = Some(code),
+            End::Signaled(signal) => record.signal = Some(signal),
+            End::Unseen => {}
+        }
+        record
+    }
+
+    /// Makes the record of the attempt's end, but for how the command ended.
+    fn end(&mut self, status: Status, reason: Option<String>) -> AttemptEnd {
+        let start = self.record.start();
+        let end_time = Timestamp::now();
+        AttemptEnd {
+            schema: SCHEMA,
+            run_id: start.run_id.clone(),
+            event: "end".to_owned(),
+            attempt: start.attempt,
+            status,
+            reason,
+            end_time,
+            duration_s: end_time.seconds_since(start.start_time).max(0.0),
+            exit_code: None,
+            signal: None,
+            final_step: self.record.recorded().step,
+            traceback: None,
+            resources: self.meter.total(),
+            lost_bytes: self.record.recorded().lost_bytes,
+        }
+    }
+
+    fn write_end(&mut self, end: &AttemptEnd) {
+        if let Err(error) = self.record.end(end) {
+            self.record_fails = false; // the end is worth saying again
+            self.complain_of_record(&error);
+        }
+    }
+
+    fn status_to_exit_with(&self) -> u8 {
+        match self.cause {
+            Some(Cause::Timeout(_) | Cause::Stall(_)) => TIMED_OUT,
+            Some(Cause::SupervisorKilled | Cause::FrontKilled) => FAILED,
+            Some(Cause::Asked(_)) | None => self.main_end().shell_status(),
+        }
+    }
+
+    /// Lets the next attempt have the run, and executes `--on-end`.
+    fn after_end(&mut self, end: &AttemptEnd, lock: Lock) {
+        lock.release();
+        let Some(script) = &self.task.on_end else { return };
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).stdin(Stdio::null());
+        if let Ok(messages) = io::stderr().as_fd().try_clone_to_owned() {
+            command.stdout(Stdio::from(messages)); // what it prints is for people
+        }
+        self.task.prepare(&mut command);
+        command
+            .env("RUN_STATUS", end.status.word())
+            .env("RUN_REASON", end.reason.as_deref().unwrap_or_default())
+            .env("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()))
+            .env("RUN_DURATION", format!("{:.0}", end.duration_s));
+        let failure = match spawn::start(&mut command, None) {
+            Ok(pid) => self.wait_for_script(pid),
+            Err(error) => Some(plain(&error)),
+        };
+        if let Some(failure) = failure {
+            warn(&format!("--on-end failed: {failure}"));
+        }
+    }
+
+    /// Waits for the script; a request to stop is passed on to it. Returns how it failed.
+    fn wait_for_script(&mut self, pid: i32) -> Option<String> {
+        loop {
+            match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, 0)) => return None,
+                Ok(WaitStatus::Exited(_, status)) => return Some(format!("exit {status}")),
+                Ok(WaitStatus::Signaled(_, signal, _)) => {
+                    return Some(format!("signal {} ({})", signal as i32, signal_name(signal as i32)));
+                }
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Some(error.desc().to_owned()),
+            }
+            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD comes this way, like all others
+            let asked = self.signals.pending().into_iter().any(|signal| {
+                use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+                matches!(signal, SIGINT | SIGTERM | SIGHUP)
+            });
+            if asked && let Ok(script) = Process::child(pid) {
+                let _ = script.signal(Signal::TERM); // it has ended, then
+            }
+        }
+    }
+}
+
+/// Returns where each attempt after the first began in metrics.jsonl.
+fn boundaries(record: &Record, attempts: &Path) -> Vec<u64> {
+    if record.start().attempt == 1 {
+        return Vec::new();
+    }
+    let lines = read_lines(attempts).unwrap_or_default();
+    let earlier = lines.records.iter().filter(|line| line["event"] == "start");
+    let earlier = earlier.filter(|line| {
+        line["attempt"].as_u64().is_some_and(|attempt| attempt > 1 && attempt < record.start().attempt.into())
+    });
+    let mut starts: Vec<u64> = earlier.filter_map(|line| line["offsets"]["metrics.jsonl"].as_u64()).collect();
+    starts.push(record.start().offsets.get("metrics.jsonl").copied().unwrap_or_default());
+    starts
+}
+
+/// Says whether a process waits for its only child because it is a shell.
+fn is_shell(pid: i32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    matches!(
+        name.as_str(),
+        "sh" | "bash" | "dash" | "ash" | "busybox" | "zsh" | "fish" | "ksh" | "ksh93" | "mksh"
+    )
+}
+
+fn has_ended(process: &Process) -> bool {
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+fn signal(sent: Sent) -> Signal {
+    match sent {
+        Sent::Int => Signal::INT,
+        Sent::Term => Signal::TERM,
+        Sent::Kill => Signal::KILL,
+    }
+}
+
+fn count_processes(count: usize) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
+}

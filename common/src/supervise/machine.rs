@@ -1,0 +1,149 @@
+//! What a supervisor does about what happens: a pure table, so that every case stands in it.
+
+/// Where a run is between its start and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The main process runs and nobody asked for a stop.
+    Running,
+    /// The main process has been asked to end. `interrupted` once a SIGINT was among the requests.
+    Stopping {
+        /// The next SIGINT kills.
+        interrupted: bool,
+    },
+    /// The grace is over; all processes have been asked.
+    Terminating,
+    /// All processes are being killed.
+    Killing,
+    /// The main process has ended; what it left has time to close its output.
+    Lingering,
+    /// What it left has been asked to end.
+    Sweeping,
+    /// What it left is being killed.
+    Purging,
+    /// Nothing is left, or what is left cannot be killed.
+    Over,
+}
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A stop was asked for, or a time limit reached.
+    Stop,
+    /// SIGINT, which asks for a stop, and for the end when it comes again.
+    Interrupt,
+    /// The time that was set has passed.
+    Timer,
+    /// The main process has ended.
+    MainEnded,
+    /// No process of the run is left.
+    Empty,
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// SIGINT.
+    Int,
+    /// SIGTERM.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// `--grace`.
+    Grace,
+    /// `--linger`.
+    Linger,
+    /// Until what has been killed must be gone.
+    Last,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Signals the main process, through a chain of shells.
+    SignalMain(Sent),
+    /// Signals every process of the run.
+    SignalAll(Sent),
+    /// Sets the time after which `Timer` happens, in place of any other.
+    Arm(Wait),
+}
+
+/// Says what follows from an event.
+pub fn step(state: State, event: Event) -> (State, Vec<Action>) {
+    use {Action::*, Event::*, State::*};
+    let terminate = || vec![SignalAll(Sent::Term), Arm(Wait::Linger)];
+    let kill = || vec![SignalAll(Sent::Kill), Arm(Wait::Last)];
+    match (state, event) {
+        (Running, Stop) => (Stopping { interrupted: false }, vec![SignalMain(Sent::Term), Arm(Wait::Grace)]),
+        (Running, Interrupt) => (Stopping { interrupted: true }, vec![SignalMain(Sent::Int), Arm(Wait::Grace)]),
+        (Stopping { interrupted: false }, Interrupt) => (Stopping { interrupted: true }, vec![]),
+        (Stopping { interrupted: true } | Terminating, Interrupt) | (Terminating, Timer) => (Killing, kill()),
+        (Stopping { .. }, Timer) => (Terminating, terminate()),
+        (Running | Stopping { .. }, MainEnded) => (Lingering, vec![Arm(Wait::Linger)]),
+        (Terminating, MainEnded) => (Sweeping, vec![Arm(Wait::Linger)]),
+        (Killing, MainEnded) => (Purging, vec![]),
+        (Lingering, Timer | Stop | Interrupt) => (Sweeping, terminate()),
+        (Sweeping, Timer | Interrupt) => (Purging, kill()),
+        (Running | Stopping { .. } | Terminating | Lingering | Sweeping, Empty)
+        | (Killing | Purging, Empty | Timer) => (Over, vec![]),
+        (Running, Timer)
+        | (Stopping { .. } | Terminating, Stop) // a stop asked for twice is one stop
+        | (Killing, Stop | Interrupt)
+        | (Lingering, MainEnded)
+        | (Sweeping, Stop | MainEnded)
+        | (Purging, Stop | Interrupt | MainEnded)
+        | (Over, Stop | Interrupt | Timer | MainEnded | Empty) => (state, vec![]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use {Action::*, Event::*, State::*};
+
+    /// Plays events from the start; returns the last state and all that was sent.
+    fn play(events: &[Event]) -> (State, Vec<Action>) {
+        let mut sent = Vec::new();
+        let last = events.iter().fold(Running, |state, event| {
+            let (state, actions) = step(state, *event);
+            sent.extend(actions.into_iter().filter(|action| !matches!(action, Arm(_))));
+            state
+        });
+        (last, sent)
+    }
+
+    #[test]
+    fn a_stop_asks_once_then_all_then_kills() {
+        let sent = vec![SignalMain(Sent::Term), SignalAll(Sent::Term), SignalAll(Sent::Kill)];
+        assert_eq!(play(&[Stop, Stop, Timer, Stop, Timer, MainEnded, Empty]), (Over, sent));
+    }
+
+    #[test]
+    fn only_a_second_interrupt_kills_at_once() {
+        let sent = vec![SignalMain(Sent::Int), SignalAll(Sent::Kill)];
+        assert_eq!(play(&[Interrupt, Stop, Interrupt]), (Killing, sent));
+        assert_eq!(play(&[Stop, Interrupt]).0, Stopping { interrupted: true });
+        assert_eq!(play(&[Stop, Interrupt, Interrupt]).0, Killing);
+    }
+
+    #[test]
+    fn what_outlives_the_main_process_is_given_time_then_ended() {
+        let sent = vec![SignalAll(Sent::Term), SignalAll(Sent::Kill)];
+        assert_eq!(play(&[MainEnded, Timer, Timer, Empty]), (Over, sent));
+        assert_eq!(play(&[MainEnded, Empty]), (Over, vec![]));
+    }
+
+    #[test]
+    fn whatever_happens_it_ends() {
+        for first in [Stop, Interrupt, Timer, MainEnded, Empty] {
+            for second in [Stop, Interrupt, Timer, MainEnded, Empty] {
+                let (state, _) = play(&[first, second, MainEnded, Timer, Timer, Timer]);
+                assert_eq!(state, Over, "{first:?} {second:?}");
+            }
+        }
+    }
+}

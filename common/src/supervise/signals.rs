@@ -1,0 +1,66 @@
+//! Signals as something to poll for.
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// The signals that a front or a supervisor acts upon, caught from now on.
+#[derive(Debug)]
+pub(super) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+
+impl Signals {
+    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH and, unless it is ignored as under nohup(1),
+    /// SIGHUP.
+    pub(super) fn catch() -> io::Result<Self> {
+        let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH];
+        if !is_ignored(SIGHUP) {
+            signals.push(SIGHUP);
+        }
+        let (read, write) = UnixStream::pair()?;
+        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly::default(), signals)?))
+    }
+
+    /// Returns the signals that came since the last call, each once.
+    pub(super) fn pending(&mut self) -> Vec<i32> {
+        self.0.pending().collect()
+    }
+}
+
+impl AsFd for Signals {
+    /// Becomes readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+}
+
+/// Keeps the signals that [`Signals`] catches back while it lives, so that none is lost between a
+/// fork and the moment both sides catch them.
+#[derive(Debug)]
+pub(super) struct Blocked(SigSet);
+
+impl Blocked {
+    /// Blocks them.
+    pub(super) fn new() -> io::Result<Self> {
+        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
+        let set: SigSet = signals.into_iter().collect();
+        Ok(Self(set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = self.0.thread_set_mask(); // it cannot fail with a mask that was in force
+    }
+}
+
+/// Says whether the process was started with a signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal - 1) & 1 == 1
+}
