@@ -1,0 +1,152 @@
+//! Output: JSON lines for scripts, tables for people.
+
+use crate::error::{Error, Exit};
+use crate::text::printable;
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// A tool's stdout: buffered, and flushed at the end so that a full disk is noticed.
+#[derive(Debug)]
+pub struct Out {
+    sink: BufWriter<StdoutLock<'static>>,
+    colour: bool,
+}
+
+/// A colour that means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tint {
+    /// As any other text.
+    None,
+    /// It goes well.
+    Good,
+    /// It needs an eye.
+    Doubt,
+    /// It went wrong.
+    Bad,
+    /// It matters less.
+    Dim,
+}
+
+impl Out {
+    /// Writes to stdout; in colour on a terminal, unless `NO_COLOR` is set.
+    pub fn stdout() -> Self {
+        let colour =
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { sink: BufWriter::new(io::stdout().lock()), colour }
+    }
+
+    /// Prints an object as one line of JSON.
+    pub fn json<T: Serialize>(&mut self, object: &T) -> Result<(), Error> {
+        serde_json::to_writer(&mut self.sink, object).map_err(|error| failed(error.into()))?;
+        self.sink.write_all(b"\n").map_err(failed)
+    }
+
+    /// Prints a line as it is: data for the next tool.
+    pub fn line(&mut self, line: &str) -> Result<(), Error> {
+        self.bytes(line.as_bytes())?;
+        self.bytes(b"\n")
+    }
+
+    /// Prints bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.sink.write_all(bytes).map_err(failed)
+    }
+
+    /// Prints a line for people; control characters do not come through.
+    pub fn text(&mut self, line: &str) -> Result<(), Error> {
+        self.line(&printable(line))
+    }
+
+    /// Prints a table.
+    pub fn table(&mut self, table: &Table) -> Result<(), Error> {
+        for line in table.lines(self.colour) {
+            self.line(&line)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what was printed so far.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.sink.flush().map_err(failed)
+    }
+
+    /// Ends the output.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.flush()
+    }
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::new(Exit::System, "cannot write to stdout").because(error)
+}
+
+/// Rows under heads, in columns as wide as they need to be.
+#[derive(Debug, Default)]
+pub struct Table {
+    heads: Vec<String>,
+    rows: Vec<Vec<(String, Tint)>>,
+}
+
+impl Table {
+    /// Makes a table with these heads.
+    pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { heads: heads.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; a missing value is an empty cell.
+    pub fn row(&mut self, cells: Vec<(String, Tint)>) {
+        self.rows.push(cells.into_iter().map(|(cell, tint)| (printable(&cell).into_owned(), tint)).collect());
+    }
+
+    fn lines(&self, colour: bool) -> Vec<String> {
+        let heads: Vec<(String, Tint)> = self.heads.iter().map(|head| (head.clone(), Tint::Dim)).collect();
+        let rows = || std::iter::once(&heads).filter(|heads| !heads.is_empty()).chain(&self.rows);
+        let columns = rows().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            rows().filter_map(|row| row.get(column)).map(|(cell, _)| cell.width()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        rows()
+            .map(|row| {
+                let mut line = String::new();
+                let mut owed = 0; // blanks that the next cell with text needs before it
+                for ((cell, tint), width) in row.iter().zip(&widths) {
+                    if !cell.is_empty() {
+                        line.extend(std::iter::repeat_n(' ', owed));
+                        line.push_str(&tinted(cell, if colour { *tint } else { Tint::None }));
+                        owed = 0;
+                    }
+                    owed += width - cell.width() + 2;
+                }
+                line
+            })
+            .collect()
+    }
+}
+
+fn tinted(text: &str, tint: Tint) -> String {
+    let code = match tint {
+        Tint::None => return text.to_owned(),
+        Tint::Good => "32",
+        Tint::Doubt => "33",
+        Tint::Bad => "31",
+        Tint::Dim => "2",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_end_with_text() {
+        let mut table = Table::new(["RUN", "STATUS", "NOTE"]);
+        let row = |cells: [&str; 3]| cells.map(|cell| (cell.to_owned(), Tint::Good)).to_vec();
+        table.row(row(["a", "created", ""]));
+        table.row(row(["語\u{1b}", "", "x"]));
+        assert_eq!(table.lines(false), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
+        assert_eq!(table.lines(true)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
+    }
+}

@@ -1,0 +1,21 @@
+//! The runs directory: `-d`, else `$RUNS_DIR`, else `runs`.
+
+use clap::Args;
+use std::env;
+use std::path::PathBuf;
+
+/// Where runs lie, and in which names of runs are looked up.
+#[derive(Args, Clone, Debug)]
+pub struct RunsDir {
+    /// Directory that holds the runs [default: $RUNS_DIR, else runs]
+    #[arg(short = 'd', long = "runs-dir", value_name = "DIR")]
+    given: Option<PathBuf>,
+}
+
+impl RunsDir {
+    /// Returns the directory; it need not exist.
+    pub fn path(&self) -> PathBuf {
+        let from_environment = || env::var_os("RUNS_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        self.given.clone().or_else(from_environment).unwrap_or_else(|| PathBuf::from("runs"))
+    }
+}
