@@ -1,0 +1,76 @@
+//! The command line of run-new.
+
+use clap::Parser;
+use run_common::cli::runs_dir::RunsDir;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  run-new configs/base.yaml -- python train.py --config {config}
+  run-new -n trial -s lr=1e-3 base.toml -- python train.py {config} {set}
+  run-exec \"$(run-new base.yaml -- python train.py {config})\"";
+
+/// Create run directories and print their paths.
+#[derive(Debug, Parser)]
+#[command(name = "run-new", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// Name of the run; by default the config's stem and the time (UTC)
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Override that {set} passes to the command, recorded as typed
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Random seed [default: as overridden or configured]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) seed: Option<i64>,
+    /// Number of steps to take [default: as overridden or configured]
+    #[arg(long, value_name = "N")]
+    pub(crate) total_steps: Option<u64>,
+    /// Device, such as cuda or cpu [default: as overridden or configured, else what the host has]
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Word to select runs by
+    #[arg(long, value_name = "WORD")]
+    pub(crate) tag: Vec<String>,
+    /// Sentence for people
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// Input file or directory for {input:NAME}; it must exist
+    #[arg(long, value_name = "NAME=PATH", value_parser = key_value)]
+    pub(crate) input: Vec<(String, String)>,
+    /// Pattern of checkpoints, below the run, where it is not a usual one
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) checkpoint: Option<String>,
+    /// Files that a complete checkpoint holds
+    #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
+    pub(crate) checkpoint_requires: Vec<String>,
+    /// Arguments that {resume} stands for when an attempt resumes; all words up to --
+    #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) resume_args: Vec<String>,
+    /// Variable to set for the command
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Directory to execute the command in [default: this one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chdir: Option<PathBuf>,
+    /// Keys, dotted, that the config must have
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',')]
+    pub(crate) require: Vec<String>,
+    /// Print the record of each run as a line of JSON instead of its path
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Config files, a run each
+    #[arg(value_name = "CONFIG")]
+    pub(crate) configs: Vec<PathBuf>,
+    /// Command that run-exec will execute
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}

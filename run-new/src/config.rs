@@ -1,0 +1,285 @@
+//! Configs: copied as they are, and read for the little that the suite wants to know.
+
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bytes up to which a config is read for what it says.
+const LIMIT: usize = 4 << 20;
+
+/// Keys that hold the seed, in order of preference.
+const SEED: [&str; 6] =
+    ["seed", "random_seed", "train.seed", "training.seed", "trainer.seed", "general.seed"];
+
+/// Keys that hold the number of steps.
+const TOTAL_STEPS: [&str; 19] = [
+    "total_steps",
+    "train.total_steps",
+    "training.total_steps",
+    "trainer.total_steps",
+    "max_steps",
+    "train.max_steps",
+    "training.max_steps",
+    "trainer.max_steps",
+    "max_iters",
+    "train.max_iters",
+    "training.max_iters",
+    "num_train_steps",
+    "max_train_steps",
+    "num_training_steps",
+    "train_steps",
+    "train_iters",
+    "total_timesteps",
+    "train.total_timesteps",
+    "training.steps",
+];
+
+/// Keys that hold the device.
+const DEVICE: [&str; 6] =
+    ["device", "train.device", "training.device", "trainer.device", "agent.params.device", "model.device"];
+
+/// A config file.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where it was given, made absolute.
+    pub(crate) path: PathBuf,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// What it says; empty when it cannot be understood.
+    pub(crate) values: Value,
+}
+
+impl Config {
+    /// Reads a config. One that does not parse is warned about, and taken as it is.
+    pub(crate) fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
+        let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
+        if absolute.to_str().is_none() {
+            return Err(
+                Error::usage(format!("cannot use '{}'", path.display())).because("its path is not UTF-8")
+            );
+        }
+        let values = parse(&absolute, &bytes).unwrap_or_else(|cause| {
+            warn(&format!("'{}' cannot be understood, so nothing is read from it: {cause}", path.display()));
+            Value::Null
+        });
+        Ok(Self { path: absolute, bytes, values })
+    }
+
+    /// Returns the name of the copy: `config` and the extension of the original.
+    pub(crate) fn copy_name(&self) -> String {
+        match self.path.extension() {
+            Some(extension) => format!("config.{}", extension.to_string_lossy()),
+            None => "config".to_owned(),
+        }
+    }
+
+    /// Returns the SHA-256 of the bytes, in hexadecimal.
+    pub(crate) fn sha256(&self) -> String {
+        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Refuses a config that lacks a key.
+    pub(crate) fn require(&self, keys: &[String]) -> Result<(), Error> {
+        match keys.iter().find(|key| get(&self.values, key).is_none()) {
+            None => Ok(()),
+            Some(key) => Err(Error::new(Exit::Usage, format!("'{}' has no '{key}'", self.path.display()))),
+        }
+    }
+}
+
+/// What overrides and config say of a run.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Hints {
+    pub(crate) seed: Option<i64>,
+    pub(crate) total_steps: Option<u64>,
+    pub(crate) device: Option<String>,
+}
+
+impl Hints {
+    /// Looks among the overrides first, then in the config.
+    pub(crate) fn find(overrides: &[(String, String)], values: &Value) -> Self {
+        let all = |keys: &'static [&'static str]| {
+            let overridden =
+                keys.iter().filter_map(|key| overrides.iter().rev().find(|(name, _)| name == key));
+            let typed = overridden.map(|(_, value)| {
+                serde_json::from_str(value).unwrap_or_else(|_| Value::from(value.as_str()))
+            });
+            typed.chain(keys.iter().filter_map(|key| get(values, key).cloned()))
+        };
+        Self {
+            seed: all(&SEED).find_map(|value| value.as_i64()),
+            total_steps: all(&TOTAL_STEPS).find_map(|value| whole(&value)),
+            device: all(&DEVICE)
+                .find_map(|value| Some(value.as_str()?.to_owned()).filter(|device| !device.is_empty())),
+        }
+    }
+}
+
+/// Takes `1e6` for what is meant.
+fn whole(value: &Value) -> Option<u64> {
+    let float = || value.as_f64().or_else(|| value.as_str()?.parse().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let from_float = || float().filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x)).map(|x| x as u64);
+    value.as_u64().or_else(from_float)
+}
+
+/// Finds a dotted key: `train.total_steps`, or the same as one word.
+fn get<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
+    if let Some(value) = values.get(key) {
+        return Some(value);
+    }
+    let (first, rest) = key.split_once('.')?;
+    get(values.get(first)?, rest)
+}
+
+/// Reads a config by its extension. What is no known format says nothing.
+fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
+    if bytes.len() > LIMIT {
+        return Err("it is too large".to_owned());
+    }
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let text = || std::str::from_utf8(bytes).map_err(|error| error.to_string());
+    match extension.as_str() {
+        "json" => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        "toml" => toml::from_str(text()?).map_err(|error| error.message().to_owned()),
+        "yaml" | "yml" => parse_yaml(text()?),
+        "py" => Ok(parse_python(text()?)),
+        _ => Ok(Value::Null),
+    }
+}
+
+fn parse_yaml(text: &str) -> Result<Value, String> {
+    if nesting(text) > 100 {
+        return Err("it is nested too deeply".to_owned());
+    }
+    let documents = Yaml::load_from_str(text).map_err(|error| error.to_string())?;
+    Ok(documents.first().map_or(Value::Null, from_yaml))
+}
+
+/// Bounds how deeply a YAML text can be nested: by brackets, or by indentation and dashes.
+fn nesting(text: &str) -> usize {
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let deepest =
+        |line: &str| line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':')).count();
+    let (mut depth, mut most): (usize, usize) = (0, 0);
+    if brackets > 100 {
+        for byte in text.bytes() {
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            most = most.max(depth);
+        }
+    }
+    most.max(text.lines().map(deepest).max().unwrap_or(0) / 2)
+}
+
+fn from_yaml(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Boolean(value)) => Value::Bool(*value),
+        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => Value::from(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
+        Yaml::Sequence(items) => Value::Array(items.iter().map(from_yaml).collect()),
+        Yaml::Mapping(entries) => {
+            let name = |key: &Yaml| match from_yaml(key) {
+                Value::String(name) => name,
+                other => other.to_string(),
+            };
+            Value::Object(entries.iter().map(|(key, value)| (name(key), from_yaml(value))).collect())
+        }
+        Yaml::Tagged(_, inner) => from_yaml(inner),
+        Yaml::Value(Scalar::Null) | Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
+    }
+}
+
+/// Reads the plain assignments of a Python config: `max_iters = 5000  # comment` at the margin.
+fn parse_python(text: &str) -> Value {
+    let mut values = Map::new();
+    for line in text.lines() {
+        let Some((name, literal)) = line.split_once('=') else { continue };
+        let name = name.split(':').next().unwrap_or(name).trim_end(); // `lr: float = 1e-3`
+        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if is_name && let Some(value) = python_literal(literal.trim()) {
+            values.insert(name.to_owned(), value);
+        }
+    }
+    Value::Object(values)
+}
+
+fn python_literal(text: &str) -> Option<Value> {
+    if let Some(quote) = text.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
+        let (inside, _) = text[1..].split_once(quote)?;
+        return Some(Value::from(inside));
+    }
+    let word = text.split('#').next()?.trim_end();
+    match word {
+        "True" => Some(Value::Bool(true)),
+        "False" => Some(Value::Bool(false)),
+        "None" => Some(Value::Null),
+        _ => {
+            let digits = word.replace('_', "");
+            digits
+                .parse::<i64>()
+                .map(Value::from)
+                .ok()
+                .or_else(|| digits.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints(name: &str, text: &str) -> Hints {
+        Hints::find(&[], &parse(Path::new(name), text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn every_format_says_the_same() {
+        let expected = Hints { seed: Some(7), total_steps: Some(5000), device: Some("cuda:1".to_owned()) };
+        let yaml = "seed: 7\ntrain: {total_steps: 5000}\nagent:\n  params: {device: 'cuda:1'}\n";
+        let toml = "seed = 7\ndevice = \"cuda:1\"\n[train]\nmax_steps = 5_000\n";
+        let json = r#"{"seed": 7, "num_train_steps": 5e3, "train": {"device": "cuda:1"}}"#;
+        let python = "# seed = 1\nseed=7\nmax_iters: int = 5_000  # steps\ndevice = 'cuda:1' # or 'cpu'\n  seed = 9\nx = f(1)\n";
+        for (name, text) in
+            [("a.yaml", yaml), ("a.YML", yaml), ("a.toml", toml), ("a.json", json), ("a.py", python)]
+        {
+            assert_eq!(hints(name, text), expected, "{name}");
+        }
+        assert_eq!(hints("a.txt", "seed: 7"), Hints::default());
+        assert_eq!(hints("a.yaml", "device: null\nseed: x\nmax_steps: -1\n"), Hints::default());
+    }
+
+    #[test]
+    fn overrides_come_first() {
+        let set = [("max_steps", "1e6"), ("seed", "3"), ("device", "cpu")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = serde_json::json!({"seed": 1, "total_steps": 5, "device": "cuda"});
+        let expected = Hints { seed: Some(3), total_steps: Some(1_000_000), device: Some("cpu".to_owned()) };
+        assert_eq!(Hints::find(&set, &config), expected);
+    }
+
+    #[test]
+    fn no_config_is_too_strange() {
+        for bomb in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(100_000), "? ".repeat(50_000)] {
+            assert!(parse(Path::new("a.yaml"), bomb.as_bytes()).is_err());
+        }
+        assert!(parse(Path::new("a.json"), "[".repeat(100_000).as_bytes()).is_err());
+        assert!(parse(Path::new("a.toml"), format!("a = {}", "[".repeat(100_000)).as_bytes()).is_err());
+        assert!(parse(Path::new("a.yaml"), b"a: [1\nb: \xff").is_err());
+        assert_eq!(parse_python("=\n==\nx=\ny = '\nz = \"a\n"), serde_json::json!({}));
+    }
+}
