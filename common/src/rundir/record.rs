@@ -91,6 +91,11 @@ impl Record {
         appended.and(result).and(status)
     }
 
+    /// Writes the status of a run that ended before it was ever started.
+    pub fn write_unstarted(layout: &Layout, recorded: &Recorded) -> io::Result<()> {
+        replace(&layout.status(), &document(recorded)?, Durability::Power)
+    }
+
     /// Says whether the start line is there: a front that takes over finds it in most cases.
     fn start_is_written(&self) -> bool {
         let lines = read_lines(&self.layout.attempts()).unwrap_or_default();

@@ -1,0 +1,309 @@
+//! An attempt: from the arguments and the record to a task, which the supervisor executes.
+
+use crate::cli::Args;
+use crate::template::{Values, fill};
+use run_common::error::{Error, Exit};
+use run_common::fsio::append::read_lines;
+use run_common::message::warn;
+use run_common::process::identity::Place;
+use run_common::provenance::device;
+use run_common::provenance::git::Code;
+use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
+use run_common::provenance::secret::{REDACTED, redact_command};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::{Observed, Observer, Shown};
+use run_common::rundir::open::{ActiveRun, RunDir};
+use run_common::rundir::record::{Record, offsets};
+use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
+use run_common::rundir::stop::StopRequest;
+use run_common::supervise::{self, Limits, Output, Task};
+use run_common::time::Timestamp;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Heartbeats of another host that are older than this say nothing.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+/// Executes a command in a run; returns the status to exit with.
+pub(crate) fn run(args: Args) -> Result<u8, Error> {
+    let found = RunDir::named(&args.run, &args.runs_dir.path())?;
+    let run = RunDir::at(&found.absolute())?;
+    let meta = Meta::read(run.layout())?;
+    let before = Observer::new(STALE_AFTER).observe(&run)?;
+    refuse(&before, args.resume)?;
+    let active = run.activate()?;
+    let recorded = Recorded::read(active.run.layout())?;
+    if recorded.attempt != before.recorded.attempt {
+        return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
+    }
+    if let Some(request) = asked_to_stop(active.run.layout(), args.resume)? {
+        return refuse_stopped(&active, recorded, &request);
+    }
+    let plan = Plan::make(&args, &active.run, &meta, &recorded)?;
+    let Plan { task, start } = plan;
+    let mut active = active;
+    let owner = format!("process {} on {}\n", std::process::id(), start.host);
+    active.lock.sign(&owner).map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
+    let record = Record::new(task.layout.clone(), recorded, start);
+    supervise::run(&task, active, record)
+}
+
+fn cannot_start(run: &RunDir, exit: Exit) -> Error {
+    Error::new(exit, format!("cannot start '{}'", run.layout().root().display()))
+}
+
+/// Refuses a run that is at work, or that needs `--resume`.
+fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
+    let recorded = &before.recorded;
+    let reason = before.reason.as_deref().unwrap_or("its state is in doubt");
+    match before.status {
+        Shown::As(Status::Created | Status::Queued) => Ok(()),
+        Shown::As(Status::Running) => Err(cannot_start(&before.run, Exit::Busy)
+            .because(match (recorded.pid, recorded.host.as_deref()) {
+                (Some(pid), Some(host)) => format!("it is running already, by process {pid} on {host}"),
+                _ => "it is running already".to_owned(),
+            })
+            .hint("run-stop(1) stops it; run-status(1) says what it does")),
+        Shown::Stale => Err(cannot_start(&before.run, Exit::Busy)
+            .because(reason.to_owned())
+            .hint("run-stop(1) ends what is left of it")),
+        Shown::Dead | Shown::As(Status::Completed | Status::Failed | Status::Stopped) if resume => Ok(()),
+        status => Err(cannot_start(&before.run, Exit::Busy)
+            .because(format!("it has been executed, and is {status}"))
+            .hint("--resume makes another attempt; run-new makes another run")),
+    }
+}
+
+/// Returns the request to stop that waits for a run; a resume takes it away.
+fn asked_to_stop(layout: &Layout, resume: bool) -> Result<Option<StopRequest>, Error> {
+    let request = StopRequest::read(layout);
+    if resume && request.is_some() {
+        fs::remove_file(layout.stop()).map_err(|error| Error::io("remove", &layout.stop(), error))?;
+        return Ok(None);
+    }
+    Ok(request)
+}
+
+/// Records a run that was asked to stop before it started.
+fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded, request: &StopRequest) -> Result<u8, Error> {
+    let layout = active.run.layout();
+    let now = Timestamp::now();
+    let end = AttemptEnd {
+        schema: SCHEMA,
+        run_id: recorded.run_id.clone(),
+        event: "end".to_owned(),
+        attempt: recorded.attempt,
+        status: Status::Stopped,
+        reason: Some(request.words()),
+        end_time: now,
+        duration_s: 0.0,
+        exit_code: None,
+        signal: None,
+        final_step: None,
+        traceback: None,
+        resources: recorded.resources.unwrap_or_default(),
+        lost_bytes: 0,
+    };
+    recorded.end(&end);
+    Record::write_unstarted(layout, &recorded)
+        .map_err(|error| Error::io("write", &layout.status(), error))?;
+    Err(cannot_start(&active.run, Exit::No)
+        .because(format!("it was {} before it started", request.words()))
+        .hint("--resume executes it all the same"))
+}
+
+/// What was decided about an attempt.
+struct Plan {
+    task: Task,
+    start: AttemptStart,
+}
+
+/// A command to be filled in, where from and by what program.
+struct Source {
+    template: Vec<String>,
+    cwd: PathBuf,
+    /// The program as it was found when the command was recorded.
+    executable: Option<PathBuf>,
+    is_recorded: bool,
+}
+
+impl Source {
+    /// Takes the command typed now, else that of the last attempt, else that of the creation.
+    fn find(args: &Args, meta: &Meta, layout: &Layout) -> Result<Self, Error> {
+        if !args.command.is_empty() {
+            let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+            return Ok(Self { template: args.command.clone(), cwd, executable: None, is_recorded: false });
+        }
+        let lines =
+            read_lines(&layout.attempts()).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        let last = lines.records.into_iter().rev().filter(|line| line["event"] == "start");
+        let last = last.filter_map(|line| serde_json::from_value::<AttemptStart>(line).ok()).next();
+        let (template, cwd, executable) = match last {
+            Some(last) => (last.template, last.cwd, last.executable),
+            None => match &meta.command {
+                Some(command) => (command.clone(), meta.cwd.clone(), meta.executable.clone()),
+                None => {
+                    return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
+                        .because("none was recorded, and none is given")
+                        .hint("give one after --"));
+                }
+            },
+        };
+        let secret = |words: &[String]| words.iter().any(|word| word.contains(REDACTED));
+        let env_secret =
+            meta.env.values().any(|value| value.as_str().is_some_and(|value| value.contains(REDACTED)));
+        if secret(&template) || env_secret {
+            return Err(Error::usage(format!(
+                "cannot execute the recorded command of '{}'",
+                layout.root().display()
+            ))
+            .because("a secret in it was not recorded")
+            .hint("write {env:NAME} in its place, which is recorded unexpanded"));
+        }
+        Ok(Self { template, cwd: cwd.into(), executable: executable.map(PathBuf::from), is_recorded: true })
+    }
+}
+
+impl Plan {
+    fn make(args: &Args, run: &RunDir, meta: &Meta, recorded: &Recorded) -> Result<Self, Error> {
+        let layout = run.layout();
+        let source = Source::find(args, meta, layout)?;
+        let env = |name: &str| env::var(name).ok();
+        let filled = fill(&source.template, &Values { run: layout.root(), meta, env })?;
+        let Some(name) = filled.command.first() else {
+            return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
+                .because("nothing is left of it when its placeholders are filled in"));
+        };
+        let found = || find_program(OsStr::new(name), &source.cwd).map(named_interpreter);
+        let executable = source.executable.clone().filter(|file| file.exists()).or_else(found);
+        let python_path = executable
+            .as_deref()
+            .and_then(interpreter_of)
+            .or_else(|| meta.python_executable.clone().map(PathBuf::from));
+        let python_version = python_path.as_ref().and_then(|path| {
+            let unchanged = meta.python_executable.as_deref().is_some_and(|known| Path::new(known) == path);
+            if unchanged { meta.python_version.clone() } else { Python::at(path.clone()).version }
+        });
+        let code = Code::at(&source.cwd, false);
+        let attempt = recorded.attempt + 1;
+        let start = AttemptStart {
+            schema: SCHEMA,
+            run_id: meta.run_id.clone(),
+            event: "start".to_owned(),
+            attempt,
+            start_time: Timestamp::now(),
+            command: filled.recorded,
+            template: redact_command(&source.template),
+            executable: executable.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            cwd: source.cwd.to_string_lossy().into_owned(),
+            host: Place::here().host,
+            pid: 0,
+            git_commit: code.commit,
+            git_dirty: code.dirty,
+            python_version,
+            device: meta.device.clone(),
+            gpus: device::gpus(),
+            cuda_visible_devices: env::var("CUDA_VISIBLE_DEVICES").ok(),
+            offsets: offsets(layout),
+        };
+        let interpreter =
+            Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
+        let (env, env_remove) = environment(layout, meta, attempt, interpreter);
+        let task = Task {
+            layout: layout.clone(),
+            arguments: arguments(&filled.command, executable.as_deref(), &source.cwd),
+            program: executable.map_or_else(|| OsString::from(name), PathBuf::into_os_string),
+            env,
+            env_remove,
+            cwd: source.cwd,
+            stdin: args.stdin,
+            output: match (args.pty, args.merge) {
+                (true, _) => Output::Terminal,
+                (false, true) => Output::Merged,
+                (false, false) => Output::Pipes,
+            },
+            limits: Limits {
+                grace: args.grace,
+                linger: args.linger,
+                heartbeat: args.heartbeat,
+                timeout: args.timeout,
+                stall: args.stall_timeout,
+            },
+            quiet: args.quiet,
+            detach: args.detach,
+            on_end: args.on_end.clone(),
+        };
+        if args.resume && recorded.attempt == 0 {
+            warn(&format!(
+                "'{}' starts from the beginning: there was no attempt before",
+                layout.root().display()
+            ));
+        }
+        Ok(Self { task, start })
+    }
+}
+
+/// Returns the arguments as the command gets them. It is called by the name that was typed, unless
+/// that would lead it to another program: Python finds its libraries by its name.
+fn arguments(command: &[String], executable: Option<&Path>, cwd: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
+    if let (Some(name), Some(executable)) = (arguments.first_mut(), executable)
+        && find_program(name, cwd).is_none_or(|found| found != executable)
+    {
+        *name = executable.into();
+    }
+    arguments
+}
+
+/// Returns the variables that the command is given, and those that would be another run's.
+fn environment(
+    layout: &Layout,
+    meta: &Meta,
+    attempt: u32,
+    interpreter: Option<&str>,
+) -> (Vec<(OsString, OsString)>, Vec<&'static str>) {
+    let mut set: Vec<(OsString, OsString)> = Vec::new();
+    let mut remove = vec!["RUN_RESUME_FROM", "RUN_RESUME_STEP"];
+    let mut optional =
+        |set: &mut Vec<(OsString, OsString)>, name: &'static str, value: Option<OsString>| match value {
+            Some(value) => set.push((name.into(), value)),
+            None => remove.push(name),
+        };
+    set.push(("RUN_DIR".into(), layout.root().into()));
+    set.push(("RUN_NAME".into(), meta.run_name.clone().into()));
+    set.push(("RUN_ID".into(), meta.run_id.clone().into()));
+    set.push(("RUN_METRICS".into(), layout.metrics().into()));
+    set.push(("RUN_STOP_FILE".into(), layout.stop().into()));
+    set.push(("RUN_ATTEMPT".into(), attempt.to_string().into()));
+    optional(&mut set, "RUN_CONFIG", meta.config_file.as_ref().map(|file| layout.root().join(file).into()));
+    optional(&mut set, "RUN_SEED", meta.seed.map(|seed| seed.to_string().into()));
+    optional(&mut set, "RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into()));
+    if env::var_os("PYTHONUNBUFFERED").is_none() {
+        set.push(("PYTHONUNBUFFERED".into(), "1".into()));
+    }
+    if let Some(path) = interpreter.and_then(path_with) {
+        set.push(("PATH".into(), path));
+    }
+    for (name, value) in &meta.env {
+        set.push((name.into(), value.as_str().unwrap_or_default().into()));
+    }
+    (set, remove)
+}
+
+/// Returns a search path on which the recorded interpreter is found, when it is not on this one:
+/// cron(8) gives a short one.
+fn path_with(interpreter: &str) -> Option<OsString> {
+    let directory = Path::new(interpreter).parent()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();
+    if directories.iter().any(|known| known == directory) {
+        return None;
+    }
+    directories.insert(0, directory.to_owned());
+    env::join_paths(directories).ok()
+}

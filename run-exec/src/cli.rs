@@ -1,0 +1,69 @@
+//! The command line of run-exec.
+
+use clap::Parser;
+use run_common::cli::runs_dir::RunsDir;
+use run_common::time::parse_duration;
+use std::time::Duration;
+
+const EXAMPLES: &str = "Examples:
+  run-exec base_2026-01-29_12-00-00
+  run-exec --detach --timeout 8h trial
+  run-exec trial -- python train.py --config {config}";
+
+/// Execute a command in a run: tee its logs, keep its status, stop it.
+#[derive(Debug, Parser)]
+#[command(name = "run-exec", version, after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands alone")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// Write the output to the logs alone
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Return as soon as the command has started; the run goes on
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Make another attempt of a run that has ended or died
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Give the command this stdin instead of /dev/null
+    #[arg(long, conflicts_with = "detach")]
+    pub(crate) stdin: bool,
+    /// Give the command one pipe for stdout and stderr, which keeps their order
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// Give the command a terminal of its own; implies --merge
+    #[arg(long)]
+    pub(crate) pty: bool,
+    /// End the attempt after this time
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) timeout: Option<Duration>,
+    /// End the attempt when it writes neither output nor a metric for this time
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) stall_timeout: Option<Duration>,
+    /// Time between the request to stop and SIGTERM to all that is left
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
+    /// Time for what outlives the main process, before SIGTERM and again before SIGKILL
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub(crate) linger: Duration,
+    /// Time between two writes of the run's status
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive)]
+    pub(crate) heartbeat: Duration,
+    /// Shell command to execute when the attempt has ended
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) on_end: Option<String>,
+    /// The run: a path, or a name below the runs directory
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Command to execute [default: the recorded one]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}

@@ -1,0 +1,9 @@
+//! `run-exec`: execute a command in a run directory and keep its record.
+
+mod attempt;
+mod cli;
+mod template;
+
+fn main() -> std::process::ExitCode {
+    run_common::cli::entry_of_command("run-exec", run_common::supervise::FAILED, attempt::run)
+}
