@@ -1,0 +1,62 @@
+//! The command line of run-status.
+
+use clap::{Parser, ValueEnum};
+use run_common::cli::runs_dir::RunsDir;
+use run_common::time::parse_duration;
+use std::time::Duration;
+
+const EXAMPLES: &str = "Examples:
+  run-status
+  run-status trial
+  run-status --log -f trial
+  run-status -a --json | jq -r 'select(.status == \"dead\").path'";
+
+/// Say what runs are doing.
+#[derive(Debug, Parser)]
+#[command(name = "run-status", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// List all runs, not only those that need an eye
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// List the runs of these statuses; exit 1 when there are none
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = STATUSES)]
+    pub(crate) status: Vec<String>,
+    /// Print a line of JSON for each run
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Metrics to show, in place of the first three
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// Age at which the heartbeat of another host is in doubt
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    pub(crate) stale_after: Duration,
+    /// Print the log of the run
+    #[arg(long, value_name = "LOG", num_args = 0..=1, require_equals = true, default_missing_value = "combined", conflicts_with = "json")]
+    pub(crate) log: Option<Log>,
+    /// With --log, go on until the run has ended
+    #[arg(short, long, requires = "log")]
+    pub(crate) follow: bool,
+    /// Names on stdin end in NUL, not newline
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// Runs: one for its details, several for a list; - reads them from stdin
+    #[arg(value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+}
+
+/// Every status there is.
+const STATUSES: [&str; 8] =
+    ["created", "queued", "running", "completed", "failed", "stopped", "dead", "stale"];
+
+/// A log of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Log {
+    /// Both streams, line by line.
+    Combined,
+    /// The command's stdout.
+    Stdout,
+    /// The command's stderr.
+    Stderr,
+}
