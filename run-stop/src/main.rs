@@ -1,0 +1,8 @@
+//! `run-stop`: stop runs, gracefully.
+
+mod cli;
+mod stop;
+
+fn main() -> std::process::ExitCode {
+    run_common::cli::entry("run-stop", stop::run)
+}
