@@ -3,6 +3,7 @@
 
 use super::combined::Stream;
 use super::driver::{Driver, Report};
+use super::log::Log;
 use super::reason::End;
 use super::signals::{Blocked, Signals};
 use super::tee::{PIPE, Source, Tee};
@@ -121,9 +122,9 @@ impl Plumbing {
         }
         let stdout_log = open_log(&layout.stdout())?;
         let stderr_log = open_log(&layout.stderr())?;
-        let source = |stream, input: OwnedFd, log, name| -> io::Result<Source> {
+        let source = |stream, input: OwnedFd, log: File, name| -> io::Result<Source> {
             set_nonblocking(&input)?;
-            Ok(Source { stream, input: input.into(), log, name, onward: None })
+            Ok(Source { stream, input: input.into(), log: Log::new(log, name), onward: None })
         };
         match task.output {
             Output::Terminal => {
@@ -225,7 +226,7 @@ fn supervise(
     if task.detach {
         dup2_stderr(&null)?;
     }
-    let tee = Tee::start(sources, combined, task.limits.linger)?;
+    let tee = Tee::start(sources, Log::new(combined, "combined.log"), task.limits.linger)?;
     driver.drive(tee, active.lock)
 }
 
@@ -350,7 +351,7 @@ impl Front<'_> {
         let signals = Signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
         driver.adopt(self.child, by);
-        let tee = Tee::start(sources, combined, self.task.limits.linger)?;
+        let tee = Tee::start(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;
         driver.drive(tee, active.lock)
     }
 

@@ -1,10 +1,12 @@
 //! Executes a command in a run and keeps its record: a front, which belongs to the caller, and a
 //! supervisor, which belongs to the run, each of which outlives the other. Used by run-exec.
 
+mod combine;
 pub mod combined;
 mod driver;
 mod front;
 mod gpu;
+mod log;
 pub mod machine;
 pub mod reason;
 mod resources;

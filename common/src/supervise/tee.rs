@@ -3,8 +3,9 @@
 //! One thread reads both streams, so that their lines are stamped in the order of arrival. A log
 //! that cannot be written does not stop the reading: the command must never block on a full disk.
 
-use super::combined::{Combined, Stream};
-use crate::error::plain;
+use super::combine::{Brought, CombinedLog};
+use super::combined::Stream;
+use super::log::Log;
 use crate::message::warn;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
@@ -21,9 +22,6 @@ const BLOCK: usize = 256 << 10;
 
 /// Size of the command's pipes, so that a burst does not wait for the disk.
 pub(super) const PIPE: i32 = 1 << 20;
-
-/// Bytes of combined.log that are gathered before they are written.
-const GATHER: usize = 512 << 10;
 
 /// Reads below this size that follow each other faster than [`HURRY`] are a flood of small writes.
 const SMALL: usize = 16 << 10;
@@ -42,10 +40,8 @@ pub(super) struct Source {
     pub(super) stream: Stream,
     /// Read end of its pipe, or a terminal; not blocking.
     pub(super) input: File,
-    /// Its log, opened for appending.
-    pub(super) log: File,
-    /// Name of the log, for messages.
-    pub(super) name: &'static str,
+    /// Its log.
+    pub(super) log: Log,
     /// Where it is passed on to; not blocking.
     pub(super) onward: Option<File>,
 }
@@ -75,16 +71,15 @@ pub(super) struct Tee {
 impl Tee {
     /// Starts to read. Once [`Self::finish`] was called, a reader of ours that takes nothing for
     /// `patience` is given up.
-    pub(super) fn start(sources: Vec<Source>, combined: File, patience: Duration) -> io::Result<Self> {
+    pub(super) fn start(sources: Vec<Source>, combined: Log, patience: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (wake, woken) = UnixStream::pair()?;
         let mut worker = Worker {
             shared: Arc::clone(&shared),
             woken,
             patience,
-            combined: Log { file: combined, name: "combined.log", failing: false },
-            lines: Combined::default(),
-            gathered: Vec::new(),
+            combined: CombinedLog::new(combined),
+            blocks: Vec::new(),
             started: Instant::now(),
         };
         let started = worker.started;
@@ -118,134 +113,94 @@ impl Tee {
     }
 }
 
-/// A log that may fail, and says so once, and once more when it works again.
-#[derive(Debug)]
-struct Log {
-    file: File,
-    name: &'static str,
-    failing: bool,
-}
-
-impl Log {
-    /// Appends bytes; returns how many could not be.
-    fn append(&mut self, mut bytes: &[u8]) -> usize {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
-                Ok(count) => {
-                    bytes = &bytes[count..];
-                    if self.failing && count > 0 {
-                        self.failing = false;
-                        warn(&format!("{} can be written again; what came in between is lost", self.name));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    if !std::mem::replace(&mut self.failing, true) {
-                        warn(&format!(
-                            "cannot write '{}': {}; the command goes on and its output is LOST",
-                            self.name,
-                            plain(&error)
-                        ));
-                    }
-                    return bytes.len();
-                }
-            }
-        }
-        0
-    }
-}
-
 struct Worker {
     shared: Arc<Shared>,
     woken: UnixStream,
     patience: Duration,
-    combined: Log,
-    lines: Combined,
-    gathered: Vec<u8>,
+    combined: CombinedLog,
+    /// Blocks that the second thread has done with, or has not been given.
+    blocks: Vec<Arc<Vec<u8>>>,
     started: Instant,
 }
 
 impl Worker {
-    fn run(&mut self, sources: Vec<Source>) {
-        let mut open: Vec<(Source, Log)> = Vec::new();
-        for source in sources {
-            match source.log.try_clone() {
-                Ok(file) => {
-                    let log = Log { file, name: source.name, failing: false };
-                    open.push((source, log));
-                }
-                Err(error) => warn(&format!("cannot use '{}': {}", source.name, plain(&error))),
-            }
-        }
-        let mut block = vec![0; BLOCK];
+    fn run(&mut self, mut open: Vec<Source>) {
         let mut last_read = Instant::now();
         while !open.is_empty() {
             let finishing = self.shared.finish.load(Ordering::Acquire);
-            if !finishing && self.wait(&open).is_err() {
-                return;
-            }
+            let ready = if finishing { [true; 2] } else { self.wait(&open) };
+            let mut ready = ready.into_iter();
             let mut idle = true;
-            open.retain_mut(|(source, log)| match source.input.read(&mut block) {
-                Ok(0) => false,
-                Ok(count) => {
-                    idle = false;
-                    self.take(source, log, &block[..count]);
-                    let now = Instant::now();
-                    let activity = u64::try_from((now - self.started).as_millis()).unwrap_or(u64::MAX);
-                    self.shared.last_activity.store(activity, Ordering::Relaxed);
-                    if !finishing && count < SMALL && now - last_read < HURRY {
-                        thread::sleep(NAP);
+            open.retain_mut(|source| {
+                if ready.next() != Some(true) {
+                    return true;
+                }
+                match self.read(source) {
+                    Ok(0) => false,
+                    Ok(count) => {
+                        idle = false;
+                        let now = Instant::now();
+                        let activity = u64::try_from((now - self.started).as_millis()).unwrap_or(u64::MAX);
+                        self.shared.last_activity.store(activity, Ordering::Relaxed);
+                        if !finishing && count < SMALL && now - last_read < HURRY {
+                            thread::sleep(NAP);
+                        }
+                        last_read = now;
+                        true
                     }
-                    last_read = now;
-                    true
+                    Err(error) if is_passing(&error) => true,
+                    Err(_) => false, // a terminal whose other side was closed
                 }
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) =>
-                {
-                    true
-                }
-                Err(_) => false, // a terminal whose other side was closed
             });
             if finishing && idle {
                 break;
             }
         }
-        let mut last = std::mem::take(&mut self.gathered);
-        self.lines.finish(now_micros(), &mut last);
-        self.combined.append(&last);
+        self.combined.finish(now_micros());
     }
 
-    /// Waits until a stream can be read or the supervisor calls.
-    fn wait(&mut self, open: &[(Source, Log)]) -> io::Result<()> {
+    /// Waits until a stream can be read or the supervisor calls; says which streams can be.
+    fn wait(&mut self, open: &[Source]) -> [bool; 2] {
         let mut fds: Vec<PollFd> =
-            open.iter().map(|(source, _)| PollFd::new(source.input.as_fd(), PollFlags::POLLIN)).collect();
+            open.iter().map(|source| PollFd::new(source.input.as_fd(), PollFlags::POLLIN)).collect();
         fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(_) => [0, 1].map(|stream| fds[stream].any().unwrap_or(false)),
+            Err(_) => [false; 2],
         }
     }
 
-    /// Deals with what a stream brought: its own log first, which is the truth.
-    fn take(&mut self, source: &mut Source, log: &mut Log, bytes: &[u8]) {
+    /// Reads what a stream has, and deals with it: its own log first, which is the truth.
+    fn read(&mut self, source: &mut Source) -> io::Result<usize> {
+        let mut block = self.take_block();
+        let Some(bytes) = Arc::get_mut(&mut block) else { return Ok(0) };
+        let length = match source.input.read(bytes) {
+            Ok(length) if length > 0 => length,
+            nothing => {
+                self.blocks.push(block);
+                return nothing;
+            }
+        };
         let now = now_micros();
         self.shared.last_output.store(now / 1000, Ordering::Relaxed);
-        let lost = log.append(bytes);
+        self.combined.add(Brought { stream: source.stream, block: Arc::clone(&block), length, now });
+        let lost = source.log.append(&block[..length]);
         self.shared.lost.fetch_add(lost as u64, Ordering::Relaxed);
-        // A short line costs many times its length, so the block is taken in parts.
-        for part in bytes.chunks(SMALL) {
-            self.lines.push(source.stream, part, now, &mut self.gathered);
-            if self.gathered.len() >= GATHER {
-                self.combined.append(&self.gathered);
-                self.gathered.clear();
-            }
-        }
-        self.combined.append(&self.gathered);
-        self.gathered.clear();
         if let Some(onward) = &mut source.onward
-            && !self.pass_on(onward, bytes)
+            && !self.pass_on(onward, &block[..length])
         {
             source.onward = None;
+        }
+        self.blocks.push(block);
+        Ok(length)
+    }
+
+    /// Returns a block that nobody else has.
+    fn take_block(&mut self) -> Arc<Vec<u8>> {
+        let free = self.blocks.iter().position(|block| Arc::strong_count(block) == 1);
+        match free {
+            Some(free) => self.blocks.swap_remove(free),
+            None => Arc::new(vec![0; BLOCK]), // at most as many as can be under way
         }
     }
 
@@ -282,6 +237,10 @@ impl Worker {
         }
         true
     }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn now_micros() -> i64 {

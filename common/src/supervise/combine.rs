@@ -1,0 +1,121 @@
+//! Writes combined.log: in the thread that reads while output trickles, so that a line waits for
+//! no other thread, and in a thread of its own when there is a flood, to make use of a second core.
+
+use super::combined::{Combined, Stream};
+use super::log::Log;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SendError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// A block of this size or more is worth handing over.
+const LARGE: usize = 32 << 10;
+
+/// Blocks that wait for the second thread at most.
+const QUEUE: usize = 2;
+
+/// Bytes of combined.log that are gathered before they are written.
+const GATHER: usize = 512 << 10;
+
+/// Bytes of output that are taken in at once: the shortest lines become forty times as long.
+const PART: usize = 16 << 10;
+
+/// What a stream brought at a time (microseconds since 1970).
+pub(super) struct Brought {
+    pub(super) stream: Stream,
+    pub(super) block: Arc<Vec<u8>>,
+    pub(super) length: usize,
+    pub(super) now: i64,
+}
+
+/// The log and the lines that are not complete yet.
+#[derive(Debug)]
+struct Writer {
+    log: Log,
+    lines: Combined,
+    gathered: Vec<u8>,
+}
+
+impl Writer {
+    fn add(&mut self, brought: &Brought) {
+        for part in brought.block[..brought.length].chunks(PART) {
+            self.lines.push(brought.stream, part, brought.now, &mut self.gathered);
+            if self.gathered.len() >= GATHER {
+                self.write();
+            }
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        self.log.append(&self.gathered);
+        self.gathered.clear();
+    }
+}
+
+/// combined.log, to which one thread at a time writes.
+#[derive(Debug)]
+pub(super) struct CombinedLog {
+    writer: Arc<Mutex<Writer>>,
+    queue: Option<SyncSender<Brought>>,
+    second: Option<JoinHandle<()>>,
+    under_way: Arc<AtomicUsize>,
+}
+
+impl CombinedLog {
+    pub(super) fn new(log: Log) -> Self {
+        let writer = Writer { log, lines: Combined::default(), gathered: Vec::new() };
+        Self { writer: Arc::new(Mutex::new(writer)), queue: None, second: None, under_way: Arc::default() }
+    }
+
+    /// Adds what a stream brought. The caller may go on to read the block meanwhile.
+    pub(super) fn add(&mut self, brought: Brought) {
+        let is_idle = self.under_way.load(Ordering::Acquire) == 0;
+        if is_idle && brought.length < LARGE {
+            return self.add_here(&brought);
+        }
+        if self.queue.is_none() {
+            self.start_second();
+        }
+        match &self.queue {
+            None => self.add_here(&brought), // there can be no second thread
+            Some(queue) => {
+                self.under_way.fetch_add(1, Ordering::Relaxed);
+                if let Err(SendError(brought)) = queue.send(brought) {
+                    self.add_here(&brought);
+                }
+            }
+        }
+    }
+
+    fn add_here(&self, brought: &Brought) {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).add(brought);
+    }
+
+    fn start_second(&mut self) {
+        let (queue, blocks) = sync_channel::<Brought>(QUEUE);
+        let (writer, under_way) = (Arc::clone(&self.writer), Arc::clone(&self.under_way));
+        let work = move || {
+            for brought in blocks {
+                writer.lock().unwrap_or_else(PoisonError::into_inner).add(&brought);
+                drop(brought);
+                under_way.fetch_sub(1, Ordering::Release);
+            }
+        };
+        if let Ok(thread) = thread::Builder::new().name("combine".to_owned()).spawn(work) {
+            (self.queue, self.second) = (Some(queue), Some(thread));
+        }
+    }
+
+    /// Writes all that is left: the streams have ended.
+    pub(super) fn finish(&mut self, now: i64) {
+        self.queue = None;
+        if let Some(second) = self.second.take() {
+            let _ = second.join(); // a panic aborts the process
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Writer { lines, gathered, .. } = &mut *writer;
+        lines.finish(now, gathered);
+        writer.write();
+    }
+}
