@@ -201,7 +201,7 @@ impl Plan {
             template: redact_command(&source.template),
             executable: executable.as_ref().map(|path| path.to_string_lossy().into_owned()),
             cwd: source.cwd.to_string_lossy().into_owned(),
-            host: Place::here().host,
+            host: Place::here().host.clone(),
             pid: 0,
             git_commit: code.commit,
             git_dirty: code.dirty,

@@ -8,7 +8,7 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
 use run_common::message::warn;
-use run_common::process::identity::Place;
+use run_common::process::identity::{Place, user_name};
 use run_common::provenance::device;
 use run_common::provenance::git::{Code, Patch, patch};
 use run_common::provenance::params::params;
@@ -141,8 +141,8 @@ impl Plan {
                 Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
             }),
             batch: None,
-            host: Place::here().host,
-            user: user(),
+            host: Place::here().host.clone(),
+            user: user_name(),
             cwd: cwd_text,
             env: redacted(&args.env),
             git_commit: code.commit,
@@ -213,11 +213,6 @@ fn inputs(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
     Ok(inputs)
 }
 
-fn user() -> String {
-    let id = nix::unistd::getuid();
-    nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name)
-}
-
 /// A run that is complete, but not yet in its place: below a name that no listing shows.
 struct Staged {
     root: PathBuf,
@@ -250,6 +245,7 @@ impl Staged {
     fn write_record(&self) -> io::Result<()> {
         let layout = Layout::new(&self.path);
         write_whole(&layout.meta(), &document(&self.meta)?, Durability::Power)?;
+        write_whole(&layout.lock(), b"", Durability::Process)?;
         write_whole(&layout.status(), &document(&Recorded::created(&self.meta))?, Durability::Process)?;
         sync_parent(&layout.meta())?;
         sync_parent(&layout.record())

@@ -6,7 +6,7 @@ use run_common::cli::operands::open_all;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
-use run_common::process::identity::{Place, Process, Signal, Stat};
+use run_common::process::identity::{Place, Process, Signal, Stat, user_name};
 use run_common::process::tree::{carrying, signal_all};
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::observe::{Observed, Observer, Shown};
@@ -89,10 +89,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
 
 /// Returns `user@host`.
 fn who() -> String {
-    let id = nix::unistd::getuid();
-    let user =
-        nix::unistd::User::from_uid(id).ok().flatten().map_or_else(|| id.to_string(), |user| user.name);
-    format!("{user}@{}", Place::here().host)
+    format!("{}@{}", user_name(), Place::here().host)
 }
 
 /// Returns the runs that are at work, or that may be.

@@ -4,6 +4,7 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 pub use rustix::process::Signal;
 
@@ -19,8 +20,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns where this process runs.
-    pub fn here() -> Self {
+    /// Returns where this process runs. It is looked up once.
+    pub fn here() -> &'static Self {
+        static HERE: OnceLock<Place> = OnceLock::new();
+        HERE.get_or_init(Self::look_up)
+    }
+
+    fn look_up() -> Self {
         let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let pid_ns = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         Self {
@@ -29,6 +35,20 @@ impl Place {
             pid_ns: pid_ns.to_string_lossy().trim_start_matches("pid:").trim_matches(['[', ']']).to_owned(),
         }
     }
+}
+
+/// Returns the name of the user: of `/etc/passwd`, else what the environment says, else the number.
+/// Name services are not asked: that takes shared libraries, and a network that may be down.
+pub fn user_name() -> String {
+    let id = nix::unistd::getuid().to_string();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    let from_environment = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    known.or_else(from_environment).filter(|name| !name.is_empty()).unwrap_or(id)
 }
 
 /// What `/proc/PID/stat` says of a process (proc(5)).

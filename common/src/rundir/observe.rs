@@ -75,7 +75,7 @@ pub struct Observed {
 /// Who looks, when, and how patiently.
 #[derive(Clone, Debug)]
 pub struct Observer {
-    here: Place,
+    here: &'static Place,
     stale_after: Duration,
 }
 

@@ -62,15 +62,19 @@ impl Record {
         let pid = std::process::id().cast_signed();
         self.recorded.pid = Some(pid);
         self.recorded.pid_start = Stat::of(pid).map(|stat| stat.start);
-        self.recorded.host = Some(place.host);
-        self.recorded.boot_id = Some(place.boot_id);
-        self.recorded.pid_ns = Some(place.pid_ns);
+        self.recorded.host = Some(place.host.clone());
+        self.recorded.boot_id = Some(place.boot_id.clone());
+        self.recorded.pid_ns = Some(place.pid_ns.clone());
         self.start.pid = pid;
-        fs::write(self.layout.pid(), format!("{pid}\n"))?;
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
         }
         self.beat()
+    }
+
+    /// Writes the file `pid`, for people, once the run has lasted for a moment.
+    pub fn write_pid(&self) -> io::Result<()> {
+        fs::write(self.layout.pid(), format!("{}\n", std::process::id()))
     }
 
     /// Writes status.json.

@@ -104,6 +104,8 @@ pub(super) struct Driver<'a> {
     undying: Vec<Stat>,
     /// The record could not be written, which was said.
     record_fails: bool,
+    /// The file `pid` is there.
+    pid_written: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -131,6 +133,7 @@ impl<'a> Driver<'a> {
             swept: 0,
             undying: Vec::new(),
             record_fails: false,
+            pid_written: false,
         }
     }
 
@@ -164,6 +167,9 @@ impl<'a> Driver<'a> {
             Ok(pid) => {
                 self.main = Main { command: pid, last: pid, ..Main::default() };
                 self.record.recorded_mut().child_pid = Some(pid);
+                if self.task.detach {
+                    self.write_pid(); // whoever detached a run finds it
+                }
                 report.started(pid);
                 Ok(())
             }
@@ -482,8 +488,17 @@ impl<'a> Driver<'a> {
         }
     }
 
+    fn write_pid(&mut self) {
+        if !std::mem::replace(&mut self.pid_written, true)
+            && let Err(error) = self.record.write_pid()
+        {
+            self.complain_of_record(&error);
+        }
+    }
+
     /// Writes what the run does.
     fn beat(&mut self, tee: &Tee) {
+        self.write_pid();
         let processes = self.processes();
         self.meter.gpu.ask();
         let sample = self.meter.sample(&processes);

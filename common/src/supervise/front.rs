@@ -42,8 +42,14 @@ struct Plumbing {
     terminal: Option<OwnedFd>,
 }
 
-/// A stream of output on its way from the supervisor to the caller.
+/// Output on its way from the supervisor to the caller. Without it, as with `--quiet`, the
+/// supervisor says the little it has to say on the caller's stderr itself.
 struct Onward {
+    stdout: Way,
+    stderr: Way,
+}
+
+struct Way {
     read: File,
     write: File,
 }
@@ -62,8 +68,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
         None
     };
     let plumbing = Plumbing::lay(task).map_err(|error| plumbing_failed(task, error))?;
-    let messages = Onward::new().map_err(failed("cannot create a pipe"))?;
-    let output = if task.quiet || task.detach {
+    let onward = if task.quiet || task.detach {
         None
     } else {
         Some(Onward::new().map_err(failed("cannot create a pipe"))?)
@@ -77,7 +82,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
         drop(started);
         let report = Report::new(report_write);
         let front = if task.detach { None } else { Some(myself) };
-        return match supervise(task, active, record, plumbing, messages, output, front, report, blocked) {
+        return match supervise(task, active, record, plumbing, onward, front, report, blocked) {
             Ok(status) => Ok(status),
             Err(error) => {
                 complain(&failed("cannot supervise")(error));
@@ -93,9 +98,9 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     drop((stdout, stderr));
     let (copied, copying) = UnixStream::pair().map_err(failed("cannot create a socket"))?;
     let done = || copying.try_clone().map_err(failed("cannot create a socket"));
-    copy(messages, io::stderr(), done()?);
-    if let Some(output) = output {
-        copy(output, io::stdout(), done()?);
+    if let Some(Onward { stdout, stderr }) = onward {
+        copy(stdout, io::stdout(), done()?);
+        copy(stderr, io::stderr(), done()?);
     }
     drop(copying);
     if task.stdin
@@ -178,9 +183,12 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 impl Onward {
     fn new() -> io::Result<Self> {
-        let (read, write) = pipe()?;
-        set_nonblocking(&write)?;
-        Ok(Self { read: read.into(), write: write.into() })
+        let way = || -> io::Result<Way> {
+            let (read, write) = pipe()?;
+            set_nonblocking(&write)?;
+            Ok(Way { read: read.into(), write: write.into() })
+        };
+        Ok(Self { stdout: way()?, stderr: way()? })
     }
 }
 
@@ -191,8 +199,7 @@ fn supervise(
     active: ActiveRun,
     record: Record,
     plumbing: Plumbing,
-    messages: Onward,
-    output: Option<Onward>,
+    onward: Option<Onward>,
     front: Option<Process>,
     report: Report,
     blocked: Blocked,
@@ -203,20 +210,21 @@ fn supervise(
     drop(blocked);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     dup2_stdout(&null)?;
-    dup2_stderr(&messages.write)?;
     if !task.stdin {
         dup2_stdin(&null)?;
     }
     let Plumbing { mut sources, combined, stdout, stderr, terminal } = plumbing;
-    if !task.quiet && !task.detach {
+    if let Some(Onward { stdout, stderr }) = &onward {
+        dup2_stderr(&stderr.write)?;
         for source in &mut sources {
-            source.onward = match source.stream {
-                Stream::Stdout => output.as_ref().map(|output| output.write.try_clone()).transpose()?,
-                Stream::Stderr => Some(messages.write.try_clone()?),
+            let way = match source.stream {
+                Stream::Stdout => stdout,
+                Stream::Stderr => stderr,
             };
+            source.onward = Some(way.write.try_clone()?);
         }
     }
-    drop((messages, output, terminal));
+    drop((onward, terminal));
     let mut driver = Driver::new(task, record, signals, front);
     match driver.start(stdout, stderr, &report) {
         Ok(()) => {}
@@ -384,8 +392,8 @@ fn is_request(signal: i32) -> bool {
 
 /// Copies a stream to the caller until it ends, and closes `done` then. When the caller's side is
 /// gone the pipe is closed, by which the supervisor learns that nobody reads any more.
-fn copy(onward: Onward, mut to: impl Write + Send + 'static, done: UnixStream) {
-    let Onward { mut read, write } = onward;
+fn copy(way: Way, mut to: impl Write + Send + 'static, done: UnixStream) {
+    let Way { mut read, write } = way;
     drop(write);
     thread::spawn(move || {
         let _done = done;

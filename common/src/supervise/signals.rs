@@ -7,17 +7,18 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 /// The signals that a front or a supervisor acts upon, caught from now on.
 #[derive(Debug)]
 pub(super) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 
 impl Signals {
-    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH and, unless it is ignored as under nohup(1),
-    /// SIGHUP.
+    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH and, unless it was ignored from the start as
+    /// under nohup(1), SIGHUP.
     pub(super) fn catch() -> io::Result<Self> {
         let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH];
-        if !is_ignored(SIGHUP) {
+        if !ignores_hangup() {
             signals.push(SIGHUP);
         }
         let (read, write) = UnixStream::pair()?;
@@ -46,6 +47,7 @@ impl Blocked {
     /// Blocks them.
     pub(super) fn new() -> io::Result<Self> {
         let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD];
+        ignores_hangup(); // asked before the fork, and so once for both
         let set: SigSet = signals.into_iter().collect();
         Ok(Self(set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
     }
@@ -57,7 +59,13 @@ impl Drop for Blocked {
     }
 }
 
-/// Says whether the process was started with a signal ignored.
+/// Says whether the process was started with SIGHUP ignored.
+fn ignores_hangup() -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    *IGNORED.get_or_init(|| is_ignored(SIGHUP))
+}
+
+/// Says whether a signal is ignored now.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
