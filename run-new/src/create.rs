@@ -182,7 +182,12 @@ impl Plan {
 /// Returns the interpreter of a command: of its program, else of a word in it, else of the
 /// environment.
 fn interpreter(command: &[String], executable: Option<&Path>, cwd: &Path) -> Option<PathBuf> {
-    let words = command.iter().skip(1).filter(|word| word.contains("python"));
+    // A shell's script is one word of the command, and several of its own.
+    let words = command
+        .iter()
+        .skip(1)
+        .flat_map(|word| word.split_whitespace())
+        .filter(|word| word.contains("python"));
     executable
         .and_then(interpreter_of)
         .or_else(|| {

@@ -1,1 +1,421 @@
-//! Test kit.
+//! Runs the built tools in laboratories: empty directories with a cleared environment, of which
+//! nothing is left over. A failed expectation panics with what happened instead.
+#![expect(clippy::missing_panics_doc, reason = "a failed expectation is a failed test")]
+#![expect(clippy::must_use_candidate, reason = "many checks are called for what they check")]
+#![expect(clippy::unwrap_used, reason = "tests stop where something is not as expected")]
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub use rustix::process;
+
+/// How long a fact is waited for before the test fails.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Returns the directory of the tools: `$RUN_BIN`, else where this test was built.
+pub fn bin() -> PathBuf {
+    if let Some(bin) = std::env::var_os("RUN_BIN") {
+        return bin.into();
+    }
+    let test = std::env::current_exe().unwrap();
+    let bin = test.ancestors().nth(2).unwrap().to_owned();
+    assert!(bin.join("run-exec").exists(), "the tools are not built: 'make test' does that first");
+    bin
+}
+
+/// Returns the top of the checkout.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// An empty directory to run tools in. It is removed in the end, and whatever was started in it is
+/// killed.
+#[derive(Debug)]
+pub struct Lab {
+    dir: PathBuf,
+    mark: String,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// Makes one below the directory for temporary files.
+    pub fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes one below a directory.
+    pub fn below(parent: &Path) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("lab-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let dir = parent.join(&mark);
+        fs::create_dir_all(&dir).unwrap();
+        Self { dir: dir.canonicalize().unwrap(), mark }
+    }
+
+    /// Returns its path.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the path of a file in it.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Writes a file, with the directories above it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Reads a file as text.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8(self.bytes(name)).unwrap()
+    }
+
+    /// Reads a file.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Reads a file that holds one JSON document.
+    pub fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.bytes(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Reads a file of JSON lines.
+    pub fn json_lines(&self, name: &str) -> Vec<Value> {
+        self.read(name).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Prepares a tool, or any program on the path.
+    pub fn cmd(&self, program: impl AsRef<OsStr>) -> Cmd {
+        let mut command = Command::new(program.as_ref());
+        let mut path = OsString::from(bin());
+        path.push(":/usr/local/bin:/usr/bin:/bin");
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("HOME", &self.dir)
+            .env("TMPDIR", std::env::temp_dir())
+            .env("LAB", &self.mark)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Cmd { command, input: None }
+    }
+
+    /// Creates a run of a command and returns its path, which begins with `runs/`.
+    pub fn new_run(&self, name: &str, command: &[&str]) -> String {
+        let done = self.cmd("run-new").args(["-n", name, "--"]).args(command).run().code(0).stderr("");
+        done.out().trim_end().to_owned()
+    }
+
+    /// Returns what run-status says of a run.
+    pub fn status(&self, run: &str) -> Value {
+        let done = self.cmd("run-status").args(["--json", run]).run().code(0);
+        serde_json::from_str(&done.out()).unwrap()
+    }
+
+    /// Waits until run-status says something of a run, and returns it.
+    pub fn await_status(&self, run: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        wait_for(&format!("{run} to be {what}"), || {
+            last = self.status(run);
+            holds(&last)
+        });
+        last
+    }
+
+    /// Waits until a file holds a text.
+    pub fn await_text(&self, name: &str, text: &str) {
+        wait_for(&format!("'{text}' in {name}"), || {
+            fs::read(self.path(name))
+                .is_ok_and(|bytes| bytes.windows(text.len()).any(|part| part == text.as_bytes()))
+        });
+    }
+
+    /// Returns the processes that were started in the lab and live.
+    pub fn alive(&self) -> Vec<i32> {
+        let mark = format!("LAB={}", self.mark);
+        let me = std::process::id().cast_signed();
+        let pids =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|&pid: &i32| pid != me)
+            .filter(|pid| {
+                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
+                    && state(*pid).is_some_and(|state| state != 'Z')
+            })
+            .collect()
+    }
+
+    /// Expects that nothing which was started in the lab lives.
+    pub fn nothing_left(&self) {
+        let alive = self.alive();
+        let names: Vec<String> = alive
+            .iter()
+            .map(|pid| {
+                let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                format!("{pid}: {}", String::from_utf8_lossy(&words).replace('\0', " "))
+            })
+            .collect();
+        assert!(alive.is_empty(), "left over: {names:?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let start = Instant::now();
+        loop {
+            let alive = self.alive();
+            if alive.is_empty() || start.elapsed() > DEADLINE {
+                break;
+            }
+            for pid in alive {
+                signal(pid, Signal::KILL);
+            }
+        }
+        let _ = fs::remove_dir_all(&self.dir); // a file system that a test mounted may be there
+    }
+}
+
+/// Returns the state of a process (proc(5)), or `None` when there is none.
+pub fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Sends a signal; a process that has ended takes none.
+pub fn signal(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// Waits for a fact, with a deadline.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A command to be run.
+#[derive(Debug)]
+pub struct Cmd {
+    command: Command,
+    input: Option<Vec<u8>>,
+}
+
+impl Cmd {
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it in another directory.
+    #[must_use]
+    pub fn cwd(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Gives it something to read.
+    #[must_use]
+    pub fn stdin(mut self, input: impl AsRef<[u8]>) -> Self {
+        self.command.stdin(Stdio::piped());
+        self.input = Some(input.as_ref().to_vec());
+        self
+    }
+
+    /// Sends its stdout elsewhere.
+    #[must_use]
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stdout(to);
+        self
+    }
+
+    /// Starts it.
+    pub fn spawn(mut self) -> Running {
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
+        if let Some(input) = self.input {
+            child.stdin.take().unwrap().write_all(&input).unwrap();
+        }
+        Running { child, shown: format!("{:?}", self.command) }
+    }
+
+    /// Runs it to its end.
+    pub fn run(self) -> Done {
+        self.spawn().wait()
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    shown: String,
+}
+
+impl Running {
+    /// Returns its pid.
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self::signal(self.pid(), signal);
+    }
+
+    /// Waits for its end, and reads what it has written meanwhile.
+    pub fn wait(mut self) -> Done {
+        let start = Instant::now();
+        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        let read = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            err.as_mut().map(|err| err.read_to_end(&mut bytes));
+            bytes
+        });
+        let mut stdout = Vec::new();
+        out.as_mut().map(|out| out.read_to_end(&mut stdout));
+        let stderr = read.join().unwrap();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < 4 * DEADLINE, "{} does not end", self.shown);
+            sleep(Duration::from_millis(2));
+        }
+        let status = self.child.wait().unwrap();
+        let code = status
+            .code()
+            .unwrap_or_else(|| 1000 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap());
+        Done { code, stdout, stderr, shown: self.shown }
+    }
+}
+
+/// A command that has ended. The status of one that a signal ended is 1000 and its number.
+#[derive(Debug)]
+pub struct Done {
+    /// Its exit status.
+    pub code: i32,
+    /// What it wrote to stdout.
+    pub stdout: Vec<u8>,
+    /// What it wrote to stderr.
+    pub stderr: Vec<u8>,
+    shown: String,
+}
+
+impl Done {
+    /// Expects an exit status.
+    #[track_caller]
+    pub fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\nstdout: {}\nstderr: {}", self.shown, self.out(), self.err());
+        self
+    }
+
+    /// Expects exactly this on stdout.
+    #[track_caller]
+    pub fn stdout(self, expected: impl AsRef<[u8]>) -> Self {
+        assert_eq!(
+            self.out(),
+            String::from_utf8_lossy(expected.as_ref()),
+            "{}\nstderr: {}",
+            self.shown,
+            self.err()
+        );
+        self
+    }
+
+    /// Expects exactly this on stderr.
+    #[track_caller]
+    pub fn stderr(self, expected: &str) -> Self {
+        assert_eq!(self.err(), expected, "{}", self.shown);
+        self
+    }
+
+    /// Expects that stderr contains this.
+    #[track_caller]
+    pub fn stderr_has(self, expected: &str) -> Self {
+        assert!(
+            self.err().contains(expected),
+            "{}\nexpected: {expected}\nstderr: {}",
+            self.shown,
+            self.err()
+        );
+        self
+    }
+
+    /// Returns stdout as text.
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Returns stderr as text.
+    pub fn err(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// Numbers that look random and are the same in every run (xorshift).
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Starts from a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Returns a number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Returns how often a campaign is repeated: its full number in `make soak`, a small one else.
+pub fn times(few: usize, many: usize) -> usize {
+    if std::env::var_os("RUN_SOAK").is_some() { many } else { few }
+}
+
+/// Returns a path as bytes.
+pub fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}

@@ -7,8 +7,9 @@ use super::meta::Meta;
 use super::open::read_document;
 use crate::error::Error;
 use crate::metrics::aggregate::Aggregate;
+use crate::metrics::row::json_number;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,8 +111,10 @@ pub struct Recorded {
     /// Pid of the command.
     pub child_pid: Option<i32>,
     /// Step of the last metric row.
+    #[serde(serialize_with = "whole_if_it_is")]
     pub step: Option<f64>,
     /// Step at which this attempt began.
+    #[serde(serialize_with = "whole_if_it_is")]
     pub start_step: Option<f64>,
     /// Number of steps to take.
     pub total_steps: Option<u64>,
@@ -201,6 +204,12 @@ impl Recorded {
     }
 }
 
+/// Writes step 40 as `40`, not as `40.0`.
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+fn whole_if_it_is<S: Serializer>(step: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    step.map(json_number).serialize(serializer)
+}
+
 /// How an attempt ended: `result.json`, and the end line of `attempts.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptEnd {
@@ -225,6 +234,7 @@ pub struct AttemptEnd {
     /// Signal that ended the command.
     pub signal: Option<i32>,
     /// Step of the last metric row.
+    #[serde(serialize_with = "whole_if_it_is")]
     pub final_step: Option<f64>,
     /// Last lines of a Python traceback.
     pub traceback: Option<Vec<String>>,
