@@ -270,6 +270,13 @@ impl Cmd {
         self
     }
 
+    /// Sends its stderr elsewhere.
+    #[must_use]
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stderr(to);
+        self
+    }
+
     /// Starts it.
     pub fn spawn(mut self) -> Running {
         let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));

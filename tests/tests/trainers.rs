@@ -1,0 +1,278 @@
+//! Training programs that behave badly, and what becomes of them: the right status, the right
+//! reason, and no process left.
+
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use testkit::process::Signal;
+use testkit::{Lab, Running};
+
+/// Starts a run of a program whose first line of output is `ready`.
+fn start(lab: &Lab, options: &[&str], command: &[&str]) -> Running {
+    let run = lab.new_run("r", command);
+    let exec = lab.cmd("run-exec").args(options).arg(run).spawn();
+    lab.await_text("runs/r/stdout.log", "ready\n");
+    exec
+}
+
+/// Expects how the run ended, and that nothing is left of it.
+#[track_caller]
+fn ended(lab: &Lab, status: &str, reason: Option<&str>, exit_code: Option<i64>, signal: Option<i64>) {
+    let found = lab.status("r");
+    let found = (&found["status"], &found["reason"], &found["exit_code"], &found["signal"]);
+    assert_eq!(
+        found,
+        (&Value::from(status), &Value::from(reason), &Value::from(exit_code), &Value::from(signal))
+    );
+    lab.nothing_left();
+}
+
+const BY_TERM: Option<&str> = Some("stopped by signal 15 (TERM)");
+
+#[test]
+fn one_that_ignores_term_is_killed_when_the_grace_is_over() {
+    let lab = Lab::new();
+    let program = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready')\nwhile True: time.sleep(1)";
+    let exec = start(&lab, &["--grace", "200ms", "--linger", "200ms"], &["python3", "-c", program]);
+    exec.signal(Signal::TERM);
+    exec.wait().code(137);
+    ended(&lab, "stopped", BY_TERM, None, Some(9));
+}
+
+#[test]
+fn one_that_double_forks_a_helper_which_holds_the_pipe_ends_with_it() {
+    let lab = Lab::new();
+    let program = r"
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        print('ready')
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+time.sleep(0.2)
+";
+    let exec = start(&lab, &["--linger", "200ms"], &["python3", "-c", program]);
+    exec.wait().code(0);
+    ended(&lab, "completed", Some("ended 1 process that outlived it"), Some(0), None);
+}
+
+#[test]
+fn a_helper_that_ends_by_itself_in_time_is_left_alone() {
+    let lab = Lab::new();
+    let exec = start(&lab, &[], &["sh", "-c", "(sleep 0.5; echo late) & echo ready"]);
+    exec.wait().code(0).stdout("ready\nlate\n");
+    ended(&lab, "completed", None, Some(0), None);
+}
+
+#[test]
+fn one_wrapped_in_a_shell_gets_the_stop_and_saves() {
+    let lab = Lab::new();
+    let program = r"
+import signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    open('saved', 'a').write('once\n')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print('ready')
+while True: time.sleep(1)
+";
+    lab.write("train.py", program);
+    lab.write("inner.sh", "python3 train.py; echo after >> after");
+    for wrapper in [
+        "python3 train.py; echo after >> after",
+        "bash inner.sh; true",
+        "trap '' TERM; python3 train.py; true",
+    ] {
+        let lab_run = Lab::new();
+        std::fs::copy(lab.path("train.py"), lab_run.path("train.py")).unwrap();
+        std::fs::copy(lab.path("inner.sh"), lab_run.path("inner.sh")).unwrap();
+        let exec = start(&lab_run, &["--grace", "20s"], &["bash", "-c", wrapper]);
+        exec.signal(Signal::TERM);
+        exec.wait().code(0);
+        ended(&lab_run, "stopped", BY_TERM, Some(0), None);
+        assert_eq!(lab_run.read("saved"), "once\n", "{wrapper}");
+        assert!(!lab_run.path("after").exists(), "{wrapper}");
+    }
+}
+
+#[test]
+fn its_workers_live_until_it_has_saved_and_no_longer() {
+    let lab = Lab::new();
+    let program = r"
+import multiprocessing, os, signal, sys, time
+def work():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    while True: time.sleep(0.1)
+if __name__ == '__main__':
+    workers = [multiprocessing.Process(target=work) for _ in range(3)]
+    for worker in workers: worker.start()
+    def save(*_):
+        time.sleep(0.3)
+        open('alive', 'w').write(str(sum(worker.is_alive() for worker in workers)))
+        os._exit(0)
+    signal.signal(signal.SIGTERM, save)
+    print('ready')
+    while True: time.sleep(0.1)
+";
+    lab.write("train.py", program);
+    let exec = start(&lab, &["--linger", "200ms"], &["python3", "train.py"]);
+    exec.signal(Signal::TERM);
+    exec.wait().code(0);
+    ended(&lab, "stopped", BY_TERM, Some(0), None);
+    assert_eq!(lab.read("alive"), "3");
+}
+
+#[test]
+fn workers_that_outlive_a_crash_are_ended() {
+    let lab = Lab::new();
+    let program = r"
+import multiprocessing, os, time
+def work():
+    while True: time.sleep(0.1)
+if __name__ == '__main__':
+    for _ in range(3): multiprocessing.Process(target=work).start()
+    print('ready')
+    os._exit(7)
+";
+    lab.write("train.py", program);
+    let exec = start(&lab, &["--linger", "100ms"], &["python3", "train.py"]);
+    exec.wait().code(7);
+    ended(&lab, "failed", Some("exit 7; ended 3 processes that outlived it"), Some(7), None);
+}
+
+#[test]
+fn files_of_its_own_are_not_confused_with_the_record() {
+    let lab = Lab::new();
+    lab.write("base.yaml", "seed: 1\n");
+    let program = r#"
+import os, time
+os.chdir(os.environ["RUN_DIR"])
+open("pid", "w").write("1")
+open("status.json", "w").write('{"status": "completed", "step": 99, "pid": 1}')
+open("meta.json", "w").write("{")
+open("config.yaml", "w").write("mine: true")
+os.makedirs("checkpoints")
+print("ready")
+while not os.path.exists("go"): time.sleep(0.02)
+"#;
+    lab.cmd("run-new").args(["-n", "r", "base.yaml", "--", "python3", "-c", program]).run().code(0);
+    let exec = lab.cmd("run-exec").arg("r").spawn();
+    lab.await_text("runs/r/stdout.log", "ready\n");
+    let status = lab.status("r");
+    assert_eq!((&status["status"], &status["step"]), (&Value::from("running"), &Value::Null));
+    lab.write("runs/r/go", "");
+    exec.wait().code(0);
+    ended(&lab, "completed", None, Some(0), None);
+    assert_eq!(lab.read("runs/r/config.yaml"), "mine: true");
+    assert_eq!(lab.read("runs/r/pid"), "1");
+    assert_eq!(lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out().lines().count(), 1);
+}
+
+#[test]
+fn one_that_saves_for_long_and_exits_with_success_was_stopped() {
+    let lab = Lab::new();
+    let program = r"
+import signal, sys, time
+def save(*_):
+    time.sleep(3)
+    print('saved')
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+print('ready')
+while True: time.sleep(1)
+";
+    let exec = start(&lab, &[], &["python3", "-c", program]);
+    let start = Instant::now();
+    lab.cmd("run-stop").args(["--why", "lunch", "r"]).run().code(0).stdout("runs/r: stopped\n").stderr("");
+    assert!(start.elapsed() >= Duration::from_secs(3));
+    exec.wait().code(0).stdout("ready\nsaved\n");
+    let reason = lab.status("r")["reason"].as_str().unwrap().to_owned();
+    assert!(
+        reason.starts_with("stopped by ") && reason.contains('@') && reason.ends_with(": lunch"),
+        "{reason}"
+    );
+    ended(&lab, "stopped", Some(&reason), Some(0), None);
+}
+
+#[test]
+fn the_command_is_asked_once_however_often_a_stop_is_asked_for() {
+    let lab = Lab::new();
+    let program = r"
+import signal, sys, time
+def count(number, _): print('got', number)
+signal.signal(signal.SIGTERM, count)
+signal.signal(signal.SIGINT, count)
+signal.signal(signal.SIGHUP, count)
+print('ready')
+end = time.monotonic() + 1.5
+while time.monotonic() < end: time.sleep(0.05)
+";
+    let exec = start(&lab, &[], &["python3", "-c", program]);
+    for request in [Signal::TERM, Signal::TERM, Signal::HUP, Signal::INT, Signal::TERM] {
+        exec.signal(request);
+        std::thread::sleep(Duration::from_millis(20)); // so that the signals do not merge
+    }
+    lab.write("runs/r/stop", "");
+    exec.wait().code(0).stdout("ready\ngot 15\n");
+    ended(&lab, "stopped", BY_TERM, Some(0), None);
+}
+
+#[test]
+fn an_interrupt_is_passed_on_as_such_and_the_second_one_kills() {
+    let lab = Lab::new();
+    let program = "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: print('saving'))\nprint('ready')\nwhile True: time.sleep(0.1)";
+    let exec = start(&lab, &[], &["python3", "-c", program]);
+    exec.signal(Signal::INT);
+    lab.await_text("runs/r/stdout.log", "saving\n");
+    exec.signal(Signal::INT);
+    exec.wait().code(137).stdout("ready\nsaving\n");
+    ended(&lab, "stopped", Some("stopped by signal 2 (INT)"), None, Some(9));
+}
+
+#[test]
+fn a_stop_file_touched_by_hand_is_enough() {
+    let lab = Lab::new();
+    let exec = start(&lab, &[], &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"]);
+    lab.write("runs/r/stop", "");
+    exec.wait().code(0);
+    ended(&lab, "stopped", Some("stopped by the file 'stop'"), Some(0), None);
+}
+
+#[test]
+fn one_that_kills_its_own_process_group_kills_no_supervisor() {
+    let lab = Lab::new();
+    let exec = start(&lab, &[], &["sh", "-c", "echo ready; kill -KILL 0"]);
+    exec.wait().code(137);
+    ended(&lab, "failed", Some("signal 9 (KILL)"), None, Some(9));
+}
+
+#[test]
+fn a_stopped_program_is_continued_to_take_notice_of_a_stop() {
+    let lab = Lab::new();
+    let exec = start(
+        &lab,
+        &["--grace", "20s"],
+        &["sh", "-c", "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done"],
+    );
+    let child = lab.await_status("r", "running", |status| !status["child_pid"].is_null())["child_pid"]
+        .as_i64()
+        .unwrap();
+    testkit::signal(i32::try_from(child).unwrap(), Signal::STOP);
+    exec.signal(Signal::TERM);
+    exec.wait().code(0).stdout("ready\nbye\n");
+    ended(&lab, "stopped", BY_TERM, Some(0), None);
+}
+
+#[test]
+fn a_timeout_gives_time_to_save_and_is_a_failure() {
+    let lab = Lab::new();
+    let exec = start(
+        &lab,
+        &["--timeout", "1s"],
+        &["sh", "-c", "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done"],
+    );
+    exec.wait().code(124).stdout("ready\nsaved\n");
+    ended(&lab, "failed", Some("timeout 1s"), Some(0), None);
+}
