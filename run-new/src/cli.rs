@@ -68,6 +68,17 @@ pub(crate) struct Args {
     pub(crate) command: Vec<String>,
 }
 
+impl Args {
+    /// Gives the command what `--resume-args` has taken of it: that option takes any word, `--` too.
+    pub(crate) fn settled(mut self) -> Self {
+        if let Some(end) = self.resume_args.iter().position(|word| word == "--") {
+            self.command.splice(0..0, self.resume_args.drain(end + 1..));
+            self.resume_args.pop();
+        }
+        self
+    }
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

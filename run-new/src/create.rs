@@ -33,6 +33,7 @@ use uuid::Uuid;
 
 /// Creates a run for every config, or one without.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
+    let args = args.settled();
     let plan = Plan::make(&args)?;
     let runs_dir = args.runs_dir.path();
     fs::create_dir_all(&runs_dir).map_err(|error| Error::io("create", &runs_dir, error))?;

@@ -95,6 +95,7 @@ fn who() -> String {
 /// Returns the runs that are at work, or that may be.
 fn active(observer: &Observer, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
     find(runs_dir)
+        .into_iter()
         .filter_map(|found| {
             let Found::Run(path) = found else { return None };
             let run = RunDir::seen(path);

@@ -87,7 +87,7 @@ fn campaign(victim: Victim, seed: u64) {
         let code = exec.wait().code;
         match victim {
             Victim::Both => {
-                for pid in supervisor {
+                if let Some(pid) = supervisor {
                     wait_for("the supervisor to be gone", || state(pid).is_none_or(|state| state == 'Z'));
                 }
             }

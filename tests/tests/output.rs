@@ -123,16 +123,17 @@ print(worst, file=sys.stderr)
     assert!(worst < 1.0, "{worst} s");
 }
 
+fn null() -> File {
+    File::create("/dev/null").unwrap()
+}
+
 #[test]
 fn memory_stays_small_whatever_the_output() {
     let lab = Lab::new();
     let program = "import sys, os; [os.write(1 + i % 2, b'x' * 999_999 + b'\\n' * (i % 7)) for i in range(150)]; [os.write(1, b'\\n' * 100_000) for i in range(30)]; open('done', 'w'); [0 for _ in iter(lambda: os.path.exists('go'), True)]";
     let run = lab.new_run("much", &["python3", "-c", program]);
-    let exec = lab
-        .cmd("run-exec")
-        .args(["--heartbeat", "100ms", &run])
-        .stdout_to(File::create("/dev/null").unwrap());
-    let exec = exec.spawn();
+    let exec =
+        lab.cmd("run-exec").args(["--heartbeat", "100ms", &run]).stdout_to(null()).stderr_to(null()).spawn();
     let pid =
         lab.await_status(&run, "running", |status| !status["child_pid"].is_null())["pid"].as_i64().unwrap();
     wait_for("all of the output", || lab.path("done").exists());

@@ -210,9 +210,10 @@ end = time.monotonic() + 1.5
 while time.monotonic() < end: time.sleep(0.05)
 ";
     let exec = start(&lab, &[], &["python3", "-c", program]);
-    for request in [Signal::TERM, Signal::TERM, Signal::HUP, Signal::INT, Signal::TERM] {
+    exec.signal(Signal::TERM);
+    lab.await_text("runs/r/stdout.log", "got 15\n");
+    for request in [Signal::TERM, Signal::HUP, Signal::INT] {
         exec.signal(request);
-        std::thread::sleep(Duration::from_millis(20)); // so that the signals do not merge
     }
     lab.write("runs/r/stop", "");
     exec.wait().code(0).stdout("ready\ngot 15\n");

@@ -2,7 +2,10 @@
 
 use super::layout::{Layout, RECORD_DIR};
 use crate::error::plain;
+use std::collections::HashSet;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -20,69 +23,75 @@ pub enum Found {
 }
 
 /// Returns the runs below `root`, by name; it does not descend into a run, nor deeper than three
-/// levels, nor into loops of links. Names that begin with `.` are skipped.
-pub fn find(root: &Path) -> impl Iterator<Item = Found> {
+/// levels, nor into loops of links. Names that begin with `.` are skipped. A run that links lead
+/// to is returned once, by its own name where that is below `root` too.
+pub fn find(root: &Path) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut linked = Vec::new(); // runs below links, with what identifies them
+    let mut seen = HashSet::new();
+    let mut link: Option<PathBuf> = None; // the link that the walk is below, or was last
+    let mut top: Option<PathBuf> = None; // a directory at the top in which no run was seen so far
     let mut walk =
         WalkDir::new(root).min_depth(1).max_depth(3).follow_links(true).sort_by_file_name().into_iter();
-    let mut pending: Option<PathBuf> = None; // a top directory in which no run was seen so far
-    let mut queue: Vec<Found> = Vec::new();
-    std::iter::from_fn(move || {
-        loop {
-            if let Some(found) = queue.pop() {
-                return Some(found);
-            }
-            let Some(entry) = walk.next() else {
-                return pending.take().map(Found::Other);
-            };
-            let (path, depth) = match &entry {
-                Ok(entry) => (entry.path().to_owned(), entry.depth()),
-                Err(error) => (error.path().unwrap_or(Path::new("")).to_owned(), error.depth()),
-            };
-            let found = match entry {
-                Ok(entry) if entry.file_name().as_encoded_bytes().starts_with(b".") => {
-                    if entry.file_type().is_dir() {
-                        walk.skip_current_dir();
-                    }
-                    continue;
+    while let Some(entry) = walk.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let path = error.path().unwrap_or(root).to_owned();
+                match error.io_error() {
+                    // It is gone meanwhile, or a link that leads nowhere, or in a circle.
+                    None => {}
+                    Some(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                    Some(cause) => found.push(Found::Unreadable(path, plain(cause))),
                 }
-                Ok(entry) if !entry.file_type().is_dir() => continue,
-                Ok(_) => match look(&path) {
-                    None if depth == 1 => {
-                        if let Some(other) = pending.replace(path) {
-                            return Some(Found::Other(other));
-                        }
-                        continue;
-                    }
-                    None => continue,
-                    Some(found) => {
-                        walk.skip_current_dir();
-                        found
-                    }
-                },
-                Err(error) => match error.io_error() {
-                    Some(cause) if cause.kind() == io::ErrorKind::NotFound => continue, // gone meanwhile, or a dangling link
-                    Some(cause) => Found::Unreadable(path, plain(cause)),
-                    None => continue, // a loop of links
-                },
-            };
-            if let Some(other) = pending.take_if(|_| depth == 1) {
-                queue.push(found);
-                return Some(Found::Other(other));
+                continue;
             }
-            pending = None;
-            return Some(found);
+        };
+        if !entry.file_type().is_dir() {
+            continue;
         }
-    })
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            walk.skip_current_dir();
+            continue;
+        }
+        if entry.depth() == 1 {
+            found.extend(top.take().map(Found::Other));
+        }
+        let path = entry.path().to_owned();
+        if entry.path_is_symlink() {
+            link = Some(path.clone());
+        }
+        let is_linked = link.as_ref().is_some_and(|link| path.starts_with(link));
+        match std::fs::metadata(Layout::new(&path).meta()) {
+            Ok(meta) => {
+                top = None;
+                walk.skip_current_dir();
+                if is_linked {
+                    linked.push((identity(&meta), path));
+                } else if seen.insert(identity(&meta)) {
+                    found.push(run(path));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                top = None;
+                walk.skip_current_dir();
+                found.push(Found::Unreadable(path.join(RECORD_DIR), plain(&error)));
+            }
+            Err(_) if entry.depth() == 1 => top = Some(path),
+            Err(_) => {}
+        }
+    }
+    found.extend(top.map(Found::Other));
+    found
+        .extend(linked.into_iter().filter(|(identity, _)| seen.insert(*identity)).map(|(_, path)| run(path)));
+    found
 }
 
-/// Says what a directory is, or `None` when it is no run.
-fn look(path: &Path) -> Option<Found> {
-    match std::fs::metadata(Layout::new(path).meta()) {
-        Ok(_) if path.to_str().is_none() => Some(Found::NotUtf8(path.to_owned())),
-        Ok(_) => Some(Found::Run(path.to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Some(Found::Unreadable(path.join(RECORD_DIR), plain(&error)))
-        }
-        Err(_) => None,
-    }
+fn run(path: PathBuf) -> Found {
+    if path.to_str().is_some() { Found::Run(path) } else { Found::NotUtf8(path) }
+}
+
+/// Tells one meta.json from all others.
+fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
 }

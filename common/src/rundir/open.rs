@@ -59,7 +59,7 @@ impl RunDir {
         if Layout::new(&direct).meta().exists() {
             matches.push(direct.clone());
         }
-        let below = find(runs_dir).filter_map(|found| match found {
+        let below = find(runs_dir).into_iter().filter_map(|found| match found {
             Found::Run(path) => Some(path),
             Found::Unreadable(..) | Found::NotUtf8(_) | Found::Other(_) => None,
         });

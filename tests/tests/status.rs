@@ -1,0 +1,335 @@
+//! run-status and run-stop: what they say of runs, good and damaged, and what they do about them.
+
+use serde_json::{Value, json};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use testkit::process::Signal;
+use testkit::{Lab, wait_for};
+
+#[test]
+fn an_empty_list_says_why() {
+    let lab = Lab::new();
+    let empty = |expected: &str| lab.cmd("run-status").run().code(0).stdout("").stderr(expected);
+    empty("run-status: no runs: there is no directory 'runs'\n");
+    fs::create_dir(lab.path("runs")).unwrap();
+    empty("run-status: no runs: 'runs' is empty\n");
+    fs::create_dir_all(lab.path("runs/a/b")).unwrap();
+    fs::create_dir_all(lab.path("runs/c")).unwrap();
+    empty("run-status: no runs: 'runs' holds 2 directories that are no runs\n");
+    lab.new_run("r", &["true"]);
+    lab.cmd("run-exec").arg("r").run().code(0);
+    empty("run-status: 1 run in 'runs' not shown; -a shows all\n");
+    lab.cmd("run-status").args(["--status", "failed"]).run().code(1).stdout("");
+    lab.cmd("run-status").args(["--status", "completed"]).run().code(0).stderr("");
+    lab.cmd("run-status").args(["--status", "nonsense"]).run().code(2).stderr_has("nonsense");
+}
+
+#[test]
+fn the_table_has_a_row_for_each_run_that_needs_an_eye() {
+    let lab = Lab::new();
+    lab.cmd("run-new").args(["-n", "new one"]).run().code(0);
+    lab.cmd("run-new").args(["-n", "bad", "--total-steps", "50", "--", "sh", "-c"])
+        .arg("echo '{\"step\": 10, \"loss\": 0.123456, \"acc\": 0.5, \"lr\": 1e-5, \"more\": 1}' >> $RUN_METRICS; echo oh >&2; exit 2")
+        .run().code(0);
+    lab.cmd("run-exec").args(["-q", "bad"]).run().code(2);
+    lab.new_run("good", &["true"]);
+    lab.cmd("run-exec").args(["-q", "good"]).run().code(0);
+    let table = lab.cmd("run-status").run().code(0).stderr("").out();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("RUN      STATUS   STEP           METRICS"), "{table}");
+    assert!(
+        lines[1].starts_with("bad      failed   10/50 (20.0%)  loss=0.1235 acc=0.5000 lr=1.000e-5"),
+        "{table}"
+    );
+    assert!(lines[1].ends_with("exit 2: oh"), "{table}");
+    assert_eq!(lines[2], "new one  created");
+    assert_eq!(lab.cmd("run-status").arg("-a").run().code(0).out().lines().count(), 4);
+    let only = lab.cmd("run-status").args(["--columns", "more", "bad", "good"]).run().code(0).out();
+    assert!(only.lines().nth(1).unwrap().contains("  more=1  "), "{only}");
+}
+
+#[test]
+fn json_is_strict_and_a_list_of_runs_in_itself() {
+    let lab = Lab::new();
+    for name in ["a b", "it's", "🚀", "x\u{85}y"] {
+        if name.contains('\u{85}') {
+            lab.cmd("run-new").args(["-n", name]).run().code(2);
+            continue;
+        }
+        lab.new_run(name, &["true"]);
+    }
+    let listed = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out();
+    assert_eq!(listed.lines().count(), 3);
+    let again = lab.cmd("run-status").args(["--json", "-"]).stdin(&listed).run().code(0).out();
+    assert_eq!(again, listed);
+    let line: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(line["path"], lab.path("runs/a b").to_str().unwrap());
+    for key in ["quiet_s", "duration_s", "eta_s", "reason", "step"] {
+        assert_eq!(line.get(key), Some(&Value::Null), "{key}");
+    }
+    let names = lab.cmd("run-status").args(["--json", "-0", "-"]).stdin("a b\0🚀\0").run().code(0).out();
+    assert_eq!(names.lines().count(), 2);
+    lab.cmd("run-status").arg("-").stdin("a b\n\nnope\n{\"k\": 1}\n").run().code(3).stderr(
+        "run-status: no run 'nope' below 'runs'\nrun-status: run-status -a lists all runs; -d names another runs directory\n\
+         run-status: a JSON object on stdin has no \"path\"\n",
+    );
+}
+
+#[test]
+fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
+    let lab = Lab::new();
+    let root = rustix_is_root();
+    for name in ["good", "cut", "newer", "gone", "unreadable"] {
+        lab.new_run(name, &["true"]);
+    }
+    let record = lab.read("runs/cut/.run/status.json");
+    lab.write("runs/cut/.run/status.json", &record[..record.len() / 2]);
+    let mut newer: Value = serde_json::from_str(&record).unwrap();
+    newer["schema"] = 7.into();
+    lab.write("runs/newer/.run/status.json", newer.to_string());
+    fs::remove_file(lab.path("runs/gone/.run/status.json")).unwrap();
+    let odd = lab.path("runs").join(OsStr::from_bytes(b"bad\xff\x1b[31m"));
+    fs::create_dir_all(odd.join(".run")).unwrap();
+    fs::copy(lab.path("runs/good/.run/meta.json"), odd.join(".run/meta.json")).unwrap();
+    let set_mode = |mode| {
+        fs::set_permissions(
+            lab.path("runs/unreadable/.run"),
+            std::os::unix::fs::PermissionsExt::from_mode(mode),
+        )
+        .unwrap()
+    };
+    set_mode(0o000);
+    fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Root may read everything, so somebody else looks.
+    let somebody: &[&str] =
+        if root { &["setpriv", "--reuid", "65534", "--clear-groups", "run-status"] } else { &["run-status"] };
+    let done = lab.cmd(somebody[0]).args(&somebody[1..]).arg("-a").run();
+    set_mode(0o755);
+    let done = done.code(3);
+    let lines: Vec<String> =
+        done.err().lines().map(|line| line.split(" at line").next().unwrap().to_owned()).collect();
+    let expected = [
+        "run-status: cannot read 'runs/bad\u{fffd}?[31m': its name is not UTF-8",
+        "run-status: cannot read 'runs/cut/.run/status.json': it is damaged: EOF while parsing",
+        "run-status: cannot read 'runs/gone/.run/status.json': No such file or directory",
+        "run-status: cannot read 'runs/newer/.run/status.json': it has schema 7, and this version knows 1",
+        "run-status: a newer run-tools wrote it; update this one",
+        "run-status: cannot read 'runs/unreadable/.run': Permission denied",
+    ];
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    assert_eq!(done.out().lines().count(), 2);
+    assert!(done.out().lines().nth(1).unwrap().starts_with("good  created"));
+    // What is damaged is refused, not repaired, by those who write, too.
+    lab.cmd("run-exec").arg("cut").run().code(125).stderr_has("it is damaged");
+    lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("schema 7");
+}
+
+fn rustix_is_root() -> bool {
+    testkit::process::getuid().is_root()
+}
+
+#[test]
+fn a_name_is_looked_up_and_an_ambiguous_one_is_refused() {
+    let lab = Lab::new();
+    lab.new_run("a", &["true"]);
+    lab.cmd("run-new").args(["-d", "runs/batch", "-n", "a"]).run().code(0);
+    lab.cmd("run-new").args(["-d", "runs/batch", "-n", "b"]).run().code(0);
+    lab.cmd("run-status").arg("a").run().code(2).stderr(
+        "run-status: 'a' names 2 runs: 'runs/a' and 'runs/batch/a'\nrun-status: name one by its path\n",
+    );
+    assert_eq!(lab.status("b")["path"], lab.path("runs/batch/b").to_str().unwrap());
+    assert_eq!(lab.status("runs/a")["run_name"], "a");
+    assert_eq!(
+        lab.cmd("run-status")
+            .args(["--json", "."])
+            .cwd(lab.path("runs/a"))
+            .run()
+            .code(0)
+            .out()
+            .lines()
+            .count(),
+        1
+    );
+    lab.cmd("run-status")
+        .arg("nope/x")
+        .run()
+        .code(3)
+        .stderr("run-status: no run 'nope/x': there is no such directory\n");
+    lab.cmd("run-status").arg("runs/batch").run().code(3).stderr_has("the directory has no .run/meta.json");
+    let by_variable =
+        lab.cmd("run-status").env("RUNS_DIR", "runs/batch").args(["--json", "-a"]).run().code(0).out();
+    assert_eq!(by_variable.lines().count(), 2);
+    // A loop of links is no endless list.
+    std::os::unix::fs::symlink("..", lab.path("runs/loop")).unwrap();
+    std::os::unix::fs::symlink("a", lab.path("runs/Latest")).unwrap();
+    std::os::unix::fs::symlink("nowhere", lab.path("runs/dangling")).unwrap();
+    assert_eq!(
+        lab.cmd("run-status").args(["--json", "-a"]).run().code(0).stderr("").out().lines().count(),
+        3
+    );
+}
+
+#[test]
+fn details_of_a_run_say_what_it_is_and_how_it_went() {
+    let lab = Lab::new();
+    lab.write("base.yaml", "seed: 7\n");
+    let program = "for i in 1 2 3 4 5 6 7; do echo \"{\\\"step\\\": $i, \\\"loss\\\": 0.$i}\" >> $RUN_METRICS; done; exit $((2 - RUN_ATTEMPT))";
+    lab.cmd("run-new")
+        .args([
+            "-n",
+            "r",
+            "-s",
+            "lr=1e-3",
+            "--tag",
+            "t1",
+            "--note",
+            "a note",
+            "base.yaml",
+            "--",
+            "sh",
+            "-c",
+            program,
+        ])
+        .run()
+        .code(0);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    let details = lab.cmd("run-status").arg("r").run().code(0).stderr("").out();
+    for part in [
+        "run:        r\n",
+        "status:     completed\n",
+        "overrides:  lr=1e-3\n",
+        "seed:       7\n",
+        "tags:       t1\n",
+        "note:       a note\n",
+    ] {
+        assert!(details.contains(part), "{part}\n{details}");
+    }
+    let rows: Vec<Vec<&str>> = details.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["loss", "0.7000", "0.1000", "0.7000", "0.4000", "0.2160", "7"]), "{details}");
+    assert!(rows.contains(&vec!["7", "0.7000"]) && !rows.contains(&vec!["2", "0.2000"]), "{details}");
+    assert_eq!(
+        rows.iter().filter(|row| row.first() == Some(&"1") && row.contains(&"failed")).count(),
+        1,
+        "{details}"
+    );
+}
+
+#[test]
+fn run_stop_stops_one_several_or_all() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c", "d"] {
+        lab.new_run(name, &["sleep", "1000"]);
+        lab.cmd("run-exec").args(["--detach", name]).run().code(0);
+    }
+    lab.cmd("run-stop").arg("a").run().code(0).stdout("runs/a: stopped\n").stderr("");
+    lab.cmd("run-stop")
+        .arg("a")
+        .run()
+        .code(0)
+        .stdout("runs/a: stopped\n")
+        .stderr("run-stop: 'runs/a' has ended already: it is stopped\n");
+    let listed = lab.cmd("run-status").args(["--json", "b"]).run().out();
+    lab.cmd("run-stop")
+        .arg("-")
+        .stdin(listed)
+        .run()
+        .code(0)
+        .stdout(format!("{}: stopped\n", lab.path("runs/b").display()));
+    lab.cmd("run-stop")
+        .args(["nope", "c"])
+        .run()
+        .code(3)
+        .stdout("runs/c: stopped\n")
+        .stderr_has("no run 'nope'");
+    lab.cmd("run-stop").arg("--all").run().code(0).stdout("runs/d: stopped\n");
+    lab.cmd("run-stop").arg("--all").run().code(0).stdout("");
+    lab.cmd("run-stop").run().code(2);
+    wait_for("the watchers to end", || lab.alive().is_empty());
+    let reason = lab.status("c")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("stopped by ") && reason.contains('@'), "{reason}");
+}
+
+#[test]
+fn run_stop_returns_when_nothing_is_alive() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "trap '' TERM; (trap '' TERM; sleep 1000) & while :; do sleep 0.1; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "r"]).spawn();
+    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: stopped\n");
+    let left: Vec<i32> = lab.alive().into_iter().filter(|&pid| pid != exec.pid()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    exec.wait().code(137);
+}
+
+#[test]
+fn a_run_of_another_host_is_judged_by_its_heartbeat() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sleep", "1000"]);
+    let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    // A copy of the record, as another host would have written it to a shared directory.
+    fs::create_dir_all(lab.path("runs/far/.run")).unwrap();
+    fs::copy(lab.path("runs/r/.run/meta.json"), lab.path("runs/far/.run/meta.json")).unwrap();
+    let mut record = lab.json("runs/r/.run/status.json");
+    record["host"] = "elsewhere".into();
+    record["boot_id"] = "another".into();
+    let mut beat = |time: &str| {
+        record["last_heartbeat"] = time.into();
+        lab.write("runs/far/.run/status.json", record.to_string());
+        let status = lab.status("far");
+        (status["status"].as_str().unwrap().to_owned(), status["reason"].clone())
+    };
+    assert_eq!(beat("2100-01-01T00:00:00.000Z"), ("running".to_owned(), Value::Null));
+    let (status, reason) = beat("2020-01-01T00:00:00.000Z");
+    assert_eq!(status, "stale");
+    assert!(reason.as_str().unwrap().starts_with("no heartbeat from elsewhere for "), "{reason}");
+    // It is reached by the file alone, and no process here is signalled.
+    lab.cmd("run-stop").arg("far").run().code(1).stdout("runs/far: stale\n");
+    assert!(lab.path("runs/far/stop").exists());
+    assert_eq!(lab.status("r")["status"], "running");
+    // Another boot of this host is proof.
+    let mut rebooted = lab.json("runs/r/.run/status.json");
+    rebooted["boot_id"] = "another".into();
+    lab.write("runs/far/.run/status.json", rebooted.to_string());
+    let status = lab.status("far");
+    assert_eq!((&status["status"], &status["reason"]), (&json!("dead"), &json!("the host was restarted")));
+    exec.signal(Signal::TERM);
+    exec.wait().code(143);
+}
+
+#[test]
+fn a_closed_pipe_ends_a_listing_silently() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        lab.new_run(name, &["true"]);
+    }
+    let script = "run-status -a --json | head -c 1 >/dev/null; exit ${PIPESTATUS[0]}";
+    lab.cmd("bash").args(["-c", script]).run().code(0).stderr("");
+    let full = lab.cmd("sh").args(["-c", "run-status -a > /dev/full"]).run().code(5);
+    assert_eq!(full.err(), "run-status: cannot write to stdout: No space left on device\n");
+}
+
+#[test]
+fn every_tool_prints_completions_and_its_version() {
+    let lab = Lab::new();
+    for tool in ["run-new", "run-exec", "run-status", "run-stop"] {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = lab.cmd(tool).args(["--generate-completions", shell]).run().code(0).out();
+            assert!(script.contains(tool) && script.contains("runs-dir"), "{tool} {shell}");
+        }
+        lab.cmd(tool).args(["--generate-completions", "x"]).run().code(2);
+        lab.cmd(tool)
+            .arg("--version")
+            .run()
+            .code(0)
+            .stdout(format!("{tool} {}\n", env!("CARGO_PKG_VERSION")));
+        let help = lab.cmd(tool).arg("--help").run().code(0).stderr("").out();
+        assert!(help.contains("Examples:\n  run-"), "{help}");
+    }
+}
