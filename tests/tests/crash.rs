@@ -32,7 +32,8 @@ fn supervisor(front: i32) -> Option<i32> {
 fn start(lab: &Lab, name: &str, random: &mut Random) -> Running {
     let run = lab.new_run(name, &["sh", "-c", PROGRAM]);
     let exec = lab.cmd("run-exec").args(OPTIONS).arg(run).spawn();
-    sleep(Duration::from_micros(random.below(320_000))); // the moment that is tried, not a wait
+    let within = if random.below(4) == 0 { 8_000 } else { 240_000 }; // its start is the busiest time
+    sleep(Duration::from_micros(random.below(within))); // the moment that is tried, not a wait
     exec
 }
 

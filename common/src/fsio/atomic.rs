@@ -1,7 +1,7 @@
 //! Replaces a small file whole: a reader sees the old version or the new one, never a mixture.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,28 @@ pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Resul
         Durability::Process => Ok(()),
         Durability::Power => sync_parent(target),
     }
+}
+
+/// Keeps space for a later [`replace_reserved`], so that a disk which fills meanwhile cannot refuse
+/// it.
+pub fn reserve(target: &Path, bytes: usize) -> io::Result<()> {
+    fs::write(scratch_name(target)?, vec![0; bytes])
+}
+
+/// Replaces `target` durably, in the space that was reserved for it where that is still there.
+pub fn replace_reserved(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let scratch = scratch_name(target)?;
+    let mut file = match OpenOptions::new().write(true).open(&scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return replace(target, bytes, Durability::Power);
+        }
+        opened => opened?,
+    };
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()?;
+    fs::rename(&scratch, target)?;
+    sync_parent(target)
 }
 
 /// Writes a new file, synced when it must survive a power cut.

@@ -3,13 +3,16 @@
 use super::layout::Layout;
 use super::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use crate::fsio::append::{append_line, read_lines};
-use crate::fsio::atomic::{Durability, replace};
+use crate::fsio::atomic::{Durability, replace, replace_reserved, reserve};
 use crate::process::identity::{Place, Stat};
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+
+/// Bytes that are kept free for result.json while an attempt lasts: disks fill.
+const RESULT: usize = 8 << 10;
 
 /// The record of the present attempt, kept in memory and written at every change.
 #[derive(Clone, Debug)]
@@ -66,6 +69,7 @@ impl Record {
         self.recorded.boot_id = Some(place.boot_id.clone());
         self.recorded.pid_ns = Some(place.pid_ns.clone());
         self.start.pid = pid;
+        reserve(&self.layout.result(), RESULT)?;
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
         }
@@ -89,7 +93,7 @@ impl Record {
         let appended = serde_json::to_value(end)
             .map_err(io::Error::from)
             .and_then(|line| append_line(&self.layout.attempts(), &line));
-        let result = replace(&self.layout.result(), &document(end)?, Durability::Power);
+        let result = replace_reserved(&self.layout.result(), &document(end)?);
         let status = self.beat();
         let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
         appended.and(result).and(status)

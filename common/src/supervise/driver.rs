@@ -5,7 +5,7 @@ use super::machine::{Action, Event, Sent, State, Wait, step};
 use super::reason::{End, OomCounter, last_words, signal_name};
 use super::resources::Meter;
 use super::signals::Signals;
-use super::tee::Tee;
+use super::tee::{Seen, Tee};
 use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, TIMED_OUT, Task};
 use crate::error::plain;
 use crate::fsio::append::{append_line, read_lines};
@@ -260,10 +260,10 @@ impl<'a> Driver<'a> {
         }
         self.meter.gpu.end_query();
         self.reap();
-        let (last_output, lost) = tee.finish();
+        let seen = tee.finish();
         self.take_in_metrics();
-        self.note_output(last_output, lost);
-        let end = self.conclude();
+        self.note_output(seen);
+        let end = self.conclude(seen);
         self.write_end(&end);
         let status = self.status_to_exit_with();
         self.after_end(&end, lock);
@@ -504,7 +504,7 @@ impl<'a> Driver<'a> {
         let sample = self.meter.sample(&processes);
         self.record.recorded_mut().resources = Some(self.meter.used());
         self.take_in_metrics();
-        self.note_output(tee.last_output(), tee.lost());
+        self.note_output(tee.seen());
         let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
         match written {
             Ok(()) => self.record_fails = false,
@@ -522,11 +522,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn note_output(&mut self, last_output: Option<i64>, lost: u64) {
+    fn note_output(&mut self, seen: Seen) {
         let recorded = self.record.recorded_mut();
-        let last_output = last_output.and_then(Timestamp::from_millis);
+        let last_output = seen.last_output.and_then(Timestamp::from_millis);
         recorded.last_output = recorded.last_output.max(last_output);
-        recorded.lost_bytes = lost;
+        recorded.lost_bytes = seen.lost;
     }
 
     /// Reads the metric rows that were added.
@@ -551,7 +551,7 @@ impl<'a> Driver<'a> {
         self.main.last_end.or(self.main.command_end).unwrap_or(End::Unseen)
     }
 
-    fn conclude(&mut self) -> AttemptEnd {
+    fn conclude(&mut self, seen: Seen) -> AttemptEnd {
         let end = self.main_end();
         let log = match self.task.output {
             Output::Pipes => self.task.layout.stderr(),
@@ -595,9 +595,9 @@ impl<'a> Driver<'a> {
             }
         };
         let mut notes: Vec<String> = reason.into_iter().collect();
-        let lost = self.record.recorded().lost_bytes;
-        if lost > 0 {
-            notes.push(format!("{lost} bytes of output could not be logged"));
+        if seen.lost > 0 {
+            let why = if seen.full { "disk full: " } else { "" };
+            notes.push(format!("{why}{} bytes of output could not be logged", seen.lost));
         }
         if self.cause.is_none() && self.swept > 0 {
             notes.push(format!("ended {} that outlived it", count_processes(self.swept)));

@@ -11,12 +11,19 @@ pub(super) struct Log {
     file: File,
     name: &'static str,
     failing: bool,
+    /// It failed because the disk, or the user's share of it, was full.
+    was_full: bool,
 }
 
 impl Log {
     /// Takes a file that was opened for appending, and its name for messages.
     pub(super) fn new(file: File, name: &'static str) -> Self {
-        Self { file, name, failing: false }
+        Self { file, name, failing: false, was_full: false }
+    }
+
+    /// Says whether it ever failed because the disk was full.
+    pub(super) fn was_full(&self) -> bool {
+        self.was_full
     }
 
     /// Appends bytes; returns how many could not be.
@@ -31,6 +38,8 @@ impl Log {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    self.was_full |=
+                        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                     if !std::mem::replace(&mut self.failing, true) {
                         let why = plain(&error);
                         warn(&format!(

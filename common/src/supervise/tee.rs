@@ -55,6 +55,8 @@ struct Shared {
     last_activity: AtomicU64,
     /// Bytes that could not be written to a log.
     lost: AtomicU64,
+    /// That was because the disk was full.
+    full: AtomicBool,
     /// No process is left that could write: take what is in the pipes and end.
     finish: AtomicBool,
 }
@@ -87,9 +89,9 @@ impl Tee {
         Ok(Self { shared, started, wake, thread })
     }
 
-    /// Returns when output last came, in milliseconds since 1970.
-    pub(super) fn last_output(&self) -> Option<i64> {
-        Some(self.shared.last_output.load(Ordering::Relaxed)).filter(|&millis| millis > 0)
+    /// Returns what is known of the output so far.
+    pub(super) fn seen(&self) -> Seen {
+        self.shared.seen()
     }
 
     /// Returns when output last came, or else when the tee started, by a clock that nobody sets.
@@ -97,19 +99,33 @@ impl Tee {
         self.started + Duration::from_millis(self.shared.last_activity.load(Ordering::Relaxed))
     }
 
-    /// Returns the bytes that could not be written to a log so far.
-    pub(super) fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
-    }
-
-    /// Takes what is left in the pipes and ends. Returns when output last came, and the bytes lost.
-    pub(super) fn finish(mut self) -> (Option<i64>, u64) {
+    /// Takes what is left in the pipes and ends.
+    pub(super) fn finish(mut self) -> Seen {
         self.shared.finish.store(true, Ordering::Release);
         let _ = self.wake.write_all(b"."); // it fails only when the thread has ended by itself
-        let shared = Arc::clone(&self.shared);
         let _ = self.thread.join(); // a panic aborts the process
-        let last = Some(shared.last_output.load(Ordering::Relaxed)).filter(|&millis| millis > 0);
-        (last, shared.lost.load(Ordering::Relaxed))
+        self.shared.seen()
+    }
+}
+
+/// What is known of the output so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Milliseconds since 1970 of the last output.
+    pub(super) last_output: Option<i64>,
+    /// Bytes that could not be written to their log.
+    pub(super) lost: u64,
+    /// That was because the disk was full.
+    pub(super) full: bool,
+}
+
+impl Shared {
+    fn seen(&self) -> Seen {
+        Seen {
+            last_output: Some(self.last_output.load(Ordering::Relaxed)).filter(|&millis| millis > 0),
+            lost: self.lost.load(Ordering::Relaxed),
+            full: self.full.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -185,7 +201,10 @@ impl Worker {
         self.shared.last_output.store(now / 1000, Ordering::Relaxed);
         self.combined.add(Brought { stream: source.stream, block: Arc::clone(&block), length, now });
         let lost = source.log.append(&block[..length]);
-        self.shared.lost.fetch_add(lost as u64, Ordering::Relaxed);
+        if lost > 0 {
+            self.shared.lost.fetch_add(lost as u64, Ordering::Relaxed);
+            self.shared.full.store(source.log.was_full(), Ordering::Relaxed);
+        }
         if let Some(onward) = &mut source.onward
             && !self.pass_on(onward, &block[..length])
         {

@@ -1,0 +1,97 @@
+//! A full disk: the training goes on or dies of its own error, the last good record survives, and
+//! it is said.
+
+use serde_json::{Value, json};
+use std::fs;
+use testkit::{Done, Lab};
+
+/// Runs a script in a small file system of its own, mounted at `small`, which it copies to `kept`
+/// in the end.
+fn on_small_disk(lab: &Lab, script: &str) -> Done {
+    for name in ["small", "kept"] {
+        fs::create_dir(lab.path(name)).unwrap();
+    }
+    let script = format!(
+        "mount -t tmpfs -o size=1m small \"$PWD/small\" || exit 99\n{script}\ncode=$?\ncp -a small/. kept/ && exit $code"
+    );
+    let unshare = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"];
+    let done = lab.cmd(unshare[0]).args(&unshare[1..]).arg(script).env("RUNS_DIR", "small").run();
+    assert_ne!(done.code, 99, "this machine does not let a user mount: {}", done.err());
+    done
+}
+
+#[test]
+fn a_training_goes_on_when_its_logs_have_filled_the_disk() {
+    let lab = Lab::new();
+    let program = "for i in range(40000): print('line', i, 'x' * 50)\nopen('done', 'w').write('yes')";
+    lab.write("train.py", program);
+    let done = on_small_disk(
+        &lab,
+        "run-new -n r -- python3 train.py >/dev/null && run-exec -q --heartbeat 20ms r; echo exit $?; run-status -a --json",
+    );
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines[0], lab.read("done").as_str()), ("exit 0", "yes"));
+    assert!(
+        done.err().contains("No space left on device; the command goes on, its output is LOST"),
+        "{}",
+        done.err()
+    );
+    // The end is recorded all the same: space was kept for it.
+    let status: Value = serde_json::from_str(lines[1]).unwrap();
+    assert_eq!((&status["status"], &status["exit_code"]), (&json!("completed"), &json!(0)));
+    let reason = status["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("disk full: ") && reason.ends_with(" bytes of output could not be logged"),
+        "{reason}"
+    );
+    let result = lab.json("kept/r/.run/result.json");
+    let lost = result["lost_bytes"].as_u64().unwrap();
+    let logged = lab.bytes("kept/r/stdout.log");
+    let expected: String = (0..40000).map(|i| format!("line {i} {}\n", "x".repeat(50))).collect();
+    assert_eq!(logged.len() as u64 + lost, expected.len() as u64);
+    assert!(expected.as_bytes().starts_with(&logged));
+    lab.json("kept/r/.run/status.json");
+    lab.nothing_left();
+}
+
+#[test]
+fn a_training_that_dies_of_a_full_disk_died_of_it() {
+    let lab = Lab::new();
+    lab.write("train.py", "import os\nopen(os.environ['RUN_DIR'] + '/model', 'wb').write(bytes(5_000_000))");
+    let done = on_small_disk(
+        &lab,
+        "run-new -n r -- python3 train.py >/dev/null && run-exec -q r; echo exit $?; run-status -a --json",
+    );
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "exit 1");
+    let status: Value = serde_json::from_str(lines[1]).unwrap();
+    let reason = status["reason"].as_str().unwrap();
+    assert_eq!(status["status"], "failed");
+    assert!(
+        reason.starts_with("exit 1")
+            && (reason.contains("No space left on device") || reason.contains("disk full")),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_run_that_cannot_be_recorded_is_not_started() {
+    let lab = Lab::new();
+    let fill = "dd if=/dev/zero of=small/fill bs=4k 2>/dev/null";
+    let done = on_small_disk(
+        &lab,
+        &format!(
+            "run-new -n r -- touch ran >/dev/null; {fill}; run-exec r; echo exit $?; rm small/fill; run-status -a --json; {fill}; run-new -n s; echo exit $?; ls small"
+        ),
+    );
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "exit 125");
+    assert!(!lab.path("ran").exists());
+    let status: Value = serde_json::from_str(lines[1]).unwrap();
+    assert_eq!(status["status"], "created");
+    assert!(done.err().contains("No space left on device"), "{}", done.err());
+    assert_eq!(&lines[2..], ["exit 5", "fill", "r"], "{}", done.err());
+}
