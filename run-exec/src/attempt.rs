@@ -30,7 +30,7 @@ use std::time::Duration;
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// Executes a command in a run; returns the status to exit with.
-pub(crate) fn run(args: Args) -> Result<u8, Error> {
+pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     let found = RunDir::named(&args.run, &args.runs_dir.path())?;
     let run = RunDir::at(&found.absolute())?;
     let meta = Meta::read(run.layout())?;
@@ -44,7 +44,7 @@ pub(crate) fn run(args: Args) -> Result<u8, Error> {
     if let Some(request) = asked_to_stop(active.run.layout(), args.resume)? {
         return refuse_stopped(&active, recorded, &request);
     }
-    let plan = Plan::make(&args, &active.run, &meta, &recorded)?;
+    let plan = Plan::make(args, &active.run, &meta, &recorded)?;
     let Plan { task, start } = plan;
     let mut active = active;
     let owner = format!("process {} on {}\n", std::process::id(), start.host);
@@ -141,8 +141,8 @@ impl Source {
         }
         let lines =
             read_lines(&layout.attempts()).map_err(|error| Error::io("read", &layout.attempts(), error))?;
-        let last = lines.records.into_iter().rev().filter(|line| line["event"] == "start");
-        let last = last.filter_map(|line| serde_json::from_value::<AttemptStart>(line).ok()).next();
+        let mut last = lines.records.into_iter().rev().filter(|line| line["event"] == "start");
+        let last = last.find_map(|line| serde_json::from_value::<AttemptStart>(line).ok());
         let (template, cwd, executable) = match last {
             Some(last) => (last.template, last.cwd, last.executable),
             None => match &meta.command {

@@ -13,7 +13,6 @@ const EXAMPLES: &str = "Examples:
 /// Execute a command in a run: tee its logs, keep its status, stop it.
 #[derive(Debug, Parser)]
 #[command(name = "run-exec", version, after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that stands alone")]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,

@@ -10,7 +10,7 @@ const EXAMPLES: &str = "Examples:
   run-exec \"$(run-new base.yaml -- python train.py {config})\"";
 
 /// Create run directories and print their paths.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "run-new", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -70,12 +70,13 @@ pub(crate) struct Args {
 
 impl Args {
     /// Gives the command what `--resume-args` has taken of it: that option takes any word, `--` too.
-    pub(crate) fn settled(mut self) -> Self {
-        if let Some(end) = self.resume_args.iter().position(|word| word == "--") {
-            self.command.splice(0..0, self.resume_args.drain(end + 1..));
-            self.resume_args.pop();
+    pub(crate) fn settled(&self) -> Self {
+        let mut settled = self.clone();
+        if let Some(end) = settled.resume_args.iter().position(|word| word == "--") {
+            settled.command.splice(0..0, settled.resume_args.drain(end + 1..));
+            settled.resume_args.pop();
         }
-        self
+        settled
     }
 }
 

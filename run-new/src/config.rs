@@ -80,7 +80,9 @@ impl Config {
 
     /// Returns the SHA-256 of the bytes, in hexadecimal.
     pub(crate) fn sha256(&self) -> String {
-        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits =
+            |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+        Sha256::digest(&self.bytes).iter().flat_map(digits).collect()
     }
 
     /// Refuses a config that lacks a key.

@@ -32,9 +32,9 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// Creates a run for every config, or one without.
-pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
-    let args = args.settled();
-    let plan = Plan::make(&args)?;
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let args = &args.settled();
+    let plan = Plan::make(args)?;
     let runs_dir = args.runs_dir.path();
     fs::create_dir_all(&runs_dir).map_err(|error| Error::io("create", &runs_dir, error))?;
     let root = std::path::absolute(&runs_dir).map_err(|error| Error::io("find", &runs_dir, error))?;
@@ -45,9 +45,9 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
             Some(name) => name.clone(),
             None => name::by_default(config.map(|config| config.path.as_path()), Timestamp::now()),
         };
-        let meta = plan.meta(&args, config, &name);
+        let meta = plan.meta(args, config, &name);
         let (meta, path) =
-            Staged::write(&root, meta, config, &plan.patch)?.put_in_place(args.name.is_some())?;
+            Staged::write(&root, meta, config, plan.patch.as_ref())?.put_in_place(args.name.is_some())?;
         if args.json {
             let mut object = match serde_json::to_value(&meta) {
                 Ok(Value::Object(object)) => object,
@@ -227,14 +227,14 @@ struct Staged {
 }
 
 impl Staged {
-    fn write(root: &Path, meta: Meta, config: Option<&Config>, patch: &Option<Patch>) -> Result<Self, Error> {
+    fn write(root: &Path, meta: Meta, config: Option<&Config>, patch: Option<&Patch>) -> Result<Self, Error> {
         let path = root.join(format!(".new-{}", meta.run_id));
         let staged = Self { root: root.to_owned(), path, meta };
         staged.fill(config, patch).map_err(|error| Error::io("create a run in", root, error))?;
         Ok(staged)
     }
 
-    fn fill(&self, config: Option<&Config>, patch: &Option<Patch>) -> io::Result<()> {
+    fn fill(&self, config: Option<&Config>, patch: Option<&Patch>) -> io::Result<()> {
         let layout = Layout::new(&self.path);
         fs::DirBuilder::new().mode(0o777).create(&self.path)?;
         fs::create_dir(layout.record())?;
@@ -286,9 +286,8 @@ impl Staged {
 
     /// Returns the next number that seems to be free, so that a taken name costs no fsync.
     fn next_free(&self, wanted: &str, after: u32) -> u32 {
-        (after + 1..)
-            .find(|number| !self.root.join(format!("{wanted}-{number}")).exists())
-            .unwrap_or(u32::MAX)
+        let is_free = |number: &u32| !self.root.join(format!("{wanted}-{number}")).exists();
+        (after + 1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
     }
 }
 

@@ -27,7 +27,7 @@ const QUIET_SHOWN: f64 = 60.0;
 const REASON: usize = 60;
 
 /// Prints what was asked for.
-pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let runs_dir = args.runs_dir.path();
     let observer = Observer::new(args.stale_after);
     if args.log.is_some() && (args.runs.len() != 1 || args.runs[0] == "-") {
@@ -69,9 +69,9 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
         };
     }
     let total = runs.len();
-    runs.retain(|run| is_wanted(run, &args));
+    runs.retain(|run| is_wanted(run, args));
     let nothing = runs.is_empty();
-    print(&runs, &args, out)?;
+    print(&runs, args, out)?;
     if nothing && exit == Exit::Ok {
         if args.runs.is_empty() {
             explain_emptiness(&runs_dir, total, unlike);

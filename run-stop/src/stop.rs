@@ -32,7 +32,7 @@ const LAST: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Stops runs: all are asked first, then all are waited for.
-pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let stopper = Stopper {
         observer: Observer::new(STALE_AFTER),
         request: StopRequest {
@@ -56,7 +56,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<Exit, Error> {
         open_all(&args.runs, &runs_dir, args.null).collect()
     };
     for run in given {
-        match run.and_then(|run| stopper.ask(run)) {
+        match run.and_then(|run| stopper.ask(&run)) {
             Ok(stopping) => asked.push(stopping),
             Err(error) => fail(&error),
         }
@@ -124,8 +124,8 @@ struct Stopper {
 
 impl Stopper {
     /// Asks a run to stop in the way that reaches it.
-    fn ask(&self, run: RunDir) -> Result<Stopping, Error> {
-        let observed = self.observer.observe(&run)?;
+    fn ask(&self, run: &RunDir) -> Result<Stopping, Error> {
+        let observed = self.observer.observe(run)?;
         let shown = run.layout().root().display();
         let mut stopping = Stopping { run: run.clone(), supervisor: None };
         if observed.status.has_ended() {

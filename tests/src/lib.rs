@@ -1,8 +1,5 @@
 //! Runs the built tools in laboratories: empty directories with a cleared environment, of which
 //! nothing is left over. A failed expectation panics with what happened instead.
-#![expect(clippy::missing_panics_doc, reason = "a failed expectation is a failed test")]
-#![expect(clippy::must_use_candidate, reason = "many checks are called for what they check")]
-#![expect(clippy::unwrap_used, reason = "tests stop where something is not as expected")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

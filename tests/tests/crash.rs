@@ -83,7 +83,9 @@ fn campaign(victim: Victim, seed: u64) {
             exec.signal(Signal::KILL);
         }
         if victim != Victim::Front {
-            supervisor.into_iter().for_each(|pid| testkit::signal(pid, Signal::KILL));
+            if let Some(pid) = supervisor {
+                testkit::signal(pid, Signal::KILL);
+            }
         }
         let code = exec.wait().code;
         match victim {

@@ -98,7 +98,7 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
             lab.path("runs/unreadable/.run"),
             std::os::unix::fs::PermissionsExt::from_mode(mode),
         )
-        .unwrap()
+        .unwrap();
     };
     set_mode(0o000);
     fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -18,13 +18,13 @@ use std::process::ExitCode;
 const COMPLETIONS: &str = "--generate-completions";
 
 /// Parses the command line, runs the tool and turns its result into an exit status.
-pub fn entry<A: Parser>(tool: &'static str, run: fn(A, &mut Out) -> Result<Exit, Error>) -> ExitCode {
+pub fn entry<A: Parser>(tool: &'static str, run: fn(&A, &mut Out) -> Result<Exit, Error>) -> ExitCode {
     let args = match parse::<A>(tool, Exit::Usage as u8) {
         Ok(args) => args,
         Err(status) => return status,
     };
     let mut out = Out::stdout();
-    match run(args, &mut out).and_then(|exit| out.finish().map(|()| exit)) {
+    match run(&args, &mut out).and_then(|exit| out.finish().map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(error) if error.is_broken_pipe() => Exit::Ok.into(), // `run-status | head` is no failure
         Err(error) => {
@@ -38,13 +38,13 @@ pub fn entry<A: Parser>(tool: &'static str, run: fn(A, &mut Out) -> Result<Exit,
 pub fn entry_of_command<A: Parser>(
     tool: &'static str,
     failed: u8,
-    run: fn(A) -> Result<u8, Error>,
+    run: fn(&A) -> Result<u8, Error>,
 ) -> ExitCode {
     let args = match parse::<A>(tool, failed) {
         Ok(args) => args,
         Err(status) => return status,
     };
-    let status = run(args).unwrap_or_else(|error| {
+    let status = run(&args).unwrap_or_else(|error| {
         complain(&error);
         failed
     });

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where runs lie, and in which names of runs are looked up.
 #[derive(Args, Clone, Debug)]
 pub struct RunsDir {
-    /// Directory that holds the runs [default: $RUNS_DIR, else runs]
+    /// Directory that holds the runs [default: $`RUNS_DIR`, else runs]
     #[arg(short = 'd', long = "runs-dir", value_name = "DIR")]
     given: Option<PathBuf>,
 }

@@ -30,9 +30,10 @@ impl Lock {
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => Ok(Some(Self(file))),
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
-            Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => Ok(Some(Self(file))),
+            Ok(_) | Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => {
+                Ok(Some(Self(file)))
+            }
             Err(error) => Err(error.into()),
         }
     }

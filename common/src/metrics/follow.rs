@@ -196,7 +196,7 @@ mod tests {
         let loss = |follower: &Follower| follower.figures().aggregates().next().unwrap().1.to_json();
         assert_eq!(loss(&follower)["count"], 8);
         assert_eq!(loss(&follower)["max"], 700);
-        write!(file, "ss\": 800}}\n").unwrap();
+        writeln!(file, "ss\": 800}}").unwrap();
         assert!(follower.poll().unwrap());
         assert_eq!(loss(&follower)["last"], 800);
         assert_eq!(follower.figures().recent().len(), 5);

@@ -175,7 +175,7 @@ mod tests {
             let back: Vec<f64> = row.numbers().map(|(_, number)| number).collect();
             prop_assert_eq!(back.len(), values.len());
             for (read, written) in back.iter().zip(&values) {
-                prop_assert!(read == written || read.is_nan() && written.is_nan());
+                prop_assert!(read.total_cmp(written).is_eq() || read.is_nan() && written.is_nan());
             }
             let json = serde_json::to_string(&row.to_json()).unwrap();
             prop_assert!(serde_json::from_str::<Value>(&json).is_ok());

@@ -19,7 +19,7 @@ fn model(file: &Path) -> String {
     model.map_or_else(|| "unknown".to_owned(), |model| model.trim().to_owned())
 }
 
-/// Returns the device that PyTorch would choose here: `cuda` (also for AMD's processors) or `cpu`.
+/// Returns the device that `PyTorch` would choose here: `cuda` (also for AMD's processors) or `cpu`.
 pub fn default_device() -> &'static str {
     let cuda = ["/dev/nvidia0", "/proc/driver/nvidia/gpus", "/dev/kfd"]
         .into_iter()

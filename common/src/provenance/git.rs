@@ -51,12 +51,12 @@ impl Code {
                 Some(("#", header)) => match header.split_once(' ') {
                     Some(("branch.oid", oid)) if oid != "(initial)" => code.commit = Some(oid.to_owned()),
                     Some(("branch.head", head)) if head != "(detached)" => {
-                        code.branch = Some(head.to_owned())
+                        code.branch = Some(head.to_owned());
                     }
                     _ => {}
                 },
                 Some(("?", name)) if code.untracked.len() < UNTRACKED_LIMIT => {
-                    code.untracked.push(name.to_owned())
+                    code.untracked.push(name.to_owned());
                 }
                 Some(("1" | "u", _)) => code.dirty = Some(true),
                 Some(("2", _)) => {
@@ -111,8 +111,7 @@ mod tests {
 
     #[test]
     fn the_state_of_a_repository_is_understood() {
-        let output = "# branch.oid 1234\0# branch.head main\01 .M N... 1 2 3 a b file\0\
-                      2 R. N... 1 2 3 a b R100 new name\0? not this\0? un tracked\0";
+        let output = "# branch.oid 1234\0# branch.head main\x001 .M N... 1 2 3 a b file\x002 R. N... 1 2 3 a b R100 new name\0? not this\0? un tracked\0";
         let code = Code::parse(output);
         assert_eq!(
             (code.commit.as_deref(), code.branch.as_deref(), code.dirty),

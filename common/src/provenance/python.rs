@@ -4,6 +4,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,7 +38,6 @@ pub fn interpreter_of(program: &Path) -> Option<PathBuf> {
     if is_python(program) {
         return Some(without_shim(program));
     }
-    use std::io::Read;
     let mut head = [0; 256];
     let count = fs::File::open(program).ok()?.read(&mut head).ok()?;
     let line = head[..count].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;

@@ -3,13 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use memchr::{memchr_iter, memchr2, memchr2_iter};
-use std::time::Duration;
 
 /// Longest piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
 pub const PIECE: usize = 16 << 10;
 
 /// How often a line that is redrawn is sampled while it lasts, in microseconds.
-const SAMPLE: i64 = Duration::from_secs(10).as_micros() as i64;
+const SAMPLE: i64 = 10_000_000;
 
 /// Which of the command's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

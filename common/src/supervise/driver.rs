@@ -2,7 +2,7 @@
 //! says, and keeps the record.
 
 use super::machine::{Action, Event, Sent, State, Wait, step};
-use super::reason::{End, OomCounter, last_words, signal_name};
+use super::reason::{End, LastWords, OomCounter, last_words, signal_name};
 use super::resources::Meter;
 use super::signals::Signals;
 use super::tee::{Seen, Tee};
@@ -218,7 +218,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes the place of a supervisor that was killed: what it left is now this process's.
-    pub(super) fn adopt(&mut self, child: Option<i32>, _by: End) {
+    pub(super) fn adopt(&mut self, child: Option<i32>) {
         if let Err(error) = self.record.begin() {
             self.complain_of_record(&error);
         }
@@ -248,7 +248,7 @@ impl<'a> Driver<'a> {
                 match signal {
                     signal_hook::consts::SIGINT => self.asked(signal, Event::Interrupt),
                     signal_hook::consts::SIGTERM | signal_hook::consts::SIGHUP => {
-                        self.asked(signal, Event::Stop)
+                        self.asked(signal, Event::Stop);
                     }
                     _ => {}
                 }
@@ -384,7 +384,7 @@ impl<'a> Driver<'a> {
                 Ok(WaitStatus::StillAlive) => break false,
                 Ok(WaitStatus::Exited(pid, status)) => self.note_end(pid.as_raw(), End::Exited(status)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.note_end(pid.as_raw(), End::Signaled(signal as i32))
+                    self.note_end(pid.as_raw(), End::Signaled(signal as i32));
                 }
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(_) => break true,
@@ -444,11 +444,11 @@ impl<'a> Driver<'a> {
         let now = Instant::now();
         if now >= self.next_look {
             self.next_look = now + STOP_FILE;
-            if let Some(request) = StopRequest::read(&self.task.layout) {
-                if self.state == State::Running {
-                    self.request(Cause::Asked(request.words()), Event::Stop);
-                    self.note_grace(&request);
-                }
+            if let Some(request) = StopRequest::read(&self.task.layout)
+                && self.state == State::Running
+            {
+                self.request(Cause::Asked(request.words()), Event::Stop);
+                self.note_grace(&request);
             }
         }
         if now >= self.next_beat {
@@ -531,14 +531,12 @@ impl<'a> Driver<'a> {
 
     /// Reads the metric rows that were added.
     fn take_in_metrics(&mut self) {
-        match self.follower.poll() {
-            Ok(false) => return,
-            Ok(true) => {
-                self.grew = Instant::now();
-                self.record.recorded_mut().last_output = Some(Timestamp::now());
-            }
-            Err(_) => return, // unreadable metrics are the program's affair
+        // Metrics that cannot be read are the program's affair.
+        if !self.follower.poll().unwrap_or(false) {
+            return;
         }
+        self.grew = Instant::now();
+        self.record.recorded_mut().last_output = Some(Timestamp::now());
         let figures = self.follower.figures();
         let recorded = self.record.recorded_mut();
         recorded.step = figures.step();
@@ -560,7 +558,7 @@ impl<'a> Driver<'a> {
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let offset = self.record.start().offsets.get(&name).copied().unwrap_or_default();
         let words = match end {
-            End::Exited(0) => Default::default(),
+            End::Exited(0) => LastWords::default(),
             _ => last_words(&log, offset).unwrap_or_default(),
         };
         let with_words = |head: String| match &words.line {

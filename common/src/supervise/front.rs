@@ -4,7 +4,6 @@
 use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
-use super::reason::End;
 use super::signals::{Blocked, Signals};
 use super::tee::{PIPE, Source, Tee};
 use super::terminal::{Terminal, copy_size};
@@ -67,7 +66,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     } else {
         None
     };
-    let plumbing = Plumbing::lay(task).map_err(|error| plumbing_failed(task, error))?;
+    let plumbing = Plumbing::lay(task).map_err(|error| plumbing_failed(task, &error))?;
     let onward = if task.quiet || task.detach {
         None
     } else {
@@ -82,7 +81,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
         drop(started);
         let report = Report::new(report_write);
         let front = if task.detach { None } else { Some(myself) };
-        return match supervise(task, active, record, plumbing, onward, front, report, blocked) {
+        return match supervise(task, active, record, plumbing, onward, front, &report, blocked) {
             Ok(status) => Ok(status),
             Err(error) => {
                 complain(&failed("cannot supervise")(error));
@@ -113,9 +112,9 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     front.watch(active, record, sources, combined, &copied).map_err(failed("cannot watch the supervisor"))
 }
 
-fn plumbing_failed(task: &Task, error: io::Error) -> Error {
+fn plumbing_failed(task: &Task, error: &io::Error) -> Error {
     Error::new(Exit::System, format!("cannot start '{}'", task.layout.root().display()))
-        .because(format!("its logs cannot be opened: {}", crate::error::plain(&error)))
+        .because(format!("its logs cannot be opened: {}", crate::error::plain(error)))
 }
 
 impl Plumbing {
@@ -201,7 +200,7 @@ fn supervise(
     plumbing: Plumbing,
     onward: Option<Onward>,
     front: Option<Process>,
-    report: Report,
+    report: &Report,
     blocked: Blocked,
 ) -> io::Result<u8> {
     setsid()?;
@@ -226,7 +225,7 @@ fn supervise(
     }
     drop((onward, terminal));
     let mut driver = Driver::new(task, record, signals, front);
-    match driver.start(stdout, stderr, &report) {
+    match driver.start(stdout, stderr, report) {
         Ok(()) => {}
         Err(status) => return Ok(driver.finish_unstarted(status, active.lock)),
     }
@@ -290,7 +289,7 @@ impl Front<'_> {
         }
         let status = match waitpid(Pid::from_raw(self.supervisor), None)? {
             WaitStatus::Exited(_, status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
-            ended => self.take_over(ended, active, record, sources, combined)?,
+            _ => self.take_over(active, record, sources, combined)?,
         };
         self.deliver(copied)?;
         self.tell_started(status);
@@ -342,23 +341,18 @@ impl Front<'_> {
     /// Does the work of a supervisor that was killed: ends the run and records it.
     fn take_over(
         &mut self,
-        ended: WaitStatus,
         active: ActiveRun,
         record: Record,
         sources: Vec<Source>,
         mut combined: File,
     ) -> io::Result<u8> {
-        let by = match ended {
-            WaitStatus::Signaled(_, signal, _) => End::Signaled(signal as i32),
-            _ => End::Unseen,
-        };
         warn("the supervisor was killed; ending the run");
         if !ends_whole(&mut combined)? {
             combined.write_all(b"\n")?;
         }
         let signals = Signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
-        driver.adopt(self.child, by);
+        driver.adopt(self.child);
         let tee = Tee::start(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;
         driver.drive(tee, active.lock)
     }

@@ -6,7 +6,7 @@ use crate::process::spawn;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -88,7 +88,7 @@ impl Gpu {
             .stderr(Stdio::null());
         let pid = spawn::start(&mut command, None).ok()?;
         super::set_nonblocking(&read).ok()?;
-        let output = File::from(OwnedFd::from(read));
+        let output = File::from(read);
         self.running = Some(Query { pid, output, text: String::new(), deadline: Instant::now() + DEADLINE });
         Some(())
     }
@@ -110,7 +110,7 @@ impl Gpu {
                 }
             }
             Ok(count) if query.text.len() < 1 << 20 => {
-                query.text.push_str(&String::from_utf8_lossy(&bytes[..count]))
+                query.text.push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
             Ok(_) | Err(_) => {}
         }

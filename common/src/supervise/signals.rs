@@ -22,7 +22,7 @@ impl Signals {
             signals.push(SIGHUP);
         }
         let (read, write) = UnixStream::pair()?;
-        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly::default(), signals)?))
+        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?))
     }
 
     /// Returns the signals that came since the last call, each once.
