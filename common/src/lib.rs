@@ -1,4 +1,5 @@
-//! What the run tools share. A layer uses only the layers above it in this list.
+//! What the run tools share. A layer uses only the layers above it in this list: a test holds
+//! that true.
 
 pub mod error;
 pub mod message;
@@ -8,10 +9,10 @@ pub mod time;
 pub mod fsio;
 pub mod process;
 
-pub mod provenance;
-pub mod rundir;
-
 pub mod metrics;
+pub mod provenance;
+
+pub mod rundir;
 
 pub mod supervise;
 

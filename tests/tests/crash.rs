@@ -82,10 +82,8 @@ fn campaign(victim: Victim, seed: u64) {
         if victim != Victim::Supervisor {
             exec.signal(Signal::KILL);
         }
-        if victim != Victim::Front {
-            if let Some(pid) = supervisor {
-                testkit::signal(pid, Signal::KILL);
-            }
+        if let (Victim::Supervisor | Victim::Both, Some(pid)) = (victim, supervisor) {
+            testkit::signal(pid, Signal::KILL);
         }
         let code = exec.wait().code;
         match victim {

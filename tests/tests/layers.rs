@@ -1,0 +1,83 @@
+//! The shape of the code: layers that look up only, and one place for what is dangerous.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use testkit::checkout;
+
+fn sources(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(below).unwrap().map(|entry| entry.unwrap().path()) {
+        match entry.extension() {
+            _ if entry.is_dir() => found.extend(sources(&entry)),
+            Some(extension) if extension == "rs" => found.push(entry),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Returns the layers of `common`, the lowest first: groups of modules between blank lines.
+fn layers() -> Vec<Vec<String>> {
+    let list = fs::read_to_string(checkout().join("common/src/lib.rs")).unwrap();
+    let names = |group: &str| {
+        group
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned()))
+            .collect()
+    };
+    list.split("\n\n").map(names).filter(|group: &Vec<String>| !group.is_empty()).collect()
+}
+
+#[test]
+fn a_layer_uses_only_those_below_it() {
+    let layers = layers();
+    let level = |module: &str| layers.iter().position(|group| group.iter().any(|name| name == module));
+    let root = checkout().join("common/src");
+    let mut checked = 0;
+    for file in sources(&root) {
+        let module = file.strip_prefix(&root).unwrap().components().next().unwrap();
+        let module = module.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let Some(mine) = level(&module) else { continue };
+        let text = fs::read_to_string(&file).unwrap();
+        for used in text.split("crate::").skip(1) {
+            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(theirs) = level(&used) else { continue };
+            assert!(
+                theirs < mine || used == module || (theirs == mine && mine == 0),
+                "{}: uses {used}",
+                file.display()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "only {checked} uses were found");
+}
+
+#[test]
+fn unsafe_code_is_in_one_file() {
+    let members = ["common", "run-new", "run-exec", "run-status", "run-stop"];
+    let files = members.iter().flat_map(|member| sources(&checkout().join(member).join("src")));
+    let with_unsafe: Vec<_> =
+        files.filter(|file| fs::read_to_string(file).unwrap().contains("unsafe {")).collect();
+    assert_eq!(with_unsafe, [checkout().join("common/src/process/spawn.rs")]);
+}
+
+#[test]
+fn a_main_is_a_few_lines() {
+    for tool in ["run-new", "run-exec", "run-status", "run-stop"] {
+        let main = fs::read_to_string(checkout().join(tool).join("src/main.rs")).unwrap();
+        assert!(main.lines().count() <= 12, "{tool}");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = fs::read_to_string(checkout().join("Cargo.toml")).unwrap();
+    let list = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let listed: Vec<&str> =
+        list.lines().filter(|line| line.contains(" = ") && !line.contains("path = ")).collect();
+    assert!(listed.len() > 10);
+    for line in listed {
+        assert!(line.split(" # ").nth(1).is_some_and(|reason| reason.len() > 10), "{line}");
+    }
+}
