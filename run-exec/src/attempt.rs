@@ -41,10 +41,15 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     if recorded.attempt != before.recorded.attempt {
         return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
     }
-    if let Some(request) = asked_to_stop(active.run.layout(), args.resume)? {
+    let layout = active.run.layout();
+    if let Some(request) = StopRequest::read(layout).filter(|_| !args.resume) {
         return refuse_stopped(&active, recorded, &request);
     }
     let plan = Plan::make(args, &active.run, &meta, &recorded)?;
+    if layout.stop().exists() {
+        // What is resumed is not to stop any more.
+        fs::remove_file(layout.stop()).map_err(|error| Error::io("remove", &layout.stop(), error))?;
+    }
     let Plan { task, start } = plan;
     let mut active = active;
     let owner = format!("process {} on {}\n", std::process::id(), start.host);
@@ -79,16 +84,6 @@ fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
     }
 }
 
-/// Returns the request to stop that waits for a run; a resume takes it away.
-fn asked_to_stop(layout: &Layout, resume: bool) -> Result<Option<StopRequest>, Error> {
-    let request = StopRequest::read(layout);
-    if resume && request.is_some() {
-        fs::remove_file(layout.stop()).map_err(|error| Error::io("remove", &layout.stop(), error))?;
-        return Ok(None);
-    }
-    Ok(request)
-}
-
 /// Records a run that was asked to stop before it started.
 fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded, request: &StopRequest) -> Result<u8, Error> {
     let layout = active.run.layout();
@@ -110,6 +105,7 @@ fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded, request: &StopRequ
         lost_bytes: 0,
     };
     recorded.end(&end);
+    recorded.resources = None;
     Record::write_unstarted(layout, &recorded)
         .map_err(|error| Error::io("write", &layout.status(), error))?;
     Err(cannot_start(&active.run, Exit::No)
@@ -154,10 +150,7 @@ impl Source {
                 }
             },
         };
-        let secret = |words: &[String]| words.iter().any(|word| word.contains(REDACTED));
-        let env_secret =
-            meta.env.values().any(|value| value.as_str().is_some_and(|value| value.contains(REDACTED)));
-        if secret(&template) || env_secret {
+        if template.iter().any(|word| word.contains(REDACTED)) {
             return Err(Error::usage(format!(
                 "cannot execute the recorded command of '{}'",
                 layout.root().display()
@@ -213,7 +206,7 @@ impl Plan {
         };
         let interpreter =
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
-        let (env, env_remove) = environment(layout, meta, attempt, interpreter);
+        let (env, env_remove) = environment(layout, meta, attempt, interpreter)?;
         let task = Task {
             layout: layout.clone(),
             arguments: arguments(&filled.command, executable.as_deref(), &source.cwd),
@@ -266,7 +259,7 @@ fn environment(
     meta: &Meta,
     attempt: u32,
     interpreter: Option<&str>,
-) -> (Vec<(OsString, OsString)>, Vec<&'static str>) {
+) -> Result<(Vec<(OsString, OsString)>, Vec<&'static str>), Error> {
     let mut set: Vec<(OsString, OsString)> = Vec::new();
     let mut remove = vec!["RUN_RESUME_FROM", "RUN_RESUME_STEP"];
     let mut optional =
@@ -290,9 +283,16 @@ fn environment(
         set.push(("PATH".into(), path));
     }
     for (name, value) in &meta.env {
-        set.push((name.into(), value.as_str().unwrap_or_default().into()));
+        let value = value.as_str().unwrap_or_default();
+        if !value.contains(REDACTED) {
+            set.push((name.into(), value.into()));
+        } else if env::var_os(name).is_none() {
+            return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
+                .because(format!("the value of {name} was a secret, and not recorded"))
+                .hint("set it in the environment of run-exec"));
+        }
     }
-    (set, remove)
+    Ok((set, remove))
 }
 
 /// Returns a search path on which the recorded interpreter is found, when it is not on this one:

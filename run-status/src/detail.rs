@@ -1,6 +1,6 @@
 //! The details of one run.
 
-use crate::list::{figure, progress, status, tint};
+use crate::list::{figure, name, progress, status, tint};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::Error;
 use run_common::fsio::append::read_lines;
@@ -51,7 +51,7 @@ fn facts(run: &Observed, meta: &Meta) -> Table {
         }
     };
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
-    say("run", Some(run.run.layout().name()));
+    say("run", Some(name(run)));
     say("path", Some(run.run.absolute().to_string_lossy().into_owned()));
     fact("status", Some(status(run)), tint(run.status));
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);

@@ -8,6 +8,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::metrics::row::STEP_KEYS;
 use run_common::rundir::find::{Found, find};
+use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::{Observed, Observer, Shown};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     print(&runs, args, out)?;
     if nothing && exit == Exit::Ok {
         if args.runs.is_empty() {
-            explain_emptiness(&runs_dir, total, unlike);
+            explain_emptiness(&runs_dir, total, unlike, &args.status);
         }
         if !args.status.is_empty() {
             exit = Exit::No;
@@ -117,13 +118,15 @@ fn is_wanted(run: &Observed, args: &Args) -> bool {
 }
 
 /// Says why a list is empty.
-fn explain_emptiness(runs_dir: &Path, hidden: usize, unlike: usize) {
+fn explain_emptiness(runs_dir: &Path, hidden: usize, unlike: usize, statuses: &[String]) {
     let shown = runs_dir.display();
     let count = |count: usize, one: &str, many: &str| {
         if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
     };
     let why = if !runs_dir.exists() {
         format!("no runs: there is no directory '{shown}'")
+    } else if hidden > 0 && !statuses.is_empty() {
+        format!("{} in '{shown}', none of them {}", count(hidden, "run", "runs"), statuses.join(" or "))
     } else if hidden > 0 {
         format!("{} in '{shown}' not shown; -a shows all", count(hidden, "run", "runs"))
     } else if unlike > 0 {
@@ -168,7 +171,7 @@ fn table(runs: &[Observed], columns: &[String]) -> Table {
         let recorded = &run.recorded;
         let is_active = !run.status.has_ended();
         table.row(vec![
-            plain(run.run.layout().name()),
+            plain(name(run)),
             (status(run), tint(run.status)),
             plain(progress(run)),
             plain(metrics(run, columns)),
@@ -180,6 +183,11 @@ fn table(runs: &[Observed], columns: &[String]) -> Table {
         ]);
     }
     table
+}
+
+/// Returns the name of the run's directory, however the run was named.
+pub(crate) fn name(run: &Observed) -> String {
+    Layout::new(run.run.absolute()).name()
 }
 
 /// Returns the colour of a status.

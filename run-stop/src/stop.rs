@@ -42,6 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             grace_s: args.grace.map(|grace| grace.as_secs_f64()),
         },
         grace: args.grace.unwrap_or(GRACE),
+        waits: !args.no_wait,
     };
     let runs_dir = args.runs_dir.path();
     let mut exit = Exit::Ok;
@@ -120,6 +121,7 @@ struct Stopper {
     observer: Observer,
     request: StopRequest,
     grace: Duration,
+    waits: bool,
 }
 
 impl Stopper {
@@ -133,10 +135,14 @@ impl Stopper {
         } else if !observed.leftovers.is_empty() {
             self.end_leftovers(&observed)?;
         } else {
-            self.request
-                .write(run.layout())
-                .map_err(|error| Error::io("write", &run.layout().stop(), error))?;
             stopping.supervisor = self.observer.open_supervisor(run.layout(), &observed.recorded);
+            if let Err(error) = self.request.write(run.layout()) {
+                let error = Error::io("write", &run.layout().stop(), error);
+                if stopping.supervisor.is_none() {
+                    return Err(error);
+                }
+                complain(&error); // the signal will do
+            }
             if let Some(supervisor) = &stopping.supervisor {
                 let sent = supervisor.signal(Signal::TERM).and_then(|()| supervisor.signal(Signal::CONT));
                 if let Err(error) = sent {
@@ -161,7 +167,7 @@ impl Stopper {
         let asked = Instant::now();
         signal_all(&observed.leftovers, Signal::TERM);
         signal_all(&observed.leftovers, Signal::CONT);
-        let mut processes: Vec<Stat> = left();
+        let mut processes: Vec<Stat> = if self.waits { left() } else { Vec::new() };
         while !processes.is_empty() {
             if asked.elapsed() >= self.grace {
                 signal_all(&processes, Signal::KILL);
@@ -176,7 +182,8 @@ impl Stopper {
             processes = left();
         }
         let noun = if count == 1 { "process" } else { "processes" };
-        warn(&format!("ended {count} {noun} of '{}', whose supervisor was gone", root.display()));
+        let done = if self.waits { "ended" } else { "asked" };
+        warn(&format!("{done} {count} {noun} of '{}', whose supervisor was gone", root.display()));
         Ok(())
     }
 

@@ -343,6 +343,30 @@ fn a_redacted_command_is_not_executed_from_the_record() {
 }
 
 #[test]
+fn a_redacted_variable_is_taken_from_the_caller() {
+    let lab = Lab::new();
+    lab.cmd("run-new")
+        .args(["-n", "s", "--env", "HF_TOKEN=k123", "--", "sh", "-c", "echo $HF_TOKEN"])
+        .run()
+        .code(0);
+    lab.cmd("run-exec")
+        .arg("s")
+        .run()
+        .code(125)
+        .stderr_has("the value of HF_TOKEN was a secret, and not recorded");
+    lab.cmd("run-exec").env("HF_TOKEN", "mine").arg("s").run().code(0).stdout("mine\n");
+}
+
+#[test]
+fn a_resume_that_is_refused_leaves_the_request_to_stop() {
+    let lab = Lab::new();
+    lab.new_run("r", &["echo", "{gpu}"]);
+    lab.write("runs/r/stop", "");
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("CUDA_VISIBLE_DEVICES is not set");
+    assert!(lab.path("runs/r/stop").exists());
+}
+
+#[test]
 fn metrics_are_followed_while_the_program_writes_them() {
     let lab = Lab::new();
     let program = "printf '{\"step\": 1, \"loss\": NaN}\\n{\"step\": 2, \"loss\": 0.5}\\n' >> $RUN_METRICS; until [ -e go ]; do sleep 0.02; done; printf '{\"step\": 4, \"loss\": 0.25}\\n' >> $RUN_METRICS";

@@ -48,7 +48,7 @@ fn every_option_is_in_its_manual_and_every_option_of_the_manual_exists() {
         let options = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
         let known: BTreeSet<String> = options
             .flat_map(|line| line.split("  ").next().unwrap_or_default().split([' ', ',', '=', '[']))
-            .filter(|word| word.starts_with('-'))
+            .filter(|word| word.starts_with('-') && word.len() > 1)
             .map(str::to_owned)
             .collect();
         let page = source(&format!("{tool}.1"));
@@ -65,9 +65,8 @@ fn every_option_is_in_its_manual_and_every_option_of_the_manual_exists() {
 
 #[test]
 fn every_exit_status_is_in_the_manual() {
-    let lab = Lab::new();
     let expected: [&[&str]; 4] = [
-        &["0", "1", "2", "3", "5"],
+        &["0", "1", "2", "5"],
         &["124", "125", "126", "127"],
         &["0", "1", "2", "3", "5"],
         &["0", "1", "2", "3", "5"],
@@ -75,15 +74,11 @@ fn every_exit_status_is_in_the_manual() {
     for (tool, expected) in TOOLS.iter().zip(expected) {
         let page = source(&format!("{tool}.1"));
         let section = page.split(".Sh EXIT STATUS").nth(1).unwrap().split(".Sh ").next().unwrap();
-        let told: BTreeSet<&str> = section
-            .lines()
-            .filter_map(|line| line.strip_prefix(".It "))
-            .filter(|item| item.bytes().all(|byte| byte.is_ascii_digit()))
-            .collect();
-        let missing: Vec<_> = expected.iter().filter(|status| !told.contains(**status)).collect();
-        assert!(missing.is_empty(), "{tool} does not tell {missing:?}: {told:?}");
+        let items = section.lines().filter_map(|line| line.strip_prefix(".It "));
+        let told: BTreeSet<&str> =
+            items.filter(|item| item.bytes().all(|byte| byte.is_ascii_digit())).collect();
+        assert_eq!(told, expected.iter().copied().collect(), "{tool}");
     }
-    drop(lab);
 }
 
 /// Executes the lines that begin with `$ `, one after another, in one shell.

@@ -80,7 +80,7 @@ fn json_is_strict_and_a_list_of_runs_in_itself() {
 #[test]
 fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     let lab = Lab::new();
-    let root = rustix_is_root();
+    let root = is_root();
     for name in ["good", "cut", "newer", "gone", "unreadable"] {
         lab.new_run(name, &["true"]);
     }
@@ -129,7 +129,7 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("schema 7");
 }
 
-fn rustix_is_root() -> bool {
+fn is_root() -> bool {
     testkit::process::getuid().is_root()
 }
 
@@ -265,6 +265,71 @@ fn run_stop_returns_when_nothing_is_alive() {
     let left: Vec<i32> = lab.alive().into_iter().filter(|&pid| pid != exec.pid()).collect();
     assert!(left.is_empty(), "{left:?}");
     exec.wait().code(137);
+}
+
+#[test]
+fn a_second_request_can_shorten_the_grace_and_the_first_is_recorded() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "r"]).spawn();
+    lab.await_text("runs/r/stdout.log", "ready\n");
+    lab.cmd("run-stop").args(["--no-wait", "--why", "first", "r"]).run().code(0).stdout("runs/r: running\n");
+    let status = lab.await_status("r", "ending", |status| !status["reason"].is_null());
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.starts_with("ending: stopped by ") && reason.ends_with(": first"), "{reason}");
+    lab.cmd("run-stop")
+        .args(["--grace", "0s", "--why", "second", "r"])
+        .run()
+        .code(0)
+        .stdout("runs/r: stopped\n");
+    exec.wait().code(137);
+    assert!(lab.status("r")["reason"].as_str().unwrap().ends_with(": first"));
+}
+
+#[test]
+fn another_user_is_told_of_a_program_that_outlived_its_supervisor() {
+    let lab = Lab::new();
+    let run = lab.new_run("r", &["sleep", "1000"]);
+    let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
+    let status = lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    exec.signal(Signal::STOP); // so that it cannot take over
+    let supervisor = i32::try_from(status["pid"].as_i64().unwrap()).unwrap();
+    testkit::signal(supervisor, Signal::KILL);
+    exec.signal(Signal::KILL);
+    exec.wait();
+    wait_for("the supervisor to be gone", || testkit::state(supervisor).is_none_or(|state| state == 'Z'));
+    fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let somebody: &[&str] = if is_root() {
+        &["setpriv", "--reuid", "65534", "--clear-groups", "run-status"]
+    } else {
+        &["run-status"]
+    };
+    let told = lab.cmd(somebody[0]).args(&somebody[1..]).args(["--json", "r"]).run().code(0).out();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let expected = format!("supervisor gone, process {} lives", status["child_pid"]);
+    assert_eq!((&told["status"], told["reason"].as_str()), (&json!("stale"), Some(expected.as_str())));
+    // A copy of the run is not the run.
+    lab.cmd("cp").args(["-a", "runs/r", "runs/copy"]).run().code(0);
+    assert_eq!(lab.status("copy")["status"], "dead");
+    lab.cmd("run-stop").arg("copy").run().code(0).stdout("runs/copy: dead\n");
+    assert_eq!(lab.status("r")["status"], "stale");
+    lab.cmd("run-stop").args(["--no-wait", "r"]).run().code(0).stderr_has("asked 1 process of 'runs/r'");
+    wait_for("it to end", || lab.status("r")["status"] == "dead");
+}
+
+#[test]
+fn a_run_is_shown_by_its_name_however_it_was_named() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    for path in [".", "./", "../r"] {
+        let details = lab.cmd("run-status").arg(path).cwd(lab.path("runs/r")).run().code(0).out();
+        assert!(details.starts_with("run:        r\n"), "{details}");
+    }
+    lab.cmd("run-status")
+        .args(["--status", "dead,stale"])
+        .run()
+        .code(1)
+        .stderr("run-status: 1 run in 'runs', none of them dead or stale\n");
 }
 
 #[test]

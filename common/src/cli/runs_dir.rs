@@ -7,8 +7,13 @@ use std::path::PathBuf;
 /// Where runs lie, and in which names of runs are looked up.
 #[derive(Args, Clone, Debug)]
 pub struct RunsDir {
-    /// Directory that holds the runs [default: $`RUNS_DIR`, else runs]
-    #[arg(short = 'd', long = "runs-dir", value_name = "DIR")]
+    /// The directory as given.
+    #[arg(
+        short = 'd',
+        long = "runs-dir",
+        value_name = "DIR",
+        help = "Directory that holds the runs [default: $RUNS_DIR, else runs]"
+    )]
     given: Option<PathBuf>,
 }
 

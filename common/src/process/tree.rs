@@ -58,6 +58,11 @@ pub fn carrying(run_id: &str, run_dir: &Path) -> Vec<Stat> {
         .collect()
 }
 
+/// Says whether this user may not see the environment of a process.
+pub fn hides_environment(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_err()
+}
+
 /// Signals processes, each by a handle that was compared with its start time.
 pub fn signal_all(processes: &[Stat], signal: Signal) {
     for process in processes {

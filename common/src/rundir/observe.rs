@@ -128,12 +128,37 @@ impl Observer {
                         recorded.end(&end);
                         return Ok(as_recorded(recorded));
                     }
-                    let leftovers = tree::carrying(&recorded.run_id, layout.root());
+                    let leftovers = self.leftovers(layout, &recorded);
                     return Ok(self.unsupervised(run, recorded, leftovers));
                 }
             };
             return Ok(Observed { reason: Some(reason), status, ..as_recorded(recorded) });
         }
+    }
+
+    /// Returns what lives of a run without supervisor: what carries its id, and the command, which
+    /// shows itself to other users too.
+    fn leftovers(&self, layout: &Layout, recorded: &Recorded) -> Vec<Stat> {
+        let mut leftovers = tree::carrying(&recorded.run_id, layout.root());
+        let command = match (recorded.child_pid, recorded.child_start) {
+            (Some(pid), Some(start)) if self.shares_pids(recorded) => {
+                Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive())
+            }
+            _ => None,
+        };
+        if let Some(command) = command
+            && !tree::hides_environment(command.pid)
+        {
+            return leftovers; // it would have been found
+        }
+        leftovers.extend(command.filter(|command| leftovers.iter().all(|known| known.pid != command.pid)));
+        leftovers
+    }
+
+    /// Says whether a recorded pid means something here.
+    fn shares_pids(&self, recorded: &Recorded) -> bool {
+        recorded.boot_id.as_deref() == Some(&self.here.boot_id)
+            && recorded.pid_ns.as_deref() == Some(&self.here.pid_ns)
     }
 
     fn unsupervised(&self, run: &RunDir, recorded: Recorded, leftovers: Vec<Stat>) -> Observed {
@@ -154,7 +179,7 @@ impl Observer {
     fn supervisor(&self, layout: &Layout, recorded: &Recorded) -> Supervisor {
         let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
         let same_boot = recorded.boot_id.as_deref() == Some(&self.here.boot_id);
-        let same_pids = same_boot && recorded.pid_ns.as_deref() == Some(&self.here.pid_ns);
+        let same_pids = self.shares_pids(recorded);
         let process = match (recorded.pid, recorded.pid_start) {
             (Some(pid), Some(start)) if same_pids => {
                 Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive())
@@ -186,9 +211,8 @@ impl Observer {
     /// Opens the supervisor of a run on this host: exactly the recorded process, and only while
     /// the run's lock is held.
     pub fn open_supervisor(&self, layout: &Layout, recorded: &Recorded) -> Option<Process> {
-        let same = recorded.boot_id.as_deref() == Some(&self.here.boot_id)
-            && recorded.pid_ns.as_deref() == Some(&self.here.pid_ns)
-            && lock::ask(&layout.lock()).unwrap_or(Held::Unknown) != Held::No;
+        let same =
+            self.shares_pids(recorded) && lock::ask(&layout.lock()).unwrap_or(Held::Unknown) != Held::No;
         Process::open(recorded.pid.filter(|_| same)?, recorded.pid_start?)
     }
 }

@@ -34,6 +34,7 @@ impl Record {
             end_time: None,
             last_output: None,
             child_pid: None,
+            child_start: None,
             exit_code: None,
             signal: None,
             resources: None,
@@ -79,6 +80,12 @@ impl Record {
     /// Writes the file `pid`, for people, once the run has lasted for a moment.
     pub fn write_pid(&self) -> io::Result<()> {
         fs::write(self.layout.pid(), format!("{}\n", std::process::id()))
+    }
+
+    /// Notes the command's process.
+    pub fn note_child(&mut self, pid: i32) {
+        self.recorded.child_pid = Some(pid);
+        self.recorded.child_start = Stat::of(pid).map(|stat| stat.start);
     }
 
     /// Writes status.json.

@@ -110,6 +110,8 @@ pub struct Recorded {
     pub pid_start: Option<u64>,
     /// Pid of the command.
     pub child_pid: Option<i32>,
+    /// Its start time in clock ticks since boot.
+    pub child_start: Option<u64>,
     /// Step of the last metric row.
     #[serde(serialize_with = "whole_if_it_is")]
     pub step: Option<f64>,
@@ -170,6 +172,7 @@ impl Recorded {
             pid: None,
             pid_start: None,
             child_pid: None,
+            child_start: None,
             step: None,
             start_step: None,
             total_steps: meta.total_steps,

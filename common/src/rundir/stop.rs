@@ -1,6 +1,8 @@
 //! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
 
 use super::layout::Layout;
+use super::record::document;
+use crate::fsio::atomic::{Durability, replace};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -21,13 +23,17 @@ pub struct StopRequest {
 }
 
 impl StopRequest {
-    /// Writes the request, unless there is one already: the first who asks is recorded.
+    /// Writes the request. The first who asks is recorded; whoever asks again can change the grace.
     pub fn write(&self, layout: &Layout) -> io::Result<()> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
         match OpenOptions::new().write(true).create_new(true).open(layout.stop()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            opened => opened?.write_all(&line),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(layout) {
+                Some(first) if self.grace_s.is_some() => {
+                    let changed = Self { grace_s: self.grace_s, ..first };
+                    replace(&layout.stop(), &document(&changed)?, Durability::Process)
+                }
+                _ => Ok(()),
+            },
+            opened => opened?.write_all(&document(self)?),
         }
     }
 

@@ -66,6 +66,19 @@ enum Cause {
     SupervisorKilled,
 }
 
+impl Cause {
+    /// Says why in words, as they are recorded.
+    fn words(&self) -> String {
+        match self {
+            Self::Asked(words) => words.clone(),
+            Self::Timeout(limit) => format!("timeout {}", human(*limit)),
+            Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
+            Self::FrontKilled => "run-exec was killed".to_owned(),
+            Self::SupervisorKilled => "supervisor was killed".to_owned(),
+        }
+    }
+}
+
 /// The main process: the command, or the last of a chain of shells that it turned out to be.
 #[derive(Debug, Default)]
 struct Main {
@@ -166,7 +179,7 @@ impl<'a> Driver<'a> {
         match spawn::start(&mut command, terminal.as_ref()) {
             Ok(pid) => {
                 self.main = Main { command: pid, last: pid, ..Main::default() };
-                self.record.recorded_mut().child_pid = Some(pid);
+                self.record.note_child(pid);
                 if self.task.detach {
                     self.write_pid(); // whoever detached a run finds it
                 }
@@ -224,11 +237,10 @@ impl<'a> Driver<'a> {
         }
         let me = std::process::id().cast_signed();
         let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
-        self.record.recorded_mut().reason = Some("supervisor was killed; ending the run".to_owned());
         match child {
             Some(pid) => {
                 self.main = Main { command: pid, last: pid, ..Main::default() };
-                self.record.recorded_mut().child_pid = Some(pid);
+                self.record.note_child(pid);
                 self.request(Cause::SupervisorKilled, Event::Stop);
             }
             None => {
@@ -309,8 +321,10 @@ impl<'a> Driver<'a> {
 
     /// Lets an event happen that has a cause.
     fn request(&mut self, cause: Cause, event: Event) {
-        if !self.main.has_ended {
-            self.cause.get_or_insert(cause);
+        if !self.main.has_ended && self.cause.is_none() {
+            self.record.recorded_mut().reason = Some(format!("ending: {}", cause.words()));
+            self.next_beat = Instant::now(); // a stop may take long, and is to be seen
+            self.cause = Some(cause);
         }
         self.happen(event);
     }
@@ -566,13 +580,8 @@ impl<'a> Driver<'a> {
             None => head,
         };
         let (status, reason) = match (&self.cause, end) {
-            (Some(Cause::Asked(words)), _) => (Status::Stopped, Some(words.clone())),
-            (Some(Cause::Timeout(limit)), _) => (Status::Failed, Some(format!("timeout {}", human(*limit)))),
-            (Some(Cause::Stall(limit)), _) => {
-                (Status::Failed, Some(format!("stall timeout {}", human(*limit))))
-            }
-            (Some(Cause::FrontKilled), _) => (Status::Failed, Some("run-exec was killed".to_owned())),
-            (Some(Cause::SupervisorKilled), _) => (Status::Failed, Some("supervisor was killed".to_owned())),
+            (Some(cause @ Cause::Asked(_)), _) => (Status::Stopped, Some(cause.words())),
+            (Some(cause), _) => (Status::Failed, Some(cause.words())),
             (None, End::Exited(0)) => (Status::Completed, None),
             (None, End::Exited(code)) => (Status::Failed, Some(with_words(format!("exit {code}")))),
             (None, End::Unseen) => (Status::Failed, Some("it is not known how it ended".to_owned())),
