@@ -18,7 +18,7 @@ use run_common::rundir::open::{ActiveRun, RunDir};
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
-use run_common::supervise::{self, Limits, Output, Task};
+use run_common::supervise::{self, Limits, Output, Task, Variable};
 use run_common::time::Timestamp;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -206,13 +206,12 @@ impl Plan {
         };
         let interpreter =
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
-        let (env, env_remove) = environment(layout, meta, attempt, interpreter)?;
+        let env = environment(layout, meta, attempt, interpreter)?;
         let task = Task {
             layout: layout.clone(),
             arguments: arguments(&filled.command, executable.as_deref(), &source.cwd),
             program: executable.map_or_else(|| OsString::from(name), PathBuf::into_os_string),
             env,
-            env_remove,
             cwd: source.cwd,
             stdin: args.stdin,
             output: match (args.pty, args.merge) {
@@ -253,46 +252,46 @@ fn arguments(command: &[String], executable: Option<&Path>, cwd: &Path) -> Vec<O
     arguments
 }
 
-/// Returns the variables that the command is given, and those that would be another run's.
+/// Returns the variables that the command is given, or that are taken from it.
 fn environment(
     layout: &Layout,
     meta: &Meta,
     attempt: u32,
     interpreter: Option<&str>,
-) -> Result<(Vec<(OsString, OsString)>, Vec<&'static str>), Error> {
-    let mut set: Vec<(OsString, OsString)> = Vec::new();
-    let mut remove = vec!["RUN_RESUME_FROM", "RUN_RESUME_STEP"];
-    let mut optional =
-        |set: &mut Vec<(OsString, OsString)>, name: &'static str, value: Option<OsString>| match value {
-            Some(value) => set.push((name.into(), value)),
-            None => remove.push(name),
-        };
-    set.push(("RUN_DIR".into(), layout.root().into()));
-    set.push(("RUN_NAME".into(), meta.run_name.clone().into()));
-    set.push(("RUN_ID".into(), meta.run_id.clone().into()));
-    set.push(("RUN_METRICS".into(), layout.metrics().into()));
-    set.push(("RUN_STOP_FILE".into(), layout.stop().into()));
-    set.push(("RUN_ATTEMPT".into(), attempt.to_string().into()));
-    optional(&mut set, "RUN_CONFIG", meta.config_file.as_ref().map(|file| layout.root().join(file).into()));
-    optional(&mut set, "RUN_SEED", meta.seed.map(|seed| seed.to_string().into()));
-    optional(&mut set, "RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into()));
+) -> Result<Vec<Variable>, Error> {
+    let config = meta.config_file.as_ref().map(|file| layout.root().join(file).into_os_string());
+    let mut env: Vec<Variable> = [
+        ("RUN_DIR", Some(layout.root().into())),
+        ("RUN_NAME", Some(meta.run_name.clone().into())),
+        ("RUN_ID", Some(meta.run_id.clone().into())),
+        ("RUN_METRICS", Some(layout.metrics().into())),
+        ("RUN_STOP_FILE", Some(layout.stop().into())),
+        ("RUN_ATTEMPT", Some(attempt.to_string().into())),
+        ("RUN_CONFIG", config),
+        ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
+        ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
+        ("RUN_RESUME_FROM", None),
+        ("RUN_RESUME_STEP", None),
+    ]
+    .map(|(name, value)| (name.into(), value))
+    .to_vec();
     if env::var_os("PYTHONUNBUFFERED").is_none() {
-        set.push(("PYTHONUNBUFFERED".into(), "1".into()));
+        env.push(("PYTHONUNBUFFERED".into(), Some("1".into())));
     }
     if let Some(path) = interpreter.and_then(path_with) {
-        set.push(("PATH".into(), path));
+        env.push(("PATH".into(), Some(path)));
     }
     for (name, value) in &meta.env {
         let value = value.as_str().unwrap_or_default();
         if !value.contains(REDACTED) {
-            set.push((name.into(), value.into()));
+            env.push((name.into(), Some(value.into())));
         } else if env::var_os(name).is_none() {
             return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
                 .because(format!("the value of {name} was a secret, and not recorded"))
                 .hint("set it in the environment of run-exec"));
         }
     }
-    Ok((set, remove))
+    Ok(env)
 }
 
 /// Returns a search path on which the recorded interpreter is found, when it is not on this one:

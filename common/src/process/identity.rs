@@ -66,9 +66,18 @@ pub struct Stat {
     pub start: u64,
     /// Resident memory in pages.
     pub rss_pages: u64,
+    /// Number of threads.
+    pub threads: u64,
+    /// Signals that are ignored, signal 1 being the lowest bit.
+    pub ignored: u64,
 }
 
 impl Stat {
+    /// Reads the state of the calling process.
+    pub fn of_myself() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
     /// Reads the state of a process, or `None` when there is none of that pid.
     pub fn of(pid: i32) -> Option<Self> {
         Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
@@ -86,6 +95,8 @@ impl Stat {
             cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
             start: number(19)?,
             rss_pages: number(21)?,
+            threads: number(17)?,
+            ignored: number(30)?,
         })
     }
 
@@ -149,10 +160,12 @@ mod tests {
 
     #[test]
     fn a_process_name_cannot_forge_the_fields_after_it() {
-        let line = "42 (x) R 1 (y) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 0";
+        let line = "42 (x) R 1 (y) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 \
+                    0 0 0 0 0 0 0 0 4097 0 0 0 0 17";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.ppid, stat.state, stat.start), (42, 7, 'S', 99));
         assert_eq!((stat.cpu_ticks, stat.rss_pages), (125, 11));
+        assert_eq!((stat.threads, stat.ignored), (1, 4097));
         assert_eq!(Stat::parse("42 (x"), None);
     }
 

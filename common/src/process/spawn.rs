@@ -2,6 +2,7 @@
 //! terminal can only be taken between fork and exec.
 #![expect(unsafe_code, reason = "fork(2), and setsid(2) and ioctl(2) between fork and exec")]
 
+use super::identity::Stat;
 use nix::libc;
 use nix::unistd::{ForkResult, setsid};
 use std::io;
@@ -21,7 +22,7 @@ pub enum Side {
 /// Splits the process in two. Fails when other threads run: they would not exist in the child,
 /// and what they had locked would stay locked.
 pub fn fork() -> io::Result<Side> {
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    let threads = Stat::of_myself().map_or(1, |stat| stat.threads);
     if threads != 1 {
         return Err(io::Error::other(format!("{threads} threads run")));
     }

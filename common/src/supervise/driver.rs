@@ -64,13 +64,14 @@ enum Cause {
     Stall(Duration),
     FrontKilled,
     SupervisorKilled,
+    Failure(String),
 }
 
 impl Cause {
     /// Says why in words, as they are recorded.
     fn words(&self) -> String {
         match self {
-            Self::Asked(words) => words.clone(),
+            Self::Asked(words) | Self::Failure(words) => words.clone(),
             Self::Timeout(limit) => format!("timeout {}", human(*limit)),
             Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
             Self::FrontKilled => "run-exec was killed".to_owned(),
@@ -125,7 +126,6 @@ impl<'a> Driver<'a> {
     pub(super) fn new(task: &'a Task, record: Record, signals: Signals, front: Option<Process>) -> Self {
         let now = Instant::now();
         let follower = Follower::new(task.layout.metrics(), boundaries(&record, &task.layout.attempts()));
-        let oom = OomCounter::find().and_then(|counter| counter.read().map(|count| (counter, count)));
         Self {
             task,
             record,
@@ -136,7 +136,7 @@ impl<'a> Driver<'a> {
             main: Main::default(),
             follower,
             meter: Meter::new(),
-            oom,
+            oom: None,
             started: now,
             grew: now,
             timer: None,
@@ -252,10 +252,13 @@ impl<'a> Driver<'a> {
     }
 
     /// Supervises until nothing of the run is left; returns the status to exit with.
-    pub(super) fn drive(mut self, tee: Tee, lock: Lock) -> io::Result<u8> {
+    pub(super) fn drive(mut self, mut tee: Tee, lock: Lock) -> io::Result<u8> {
+        // The command is starting meanwhile.
+        self.meter.gpu.find();
+        self.oom = OomCounter::find().and_then(|counter| counter.read().map(|count| (counter, count)));
         self.reap();
         while self.state != State::Over {
-            self.wait()?;
+            self.wait(&tee)?;
             for signal in self.signals.pending() {
                 match signal {
                     signal_hook::consts::SIGINT => self.asked(signal, Event::Interrupt),
@@ -264,6 +267,10 @@ impl<'a> Driver<'a> {
                     }
                     _ => {}
                 }
+            }
+            if let Err(error) = tee.look() {
+                warn(&format!("cannot start a thread: {}; ending the run", plain(&error)));
+                self.request(Cause::Failure("run-exec could not start a thread".to_owned()), Event::Stop);
             }
             self.meter.gpu.listen();
             self.reap();
@@ -283,7 +290,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Waits until something happens or some time is up.
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&self, tee: &Tee) -> io::Result<()> {
         let mut until = self.next_beat.min(self.next_look);
         for time in [self.timer, self.deadline(), self.next_stall].into_iter().flatten() {
             until = until.min(time);
@@ -296,6 +303,7 @@ impl<'a> Driver<'a> {
         fds.extend(
             handles.into_iter().flatten().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN)),
         );
+        fds.extend(tee.awaited().map(|output| PollFd::new(output, PollFlags::POLLIN)));
         fds.extend(self.meter.gpu.output().map(|output| PollFd::new(output, PollFlags::POLLIN)));
         // A millisecond more than is left, since poll counts in whole ones and rounds down.
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
@@ -658,7 +666,7 @@ impl<'a> Driver<'a> {
     fn status_to_exit_with(&self) -> u8 {
         match self.cause {
             Some(Cause::Timeout(_) | Cause::Stall(_)) => TIMED_OUT,
-            Some(Cause::SupervisorKilled | Cause::FrontKilled) => FAILED,
+            Some(Cause::SupervisorKilled | Cause::FrontKilled | Cause::Failure(_)) => FAILED,
             Some(Cause::Asked(_)) | None => self.main_end().shell_status(),
         }
     }

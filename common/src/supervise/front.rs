@@ -233,7 +233,7 @@ fn supervise(
     if task.detach {
         dup2_stderr(&null)?;
     }
-    let tee = Tee::start(sources, Log::new(combined, "combined.log"), task.limits.linger)?;
+    let tee = Tee::new(sources, Log::new(combined, "combined.log"), task.limits.linger)?;
     driver.drive(tee, active.lock)
 }
 
@@ -353,7 +353,7 @@ impl Front<'_> {
         let signals = Signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
         driver.adopt(self.child);
-        let tee = Tee::start(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;
+        let tee = Tee::new(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;
         driver.drive(tee, active.lock)
     }
 

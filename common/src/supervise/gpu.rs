@@ -26,8 +26,8 @@ pub(super) struct GpuUsage {
     pub(super) memory_bytes: u64,
 }
 
-/// The query, of which one at most is under way.
-#[derive(Debug)]
+/// The query, of which one at most is under way. There is none before the program was found.
+#[derive(Debug, Default)]
 pub(super) struct Gpu {
     program: Option<PathBuf>,
     failures: u32,
@@ -46,11 +46,10 @@ struct Query {
 
 impl Gpu {
     /// Looks for nvidia-smi on the path.
-    pub(super) fn find() -> Self {
+    pub(super) fn find(&mut self) {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let program =
+        self.program =
             std::env::split_paths(&path).map(|dir| dir.join("nvidia-smi")).find(|file| file.is_file());
-        Self { program, failures: 0, running: None, answer: None }
     }
 
     /// Returns the pid of the query, which is a child but not of the run.

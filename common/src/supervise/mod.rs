@@ -34,6 +34,9 @@ pub const CANNOT_EXECUTE: u8 = 126;
 /// Status of run-exec when the command cannot be found.
 pub const NOT_FOUND: u8 = 127;
 
+/// A variable of the environment, with its value or to be without.
+pub type Variable = (OsString, Option<OsString>);
+
 /// A command to be executed in a run, with everything that was decided about it.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -43,10 +46,8 @@ pub struct Task {
     pub program: OsString,
     /// The command's arguments, the first of which is the name it is called by.
     pub arguments: Vec<OsString>,
-    /// Variables to set.
-    pub env: Vec<(OsString, OsString)>,
-    /// Variables to remove, which would be another run's.
-    pub env_remove: Vec<&'static str>,
+    /// Variables to set, or to remove where they would be another run's.
+    pub env: Vec<Variable>,
     /// Directory to execute it in.
     pub cwd: PathBuf,
     /// Whether it reads the caller's stdin rather than `/dev/null`.
@@ -103,10 +104,13 @@ impl Task {
 
     /// Gives a command the run's environment and directory.
     fn prepare(&self, command: &mut Command) {
-        for name in &self.env_remove {
-            command.env_remove(name);
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
-        command.envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(&self.cwd);
+        command.current_dir(&self.cwd);
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Makes a meter; `nvidia-smi` is looked for now.
+    /// Makes a meter.
     pub(super) fn new() -> Self {
         let figure = |variable| sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok());
         Self {
@@ -31,7 +31,7 @@ impl Meter {
             ticks_per_second: figure(SysconfVar::CLK_TCK).unwrap_or(100).into(),
             page: figure(SysconfVar::PAGE_SIZE).unwrap_or(4096).into(),
             last: None,
-            gpu: Gpu::find(),
+            gpu: Gpu::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Signals as something to poll for.
 
+use crate::process::identity::Stat;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::backend::SignalDelivery;
@@ -62,13 +63,5 @@ impl Drop for Blocked {
 /// Says whether the process was started with SIGHUP ignored.
 fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
-    *IGNORED.get_or_init(|| is_ignored(SIGHUP))
-}
-
-/// Says whether a signal is ignored now.
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
-    mask >> (signal - 1) & 1 == 1
+    *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
 }

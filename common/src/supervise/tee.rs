@@ -10,10 +10,11 @@ use crate::message::warn;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,32 +62,79 @@ struct Shared {
     finish: AtomicBool,
 }
 
-/// A tee at work.
+/// A tee. It gets a thread of its own with the first output: many commands write nothing.
 #[derive(Debug)]
 pub(super) struct Tee {
     shared: Arc<Shared>,
     started: Instant,
     wake: UnixStream,
-    thread: JoinHandle<()>,
+    state: State,
+    /// There was no thread to be had.
+    is_hopeless: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was written yet, to the streams that are still open.
+    Idle(Box<Worker>, Vec<Source>),
+    Working(JoinHandle<()>),
 }
 
 impl Tee {
-    /// Starts to read. Once [`Self::finish`] was called, a reader of ours that takes nothing for
-    /// `patience` is given up.
-    pub(super) fn start(sources: Vec<Source>, combined: Log, patience: Duration) -> io::Result<Self> {
+    /// Gets ready to read. Once [`Self::finish`] was called, a reader of ours that takes nothing
+    /// for `patience` is given up.
+    pub(super) fn new(sources: Vec<Source>, combined: Log, patience: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (wake, woken) = UnixStream::pair()?;
-        let mut worker = Worker {
+        let started = Instant::now();
+        let worker = Worker {
             shared: Arc::clone(&shared),
             woken,
             patience,
             combined: CombinedLog::new(combined),
             blocks: Vec::new(),
-            started: Instant::now(),
+            started,
         };
-        let started = worker.started;
-        let thread = thread::Builder::new().name("tee".to_owned()).spawn(move || worker.run(sources))?;
-        Ok(Self { shared, started, wake, thread })
+        Ok(Self { shared, started, wake, state: State::Idle(Box::new(worker), sources), is_hopeless: false })
+    }
+
+    /// Returns what becomes readable with the first output.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sources = match &self.state {
+            State::Idle(_, sources) if !self.is_hopeless => sources.as_slice(),
+            State::Idle(..) | State::Working(_) => &[],
+        };
+        sources.iter().map(|source| source.input.as_fd())
+    }
+
+    /// Starts to work if there is output. Without a thread to be had it fails, once, and the output
+    /// has to wait for [`Self::finish`].
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        let State::Idle(_, sources) = &mut self.state else { return Ok(()) };
+        let mut has_output = false;
+        sources.retain(|source| {
+            let mut fds = [PollFd::new(source.input.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut fds, PollTimeout::ZERO); // what it would say, the next one says
+            let events = fds[0].revents().unwrap_or(PollFlags::empty());
+            has_output |= events.contains(PollFlags::POLLIN);
+            events.is_empty() || events.contains(PollFlags::POLLIN) // else it was closed, unused
+        });
+        if !has_output || self.is_hopeless {
+            return Ok(());
+        }
+        let (hand_over, work) = sync_channel::<(Box<Worker>, Vec<Source>)>(1);
+        let run = move || {
+            if let Ok((mut worker, sources)) = work.recv() {
+                worker.run(sources);
+            }
+        };
+        let thread = thread::Builder::new().name("tee".to_owned()).spawn(run);
+        self.is_hopeless = thread.is_err();
+        let thread = thread?;
+        if let State::Idle(worker, sources) = std::mem::replace(&mut self.state, State::Working(thread)) {
+            let _ = hand_over.send((worker, sources)); // the thread is there, and takes it
+        }
+        Ok(())
     }
 
     /// Returns what is known of the output so far.
@@ -102,8 +150,13 @@ impl Tee {
     /// Takes what is left in the pipes and ends.
     pub(super) fn finish(mut self) -> Seen {
         self.shared.finish.store(true, Ordering::Release);
-        let _ = self.wake.write_all(b"."); // it fails only when the thread has ended by itself
-        let _ = self.thread.join(); // a panic aborts the process
+        match self.state {
+            State::Idle(mut worker, sources) => worker.run(sources),
+            State::Working(thread) => {
+                let _ = self.wake.write_all(b"."); // it fails only when the thread has ended by itself
+                let _ = thread.join(); // a panic aborts the process
+            }
+        }
         self.shared.seen()
     }
 }
@@ -129,6 +182,7 @@ impl Shared {
     }
 }
 
+#[derive(Debug)]
 struct Worker {
     shared: Arc<Shared>,
     woken: UnixStream,
