@@ -2,11 +2,12 @@
 //! says, and keeps the record.
 
 use super::machine::{Action, Event, Sent, State, Wait, step};
+use super::outcome::{Cause, exit_status, judge};
 use super::reason::{End, LastWords, OomCounter, last_words, signal_name};
 use super::resources::Meter;
 use super::signals::Signals;
 use super::tee::{Seen, Tee};
-use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, TIMED_OUT, Task};
+use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
 use crate::error::plain;
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::lock::Lock;
@@ -19,7 +20,7 @@ use crate::rundir::SCHEMA;
 use crate::rundir::record::Record;
 use crate::rundir::status::{AttemptEnd, Metrics, Status};
 use crate::rundir::stop::StopRequest;
-use crate::time::{Timestamp, human};
+use crate::time::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -27,7 +28,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// How often the `stop` file is looked for.
@@ -53,30 +54,6 @@ impl Report {
 
     fn started(&self, pid: i32) {
         let _ = (&self.0).write_all(&pid.to_ne_bytes()); // a front that was killed is noticed elsewhere
-    }
-}
-
-/// Why a run was ended before it ended by itself. The first cause counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Cause {
-    Asked(String),
-    Timeout(Duration),
-    Stall(Duration),
-    FrontKilled,
-    SupervisorKilled,
-    Failure(String),
-}
-
-impl Cause {
-    /// Says why in words, as they are recorded.
-    fn words(&self) -> String {
-        match self {
-            Self::Asked(words) | Self::Failure(words) => words.clone(),
-            Self::Timeout(limit) => format!("timeout {}", human(*limit)),
-            Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
-            Self::FrontKilled => "run-exec was killed".to_owned(),
-            Self::SupervisorKilled => "supervisor was killed".to_owned(),
-        }
     }
 }
 
@@ -284,7 +261,7 @@ impl<'a> Driver<'a> {
         self.note_output(seen);
         let end = self.conclude(seen);
         self.write_end(&end);
-        let status = self.status_to_exit_with();
+        let status = exit_status(self.cause.as_ref(), self.main_end());
         self.after_end(&end, lock);
         Ok(status)
     }
@@ -583,32 +560,7 @@ impl<'a> Driver<'a> {
             End::Exited(0) => LastWords::default(),
             _ => last_words(&log, offset).unwrap_or_default(),
         };
-        let with_words = |head: String| match &words.line {
-            Some(line) => format!("{head}: {line}"),
-            None => head,
-        };
-        let (status, reason) = match (&self.cause, end) {
-            (Some(cause @ Cause::Asked(_)), _) => (Status::Stopped, Some(cause.words())),
-            (Some(cause), _) => (Status::Failed, Some(cause.words())),
-            (None, End::Exited(0)) => (Status::Completed, None),
-            (None, End::Exited(code)) => (Status::Failed, Some(with_words(format!("exit {code}")))),
-            (None, End::Unseen) => (Status::Failed, Some("it is not known how it ended".to_owned())),
-            (None, End::Signaled(signal)) => {
-                let named = format!("signal {signal} ({})", signal_name(signal));
-                let killed =
-                    self.oom.as_ref().and_then(|(counter, before)| counter.read()?.checked_sub(*before));
-                (
-                    Status::Failed,
-                    Some(match killed {
-                        Some(killed) if killed > 0 && signal == nix::libc::SIGKILL => {
-                            format!("{named}, probably out of memory: oom_kill +{killed}")
-                        }
-                        _ if signal == nix::libc::SIGABRT => with_words(named),
-                        _ => named,
-                    }),
-                )
-            }
-        };
+        let (status, reason) = judge(self.cause.as_ref(), end, &words, self.oom_kills());
         let mut notes: Vec<String> = reason.into_iter().collect();
         if seen.lost > 0 {
             let why = if seen.full { "disk full: " } else { "" };
@@ -663,60 +615,16 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn status_to_exit_with(&self) -> u8 {
-        match self.cause {
-            Some(Cause::Timeout(_) | Cause::Stall(_)) => TIMED_OUT,
-            Some(Cause::SupervisorKilled | Cause::FrontKilled | Cause::Failure(_)) => FAILED,
-            Some(Cause::Asked(_)) | None => self.main_end().shell_status(),
-        }
-    }
-
     /// Lets the next attempt have the run, and executes `--on-end`.
     fn after_end(&mut self, end: &AttemptEnd, lock: Lock) {
         lock.release();
-        let Some(script) = &self.task.on_end else { return };
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(script).stdin(Stdio::null());
-        if let Ok(messages) = io::stderr().as_fd().try_clone_to_owned() {
-            command.stdout(Stdio::from(messages)); // what it prints is for people
-        }
-        self.task.prepare(&mut command);
-        command
-            .env("RUN_STATUS", end.status.word())
-            .env("RUN_REASON", end.reason.as_deref().unwrap_or_default())
-            .env("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()))
-            .env("RUN_DURATION", format!("{:.0}", end.duration_s));
-        let failure = match spawn::start(&mut command, None) {
-            Ok(pid) => self.wait_for_script(pid),
-            Err(error) => Some(plain(&error)),
-        };
-        if let Some(failure) = failure {
-            warn(&format!("--on-end failed: {failure}"));
-        }
+        script::execute(self.task, end, &mut self.signals);
     }
 
-    /// Waits for the script; a request to stop is passed on to it. Returns how it failed.
-    fn wait_for_script(&mut self, pid: i32) -> Option<String> {
-        loop {
-            match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(_, 0)) => return None,
-                Ok(WaitStatus::Exited(_, status)) => return Some(format!("exit {status}")),
-                Ok(WaitStatus::Signaled(_, signal, _)) => {
-                    return Some(format!("signal {} ({})", signal as i32, signal_name(signal as i32)));
-                }
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => return Some(error.desc().to_owned()),
-            }
-            let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD comes this way, like all others
-            let asked = self.signals.pending().into_iter().any(|signal| {
-                use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-                matches!(signal, SIGINT | SIGTERM | SIGHUP)
-            });
-            if asked && let Ok(script) = Process::child(pid) {
-                let _ = script.signal(Signal::TERM); // it has ended, then
-            }
-        }
+    /// Returns how many processes of this cgroup were killed for want of memory since the start.
+    fn oom_kills(&self) -> u64 {
+        let killed = |(counter, before): &(OomCounter, u64)| counter.read()?.checked_sub(*before);
+        self.oom.as_ref().and_then(killed).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@
 use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
-use super::signals::{Blocked, Signals};
+use super::signals::{Blocked, Signals, is_request};
 use super::tee::{PIPE, Source, Tee};
 use super::terminal::{Terminal, copy_size};
 use super::{FAILED, Output, Task, set_nonblocking};
@@ -376,12 +376,6 @@ impl Front<'_> {
             }
         }
     }
-}
-
-/// Says whether a signal asks for an end.
-fn is_request(signal: i32) -> bool {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    matches!(signal, SIGINT | SIGTERM | SIGHUP)
 }
 
 /// Copies a stream to the caller until it ends, and closes `done` then. When the caller's side is

@@ -60,6 +60,11 @@ impl Drop for Blocked {
     }
 }
 
+/// Says whether a signal asks for an end.
+pub(super) fn is_request(signal: i32) -> bool {
+    matches!(signal, SIGINT | SIGTERM | SIGHUP)
+}
+
 /// Says whether the process was started with SIGHUP ignored.
 fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
