@@ -233,6 +233,31 @@ fn an_interrupt_is_passed_on_as_such_and_the_second_one_kills() {
 }
 
 #[test]
+fn a_signal_that_means_something_to_the_program_alone_is_passed_on() {
+    let lab = Lab::new();
+    let program = "import signal, sys, time\nsignal.signal(signal.SIGUSR1, lambda *_: sys.exit('got it'))\nprint('ready')\nwhile True: time.sleep(0.1)";
+    lab.write("train.py", program);
+    let exec = start(&lab, &[], &["bash", "-c", "python3 train.py; exit $?"]);
+    exec.signal(Signal::USR1);
+    exec.wait().code(1);
+    ended(&lab, "failed", Some("exit 1: got it"), Some(1), None);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_the_programs_affair() {
+    let lab = Lab::new();
+    let run = lab.new_run("r", &["python3", "-c", "print('x' * 3_000_000); open('done', 'w').write('yes')"]);
+    let script = format!("ulimit -f 1000; exec run-exec -q {run}");
+    lab.cmd("bash").args(["-c", &script]).run().code(0).stderr_has("cannot write stdout.log: File too large");
+    assert_eq!(lab.read("done"), "yes");
+    let status = lab.status("r");
+    assert_eq!(status["status"], "completed");
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.ends_with(" bytes of output could not be logged"), "{reason}");
+    lab.nothing_left();
+}
+
+#[test]
 fn a_stop_file_touched_by_hand_is_enough() {
     let lab = Lab::new();
     let exec = start(&lab, &[], &["sh", "-c", "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done"]);

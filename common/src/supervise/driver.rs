@@ -242,6 +242,8 @@ impl<'a> Driver<'a> {
                     signal_hook::consts::SIGTERM | signal_hook::consts::SIGHUP => {
                         self.asked(signal, Event::Stop);
                     }
+                    signal_hook::consts::SIGUSR1 => self.pass_on(Signal::USR1),
+                    signal_hook::consts::SIGUSR2 => self.pass_on(Signal::USR2),
                     _ => {}
                 }
             }
@@ -343,8 +345,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Asks the main process to end, shells before what they wait for.
-    fn signal_main(&mut self, sent: Sent) {
+    /// Returns the command, or the chain of shells that it is, each of which waits for the next.
+    fn chain(&self) -> Vec<Stat> {
         let table = Table::read();
         let mut chain: Vec<Stat> = Stat::of(self.main.command).into_iter().collect();
         while let Some(shell) = chain.last().filter(|stat| is_shell(stat.pid)) {
@@ -352,6 +354,19 @@ impl<'a> Driver<'a> {
             let [child] = children.as_slice() else { break };
             chain.push(**child);
         }
+        chain
+    }
+
+    /// Passes on a signal that means something to the program alone; a shell would die of it.
+    fn pass_on(&self, signal: Signal) {
+        if let Some(last) = self.chain().last() {
+            signal_all(&[*last], signal);
+        }
+    }
+
+    /// Asks the main process to end, shells before what they wait for.
+    fn signal_main(&mut self, sent: Sent) {
+        let chain = self.chain();
         if let Some(last) = chain.last().filter(|last| last.pid != self.main.command) {
             self.main.last = last.pid;
             self.main.handle = Process::open(last.pid, last.start);

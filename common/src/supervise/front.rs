@@ -326,6 +326,8 @@ impl Front<'_> {
                 signal_hook::consts::SIGINT => Signal::INT,
                 signal_hook::consts::SIGTERM => Signal::TERM,
                 signal_hook::consts::SIGHUP => Signal::HUP,
+                signal_hook::consts::SIGUSR1 => Signal::USR1,
+                signal_hook::consts::SIGUSR2 => Signal::USR2,
                 signal_hook::consts::SIGWINCH => {
                     if let Some(terminal) = &self.terminal {
                         copy_size(terminal);

@@ -2,7 +2,7 @@
 
 use crate::process::identity::Stat;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
@@ -15,10 +15,11 @@ use std::sync::OnceLock;
 pub(super) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 
 impl Signals {
-    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH and, unless it was ignored from the start as
-    /// under nohup(1), SIGHUP.
+    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2 and, unless it was ignored from
+    /// the start as under nohup(1), SIGHUP. SIGXFSZ is caught so that a log which reaches the limit
+    /// on the size of files is one that cannot be written, and not the end of its writer.
     pub(super) fn catch() -> io::Result<Self> {
-        let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH];
+        let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2, SIGXFSZ];
         if !ignores_hangup() {
             signals.push(SIGHUP);
         }
