@@ -74,6 +74,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// The longest time that can be waited for, a century.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86400);
+
 /// Parses a duration such as `90s`, `5m`, `2h30m`, `1d`, `1.5s`, `250ms`; a bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("'{text}' is no duration; write 90s, 5m or 2h30m");
@@ -99,7 +102,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err(wrong());
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err(format!("'{text}' is longer than a century")),
+    }
 }
 
 /// Formats a duration for people by its two largest units: `2h30m`, `12m`, `1m05s`, `0.4s`.
@@ -138,7 +144,7 @@ mod tests {
         assert_eq!(parse_duration("2h30m"), Ok(Duration::from_secs(9000)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
-        for wrong in ["", "h", "5x", "-1s", "1h30", "1..2s", "1e3s", "99999999999999999999d"] {
+        for wrong in ["", "h", "5x", "-1s", "1h30", "1..2s", "1e3s", "99999999999999999999d", "876001h"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }

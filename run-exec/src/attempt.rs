@@ -22,7 +22,8 @@ use run_common::supervise::{self, Limits, Output, Task, Variable};
 use run_common::time::Timestamp;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,14 +42,19 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     if recorded.attempt != before.recorded.attempt {
         return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
     }
-    let layout = active.run.layout();
-    if let Some(request) = StopRequest::read(layout).filter(|_| !args.resume) {
-        return refuse_stopped(&active, recorded, &request);
+    let stop = active.run.layout().stop();
+    let asked_before = fs::symlink_metadata(&stop).ok();
+    if !args.resume && asked_before.is_some() {
+        return refuse_stopped(&active, recorded);
     }
     let plan = Plan::make(args, &active.run, &meta, &recorded)?;
-    if layout.stop().exists() {
-        // What is resumed is not to stop any more.
-        fs::remove_file(layout.stop()).map_err(|error| Error::io("remove", &layout.stop(), error))?;
+    // A request that a resume overrules is taken away; one that came meanwhile is not.
+    match (asked_before, fs::symlink_metadata(&stop).ok()) {
+        (_, None) => {}
+        (Some(before), Some(now)) if is_same(&before, &now) => {
+            fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
+        }
+        (_, Some(_)) => return refuse_stopped(&active, recorded),
     }
     let Plan { task, start } = plan;
     let mut active = active;
@@ -84,9 +90,14 @@ fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
     }
 }
 
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.ino(), one.mtime(), one.mtime_nsec()) == (other.ino(), other.mtime(), other.mtime_nsec())
+}
+
 /// Records a run that was asked to stop before it started.
-fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded, request: &StopRequest) -> Result<u8, Error> {
+fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded) -> Result<u8, Error> {
     let layout = active.run.layout();
+    let request = StopRequest::read(layout).unwrap_or_default();
     let now = Timestamp::now();
     let end = AttemptEnd {
         schema: SCHEMA,
@@ -173,6 +184,7 @@ impl Plan {
                 .because("nothing is left of it when its placeholders are filled in"));
         };
         let found = || find_program(OsStr::new(name), &source.cwd).map(named_interpreter);
+        let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
         let executable = source.executable.clone().filter(|file| file.exists()).or_else(found);
         let python_path = executable
             .as_deref()
@@ -192,7 +204,10 @@ impl Plan {
             start_time: Timestamp::now(),
             command: filled.recorded,
             template: redact_command(&source.template),
-            executable: executable.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            executable: executable
+                .as_ref()
+                .filter(|_| !is_hidden)
+                .map(|path| path.to_string_lossy().into_owned()),
             cwd: source.cwd.to_string_lossy().into_owned(),
             host: Place::here().host.clone(),
             pid: 0,
@@ -272,6 +287,11 @@ fn environment(
         ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
         ("RUN_RESUME_FROM", None),
         ("RUN_RESUME_STEP", None),
+        // A script for the end of another run may have started this one.
+        ("RUN_STATUS", None),
+        ("RUN_REASON", None),
+        ("RUN_EXIT_CODE", None),
+        ("RUN_DURATION", None),
     ]
     .map(|(name, value)| (name.into(), value))
     .to_vec();

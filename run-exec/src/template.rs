@@ -1,7 +1,7 @@
 //! Placeholders in the arguments of a command.
 
 use run_common::error::Error;
-use run_common::provenance::secret::redact_command;
+use run_common::provenance::secret::{REDACTED, redact_command};
 use run_common::rundir::meta::Meta;
 use serde_json::Value;
 use std::path::Path;
@@ -41,8 +41,8 @@ pub(crate) fn fill(template: &[String], values: &Values) -> Result<Filled, Error
     let mut filled = Filled { command: Vec::new(), recorded: Vec::new() };
     for argument in template {
         match argument.as_str() {
-            "{set}" => add_overrides(&mut filled, values, str::to_owned),
-            "{set:py}" => add_overrides(&mut filled, values, python_spelling),
+            "{set}" => add_overrides(&mut filled, values, str::to_owned)?,
+            "{set:py}" => add_overrides(&mut filled, values, python_spelling)?,
             "{resume}" => {} // this attempt resumes from no checkpoint
             _ => {
                 if let Some((command, recorded)) = fill_argument(argument, values)? {
@@ -56,12 +56,23 @@ pub(crate) fn fill(template: &[String], values: &Values) -> Result<Filled, Error
     Ok(filled)
 }
 
-fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) {
+fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) -> Result<(), Error> {
     for (key, value) in &values.meta.overrides {
+        if is_redacted(value) {
+            return Err(Error::usage(format!(
+                "cannot fill in '{{set}}': the value of '{key}' was a secret, and not recorded"
+            ))
+            .hint("pass it as --option={env:NAME} in the command"));
+        }
         let argument = format!("--{key}={}", spelling(value.as_str().unwrap_or_default()));
         filled.command.push(argument.clone());
         filled.recorded.push(argument);
     }
+    Ok(())
+}
+
+fn is_redacted(value: &Value) -> bool {
+    value.as_str().is_some_and(|value| value.contains(REDACTED))
 }
 
 fn python_spelling(value: &str) -> String {
@@ -158,6 +169,9 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
         _ => match name.split_once(':') {
             Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {
+                Some(value) if value.contains(REDACTED) => {
+                    return Err(format!("the value of '{key}' was a secret, and not recorded"));
+                }
                 Some(value) => value.to_owned(),
                 None => return Err(format!("the run has no override '{key}'")),
             },

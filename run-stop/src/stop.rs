@@ -7,7 +7,7 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Place, Process, Signal, Stat, user_name};
-use run_common::process::tree::{carrying, signal_all};
+use run_common::process::tree::signal_all;
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::observe::{Observed, Observer, Shown};
 use run_common::rundir::open::RunDir;
@@ -162,7 +162,7 @@ impl Stopper {
     /// Ends what carries the id of a run whose supervisor is gone.
     fn end_leftovers(&self, observed: &Observed) -> Result<(), Error> {
         let root = observed.run.layout().root();
-        let left = || carrying(&observed.recorded.run_id, root);
+        let left = || self.observer.leftovers(observed.run.layout(), &observed.recorded);
         let count = observed.leftovers.len();
         let asked = Instant::now();
         signal_all(&observed.leftovers, Signal::TERM);

@@ -3,9 +3,9 @@
 
 use super::aggregate::Aggregate;
 use super::row::Row;
+use crate::fsio::open_regular;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -92,10 +92,7 @@ impl Follower {
     /// Reads what was added, and says whether that was a row at least. A file that has become
     /// shorter was written anew and is read from its beginning.
     pub fn poll(&mut self) -> io::Result<bool> {
-        let mut file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?,
-        };
+        let Some(mut file) = open_regular(&self.path)? else { return Ok(false) };
         let length = file.metadata()?.len();
         if length < self.offset {
             *self = Self::new(self.path.clone(), Vec::new());
@@ -129,10 +126,7 @@ impl Follower {
     /// Reads what earlier attempts wrote, without the rows that a later attempt went over again:
     /// those at or after the first step that it logged under the same key.
     fn history(&self, first: Option<&Row>) -> io::Result<Figures> {
-        let file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Figures::default()),
-            opened => opened?,
-        };
+        let Some(file) = open_regular(&self.path)? else { return Ok(Figures::default()) };
         let end = self.boundaries.last().copied().unwrap_or_default();
         let attempt_of = |offset: u64| self.boundaries.iter().filter(|&&start| start <= offset).count();
         let mut starts: Vec<Option<(&'static str, f64)>> = vec![None; self.boundaries.len() + 1];

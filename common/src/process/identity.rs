@@ -75,12 +75,17 @@ pub struct Stat {
 impl Stat {
     /// Reads the state of the calling process.
     pub fn of_myself() -> Option<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+        Self::read("/proc/self/stat")
     }
 
     /// Reads the state of a process, or `None` when there is none of that pid.
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Self::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// The name of a process is any bytes, and cut in the middle of a character where it is long.
+    fn read(path: &str) -> Option<Self> {
+        Self::parse(&String::from_utf8_lossy(&fs::read(path).ok()?))
     }
 
     /// Parses the line of `/proc/PID/stat`; the second field, the name, may hold anything.

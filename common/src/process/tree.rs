@@ -39,7 +39,8 @@ impl Table {
 }
 
 /// Returns the living processes that were given this run's id in their environment, double forks
-/// and new sessions included; not those of a copy of the run that lies elsewhere.
+/// and new sessions included; not those of a copy of the run that lies elsewhere, nor what a script
+/// for its end has started, which alone is given `RUN_STATUS`.
 pub fn carrying(run_id: &str, run_dir: &Path) -> Vec<Stat> {
     let id = format!("RUN_ID={run_id}");
     let myself = std::process::id().cast_signed();
@@ -49,6 +50,7 @@ pub fn carrying(run_id: &str, run_dir: &Path) -> Vec<Stat> {
             let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             let mut entries = environ.split(|&byte| byte == 0);
             entries.clone().any(|entry| entry == id.as_bytes())
+                && !entries.clone().any(|entry| entry.starts_with(b"RUN_STATUS="))
                 && entries
                     .find_map(|entry| entry.strip_prefix(b"RUN_DIR="))
                     .is_none_or(|dir| may_be(Path::new(std::ffi::OsStr::from_bytes(dir)), run_dir))
@@ -56,11 +58,6 @@ pub fn carrying(run_id: &str, run_dir: &Path) -> Vec<Stat> {
         .filter_map(Stat::of)
         .filter(Stat::is_alive)
         .collect()
-}
-
-/// Says whether this user may not see the environment of a process.
-pub fn hides_environment(pid: i32) -> bool {
-    fs::read(format!("/proc/{pid}/environ")).is_err()
 }
 
 /// Signals processes, each by a handle that was compared with its start time.

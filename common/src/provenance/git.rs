@@ -82,7 +82,8 @@ pub struct Patch {
 /// Returns the difference between the tracked files and their commit, up to a limit.
 pub fn patch(directory: &Path) -> std::io::Result<Patch> {
     let mut child = git(directory)
-        .args(["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD"])
+        .args(["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--no-relative"])
+        .args(["--src-prefix=a/", "--dst-prefix=b/", "HEAD"])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut patch = Patch::default();

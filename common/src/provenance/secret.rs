@@ -4,8 +4,18 @@
 pub const REDACTED: &str = "[redacted]";
 
 /// Words by which the name of an option, variable or key says that its value is secret.
-const WORDS: [&str; 9] =
-    ["password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "credential", "credentials"];
+const WORDS: [&str; 10] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "credential",
+    "credentials",
+];
 
 /// Words that say so in front of `key`.
 const KEYS: [&str; 6] = ["api", "access", "private", "secret", "auth", "encryption"];
@@ -16,17 +26,27 @@ const TEXT: [&str; 22] = [
     "next", "per", "prompt", "no", "first", "last", "num", "max", "min",
 ];
 
+/// Words by which a variable in capitals says so wherever they stand: `HF_TOKEN_READ`.
+const CAPITALS: [&str; 7] = ["TOKEN", "PASSWORD", "PASSWD", "PASS", "SECRET", "APIKEY", "PAT"];
+
 /// Says whether a name such as `--api-key`, `HF_TOKEN` or `db.password` says that its value is
 /// secret; `num_tokens` and `pad_token` do not.
 pub fn is_secret(name: &str) -> bool {
     let words = words(name);
     let mut last = words.iter().rev().map(String::as_str);
-    match (last.next(), last.next()) {
+    let by_last_words = match (last.next(), last.next()) {
         (Some("token"), Some(before)) => !TEXT.contains(&before),
         (Some("key"), Some(before)) => KEYS.contains(&before),
-        (Some(word), _) => WORDS.contains(&word),
+        (Some(word), _) => WORDS.contains(&word) || word.ends_with("password") || word.ends_with("sshpass"),
         (None, _) => false,
-    }
+    };
+    let is_variable = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    by_last_words
+        || is_variable
+            && (name.ends_with("_KEY") || name.split('_').any(|word| CAPITALS.contains(&word)))
+            && !["PUBLIC", "PRIMARY", "PAD", "EOS", "BOS", "MAX", "NUM"]
+                .iter()
+                .any(|word| name.contains(word))
 }
 
 /// Splits at punctuation and where `camelCase` begins a word.
@@ -57,8 +77,8 @@ pub fn redact_value(name: &str, value: &str) -> String {
     }
 }
 
-/// Returns a command as it may be recorded: values of options whose names say secret, and user
-/// info in URLs, are replaced. `{env:NAME}` is no secret, and stays.
+/// Returns a command as it may be recorded: values of options, variables and headers whose names
+/// say secret, and user info in URLs, are replaced. `{env:NAME}` is no secret, and stays.
 pub fn redact_command(command: &[String]) -> Vec<String> {
     let mut redacted = Vec::with_capacity(command.len());
     let mut next_is_secret = false;
@@ -68,6 +88,7 @@ pub fn redact_command(command: &[String]) -> Vec<String> {
             _ if takes_value && !argument.starts_with("--") && !names_variable(argument) => {
                 REDACTED.to_owned()
             }
+            _ if argument.contains(' ') => redact_words(argument),
             Some((name, value)) if !name.contains("://") => format!("{name}={}", redact_value(name, value)),
             _ => {
                 next_is_secret = argument.starts_with('-') && is_secret(argument);
@@ -76,6 +97,31 @@ pub fn redact_command(command: &[String]) -> Vec<String> {
         });
     }
     redacted
+}
+
+/// Redacts a text of several words: the script of a shell, a header.
+fn redact_words(text: &str) -> String {
+    let mut next_is_secret = false;
+    let mut redacted = Vec::new();
+    for word in text.split(' ') {
+        let takes_value = std::mem::take(&mut next_is_secret);
+        let bare = word.trim_matches(['"', '\'', ';']);
+        redacted.push(match bare.split_once('=') {
+            _ if takes_value && !bare.is_empty() && !bare.starts_with("--") && !names_variable(bare) => {
+                word.replace(bare, REDACTED)
+            }
+            Some((name, value)) if !name.contains("://") => {
+                word.replace(bare, &format!("{name}={}", redact_value(name, value)))
+            }
+            _ => {
+                let name = bare.strip_suffix(':').unwrap_or(bare);
+                let is_header = name.len() < bare.len() || bare == "Bearer";
+                next_is_secret = bare == "Bearer" || (is_header || bare.starts_with('-')) && is_secret(name);
+                redact_url(word)
+            }
+        });
+    }
+    redacted.join(" ")
 }
 
 /// Says whether a value names a variable of the environment, to be put in when it is executed.
@@ -99,7 +145,19 @@ pub fn redact_url(text: &str) -> String {
             None => rest = after,
         }
     }
-    redacted + rest
+    redact_query(&(redacted + rest))
+}
+
+/// Replaces what secret names in the query of a URL say: `?api_key=word&x=1`.
+fn redact_query(text: &str) -> String {
+    let Some((before, query)) = text.split_once('?').filter(|(before, _)| before.contains("://")) else {
+        return text.to_owned();
+    };
+    let parts = query.split('&').map(|part| match part.split_once('=') {
+        Some((name, value)) if is_secret(name) && !value.is_empty() => format!("{name}={REDACTED}"),
+        _ => part.to_owned(),
+    });
+    format!("{before}?{}", parts.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -118,6 +176,12 @@ mod tests {
             "AWS_SECRET_ACCESS_KEY",
             "--hub_token",
             "client-secret",
+            "PGPASSWORD",
+            "SSHPASS",
+            "OPENAI_KEY",
+            "GITHUB_PAT",
+            "HF_TOKEN_READ",
+            "--pass",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -164,6 +228,24 @@ mod tests {
             "train --api-key [redacted] --token=[redacted] password=[redacted] --lr 0.1 --num_tokens 7 --token {env:T} \
              https://[redacted]@h/x@y git+ssh://[redacted]@h --url=http://[redacted]@h/?a=b --token --lr s3://bucket/a"
         );
+    }
+
+    #[test]
+    fn scripts_headers_and_queries_hold_none_either() {
+        let command = [
+            "sh",
+            "-c",
+            "LR=1 HF_TOKEN=k1 python t.py --api-key k2 --password=k3; export WANDB_API_KEY='k4'",
+            "Authorization: Bearer k5",
+            "X-Api-Key: k6",
+            "https://h/x?api_key=k7&step=3",
+        ];
+        let redacted = redact_command(&command.map(str::to_owned)).join("|");
+        assert!(
+            !redacted.contains('k') || !(1..8).any(|n| redacted.contains(&format!("k{n}"))),
+            "{redacted}"
+        );
+        assert!(redacted.contains("LR=1") && redacted.contains("python t.py") && redacted.contains("step=3"));
     }
 
     proptest! {

@@ -11,6 +11,8 @@ use crate::process::tree;
 use crate::time::{Timestamp, human_seconds};
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// A run's status as a reader concludes it.
@@ -136,22 +138,17 @@ impl Observer {
         }
     }
 
-    /// Returns what lives of a run without supervisor: what carries its id, and the command, which
-    /// shows itself to other users too.
-    fn leftovers(&self, layout: &Layout, recorded: &Recorded) -> Vec<Stat> {
+    /// Returns what lives of a run without supervisor: what carries its id, and the command, also
+    /// when it has another environment or hides it.
+    pub fn leftovers(&self, layout: &Layout, recorded: &Recorded) -> Vec<Stat> {
         let mut leftovers = tree::carrying(&recorded.run_id, layout.root());
-        let command = match (recorded.child_pid, recorded.child_start) {
-            (Some(pid), Some(start)) if self.shares_pids(recorded) => {
-                Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive())
-            }
-            _ => None,
-        };
-        if let Some(command) = command
-            && !tree::hides_environment(command.pid)
+        if let (Some(pid), Some(start)) = (recorded.child_pid, recorded.child_start)
+            && self.shares_pids(recorded)
+            && is_original(layout, recorded)
+            && leftovers.iter().all(|known| known.pid != pid)
         {
-            return leftovers; // it would have been found
+            leftovers.extend(Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive()));
         }
-        leftovers.extend(command.filter(|command| leftovers.iter().all(|known| known.pid != command.pid)));
         leftovers
     }
 
@@ -177,6 +174,9 @@ impl Observer {
     }
 
     fn supervisor(&self, layout: &Layout, recorded: &Recorded) -> Supervisor {
+        if self.shares_pids(recorded) && !is_original(layout, recorded) {
+            return Supervisor::Gone; // it never was here
+        }
         let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
         let same_boot = recorded.boot_id.as_deref() == Some(&self.here.boot_id);
         let same_pids = self.shares_pids(recorded);
@@ -217,8 +217,13 @@ impl Observer {
     }
 }
 
+/// Says whether this is the directory that the supervisor wrote to, and not a copy of it.
+fn is_original(layout: &Layout, recorded: &Recorded) -> bool {
+    recorded.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
+}
+
 /// Returns how the recorded attempt ended when that was written and its status.json was not.
-fn ended(layout: &Layout, recorded: &Recorded) -> Option<AttemptEnd> {
+pub(crate) fn ended(layout: &Layout, recorded: &Recorded) -> Option<AttemptEnd> {
     let end: AttemptEnd = read_document(&layout.result(), SCHEMA).ok()?;
     (end.attempt == recorded.attempt && end.run_id == recorded.run_id).then_some(end)
 }

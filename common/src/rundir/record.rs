@@ -10,9 +10,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 /// Bytes that are kept free for result.json while an attempt lasts: disks fill.
-const RESULT: usize = 8 << 10;
+const RESULT: usize = 16 << 10;
 
 /// The record of the present attempt, kept in memory and written at every change.
 #[derive(Clone, Debug)]
@@ -69,6 +70,7 @@ impl Record {
         self.recorded.host = Some(place.host.clone());
         self.recorded.boot_id = Some(place.boot_id.clone());
         self.recorded.pid_ns = Some(place.pid_ns.clone());
+        self.recorded.inode = Some(fs::metadata(self.layout.record())?.ino());
         self.start.pid = pid;
         reserve(&self.layout.result(), RESULT)?;
         if !self.start_is_written() {

@@ -104,6 +104,8 @@ pub struct Recorded {
     pub boot_id: Option<String>,
     /// Pid name space of the supervisor.
     pub pid_ns: Option<String>,
+    /// Inode of the directory of the record: a copy has another.
+    pub inode: Option<u64>,
     /// The supervisor's pid.
     pub pid: Option<i32>,
     /// Its start time in clock ticks since boot.
@@ -169,6 +171,7 @@ impl Recorded {
             host: None,
             boot_id: None,
             pid_ns: None,
+            inode: None,
             pid: None,
             pid_start: None,
             child_pid: None,

@@ -2,11 +2,15 @@
 
 use super::layout::Layout;
 use super::record::document;
-use crate::fsio::atomic::{Durability, replace};
+use crate::fsio::open_regular;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Bytes of the file that are read.
+const LIMIT: u64 = 64 << 10;
 
 /// Who asked for a stop. A file that was touched by hand holds none of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -24,23 +28,40 @@ pub struct StopRequest {
 
 impl StopRequest {
     /// Writes the request. The first who asks is recorded; whoever asks again can change the grace.
+    /// Several may ask at once. On a full disk the file says nothing, but is there.
     pub fn write(&self, layout: &Layout) -> io::Result<()> {
-        match OpenOptions::new().write(true).create_new(true).open(layout.stop()) {
+        let scratch = layout.root().join(format!(".stop.{}.tmp", std::process::id()));
+        let written = self.write_by(layout, &scratch);
+        let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
+        if written.is_err() && !layout.stop().exists() {
+            File::create(layout.stop())?;
+        }
+        written
+    }
+
+    fn write_by(&self, layout: &Layout, scratch: &Path) -> io::Result<()> {
+        fs::write(scratch, document(self)?)?;
+        match fs::hard_link(scratch, layout.stop()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(layout) {
                 Some(first) if self.grace_s.is_some() => {
-                    let changed = Self { grace_s: self.grace_s, ..first };
-                    replace(&layout.stop(), &document(&changed)?, Durability::Process)
+                    fs::write(scratch, document(&Self { grace_s: self.grace_s, ..first })?)?;
+                    fs::rename(scratch, layout.stop())
                 }
                 _ => Ok(()),
             },
-            opened => opened?.write_all(&document(self)?),
+            Err(_) => fs::rename(scratch, layout.stop()), // a file system without links
+            Ok(()) => Ok(()),
         }
     }
 
-    /// Reads the request of a run, if there is one.
+    /// Reads the request of a run, if there is one, whatever kind of file it is.
     pub fn read(layout: &Layout) -> Option<Self> {
-        let bytes = std::fs::read(layout.stop()).ok()?;
-        Some(serde_json::from_slice(&bytes).unwrap_or_default())
+        fs::symlink_metadata(layout.stop()).ok()?;
+        let mut text = Vec::new();
+        if let Ok(Some(file)) = open_regular(&layout.stop()) {
+            let _ = file.take(LIMIT).read_to_end(&mut text); // its being there is what counts
+        }
+        Some(serde_json::from_slice(&text).unwrap_or_default())
     }
 
     /// Says in words who asked.

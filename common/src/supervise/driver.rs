@@ -20,7 +20,7 @@ use crate::rundir::SCHEMA;
 use crate::rundir::record::Record;
 use crate::rundir::status::{AttemptEnd, Metrics, Status};
 use crate::rundir::stop::StopRequest;
-use crate::time::Timestamp;
+use crate::time::{LONGEST, Timestamp};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -173,7 +173,7 @@ impl<'a> Driver<'a> {
     /// Explains why the command did not start.
     fn why_not(&self, error: &io::Error) -> (u8, String) {
         let program = Path::new(&self.task.program);
-        let shown = program.display();
+        let shown = self.record.start().command.first().map_or("", String::as_str); // no secret in it
         if !self.task.cwd.is_dir() {
             return (
                 FAILED,
@@ -259,7 +259,7 @@ impl<'a> Driver<'a> {
         self.meter.gpu.end_query();
         self.reap();
         let seen = tee.finish();
-        self.take_in_metrics();
+        while self.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
         self.note_output(seen);
         let end = self.conclude(seen);
         self.write_end(&end);
@@ -339,6 +339,7 @@ impl<'a> Driver<'a> {
     /// Uses the grace that whoever asked for the stop wants, from when they asked.
     fn note_grace(&mut self, request: &StopRequest) {
         let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let wanted = wanted.filter(|grace| *grace <= LONGEST);
         if let (Some(grace), State::Stopping { .. }) = (wanted, self.state) {
             let sooner = Instant::now() + grace;
             self.timer = self.timer.map(|timer| timer.min(sooner));
@@ -543,11 +544,11 @@ impl<'a> Driver<'a> {
         recorded.lost_bytes = seen.lost;
     }
 
-    /// Reads the metric rows that were added.
-    fn take_in_metrics(&mut self) {
+    /// Reads the metric rows that were added; says whether there were any.
+    fn take_in_metrics(&mut self) -> bool {
         // Metrics that cannot be read are the program's affair.
         if !self.follower.poll().unwrap_or(false) {
-            return;
+            return false;
         }
         self.grew = Instant::now();
         self.record.recorded_mut().last_output = Some(Timestamp::now());
@@ -556,6 +557,7 @@ impl<'a> Driver<'a> {
         recorded.step = figures.step();
         recorded.recent = figures.recent();
         recorded.metrics = Metrics::from_aggregates(figures.aggregates());
+        true
     }
 
     /// Returns how the main process ended.

@@ -13,6 +13,8 @@ use crate::fsio::append::ends_whole;
 use crate::message::{complain, warn};
 use crate::process::identity::{Process, Signal};
 use crate::process::spawn::{Side, fork};
+use crate::process::tree::{Table, signal_all};
+use crate::rundir::observe;
 use crate::rundir::open::ActiveRun;
 use crate::rundir::record::Record;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -128,13 +130,21 @@ impl Plumbing {
         let stderr_log = open_log(&layout.stderr())?;
         let source = |stream, input: OwnedFd, log: File, name| -> io::Result<Source> {
             set_nonblocking(&input)?;
-            Ok(Source { stream, input: input.into(), log: Log::new(log, name), onward: None })
+            Ok(Source {
+                stream,
+                input: input.into(),
+                log: Log::new(log, name),
+                other_side: None,
+                onward: None,
+            })
         };
         match task.output {
             Output::Terminal => {
                 let Terminal { ours, theirs } = Terminal::open()?;
+                let mut only = source(Stream::Stdout, ours.try_clone()?, stdout_log, "stdout.log")?;
+                only.other_side = Some(theirs.try_clone()?);
                 Ok(Self {
-                    sources: vec![source(Stream::Stdout, ours.try_clone()?, stdout_log, "stdout.log")?],
+                    sources: vec![only],
                     combined,
                     stderr: theirs.try_clone()?,
                     stdout: theirs,
@@ -348,6 +358,12 @@ impl Front<'_> {
         sources: Vec<Source>,
         mut combined: File,
     ) -> io::Result<u8> {
+        if let Some(end) = observe::ended(&self.task.layout, record.recorded()) {
+            // What lives of it is the script for its end.
+            warn("the supervisor was killed after the run had ended");
+            signal_all(&Table::read().descendants(std::process::id().cast_signed(), None), Signal::TERM);
+            return Ok(end.exit_code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED));
+        }
         warn("the supervisor was killed; ending the run");
         if !ends_whole(&mut combined)? {
             combined.write_all(b"\n")?;
@@ -385,7 +401,7 @@ impl Front<'_> {
 fn copy(way: Way, mut to: impl Write + Send + 'static, done: UnixStream) {
     let Way { mut read, write } = way;
     drop(write);
-    thread::spawn(move || {
+    let work = move || {
         let _done = done;
         let mut block = vec![0; 64 << 10];
         loop {
@@ -400,13 +416,19 @@ fn copy(way: Way, mut to: impl Write + Send + 'static, done: UnixStream) {
                 Err(_) => return,
             }
         }
-    });
+    };
+    if let Err(error) = thread::Builder::new().name("copy".to_owned()).spawn(work) {
+        warn(&format!(
+            "cannot start a thread: {}; the output is in the logs alone",
+            crate::error::plain(&error)
+        ));
+    }
 }
 
 /// Passes the caller's stdin to the command's terminal, and its end as Ctrl-D.
 fn feed(terminal: &OwnedFd) -> io::Result<()> {
     let mut terminal = File::from(terminal.try_clone()?);
-    thread::spawn(move || {
+    let work = move || {
         let mut block = [0; 4096];
         loop {
             let count = io::stdin().read(&mut block).unwrap_or(0);
@@ -425,7 +447,8 @@ fn feed(terminal: &OwnedFd) -> io::Result<()> {
                 return;
             }
         }
-    });
+    };
+    thread::Builder::new().name("feed".to_owned()).spawn(work)?;
     Ok(())
 }
 

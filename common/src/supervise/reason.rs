@@ -83,8 +83,7 @@ pub fn find_last_words(text: &str) -> LastWords {
     };
     let first = header.unwrap_or(exception.saturating_sub(4));
     let kept = (exception + 1 - first).min(TRACEBACK_LINES);
-    let traceback =
-        lines[exception + 1 - kept..=exception].iter().map(|line| printable(line).into_owned()).collect();
+    let traceback = lines[exception + 1 - kept..=exception].iter().map(|line| shortened(line)).collect();
     LastWords { line: Some(shortened(without_module(unprefixed[exception]))), traceback: Some(traceback) }
 }
 

@@ -5,10 +5,10 @@ use super::reason::signal_name;
 use super::signals::{Signals, is_request};
 use crate::error::plain;
 use crate::message::warn;
-use crate::process::identity::{Process, Signal};
 use crate::process::spawn;
 use crate::rundir::status::AttemptEnd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::io;
@@ -52,10 +52,8 @@ fn wait_for(pid: i32, signals: &mut Signals) -> Option<String> {
         }
         let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD comes this way, like all others
-        if signals.pending().into_iter().any(is_request)
-            && let Ok(script) = Process::child(pid)
-        {
-            let _ = script.signal(Signal::TERM); // it has ended, then
+        if signals.pending().into_iter().any(is_request) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM); // its group has ended, then
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::message::warn;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -43,6 +43,8 @@ pub(super) struct Source {
     pub(super) input: File,
     /// Its log.
     pub(super) log: Log,
+    /// The other side of a terminal, held open: the command may close it and open it again.
+    pub(super) other_side: Option<OwnedFd>,
     /// Where it is passed on to; not blocking.
     pub(super) onward: Option<File>,
 }
