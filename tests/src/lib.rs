@@ -6,7 +6,6 @@ use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -417,9 +416,4 @@ impl Random {
 /// Returns how often a campaign is repeated: its full number in `make soak`, a small one else.
 pub fn times(few: usize, many: usize) -> usize {
     if std::env::var_os("RUN_SOAK").is_some() { many } else { few }
-}
-
-/// Returns a path as bytes.
-pub fn path_bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
 }
