@@ -3,6 +3,7 @@
 
 pub mod error;
 pub mod message;
+pub mod parallel;
 pub mod text;
 pub mod time;
 

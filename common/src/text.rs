@@ -1,6 +1,7 @@
 //! Text for people: made safe for a terminal, and cut to size. Used by every tool.
 
 use std::borrow::Cow;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Replaces control characters, which could redraw a terminal or forge a line, by `?`.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -25,6 +26,28 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
             Cow::Owned(kept + "…")
         }
     }
+}
+
+/// Cuts `text`, made safe, to so many columns of a terminal, the last of them an ellipsis when it was
+/// cut.
+pub fn fit(text: &str, columns: usize) -> String {
+    let text = printable(text);
+    if text.width() <= columns {
+        return text.into_owned();
+    }
+    let mut kept = String::new();
+    let mut used = 1; // the ellipsis
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > columns {
+            break;
+        }
+        kept.push(c);
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    kept
 }
 
 /// Removes terminal control sequences (`ESC [ … letter`, `ESC ] … BEL`, other two-byte escapes).
@@ -99,5 +122,9 @@ mod tests {
     fn cutting_counts_characters() {
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöüß", 3), "äö…");
+        assert_eq!(fit("語語語", 6), "語語語");
+        assert_eq!(fit("語語語", 5), "語語…");
+        assert_eq!(fit("語語語", 4), "語…");
+        assert_eq!(fit("abc", 0), "");
     }
 }

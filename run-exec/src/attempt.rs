@@ -13,7 +13,7 @@ use run_common::provenance::secret::{REDACTED, redact_command};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::observe::{Observed, Observer, Shown};
+use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::{ActiveRun, RunDir};
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     refuse(&before, args.resume)?;
     let active = run.activate()?;
     let recorded = Recorded::read(active.run.layout())?;
-    if recorded.attempt != before.recorded.attempt {
+    if recorded.attempt != before.state.attempt {
         return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
     }
     let stop = active.run.layout().stop();
@@ -58,8 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     }
     let Plan { task, start } = plan;
     let mut active = active;
-    let owner = format!("process {} on {}\n", std::process::id(), start.host);
-    active.lock.sign(&owner).map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
+    active
+        .lock
+        .sign(std::process::id(), &start.host)
+        .map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
     let record = Record::new(task.layout.clone(), recorded, start);
     supervise::run(&task, active, record)
 }
@@ -70,20 +72,20 @@ fn cannot_start(run: &RunDir, exit: Exit) -> Error {
 
 /// Refuses a run that is at work, or that needs `--resume`.
 fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
-    let recorded = &before.recorded;
-    let reason = before.reason.as_deref().unwrap_or("its state is in doubt");
-    match before.status {
-        Shown::As(Status::Created | Status::Queued) => Ok(()),
-        Shown::As(Status::Running) => Err(cannot_start(&before.run, Exit::Busy)
+    let recorded = &before.state;
+    let reason = before.state.reason.as_deref().unwrap_or("its state is in doubt");
+    match before.state.status {
+        Status::Created | Status::Queued => Ok(()),
+        Status::Running => Err(cannot_start(&before.run, Exit::Busy)
             .because(match (recorded.pid, recorded.host.as_deref()) {
                 (Some(pid), Some(host)) => format!("it is running already, by process {pid} on {host}"),
                 _ => "it is running already".to_owned(),
             })
             .hint("run-stop(1) stops it; run-status(1) says what it does")),
-        Shown::Stale => Err(cannot_start(&before.run, Exit::Busy)
+        Status::Stale => Err(cannot_start(&before.run, Exit::Busy)
             .because(reason.to_owned())
             .hint("run-stop(1) ends what is left of it")),
-        Shown::Dead | Shown::As(Status::Completed | Status::Failed | Status::Stopped) if resume => Ok(()),
+        Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resume => Ok(()),
         status => Err(cannot_start(&before.run, Exit::Busy)
             .because(format!("it has been executed, and is {status}"))
             .hint("--resume makes another attempt; run-new makes another run")),

@@ -2,12 +2,15 @@
 
 use clap::{Parser, ValueEnum};
 use run_common::cli::runs_dir::RunsDir;
+use run_common::rundir::status::Status;
 use run_common::time::parse_duration;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
   run-status
   run-status trial
+  run-status --watch
+  run-status --wait trial && make report
   run-status --log -f trial
   run-status -a --json | jq -r 'select(.status == \"dead\").path'";
 
@@ -21,11 +24,23 @@ pub(crate) struct Args {
     #[arg(short, long)]
     pub(crate) all: bool,
     /// List the runs of these statuses; exit 1 when there are none
-    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = STATUSES)]
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = Status::ALL.map(Status::word))]
     pub(crate) status: Vec<String>,
     /// Print a line of JSON for each run
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print a line of JSON with all of meta.json in it
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Show the runs live, every so often [default: 5s]; on a pipe, print what changes as JSON
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = parse_duration, conflicts_with = "wait")]
+    pub(crate) watch: Option<Duration>,
+    /// Wait until every run has ended, and print each then; exit 1 unless all have completed
+    #[arg(long, conflicts_with = "status")]
+    pub(crate) wait: bool,
+    /// With --wait, give up after this time, and exit 1
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait")]
+    pub(crate) timeout: Option<Duration>,
     /// Metrics to show, in place of the first three
     #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
@@ -33,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub(crate) stale_after: Duration,
     /// Print the log of the run
-    #[arg(long, value_name = "LOG", num_args = 0..=1, require_equals = true, default_missing_value = "combined", conflicts_with = "json")]
+    #[arg(long, value_name = "LOG", num_args = 0..=1, require_equals = true, default_missing_value = "combined", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) log: Option<Log>,
     /// With --log, go on until the run has ended
     #[arg(short, long, requires = "log")]
@@ -45,10 +60,6 @@ pub(crate) struct Args {
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
 }
-
-/// Every status there is.
-const STATUSES: [&str; 8] =
-    ["created", "queued", "running", "completed", "failed", "stopped", "dead", "stale"];
 
 /// A log of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,49 +1,60 @@
 //! The details of one run.
 
-use crate::list::{figure, name, progress, status, tint};
+use crate::line::{Line, figure, tint};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::Error;
 use run_common::fsio::append::read_lines;
+use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
-use run_common::rundir::status::AttemptEnd;
-use run_common::text::shell_line;
+use run_common::rundir::status::{AttemptEnd, Status};
+use run_common::text::{shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+
+/// Lines of the log that are shown of a failed attempt without a traceback.
+const LAST_LINES: usize = 5;
+
+/// Bytes at the end of a log in which they are looked for.
+const TAIL: u64 = 8 << 10;
 
 /// Prints everything that there is to say about a run.
 pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
     let layout = run.run.layout();
     let meta = Meta::read(layout)?;
-    out.table(&facts(run, &meta))?;
-    let recorded = &run.recorded;
-    if !recorded.metrics.0.is_empty() {
-        out.text("")?;
-        out.table(&figures(&recorded.metrics.0))?;
-    }
-    if !recorded.recent.is_empty() {
-        out.text("")?;
-        out.table(&rows(&recorded.recent))?;
-    }
-    let attempts = attempts(layout);
-    if !attempts.is_empty() {
-        out.text("")?;
-        out.table(&attempts_table(&attempts, run))?;
-    }
-    if let Some(traceback) = last_traceback(layout, recorded.attempt) {
-        out.text("")?;
-        for line in traceback {
-            out.text(&line)?;
+    let attempts = read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default();
+    let blocks = [
+        facts(run, &meta, Extent::Full),
+        figures(&run.state.metrics.figures()),
+        rows(&run.state.recent.rows()),
+        attempts_table(&attempts, run),
+        last_lines(run, &attempts),
+    ];
+    for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
+        if number > 0 {
+            out.text("")?;
         }
+        out.table(block)?;
     }
     Ok(())
 }
 
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What changes, and what the run is.
+    Short,
+    /// All of it.
+    Full,
+}
+
 /// A table of keys and values, without what is not known.
-fn facts(run: &Observed, meta: &Meta) -> Table {
-    let recorded = &run.recorded;
+pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
+    let state = &run.state;
+    let line = Line::of(run);
     let mut table = Table::default();
     let mut fact = |key: &str, value: Option<String>, tint: Tint| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -51,65 +62,56 @@ fn facts(run: &Observed, meta: &Meta) -> Table {
         }
     };
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
-    say("run", Some(name(run)));
-    say("path", Some(run.run.absolute().to_string_lossy().into_owned()));
-    fact("status", Some(status(run)), tint(run.status));
+    say("run", Some(line.name().to_owned()));
+    say("path", Some(line.path().to_owned()));
+    fact("status", Some(line.status()), tint(state.status));
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
-    say("reason", run.reason.clone());
-    say("step", Some(progress(run)));
-    say("started", recorded.start_time.map(Timestamp::local));
-    say("ended", recorded.end_time.map(Timestamp::local));
-    say("duration", run.duration_s().map(human_seconds));
-    say("eta", run.eta_s().map(human_seconds));
-    say("exit", recorded.exit_code.map(|code| code.to_string()));
-    say("signal", recorded.signal.map(|signal| signal.to_string()));
-    say("pid", recorded.pid.filter(|_| !run.status.has_ended()).map(|pid| pid.to_string()));
-    say("command", recorded.command.as_deref().map(shell_line));
-    say("directory", Some(meta.cwd.clone()));
+    let [duration, eta] = line.times();
+    say("reason", state.reason.clone());
+    say("step", Some(line.progress()));
+    say("started", state.start_time.map(Timestamp::local));
+    say("ended", state.end_time.map(Timestamp::local));
+    say("duration", duration.map(human_seconds));
+    say("eta", eta.map(human_seconds));
+    say("exit", state.exit_code.map(|code| code.to_string()));
+    say("signal", state.signal.map(|signal| signal.to_string()));
+    say("pid", line.pid().map(|pid| pid.to_string()));
+    say("command", state.command.as_deref().map(shell_line));
     say("config", meta.config_path.clone());
     say("overrides", Some(pairs(&meta.overrides)));
+    if extent == Extent::Short {
+        return table;
+    }
+    say("directory", Some(meta.cwd.clone()));
     say("environment", Some(pairs(&meta.env)));
-    say(
-        "inputs",
-        Some(
-            meta.inputs
-                .iter()
-                .map(|(name, input)| format!("{name}={}", text(&input["path"])))
-                .collect::<Vec<_>>()
-                .join(" "),
-        ),
-    );
+    let input = |(name, input): (&String, &Value)| format!("{name}={}", text(&input["path"]));
+    say("inputs", Some(meta.inputs.iter().map(input).collect::<Vec<_>>().join(" ")));
     say("seed", meta.seed.map(|seed| seed.to_string()));
     say("tags", Some(meta.tags.join(" ")));
     say("note", meta.note.clone());
     say("code", code(meta));
-    say(
-        "python",
-        meta.python_version.as_ref().map(|version| {
-            let torch =
-                meta.torch_version.as_ref().map(|torch| format!(", torch {torch}")).unwrap_or_default();
-            format!("{version}{torch} ({})", meta.python_executable.as_deref().unwrap_or("?"))
-        }),
-    );
+    say("python", python(meta));
     say("device", meta.device.clone());
     say("gpus", Some(meta.gpus.join(", ")));
-    say("host", recorded.host.clone().or_else(|| Some(meta.host.clone())));
+    say("host", state.host.clone().or_else(|| Some(meta.host.clone())));
     say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
     say(
         "resources",
-        recorded.resources.map(|used| {
-            let gpu = used
-                .gpu_seconds
-                .map(|seconds| format!(", gpu {}", human_seconds(seconds)))
-                .unwrap_or_default();
-            format!("cpu {}, memory {} MiB{gpu}", human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20)
+        state.resources.map(|used| {
+            let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
+            let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
+            format!("cpu {cpu}, memory {memory} MiB{}", gpu.unwrap_or_default())
         }),
     );
-    say(
-        "lost output",
-        Some(recorded.lost_bytes).filter(|&lost| lost > 0).map(|lost| format!("{lost} bytes")),
-    );
+    let lost = Some(state.lost_bytes).filter(|&lost| lost > 0);
+    say("lost output", lost.map(|lost| format!("{lost} bytes")));
     table
+}
+
+fn python(meta: &Meta) -> Option<String> {
+    let version = meta.python_version.as_ref()?;
+    let torch = meta.torch_version.as_ref().map(|torch| format!(", torch {torch}")).unwrap_or_default();
+    Some(format!("{version}{torch} ({})", meta.python_executable.as_deref().unwrap_or("?")))
 }
 
 fn code(meta: &Meta) -> Option<String> {
@@ -129,7 +131,10 @@ fn pairs(values: &Map<String, Value>) -> String {
 }
 
 /// Every metric over all of its rows.
-fn figures(metrics: &Map<String, Value>) -> Table {
+pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
+    if metrics.is_empty() {
+        return Table::default();
+    }
     let mut table = Table::new(["METRIC", "LAST", "MIN", "MAX", "MEAN", "STD", "ROWS", "NOT FINITE"]);
     for (name, of) in metrics {
         let number = |key: &str| match &of[key] {
@@ -155,7 +160,7 @@ fn figures(metrics: &Map<String, Value>) -> Table {
 }
 
 /// The last rows, under the union of their keys.
-fn rows(recent: &[Map<String, Value>]) -> Table {
+pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
     let mut keys: Vec<&String> = Vec::new();
     for key in recent.iter().flat_map(Map::keys) {
         if !keys.contains(&key) {
@@ -174,22 +179,21 @@ fn rows(recent: &[Map<String, Value>]) -> Table {
     table
 }
 
-fn attempts(layout: &Layout) -> Vec<Value> {
-    read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default()
-}
-
 /// A row for each attempt: its start, and its end when that was recorded.
 fn attempts_table(lines: &[Value], run: &Observed) -> Table {
+    if lines.is_empty() {
+        return Table::default();
+    }
     let mut table = Table::new(["ATTEMPT", "STARTED", "DURATION", "STATUS", "REASON"]);
     for start in lines.iter().filter(|line| line["event"] == "start") {
         let end = lines.iter().find(|line| line["event"] == "end" && line["attempt"] == start["attempt"]);
-        let is_current = start["attempt"] == run.recorded.attempt;
+        let is_current = start["attempt"] == run.state.attempt;
         let time = start["start_time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
         let (duration, status, reason) = match end {
             Some(end) => {
                 (end["duration_s"].as_f64(), text(&end["status"]), end["reason"].as_str().map(str::to_owned))
             }
-            None if is_current => (run.duration_s(), run.status.to_string(), run.reason.clone()),
+            None if is_current => (run.duration_s(), run.state.status.to_string(), run.state.reason.clone()),
             None => (None, "dead".to_owned(), None),
         };
         let cells = [
@@ -204,7 +208,38 @@ fn attempts_table(lines: &[Value], run: &Observed) -> Table {
     table
 }
 
-fn last_traceback(layout: &Layout, attempt: u32) -> Option<Vec<String>> {
+/// The end of a failed attempt's traceback, or else of its log.
+fn last_lines(run: &Observed, attempts: &[Value]) -> Table {
+    let layout = run.run.layout();
+    let mut table = Table::default();
+    if matches!(run.state.status, Status::Failed | Status::Dead) {
+        let lines = traceback(layout, run.state.attempt).or_else(|| {
+            let start = attempts.iter().rev().find(|line| line["event"] == "start")?;
+            ["stderr.log", "stdout.log"].iter().find_map(|log| tail(layout, log, &start["offsets"][log]))
+        });
+        for line in lines.unwrap_or_default() {
+            table.row(vec![(line, Tint::None)]);
+        }
+    }
+    table
+}
+
+fn traceback(layout: &Layout, attempt: u32) -> Option<Vec<String>> {
     let end: AttemptEnd = serde_json::from_slice(&fs::read(layout.result()).ok()?).ok()?;
     end.traceback.filter(|_| end.attempt == attempt)
+}
+
+/// Returns the last lines that an attempt wrote to a log, if it wrote any.
+fn tail(layout: &Layout, log: &str, start: &Value) -> Option<Vec<String>> {
+    let mut file: File = open_regular(&layout.root().join(log)).ok()??;
+    let end = file.metadata().ok()?.len();
+    let start = start.as_u64().unwrap_or_default().max(end.saturating_sub(TAIL));
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let text = without_escapes(&String::from_utf8_lossy(&bytes));
+    let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
+    let mut lines: Vec<String> = text.lines().map(shown).filter(|line| !line.trim().is_empty()).collect();
+    lines.drain(..lines.len().saturating_sub(LAST_LINES));
+    (!lines.is_empty()).then_some(lines)
 }

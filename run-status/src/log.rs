@@ -1,9 +1,10 @@
 //! A run's log as the command wrote it.
 
-use crate::cli::Log;
+use crate::cli::{Args, Log};
 use run_common::cli::out::Out;
-use run_common::error::Error;
-use run_common::rundir::observe::{Observed, Observer};
+use run_common::error::{Error, Exit};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::thread;
@@ -16,14 +17,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
 
 /// Prints a log, and what is added to it until the run has ended.
-pub(crate) fn print(
-    run: &Observed,
-    which: Log,
-    follow: bool,
-    observer: &Observer,
-    out: &mut Out,
-) -> Result<(), Error> {
-    let layout = run.run.layout();
+pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out) -> Result<Exit, Error> {
+    let [operand] = args.runs.as_slice() else { return Err(Error::usage("--log takes one run")) };
+    if operand == "-" {
+        return Err(Error::usage("--log takes one run"));
+    }
+    let run = RunDir::named(operand, &args.runs_dir.path())?;
+    let layout = run.layout();
+    let follow = args.follow;
     let path = match which {
         Log::Combined => layout.combined(),
         Log::Stdout => layout.stdout(),
@@ -31,7 +32,7 @@ pub(crate) fn print(
     };
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
-    let mut has_ended = run.status.has_ended();
+    let mut has_ended = observer.observe(&run)?.state.status.has_ended();
     loop {
         if log.is_none() {
             log = match File::open(&path) {
@@ -48,10 +49,10 @@ pub(crate) fn print(
         }
         out.flush()?;
         if has_ended || !follow {
-            return Ok(());
+            return Ok(Exit::Ok);
         }
         thread::sleep(PAUSE);
-        has_ended = observer.observe(&run.run)?.status.has_ended();
+        has_ended = observer.observe(&run)?.state.status.has_ended();
     }
 }
 

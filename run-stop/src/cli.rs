@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Time the run has before SIGTERM to all of its processes [default: as run-exec was given; 2m for what is left of a dead run]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) grace: Option<Duration>,
+    /// Kill at once, without time to save
+    #[arg(long, conflicts_with = "grace")]
+    pub(crate) kill: bool,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: Option<String>,

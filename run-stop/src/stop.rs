@@ -1,20 +1,19 @@
 //! Asks runs to stop, ends what is left of dead ones, and waits.
 
 use crate::cli::Args;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::cli::operands::open_all;
 use run_common::cli::out::Out;
-use run_common::error::{Error, Exit};
+use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Place, Process, Signal, Stat, user_name};
 use run_common::process::tree::signal_all;
 use run_common::rundir::find::{Found, find};
-use run_common::rundir::observe::{Observed, Observer, Shown};
+use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
+use run_common::rundir::wait::Waiter;
 use run_common::time::Timestamp;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,11 +24,11 @@ const STALE_AFTER: Duration = Duration::from_secs(120);
 /// How long what is left of a dead run has, unless `--grace` says otherwise.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// How long what has been killed may take to be gone.
+/// How long what has been killed may take to be gone, and a supervisor to kill.
 const LAST: Duration = Duration::from_secs(10);
 
-/// How often a run is looked at whose end cannot be waited for.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How often what is being ended is looked for again: it may have forked.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Stops runs: all are asked first, then all are waited for.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
@@ -40,8 +39,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             why: args.why.clone(),
             time: Some(Timestamp::now()),
             grace_s: args.grace.map(|grace| grace.as_secs_f64()),
+            kill: args.kill,
         },
-        grace: args.grace.unwrap_or(GRACE),
+        grace: if args.kill { Duration::ZERO } else { args.grace.unwrap_or(GRACE) },
         waits: !args.no_wait,
     };
     let runs_dir = args.runs_dir.path();
@@ -50,35 +50,28 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         exit = exit.max(error.exit());
         complain(error);
     };
-    let mut asked = Vec::new();
     let given: Vec<Result<RunDir, Error>> = if args.all {
         active(&stopper.observer, &runs_dir)
     } else {
         open_all(&args.runs, &runs_dir, args.null).collect()
     };
+    let mut asked = Vec::new();
     for run in given {
-        match run.and_then(|run| stopper.ask(&run)) {
+        match run.and_then(|run| stopper.ask(run)) {
             Ok(stopping) => asked.push(stopping),
             Err(error) => fail(&error),
         }
     }
     for stopping in asked {
-        let ended =
-            if args.no_wait { stopper.observer.observe(&stopping.run) } else { stopper.wait(&stopping) };
-        match ended {
+        let shown = stopping.run.layout().root().display().to_string();
+        match stopper.finish(stopping) {
             Ok(observed) => {
-                out.line(&format!("{}: {}", stopping.run.layout().root().display(), observed.status))?;
+                out.text(&format!("{shown}: {}", observed.state.status))?;
                 out.flush()?;
-                if observed.status == Shown::Stale && !args.no_wait {
+                if observed.state.status == Status::Stale && !args.no_wait {
                     fail(
-                        &Error::new(
-                            Exit::No,
-                            format!(
-                                "cannot tell whether '{}' has ended",
-                                stopping.run.layout().root().display()
-                            ),
-                        )
-                        .because(observed.reason.unwrap_or_default()),
+                        &Error::new(Exit::No, format!("cannot tell whether '{shown}' has ended"))
+                            .because(observed.state.reason.unwrap_or_default()),
                     );
                 }
             }
@@ -95,18 +88,16 @@ fn who() -> String {
 
 /// Returns the runs that are at work, or that may be.
 fn active(observer: &Observer, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
+    let is_active = |status| matches!(status, Status::Running | Status::Queued | Status::Stale);
     find(runs_dir)
         .into_iter()
-        .filter_map(|found| {
-            let Found::Run(path) = found else { return None };
-            let run = RunDir::seen(path);
-            match observer.observe(&run) {
-                Ok(observed) => {
-                    matches!(observed.status, Shown::As(Status::Running | Status::Queued) | Shown::Stale)
-                        .then_some(Ok(run))
-                }
-                Err(error) => Some(Err(error)),
-            }
+        .filter_map(|found| match found {
+            Found::Run(path) => Some(RunDir::seen(path)),
+            Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
+        })
+        .filter_map(|run| match observer.observe(&run) {
+            Ok(observed) => is_active(observed.state.status).then_some(Ok(run)),
+            Err(error) => Some(Err(error)),
         })
         .collect()
 }
@@ -114,7 +105,10 @@ fn active(observer: &Observer, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
 /// A run that was asked to stop.
 struct Stopping {
     run: RunDir,
+    asked: Instant,
     supervisor: Option<Process>,
+    /// What lived of a run whose supervisor was gone.
+    leftovers: Vec<Stat>,
 }
 
 struct Stopper {
@@ -126,88 +120,115 @@ struct Stopper {
 
 impl Stopper {
     /// Asks a run to stop in the way that reaches it.
-    fn ask(&self, run: &RunDir) -> Result<Stopping, Error> {
-        let observed = self.observer.observe(run)?;
-        let shown = run.layout().root().display();
-        let mut stopping = Stopping { run: run.clone(), supervisor: None };
-        if observed.status.has_ended() {
-            warn(&format!("'{shown}' has ended already: it is {}", observed.status));
-        } else if !observed.leftovers.is_empty() {
-            self.end_leftovers(&observed)?;
-        } else {
-            stopping.supervisor = self.observer.open_supervisor(run.layout(), &observed.recorded);
-            if let Err(error) = self.request.write(run.layout()) {
-                let error = Error::io("write", &run.layout().stop(), error);
-                if stopping.supervisor.is_none() {
-                    return Err(error);
-                }
-                complain(&error); // the signal will do
+    fn ask(&self, run: RunDir) -> Result<Stopping, Error> {
+        let observed = self.observer.observe(&run)?;
+        let (layout, state) = (run.layout(), &observed.state);
+        let shown = layout.root().display();
+        let mut stopping = Stopping {
+            run: run.clone(),
+            asked: Instant::now(),
+            supervisor: None,
+            leftovers: observed.leftovers,
+        };
+        if state.status.has_ended() {
+            warn(&format!("'{shown}' has ended already: it is {}", state.status));
+            return Ok(stopping);
+        }
+        if !stopping.leftovers.is_empty() {
+            self.ask_leftovers(&stopping.leftovers);
+            return Ok(stopping);
+        }
+        stopping.supervisor = self.observer.open_supervisor(layout, state);
+        if let Err(error) = self.request.write(layout) {
+            let error = Error::io("write", &layout.stop(), error);
+            if stopping.supervisor.is_none() {
+                return Err(error);
             }
-            if let Some(supervisor) = &stopping.supervisor {
-                let sent = supervisor.signal(Signal::TERM).and_then(|()| supervisor.signal(Signal::CONT));
-                if let Err(error) = sent {
-                    warn(&format!(
-                        "cannot signal the supervisor of '{shown}' ({}), which will find the file 'stop'",
-                        run_common::error::plain(&error)
-                    ));
-                }
+            complain(&error); // the signal will do
+        }
+        if let Some(supervisor) = &stopping.supervisor {
+            let sent = supervisor.signal(Signal::TERM).and_then(|()| supervisor.signal(Signal::CONT));
+            if let Err(error) = sent {
+                let why = plain(&error);
+                warn(&format!(
+                    "cannot signal the supervisor of '{shown}' ({why}), which will find the file 'stop'"
+                ));
             }
-            if observed.status == Shown::As(Status::Created) {
-                warn(&format!("'{shown}' has not started, and will not"));
-            }
+        }
+        if state.status == Status::Created {
+            warn(&format!("'{shown}' has not started, and will not"));
         }
         Ok(stopping)
     }
 
-    /// Ends what carries the id of a run whose supervisor is gone.
-    fn end_leftovers(&self, observed: &Observed) -> Result<(), Error> {
-        let root = observed.run.layout().root();
-        let left = || self.observer.leftovers(observed.run.layout(), &observed.recorded);
-        let count = observed.leftovers.len();
-        let asked = Instant::now();
-        signal_all(&observed.leftovers, Signal::TERM);
-        signal_all(&observed.leftovers, Signal::CONT);
-        let mut processes: Vec<Stat> = if self.waits { left() } else { Vec::new() };
-        while !processes.is_empty() {
-            if asked.elapsed() >= self.grace {
-                signal_all(&processes, Signal::KILL);
+    /// Sees a run that was asked to its end, and says what it is then.
+    fn finish(&self, mut stopping: Stopping) -> Result<Observed, Error> {
+        if stopping.leftovers.is_empty() && self.waits {
+            let observed = self.wait(&stopping)?;
+            if observed.leftovers.is_empty() {
+                return Ok(observed);
             }
-            if asked.elapsed() >= self.grace + LAST {
-                return Err(Error::new(
-                    Exit::System,
-                    format!("cannot end process {} of '{}'", processes[0].pid, root.display()),
-                ));
-            }
-            thread::sleep(PAUSE / 10);
-            processes = left();
+            self.ask_leftovers(&observed.leftovers); // its supervisor was killed meanwhile
+            stopping = Stopping { asked: Instant::now(), leftovers: observed.leftovers, ..stopping };
         }
+        if !stopping.leftovers.is_empty() {
+            self.end_leftovers(&stopping)?;
+        }
+        self.observer.observe(&stopping.run)
+    }
+
+    fn ask_leftovers(&self, leftovers: &[Stat]) {
+        signal_all(leftovers, if self.request.kill { Signal::KILL } else { Signal::TERM });
+        signal_all(leftovers, Signal::CONT);
+    }
+
+    /// Ends what carries the id of a run whose supervisor is gone.
+    fn end_leftovers(&self, stopping: &Stopping) -> Result<(), Error> {
+        let layout = stopping.run.layout();
+        let shown = layout.root().display();
+        while self.waits {
+            let left = self.observer.observe(&stopping.run)?.leftovers;
+            let Some(first) = left.first() else { break };
+            let elapsed = stopping.asked.elapsed();
+            if elapsed >= self.grace {
+                signal_all(&left, Signal::KILL);
+            }
+            if elapsed >= self.grace + LAST {
+                let what = format!("cannot end process {} of '{shown}'", first.pid);
+                return Err(Error::new(Exit::System, what));
+            }
+            thread::sleep(AGAIN);
+        }
+        let count = stopping.leftovers.len();
         let noun = if count == 1 { "process" } else { "processes" };
         let done = if self.waits { "ended" } else { "asked" };
-        warn(&format!("{done} {count} {noun} of '{}', whose supervisor was gone", root.display()));
+        warn(&format!("{done} {count} {noun} of '{shown}', whose supervisor was gone"));
         Ok(())
     }
 
-    /// Waits until a run has ended, or is in doubt, or will not start.
+    /// Waits until a run has ended, or is in doubt, or will not start. A supervisor that does not
+    /// kill when it is told to is killed.
     fn wait(&self, stopping: &Stopping) -> Result<Observed, Error> {
+        let mut waiter = Waiter::new();
+        let mut kills = self.request.kill;
         loop {
             let observed = self.observer.observe(&stopping.run)?;
-            let waits = matches!(observed.status, Shown::As(Status::Running | Status::Queued));
-            let stopped = observed.status == Shown::Stale
-                && stopping.supervisor.is_some()
-                && observed.leftovers.is_empty();
-            if !waits && !stopped {
+            let waits = match observed.state.status {
+                Status::Running | Status::Queued => true,
+                Status::Stale => stopping.supervisor.is_some() && observed.leftovers.is_empty(), // it wakes up
+                _ => false,
+            };
+            if !waits {
                 return Ok(observed);
             }
-            match &stopping.supervisor {
-                Some(supervisor) => {
-                    let mut fds = [PollFd::new(supervisor.as_fd(), PollFlags::POLLIN)];
-                    let ready = poll(&mut fds, PollTimeout::from(100u8)).unwrap_or(0);
-                    if ready > 0 {
-                        thread::sleep(PAUSE / 10); // its front may have to finish the record
-                    }
+            let left = LAST.saturating_sub(stopping.asked.elapsed());
+            if kills && left.is_zero() {
+                kills = false;
+                if let Some(supervisor) = &stopping.supervisor {
+                    let _ = supervisor.signal(Signal::KILL); // it may have ended meanwhile
                 }
-                None => thread::sleep(PAUSE),
             }
+            waiter.pause([&observed], &self.observer, kills.then_some(left));
         }
     }
 }

@@ -66,7 +66,8 @@ fn unsafe_code_is_in_one_file() {
 fn a_main_is_a_few_lines() {
     for tool in ["run-new", "run-exec", "run-status", "run-stop"] {
         let main = fs::read_to_string(checkout().join(tool).join("src/main.rs")).unwrap();
-        assert!(main.lines().count() <= 12, "{tool}");
+        let lines = main.lines().filter(|line| !line.starts_with("mod "));
+        assert!(lines.count() <= 9, "{tool}");
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod operands;
 pub mod out;
 pub mod runs_dir;
+pub mod screen;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};

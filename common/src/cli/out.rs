@@ -1,7 +1,7 @@
 //! Output: JSON lines for scripts, tables for people.
 
 use crate::error::{Error, Exit};
-use crate::text::printable;
+use crate::text::{fit, printable};
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use unicode_width::UnicodeWidthStr;
@@ -36,6 +36,11 @@ impl Out {
         Self { sink: BufWriter::new(io::stdout().lock()), colour }
     }
 
+    /// Says whether colours are wanted.
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// Prints an object as one line of JSON.
     pub fn json<T: Serialize>(&mut self, object: &T) -> Result<(), Error> {
         serde_json::to_writer(&mut self.sink, object).map_err(|error| failed(error.into()))?;
@@ -60,7 +65,7 @@ impl Out {
 
     /// Prints a table.
     pub fn table(&mut self, table: &Table) -> Result<(), Error> {
-        for line in table.lines(self.colour) {
+        for line in table.lines(self.colour, usize::MAX) {
             self.line(&line)?;
         }
         Ok(())
@@ -94,30 +99,41 @@ impl Table {
         Self { heads: heads.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row; a missing value is an empty cell.
+    /// Adds a row; a missing value is an empty cell. A row of one cell stands across the columns.
     pub fn row(&mut self, cells: Vec<(String, Tint)>) {
         self.rows.push(cells.into_iter().map(|(cell, tint)| (printable(&cell).into_owned(), tint)).collect());
     }
 
-    fn lines(&self, colour: bool) -> Vec<String> {
+    /// Says whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Lays the table out in lines of at most so many columns of a terminal.
+    pub fn lines(&self, colour: bool, columns: usize) -> Vec<String> {
         let heads: Vec<(String, Tint)> = self.heads.iter().map(|head| (head.clone(), Tint::Dim)).collect();
         let rows = || std::iter::once(&heads).filter(|heads| !heads.is_empty()).chain(&self.rows);
-        let columns = rows().map(Vec::len).max().unwrap_or(0);
+        let count = rows().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            rows().filter_map(|row| row.get(column)).map(|(cell, _)| cell.width()).max().unwrap_or(0)
+            let rows = rows().filter(|row| row.len() > 1);
+            rows.filter_map(|row| row.get(column)).map(|(cell, _)| cell.width()).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths: Vec<usize> = (0..count).map(width).collect();
         rows()
             .map(|row| {
                 let mut line = String::new();
                 let mut owed = 0; // blanks that the next cell with text needs before it
+                let mut left = columns;
                 for ((cell, tint), width) in row.iter().zip(&widths) {
-                    if !cell.is_empty() {
+                    if !cell.is_empty() && left > owed {
+                        left -= owed;
                         line.extend(std::iter::repeat_n(' ', owed));
-                        line.push_str(&tinted(cell, if colour { *tint } else { Tint::None }));
+                        let text = fit(cell, left);
+                        left -= text.width().min(left);
+                        line.push_str(&tinted(&text, if colour { *tint } else { Tint::None }));
                         owed = 0;
                     }
-                    owed += width - cell.width() + 2;
+                    owed += width.saturating_sub(cell.width()) + 2;
                 }
                 line
             })
@@ -146,7 +162,8 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(|cell| (cell.to_owned(), Tint::Good)).to_vec();
         table.row(row(["a", "created", ""]));
         table.row(row(["語\u{1b}", "", "x"]));
-        assert_eq!(table.lines(false), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
-        assert_eq!(table.lines(true)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
+        assert_eq!(table.lines(false, 8), ["RUN  ST…", "a    cr…", "語?"]);
+        assert_eq!(table.lines(false, 99), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
+        assert_eq!(table.lines(true, 99)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
     }
 }

@@ -3,7 +3,7 @@
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -39,9 +39,9 @@ impl Lock {
     }
 
     /// Writes into the lock's file, for people and for the message of who comes second, who has it.
-    pub fn sign(&mut self, owner: &str) -> io::Result<()> {
+    pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
         self.0.set_len(0)?;
-        self.0.write_all(owner.as_bytes())
+        self.0.write_all(format!("process {pid} on {host}\n").as_bytes())
     }
 
     /// Gives the lock up now, for every process that shares it.
@@ -50,6 +50,13 @@ impl Lock {
         unlock.l_type = short(libc::F_UNLCK);
         let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&unlock)); // it is gone with the file in any case
     }
+}
+
+/// Returns the pid and the host that a lock was signed with.
+pub fn signature(path: &Path) -> Option<(i32, String)> {
+    let text = fs::read_to_string(path).ok()?;
+    let (pid, host) = text.strip_prefix("process ")?.trim_end().split_once(" on ")?;
+    Some((pid.parse().ok()?, host.to_owned()))
 }
 
 /// Asks whether a lock is held.

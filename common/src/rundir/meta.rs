@@ -1,8 +1,7 @@
 //! `meta.json`: who the run is, and what was so when it was created. Written once by run-new.
 
-use super::SCHEMA;
 use super::layout::Layout;
-use super::open::read_document;
+use super::open::{Document, read_document};
 use crate::error::Error;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -91,9 +90,15 @@ pub struct Checkpoint {
     pub requires: Vec<String>,
 }
 
+impl Document for Meta {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
 impl Meta {
     /// Reads the meta.json of a run.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
-        read_document(&layout.meta(), SCHEMA)
+        read_document(&layout.meta())
     }
 }

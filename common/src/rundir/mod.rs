@@ -8,6 +8,7 @@ pub mod open;
 pub mod record;
 pub mod status;
 pub mod stop;
+pub mod wait;
 
 /// The version of the record that this suite writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;

@@ -1,5 +1,6 @@
 //! From what a user names to a run that exists, and from a file to a document that is understood.
 
+use super::SCHEMA;
 use super::find::{Found, find};
 use super::layout::Layout;
 use crate::error::{Error, Exit};
@@ -129,24 +130,30 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// A JSON document of the record.
+pub trait Document: DeserializeOwned {
+    /// Returns the version of the record that it was written by.
+    fn schema(&self) -> u32;
+}
+
 /// Reads a JSON document of the record. A newer schema is refused by name; nothing is guessed.
-pub fn read_document<T: DeserializeOwned>(path: &Path, newest: u32) -> Result<T, Error> {
+pub fn read_document<T: Document>(path: &Path) -> Result<T, Error> {
     #[derive(Deserialize)]
     struct Versioned {
         schema: u32,
     }
     let bytes = fs::read(path).map_err(|error| Error::io("read", path, error).at_fault())?;
-    match serde_json::from_slice::<Versioned>(&bytes) {
-        Ok(document) if document.schema > newest => {
-            let what = format!("cannot read '{}'", path.display());
-            let cause = format!("it has schema {}, and this version knows {newest}", document.schema);
-            Err(Error::new(Exit::BadRun, what)
-                .because(cause)
-                .hint("a newer run-tools wrote it; update this one"))
-        }
-        _ => serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(Exit::BadRun, format!("cannot read '{}'", path.display()))
-                .because(format!("it is damaged: {error}"))
-        }),
+    let read = serde_json::from_slice::<T>(&bytes);
+    let schema = match &read {
+        Ok(document) => document.schema(),
+        Err(_) => serde_json::from_slice::<Versioned>(&bytes).map_or(SCHEMA, |document| document.schema),
+    };
+    let what = || format!("cannot read '{}'", path.display());
+    if schema > SCHEMA {
+        let cause = format!("it has schema {schema}, and this version knows {SCHEMA}");
+        return Err(Error::new(Exit::BadRun, what())
+            .because(cause)
+            .hint("a newer run-tools wrote it; update this one"));
     }
+    read.map_err(|error| Error::new(Exit::BadRun, what()).because(format!("it is damaged: {error}")))
 }

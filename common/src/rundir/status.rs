@@ -4,18 +4,20 @@
 use super::SCHEMA;
 use super::layout::Layout;
 use super::meta::Meta;
-use super::open::read_document;
+use super::open::{Document, read_document};
 use crate::error::Error;
 use crate::metrics::aggregate::Aggregate;
 use crate::metrics::row::json_number;
 use crate::time::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The statuses that are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a run does. The last two are concluded by readers and never written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Never started.
@@ -30,10 +32,29 @@ pub enum Status {
     Failed,
     /// A stop was asked for and it ended, whatever its exit code.
     Stopped,
+    /// Recorded as running or queued, and proven not to be.
+    #[serde(skip_deserializing)]
+    Dead,
+    /// It cannot be proven from here and the heartbeat is old; or the supervisor is stopped, or
+    /// gone while the program lives.
+    #[serde(skip_deserializing)]
+    Stale,
 }
 
 impl Status {
-    /// Returns the word of the files.
+    /// Every status there is.
+    pub const ALL: [Self; 8] = [
+        Self::Created,
+        Self::Queued,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Stopped,
+        Self::Dead,
+        Self::Stale,
+    ];
+
+    /// Returns the word of files, tables and options.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -42,12 +63,14 @@ impl Status {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
+            Self::Dead => "dead",
+            Self::Stale => "stale",
         }
     }
 
-    /// Says whether an attempt was made and is over.
+    /// Says whether the run is over: dead is, stale is not.
     pub fn has_ended(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Stopped)
+        matches!(self, Self::Completed | Self::Failed | Self::Stopped | Self::Dead)
     }
 }
 
@@ -125,7 +148,7 @@ pub struct Recorded {
     /// Every metric in figures, in the order first logged.
     pub metrics: Metrics,
     /// The last five metric rows.
-    pub recent: Vec<Map<String, Value>>,
+    pub recent: Recent,
     /// What the attempt has used.
     pub resources: Option<Resources>,
     /// Exit status of the command.
@@ -140,15 +163,78 @@ pub struct Recorded {
     pub tags: Vec<String>,
 }
 
-/// Figures by metric name, in the order in which the names first appeared.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// A part of the record as it was read: a listing hands it on, and few need to know what it says.
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Metrics(pub Map<String, Value>);
+pub struct Raw(Box<RawValue>);
+
+impl Raw {
+    /// Makes one of what it says.
+    fn of(value: &impl Serialize) -> Self {
+        Self(to_raw_value(value).unwrap_or_default())
+    }
+
+    /// Returns what it says, or nothing when it is something else.
+    fn parse<T: DeserializeOwned + Default>(&self) -> T {
+        serde_json::from_str(self.0.get()).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if raw.get().contains('\n') {
+            return Ok(Self::of(&Self(raw).parse::<Value>())); // JSON lines have to stay lines
+        }
+        Ok(Self(raw))
+    }
+}
+
+/// Figures by metric name, in the order in which the names first appeared.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metrics(Raw);
 
 impl Metrics {
     /// Stores the figures of metrics.
     pub fn from_aggregates<'a>(aggregates: impl Iterator<Item = (&'a str, &'a Aggregate)>) -> Self {
-        Self(aggregates.map(|(name, figures)| (name.to_owned(), figures.to_json())).collect())
+        let figures: Map<String, Value> =
+            aggregates.map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
+        Self(Raw::of(&figures))
+    }
+
+    /// Returns the figures of each metric: `last`, `min`, `max`, `mean`, `std`, `count`, `nonfinite`.
+    pub fn figures(&self) -> Map<String, Value> {
+        self.0.parse()
+    }
+}
+
+/// The last metric rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Recent(Raw);
+
+impl Recent {
+    /// Stores rows.
+    pub fn new(rows: &[Map<String, Value>]) -> Self {
+        Self(Raw::of(&rows))
+    }
+
+    /// Returns the rows.
+    pub fn rows(&self) -> Vec<Map<String, Value>> {
+        self.0.parse()
+    }
+}
+
+impl Document for Recorded {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Document for AttemptEnd {
+    fn schema(&self) -> u32 {
+        self.schema
     }
 }
 
@@ -179,8 +265,8 @@ impl Recorded {
             step: None,
             start_step: None,
             total_steps: meta.total_steps,
-            metrics: Metrics::default(),
-            recent: Vec::new(),
+            metrics: Metrics::from_aggregates([].into_iter()),
+            recent: Recent::new(&[]),
             resources: None,
             exit_code: None,
             signal: None,
@@ -192,7 +278,13 @@ impl Recorded {
 
     /// Reads the status.json of a run.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
-        read_document(&layout.status(), SCHEMA)
+        read_document(&layout.status())
+    }
+
+    /// Puts what a reader concluded in the place of what was written.
+    pub(super) fn conclude(&mut self, status: Status, reason: String) {
+        self.status = status;
+        self.reason = Some(reason);
     }
 
     /// Takes over how the attempt ended.

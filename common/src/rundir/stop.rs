@@ -24,10 +24,13 @@ pub struct StopRequest {
     pub time: Option<Timestamp>,
     /// Seconds between the request and TERM to all that is left, in place of run-exec's.
     pub grace_s: Option<f64>,
+    /// Whether to kill at once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kill: bool,
 }
 
 impl StopRequest {
-    /// Writes the request. The first who asks is recorded; whoever asks again can change the grace.
+    /// Writes the request. The first who asks is recorded; whoever asks again can change the grace, or kill.
     /// Several may ask at once. On a full disk the file says nothing, but is there.
     pub fn write(&self, layout: &Layout) -> io::Result<()> {
         let scratch = layout.root().join(format!(".stop.{}.tmp", std::process::id()));
@@ -43,8 +46,9 @@ impl StopRequest {
         fs::write(scratch, document(self)?)?;
         match fs::hard_link(scratch, layout.stop()) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(layout) {
-                Some(first) if self.grace_s.is_some() => {
-                    fs::write(scratch, document(&Self { grace_s: self.grace_s, ..first })?)?;
+                Some(first) if self.grace_s.is_some() || self.kill => {
+                    let grace_s = self.grace_s.or(first.grace_s);
+                    fs::write(scratch, document(&Self { grace_s, kill: self.kill || first.kill, ..first })?)?;
                     fs::rename(scratch, layout.stop())
                 }
                 _ => Ok(()),

@@ -5,7 +5,7 @@ use super::machine::{Action, Event, Sent, State, Wait, step};
 use super::outcome::{Cause, exit_status, judge};
 use super::reason::{End, LastWords, OomCounter, last_words, signal_name};
 use super::resources::Meter;
-use super::signals::Signals;
+
 use super::tee::{Seen, Tee};
 use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
 use crate::error::plain;
@@ -14,11 +14,12 @@ use crate::fsio::lock::Lock;
 use crate::message::warn;
 use crate::metrics::follow::Follower;
 use crate::process::identity::{Process, Signal, Stat};
+use crate::process::signals::Signals;
 use crate::process::spawn;
 use crate::process::tree::{Table, signal_all};
 use crate::rundir::SCHEMA;
 use crate::rundir::record::Record;
-use crate::rundir::status::{AttemptEnd, Metrics, Status};
+use crate::rundir::status::{AttemptEnd, Metrics, Recent, Status};
 use crate::rundir::stop::StopRequest;
 use crate::time::{LONGEST, Timestamp};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -300,10 +301,16 @@ impl<'a> Driver<'a> {
             Some(request) => request.words(),
             None => format!("stopped by signal {signal} ({})", signal_name(signal)),
         };
-        self.request(Cause::Asked(words), event);
-        if let Some(request) = request {
-            self.note_grace(&request);
+        match request {
+            Some(request) => self.grant(&request, words),
+            None => self.request(Cause::Asked(words), event),
         }
+    }
+
+    /// Does what the `stop` file asks for.
+    fn grant(&mut self, request: &StopRequest, words: String) {
+        self.request(Cause::Asked(words), if request.kill { Event::Kill } else { Event::Stop });
+        self.note_grace(request);
     }
 
     /// Lets an event happen that has a cause.
@@ -460,10 +467,9 @@ impl<'a> Driver<'a> {
         if now >= self.next_look {
             self.next_look = now + STOP_FILE;
             if let Some(request) = StopRequest::read(&self.task.layout)
-                && self.state == State::Running
+                && (self.state == State::Running || request.kill)
             {
-                self.request(Cause::Asked(request.words()), Event::Stop);
-                self.note_grace(&request);
+                self.grant(&request, request.words());
             }
         }
         if now >= self.next_beat {
@@ -555,7 +561,7 @@ impl<'a> Driver<'a> {
         let figures = self.follower.figures();
         let recorded = self.record.recorded_mut();
         recorded.step = figures.step();
-        recorded.recent = figures.recent();
+        recorded.recent = Recent::new(&figures.recent());
         recorded.metrics = Metrics::from_aggregates(figures.aggregates());
         true
     }

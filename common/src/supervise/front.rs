@@ -4,7 +4,7 @@
 use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
-use super::signals::{Blocked, Signals, is_request};
+use super::signals::{self, Blocked, is_request};
 use super::tee::{PIPE, Source, Tee};
 use super::terminal::{Terminal, copy_size};
 use super::{FAILED, Output, Task, set_nonblocking};
@@ -12,6 +12,7 @@ use crate::error::{Error, Exit};
 use crate::fsio::append::ends_whole;
 use crate::message::{complain, warn};
 use crate::process::identity::{Process, Signal};
+use crate::process::signals::Signals;
 use crate::process::spawn::{Side, fork};
 use crate::process::tree::{Table, signal_all};
 use crate::rundir::observe;
@@ -93,7 +94,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     }
     drop(report_write);
     let Side::Parent(supervisor) = side else { return Ok(FAILED) };
-    let signals = Signals::catch().map_err(failed("cannot catch signals"))?;
+    let signals = signals::catch().map_err(failed("cannot catch signals"))?;
     drop(blocked);
     let Plumbing { sources, combined, stdout, stderr, terminal } = plumbing;
     drop((stdout, stderr));
@@ -215,7 +216,7 @@ fn supervise(
 ) -> io::Result<u8> {
     setsid()?;
     set_child_subreaper(true)?;
-    let signals = Signals::catch()?;
+    let signals = signals::catch()?;
     drop(blocked);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     dup2_stdout(&null)?;
@@ -368,7 +369,7 @@ impl Front<'_> {
         if !ends_whole(&mut combined)? {
             combined.write_all(b"\n")?;
         }
-        let signals = Signals::catch()?;
+        let signals = signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
         driver.adopt(self.child);
         let tee = Tee::new(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;

@@ -31,6 +31,8 @@ pub enum Event {
     Stop,
     /// SIGINT, which asks for a stop, and for the end when it comes again.
     Interrupt,
+    /// The end is asked for at once.
+    Kill,
     /// The time that was set has passed.
     Timer,
     /// The main process has ended.
@@ -81,22 +83,24 @@ pub fn step(state: State, event: Event) -> (State, Vec<Action>) {
         (Running, Stop) => (Stopping { interrupted: false }, vec![SignalMain(Sent::Term), Arm(Wait::Grace)]),
         (Running, Interrupt) => (Stopping { interrupted: true }, vec![SignalMain(Sent::Int), Arm(Wait::Grace)]),
         (Stopping { interrupted: false }, Interrupt) => (Stopping { interrupted: true }, vec![]),
-        (Stopping { interrupted: true } | Terminating, Interrupt) | (Terminating, Timer) => (Killing, kill()),
+        (Stopping { interrupted: true } | Terminating, Interrupt)
+        | (Running | Stopping { .. } | Terminating, Kill)
+        | (Terminating, Timer) => (Killing, kill()),
         (Stopping { .. }, Timer) => (Terminating, terminate()),
         (Running | Stopping { .. }, MainEnded) => (Lingering, vec![Arm(Wait::Linger)]),
         (Terminating, MainEnded) => (Sweeping, vec![Arm(Wait::Linger)]),
         (Killing, MainEnded) => (Purging, vec![]),
         (Lingering, Timer | Stop | Interrupt) => (Sweeping, terminate()),
-        (Sweeping, Timer | Interrupt) => (Purging, kill()),
+        (Sweeping, Timer | Interrupt) | (Lingering | Sweeping, Kill) => (Purging, kill()),
         (Running | Stopping { .. } | Terminating | Lingering | Sweeping, Empty)
         | (Killing | Purging, Empty | Timer) => (Over, vec![]),
         (Running, Timer)
         | (Stopping { .. } | Terminating, Stop) // a stop asked for twice is one stop
-        | (Killing, Stop | Interrupt)
+        | (Killing, Stop | Interrupt | Kill)
         | (Lingering, MainEnded)
         | (Sweeping, Stop | MainEnded)
-        | (Purging, Stop | Interrupt | MainEnded)
-        | (Over, Stop | Interrupt | Timer | MainEnded | Empty) => (state, vec![]),
+        | (Purging, Stop | Interrupt | Kill | MainEnded)
+        | (Over, Stop | Interrupt | Kill | Timer | MainEnded | Empty) => (state, vec![]),
     }
 }
 
@@ -131,6 +135,14 @@ mod tests {
     }
 
     #[test]
+    fn a_kill_gives_no_time() {
+        let sent = vec![SignalAll(Sent::Kill)];
+        assert_eq!(play(&[Kill, Stop, MainEnded, Empty]), (Over, sent.clone()));
+        assert_eq!(play(&[MainEnded, Kill, Empty]), (Over, sent));
+        assert_eq!(play(&[Stop, Kill]).0, Killing);
+    }
+
+    #[test]
     fn what_outlives_the_main_process_is_given_time_then_ended() {
         let sent = vec![SignalAll(Sent::Term), SignalAll(Sent::Kill)];
         assert_eq!(play(&[MainEnded, Timer, Timer, Empty]), (Over, sent));
@@ -139,8 +151,9 @@ mod tests {
 
     #[test]
     fn whatever_happens_it_ends() {
-        for first in [Stop, Interrupt, Timer, MainEnded, Empty] {
-            for second in [Stop, Interrupt, Timer, MainEnded, Empty] {
+        let events = [Stop, Interrupt, Kill, Timer, MainEnded, Empty];
+        for first in events {
+            for second in events {
                 let (state, _) = play(&[first, second, MainEnded, Timer, Timer, Timer]);
                 assert_eq!(state, Over, "{first:?} {second:?}");
             }

@@ -2,9 +2,10 @@
 
 use super::Task;
 use super::reason::signal_name;
-use super::signals::{Signals, is_request};
+use super::signals::is_request;
 use crate::error::plain;
 use crate::message::warn;
+use crate::process::signals::Signals;
 use crate::process::spawn;
 use crate::rundir::status::AttemptEnd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -1,46 +1,25 @@
-//! Signals as something to poll for.
+//! The signals of a front and a supervisor.
 
 use crate::process::identity::Stat;
+use crate::process::signals::Signals;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
-use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-/// The signals that a front or a supervisor acts upon, caught from now on.
-#[derive(Debug)]
-pub(super) struct Signals(SignalDelivery<UnixStream, SignalOnly>);
-
-impl Signals {
-    /// Catches SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2 and, unless it was ignored from
-    /// the start as under nohup(1), SIGHUP. SIGXFSZ is caught so that a log which reaches the limit
-    /// on the size of files is one that cannot be written, and not the end of its writer.
-    pub(super) fn catch() -> io::Result<Self> {
-        let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2, SIGXFSZ];
-        if !ignores_hangup() {
-            signals.push(SIGHUP);
-        }
-        let (read, write) = UnixStream::pair()?;
-        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?))
+/// Catches what a front or a supervisor acts upon: SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1,
+/// SIGUSR2 and, unless it was ignored from the start as under nohup(1), SIGHUP. SIGXFSZ is caught so
+/// that a log which reaches the limit on the size of files is one that cannot be written, and not
+/// the end of its writer.
+pub(super) fn catch() -> io::Result<Signals> {
+    let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2, SIGXFSZ];
+    if !ignores_hangup() {
+        signals.push(SIGHUP);
     }
-
-    /// Returns the signals that came since the last call, each once.
-    pub(super) fn pending(&mut self) -> Vec<i32> {
-        self.0.pending().collect()
-    }
+    Signals::catch(&signals)
 }
 
-impl AsFd for Signals {
-    /// Becomes readable when a signal has come.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_read().as_fd()
-    }
-}
-
-/// Keeps the signals that [`Signals`] catches back while it lives, so that none is lost between a
+/// Keeps the signals that [`catch`] catches back while it lives, so that none is lost between a
 /// fork and the moment both sides catch them.
 #[derive(Debug)]
 pub(super) struct Blocked(SigSet);

@@ -1,0 +1,163 @@
+//! A terminal that is redrawn in place, and left as it was found. Used by `run-status --watch`.
+
+use crate::process::signals::Signals;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
+use rustix::termios::tcgetwinsize;
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::low_level::emulate_default_handler;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// To the other screen; no cursor; long lines are cut, not wrapped.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J";
+
+/// And back.
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
+/// A terminal that shows what it is given until it is left.
+pub struct Screen {
+    signals: Signals,
+    /// How the keyboard was set, when it was ours to change.
+    keyboard: Option<Termios>,
+    shown: Vec<String>,
+}
+
+/// Why a pause is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// The time has passed.
+    Time,
+    /// The terminal has another size, or has come back.
+    Redraw,
+    /// The user has seen enough.
+    Quit,
+}
+
+impl Screen {
+    /// Takes the terminal over.
+    pub fn enter() -> io::Result<Self> {
+        let signals = Signals::catch(&[SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH])?;
+        let mut screen = Self { signals, keyboard: None, shown: Vec::new() };
+        screen.take()?;
+        Ok(screen)
+    }
+
+    fn take(&mut self) -> io::Result<()> {
+        self.shown.clear();
+        let is_ours =
+            io::stdin().is_terminal() && tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+        if is_ours {
+            let settings = tcgetattr(io::stdin())?;
+            let mut quiet = settings.clone();
+            quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
+            tcsetattr(io::stdin(), SetArg::TCSANOW, &quiet)?;
+            self.keyboard = Some(settings);
+        }
+        write(ENTER.as_bytes())
+    }
+
+    fn give_back(&mut self) {
+        let _ = write(LEAVE.as_bytes()); // it may be gone
+        if let Some(settings) = self.keyboard.take() {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);
+        }
+    }
+
+    /// Returns the columns and rows of the terminal.
+    pub fn size(&self) -> (usize, usize) {
+        match tcgetwinsize(io::stdout()) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => (80, 24),
+        }
+    }
+
+    /// Shows these lines, of which only those are written that differ from what is shown.
+    pub fn draw(&mut self, mut lines: Vec<String>) -> io::Result<()> {
+        lines.truncate(self.size().1);
+        let mut bytes = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            if self.shown.get(number) != Some(line) {
+                bytes.push_str(&format!("\x1b[{};1H{line}\x1b[K", number + 1));
+            }
+        }
+        if lines.len() < self.shown.len() {
+            bytes.push_str(&format!("\x1b[{};1H\x1b[J", lines.len() + 1));
+        }
+        self.shown = lines;
+        if bytes.is_empty() { Ok(()) } else { write(bytes.as_bytes()) }
+    }
+
+    /// Waits until a moment, or until the user or the terminal wants something. A signal that asks
+    /// for the end takes the terminal back and has its usual effect, but for SIGINT.
+    pub fn pause(&mut self, until: Instant) -> io::Result<Woken> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Woken::Time);
+            }
+            let stdin = io::stdin();
+            let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            if self.keyboard.is_some() {
+                fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            }
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let has_key = fds.get(1).is_some_and(|fd| fd.any().unwrap_or(false));
+            for signal in self.signals.pending() {
+                match signal {
+                    SIGINT => return Ok(Woken::Quit),
+                    SIGWINCH => {
+                        self.shown.clear();
+                        write(b"\x1b[2J")?;
+                        return Ok(Woken::Redraw);
+                    }
+                    SIGCONT => {
+                        if self.shown.is_empty() && self.keyboard.is_none() {
+                            self.take()?;
+                        }
+                        return Ok(Woken::Redraw);
+                    }
+                    SIGTSTP => {
+                        self.give_back();
+                        self.shown.clear();
+                        emulate_default_handler(signal)?;
+                        self.take()?;
+                        return Ok(Woken::Redraw);
+                    }
+                    _ => {
+                        self.give_back();
+                        emulate_default_handler(signal)?;
+                    }
+                }
+            }
+            if has_key {
+                let mut keys = [0; 64];
+                match io::stdin().read(&mut keys) {
+                    Ok(0) | Err(_) => return Ok(Woken::Quit), // the terminal is gone
+                    Ok(count) if keys[..count].iter().any(|key| matches!(key, b'q' | b'Q' | 3 | 4)) => {
+                        return Ok(Woken::Quit);
+                    }
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(bytes)?;
+    out.flush()
+}

@@ -1,0 +1,107 @@
+//! Many small pieces of work at once: a listing that waits for a disk or a network file system waits
+//! for many files at a time. Used by discovery and by listings.
+
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Pieces that a thread takes at a time.
+const CHUNK: usize = 32;
+
+/// Threads at most: a cold disk serves so many readers better than fewer.
+const THREADS: usize = 32;
+
+/// Does `work` for every item, by several threads where there are many, and hands the results to
+/// `take`, in the order of the items, until it fails.
+pub fn in_order<T: Send, R: Send, E>(
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+    mut take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    if items.len() <= CHUNK {
+        return items.into_iter().try_for_each(|item| take(work(item)));
+    }
+    let chunks = chunks(items);
+    let next = AtomicUsize::new(0);
+    let (send, results) = channel();
+    thread::scope(|scope| {
+        for _ in 0..chunks.len().min(THREADS) {
+            let (send, next, chunks, work) = (send.clone(), &next, &chunks, &work);
+            let body = move || {
+                while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if send.send((chunk.number, chunk.finish(work))).is_err() {
+                        return; // nobody wants more
+                    }
+                }
+            };
+            if thread::Builder::new().spawn_scoped(scope, body).is_err() {
+                break; // there are enough, or this thread does all of it below
+            }
+        }
+        drop(send);
+        let mut early: Vec<Option<Vec<R>>> = chunks.iter().map(|_| None).collect();
+        for due in 0..chunks.len() {
+            let done = loop {
+                if let Some(done) = early[due].take() {
+                    break done;
+                }
+                match results.recv() {
+                    Ok((number, done)) => early[number] = Some(done),
+                    Err(_) => break chunks[due].finish(&work), // there is no thread
+                }
+            };
+            done.into_iter().try_for_each(&mut take)?;
+        }
+        Ok(())
+    })
+}
+
+/// Items that one thread takes at once.
+struct Chunk<T> {
+    number: usize,
+    items: Mutex<Vec<T>>,
+}
+
+impl<T> Chunk<T> {
+    fn finish<R>(&self, work: impl Fn(T) -> R) -> Vec<R> {
+        let items = mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner));
+        items.into_iter().map(work).collect()
+    }
+}
+
+fn chunks<T>(items: Vec<T>) -> Vec<Chunk<T>> {
+    let mut rest = items.into_iter();
+    (0..)
+        .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(CHUNK).collect()) })
+        .take_while(|chunk| chunk.items.lock().is_ok_and(|items| !items.is_empty()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    #[test]
+    fn results_come_in_order_and_all_of_them() {
+        for count in [0, 1, 31, 32, 33, 5000] {
+            let items: Vec<usize> = (0..count).collect();
+            let mut seen = Vec::new();
+            let take = |twice| -> Result<(), Infallible> {
+                seen.push(twice);
+                Ok(())
+            };
+            let Ok(()) = in_order(items.clone(), |item| item * 2, take);
+            assert_eq!(seen, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_failure_ends_it() {
+        let items: Vec<usize> = (0..5000).collect();
+        let failed = in_order(items, |item| item, |item| if item == 100 { Err(item) } else { Ok(()) });
+        assert_eq!(failed, Err(100));
+    }
+}

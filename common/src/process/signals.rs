@@ -1,0 +1,31 @@
+//! Signals as something to poll for.
+
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// Signals that are caught from now on.
+#[derive(Debug)]
+pub struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+
+impl Signals {
+    /// Catches these signals.
+    pub fn catch(signals: &[i32]) -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?))
+    }
+
+    /// Returns the signals that came since the last call, each once.
+    pub fn pending(&mut self) -> Vec<i32> {
+        self.0.pending().collect()
+    }
+}
+
+impl AsFd for Signals {
+    /// Becomes readable when a signal has come.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+}

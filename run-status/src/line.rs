@@ -1,0 +1,184 @@
+//! What is said of a run in a list: one struct, from which the table and the JSON come.
+
+use run_common::cli::out::Tint;
+use run_common::error::Error;
+use run_common::metrics::row::STEP_KEYS;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::Observed;
+use run_common::rundir::status::{Recorded, Status};
+use run_common::text::cut;
+use run_common::time::{Timestamp, human_seconds};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Seconds of silence from which the table says so.
+const QUIET_SHOWN: f64 = 60.0;
+
+/// Characters of a reason in the table.
+const REASON: usize = 60;
+
+/// The heads of the table.
+pub(crate) const HEADS: [&str; 9] =
+    ["RUN", "STATUS", "STEP", "METRICS", "STARTED", "DURATION", "ETA", "PID", "REASON"];
+
+/// A run in a list: the record, with what was concluded in the place of what was written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    #[serde(flatten)]
+    pub(crate) state: &'a Recorded,
+    path: String,
+    quiet_s: Option<f64>,
+    duration_s: Option<f64>,
+    eta_s: Option<f64>,
+    /// What only meta.json says, for `--full`.
+    #[serde(flatten)]
+    meta: Option<Map<String, Value>>,
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn of(run: &'a Observed) -> Self {
+        let rounded = |seconds: Option<f64>| seconds.map(|seconds| (seconds * 1000.0).round() / 1000.0);
+        Self {
+            state: &run.state,
+            path: run.run.absolute().to_string_lossy().into_owned(),
+            quiet_s: rounded(run.quiet_s()),
+            duration_s: rounded(run.duration_s()),
+            eta_s: rounded(run.eta_s()),
+            meta: None,
+        }
+    }
+
+    /// Adds what meta.json says beyond the record.
+    pub(crate) fn full(run: &'a Observed) -> Result<Self, Error> {
+        let mut line = Self::of(run);
+        let known = match serde_json::to_value(&line) {
+            Ok(Value::Object(known)) => known,
+            _ => Map::new(),
+        };
+        if let Value::Object(mut meta) = json!(Meta::read(run.run.layout())?) {
+            meta.retain(|key, _| !known.contains_key(key));
+            line.meta = Some(meta);
+        }
+        Ok(line)
+    }
+
+    /// Returns the cells of the table.
+    pub(crate) fn cells(&self, columns: &[String]) -> Vec<(String, Tint)> {
+        let state = self.state;
+        let plain = |text: String| (text, Tint::None);
+        let time = |seconds: Option<f64>| plain(seconds.map(human_seconds).unwrap_or_default());
+        vec![
+            plain(self.name().to_owned()),
+            (self.status(), tint(state.status)),
+            plain(self.progress()),
+            plain(self.metrics(columns)),
+            plain(state.start_time.map(Timestamp::local).unwrap_or_default()),
+            time(self.duration_s),
+            time(self.eta_s),
+            plain(self.pid().map(|pid| pid.to_string()).unwrap_or_default()),
+            (cut(state.reason.as_deref().unwrap_or_default(), REASON).into_owned(), Tint::Dim),
+        ]
+    }
+
+    /// Returns the name of the run's directory, however the run was named.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.path)
+    }
+
+    /// Returns the absolute path of the run.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns seconds that the attempt has lasted, and that are left.
+    pub(crate) fn times(&self) -> [Option<f64>; 2] {
+        [self.duration_s, self.eta_s]
+    }
+
+    /// Returns the pid of the supervisor of a run that is not over.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.state.pid.filter(|_| !self.state.status.has_ended())
+    }
+
+    /// Returns the status, and since when nothing was heard of a running program.
+    pub(crate) fn status(&self) -> String {
+        let status = self.state.status;
+        match self.quiet_s {
+            Some(quiet) if quiet >= QUIET_SHOWN && status == Status::Running => {
+                format!("{status} (quiet {})", human_seconds(quiet))
+            }
+            _ => status.to_string(),
+        }
+    }
+
+    /// Returns the step, of how many, and the percentage.
+    pub(crate) fn progress(&self) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+        let total = self.state.total_steps.map(|total| total as f64);
+        match (self.state.step, total) {
+            (Some(step), Some(total)) if total > 0.0 => {
+                format!("{step}/{total} ({:.1}%)", step / total * 100.0)
+            }
+            (Some(step), _) => step.to_string(),
+            (None, _) => String::new(),
+        }
+    }
+
+    /// Returns the last values of the first three metrics, or of those that were asked for.
+    fn metrics(&self, columns: &[String]) -> String {
+        let metrics = self.state.metrics.figures();
+        let names: Vec<&str> = if columns.is_empty() {
+            measured(&metrics).take(3).collect()
+        } else {
+            columns.iter().map(String::as_str).filter(|name| metrics.contains_key(*name)).collect()
+        };
+        let shown = names.iter().map(|name| format!("{name}={}", figure(&metrics[*name]["last"])));
+        shown.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Returns the names of metrics, without steps and times.
+pub(crate) fn measured(metrics: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let is_measured =
+        |name: &&str| !STEP_KEYS.contains(name) && !["time", "timestamp", "wall_time"].contains(name);
+    metrics.keys().map(String::as_str).filter(is_measured)
+}
+
+/// Returns the colour of a status.
+pub(crate) fn tint(status: Status) -> Tint {
+    match status {
+        Status::Running | Status::Completed => Tint::Good,
+        Status::Created | Status::Queued | Status::Stopped => Tint::None,
+        Status::Stale => Tint::Doubt,
+        Status::Failed | Status::Dead => Tint::Bad,
+    }
+}
+
+/// Returns a number in few digits; what is not finite was stored as null.
+pub(crate) fn figure(value: &Value) -> String {
+    let Some(number) = value.as_f64() else { return "NaN".to_owned() };
+    let magnitude = number.abs();
+    if number == 0.0 || (number.fract() == 0.0 && magnitude < 1e6) {
+        return format!("{number}");
+    }
+    let digits = match magnitude {
+        m if !(1e-3..1e5).contains(&m) => return format!("{number:.3e}"),
+        m if m < 1.0 => 4,
+        m if m < 100.0 => 3,
+        _ => 1,
+    };
+    format!("{number:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short() {
+        let shown = [0.0, 3.0, 0.123_456, 12.345_67, 1234.56, 1e-5, 123_456_789.5, -0.5]
+            .map(|number| figure(&json!(number)));
+        assert_eq!(shown, ["0", "3", "0.1235", "12.346", "1234.6", "1.000e-5", "1.235e8", "-0.5000"]);
+        assert_eq!(figure(&Value::Null), "NaN");
+    }
+}

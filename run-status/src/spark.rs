@@ -1,0 +1,127 @@
+//! A metric as a line of block characters.
+
+use run_common::fsio::open_regular;
+use run_common::metrics::row::{Cell, Row};
+use run_common::rundir::observe::Observed;
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::path::PathBuf;
+
+/// Heights of a character.
+const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Points that are kept at most; beyond, two become their mean.
+const POINTS: usize = 8192;
+
+/// The values of one metric over the steps, read as the file grows.
+#[derive(Debug)]
+pub(crate) struct Curve {
+    name: String,
+    path: PathBuf,
+    offset: u64,
+    rows: u64,
+    points: Vec<(f64, f64)>,
+}
+
+impl Curve {
+    /// Makes the curve of a metric of a run.
+    pub(crate) fn of(run: &Observed, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: run.run.layout().metrics(),
+            offset: 0,
+            rows: 0,
+            points: Vec::new(),
+        }
+    }
+
+    /// Takes in what was added to the file. Metrics that cannot be read make no curve.
+    pub(crate) fn follow(&mut self) {
+        let Ok(Some(mut file)) = open_regular(&self.path) else { return };
+        if file.metadata().is_ok_and(|file| file.len() < self.offset) {
+            (self.offset, self.rows) = (0, 0);
+            self.points.clear();
+        }
+        if file.seek(SeekFrom::Start(self.offset)).is_err() {
+            return;
+        }
+        let mut reader = BufReader::new(file);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) && line.ends_with(b"\n") {
+            self.offset += line.len() as u64;
+            if let Some(row) = Row::parse(&line) {
+                self.add(&row);
+            }
+            line.clear();
+        }
+    }
+
+    /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on.
+    fn add(&mut self, row: &Row) {
+        self.rows += 1;
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let step = row.step().map_or(self.rows as f64, |(_, step)| step);
+        let Some(Cell::Number(value)) = row.get(&self.name) else { return };
+        while self.points.last().is_some_and(|(last, _)| *last >= step) {
+            self.points.pop();
+        }
+        self.points.push((step, *value));
+        if self.points.len() > POINTS {
+            self.points = self.points.chunks(2).map(mean).collect();
+        }
+    }
+
+    /// Draws it in at most so many characters, each the mean of its part; `x` where nothing is finite.
+    pub(crate) fn draw(&self, width: usize) -> String {
+        let width = width.clamp(1, self.points.len().max(1));
+        let part = |column: usize| column * self.points.len() / width;
+        let means: Vec<f64> =
+            (0..width).map(|column| mean(&self.points[part(column)..part(column + 1)]).1).collect();
+        let finite = || means.iter().copied().filter(|value| value.is_finite());
+        let (least, greatest) =
+            (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+        let block = |value: &f64| {
+            if !value.is_finite() {
+                return 'x';
+            }
+            let height = if greatest > least { (value - least) / (greatest - least) } else { 0.5 };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 7")]
+            let height = (height * 7.0).round().clamp(0.0, 7.0) as usize;
+            BLOCKS[height]
+        };
+        if self.points.is_empty() { String::new() } else { means.iter().map(block).collect() }
+    }
+}
+
+/// Returns the first step and the mean of the finite values; NaN without any.
+fn mean(points: &[(f64, f64)]) -> (f64, f64) {
+    let finite: Vec<f64> = points.iter().map(|(_, value)| *value).filter(|value| value.is_finite()).collect();
+    #[expect(clippy::cast_precision_loss, reason = "there are few")]
+    let mean = finite.iter().sum::<f64>() / finite.len() as f64;
+    (points.first().map_or(0.0, |(step, _)| *step), mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(values: impl IntoIterator<Item = (f64, f64)>) -> Curve {
+        let mut curve =
+            Curve { name: "loss".to_owned(), path: PathBuf::new(), offset: 0, rows: 0, points: Vec::new() };
+        for (step, value) in values {
+            let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
+            curve.add(&Row::parse(format!("{{\"step\": {step}, \"loss\": {value}}}").as_bytes()).unwrap());
+        }
+        curve
+    }
+
+    #[test]
+    fn a_curve_is_as_wide_as_it_may_and_has_no_zigzag() {
+        assert_eq!(curve([]).draw(10), "");
+        assert_eq!(curve([(1.0, 5.0)]).draw(10), "▅");
+        assert_eq!(curve((0..8).map(|step| (step.into(), step.into()))).draw(80), "▁▂▃▄▅▆▇█");
+        assert_eq!(curve((0..800).map(|step| (step.into(), step.into()))).draw(8), "▁▂▃▄▅▆▇█");
+        assert_eq!(curve([(1.0, 0.0), (2.0, f64::NAN), (3.0, 7.0)]).draw(80), "▁x█");
+        assert_eq!(curve([(1.0, 0.0), (2.0, 9.0), (3.0, 9.0), (2.0, 7.0)]).draw(80), "▁█");
+        assert_eq!(curve((0..20_000).map(|step| (step.into(), (step / 10_000).into()))).draw(2), "▁█");
+    }
+}

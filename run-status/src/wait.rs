@@ -1,0 +1,80 @@
+//! `--wait`: returns when every run has ended, and prints each then.
+
+use crate::cli::Args;
+use crate::line::Line;
+use crate::list::json_line;
+use crate::select::Selection;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::message::complain;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_common::rundir::wait::Waiter;
+use run_common::time::human;
+use std::mem;
+use std::time::Instant;
+
+/// Waits for the runs that are named, or for those that are at work.
+pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exit, Error> {
+    let mut exit = Exit::Ok;
+    let mut runs: Vec<RunDir> = Vec::new();
+    for run in Selection::make(args)?.runs {
+        match run {
+            Ok(run) => runs.push(run),
+            Err(error) => fail(&mut exit, &error),
+        }
+    }
+    let mut waits_for_all = !args.runs.is_empty();
+    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut waiter = Waiter::new();
+    loop {
+        let mut pending: Vec<Observed> = Vec::new();
+        for run in mem::take(&mut runs) {
+            match observer.observe(&run) {
+                Ok(run) if !waits_for_all && !is_at_work(run.state.status) => {}
+                Ok(run) if run.state.status.has_ended() => {
+                    print(&run, args, out)?;
+                    if run.state.status != Status::Completed {
+                        exit = exit.max(Exit::No);
+                    }
+                }
+                Ok(run) => pending.push(run),
+                Err(error) => fail(&mut exit, &error),
+            }
+        }
+        waits_for_all = true;
+        out.flush()?;
+        let Some(first) = pending.first() else { return Ok(exit) };
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if let (Some(timeout), true) = (args.timeout, left.is_some_and(|left| left.is_zero())) {
+            let shown = first.run.layout().root().display();
+            let what = match pending.len() {
+                1 => format!("'{shown}' has not ended after {}", human(timeout)),
+                count => format!("{count} runs have not ended after {}, such as '{shown}'", human(timeout)),
+            };
+            fail(&mut exit, &Error::new(Exit::No, what).because(format!("it is {}", first.state.status)));
+            return Ok(exit);
+        }
+        waiter.pause(&pending, observer, left);
+        runs = pending.into_iter().map(|run| run.run).collect();
+    }
+}
+
+fn fail(exit: &mut Exit, error: &Error) {
+    *exit = (*exit).max(error.exit());
+    complain(error);
+}
+
+/// Says whether a run that nobody named is waited for.
+fn is_at_work(status: Status) -> bool {
+    matches!(status, Status::Queued | Status::Running | Status::Stale)
+}
+
+fn print(run: &Observed, args: &Args, out: &mut Out) -> Result<(), Error> {
+    match (args.full, args.json) {
+        (true, _) => out.bytes(&json_line(&Line::full(run)?)?),
+        (false, true) => out.bytes(&json_line(&Line::of(run))?),
+        (false, false) => out.text(&format!("{}: {}", run.run.layout().root().display(), run.state.status)),
+    }
+}
