@@ -463,3 +463,18 @@ fn the_reason_is_the_exception() {
     let details = lab.cmd("run-status").arg(&run).run().code(0).out();
     assert!(details.contains("DependencyNotInstalled: moviepy\n"), "{details}");
 }
+
+#[test]
+fn a_program_that_sees_the_stop_file_first_is_stopped_too() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "echo ready; while [ ! -e $RUN_STOP_FILE ]; do :; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    lab.await_text("runs/r/stdout.log", "ready");
+    lab.write("runs/r/stop", "");
+    exec.wait().code(0);
+    let status = lab.status("r");
+    assert_eq!(
+        (status["status"].as_str(), status["reason"].as_str()),
+        (Some("stopped"), Some("stopped by the file 'stop'"))
+    );
+}

@@ -572,6 +572,10 @@ impl<'a> Driver<'a> {
     }
 
     fn conclude(&mut self, seen: Seen) -> AttemptEnd {
+        if self.cause.is_none() {
+            // A program that watches the file itself may have ended before we looked.
+            self.cause = StopRequest::read(&self.task.layout).map(|request| Cause::Asked(request.words()));
+        }
         let end = self.main_end();
         let log = match self.task.output {
             Output::Pipes => self.task.layout.stderr(),

@@ -1,0 +1,365 @@
+//! The table of faults: what run-status says of each, and what run-stop does about it.
+
+use serde_json::{Value, json};
+use std::fs;
+use testkit::process::Signal;
+use testkit::{Lab, Running, state, wait_for};
+
+/// A run that is executed in the background.
+struct Active {
+    exec: Running,
+    supervisor: i32,
+    child: i32,
+}
+
+fn start(lab: &Lab, name: &str, options: &[&str], command: &[&str]) -> Active {
+    lab.new_run(name, command);
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms"]).args(options).arg(name).spawn();
+    let status = lab.await_status(name, "running", |status| !status["child_pid"].is_null());
+    let pid = |key: &str| i32::try_from(status[key].as_i64().unwrap()).unwrap();
+    Active { supervisor: pid("pid"), child: pid("child_pid"), exec }
+}
+
+fn sleeper(lab: &Lab) -> Active {
+    start(lab, "r", &[], &["sleep", "1000"])
+}
+
+/// Returns the status and the reason.
+fn told(lab: &Lab, name: &str) -> (String, String) {
+    let status = lab.status(name);
+    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    (word("status"), word("reason"))
+}
+
+fn is(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+/// Changes the record, as a fault would.
+fn edit(lab: &Lab, name: &str, change: impl FnOnce(&mut Value)) {
+    let file = format!("runs/{name}/.run/status.json");
+    let mut record = lab.json(&file);
+    change(&mut record);
+    lab.write(&format!("{file}.new"), record.to_string());
+    fs::rename(lab.path(format!("{file}.new")), lab.path(file)).unwrap();
+}
+
+fn gone(pid: i32) {
+    wait_for("it to be gone", || state(pid).is_none_or(|state| state == 'Z'));
+}
+
+#[test]
+fn the_supervisor_is_killed() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    testkit::signal(run.supervisor, Signal::KILL);
+    run.exec.wait().code(125);
+    assert_eq!(told(&lab, "r"), is("failed", "supervisor was killed"));
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has ended already");
+    lab.nothing_left();
+}
+
+#[test]
+fn the_trainer_is_killed() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    testkit::signal(run.child, Signal::KILL);
+    run.exec.wait().code(137);
+    assert_eq!(told(&lab, "r"), is("failed", "signal 9 (KILL)"));
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has ended already");
+}
+
+#[test]
+fn the_supervisor_and_the_trainer_are_killed() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    testkit::signal(run.supervisor, Signal::KILL);
+    testkit::signal(run.child, Signal::KILL);
+    run.exec.wait().code(125);
+    assert_eq!(told(&lab, "r"), is("failed", "supervisor was killed"));
+    lab.nothing_left();
+}
+
+/// Kills the front and the supervisor at once: the program is left to itself.
+fn orphan(run: Active) -> i32 {
+    run.exec.signal(Signal::STOP);
+    testkit::signal(run.supervisor, Signal::KILL);
+    run.exec.signal(Signal::KILL);
+    run.exec.wait();
+    gone(run.supervisor);
+    run.child
+}
+
+#[test]
+fn the_supervisor_and_run_exec_are_killed() {
+    let lab = Lab::new();
+    let child = orphan(sleeper(&lab));
+    assert_eq!(told(&lab, "r"), is("stale", &format!("supervisor gone, process {child} lives")));
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("supervisor gone");
+    lab.cmd("run-stop")
+        .arg("r")
+        .run()
+        .code(0)
+        .stdout("runs/r: dead\n")
+        .stderr("run-stop: ended 1 process of 'runs/r', whose supervisor was gone\n");
+    assert_eq!(told(&lab, "r"), is("dead", "its supervisor is gone"));
+    lab.nothing_left();
+}
+
+#[test]
+fn the_host_was_restarted() {
+    let lab = Lab::new();
+    let child = orphan(sleeper(&lab));
+    testkit::signal(child, Signal::KILL);
+    gone(child);
+    edit(&lab, "r", |record| record["boot_id"] = "a boot before this".into());
+    assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n").stderr_has("has ended already");
+}
+
+#[test]
+fn another_process_has_the_pid() {
+    let lab = Lab::new();
+    let child = orphan(sleeper(&lab));
+    testkit::signal(child, Signal::KILL);
+    gone(child);
+    // The pids of the record are those of a process that is none of the run's.
+    let other = lab.cmd("sleep").arg("1000").spawn();
+    edit(&lab, "r", |record| {
+        record["pid"] = other.pid().into();
+        record["child_pid"] = other.pid().into();
+    });
+    lab.write("runs/r/.run/lock", format!("process {} on elsewhere\n", other.pid()));
+    assert_eq!(told(&lab, "r"), is("dead", "its supervisor is gone"));
+    lab.cmd("run-stop").args(["--kill", "r"]).run().code(0).stdout("runs/r: dead\n");
+    assert_eq!(state(other.pid()), Some('S'));
+    other.signal(Signal::KILL);
+    other.wait();
+}
+
+#[test]
+fn the_supervisor_is_suspended() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    testkit::signal(run.supervisor, Signal::STOP);
+    wait_for("it to stop", || state(run.supervisor) == Some('T'));
+    assert_eq!(
+        told(&lab, "r"),
+        is("stale", &format!("its supervisor, process {}, is stopped", run.supervisor))
+    );
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+}
+
+#[test]
+fn run_exec_is_suspended_while_the_supervisor_is_killed() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    run.exec.signal(Signal::STOP);
+    wait_for("it to stop", || state(run.exec.pid()) == Some('T'));
+    assert_eq!(told(&lab, "r"), is("running", ""));
+    testkit::signal(run.supervisor, Signal::KILL);
+    gone(run.supervisor);
+    assert_eq!(
+        told(&lab, "r"),
+        is("stale", &format!("its run-exec, process {}, is stopped", run.exec.pid()))
+    );
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n");
+    run.exec.wait().code(125);
+    assert_eq!(told(&lab, "r"), is("failed", "supervisor was killed"));
+    lab.nothing_left();
+}
+
+#[test]
+fn the_trainer_is_suspended() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    testkit::signal(run.child, Signal::STOP);
+    wait_for("it to stop", || state(run.child) == Some('T'));
+    let status = lab.status("r");
+    assert_eq!(status["status"], "running");
+    assert!(status["quiet_s"].as_f64().unwrap() >= 0.0);
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+}
+
+#[test]
+fn a_silent_trainer_is_running_and_quiet() {
+    let lab = Lab::new();
+    let run = start(&lab, "r", &["--heartbeat", "1000s"], &["sleep", "1000"]);
+    edit(&lab, "r", |record| record["start_time"] = "2020-01-01T00:00:00.000Z".into());
+    assert_eq!(told(&lab, "r"), is("running", ""));
+    let table = lab.cmd("run-status").run().code(0).out();
+    assert!(table.lines().nth(1).unwrap().starts_with("r    running (quiet "), "{table}");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+}
+
+#[test]
+fn the_run_is_copied_while_it_runs() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    lab.cmd("cp").args(["-a", "runs/r", "runs/copy"]).run().code(0);
+    assert_eq!(told(&lab, "copy"), is("dead", "its supervisor is gone"));
+    lab.cmd("run-stop").arg("copy").run().code(0).stdout("runs/copy: dead\n");
+    assert_eq!(told(&lab, "r"), is("running", ""));
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+}
+
+#[test]
+fn the_clock_is_set_back_an_hour() {
+    let lab = Lab::new();
+    let run = start(&lab, "r", &["--heartbeat", "1000s"], &["sleep", "1000"]);
+    // All that was recorded lies an hour ahead of the clock now.
+    let ahead = lab.cmd("date").args(["-u", "-d", "+1 hour", "+%Y-%m-%dT%H:%M:%S.000Z"]).run().code(0).out();
+    let ahead: Value = ahead.trim().into();
+    edit(&lab, "r", |record| {
+        for key in ["created", "start_time", "last_heartbeat", "last_output"] {
+            record[key] = ahead.clone();
+        }
+    });
+    let status = lab.status("r");
+    assert_eq!(status["status"], "running");
+    assert_eq!((&status["quiet_s"], &status["duration_s"]), (&json!(0.0), &json!(0.0)));
+    lab.cmd("run-status").arg("r").run().code(0).stderr("");
+    // Another host's clock that is ahead is no reason to doubt.
+    fs::create_dir_all(lab.path("runs/far/.run")).unwrap();
+    for file in ["meta.json", "status.json"] {
+        fs::copy(lab.path("runs/r/.run").join(file), lab.path("runs/far/.run").join(file)).unwrap();
+    }
+    edit(&lab, "far", |record| {
+        record["host"] = "elsewhere".into();
+        record["boot_id"] = "its own".into();
+    });
+    assert_eq!(told(&lab, "far").0, "running");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+}
+
+#[test]
+fn the_heartbeat_cannot_be_written() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "r"]).spawn();
+    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    // A directory in the place of the file that would replace it.
+    let scratch = lab.path("runs/r/.run/.status.json.tmp");
+    wait_for("the directory to be there", || fs::create_dir(&scratch).is_ok() || scratch.is_dir());
+    let beat = || lab.json("runs/r/.run/status.json")["last_heartbeat"].clone();
+    let before = beat();
+    lab.await_status("r", "quiet", |status| status["quiet_s"].as_f64().unwrap() > 0.2);
+    assert_eq!(beat(), before);
+    assert_eq!(told(&lab, "r"), is("running", ""));
+    lab.write("go", "");
+    exec.wait().code(0).stderr_has("cannot write the record of");
+    assert_eq!(told(&lab, "r"), is("completed", ""));
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: completed\n");
+}
+
+#[test]
+fn the_heartbeat_cannot_be_written_and_the_run_is_stopped() {
+    let lab = Lab::new();
+    let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
+    let scratch = lab.path("runs/r/.run/.status.json.tmp");
+    wait_for("the directory to be there", || fs::create_dir(&scratch).is_ok() || scratch.is_dir());
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+    assert_eq!(told(&lab, "r").0, "stopped");
+}
+
+#[test]
+fn the_lock_is_deleted() {
+    let lab = Lab::new();
+    let run = sleeper(&lab);
+    fs::remove_file(lab.path("runs/r/.run/lock")).unwrap();
+    assert_eq!(told(&lab, "r"), is("running", ""));
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("it is running already");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
+    run.exec.wait().code(143);
+    // Without lock and supervisor it is dead.
+    lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
+    let run = start(&lab, "s", &[], &["sleep", "1000"]);
+    let child = orphan(run);
+    testkit::signal(child, Signal::KILL);
+    gone(child);
+    fs::remove_file(lab.path("runs/s/.run/lock")).unwrap();
+    assert_eq!(told(&lab, "s"), is("dead", "its supervisor is gone"));
+}
+
+#[test]
+fn a_kill_gives_no_time_to_save() {
+    let lab = Lab::new();
+    let program = "trap 'echo saving; sleep 1000' TERM; echo ready; while :; do sleep 0.05; done";
+    for (name, by) in [("asked", "signal"), ("suspended", "signal"), ("orphaned", "run-stop")] {
+        let run = start(&lab, name, &[], &["sh", "-c", program]);
+        lab.await_text(&format!("runs/{name}/stdout.log"), "ready");
+        if name == "suspended" {
+            testkit::signal(run.supervisor, Signal::STOP);
+            wait_for("it to stop", || state(run.supervisor) == Some('T'));
+        }
+        let kill = || lab.cmd("run-stop").args(["--kill", "--why", "no time", name]).run().code(0);
+        if by == "signal" {
+            kill().stdout(format!("runs/{name}: stopped\n"));
+            run.exec.wait().code(137);
+            assert!(told(&lab, name).1.ends_with(": no time"), "{:?}", told(&lab, name));
+        } else {
+            orphan(run);
+            kill().stdout(format!("runs/{name}: dead\n"));
+        }
+        assert_eq!(lab.read(&format!("runs/{name}/stdout.log")), "ready\n");
+        lab.nothing_left();
+    }
+    lab.cmd("run-stop").args(["--kill", "--grace", "1s", "x"]).run().code(2);
+}
+
+#[test]
+fn many_runs_stop_within_the_grace_of_one() {
+    let lab = Lab::new();
+    let count = 30;
+    let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    let mut fronts = Vec::new();
+    for number in 0..count {
+        let name = format!("r{number}");
+        lab.new_run(&name, &["sh", "-c", stubborn]);
+        fronts.push(lab.cmd("run-exec").args(["-q", "--linger", "200ms", &name]).spawn());
+    }
+    for number in 0..count {
+        lab.await_text(&format!("runs/r{number}/stdout.log"), "ready");
+    }
+    // Every other one has lost its supervisor, and its front.
+    let mut left = Vec::new();
+    for (number, front) in fronts.into_iter().enumerate() {
+        if number % 2 == 0 {
+            left.push(front);
+            continue;
+        }
+        let status = lab.status(&format!("r{number}"));
+        let supervisor = i32::try_from(status["pid"].as_i64().unwrap()).unwrap();
+        front.signal(Signal::STOP);
+        testkit::signal(supervisor, Signal::KILL);
+        front.signal(Signal::KILL);
+        front.wait();
+        gone(supervisor);
+    }
+    let done = lab.cmd("run-stop").args(["--all", "--grace", "2s"]).run().code(0).out();
+    assert_eq!(done.lines().count(), count, "{done}");
+    assert_eq!(done.lines().filter(|line| line.ends_with(": stopped")).count(), count / 2, "{done}");
+    assert_eq!(done.lines().filter(|line| line.ends_with(": dead")).count(), count / 2, "{done}");
+    // Each was asked before the first was killed: the requests lie within the grace.
+    let ends: Vec<String> = (0..count)
+        .step_by(2)
+        .map(|number| {
+            lab.json(&format!("runs/r{number}/.run/result.json"))["end_time"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let asked: Vec<String> = (0..count)
+        .step_by(2)
+        .map(|number| lab.json(&format!("runs/r{number}/stop"))["time"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(asked.iter().max() < ends.iter().min(), "{asked:?} {ends:?}");
+    for front in left {
+        front.wait().code(137);
+    }
+    lab.nothing_left();
+}

@@ -1,0 +1,273 @@
+//! `run-status --watch` in a real terminal (tmux) and on a pipe, and `--wait`.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::Command;
+use testkit::process::Signal;
+use testkit::{Lab, wait_for};
+
+/// A terminal of its own, with a shell in it.
+struct Terminal<'a> {
+    lab: &'a Lab,
+    socket: PathBuf,
+}
+
+impl<'a> Terminal<'a> {
+    fn open(lab: &'a Lab, columns: u32, rows: u32) -> Self {
+        let terminal = Self { lab, socket: lab.path("tmux") };
+        let size = [columns.to_string(), rows.to_string()];
+        lab.write("shell", "PS1='$ '\n");
+        let shell = format!("bash --rcfile {}", lab.path("shell").display());
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], &shell]);
+        terminal.await_text("$");
+        terminal
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let socket = self.socket.to_str().unwrap();
+        self.lab.cmd("tmux").args(["-S", socket]).args(args).env("TERM", "xterm-256color").run().code(0).out()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    fn text(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    fn await_text(&self, text: &str) -> String {
+        let mut last = String::new();
+        wait_for(&format!("'{text}' on the terminal"), || {
+            last = self.text();
+            last.contains(text)
+        });
+        last
+    }
+
+    /// Expects the shell's prompt, the cursor, the keyboard and the first screen back.
+    fn is_as_it_was(&self) {
+        self.keys(&["stty -a | grep -c ' icanon .* echo ' ; echo back", "Enter"]);
+        wait_for("the shell to answer", || self.text().contains("\nback\n"));
+        let state = self.tmux(&["display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}"]);
+        assert_eq!(state, "0 1 1\n", "{}", self.text());
+    }
+}
+
+impl Drop for Terminal<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").arg("-S").arg(&self.socket).arg("kill-server").output();
+    }
+}
+
+/// Creates runs that have not started.
+fn create(lab: &Lab, names: &[&str]) {
+    for name in names {
+        lab.new_run(name, &["sleep", "1000"]);
+    }
+}
+
+#[test]
+fn a_list_is_redrawn_in_place_fits_the_terminal_and_leaves_it_as_it_was() {
+    let lab = Lab::new();
+    create(&lab, &["one", "two", "three \u{1f680}"]);
+    let terminal = Terminal::open(&lab, 70, 20);
+    terminal.keys(&["echo before; run-status --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("3 created");
+    assert!(!shown.contains("before") && shown.contains("three 🚀  created"), "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.contains("created")).count(), 4, "{shown}");
+    // What happens is shown, in its place.
+    let exec = lab.cmd("run-exec").args(["-q", "one"]).spawn();
+    let shown = terminal.await_text("1 running");
+    assert!(shown.contains("one       running") && shown.contains("2 created"), "{shown}");
+    create(&lab, &["four"]);
+    terminal.await_text("3 created");
+    // It fits: rows that have no room are counted, and long ones cut.
+    terminal.tmux(&["resize-window", "-x", "40", "-y", "6"]);
+    let shown = terminal.await_text("and 1 more");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() <= 6 && lines.iter().all(|line| line.chars().count() <= 40), "{shown}");
+    assert!(lines[2].starts_with("one") || lines[3].starts_with("one"), "{shown}");
+    terminal.tmux(&["resize-window", "-x", "100", "-y", "30"]);
+    wait_for("all rows to be back", || {
+        terminal.text().contains("three 🚀") && !terminal.text().contains("more")
+    });
+    // It can be suspended and comes back.
+    terminal.keys(&["C-z"]);
+    terminal.await_text("Stopped");
+    terminal.is_as_it_was();
+    terminal.keys(&["fg", "Enter"]);
+    terminal.await_text("1 running");
+    terminal.keys(&["q"]);
+    terminal.await_text("before");
+    terminal.is_as_it_was();
+    exec.signal(Signal::TERM);
+    exec.wait();
+}
+
+#[test]
+fn the_terminal_is_restored_however_it_ends() {
+    let lab = Lab::new();
+    create(&lab, &["one"]);
+    let terminal = Terminal::open(&lab, 80, 24);
+    for end in ["C-c", "TERM", "HUP"] {
+        terminal.keys(&["clear", "Enter"]);
+        terminal.keys(&["run-status --watch; echo ended $?", "Enter"]);
+        terminal.await_text("1 created");
+        if end == "C-c" {
+            terminal.keys(&["C-c"]);
+        } else {
+            lab.cmd("pkill").args([&format!("-{end}"), "-f", "run-status --watch$"]).run();
+        }
+        let status = match end {
+            "C-c" => "ended 0",
+            "TERM" => "ended 143",
+            _ => "ended 129",
+        };
+        terminal.await_text(status);
+        terminal.is_as_it_was();
+    }
+}
+
+#[test]
+fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
+    let lab = Lab::new();
+    lab.write("base.yaml", "seed: 7\n");
+    let program = "for i in 1 2 3 4 5 6 7 8; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i))}\" >> $RUN_METRICS; done; \
+                   while [ ! -e go ]; do sleep 0.05; done";
+    lab.cmd("run-new")
+        .args(["-n", "r", "-s", "lr=1e-3", "--total-steps", "16", "base.yaml", "--", "sh", "-c", program])
+        .run()
+        .code(0);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "r"]).spawn();
+    let terminal = Terminal::open(&lab, 90, 40);
+    terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
+    let shown = terminal.await_text("loss  █▇▆▅▄▃▂▁  1");
+    for part in
+        ["status:     running", "step:       8/16 (50.0%)", "lr=1e-3", "base.yaml", "duration:", "eta:"]
+    {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(
+        rows.contains(&vec!["8", "1"]) && rows.contains(&vec!["4", "5"]) && !rows.contains(&vec!["3", "6"])
+    );
+    assert!(rows.contains(&vec!["loss", "1", "1", "8", "4.500", "2.449", "8"]), "{shown}");
+    lab.write("go", "");
+    exec.wait().code(0);
+    // It ends with the run, and what it said last stays.
+    let shown = terminal.await_text("status:     completed");
+    assert!(shown.contains("loss  █▇▆▅▄▃▂▁  1"), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn on_a_pipe_it_prints_what_changed() {
+    let lab = Lab::new();
+    create(&lab, &["a", "b"]);
+    let mut watch = lab.cmd("run-status").args(["--watch=0.1"]).spawn();
+    let mut lines = BufReader::new(watch.child.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let word = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+        (word("run_name"), word("status"), word("reason"))
+    };
+    let line = |name: &str, status: &str| (name.to_owned(), status.to_owned(), String::new());
+    assert_eq!((next(), next()), (line("a", "created"), line("b", "created")));
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "b"]).spawn();
+    assert_eq!(next(), line("b", "running"));
+    lab.await_status("b", "beating", |status| !status["child_pid"].is_null());
+    create(&lab, &["c"]);
+    // Heartbeats alone are no news; that the command's pid is known may be.
+    let mut after = next();
+    if after == line("b", "running") {
+        after = next();
+    }
+    assert_eq!(after, line("c", "created"));
+    exec.signal(Signal::TERM);
+    exec.wait();
+    let mut seen = next();
+    while seen.1 == "running" {
+        seen = next();
+    }
+    assert_eq!((seen.0.as_str(), seen.1.as_str()), ("b", "stopped"));
+    watch.signal(Signal::INT);
+    assert_eq!(watch.wait().code, 1002);
+    // Runs that were named end it.
+    let done = lab.cmd("run-status").args(["--watch=0.1", "b"]).run().code(0).out();
+    assert_eq!(done.lines().count(), 1);
+}
+
+#[test]
+fn waiting_ends_with_the_last_run_and_says_how_each_ended() {
+    let lab = Lab::new();
+    lab.new_run("good", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    lab.new_run("bad", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; exit 3"]);
+    let wait = lab.cmd("run-status").args(["--wait", "good", "bad"]).spawn();
+    let good = lab.cmd("run-exec").args(["-q", "good"]).spawn();
+    let bad = lab.cmd("run-exec").args(["-q", "bad"]).spawn();
+    let only_good = lab.cmd("run-status").args(["--wait", "--json", "good"]).spawn();
+    lab.await_status("bad", "running", |status| status["status"] == "running");
+    lab.cmd("run-status")
+        .args(["--wait", "--timeout", "100ms", "good", "bad"])
+        .run()
+        .code(1)
+        .stdout("")
+        .stderr_has("2 runs have not ended after 0.1s, such as 'runs/good'");
+    lab.write("go", "");
+    good.wait().code(0);
+    bad.wait().code(3);
+    let done = wait.wait().code(1);
+    let mut lines: Vec<String> = done.out().lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["runs/bad: failed", "runs/good: completed"]);
+    let line: Value = serde_json::from_str(&only_good.wait().code(0).out()).unwrap();
+    assert_eq!(line["status"], "completed");
+    // Nothing is at work: nothing is waited for.
+    lab.cmd("run-status").arg("--wait").run().code(0).stdout("");
+    lab.cmd("run-status").args(["--wait", "nope"]).run().code(3);
+}
+
+#[test]
+fn it_waits_by_handles_on_supervisors_and_by_notices_of_records() {
+    let lab = Lab::new();
+    lab.new_run("active", &["sleep", "1000"]);
+    create(&lab, &["new"]);
+    lab.cmd("run-exec").args(["--detach", "active"]).run().code(0);
+    let supervisor = lab.status("active")["pid"].to_string();
+    let wait = lab.cmd("run-status").args(["--wait", "active", "new"]).spawn();
+    let facts = || {
+        let directory = fs::read_dir(format!("/proc/{}/fdinfo", wait.pid())).unwrap();
+        let facts = directory.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+        facts.collect::<String>()
+    };
+    let has_pidfd = |facts: &str| {
+        let pids = facts.lines().filter_map(|line| line.strip_prefix("Pid:"));
+        pids.map(str::trim).any(|pid| pid == supervisor)
+    };
+    wait_for("it to hold both", || {
+        let facts = facts();
+        has_pidfd(&facts) && facts.lines().any(|line| line.starts_with("inotify "))
+    });
+    lab.cmd("run-stop").args(["active", "new"]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "new"]).run().code(125);
+    wait.wait().code(1).stdout("runs/active: stopped\nruns/new: stopped\n");
+}
+
+#[test]
+fn a_supervisor_and_front_that_are_killed_end_a_wait() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sleep", "1000"]);
+    let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    let status = lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    let wait = lab.cmd("run-status").args(["--wait", "r"]).spawn();
+    let pid = |key: &str| i32::try_from(status[key].as_i64().unwrap()).unwrap();
+    exec.signal(Signal::STOP);
+    testkit::signal(pid("pid"), Signal::KILL);
+    exec.signal(Signal::KILL);
+    exec.wait();
+    testkit::signal(pid("child_pid"), Signal::KILL);
+    wait.wait().code(1).stdout("runs/r: dead\n");
+}
