@@ -6,12 +6,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Pieces that a thread takes at a time.
 const CHUNK: usize = 32;
 
+/// Threads at first, which is enough where all that is read is in memory.
+const FIRST: usize = 2;
+
 /// Threads at most: a cold disk serves so many readers better than fewer.
-const THREADS: usize = 32;
+const MOST: usize = 32;
+
+/// How long the next result is waited for before there is one thread more.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Does `work` for every item, by several threads where there are many, and hands the results to
 /// `take`, in the order of the items, until it fails.
@@ -27,7 +34,7 @@ pub fn in_order<T: Send, R: Send, E>(
     let next = AtomicUsize::new(0);
     let (send, results) = channel();
     thread::scope(|scope| {
-        for _ in 0..chunks.len().min(THREADS) {
+        let start = || {
             let (send, next, chunks, work) = (send.clone(), &next, &chunks, &work);
             let body = move || {
                 while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -36,23 +43,29 @@ pub fn in_order<T: Send, R: Send, E>(
                     }
                 }
             };
-            if thread::Builder::new().spawn_scoped(scope, body).is_err() {
-                break; // there are enough, or this thread does all of it below
-            }
-        }
-        drop(send);
+            thread::Builder::new().spawn_scoped(scope, body).is_ok()
+        };
+        let mut threads = (0..FIRST).take_while(|_| start()).count();
         let mut early: Vec<Option<Vec<R>>> = chunks.iter().map(|_| None).collect();
         for due in 0..chunks.len() {
             let done = loop {
                 if let Some(done) = early[due].take() {
                     break done;
                 }
-                match results.recv() {
+                match results.recv_timeout(PATIENCE) {
                     Ok((number, done)) => early[number] = Some(done),
-                    Err(_) => break chunks[due].finish(&work), // there is no thread
+                    Err(_) if threads == 0 => break chunks[due].finish(&work),
+                    Err(_) => {
+                        if threads < MOST && next.load(Ordering::Relaxed) < chunks.len() {
+                            threads += usize::from(start());
+                        }
+                    }
                 }
             };
-            done.into_iter().try_for_each(&mut take)?;
+            if let Err(error) = done.into_iter().try_for_each(&mut take) {
+                next.store(chunks.len(), Ordering::Relaxed);
+                return Err(error);
+            }
         }
         Ok(())
     })

@@ -33,7 +33,7 @@ impl Out {
     pub fn stdout() -> Self {
         let colour =
             io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { sink: BufWriter::new(io::stdout().lock()), colour }
+        Self { sink: BufWriter::with_capacity(64 << 10, io::stdout().lock()), colour }
     }
 
     /// Says whether colours are wanted.

@@ -5,11 +5,14 @@ use super::find::{Found, find};
 use super::layout::Layout;
 use crate::error::{Error, Exit};
 use crate::fsio::lock::Lock;
+use crate::fsio::read_small;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A directory that was seen to be a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +96,9 @@ impl RunDir {
 
     /// Returns the path of the run, absolute, links not resolved.
     pub fn absolute(&self) -> PathBuf {
-        std::path::absolute(self.layout.root()).unwrap_or_else(|_| self.layout.root().to_owned())
+        static HERE: OnceLock<PathBuf> = OnceLock::new(); // no tool goes elsewhere, and a listing asks often
+        let path = HERE.get_or_init(|| env::current_dir().unwrap_or_default()).join(self.layout.root());
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     /// Takes the run for writing, or says that another process has it.
@@ -142,7 +147,7 @@ pub fn read_document<T: Document>(path: &Path) -> Result<T, Error> {
     struct Versioned {
         schema: u32,
     }
-    let bytes = fs::read(path).map_err(|error| Error::io("read", path, error).at_fault())?;
+    let bytes = read_small(path).map_err(|error| Error::io("read", path, error).at_fault())?;
     let read = serde_json::from_slice::<T>(&bytes);
     let schema = match &read {
         Ok(document) => document.schema(),
