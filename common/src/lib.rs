@@ -15,6 +15,8 @@ pub mod provenance;
 
 pub mod rundir;
 
+pub mod checkpoint;
+
 pub mod supervise;
 
 pub mod cli;
