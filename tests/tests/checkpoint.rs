@@ -690,6 +690,26 @@ fn what_is_no_checkpoint_is_not_listed() {
 }
 
 #[test]
+fn a_directory_of_checkpoints_is_none() {
+    let lab = Lab::new();
+    lab.write("epoch_1/step_500/model.pt", torch());
+    lab.write("epoch_1/step_600/model.pt", torch());
+    symlink("step_600", lab.path("epoch_1/latest")).unwrap();
+    lab.write("best/checkpoint-7/x", "x");
+    lab.write("step_700/global_step700/x", "x");
+    lab.write("step_700/latest", "global_step700");
+    assert_eq!(
+        lines(&find(&lab)),
+        [
+            "best/checkpoint-7 7: 'trainer_state.json' is missing",
+            "epoch_1/step_500 500",
+            "epoch_1/step_600 600",
+            "step_700 700"
+        ]
+    );
+}
+
+#[test]
 fn names_without_a_step_are_listed_and_latest_only_by_their_own_record() {
     let lab = Lab::new();
     for name in ["ckpt.pt", "best_model.pt", "connect4_final.pt", "last-v1.ckpt", "model_best.pth.tar"] {

@@ -23,7 +23,7 @@ const DEEPEST: usize = 16;
 /// Returns every checkpoint below a run, complete or not: those with a step in the order of their
 /// steps, then the others by name.
 ///
-/// It does not descend into a checkpoint, nor into hidden directories (`.run`, `.eval`), outputs
+/// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden directories (`.run`, `.eval`), outputs
 /// of evaluations, directories with temporary names, or links. A link whose own name is that of a
 /// checkpoint stands for what it leads to, if that lies below the run; what is found under
 /// several names is listed once, under the name of the thing itself. A link that leads nowhere or
@@ -157,8 +157,13 @@ impl Walk<'_> {
         for entry in fs::read_dir(self.root.join(below))? {
             let entry = entry?;
             let name = entry.file_name();
-            if !name.as_bytes().starts_with(b".") {
-                entries.push((name, entry.file_type()?));
+            if name.as_bytes().starts_with(b".") {
+                continue;
+            }
+            match entry.file_type() {
+                Ok(kind) => entries.push((name, kind)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it is gone meanwhile
+                Err(error) => return Err(error),
             }
         }
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -207,8 +212,8 @@ impl Walk<'_> {
         if !is_directory {
             return name::of_file(name);
         }
-        name::of_directory(name).or_else(|| {
-            let path = self.root.join(path);
+        let path = self.root.join(path);
+        name::of_directory(name).filter(|_| !is_container(&path)).or_else(|| {
             let is_marked = name.contains(".orbax-checkpoint-tmp")
                 || ["_CHECKPOINT_METADATA", ".metadata", "__0_0.distcp"]
                     .iter()
@@ -290,6 +295,22 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`.
+fn is_container(path: &Path) -> bool {
+    let mut holds_step = false;
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                let name = name::of_directory(&entry.file_name().to_string_lossy());
+                holds_step |= name.is_some_and(|name| name.step.is_some());
+            }
+            Ok(kind) if kind.is_symlink() => {}
+            _ => return false,
+        }
+    }
+    holds_step
 }
 
 /// Splits the name of a file of a TensorFlow checkpoint into the prefix and the rest.

@@ -103,7 +103,7 @@ impl Checkpoint {
     }
 }
 
-/// Returns the complete checkpoint with the greatest step.
+/// Returns the complete checkpoint with the greatest step; of several, the one listed last.
 pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
     all.iter().filter(|one| one.is_complete() && one.step.is_some()).max_by_key(|one| one.step)
 }
