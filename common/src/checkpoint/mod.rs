@@ -3,7 +3,7 @@
 //!
 //! A checkpoint is a file or directory below a run whose name carries a step or says `final`,
 //! `best` or `last`, or whose path matches the pattern that was recorded for the run, which then
-//! stands in place of the known names. [`discover`] lists them and judges each.
+//! stands in place of the known names. [`discover()`] lists them and judges each.
 //!
 //! What is promised of a [`State::Complete`] one:
 //! - A file with a wholeness of its own (zip, safetensors, pickle, old tar, JSON) is whole: a
