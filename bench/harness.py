@@ -68,7 +68,7 @@ class Lab:
         if parent:
             parent.mkdir(parents=True, exist_ok=True)
         self.root = Path(tempfile.mkdtemp(prefix="run-bench-", dir=parent))
-        self.binaries = binaries  # directory of run-new and run-exec; None: peers only
+        self.binaries = binaries  # directory of our tools; None: peers only
         self.count = 0
 
     def __enter__(self):
@@ -155,7 +155,9 @@ def need(programs):
 PACKAGES = {
     "bash": "bash",
     "dash": "dash",
+    "find": "findutils",
     "gcc": "gcc",
+    "jq": "jq",
     "multilog": "daemontools",
     "parallel": "parallel",
     "s6-log": "s6",
