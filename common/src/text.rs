@@ -84,6 +84,21 @@ pub fn without_escapes(text: &str) -> String {
     kept
 }
 
+/// Formats a size for people: `512`, `1.5K`, `64M`, `2.0G`.
+pub fn human_bytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut size = bytes as f64;
+    let mut units = ["", "K", "M", "G", "T", "P"].iter();
+    let mut unit = units.next().unwrap_or(&"");
+    while size >= 1023.5
+        && let Some(next) = units.next()
+    {
+        size /= 1024.0;
+        unit = next;
+    }
+    if unit.is_empty() || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
+}
+
 /// Quotes a word for a POSIX shell where it needs it.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
@@ -116,6 +131,12 @@ mod tests {
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("--lr=1e-3"), "--lr=1e-3");
         assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn sizes_have_two_or_three_digits() {
+        let shown = [0, 1023, 1024, 1536, 10_239, 67_108_864, 2 << 30, u64::MAX].map(human_bytes);
+        assert_eq!(shown, ["0", "1023", "1.0K", "1.5K", "10K", "64M", "2.0G", "16384P"]);
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! The details of one run.
 
 use crate::line::{Line, figure, tint};
+use run_common::checkpoint::{Program, State, discover};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::Error;
 use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
+use run_common::message::complain;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::{AttemptEnd, Status};
-use run_common::text::{shell_line, without_escapes};
+use run_common::text::{human_bytes, shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
@@ -31,6 +33,7 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
         figures(&run.state.metrics.figures()),
         rows(&run.state.recent.rows()),
         attempts_table(&attempts, run),
+        checkpoints(run, &meta),
         last_lines(run, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
@@ -204,6 +207,37 @@ fn attempts_table(lines: &[Value], run: &Observed) -> Table {
             reason.unwrap_or_default(),
         ];
         table.row(cells.map(|cell| (cell, Tint::None)).to_vec());
+    }
+    table
+}
+
+/// The checkpoints, with what keeps an incomplete one from counting.
+fn checkpoints(run: &Observed, meta: &Meta) -> Table {
+    let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
+    let found = match discover(run.run.layout(), meta.checkpoint.as_ref(), program) {
+        Ok(found) => found,
+        Err(error) => {
+            complain(&error);
+            Vec::new()
+        }
+    };
+    if found.is_empty() {
+        return Table::default();
+    }
+    let mut table = Table::new(["CHECKPOINT", "STEP", "SIZE", "AGE", "STATE"]);
+    for checkpoint in found {
+        let age = Timestamp::now().seconds_since(checkpoint.modified());
+        let (state, tint) = match &checkpoint.state {
+            State::Complete => ("complete".to_owned(), Tint::None),
+            State::Incomplete(why) => (format!("incomplete: {why}"), Tint::Doubt),
+        };
+        table.row(vec![
+            (checkpoint.path.to_string_lossy().into_owned(), Tint::None),
+            (checkpoint.step.map(|step| step.to_string()).unwrap_or_default(), Tint::None),
+            (human_bytes(checkpoint.size.bytes), Tint::None),
+            (human_seconds(age), Tint::None),
+            (state, tint),
+        ]);
     }
     table
 }

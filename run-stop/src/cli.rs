@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Kill at once, without time to save
     #[arg(long, conflicts_with = "grace")]
     pub(crate) kill: bool,
+    /// Wait for the next complete checkpoint of each run before it is asked
+    #[arg(long)]
+    pub(crate) after_checkpoint: bool,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: Option<String>,

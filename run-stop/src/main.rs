@@ -1,5 +1,6 @@
 //! `run-stop`: stop runs, gracefully.
 
+mod checkpoint;
 mod cli;
 mod stop;
 

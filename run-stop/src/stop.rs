@@ -1,5 +1,6 @@
 //! Asks runs to stop, ends what is left of dead ones, and waits.
 
+use crate::checkpoint::after_checkpoint;
 use crate::cli::Args;
 use run_common::cli::operands::open_all;
 use run_common::cli::out::Out;
@@ -56,11 +57,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         open_all(&args.runs, &runs_dir, args.null).collect()
     };
     let mut asked = Vec::new();
-    for run in given {
-        match run.and_then(|run| stopper.ask(run)) {
-            Ok(stopping) => asked.push(stopping),
-            Err(error) => fail(&error),
-        }
+    let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| stopper.ask(run)) {
+        Ok(stopping) => asked.push(stopping),
+        Err(error) => fail(&error),
+    };
+    if args.after_checkpoint {
+        after_checkpoint(given, &stopper.observer, &mut ask);
+    } else {
+        given.into_iter().for_each(&mut ask);
     }
     for stopping in asked {
         let shown = stopping.run.layout().root().display().to_string();

@@ -363,3 +363,33 @@ fn many_runs_stop_within_the_grace_of_one() {
     }
     lab.nothing_left();
 }
+
+#[test]
+fn a_stop_can_wait_for_the_next_checkpoint() {
+    let lab = Lab::new();
+    let save = "save() { mkdir -p $RUN_DIR/checkpoint-$1; echo {} > $RUN_DIR/checkpoint-$1/trainer_state.json; \
+                echo x > $RUN_DIR/checkpoint-$1/model.bin; }; ";
+    let program =
+        format!("{save} save 10; echo ready; while [ ! -e go ]; do sleep 0.02; done; save 20; sleep 1000");
+    let run = start(&lab, "r", &[], &["sh", "-c", &program]);
+    lab.await_text("runs/r/stdout.log", "ready");
+    let other = start(&lab, "ends", &[], &["sh", "-c", "while [ ! -e end ]; do sleep 0.02; done"]);
+    let stop = lab.cmd("run-stop").args(["--after-checkpoint", "r", "ends"]).spawn();
+    lab.write("end", "");
+    other.exec.wait().code(0);
+    assert!(!lab.path("runs/r/stop").exists());
+    lab.write("go", "");
+    let done = stop.wait().code(0).out();
+    let mut lines: Vec<&str> = done.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["runs/ends: completed", "runs/r: stopped"]);
+    assert!(lab.path("runs/r/checkpoint-20/trainer_state.json").exists());
+    run.exec.wait().code(143);
+    let details = lab.cmd("run-status").arg("r").run().code(0).out();
+    let rows: Vec<Vec<&str>> = details.lines().map(|line| line.split_whitespace().collect()).collect();
+    for step in ["10", "20"] {
+        let row = rows.iter().find(|row| row.first() == Some(&format!("checkpoint-{step}").as_str()));
+        let row = row.unwrap_or_else(|| panic!("{details}"));
+        assert_eq!((row[1], row[4]), (step, "complete"), "{details}");
+    }
+}
