@@ -40,8 +40,11 @@ impl Lock {
 
     /// Writes into the lock's file, for people and for the message of who comes second, who has it.
     pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all(format!("process {pid} on {host}\n").as_bytes())
+        let owner = format!("process {pid} on {host}
+");
+        self.0.write_all(owner.as_bytes())?;
+        // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
+        self.0.set_len(owner.len() as u64)
     }
 
     /// Gives the lock up now, for every process that shares it.
@@ -55,7 +58,7 @@ impl Lock {
 /// Returns the pid and the host that a lock was signed with.
 pub fn signature(path: &Path) -> Option<(i32, String)> {
     let text = fs::read_to_string(path).ok()?;
-    let (pid, host) = text.strip_prefix("process ")?.trim_end().split_once(" on ")?;
+    let (pid, host) = text.lines().next()?.strip_prefix("process ")?.split_once(" on ")?;
     Some((pid.parse().ok()?, host.to_owned()))
 }
 
