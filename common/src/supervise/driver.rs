@@ -146,14 +146,13 @@ impl<'a> Driver<'a> {
                 None
             }
         };
-        match (&terminal, self.task.stdin) {
-            (Some(terminal), true) => match terminal.try_clone() {
+        // Without --stdin, ours is /dev/null by now.
+        if let (Some(terminal), true) = (&terminal, self.task.stdin) {
+            match terminal.try_clone() {
                 Ok(terminal) => command.stdin(Stdio::from(terminal)),
                 Err(error) => return self.unstarted(FAILED, format!("run-exec failed: {}", plain(&error))),
-            },
-            (_, true) => command.stdin(Stdio::inherit()),
-            (_, false) => command.stdin(Stdio::null()),
-        };
+            };
+        }
         match spawn::start(&mut command, terminal.as_ref()) {
             Ok(pid) => {
                 self.main = Main { command: pid, last: pid, ..Main::default() };

@@ -20,6 +20,7 @@ pub use front::run;
 
 use crate::rundir::layout::Layout;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
@@ -112,7 +113,10 @@ impl Task {
                 None => command.env_remove(name),
             };
         }
-        command.current_dir(&self.cwd);
+        // A process that stays where it is can be started without a copy of this one.
+        if env::current_dir().ok().as_ref() != Some(&self.cwd) {
+            command.current_dir(&self.cwd);
+        }
     }
 }
 
