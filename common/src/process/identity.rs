@@ -1,8 +1,9 @@
 //! Who a process is: a pid alone names nobody, since pids are used again.
 
+use nix::unistd::gethostname;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -27,11 +28,10 @@ impl Place {
     }
 
     fn look_up() -> Self {
-        let line = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let pid_ns = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         Self {
-            host: line("/proc/sys/kernel/hostname"),
-            boot_id: line("/proc/sys/kernel/random/boot_id"),
+            host: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            boot_id: read_short("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
             pid_ns: pid_ns.to_string_lossy().trim_start_matches("pid:").trim_matches(['[', ']']).to_owned(),
         }
     }
@@ -85,7 +85,7 @@ impl Stat {
 
     /// The name of a process is any bytes, and cut in the middle of a character where it is long.
     fn read(path: &str) -> Option<Self> {
-        Self::parse(&String::from_utf8_lossy(&fs::read(path).ok()?))
+        Self::parse(&read_short(path)?)
     }
 
     /// Parses the line of `/proc/PID/stat`; the second field, the name, may hold anything.
@@ -152,6 +152,13 @@ impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.
+fn read_short(path: &str) -> Option<String> {
+    let mut bytes = [0; 2048];
+    let count = File::open(path).ok()?.read(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..count]).into_owned())
 }
 
 fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
