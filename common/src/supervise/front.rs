@@ -98,13 +98,16 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     drop(blocked);
     let Plumbing { sources, combined, stdout, stderr, terminal } = plumbing;
     drop((stdout, stderr));
-    let (copied, copying) = UnixStream::pair().map_err(failed("cannot create a socket"))?;
-    let done = || copying.try_clone().map_err(failed("cannot create a socket"));
-    if let Some(Onward { stdout, stderr }) = onward {
-        copy(stdout, io::stdout(), done()?);
-        copy(stderr, io::stderr(), done()?);
-    }
-    drop(copying);
+    let copied = match onward {
+        None => None,
+        Some(Onward { stdout, stderr }) => {
+            let (copied, copying) = UnixStream::pair().map_err(failed("cannot create a socket"))?;
+            let done = copying.try_clone().map_err(failed("cannot create a socket"))?;
+            copy(stdout, io::stdout(), done);
+            copy(stderr, io::stderr(), copying);
+            Some(copied)
+        }
+    };
     if task.stdin
         && let Some(terminal) = &terminal
     {
@@ -112,7 +115,9 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     }
     let front =
         Front { task, supervisor, signals, report: File::from(report_read), started, child: None, terminal };
-    front.watch(active, record, sources, combined, &copied).map_err(failed("cannot watch the supervisor"))
+    front
+        .watch(active, record, sources, combined, copied.as_ref())
+        .map_err(failed("cannot watch the supervisor"))
 }
 
 fn plumbing_failed(task: &Task, error: &io::Error) -> Error {
@@ -268,16 +273,18 @@ impl Front<'_> {
         record: Record,
         sources: Vec<Source>,
         combined: File,
-        copied: &UnixStream,
+        copied: Option<&UnixStream>,
     ) -> io::Result<u8> {
         let supervisor = Process::child(self.supervisor)?;
         let mut reporting = true;
         loop {
+            // Nobody waits to hear of the start but the caller of a detached run.
+            let is_awaited = reporting && self.started.is_some();
             let mut fds = vec![
                 PollFd::new(supervisor.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
-            if reporting {
+            if is_awaited {
                 fds.push(PollFd::new(self.report.as_fd(), PollFlags::POLLIN));
             }
             match poll(&mut fds, PollTimeout::NONE) {
@@ -302,7 +309,9 @@ impl Front<'_> {
             WaitStatus::Exited(_, status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
             _ => self.take_over(active, record, sources, combined)?,
         };
-        self.deliver(copied)?;
+        if let Some(copied) = copied {
+            self.deliver(copied)?;
+        }
         self.tell_started(status);
         Ok(status)
     }
