@@ -1,5 +1,6 @@
 //! Replaces a small file whole: a reader sees the old version or the new one, never a mixture.
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 /// What a replacement survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// The death of any process; for what is written again within a second. The old version is
+    /// exchanged and removed, since ext4 writes to the disk what is renamed over another file.
+    Moment,
     /// The death of any process; for heartbeats and what can be derived again.
     Process,
     /// A power cut too: the file and its directory are synced.
@@ -20,13 +24,19 @@ pub enum Durability {
 /// After a failure, a full disk for example, the old version stands.
 pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
-    let written = write_whole(&scratch, bytes, durability).and_then(|()| fs::rename(&scratch, target));
+    let written = write_whole(&scratch, bytes, durability).and_then(|()| {
+        if durability == Durability::Moment && exchange(&scratch, target).is_ok() {
+            fs::remove_file(&scratch)
+        } else {
+            fs::rename(&scratch, target)
+        }
+    });
     if let Err(error) = written {
         let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites it
         return Err(error);
     }
     match durability {
-        Durability::Process => Ok(()),
+        Durability::Moment | Durability::Process => Ok(()),
         Durability::Power => sync_parent(target),
     }
 }
@@ -58,7 +68,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Res
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     match durability {
-        Durability::Process => Ok(()),
+        Durability::Moment | Durability::Process => Ok(()),
         Durability::Power => file.sync_all(),
     }
 }
@@ -70,6 +80,11 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     File::open(parent)?.sync_all()
+}
+
+/// Gives each of two files the other's name, where the file system can.
+fn exchange(one: &Path, other: &Path) -> nix::Result<()> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
 }
 
 fn scratch_name(target: &Path) -> io::Result<PathBuf> {

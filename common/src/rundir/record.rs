@@ -76,7 +76,7 @@ impl Record {
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
         }
-        self.beat()
+        self.write(Durability::Moment) // the first heartbeat is near
     }
 
     /// Writes the file `pid`, for people, once the run has lasted for a moment.
@@ -92,8 +92,12 @@ impl Record {
 
     /// Writes status.json.
     pub fn beat(&mut self) -> io::Result<()> {
+        self.write(Durability::Process)
+    }
+
+    fn write(&mut self, durability: Durability) -> io::Result<()> {
         self.recorded.last_heartbeat = Some(Timestamp::now());
-        replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
+        replace(&self.layout.status(), &document(&self.recorded)?, durability)
     }
 
     /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
