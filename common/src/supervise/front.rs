@@ -158,7 +158,7 @@ impl Plumbing {
                 })
             }
             Output::Merged => {
-                let (read, write) = pipe()?;
+                let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
                 Ok(Self {
                     sources: vec![source(Stream::Stdout, read, stdout_log, "stdout.log")?],
                     combined,
@@ -168,8 +168,8 @@ impl Plumbing {
                 })
             }
             Output::Pipes => {
-                let (stdout_read, stdout) = pipe()?;
-                let (stderr_read, stderr) = pipe()?;
+                let (stdout_read, stdout) = pipe2(OFlag::O_CLOEXEC)?;
+                let (stderr_read, stderr) = pipe2(OFlag::O_CLOEXEC)?;
                 Ok(Self {
                     sources: vec![
                         source(Stream::Stdout, stdout_read, stdout_log, "stdout.log")?,

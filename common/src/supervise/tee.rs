@@ -7,6 +7,7 @@ use super::combine::{Brought, CombinedLog};
 use super::combined::Stream;
 use super::log::Log;
 use crate::message::warn;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Bytes read at once: a quarter of the pipe, which is made as large as the kernel allows.
 const BLOCK: usize = 256 << 10;
 
-/// Size of the command's pipes, so that a burst does not wait for the disk.
+/// Size of the command's pipes once it writes, so that a burst does not wait for the disk.
 pub(super) const PIPE: i32 = 1 << 20;
 
 /// Reads below this size that follow each other faster than [`HURRY`] are a flood of small writes.
@@ -113,16 +114,11 @@ impl Tee {
     /// has to wait for [`Self::finish`].
     pub(super) fn look(&mut self) -> io::Result<()> {
         let State::Idle(_, sources) = &mut self.state else { return Ok(()) };
-        let mut has_output = false;
-        sources.retain(|source| {
-            let mut fds = [PollFd::new(source.input.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut fds, PollTimeout::ZERO); // what it would say, the next one says
-            let events = fds[0].revents().unwrap_or(PollFlags::empty());
-            has_output |= events.contains(PollFlags::POLLIN);
-            events.is_empty() || events.contains(PollFlags::POLLIN) // else it was closed, unused
-        });
-        if !has_output || self.is_hopeless {
+        if !have_output(sources) || self.is_hopeless {
             return Ok(());
+        }
+        for source in sources.iter() {
+            let _ = fcntl(&source.input, FcntlArg::F_SETPIPE_SZ(PIPE)); // the usual 64 KiB will do
         }
         let (hand_over, work) = sync_channel::<(Box<Worker>, Vec<Source>)>(1);
         let run = move || {
@@ -153,7 +149,11 @@ impl Tee {
     pub(super) fn finish(mut self) -> Seen {
         self.shared.finish.store(true, Ordering::Release);
         match self.state {
-            State::Idle(mut worker, sources) => worker.run(sources),
+            State::Idle(mut worker, mut sources) => {
+                if have_output(&mut sources) {
+                    worker.run(sources);
+                }
+            }
             State::Working(thread) => {
                 let _ = self.wake.write_all(b"."); // it fails only when the thread has ended by itself
                 let _ = thread.join(); // a panic aborts the process
@@ -161,6 +161,19 @@ impl Tee {
         }
         self.shared.seen()
     }
+}
+
+/// Says whether there is output to be read; drops streams that were closed without any.
+fn have_output(sources: &mut Vec<Source>) -> bool {
+    let mut have = false;
+    sources.retain(|source| {
+        let mut fds = [PollFd::new(source.input.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::ZERO); // what it would say, the next one says
+        let events = fds[0].revents().unwrap_or(PollFlags::empty());
+        have |= events.contains(PollFlags::POLLIN);
+        events.is_empty() || events.contains(PollFlags::POLLIN)
+    });
+    have
 }
 
 /// What is known of the output so far.
