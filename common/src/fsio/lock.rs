@@ -40,8 +40,7 @@ impl Lock {
 
     /// Writes into the lock's file, for people and for the message of who comes second, who has it.
     pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
-        let owner = format!("process {pid} on {host}
-");
+        let owner = format!("process {pid} on {host}\n");
         self.0.write_all(owner.as_bytes())?;
         // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
         self.0.set_len(owner.len() as u64)
