@@ -3,3 +3,4 @@
 pub mod aggregate;
 pub mod follow;
 pub mod row;
+mod supersede;

@@ -1,10 +1,13 @@
 //! One metric row, as programs write it: a JSON object a line, with `NaN` and `Infinity` as
-//! Python's json module writes them.
+//! Python's json module writes them. In strict JSON they are strings of these names, as in that of
+//! Protocol Buffers, and are read as the same numbers.
 
 use serde_json::{Map, Value};
 
-/// Names of the step, the first present of which counts (run-dir(5)).
-pub const STEP_KEYS: [&str; 7] = ["step", "global_step", "iteration", "iter", "epoch", "episode", "timestep"];
+/// Names of the step, the first present of which counts (run-dir(5)). The last is that of Stable
+/// Baselines 3.
+pub const STEP_KEYS: [&str; 8] =
+    ["step", "global_step", "iteration", "iter", "epoch", "episode", "timestep", "time/total_timesteps"];
 
 /// One field of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,14 +25,23 @@ pub struct Row {
 }
 
 impl Row {
+    /// Makes a row of its fields, in their order.
+    pub fn new(cells: Vec<(String, Cell)>) -> Self {
+        Self { cells }
+    }
+
     /// Parses a line; `None` when it is no object.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let object = match serde_json::from_slice::<Map<String, Value>>(line) {
             Ok(object) => object,
-            Err(_) => serde_json::from_slice(&with_marked_constants(line)?).ok()?,
+            Err(_) => serde_json::from_slice(&with_quoted_constants(line)?).ok()?,
         };
-        let cells = object.into_iter().map(|(name, value)| (name, Cell::from(value))).collect();
-        Some(Self { cells })
+        Some(Self::from(object))
+    }
+
+    /// Returns the fields, in their order.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, &Cell)> {
+        self.cells.iter().map(|(name, cell)| (name.as_str(), cell))
     }
 
     /// Returns the step's key and value, or `None` when the row's number has to serve.
@@ -62,14 +74,36 @@ impl Row {
         };
         self.cells.iter().map(|(name, cell)| (name.clone(), value(cell))).collect()
     }
+
+    /// Appends the row as a line of strict JSON that loses nothing: a number that is not finite is
+    /// a string, which [`Self::parse`] reads as that number.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let value = |cell: &Cell| match cell {
+            Cell::Number(number) => match CONSTANTS.iter().find(|(_, constant)| same(*constant, *number)) {
+                Some((name, _)) => Value::from(*name),
+                None => json_number(*number),
+            },
+            Cell::Other(value) => value.clone(),
+        };
+        let object: Map<String, Value> =
+            self.cells.iter().map(|(name, cell)| (name.clone(), value(cell))).collect();
+        let _ = serde_json::to_writer(&mut *out, &object); // nothing in it can fail
+        out.push(b'\n');
+    }
+}
+
+impl From<Map<String, Value>> for Row {
+    fn from(object: Map<String, Value>) -> Self {
+        Self { cells: object.into_iter().map(|(name, value)| (name, Cell::from(value))).collect() }
+    }
 }
 
 impl From<Value> for Cell {
     fn from(value: Value) -> Self {
         match &value {
             Value::Number(number) => number.as_f64().map_or(Self::Other(Value::Null), Self::Number),
-            Value::String(text) => match MARKS.iter().find(|(_, mark, _)| mark == text) {
-                Some((_, _, number)) => Self::Number(*number),
+            Value::String(text) => match CONSTANTS.iter().find(|(name, _)| name == text) {
+                Some((_, number)) => Self::Number(*number),
                 None => Self::Other(value),
             },
             _ => Self::Other(value),
@@ -87,41 +121,36 @@ pub fn json_number(number: f64) -> Value {
     }
 }
 
-/// Python's constants, the strings that stand for them while serde reads the line, their values.
-/// The longer of two that begin alike comes first.
-const MARKS: [(&[u8], &str, f64); 3] = [
-    (b"-Infinity", "\u{1}-inf", f64::NEG_INFINITY),
-    (b"Infinity", "\u{1}inf", f64::INFINITY),
-    (b"NaN", "\u{1}nan", f64::NAN),
-];
+/// Python's constants. The longer of two that begin alike comes first.
+const CONSTANTS: [(&str, f64); 3] =
+    [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 
-/// Replaces the constants outside of strings; `None` when there are none.
-fn with_marked_constants(line: &[u8]) -> Option<Vec<u8>> {
-    let mut marked = Vec::with_capacity(line.len() + 16);
+fn same(one: f64, other: f64) -> bool {
+    one.is_nan() && other.is_nan() || one.is_infinite() && one.total_cmp(&other).is_eq()
+}
+
+/// Makes strings of the constants that are none; `None` when there are no such.
+pub(super) fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
+    let mut quoted = Vec::with_capacity(text.len() + 16);
     let mut found = false;
     let mut in_string = false;
-    let mut rest = line;
+    let mut rest = text;
     while let Some(&byte) = rest.first() {
-        if !in_string && let Some((word, _, number)) = MARKS.iter().find(|(word, ..)| rest.starts_with(word))
-        {
-            let escaped: &[u8] = if number.is_nan() {
-                br#""\u0001nan""#
-            } else if number.is_sign_negative() {
-                br#""\u0001-inf""#
-            } else {
-                br#""\u0001inf""#
-            };
-            marked.extend_from_slice(escaped);
-            rest = &rest[word.len()..];
+        let is_one = |(name, _): &&(&str, f64)| rest.starts_with(name.as_bytes());
+        if !in_string && let Some((name, _)) = CONSTANTS.iter().find(is_one) {
+            quoted.push(b'"');
+            quoted.extend_from_slice(name.as_bytes());
+            quoted.push(b'"');
+            rest = &rest[name.len()..];
             found = true;
             continue;
         }
         let length = if in_string && byte == b'\\' { rest.len().min(2) } else { 1 };
         in_string ^= byte == b'"';
-        marked.extend_from_slice(&rest[..length]);
+        quoted.extend_from_slice(&rest[..length]);
         rest = &rest[length..];
     }
-    found.then_some(marked)
+    found.then_some(quoted)
 }
 
 #[cfg(test)]
@@ -148,10 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn strict_json_loses_no_number() {
+        let line = r#"{"step":3,"a":NaN,"b":-Infinity,"c":Infinity,"d":0.1,"e":"text"}"#;
+        let row = Row::parse(line.as_bytes()).unwrap();
+        let mut written = Vec::new();
+        row.write_line(&mut written);
+        let expected = r#"{"step":3,"a":"NaN","b":"-Infinity","c":"Infinity","d":0.1,"e":"text"}"#;
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{expected}\n"));
+        assert_eq!(numbers(expected), numbers(line));
+    }
+
+    #[test]
     fn the_step_is_the_first_of_the_known_keys() {
         let step = |line: &str| Row::parse(line.as_bytes()).unwrap().step();
         assert_eq!(step(r#"{"epoch": 1, "iter": 20}"#), Some(("iter", 20.0)));
         assert_eq!(step(r#"{"epoch": 1, "step": "x"}"#), Some(("epoch", 1.0)));
+        assert_eq!(step(r#"{"time/total_timesteps": 64}"#), Some(("time/total_timesteps", 64.0)));
         assert_eq!(step(r#"{"loss": 1}"#), None);
     }
 

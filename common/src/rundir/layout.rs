@@ -36,6 +36,8 @@ files! {
     attempts = ".run/attempts.jsonl";
     /// How the last attempt ended.
     result = ".run/result.json";
+    /// Metric rows read off the command's output.
+    scraped = ".run/scraped.jsonl";
     /// CPU, memory and GPU use over time.
     resources = ".run/resources.jsonl";
     /// The command's stdout, byte for byte.

@@ -126,7 +126,7 @@ impl Record {
 
 /// Returns the length of every file that attempts append to.
 pub fn offsets(layout: &Layout) -> BTreeMap<String, u64> {
-    [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics()]
+    [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics(), layout.scraped()]
         .into_iter()
         .map(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

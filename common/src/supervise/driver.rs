@@ -103,7 +103,8 @@ pub(super) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(super) fn new(task: &'a Task, record: Record, signals: Signals, front: Option<Process>) -> Self {
         let now = Instant::now();
-        let follower = Follower::new(task.layout.metrics(), boundaries(&record, &task.layout.attempts()));
+        let [written, scraped] = boundaries(&record, &task.layout.attempts());
+        let follower = Follower::new((task.layout.metrics(), written), (task.layout.scraped(), scraped));
         Self {
             task,
             record,
@@ -130,7 +131,10 @@ impl<'a> Driver<'a> {
 
     /// Records the start and starts the command; on failure, says why and returns the status.
     pub(super) fn start(&mut self, stdout: OwnedFd, stderr: OwnedFd, report: &Report) -> Result<(), u8> {
-        self.take_in_metrics();
+        // A first attempt begins without rows, and soon.
+        if self.record.start().attempt > 1 || self.record.start().offsets.get("metrics.jsonl") != Some(&0) {
+            self.take_in_metrics();
+        }
         self.record.recorded_mut().start_step = self.follower.figures().step();
         if let Err(error) = self.record.begin() {
             return self.unstarted(FAILED, format!("run-exec cannot write the record: {}", plain(&error)));
@@ -654,19 +658,25 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Returns where each attempt after the first began in metrics.jsonl.
-fn boundaries(record: &Record, attempts: &Path) -> Vec<u64> {
+/// Returns where each attempt after the first began in metrics.jsonl and in scraped.jsonl.
+fn boundaries(record: &Record, attempts: &Path) -> [Vec<u64>; 2] {
     if record.start().attempt == 1 {
-        return Vec::new();
+        return [Vec::new(), Vec::new()];
     }
     let lines = read_lines(attempts).unwrap_or_default();
     let earlier = lines.records.iter().filter(|line| line["event"] == "start");
-    let earlier = earlier.filter(|line| {
-        line["attempt"].as_u64().is_some_and(|attempt| attempt > 1 && attempt < record.start().attempt.into())
-    });
-    let mut starts: Vec<u64> = earlier.filter_map(|line| line["offsets"]["metrics.jsonl"].as_u64()).collect();
-    starts.push(record.start().offsets.get("metrics.jsonl").copied().unwrap_or_default());
-    starts
+    let earlier: Vec<_> = earlier
+        .filter(|line| {
+            line["attempt"]
+                .as_u64()
+                .is_some_and(|attempt| attempt > 1 && attempt < record.start().attempt.into())
+        })
+        .collect();
+    ["metrics.jsonl", "scraped.jsonl"].map(|name| {
+        let starts = earlier.iter().map(|line| line["offsets"][name].as_u64().unwrap_or_default());
+        let present = record.start().offsets.get(name).copied().unwrap_or_default();
+        starts.chain([present]).collect()
+    })
 }
 
 /// Says whether a process waits for its only child because it is a shell.
