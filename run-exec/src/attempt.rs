@@ -245,6 +245,7 @@ impl Plan {
             },
             quiet: args.quiet,
             detach: args.detach,
+            scrape: args.patterns(),
             on_end: args.on_end.clone(),
         };
         if args.resume && recorded.attempt == 0 {

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use run_common::cli::runs_dir::RunsDir;
+use run_common::metrics::scrape::{Pattern, Patterns};
 use run_common::time::parse_duration;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Time between two writes of the run's status
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive)]
     pub(crate) heartbeat: Duration,
+    /// Metrics to read off the output: auto, none, or a regular expression with named groups
+    #[arg(long, value_name = "SPEC", value_parser = scrape)]
+    pub(crate) scrape: Vec<Scrape>,
     /// Shell command to execute when the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_end: Option<String>,
@@ -58,6 +62,40 @@ pub(crate) struct Args {
     /// Command to execute [default: the recorded one]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// One `--scrape`.
+#[derive(Clone, Debug)]
+pub(crate) enum Scrape {
+    /// Formats that are known.
+    Auto,
+    /// None of these.
+    None,
+    /// The user's own.
+    Own(Pattern),
+}
+
+impl Args {
+    /// Returns what to look for in the output: known formats unless told otherwise.
+    pub(crate) fn patterns(&self) -> Patterns {
+        let mut patterns = Patterns::default();
+        for scrape in &self.scrape {
+            match scrape {
+                Scrape::Auto => patterns.known = true,
+                Scrape::None => patterns.known = false,
+                Scrape::Own(pattern) => patterns.own.push(pattern.clone()),
+            }
+        }
+        patterns
+    }
+}
+
+fn scrape(text: &str) -> Result<Scrape, String> {
+    match text {
+        "auto" => Ok(Scrape::Auto),
+        "none" => Ok(Scrape::None),
+        _ => Pattern::new(text).map(Scrape::Own),
+    }
 }
 
 fn positive(text: &str) -> Result<Duration, String> {

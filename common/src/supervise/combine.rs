@@ -1,8 +1,9 @@
-//! Writes combined.log: in the thread that reads while output trickles, so that a line waits for
+//! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while output trickles, so that a line waits for
 //! no other thread, and in a thread of its own when there is a flood, to make use of a second core.
 
 use super::combined::{Combined, Stream};
 use super::log::Log;
+use super::scraped::Scraped;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,17 +35,27 @@ struct Writer {
     log: Log,
     lines: Combined,
     gathered: Vec<u8>,
+    scraped: Option<Scraped>,
 }
 
 impl Writer {
     fn add(&mut self, brought: &Brought) {
+        let stream = brought.stream;
         for part in brought.block[..brought.length].chunks(PART) {
-            self.lines.push(brought.stream, part, brought.now, &mut self.gathered);
+            let mut each = |line: &[u8]| {
+                if let Some(scraped) = &mut self.scraped {
+                    scraped.line(stream, line);
+                }
+            };
+            self.lines.push(stream, part, brought.now, &mut self.gathered, &mut each);
             if self.gathered.len() >= GATHER {
                 self.write();
             }
         }
         self.write();
+        if let Some(scraped) = &mut self.scraped {
+            scraped.write();
+        }
     }
 
     fn write(&mut self) {
@@ -63,8 +74,8 @@ pub(super) struct CombinedLog {
 }
 
 impl CombinedLog {
-    pub(super) fn new(log: Log) -> Self {
-        let writer = Writer { log, lines: Combined::default(), gathered: Vec::new() };
+    pub(super) fn new(log: Log, scraped: Option<Scraped>) -> Self {
+        let writer = Writer { log, lines: Combined::default(), gathered: Vec::new(), scraped };
         Self { writer: Arc::new(Mutex::new(writer)), queue: None, second: None, under_way: Arc::default() }
     }
 

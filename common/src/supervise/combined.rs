@@ -55,8 +55,16 @@ impl Default for Combined {
 impl Combined {
     /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
     /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
-    /// the 37 bytes before every line.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Vec<u8>) {
+    /// the 37 bytes before every line. Every whole line that is not cut into pieces is shown to
+    /// `each`, as it was last drawn.
+    pub fn push(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        now: i64,
+        out: &mut Vec<u8>,
+        each: &mut impl FnMut(&[u8]),
+    ) {
         self.stamp.set(now);
         let (line, name) = match stream {
             Stream::Stdout => (&mut self.stdout, b" stdout "),
@@ -70,9 +78,10 @@ impl Combined {
             for end in memchr_iter(b'\n', rest) {
                 if line.text.is_empty() && !line.cut {
                     writer.line(&rest[start..end], out);
+                    each(&rest[start..end]);
                 } else {
                     line.add(&rest[start..end], &writer, out);
-                    line.finish(&writer, out);
+                    line.finish(&writer, out, each);
                 }
                 start = end + 1;
             }
@@ -82,7 +91,7 @@ impl Combined {
         for end in memchr2_iter(b'\n', b'\r', rest) {
             line.add(&rest[start..end], &writer, out);
             match rest[end] {
-                b'\n' => line.finish(&writer, out),
+                b'\n' => line.finish(&writer, out, each),
                 _ => line.returned = true,
             }
             start = end + 1;
@@ -97,7 +106,7 @@ impl Combined {
             let writer = Writer { head: self.stamp.head(*name), now };
             if !line.text.is_empty() || line.cut {
                 line.moved_up = false;
-                line.finish(&writer, out);
+                line.finish(&writer, out, &mut |_| ()); // it may be a part of one
             }
             line.release(&writer, out);
         }
@@ -135,7 +144,10 @@ impl Line {
     }
 
     /// Ends the line.
-    fn finish(&mut self, writer: &Writer, out: &mut Vec<u8>) {
+    fn finish(&mut self, writer: &Writer, out: &mut Vec<u8>, each: &mut impl FnMut(&[u8])) {
+        if !self.cut {
+            each(&self.text);
+        }
         let moved_up = self.moved_up || has_cursor_up(&self.text);
         if moved_up && !self.cut {
             if self.held.is_none() {
@@ -265,7 +277,7 @@ mod tests {
     fn lines(pieces: &[&[u8]], pause: i64) -> Vec<(char, Vec<u8>)> {
         let (mut combined, mut out, mut now) = (Combined::default(), Vec::new(), NOON);
         for piece in pieces {
-            combined.push(Stream::Stdout, piece, now, &mut out);
+            combined.push(Stream::Stdout, piece, now, &mut out, &mut |_| ());
             now += pause;
         }
         combined.finish(now, &mut out);
@@ -291,9 +303,9 @@ mod tests {
     #[test]
     fn a_line_has_its_time_stream_and_tag() {
         let (mut combined, mut out) = (Combined::default(), Vec::new());
-        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out);
-        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out);
-        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out);
+        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut |_| ());
+        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut |_| ());
+        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut |_| ());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "2026-01-29T12:00:00.123456Z stdout F one\n2026-01-29T12:00:01.000000Z stderr F err\n\
@@ -306,6 +318,18 @@ mod tests {
         assert_eq!(lines(&[b"\r 10%", b"\r 20%", b"\r100%\n", b"done\r\n"], 1), full(&["100%", "done"]));
         assert_eq!(lines(&[b"a\rb\r", b"\nc\r\r\n"], 1), full(&["b", "c"]));
         assert_eq!(lines(&[b"a\rb"], 1), full(&["b"]));
+    }
+
+    #[test]
+    fn whole_lines_are_shown_as_they_were_last_drawn() {
+        let (mut combined, mut out, mut seen) = (Combined::default(), Vec::new(), Vec::new());
+        let long = vec![b'x'; PIECE + 1];
+        for piece in [&b"pla"[..], b"in\n 10%\r100%\n", b"\x1b[Aup\r\n", &long, b"\nlast"] {
+            let mut each = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
+            combined.push(Stream::Stdout, piece, NOON, &mut out, &mut each);
+        }
+        combined.finish(NOON, &mut out);
+        assert_eq!(seen, ["plain", "100%", "\x1b[Aup"]);
     }
 
     #[test]

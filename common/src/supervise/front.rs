@@ -4,6 +4,7 @@
 use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
+use super::scraped::Scraped;
 use super::signals::{self, Blocked, is_request};
 use super::tee::{PIPE, Source, Tee};
 use super::terminal::{Terminal, copy_size};
@@ -249,7 +250,8 @@ fn supervise(
     if task.detach {
         dup2_stderr(&null)?;
     }
-    let tee = Tee::new(sources, Log::new(combined, "combined.log"), task.limits.linger)?;
+    let combined = Log::new(combined, "combined.log");
+    let tee = Tee::new(sources, combined, Scraped::new(task), task.limits.linger)?;
     driver.drive(tee, active.lock)
 }
 
@@ -381,7 +383,8 @@ impl Front<'_> {
         let signals = signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
         driver.adopt(self.child);
-        let tee = Tee::new(sources, Log::new(combined, "combined.log"), self.task.limits.linger)?;
+        let combined = Log::new(combined, "combined.log");
+        let tee = Tee::new(sources, combined, Scraped::new(self.task), self.task.limits.linger)?;
         driver.drive(tee, active.lock)
     }
 

@@ -11,6 +11,7 @@ pub mod machine;
 mod outcome;
 pub mod reason;
 mod resources;
+mod scraped;
 mod script;
 mod signals;
 mod tee;
@@ -18,6 +19,7 @@ mod terminal;
 
 pub use front::run;
 
+use crate::metrics::scrape::Patterns;
 use crate::rundir::layout::Layout;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::env;
@@ -63,6 +65,8 @@ pub struct Task {
     pub quiet: bool,
     /// Whether the caller returns as soon as it has started.
     pub detach: bool,
+    /// What is looked for in its output.
+    pub scrape: Patterns,
     /// Shell command for when the attempt has ended.
     pub on_end: Option<String>,
 }

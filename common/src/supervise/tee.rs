@@ -6,6 +6,7 @@
 use super::combine::{Brought, CombinedLog};
 use super::combined::Stream;
 use super::log::Log;
+use super::scraped::Scraped;
 use crate::message::warn;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -86,7 +87,12 @@ enum State {
 impl Tee {
     /// Gets ready to read. Once [`Self::finish`] was called, a reader of ours that takes nothing
     /// for `patience` is given up.
-    pub(super) fn new(sources: Vec<Source>, combined: Log, patience: Duration) -> io::Result<Self> {
+    pub(super) fn new(
+        sources: Vec<Source>,
+        combined: Log,
+        scraped: Option<Scraped>,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let (wake, woken) = UnixStream::pair()?;
         let started = Instant::now();
@@ -94,7 +100,7 @@ impl Tee {
             shared: Arc::clone(&shared),
             woken,
             patience,
-            combined: CombinedLog::new(combined),
+            combined: CombinedLog::new(combined, scraped),
             blocks: Vec::new(),
             started,
         };

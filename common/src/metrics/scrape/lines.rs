@@ -1,0 +1,263 @@
+//! Formats of which each line is a row.
+
+use super::super::row::{Row, STEP_KEYS};
+use super::scan::{Numbers, Scan, number};
+
+/// Reads a line of any of the formats.
+pub(super) fn row(text: &str) -> Option<Row> {
+    match text.as_bytes() {
+        [b'i', b't', ..] => nanogpt_iteration(text).or_else(|| pairs(text)),
+        [b's', b't', b'e', b'p', b' ', ..] => nanogpt_evaluation(text),
+        [b's' | b'v', ..] => torchtitan(text).or_else(|| pairs(text)),
+        [b'g' | b'e' | b't', ..] => pairs(text),
+        [b'{', b'\'' | b'"', ..] => hugging_face(text).or_else(|| json(text)),
+        [b'{', ..] => json(text),
+        [b' ', ..] => megatron(text),
+        [b'[', ..] => {
+            let message = without_prefix(text)?;
+            torchtitan(message).or_else(|| pairs(message))
+        }
+        _ => None,
+    }
+}
+
+/// `iter 10: loss 3.1234, time 45.67ms, mfu -100.00%` (nanoGPT's train.py).
+fn nanogpt_iteration(text: &str) -> Option<Row> {
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    scan.tag("iter ")?;
+    numbers.add("iter", scan.whole()?);
+    scan.tag(": loss ")?;
+    numbers.add("loss", scan.number()?);
+    scan.tag(", time ")?;
+    numbers.add("time", scan.measure("ms")?);
+    if scan.tag(", mfu ").is_some() {
+        numbers.add("mfu", scan.measure("%")?);
+    }
+    learning_rate(&mut scan, &mut numbers)?;
+    numbers.row()
+}
+
+/// `step 500: train loss 1.7432, val loss 1.9012` (the same, at an evaluation).
+fn nanogpt_evaluation(text: &str) -> Option<Row> {
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    scan.tag("step ")?;
+    numbers.add("step", scan.whole()?);
+    scan.tag(": train loss ")?;
+    numbers.add("train loss", scan.number()?);
+    scan.tag(", val loss ")?;
+    numbers.add("val loss", scan.number()?);
+    learning_rate(&mut scan, &mut numbers)?;
+    numbers.row()
+}
+
+fn learning_rate(scan: &mut Scan, numbers: &mut Numbers) -> Option<()> {
+    if scan.tag(", lr ").is_some() {
+        numbers.add("lr", scan.number()?);
+    }
+    scan.end()
+}
+
+/// `{'loss': '3.683', 'epoch': '0.1'}`: what the Trainer of Hugging Face logs, a Python literal
+/// whose values are quoted in new versions.
+fn hugging_face(text: &str) -> Option<Row> {
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    let mut is_log = false;
+    scan.tag("{")?;
+    loop {
+        let name = quoted(&mut scan)?;
+        scan.tag(": ")?;
+        let value = match scan.0.as_bytes().first()? {
+            b'\'' | b'"' => number(quoted(&mut scan)?)?,
+            _ => scan.number()?,
+        };
+        is_log |= name == "loss" || name.starts_with("eval_") || name.starts_with("train_");
+        numbers.add(name, value);
+        if scan.tag(", ").is_none() {
+            break;
+        }
+    }
+    scan.tag("}")?;
+    scan.end()?;
+    let row = numbers.row().filter(|_| is_log)?;
+    row.get("epoch").is_some().then_some(row)
+}
+
+/// Takes a string as Python's repr writes it when nothing in it needs to be escaped.
+fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
+    let quote = scan.0.as_bytes().first().copied().filter(|byte| b"'\"".contains(byte))?;
+    scan.tag(if quote == b'"' { "\"" } else { "'" })?;
+    let text = scan.some(|byte| byte != quote && byte != b'\\')?;
+    scan.tag(if quote == b'"' { "\"" } else { "'" })?;
+    Some(text)
+}
+
+/// A row as it would be in metrics.jsonl.
+fn json(text: &str) -> Option<Row> {
+    if !text.ends_with('}') {
+        return None;
+    }
+    let row = Row::parse(text.as_bytes())?;
+    (row.step().is_some() && row.numbers().next().is_some()).then_some(row)
+}
+
+/// `global_step=22, episodic_return=[21.]` (CleanRL, DeepSpeed): begins with a step key.
+fn pairs(text: &str) -> Option<Row> {
+    let (first, _) = text.split_once('=')?;
+    if !STEP_KEYS.contains(&first) {
+        return None;
+    }
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    loop {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_/.-".contains(&byte);
+        let name = scan.some(is_name)?;
+        scan.tag("=")?;
+        values(&mut scan, name, &mut numbers, 0)?;
+        if scan.0.is_empty() {
+            break;
+        }
+        scan.tag(", ")?;
+    }
+    numbers.row()
+}
+
+/// Takes a number, or a list of them: a list of one is that one, and the numbers of a longer list
+/// get their places as names.
+fn values(scan: &mut Scan, name: &str, numbers: &mut Numbers, depth: usize) -> Option<()> {
+    let close = match scan.0.as_bytes().first()? {
+        b'[' => "]",
+        b'(' => ")",
+        _ => {
+            numbers.add(name, scan.number()?);
+            return Some(());
+        }
+    };
+    if depth == 4 {
+        return None;
+    }
+    let is_one = is_of_one(scan.0);
+    scan.0 = &scan.0[1..];
+    let mut place = 0;
+    loop {
+        scan.blanks();
+        if scan.tag(close).is_some() {
+            return (place > 0).then_some(());
+        }
+        let inner = if is_one { name.to_owned() } else { format!("{name}[{place}]") };
+        values(scan, &inner, numbers, depth + 1)?;
+        place += 1;
+        let _ = scan.tag(","); // NumPy writes none
+    }
+}
+
+/// Says whether a list has one element.
+fn is_of_one(list: &str) -> bool {
+    let mut depth = 0;
+    let mut elements = 0;
+    let mut is_between = true;
+    for byte in list.bytes() {
+        match byte {
+            b'[' | b'(' => {
+                elements += usize::from(depth == 1);
+                depth += 1;
+                is_between = true;
+            }
+            b']' | b')' => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            b',' | b' ' => is_between = true,
+            _ => {
+                elements += usize::from(depth == 1 && is_between);
+                is_between = false;
+            }
+        }
+    }
+    elements == 1
+}
+
+/// ` iteration       10/    1000 | lm loss: 1.2E+00 | … |` (Megatron), in new versions after the
+/// time in brackets.
+fn megatron(text: &str) -> Option<Row> {
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    scan.tag(" ")?;
+    if scan.tag("[").is_some() {
+        scan.some(|byte| byte.is_ascii_digit() || b"-: .".contains(&byte))?;
+        scan.tag("] ")?;
+    }
+    scan.tag("iteration ")?;
+    scan.blanks();
+    numbers.add("iteration", scan.whole()?);
+    scan.tag("/")?;
+    scan.blanks();
+    scan.whole()?;
+    scan.tag(" | ")?;
+    let fields = scan.0.strip_suffix('|')?.trim_end();
+    for field in fields.split(" | ") {
+        let (name, value) = field.rsplit_once(':')?;
+        if let Some(value) = number(value.trim()) {
+            numbers.add(name.trim(), value);
+        }
+    }
+    numbers.row()
+}
+
+/// `step: 10  loss:  4.12345  memory: 12.34GiB(45.67%)  tps: 1,234` (torchtitan, colours removed),
+/// and the same of a validation, whose numbers get names of their own.
+fn torchtitan(text: &str) -> Option<Row> {
+    let (prefix, text) = match text.strip_prefix("validate ") {
+        Some(rest) => ("validate ", rest),
+        None => ("", text),
+    };
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    scan.tag("step:")?;
+    scan.blanks();
+    numbers.add("step", scan.whole()?);
+    if !scan.0.starts_with("  loss:") {
+        return None;
+    }
+    while scan.tag("  ").is_some() {
+        let name = scan.some(|byte| byte.is_ascii_alphanumeric() || b"_/.-".contains(&byte))?;
+        scan.tag(":")?;
+        scan.blanks();
+        let value = scan.some(|byte| byte != b' ')?;
+        let (value, share) = match value.split_once('(') {
+            Some((value, share)) => (value, Some(share.strip_suffix("%)")?)),
+            None => (value, None),
+        };
+        let bare = value.strip_suffix("GiB").or_else(|| value.strip_suffix('%')).unwrap_or(value);
+        numbers.add(format!("{prefix}{name}"), number(&bare.replace(',', ""))?);
+        if let Some(share) = share {
+            numbers.add(format!("{prefix}{name}(%)"), number(share)?);
+        }
+    }
+    scan.end()?;
+    numbers.row()
+}
+
+/// Removes what loggers put before a message: torchrun's `[rank0]:`, torchtitan's
+/// `[titan] TIME - root - INFO - `, and DeepSpeed's `[TIME] [INFO] [logging.py:96:log_dist] [Rank 0] `.
+fn without_prefix(text: &str) -> Option<&str> {
+    let mut scan = Scan(text);
+    if scan.tag("[rank").is_some() {
+        scan.whole()?;
+        scan.tag("]:")?;
+        scan.blanks();
+    }
+    if scan.tag("[titan] ").is_some() {
+        let (_, message) = scan.0.split_once(" - INFO - ")?;
+        return Some(message);
+    }
+    while scan.tag("[").is_some() {
+        scan.some(|byte| byte != b']' && byte != b'[')?;
+        scan.tag("] ")?;
+    }
+    Some(scan.0)
+}

@@ -1,0 +1,76 @@
+//! Reads a line from left to right, for the formats that are known.
+
+use super::super::row::{Cell, Row};
+
+/// What is left of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scan<'a>(pub(super) &'a str);
+
+impl<'a> Scan<'a> {
+    /// Takes exactly this.
+    pub(super) fn tag(&mut self, tag: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(tag)?;
+        Some(())
+    }
+
+    /// Takes bytes as long as they are such, at least one.
+    pub(super) fn some(&mut self, mut is_such: impl FnMut(u8) -> bool) -> Option<&'a str> {
+        let end = self.0.bytes().position(|byte| !is_such(byte)).unwrap_or(self.0.len());
+        let (taken, rest) = self.0.split_at_checked(end).filter(|(taken, _)| !taken.is_empty())?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// Takes blanks, if there are any.
+    pub(super) fn blanks(&mut self) {
+        self.0 = self.0.trim_start_matches(' ');
+    }
+
+    /// Takes a whole number without sign.
+    pub(super) fn whole(&mut self) -> Option<f64> {
+        self.some(|byte| byte.is_ascii_digit())?.parse().ok()
+    }
+
+    /// Takes a number as programs print them.
+    pub(super) fn number(&mut self) -> Option<f64> {
+        number(self.some(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))?)
+    }
+
+    /// Takes a number that has a unit after it.
+    pub(super) fn measure(&mut self, unit: &str) -> Option<f64> {
+        let end = self.0.find(unit)?;
+        let value = number(&self.0[..end])?;
+        self.0 = &self.0[end + unit.len()..];
+        Some(value)
+    }
+
+    /// Says that nothing may be left.
+    pub(super) fn end(self) -> Option<()> {
+        self.0.is_empty().then_some(())
+    }
+}
+
+/// Reads a number as Python, NumPy and C print them: `3`, `-0.5`, `21.`, `1.2E+00`, `nan`, `inf`.
+pub(super) fn number(text: &str) -> Option<f64> {
+    let digits = text.trim_start_matches(['+', '-']);
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
+        || (digits.starts_with('.') && digits[1..].starts_with(|c: char| c.is_ascii_digit()))
+        || ["nan", "inf", "NaN", "Infinity", "Inf"].contains(&digits);
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// Collects the numbers of a row.
+#[derive(Debug, Default)]
+pub(super) struct Numbers(Vec<(String, Cell)>);
+
+impl Numbers {
+    /// Adds one.
+    pub(super) fn add(&mut self, name: impl Into<String>, number: f64) {
+        self.0.push((name.into(), Cell::Number(number)));
+    }
+
+    /// Returns the row, if there is anything beside its step.
+    pub(super) fn row(self) -> Option<Row> {
+        Some(Row::new(self.0)).filter(|row| row.step().is_some() && row.numbers().next().is_some())
+    }
+}

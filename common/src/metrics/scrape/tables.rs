@@ -1,0 +1,59 @@
+//! Stable Baselines 3: a table of two columns between lines of dashes, all as wide, in which a line
+//! such as `| rollout/ | |` names the group of those below. Its step is `time/total_timesteps`.
+
+use super::super::row::{Cell, Row};
+use super::scan::number;
+
+/// The longest table, in lines.
+const LINES: usize = 200;
+
+/// The table that is being read.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// Characters in a line; 0 outside of a table.
+    width: usize,
+    group: String,
+    cells: Vec<(String, Cell)>,
+    lines: usize,
+}
+
+impl Tables {
+    /// Takes a line that begins with `-` or `|`. Other lines between those of a table, as another
+    /// thread may print, change nothing.
+    pub(super) fn line(&mut self, text: &str) -> Option<Row> {
+        let width = text.chars().count();
+        if text.bytes().all(|byte| byte == b'-') {
+            let complete = self.width == width && self.lines > 0;
+            let row = Some(Row::new(std::mem::take(&mut self.cells))).filter(|_| complete);
+            *self = Self { width: if complete { 0 } else { width }, ..Self::default() };
+            return row.filter(|row| row.step().is_some() && row.numbers().next().is_some());
+        }
+        if self.width == 0 || self.width != width || self.lines == LINES || self.cell(text).is_none() {
+            *self = Self::default();
+        }
+        self.lines += 1;
+        None
+    }
+
+    /// Takes a line of the table.
+    fn cell(&mut self, text: &str) -> Option<()> {
+        let (name, value) = text.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")?;
+        match (name.strip_prefix("   "), value.trim()) {
+            (None, "") => {
+                let group = name.trim_end().strip_suffix('/')?;
+                group.clone_into(&mut self.group);
+            }
+            (Some(name), value) if !name.starts_with(' ') && !self.group.is_empty() => {
+                if let Some(value) = number(value) {
+                    self.cells.push((format!("{}/{}", self.group, name.trim_end()), Cell::Number(value)));
+                }
+            }
+            (None, value) if self.group.is_empty() => {
+                let name = name.trim_end();
+                self.cells.push((name.to_owned(), Cell::Number(number(value)?)));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
