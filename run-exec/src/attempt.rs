@@ -219,7 +219,7 @@ impl Plan {
             device: meta.device.clone(),
             gpus: device::gpus(),
             cuda_visible_devices: env::var("CUDA_VISIBLE_DEVICES").ok(),
-            offsets: offsets(layout),
+            offsets: offsets(layout, attempt),
         };
         let interpreter =
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());

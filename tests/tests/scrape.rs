@@ -221,6 +221,7 @@ fn rows_of_an_earlier_attempt_are_superseded_after_a_resume() {
     };
     execute(&lab, &program("0, 10", 100), &[]);
     execute(&lab, &program("6, 12", 1), &["--resume"]);
+    lab.write("runs/r/progress.csv", "step,loss\n1,2\n");
     execute(&lab, &program("8, 9", 10), &["--resume"]);
     let status = lab.status("r");
     // Iterations 0 to 5 of the first attempt, 6 and 7 of the second, 8 of the third.
@@ -233,6 +234,8 @@ fn rows_of_an_earlier_attempt_are_superseded_after_a_resume() {
     let offsets: Vec<u64> =
         starts.iter().filter_map(|line| line["offsets"]["scraped.jsonl"].as_u64()).collect();
     assert_eq!(offsets[0], 0);
+    let tables: Vec<&Value> = starts.iter().map(|line| &line["offsets"]["progress.csv"]).collect();
+    assert_eq!(tables[4..], [&json!(14), &Value::Null]); // the last start and its end
     let scraped = lab.bytes("runs/r/.run/scraped.jsonl");
     for &offset in &offsets[1..] {
         let row = &scraped[usize::try_from(offset).unwrap()..];

@@ -1,7 +1,14 @@
-//! Metric rows: one row type, read from what programs append and print, and their figures.
+//! Metric rows: one row type, read from what programs append, print and leave behind, and their
+//! figures.
 
 pub mod aggregate;
+pub mod attempts;
+mod csv;
+mod events;
 pub mod follow;
+pub mod read;
 pub mod row;
 pub mod scrape;
+pub mod source;
 mod supersede;
+mod trainer_state;

@@ -3,6 +3,7 @@
 pub mod find;
 pub mod layout;
 pub mod meta;
+pub mod metrics;
 pub mod observe;
 pub mod open;
 pub mod record;

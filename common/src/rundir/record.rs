@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Bytes that are kept free for result.json while an attempt lasts: disks fill.
 const RESULT: usize = 16 << 10;
@@ -124,15 +125,19 @@ impl Record {
     }
 }
 
-/// Returns the length of every file that attempts append to.
-pub fn offsets(layout: &Layout) -> BTreeMap<String, u64> {
-    [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics(), layout.scraped()]
-        .into_iter()
-        .map(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (name, fs::metadata(&path).map_or(0, |file| file.len()))
-        })
-        .collect()
+/// Returns the length of every file that attempts append to, and before a further attempt also
+/// those of the tables that its trainer may have begun.
+pub fn offsets(layout: &Layout, attempt: u32) -> BTreeMap<String, u64> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let length = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
+    let ours = [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics(), layout.scraped()];
+    let mut offsets: BTreeMap<_, _> =
+        ours.iter().map(|path| (name(path), length(path).unwrap_or_default())).collect();
+    if attempt > 1 {
+        let tables = ["metrics.csv", "progress.csv"].map(|table| layout.root().join(table));
+        offsets.extend(tables.iter().filter_map(|path| Some((name(path), length(path)?))));
+    }
+    offsets
 }
 
 /// Returns a document as its file holds it: one line of JSON, so that `cat` of many is JSON Lines.

@@ -1,0 +1,313 @@
+//! TensorBoard event files, `events.out.tfevents.*`: scalars, as `simple_value` and as the tensors
+//! of the newer scalar plugin. Nothing else in them is a metric.
+//!
+//! Framing: TensorFlow's TFRecord (`tensorflow/core/lib/io/record_writer.h`): length as 64 bits,
+//! little endian, its masked CRC-32C, the data, and theirs. Data: `Event`, `Summary`
+//! and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`, `tensor.proto`) in the encoding of Protocol Buffers.
+
+use super::row::{Cell, Row};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+
+/// Larger records are images and histograms.
+const RECORD: u64 = 1 << 20;
+
+/// Tags that are remembered to be scalars, at most.
+const TAGS: usize = 10_000;
+
+/// Reads the scalars of a file, those of one step that follow one another as one row, each with its
+/// time in seconds since 1970, their names after `prefix`; returns how many records were skipped.
+/// After a length that cannot be right nothing more can be read.
+pub(super) fn read(file: &File, prefix: &str, act: &mut dyn FnMut(f64, Row)) -> io::Result<u64> {
+    let mut file = file;
+    file.rewind()?;
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut rows = Rows { prefix, scalars: BTreeSet::new(), open: None, act };
+    let mut skipped = 0;
+    let mut data = Vec::new();
+    loop {
+        let mut head = [0; 12];
+        if !fill(&mut reader, &mut head)? {
+            break;
+        }
+        let (length, crc) = head.split_at(8);
+        if masked(crc32c(length)) != little(crc) {
+            skipped += 1;
+            break;
+        }
+        let length = little(length);
+        let mut tail = [0; 4];
+        if length > RECORD {
+            if io::copy(&mut reader.by_ref().take(length), &mut io::sink())? < length {
+                break;
+            }
+            if !fill(&mut reader, &mut tail)? {
+                break;
+            }
+            continue;
+        }
+        data.resize(usize::try_from(length).unwrap_or_default(), 0);
+        if !fill(&mut reader, &mut data)? || !fill(&mut reader, &mut tail)? {
+            break;
+        }
+        if masked(crc32c(&data)) != little(&tail) || rows.event(&data).is_err() {
+            skipped += 1;
+        }
+    }
+    rows.close();
+    Ok(skipped)
+}
+
+/// Fills a buffer; `false` when the file ends before.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+    match reader.read_exact(buffer) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn little(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// CRC-32C (Castagnoli, reflected), a byte at a time.
+fn crc32c(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
+            let mut rest = byte as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                rest = rest >> 1 ^ (if rest & 1 == 1 { 0x82f6_3b78 } else { 0 });
+                bit += 1;
+            }
+            table[byte] = rest;
+            byte += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0, |crc, &byte| crc >> 8 ^ TABLE[usize::from((crc & 0xff) as u8 ^ byte)])
+}
+
+/// Masks a checksum, as TFRecord does for those of data that hold checksums.
+fn masked(crc: u32) -> u64 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8).into()
+}
+
+/// A message that is none, or a value that is not as its type says.
+struct Malformed;
+
+/// A row to which more may be added.
+struct Open {
+    time: f64,
+    step: i64,
+    cells: Vec<(String, Cell)>,
+}
+
+/// Puts scalars together to rows.
+struct Rows<'a> {
+    prefix: &'a str,
+    /// Tags of the scalar plugin: only the first value of a tag has to say so.
+    scalars: BTreeSet<String>,
+    open: Option<Open>,
+    act: &'a mut dyn FnMut(f64, Row),
+}
+
+impl Rows<'_> {
+    /// Takes an `Event`.
+    fn event(&mut self, data: &[u8]) -> Result<(), Malformed> {
+        let (mut time, mut step, mut summary) = (0.0, 0, None);
+        for field in Fields(data) {
+            match field? {
+                (1, Value::Fixed(bytes)) => {
+                    time = f64::from_le_bytes(bytes.try_into().map_err(|_| Malformed)?);
+                }
+                (2, Value::Varint(number)) => step = number.cast_signed(),
+                (5, Value::Bytes(bytes)) => summary = Some(bytes),
+                _ => {}
+            }
+        }
+        for field in Fields(summary.unwrap_or_default()) {
+            if let (1, Value::Bytes(value)) = field?
+                && let Some((tag, number)) = self.scalar(value)?
+            {
+                self.add(time, step, tag, number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a `Summary.Value`, if it is a scalar.
+    fn scalar<'a>(&mut self, data: &'a [u8]) -> Result<Option<(&'a str, f64)>, Malformed> {
+        let (mut tag, mut plugin, mut number, mut tensor) = (None, None, None, None);
+        for field in Fields(data) {
+            match field? {
+                (1, Value::Bytes(bytes)) => tag = Some(std::str::from_utf8(bytes).map_err(|_| Malformed)?),
+                (2, Value::Fixed(bytes)) => number = Some(single(bytes).ok_or(Malformed)?),
+                (8, Value::Bytes(bytes)) => tensor = Some(bytes),
+                (9, Value::Bytes(bytes)) => plugin = plugin_name(bytes)?,
+                _ => {}
+            }
+        }
+        let Some(tag) = tag else { return Ok(None) };
+        if plugin == Some(b"scalars") && self.scalars.len() < TAGS {
+            self.scalars.insert(tag.to_owned());
+        }
+        if number.is_none()
+            && let Some(tensor) = tensor
+            && self.scalars.contains(tag)
+        {
+            number = Some(only_number(tensor).ok_or(Malformed)?);
+        }
+        Ok(number.map(|number| (tag, number)))
+    }
+
+    fn add(&mut self, time: f64, step: i64, tag: &str, number: f64) {
+        let tag = format!("{}{tag}", self.prefix);
+        let goes_on = self.open.as_ref().is_some_and(|open| {
+            open.step == step && !open.cells.iter().any(|(name, _)| *name == tag) && open.cells.len() < TAGS
+        });
+        if !goes_on {
+            self.close();
+        }
+        let open = self.open.get_or_insert_with(|| {
+            #[expect(clippy::cast_precision_loss, reason = "steps are below 2^53")]
+            let number = Cell::Number(step as f64);
+            Open { time, step, cells: vec![("step".to_owned(), number)] }
+        });
+        open.cells.push((tag, Cell::Number(number)));
+    }
+
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            (self.act)(open.time, Row::new(open.cells));
+        }
+    }
+}
+
+/// Reads the plugin's name in a `SummaryMetadata`.
+fn plugin_name(data: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+    let mut name = None;
+    for field in Fields(data) {
+        if let (1, Value::Bytes(plugin)) = field? {
+            for field in Fields(plugin) {
+                if let (1, Value::Bytes(bytes)) = field? {
+                    name = Some(bytes);
+                }
+            }
+        }
+    }
+    Ok(name)
+}
+
+/// Reads the one number of a `TensorProto`, in any of the ways that it may be in there.
+fn only_number(data: &[u8]) -> Option<f64> {
+    const FLOAT: u64 = 1;
+    const DOUBLE: u64 = 2;
+    const INT32: u64 = 3;
+    const INT64: u64 = 9;
+    let (mut kind, mut content, mut number) = (0, None, None);
+    for field in Fields(data) {
+        number = match field.ok()? {
+            (1, Value::Varint(value)) => {
+                kind = value;
+                continue;
+            }
+            (4, Value::Bytes(bytes)) => {
+                content = Some(bytes);
+                continue;
+            }
+            (5, Value::Fixed(bytes) | Value::Bytes(bytes)) => Some(single(bytes)?),
+            (6, Value::Fixed(bytes) | Value::Bytes(bytes)) => {
+                Some(f64::from_le_bytes(bytes.try_into().ok()?))
+            }
+            #[expect(clippy::cast_precision_loss, reason = "metrics are below 2^53")]
+            (7 | 10, Value::Varint(value)) => Some(value.cast_signed() as f64),
+            #[expect(clippy::cast_precision_loss, reason = "metrics are below 2^53")]
+            (7 | 10, Value::Bytes(mut packed)) => Some(varint(&mut packed)?.cast_signed() as f64),
+            _ => continue,
+        };
+    }
+    #[expect(clippy::cast_precision_loss, reason = "metrics are below 2^53")]
+    let of_content = |bytes: &[u8]| match kind {
+        FLOAT => single(bytes),
+        DOUBLE => Some(f64::from_le_bytes(bytes.try_into().ok()?)),
+        INT32 => Some(i32::from_le_bytes(bytes.try_into().ok()?).into()),
+        INT64 => Some(i64::from_le_bytes(bytes.try_into().ok()?) as f64),
+        _ => None,
+    };
+    content.map_or(number, of_content)
+}
+
+/// Reads a single-precision number as the double with the same digits: 0.1 is not 0.10000000149.
+fn single(bytes: &[u8]) -> Option<f64> {
+    f32::from_le_bytes(bytes.try_into().ok()?).to_string().parse().ok()
+}
+
+/// A field's value in the encoding of Protocol Buffers.
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Varint(u64),
+    /// Of 4 or 8 bytes.
+    Fixed(&'a [u8]),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message, by number. One that cannot be read is the last.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or(Malformed))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+        let key = varint(&mut self.0)?;
+        let value = match key & 7 {
+            0 => Value::Varint(varint(&mut self.0)?),
+            1 => Value::Fixed(self.take(8)?),
+            5 => Value::Fixed(self.take(4)?),
+            2 => {
+                let length = varint(&mut self.0)?;
+                Value::Bytes(self.take(length)?)
+            }
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+
+    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+/// Takes a number of variable length.
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}

@@ -1,0 +1,100 @@
+//! `trainer_state.json`, which the Trainer of Hugging Face saves with every checkpoint: its
+//! `log_history` has an object with `step` for all that was logged until then, also by attempts
+//! before (transformers, `trainer_callback.py`). Python writes NaN into it.
+
+use super::read::whole;
+use super::row::{Row, with_quoted_constants};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+use std::fmt;
+use std::fs::File;
+use std::io;
+
+/// Reads the rows; returns how many entries were none. A document that cannot be read is one.
+pub(super) fn read(file: &File, act: &mut dyn FnMut(Row)) -> io::Result<u64> {
+    let bytes = whole(file)?;
+    let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
+    if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
+        return Ok(1); // rows of half a document would be worse than none
+    }
+    let mut skipped = 0;
+    let state = State { act, skipped: &mut skipped };
+    let whole = state.deserialize(&mut serde_json::Deserializer::from_slice(&bytes)).is_ok();
+    Ok(skipped + u64::from(!whole))
+}
+
+/// Returns the step at which a document was saved; `None` when it is none.
+pub(super) fn global_step(file: &File) -> Option<f64> {
+    #[derive(serde::Deserialize)]
+    struct Saved {
+        global_step: Option<f64>,
+        #[expect(dead_code, reason = "it must be there")]
+        log_history: IgnoredAny,
+    }
+    let bytes = whole(file).ok()?;
+    let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
+    let saved: Saved = serde_json::from_slice(&bytes).ok()?;
+    Some(saved.global_step.unwrap_or_default())
+}
+
+/// The document, of which one member is of interest.
+struct State<'a> {
+    act: &'a mut dyn FnMut(Row),
+    skipped: &'a mut u64,
+}
+
+/// That member, whose elements are handed on one by one.
+struct History<'a>(State<'a>);
+
+impl<'de> DeserializeSeed<'de> for State<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for State<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "log_history" {
+                map.next_value_seed(History(State { act: &mut *self.act, skipped: &mut *self.skipped }))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for History<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for History<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        while let Some(entry) = entries.next_element::<Value>()? {
+            match entry {
+                Value::Object(entry) => (self.0.act)(Row::from(entry)),
+                _ => *self.0.skipped += 1,
+            }
+        }
+        Ok(())
+    }
+}
