@@ -3,6 +3,7 @@
 use run_common::fsio::open_regular;
 use run_common::metrics::row::{Cell, Row};
 use run_common::rundir::observe::Observed;
+use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ const POINTS: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Curve {
     name: String,
+    /// The files that may hold it, the first of which that is not empty counts.
+    files: [PathBuf; 2],
     path: PathBuf,
     offset: u64,
     rows: u64,
@@ -25,17 +28,22 @@ pub(crate) struct Curve {
 impl Curve {
     /// Makes the curve of a metric of a run.
     pub(crate) fn of(run: &Observed, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            path: run.run.layout().metrics(),
-            offset: 0,
-            rows: 0,
-            points: Vec::new(),
-        }
+        let layout = run.run.layout();
+        Self::new(name, [layout.metrics(), layout.scraped()])
+    }
+
+    fn new(name: &str, files: [PathBuf; 2]) -> Self {
+        let path = files[0].clone();
+        Self { name: name.to_owned(), files, path, offset: 0, rows: 0, points: Vec::new() }
     }
 
     /// Takes in what was added to the file. Metrics that cannot be read make no curve.
     pub(crate) fn follow(&mut self) {
+        let has_rows = |path: &&PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let path = self.files.iter().find(has_rows).unwrap_or(&self.files[0]);
+        if *path != self.path {
+            *self = Self { path: path.clone(), ..Self::new(&self.name, self.files.clone()) };
+        }
         let Ok(Some(mut file)) = open_regular(&self.path) else { return };
         if file.metadata().is_ok_and(|file| file.len() < self.offset) {
             (self.offset, self.rows) = (0, 0);
