@@ -113,8 +113,7 @@ mod tests {
     use super::*;
 
     fn curve(values: impl IntoIterator<Item = (f64, f64)>) -> Curve {
-        let mut curve =
-            Curve { name: "loss".to_owned(), path: PathBuf::new(), offset: 0, rows: 0, points: Vec::new() };
+        let mut curve = Curve::new("loss", [PathBuf::new(), PathBuf::new()]);
         for (step, value) in values {
             let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
             curve.add(&Row::parse(format!("{{\"step\": {step}, \"loss\": {value}}}").as_bytes()).unwrap());
