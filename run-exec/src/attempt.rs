@@ -2,10 +2,12 @@
 
 use crate::cli::Args;
 use crate::template::{Values, fill};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::error::{Error, Exit};
 use run_common::fsio::append::read_lines;
 use run_common::message::warn;
-use run_common::process::identity::Place;
+use run_common::process::identity::{Place, Process};
+use run_common::process::signals::Signals;
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
@@ -14,40 +16,71 @@ use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
-use run_common::rundir::open::{ActiveRun, RunDir};
+use run_common::rundir::open::{ActiveRun, RunDir, read_document};
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
-use run_common::supervise::{self, Limits, Output, Task, Variable};
+use run_common::supervise::reason::signal_name;
+use run_common::supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use run_common::time::Timestamp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Heartbeats of another host that are older than this say nothing.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
-/// Executes a command in a run; returns the status to exit with.
-pub(crate) fn run(args: &Args) -> Result<u8, Error> {
-    let found = RunDir::named(&args.run, &args.runs_dir.path())?;
-    let run = RunDir::at(&found.absolute())?;
-    let meta = Meta::read(run.layout())?;
+/// How often the `stop` file is looked for between two attempts.
+const STOP_FILE: Duration = Duration::from_secs(1);
+
+/// How an attempt is made, besides what the command line says.
+#[derive(Debug, Default)]
+pub(crate) struct How {
+    /// There may have been attempts before.
+    pub(crate) resume: bool,
+    /// Graphics processors that it has for its own.
+    pub(crate) gpu: Option<String>,
+    /// When another attempt may follow.
+    pub(crate) retry: Option<Retry>,
+    /// The process for which this one works.
+    pub(crate) parent: Option<Process>,
+}
+
+/// A run whose lock this process holds, and its record.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    active: ActiveRun,
+    recorded: Recorded,
+}
+
+/// Takes a run, if it may be executed.
+pub(crate) fn take(run: &RunDir, resume: bool) -> Result<Taken, Error> {
+    let run = RunDir::at(&run.absolute())?;
     let before = Observer::new(STALE_AFTER).observe(&run)?;
-    refuse(&before, args.resume)?;
+    refuse(&before, resume)?;
     let active = run.activate()?;
     let recorded = Recorded::read(active.run.layout())?;
     if recorded.attempt != before.state.attempt {
         return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
     }
+    Ok(Taken { active, recorded })
+}
+
+/// Makes an attempt of a run that was taken; returns the status to exit with.
+pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> {
+    let Taken { active, recorded } = taken;
     let stop = active.run.layout().stop();
     let asked_before = fs::symlink_metadata(&stop).ok();
-    if !args.resume && asked_before.is_some() {
+    if !how.resume && asked_before.is_some() {
         return refuse_stopped(&active, recorded);
     }
-    let plan = Plan::make(args, &active.run, &meta, &recorded)?;
+    let meta = Meta::read(active.run.layout())?;
+    let plan = Plan::make(args, &how, &active.run, &meta, &recorded)?;
     // A request that a resume overrules is taken away; one that came meanwhile is not.
     match (asked_before, fs::symlink_metadata(&stop).ok()) {
         (_, None) => {}
@@ -63,7 +96,54 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         .sign(std::process::id(), &start.host)
         .map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
     let record = Record::new(task.layout.clone(), recorded, start);
-    supervise::run(&task, active, record)
+    supervise::run(&task, active, record, how.parent)
+}
+
+/// Makes another attempt of a run whose lock was kept, after so many seconds; unless a stop is asked
+/// for meanwhile.
+pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Result<u8, Error> {
+    let layout = taken.active.run.layout().clone();
+    let failed = |error| Error::io("write", &layout.status(), error);
+    taken.recorded = Recorded::read(&layout)?;
+    let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
+    let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
+    let mut beat = Instant::now();
+    while Instant::now() < until {
+        if Instant::now() >= beat {
+            Record::write_waiting(&layout, &mut taken.recorded).map_err(failed)?;
+            beat = Instant::now() + args.heartbeat;
+        }
+        let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        fds.extend(how.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
+        let pause = until.min(beat).saturating_duration_since(Instant::now()).min(STOP_FILE);
+        let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
+        if fds.get(1).is_some_and(|parent| parent.any().unwrap_or(false)) {
+            give_up(&taken, "run-exec was killed before another attempt")?;
+            return Ok(FAILED);
+        }
+        let signal = signals.pending().first().copied();
+        let request = StopRequest::read(&layout.stop());
+        let words = match (&request, signal) {
+            (Some(request), _) => request.words(),
+            (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),
+            (None, None) => continue,
+        };
+        write_stopped(&taken.active, taken.recorded, words)?;
+        return Ok(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default());
+    }
+    drop(signals);
+    execute(args, taken, how)
+}
+
+/// Records that the attempt which was to follow will not be made: what the last came to stands.
+pub(crate) fn give_up(taken: &Taken, why: &str) -> Result<(), Error> {
+    let layout = taken.active.run.layout();
+    let mut recorded = Recorded::read(layout)?;
+    let mut end: AttemptEnd = read_document(&layout.result())?;
+    end.reason = Some(format!("{}; {why}", end.reason.unwrap_or_default()));
+    recorded.end(&end);
+    Record::write_unstarted(layout, &recorded).map_err(|error| Error::io("write", &layout.status(), error))
 }
 
 fn cannot_start(run: &RunDir, exit: Exit) -> Error {
@@ -97,9 +177,17 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// Records a run that was asked to stop before it started.
-fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded) -> Result<u8, Error> {
+fn refuse_stopped(active: &ActiveRun, recorded: Recorded) -> Result<u8, Error> {
+    let request = StopRequest::read(&active.run.layout().stop()).unwrap_or_default();
+    write_stopped(active, recorded, request.words())?;
+    Err(cannot_start(&active.run, Exit::No)
+        .because(format!("it was {} before it started", request.words()))
+        .hint("--resume executes it all the same"))
+}
+
+/// Records that a run was stopped while no attempt was made.
+fn write_stopped(active: &ActiveRun, mut recorded: Recorded, words: String) -> Result<(), Error> {
     let layout = active.run.layout();
-    let request = StopRequest::read(layout).unwrap_or_default();
     let now = Timestamp::now();
     let end = AttemptEnd {
         schema: SCHEMA,
@@ -107,23 +195,21 @@ fn refuse_stopped(active: &ActiveRun, mut recorded: Recorded) -> Result<u8, Erro
         event: "end".to_owned(),
         attempt: recorded.attempt,
         status: Status::Stopped,
-        reason: Some(request.words()),
+        reason: Some(words),
         end_time: now,
         duration_s: 0.0,
         exit_code: None,
         signal: None,
         final_step: None,
+        final_checkpoint: None,
+        retry_in_s: None,
         traceback: None,
         resources: recorded.resources.unwrap_or_default(),
         lost_bytes: 0,
     };
     recorded.end(&end);
     recorded.resources = None;
-    Record::write_unstarted(layout, &recorded)
-        .map_err(|error| Error::io("write", &layout.status(), error))?;
-    Err(cannot_start(&active.run, Exit::No)
-        .because(format!("it was {} before it started", request.words()))
-        .hint("--resume executes it all the same"))
+    Record::write_unstarted(layout, &recorded).map_err(|error| Error::io("write", &layout.status(), error))
 }
 
 /// What was decided about an attempt.
@@ -176,11 +262,12 @@ impl Source {
 }
 
 impl Plan {
-    fn make(args: &Args, run: &RunDir, meta: &Meta, recorded: &Recorded) -> Result<Self, Error> {
+    fn make(args: &Args, how: &How, run: &RunDir, meta: &Meta, recorded: &Recorded) -> Result<Self, Error> {
         let layout = run.layout();
         let source = Source::find(args, meta, layout)?;
         let env = |name: &str| env::var(name).ok();
-        let filled = fill(&source.template, &Values { run: layout.root(), meta, env })?;
+        let filled =
+            fill(&source.template, &Values { run: layout.root(), meta, gpu: how.gpu.as_deref(), env })?;
         let Some(name) = filled.command.first() else {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
                 .because("nothing is left of it when its placeholders are filled in"));
@@ -218,12 +305,16 @@ impl Plan {
             python_version,
             device: meta.device.clone(),
             gpus: device::gpus(),
-            cuda_visible_devices: env::var("CUDA_VISIBLE_DEVICES").ok(),
+            cuda_visible_devices: how.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
             offsets: offsets(layout, attempt),
         };
         let interpreter =
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
-        let env = environment(layout, meta, attempt, interpreter)?;
+        let mut env = environment(layout, meta, attempt, interpreter)?;
+        if let Some(gpu) = &how.gpu {
+            env.push(("CUDA_VISIBLE_DEVICES".into(), Some(gpu.into())));
+            env.push(("CUDA_DEVICE_ORDER".into(), Some("PCI_BUS_ID".into())));
+        }
         let task = Task {
             layout: layout.clone(),
             arguments: arguments(&filled.command, executable.as_deref(), &source.cwd),
@@ -246,6 +337,8 @@ impl Plan {
             quiet: args.quiet,
             detach: args.detach,
             scrape: args.patterns(),
+            retry: how.retry.clone(),
+            checkpoint: meta.checkpoint.clone(),
             on_end: args.on_end.clone(),
         };
         if args.resume && recorded.attempt == 0 {

@@ -4,14 +4,16 @@ use clap::Parser;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::metrics::scrape::{Pattern, Patterns};
 use run_common::time::parse_duration;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
   run-exec base_2026-01-29_12-00-00
   run-exec --detach --timeout 8h trial
-  run-exec trial -- python train.py --config {config}";
+  run-exec trial -- python train.py --config {config}
+  run-new -b *.yaml -- python train.py {config} | run-exec -j 2 --gpus 0,1 -";
 
-/// Execute a command in a run: tee its logs, keep its status, stop it.
+/// Execute a command in a run, or in several: tee its logs, keep its status, stop it.
 #[derive(Debug, Parser)]
 #[command(name = "run-exec", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -26,6 +28,30 @@ pub(crate) struct Args {
     /// Make another attempt of a run that has ended or died
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Of several runs, execute so many at once
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Give each run at work one of these GPUs, or several joined by +, for its own
+    #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
+    pub(crate) gpus: Vec<String>,
+    /// Start no more runs when one has failed
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Pass over runs that have completed, and make another attempt of others that have ended
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) unfinished: bool,
+    /// Make so many more attempts when one ends in a way that may pass
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stdin")]
+    pub(crate) retries: u32,
+    /// Time before the first of them, doubled before each that follows
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) retry_delay: Duration,
+    /// Exit statuses, besides signals and stalls, after which another attempt is made
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(1..256))]
+    pub(crate) retry_on: Vec<i32>,
+    /// Names on stdin end in NUL, not newline
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
     /// Give the command this stdin instead of /dev/null
     #[arg(long, conflicts_with = "detach")]
     pub(crate) stdin: bool,
@@ -56,9 +82,9 @@ pub(crate) struct Args {
     /// Shell command to execute when the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_end: Option<String>,
-    /// The run: a path, or a name below the runs directory
-    #[arg(value_name = "RUN")]
-    pub(crate) run: String,
+    /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<String>,
     /// Command to execute [default: the recorded one]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -95,6 +121,16 @@ fn scrape(text: &str) -> Result<Scrape, String> {
         "auto" => Ok(Scrape::Auto),
         "none" => Ok(Scrape::None),
         _ => Pattern::new(text).map(Scrape::Own),
+    }
+}
+
+/// Checks one slot of `--gpus`.
+fn gpus(text: &str) -> Result<String, String> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    if text.split('+').all(is_name) {
+        Ok(text.replace('+', ","))
+    } else {
+        Err("write 0,1 or 0+1,2+3".to_owned())
     }
 }
 

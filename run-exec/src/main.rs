@@ -1,9 +1,13 @@
 //! `run-exec`: execute a command in a run directory and keep its record.
 
 mod attempt;
+mod batch;
 mod cli;
+mod front;
+mod progress;
+mod queue;
 mod template;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_common::supervise::FAILED, attempt::run)
+    run_common::cli::entry_of_command("run-exec", run_common::supervise::FAILED, front::run)
 }

@@ -13,6 +13,8 @@ pub(crate) struct Values<'a> {
     pub(crate) run: &'a Path,
     /// Its record.
     pub(crate) meta: &'a Meta,
+    /// Graphics processors that the attempt has for its own.
+    pub(crate) gpu: Option<&'a str>,
     /// Returns a variable of the environment.
     pub(crate) env: fn(&str) -> Option<String>,
 }
@@ -164,7 +166,11 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         "config_path" => meta.config_path.clone().ok_or("the run has no config")?,
         "seed" => number(meta.seed.map(|seed| seed.to_string()), "--seed")?,
         "total_steps" => number(meta.total_steps.map(|steps| steps.to_string()), "--total-steps")?,
-        "gpu" => (values.env)("CUDA_VISIBLE_DEVICES").ok_or("CUDA_VISIBLE_DEVICES is not set")?,
+        "gpu" => match values.gpu {
+            Some(gpu) => gpu.to_owned(),
+            None => (values.env)("CUDA_VISIBLE_DEVICES")
+                .ok_or("--gpus is not given, nor is CUDA_VISIBLE_DEVICES set")?,
+        },
         "checkpoint" | "step" => return Ok(Token::Drop),
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
         _ => match name.split_once(':') {
@@ -212,7 +218,7 @@ mod tests {
     fn filled(template: &[&str]) -> Result<Filled, Error> {
         let template: Vec<String> = template.iter().map(|&word| word.to_owned()).collect();
         let env = |name: &str| (name == "WORD").then(|| "hush".to_owned());
-        fill(&template, &Values { run: Path::new("/r/n m"), meta: &meta(), env })
+        fill(&template, &Values { run: Path::new("/r/n m"), meta: &meta(), gpu: None, env })
     }
 
     #[test]

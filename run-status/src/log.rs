@@ -1,10 +1,10 @@
 //! A run's log as the command wrote it.
 
 use crate::cli::{Args, Log};
+use run_common::cli::operands::open_one;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::rundir::observe::Observer;
-use run_common::rundir::open::RunDir;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::thread;
@@ -22,7 +22,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
     if operand == "-" {
         return Err(Error::usage("--log takes one run"));
     }
-    let run = RunDir::named(operand, &args.runs_dir.path())?;
+    let run = open_one(operand, &args.runs_dir.path())?;
     let layout = run.layout();
     let follow = args.follow;
     let path = match which {

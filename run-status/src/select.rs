@@ -2,7 +2,7 @@
 //! are shown only when they need an eye.
 
 use crate::cli::Args;
-use run_common::cli::operands::open_all;
+use run_common::cli::operands::open_runs;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::rundir::find::{Found, search};
@@ -29,7 +29,7 @@ impl Selection {
     pub(crate) fn make(args: &Args) -> Result<Self, Error> {
         let runs_dir = args.runs_dir.path();
         if !args.runs.is_empty() {
-            let runs = open_all(&args.runs, &runs_dir, args.null).collect();
+            let runs = open_runs(&args.runs, &runs_dir, args.null).collect();
             return Ok(Self { runs, holders: Vec::new(), unlike: 0 });
         }
         let search = search(&runs_dir);

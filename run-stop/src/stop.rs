@@ -2,7 +2,7 @@
 
 use crate::checkpoint::after_checkpoint;
 use crate::cli::Args;
-use run_common::cli::operands::open_all;
+use run_common::cli::operands::{Operand, open_all};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
@@ -15,7 +15,6 @@ use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
 use run_common::rundir::wait::Waiter;
 use run_common::time::Timestamp;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,9 +51,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         complain(error);
     };
     let given: Vec<Result<RunDir, Error>> = if args.all {
-        active(&stopper.observer, &runs_dir)
+        let runs = find(&runs_dir).into_iter().filter_map(|found| match found {
+            Found::Run(path) => Some(RunDir::seen(path)),
+            Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
+        });
+        active(runs, &stopper.observer)
     } else {
-        open_all(&args.runs, &runs_dir, args.null).collect()
+        let operands = open_all(&args.runs, &runs_dir, args.null);
+        operands.flat_map(|operand| stopper.expand(operand)).collect()
     };
     let mut asked = Vec::new();
     let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| stopper.ask(run)) {
@@ -91,14 +95,9 @@ fn who() -> String {
 }
 
 /// Returns the runs that are at work, or that may be.
-fn active(observer: &Observer, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
+fn active(runs: impl IntoIterator<Item = RunDir>, observer: &Observer) -> Vec<Result<RunDir, Error>> {
     let is_active = |status| matches!(status, Status::Running | Status::Queued | Status::Stale);
-    find(runs_dir)
-        .into_iter()
-        .filter_map(|found| match found {
-            Found::Run(path) => Some(RunDir::seen(path)),
-            Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
-        })
+    runs.into_iter()
         .filter_map(|run| match observer.observe(&run) {
             Ok(observed) => is_active(observed.state.status).then_some(Ok(run)),
             Err(error) => Some(Err(error)),
@@ -123,6 +122,21 @@ struct Stopper {
 }
 
 impl Stopper {
+    /// Returns the run of an operand, or those at work of a batch, in which no other will start.
+    fn expand(&self, operand: Result<Operand, Error>) -> Vec<Result<RunDir, Error>> {
+        match operand {
+            Ok(Operand::Run(run)) => vec![Ok(run)],
+            Ok(Operand::Batch(batch)) => {
+                let stop = batch.layout().stop();
+                match self.request.write(&stop) {
+                    Ok(()) => active(batch.runs(), &self.observer),
+                    Err(error) => vec![Err(Error::io("write", &stop, error))],
+                }
+            }
+            Err(error) => vec![Err(error)],
+        }
+    }
+
     /// Asks a run to stop in the way that reaches it.
     fn ask(&self, run: RunDir) -> Result<Stopping, Error> {
         let observed = self.observer.observe(&run)?;
@@ -143,7 +157,7 @@ impl Stopper {
             return Ok(stopping);
         }
         stopping.supervisor = self.observer.open_supervisor(layout, state);
-        if let Err(error) = self.request.write(layout) {
+        if let Err(error) = self.request.write(&layout.stop()) {
             let error = Error::io("write", &layout.stop(), error);
             if stopping.supervisor.is_none() {
                 return Err(error);

@@ -38,6 +38,20 @@ impl Lock {
         }
     }
 
+    /// Takes the lock, creating its file when it is missing, and waits for it.
+    pub fn take(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        loop {
+            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file())) {
+                Err(nix::Error::EINTR) => {}
+                Ok(_) | Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => {
+                    return Ok(Self(file));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Writes into the lock's file, for people and for the message of who comes second, who has it.
     pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
         let owner = format!("process {pid} on {host}\n");

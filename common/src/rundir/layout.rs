@@ -11,15 +11,22 @@ pub struct Layout {
     root: PathBuf,
 }
 
+/// The paths of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchLayout {
+    root: PathBuf,
+}
+
 macro_rules! files {
-    ($($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
-        impl Layout {
+    ($layout:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
+        impl $layout {
             $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.root.join($file) })+
         }
     };
 }
 
 files! {
+    Layout:
     /// The directory of the record.
     record = ".run";
     /// Identity and provenance, written once.
@@ -50,6 +57,32 @@ files! {
     metrics = "metrics.jsonl";
     /// Exists when a stop has been asked for.
     stop = "stop";
+}
+
+files! {
+    BatchLayout:
+    /// Who the batch is, written once.
+    batch = ".batch/batch.json";
+    /// Held while one of the files below is written.
+    lock = ".batch/lock";
+    /// A line for each event.
+    log = "master_log.txt";
+    /// What all runs do.
+    summary = "experiment_summary.json";
+    /// Exists when a stop of all has been asked for.
+    stop = "stop";
+}
+
+impl BatchLayout {
+    /// Names the files of the batch at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the batch directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
 }
 
 impl Layout {

@@ -1,7 +1,6 @@
 //! From what a user names to a run that exists, and from a file to a document that is understood.
 
 use super::SCHEMA;
-use super::find::{Found, find};
 use super::layout::Layout;
 use crate::error::{Error, Exit};
 use crate::fsio::lock::Lock;
@@ -50,43 +49,6 @@ impl RunDir {
     /// Trusts that `path` was just seen to be a run.
     pub fn seen(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::new(path) }
-    }
-
-    /// Opens a run as users name it: a path when it contains `/`, else the name of a run below
-    /// the runs directory, directly or in a batch.
-    pub fn named(name: &str, runs_dir: &Path) -> Result<Self, Error> {
-        if name.contains('/') || name == "." || name == ".." {
-            return Self::at(Path::new(name));
-        }
-        let direct = runs_dir.join(name);
-        let mut matches: Vec<PathBuf> = Vec::new();
-        if Layout::new(&direct).meta().exists() {
-            matches.push(direct.clone());
-        }
-        let below = find(runs_dir).into_iter().filter_map(|found| match found {
-            Found::Run(path) => Some(path),
-            Found::Unreadable(..) | Found::NotUtf8(_) | Found::Other(_) => None,
-        });
-        matches.extend(
-            below.filter(|path| path != &direct && path.file_name().is_some_and(|last| last == name)),
-        );
-        match matches.as_slice() {
-            [] => Self::at(&direct).map_err(|error| match error.exit() {
-                Exit::BadRun if !direct.exists() => {
-                    let what = format!("no run '{name}' below '{}'", runs_dir.display());
-                    Error::new(Exit::BadRun, what)
-                        .hint("run-status -a lists all runs; -d names another runs directory")
-                }
-                _ => error,
-            }),
-            [one] => Ok(Self::seen(one)),
-            several => {
-                let paths: Vec<_> = several.iter().map(|path| format!("'{}'", path.display())).collect();
-                Err(Error::usage(format!("'{name}' names {} runs", several.len()))
-                    .because(paths.join(" and "))
-                    .hint("name one by its path"))
-            }
-        }
     }
 
     /// Returns where its files are.

@@ -64,15 +64,9 @@ impl Record {
     /// Names the calling process as the supervisor, and writes that the attempt runs. Called by
     /// the supervisor before it starts the command, and by a front that takes its place.
     pub fn begin(&mut self) -> io::Result<()> {
-        let place = Place::here();
-        let pid = std::process::id().cast_signed();
-        self.recorded.pid = Some(pid);
-        self.recorded.pid_start = Stat::of(pid).map(|stat| stat.start);
-        self.recorded.host = Some(place.host.clone());
-        self.recorded.boot_id = Some(place.boot_id.clone());
-        self.recorded.pid_ns = Some(place.pid_ns.clone());
+        name_myself(&mut self.recorded);
         self.recorded.inode = Some(fs::metadata(self.layout.record())?.ino());
-        self.start.pid = pid;
+        self.start.pid = std::process::id().cast_signed();
         reserve(&self.layout.result(), RESULT)?;
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
@@ -104,6 +98,9 @@ impl Record {
     /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
     pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
         self.recorded.end(end);
+        if let Some(delay) = end.retry_in_s {
+            self.recorded.await_retry(delay);
+        }
         let appended = serde_json::to_value(end)
             .map_err(io::Error::from)
             .and_then(|line| append_line(&self.layout.attempts(), &line));
@@ -111,6 +108,13 @@ impl Record {
         let status = self.beat();
         let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
         appended.and(result).and(status)
+    }
+
+    /// Names the calling process, which holds the lock, as the one that waits with another attempt.
+    pub fn write_waiting(layout: &Layout, recorded: &mut Recorded) -> io::Result<()> {
+        name_myself(recorded);
+        recorded.last_heartbeat = Some(Timestamp::now());
+        replace(&layout.status(), &document(recorded)?, Durability::Process)
     }
 
     /// Writes the status of a run that ended before it was ever started.
@@ -123,6 +127,17 @@ impl Record {
         let lines = read_lines(&self.layout.attempts()).unwrap_or_default();
         lines.records.iter().any(|line| line["event"] == "start" && line["attempt"] == self.start.attempt)
     }
+}
+
+/// Names the calling process as the supervisor.
+fn name_myself(recorded: &mut Recorded) {
+    let place = Place::here();
+    let pid = std::process::id().cast_signed();
+    recorded.pid = Some(pid);
+    recorded.pid_start = Stat::of(pid).map(|stat| stat.start);
+    recorded.host = Some(place.host.clone());
+    recorded.boot_id = Some(place.boot_id.clone());
+    recorded.pid_ns = Some(place.pid_ns.clone());
 }
 
 /// Returns the length of every file that attempts append to, and before a further attempt also

@@ -8,7 +8,7 @@ use super::open::{Document, read_document};
 use crate::error::Error;
 use crate::metrics::aggregate::Aggregate;
 use crate::metrics::row::json_number;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, human_seconds};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -287,6 +287,14 @@ impl Recorded {
         self.reason = Some(reason);
     }
 
+    /// Says that another attempt follows after so many seconds.
+    pub(super) fn await_retry(&mut self, delay: f64) {
+        let why = self.reason.take().unwrap_or_default();
+        self.status = Status::Running;
+        self.reason = Some(format!("retry in {}: {why}", human_seconds(delay)));
+        self.end_time = None;
+    }
+
     /// Takes over how the attempt ended.
     pub fn end(&mut self, end: &AttemptEnd) {
         self.status = end.status;
@@ -334,6 +342,13 @@ pub struct AttemptEnd {
     /// Step of the last metric row.
     #[serde(serialize_with = "whole_if_it_is")]
     pub final_step: Option<f64>,
+    /// The last complete checkpoint, below the run.
+    #[serde(default)]
+    pub final_checkpoint: Option<String>,
+    /// Seconds after which another attempt follows, as `--retries` of run-exec has it; null when
+    /// none does.
+    #[serde(default)]
+    pub retry_in_s: Option<f64>,
     /// Last lines of a Python traceback.
     pub traceback: Option<Vec<String>>,
     /// What the attempt used.

@@ -1,6 +1,5 @@
 //! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
 
-use super::layout::Layout;
 use super::record::document;
 use crate::fsio::open_regular;
 use crate::time::Timestamp;
@@ -32,37 +31,37 @@ pub struct StopRequest {
 impl StopRequest {
     /// Writes the request. The first who asks is recorded; whoever asks again can change the grace, or kill.
     /// Several may ask at once. On a full disk the file says nothing, but is there.
-    pub fn write(&self, layout: &Layout) -> io::Result<()> {
-        let scratch = layout.root().join(format!(".stop.{}.tmp", std::process::id()));
-        let written = self.write_by(layout, &scratch);
+    pub fn write(&self, stop: &Path) -> io::Result<()> {
+        let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
+        let written = self.write_by(stop, &scratch);
         let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
-        if written.is_err() && !layout.stop().exists() {
-            File::create(layout.stop())?;
+        if written.is_err() && !stop.exists() {
+            File::create(stop)?;
         }
         written
     }
 
-    fn write_by(&self, layout: &Layout, scratch: &Path) -> io::Result<()> {
+    fn write_by(&self, stop: &Path, scratch: &Path) -> io::Result<()> {
         fs::write(scratch, document(self)?)?;
-        match fs::hard_link(scratch, layout.stop()) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(layout) {
+        match fs::hard_link(scratch, stop) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(stop) {
                 Some(first) if self.grace_s.is_some() || self.kill => {
                     let grace_s = self.grace_s.or(first.grace_s);
                     fs::write(scratch, document(&Self { grace_s, kill: self.kill || first.kill, ..first })?)?;
-                    fs::rename(scratch, layout.stop())
+                    fs::rename(scratch, stop)
                 }
                 _ => Ok(()),
             },
-            Err(_) => fs::rename(scratch, layout.stop()), // a file system without links
+            Err(_) => fs::rename(scratch, stop), // a file system without links
             Ok(()) => Ok(()),
         }
     }
 
-    /// Reads the request of a run, if there is one, whatever kind of file it is.
-    pub fn read(layout: &Layout) -> Option<Self> {
-        fs::symlink_metadata(layout.stop()).ok()?;
+    /// Reads the request of a run or a batch, if there is one, whatever kind of file it is.
+    pub fn read(stop: &Path) -> Option<Self> {
+        fs::symlink_metadata(stop).ok()?;
         let mut text = Vec::new();
-        if let Ok(Some(file)) = open_regular(&layout.stop()) {
+        if let Ok(Some(file)) = open_regular(stop) {
             let _ = file.take(LIMIT).read_to_end(&mut text); // its being there is what counts
         }
         Some(serde_json::from_slice(&text).unwrap_or_default())

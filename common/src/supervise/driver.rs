@@ -2,12 +2,13 @@
 //! says, and keeps the record.
 
 use super::machine::{Action, Event, Sent, State, Wait, step};
-use super::outcome::{Cause, exit_status, judge};
+use super::outcome::{Cause, exit_status, judge, may_pass};
 use super::reason::{End, LastWords, OomCounter, last_words, signal_name};
 use super::resources::Meter;
 
 use super::tee::{Seen, Tee};
 use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
+use crate::checkpoint::{Program, discover, latest};
 use crate::error::plain;
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::lock::Lock;
@@ -299,7 +300,7 @@ impl<'a> Driver<'a> {
 
     /// Takes note of a signal that asks for a stop.
     fn asked(&mut self, signal: i32, event: Event) {
-        let request = StopRequest::read(&self.task.layout).filter(|_| event == Event::Stop);
+        let request = StopRequest::read(&self.task.layout.stop()).filter(|_| event == Event::Stop);
         let words = match &request {
             Some(request) => request.words(),
             None => format!("stopped by signal {signal} ({})", signal_name(signal)),
@@ -469,7 +470,7 @@ impl<'a> Driver<'a> {
         let now = Instant::now();
         if now >= self.next_look {
             self.next_look = now + STOP_FILE;
-            if let Some(request) = StopRequest::read(&self.task.layout)
+            if let Some(request) = StopRequest::read(&self.task.layout.stop())
                 && (self.state == State::Running || request.kill)
             {
                 self.grant(&request, request.words());
@@ -577,7 +578,8 @@ impl<'a> Driver<'a> {
     fn conclude(&mut self, seen: Seen) -> AttemptEnd {
         if self.cause.is_none() {
             // A program that watches the file itself may have ended before we looked.
-            self.cause = StopRequest::read(&self.task.layout).map(|request| Cause::Asked(request.words()));
+            self.cause =
+                StopRequest::read(&self.task.layout.stop()).map(|request| Cause::Asked(request.words()));
         }
         let end = self.main_end();
         let log = match self.task.output {
@@ -613,6 +615,11 @@ impl<'a> Driver<'a> {
             End::Signaled(signal) => record.signal = Some(signal),
             End::Unseen => {}
         }
+        if let Some(retry) = &self.task.retry
+            && may_pass(self.cause.as_ref(), end, &retry.exit_codes)
+        {
+            record.retry_in_s = Some(retry.delay.as_secs_f64());
+        }
         record
     }
 
@@ -632,10 +639,19 @@ impl<'a> Driver<'a> {
             exit_code: None,
             signal: None,
             final_step: self.record.recorded().step,
+            final_checkpoint: self.final_checkpoint(),
+            retry_in_s: None,
             traceback: None,
             resources: self.meter.total(),
             lost_bytes: self.record.recorded().lost_bytes,
         }
+    }
+
+    /// Returns the checkpoint to go on from.
+    fn final_checkpoint(&self) -> Option<String> {
+        let task = self.task;
+        let found = discover(&task.layout, task.checkpoint.as_ref(), Program::Ended).unwrap_or_default();
+        latest(&found).map(|checkpoint| checkpoint.path.to_string_lossy().into_owned())
     }
 
     fn write_end(&mut self, end: &AttemptEnd) {
@@ -645,9 +661,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Lets the next attempt have the run, and executes `--on-end`.
+    /// Lets others have the run, unless another attempt follows, and executes `--on-end`.
     fn after_end(&mut self, end: &AttemptEnd, lock: Lock) {
-        lock.release();
+        if end.retry_in_s.is_none() {
+            lock.release();
+        }
         script::execute(self.task, end, &mut self.signals);
     }
 

@@ -58,8 +58,9 @@ struct Way {
 }
 
 /// Executes the task and returns the status to exit with. Both the caller's process and the
-/// supervisor's return from here, and, when detached, a third one.
-pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> {
+/// supervisor's return from here, and, when detached, a third one. A front that works for another
+/// process, the `parent`, ends with it, and then is as good as killed.
+pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Process>) -> Result<u8, Error> {
     let failed = |what: &'static str| move |error: io::Error| Error::new(Exit::System, what).because(error);
     let blocked = Blocked::new().map_err(failed("cannot block signals"))?;
     let started = if task.detach {
@@ -114,8 +115,8 @@ pub fn run(task: &Task, active: ActiveRun, record: Record) -> Result<u8, Error> 
     {
         feed(terminal).map_err(failed("cannot read stdin"))?;
     }
-    let front =
-        Front { task, supervisor, signals, report: File::from(report_read), started, child: None, terminal };
+    let report = File::from(report_read);
+    let front = Front { task, supervisor, parent, signals, report, started, child: None, terminal };
     front
         .watch(active, record, sources, combined, copied.as_ref())
         .map_err(failed("cannot watch the supervisor"))
@@ -258,6 +259,7 @@ fn supervise(
 struct Front<'a> {
     task: &'a Task,
     supervisor: i32,
+    parent: Option<Process>,
     signals: Signals,
     report: File,
     /// Tells the caller of a detached run that it has started.
@@ -289,13 +291,17 @@ impl Front<'_> {
             if is_awaited {
                 fds.push(PollFd::new(self.report.as_fd(), PollFlags::POLLIN));
             }
+            fds.extend(self.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
-            if ready.get(2) == Some(&true) {
+            if is_awaited && ready[2] {
                 reporting = self.read_report()?;
+            }
+            if self.parent.is_some() && ready.last() == Some(&true) {
+                return Ok(FAILED); // the supervisor notices that nobody is here, and ends the run
             }
             if ready[1] {
                 self.pass_signals(&supervisor);

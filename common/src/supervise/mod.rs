@@ -21,6 +21,7 @@ pub use front::run;
 
 use crate::metrics::scrape::Patterns;
 use crate::rundir::layout::Layout;
+use crate::rundir::meta::Checkpoint;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::env;
 use std::ffi::OsString;
@@ -67,8 +68,21 @@ pub struct Task {
     pub detach: bool,
     /// What is looked for in its output.
     pub scrape: Patterns,
+    /// Whether another attempt follows this one, should it end in a way that may pass.
+    pub retry: Option<Retry>,
+    /// What a checkpoint of the run looks like.
+    pub checkpoint: Option<Checkpoint>,
     /// Shell command for when the attempt has ended.
     pub on_end: Option<String>,
+}
+
+/// When another attempt is made.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Time before it.
+    pub delay: Duration,
+    /// Exit statuses after which one is made; after a signal, a want of memory and a stall it always is.
+    pub exit_codes: Vec<i32>,
 }
 
 /// What the command's stdout and stderr are.

@@ -67,6 +67,16 @@ pub(super) fn judge(
     (Status::Failed, Some(reason))
 }
 
+/// Says whether another attempt may end better: after a signal that nobody here sent, a stall, or one
+/// of these exit statuses.
+pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {
+    match (cause, end) {
+        (Some(Cause::Stall(_)), _) | (None, End::Signaled(_)) => true,
+        (None, End::Exited(code)) => code != 0 && exit_codes.contains(&code),
+        _ => false,
+    }
+}
+
 /// Returns the status to exit with: the command's own, unless run-exec ended it for its own reasons.
 pub(super) fn exit_status(cause: Option<&Cause>, end: End) -> u8 {
     match cause {
@@ -97,6 +107,23 @@ mod tests {
                 (exit_status(Some(&late), end), exit_status(Some(&asked), end)),
                 (124, end.shell_status())
             );
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let (stall, asked) = (Cause::Stall(Duration::ZERO), Cause::Asked(String::new()));
+        for (cause, end, expected) in [
+            (None, End::Signaled(9), true),
+            (None, End::Exited(75), true),
+            (None, End::Exited(1), false),
+            (None, End::Exited(0), false),
+            (Some(&stall), End::Exited(0), true),
+            (Some(&asked), End::Signaled(15), false),
+            (Some(&Cause::Timeout(Duration::ZERO)), End::Signaled(15), false),
+            (Some(&Cause::FrontKilled), End::Signaled(15), false),
+        ] {
+            assert_eq!(may_pass(cause, end, &[75, 0]), expected, "{cause:?} {end:?}");
         }
     }
 

@@ -1,0 +1,214 @@
+//! The files of a batch that are for people: a line for each event, and what all runs do. The truth
+//! is in the runs.
+
+use run_common::error::Error;
+use run_common::fsio::atomic::{Durability, replace};
+use run_common::fsio::lock::Lock;
+use run_common::message::complain;
+use run_common::rundir::SCHEMA;
+use run_common::rundir::batch::BatchDir;
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::{RunDir, read_document};
+use run_common::rundir::record::document;
+use run_common::rundir::status::{AttemptEnd, Recorded, Status};
+use run_common::rundir::stop::StopRequest;
+use run_common::time::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// A batch that this front has executed a run of.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    dir: BatchDir,
+    /// What is known of the runs that have ended.
+    ended: BTreeMap<String, Entry>,
+    /// Somebody has asked for a stop of all.
+    pub(crate) stopped: Option<StopRequest>,
+    /// No run of it was started so far.
+    pub(crate) is_new: bool,
+    /// Its files cannot be written, which was said.
+    fails: bool,
+}
+
+/// `experiment_summary.json`.
+#[derive(Serialize)]
+struct Summary {
+    schema: u32,
+    batch: String,
+    updated: Timestamp,
+    total: usize,
+    completed: usize,
+    failed: usize,
+    stopped: usize,
+    running: usize,
+    not_run: usize,
+    runs: Vec<Entry>,
+}
+
+/// What the summary says of a run.
+#[derive(Clone, Debug, Serialize)]
+struct Entry {
+    name: String,
+    status: Status,
+    reason: Option<String>,
+    attempt: u32,
+    start_time: Option<Timestamp>,
+    end_time: Option<Timestamp>,
+    duration_s: Option<f64>,
+    exit_code: Option<i32>,
+    signal: Option<i32>,
+    step: Option<Value>,
+    final_checkpoint: Option<String>,
+    /// The last values.
+    metrics: Map<String, Value>,
+}
+
+impl Batch {
+    fn new(dir: BatchDir) -> Self {
+        Self { dir, ended: BTreeMap::new(), stopped: None, is_new: true, fails: false }
+    }
+
+    /// Returns its name, for people.
+    pub(crate) fn name(&self) -> String {
+        self.dir.layout().root().display().to_string()
+    }
+
+    /// Says whether a stop of all has been asked for.
+    pub(crate) fn look_for_stop(&mut self) -> bool {
+        if self.stopped.is_none() {
+            self.stopped = StopRequest::read(&self.dir.layout().stop());
+        }
+        self.stopped.is_some()
+    }
+
+    /// Takes a request away that a later command overrules.
+    fn forget_stop(&self) {
+        match fs::remove_file(self.dir.layout().stop()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                complain(&Error::io("remove", &self.dir.layout().stop(), error));
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes that something has happened, and what all runs do now.
+    pub(crate) fn note(&mut self, event: &str, observer: &Observer) {
+        if let Err(error) = self.write(event, observer)
+            && !std::mem::replace(&mut self.fails, true)
+        {
+            complain(&Error::io("write", &self.dir.layout().log(), error));
+        }
+    }
+
+    fn write(&mut self, event: &str, observer: &Observer) -> io::Result<()> {
+        let layout = self.dir.layout().clone();
+        let _lock = Lock::take(&layout.lock())?;
+        let mut log = OpenOptions::new().append(true).create(true).open(layout.log())?;
+        log.write_all(format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " ")).as_bytes())?;
+        replace(&layout.summary(), &document(&self.summary(observer))?, Durability::Process)
+    }
+
+    fn summary(&mut self, observer: &Observer) -> Summary {
+        let mut runs = Vec::new();
+        for run in self.dir.runs() {
+            let name = run.layout().name();
+            match self.ended.get(&name) {
+                Some(entry) => runs.push(entry.clone()),
+                None => {
+                    let Ok(observed) = observer.observe(&run) else { continue };
+                    let mut entry = Entry::of(&name, &run, &observed.state);
+                    entry.duration_s = observed.duration_s();
+                    if entry.status.has_ended() {
+                        self.ended.insert(name, entry.clone());
+                    }
+                    runs.push(entry);
+                }
+            }
+        }
+        let count = |statuses: &[Status]| runs.iter().filter(|run| statuses.contains(&run.status)).count();
+        Summary {
+            schema: SCHEMA,
+            batch: self.dir.layout().root().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            updated: Timestamp::now(),
+            total: runs.len(),
+            completed: count(&[Status::Completed]),
+            failed: count(&[Status::Failed, Status::Dead]),
+            stopped: count(&[Status::Stopped]),
+            running: count(&[Status::Running, Status::Stale]),
+            not_run: count(&[Status::Created, Status::Queued]),
+            runs,
+        }
+    }
+
+    /// Says in words what all runs do.
+    pub(crate) fn totals(&mut self, observer: &Observer) -> String {
+        let Summary { total, completed, failed, stopped, not_run, .. } = self.summary(observer);
+        format!("{completed} of {total} completed, {failed} failed, {stopped} stopped, {not_run} not run")
+    }
+
+    /// Looks at a run anew: another attempt of it is made, or has ended.
+    pub(crate) fn touch(&mut self, run: &RunDir) {
+        self.ended.remove(&run.layout().name());
+    }
+}
+
+impl Entry {
+    fn of(name: &str, run: &RunDir, state: &Recorded) -> Self {
+        let end: Option<AttemptEnd> = match state.status {
+            Status::Completed | Status::Failed | Status::Stopped => {
+                read_document(&run.layout().result()).ok()
+            }
+            _ => None,
+        };
+        let end = end.filter(|end| end.attempt == state.attempt);
+        let last = |(name, figures): (String, Value)| (name, figures["last"].clone());
+        Self {
+            name: name.to_owned(),
+            status: state.status,
+            reason: state.reason.clone(),
+            attempt: state.attempt,
+            start_time: state.start_time,
+            end_time: state.end_time,
+            duration_s: None,
+            exit_code: state.exit_code,
+            signal: state.signal,
+            step: state.step.map(run_common::metrics::row::json_number),
+            final_checkpoint: end.and_then(|end| end.final_checkpoint),
+            metrics: state.metrics.figures().into_iter().map(last).collect(),
+        }
+    }
+}
+
+/// The batches that the front has come upon.
+#[derive(Debug, Default)]
+pub(crate) struct Batches(Vec<Batch>);
+
+impl Batches {
+    /// Returns the number of the batch that a run lies in, if it lies in one. A request to stop it
+    /// that was made before is overruled when `overrules`.
+    pub(crate) fn of(&mut self, run: &RunDir, overrules: bool) -> Option<usize> {
+        let parent: &Path = run.layout().root().parent()?;
+        if let Some(known) = self.0.iter().position(|batch| batch.dir.layout().root() == parent) {
+            return Some(known);
+        }
+        let batch = Batch::new(BatchDir::of(run)?);
+        if overrules {
+            batch.forget_stop();
+        }
+        self.0.push(batch);
+        Some(self.0.len() - 1)
+    }
+
+    /// Returns the batch of a number.
+    pub(crate) fn get(&mut self, number: Option<usize>) -> Option<&mut Batch> {
+        self.0.get_mut(number?)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Batch> {
+        self.0.iter_mut()
+    }
+}

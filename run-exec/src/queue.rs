@@ -1,0 +1,117 @@
+//! The runs that are to be executed, read as they are needed: a pipe may bring them for days.
+
+use nix::errno::Errno;
+use nix::unistd::read;
+use run_common::cli::operands::{Operand, name_in};
+use run_common::error::{Error, Exit};
+use run_common::rundir::open::RunDir;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// Operands that are worked off.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    operands: VecDeque<String>,
+    runs_dir: PathBuf,
+    /// What ends a name on stdin.
+    end: u8,
+    /// Runs of the batch that was opened last.
+    runs: VecDeque<RunDir>,
+    /// What was read from stdin, while it is its turn.
+    stdin: Option<Vec<u8>>,
+    stdin_ended: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Run(RunDir),
+    Failed(Error),
+    /// Stdin has to be read first.
+    Awaited,
+    End,
+}
+
+impl Queue {
+    pub(crate) fn new(operands: &[String], runs_dir: PathBuf, null: bool) -> Self {
+        Self {
+            operands: operands.iter().cloned().collect(),
+            runs_dir,
+            end: if null { b'\0' } else { b'\n' },
+            runs: VecDeque::new(),
+            stdin: None,
+            stdin_ended: false,
+        }
+    }
+
+    /// Takes the next run out.
+    pub(crate) fn next(&mut self) -> Next {
+        loop {
+            if let Some(run) = self.runs.pop_front() {
+                return Next::Run(run);
+            }
+            let name = match &mut self.stdin {
+                Some(read) => match name_from(read, self.end, self.stdin_ended) {
+                    Some(Ok(name)) => name,
+                    Some(Err(error)) => return Next::Failed(error),
+                    None if self.stdin_ended => {
+                        self.stdin = None;
+                        continue;
+                    }
+                    None => return Next::Awaited,
+                },
+                None => match self.operands.pop_front() {
+                    Some(operand) if operand == "-" => {
+                        self.stdin = Some(Vec::new());
+                        continue;
+                    }
+                    Some(operand) => operand,
+                    None => return Next::End,
+                },
+            };
+            match Operand::named(&name, &self.runs_dir) {
+                Ok(Operand::Run(run)) => return Next::Run(run),
+                Ok(Operand::Batch(batch)) => self.runs.extend(batch.runs_as_created()),
+                Err(error) => return Next::Failed(error),
+            }
+        }
+    }
+
+    /// Returns how many more runs there are, if that is known.
+    pub(crate) fn left(&self) -> Option<usize> {
+        let is_known = self.stdin.is_none() && !self.operands.iter().any(|operand| operand == "-");
+        is_known.then(|| self.runs.len() + self.operands.len())
+    }
+
+    /// Reads what stdin has.
+    pub(crate) fn fill(&mut self) -> Result<(), Error> {
+        let mut block = [0; 4096];
+        match read(io::stdin().as_fd(), &mut block) {
+            Ok(0) => self.stdin_ended = true,
+            Ok(count) => self.stdin.get_or_insert_default().extend_from_slice(&block[..count]),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => {
+                self.stdin_ended = true;
+                return Err(Error::new(Exit::System, "cannot read stdin").because(io::Error::from(error)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes a name out of what was read; a last one without an end counts when there is no more.
+fn name_from(read: &mut Vec<u8>, end: u8, is_last: bool) -> Option<Result<String, Error>> {
+    loop {
+        let length = match read.iter().position(|&byte| byte == end) {
+            Some(length) => length,
+            None if is_last && !read.is_empty() => read.len(),
+            None => return None,
+        };
+        let line: Vec<u8> = read.drain(..(length + 1).min(read.len())).collect();
+        if let Some(name) = name_in(&line[..length]) {
+            return Some(name);
+        }
+    }
+}
