@@ -1,7 +1,7 @@
 //! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while output trickles, so that a line waits for
 //! no other thread, and in a thread of its own when there is a flood, to make use of a second core.
 
-use super::combined::{Combined, Stream};
+use super::combined::{Combined, Each, Stream};
 use super::log::Log;
 use super::scraped::Scraped;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,13 +41,15 @@ struct Writer {
 impl Writer {
     fn add(&mut self, brought: &Brought) {
         let stream = brought.stream;
+        let mut wanted = self.scraped.as_ref().map_or(&[false; 256], |scraped| scraped.wanted(stream));
         for part in brought.block[..brought.length].chunks(PART) {
-            let mut each = |line: &[u8]| {
-                if let Some(scraped) = &mut self.scraped {
-                    scraped.line(stream, line);
-                }
+            let mut act = |line: &[u8]| match &mut self.scraped {
+                Some(scraped) => scraped.line(stream, line),
+                None => &[false; 256],
             };
+            let mut each = Each { wanted, act: &mut act };
             self.lines.push(stream, part, brought.now, &mut self.gathered, &mut each);
+            wanted = each.wanted;
             if self.gathered.len() >= GATHER {
                 self.write();
             }

@@ -19,6 +19,23 @@ pub enum Stream {
     Stderr,
 }
 
+/// Who else wants to see lines.
+pub struct Each<'a> {
+    /// With what bytes they begin.
+    pub wanted: &'static [bool; 256],
+    /// Gets a whole line, without its end and as it was last drawn, and says with what bytes those
+    /// begin that it wants next.
+    pub act: &'a mut dyn FnMut(&[u8]) -> &'static [bool; 256],
+}
+
+impl Each<'_> {
+    fn see(&mut self, line: &[u8]) {
+        if line.first().is_some_and(|&first| self.wanted[usize::from(first)]) {
+            self.wanted = (self.act)(line);
+        }
+    }
+}
+
 /// Turns what the streams bring into lines of combined.log.
 #[derive(Debug)]
 pub struct Combined {
@@ -55,16 +72,8 @@ impl Default for Combined {
 impl Combined {
     /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
     /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
-    /// the 37 bytes before every line. Every whole line that is not cut into pieces is shown to
-    /// `each`, as it was last drawn.
-    pub fn push(
-        &mut self,
-        stream: Stream,
-        bytes: &[u8],
-        now: i64,
-        out: &mut Vec<u8>,
-        each: &mut impl FnMut(&[u8]),
-    ) {
+    /// the 37 bytes before every line. Whole lines that are not cut into pieces are shown to `each`.
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Vec<u8>, each: &mut Each) {
         self.stamp.set(now);
         let (line, name) = match stream {
             Stream::Stdout => (&mut self.stdout, b" stdout "),
@@ -78,10 +87,10 @@ impl Combined {
             for end in memchr_iter(b'\n', rest) {
                 if line.text.is_empty() && !line.cut {
                     writer.line(&rest[start..end], out);
-                    each(&rest[start..end]);
+                    each.see(&rest[start..end]);
                 } else {
                     line.add(&rest[start..end], &writer, out);
-                    line.finish(&writer, out, each);
+                    line.finish(&writer, out, Some(each));
                 }
                 start = end + 1;
             }
@@ -91,7 +100,7 @@ impl Combined {
         for end in memchr2_iter(b'\n', b'\r', rest) {
             line.add(&rest[start..end], &writer, out);
             match rest[end] {
-                b'\n' => line.finish(&writer, out, each),
+                b'\n' => line.finish(&writer, out, Some(each)),
                 _ => line.returned = true,
             }
             start = end + 1;
@@ -106,7 +115,7 @@ impl Combined {
             let writer = Writer { head: self.stamp.head(*name), now };
             if !line.text.is_empty() || line.cut {
                 line.moved_up = false;
-                line.finish(&writer, out, &mut |_| ()); // it may be a part of one
+                line.finish(&writer, out, None); // it may be a part of one
             }
             line.release(&writer, out);
         }
@@ -144,9 +153,9 @@ impl Line {
     }
 
     /// Ends the line.
-    fn finish(&mut self, writer: &Writer, out: &mut Vec<u8>, each: &mut impl FnMut(&[u8])) {
-        if !self.cut {
-            each(&self.text);
+    fn finish(&mut self, writer: &Writer, out: &mut Vec<u8>, each: Option<&mut Each>) {
+        if let Some(each) = each.filter(|_| !self.cut) {
+            each.see(&self.text);
         }
         let moved_up = self.moved_up || has_cursor_up(&self.text);
         if moved_up && !self.cut {
@@ -270,6 +279,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    macro_rules! nobody {
+        () => {
+            Each { wanted: &[false; 256], act: &mut |_| &[false; 256] }
+        };
+    }
+
     const SECOND: i64 = 1_000_000;
     const NOON: i64 = 1_769_688_000 * SECOND; // 2026-01-29 12:00:00
 
@@ -277,7 +292,7 @@ mod tests {
     fn lines(pieces: &[&[u8]], pause: i64) -> Vec<(char, Vec<u8>)> {
         let (mut combined, mut out, mut now) = (Combined::default(), Vec::new(), NOON);
         for piece in pieces {
-            combined.push(Stream::Stdout, piece, now, &mut out, &mut |_| ());
+            combined.push(Stream::Stdout, piece, now, &mut out, &mut nobody!());
             now += pause;
         }
         combined.finish(now, &mut out);
@@ -303,9 +318,9 @@ mod tests {
     #[test]
     fn a_line_has_its_time_stream_and_tag() {
         let (mut combined, mut out) = (Combined::default(), Vec::new());
-        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut |_| ());
-        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut |_| ());
-        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut |_| ());
+        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut nobody!());
+        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut nobody!());
+        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut nobody!());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "2026-01-29T12:00:00.123456Z stdout F one\n2026-01-29T12:00:01.000000Z stderr F err\n\
@@ -325,7 +340,11 @@ mod tests {
         let (mut combined, mut out, mut seen) = (Combined::default(), Vec::new(), Vec::new());
         let long = vec![b'x'; PIECE + 1];
         for piece in [&b"pla"[..], b"in\n 10%\r100%\n", b"\x1b[Aup\r\n", &long, b"\nlast"] {
-            let mut each = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
+            let mut act = |line: &[u8]| {
+                seen.push(String::from_utf8(line.to_vec()).unwrap());
+                &[true; 256]
+            };
+            let mut each = Each { wanted: &[true; 256], act: &mut act };
             combined.push(Stream::Stdout, piece, NOON, &mut out, &mut each);
         }
         combined.finish(NOON, &mut out);

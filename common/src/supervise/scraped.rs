@@ -37,9 +37,16 @@ impl Scraped {
         })
     }
 
-    /// Takes a whole line of a stream.
-    #[inline]
-    pub(super) fn line(&mut self, stream: Stream, line: &[u8]) {
+    /// Returns with what bytes a line of a stream must begin to be wanted.
+    pub(super) fn wanted(&self, stream: Stream) -> &'static [bool; 256] {
+        match stream {
+            Stream::Stdout => self.stdout.wanted(),
+            Stream::Stderr => self.stderr.wanted(),
+        }
+    }
+
+    /// Takes a whole line of a stream; returns with what bytes the next one must begin.
+    pub(super) fn line(&mut self, stream: Stream, line: &[u8]) -> &'static [bool; 256] {
         let scraper = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -47,6 +54,7 @@ impl Scraped {
         if let Some(row) = scraper.line(line) {
             row.write_line(&mut self.rows);
         }
+        scraper.wanted()
     }
 
     /// Appends the rows that were found.

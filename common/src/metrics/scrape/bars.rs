@@ -11,6 +11,11 @@ pub(super) struct Bars {
 }
 
 impl Bars {
+    /// Says whether the bar of an epoch may come.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.epoch.is_some()
+    }
+
     /// Takes a line that begins with `E` or a digit.
     pub(super) fn line(&mut self, text: &str) -> Option<Row> {
         if text.starts_with('E') {

@@ -96,9 +96,6 @@ fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
 
 /// A row as it would be in metrics.jsonl.
 fn json(text: &str) -> Option<Row> {
-    if !text.ends_with('}') {
-        return None;
-    }
     let row = Row::parse(text.as_bytes())?;
     (row.step().is_some() && row.numbers().next().is_some()).then_some(row)
 }

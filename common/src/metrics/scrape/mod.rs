@@ -8,9 +8,11 @@ mod tables;
 
 use super::row::{Cell, Row};
 use bars::Bars;
+use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use scan::number;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 use tables::Tables;
 
 /// Longer lines are no metric rows.
@@ -82,18 +84,51 @@ impl Scraper {
         Self { patterns, bars: Bars::default(), tables: Tables::default() }
     }
 
-    /// Takes a whole line, without its end and as it was last drawn; returns the row that it
-    /// completes. Nearly all lines are none, which their first bytes tell.
+    /// Returns with what bytes a line must begin for [`Self::line`] to want it next. Nearly all
+    /// lines begin with others.
     #[inline]
+    pub fn wanted(&self) -> &'static [bool; 256] {
+        match (self.patterns.own.is_empty(), self.patterns.known) {
+            (false, _) => &[true; 256],
+            (true, true) if self.bars.is_waiting() || self.tables.is_open() => &GOING_ON,
+            (true, true) => &FIRST,
+            (true, false) => &[false; 256],
+        }
+    }
+
+    /// Takes a whole line, without its end and as it was last drawn; returns the row that it
+    /// completes.
     pub fn line(&mut self, line: &[u8]) -> Option<Row> {
-        let is_candidate = match line.first() {
-            Some(&first) => FIRST[usize::from(first)] && self.patterns.known,
-            None => false,
-        };
-        if (is_candidate || !self.patterns.own.is_empty()) && line.len() <= LONGEST {
+        let may_be_known = self.patterns.known && self.may_be_known(line);
+        if (may_be_known || !self.patterns.own.is_empty()) && line.len() <= LONGEST {
             self.candidate(line)
         } else {
             None
+        }
+    }
+
+    /// Says whether a line can be of a known format, which costs less than to read it.
+    fn may_be_known(&self, line: &[u8]) -> bool {
+        let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
+        match line {
+            [b' ', b'[' | b'i', ..] => ends(b"|"),
+            [b'-', b'-', ..] => ends(b"-"),
+            [b'0'..=b'9', ..] => self.bars.is_waiting(),
+            [b'E', ..] => line.starts_with(b"Epoch "),
+            [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfN"),
+            [b'[', b'r' | b't', ..] => line.starts_with(b"[rank") || line.starts_with(b"[titan] "),
+            [b'e', ..] => line.starts_with(b"epoch=") || line.starts_with(b"episode="),
+            [b'g', ..] => line.starts_with(b"global_step="),
+            [b'\x1b', b'[', ..]
+            | [b'i', b't', b'e', b'r', b' ' | b'=', ..]
+            | [b's', b't', b'e', b'p', b' ', b'0'..=b'9', ..]
+            | [b's', b't', b'e', b'p', b':' | b'=', ..] => true,
+            [b'i', ..] => line.starts_with(b"iteration="),
+            [b't', ..] => line.starts_with(b"timestep="),
+            [b'v', ..] => line.starts_with(b"validate step:"),
+            [b'{', b'\'' | b'"' | b' ', ..] => ends(b"}") && has_step(line),
+            [b'|', b' ', ..] => self.tables.is_open(),
+            _ => false,
         }
     }
 
@@ -111,17 +146,27 @@ impl Scraper {
     }
 }
 
+/// Says whether a part of any of the names of a step is there.
+fn has_step(line: &[u8]) -> bool {
+    static PARTS: LazyLock<[Finder; 2]> = LazyLock::new(|| ["ep", "iter"].map(Finder::new));
+    PARTS.iter().any(|part| part.find(line).is_some())
+}
+
 /// With what a line of a known format begins.
-static FIRST: [bool; 256] = {
-    let mut first = [false; 256];
-    let bytes = b" -0123456789E[{egistv|\x1b";
+static FIRST: [bool; 256] = these(b" -E[{egistv\x1b");
+
+/// The same within a table or an epoch.
+static GOING_ON: [bool; 256] = these(b" -E[{egistv\x1b|0123456789");
+
+const fn these(bytes: &[u8]) -> [bool; 256] {
+    let mut wanted = [false; 256];
     let mut i = 0;
     while i < bytes.len() {
-        first[bytes[i] as usize] = true;
+        wanted[bytes[i] as usize] = true;
         i += 1;
     }
-    first
-};
+    wanted
+}
 
 /// Returns a line as a terminal shows it: without colours, and from where the cursor was last moved.
 fn without_escapes(line: &[u8]) -> Cow<'_, [u8]> {

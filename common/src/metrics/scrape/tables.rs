@@ -18,6 +18,11 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// Says whether a table has begun.
+    pub(super) fn is_open(&self) -> bool {
+        self.width > 0
+    }
+
     /// Takes a line that begins with `-` or `|`. Other lines between those of a table, as another
     /// thread may print, change nothing.
     pub(super) fn line(&mut self, text: &str) -> Option<Row> {
