@@ -100,14 +100,14 @@ impl Batch {
         if let Err(error) = self.write(event, observer)
             && !std::mem::replace(&mut self.fails, true)
         {
-            complain(&Error::io("write", &self.dir.layout().log(), error));
+            complain(&Error::io("write", &self.dir.layout().master_log(), error));
         }
     }
 
     fn write(&mut self, event: &str, observer: &Observer) -> io::Result<()> {
         let layout = self.dir.layout().clone();
         let _lock = Lock::take(&layout.lock())?;
-        let mut log = OpenOptions::new().append(true).create(true).open(layout.log())?;
+        let mut log = OpenOptions::new().append(true).create(true).open(layout.master_log())?;
         log.write_all(format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " ")).as_bytes())?;
         replace(&layout.summary(), &document(&self.summary(observer))?, Durability::Process)
     }
@@ -132,7 +132,7 @@ impl Batch {
         let count = |statuses: &[Status]| runs.iter().filter(|run| statuses.contains(&run.status)).count();
         Summary {
             schema: SCHEMA,
-            batch: self.dir.layout().root().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            batch: self.dir.layout().name(),
             updated: Timestamp::now(),
             total: runs.len(),
             completed: count(&[Status::Completed]),

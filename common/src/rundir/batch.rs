@@ -1,10 +1,54 @@
-//! Batch directories: runs that were created together, and what is kept about all of them.
+//! Batches: runs that were created together. `batch.json`, written once by run-new, says what a batch
+//! is and which command line made it.
 
 use super::layout::BatchLayout;
-use super::open::RunDir;
+use super::open::{Document, RunDir, read_document};
 use super::status::Recorded;
+use crate::error::Error;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
+
+/// Identity and provenance of a batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// Version of the record.
+    pub schema: u32,
+    /// `UUIDv7`: unique, and in the order of creation.
+    pub batch_id: String,
+    /// The name the batch was created under.
+    pub name: String,
+    /// When the batch was created.
+    pub created: Timestamp,
+    /// The command with its placeholders, secrets redacted.
+    pub command: Option<Vec<String>>,
+    /// The command line of run-new as typed, secrets redacted.
+    pub argv: Vec<String>,
+    /// What the draws of a sample begin with.
+    pub sample_seed: Option<u64>,
+    /// Host of the creation.
+    pub host: String,
+    /// User who created the batch.
+    pub user: String,
+    /// Directory of the creation (absolute): `argv` names files from there.
+    pub cwd: String,
+    /// Version of the suite.
+    pub tool_version: String,
+}
+
+impl Document for Batch {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Batch {
+    /// Reads the batch.json of a batch.
+    pub fn read(layout: &BatchLayout) -> Result<Self, Error> {
+        read_document(&layout.batch())
+    }
+}
 
 /// A directory that was seen to be a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The name of every file in a run directory.
+//! The name of every file in a run directory, and in the directory of a batch.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub struct Layout {
     root: PathBuf,
 }
 
-/// The paths of a batch.
+/// The paths of a batch. It says nothing of whether they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchLayout {
     root: PathBuf,
@@ -20,13 +20,30 @@ pub struct BatchLayout {
 macro_rules! files {
     ($layout:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
         impl $layout {
+            /// Names the files below `root`.
+            pub fn new(root: impl Into<PathBuf>) -> Self {
+                Self { root: root.into() }
+            }
+
+            /// Returns the directory itself.
+            pub fn root(&self) -> &Path {
+                &self.root
+            }
+
+            /// Returns its name: the last part of its path.
+            pub fn name(&self) -> String {
+                match self.root.file_name() {
+                    Some(name) => name.to_string_lossy().into_owned(),
+                    None => self.root.to_string_lossy().into_owned(),
+                }
+            }
+
             $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.root.join($file) })+
         }
     };
 }
 
-files! {
-    Layout:
+files! { Layout:
     /// The directory of the record.
     record = ".run";
     /// Identity and provenance, written once.
@@ -43,7 +60,7 @@ files! {
     attempts = ".run/attempts.jsonl";
     /// How the last attempt ended.
     result = ".run/result.json";
-    /// Metric rows read off the command's output.
+    /// Metric rows that were read off the output.
     scraped = ".run/scraped.jsonl";
     /// CPU, memory and GPU use over time.
     resources = ".run/resources.jsonl";
@@ -59,48 +76,20 @@ files! {
     stop = "stop";
 }
 
-files! {
-    BatchLayout:
-    /// Who the batch is, written once.
+files! { BatchLayout:
+    /// The directory of the record.
+    record = ".batch";
+    /// What the batch is, written once.
     batch = ".batch/batch.json";
-    /// Held while one of the files below is written.
+    /// Held while the views below are rewritten.
     lock = ".batch/lock";
-    /// A line for each event.
-    log = "master_log.txt";
-    /// What all runs do.
+    /// What happened, a line an event, for people.
+    master_log = "master_log.txt";
+    /// What became of the runs, for people.
     summary = "experiment_summary.json";
-    /// Exists when a stop of all has been asked for.
+    /// Exists when a stop of the whole batch has been asked for.
     stop = "stop";
 }
 
-impl BatchLayout {
-    /// Names the files of the batch at `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
-
-    /// Returns the batch directory.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-}
-
-impl Layout {
-    /// Names the files of the run at `root`.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
-
-    /// Returns the run directory.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// Returns the run's name: the last part of its path.
-    pub fn name(&self) -> String {
-        match self.root.file_name() {
-            Some(name) => name.to_string_lossy().into_owned(),
-            None => self.root.to_string_lossy().into_owned(),
-        }
-    }
-}
+/// Names that no run of a batch may have: its own files lie there.
+pub const BATCH_FILES: [&str; 3] = ["master_log.txt", "experiment_summary.json", "stop"];
