@@ -60,7 +60,7 @@ files! { Layout:
     attempts = ".run/attempts.jsonl";
     /// How the last attempt ended.
     result = ".run/result.json";
-    /// Metric rows that were read off the output.
+    /// Metric rows read off the command's output.
     scraped = ".run/scraped.jsonl";
     /// CPU, memory and GPU use over time.
     resources = ".run/resources.jsonl";

@@ -1,0 +1,481 @@
+//! Several runs from one run-exec: batches, pipes, slots, retries, and what becomes of them when it is
+//! interrupted or killed.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::thread::sleep;
+use std::time::Duration;
+use testkit::process::Signal;
+use testkit::{Lab, Random, times, wait_for};
+
+/// Makes a batch of runs, each of a shell command.
+fn batch(lab: &Lab, name: &str, runs: &[(&str, &str)]) {
+    fs::create_dir_all(lab.path(format!("runs/{name}/.batch"))).unwrap();
+    lab.write(&format!("runs/{name}/.batch/batch.json"), "{}\n");
+    for (run, command) in runs {
+        let dir = format!("runs/{name}");
+        lab.cmd("run-new").args(["-d", &dir, "-n", run, "--", "sh", "-c", command]).run().code(0);
+    }
+}
+
+fn summary(lab: &Lab, name: &str) -> Value {
+    lab.json(&format!("runs/{name}/experiment_summary.json"))
+}
+
+/// Returns the events of a batch without their times.
+fn events(lab: &Lab, name: &str) -> Vec<String> {
+    let log = lab.read(&format!("runs/{name}/master_log.txt"));
+    log.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
+}
+
+/// Returns the statuses of the runs of a batch by name.
+fn statuses(lab: &Lab, name: &str) -> BTreeMap<String, String> {
+    let listed = lab.cmd("run-status").args(["--json", name]).run().code(0).out();
+    let lines = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+    lines.map(|line| (word(&line, "run_name"), word(&line, "status"))).collect()
+}
+
+#[test]
+fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
+    let lab = Lab::new();
+    lab.write("wrong.py", "def f(:\n");
+    lab.write(
+        "late.py",
+        "import os\nd = os.environ['RUN_DIR'] + '/checkpoint-3'\nos.makedirs(d)\nopen(d + '/model.bin', 'w').write('x')\n\
+         open(d + '/trainer_state.json', 'w').write('{}')\nraise ValueError('late')\n",
+    );
+    lab.write(
+        "nan.py",
+        "import json, os\nwith open(os.environ['RUN_METRICS'], 'w') as f:\n    f.write(json.dumps({'step': 1, 'loss': float('nan')}) + '\\n')\n\
+         raise FloatingPointError('loss is NaN')\n",
+    );
+    // The summary is right whenever a run has just started: those before it have ended.
+    lab.write("good.py", "import json\nprint(json.load(open('runs/b/experiment_summary.json'))['failed'])\n");
+    // Names that would sort otherwise: the order is that of creation.
+    batch(
+        &lab,
+        "b",
+        &[
+            ("d", "python3 wrong.py"),
+            ("c", "python3 late.py"),
+            ("a", "python3 nan.py"),
+            ("b", "python3 good.py"),
+        ],
+    );
+    let done = lab.cmd("run-exec").arg("b").run().code(1);
+    assert!(done.out().ends_with("3\n"), "{}", done.out());
+    let summary = summary(&lab, "b");
+    let count = |key: &str| summary[key].as_u64().unwrap();
+    assert_eq!(
+        ["total", "completed", "failed", "stopped", "running", "not_run"].map(count),
+        [4, 1, 3, 0, 0, 0]
+    );
+    let run = |name: &str| {
+        summary["runs"].as_array().unwrap().iter().find(|run| run["name"] == name).unwrap().clone()
+    };
+    for (name, reason) in [
+        ("d", "exit 1: SyntaxError: invalid syntax"),
+        ("c", "exit 1: ValueError: late"),
+        ("a", "exit 1: FloatingPointError: loss is NaN"),
+    ] {
+        assert_eq!((&run(name)["status"], &run(name)["reason"]), (&json!("failed"), &json!(reason)));
+        assert_eq!(run(name)["exit_code"], 1);
+        assert!(run(name)["duration_s"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(run("c")["final_checkpoint"], "checkpoint-3");
+    assert_eq!(run("a")["metrics"], json!({"loss": null}));
+    assert_eq!((&run("b")["status"], &run("b")["reason"]), (&json!("completed"), &Value::Null));
+    let events = events(&lab, "b");
+    let order: Vec<&str> = events.iter().filter_map(|event| event.strip_prefix("run started: ")).collect();
+    assert_eq!(order, ["d", "c", "a", "b"]);
+    assert_eq!(events[0], "batch started: 0 of 4 completed, 0 failed, 0 stopped, 4 not run");
+    assert!(
+        events[2].starts_with("run ended: d: failed: exit 1: SyntaxError: invalid syntax ("),
+        "{events:?}"
+    );
+    assert_eq!(events.last().unwrap(), "batch ended: 1 of 4 completed, 3 failed, 0 stopped, 0 not run");
+    // A batch is an operand of every tool.
+    assert_eq!(statuses(&lab, "b").len(), 4);
+    assert_eq!(lab.cmd("run-status").arg("runs/b").run().code(0).out().lines().count(), 5);
+    let listed = lab.cmd("run-status").arg("-a").run().code(0).out();
+    assert!(listed.contains("\nb/  1 completed, 3 failed\n  a "), "{listed}");
+    lab.cmd("run-stop").arg("b").run().code(0).stdout("");
+    // What was executed is refused; with --unfinished it is tried again, and what completed is not.
+    lab.cmd("run-exec").arg("b").run().code(4).stderr_has("it has been executed, and is failed");
+    lab.write("wrong.py", "");
+    lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(1);
+    let attempts = |name: &str| lab.status(&format!("runs/b/{name}"))["attempt"].clone();
+    assert_eq!(["a", "b", "c", "d"].map(attempts), [json!(2), json!(1), json!(2), json!(2)]);
+    assert_eq!(statuses(&lab, "b")["d"], "completed");
+}
+
+#[test]
+fn fail_fast_starts_no_more() {
+    let lab = Lab::new();
+    batch(&lab, "b", &[("a", "exit 0"), ("b", "exit 3"), ("c", "exit 0")]);
+    lab.cmd("run-exec").args(["-q", "--fail-fast", "b"]).run().code(1).stderr("");
+    let expected = [("a", "completed"), ("b", "failed"), ("c", "created")];
+    assert_eq!(
+        statuses(&lab, "b"),
+        expected.map(|(name, status)| (name.to_owned(), status.to_owned())).into()
+    );
+    assert_eq!(summary(&lab, "b")["not_run"], 1);
+    lab.cmd("run-exec").args(["-q", "--unfinished", "c"]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "--unfinished", "c"]).run().code(0);
+    assert_eq!(lab.status("c")["attempt"], 1);
+}
+
+#[test]
+fn several_operands_and_lines_are_worked_off() {
+    let lab = Lab::new();
+    for name in ["a", "b c", "it's"] {
+        lab.new_run(name, &["sh", "-c", "echo \"$RUN_NAME\""]);
+    }
+    lab.cmd("run-exec")
+        .args(["a", "nope", "b c"])
+        .run()
+        .code(3)
+        .stdout("a\nb c\n")
+        .stderr_has("no run 'nope'");
+    let line = lab.cmd("run-status").args(["--json", "it's"]).run().code(0).out();
+    lab.cmd("run-exec").arg("-").stdin(line).run().code(0).stdout("it's\n");
+    lab.new_run("x\u{1f680}", &["sh", "-c", "exit 7"]);
+    lab.cmd("run-exec").args(["-q", "-0", "-"]).stdin("x\u{1f680}\0").run().code(1);
+    lab.cmd("run-exec").arg("-").stdin("").run().code(0).stdout("");
+    // Of one run named as such, the status is the command's.
+    lab.cmd("run-exec").args(["-q", "--resume", "x\u{1f680}"]).run().code(7);
+    lab.cmd("run-exec").args(["--stdin", "a", "b c"]).run().code(125).stderr_has("--stdin is for one run");
+}
+
+#[test]
+fn a_pipe_is_worked_off_as_runs_come() {
+    let lab = Lab::new();
+    let mut exec = lab.cmd("run-exec").args(["-q", "-j", "2", "-"]).stdin("").spawn();
+    drop(exec.child.stdin.take());
+    exec.wait().code(0);
+    let fifo = lab.path("fifo");
+    lab.cmd("mkfifo").arg(&fifo).run().code(0);
+    let script = "run-exec -q -j 2 - < fifo";
+    let exec = lab.cmd("sh").args(["-c", &format!("exec {script}")]).spawn();
+    let mut pipe = OpenOptions::new().write(true).open(&fifo).unwrap();
+    for number in 0..5 {
+        let name = format!("r{number}");
+        let run = lab.new_run(&name, &["true"]);
+        writeln!(pipe, "{run}").unwrap();
+        // It is executed while the pipe stays open.
+        lab.await_status(&name, "completed", |status| status["status"] == "completed");
+    }
+    // A slow line comes in pieces.
+    let run = lab.new_run("slow", &["true"]);
+    write!(pipe, "{}", &run[..6]).unwrap();
+    pipe.flush().unwrap();
+    write!(pipe, "{}", &run[6..]).unwrap();
+    drop(pipe);
+    exec.wait().code(0);
+    assert_eq!(lab.status("slow")["status"], "completed");
+    lab.nothing_left();
+}
+
+#[test]
+fn slots_are_never_shared_and_free_after_a_kill() {
+    let lab = Lab::new();
+    // Each run takes its slot's directory for as long as it works: a second one would fail.
+    let command = "mkdir slot$CUDA_VISIBLE_DEVICES || exit 9; trap 'rmdir slot$CUDA_VISIBLE_DEVICES' EXIT; \
+                   echo $CUDA_DEVICE_ORDER; sleep 0.05";
+    let names: Vec<String> = (0..10).map(|number| format!("r{number}")).collect();
+    let runs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), command)).collect();
+    batch(&lab, "b", &runs);
+    lab.cmd("run-exec").args(["-q", "--gpus", "0,1", "-j", "2", "b"]).run().code(0);
+    for name in &names {
+        assert_eq!(lab.read(&format!("runs/b/{name}/stdout.log")), "PCI_BUS_ID\n");
+    }
+    let gpus: std::collections::BTreeSet<String> = names
+        .iter()
+        .map(|name| {
+            lab.json_lines(&format!("runs/b/{name}/.run/attempts.jsonl"))[0]["CUDA_VISIBLE_DEVICES"]
+                .to_string()
+        })
+        .collect();
+    assert_eq!(gpus, ["\"0\"".to_owned(), "\"1\"".to_owned()].into());
+    lab.cmd("run-exec")
+        .args(["--gpus", "0,1", "-j", "3", "b"])
+        .run()
+        .code(125)
+        .stderr_has("more than the 2 slots");
+    // Two processors for each, and the placeholder.
+    lab.cmd("run-new")
+        .args(["-n", "two", "--", "sh", "-c", "echo $0 $CUDA_VISIBLE_DEVICES", "{gpu}"])
+        .run()
+        .code(0);
+    lab.cmd("run-exec").args(["--gpus", "0+1", "two"]).run().code(0).stdout("0,1 0,1\n");
+    // A kill -9 of a trainer frees its slot.
+    batch(&lab, "k", &[("a", "echo $$ > pid; sleep 1000"), ("b", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "--gpus", "5", "k"]).spawn();
+    wait_for("the trainer to run", || lab.path("pid").exists() && !lab.bytes("pid").is_empty());
+    testkit::signal(lab.read("pid").trim().parse().unwrap(), Signal::KILL);
+    exec.wait().code(1);
+    assert_eq!(
+        (statuses(&lab, "k")["a"].as_str(), statuses(&lab, "k")["b"].as_str()),
+        ("failed", "completed")
+    );
+}
+
+#[test]
+fn an_interrupt_ends_the_runs_at_work_and_starts_no_more() {
+    let lab = Lab::new();
+    let stubborn = "trap 'exit 0' INT TERM; echo ready; while :; do sleep 0.02; done";
+    for (signal, code, named) in
+        [(Signal::INT, 130, "2 (INT)"), (Signal::TERM, 143, "15 (TERM)"), (Signal::HUP, 129, "1 (HUP)")]
+    {
+        let name = format!("b{code}");
+        batch(&lab, &name, &[("a", stubborn), ("b", stubborn), ("c", "true"), ("d", "true")]);
+        let exec = lab.cmd("run-exec").args(["-q", "-j", "2", &name]).spawn();
+        for run in ["a", "b"] {
+            lab.await_text(&format!("runs/{name}/{run}/stdout.log"), "ready");
+        }
+        exec.signal(signal);
+        exec.wait().code(code);
+        let summary = summary(&lab, &name);
+        assert_eq!(
+            (&summary["stopped"], &summary["not_run"], &summary["running"]),
+            (&json!(2), &json!(2), &json!(0))
+        );
+        let reason = lab.status(&format!("runs/{name}/a"))["reason"].clone();
+        assert_eq!(reason, format!("stopped by signal {named}"));
+        let last = events(&lab, &name).pop().unwrap();
+        assert!(
+            last.starts_with("batch ended: 0 of 4 completed, 0 failed, 2 stopped, 2 not run, ended by SIG"),
+            "{last}"
+        );
+        lab.nothing_left();
+        // The same line again goes on where it was.
+        lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", &name, "--", "true"]).run().code(0);
+        assert!(statuses(&lab, &name).values().all(|status| status == "completed"));
+    }
+}
+
+#[test]
+fn a_second_interrupt_kills() {
+    let lab = Lab::new();
+    batch(&lab, "b", &[("a", "trap '' INT TERM; echo ready; while :; do sleep 0.02; done"), ("b", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
+    lab.await_text("runs/b/a/stdout.log", "ready");
+    exec.signal(Signal::INT);
+    lab.await_status("runs/b/a", "ending", |status| !status["reason"].is_null());
+    exec.signal(Signal::INT);
+    exec.wait().code(130);
+    assert_eq!(
+        (lab.status("runs/b/a")["signal"].as_i64(), statuses(&lab, "b")["b"].as_str()),
+        (Some(9), "created")
+    );
+    lab.nothing_left();
+}
+
+#[test]
+fn a_stop_of_one_run_is_for_it_alone_and_of_the_batch_for_all() {
+    let lab = Lab::new();
+    let waits = "echo ready; sleep 1000";
+    batch(&lab, "b", &[("a", waits), ("b", waits), ("c", waits), ("d", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
+    lab.await_text("runs/b/a/stdout.log", "ready");
+    lab.cmd("run-stop").arg("runs/b/a").run().code(0).stdout("runs/b/a: stopped\n");
+    lab.await_text("runs/b/b/stdout.log", "ready");
+    lab.cmd("run-stop").args(["--why", "enough", "b"]).run().code(0).stdout("runs/b/b: stopped\n");
+    exec.wait().code(1).stderr_has("'runs/b' was stopped by ");
+    let found = statuses(&lab, "b");
+    assert_eq!((found["c"].as_str(), found["d"].as_str()), ("created", "created"));
+    assert!(events(&lab, "b").last().unwrap().ends_with(": enough"), "{:?}", events(&lab, "b"));
+    // It stays stopped until it is wanted again.
+    lab.cmd("run-exec").args(["-q", "b"]).run().code(1).stderr_has("--unfinished goes on with it");
+    assert_eq!(statuses(&lab, "b")["c"], "created");
+    // By hand.
+    let exec = lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).spawn();
+    wait_for("the first to run again", || lab.read("runs/b/a/stdout.log").lines().count() == 2);
+    lab.write("runs/b/stop", "");
+    exec.wait().code(1);
+    assert_eq!(lab.status("runs/b/a")["reason"], "stopped by the file 'stop'");
+    assert_eq!(lab.status("runs/b/b")["attempt"], 1);
+    lab.nothing_left();
+}
+
+#[test]
+fn ends_that_may_pass_are_tried_again() {
+    let lab = Lab::new();
+    let exec = |name: &str, command: &str, options: &[&str]| {
+        lab.new_run(name, &["sh", "-c", command]);
+        lab.cmd("run-exec")
+            .args(["-q", "--retries", "3", "--retry-delay", "10ms"])
+            .args(options)
+            .arg(name)
+            .run()
+    };
+    let ends = |name: &str| -> Vec<(String, Value)> {
+        lab.json_lines(&format!("runs/{name}/.run/attempts.jsonl"))
+            .iter()
+            .filter(|line| line["event"] == "end")
+            .map(|line| (line["status"].as_str().unwrap().to_owned(), line["retry_in_s"].clone()))
+            .collect()
+    };
+    let failed = |delay: Value| ("failed".to_owned(), delay);
+    // A signal passes.
+    exec("signal", "[ $RUN_ATTEMPT = 3 ] || kill -9 $$", &[]).code(0);
+    assert_eq!(
+        ends("signal"),
+        [failed(json!(0.01)), failed(json!(0.02)), ("completed".to_owned(), Value::Null)]
+    );
+    // An ordinary failure does not, unless its status is named; and not for ever.
+    exec("wrong", "exit 3", &[]).code(3);
+    assert_eq!(ends("wrong"), [failed(Value::Null)]);
+    exec("named", "exit 75", &["--retry-on", "74,75"]).code(75);
+    assert_eq!(
+        ends("named"),
+        [failed(json!(0.01)), failed(json!(0.02)), failed(json!(0.04)), failed(Value::Null)]
+    );
+    assert_eq!(lab.status("named")["status"], "failed");
+    // A stall passes, a time limit does not, nor a command that is not there.
+    exec("stall", "[ $RUN_ATTEMPT = 2 ] || sleep 1000", &["--stall-timeout", "200ms"]).code(0);
+    exec("time", "sleep 1000", &["--timeout", "100ms"]).code(124);
+    assert_eq!(ends("time").len(), 1);
+    lab.new_run("absent", &["no-such-command"]);
+    lab.cmd("run-exec").args(["-q", "--retries", "3", "absent"]).run().code(127);
+    assert_eq!(ends("absent").len(), 1);
+    lab.nothing_left();
+}
+
+#[test]
+fn between_attempts_a_run_is_running_and_can_be_stopped() {
+    let lab = Lab::new();
+    for name in ["signal", "file", "front"] {
+        lab.new_run(name, &["sh", "-c", "kill -9 $$"]);
+        let exec = lab.cmd("run-exec").args(["-q", "--retries", "1", "--retry-delay", "1000s", name]).spawn();
+        let status = lab.await_status(name, "waiting", |status| {
+            status["reason"].as_str().is_some_and(|reason| reason == "retry in 16m40s: signal 9 (KILL)")
+        });
+        assert_eq!((&status["status"], &status["attempt"]), (&json!("running"), &json!(1)));
+        lab.cmd("run-exec").args(["--resume", name]).run().code(125).stderr_has("it is running already");
+        match name {
+            "signal" => {
+                // The process that waits is the one that is recorded; run-stop finds it.
+                lab.cmd("run-stop")
+                    .args(["--why", "no use", name])
+                    .run()
+                    .code(0)
+                    .stdout("runs/signal: stopped\n");
+                exec.wait().code(143);
+                assert!(lab.status(name)["reason"].as_str().unwrap().ends_with(": no use"));
+            }
+            "file" => {
+                lab.write("runs/file/stop", "");
+                exec.wait().code(143);
+                assert_eq!(lab.status(name)["reason"], "stopped by the file 'stop'");
+            }
+            _ => {
+                exec.signal(Signal::KILL);
+                exec.wait();
+                let status = lab.await_status(name, "over", |status| status["status"] != "running");
+                assert_eq!(
+                    (status["status"].as_str(), status["reason"].as_str()),
+                    (Some("failed"), Some("signal 9 (KILL); run-exec was killed before another attempt"))
+                );
+            }
+        }
+        wait_for("nothing to be left", || lab.alive().is_empty());
+        lab.cmd("run-exec").args(["-q", "--resume", name, "--", "true"]).run().code(0);
+    }
+}
+
+#[test]
+fn a_front_that_is_killed_leaves_true_records_and_another_goes_on() {
+    let lab = Lab::new();
+    let mut random = Random::new(4);
+    let count = times(3, 50);
+    // Each run notes in a file of its own that it has done its work: once is right.
+    let command = "echo $RUN_ATTEMPT >> started; sleep 0.03; echo done >> finished";
+    let mut killed_amid = 0;
+    for round in 0..count {
+        let name = format!("b{round}");
+        let names: Vec<String> = (0..50).map(|number| format!("r{number:02}")).collect();
+        fs::create_dir_all(lab.path(format!("runs/{name}/.batch"))).unwrap();
+        lab.write(&format!("runs/{name}/.batch/batch.json"), "{}\n");
+        for run in &names {
+            let dir = format!("runs/{name}");
+            lab.cmd("run-new")
+                .args(["-d", &dir, "-n", run, "--", "sh", "-c", &format!("cd $RUN_DIR; {command}")])
+                .run()
+                .code(0);
+        }
+        let options = ["-q", "-j", "4", "--grace", "1s", "--linger", "100ms"];
+        let exec = lab.cmd("run-exec").args(options).arg(&name).spawn();
+        sleep(Duration::from_micros(random.below(700_000))); // the moment that is tried, not a wait
+        exec.signal(Signal::KILL);
+        exec.wait();
+        wait_for("its runs to end", || lab.alive().is_empty());
+        let before = statuses(&lab, &name);
+        assert_eq!(before.len(), 50);
+        for (run, status) in &before {
+            let finished = lab.path(format!("runs/{name}/{run}/finished")).exists();
+            match status.as_str() {
+                "completed" => assert!(finished, "{run}"),
+                "created" => assert!(!finished, "{run}"),
+                // It had done its work when it was ended, or not.
+                "failed" => {
+                    assert_eq!(lab.status(&format!("runs/{name}/{run}"))["reason"], "run-exec was killed")
+                }
+                other => panic!("{run}: {other}"),
+            }
+        }
+        let completed: Vec<&String> =
+            before.iter().filter(|(_, status)| *status == "completed").map(|(run, _)| run).collect();
+        killed_amid += usize::from(!completed.is_empty() && completed.len() < 50);
+        lab.cmd("run-exec").args(options).args(["--unfinished", &name]).run().code(0);
+        assert!(statuses(&lab, &name).values().all(|status| status == "completed"));
+        for run in &names {
+            let started = lab.read(&format!("runs/{name}/{run}/started"));
+            if completed.contains(&run) {
+                assert_eq!(started, "1\n", "{run} ran twice");
+            }
+        }
+        let summary = summary(&lab, &name);
+        assert_eq!((&summary["completed"], &summary["total"]), (&json!(50), &json!(50)));
+        lab.nothing_left();
+    }
+    assert!(killed_amid > 0, "no kill came in the middle of a batch");
+    eprintln!("{count} kills of a front, {killed_amid} in the middle of its batch");
+}
+
+#[test]
+fn two_fronts_share_a_batch() {
+    let lab = Lab::new();
+    let names: Vec<String> = (0..20).map(|number| format!("r{number:02}")).collect();
+    let runs: Vec<(&str, &str)> =
+        names.iter().map(|name| (name.as_str(), "echo x >> $RUN_DIR/started; sleep 0.02")).collect();
+    batch(&lab, "b", &runs);
+    let fronts = [0, 1].map(|_| lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", "b"]).spawn());
+    for front in fronts {
+        front.wait().code(0);
+    }
+    assert!(statuses(&lab, "b").values().all(|status| status == "completed"));
+    for name in &names {
+        assert_eq!(lab.read(&format!("runs/b/{name}/started")), "x\n");
+    }
+    assert_eq!(summary(&lab, "b")["completed"], 20);
+}
+
+#[test]
+fn a_batch_can_be_left_to_itself() {
+    let lab = Lab::new();
+    batch(&lab, "b", &[("a", "sleep 0.1"), ("b", "exit 4")]);
+    lab.cmd("run-exec").args(["--detach", "b"]).run().code(0).stdout("").stderr("");
+    wait_for("the batch to end", || {
+        lab.path("runs/b/master_log.txt").exists()
+            && events(&lab, "b").last().is_some_and(|event| event.starts_with("batch ended"))
+    });
+    assert_eq!(
+        (statuses(&lab, "b")["a"].as_str(), statuses(&lab, "b")["b"].as_str()),
+        ("completed", "failed")
+    );
+    wait_for("nothing to be left", || lab.alive().is_empty());
+}
