@@ -85,10 +85,10 @@ impl<T> Chunk<T> {
 }
 
 fn chunks<T>(items: Vec<T>) -> Vec<Chunk<T>> {
+    let count = items.len().div_ceil(CHUNK);
     let mut rest = items.into_iter();
-    (0..)
+    (0..count)
         .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(CHUNK).collect()) })
-        .take_while(|chunk| chunk.items.lock().is_ok_and(|items| !items.is_empty()))
         .collect()
 }
 

@@ -334,8 +334,8 @@ impl Plan {
                 timeout: args.timeout,
                 stall: args.stall_timeout,
             },
-            quiet: args.quiet,
-            detach: args.detach,
+            quiet: args.quiet || args.detach,
+            detach: args.detach && how.parent.is_none(), // the front of several has left already
             scrape: args.patterns(),
             retry: how.retry.clone(),
             checkpoint: meta.checkpoint.clone(),

@@ -2,7 +2,7 @@
 //! it. It has one thread and forks, so that whatever becomes of one run is nothing to the others.
 
 use crate::attempt::{How, Taken, again, execute, give_up, take};
-use crate::batch::Batches;
+use crate::batch::{Batch, Batches};
 use crate::cli::Args;
 use crate::progress::{Counts, Progress};
 use crate::queue::{Next, Queue};
@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often a run is looked at whose process of the front was killed.
 const SOON: Duration = Duration::from_millis(50);
 
+/// Tells the front that another process has the run, which is passed over.
+const PASSED_OVER: u8 = 64;
+
 /// The longest time between two attempts.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -60,11 +63,11 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         return Err(Error::usage("--stdin is for one run"));
     }
     if args.detach && detach()? == Side::Child {
-        return Front::new(args)?.work();
+        return Ok(Front::new(args)?.work());
     } else if args.detach {
         return Ok(0);
     }
-    Front::new(args)?.work()
+    Ok(Front::new(args)?.work())
 }
 
 /// Leaves the caller's process behind; stdin, which may bring runs, is kept.
@@ -81,6 +84,11 @@ fn detach() -> Result<Side, Error> {
 
 fn null() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/null")
+}
+
+/// Says that another front has a run.
+fn pass_over(run: &RunDir) {
+    warn(&format!("'{}' is executed by another run-exec, and passed over", run.layout().root().display()));
 }
 
 /// A run at work.
@@ -165,17 +173,17 @@ impl<'a> Front<'a> {
 
     /// Works the queue off; returns the status to exit with. The processes of the runs return from
     /// here too.
-    fn work(mut self) -> Result<u8, Error> {
+    fn work(mut self) -> u8 {
         loop {
             if let Some(status) = self.reap() {
-                return Ok(status);
+                return status;
             }
             let mut awaits = false;
             while !self.is_closing && !self.has_ended_queue && self.working.len() < self.jobs && !awaits {
                 match self.queue.next() {
                     Next::Run(run) => {
                         if let Some(status) = self.start(run) {
-                            return Ok(status);
+                            return status;
                         }
                     }
                     Next::Failed(error) => self.fail(&error),
@@ -187,15 +195,14 @@ impl<'a> Front<'a> {
                 break;
             }
             self.progress.show(self.counts, self.working.len(), self.queue.left());
-            self.wait(awaits)?;
+            self.wait(awaits);
             self.look_at_batches();
         }
-        Ok(self.finish())
+        self.finish()
     }
 
     fn fail(&mut self, error: &Error) {
-        self.progress.clear();
-        complain(error);
+        self.progress.aside(|| complain(error));
         self.status = self.status.max(error.exit() as u8);
         if self.is_one {
             self.status = FAILED;
@@ -207,7 +214,7 @@ impl<'a> Front<'a> {
         let overrules = self.args.unfinished || self.args.resume;
         let batch = self.batches.of(&run, overrules);
         let batch_is_new = self.batches.get(batch).is_some_and(|batch| mem::take(&mut batch.is_new));
-        if self.batches.get(batch).is_some_and(|batch| batch.look_for_stop()) {
+        if self.batches.get(batch).is_some_and(Batch::look_for_stop) {
             self.status = self.status.max(Exit::No as u8);
             return None;
         }
@@ -225,8 +232,7 @@ impl<'a> Front<'a> {
                     return None;
                 }
                 Status::Running | Status::Stale => {
-                    let shown = run.layout().root().display();
-                    warn(&format!("'{shown}' is {}, and passed over", state.status));
+                    pass_over(&run);
                     return None;
                 }
                 _ => {}
@@ -236,6 +242,10 @@ impl<'a> Front<'a> {
             0 => None,
             _ => match take(&run, overrules) {
                 Ok(taken) => Some(taken),
+                Err(error) if self.args.unfinished && error.exit() == Exit::Busy => {
+                    pass_over(&run);
+                    return None;
+                }
                 Err(error) => {
                     self.fail(&error);
                     return None;
@@ -249,7 +259,7 @@ impl<'a> Front<'a> {
             batch.note(&format!("batch started: {totals}{at_once}"), &self.observer);
         }
         let used = |slot: &usize| self.working.iter().any(|working| working.slot == *slot);
-        let slot = (0..).find(|slot| !used(slot)).unwrap_or_default();
+        let slot = (0..self.jobs).find(|slot| !used(slot)).unwrap_or_default();
         let working =
             Working { run, pid: 0, slot, batch, before: state.attempt, retries: 0, taken, is_orphan: false };
         self.launch(working, None)
@@ -308,6 +318,10 @@ impl<'a> Front<'a> {
         };
         match done {
             Ok(status) => status,
+            Err(error) if args.unfinished && error.exit() == Exit::Busy => {
+                pass_over(&working.run);
+                PASSED_OVER
+            }
             Err(error) => {
                 complain(&error);
                 if self.is_one { FAILED } else { error.exit() as u8 }
@@ -355,6 +369,9 @@ impl<'a> Front<'a> {
 
     /// Takes note of how an attempt has ended, and makes another where that is wanted.
     fn conclude(&mut self, mut working: Working, status: Option<i32>) -> Option<u8> {
+        if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) {
+            return None;
+        }
         let state = match self.observer.observe(&working.run) {
             Ok(observed) => observed.state,
             Err(error) => {
@@ -415,7 +432,7 @@ impl<'a> Front<'a> {
     }
 
     /// Waits until something happens.
-    fn wait(&mut self, awaits_stdin: bool) -> Result<(), Error> {
+    fn wait(&mut self, awaits_stdin: bool) {
         let pause = if self.working.iter().any(|working| working.is_orphan) { SOON } else { LOOK };
         let stdin = io::stdin();
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
@@ -439,11 +456,10 @@ impl<'a> Front<'a> {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Stops what runs of a batch of which a stop was asked for; when no other has come up, there is
-    /// nothing more to do.
+    /// Stops the runs of a batch of which a stop was asked for; when there is no other, there is nothing
+    /// more to do.
     fn look_at_batches(&mut self) {
         let stops: Vec<bool> =
             self.batches.iter_mut().map(|batch| batch.stopped.is_none() && batch.look_for_stop()).collect();

@@ -46,28 +46,34 @@ impl Progress {
     /// Says how far it is; `left` are the runs that are known to follow.
     pub(crate) fn show(&self, counts: Counts, running: usize, left: Option<usize>) {
         let Some(line) = &self.line else { return };
-        let mut said = format!("{} done", counts.completed);
+        let mut said = vec![format!("{} done", counts.completed)];
         for (count, word) in [(counts.failed, "failed"), (counts.stopped, "stopped"), (running, "running")] {
             if count > 0 {
-                said.push_str(&format!(", {count} {word}"));
+                said.push(format!("{count} {word}"));
             }
         }
         if let Some(left) = left {
-            said.push_str(&format!(", {left} to do"));
+            said.push(format!("{left} to do"));
             let (done, left) = (u32::try_from(counts.done()), u32::try_from(left + running));
             if let (Ok(done @ 1..), Ok(left @ 1..)) = (done, left) {
                 let each = self.started.elapsed() / done;
-                said.push_str(&format!(
-                    ", eta {}",
-                    human(each.saturating_mul(left).max(Duration::from_secs(1)))
-                ));
+                let eta = human(each.saturating_mul(left).max(Duration::from_secs(1)));
+                said.push(format!("eta {eta}"));
             }
         }
-        line.set_message(said);
+        line.set_message(said.join(", "));
         line.tick();
     }
 
-    /// Takes the line away, for messages.
+    /// Says something else meanwhile.
+    pub(crate) fn aside(&self, say: impl FnOnce()) {
+        match &self.line {
+            Some(line) => line.suspend(say),
+            None => say(),
+        }
+    }
+
+    /// Takes the line away.
     pub(crate) fn clear(&self) {
         if let Some(line) = &self.line {
             line.finish_and_clear();

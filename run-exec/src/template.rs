@@ -169,7 +169,7 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         "gpu" => match values.gpu {
             Some(gpu) => gpu.to_owned(),
             None => (values.env)("CUDA_VISIBLE_DEVICES")
-                .ok_or("--gpus is not given, nor is CUDA_VISIBLE_DEVICES set")?,
+                .ok_or("CUDA_VISIBLE_DEVICES is not set, nor is --gpus given")?,
         },
         "checkpoint" | "step" => return Ok(Token::Drop),
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),

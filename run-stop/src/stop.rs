@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         operands.flat_map(|operand| stopper.expand(operand)).collect()
     };
     let mut asked = Vec::new();
-    let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| stopper.ask(run)) {
+    let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| stopper.ask(&run)) {
         Ok(stopping) => asked.push(stopping),
         Err(error) => fail(&error),
     };
@@ -128,18 +128,24 @@ impl Stopper {
             Ok(Operand::Run(run)) => vec![Ok(run)],
             Ok(Operand::Batch(batch)) => {
                 let stop = batch.layout().stop();
-                match self.request.write(&stop) {
-                    Ok(()) => active(batch.runs(), &self.observer),
-                    Err(error) => vec![Err(Error::io("write", &stop, error))],
+                let runs = batch.runs();
+                let has_ended = |run: &RunDir| {
+                    self.observer.observe(run).is_ok_and(|observed| observed.state.status.has_ended())
+                };
+                if runs.iter().all(has_ended) {
+                    warn(&format!("all runs of '{}' have ended already", batch.layout().root().display()));
+                } else if let Err(error) = self.request.write(&stop) {
+                    return vec![Err(Error::io("write", &stop, error))];
                 }
+                active(runs, &self.observer)
             }
             Err(error) => vec![Err(error)],
         }
     }
 
     /// Asks a run to stop in the way that reaches it.
-    fn ask(&self, run: RunDir) -> Result<Stopping, Error> {
-        let observed = self.observer.observe(&run)?;
+    fn ask(&self, run: &RunDir) -> Result<Stopping, Error> {
+        let observed = self.observer.observe(run)?;
         let (layout, state) = (run.layout(), &observed.state);
         let shown = layout.root().display();
         let mut stopping = Stopping {
@@ -204,9 +210,9 @@ impl Stopper {
     fn end_leftovers(&self, stopping: &Stopping) -> Result<(), Error> {
         let layout = stopping.run.layout();
         let shown = layout.root().display();
-        while self.waits {
+        loop {
             let left = self.observer.observe(&stopping.run)?.leftovers;
-            let Some(first) = left.first() else { break };
+            let Some(first) = left.first().filter(|_| self.waits) else { break };
             let elapsed = stopping.asked.elapsed();
             if elapsed >= self.grace {
                 signal_all(&left, Signal::KILL);

@@ -53,11 +53,14 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
          raise FloatingPointError('loss is NaN')\n",
     );
     // The summary is right whenever a run has just started: those before it have ended.
-    lab.write("good.py", "import json\nprint(json.load(open('runs/b/experiment_summary.json'))['failed'])\n");
+    lab.write(
+        "good.py",
+        "import json\nprint(json.load(open('runs/all/experiment_summary.json'))['failed'])\n",
+    );
     // Names that would sort otherwise: the order is that of creation.
     batch(
         &lab,
-        "b",
+        "all",
         &[
             ("d", "python3 wrong.py"),
             ("c", "python3 late.py"),
@@ -65,9 +68,9 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
             ("b", "python3 good.py"),
         ],
     );
-    let done = lab.cmd("run-exec").arg("b").run().code(1);
+    let done = lab.cmd("run-exec").arg("all").run().code(1);
     assert!(done.out().ends_with("3\n"), "{}", done.out());
-    let summary = summary(&lab, "b");
+    let summary = summary(&lab, "all");
     let count = |key: &str| summary[key].as_u64().unwrap();
     assert_eq!(
         ["total", "completed", "failed", "stopped", "running", "not_run"].map(count),
@@ -88,7 +91,7 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
     assert_eq!(run("c")["final_checkpoint"], "checkpoint-3");
     assert_eq!(run("a")["metrics"], json!({"loss": null}));
     assert_eq!((&run("b")["status"], &run("b")["reason"]), (&json!("completed"), &Value::Null));
-    let events = events(&lab, "b");
+    let events = events(&lab, "all");
     let order: Vec<&str> = events.iter().filter_map(|event| event.strip_prefix("run started: ")).collect();
     assert_eq!(order, ["d", "c", "a", "b"]);
     assert_eq!(events[0], "batch started: 0 of 4 completed, 0 failed, 0 stopped, 4 not run");
@@ -98,31 +101,31 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
     );
     assert_eq!(events.last().unwrap(), "batch ended: 1 of 4 completed, 3 failed, 0 stopped, 0 not run");
     // A batch is an operand of every tool.
-    assert_eq!(statuses(&lab, "b").len(), 4);
-    assert_eq!(lab.cmd("run-status").arg("runs/b").run().code(0).out().lines().count(), 5);
+    assert_eq!(statuses(&lab, "all").len(), 4);
+    assert_eq!(lab.cmd("run-status").arg("runs/all").run().code(0).out().lines().count(), 5);
     let listed = lab.cmd("run-status").arg("-a").run().code(0).out();
-    assert!(listed.contains("\nb/  1 completed, 3 failed\n  a "), "{listed}");
-    lab.cmd("run-stop").arg("b").run().code(0).stdout("");
+    assert!(listed.contains("\nall/  1 completed, 3 failed\n  a "), "{listed}");
+    lab.cmd("run-stop").arg("all").run().code(0).stdout("");
     // What was executed is refused; with --unfinished it is tried again, and what completed is not.
-    lab.cmd("run-exec").arg("b").run().code(4).stderr_has("it has been executed, and is failed");
+    lab.cmd("run-exec").arg("all").run().code(4).stderr_has("it has been executed, and is failed");
     lab.write("wrong.py", "");
-    lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(1);
-    let attempts = |name: &str| lab.status(&format!("runs/b/{name}"))["attempt"].clone();
+    lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(1);
+    let attempts = |name: &str| lab.status(&format!("runs/all/{name}"))["attempt"].clone();
     assert_eq!(["a", "b", "c", "d"].map(attempts), [json!(2), json!(1), json!(2), json!(2)]);
-    assert_eq!(statuses(&lab, "b")["d"], "completed");
+    assert_eq!(statuses(&lab, "all")["d"], "completed");
 }
 
 #[test]
 fn fail_fast_starts_no_more() {
     let lab = Lab::new();
-    batch(&lab, "b", &[("a", "exit 0"), ("b", "exit 3"), ("c", "exit 0")]);
-    lab.cmd("run-exec").args(["-q", "--fail-fast", "b"]).run().code(1).stderr("");
+    batch(&lab, "all", &[("a", "exit 0"), ("b", "exit 3"), ("c", "exit 0")]);
+    lab.cmd("run-exec").args(["-q", "--fail-fast", "all"]).run().code(1).stderr("");
     let expected = [("a", "completed"), ("b", "failed"), ("c", "created")];
     assert_eq!(
-        statuses(&lab, "b"),
+        statuses(&lab, "all"),
         expected.map(|(name, status)| (name.to_owned(), status.to_owned())).into()
     );
-    assert_eq!(summary(&lab, "b")["not_run"], 1);
+    assert_eq!(summary(&lab, "all")["not_run"], 1);
     lab.cmd("run-exec").args(["-q", "--unfinished", "c"]).run().code(0);
     lab.cmd("run-exec").args(["-q", "--unfinished", "c"]).run().code(0);
     assert_eq!(lab.status("c")["attempt"], 1);
@@ -187,21 +190,21 @@ fn slots_are_never_shared_and_free_after_a_kill() {
                    echo $CUDA_DEVICE_ORDER; sleep 0.05";
     let names: Vec<String> = (0..10).map(|number| format!("r{number}")).collect();
     let runs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), command)).collect();
-    batch(&lab, "b", &runs);
-    lab.cmd("run-exec").args(["-q", "--gpus", "0,1", "-j", "2", "b"]).run().code(0);
+    batch(&lab, "all", &runs);
+    lab.cmd("run-exec").args(["-q", "--gpus", "0,1", "-j", "2", "all"]).run().code(0);
     for name in &names {
-        assert_eq!(lab.read(&format!("runs/b/{name}/stdout.log")), "PCI_BUS_ID\n");
+        assert_eq!(lab.read(&format!("runs/all/{name}/stdout.log")), "PCI_BUS_ID\n");
     }
     let gpus: std::collections::BTreeSet<String> = names
         .iter()
         .map(|name| {
-            lab.json_lines(&format!("runs/b/{name}/.run/attempts.jsonl"))[0]["CUDA_VISIBLE_DEVICES"]
+            lab.json_lines(&format!("runs/all/{name}/.run/attempts.jsonl"))[0]["CUDA_VISIBLE_DEVICES"]
                 .to_string()
         })
         .collect();
     assert_eq!(gpus, ["\"0\"".to_owned(), "\"1\"".to_owned()].into());
     lab.cmd("run-exec")
-        .args(["--gpus", "0,1", "-j", "3", "b"])
+        .args(["--gpus", "0,1", "-j", "3", "all"])
         .run()
         .code(125)
         .stderr_has("more than the 2 slots");
@@ -260,15 +263,15 @@ fn an_interrupt_ends_the_runs_at_work_and_starts_no_more() {
 #[test]
 fn a_second_interrupt_kills() {
     let lab = Lab::new();
-    batch(&lab, "b", &[("a", "trap '' INT TERM; echo ready; while :; do sleep 0.02; done"), ("b", "true")]);
-    let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
-    lab.await_text("runs/b/a/stdout.log", "ready");
+    batch(&lab, "all", &[("a", "trap '' INT TERM; echo ready; while :; do sleep 0.02; done"), ("b", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
+    lab.await_text("runs/all/a/stdout.log", "ready");
     exec.signal(Signal::INT);
-    lab.await_status("runs/b/a", "ending", |status| !status["reason"].is_null());
+    lab.await_status("runs/all/a", "ending", |status| !status["reason"].is_null());
     exec.signal(Signal::INT);
     exec.wait().code(130);
     assert_eq!(
-        (lab.status("runs/b/a")["signal"].as_i64(), statuses(&lab, "b")["b"].as_str()),
+        (lab.status("runs/all/a")["signal"].as_i64(), statuses(&lab, "all")["b"].as_str()),
         (Some(9), "created")
     );
     lab.nothing_left();
@@ -278,26 +281,26 @@ fn a_second_interrupt_kills() {
 fn a_stop_of_one_run_is_for_it_alone_and_of_the_batch_for_all() {
     let lab = Lab::new();
     let waits = "echo ready; sleep 1000";
-    batch(&lab, "b", &[("a", waits), ("b", waits), ("c", waits), ("d", "true")]);
-    let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
-    lab.await_text("runs/b/a/stdout.log", "ready");
-    lab.cmd("run-stop").arg("runs/b/a").run().code(0).stdout("runs/b/a: stopped\n");
-    lab.await_text("runs/b/b/stdout.log", "ready");
-    lab.cmd("run-stop").args(["--why", "enough", "b"]).run().code(0).stdout("runs/b/b: stopped\n");
-    exec.wait().code(1).stderr_has("'runs/b' was stopped by ");
-    let found = statuses(&lab, "b");
+    batch(&lab, "all", &[("a", waits), ("b", waits), ("c", waits), ("d", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
+    lab.await_text("runs/all/a/stdout.log", "ready");
+    lab.cmd("run-stop").arg("runs/all/a").run().code(0).stdout("runs/all/a: stopped\n");
+    lab.await_text("runs/all/b/stdout.log", "ready");
+    lab.cmd("run-stop").args(["--why", "enough", "all"]).run().code(0).stdout("runs/all/b: stopped\n");
+    exec.wait().code(1).stderr_has("'runs/all' was stopped by ");
+    let found = statuses(&lab, "all");
     assert_eq!((found["c"].as_str(), found["d"].as_str()), ("created", "created"));
-    assert!(events(&lab, "b").last().unwrap().ends_with(": enough"), "{:?}", events(&lab, "b"));
+    assert!(events(&lab, "all").last().unwrap().ends_with(": enough"), "{:?}", events(&lab, "all"));
     // It stays stopped until it is wanted again.
-    lab.cmd("run-exec").args(["-q", "b"]).run().code(1).stderr_has("--unfinished goes on with it");
-    assert_eq!(statuses(&lab, "b")["c"], "created");
+    lab.cmd("run-exec").args(["-q", "all"]).run().code(1).stderr_has("--unfinished goes on with it");
+    assert_eq!(statuses(&lab, "all")["c"], "created");
     // By hand.
-    let exec = lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).spawn();
-    wait_for("the first to run again", || lab.read("runs/b/a/stdout.log").lines().count() == 2);
-    lab.write("runs/b/stop", "");
+    let exec = lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).spawn();
+    wait_for("the first to run again", || lab.read("runs/all/a/stdout.log").lines().count() == 2);
+    lab.write("runs/all/stop", "");
     exec.wait().code(1);
-    assert_eq!(lab.status("runs/b/a")["reason"], "stopped by the file 'stop'");
-    assert_eq!(lab.status("runs/b/b")["attempt"], 1);
+    assert_eq!(lab.status("runs/all/a")["reason"], "stopped by the file 'stop'");
+    assert_eq!(lab.status("runs/all/b")["attempt"], 1);
     lab.nothing_left();
 }
 
@@ -452,29 +455,29 @@ fn two_fronts_share_a_batch() {
     let names: Vec<String> = (0..20).map(|number| format!("r{number:02}")).collect();
     let runs: Vec<(&str, &str)> =
         names.iter().map(|name| (name.as_str(), "echo x >> $RUN_DIR/started; sleep 0.02")).collect();
-    batch(&lab, "b", &runs);
-    let fronts = [0, 1].map(|_| lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", "b"]).spawn());
+    batch(&lab, "all", &runs);
+    let fronts = [0, 1].map(|_| lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", "all"]).spawn());
     for front in fronts {
         front.wait().code(0);
     }
-    assert!(statuses(&lab, "b").values().all(|status| status == "completed"));
+    assert!(statuses(&lab, "all").values().all(|status| status == "completed"));
     for name in &names {
-        assert_eq!(lab.read(&format!("runs/b/{name}/started")), "x\n");
+        assert_eq!(lab.read(&format!("runs/all/{name}/started")), "x\n");
     }
-    assert_eq!(summary(&lab, "b")["completed"], 20);
+    assert_eq!(summary(&lab, "all")["completed"], 20);
 }
 
 #[test]
 fn a_batch_can_be_left_to_itself() {
     let lab = Lab::new();
-    batch(&lab, "b", &[("a", "sleep 0.1"), ("b", "exit 4")]);
-    lab.cmd("run-exec").args(["--detach", "b"]).run().code(0).stdout("").stderr("");
+    batch(&lab, "all", &[("a", "sleep 0.1"), ("b", "exit 4")]);
+    lab.cmd("run-exec").args(["--detach", "all"]).run().code(0).stdout("").stderr("");
     wait_for("the batch to end", || {
-        lab.path("runs/b/master_log.txt").exists()
-            && events(&lab, "b").last().is_some_and(|event| event.starts_with("batch ended"))
+        lab.path("runs/all/master_log.txt").exists()
+            && events(&lab, "all").last().is_some_and(|event| event.starts_with("batch ended"))
     });
     assert_eq!(
-        (statuses(&lab, "b")["a"].as_str(), statuses(&lab, "b")["b"].as_str()),
+        (statuses(&lab, "all")["a"].as_str(), statuses(&lab, "all")["b"].as_str()),
         ("completed", "failed")
     );
     wait_for("nothing to be left", || lab.alive().is_empty());

@@ -398,3 +398,80 @@ fn every_tool_prints_completions_and_its_version() {
         assert!(help.contains("Examples:\n  run-"), "{help}");
     }
 }
+
+#[test]
+fn a_listing_is_whole_and_strict_while_runs_start_beat_and_end() {
+    let lab = Lab::new();
+    let command =
+        "echo \"{\\\"step\\\": 1, \\\"loss\\\": NaN}\" >> $RUN_METRICS; sleep 0.0$((RUN_ATTEMPT % 7))";
+    let names: Vec<String> = (0..20).map(|number| format!("r{number:02}")).collect();
+    for name in &names {
+        lab.new_run(name, &["sh", "-c", command]);
+    }
+    let script = "while [ ! -e over ]; do run-exec -q -j 20 --resume --heartbeat 5ms -; done < /dev/null";
+    let script = script.replace("-; done < /dev/null", &format!("{}; done", names.join(" ")));
+    let exec = lab
+        .cmd("sh")
+        .args(["-c", &script])
+        .stderr_to(fs::File::create(lab.path("messages")).unwrap())
+        .spawn();
+    let known = ["created", "running", "completed", "failed", "stopped", "dead", "stale"];
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..300 {
+        let listed = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).stderr("").out();
+        let lines: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let found: Vec<&str> = lines.iter().map(|line| line["run_name"].as_str().unwrap()).collect();
+        assert_eq!(found, names);
+        for line in &lines {
+            let status = line["status"].as_str().unwrap().to_owned();
+            assert!(known.contains(&status.as_str()), "{line}");
+            // Nobody was killed: nothing is dead, in doubt or failed.
+            assert!(!["failed", "stopped", "dead", "stale"].contains(&status.as_str()), "{line}");
+            *seen.entry(status).or_insert(0) += 1;
+        }
+    }
+    lab.write("over", "");
+    exec.wait();
+    assert!(seen["running"] > 100 && seen["completed"] > 100, "{seen:?}");
+    assert_eq!(lab.read("messages"), "");
+}
+
+#[test]
+fn a_thousand_runs_can_be_cut_short_and_odd_names_come_through() {
+    let lab = Lab::new();
+    let names = ["a b", "it's \"x\"", "\u{1f680} = 1", "$(touch hacked)", "x;y&z", "{\"path\""];
+    for name in names {
+        lab.new_run(name, &["true"]);
+    }
+    // What would harm a terminal is no name; a record that has it all the same does no harm.
+    let record = lab.read("runs/a b/.run/status.json");
+    lab.write(
+        "runs/a b/.run/status.json",
+        record.replace("\"reason\":null", "\"reason\":\"\\u001b[31mred\\u0007\""),
+    );
+    let table = lab.cmd("run-status").arg("-a").run().code(0).stderr("").out();
+    assert!(
+        names.iter().all(|name| table.contains(name))
+            && !table.contains('\u{1b}')
+            && !table.contains('\u{7}')
+    );
+    let listed = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out();
+    let mut found: Vec<String> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["run_name"].as_str().unwrap().to_owned())
+        .collect();
+    found.sort();
+    let mut expected = names.map(str::to_owned);
+    expected.sort();
+    assert_eq!(found, expected);
+    let pipe = "run-status -a --json | jq -r .path | tr '\\n' '\\0' | run-status -0 --json - | jq -c . | run-stop - | wc -l";
+    lab.cmd("bash").args(["-o", "pipefail", "-c", pipe]).run().code(0).stdout("6\n");
+    assert!(!lab.path("hacked").exists());
+    let copy = "for i in $(seq 1000); do cp -r runs/x\\;y\\&z runs/r$i; done";
+    lab.cmd("sh").args(["-c", copy]).run().code(0);
+    for option in ["-a", "-a --json"] {
+        let script = format!("run-status {option} | head -1 | wc -l; echo ${{PIPESTATUS[0]}}");
+        lab.cmd("bash").args(["-c", &script]).run().code(0).stdout("1\n0\n").stderr("");
+    }
+    assert_eq!(lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out().lines().count(), 1006);
+}

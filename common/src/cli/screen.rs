@@ -77,17 +77,17 @@ impl Screen {
     /// Shows these lines, of which only those are written that differ from what is shown.
     pub fn draw(&mut self, mut lines: Vec<String>) -> io::Result<()> {
         lines.truncate(self.size().1);
-        let mut bytes = String::new();
+        let mut bytes: Vec<u8> = Vec::new();
         for (number, line) in lines.iter().enumerate() {
             if self.shown.get(number) != Some(line) {
-                bytes.push_str(&format!("\x1b[{};1H{line}\x1b[K", number + 1));
+                write!(bytes, "\x1b[{};1H{line}\x1b[K", number + 1)?;
             }
         }
         if lines.len() < self.shown.len() {
-            bytes.push_str(&format!("\x1b[{};1H\x1b[J", lines.len() + 1));
+            write!(bytes, "\x1b[{};1H\x1b[J", lines.len() + 1)?;
         }
         self.shown = lines;
-        if bytes.is_empty() { Ok(()) } else { write(bytes.as_bytes()) }
+        if bytes.is_empty() { Ok(()) } else { write(&bytes) }
     }
 
     /// Waits until a moment, or until the user or the terminal wants something. A signal that asks

@@ -9,6 +9,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long threads may take to end.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Which side of a fork the caller finds itself on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +25,14 @@ pub enum Side {
 }
 
 /// Splits the process in two. Fails when other threads run: they would not exist in the child,
-/// and what they had locked would stay locked.
+/// and what they had locked would stay locked. One that has done its work may need a moment to end.
 pub fn fork() -> io::Result<Side> {
-    let threads = Stat::of_myself().map_or(1, |stat| stat.threads);
-    if threads != 1 {
-        return Err(io::Error::other(format!("{threads} threads run")));
+    let started = Instant::now();
+    while let Some(threads) = Stat::of_myself().map(|stat| stat.threads).filter(|&threads| threads != 1) {
+        if started.elapsed() > MOMENT {
+            return Err(io::Error::other(format!("{threads} threads run")));
+        }
+        thread::sleep(Duration::from_micros(100));
     }
     // SAFETY: the process has one thread, as was just seen, so the child may do anything.
     match unsafe { nix::unistd::fork() }? {
