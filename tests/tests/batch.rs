@@ -425,7 +425,7 @@ fn a_front_that_is_killed_leaves_true_records_and_another_goes_on() {
                 "created" => assert!(!finished, "{run}"),
                 // It had done its work when it was ended, or not.
                 "failed" => {
-                    assert_eq!(lab.status(&format!("runs/{name}/{run}"))["reason"], "run-exec was killed")
+                    assert_eq!(lab.status(&format!("runs/{name}/{run}"))["reason"], "run-exec was killed");
                 }
                 other => panic!("{run}: {other}"),
             }
