@@ -1,5 +1,6 @@
 //! The command line of run-new.
 
+use crate::sweep::Sweep;
 use clap::Parser;
 use run_common::cli::runs_dir::RunsDir;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "Examples:
   run-new configs/base.yaml -- python train.py --config {config}
   run-new -n trial -s lr=1e-3 base.toml -- python train.py {config} {set}
+  run-new -b --sweep lr=1e-3,1e-2 --sweep seed=1..3 base.yaml -- python train.py {config} {set}
   run-exec \"$(run-new base.yaml -- python train.py {config})\"";
 
 /// Create run directories and print their paths.
@@ -18,9 +20,24 @@ pub(crate) struct Args {
     /// Name of the run; by default the config's stem and the time (UTC)
     #[arg(short, long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Put the runs into one batch directory [default name: experiment_ and the time (UTC)]
+    #[arg(short, long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    pub(crate) batch: Option<Option<String>>,
+    /// Continue the batch of that name: runs that exist are printed, missing ones created
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
     /// Override that {set} passes to the command, recorded as typed
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+    /// Override that varies: a run for each value of a,b,c, 1..5, lin(FROM,TO,COUNT) or log(FROM,TO,COUNT)
+    #[arg(long, value_name = "KEY=SPEC", value_parser = Sweep::parse)]
+    pub(crate) sweep: Vec<Sweep>,
+    /// Draw so many runs instead: of uniform(FROM,TO), loguniform(FROM,TO), choice(a,b) too
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) sample: Option<usize>,
+    /// Number that the draws begin with [default: any, and said]
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    pub(crate) sample_seed: Option<u64>,
     /// Random seed [default: as overridden or configured]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) seed: Option<i64>,
@@ -60,7 +77,10 @@ pub(crate) struct Args {
     /// Print the record of each run as a line of JSON instead of its path
     #[arg(long)]
     pub(crate) json: bool,
-    /// Config files, a run each
+    /// End each path with NUL instead of a newline
+    #[arg(short = '0', long, conflicts_with = "json")]
+    pub(crate) null: bool,
+    /// Config files, a run each; a quoted pattern stands for those that match
     #[arg(value_name = "CONFIG")]
     pub(crate) configs: Vec<PathBuf>,
     /// Command that run-exec will execute
@@ -84,5 +104,12 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("it must be a whole number above 0".to_owned()),
     }
 }

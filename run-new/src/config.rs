@@ -1,5 +1,6 @@
 //! Configs: copied as they are, and read for the little that the suite wants to know.
 
+use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
@@ -49,8 +50,45 @@ pub(crate) struct Config {
     pub(crate) path: PathBuf,
     /// Its bytes.
     pub(crate) bytes: Vec<u8>,
+    /// Their SHA-256, in hexadecimal.
+    pub(crate) sha256: String,
     /// What it says; empty when it cannot be understood.
     pub(crate) values: Value,
+}
+
+/// Returns the files that operands name. One with `*`, `?` or `[` that is no file itself stands for
+/// the files that match, sorted; none is an error.
+pub(crate) fn expand(operands: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for operand in operands {
+        match operand.to_str().filter(|text| text.contains(['*', '?', '[']) && !operand.exists()) {
+            None => files.push(operand.clone()),
+            Some(pattern) => files.extend(matching(pattern)?),
+        }
+    }
+    Ok(files)
+}
+
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
+    let as_in_a_shell = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let paths = glob_with(pattern, as_in_a_shell)
+        .map_err(|error| Error::usage(format!("cannot use the pattern '{pattern}'")).because(error.msg))?;
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| Error::io("read", &error.path().to_owned(), error.into()))?;
+        if !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(Error::new(Exit::System, format!("cannot read '{pattern}'")).because("no file matches")),
+        false => Ok(files),
+    }
 }
 
 impl Config {
@@ -67,7 +105,7 @@ impl Config {
             warn(&format!("'{}' cannot be understood, so nothing is read from it: {cause}", path.display()));
             Value::Null
         });
-        Ok(Self { path: absolute, bytes, values })
+        Ok(Self { path: absolute, sha256: sha256(&bytes), bytes, values })
     }
 
     /// Returns the name of the copy: `config` and the extension of the original.
@@ -78,13 +116,6 @@ impl Config {
         }
     }
 
-    /// Returns the SHA-256 of the bytes, in hexadecimal.
-    pub(crate) fn sha256(&self) -> String {
-        let digits =
-            |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
-        Sha256::digest(&self.bytes).iter().flat_map(digits).collect()
-    }
-
     /// Refuses a config that lacks a key.
     pub(crate) fn require(&self, keys: &[String]) -> Result<(), Error> {
         match keys.iter().find(|key| get(&self.values, key).is_none()) {
@@ -92,6 +123,13 @@ impl Config {
             Some(key) => Err(Error::new(Exit::Usage, format!("'{}' has no '{key}'", self.path.display()))),
         }
     }
+}
+
+/// Returns the SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digits =
+        |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
+    Sha256::digest(bytes).iter().flat_map(digits).collect()
 }
 
 /// What overrides and config say of a run.

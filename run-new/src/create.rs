@@ -1,318 +1,271 @@
-//! Creates runs: everything is decided first, then written aside, then put in place at once.
+//! Creates runs: everything is decided first, then written aside, then put in place, in blocks that
+//! become durable together.
 
+use crate::batch::{self, Home};
 use crate::cli::Args;
-use crate::config::{Config, Hints};
-use crate::name;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use crate::plan::{Cell, Plan};
+use crate::staged::{Staged, Taken, remove_dir};
 use run_common::cli::out::Out;
-use run_common::error::{Error, Exit, plain};
-use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
-use run_common::message::warn;
-use run_common::process::identity::{Place, user_name};
-use run_common::provenance::device;
-use run_common::provenance::git::{Code, Patch, patch};
-use run_common::provenance::params::params;
-use run_common::provenance::python::{
-    Python, find_program, interpreter_of, interpreter_of_environment, named_interpreter,
-};
-use run_common::provenance::secret::{redact_command, redact_url, redact_value};
-use run_common::rundir::SCHEMA;
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_whole};
+use run_common::fsio::lock::{Held, Lock, ask};
+use run_common::fsio::read_small;
+use run_common::provenance::git::Patch;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::{Checkpoint, Meta};
-use run_common::rundir::record::document;
-use run_common::rundir::status::Recorded;
-use run_common::time::Timestamp;
-use serde_json::{Map, Value, json};
-use std::env;
-use std::ffi::OsStr;
+use run_common::rundir::meta::Meta;
+use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// Creates a run for every config, or one without.
+/// Runs that become durable together, at most.
+const BLOCK: usize = 1024;
+
+/// How many more runs a block has than the one before it: the first is one run, so that a reader of
+/// the output can begin at once.
+const GROWTH: usize = 4;
+
+/// Runs up to which each is synced by itself: to sync the file system writes what others have
+/// written, too.
+const FEW: usize = 4;
+
+/// What a name begins with that no listing shows.
+const SCRATCH: &str = ".new-";
+
+/// Creates a run for every config and every cell of the sweeps, and prints their paths.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let args = &args.settled();
     let plan = Plan::make(args)?;
-    let runs_dir = args.runs_dir.path();
-    fs::create_dir_all(&runs_dir).map_err(|error| Error::io("create", &runs_dir, error))?;
-    let root = std::path::absolute(&runs_dir).map_err(|error| Error::io("find", &runs_dir, error))?;
-    let configs: Vec<Option<&Config>> =
-        if plan.configs.is_empty() { vec![None] } else { plan.configs.iter().map(Some).collect() };
-    for config in configs {
-        let name = match &args.name {
-            Some(name) => name.clone(),
-            None => name::by_default(config.map(|config| config.path.as_path()), Timestamp::now()),
-        };
-        let meta = plan.meta(args, config, &name);
-        let (meta, path) =
-            Staged::write(&root, meta, config, plan.patch.as_ref())?.put_in_place(args.name.is_some())?;
-        if args.json {
-            let mut object = match serde_json::to_value(&meta) {
-                Ok(Value::Object(object)) => object,
-                _ => Map::new(),
-            };
-            object.insert("path".to_owned(), path.to_string_lossy().into());
-            out.json(&object)?;
-        } else {
-            out.line(&runs_dir.join(&meta.run_name).to_string_lossy())?;
+    let (home, cells) = batch::open(args, &plan)?;
+    let mut maker = Maker::new(args, &plan, &home, cells.len())?;
+    let missing = maker.missing(&cells)?;
+    let (mut at, mut size) = (0, 1);
+    while at < cells.len() {
+        let end = cells.len().min(at + size);
+        for name in maker.make(&cells[at..end], &missing[at..end])? {
+            print(args, &home, &name, out)?;
         }
         out.flush()?;
+        (at, size) = (end, BLOCK.min(size * GROWTH));
     }
     Ok(Exit::Ok)
 }
 
-/// What is so for every run that this call creates.
-struct Plan {
-    configs: Vec<Config>,
-    template: Meta,
-    patch: Option<Patch>,
-}
-
-impl Plan {
-    /// Decides everything, and refuses what cannot be before anything is created.
-    fn make(args: &Args) -> Result<Self, Error> {
-        if let Some(name) = &args.name {
-            if let Some(fault) = name::fault(name) {
-                return Err(Error::usage(format!("cannot use the name '{name}'")).because(fault));
-            }
-            if args.configs.len() > 1 {
-                return Err(Error::usage("--name names a single run")
-                    .because(format!("there are {} configs", args.configs.len())));
-            }
-        }
-        if !args.require.is_empty() && args.configs.is_empty() {
-            return Err(Error::usage("--require needs a config"));
-        }
-        let configs = args.configs.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
-        for config in &configs {
-            config.require(&args.require)?;
-        }
-        let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
-        let cwd = match &args.chdir {
-            None => here,
-            Some(dir) if dir.is_dir() => here.join(dir),
-            Some(dir) => {
-                return Err(Error::usage(format!("cannot use '{}'", dir.display()))
-                    .because("there is no such directory"));
-            }
-        };
-        let Some(cwd_text) = cwd.to_str().map(str::to_owned) else {
-            return Err(
-                Error::usage(format!("cannot use '{}'", cwd.display())).because("its path is not UTF-8")
-            );
-        };
-        if args.device.as_deref() == Some("gpu") {
-            warn("'gpu' is no device of PyTorch, which says 'cuda'");
-        }
-        let inputs = inputs(&args.input)?;
-        let code = Code::at(&cwd, true);
-        let patch = match code.dirty {
-            Some(true) => patch(&cwd).ok(),
-            _ => None,
-        };
-        let executable = args
-            .command
-            .first()
-            .and_then(|program| find_program(OsStr::new(program), &cwd))
-            .map(named_interpreter);
-        let python =
-            interpreter(&args.command, executable.as_deref(), &cwd).map(Python::at).unwrap_or_default();
-        let text = |path: PathBuf| path.to_str().map(str::to_owned);
-        let template = Meta {
-            schema: SCHEMA,
-            run_id: String::new(),
-            run_name: String::new(),
-            created: Timestamp::now(),
-            command: Some(redact_command(&args.command)).filter(|command| !command.is_empty()),
-            executable: executable.and_then(text),
-            resume_args: Some(redact_command(&args.resume_args)).filter(|words| !words.is_empty()),
-            config_path: None,
-            config_file: None,
-            config_sha256: None,
-            overrides: redacted(&args.set),
-            params: params(&redact_command(&args.command)),
-            inputs,
-            tags: args.tag.clone(),
-            note: args.note.as_deref().map(redact_url),
-            seed: args.seed,
-            total_steps: args.total_steps,
-            checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
-                Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
-            }),
-            batch: None,
-            host: Place::here().host.clone(),
-            user: user_name(),
-            cwd: cwd_text,
-            env: redacted(&args.env),
-            git_commit: code.commit,
-            git_branch: code.branch,
-            git_dirty: code.dirty,
-            git_patch_cut: patch.as_ref().map_or(0, |patch| patch.cut),
-            untracked: code.untracked,
-            device: args.device.clone(),
-            gpus: device::gpus(),
-            python_executable: python.executable.and_then(text),
-            python_version: python.version,
-            torch_version: python.torch,
-            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        Ok(Self { configs, template, patch })
+fn print(args: &Args, home: &Home, name: &str, out: &mut Out) -> Result<(), Error> {
+    if !args.json {
+        out.bytes(home.shown.join(name).to_string_lossy().as_bytes())?;
+        return out.bytes(if args.null { b"\0" } else { b"\n" });
     }
-
-    /// Returns the record of one run.
-    fn meta(&self, args: &Args, config: Option<&Config>, name: &str) -> Meta {
-        let hints = Hints::find(&args.set, config.map_or(&Value::Null, |config| &config.values));
-        let template = self.template.clone();
-        Meta {
-            run_id: Uuid::now_v7().to_string(),
-            run_name: name.to_owned(),
-            created: Timestamp::now(),
-            config_path: config.map(|config| config.path.to_string_lossy().into_owned()),
-            config_file: config.map(Config::copy_name),
-            config_sha256: config.map(Config::sha256),
-            seed: template.seed.or(hints.seed),
-            total_steps: template.total_steps.or(hints.total_steps),
-            device: template.device.or(hints.device).or_else(|| Some(device::default_device().to_owned())),
-            ..template
-        }
-    }
+    let path = home.root.join(name);
+    let file = Layout::new(&path).meta();
+    let read = || -> io::Result<Vec<u8>> {
+        let mut line = read_small(&file)?;
+        line.truncate(line.trim_ascii_end().len().saturating_sub(1)); // the brace that closes it
+        line.extend_from_slice(b",\"path\":");
+        serde_json::to_writer(&mut line, &path.to_string_lossy())?;
+        line.extend_from_slice(b"}\n");
+        Ok(line)
+    };
+    out.bytes(&read().map_err(|error| Error::io("read", &file, error))?)
 }
 
-/// Returns the interpreter of a command: of its program, else of a word in it, else of the
-/// environment.
-fn interpreter(command: &[String], executable: Option<&Path>, cwd: &Path) -> Option<PathBuf> {
-    // A shell's script is one word of the command, and several of its own.
-    let words = command
-        .iter()
-        .skip(1)
-        .flat_map(|word| word.split_whitespace())
-        .filter(|word| word.contains("python"));
-    executable
-        .and_then(interpreter_of)
-        .or_else(|| {
-            words
-                .filter_map(|word| find_program(OsStr::new(word), cwd))
-                .find_map(|program| interpreter_of(&program))
-        })
-        .or_else(interpreter_of_environment)
-}
-
-fn redacted(pairs: &[(String, String)]) -> Map<String, Value> {
-    pairs.iter().map(|(key, value)| (key.clone(), redact_value(key, value).into())).collect()
-}
-
-/// Records the inputs, all of which must exist.
-fn inputs(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
-    let mut inputs = Map::new();
-    for (name, path) in given {
-        let metadata = fs::metadata(path).map_err(|error| Error::io("find input", Path::new(path), error))?;
-        let absolute =
-            std::path::absolute(path).map_err(|error| Error::io("find input", Path::new(path), error))?;
-        let modified = metadata.modified().ok().and_then(|time| {
-            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-            Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?)
-        });
-        inputs.insert(name.clone(), json!({"path": absolute, "size": metadata.len(), "mtime": modified}));
-    }
-    Ok(inputs)
-}
-
-/// A run that is complete, but not yet in its place: below a name that no listing shows.
-struct Staged {
-    root: PathBuf,
-    path: PathBuf,
+/// Creates the runs of one call.
+struct Maker<'a> {
+    args: &'a Args,
+    plan: &'a Plan,
+    home: &'a Home,
+    /// The record of the run at hand.
     meta: Meta,
+    patch: SharedPatch<'a>,
+    /// Says to others that what is below the scratch names is being written.
+    guard: Option<Guard>,
 }
 
-impl Staged {
-    fn write(root: &Path, meta: Meta, config: Option<&Config>, patch: Option<&Patch>) -> Result<Self, Error> {
-        let path = root.join(format!(".new-{}", meta.run_id));
-        let staged = Self { root: root.to_owned(), path, meta };
-        staged.fill(config, patch).map_err(|error| Error::io("create a run in", root, error))?;
-        Ok(staged)
+impl<'a> Maker<'a> {
+    fn new(args: &'a Args, plan: &'a Plan, home: &'a Home, cells: usize) -> Result<Self, Error> {
+        let guard = if cells > 1 { Some(Guard::take(&home.root)?) } else { None };
+        let meta = Meta { batch: home.batch.clone(), ..plan.template.clone() };
+        let patch = SharedPatch { patch: plan.patch.as_ref(), at: None };
+        Ok(Self { args, plan, home, meta, patch, guard })
     }
 
-    fn fill(&self, config: Option<&Config>, patch: Option<&Patch>) -> io::Result<()> {
-        let layout = Layout::new(&self.path);
-        fs::DirBuilder::new().mode(0o777).create(&self.path)?;
-        fs::create_dir(layout.record())?;
-        if let Some(config) = config {
-            write_whole(&self.path.join(config.copy_name()), &config.bytes, Durability::Power)?;
+    /// Says which runs are missing; one that exists and is another is an error.
+    fn missing(&mut self, cells: &[Cell]) -> Result<Vec<bool>, Error> {
+        let mut names = HashSet::new();
+        if self.home.existed {
+            let entries = fs::read_dir(&self.home.root)
+                .map_err(|error| Error::io("read", &self.home.root, error))?
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            names.extend(entries);
+            clear(&self.home.root, &names);
         }
-        if let Some(patch) = patch {
-            write_whole(&layout.patch(), &patch.bytes, Durability::Power)?;
-        }
-        self.write_record()
-    }
-
-    /// Writes what holds the run's name, and makes all of it survive a power cut.
-    fn write_record(&self) -> io::Result<()> {
-        let layout = Layout::new(&self.path);
-        write_whole(&layout.meta(), &document(&self.meta)?, Durability::Power)?;
-        write_whole(&layout.lock(), b"", Durability::Process)?;
-        write_whole(&layout.status(), &document(&Recorded::created(&self.meta))?, Durability::Process)?;
-        sync_parent(&layout.meta())?;
-        sync_parent(&layout.record())
-    }
-
-    /// Gives the run its name; a default name that is taken gets `-2`, `-3`, ….
-    fn put_in_place(mut self, name_was_given: bool) -> Result<(Meta, PathBuf), Error> {
-        let wanted = self.meta.run_name.clone();
-        let failed = |error: io::Error, target: &Path| Error::io("create", target, error);
-        let mut number = 1;
-        loop {
-            let target = self.root.join(&self.meta.run_name);
-            match rename_new(&self.path, &target) {
-                Ok(()) => {
-                    sync_parent(&target).map_err(|error| failed(error, &target))?;
-                    let meta = self.meta.clone();
-                    return Ok((meta, target));
-                }
-                Err(error) if is_taken(&error) && name_was_given => {
-                    return Err(Error::new(Exit::No, format!("cannot create '{wanted}'"))
-                        .because("a run of this name exists"));
-                }
-                Err(error) if is_taken(&error) => {
-                    number = self.next_free(&wanted, number);
-                    self.meta.run_name = format!("{wanted}-{number}");
-                    self.write_record().map_err(|error| failed(error, &target))?;
-                }
-                Err(error) => return Err(failed(error, &target)),
+        let mut missing = Vec::with_capacity(cells.len());
+        for cell in cells {
+            let exists = names.contains(&cell.name);
+            if exists {
+                self.plan.fill(&mut self.meta, self.args, cell);
+                self.check_same(&cell.name)?;
             }
+            missing.push(!exists);
+        }
+        Ok(missing)
+    }
+
+    /// Refuses the run that exists under a name, if it is not the one that would be created.
+    fn check_same(&self, name: &str) -> Result<(), Error> {
+        let path = self.home.root.join(name);
+        let what = || {
+            Error::new(Exit::No, format!("cannot continue with '{}'", self.home.shown.join(name).display()))
+        };
+        let layout = Layout::new(path);
+        if !layout.meta().exists() {
+            return Err(what().because("it is no run"));
+        }
+        let (there, here) = (Meta::read(&layout)?, &self.meta);
+        let differs = [
+            ("overrides", there.overrides != here.overrides),
+            (
+                "config",
+                (&there.config_sha256, &there.config_file) != (&here.config_sha256, &here.config_file),
+            ),
+            ("command", (&there.command, &there.resume_args) != (&here.command, &here.resume_args)),
+            ("environment", there.env != here.env),
+            ("seed", there.seed != here.seed),
+            ("number of steps", there.total_steps != here.total_steps),
+        ];
+        match differs.iter().find(|(_, differs)| *differs) {
+            None => Ok(()),
+            Some((what_differs, _)) => Err(what().because(
+                format!("it exists with another {what_differs}")
+                    .replace("another overrides", "other overrides"),
+            )),
         }
     }
 
-    /// Returns the next number that seems to be free, so that a taken name costs no fsync.
-    fn next_free(&self, wanted: &str, after: u32) -> u32 {
-        let is_free = |number: &u32| !self.root.join(format!("{wanted}-{number}")).exists();
-        (after + 1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
+    /// Creates the runs of a block that are missing, and returns the names of all.
+    fn make(&mut self, cells: &[Cell], missing: &[bool]) -> Result<Vec<String>, Error> {
+        let number = missing.iter().filter(|is_missing| **is_missing).count();
+        let durability = if number > FEW { Durability::Process } else { Durability::Power };
+        let mut staged = Vec::with_capacity(number);
+        for (cell, _) in cells.iter().zip(missing).filter(|(_, is_missing)| **is_missing) {
+            staged.push(self.stage(cell, durability)?);
+        }
+        let root = &self.home.root;
+        let failed = |error| Error::io("write to", root, error);
+        if number > FEW {
+            sync_file_system(root).map_err(failed)?;
+        }
+        let taken = match (&self.home.batch, &self.args.name) {
+            (Some(_), _) if self.args.exist_ok => Taken::Accepted,
+            (None, None) => Taken::Numbered,
+            _ => Taken::Refused,
+        };
+        let mut staged = staged.into_iter();
+        let mut names = Vec::with_capacity(cells.len());
+        for (cell, is_missing) in cells.iter().zip(missing) {
+            let run = if *is_missing { staged.next() } else { None };
+            let placed = match run {
+                None => None,
+                Some(run) => {
+                    let written = run.path().to_owned();
+                    let placed = run.put_in_place(taken)?;
+                    self.patch.moved(&written, placed.as_ref().map(|name| root.join(name)).as_deref());
+                    if placed.is_none() {
+                        self.plan.fill(&mut self.meta, self.args, cell);
+                        self.check_same(&cell.name)?;
+                    }
+                    placed
+                }
+            };
+            names.push(placed.unwrap_or_else(|| cell.name.clone()));
+        }
+        if number > 0 {
+            sync_parent(&root.join(SCRATCH)).map_err(failed)?;
+        }
+        Ok(names)
+    }
+
+    fn stage(&mut self, cell: &Cell, durability: Durability) -> Result<Staged, Error> {
+        self.plan.fill(&mut self.meta, self.args, cell);
+        let scratch = match &mut self.guard {
+            Some(guard) => guard.next(),
+            None => format!("{SCRATCH}{}", self.meta.run_id),
+        };
+        let config = self.plan.config(cell);
+        let patch = |target: &Path| self.patch.write(target, durability);
+        Staged::write(&self.home.root, &scratch, &self.meta, config, patch, durability)
     }
 }
 
-impl Drop for Staged {
+/// The changes of the code, which are the same for every run: written once, then linked.
+struct SharedPatch<'a> {
+    patch: Option<&'a Patch>,
+    at: Option<PathBuf>,
+}
+
+impl SharedPatch<'_> {
+    /// Writes it, as a link where that can be: one that is refused, or leads nowhere, is a copy.
+    fn write(&mut self, target: &Path, durability: Durability) -> io::Result<()> {
+        let Some(patch) = self.patch else { return Ok(()) };
+        if self.at.as_ref().is_some_and(|known| fs::hard_link(known, target).is_ok()) {
+            return Ok(());
+        }
+        write_whole(target, &patch.bytes, durability)?;
+        self.at = Some(target.to_owned());
+        Ok(())
+    }
+
+    /// Notes that a run has moved, or is gone.
+    fn moved(&mut self, from: &Path, to: Option<&Path>) {
+        if let Some(inside) = self.at.as_ref().and_then(|known| known.strip_prefix(from).ok()) {
+            self.at = to.map(|to| to.join(inside));
+        }
+    }
+}
+
+/// A file that is locked while this process writes runs, under scratch names that begin with its
+/// name: whoever finds it unlocked may remove what a run-new that was killed has left.
+struct Guard {
+    root: PathBuf,
+    name: String,
+    used: usize,
+    _lock: Lock,
+}
+
+impl Guard {
+    fn take(root: &Path) -> Result<Self, Error> {
+        let name = format!("{SCRATCH}{}", Uuid::now_v7());
+        let taken =
+            Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
+        let lock = taken.map_err(|error| Error::io("write to", root, error))?;
+        Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
+    }
+
+    /// Returns the next scratch name.
+    fn next(&mut self) -> String {
+        self.used += 1;
+        format!("{}-{}", self.name, self.used)
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
+        let _ = fs::remove_file(self.root.join(&self.name)); // who finds it unlocked removes it
+    }
+}
+
+/// Removes what a run-new that was killed has left.
+fn clear(root: &Path, names: &HashSet<String>) {
+    let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
+    let guards = scratch.iter().filter(|name| root.join(name).is_file());
+    for guard in guards.filter(|name| ask(&root.join(name)).is_ok_and(|held| held == Held::No)) {
+        for left in scratch
+            .iter()
+            .filter(|name| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-')))
         {
-            warn(&format!("cannot remove '{}': {}", self.path.display(), plain(&error)));
+            remove_dir(&root.join(left));
         }
+        let _ = fs::remove_file(root.join(guard)); // another one may have been quicker
     }
-}
-
-/// Renames a directory unless the new name is taken. A file system that cannot promise that, as
-/// NFS, still refuses a name whose directory is not empty.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),
-        renamed => Ok(renamed?),
-    }
-}
-
-fn is_taken(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
-    )
 }

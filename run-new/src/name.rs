@@ -1,6 +1,6 @@
 //! Names of runs.
 
-use run_common::time::Timestamp;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Bytes of a name.
@@ -21,18 +21,67 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the default name for a config: its stem, or `run`, and the time in UTC.
-pub(crate) fn by_default(config: Option<&Path>, now: Timestamp) -> String {
-    let time = now.utc("%Y-%m-%d_%H-%M-%S");
+/// Returns what the name of a run begins with: the stem of its config, or `run`, made safe and cut.
+pub(crate) fn stem(config: Option<&Path>) -> String {
     let stem = config.and_then(Path::file_stem).map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
     let mut stem: String = stem.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
     if stem.starts_with(['-', '.']) {
         stem.replace_range(..1, "_");
     }
-    while stem.len() + 1 + time.len() + ROOM > LIMIT {
-        stem.pop();
+    cut(&mut stem, LIMIT - ROOM - 1 - "2026-01-29_12-00-00".len());
+    stem
+}
+
+/// Returns the stems of configs, all different: of two that are the same the second gets `-2`. So
+/// does one that is `reserved`.
+pub(crate) fn different(stems: Vec<String>, reserved: &[&str]) -> Vec<String> {
+    let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
+    let mut next: HashMap<String, u32> = HashMap::new();
+    let one = |stem: String| {
+        let mut name = stem.clone();
+        let number = next.entry(stem.clone()).or_insert(2);
+        while !taken.insert(name.clone()) {
+            name = format!("{stem}-{number}");
+            *number += 1;
+        }
+        name
+    };
+    stems.into_iter().map(one).collect()
+}
+
+/// Returns the name of a cell: what it begins with, then `_key=value` for every swept value.
+///
+/// `hash` follows where the name would not tell its cell from another: where a character had to be
+/// replaced, where a value looks like several, and where the name had to be cut.
+pub(crate) fn cell<'a>(
+    base: &str,
+    swept: impl Iterator<Item = (&'a str, &'a str)>,
+    hash: impl FnOnce() -> String,
+) -> String {
+    let mut name = base.to_owned();
+    let mut is_clear = true;
+    for (key, value) in swept {
+        is_clear &= !(value.contains('=') && value.contains('_'));
+        for part in ["_", key, "=", value] {
+            for c in part.chars() {
+                let is_safe = c != '/' && !c.is_control();
+                is_clear &= is_safe;
+                name.push(if is_safe { c } else { '_' });
+            }
+        }
     }
-    format!("{stem}_{time}")
+    if !is_clear || name.len() > LIMIT - ROOM {
+        let hash = hash();
+        cut(&mut name, LIMIT - ROOM - 1 - hash.len());
+        name = format!("{name}-{hash}");
+    }
+    name
+}
+
+fn cut(name: &mut String, length: usize) {
+    while name.len() > length {
+        name.pop();
+    }
 }
 
 #[cfg(test)]
@@ -50,12 +99,29 @@ mod tests {
     }
 
     #[test]
-    fn default_names_are_names() {
-        let now: Timestamp = "2026-01-29T12:00:00Z".parse().unwrap();
-        assert_eq!(by_default(None, now), "run_2026-01-29_12-00-00");
-        assert_eq!(by_default(Some(Path::new("a/dqn.x.yaml")), now), "dqn.x_2026-01-29_12-00-00");
+    fn stems_are_names_and_different() {
+        assert_eq!(stem(None), "run");
+        assert_eq!(stem(Some(Path::new("a/dqn.x.yaml"))), "dqn.x");
         for odd in [".hidden", "-x\n.py", &"ü".repeat(120)] {
-            assert_eq!(fault(&by_default(Some(Path::new(odd)), now)), None, "{odd}");
+            let name = stem(Some(Path::new(odd))) + "_2026-01-29_12-00-00-1234567";
+            assert_eq!(fault(&name), None, "{odd}");
+        }
+        let stems = ["a", "b", "a", "a-2", "a", "stop"].map(str::to_owned).to_vec();
+        assert_eq!(different(stems, &["stop"]), ["a", "b", "a-2", "a-2-2", "a-3", "stop-2"]);
+    }
+
+    #[test]
+    fn a_name_tells_its_cell() {
+        let name = |swept: &[(&str, &str)]| cell("b", swept.iter().copied(), || "12345678".to_owned());
+        assert_eq!(name(&[]), "b");
+        assert_eq!(name(&[("lr", "1e-3"), ("text", "x=y z")]), "b_lr=1e-3_text=x=y z");
+        assert_eq!(name(&[("path", "a/b\n")]), "b_path=a_b_-12345678");
+        assert_eq!(name(&[("x", "1_y=2"), ("y", "3")]), "b_x=1_y=2_y=3-12345678");
+        assert_eq!(name(&[("+optim/lr", "1")]), "b_+optim_lr=1-12345678");
+        for length in [188, 190, 500] {
+            let name = name(&[("k", &"ü".repeat(length / 2))]);
+            assert!(name.len() <= 192 && fault(&name).is_none(), "{name}");
+            assert_eq!(name.ends_with("-12345678"), length > 188);
         }
     }
 }

@@ -1,0 +1,217 @@
+//! Where runs are created: the runs directory, or a batch below it, made or continued.
+
+use crate::cli::Args;
+use crate::plan::{Cell, Plan};
+use crate::staged::{is_taken, remove_dir, rename_new};
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::message::warn;
+use run_common::provenance::secret::{redact_command, redact_url, redact_value};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::batch::Batch;
+use run_common::rundir::layout::BatchLayout;
+use run_common::rundir::record::document;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// The directory that the runs are created in.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// Its path, absolute.
+    pub(crate) root: PathBuf,
+    /// The path that is printed.
+    pub(crate) shown: PathBuf,
+    /// The name of the batch that it is.
+    pub(crate) batch: Option<String>,
+    /// It was there before: runs may be, too.
+    pub(crate) existed: bool,
+}
+
+/// Decides which runs there are to be, and makes the directory that they go into.
+pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Cell>), Error> {
+    let runs_dir = args.runs_dir.path();
+    let root = std::path::absolute(&runs_dir).map_err(|error| Error::io("find", &runs_dir, error))?;
+    let make_runs_dir =
+        || fs::create_dir_all(&runs_dir).map_err(|error| Error::io("create", &runs_dir, error));
+    let Some(given) = &args.batch else {
+        let seed = sample_seed(args, None);
+        let cells = plan.cells(args, seed)?;
+        make_runs_dir()?;
+        say(args, seed);
+        return Ok((Home { root, shown: runs_dir, batch: None, existed: false }, cells));
+    };
+    let by_default = || plan.template.created.utc("experiment_%Y%m%d_%H%M%S");
+    let wanted = given.clone().unwrap_or_else(by_default);
+    let mut name = wanted.clone();
+    let mut number = 1;
+    loop {
+        let layout = BatchLayout::new(root.join(&name));
+        let known = if args.exist_ok { existing(&layout)? } else { None };
+        let seed = sample_seed(args, known.as_ref());
+        let cells = plan.cells(args, seed)?;
+        make_runs_dir()?;
+        let existed = known.is_some();
+        if existed || create(&layout, plan, &name, seed)? {
+            say(args, seed);
+            let shown = runs_dir.join(&name);
+            return Ok((Home { root: layout.root().to_owned(), shown, batch: Some(name), existed }, cells));
+        }
+        if args.exist_ok {
+            continue; // somebody was quicker
+        }
+        if given.is_some() {
+            let error = Error::new(Exit::No, format!("cannot create the batch '{name}'"));
+            return Err(error.because("the name is taken").hint("--exist-ok continues a batch"));
+        }
+        number += 1;
+        name = format!("{wanted}-{number}");
+    }
+}
+
+/// Returns what the draws begin with: as given, else as the batch has it, else any number.
+fn sample_seed(args: &Args, known: Option<&Batch>) -> Option<u64> {
+    args.sample?;
+    let any = || u64::from(Uuid::new_v4().as_fields().0);
+    Some(args.sample_seed.or(known.and_then(|batch| batch.sample_seed)).unwrap_or_else(any))
+}
+
+fn say(args: &Args, seed: Option<u64>) {
+    if let (Some(seed), None) = (seed, args.sample_seed) {
+        warn(&format!("--sample-seed {seed} draws the same again"));
+    }
+}
+
+/// Reads the batch that is there; `None` when nothing is.
+fn existing(layout: &BatchLayout) -> Result<Option<Batch>, Error> {
+    if layout.root().symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    if !layout.batch().exists() {
+        return Err(Error::new(Exit::No, format!("cannot continue '{}'", layout.root().display()))
+            .because("it is no batch: there is no .batch/batch.json in it"));
+    }
+    Batch::read(layout).map(Some)
+}
+
+/// Creates a batch, or nothing when its name is taken.
+fn create(layout: &BatchLayout, plan: &Plan, name: &str, sample_seed: Option<u64>) -> Result<bool, Error> {
+    let template = &plan.template;
+    let batch = Batch {
+        schema: SCHEMA,
+        batch_id: Uuid::now_v7().to_string(),
+        name: name.to_owned(),
+        created: template.created,
+        command: template.command.clone(),
+        argv: redacted(&env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()),
+        sample_seed,
+        host: template.host.clone(),
+        user: template.user.clone(),
+        cwd: env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
+        tool_version: template.tool_version.clone(),
+    };
+    let scratch = layout.root().with_file_name(format!(".new-{}", batch.batch_id));
+    let created = write(&scratch, &batch).and_then(|()| match rename_new(&scratch, layout.root()) {
+        Err(error) if is_taken(&error) => Ok(false),
+        renamed => renamed.and_then(|()| sync_parent(layout.root())).map(|()| true),
+    });
+    if !matches!(created, Ok(true)) {
+        remove_dir(&scratch);
+    }
+    created.map_err(|error| Error::io("create", layout.root(), error))
+}
+
+fn write(scratch: &Path, batch: &Batch) -> io::Result<()> {
+    let layout = BatchLayout::new(scratch);
+    fs::create_dir(scratch)?;
+    fs::create_dir(layout.record())?;
+    write_whole(&layout.lock(), b"", Durability::Process)?;
+    write_whole(&layout.batch(), &document(batch)?, Durability::Power)?;
+    sync_parent(&layout.batch())?;
+    sync_parent(&layout.record())
+}
+
+/// Returns the command line of run-new as it may be recorded.
+fn redacted(argv: &[String]) -> Vec<String> {
+    let pair = |text: &str| match text.split_once('=') {
+        Some((key, value)) => format!("{key}={}", redact_value(key, value)),
+        None => text.to_owned(),
+    };
+    let mut words = Vec::with_capacity(argv.len());
+    let mut rest = argv.iter();
+    while let Some(word) = rest.next() {
+        let joined = ["--set=", "--sweep=", "--env=", "-s"].iter().find(|option| word.starts_with(**option));
+        match (word.as_str(), joined) {
+            ("--" | "--resume-args", _) => {
+                words.push(word.clone());
+                words.extend(redact_command(&rest.cloned().collect::<Vec<_>>()));
+                break;
+            }
+            ("-s" | "--set" | "--sweep" | "--env", _) => {
+                words.push(word.clone());
+                words.extend(rest.next().map(|text| pair(text)));
+            }
+            (_, Some(option)) => words.push(format!("{option}{}", pair(&word[option.len()..]))),
+            _ => words.push(redact_url(word)),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_command_line_holds_no_credential() {
+        let argv = [
+            "run-new",
+            "-b",
+            "-s",
+            "lr=1",
+            "-s",
+            "api_key=k 1",
+            "--set=token=k2",
+            "-spassword=k3",
+            "--env",
+            "HF_TOKEN=k4",
+            "--env=PGPASSWORD=k5",
+            "--note",
+            "https://u:k6@h",
+            "--sweep",
+            "x=1,2",
+            "a.yaml",
+            "--",
+            "train",
+            "--api-key",
+            "k7",
+        ];
+        assert_eq!(
+            redacted(&argv.map(str::to_owned)),
+            [
+                "run-new",
+                "-b",
+                "-s",
+                "lr=1",
+                "-s",
+                "api_key=[redacted]",
+                "--set=token=[redacted]",
+                "-spassword=[redacted]",
+                "--env",
+                "HF_TOKEN=[redacted]",
+                "--env=PGPASSWORD=[redacted]",
+                "--note",
+                "https://[redacted]@h",
+                "--sweep",
+                "x=1,2",
+                "a.yaml",
+                "--",
+                "train",
+                "--api-key",
+                "[redacted]",
+            ]
+        );
+    }
+}

@@ -1,0 +1,311 @@
+//! Decides all that a call is to create, before anything is created.
+
+use crate::cli::Args;
+use crate::config::{Config, Hints, expand, sha256};
+use crate::name;
+use crate::sweep::{self, LIMIT, Sweep, Values};
+use run_common::error::Error;
+use run_common::message::warn;
+use run_common::process::identity::{Place, user_name};
+use run_common::provenance::device;
+use run_common::provenance::git::{Code, Patch, patch};
+use run_common::provenance::params::params;
+use run_common::provenance::python::{
+    Python, find_program, interpreter_of, interpreter_of_environment, named_interpreter,
+};
+use run_common::provenance::secret::{redact_command, redact_url, redact_value};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::layout::BATCH_FILES;
+use run_common::rundir::meta::{Checkpoint, Meta};
+use run_common::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// What is so for every run that this call creates.
+pub(crate) struct Plan {
+    configs: Vec<Config>,
+    /// The record of each run, but for what [`Plan::fill`] puts in.
+    pub(crate) template: Meta,
+    /// What the code differs in from its commit.
+    pub(crate) patch: Option<Patch>,
+    device: Option<String>,
+    default_device: &'static str,
+}
+
+/// One run that is to be created.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Cell {
+    /// Its name.
+    pub(crate) name: String,
+    /// Number of its config.
+    config: usize,
+    /// The values of the sweeps.
+    values: Values,
+}
+
+impl Plan {
+    /// Decides everything, and refuses what cannot be before anything is created.
+    pub(crate) fn make(args: &Args) -> Result<Self, Error> {
+        check_names(args)?;
+        check_sweeps(args)?;
+        if !args.require.is_empty() && args.configs.is_empty() {
+            return Err(Error::usage("--require needs a config"));
+        }
+        let files = expand(&args.configs)?;
+        check_number(args, files.len())?;
+        let configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
+        for config in &configs {
+            config.require(&args.require)?;
+        }
+        let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+        let cwd = match &args.chdir {
+            None => here,
+            Some(dir) if dir.is_dir() => here.join(dir),
+            Some(dir) => {
+                return Err(Error::usage(format!("cannot use '{}'", dir.display()))
+                    .because("there is no such directory"));
+            }
+        };
+        let Some(cwd_text) = cwd.to_str().map(str::to_owned) else {
+            return Err(
+                Error::usage(format!("cannot use '{}'", cwd.display())).because("its path is not UTF-8")
+            );
+        };
+        if args.device.as_deref() == Some("gpu") {
+            warn("'gpu' is no device of PyTorch, which says 'cuda'");
+        }
+        let inputs = inputs(&args.input)?;
+        let code = Code::at(&cwd, true);
+        let patch = match code.dirty {
+            Some(true) => patch(&cwd).ok(),
+            _ => None,
+        };
+        let executable = args
+            .command
+            .first()
+            .and_then(|program| find_program(OsStr::new(program), &cwd))
+            .map(named_interpreter);
+        let python =
+            interpreter(&args.command, executable.as_deref(), &cwd).map(Python::at).unwrap_or_default();
+        let text = |path: PathBuf| path.to_str().map(str::to_owned);
+        let template = Meta {
+            schema: SCHEMA,
+            run_id: String::new(),
+            run_name: String::new(),
+            created: Timestamp::now(),
+            command: Some(redact_command(&args.command)).filter(|command| !command.is_empty()),
+            executable: executable.and_then(text),
+            resume_args: Some(redact_command(&args.resume_args)).filter(|words| !words.is_empty()),
+            config_path: None,
+            config_file: None,
+            config_sha256: None,
+            overrides: Map::new(),
+            params: params(&redact_command(&args.command)),
+            inputs,
+            tags: args.tag.clone(),
+            note: args.note.as_deref().map(redact_url),
+            seed: args.seed,
+            total_steps: args.total_steps,
+            checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
+                Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
+            }),
+            batch: None,
+            host: Place::here().host.clone(),
+            user: user_name(),
+            cwd: cwd_text,
+            env: redacted(&args.env),
+            git_commit: code.commit,
+            git_branch: code.branch,
+            git_dirty: code.dirty,
+            git_patch_cut: patch.as_ref().map_or(0, |patch| patch.cut),
+            untracked: code.untracked,
+            device: None,
+            gpus: device::gpus(),
+            python_executable: python.executable.and_then(text),
+            python_version: python.version,
+            torch_version: python.torch,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let default_device = device::default_device();
+        Ok(Self { configs, template, patch, device: args.device.clone(), default_device })
+    }
+
+    /// Returns the runs that are to be created, in order: configs outermost, the last sweep fastest.
+    /// In a batch their names are theirs alone; elsewhere the time is part of them.
+    pub(crate) fn cells(&self, args: &Args, sample_seed: Option<u64>) -> Result<Vec<Cell>, Error> {
+        let values = match (args.sample, sample_seed) {
+            (Some(number), Some(seed)) => sweep::sample(&args.sweep, number, seed)
+                .map_err(|cause| Error::usage("cannot draw what --sample asks for").because(cause))?,
+            _ => sweep::product(&args.sweep),
+        };
+        let stems: Vec<String> = if self.configs.is_empty() {
+            vec![name::stem(None)]
+        } else {
+            self.configs.iter().map(|config| name::stem(Some(&config.path))).collect()
+        };
+        let bases = match &args.batch {
+            Some(_) => name::different(stems, &BATCH_FILES),
+            None => {
+                let time = self.template.created.utc("%Y-%m-%d_%H-%M-%S");
+                stems.into_iter().map(|stem| format!("{stem}_{time}")).collect()
+            }
+        };
+        let cell = |config: usize, base: &str, values: &Values| {
+            let swept =
+                args.sweep.iter().map(|sweep| sweep.key.as_str()).zip(values.iter().map(String::as_str));
+            let name = match &args.name {
+                Some(name) => name.clone(),
+                None => name::cell(base, swept, || hash(&overrides(args, values))),
+            };
+            Cell { name, config, values: values.clone() }
+        };
+        Ok(bases
+            .iter()
+            .enumerate()
+            .flat_map(|(config, base)| values.iter().map(move |values| (config, base, values)))
+            .map(|(config, base, values)| cell(config, base, values))
+            .collect())
+    }
+
+    /// Returns the config of a run.
+    pub(crate) fn config(&self, cell: &Cell) -> Option<&Config> {
+        self.configs.get(cell.config)
+    }
+
+    /// Puts into a record what is a run's own.
+    pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Cell) {
+        let config = self.config(cell);
+        let set: Vec<(String, String)> = set(args, &cell.values).collect();
+        let hints = Hints::find(&set, config.map_or(&Value::Null, |config| &config.values));
+        meta.run_id = Uuid::now_v7().to_string();
+        meta.run_name.clone_from(&cell.name);
+        meta.created = Timestamp::now();
+        meta.config_path = config.map(|config| config.path.to_string_lossy().into_owned());
+        meta.config_file = config.map(Config::copy_name);
+        meta.config_sha256 = config.map(|config| config.sha256.clone());
+        meta.overrides = redacted(&set);
+        meta.seed = args.seed.or(hints.seed);
+        meta.total_steps = args.total_steps.or(hints.total_steps);
+        meta.device = self.device.clone().or(hints.device).or_else(|| Some(self.default_device.to_owned()));
+    }
+}
+
+fn check_names(args: &Args) -> Result<(), Error> {
+    let names = [args.name.as_ref(), args.batch.as_ref().and_then(Option::as_ref)];
+    for name in names.into_iter().flatten() {
+        if let Some(fault) = name::fault(name) {
+            return Err(Error::usage(format!("cannot use the name '{name}'")).because(fault));
+        }
+    }
+    if args.exist_ok && !matches!(args.batch, Some(Some(_))) {
+        return Err(Error::usage("--exist-ok needs a batch with a name").hint("write --batch=NAME"));
+    }
+    match &args.name {
+        Some(name) if args.batch.is_some() && BATCH_FILES.contains(&name.as_str()) => {
+            Err(Error::usage(format!("cannot use the name '{name}'"))
+                .because("a file of the batch is called so"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_sweeps(args: &Args) -> Result<(), Error> {
+    if args.sample.is_some() && args.sweep.is_empty() {
+        return Err(Error::usage("--sample needs a --sweep"));
+    }
+    for (number, Sweep { key, .. }) in args.sweep.iter().enumerate() {
+        let refused = |cause: String| Err(Error::usage(format!("cannot sweep '{key}'")).because(cause));
+        if args.sweep[..number].iter().any(|sweep| sweep.key == *key) {
+            return refused("there are two sweeps of it".to_owned());
+        }
+        if args.set.iter().any(|(name, _)| name == key) {
+            return refused("--set sets it".to_owned());
+        }
+        if args.sweep[number].is_random() && args.sample.is_none() {
+            return refused("its values are drawn, which needs --sample N".to_owned());
+        }
+        let is_kept = |value: &str| redact_value(key, value) == value;
+        let values = args.sweep[number].values().unwrap_or_default();
+        if let Some(at) = values.iter().position(|value| !is_kept(value)) {
+            return refused(format!("value {} is a credential, which is not recorded", at + 1));
+        }
+        if values.is_empty() && !is_kept("1") {
+            return refused("it is a credential, which is not recorded".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn check_number(args: &Args, configs: usize) -> Result<(), Error> {
+    let each = args.sample.unwrap_or_else(|| sweep::count(&args.sweep));
+    let number = each.saturating_mul(configs.max(1));
+    if args.name.is_some() && number > 1 {
+        let what = if configs > 1 { format!("{configs} configs") } else { format!("{number} of the sweep") };
+        return Err(Error::usage("--name names a single run").because(format!("there are {what}")));
+    }
+    if number > LIMIT {
+        return Err(Error::usage(format!("cannot create {number} runs"))
+            .because(format!("{LIMIT} are the most at a time"))
+            .hint("--sample N draws some of them"));
+    }
+    Ok(())
+}
+
+/// Returns the overrides of a cell: those of every run, then the swept ones.
+fn set<'a>(args: &'a Args, values: &'a Values) -> impl Iterator<Item = (String, String)> + 'a {
+    let swept = args.sweep.iter().map(|sweep| sweep.key.clone()).zip(values.iter().cloned());
+    args.set.iter().cloned().chain(swept)
+}
+
+fn overrides(args: &Args, values: &Values) -> Map<String, Value> {
+    redacted(&set(args, values).collect::<Vec<_>>())
+}
+
+/// Returns 8 hexadecimal digits of the hash of overrides, as JSON writes them.
+fn hash(overrides: &Map<String, Value>) -> String {
+    let text = serde_json::to_string(overrides).unwrap_or_default();
+    sha256(text.as_bytes())[..8].to_owned()
+}
+
+/// Returns the interpreter of a command: of its program, else of a word in it, else of the
+/// environment.
+fn interpreter(command: &[String], executable: Option<&Path>, cwd: &Path) -> Option<PathBuf> {
+    // A shell's script is one word of the command, and several of its own.
+    let words = command
+        .iter()
+        .skip(1)
+        .flat_map(|word| word.split_whitespace())
+        .filter(|word| word.contains("python"));
+    executable
+        .and_then(interpreter_of)
+        .or_else(|| {
+            words
+                .filter_map(|word| find_program(OsStr::new(word), cwd))
+                .find_map(|program| interpreter_of(&program))
+        })
+        .or_else(interpreter_of_environment)
+}
+
+fn redacted(pairs: &[(String, String)]) -> Map<String, Value> {
+    pairs.iter().map(|(key, value)| (key.clone(), redact_value(key, value).into())).collect()
+}
+
+/// Records the inputs, all of which must exist.
+fn inputs(given: &[(String, String)]) -> Result<Map<String, Value>, Error> {
+    let mut inputs = Map::new();
+    for (name, path) in given {
+        let metadata = fs::metadata(path).map_err(|error| Error::io("find input", Path::new(path), error))?;
+        let absolute =
+            std::path::absolute(path).map_err(|error| Error::io("find input", Path::new(path), error))?;
+        let modified = metadata.modified().ok().and_then(|time| {
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            Timestamp::from_millis(i64::try_from(since.as_millis()).ok()?)
+        });
+        inputs.insert(name.clone(), json!({"path": absolute, "size": metadata.len(), "mtime": modified}));
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,161 @@
+//! A run is written below a name that no listing shows, made durable, and put in its place at once.
+
+use crate::config::Config;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use run_common::error::{Error, Exit, plain};
+use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::message::warn;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::record::document;
+use run_common::rundir::status::Recorded;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// A run that is complete, but not yet in its place.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    root: PathBuf,
+    path: PathBuf,
+    name: String,
+    is_placed: bool,
+}
+
+/// What is done when a name is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is an error.
+    Refused,
+    /// The run gets `-2`, `-3`, ….
+    Numbered,
+    /// The run that has it counts.
+    Accepted,
+}
+
+impl Staged {
+    /// Writes a run below `root` under the name `scratch`.
+    pub(crate) fn write(
+        root: &Path,
+        scratch: &str,
+        meta: &Meta,
+        config: Option<&Config>,
+        patch: impl FnOnce(&Path) -> io::Result<()>,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        let (path, name) = (root.join(scratch), meta.run_name.clone());
+        let staged = Self { root: root.to_owned(), path, name, is_placed: false };
+        let filled = staged.fill(meta, config, patch, durability);
+        filled.map_err(|error| Error::io("create a run in", root, error))?;
+        Ok(staged)
+    }
+
+    fn fill(
+        &self,
+        meta: &Meta,
+        config: Option<&Config>,
+        patch: impl FnOnce(&Path) -> io::Result<()>,
+        durability: Durability,
+    ) -> io::Result<()> {
+        let layout = Layout::new(&self.path);
+        fs::DirBuilder::new().mode(0o777).create(&self.path)?;
+        fs::create_dir(layout.record())?;
+        if let Some(config) = config {
+            write_whole(&self.path.join(config.copy_name()), &config.bytes, durability)?;
+        }
+        patch(&layout.patch())?;
+        self.write_record(meta, durability)
+    }
+
+    /// Writes what holds the run's name, and makes all of it survive a power cut if that is asked.
+    fn write_record(&self, meta: &Meta, durability: Durability) -> io::Result<()> {
+        let layout = Layout::new(&self.path);
+        write_whole(&layout.meta(), &document(meta)?, durability)?;
+        write_whole(&layout.lock(), b"", Durability::Process)?;
+        write_whole(&layout.status(), &document(&Recorded::created(meta))?, Durability::Process)?;
+        if durability == Durability::Power {
+            sync_parent(&layout.meta())?;
+            sync_parent(&layout.record())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the run its name and returns that; `None` when another run has it, which counts.
+    pub(crate) fn put_in_place(mut self, taken: Taken) -> Result<Option<String>, Error> {
+        let wanted = self.name.clone();
+        let mut number = 1;
+        loop {
+            let target = self.root.join(&self.name);
+            match (rename_new(&self.path, &target), taken) {
+                (Ok(()), _) => {
+                    self.is_placed = true;
+                    return Ok(Some(std::mem::take(&mut self.name)));
+                }
+                (Err(error), Taken::Refused) if is_taken(&error) => {
+                    return Err(Error::new(Exit::No, format!("cannot create '{wanted}'"))
+                        .because("a run of this name exists"));
+                }
+                (Err(error), Taken::Accepted) if is_taken(&error) => return Ok(None),
+                (Err(error), Taken::Numbered) if is_taken(&error) => {
+                    number = self.next_free(&wanted, number);
+                    self.name = format!("{wanted}-{number}");
+                    self.rename_record()?;
+                }
+                (Err(error), _) => return Err(Error::io("create", &target, error)),
+            }
+        }
+    }
+
+    /// Returns where the run was written.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn rename_record(&self) -> Result<(), Error> {
+        let mut meta = Meta::read(&Layout::new(&self.path))?;
+        meta.run_name.clone_from(&self.name);
+        let written = self.write_record(&meta, Durability::Power);
+        written.map_err(|error| Error::io("create a run in", &self.root, error))
+    }
+
+    /// Returns the next number that seems to be free, so that a taken name costs no fsync.
+    fn next_free(&self, wanted: &str, after: u32) -> u32 {
+        let is_free = |number: &u32| !self.root.join(format!("{wanted}-{number}")).exists();
+        (after + 1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            remove_dir(&self.path);
+        }
+    }
+}
+
+/// Removes a directory that has not got its name.
+pub(crate) fn remove_dir(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn(&format!("cannot remove '{}': {}", path.display(), plain(&error)));
+    }
+}
+
+/// Renames a directory unless the new name is taken. A file system that cannot promise that, as
+/// NFS, still refuses a name whose directory is not empty.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// Says whether a name was taken.
+pub(crate) fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
+    )
+}
