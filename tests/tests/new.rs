@@ -278,9 +278,12 @@ fn a_run_new_that_is_killed_leaves_a_run_or_none() {
     let lab = Lab::new();
     lab.write("base.yaml", "seed: 1\n");
     let mut random = testkit::Random::new(5);
+    let start = std::time::Instant::now();
+    lab.cmd("run-new").args(["-n", "whole", "base.yaml"]).run().code(0);
+    let usual = u64::try_from(start.elapsed().as_micros()).unwrap();
     for number in 0..testkit::times(20, 200) {
         let new = lab.cmd("run-new").args(["-n", &format!("r{number}"), "base.yaml"]).spawn();
-        std::thread::sleep(std::time::Duration::from_micros(random.below(4000))); // the moment that is tried
+        std::thread::sleep(std::time::Duration::from_micros(random.below(usual))); // the moment that is tried
         new.signal(testkit::process::Signal::KILL);
         new.wait();
     }
