@@ -22,6 +22,7 @@ pub(crate) struct Args {
     pub(crate) name: Option<String>,
     /// Put the runs into one batch directory [default name: experiment_ and the time (UTC)]
     #[arg(short, long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "clap's type of an option whose value may be left out")]
     pub(crate) batch: Option<Option<String>>,
     /// Continue the batch of that name: runs that exist are printed, missing ones created
     #[arg(long)]

@@ -79,16 +79,19 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
         .map_err(|error| Error::usage(format!("cannot use the pattern '{pattern}'")).because(error.msg))?;
     let mut files = Vec::new();
     for path in paths {
-        let path = path.map_err(|error| Error::io("read", &error.path().to_owned(), error.into()))?;
+        let path = path.map_err(|error| {
+            let directory = error.path().to_owned();
+            Error::io("read", &directory, error.into())
+        })?;
         if !path.is_dir() {
             files.push(path);
         }
     }
     files.sort();
-    match files.is_empty() {
-        true => Err(Error::new(Exit::System, format!("cannot read '{pattern}'")).because("no file matches")),
-        false => Ok(files),
+    if files.is_empty() {
+        return Err(Error::new(Exit::System, format!("cannot read '{pattern}'")).because("no file matches"));
     }
+    Ok(files)
 }
 
 impl Config {

@@ -124,22 +124,19 @@ impl<'a> Maker<'a> {
         }
         let (there, here) = (Meta::read(&layout)?, &self.meta);
         let differs = [
-            ("overrides", there.overrides != here.overrides),
+            ("other overrides", there.overrides != here.overrides),
             (
-                "config",
+                "another config",
                 (&there.config_sha256, &there.config_file) != (&here.config_sha256, &here.config_file),
             ),
-            ("command", (&there.command, &there.resume_args) != (&here.command, &here.resume_args)),
-            ("environment", there.env != here.env),
-            ("seed", there.seed != here.seed),
-            ("number of steps", there.total_steps != here.total_steps),
+            ("another command", (&there.command, &there.resume_args) != (&here.command, &here.resume_args)),
+            ("another environment", there.env != here.env),
+            ("another seed", there.seed != here.seed),
+            ("another number of steps", there.total_steps != here.total_steps),
         ];
         match differs.iter().find(|(_, differs)| *differs) {
             None => Ok(()),
-            Some((what_differs, _)) => Err(what().because(
-                format!("it exists with another {what_differs}")
-                    .replace("another overrides", "other overrides"),
-            )),
+            Some((what_differs, _)) => Err(what().because(format!("it exists with {what_differs}"))),
         }
     }
 

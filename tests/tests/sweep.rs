@@ -256,9 +256,7 @@ fn a_line_that_was_killed_is_completed_by_the_same_line() {
             assert_eq!(lab.json(&format!("runs/b/{name}/.run/status.json"))["status"], "created");
         }
         if random.below(2) == 0 {
-            let first = fs::read_dir(lab.path("runs/b")).unwrap().map(|entry| entry.unwrap().path());
-            let runs: Vec<_> = first.filter(|path| path.ends_with("run_k=7")).collect();
-            runs.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+            let _ = fs::remove_dir_all(lab.path("runs/b/run_k=7")); // it may not be there yet
         }
     }
     sweep().run().code(0).stderr("").stdout(whole.out().replace("runs/whole/", "runs/b/"));
