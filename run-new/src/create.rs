@@ -8,8 +8,9 @@ use crate::staged::{Staged, Taken, remove_dir};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_whole};
-use run_common::fsio::lock::{Held, Lock, ask};
+use run_common::fsio::lock::{Held, Lock, ask, signature};
 use run_common::fsio::read_small;
+use run_common::process::identity::Place;
 use run_common::provenance::git::Patch;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
@@ -222,7 +223,7 @@ impl SharedPatch<'_> {
 }
 
 /// A file that is locked while this process writes runs, under scratch names that begin with its
-/// name: whoever finds it unlocked may remove what a run-new that was killed has left.
+/// own: whoever finds it unlocked may remove what a run-new that was killed has left.
 struct Guard {
     root: PathBuf,
     name: String,
@@ -235,7 +236,8 @@ impl Guard {
         let name = format!("{SCRATCH}{}", Uuid::now_v7());
         let taken =
             Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
-        let lock = taken.map_err(|error| Error::io("write to", root, error))?;
+        let mut lock = taken.map_err(|error| Error::io("write to", root, error))?;
+        let _ = lock.sign(std::process::id(), &Place::here().host); // an unsigned one is left alone
         Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
     }
 
@@ -252,15 +254,17 @@ impl Drop for Guard {
     }
 }
 
-/// Removes what a run-new that was killed has left.
+/// Removes what a run-new that was killed on this host has left: not every file system knows of the
+/// locks of another.
 fn clear(root: &Path, names: &HashSet<String>) {
     let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
-    let guards = scratch.iter().filter(|name| root.join(name).is_file());
-    for guard in guards.filter(|name| ask(&root.join(name)).is_ok_and(|held| held == Held::No)) {
-        for left in scratch
-            .iter()
-            .filter(|name| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-')))
-        {
+    let is_left = |guard: &Path| {
+        signature(guard).is_some_and(|(_, host)| host == Place::here().host)
+            && ask(guard).is_ok_and(|held| held == Held::No)
+    };
+    for guard in scratch.iter().filter(|name| is_left(&root.join(name))) {
+        let is_its = |name: &str| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-'));
+        for left in scratch.iter().filter(|name| is_its(name)) {
             remove_dir(&root.join(left));
         }
         let _ = fs::remove_file(root.join(guard)); // another one may have been quicker

@@ -87,6 +87,8 @@ fn cut(name: &mut String, length: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sha256;
+    use proptest::prelude::*;
 
     #[test]
     fn names_are_any_text_that_is_safe_as_a_file_name() {
@@ -122,6 +124,21 @@ mod tests {
             let name = name(&[("k", &"ü".repeat(length / 2))]);
             assert!(name.len() <= 192 && fault(&name).is_none(), "{name}");
             assert_eq!(name.ends_with("-12345678"), length > 188);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cells_that_differ_have_different_names(
+            one in ["[ab_=/1]{0,9}", "[ab_=/1]{0,9}"],
+            other in ["[ab_=/1]{0,9}", "[ab_=/1]{0,9}"],
+        ) {
+            let name = |values: &[String; 2]| {
+                let swept = ["a", "b"].into_iter().zip(values.iter().map(String::as_str));
+                cell("b", swept, || sha256(format!("{values:?}").as_bytes())[..8].to_owned())
+            };
+            prop_assert_eq!(name(&one) == name(&other), one == other);
+            prop_assert_eq!(fault(&name(&one)), None);
         }
     }
 }

@@ -104,3 +104,29 @@ fn a_run_that_cannot_be_recorded_is_not_started() {
     assert!(done.err().contains("No space left on device"), "{}", done.err());
     assert_eq!(&lines[2..], ["exit 5", "fill", "r"], "{}", done.err());
 }
+
+#[test]
+fn a_sweep_that_fills_the_disk_is_completed_when_there_is_room() {
+    let lab = Lab::new();
+    lab.write("base.yaml", "seed: 1\n");
+    let line = "run-new -b=b --exist-ok --sweep k=1..40 base.yaml";
+    let script = format!(
+        "head -c 800000 /dev/zero > small/ballast; {line} > first; echo exit $?; ls -A small/b; rm small/ballast; {line} > second"
+    );
+    let done = on_small_disk(&lab, &script).code(0);
+    let (out, err) = (done.out(), done.err());
+    let said: Vec<&str> = out.lines().collect();
+    assert_eq!((said[0], err.lines().count()), ("exit 5", 1), "{err}");
+    assert!(err.contains("cannot create a run in") && err.contains("No space left on device"), "{err}");
+    let printed = lab.read("first").lines().count();
+    assert!(
+        (1..40).contains(&printed) && said.len() == 2 + printed,
+        "what is there is whole, and was printed"
+    );
+    assert_eq!(lab.read("second").lines().count(), 40);
+    assert_eq!(fs::read_dir(lab.path("kept/b")).unwrap().count(), 41);
+    for name in lab.read("second").lines().map(|path| path.replace("small/", "kept/")) {
+        assert_eq!(lab.json(&format!("{name}/.run/status.json"))["status"], "created");
+        assert_eq!(lab.read(&format!("{name}/config.yaml")), "seed: 1\n");
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use testkit::process::Signal;
-use testkit::{Done, Lab, wait_for};
+use testkit::{Done, Lab};
 
 fn lines(done: &Done) -> Vec<String> {
     done.out().lines().map(str::to_owned).collect()
@@ -264,6 +264,38 @@ fn a_line_that_was_killed_is_completed_by_the_same_line() {
 }
 
 #[test]
+fn a_batch_appears_with_its_record_or_not_at_all() {
+    let lab = Lab::new();
+    let start = std::time::Instant::now();
+    lab.cmd("run-new").args(["-b=whole", "--sweep", "k=1..9"]).run().code(0);
+    let usual = u64::try_from(start.elapsed().as_micros()).unwrap();
+    let mut random = testkit::Random::new(3);
+    let mut cut = 0;
+    for number in 0..1000 {
+        if number >= testkit::times(30, 300) && cut > 0 {
+            break;
+        }
+        let batch = format!("b{number}");
+        let line = || lab.cmd("run-new").args([&format!("-b={batch}"), "--exist-ok", "--sweep", "k=1..9"]);
+        let new = line().spawn();
+        std::thread::sleep(std::time::Duration::from_micros(random.below(usual))); // the moment that is tried
+        new.signal(Signal::KILL);
+        new.wait();
+        let dir = format!("runs/{batch}");
+        if lab.path(&dir).exists() {
+            assert_eq!(lab.json(&format!("{dir}/.batch/batch.json"))["name"], batch);
+            for run in names(&lab, &dir).iter().filter(|name| !name.starts_with('.')) {
+                assert_eq!(lab.status(&format!("{dir}/{run}"))["status"], "created");
+            }
+            cut += usize::from(names(&lab, &dir).len() < 10);
+        }
+        assert_eq!(lines(&line().run().code(0)).len(), 9);
+        assert_eq!(names(&lab, &dir).len(), 10, "what was left half written is removed");
+    }
+    assert!(cut > 0, "no batch was cut short");
+}
+
+#[test]
 fn draws_are_the_same_for_a_seed() {
     let lab = Lab::new();
     let draw = |batch: &str, number: &str, seed: &[&str]| {
@@ -421,13 +453,13 @@ fn a_sweep_without_a_batch_makes_runs_beside_each_other() {
 #[test]
 fn a_reader_gets_the_first_run_while_others_are_created() {
     let lab = Lab::new();
-    let script = "run-new -b=b --sweep k=1..20000 -- true | run-exec -q \"$(head -n 1)\"";
+    let script =
+        "run-new -b=b --sweep k=1..20000 -- true | { read -r run; exec </dev/null; run-exec -q \"$run\"; }";
     lab.cmd("bash").args(["-e", "-o", "pipefail", "-c", script]).run().code(0).stderr("").stdout("");
     assert_eq!(lab.status("runs/b/run_k=1")["status"], "completed");
-    assert!(names(&lab, "runs/b").len() < 20_000, "who is not read any more creates no more");
-    wait_for("the rest to be removed", || {
-        names(&lab, "runs/b").iter().all(|name| !name.starts_with(".new-"))
-    });
+    let there = names(&lab, "runs/b");
+    assert!(there.len() < 20_000, "who is not read any more creates no more");
+    assert!(there.iter().all(|name| !name.starts_with(".new-")));
     let done = lab.cmd("run-new").args(["-0", "--sweep", "k=a\u{301}b,c d"]).run().code(0);
     let paths: Vec<&[u8]> = done.stdout.split(|&byte| byte == 0).collect();
     assert_eq!((paths.len(), paths[2].len(), done.out().contains('\n')), (3, 0, false));
