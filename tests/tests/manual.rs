@@ -103,6 +103,124 @@ fn the_examples_of_the_manuals_work() {
     }
 }
 
+/// Returns the blocks that a section of a page shows as they are to be typed.
+fn literal(page: &str, section: &str) -> Vec<String> {
+    let source = source(page);
+    let section = source
+        .split(&format!("\n.Sh {section}\n"))
+        .nth(1)
+        .unwrap()
+        .split("\n.Sh ")
+        .next()
+        .unwrap()
+        .to_owned();
+    let blocks =
+        section.split(".Bd -literal").skip(1).map(|block| block.split("\n.Ed").next().unwrap().to_owned());
+    let plain = |line: &str| line.replace("\\(aq", "'").replace("\\e", "\\") + "\n";
+    blocks.map(|block| block.lines().skip(1).map(plain).collect()).collect()
+}
+
+#[test]
+fn the_cookbook_works() {
+    let lab = workshop();
+    let [selections, makefile, cron, prompt] = literal("run-tools.7", "COOKBOOK").try_into().unwrap();
+    let active = |name: &str, command: &str| {
+        lab.new_run(name, &["sh", "-c", command]);
+        lab.cmd("run-exec").args(["--detach", "--heartbeat", "50ms", name]).run().code(0);
+        lab.await_status(name, "running", |status| !status["child_pid"].is_null())
+    };
+    active("nan", "echo '{\"step\": 1, \"loss\": NaN}' >> $RUN_METRICS; sleep 1000");
+    lab.await_status("nan", "diverged", |status| status["metrics"]["loss"]["nonfinite"] == 1);
+    active("silent", "sleep 1000");
+    lab.new_run("killed", &["sh", "-c", "[ $RUN_ATTEMPT -gt 1 ] || kill -9 $$"]);
+    lab.cmd("run-exec").args(["-q", "killed"]).run().code(137);
+    for (name, loss) in [("a", 3), ("b", 1), ("c", 4), ("d", 2)] {
+        lab.new_run(
+            name,
+            &["sh", "-c", &format!("echo '{{\"step\": 1, \"loss\": {loss}}}' >> $RUN_METRICS")],
+        );
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+    }
+    // An hour is too long for a test.
+    let script = selections.replace("quiet_s > 3600", "run_name == \"silent\"");
+    let out = lab.cmd("bash").args(["-e", "-o", "pipefail", "-c", &script]).run().code(0).out();
+    let status = |name: &str| lab.status(name)["status"].as_str().unwrap().to_owned();
+    assert_eq!(["silent", "nan", "killed"].map(status), ["stopped", "stopped", "completed"]);
+    assert!(lab.status("silent")["reason"].as_str().unwrap().ends_with(": silent for an hour"));
+    let best: Vec<&str> =
+        out.lines().filter_map(|line| line.split("loss=").nth(1)?.split(' ').next()).collect();
+    assert_eq!(best, ["1", "2", "3"], "{out}");
+    assert!(out.contains("5 completed") && out.contains("2 stopped"), "{out}");
+
+    lab.write("Makefile", makefile);
+    lab.cmd("make").arg("base.done").run().code(0);
+    assert_eq!(status("base"), "completed");
+    let again = lab.cmd("make").arg("base.done").run().code(0).out();
+    assert!(again.contains("up to date"), "{again}");
+
+    // A run that died: its supervisor and its front were killed, and then its program.
+    let died = lab.new_run("died", &["sh", "-c", "[ $RUN_ATTEMPT -gt 1 ] || exec sleep 1000"]);
+    let exec = lab.cmd("run-exec").args(["-q", &died]).spawn();
+    let record = lab.await_status("died", "running", |status| !status["child_pid"].is_null());
+    exec.signal(testkit::process::Signal::STOP);
+    for key in ["pid", "child_pid"] {
+        testkit::signal(
+            i32::try_from(record[key].as_i64().unwrap()).unwrap(),
+            testkit::process::Signal::KILL,
+        );
+    }
+    exec.signal(testkit::process::Signal::KILL);
+    exec.wait();
+    lab.await_status("died", "dead", |status| status["status"] == "dead");
+    let line = cron.trim().strip_prefix("*/10 * * * *  ").unwrap();
+    // As cron(8) does it: by sh, with its own short environment.
+    lab.cmd("sh").args(["-c", line]).run().code(0);
+    assert_eq!(status("died"), "completed");
+
+    let active_one = active("one", "sleep 1000");
+    assert_eq!(active_one["status"], "running");
+    let show = format!("{prompt}echo \"${{PS1@P}}\"");
+    let shown = lab.cmd("bash").args(["-c", &show]).run().code(0).out();
+    assert!(shown.starts_with("1 ") && shown.ends_with("$ \n"), "{shown}");
+    lab.cmd("run-stop").arg("--all").run().code(0);
+}
+
+#[test]
+fn an_experiment_runner_can_be_replaced() {
+    let lab = Lab::new();
+    let [line] = literal("run-tools.7", "FROM AN EXPERIMENT RUNNER").try_into().unwrap();
+    // A program in the manner of nanoGPT's configurator: values are Python literals, of the type of
+    // the default.
+    lab.write(
+        "train.py",
+        "import sys\nfrom ast import literal_eval\nbatch_size = 1\ndevice = 'cuda'\ncompile = True\nout_dir = ''\n\
+         for arg in sys.argv[1:]:\n    if not arg.startswith('--'):\n        exec(open(arg).read())\n        continue\n\
+         \x20   key, value = arg[2:].split('=')\n    try:\n        value = literal_eval(value)\n    except (SyntaxError, ValueError):\n        pass\n\
+         \x20   assert type(value) == type(globals()[key]), (key, value)\n    globals()[key] = value\n\
+         open(out_dir + '/ckpt_unmasking_10.pt', 'w').close()\nprint(batch_size, device, compile, name)\n",
+    );
+    for name in ["easy_first", "moderate_first"] {
+        lab.write(&format!("config/{name}.py"), format!("name = '{name}'\nmax_iters = 10\n"));
+    }
+    let line = line.replace("-s device=cpu", "-s device=cpu -s compile=false");
+    let out = lab.cmd("bash").args(["-o", "pipefail", "-c", &line]).run().code(0).out();
+    assert_eq!(out, "8 cpu False easy_first\n8 cpu False moderate_first\n");
+    let batch =
+        fs::read_dir(lab.path("runs")).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    assert!(batch.starts_with("experiment_"), "{batch}");
+    for file in ["master_log.txt", "experiment_summary.json"] {
+        assert!(lab.path(format!("runs/{batch}/{file}")).is_file(), "{file}");
+    }
+    let files =
+        ["stdout.log", "stderr.log", "combined.log", "config.py", "ckpt_unmasking_10.pt", ".run/result.json"];
+    for run in ["easy_first", "moderate_first"] {
+        for file in files {
+            assert!(lab.path(format!("runs/{batch}/{run}/{file}")).is_file(), "{run}/{file}");
+        }
+        assert_eq!(lab.status(run)["total_steps"], 10);
+    }
+}
+
 #[test]
 fn the_commands_of_the_readme_work() {
     let readme = fs::read_to_string(checkout().join("README.md")).unwrap();
