@@ -258,13 +258,15 @@ impl Drop for Guard {
 /// locks of another.
 fn clear(root: &Path, names: &HashSet<String>) {
     let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
-    let is_left = |guard: &Path| {
-        signature(guard).is_some_and(|(_, host)| host == Place::here().host)
-            && ask(guard).is_ok_and(|held| held == Held::No)
-    };
-    for guard in scratch.iter().filter(|name| is_left(&root.join(name))) {
+    let is_free = |guard: &Path| guard.is_file() && ask(guard).is_ok_and(|held| held == Held::No);
+    for guard in scratch.iter().filter(|name| is_free(&root.join(name))) {
+        let signed = signature(&root.join(guard)).map(|(_, host)| host);
+        if signed.as_ref().is_some_and(|host| *host != Place::here().host) {
+            continue;
+        }
+        // Before it is signed nothing is written.
         let is_its = |name: &str| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-'));
-        for left in scratch.iter().filter(|name| is_its(name)) {
+        for left in scratch.iter().filter(|name| signed.is_some() && is_its(name)) {
             remove_dir(&root.join(left));
         }
         let _ = fs::remove_file(root.join(guard)); // another one may have been quicker
