@@ -211,6 +211,7 @@ fn a_pid_file_that_says_something_else_leads_to_no_stranger() {
         let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
         let status = lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
         let supervisor = supervisor(exec.pid()).unwrap();
+        testkit::signal(supervisor, Signal::STOP); // it would end the run before it is killed itself
         exec.signal(Signal::KILL);
         testkit::signal(supervisor, Signal::KILL);
         exec.wait();
