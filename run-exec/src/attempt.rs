@@ -272,9 +272,10 @@ impl Plan {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
                 .because("nothing is left of it when its placeholders are filled in"));
         };
-        let found = || find_program(OsStr::new(name), &source.cwd).map(named_interpreter);
+        let found = find_program(OsStr::new(name), &source.cwd);
         let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
-        let executable = source.executable.clone().filter(|file| file.exists()).or_else(found);
+        let executable = source.executable.clone().filter(|file| file.exists());
+        let executable = executable.or_else(|| found.clone().map(named_interpreter));
         let python_path = executable
             .as_deref()
             .and_then(interpreter_of)
@@ -317,7 +318,7 @@ impl Plan {
         }
         let task = Task {
             layout: layout.clone(),
-            arguments: arguments(&filled.command, executable.as_deref(), &source.cwd),
+            arguments: arguments(&filled.command, executable.as_deref(), found.as_deref()),
             program: executable.map_or_else(|| OsString::from(name), PathBuf::into_os_string),
             env,
             cwd: source.cwd,
@@ -352,11 +353,11 @@ impl Plan {
 }
 
 /// Returns the arguments as the command gets them. It is called by the name that was typed, unless
-/// that would lead it to another program: Python finds its libraries by its name.
-fn arguments(command: &[String], executable: Option<&Path>, cwd: &Path) -> Vec<OsString> {
+/// the program `found` by it is another one: Python finds its libraries by its name.
+fn arguments(command: &[String], executable: Option<&Path>, found: Option<&Path>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
     if let (Some(name), Some(executable)) = (arguments.first_mut(), executable)
-        && find_program(name, cwd).is_none_or(|found| found != executable)
+        && found != Some(executable)
     {
         *name = executable.into();
     }

@@ -23,6 +23,7 @@ use crate::rundir::record::Record;
 use crate::rundir::status::{AttemptEnd, Metrics, Recent, Status};
 use crate::rundir::stop::StopRequest;
 use crate::time::{LONGEST, Timestamp};
+use nix::libc::SIGKILL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -237,7 +238,7 @@ impl<'a> Driver<'a> {
     pub(super) fn drive(mut self, mut tee: Tee, lock: Lock) -> io::Result<u8> {
         // The command is starting meanwhile.
         self.meter.gpu.find();
-        self.oom = OomCounter::find().and_then(|counter| counter.read().map(|count| (counter, count)));
+        self.oom = OomCounter::find();
         self.reap();
         while self.state != State::Over {
             self.wait(&tee)?;
@@ -592,7 +593,8 @@ impl<'a> Driver<'a> {
             End::Exited(0) => LastWords::default(),
             _ => last_words(&log, offset).unwrap_or_default(),
         };
-        let (status, reason) = judge(self.cause.as_ref(), end, &words, self.oom_kills());
+        let oom_kills = if end == End::Signaled(SIGKILL) { self.oom_kills() } else { 0 };
+        let (status, reason) = judge(self.cause.as_ref(), end, &words, oom_kills);
         let mut notes: Vec<String> = reason.into_iter().collect();
         if seen.lost > 0 {
             let why = if seen.full { "disk full: " } else { "" };

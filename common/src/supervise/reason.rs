@@ -126,8 +126,8 @@ pub struct OomCounter {
 
 impl OomCounter {
     /// Finds the counter of the calling process's cgroup: `memory.events` (v2) or
-    /// `memory.oom_control` (v1), see cgroups(7).
-    pub fn find() -> Option<Self> {
+    /// `memory.oom_control` (v1), see cgroups(7). Returns what it counts so far, too.
+    pub fn find() -> Option<(Self, u64)> {
         let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
         let candidates = groups.lines().flat_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -142,7 +142,8 @@ impl OomCounter {
             // In a container the group's path may be that of the host, and the root our own.
             roots.iter().flat_map(move |root| [format!("{root}{group}/{file}"), format!("{root}/{file}")])
         });
-        candidates.map(|path| Self { path: path.into() }).find(|counter| counter.read().is_some())
+        let mut counters = candidates.map(|path| Self { path: path.into() });
+        counters.find_map(|counter| counter.read().map(|count| (counter, count)))
     }
 
     /// Returns the count.
