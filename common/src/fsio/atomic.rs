@@ -100,3 +100,23 @@ fn scratch_name(target: &Path) -> io::Result<PathBuf> {
     scratch.push(".tmp");
     Ok(target.with_file_name(scratch))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_replaces_the_whole_and_leaves_nothing_else() {
+        let dir = std::env::temp_dir().join(format!("atomic-{}", std::process::id()));
+        for durability in [Durability::Moment, Durability::Process, Durability::Power] {
+            fs::create_dir(&dir).unwrap();
+            let target = dir.join("file");
+            for text in ["first", "the second", "3"] {
+                replace(&target, text.as_bytes(), durability).unwrap();
+                assert_eq!(fs::read_to_string(&target).unwrap(), text, "{durability:?}");
+            }
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "{durability:?}");
+            fs::remove_dir_all(&dir).unwrap();
+        }
+    }
+}
