@@ -1,6 +1,7 @@
 //! An attempt: from the arguments and the record to a task, which the supervisor executes.
 
 use crate::cli::Args;
+use crate::resume::Resume;
 use crate::template::{Values, fill};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::error::{Error, Exit};
@@ -59,10 +60,10 @@ pub(crate) struct Taken {
 }
 
 /// Takes a run, if it may be executed.
-pub(crate) fn take(run: &RunDir, resume: bool) -> Result<Taken, Error> {
+pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken, Error> {
     let run = RunDir::at(&run.absolute())?;
     let before = Observer::new(STALE_AFTER).observe(&run)?;
-    refuse(&before, resume)?;
+    refuse(&before, resume, take_over)?;
     let active = run.activate()?;
     let recorded = Recorded::read(active.run.layout())?;
     if recorded.attempt != before.state.attempt {
@@ -151,7 +152,7 @@ fn cannot_start(run: &RunDir, exit: Exit) -> Error {
 }
 
 /// Refuses a run that is at work, or that needs `--resume`.
-fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
+fn refuse(before: &Observed, resume: bool, take_over: bool) -> Result<(), Error> {
     let recorded = &before.state;
     let reason = before.state.reason.as_deref().unwrap_or("its state is in doubt");
     match before.state.status {
@@ -162,6 +163,7 @@ fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
                 _ => "it is running already".to_owned(),
             })
             .hint("run-stop(1) stops it; run-status(1) says what it does")),
+        Status::Stale if take_over && resume && is_elsewhere(recorded) => Ok(()),
         Status::Stale => Err(cannot_start(&before.run, Exit::Busy)
             .because(reason.to_owned())
             .hint("run-stop(1) ends what is left of it")),
@@ -170,6 +172,11 @@ fn refuse(before: &Observed, resume: bool) -> Result<(), Error> {
             .because(format!("it has been executed, and is {status}"))
             .hint("--resume makes another attempt; run-new makes another run")),
     }
+}
+
+/// Says whether the recorded supervisor was one of another host.
+fn is_elsewhere(recorded: &Recorded) -> bool {
+    recorded.host.as_ref() != Some(&Place::here().host)
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
@@ -266,8 +273,13 @@ impl Plan {
         let layout = run.layout();
         let source = Source::find(args, meta, layout)?;
         let env = |name: &str| env::var(name).ok();
-        let filled =
-            fill(&source.template, &Values { run: layout.root(), meta, gpu: how.gpu.as_deref(), env })?;
+        let resume = if how.resume && recorded.attempt > 0 {
+            Resume::find(args, layout, meta, recorded)?
+        } else {
+            Resume { from: None, total_steps: args.additional_steps.or(meta.total_steps) }
+        };
+        let gpu = how.gpu.as_deref();
+        let filled = fill(&source.template, &Values { run: layout.root(), meta, resume: &resume, gpu, env })?;
         let Some(name) = filled.command.first() else {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
                 .because("nothing is left of it when its placeholders are filled in"));
@@ -307,11 +319,14 @@ impl Plan {
             device: meta.device.clone(),
             gpus: device::gpus(),
             cuda_visible_devices: how.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
+            resume_from: resume.from.as_ref().map(|(checkpoint, _)| checkpoint.clone()),
+            resume_step: resume.from.as_ref().and_then(|(_, step)| *step),
+            total_steps: resume.total_steps,
             offsets: offsets(layout, attempt),
         };
         let interpreter =
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
-        let mut env = environment(layout, meta, attempt, interpreter)?;
+        let mut env = environment(layout, meta, &resume, attempt, interpreter)?;
         if let Some(gpu) = &how.gpu {
             env.push(("CUDA_VISIBLE_DEVICES".into(), Some(gpu.into())));
             env.push(("CUDA_DEVICE_ORDER".into(), Some("PCI_BUS_ID".into())));
@@ -368,6 +383,7 @@ fn arguments(command: &[String], executable: Option<&Path>, found: Option<&Path>
 fn environment(
     layout: &Layout,
     meta: &Meta,
+    resume: &Resume,
     attempt: u32,
     interpreter: Option<&str>,
 ) -> Result<Vec<Variable>, Error> {
@@ -381,9 +397,12 @@ fn environment(
         ("RUN_ATTEMPT", Some(attempt.to_string().into())),
         ("RUN_CONFIG", config),
         ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
-        ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
-        ("RUN_RESUME_FROM", None),
-        ("RUN_RESUME_STEP", None),
+        ("RUN_TOTAL_STEPS", resume.total_steps.map(|steps| steps.to_string().into())),
+        ("RUN_RESUME_FROM", resume.from.as_ref().map(|(checkpoint, _)| checkpoint.into())),
+        (
+            "RUN_RESUME_STEP",
+            resume.from.as_ref().and_then(|(_, step)| Some(step.as_ref()?.to_string().into())),
+        ),
         // A script for the end of another run may have started this one.
         ("RUN_STATUS", None),
         ("RUN_REASON", None),

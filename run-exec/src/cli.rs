@@ -28,6 +28,18 @@ pub(crate) struct Args {
     /// Make another attempt of a run that has ended or died
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Resume from the checkpoint of this step [default: latest]
+    #[arg(long, value_name = "STEP", value_parser = from_step)]
+    pub(crate) from_step: Option<FromStep>,
+    /// Train for so many steps more than those of the checkpoint
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) additional_steps: Option<u64>,
+    /// Resume also when the config in the run was changed since its creation
+    #[arg(long)]
+    pub(crate) allow_config_change: bool,
+    /// Resume also a stale run of another host, which is known to be gone
+    #[arg(long)]
+    pub(crate) take_over: bool,
     /// Of several runs, execute so many at once
     #[arg(short, long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -88,6 +100,22 @@ pub(crate) struct Args {
     /// Command to execute [default: the recorded one]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// Where a resume begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FromStep {
+    /// The latest complete checkpoint.
+    Latest,
+    /// The complete one of a step.
+    Step(u64),
+}
+
+fn from_step(text: &str) -> Result<FromStep, String> {
+    match text {
+        "latest" => Ok(FromStep::Latest),
+        _ => text.parse().map(FromStep::Step).map_err(|_| "it is a step or 'latest'".to_owned()),
+    }
 }
 
 /// One `--scrape`.

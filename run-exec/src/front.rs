@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
             return Ok(0);
         }
         let resume = args.resume || args.unfinished;
-        return execute(args, take(&run, resume)?, How { resume, gpu, ..How::default() });
+        return execute(args, take(&run, resume, args.take_over)?, How { resume, gpu, ..How::default() });
     }
     if args.stdin {
         return Err(Error::usage("--stdin is for one run"));
@@ -240,7 +240,7 @@ impl<'a> Front<'a> {
         }
         let taken = match self.args.retries {
             0 => None,
-            _ => match take(&run, overrules) {
+            _ => match take(&run, overrules, self.args.take_over) {
                 Ok(taken) => Some(taken),
                 Err(error) if self.args.unfinished && error.exit() == Exit::Busy => {
                     pass_over(&run);
@@ -313,7 +313,9 @@ impl<'a> Front<'a> {
             Ok(()) => match (working.taken, delay) {
                 (Some(taken), Some(delay)) => again(args, taken, how, delay),
                 (Some(taken), None) => execute(args, taken, how),
-                (None, _) => take(&working.run, resume).and_then(|taken| execute(args, taken, how)),
+                (None, _) => {
+                    take(&working.run, resume, args.take_over).and_then(|taken| execute(args, taken, how))
+                }
             },
         };
         match done {

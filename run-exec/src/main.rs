@@ -6,6 +6,7 @@ mod cli;
 mod front;
 mod progress;
 mod queue;
+mod resume;
 mod template;
 
 fn main() -> std::process::ExitCode {

@@ -1,5 +1,6 @@
 //! Placeholders in the arguments of a command.
 
+use crate::resume::Resume;
 use run_common::error::Error;
 use run_common::provenance::secret::{REDACTED, redact_command};
 use run_common::rundir::meta::Meta;
@@ -13,6 +14,8 @@ pub(crate) struct Values<'a> {
     pub(crate) run: &'a Path,
     /// Its record.
     pub(crate) meta: &'a Meta,
+    /// What the attempt goes on from.
+    pub(crate) resume: &'a Resume,
     /// Graphics processors that the attempt has for its own.
     pub(crate) gpu: Option<&'a str>,
     /// Returns a variable of the environment.
@@ -45,17 +48,26 @@ pub(crate) fn fill(template: &[String], values: &Values) -> Result<Filled, Error
         match argument.as_str() {
             "{set}" => add_overrides(&mut filled, values, str::to_owned)?,
             "{set:py}" => add_overrides(&mut filled, values, python_spelling)?,
-            "{resume}" => {} // this attempt resumes from no checkpoint
-            _ => {
-                if let Some((command, recorded)) = fill_argument(argument, values)? {
-                    filled.command.push(command);
-                    filled.recorded.push(recorded);
+            "{resume}" if values.resume.from.is_none() => {}
+            "{resume}" => {
+                let nested = values.meta.resume_args.as_deref().unwrap_or_default();
+                for argument in nested.iter().filter(|argument| *argument != "{resume}") {
+                    add_argument(&mut filled, argument, values)?;
                 }
             }
+            _ => add_argument(&mut filled, argument, values)?,
         }
     }
     filled.recorded = redact_command(&filled.recorded);
     Ok(filled)
+}
+
+fn add_argument(filled: &mut Filled, argument: &str, values: &Values) -> Result<(), Error> {
+    if let Some((command, recorded)) = fill_argument(argument, values)? {
+        filled.command.push(command);
+        filled.recorded.push(recorded);
+    }
+    Ok(())
 }
 
 fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) -> Result<(), Error> {
@@ -165,13 +177,24 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         },
         "config_path" => meta.config_path.clone().ok_or("the run has no config")?,
         "seed" => number(meta.seed.map(|seed| seed.to_string()), "--seed")?,
-        "total_steps" => number(meta.total_steps.map(|steps| steps.to_string()), "--total-steps")?,
+        "total_steps" => number(
+            values.resume.total_steps.or(meta.total_steps).map(|steps| steps.to_string()),
+            "--total-steps",
+        )?,
         "gpu" => match values.gpu {
             Some(gpu) => gpu.to_owned(),
             None => (values.env)("CUDA_VISIBLE_DEVICES")
                 .ok_or("CUDA_VISIBLE_DEVICES is not set, nor is --gpus given")?,
         },
-        "checkpoint" | "step" => return Ok(Token::Drop),
+        "checkpoint" => match &values.resume.from {
+            Some((checkpoint, _)) => checkpoint.clone(),
+            None => return Ok(Token::Drop),
+        },
+        "step" => match &values.resume.from {
+            Some((_, Some(step))) => step.to_string(),
+            Some((checkpoint, None)) => return Err(format!("'{checkpoint}' does not say its step")),
+            None => return Ok(Token::Drop),
+        },
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
         _ => match name.split_once(':') {
             Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {
@@ -218,7 +241,10 @@ mod tests {
     fn filled(template: &[&str]) -> Result<Filled, Error> {
         let template: Vec<String> = template.iter().map(|&word| word.to_owned()).collect();
         let env = |name: &str| (name == "WORD").then(|| "hush".to_owned());
-        fill(&template, &Values { run: Path::new("/r/n m"), meta: &meta(), gpu: None, env })
+        fill(
+            &template,
+            &Values { run: Path::new("/r/n m"), meta: &meta(), resume: &Resume::default(), gpu: None, env },
+        )
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_common::provenance::hash::sha256;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -126,13 +126,6 @@ impl Config {
             Some(key) => Err(Error::new(Exit::Usage, format!("'{}' has no '{key}'", self.path.display()))),
         }
     }
-}
-
-/// Returns the SHA-256 of bytes, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    let digits =
-        |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0'));
-    Sha256::digest(bytes).iter().flat_map(digits).collect()
 }
 
 /// What overrides and config say of a run.

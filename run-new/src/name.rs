@@ -87,8 +87,8 @@ fn cut(name: &mut String, length: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::sha256;
     use proptest::prelude::*;
+    use run_common::provenance::hash::sha256;
 
     #[test]
     fn names_are_any_text_that_is_safe_as_a_file_name() {

@@ -1,7 +1,7 @@
 //! Decides all that a call is to create, before anything is created.
 
 use crate::cli::Args;
-use crate::config::{Config, Hints, expand, sha256};
+use crate::config::{Config, Hints, expand};
 use crate::name;
 use crate::sweep::{self, LIMIT, Sweep, Values};
 use run_common::error::Error;
@@ -9,6 +9,7 @@ use run_common::message::warn;
 use run_common::process::identity::{Place, user_name};
 use run_common::provenance::device;
 use run_common::provenance::git::{Code, Patch, patch};
+use run_common::provenance::hash::sha256;
 use run_common::provenance::params::params;
 use run_common::provenance::python::{
     Python, find_program, interpreter_of, interpreter_of_environment, named_interpreter,

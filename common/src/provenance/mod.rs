@@ -3,6 +3,7 @@
 
 pub mod device;
 pub mod git;
+pub mod hash;
 pub mod params;
 pub mod python;
 pub mod secret;

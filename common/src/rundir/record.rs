@@ -22,6 +22,8 @@ pub struct Record {
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
+    /// A newer attempt was made of the run: nothing more is written.
+    is_overtaken: bool,
 }
 
 impl Record {
@@ -41,9 +43,10 @@ impl Record {
             signal: None,
             resources: None,
             lost_bytes: 0,
+            total_steps: start.total_steps,
             ..previous
         };
-        Self { layout, recorded, start }
+        Self { layout, recorded, start, is_overtaken: false }
     }
 
     /// Returns what is recorded.
@@ -85,9 +88,18 @@ impl Record {
         self.recorded.child_start = Stat::of(pid).map(|stat| stat.start);
     }
 
+    /// Says whether another host has taken the run over, whose record it is then.
+    pub fn is_overtaken(&mut self) -> bool {
+        if !self.is_overtaken {
+            let written = Recorded::read(&self.layout);
+            self.is_overtaken = written.is_ok_and(|written| written.attempt > self.start.attempt);
+        }
+        self.is_overtaken
+    }
+
     /// Writes status.json.
     pub fn beat(&mut self) -> io::Result<()> {
-        self.write(Durability::Process)
+        if self.is_overtaken() { Ok(()) } else { self.write(Durability::Process) }
     }
 
     fn write(&mut self, durability: Durability) -> io::Result<()> {
@@ -97,6 +109,9 @@ impl Record {
 
     /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
     pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
+        if self.is_overtaken() {
+            return Ok(());
+        }
         self.recorded.end(end);
         if let Some(delay) = end.retry_in_s {
             self.recorded.await_retry(delay);

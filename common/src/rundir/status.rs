@@ -6,6 +6,7 @@ use super::layout::Layout;
 use super::meta::Meta;
 use super::open::{Document, read_document};
 use crate::error::Error;
+use crate::fsio::append::read_lines;
 use crate::metrics::aggregate::Aggregate;
 use crate::metrics::row::json_number;
 use crate::time::{Timestamp, human_seconds};
@@ -15,6 +16,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 
 /// What a run does. The last two are concluded by readers and never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -276,9 +278,33 @@ impl Recorded {
         }
     }
 
-    /// Reads the status.json of a run.
+    /// Reads the status.json of a run. It is not written durably, so that a power cut may leave an
+    /// empty file: what it said before the first heartbeat follows from the rest of the record.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
-        read_document(&layout.status())
+        let path = layout.status();
+        read_document(&path).or_else(|error| match fs::metadata(&path) {
+            Ok(file) if file.len() == 0 => Self::derive(layout),
+            _ => Err(error),
+        })
+    }
+
+    /// Derives it from meta.json and the start of the last attempt.
+    fn derive(layout: &Layout) -> Result<Self, Error> {
+        let mut state = Self::created(&Meta::read(layout)?);
+        let lines = read_lines(&layout.attempts()).unwrap_or_default().records;
+        let starts = lines.into_iter().rev().filter(|line| line["event"] == "start");
+        if let Some(start) =
+            starts.filter_map(|line| serde_json::from_value::<AttemptStart>(line).ok()).next()
+        {
+            state.status = Status::Running;
+            state.attempt = start.attempt;
+            state.start_time = Some(start.start_time);
+            state.last_heartbeat = Some(start.start_time);
+            state.command = Some(start.command);
+            state.host = Some(start.host);
+            state.pid = Some(start.pid);
+        }
+        Ok(state)
     }
 
     /// Puts what a reader concluded in the place of what was written.
@@ -395,6 +421,15 @@ pub struct AttemptStart {
     /// The variable, when it is set.
     #[serde(rename = "CUDA_VISIBLE_DEVICES")]
     pub cuda_visible_devices: Option<String>,
+    /// The checkpoint that it goes on from, an absolute path.
+    #[serde(default)]
+    pub resume_from: Option<String>,
+    /// The step of it.
+    #[serde(default)]
+    pub resume_step: Option<u64>,
+    /// Number of steps that the training is to take in all.
+    #[serde(default)]
+    pub total_steps: Option<u64>,
     /// Length of each log, and of metrics.jsonl, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
 }

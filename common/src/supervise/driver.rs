@@ -531,6 +531,11 @@ impl<'a> Driver<'a> {
         self.record.recorded_mut().resources = Some(self.meter.used());
         self.take_in_metrics();
         self.note_output(tee.seen());
+        if self.record.is_overtaken() && self.cause.is_none() {
+            let why = "another run-exec has taken the run over";
+            warn(&format!("{why}; ending the program"));
+            self.request(Cause::Failure(why.to_owned()), Event::Stop);
+        }
         let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
         match written {
             Ok(()) => self.record_fails = false,

@@ -1,0 +1,95 @@
+//! Where another attempt goes on: the checkpoint, and how many steps there are to take.
+
+use crate::cli::{Args, FromStep};
+use run_common::checkpoint::{Checkpoint, Program, discover, latest, passed_over};
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+use run_common::provenance::hash::sha256_of;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::status::Recorded;
+
+/// What an attempt resumes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// The checkpoint, an absolute path, and its step.
+    pub(crate) from: Option<(String, Option<u64>)>,
+    /// Number of steps that the training is to take in all.
+    pub(crate) total_steps: Option<u64>,
+}
+
+impl Resume {
+    /// Chooses the checkpoint of a run that was executed before; says so when there is none, or when
+    /// later ones are not complete.
+    pub(crate) fn find(
+        args: &Args,
+        layout: &Layout,
+        meta: &Meta,
+        recorded: &Recorded,
+    ) -> Result<Self, Error> {
+        if !args.allow_config_change {
+            refuse_changed_config(layout, meta)?;
+        }
+        let all = discover(layout, meta.checkpoint.as_ref(), Program::Ended)?;
+        let shown = layout.root().display();
+        let chosen = match args.from_step.unwrap_or(FromStep::Latest) {
+            FromStep::Latest => {
+                for (passed, why) in passed_over(&all) {
+                    warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
+                }
+                latest(&all)
+            }
+            FromStep::Step(step) => Some(of_step(&all, step, layout)?),
+        };
+        let step = chosen.and_then(|chosen| chosen.step);
+        match (chosen, step) {
+            (None, _) => warn(&format!("'{shown}' has no complete checkpoint to resume from")),
+            (Some(chosen), None) if args.additional_steps.is_some() => {
+                let what = format!("cannot count steps from '{}' of '{shown}'", chosen.path.display());
+                return Err(Error::new(Exit::BadRun, what).because("it does not say its step"));
+            }
+            _ => {}
+        }
+        let total_steps = match args.additional_steps {
+            Some(more) => Some(
+                step.unwrap_or(0)
+                    .checked_add(more)
+                    .ok_or_else(|| Error::usage("--additional-steps is too large"))?,
+            ),
+            None => recorded.total_steps.or(meta.total_steps),
+        };
+        let path = |chosen: &Checkpoint| layout.root().join(&chosen.path).to_string_lossy().into_owned();
+        Ok(Self { from: chosen.map(|chosen| (path(chosen), chosen.step)), total_steps })
+    }
+}
+
+/// Returns the complete checkpoint of a step.
+fn of_step<'a>(all: &'a [Checkpoint], step: u64, layout: &Layout) -> Result<&'a Checkpoint, Error> {
+    let of_step = |checkpoint: &&Checkpoint| checkpoint.step == Some(step);
+    let shown = layout.root().display();
+    if let Some(found) = all.iter().filter(of_step).rfind(|checkpoint| checkpoint.is_complete()) {
+        return Ok(found);
+    }
+    let what = format!("cannot resume '{shown}' from step {step}");
+    match all.iter().find(of_step) {
+        Some(found) => Err(Error::new(Exit::BadRun, what)
+            .because(format!("'{}' is not complete", found.path.display()))
+            .hint("run-status(1) says why, and lists the others")),
+        None => Err(Error::new(Exit::BadRun, what)
+            .because("there is no such checkpoint")
+            .hint("run-status(1) lists those that there are")),
+    }
+}
+
+/// Refuses a run whose config is not the one that was recorded: what would go on is another training.
+fn refuse_changed_config(layout: &Layout, meta: &Meta) -> Result<(), Error> {
+    let (Some(file), Some(recorded)) = (&meta.config_file, &meta.config_sha256) else { return Ok(()) };
+    let path = layout.root().join(file);
+    let now = sha256_of(&path).map_err(|error| Error::io("read", &path, error))?;
+    if now == *recorded {
+        return Ok(());
+    }
+    Err(Error::new(Exit::BadRun, format!("cannot resume '{}'", layout.root().display()))
+        .because(format!("'{file}' in it was changed since the run was created"))
+        .hint("--allow-config-change resumes it all the same; run-new makes another run"))
+}

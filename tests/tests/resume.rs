@@ -1,0 +1,202 @@
+//! Resuming: from which checkpoint, with which arguments, and to the very numbers of an unbroken run.
+
+use serde_json::{Value, json};
+use std::fs;
+use testkit::process::Signal;
+use testkit::{Lab, checkout, wait_for};
+
+/// Prints what it was given, and leaves checkpoints as the Hugging Face Trainer does.
+const PROGRAM: &str = "import os, sys\nrun = os.environ['RUN_DIR']\nprint(sys.argv[1:], os.environ.get('RUN_RESUME_FROM'), \
+                       os.environ.get('RUN_RESUME_STEP'), os.environ.get('RUN_TOTAL_STEPS'))\n\
+                       for step in map(int, os.environ.get('SAVE', '').split()):\n    d = f'{run}/checkpoint-{step}'\n    os.makedirs(d, exist_ok=True)\n\
+                       \x20   open(d + '/model.bin', 'w').write('x')\n    open(d + '/trainer_state.json', 'w').write('{}')\n\
+                       sys.exit(int(os.environ.get('CODE', 0)))\n";
+
+fn new_run(lab: &Lab, options: &[&str], command: &[&str]) {
+    lab.write("p.py", PROGRAM);
+    lab.cmd("run-new")
+        .args(["-n", "r"])
+        .args(options)
+        .args(["--", "python3", "p.py"])
+        .args(command)
+        .run()
+        .code(0);
+}
+
+fn exec(lab: &Lab, options: &[&str], save: &str) -> testkit::Done {
+    lab.cmd("run-exec").args(options).arg("r").env("SAVE", save).env("CODE", "1").run()
+}
+
+#[test]
+fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
+    let lab = Lab::new();
+    let resume = [
+        "--total-steps",
+        "300",
+        "--resume-args=--resume",
+        "--resume-args={checkpoint}",
+        "--resume-args=--from={step}",
+    ];
+    new_run(&lab, &resume, &["{resume}", "--ckpt={checkpoint}", "--total={total_steps}", "{{resume}}"]);
+    exec(&lab, &[], "40 80 120 160 200").code(1).stdout("['--total=300', '{resume}'] None None 300\n");
+    let run = lab.path("runs/r");
+    fs::create_dir(run.join("checkpoint-240")).unwrap();
+    fs::write(run.join("checkpoint-240/trainer_state.json"), "{}").unwrap();
+    fs::create_dir(run.join("checkpoint-320")).unwrap();
+    std::os::unix::fs::symlink("nowhere", run.join("step_latest")).unwrap();
+    let path = |step: u32| format!("{}/checkpoint-{step}", run.display());
+    let given = |step: u32, total: u32| {
+        let path = path(step);
+        format!(
+            "['--resume', '{path}', '--from={step}', '--ckpt={path}', '--total={total}', '{{resume}}'] {path} {step} {total}\n"
+        )
+    };
+    exec(&lab, &["--resume"], "")
+        .code(1)
+        .stdout(given(200, 300))
+        .stderr_has("run-exec: passing over 'checkpoint-240' of ")
+        .stderr_has("run-exec: passing over 'checkpoint-320' of ");
+    let start = lab.json_lines("runs/r/.run/attempts.jsonl")[2].clone();
+    assert_eq!(
+        (&start["resume_from"], &start["resume_step"], &start["total_steps"]),
+        (&json!(path(200)), &json!(200), &json!(300))
+    );
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-200");
+    // From another step; with so many steps more, which is the total from then on.
+    exec(&lab, &["--resume", "--from-step", "80"], "").code(1).stdout(given(80, 300));
+    exec(&lab, &["--resume", "--from-step", "latest", "--additional-steps", "50"], "")
+        .code(1)
+        .stdout(given(200, 250));
+    assert_eq!(lab.status("r")["total_steps"], 250);
+    exec(&lab, &["--unfinished"], "").code(1).stdout(given(200, 250));
+    for (step, why) in [("240", "'checkpoint-240' is not complete"), ("81", "there is no such checkpoint")] {
+        exec(&lab, &["--resume", "--from-step", step], "").code(125).stderr_has(why);
+    }
+    for wrong in ["0", "-5", "x"] {
+        exec(&lab, &["--resume", &format!("--additional-steps={wrong}")], "").code(125);
+    }
+    // A command given for this attempt.
+    lab.cmd("run-exec")
+        .args(["--resume", "r", "--", "echo", "torchrun", "{step}"])
+        .run()
+        .code(0)
+        .stdout("torchrun 200\n");
+}
+
+#[test]
+fn without_a_checkpoint_it_begins_anew_and_says_so() {
+    let lab = Lab::new();
+    new_run(
+        &lab,
+        &["--resume-args=--resume", "--resume-args={checkpoint}"],
+        &["{resume}", "--ckpt={checkpoint}"],
+    );
+    exec(&lab, &[], "").code(1).stdout("[] None None None\n");
+    exec(&lab, &["--resume"], "")
+        .code(1)
+        .stdout("[] None None None\n")
+        .stderr_has("has no complete checkpoint to resume from");
+    exec(&lab, &["--resume", "--additional-steps", "7"], "").code(1).stdout("[] None None 7\n");
+}
+
+#[test]
+fn a_recorded_pattern_says_what_a_checkpoint_is() {
+    let lab = Lab::new();
+    new_run(&lab, &["--checkpoint", "saved/at_{step}.json"], &["{checkpoint}"]);
+    exec(&lab, &[], "500").code(1);
+    for step in [9, 10] {
+        lab.write(&format!("runs/r/saved/at_{step}.json"), "{}");
+    }
+    let expected = lab.path("runs/r/saved/at_10.json");
+    exec(&lab, &["--resume"], "").code(1).stdout(format!("['{0}'] {0} 10 None\n", expected.display()));
+}
+
+#[test]
+fn a_changed_config_is_another_training() {
+    let lab = Lab::new();
+    lab.write("c.yaml", "lr: 1\n");
+    new_run(&lab, &["c.yaml"], &["{config}"]);
+    exec(&lab, &[], "5").code(1);
+    lab.write("runs/r/config.yaml", "lr: 2\n");
+    let expected = format!(
+        "run-exec: cannot resume '{}': 'config.yaml' in it was changed since the run was created\n\
+         run-exec: --allow-config-change resumes it all the same; run-new makes another run\n",
+        lab.path("runs/r").display()
+    );
+    exec(&lab, &["--resume"], "").code(125).stdout("").stderr(&expected);
+    assert_eq!(lab.status("r")["attempt"], 1);
+    exec(&lab, &["--resume", "--allow-config-change"], "").code(1).stderr("");
+    assert_eq!(lab.status("r")["attempt"], 2);
+}
+
+#[test]
+fn retries_go_on_from_the_last_checkpoint() {
+    let lab = Lab::new();
+    let program = "import os, signal\nrun, attempt = os.environ['RUN_DIR'], int(os.environ['RUN_ATTEMPT'])\n\
+                   print(os.environ.get('RUN_RESUME_STEP'))\nd = f'{run}/checkpoint-{attempt * 10}'\nos.makedirs(d)\n\
+                   open(d + '/model.bin', 'w').write('x')\nopen(d + '/trainer_state.json', 'w').write('{}')\n\
+                   attempt < 3 and os.kill(os.getpid(), signal.SIGKILL)\n";
+    lab.write("p.py", program);
+    lab.new_run("r", &["python3", "p.py"]);
+    lab.cmd("run-exec").args(["-q", "--retries", "5", "--retry-delay", "10ms", "r"]).run().code(0).stderr("");
+    assert_eq!(lab.read("runs/r/stdout.log"), "None\n10\n20\n");
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-30");
+}
+
+/// Trains the network of the examples in the directory of the lab; returns its run.
+fn train(lab: &Lab, name: &str) -> String {
+    let examples = checkout().join("examples");
+    let config = lab.write(
+        "digits.json",
+        r#"{"total_steps": 400, "save_every": 50, "log_every": 10, "eval_every": 100}"#,
+    );
+    lab.cmd("run-new")
+        .args(["-n", name, "--checkpoint", "checkpoints/model_{step}.json"])
+        .arg(config)
+        .args(["--", "python3"])
+        .arg(examples.join("train.py"))
+        .args(["--config", "{config}"])
+        .run()
+        .code(0);
+    format!("runs/{name}")
+}
+
+/// Returns the rows of a run by step, of several of one step the last.
+fn curve(lab: &Lab, run: &str) -> Vec<(u64, Value)> {
+    let mut rows: Vec<(u64, Value)> = Vec::new();
+    for mut row in lab.json_lines(&format!("{run}/metrics.jsonl")) {
+        let step = row["step"].as_u64().unwrap();
+        rows.retain(|(known, _)| *known < step);
+        row.as_object_mut().unwrap().retain(|key, _| !key.contains("time") && !key.contains("second"));
+        rows.push((step, row));
+    }
+    rows
+}
+
+#[test]
+fn a_resumed_training_comes_to_the_very_numbers_of_an_unbroken_one() {
+    let lab = Lab::new();
+    let unbroken = train(&lab, "unbroken");
+    lab.cmd("run-exec").args(["-q", &unbroken]).run().code(0);
+    let expected = curve(&lab, &unbroken);
+    assert!(expected.len() > 5);
+    for end in ["stop", "kill", "fail"] {
+        let run = train(&lab, end);
+        let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "50ms", &run]).spawn();
+        wait_for("some rows", || {
+            fs::read(lab.path(format!("{run}/metrics.jsonl")))
+                .is_ok_and(|rows| rows.iter().filter(|byte| **byte == b'\n').count() > 3)
+        });
+        let status = lab.status(&run);
+        let child = i32::try_from(status["child_pid"].as_i64().unwrap()).unwrap();
+        match end {
+            "stop" => drop(lab.cmd("run-stop").arg(&run).run().code(0)),
+            "kill" => testkit::signal(child, Signal::KILL),
+            _ => testkit::signal(child, Signal::ABORT),
+        }
+        exec.wait();
+        lab.cmd("run-exec").args(["-q", "--resume", &run]).run().code(0);
+        assert_eq!(curve(&lab, &run), expected, "{end}");
+        assert_eq!(lab.status(&run)["attempt"], 2);
+    }
+}
