@@ -393,3 +393,61 @@ fn a_stop_can_wait_for_the_next_checkpoint() {
         assert_eq!((row[1], row[4]), (step, "complete"), "{details}");
     }
 }
+
+#[test]
+fn a_run_of_a_host_that_is_gone_can_be_taken_over() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    fs::remove_file(lab.path("runs/r/.run/lock")).unwrap();
+    edit(&lab, "r", |record| {
+        record["status"] = "running".into();
+        record["host"] = "gone".into();
+        record["boot_id"] = "its own".into();
+        record["last_heartbeat"] = "2020-01-01T00:00:00.000Z".into();
+    });
+    assert_eq!(told(&lab, "r").0, "stale");
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("no heartbeat from gone");
+    lab.cmd("run-exec").args(["-q", "--resume", "--take-over", "r"]).run().code(0);
+    assert_eq!(told(&lab, "r"), is("completed", ""));
+    assert_eq!(lab.status("r")["attempt"], 2);
+}
+
+#[test]
+fn a_supervisor_whose_run_was_taken_over_ends_its_program_and_writes_nothing() {
+    let lab = Lab::new();
+    let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
+    // What another host writes that takes the run over. A heartbeat may come between, once.
+    let taken = || {
+        edit(&lab, "r", |record| {
+            record["attempt"] = 2.into();
+            record["host"] = "elsewhere".into();
+            record["boot_id"] = "its own".into();
+            record["last_heartbeat"] = "2100-01-01T00:00:00.000Z".into();
+        });
+    };
+    wait_for("the program to be ended", || {
+        taken();
+        state(run.child).is_none_or(|state| state == 'Z')
+    });
+    let before = lab.read("runs/r/.run/status.json");
+    run.exec.wait().code(125).stderr_has("another run-exec has taken the run over");
+    assert_eq!(lab.read("runs/r/.run/status.json"), before);
+    assert_eq!(lab.json_lines("runs/r/.run/attempts.jsonl").len(), 1);
+    lab.nothing_left();
+}
+
+#[test]
+fn a_power_cut_left_an_empty_status() {
+    let lab = Lab::new();
+    lab.new_run("created", &["true"]);
+    fs::write(lab.path("runs/created/.run/status.json"), "").unwrap();
+    assert_eq!(told(&lab, "created"), is("created", ""));
+    let child = orphan(sleeper(&lab));
+    testkit::signal(child, Signal::KILL);
+    gone(child);
+    fs::write(lab.path("runs/r/.run/status.json"), "").unwrap();
+    assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
+    lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
+    assert_eq!(lab.status("r")["attempt"], 2);
+}

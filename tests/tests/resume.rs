@@ -86,11 +86,7 @@ fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
 #[test]
 fn without_a_checkpoint_it_begins_anew_and_says_so() {
     let lab = Lab::new();
-    new_run(
-        &lab,
-        &["--resume-args=--resume", "--resume-args={checkpoint}"],
-        &["{resume}", "--ckpt={checkpoint}"],
-    );
+    new_run(&lab, &["--resume-args", "--resume", "{checkpoint}"], &["{resume}", "--ckpt={checkpoint}"]);
     exec(&lab, &[], "").code(1).stdout("[] None None None\n");
     exec(&lab, &["--resume"], "")
         .code(1)
