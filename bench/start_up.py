@@ -8,7 +8,10 @@ from harness import BENCH, Failed, Goal, MIB, Refused, median, need, rounds, spr
 PROGRAMS = ["dash", "gcc", "parallel", "tsp", "xargs"]
 RUNS = 500
 PARALLEL, SKETCH, SKETCH_EACH = "GNU parallel -j1 --joblog", "C sketch, one process", "dash loop of the C sketch"
-RUN_EXEC, RUN_NEW = "run-exec -q RUN -- true", "run-new"
+PYTHON_FSYNC = "Python loop, JSON, fsync"
+RUN_EXEC, RUN_EXEC_ALL, RUN_NEW = "run-exec -q RUN -- true", "run-exec -q - -- true, one for all", "run-new"
+SWEEP = "run-new --sweep, 100 × 100"
+CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ PEERS = [
     Peer(PARALLEL, ("dash", "-c", 'printf "%s\\n" "$@" | parallel -j1 --joblog jobs /bin/true', "dash"), "a job log"),
     Peer("task-spooler", loop(*TSP), "output files"),
     Peer("Python loop, JSON", (sys.executable, f"{SKETCHES}/json_runs.py"), "4 files"),
-    Peer("Python loop, JSON, fsync", (sys.executable, f"{SKETCHES}/json_runs.py", "--fsync"), "4 files, synced"),
+    Peer(PYTHON_FSYNC, (sys.executable, f"{SKETCHES}/json_runs.py", "--fsync"), "4 files, synced"),
     Peer(SKETCH, ("two_fsync",), "2 files, synced"),
     Peer(SKETCH_EACH, loop('"$SKETCH" "$run"'), "2 files, synced"),
 ]
 OURS = [
     Peer(RUN_EXEC, loop('"$RUN_EXEC" -q "$run" -- true'), "the record, 3 logs"),
+    Peer(RUN_EXEC_ALL, ("dash", "-c", 'printf "%s\\n" "$@" | "$RUN_EXEC" -q - -- true', "dash"), "the record, 3 logs"),
     Peer(RUN_NEW, loop('"$RUN_NEW" -d runs -n "${run##*/}" > /dev/null'), "a run directory"),
 ]
 
@@ -49,7 +53,7 @@ def prepared(lab, peer, cwd, runs):
     variables = []
     names = [f"r{n:04}" for n in range(runs)]
     directories = [str(cwd / name) for name in names]
-    if peer.name == RUN_EXEC:
+    if peer.name in (RUN_EXEC, RUN_EXEC_ALL):
         new = loop('"$RUN_NEW" -d runs -n "$run"')
         listed = lab.output(["env", f"RUN_NEW={lab.binaries / 'run-new'}", *new, *names], cwd).splitlines()
         directories = [str(cwd / path) for path in listed]
@@ -79,6 +83,7 @@ def check(peer, cwd, runs):
         SKETCH: ("r*/result.json", runs),
         SKETCH_EACH: ("r*/result.json", runs),
         RUN_EXEC: ("runs/*/.run/result.json", runs),
+        RUN_EXEC_ALL: ("runs/*/.run/result.json", runs),
         RUN_NEW: ("runs/*/.run/meta.json", runs),
     }
     if peer.name not in counts:
@@ -108,6 +113,18 @@ def run(lab, repeat, quick):
             timings[peer.name].append(timing)
             raw.append({"peer": peer.name, "round": turn, "runs": runs, **asdict(timing)})
 
+    cells = 5 if quick else CELLS
+    sweeps = []
+    for turn in range(repeat + 1) if lab.binaries else ():
+        cwd = lab.fresh("sweep")
+        options = ["--batch=sweep", "--sweep", f"a=1..{cells}", "--sweep", f"b=1..{cells}"]
+        timing = lab.time(SWEEP, [lab.binaries / "run-new", *options, "--", "true", "{set}"], cwd)
+        if len(list(cwd.glob("runs/sweep/*/.run/meta.json"))) != cells * cells:
+            raise Failed(f"{SWEEP}: cells are missing")
+        if turn > 0:
+            sweeps.append(timing)
+            raw.append({"peer": SWEEP, "round": turn, "runs": cells * cells, **asdict(timing)})
+
     def ms(name, value="wall_s"):
         return median(getattr(timing, value) for timing in timings[name]) / runs * 1000
 
@@ -132,11 +149,21 @@ def run(lab, repeat, quick):
             Goal("run-exec beside GNU parallel", ms(RUN_EXEC) / ms(PARALLEL), 0.3),
             Goal("run-exec beside the C sketch, one process", ms(RUN_EXEC) / ms(SKETCH), 1.5),
             Goal("run-exec beside the C sketch, a process a run", ms(RUN_EXEC) / ms(SKETCH_EACH), 1.5),
+            Goal("run-exec for all beside GNU parallel", ms(RUN_EXEC_ALL) / ms(PARALLEL), 0.3),
+            Goal("run-exec for all beside the C sketch", ms(RUN_EXEC_ALL) / ms(SKETCH), 1.5),
+            Goal("run-exec for all beside a Python loop that syncs", ms(RUN_EXEC_ALL) / ms(PYTHON_FSYNC), 1),
             Goal("run-new", ms(RUN_NEW), 5, "ms"),
+            Goal(SWEEP, median(timing.wall_s for timing in sweeps), 2, "s"),
         ]
     notes = [
         "`× C sketch` compares with one process that does all runs, `× its loop` with one process a run,",
         "which is how run-exec is called. Only the C sketches, Python with fsync and run-exec leave a record",
         "that survives a power cut.",
     ]
-    return "Start-up", [(f"{runs} runs of `true`, one after another", heads, rows)], notes, goals, raw
+    tables = [(f"{runs} runs of `true`, one after another", heads, rows)]
+    if sweeps:
+        wall = [timing.wall_s * 1000 for timing in sweeps]
+        row = [SWEEP, median(wall), spread(wall), median(timing.cpu_s * 1000 for timing in sweeps),
+               median(timing.max_rss_bytes for timing in sweeps) / MIB]
+        tables.append((f"{cells * cells} runs created", ("", "ms", "range", "CPU ms", "max RSS MiB"), [row]))
+    return "Start-up", tables, notes, goals, raw
