@@ -2,17 +2,18 @@
 
 use crate::cli::Args;
 use crate::line::{HEADS, Line};
-use crate::select::{Selection, batch, is_wanted};
+use crate::select::{batch, explain_emptiness, fault, is_wanted};
 use crate::{detail, log, wait, watch};
+use run_common::cli::operands::{Operand, open_runs};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 use run_common::parallel::in_order;
+use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::record::document;
 use run_common::rundir::status::Status;
-use std::mem;
 use std::path::{Path, PathBuf};
 
 /// Prints what was asked for.
@@ -27,27 +28,23 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.wait {
         return wait::run(args, &observer, out);
     }
-    let mut selection = Selection::make(args)?;
-    let runs = mem::take(&mut selection.runs);
-    if let ([Ok(run)], [operand]) = (runs.as_slice(), args.runs.as_slice())
+    if let [operand] = args.runs.as_slice()
         && operand != "-"
         && !args.json
         && !args.full
+        && let Operand::Run(run) = Operand::named(operand, &args.runs_dir.path())?
     {
-        let run = observer.observe(run)?;
+        let run = observer.observe(&run)?;
         if !is_wanted(&run, args) {
             return Ok(Exit::No);
         }
         return detail::print(&run, out).map(|()| Exit::Ok);
     }
-    let listed = if args.json || args.full {
-        as_json(runs, args, &observer, out)?
-    } else {
-        as_table(runs, args, &observer, out)?
-    };
+    let listed =
+        if args.json || args.full { as_json(args, &observer, out)? } else { as_table(args, &observer, out)? };
     if listed.shown == 0 && listed.exit == Exit::Ok {
         if args.runs.is_empty() {
-            selection.explain_emptiness(args, listed.hidden);
+            explain_emptiness(args, listed.hidden, listed.unlike);
         }
         if !args.status.is_empty() {
             return Ok(Exit::No);
@@ -61,49 +58,62 @@ struct Listed {
     exit: Exit,
     shown: usize,
     hidden: usize,
+    /// Directories at the top that are no runs and hold none.
+    unlike: usize,
 }
 
 /// Looks at runs, many at once, and hands what `make` makes of each to `take` in their order.
 fn look<T: Send>(
-    runs: Vec<Result<RunDir, Error>>,
     args: &Args,
     observer: &Observer,
     make: impl Fn(&Observed, bool) -> Result<T, Error> + Sync,
     mut take: impl FnMut(T) -> Result<(), Error>,
 ) -> Result<Listed, Error> {
-    let work = |run: Result<RunDir, Error>| {
-        let run = observer.observe(&run?)?;
+    let work = |run: &RunDir| {
+        let run = observer.observe(run)?;
         let wanted = is_wanted(&run, args);
         Ok((wanted, make(&run, wanted)?))
     };
-    let mut listed = Listed { exit: Exit::Ok, shown: 0, hidden: 0 };
-    in_order(runs, work, |seen| match seen {
+    let mut listed = Listed { exit: Exit::Ok, shown: 0, hidden: 0, unlike: 0 };
+    let mut unlike = 0;
+    let mut note = |seen: Result<(bool, T), Error>| match seen {
         Ok((wanted, made)) => {
             *(if wanted { &mut listed.shown } else { &mut listed.hidden }) += 1;
             take(made)
         }
         Err(error) => {
-            let error: Error = error;
             listed.exit = listed.exit.max(error.exit());
             complain(&error);
             Ok(())
         }
-    })?;
+    };
+    let runs_dir = args.runs_dir.path();
+    if args.runs.is_empty() {
+        visit(&runs_dir, work, |found| match found {
+            Found::Run(_, seen) => note(seen),
+            found => match fault(found, &runs_dir)? {
+                Some(error) => note(Err(error)),
+                None => {
+                    unlike += 1;
+                    Ok(())
+                }
+            },
+        })?;
+    } else {
+        let runs = open_runs(&args.runs, &runs_dir, args.null).collect();
+        in_order(runs, |run: Result<RunDir, Error>| work(&run?), note)?;
+    }
+    listed.unlike = unlike;
     Ok(listed)
 }
 
-fn as_json(
-    runs: Vec<Result<RunDir, Error>>,
-    args: &Args,
-    observer: &Observer,
-    out: &mut Out,
-) -> Result<Listed, Error> {
+fn as_json(args: &Args, observer: &Observer, out: &mut Out) -> Result<Listed, Error> {
     let make = |run: &Observed, wanted: bool| match wanted {
         true if args.full => json_line(&Line::full(run)?),
         true => json_line(&Line::of(run)),
         false => Ok(Vec::new()),
     };
-    look(runs, args, observer, make, |line| out.bytes(&line))
+    look(args, observer, make, |line| out.bytes(&line))
 }
 
 /// A row of the table, or what is left of one that is not shown.
@@ -124,16 +134,11 @@ impl Row {
     }
 }
 
-fn as_table(
-    runs: Vec<Result<RunDir, Error>>,
-    args: &Args,
-    observer: &Observer,
-    out: &mut Out,
-) -> Result<Listed, Error> {
+fn as_table(args: &Args, observer: &Observer, out: &mut Out) -> Result<Listed, Error> {
     let runs_dir = args.runs_dir.path();
     let mut rows = Vec::new();
     let make = |run: &Observed, wanted| Ok(Row::of(run, args, &runs_dir, wanted));
-    let listed = look(runs, args, observer, make, |row| {
+    let listed = look(args, observer, make, |row| {
         rows.push(row);
         Ok(())
     })?;

@@ -20,8 +20,6 @@ pub(crate) struct Selection {
     pub(crate) runs: Vec<Result<RunDir, Error>>,
     /// Directories in which runs appear; none when runs were named.
     pub(crate) holders: Vec<PathBuf>,
-    /// Directories at the top that are no runs and hold none.
-    unlike: usize,
 }
 
 impl Selection {
@@ -30,50 +28,52 @@ impl Selection {
         let runs_dir = args.runs_dir.path();
         if !args.runs.is_empty() {
             let runs = open_runs(&args.runs, &runs_dir, args.null).collect();
-            return Ok(Self { runs, holders: Vec::new(), unlike: 0 });
+            return Ok(Self { runs, holders: Vec::new() });
         }
         let search = search(&runs_dir);
-        let mut selection = Self { runs: Vec::new(), holders: search.holders, unlike: 0 };
+        let mut runs = Vec::new();
         for found in search.found {
             match found {
-                Found::Run(path) => selection.runs.push(Ok(RunDir::seen(path))),
-                Found::Other(_) => selection.unlike += 1,
-                Found::NotUtf8(path) => {
-                    selection.runs.push(Err(unreadable(Exit::BadRun, &path, "its name is not UTF-8")));
-                }
-                Found::Unreadable(path, cause) if path == runs_dir => {
-                    return Err(unreadable(Exit::System, &path, &cause));
-                }
-                Found::Unreadable(path, cause) => {
-                    selection.runs.push(Err(unreadable(Exit::BadRun, &path, &cause)));
-                }
+                Found::Run(path, ()) => runs.push(Ok(RunDir::seen(path))),
+                found => runs.extend(fault(found, &runs_dir)?.map(Err)),
             }
         }
-        Ok(selection)
+        Ok(Self { runs, holders: search.holders })
     }
+}
 
-    /// Says why a list of these runs is empty, `hidden` of which are not shown.
-    pub(crate) fn explain_emptiness(&self, args: &Args, hidden: usize) {
-        let runs_dir = args.runs_dir.path();
-        let shown = runs_dir.display();
-        let count = |count: usize, one: &str, many: &str| {
-            if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
-        };
-        let why = if !runs_dir.exists() {
-            format!("no runs: there is no directory '{shown}'")
-        } else if hidden > 0 && !args.status.is_empty() {
-            let statuses = args.status.join(" or ");
-            format!("{} in '{shown}', none of them {statuses}", count(hidden, "run", "runs"))
-        } else if hidden > 0 {
-            format!("{} in '{shown}' not shown; -a shows all", count(hidden, "run", "runs"))
-        } else if self.unlike > 0 {
-            let unlike = count(self.unlike, "directory that is no run", "directories that are no runs");
-            format!("no runs: '{shown}' holds {unlike}")
-        } else {
-            format!("no runs: '{shown}' is empty")
-        };
-        warn(&why);
+/// Returns what is wrong with something that is no run to look at; nothing, when it is none at all.
+/// A runs directory that cannot be read leaves nothing to do.
+pub(crate) fn fault<R>(found: Found<R>, runs_dir: &Path) -> Result<Option<Error>, Error> {
+    match found {
+        Found::Run(..) | Found::Other(_) => Ok(None),
+        Found::NotUtf8(path) => Ok(Some(unreadable(Exit::BadRun, &path, "its name is not UTF-8"))),
+        Found::Unreadable(path, why) if path == runs_dir => Err(unreadable(Exit::System, &path, &why)),
+        Found::Unreadable(path, why) => Ok(Some(unreadable(Exit::BadRun, &path, &why))),
     }
+}
+
+/// Says why a list is empty: so many runs are not shown, and so many directories are none.
+pub(crate) fn explain_emptiness(args: &Args, hidden: usize, unlike: usize) {
+    let runs_dir = args.runs_dir.path();
+    let shown = runs_dir.display();
+    let count = |count: usize, one: &str, many: &str| {
+        if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+    };
+    let why = if !runs_dir.exists() {
+        format!("no runs: there is no directory '{shown}'")
+    } else if hidden > 0 && !args.status.is_empty() {
+        let statuses = args.status.join(" or ");
+        format!("{} in '{shown}', none of them {statuses}", count(hidden, "run", "runs"))
+    } else if hidden > 0 {
+        format!("{} in '{shown}' not shown; -a shows all", count(hidden, "run", "runs"))
+    } else if unlike > 0 {
+        let unlike = count(unlike, "directory that is no run", "directories that are no runs");
+        format!("no runs: '{shown}' holds {unlike}")
+    } else {
+        format!("no runs: '{shown}' is empty")
+    };
+    warn(&why);
 }
 
 fn unreadable(exit: Exit, path: &Path, cause: &str) -> Error {

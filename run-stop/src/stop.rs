@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     };
     let given: Vec<Result<RunDir, Error>> = if args.all {
         let runs = find(&runs_dir).into_iter().filter_map(|found| match found {
-            Found::Run(path) => Some(RunDir::seen(path)),
+            Found::Run(path, ()) => Some(RunDir::seen(path)),
             Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
         });
         active(runs, &stopper.observer)

@@ -27,7 +27,7 @@ impl Operand {
         let direct = runs_dir.join(name);
         let mut matches: Vec<Self> = Self::at(&direct).into_iter().collect();
         let below = find(runs_dir).into_iter().filter_map(|found| match found {
-            Found::Run(path) => Some(path),
+            Found::Run(path, ()) => Some(path),
             Found::Unreadable(..) | Found::NotUtf8(_) | Found::Other(_) => None,
         });
         let below = below.filter(|path| path != &direct && path.file_name().is_some_and(|last| last == name));

@@ -1,13 +1,13 @@
 //! Discovery: which directories below another are runs.
 
 use super::layout::{Layout, RECORD_DIR};
-use crate::error::plain;
+use super::open::RunDir;
+use crate::error::{Error, plain};
 use crate::parallel::in_order;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 /// How deep runs lie below the directory that is searched, at most.
 const DEPTH: usize = 3;
 
-/// What discovery comes upon.
+/// What discovery comes upon, and what was made of a run.
 #[derive(Debug)]
-pub enum Found {
+pub enum Found<R = ()> {
     /// A run.
-    Run(PathBuf),
+    Run(PathBuf, R),
     /// A run whose name no record and no JSON can hold.
     NotUtf8(PathBuf),
     /// A directory at the top that is no run and holds none.
@@ -37,21 +37,16 @@ pub struct Search {
     pub holders: Vec<PathBuf>,
 }
 
-/// Tells one meta.json from all others.
-type Identity = (u64, u64);
-
 /// A directory that may be a run, or hold some.
 struct Candidate {
     path: PathBuf,
     /// It is a link to one, or lies below one that is.
     is_linked: bool,
-    /// Which of the directories at the top it is, or lies below.
-    top: usize,
 }
 
 /// What a candidate turned out to be.
-enum Kind {
-    Run(Identity),
+enum Kind<R> {
+    Run(R),
     /// No run; it may hold some.
     Holder(Vec<Candidate>),
     Unreadable(PathBuf, String),
@@ -59,118 +54,159 @@ enum Kind {
     Nothing,
 }
 
-/// Returns the runs below `root`, by path; it does not descend into a run, nor deeper than three
-/// levels. Names that begin with `.` are skipped. A run that links lead to is returned once, by its
-/// own name where that is below `root` too.
+/// Returns the runs below `root`, by path; see [`visit`].
 pub fn find(root: &Path) -> Vec<Found> {
     search(root).found
 }
 
 /// Like [`find`], and says where runs were looked for.
 pub fn search(root: &Path) -> Search {
-    let mut search = Search { found: Vec::new(), holders: vec![root.to_owned()] };
-    let mut level = match inside(root, false, 0) {
-        Ok(top) => top,
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                search.found.push(Found::Unreadable(root.to_owned(), plain(&error)));
-            }
-            return search;
-        }
+    let mut found = Vec::new();
+    let is_run = |run: &RunDir| RunDir::at(run.layout().root()).map(drop);
+    let take = |what: Found<Result<(), Error>>| -> Result<(), Infallible> {
+        found.push(match what {
+            Found::Run(path, _) => Found::Run(path, ()),
+            Found::NotUtf8(path) => Found::NotUtf8(path),
+            Found::Other(path) => Found::Other(path),
+            Found::Unreadable(path, why) => Found::Unreadable(path, why),
+        });
+        Ok(())
     };
-    for (number, candidate) in level.iter_mut().enumerate() {
-        candidate.top = number;
+    let Ok(holders) = visit(root, is_run, take);
+    Search { found, holders }
+}
+
+/// Goes through the runs below `root`, by path, several at once, and hands on what `look` makes of
+/// each. It does not descend into a run, nor deeper than three levels. Names that begin with `.` are
+/// skipped. A run that links lead to comes once, by its own name where that is below `root` too, and
+/// after all others else. Returns the directories in which runs were looked for.
+pub fn visit<R: Send, E>(
+    root: &Path,
+    look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
+    mut take: impl FnMut(Found<Result<R, Error>>) -> Result<(), E>,
+) -> Result<Vec<PathBuf>, E> {
+    let holders = vec![root.to_owned()];
+    let mut walk = Walk { look: &look, take: &mut take, holders, passed: Vec::new(), linked: Vec::new() };
+    match inside(root, false) {
+        Ok(top) => {
+            walk.through(top, 1)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => (walk.take)(Found::Unreadable(root.to_owned(), plain(&error)))?,
     }
-    let mut idle: Vec<Option<PathBuf>> = vec![None; level.len()]; // holders at the top, without a run so far
-    let mut seen = HashSet::new();
-    let mut linked = Vec::new(); // runs below links, with what identifies them
-    for depth in 1..=DEPTH {
-        let mut kinds = Vec::with_capacity(level.len());
-        let look = |candidate: Candidate| (candidate.kind(depth), candidate);
-        let take = |looked| -> Result<(), Infallible> {
-            kinds.push(looked);
-            Ok(())
-        };
-        let Ok(()) = in_order(mem::take(&mut level), look, take);
-        for (kind, Candidate { path, is_linked, top }) in kinds {
-            match kind {
-                Kind::Holder(inside) => {
-                    if depth == 1 {
-                        idle[top] = Some(path.clone());
-                    }
-                    search.holders.push(path);
-                    level.extend(inside);
-                    continue;
-                }
-                Kind::Run(identity) if is_linked => linked.push((identity, path)),
-                Kind::Run(identity) => {
-                    if seen.insert(identity) {
-                        search.found.push(run(path));
-                    }
-                }
-                Kind::Unreadable(what, cause) => search.found.push(Found::Unreadable(what, cause)),
-                Kind::Nothing => continue,
+    let Walk { holders, passed, linked, .. } = walk;
+    if !linked.is_empty() {
+        let mut seen: HashSet<_> = passed.iter().filter_map(|path| identity(path)).collect();
+        for (path, made) in linked {
+            if identity(&path).is_some_and(|identity| seen.insert(identity)) {
+                take(run(path, made))?;
             }
-            idle[top] = None;
         }
     }
-    let linked = linked.into_iter().filter(|(identity, _)| seen.insert(*identity));
-    search.found.extend(linked.map(|(_, path)| run(path)));
-    search.found.extend(idle.into_iter().flatten().map(Found::Other));
-    search.found.sort_by(|one, other| bytes(one.path()).cmp(bytes(other.path())));
-    search
+    Ok(holders)
 }
 
-impl Found {
-    /// Returns where it lies.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Run(path) | Self::NotUtf8(path) | Self::Other(path) | Self::Unreadable(path, _) => path,
-        }
+/// Tells one run from all others, by its meta.json.
+fn identity(run: &Path) -> Option<(u64, u64)> {
+    fs::metadata(Layout::new(run).meta()).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+struct Walk<'a, R, L, T> {
+    look: &'a L,
+    take: &'a mut T,
+    holders: Vec<PathBuf>,
+    /// The runs that were handed on.
+    passed: Vec<PathBuf>,
+    /// Runs below links, which may be known by their own names.
+    linked: Vec<(PathBuf, Result<R, Error>)>,
+}
+
+impl<R, E, L, T> Walk<'_, R, L, T>
+where
+    R: Send,
+    L: Fn(&RunDir) -> Result<R, Error> + Sync,
+    T: FnMut(Found<Result<R, Error>>) -> Result<(), E>,
+{
+    /// Goes through directories that lie side by side; says whether there was a run in them.
+    fn through(&mut self, candidates: Vec<Candidate>, depth: usize) -> Result<bool, E> {
+        let look = self.look;
+        let mut any = false;
+        in_order(
+            candidates,
+            |candidate| (candidate.kind(depth, look), candidate),
+            |(kind, candidate)| {
+                let Candidate { path, is_linked } = candidate;
+                let mut holds_runs = true;
+                match kind {
+                    Kind::Run(made) if is_linked => self.linked.push((path, made)),
+                    Kind::Run(made) => {
+                        self.passed.push(path.clone());
+                        (self.take)(run(path, made))?;
+                    }
+                    Kind::Unreadable(what, why) => (self.take)(Found::Unreadable(what, why))?,
+                    Kind::Holder(inside) => {
+                        self.holders.push(path.clone());
+                        holds_runs = self.through(inside, depth + 1)?;
+                        if depth == 1 && !holds_runs {
+                            (self.take)(Found::Other(path))?;
+                        }
+                    }
+                    Kind::Nothing => holds_runs = false,
+                }
+                any |= holds_runs;
+                Ok(())
+            },
+        )?;
+        Ok(any)
     }
 }
 
-fn bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
+fn run<R>(path: PathBuf, made: R) -> Found<R> {
+    if path.to_str().is_some() { Found::Run(path, made) } else { Found::NotUtf8(path) }
 }
 
 impl Candidate {
-    /// Looks what it is.
-    fn kind(&self, depth: usize) -> Kind {
+    /// Looks what it is. A run is one of which something can be made, or that has a meta.json.
+    fn kind<R>(&self, depth: usize, look: impl Fn(&RunDir) -> Result<R, Error>) -> Kind<Result<R, Error>> {
+        let failure = match look(&RunDir::seen(&self.path)) {
+            Ok(made) => return Kind::Run(Ok(made)),
+            Err(failure) => failure,
+        };
         match fs::metadata(Layout::new(&self.path).meta()) {
-            Ok(meta) => Kind::Run((meta.dev(), meta.ino())),
+            Ok(_) => Kind::Run(Err(failure)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Kind::Unreadable(self.path.join(RECORD_DIR), plain(&error))
             }
             Err(_) if depth == DEPTH => Kind::Nothing,
-            Err(_) => match inside(&self.path, self.is_linked, self.top) {
+            Err(_) => match inside(&self.path, self.is_linked) {
                 Ok(inside) => Kind::Holder(inside),
-                // It is gone, or a link that leads nowhere, or to a file, or in a circle.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-                {
-                    Kind::Nothing
-                }
+                Err(error) if is_nothing(&error) => Kind::Nothing,
                 Err(error) => Kind::Unreadable(self.path.clone(), plain(&error)),
             },
         }
     }
 }
 
+/// Says whether a path is gone, or a link that leads nowhere, or to a file, or in a circle.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(nix::libc::ELOOP)
+}
+
 /// Returns the directories in a directory, and the links, by name.
-fn inside(directory: &Path, is_linked: bool, top: usize) -> io::Result<Vec<Candidate>> {
+fn inside(directory: &Path, is_linked: bool) -> io::Result<Vec<Candidate>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let Ok(kind) = entry.file_type() else { continue }; // it is gone
         if (kind.is_dir() || kind.is_symlink()) && !entry.file_name().as_bytes().starts_with(b".") {
-            found.push(Candidate { path: entry.path(), is_linked: is_linked || kind.is_symlink(), top });
+            found.push(Candidate { path: entry.path(), is_linked: is_linked || kind.is_symlink() });
         }
     }
     found.sort_by(|one, other| bytes(&one.path).cmp(bytes(&other.path)));
     Ok(found)
 }
 
-fn run(path: PathBuf) -> Found {
-    if path.to_str().is_some() { Found::Run(path) } else { Found::NotUtf8(path) }
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
 }
