@@ -292,10 +292,8 @@ impl Recorded {
     fn derive(layout: &Layout) -> Result<Self, Error> {
         let mut state = Self::created(&Meta::read(layout)?);
         let lines = read_lines(&layout.attempts()).unwrap_or_default().records;
-        let starts = lines.into_iter().rev().filter(|line| line["event"] == "start");
-        if let Some(start) =
-            starts.filter_map(|line| serde_json::from_value::<AttemptStart>(line).ok()).next()
-        {
+        let mut starts = lines.into_iter().rev().filter(|line| line["event"] == "start");
+        if let Some(start) = starts.find_map(|line| serde_json::from_value::<AttemptStart>(line).ok()) {
             state.status = Status::Running;
             state.attempt = start.attempt;
             state.start_time = Some(start.start_time);
