@@ -99,6 +99,21 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit.is_empty() || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
 }
 
+/// Formats a number for people, in few digits.
+pub fn figure(number: f64) -> String {
+    let magnitude = number.abs();
+    if number == 0.0 || (number.fract() == 0.0 && magnitude < 1e6) || !number.is_finite() {
+        return format!("{number}");
+    }
+    let digits = match magnitude {
+        m if !(1e-3..1e5).contains(&m) => return format!("{number:.3e}"),
+        m if m < 1.0 => 4,
+        m if m < 100.0 => 3,
+        _ => 1,
+    };
+    format!("{number:.digits$}")
+}
+
 /// Quotes a word for a POSIX shell where it needs it.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);

@@ -156,18 +156,7 @@ pub(crate) fn tint(status: Status) -> Tint {
 
 /// Returns a number in few digits; what is not finite was stored as null.
 pub(crate) fn figure(value: &Value) -> String {
-    let Some(number) = value.as_f64() else { return "NaN".to_owned() };
-    let magnitude = number.abs();
-    if number == 0.0 || (number.fract() == 0.0 && magnitude < 1e6) {
-        return format!("{number}");
-    }
-    let digits = match magnitude {
-        m if !(1e-3..1e5).contains(&m) => return format!("{number:.3e}"),
-        m if m < 1.0 => 4,
-        m if m < 100.0 => 3,
-        _ => 1,
-    };
-    format!("{number:.digits$}")
+    run_common::text::figure(value.as_f64().unwrap_or(f64::NAN))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Attempts {
 
     /// Returns where the attempts after the first began in a file of the record's `offsets`. One
     /// that says nothing of the file began before it.
-    pub(super) fn offsets(&self, name: &str) -> Vec<u64> {
+    pub fn offsets(&self, name: &str) -> Vec<u64> {
         self.0.iter().map(|begun| begun.offsets.get(name).copied().unwrap_or_default()).collect()
     }
 

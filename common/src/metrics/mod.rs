@@ -10,5 +10,5 @@ pub mod read;
 pub mod row;
 pub mod scrape;
 pub mod source;
-mod supersede;
+pub mod supersede;
 mod trainer_state;

@@ -1,0 +1,144 @@
+//! What a config says: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-report.
+
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Bytes up to which a config is read for what it says.
+const LIMIT: usize = 4 << 20;
+
+/// Returns the values of a config under dotted keys, in their order; lists are values.
+pub fn flat(values: &Value) -> Vec<(String, Value)> {
+    fn add(prefix: &str, value: &Value, into: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    add(&name, value, into);
+                }
+            }
+            value if !prefix.is_empty() => into.push((prefix.to_owned(), value.clone())),
+            _ => {}
+        }
+    }
+    let mut into = Vec::new();
+    add("", values, &mut into);
+    into
+}
+
+/// Reads a config by its extension. What is no known format says nothing.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
+    if bytes.len() > LIMIT {
+        return Err("it is too large".to_owned());
+    }
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let text = || std::str::from_utf8(bytes).map_err(|error| error.to_string());
+    match extension.as_str() {
+        "json" => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        "toml" => toml::from_str(text()?).map_err(|error| error.message().to_owned()),
+        "yaml" | "yml" => parse_yaml(text()?),
+        "py" => Ok(parse_python(text()?)),
+        _ => Ok(Value::Null),
+    }
+}
+
+fn parse_yaml(text: &str) -> Result<Value, String> {
+    if nesting(text) > 100 {
+        return Err("it is nested too deeply".to_owned());
+    }
+    let documents = Yaml::load_from_str(text).map_err(|error| error.to_string())?;
+    Ok(documents.first().map_or(Value::Null, from_yaml))
+}
+
+/// Bounds how deeply a YAML text can be nested: by brackets, or by indentation and dashes.
+fn nesting(text: &str) -> usize {
+    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    let deepest =
+        |line: &str| line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':')).count();
+    let (mut depth, mut most): (usize, usize) = (0, 0);
+    if brackets > 100 {
+        for byte in text.bytes() {
+            match byte {
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            most = most.max(depth);
+        }
+    }
+    most.max(text.lines().map(deepest).max().unwrap_or(0) / 2)
+}
+
+fn from_yaml(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Value(Scalar::Boolean(value)) => Value::Bool(*value),
+        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
+        Yaml::Value(Scalar::FloatingPoint(value)) => Value::from(value.into_inner()),
+        Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
+        Yaml::Sequence(items) => Value::Array(items.iter().map(from_yaml).collect()),
+        Yaml::Mapping(entries) => {
+            let name = |key: &Yaml| match from_yaml(key) {
+                Value::String(name) => name,
+                other => other.to_string(),
+            };
+            Value::Object(entries.iter().map(|(key, value)| (name(key), from_yaml(value))).collect())
+        }
+        Yaml::Tagged(_, inner) => from_yaml(inner),
+        Yaml::Value(Scalar::Null) | Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
+    }
+}
+
+/// Reads the plain assignments of a Python config: `max_iters = 5000  # comment` at the margin.
+fn parse_python(text: &str) -> Value {
+    let mut values = Map::new();
+    for line in text.lines() {
+        let Some((name, literal)) = line.split_once('=') else { continue };
+        let name = name.split(':').next().unwrap_or(name).trim_end(); // `lr: float = 1e-3`
+        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if is_name && let Some(value) = python_literal(literal.trim()) {
+            values.insert(name.to_owned(), value);
+        }
+    }
+    Value::Object(values)
+}
+
+fn python_literal(text: &str) -> Option<Value> {
+    if let Some(quote) = text.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
+        let (inside, _) = text[1..].split_once(quote)?;
+        return Some(Value::from(inside));
+    }
+    let word = text.split('#').next()?.trim_end();
+    match word {
+        "True" => Some(Value::Bool(true)),
+        "False" => Some(Value::Bool(false)),
+        "None" => Some(Value::Null),
+        _ => {
+            let digits = word.replace('_', "");
+            digits
+                .parse::<i64>()
+                .map(Value::from)
+                .ok()
+                .or_else(|| digits.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_flattened_to_the_same_keys() {
+        let keys = |name: &str, text: &str| {
+            let values = parse(Path::new(name), text.as_bytes()).unwrap();
+            flat(&values).into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        let expected = ["seed=7", "train.lr=0.1", "train.tags=[\"a\"]"];
+        assert_eq!(keys("a.yaml", "seed: 7\ntrain: {lr: 0.1, tags: [a]}\n"), expected);
+        assert_eq!(keys("a.toml", "seed = 7\n[train]\nlr = 0.1\ntags = ['a']\n"), expected);
+        assert_eq!(keys("a.json", r#"{"seed": 7, "train": {"lr": 0.1, "tags": ["a"]}}"#), expected);
+        assert_eq!(keys("a.py", "seed = 7\nlr = 1e-1  # rate\n"), ["seed=7", "lr=0.1"]);
+        assert!(flat(&Value::from(3)).is_empty());
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line of run-report.
+
+use clap::{ArgGroup, Parser, ValueEnum};
+use run_common::cli::runs_dir::RunsDir;
+use run_common::time::parse_duration;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "Examples:
+  run-report
+  run-report --best val_loss:min --format csv > table.csv
+  run-report --group-by lr
+  run-report --metrics > metrics.csv
+  run-report --compare first second
+  run-report --plot loss --log --smooth 0.9 first second
+  run-report --html report.html
+  run-status -a --json | jq -c 'select(.step > 100)' | run-report -";
+
+/// Compare runs, consolidate their metrics, draw curves, add up costs.
+#[derive(Debug, Parser)]
+#[command(name = "run-report", version, after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "cost"]))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// How to print a table
+    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "plot", "svg", "html", "export"])]
+    pub(crate) format: Format,
+    /// Columns to show; a metric stands for its last, best, mean and std
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
+    /// Sort by a column; with :desc the greatest first
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) sort: Option<String>,
+    /// Sort by the best value of a metric, :min or :max
+    #[arg(long, value_name = "METRIC", conflicts_with = "sort")]
+    pub(crate) best: Option<String>,
+    /// A row for all runs that agree in this, with mean and std over them
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',', conflicts_with_all = ["what", "plot"])]
+    pub(crate) group_by: Vec<String>,
+    /// Print every metric row of every run as one CSV
+    #[arg(long)]
+    pub(crate) metrics: bool,
+    /// Print every evaluation row of every run as one CSV
+    #[arg(long)]
+    pub(crate) evals: bool,
+    /// Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) eval_dir: Option<PathBuf>,
+    /// Show runs side by side: what differs
+    #[arg(long)]
+    pub(crate) compare: bool,
+    /// Draw curves of metrics in the terminal, or in the file of --svg or --html
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["metrics", "evals", "compare", "export", "cost"])]
+    pub(crate) plot: Vec<String>,
+    /// Write curves to a file as SVG; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Write one page with curves, table and provenance to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write all of it to a file as one JSON document
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
+    /// Draw values on a logarithmic axis
+    #[arg(long)]
+    pub(crate) log: bool,
+    /// Draw steps on a logarithmic axis
+    #[arg(long)]
+    pub(crate) log_x: bool,
+    /// Smooth curves by a running mean of this weight, 0 to 1
+    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
+    pub(crate) smooth: Option<f64>,
+    /// Add up what runs have cost
+    #[arg(long)]
+    pub(crate) cost: bool,
+    /// Price of a device for an hour [default: $RUN_RATE]
+    #[arg(long, value_name = "USD", value_parser = price)]
+    pub(crate) rate: Option<f64>,
+    /// File of prices by device [default: $RUN_RATES]
+    #[arg(long, value_name = "FILE", conflicts_with = "rate")]
+    pub(crate) rates: Option<PathBuf>,
+    /// Ask a command what a run cost: JSON in, {"usd": ...} out
+    #[arg(long, value_name = "COMMAND", requires = "cost")]
+    pub(crate) cost_command: Option<String>,
+    /// How long that may take for a run
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(crate) cost_timeout: Duration,
+    /// Names on stdin end in NUL, not newline
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// Runs; without any, all below the runs directory; - reads them from stdin
+    #[arg(value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people, numbers in few digits.
+    Table,
+    /// RFC 4180, numbers in full.
+    Csv,
+    /// A JSON object a line.
+    Json,
+    /// Markdown.
+    Md,
+}
+
+fn weight(text: &str) -> Result<f64, String> {
+    let weight = text.parse().ok().filter(|weight| (0.0..1.0).contains(weight));
+    weight.ok_or_else(|| "it must be at least 0 and less than 1".to_owned())
+}
+
+/// Reads a price in dollars.
+pub(crate) fn price(text: &str) -> Result<f64, String> {
+    let price = text.trim().trim_start_matches('$').parse().ok().filter(|price| (0.0..1e9).contains(price));
+    price.ok_or_else(|| format!("'{text}' is no price in dollars"))
+}

@@ -1,0 +1,325 @@
+//! Every metric row of every run as one CSV. Two passes: the first finds the columns, the second
+//! writes. Both read long files in pieces, by two threads, so that memory does not grow with the
+//! rows.
+
+mod line;
+mod reader;
+mod table;
+
+use crate::runs::Runs;
+use crate::sheet::{csv_field, csv_number};
+use reader::{Known, Reader, Visit};
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::message::{complain, warn};
+use run_common::metrics::attempts::Attempts;
+use run_common::metrics::row::Row;
+use run_common::metrics::source::Format;
+use run_common::metrics::supersede::{Place, Starts};
+use run_common::rundir::layout::Layout;
+use run_common::rundir::metrics;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use table::Table;
+
+/// Threads that read.
+const THREADS: usize = 2;
+
+/// Bytes of a file that are read at once, and the rest of their last line.
+const PIECE: usize = 256 << 10;
+
+/// Pieces that a thread may be ahead of what was printed.
+const AHEAD: usize = 4;
+
+/// A run whose rows are consolidated.
+struct Input {
+    /// Its name, as a field of CSV with the comma after it.
+    field: Vec<u8>,
+    layout: Layout,
+    /// The file of JSON lines, and where attempts after the first began in it; none for rows of
+    /// another format.
+    lines: Option<(PathBuf, Vec<u64>)>,
+    /// What the attempts began with.
+    starts: Starts,
+}
+
+/// A part of the work: a piece of a file of lines, or all rows of a run.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    input: usize,
+    start: u64,
+    end: u64,
+    /// Rows of the run before the piece.
+    rows_before: u64,
+}
+
+/// What the first pass finds in a piece.
+#[derive(Default)]
+struct Found {
+    /// Names of columns that this thread had not seen before.
+    columns: Vec<String>,
+    rows: u64,
+    skipped: u64,
+    starts: Starts,
+    error: Option<io::Error>,
+}
+
+/// Prints the rows of the runs.
+pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
+    let mut exit = runs.exit;
+    let mut inputs = Vec::new();
+    let mut pieces = Vec::new();
+    for run in &runs.all {
+        let layout = run.seen.run.layout().clone();
+        let mut field = Vec::new();
+        csv_field(&run.name, &mut field);
+        field.push(b',');
+        let lines = lines_of(&layout);
+        let length = lines.as_ref().map_or(Ok(1), |(path, _)| fs::metadata(path).map(|file| file.len()));
+        let length = length.unwrap_or_default(); // it is gone, and has no rows
+        let size = if lines.is_some() { PIECE as u64 } else { length };
+        let starts = (0..length).step_by(usize::try_from(size.max(1)).unwrap_or(usize::MAX));
+        let input = inputs.len();
+        pieces.extend(starts.map(|start| Piece {
+            input,
+            start,
+            end: (start + size).min(length),
+            rows_before: 0,
+        }));
+        inputs.push(Input { field, layout, lines, starts: Starts::default() });
+    }
+    let columns = columns(&mut inputs, &mut pieces, &mut exit);
+    let table = Table::new(columns);
+    out.bytes(&table.header())?;
+    let mut failed = None;
+    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Vec<u8>>) -> bool| {
+        write(piece, &inputs[piece.input], &table, reader, send)
+    };
+    in_turn(&pieces, work, |message: io::Result<Vec<u8>>, piece| match message {
+        Ok(bytes) => match out.bytes(&bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        },
+        Err(error) => {
+            exit = exit.max(Exit::BadRun);
+            complain(&unreadable(&inputs[piece.input], error));
+            true
+        }
+    });
+    failed.map_or(Ok(exit), Err)
+}
+
+fn unreadable(input: &Input, error: io::Error) -> Error {
+    Error::io("read the metrics of", input.layout.root(), error)
+}
+
+/// Finds the file of JSON lines of a run that keeps its metrics in one.
+fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
+    let source = metrics::source(layout).filter(|source| source.format() == Format::Lines)?;
+    let path = source.files().next()?.to_owned();
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let boundaries = Attempts::read(&layout.attempts()).map(|attempts| attempts.offsets(&name));
+    Some((path, boundaries.unwrap_or_default()))
+}
+
+/// Goes through all rows for their columns, in the order in which they first appear. Counts rows,
+/// and takes note of what attempts began with.
+fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut known = HashSet::new();
+    let mut skipped = vec![0; inputs.len()];
+    let mut rows = vec![0; inputs.len()];
+    let mut starts: Vec<Starts> = vec![Starts::default(); inputs.len()];
+    let mut counted = Vec::with_capacity(pieces.len());
+    let given: &[Input] = inputs;
+    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(Found) -> bool| {
+        send(look(piece, &given[piece.input], reader));
+    };
+    let take = |found: Found, piece: &Piece| {
+        for column in found.columns {
+            if known.insert(column.clone()) {
+                all.push(column);
+            }
+        }
+        counted.push(rows[piece.input]);
+        rows[piece.input] += found.rows;
+        skipped[piece.input] += found.skipped;
+        starts[piece.input].extend(&found.starts);
+        if let Some(error) = found.error {
+            *exit = (*exit).max(Exit::BadRun);
+            complain(&unreadable(&given[piece.input], error));
+        }
+        true
+    };
+    in_turn(pieces, work, take);
+    for (piece, rows_before) in pieces.iter_mut().zip(counted) {
+        piece.rows_before = rows_before;
+    }
+    for ((input, starts), skipped) in inputs.iter_mut().zip(starts).zip(skipped) {
+        input.starts = starts;
+        if skipped > 0 {
+            let what = if skipped == 1 { "1 line".to_owned() } else { format!("{skipped} lines") };
+            warn(&format!(
+                "{what} of '{}' cannot be read and {} left out",
+                input.layout.root().display(),
+                if skipped == 1 { "is" } else { "are" }
+            ));
+        }
+    }
+    all
+}
+
+/// Looks at a piece for the first pass.
+fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
+    let mut found = Found::default();
+    let note = |columns: &mut Vec<String>, name: &str| {
+        if let Some(column) = table::column(name)
+            && !columns.iter().any(|known| known == column)
+        {
+            columns.push(column.to_owned());
+        }
+    };
+    let Some((path, boundaries)) = &input.lines else {
+        let counts = metrics::rows(&input.layout, &mut |row, _| {
+            row.cells().for_each(|(name, _)| note(&mut found.columns, name));
+        });
+        match counts {
+            Ok(counts) => (found.rows, found.skipped) = (counts.rows, counts.skipped),
+            Err(error) => found.error = Some(error),
+        }
+        return found;
+    };
+    let (mut columns, mut rows, mut starts) = (Vec::new(), 0, Starts::default());
+    let read = reader.rows(path, piece.start, piece.end, &mut |offset, line| {
+        rows += 1;
+        let mut begin = |step: Option<(&'static str, f64)>| {
+            if let (false, Some((key, step))) = (boundaries.is_empty(), step) {
+                starts.note_step(place(boundaries, offset), key, step);
+            }
+        };
+        match line {
+            Visit::Plain(known, spans, buffer) => {
+                if !known.is_noted {
+                    known.is_noted = true;
+                    known.template.keys.iter().for_each(|key| note(&mut columns, key));
+                }
+                if !boundaries.is_empty() {
+                    begin(known.step(spans, buffer));
+                }
+            }
+            Visit::Odd(row) => {
+                row.cells().for_each(|(name, _)| note(&mut columns, name));
+                begin(row.step());
+            }
+        }
+    });
+    (found.columns, found.rows, found.starts) = (columns, rows, starts);
+    match read {
+        Ok(skipped) => found.skipped = skipped,
+        Err(error) => found.error = Some(error),
+    }
+    found
+}
+
+/// Returns the attempt of what is at an offset.
+fn place(boundaries: &[u64], offset: u64) -> Place {
+    Place { attempt: boundaries.iter().filter(|&&start| start <= offset).count(), track: 0 }
+}
+
+/// Writes the rows of a piece, in one part; of rows of another format, in several.
+fn write(
+    piece: &Piece,
+    input: &Input,
+    table: &Table,
+    reader: &mut Reader,
+    send: &mut dyn FnMut(io::Result<Vec<u8>>) -> bool,
+) {
+    let mut into = Vec::with_capacity(PIECE);
+    let mut number = piece.rows_before;
+    let Some((path, boundaries)) = &input.lines else {
+        let mut is_wanted = true;
+        let read = metrics::rows(&input.layout, &mut |row, _| {
+            number += 1;
+            into.extend_from_slice(&input.field);
+            table.write_row(&row, &step_of(&row, number), &mut into);
+            if is_wanted && into.len() > PIECE {
+                is_wanted = send(Ok(std::mem::take(&mut into)));
+            }
+        });
+        send(read.map(|_| into));
+        return;
+    };
+    let read = reader.rows(path, piece.start, piece.end, &mut |offset, line| {
+        number += 1;
+        let is_superseded = |step: Option<(&'static str, f64)>| {
+            step.is_some_and(|(key, step)| input.starts.supersede_step(place(boundaries, offset), key, step))
+        };
+        match line {
+            Visit::Plain(known, spans, buffer) => {
+                if !boundaries.is_empty() && is_superseded(known.step(spans, buffer)) {
+                    return;
+                }
+                into.extend_from_slice(&input.field);
+                match known.step_span(spans) {
+                    Some((span, _)) => table::write_value(span, buffer, &mut into),
+                    None => into.extend_from_slice(number.to_string().as_bytes()),
+                }
+                let Known { plan, template, .. } = known;
+                plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut into);
+            }
+            Visit::Odd(row) => {
+                if !boundaries.is_empty() && is_superseded(row.step()) {
+                    return;
+                }
+                into.extend_from_slice(&input.field);
+                table.write_row(&row, &step_of(&row, number), &mut into);
+            }
+        }
+    });
+    send(read.map(|_| into));
+}
+
+/// Returns the step of a row as it is written.
+fn step_of(row: &Row, number: u64) -> String {
+    row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step))
+}
+
+/// Does `work` for every piece, by several threads, and hands what it sends to `take` in the order
+/// of the pieces, until that has enough.
+fn in_turn<T: Send>(
+    pieces: &[Piece],
+    work: impl Fn(&Piece, &mut Reader, &mut dyn FnMut(T) -> bool) + Sync,
+    mut take: impl FnMut(T, &Piece) -> bool,
+) {
+    thread::scope(|scope| {
+        let start = |thread: usize| -> Receiver<Option<T>> {
+            let (send, receive): (SyncSender<Option<T>>, _) = sync_channel(AHEAD);
+            let work = &work;
+            scope.spawn(move || {
+                let mut reader = Reader::default();
+                for piece in pieces.iter().skip(thread).step_by(THREADS) {
+                    work(piece, &mut reader, &mut |part| send.send(Some(part)).is_ok());
+                    if send.send(None).is_err() {
+                        return; // nobody wants more
+                    }
+                }
+            });
+            receive
+        };
+        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        for (number, piece) in pieces.iter().enumerate() {
+            while let Ok(Some(part)) = threads[number % THREADS].recv() {
+                if !take(part, piece) {
+                    return;
+                }
+            }
+        }
+    });
+}

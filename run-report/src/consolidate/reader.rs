@@ -1,0 +1,183 @@
+//! Reads the lines that begin in a piece of a file.
+
+use super::line::{Kind, PAD, Span, Template, float};
+use super::table::Plan;
+use memchr::memchr;
+use run_common::fsio::open_regular;
+use run_common::metrics::row::Row;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The longest line: a longer one is no row.
+const LINE: usize = 16 << 20;
+
+/// Bytes after a piece that are read at first for the rest of its last line.
+const REST: usize = 4 << 10;
+
+/// Templates that are kept.
+const TEMPLATES: usize = 64;
+
+/// A thread's buffers, and the templates that it has met.
+#[derive(Default)]
+pub(super) struct Reader {
+    open: Option<(PathBuf, File)>,
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+    known: Vec<Known>,
+    /// The template of the line before, and the next to be given up.
+    last: usize,
+    oldest: usize,
+}
+
+/// A template, and what was worked out for it.
+pub(super) struct Known {
+    pub(super) template: Template,
+    pub(super) plan: Option<Plan>,
+    pub(super) is_noted: bool,
+    /// The template of the line after the last of this one.
+    next: usize,
+}
+
+/// A line that is a row.
+pub(super) enum Visit<'a> {
+    /// Its template, and its values in the buffer.
+    Plain(&'a mut Known, &'a [Span], &'a [u8]),
+    /// One of another kind.
+    Odd(Row),
+}
+
+impl Known {
+    /// Returns the value that is the step, and its name.
+    #[inline]
+    pub(super) fn step_span<'a>(&self, spans: &'a [Span]) -> Option<(&'a Span, &'static str)> {
+        let numbers = self.template.steps.iter().map(|(at, key)| (&spans[*at], *key));
+        numbers.into_iter().find(|(span, _)| span.kind == Kind::Number)
+    }
+
+    /// Returns the step's key and value.
+    pub(super) fn step(&self, spans: &[Span], buffer: &[u8]) -> Option<(&'static str, f64)> {
+        let (span, key) = self.step_span(spans)?;
+        Some((key, float(&buffer[span.start as usize..span.end as usize])?))
+    }
+}
+
+impl Reader {
+    /// Calls `visit` for every row that begins between two offsets of a file, with where it begins;
+    /// returns how many lines were none. An unfinished last line does not count.
+    pub(super) fn rows(
+        &mut self,
+        path: &Path,
+        start: u64,
+        end: u64,
+        visit: &mut impl FnMut(u64, Visit),
+    ) -> io::Result<u64> {
+        let length = self.fill(path, start, end)?;
+        let from = start.saturating_sub(1); // where the buffer begins in the file
+        let within = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let mut at = match start {
+            0 => 0,
+            _ => memchr(b'\n', &self.buffer[..length]).map_or(length, |newline| newline + 1),
+        };
+        let mut skipped = 0;
+        while at < length && at < within {
+            let offset = from + at as u64;
+            if let Some(after) = self.find(at) {
+                if after > length {
+                    break; // it goes on into what was not read
+                }
+                let known = &mut self.known[self.last];
+                visit(offset, Visit::Plain(known, &self.spans, &self.buffer));
+                at = after;
+                continue;
+            }
+            let Some(newline) = memchr(b'\n', &self.buffer[at..length]) else {
+                skipped += u64::from(length - at > LINE);
+                break;
+            };
+            let after = at + newline + 1;
+            if self.learn(at, after) {
+                continue; // now it is found
+            }
+            let line = &self.buffer[at..after];
+            match Row::parse(line) {
+                Some(row) => visit(offset, Visit::Odd(row)),
+                None => skipped += u64::from(!line.trim_ascii().is_empty()),
+            }
+            at = after;
+        }
+        Ok(skipped)
+    }
+
+    /// Reads a piece with the rest of its last line; returns how many bytes are there.
+    fn fill(&mut self, path: &Path, start: u64, end: u64) -> io::Result<usize> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != path) {
+            let file = open_regular(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            self.open = Some((path.to_owned(), file));
+        }
+        let Some((_, file)) = &self.open else { return Ok(0) };
+        let from = start.saturating_sub(1);
+        let piece = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let (mut length, mut wanted) = (0, piece + REST);
+        loop {
+            if self.buffer.len() < wanted + PAD {
+                self.buffer.resize(wanted + PAD, 0);
+            }
+            let count = file.read_at(&mut self.buffer[length..wanted], from + length as u64)?;
+            length += count;
+            let has_end = || memchr(b'\n', &self.buffer[(piece - 1).min(length)..length]).is_some();
+            if count == 0 || length >= piece && has_end() || length > piece + LINE {
+                break;
+            }
+            if length == wanted {
+                wanted += (wanted - piece).max(REST);
+            }
+        }
+        self.buffer[length..length + PAD].fill(0);
+        if self.buffer.len() > 4 * (piece + REST) {
+            self.buffer.truncate(length + PAD); // a line that long is rare
+            self.buffer.shrink_to_fit();
+        }
+        Ok(length)
+    }
+
+    /// Finds the template of the line at `at`, and with it where the next line begins.
+    #[inline]
+    fn find(&mut self, at: usize) -> Option<usize> {
+        let next = self.known.get(self.last)?.next;
+        if let Some(after) = self.known[next].template.find(&self.buffer, at, &mut self.spans) {
+            self.last = next;
+            return Some(after);
+        }
+        self.find_other(at)
+    }
+
+    #[inline(never)]
+    fn find_other(&mut self, at: usize) -> Option<usize> {
+        for number in 0..self.known.len() {
+            if let Some(after) = self.known[number].template.find(&self.buffer, at, &mut self.spans) {
+                self.known[self.last].next = number;
+                self.last = number;
+                return Some(after);
+            }
+        }
+        None
+    }
+
+    /// Takes the template of a line; says whether it has one.
+    fn learn(&mut self, at: usize, after: usize) -> bool {
+        let Some(template) = Template::of(&self.buffer[at..after]) else { return false };
+        if self.known.iter().any(|known| known.template == template) {
+            return false; // its values are such that it does not help
+        }
+        let number = if self.known.len() < TEMPLATES { self.known.len() } else { self.oldest };
+        self.oldest = (number + 1) % TEMPLATES;
+        let known = Known { template, plan: None, is_noted: false, next: number };
+        match self.known.get_mut(number) {
+            Some(place) => *place = known,
+            None => self.known.push(known),
+        }
+        true
+    }
+}

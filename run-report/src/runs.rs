@@ -1,0 +1,290 @@
+//! The runs of a report, and what is known of each.
+
+use crate::cli::Args;
+use run_common::cli::operands::open_all;
+use run_common::error::{Error, Exit};
+use run_common::fsio::append::read_lines;
+use run_common::fsio::read_small;
+use run_common::message::{complain, warn};
+use run_common::metrics::aggregate::Aggregate;
+use run_common::metrics::row::STEP_KEYS;
+use run_common::parallel::in_order;
+use run_common::provenance::config;
+use run_common::rundir::find::{Found, find};
+use run_common::rundir::meta::Meta;
+use run_common::rundir::metrics;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// Age at which the heartbeat of another host is in doubt.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+/// A run in a report.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Its name: that of its directory, with the batch before it; its path where two share that.
+    pub(crate) name: String,
+    pub(crate) seen: Observed,
+    pub(crate) meta: Meta,
+    /// The lines of attempts.jsonl.
+    pub(crate) attempts: Vec<Value>,
+}
+
+/// The runs, and the worst that happened on the way to them.
+pub(crate) struct Runs {
+    pub(crate) all: Vec<Run>,
+    pub(crate) exit: Exit,
+}
+
+impl Runs {
+    /// Reads the records of the runs that the command line means. What is wrong with one is said,
+    /// and the others are read.
+    pub(crate) fn read(args: &Args) -> Result<Self, Error> {
+        let runs_dir = args.runs_dir.path();
+        let opened = open(args, &runs_dir)?;
+        let observer = Observer::new(STALE_AFTER);
+        let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
+        let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &runs_dir);
+        in_order(opened, work, |run| match run {
+            Ok(run) => {
+                runs.all.push(run);
+                Ok(())
+            }
+            Err(error) => {
+                runs.exit = runs.exit.max(error.exit());
+                complain(&error);
+                Ok::<(), Error>(())
+            }
+        })?;
+        if runs.all.is_empty() && runs.exit == Exit::Ok && args.runs.is_empty() {
+            warn(&if runs_dir.exists() {
+                format!("no runs in '{}'", runs_dir.display())
+            } else {
+                format!("no runs: there is no directory '{}'", runs_dir.display())
+            });
+        }
+        runs.name_apart();
+        Ok(runs)
+    }
+
+    /// Names runs by their paths where their names are the same.
+    fn name_apart(&mut self) {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for run in &self.all {
+            *counts.entry(run.name.clone()).or_default() += 1;
+        }
+        for run in self.all.iter_mut().filter(|run| counts[&run.name] > 1) {
+            run.name = run.path();
+        }
+    }
+}
+
+fn open(args: &Args, runs_dir: &Path) -> Result<Vec<Result<RunDir, Error>>, Error> {
+    if !args.runs.is_empty() {
+        return Ok(open_all(&args.runs, runs_dir, args.null).collect());
+    }
+    let unreadable = |exit, path: &Path, cause: String| {
+        Error::new(exit, format!("cannot read '{}'", path.display())).because(cause)
+    };
+    let mut runs = Vec::new();
+    for found in find(runs_dir) {
+        match found {
+            Found::Run(path) => runs.push(Ok(RunDir::seen(path))),
+            Found::Other(_) => {}
+            Found::NotUtf8(path) => {
+                runs.push(Err(unreadable(Exit::BadRun, &path, "its name is not UTF-8".to_owned())));
+            }
+            Found::Unreadable(path, cause) if path == runs_dir => {
+                return Err(unreadable(Exit::System, &path, cause));
+            }
+            Found::Unreadable(path, cause) => runs.push(Err(unreadable(Exit::BadRun, &path, cause))),
+        }
+    }
+    Ok(runs)
+}
+
+impl Run {
+    fn read(run: &RunDir, observer: &Observer, runs_dir: &Path) -> Result<Self, Error> {
+        let layout = run.layout();
+        let below = layout.root().strip_prefix(runs_dir).ok().and_then(Path::to_str);
+        let name = below.filter(|name| !name.is_empty()).map_or_else(|| layout.name(), str::to_owned);
+        Ok(Self {
+            name,
+            seen: observer.observe(run)?,
+            meta: Meta::read(layout)?,
+            attempts: read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default(),
+        })
+    }
+
+    /// Returns its absolute path.
+    pub(crate) fn path(&self) -> String {
+        self.seen.run.absolute().to_string_lossy().into_owned()
+    }
+
+    /// Returns the figures of every metric, as status.json holds them, and the last step. The rows
+    /// are read only when the record does not have the figures.
+    pub(crate) fn figures(&self) -> (Map<String, Value>, Option<f64>) {
+        let recorded = self.seen.state.metrics.figures();
+        if !recorded.is_empty() {
+            return (recorded, self.seen.state.step);
+        }
+        let mut figures: Vec<(String, Aggregate)> = Vec::new();
+        let (mut step, mut number) = (None, 0.0);
+        let read = metrics::rows(self.seen.run.layout(), &mut |row, _| {
+            number += 1.0;
+            step = Some(row.step().map_or(number, |(_, step)| step));
+            for (name, value) in row.numbers() {
+                match figures.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, figures)) => figures.add(value),
+                    None => {
+                        let mut first = Aggregate::default();
+                        first.add(value);
+                        figures.push((name.to_owned(), first));
+                    }
+                }
+            }
+        });
+        if let Err(error) = read {
+            complain(&Error::io("read the metrics of", self.seen.run.layout().root(), error));
+        }
+        (figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect(), step)
+    }
+
+    /// Returns what the run was given: its config, options of its command line, overrides, seed.
+    pub(crate) fn settings(&self) -> Vec<(String, Value)> {
+        let mut settings = Settings(Vec::new());
+        let meta = &self.meta;
+        if let Some(file) = &meta.config_file {
+            let path = self.seen.run.layout().root().join(file);
+            let values = read_small(&path).ok().and_then(|bytes| config::parse(&path, &bytes).ok());
+            for (key, value) in config::flat(&values.unwrap_or_default()) {
+                settings.set(&key, value);
+            }
+        }
+        for (key, value) in meta.params.iter().chain(&meta.overrides) {
+            settings.set(key, typed(value));
+        }
+        if let Some(seed) = meta.seed {
+            settings.set("seed", seed.into());
+        }
+        settings.0
+    }
+
+    /// Returns what ran: code, versions and machine, of the last attempt where there was one.
+    pub(crate) fn provenance(&self) -> Vec<(String, Value)> {
+        let meta = &self.meta;
+        let last = self.attempts.iter().rev().find(|line| line["event"] == "start");
+        let ran = |key: &str, created: Value| match last.map(|line| &line[key]) {
+            Some(value) if !value.is_null() => value.clone(),
+            _ => created,
+        };
+        let facts = [
+            ("command", meta.command.as_ref().map(|command| run_common::text::shell_line(command)).into()),
+            ("config_path", meta.config_path.clone().into()),
+            ("config_sha256", meta.config_sha256.clone().into()),
+            ("git_commit", ran("git_commit", meta.git_commit.clone().into())),
+            ("git_branch", meta.git_branch.clone().into()),
+            ("git_dirty", ran("git_dirty", meta.git_dirty.into())),
+            ("python_version", ran("python_version", meta.python_version.clone().into())),
+            ("torch_version", meta.torch_version.clone().into()),
+            ("device", ran("device", meta.device.clone().into())),
+            ("gpus", Value::from(list(&ran("gpus", meta.gpus.clone().into())))),
+            ("host", ran("host", meta.host.clone().into())),
+            ("user", meta.user.clone().into()),
+            ("cwd", ran("cwd", meta.cwd.clone().into())),
+            ("tags", Value::from(meta.tags.join(", "))),
+            ("note", meta.note.clone().into()),
+            ("tool_version", meta.tool_version.clone().into()),
+        ];
+        let is_known = |value: &Value| !value.is_null() && value != "";
+        facts.map(|(key, value)| (key.to_owned(), value)).into_iter().filter(|(_, v)| is_known(v)).collect()
+    }
+}
+
+fn list(value: &Value) -> String {
+    let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Keys and values in the order first set.
+struct Settings(Vec<(String, Value)>);
+
+impl Settings {
+    fn set(&mut self, key: &str, value: Value) {
+        match self.0.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((key.to_owned(), value)),
+        }
+    }
+}
+
+/// Takes a number that was typed for that number, so that `1e-3` is what a config calls `0.001`.
+fn typed(value: &Value) -> Value {
+    let Some(text) = value.as_str() else { return value.clone() };
+    match serde_json::from_str::<Value>(text) {
+        Ok(plain @ (Value::Number(_) | Value::Bool(_))) => plain,
+        _ => value.clone(),
+    }
+}
+
+/// Says whether a metric is one: neither a step nor a time.
+pub(crate) fn is_measured(name: &str) -> bool {
+    !STEP_KEYS.contains(&name) && !["time", "timestamp", "wall_time"].contains(&name)
+}
+
+/// Says whether more of a metric is better, by the words in its name; less is, unless they say so.
+pub(crate) fn more_is_better(name: &str) -> bool {
+    const WORDS: [&str; 22] = [
+        "acc",
+        "accuracy",
+        "auc",
+        "auroc",
+        "bleu",
+        "exact",
+        "f1",
+        "iou",
+        "map",
+        "mfu",
+        "ndcg",
+        "pass",
+        "precision",
+        "r2",
+        "recall",
+        "return",
+        "reward",
+        "rouge",
+        "score",
+        "success",
+        "throughput",
+        "win",
+    ];
+    let name = name.to_lowercase();
+    let mut words = name.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| WORDS.contains(&word) || word == "returns" || word == "rewards")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_way_is_better_is_in_the_name() {
+        for name in ["acc", "val/accuracy", "env/all/reward/total", "episodic_return", "pass@1", "F1"] {
+            assert!(more_is_better(name), "{name}");
+        }
+        for name in ["loss", "val_loss", "perplexity", "kl", "accumulated_error"] {
+            assert!(!more_is_better(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_is_what_a_config_says() {
+        assert_eq!(typed(&"1e-3".into()), serde_json::json!(0.001));
+        assert_eq!(typed(&"true".into()), Value::Bool(true));
+        assert_eq!(typed(&"[1]".into()), Value::from("[1]"));
+    }
+}

@@ -1,0 +1,340 @@
+//! A row for each run: what varied between them, and how each went; or a row for each group of runs.
+
+use crate::cli::{Args, Format};
+use crate::compare;
+use crate::consolidate;
+use crate::runs::{Run, Runs, is_measured, more_is_better};
+use crate::sheet::{Cell, Sheet};
+use run_common::cli::out::{Out, Tint};
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+use run_common::rundir::status::Status;
+use serde_json::{Map, Value};
+
+/// Metrics that a table shows unless it is asked for others.
+const METRICS_SHOWN: usize = 3;
+
+/// Settings that a table shows, likewise.
+const SETTINGS_SHOWN: usize = 8;
+
+/// What is said of a metric.
+const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "nonfinite"];
+
+/// Prints what was asked for.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let runs = Runs::read(args)?;
+    if args.metrics {
+        return consolidate::print(&runs, out);
+    }
+    if args.compare {
+        return compare::print(&runs.all, args, out).map(|()| runs.exit);
+    }
+    print(&runs.all, args, out).map(|()| runs.exit)
+}
+
+/// Prints the table.
+fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
+    let best = args.best.as_deref().map(Best::parse);
+    let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+    let names = metric_names(figures.iter().map(|(figures, _)| figures));
+    if let Some(best) = &best
+        && !names.iter().any(|name| name == best.metric)
+    {
+        return Err(no_column(best.metric, runs));
+    }
+    let mut sheet = of_runs(runs, &figures, &names, best.as_ref());
+    if !args.group_by.is_empty() {
+        sheet = grouped(&sheet, &args.group_by, &names, runs)?;
+    }
+    if let Some(best) = &best {
+        let name = format!("{}.best", best.metric);
+        let column = sheet.find(&name).or_else(|| sheet.find(&format!("{name}.mean")));
+        sheet.sort(column.unwrap_or_default(), best.is_greatest);
+    }
+    if let Some(sort) = &args.sort {
+        let (name, is_descending) = match sort.strip_suffix(":desc") {
+            Some(name) => (name, true),
+            None => (sort.as_str(), false),
+        };
+        let column = sheet.find(name).ok_or_else(|| no_column(name, runs))?;
+        sheet.sort(column, is_descending);
+    }
+    if args.columns.is_empty() {
+        let hidden = names.len().saturating_sub(METRICS_SHOWN);
+        if hidden > 0 && matches!(args.format, Format::Table | Format::Md) {
+            warn(&format!(
+                "{hidden} more metrics are not shown; --columns chooses, csv and json have all of them"
+            ));
+        }
+    } else {
+        let columns = chosen(&sheet, &args.columns, &names, runs)?;
+        sheet.select(&columns);
+    }
+    sheet.print(args.format, out)
+}
+
+/// The metric that runs are compared by.
+struct Best<'a> {
+    metric: &'a str,
+    is_greatest: bool,
+}
+
+impl<'a> Best<'a> {
+    fn parse(text: &'a str) -> Self {
+        if let Some(metric) = text.strip_suffix(":max") {
+            return Self { metric, is_greatest: true };
+        }
+        let metric = text.strip_suffix(":min");
+        Self { metric: metric.unwrap_or(text), is_greatest: metric.is_none() && more_is_better(text) }
+    }
+}
+
+fn no_column(name: &str, runs: &[Run]) -> Error {
+    let error = Error::usage(format!("no run has '{name}'"));
+    if runs.is_empty() { error } else { error.hint("--format csv shows all columns there are") }
+}
+
+/// Returns the names of all metrics, in the order in which the runs first logged them.
+pub(crate) fn metric_names<'a>(figures: impl Iterator<Item = &'a Map<String, Value>>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for name in figures.flat_map(Map::keys).filter(|name| is_measured(name)) {
+        if known.insert(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Returns the colour of a status.
+pub(crate) fn tint(status: Status) -> Tint {
+    match status {
+        Status::Running | Status::Completed => Tint::Good,
+        Status::Created | Status::Queued | Status::Stopped => Tint::None,
+        Status::Stale => Tint::Doubt,
+        Status::Failed | Status::Dead => Tint::Bad,
+    }
+}
+
+/// Makes the row of every run.
+fn of_runs(
+    runs: &[Run],
+    figures: &[(Map<String, Value>, Option<f64>)],
+    names: &[String],
+    best: Option<&Best>,
+) -> Sheet {
+    let mut sheet = Sheet::default();
+    let text = |text: String| Cell::Text(text);
+    let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
+    sheet.column("run", false, runs.iter().map(|run| text(run.name.clone())));
+    let status = |run: &Run| (text(run.seen.state.status.to_string()), tint(run.seen.state.status));
+    sheet.tinted_column("status", false, runs.iter().map(status));
+    sheet.column("step", false, figures.iter().map(|(_, step)| Cell::number(*step)));
+    #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+    sheet.column(
+        "total_steps",
+        true,
+        state(|run| Cell::number(run.seen.state.total_steps.map(|total| total as f64))),
+    );
+    sheet.column("duration_s", false, state(|run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds)));
+    let settings: Vec<_> = runs.iter().map(Run::settings).collect();
+    let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
+    for (number, (key, values)) in varying(&settings).into_iter().enumerate() {
+        sheet.column(free(&sheet, key), number >= SETTINGS_SHOWN, values.into_iter());
+    }
+    for (key, values) in varying(&provenance) {
+        sheet.column(free(&sheet, key), true, values.into_iter());
+    }
+    for (number, name) in names.iter().enumerate() {
+        let is_greatest = match best {
+            Some(best) if best.metric == name => best.is_greatest,
+            _ => more_is_better(name),
+        };
+        let is_main = match best {
+            Some(best) => best.metric == name,
+            None => number < METRICS_SHOWN,
+        };
+        for figure in FIGURES {
+            let of = |(figures, _): &(Map<String, Value>, Option<f64>)| match figures.get(name) {
+                None => Cell::Empty,
+                Some(of) => figure_cell(of, figure, is_greatest),
+            };
+            let is_extra = !is_main || matches!(figure, "count" | "nonfinite");
+            sheet.column(format!("{name}.{figure}"), is_extra, figures.iter().map(of));
+        }
+    }
+    sheet.column("reason", true, state(|run| Cell::text(run.seen.state.reason.as_deref())));
+    sheet.column("path", true, runs.iter().map(|run| text(run.path())));
+    sheet
+}
+
+/// Returns a figure of a metric. What was not finite is null in the record, and NaN here.
+pub(crate) fn figure_cell(of: &Value, figure: &str, is_greatest: bool) -> Cell {
+    match figure {
+        "best" => Cell::json(&of[if is_greatest { "max" } else { "min" }]),
+        "last" => Cell::Number(of["last"].as_f64().unwrap_or(f64::NAN)),
+        _ => Cell::json(&of[figure]),
+    }
+}
+
+/// Puts the name of a setting apart from columns that have it already.
+fn free(sheet: &Sheet, key: String) -> String {
+    if sheet.find(&key).is_some() { free(sheet, format!("config.{key}")) } else { key }
+}
+
+/// Returns the keys whose values are not the same in all runs, with the value of each run.
+pub(crate) fn varying(settings: &[Vec<(String, Value)>]) -> Vec<(String, Vec<Cell>)> {
+    let mut keys: Vec<&String> = Vec::new();
+    let mut known = std::collections::HashSet::new();
+    for (key, _) in settings.iter().flatten() {
+        if known.insert(key) {
+            keys.push(key);
+        }
+    }
+    let maps: Vec<std::collections::HashMap<&String, &Value>> =
+        settings.iter().map(|settings| settings.iter().map(|(key, value)| (key, value)).collect()).collect();
+    let values = |key: &String| -> Vec<Cell> {
+        maps.iter().map(|map| map.get(key).map_or(Cell::Empty, |value| Cell::setting(value))).collect()
+    };
+    let with_values = keys.into_iter().map(|key| (key.clone(), values(key)));
+    with_values.filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1])).collect()
+}
+
+/// Finds the columns that were asked for, after the run or the keys of the groups.
+fn chosen(sheet: &Sheet, columns: &[String], names: &[String], runs: &[Run]) -> Result<Vec<usize>, Error> {
+    let mut chosen: Vec<usize> = vec![0];
+    for name in columns {
+        let of_metric = |at: &usize| {
+            let column = &sheet.columns[*at].name;
+            let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            figure.is_some_and(|figure| {
+                FIGURES[..4].contains(&figure) || figure.ends_with(".mean") || figure.ends_with(".std")
+            })
+        };
+        let found: Vec<usize> = match sheet.find(name) {
+            Some(at) => vec![at],
+            None if names.contains(name) => (0..sheet.columns.len()).filter(of_metric).collect(),
+            None => return Err(no_column(name, runs)),
+        };
+        chosen.extend(found.into_iter().filter(|&at| at != 0));
+    }
+    Ok(chosen)
+}
+
+/// Makes a row of all runs that agree in some columns: how many they are, and mean and standard
+/// deviation over them of the last and best values that are finite.
+fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Result<Sheet, Error> {
+    let same = |key: &String| -> Option<usize> {
+        // A setting that all runs share is no column, but a key all the same: there is one group.
+        runs.find(key).or_else(|| runs.find(&format!("config.{key}")))
+    };
+    let mut at = Vec::new();
+    for key in keys {
+        match same(key) {
+            Some(column) => at.push(Some(column)),
+            None if all.iter().any(|run| run.settings().iter().any(|(known, _)| known == key)) => {
+                at.push(None)
+            }
+            None => return Err(no_column(key, all)),
+        }
+    }
+    let shared = |key: &String| {
+        let settings = all.first().map(Run::settings).unwrap_or_default();
+        settings.iter().find(|(known, _)| known == key).map_or(Cell::Empty, |(_, value)| Cell::setting(value))
+    };
+    let key_of = |row: &Vec<(Cell, Tint)>| -> Vec<Cell> {
+        keys.iter().zip(&at).map(|(key, at)| at.map_or_else(|| shared(key), |at| row[at].0.clone())).collect()
+    };
+    let mut groups: Vec<(Vec<Cell>, Vec<&Vec<(Cell, Tint)>>)> = Vec::new();
+    for row in &runs.rows {
+        let key = key_of(row);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, rows)) => rows.push(row),
+            None => groups.push((key, vec![row])),
+        }
+    }
+    groups.sort_by(|(one, _), (other, _)| {
+        let orders = one.iter().zip(other).map(|(one, other)| one.order(other));
+        orders.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+    });
+    let mut sheet = Sheet::default();
+    for (number, key) in keys.iter().enumerate() {
+        sheet.column(key, false, groups.iter().map(|(key, _)| key[number].clone()));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "there are few runs")]
+    let count = |count: usize| Cell::Number(count as f64);
+    sheet.column("runs", false, groups.iter().map(|(_, rows)| count(rows.len())));
+    let status = runs.find("status").unwrap_or_default();
+    let completed = |rows: &Vec<&Vec<(Cell, Tint)>>| {
+        rows.iter().filter(|row| row[status].0 == Cell::Text(Status::Completed.to_string())).count()
+    };
+    sheet.column("completed", false, groups.iter().map(|(_, rows)| count(completed(rows))));
+    for (number, name) in names.iter().enumerate() {
+        for figure in ["last", "best"] {
+            let Some(at) = runs.find(&format!("{name}.{figure}")) else { continue };
+            let finite: Vec<Vec<f64>> = groups
+                .iter()
+                .map(|(_, rows)| {
+                    let numbers = rows.iter().filter_map(|row| match row[at].0 {
+                        Cell::Number(number) if number.is_finite() => Some(number),
+                        _ => None,
+                    });
+                    numbers.collect()
+                })
+                .collect();
+            let is_extra = number >= METRICS_SHOWN;
+            let column = format!("{name}.{figure}");
+            sheet.column(
+                format!("{column}.mean"),
+                is_extra,
+                finite.iter().map(|values| Cell::number(mean(values))),
+            );
+            sheet.column(
+                format!("{column}.std"),
+                is_extra,
+                finite.iter().map(|values| Cell::number(std(values))),
+            );
+            sheet.column(format!("{column}.count"), true, finite.iter().map(|values| count(values.len())));
+        }
+    }
+    Ok(sheet)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "there are few runs")]
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Returns the sample standard deviation.
+#[expect(clippy::cast_precision_loss, reason = "there are few runs")]
+fn std(values: &[f64]) -> Option<f64> {
+    let mean = mean(values).filter(|_| values.len() > 1)?;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some((squares / (values.len() - 1) as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_varies_is_a_column() {
+        let run = |pairs: &[(&str, Value)]| -> Vec<(String, Value)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+        };
+        let settings =
+            [run(&[("lr", 0.1.into()), ("seed", 1.into())]), run(&[("lr", 0.1.into()), ("bs", 8.into())])];
+        let found = varying(&settings);
+        let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["seed", "bs"]);
+        assert_eq!(found[0].1, [Cell::Exact(1.0), Cell::Empty]);
+        assert!(varying(&settings[..1]).is_empty());
+    }
+
+    #[test]
+    fn spread_is_that_of_a_sample() {
+        assert_eq!(mean(&[]), None);
+        assert_eq!(std(&[1.0]), None);
+        assert_eq!(std(&[1.0, 3.0]), Some(2.0_f64.sqrt()));
+    }
+}

@@ -1,0 +1,368 @@
+//! run-report: tables, consolidated metrics and evaluations, comparisons, curves, cost.
+
+use serde_json::{Value, json};
+use std::fs;
+use testkit::{Lab, checkout};
+
+/// Creates a run and executes a shell script in it, which may fail.
+fn ran(lab: &Lab, name: &str, set: &[&str], script: &str) {
+    let words = set.iter().flat_map(|pair| ["-s", pair]);
+    lab.cmd("run-new").args(["-n", name]).args(words).args(["--", "sh", "-c", script]).run().code(0);
+    lab.cmd("run-exec").args(["-q", name]).run();
+}
+
+/// Creates a run that is not executed, with files in it.
+fn made(lab: &Lab, name: &str, files: &[(&str, &str)]) {
+    lab.new_run(name, &["true"]);
+    for (file, content) in files {
+        lab.write(&format!("runs/{name}/{file}"), content);
+    }
+}
+
+fn report(lab: &Lab, words: &[&str]) -> String {
+    lab.cmd("run-report").args(words).run().code(0).out()
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Returns what Python's csv module reads.
+fn by_python(lab: &Lab, csv: &str) -> Value {
+    lab.write("in.csv", csv);
+    let program = "import csv, json; print(json.dumps(list(csv.DictReader(open('in.csv', newline='')))))";
+    serde_json::from_str(&lab.cmd("python3").args(["-c", program]).run().code(0).out()).unwrap()
+}
+
+const LOSSES: &str = r#"for i in 1 2 3; do echo "{\"step\": $i, \"loss\": $1.$i}" >> $RUN_METRICS; done"#;
+
+/// Four runs of two learning rates and two seeds.
+fn sweep(lab: &Lab) {
+    for (lr, seed) in [("0.1", "1"), ("0.1", "2"), ("1e-3", "1"), ("1e-3", "2")] {
+        let script = format!("set -- {seed}; {LOSSES}");
+        ran(
+            lab,
+            &format!("lr={lr}_seed={seed}"),
+            &[&format!("lr={lr}"), &format!("seed={seed}"), "bs=8"],
+            &script,
+        );
+    }
+}
+
+#[test]
+fn the_table_has_what_varies_and_how_each_run_went() {
+    let lab = Lab::new();
+    sweep(&lab);
+    let shown = report(&lab, &["--columns", "lr,seed,loss,status"]);
+    let expected = "\
+run            lr     seed  loss.last  loss.best  loss.mean  loss.std  status
+lr=0.1_seed=1  0.1    1     1.300      1.100      1.200      0.1000    completed
+lr=0.1_seed=2  0.1    2     2.300      2.100      2.200      0.1000    completed
+lr=1e-3_seed=1  0.001  1     1.300      1.100      1.200      0.1000    completed
+lr=1e-3_seed=2  0.001  2     2.300      2.100      2.200      0.1000    completed
+";
+    let words = |text: &str| -> Vec<Vec<String>> {
+        text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    assert_eq!(words(&shown), words(expected));
+    let lines = objects(&report(&lab, &["--format", "json"]));
+    assert_eq!(lines.len(), 4);
+    assert!(lines.iter().all(|line| line.get("bs").is_none()), "what all runs share is no column");
+    assert_eq!(lines[3]["loss.mean"], json!(2.2));
+    let csv = by_python(&lab, &report(&lab, &["--format", "csv"]));
+    for (row, line) in csv.as_array().unwrap().iter().zip(&lines) {
+        for (key, value) in line.as_object().unwrap() {
+            let text = row[key].as_str().unwrap();
+            match value {
+                Value::Null => assert_eq!(text, "", "{key}"),
+                Value::Number(number) => assert_eq!(text.parse::<f64>().ok(), number.as_f64(), "{key}"),
+                other => assert_eq!(text, other.as_str().unwrap(), "{key}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_have_mean_and_spread_over_their_runs() {
+    let lab = Lab::new();
+    sweep(&lab);
+    ran(&lab, "nan", &["lr=0.1", "seed=3"], r#"echo '{"step": 1, "loss": NaN}' >> $RUN_METRICS"#);
+    let lines = objects(&report(&lab, &["--group-by", "lr", "--format", "json"]));
+    assert_eq!(lines.len(), 2);
+    assert_eq!((&lines[0]["lr"], &lines[0]["runs"]), (&json!(0.001), &json!(2)));
+    assert_eq!(
+        (&lines[1]["lr"], &lines[1]["runs"], &lines[1]["completed"]),
+        (&json!(0.1), &json!(3), &json!(3))
+    );
+    for line in &lines {
+        assert!((line["loss.last.mean"].as_f64().unwrap() - 1.8).abs() < 1e-12);
+        assert!((line["loss.last.std"].as_f64().unwrap() - 0.5_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(line["loss.last.count"], json!(2));
+    }
+    let by_status = objects(&report(&lab, &["--group-by", "status,bs", "--format", "json"]));
+    assert_eq!(by_status.iter().map(|line| line["runs"].clone()).collect::<Vec<_>>(), [json!(4), json!(1)]);
+}
+
+#[test]
+fn a_loss_that_becomes_nan_is_seen_and_json_stays_strict() {
+    let lab = Lab::new();
+    let script = r#"for v in 0.9 0.2 0.4 NaN Infinity; do echo "{\"step\": 1, \"loss\": $v}" >> $RUN_METRICS; done; exit 1"#;
+    ran(&lab, "diverged", &[], script);
+    let line = &objects(&report(&lab, &["--format", "json"]))[0];
+    assert_eq!((&line["loss.last"], &line["loss.best"]), (&Value::Null, &json!(0.2)));
+    assert_eq!((&line["loss.nonfinite"], &line["loss.count"]), (&json!(2), &json!(3)));
+    let csv = by_python(&lab, &report(&lab, &["--format", "csv"]));
+    assert_eq!((&csv[0]["loss.last"], &csv[0]["loss.best"]), (&json!("NaN"), &json!("0.2")));
+    let rows = report(&lab, &["--metrics"]);
+    assert_eq!(rows.lines().skip(4).collect::<Vec<_>>(), ["diverged,1,NaN", "diverged,1,inf"]);
+}
+
+#[test]
+fn runs_are_ranked_by_the_best_value_of_a_metric() {
+    let lab = Lab::new();
+    for (name, values) in [("a", "0.5 0.9"), ("b", "0.7 0.6"), ("c", "0.8 0.1")] {
+        ran(
+            &lab,
+            name,
+            &[],
+            &format!(r#"for v in {values}; do echo "{{\"acc\": $v, \"loss\": $v}}" >> $RUN_METRICS; done"#),
+        );
+    }
+    ran(&lab, "none", &[], "true");
+    let order = |best: &str| -> Vec<String> {
+        let lines = objects(&report(&lab, &["--best", best, "--format", "json"]));
+        lines.iter().map(|line| line["run"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(order("acc"), ["a", "c", "b", "none"]);
+    assert_eq!(order("loss"), ["c", "a", "b", "none"]);
+    assert_eq!(order("loss:max"), ["a", "c", "b", "none"]);
+    let sorted = |by: &str| objects(&report(&lab, &["--sort", by, "--format", "json"]))[0]["run"].clone();
+    assert_eq!((sorted("loss.last"), sorted("loss.last:desc")), (json!("c"), json!("a")));
+    lab.cmd("run-report")
+        .args(["--best", "los"])
+        .run()
+        .code(2)
+        .stdout("")
+        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n");
+}
+
+#[test]
+fn six_trainers_do_not_mix() {
+    let lab = Lab::new();
+    made(&lab, "own", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 1.5}\n{\"step\": 2, \"loss\": 1}\n")]);
+    made(&lab, "sb3", &[("progress.csv", "time/total_timesteps,rollout/ep_rew_mean\n64,10.5\n128,\n")]);
+    made(
+        &lab,
+        "lightning",
+        &[("lightning_logs/version_0/metrics.csv", "epoch,step,train_loss,val_loss\n0,9,0.5,\n0,9,,0.25\n")],
+    );
+    made(
+        &lab,
+        "hf",
+        &[(
+            "checkpoint-2/trainer_state.json",
+            "{\"global_step\": 2, \"log_history\": [{\"step\": 1, \"loss\": 3.5}, {\"step\": 2, \"eval_loss\": 4}]}",
+        )],
+    );
+    made(&lab, "stealth", &[("metrics.jsonl", "{\"step\": 0, \"env/all/reward/total\": 0.5}\n")]);
+    made(&lab, "tensorboard", &[]);
+    let events = checkout().join("tests/fixtures/tensorboard");
+    lab.cmd("cp").arg("-r").arg(events).arg("runs/tensorboard/logs").run().code(0);
+    ran(&lab, "failed", &[], "exit 3");
+    made(&lab, "created", &[]);
+    let lines = objects(&report(&lab, &["--format", "json"]));
+    assert_eq!(lines.len(), 8);
+    let of = |name: &str| lines.iter().find(|line| line["run"] == name).unwrap();
+    assert_eq!((&of("own")["loss.last"], &of("hf")["loss.last"]), (&json!(1), &json!(3.5)));
+    assert_eq!((&of("sb3")["rollout/ep_rew_mean.count"], &of("sb3")["step"]), (&json!(1), &json!(128)));
+    assert_eq!(
+        (&of("lightning")["val_loss.last"], &of("lightning")["loss.last"]),
+        (&json!(0.25), &Value::Null)
+    );
+    assert_eq!(of("stealth")["env/all/reward/total.best"], json!(0.5));
+    assert_eq!((&of("failed")["status"], &of("failed")["reason"]), (&json!("failed"), &json!("exit 3")));
+    let columns: Vec<&String> =
+        lines[0].as_object().unwrap().keys().filter(|key| key.ends_with(".last")).collect();
+    for name in ["failed", "created"] {
+        assert!(columns.iter().all(|column| of(name)[column.as_str()].is_null()), "{name}");
+    }
+    assert!(columns.iter().any(|column| !of("tensorboard")[column.as_str()].is_null()), "{lines:?}");
+    let table =
+        by_python(&lab, &report(&lab, &["--metrics", "own", "sb3", "lightning", "hf", "stealth", "created"]));
+    let expected = json!([
+        {"run": "own", "step": "1", "loss": "1.5"}, {"run": "own", "step": "2", "loss": "1"},
+        {"run": "sb3", "step": "64", "time/total_timesteps": "64", "rollout/ep_rew_mean": "10.5"},
+        {"run": "sb3", "step": "128", "time/total_timesteps": "128"},
+        {"run": "lightning", "step": "9", "epoch": "0", "train_loss": "0.5"},
+        {"run": "lightning", "step": "9", "epoch": "0", "val_loss": "0.25"},
+        {"run": "hf", "step": "1", "loss": "3.5"}, {"run": "hf", "step": "2", "eval_loss": "4"},
+        {"run": "stealth", "step": "0", "env/all/reward/total": "0.5"},
+    ]);
+    let filled = |row: &Value| -> Value {
+        row.as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, cell)| *cell != "")
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    };
+    assert_eq!(Value::Array(table.as_array().unwrap().iter().map(filled).collect()), expected);
+}
+
+#[test]
+fn a_resumed_run_is_one_series_without_zigzag() {
+    let lab = Lab::new();
+    let program = r#"a=1; b=5; [ $RUN_ATTEMPT = 2 ] && a=4 && b=8
+        i=$a; while [ $i -le $b ]; do echo "{\"step\": $i, \"loss\": $RUN_ATTEMPT}" >> $RUN_METRICS; i=$((i + 1)); done
+        [ $b = 8 ]"#;
+    ran(&lab, "resumed", &[], program);
+    lab.cmd("run-exec").args(["-q", "--resume", "resumed"]).run().code(0);
+    let rows = report(&lab, &["--metrics"]);
+    let steps: Vec<&str> = rows.lines().skip(1).collect();
+    let expected: Vec<String> =
+        (1..=8).map(|step| format!("resumed,{step},{}", if step < 4 { 1 } else { 2 })).collect();
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn every_row_comes_back_from_the_csv() {
+    let lab = Lab::new();
+    let lines = r#"{"step": 1, "note": "a,b", "run": "x"}
+{"step": 2, "note": "say \"hi\"\nthere", "loss": 0.1}
+{"step": 3, "note": "=1+2", "loss": 12345678901234567890}
+{"step": 4, "note": "", "tags": [1, "x"]}
+{"loss": 1e-3, "ünï": -0.0}
+{"step": 6, "loss": 1.0E+2, "ok": true, "none": null}
+garbage
+{"step": 7, "loss": "NaN"}
+{"epoch": 2, "loss": -Infinity}
+{"step": 8, "loss": 1"#;
+    made(&lab, "odd, \"name\"", &[("metrics.jsonl", lines)]);
+    let done = lab.cmd("run-report").arg("--metrics").run().code(0);
+    assert!(
+        done.err().contains("1 line of 'runs/odd, \"name\"' cannot be read and is left out"),
+        "{}",
+        done.err()
+    );
+    let rows = by_python(&lab, &done.out());
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 8);
+    assert!(rows.iter().all(|row| row["run"] == "odd, \"name\""));
+    let column = |name: &str| -> Vec<&str> { rows.iter().map(|row| row[name].as_str().unwrap()).collect() };
+    assert_eq!(column("step"), ["1", "2", "3", "4", "5", "6", "7", "2"]);
+    assert_eq!(column("note"), ["a,b", "say \"hi\"\nthere", "=1+2", "", "", "", "", ""]);
+    assert_eq!(column("loss"), ["", "0.1", "12345678901234567890", "", "1e-3", "1.0E+2", "NaN", "-inf"]);
+    assert_eq!(column("metric.run")[0], "x");
+    assert_eq!(column("tags")[3], "[1,\"x\"]");
+    assert_eq!(
+        (column("ünï")[4], column("ok")[5], column("none")[5], column("epoch")[7]),
+        ("-0.0", "true", "", "2")
+    );
+}
+
+#[test]
+fn a_header_may_grow_over_a_thousand_runs() {
+    let lab = Lab::new();
+    let model = lab.new_run("model", &["true"]);
+    for number in 0..1000 {
+        let run = format!("runs/r{number:04}");
+        let copied = lab.path(&run).join(".run");
+        fs::create_dir_all(&copied).unwrap();
+        for file in ["meta.json", "status.json"] {
+            fs::copy(lab.path(&model).join(".run").join(file), copied.join(file)).unwrap();
+        }
+        lab.write(
+            &format!("{run}/metrics.jsonl"),
+            format!("{{\"step\":1,\"loss\":{number}}}\n{{\"step\":2,\"k{number}\":{number}}}\n"),
+        );
+    }
+    let csv = report(&lab, &["--metrics"]);
+    assert_eq!(csv.lines().next().unwrap().split(',').count(), 2 + 1 + 1000);
+    let rows = by_python(&lab, &csv);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 2000);
+    for (number, pair) in rows.chunks(2).enumerate() {
+        let filled = |row: &Value| row.as_object().unwrap().values().filter(|cell| *cell != "").count();
+        assert_eq!((filled(&pair[0]), filled(&pair[1])), (3, 3));
+        assert_eq!(pair[0]["loss"], json!(number.to_string()));
+        assert_eq!(pair[1][format!("k{number}")], json!(number.to_string()));
+    }
+}
+
+#[test]
+fn long_files_are_the_same_in_pieces() {
+    let lab = Lab::new();
+    let mut expected = String::from("run,step,loss,note\n");
+    let mut lines = String::new();
+    for step in 0..40_000 {
+        // Lines of all lengths, so that pieces end everywhere in them.
+        let note = "x".repeat(step % 97);
+        if step % 3 == 0 {
+            lines += &format!("{{\"step\": {step}, \"loss\": {step}.5, \"note\": \"{note}\"}}\n");
+            expected += &format!("long,{step},{step}.5,{}\n", if note.is_empty() { "\"\"" } else { &note });
+        } else {
+            lines += &format!("{{\"step\": {step}, \"loss\": {step}}}\n");
+            expected += &format!("long,{step},{step},\n");
+        }
+    }
+    let huge = "y".repeat(700_000);
+    lines += &format!("{{\"step\": 40000, \"note\": \"{huge}\"}}\n{{\"step\": 40001, \"loss\": 7}}\n");
+    expected += &format!("long,40000,,{huge}\nlong,40001,7,\n");
+    made(&lab, "long", &[("metrics.jsonl", &lines)]);
+    made(&lab, "short", &[("metrics.jsonl", "{\"loss\": 1}\n{\"loss\": 2}\n")]);
+    expected += "short,1,1,\nshort,2,2,\n";
+    assert!(report(&lab, &["--metrics"]) == expected);
+}
+
+#[test]
+fn one_bad_run_does_not_hide_the_others() {
+    let lab = Lab::new();
+    made(&lab, "good", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);
+    made(&lab, "bad", &[(".run/status.json", "{")]);
+    let done = lab.cmd("run-report").arg("--metrics").run().code(3).stdout("run,step,loss\ngood,1,2\n");
+    assert!(done.err().contains("status.json"), "{}", done.err());
+    lab.cmd("run-report")
+        .args(["missing", "good", "--columns", "status"])
+        .run()
+        .code(3)
+        .stdout("run   status\ngood  created\n");
+    let names = "{\"path\":\"runs/good\"}\n";
+    lab.cmd("run-report")
+        .args(["-", "--columns", "loss.last"])
+        .stdin(names)
+        .run()
+        .code(0)
+        .stdout("run   loss.last\ngood  2\n");
+    lab.cmd("run-report")
+        .args(["-d", "nowhere"])
+        .run()
+        .code(0)
+        .stderr("run-report: no runs: there is no directory 'nowhere'\n");
+}
+
+#[test]
+fn a_comparison_shows_what_differs_alone() {
+    let lab = Lab::new();
+    lab.write("a.yaml", "seed: 1\ntrain:\n  lr: 0.1\n  steps: 5\n");
+    lab.write("b.yaml", "seed: 1\ntrain:\n  lr: 0.2\n  steps: 5\n");
+    for name in ["a", "b"] {
+        let script =
+            format!("echo '{{\"step\": 1, \"loss\": {}}}' >> $RUN_METRICS", if name == "a" { 2 } else { 1 });
+        let config = format!("{name}.yaml");
+        lab.cmd("run-new").args(["-n", name, &config, "--", "sh", "-c", &script]).run().code(0);
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+    }
+    let lines = objects(&report(&lab, &["--compare", "a", "b", "--format", "json"]));
+    let row = |key: &str| lines.iter().find(|line| line["key"] == key);
+    assert_eq!(row("train.lr").unwrap(), &json!({"what": "config", "key": "train.lr", "a": 0.1, "b": 0.2}));
+    assert_eq!(row("loss.best").unwrap(), &json!({"what": "result", "key": "loss.best", "a": 2, "b": 1}));
+    assert!(row("train.steps").is_none() && row("seed").is_none() && row("status").is_none());
+    let table = report(&lab, &["--compare", "a", "b"]);
+    let best = table.lines().find(|line| line.contains("loss.best")).unwrap();
+    assert_eq!(best.split_whitespace().collect::<Vec<_>>(), ["result", "loss.best", "2", "1", "*"]);
+    lab.cmd("run-report")
+        .args(["--compare", "a"])
+        .run()
+        .code(2)
+        .stderr("run-report: --compare takes two runs or more\n");
+}
