@@ -16,6 +16,7 @@ pub mod provenance;
 pub mod rundir;
 
 pub mod checkpoint;
+pub mod evals;
 
 pub mod supervise;
 

@@ -3,6 +3,10 @@
 mod cli;
 mod compare;
 mod consolidate;
+mod curve;
+mod evals;
+mod export;
+mod plot;
 mod runs;
 mod sheet;
 mod summary;

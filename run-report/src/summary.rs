@@ -1,10 +1,9 @@
 //! A row for each run: what varied between them, and how each went; or a row for each group of runs.
 
 use crate::cli::{Args, Format};
-use crate::compare;
-use crate::consolidate;
 use crate::runs::{Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Sheet};
+use crate::{compare, consolidate, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -25,6 +24,21 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let runs = Runs::read(args)?;
     if args.metrics {
         return consolidate::print(&runs, out);
+    }
+    if args.evals {
+        return evals::print(&runs, args, out);
+    }
+    if let Some(file) = &args.svg {
+        return plot::svg::write(&runs, args, file, out);
+    }
+    if let Some(file) = &args.html {
+        return export::html(&runs, args, file, out);
+    }
+    if let Some(file) = &args.export {
+        return export::json(&runs, args, file, out);
+    }
+    if !args.plot.is_empty() {
+        return plot::print(&runs, args, out);
     }
     if args.compare {
         return compare::print(&runs.all, args, out).map(|()| runs.exit);
@@ -114,6 +128,23 @@ pub(crate) fn tint(status: Status) -> Tint {
         Status::Stale => Tint::Doubt,
         Status::Failed | Status::Dead => Tint::Bad,
     }
+}
+
+/// Returns the colour of a status as a word.
+pub(crate) fn tint_word(status: Status) -> &'static str {
+    match tint(status) {
+        Tint::Good => "good",
+        Tint::Doubt => "doubt",
+        Tint::Bad => "bad",
+        Tint::None | Tint::Dim => "",
+    }
+}
+
+/// Makes the row of every run, with all that is known.
+pub(crate) fn sheet(runs: &[Run]) -> Sheet {
+    let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+    let names = metric_names(figures.iter().map(|(figures, _)| figures));
+    of_runs(runs, &figures, &names, None)
 }
 
 /// Makes the row of every run.

@@ -366,3 +366,236 @@ fn a_comparison_shows_what_differs_alone() {
         .code(2)
         .stderr("run-report: --compare takes two runs or more\n");
 }
+
+/// Opens a page in Chromium, takes steps in it, and returns the value of each `eval` of them.
+fn browse(lab: &Lab, page: &str, size: (u32, u32), steps: &Value) -> Vec<Value> {
+    let driver = checkout().join("tests/fixtures/page.py");
+    let (width, height) = (size.0.to_string(), size.1.to_string());
+    let words = [driver.to_str().unwrap(), page, &width, &height, "page.png"];
+    let done = lab.cmd("python3").args(words).stdin(steps.to_string()).run().code(0);
+    let found: Value = serde_json::from_str(&done.out()).unwrap();
+    assert_eq!((&found["network"], &found["errors"]), (&json!([]), &json!([])));
+    assert!(lab.bytes("page.png").len() > 10_000);
+    found["values"].as_array().unwrap().clone()
+}
+
+/// Two runs with a spike, a NaN and names that would be HTML.
+fn drawn(lab: &Lab) {
+    lab.write("a.yaml", "lr: 0.1\nseed: 1\nsame: 5\n");
+    lab.write("b.yaml", "lr: 0.2\nseed: 1\nsame: 5\n");
+    for (name, config) in [("</script><b>one", "a.yaml"), ("two", "b.yaml")] {
+        lab.cmd("run-new").args(["-n", &name.replace('/', "_"), config, "--", "true"]).run().code(0);
+        let mut lines = String::new();
+        for step in 1..=3000 {
+            let loss = if step == 1234 { 9.5 } else { 1.0 / f64::from(step) };
+            lines += &format!("{{\"step\": {step}, \"loss\": {loss}, \"<i>\": {step}}}\n");
+        }
+        if name == "two" {
+            lines += "{\"step\": 3001, \"loss\": NaN}\n";
+        }
+        lab.write(&format!("runs/{}/metrics.jsonl", name.replace('/', "_")), lines);
+    }
+    lab.new_run("empty", &["true"]);
+}
+
+#[test]
+fn the_page_opens_from_disk_and_can_be_used() {
+    let lab = Lab::new();
+    drawn(&lab);
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0).stdout("").stderr("");
+    let box_of = "(() => { const b = document.querySelector('canvas').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; })()";
+    let at = browse(&lab, "page.html", (1280, 900), &json!([["eval", box_of]]));
+    let number = |index: usize| at[0][index].as_f64().unwrap();
+    let (left, top, width) = (number(0), number(1), number(2));
+    let (from, to, y) = (left + 56.0 + 20.0, left + width / 2.0, top + 100.0);
+    let tip = "document.getElementById('tip').textContent";
+    let heads = "[...document.querySelectorAll('#table tbody th')].map(cell => cell.textContent)";
+    let values = browse(
+        &lab,
+        "page.html",
+        (1280, 900),
+        &json!([
+            ["eval", "document.title"],
+            ["eval", "document.documentElement.scrollWidth <= window.innerWidth"],
+            [
+                "eval",
+                "[...document.querySelectorAll('figcaption')].map(one => one.firstChild.textContent.trim())"
+            ],
+            ["eval", "[...document.querySelectorAll('#runs span')].map(one => one.textContent)"],
+            ["move", left + width - 3.0, y],
+            ["eval", tip],
+            ["eval", "charts[0].range()"],
+            ["drag", from, y, to],
+            ["eval", "chosen.zoom[1] < 2000 && chosen.zoom[0] > 1"],
+            ["eval", "charts[0].range().x[1] < 2000"],
+            ["click", "#reset"],
+            ["eval", "chosen.zoom"],
+            ["click", "#logy"],
+            ["eval", "charts[0].range().y[0] > 0"],
+            ["click", "#logx"],
+            ["eval", "[chosen.logx, chosen.logy]"],
+            ["click", "#runs li:nth-child(1) input"],
+            ["eval", "charts[0].visible().length"],
+            ["eval", "[...document.querySelectorAll('#settings thead th')].map(cell => cell.textContent)"],
+            ["click", "#all"],
+            ["eval", "[...document.querySelectorAll('#settings tbody th')].map(cell => cell.textContent)"],
+            ["eval", heads],
+            ["click", "#table th:nth-child(1)"],
+            ["click", "#table th:nth-child(1)"],
+            ["eval", heads],
+            ["eval", "[...document.querySelectorAll('#table td.bad')].map(cell => cell.textContent)"],
+            [
+                "eval",
+                "[...document.querySelectorAll('#provenance tbody th')].some(cell => cell.textContent === 'host')"
+            ],
+            ["click", "#dark"],
+            ["eval", "getComputedStyle(document.body).backgroundColor"],
+        ]),
+    );
+    let expected =
+        [json!("3 runs"), json!(true), json!(["loss", "<i>"]), json!(["<_script><b>one", "empty", "two"])];
+    assert_eq!(values[..4], expected);
+    let shown = values[4].as_str().unwrap();
+    assert!(shown.contains("<_script><b>one") && shown.contains("two  NaN  at 3001"), "{shown}");
+    assert_eq!((&values[5]["x"], &values[5]["y"][1]), (&json!([1, 3001]), &json!(9.5)), "a spike is kept");
+    let rest = [
+        json!(true),
+        json!(true),
+        Value::Null,
+        json!(true),
+        json!([true, true]),
+        json!(1),
+        json!(["", "empty", "two"]),
+        json!(["lr"]),
+        json!(["<_script><b>one", "empty", "two"]),
+        json!(["two", "empty", "<_script><b>one"]),
+        json!(["NaN"]),
+        json!(true),
+        json!("rgb(21, 23, 28)"),
+    ];
+    // Settings of a run without a config differ in everything.
+    assert_eq!(values[6..13], rest[..7]);
+    assert_eq!(values[13], json!(["lr", "seed", "same"]));
+    assert_eq!(values[14..], rest[8..]);
+    let phone = json!([
+        ["eval", "document.documentElement.scrollWidth"],
+        ["eval", "document.querySelector('canvas').clientWidth > 300"]
+    ]);
+    assert_eq!(browse(&lab, "page.html", (390, 844), &phone), [json!(390), json!(true)]);
+    lab.nothing_left();
+}
+
+#[test]
+fn a_page_of_fifty_runs_and_a_million_rows_stays_small_and_opens() {
+    let lab = Lab::new();
+    let rows: String = (0..20_000)
+        .map(|step| {
+            format!(
+                "{{\"step\": {step}, \"loss\": {}, \"lr\": 0.{step}, \"acc\": 0.{}}}\n",
+                1.0 / f64::from(step + 1),
+                step * 7
+            )
+        })
+        .collect();
+    for number in 0..50 {
+        made(&lab, &format!("run{number}"), &[("metrics.jsonl", &rows)]);
+    }
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0);
+    assert!(lab.bytes("page.html").len() < 5_000_000);
+    let steps = json!([
+        ["eval", "charts.length"],
+        ["eval", "charts[0].visible().length"],
+        ["eval", "charts[0].range().x"],
+        ["eval", "document.querySelectorAll('figcaption small')[0].textContent"]
+    ]);
+    let values = browse(&lab, "page.html", (1280, 900), &steps);
+    assert_eq!(values[..3], [json!(3), json!(50), json!([0, 19_999])]);
+    assert!(values[3].as_str().unwrap().starts_with("least and greatest of up to "));
+}
+
+#[test]
+fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
+    let lab = Lab::new();
+    drawn(&lab);
+    let done =
+        lab.cmd("run-report").args(["--plot", "loss", "--log", "--smooth", "0.9", "two"]).run().code(0);
+    let shown = done.out();
+    assert!(shown.contains("loss (log scale, smoothed, weight 0.9)"), "{shown}");
+    assert!(shown.contains("two (3001 rows, least and greatest of every 4, 1 not finite (x))"), "{shown}");
+    assert!(shown.lines().nth(1).unwrap().ends_with('x') && shown.contains('⣀'), "{shown}");
+    let several = report(&lab, &["--plot", "loss,<i>"]);
+    assert!(
+        several.contains("a <_script><b>one") && several.contains("b two") && !several.contains('\u{1b}'),
+        "{several}"
+    );
+    lab.cmd("run-report")
+        .args(["--plot", "los"])
+        .run()
+        .code(1)
+        .stdout("")
+        .stderr("run-report: no run has 'los'\n");
+}
+
+#[test]
+fn svg_and_export_are_whole_documents() {
+    let lab = Lab::new();
+    drawn(&lab);
+    lab.cmd("run-report").args(["--svg", "curves.svg"]).run().code(0).stdout("");
+    let program = "import xml.dom.minidom as x; d = x.parse('curves.svg'); print([t.firstChild.data for t in d.getElementsByTagName('title')])";
+    let titles = lab.cmd("python3").args(["-c", program]).run().code(0).out();
+    assert_eq!(titles, "['<_script><b>one', 'two', '<_script><b>one', 'two']\n");
+    let document: Value = serde_json::from_str(&report(&lab, &["--export", "-", "two"])).unwrap();
+    let curve = &document["runs"][0]["curves"][0];
+    assert_eq!(
+        (&curve["metric"], &curve["rows"], &curve["rows_each"]),
+        (&json!("loss"), &json!(3001), &json!(1))
+    );
+    assert_eq!(
+        (&curve["nonfinite"], &curve["min"][3000], &curve["min"][1233]),
+        (&json!([3001]), &Value::Null, &json!(9.5))
+    );
+    assert_eq!(document["runs"][0]["settings"], json!({"lr": 0.2, "seed": 1, "same": 5}));
+    lab.cmd("run-report").args(["--html", "none/x.html"]).run().code(5).stdout("");
+}
+
+#[test]
+fn evaluations_of_all_runs_are_one_table() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        made(&lab, name, &[]);
+        let id = lab.json(&format!("runs/{name}/.run/meta.json"))["run_id"].as_str().unwrap().to_owned();
+        lab.write(&format!("eval_runs/{name}_math/eval_config.yaml"), format!("run_id: {id}\nlabel: math\n"));
+    }
+    lab.write(
+        "eval_runs/a_math/consolidated_metrics.csv",
+        "step,pass@1,note\n5,0.5,\"x,\n\"\"y\"\"\"\n10,,\n",
+    );
+    lab.write("eval_runs/b_math/consolidated_metrics.csv", "step,label,bleu\n5,=1,0.25\n7,1\n");
+    lab.write("eval_runs/a_other/eval_config.yaml", "run_id: another\n");
+    lab.write("eval_runs/a_other/consolidated_metrics.csv", "step,x\n1,1\n");
+    let done = lab.cmd("run-report").arg("--evals").run().code(0);
+    assert_eq!(done.err(), "run-report: 1 rows of the evaluation 'math' of 'b' are damaged and left out\n");
+    let expected = json!([
+        {"run": "a", "label": "math", "step": "5", "pass@1": "0.5", "note": "x,\n\"y\"", "eval.label": "", "bleu": ""},
+        {"run": "a", "label": "math", "step": "10", "pass@1": "", "note": "", "eval.label": "", "bleu": ""},
+        {"run": "b", "label": "math", "step": "5", "pass@1": "", "note": "", "eval.label": "=1", "bleu": "0.25"},
+    ]);
+    assert_eq!(by_python(&lab, &done.out()), expected);
+    lab.cmd("run-report")
+        .args(["--evals", "--eval-dir", "x"])
+        .run()
+        .code(0)
+        .stdout("run,label,step\n")
+        .stderr("run-report: no evaluations of these runs in 'x'\n");
+}
+
+#[test]
+fn other_programs_read_the_same_csv() {
+    let lab = Lab::new();
+    let lines = "{\"step\": 1, \"note\": \"a,b\", \"loss\": 0.25}\n{\"step\": 2, \"note\": \"\\\"q\\\"\\nx\", \"acc\": NaN}\n{\"step\": 3, \"note\": \"=1\"}\n";
+    made(&lab, "odd, name", &[("metrics.jsonl", lines)]);
+    let csv = report(&lab, &["--metrics"]);
+    let expected = by_python(&lab, &csv);
+    let done = lab.cmd("mlr").args(["--icsv", "--ojson", "--infer-none", "cat"]).stdin(&csv).run().code(0);
+    assert_eq!(serde_json::from_str::<Value>(&done.out()).unwrap(), expected);
+}

@@ -150,6 +150,11 @@ impl Screen {
     }
 }
 
+/// Returns the columns of the terminal that stdout is, if it is one.
+pub fn columns() -> Option<usize> {
+    tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         self.give_back();

@@ -1,0 +1,131 @@
+//! All of it in one file: a page to look at, or a JSON document.
+
+use crate::cli::Args;
+use crate::curve::{Curve, Wish, read};
+use crate::runs::{Run, Runs, more_is_better};
+use crate::summary::{self, tint_word};
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, replace};
+use run_common::metrics::row::json_number;
+use run_common::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// Buckets of all curves of a page together: the page is opened from disk, and mailed.
+const BUCKETS: usize = 120_000;
+
+/// Writes the page.
+pub(crate) fn html(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
+    let curves: usize = runs.all.iter().map(|run| run.seen.state.metrics.figures().len().max(4)).sum();
+    let buckets = (BUCKETS / curves.max(1)).clamp(32, 2048) & !1;
+    let (document, exit) = document(runs, args, buckets)?;
+    // In a script element only `</script` and `<!--` would end the text: no `<` is left in it.
+    let data = document.to_string().replace('<', "\\u003c");
+    let page = include_str!("page.html")
+        .replace("/*CSS*/", include_str!("page.css"))
+        .replace("/*JS*/", include_str!("page.js"))
+        .replace("/*DATA*/", &data);
+    write_file(file, page.as_bytes(), out).map(|()| exit)
+}
+
+/// Writes the document.
+pub(crate) fn json(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
+    let (document, exit) = document(runs, args, 1 << 20)?;
+    let mut bytes = document.to_string().into_bytes();
+    bytes.push(b'\n');
+    write_file(file, &bytes, out).map(|()| exit)
+}
+
+/// Makes the document of which page and export consist.
+fn document(runs: &Runs, args: &Args, buckets: usize) -> Result<(Value, Exit), Error> {
+    let wish = Wish { metrics: &args.plot, buckets, smooth: args.smooth };
+    let (curves, exit) = read(runs, &wish)?;
+    let sheet = summary::sheet(&runs.all);
+    let columns: Vec<Value> =
+        sheet.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();
+    let rows: Vec<Map<String, Value>> = sheet.objects().collect();
+    let all: Vec<Value> = runs.all.iter().zip(&curves).map(|(run, curves)| of_run(run, curves)).collect();
+    let document = json!({
+        "schema": 1,
+        "created": Timestamp::now(),
+        "tool_version": env!("CARGO_PKG_VERSION"),
+        "smooth": args.smooth,
+        "log": args.log,
+        "log_x": args.log_x,
+        "columns": columns,
+        "rows": rows,
+        "runs": all,
+    });
+    Ok((document, exit))
+}
+
+fn of_run(run: &Run, curves: &[Curve]) -> Value {
+    let state = &run.seen.state;
+    let curve = |curve: &Curve| {
+        let buckets = &curve.buckets;
+        let column = |of: fn(&crate::curve::Bucket) -> f64| -> Vec<Value> {
+            buckets.iter().map(|bucket| short(of(bucket))).collect()
+        };
+        let is_single = curve.rows_each == 1;
+        let nonfinite: Vec<Value> =
+            buckets.iter().filter(|bucket| bucket.nonfinite > 0).map(|bucket| short(bucket.from)).collect();
+        json!({
+            "metric": curve.metric,
+            "rows": curve.rows,
+            "rows_each": curve.rows_each,
+            "more_is_better": more_is_better(&curve.metric),
+            "step": column(|bucket| bucket.from),
+            "to": if is_single { Value::Null } else { column(|bucket| bucket.to).into() },
+            "min": column(|bucket| bucket.least),
+            "max": if is_single { Value::Null } else { column(|bucket| bucket.greatest).into() },
+            "nonfinite": nonfinite,
+        })
+    };
+    let settings: Map<String, Value> = run.settings().into_iter().collect();
+    let provenance: Map<String, Value> = run.provenance().into_iter().collect();
+    json!({
+        "run": run.name,
+        "path": run.path(),
+        "run_id": run.meta.run_id,
+        "status": state.status,
+        "mood": tint_word(state.status),
+        "reason": state.reason,
+        "attempts": run.attempts.iter().filter(|line| line["event"] == "start").count(),
+        "settings": settings,
+        "provenance": provenance,
+        "curves": curves.iter().map(curve).collect::<Vec<_>>(),
+    })
+}
+
+/// Returns a number in seven digits at most, which is more than any screen shows.
+fn short(number: f64) -> Value {
+    if number.fract() == 0.0 {
+        return json_number(number);
+    }
+    format!("{number:.6e}").parse().map_or(Value::Null, json_number)
+}
+
+/// Replaces a file; `-` is stdout.
+pub(crate) fn write_file(file: &Path, bytes: &[u8], out: &mut Out) -> Result<(), Error> {
+    if file == Path::new("-") {
+        return out.bytes(bytes);
+    }
+    replace(file, bytes, Durability::Process).map_err(|error| Error::io("write", file, error))
+}
+
+/// Escapes a text for XML.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

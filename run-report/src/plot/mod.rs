@@ -1,0 +1,58 @@
+//! Curves: in the terminal, and as SVG.
+
+pub(crate) mod svg;
+mod terminal;
+
+use crate::cli::Args;
+use crate::curve::{Curve, Frame, Wish, caption, names, read};
+use crate::runs::Runs;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+
+/// Buckets of a curve in the terminal: twice what is likely to be as wide.
+const BUCKETS: usize = 1024;
+
+/// Draws the curves in the terminal, one picture a metric.
+pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
+    let (curves, mut exit) = read(runs, &wish)?;
+    for (number, metric) in names(&curves, &args.plot).iter().enumerate() {
+        if number > 0 {
+            out.text("")?;
+        }
+        let of_metric: Vec<(&str, &Curve)> = with_metric(runs, &curves, metric);
+        match Frame::of(of_metric.iter().map(|(_, curve)| *curve), args.log_x, args.log) {
+            Some(frame) => {
+                let title = caption(metric, args.log_x, args.log, args.smooth);
+                for line in terminal::draw(&title, &of_metric, &frame, out.has_colour()) {
+                    out.line(&line)?;
+                }
+            }
+            None => {
+                warn(&nothing(metric, &of_metric));
+                exit = exit.max(Exit::No);
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Returns the curves of a metric, with the names of the runs.
+pub(crate) fn with_metric<'a>(
+    runs: &'a Runs,
+    curves: &'a [Vec<Curve>],
+    metric: &str,
+) -> Vec<(&'a str, &'a Curve)> {
+    let pairs = runs.all.iter().zip(curves);
+    let of = |curves: &'a Vec<Curve>| curves.iter().find(|curve| curve.metric == metric);
+    pairs.filter_map(|(run, curves)| Some((run.name.as_str(), of(curves)?))).collect()
+}
+
+fn nothing(metric: &str, curves: &[(&str, &Curve)]) -> String {
+    if curves.is_empty() {
+        format!("no run has '{metric}'")
+    } else {
+        format!("'{metric}' has no value that can be drawn")
+    }
+}

@@ -1,0 +1,136 @@
+//! Curves as one SVG document, a panel a metric.
+
+use super::with_metric;
+use crate::cli::Args;
+use crate::curve::{Curve, Frame, Wish, caption, names, read};
+use crate::export::{escaped, write_file};
+use crate::runs::Runs;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::text::figure;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Buckets of a curve: two a point of the panel.
+const BUCKETS: usize = 1200;
+
+/// Size of a panel, and what is left of it for the curves.
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 72.0;
+const INNER: (f64, f64) = (664.0, 220.0);
+const TOP: f64 = 36.0;
+
+/// Colours that most people can tell apart (those of Paul Tol), used again after the last.
+const COLOURS: [&str; 7] = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777"];
+
+/// Writes the curves to a file.
+pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
+    let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
+    let (curves, exit) = read(runs, &wish)?;
+    let mut panels = String::new();
+    let mut top = 0.0;
+    for metric in names(&curves, &args.plot) {
+        let of_metric = with_metric(runs, &curves, &metric);
+        let frame = Frame::of(of_metric.iter().map(|(_, curve)| *curve), args.log_x, args.log);
+        let title = caption(&metric, args.log_x, args.log, args.smooth);
+        top += panel(&mut panels, &title, &of_metric, frame.as_ref(), top);
+    }
+    let document = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
+         font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{panels}</svg>\n"
+    );
+    write_file(file, document.as_bytes(), out).map(|()| exit)
+}
+
+/// Appends a panel; returns its height.
+fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Option<&Frame>, top: f64) -> f64 {
+    let (width, height) = INNER;
+    let _ = writeln!(into, "<g transform=\"translate({LEFT} {})\">", top + TOP); // a text takes all
+    let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
+    let _ = writeln!(into, "<rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>");
+    if let Some(frame) = frame {
+        for (x, y, anchor, number) in [
+            (-6.0, 12.0, "end", frame.values.1),
+            (-6.0, height, "end", frame.values.0),
+            (0.0, height + 16.0, "start", frame.steps.0),
+            (width, height + 16.0, "end", frame.steps.1),
+        ] {
+            let _ = writeln!(
+                into,
+                "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
+                figure(number)
+            );
+        }
+        for (number, (name, curve)) in curves.iter().enumerate() {
+            let colour = COLOURS[number % COLOURS.len()];
+            let _ =
+                writeln!(into, "<g stroke=\"{colour}\" fill=\"{colour}\"><title>{}</title>", escaped(name));
+            into.push_str(&shapes(curve, frame));
+            into.push_str("</g>\n");
+        }
+    } else {
+        let _ = writeln!(
+            into,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">nothing to draw</text>",
+            width / 2.0,
+            height / 2.0
+        );
+    }
+    let mut y = height + 36.0;
+    for (number, (name, curve)) in curves.iter().enumerate() {
+        let colour = COLOURS[number % COLOURS.len()];
+        let each = if curve.rows_each > 1 {
+            format!(", least and greatest of every {}", curve.rows_each)
+        } else {
+            String::new()
+        };
+        let _ = writeln!(
+            into,
+            "<rect x=\"0\" y=\"{}\" width=\"12\" height=\"4\" fill=\"{colour}\"/><text x=\"18\" y=\"{y}\">{} ({} rows{each})</text>",
+            y - 6.0,
+            escaped(name),
+            curve.rows
+        );
+        y += 16.0;
+    }
+    into.push_str("</g>\n");
+    y + TOP
+}
+
+/// Returns the bands and lines of a curve; a cross where nothing was finite.
+fn shapes(curve: &Curve, frame: &Frame) -> String {
+    let (width, height) = INNER;
+    let mut text = String::new();
+    let mut part: Vec<(f64, f64, f64)> = Vec::new(); // x, top, bottom
+    let end = |part: &mut Vec<(f64, f64, f64)>, text: &mut String| {
+        if part.is_empty() {
+            return;
+        }
+        if part.iter().any(|(_, top, bottom)| bottom - top > 0.5) {
+            let there = part.iter().map(|(x, top, _)| format!("{x:.1},{top:.1}"));
+            let back = part.iter().rev().map(|(x, _, bottom)| format!("{x:.1},{bottom:.1}"));
+            let points = there.chain(back).collect::<Vec<_>>().join(" ");
+            let _ = writeln!(text, "<polygon points=\"{points}\" fill-opacity=\"0.25\" stroke=\"none\"/>");
+        }
+        let middle =
+            part.iter().map(|(x, top, bottom)| format!("{x:.1},{:.1}", f64::midpoint(*top, *bottom)));
+        let points = middle.collect::<Vec<_>>().join(" ");
+        let _ = writeln!(text, "<polyline points=\"{points}\" fill=\"none\" stroke-width=\"1.5\"/>");
+        if let [(x, top, _)] = part.as_slice() {
+            let _ = writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{top:.1}\" r=\"2\"/>");
+        }
+        part.clear();
+    };
+    for bucket in &curve.buckets {
+        let Some(x) = frame.x(f64::midpoint(bucket.from, bucket.to)).map(|x| x * width) else { continue };
+        if bucket.nonfinite > 0 {
+            let _ = writeln!(text, "<path d=\"M{:.1} 2l6 6m-6 0l6 -6\" stroke-width=\"1.5\"/>", x - 3.0);
+        }
+        match (frame.y(bucket.greatest), frame.y(bucket.least).or(Some(0.0))) {
+            (Some(high), Some(low)) => part.push((x, (1.0 - high) * height, (1.0 - low) * height)),
+            _ => end(&mut part, &mut text),
+        }
+    }
+    end(&mut part, &mut text);
+    text
+}

@@ -1,0 +1,159 @@
+//! Curves in characters: dots of Braille for one run; of several, each has a letter, and a colour
+//! where there are colours.
+
+use crate::curve::{Curve, Frame};
+use run_common::cli::screen;
+use run_common::text::{figure, printable};
+
+/// Rows of characters.
+const HEIGHT: usize = 16;
+
+/// Characters beside the picture.
+const MARGIN: usize = 12;
+
+/// Colours of runs, as SGR parameters.
+const COLOURS: [&str; 6] = ["36", "33", "35", "32", "34", "31"];
+
+/// Returns how wide it may be.
+fn columns() -> usize {
+    let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
+    screen::columns().or_else(from_environment).unwrap_or(80).clamp(40, 400)
+}
+
+/// Draws curves under a title.
+pub(super) fn draw(title: &str, curves: &[(&str, &Curve)], frame: &Frame, colour: bool) -> Vec<String> {
+    let width = columns() - MARGIN;
+    let mut lines = vec![format!("{:>MARGIN$}{}", "", printable(title))];
+    let picture = match curves {
+        [(_, curve)] => braille(curve, frame, width),
+        several => letters(several, frame, width, colour),
+    };
+    for (number, row) in picture.iter().enumerate() {
+        let label = match number {
+            0 => figure(frame.values.1),
+            _ if number == HEIGHT - 1 => figure(frame.values.0),
+            _ => String::new(),
+        };
+        lines.push(format!("{label:>10} │{}", row.trim_end()));
+    }
+    let (first, last) = (figure(frame.steps.0), figure(frame.steps.1));
+    let rest = width.saturating_sub(first.len());
+    lines.push(format!("{:>10} └{}", "", "─".repeat(width)));
+    lines.push(format!("{:>MARGIN$}{first}{last:>rest$}", ""));
+    for (number, (name, curve)) in curves.iter().enumerate() {
+        let mark = if curves.len() == 1 {
+            String::new()
+        } else {
+            format!("{} ", tinted(letter(number), number, colour))
+        };
+        let each = if curve.rows_each > 1 {
+            format!(", least and greatest of every {}", curve.rows_each)
+        } else {
+            String::new()
+        };
+        let nonfinite: u64 = curve.buckets.iter().map(|bucket| bucket.nonfinite).sum();
+        let not = if nonfinite > 0 { format!(", {nonfinite} not finite (x)") } else { String::new() };
+        lines.push(format!("{:>MARGIN$}{mark}{} ({} rows{each}{not})", "", printable(name), curve.rows));
+    }
+    lines
+}
+
+fn letter(number: usize) -> char {
+    char::from(b"abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 51])
+}
+
+fn tinted(letter: char, number: usize, colour: bool) -> String {
+    if colour {
+        format!("\u{1b}[{}m{letter}\u{1b}[0m", COLOURS[number % COLOURS.len()])
+    } else {
+        letter.to_string()
+    }
+}
+
+/// Returns the row or column of a share of so many.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a small number"
+)]
+fn place(share: f64, of: usize) -> usize {
+    ((share * (of - 1) as f64).round() as usize).min(of - 1)
+}
+
+/// Calls `dot` for every point of a curve on a grid, lines between its buckets included, and `miss`
+/// for the columns in which nothing is finite.
+fn trace(
+    curve: &Curve,
+    frame: &Frame,
+    width: usize,
+    height: usize,
+    dot: &mut dyn FnMut(usize, usize),
+    miss: &mut dyn FnMut(usize),
+) {
+    let mut before: Option<(usize, usize)> = None;
+    for bucket in &curve.buckets {
+        let Some(from) = frame.x(bucket.from) else { continue };
+        let (from, to) = (place(from, width), place(frame.x(bucket.to).unwrap_or(from), width));
+        let (Some(high), Some(low)) = (frame.y(bucket.greatest), frame.y(bucket.least).or(Some(0.0))) else {
+            miss(from);
+            before = None;
+            continue;
+        };
+        if bucket.nonfinite > 0 {
+            miss(to);
+        }
+        let (top, bottom) = (height - 1 - place(high, height), height - 1 - place(low, height));
+        if let Some((x, y)) = before {
+            let steps = (from.saturating_sub(x)).max(1);
+            for step in 1..steps {
+                let middle = usize::midpoint(top, bottom);
+                let y = if middle >= y {
+                    y + (middle - y) * step / steps
+                } else {
+                    y - (y - middle) * step / steps
+                };
+                dot(x + step, y);
+            }
+        }
+        for x in from..=to.max(from) {
+            (top..=bottom).for_each(|y| dot(x, y));
+        }
+        before = Some((to.max(from), usize::midpoint(top, bottom)));
+    }
+}
+
+fn braille(curve: &Curve, frame: &Frame, width: usize) -> Vec<String> {
+    const DOTS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
+    let mut cells = vec![vec![0_u32; width]; HEIGHT];
+    let mut missing = vec![false; width];
+    trace(
+        curve,
+        frame,
+        width * 2,
+        HEIGHT * 4,
+        &mut |x, y| cells[y / 4][x / 2] |= DOTS[y % 4][x % 2],
+        &mut |x| missing[x / 2] = true,
+    );
+    let character = |dots: &u32| if *dots == 0 { ' ' } else { char::from_u32(0x2800 + dots).unwrap_or(' ') };
+    let mut rows: Vec<Vec<char>> = cells.iter().map(|row| row.iter().map(character).collect()).collect();
+    mark_missing(&missing, &mut |x| rows[0][x] = 'x');
+    rows.into_iter().map(|row| row.into_iter().collect()).collect()
+}
+
+fn letters(curves: &[(&str, &Curve)], frame: &Frame, width: usize, colour: bool) -> Vec<String> {
+    let mut cells = vec![vec![String::from(" "); width]; HEIGHT];
+    let mut missing = vec![false; width];
+    for (number, (_, curve)) in curves.iter().enumerate() {
+        let mark = tinted(letter(number), number, colour);
+        trace(curve, frame, width, HEIGHT, &mut |x, y| cells[y][x].clone_from(&mark), &mut |x| {
+            missing[x] = true
+        });
+    }
+    mark_missing(&missing, &mut |x| "x".clone_into(&mut cells[0][x]));
+    cells.into_iter().map(|row| row.concat()).collect()
+}
+
+fn mark_missing(missing: &[bool], mark: &mut dyn FnMut(usize)) {
+    missing.iter().enumerate().filter(|(_, is)| **is).for_each(|(x, _)| mark(x));
+}
