@@ -18,6 +18,8 @@ pub mod rundir;
 pub mod checkpoint;
 pub mod evals;
 
+pub mod cost;
+
 pub mod supervise;
 
 pub mod cli;

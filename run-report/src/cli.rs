@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Parser, ValueEnum};
 use run_common::cli::runs_dir::RunsDir;
+use run_common::cost;
 use run_common::time::parse_duration;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,8 +113,6 @@ fn weight(text: &str) -> Result<f64, String> {
     weight.ok_or_else(|| "it must be at least 0 and less than 1".to_owned())
 }
 
-/// Reads a price in dollars.
-pub(crate) fn price(text: &str) -> Result<f64, String> {
-    let price = text.trim().trim_start_matches('$').parse().ok().filter(|price| (0.0..1e9).contains(price));
-    price.ok_or_else(|| format!("'{text}' is no price in dollars"))
+fn price(text: &str) -> Result<f64, String> {
+    cost::price(text).ok_or_else(|| format!("'{text}' is no price in dollars"))
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod compare;
 mod consolidate;
+mod cost;
 mod curve;
 mod evals;
 mod export;

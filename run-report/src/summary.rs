@@ -3,7 +3,7 @@
 use crate::cli::{Args, Format};
 use crate::runs::{Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Sheet};
-use crate::{compare, consolidate, evals, export, plot};
+use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -39,6 +39,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     }
     if !args.plot.is_empty() {
         return plot::print(&runs, args, out);
+    }
+    if args.cost {
+        return cost::print(&runs, args, out);
     }
     if args.compare {
         return compare::print(&runs.all, args, out).map(|()| runs.exit);

@@ -599,3 +599,134 @@ fn other_programs_read_the_same_csv() {
     let done = lab.cmd("mlr").args(["--icsv", "--ojson", "--infer-none", "cat"]).stdin(&csv).run().code(0);
     assert_eq!(serde_json::from_str::<Value>(&done.out()).unwrap(), expected);
 }
+
+/// Gives a run attempts of these lengths in hours and ends, the last one now, and files of checkpoints.
+fn spent(lab: &Lab, name: &str, attempts: &[(u32, &str)], start: &Value) {
+    made(lab, name, &[]);
+    let id = lab.json(&format!("runs/{name}/.run/meta.json"))["run_id"].clone();
+    let mut lines = String::new();
+    for (number, (hours, status)) in attempts.iter().enumerate() {
+        let mut line = json!({"schema": 1, "run_id": id, "event": "start", "attempt": number + 1,
+            "start_time": format!("2026-01-{:02}T00:00:00.000Z", number + 1), "command": [], "template": [], "executable": null,
+            "cwd": "/", "host": "h", "pid": 1, "git_commit": null, "git_dirty": null, "python_version": null,
+            "device": null, "gpus": [], "CUDA_VISIBLE_DEVICES": null, "offsets": {}});
+        line.as_object_mut().unwrap().extend(start.as_object().unwrap().clone());
+        lines += &format!("{line}\n");
+        if *status != "dead" {
+            lines += &format!(
+                "{}\n",
+                json!({"schema": 1, "run_id": id, "event": "end", "attempt": number + 1, "status": status, "reason": null,
+                "end_time": "2026-02-01T00:00:00.000Z", "duration_s": hours * 3600, "exit_code": 0, "signal": null, "final_step": null,
+                "traceback": null, "resources": {"cpu_seconds": 1.0, "max_rss_bytes": 1, "gpu_seconds": 1800.0, "gpu_mem_max_bytes": 1}, "lost_bytes": 0})
+            );
+        }
+    }
+    lab.write(&format!("runs/{name}/.run/attempts.jsonl"), lines);
+}
+
+#[test]
+fn cost_is_time_by_devices_by_price_over_all_attempts() {
+    let lab = Lab::new();
+    let gpus = json!({"device": "cuda", "gpus": ["NVIDIA H100", "NVIDIA H100", "NVIDIA A100"], "CUDA_VISIBLE_DEVICES": "0,1"});
+    spent(&lab, "big", &[(2, "failed"), (1, "completed")], &gpus);
+    spent(&lab, "small", &[(4, "completed")], &json!({"device": "cpu"}));
+    spent(&lab, "lost", &[(1, "dead"), (3, "stopped")], &json!({"device": "cpu"}));
+    made(&lab, "none", &[]);
+    // A checkpoint half an hour after the start of the first attempt.
+    lab.write("runs/big/step_5/model.bin", "x");
+    lab.cmd("touch")
+        .args(["-d", "2026-01-01T00:30:00Z", "runs/big/step_5/model.bin", "runs/big/step_5"])
+        .run()
+        .code(0);
+    lab.write(
+        "runs/small/metrics.jsonl",
+        "{\"step\": 1, \"api_usd\": 0.25}\n{\"step\": 1, \"api_usd\": 0.5, \"total_usd\": 2}\n",
+    );
+    lab.write("rates", "H100  3   # each\ncpu = $0.5\n");
+    let of = |lines: &[Value], name: &str| lines.iter().find(|line| line["run"] == name).unwrap().clone();
+    let lines = objects(&report(&lab, &["--cost", "--rates", "rates", "--format", "json"]));
+    let big = of(&lines, "big");
+    assert_eq!(
+        (&big["devices"], &big["device_hours"], &big["gpu_hours"]),
+        (&json!("2 × NVIDIA H100"), &json!(6), &json!(1))
+    );
+    assert_eq!((&big["compute_usd"], &big["usd"], &big["attempts"]), (&json!(18), &json!(18), &json!(2)));
+    assert_eq!((&big["wasted_s"], &big["wasted_usd"]), (&json!(5400), &json!(9)));
+    let small = of(&lines, "small");
+    assert_eq!(
+        (&small["compute_usd"], &small["logged_usd"], &small["usd"]),
+        (&json!(2), &json!(2.75), &json!(4.75))
+    );
+    let lost = of(&lines, "lost");
+    assert_eq!(
+        (&lost["compute_usd"], &lost["unknown_attempts"], &lost["wasted_s"]),
+        (&json!(1.5), &json!(1), &json!(0))
+    );
+    assert_eq!(of(&lines, "none")["usd"], Value::Null);
+    let one = |words: &[&str], rate: &str| {
+        let done = lab
+            .cmd("run-report")
+            .args(["--cost", "--format", "json", "big"])
+            .args(words)
+            .env("RUN_RATE", rate)
+            .run()
+            .code(0);
+        objects(&done.out())[0]["usd"].clone()
+    };
+    assert_eq!((one(&[], "2"), one(&["--rate", "1"], "2")), (json!(12), json!(6)));
+    lab.cmd("run-report")
+        .arg("--cost")
+        .env("RUN_RATE", "dear")
+        .run()
+        .code(2)
+        .stdout("")
+        .stderr_has("RUN_RATE is 'dear'");
+    let table = report(&lab, &["--cost", "--rates", "rates"]);
+    let sum: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!((sum[0], sum[1]), ("all", "5"));
+    lab.write("rates", "A100 2\n");
+    lab.cmd("run-report")
+        .args(["--cost", "--rates", "rates", "big"])
+        .run()
+        .code(0)
+        .stderr("run-report: no price of 'NVIDIA H100': its time is not in the sums\n");
+    lab.write("rates", "A100\n");
+    lab.cmd("run-report")
+        .args(["--cost", "--rates", "rates"])
+        .run()
+        .code(2)
+        .stderr_has("line 1 is no device and its price");
+}
+
+#[test]
+fn a_command_may_say_what_an_interface_cost() {
+    let lab = Lab::new();
+    spent(&lab, "a", &[(1, "completed")], &json!({}));
+    let cost = |command: &str, code: i32| {
+        let words =
+            ["--cost", "--rate", "1", "--format", "json", "--cost-timeout", "2s", "--cost-command", command];
+        let done = lab.cmd("run-report").args(words).run().code(code);
+        (objects(&done.out())[0].clone(), done.err())
+    };
+    let (line, _) =
+        cost("jq -c '{usd: (.duration_s / 7200), balance: 12.5, calls: (.attempts | length), run}'", 0);
+    assert_eq!(
+        (&line["command_usd"], &line["balance"], &line["calls"], &line["usd"]),
+        (&json!(0.5), &json!(12.5), &json!(2), &json!(1.5))
+    );
+    for (command, why) in [
+        ("exit 3", "exit status: 3"),
+        ("echo nonsense", "no JSON"),
+        ("echo '{}'", "no \"usd\""),
+        ("sleep 1000 & sleep 1000", "longer than 2s"),
+        ("exec >&-; sleep 1000", "longer than 2s"),
+    ] {
+        let (line, said) = cost(command, 1);
+        assert_eq!((&line["command_usd"], &line["usd"]), (&Value::Null, &json!(1)), "{command}");
+        assert!(
+            said.contains("what 'a' cost beside is not known") && said.contains(why),
+            "{command}: {said}"
+        );
+    }
+    lab.nothing_left();
+}

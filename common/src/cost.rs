@@ -1,0 +1,252 @@
+//! What runs cost: time by devices by price. Used by run-report, by run-status where a price is
+//! known, and by the record of an attempt.
+
+use crate::checkpoint::{Program, discover};
+use crate::error::Error;
+use crate::rundir::meta::Meta;
+use crate::rundir::observe::Observed;
+use crate::rundir::status::{AttemptEnd, AttemptStart, Status};
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::env;
+use std::fs;
+use std::path::Path;
+
+/// Prices of devices in US dollars an hour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rates(Vec<(String, f64)>);
+
+/// A name that every device has.
+const ANY: &str = "*";
+
+impl Rates {
+    /// Makes one price for every device.
+    pub fn one(usd: f64) -> Self {
+        Self(vec![(ANY.to_owned(), usd)])
+    }
+
+    /// Reads a file of a device and its price a line, such as `H100 2.49`; `*` is any device, `#`
+    /// begins a comment.
+    ///
+    /// Errors: it cannot be read, or a line has no price.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        Self::parse(&text).map_err(|line| {
+            Error::usage(format!("cannot use '{}'", path.display()))
+                .because(format!("line {line} is no device and its price"))
+                .hint("a line is 'H100 2.49': dollars for an hour of a device")
+        })
+    }
+
+    /// Reads the lines; returns the number of one that is wrong.
+    fn parse(text: &str) -> Result<Self, usize> {
+        let mut rates = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let (name, usd) = line.rsplit_once(char::is_whitespace).ok_or(number + 1)?;
+            let usd = price(usd).ok_or(number + 1)?;
+            rates.push((name.trim_end_matches(['=', ':', ' ', '\t']).to_lowercase(), usd));
+        }
+        Ok(Self(rates))
+    }
+
+    /// Returns what the environment says: `RUN_RATE`, one price, else `RUN_RATES`, a file.
+    ///
+    /// Errors: there is something that is no price.
+    pub fn from_environment() -> Result<Option<Self>, Error> {
+        let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
+        if let Some(rate) = variable("RUN_RATE") {
+            let usd = price(&rate)
+                .ok_or_else(|| Error::usage(format!("RUN_RATE is '{rate}', which is no price")))?;
+            return Ok(Some(Self::one(usd)));
+        }
+        variable("RUN_RATES").map(|path| Self::read(Path::new(&path))).transpose()
+    }
+
+    /// Returns the price of a device: that of the longest name which its own contains.
+    pub fn of(&self, device: &str) -> Option<f64> {
+        let device = device.to_lowercase();
+        let known = self.0.iter().filter(|(name, _)| name == ANY || device.contains(name.as_str()));
+        known.max_by_key(|(name, _)| if name == ANY { 0 } else { name.len() }).map(|(_, usd)| *usd)
+    }
+
+    /// Returns the price of an hour of some devices together; `None` when one has none.
+    pub fn of_all(&self, devices: &[String]) -> Option<f64> {
+        devices.iter().map(|device| self.of(device)).sum()
+    }
+}
+
+/// Reads a price in dollars.
+pub fn price(text: &str) -> Option<f64> {
+    text.trim().trim_start_matches('$').parse().ok().filter(|usd| (0.0..1e9).contains(usd))
+}
+
+/// Returns the devices of an attempt by name: the graphics processors that it could see, else its
+/// device, else `cpu`.
+pub fn devices(device: Option<&str>, gpus: &[String], visible: Option<&str>) -> Vec<String> {
+    let device = device.unwrap_or(if gpus.is_empty() { "cpu" } else { "cuda" });
+    if device == "cpu" {
+        return vec![device.to_owned()];
+    }
+    let seen = match visible {
+        Some(list) => {
+            list.split(',').map(str::trim).take_while(|one| !one.is_empty() && *one != "-1").count()
+        }
+        None => gpus.len().max(1),
+    };
+    match seen {
+        0 => vec!["cpu".to_owned()],
+        // An index says which: machines have one kind as a rule.
+        seen => (0..seen)
+            .map(|number| gpus.get(number).or(gpus.last()).cloned().unwrap_or_else(|| device.to_owned()))
+            .collect(),
+    }
+}
+
+/// Returns what an attempt cost, where every price is known.
+pub fn of_attempt(start: &AttemptStart, duration_s: f64, rates: &Rates) -> Option<f64> {
+    let visible = start.cuda_visible_devices.as_deref();
+    let hour = rates.of_all(&devices(start.device.as_deref(), &start.gpus, visible))?;
+    Some(hour * duration_s / 3600.0)
+}
+
+/// What a run has used, and cost, over all attempts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// Attempts of which nobody knows when they ended, or at what price; they are not in the sums.
+    pub unknown: u32,
+    /// Seconds.
+    pub duration_s: f64,
+    /// Seconds times devices.
+    pub device_s: f64,
+    /// Seconds times graphics processors on which processes of the run were seen, where that is known.
+    pub gpu_s: Option<f64>,
+    /// The devices of the last attempt.
+    pub devices: Vec<String>,
+    /// Dollars; `None` without prices.
+    pub usd: Option<f64>,
+    /// Seconds after the last complete checkpoint of attempts that failed or died.
+    pub wasted_s: f64,
+    /// Dollars of them.
+    pub wasted_usd: Option<f64>,
+    /// Devices without a price.
+    pub unpriced: Vec<String>,
+}
+
+/// Adds up the attempts of a run, given the lines of its attempts.jsonl.
+pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>) -> Spent {
+    let mut spent = Spent::default();
+    let mut saved: Option<Vec<Timestamp>> = None;
+    for line in lines.iter().filter(|line| line["event"] == "start") {
+        let Ok(start) = serde_json::from_value::<AttemptStart>(line.clone()) else { continue };
+        let is_end = |line: &&Value| line["event"] == "end" && line["attempt"] == start.attempt;
+        let end = lines.iter().find(is_end);
+        let end = end.and_then(|line| serde_json::from_value::<AttemptEnd>(line.clone()).ok());
+        let is_current = start.attempt == run.state.attempt;
+        let duration = match &end {
+            Some(end) => Some(end.duration_s),
+            None if is_current => run.duration_s(),
+            None => None,
+        };
+        spent.attempts += 1;
+        let visible = start.cuda_visible_devices.as_deref();
+        spent.devices = devices(start.device.as_deref(), &start.gpus, visible);
+        let Some(duration) = duration else {
+            spent.unknown += 1;
+            continue;
+        };
+        let used = end.as_ref().map(|end| end.resources).or(run.state.resources.filter(|_| is_current));
+        if let Some(gpu) = used.and_then(|used| used.gpu_seconds) {
+            *spent.gpu_s.get_or_insert(0.0) += gpu;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "there are few devices")]
+        let count = spent.devices.len() as f64;
+        spent.duration_s += duration;
+        spent.device_s += duration * count;
+        let hour = rates.and_then(|rates| rates.of_all(&spent.devices));
+        let failed = match &end {
+            Some(end) => end.status == Status::Failed,
+            None => !is_current || run.state.status == Status::Dead,
+        };
+        let wasted = if failed {
+            let times = saved.get_or_insert_with(|| checkpoints(run, meta));
+            wasted(start.start_time, duration, times)
+        } else {
+            0.0
+        };
+        spent.wasted_s += wasted;
+        match (hour, rates) {
+            (Some(hour), _) => {
+                *spent.usd.get_or_insert(0.0) += hour * duration / 3600.0;
+                *spent.wasted_usd.get_or_insert(0.0) += hour * wasted / 3600.0;
+            }
+            (None, Some(rates)) => {
+                spent.unknown += 1;
+                let unpriced = spent.devices.iter().filter(|device| rates.of(device).is_none());
+                spent.unpriced.extend(unpriced.cloned().collect::<Vec<_>>());
+            }
+            (None, None) => {}
+        }
+    }
+    spent.unpriced.sort();
+    spent.unpriced.dedup();
+    spent
+}
+
+/// Returns when the complete checkpoints of a run were written.
+fn checkpoints(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
+    let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
+    let found = discover(run.run.layout(), meta.checkpoint.as_ref(), program).unwrap_or_default();
+    found.iter().filter(|one| one.is_complete()).map(super::checkpoint::Checkpoint::modified).collect()
+}
+
+/// Returns the seconds of an attempt after the last checkpoint that it wrote; all of them without any.
+fn wasted(start: Timestamp, duration: f64, checkpoints: &[Timestamp]) -> f64 {
+    let at =
+        checkpoints.iter().map(|time| time.seconds_since(start)).filter(|at| (0.0..=duration).contains(at));
+    duration - at.fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_name_that_fits_has_the_price() {
+        let rates =
+            Rates::parse("# a comment\nH100 2.49\nH100 80GB HBM3 = $3\n* 0.5 # else\ncpu: 0.04\n").unwrap();
+        let prices =
+            ["NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "cpu", "mps"].map(|device| rates.of(device));
+        assert_eq!(prices, [Some(3.0), Some(2.49), Some(0.04), Some(0.5)]);
+        assert_eq!(rates.of_all(&["H100".to_owned(), "cpu".to_owned()]), Some(2.53));
+        assert_eq!(Rates::parse("H100 1\nA100\n"), Err(2));
+        assert_eq!(Rates::parse("H100 -1"), Err(1));
+        assert_eq!(Rates::parse("").unwrap().of("cpu"), None);
+    }
+
+    #[test]
+    fn devices_are_those_that_could_be_seen() {
+        let gpus = ["A100".to_owned(), "A100".to_owned()];
+        let count = |device, gpus: &[String], visible| devices(device, gpus, visible).join(" ");
+        assert_eq!(count(Some("cuda"), &gpus, None), "A100 A100");
+        assert_eq!(count(Some("cuda:1"), &gpus, Some("1")), "A100");
+        assert_eq!(count(None, &gpus, Some("-1")), "cpu");
+        assert_eq!(count(Some("cpu"), &gpus, None), "cpu");
+        assert_eq!(count(Some("cuda"), &[], Some("0,1,2")), "cuda cuda cuda");
+        assert_eq!(count(None, &[], None), "cpu");
+    }
+
+    #[test]
+    fn what_follows_the_last_checkpoint_is_lost() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000).unwrap();
+        let lost =
+            |times: &[i64]| wasted(at(100), 50.0, &times.iter().map(|time| at(*time)).collect::<Vec<_>>());
+        assert!((lost(&[]) - 50.0).abs() < 1e-9);
+        assert!((lost(&[90, 110, 130, 160]) - 20.0).abs() < 1e-9);
+    }
+}
