@@ -223,7 +223,7 @@ mod tests {
         let prices =
             ["NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "cpu", "mps"].map(|device| rates.of(device));
         assert_eq!(prices, [Some(3.0), Some(2.49), Some(0.04), Some(0.5)]);
-        assert_eq!(rates.of_all(&["H100".to_owned(), "cpu".to_owned()]), Some(2.53));
+        assert_eq!(rates.of_all(&["H100".to_owned(), "mps".to_owned()]), Some(2.99));
         assert_eq!(Rates::parse("H100 1\nA100\n"), Err(2));
         assert_eq!(Rates::parse("H100 -1"), Err(1));
         assert_eq!(Rates::parse("").unwrap().of("cpu"), None);

@@ -1,4 +1,4 @@
-//! What evaluations leave (run-dir(5)): `<run>_<label>/` beside the runs, with `eval_config.yaml`,
+//! What run-eval leaves in the directory of evaluations: `<run>_<label>/`, with `eval_config.yaml`,
 //! which names the run, and `consolidated_metrics.csv`. Used by run-report to read them.
 
 use crate::error::plain;
@@ -75,8 +75,8 @@ pub fn read_table(path: &Path) -> Result<Table, String> {
     let text = |cells: &csv::ByteRecord| -> Vec<String> {
         cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
     };
-    let mut table = Table::default();
-    table.columns = text(reader.byte_headers().map_err(|error| error.to_string())?);
+    let columns = text(reader.byte_headers().map_err(|error| error.to_string())?);
+    let mut table = Table { columns, ..Table::default() };
     if let Some(first) = table.columns.first_mut() {
         *first = first.trim_start_matches('\u{feff}').to_owned();
     }

@@ -45,14 +45,18 @@ pub(crate) struct Args {
     /// Print every evaluation row of every run as one CSV
     #[arg(long)]
     pub(crate) evals: bool,
-    /// Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]
-    #[arg(long, value_name = "DIR")]
+    /// The directory of evaluations.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
+    )]
     pub(crate) eval_dir: Option<PathBuf>,
     /// Show runs side by side: what differs
     #[arg(long)]
     pub(crate) compare: bool,
     /// Draw curves of metrics in the terminal, or in the file of --svg or --html
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["metrics", "evals", "compare", "export", "cost"])]
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["metrics", "evals", "compare", "cost"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
@@ -75,11 +79,16 @@ pub(crate) struct Args {
     /// Add up what runs have cost
     #[arg(long)]
     pub(crate) cost: bool,
-    /// Price of a device for an hour [default: $RUN_RATE]
-    #[arg(long, value_name = "USD", value_parser = price)]
+    /// The price of all devices.
+    #[arg(long, value_name = "USD", value_parser = price, help = "Price of a device for an hour [default: $RUN_RATE]")]
     pub(crate) rate: Option<f64>,
-    /// File of prices by device [default: $RUN_RATES]
-    #[arg(long, value_name = "FILE", conflicts_with = "rate")]
+    /// The prices of devices by name.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "rate",
+        help = "File of prices by device [default: $RUN_RATES]"
+    )]
     pub(crate) rates: Option<PathBuf>,
     /// Ask a command what a run cost: JSON in, {"usd": ...} out
     #[arg(long, value_name = "COMMAND", requires = "cost")]

@@ -2,7 +2,7 @@
 
 use crate::cli::Args;
 use crate::runs::{Run, is_measured, more_is_better};
-use crate::sheet::{Cell, Sheet};
+use crate::sheet::{Cell, Row, Sheet};
 use crate::summary::{figure_cell, metric_names, tint, varying};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::Error;
@@ -18,14 +18,14 @@ pub(crate) fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Erro
 /// Makes a column of each run, and a row of each thing in which they differ; the best values are
 /// marked.
 fn of_runs(runs: &[Run]) -> Sheet {
-    let mut rows: Vec<(&str, String, Vec<(Cell, Tint)>)> = Vec::new();
-    let plain = |cells: Vec<Cell>| cells.into_iter().map(|cell| (cell, Tint::None)).collect::<Vec<_>>();
+    let mut rows: Vec<(&str, String, Row)> = Vec::new();
+    let plain = |cells: Vec<Cell>| cells.into_iter().map(|cell| (cell, Tint::None)).collect::<Row>();
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
     rows.extend(varying(&settings).into_iter().map(|(key, cells)| ("config", key, plain(cells))));
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
     rows.extend(varying(&provenance).into_iter().map(|(key, cells)| ("code", key, plain(cells))));
     let state = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), tint(run.seen.state.status));
-    let mut result = |key: &str, cells: Vec<(Cell, Tint)>| {
+    let mut result = |key: &str, cells: Row| {
         if cells.windows(2).any(|pair| pair[0].0 != pair[1].0) {
             rows.push(("result", key.to_owned(), cells));
         }
@@ -56,7 +56,7 @@ fn of_runs(runs: &[Run]) -> Sheet {
 }
 
 /// Marks the best of some values.
-fn marked(cells: Vec<Cell>, is_greatest: bool) -> Vec<(Cell, Tint)> {
+fn marked(cells: Vec<Cell>, is_greatest: bool) -> Row {
     let numbers = cells.iter().filter_map(|cell| match cell {
         Cell::Number(number) if number.is_finite() => Some(*number),
         _ => None,

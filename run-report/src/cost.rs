@@ -265,6 +265,7 @@ fn parse(answer: &[u8]) -> Result<Answer, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the numbers are exact")]
 mod tests {
     use super::*;
 

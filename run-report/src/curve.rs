@@ -266,6 +266,13 @@ pub(crate) fn caption(metric: &str, log_x: bool, log: bool, smooth: Option<f64>)
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the numbers are exact"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -142,6 +142,9 @@ pub(crate) fn csv_field(text: &str, into: &mut Vec<u8>) {
     into.push(b'"');
 }
 
+/// Cells and their colours.
+pub(crate) type Row = Vec<(Cell, Tint)>;
+
 /// A named column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
@@ -154,7 +157,7 @@ pub(crate) struct Column {
 #[derive(Debug, Default)]
 pub(crate) struct Sheet {
     pub(crate) columns: Vec<Column>,
-    pub(crate) rows: Vec<Vec<(Cell, Tint)>>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Sheet {
@@ -285,6 +288,7 @@ impl Sheet {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the numbers are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

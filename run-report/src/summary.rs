@@ -2,7 +2,7 @@
 
 use crate::cli::{Args, Format};
 use crate::runs::{Run, Runs, is_measured, more_is_better};
-use crate::sheet::{Cell, Sheet};
+use crate::sheet::{Cell, Row, Sheet};
 use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::{Error, Exit};
@@ -242,7 +242,8 @@ fn chosen(sheet: &Sheet, columns: &[String], names: &[String], runs: &[Run]) -> 
             let column = &sheet.columns[*at].name;
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
             figure.is_some_and(|figure| {
-                FIGURES[..4].contains(&figure) || figure.ends_with(".mean") || figure.ends_with(".std")
+                FIGURES[..4].contains(&figure)
+                    || figure.rsplit_once('.').is_some_and(|(_, of)| matches!(of, "mean" | "std"))
             })
         };
         let found: Vec<usize> = match sheet.find(name) {
@@ -267,7 +268,7 @@ fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Resu
         match same(key) {
             Some(column) => at.push(Some(column)),
             None if all.iter().any(|run| run.settings().iter().any(|(known, _)| known == key)) => {
-                at.push(None)
+                at.push(None);
             }
             None => return Err(no_column(key, all)),
         }
@@ -276,10 +277,10 @@ fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Resu
         let settings = all.first().map(Run::settings).unwrap_or_default();
         settings.iter().find(|(known, _)| known == key).map_or(Cell::Empty, |(_, value)| Cell::setting(value))
     };
-    let key_of = |row: &Vec<(Cell, Tint)>| -> Vec<Cell> {
+    let key_of = |row: &Row| -> Vec<Cell> {
         keys.iter().zip(&at).map(|(key, at)| at.map_or_else(|| shared(key), |at| row[at].0.clone())).collect()
     };
-    let mut groups: Vec<(Vec<Cell>, Vec<&Vec<(Cell, Tint)>>)> = Vec::new();
+    let mut groups: Vec<(Vec<Cell>, Vec<&Row>)> = Vec::new();
     for row in &runs.rows {
         let key = key_of(row);
         match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -299,7 +300,7 @@ fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Resu
     let count = |count: usize| Cell::Number(count as f64);
     sheet.column("runs", false, groups.iter().map(|(_, rows)| count(rows.len())));
     let status = runs.find("status").unwrap_or_default();
-    let completed = |rows: &Vec<&Vec<(Cell, Tint)>>| {
+    let completed = |rows: &[&Row]| {
         rows.iter().filter(|row| row[status].0 == Cell::Text(Status::Completed.to_string())).count()
     };
     sheet.column("completed", false, groups.iter().map(|(_, rows)| count(completed(rows))));

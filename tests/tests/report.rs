@@ -181,8 +181,12 @@ fn six_trainers_do_not_mix() {
     );
     assert_eq!(of("stealth")["env/all/reward/total.best"], json!(0.5));
     assert_eq!((&of("failed")["status"], &of("failed")["reason"]), (&json!("failed"), &json!("exit 3")));
-    let columns: Vec<&String> =
-        lines[0].as_object().unwrap().keys().filter(|key| key.ends_with(".last")).collect();
+    let columns: Vec<&String> = lines[0]
+        .as_object()
+        .unwrap()
+        .keys()
+        .filter(|key| key.rsplit_once('.').is_some_and(|(_, of)| of == "last"))
+        .collect();
     for name in ["failed", "created"] {
         assert!(columns.iter().all(|column| of(name)[column.as_str()].is_null()), "{name}");
     }

@@ -249,6 +249,7 @@ fn digits(buffer: &[u8], mut at: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the numbers are exact")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -97,7 +97,7 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     out.bytes(&table.header())?;
     let mut failed = None;
     let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Vec<u8>>) -> bool| {
-        write(piece, &inputs[piece.input], &table, reader, send)
+        write(piece, &inputs[piece.input], &table, reader, send);
     };
     in_turn(&pieces, work, |message: io::Result<Vec<u8>>, piece| match message {
         Ok(bytes) => match out.bytes(&bytes) {

@@ -147,7 +147,7 @@ fn letters(curves: &[(&str, &Curve)], frame: &Frame, width: usize, colour: bool)
     for (number, (_, curve)) in curves.iter().enumerate() {
         let mark = tinted(letter(number), number, colour);
         trace(curve, frame, width, HEIGHT, &mut |x, y| cells[y][x].clone_from(&mark), &mut |x| {
-            missing[x] = true
+            missing[x] = true;
         });
     }
     mark_missing(&missing, &mut |x| "x".clone_into(&mut cells[0][x]));
