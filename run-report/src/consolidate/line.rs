@@ -2,6 +2,7 @@
 //! so each line is first compared with the layout of one before: only its values are looked at.
 //! A line of another kind is parsed in full.
 
+use memchr::memchr;
 use run_common::metrics::row::STEP_KEYS;
 
 /// Bytes after the last line of a buffer that must be there to be looked at; what they are does not
@@ -40,6 +41,8 @@ pub(super) struct Span {
 #[derive(Debug, PartialEq, Eq)]
 struct Literal {
     bytes: Box<[u8]>,
+    /// Where the key begins in it.
+    quote: usize,
     words: [u64; 2],
     masks: [u64; 2],
 }
@@ -55,6 +58,7 @@ impl Literal {
         };
         Self {
             bytes: bytes.into(),
+            quote: memchr(b'"', bytes).unwrap_or_default(),
             words: [word(0, &|byte| byte), word(8, &|byte| byte)],
             masks: [word(0, &|_| 0xff), word(8, &|_| 0xff)],
         }
@@ -102,6 +106,24 @@ impl Template {
             at = end;
         }
         last.is_at(buffer, at).then_some(at + last.bytes.len())
+    }
+
+    /// Passes over the line at `at`, when its keys are those of this template; returns where the next
+    /// line begins. Nothing is said of its values but that there is no other key among them, as
+    /// there is no quote.
+    #[inline]
+    pub(super) fn skip(&self, buffer: &[u8], at: usize) -> Option<usize> {
+        let (last, before) = self.literals.split_last()?;
+        let mut end = at;
+        for (number, literal) in before.iter().enumerate() {
+            let start = if number == 0 { at } else { quote(buffer, end)?.checked_sub(literal.quote)? };
+            if !literal.is_at(buffer, start) {
+                return None;
+            }
+            end = start + literal.bytes.len();
+        }
+        let end = number(buffer, end)?;
+        last.is_at(buffer, end).then_some(end + last.bytes.len())
     }
 
     /// Makes the template of a line with its newline. One that holds other objects, or texts with
@@ -234,6 +256,19 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Returns where the next quote is, eight bytes at a time.
+#[inline]
+fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let word = eight(buffer, at)? ^ 0x2222_2222_2222_2222; // a quote becomes 0
+        let found = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8); // the first one found is one
+        }
+        at += 8;
+    }
+}
+
 /// Returns where the digits end that begin here, eight at a time.
 #[inline]
 fn digits(buffer: &[u8], mut at: usize) -> Option<usize> {
@@ -288,6 +323,21 @@ mod tests {
             "{\"step\": 1, \"loss\": 1, \"phase\": 1",
         ] {
             assert_eq!(values(&template, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_passed_over_by_its_keys() {
+        let template = Template::of(b"{\"step\": 1, \"loss\": 0.5, \"lr\": 1e-3}\n").unwrap();
+        let skipped = |line: &str| template.skip(&padded(line), 0).map(|end| end == line.len());
+        assert_eq!(skipped("{\"step\": 123456789, \"loss\": NaN, \"lr\": 1}\n"), Some(true));
+        for other in [
+            "{\"step\": 1, \"other\": 2, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 1, \"loss\": \"x\", \"lr\": 1}\n",
+            "{\"step\": 1, \"loss\": 1, \"lr\": 1, \"x\": 1}\n",
+            "{\"step\": 1, \"loss\": 1}\n{\"step\": 2, \"loss\": 1, \"lr\": 1}\n",
+        ] {
+            assert_eq!(skipped(other), None, "{other}");
         }
     }
 

@@ -33,7 +33,7 @@ const THREADS: usize = 2;
 const PIECE: usize = 256 << 10;
 
 /// Pieces that a thread may be ahead of what was printed.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 /// A run whose rows are consolidated.
 struct Input {
@@ -57,13 +57,20 @@ struct Piece {
     rows_before: u64,
 }
 
+/// Rows as they are printed.
+#[derive(Default)]
+struct Part {
+    csv: Vec<u8>,
+    /// Lines that were none.
+    skipped: u64,
+}
+
 /// What the first pass finds in a piece.
 #[derive(Default)]
 struct Found {
     /// Names of columns that this thread had not seen before.
     columns: Vec<String>,
     rows: u64,
-    skipped: u64,
     starts: Starts,
     error: Option<io::Error>,
 }
@@ -96,12 +103,16 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let table = Table::new(columns);
     out.bytes(&table.header())?;
     let mut failed = None;
-    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Vec<u8>>) -> bool| {
+    let mut skipped = vec![0; inputs.len()];
+    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Part>) -> bool| {
         write(piece, &inputs[piece.input], &table, reader, send);
     };
-    in_turn(&pieces, work, |message: io::Result<Vec<u8>>, piece| match message {
-        Ok(bytes) => match out.bytes(&bytes) {
-            Ok(()) => true,
+    in_turn(&pieces, work, |message: io::Result<Part>, piece| match message {
+        Ok(Part { csv, skipped: none }) => match out.bytes(&csv) {
+            Ok(()) => {
+                skipped[piece.input] += none;
+                true
+            }
             Err(error) => {
                 failed = Some(error);
                 false
@@ -113,6 +124,11 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
             true
         }
     });
+    for (input, skipped) in inputs.iter().zip(skipped).filter(|(_, skipped)| *skipped > 0) {
+        let what = if skipped == 1 { "1 line".to_owned() } else { format!("{skipped} lines") };
+        let are = if skipped == 1 { "is" } else { "are" };
+        warn(&format!("{what} of '{}' cannot be read and {are} left out", input.layout.root().display()));
+    }
     failed.map_or(Ok(exit), Err)
 }
 
@@ -134,7 +150,6 @@ fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
 fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<String> {
     let mut all = Vec::new();
     let mut known = HashSet::new();
-    let mut skipped = vec![0; inputs.len()];
     let mut rows = vec![0; inputs.len()];
     let mut starts: Vec<Starts> = vec![Starts::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
@@ -150,7 +165,6 @@ fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<S
         }
         counted.push(rows[piece.input]);
         rows[piece.input] += found.rows;
-        skipped[piece.input] += found.skipped;
         starts[piece.input].extend(&found.starts);
         if let Some(error) = found.error {
             *exit = (*exit).max(Exit::BadRun);
@@ -162,16 +176,8 @@ fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<S
     for (piece, rows_before) in pieces.iter_mut().zip(counted) {
         piece.rows_before = rows_before;
     }
-    for ((input, starts), skipped) in inputs.iter_mut().zip(starts).zip(skipped) {
+    for (input, starts) in inputs.iter_mut().zip(starts) {
         input.starts = starts;
-        if skipped > 0 {
-            let what = if skipped == 1 { "1 line".to_owned() } else { format!("{skipped} lines") };
-            warn(&format!(
-                "{what} of '{}' cannot be read and {} left out",
-                input.layout.root().display(),
-                if skipped == 1 { "is" } else { "are" }
-            ));
-        }
     }
     all
 }
@@ -191,13 +197,15 @@ fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
             row.cells().for_each(|(name, _)| note(&mut found.columns, name));
         });
         match counts {
-            Ok(counts) => (found.rows, found.skipped) = (counts.rows, counts.skipped),
+            Ok(counts) => found.rows = counts.rows,
             Err(error) => found.error = Some(error),
         }
         return found;
     };
     let (mut columns, mut rows, mut starts) = (Vec::new(), 0, Starts::default());
-    let read = reader.rows(path, piece.start, piece.end, &mut |offset, line| {
+    let mut passed = 0;
+    let skips = boundaries.is_empty().then_some(&mut passed);
+    let read = reader.rows(path, piece.start, piece.end, skips, &mut |offset, line| {
         rows += 1;
         let mut begin = |step: Option<(&'static str, f64)>| {
             if let (false, Some((key, step))) = (boundaries.is_empty(), step) {
@@ -220,11 +228,8 @@ fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
             }
         }
     });
-    (found.columns, found.rows, found.starts) = (columns, rows, starts);
-    match read {
-        Ok(skipped) => found.skipped = skipped,
-        Err(error) => found.error = Some(error),
-    }
+    (found.columns, found.rows, found.starts) = (columns, rows + passed, starts);
+    found.error = read.err();
     found
 }
 
@@ -239,7 +244,7 @@ fn write(
     input: &Input,
     table: &Table,
     reader: &mut Reader,
-    send: &mut dyn FnMut(io::Result<Vec<u8>>) -> bool,
+    send: &mut dyn FnMut(io::Result<Part>) -> bool,
 ) {
     let mut into = Vec::with_capacity(PIECE);
     let mut number = piece.rows_before;
@@ -250,13 +255,13 @@ fn write(
             into.extend_from_slice(&input.field);
             table.write_row(&row, &step_of(&row, number), &mut into);
             if is_wanted && into.len() > PIECE {
-                is_wanted = send(Ok(std::mem::take(&mut into)));
+                is_wanted = send(Ok(Part { csv: std::mem::take(&mut into), skipped: 0 }));
             }
         });
-        send(read.map(|_| into));
+        send(read.map(|counts| Part { csv: into, skipped: counts.skipped }));
         return;
     };
-    let read = reader.rows(path, piece.start, piece.end, &mut |offset, line| {
+    let read = reader.rows(path, piece.start, piece.end, None, &mut |offset, line| {
         number += 1;
         let is_superseded = |step: Option<(&'static str, f64)>| {
             step.is_some_and(|(key, step)| input.starts.supersede_step(place(boundaries, offset), key, step))
@@ -283,7 +288,7 @@ fn write(
             }
         }
     });
-    send(read.map(|_| into));
+    send(read.map(|skipped| Part { csv: into, skipped }));
 }
 
 /// Returns the step of a row as it is written.

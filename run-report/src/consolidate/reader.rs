@@ -65,12 +65,14 @@ impl Known {
 
 impl Reader {
     /// Calls `visit` for every row that begins between two offsets of a file, with where it begins;
-    /// returns how many lines were none. An unfinished last line does not count.
+    /// returns how many lines were none. An unfinished last line does not count. With `skips`,
+    /// successive lines with the keys and the step key of one before are only counted.
     pub(super) fn rows(
         &mut self,
         path: &Path,
         start: u64,
         end: u64,
+        mut skips: Option<&mut u64>,
         visit: &mut impl FnMut(u64, Visit),
     ) -> io::Result<u64> {
         let length = self.fill(path, start, end)?;
@@ -82,6 +84,16 @@ impl Reader {
         };
         let mut skipped = 0;
         while at < length && at < within {
+            if let Some(count) = skips.as_deref_mut()
+                && let Some(known) = self.known.get(self.last).filter(|known| known.is_noted)
+                && !known.template.steps.is_empty()
+                && let Some(after) = known.template.skip(&self.buffer, at)
+                && after <= length
+            {
+                *count += 1;
+                at = after;
+                continue;
+            }
             let offset = from + at as u64;
             if let Some(after) = self.find(at) {
                 if after > length {
