@@ -158,6 +158,7 @@ PACKAGES = {
     "find": "findutils",
     "gcc": "gcc",
     "jq": "jq",
+    "mlr": "miller",
     "multilog": "daemontools",
     "parallel": "parallel",
     "s6-log": "s6",

@@ -25,12 +25,31 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub fn in_order<T: Send, R: Send, E>(
     items: Vec<T>,
     work: impl Fn(T) -> R + Sync,
+    take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    by_chunks(items, CHUNK, MOST, work, take)
+}
+
+/// Like [`in_order`] for items that are much work each: by two threads, one item at a time.
+pub fn few_in_order<T: Send, R: Send, E>(
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+    take: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    by_chunks(items, 1, FIRST, work, take)
+}
+
+fn by_chunks<T: Send, R: Send, E>(
+    items: Vec<T>,
+    size: usize,
+    most: usize,
+    work: impl Fn(T) -> R + Sync,
     mut take: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
-    if items.len() <= CHUNK {
+    if items.len() <= size {
         return items.into_iter().try_for_each(|item| take(work(item)));
     }
-    let chunks = chunks(items);
+    let chunks = chunks(items, size);
     let next = AtomicUsize::new(0);
     let (send, results) = channel();
     thread::scope(|scope| {
@@ -56,7 +75,7 @@ pub fn in_order<T: Send, R: Send, E>(
                     Ok((number, done)) => early[number] = Some(done),
                     Err(_) if threads == 0 => break chunks[due].finish(&work),
                     Err(_) => {
-                        if threads < MOST && next.load(Ordering::Relaxed) < chunks.len() {
+                        if threads < most && next.load(Ordering::Relaxed) < chunks.len() {
                             threads += usize::from(start());
                         }
                     }
@@ -89,6 +108,11 @@ fn chunks<T>(items: Vec<T>) -> Vec<Chunk<T>> {
     let mut rest = items.into_iter();
     (0..count)
         .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(CHUNK).collect()) })
+fn chunks<T>(items: Vec<T>, size: usize) -> Vec<Chunk<T>> {
+    let mut rest = items.into_iter();
+    (0..)
+        .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(size).collect()) })
+        .take_while(|chunk| chunk.items.lock().is_ok_and(|items| !items.is_empty()))
         .collect()
 }
 
@@ -108,6 +132,13 @@ mod tests {
             };
             let Ok(()) = in_order(items.clone(), |item| item * 2, take);
             assert_eq!(seen, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+            let mut singly = Vec::new();
+            let take = |twice| -> Result<(), Infallible> {
+                singly.push(twice);
+                Ok(())
+            };
+            let Ok(()) = few_in_order(items.clone(), |item| item * 2, take);
+            assert_eq!(singly, seen);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::cli::Args;
 use crate::runs::{Run, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
-use crate::summary::{figure_cell, metric_names, tint, varying};
+use crate::summary::{all_figures, figure_cell, metric_names, tint, varying};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::Error;
 
@@ -30,7 +30,7 @@ fn of_runs(runs: &[Run]) -> Sheet {
             rows.push(("result", key.to_owned(), cells));
         }
     };
-    let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+    let figures = all_figures(runs);
     result("status", runs.iter().map(state).collect());
     result("reason", plain(runs.iter().map(|run| Cell::text(run.seen.state.reason.as_deref())).collect()));
     result("step", plain(figures.iter().map(|(_, step)| Cell::number(*step)).collect()));

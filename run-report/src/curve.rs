@@ -5,7 +5,7 @@ use crate::runs::{Run, Runs, is_measured};
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 use run_common::metrics::row::Row;
-use run_common::parallel::in_order;
+use run_common::parallel::few_in_order;
 use run_common::rundir::metrics;
 use std::collections::HashMap;
 
@@ -134,22 +134,27 @@ pub(crate) struct Wish<'a> {
     pub(crate) smooth: Option<f64>,
 }
 
-/// Reads the curves of every run, in the order of the runs.
-pub(crate) fn read(runs: &Runs, wish: &Wish) -> Result<(Vec<Vec<Curve>>, Exit), Error> {
+/// Reads the curves of every run, and returns what `make` makes of them, in the order of the runs.
+pub(crate) fn read<T: Send>(
+    runs: &Runs,
+    wish: &Wish,
+    make: impl Fn(&Run, Vec<Curve>) -> T + Sync,
+) -> Result<(Vec<T>, Exit), Error> {
     let mut exit = runs.exit;
     let mut all = Vec::new();
-    // Each run is much work: several are read at once even where they are few.
-    let halves = runs.all.iter().collect::<Vec<_>>();
-    let work = |run: &Run| of_run(run, wish);
-    let take = |curves: (Vec<Curve>, Option<Error>)| -> Result<(), Error> {
-        if let (_, Some(error)) = &curves {
+    let work = |run: &Run| {
+        let (curves, error) = of_run(run, wish);
+        (make(run, curves), error)
+    };
+    let take = |(made, error): (T, Option<Error>)| -> Result<(), Error> {
+        if let Some(error) = error {
             exit = exit.max(Exit::BadRun);
-            complain(error);
+            complain(&error);
         }
-        all.push(curves.0);
+        all.push(made);
         Ok(())
     };
-    in_order(halves, work, take)?;
+    few_in_order(runs.all.iter().collect(), work, take)?;
     Ok((all, exit))
 }
 

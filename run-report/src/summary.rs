@@ -7,8 +7,10 @@ use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_common::parallel::few_in_order;
 use run_common::rundir::status::Status;
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 
 /// Metrics that a table shows unless it is asked for others.
 const METRICS_SHOWN: usize = 3;
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
 /// Prints the table.
 fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
     let best = args.best.as_deref().map(Best::parse);
-    let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+    let figures = all_figures(runs);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
     if let Some(best) = &best
         && !names.iter().any(|name| name == best.metric)
@@ -145,18 +147,27 @@ pub(crate) fn tint_word(status: Status) -> &'static str {
 
 /// Makes the row of every run, with all that is known.
 pub(crate) fn sheet(runs: &[Run]) -> Sheet {
-    let figures: Vec<_> = runs.iter().map(Run::figures).collect();
+    let figures = all_figures(runs);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
     of_runs(runs, &figures, &names, None)
 }
 
+/// The figures of the metrics of a run, and its last step.
+pub(crate) type Figures = (Map<String, Value>, Option<f64>);
+
+/// Returns the figures of every run.
+pub(crate) fn all_figures(runs: &[Run]) -> Vec<Figures> {
+    let mut all = Vec::with_capacity(runs.len());
+    let take = |figures| -> Result<(), Infallible> {
+        all.push(figures);
+        Ok(())
+    };
+    let Ok(()) = few_in_order(runs.iter().collect(), Run::figures, take);
+    all
+}
+
 /// Makes the row of every run.
-fn of_runs(
-    runs: &[Run],
-    figures: &[(Map<String, Value>, Option<f64>)],
-    names: &[String],
-    best: Option<&Best>,
-) -> Sheet {
+fn of_runs(runs: &[Run], figures: &[Figures], names: &[String], best: Option<&Best>) -> Sheet {
     let mut sheet = Sheet::default();
     let text = |text: String| Cell::Text(text);
     let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
@@ -189,7 +200,7 @@ fn of_runs(
             None => number < METRICS_SHOWN,
         };
         for figure in FIGURES {
-            let of = |(figures, _): &(Map<String, Value>, Option<f64>)| match figures.get(name) {
+            let of = |(figures, _): &Figures| match figures.get(name) {
                 None => Cell::Empty,
                 Some(of) => figure_cell(of, figure, is_greatest),
             };

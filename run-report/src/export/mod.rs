@@ -21,7 +21,7 @@ pub(crate) fn html(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Resu
     let buckets = (BUCKETS / curves.max(1)).clamp(32, 2048) & !1;
     let (document, exit) = document(runs, args, buckets)?;
     // In a script element only `</script` and `<!--` would end the text: no `<` is left in it.
-    let data = document.to_string().replace('<', "\\u003c");
+    let data = document.replace('<', "\\u003c");
     let page = include_str!("page.html")
         .replace("/*CSS*/", include_str!("page.css"))
         .replace("/*JS*/", include_str!("page.js"))
@@ -32,21 +32,18 @@ pub(crate) fn html(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Resu
 /// Writes the document.
 pub(crate) fn json(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let (document, exit) = document(runs, args, 1 << 20)?;
-    let mut bytes = document.to_string().into_bytes();
-    bytes.push(b'\n');
-    write_file(file, &bytes, out).map(|()| exit)
+    write_file(file, document.as_bytes(), out).map(|()| exit)
 }
 
 /// Makes the document of which page and export consist.
-fn document(runs: &Runs, args: &Args, buckets: usize) -> Result<(Value, Exit), Error> {
+fn document(runs: &Runs, args: &Args, buckets: usize) -> Result<(String, Exit), Error> {
     let wish = Wish { metrics: &args.plot, buckets, smooth: args.smooth };
-    let (curves, exit) = read(runs, &wish)?;
+    let (curves, exit) = read(runs, &wish, |run, curves| of_run(run, &curves).to_string())?;
     let sheet = summary::sheet(&runs.all);
     let columns: Vec<Value> =
         sheet.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();
     let rows: Vec<Map<String, Value>> = sheet.objects().collect();
-    let all: Vec<Value> = runs.all.iter().zip(&curves).map(|(run, curves)| of_run(run, curves)).collect();
-    let document = json!({
+    let head = json!({
         "schema": 1,
         "created": Timestamp::now(),
         "tool_version": env!("CARGO_PKG_VERSION"),
@@ -55,9 +52,11 @@ fn document(runs: &Runs, args: &Args, buckets: usize) -> Result<(Value, Exit), E
         "log_x": args.log_x,
         "columns": columns,
         "rows": rows,
-        "runs": all,
     });
-    Ok((document, exit))
+    // The runs are many numbers: each was written as soon as it was read.
+    let head = head.to_string();
+    let head = head.strip_suffix('}').unwrap_or(&head);
+    Ok((format!("{head},\"runs\":[{}]}}\n", curves.join(",\n")), exit))
 }
 
 fn of_run(run: &Run, curves: &[Curve]) -> Value {

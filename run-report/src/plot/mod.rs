@@ -16,7 +16,7 @@ const BUCKETS: usize = 1024;
 /// Draws the curves in the terminal, one picture a metric.
 pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
-    let (curves, mut exit) = read(runs, &wish)?;
+    let (curves, mut exit) = read(runs, &wish, |_, curves| curves)?;
     for (number, metric) in names(&curves, &args.plot).iter().enumerate() {
         if number > 0 {
             out.text("")?;

@@ -26,7 +26,7 @@ const COLOURS: [&str; 7] = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee
 /// Writes the curves to a file.
 pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
-    let (curves, exit) = read(runs, &wish)?;
+    let (curves, exit) = read(runs, &wish, |_, curves| curves)?;
     let mut panels = String::new();
     let mut top = 0.0;
     for metric in names(&curves, &args.plot) {
