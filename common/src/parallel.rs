@@ -103,17 +103,10 @@ impl<T> Chunk<T> {
     }
 }
 
-fn chunks<T>(items: Vec<T>) -> Vec<Chunk<T>> {
-    let count = items.len().div_ceil(CHUNK);
-    let mut rest = items.into_iter();
-    (0..count)
-        .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(CHUNK).collect()) })
 fn chunks<T>(items: Vec<T>, size: usize) -> Vec<Chunk<T>> {
+    let count = items.len().div_ceil(size);
     let mut rest = items.into_iter();
-    (0..)
-        .map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(size).collect()) })
-        .take_while(|chunk| chunk.items.lock().is_ok_and(|items| !items.is_empty()))
-        .collect()
+    (0..count).map(|number| Chunk { number, items: Mutex::new(rest.by_ref().take(size).collect()) }).collect()
 }
 
 #[cfg(test)]

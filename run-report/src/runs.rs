@@ -1,7 +1,7 @@
 //! The runs of a report, and what is known of each.
 
 use crate::cli::Args;
-use run_common::cli::operands::open_all;
+use run_common::cli::operands::open_runs;
 use run_common::error::{Error, Exit};
 use run_common::fsio::append::read_lines;
 use run_common::fsio::read_small;
@@ -85,7 +85,7 @@ impl Runs {
 
 fn open(args: &Args, runs_dir: &Path) -> Result<Vec<Result<RunDir, Error>>, Error> {
     if !args.runs.is_empty() {
-        return Ok(open_all(&args.runs, runs_dir, args.null).collect());
+        return Ok(open_runs(&args.runs, runs_dir, args.null).collect());
     }
     let unreadable = |exit, path: &Path, cause: String| {
         Error::new(exit, format!("cannot read '{}'", path.display())).because(cause)
@@ -93,7 +93,7 @@ fn open(args: &Args, runs_dir: &Path) -> Result<Vec<Result<RunDir, Error>>, Erro
     let mut runs = Vec::new();
     for found in find(runs_dir) {
         match found {
-            Found::Run(path) => runs.push(Ok(RunDir::seen(path))),
+            Found::Run(path, ()) => runs.push(Ok(RunDir::seen(path))),
             Found::Other(_) => {}
             Found::NotUtf8(path) => {
                 runs.push(Err(unreadable(Exit::BadRun, &path, "its name is not UTF-8".to_owned())));
