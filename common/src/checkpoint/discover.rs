@@ -80,6 +80,48 @@ pub fn discover(
     Ok(all.into_iter().map(|(_, one)| one).collect())
 }
 
+/// Looks again at a checkpoint, below `root`: that of its run, or that of a copy. `None` when it is gone.
+pub fn look_again(
+    root: &Path,
+    one: &Checkpoint,
+    recorded: Option<&meta::Checkpoint>,
+    program: Program,
+) -> Option<Checkpoint> {
+    let path = root.join(&one.path);
+    let shards: Vec<PathBuf> = one.parts.iter().map(|part| root.join(part)).collect();
+    let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
+    let has_pattern = recorded.is_some_and(|recorded| recorded.pattern.is_some());
+    let subject = Subject {
+        path: &path,
+        shards: (one.parts != [one.path.clone()]).then_some(&shards[..]),
+        temporary: one.path.file_name().is_some_and(|name| name::is_temporary(&name.to_string_lossy())),
+        requires,
+        requires_alone: has_pattern && !requires.is_empty(),
+        program,
+    };
+    let (size, state) = judge(&subject, Demand::Nothing)?;
+    Some(Checkpoint { size, state, ..one.clone() })
+}
+
+/// Looks at what lies at a path, which is taken for a checkpoint whatever its name; the path of what
+/// is returned is its name. `None` when there is nothing.
+pub fn at(path: &Path, program: Program) -> Option<Checkpoint> {
+    let file_name = PathBuf::from(path.file_name()?);
+    let text = file_name.to_string_lossy();
+    let name = if path.is_dir() { name::of_directory(&text) } else { name::of_file(&text) };
+    let (step, mut labels) = name.map(|name| (name.step, name.labels)).unwrap_or_default();
+    labels.sort_unstable();
+    let one = Checkpoint {
+        parts: vec![file_name.clone()],
+        path: file_name,
+        step: step.or_else(|| own_step(path)),
+        labels,
+        size: Size::default(),
+        state: State::Complete,
+    };
+    look_again(path.parent()?, &one, None, program)
+}
+
 /// What may be a checkpoint.
 #[derive(Debug)]
 struct Found {

@@ -41,6 +41,23 @@ pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Resul
     }
 }
 
+/// Replaces `target` by what `fill` writes, which may be more than fits into memory. It survives the
+/// death of any process; after a failure the old version stands.
+pub fn replace_by<E: From<io::Error>>(
+    target: &Path,
+    fill: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    let scratch = scratch_name(target)?;
+    let written = File::create(&scratch)
+        .map_err(E::from)
+        .and_then(|mut file| fill(&mut file))
+        .and_then(|()| Ok(fs::rename(&scratch, target)?));
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites it
+    }
+    written
+}
+
 /// Keeps space for a later [`replace_reserved`], so that a disk which fills meanwhile cannot refuse
 /// it.
 pub fn reserve(target: &Path, bytes: usize) -> io::Result<()> {

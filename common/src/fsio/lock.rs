@@ -5,6 +5,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A lock that is held until the last copy of it, forked ones included, is dropped or its
@@ -58,6 +59,11 @@ impl Lock {
         self.0.write_all(owner.as_bytes())?;
         // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
         self.0.set_len(owner.len() as u64)
+    }
+
+    /// Returns the inode of the lock's file, which may have been removed since it was opened.
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.ino())
     }
 
     /// Gives the lock up now, for every process that shares it.

@@ -130,7 +130,7 @@ fn same(one: f64, other: f64) -> bool {
 }
 
 /// Makes strings of the constants that are none; `None` when there are no such.
-pub(super) fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
+pub fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
     let mut quoted = Vec::with_capacity(text.len() + 16);
     let mut found = false;
     let mut in_string = false;
