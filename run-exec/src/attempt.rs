@@ -2,7 +2,6 @@
 
 use crate::cli::Args;
 use crate::resume::Resume;
-use crate::template::{Values, fill};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::error::{Error, Exit};
 use run_common::fsio::append::read_lines;
@@ -22,6 +21,7 @@ use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
 use run_common::supervise::reason::signal_name;
+use run_common::supervise::template::{Chosen, Values, fill};
 use run_common::supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use run_common::time::Timestamp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -278,8 +278,19 @@ impl Plan {
         } else {
             Resume { from: None, total_steps: args.additional_steps.or(meta.total_steps) }
         };
-        let gpu = how.gpu.as_deref();
-        let filled = fill(&source.template, &Values { run: layout.root(), meta, resume: &resume, gpu, env })?;
+        let values = Values {
+            run: layout.root(),
+            meta,
+            gpu: how.gpu.as_deref(),
+            checkpoint: resume.from.as_ref().map(|(path, step)| Chosen {
+                path: Path::new(path),
+                step: *step,
+                out: None,
+            }),
+            total_steps: resume.total_steps,
+            env,
+        };
+        let filled = fill(&source.template, &values)?;
         let Some(name) = filled.command.first() else {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
                 .because("nothing is left of it when its placeholders are filled in"));
@@ -356,6 +367,7 @@ impl Plan {
             retry: how.retry.clone(),
             checkpoint: meta.checkpoint.clone(),
             on_end: args.on_end.clone(),
+            check: None,
         };
         if args.resume && recorded.attempt == 0 {
             warn(&format!(

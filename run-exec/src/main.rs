@@ -7,7 +7,6 @@ mod front;
 mod progress;
 mod queue;
 mod resume;
-mod template;
 
 fn main() -> std::process::ExitCode {
     run_common::cli::entry_of_command("run-exec", run_common::supervise::FAILED, front::run)

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 /// The directory of the suite's own record, below a run.
 pub const RECORD_DIR: &str = ".run";
 
-/// The paths of a run. It says nothing of whether they exist.
+/// The directory of the record of an evaluation, which is kept like that of a run.
+pub const EVAL_RECORD_DIR: &str = ".eval";
+
+/// The paths of a run, or of an evaluation. It says nothing of whether they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
+    record: &'static str,
 }
 
 /// The paths of a batch. It says nothing of whether they exist.
@@ -17,14 +21,33 @@ pub struct BatchLayout {
     root: PathBuf,
 }
 
-macro_rules! files {
-    ($layout:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
-        impl $layout {
-            /// Names the files below `root`.
-            pub fn new(root: impl Into<PathBuf>) -> Self {
-                Self { root: root.into() }
-            }
+impl Layout {
+    /// Names the files of the run `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), record: RECORD_DIR }
+    }
 
+    /// Names the files of the evaluation `root`.
+    pub fn of_evaluation(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), record: EVAL_RECORD_DIR }
+    }
+
+    /// The directory of the record.
+    pub fn record(&self) -> PathBuf {
+        self.root.join(self.record)
+    }
+}
+
+impl BatchLayout {
+    /// Names the files of the batch `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+}
+
+macro_rules! root {
+    ($layout:ident) => {
+        impl $layout {
             /// Returns the directory itself.
             pub fn root(&self) -> &Path {
                 &self.root
@@ -37,33 +60,43 @@ macro_rules! files {
                     None => self.root.to_string_lossy().into_owned(),
                 }
             }
-
-            $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.root.join($file) })+
         }
     };
 }
 
-files! { Layout:
-    /// The directory of the record.
-    record = ".run";
+root!(Layout);
+root!(BatchLayout);
+
+macro_rules! files {
+    ($layout:ident, below $base:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
+        impl $layout {
+            $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.$base().join($file) })+
+        }
+    };
+}
+
+files! { Layout, below record:
     /// Identity and provenance, written once.
-    meta = ".run/meta.json";
+    meta = "meta.json";
     /// The difference between the working tree and its commit at creation.
-    patch = ".run/git.patch";
+    patch = "git.patch";
     /// Held for the life of an attempt.
-    lock = ".run/lock";
+    lock = "lock";
     /// The supervisor's pid, for people.
-    pid = ".run/pid";
+    pid = "pid";
     /// The state of the current attempt.
-    status = ".run/status.json";
+    status = "status.json";
     /// A start line and an end line for every attempt.
-    attempts = ".run/attempts.jsonl";
+    attempts = "attempts.jsonl";
     /// How the last attempt ended.
-    result = ".run/result.json";
+    result = "result.json";
     /// Metric rows read off the command's output.
-    scraped = ".run/scraped.jsonl";
+    scraped = "scraped.jsonl";
     /// CPU, memory and GPU use over time.
-    resources = ".run/resources.jsonl";
+    resources = "resources.jsonl";
+}
+
+files! { Layout, below root:
     /// The command's stdout, byte for byte.
     stdout = "stdout.log";
     /// The command's stderr, byte for byte.
@@ -76,7 +109,7 @@ files! { Layout:
     stop = "stop";
 }
 
-files! { BatchLayout:
+files! { BatchLayout, below root:
     /// The directory of the record.
     record = ".batch";
     /// What the batch is, written once.

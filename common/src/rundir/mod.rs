@@ -1,6 +1,7 @@
 //! A run directory and its record (run-dir(5)): names, contents, and what is so.
 
 pub mod batch;
+pub mod evaluation;
 pub mod find;
 pub mod layout;
 pub mod meta;

@@ -51,6 +51,11 @@ impl RunDir {
         Self { layout: Layout::new(path) }
     }
 
+    /// Takes the directory of an evaluation for that of a run, which it is but for its name of the record.
+    pub fn of_evaluation(path: impl Into<PathBuf>) -> Self {
+        Self { layout: Layout::of_evaluation(path) }
+    }
+
     /// Returns where its files are.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -12,7 +12,7 @@ use crate::checkpoint::{Program, discover, latest};
 use crate::error::plain;
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::lock::Lock;
-use crate::message::warn;
+use crate::message::{tool, warn};
 use crate::metrics::follow::Follower;
 use crate::process::identity::{Process, Signal, Stat};
 use crate::process::signals::Signals;
@@ -139,7 +139,7 @@ impl<'a> Driver<'a> {
         }
         self.record.recorded_mut().start_step = self.follower.figures().step();
         if let Err(error) = self.record.begin() {
-            return self.unstarted(FAILED, format!("run-exec cannot write the record: {}", plain(&error)));
+            return self.unstarted(FAILED, format!("{} cannot write the record: {}", tool(), plain(&error)));
         }
         let mut command = self.task.command();
         let terminal = match self.task.output {
@@ -156,7 +156,7 @@ impl<'a> Driver<'a> {
         if let (Some(terminal), true) = (&terminal, self.task.stdin) {
             match terminal.try_clone() {
                 Ok(terminal) => command.stdin(Stdio::from(terminal)),
-                Err(error) => return self.unstarted(FAILED, format!("run-exec failed: {}", plain(&error))),
+                Err(error) => return self.unstarted(FAILED, format!("{} failed: {}", tool(), plain(&error))),
             };
         }
         match spawn::start(&mut command, terminal.as_ref()) {
@@ -255,7 +255,7 @@ impl<'a> Driver<'a> {
             }
             if let Err(error) = tee.look() {
                 warn(&format!("cannot start a thread: {}; ending the run", plain(&error)));
-                self.request(Cause::Failure("run-exec could not start a thread".to_owned()), Event::Stop);
+                self.request(Cause::Failure(format!("{} could not start a thread", tool())), Event::Stop);
             }
             self.meter.gpu.listen();
             self.reap();
@@ -599,7 +599,12 @@ impl<'a> Driver<'a> {
             _ => last_words(&log, offset).unwrap_or_default(),
         };
         let oom_kills = if end == End::Signaled(SIGKILL) { self.oom_kills() } else { 0 };
-        let (status, reason) = judge(self.cause.as_ref(), end, &words, oom_kills);
+        let (mut status, mut reason) = judge(self.cause.as_ref(), end, &words, oom_kills);
+        if status == Status::Completed
+            && let Some(wrong) = self.task.check.and_then(|check| check(&self.task.layout))
+        {
+            (status, reason) = (Status::Failed, Some(wrong));
+        }
         let mut notes: Vec<String> = reason.into_iter().collect();
         if seen.lost > 0 {
             let why = if seen.full { "disk full: " } else { "" };

@@ -1,5 +1,5 @@
 //! Executes a command in a run and keeps its record: a front, which belongs to the caller, and a
-//! supervisor, which belongs to the run, each of which outlives the other. Used by run-exec.
+//! supervisor, which belongs to the run, each of which outlives the other. Used by run-exec and run-eval.
 
 mod combine;
 pub mod combined;
@@ -15,6 +15,7 @@ mod scraped;
 mod script;
 mod signals;
 mod tee;
+pub mod template;
 mod terminal;
 
 pub use front::run;
@@ -74,7 +75,12 @@ pub struct Task {
     pub checkpoint: Option<Checkpoint>,
     /// Shell command for when the attempt has ended.
     pub on_end: Option<String>,
+    /// What is asked about a command that has ended well.
+    pub check: Option<Check>,
 }
+
+/// Says what is wrong with what a command has left: then it has failed.
+pub type Check = fn(&Layout) -> Option<String>;
 
 /// When another attempt is made.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use super::reason::{End, LastWords, signal_name};
 use super::{FAILED, TIMED_OUT};
+use crate::message::tool;
 use crate::rundir::status::Status;
 use crate::time::human;
 use nix::libc::{SIGABRT, SIGKILL};
@@ -31,7 +32,7 @@ impl Cause {
             Self::Asked(words) | Self::Failure(words) => words.clone(),
             Self::Timeout(limit) => format!("timeout {}", human(*limit)),
             Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
-            Self::FrontKilled => "run-exec was killed".to_owned(),
+            Self::FrontKilled => format!("{} was killed", tool()),
             Self::SupervisorKilled => "supervisor was killed".to_owned(),
         }
     }

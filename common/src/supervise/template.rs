@@ -1,34 +1,46 @@
-//! Placeholders in the arguments of a command.
+//! Placeholders in the arguments of a command. Used by run-exec and run-eval.
 
-use crate::resume::Resume;
-use run_common::error::Error;
-use run_common::provenance::secret::{REDACTED, redact_command};
-use run_common::rundir::meta::Meta;
+use crate::error::Error;
+use crate::provenance::secret::{REDACTED, redact_command};
+use crate::rundir::meta::Meta;
 use serde_json::Value;
 use std::path::Path;
 
 /// Where the values of placeholders come from.
 #[derive(Debug)]
-pub(crate) struct Values<'a> {
+pub struct Values<'a> {
     /// The run directory, absolute.
-    pub(crate) run: &'a Path,
+    pub run: &'a Path,
     /// Its record.
-    pub(crate) meta: &'a Meta,
-    /// What the attempt goes on from.
-    pub(crate) resume: &'a Resume,
+    pub meta: &'a Meta,
     /// Graphics processors that the attempt has for its own.
-    pub(crate) gpu: Option<&'a str>,
+    pub gpu: Option<&'a str>,
+    /// The checkpoint that the attempt resumes from, or that is to be evaluated.
+    pub checkpoint: Option<Chosen<'a>>,
+    /// Number of steps to come to, where the record says another.
+    pub total_steps: Option<u64>,
     /// Returns a variable of the environment.
-    pub(crate) env: fn(&str) -> Option<String>,
+    pub env: fn(&str) -> Option<String>,
+}
+
+/// A checkpoint, and where its evaluation is written to.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// Where it is, absolute.
+    pub path: &'a Path,
+    /// Its step, if it has one.
+    pub step: Option<u64>,
+    /// The directory of the evaluation, absolute; none for an attempt.
+    pub out: Option<&'a Path>,
 }
 
 /// A command with its placeholders filled in.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Filled {
+pub struct Filled {
     /// As it is executed.
-    pub(crate) command: Vec<String>,
+    pub command: Vec<String>,
     /// As it may be recorded: `{env:NAME}` stays as it is, secrets are redacted.
-    pub(crate) recorded: Vec<String>,
+    pub recorded: Vec<String>,
 }
 
 /// What a placeholder turns into.
@@ -42,13 +54,13 @@ enum Token {
 }
 
 /// Fills in the placeholders of a command.
-pub(crate) fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
+pub fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
     let mut filled = Filled { command: Vec::new(), recorded: Vec::new() };
     for argument in template {
         match argument.as_str() {
             "{set}" => add_overrides(&mut filled, values, str::to_owned)?,
             "{set:py}" => add_overrides(&mut filled, values, python_spelling)?,
-            "{resume}" if values.resume.from.is_none() => {}
+            "{resume}" if values.checkpoint.is_none_or(|chosen| chosen.out.is_some()) => {}
             "{resume}" => {
                 let nested = values.meta.resume_args.as_deref().unwrap_or_default();
                 for argument in nested.iter().filter(|argument| *argument != "{resume}") {
@@ -110,7 +122,9 @@ fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, Stri
         let inside = &at_brace[if escaped { 2 } else { 1 }..];
         let name = inside.split('}').next().filter(|name| name.len() < inside.len()).unwrap_or_default();
         let after = inside.get(name.len() + 1..).unwrap_or_default();
-        if !is_token(name) || (escaped && !after.starts_with('}')) {
+        let has_out = values.checkpoint.is_some_and(|chosen| chosen.out.is_some());
+        let is_known = is_token(name) || name == "out" && has_out;
+        if !is_known || (escaped && !after.starts_with('}')) {
             command.push('{');
             recorded.push('{');
             rest = &at_brace[1..];
@@ -177,23 +191,19 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         },
         "config_path" => meta.config_path.clone().ok_or("the run has no config")?,
         "seed" => number(meta.seed.map(|seed| seed.to_string()), "--seed")?,
-        "total_steps" => number(
-            values.resume.total_steps.or(meta.total_steps).map(|steps| steps.to_string()),
-            "--total-steps",
-        )?,
+        "total_steps" => {
+            number(values.total_steps.or(meta.total_steps).map(|steps| steps.to_string()), "--total-steps")?
+        }
         "gpu" => match values.gpu {
             Some(gpu) => gpu.to_owned(),
             None => (values.env)("CUDA_VISIBLE_DEVICES")
                 .ok_or("CUDA_VISIBLE_DEVICES is not set, nor is --gpus given")?,
         },
-        "checkpoint" => match &values.resume.from {
-            Some((checkpoint, _)) => checkpoint.clone(),
-            None => return Ok(Token::Drop),
-        },
-        "step" => match &values.resume.from {
-            Some((_, Some(step))) => step.to_string(),
-            Some((checkpoint, None)) => return Err(format!("'{checkpoint}' does not say its step")),
-            None => return Ok(Token::Drop),
+        "checkpoint" | "step" | "out" => match (values.checkpoint, name) {
+            (None, _) => return Ok(Token::Drop),
+            (Some(chosen), "checkpoint") => chosen.path.to_string_lossy().into_owned(),
+            (Some(Chosen { out: Some(out), .. }), "out") => out.to_string_lossy().into_owned(),
+            (Some(chosen), _) => chosen.step.ok_or("the checkpoint does not say its step")?.to_string(),
         },
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
         _ => match name.split_once(':') {
@@ -243,7 +253,14 @@ mod tests {
         let env = |name: &str| (name == "WORD").then(|| "hush".to_owned());
         fill(
             &template,
-            &Values { run: Path::new("/r/n m"), meta: &meta(), resume: &Resume::default(), gpu: None, env },
+            &Values {
+                run: Path::new("/r/n m"),
+                meta: &meta(),
+                gpu: None,
+                checkpoint: None,
+                total_steps: None,
+                env,
+            },
         )
     }
 
@@ -300,6 +317,22 @@ mod tests {
         let filled = filled(&["--auth={env:WORD}", "--token", "abc", "{env:WORD}"]).unwrap();
         assert_eq!(filled.command, ["--auth=hush", "--token", "abc", "hush"]);
         assert_eq!(filled.recorded, ["--auth={env:WORD}", "--token", "[redacted]", "{env:WORD}"]);
+    }
+
+    #[test]
+    fn a_checkpoint_to_be_evaluated_is_filled_in() {
+        let template: Vec<String> =
+            ["{checkpoint}", "--at={step}", "{out}/x", "{{out}}"].map(str::to_owned).to_vec();
+        let chosen = Chosen { path: Path::new("/c/step_5"), step: Some(5), out: Path::new("/o") };
+        let fill_for = |checkpoint| {
+            fill(
+                &template,
+                &Values { run: Path::new("/r"), meta: &meta(), gpu: None, checkpoint, env: |_| None },
+            )
+        };
+        assert_eq!(fill_for(Some(chosen)).unwrap().command, ["/c/step_5", "--at=5", "/o/x", "{out}"]);
+        assert_eq!(fill_for(None).unwrap().command, ["{out}/x", "{{out}}"]);
+        assert!(fill_for(Some(Chosen { step: None, ..chosen })).is_err());
     }
 
     #[test]
