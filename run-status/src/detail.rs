@@ -7,18 +7,23 @@ use run_common::error::Error;
 use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
 use run_common::message::complain;
+use run_common::rundir::evaluation;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::observe::Observed;
+use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::{AttemptEnd, Status};
 use run_common::text::{human_bytes, shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
 
 /// Lines of the log that are shown of a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
+
+/// Heartbeats of another host that are older than this say nothing of an evaluation.
+const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// Bytes at the end of a log in which they are looked for.
 const TAIL: u64 = 8 << 10;
@@ -34,6 +39,7 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
         rows(&run.state.recent.rows()),
         attempts_table(&attempts, run),
         checkpoints(run, &meta),
+        evaluations(run, &meta),
         last_lines(run, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
@@ -240,6 +246,26 @@ fn checkpoints(run: &Observed, meta: &Meta) -> Table {
         ]);
     }
     table
+}
+
+/// The evaluations of the checkpoints, with what made one fail.
+fn evaluations(run: &Observed, meta: &Meta) -> Table {
+    let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "REASON"]);
+    let observer = Observer::new(STALE_AFTER);
+    for kind in evaluation::of_run(&run.run, &meta.run_id, None) {
+        for (dir, evaluation) in kind.all() {
+            let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made
+            let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());
+            table.row(vec![
+                (evaluation.label, Tint::None),
+                (step, Tint::None),
+                (observed.state.status.to_string(), tint(observed.state.status)),
+                (observed.duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
+                (observed.state.reason.unwrap_or_default(), Tint::None),
+            ]);
+        }
+    }
+    if table.is_empty() { Table::default() } else { table }
 }
 
 /// The end of a failed attempt's traceback, or else of its log.

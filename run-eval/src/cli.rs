@@ -1,0 +1,146 @@
+//! The command line of run-eval.
+
+use clap::Parser;
+use run_common::checkpoint::Label;
+use run_common::cli::runs_dir::RunsDir;
+use run_common::time::parse_duration;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "Examples:
+  run-eval trial -- python eval.py --ckpt {checkpoint} --out {out}
+  run-eval --steps latest --timeout 30m trial -- python eval.py {checkpoint}
+  run-eval --label gsm8k --gpus 0,1 batch -- python eval.py --data gsm8k {checkpoint} {out}
+  run-eval --follow trial -- python eval.py {checkpoint}";
+
+/// Evaluate the checkpoints of runs, each by a command of its own, and consolidate the metrics.
+#[derive(Debug, Parser)]
+#[command(name = "run-eval", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// Checkpoints to evaluate: all, new, latest, final, best, last, or steps such as 1,5,10
+    #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pick)]
+    pub(crate) steps: Vec<Pick>,
+    /// Evaluate this checkpoint, wherever it lies; a number in --steps says its step
+    #[arg(long, value_name = "PATH", conflicts_with = "follow")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Name for evaluations of this kind
+    #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]
+    pub(crate) label: String,
+    /// End an evaluation after this time, with all its processes
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) timeout: Option<Duration>,
+    /// Time between the request to end and SIGTERM to all that is left
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(crate) grace: Duration,
+    /// Make so many evaluations at once
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// Give each evaluation at work one of these GPUs, or several joined by +, for its own
+    #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
+    pub(crate) gpus: Vec<String>,
+    /// Evaluate again what was evaluated before
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Evaluate checkpoints as they become complete, until the run has ended
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Directory that holds the results.
+    #[arg(
+        long,
+        value_name = "DIR",
+        help = "Directory for the results [default: $EVAL_RUNS_DIR, else eval_runs beside the runs]"
+    )]
+    pub(crate) eval_dir: Option<PathBuf>,
+    /// Print a line of JSON for each evaluation
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Names on stdin end in NUL, not newline
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<String>,
+    /// Command that evaluates one checkpoint
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub(crate) command: Vec<String>,
+}
+
+/// One word of `--steps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// Every checkpoint with a step.
+    All,
+    /// Those of them that were not evaluated before.
+    New,
+    /// The one with the greatest step.
+    Latest,
+    /// One that is called so.
+    Labelled(Label),
+    /// The one of this step.
+    Step(u64),
+}
+
+impl Pick {
+    /// Returns the word.
+    pub(crate) fn word(self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::New => "new".to_owned(),
+            Self::Latest => "latest".to_owned(),
+            Self::Labelled(label) => label_word(label).to_owned(),
+            Self::Step(step) => step.to_string(),
+        }
+    }
+}
+
+/// Returns what a checkpoint is called that stands for no step.
+pub(crate) fn label_word(label: Label) -> &'static str {
+    match label {
+        Label::Final => "final",
+        Label::Best => "best",
+        Label::Last => "last",
+    }
+}
+
+fn pick(text: &str) -> Result<Pick, String> {
+    match text {
+        "all" => Ok(Pick::All),
+        "new" => Ok(Pick::New),
+        "latest" => Ok(Pick::Latest),
+        "final" => Ok(Pick::Labelled(Label::Final)),
+        "best" => Ok(Pick::Labelled(Label::Best)),
+        "last" => Ok(Pick::Labelled(Label::Last)),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            text.parse().map(Pick::Step).map_err(|_| format!("'{text}' is no step"))
+        }
+        _ => Err("write all, new, latest, final, best, last, or steps such as 1,5,10".to_owned()),
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let is_harmful = |c: char| c == '/' || c.is_control();
+    if text.is_empty() || text.starts_with(['-', '.']) || text.chars().any(is_harmful) || text.len() > 100 {
+        return Err("a label is a name of at most 100 bytes, without / and control characters".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks one slot of `--gpus`.
+fn gpus(text: &str) -> Result<String, String> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    if text.split('+').all(is_name) {
+        Ok(text.replace('+', ","))
+    } else {
+        Err("write 0,1 or 0+1,2+3".to_owned())
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}

@@ -1,0 +1,462 @@
+//! The front: looks for checkpoints, executes an evaluation of each in a process of its own, and
+//! consolidates after each. It has one thread and forks, so that whatever becomes of one evaluation is
+//! nothing to the others.
+
+use crate::cli::{Args, Pick};
+use crate::consolidate::{consolidate, rows};
+use crate::evaluate::{Ready, Setting, prepare, refuse, try_out};
+use crate::plan::{Found, Job, Session};
+use crate::progress::{Counts, Progress};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, dup2_stdin, setsid};
+use run_common::cli::operands::open_runs;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::message::{complain, warn};
+use run_common::process::identity::{Process, Stat};
+use run_common::process::spawn::{Side, fork};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_common::supervise;
+use serde::Serialize;
+use std::collections::{HashSet, VecDeque};
+use std::env;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Heartbeats of another host that are older than this say nothing.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+/// How often a followed run is looked at, at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A look at a run takes at most this part of the time.
+const SHARE: u32 = 20;
+
+/// How often an evaluation is looked at whose process of the front was killed.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Evaluates what is asked for; returns the status to exit with, also of what fails.
+#[expect(clippy::unnecessary_wraps, reason = "what executes commands has its own status for failures")]
+pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+    Ok(evaluate(args).unwrap_or_else(|error| {
+        if error.is_broken_pipe() {
+            return Exit::Ok as u8; // the reader has seen enough
+        }
+        complain(&error);
+        error.exit() as u8
+    }))
+}
+
+fn evaluate(args: &Args) -> Result<u8, Error> {
+    if args.checkpoint.is_some() && args.runs.len() > 1 {
+        return Err(Error::usage("--checkpoint is of one run"));
+    }
+    let jobs = args.jobs.map(std::num::NonZeroUsize::get);
+    let slots = args.gpus.len();
+    if let Some(jobs) = jobs.filter(|&jobs| slots > 0 && jobs > slots) {
+        return Err(Error::usage(format!("-j {jobs} is more than the {slots} slots of --gpus")));
+    }
+    let mut front = Front::new(args, jobs.unwrap_or(slots.max(1)))?;
+    front.open()?;
+    front.work()
+}
+
+/// The signals that are waited for; a SIGHUP that was ignored stays so.
+fn caught() -> SigSet {
+    let mut signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
+    if Stat::of_myself().is_none_or(|stat| stat.ignored & 1 == 0) {
+        signals.add(Signal::SIGHUP);
+    }
+    signals
+}
+
+/// An evaluation at work.
+#[derive(Debug)]
+struct Working {
+    job: Job,
+    dir: RunDir,
+    pid: i32,
+    /// The slot of `--gpus` that it has.
+    slot: usize,
+    /// Its process was killed, and its supervisor is ending it.
+    is_orphan: bool,
+}
+
+struct Front<'a> {
+    args: &'a Args,
+    jobs: usize,
+    sessions: Vec<Session>,
+    queue: VecDeque<Job>,
+    working: Vec<Working>,
+    /// When followed runs are looked at again.
+    next_look: Instant,
+    setting: Setting,
+    observer: Observer,
+    signals: SignalFd,
+    /// The signals that were let through before.
+    mask: SigSet,
+    counts: Counts,
+    progress: Progress,
+    out: Out,
+    /// Somebody reads it.
+    is_heard: bool,
+    /// The signal that has ended it.
+    ended_by: Option<Signal>,
+    status: u8,
+}
+
+/// A line of `--json`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    /// The run's directory.
+    path: &'a Path,
+    run_name: &'a str,
+    run_id: &'a str,
+    label: &'a str,
+    step: Option<u64>,
+    checkpoint: &'a str,
+    /// The directory of the evaluation.
+    out: &'a Path,
+    status: Status,
+    reason: Option<String>,
+    /// Whether it was evaluated now rather than before.
+    evaluated: bool,
+    duration_s: Option<f64>,
+    rows: Option<u64>,
+}
+
+impl<'a> Front<'a> {
+    fn new(args: &'a Args, jobs: usize) -> Result<Self, Error> {
+        let failed = |error: nix::Error| {
+            Error::new(Exit::System, "cannot catch signals").because(io::Error::from(error))
+        };
+        Ok(Self {
+            args,
+            jobs,
+            sessions: Vec::new(),
+            queue: VecDeque::new(),
+            working: Vec::new(),
+            next_look: Instant::now(),
+            setting: Setting::find()?,
+            observer: Observer::new(STALE_AFTER),
+            signals: SignalFd::with_flags(&caught(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+                .map_err(failed)?,
+            mask: SigSet::empty(),
+            counts: Counts::default(),
+            progress: Progress::new(),
+            out: Out::stdout(),
+            is_heard: true,
+            ended_by: None,
+            status: 0,
+        })
+    }
+
+    /// Opens the runs, and looks what there is to evaluate. Signals are caught from the end of it on.
+    fn open(&mut self) -> Result<(), Error> {
+        let args = self.args;
+        let mut known = HashSet::new();
+        for run in open_runs(&args.runs, &args.runs_dir.path(), args.null) {
+            let opened = run.and_then(|run| {
+                let is_new = known.insert(run.absolute());
+                if is_new { Session::open(args, &run).map(Some) } else { Ok(None) }
+            });
+            match opened {
+                Ok(Some(session)) => {
+                    try_out(args, &session)?;
+                    self.sessions.push(session);
+                }
+                Ok(None) => {}
+                Err(error) => self.fail(&error),
+            }
+        }
+        self.mask = caught().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| {
+            Error::new(Exit::System, "cannot block signals").because(io::Error::from(error))
+        })?;
+        self.look(false)
+    }
+
+    /// Works until nothing is left to do; returns the status to exit with. The processes of the
+    /// evaluations return from here too.
+    fn work(mut self) -> Result<u8, Error> {
+        loop {
+            self.reap()?;
+            if self.ended_by.is_none() && Instant::now() >= self.next_look {
+                self.look(true)?;
+            }
+            while self.ended_by.is_none() && self.working.len() < self.jobs {
+                let Some(job) = self.queue.pop_front() else { break };
+                if let Some(status) = self.start(job) {
+                    return Ok(status);
+                }
+            }
+            let is_over = self.ended_by.is_some()
+                || self.queue.is_empty() && !self.sessions.iter().any(|session| session.is_followed);
+            if self.working.is_empty() && is_over {
+                break;
+            }
+            let shown: Vec<String> = self.working.iter().map(|working| self.title(&working.job)).collect();
+            self.progress.show(self.counts, &shown, self.queue.len());
+            self.wait();
+        }
+        self.finish()
+    }
+
+    /// Says which evaluation it is, for people.
+    fn title(&self, job: &Job) -> String {
+        let step = match job.name.parse::<u64>() {
+            Ok(step) => format!("step {step}"),
+            Err(_) => job.name.clone(),
+        };
+        match self.sessions.as_slice() {
+            [_] => step,
+            sessions => format!("{} {step}", sessions[job.session].meta.run_name),
+        }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.progress.clear();
+        complain(error);
+        self.status = self.status.max(error.exit() as u8);
+    }
+
+    /// Looks what there is to evaluate: in all runs, or in those that are followed.
+    fn look(&mut self, again: bool) -> Result<(), Error> {
+        let start = Instant::now();
+        let args = self.args;
+        // The newest is decided about when it is its turn.
+        let waits =
+            args.steps == [Pick::Latest] && (!self.queue.is_empty() || self.working.len() >= self.jobs);
+        for number in 0..self.sessions.len() {
+            let session = &mut self.sessions[number];
+            if again && (!session.is_followed || waits) {
+                continue;
+            }
+            match session.look(number, args, &self.observer) {
+                Ok(found) => found.into_iter().try_for_each(|found| self.take(found))?,
+                Err(error) => {
+                    session.is_followed = false;
+                    self.fail(&error);
+                }
+            }
+        }
+        self.next_look = Instant::now() + LOOK.max(start.elapsed().saturating_mul(SHARE));
+        Ok(())
+    }
+
+    fn take(&mut self, found: Found) -> Result<(), Error> {
+        match found {
+            Found::Job(job) => self.queue.push_back(job),
+            Found::Passed(job) => {
+                self.counts.passed += 1;
+                self.report(&job, false)?;
+            }
+            Found::Refused(job, why) => {
+                if let Err(error) = refuse(self.args, &self.sessions[job.session], &job, &why) {
+                    self.fail(&error);
+                }
+                self.tell_failure(&job, &why);
+                self.report(&job, true)?;
+            }
+            Found::Missing(error) => self.fail(&error),
+        }
+        Ok(())
+    }
+
+    fn tell_failure(&mut self, job: &Job, why: &str) {
+        self.counts.failed += 1;
+        self.status = self.status.max(Exit::No as u8);
+        self.progress.clear();
+        let name = &self.sessions[job.session].meta.run_name;
+        let step = if job.name.parse::<u64>().is_ok() { "step " } else { "" };
+        warn(&format!("'{name}' {step}{}: {why}", job.name));
+    }
+
+    /// Prints a line about an evaluation, for scripts.
+    fn report(&mut self, job: &Job, evaluated: bool) -> Result<(), Error> {
+        if !self.args.json || !self.is_heard {
+            return Ok(());
+        }
+        let session = &self.sessions[job.session];
+        let dir = session.evaluations.evaluation(&job.name);
+        let observed = self.observer.observe(&dir).ok();
+        let status = observed.as_ref().map_or(Status::Failed, |observed| observed.state.status);
+        let out = std::path::absolute(dir.layout().root()).unwrap_or_else(|_| dir.layout().root().to_owned());
+        let line = Line {
+            path: session.run.layout().root(),
+            run_name: &session.meta.run_name,
+            run_id: &session.meta.run_id,
+            label: &self.args.label,
+            step: job.checkpoint.step,
+            checkpoint: &job.shown,
+            out: &out,
+            status,
+            reason: observed.as_ref().and_then(|observed| observed.state.reason.clone()),
+            evaluated,
+            duration_s: observed.as_ref().and_then(run_common::rundir::observe::Observed::duration_s),
+            rows: if status == Status::Completed { rows(dir.layout()) } else { None },
+        };
+        match self.out.json(&line).and_then(|()| self.out.flush()) {
+            Err(error) if error.is_broken_pipe() => {
+                self.is_heard = false;
+                self.end(Signal::SIGTERM);
+                Ok(())
+            }
+            printed => printed,
+        }
+    }
+
+    /// Begins no more evaluations, and ends those at work.
+    fn end(&mut self, signal: Signal) {
+        self.ended_by = self.ended_by.or(Some(signal));
+        for working in &self.working {
+            let _ = kill(Pid::from_raw(working.pid), signal); // it has just ended, then
+        }
+    }
+
+    /// Starts an evaluation in a process of its own, from which the status to exit with is returned.
+    fn start(&mut self, job: Job) -> Option<u8> {
+        let used = |slot: &usize| self.working.iter().any(|working| working.slot == *slot);
+        let slot = (0..).find(|slot| !used(slot)).unwrap_or_default();
+        let gpu = self.args.gpus.get(slot);
+        let session = &self.sessions[job.session];
+        let ready = match prepare(self.args, session, &job, gpu, &mut self.setting) {
+            Ok(ready) => ready,
+            Err(error) => {
+                session.release(&job);
+                self.fail(&error);
+                return None;
+            }
+        };
+        let parent = Process::myself().ok();
+        let dir = ready.active.run.clone();
+        match fork() {
+            Ok(Side::Child) => Some(self.be_the_process(ready, parent)),
+            Ok(Side::Parent(pid)) => {
+                self.working.push(Working { job, dir, pid, slot, is_orphan: false });
+                None
+            }
+            Err(error) => {
+                self.sessions[job.session].release(&job);
+                self.fail(&Error::new(Exit::System, "cannot fork").because(error));
+                None
+            }
+        }
+    }
+
+    /// Goes on as the process of one evaluation.
+    fn be_the_process(&mut self, ready: Ready, parent: Option<Process>) -> u8 {
+        self.progress.forget();
+        let prepared = OpenOptions::new().read(true).open("/dev/null").and_then(|null| {
+            dup2_stdin(&null)?;
+            setsid()?; // what the terminal sends goes to the front, which passes it on
+            Ok(self.mask.thread_set_mask()?)
+        });
+        let done = match prepared {
+            Err(error) => Err(Error::new(Exit::System, "cannot start a process").because(error)),
+            Ok(()) => supervise::run(&ready.task, ready.active, ready.record, parent),
+        };
+        done.unwrap_or_else(|error| {
+            complain(&error);
+            supervise::FAILED
+        })
+    }
+
+    /// Takes note of the evaluations that have ended.
+    fn reap(&mut self) -> Result<(), Error> {
+        loop {
+            let (pid, was_killed) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, _)) => (pid.as_raw(), false),
+                Ok(WaitStatus::Signaled(pid, ..)) => (pid.as_raw(), true),
+                Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => break,
+                Ok(_) | Err(_) => continue,
+            };
+            let Some(number) = self.working.iter().position(|working| working.pid == pid) else { continue };
+            if was_killed {
+                self.working[number].is_orphan = true;
+            } else {
+                let working = self.working.remove(number);
+                self.conclude(working)?;
+            }
+        }
+        for number in
+            (0..self.working.len()).rev().filter(|&number| self.working[number].is_orphan).collect::<Vec<_>>()
+        {
+            let observed = self.observer.observe(&self.working[number].dir);
+            if observed.map_or(true, |observed| observed.state.status != Status::Running) {
+                let working = self.working.remove(number);
+                self.conclude(working)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of how an evaluation has ended.
+    fn conclude(&mut self, working: Working) -> Result<(), Error> {
+        let Working { job, dir, .. } = working;
+        self.sessions[job.session].release(&job);
+        let (status, reason) = match self.observer.observe(&dir) {
+            Ok(observed) => (observed.state.status, observed.state.reason),
+            Err(error) => (Status::Failed, Some(error.to_string())),
+        };
+        match status {
+            Status::Completed => self.counts.completed += 1,
+            Status::Stopped if self.ended_by.is_some() => self.status = self.status.max(Exit::No as u8),
+            _ => self.tell_failure(&job, &reason.unwrap_or_else(|| status.to_string())),
+        }
+        self.report(&job, true)?;
+        if let Err(error) = consolidate(&self.sessions[job.session].evaluations, &self.observer) {
+            self.fail(&error);
+        }
+        Ok(())
+    }
+
+    /// Waits until something happens.
+    fn wait(&mut self) {
+        let mut pause = LOOK;
+        if self.working.iter().any(|working| working.is_orphan) {
+            pause = SOON;
+        } else if self.sessions.iter().any(|session| session.is_followed) {
+            pause = pause.min(self.next_look.saturating_duration_since(Instant::now()));
+        }
+        let timeout = PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout); // all is looked at anyway
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let signal =
+                i32::try_from(signal.ssi_signo).ok().and_then(|signal| Signal::try_from(signal).ok());
+            if let Some(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) = signal {
+                self.end(signal);
+            }
+        }
+    }
+
+    /// Consolidates for the last time and says where that is.
+    fn finish(mut self) -> Result<u8, Error> {
+        self.progress.clear();
+        let here = env::current_dir().unwrap_or_default();
+        for number in 0..self.sessions.len() {
+            let evaluations = &self.sessions[number].evaluations;
+            if let Err(error) = consolidate(evaluations, &self.observer) {
+                self.fail(&error);
+                continue;
+            }
+            let path = evaluations.consolidated();
+            if !self.args.json && path.exists() {
+                let shown = path.strip_prefix(&here).unwrap_or(&path);
+                self.out.line(&shown.to_string_lossy())?;
+            }
+        }
+        if !self.is_heard {
+            return Ok(Exit::Ok as u8);
+        }
+        self.out.finish()?;
+        Ok(self.ended_by.map_or(self.status, |signal| 128 + signal as u8))
+    }
+}

@@ -1,0 +1,15 @@
+//! `run-eval`: evaluate the checkpoints of runs and consolidate what was measured.
+
+mod cli;
+mod consolidate;
+mod evaluate;
+mod front;
+mod metrics;
+mod pin;
+mod plan;
+mod progress;
+mod table;
+
+fn main() -> std::process::ExitCode {
+    run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, front::run)
+}

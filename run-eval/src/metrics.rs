@@ -1,0 +1,273 @@
+//! The metrics of one evaluation: the rows of its `metrics.csv`, else the object in its `summary.json`,
+//! else the last JSON object that its command printed.
+
+use crate::table::{Damage, Rows, quote, unquoted};
+use run_common::fsio::open_regular;
+use run_common::metrics::row::with_quoted_constants;
+use run_common::rundir::layout::Layout;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+
+/// Bytes of a summary that are read, and of the end of stdout.
+const LIMIT: u64 = 16 << 20;
+
+/// Lines at the end of stdout that are gone through for the last object, and those among them that may
+/// begin it.
+const LINES: usize = 100_000;
+const BEGINNINGS: usize = 1000;
+
+/// Where an evaluation left its metrics.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A table.
+    Table(File),
+    /// One row, made from an object.
+    Row(Cursor<Vec<u8>>),
+}
+
+impl Read for Source {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Table(file) => file.read(block),
+            Self::Row(row) => row.read(block),
+        }
+    }
+}
+
+/// Finds the metrics of an evaluation, if it left any; else says what is wrong with them.
+pub(crate) fn find(layout: &Layout) -> Result<Option<Source>, String> {
+    let open = |name: &str| {
+        open_regular(&layout.root().join(name)).map_err(|error| format!("{name} {}", Damage::Io(error)))
+    };
+    if let Some(file) = open("metrics.csv")? {
+        return Ok(Some(Source::Table(file)));
+    }
+    let one_row = |object: Vec<Field>| Source::Row(Cursor::new(as_table(&object)));
+    if let Some(file) = open("summary.json")? {
+        let mut text = Vec::new();
+        file.take(LIMIT)
+            .read_to_end(&mut text)
+            .map_err(|error| format!("summary.json {}", Damage::Io(error)))?;
+        let object = parse(&text).ok_or("summary.json is no JSON object")?;
+        return Ok(Some(one_row(object)).filter(|_| !text.is_empty()));
+    }
+    let printed = last_object(layout).map_err(|error| format!("stdout.log {}", Damage::Io(error)))?;
+    Ok(printed.filter(|object| !object.is_empty()).map(one_row))
+}
+
+/// Says what is wrong with what an evaluation left: it is asked when the command has ended well.
+pub(crate) fn check(layout: &Layout) -> Option<String> {
+    match find(layout) {
+        Ok(Some(source)) => {
+            let name = match source {
+                Source::Table(_) => "metrics.csv",
+                Source::Row(_) => "summary.json",
+            };
+            match count_rows(source) {
+                Ok(0) => Some(format!("no metrics: {name} has no rows")),
+                Ok(_) => None,
+                Err(damage) => Some(format!("{name} {damage}")),
+            }
+        }
+        Ok(None) => Some("no metrics: neither metrics.csv nor summary.json, nor JSON on stdout".to_owned()),
+        Err(wrong) => Some(wrong),
+    }
+}
+
+/// Counts the rows of a table, and makes sure that each can be used.
+pub(crate) fn count_rows(source: Source) -> Result<u64, Damage> {
+    let mut rows = Rows::new(source, Vec::new())?;
+    let Some(header) = rows.next()? else { return Ok(0) };
+    let columns = header.count();
+    let (mut count, mut fields) = (0, Vec::new());
+    while let Some(row) = rows.next()? {
+        count += 1;
+        if row.count() > columns {
+            row.split(&mut fields);
+            fits(&fields, columns, count)?;
+        }
+    }
+    Ok(count)
+}
+
+/// Refuses a row with more fields than there are columns; empty ones at the end are none.
+pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) -> Result<(), Damage> {
+    if fields.iter().skip(columns).all(std::ops::Range::is_empty) {
+        return Ok(());
+    }
+    let count = fields.len();
+    Err(Damage::Form(format!("has {count} fields in row {row}, and {columns} columns")))
+}
+
+/// Returns the names of the columns, each a different one.
+pub(crate) fn columns(header: &crate::table::Row) -> Vec<Vec<u8>> {
+    let mut fields = Vec::new();
+    header.split(&mut fields);
+    let mut names: Vec<Vec<u8>> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let said = unquoted(&header.bytes[field]);
+        let mut name = match said.as_slice() {
+            b"step" => b"metrics.step".to_vec(), // the checkpoint's has that name
+            _ => said.clone(),
+        };
+        for number in 1.. {
+            if !names.contains(&name) {
+                break;
+            }
+            name = [&said[..], format!(".{number}").as_bytes()].concat();
+        }
+        names.push(name);
+    }
+    names
+}
+
+/// A field of an object: its name, and its value as CSV means it.
+type Field = (String, String);
+
+/// Makes a table of one row.
+fn as_table(object: &[Field]) -> Vec<u8> {
+    let mut table = Vec::new();
+    let mut line = |texts: &mut dyn Iterator<Item = &String>| {
+        for (number, text) in texts.enumerate() {
+            if number > 0 {
+                table.push(b',');
+            }
+            if object.len() == 1 && text.is_empty() {
+                table.extend_from_slice(b"\"\""); // a line that is empty is no row
+            }
+            quote(text.as_bytes(), &mut table);
+        }
+        table.push(b'\n');
+    };
+    line(&mut object.iter().map(|(name, _)| name));
+    line(&mut object.iter().map(|(_, value)| value));
+    table
+}
+
+/// Reads a JSON object, `NaN` and `Infinity` included; what is inside of an object gets a name with a
+/// `/`. Numbers keep their digits.
+fn parse(text: &[u8]) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    match flatten(text, "", &mut fields) {
+        Some(()) => Some(fields),
+        None => {
+            fields.clear();
+            flatten(&with_quoted_constants(text)?, "", &mut fields)?;
+            Some(fields)
+        }
+    }
+}
+
+fn flatten(text: &[u8], above: &str, fields: &mut Vec<Field>) -> Option<()> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let object = deserializer.deserialize_map(Pairs).ok()?;
+    deserializer.end().ok()?;
+    for (name, value) in object {
+        let name = if above.is_empty() { name } else { format!("{above}/{name}") };
+        let value = value.get();
+        match value.as_bytes().first() {
+            Some(b'{') => flatten(value.as_bytes(), &name, fields)?,
+            Some(b'"') => {
+                let text: String = serde_json::from_str(value).ok()?;
+                let text = match text.as_str() {
+                    "Infinity" => "inf".to_owned(),
+                    "-Infinity" => "-inf".to_owned(),
+                    _ => text,
+                };
+                fields.push((name, text));
+            }
+            Some(b'n') => fields.push((name, String::new())),
+            _ => fields.push((name, value.to_owned())),
+        }
+    }
+    Some(())
+}
+
+/// Takes the pairs of an object as they stand there.
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Vec<(String, Box<RawValue>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs: Self::Value = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            match pairs.iter_mut().find(|(known, _)| *known == name) {
+                Some(pair) => pair.1 = value, // the last counts, as in Python
+                None => pairs.push((name, value)),
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// Finds the last JSON object that was printed, on one line or over several.
+fn last_object(layout: &Layout) -> io::Result<Option<Vec<Field>>> {
+    let Some(mut file) = open_regular(&layout.stdout())? else { return Ok(None) };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LIMIT)))?;
+    let mut text = Vec::new();
+    file.take(LIMIT).read_to_end(&mut text)?;
+    Ok(last_object_in(&text))
+}
+
+fn last_object_in(text: &[u8]) -> Option<Vec<Field>> {
+    let mut rest = text;
+    let (mut seen, mut tries) = (0, 0);
+    // From the last line that ends an object back to one that begins it.
+    while let Some(end) = rest.iter().rposition(|&byte| byte == b'}') {
+        let object = &rest[..=end];
+        let line_ends =
+            rest[end + 1..].iter().take_while(|&&byte| byte != b'\n').all(u8::is_ascii_whitespace);
+        let mut lines = object;
+        while line_ends && tries < BEGINNINGS && seen < LINES {
+            seen += 1;
+            let start = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+            let first = object[start..].trim_ascii_start();
+            if first.starts_with(b"{") {
+                tries += 1;
+                if let Some(object) = parse(first) {
+                    return Some(object);
+                }
+            }
+            if start == 0 {
+                break;
+            }
+            lines = &object[..start - 1];
+        }
+        let line = rest[..end].iter().rposition(|&byte| byte == b'\n')?;
+        rest = &rest[..line];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(text: &str) -> Option<String> {
+        last_object_in(text.as_bytes()).map(|object| String::from_utf8(as_table(&object)).unwrap())
+    }
+
+    #[test]
+    fn the_last_object_on_stdout_counts() {
+        let found = last(
+            "{\"a\": 1}\nnoise }\n{\"b\":1.50, \"c\": NaN, \"d\": {\"e\": \"x,y\"}, \"f\": [1, 2]}\nbye\n",
+        );
+        assert_eq!(found.unwrap(), "b,c,d/e,f\n1.50,NaN,\"x,y\",\"[1, 2]\"\n");
+        assert_eq!(
+            last("x\n{\n  \"a\": {\n    \"b\": 1e-5\n  },\n  \"c\": null\n}\n").unwrap(),
+            "a/b,c\n1e-5,\n"
+        );
+        assert_eq!(last("{\"acc\": -Infinity}").unwrap(), "acc\n-inf\n");
+        assert_eq!(last("{\"only\": null}").unwrap(), "only\n\"\"\n");
+        assert_eq!(last("done {x}\n[1]\n}\n"), None);
+    }
+}
