@@ -8,6 +8,9 @@ use testkit::{Lab, checkout};
 const TOOLS: [&str; 5] = ["run-new", "run-exec", "run-status", "run-stop", "run-report"];
 const PAGES: [&str; 7] =
     ["run-new.1", "run-exec.1", "run-status.1", "run-stop.1", "run-report.1", "run-dir.5", "run-tools.7"];
+const TOOLS: [&str; 5] = ["run-new", "run-exec", "run-status", "run-stop", "run-eval"];
+const PAGES: [&str; 7] =
+    ["run-new.1", "run-exec.1", "run-status.1", "run-stop.1", "run-eval.1", "run-dir.5", "run-tools.7"];
 
 fn source(page: &str) -> String {
     fs::read_to_string(checkout().join("man").join(page)).unwrap()
@@ -36,7 +39,9 @@ fn section(page: &str, head: &str) -> String {
 fn workshop() -> Lab {
     let lab = Lab::new();
     lab.write("base.yaml", "seed: 7\ntotal_steps: 40\n");
-    lab.write("train.py", fs::read(checkout().join("tests/fixtures/train.py")).unwrap());
+    for program in ["train.py", "eval.py"] {
+        lab.write(program, fs::read(checkout().join("tests/fixtures").join(program)).unwrap());
+    }
     lab
 }
 
@@ -71,6 +76,7 @@ fn every_exit_status_is_in_the_manual() {
         &["0", "1", "2", "3", "5"],
         &["0", "1", "2", "3", "5"],
         &["0", "1", "2", "3", "5"],
+        &["0", "1", "2", "3", "4", "5"],
     ];
     for (tool, expected) in TOOLS.iter().zip(expected) {
         let page = source(&format!("{tool}.1"));
