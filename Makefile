@@ -18,8 +18,7 @@ export CARGO_BUILD_TARGET := $(TARGET)
 ifneq (,$(findstring -gnu,$(TARGET)))
 export RUSTFLAGS += -C target-feature=+crt-static
 endif
-TOOLS := run-new run-exec run-status run-stop run-report
-TOOLS := run-new run-exec run-status run-stop run-eval
+TOOLS := run-new run-exec run-status run-stop run-eval run-report
 MAN1 := $(TOOLS:%=man/%.1)
 MAN5 := man/run-dir.5
 MAN7 := man/run-tools.7

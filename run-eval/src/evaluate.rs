@@ -76,7 +76,7 @@ impl Setting {
 /// Says whether the command can be filled in for a run: before anything is started.
 pub(crate) fn try_out(args: &Args, session: &Session) -> Result<(), Error> {
     let somewhere = session.evaluations.root();
-    filled(args, session, Chosen { path: somewhere, step: Some(0), out: somewhere }, args.gpus.first())
+    filled(args, session, Chosen { path: somewhere, step: Some(0), out: Some(somewhere) }, args.gpus.first())
         .map(|_| ())
 }
 
@@ -86,8 +86,14 @@ fn filled(args: &Args, session: &Session, chosen: Chosen, gpu: Option<&String>) 
         value => value.ok(),
     };
     let run = session.run.layout().root();
-    let values =
-        Values { run, meta: &session.meta, gpu: gpu.map(String::as_str), checkpoint: Some(chosen), env };
+    let values = Values {
+        run,
+        meta: &session.meta,
+        gpu: gpu.map(String::as_str),
+        checkpoint: Some(chosen),
+        total_steps: None,
+        env,
+    };
     fill(&args.command, &values)
 }
 
@@ -103,7 +109,7 @@ pub(crate) fn prepare(
     let (active, recorded, evaluation) = begin(args, session, job)?;
     let layout = active.run.layout().clone();
     let path = job.root.join(&job.checkpoint.path);
-    let chosen = Chosen { path: &path, step: job.checkpoint.step, out: layout.root() };
+    let chosen = Chosen { path: &path, step: job.checkpoint.step, out: Some(layout.root()) };
     let filled = filled(args, session, chosen, gpu)?;
     let Some(name) = filled.command.first() else {
         return Err(Error::usage("no command: nothing is left of it when its placeholders are filled in"));
@@ -133,6 +139,9 @@ pub(crate) fn prepare(
         device: session.meta.device.clone(),
         gpus: setting.gpus.clone(),
         cuda_visible_devices: Some(visible.clone()),
+        resume_from: None,
+        resume_step: None,
+        total_steps: None,
         offsets: offsets(&layout, attempt),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt);

@@ -383,8 +383,7 @@ fn a_closed_pipe_ends_a_listing_silently() {
 #[test]
 fn every_tool_prints_completions_and_its_version() {
     let lab = Lab::new();
-    for tool in ["run-new", "run-exec", "run-status", "run-stop", "run-report"] {
-    for tool in ["run-new", "run-exec", "run-status", "run-stop", "run-eval"] {
+    for tool in ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report"] {
         for shell in ["bash", "zsh", "fish"] {
             let script = lab.cmd(tool).args(["--generate-completions", shell]).run().code(0).out();
             assert!(script.contains(tool) && script.contains("runs-dir"), "{tool} {shell}");

@@ -323,11 +323,18 @@ mod tests {
     fn a_checkpoint_to_be_evaluated_is_filled_in() {
         let template: Vec<String> =
             ["{checkpoint}", "--at={step}", "{out}/x", "{{out}}"].map(str::to_owned).to_vec();
-        let chosen = Chosen { path: Path::new("/c/step_5"), step: Some(5), out: Path::new("/o") };
+        let chosen = Chosen { path: Path::new("/c/step_5"), step: Some(5), out: Some(Path::new("/o")) };
         let fill_for = |checkpoint| {
             fill(
                 &template,
-                &Values { run: Path::new("/r"), meta: &meta(), gpu: None, checkpoint, env: |_| None },
+                &Values {
+                    run: Path::new("/r"),
+                    meta: &meta(),
+                    gpu: None,
+                    checkpoint,
+                    total_steps: None,
+                    env: |_| None,
+                },
             )
         };
         assert_eq!(fill_for(Some(chosen)).unwrap().command, ["/c/step_5", "--at=5", "/o/x", "{out}"]);
