@@ -299,14 +299,6 @@ impl Plan {
         let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
         let executable = source.executable.clone().filter(|file| file.exists());
         let executable = executable.or_else(|| found.clone().map(named_interpreter));
-        let python_path = executable
-            .as_deref()
-            .and_then(interpreter_of)
-            .or_else(|| meta.python_executable.clone().map(PathBuf::from));
-        let python_version = python_path.as_ref().and_then(|path| {
-            let unchanged = meta.python_executable.as_deref().is_some_and(|known| Path::new(known) == path);
-            if unchanged { meta.python_version.clone() } else { Python::at(path.clone()).version }
-        });
         let code = Code::at(&source.cwd, false);
         let attempt = recorded.attempt + 1;
         let start = AttemptStart {
@@ -326,7 +318,7 @@ impl Plan {
             pid: 0,
             git_commit: code.commit,
             git_dirty: code.dirty,
-            python_version,
+            python_version: python_version(executable.as_deref(), meta),
             device: meta.device.clone(),
             gpus: device::gpus(),
             cuda_visible_devices: how.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
@@ -377,6 +369,14 @@ impl Plan {
         }
         Ok(Self { task, start })
     }
+}
+
+/// Returns the version of the interpreter that the program is or names, as was recorded where it is the
+/// same.
+fn python_version(executable: Option<&Path>, meta: &Meta) -> Option<String> {
+    let known = meta.python_executable.as_ref().map(PathBuf::from);
+    let path = executable.and_then(interpreter_of).or_else(|| known.clone())?;
+    if Some(&path) == known.as_ref() { meta.python_version.clone() } else { Python::at(path).version }
 }
 
 /// Returns the arguments as the command gets them. It is called by the name that was typed, unless
