@@ -138,7 +138,8 @@ pub struct Spent {
     pub unpriced: Vec<String>,
 }
 
-/// Adds up the attempts of a run, given the lines of its attempts.jsonl.
+/// Adds up the attempts of a run, given the lines of its attempts.jsonl. Without prices, what was
+/// recorded at the end of each attempt counts.
 pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>) -> Spent {
     let mut spent = Spent::default();
     let mut saved: Option<Vec<Timestamp>> = None;
@@ -168,7 +169,10 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
         let count = spent.devices.len() as f64;
         spent.duration_s += duration;
         spent.device_s += duration * count;
-        let hour = rates.and_then(|rates| rates.of_all(&spent.devices));
+        let usd = match rates {
+            Some(rates) => rates.of_all(&spent.devices).map(|hour| hour * duration / 3600.0),
+            None => end.as_ref().and_then(|end| end.cost_usd),
+        };
         let failed = match &end {
             Some(end) => end.status == Status::Failed,
             None => !is_current || run.state.status == Status::Dead,
@@ -180,10 +184,11 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
             0.0
         };
         spent.wasted_s += wasted;
-        match (hour, rates) {
-            (Some(hour), _) => {
-                *spent.usd.get_or_insert(0.0) += hour * duration / 3600.0;
-                *spent.wasted_usd.get_or_insert(0.0) += hour * wasted / 3600.0;
+        match (usd, rates) {
+            (Some(usd), _) => {
+                *spent.usd.get_or_insert(0.0) += usd;
+                *spent.wasted_usd.get_or_insert(0.0) +=
+                    if duration > 0.0 { usd * wasted / duration } else { 0.0 };
             }
             (None, Some(rates)) => {
                 spent.unknown += 1;

@@ -324,7 +324,7 @@ impl<'a> Front<'a> {
     /// Starts an evaluation in a process of its own, from which the status to exit with is returned.
     fn start(&mut self, job: Job) -> Option<u8> {
         let used = |slot: &usize| self.working.iter().any(|working| working.slot == *slot);
-        let slot = (0..).find(|slot| !used(slot)).unwrap_or_default();
+        let slot = (0..=self.working.len()).find(|slot| !used(slot)).unwrap_or_default();
         let gpu = self.args.gpus.get(slot);
         let session = &self.sessions[job.session];
         let ready = match prepare(self.args, session, &job, gpu, &mut self.setting) {

@@ -39,15 +39,15 @@ impl Progress {
         let all = counts.passed + done + working.len() + left;
         bar.set_length(all as u64);
         bar.set_position((counts.passed + done) as u64);
-        let mut said = working.join(", ");
+        let mut said = vec![working.join(", ")];
         if counts.failed > 0 {
-            said.push_str(&format!(" ({} failed)", counts.failed));
+            said.push(format!("{} failed", counts.failed));
         }
         if let (Ok(done @ 1..), Ok(left @ 1..)) = (u32::try_from(done), u32::try_from(left + working.len())) {
             let eta = (self.started.elapsed() / done).saturating_mul(left).max(Duration::from_secs(1));
-            said.push_str(&format!(", eta {}", human(eta)));
+            said.push(format!("eta {}", human(eta)));
         }
-        bar.set_message(said);
+        bar.set_message(said.join(", "));
         bar.tick();
     }
 

@@ -213,6 +213,7 @@ fn write_stopped(active: &ActiveRun, mut recorded: Recorded, words: String) -> R
         traceback: None,
         resources: recorded.resources.unwrap_or_default(),
         lost_bytes: 0,
+        cost_usd: None,
     };
     recorded.end(&end);
     recorded.resources = None;

@@ -85,7 +85,7 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     for device in unpriced {
         warn(&format!("no price of '{device}': its time is not in the sums"));
     }
-    if rates.is_none() && !costs.is_empty() {
+    if rates.is_none() && !costs.is_empty() && costs.iter().all(|cost| cost.spent.usd.is_none()) {
         warn("no price of a device is known: --rate, --rates, or RUN_RATE in the environment");
     }
     sheet(runs, &costs, args).print(args.format, out).map(|()| exit)

@@ -3,6 +3,7 @@
 use crate::line::{Line, figure, tint};
 use run_common::checkpoint::{Program, State, discover};
 use run_common::cli::out::{Out, Table, Tint};
+use run_common::cost::{Rates, spent};
 use run_common::error::Error;
 use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
@@ -88,6 +89,7 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     say("command", state.command.as_deref().map(shell_line));
     say("config", meta.config_path.clone());
     say("overrides", Some(pairs(&meta.overrides)));
+    say("cost", cost(run, meta));
     if extent == Extent::Short {
         return table;
     }
@@ -115,6 +117,18 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     let lost = Some(state.lost_bytes).filter(|&lost| lost > 0);
     say("lost output", lost.map(|lost| format!("{lost} bytes")));
     table
+}
+
+/// Says what all attempts cost so far, where a price is known, and what of it is lost.
+fn cost(run: &Observed, meta: &Meta) -> Option<String> {
+    let rates = Rates::from_environment().ok().flatten(); // run-report says what is wrong with it
+    let lines = read_lines(&run.run.layout().attempts()).ok()?.records;
+    if rates.is_none() && lines.iter().all(|line| line["cost_usd"].is_null()) {
+        return None;
+    }
+    let spent = spent(run, meta, &lines, rates.as_ref());
+    let lost = spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!(", ${usd:.2} of it lost"));
+    Some(format!("${:.2}{}", spent.usd?, lost.unwrap_or_default()))
 }
 
 fn python(meta: &Meta) -> Option<String> {

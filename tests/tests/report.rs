@@ -734,3 +734,21 @@ fn a_command_may_say_what_an_interface_cost() {
     }
     lab.nothing_left();
 }
+
+#[test]
+fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
+    let lab = Lab::new();
+    lab.new_run("dear", &["false"]);
+    lab.cmd("run-exec").args(["-q", "dear"]).env("RUN_RATE", "3600000").run().code(1);
+    let end = lab.json("runs/dear/.run/result.json");
+    let (usd, seconds) = (end["cost_usd"].as_f64().unwrap(), end["duration_s"].as_f64().unwrap());
+    assert!((usd - seconds * 1000.0).abs() < 1e-6, "{end}");
+    let shown = lab.cmd("run-status").arg("dear").run().code(0).out();
+    assert!(shown.contains("cost:") && shown.contains(" of it lost"), "{shown}");
+    let line = objects(&report(&lab, &["--cost", "--format", "json"]))[0].clone();
+    assert_eq!((line["usd"].as_f64(), line["wasted_usd"].as_f64()), (Some(usd), Some(usd)));
+    lab.new_run("free", &["true"]);
+    lab.cmd("run-exec").args(["-q", "free"]).run().code(0);
+    assert_eq!(lab.json("runs/free/.run/result.json")["cost_usd"], Value::Null);
+    assert!(!lab.cmd("run-status").arg("free").run().code(0).out().contains("cost:"));
+}

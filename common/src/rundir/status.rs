@@ -379,6 +379,9 @@ pub struct AttemptEnd {
     pub resources: Resources,
     /// Bytes of output that could not be written to a log.
     pub lost_bytes: u64,
+    /// What the attempt cost in US dollars, where the price of its devices was known.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
 }
 
 /// The start of an attempt: what ran, as opposed to what was created.

@@ -9,6 +9,7 @@ use super::resources::Meter;
 use super::tee::{Seen, Tee};
 use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
 use crate::checkpoint::{Program, discover, latest};
+use crate::cost::{Rates, of_attempt};
 use crate::error::plain;
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::lock::Lock;
@@ -639,6 +640,8 @@ impl<'a> Driver<'a> {
     fn end(&mut self, status: Status, reason: Option<String>) -> AttemptEnd {
         let start = self.record.start();
         let end_time = Timestamp::now();
+        let duration_s = end_time.seconds_since(start.start_time).max(0.0);
+        let rates = Rates::from_environment().ok().flatten(); // the end of an attempt is no time to complain
         AttemptEnd {
             schema: SCHEMA,
             run_id: start.run_id.clone(),
@@ -647,7 +650,7 @@ impl<'a> Driver<'a> {
             status,
             reason,
             end_time,
-            duration_s: end_time.seconds_since(start.start_time).max(0.0),
+            duration_s,
             exit_code: None,
             signal: None,
             final_step: self.record.recorded().step,
@@ -656,6 +659,7 @@ impl<'a> Driver<'a> {
             traceback: None,
             resources: self.meter.total(),
             lost_bytes: self.record.recorded().lost_bytes,
+            cost_usd: rates.and_then(|rates| of_attempt(start, duration_s, &rates)),
         }
     }
 
