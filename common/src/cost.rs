@@ -188,7 +188,7 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
             (Some(usd), _) => {
                 *spent.usd.get_or_insert(0.0) += usd;
                 *spent.wasted_usd.get_or_insert(0.0) +=
-                    if duration > 0.0 { usd * wasted / duration } else { 0.0 };
+                    if duration > 0.0 { usd * (wasted / duration) } else { 0.0 };
             }
             (None, Some(rates)) => {
                 spent.unknown += 1;

@@ -18,6 +18,9 @@ pub(crate) struct Bucket {
     /// Least and greatest of the finite values; NaN without any.
     pub(crate) least: f64,
     pub(crate) greatest: f64,
+    /// Sum of the finite values, and how many they are.
+    sum: f64,
+    count: u64,
     /// Values that were not finite.
     pub(crate) nonfinite: u64,
 }
@@ -25,11 +28,14 @@ pub(crate) struct Bucket {
 impl Bucket {
     fn of(step: f64, value: f64) -> Self {
         let finite = if value.is_finite() { value } else { f64::NAN };
+        let (sum, count) = if value.is_finite() { (value, 1) } else { (0.0, 0) };
         Self {
             from: step,
             to: step,
             least: finite,
             greatest: finite,
+            sum,
+            count,
             nonfinite: u64::from(!value.is_finite()),
         }
     }
@@ -39,7 +45,16 @@ impl Bucket {
         self.to = self.to.max(later.to);
         self.least = self.least.min(later.least);
         self.greatest = self.greatest.max(later.greatest);
+        self.sum += later.sum;
+        self.count += later.count;
         self.nonfinite += later.nonfinite;
+    }
+
+    /// Returns the mean of the finite values; NaN without any.
+    pub(crate) fn mean(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let mean = self.sum / self.count as f64;
+        mean // NaN, when that is 0 by 0
     }
 }
 
@@ -312,6 +327,7 @@ mod tests {
             prop_assert_eq!(curve.rows, values.len() as u64);
             for bucket in &curve.buckets {
                 let part = &values[bucket.from as usize..=bucket.to as usize];
+                prop_assert!((bucket.mean() - part.iter().sum::<f64>() / part.len() as f64).abs() < 1e-9);
                 prop_assert!(part.len() as u64 <= curve.rows_each);
                 prop_assert_eq!(bucket.least, part.iter().copied().fold(f64::INFINITY, f64::min));
                 prop_assert_eq!(bucket.greatest, part.iter().copied().fold(f64::NEG_INFINITY, f64::max));

@@ -1,7 +1,7 @@
 //! All of it in one file: a page to look at, or a JSON document.
 
 use crate::cli::Args;
-use crate::curve::{Curve, Wish, read};
+use crate::curve::{Bucket, Curve, Wish, read};
 use crate::runs::{Run, Runs, more_is_better};
 use crate::summary::{self, tint_word};
 use run_common::cli::out::Out;
@@ -63,7 +63,7 @@ fn of_run(run: &Run, curves: &[Curve]) -> Value {
     let state = &run.seen.state;
     let curve = |curve: &Curve| {
         let buckets = &curve.buckets;
-        let column = |of: fn(&crate::curve::Bucket) -> f64| -> Vec<Value> {
+        let column = |of: fn(&Bucket) -> f64| -> Vec<Value> {
             buckets.iter().map(|bucket| short(of(bucket))).collect()
         };
         let is_single = curve.rows_each == 1;
@@ -78,6 +78,7 @@ fn of_run(run: &Run, curves: &[Curve]) -> Value {
             "to": if is_single { Value::Null } else { column(|bucket| bucket.to).into() },
             "min": column(|bucket| bucket.least),
             "max": if is_single { Value::Null } else { column(|bucket| bucket.greatest).into() },
+            "mean": if is_single { Value::Null } else { column(Bucket::mean).into() },
             "nonfinite": nonfinite,
         })
     };

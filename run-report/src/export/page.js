@@ -127,7 +127,7 @@ class Chart {
     pen.restore();
   }
 
-  /** Draws one curve: a band where there are several rows in a bucket, a cross where none was finite. */
+  /** Draws one curve: means, with a band where there are several rows in a bucket; a cross where some were not finite. */
   trace(pen, curve, x, y) {
     pen.strokeStyle = pen.fillStyle = colour(curve.number);
     pen.lineWidth = 1.5;
@@ -135,7 +135,7 @@ class Chart {
     let path = [];
     const end = () => {
       if (curve.max && path.length > 0) {
-        pen.globalAlpha = 0.25;
+        pen.globalAlpha = Math.min(0.25, Math.max(0.03, 1 / this.visible().length));
         pen.beginPath();
         for (const [at, , high] of path) pen.lineTo(at, high);
         for (const [at, low] of path.slice().reverse()) pen.lineTo(at, low);
@@ -143,7 +143,7 @@ class Chart {
         pen.globalAlpha = 1;
       }
       pen.beginPath();
-      for (const [at, low, high] of path) pen.lineTo(at, (low + high) / 2);
+      for (const [at, , , mean] of path) pen.lineTo(at, mean);
       pen.stroke();
       if (path.length === 1) pen.fillRect(path[0][0] - 2, path[0][1] - 2, 4, 4);
       path = [];
@@ -153,7 +153,8 @@ class Chart {
       const high = curve.max ? curve.max[i] : curve.min[i];
       if (!usable(step, chosen.logx) || !usable(high, chosen.logy)) { end(); continue; }
       const low = usable(curve.min[i], chosen.logy) ? y.there(curve.min[i]) : this.area.bottom;
-      path.push([x.there(step), low, y.there(high)]);
+      const mean = curve.mean && usable(curve.mean[i], chosen.logy) ? y.there(curve.mean[i]) : low;
+      path.push([x.there(step), low, y.there(high), mean]);
     }
     end();
     for (const step of curve.nonfinite) {
@@ -349,7 +350,11 @@ function sideBySide(table, part, withSame) {
     for (const value of values) row.append(make("td", value, { title: value, ...(differs ? { class: "differs" } : {}) }));
     body.append(row);
   }
-  if (body.children.length === 0) body.append(make("tr", keys.length > 0 ? "no difference" : "nothing is known"));
+  if (body.children.length === 0) {
+    const row = make("tr");
+    row.append(make("td", keys.length > 0 ? "no difference" : "nothing is known"));
+    body.append(row);
+  }
   table.replaceChildren(top, body);
 }
 

@@ -101,22 +101,24 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
 fn shapes(curve: &Curve, frame: &Frame) -> String {
     let (width, height) = INNER;
     let mut text = String::new();
-    let mut part: Vec<(f64, f64, f64)> = Vec::new(); // x, top, bottom
-    let end = |part: &mut Vec<(f64, f64, f64)>, text: &mut String| {
+    let mut part: Vec<[f64; 4]> = Vec::new(); // x, top, bottom, mean
+    let end = |part: &mut Vec<[f64; 4]>, text: &mut String| {
         if part.is_empty() {
             return;
         }
-        if part.iter().any(|(_, top, bottom)| bottom - top > 0.5) {
-            let there = part.iter().map(|(x, top, _)| format!("{x:.1},{top:.1}"));
-            let back = part.iter().rev().map(|(x, _, bottom)| format!("{x:.1},{bottom:.1}"));
+        if part.iter().any(|[_, top, bottom, _]| bottom - top > 0.5) {
+            let there = part.iter().map(|[x, top, ..]| format!("{x:.1},{top:.1}"));
+            let back = part.iter().rev().map(|[x, _, bottom, _]| format!("{x:.1},{bottom:.1}"));
             let points = there.chain(back).collect::<Vec<_>>().join(" ");
-            let _ = writeln!(text, "<polygon points=\"{points}\" fill-opacity=\"0.25\" stroke=\"none\"/>");
+            let _ = writeln!(
+                text,
+                "<polygon points=\"{points}\" fill-opacity=\"0.25\" stroke-opacity=\"0.5\" stroke-width=\"0.7\"/>"
+            );
         }
-        let middle =
-            part.iter().map(|(x, top, bottom)| format!("{x:.1},{:.1}", f64::midpoint(*top, *bottom)));
+        let middle = part.iter().map(|[x, _, _, mean]| format!("{x:.1},{mean:.1}"));
         let points = middle.collect::<Vec<_>>().join(" ");
         let _ = writeln!(text, "<polyline points=\"{points}\" fill=\"none\" stroke-width=\"1.5\"/>");
-        if let [(x, top, _)] = part.as_slice() {
+        if let [[x, top, ..]] = part.as_slice() {
             let _ = writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{top:.1}\" r=\"2\"/>");
         }
         part.clear();
@@ -126,8 +128,11 @@ fn shapes(curve: &Curve, frame: &Frame) -> String {
         if bucket.nonfinite > 0 {
             let _ = writeln!(text, "<path d=\"M{:.1} 2l6 6m-6 0l6 -6\" stroke-width=\"1.5\"/>", x - 3.0);
         }
-        match (frame.y(bucket.greatest), frame.y(bucket.least).or(Some(0.0))) {
-            (Some(high), Some(low)) => part.push((x, (1.0 - high) * height, (1.0 - low) * height)),
+        let low = frame.y(bucket.least).unwrap_or(0.0);
+        match (frame.y(bucket.greatest), frame.y(bucket.mean()).unwrap_or(low)) {
+            (Some(high), mean) => {
+                part.push([x, (1.0 - high) * height, (1.0 - low) * height, (1.0 - mean) * height]);
+            }
             _ => end(&mut part, &mut text),
         }
     }
