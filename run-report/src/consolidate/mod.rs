@@ -32,7 +32,7 @@ const THREADS: usize = 2;
 /// Bytes of a file that are read at once, and the rest of their last line.
 const PIECE: usize = 256 << 10;
 
-/// Pieces that a thread may be ahead of what was printed.
+/// Parts that a thread may be ahead of what was printed.
 const AHEAD: usize = 16;
 
 /// A run whose rows are consolidated.
@@ -238,7 +238,7 @@ fn place(boundaries: &[u64], offset: u64) -> Place {
     Place { attempt: boundaries.iter().filter(|&&start| start <= offset).count(), track: 0 }
 }
 
-/// Writes the rows of a piece, in one part; of rows of another format, in several.
+/// Writes the rows of a piece, in parts of a bounded size.
 fn write(
     piece: &Piece,
     input: &Input,
@@ -249,14 +249,11 @@ fn write(
     let mut into = Vec::with_capacity(PIECE);
     let mut number = piece.rows_before;
     let Some((path, boundaries)) = &input.lines else {
-        let mut is_wanted = true;
         let read = metrics::rows(&input.layout, &mut |row, _| {
             number += 1;
             into.extend_from_slice(&input.field);
             table.write_row(&row, &step_of(&row, number), &mut into);
-            if is_wanted && into.len() > PIECE {
-                is_wanted = send(Ok(Part { csv: std::mem::take(&mut into), skipped: 0 }));
-            }
+            hand_on(&mut into, send);
         });
         send(read.map(|counts| Part { csv: into, skipped: counts.skipped }));
         return;
@@ -287,8 +284,17 @@ fn write(
                 table.write_row(&row, &step_of(&row, number), &mut into);
             }
         }
+        hand_on(&mut into, send);
     });
     send(read.map(|skipped| Part { csv: into, skipped }));
+}
+
+/// Sends rows when there are many of them: with thousands of columns a short line is a long row.
+fn hand_on(into: &mut Vec<u8>, send: &mut dyn FnMut(io::Result<Part>) -> bool) {
+    if into.len() > PIECE {
+        let csv = std::mem::replace(into, Vec::with_capacity(PIECE));
+        send(Ok(Part { csv, skipped: 0 })); // if nobody wants more, that is seen after the piece
+    }
 }
 
 /// Returns the step of a row as it is written.
