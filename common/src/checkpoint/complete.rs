@@ -14,10 +14,12 @@ use std::time::SystemTime;
 use walkdir::WalkDir;
 
 /// Something that may be a checkpoint, to be looked at.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     /// Where it is.
     pub(super) path: &'a Path,
+    /// What was just learned of what is at `path`.
+    pub(super) meta: Option<&'a Metadata>,
     /// The files that it consists of, when it is not what is at `path`.
     pub(super) shards: Option<&'a [PathBuf]>,
     /// Its name is a temporary one.
@@ -82,7 +84,10 @@ impl Contents {
             }
             return Ok(found);
         }
-        let meta = fs::metadata(subject.path).map_err(|error| failed(subject.path, &error))?;
+        let meta = match subject.meta {
+            Some(meta) => meta.clone(),
+            None => fs::metadata(subject.path).map_err(|error| failed(subject.path, &error))?,
+        };
         if !meta.is_dir() {
             found.add(String::new(), subject.path, &meta);
             return Ok(found);
@@ -193,7 +198,7 @@ pub(super) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
 
 /// Refuses what changes before our eyes, and what proves nothing and was changed just now.
 fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof, String> {
-    let again = Contents::read(subject).map_err(|(_, why)| why)?;
+    let again = Contents::read(&Subject { meta: None, ..*subject }).map_err(|(_, why)| why)?;
     if again.size != contents.size {
         return Err("is being written".to_owned());
     }

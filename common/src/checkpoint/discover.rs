@@ -5,12 +5,15 @@ use super::name::{self, Name, Pattern};
 use super::whole;
 use super::{Checkpoint, Program, Size, State};
 use crate::error::{Error, plain};
+use crate::parallel::in_order;
 use crate::rundir::layout::Layout;
 use crate::rundir::meta;
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::{self, FileType};
+use std::fs::{self, FileType, Metadata};
 use std::io;
+use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -54,24 +57,27 @@ pub fn discover(
         (None, Some(_)) => Demand::Step,
         (None, None) => Demand::Label,
     };
-    let mut all: Vec<(u64, Checkpoint)> = Vec::new();
-    for one in once(walk.found) {
+    let look = |one: Found| {
         let path = root.join(&one.path);
         let shards: Vec<PathBuf> = one.shards.iter().map(|shard| root.join(shard)).collect();
         let subject = Subject {
             path: &path,
+            meta: one.meta.as_ref(),
             shards: (!shards.is_empty()).then_some(&shards[..]),
             temporary: one.name.temporary,
             requires,
             requires_alone: walk.pattern.is_some() && !requires.is_empty(),
             program,
         };
-        let demand = demands(&one.name);
-        if let Some((size, state)) = judge(&subject, demand) {
-            let version = one.name.step.map_or(0, |_| one.name.version);
-            all.push((version, one.into_checkpoint(&path, size, state)));
-        }
-    }
+        let (size, state) = judge(&subject, demands(&one.name))?;
+        let version = one.name.step.map_or(0, |_| one.name.version);
+        Some((version, one.into_checkpoint(&path, size, state)))
+    };
+    let mut all: Vec<(u64, Checkpoint)> = Vec::new();
+    let Ok(()) = in_order(once(mem::take(&mut walk.found)), look, |looked| -> Result<(), Infallible> {
+        all.extend(looked);
+        Ok(())
+    });
     all.extend(walk.lost.into_iter().map(|lost| (0, lost)));
     all.sort_by(|(version, one), (other_version, other)| {
         let key = |one: &Checkpoint| (one.step.is_none(), one.step);
@@ -93,6 +99,7 @@ pub fn look_again(
     let has_pattern = recorded.is_some_and(|recorded| recorded.pattern.is_some());
     let subject = Subject {
         path: &path,
+        meta: None,
         shards: (one.parts != [one.path.clone()]).then_some(&shards[..]),
         temporary: one.path.file_name().is_some_and(|name| name::is_temporary(&name.to_string_lossy())),
         requires,
@@ -132,8 +139,8 @@ struct Found {
     name: Name,
     /// It was found by a link.
     is_link: bool,
-    /// Device and inode of what it is.
-    identity: Option<(u64, u64)>,
+    /// What it is, links followed.
+    meta: Option<Metadata>,
 }
 
 impl Found {
@@ -167,13 +174,14 @@ fn once(mut found: Vec<Found>) -> Vec<Found> {
     let mut seen: HashMap<(u64, u64), usize> = HashMap::new();
     let mut kept: Vec<Found> = Vec::new();
     for one in found {
-        match one.identity.and_then(|identity| seen.get(&identity)) {
+        let identity = one.meta.as_ref().map(|meta| (meta.dev(), meta.ino()));
+        match identity.and_then(|identity| seen.get(&identity)) {
             Some(&same) => {
                 kept[same].name.labels.extend(one.name.labels);
                 kept[same].name.step = kept[same].name.step.or(one.name.step);
             }
             None => {
-                if let Some(identity) = one.identity {
+                if let Some(identity) = identity {
                     seen.insert(identity, kept.len());
                 }
                 kept.push(one);
@@ -217,8 +225,8 @@ impl Walk<'_> {
             if kind.is_symlink() {
                 self.link(path, components);
             } else if let Some(name) = self.name(&path, components, kind.is_dir()) {
-                let identity = fs::metadata(self.root.join(&path)).ok().map(|meta| (meta.dev(), meta.ino()));
-                self.found.push(Found { path, shards: Vec::new(), name, is_link: false, identity });
+                let meta = fs::metadata(self.root.join(&path)).ok();
+                self.found.push(Found { path, shards: Vec::new(), name, is_link: false, meta });
             } else if kind.is_dir() && self.enters(components) {
                 match self.visit(&path, components) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => self.lose(path, &plain(&error)),
@@ -283,8 +291,8 @@ impl Walk<'_> {
             Err(_) => "is a link that leads nowhere",
             Ok(target) if inside(target).is_none() => "is a link that leads out of the run",
             Ok(target) => {
-                let identity = fs::metadata(target).ok().map(|meta| (meta.dev(), meta.ino()));
-                self.found.push(Found { path, shards: Vec::new(), name, is_link: true, identity });
+                let meta = fs::metadata(target).ok();
+                self.found.push(Found { path, shards: Vec::new(), name, is_link: true, meta });
                 return;
             }
         };
@@ -333,7 +341,7 @@ impl Walk<'_> {
             };
             if let Some(name) = name {
                 let path = below.join(prefix);
-                self.found.push(Found { path, shards, name, is_link: false, identity: None });
+                self.found.push(Found { path, shards, name, is_link: false, meta: None });
             }
         }
     }

@@ -3,14 +3,14 @@
 use super::name::ends_in;
 use super::{pickle, zip};
 use crate::error::plain;
-use crate::fsio::open_regular;
 use crate::metrics::row::{Cell, Row};
+use nix::libc::O_NONBLOCK;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What a file or directory shows of itself.
@@ -33,15 +33,26 @@ const DOCUMENT: u64 = 64 << 20;
 pub(super) struct Bytes {
     file: File,
     len: u64,
+    /// Its beginning, which all formats ask for: of a small file all of it.
+    head: Vec<u8>,
 }
+
+/// Bytes at the beginning that are read at once.
+const HEAD: usize = 1024;
 
 impl Bytes {
     /// Opens a regular file, or says why not.
     fn open(path: &Path) -> Result<Self, String> {
-        let file = open_regular(path).map_err(|error| format!("cannot be read: {}", plain(&error)))?;
-        let file = file.ok_or("is no regular file")?;
-        let len = file.metadata().map_err(|error| format!("cannot be read: {}", plain(&error)))?.len();
-        Ok(Self { file, len })
+        let failed = |error: io::Error| format!("cannot be read: {}", plain(&error));
+        // A pipe of that name would be waited for.
+        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if !meta.is_file() {
+            return Err("is no regular file".to_owned());
+        }
+        let mut bytes = Self { file, len: meta.len(), head: Vec::new() };
+        bytes.head = bytes.read(0, HEAD).map_err(failed)?;
+        Ok(bytes)
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -50,6 +61,12 @@ impl Bytes {
 
     /// Reads up to `length` bytes from `offset` on.
     pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let end = offset.saturating_add(length as u64).min(self.len);
+        if let (Ok(from), Ok(to)) = (usize::try_from(offset), usize::try_from(end))
+            && let Some(bytes) = self.head.get(from..to)
+        {
+            return Ok(bytes.to_vec());
+        }
         let there = self.len.saturating_sub(offset);
         let mut bytes = vec![0; usize::try_from(there).unwrap_or(usize::MAX).min(length)];
         let mut filled = 0;
