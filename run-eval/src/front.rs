@@ -23,7 +23,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::supervise;
 use serde::Serialize;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::env;
 use std::fs::OpenOptions;
 use std::io;
@@ -39,6 +39,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// A look at a run takes at most this part of the time.
 const SHARE: u32 = 20;
+
+/// Writing the table takes at most this part of the time, while evaluations end.
+const TABLE_SHARE: u32 = 10;
 
 /// How often an evaluation is looked at whose process of the front was killed.
 const SOON: Duration = Duration::from_millis(50);
@@ -98,6 +101,9 @@ struct Front<'a> {
     working: Vec<Working>,
     /// When followed runs are looked at again.
     next_look: Instant,
+    /// Sessions whose table lacks an evaluation, and when it is written.
+    stale: BTreeSet<usize>,
+    next_table: Instant,
     setting: Setting,
     observer: Observer,
     signals: SignalFd,
@@ -145,6 +151,8 @@ impl<'a> Front<'a> {
             queue: VecDeque::new(),
             working: Vec::new(),
             next_look: Instant::now(),
+            stale: BTreeSet::new(),
+            next_table: Instant::now(),
             setting: Setting::find()?,
             observer: Observer::new(STALE_AFTER),
             signals: SignalFd::with_flags(&caught(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
@@ -188,6 +196,7 @@ impl<'a> Front<'a> {
     fn work(mut self) -> Result<u8, Error> {
         loop {
             self.reap()?;
+            self.consolidate();
             if self.ended_by.is_none() && Instant::now() >= self.next_look {
                 self.look(true)?;
             }
@@ -411,11 +420,22 @@ impl<'a> Front<'a> {
             Status::Stopped if self.ended_by.is_some() => self.status = self.status.max(Exit::No as u8),
             _ => self.tell_failure(&job, &reason.unwrap_or_else(|| status.to_string())),
         }
-        self.report(&job, true)?;
-        if let Err(error) = consolidate(&self.sessions[job.session].evaluations, &self.observer) {
-            self.fail(&error);
+        self.stale.insert(job.session);
+        self.report(&job, true)
+    }
+
+    /// Writes the tables that lack an evaluation. Where that takes long, several may have ended since.
+    fn consolidate(&mut self) {
+        let start = Instant::now();
+        if start < self.next_table {
+            return;
         }
-        Ok(())
+        while let Some(session) = self.stale.pop_first() {
+            if let Err(error) = consolidate(&self.sessions[session].evaluations, &self.observer) {
+                self.fail(&error);
+            }
+            self.next_table = Instant::now() + start.elapsed().saturating_mul(TABLE_SHARE);
+        }
     }
 
     /// Waits until something happens.
@@ -425,6 +445,9 @@ impl<'a> Front<'a> {
             pause = SOON;
         } else if self.sessions.iter().any(|session| session.is_followed) {
             pause = pause.min(self.next_look.saturating_duration_since(Instant::now()));
+        }
+        if !self.stale.is_empty() {
+            pause = pause.min(self.next_table.saturating_duration_since(Instant::now()));
         }
         let timeout = PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout); // all is looked at anyway
