@@ -3,14 +3,11 @@
 use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_common::provenance::config::parse;
 use run_common::provenance::hash::sha256;
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Bytes up to which a config is read for what it says.
-const LIMIT: usize = 4 << 20;
 
 /// Keys that hold the seed, in order of preference.
 const SEED: [&str; 6] =
@@ -177,104 +174,6 @@ fn get<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
     get(values.get(first)?, rest)
 }
 
-/// Reads a config by its extension. What is no known format says nothing.
-fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
-    if bytes.len() > LIMIT {
-        return Err("it is too large".to_owned());
-    }
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let text = || std::str::from_utf8(bytes).map_err(|error| error.to_string());
-    match extension.as_str() {
-        "json" => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
-        "toml" => toml::from_str(text()?).map_err(|error| error.message().to_owned()),
-        "yaml" | "yml" => parse_yaml(text()?),
-        "py" => Ok(parse_python(text()?)),
-        _ => Ok(Value::Null),
-    }
-}
-
-fn parse_yaml(text: &str) -> Result<Value, String> {
-    if nesting(text) > 100 {
-        return Err("it is nested too deeply".to_owned());
-    }
-    let documents = Yaml::load_from_str(text).map_err(|error| error.to_string())?;
-    Ok(documents.first().map_or(Value::Null, from_yaml))
-}
-
-/// Bounds how deeply a YAML text can be nested: by brackets, or by indentation and dashes.
-fn nesting(text: &str) -> usize {
-    let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    let deepest =
-        |line: &str| line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?' | b':')).count();
-    let (mut depth, mut most): (usize, usize) = (0, 0);
-    if brackets > 100 {
-        for byte in text.bytes() {
-            match byte {
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            most = most.max(depth);
-        }
-    }
-    most.max(text.lines().map(deepest).max().unwrap_or(0) / 2)
-}
-
-fn from_yaml(yaml: &Yaml) -> Value {
-    match yaml {
-        Yaml::Value(Scalar::Boolean(value)) => Value::Bool(*value),
-        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => Value::from(value.into_inner()),
-        Yaml::Value(Scalar::String(value)) => Value::from(value.as_ref()),
-        Yaml::Sequence(items) => Value::Array(items.iter().map(from_yaml).collect()),
-        Yaml::Mapping(entries) => {
-            let name = |key: &Yaml| match from_yaml(key) {
-                Value::String(name) => name,
-                other => other.to_string(),
-            };
-            Value::Object(entries.iter().map(|(key, value)| (name(key), from_yaml(value))).collect())
-        }
-        Yaml::Tagged(_, inner) => from_yaml(inner),
-        Yaml::Value(Scalar::Null) | Yaml::Representation(..) | Yaml::Alias(_) | Yaml::BadValue => Value::Null,
-    }
-}
-
-/// Reads the plain assignments of a Python config: `max_iters = 5000  # comment` at the margin.
-fn parse_python(text: &str) -> Value {
-    let mut values = Map::new();
-    for line in text.lines() {
-        let Some((name, literal)) = line.split_once('=') else { continue };
-        let name = name.split(':').next().unwrap_or(name).trim_end(); // `lr: float = 1e-3`
-        let is_name = name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        if is_name && let Some(value) = python_literal(literal.trim()) {
-            values.insert(name.to_owned(), value);
-        }
-    }
-    Value::Object(values)
-}
-
-fn python_literal(text: &str) -> Option<Value> {
-    if let Some(quote) = text.chars().next().filter(|quote| matches!(quote, '\'' | '"')) {
-        let (inside, _) = text[1..].split_once(quote)?;
-        return Some(Value::from(inside));
-    }
-    let word = text.split('#').next()?.trim_end();
-    match word {
-        "True" => Some(Value::Bool(true)),
-        "False" => Some(Value::Bool(false)),
-        "None" => Some(Value::Null),
-        _ => {
-            let digits = word.replace('_', "");
-            digits
-                .parse::<i64>()
-                .map(Value::from)
-                .ok()
-                .or_else(|| digits.parse::<f64>().ok().filter(|x| x.is_finite()).map(Value::from))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +215,6 @@ mod tests {
         assert!(parse(Path::new("a.json"), "[".repeat(100_000).as_bytes()).is_err());
         assert!(parse(Path::new("a.toml"), format!("a = {}", "[".repeat(100_000)).as_bytes()).is_err());
         assert!(parse(Path::new("a.yaml"), b"a: [1\nb: \xff").is_err());
-        assert_eq!(parse_python("=\n==\nx=\ny = '\nz = \"a\n"), serde_json::json!({}));
+        assert_eq!(parse(Path::new("a.py"), b"=\n==\nx=\ny = '\nz = \"a\n"), Ok(serde_json::json!({})));
     }
 }

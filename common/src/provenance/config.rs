@@ -1,4 +1,5 @@
-//! What a config says: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-report.
+//! What a config says: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-new
+//! and run-report.
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
