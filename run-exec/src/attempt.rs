@@ -168,7 +168,7 @@ fn refuse(before: &Observed, resume: bool, take_over: bool) -> Result<(), Error>
             .because(reason.to_owned())
             .hint("run-stop(1) ends what is left of it")),
         Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resume => Ok(()),
-        status => Err(cannot_start(&before.run, Exit::Busy)
+        status => Err(cannot_start(&before.run, Exit::No)
             .because(format!("it has been executed, and is {status}"))
             .hint("--resume makes another attempt; run-new makes another run")),
     }

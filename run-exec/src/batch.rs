@@ -18,21 +18,27 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A batch that this front has executed a run of.
 #[derive(Debug)]
 pub(crate) struct Batch {
     dir: BatchDir,
-    /// What is known of the runs that have ended.
-    ended: BTreeMap<String, Entry>,
+    /// What is known of the runs that have ended, and the stamp of the record that it was read from.
+    ended: BTreeMap<String, (Stamp, Entry)>,
     /// Somebody has asked for a stop of all.
     pub(crate) stopped: Option<StopRequest>,
     /// No run of it was started so far.
     pub(crate) is_new: bool,
+    /// Runs were started that had not begun when the summary was written.
+    pub(crate) is_behind: bool,
     /// Its files cannot be written, which was said.
     fails: bool,
 }
+
+/// Inode, mtime and size of a file.
+type Stamp = (u64, i64, i64, u64);
 
 /// `experiment_summary.json`.
 #[derive(Serialize)]
@@ -69,7 +75,7 @@ struct Entry {
 
 impl Batch {
     fn new(dir: BatchDir) -> Self {
-        Self { dir, ended: BTreeMap::new(), stopped: None, is_new: true, fails: false }
+        Self { dir, ended: BTreeMap::new(), stopped: None, is_new: true, is_behind: false, fails: false }
     }
 
     /// Returns its name, for people.
@@ -104,6 +110,15 @@ impl Batch {
         }
     }
 
+    /// Writes what all runs do now.
+    pub(crate) fn renew(&mut self, observer: &Observer) {
+        let layout = self.dir.layout().clone();
+        let written = Lock::take(&layout.lock()).and_then(|_lock| {
+            replace(&layout.summary(), &document(&self.summary(observer))?, Durability::Process)
+        });
+        drop(written); // the next event says what is wrong
+    }
+
     fn write(&mut self, event: &str, observer: &Observer) -> io::Result<()> {
         let layout = self.dir.layout().clone();
         let _lock = Lock::take(&layout.lock())?;
@@ -116,14 +131,15 @@ impl Batch {
         let mut runs = Vec::new();
         for run in self.dir.runs() {
             let name = run.layout().name();
+            let stamp = stamp(&run);
             match self.ended.get(&name) {
-                Some(entry) => runs.push(entry.clone()),
-                None => {
+                Some((known, entry)) if *known == stamp => runs.push(entry.clone()),
+                _ => {
                     let Ok(observed) = observer.observe(&run) else { continue };
                     let mut entry = Entry::of(&name, &run, &observed.state);
                     entry.duration_s = observed.duration_s();
                     if entry.status.has_ended() {
-                        self.ended.insert(name, entry.clone());
+                        self.ended.insert(name, (stamp, entry.clone()));
                     }
                     runs.push(entry);
                 }
@@ -146,14 +162,17 @@ impl Batch {
 
     /// Says in words what all runs do.
     pub(crate) fn totals(&mut self, observer: &Observer) -> String {
-        let Summary { total, completed, failed, stopped, not_run, .. } = self.summary(observer);
-        format!("{completed} of {total} completed, {failed} failed, {stopped} stopped, {not_run} not run")
+        let Summary { total, completed, failed, stopped, running, not_run, .. } = self.summary(observer);
+        let at_work = if running > 0 { format!("{running} running, ") } else { String::new() };
+        format!(
+            "{completed} of {total} completed, {failed} failed, {stopped} stopped, {at_work}{not_run} not run"
+        )
     }
+}
 
-    /// Looks at a run anew: another attempt of it is made, or has ended.
-    pub(crate) fn touch(&mut self, run: &RunDir) {
-        self.ended.remove(&run.layout().name());
-    }
+fn stamp(run: &RunDir) -> Stamp {
+    let record = fs::metadata(run.layout().status());
+    record.map_or((0, 0, 0, 0), |file| (file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
 }
 
 impl Entry {
@@ -206,6 +225,11 @@ impl Batches {
     /// Returns the batch of a number.
     pub(crate) fn get(&mut self, number: Option<usize>) -> Option<&mut Batch> {
         self.0.get_mut(number?)
+    }
+
+    /// Returns how many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Batch> {

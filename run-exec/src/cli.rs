@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEP", value_parser = from_step)]
     pub(crate) from_step: Option<FromStep>,
     /// Train for so many steps more than those of the checkpoint
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = steps)]
     pub(crate) additional_steps: Option<u64>,
     /// Resume also when the config in the run was changed since its creation
     #[arg(long)]
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) take_over: bool,
     /// Of several runs, execute so many at once
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// Give each run at work one of these GPUs, or several joined by +, for its own
     #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
@@ -53,13 +53,13 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) unfinished: bool,
     /// Make so many more attempts when one ends in a way that may pass
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stdin")]
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stdin", value_parser = retries)]
     pub(crate) retries: u32,
     /// Time before the first of them, doubled before each that follows
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(crate) retry_delay: Duration,
     /// Exit statuses, besides signals and stalls, after which another attempt is made
-    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = clap::value_parser!(i32).range(1..256))]
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = exit_status)]
     pub(crate) retry_on: Vec<i32>,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]
@@ -150,6 +150,23 @@ fn scrape(text: &str) -> Result<Scrape, String> {
         "none" => Ok(Scrape::None),
         _ => Pattern::new(text).map(Scrape::Own),
     }
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "it is a number of runs, 1 or more".to_owned())
+}
+
+fn steps(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|&steps| steps > 0).ok_or("it is a number of steps, 1 or more".to_owned())
+}
+
+fn retries(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "it is a number of attempts".to_owned())
+}
+
+fn exit_status(text: &str) -> Result<i32, String> {
+    let status = text.parse().ok().filter(|status| (1..256).contains(status));
+    status.ok_or("an exit status that says failure is 1 to 255".to_owned())
 }
 
 /// Checks one slot of `--gpus`.

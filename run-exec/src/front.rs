@@ -62,6 +62,12 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     if args.stdin {
         return Err(Error::usage("--stdin is for one run"));
     }
+    if args.detach {
+        // What is wrong with the operands can be said now alone.
+        for name in args.runs.iter().filter(|name| *name != "-") {
+            Operand::named(name, &args.runs_dir.path())?;
+        }
+    }
     if args.detach && detach()? == Side::Child {
         return Ok(Front::new(args)?.work());
     } else if args.detach {
@@ -231,8 +237,17 @@ impl<'a> Front<'a> {
                     self.counts.passed += 1;
                     return None;
                 }
-                Status::Running | Status::Stale => {
+                Status::Running => {
                     pass_over(&run);
+                    return None;
+                }
+                Status::Stale => {
+                    let what = format!("cannot start '{}'", run.layout().root().display());
+                    self.fail(
+                        &Error::new(Exit::Busy, what)
+                            .because(state.reason.unwrap_or_default())
+                            .hint("run-stop(1) ends what is left of it"),
+                    );
                     return None;
                 }
                 _ => {}
@@ -281,12 +296,12 @@ impl<'a> Front<'a> {
             Ok(Side::Parent(pid)) => {
                 working.pid = pid;
                 let (batch, name) = (working.batch, working.run.layout().name());
-                if let Some(batch) = self.batches.get(batch) {
-                    batch.touch(&working.run);
-                }
                 self.working.push(working);
                 if delay.is_none() {
                     self.note(batch, &format!("run started: {name}"));
+                }
+                if let Some(batch) = self.batches.get(batch) {
+                    batch.is_behind = true;
                 }
                 None
             }
@@ -346,6 +361,7 @@ impl<'a> Front<'a> {
             let Some(number) = self.working.iter().position(|working| working.pid == pid) else { continue };
             if status.is_none() {
                 self.working[number].is_orphan = true;
+                self.working[number].taken = None; // whether the run lives is told by its lock
                 continue;
             }
             let working = self.working.remove(number);
@@ -372,6 +388,7 @@ impl<'a> Front<'a> {
     /// Takes note of how an attempt has ended, and makes another where that is wanted.
     fn conclude(&mut self, mut working: Working, status: Option<i32>) -> Option<u8> {
         if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) {
+            self.note(working.batch, &format!("run passed over: {}", working.run.layout().name()));
             return None;
         }
         let state = match self.observer.observe(&working.run) {
@@ -420,9 +437,6 @@ impl<'a> Front<'a> {
         } else {
             format!("run refused: {name}")
         };
-        if let Some(batch) = self.batches.get(working.batch) {
-            batch.touch(&working.run);
-        }
         self.note(working.batch, &event);
         None
     }
@@ -463,11 +477,13 @@ impl<'a> Front<'a> {
     /// Stops the runs of a batch of which a stop was asked for; when there is no other, there is nothing
     /// more to do.
     fn look_at_batches(&mut self) {
+        self.refresh_batches();
         let stops: Vec<bool> =
             self.batches.iter_mut().map(|batch| batch.stopped.is_none() && batch.look_for_stop()).collect();
         for working in &self.working {
             let Some(batch) = working.batch.filter(|&batch| stops[batch]) else { continue };
-            if let Some(request) = self.batches.get(Some(batch)).and_then(|batch| batch.stopped.clone()) {
+            let request = self.batches.get(Some(batch)).and_then(|batch| batch.stopped.clone());
+            if let Some(request) = request.filter(|request| !request.spares) {
                 let _ = request.write(&working.run.layout().stop()); // the signal will do
                 let _ = nix::sys::signal::kill(Pid::from_raw(working.pid), Signal::SIGTERM); // likewise
             }
@@ -477,6 +493,24 @@ impl<'a> Front<'a> {
         {
             self.is_closing = true;
             self.status = self.status.max(Exit::No as u8);
+        }
+    }
+
+    /// Writes what all runs do anew when those that were started have begun.
+    fn refresh_batches(&mut self) {
+        for number in 0..self.batches.len() {
+            let has_begun = |working: &Working| {
+                let observed = self.observer.observe(&working.run);
+                observed.is_ok_and(|observed| observed.state.attempt > working.before)
+            };
+            let mut working = self.working.iter().filter(|working| working.batch == Some(number));
+            if let Some(batch) = self.batches.get(Some(number))
+                && batch.is_behind
+                && working.all(has_begun)
+            {
+                batch.is_behind = false;
+                batch.renew(&self.observer);
+            }
         }
     }
 

@@ -7,7 +7,6 @@ use run_common::error::{Error, Exit};
 use run_common::rundir::observe::Observer;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::thread;
 use std::time::Duration;
 
 /// How often a log that is followed is looked at.
@@ -51,7 +50,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
         if has_ended || !follow {
             return Ok(Exit::Ok);
         }
-        thread::sleep(PAUSE);
+        out.pause(PAUSE)?;
         has_ended = observer.observe(&run)?.state.status.has_ended();
     }
 }

@@ -5,6 +5,7 @@ use crate::line::{Line, figure, measured};
 use crate::list::{Row, counts, json_line, table};
 use crate::select::{Selection, is_wanted};
 use crate::{detail, spark};
+use run_common::cli::operands::Operand;
 use run_common::cli::out::Out;
 use run_common::cli::screen::{Screen, Woken};
 use run_common::error::{Error, Exit};
@@ -19,7 +20,6 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A directory that was changed so lately may have been changed again without its mtime telling.
@@ -63,7 +63,7 @@ fn changes(mut watched: Watched, args: &Args, period: Duration, out: &mut Out) -
         if watched.is_over(args) {
             return Ok(watched.exit);
         }
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        out.pause(next.saturating_duration_since(Instant::now()))?;
     }
 }
 
@@ -237,20 +237,23 @@ fn is_young(time: Option<SystemTime>) -> bool {
 /// What is drawn.
 struct Picture<'a> {
     args: &'a Args,
+    /// One run was named.
+    is_one: bool,
     colour: bool,
     curve: Option<spark::Curve>,
 }
 
 impl<'a> Picture<'a> {
     fn new(args: &'a Args, colour: bool) -> Self {
-        Self { args, colour, curve: None }
+        let named = |name: &String| Operand::named(name, &args.runs_dir.path());
+        let is_one = matches!(args.runs.as_slice(), [name] if name != "-" && matches!(named(name), Ok(Operand::Run(_))));
+        Self { args, is_one, colour, curve: None }
     }
 
     /// Returns the lines that fit a terminal of so many columns and rows.
     fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
-        let is_one = matches!(self.args.runs.as_slice(), [operand] if operand != "-");
         let mut lines = match watched.observed().next() {
-            Some(run) if is_one => self.one(run, columns),
+            Some(run) if self.is_one => self.one(run, columns),
             _ => self.several(watched, columns, rows),
         };
         lines.extend(watched.errors.iter().map(|error| run_common::text::fit(error, columns)));

@@ -8,6 +8,7 @@ use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Place, Process, Signal, Stat, user_name};
 use run_common::process::tree::signal_all;
+use run_common::rundir::batch::BatchDir;
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             time: Some(Timestamp::now()),
             grace_s: args.grace.map(|grace| grace.as_secs_f64()),
             kill: args.kill,
+            spares: false,
         },
         grace: if args.kill { Duration::ZERO } else { args.grace.unwrap_or(GRACE) },
         waits: !args.no_wait,
@@ -55,10 +57,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             Found::Run(path, ()) => Some(RunDir::seen(path)),
             Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
         });
-        active(runs, &stopper.observer)
+        let active = active(runs, &stopper.observer);
+        stopper.close_batches(&active, args.after_checkpoint);
+        active
     } else {
         let operands = open_all(&args.runs, &runs_dir, args.null);
-        operands.flat_map(|operand| stopper.expand(operand)).collect()
+        operands.flat_map(|operand| stopper.expand(operand, args.after_checkpoint)).collect()
     };
     let mut asked = Vec::new();
     let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| stopper.ask(&run)) {
@@ -123,23 +127,48 @@ struct Stopper {
 
 impl Stopper {
     /// Returns the run of an operand, or those at work of a batch, in which no other will start.
-    fn expand(&self, operand: Result<Operand, Error>) -> Vec<Result<RunDir, Error>> {
+    fn expand(&self, operand: Result<Operand, Error>, spares: bool) -> Vec<Result<RunDir, Error>> {
         match operand {
             Ok(Operand::Run(run)) => vec![Ok(run)],
             Ok(Operand::Batch(batch)) => {
-                let stop = batch.layout().stop();
+                let shown = batch.layout().root().display();
                 let runs = batch.runs();
                 let has_ended = |run: &RunDir| {
                     self.observer.observe(run).is_ok_and(|observed| observed.state.status.has_ended())
                 };
                 if runs.iter().all(has_ended) {
-                    warn(&format!("all runs of '{}' have ended already", batch.layout().root().display()));
-                } else if let Err(error) = self.request.write(&stop) {
-                    return vec![Err(Error::io("write", &stop, error))];
+                    warn(&format!("all runs of '{shown}' have ended already"));
+                    return Vec::new();
                 }
-                active(runs, &self.observer)
+                if let Err(error) = self.close(&batch, spares) {
+                    return vec![Err(error)];
+                }
+                let active = active(runs, &self.observer);
+                if active.is_empty() {
+                    warn(&format!("no run of '{shown}' is at work, and none will start"));
+                }
+                active
             }
             Err(error) => vec![Err(error)],
+        }
+    }
+
+    /// Asks for a stop of a batch: no other run of it starts.
+    fn close(&self, batch: &BatchDir, spares: bool) -> Result<(), Error> {
+        let stop = batch.layout().stop();
+        let request = StopRequest { spares, ..self.request.clone() };
+        request.write(&stop).map_err(|error| Error::io("write", &stop, error))
+    }
+
+    /// Asks for a stop of all batches that these runs are of, lest others of them start.
+    fn close_batches(&self, active: &[Result<RunDir, Error>], spares: bool) {
+        let mut closed: Vec<BatchDir> = Vec::new();
+        for run in active.iter().flatten() {
+            let Some(batch) = BatchDir::of(run).filter(|batch| !closed.contains(batch)) else { continue };
+            if let Err(error) = self.close(&batch, spares) {
+                complain(&error);
+            }
+            closed.push(batch);
         }
     }
 

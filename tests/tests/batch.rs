@@ -107,7 +107,7 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
     assert!(listed.contains("\nall/  1 completed, 3 failed\n  a "), "{listed}");
     lab.cmd("run-stop").arg("all").run().code(0).stdout("");
     // What was executed is refused; with --unfinished it is tried again, and what completed is not.
-    lab.cmd("run-exec").arg("all").run().code(4).stderr_has("it has been executed, and is failed");
+    lab.cmd("run-exec").arg("all").run().code(1).stderr_has("it has been executed, and is failed");
     lab.write("wrong.py", "");
     lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(1);
     let attempts = |name: &str| lab.status(&format!("runs/all/{name}"))["attempt"].clone();

@@ -373,7 +373,8 @@ fn match_path(pattern: &[Vec<char>], path: &[String], wild: &mut Wild) -> bool {
     let skip_any = |reached: &mut Vec<Option<Wild>>| {
         for (at, part) in pattern.iter().enumerate() {
             if part[..] == ['*', '*'] && reached[at + 1].is_none() {
-                reached[at + 1] = reached[at].clone();
+                let so_far = reached[at].clone();
+                reached[at + 1] = so_far;
             }
         }
     };

@@ -22,7 +22,14 @@ impl Operand {
     /// the runs directory, of a run directly or in a batch.
     pub fn named(name: &str, runs_dir: &Path) -> Result<Self, Error> {
         if name.contains('/') || name == "." || name == ".." {
-            return Self::at(Path::new(name));
+            let path = Path::new(name);
+            return match Self::at(path) {
+                // As a table shows it: a run below the name of its batch.
+                Err(error) if path.is_relative() && !path.exists() => {
+                    Self::at(&runs_dir.join(path)).map_err(|_| error)
+                }
+                found => found,
+            };
         }
         let direct = runs_dir.join(name);
         let mut matches: Vec<Self> = Self::at(&direct).into_iter().collect();

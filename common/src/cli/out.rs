@@ -2,8 +2,12 @@
 
 use crate::error::{Error, Exit};
 use crate::text::{fit, printable};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
 use unicode_width::UnicodeWidthStr;
 
 /// A tool's stdout: buffered, and flushed at the end so that a full disk is noticed.
@@ -74,6 +78,32 @@ impl Out {
     /// Hands on what was printed so far.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.sink.flush().map_err(failed)
+    }
+
+    /// Lets time pass, unless the reader goes away, which is an error as when it is written to.
+    pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        self.flush()?;
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let stdout = io::stdout();
+            let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Ok(ready)
+                    if ready > 0
+                        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) =>
+                {
+                    return Err(failed(io::ErrorKind::BrokenPipe.into()));
+                }
+                _ if left.is_zero() => return Ok(()),
+                Ok(ready) if ready > 0 => {
+                    thread::sleep(left); // a terminal that hung up, say, is noticed when it is written to
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Ends the output.

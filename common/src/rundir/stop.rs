@@ -26,6 +26,9 @@ pub struct StopRequest {
     /// Whether to kill at once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kill: bool,
+    /// Of a batch: whether the runs at work go on until they are asked themselves.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub spares: bool,
 }
 
 impl StopRequest {
@@ -45,9 +48,10 @@ impl StopRequest {
         fs::write(scratch, document(self)?)?;
         match fs::hard_link(scratch, stop) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(stop) {
-                Some(first) if self.grace_s.is_some() || self.kill => {
+                Some(first) if self.grace_s.is_some() || self.kill || first.spares && !self.spares => {
                     let grace_s = self.grace_s.or(first.grace_s);
-                    fs::write(scratch, document(&Self { grace_s, kill: self.kill || first.kill, ..first })?)?;
+                    let (kill, spares) = (self.kill || first.kill, self.spares && first.spares);
+                    fs::write(scratch, document(&Self { grace_s, kill, spares, ..first })?)?;
                     fs::rename(scratch, stop)
                 }
                 _ => Ok(()),
