@@ -3,7 +3,7 @@
 use crate::cli::Args;
 use crate::metrics::check;
 use crate::plan::{Job, Session, content};
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::metrics::scrape::Patterns;
 use run_common::process::identity::Place;
@@ -73,11 +73,20 @@ impl Setting {
     }
 }
 
-/// Says whether the command can be filled in for a run: before anything is started.
-pub(crate) fn try_out(args: &Args, session: &Session) -> Result<(), Error> {
+/// Makes sure, before anything is started, that the command can be filled in for a run, and be found.
+pub(crate) fn try_out(args: &Args, session: &Session, setting: &Setting) -> Result<(), Error> {
     let somewhere = session.evaluations.root();
-    filled(args, session, Chosen { path: somewhere, step: Some(0), out: Some(somewhere) }, args.gpus.first())
-        .map(|_| ())
+    let chosen = Chosen { path: somewhere, step: Some(0), out: Some(somewhere) };
+    let filled = filled(args, session, chosen, args.gpus.first())?;
+    let has_own_path = session.meta.env.contains_key("PATH");
+    let is_sure = |name: &&String| filled.command.first() == Some(*name) && !has_own_path;
+    let name = args.command.first().filter(is_sure);
+    match name {
+        Some(name) if find_program(OsStr::new(name), &setting.cwd).is_none() => {
+            Err(Error::new(Exit::System, format!("cannot execute '{name}'")).because("command not found"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn filled(args: &Args, session: &Session, chosen: Chosen, gpu: Option<&String>) -> Result<Filled, Error> {

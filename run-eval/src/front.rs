@@ -8,6 +8,7 @@ use crate::evaluate::{Ready, Setting, prepare, refuse, try_out};
 use crate::plan::{Found, Job, Session};
 use crate::progress::{Counts, Progress};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -67,9 +68,18 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
     if let Some(jobs) = jobs.filter(|&jobs| slots > 0 && jobs > slots) {
         return Err(Error::usage(format!("-j {jobs} is more than the {slots} slots of --gpus")));
     }
-    let mut front = Front::new(args, jobs.unwrap_or(slots.max(1)))?;
+    let files = raise_limit();
+    let mut front = Front::new(args, jobs.unwrap_or(slots.max(1)), files)?;
     front.open()?;
     front.work()
+}
+
+/// Lets this process open as many files as it may, for each run has two that are locked; returns the
+/// limit that was in force, which is the commands'.
+fn raise_limit() -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;
+    Some((soft, hard))
 }
 
 /// The signals that are waited for; a SIGHUP that was ignored stays so.
@@ -96,6 +106,8 @@ struct Working {
 struct Front<'a> {
     args: &'a Args,
     jobs: usize,
+    /// How many files a process could open before.
+    files: Option<(u64, u64)>,
     sessions: Vec<Session>,
     queue: VecDeque<Job>,
     working: Vec<Working>,
@@ -140,13 +152,14 @@ struct Line<'a> {
 }
 
 impl<'a> Front<'a> {
-    fn new(args: &'a Args, jobs: usize) -> Result<Self, Error> {
+    fn new(args: &'a Args, jobs: usize, files: Option<(u64, u64)>) -> Result<Self, Error> {
         let failed = |error: nix::Error| {
             Error::new(Exit::System, "cannot catch signals").because(io::Error::from(error))
         };
         Ok(Self {
             args,
             jobs,
+            files,
             sessions: Vec::new(),
             queue: VecDeque::new(),
             working: Vec::new(),
@@ -178,7 +191,7 @@ impl<'a> Front<'a> {
             });
             match opened {
                 Ok(Some(session)) => {
-                    try_out(args, &session)?;
+                    try_out(args, &session, &self.setting)?;
                     self.sessions.push(session);
                 }
                 Ok(None) => {}
@@ -347,7 +360,7 @@ impl<'a> Front<'a> {
         let parent = Process::myself().ok();
         let dir = ready.active.run.clone();
         match fork() {
-            Ok(Side::Child) => Some(self.be_the_process(ready, parent)),
+            Ok(Side::Child) => Some(self.be_the_process(job.session, ready, parent)),
             Ok(Side::Parent(pid)) => {
                 self.working.push(Working { job, dir, pid, slot, is_orphan: false });
                 None
@@ -361,8 +374,14 @@ impl<'a> Front<'a> {
     }
 
     /// Goes on as the process of one evaluation.
-    fn be_the_process(&mut self, ready: Ready, parent: Option<Process>) -> u8 {
+    fn be_the_process(&mut self, session: usize, ready: Ready, parent: Option<Process>) -> u8 {
         self.progress.forget();
+        // The locks of its own run are kept, until the evaluation has ended; those of others are not.
+        let session = self.sessions.swap_remove(session);
+        self.sessions = vec![session];
+        if let Some((soft, hard)) = self.files {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
+        }
         let prepared = OpenOptions::new().read(true).open("/dev/null").and_then(|null| {
             dup2_stdin(&null)?;
             setsid()?; // what the terminal sends goes to the front, which passes it on

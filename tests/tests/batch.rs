@@ -482,3 +482,92 @@ fn a_batch_can_be_left_to_itself() {
     );
     wait_for("nothing to be left", || lab.alive().is_empty());
 }
+
+#[test]
+fn a_stop_after_checkpoints_spares_the_runs_of_a_batch_until_then() {
+    let lab = Lab::new();
+    let command = "echo ready; while [ ! -e go ]; do sleep 0.02; done; mkdir $RUN_DIR/checkpoint-1; \
+                   echo x > $RUN_DIR/checkpoint-1/model.bin; echo {} > $RUN_DIR/checkpoint-1/trainer_state.json; \
+                   echo saved; sleep 1000";
+    batch(&lab, "all", &[("a", command), ("b", command), ("c", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "all"]).spawn();
+    for run in ["a", "b"] {
+        lab.await_text(&format!("runs/all/{run}/stdout.log"), "ready");
+    }
+    let stop = lab.cmd("run-stop").args(["--after-checkpoint", "all"]).spawn();
+    wait_for("the batch to be closed", || lab.path("runs/all/stop").exists());
+    lab.write("go", "");
+    let done = stop.wait().code(0).out();
+    assert!(done.contains("runs/all/a: stopped") && done.contains("runs/all/b: stopped"), "{done}");
+    exec.wait().code(1);
+    for run in ["a", "b"] {
+        assert_eq!(lab.read(&format!("runs/all/{run}/stdout.log")), "ready\nsaved\n");
+    }
+    assert_eq!(statuses(&lab, "all")["c"], "created");
+}
+
+#[test]
+fn a_stop_of_all_that_runs_closes_their_batches() {
+    let lab = Lab::new();
+    batch(&lab, "all", &[("a", "echo ready; sleep 1000"), ("b", "true")]);
+    let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
+    lab.await_text("runs/all/a/stdout.log", "ready");
+    lab.cmd("run-stop").arg("--all").run().code(0).stdout("runs/all/a: stopped\n");
+    exec.wait().code(1);
+    assert_eq!(statuses(&lab, "all")["b"], "created");
+}
+
+#[test]
+fn the_summary_follows_the_runs_whoever_executes_them() {
+    let lab = Lab::new();
+    let long = "echo ready; while [ ! -e go ]; do sleep 0.02; done";
+    batch(&lab, "all", &[("a", "[ $RUN_ATTEMPT -gt 1 ]"), ("b", long)]);
+    let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "all"]).spawn();
+    // Runs at work are said to be, without another event.
+    wait_for("the summary to say so", || {
+        summary(&lab, "all")["running"] == 1 && summary(&lab, "all")["failed"] == 1
+    });
+    lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(0).stderr_has("passed over");
+    assert_eq!(summary(&lab, "all")["completed"], 1);
+    lab.write("go", "");
+    exec.wait().code(1); // it saw a fail
+    assert_eq!(
+        (summary(&lab, "all")["completed"].clone(), summary(&lab, "all")["failed"].clone()),
+        (json!(2), json!(0))
+    );
+}
+
+#[test]
+fn what_is_left_of_a_run_is_no_other_front() {
+    let lab = Lab::new();
+    batch(&lab, "all", &[("a", "echo ready; sleep 1000")]);
+    let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
+    lab.await_text("runs/all/a/stdout.log", "ready");
+    let status = lab.await_status("a", "running", |status| !status["child_pid"].is_null());
+    let child = i32::try_from(status["child_pid"].as_i64().unwrap()).unwrap();
+    for pid in lab.alive() {
+        if pid != child
+            && fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("run-exec"))
+        {
+            testkit::signal(pid, Signal::STOP);
+        }
+    }
+    for pid in lab.alive() {
+        if pid != child
+            && fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("run-exec"))
+        {
+            testkit::signal(pid, Signal::KILL);
+        }
+    }
+    exec.wait();
+    lab.await_status("a", "stale", |status| status["status"] == "stale");
+    lab.cmd("run-exec")
+        .args(["-q", "--unfinished", "all"])
+        .run()
+        .code(4)
+        .stderr_has("supervisor gone, process");
+    lab.cmd("run-stop").arg("a").run().code(0);
+    lab.cmd("run-exec").args(["--detach", "all", "nope"]).run().code(125).stderr_has("no run 'nope'");
+    // As the table shows it.
+    assert_eq!(lab.cmd("run-status").args(["--json", "all/a"]).run().code(0).out().lines().count(), 1);
+}

@@ -319,6 +319,8 @@ fn steps_are_chosen_by_number_and_by_name() {
     lab.cmd("run-eval").arg("r").run().code(2);
     lab.cmd("run-eval").args(["r", "--", "true", "{set:lr}"]).run().code(2).stderr_has("no override 'lr'");
     lab.cmd("run-eval").args(["nope", "--", "true"]).run().code(3);
+    let expected = "run-eval: cannot execute 'nope': command not found\n";
+    lab.cmd("run-eval").args(["r", "--", "nope"]).run().code(5).stderr(expected);
 }
 
 #[test]
@@ -370,6 +372,22 @@ fn results_lie_beside_the_runs_and_are_of_one_run() {
     // An evaluation is no run.
     let listed = lab.cmd("run-status").args(["-a", "--json", "-d", "eval_runs"]).run();
     assert_eq!(listed.out(), "");
+}
+
+#[test]
+fn many_runs_are_evaluated_though_few_files_may_be_open() {
+    let lab = Lab::new();
+    lab.write("runs/grid/.batch/batch.json", "{}\n");
+    for run in 0..40 {
+        lab.cmd("run-new").args(["-d", "runs/grid", "-n", &format!("r{run}"), "--", "true"]).run().code(0);
+        save(&lab, &format!("grid/r{run}"), 1);
+    }
+    let script = "ulimit -S -n 64; run-eval runs/grid -- sh -c 'echo \"{\\\"files\\\": $(ulimit -S -n)}\"'";
+    lab.cmd("sh").args(["-c", script]).run().code(0).stderr("");
+    for run in 0..40 {
+        let table = lab.read(&format!("eval_runs/grid/r{run}_eval/consolidated_metrics.csv"));
+        assert_eq!(table, "step,files\n1,64\n");
+    }
 }
 
 #[test]

@@ -271,3 +271,11 @@ fn a_supervisor_and_front_that_are_killed_end_a_wait() {
     testkit::signal(pid("child_pid"), Signal::KILL);
     wait.wait().code(1).stdout("runs/r: dead\n");
 }
+
+#[test]
+fn a_reader_that_leaves_ends_a_watch_that_has_nothing_to_say() {
+    let lab = Lab::new();
+    create(&lab, &["a"]);
+    let script = "run-status --watch=1000 | head -1 >/dev/null; echo ${PIPESTATUS[0]}";
+    lab.cmd("bash").args(["-c", script]).run().code(0).stdout("0\n").stderr("");
+}
