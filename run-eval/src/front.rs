@@ -17,8 +17,9 @@ use run_common::cli::operands::open_runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
-use run_common::process::identity::{Process, Stat};
+use run_common::process::identity::{Process, Signal as ProcessSignal, Stat};
 use run_common::process::spawn::{Side, fork};
+use run_common::process::tree::signal_all;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
@@ -431,7 +432,11 @@ impl<'a> Front<'a> {
         let Working { job, dir, .. } = working;
         self.sessions[job.session].release(&job);
         let (status, reason) = match self.observer.observe(&dir) {
-            Ok(observed) => (observed.state.status, observed.state.reason),
+            Ok(observed) => {
+                // Both who would have ended it were killed.
+                signal_all(&observed.leftovers, ProcessSignal::KILL);
+                (observed.state.status, observed.state.reason)
+            }
             Err(error) => (Status::Failed, Some(error.to_string())),
         };
         match status {

@@ -238,6 +238,9 @@ impl Session {
 
     /// Decides about a checkpoint; `None` when it is for a later look.
     fn judge(&self, mut job: Job, args: &Args, program: Program, observer: &Observer) -> Option<Found> {
+        if !args.force && self.was_evaluated(&job, args, observer) {
+            return Some(Found::Passed(job));
+        }
         let is_awaited = program == Program::Lives;
         if let State::Incomplete(why) = &job.checkpoint.state {
             let is_named =
@@ -253,9 +256,6 @@ impl Session {
                     Some(Found::Refused(job, why))
                 }
             };
-        }
-        if !args.force && self.was_evaluated(&job, args, observer) {
-            return Some(Found::Passed(job));
         }
         let is_own = job.root == self.run.layout().root();
         let Some(pins) = self.pins.as_ref().filter(|_| is_own) else { return Some(Found::Job(job)) };

@@ -80,6 +80,7 @@ fn each_failure_has_its_reason_and_the_other_rows_are_right() {
     assert_eq!(lab.read("log"), "5\n10\n100\n1000\n2000\n");
     // What has failed is evaluated again, and nothing else.
     save(&lab, "r", 200);
+    lab.write("runs/r/checkpoint-3000/trainer_state.json", "{");
     eval(&lab, &args, script).code(1);
     assert_eq!(lab.read("log"), "5\n10\n100\n1000\n2000\n100\n200\n1000\n");
     // With --steps new, what has failed is not either.
@@ -480,6 +481,30 @@ fn whatever_is_killed_the_records_are_true_and_the_same_line_completes_it() {
         lab.nothing_left();
         no_pins(&lab, "r");
     }
+}
+
+#[test]
+fn nothing_is_left_of_an_evaluation_of_which_both_processes_were_killed() {
+    let lab = Lab::new();
+    ended(&lab, "r");
+    save(&lab, "r", 1);
+    save(&lab, "r", 2);
+    let script =
+        "[ $2 = 2 ] || { trap '' TERM; touch waits; while :; do sleep 0.01; done; }; echo '{\"acc\": 1}'";
+    let running = spawned(&lab, &["r"], script);
+    wait_for("the first evaluation", || lab.path("waits").exists());
+    let is_ours =
+        |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("run-eval"));
+    let others: Vec<i32> =
+        lab.alive().into_iter().filter(|pid| is_ours(pid) && *pid != running.pid()).collect();
+    assert_eq!(others.len(), 2);
+    for pid in others {
+        testkit::signal(pid, Signal::KILL);
+    }
+    running.wait().code(1).stderr_has("'r' step 1: ");
+    wait_for("the end of its processes", || lab.alive().is_empty());
+    assert_eq!(consolidated(&lab, "r"), "step,acc\n2,1\n");
+    no_pins(&lab, "r");
 }
 
 #[test]
