@@ -279,3 +279,28 @@ fn a_reader_that_leaves_ends_a_watch_that_has_nothing_to_say() {
     let script = "run-status --watch=1000 | head -1 >/dev/null; echo ${PIPESTATUS[0]}";
     lab.cmd("bash").args(["-c", script]).run().code(0).stdout("0\n").stderr("");
 }
+
+#[test]
+fn several_runs_have_a_line_of_progress_that_is_gone_in_the_end() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        lab.new_run(
+            name,
+            &["sh", "-c", &format!("while [ ! -e go-{name} ]; do sleep 0.02; done; [ {name} != a ]")],
+        );
+    }
+    let terminal = Terminal::open(&lab, 80, 24);
+    terminal.keys(&["clear; run-exec -q a b c; echo ended $?", "Enter"]);
+    terminal.await_text("0 done, 1 running, 2 to do");
+    lab.write("go-a", "");
+    let shown = terminal.await_text("0 done, 1 failed, 1 running, 1 to do, eta ");
+    assert_eq!(shown.lines().filter(|line| line.contains(" to do")).count(), 1, "{shown}");
+    lab.write("go-b", "");
+    lab.write("go-c", "");
+    let shown = terminal.await_text("ended 1");
+    assert!(!shown.contains("done"), "{shown}");
+    terminal.is_as_it_was();
+    // On no terminal there is none.
+    let done = lab.cmd("run-exec").args(["-q", "--resume", "a", "b"]).run().code(1);
+    assert!(!done.err().contains("done"), "{}", done.err());
+}
