@@ -525,7 +525,9 @@ fn the_summary_follows_the_runs_whoever_executes_them() {
     let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "all"]).spawn();
     // Runs at work are said to be, without another event.
     wait_for("the summary to say so", || {
-        summary(&lab, "all")["running"] == 1 && summary(&lab, "all")["failed"] == 1
+        lab.path("runs/all/experiment_summary.json").exists()
+            && summary(&lab, "all")["running"] == 1
+            && summary(&lab, "all")["failed"] == 1
     });
     lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(0).stderr_has("passed over");
     assert_eq!(summary(&lab, "all")["completed"], 1);
