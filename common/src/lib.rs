@@ -16,7 +16,6 @@ pub mod provenance;
 pub mod rundir;
 
 pub mod checkpoint;
-pub mod evals;
 
 pub mod cost;
 

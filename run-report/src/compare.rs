@@ -3,7 +3,7 @@
 use crate::cli::Args;
 use crate::runs::{Run, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
-use crate::summary::{all_figures, figure_cell, metric_names, tint, varying};
+use crate::summary::{all_figures, figure_cell, metric_names, varying};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::Error;
 
@@ -24,7 +24,7 @@ fn of_runs(runs: &[Run]) -> Sheet {
     rows.extend(varying(&settings).into_iter().map(|(key, cells)| ("config", key, plain(cells))));
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
     rows.extend(varying(&provenance).into_iter().map(|(key, cells)| ("code", key, plain(cells))));
-    let state = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), tint(run.seen.state.status));
+    let state = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
     let mut result = |key: &str, cells: Row| {
         if cells.windows(2).any(|pair| pair[0].0 != pair[1].0) {
             rows.push(("result", key.to_owned(), cells));

@@ -4,7 +4,6 @@
 use crate::cli::{Args, Format};
 use crate::runs::{Run, Runs};
 use crate::sheet::{Cell, Sheet};
-use crate::summary::tint;
 use run_common::cli::out::{Out, Tint};
 use run_common::cost::{Rates, Spent, spent};
 use run_common::error::{Error, Exit};
@@ -98,7 +97,7 @@ fn sheet(runs: &Runs, costs: &[Cost], args: &Args) -> Sheet {
         costs.iter().map(|cost| Cell::number(of(cost))).collect()
     };
     sheet.column("run", false, runs.all.iter().map(|run| Cell::Text(run.name.clone())));
-    let status = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), tint(run.seen.state.status));
+    let status = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
     sheet.tinted_column("status", false, runs.all.iter().map(status));
     sheet.column("attempts", false, costs.iter().map(|cost| Cell::Exact(cost.spent.attempts.into())));
     sheet.column("duration_s", false, costs.iter().map(|cost| Cell::Seconds(cost.spent.duration_s)));

@@ -4,21 +4,31 @@ use crate::cli::Args;
 use crate::runs::Runs;
 use crate::sheet::csv_field;
 use run_common::cli::out::Out;
-use run_common::error::{Error, Exit};
-use run_common::evals::{TABLE, Table, directory, find, read_table};
+use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
+use run_common::rundir::evaluation::of_run;
+use std::path::Path;
+
+/// Rows under a header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Table {
+    /// The names of the columns.
+    columns: Vec<String>,
+    /// The cells of each row, as many as there are columns.
+    rows: Vec<Vec<String>>,
+    /// Rows with another number of cells: nobody knows what they mean.
+    skipped: u64,
+}
 
 /// Prints the rows.
 pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let mut exit = runs.exit;
-    let directory = directory(args.eval_dir.as_deref(), &args.runs_dir.path());
     let mut tables: Vec<(&str, String, Table)> = Vec::new();
     for run in &runs.all {
-        let batch = run.meta.batch.as_deref();
-        for evaluation in find(&directory, run.seen.run.layout(), batch, &run.meta.run_id) {
-            let path = evaluation.path.join(TABLE);
+        for evaluations in of_run(&run.seen.run, &run.meta.run_id, args.eval_dir.as_deref()) {
+            let path = evaluations.consolidated();
             match read_table(&path) {
-                Ok(table) => tables.push((&run.name, evaluation.label, table)),
+                Ok(table) => tables.push((&run.name, evaluations.label().to_owned(), table)),
                 Err(cause) => {
                     let what = format!("cannot read '{}'", path.display());
                     complain(&Error::new(Exit::BadRun, what).because(cause));
@@ -28,7 +38,7 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
         }
     }
     if tables.is_empty() {
-        warn(&format!("no evaluations of these runs in '{}'", directory.display()));
+        warn("there are no evaluations of these runs");
     }
     let mut columns: Vec<&String> = Vec::new();
     for column in tables.iter().flat_map(|(.., table)| &table.columns) {
@@ -70,4 +80,33 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
         ));
     }
     Ok(exit)
+}
+
+/// Reads a table; texts in quotes may hold line ends.
+///
+/// Errors: why it cannot be read, in one line.
+fn read_table(path: &Path) -> Result<Table, String> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(|error| match error
+        .into_kind()
+    {
+        csv::ErrorKind::Io(error) => plain(&error),
+        other => format!("{other:?}"),
+    })?;
+    let text = |cells: &csv::ByteRecord| -> Vec<String> {
+        cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+    };
+    let columns = text(reader.byte_headers().map_err(|error| error.to_string())?);
+    let mut table = Table { columns, ..Table::default() };
+    if let Some(first) = table.columns.first_mut() {
+        *first = first.trim_start_matches('\u{feff}').to_owned();
+    }
+    for row in reader.byte_records() {
+        let row = row.map_err(|error| error.to_string())?;
+        if row.len() == table.columns.len() {
+            table.rows.push(text(&row));
+        } else {
+            table.skipped += 1;
+        }
+    }
+    Ok(table)
 }

@@ -125,19 +125,9 @@ pub(crate) fn metric_names<'a>(figures: impl Iterator<Item = &'a Map<String, Val
     names
 }
 
-/// Returns the colour of a status.
-pub(crate) fn tint(status: Status) -> Tint {
-    match status {
-        Status::Running | Status::Completed => Tint::Good,
-        Status::Created | Status::Queued | Status::Stopped => Tint::None,
-        Status::Stale => Tint::Doubt,
-        Status::Failed | Status::Dead => Tint::Bad,
-    }
-}
-
 /// Returns the colour of a status as a word.
 pub(crate) fn tint_word(status: Status) -> &'static str {
-    match tint(status) {
+    match status.into() {
         Tint::Good => "good",
         Tint::Doubt => "doubt",
         Tint::Bad => "bad",
@@ -172,7 +162,7 @@ fn of_runs(runs: &[Run], figures: &[Figures], names: &[String], best: Option<&Be
     let text = |text: String| Cell::Text(text);
     let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
     sheet.column("run", false, runs.iter().map(|run| text(run.name.clone())));
-    let status = |run: &Run| (text(run.seen.state.status.to_string()), tint(run.seen.state.status));
+    let status = |run: &Run| (text(run.seen.state.status.to_string()), run.seen.state.status.into());
     sheet.tinted_column("status", false, runs.iter().map(status));
     sheet.column("step", false, figures.iter().map(|(_, step)| Cell::number(*step)));
     #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]

@@ -1,6 +1,6 @@
 //! The details of one run.
 
-use crate::line::{Line, figure, tint};
+use crate::line::{Line, figure};
 use run_common::checkpoint::{Program, State, discover};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::cost::{Rates, spent};
@@ -74,7 +74,7 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
     say("run", Some(line.name().to_owned()));
     say("path", Some(line.path().to_owned()));
-    fact("status", Some(line.status()), tint(state.status));
+    fact("status", Some(line.status()), state.status.into());
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
     let [duration, eta] = line.times();
     say("reason", state.reason.clone());
@@ -273,7 +273,7 @@ fn evaluations(run: &Observed, meta: &Meta) -> Table {
             table.row(vec![
                 (evaluation.label, Tint::None),
                 (step, Tint::None),
-                (observed.state.status.to_string(), tint(observed.state.status)),
+                (observed.state.status.to_string(), observed.state.status.into()),
                 (observed.duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
                 (observed.state.reason.unwrap_or_default(), Tint::None),
             ]);

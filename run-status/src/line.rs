@@ -69,7 +69,7 @@ impl<'a> Line<'a> {
         let time = |seconds: Option<f64>| plain(seconds.map(human_seconds).unwrap_or_default());
         vec![
             plain(self.name().to_owned()),
-            (self.status(), tint(state.status)),
+            (self.status(), state.status.into()),
             plain(self.progress()),
             plain(self.metrics(columns)),
             plain(state.start_time.map(Timestamp::local).unwrap_or_default()),
@@ -142,16 +142,6 @@ pub(crate) fn measured(metrics: &Map<String, Value>) -> impl Iterator<Item = &st
     let is_measured =
         |name: &&str| !STEP_KEYS.contains(name) && !["time", "timestamp", "wall_time"].contains(name);
     metrics.keys().map(String::as_str).filter(is_measured)
-}
-
-/// Returns the colour of a status.
-pub(crate) fn tint(status: Status) -> Tint {
-    match status {
-        Status::Running | Status::Completed => Tint::Good,
-        Status::Created | Status::Queued | Status::Stopped => Tint::None,
-        Status::Stale => Tint::Doubt,
-        Status::Failed | Status::Dead => Tint::Bad,
-    }
 }
 
 /// Returns a number in few digits; what is not finite was stored as null.

@@ -590,7 +590,7 @@ fn evaluations_of_all_runs_are_one_table() {
         .run()
         .code(0)
         .stdout("run,label,step\n")
-        .stderr("run-report: no evaluations of these runs in 'x'\n");
+        .stderr("run-report: there are no evaluations of these runs\n");
 }
 
 #[test]

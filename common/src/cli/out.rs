@@ -1,6 +1,7 @@
 //! Output: JSON lines for scripts, tables for people.
 
 use crate::error::{Error, Exit};
+use crate::rundir::status::Status;
 use crate::text::{fit, printable};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
@@ -30,6 +31,18 @@ pub enum Tint {
     Bad,
     /// It matters less.
     Dim,
+}
+
+impl From<Status> for Tint {
+    /// Returns the colour of a status.
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Running | Status::Completed => Self::Good,
+            Status::Created | Status::Queued | Status::Stopped => Self::None,
+            Status::Stale => Self::Doubt,
+            Status::Failed | Status::Dead => Self::Bad,
+        }
+    }
 }
 
 impl Out {
