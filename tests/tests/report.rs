@@ -738,7 +738,7 @@ fn a_command_may_say_what_an_interface_cost() {
 #[test]
 fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     let lab = Lab::new();
-    lab.new_run("dear", &["false"]);
+    lab.new_run("dear", &["sh", "-c", "sleep 0.2; exit 1"]);
     lab.cmd("run-exec").args(["-q", "dear"]).env("RUN_RATE", "3600000").run().code(1);
     let end = lab.json("runs/dear/.run/result.json");
     let (usd, seconds) = (end["cost_usd"].as_f64().unwrap(), end["duration_s"].as_f64().unwrap());
