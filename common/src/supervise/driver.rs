@@ -11,9 +11,10 @@ use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
 use crate::checkpoint::{Program, discover, latest};
 use crate::cost::{Rates, of_attempt};
 use crate::error::plain;
-use crate::fsio::append::{append_line, read_lines};
+use crate::fsio::append::append_line;
 use crate::fsio::lock::Lock;
 use crate::message::{tool, warn};
+use crate::metrics::attempts::Attempts;
 use crate::metrics::follow::Follower;
 use crate::process::identity::{Process, Signal, Stat};
 use crate::process::signals::Signals;
@@ -697,19 +698,11 @@ fn boundaries(record: &Record, attempts: &Path) -> [Vec<u64>; 2] {
     if record.start().attempt == 1 {
         return [Vec::new(), Vec::new()];
     }
-    let lines = read_lines(attempts).unwrap_or_default();
-    let earlier = lines.records.iter().filter(|line| line["event"] == "start");
-    let earlier: Vec<_> = earlier
-        .filter(|line| {
-            line["attempt"]
-                .as_u64()
-                .is_some_and(|attempt| attempt > 1 && attempt < record.start().attempt.into())
-        })
-        .collect();
+    let earlier = Attempts::read(attempts).unwrap_or_default();
     ["metrics.jsonl", "scraped.jsonl"].map(|name| {
-        let starts = earlier.iter().map(|line| line["offsets"][name].as_u64().unwrap_or_default());
         let present = record.start().offsets.get(name).copied().unwrap_or_default();
-        starts.chain([present]).collect()
+        // A front that takes over finds the present attempt among them: twice is as good as once.
+        earlier.offsets(name).into_iter().chain([present]).collect()
     })
 }
 
