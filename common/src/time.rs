@@ -132,6 +132,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a duration that is to be more than nothing.
+pub fn parse_positive(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 /// Formats a duration for people by its two largest units: `2h30m`, `12m`, `1m05s`, `0.4s`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -3,7 +3,7 @@
 use clap::Parser;
 use run_common::checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
-use run_common::time::parse_duration;
+use run_common::time::{parse_duration, parse_positive};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]
     pub(crate) label: String,
     /// End an evaluation after this time, with all its processes
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     pub(crate) timeout: Option<Duration>,
     /// Time between the request to end and SIGTERM to all that is left
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
@@ -135,12 +135,5 @@ fn gpus(text: &str) -> Result<String, String> {
         Ok(text.replace('+', ","))
     } else {
         Err("write 0,1 or 0+1,2+3".to_owned())
-    }
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
-        duration => Ok(duration),
     }
 }

@@ -33,9 +33,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Heartbeats of another host that are older than this say nothing.
-const STALE_AFTER: Duration = Duration::from_secs(120);
-
 /// How often a followed run is looked at, at most.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -168,7 +165,7 @@ impl<'a> Front<'a> {
             stale: BTreeSet::new(),
             next_table: Instant::now(),
             setting: Setting::find()?,
-            observer: Observer::new(STALE_AFTER),
+            observer: Observer::default(),
             signals: SignalFd::with_flags(&caught(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
                 .map_err(failed)?,
             mask: SigSet::empty(),

@@ -33,9 +33,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Heartbeats of another host that are older than this say nothing.
-const STALE_AFTER: Duration = Duration::from_secs(120);
-
 /// How often the `stop` file is looked for between two attempts.
 const STOP_FILE: Duration = Duration::from_secs(1);
 
@@ -62,7 +59,7 @@ pub(crate) struct Taken {
 /// Takes a run, if it may be executed.
 pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken, Error> {
     let run = RunDir::at(&run.absolute())?;
-    let before = Observer::new(STALE_AFTER).observe(&run)?;
+    let before = Observer::default().observe(&run)?;
     refuse(&before, resume, take_over)?;
     let active = run.activate()?;
     let recorded = Recorded::read(active.run.layout())?;

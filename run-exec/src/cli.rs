@@ -3,7 +3,7 @@
 use clap::Parser;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::metrics::scrape::{Pattern, Patterns};
-use run_common::time::parse_duration;
+use run_common::time::{parse_duration, parse_positive};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -74,10 +74,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) pty: bool,
     /// End the attempt after this time
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     pub(crate) timeout: Option<Duration>,
     /// End the attempt when it writes neither output nor a metric for this time
-    #[arg(long, value_name = "TIME", value_parser = positive)]
+    #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     pub(crate) stall_timeout: Option<Duration>,
     /// Time between the request to stop and SIGTERM to all that is left
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
@@ -86,7 +86,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) linger: Duration,
     /// Time between two writes of the run's status
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_positive)]
     pub(crate) heartbeat: Duration,
     /// Metrics to read off the output: auto, none, or a regular expression with named groups
     #[arg(long, value_name = "SPEC", value_parser = scrape)]
@@ -176,12 +176,5 @@ fn gpus(text: &str) -> Result<String, String> {
         Ok(text.replace('+', ","))
     } else {
         Err("write 0,1 or 0+1,2+3".to_owned())
-    }
-}
-
-fn positive(text: &str) -> Result<Duration, String> {
-    match parse_duration(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
-        duration => Ok(duration),
     }
 }

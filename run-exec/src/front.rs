@@ -27,9 +27,6 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Heartbeats of another host that are older than this say nothing.
-const STALE_AFTER: Duration = Duration::from_secs(120);
-
 /// How often requests to stop a batch are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -53,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
             [gpu] => Some(gpu.clone()),
             _ => return Err(Error::usage("one run takes one slot of --gpus")),
         };
-        if args.unfinished && Observer::new(STALE_AFTER).observe(&run)?.state.status == Status::Completed {
+        if args.unfinished && Observer::default().observe(&run)?.state.status == Status::Completed {
             return Ok(0);
         }
         let resume = args.resume || args.unfinished;
@@ -165,7 +162,7 @@ impl<'a> Front<'a> {
             jobs,
             working: Vec::new(),
             batches: Batches::default(),
-            observer: Observer::new(STALE_AFTER),
+            observer: Observer::default(),
             signals: SignalFd::with_flags(&signals, flags).map_err(failed)?,
             mask,
             counts: Counts::default(),

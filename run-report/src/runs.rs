@@ -18,10 +18,6 @@ use run_common::rundir::open::RunDir;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
-
-/// Age at which the heartbeat of another host is in doubt.
-const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// A run in a report.
 #[derive(Debug)]
@@ -46,7 +42,7 @@ impl Runs {
     pub(crate) fn read(args: &Args) -> Result<Self, Error> {
         let runs_dir = args.runs_dir.path();
         let opened = open(args, &runs_dir)?;
-        let observer = Observer::new(STALE_AFTER);
+        let observer = Observer::default();
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
         let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &runs_dir);
         in_order(opened, work, |run| match run {

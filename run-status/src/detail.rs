@@ -18,13 +18,9 @@ use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Duration;
 
 /// Lines of the log that are shown of a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
-
-/// Heartbeats of another host that are older than this say nothing of an evaluation.
-const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// Bytes at the end of a log in which they are looked for.
 const TAIL: u64 = 8 << 10;
@@ -265,7 +261,7 @@ fn checkpoints(run: &Observed, meta: &Meta) -> Table {
 /// The evaluations of the checkpoints, with what made one fail.
 fn evaluations(run: &Observed, meta: &Meta) -> Table {
     let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "REASON"]);
-    let observer = Observer::new(STALE_AFTER);
+    let observer = Observer::default();
     for kind in evaluation::of_run(&run.run, &meta.run_id, None) {
         for (dir, evaluation) in kind.all() {
             let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made

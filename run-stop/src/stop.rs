@@ -19,9 +19,6 @@ use run_common::time::Timestamp;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Heartbeats of another host that are older than this say nothing.
-const STALE_AFTER: Duration = Duration::from_secs(120);
-
 /// How long what is left of a dead run has, unless `--grace` says otherwise.
 const GRACE: Duration = Duration::from_secs(120);
 
@@ -34,7 +31,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// Stops runs: all are asked first, then all are waited for.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let stopper = Stopper {
-        observer: Observer::new(STALE_AFTER),
+        observer: Observer::default(),
         request: StopRequest {
             by: Some(who()),
             why: args.why.clone(),

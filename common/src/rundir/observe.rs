@@ -31,6 +31,9 @@ pub struct Observer {
     processes: Carriers,
 }
 
+/// Age at which the heartbeat of another host is in doubt, unless the user says otherwise.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
 /// Seconds after which processes of a run whose supervisor is gone are not likely to come and go.
 const LONG_AGO: f64 = 60.0;
 
@@ -41,6 +44,12 @@ enum Supervisor {
     Stopped(&'static str, i32),
     Gone,
     Elsewhere,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self::new(STALE_AFTER)
+    }
 }
 
 impl Observer {
