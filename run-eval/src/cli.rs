@@ -3,8 +3,8 @@
 use clap::Parser;
 use run_common::checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
+use run_common::cli::slots::Slots;
 use run_common::time::{parse_duration, parse_positive};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,12 +35,8 @@ pub(crate) struct Args {
     /// Time between the request to end and SIGTERM to all that is left
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
-    /// Make so many evaluations at once
-    #[arg(short, long, value_name = "N")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Give each evaluation at work one of these GPUs, or several joined by +, for its own
-    #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
-    pub(crate) gpus: Vec<String>,
+    #[command(flatten)]
+    pub(crate) slots: Slots,
     /// Evaluate again what was evaluated before
     #[arg(long)]
     pub(crate) force: bool,
@@ -126,14 +122,4 @@ fn label(text: &str) -> Result<String, String> {
         return Err("a label is a name of at most 100 bytes, without / and control characters".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Checks one slot of `--gpus`.
-fn gpus(text: &str) -> Result<String, String> {
-    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
-    if text.split('+').all(is_name) {
-        Ok(text.replace('+', ","))
-    } else {
-        Err("write 0,1 or 0+1,2+3".to_owned())
-    }
 }

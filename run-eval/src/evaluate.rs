@@ -77,7 +77,7 @@ impl Setting {
 pub(crate) fn try_out(args: &Args, session: &Session, setting: &Setting) -> Result<(), Error> {
     let somewhere = session.evaluations.root();
     let chosen = Chosen { path: somewhere, step: Some(0), out: Some(somewhere) };
-    let filled = filled(args, session, chosen, args.gpus.first())?;
+    let filled = filled(args, session, chosen, args.slots.gpu(0))?;
     let has_own_path = session.meta.env.contains_key("PATH");
     let is_sure = |name: &&String| filled.command.first() == Some(*name) && !has_own_path;
     let name = args.command.first().filter(is_sure);

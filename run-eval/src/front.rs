@@ -61,13 +61,9 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
     if args.checkpoint.is_some() && args.runs.len() > 1 {
         return Err(Error::usage("--checkpoint is of one run"));
     }
-    let jobs = args.jobs.map(std::num::NonZeroUsize::get);
-    let slots = args.gpus.len();
-    if let Some(jobs) = jobs.filter(|&jobs| slots > 0 && jobs > slots) {
-        return Err(Error::usage(format!("-j {jobs} is more than the {slots} slots of --gpus")));
-    }
+    let jobs = args.slots.count()?;
     let files = raise_limit();
-    let mut front = Front::new(args, jobs.unwrap_or(slots.max(1)), files)?;
+    let mut front = Front::new(args, jobs, files)?;
     front.open()?;
     front.work()
 }
@@ -345,7 +341,7 @@ impl<'a> Front<'a> {
     fn start(&mut self, job: Job) -> Option<u8> {
         let used = |slot: &usize| self.working.iter().any(|working| working.slot == *slot);
         let slot = (0..=self.working.len()).find(|slot| !used(slot)).unwrap_or_default();
-        let gpu = self.args.gpus.get(slot);
+        let gpu = self.args.slots.gpu(slot);
         let session = &self.sessions[job.session];
         let ready = match prepare(self.args, session, &job, gpu, &mut self.setting) {
             Ok(ready) => ready,

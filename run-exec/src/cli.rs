@@ -2,9 +2,9 @@
 
 use clap::Parser;
 use run_common::cli::runs_dir::RunsDir;
+use run_common::cli::slots::Slots;
 use run_common::metrics::scrape::{Pattern, Patterns};
 use run_common::time::{parse_duration, parse_positive};
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -40,12 +40,8 @@ pub(crate) struct Args {
     /// Resume also a stale run of another host, which is known to be gone
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// Of several runs, execute so many at once
-    #[arg(short, long, value_name = "N", value_parser = jobs)]
-    pub(crate) jobs: Option<NonZeroUsize>,
-    /// Give each run at work one of these GPUs, or several joined by +, for its own
-    #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
-    pub(crate) gpus: Vec<String>,
+    #[command(flatten)]
+    pub(crate) slots: Slots,
     /// Start no more runs when one has failed
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -152,10 +148,6 @@ fn scrape(text: &str) -> Result<Scrape, String> {
     }
 }
 
-fn jobs(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "it is a number of runs, 1 or more".to_owned())
-}
-
 fn steps(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|&steps| steps > 0).ok_or("it is a number of steps, 1 or more".to_owned())
 }
@@ -167,14 +159,4 @@ fn retries(text: &str) -> Result<u32, String> {
 fn exit_status(text: &str) -> Result<i32, String> {
     let status = text.parse().ok().filter(|status| (1..256).contains(status));
     status.ok_or("an exit status that says failure is 1 to 255".to_owned())
-}
-
-/// Checks one slot of `--gpus`.
-fn gpus(text: &str) -> Result<String, String> {
-    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
-    if text.split('+').all(is_name) {
-        Ok(text.replace('+', ","))
-    } else {
-        Err("write 0,1 or 0+1,2+3".to_owned())
-    }
 }

@@ -45,11 +45,10 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         && name != "-"
         && let Operand::Run(run) = Operand::named(name, &args.runs_dir.path())?
     {
-        let gpu = match args.gpus.as_slice() {
-            [] => None,
-            [gpu] => Some(gpu.clone()),
-            _ => return Err(Error::usage("one run takes one slot of --gpus")),
-        };
+        if args.slots.gpu(1).is_some() {
+            return Err(Error::usage("one run takes one slot of --gpus"));
+        }
+        let gpu = args.slots.gpu(0).cloned();
         if args.unfinished && Observer::default().observe(&run)?.state.status == Status::Completed {
             return Ok(0);
         }
@@ -145,21 +144,13 @@ impl<'a> Front<'a> {
         }
         let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let slots = args.gpus.len();
-        let jobs = match args.jobs.map(std::num::NonZeroUsize::get) {
-            Some(jobs) if slots > 0 && jobs > slots => {
-                return Err(Error::usage(format!("-j {jobs} is more than the {slots} slots of --gpus")));
-            }
-            Some(jobs) => jobs,
-            None => slots.max(1),
-        };
         let is_one = matches!(args.runs.as_slice(), [name] if name != "-"
             && matches!(Operand::named(name, &args.runs_dir.path()), Ok(Operand::Run(_))));
         Ok(Self {
             args,
             queue: Queue::new(&args.runs, args.runs_dir.path(), args.null),
             is_one,
-            jobs,
+            jobs: args.slots.count()?,
             working: Vec::new(),
             batches: Batches::default(),
             observer: Observer::default(),
@@ -284,7 +275,7 @@ impl<'a> Front<'a> {
         let delay_next = self.args.retry_delay.saturating_mul(1 << exponent).min(LONGEST);
         let how = How {
             resume: self.args.resume || self.args.unfinished || delay.is_some(),
-            gpu: self.args.gpus.get(working.slot).cloned(),
+            gpu: self.args.slots.gpu(working.slot).cloned(),
             retry: (left > 0).then(|| Retry { delay: delay_next, exit_codes: self.args.retry_on.clone() }),
             parent: Process::myself().ok(),
         };

@@ -4,6 +4,7 @@ pub mod operands;
 pub mod out;
 pub mod runs_dir;
 pub mod screen;
+pub mod slots;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
