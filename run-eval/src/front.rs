@@ -7,29 +7,23 @@ use crate::consolidate::{consolidate, rows};
 use crate::evaluate::{Ready, Setting, prepare, refuse, try_out};
 use crate::plan::{Found, Job, Session};
 use crate::progress::{Counts, Progress};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stdin, setsid};
+use nix::sys::signal::Signal;
 use run_common::cli::operands::open_runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
-use run_common::process::identity::{Process, Signal as ProcessSignal, Stat};
+use run_common::process::identity::{Process, Signal as ProcessSignal};
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::supervise;
+use run_common::supervise::pool::Pool;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::env;
-use std::fs::OpenOptions;
-use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -41,9 +35,6 @@ const SHARE: u32 = 20;
 
 /// Writing the table takes at most this part of the time, while evaluations end.
 const TABLE_SHARE: u32 = 10;
-
-/// How often an evaluation is looked at whose process of the front was killed.
-const SOON: Duration = Duration::from_millis(50);
 
 /// Evaluates what is asked for; returns the status to exit with, also of what fails.
 #[expect(clippy::unnecessary_wraps, reason = "what executes commands has its own status for failures")]
@@ -61,10 +52,28 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
     if args.checkpoint.is_some() && args.runs.len() > 1 {
         return Err(Error::usage("--checkpoint is of one run"));
     }
-    let jobs = args.slots.count()?;
+    let slots = args.slots.count()?;
     let files = raise_limit();
-    let mut front = Front::new(args, jobs, files)?;
-    front.open()?;
+    let setting = Setting::find()?;
+    let (sessions, status) = open(args, &setting)?;
+    let mut front = Front {
+        args,
+        files,
+        sessions,
+        queue: VecDeque::new(),
+        pool: Pool::new(slots)?,
+        next_look: Instant::now(),
+        stale: BTreeSet::new(),
+        next_table: Instant::now(),
+        setting,
+        observer: Observer::default(),
+        counts: Counts::default(),
+        progress: Progress::new(),
+        out: Out::stdout(),
+        is_heard: true,
+        status,
+    };
+    front.look(false)?;
     front.work()
 }
 
@@ -76,13 +85,27 @@ fn raise_limit() -> Option<(u64, u64)> {
     Some((soft, hard))
 }
 
-/// The signals that are waited for; a SIGHUP that was ignored stays so.
-fn caught() -> SigSet {
-    let mut signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
-    if Stat::of_myself().is_none_or(|stat| stat.ignored & 1 == 0) {
-        signals.add(Signal::SIGHUP);
+/// Opens the runs; returns a session for each, and the status of what cannot be opened.
+fn open(args: &Args, setting: &Setting) -> Result<(Vec<Session>, u8), Error> {
+    let (mut sessions, mut status) = (Vec::new(), 0);
+    let mut known = HashSet::new();
+    for run in open_runs(&args.runs, &args.runs_dir.path(), args.null) {
+        let session = match run {
+            Ok(run) if !known.insert(run.absolute()) => continue,
+            run => run.and_then(|run| Session::open(args, &run)),
+        };
+        match session {
+            Ok(session) => {
+                try_out(args, &session, setting)?;
+                sessions.push(session);
+            }
+            Err(error) => {
+                complain(&error);
+                status = status.max(error.exit() as u8);
+            }
+        }
     }
-    signals
+    Ok((sessions, status))
 }
 
 /// An evaluation at work.
@@ -90,21 +113,15 @@ fn caught() -> SigSet {
 struct Working {
     job: Job,
     dir: RunDir,
-    pid: i32,
-    /// The slot of `--gpus` that it has.
-    slot: usize,
-    /// Its process was killed, and its supervisor is ending it.
-    is_orphan: bool,
 }
 
 struct Front<'a> {
     args: &'a Args,
-    jobs: usize,
     /// How many files a process could open before.
     files: Option<(u64, u64)>,
     sessions: Vec<Session>,
     queue: VecDeque<Job>,
-    working: Vec<Working>,
+    pool: Pool<Working>,
     /// When followed runs are looked at again.
     next_look: Instant,
     /// Sessions whose table lacks an evaluation, and when it is written.
@@ -112,16 +129,11 @@ struct Front<'a> {
     next_table: Instant,
     setting: Setting,
     observer: Observer,
-    signals: SignalFd,
-    /// The signals that were let through before.
-    mask: SigSet,
     counts: Counts,
     progress: Progress,
     out: Out,
     /// Somebody reads it.
     is_heard: bool,
-    /// The signal that has ended it.
-    ended_by: Option<Signal>,
     status: u8,
 }
 
@@ -145,84 +157,39 @@ struct Line<'a> {
     rows: Option<u64>,
 }
 
-impl<'a> Front<'a> {
-    fn new(args: &'a Args, jobs: usize, files: Option<(u64, u64)>) -> Result<Self, Error> {
-        let failed = |error: nix::Error| {
-            Error::new(Exit::System, "cannot catch signals").because(io::Error::from(error))
-        };
-        Ok(Self {
-            args,
-            jobs,
-            files,
-            sessions: Vec::new(),
-            queue: VecDeque::new(),
-            working: Vec::new(),
-            next_look: Instant::now(),
-            stale: BTreeSet::new(),
-            next_table: Instant::now(),
-            setting: Setting::find()?,
-            observer: Observer::default(),
-            signals: SignalFd::with_flags(&caught(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-                .map_err(failed)?,
-            mask: SigSet::empty(),
-            counts: Counts::default(),
-            progress: Progress::new(),
-            out: Out::stdout(),
-            is_heard: true,
-            ended_by: None,
-            status: 0,
-        })
-    }
-
-    /// Opens the runs, and looks what there is to evaluate. Signals are caught from the end of it on.
-    fn open(&mut self) -> Result<(), Error> {
-        let args = self.args;
-        let mut known = HashSet::new();
-        for run in open_runs(&args.runs, &args.runs_dir.path(), args.null) {
-            let opened = run.and_then(|run| {
-                let is_new = known.insert(run.absolute());
-                if is_new { Session::open(args, &run).map(Some) } else { Ok(None) }
-            });
-            match opened {
-                Ok(Some(session)) => {
-                    try_out(args, &session, &self.setting)?;
-                    self.sessions.push(session);
-                }
-                Ok(None) => {}
-                Err(error) => self.fail(&error),
-            }
-        }
-        self.mask = caught().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| {
-            Error::new(Exit::System, "cannot block signals").because(io::Error::from(error))
-        })?;
-        self.look(false)
-    }
-
+impl Front<'_> {
     /// Works until nothing is left to do; returns the status to exit with. The processes of the
     /// evaluations return from here too.
     fn work(mut self) -> Result<u8, Error> {
         loop {
             self.reap()?;
             self.consolidate();
-            if self.ended_by.is_none() && Instant::now() >= self.next_look {
+            if !self.is_ending() && Instant::now() >= self.next_look {
                 self.look(true)?;
             }
-            while self.ended_by.is_none() && self.working.len() < self.jobs {
-                let Some(job) = self.queue.pop_front() else { break };
-                if let Some(status) = self.start(job) {
+            while !self.is_ending()
+                && let Some(slot) = self.pool.free_slot()
+                && let Some(job) = self.queue.pop_front()
+            {
+                if let Some(status) = self.start(job, slot) {
                     return Ok(status);
                 }
             }
-            let is_over = self.ended_by.is_some()
+            let is_over = self.is_ending()
                 || self.queue.is_empty() && !self.sessions.iter().any(|session| session.is_followed);
-            if self.working.is_empty() && is_over {
+            if self.pool.is_empty() && is_over {
                 break;
             }
-            let shown: Vec<String> = self.working.iter().map(|working| self.title(&working.job)).collect();
+            let shown: Vec<String> = self.pool.works().map(|working| self.title(&working.job)).collect();
             self.progress.show(self.counts, &shown, self.queue.len());
             self.wait();
         }
         self.finish()
+    }
+
+    /// Says whether no more evaluations are to begin.
+    fn is_ending(&self) -> bool {
+        self.pool.ended_by().is_some()
     }
 
     /// Says which evaluation it is, for people.
@@ -249,7 +216,7 @@ impl<'a> Front<'a> {
         let args = self.args;
         // The newest is decided about when it is its turn.
         let waits =
-            args.steps == [Pick::Latest] && (!self.queue.is_empty() || self.working.len() >= self.jobs);
+            args.steps == [Pick::Latest] && (!self.queue.is_empty() || self.pool.free_slot().is_none());
         for number in 0..self.sessions.len() {
             let session = &mut self.sessions[number];
             if again && (!session.is_followed || waits) {
@@ -322,25 +289,15 @@ impl<'a> Front<'a> {
         match self.out.json(&line).and_then(|()| self.out.flush()) {
             Err(error) if error.is_broken_pipe() => {
                 self.is_heard = false;
-                self.end(Signal::SIGTERM);
+                self.pool.end(Signal::SIGTERM);
                 Ok(())
             }
             printed => printed,
         }
     }
 
-    /// Begins no more evaluations, and ends those at work.
-    fn end(&mut self, signal: Signal) {
-        self.ended_by = self.ended_by.or(Some(signal));
-        for working in &self.working {
-            let _ = kill(Pid::from_raw(working.pid), signal); // it has just ended, then
-        }
-    }
-
     /// Starts an evaluation in a process of its own, from which the status to exit with is returned.
-    fn start(&mut self, job: Job) -> Option<u8> {
-        let used = |slot: &usize| self.working.iter().any(|working| working.slot == *slot);
-        let slot = (0..=self.working.len()).find(|slot| !used(slot)).unwrap_or_default();
+    fn start(&mut self, job: Job, slot: usize) -> Option<u8> {
         let gpu = self.args.slots.gpu(slot);
         let session = &self.sessions[job.session];
         let ready = match prepare(self.args, session, &job, gpu, &mut self.setting) {
@@ -356,7 +313,7 @@ impl<'a> Front<'a> {
         match fork() {
             Ok(Side::Child) => Some(self.be_the_process(job.session, ready, parent)),
             Ok(Side::Parent(pid)) => {
-                self.working.push(Working { job, dir, pid, slot, is_orphan: false });
+                self.pool.add(pid, slot, Working { job, dir });
                 None
             }
             Err(error) => {
@@ -376,15 +333,8 @@ impl<'a> Front<'a> {
         if let Some((soft, hard)) = self.files {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
         }
-        let prepared = OpenOptions::new().read(true).open("/dev/null").and_then(|null| {
-            dup2_stdin(&null)?;
-            setsid()?; // what the terminal sends goes to the front, which passes it on
-            Ok(self.mask.thread_set_mask()?)
-        });
-        let done = match prepared {
-            Err(error) => Err(Error::new(Exit::System, "cannot start a process").because(error)),
-            Ok(()) => supervise::run(&ready.task, ready.active, ready.record, parent),
-        };
+        let left = self.pool.leave();
+        let done = left.and_then(|()| supervise::run(&ready.task, ready.active, ready.record, parent));
         done.unwrap_or_else(|error| {
             complain(&error);
             supervise::FAILED
@@ -393,29 +343,11 @@ impl<'a> Front<'a> {
 
     /// Takes note of the evaluations that have ended.
     fn reap(&mut self) -> Result<(), Error> {
-        loop {
-            let (pid, was_killed) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, _)) => (pid.as_raw(), false),
-                Ok(WaitStatus::Signaled(pid, ..)) => (pid.as_raw(), true),
-                Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => break,
-                Ok(_) | Err(_) => continue,
-            };
-            let Some(number) = self.working.iter().position(|working| working.pid == pid) else { continue };
-            if was_killed {
-                self.working[number].is_orphan = true;
-            } else {
-                let working = self.working.remove(number);
-                self.conclude(working)?;
-            }
-        }
-        for number in
-            (0..self.working.len()).rev().filter(|&number| self.working[number].is_orphan).collect::<Vec<_>>()
-        {
-            let observed = self.observer.observe(&self.working[number].dir);
-            if observed.map_or(true, |observed| observed.state.status != Status::Running) {
-                let working = self.working.remove(number);
-                self.conclude(working)?;
-            }
+        let is_over = |observer: &Observer, working: &Working| {
+            observer.observe(&working.dir).map_or(true, |observed| observed.state.status != Status::Running)
+        };
+        while let Some((working, _)) = self.pool.next_ended(|working| is_over(&self.observer, working)) {
+            self.conclude(working)?;
         }
         Ok(())
     }
@@ -434,7 +366,7 @@ impl<'a> Front<'a> {
         };
         match status {
             Status::Completed => self.counts.completed += 1,
-            Status::Stopped if self.ended_by.is_some() => self.status = self.status.max(Exit::No as u8),
+            Status::Stopped if self.is_ending() => self.status = self.status.max(Exit::No as u8),
             _ => self.tell_failure(&job, &reason.unwrap_or_else(|| status.to_string())),
         }
         self.stale.insert(job.session);
@@ -458,23 +390,13 @@ impl<'a> Front<'a> {
     /// Waits until something happens.
     fn wait(&mut self) {
         let mut pause = LOOK;
-        if self.working.iter().any(|working| working.is_orphan) {
-            pause = SOON;
-        } else if self.sessions.iter().any(|session| session.is_followed) {
+        if self.sessions.iter().any(|session| session.is_followed) {
             pause = pause.min(self.next_look.saturating_duration_since(Instant::now()));
         }
         if !self.stale.is_empty() {
             pause = pause.min(self.next_table.saturating_duration_since(Instant::now()));
         }
-        let timeout = PollTimeout::try_from(pause + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let _ = poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout); // all is looked at anyway
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            let signal =
-                i32::try_from(signal.ssi_signo).ok().and_then(|signal| Signal::try_from(signal).ok());
-            if let Some(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) = signal {
-                self.end(signal);
-            }
-        }
+        self.pool.wait(pause, None);
     }
 
     /// Consolidates for the last time and says where that is.
@@ -497,6 +419,6 @@ impl<'a> Front<'a> {
             return Ok(Exit::Ok as u8);
         }
         self.out.finish()?;
-        Ok(self.ended_by.map_or(self.status, |signal| 128 + signal as u8))
+        Ok(self.pool.ended_by().map_or(self.status, |signal| 128 + signal as u8))
     }
 }

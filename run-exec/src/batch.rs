@@ -227,11 +227,6 @@ impl Batches {
         self.0.get_mut(number?)
     }
 
-    /// Returns how many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Batch> {
         self.0.iter_mut()
     }

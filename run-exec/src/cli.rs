@@ -126,6 +126,11 @@ pub(crate) enum Scrape {
 }
 
 impl Args {
+    /// Says whether attempts follow those that were made.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.resume || self.unfinished
+    }
+
     /// Returns what to look for in the output: known formats unless told otherwise.
     pub(crate) fn patterns(&self) -> Patterns {
         let mut patterns = Patterns::default();

@@ -9,6 +9,7 @@ mod gpu;
 mod log;
 pub mod machine;
 mod outcome;
+pub mod pool;
 pub mod reason;
 mod resources;
 mod scraped;

@@ -46,7 +46,7 @@ pub(super) fn is_request(signal: i32) -> bool {
 }
 
 /// Says whether the process was started with SIGHUP ignored.
-fn ignores_hangup() -> bool {
+pub(super) fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
     *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
 }
