@@ -6,11 +6,11 @@ use crate::cli::{Args, Pick};
 use crate::consolidate::{consolidate, rows};
 use crate::evaluate::{Ready, Setting, prepare, refuse, try_out};
 use crate::plan::{Found, Job, Session};
-use crate::progress::{Counts, Progress};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use run_common::cli::operands::open_runs;
 use run_common::cli::out::Out;
+use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal as ProcessSignal};
@@ -68,7 +68,7 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
         setting,
         observer: Observer::default(),
         counts: Counts::default(),
-        progress: Progress::new(),
+        progress: Progress::new(true, "[{bar:30}] {pos}/{len} {msg}"),
         out: Out::stdout(),
         is_heard: true,
         status,
@@ -180,8 +180,7 @@ impl Front<'_> {
             if self.pool.is_empty() && is_over {
                 break;
             }
-            let shown: Vec<String> = self.pool.works().map(|working| self.title(&working.job)).collect();
-            self.progress.show(self.counts, &shown, self.queue.len());
+            self.show_progress();
             self.wait();
         }
         self.finish()
@@ -190,6 +189,15 @@ impl Front<'_> {
     /// Says whether no more evaluations are to begin.
     fn is_ending(&self) -> bool {
         self.pool.ended_by().is_some()
+    }
+
+    fn show_progress(&self) {
+        let titles: Vec<String> = self.pool.works().map(|working| self.title(&working.job)).collect();
+        let mut said = vec![titles.join(", ")];
+        if self.counts.failed > 0 {
+            said.push(format!("{} failed", self.counts.failed));
+        }
+        self.progress.show(self.counts, Some(titles.len() + self.queue.len()), said);
     }
 
     /// Says which evaluation it is, for people.
@@ -205,8 +213,7 @@ impl Front<'_> {
     }
 
     fn fail(&mut self, error: &Error) {
-        self.progress.clear();
-        complain(error);
+        self.progress.aside(|| complain(error));
         self.status = self.status.max(error.exit() as u8);
     }
 
@@ -256,10 +263,9 @@ impl Front<'_> {
     fn tell_failure(&mut self, job: &Job, why: &str) {
         self.counts.failed += 1;
         self.status = self.status.max(Exit::No as u8);
-        self.progress.clear();
         let name = &self.sessions[job.session].meta.run_name;
         let step = if job.name.parse::<u64>().is_ok() { "step " } else { "" };
-        warn(&format!("'{name}' {step}{}: {why}", job.name));
+        self.progress.aside(|| warn(&format!("'{name}' {step}{}: {why}", job.name)));
     }
 
     /// Prints a line about an evaluation, for scripts.

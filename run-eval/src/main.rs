@@ -7,7 +7,6 @@ mod front;
 mod metrics;
 mod pin;
 mod plan;
-mod progress;
 mod table;
 
 fn main() -> std::process::ExitCode {

@@ -4,11 +4,11 @@
 use crate::attempt::{How, Taken, again, execute, give_up, take};
 use crate::batch::{Batch, Batches};
 use crate::cli::Args;
-use crate::progress::{Counts, Progress};
 use crate::queue::{Next, Queue};
 use nix::sys::signal::Signal;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::operands::Operand;
+use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::Process;
@@ -20,7 +20,7 @@ use run_common::supervise::pool::Pool;
 use run_common::supervise::{FAILED, Retry};
 use run_common::time::human_seconds;
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::mem;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -83,7 +83,8 @@ fn execute_several(args: &Args, is_one: bool) -> Result<u8, Error> {
         batches: Batches::default(),
         observer: Observer::default(),
         counts: Counts::default(),
-        progress: Progress::new(args.quiet || args.detach),
+        // The output of the runs may go to the terminal.
+        progress: Progress::new(args.quiet || args.detach || !io::stdout().is_terminal(), "{msg}"),
         is_closing: false,
         has_ended_queue: false,
         status: 0,
@@ -165,7 +166,7 @@ impl Front<'_> {
             if self.pool.is_empty() && (self.is_closing || self.has_ended_queue) {
                 break;
             }
-            self.progress.show(self.counts, self.pool.works().len(), self.queue.left());
+            self.show_progress();
             let stdin = io::stdin();
             if self.pool.wait(LOOK, awaits.then(|| stdin.as_fd()))
                 && let Err(error) = self.queue.fill()
@@ -176,6 +177,19 @@ impl Front<'_> {
             self.look_at_batches();
         }
         self.finish()
+    }
+
+    fn show_progress(&self) {
+        let (Counts { completed, failed, stopped, .. }, running) = (self.counts, self.pool.works().len());
+        let mut said = vec![format!("{completed} done")];
+        for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
+            if count > 0 {
+                said.push(format!("{count} {word}"));
+            }
+        }
+        let to_do = self.queue.left();
+        said.extend(to_do.map(|to_do| format!("{to_do} to do")));
+        self.progress.show(self.counts, to_do.map(|to_do| to_do + running), said);
     }
 
     fn fail(&mut self, error: &Error) {

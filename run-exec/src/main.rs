@@ -4,7 +4,6 @@ mod attempt;
 mod batch;
 mod cli;
 mod front;
-mod progress;
 mod queue;
 mod resume;
 

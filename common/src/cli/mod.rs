@@ -2,6 +2,7 @@
 
 pub mod operands;
 pub mod out;
+pub mod progress;
 pub mod runs_dir;
 pub mod screen;
 pub mod slots;
