@@ -10,7 +10,7 @@ use run_common::process::identity::Place;
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
-use run_common::provenance::secret::{REDACTED, redact_command};
+use run_common::provenance::secret::redact_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::layout::Layout;
@@ -18,6 +18,7 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::open::ActiveRun;
 use run_common::rundir::record::{Record, document, offsets};
 use run_common::rundir::status::{AttemptStart, Recorded, Status};
+use run_common::supervise::environment::{of_attempt, of_record, of_slot};
 use run_common::supervise::template::{Chosen, Filled, Values, fill};
 use run_common::supervise::{Limits, Output, Task, Variable};
 use run_common::time::Timestamp;
@@ -155,9 +156,7 @@ pub(crate) fn prepare(
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt);
     env.push((VISIBLE.into(), Some(visible.into())));
-    if gpu.is_some() {
-        env.push(("CUDA_DEVICE_ORDER".into(), Some("PCI_BUS_ID".into())));
-    }
+    env.extend(gpu.into_iter().flat_map(|gpu| of_slot(gpu)));
     let task = Task {
         layout: layout.clone(),
         program: executable.map_or_else(|| OsString::from(name), PathBuf::into_os_string),
@@ -272,42 +271,16 @@ fn environment(
     evaluation: &Evaluation,
     attempt: u32,
 ) -> Vec<Variable> {
-    let meta = &session.meta;
-    let run = session.run.layout();
-    let config = meta.config_file.as_ref().map(|file| run.root().join(file).into_os_string());
-    let mut env: Vec<Variable> = [
-        ("RUN_DIR", Some(layout.root().into())),
-        ("RUN_NAME", Some(meta.run_name.clone().into())),
-        ("RUN_ID", Some(evaluation.eval_id.clone().into())),
-        ("RUN_METRICS", Some(layout.metrics().into())),
-        ("RUN_STOP_FILE", Some(layout.stop().into())),
-        ("RUN_ATTEMPT", Some(attempt.to_string().into())),
-        ("RUN_CONFIG", config),
-        ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
-        ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
-        ("EVAL_RUN", Some(run.root().into())),
+    let run = session.run.layout().root();
+    let mut env = of_attempt(layout, &evaluation.eval_id, attempt, run, &session.meta);
+    let own: [(&str, Option<OsString>); 5] = [
+        ("EVAL_RUN", Some(run.into())),
         ("EVAL_CHECKPOINT", Some(job.root.join(&job.checkpoint.path).into())),
         ("EVAL_STEP", job.checkpoint.step.map(|step| step.to_string().into())),
         ("EVAL_LABEL", Some(evaluation.label.clone().into())),
         ("EVAL_OUT", Some(layout.root().into())),
-        ("RUN_RESUME_FROM", None),
-        ("RUN_RESUME_STEP", None),
-        // A script for the end of a run may have started this.
-        ("RUN_STATUS", None),
-        ("RUN_REASON", None),
-        ("RUN_EXIT_CODE", None),
-        ("RUN_DURATION", None),
-    ]
-    .map(|(name, value)| (name.into(), value))
-    .to_vec();
-    if env::var_os("PYTHONUNBUFFERED").is_none() {
-        env.push(("PYTHONUNBUFFERED".into(), Some("1".into())));
-    }
-    for (name, value) in &meta.env {
-        let value = value.as_str().unwrap_or_default();
-        if !value.contains(REDACTED) {
-            env.push((name.into(), Some(value.into())));
-        }
-    }
+    ];
+    env.extend(own.map(|(name, value)| (name.into(), value)));
+    env.extend(of_record(&session.meta));
     env
 }

@@ -20,10 +20,12 @@ use run_common::rundir::open::{ActiveRun, RunDir, read_document};
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
+use run_common::supervise::environment::{of_attempt, of_record, of_slot};
 use run_common::supervise::reason::signal_name;
 use run_common::supervise::template::{Chosen, Values, fill};
 use run_common::supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use run_common::time::Timestamp;
+use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -329,8 +331,7 @@ impl Plan {
             Some(meta).filter(|_| source.is_recorded).and_then(|meta| meta.python_executable.as_deref());
         let mut env = environment(layout, meta, &resume, attempt, interpreter)?;
         if let Some(gpu) = &how.gpu {
-            env.push(("CUDA_VISIBLE_DEVICES".into(), Some(gpu.into())));
-            env.push(("CUDA_DEVICE_ORDER".into(), Some("PCI_BUS_ID".into())));
+            env.extend(of_slot(gpu));
         }
         let task = Task {
             layout: layout.clone(),
@@ -397,46 +398,22 @@ fn environment(
     attempt: u32,
     interpreter: Option<&str>,
 ) -> Result<Vec<Variable>, Error> {
-    let config = meta.config_file.as_ref().map(|file| layout.root().join(file).into_os_string());
-    let mut env: Vec<Variable> = [
-        ("RUN_DIR", Some(layout.root().into())),
-        ("RUN_NAME", Some(meta.run_name.clone().into())),
-        ("RUN_ID", Some(meta.run_id.clone().into())),
-        ("RUN_METRICS", Some(layout.metrics().into())),
-        ("RUN_STOP_FILE", Some(layout.stop().into())),
-        ("RUN_ATTEMPT", Some(attempt.to_string().into())),
-        ("RUN_CONFIG", config),
-        ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
-        ("RUN_TOTAL_STEPS", resume.total_steps.map(|steps| steps.to_string().into())),
-        ("RUN_RESUME_FROM", resume.from.as_ref().map(|(checkpoint, _)| checkpoint.into())),
-        (
-            "RUN_RESUME_STEP",
-            resume.from.as_ref().and_then(|(_, step)| Some(step.as_ref()?.to_string().into())),
-        ),
-        // A script for the end of another run may have started this one.
-        ("RUN_STATUS", None),
-        ("RUN_REASON", None),
-        ("RUN_EXIT_CODE", None),
-        ("RUN_DURATION", None),
-    ]
-    .map(|(name, value)| (name.into(), value))
-    .to_vec();
-    if env::var_os("PYTHONUNBUFFERED").is_none() {
-        env.push(("PYTHONUNBUFFERED".into(), Some("1".into())));
+    let missing = |(name, value): &(&String, &Value)| {
+        value.as_str().is_some_and(|value| value.contains(REDACTED)) && env::var_os(name).is_none()
+    };
+    if let Some((name, _)) = meta.env.iter().find(missing) {
+        return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
+            .because(format!("the value of {name} was a secret, and not recorded"))
+            .hint("set it in the environment of run-exec"));
     }
-    if let Some(path) = interpreter.and_then(path_with) {
-        env.push(("PATH".into(), Some(path)));
-    }
-    for (name, value) in &meta.env {
-        let value = value.as_str().unwrap_or_default();
-        if !value.contains(REDACTED) {
-            env.push((name.into(), Some(value.into())));
-        } else if env::var_os(name).is_none() {
-            return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
-                .because(format!("the value of {name} was a secret, and not recorded"))
-                .hint("set it in the environment of run-exec"));
-        }
-    }
+    let mut env = of_attempt(layout, &meta.run_id, attempt, layout.root(), meta);
+    let (from, step) = resume.from.clone().unzip();
+    let number = |number: Option<u64>| number.map(|number| number.to_string().into());
+    env.push(("RUN_TOTAL_STEPS".into(), number(resume.total_steps)));
+    env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
+    env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
+    env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
+    env.extend(of_record(meta));
     Ok(env)
 }
 

@@ -4,6 +4,7 @@
 mod combine;
 pub mod combined;
 mod driver;
+pub mod environment;
 mod front;
 mod gpu;
 mod log;
