@@ -1,9 +1,10 @@
 //! Instants as the records write them, and durations as people type and read them.
 
-use chrono::{DateTime, Local, NaiveDate, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, Local, NaiveDate, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
-use std::str::FromStr;
+use std::ops::Range;
+use std::str::{self, FromStr};
 use std::time::Duration;
 
 /// An instant in UTC. In files: RFC 3339 with milliseconds and `Z`.
@@ -45,11 +46,38 @@ impl Timestamp {
         let today = Local::now().date_naive() == here.date_naive();
         here.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
     }
+
+    /// Hands on the form of files. A listing writes tens of thousands of them, of years with four digits
+    /// and without leap seconds.
+    fn written<R>(self, to: impl FnOnce(&str) -> R) -> R {
+        let mut text = *FORM;
+        let mut put = |at: Range<usize>, mut number: u32| {
+            for digit in text[at].iter_mut().rev() {
+                *digit = b"0123456789"[(number % 10) as usize];
+                number /= 10;
+            }
+        };
+        let millis = self.0.nanosecond() / 1_000_000;
+        match u32::try_from(self.0.year()) {
+            Ok(year @ ..=9999) if millis < 1000 => put(0..4, year),
+            _ => return to(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true)),
+        }
+        put(5..7, self.0.month());
+        put(8..10, self.0.day());
+        put(11..13, self.0.hour());
+        put(14..16, self.0.minute());
+        put(17..19, self.0.second());
+        put(20..23, millis);
+        to(str::from_utf8(&text).unwrap_or_default())
+    }
 }
+
+/// An instant as [`Timestamp`] writes it.
+const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+        self.written(|text| f.write_str(text))
     }
 }
 
@@ -66,19 +94,15 @@ impl FromStr for Timestamp {
 
 /// Reads the form that [`Timestamp`] writes; a listing reads tens of thousands of them.
 fn own_form(text: &[u8]) -> Option<Timestamp> {
-    if text.len() != b"2026-01-29T12:00:00.123Z".len() {
-        return None;
-    }
+    let text: &[u8; FORM.len()] = text.try_into().ok()?;
     let number = |from: usize, to: usize| {
         text[from..to].iter().try_fold(0, |number, byte| match byte {
             b'0'..=b'9' => Some(number * 10 + u32::from(byte - b'0')),
             _ => None,
         })
     };
-    for (at, mark) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')] {
-        if text[at] != mark {
-            return None;
-        }
+    if [4, 7, 10, 13, 16, 19, 23].iter().any(|&mark| text[mark] != FORM[mark]) {
+        return None;
     }
     let date = NaiveDate::from_ymd_opt(number(0, 4)?.cast_signed(), number(5, 7)?, number(8, 10)?)?;
     let time = date.and_hms_milli_opt(number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 23)?)?;
@@ -87,7 +111,7 @@ fn own_form(text: &[u8]) -> Option<Timestamp> {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.written(|text| serializer.serialize_str(text))
     }
 }
 
@@ -169,6 +193,7 @@ pub fn human_seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn durations_are_read_as_people_type_them() {
@@ -198,6 +223,34 @@ mod tests {
         assert_eq!(time.to_string().parse(), Ok(Timestamp(time.0 - chrono::Duration::microseconds(900))));
         for wrong in ["2026-02-30T12:00:00.123Z", "2026-01-29T25:00:00.123Z", "2026-01-29T12:00:00.12xZ"] {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
+        }
+    }
+
+    /// Any instant that a clock can show, leap seconds and years far away among them.
+    fn instants() -> impl Strategy<Value = DateTime<Utc>> {
+        let all = DateTime::<Utc>::MIN_UTC.timestamp()..=DateTime::<Utc>::MAX_UTC.timestamp();
+        let four_digits = 0..253_402_300_800_i64;
+        let last_of_minutes = (0..4_223_371_680_i64).prop_map(|minute| minute * 60 + 59);
+        let seconds = prop_oneof![all, four_digits, last_of_minutes];
+        (seconds, 0..2_000_000_000_u32).prop_filter_map("no instant", |(seconds, nanos)| {
+            DateTime::from_timestamp(seconds, nanos).or_else(|| DateTime::from_timestamp(seconds, nanos / 2))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn instants_are_written_as_chrono_has_it(instant in instants()) {
+            let expected = instant.to_rfc3339_opts(SecondsFormat::Millis, true);
+            prop_assert_eq!(Timestamp(instant).to_string(), expected.as_str());
+            prop_assert_eq!(serde_json::to_value(Timestamp(instant)).unwrap(), expected);
+        }
+
+        #[test]
+        fn instants_are_read_as_chrono_has_it(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-6][0-9]\\.[0-9]{2,3}[0-9Zz:]",
+        ) {
+            let expected = DateTime::parse_from_rfc3339(&text).map(|time| Timestamp(time.with_timezone(&Utc)));
+            prop_assert_eq!(text.parse::<Timestamp>(), expected);
         }
     }
 }
