@@ -4,27 +4,31 @@ pub mod append;
 pub mod atomic;
 pub mod lock;
 
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{read, retry_on_intr};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Reads a file that is small as a rule, by as few system calls as can be: a listing reads thousands.
+/// Reads a file that is small as a rule.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut bytes = vec![0; 8 << 10];
-    let mut length = 0;
-    loop {
-        let count = file.read(&mut bytes[length..])?;
-        length += count;
-        if length < bytes.len() && (count == 0 || bytes[length - 1] == b'\n') {
-            bytes.truncate(length); // a document ends in a newline, and has no other
-            return Ok(bytes);
-        }
-        if length == bytes.len() {
-            bytes.resize(4 * length, 0);
-        }
+    with_small(path, <[u8]>::to_vec)
+}
+
+/// Hands on what a file holds that is small as a rule, by as few system calls as can be: a listing reads
+/// thousands.
+pub fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+    let file = retry_on_intr(|| open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()))?;
+    let mut memory = [MaybeUninit::uninit(); 8 << 10];
+    let (start, room) = read(&file, &mut memory)?;
+    if start.is_empty() || !room.is_empty() && start.ends_with(b"\n") {
+        return Ok(to(start)); // a document ends in a newline, and has no other
     }
+    let mut whole = start.to_vec();
+    File::from(file).read_to_end(&mut whole)?;
+    Ok(to(&whole))
 }
 
 /// Opens a file that a program may have put there, for reading; `None` when there is none or it is
