@@ -12,9 +12,10 @@ use run_common::parallel::in_order;
 use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use run_common::rundir::record::document;
+use run_common::rundir::record::document_in;
 use run_common::rundir::status::Status;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// Prints what was asked for.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
@@ -108,12 +109,31 @@ fn look<T: Send>(
 }
 
 fn as_json(args: &Args, observer: &Observer, out: &mut Out) -> Result<Listed, Error> {
+    let spare = Spare::default();
     let make = |run: &Observed, wanted: bool| match wanted {
-        true if args.full => json_line(&Line::full(run)?),
-        true => json_line(&Line::of(run)),
-        false => Ok(Vec::new()),
+        true if args.full => json_line_in(spare.take(), &Line::full(run)?).map(Some),
+        true => json_line_in(spare.take(), &Line::of(run)).map(Some),
+        false => Ok(None),
     };
-    look(args, observer, make, |line| out.bytes(&line))
+    look(args, observer, make, |line| match line {
+        Some(line) => out.bytes(&line).map(|()| spare.give_back(line)),
+        None => Ok(()),
+    })
+}
+
+/// The memory of lines that were printed, for further ones: what one thread allocates and another one
+/// frees takes longer than all else that is done for a line.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, line: Vec<u8>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    }
 }
 
 /// A row of the table, or what is left of one that is not shown.
@@ -177,5 +197,10 @@ pub(crate) fn counts(rows: &[Row]) -> String {
 
 /// Returns a line of JSON.
 pub(crate) fn json_line(line: &Line) -> Result<Vec<u8>, Error> {
-    document(line).map_err(|error| Error::new(Exit::System, "cannot write JSON").because(error))
+    json_line_in(Vec::new(), line)
+}
+
+/// Like [`json_line`], in memory that is there.
+fn json_line_in(memory: Vec<u8>, line: &Line) -> Result<Vec<u8>, Error> {
+    document_in(memory, line).map_err(|error| Error::new(Exit::System, "cannot write JSON").because(error))
 }

@@ -172,7 +172,13 @@ pub fn offsets(layout: &Layout, attempt: u32) -> BTreeMap<String, u64> {
 
 /// Returns a document as its file holds it: one line of JSON, so that `cat` of many is JSON Lines.
 pub fn document<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(record)?;
+    document_in(Vec::new(), record)
+}
+
+/// Like [`document`], in memory that is there: what was in it is overwritten.
+pub fn document_in<T: Serialize>(mut bytes: Vec<u8>, record: &T) -> io::Result<Vec<u8>> {
+    bytes.clear();
+    serde_json::to_writer(&mut bytes, record)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
