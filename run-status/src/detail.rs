@@ -82,7 +82,7 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     say("exit", state.exit_code.map(|code| code.to_string()));
     say("signal", state.signal.map(|signal| signal.to_string()));
     say("pid", line.pid().map(|pid| pid.to_string()));
-    say("command", state.command.as_deref().map(shell_line));
+    say("command", state.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
     say("config", meta.config_path.clone());
     say("overrides", Some(pairs(&meta.overrides)));
     say("cost", cost(run, meta));

@@ -1,7 +1,7 @@
 //! Writes the record of an attempt. Only the holder of the run's lock does.
 
 use super::layout::Layout;
-use super::status::{AttemptEnd, AttemptStart, Recorded, Status};
+use super::status::{AttemptEnd, AttemptStart, Raw, Recorded, Status};
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::atomic::{Durability, replace, replace_reserved, reserve};
 use crate::process::identity::{Place, Stat};
@@ -33,7 +33,7 @@ impl Record {
             status: Status::Running,
             reason: None,
             attempt: start.attempt,
-            command: Some(start.command.clone()),
+            command: Raw::of(&start.command),
             start_time: Some(start.start_time),
             end_time: None,
             last_output: None,

@@ -111,8 +111,9 @@ pub struct Recorded {
     pub reason: Option<String>,
     /// Number of the attempt; 0 before the first.
     pub attempt: u32,
-    /// The command as executed, secrets redacted; before the first attempt, the template.
-    pub command: Option<Vec<String>>,
+    /// The command as executed, secrets redacted; before the first attempt, the template: words or null.
+    #[serde(default)]
+    pub command: Raw,
     /// When the run was created.
     pub created: Timestamp,
     /// When the attempt started.
@@ -160,24 +161,24 @@ pub struct Recorded {
     /// Bytes of output that could not be written to a log.
     pub lost_bytes: u64,
     /// Overrides, as in meta.json.
-    pub overrides: Map<String, Value>,
+    pub overrides: Raw,
     /// Tags, as in meta.json.
-    pub tags: Vec<String>,
+    pub tags: Raw,
 }
 
 /// A part of the record as it was read: a listing hands it on, and few need to know what it says.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Raw(Box<RawValue>);
 
 impl Raw {
     /// Makes one of what it says.
-    fn of(value: &impl Serialize) -> Self {
+    pub fn of(value: &impl Serialize) -> Self {
         Self(to_raw_value(value).unwrap_or_default())
     }
 
     /// Returns what it says, or nothing when it is something else.
-    fn parse<T: DeserializeOwned + Default>(&self) -> T {
+    pub fn parse<T: DeserializeOwned + Default>(&self) -> T {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
 }
@@ -250,7 +251,7 @@ impl Recorded {
             status: Status::Created,
             reason: None,
             attempt: 0,
-            command: meta.command.clone(),
+            command: Raw::of(&meta.command),
             created: meta.created,
             start_time: None,
             end_time: None,
@@ -273,8 +274,8 @@ impl Recorded {
             exit_code: None,
             signal: None,
             lost_bytes: 0,
-            overrides: meta.overrides.clone(),
-            tags: meta.tags.clone(),
+            overrides: Raw::of(&meta.overrides),
+            tags: Raw::of(&meta.tags),
         }
     }
 
@@ -298,7 +299,7 @@ impl Recorded {
             state.attempt = start.attempt;
             state.start_time = Some(start.start_time);
             state.last_heartbeat = Some(start.start_time);
-            state.command = Some(start.command);
+            state.command = Raw::of(&start.command);
             state.host = Some(start.host);
             state.pid = Some(start.pid);
         }
