@@ -37,10 +37,11 @@ pub(crate) struct Line<'a> {
 
 impl<'a> Line<'a> {
     pub(crate) fn of(run: &'a Observed) -> Self {
+        let path = run.run.absolute().into_os_string().into_string();
         let rounded = |seconds: Option<f64>| seconds.map(|seconds| (seconds * 1000.0).round() / 1000.0);
         Self {
             state: &run.state,
-            path: run.run.absolute().to_string_lossy().into_owned(),
+            path: path.unwrap_or_else(|path| path.to_string_lossy().into_owned()),
             quiet_s: rounded(run.quiet_s()),
             duration_s: rounded(run.duration_s()),
             eta_s: rounded(run.eta_s()),

@@ -3,6 +3,7 @@
 use super::layout::{Layout, RECORD_DIR};
 use super::open::RunDir;
 use crate::error::{Error, plain};
+use crate::fsio::join;
 use crate::parallel::in_order;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -199,8 +200,10 @@ fn inside(directory: &Path, is_linked: bool) -> io::Result<Vec<Candidate>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let Ok(kind) = entry.file_type() else { continue }; // it is gone
-        if (kind.is_dir() || kind.is_symlink()) && !entry.file_name().as_bytes().starts_with(b".") {
-            found.push(Candidate { path: entry.path(), is_linked: is_linked || kind.is_symlink() });
+        let name = entry.file_name();
+        if (kind.is_dir() || kind.is_symlink()) && !name.as_bytes().starts_with(b".") {
+            let path = join([directory, Path::new(&name)]);
+            found.push(Candidate { path, is_linked: is_linked || kind.is_symlink() });
         }
     }
     found.sort_by(|one, other| bytes(&one.path).cmp(bytes(&other.path)));

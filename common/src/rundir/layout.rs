@@ -1,5 +1,6 @@
 //! The name of every file in a run directory, and in the directory of a batch.
 
+use crate::fsio::join;
 use std::path::{Path, PathBuf};
 
 /// The directory of the suite's own record, below a run.
@@ -34,7 +35,11 @@ impl Layout {
 
     /// The directory of the record.
     pub fn record(&self) -> PathBuf {
-        self.root.join(self.record)
+        self.below_root(self.record)
+    }
+
+    fn below_record(&self, file: &str) -> PathBuf {
+        join([&self.root, Path::new(self.record), Path::new(file)])
     }
 }
 
@@ -60,6 +65,10 @@ macro_rules! root {
                     None => self.root.to_string_lossy().into_owned(),
                 }
             }
+
+            fn below_root(&self, file: &str) -> PathBuf {
+                join([&self.root, Path::new(file)])
+            }
         }
     };
 }
@@ -68,14 +77,14 @@ root!(Layout);
 root!(BatchLayout);
 
 macro_rules! files {
-    ($layout:ident, below $base:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
+    ($layout:ident, $below:ident: $($(#[doc = $doc:literal])+ $name:ident = $file:literal;)+) => {
         impl $layout {
-            $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.$base().join($file) })+
+            $($(#[doc = $doc])+ pub fn $name(&self) -> PathBuf { self.$below($file) })+
         }
     };
 }
 
-files! { Layout, below record:
+files! { Layout, below_record:
     /// Identity and provenance, written once.
     meta = "meta.json";
     /// The difference between the working tree and its commit at creation.
@@ -96,7 +105,7 @@ files! { Layout, below record:
     resources = "resources.jsonl";
 }
 
-files! { Layout, below root:
+files! { Layout, below_root:
     /// The command's stdout, byte for byte.
     stdout = "stdout.log";
     /// The command's stderr, byte for byte.
@@ -109,7 +118,7 @@ files! { Layout, below root:
     stop = "stop";
 }
 
-files! { BatchLayout, below root:
+files! { BatchLayout, below_root:
     /// The directory of the record.
     record = ".batch";
     /// What the batch is, written once.

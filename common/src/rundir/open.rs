@@ -4,12 +4,13 @@ use super::SCHEMA;
 use super::layout::Layout;
 use crate::error::{Error, Exit};
 use crate::fsio::lock::Lock;
-use crate::fsio::with_small;
+use crate::fsio::{join, with_small};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::env;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -64,7 +65,12 @@ impl RunDir {
     /// Returns the path of the run, absolute, links not resolved.
     pub fn absolute(&self) -> PathBuf {
         static HERE: OnceLock<PathBuf> = OnceLock::new(); // no tool goes elsewhere, and a listing asks often
-        let path = HERE.get_or_init(|| env::current_dir().unwrap_or_default()).join(self.layout.root());
+        let here = HERE.get_or_init(|| env::current_dir().unwrap_or_default());
+        let path = join([here, self.layout.root()]);
+        let is_plain = |pair| pair != b"//" && pair != b"/.";
+        if path.as_os_str().as_bytes().windows(2).all(is_plain) {
+            return path;
+        }
         std::path::absolute(&path).unwrap_or(path)
     }
 
@@ -134,4 +140,19 @@ fn parse<T: Document>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
             .hint("a newer run-tools wrote it; update this one"));
     }
     read.map_err(|error| Error::new(Exit::BadRun, what()).because(format!("it is damaged: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_run_is_absolute_and_without_detours() {
+        let here = env::current_dir().unwrap();
+        for path in ["a", "./a", "a/", "a//b", "a/./b", "a/../b", "a/.b", ".", "/a/b", "//a/b", "/a/b/.", "/"]
+        {
+            let expected = std::path::absolute(here.join(path)).unwrap();
+            assert_eq!(RunDir::seen(path).absolute().as_os_str(), expected.as_os_str(), "{path}");
+        }
+    }
 }
