@@ -3,18 +3,20 @@
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// Signals that are caught from now on.
+/// Signals that are caught from now on, until the process ends: to undo that takes longer than all
+/// else that the end of a run takes.
 #[derive(Debug)]
-pub struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+pub struct Signals(ManuallyDrop<SignalDelivery<UnixStream, SignalOnly>>);
 
 impl Signals {
     /// Catches these signals.
     pub fn catch(signals: &[i32]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
-        Ok(Self(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?))
+        Ok(Self(ManuallyDrop::new(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?)))
     }
 
     /// Returns the signals that came since the last call, each once.
