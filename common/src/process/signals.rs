@@ -1,11 +1,14 @@
 //! Signals as something to poll for.
 
+use super::identity::Stat;
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 /// Signals that are caught from now on, until the process ends: to undo that takes longer than all
 /// else that the end of a run takes.
@@ -30,4 +33,11 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.get_read().as_fd()
     }
+}
+
+/// Says whether the process was started with SIGHUP ignored, as under nohup(1). It is looked up once,
+/// and known to those that are forked later.
+pub fn ignores_hangup() -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
 }

@@ -1,8 +1,8 @@
 //! Works in slots, each done by a process of its own: a front of several has one thread and forks, so
 //! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
 
-use super::signals::ignores_hangup;
 use crate::error::{Error, Exit};
+use crate::process::signals::ignores_hangup;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};

@@ -1,11 +1,9 @@
 //! The signals of a front and a supervisor.
 
-use crate::process::identity::Stat;
-use crate::process::signals::Signals;
+use crate::process::signals::{Signals, ignores_hangup};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
 use std::io;
-use std::sync::OnceLock;
 
 /// Catches what a front or a supervisor acts upon: SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1,
 /// SIGUSR2 and, unless it was ignored from the start as under nohup(1), SIGHUP. SIGXFSZ is caught so
@@ -43,10 +41,4 @@ impl Drop for Blocked {
 /// Says whether a signal asks for an end.
 pub(super) fn is_request(signal: i32) -> bool {
     matches!(signal, SIGINT | SIGTERM | SIGHUP)
-}
-
-/// Says whether the process was started with SIGHUP ignored.
-pub(super) fn ignores_hangup() -> bool {
-    static IGNORED: OnceLock<bool> = OnceLock::new();
-    *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
 }
