@@ -348,9 +348,13 @@ impl Front<'_> {
         };
         let layout = working.run.layout();
         let name = layout.name();
-        let end: Option<AttemptEnd> = read_document(&layout.result()).ok();
-        let retry = end.filter(|end| end.attempt == state.attempt && state.status == Status::Running);
-        if let (Some(delay), Some(taken)) = (retry.and_then(|end| end.retry_in_s), &working.taken) {
+        let retry = || {
+            let end: AttemptEnd = read_document(&layout.result()).ok()?;
+            end.retry_in_s.filter(|_| end.attempt == state.attempt && state.status == Status::Running)
+        };
+        if let Some(taken) = &working.taken
+            && let Some(delay) = retry()
+        {
             if !self.is_closing {
                 working.retries += 1;
                 let reason = state.reason.unwrap_or_default();
