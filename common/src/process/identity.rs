@@ -66,8 +66,6 @@ pub struct Stat {
     pub start: u64,
     /// Resident memory in pages.
     pub rss_pages: u64,
-    /// Number of threads.
-    pub threads: u64,
     /// Signals that are ignored, signal 1 being the lowest bit.
     pub ignored: u64,
 }
@@ -100,7 +98,6 @@ impl Stat {
             cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
             start: number(19)?,
             rss_pages: number(21)?,
-            threads: number(17)?,
             ignored: number(30)?,
         })
     }
@@ -178,7 +175,7 @@ mod tests {
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.ppid, stat.state, stat.start), (42, 7, 'S', 99));
         assert_eq!((stat.cpu_ticks, stat.rss_pages), (125, 11));
-        assert_eq!((stat.threads, stat.ignored), (1, 4097));
+        assert_eq!(stat.ignored, 4097);
         assert_eq!(Stat::parse("42 (x"), None);
     }
 

@@ -2,11 +2,12 @@
 //! terminal can only be taken between fork and exec.
 #![expect(unsafe_code, reason = "fork(2), and setsid(2) and ioctl(2) between fork and exec")]
 
-use super::identity::Stat;
 use nix::libc;
 use nix::unistd::{ForkResult, setsid};
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -28,7 +29,7 @@ pub enum Side {
 /// and what they had locked would stay locked. One that has done its work may need a moment to end.
 pub fn fork() -> io::Result<Side> {
     let started = Instant::now();
-    while let Some(threads) = Stat::of_myself().map(|stat| stat.threads).filter(|&threads| threads != 1) {
+    while let Some(threads) = threads().filter(|&threads| threads > 1) {
         if started.elapsed() > MOMENT {
             return Err(io::Error::other(format!("{threads} threads run")));
         }
@@ -39,6 +40,11 @@ pub fn fork() -> io::Result<Side> {
         ForkResult::Parent { child } => Ok(Side::Parent(child.as_raw())),
         ForkResult::Child => Ok(Side::Child),
     }
+}
+
+/// Returns how many threads the process has: each is a directory, and so a link to the one above it.
+fn threads() -> Option<u64> {
+    fs::metadata("/proc/self/task").ok()?.nlink().checked_sub(2)
 }
 
 /// Starts a command in a process group of its own and returns its pid. With a terminal, the
