@@ -1,5 +1,6 @@
 //! Files of JSON lines that are only appended to, and readers that accept a torn last line.
 
+use serde::Serialize;
 use serde_json::Value;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,7 +8,7 @@ use std::path::Path;
 
 /// Appends one JSON object as a line, in one write. A line that a crash cut off before it is
 /// closed first, so that it spoils nothing but itself.
-pub fn append_line(path: &Path, record: &Value) -> io::Result<()> {
+pub fn append_line(path: &Path, record: &impl Serialize) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let mut line = Vec::new();
     if !ends_whole(&mut file)? {

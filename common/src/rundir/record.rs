@@ -72,7 +72,7 @@ impl Record {
         self.start.pid = std::process::id().cast_signed();
         reserve(&self.layout.result(), RESULT)?;
         if !self.start_is_written() {
-            append_line(&self.layout.attempts(), &serde_json::to_value(&self.start)?)?;
+            append_line(&self.layout.attempts(), &self.start)?;
         }
         self.write(Durability::Moment) // the first heartbeat is near
     }
@@ -116,11 +116,9 @@ impl Record {
         if let Some(delay) = end.retry_in_s {
             self.recorded.await_retry(delay);
         }
-        let appended = serde_json::to_value(end)
-            .map_err(io::Error::from)
-            .and_then(|line| append_line(&self.layout.attempts(), &line));
+        let appended = append_line(&self.layout.attempts(), end);
         let result = replace_reserved(&self.layout.result(), &document(end)?);
-        let status = self.beat();
+        let status = self.write(Durability::Process);
         let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
         appended.and(result).and(status)
     }
