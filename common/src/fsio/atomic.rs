@@ -58,10 +58,10 @@ pub fn replace_by<E: From<io::Error>>(
     written
 }
 
-/// Keeps space for a later [`replace_reserved`], so that a disk which fills meanwhile cannot refuse
-/// it.
-pub fn reserve(target: &Path, bytes: usize) -> io::Result<()> {
-    fs::write(scratch_name(target)?, vec![0; bytes])
+/// Keeps the space that these bytes take for a later [`replace_reserved`], so that a disk which fills
+/// meanwhile cannot refuse it.
+pub fn reserve(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(scratch_name(target)?, bytes)
 }
 
 /// Replaces `target` durably, in the space that was reserved for it where that is still there.

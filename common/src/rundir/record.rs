@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes that are kept free for result.json while an attempt lasts: disks fill.
-const RESULT: usize = 16 << 10;
+static RESULT: [u8; 16 << 10] = [0; 16 << 10];
 
 /// The record of the present attempt, kept in memory and written at every change.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Record {
         name_myself(&mut self.recorded);
         self.recorded.inode = Some(fs::metadata(self.layout.record())?.ino());
         self.start.pid = std::process::id().cast_signed();
-        reserve(&self.layout.result(), RESULT)?;
+        reserve(&self.layout.result(), &RESULT)?;
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &self.start)?;
         }
