@@ -10,13 +10,15 @@ use run_common::metrics::aggregate::Aggregate;
 use run_common::metrics::row::STEP_KEYS;
 use run_common::parallel::in_order;
 use run_common::provenance::config;
+use run_common::rundir::batch::BatchDir;
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::metrics;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::Path;
 
 /// A run in a report.
@@ -44,7 +46,8 @@ impl Runs {
         let opened = open(args, &runs_dir)?;
         let observer = Observer::default();
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
-        let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &runs_dir);
+        let above = std::path::absolute(&runs_dir).unwrap_or_else(|_| runs_dir.clone());
+        let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &above);
         in_order(opened, work, |run| match run {
             Ok(run) => {
                 runs.all.push(run);
@@ -56,8 +59,10 @@ impl Runs {
                 Ok::<(), Error>(())
             }
         })?;
-        if runs.all.is_empty() && runs.exit == Exit::Ok && args.runs.is_empty() {
-            warn(&if runs_dir.exists() {
+        if runs.all.is_empty() && runs.exit == Exit::Ok {
+            warn(&if !args.runs.is_empty() {
+                "no runs: none was named".to_owned()
+            } else if runs_dir.exists() {
                 format!("no runs in '{}'", runs_dir.display())
             } else {
                 format!("no runs: there is no directory '{}'", runs_dir.display())
@@ -81,7 +86,13 @@ impl Runs {
 
 fn open(args: &Args, runs_dir: &Path) -> Result<Vec<Result<RunDir, Error>>, Error> {
     if !args.runs.is_empty() {
-        return Ok(open_runs(&args.runs, runs_dir, args.null).collect());
+        let mut known = HashSet::new(); // a run that was named twice counts once
+        let mut is_new = |run: &RunDir| {
+            let root = run.layout().root();
+            known.insert(fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()))
+        };
+        let runs = open_runs(&args.runs, runs_dir, args.null);
+        return Ok(runs.filter(|run| run.as_ref().map_or(true, &mut is_new)).collect());
     }
     let unreadable = |exit, path: &Path, cause: String| {
         Error::new(exit, format!("cannot read '{}'", path.display())).because(cause)
@@ -103,13 +114,24 @@ fn open(args: &Args, runs_dir: &Path) -> Result<Vec<Result<RunDir, Error>>, Erro
     Ok(runs)
 }
 
+/// Returns what a run is called: its path below the runs directory (absolute), however it was named; elsewhere
+/// the name of its directory, in a batch after that of the batch.
+fn name_of(run: &RunDir, runs_dir: &Path) -> String {
+    let path = run.absolute();
+    let above = match path.parent() {
+        _ if path.starts_with(runs_dir) && path != runs_dir => Some(runs_dir),
+        Some(parent) if BatchDir::at(parent).is_some() => parent.parent(),
+        parent => parent,
+    };
+    let name = above.and_then(|above| path.strip_prefix(above).ok()).unwrap_or(&path);
+    name.to_string_lossy().into_owned()
+}
+
 impl Run {
     fn read(run: &RunDir, observer: &Observer, runs_dir: &Path) -> Result<Self, Error> {
         let layout = run.layout();
-        let below = layout.root().strip_prefix(runs_dir).ok().and_then(Path::to_str);
-        let name = below.filter(|name| !name.is_empty()).map_or_else(|| layout.name(), str::to_owned);
         Ok(Self {
-            name,
+            name: name_of(run, runs_dir),
             seen: observer.observe(run)?,
             meta: Meta::read(layout)?,
             attempts: read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default(),

@@ -345,6 +345,45 @@ fn one_bad_run_does_not_hide_the_others() {
 }
 
 #[test]
+fn runs_are_called_the_same_and_count_once_however_they_are_named() {
+    let lab = Lab::new();
+    lab.write("base.yaml", "lr: 0\n");
+    let sweep = ["-b=sweep", "--sweep", "lr=1,2", "base.yaml", "--", "true"];
+    lab.cmd("run-new").args(sweep).run().code(0);
+    lab.new_run("one", &["true"]);
+    let here = lab.dir().to_str().unwrap();
+    let batch = "run\nsweep/base_lr=1\nsweep/base_lr=2\n";
+    let lines = lab.cmd("run-status").args(["-a", "--json", "sweep"]).run().code(0).out();
+    for (operands, stdin) in [
+        (vec!["sweep"], ""),
+        (vec!["runs/sweep"], ""),
+        (vec!["./runs/sweep/"], ""),
+        (vec![&format!("{here}/runs/sweep")], ""),
+        (vec!["sweep", "base_lr=1", "runs/sweep/base_lr=2", "runs/../runs/sweep"], ""),
+        (vec!["-"], "sweep\nruns/sweep/base_lr=2\n"),
+        (vec!["-"], lines.as_str()),
+        (vec!["-0", "-"], "base_lr=1\0base_lr=2\0"),
+    ] {
+        let words = operands.iter().chain(&["--format", "csv", "--columns", "run"]);
+        lab.cmd("run-report").args(words).stdin(stdin).run().code(0).stdout(batch).stderr("");
+    }
+    // Elsewhere, too.
+    let named = |cwd: &str, words: &[&str]| -> String {
+        let words = [words, &["--format", "csv", "--columns", "run"]].concat();
+        lab.cmd("run-report").args(words).cwd(lab.path(cwd)).run().code(0).out()
+    };
+    assert_eq!(named("runs/sweep/base_lr=1", &["."]), "run\nsweep/base_lr=1\n");
+    assert_eq!(named("runs/one", &["./"]), "run\none\n");
+    assert_eq!(named("runs", &["./sweep"]), batch);
+    assert_eq!(named("runs", &["-d", "."]), format!("run\none\n{}", &batch[4..]));
+    // Where nothing is named, that is said.
+    for mode in [&[][..], &["--metrics"], &["--cost"], &["--group-by", "status"]] {
+        let done = lab.cmd("run-report").args(mode).arg("-").stdin("").run().code(0);
+        assert_eq!(done.err(), "run-report: no runs: none was named\n", "{mode:?}");
+    }
+}
+
+#[test]
 fn a_comparison_shows_what_differs_alone() {
     let lab = Lab::new();
     lab.write("a.yaml", "seed: 1\ntrain:\n  lr: 0.1\n  steps: 5\n");
