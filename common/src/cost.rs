@@ -143,6 +143,7 @@ pub struct Spent {
 pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>) -> Spent {
     let mut spent = Spent::default();
     let mut saved: Option<Vec<Timestamp>> = None;
+    let mut unpriced = 0;
     for line in lines.iter().filter(|line| line["event"] == "start") {
         let Ok(start) = serde_json::from_value::<AttemptStart>(line.clone()) else { continue };
         let is_end = |line: &&Value| line["event"] == "end" && line["attempt"] == start.attempt;
@@ -195,8 +196,11 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
                 let unpriced = spent.devices.iter().filter(|device| rates.of(device).is_none());
                 spent.unpriced.extend(unpriced.cloned().collect::<Vec<_>>());
             }
-            (None, None) => {}
+            (None, None) => unpriced += 1,
         }
+    }
+    if spent.usd.is_some() {
+        spent.unknown += unpriced; // else nobody asked for prices
     }
     spent.unpriced.sort();
     spent.unpriced.dedup();

@@ -21,20 +21,22 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Parser)]
 #[command(name = "run-report", version, after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "cost"]))]
+#[command(group = ArgGroup::new("curves").args(["plot", "svg", "html", "export"]).multiple(true))]
+#[command(group = ArgGroup::new("whole").args(["metrics", "evals", "compare"]).multiple(true))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
     /// How to print a table
-    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "plot", "svg", "html", "export"])]
+    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves"])]
     pub(crate) format: Format,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', conflicts_with_all = ["whole", "curves"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc the greatest first
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves"])]
     pub(crate) sort: Option<String>,
     /// Sort by the best value of a metric, :min or :max
-    #[arg(long, value_name = "METRIC", conflicts_with = "sort")]
+    #[arg(long, value_name = "METRIC", conflicts_with_all = ["sort", "what", "plot"])]
     pub(crate) best: Option<String>,
     /// A row for all runs that agree in this, with mean and std over them
     #[arg(long, value_name = "KEY,...", value_delimiter = ',', conflicts_with_all = ["what", "plot"])]
@@ -49,6 +51,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "DIR",
+        requires = "evals",
         help = "Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,
@@ -56,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) compare: bool,
     /// Draw curves of metrics in the terminal, or in the file of --svg or --html
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["metrics", "evals", "compare", "cost"])]
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["whole", "cost"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
@@ -68,25 +71,26 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
     /// Draw values on a logarithmic axis
-    #[arg(long)]
+    #[arg(long, requires = "curves")]
     pub(crate) log: bool,
     /// Draw steps on a logarithmic axis
-    #[arg(long)]
+    #[arg(long, requires = "curves")]
     pub(crate) log_x: bool,
     /// Smooth curves by a running mean of this weight, 0 to 1
-    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
+    #[arg(long, value_name = "WEIGHT", requires = "curves", value_parser = weight)]
     pub(crate) smooth: Option<f64>,
     /// Add up what runs have cost
     #[arg(long)]
     pub(crate) cost: bool,
     /// The price of all devices.
-    #[arg(long, value_name = "USD", value_parser = price, help = "Price of a device for an hour [default: $RUN_RATE]")]
+    #[arg(long, value_name = "USD", requires = "cost", value_parser = price, help = "Price of a device for an hour [default: $RUN_RATE]")]
     pub(crate) rate: Option<f64>,
     /// The prices of devices by name.
     #[arg(
         long,
         value_name = "FILE",
         conflicts_with = "rate",
+        requires = "cost",
         help = "File of prices by device [default: $RUN_RATES]"
     )]
     pub(crate) rates: Option<PathBuf>,
@@ -94,7 +98,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND", requires = "cost")]
     pub(crate) cost_command: Option<String>,
     /// How long that may take for a run
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]
@@ -102,6 +106,16 @@ pub(crate) struct Args {
     /// Runs; without any, all below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
+}
+
+impl Args {
+    /// Returns the column to sort by, and whether the greatest comes first.
+    pub(crate) fn sort_by(&self) -> Option<(&str, bool)> {
+        self.sort.as_deref().map(|sort| match sort.strip_suffix(":desc") {
+            Some(name) => (name, true),
+            None => (sort, false),
+        })
+    }
 }
 
 /// How a table is printed.

@@ -6,13 +6,18 @@ use crate::sheet::{Cell, Row, Sheet};
 use crate::summary::{all_figures, figure_cell, metric_names, varying};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::Error;
+use run_common::message::warn;
 
 /// Prints the comparison.
 pub(crate) fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
     if runs.len() < 2 {
         return Err(Error::usage("--compare takes two runs or more"));
     }
-    of_runs(runs).print(args.format, out)
+    let sheet = of_runs(runs);
+    if sheet.rows.is_empty() {
+        warn("these runs do not differ");
+    }
+    sheet.print(args.format, out)
 }
 
 /// Makes a column of each run, and a row of each thing in which they differ; the best values are
@@ -21,12 +26,12 @@ fn of_runs(runs: &[Run]) -> Sheet {
     let mut rows: Vec<(&str, String, Row)> = Vec::new();
     let plain = |cells: Vec<Cell>| cells.into_iter().map(|cell| (cell, Tint::None)).collect::<Row>();
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
-    rows.extend(varying(&settings).into_iter().map(|(key, cells)| ("config", key, plain(cells))));
+    rows.extend(varying(&settings, |_| false).into_iter().map(|(key, cells)| ("config", key, plain(cells))));
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
-    rows.extend(varying(&provenance).into_iter().map(|(key, cells)| ("code", key, plain(cells))));
+    rows.extend(varying(&provenance, |_| false).into_iter().map(|(key, cells)| ("code", key, plain(cells))));
     let state = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
     let mut result = |key: &str, cells: Row| {
-        if cells.windows(2).any(|pair| pair[0].0 != pair[1].0) {
+        if cells.windows(2).any(|pair| pair[0].0.differs(&pair[1].0)) {
             rows.push(("result", key.to_owned(), cells));
         }
     };

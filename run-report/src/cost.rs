@@ -59,6 +59,8 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
         (None, Some(path)) => Some(Rates::read(path)?),
         (None, None) => Rates::from_environment()?,
     };
+    // What cannot be shown is said before a command is asked.
+    let chosen = Chosen::new(args, &sheet(&Runs { all: Vec::new(), exit: Exit::Ok }, &[], args))?;
     let mut exit = runs.exit;
     let mut costs = Vec::new();
     for run in &runs.all {
@@ -87,14 +89,50 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     if rates.is_none() && !costs.is_empty() && costs.iter().all(|cost| cost.spent.usd.is_none()) {
         warn("no price of a device is known: --rate, --rates, or RUN_RATE in the environment");
     }
-    sheet(runs, &costs, args).print(args.format, out).map(|()| exit)
+    let mut sheet = sheet(runs, &costs, args);
+    if let Some((column, is_descending)) = chosen.sort {
+        sheet.sort(column, is_descending);
+    }
+    if costs.len() > 1 && matches!(args.format, Format::Table | Format::Md) {
+        add_sum(&mut sheet);
+    }
+    if !chosen.columns.is_empty() {
+        sheet.select(&chosen.columns);
+    }
+    sheet.print(args.format, out).map(|()| exit)
+}
+
+/// Columns that were asked for.
+struct Chosen {
+    sort: Option<(usize, bool)>,
+    columns: Vec<usize>,
+}
+
+impl Chosen {
+    fn new(args: &Args, sheet: &Sheet) -> Result<Self, Error> {
+        let find = |name: &str| {
+            sheet.find(name).ok_or_else(|| {
+                let names: Vec<&str> = sheet.columns.iter().map(|column| column.name.as_str()).collect();
+                Error::usage(format!("--cost has no column '{name}'"))
+                    .hint(format!("it has {}", names.join(", ")))
+            })
+        };
+        let sort =
+            args.sort_by().map(|(name, is_descending)| Ok((find(name)?, is_descending))).transpose()?;
+        let mut columns: Vec<usize> = args.columns.iter().map(|name| find(name)).collect::<Result<_, _>>()?;
+        if !columns.is_empty() {
+            columns.retain(|&at| at != 0);
+            columns.insert(0, 0);
+        }
+        Ok(Self { sort, columns })
+    }
 }
 
 fn sheet(runs: &Runs, costs: &[Cost], args: &Args) -> Sheet {
     let mut sheet = Sheet::default();
     let hours = |seconds: f64| Cell::Number(seconds / 3600.0);
-    let number = |of: &dyn Fn(&Cost) -> Option<f64>| -> Vec<Cell> {
-        costs.iter().map(|cost| Cell::number(of(cost))).collect()
+    let usd = |of: &dyn Fn(&Cost) -> Option<f64>| -> Vec<Cell> {
+        costs.iter().map(|cost| of(cost).map_or(Cell::Empty, Cell::Dollars)).collect()
     };
     sheet.column("run", false, runs.all.iter().map(|run| Cell::Text(run.name.clone())));
     let status = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
@@ -104,22 +142,29 @@ fn sheet(runs: &Runs, costs: &[Cost], args: &Args) -> Sheet {
     sheet.column("devices", false, costs.iter().map(|cost| Cell::Text(in_words(&cost.spent.devices))));
     sheet.column("device_hours", false, costs.iter().map(|cost| hours(cost.spent.device_s)));
     sheet.column("gpu_hours", false, costs.iter().map(|cost| cost.spent.gpu_s.map_or(Cell::Empty, hours)));
-    sheet.column("compute_usd", false, number(&|cost| cost.spent.usd).into_iter());
-    sheet.column("logged_usd", false, number(&|cost| cost.logged).into_iter());
+    sheet.column("compute_usd", false, usd(&|cost| cost.spent.usd).into_iter());
+    sheet.column("logged_usd", false, usd(&|cost| cost.logged).into_iter());
     if args.cost_command.is_some() {
-        let of = |of: fn(&Answer) -> Option<f64>| number(&|cost| cost.asked.as_ref().and_then(of));
-        sheet.column("command_usd", false, of(|answer| Some(answer.usd)).into_iter());
-        sheet.column("balance", false, of(|answer| answer.balance).into_iter());
-        sheet.column("calls", false, of(|answer| answer.calls).into_iter());
+        let answers = || costs.iter().map(|cost| cost.asked.as_ref());
+        let asked = usd(&|cost| cost.asked.as_ref().map(|answer| answer.usd));
+        sheet.column("command_usd", false, asked.into_iter());
+        sheet.column(
+            "balance",
+            false,
+            answers().map(|answer| Cell::number(answer.and_then(|of| of.balance))),
+        );
+        sheet.column("calls", false, answers().map(|answer| Cell::number(answer.and_then(|of| of.calls))));
     }
-    sheet.column("usd", false, number(&Cost::usd).into_iter());
+    sheet.column("usd", false, usd(&Cost::usd).into_iter());
     sheet.column("wasted_s", false, costs.iter().map(|cost| Cell::Seconds(cost.spent.wasted_s)));
-    sheet.column("wasted_usd", false, number(&|cost| cost.spent.wasted_usd).into_iter());
-    sheet.column("unknown_attempts", true, costs.iter().map(|cost| Cell::Exact(cost.spent.unknown.into())));
+    sheet.column("wasted_usd", false, usd(&|cost| cost.spent.wasted_usd).into_iter());
+    let all_known = costs.iter().all(|cost| cost.spent.unknown == 0);
+    sheet.column(
+        "unknown_attempts",
+        all_known,
+        costs.iter().map(|cost| Cell::Exact(cost.spent.unknown.into())),
+    );
     sheet.column("path", true, runs.all.iter().map(|run| Cell::Text(run.path())));
-    if costs.len() > 1 && matches!(args.format, Format::Table | Format::Md) {
-        add_sum(&mut sheet);
-    }
     sheet
 }
 
@@ -132,13 +177,16 @@ fn add_sum(sheet: &mut Sheet) {
             "balance" => Cell::Empty,
             _ => cells
                 .filter_map(|cell| match cell {
-                    Cell::Number(_) | Cell::Seconds(_) | Cell::Exact(_) => Some(cell.clone()),
+                    Cell::Number(_) | Cell::Seconds(_) | Cell::Exact(_) | Cell::Dollars(_) => {
+                        Some(cell.clone())
+                    }
                     _ => None,
                 })
                 .reduce(|one, other| match (one, other) {
                     (Cell::Seconds(one), Cell::Seconds(other)) => Cell::Seconds(one + other),
                     (Cell::Exact(one), Cell::Exact(other)) => Cell::Exact(one + other),
                     (Cell::Number(one), Cell::Number(other)) => Cell::Number(one + other),
+                    (Cell::Dollars(one), Cell::Dollars(other)) => Cell::Dollars(one + other),
                     (one, _) => one,
                 })
                 .unwrap_or(Cell::Empty),

@@ -21,6 +21,8 @@ pub(crate) enum Cell {
     Number(f64),
     /// A time in seconds.
     Seconds(f64),
+    /// A sum of money.
+    Dollars(f64),
     /// A number that somebody chose, shown in full.
     Exact(f64),
     /// A number that is the best of its row.
@@ -60,11 +62,19 @@ impl Cell {
 
     fn float(&self) -> Option<f64> {
         match self {
-            Self::Number(number) | Self::Seconds(number) | Self::Exact(number) | Self::Best(number) => {
-                Some(*number)
-            }
+            Self::Number(number)
+            | Self::Seconds(number)
+            | Self::Dollars(number)
+            | Self::Exact(number)
+            | Self::Best(number) => Some(*number),
             Self::Empty | Self::Text(_) => None,
         }
+    }
+
+    /// Says whether it is another than that; NaN is the same as NaN.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        let is_nan = |cell: &Self| cell.float().is_some_and(f64::is_nan);
+        self != other && !(is_nan(self) && is_nan(other))
     }
 
     /// Returns it for people.
@@ -73,6 +83,8 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Number(number) => figure(*number),
             Self::Seconds(seconds) => human_seconds(*seconds),
+            Self::Dollars(usd) if usd.abs() < 0.01 => figure(*usd),
+            Self::Dollars(usd) => format!("{usd:.2}"),
             Self::Exact(number) => csv_number(*number),
             Self::Best(number) => format!("{} *", figure(*number)),
             Self::Text(text) => text.clone(),

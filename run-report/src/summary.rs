@@ -61,7 +61,10 @@ fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
     {
         return Err(no_column(best.metric, runs));
     }
-    let mut sheet = of_runs(runs, &figures, &names, best.as_ref());
+    let sort = args.sort_by();
+    let mut wanted: Vec<&str> = args.columns.iter().chain(&args.group_by).map(String::as_str).collect();
+    wanted.extend(sort.map(|(name, _)| name));
+    let mut sheet = of_runs(runs, &figures, &names, best.as_ref(), &wanted);
     if !args.group_by.is_empty() {
         sheet = grouped(&sheet, &args.group_by, &names, runs)?;
     }
@@ -70,11 +73,7 @@ fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
         let column = sheet.find(&name).or_else(|| sheet.find(&format!("{name}.mean")));
         sheet.sort(column.unwrap_or_default(), best.is_greatest);
     }
-    if let Some(sort) = &args.sort {
-        let (name, is_descending) = match sort.strip_suffix(":desc") {
-            Some(name) => (name, true),
-            None => (sort.as_str(), false),
-        };
+    if let Some((name, is_descending)) = sort {
         let column = sheet.find(name).ok_or_else(|| no_column(name, runs))?;
         sheet.sort(column, is_descending);
     }
@@ -139,7 +138,7 @@ pub(crate) fn tint_word(status: Status) -> &'static str {
 pub(crate) fn sheet(runs: &[Run]) -> Sheet {
     let figures = all_figures(runs);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
-    of_runs(runs, &figures, &names, None)
+    of_runs(runs, &figures, &names, None, &[])
 }
 
 /// The figures of the metrics of a run, and its last step.
@@ -156,8 +155,14 @@ pub(crate) fn all_figures(runs: &[Run]) -> Vec<Figures> {
     all
 }
 
-/// Makes the row of every run.
-fn of_runs(runs: &[Run], figures: &[Figures], names: &[String], best: Option<&Best>) -> Sheet {
+/// Makes the row of every run. Of settings and provenance it has what varies, and what is wanted.
+fn of_runs(
+    runs: &[Run],
+    figures: &[Figures],
+    names: &[String],
+    best: Option<&Best>,
+    wanted: &[&str],
+) -> Sheet {
     let mut sheet = Sheet::default();
     let text = |text: String| Cell::Text(text);
     let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
@@ -174,10 +179,12 @@ fn of_runs(runs: &[Run], figures: &[Figures], names: &[String], best: Option<&Be
     sheet.column("duration_s", false, state(|run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds)));
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
-    for (number, (key, values)) in varying(&settings).into_iter().enumerate() {
+    let is_wanted =
+        |key: &str| wanted.iter().any(|name| *name == key || name.strip_prefix("config.") == Some(key));
+    for (number, (key, values)) in varying(&settings, is_wanted).into_iter().enumerate() {
         sheet.column(free(&sheet, key), number >= SETTINGS_SHOWN, values.into_iter());
     }
-    for (key, values) in varying(&provenance) {
+    for (key, values) in varying(&provenance, is_wanted) {
         sheet.column(free(&sheet, key), true, values.into_iter());
     }
     for (number, name) in names.iter().enumerate() {
@@ -217,8 +224,12 @@ fn free(sheet: &Sheet, key: String) -> String {
     if sheet.find(&key).is_some() { free(sheet, format!("config.{key}")) } else { key }
 }
 
-/// Returns the keys whose values are not the same in all runs, with the value of each run.
-pub(crate) fn varying(settings: &[Vec<(String, Value)>]) -> Vec<(String, Vec<Cell>)> {
+/// Returns the keys whose values are not the same in all runs, and those that are wanted all the
+/// same, with the value of each run.
+pub(crate) fn varying(
+    settings: &[Vec<(String, Value)>],
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<(String, Vec<Cell>)> {
     let mut keys: Vec<&String> = Vec::new();
     let mut known = std::collections::HashSet::new();
     for (key, _) in settings.iter().flatten() {
@@ -232,7 +243,8 @@ pub(crate) fn varying(settings: &[Vec<(String, Value)>]) -> Vec<(String, Vec<Cel
         maps.iter().map(|map| map.get(key).map_or(Cell::Empty, |value| Cell::setting(value))).collect()
     };
     let with_values = keys.into_iter().map(|key| (key.clone(), values(key)));
-    with_values.filter(|(_, values)| values.windows(2).any(|pair| pair[0] != pair[1])).collect()
+    let varies = |values: &[Cell]| values.windows(2).any(|pair| pair[0] != pair[1]);
+    with_values.filter(|(key, values)| varies(values) || is_wanted(key)).collect()
 }
 
 /// Finds the columns that were asked for, after the run or the keys of the groups.
@@ -260,27 +272,9 @@ fn chosen(sheet: &Sheet, columns: &[String], names: &[String], runs: &[Run]) -> 
 /// Makes a row of all runs that agree in some columns: how many they are, and mean and standard
 /// deviation over them of the last and best values that are finite.
 fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Result<Sheet, Error> {
-    let same = |key: &String| -> Option<usize> {
-        // A setting that all runs share is no column, but a key all the same: there is one group.
-        runs.find(key).or_else(|| runs.find(&format!("config.{key}")))
-    };
-    let mut at = Vec::new();
-    for key in keys {
-        match same(key) {
-            Some(column) => at.push(Some(column)),
-            None if all.iter().any(|run| run.settings().iter().any(|(known, _)| known == key)) => {
-                at.push(None);
-            }
-            None => return Err(no_column(key, all)),
-        }
-    }
-    let shared = |key: &String| {
-        let settings = all.first().map(Run::settings).unwrap_or_default();
-        settings.iter().find(|(known, _)| known == key).map_or(Cell::Empty, |(_, value)| Cell::setting(value))
-    };
-    let key_of = |row: &Row| -> Vec<Cell> {
-        keys.iter().zip(&at).map(|(key, at)| at.map_or_else(|| shared(key), |at| row[at].0.clone())).collect()
-    };
+    let column = |key: &String| runs.find(key).ok_or_else(|| no_column(key, all));
+    let at: Vec<usize> = keys.iter().map(column).collect::<Result<_, _>>()?;
+    let key_of = |row: &Row| -> Vec<Cell> { at.iter().map(|&at| row[at].0.clone()).collect() };
     let mut groups: Vec<(Vec<Cell>, Vec<&Row>)> = Vec::new();
     for row in &runs.rows {
         let key = key_of(row);
@@ -360,11 +354,12 @@ mod tests {
         };
         let settings =
             [run(&[("lr", 0.1.into()), ("seed", 1.into())]), run(&[("lr", 0.1.into()), ("bs", 8.into())])];
-        let found = varying(&settings);
+        let found = varying(&settings, |_| false);
         let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["seed", "bs"]);
         assert_eq!(found[0].1, [Cell::Exact(1.0), Cell::Empty]);
-        assert!(varying(&settings[..1]).is_empty());
+        assert!(varying(&settings[..1], |_| false).is_empty());
+        assert_eq!(varying(&settings[..1], |key| key == "lr")[0].1, [Cell::Exact(0.1)]);
     }
 
     #[test]

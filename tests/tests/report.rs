@@ -104,6 +104,24 @@ fn groups_have_mean_and_spread_over_their_runs() {
 }
 
 #[test]
+fn what_all_runs_share_is_a_column_when_it_is_asked_for() {
+    let lab = Lab::new();
+    sweep(&lab);
+    let host = lab.json("runs/lr=0.1_seed=1/.run/meta.json")["host"].as_str().unwrap().to_owned();
+    let lines = objects(&report(&lab, &["--columns", "host,bs", "--sort", "bs", "--format", "json"]));
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0], json!({"run": "lr=0.1_seed=1", "host": host, "bs": 8}));
+    let groups = objects(&report(&lab, &["--group-by", "host,bs", "--format", "json"]));
+    assert_eq!((groups.len(), &groups[0]["runs"], &groups[0]["bs"]), (1, &json!(4), &json!(8)));
+    lab.cmd("run-report")
+        .args(["--group-by", "hosts"])
+        .run()
+        .code(2)
+        .stdout("")
+        .stderr_has("no run has 'hosts'");
+}
+
+#[test]
 fn a_loss_that_becomes_nan_is_seen_and_json_stays_strict() {
     let lab = Lab::new();
     let script = r#"for v in 0.9 0.2 0.4 NaN Infinity; do echo "{\"step\": 1, \"loss\": $v}" >> $RUN_METRICS; done; exit 1"#;
@@ -403,6 +421,11 @@ fn a_comparison_shows_what_differs_alone() {
     let table = report(&lab, &["--compare", "a", "b"]);
     let best = table.lines().find(|line| line.contains("loss.best")).unwrap();
     assert_eq!(best.split_whitespace().collect::<Vec<_>>(), ["result", "loss.best", "2", "1", "*"]);
+    // NaN is no difference from NaN.
+    for name in ["c", "d"] {
+        made(&lab, name, &[("metrics.jsonl", "{\"loss\": NaN}\n")]);
+    }
+    assert_eq!(report(&lab, &["--compare", "c", "d", "--format", "json"]), "");
     lab.cmd("run-report")
         .args(["--compare", "a"])
         .run()
@@ -724,7 +747,25 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
         .code(2)
         .stdout("")
         .stderr_has("RUN_RATE is 'dear'");
+    let table = report(
+        &lab,
+        &["--cost", "--rates", "rates", "--sort", "usd:desc", "--columns", "usd,unknown_attempts"],
+    );
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows[1..4],
+        [vec!["big", "18.00", "0"], vec!["small", "4.75", "0"], vec!["lost", "1.50", "1"]]
+    );
+    assert_eq!(rows[5], ["all", "24.25", "1"]);
+    lab.cmd("run-report")
+        .args(["--cost", "--columns", "loss"])
+        .run()
+        .code(2)
+        .stdout("")
+        .stderr_has("--cost has no column 'loss'");
     let table = report(&lab, &["--cost", "--rates", "rates"]);
+    assert!(table.lines().next().unwrap().contains("unknown_attempts"), "{table}");
+    assert!(!report(&lab, &["--cost", "--rates", "rates", "big"]).contains("unknown_attempts"));
     let sum: Vec<&str> = table.lines().last().unwrap().split_whitespace().collect();
     assert_eq!((sum[0], sum[1]), ("all", "5"));
     lab.write("rates", "A100 2\n");
@@ -739,6 +780,31 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
         .run()
         .code(2)
         .stderr_has("line 1 is no device and its price");
+}
+
+#[test]
+fn an_option_that_would_do_nothing_is_refused() {
+    let lab = Lab::new();
+    for words in [
+        "--rate 2",
+        "--rates file",
+        "--cost-command true",
+        "--cost --cost-timeout 1s",
+        "--log",
+        "--log-x --cost",
+        "--smooth 0.5 --metrics",
+        "--eval-dir x",
+        "--metrics --sort loss",
+        "--html page.html --columns loss",
+        "--compare --sort loss",
+        "--plot loss --best loss",
+        "--cost --best loss",
+        "--cost --group-by lr",
+        "--evals --format json",
+        "--svg x.svg --html x.html",
+    ] {
+        lab.cmd("run-report").args(words.split(' ')).run().code(2).stdout("");
+    }
 }
 
 #[test]
@@ -786,6 +852,11 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     assert!(shown.contains("cost:") && shown.contains(" of it lost"), "{shown}");
     let line = objects(&report(&lab, &["--cost", "--format", "json"]))[0].clone();
     assert_eq!((line["usd"].as_f64(), line["wasted_usd"].as_f64()), (Some(usd), Some(usd)));
+    assert_eq!(line["unknown_attempts"], json!(0));
+    // An attempt of which no price was known is not in the sum, and that is to be seen.
+    lab.cmd("run-exec").args(["-q", "--resume", "dear"]).run().code(1);
+    let line = objects(&report(&lab, &["--cost", "--format", "json"]))[0].clone();
+    assert_eq!((line["usd"].as_f64(), &line["unknown_attempts"]), (Some(usd), &json!(1)));
     lab.new_run("free", &["true"]);
     lab.cmd("run-exec").args(["-q", "free"]).run().code(0);
     assert_eq!(lab.json("runs/free/.run/result.json")["cost_usd"], Value::Null);
