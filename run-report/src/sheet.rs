@@ -8,6 +8,7 @@ use run_common::text::{cut, figure, printable};
 use run_common::time::human_seconds;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
+use unicode_width::UnicodeWidthStr;
 
 /// Characters of a cell in a table for people.
 const WIDTH: usize = 48;
@@ -217,6 +218,25 @@ impl Sheet {
         });
     }
 
+    /// Leaves out of a table for people what has no room in so many columns of a terminal, from the
+    /// right; returns how many it left out.
+    pub(crate) fn fit(&mut self, width: usize) -> usize {
+        let needs = |at: usize| {
+            let cells = self.rows.iter().map(|row| cut(&row[at].0.shown(), WIDTH).width());
+            cells.max().unwrap_or(0).max(self.columns[at].name.width()) + 2
+        };
+        let shown: Vec<usize> = self.shown().collect();
+        let mut end = 0;
+        let has_room = |at: &&usize| {
+            end += needs(**at);
+            end <= width + 2
+        };
+        let unfit: Vec<usize> =
+            shown.iter().skip(shown.iter().take_while(has_room).count().max(1)).copied().collect();
+        unfit.iter().for_each(|&at| self.columns[at].is_extra = true);
+        unfit.len()
+    }
+
     /// Keeps these columns, in this order.
     pub(crate) fn select(&mut self, columns: &[usize]) {
         let is_extra = false;
@@ -335,6 +355,16 @@ mod tests {
             json,
             [r#"{"k0":null}"#, r#"{"k0":null}"#, r#"{"k0":null}"#, r#"{"k0":0.5}"#, r#"{"k0":3}"#]
         );
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_from_the_right() {
+        let column = |text: &str| vec![Cell::Text(text.to_owned())];
+        let fitted = |width| {
+            let mut sheet = sheet(vec![column("語語"), column("b"), column("c")]);
+            (sheet.fit(width), sheet.shown().count())
+        };
+        assert_eq!([4 + 2 + 2 + 2 + 2, 11, 8, 7, 1].map(fitted), [(0, 3), (1, 2), (1, 2), (2, 1), (2, 1)]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::runs::{Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
 use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
+use run_common::cli::screen;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::parallel::few_in_order;
@@ -78,11 +79,20 @@ fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
         sheet.sort(column, is_descending);
     }
     if args.columns.is_empty() {
-        let hidden = names.len().saturating_sub(METRICS_SHOWN);
-        if hidden > 0 && matches!(args.format, Format::Table | Format::Md) {
-            warn(&format!(
-                "{hidden} more metrics are not shown; --columns chooses, csv and json have all of them"
-            ));
+        let hidden = match args.format {
+            Format::Table | Format::Md => names.len().saturating_sub(METRICS_SHOWN),
+            Format::Csv | Format::Json => 0,
+        };
+        let width = screen::columns().filter(|_| args.format == Format::Table);
+        let unfit = width.map_or(0, |width| sheet.fit(width));
+        let what = match (hidden, unfit) {
+            (0, 0) => None,
+            (hidden, 0) => Some(format!("{hidden} more metrics are")),
+            (0, unfit) => Some(format!("{unfit} columns have no room here and are")),
+            (hidden, unfit) => Some(format!("{hidden} more metrics, and {unfit} columns without room, are")),
+        };
+        if let Some(what) = what {
+            warn(&format!("{what} not shown; --columns chooses, csv and json have all of them"));
         }
     } else {
         let columns = chosen(&sheet, &args.columns, &names, runs)?;
