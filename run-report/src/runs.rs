@@ -254,35 +254,19 @@ pub(crate) fn is_measured(name: &str) -> bool {
     !STEP_KEYS.contains(&name) && !["time", "timestamp", "wall_time"].contains(&name)
 }
 
-/// Says whether more of a metric is better, by the words in its name; less is, unless they say so.
+/// Says whether more of a metric is better, by the words in its name; less is, unless they say so. A
+/// loss of rewards is a loss.
 pub(crate) fn more_is_better(name: &str) -> bool {
-    const WORDS: [&str; 22] = [
-        "acc",
-        "accuracy",
-        "auc",
-        "auroc",
-        "bleu",
-        "exact",
-        "f1",
-        "iou",
-        "map",
-        "mfu",
-        "ndcg",
-        "pass",
-        "precision",
-        "r2",
-        "recall",
-        "return",
-        "reward",
-        "rouge",
-        "score",
-        "success",
-        "throughput",
-        "win",
-    ];
+    const LESS: &str = "loss losses error err nll perplexity";
+    const MORE: &str = "acc acc1 acc5 accuracies accuracy ap auc auprc auroc bleu corr correlation dice elo em \
+                        exact f1 fps iou map mcc mfu miou mrr ndcg pass precision psnr r2 recall return returns \
+                        rew reward rewards rouge score ssim success throughput top1 top5 win";
     let name = name.to_lowercase();
-    let mut words = name.split(|c: char| !c.is_alphanumeric());
-    words.any(|word| WORDS.contains(&word) || word == "returns" || word == "rewards")
+    let has = |list: &str| {
+        let mut words = name.split(|c: char| !c.is_alphanumeric());
+        words.any(|word| list.split(' ').any(|listed| listed == word))
+    };
+    has(MORE) && !has(LESS)
 }
 
 #[cfg(test)]
@@ -291,10 +275,21 @@ mod tests {
 
     #[test]
     fn which_way_is_better_is_in_the_name() {
-        for name in ["acc", "val/accuracy", "env/all/reward/total", "episodic_return", "pass@1", "F1"] {
+        for name in [
+            "acc",
+            "val/accuracy",
+            "env/all/reward/total",
+            "rollout/ep_rew_mean",
+            "episodic_return",
+            "pass@1",
+            "F1",
+            "Acc@1",
+        ] {
             assert!(more_is_better(name), "{name}");
         }
-        for name in ["loss", "val_loss", "perplexity", "kl", "accumulated_error"] {
+        for name in
+            ["loss", "val_loss", "perplexity", "kl", "accumulated_error", "reward/loss", "score_error"]
+        {
             assert!(!more_is_better(name), "{name}");
         }
     }
