@@ -34,6 +34,28 @@ fn by_python(lab: &Lab, csv: &str) -> Value {
     serde_json::from_str(&lab.cmd("python3").args(["-c", program]).run().code(0).out()).unwrap()
 }
 
+/// Returns what DuckDB reads, left to find out for itself how the file is written.
+fn by_duckdb(lab: &Lab, csv: &str) -> Value {
+    lab.write("in.csv", csv);
+    let program = "import duckdb, json
+table = duckdb.read_csv('in.csv', all_varchar=True)
+print(json.dumps([dict(zip(table.columns, [cell or '' for cell in row])) for row in table.fetchall()]))";
+    let python = checkout().join("target/peers/bin/python3");
+    assert!(python.exists(), "'make setup' installs DuckDB below target/");
+    serde_json::from_str(&lab.cmd(python).args(["-c", program]).run().code(0).out()).unwrap()
+}
+
+/// Returns what Miller reads.
+fn by_miller(lab: &Lab, csv: &str) -> Value {
+    let done = lab
+        .cmd("mlr")
+        .args(["--icsv", "--ojson", "--infer-none", "--no-auto-unflatten", "cat"])
+        .stdin(csv)
+        .run()
+        .code(0);
+    serde_json::from_str(&done.out()).unwrap()
+}
+
 const LOSSES: &str = r#"for i in 1 2 3; do echo "{\"step\": $i, \"loss\": $1.$i}" >> $RUN_METRICS; done"#;
 
 /// Four runs of two learning rates and two seeds.
@@ -301,6 +323,7 @@ fn a_header_may_grow_over_a_thousand_runs() {
     let csv = report(&lab, &["--metrics"]);
     assert_eq!(csv.lines().next().unwrap().split(',').count(), 2 + 1 + 1000);
     let rows = by_python(&lab, &csv);
+    assert!(by_duckdb(&lab, &csv) == rows, "read otherwise");
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 2000);
     for (number, pair) in rows.chunks(2).enumerate() {
@@ -658,12 +681,22 @@ fn evaluations_of_all_runs_are_one_table() {
 #[test]
 fn other_programs_read_the_same_csv() {
     let lab = Lab::new();
-    let lines = "{\"step\": 1, \"note\": \"a,b\", \"loss\": 0.25}\n{\"step\": 2, \"note\": \"\\\"q\\\"\\nx\", \"acc\": NaN}\n{\"step\": 3, \"note\": \"=1\"}\n";
-    made(&lab, "odd, name", &[("metrics.jsonl", lines)]);
-    let csv = report(&lab, &["--metrics"]);
-    let expected = by_python(&lab, &csv);
-    let done = lab.cmd("mlr").args(["--icsv", "--ojson", "--infer-none", "cat"]).stdin(&csv).run().code(0);
-    assert_eq!(serde_json::from_str::<Value>(&done.out()).unwrap(), expected);
+    let lines = r##"{"step": 1, "note": "a,b", "loss": 0.25}
+{"step": 2, "note": "say \"hi\"\nthere\n", "acc": NaN, "loss": 12345678901234567890}
+{"step": 3, "note": "=1+2", "loss": 1e-3}
+{"step": 4, "note": " #x;y|z\t", "tags": [1, "x"], "ünï": -0.0}
+{"step": 5, "note": "", "acc": -Infinity, "ok": true}
+{"step": 6, "note": "it's \\ `so` \u00a0", "acc": 1.0E+2}
+"##;
+    made(&lab, "odd, \"name\"", &[("metrics.jsonl", lines)]);
+    made(&lab, "=plain", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 0.5, \"other\": 7}\n")]);
+    for words in [&["--metrics"][..], &["--format", "csv"]] {
+        let csv = report(&lab, words);
+        let expected = by_python(&lab, &csv);
+        assert!(expected.as_array().unwrap().iter().any(|row| row["run"] == "=plain"), "{csv}");
+        assert_eq!(by_miller(&lab, &csv), expected, "{csv}");
+        assert_eq!(by_duckdb(&lab, &csv), expected, "{csv}");
+    }
 }
 
 /// Gives a run attempts of these lengths in hours and ends, the last one now, and files of checkpoints.
