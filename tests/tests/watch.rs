@@ -164,6 +164,40 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
 }
 
 #[test]
+fn what_a_run_has_cost_so_far_is_watched() {
+    let lab = Lab::new();
+    lab.new_run(
+        "r",
+        &[
+            "sh",
+            "-c",
+            "[ $RUN_ATTEMPT = 2 ] || { sleep 0.1; exit 1; }; while [ ! -e go ]; do sleep 0.05; done",
+        ],
+    );
+    lab.cmd("run-exec").args(["-q", "r"]).env("RUN_RATE", "36000").run().code(1);
+    let first = lab.json("runs/r/.run/result.json")["cost_usd"].as_f64().unwrap();
+    let exec = lab.cmd("run-exec").args(["-q", "--resume", "r"]).env("RUN_RATE", "36000").spawn();
+    lab.await_status("r", "running", |status| status["status"] == "running");
+    let terminal = Terminal::open(&lab, 90, 40);
+    terminal.keys(&["clear; RUN_RATE=36000 run-status --watch=0.2 r", "Enter"]);
+    let shown = |text: &str| -> Option<(f64, String)> {
+        let line = text.lines().find_map(|line| line.strip_prefix("cost:"))?.trim().to_owned();
+        let dollars = line.trim_start_matches('$').split(',').next()?.parse().ok()?;
+        Some((dollars, line))
+    };
+    // Ten dollars a second, and those of the first attempt, which were lost.
+    let (start, line) = shown(&terminal.await_text("cost:")).unwrap();
+    assert!(start > first && line.ends_with(&format!(", ${first:.2} of it lost")), "{line}");
+    wait_for("the cost to grow", || shown(&terminal.text()).is_some_and(|(now, _)| now > start + 5.0));
+    lab.write("go", "");
+    exec.wait().code(0);
+    terminal.await_text("completed");
+    let attempts = lab.json_lines("runs/r/.run/attempts.jsonl");
+    let both: f64 = attempts.iter().filter_map(|line| line["cost_usd"].as_f64()).sum();
+    assert_eq!(shown(&terminal.text()).unwrap().1, format!("${both:.2}, ${first:.2} of it lost"));
+}
+
+#[test]
 fn on_a_pipe_it_prints_what_changed() {
     let lab = Lab::new();
     create(&lab, &["a", "b"]);
