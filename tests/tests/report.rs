@@ -513,7 +513,11 @@ fn the_page_opens_from_disk_and_can_be_used() {
             ["eval", "[...document.querySelectorAll('#runs span')].map(one => one.textContent)"],
             ["move", left + width - 3.0, y],
             ["eval", tip],
+            ["eval", "document.querySelectorAll('#tip i').length"],
             ["eval", "charts[0].range()"],
+            ["click", "#trim"],
+            ["eval", "charts[0].range().y[1] < 0.1"],
+            ["click", "#trim"],
             ["drag", from, y, to],
             ["eval", "chosen.zoom[1] < 2000 && chosen.zoom[0] > 1"],
             ["eval", "charts[0].range().x[1] < 2000"],
@@ -546,7 +550,9 @@ fn the_page_opens_from_disk_and_can_be_used() {
     assert_eq!(values[..4], expected);
     let shown = values[4].as_str().unwrap();
     assert!(shown.contains("<_script><b>one") && shown.contains("two  NaN  at 3001"), "{shown}");
-    assert_eq!((&values[5]["x"], &values[5]["y"][1]), (&json!([1, 3001]), &json!(9.5)), "a spike is kept");
+    assert_eq!(values[5], json!(2), "a mark of its colour for each run");
+    assert_eq!((&values[6]["x"], &values[6]["y"][1]), (&json!([1, 3001]), &json!(9.5)), "a spike is kept");
+    assert_eq!(values[7], json!(true), "without outliers");
     let rest = [
         json!(true),
         json!(true),
@@ -563,9 +569,9 @@ fn the_page_opens_from_disk_and_can_be_used() {
         json!("rgb(21, 23, 28)"),
     ];
     // Settings of a run without a config differ in everything.
-    assert_eq!(values[6..13], rest[..7]);
-    assert_eq!(values[13], json!(["lr", "seed", "same"]));
-    assert_eq!(values[14..], rest[8..]);
+    assert_eq!(values[8..15], rest[..7]);
+    assert_eq!(values[15], json!(["lr", "seed", "same"]));
+    assert_eq!(values[16..], rest[8..]);
     let phone = json!([
         ["eval", "document.documentElement.scrollWidth"],
         ["eval", "document.querySelector('canvas').clientWidth > 300"]
@@ -589,17 +595,27 @@ fn a_page_of_fifty_runs_and_a_million_rows_stays_small_and_opens() {
     for number in 0..50 {
         made(&lab, &format!("run{number}"), &[("metrics.jsonl", &rows)]);
     }
+    let spike = rows.replace("\"step\": 11111, \"loss\": ", "\"step\": 11111, \"loss\": 5");
+    lab.write("runs/run7/metrics.jsonl", spike);
     lab.cmd("run-report").args(["--html", "page.html"]).run().code(0);
     assert!(lab.bytes("page.html").len() < 5_000_000);
     let steps = json!([
         ["eval", "charts.length"],
         ["eval", "charts[0].visible().length"],
         ["eval", "charts[0].range().x"],
-        ["eval", "document.querySelectorAll('figcaption small')[0].textContent"]
+        ["eval", "document.querySelectorAll('figcaption small')[0].textContent"],
+        // Halfway up a spike of one row in one of fifty runs, there is ink.
+        [
+            "eval",
+            "(() => { const c = charts[0], x = c.scale.x.there(11111), y = c.scale.y.there(25); \
+              const dots = c.canvas.getContext('2d').getImageData(x - 3, y, 7, 1).data; \
+              return [...dots].some((value, i) => i % 4 === 3 && value > 100); })()"
+        ]
     ]);
     let values = browse(&lab, "page.html", (1280, 900), &steps);
     assert_eq!(values[..3], [json!(3), json!(50), json!([0, 19_999])]);
     assert!(values[3].as_str().unwrap().starts_with("least and greatest of up to "));
+    assert_eq!(values[4], json!(true));
 }
 
 #[test]

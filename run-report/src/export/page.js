@@ -22,16 +22,25 @@ function figure(number) {
 // Colours go round the circle by the golden angle, so that neighbours in the list differ.
 const colour = (number) => `hsl(${(number * 137.5 + 210) % 360} 65% ${$("dark").ariaPressed === "true" ? 65 : 42}%)`;
 const shown = new Set(data.runs.keys());
-const chosen = { logx: data.log_x, logy: data.log, zoom: null, filter: "" };
+const chosen = { logx: data.log_x, logy: data.log, zoom: null, trim: false, filter: "" };
 const metrics = [...new Set(data.runs.flatMap((run) => run.curves.map((curve) => curve.metric)))];
 const charts = [];
+
+const OUTLIERS = 0.01; // share of the values at either end that is left out on demand
+const SPIKE = 4; // a bucket that is so many times as high as most others gets a line, however thin its band
+
+/** Returns the height that half of the buckets of a curve do not exceed. */
+function usual(curve) {
+  const heights = curve.min.map((least, i) => (least === null ? 0 : curve.max[i] - least)).sort((a, b) => a - b);
+  return heights[heights.length >> 1] ?? 0;
+}
 
 /** One metric of all runs on a canvas. */
 class Chart {
   constructor(metric) {
     this.metric = metric;
     this.curves = data.runs.flatMap((run, number) =>
-      run.curves.filter((curve) => curve.metric === metric).map((curve) => ({ number, run, ...curve })));
+      run.curves.filter((curve) => curve.metric === metric).map((curve) => ({ number, run, usual: curve.max ? usual(curve) : 0, ...curve })));
     const each = Math.max(...this.curves.map((curve) => curve.rows_each));
     const words = [each > 1 ? `least and greatest of up to ${each} rows` : "every row"];
     if (data.smooth !== null) words.push(`smoothed, weight ${data.smooth}`);
@@ -58,6 +67,7 @@ class Chart {
       if (value < range[0]) range[0] = value;
       if (value > range[1]) range[1] = value;
     };
+    const values = []; // for the part of them that lies together
     const inside = (step, to) => !chosen.zoom || (to >= chosen.zoom[0] && step <= chosen.zoom[1]);
     for (const curve of this.visible()) {
       for (let i = 0; i < curve.step.length; i++) {
@@ -65,9 +75,16 @@ class Chart {
         if (!inside(curve.step[i], to)) continue;
         stretch(x, curve.step[i], chosen.logx);
         stretch(x, to, chosen.logx);
-        stretch(y, curve.min[i], chosen.logy);
-        stretch(y, curve.max ? curve.max[i] : curve.min[i], chosen.logy);
+        for (const value of [curve.min[i], curve.max ? curve.max[i] : curve.min[i]]) {
+          stretch(y, value, chosen.logy);
+          if (chosen.trim && value !== null && !(chosen.logy && value <= 0)) values.push(value);
+        }
       }
+    }
+    if (values.length > 0) {
+      values.sort((a, b) => a - b);
+      const cut = Math.floor(values.length * OUTLIERS);
+      [y[0], y[1]] = [values[cut], values[values.length - 1 - cut]];
     }
     if (chosen.zoom) { x[0] = Math.max(chosen.zoom[0], chosen.logx ? Number.MIN_VALUE : -Infinity); x[1] = chosen.zoom[1]; }
     for (const range of [x, y]) {
@@ -153,6 +170,7 @@ class Chart {
       const high = curve.max ? curve.max[i] : curve.min[i];
       if (!usable(step, chosen.logx) || !usable(high, chosen.logy)) { end(); continue; }
       const low = usable(curve.min[i], chosen.logy) ? y.there(curve.min[i]) : this.area.bottom;
+      if (curve.max && high - curve.min[i] > SPIKE * curve.usual) line(pen, x.there(step), low, x.there(step), y.there(high));
       const mean = curve.mean && usable(curve.mean[i], chosen.logy) ? y.there(curve.mean[i]) : low;
       path.push([x.there(step), low, y.there(high), mean]);
     }
@@ -196,21 +214,30 @@ class Chart {
       pen.fillStyle = pen.strokeStyle;
       pen.fillRect(Math.min(pixel, this.drag), this.area.top, Math.abs(pixel - this.drag), this.area.bottom - this.area.top);
     }
+    const height = event.clientY - this.canvas.getBoundingClientRect().top;
     const lines = this.visible().map((curve) => {
       const i = nearest(curve, step);
       const high = curve.max ? curve.max[i] : curve.min[i];
       const value = high === curve.min[i] ? figure(high) : `${figure(curve.min[i])} to ${figure(high)}`;
       const steps = curve.to && curve.to[i] !== curve.step[i] ? `${curve.step[i]}–${curve.to[i]}` : curve.step[i];
-      return { value, text: `${curve.run.run}  ${value}  at ${steps}`, order: high ?? -Infinity };
+      const middle = (curve.mean ? curve.mean[i] : null) ?? high ?? Infinity;
+      const away = Math.abs(this.scale.y.there(middle) - height);
+      return { curve, text: `${curve.run.run}  ${value}  at ${steps}`, middle, away: Number.isFinite(away) ? away : 0 };
     });
-    lines.sort((a, b) => b.order - a.order);
-    const more = lines.length > 12 ? `\n… and ${lines.length - 12} more` : "";
+    // Those near the pointer, as they lie one above the other; what is not finite is at the top.
+    const near = lines.sort((a, b) => a.away - b.away).slice(0, window.innerWidth < 700 ? 5 : 12).sort((a, b) => b.middle - a.middle || 0);
     const tip = $("tip");
-    tip.textContent = lines.slice(0, 12).map((one) => one.text).join("\n") + more;
+    tip.replaceChildren(...near.map((one) => {
+      const entry = make("div"), mark = make("i");
+      mark.style.background = colour(one.curve.number);
+      entry.append(mark, make("span", one.text));
+      return entry;
+    }));
+    if (lines.length > near.length) tip.append(make("div", `… and ${lines.length - near.length} more`));
     tip.hidden = lines.length === 0;
-    const width = tip.offsetWidth, height = tip.offsetHeight;
+    const { offsetWidth: width, offsetHeight: tall } = tip;
     tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, window.innerWidth - width - 4))}px`;
-    tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, window.innerHeight - height - 4))}px`;
+    tip.style.top = `${Math.max(4, Math.min(event.clientY + 14, window.innerHeight - tall - 4))}px`;
   }
 }
 
@@ -302,7 +329,8 @@ function fillTable() {
   const head = make("tr");
   for (const { name } of columns) {
     const mark = sorted.column === name ? (sorted.down ? " ▼" : " ▲") : "";
-    const cell = make("th", name + mark, { scope: "col", tabindex: "0", "aria-sort": mark ? (sorted.down ? "descending" : "ascending") : "none" });
+    const isNumber = rows.some((row) => typeof row[name] === "number") && rows.every((row) => typeof row[name] !== "string");
+    const cell = make("th", name + mark, { scope: "col", class: isNumber ? "number" : "", tabindex: "0", "aria-sort": mark ? (sorted.down ? "descending" : "ascending") : "none" });
     const sort = () => {
       sorted.down = sorted.column === name && !sorted.down;
       sorted.column = name;
@@ -381,7 +409,7 @@ function start() {
   }
   $("logx").checked = chosen.logx;
   $("logy").checked = chosen.logy;
-  for (const id of ["logx", "logy"]) $(id).addEventListener("change", (event) => { chosen[id] = event.target.checked; redraw(); });
+  for (const id of ["logx", "logy", "trim"]) $(id).addEventListener("change", (event) => { chosen[id] = event.target.checked; redraw(); });
   $("filter").addEventListener("input", (event) => { chosen.filter = event.target.value; redraw(); });
   $("reset").addEventListener("click", () => zoom(null));
   const set = (numbers) => { shown.clear(); for (const number of numbers) shown.add(number); listRuns(); redraw(); fillSettings(); };
