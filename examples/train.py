@@ -16,6 +16,7 @@ import gzip
 import json
 import math
 import os
+import pickle
 import random
 import re
 import signal
@@ -151,11 +152,8 @@ def resume(folder):
     chosen = os.environ.get("RUN_RESUME_FROM") or (found[-1][1] if found else None)
     if chosen is None:
         return None
-    with open(chosen) as file:
-        state = json.load(file)
-    version, words, spare = state["rng"]
-    state["rng"] = random.Random()
-    state["rng"].setstate((version, tuple(words), spare))
+    with open(chosen, "rb") as file:
+        state = pickle.load(file)
     for step, path in found:
         if step > state["step"]:  # of a course given up: kept, but never the latest again
             path.rename(f"{path}.superseded")
@@ -166,19 +164,19 @@ def resume(folder):
 def save(folder, state):
     """Saves a checkpoint. It gets its name last: a crash leaves it whole or not there at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / "model.json.tmp"
-    with open(scratch, "w") as file:
-        json.dump({**state, "rng": state["rng"].getstate()}, file)  # every digit of a float is kept
+    scratch = folder / "model.tmp"
+    with open(scratch, "wb") as file:
+        pickle.dump(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(scratch, folder / f"model_{state['step']}.json")
+    os.replace(scratch, folder / f"model_{state['step']}.ckpt")
     for _, path in checkpoints(folder)[:-KEEP]:
         path.unlink()
 
 
 def checkpoints(folder):
     """Returns the checkpoints in `folder` as (step, path), oldest first: 1000 comes after 200."""
-    named = ((re.fullmatch(r"model_(\d+)\.json", path.name), path) for path in folder.glob("*"))
+    named = ((re.fullmatch(r"model_(\d+)\.ckpt", path.name), path) for path in folder.glob("*"))
     return sorted((int(match[1]), path) for match, path in named if match)
 
 

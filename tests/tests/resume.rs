@@ -147,7 +147,7 @@ fn train(lab: &Lab, name: &str) -> String {
         r#"{"total_steps": 400, "save_every": 50, "log_every": 10, "eval_every": 100}"#,
     );
     lab.cmd("run-new")
-        .args(["-n", name, "--checkpoint", "checkpoints/model_{step}.json"])
+        .args(["-n", name])
         .arg(config)
         .args(["--", "python3"])
         .arg(examples.join("train.py"))
