@@ -135,7 +135,8 @@ fn literal(page: &str, section: &str) -> Vec<String> {
 #[test]
 fn the_cookbook_works() {
     let lab = workshop();
-    let [selections, makefile, cron, prompt] = literal("run-tools.7", "COOKBOOK").try_into().unwrap();
+    let [selections, halving, makefile, cron, prompt] =
+        literal("run-tools.7", "COOKBOOK").try_into().unwrap();
     let active = |name: &str, command: &str| {
         lab.new_run(name, &["sh", "-c", command]);
         lab.cmd("run-exec").args(["--detach", "--heartbeat", "50ms", name]).run().code(0);
@@ -163,6 +164,21 @@ fn the_cookbook_works() {
         out.lines().filter_map(|line| line.split("loss=").nth(1)?.split(' ').next()).collect();
     assert_eq!(best, ["1", "2", "3"], "{out}");
     assert!(out.contains("5 completed") && out.contains("2 stopped"), "{out}");
+
+    // Ranked by how near its learning rate is to the best, each run went as far as its rank allows.
+    lab.cmd("bash").args(["-e", "-o", "pipefail", "-c", &halving]).run().code(0).stderr("");
+    let found = lab.cmd("run-status").args(["--json", "halving"]).run().code(0).out();
+    let mut ranks: Vec<(f64, u64)> = found
+        .lines()
+        .map(|line| {
+            let run: serde_json::Value = serde_json::from_str(line).unwrap();
+            let lr: f64 = run["overrides"]["lr"].to_string().trim_matches('"').parse().unwrap();
+            ((lr.log10() + 2.0).abs(), run["step"].as_u64().unwrap())
+        })
+        .collect();
+    ranks.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let steps: Vec<u64> = ranks.iter().map(|(_, step)| *step).collect();
+    assert_eq!(steps, [80, 60, 40, 40, 20, 20, 20, 20], "{ranks:?}");
 
     lab.write("Makefile", makefile);
     lab.cmd("make").arg("base.done").run().code(0);
