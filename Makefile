@@ -41,7 +41,7 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)
-	shellcheck examples/demo tests/setup .ci/run
+	shellcheck examples/demo examples/loop tests/setup .ci/run
 
 bench: all
 	bench/run --bin $(BIN)

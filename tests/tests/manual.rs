@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use testkit::{Lab, checkout};
+use testkit::{Lab, checkout, wait_for};
 
 const TOOLS: [&str; 6] = ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report"];
 const PAGES: [&str; 8] = [
@@ -211,6 +211,61 @@ fn the_cookbook_works() {
     let shown = lab.cmd("bash").args(["-c", &show]).run().code(0).out();
     assert!(shown.starts_with("1 ") && shown.ends_with("$ \n"), "{shown}");
     lab.cmd("run-stop").arg("--all").run().code(0);
+}
+
+#[test]
+fn training_and_evaluation_take_turns() {
+    let lab = workshop();
+    let [course] = literal("run-tools.7", "TRAIN, EVALUATE, RESUME").try_into().unwrap();
+    let out = lab.cmd("bash").args(["-e", "-c", &course]).run().code(0).stderr("").out();
+    let table = &out[out.rfind("step,question,loss\n").unwrap()..];
+    let mut steps: Vec<&str> = table.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    assert_eq!(steps.len(), 18, "{table}"); // three questions each
+    steps.dedup();
+    assert_eq!(steps, ["10", "20", "30", "40", "50", "60"]);
+}
+
+#[test]
+fn the_loops_of_the_examples_work() {
+    let lab = Lab::new();
+    let examples = checkout().join("examples");
+    let script = || lab.cmd(examples.join("loop")).args(["one", "20", "60"]);
+    let steps = |run: &str| -> Vec<String> {
+        let table = lab.read(&format!("eval_runs/{run}_eval/consolidated_metrics.csv"));
+        let mut lines = table.lines();
+        assert_eq!(lines.next(), Some("step,accuracy,least_of_a_digit"));
+        lines.map(|line| line.split(',').next().unwrap().to_owned()).collect()
+    };
+    script().run().code(0).stderr("");
+    assert_eq!(steps("one"), ["20", "40", "60"]);
+    // Again there is nothing to do; and three attempts made the curve of one.
+    script().run().code(0).stderr("");
+    assert_eq!(lab.status("one")["attempt"], 3);
+    let makefile = |target: &str| {
+        let file = examples.join("loop.mk");
+        lab.cmd("make").arg("-f").arg(file).args(["RUN=two", "STEPS=20", target]).run().code(0).stderr("")
+    };
+    makefile("two.evaluated-1");
+    assert_eq!(steps("two"), ["20"]);
+    makefile("two.csv");
+    assert_eq!(steps("two"), ["20", "40", "60"]);
+    assert_eq!(lab.read("runs/one/metrics.jsonl"), lab.read("runs/two/metrics.jsonl"));
+    assert_eq!(lab.read("two.csv").lines().count(), 4);
+    assert!(makefile("two.csv").out().contains("up to date"));
+    // A loop that is stopped ends, and goes on where it was when it is started again.
+    let three = || lab.cmd(examples.join("loop")).args(["three", "1000000", "1000000"]);
+    let running = three().spawn();
+    wait_for("a row of metrics", || {
+        lab.path("runs/three/metrics.jsonl").exists() && lab.status("three")["step"].is_u64()
+    });
+    lab.cmd("run-stop").arg("three").run().code(0);
+    running.wait().code(1).stderr("");
+    assert!(!lab.path("eval_runs/three_eval").exists());
+    let running = three().spawn();
+    lab.await_text("runs/three/stdout.log", "resumed at step");
+    lab.cmd("run-stop").arg("three").run().code(0);
+    running.wait().code(1);
+    lab.nothing_left();
 }
 
 #[test]
