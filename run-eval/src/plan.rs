@@ -2,7 +2,9 @@
 
 use crate::cli::{Args, Pick, label_word};
 use crate::pin::{How, Pins};
-use run_common::checkpoint::{self, Checkpoint, Program, State, discover, latest, look_again};
+use run_common::checkpoint::{
+    self, Checkpoint, Program, State, discover, discover_latest, latest, look_again,
+};
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::{Lock, signature};
@@ -112,7 +114,9 @@ impl Session {
         let program = if status.has_ended() { Program::Ended } else { Program::Lives };
         self.is_followed &= program == Program::Lives;
         let recorded = self.meta.checkpoint.as_ref();
-        let all = discover(self.run.layout(), recorded, program)?;
+        let is_latest = args.checkpoint.is_none() && args.steps == [Pick::Latest];
+        let search = if is_latest { discover_latest } else { discover };
+        let all = search(self.run.layout(), recorded, program)?;
         let mut found = Vec::new();
         let chosen = match &args.checkpoint {
             Some(path) => vec![self.named(path, args, all, program)?],

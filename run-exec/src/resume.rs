@@ -1,7 +1,7 @@
 //! Where another attempt goes on: the checkpoint, and how many steps there are to take.
 
 use crate::cli::{Args, FromStep};
-use run_common::checkpoint::{Checkpoint, Program, discover, latest, passed_over};
+use run_common::checkpoint::{Checkpoint, Program, discover, discover_latest, latest, passed_over};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
@@ -30,9 +30,11 @@ impl Resume {
         if !args.allow_config_change {
             refuse_changed_config(layout, meta)?;
         }
-        let all = discover(layout, meta.checkpoint.as_ref(), Program::Ended)?;
+        let from = args.from_step.unwrap_or(FromStep::Latest);
+        let search = if from == FromStep::Latest { discover_latest } else { discover };
+        let all = search(layout, meta.checkpoint.as_ref(), Program::Ended)?;
         let shown = layout.root().display();
-        let chosen = match args.from_step.unwrap_or(FromStep::Latest) {
+        let chosen = match from {
             FromStep::Latest => {
                 for (passed, why) in passed_over(&all) {
                     warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));

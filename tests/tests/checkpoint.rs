@@ -1,7 +1,9 @@
 //! Checkpoints: which are found, in which order, and that none counts before it is whole.
 
 use proptest::prelude::*;
-use run_common::checkpoint::{Checkpoint, Label, Program, QUIET, State, discover, latest, passed_over};
+use run_common::checkpoint::{
+    Checkpoint, Label, Program, QUIET, State, discover, discover_latest, latest, passed_over,
+};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta;
 use std::ffi::OsStr;
@@ -14,7 +16,18 @@ use testkit::{Lab, Random};
 
 /// Looks at a lab as at a run whose program has ended.
 fn find(lab: &Lab) -> Vec<Checkpoint> {
-    discover(&Layout::new(lab.dir()), None, Program::Ended).unwrap()
+    found(lab.dir(), None)
+}
+
+/// Returns all that is found, and makes sure that a search for the latest tells the same of it.
+fn found(run: &Path, recorded: Option<&meta::Checkpoint>) -> Vec<Checkpoint> {
+    let all = discover(&Layout::new(run), recorded, Program::Ended).unwrap();
+    let least = latest(&all).and_then(|latest| latest.step);
+    let expected: Vec<&Checkpoint> =
+        all.iter().filter(|one| one.step.is_none() || one.step >= least).collect();
+    let newest = discover_latest(&Layout::new(run), recorded, Program::Ended).unwrap();
+    assert_eq!(newest.iter().collect::<Vec<_>>(), expected);
+    all
 }
 
 fn find_live(lab: &Lab) -> Vec<Checkpoint> {
@@ -27,7 +40,7 @@ fn recorded(pattern: Option<&str>, requires: &[&str]) -> meta::Checkpoint {
 }
 
 fn find_by(lab: &Lab, pattern: Option<&str>, requires: &[&str]) -> Vec<Checkpoint> {
-    discover(&Layout::new(lab.dir()), Some(&recorded(pattern, requires)), Program::Ended).unwrap()
+    found(lab.dir(), Some(&recorded(pattern, requires)))
 }
 
 /// Returns a line for each: path, step, and why it is incomplete.
@@ -763,7 +776,7 @@ fn links_are_looked_at_and_nothing_is_counted_twice() {
     fs::hard_link(lab.path("models/model_30.pt"), lab.path("last.ckpt")).unwrap();
     symlink(".hidden/model_31.pt", lab.path("model_31.pt")).unwrap();
     symlink(elsewhere.path("model_900.pt"), lab.path("model_900.pt")).unwrap();
-    symlink(elsewhere.dir(), lab.path("checkpoints")).unwrap();
+    symlink(elsewhere.dir(), lab.path("data")).unwrap();
     symlink("..", lab.path("models/up")).unwrap();
     symlink("loop_1", lab.path("loop_1")).unwrap();
     symlink(".", lab.path("step_50")).unwrap();
@@ -787,12 +800,50 @@ fn links_are_looked_at_and_nothing_is_counted_twice() {
 }
 
 #[test]
+fn checkpoints_that_are_put_on_another_disk_by_a_link_are_found() {
+    let (lab, disk) = (Lab::new(), Lab::new());
+    for step in [10, 20] {
+        disk.write(&format!("ckpts/model_{step}.pt"), torch());
+    }
+    disk.write("ckpts/deeper/model_30.pt", torch());
+    disk.write("ckpts/.hidden/model_40.pt", torch());
+    disk.write("model_50.pt", torch());
+    symlink("model_20.pt", disk.path("ckpts/last.ckpt")).unwrap();
+    symlink("../model_50.pt", disk.path("ckpts/model_51.pt")).unwrap();
+    symlink(".", disk.path("ckpts/models")).unwrap(); // no link behind the link is followed
+    symlink("..", disk.path("ckpts/checkpoints")).unwrap();
+    let run = lab.path("runs/r");
+    fs::create_dir_all(&run).unwrap();
+    let link = |to: &Path, name: &str| symlink(to, run.join(name)).unwrap();
+    link(Path::new("checkpoints/model_10.pt"), "best.pt"); // of a name before that of the directory
+    link(&disk.path("ckpts"), "checkpoints");
+    link(&disk.path("ckpts"), "models"); // the same once more
+    link(disk.dir(), "data"); // no name for a directory of checkpoints
+    link(Path::new(".."), "weights"); // the run itself is in it
+    link(Path::new("weights"), "snapshots");
+    link(Path::new("ckpt"), "ckpt");
+    let expected = [
+        "checkpoints/model_10.pt 10",
+        "checkpoints/model_20.pt 20",
+        "checkpoints/deeper/model_30.pt 30",
+        "checkpoints/model_51.pt 51: is a link that leads out of the run",
+    ];
+    let all = found(&run, None);
+    assert_eq!(lines(&all), expected);
+    assert_eq!((&all[0].labels[..], &all[1].labels[..]), (&[Label::Best][..], &[Label::Last][..]));
+    // A pattern says which link leads to checkpoints.
+    disk.write("7.bin", "state");
+    let recorded = recorded(Some("data/{step}.bin"), &[]);
+    assert_eq!(lines(&found(&run, Some(&recorded))), ["data/7.bin 7"]);
+}
+
+#[test]
 fn a_run_behind_a_link_is_looked_at_all_the_same() {
     let lab = Lab::new();
     lab.write("disk/run/model_30.pt", torch());
     symlink("model_30.pt", lab.path("disk/run/best.pt")).unwrap();
     symlink("disk/run", lab.path("run")).unwrap();
-    let all = discover(&Layout::new(lab.path("run")), None, Program::Ended).unwrap();
+    let all = found(&lab.path("run"), None);
     assert_eq!(lines(&all), ["model_30.pt 30"]);
     assert!(discover(&Layout::new(lab.path("none")), None, Program::Ended).is_err());
 }
@@ -937,6 +988,7 @@ proptest! {
             let all = discover(&Layout::new(lab.dir()), Some(&recorded(None, &[])), program).unwrap();
             prop_assert_eq!(all.len(), 10);
         }
+        find(&lab);
     }
 
     #[test]
@@ -957,7 +1009,8 @@ proptest! {
         for recorded in [recorded(None, &requires), recorded(Some(&pattern), &requires)] {
             if let Ok(all) = discover(&Layout::new(lab.dir()), Some(&recorded), Program::Ended) {
                 prop_assert!(all.is_sorted_by_key(|one| (one.step.is_none(), one.step)));
-                let _ = (latest(&all), passed_over(&all).count());
+                let _ = passed_over(&all).count();
+                prop_assert_eq!(found(lab.dir(), Some(&recorded)), all);
             }
         }
     }

@@ -108,6 +108,22 @@ fn a_recorded_pattern_says_what_a_checkpoint_is() {
 }
 
 #[test]
+fn checkpoints_on_another_disk_are_resumed_from_and_evaluated() {
+    let lab = Lab::new();
+    new_run(&lab, &[], &["{checkpoint}"]);
+    exec(&lab, &[], "").code(1);
+    lab.write("scratch/model_7.pt", b"\x80\x04N.");
+    std::os::unix::fs::symlink(lab.path("scratch"), lab.path("runs/r/checkpoints")).unwrap();
+    let path = lab.path("runs/r/checkpoints/model_7.pt");
+    exec(&lab, &["--resume"], "").code(1).stdout(format!("['{0}'] {0} 7 None\n", path.display()));
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoints/model_7.pt");
+    let command = ["sh", "-c", "echo '{\"bytes\": '$(wc -c <$1)'}'", "sh", "{checkpoint}"];
+    lab.cmd("run-eval").args(["r", "--"]).args(command).run().code(0).stderr("");
+    assert_eq!(lab.read("eval_runs/r_eval/consolidated_metrics.csv"), "step,bytes\n7,4\n");
+    assert!(lab.path("scratch/model_7.pt").exists());
+}
+
+#[test]
 fn a_changed_config_is_another_training() {
     let lab = Lab::new();
     lab.write("c.yaml", "lr: 1\n");

@@ -18,8 +18,8 @@ use walkdir::WalkDir;
 pub(super) struct Subject<'a> {
     /// Where it is.
     pub(super) path: &'a Path,
-    /// What was just learned of what is at `path`.
-    pub(super) meta: Option<&'a Metadata>,
+    /// It is known that a regular file is at `path`.
+    pub(super) is_file: bool,
     /// The files that it consists of, when it is not what is at `path`.
     pub(super) shards: Option<&'a [PathBuf]>,
     /// Its name is a temporary one.
@@ -64,6 +64,13 @@ impl Contents {
         self.items.push(Item { name, path: path.to_owned(), len: meta.len() });
     }
 
+    /// Returns a file that is open.
+    fn of(file: &whole::Bytes) -> Self {
+        let mut found = Self::default();
+        found.add(String::new(), Path::new(""), file.meta());
+        found
+    }
+
     /// Reads what is there; links to files count as the files, links to directories as such.
     fn read(subject: &Subject) -> Result<Self, (io::ErrorKind, String)> {
         let failed = |path: &Path, error: &io::Error| {
@@ -84,10 +91,7 @@ impl Contents {
             }
             return Ok(found);
         }
-        let meta = match subject.meta {
-            Some(meta) => meta.clone(),
-            None => fs::metadata(subject.path).map_err(|error| failed(subject.path, &error))?,
-        };
+        let meta = fs::metadata(subject.path).map_err(|error| failed(subject.path, &error))?;
         if !meta.is_dir() {
             found.add(String::new(), subject.path, &meta);
             return Ok(found);
@@ -162,7 +166,10 @@ pub(super) enum Demand {
 
 /// Looks at a checkpoint; `None` when it is gone, or none after all.
 pub(super) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> {
-    let contents = match Contents::read(subject) {
+    // A file is asked through itself: each question by its name costs as much as opening it.
+    let open = if subject.is_file { whole::Bytes::open(subject.path).ok() } else { None };
+    let contents = match open.as_ref().map_or_else(|| Contents::read(subject), |file| Ok(Contents::of(file)))
+    {
         Ok(contents) => contents,
         Err((io::ErrorKind::NotFound, _)) if fs::symlink_metadata(subject.path).is_err() => return None,
         Err((_, why)) => return Some((Size::default(), State::Incomplete(why))),
@@ -182,7 +189,7 @@ pub(super) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     } else if subject.shards.is_some() {
         tensorflow(&contents)
     } else if is_file {
-        whole::look(subject.path)
+        open.map_or_else(|| whole::look(subject.path), |file| file.look(subject.path))
     } else {
         directory(subject, &contents)
     };
@@ -198,7 +205,7 @@ pub(super) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
 
 /// Refuses what changes before our eyes, and what proves nothing and was changed just now.
 fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof, String> {
-    let again = Contents::read(&Subject { meta: None, ..*subject }).map_err(|(_, why)| why)?;
+    let again = Contents::read(subject).map_err(|(_, why)| why)?;
     if again.size != contents.size {
         return Err("is being written".to_owned());
     }

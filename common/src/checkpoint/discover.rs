@@ -15,7 +15,7 @@ use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::mem;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How many directories below the run a checkpoint with a known name may be.
@@ -26,12 +26,14 @@ const DEEPEST: usize = 16;
 /// Returns every checkpoint below a run, complete or not: those with a step in the order of their
 /// steps, then the others by name.
 ///
-/// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden directories (`.run`, `.eval`), outputs
-/// of evaluations, directories with temporary names, or links. A link whose own name is that of a
-/// checkpoint stands for what it leads to, if that lies below the run; what is found under
-/// several names is listed once, under the name of the thing itself. A link that leads nowhere or
-/// out of the run is incomplete. A directory that cannot be looked into is listed as an incomplete
-/// checkpoint without step, for it may hold some.
+/// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden
+/// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but
+/// for one: a link to a directory that is called `checkpoints` or the like, at the top of the run, is
+/// followed, for so they are put on another disk. A link whose own name is that of a checkpoint stands for
+/// what it leads to, if that lies below the run or such a directory; what is found under several names is
+/// listed once, under the name of the thing itself. A link that leads nowhere or out of the run is
+/// incomplete. A directory that cannot be looked into is listed as an incomplete checkpoint without step,
+/// for it may hold some.
 ///
 /// `recorded` is the pattern and the required files of the run. A recorded pattern stands in place
 /// of the names that are known. The required files, paths or globs below the checkpoint, are
@@ -44,46 +46,109 @@ pub fn discover(
     recorded: Option<&meta::Checkpoint>,
     program: Program,
 ) -> Result<Vec<Checkpoint>, Error> {
-    let pattern =
-        recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
-    let root = layout.root();
-    let canonical = root.canonicalize().map_err(|error| Error::io("read", root, error))?;
-    let mut walk = Walk { root, canonical, pattern, found: Vec::new(), lost: Vec::new() };
-    walk.visit(Path::new(""), &mut Vec::new()).map_err(|error| Error::io("read", root, error))?;
+    let (found, lost, judge) = search(layout, recorded, program)?;
+    let mut all: Vec<(u64, Checkpoint)> = lost;
+    let Ok(()) = in_order(
+        found,
+        |one| judge.judge(one),
+        |looked| -> Result<(), Infallible> {
+            all.extend(looked);
+            Ok(())
+        },
+    );
+    Ok(sorted(all))
+}
 
-    let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
-    let demands = |name: &Name| match (&walk.pattern, name.step) {
-        (Some(_), _) => Demand::Nothing,
-        (None, Some(_)) => Demand::Step,
-        (None, None) => Demand::Label,
-    };
-    let look = |one: Found| {
-        let path = root.join(&one.path);
-        let shards: Vec<PathBuf> = one.shards.iter().map(|shard| root.join(shard)).collect();
-        let subject = Subject {
-            path: &path,
-            meta: one.meta.as_ref(),
-            shards: (!shards.is_empty()).then_some(&shards[..]),
-            temporary: one.name.temporary,
-            requires,
-            requires_alone: walk.pattern.is_some() && !requires.is_empty(),
-            program,
-        };
-        let (size, state) = judge(&subject, demands(&one.name))?;
-        let version = one.name.step.map_or(0, |_| one.name.version);
-        Some((version, one.into_checkpoint(&path, size, state)))
-    };
-    let mut all: Vec<(u64, Checkpoint)> = Vec::new();
-    let Ok(()) = in_order(once(mem::take(&mut walk.found)), look, |looked| -> Result<(), Infallible> {
-        all.extend(looked);
-        Ok(())
-    });
-    all.extend(walk.lost.into_iter().map(|lost| (0, lost)));
+/// Returns what [`discover`] does, without the checkpoints of smaller steps than the latest complete one
+/// has: those are not looked at, which is most of the work.
+pub fn discover_latest(
+    layout: &Layout,
+    recorded: Option<&meta::Checkpoint>,
+    program: Program,
+) -> Result<Vec<Checkpoint>, Error> {
+    let (found, lost, judge) = search(layout, recorded, program)?;
+    let (mut stepped, others): (Vec<Found>, Vec<Found>) =
+        found.into_iter().partition(|one| one.name.step.is_some());
+    let mut all: Vec<(u64, Checkpoint)> = lost;
+    all.extend(others.into_iter().filter_map(|one| judge.judge(one)));
+    let complete = |(_, one): &(u64, Checkpoint)| one.step.filter(|_| one.is_complete());
+    let mut latest = all.iter().filter_map(complete).max();
+    stepped.sort_by_key(|one| one.name.step);
+    while let Some(one) = stepped.pop_if(|one| one.name.step >= latest) {
+        if let Some(looked) = judge.judge(one) {
+            latest = latest.max(complete(&looked));
+            all.push(looked);
+        }
+    }
+    all.retain(|(_, one)| one.step.is_none() || one.step >= latest);
+    Ok(sorted(all))
+}
+
+/// Puts checkpoints, each with its version, into their order.
+fn sorted(mut all: Vec<(u64, Checkpoint)>) -> Vec<Checkpoint> {
     all.sort_by(|(version, one), (other_version, other)| {
         let key = |one: &Checkpoint| (one.step.is_none(), one.step);
         (key(one), version, &one.path).cmp(&(key(other), other_version, &other.path))
     });
-    Ok(all.into_iter().map(|(_, one)| one).collect())
+    all.into_iter().map(|(_, one)| one).collect()
+}
+
+/// What a search has found: what may be checkpoints, what cannot be looked at, and what judges the former.
+type Findings<'a> = (Vec<Found>, Vec<(u64, Checkpoint)>, Judge<'a>);
+
+/// Finds what may be checkpoints, by names alone.
+fn search<'a>(
+    layout: &'a Layout,
+    recorded: Option<&'a meta::Checkpoint>,
+    program: Program,
+) -> Result<Findings<'a>, Error> {
+    let pattern =
+        recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
+    let root = layout.root();
+    let canonical = root.canonicalize().map_err(|error| Error::io("read", root, error))?;
+    let (links, followed, found, lost) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut walk = Walk { root, canonical, pattern, links, followed, found, lost };
+    walk.visit(Path::new(""), &mut Vec::new()).map_err(|error| Error::io("read", root, error))?;
+    walk.follow();
+    let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
+    let judge = Judge { root, requires, has_pattern: walk.pattern.is_some(), program };
+    let lost = walk.lost.into_iter().map(|lost| (0, lost)).collect();
+    Ok((once(root, walk.found), lost, judge))
+}
+
+/// Judges what was found below a run.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
+    root: &'a Path,
+    requires: &'a [String],
+    has_pattern: bool,
+    program: Program,
+}
+
+impl Judge<'_> {
+    /// Looks at what may be a checkpoint; `None` when it is gone, or none after all. The number is its
+    /// version.
+    fn judge(&self, one: Found) -> Option<(u64, Checkpoint)> {
+        let path = self.root.join(&one.path);
+        let shards: Vec<PathBuf> = one.shards.iter().map(|shard| self.root.join(shard)).collect();
+        let subject = Subject {
+            path: &path,
+            is_file: one.is_file,
+            shards: (!shards.is_empty()).then_some(&shards[..]),
+            temporary: one.name.temporary,
+            requires: self.requires,
+            requires_alone: self.has_pattern && !self.requires.is_empty(),
+            program: self.program,
+        };
+        let demand = match one.name.step {
+            _ if self.has_pattern => Demand::Nothing,
+            Some(_) => Demand::Step,
+            None => Demand::Label,
+        };
+        let (size, state) = judge(&subject, demand)?;
+        let version = one.name.step.map_or(0, |_| one.name.version);
+        Some((version, one.into_checkpoint(&path, size, state)))
+    }
 }
 
 /// Looks again at a checkpoint, below `root`: that of its run, or that of a copy. `None` when it is gone.
@@ -99,7 +164,7 @@ pub fn look_again(
     let has_pattern = recorded.is_some_and(|recorded| recorded.pattern.is_some());
     let subject = Subject {
         path: &path,
-        meta: None,
+        is_file: false,
         shards: (one.parts != [one.path.clone()]).then_some(&shards[..]),
         temporary: one.path.file_name().is_some_and(|name| name::is_temporary(&name.to_string_lossy())),
         requires,
@@ -137,10 +202,12 @@ struct Found {
     /// Files of one that consists of several, below the run.
     shards: Vec<PathBuf>,
     name: Name,
-    /// It was found by a link.
-    is_link: bool,
-    /// What it is, links followed.
-    meta: Option<Metadata>,
+    /// It is a regular file, by its directory.
+    is_file: bool,
+    /// The number of its inode, links followed; on another device it may be that of something else.
+    inode: Option<u64>,
+    /// What it stands for, below the run as far as is known, when it was found by a link.
+    leads_to: Option<PathBuf>,
 }
 
 impl Found {
@@ -166,35 +233,56 @@ fn own_step(path: &Path) -> Option<u64> {
 
 /// Keeps one of those that are the same thing: no link, with a step, by the first name; it takes
 /// the labels of the others.
-fn once(mut found: Vec<Found>) -> Vec<Found> {
+fn once(root: &Path, mut found: Vec<Found>) -> Vec<Found> {
     found.sort_by(|a, b| {
-        let key = |one: &Found| (one.is_link, one.name.step.is_none());
+        let key = |one: &Found| (one.leads_to.is_some(), one.name.step.is_none());
         (key(a), &a.path).cmp(&(key(b), &b.path))
     });
-    let mut seen: HashMap<(u64, u64), usize> = HashMap::new();
-    let mut kept: Vec<Found> = Vec::new();
+    let identity = |one: &Found| fs::metadata(root.join(&one.path)).ok().map(|meta| (meta.dev(), meta.ino()));
+    let mut inodes: HashMap<u64, usize> = HashMap::with_capacity(found.len());
+    let mut paths: HashMap<PathBuf, usize> = HashMap::new();
+    let mut kept: Vec<Found> = Vec::with_capacity(found.len());
     for one in found {
-        let identity = one.meta.as_ref().map(|meta| (meta.dev(), meta.ino()));
-        match identity.and_then(|identity| seen.get(&identity)) {
-            Some(&same) => {
-                kept[same].name.labels.extend(one.name.labels);
-                kept[same].name.step = kept[same].name.step.or(one.name.step);
-            }
-            None => {
-                if let Some(identity) = identity {
-                    seen.insert(identity, kept.len());
-                }
-                kept.push(one);
-            }
+        if paths.is_empty() && one.leads_to.is_some() {
+            paths = kept.iter().enumerate().map(|(at, one)| (one.path.clone(), at)).collect();
         }
+        let named = one.leads_to.as_ref().and_then(|path| paths.get(path));
+        let numbered = one.inode.and_then(|inode| inodes.get(&inode));
+        let same = named.or(numbered.filter(|&&same| identity(&kept[same]) == identity(&one)));
+        if let Some(&same) = same {
+            kept[same].name.labels.extend(one.name.labels);
+            kept[same].name.step = kept[same].name.step.or(one.name.step);
+            continue;
+        }
+        if let Some(inode) = one.inode {
+            inodes.insert(inode, kept.len());
+        }
+        kept.push(one);
     }
     kept
 }
+
+/// Directories at the top of a run that hold checkpoints, by their names in lower case.
+const HOLDERS: [&str; 9] = [
+    "checkpoints",
+    "checkpoint",
+    "ckpts",
+    "ckpt",
+    "models",
+    "weights",
+    "training_state",
+    "saved_models",
+    "snapshots",
+];
 
 struct Walk<'a> {
     root: &'a Path,
     canonical: PathBuf,
     pattern: Option<Pattern>,
+    /// Links that were met, with the components of their paths.
+    links: Vec<(PathBuf, Vec<String>)>,
+    /// Links at the top of the run that were followed, by their names, and where they lead.
+    followed: Vec<(PathBuf, PathBuf)>,
     found: Vec<Found>,
     /// What could not be looked at.
     lost: Vec<Checkpoint>,
@@ -203,7 +291,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Looks at a directory, `below` the run by these components.
     fn visit(&mut self, below: &Path, components: &mut Vec<String>) -> io::Result<()> {
-        let mut entries: Vec<(OsString, FileType)> = Vec::new();
+        let mut entries: Vec<(OsString, FileType, u64)> = Vec::new();
         for entry in fs::read_dir(self.root.join(below))? {
             let entry = entry?;
             let name = entry.file_name();
@@ -211,22 +299,23 @@ impl Walk<'_> {
                 continue;
             }
             match entry.file_type() {
-                Ok(kind) => entries.push((name, kind)),
+                Ok(kind) => entries.push((name, kind, entry.ino())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it is gone meanwhile
                 Err(error) => return Err(error),
             }
         }
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         self.tensorflow(below, components, &entries);
-        for (file_name, kind) in entries {
+        for (file_name, kind, inode) in entries {
             let path = below.join(&file_name);
             let text = file_name.to_string_lossy().into_owned();
             components.push(text);
             if kind.is_symlink() {
-                self.link(path, components);
+                self.links.push((path, components.clone()));
             } else if let Some(name) = self.name(&path, components, kind.is_dir()) {
-                let meta = fs::metadata(self.root.join(&path)).ok();
-                self.found.push(Found { path, shards: Vec::new(), name, is_link: false, meta });
+                let is_file = kind.is_file();
+                let inode = Some(inode);
+                self.found.push(Found { path, shards: Vec::new(), name, is_file, inode, leads_to: None });
             } else if kind.is_dir() && self.enters(components) {
                 match self.visit(&path, components) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => self.lose(path, &plain(&error)),
@@ -282,19 +371,19 @@ impl Walk<'_> {
             |target| target.is_dir(),
         );
         let Some(name) = self.name(&path, components, is_directory) else { return };
-        let inside = |target: &Path| {
-            let below = target.strip_prefix(&self.canonical).ok()?;
-            let is_visible = |part: &std::ffi::OsStr| !part.as_bytes().starts_with(b".");
-            (!below.as_os_str().is_empty() && below.iter().all(is_visible)).then_some(())
-        };
-        let why = match &target {
+        let why = match target {
             Err(_) => "is a link that leads nowhere",
-            Ok(target) if inside(target).is_none() => "is a link that leads out of the run",
-            Ok(target) => {
-                let meta = fs::metadata(target).ok();
-                self.found.push(Found { path, shards: Vec::new(), name, is_link: true, meta });
-                return;
-            }
+            Ok(target) => match self.below(&target) {
+                None => "is a link that leads out of the run",
+                Some(leads_to) => {
+                    let meta = fs::metadata(target).ok();
+                    let is_file = meta.as_ref().is_some_and(Metadata::is_file);
+                    let inode = meta.as_ref().map(Metadata::ino);
+                    let leads_to = Some(leads_to);
+                    self.found.push(Found { path, shards: Vec::new(), name, is_file, inode, leads_to });
+                    return;
+                }
+            },
         };
         let Name { step, labels, .. } = name;
         let size = fs::symlink_metadata(&whole).map(|meta| Size {
@@ -303,6 +392,49 @@ impl Walk<'_> {
         });
         let (size, state) = (size.unwrap_or_default(), State::Incomplete(why.to_owned()));
         self.lost.push(Checkpoint { parts: vec![path.clone()], path, step, labels, size, state });
+    }
+
+    /// Returns where a path without links lies below the run, or a directory that a link was followed to.
+    fn below(&self, target: &Path) -> Option<PathBuf> {
+        let run = (PathBuf::new(), self.canonical.clone());
+        let mut tops = std::iter::once(&run).chain(&self.followed);
+        tops.find_map(|(name, top)| {
+            let below = target.strip_prefix(top).ok()?;
+            let is_visible = |part: &std::ffi::OsStr| !part.as_bytes().starts_with(b".");
+            (!below.as_os_str().is_empty() && below.iter().all(is_visible)).then(|| name.join(below))
+        })
+    }
+
+    /// Looks at the links, those first that lead to where checkpoints are put, as others may lead there.
+    fn follow(&mut self) {
+        let links = mem::take(&mut self.links);
+        for (path, components) in &links {
+            self.follow_holder(path, components);
+        }
+        for (path, components) in links.into_iter().chain(mem::take(&mut self.links)) {
+            self.link(path, &components);
+        }
+    }
+
+    /// Goes on behind a link at the top of the run, if it leads to where checkpoints are put. What lies in
+    /// the run is looked at anyhow; what holds the run is none of it. As no link behind it is followed,
+    /// there are no loops.
+    fn follow_holder(&mut self, path: &Path, components: &[String]) {
+        let [name] = components else { return };
+        let is_holder = match &self.pattern {
+            Some(pattern) => pattern.begins(name),
+            None => HOLDERS.contains(&name.to_lowercase().as_str()),
+        };
+        let target = if is_holder { self.root.join(path).canonicalize().ok() } else { None };
+        let Some(target) = target.filter(|target| target.is_dir()) else { return };
+        let is_known = self.followed.iter().any(|(_, top)| *top == target) || self.below(&target).is_some();
+        if is_known || self.canonical.starts_with(&target) {
+            return;
+        }
+        self.followed.push((path.to_owned(), target));
+        if let Err(error) = self.visit(path, &mut components.to_vec()) {
+            self.lose(path.to_owned(), &plain(&error));
+        }
     }
 
     /// Notes a directory that cannot be looked into.
@@ -318,9 +450,14 @@ impl Walk<'_> {
     }
 
     /// Finds TensorFlow checkpoints: several files, `PREFIX.index` and `PREFIX.data-00000-of-00001`.
-    fn tensorflow(&mut self, below: &Path, components: &mut Vec<String>, entries: &[(OsString, FileType)]) {
+    fn tensorflow(
+        &mut self,
+        below: &Path,
+        components: &mut Vec<String>,
+        entries: &[(OsString, FileType, u64)],
+    ) {
         let mut groups: BTreeMap<Vec<u8>, (Vec<PathBuf>, bool)> = BTreeMap::new();
-        for (name, _) in entries.iter().filter(|(_, kind)| kind.is_file()) {
+        for (name, ..) in entries.iter().filter(|(_, kind, _)| kind.is_file()) {
             let Some((prefix, rest)) = split_tensorflow(name.as_bytes()) else { continue };
             let (files, is_sure) = groups.entry(prefix.to_vec()).or_default();
             files.push(below.join(name));
@@ -341,7 +478,7 @@ impl Walk<'_> {
             };
             if let Some(name) = name {
                 let path = below.join(prefix);
-                self.found.push(Found { path, shards, name, is_link: false, meta: None });
+                self.found.push(Found { path, shards, name, is_file: false, inode: None, leads_to: None });
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use discover::{at, discover, look_again};
+pub use discover::{at, discover, discover_latest, look_again};
 
 /// For how long files that prove nothing have to be left alone by a living program.
 pub const QUIET: Duration = Duration::from_secs(10);

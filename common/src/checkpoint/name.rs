@@ -317,6 +317,13 @@ impl Pattern {
         (!any).then_some(self.components.len())
     }
 
+    /// Says whether a match may lie in the directory of a name at the top, and its first component says so.
+    pub(super) fn begins(&self, name: &str) -> bool {
+        let first = &self.components[0];
+        let name: Vec<char> = name.chars().collect();
+        self.components.len() > 1 && first[..] != ['*', '*'] && match_name(first, &name).is_some()
+    }
+
     /// Reads a path of components; `None` when it does not match.
     pub(super) fn read(&self, path: &[String]) -> Option<Name> {
         let last = path.last()?;

@@ -8,7 +8,7 @@ use nix::libc::O_NONBLOCK;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -32,17 +32,18 @@ const DOCUMENT: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Bytes {
     file: File,
+    meta: Metadata,
     len: u64,
     /// Its beginning, which all formats ask for: of a small file all of it.
     head: Vec<u8>,
 }
 
 /// Bytes at the beginning that are read at once.
-const HEAD: usize = 1024;
+const HEAD: usize = 4096;
 
 impl Bytes {
     /// Opens a regular file, or says why not.
-    fn open(path: &Path) -> Result<Self, String> {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot be read: {}", plain(&error));
         // A pipe of that name would be waited for.
         let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
@@ -50,9 +51,23 @@ impl Bytes {
         if !meta.is_file() {
             return Err("is no regular file".to_owned());
         }
-        let mut bytes = Self { file, len: meta.len(), head: Vec::new() };
+        let mut bytes = Self { file, len: meta.len(), meta, head: Vec::new() };
         bytes.head = bytes.read(0, HEAD).map_err(failed)?;
         Ok(bytes)
+    }
+
+    /// What it was when it was opened.
+    pub(super) fn meta(&self) -> &Metadata {
+        &self.meta
+    }
+
+    /// Looks at it: whole, nothing to tell, or why it is not whole.
+    pub(super) fn look(&self, path: &Path) -> Result<Proof, String> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if self.len == 0 {
+            return Err("is empty".to_owned());
+        }
+        examine(self, &name).unwrap_or_else(|error| Err(format!("cannot be read: {}", plain(&error))))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -124,12 +139,7 @@ pub(super) fn concerns(name: &str) -> bool {
 
 /// Looks at a file: whole, nothing to tell, or why it is not whole.
 pub(super) fn look(path: &Path) -> Result<Proof, String> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let file = Bytes::open(path)?;
-    if file.len == 0 {
-        return Err("is empty".to_owned());
-    }
-    examine(&file, &name).unwrap_or_else(|error| Err(format!("cannot be read: {}", plain(&error))))
+    Bytes::open(path)?.look(path)
 }
 
 fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {

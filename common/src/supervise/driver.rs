@@ -8,7 +8,7 @@ use super::resources::Meter;
 
 use super::tee::{Seen, Tee};
 use super::{CANNOT_EXECUTE, FAILED, NOT_FOUND, Output, Task, script};
-use crate::checkpoint::{Program, discover, latest};
+use crate::checkpoint::{Program, discover_latest, latest};
 use crate::cost::{Rates, of_attempt};
 use crate::error::plain;
 use crate::fsio::append::append_line;
@@ -667,7 +667,8 @@ impl<'a> Driver<'a> {
     /// Returns the checkpoint to go on from.
     fn final_checkpoint(&self) -> Option<String> {
         let task = self.task;
-        let found = discover(&task.layout, task.checkpoint.as_ref(), Program::Ended).unwrap_or_default();
+        let found = discover_latest(&task.layout, task.checkpoint.as_ref(), Program::Ended);
+        let found = found.unwrap_or_default();
         latest(&found).map(|checkpoint| checkpoint.path.to_string_lossy().into_owned())
     }
 
