@@ -94,8 +94,8 @@ fn every_exit_status_is_in_the_manual() {
 }
 
 /// Executes the lines that begin with `$ `, one after another, in one shell.
-fn execute(name: &str, text: &str) {
-    let lab = workshop();
+fn execute(lab: &Lab, name: &str, text: &str) {
+    let text = text.replace("\\\n", "");
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")).collect();
     assert!(!lines.is_empty(), "{name} shows no command");
     let script = lines.join("\n");
@@ -110,7 +110,7 @@ fn the_examples_of_the_manuals_work() {
     for page in PAGES {
         let examples = section(&rendered(&lab, page), "EXAMPLES");
         if page != "run-dir.5" {
-            execute(page, &examples);
+            execute(&workshop(), page, &examples);
         }
     }
 }
@@ -306,8 +306,16 @@ fn an_experiment_runner_can_be_replaced() {
 
 #[test]
 fn the_commands_of_the_readme_work() {
-    let readme = fs::read_to_string(checkout().join("README.md")).unwrap();
-    execute("README.md", readme.split("## Tour").nth(1).unwrap().split("\n## ").next().unwrap());
+    let lab = Lab::new();
+    let example = |name: &str| fs::read(checkout().join("examples").join(name)).unwrap();
+    for name in ["train.py", "eval.py", "digits.csv.gz"] {
+        lab.write(name, example(name));
+    }
+    // Ten seconds a run are too long for a test.
+    let config = String::from_utf8(example("digits.json")).unwrap();
+    lab.write("digits.json", config.replace("\"total_steps\": 2000", "\"total_steps\": 100"));
+    let readme = fs::read_to_string(checkout().join("README.md")).unwrap().replace("-steps 200", "-steps 20");
+    execute(&lab, "README.md", readme.split("## Tour").nth(1).unwrap().split("\n## ").next().unwrap());
 }
 
 #[test]
