@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,6 +81,11 @@ impl Lab {
         path
     }
 
+    /// Sets the mode of a file.
+    pub fn set_mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+
     /// Reads a file as text.
     pub fn read(&self, name: &str) -> String {
         String::from_utf8(self.bytes(name)).unwrap()
@@ -120,6 +126,21 @@ impl Lab {
         Cmd { command, input: None }
     }
 
+    /// Prepares a program for somebody to whom the modes of files mean something: not root.
+    pub fn cmd_by_somebody(&self, program: &str) -> Cmd {
+        self.set_mode("", 0o755);
+        if process::getuid().is_root() {
+            self.cmd("setpriv").args(["--reuid", "65534", "--clear-groups", program])
+        } else {
+            self.cmd(program)
+        }
+    }
+
+    /// Executes git, and returns what it prints.
+    pub fn git(&self, args: &[&str]) -> String {
+        self.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0).out()
+    }
+
     /// Creates a run of a command and returns its path, which begins with `runs/`.
     pub fn new_run(&self, name: &str, command: &[&str]) -> String {
         let done = self.cmd("run-new").args(["-n", name, "--"]).args(command).run().code(0).stderr("");
@@ -140,6 +161,11 @@ impl Lab {
             holds(&last)
         });
         last
+    }
+
+    /// Waits until the command of a run runs, and returns what run-status says then.
+    pub fn await_child(&self, run: &str) -> Value {
+        self.await_status(run, "running", |status| !status["child_pid"].is_null())
     }
 
     /// Waits until a file holds a text.
@@ -204,6 +230,16 @@ pub fn state(pid: i32) -> Option<char> {
 /// Sends a signal; a process that has ended takes none.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// Returns a pid out of what run-status says.
+pub fn pid(status: &Value, key: &str) -> i32 {
+    status[key].as_i64().unwrap().try_into().unwrap()
+}
+
+/// Waits until a process has ended.
+pub fn await_end(pid: i32) {
+    wait_for("a process to end", || state(pid).is_none_or(|state| state == 'Z'));
 }
 
 /// Waits for a fact, with a deadline.
@@ -307,6 +343,15 @@ impl Running {
         self::signal(self.pid(), signal);
     }
 
+    /// Kills it, a run-exec, and the supervisor of its run, so that neither takes the other's place.
+    pub fn kill_with(self, supervisor: i32) {
+        self.signal(Signal::STOP);
+        self::signal(supervisor, Signal::KILL);
+        self.signal(Signal::KILL);
+        self.wait();
+        await_end(supervisor);
+    }
+
     /// Waits for its end, and reads what it has written meanwhile.
     pub fn wait(mut self) -> Done {
         let start = Instant::now();
@@ -386,6 +431,11 @@ impl Done {
     /// Returns stdout as text.
     pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Returns the lines of stdout, each of which is JSON.
+    pub fn json_lines(&self) -> Vec<Value> {
+        self.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Returns stderr as text.

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::thread::sleep;
 use std::time::Duration;
 use testkit::process::Signal;
-use testkit::{Lab, Random, times, wait_for};
+use testkit::{Lab, Random, pid, times, wait_for};
 
 /// Makes a batch of runs, each of a shell command.
 fn batch(lab: &Lab, name: &str, runs: &[(&str, &str)]) {
@@ -32,10 +32,9 @@ fn events(lab: &Lab, name: &str) -> Vec<String> {
 
 /// Returns the statuses of the runs of a batch by name.
 fn statuses(lab: &Lab, name: &str) -> BTreeMap<String, String> {
-    let listed = lab.cmd("run-status").args(["--json", name]).run().code(0).out();
-    let lines = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lab.cmd("run-status").args(["--json", name]).run().code(0).json_lines();
     let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
-    lines.map(|line| (word(&line, "run_name"), word(&line, "status"))).collect()
+    lines.into_iter().map(|line| (word(&line, "run_name"), word(&line, "status"))).collect()
 }
 
 #[test]
@@ -545,8 +544,8 @@ fn what_is_left_of_a_run_is_no_other_front() {
     batch(&lab, "all", &[("a", "echo ready; sleep 1000")]);
     let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
     lab.await_text("runs/all/a/stdout.log", "ready");
-    let status = lab.await_status("a", "running", |status| !status["child_pid"].is_null());
-    let child = i32::try_from(status["child_pid"].as_i64().unwrap()).unwrap();
+    let status = lab.await_child("a");
+    let child = pid(&status, "child_pid");
     for pid in lab.alive() {
         if pid != child
             && fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ends_with("run-exec"))

@@ -6,7 +6,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 use testkit::process::Signal;
-use testkit::{Lab, Random, Running, state, times, wait_for};
+use testkit::{Lab, Random, Running, await_end, state, times, wait_for};
 
 /// A short training with a helper that was forked twice into a session of its own.
 const PROGRAM: &str = "(setsid sleep 1000 > /dev/null 2>&1 &); for i in 1 2 3 4 5 6 7 8; do echo line $i; \
@@ -89,7 +89,7 @@ fn campaign(victim: Victim, seed: u64) {
         match victim {
             Victim::Both => {
                 if let Some(pid) = supervisor {
-                    wait_for("the supervisor to be gone", || state(pid).is_none_or(|state| state == 'Z'));
+                    await_end(pid);
                 }
             }
             // Whoever is left ends the run; the front returns only when it has.
@@ -209,18 +209,18 @@ fn a_pid_file_that_says_something_else_leads_to_no_stranger() {
     for start in [start, start + 1] {
         let run = lab.new_run(&format!("dead{start}"), &["sleep", "1000"]);
         let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
-        let status = lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+        let status = lab.await_child(&run);
         let supervisor = supervisor(exec.pid()).unwrap();
         testkit::signal(supervisor, Signal::STOP); // it would end the run before it is killed itself
         exec.signal(Signal::KILL);
         testkit::signal(supervisor, Signal::KILL);
         exec.wait();
-        wait_for("the supervisor to be gone", || state(supervisor).is_none_or(|state| state == 'Z'));
+        await_end(supervisor);
         let mut record = lab.json(&format!("{run}/.run/status.json"));
         record["pid"] = pid.parse::<i64>().unwrap().into();
         record["pid_start"] = start.into();
         lab.write(&format!("{run}/.run/status.json"), record.to_string());
-        assert!(testkit::state(i32::try_from(status["child_pid"].as_i64().unwrap()).unwrap()).is_some());
+        assert!(testkit::state(testkit::pid(&status, "child_pid")).is_some());
         assert_eq!(lab.status(&run)["status"], "stale");
         lab.cmd("run-stop").args(["--grace", "1s", &run]).run().code(0).stdout(format!("{run}: dead\n"));
         lab.nothing_left();

@@ -266,15 +266,15 @@ fn what_was_evaluated_is_not_evaluated_again_unless_something_is_new() {
         .code(0)
         .stdout("eval_runs/r_other/consolidated_metrics.csv\n");
     assert_eq!(log(), "1 2 1 2 1 2 1 2 ");
-    let printed = eval(&lab, &["--json", "r"], SCRIPT).code(0).out();
-    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let done = eval(&lab, &["--json", "r"], SCRIPT).code(0);
+    let lines = done.json_lines();
     let brief = |line: &Value| {
         (line["step"].as_u64(), line["status"].clone(), line["evaluated"].clone(), line["rows"].as_u64())
     };
     let expected = [1, 2].map(|step| (Some(step), "completed".into(), false.into(), Some(2)));
     assert_eq!(lines.iter().map(brief).collect::<Vec<_>>(), expected);
     // Its output is a list of runs.
-    lab.cmd("run-status").args(["--json", "-"]).stdin(printed).run().code(0);
+    lab.cmd("run-status").args(["--json", "-"]).stdin(done.stdout).run().code(0);
 }
 
 #[test]

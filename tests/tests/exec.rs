@@ -105,7 +105,7 @@ fn the_second_of_two_is_refused_and_names_the_first() {
     let lab = Lab::new();
     let run = lab.new_run("one", &["sleep", "100"]);
     let first = lab.cmd("run-exec").arg(&run).spawn();
-    let status = lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+    let status = lab.await_child(&run);
     let second = lab.cmd("run-exec").arg(&run).run().code(125);
     let expected = format!("by process {} on {}", status["pid"], status["host"].as_str().unwrap());
     assert!(second.err().contains(&expected), "{}", second.err());
@@ -250,13 +250,13 @@ fn a_hangup_ends_a_run_unless_it_is_ignored() {
     let lab = Lab::new();
     let run = lab.new_run("heard", &["sleep", "100"]);
     let exec = lab.cmd("run-exec").arg(&run).spawn();
-    lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+    lab.await_child(&run);
     exec.signal(Signal::HUP);
     exec.wait().code(143);
     assert_eq!(lab.status(&run)["reason"], "stopped by signal 1 (HUP)");
     let run = lab.new_run("ignored", &["sh", "-c", "until [ -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("nohup").args(["run-exec", &run]).spawn();
-    lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+    lab.await_child(&run);
     exec.signal(Signal::HUP);
     lab.write("go", "");
     exec.wait().code(0);
@@ -405,8 +405,8 @@ fn graphics_processors_are_asked_about_and_never_waited_for() {
     let lab = Lab::new();
     fs::create_dir(lab.path("bin")).unwrap();
     let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
-    let fake = lab.write("bin/nvidia-smi", "#!/bin/sh\necho \"$(cat child), GPU-1, 512\"\necho \"$(cat child), GPU-2, 256\"\necho \"1, GPU-3, 999\"\n");
-    fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    lab.write("bin/nvidia-smi", "#!/bin/sh\necho \"$(cat child), GPU-1, 512\"\necho \"$(cat child), GPU-2, 256\"\necho \"1, GPU-3, 999\"\n");
+    lab.set_mode("bin/nvidia-smi", 0o755);
     let run = lab.new_run("g", &["sh", "-c", "echo $$ > child; until [ -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("run-exec").env("PATH", &path).args(["--heartbeat", "50ms", &run]).spawn();
     let status = lab.await_status(&run, "seen on two processors", |status| {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use testkit::process::Signal;
-use testkit::{Lab, Running, state, wait_for};
+use testkit::{Lab, Running, await_end, pid, state, wait_for};
 
 /// A run that is executed in the background.
 struct Active {
@@ -15,9 +15,8 @@ struct Active {
 fn start(lab: &Lab, name: &str, options: &[&str], command: &[&str]) -> Active {
     lab.new_run(name, command);
     let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms"]).args(options).arg(name).spawn();
-    let status = lab.await_status(name, "running", |status| !status["child_pid"].is_null());
-    let pid = |key: &str| i32::try_from(status[key].as_i64().unwrap()).unwrap();
-    Active { supervisor: pid("pid"), child: pid("child_pid"), exec }
+    let status = lab.await_child(name);
+    Active { supervisor: pid(&status, "pid"), child: pid(&status, "child_pid"), exec }
 }
 
 fn sleeper(lab: &Lab) -> Active {
@@ -42,10 +41,6 @@ fn edit(lab: &Lab, name: &str, change: impl FnOnce(&mut Value)) {
     change(&mut record);
     lab.write(&format!("{file}.new"), record.to_string());
     fs::rename(lab.path(format!("{file}.new")), lab.path(file)).unwrap();
-}
-
-fn gone(pid: i32) {
-    wait_for("it to be gone", || state(pid).is_none_or(|state| state == 'Z'));
 }
 
 #[test]
@@ -82,11 +77,7 @@ fn the_supervisor_and_the_trainer_are_killed() {
 
 /// Kills the front and the supervisor at once: the program is left to itself.
 fn orphan(run: Active) -> i32 {
-    run.exec.signal(Signal::STOP);
-    testkit::signal(run.supervisor, Signal::KILL);
-    run.exec.signal(Signal::KILL);
-    run.exec.wait();
-    gone(run.supervisor);
+    run.exec.kill_with(run.supervisor);
     run.child
 }
 
@@ -111,7 +102,7 @@ fn the_host_was_restarted() {
     let lab = Lab::new();
     let child = orphan(sleeper(&lab));
     testkit::signal(child, Signal::KILL);
-    gone(child);
+    await_end(child);
     edit(&lab, "r", |record| record["boot_id"] = "a boot before this".into());
     assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n").stderr_has("has ended already");
@@ -122,7 +113,7 @@ fn another_process_has_the_pid() {
     let lab = Lab::new();
     let child = orphan(sleeper(&lab));
     testkit::signal(child, Signal::KILL);
-    gone(child);
+    await_end(child);
     // The pids of the record are those of a process that is none of the run's.
     let other = lab.cmd("sleep").arg("1000").spawn();
     edit(&lab, "r", |record| {
@@ -159,7 +150,7 @@ fn run_exec_is_suspended_while_the_supervisor_is_killed() {
     wait_for("it to stop", || state(run.exec.pid()) == Some('T'));
     assert_eq!(told(&lab, "r"), is("running", ""));
     testkit::signal(run.supervisor, Signal::KILL);
-    gone(run.supervisor);
+    await_end(run.supervisor);
     assert_eq!(
         told(&lab, "r"),
         is("stale", &format!("its run-exec, process {}, is stopped", run.exec.pid()))
@@ -242,7 +233,7 @@ fn the_heartbeat_cannot_be_written() {
     let lab = Lab::new();
     lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "r"]).spawn();
-    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    lab.await_child("r");
     // A directory in the place of the file that would replace it.
     let scratch = lab.path("runs/r/.run/.status.json.tmp");
     wait_for("the directory to be there", || fs::create_dir(&scratch).is_ok() || scratch.is_dir());
@@ -282,7 +273,7 @@ fn the_lock_is_deleted() {
     let run = start(&lab, "s", &[], &["sleep", "1000"]);
     let child = orphan(run);
     testkit::signal(child, Signal::KILL);
-    gone(child);
+    await_end(child);
     fs::remove_file(lab.path("runs/s/.run/lock")).unwrap();
     assert_eq!(told(&lab, "s"), is("dead", "its supervisor is gone"));
 }
@@ -335,12 +326,7 @@ fn many_runs_stop_within_the_grace_of_one() {
             continue;
         }
         let status = lab.status(&format!("r{number}"));
-        let supervisor = i32::try_from(status["pid"].as_i64().unwrap()).unwrap();
-        front.signal(Signal::STOP);
-        testkit::signal(supervisor, Signal::KILL);
-        front.signal(Signal::KILL);
-        front.wait();
-        gone(supervisor);
+        front.kill_with(pid(&status, "pid"));
     }
     let done = lab.cmd("run-stop").args(["--all", "--grace", "2s"]).run().code(0).out();
     assert_eq!(done.lines().count(), count, "{done}");
@@ -445,7 +431,7 @@ fn a_power_cut_left_an_empty_status() {
     assert_eq!(told(&lab, "created"), is("created", ""));
     let child = orphan(sleeper(&lab));
     testkit::signal(child, Signal::KILL);
-    gone(child);
+    await_end(child);
     fs::write(lab.path("runs/r/.run/status.json"), "").unwrap();
     assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
     lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);

@@ -3,34 +3,21 @@
 use serde_json::{Value, json};
 use std::fs;
 use testkit::process::Signal;
-use testkit::{Lab, Running, state, wait_for};
+use testkit::{Lab, Running, await_end, pid, state, wait_for};
 
 /// Starts a run that sleeps, in the foreground; returns its record when it runs.
 fn sleeping(lab: &Lab, name: &str, command: &[&str]) -> (Running, Value) {
     let run = lab.new_run(name, command);
     let exec = lab.cmd("run-exec").args(["-q", "--linger", "200ms", "--grace", "1s", &run]).spawn();
-    let status = lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+    let status = lab.await_child(&run);
     (exec, status)
-}
-
-fn pid(status: &Value, key: &str) -> i32 {
-    status[key].as_i64().unwrap().try_into().unwrap()
-}
-
-/// Kills front and supervisor at once.
-fn kill_both(exec: Running, status: &Value) {
-    exec.signal(Signal::STOP);
-    testkit::signal(pid(status, "pid"), Signal::KILL);
-    exec.signal(Signal::KILL);
-    exec.wait();
-    wait_for("the supervisor to be gone", || state(pid(status, "pid")).is_none_or(|state| state == 'Z'));
 }
 
 #[test]
 fn a_process_whose_name_is_cut_within_a_character_is_seen_and_ended() {
     let lab = Lab::new();
-    let script = lab.write("обучение.sh", "#!/bin/sh\necho ready\nsleep 1000\n");
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    lab.write("обучение.sh", "#!/bin/sh\necho ready\nsleep 1000\n");
+    lab.set_mode("обучение.sh", 0o755);
     let (exec, status) = sleeping(&lab, "r", &["./обучение.sh"]);
     assert!(status["child_start"].is_u64());
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
@@ -42,7 +29,7 @@ fn a_process_whose_name_is_cut_within_a_character_is_seen_and_ended() {
 fn a_program_that_hides_its_environment_is_not_dead() {
     let lab = Lab::new();
     let (exec, status) = sleeping(&lab, "r", &["env", "-i", "/bin/sleep", "1000"]);
-    kill_both(exec, &status);
+    exec.kill_with(pid(&status, "pid"));
     let found = lab.status("r");
     let expected = format!("supervisor gone, process {} lives", status["child_pid"]);
     assert_eq!((&found["status"], found["reason"].as_str()), (&json!("stale"), Some(expected.as_str())));
@@ -54,7 +41,7 @@ fn a_program_that_hides_its_environment_is_not_dead() {
     lab.cmd("run-stop").arg("copy").run().code(0).stdout("runs/copy: dead\n");
     assert!(state(pid(&status, "child_pid")).is_some_and(|state| state != 'Z'));
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n");
-    wait_for("it to end", || state(pid(&status, "child_pid")).is_none_or(|state| state == 'Z'));
+    await_end(pid(&status, "child_pid"));
 }
 
 #[test]
@@ -85,15 +72,15 @@ fn what_an_on_end_script_starts_is_not_the_runs() {
     lab.new_run("a", &["true"]);
     lab.new_run("b", &["sleep", "1000"]);
     lab.cmd("run-exec").args(["-q", "--on-end", "run-exec --detach b", "a"]).run().code(0);
-    lab.await_status("b", "running", |status| !status["child_pid"].is_null());
+    lab.await_child("b");
     lab.cmd("run-exec").args(["--detach", "--resume", "a", "--", "sleep", "1000"]).run().code(0);
-    let status = lab.await_status("a", "running", |status| !status["child_pid"].is_null());
+    let status = lab.await_child("a");
     let front = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap();
     let front = front.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     testkit::signal(front, Signal::STOP);
     for victim in [pid(&status, "pid"), front, pid(&status, "child_pid")] {
         testkit::signal(victim, Signal::KILL);
-        wait_for("it to end", || state(victim).is_none_or(|state| state == 'Z'));
+        await_end(victim);
     }
     assert_eq!(lab.status("a")["status"], "dead");
     lab.cmd("run-stop").arg("a").run().code(0);
@@ -117,9 +104,8 @@ fn a_supervisor_that_is_killed_after_the_end_changes_nothing() {
 fn a_stop_that_comes_while_a_start_is_prepared_counts() {
     let lab = Lab::new();
     lab.write("slow/.git/HEAD", "");
-    let git =
-        lab.write("bin/git", "#!/bin/sh\ntouch ../begun\nuntil [ -e ../go ]; do sleep 0.02; done\nexit 1\n");
-    fs::set_permissions(&git, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    lab.write("bin/git", "#!/bin/sh\ntouch ../begun\nuntil [ -e ../go ]; do sleep 0.02; done\nexit 1\n");
+    lab.set_mode("bin/git", 0o755);
     lab.cmd("run-new").args(["-n", "r", "--", "touch", "ran"]).run().code(0);
     let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
     let exec = lab
@@ -216,22 +202,19 @@ fn no_duration_is_too_long_to_be_refused() {
 #[test]
 fn a_patch_applies_whatever_the_users_settings() {
     let lab = Lab::new();
-    let git = |args: &[&str]| {
-        lab.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0)
-    };
-    git(&["init", "-q", "."]);
-    git(&["config", "diff.noprefix", "true"]);
-    git(&["config", "diff.relative", "true"]);
-    git(&["config", "color.ui", "always"]);
+    lab.git(&["init", "-q", "."]);
+    lab.git(&["config", "diff.noprefix", "true"]);
+    lab.git(&["config", "diff.relative", "true"]);
+    lab.git(&["config", "color.ui", "always"]);
     lab.write("top", "1\n");
     lab.write("sub/train.py", "1\n");
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
+    lab.git(&["add", "."]);
+    lab.git(&["commit", "-q", "-m", "one"]);
     lab.write("top", "2\n");
     lab.write("sub/train.py", "2\n");
     lab.cmd("run-new").cwd(lab.path("sub")).args(["-n", "r"]).run().code(0);
-    git(&["reset", "-q", "--hard"]);
-    git(&["apply", "sub/runs/r/.run/git.patch"]);
+    lab.git(&["reset", "-q", "--hard"]);
+    lab.git(&["apply", "sub/runs/r/.run/git.patch"]);
     assert_eq!((lab.read("top").as_str(), lab.read("sub/train.py").as_str()), ("2\n", "2\n"));
 }
 

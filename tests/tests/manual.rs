@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use testkit::{Lab, checkout, wait_for};
+use testkit::{Lab, checkout, pid, wait_for};
 
 const TOOLS: [&str; 6] = ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report"];
 const PAGES: [&str; 8] = [
@@ -140,7 +140,7 @@ fn the_cookbook_works() {
     let active = |name: &str, command: &str| {
         lab.new_run(name, &["sh", "-c", command]);
         lab.cmd("run-exec").args(["--detach", "--heartbeat", "50ms", name]).run().code(0);
-        lab.await_status(name, "running", |status| !status["child_pid"].is_null())
+        lab.await_child(name)
     };
     active("nan", "echo '{\"step\": 1, \"loss\": NaN}' >> $RUN_METRICS; sleep 1000");
     lab.await_status("nan", "diverged", |status| status["metrics"]["loss"]["nonfinite"] == 1);
@@ -189,16 +189,9 @@ fn the_cookbook_works() {
     // A run that died: its supervisor and its front were killed, and then its program.
     let died = lab.new_run("died", &["sh", "-c", "[ $RUN_ATTEMPT -gt 1 ] || exec sleep 1000"]);
     let exec = lab.cmd("run-exec").args(["-q", &died]).spawn();
-    let record = lab.await_status("died", "running", |status| !status["child_pid"].is_null());
-    exec.signal(testkit::process::Signal::STOP);
-    for key in ["pid", "child_pid"] {
-        testkit::signal(
-            i32::try_from(record[key].as_i64().unwrap()).unwrap(),
-            testkit::process::Signal::KILL,
-        );
-    }
-    exec.signal(testkit::process::Signal::KILL);
-    exec.wait();
+    let record = lab.await_child("died");
+    exec.kill_with(pid(&record, "pid"));
+    testkit::signal(pid(&record, "child_pid"), testkit::process::Signal::KILL);
     lab.await_status("died", "dead", |status| status["status"] == "dead");
     let line = cron.trim().strip_prefix("*/10 * * * *  ").unwrap();
     // As cron(8) does it: by sh, with its own short environment.

@@ -215,10 +215,7 @@ fn what_is_given_is_recorded() {
 #[test]
 fn the_state_of_the_code_is_recorded_and_its_changes_kept() {
     let lab = Lab::new();
-    let git = |args: &[&str]| {
-        lab.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0).out()
-    };
-    git(&["init", "-q", "-b", "trunk", "."]);
+    lab.git(&["init", "-q", "-b", "trunk", "."]);
     lab.cmd("run-new").args(["-n", "empty"]).run().code(0);
     assert_eq!(
         (&meta(&lab, "empty")["git_commit"], &meta(&lab, "empty")["git_dirty"]),
@@ -226,9 +223,9 @@ fn the_state_of_the_code_is_recorded_and_its_changes_kept() {
     );
     lab.write(".gitignore", "runs\n");
     lab.write("train.py", "print(1)\n");
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
-    let commit = git(&["rev-parse", "HEAD"]).trim_end().to_owned();
+    lab.git(&["add", "."]);
+    lab.git(&["commit", "-q", "-m", "one"]);
+    let commit = lab.git(&["rev-parse", "HEAD"]).trim_end().to_owned();
     lab.cmd("run-new").args(["-n", "clean"]).run().code(0);
     let clean = meta(&lab, "clean");
     assert_eq!(
@@ -239,34 +236,31 @@ fn the_state_of_the_code_is_recorded_and_its_changes_kept() {
     lab.write("train.py", "print(2)\n");
     lab.write("new file.py", "print(3)\n");
     fs::write(lab.path("binary"), [0, 1, 2, 255]).unwrap();
-    git(&["add", "binary"]);
+    lab.git(&["add", "binary"]);
     lab.cmd("run-new").args(["-n", "dirty", "--", "true"]).run().code(0);
     let dirty = meta(&lab, "dirty");
     assert_eq!((&dirty["git_dirty"], &dirty["untracked"]), (&json!(true), &json!(["new file.py"])));
     // The patch brings the tracked files back.
-    git(&["reset", "-q", "--hard"]);
-    git(&["apply", "runs/dirty/.run/git.patch"]);
+    lab.git(&["reset", "-q", "--hard"]);
+    lab.git(&["apply", "runs/dirty/.run/git.patch"]);
     assert_eq!((lab.read("train.py").as_str(), lab.bytes("binary")), ("print(2)\n", vec![0, 1, 2, 255]));
     // What runs is what is there when it starts.
-    git(&["commit", "-q", "-a", "-m", "two"]);
+    lab.git(&["commit", "-q", "-a", "-m", "two"]);
     lab.cmd("run-exec").arg("dirty").run().code(0);
     let start = &lab.json_lines("runs/dirty/.run/attempts.jsonl")[0];
     assert_eq!(
         (start["git_commit"].as_str(), &start["git_dirty"]),
-        (Some(git(&["rev-parse", "HEAD"]).trim_end()), &json!(false))
+        (Some(lab.git(&["rev-parse", "HEAD"]).trim_end()), &json!(false))
     );
 }
 
 #[test]
 fn a_large_patch_is_cut_and_that_is_recorded() {
     let lab = Lab::new();
-    let git = |args: &[&str]| {
-        lab.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0)
-    };
-    git(&["init", "-q", "."]);
+    lab.git(&["init", "-q", "."]);
     lab.write("big", "x\n");
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
+    lab.git(&["add", "."]);
+    lab.git(&["commit", "-q", "-m", "one"]);
     lab.write("big", "0123456789\n".repeat(2_000_000));
     lab.cmd("run-new").args(["-n", "r"]).run().code(0);
     assert_eq!(fs::metadata(lab.path("runs/r/.run/git.patch")).unwrap().len(), 16 << 20);

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::time::{Duration, Instant};
 use testkit::process::Signal;
-use testkit::{Lab, state, wait_for};
+use testkit::{Lab, pid, state, wait_for};
 
 /// A program that writes what a test wants of it, to stdout or stderr.
 const WRITER: &str = r"
@@ -134,10 +134,9 @@ fn memory_stays_small_whatever_the_output() {
     let run = lab.new_run("much", &["python3", "-c", program]);
     let exec =
         lab.cmd("run-exec").args(["--heartbeat", "100ms", &run]).stdout_to(null()).stderr_to(null()).spawn();
-    let pid =
-        lab.await_status(&run, "running", |status| !status["child_pid"].is_null())["pid"].as_i64().unwrap();
+    let supervisor = pid(&lab.await_child(&run), "pid");
     wait_for("all of the output", || lab.path("done").exists());
-    for pid in [i64::from(exec.pid()), pid] {
+    for pid in [exec.pid(), supervisor] {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         let kibibytes: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
@@ -190,7 +189,7 @@ fn a_caller_that_is_stuck_cannot_keep_a_run_from_ending() {
     let lab = Lab::new();
     let run = lab.new_run("stuck", &["sh", "-c", "seq 1000000; echo finished > finished"]);
     let exec = lab.cmd("run-exec").args(["--linger", "300ms", "--grace", "1s", &run]).spawn();
-    lab.await_status(&run, "running", |status| !status["child_pid"].is_null());
+    lab.await_child(&run);
     // Nobody reads: the program waits, as it would behind a pipe of its own. A stop reaches it.
     lab.cmd("run-stop").arg(&run).run().code(0).stdout("runs/stuck: stopped\n");
     exec.signal(Signal::TERM);

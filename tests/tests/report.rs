@@ -23,8 +23,9 @@ fn report(lab: &Lab, words: &[&str]) -> String {
     lab.cmd("run-report").args(words).run().code(0).out()
 }
 
-fn objects(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// Returns the lines of a report in JSON.
+fn objects(lab: &Lab, words: &[&str]) -> Vec<Value> {
+    lab.cmd("run-report").args(words).args(["--format", "json"]).run().code(0).json_lines()
 }
 
 /// Returns what Python's csv module reads.
@@ -87,7 +88,7 @@ lr=1e-3_seed=2  0.001  2     2.300      2.100      2.200      0.1000    complete
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
     assert_eq!(words(&shown), words(expected));
-    let lines = objects(&report(&lab, &["--format", "json"]));
+    let lines = objects(&lab, &[]);
     assert_eq!(lines.len(), 4);
     assert!(lines.iter().all(|line| line.get("bs").is_none()), "what all runs share is no column");
     assert_eq!(lines[3]["loss.mean"], json!(2.2));
@@ -109,7 +110,7 @@ fn groups_have_mean_and_spread_over_their_runs() {
     let lab = Lab::new();
     sweep(&lab);
     ran(&lab, "nan", &["lr=0.1", "seed=3"], r#"echo '{"step": 1, "loss": NaN}' >> $RUN_METRICS"#);
-    let lines = objects(&report(&lab, &["--group-by", "lr", "--format", "json"]));
+    let lines = objects(&lab, &["--group-by", "lr"]);
     assert_eq!(lines.len(), 2);
     assert_eq!((&lines[0]["lr"], &lines[0]["runs"]), (&json!(0.001), &json!(2)));
     assert_eq!(
@@ -121,7 +122,7 @@ fn groups_have_mean_and_spread_over_their_runs() {
         assert!((line["loss.last.std"].as_f64().unwrap() - 0.5_f64.sqrt()).abs() < 1e-12);
         assert_eq!(line["loss.last.count"], json!(2));
     }
-    let by_status = objects(&report(&lab, &["--group-by", "status,bs", "--format", "json"]));
+    let by_status = objects(&lab, &["--group-by", "status,bs"]);
     assert_eq!(by_status.iter().map(|line| line["runs"].clone()).collect::<Vec<_>>(), [json!(4), json!(1)]);
 }
 
@@ -148,7 +149,7 @@ fn a_loss_that_becomes_nan_is_seen_and_json_stays_strict() {
     let lab = Lab::new();
     let script = r#"for v in 0.9 0.2 0.4 NaN Infinity; do echo "{\"step\": 1, \"loss\": $v}" >> $RUN_METRICS; done; exit 1"#;
     ran(&lab, "diverged", &[], script);
-    let line = &objects(&report(&lab, &["--format", "json"]))[0];
+    let line = &objects(&lab, &[])[0];
     assert_eq!((&line["loss.last"], &line["loss.best"]), (&Value::Null, &json!(0.2)));
     assert_eq!((&line["loss.nonfinite"], &line["loss.count"]), (&json!(2), &json!(3)));
     let csv = by_python(&lab, &report(&lab, &["--format", "csv"]));
@@ -170,13 +171,13 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
     }
     ran(&lab, "none", &[], "true");
     let order = |best: &str| -> Vec<String> {
-        let lines = objects(&report(&lab, &["--best", best, "--format", "json"]));
+        let lines = objects(&lab, &["--best", best]);
         lines.iter().map(|line| line["run"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(order("acc"), ["a", "c", "b", "none"]);
     assert_eq!(order("loss"), ["c", "a", "b", "none"]);
     assert_eq!(order("loss:max"), ["a", "c", "b", "none"]);
-    let sorted = |by: &str| objects(&report(&lab, &["--sort", by, "--format", "json"]))[0]["run"].clone();
+    let sorted = |by: &str| objects(&lab, &["--sort", by])[0]["run"].clone();
     assert_eq!((sorted("loss.last"), sorted("loss.last:desc")), (json!("c"), json!("a")));
     lab.cmd("run-report")
         .args(["--best", "los"])
@@ -210,7 +211,7 @@ fn six_trainers_do_not_mix() {
     lab.cmd("cp").arg("-r").arg(events).arg("runs/tensorboard/logs").run().code(0);
     ran(&lab, "failed", &[], "exit 3");
     made(&lab, "created", &[]);
-    let lines = objects(&report(&lab, &["--format", "json"]));
+    let lines = objects(&lab, &[]);
     assert_eq!(lines.len(), 8);
     let of = |name: &str| lines.iter().find(|line| line["run"] == name).unwrap();
     assert_eq!((&of("own")["loss.last"], &of("hf")["loss.last"]), (&json!(1), &json!(3.5)));
@@ -436,7 +437,7 @@ fn a_comparison_shows_what_differs_alone() {
         lab.cmd("run-new").args(["-n", name, &config, "--", "sh", "-c", &script]).run().code(0);
         lab.cmd("run-exec").args(["-q", name]).run().code(0);
     }
-    let lines = objects(&report(&lab, &["--compare", "a", "b", "--format", "json"]));
+    let lines = objects(&lab, &["--compare", "a", "b"]);
     let row = |key: &str| lines.iter().find(|line| line["key"] == key);
     assert_eq!(row("train.lr").unwrap(), &json!({"what": "config", "key": "train.lr", "a": 0.1, "b": 0.2}));
     assert_eq!(row("loss.best").unwrap(), &json!({"what": "result", "key": "loss.best", "a": 2, "b": 1}));
@@ -759,7 +760,7 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
     );
     lab.write("rates", "H100  3   # each\ncpu = $0.5\n");
     let of = |lines: &[Value], name: &str| lines.iter().find(|line| line["run"] == name).unwrap().clone();
-    let lines = objects(&report(&lab, &["--cost", "--rates", "rates", "--format", "json"]));
+    let lines = objects(&lab, &["--cost", "--rates", "rates"]);
     let big = of(&lines, "big");
     assert_eq!(
         (&big["devices"], &big["device_hours"], &big["gpu_hours"]),
@@ -786,7 +787,7 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
             .env("RUN_RATE", rate)
             .run()
             .code(0);
-        objects(&done.out())[0]["usd"].clone()
+        done.json_lines()[0]["usd"].clone()
     };
     assert_eq!((one(&[], "2"), one(&["--rate", "1"], "2")), (json!(12), json!(6)));
     lab.cmd("run-report")
@@ -864,7 +865,7 @@ fn a_command_may_say_what_an_interface_cost() {
         let words =
             ["--cost", "--rate", "1", "--format", "json", "--cost-timeout", "2s", "--cost-command", command];
         let done = lab.cmd("run-report").args(words).run().code(code);
-        (objects(&done.out())[0].clone(), done.err())
+        (done.json_lines()[0].clone(), done.err())
     };
     let (line, _) =
         cost("jq -c '{usd: (.duration_s / 7200), balance: 12.5, calls: (.attempts | length), run}'", 0);
@@ -899,7 +900,7 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     assert!((usd - seconds * 1000.0).abs() < 1e-6, "{end}");
     let shown = lab.cmd("run-status").arg("dear").run().code(0).out();
     assert!(shown.contains("cost:") && shown.contains(" of it lost"), "{shown}");
-    let line = objects(&report(&lab, &["--cost", "--format", "json"]))[0].clone();
+    let line = objects(&lab, &["--cost"])[0].clone();
     assert_eq!((line["usd"].as_f64(), line["wasted_usd"].as_f64()), (Some(usd), Some(usd)));
     assert_eq!(line["unknown_attempts"], json!(0));
     // An attempt of which no price was known is not in the sum, and that is to be seen.

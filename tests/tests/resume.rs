@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use testkit::process::Signal;
-use testkit::{Lab, checkout, wait_for};
+use testkit::{Lab, checkout, pid, wait_for};
 
 /// Prints what it was given, and leaves checkpoints as the Hugging Face Trainer does.
 const PROGRAM: &str = "import os, sys\nrun = os.environ['RUN_DIR']\nprint(sys.argv[1:], os.environ.get('RUN_RESUME_FROM'), \
@@ -200,7 +200,7 @@ fn a_resumed_training_comes_to_the_very_numbers_of_an_unbroken_one() {
                 .is_ok_and(|rows| rows.split(|byte| *byte == b'\n').count() > 4)
         });
         let status = lab.status(&run);
-        let child = i32::try_from(status["child_pid"].as_i64().unwrap()).unwrap();
+        let child = pid(&status, "child_pid");
         match end {
             "stop" => drop(lab.cmd("run-stop").arg(&run).run().code(0)),
             "kill" => testkit::signal(child, Signal::KILL),

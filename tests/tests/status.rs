@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use testkit::process::Signal;
-use testkit::{Lab, wait_for};
+use testkit::{Lab, pid, wait_for};
 
 #[test]
 fn an_empty_list_says_why() {
@@ -80,7 +80,6 @@ fn json_is_strict_and_a_list_of_runs_in_itself() {
 #[test]
 fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     let lab = Lab::new();
-    let root = is_root();
     for name in ["good", "cut", "newer", "gone", "unreadable"] {
         lab.new_run(name, &["true"]);
     }
@@ -93,20 +92,9 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     let odd = lab.path("runs").join(OsStr::from_bytes(b"bad\xff\x1b[31m"));
     fs::create_dir_all(odd.join(".run")).unwrap();
     fs::copy(lab.path("runs/good/.run/meta.json"), odd.join(".run/meta.json")).unwrap();
-    let set_mode = |mode| {
-        fs::set_permissions(
-            lab.path("runs/unreadable/.run"),
-            std::os::unix::fs::PermissionsExt::from_mode(mode),
-        )
-        .unwrap();
-    };
-    set_mode(0o000);
-    fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    // Root may read everything, so somebody else looks.
-    let somebody: &[&str] =
-        if root { &["setpriv", "--reuid", "65534", "--clear-groups", "run-status"] } else { &["run-status"] };
-    let done = lab.cmd(somebody[0]).args(&somebody[1..]).arg("-a").run();
-    set_mode(0o755);
+    lab.set_mode("runs/unreadable/.run", 0o000);
+    let done = lab.cmd_by_somebody("run-status").arg("-a").run();
+    lab.set_mode("runs/unreadable/.run", 0o755);
     let done = done.code(3);
     let lines: Vec<String> =
         done.err().lines().map(|line| line.split(" at line").next().unwrap().to_owned()).collect();
@@ -127,10 +115,6 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     // What is damaged is refused, not repaired, by those who write, too.
     lab.cmd("run-exec").arg("cut").run().code(125).stderr_has("it is damaged");
     lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("schema 7");
-}
-
-fn is_root() -> bool {
-    testkit::process::getuid().is_root()
 }
 
 #[test]
@@ -260,7 +244,7 @@ fn run_stop_returns_when_nothing_is_alive() {
     let lab = Lab::new();
     lab.new_run("r", &["sh", "-c", "trap '' TERM; (trap '' TERM; sleep 1000) & while :; do sleep 0.1; done"]);
     let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "r"]).spawn();
-    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    lab.await_child("r");
     lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: stopped\n");
     let left: Vec<i32> = lab.alive().into_iter().filter(|&pid| pid != exec.pid()).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -291,20 +275,9 @@ fn another_user_is_told_of_a_program_that_outlived_its_supervisor() {
     let lab = Lab::new();
     let run = lab.new_run("r", &["sleep", "1000"]);
     let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
-    let status = lab.await_status("r", "running", |status| !status["child_pid"].is_null());
-    exec.signal(Signal::STOP); // so that it cannot take over
-    let supervisor = i32::try_from(status["pid"].as_i64().unwrap()).unwrap();
-    testkit::signal(supervisor, Signal::KILL);
-    exec.signal(Signal::KILL);
-    exec.wait();
-    wait_for("the supervisor to be gone", || testkit::state(supervisor).is_none_or(|state| state == 'Z'));
-    fs::set_permissions(lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let somebody: &[&str] = if is_root() {
-        &["setpriv", "--reuid", "65534", "--clear-groups", "run-status"]
-    } else {
-        &["run-status"]
-    };
-    let told = lab.cmd(somebody[0]).args(&somebody[1..]).args(["--json", "r"]).run().code(0).out();
+    let status = lab.await_child("r");
+    exec.kill_with(pid(&status, "pid"));
+    let told = lab.cmd_by_somebody("run-status").args(["--json", "r"]).run().code(0).out();
     let told: Value = serde_json::from_str(&told).unwrap();
     let expected = format!("supervisor gone, process {} lives", status["child_pid"]);
     assert_eq!((&told["status"], told["reason"].as_str()), (&json!("stale"), Some(expected.as_str())));
@@ -337,7 +310,7 @@ fn a_run_of_another_host_is_judged_by_its_heartbeat() {
     let lab = Lab::new();
     lab.new_run("r", &["sleep", "1000"]);
     let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
-    lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    lab.await_child("r");
     // A copy of the record, as another host would have written it to a shared directory.
     fs::create_dir_all(lab.path("runs/far/.run")).unwrap();
     fs::copy(lab.path("runs/r/.run/meta.json"), lab.path("runs/far/.run/meta.json")).unwrap();
@@ -418,8 +391,7 @@ fn a_listing_is_whole_and_strict_while_runs_start_beat_and_end() {
     let known = ["created", "running", "completed", "failed", "stopped", "dead", "stale"];
     let mut seen = std::collections::BTreeMap::new();
     for _ in 0..300 {
-        let listed = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).stderr("").out();
-        let lines: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).stderr("").json_lines();
         let found: Vec<&str> = lines.iter().map(|line| line["run_name"].as_str().unwrap()).collect();
         assert_eq!(found, names);
         for line in &lines {

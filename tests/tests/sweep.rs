@@ -11,10 +11,6 @@ fn lines(done: &Done) -> Vec<String> {
     done.out().lines().map(str::to_owned).collect()
 }
 
-fn objects(done: &Done) -> Vec<Value> {
-    done.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn meta(lab: &Lab, path: &str) -> Value {
     lab.json(&format!("{path}/.run/meta.json"))
 }
@@ -97,7 +93,7 @@ fn a_batch_says_how_it_was_made() {
     let many: Vec<_> = (0..20).map(|_| lab.cmd("run-new").args(["-b", "--json"]).spawn()).collect();
     let mut batches: Vec<String> = many
         .into_iter()
-        .map(|one| objects(&one.wait().code(0))[0]["batch"].as_str().unwrap().to_owned())
+        .map(|one| one.wait().code(0).json_lines()[0]["batch"].as_str().unwrap().to_owned())
         .collect();
     batches.sort();
     batches.dedup();
@@ -178,7 +174,7 @@ fn the_same_line_again_continues() {
     assert_eq!(lab.bytes("runs/b/.batch/batch.json"), before, "it is written once");
     // --json says the same of those that exist and of those that do not.
     fs::remove_dir_all(lab.path(gone)).unwrap();
-    for (object, path) in objects(&line(&["--json"]).code(0)).iter().zip(lines(&first)) {
+    for (object, path) in line(&["--json"]).code(0).json_lines().iter().zip(lines(&first)) {
         assert_eq!(object["path"], lab.path(&path).to_str().unwrap());
         let mut without = object.clone();
         without.as_object_mut().unwrap().remove("path");
@@ -220,7 +216,7 @@ fn many_at_once_make_no_cell_twice() {
     let lab = Lab::new();
     let args = ["-b=b", "--exist-ok", "--sweep", "k=1..40", "--sweep", "r=uniform(0,1)", "--sample", "40"];
     let all: Vec<_> = (0..20).map(|_| lab.cmd("run-new").args(args).arg("--json").spawn()).collect();
-    let said: Vec<Vec<Value>> = all.into_iter().map(|one| objects(&one.wait().code(0))).collect();
+    let said: Vec<Vec<Value>> = all.into_iter().map(|one| one.wait().code(0).json_lines()).collect();
     assert_eq!(said[0].len(), 40);
     assert!(said.iter().all(|objects| *objects == said[0]), "all name the same runs");
     let mut expected: BTreeSet<String> =
@@ -310,7 +306,7 @@ fn draws_are_the_same_for_a_seed() {
     };
     let done = draw("-b=a", "3", &["--sample-seed", "42"]).code(0).stderr("");
     let overrides = |done: &Done| -> Vec<Value> {
-        objects(done).iter().map(|object| object["overrides"].clone()).collect()
+        done.json_lines().iter().map(|object| object["overrides"].clone()).collect()
     };
     // Computed by a program of its own from what run-new(1) says of the generator.
     let expected = json!([
@@ -407,7 +403,7 @@ fn a_quoted_pattern_stands_for_the_files_that_match() {
     }
     let stems = |args: &[&str]| -> Vec<String> {
         let done = lab.cmd("run-new").args(["-b", "--json"]).args(args).run().code(0).stderr("");
-        objects(&done).iter().map(|object| object["run_name"].as_str().unwrap().to_owned()).collect()
+        done.json_lines().iter().map(|object| object["run_name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(stems(&["c/*.yaml"]), ["[x]", "a", "b"]);
     assert_eq!(stems(&["c/[x].yaml"]), ["[x]"]);
@@ -421,13 +417,18 @@ fn seed_steps_and_device_are_those_of_the_cell() {
     lab.write("a.yaml", "seed: 1\nmax_steps: 10\ndevice: mps\n");
     lab.write("b.yaml", "max_steps: 20\n");
     let args = ["--json", "--sweep", "seed=5,6", "--sweep", "device=cpu", "a.yaml", "b.yaml"];
-    let said: Vec<Value> = objects(&lab.cmd("run-new").args(args).run().code(0))
+    let said: Vec<Value> = lab
+        .cmd("run-new")
+        .args(args)
+        .run()
+        .code(0)
+        .json_lines()
         .iter()
         .map(|meta| json!([meta["seed"], meta["total_steps"], meta["device"]]))
         .collect();
     assert_eq!(json!(said), json!([[5, 10, "cpu"], [6, 10, "cpu"], [5, 20, "cpu"], [6, 20, "cpu"]]));
     let done = lab.cmd("run-new").args(args).args(["--seed", "9"]).run().code(0);
-    assert!(objects(&done).iter().all(|meta| meta["seed"] == 9));
+    assert!(done.json_lines().iter().all(|meta| meta["seed"] == 9));
 }
 
 #[test]
@@ -464,20 +465,17 @@ fn a_reader_gets_the_first_run_while_others_are_created() {
     let paths: Vec<&[u8]> = done.stdout.split(|&byte| byte == 0).collect();
     assert_eq!((paths.len(), paths[2].len(), done.out().contains('\n')), (3, 0, false));
     let piped = lab.cmd("run-status").args(["--json", "-0", "-"]).stdin(&done.stdout).run().code(0);
-    assert_eq!(objects(&piped).len(), 2);
+    assert_eq!(piped.json_lines().len(), 2);
 }
 
 #[test]
 fn the_changes_of_the_code_are_kept_once_and_linked() {
     use std::os::unix::fs::MetadataExt;
     let lab = Lab::new();
-    let git = |args: &[&str]| {
-        lab.cmd("git").args(["-c", "user.name=x", "-c", "user.email=x@y"]).args(args).run().code(0)
-    };
-    git(&["init", "-q", "."]);
+    lab.git(&["init", "-q", "."]);
     lab.write("train.py", "print(1)\n");
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
+    lab.git(&["add", "."]);
+    lab.git(&["commit", "-q", "-m", "one"]);
     lab.write("train.py", "print(2)\n");
     lab.write("a.yaml", "seed: 1\n");
     let done = lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..30", "a.yaml"]).run().code(0);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use testkit::process::Signal;
-use testkit::{Lab, Running};
+use testkit::{Lab, Running, pid};
 
 /// Starts a run of a program whose first line of output is `ready`.
 fn start(lab: &Lab, options: &[&str], command: &[&str]) -> Running {
@@ -282,10 +282,7 @@ fn a_stopped_program_is_continued_to_take_notice_of_a_stop() {
         &["--grace", "20s"],
         &["sh", "-c", "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done"],
     );
-    let child = lab.await_status("r", "running", |status| !status["child_pid"].is_null())["child_pid"]
-        .as_i64()
-        .unwrap();
-    testkit::signal(i32::try_from(child).unwrap(), Signal::STOP);
+    testkit::signal(pid(&lab.await_child("r"), "child_pid"), Signal::STOP);
     exec.signal(Signal::TERM);
     exec.wait().code(0).stdout("ready\nbye\n");
     ended(&lab, "stopped", BY_TERM, Some(0), None);

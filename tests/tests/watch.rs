@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Command;
 use testkit::process::Signal;
-use testkit::{Lab, wait_for};
+use testkit::{Lab, pid, wait_for};
 
 /// A terminal of its own, with a shell in it.
 struct Terminal<'a> {
@@ -212,7 +212,7 @@ fn on_a_pipe_it_prints_what_changed() {
     assert_eq!((next(), next()), (line("a", "created"), line("b", "created")));
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "b"]).spawn();
     assert_eq!(next(), line("b", "running"));
-    lab.await_status("b", "beating", |status| !status["child_pid"].is_null());
+    lab.await_child("b");
     create(&lab, &["c"]);
     // Heartbeats alone are no news; that the command's pid is known may be.
     let mut after = next();
@@ -295,14 +295,10 @@ fn a_supervisor_and_front_that_are_killed_end_a_wait() {
     let lab = Lab::new();
     lab.new_run("r", &["sleep", "1000"]);
     let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
-    let status = lab.await_status("r", "running", |status| !status["child_pid"].is_null());
+    let status = lab.await_child("r");
     let wait = lab.cmd("run-status").args(["--wait", "r"]).spawn();
-    let pid = |key: &str| i32::try_from(status[key].as_i64().unwrap()).unwrap();
-    exec.signal(Signal::STOP);
-    testkit::signal(pid("pid"), Signal::KILL);
-    exec.signal(Signal::KILL);
-    exec.wait();
-    testkit::signal(pid("child_pid"), Signal::KILL);
+    exec.kill_with(pid(&status, "pid"));
+    testkit::signal(pid(&status, "child_pid"), Signal::KILL);
     wait.wait().code(1).stdout("runs/r: dead\n");
 }
 
