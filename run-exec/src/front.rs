@@ -159,6 +159,7 @@ impl Front<'_> {
                         }
                     }
                     Next::Failed(error) => self.fail(&error),
+                    Next::Again(words) => self.progress.aside(|| warn(&words)),
                     Next::Awaited => awaits = true,
                     Next::End => self.has_ended_queue = true,
                 }

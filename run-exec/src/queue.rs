@@ -5,7 +5,7 @@ use nix::unistd::read;
 use run_common::cli::operands::{Operand, name_in};
 use run_common::error::{Error, Exit};
 use run_common::rundir::open::RunDir;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub(crate) struct Queue {
     end: u8,
     /// Runs of the batch that was opened last.
     runs: VecDeque<RunDir>,
+    /// The runs that were named so far.
+    known: HashSet<PathBuf>,
     /// What was read from stdin, while it is its turn.
     stdin: Option<Vec<u8>>,
     stdin_ended: bool,
@@ -29,6 +31,8 @@ pub(crate) struct Queue {
 pub(crate) enum Next {
     Run(RunDir),
     Failed(Error),
+    /// What was named is passed over, because it was before; says so in words.
+    Again(String),
     /// Stdin has to be read first.
     Awaited,
     End,
@@ -41,6 +45,7 @@ impl Queue {
             runs_dir,
             end: if null { b'\0' } else { b'\n' },
             runs: VecDeque::new(),
+            known: HashSet::new(),
             stdin: None,
             stdin_ended: false,
         }
@@ -72,8 +77,23 @@ impl Queue {
                 },
             };
             match Operand::named(&name, &self.runs_dir) {
-                Ok(Operand::Run(run)) => return Next::Run(run),
-                Ok(Operand::Batch(batch)) => self.runs.extend(batch.runs_as_created()),
+                Ok(Operand::Run(run)) if self.known.insert(run.absolute()) => return Next::Run(run),
+                Ok(Operand::Run(run)) => {
+                    let shown = run.layout().root().display();
+                    return Next::Again(format!("'{shown}' was named before, and is executed once"));
+                }
+                Ok(Operand::Batch(batch)) => {
+                    let mut runs = batch.runs_as_created();
+                    let all = runs.len();
+                    runs.retain(|run| self.known.insert(run.absolute()));
+                    let (shown, again) = (batch.layout().root().display(), all - runs.len());
+                    self.runs.extend(runs);
+                    if again > 0 {
+                        return Next::Again(format!(
+                            "{again} of the {all} runs of '{shown}' were named before, and are executed once"
+                        ));
+                    }
+                }
                 Err(error) => return Next::Failed(error),
             }
         }

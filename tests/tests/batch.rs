@@ -182,6 +182,22 @@ fn a_pipe_is_worked_off_as_runs_come() {
 }
 
 #[test]
+fn a_run_that_is_named_twice_is_executed_once() {
+    let lab = Lab::new();
+    let once = "test $RUN_ATTEMPT = 1 && echo $RUN_NAME";
+    lab.new_run("a", &["sh", "-c", once]);
+    let expected = "run-exec: 'runs/a' was named before, and is executed once\n";
+    lab.cmd("run-exec").args(["a", "runs/a"]).run().code(0).stdout("a\n").stderr(expected);
+    batch(&lab, "all", &[("x", once), ("y", once)]);
+    let expected = "run-exec: 1 of the 2 runs of 'runs/all' were named before, and are executed once\n";
+    let done = lab.cmd("run-exec").args(["-j", "3", "-", "all"]).stdin("y\n").run().code(0).stderr(expected);
+    assert_eq!(done.out().lines().collect::<std::collections::BTreeSet<_>>(), ["x", "y"].into());
+    let lines = lab.cmd("run-exec").args(["--resume", "-"]).stdin("x\nall/x\nx\n").run().code(1).err();
+    assert_eq!(lines.matches("'runs/all/x' was named before").count(), 2, "{lines}");
+    assert_eq!(lab.status("x")["attempt"], 2);
+}
+
+#[test]
 fn slots_are_never_shared_and_free_after_a_kill() {
     let lab = Lab::new();
     // Each run takes its slot's directory for as long as it works: a second one would fail.
