@@ -198,6 +198,25 @@ fn a_run_that_is_named_twice_is_executed_once() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_read_is_one_clear_line() {
+    let lab = Lab::new();
+    batch(&lab, "shut", &[("x", "true")]);
+    lab.set_mode("runs/shut/.batch", 0o000);
+    let expected = "run-exec: cannot read 'runs/shut/.batch/batch.json': Permission denied\n";
+    lab.cmd_by_somebody("run-exec").arg("shut").run().code(125).stderr(expected);
+    lab.cmd_by_somebody("run-exec").args(["shut", "shut"]).run().code(3).stderr(&expected.repeat(2));
+    lab.set_mode("runs/shut/.batch", 0o755);
+    fs::remove_dir_all(lab.path("runs/shut/.batch")).unwrap();
+    lab.write("runs/shut/.batch", "");
+    let expected = "run-exec: cannot read 'runs/shut/.batch/batch.json': Not a directory\n";
+    lab.cmd("run-exec").arg("shut").run().code(125).stderr(expected);
+    // The run is one all the same, and a directory without either is none.
+    lab.cmd("run-exec").arg("runs/shut/x").run().code(0).stderr("");
+    fs::remove_file(lab.path("runs/shut/.batch")).unwrap();
+    lab.cmd("run-exec").arg("shut").run().code(125).stderr_has("the directory has no .run/meta.json");
+}
+
+#[test]
 fn slots_are_never_shared_and_free_after_a_kill() {
     let lab = Lab::new();
     // Each run takes its slot's directory for as long as it works: a second one would fail.

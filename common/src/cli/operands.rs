@@ -62,7 +62,8 @@ impl Operand {
     /// Opens the run or batch at `path`.
     fn at(path: &Path) -> Result<Self, Error> {
         match (RunDir::at(path), BatchDir::at(path)) {
-            (Err(_), Some(batch)) => Ok(Self::Batch(batch)),
+            (Err(_), Ok(Some(batch))) => Ok(Self::Batch(batch)),
+            (Err(_), Err(error)) => Err(error),
             (run, _) => run.map(Self::Run),
         }
     }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Identity and provenance of a batch.
@@ -57,15 +58,21 @@ pub struct BatchDir {
 }
 
 impl BatchDir {
-    /// Opens the batch at `path`, if it is one.
-    pub fn at(path: &Path) -> Option<Self> {
+    /// Opens the batch at `path`, if it is one; fails when that cannot be found out.
+    pub fn at(path: &Path) -> Result<Option<Self>, Error> {
         let layout = BatchLayout::new(path);
-        layout.batch().exists().then_some(Self { layout })
+        match fs::metadata(layout.batch()) {
+            Ok(_) => Ok(Some(Self { layout })),
+            Err(error) if error.kind() != ErrorKind::NotFound && layout.record().exists() => {
+                Err(Error::io("read", &layout.batch(), error).at_fault())
+            }
+            Err(_) => Ok(None),
+        }
     }
 
     /// Returns the batch that a run lies in.
     pub fn of(run: &RunDir) -> Option<Self> {
-        run.layout().root().parent().and_then(Self::at)
+        Self::at(run.layout().root().parent()?).ok().flatten()
     }
 
     /// Returns where its files are.

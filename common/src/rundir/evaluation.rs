@@ -137,7 +137,7 @@ impl Evaluations {
 pub fn directory(run: &RunDir, given: Option<&Path>) -> PathBuf {
     let path = place(run);
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let batch = BatchDir::at(parent).and_then(|_| parent.file_name());
+    let batch = BatchDir::at(parent).ok().flatten().and_then(|_| parent.file_name());
     let holder = match batch {
         Some(_) => parent.parent().unwrap_or(Path::new("/")),
         None => parent,

@@ -95,7 +95,7 @@ impl RunDir {
 
 impl Error {
     /// Makes the fault the run's rather than the machine's.
-    fn at_fault(self) -> Self {
+    pub(super) fn at_fault(self) -> Self {
         let fault = Self::new(Exit::BadRun, self.to_string());
         match self.advice() {
             Some(advice) => fault.hint(advice),
