@@ -367,6 +367,9 @@ fn ends_that_may_pass_are_tried_again() {
     exec("wrong", "exit 3", &[]).code(3);
     assert_eq!(ends("wrong"), [failed(Value::Null)]);
     exec("named", "exit 75", &["--retry-on", "74,75"]).code(75);
+    for option in [["--retry-on", "75"], ["--retry-delay", "1s"]] {
+        lab.cmd("run-exec").args(option).arg("named").run().code(125).stderr_has("--retries <N>");
+    }
     assert_eq!(
         ends("named"),
         [failed(json!(0.01)), failed(json!(0.02)), failed(json!(0.04)), failed(Value::Null)]
