@@ -19,8 +19,8 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
-    /// Chooses the checkpoint of a run that was executed before; says so when there is none, or when
-    /// later ones are not complete.
+    /// Chooses the checkpoint of a run that was executed before; says so when later ones, or all, are
+    /// not complete.
     pub(crate) fn find(
         args: &Args,
         layout: &Layout,
@@ -45,7 +45,13 @@ impl Resume {
         };
         let step = chosen.and_then(|chosen| chosen.step);
         match (chosen, step) {
-            (None, _) => warn(&format!("'{shown}' has no complete checkpoint to resume from")),
+            (None, _) if !all.is_empty() => {
+                warn(&format!("'{shown}' has no complete checkpoint to resume from"));
+            }
+            // Many programs save none, which is no news where runs are not resumed one by one.
+            (None, _) if args.resume => {
+                warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
+            }
             (Some(chosen), None) if args.additional_steps.is_some() => {
                 let what = format!("cannot count steps from '{}' of '{shown}'", chosen.path.display());
                 return Err(Error::new(Exit::BadRun, what).because("it does not say its step"));

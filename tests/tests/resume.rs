@@ -88,11 +88,16 @@ fn without_a_checkpoint_it_begins_anew_and_says_so() {
     let lab = Lab::new();
     new_run(&lab, &["--resume-args", "--resume", "{checkpoint}"], &["{resume}", "--ckpt={checkpoint}"]);
     exec(&lab, &[], "").code(1).stdout("[] None None None\n");
-    exec(&lab, &["--resume"], "")
-        .code(1)
-        .stdout("[] None None None\n")
-        .stderr_has("has no complete checkpoint to resume from");
+    let shown = lab.path("runs/r").display().to_string();
+    let anew = format!("run-exec: '{shown}' starts from the beginning: it has no checkpoint\n");
+    exec(&lab, &["--resume"], "").code(1).stdout("[] None None None\n").stderr(&anew);
     exec(&lab, &["--resume", "--additional-steps", "7"], "").code(1).stdout("[] None None 7\n");
+    exec(&lab, &["--unfinished"], "").code(1).stdout("[] None None 7\n").stderr("");
+    // One that cannot be resumed from is worth a word.
+    lab.write("runs/r/checkpoint-5/model.bin", "");
+    let none = format!("run-exec: '{shown}' has no complete checkpoint to resume from\n");
+    let said = exec(&lab, &["--unfinished"], "").code(1).stdout("[] None None 7\n").err();
+    assert!(said.contains("passing over 'checkpoint-5'") && said.ends_with(&none), "{said}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn execute(lab: &Lab, program: &str, options: &[&str]) {
     lab.write("train.py", format!("{PRELUDE}{program}"));
     let decoys = checkout().join("tests/fixtures/decoys.txt");
     let done = lab.cmd("run-exec").arg("-q").args(options).arg("r").env("DECOYS", decoys).run().code(0);
-    let is_known = |line: &str| line.ends_with("has no complete checkpoint to resume from");
+    let is_known = |line: &str| line.ends_with("starts from the beginning: it has no checkpoint");
     assert!(done.err().lines().all(is_known), "{}", done.err());
 }
 
