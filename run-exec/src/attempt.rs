@@ -111,6 +111,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
     let mut beat = Instant::now();
     while Instant::now() < until {
         if Instant::now() >= beat {
+            RunDir::at(layout.root())?; // it may have been removed
             Record::write_waiting(&layout, &mut taken.recorded).map_err(failed)?;
             beat = Instant::now() + args.heartbeat;
         }

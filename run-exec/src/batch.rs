@@ -104,6 +104,7 @@ impl Batch {
     /// Writes that something has happened, and what all runs do now.
     pub(crate) fn note(&mut self, event: &str, observer: &Observer) {
         if let Err(error) = self.write(event, observer)
+            && self.dir.layout().record().exists()
             && !std::mem::replace(&mut self.fails, true)
         {
             complain(&Error::io("write", &self.dir.layout().master_log(), error));

@@ -340,14 +340,21 @@ impl Front<'_> {
             self.note(working.batch, &format!("run passed over: {}", working.run.layout().name()));
             return None;
         }
+        let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
+        let layout = working.run.layout();
         let state = match self.observer.observe(&working.run) {
             Ok(observed) => observed.state,
+            Err(_) if status.is_some() && !layout.record().exists() => {
+                // Its process has said that it was removed.
+                self.counts.failed += 1;
+                self.status = if self.is_one { code } else { self.status.max(Exit::BadRun as u8) };
+                return None;
+            }
             Err(error) => {
                 self.fail(&error);
                 return None;
             }
         };
-        let layout = working.run.layout();
         let name = layout.name();
         let retry = || {
             let end: AttemptEnd = read_document(&layout.result()).ok()?;
@@ -373,7 +380,6 @@ impl Front<'_> {
             Status::Stopped => self.counts.stopped += 1,
             _ => self.counts.failed += 1,
         }
-        let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
         if self.is_one {
             self.status = code;
         } else if !was_executed {

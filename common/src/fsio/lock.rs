@@ -66,6 +66,11 @@ impl Lock {
         Ok(self.0.metadata()?.ino())
     }
 
+    /// Says whether the lock's file was removed since it was opened.
+    pub fn is_removed(&self) -> bool {
+        self.0.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+
     /// Gives the lock up now, for every process that shares it.
     pub fn release(self) {
         let mut unlock = whole_file();

@@ -4,6 +4,7 @@ use super::layout::Layout;
 use super::status::{AttemptEnd, AttemptStart, Raw, Recorded, Status};
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::atomic::{Durability, replace, replace_reserved, reserve};
+use crate::fsio::lock::Lock;
 use crate::process::identity::{Place, Stat};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -22,8 +23,8 @@ pub struct Record {
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
-    /// A newer attempt was made of the run: nothing more is written.
-    is_overtaken: bool,
+    /// It is another's, or nobody's: nothing more is written.
+    is_lost: bool,
 }
 
 impl Record {
@@ -46,7 +47,7 @@ impl Record {
             total_steps: start.total_steps,
             ..previous
         };
-        Self { layout, recorded, start, is_overtaken: false }
+        Self { layout, recorded, start, is_lost: false }
     }
 
     /// Returns what is recorded.
@@ -88,18 +89,26 @@ impl Record {
         self.recorded.child_start = Stat::of(pid).map(|stat| stat.start);
     }
 
-    /// Says whether another host has taken the run over, whose record it is then.
-    pub fn is_overtaken(&mut self) -> bool {
-        if !self.is_overtaken {
-            let written = Recorded::read(&self.layout);
-            self.is_overtaken = written.is_ok_and(|written| written.attempt > self.start.attempt);
-        }
-        self.is_overtaken
+    /// Says why the record is not this attempt's any more, if so; nothing more is written then.
+    pub fn look_for_loss(&mut self, lock: &Lock) -> Option<String> {
+        let root = self.layout.root().display();
+        let why = match Recorded::read(&self.layout) {
+            Ok(written) if written.run_id != self.recorded.run_id => {
+                format!("another run is now '{root}'")
+            }
+            Ok(written) if written.attempt > self.start.attempt => {
+                "another run-exec has taken the run over".to_owned()
+            }
+            Err(_) if lock.is_removed() => format!("'{root}' was removed"),
+            _ => return None,
+        };
+        self.is_lost = true;
+        Some(why)
     }
 
     /// Writes status.json.
     pub fn beat(&mut self) -> io::Result<()> {
-        if self.is_overtaken() { Ok(()) } else { self.write(Durability::Process) }
+        if self.is_lost { Ok(()) } else { self.write(Durability::Process) }
     }
 
     fn write(&mut self, durability: Durability) -> io::Result<()> {
@@ -109,7 +118,7 @@ impl Record {
 
     /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
     pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
-        if self.is_overtaken() {
+        if self.is_lost {
             return Ok(());
         }
         self.recorded.end(end);

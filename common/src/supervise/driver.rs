@@ -98,6 +98,8 @@ pub(super) struct Driver<'a> {
     swept: usize,
     /// Processes that could not be killed.
     undying: Vec<Stat>,
+    /// The record is not this attempt's any more, which was said.
+    is_lost: bool,
     /// The record could not be written, which was said.
     record_fails: bool,
     /// The file `pid` is there.
@@ -128,6 +130,7 @@ impl<'a> Driver<'a> {
             next_stall: task.limits.stall.map(|stall| now + stall),
             swept: 0,
             undying: Vec::new(),
+            is_lost: false,
             record_fails: false,
             pid_written: false,
         }
@@ -210,7 +213,7 @@ impl<'a> Driver<'a> {
         let reason = self.record.recorded().reason.clone();
         let mut end = self.end(Status::Failed, reason);
         end.exit_code = Some(status.into());
-        self.write_end(&end);
+        self.write_end(&end, &lock);
         self.after_end(&end, lock);
         status
     }
@@ -262,7 +265,7 @@ impl<'a> Driver<'a> {
             self.meter.gpu.listen();
             self.reap();
             self.look_after_front();
-            self.look_at_clock(&tee);
+            self.look_at_clock(&tee, &lock);
         }
         self.meter.gpu.end_query();
         self.reap();
@@ -270,7 +273,7 @@ impl<'a> Driver<'a> {
         while self.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
         self.note_output(seen);
         let end = self.conclude(seen);
-        self.write_end(&end);
+        self.write_end(&end, &lock);
         let status = exit_status(self.cause.as_ref(), self.main_end());
         self.after_end(&end, lock);
         Ok(status)
@@ -469,7 +472,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn look_at_clock(&mut self, tee: &Tee) {
+    fn look_at_clock(&mut self, tee: &Tee, lock: &Lock) {
         let now = Instant::now();
         if now >= self.next_look {
             self.next_look = now + STOP_FILE;
@@ -481,7 +484,7 @@ impl<'a> Driver<'a> {
         }
         if now >= self.next_beat {
             self.next_beat = now + self.task.limits.heartbeat;
-            self.beat(tee);
+            self.beat(tee, lock);
         }
         if self.deadline().is_some_and(|deadline| now >= deadline)
             && let Some(timeout) = self.task.limits.timeout
@@ -525,7 +528,10 @@ impl<'a> Driver<'a> {
     }
 
     /// Writes what the run does.
-    fn beat(&mut self, tee: &Tee) {
+    fn beat(&mut self, tee: &Tee, lock: &Lock) {
+        if self.is_lost(lock) {
+            return;
+        }
         self.write_pid();
         let processes = self.processes();
         self.meter.gpu.ask();
@@ -533,16 +539,25 @@ impl<'a> Driver<'a> {
         self.record.recorded_mut().resources = Some(self.meter.used());
         self.take_in_metrics();
         self.note_output(tee.seen());
-        if self.record.is_overtaken() && self.cause.is_none() {
-            let why = "another run-exec has taken the run over";
-            warn(&format!("{why}; ending the program"));
-            self.request(Cause::Failure(why.to_owned()), Event::Stop);
-        }
         let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
         match written {
             Ok(()) => self.record_fails = false,
             Err(error) => self.complain_of_record(&error),
         }
+    }
+
+    /// Says whether the record is not this attempt's any more, which is ended then.
+    fn is_lost(&mut self, lock: &Lock) -> bool {
+        let Some(why) = self.record.look_for_loss(lock) else { return false };
+        if !std::mem::replace(&mut self.is_lost, true) {
+            let then =
+                if self.main.has_ended { "how it ended is not recorded" } else { "ending the program" };
+            warn(&format!("{why}; {then}"));
+            if !self.main.has_ended {
+                self.request(Cause::Failure(why), Event::Stop);
+            }
+        }
+        true
     }
 
     fn complain_of_record(&mut self, error: &io::Error) {
@@ -672,8 +687,10 @@ impl<'a> Driver<'a> {
         latest(&found).map(|checkpoint| checkpoint.path.to_string_lossy().into_owned())
     }
 
-    fn write_end(&mut self, end: &AttemptEnd) {
-        if let Err(error) = self.record.end(end) {
+    fn write_end(&mut self, end: &AttemptEnd, lock: &Lock) {
+        if !self.is_lost(lock)
+            && let Err(error) = self.record.end(end)
+        {
             self.record_fails = false; // the end is worth saying again
             self.complain_of_record(&error);
         }
