@@ -10,6 +10,7 @@ use crate::fsio::append::read_lines;
 use crate::metrics::aggregate::Aggregate;
 use crate::metrics::row::json_number;
 use crate::time::{Timestamp, human_seconds};
+use memchr::memchr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -186,7 +187,7 @@ impl Raw {
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        if raw.get().contains('\n') {
+        if memchr(b'\n', raw.get().as_bytes()).is_some() {
             return Ok(Self::of(&Self(raw).parse::<Value>())); // JSON lines have to stay lines
         }
         Ok(Self(raw))
