@@ -54,6 +54,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     Ok(listed.exit)
 }
 
+/// Bytes of a line of JSON that there is room for at first.
+const LINE: usize = 4 << 10;
+
 /// What became of a list.
 struct Listed {
     exit: Exit,
@@ -128,7 +131,11 @@ struct Spare(Mutex<Vec<Vec<u8>>>);
 
 impl Spare {
     fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(LINE))
     }
 
     fn give_back(&self, line: Vec<u8>) {
