@@ -436,3 +436,32 @@ pub struct AttemptStart {
     /// Length of each log, and of metrics.jsonl, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_handed_on_says_the_same_on_one_line() {
+        let mut record = json!({
+            "schema": 1, "run_id": "1", "run_name": "a", "status": "created", "attempt": 0,
+            "command": ["echo", "a\nb"], "created": "2026-01-29T12:00:00.123Z",
+            "metrics": {"loss": {"last": 1.5}}, "recent": [{"step": 1, "loss": 1.5}],
+            "lost_bytes": 0, "overrides": {"lr": "1e-4"}, "tags": ["sweep", "\u{8a9e}"],
+        });
+        let read: Recorded = serde_json::from_str(&serde_json::to_string_pretty(&record).unwrap()).unwrap();
+        let line = serde_json::to_string(&read).unwrap();
+        assert!(!line.contains('\n'), "{line}");
+        let written: Value = serde_json::from_str(&line).unwrap();
+        for (key, value) in record.as_object().unwrap() {
+            assert_eq!(written[key], *value);
+        }
+        assert_eq!(json!(read.command.parse::<Option<Vec<String>>>()), record["command"]);
+
+        record.as_object_mut().unwrap().remove("command");
+        let read: Recorded = serde_json::from_value(record).unwrap();
+        assert_eq!(json!(read)["command"], Value::Null);
+        assert_eq!(read.command.parse::<Option<Vec<String>>>(), None);
+    }
+}
