@@ -105,6 +105,19 @@ impl Curve {
         }
     }
 
+    /// Says how many rows there are, and what of them is drawn.
+    pub(crate) fn in_words(&self) -> String {
+        let each = match self.rows_each {
+            1 => String::new(),
+            each => format!(", least and greatest of every {each}"),
+        };
+        let not = match self.buckets.iter().map(|bucket| bucket.nonfinite).sum() {
+            0_u64 => String::new(),
+            not => format!(", {not} not finite (x)"),
+        };
+        format!("{} {}{each}{not}", self.rows, if self.rows == 1 { "row" } else { "rows" })
+    }
+
     fn add(&mut self, step: f64, value: f64) {
         let value = self.smooth.as_mut().map_or(value, |smooth| smooth.add(value));
         let bucket = Bucket::of(step, value);
@@ -270,6 +283,34 @@ fn share(number: f64, (least, greatest): (f64, f64), is_log: bool) -> Option<f64
     share.is_finite().then(|| share.clamp(0.0, 1.0))
 }
 
+/// Returns about five round numbers in a range.
+pub(crate) fn ticks((low, high): (f64, f64), is_log: bool) -> Vec<f64> {
+    // The least one that is a multiple of some width, and all after it.
+    let multiples = |low: f64, high: f64, width: f64| {
+        let first = (low / width).ceil();
+        (0..10).map(move |number| (first + f64::from(number)) * width).take_while(move |tick| *tick <= high)
+    };
+    let width = |low: f64, high: f64| {
+        let rough = (high - low) / 5.0;
+        let power = 10_f64.powf(rough.log10().floor());
+        [1.0, 2.0, 5.0].map(|by| by * power).into_iter().find(|width| *width >= rough).unwrap_or(10.0 * power)
+    };
+    let found: Vec<f64> = if is_log && high / low > 10.0 {
+        let (least, most) = (low.log10(), high.log10());
+        let powers = |least, most, width| multiples(least, most, width).map(|power| 10_f64.powf(power));
+        match powers(least, most, width(least, most).max(1.0)).collect::<Vec<_>>() {
+            few if few.len() < 3 && most - least < 3.0 => powers(least.floor(), most, 1.0)
+                .flat_map(|power| [power, 2.0 * power, 5.0 * power])
+                .filter(|tick| (low..=high).contains(tick))
+                .collect(),
+            enough => enough,
+        }
+    } else {
+        multiples(low, high, width(low, high)).collect()
+    };
+    if found.iter().all(|tick| tick.is_finite()) && !found.is_empty() { found } else { vec![low] }
+}
+
 /// Says in words how curves were drawn, where that is not as they are.
 pub(crate) fn caption(metric: &str, log_x: bool, log: bool, smooth: Option<f64>) -> String {
     let mut words = Vec::new();
@@ -316,7 +357,27 @@ mod tests {
         assert_eq!((frame.x(10.0), frame.y(-1.0)), (Some(0.5), None));
     }
 
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(ticks((0.0, 60.0), false), [0.0, 20.0, 40.0, 60.0]);
+        assert_eq!(ticks((-1.3, 2.2), false), [-1.0, 0.0, 1.0, 2.0]);
+        assert_eq!(ticks((0.02, 200.0), true), [0.1, 1.0, 10.0, 100.0]);
+        assert_eq!(ticks((0.25, 2.9), true), [0.5, 1.0, 2.0]);
+        assert_eq!(ticks((2.0, 9.0), true), [2.0, 4.0, 6.0, 8.0]);
+        assert_eq!(ticks((3.0, 3.0), false), [3.0]);
+    }
+
     proptest! {
+        #[test]
+        fn ticks_are_in_their_range(one in prop::num::f64::NORMAL, other in prop::num::f64::NORMAL, is_log: bool) {
+            let (low, high) = (one.min(other), one.max(other));
+            let range = if is_log { (one.abs().min(other.abs()), one.abs().max(other.abs())) } else { (low, high) };
+            let found = ticks(range, is_log);
+            prop_assert!((1..=10).contains(&found.len()));
+            let slack = (range.1 - range.0).abs() * 1e-9 + range.1.abs() * 1e-9;
+            prop_assert!(found.iter().all(|tick| *tick >= range.0 - slack && *tick <= range.1 + slack), "{:?}", found);
+        }
+
         #[test]
         fn buckets_lose_no_extreme(values in prop::collection::vec(-1e3..1e3_f64, 1..400), limit in 2_usize..20) {
             let mut curve = Curve::new("x", limit, None);

@@ -650,6 +650,8 @@ fn svg_and_export_are_whole_documents() {
     let program = "import xml.dom.minidom as x; d = x.parse('curves.svg'); print([t.firstChild.data for t in d.getElementsByTagName('title')])";
     let titles = lab.cmd("python3").args(["-c", program]).run().code(0).out();
     assert_eq!(titles, "['<_script><b>one', 'two', '<_script><b>one', 'two']\n");
+    let svg = lab.read("curves.svg");
+    assert!(svg.contains("two (3001 rows, least and greatest of every 4, 1 not finite (x))"), "{svg}");
     let document: Value = serde_json::from_str(&report(&lab, &["--export", "-", "two"])).unwrap();
     let curve = &document["runs"][0]["curves"][0];
     assert_eq!(

@@ -255,7 +255,9 @@ function ticks([low, high], log) {
     const first = Math.ceil(Math.log10(low)), last = Math.floor(Math.log10(high));
     const by = Math.max(1, Math.ceil((last - first) / 5));
     for (let power = first; power <= last; power += by) found.push(10 ** power);
-    return found;
+    if (found.length > 2 || last - first > 2) return found;
+    const tens = [first - 1, ...found.map(Math.log10)].map((power) => 10 ** Math.round(power));
+    return tens.flatMap((ten) => [ten, 2 * ten, 5 * ten]).filter((tick) => tick >= low && tick <= high);
   }
   const rough = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(rough));
   const by = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= rough);

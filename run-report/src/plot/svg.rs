@@ -2,7 +2,7 @@
 
 use super::with_metric;
 use crate::cli::Args;
-use crate::curve::{Curve, Frame, Wish, caption, names, read};
+use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
 use crate::export::{escaped, write_file};
 use crate::runs::Runs;
 use run_common::cli::out::Out;
@@ -20,8 +20,16 @@ const LEFT: f64 = 72.0;
 const INNER: (f64, f64) = (664.0, 220.0);
 const TOP: f64 = 36.0;
 
-/// Colours that most people can tell apart (those of Paul Tol), used again after the last.
+/// Colours that most people can tell apart (those of Paul Tol).
 const COLOURS: [&str; 7] = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777"];
+
+/// How lines are dashed when all colours were used, and used again.
+const DASHES: [&str; 4] = ["none", "6 3", "2 2", "8 3 2 3"];
+
+/// Returns the colour and the dashes of a run.
+fn pen(number: usize) -> (&'static str, &'static str) {
+    (COLOURS[number % COLOURS.len()], DASHES[number / COLOURS.len() % DASHES.len()])
+}
 
 /// Writes the curves to a file.
 pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
@@ -49,23 +57,26 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
     let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
     let _ = writeln!(into, "<rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>");
     if let Some(frame) = frame {
-        for (x, y, anchor, number) in [
-            (-6.0, 12.0, "end", frame.values.1),
-            (-6.0, height, "end", frame.values.0),
-            (0.0, height + 16.0, "start", frame.steps.0),
-            (width, height + 16.0, "end", frame.steps.1),
-        ] {
+        let grid = |into: &mut String, line: String, x: f64, y: f64, anchor: &str, number: f64| {
             let _ = writeln!(
                 into,
-                "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
+                "<path d=\"{line}\" stroke=\"#ddd\"/><text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
                 figure(number)
             );
+        };
+        for tick in ticks(frame.values, frame.log_values) {
+            let y = (1.0 - frame.y(tick).unwrap_or(0.0)) * height;
+            grid(into, format!("M0 {y:.1}h{width}"), -6.0, y + 4.0, "end", tick);
+        }
+        for tick in ticks(frame.steps, frame.log_steps) {
+            let x = frame.x(tick).unwrap_or(0.0) * width;
+            grid(into, format!("M{x:.1} 0v{height}"), x, height + 16.0, "middle", tick);
         }
         for (number, (name, curve)) in curves.iter().enumerate() {
-            let colour = COLOURS[number % COLOURS.len()];
+            let (colour, dashes) = pen(number);
             let _ =
                 writeln!(into, "<g stroke=\"{colour}\" fill=\"{colour}\"><title>{}</title>", escaped(name));
-            into.push_str(&shapes(curve, frame));
+            into.push_str(&shapes(curve, frame, dashes));
             into.push_str("</g>\n");
         }
     } else {
@@ -78,18 +89,13 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
     }
     let mut y = height + 36.0;
     for (number, (name, curve)) in curves.iter().enumerate() {
-        let colour = COLOURS[number % COLOURS.len()];
-        let each = if curve.rows_each > 1 {
-            format!(", least and greatest of every {}", curve.rows_each)
-        } else {
-            String::new()
-        };
+        let (colour, dashes) = pen(number);
         let _ = writeln!(
             into,
-            "<rect x=\"0\" y=\"{}\" width=\"12\" height=\"4\" fill=\"{colour}\"/><text x=\"18\" y=\"{y}\">{} ({} rows{each})</text>",
-            y - 6.0,
+            "<path d=\"M0 {}h24\" stroke=\"{colour}\" stroke-width=\"3\" stroke-dasharray=\"{dashes}\"/><text x=\"30\" y=\"{y}\">{} ({})</text>",
+            y - 4.0,
             escaped(name),
-            curve.rows
+            curve.in_words()
         );
         y += 16.0;
     }
@@ -98,7 +104,7 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
 }
 
 /// Returns the bands and lines of a curve; a cross where nothing was finite.
-fn shapes(curve: &Curve, frame: &Frame) -> String {
+fn shapes(curve: &Curve, frame: &Frame, dashes: &str) -> String {
     let (width, height) = INNER;
     let mut text = String::new();
     let mut part: Vec<[f64; 4]> = Vec::new(); // x, top, bottom, mean
@@ -117,7 +123,10 @@ fn shapes(curve: &Curve, frame: &Frame) -> String {
         }
         let middle = part.iter().map(|[x, _, _, mean]| format!("{x:.1},{mean:.1}"));
         let points = middle.collect::<Vec<_>>().join(" ");
-        let _ = writeln!(text, "<polyline points=\"{points}\" fill=\"none\" stroke-width=\"1.5\"/>");
+        let _ = writeln!(
+            text,
+            "<polyline points=\"{points}\" fill=\"none\" stroke-width=\"1.5\" stroke-dasharray=\"{dashes}\"/>"
+        );
         if let [[x, top, ..]] = part.as_slice() {
             let _ = writeln!(text, "<circle cx=\"{x:.1}\" cy=\"{top:.1}\" r=\"2\"/>");
         }

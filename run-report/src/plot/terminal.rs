@@ -46,14 +46,7 @@ pub(super) fn draw(title: &str, curves: &[(&str, &Curve)], frame: &Frame, colour
         } else {
             format!("{} ", tinted(letter(number), number, colour))
         };
-        let each = if curve.rows_each > 1 {
-            format!(", least and greatest of every {}", curve.rows_each)
-        } else {
-            String::new()
-        };
-        let nonfinite: u64 = curve.buckets.iter().map(|bucket| bucket.nonfinite).sum();
-        let not = if nonfinite > 0 { format!(", {nonfinite} not finite (x)") } else { String::new() };
-        lines.push(format!("{:>MARGIN$}{mark}{} ({} rows{each}{not})", "", printable(name), curve.rows));
+        lines.push(format!("{:>MARGIN$}{mark}{} ({})", "", printable(name), curve.in_words()));
     }
     lines
 }
