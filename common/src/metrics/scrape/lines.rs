@@ -60,7 +60,7 @@ fn learning_rate(scan: &mut Scan, numbers: &mut Numbers) -> Option<()> {
 }
 
 /// `{'loss': '3.683', 'epoch': '0.1'}`: what the Trainer of Hugging Face logs, a Python literal
-/// whose values are quoted in new versions.
+/// whose values are quoted in new versions. What is `None` is left out.
 fn hugging_face(text: &str) -> Option<Row> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
@@ -69,12 +69,14 @@ fn hugging_face(text: &str) -> Option<Row> {
     loop {
         let name = quoted(&mut scan)?;
         scan.tag(": ")?;
-        let value = match scan.0.as_bytes().first()? {
-            b'\'' | b'"' => number(quoted(&mut scan)?)?,
-            _ => scan.number()?,
-        };
-        is_log |= name == "loss" || name.starts_with("eval_") || name.starts_with("train_");
-        numbers.add(name, value);
+        if scan.tag("None").is_none() {
+            let value = match scan.0.as_bytes().first()? {
+                b'\'' | b'"' => number(quoted(&mut scan)?)?,
+                _ => scan.number()?,
+            };
+            is_log |= is_logged(name);
+            numbers.add(name, value);
+        }
         if scan.tag(", ").is_none() {
             break;
         }
@@ -83,6 +85,14 @@ fn hugging_face(text: &str) -> Option<Row> {
     scan.end()?;
     let row = numbers.row().filter(|_| is_log)?;
     row.get("epoch").is_some().then_some(row)
+}
+
+/// Says whether a name is one of those that tell a log of the Trainer from a config.
+fn is_logged(name: &str) -> bool {
+    let part = name.strip_prefix("eval_").or_else(|| name.strip_prefix("train_"));
+    name == "loss"
+        || name.starts_with("loss/")
+        || part.is_some_and(|part| part.ends_with("loss") || part.ends_with("runtime"))
 }
 
 /// Takes a string as Python's repr writes it when nothing in it needs to be escaped.

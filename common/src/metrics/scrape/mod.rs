@@ -236,12 +236,16 @@ mod tests {
             rows(
                 "{'loss': '3.683', 'grad_norm': '1.251', 'learning_rate': '9.55e-05', 'epoch': '0.1'}\n\
                   {'loss': 3.5, 'grad_norm': nan, 'learning_rate': 0.0, 'epoch': 0.2}\n\
-                  {'eval_loss': 3.1, 'eval_runtime': 1.25, \"eval_it's\": 2, 'epoch': 1.0}   \n"
+                  {'eval_loss': 3.1, 'eval_runtime': 1.25, \"eval_it's\": 2, 'epoch': 1.0}   \n\
+                  {'loss': 3.25, 'grad_norm': None, 'memory/max_active (GiB)': '17.18', 'epoch': 1.5}\n\
+                  {'train_runtime': 12.3, 'epoch': 2.0}\n"
             ),
             [
                 r#"{"loss":3.683,"grad_norm":1.251,"learning_rate":0.0000955,"epoch":0.1}"#,
                 r#"{"loss":3.5,"grad_norm":"NaN","learning_rate":0,"epoch":0.2}"#,
                 r#"{"eval_loss":3.1,"eval_runtime":1.25,"eval_it's":2,"epoch":1}"#,
+                r#"{"loss":3.25,"memory/max_active (GiB)":17.18,"epoch":1.5}"#,
+                r#"{"train_runtime":12.3,"epoch":2}"#,
             ]
         );
     }
@@ -375,6 +379,8 @@ global_step=22 episodic_return=21
 epoch=0/micro_step=34/global_step=34, RunningAvgSamplesPerSec=7.86
 evaluate(step=10, loss=0.5)
 {'batch_size': 32, 'epoch': 10, 'lr': 0.1}
+{'train_batch_size': 32, 'eval_batch_size': 8, 'eval_steps': 500, 'epoch': 3}
+{'loss': None, 'epoch': 10, 'lr': 0.1}
 {'loss': 'mse', 'epoch': 10}
 {'loss': 0.5}
 {'loss': 0.5, 'epoch': 1}, {'loss': 0.25, 'epoch': 2}
