@@ -75,14 +75,16 @@ PEERS = [
 ]
 RUN = "runs/bench"
 RUN_LOGS = {f"{RUN}/{log}": what for log, what in THREE_LOGS.items()}
-RUN_EXEC = Peer("run-exec -q", ("run-exec",), RUN_LOGS, f"{RUN}/combined.log")
+RUN_EXEC = Peer("run-exec -q", ("run-exec", "-q"), RUN_LOGS, f"{RUN}/combined.log")
+UNREAD = Peer("run-exec -q --scrape none", ("run-exec", "-q", "--scrape", "none"), RUN_LOGS, f"{RUN}/combined.log")
+SCRAPING = 1.1  # time with metrics being looked for in every line, as a share of that without
 
 
 def prepared(lab, peer, cwd, command):
     """Returns the whole command line of a peer, after what has to exist before it starts."""
-    if peer is RUN_EXEC:
+    if peer in (RUN_EXEC, UNREAD):
         run = lab.output([lab.binaries / "run-new", "-d", "runs", "-n", "bench"], cwd).strip()
-        return [lab.binaries / "run-exec", "-q", str(cwd / run), "--", *command]
+        return [lab.binaries / peer.before[0], *peer.before[1:], str(cwd / run), "--", *command]
     if peer.before[0].startswith("tee3"):
         return [lab.program(peer.before[0]), *command]
     return [*peer.before, *command]
@@ -142,6 +144,7 @@ def throughput(lab, peers, workload, repeat, quick, raw):
                 Goal(f"{workload.name}, time beside tee", times, workload.goal),
                 Goal(f"{workload.name}, CPU time beside tee", cpu, 1.0),
                 Goal(f"{workload.name}, memory", rss, 10, "MiB"),
+                Goal(f"{workload.name}, scraping", per_mib(peer.name, "wall_s") / per_mib(UNREAD.name, "wall_s"), SCRAPING),
             ]
     heads = ("", "MiB", "wall s", "range", "MiB/s", "× tee", "CPU s", "CPU × tee", "max RSS MiB")
     return (workload.title, heads, rows), goals
@@ -190,13 +193,13 @@ def run(lab, repeat, quick):
     need(PROGRAMS)
     if not quick and shutil.disk_usage(lab.root).free < 4 << 30:
         raise Refused("the scratch directory needs 4 GiB of free space; name another one with --scratch")
-    peers = PEERS + ([RUN_EXEC] if lab.binaries else [])
+    peers = PEERS + ([RUN_EXEC, UNREAD] if lab.binaries else [])
     tables, goals, raw = [], [], []
     for workload in WORKLOADS:
         found, promised = throughput(lab, peers, workload, repeat, quick, raw)
         tables.append(found)
         goals += promised
-    found, promised = latency(lab, peers, repeat, quick, raw)
+    found, promised = latency(lab, [peer for peer in peers if peer is not UNREAD], repeat, quick, raw)
     tables.append(found)
     goals += promised
     notes = [

@@ -306,6 +306,22 @@ garbage
 }
 
 #[test]
+fn of_two_columns_with_one_name_the_last_counts() {
+    let lab = Lab::new();
+    made(
+        &lab,
+        "lines",
+        &[(
+            "metrics.jsonl",
+            "{\"run\": \"x\\n\", \"metric.run\": 1, \"loss\": 2}\n{\"run\": 3, \"metric.run\": 4, \"loss\": 5}\n",
+        )],
+    );
+    made(&lab, "table", &[("metrics.csv", "step,loss,loss\n1,2,3\n")]);
+    let expected = "run,step,metric.run,loss\nlines,1,1,2\nlines,2,4,5\ntable,1,,3\n";
+    lab.cmd("run-report").arg("--metrics").run().code(0).stdout(expected).stderr("");
+}
+
+#[test]
 fn a_header_may_grow_over_a_thousand_runs() {
     let lab = Lab::new();
     let model = lab.new_run("model", &["true"]);

@@ -76,7 +76,10 @@ impl Table {
             row.cells().filter_map(|(name, cell)| Some((self.place(name)?, cell))).collect();
         cells.sort_by_key(|(place, _)| *place);
         let mut done = 0;
-        for (place, cell) in cells {
+        for (number, &(place, cell)) in cells.iter().enumerate() {
+            if cells.get(number + 1).is_some_and(|(next, _)| *next == place) {
+                continue; // of two that share a name the last counts
+            }
             into.resize(into.len() + place + 1 - done, b',');
             done = place + 1;
             match cell {
