@@ -683,6 +683,29 @@ fn svg_and_export_are_whole_documents() {
 }
 
 #[test]
+fn a_file_is_replaced_whole_a_link_stays_and_a_pipe_is_written_to() {
+    let lab = Lab::new();
+    made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n")]);
+    lab.write("there/page", "old");
+    std::os::unix::fs::symlink("there/page", lab.path("page.html")).unwrap();
+    lab.cmd("mkfifo").arg("pipe").run().code(0);
+    for (option, begin) in [("--html", "<!DOCTYPE html>"), ("--svg", "<svg "), ("--export", "{")] {
+        lab.cmd("run-report").args([option, "page.html"]).run().code(0).stdout("").stderr("");
+        assert!(lab.read("there/page").starts_with(begin));
+        assert!(lab.path("page.html").is_symlink());
+        let reader = lab.cmd("cat").arg("pipe").spawn();
+        lab.cmd("run-report").args([option, "pipe"]).run().code(0);
+        assert!(reader.wait().out().starts_with(begin));
+        for out in ["-", "/dev/stdout", "/dev/fd/1"] {
+            assert!(report(&lab, &[option, out]).starts_with(begin), "{out}");
+        }
+        lab.cmd("run-report").args([option, "there"]).run().code(5).stderr_has("cannot write 'there'");
+    }
+    let left = fs::read_dir(lab.path("there")).unwrap().count();
+    assert_eq!(left, 1, "nothing beside the file");
+}
+
+#[test]
 fn evaluations_of_all_runs_are_one_table() {
     let lab = Lab::new();
     for name in ["a", "b"] {

@@ -10,6 +10,8 @@ use run_common::fsio::atomic::{Durability, replace};
 use run_common::metrics::row::json_number;
 use run_common::time::Timestamp;
 use serde_json::{Map, Value, json};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::Path;
 
 /// Buckets of all curves of a page together: the page is opened from disk, and mailed.
@@ -106,12 +108,19 @@ fn short(number: f64) -> Value {
     format!("{number:.6e}").parse().map_or(Value::Null, json_number)
 }
 
-/// Replaces a file; `-` is stdout.
+/// Replaces a file, or that to which a link leads; `-` is stdout. What is no file, such as a pipe or
+/// a device, is written to.
 pub(crate) fn write_file(file: &Path, bytes: &[u8], out: &mut Out) -> Result<(), Error> {
     if file == Path::new("-") {
         return out.bytes(bytes);
     }
-    replace(file, bytes, Durability::Process).map_err(|error| Error::io("write", file, error))
+    let written = if fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        OpenOptions::new().write(true).open(file).and_then(|mut other| other.write_all(bytes))
+    } else {
+        let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        replace(&target, bytes, Durability::Process)
+    };
+    written.map_err(|error| Error::io("write", file, error))
 }
 
 /// Escapes a text for XML.
