@@ -1,28 +1,30 @@
 //! Runs side by side: a row for each thing in which they differ.
 
 use crate::cli::Args;
-use crate::runs::{Run, is_measured, more_is_better};
+use crate::runs::{Figures, Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
-use crate::summary::{all_figures, figure_cell, metric_names, varying};
+use crate::summary::{all_figures, figure_cell, metric_names, said, varying};
 use run_common::cli::out::{Out, Tint};
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::message::warn;
 
 /// Prints the comparison.
-pub(crate) fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
-    if runs.len() < 2 {
+pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    if runs.all.len() < 2 {
         return Err(Error::usage("--compare takes two runs or more"));
     }
-    let sheet = of_runs(runs);
+    let (figures, errors) = all_figures(&runs.all);
+    let exit = said(&errors, runs.exit);
+    let sheet = of_runs(&runs.all, &figures);
     if sheet.rows.is_empty() {
         warn("these runs do not differ");
     }
-    sheet.print(args.format, out)
+    sheet.print(args.format, out).map(|()| exit)
 }
 
 /// Makes a column of each run, and a row of each thing in which they differ; the best values are
 /// marked.
-fn of_runs(runs: &[Run]) -> Sheet {
+fn of_runs(runs: &[Run], figures: &[Figures]) -> Sheet {
     let mut rows: Vec<(&str, String, Row)> = Vec::new();
     let plain = |cells: Vec<Cell>| cells.into_iter().map(|cell| (cell, Tint::None)).collect::<Row>();
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
@@ -35,7 +37,6 @@ fn of_runs(runs: &[Run]) -> Sheet {
             rows.push(("result", key.to_owned(), cells));
         }
     };
-    let figures = all_figures(runs);
     result("status", runs.iter().map(state).collect());
     result("reason", plain(runs.iter().map(|run| Cell::text(run.seen.state.reason.as_deref())).collect()));
     result("step", plain(figures.iter().map(|(_, step)| Cell::number(*step)).collect()));

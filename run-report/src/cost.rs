@@ -4,6 +4,7 @@
 use crate::cli::{Args, Format};
 use crate::runs::{Run, Runs};
 use crate::sheet::{Cell, Sheet};
+use crate::summary::said;
 use run_common::cli::out::{Out, Tint};
 use run_common::cost::{Rates, Spent, spent};
 use run_common::error::{Error, Exit};
@@ -64,11 +65,10 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     let mut exit = runs.exit;
     let mut costs = Vec::new();
     for run in &runs.all {
-        let mut cost = Cost {
-            spent: spent(&run.seen, &run.meta, &run.attempts, rates.as_ref()),
-            logged: logged(run),
-            asked: None,
-        };
+        let (logged, error) = logged(run);
+        exit = said(error.as_slice(), exit);
+        let mut cost =
+            Cost { spent: spent(&run.seen, &run.meta, &run.attempts, rates.as_ref()), logged, asked: None };
         if let Some(command) = &args.cost_command {
             match ask(command, &question(run, &cost), args.cost_timeout) {
                 Ok(answer) => cost.asked = Some(answer),
@@ -218,12 +218,12 @@ fn dollars(name: &str) -> Option<bool> {
 
 /// Returns what the program says it has spent, in all attempts: also in rows that a later one went
 /// over again.
-fn logged(run: &Run) -> Option<f64> {
+fn logged(run: &Run) -> (Option<f64>, Option<Error>) {
     let recorded = run.seen.state.metrics.figures();
     if !recorded.is_empty() && !recorded.keys().any(|name| dollars(name).is_some()) {
-        return None;
+        return (None, None);
     }
-    let source = metrics::source(run.seen.run.layout())?;
+    let Some(source) = metrics::source(run.seen.run.layout()) else { return (None, None) };
     let mut spent: BTreeMap<String, f64> = BTreeMap::new();
     let read = read::rows(&source, &Attempts::default(), &mut |row, _| {
         for (name, usd) in row.numbers().filter(|(_, usd)| usd.is_finite()) {
@@ -237,10 +237,8 @@ fn logged(run: &Run) -> Option<f64> {
             }
         }
     });
-    if let Err(error) = read {
-        complain(&Error::io("read the metrics of", run.seen.run.layout().root(), error));
-    }
-    spent.into_values().reduce(|one, other| one + other)
+    let error = read.err().map(|error| run.without_metrics(error));
+    (spent.into_values().reduce(|one, other| one + other), error)
 }
 
 /// Returns what the command is told.

@@ -176,7 +176,7 @@ pub(crate) fn read<T: Send>(
     };
     let take = |(made, error): (T, Option<Error>)| -> Result<(), Error> {
         if let Some(error) = error {
-            exit = exit.max(Exit::BadRun);
+            exit = exit.max(error.exit());
             complain(&error);
         }
         all.push(made);
@@ -214,7 +214,7 @@ fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Error>) {
             }
         }
     });
-    let error = read.err().map(|error| Error::io("read the metrics of", run.seen.run.layout().root(), error));
+    let error = read.err().map(|error| run.without_metrics(error));
     (curves, error)
 }
 

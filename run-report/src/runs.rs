@@ -19,7 +19,11 @@ use run_common::rundir::open::RunDir;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io;
 use std::path::Path;
+
+/// The figures of the metrics of a run, and its last step.
+pub(crate) type Figures = (Map<String, Value>, Option<f64>);
 
 /// A run in a report.
 #[derive(Debug)]
@@ -144,11 +148,11 @@ impl Run {
     }
 
     /// Returns the figures of every metric, as status.json holds them, and the last step. The rows
-    /// are read only when the record does not have the figures.
-    pub(crate) fn figures(&self) -> (Map<String, Value>, Option<f64>) {
+    /// are read only when the record does not have the figures. An error says why there are not all.
+    pub(crate) fn figures(&self) -> (Figures, Option<Error>) {
         let recorded = self.seen.state.metrics.figures();
         if !recorded.is_empty() {
-            return (recorded, self.seen.state.step);
+            return ((recorded, self.seen.state.step), None);
         }
         let mut figures: Vec<(String, Aggregate)> = Vec::new();
         let (mut step, mut number) = (None, 0.0);
@@ -166,10 +170,14 @@ impl Run {
                 }
             }
         });
-        if let Err(error) = read {
-            complain(&Error::io("read the metrics of", self.seen.run.layout().root(), error));
-        }
-        (figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect(), step)
+        let figures = figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect();
+        ((figures, step), read.err().map(|error| self.without_metrics(error)))
+    }
+
+    /// Says that the metrics of the run cannot be read.
+    pub(crate) fn without_metrics(&self, error: io::Error) -> Error {
+        let what = format!("cannot read the metrics of '{}'", self.seen.run.layout().root().display());
+        Error::new(Exit::BadRun, what).because(error)
     }
 
     /// Returns what the run was given: its config, options of its command line, overrides, seed.

@@ -1,13 +1,13 @@
 //! A row for each run: what varied between them, and how each went; or a row for each group of runs.
 
 use crate::cli::{Args, Format};
-use crate::runs::{Run, Runs, is_measured, more_is_better};
+use crate::runs::{Figures, Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
 use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::cli::screen;
 use run_common::error::{Error, Exit};
-use run_common::message::warn;
+use run_common::message::{complain, warn};
 use run_common::parallel::few_in_order;
 use run_common::rundir::status::Status;
 use serde_json::{Map, Value};
@@ -47,15 +47,17 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return cost::print(&runs, args, out);
     }
     if args.compare {
-        return compare::print(&runs.all, args, out).map(|()| runs.exit);
+        return compare::print(&runs, args, out);
     }
-    print(&runs.all, args, out).map(|()| runs.exit)
+    print(&runs, args, out)
 }
 
 /// Prints the table.
-fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
+fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let runs = found.all.as_slice();
     let best = args.best.as_deref().map(Best::parse);
-    let figures = all_figures(runs);
+    let (figures, errors) = all_figures(runs);
+    let exit = said(&errors, found.exit);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
     if let Some(best) = &best
         && !names.iter().any(|name| name == best.metric)
@@ -98,7 +100,7 @@ fn print(runs: &[Run], args: &Args, out: &mut Out) -> Result<(), Error> {
         let columns = chosen(&sheet, &args.columns, &names, runs)?;
         sheet.select(&columns);
     }
-    sheet.print(args.format, out)
+    sheet.print(args.format, out).map(|()| exit)
 }
 
 /// The metric that runs are compared by.
@@ -144,25 +146,30 @@ pub(crate) fn tint_word(status: Status) -> &'static str {
     }
 }
 
-/// Makes the row of every run, with all that is known.
+/// Makes the row of every run, with all that is known. What cannot be read is said by whoever
+/// reads the curves.
 pub(crate) fn sheet(runs: &[Run]) -> Sheet {
-    let figures = all_figures(runs);
+    let (figures, _) = all_figures(runs);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
     of_runs(runs, &figures, &names, None, &[])
 }
 
-/// The figures of the metrics of a run, and its last step.
-pub(crate) type Figures = (Map<String, Value>, Option<f64>);
-
-/// Returns the figures of every run.
-pub(crate) fn all_figures(runs: &[Run]) -> Vec<Figures> {
-    let mut all = Vec::with_capacity(runs.len());
-    let take = |figures| -> Result<(), Infallible> {
-        all.push(figures);
+/// Returns the figures of every run, and the errors of those whose metrics cannot be read.
+pub(crate) fn all_figures(runs: &[Run]) -> (Vec<Figures>, Vec<Error>) {
+    let mut all = (Vec::with_capacity(runs.len()), Vec::new());
+    let take = |(figures, error): (Figures, Option<Error>)| -> Result<(), Infallible> {
+        all.0.push(figures);
+        all.1.extend(error);
         Ok(())
     };
     let Ok(()) = few_in_order(runs.iter().collect(), Run::figures, take);
     all
+}
+
+/// Says the errors, and returns the worst of their statuses and of one that there was.
+pub(crate) fn said(errors: &[Error], exit: Exit) -> Exit {
+    errors.iter().for_each(complain);
+    errors.iter().map(Error::exit).fold(exit, Exit::max)
 }
 
 /// Makes the row of every run. Of settings and provenance it has what varies, and what is wanted.

@@ -403,6 +403,40 @@ fn one_bad_run_does_not_hide_the_others() {
 }
 
 #[test]
+fn metrics_that_cannot_be_read_are_said_in_every_mode() {
+    let lab = Lab::new();
+    made(&lab, "good", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n")]);
+    made(&lab, "secret", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);
+    for (path, mode) in [(lab.dir().to_owned(), 0o755), (lab.path("runs/secret/metrics.jsonl"), 0)] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    // Root may read everything, so somebody else looks.
+    let root = testkit::process::geteuid().is_root();
+    let somebody: &[&str] =
+        if root { &["setpriv", "--reuid", "65534", "--clear-groups", "run-report"] } else { &["run-report"] };
+    for words in [
+        &[][..],
+        &["--format", "csv"],
+        &["--group-by", "status"],
+        &["--compare", "good", "secret"],
+        &["--metrics"],
+        &["--plot", "loss"],
+        &["--svg", "-"],
+        &["--html", "-"],
+        &["--export", "-"],
+        &["--cost", "--rate", "1"],
+    ] {
+        let done = lab.cmd(somebody[0]).args(&somebody[1..]).args(words).run().code(3);
+        let expected = "run-report: cannot read the metrics of 'runs/secret': Permission denied\n";
+        assert_eq!(
+            (done.err().as_str(), done.out().contains("good") || words[0] == "--group-by"),
+            (expected, true),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
 fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     let lab = Lab::new();
     lab.write("base.yaml", "lr: 0\n");

@@ -5,6 +5,7 @@ use super::supersede::Place;
 use super::trainer_state;
 use crate::fsio::open_regular;
 use std::cmp::Ordering;
+use std::fs;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
@@ -97,9 +98,9 @@ impl Source {
     }
 }
 
+/// Says whether a file has anything in it, also when it cannot be read: that is for its reader to say.
 fn is_filled(path: &Path) -> bool {
-    let file = open_regular(path).ok().flatten();
-    file.and_then(|file| file.metadata().ok()).is_some_and(|file| file.len() > 0)
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0)
 }
 
 /// The files of interest below a run, those nearer to its top first, then in natural order.

@@ -99,7 +99,14 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
         }));
         inputs.push(Input { field, layout, lines, starts: Starts::default() });
     }
-    let columns = columns(&mut inputs, &mut pieces, &mut exit);
+    let mut unread = vec![false; inputs.len()];
+    let mut fail = |input: usize, inputs: &[Input], error| {
+        exit = exit.max(Exit::BadRun);
+        if !std::mem::replace(&mut unread[input], true) {
+            complain(&unreadable(&inputs[input], error)); // once, however many pieces it has
+        }
+    };
+    let columns = columns(&mut inputs, &mut pieces, &mut fail);
     let table = Table::new(columns);
     out.bytes(&table.header())?;
     let mut failed = None;
@@ -119,8 +126,7 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
             }
         },
         Err(error) => {
-            exit = exit.max(Exit::BadRun);
-            complain(&unreadable(&inputs[piece.input], error));
+            fail(piece.input, &inputs, error);
             true
         }
     });
@@ -133,7 +139,8 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
 }
 
 fn unreadable(input: &Input, error: io::Error) -> Error {
-    Error::io("read the metrics of", input.layout.root(), error)
+    let what = format!("cannot read the metrics of '{}'", input.layout.root().display());
+    Error::new(Exit::BadRun, what).because(error)
 }
 
 /// Finds the file of JSON lines of a run that keeps its metrics in one.
@@ -147,7 +154,11 @@ fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
 
 /// Goes through all rows for their columns, in the order in which they first appear. Counts rows,
 /// and takes note of what attempts began with.
-fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<String> {
+fn columns(
+    inputs: &mut [Input],
+    pieces: &mut [Piece],
+    fail: &mut dyn FnMut(usize, &[Input], io::Error),
+) -> Vec<String> {
     let mut all = Vec::new();
     let mut known = HashSet::new();
     let mut rows = vec![0; inputs.len()];
@@ -167,8 +178,7 @@ fn columns(inputs: &mut [Input], pieces: &mut [Piece], exit: &mut Exit) -> Vec<S
         rows[piece.input] += found.rows;
         starts[piece.input].extend(&found.starts);
         if let Some(error) = found.error {
-            *exit = (*exit).max(Exit::BadRun);
-            complain(&unreadable(&given[piece.input], error));
+            fail(piece.input, given, error);
         }
         true
     };
