@@ -1,9 +1,9 @@
 //! Runs side by side: a row for each thing in which they differ.
 
 use crate::cli::Args;
-use crate::runs::{Figures, Run, Runs, is_measured, more_is_better};
+use crate::runs::{Fault, Figures, Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
-use crate::summary::{all_figures, figure_cell, metric_names, said, varying};
+use crate::summary::{all_figures, figure_cell, metric_names, varying};
 use run_common::cli::out::{Out, Tint};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -13,8 +13,8 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     if runs.all.len() < 2 {
         return Err(Error::usage("--compare takes two runs or more"));
     }
-    let (figures, errors) = all_figures(&runs.all);
-    let exit = said(&errors, runs.exit);
+    let (figures, faults) = all_figures(&runs.all);
+    let exit = faults.iter().map(Fault::say).fold(runs.exit, Exit::max);
     let sheet = of_runs(&runs.all, &figures);
     if sheet.rows.is_empty() {
         warn("these runs do not differ");

@@ -2,9 +2,8 @@
 //! command answers.
 
 use crate::cli::{Args, Format};
-use crate::runs::{Run, Runs};
+use crate::runs::{Fault, Run, Runs};
 use crate::sheet::{Cell, Sheet};
-use crate::summary::said;
 use run_common::cli::out::{Out, Tint};
 use run_common::cost::{Rates, Spent, spent};
 use run_common::error::{Error, Exit};
@@ -65,8 +64,8 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     let mut exit = runs.exit;
     let mut costs = Vec::new();
     for run in &runs.all {
-        let (logged, error) = logged(run);
-        exit = said(error.as_slice(), exit);
+        let (logged, fault) = logged(run);
+        exit = fault.iter().map(Fault::say).fold(exit, Exit::max);
         let mut cost =
             Cost { spent: spent(&run.seen, &run.meta, &run.attempts, rates.as_ref()), logged, asked: None };
         if let Some(command) = &args.cost_command {
@@ -218,7 +217,7 @@ fn dollars(name: &str) -> Option<bool> {
 
 /// Returns what the program says it has spent, in all attempts: also in rows that a later one went
 /// over again.
-fn logged(run: &Run) -> (Option<f64>, Option<Error>) {
+fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
     let recorded = run.seen.state.metrics.figures();
     if !recorded.is_empty() && !recorded.keys().any(|name| dollars(name).is_some()) {
         return (None, None);
@@ -237,8 +236,7 @@ fn logged(run: &Run) -> (Option<f64>, Option<Error>) {
             }
         }
     });
-    let error = read.err().map(|error| run.without_metrics(error));
-    (spent.into_values().reduce(|one, other| one + other), error)
+    (spent.into_values().reduce(|one, other| one + other), run.fault(read))
 }
 
 /// Returns what the command is told.

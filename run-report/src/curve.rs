@@ -1,9 +1,8 @@
 //! Curves: a metric of a run over its steps, in a bounded number of buckets that keep least and
 //! greatest value, so that a spike is seen however many rows there are.
 
-use crate::runs::{Run, Runs, is_measured};
+use crate::runs::{Fault, Run, Runs, is_measured};
 use run_common::error::{Error, Exit};
-use run_common::message::complain;
 use run_common::metrics::row::Row;
 use run_common::parallel::few_in_order;
 use run_common::rundir::metrics;
@@ -171,14 +170,11 @@ pub(crate) fn read<T: Send>(
     let mut exit = runs.exit;
     let mut all = Vec::new();
     let work = |run: &Run| {
-        let (curves, error) = of_run(run, wish);
-        (make(run, curves), error)
+        let (curves, fault) = of_run(run, wish);
+        (make(run, curves), fault)
     };
-    let take = |(made, error): (T, Option<Error>)| -> Result<(), Error> {
-        if let Some(error) = error {
-            exit = exit.max(error.exit());
-            complain(&error);
-        }
+    let take = |(made, fault): (T, Option<Fault>)| -> Result<(), Error> {
+        exit = fault.iter().map(Fault::say).fold(exit, Exit::max);
         all.push(made);
         Ok(())
     };
@@ -186,7 +182,7 @@ pub(crate) fn read<T: Send>(
     Ok((all, exit))
 }
 
-fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Error>) {
+fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Fault>) {
     let mut curves: Vec<Curve> = Vec::new();
     let mut places: HashMap<String, Option<usize>> = HashMap::new();
     let mut number = 0.0;
@@ -214,8 +210,7 @@ fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Error>) {
             }
         }
     });
-    let error = read.err().map(|error| run.without_metrics(error));
-    (curves, error)
+    (curves, run.fault(read))
 }
 
 /// Returns the names of the metrics of some curves, in the order first met, or as they were asked

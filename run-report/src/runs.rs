@@ -7,6 +7,7 @@ use run_common::fsio::append::read_lines;
 use run_common::fsio::read_small;
 use run_common::message::{complain, warn};
 use run_common::metrics::aggregate::Aggregate;
+use run_common::metrics::read::Counts;
 use run_common::metrics::row::STEP_KEYS;
 use run_common::parallel::in_order;
 use run_common::provenance::config;
@@ -21,6 +22,47 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
+
+/// What is wrong with the metrics of a run.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// They cannot be read.
+    Unread(Error),
+    /// Some lines are none, which is said.
+    Damaged(String),
+}
+
+impl Fault {
+    /// Makes one of how reading ended: with so many lines that were none.
+    pub(crate) fn of(root: &Path, read: io::Result<u64>) -> Option<Self> {
+        let root = root.display();
+        match read {
+            Ok(0) => None,
+            Ok(1) => Some(Self::Damaged(format!("1 line of '{root}' cannot be read and is left out"))),
+            Ok(many) => {
+                Some(Self::Damaged(format!("{many} lines of '{root}' cannot be read and are left out")))
+            }
+            Err(error) => {
+                let what = format!("cannot read the metrics of '{root}'");
+                Some(Self::Unread(Error::new(Exit::BadRun, what).because(error)))
+            }
+        }
+    }
+
+    /// Says it, and returns the status that it leads to.
+    pub(crate) fn say(&self) -> Exit {
+        match self {
+            Self::Unread(error) => {
+                complain(error);
+                error.exit()
+            }
+            Self::Damaged(what) => {
+                warn(what);
+                Exit::Ok
+            }
+        }
+    }
+}
 
 /// The figures of the metrics of a run, and its last step.
 pub(crate) type Figures = (Map<String, Value>, Option<f64>);
@@ -148,8 +190,8 @@ impl Run {
     }
 
     /// Returns the figures of every metric, as status.json holds them, and the last step. The rows
-    /// are read only when the record does not have the figures. An error says why there are not all.
-    pub(crate) fn figures(&self) -> (Figures, Option<Error>) {
+    /// are read only when the record does not have the figures. A fault says why they are not all.
+    pub(crate) fn figures(&self) -> (Figures, Option<Fault>) {
         let recorded = self.seen.state.metrics.figures();
         if !recorded.is_empty() {
             return ((recorded, self.seen.state.step), None);
@@ -171,13 +213,12 @@ impl Run {
             }
         });
         let figures = figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect();
-        ((figures, step), read.err().map(|error| self.without_metrics(error)))
+        ((figures, step), self.fault(read))
     }
 
-    /// Says that the metrics of the run cannot be read.
-    pub(crate) fn without_metrics(&self, error: io::Error) -> Error {
-        let what = format!("cannot read the metrics of '{}'", self.seen.run.layout().root().display());
-        Error::new(Exit::BadRun, what).because(error)
+    /// Returns what was wrong with the metrics of the run.
+    pub(crate) fn fault(&self, read: io::Result<Counts>) -> Option<Fault> {
+        Fault::of(self.seen.run.layout().root(), read.map(|counts| counts.skipped))
     }
 
     /// Returns what the run was given: its config, options of its command line, overrides, seed.

@@ -1,13 +1,13 @@
 //! A row for each run: what varied between them, and how each went; or a row for each group of runs.
 
 use crate::cli::{Args, Format};
-use crate::runs::{Figures, Run, Runs, is_measured, more_is_better};
+use crate::runs::{Fault, Figures, Run, Runs, is_measured, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
 use crate::{compare, consolidate, cost, evals, export, plot};
 use run_common::cli::out::{Out, Tint};
 use run_common::cli::screen;
 use run_common::error::{Error, Exit};
-use run_common::message::{complain, warn};
+use run_common::message::warn;
 use run_common::parallel::few_in_order;
 use run_common::rundir::status::Status;
 use serde_json::{Map, Value};
@@ -56,8 +56,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
 fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let runs = found.all.as_slice();
     let best = args.best.as_deref().map(Best::parse);
-    let (figures, errors) = all_figures(runs);
-    let exit = said(&errors, found.exit);
+    let (figures, faults) = all_figures(runs);
+    let exit = faults.iter().map(Fault::say).fold(found.exit, Exit::max);
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
     if let Some(best) = &best
         && !names.iter().any(|name| name == best.metric)
@@ -154,22 +154,16 @@ pub(crate) fn sheet(runs: &[Run]) -> Sheet {
     of_runs(runs, &figures, &names, None, &[])
 }
 
-/// Returns the figures of every run, and the errors of those whose metrics cannot be read.
-pub(crate) fn all_figures(runs: &[Run]) -> (Vec<Figures>, Vec<Error>) {
+/// Returns the figures of every run, and what is wrong with metrics that were read for them.
+pub(crate) fn all_figures(runs: &[Run]) -> (Vec<Figures>, Vec<Fault>) {
     let mut all = (Vec::with_capacity(runs.len()), Vec::new());
-    let take = |(figures, error): (Figures, Option<Error>)| -> Result<(), Infallible> {
+    let take = |(figures, fault): (Figures, Option<Fault>)| -> Result<(), Infallible> {
         all.0.push(figures);
-        all.1.extend(error);
+        all.1.extend(fault);
         Ok(())
     };
     let Ok(()) = few_in_order(runs.iter().collect(), Run::figures, take);
     all
-}
-
-/// Says the errors, and returns the worst of their statuses and of one that there was.
-pub(crate) fn said(errors: &[Error], exit: Exit) -> Exit {
-    errors.iter().for_each(complain);
-    errors.iter().map(Error::exit).fold(exit, Exit::max)
 }
 
 /// Makes the row of every run. Of settings and provenance it has what varies, and what is wanted.

@@ -437,6 +437,30 @@ fn metrics_that_cannot_be_read_are_said_in_every_mode() {
 }
 
 #[test]
+fn damaged_lines_are_counted_in_every_mode() {
+    let lab = Lab::new();
+    let lines = "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"lo\n{\"step\": 3, \"loss\": 1}\n\0\u{ff}\n";
+    made(&lab, "a", &[("metrics.jsonl", lines)]);
+    made(&lab, "b", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 1, \"lo")]);
+    for words in [
+        &[][..],
+        &["--compare"],
+        &["--metrics"],
+        &["--plot", "loss"],
+        &["--html", "-"],
+        &["--export", "-"],
+        &["--cost", "--rate", "1"],
+    ] {
+        let done = lab.cmd("run-report").args(words).run().code(0);
+        assert_eq!(
+            done.err(),
+            "run-report: 2 lines of 'runs/a' cannot be read and are left out\n",
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
 fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     let lab = Lab::new();
     lab.write("base.yaml", "lr: 0\n");

@@ -6,12 +6,11 @@ mod line;
 mod reader;
 mod table;
 
-use crate::runs::Runs;
+use crate::runs::{Fault, Runs};
 use crate::sheet::{csv_field, csv_number};
 use reader::{Known, Reader, Visit};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::message::{complain, warn};
 use run_common::metrics::attempts::Attempts;
 use run_common::metrics::row::Row;
 use run_common::metrics::source::Format;
@@ -101,9 +100,9 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     }
     let mut unread = vec![false; inputs.len()];
     let mut fail = |input: usize, inputs: &[Input], error| {
-        exit = exit.max(Exit::BadRun);
-        if !std::mem::replace(&mut unread[input], true) {
-            complain(&unreadable(&inputs[input], error)); // once, however many pieces it has
+        if let (Some(fault), false) = (Fault::of(inputs[input].layout.root(), Err(error)), unread[input]) {
+            exit = exit.max(fault.say()); // once, however many pieces it has
+            unread[input] = true;
         }
     };
     let columns = columns(&mut inputs, &mut pieces, &mut fail);
@@ -130,17 +129,12 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
             true
         }
     });
-    for (input, skipped) in inputs.iter().zip(skipped).filter(|(_, skipped)| *skipped > 0) {
-        let what = if skipped == 1 { "1 line".to_owned() } else { format!("{skipped} lines") };
-        let are = if skipped == 1 { "is" } else { "are" };
-        warn(&format!("{what} of '{}' cannot be read and {are} left out", input.layout.root().display()));
+    for (input, skipped) in inputs.iter().zip(skipped) {
+        if let Some(fault) = Fault::of(input.layout.root(), Ok(skipped)) {
+            fault.say();
+        }
     }
     failed.map_or(Ok(exit), Err)
-}
-
-fn unreadable(input: &Input, error: io::Error) -> Error {
-    let what = format!("cannot read the metrics of '{}'", input.layout.root().display());
-    Error::new(Exit::BadRun, what).because(error)
 }
 
 /// Finds the file of JSON lines of a run that keeps its metrics in one.
