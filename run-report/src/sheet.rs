@@ -233,7 +233,9 @@ impl Sheet {
         };
         let unfit: Vec<usize> =
             shown.iter().skip(shown.iter().take_while(has_room).count().max(1)).copied().collect();
-        unfit.iter().for_each(|&at| self.columns[at].is_extra = true);
+        for &at in &unfit {
+            self.columns[at].is_extra = true;
+        }
         unfit.len()
     }
 

@@ -35,7 +35,7 @@ fn by_python(lab: &Lab, csv: &str) -> Value {
     serde_json::from_str(&lab.cmd("python3").args(["-c", program]).run().code(0).out()).unwrap()
 }
 
-/// Returns what DuckDB reads, left to find out for itself how the file is written.
+/// Returns what `DuckDB` reads, left to find out for itself how the file is written.
 fn by_duckdb(lab: &Lab, csv: &str) -> Value {
     lab.write("in.csv", csv);
     let program = "import duckdb, json
@@ -797,13 +797,13 @@ fn evaluations_of_all_runs_are_one_table() {
 #[test]
 fn other_programs_read_the_same_csv() {
     let lab = Lab::new();
-    let lines = r##"{"step": 1, "note": "a,b", "loss": 0.25}
+    let lines = r#"{"step": 1, "note": "a,b", "loss": 0.25}
 {"step": 2, "note": "say \"hi\"\nthere\n", "acc": NaN, "loss": 12345678901234567890}
 {"step": 3, "note": "=1+2", "loss": 1e-3}
 {"step": 4, "note": " #x;y|z\t", "tags": [1, "x"], "ünï": -0.0}
 {"step": 5, "note": "", "acc": -Infinity, "ok": true}
 {"step": 6, "note": "it's \\ `so` \u00a0", "acc": 1.0E+2}
-"##;
+"#;
     made(&lab, "odd, \"name\"", &[("metrics.jsonl", lines)]);
     made(&lab, "=plain", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 0.5, \"other\": 7}\n")]);
     for words in [&["--metrics"][..], &["--format", "csv"]] {
