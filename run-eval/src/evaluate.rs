@@ -235,6 +235,11 @@ fn begin(args: &Args, session: &Session, job: &Job) -> Result<(ActiveRun, Record
         ..Recorded::created(&meta)
     };
     write(&layout.status(), &recorded)?; // first: what was evaluated before is not taken for this
+    if let Err(error) = fs::remove_file(layout.measured())
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(Error::io("remove", &layout.measured(), error));
+    }
     write(&layout.meta(), &evaluation)?;
     Ok((active, recorded, evaluation))
 }

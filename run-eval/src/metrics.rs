@@ -2,11 +2,18 @@
 //! else the last JSON object that its command printed.
 
 use crate::table::{Damage, Rows, quote, unquoted};
+use run_common::error::Error;
+use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::open_regular;
+use run_common::metrics::aggregate::Aggregate;
 use run_common::metrics::row::with_quoted_constants;
+use run_common::rundir::SCHEMA;
+use run_common::rundir::evaluation::{Evaluation, Measured};
 use run_common::rundir::layout::Layout;
+use run_common::rundir::record::document;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -58,7 +65,8 @@ pub(crate) fn find(layout: &Layout) -> Result<Option<Source>, String> {
     Ok(printed.filter(|object| !object.is_empty()).map(one_row))
 }
 
-/// Says what is wrong with what an evaluation left: it is asked when the command has ended well.
+/// Says what is wrong with what an evaluation left, or else notes its figures: it is asked when the command
+/// has ended well.
 pub(crate) fn check(layout: &Layout) -> Option<String> {
     match find(layout) {
         Ok(Some(source)) => {
@@ -66,9 +74,16 @@ pub(crate) fn check(layout: &Layout) -> Option<String> {
                 Source::Table(_) => "metrics.csv",
                 Source::Row(_) => "summary.json",
             };
-            match count_rows(source) {
-                Ok(0) => Some(format!("no metrics: {name} has no rows")),
-                Ok(_) => None,
+            match measure(source) {
+                Ok((0, _)) => Some(format!("no metrics: {name} has no rows")),
+                Ok((rows, metrics)) => {
+                    let step = Evaluation::read(layout).ok().and_then(|evaluation| evaluation.step);
+                    let measured = Measured { schema: SCHEMA, step, rows, metrics };
+                    let path = layout.measured();
+                    let written =
+                        document(&measured).and_then(|bytes| replace(&path, &bytes, Durability::Process));
+                    written.err().map(|error| Error::io("write", &path, error).to_string())
+                }
                 Err(damage) => Some(format!("{name} {damage}")),
             }
         }
@@ -91,6 +106,37 @@ pub(crate) fn count_rows(source: Source) -> Result<u64, Damage> {
         }
     }
     Ok(count)
+}
+
+/// Reads a table, as [`count_rows`] does, and adds up each column that holds numbers alone.
+fn measure(source: Source) -> Result<(u64, Map<String, Value>), Damage> {
+    let mut rows = Rows::new(source, Vec::new())?;
+    let Some(header) = rows.next()? else { return Ok((0, Map::new())) };
+    let names = columns(&header);
+    let mut figures = vec![Some(Aggregate::default()); names.len()];
+    let (mut count, mut fields) = (0, Vec::new());
+    while let Some(row) = rows.next()? {
+        count += 1;
+        row.split(&mut fields);
+        fits(&fields, names.len(), count)?;
+        for (field, figures) in fields.iter().zip(&mut figures) {
+            let said = unquoted(&row.bytes[field.clone()]);
+            let said = said.trim_ascii();
+            if said.is_empty() {
+                continue;
+            }
+            match (std::str::from_utf8(said).ok().and_then(|said| said.parse::<f64>().ok()), figures.as_mut())
+            {
+                (Some(number), Some(figures)) => figures.add(number),
+                (None, _) => *figures = None,
+                (Some(_), None) => {}
+            }
+        }
+    }
+    let named = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).zip(figures);
+    let known = named.filter_map(|(name, figures)| Some((name, figures?.to_json())));
+    let is_empty = |figures: &Value| figures["count"] == 0 && figures["nonfinite"] == 0;
+    Ok((count, known.filter(|(_, figures)| !is_empty(figures)).collect()))
 }
 
 /// Refuses a row with more fields than there are columns; empty ones at the end are none.

@@ -6,7 +6,7 @@ use run_common::error::{Error, Exit};
 use run_common::metrics::row::Row;
 use run_common::parallel::few_in_order;
 use run_common::rundir::metrics;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Successive rows as one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -185,29 +185,42 @@ pub(crate) fn read<T: Send>(
 fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Fault>) {
     let mut curves: Vec<Curve> = Vec::new();
     let mut places: HashMap<String, Option<usize>> = HashMap::new();
+    let mut add = |name: &str, step: f64, value: f64| {
+        let place = if let Some(place) = places.get(name) {
+            *place
+        } else {
+            let is_wanted = if wish.metrics.is_empty() {
+                is_measured(name)
+            } else {
+                wish.metrics.iter().any(|wanted| wanted == name)
+            };
+            let place = is_wanted.then(|| {
+                curves.push(Curve::new(name, wish.buckets, wish.smooth));
+                curves.len() - 1
+            });
+            places.insert(name.to_owned(), place);
+            place
+        };
+        if let Some(place) = place {
+            curves[place].add(step, value);
+        }
+    };
     let mut number = 0.0;
+    let mut own: HashSet<String> = HashSet::new();
+    let has_evaluations = !run.evaluations.is_empty();
     let read = metrics::rows(run.seen.run.layout(), &mut |row: Row, _| {
         number += 1.0;
         let step = row.step().map_or(number, |(_, step)| step);
         for (name, value) in row.numbers() {
-            let place = if let Some(place) = places.get(name) {
-                *place
-            } else {
-                let is_wanted = if wish.metrics.is_empty() {
-                    is_measured(name)
-                } else {
-                    wish.metrics.iter().any(|wanted| wanted == name)
-                };
-                let place = is_wanted.then(|| {
-                    curves.push(Curve::new(name, wish.buckets, wish.smooth));
-                    curves.len() - 1
-                });
-                places.insert(name.to_owned(), place);
-                place
-            };
-            if let Some(place) = place {
-                curves[place].add(step, value);
+            add(name, step, value);
+            if has_evaluations && !own.contains(name) {
+                own.insert(name.to_owned());
             }
+        }
+    });
+    run.measured(&mut |name, step, mean| {
+        if !own.contains(name) {
+            add(name, step, mean);
         }
     });
     (curves, run.fault(read))

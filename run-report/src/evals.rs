@@ -1,12 +1,10 @@
 //! Every consolidated evaluation row of every run as one CSV.
 
-use crate::cli::Args;
 use crate::runs::Runs;
 use crate::sheet::csv_field;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
-use run_common::rundir::evaluation::of_run;
 use std::path::Path;
 
 /// Rows under a header.
@@ -21,11 +19,11 @@ struct Table {
 }
 
 /// Prints the rows.
-pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
+pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut exit = runs.exit;
     let mut tables: Vec<(&str, String, Table)> = Vec::new();
     for run in &runs.all {
-        for evaluations in of_run(&run.seen.run, &run.meta.run_id, args.eval_dir.as_deref()) {
+        for evaluations in &run.evaluations {
             let path = evaluations.consolidated();
             match read_table(&path) {
                 Ok(table) => tables.push((&run.name, evaluations.label().to_owned(), table)),

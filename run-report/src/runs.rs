@@ -12,6 +12,7 @@ use run_common::metrics::row::STEP_KEYS;
 use run_common::parallel::in_order;
 use run_common::provenance::config;
 use run_common::rundir::batch::BatchDir;
+use run_common::rundir::evaluation::{Evaluations, Finder};
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::metrics;
@@ -76,6 +77,8 @@ pub(crate) struct Run {
     pub(crate) meta: Meta,
     /// The lines of attempts.jsonl.
     pub(crate) attempts: Vec<Value>,
+    /// What its checkpoints were evaluated for.
+    pub(crate) evaluations: Vec<Evaluations>,
 }
 
 /// The runs, and the worst that happened on the way to them.
@@ -93,7 +96,8 @@ impl Runs {
         let observer = Observer::default();
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
         let above = std::path::absolute(&runs_dir).unwrap_or_else(|_| runs_dir.clone());
-        let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &above);
+        let finder = Finder::new(args.eval_dir.as_deref());
+        let work = |run: Result<RunDir, Error>| Run::read(&run?, &observer, &finder, &above);
         in_order(opened, work, |run| match run {
             Ok(run) => {
                 runs.all.push(run);
@@ -166,7 +170,7 @@ fn name_of(run: &RunDir, runs_dir: &Path) -> String {
     let path = run.absolute();
     let above = match path.parent() {
         _ if path.starts_with(runs_dir) && path != runs_dir => Some(runs_dir),
-        Some(parent) if BatchDir::at(parent).is_some() => parent.parent(),
+        Some(parent) if matches!(BatchDir::at(parent), Ok(Some(_))) => parent.parent(),
         parent => parent,
     };
     let name = above.and_then(|above| path.strip_prefix(above).ok()).unwrap_or(&path);
@@ -174,14 +178,29 @@ fn name_of(run: &RunDir, runs_dir: &Path) -> String {
 }
 
 impl Run {
-    fn read(run: &RunDir, observer: &Observer, runs_dir: &Path) -> Result<Self, Error> {
+    fn read(run: &RunDir, observer: &Observer, finder: &Finder, runs_dir: &Path) -> Result<Self, Error> {
         let layout = run.layout();
+        let meta = Meta::read(layout)?;
         Ok(Self {
             name: name_of(run, runs_dir),
             seen: observer.observe(run)?,
-            meta: Meta::read(layout)?,
+            evaluations: finder.of_run(run, &meta.run_id),
+            meta,
             attempts: read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default(),
         })
+    }
+
+    /// Hands out what was measured of its checkpoints, by label and in the order of their steps, as if they
+    /// were metrics of the run: a name such as `gsm8k/accuracy`, the step, and the mean over the rows.
+    pub(crate) fn measured(&self, each: &mut dyn FnMut(&str, f64, f64)) {
+        for evaluations in &self.evaluations {
+            for (step, measured) in evaluations.measured() {
+                for (name, mean) in measured.means().filter(|(name, _)| is_measured(name)) {
+                    #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+                    each(&format!("{}/{name}", evaluations.label()), step as f64, mean);
+                }
+            }
+        }
     }
 
     /// Returns its absolute path.
@@ -189,9 +208,22 @@ impl Run {
         self.seen.run.absolute().to_string_lossy().into_owned()
     }
 
-    /// Returns the figures of every metric, as status.json holds them, and the last step. The rows
-    /// are read only when the record does not have the figures. A fault says why they are not all.
+    /// Returns the figures of every metric, as status.json holds them, and the last step; then those of
+    /// what was evaluated, over the checkpoints. A metric of the same name comes first, and alone. A fault
+    /// says why they are not all.
     pub(crate) fn figures(&self) -> (Figures, Option<Fault>) {
+        let ((mut figures, step), fault) = self.own_figures();
+        let mut measured: Vec<(String, Aggregate)> = Vec::new();
+        self.measured(&mut |name, _, mean| add(&mut measured, name, mean));
+        for (name, aggregate) in measured {
+            figures.entry(name).or_insert_with(|| aggregate.to_json());
+        }
+        ((figures, step), fault)
+    }
+
+    /// Returns the figures of its own metrics. The rows are read only when the record does not have the
+    /// figures.
+    fn own_figures(&self) -> (Figures, Option<Fault>) {
         let recorded = self.seen.state.metrics.figures();
         if !recorded.is_empty() {
             return ((recorded, self.seen.state.step), None);
@@ -202,14 +234,7 @@ impl Run {
             number += 1.0;
             step = Some(row.step().map_or(number, |(_, step)| step));
             for (name, value) in row.numbers() {
-                match figures.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, figures)) => figures.add(value),
-                    None => {
-                        let mut first = Aggregate::default();
-                        first.add(value);
-                        figures.push((name.to_owned(), first));
-                    }
-                }
+                add(&mut figures, name, value);
             }
         });
         let figures = figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect();
@@ -269,6 +294,18 @@ impl Run {
         ];
         let is_known = |value: &Value| !value.is_null() && value != "";
         facts.map(|(key, value)| (key.to_owned(), value)).into_iter().filter(|(_, v)| is_known(v)).collect()
+    }
+}
+
+/// Adds a value to the figures of a metric.
+fn add(figures: &mut Vec<(String, Aggregate)>, name: &str, value: f64) {
+    match figures.iter_mut().find(|(known, _)| known == name) {
+        Some((_, figures)) => figures.add(value),
+        None => {
+            let mut first = Aggregate::default();
+            first.add(value);
+            figures.push((name.to_owned(), first));
+        }
     }
 }
 

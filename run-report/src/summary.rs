@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return consolidate::print(&runs, out);
     }
     if args.evals {
-        return evals::print(&runs, args, out);
+        return evals::print(&runs, out);
     }
     if let Some(file) = &args.svg {
         return plot::svg::write(&runs, args, file, out);

@@ -8,7 +8,7 @@ use run_common::error::Error;
 use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
 use run_common::message::complain;
-use run_common::rundir::evaluation;
+use run_common::rundir::evaluation::{Finder, Measured};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
@@ -21,6 +21,9 @@ use std::io::{Read, Seek, SeekFrom};
 
 /// Lines of the log that are shown of a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
+
+/// Metrics of an evaluation that are shown.
+const MEANS_SHOWN: usize = 4;
 
 /// Bytes at the end of a log in which they are looked for.
 const TAIL: u64 = 8 << 10;
@@ -260,22 +263,36 @@ fn checkpoints(run: &Observed, meta: &Meta) -> Table {
 
 /// The evaluations of the checkpoints, with what made one fail.
 fn evaluations(run: &Observed, meta: &Meta) -> Table {
-    let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "REASON"]);
+    let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"]);
     let observer = Observer::default();
-    for kind in evaluation::of_run(&run.run, &meta.run_id, None) {
+    for kind in Finder::new(None).of_run(&run.run, &meta.run_id) {
         for (dir, evaluation) in kind.all() {
             let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made
             let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());
+            let has_completed = observed.state.status == Status::Completed;
+            let found = if has_completed { Measured::read(dir.layout()).ok() } else { None };
+            let means = found.as_ref().map(means).unwrap_or_default();
             table.row(vec![
                 (evaluation.label, Tint::None),
                 (step, Tint::None),
                 (observed.state.status.to_string(), observed.state.status.into()),
                 (observed.duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
+                (found.map(|found| found.rows.to_string()).unwrap_or_default(), Tint::None),
+                (means, Tint::None),
                 (observed.state.reason.unwrap_or_default(), Tint::None),
             ]);
         }
     }
     if table.is_empty() { Table::default() } else { table }
+}
+
+/// Shows the means of the first metrics over the rows of an evaluation.
+fn means(found: &Measured) -> String {
+    let shown = found.means().take(MEANS_SHOWN);
+    shown
+        .map(|(name, mean)| format!("{name}={}", run_common::text::figure(mean)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The end of a failed attempt's traceback, or else of its log.

@@ -552,7 +552,8 @@ fn the_details_of_a_run_list_its_evaluations() {
         save(&lab, "r_x", step);
     }
     eval(&lab, &["r_x"], SCRIPT).code(0);
-    eval(&lab, &["--label", "gsm8k", "r"], "[ $2 = 10 ] && echo '{\"acc\": 1}'").code(1);
+    let script = "[ $2 = 10 ] && printf 'q_idx,pass,text,kl\\n0,1,2,NaN\\n1,0,x,\\n2,NaN,,\\n3,0.5,4,\\n' > $3/metrics.csv";
+    eval(&lab, &["--label", "gsm8k", "r"], script).code(1);
     let shown = lab.cmd("run-status").arg("r").run().code(0).out();
     let block = shown.split("\n\n").find(|block| block.starts_with("EVALUATION")).unwrap();
     let rows: Vec<BTreeMap<usize, &str>> =
@@ -561,6 +562,16 @@ fn the_details_of_a_run_list_its_evaluations() {
     assert_eq!((rows[1][&0], rows[1][&1], rows[1][&2]), ("gsm8k", "9", "failed"));
     assert!(block.contains("exit 1"), "{block}");
     assert_eq!((rows[2][&0], rows[2][&1], rows[2][&2]), ("gsm8k", "10", "completed"));
+    // The means over the rows: of numbers, and not of what counts the rows.
+    let measured: Vec<&str> = rows[2].range(4..).map(|(_, word)| *word).collect();
+    assert_eq!(measured, ["4", "pass=0.5000", "kl=NaN"], "{block}");
+    let record = "eval_runs/r_gsm8k/step_10_gsm8k/.eval/metrics.json";
+    let kept = lab.json(record);
+    assert_eq!((&kept["step"], &kept["rows"]), (&10.into(), &4.into()));
+    assert_eq!(kept["metrics"]["q_idx"]["max"], 3);
+    // What has failed since says nothing of before.
+    eval(&lab, &["--label", "gsm8k", "--steps", "10", "r"], "exit 3").code(1);
+    assert!(!lab.path(record).exists());
     let place = Path::new("eval_runs/r_gsm8k/consolidated_metrics.csv");
     assert!(lab.path(place).exists());
 }

@@ -795,6 +795,42 @@ fn evaluations_of_all_runs_are_one_table() {
 }
 
 #[test]
+fn what_was_evaluated_is_a_metric_of_the_run() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let script = "echo '{\"step\": 1, \"loss\": 3, \"math/n\": 7}' >> $RUN_METRICS; \
+            for step in 5 10 15; do printf '\\200\\004N.' > $RUN_DIR/model_$step.pt; done";
+        ran(&lab, name, &[], script);
+    }
+    // Two questions of each step; of the last of `b`, nothing was finite.
+    let script = "case $RUN_NAME-$EVAL_STEP in a-*) x=$EVAL_STEP;; b-15) x=NaN;; b-*) x=1;; esac; \
+        printf \"acc,n,text\\n$x,1,p\\n$x,1,q\\n\" > $EVAL_OUT/metrics.csv";
+    lab.cmd("run-eval")
+        .args(["--label", "math", "a", "b", "--", "sh", "-c", script])
+        .run()
+        .code(0)
+        .stderr("");
+    let rows = objects(&report(&lab, &["--format", "json", "--best", "math/acc"]));
+    let brief = |row: &Value| {
+        ["run", "math/acc.best", "math/acc.last", "math/acc.mean", "math/acc.count"]
+            .map(|key| row[key].clone())
+    };
+    assert_eq!(brief(&rows[0]), [json!("a"), json!(15), json!(15), json!(10), json!(3)]);
+    assert_eq!(brief(&rows[1]), [json!("b"), json!(1), Value::Null, json!(1), json!(2)]);
+    // A metric that the run has itself is not mixed with it.
+    assert_eq!((&rows[0]["math/n.last"], &rows[0]["math/n.count"]), (&json!(7), &json!(1)));
+    let document: Value = serde_json::from_str(&report(&lab, &["--export", "-", "b"])).unwrap();
+    let curves = document["runs"][0]["curves"].as_array().unwrap();
+    let names: Vec<&str> = curves.iter().map(|curve| curve["metric"].as_str().unwrap()).collect();
+    assert_eq!(names, ["loss", "math/n", "math/acc"]);
+    assert_eq!((&curves[1]["rows"], &curves[1]["step"]), (&json!(1), &json!([1])));
+    assert_eq!((&curves[2]["step"], &curves[2]["nonfinite"]), (&json!([5, 10, 15]), &json!([15])));
+    assert!(report(&lab, &["--plot", "math/acc", "a"]).contains("a (3 rows)"));
+    // Elsewhere there is nothing of it.
+    assert!(!report(&lab, &["--format", "csv", "--eval-dir", "x"]).contains("math/acc"));
+}
+
+#[test]
 fn other_programs_read_the_same_csv() {
     let lab = Lab::new();
     let lines = r#"{"step": 1, "note": "a,b", "loss": 0.25}

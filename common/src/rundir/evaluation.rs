@@ -7,10 +7,13 @@ use super::open::{Document, RunDir, read_document};
 use crate::error::Error;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `.eval/meta.json`: what is evaluated, and how. Written before the evaluation starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +51,49 @@ pub struct Content {
     pub files: u64,
     /// Newest time of modification, in nanoseconds since 1970.
     pub modified_ns: i64,
+}
+
+/// `.eval/metrics.json`: figures of what an evaluation has measured. It is there when it has completed, so
+/// that nobody needs to read tables to tell how it went.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measured {
+    /// Version of the record.
+    pub schema: u32,
+    /// The checkpoint's step, if it has one.
+    pub step: Option<u64>,
+    /// Number of rows.
+    pub rows: u64,
+    /// Figures over the rows of each column that holds numbers and nothing else, as status.json of a run
+    /// has them, in the order of the columns.
+    pub metrics: Map<String, Value>,
+}
+
+impl Document for Measured {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Measured {
+    /// Reads the figures of an evaluation.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        read_document(&layout.measured())
+    }
+
+    /// Returns the mean of each metric over the rows, NaN where none is finite. A column that counts the
+    /// rows is none.
+    pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
+        let number = |figures: &Value, key: &str| figures[key].as_f64().unwrap_or(f64::NAN);
+        let counts_rows = move |figures: &Value| {
+            let (least, count) = (number(figures, "min"), number(figures, "count"));
+            #[expect(clippy::float_cmp, reason = "row numbers are whole")]
+            let is_whole = (least == 0.0 || least == 1.0) && number(figures, "max") == least + count - 1.0;
+            let middle = least + (count - 1.0) / 2.0;
+            count > 2.0 && is_whole && (number(figures, "mean") - middle).abs() < 1e-6 * count
+        };
+        let measured = self.metrics.iter().filter(move |(_, figures)| !counts_rows(figures));
+        measured.map(move |(name, figures)| (name.as_str(), number(figures, "mean")))
+    }
 }
 
 impl Document for Evaluation {
@@ -113,6 +159,22 @@ impl Evaluations {
         config_value(&self.config(), "run_id")
     }
 
+    /// Returns what was measured of checkpoints with a step, in the order of the steps.
+    pub fn measured(&self) -> Vec<(u64, Measured)> {
+        let end = format!("_{}", self.label);
+        let is_one = |name: &[u8]| name.starts_with(b"step_") && name.ends_with(end.as_bytes());
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| is_one(entry.file_name().as_encoded_bytes()));
+        let mut all: Vec<(u64, Measured)> = named
+            .filter_map(|entry| {
+                let measured = Measured::read(&Layout::of_evaluation(entry.path())).ok()?;
+                Some((measured.step?, measured))
+            })
+            .collect();
+        all.sort_by_key(|(step, _)| *step);
+        all
+    }
+
     /// Returns the evaluations that were begun, with what each is of, in the order of their steps;
     /// those without step are the last.
     pub fn all(&self) -> Vec<(RunDir, Evaluation)> {
@@ -160,22 +222,49 @@ fn place(run: &RunDir) -> PathBuf {
     }
 }
 
-/// Returns the evaluations of a run, by label, that lie where they are written to.
-pub fn of_run(run: &RunDir, run_id: &str, given: Option<&Path>) -> Vec<Evaluations> {
-    let mut prefix = place(run).file_name().unwrap_or_default().to_owned();
-    prefix.push("_");
-    let entries = fs::read_dir(directory(run, given)).into_iter().flatten().flatten();
-    let named =
-        entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
-    let mut found: Vec<Evaluations> = named
-        .filter_map(|entry| {
-            let label = config_value(&entry.path().join("eval_config.yaml"), "label")?;
-            Some(Evaluations { root: entry.path(), label })
-        })
-        .filter(|one| one.run_id().as_deref() == Some(run_id))
-        .collect();
-    found.sort_by(|one, other| one.label.cmp(&other.label));
-    found
+/// Finds the evaluations of runs. What a directory holds is read once, since those of many runs lie in one.
+#[derive(Debug, Default)]
+pub struct Finder {
+    given: Option<PathBuf>,
+    listed: Mutex<HashMap<PathBuf, Arc<BTreeSet<OsString>>>>,
+}
+
+impl Finder {
+    /// Makes one that looks below `given`, else where evaluations are by default.
+    pub fn new(given: Option<&Path>) -> Self {
+        Self { given: given.map(Path::to_owned), listed: Mutex::default() }
+    }
+
+    /// Returns the evaluations of a run, by label, that lie where they are written to.
+    pub fn of_run(&self, run: &RunDir, run_id: &str) -> Vec<Evaluations> {
+        let mut prefix = place(run).file_name().unwrap_or_default().to_owned();
+        prefix.push("_");
+        let directory = directory(run, self.given.as_deref());
+        let names = self.names(&directory);
+        let named = names.range(prefix.clone()..);
+        let named = named.take_while(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
+        let mut found: Vec<Evaluations> = named
+            .filter_map(|name| {
+                let root = directory.join(name);
+                let label = config_value(&root.join("eval_config.yaml"), "label")?;
+                Some(Evaluations { root, label })
+            })
+            .filter(|one| one.run_id().as_deref() == Some(run_id))
+            .collect();
+        found.sort_by(|one, other| one.label.cmp(&other.label));
+        found
+    }
+
+    fn names(&self, directory: &Path) -> Arc<BTreeSet<OsString>> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = listed.get(directory) {
+            return Arc::clone(names);
+        }
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = Arc::new(entries.map(|entry| entry.file_name()).collect());
+        listed.insert(directory.to_owned(), Arc::clone(&names));
+        names
+    }
 }
 
 /// Returns a value of `eval_config.yaml`, which run-eval writes as `key: "JSON"`, a line each; quotes may

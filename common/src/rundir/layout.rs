@@ -103,6 +103,8 @@ files! { Layout, below_record:
     scraped = "scraped.jsonl";
     /// CPU, memory and GPU use over time.
     resources = "resources.jsonl";
+    /// Figures of what an evaluation has measured.
+    measured = "metrics.json";
 }
 
 files! { Layout, below_root:
