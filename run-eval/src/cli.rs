@@ -86,29 +86,20 @@ impl Pick {
             Self::All => "all".to_owned(),
             Self::New => "new".to_owned(),
             Self::Latest => "latest".to_owned(),
-            Self::Labelled(label) => label_word(label).to_owned(),
+            Self::Labelled(label) => label.word().to_owned(),
             Self::Step(step) => step.to_string(),
         }
     }
 }
 
-/// Returns what a checkpoint is called that stands for no step.
-pub(crate) fn label_word(label: Label) -> &'static str {
-    match label {
-        Label::Final => "final",
-        Label::Best => "best",
-        Label::Last => "last",
-    }
-}
-
 fn pick(text: &str) -> Result<Pick, String> {
+    if let Some(label) = Label::named(text) {
+        return Ok(Pick::Labelled(label));
+    }
     match text {
         "all" => Ok(Pick::All),
         "new" => Ok(Pick::New),
         "latest" => Ok(Pick::Latest),
-        "final" => Ok(Pick::Labelled(Label::Final)),
-        "best" => Ok(Pick::Labelled(Label::Best)),
-        "last" => Ok(Pick::Labelled(Label::Last)),
         _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
             text.parse().map(Pick::Step).map_err(|_| format!("'{text}' is no step"))
         }

@@ -1,6 +1,6 @@
 //! Which checkpoints of a run are to be evaluated, and which were before.
 
-use crate::cli::{Args, Pick, label_word};
+use crate::cli::{Args, Pick};
 use crate::pin::{How, Pins};
 use run_common::checkpoint::{
     self, Checkpoint, Program, State, discover, discover_latest, latest, look_again,
@@ -217,7 +217,7 @@ impl Session {
                     let those = all.iter().enumerate().filter(|(_, one)| one.labels.contains(label));
                     match those.max_by_key(|(at, one)| (one.is_complete(), *at)) {
                         Some((at, _)) => wanted.push(at),
-                        None => missing.push(format!("no checkpoint is called '{}'", label_word(*label))),
+                        None => missing.push(format!("no checkpoint is called '{}'", label.word())),
                     }
                 }
             }
@@ -252,11 +252,12 @@ impl Session {
             return match (self.is_followed, is_awaited && !is_named) {
                 (true, _) => None,
                 (false, true) => {
-                    warn(&format!("'{}' of '{}' is passed over: it {why}", job.shown, self.meta.run_name));
+                    let why = sentence(why);
+                    warn(&format!("'{}' of '{}' is passed over: {why}", job.shown, self.meta.run_name));
                     None
                 }
                 (false, false) => {
-                    let why = format!("the checkpoint is incomplete: it {why}");
+                    let why = format!("the checkpoint is incomplete: {}", sentence(why));
                     Some(Found::Refused(job, why))
                 }
             };
@@ -373,6 +374,11 @@ fn config(args: &Args, run: &RunDir, meta: &Meta) -> String {
     format!("# Written by run-eval(1), of the last time that it was executed.\n{}", lines.concat())
 }
 
+/// Makes a sentence of why a checkpoint is incomplete: it is that, or a file in it is.
+fn sentence(why: &str) -> String {
+    if why.starts_with('\'') { why.to_owned() } else { format!("it {why}") }
+}
+
 /// Says whether the name of a checkpoint carries its step.
 fn says_step(one: &Checkpoint) -> bool {
     let name = one.path.file_name().unwrap_or_default().to_string_lossy();
@@ -385,7 +391,7 @@ fn name(one: &Checkpoint) -> String {
     match (one.step, one.labels.first()) {
         (Some(step), _) if says_step(one) => step.to_string(),
         (Some(step), None) => step.to_string(),
-        (_, Some(label)) => label_word(*label).to_owned(),
+        (_, Some(label)) => label.word().to_owned(),
         (None, None) => one.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     }
 }

@@ -66,7 +66,7 @@ fn each_failure_has_its_reason_and_the_other_rows_are_right() {
     let args = ["--timeout", "700ms", "--grace", "100ms", "r"];
     let done = eval(&lab, &args, script).code(1).stdout("eval_runs/r_eval/consolidated_metrics.csv\n");
     let expected = [
-        "run-eval: 'r' step 200: the checkpoint is incomplete: it 'trainer_state.json' does not parse",
+        "run-eval: 'r' step 200: the checkpoint is incomplete: 'trainer_state.json' does not parse",
         "run-eval: 'r' step 100: timeout 0.7s",
         "run-eval: 'r' step 1000: no metrics: neither metrics.csv nor summary.json, nor JSON on stdout",
     ];

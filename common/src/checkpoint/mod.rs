@@ -70,6 +70,22 @@ pub enum Label {
     Last,
 }
 
+impl Label {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Best => "best",
+            Self::Last => "last",
+        }
+    }
+
+    /// Reads the word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Final, Self::Best, Self::Last].into_iter().find(|label| label.word() == word)
+    }
+}
+
 /// What a look at a checkpoint has measured. Two that are equal saw no growth between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
