@@ -43,6 +43,9 @@ const STOP_FILE: Duration = Duration::from_secs(1);
 pub(crate) struct How {
     /// There may have been attempts before.
     pub(crate) resume: bool,
+    /// It is made in place of one that failed: what the command line says of where to begin, and for how
+    /// many steps, was said of that one.
+    pub(crate) is_retry: bool,
     /// Graphics processors that it has for its own.
     pub(crate) gpu: Option<String>,
     /// When another attempt may follow.
@@ -275,9 +278,9 @@ impl Plan {
         let source = Source::find(args, meta, layout)?;
         let env = |name: &str| env::var(name).ok();
         let resume = if how.resume && recorded.attempt > 0 {
-            Resume::find(args, layout, meta, recorded)?
+            Resume::find(args, how.is_retry, layout, meta, recorded)?
         } else {
-            Resume { from: None, total_steps: args.additional_steps.or(meta.total_steps) }
+            Resume::none(args, layout, meta)?
         };
         let values = Values {
             run: layout.root(),

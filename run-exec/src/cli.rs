@@ -1,6 +1,7 @@
 //! The command line of run-exec.
 
 use clap::Parser;
+use run_common::checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::metrics::scrape::{Pattern, Patterns};
@@ -105,12 +106,18 @@ pub(crate) enum FromStep {
     Latest,
     /// The complete one of a step.
     Step(u64),
+    /// The complete one that is called so.
+    Labelled(Label),
 }
 
 fn from_step(text: &str) -> Result<FromStep, String> {
     match text {
         "latest" => Ok(FromStep::Latest),
-        _ => text.parse().map(FromStep::Step).map_err(|_| "it is a step or 'latest'".to_owned()),
+        _ => match (Label::named(text), text.parse()) {
+            (Some(label), _) => Ok(FromStep::Labelled(label)),
+            (None, Ok(step)) => Ok(FromStep::Step(step)),
+            (None, Err(_)) => Err("it is a step, or latest, final, best or last".to_owned()),
+        },
     }
 }
 

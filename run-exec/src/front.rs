@@ -267,6 +267,7 @@ impl Front<'_> {
         let delay_next = self.args.retry_delay.saturating_mul(1 << exponent).min(LONGEST);
         let how = How {
             resume: self.args.goes_on() || delay.is_some(),
+            is_retry: delay.is_some(),
             gpu: self.args.slots.gpu(working.slot).cloned(),
             retry: (left > 0).then(|| Retry { delay: delay_next, exit_codes: self.args.retry_on.clone() }),
             parent: Process::myself().ok(),

@@ -1,13 +1,14 @@
 //! Where another attempt goes on: the checkpoint, and how many steps there are to take.
 
 use crate::cli::{Args, FromStep};
-use run_common::checkpoint::{Checkpoint, Program, discover, discover_latest, latest, passed_over};
+use run_common::checkpoint::{Checkpoint, Label, Program, discover, discover_latest, latest, passed_over};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::status::Recorded;
+use std::path::Path;
 
 /// What an attempt resumes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,10 +20,25 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
-    /// Chooses the checkpoint of a run that was executed before; says so when later ones, or all, are
-    /// not complete.
+    /// Begins at the beginning; an error where a checkpoint is asked for by its name.
+    pub(crate) fn none(args: &Args, layout: &Layout, meta: &Meta) -> Result<Self, Error> {
+        match args.from_step {
+            None | Some(FromStep::Latest) => {
+                Ok(Self { from: None, total_steps: args.additional_steps.or(meta.total_steps) })
+            }
+            Some(FromStep::Step(_) | FromStep::Labelled(_)) => {
+                Err(Error::new(Exit::BadRun, format!("cannot resume '{}'", layout.root().display()))
+                    .because("there was no attempt before")
+                    .hint("without --from-step it starts from the beginning"))
+            }
+        }
+    }
+
+    /// Chooses the checkpoint of a run that was executed before, for a retry the latest; says so when later
+    /// ones, or all, are not complete.
     pub(crate) fn find(
         args: &Args,
+        is_retry: bool,
         layout: &Layout,
         meta: &Meta,
         recorded: &Recorded,
@@ -30,7 +46,8 @@ impl Resume {
         if !args.allow_config_change {
             refuse_changed_config(layout, meta)?;
         }
-        let from = args.from_step.unwrap_or(FromStep::Latest);
+        let from = args.from_step.filter(|_| !is_retry).unwrap_or(FromStep::Latest);
+        let additional_steps = args.additional_steps.filter(|_| !is_retry);
         let search = if from == FromStep::Latest { discover_latest } else { discover };
         let all = search(layout, meta.checkpoint.as_ref(), Program::Ended)?;
         let shown = layout.root().display();
@@ -39,9 +56,21 @@ impl Resume {
                 for (passed, why) in passed_over(&all) {
                     warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
                 }
-                latest(&all)
+                latest(&all).or_else(|| {
+                    let chosen = without_step(&all, meta)?;
+                    let path = chosen.path.display();
+                    warn(&format!("'{shown}' has no checkpoint with a step; resuming from '{path}'"));
+                    Some(chosen)
+                })
             }
-            FromStep::Step(step) => Some(of_step(&all, step, layout)?),
+            FromStep::Step(step) => {
+                let is_it = |one: &Checkpoint| one.step == Some(step);
+                Some(the_one(&all, &format!("step {step}"), is_it, layout)?)
+            }
+            FromStep::Labelled(label) => {
+                let is_it = |one: &Checkpoint| one.labels.contains(&label);
+                Some(the_one(&all, &format!("'{}'", label.word()), is_it, layout)?)
+            }
         };
         let step = chosen.and_then(|chosen| chosen.step);
         match (chosen, step) {
@@ -52,13 +81,13 @@ impl Resume {
             (None, _) if args.resume => {
                 warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
             }
-            (Some(chosen), None) if args.additional_steps.is_some() => {
+            (Some(chosen), None) if additional_steps.is_some() => {
                 let what = format!("cannot count steps from '{}' of '{shown}'", chosen.path.display());
                 return Err(Error::new(Exit::BadRun, what).because("it does not say its step"));
             }
             _ => {}
         }
-        let total_steps = match args.additional_steps {
+        let total_steps = match additional_steps {
             Some(more) => Some(
                 step.unwrap_or(0)
                     .checked_add(more)
@@ -71,15 +100,25 @@ impl Resume {
     }
 }
 
-/// Returns the complete checkpoint of a step.
-fn of_step<'a>(all: &'a [Checkpoint], step: u64, layout: &Layout) -> Result<&'a Checkpoint, Error> {
-    let of_step = |checkpoint: &&Checkpoint| checkpoint.step == Some(step);
-    let shown = layout.root().display();
-    if let Some(found) = all.iter().filter(of_step).rfind(|checkpoint| checkpoint.is_complete()) {
-        return Ok(found);
-    }
-    let what = format!("cannot resume '{shown}' from step {step}");
-    match all.iter().find(of_step) {
+/// Returns the checkpoint that a program without steps goes on from: the one that it overwrites, by its name
+/// or because it alone was recorded.
+fn without_step<'a>(all: &'a [Checkpoint], meta: &Meta) -> Option<&'a Checkpoint> {
+    let pattern = meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.as_deref());
+    let is_recorded = |one: &Checkpoint| pattern.is_some_and(|pattern| one.path == Path::new(pattern));
+    let is_newest = |one: &&Checkpoint| one.labels.contains(&Label::Last) || is_recorded(one);
+    all.iter().filter(|one| one.is_complete() && one.step.is_none()).rfind(is_newest)
+}
+
+/// Returns the complete checkpoint that is `called` so; of several the last.
+fn the_one<'a>(
+    all: &'a [Checkpoint],
+    called: &str,
+    is_it: impl Fn(&Checkpoint) -> bool,
+    layout: &Layout,
+) -> Result<&'a Checkpoint, Error> {
+    let what = format!("cannot resume '{}' from {called}", layout.root().display());
+    match all.iter().filter(|one| is_it(one)).max_by_key(|one| one.is_complete()) {
+        Some(found) if found.is_complete() => Ok(found),
         Some(found) => Err(Error::new(Exit::BadRun, what)
             .because(format!("'{}' is not complete", found.path.display()))
             .hint("run-status(1) says why, and lists the others")),

@@ -101,6 +101,43 @@ fn without_a_checkpoint_it_begins_anew_and_says_so() {
 }
 
 #[test]
+fn a_checkpoint_without_a_step_is_gone_on_from_where_no_other_is() {
+    let lab = Lab::new();
+    let resume = ["--resume-args", "--init_from={checkpoint}"];
+    new_run(&lab, &resume, &["{resume}"]);
+    lab.write("runs/r/out/best.pt", b"\x80\x04N.");
+    exec(&lab, &["--resume", "--from-step", "best"], "").code(125).stderr_has("there was no attempt before");
+    exec(&lab, &[], "").code(1);
+    exec(&lab, &["--resume"], "").code(1).stderr_has("has no complete checkpoint to resume from");
+    let given = |name: &str| {
+        let path = lab.path(format!("runs/r/out/{name}"));
+        format!("['--init_from={0}'] {0} None None\n", path.display())
+    };
+    exec(&lab, &["--resume", "--from-step", "best"], "").code(1).stdout(given("best.pt"));
+    // nanoGPT overwrites this one.
+    lab.write("runs/r/out/ckpt.pt", b"\x80\x04N.");
+    exec(&lab, &["--resume"], "")
+        .code(1)
+        .stdout(given("ckpt.pt"))
+        .stderr_has("has no checkpoint with a step; resuming from 'out/ckpt.pt'");
+    exec(&lab, &["--resume", "--additional-steps", "5"], "").code(125).stderr_has("it does not say its step");
+    exec(&lab, &["--resume", "--from-step", "final"], "").code(125).stderr_has("there is no such checkpoint");
+    exec(&lab, &["--resume", "--from-step", "first"], "").code(125).stderr_has("latest, final, best or last");
+    lab.write("runs/r/out/ckpt.pt", b"\x80\x04");
+    exec(&lab, &["--resume", "--from-step", "last"], "")
+        .code(125)
+        .stderr_has("'out/ckpt.pt' is not complete");
+    // So is one that was recorded by its very name.
+    lab.cmd("run-new")
+        .args(["-n", "fixed", "--checkpoint", "state.x", "--", "sh", "-c", "echo $RUN_RESUME_FROM"])
+        .run()
+        .code(0);
+    lab.cmd("run-exec").args(["-q", "fixed"]).run().code(0);
+    let path = lab.write("runs/fixed/state.x", "state");
+    lab.cmd("run-exec").args(["--resume", "fixed"]).run().code(0).stdout(format!("{}\n", path.display()));
+}
+
+#[test]
 fn a_recorded_pattern_says_what_a_checkpoint_is() {
     let lab = Lab::new();
     new_run(&lab, &["--checkpoint", "saved/at_{step}.json"], &["{checkpoint}"]);
@@ -150,14 +187,22 @@ fn a_changed_config_is_another_training() {
 fn retries_go_on_from_the_last_checkpoint() {
     let lab = Lab::new();
     let program = "import os, signal\nrun, attempt = os.environ['RUN_DIR'], int(os.environ['RUN_ATTEMPT'])\n\
-                   print(os.environ.get('RUN_RESUME_STEP'))\nd = f'{run}/checkpoint-{attempt * 10}'\nos.makedirs(d)\n\
+                   print(os.environ.get('RUN_RESUME_STEP'), os.environ.get('RUN_TOTAL_STEPS'))\nd = f'{run}/checkpoint-{attempt * 10}'\nos.makedirs(d)\n\
                    open(d + '/model.bin', 'w').write('x')\nopen(d + '/trainer_state.json', 'w').write('{}')\n\
-                   attempt < 3 and os.kill(os.getpid(), signal.SIGKILL)\n";
+                   attempt in (1, 2, 4) and os.kill(os.getpid(), signal.SIGKILL)\n";
     lab.write("p.py", program);
     lab.new_run("r", &["python3", "p.py"]);
     lab.cmd("run-exec").args(["-q", "--retries", "5", "--retry-delay", "10ms", "r"]).run().code(0).stderr("");
-    assert_eq!(lab.read("runs/r/stdout.log"), "None\n10\n20\n");
+    assert_eq!(lab.read("runs/r/stdout.log"), "None None\n10 None\n20 None\n");
     assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-30");
+    // Where to begin, and for how many steps, is said of the first attempt, and not of its retries.
+    let args = ["--resume", "--from-step", "10", "--additional-steps", "50", "--retries", "5"];
+    lab.cmd("run-exec")
+        .args(args)
+        .args(["--retry-delay", "10ms", "r"])
+        .run()
+        .code(0)
+        .stdout("10 60\n40 60\n");
 }
 
 /// Trains the network of the examples in the directory of the lab; returns its run.
