@@ -246,6 +246,37 @@ fn follow_evaluates_each_checkpoint_once_and_none_before_it_is_whole() {
 }
 
 #[test]
+fn files_that_are_written_slowly_are_not_evaluated_before_they_are_whole() {
+    let lab = Lab::new();
+    lab.write(
+        "train.py",
+        "import io, json, os, struct, time, zipfile\n\
+         zipped = io.BytesIO()\n\
+         with zipfile.ZipFile(zipped, 'w') as z:\n\
+         \x20   z.writestr('archive/data.pkl', b'\\x80\\x02}.')\n\
+         \x20   z.writestr('archive/data/0', bytes(7000))\n\
+         header = json.dumps({'a': {'dtype': 'U8', 'shape': [7000], 'data_offsets': [0, 7000]}}).encode()\n\
+         tensors = struct.pack('<Q', len(header)) + header + bytes(7000)\n\
+         for step, whole in enumerate([zipped.getvalue(), tensors], 1):\n\
+         \x20   open(f'size-{step}', 'w').write(str(len(whole)))\n\
+         \x20   end = ['pt', 'safetensors'][step - 1]\n\
+         \x20   with open(f\"{os.environ['RUN_DIR']}/model_{step}.{end}\", 'wb', buffering=0) as f:\n\
+         \x20       for at in range(0, len(whole), 500):\n\
+         \x20           f.write(whole[at:at + 500]); time.sleep(0.05)\n",
+    );
+    lab.new_run("r", &["python3", "train.py"]);
+    let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    let script =
+        "test $(cat $1 | wc -c) = $(cat size-$2) || exit 7; echo $2 >> log; echo \"{\\\"acc\\\": $2}\"";
+    let following = spawned(&lab, &["--follow", "r"], script);
+    lab.await_text("log", "1\n");
+    assert_eq!(lab.status("r")["status"], "running");
+    training.wait().code(0);
+    following.wait().code(0).stderr("");
+    assert_eq!(lab.read("log"), "1\n2\n");
+}
+
+#[test]
 fn what_was_evaluated_is_not_evaluated_again_unless_something_is_new() {
     let lab = Lab::new();
     ended(&lab, "r");

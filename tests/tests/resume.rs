@@ -242,22 +242,39 @@ fn a_resumed_training_comes_to_the_very_numbers_of_an_unbroken_one() {
     lab.cmd("run-exec").args(["-q", &unbroken]).run().code(0);
     let expected = curve(&lab, &unbroken);
     assert!(expected.len() > 5);
-    for end in ["stop", "kill", "fail"] {
+    for end in ["stop", "kill", "retry", "fail"] {
         let run = train(&lab, end);
-        let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "50ms", &run]).spawn();
-        wait_for("some rows", || {
+        let retries = if end == "retry" { "1" } else { "0" };
+        let options = ["-q", "--heartbeat", "50ms", "--retries", retries, "--retry-delay", "10ms"];
+        let exec = lab.cmd("run-exec").args(options).arg(&run).spawn();
+        wait_for("rows after a checkpoint", || {
             fs::read(lab.path(format!("{run}/metrics.jsonl")))
-                .is_ok_and(|rows| rows.split(|byte| *byte == b'\n').count() > 4)
+                .is_ok_and(|rows| rows.split(|byte| *byte == b'\n').count() > 8)
         });
         let status = lab.status(&run);
         let child = pid(&status, "child_pid");
         match end {
             "stop" => drop(lab.cmd("run-stop").arg(&run).run().code(0)),
-            "kill" => testkit::signal(child, Signal::KILL),
-            _ => testkit::signal(child, Signal::ABORT),
+            "kill" | "retry" => testkit::signal(child, Signal::KILL),
+            _ => {
+                // What it writes a checkpoint to is in its way: an exception ends it.
+                let scratch = lab.path(format!("{run}/checkpoints/model.tmp"));
+                wait_for("a place for a directory", || fs::create_dir_all(&scratch).is_ok());
+                lab.await_status(&run, "failed", |status| status["status"] == "failed");
+                fs::remove_dir(scratch).unwrap();
+            }
         }
-        exec.wait();
-        lab.cmd("run-exec").args(["-q", "--resume", &run]).run().code(0);
+        let code = exec.wait().code;
+        let expected_code = match end {
+            "kill" => 137,
+            "fail" => 1,
+            _ => 0,
+        };
+        assert_eq!(code, expected_code, "{end}");
+        if end != "retry" {
+            lab.cmd("run-exec").args(["-q", "--resume", &run]).run().code(0);
+        }
+        assert!(lab.read(&format!("{run}/stdout.log")).contains("resumed at step"));
         assert_eq!(curve(&lab, &run), expected, "{end}");
         assert_eq!(lab.status(&run)["attempt"], 2);
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, SystemTime};
 use testkit::process::Signal;
 use testkit::{Lab, pid, wait_for};
 
@@ -115,6 +116,39 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     // What is damaged is refused, not repaired, by those who write, too.
     lab.cmd("run-exec").arg("cut").run().code(125).stderr_has("it is damaged");
     lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("schema 7");
+}
+
+#[test]
+fn the_details_of_a_run_list_its_checkpoints() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    for (name, content, hours) in [
+        ("model_5.pt", &b"\x80\x04N."[..], 2),
+        ("model_100.pt", b"\x80\x04", 49),
+        ("step_20/w.bin", &[1; 3 << 20], 24),
+    ] {
+        let path = lab.write(&format!("runs/r/{name}"), content);
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600 + 60)).unwrap();
+    }
+    std::os::unix::fs::symlink("step_30", lab.path("runs/r/step_latest")).unwrap();
+    let shown = lab.cmd("run-status").arg("r").run().code(0).out();
+    let block = shown.split("\n\n").find(|block| block.starts_with("CHECKPOINT")).unwrap();
+    let lines: Vec<String> =
+        block.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "CHECKPOINT STEP SIZE AGE STATE",
+        "model_5.pt 5 4 2h01m complete",
+        "step_20 20 3.0M 1d complete",
+        "model_100.pt 100 2 2d01h incomplete: is cut short, or no pickle",
+    ];
+    assert_eq!(lines[..4], expected);
+    assert!(
+        lines[4].starts_with("step_latest 0 ")
+            && lines[4].ends_with("incomplete: is a link that leads nowhere")
+    );
+    assert_eq!(lines.len(), 5);
 }
 
 #[test]
