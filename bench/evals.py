@@ -1,7 +1,9 @@
-"""evals: how long it takes to put the metrics of many evaluations together."""
+"""evals: how long it takes to put the metrics of many evaluations together, and to find checkpoints."""
 
+import io
 import random
 import shutil
+import zipfile
 from dataclasses import asdict, dataclass
 
 from harness import BENCH, MIB, Failed, Goal, median, rounds, spread
@@ -52,6 +54,56 @@ def evaluated(lab, cwd, size):
     again = (str(lab.binaries / "run-eval"), "-d", "runs", "bench", "--", "cp", "tables/{step}", "{out}/metrics.csv")
     lab.output(again, cwd)
     return again
+
+
+def checkpoint():
+    """Returns a small file such as torch.save writes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", bytes(4000))
+    return file.getvalue()
+
+
+def discovery(lab, repeat, count):
+    """Finds checkpoints among many; returns title, table, goals and raw numbers."""
+    cwd = lab.fresh("discovery")
+    lab.output([lab.binaries / "run-new", "-d", "runs", "-n", "bench", "--", "true"], cwd)
+    lab.output([lab.binaries / "run-exec", "-q", "-d", "runs", "bench"], cwd)
+    folder = cwd / "runs/bench/checkpoints"
+    folder.mkdir()
+    content = checkpoint()
+    for step in range(1, count + 1):
+        (folder / f"model_{step}.pt").write_bytes(content)
+    latest = (str(lab.binaries / "run-eval"), "-d", "runs", "--steps", "latest", "bench", "--", "echo", '{"a": 1}')
+    lab.output(latest, cwd)
+    reference, found, listed = "find", "run-eval --steps latest", "run-status"
+    peers = [
+        Peer(reference, ("find", "runs/bench/checkpoints", "-printf", "%s %p\\n"), None),
+        Peer(found, latest, None),
+        Peer(listed, (str(lab.binaries / "run-status"), "-d", "runs", "bench"), None),
+    ]
+    timings, raw = {peer.name: [] for peer in peers}, []
+    for turn, peer in rounds(peers, repeat, f"evals, {count} checkpoints"):
+        timing = lab.time(peer.name, peer.command, cwd)
+        if turn > 0:
+            timings[peer.name].append(timing)
+            raw.append({"peer": peer.name, "checkpoints": count, "round": turn, **asdict(timing)})
+    shutil.rmtree(cwd)
+    walls = {name: median(timing.wall_s for timing in found) for name, found in timings.items()}
+    rows = [
+        [
+            peer.name,
+            walls[peer.name] * 1000,
+            spread(timing.wall_s * 1000 for timing in timings[peer.name]),
+            walls[peer.name] / walls[reference],
+            median(timing.cpu_s for timing in timings[peer.name]) * 1000,
+        ]
+        for peer in peers
+    ]
+    title = f"{count:,} checkpoints in one run"
+    table = (title, ("", "wall ms", "range", "× find", "CPU ms"), rows)
+    return table, [Goal(f"{title}, time beside find", walls[found] / walls[reference], 2)], raw
 
 
 def run(lab, repeat, quick):
@@ -107,5 +159,14 @@ def run(lab, repeat, quick):
                 goals.append(Goal(f"{title}, time beside {name}", share, 1 / limit))
         goals.append(Goal(f"{title}, memory", typical(OURS, "max_rss_bytes") / MIB, 10, "MiB"))
         shutil.rmtree(cwd)
+    if lab.binaries:
+        table, more_goals, more_raw = discovery(lab, repeat, 1000 if quick else 10_000)
+        tables.append(table)
+        goals += more_goals
+        raw += more_raw
+        notes.append(
+            "find prints the size of each file. run-eval finds the latest checkpoint that is whole, and that it was "
+            "evaluated; run-status finds out of each whether it is whole, and lists it."
+        )
     notes.append("run-eval also looks for checkpoints, and finds that each was evaluated. All write the same bytes.")
     return "Evaluations", tables, notes, goals, raw
