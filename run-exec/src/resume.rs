@@ -73,6 +73,13 @@ impl Resume {
             }
         };
         let step = chosen.and_then(|chosen| chosen.step);
+        let is_later = |one: &&Checkpoint| one.is_complete() && step.is_some() && one.step > step;
+        if let Some(later) = all.iter().rfind(is_later) {
+            let path = later.path.display();
+            warn(&format!(
+                "'{path}' of '{shown}' is later, and stays: a resume from the latest would take it"
+            ));
+        }
         match (chosen, step) {
             (None, _) if !all.is_empty() => {
                 warn(&format!("'{shown}' has no complete checkpoint to resume from"));

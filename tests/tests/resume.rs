@@ -63,7 +63,11 @@ fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
     );
     assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-200");
     // From another step; with so many steps more, which is the total from then on.
-    exec(&lab, &["--resume", "--from-step", "80"], "").code(1).stdout(given(80, 300));
+    exec(&lab, &["--resume", "--from-step", "80"], "")
+        .code(1)
+        .stdout(given(80, 300))
+        .stderr_has("run-exec: 'checkpoint-200' of ")
+        .stderr_has(" is later, and stays: a resume from the latest would take it\n");
     exec(&lab, &["--resume", "--from-step", "latest", "--additional-steps", "50"], "")
         .code(1)
         .stdout(given(200, 250));
