@@ -401,6 +401,20 @@ fn every_known_format_is_found_and_needs_what_it_needs() {
             ],
         ),
         (
+            "checkpoint-8",
+            8,
+            vec![
+                ("checkpoint-8/unet/diffusion_pytorch_model.safetensors", safetensors(9)),
+                ("checkpoint-8/optimizer.bin", torch()),
+                ("checkpoint-8/random_states_0.pkl", torch()),
+            ],
+            vec![
+                ("checkpoint-8/random_states_0.pkl", "'trainer_state.json' is missing"),
+                ("checkpoint-8/random_states_0.pkl <", "'random_states_0.pkl' is empty"),
+                ("checkpoint-8/unet/diffusion_pytorch_model.safetensors", "holds no weights"),
+            ],
+        ),
+        (
             "checkpoint-7",
             7,
             vec![

@@ -308,13 +308,16 @@ fn format(subject: &Subject, contents: &Contents) -> Result<Proof, String> {
         orbax(parent, contents)?;
         proof = Proof::Shown;
     } else if digits("checkpoint-").is_some() {
-        if contents.item("trainer_state.json").is_none() {
+        let is_trainers = contents.item("trainer_state.json").is_some();
+        if !is_trainers && !contents.items.iter().any(is_of_accelerate) {
             return Err("'trainer_state.json' is missing".to_owned());
         }
         if !contents.items.iter().any(is_weights) {
             return Err("holds no weights".to_owned());
         }
-        proof = Proof::Shown;
+        if is_trainers {
+            proof = Proof::Shown;
+        }
     } else if name.starts_with("step_") && parent.file_name().is_some_and(|parent| parent == "training_state")
     {
         for required in TRAINING_STATE {
@@ -343,6 +346,12 @@ fn is_weights(item: &Item) -> bool {
             || file.ends_with("model_states.pt")
             || file.ends_with(".distcp") && !above.contains("optim")
             || holds_state(file) && known.iter().any(|known| file.starts_with(known)))
+}
+
+/// Says whether a file is what Accelerate writes at last, each process one: `save_accelerator_state` of its
+/// `checkpointing.py`. Scripts such as those of Diffusers name its states as Hugging Face's trainer does.
+fn is_of_accelerate(item: &Item) -> bool {
+    item.name.starts_with("random_states_") && item.name.ends_with(".pkl")
 }
 
 /// Orbax gives a checkpoint its name last; in a store that cannot rename it writes a file last.
