@@ -351,7 +351,8 @@ fn is_weights(item: &Item) -> bool {
 /// Says whether a file is what Accelerate writes at last, each process one: `save_accelerator_state` of its
 /// `checkpointing.py`. Scripts such as those of Diffusers name its states as Hugging Face's trainer does.
 fn is_of_accelerate(item: &Item) -> bool {
-    item.name.starts_with("random_states_") && item.name.ends_with(".pkl")
+    let rank = item.name.strip_prefix("random_states_").and_then(|rest| rest.strip_suffix(".pkl"));
+    rank.is_some()
 }
 
 /// Orbax gives a checkpoint its name last; in a store that cannot rename it writes a file last.
