@@ -136,7 +136,6 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         write_stopped(&taken.active, taken.recorded, words)?;
         return Ok(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default());
     }
-    drop(signals);
     execute(args, taken, how)
 }
 
