@@ -106,7 +106,10 @@ pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> 
 /// for meanwhile.
 pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Result<u8, Error> {
     let layout = taken.active.run.layout().clone();
-    let failed = |error| Error::io("write", &layout.status(), error);
+    let failed = |error| {
+        let removed = RunDir::at(layout.root()).err();
+        removed.unwrap_or_else(|| Error::io("write", &layout.status(), error))
+    };
     taken.recorded = Recorded::read(&layout)?;
     let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP])
         .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
@@ -114,7 +117,6 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
     let mut beat = Instant::now();
     while Instant::now() < until {
         if Instant::now() >= beat {
-            RunDir::at(layout.root())?; // it may have been removed
             Record::write_waiting(&layout, &mut taken.recorded).map_err(failed)?;
             beat = Instant::now() + args.heartbeat;
         }

@@ -542,7 +542,8 @@ impl<'a> Driver<'a> {
         let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
         match written {
             Ok(()) => self.record_fails = false,
-            Err(error) => self.complain_of_record(&error),
+            Err(error) if !self.is_lost(lock) => self.complain_of_record(&error),
+            Err(_) => {}
         }
     }
 
@@ -690,6 +691,7 @@ impl<'a> Driver<'a> {
     fn write_end(&mut self, end: &AttemptEnd, lock: &Lock) {
         if !self.is_lost(lock)
             && let Err(error) = self.record.end(end)
+            && !self.is_lost(lock)
         {
             self.record_fails = false; // the end is worth saying again
             self.complain_of_record(&error);
