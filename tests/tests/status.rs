@@ -126,7 +126,7 @@ fn the_details_of_a_run_list_its_checkpoints() {
     for (name, content, hours) in [
         ("model_5.pt", &b"\x80\x04N."[..], 2),
         ("model_100.pt", b"\x80\x04", 49),
-        ("step_20/w.bin", &[1; 3 << 20], 24),
+        ("step_20/w.bin", &[1; 3 << 10], 24),
     ] {
         let path = lab.write(&format!("runs/r/{name}"), content);
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -140,7 +140,7 @@ fn the_details_of_a_run_list_its_checkpoints() {
     let expected = [
         "CHECKPOINT STEP SIZE AGE STATE",
         "model_5.pt 5 4 2h01m complete",
-        "step_20 20 3.0M 1d complete",
+        "step_20 20 3.0K 1d complete",
         "model_100.pt 100 2 2d01h incomplete: is cut short, or no pickle",
     ];
     assert_eq!(lines[..4], expected);
