@@ -146,12 +146,10 @@ pub(crate) fn tint_word(status: Status) -> &'static str {
     }
 }
 
-/// Makes the row of every run, with all that is known. What cannot be read is said by whoever
-/// reads the curves.
-pub(crate) fn sheet(runs: &[Run]) -> Sheet {
-    let (figures, _) = all_figures(runs);
+/// Makes the row of every run, with all that is known.
+pub(crate) fn sheet(runs: &[Run], figures: &[Figures]) -> Sheet {
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
-    of_runs(runs, &figures, &names, None, &[])
+    of_runs(runs, figures, &names, None, &[])
 }
 
 /// Returns the figures of every run, and what is wrong with metrics that were read for them.

@@ -694,6 +694,24 @@ fn a_page_of_fifty_runs_and_a_million_rows_stays_small_and_opens() {
 }
 
 #[test]
+fn a_page_of_many_metrics_stays_small() {
+    let lab = Lab::new();
+    let cells = |text: &dyn Fn(u32) -> String| (0..200).map(text).collect::<Vec<_>>().join(",");
+    let head = cells(&|metric| format!("layer{metric}/norm"));
+    let rows: String = (0..300)
+        .map(|step| format!("{step},{}\n", cells(&|metric| format!("0.{}", step * 7 + metric))))
+        .collect();
+    for number in 0..8 {
+        made(&lab, &format!("r{number}"), &[("metrics.csv", &format!("step,{head}\n{rows}"))]);
+    }
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0);
+    let size = lab.bytes("page.html").len();
+    assert!(size < 8_000_000, "{size}");
+    let one = report(&lab, &["--html", "-", "--plot", "layer7/norm"]);
+    assert!(one.contains("\"rows_each\":1,") && one.len() < 2_000_000, "{}", one.len());
+}
+
+#[test]
 fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
     let lab = Lab::new();
     drawn(&lab);
@@ -738,6 +756,12 @@ fn svg_and_export_are_whole_documents() {
     );
     assert_eq!(document["runs"][0]["settings"], json!({"lr": 0.2, "seed": 1, "same": 5}));
     lab.cmd("run-report").args(["--html", "none/x.html"]).run().code(5).stdout("");
+    // A name that no run knows is said, and the rest is drawn.
+    for option in ["--svg", "--html", "--export"] {
+        let done = lab.cmd("run-report").args([option, "-", "--plot", "loss,los"]).run().code(1);
+        assert_eq!(done.err(), "run-report: no run has 'los'\n", "{option}");
+        assert!(done.out().contains("loss"), "{option}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use crate::cli::Args;
 use crate::curve::{Bucket, Curve, Wish, read};
-use crate::runs::{Run, Runs, more_is_better};
-use crate::summary::{self, tint_word};
+use crate::plot::missing;
+use crate::runs::{Figures, Run, Runs, is_measured, more_is_better};
+use crate::summary::{all_figures, sheet, tint_word};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
@@ -19,9 +20,12 @@ const BUCKETS: usize = 120_000;
 
 /// Writes the page.
 pub(crate) fn html(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
-    let curves: usize = runs.all.iter().map(|run| run.seen.state.metrics.figures().len().max(4)).sum();
+    let (figures, _) = all_figures(&runs.all); // what is wrong with them is said with the curves
+    let is_drawn =
+        |name: &&String| if args.plot.is_empty() { is_measured(name) } else { args.plot.contains(name) };
+    let curves: usize = figures.iter().map(|(figures, _)| figures.keys().filter(is_drawn).count()).sum();
     let buckets = (BUCKETS / curves.max(1)).clamp(32, 2048) & !1;
-    let (document, exit) = document(runs, args, buckets)?;
+    let (document, exit) = document(runs, args, &figures, buckets)?;
     // In a script element only `</script` and `<!--` would end the text: no `<` is left in it.
     let data = document.replace('<', "\\u003c");
     let page = include_str!("page.html")
@@ -33,15 +37,22 @@ pub(crate) fn html(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Resu
 
 /// Writes the document.
 pub(crate) fn json(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
-    let (document, exit) = document(runs, args, 1 << 20)?;
+    let (figures, _) = all_figures(&runs.all);
+    let (document, exit) = document(runs, args, &figures, 1 << 20)?;
     write_file(file, document.as_bytes(), out).map(|()| exit)
 }
 
 /// Makes the document of which page and export consist.
-fn document(runs: &Runs, args: &Args, buckets: usize) -> Result<(String, Exit), Error> {
+fn document(runs: &Runs, args: &Args, figures: &[Figures], buckets: usize) -> Result<(String, Exit), Error> {
     let wish = Wish { metrics: &args.plot, buckets, smooth: args.smooth };
-    let (curves, exit) = read(runs, &wish, |run, curves| of_run(run, &curves).to_string())?;
-    let sheet = summary::sheet(&runs.all);
+    let made = |run: &Run, curves: Vec<Curve>| {
+        let names: Vec<String> = curves.iter().map(|curve| curve.metric.clone()).collect();
+        (of_run(run, &curves).to_string(), names)
+    };
+    let (made, exit) = read(runs, &wish, made)?;
+    let (curves, names): (Vec<String>, Vec<Vec<String>>) = made.into_iter().unzip();
+    let exit = exit.max(missing(args, |metric| names.iter().flatten().any(|name| name == metric)));
+    let sheet = sheet(&runs.all, figures);
     let columns: Vec<Value> =
         sheet.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();
     let rows: Vec<Map<String, Value>> = sheet.objects().collect();

@@ -1,6 +1,6 @@
 //! Curves as one SVG document, a panel a metric.
 
-use super::with_metric;
+use super::{missing, with_metric};
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
 use crate::export::{escaped, write_file};
@@ -35,6 +35,7 @@ fn pen(number: usize) -> (&'static str, &'static str) {
 pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
     let (curves, exit) = read(runs, &wish, |_, curves| curves)?;
+    let exit = exit.max(missing(args, |metric| curves.iter().flatten().any(|curve| curve.metric == metric)));
     let mut panels = String::new();
     let mut top = 0.0;
     for metric in names(&curves, &args.plot) {
