@@ -267,6 +267,14 @@ fn a_resumed_run_is_one_series_without_zigzag() {
     let expected: Vec<String> =
         (1..=8).map(|step| format!("resumed,{step},{}", if step < 4 { 1 } else { 2 })).collect();
     assert_eq!(steps, expected);
+    // The curve is the same; the file has the rows of both attempts.
+    let document: Value = serde_json::from_str(&report(&lab, &["--export", "-"])).unwrap();
+    let curve = &document["runs"][0]["curves"][0];
+    assert_eq!(curve["step"], json!([1, 2, 3, 4, 5, 6, 7, 8]));
+    assert_eq!(curve["min"], json!([1, 1, 1, 2, 2, 2, 2, 2]));
+    let written: Vec<Value> =
+        lab.json_lines("runs/resumed/metrics.jsonl").iter().map(|row| row["step"].clone()).collect();
+    assert_eq!(Value::from(written), json!([1, 2, 3, 4, 5, 4, 5, 6, 7, 8]));
 }
 
 #[test]
