@@ -139,3 +139,79 @@ fn copy(text: &[u8], span: &Span, buffer: &[u8], into: &mut Vec<u8>) {
         _ => into.extend_from_slice(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::PAD;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Map;
+
+    /// Returns the cells of the one record that a row is.
+    fn read_back(row: &[u8]) -> Vec<String> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(row);
+        let records: Vec<_> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(records.len(), 1, "{}", String::from_utf8_lossy(row));
+        records[0].iter().map(str::to_owned).collect()
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<String>().prop_map(Value::from),
+            any::<f64>().prop_filter("JSON has none", |number| number.is_finite()).prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            Just(Value::from("NaN")),
+            Just(Value::from("-Infinity")),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            prop::collection::vec(any::<u8>(), 0..3).prop_map(Value::from),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_row_is_read_back_as_it_was(
+            cells in prop::collection::vec(("step|run|metric.run|[a-d]|.{0,4}", any_value()), 0..6),
+            others in prop::collection::vec("[a-d]", 0..3),
+        ) {
+            let object: Map<String, Value> = cells.into_iter().collect();
+            let mut names: Vec<String> = Vec::new();
+            for name in others.iter().chain(object.keys()).filter_map(|name| column(name)) {
+                if !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                }
+            }
+            let table = Table::new(names.clone());
+            prop_assert_eq!(&read_back(&table.header())[2..], names.as_slice());
+            let line = serde_json::to_string(&object).unwrap() + "\n";
+            let row = Row::parse(line.as_bytes()).unwrap();
+            let mut written = b"r,".to_vec();
+            table.write_row(&row, "7", &mut written);
+            let read = read_back(&written);
+            prop_assert_eq!(read.len(), 2 + names.len());
+            for (name, cell) in names.iter().zip(&read[2..]) {
+                let value = object.iter().rev().find(|(key, _)| column(key) == Some(name)).map(|(_, value)| value);
+                match value {
+                    None | Some(Value::Null) => prop_assert_eq!(cell, ""),
+                    Some(Value::Number(number)) => prop_assert_eq!(cell.parse::<f64>().ok(), number.as_f64()),
+                    Some(Value::String(text)) if text == "-Infinity" => prop_assert_eq!(cell, "-inf"),
+                    Some(Value::String(text)) => prop_assert_eq!(cell, text),
+                    Some(other) => prop_assert_eq!(cell, &other.to_string()),
+                }
+            }
+            // A plain line comes out the same, but for how its numbers are spelt.
+            let Some(template) = Template::of(line.as_bytes()) else { return Ok(()) };
+            let mut buffer = line.into_bytes();
+            buffer.resize(buffer.len() + PAD, 0);
+            let mut spans = Vec::new();
+            prop_assert!(template.find(&buffer, 0, &mut spans).is_some());
+            let mut plain = b"r,7".to_vec();
+            table.plan(&template).write(&spans, &buffer, &mut plain);
+            let same = |(one, other): (&String, &String)| {
+                one == other || one.parse::<f64>().is_ok_and(|one| other.parse() == Ok(one))
+            };
+            let plain = read_back(&plain);
+            prop_assert!(plain.len() == read.len() && plain.iter().zip(&read).all(same), "{:?} {:?}", plain, read);
+        }
+    }
+}
