@@ -168,9 +168,3 @@ fn append(
     *block = rows.into_block();
     file.write_all(out).map_err(Failed::Writing)
 }
-
-/// Returns how many rows an evaluation has left.
-pub(crate) fn rows(layout: &Layout) -> Option<u64> {
-    let source = find(layout).ok()??;
-    crate::metrics::count_rows(source).ok()
-}

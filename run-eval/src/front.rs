@@ -3,7 +3,7 @@
 //! nothing to the others.
 
 use crate::cli::{Args, Pick};
-use crate::consolidate::{consolidate, rows};
+use crate::consolidate::consolidate;
 use crate::evaluate::{Ready, Setting, prepare, refuse, try_out};
 use crate::plan::{Found, Job, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,15 +13,18 @@ use run_common::cli::out::Out;
 use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
+use run_common::metrics::row::json_number;
 use run_common::process::identity::{Process, Signal as ProcessSignal};
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
+use run_common::rundir::evaluation::Measured;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::supervise;
 use run_common::supervise::pool::Pool;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::env;
 use std::path::Path;
@@ -155,6 +158,8 @@ struct Line<'a> {
     evaluated: bool,
     duration_s: Option<f64>,
     rows: Option<u64>,
+    /// Means over the rows.
+    metrics: Option<Map<String, Value>>,
 }
 
 impl Front<'_> {
@@ -277,6 +282,7 @@ impl Front<'_> {
         let dir = session.evaluations.evaluation(&job.name);
         let observed = self.observer.observe(&dir).ok();
         let status = observed.as_ref().map_or(Status::Failed, |observed| observed.state.status);
+        let measured = if status == Status::Completed { Measured::read(dir.layout()).ok() } else { None };
         let out = std::path::absolute(dir.layout().root()).unwrap_or_else(|_| dir.layout().root().to_owned());
         let line = Line {
             path: session.run.layout().root(),
@@ -290,7 +296,10 @@ impl Front<'_> {
             reason: observed.as_ref().and_then(|observed| observed.state.reason.clone()),
             evaluated,
             duration_s: observed.as_ref().and_then(run_common::rundir::observe::Observed::duration_s),
-            rows: if status == Status::Completed { rows(dir.layout()) } else { None },
+            rows: measured.as_ref().map(|measured| measured.rows),
+            metrics: measured.as_ref().map(|measured| {
+                measured.means().map(|(name, mean)| (name.to_owned(), json_number(mean))).collect()
+            }),
         };
         match self.out.json(&line).and_then(|()| self.out.flush()) {
             Err(error) if error.is_broken_pipe() => {

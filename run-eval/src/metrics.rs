@@ -92,23 +92,8 @@ pub(crate) fn check(layout: &Layout) -> Option<String> {
     }
 }
 
-/// Counts the rows of a table, and makes sure that each can be used.
-pub(crate) fn count_rows(source: Source) -> Result<u64, Damage> {
-    let mut rows = Rows::new(source, Vec::new())?;
-    let Some(header) = rows.next()? else { return Ok(0) };
-    let columns = header.count();
-    let (mut count, mut fields) = (0, Vec::new());
-    while let Some(row) = rows.next()? {
-        count += 1;
-        if row.count() > columns {
-            row.split(&mut fields);
-            fits(&fields, columns, count)?;
-        }
-    }
-    Ok(count)
-}
-
-/// Reads a table, as [`count_rows`] does, and adds up each column that holds numbers alone.
+/// Counts the rows of a table, makes sure that each can be used, and adds up each column that holds numbers
+/// alone.
 fn measure(source: Source) -> Result<(u64, Map<String, Value>), Damage> {
     let mut rows = Rows::new(source, Vec::new())?;
     let Some(header) = rows.next()? else { return Ok((0, Map::new())) };

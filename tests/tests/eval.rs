@@ -300,9 +300,17 @@ fn what_was_evaluated_is_not_evaluated_again_unless_something_is_new() {
     let done = eval(&lab, &["--json", "r"], SCRIPT).code(0);
     let lines = done.json_lines();
     let brief = |line: &Value| {
-        (line["step"].as_u64(), line["status"].clone(), line["evaluated"].clone(), line["rows"].as_u64())
+        let mean = line["metrics"]["acc"].as_f64();
+        (
+            line["step"].as_u64(),
+            line["status"].clone(),
+            line["evaluated"].clone(),
+            line["rows"].as_u64(),
+            mean,
+        )
     };
-    let expected = [1, 2].map(|step| (Some(step), "completed".into(), false.into(), Some(2)));
+    let expected = [(1, 0.1), (2, 0.2)]
+        .map(|(step, mean)| (Some(step), "completed".into(), false.into(), Some(2), Some(mean)));
     assert_eq!(lines.iter().map(brief).collect::<Vec<_>>(), expected);
     // Its output is a list of runs.
     lab.cmd("run-status").args(["--json", "-"]).stdin(done.stdout).run().code(0);
