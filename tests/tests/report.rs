@@ -131,10 +131,10 @@ fn what_all_runs_share_is_a_column_when_it_is_asked_for() {
     let lab = Lab::new();
     sweep(&lab);
     let host = lab.json("runs/lr=0.1_seed=1/.run/meta.json")["host"].as_str().unwrap().to_owned();
-    let lines = objects(&report(&lab, &["--columns", "host,bs", "--sort", "bs", "--format", "json"]));
+    let lines = objects(&lab, &["--columns", "host,bs", "--sort", "bs"]);
     assert_eq!(lines.len(), 4);
     assert_eq!(lines[0], json!({"run": "lr=0.1_seed=1", "host": host, "bs": 8}));
-    let groups = objects(&report(&lab, &["--group-by", "host,bs", "--format", "json"]));
+    let groups = objects(&lab, &["--group-by", "host,bs"]);
     assert_eq!((groups.len(), &groups[0]["runs"], &groups[0]["bs"]), (1, &json!(4), &json!(8)));
     lab.cmd("run-report")
         .args(["--group-by", "hosts"])
@@ -842,7 +842,7 @@ fn what_was_evaluated_is_a_metric_of_the_run() {
         .run()
         .code(0)
         .stderr("");
-    let rows = objects(&report(&lab, &["--format", "json", "--best", "math/acc"]));
+    let rows = objects(&lab, &["--best", "math/acc"]);
     let brief = |row: &Value| {
         ["run", "math/acc.best", "math/acc.last", "math/acc.mean", "math/acc.count"]
             .map(|key| row[key].clone())
@@ -1072,7 +1072,7 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     assert_eq!(line["unknown_attempts"], json!(0));
     // An attempt of which no price was known is not in the sum, and that is to be seen.
     lab.cmd("run-exec").args(["-q", "--resume", "dear"]).run().code(1);
-    let line = objects(&report(&lab, &["--cost", "--format", "json"]))[0].clone();
+    let line = objects(&lab, &["--cost"])[0].clone();
     assert_eq!((line["usd"].as_f64(), &line["unknown_attempts"]), (Some(usd), &json!(1)));
     lab.new_run("free", &["true"]);
     lab.cmd("run-exec").args(["-q", "free"]).run().code(0);

@@ -41,7 +41,9 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
 /// Says which of the metrics that were asked for no run has, and whether that is so of any.
 pub(crate) fn missing(args: &Args, is_known: impl Fn(&str) -> bool) -> Exit {
     let missing: Vec<&String> = args.plot.iter().filter(|metric| !is_known(metric)).collect();
-    missing.iter().for_each(|metric| warn(&nothing(metric, &[])));
+    for metric in &missing {
+        warn(&nothing(metric, &[]));
+    }
     if missing.is_empty() { Exit::Ok } else { Exit::No }
 }
 
