@@ -3,7 +3,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +16,9 @@ const FIRST: usize = 2;
 
 /// Threads at most: a cold disk serves so many readers better than fewer.
 const MOST: usize = 32;
+
+/// Finished chunks that wait to be taken, at most: what they hold is not to grow with the number of items.
+const AHEAD: usize = 64;
 
 /// How long the next result is waited for before there is one thread more.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -51,8 +54,9 @@ fn by_chunks<T: Send, R: Send, E>(
     }
     let chunks = chunks(items, size);
     let next = AtomicUsize::new(0);
-    let (send, results) = channel();
+    let (send, results) = sync_channel(AHEAD);
     thread::scope(|scope| {
+        let results = results; // whoever waits to send is let go when it is dropped
         let start = || {
             let (send, next, chunks, work) = (send.clone(), &next, &chunks, &work);
             let body = move || {
@@ -140,5 +144,18 @@ mod tests {
         let items: Vec<usize> = (0..5000).collect();
         let failed = in_order(items, |item| item, |item| if item == 100 { Err(item) } else { Ok(()) });
         assert_eq!(failed, Err(100));
+        // Also while others wait to hand in what they have done.
+        let done = AtomicUsize::new(0);
+        let work = |item| {
+            done.fetch_add(1, Ordering::Relaxed);
+            item
+        };
+        let take = |item: usize| {
+            while done.load(Ordering::Relaxed) < AHEAD + FIRST {
+                thread::yield_now();
+            }
+            Err(item)
+        };
+        assert_eq!(few_in_order((0..5000).collect(), work, take), Err(0));
     }
 }

@@ -124,8 +124,8 @@ fn as_json(args: &Args, observer: &Observer, out: &mut Out) -> Result<Listed, Er
     })
 }
 
-/// The memory of lines that were printed, for further ones: what one thread allocates and another one
-/// frees takes longer than all else that is done for a line.
+/// The memory of lines that were printed, for further ones: threads that free what others allocated wait
+/// for each other.
 #[derive(Default)]
 struct Spare(Mutex<Vec<Vec<u8>>>);
 

@@ -297,7 +297,7 @@ fn an_interrupt_ends_the_runs_at_work_and_starts_no_more() {
 #[test]
 fn a_second_interrupt_kills() {
     let lab = Lab::new();
-    batch(&lab, "all", &[("a", "trap '' INT TERM; echo ready; while :; do sleep 0.02; done"), ("b", "true")]);
+    batch(&lab, "all", &[("a", "trap '' INT TERM; echo ready; exec sleep 1000"), ("b", "true")]);
     let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
     lab.await_text("runs/all/a/stdout.log", "ready");
     exec.signal(Signal::INT);
