@@ -29,6 +29,8 @@ pub(crate) struct Batch {
     ended: BTreeMap<String, (Stamp, Entry)>,
     /// Somebody has asked for a stop of all.
     pub(crate) stopped: Option<StopRequest>,
+    /// The runs at work were asked, too.
+    pub(crate) is_heeded: bool,
     /// No run of it was started so far.
     pub(crate) is_new: bool,
     /// Runs were started that had not begun when the summary was written.
@@ -75,7 +77,15 @@ struct Entry {
 
 impl Batch {
     fn new(dir: BatchDir) -> Self {
-        Self { dir, ended: BTreeMap::new(), stopped: None, is_new: true, is_behind: false, fails: false }
+        Self {
+            dir,
+            ended: BTreeMap::new(),
+            stopped: None,
+            is_heeded: false,
+            is_new: true,
+            is_behind: false,
+            fails: false,
+        }
     }
 
     /// Returns its name, for people.

@@ -413,7 +413,7 @@ impl Front<'_> {
         self.refresh_batches();
         let mut has_news = false;
         for (number, batch) in self.batches.iter_mut().enumerate() {
-            if batch.stopped.is_some() || !batch.look_for_stop() {
+            if !batch.look_for_stop() || mem::replace(&mut batch.is_heeded, true) {
                 continue;
             }
             has_news = true;

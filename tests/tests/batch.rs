@@ -217,6 +217,23 @@ fn a_batch_that_cannot_be_read_is_one_clear_line() {
 }
 
 #[test]
+fn a_stop_of_a_batch_that_is_being_started_reaches_the_runs_at_work() {
+    let lab = Lab::new();
+    let runs: Vec<String> = (0..30).map(|number| format!("r{number:02}")).collect();
+    let command = "touch runs/all/stop; exec sleep 1000";
+    batch(&lab, "all", &runs.iter().map(|name| (name.as_str(), command)).collect::<Vec<_>>());
+    lab.cmd("run-exec")
+        .args(["-q", "-j", "30", "all"])
+        .run()
+        .code(1)
+        .stderr_has("stopped by the file 'stop'");
+    let statuses = statuses(&lab, "all");
+    assert_eq!(statuses["r00"], "stopped");
+    assert!(statuses.values().all(|status| status == "stopped" || status == "created"), "{statuses:?}");
+    lab.nothing_left();
+}
+
+#[test]
 fn slots_are_never_shared_and_free_after_a_kill() {
     let lab = Lab::new();
     // Each run takes its slot's directory for as long as it works: a second one would fail.
