@@ -1,11 +1,11 @@
 //! Pins: checkpoints that are kept while they are evaluated, though the trainer deletes or overwrites
-//! them. They are hard links below `.eval-pins/` in the run, which neither discovery nor a backup looks
-//! into, and are gone with the run-eval that made them, or with the next one.
+//! them. They are hard links below `.eval-pins/` in the run, or in a directory on another disk that a link
+//! in the run leads to. Neither discovery nor a backup looks into it, and it is gone with the run-eval that
+//! made it, or with the next one.
 
 use nix::libc::EEXIST;
 use run_common::checkpoint::Checkpoint;
 use run_common::fsio::lock::Lock;
-use run_common::rundir::layout::Layout;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use walkdir::WalkDir;
 
-/// The directory of all pins, below the run.
+/// The directory of all pins, below the run or where its checkpoints are.
 const DIR: &str = ".eval-pins";
 
 /// Small files beside checkpoints that say which of them is the latest: loaders ask for them.
 const TRACKERS: [&str; 2] = ["latest", "latest_checkpointed_iteration.txt"];
 
-/// The pins of one run-eval in one run.
+/// The pins of one run-eval in one directory of one run.
 #[derive(Debug)]
 pub(crate) struct Pins {
     all: PathBuf,
@@ -44,8 +44,8 @@ pub(crate) enum How {
 
 impl Pins {
     /// Makes a directory for them, and removes what others left that were killed.
-    pub(crate) fn open(run: &Layout) -> io::Result<Self> {
-        let all = run.root().join(DIR);
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let all = directory.join(DIR);
         loop {
             fs::create_dir_all(&all)?;
             let Some(gate) = enter(&all)? else { continue };

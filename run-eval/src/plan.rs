@@ -16,7 +16,7 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// Keeps other run-evals from the directory of the evaluations, as long as one of ours lives.
     _lock: Lock,
     pins: Option<Pins>,
+    /// Pins beside checkpoints on other disks, by the name of the link that leads there from the run.
+    pins_elsewhere: HashMap<PathBuf, Option<Pins>>,
     /// There may be more checkpoints.
     pub(crate) is_followed: bool,
     /// Checkpoints that were dealt with.
@@ -92,14 +94,15 @@ impl Session {
         let config = config(args, &run, &meta);
         replace(&evaluations.config(), config.as_bytes(), Durability::Process)
             .map_err(|error| Error::io("write", &evaluations.config(), error))?;
-        let pins = Pins::open(run.layout())
+        let pins = Pins::open(run.layout().root())
             .inspect_err(|error| {
                 let shown = run.layout().root().display();
                 warn(&format!("cannot pin checkpoints of '{shown}': {}; they must stay", plain(error)));
             })
             .ok();
         let is_followed = args.follow;
-        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, seen: HashSet::new() })
+        let (pins_elsewhere, seen) = (HashMap::new(), HashSet::new());
+        Ok(Self { run, meta, evaluations, _lock: lock, pins, pins_elsewhere, is_followed, seen })
     }
 
     /// Looks for checkpoints that are to be evaluated and were not seen before, in the order of their
@@ -131,6 +134,7 @@ impl Session {
             if self.seen.contains(&identity) {
                 continue;
             }
+            self.reach(&checkpoint);
             let below = identity.strip_prefix(self.run.layout().root()).unwrap_or(&identity);
             let job = Job {
                 session: number,
@@ -263,7 +267,9 @@ impl Session {
             };
         }
         let is_own = job.root == self.run.layout().root();
-        let Some(pins) = self.pins.as_ref().filter(|_| is_own) else { return Some(Found::Job(job)) };
+        let Some(pins) = self.pins_of(&job.checkpoint).filter(|_| is_own) else {
+            return Some(Found::Job(job));
+        };
         let how = match (program, says_step(&job.checkpoint)) {
             (Program::Ended, _) => How::LinkOnly,
             (Program::Lives, true) => How::Link,
@@ -320,9 +326,25 @@ impl Session {
 
     /// Lets go of the checkpoint of a job that is done.
     pub(crate) fn release(&self, job: &Job) {
-        if let (Some(pins), true) = (&self.pins, job.is_pinned) {
+        let mut all = self.pins.iter().chain(self.pins_elsewhere.values().flatten());
+        if let Some(pins) = all.find(|pins| job.is_pinned && pins.root() == job.root) {
             pins.release(&job.checkpoint);
         }
+    }
+
+    /// Makes a place for pins where a checkpoint lies on another disk, so that they are links there too.
+    fn reach(&mut self, checkpoint: &Checkpoint) {
+        let Some(top) = top(checkpoint).filter(|top| !self.pins_elsewhere.contains_key(*top)) else { return };
+        let path = self.run.layout().root().join(top);
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        let pins = if is_link { Pins::open(&path).ok() } else { None };
+        self.pins_elsewhere.insert(top.to_owned(), pins);
+    }
+
+    /// Returns the pins that a checkpoint of the run is to be among.
+    fn pins_of(&self, checkpoint: &Checkpoint) -> Option<&Pins> {
+        let elsewhere = top(checkpoint).and_then(|top| self.pins_elsewhere.get(top));
+        elsewhere.and_then(Option::as_ref).or(self.pins.as_ref())
     }
 }
 
@@ -372,6 +394,13 @@ fn config(args: &Args, run: &RunDir, meta: &Meta) -> String {
     ];
     let lines = values.map(|(key, value)| format!("{key}: {value}\n"));
     format!("# Written by run-eval(1), of the last time that it was executed.\n{}", lines.concat())
+}
+
+/// Returns the directory at the top of the run that a checkpoint lies in.
+fn top(checkpoint: &Checkpoint) -> Option<&Path> {
+    let mut components = checkpoint.path.iter();
+    let top = components.next()?;
+    components.next().map(|_| Path::new(top))
 }
 
 /// Makes a sentence of why a checkpoint is incomplete: it is that, or a file in it is.

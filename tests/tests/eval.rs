@@ -562,6 +562,26 @@ fn pins_are_links_and_those_of_a_killed_one_are_removed() {
 }
 
 #[test]
+fn checkpoints_on_another_disk_are_pinned_there() {
+    let (lab, disk) = (Lab::new(), Lab::below(Path::new("/dev/shm")));
+    lab.new_run("r", &["sh", "-c", "touch started; while [ ! -e go ]; do sleep 0.01; done"]);
+    std::os::unix::fs::symlink(disk.dir(), lab.path("runs/r/checkpoints")).unwrap();
+    let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    wait_for("the start", || lab.path("started").exists());
+    disk.write("checkpoint-1/model.bin", "weights 1");
+    disk.write("checkpoint-1/trainer_state.json", "{}");
+    let inode = fs::metadata(disk.path("checkpoint-1/model.bin")).unwrap().ino();
+    let script = "rm -r runs/r/checkpoints/checkpoint-1; stat -c %i $1/model.bin > inode; cat $1/model.bin > content; \
+        echo '{\"acc\": 1}'";
+    eval(&lab, &["r"], script).code(0).stderr("");
+    assert_eq!((lab.read("inode"), lab.read("content")), (format!("{inode}\n"), "weights 1".to_owned()));
+    assert_eq!(fs::read_dir(disk.dir()).unwrap().count(), 0, "pins are left");
+    no_pins(&lab, "r");
+    lab.write("go", "");
+    training.wait().code(0);
+}
+
+#[test]
 fn a_terminal_shows_how_far_it_is() {
     let lab = Lab::new();
     ended(&lab, "r");
