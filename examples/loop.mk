@@ -5,6 +5,7 @@
 
 RUN ?= loop
 STEPS ?= 200
+export RUNS_DIR := runs
 examples := $(dir $(lastword $(MAKEFILE_LIST)))
 
 $(RUN).csv: $(RUN).evaluated-3
