@@ -14,6 +14,8 @@ from harness import BENCH, MIB, Failed, Goal, Refused, median, need, rounds, spr
 from listing import installed
 
 PROGRAMS = ["dash", "gcc", "jq", "mlr"]
+PAGE = "run-report --html"
+PAGE_RUNS, PAGE_ROWS = 50, 20_000
 RUNS, ROWS, SLOW_RUNS = 200, 50_000, 10  # slow peers get so many runs, and their figures are for a row
 OURS, CAT, SKETCH, POLARS, DUCKDB = "run-report --metrics", "cat", "C sketch, 1 thread", "polars, streaming", "DuckDB"
 PYTHON, MILLER, JQ = "Python, json and csv", "Miller", "jq, no header"
@@ -152,6 +154,24 @@ def table_of(timings, peers):
     return ("", "rows", "s", "range", "ns a row", "× cat", "CPU s", "max RSS MiB"), rows
 
 
+def page(lab, repeat, quick, raw):
+    """Measures the page of many runs and returns its table and goals."""
+    count, rows = (5, 1000) if quick else (PAGE_RUNS, PAGE_ROWS)
+    cwd = lab.fresh("page")
+    runs, out = make_runs(lab, cwd, count, rows), cwd / "page.html"
+    peer = Peer(PAGE, (lab.binaries / "run-report", "--html", out, "-d", runs), count * rows)
+    of = measured(lab, cwd, [peer], repeat, "page", raw)[PAGE]
+    size, seconds = out.stat().st_size / 1e6, median(timing.wall_s for timing in of)
+    heads = ("", "rows", "s", "range", "CPU s", "max RSS MiB", "page MB")
+    row = [
+        PAGE, f"{peer.rows:,}", seconds, spread(timing.wall_s for timing in of), median(timing.cpu_s for timing in of),
+        median(timing.max_rss_bytes for timing in of) / MIB, size,
+    ]
+    shutil.rmtree(cwd)
+    goals = [Goal("time of the page", seconds, 2, "s"), Goal("size of the page", size, 5, "MB")]
+    return (f"a page: {count} runs of {rows:,} rows", heads, [row]), goals
+
+
 def run(lab, repeat, quick):
     """Runs all workloads; returns title, tables, notes, goals and raw numbers."""
     need(PROGRAMS)
@@ -188,6 +208,9 @@ def run(lab, repeat, quick):
         memory = median(timing.max_rss_bytes for timing in timings[OURS]) / 1e6
         goals.append(Goal(f"memory, {workload}", memory, 32, "MB"))
         shutil.rmtree(cwd)
+    table, promised = page(lab, repeat, quick, raw)
+    tables.append(table)
+    goals += promised
     notes = [*notes, f"Python, Miller and jq get {slow} of the runs. jq names no run and no columns; cat and the sketch check nothing.",
              "DuckDB 2.0 took 18.8 GiB for the header that grows, and failed: it is not measured there."]
     return "consolidate: the metrics of many runs as one CSV", tables, notes, goals, raw
