@@ -77,8 +77,10 @@ fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
         sheet.sort(column.unwrap_or_default(), best.is_greatest);
     }
     if let Some((name, is_descending)) = sort {
-        let column = sheet.find(name).ok_or_else(|| no_column(name, runs))?;
-        sheet.sort(column, is_descending);
+        // A metric stands for its last value, and a value of groups for its mean.
+        let found =
+            ["", ".last", ".mean", ".last.mean"].iter().find_map(|end| sheet.find(&format!("{name}{end}")));
+        sheet.sort(found.ok_or_else(|| no_column(name, runs))?, is_descending);
     }
     if args.columns.is_empty() {
         let hidden = match args.format {
@@ -97,7 +99,7 @@ fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
             warn(&format!("{what} not shown; --columns chooses, csv and json have all of them"));
         }
     } else {
-        let columns = chosen(&sheet, &args.columns, &names, runs)?;
+        let columns = chosen(&sheet, args, runs)?;
         sheet.select(&columns);
     }
     sheet.print(args.format, out).map(|()| exit)
@@ -257,9 +259,10 @@ pub(crate) fn varying(
 }
 
 /// Finds the columns that were asked for, after the run or the keys of the groups.
-fn chosen(sheet: &Sheet, columns: &[String], names: &[String], runs: &[Run]) -> Result<Vec<usize>, Error> {
-    let mut chosen: Vec<usize> = vec![0];
-    for name in columns {
+fn chosen(sheet: &Sheet, args: &Args, runs: &[Run]) -> Result<Vec<usize>, Error> {
+    let keys = args.group_by.len().max(1);
+    let mut chosen: Vec<usize> = (0..keys).collect();
+    for name in &args.columns {
         let of_metric = |at: &usize| {
             let column = &sheet.columns[*at].name;
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
@@ -270,10 +273,12 @@ fn chosen(sheet: &Sheet, columns: &[String], names: &[String], runs: &[Run]) -> 
         };
         let found: Vec<usize> = match sheet.find(name) {
             Some(at) => vec![at],
-            None if names.contains(name) => (0..sheet.columns.len()).filter(of_metric).collect(),
-            None => return Err(no_column(name, runs)),
+            None => (0..sheet.columns.len()).filter(of_metric).collect(),
         };
-        chosen.extend(found.into_iter().filter(|&at| at != 0));
+        if found.is_empty() {
+            return Err(no_column(name, runs));
+        }
+        chosen.extend(found.into_iter().filter(|&at| at >= keys));
     }
     Ok(chosen)
 }

@@ -122,6 +122,15 @@ fn groups_have_mean_and_spread_over_their_runs() {
         assert!((line["loss.last.std"].as_f64().unwrap() - 0.5_f64.sqrt()).abs() < 1e-12);
         assert_eq!(line["loss.last.count"], json!(2));
     }
+    let of = |words: &[&str]| objects(&lab, &[&["--group-by", "lr"], words].concat());
+    let keys: Vec<String> =
+        of(&["--columns", "loss.last,runs"])[0].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(keys, ["lr", "loss.last.mean", "loss.last.std", "runs"]);
+    let both = objects(&lab, &["--group-by", "lr,seed", "--columns", "runs"]);
+    assert_eq!(both[3], json!({"lr": 0.1, "seed": 2, "runs": 1}));
+    for by in ["runs:desc", "loss:desc", "loss.last:desc", "loss.last.mean:desc"] {
+        assert_eq!(of(&["--sort", by]).len(), 2, "{by}");
+    }
     let by_status = objects(&lab, &["--group-by", "status,bs"]);
     assert_eq!(by_status.iter().map(|line| line["runs"].clone()).collect::<Vec<_>>(), [json!(4), json!(1)]);
 }
@@ -179,6 +188,7 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
     assert_eq!(order("loss:max"), ["a", "c", "b", "none"]);
     let sorted = |by: &str| objects(&lab, &["--sort", by])[0]["run"].clone();
     assert_eq!((sorted("loss.last"), sorted("loss.last:desc")), (json!("c"), json!("a")));
+    assert_eq!((sorted("loss"), sorted("loss:desc")), (json!("c"), json!("a")));
     lab.cmd("run-report")
         .args(["--best", "los"])
         .run()
