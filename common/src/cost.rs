@@ -7,7 +7,7 @@ use crate::rundir::meta::Meta;
 use crate::rundir::observe::Observed;
 use crate::rundir::status::{AttemptEnd, AttemptStart, Status};
 use crate::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -207,6 +207,24 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
     spent
 }
 
+/// Says whether a metric is an amount of dollars, and whether each is what was spent until then.
+pub fn dollars(name: &str) -> Option<bool> {
+    let name = name.to_lowercase();
+    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
+    let is_sum = || words.iter().any(|word| ["total", "cumulative", "cum", "sum"].contains(word));
+    words.contains(&"usd").then(is_sum)
+}
+
+/// Returns what the program says it has spent, by the figures of its metrics: without rows that a
+/// later attempt went over again.
+pub fn logged(figures: &Map<String, Value>) -> Option<f64> {
+    let spent = figures.iter().filter_map(|(name, of)| {
+        let number = |figure: &str| of[figure].as_f64();
+        if dollars(name)? { number("max") } else { Some(number("mean")? * number("count")?) }
+    });
+    spent.reduce(|one, other| one + other)
+}
+
 /// Returns when the complete checkpoints of a run were written.
 fn checkpoints(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
     let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
@@ -236,6 +254,23 @@ mod tests {
         assert_eq!(Rates::parse("H100 1\nA100\n"), Err(2));
         assert_eq!(Rates::parse("H100 -1"), Err(1));
         assert_eq!(Rates::parse("").unwrap().of("cpu"), None);
+    }
+
+    #[test]
+    fn dollars_are_known_by_their_name() {
+        let names = ["cost_usd", "api/total_usd", "loss", "usdt", "USD", "cost"];
+        let expected = [Some(false), Some(true), None, None, Some(false), None];
+        assert_eq!(names.map(dollars), expected);
+    }
+
+    #[test]
+    fn what_was_logged_is_added_up() {
+        let figures = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let of = figures(
+            r#"{"api_usd": {"mean": 0.25, "count": 4, "max": 1}, "total_usd": {"mean": 1, "count": 4, "max": 2}, "loss": {"mean": 3, "count": 4}}"#,
+        );
+        assert_eq!(logged(&of), Some(3.0));
+        assert_eq!(logged(&figures(r#"{"loss": {"mean": 3, "count": 4}}"#)), None);
     }
 
     #[test]

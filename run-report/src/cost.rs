@@ -5,7 +5,7 @@ use crate::cli::{Args, Format};
 use crate::runs::{Fault, Run, Runs};
 use crate::sheet::{Cell, Sheet};
 use run_common::cli::out::{Out, Tint};
-use run_common::cost::{Rates, Spent, spent};
+use run_common::cost::{Rates, Spent, dollars, spent};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::metrics::attempts::Attempts;
@@ -207,14 +207,6 @@ fn in_words(devices: &[String]) -> String {
     counts.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-/// Says whether a metric is an amount of dollars, and whether each is what was spent until then.
-fn dollars(name: &str) -> Option<bool> {
-    let name = name.to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
-    let is_sum = || words.iter().any(|word| ["total", "cumulative", "cum", "sum"].contains(word));
-    words.contains(&"usd").then(is_sum)
-}
-
 /// Returns what the program says it has spent, in all attempts: also in rows that a later one went
 /// over again.
 fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
@@ -311,13 +303,6 @@ fn parse(answer: &[u8]) -> Result<Answer, String> {
 #[expect(clippy::float_cmp, reason = "the numbers are exact")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dollars_are_known_by_their_name() {
-        let names = ["cost_usd", "api/total_usd", "loss", "usdt", "USD", "cost"];
-        let expected = [Some(false), Some(true), None, None, Some(false), None];
-        assert_eq!(names.map(dollars), expected);
-    }
 
     #[test]
     fn equal_devices_are_counted() {

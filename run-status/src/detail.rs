@@ -3,7 +3,7 @@
 use crate::line::{Line, figure};
 use run_common::checkpoint::{Program, State, discover};
 use run_common::cli::out::{Out, Table, Tint};
-use run_common::cost::{Rates, spent};
+use run_common::cost::{Rates, logged, spent};
 use run_common::error::Error;
 use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
@@ -118,16 +118,19 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     table
 }
 
-/// Says what all attempts cost so far, where a price is known, and what of it is lost.
+/// Says what all attempts cost so far, where a price is known, what of it is lost, and what the
+/// program says it has spent beside.
 fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let rates = Rates::from_environment().ok().flatten(); // run-report says what is wrong with it
     let lines = read_lines(&run.run.layout().attempts()).ok()?.records;
-    if rates.is_none() && lines.iter().all(|line| line["cost_usd"].is_null()) {
-        return None;
+    let mut words = Vec::new();
+    if rates.is_some() || lines.iter().any(|line| !line["cost_usd"].is_null()) {
+        let spent = spent(run, meta, &lines, rates.as_ref());
+        words.extend(spent.usd.map(|usd| format!("${usd:.2}")));
+        words.extend(spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${usd:.2} of it lost")));
     }
-    let spent = spent(run, meta, &lines, rates.as_ref());
-    let lost = spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!(", ${usd:.2} of it lost"));
-    Some(format!("${:.2}{}", spent.usd?, lost.unwrap_or_default()))
+    words.extend(logged(&run.state.metrics.figures()).map(|usd| format!("${usd:.2} logged")));
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn python(meta: &Meta) -> Option<String> {

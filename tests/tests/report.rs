@@ -1084,6 +1084,11 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     lab.cmd("run-exec").args(["-q", "--resume", "dear"]).run().code(1);
     let line = objects(&lab, &["--cost"])[0].clone();
     assert_eq!((line["usd"].as_f64(), &line["unknown_attempts"]), (Some(usd), &json!(1)));
+    let script = r#"for i in 1 2 3; do echo "{\"step\": $i, \"api_usd\": 0.5}" >> $RUN_METRICS; done"#;
+    ran(&lab, "credits", &[], script);
+    let shown = lab.cmd("run-status").arg("credits").run().code(0).out();
+    let cost = shown.lines().find_map(|line| line.strip_prefix("cost:")).map(str::trim);
+    assert_eq!(cost, Some("$1.50 logged"), "{shown}");
     lab.new_run("free", &["true"]);
     lab.cmd("run-exec").args(["-q", "free"]).run().code(0);
     assert_eq!(lab.json("runs/free/.run/result.json")["cost_usd"], Value::Null);
