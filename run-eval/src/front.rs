@@ -197,7 +197,7 @@ impl Front<'_> {
     }
 
     fn show_progress(&self) {
-        let titles: Vec<String> = self.pool.works().map(|working| self.title(&working.job)).collect();
+        let titles: Vec<String> = self.pool.jobs().map(|working| self.title(&working.job)).collect();
         let mut said = vec![titles.join(", ")];
         if self.counts.failed > 0 {
             said.push(format!("{} failed", self.counts.failed));

@@ -181,7 +181,7 @@ impl Front<'_> {
     }
 
     fn show_progress(&self) {
-        let (Counts { completed, failed, stopped, .. }, running) = (self.counts, self.pool.works().len());
+        let (Counts { completed, failed, stopped, .. }, running) = (self.counts, self.pool.jobs().len());
         let mut said = vec![format!("{completed} done")];
         for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
             if count > 0 {
@@ -418,14 +418,14 @@ impl Front<'_> {
             }
             has_news = true;
             if let Some(request) = batch.stopped.as_ref().filter(|request| !request.spares) {
-                for working in self.pool.works().filter(|working| working.batch == Some(number)) {
+                for working in self.pool.jobs().filter(|working| working.batch == Some(number)) {
                     let _ = request.write(&working.run.layout().stop()); // the signal will do
                 }
                 self.pool.signal(Signal::SIGTERM, |working| working.batch == Some(number));
             }
         }
         let all_stopped = self.batches.iter_mut().all(|batch| batch.stopped.is_some());
-        if has_news && all_stopped && self.pool.works().all(|working| working.batch.is_some()) {
+        if has_news && all_stopped && self.pool.jobs().all(|working| working.batch.is_some()) {
             self.is_closing = true;
             self.status = self.status.max(Exit::No as u8);
         }
@@ -438,7 +438,7 @@ impl Front<'_> {
             observed.is_ok_and(|observed| observed.state.attempt > working.before)
         };
         for (number, batch) in self.batches.iter_mut().enumerate().filter(|(_, batch)| batch.is_behind) {
-            if self.pool.works().filter(|working| working.batch == Some(number)).all(has_begun) {
+            if self.pool.jobs().filter(|working| working.batch == Some(number)).all(has_begun) {
                 batch.is_behind = false;
                 batch.renew(&self.observer);
             }

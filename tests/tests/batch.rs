@@ -627,3 +627,14 @@ fn what_is_left_of_a_run_is_no_other_front() {
     // As the table shows it.
     assert_eq!(lab.cmd("run-status").args(["--json", "all/a"]).run().code(0).out().lines().count(), 1);
 }
+
+#[test]
+fn a_parent_that_ignores_its_children_does_not_keep_a_front_waiting() {
+    let lab = Lab::new();
+    let runs = [lab.new_run("a", &["true"]), lab.new_run("b", &["sh", "-c", "exit 3"])].join("\n");
+    let program = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp('run-exec', ['run-exec', '-q', '-'])";
+    lab.cmd("python3").args(["-c", program]).stdin(runs).run().code(1);
+    assert_eq!((&lab.status("a")["status"], &lab.status("b")["exit_code"]), (&"completed".into(), &3.into()));
+    lab.nothing_left();
+}

@@ -1,4 +1,4 @@
-//! Works in slots, each done by a process of its own: a front of several has one thread and forks, so
+//! Jobs in slots, each done by a process of its own: a front of several has one thread and forks, so
 //! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
 
 use crate::error::{Error, Exit};
@@ -8,19 +8,22 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stdin, setsid};
+use signal_hook::consts::SIGCHLD;
+use signal_hook::flag;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a work is looked at whose process was killed.
+/// How often a job is looked at whose process was killed.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Works at work, and the signals that the front waits for.
+/// Jobs at work, and the signals that the front waits for.
 #[derive(Debug)]
-pub struct Pool<W> {
+pub struct Pool<J> {
     slots: usize,
-    working: Vec<Working<W>>,
+    working: Vec<Working<J>>,
     signals: SignalFd,
     /// The signals that were let through before.
     mask: SigSet,
@@ -28,28 +31,28 @@ pub struct Pool<W> {
 }
 
 #[derive(Debug)]
-struct Working<W> {
-    work: W,
+struct Working<J> {
+    job: J,
     pid: i32,
     slot: usize,
     /// Its process was killed, and another may be ending what that began.
     is_orphan: bool,
 }
 
-impl<W> Pool<W> {
+impl<J> Pool<J> {
     /// Makes one of so many slots. From now on SIGINT, SIGTERM and, unless it is ignored, SIGHUP are
     /// noticed in [`Self::wait`] alone.
     pub fn new(slots: usize) -> Result<Self, Error> {
-        let failed = |error: nix::Error| {
-            Error::new(Exit::System, "cannot catch signals").because(io::Error::from(error))
-        };
+        let failed = |error: io::Error| Error::new(Exit::System, "cannot catch signals").because(error);
+        // Whoever began with SIGCHLD ignored would never hear of a child's end.
+        flag::register(SIGCHLD, Arc::default()).map_err(failed)?;
         let mut signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
         if !ignores_hangup() {
             signals.add(Signal::SIGHUP);
         }
-        let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(failed)?;
+        let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| failed(error.into()))?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&signals, flags).map_err(failed)?;
+        let signals = SignalFd::with_flags(&signals, flags).map_err(|error| failed(error.into()))?;
         Ok(Self { slots, working: Vec::new(), signals, mask, ended_by: None })
     }
 
@@ -63,9 +66,9 @@ impl<W> Pool<W> {
         (0..self.slots).find(|slot| self.working.iter().all(|working| working.slot != *slot))
     }
 
-    /// Returns what is at work.
-    pub fn works(&self) -> impl ExactSizeIterator<Item = &W> {
-        self.working.iter().map(|working| &working.work)
+    /// Returns the jobs at work.
+    pub fn jobs(&self) -> impl ExactSizeIterator<Item = &J> {
+        self.working.iter().map(|working| &working.job)
     }
 
     /// Says whether nothing is at work.
@@ -79,12 +82,12 @@ impl<W> Pool<W> {
     }
 
     /// Takes note of what a process does that was forked off, and in which slot.
-    pub fn add(&mut self, pid: i32, slot: usize, work: W) {
-        self.working.push(Working { work, pid, slot, is_orphan: false });
+    pub fn add(&mut self, pid: i32, slot: usize, job: J) {
+        self.working.push(Working { job, pid, slot, is_orphan: false });
     }
 
     /// Makes the process that was forked off one of its own. It reads nothing, what the terminal sends
-    /// goes to the front, which passes it on, and what is held for other works is the front's alone.
+    /// goes to the front, which passes it on, and what is held for other jobs is the front's alone.
     pub fn leave(&mut self) -> Result<(), Error> {
         self.working.clear();
         let left = File::open("/dev/null").and_then(|null| {
@@ -95,9 +98,9 @@ impl<W> Pool<W> {
         left.map_err(|error| Error::new(Exit::System, "cannot start a process").because(error))
     }
 
-    /// Takes out a work whose process has ended, with its exit status. One whose process was killed is
+    /// Takes out a job whose process has ended, with its exit status. One whose process was killed is
     /// taken out, without, as soon as it `is_over`.
-    pub fn next_ended(&mut self, mut is_over: impl FnMut(&mut W) -> bool) -> Option<(W, Option<i32>)> {
+    pub fn next_ended(&mut self, mut is_over: impl FnMut(&mut J) -> bool) -> Option<(J, Option<i32>)> {
         loop {
             let (pid, status) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, status)) => (pid.as_raw(), Some(status)),
@@ -107,13 +110,13 @@ impl<W> Pool<W> {
             };
             let Some(number) = self.working.iter().position(|working| working.pid == pid) else { continue };
             if status.is_some() {
-                return Some((self.working.remove(number).work, status));
+                return Some((self.working.remove(number).job, status));
             }
             self.working[number].is_orphan = true;
         }
         let mut working = self.working.iter_mut();
-        let number = working.position(|working| working.is_orphan && is_over(&mut working.work))?;
-        Some((self.working.remove(number).work, None))
+        let number = working.position(|working| working.is_orphan && is_over(&mut working.job))?;
+        Some((self.working.remove(number).job, None))
     }
 
     /// Waits until a process has ended, a signal has come, `input` has something, or some time is up;
@@ -140,9 +143,9 @@ impl<W> Pool<W> {
         self.signal(signal, |_| true);
     }
 
-    /// Sends a signal to the processes of some works.
-    pub fn signal(&self, signal: Signal, mut is_meant: impl FnMut(&W) -> bool) {
-        for working in self.working.iter().filter(|working| is_meant(&working.work)) {
+    /// Sends a signal to the processes of some jobs.
+    pub fn signal(&self, signal: Signal, mut is_meant: impl FnMut(&J) -> bool) {
+        for working in self.working.iter().filter(|working| is_meant(&working.job)) {
             let _ = kill(Pid::from_raw(working.pid), signal); // it has just ended, then
         }
     }
