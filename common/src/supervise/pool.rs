@@ -33,10 +33,9 @@ pub struct Pool<J> {
 #[derive(Debug)]
 struct Working<J> {
     job: J,
-    pid: i32,
+    /// Its process; none when that was killed, and another may be ending what it began.
+    pid: Option<i32>,
     slot: usize,
-    /// Its process was killed, and another may be ending what that began.
-    is_orphan: bool,
 }
 
 impl<J> Pool<J> {
@@ -83,7 +82,7 @@ impl<J> Pool<J> {
 
     /// Takes note of what a process does that was forked off, and in which slot.
     pub fn add(&mut self, pid: i32, slot: usize, job: J) {
-        self.working.push(Working { job, pid, slot, is_orphan: false });
+        self.working.push(Working { job, pid: Some(pid), slot });
     }
 
     /// Makes the process that was forked off one of its own. It reads nothing, what the terminal sends
@@ -108,21 +107,23 @@ impl<J> Pool<J> {
                 Ok(WaitStatus::StillAlive) | Err(nix::Error::ECHILD) => break,
                 Ok(_) | Err(_) => continue,
             };
-            let Some(number) = self.working.iter().position(|working| working.pid == pid) else { continue };
+            let Some(number) = self.working.iter().position(|working| working.pid == Some(pid)) else {
+                continue;
+            };
             if status.is_some() {
                 return Some((self.working.remove(number).job, status));
             }
-            self.working[number].is_orphan = true;
+            self.working[number].pid = None;
         }
         let mut working = self.working.iter_mut();
-        let number = working.position(|working| working.is_orphan && is_over(&mut working.job))?;
+        let number = working.position(|working| working.pid.is_none() && is_over(&mut working.job))?;
         Some((self.working.remove(number).job, None))
     }
 
     /// Waits until a process has ended, a signal has come, `input` has something, or some time is up;
     /// says whether `input` has. Signals that ask for the end are passed on to all that is at work.
     pub fn wait(&mut self, time: Duration, input: Option<BorrowedFd>) -> bool {
-        let has_orphan = self.working.iter().any(|working| working.is_orphan);
+        let has_orphan = self.working.iter().any(|working| working.pid.is_none());
         let time = if has_orphan { time.min(SOON) } else { time } + Duration::from_millis(1); // poll rounds down
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(input.map(|input| PollFd::new(input, PollFlags::POLLIN)));
@@ -145,8 +146,8 @@ impl<J> Pool<J> {
 
     /// Sends a signal to the processes of some jobs.
     pub fn signal(&self, signal: Signal, mut is_meant: impl FnMut(&J) -> bool) {
-        for working in self.working.iter().filter(|working| is_meant(&working.job)) {
-            let _ = kill(Pid::from_raw(working.pid), signal); // it has just ended, then
+        for pid in self.working.iter().filter(|working| is_meant(&working.job)).filter_map(|job| job.pid) {
+            let _ = kill(Pid::from_raw(pid), signal); // it has just ended, then
         }
     }
 }
