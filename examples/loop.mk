@@ -3,6 +3,8 @@
 #
 #   make -f examples/loop.mk            STEPS=200 a round, of the run RUN=loop
 
+.DELETE_ON_ERROR:
+
 RUN ?= loop
 STEPS ?= 200
 export RUNS_DIR := runs

@@ -262,7 +262,8 @@ fn files_that_are_written_slowly_are_not_evaluated_before_they_are_whole() {
          \x20   end = ['pt', 'safetensors'][step - 1]\n\
          \x20   with open(f\"{os.environ['RUN_DIR']}/model_{step}.{end}\", 'wb', buffering=0) as f:\n\
          \x20       for at in range(0, len(whole), 500):\n\
-         \x20           f.write(whole[at:at + 500]); time.sleep(0.05)\n",
+         \x20           f.write(whole[at:at + 500]); time.sleep(0.05)\n\
+         \x20   while step == 1 and not os.path.exists('log'): time.sleep(0.02)\n",
     );
     lab.new_run("r", &["python3", "train.py"]);
     let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
