@@ -7,7 +7,7 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::append::read_lines;
 use run_common::message::warn;
 use run_common::process::identity::{Place, Process};
-use run_common::process::signals::Signals;
+use run_common::process::signals::{Signals, ignores_hangup};
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
@@ -17,7 +17,7 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::{ActiveRun, RunDir, read_document};
-use run_common::rundir::record::{Record, offsets};
+use run_common::rundir::record::{Record, loss, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
 use run_common::supervise::environment::{of_attempt, of_record, of_slot};
@@ -76,21 +76,27 @@ pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken,
 
 /// Makes an attempt of a run that was taken; returns the status to exit with.
 pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> {
+    let (task, active, record) = prepare(args, taken, &how)?;
+    supervise::run(&task, active, record, how.parent)
+}
+
+/// Decides all about an attempt, and signs the lock.
+fn prepare(args: &Args, taken: Taken, how: &How) -> Result<(Task, ActiveRun, Record), Error> {
     let Taken { active, recorded } = taken;
     let stop = active.run.layout().stop();
     let asked_before = fs::symlink_metadata(&stop).ok();
-    if !how.resume && asked_before.is_some() {
-        return refuse_stopped(&active, recorded);
+    if (!how.resume || how.is_retry) && asked_before.is_some() {
+        return Err(refuse_stopped(&active, recorded));
     }
     let meta = Meta::read(active.run.layout())?;
-    let plan = Plan::make(args, &how, &active.run, &meta, &recorded)?;
+    let plan = Plan::make(args, how, &active.run, &meta, &recorded)?;
     // A request that a resume overrules is taken away; one that came meanwhile is not.
     match (asked_before, fs::symlink_metadata(&stop).ok()) {
         (_, None) => {}
         (Some(before), Some(now)) if is_same(&before, &now) => {
             fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
         }
-        (_, Some(_)) => return refuse_stopped(&active, recorded),
+        (_, Some(_)) => return Err(refuse_stopped(&active, recorded)),
     }
     let Plan { task, start } = plan;
     let mut active = active;
@@ -99,46 +105,71 @@ pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> 
         .sign(std::process::id(), &start.host)
         .map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
     let record = Record::new(task.layout.clone(), recorded, start);
-    supervise::run(&task, active, record, how.parent)
+    Ok((task, active, record))
 }
 
 /// Makes another attempt of a run whose lock was kept, after so many seconds; unless a stop is asked
 /// for meanwhile.
 pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Result<u8, Error> {
     let layout = taken.active.run.layout().clone();
-    let failed = |error| {
-        let removed = RunDir::at(layout.root()).err();
-        removed.unwrap_or_else(|| Error::io("write", &layout.status(), error))
+    let lost = |taken: &Taken| {
+        let why = loss(&layout, &taken.recorded, &taken.active.lock)?;
+        Some(Error::new(Exit::BadRun, "cannot make another attempt").because(why))
     };
-    taken.recorded = Recorded::read(&layout)?;
-    let mut signals = Signals::catch(&[SIGINT, SIGTERM, SIGHUP])
+    match Recorded::read(&layout) {
+        Ok(recorded) if recorded.run_id == taken.recorded.run_id => taken.recorded = recorded,
+        Ok(_) => {} // that is found below
+        Err(error) => return Err(lost(&taken).unwrap_or(error)),
+    }
+    let mut ends = vec![SIGINT, SIGTERM];
+    if !ignores_hangup() {
+        ends.push(SIGHUP);
+    }
+    let mut signals = Signals::catch(&ends)
         .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
+    let stopped = |active: &ActiveRun, recorded: &Recorded, signal: Option<i32>| {
+        let words = match (StopRequest::read(&layout.stop()), signal) {
+            (Some(request), _) => request.words(),
+            (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),
+            (None, None) => return Ok(None),
+        };
+        write_stopped(active, recorded.clone(), words)?;
+        Ok(Some(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default()))
+    };
     let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
     let mut beat = Instant::now();
-    while Instant::now() < until {
-        if Instant::now() >= beat {
-            Record::write_waiting(&layout, &mut taken.recorded).map_err(failed)?;
-            beat = Instant::now() + args.heartbeat;
+    loop {
+        if let Some(error) = lost(&taken) {
+            return Err(error);
+        }
+        if let Some(status) = stopped(&taken.active, &taken.recorded, signals.pending().first().copied())? {
+            return Ok(status);
+        }
+        let now = Instant::now();
+        if now >= until {
+            break;
+        }
+        if now >= beat {
+            Record::write_waiting(&layout, &mut taken.recorded).map_err(|error| {
+                lost(&taken).unwrap_or_else(|| Error::io("write", &layout.status(), error))
+            })?;
+            beat = now + args.heartbeat;
         }
         let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(how.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
-        let pause = until.min(beat).saturating_duration_since(Instant::now()).min(STOP_FILE);
+        let pause = until.min(beat).saturating_duration_since(now).min(STOP_FILE) + Duration::from_millis(1); // poll rounds down
         let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
         if fds.get(1).is_some_and(|parent| parent.any().unwrap_or(false)) {
             give_up(&taken, "run-exec was killed before another attempt")?;
             return Ok(FAILED);
         }
-        let signal = signals.pending().first().copied();
-        let request = StopRequest::read(&layout.stop());
-        let words = match (&request, signal) {
-            (Some(request), _) => request.words(),
-            (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),
-            (None, None) => continue,
-        };
-        write_stopped(&taken.active, taken.recorded, words)?;
-        return Ok(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default());
     }
-    execute(args, taken, how)
+    let (task, active, record) = prepare(args, taken, &how)?;
+    // A signal may have come meanwhile.
+    match signals.pending().first() {
+        Some(signal) => Ok(stopped(&active, record.recorded(), Some(*signal))?.unwrap_or(FAILED)),
+        None => supervise::run(&task, active, record, how.parent),
+    }
 }
 
 /// Records that the attempt which was to follow will not be made: what the last came to stands.
@@ -188,12 +219,14 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// Records a run that was asked to stop before it started.
-fn refuse_stopped(active: &ActiveRun, recorded: Recorded) -> Result<u8, Error> {
+fn refuse_stopped(active: &ActiveRun, recorded: Recorded) -> Error {
     let request = StopRequest::read(&active.run.layout().stop()).unwrap_or_default();
-    write_stopped(active, recorded, request.words())?;
-    Err(cannot_start(&active.run, Exit::No)
-        .because(format!("it was {} before it started", request.words()))
-        .hint("--resume executes it all the same"))
+    match write_stopped(active, recorded, request.words()) {
+        Ok(()) => cannot_start(&active.run, Exit::No)
+            .because(format!("it was {} before it started", request.words()))
+            .hint("--resume executes it all the same"),
+        Err(error) => error,
+    }
 }
 
 /// Records that a run was stopped while no attempt was made.

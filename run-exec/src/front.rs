@@ -337,10 +337,6 @@ impl Front<'_> {
 
     /// Takes note of how an attempt has ended, and makes another where that is wanted.
     fn conclude(&mut self, mut working: Working, status: Option<i32>) -> Option<u8> {
-        if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) {
-            self.note(working.batch, &format!("run passed over: {}", working.run.layout().name()));
-            return None;
-        }
         let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
         let layout = working.run.layout();
         let state = match self.observer.observe(&working.run) {
@@ -357,6 +353,12 @@ impl Front<'_> {
             }
         };
         let name = layout.name();
+        // A command may exit with that status, too.
+        let is_its_own = state.attempt > working.before && state.exit_code == Some(PASSED_OVER.into());
+        if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) && !is_its_own {
+            self.note(working.batch, &format!("run passed over: {name}"));
+            return None;
+        }
         let retry = || {
             let end: AttemptEnd = read_document(&layout.result()).ok()?;
             end.retry_in_s.filter(|_| end.attempt == state.attempt && state.status == Status::Running)

@@ -403,6 +403,41 @@ fn ends_that_may_pass_are_tried_again() {
 }
 
 #[test]
+fn a_program_may_exit_with_any_status() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        lab.new_run(name, &["sh", "-c", "exit 64"]);
+    }
+    let args = ["-q", "--unfinished", "--fail-fast", "a", "b"];
+    lab.cmd("run-exec").args(args).run().code(1);
+    let told = ["a", "b"].map(|name| lab.status(name)["status"].clone());
+    assert_eq!(told, [json!("failed"), json!("created")]);
+    let args = ["-q", "--unfinished", "--retries", "1", "--retry-on", "64", "--retry-delay", "0s", "a", "b"];
+    lab.cmd("run-exec").args(args).run().code(1);
+    let told =
+        ["a", "b"].map(|name| (lab.status(name)["status"].clone(), lab.status(name)["attempt"].clone()));
+    assert_eq!(told, [(json!("failed"), json!(3)), (json!("failed"), json!(2))]);
+}
+
+#[test]
+fn an_attempt_that_follows_at_once_signs_the_lock_and_heeds_a_stop() {
+    let lab = Lab::new();
+    let at_once = ["-q", "--retries", "1", "--retry-delay", "0s"];
+    lab.new_run("signs", &["sh", "-c", "cat $RUN_DIR/.run/lock; [ $RUN_ATTEMPT = 2 ] || kill -9 $$"]);
+    lab.cmd("run-exec").args(at_once).arg("signs").run().code(0);
+    let log = lab.read("runs/signs/stdout.log");
+    let owners: Vec<&str> = log.lines().collect();
+    assert!(owners.len() == 2 && owners[0] != owners[1], "{owners:?}");
+    lab.new_run("stops", &["sh", "-c", "[ $RUN_ATTEMPT = 2 ] || kill -9 $$"]);
+    let stop = ["--on-end", ": >$RUN_STOP_FILE", "stops"];
+    lab.cmd("run-exec").args(at_once).args(stop).run().code(143);
+    assert_eq!(
+        (&lab.status("stops")["status"], &lab.status("stops")["attempt"]),
+        (&json!("stopped"), &json!(1))
+    );
+}
+
+#[test]
 fn between_attempts_a_run_is_running_and_can_be_stopped() {
     let lab = Lab::new();
     for name in ["signal", "file", "front"] {

@@ -472,9 +472,33 @@ fn a_run_that_is_removed_while_it_runs_is_ended_and_not_made_again() {
     remove("b", process, &|| {});
     await_end(process);
     lab.write("done", "");
-    let gone = format!("run-exec: no run '{}': there is no such directory\n", lab.path("runs/b").display());
+    let gone =
+        format!("run-exec: cannot make another attempt: '{}' was removed\n", lab.path("runs/b").display());
     exec.wait().code(3).stderr(&(said("a", "ending the program") + &gone));
     assert_eq!((lab.status("c")["status"].as_str(), lab.path("runs/a").exists()), (Some("completed"), false));
+    lab.nothing_left();
+}
+
+#[test]
+fn a_run_that_is_replaced_between_two_attempts_is_let_alone() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "kill -9 $$"]);
+    let options = ["-q", "--heartbeat", "20ms", "--retries", "1", "--retry-delay", "1000s", "r"];
+    let exec = lab.cmd("run-exec").args(options).spawn();
+    let waits = |status: &Value| {
+        let line = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap_or_default();
+        line.contains(&format!("\nPPid:\t{}\n", exec.pid()))
+    };
+    let process = pid(&lab.await_status("r", "between attempts", waits), "pid");
+    testkit::signal(process, Signal::STOP);
+    wait_for("it to be stopped", || state(process) == Some('T'));
+    fs::remove_dir_all(lab.path("runs/r")).unwrap();
+    lab.new_run("r", &["true"]);
+    let record = lab.read("runs/r/.run/status.json");
+    testkit::signal(process, Signal::CONT);
+    exec.wait().code(125).stderr_has("cannot make another attempt: another run is now '");
+    assert_eq!(lab.read("runs/r/.run/status.json"), record);
+    lab.cmd("run-exec").arg("r").run().code(0);
     lab.nothing_left();
 }
 

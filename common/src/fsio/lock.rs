@@ -4,8 +4,8 @@
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// A lock that is held until the last copy of it, forked ones included, is dropped or its
@@ -56,7 +56,7 @@ impl Lock {
     /// Writes into the lock's file, for people and for the message of who comes second, who has it.
     pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
         let owner = format!("process {pid} on {host}\n");
-        self.0.write_all(owner.as_bytes())?;
+        self.0.write_all_at(owner.as_bytes(), 0)?; // who waited with another attempt has signed it before
         // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
         self.0.set_len(owner.len() as u64)
     }

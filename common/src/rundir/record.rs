@@ -91,19 +91,9 @@ impl Record {
 
     /// Says why the record is not this attempt's any more, if so; nothing more is written then.
     pub fn look_for_loss(&mut self, lock: &Lock) -> Option<String> {
-        let root = self.layout.root().display();
-        let why = match Recorded::read(&self.layout) {
-            Ok(written) if written.run_id != self.recorded.run_id => {
-                format!("another run is now '{root}'")
-            }
-            Ok(written) if written.attempt > self.start.attempt => {
-                "another run-exec has taken the run over".to_owned()
-            }
-            Err(_) if lock.is_removed() => format!("'{root}' was removed"),
-            _ => return None,
-        };
-        self.is_lost = true;
-        Some(why)
+        let why = loss(&self.layout, &self.recorded, lock);
+        self.is_lost |= why.is_some();
+        why
     }
 
     /// Writes status.json.
@@ -148,6 +138,19 @@ impl Record {
     fn start_is_written(&self) -> bool {
         let lines = read_lines(&self.layout.attempts()).unwrap_or_default();
         lines.records.iter().any(|line| line["event"] == "start" && line["attempt"] == self.start.attempt)
+    }
+}
+
+/// Says why what a process has recorded of a run is not the run's record any more, if so.
+pub fn loss(layout: &Layout, own: &Recorded, lock: &Lock) -> Option<String> {
+    let root = layout.root().display();
+    match Recorded::read(layout) {
+        Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
+        Ok(written) if written.attempt > own.attempt => {
+            Some("another run-exec has taken the run over".to_owned())
+        }
+        Err(_) if lock.is_removed() => Some(format!("'{root}' was removed")),
+        _ => None,
     }
 }
 

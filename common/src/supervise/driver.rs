@@ -219,8 +219,10 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes the place of a supervisor that was killed: what it left is now this process's.
-    pub(super) fn adopt(&mut self, child: Option<i32>) {
-        if let Err(error) = self.record.begin() {
+    pub(super) fn adopt(&mut self, child: Option<i32>, lock: &Lock) {
+        if self.record.look_for_loss(lock).is_none()
+            && let Err(error) = self.record.begin()
+        {
             self.complain_of_record(&error);
         }
         let me = std::process::id().cast_signed();

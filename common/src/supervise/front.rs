@@ -388,7 +388,7 @@ impl Front<'_> {
         }
         let signals = signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
-        driver.adopt(self.child);
+        driver.adopt(self.child, &active.lock);
         let combined = Log::new(combined, "combined.log");
         let tee = Tee::new(sources, combined, Scraped::new(self.task), self.task.limits.linger)?;
         driver.drive(tee, active.lock)
