@@ -5,8 +5,8 @@
 
 use nix::libc::EEXIST;
 use run_common::checkpoint::Checkpoint;
-use run_common::fsio::lock::Lock;
-use std::fs::{self, File, FileTimes};
+use run_common::fsio::lock::{Held, Lock, ask};
+use std::fs::{self, DirEntry, File, FileTimes};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -43,16 +43,18 @@ pub(crate) enum How {
 }
 
 impl Pins {
-    /// Makes a directory for them, and removes what others left that were killed.
+    /// Makes a directory for them, and removes what others left that are known to be dead. A link in its
+    /// place is an error: what it leads to is nothing of ours.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let all = directory.join(DIR);
         loop {
             fs::create_dir_all(&all)?;
+            if fs::symlink_metadata(&all).is_ok_and(|found| found.is_symlink()) {
+                return Err(io::Error::other(format!("'{DIR}' is a link")));
+            }
             let Some(gate) = enter(&all)? else { continue };
-            for entry in fs::read_dir(&all)?.flatten().filter(|entry| entry.path().is_dir()) {
-                if let Ok(Some(_)) = Lock::try_take(&entry.path().join("lock")) {
-                    fs::remove_dir_all(entry.path())?;
-                }
+            for entry in fs::read_dir(&all)?.flatten().filter(is_left) {
+                fs::remove_dir_all(entry.path())?;
             }
             let mine = all.join(Uuid::now_v7().to_string());
             fs::create_dir(&mine)?;
@@ -107,6 +109,14 @@ impl Drop for Pins {
             }
         }
     }
+}
+
+/// Says whether these are pins of a run-eval that is no more. Where the file system has no locks, nobody
+/// knows.
+fn is_left(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
+        && entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok())
+        && ask(&entry.path().join("lock")).is_ok_and(|held| held == Held::No)
 }
 
 /// Comes to be alone with the directory of pins; `None` when it was removed meanwhile.

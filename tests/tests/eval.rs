@@ -552,12 +552,14 @@ fn pins_are_links_and_those_of_a_killed_one_are_removed() {
     let lab = Lab::new();
     ended(&lab, "r");
     save(&lab, "r", 1);
-    lab.write("runs/r/.eval-pins/old/of/checkpoint-9/model.bin", "x");
+    let old = "01980000-0000-7000-8000-000000000001";
+    lab.write(&format!("runs/r/.eval-pins/{old}/of/checkpoint-9/model.bin"), "x");
+    lab.write(&format!("runs/r/.eval-pins/{old}/lock"), "");
     let script = "stat -c %i $1/model.bin > inode; ls -A runs/r/.eval-pins > pins; echo '{\"acc\": 1}'";
     eval(&lab, &["r"], script).code(0).stderr("");
     let inode = fs::metadata(lab.path("runs/r/checkpoint-1/model.bin")).unwrap().ino();
     assert_eq!(lab.read("inode"), format!("{inode}\n"));
-    assert!(!lab.read("pins").contains("old"));
+    assert!(!lab.read("pins").contains(old));
     no_pins(&lab, "r");
     assert_eq!(lab.read("runs/r/checkpoint-1/model.bin"), "weights 1");
 }
@@ -580,6 +582,34 @@ fn checkpoints_on_another_disk_are_pinned_there() {
     no_pins(&lab, "r");
     lab.write("go", "");
     training.wait().code(0);
+}
+
+#[test]
+fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
+    let lab = Lab::new();
+    ended(&lab, "r");
+    save(&lab, "r", 1);
+    let pins = "runs/r/.eval-pins";
+    let id = |number: u32| format!("01980000-0000-7000-8000-00000000000{number}");
+    lab.write("precious/lock", "");
+    // Of another name, behind a link, and without a lock that says whether it is used.
+    let kept = [format!("{pins}/mine/lock"), "precious/lock".to_owned(), format!("{pins}/{}/of/x", id(2))];
+    for file in &kept {
+        lab.write(file, "");
+    }
+    std::os::unix::fs::symlink(lab.path("precious"), lab.path(format!("{pins}/{}", id(1)))).unwrap();
+    eval(&lab, &["r"], SCRIPT).code(0).stderr("");
+    for file in &kept {
+        assert!(lab.path(file).exists(), "{file}");
+    }
+    // Nor is anything behind a link in place of them all.
+    fs::rename(lab.path(pins), lab.path("away")).unwrap();
+    std::os::unix::fs::symlink(lab.path("away"), lab.path(pins)).unwrap();
+    let before = fs::read_dir(lab.path("away")).unwrap().count();
+    lab.write(&format!("away/{}/lock", id(3)), "");
+    eval(&lab, &["--force", "r"], SCRIPT).code(0).stderr_has("'.eval-pins' is a link; they must stay");
+    assert_eq!(fs::read_dir(lab.path("away")).unwrap().count(), before + 1);
+    assert_eq!(consolidated(&lab, "r"), "step,acc,n\n1,0.1,1\n1,NaN,\n");
 }
 
 #[test]
