@@ -831,24 +831,35 @@ fn checkpoints_that_are_put_on_another_disk_by_a_link_are_found() {
     let link = |to: &Path, name: &str| symlink(to, run.join(name)).unwrap();
     link(Path::new("checkpoints/model_10.pt"), "best.pt"); // of a name before that of the directory
     link(&disk.path("ckpts"), "checkpoints");
-    link(&disk.path("ckpts"), "models"); // the same once more
-    link(disk.dir(), "data"); // no name for a directory of checkpoints
-    link(Path::new(".."), "weights"); // the run itself is in it
-    link(Path::new("weights"), "snapshots");
-    link(Path::new("ckpt"), "ckpt");
+    link(&disk.path("ckpts"), "ckpts"); // the same once more
+    for input in ["data", "models", "weights", "saved_models", "snapshots"] {
+        link(disk.dir(), input);
+    }
+    link(Path::new(".."), "ckpt"); // the run itself is in it
+    link(Path::new("ckpt"), "training_state");
+    link(Path::new("/not/mounted"), "checkpoint");
+    link(Path::new("/not/mounted"), "gone");
     let expected = [
         "checkpoints/model_10.pt 10",
         "checkpoints/model_20.pt 20",
         "checkpoints/deeper/model_30.pt 30",
         "checkpoints/model_51.pt 51: is a link that leads out of the run",
+        "checkpoint -: cannot be read: No such file or directory",
     ];
     let all = found(&run, None);
     assert_eq!(lines(&all), expected);
     assert_eq!((&all[0].labels[..], &all[1].labels[..]), (&[Label::Best][..], &[Label::Last][..]));
     // A pattern says which link leads to checkpoints.
     disk.write("7.bin", "state");
-    let recorded = recorded(Some("data/{step}.bin"), &[]);
-    assert_eq!(lines(&found(&run, Some(&recorded))), ["data/7.bin 7"]);
+    for (pattern, expected) in [
+        ("data/{step}.bin", &["data/7.bin 7"][..]),
+        ("gone/{step}.bin", &["gone -: cannot be read: No such file or directory"][..]),
+        ("*/{step}.bin", &[][..]),
+        ("d?ta/{step}.bin", &[][..]),
+        ("**/{step}.bin", &[][..]),
+    ] {
+        assert_eq!(lines(&found(&run, Some(&recorded(Some(pattern), &[])))), expected, "{pattern}");
+    }
 }
 
 #[test]

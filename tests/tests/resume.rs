@@ -102,6 +102,13 @@ fn without_a_checkpoint_it_begins_anew_and_says_so() {
     let none = format!("run-exec: '{shown}' has no complete checkpoint to resume from\n");
     let said = exec(&lab, &["--unfinished"], "").code(1).stdout("[] None None 7\n").err();
     assert!(said.contains("passing over 'checkpoint-5'") && said.ends_with(&none), "{said}");
+    // Nor can it be seen what is on a disk that is not mounted.
+    fs::remove_dir_all(lab.path("runs/r/checkpoint-5")).unwrap();
+    std::os::unix::fs::symlink("/not/mounted", lab.path("runs/r/checkpoints")).unwrap();
+    let passed = format!(
+        "run-exec: passing over 'checkpoints' of '{shown}': cannot be read: No such file or directory\n"
+    );
+    exec(&lab, &["--unfinished"], "").code(1).stderr(&format!("{passed}{none}"));
 }
 
 #[test]

@@ -29,11 +29,11 @@ const DEEPEST: usize = 16;
 /// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden
 /// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but
 /// for one: a link to a directory that is called `checkpoints` or the like, at the top of the run, is
-/// followed, for so they are put on another disk. A link whose own name is that of a checkpoint stands for
+/// followed, for so they are put on another disk; `models` and the like are often inputs. A link whose own name is that of a checkpoint stands for
 /// what it leads to, if that lies below the run or such a directory; what is found under several names is
 /// listed once, under the name of the thing itself. A link that leads nowhere or out of the run is
-/// incomplete. A directory that cannot be looked into is listed as an incomplete checkpoint without step,
-/// for it may hold some.
+/// incomplete. A directory that cannot be looked into, at the end of a followed link too, is listed as an
+/// incomplete checkpoint without step, for it may hold some.
 ///
 /// `recorded` is the pattern and the required files of the run. A recorded pattern stands in place
 /// of the names that are known. The required files, paths or globs below the checkpoint, are
@@ -262,18 +262,8 @@ fn once(root: &Path, mut found: Vec<Found>) -> Vec<Found> {
     kept
 }
 
-/// Directories at the top of a run that hold checkpoints, by their names in lower case.
-const HOLDERS: [&str; 9] = [
-    "checkpoints",
-    "checkpoint",
-    "ckpts",
-    "ckpt",
-    "models",
-    "weights",
-    "training_state",
-    "saved_models",
-    "snapshots",
-];
+/// Directories at the top of a run that hold its checkpoints and nothing else, by their names in lower case.
+const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "training_state"];
 
 struct Walk<'a> {
     root: &'a Path,
@@ -425,8 +415,14 @@ impl Walk<'_> {
             Some(pattern) => pattern.begins(name),
             None => HOLDERS.contains(&name.to_lowercase().as_str()),
         };
-        let target = if is_holder { self.root.join(path).canonicalize().ok() } else { None };
-        let Some(target) = target.filter(|target| target.is_dir()) else { return };
+        if !is_holder {
+            return;
+        }
+        let target = match self.root.join(path).canonicalize() {
+            Ok(target) if target.is_dir() => target,
+            Ok(_) => return,
+            Err(error) => return self.lose(path.to_owned(), &plain(&error)),
+        };
         let is_known = self.followed.iter().any(|(_, top)| *top == target) || self.below(&target).is_some();
         if is_known || self.canonical.starts_with(&target) {
             return;

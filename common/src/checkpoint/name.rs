@@ -317,11 +317,13 @@ impl Pattern {
         (!any).then_some(self.components.len())
     }
 
-    /// Says whether a match may lie in the directory of a name at the top, and its first component says so.
+    /// Says whether a match may lie in the directory of a name at the top, as its first component says
+    /// without a wildcard.
     pub(super) fn begins(&self, name: &str) -> bool {
         let first = &self.components[0];
-        let name: Vec<char> = name.chars().collect();
-        self.components.len() > 1 && first[..] != ['*', '*'] && match_name(first, &name).is_some()
+        let is_wild =
+            first.contains(&'*') || first.contains(&'?') || first.windows(6).any(|part| part == STEP);
+        self.components.len() > 1 && !is_wild && first.iter().copied().eq(name.chars())
     }
 
     /// Reads a path of components; `None` when it does not match.
