@@ -110,8 +110,9 @@ impl Resume {
 /// Returns the checkpoint that a program without steps goes on from: the one that it overwrites, by its name
 /// or because it alone was recorded.
 fn without_step<'a>(all: &'a [Checkpoint], meta: &Meta) -> Option<&'a Checkpoint> {
-    let pattern = meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.as_deref());
-    let is_recorded = |one: &Checkpoint| pattern.is_some_and(|pattern| one.path == Path::new(pattern));
+    let pattern = meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.as_deref()).map(Path::new);
+    let pattern = pattern.map(|pattern| pattern.strip_prefix(".").unwrap_or(pattern));
+    let is_recorded = |one: &Checkpoint| Some(one.path.as_path()) == pattern;
     let is_newest = |one: &&Checkpoint| one.labels.contains(&Label::Last) || is_recorded(one);
     all.iter().filter(|one| one.is_complete() && one.step.is_none()).rfind(is_newest)
 }

@@ -139,13 +139,15 @@ fn a_checkpoint_without_a_step_is_gone_on_from_where_no_other_is() {
         .code(125)
         .stderr_has("'out/ckpt.pt' is not complete");
     // So is one that was recorded by its very name.
-    lab.cmd("run-new")
-        .args(["-n", "fixed", "--checkpoint", "state.x", "--", "sh", "-c", "echo $RUN_RESUME_FROM"])
-        .run()
-        .code(0);
-    lab.cmd("run-exec").args(["-q", "fixed"]).run().code(0);
-    let path = lab.write("runs/fixed/state.x", "state");
-    lab.cmd("run-exec").args(["--resume", "fixed"]).run().code(0).stdout(format!("{}\n", path.display()));
+    for (name, pattern) in [("fixed", "state.x"), ("dotted", "./state.x")] {
+        lab.cmd("run-new")
+            .args(["-n", name, "--checkpoint", pattern, "--", "sh", "-c", "echo $RUN_RESUME_FROM"])
+            .run()
+            .code(0);
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+        let path = lab.write(&format!("runs/{name}/state.x"), "state");
+        lab.cmd("run-exec").args(["--resume", name]).run().code(0).stdout(format!("{}\n", path.display()));
+    }
 }
 
 #[test]
