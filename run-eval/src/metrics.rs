@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::iter::repeat;
 
 /// Bytes of a summary that are read, and of the end of stdout.
 const LIMIT: u64 = 16 << 20;
@@ -92,36 +93,58 @@ pub(crate) fn check(layout: &Layout) -> Option<String> {
     }
 }
 
+/// What the fields of a column come to so far.
+#[derive(Clone, Debug)]
+struct Column {
+    /// While they are numbers.
+    figures: Option<Aggregate>,
+    /// Whether they are the numbers of their rows, from 0 on and from 1 on.
+    counts_from: [bool; 2],
+}
+
+/// Of fewer rows, no column is said to count them: 0 and 1 are results too.
+const COUNTED: u64 = 3;
+
 /// Counts the rows of a table, makes sure that each can be used, and adds up each column that holds numbers
-/// alone.
+/// alone and does not count the rows.
 fn measure(source: Source) -> Result<(u64, Map<String, Value>), Damage> {
     let mut rows = Rows::new(source, Vec::new())?;
     let Some(header) = rows.next()? else { return Ok((0, Map::new())) };
     let names = columns(&header);
-    let mut figures = vec![Some(Aggregate::default()); names.len()];
+    let column = Column { figures: Some(Aggregate::default()), counts_from: [true; 2] };
+    let mut measured = vec![column; names.len()];
     let (mut count, mut fields) = (0, Vec::new());
     while let Some(row) = rows.next()? {
         count += 1;
         row.split(&mut fields);
         fits(&fields, names.len(), count)?;
-        for (field, figures) in fields.iter().zip(&mut figures) {
-            let said = unquoted(&row.bytes[field.clone()]);
-            let said = said.trim_ascii();
-            if said.is_empty() {
-                continue;
-            }
-            match (std::str::from_utf8(said).ok().and_then(|said| said.parse::<f64>().ok()), figures.as_mut())
-            {
-                (Some(number), Some(figures)) => figures.add(number),
-                (None, _) => *figures = None,
-                (Some(_), None) => {}
-            }
+        for (column, field) in measured.iter_mut().zip(fields.iter().map(Some).chain(repeat(None))) {
+            let said = field.map(|field| unquoted(&row.bytes[field.clone()])).unwrap_or_default();
+            column.add(said.trim_ascii(), count);
         }
     }
-    let named = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).zip(figures);
-    let known = named.filter_map(|(name, figures)| Some((name, figures?.to_json())));
+    let named = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).zip(measured);
+    let measures = named.filter(|(_, column)| count < COUNTED || column.counts_from == [false; 2]);
+    let known = measures.filter_map(|(name, column)| Some((name, column.figures?.to_json())));
     let is_empty = |figures: &Value| figures["count"] == 0 && figures["nonfinite"] == 0;
     Ok((count, known.filter(|(_, figures)| !is_empty(figures)).collect()))
+}
+
+impl Column {
+    /// Takes the field of the next row, the number of which is counted from 1.
+    fn add(&mut self, said: &[u8], row: u64) {
+        let number = std::str::from_utf8(said).ok().and_then(|said| said.parse::<f64>().ok());
+        for (counts, row) in self.counts_from.iter_mut().zip([row - 1, row]) {
+            #[expect(clippy::cast_precision_loss, reason = "rows are far fewer than 2^53")]
+            let row = row as f64;
+            *counts &= number == Some(row);
+        }
+        match (number, self.figures.as_mut()) {
+            (Some(number), Some(figures)) => figures.add(number),
+            (None, Some(_)) if !said.is_empty() => self.figures = None,
+            _ => {}
+        }
+    }
 }
 
 /// Refuses a row with more fields than there are columns; empty ones at the end are none.
@@ -285,6 +308,20 @@ mod tests {
 
     fn last(text: &str) -> Option<String> {
         last_object_in(text.as_bytes()).map(|object| String::from_utf8(as_table(&object)).unwrap())
+    }
+
+    #[test]
+    fn a_column_with_the_numbers_of_the_rows_in_their_order_measures_nothing() {
+        let measured = |table: &str| {
+            let table = Source::Row(Cursor::new(table.as_bytes().to_vec()));
+            measure(table).unwrap().1.keys().cloned().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(measured("i,n,m\n0,1,5\n1.0,2,5\n\"2\",3,5\n"), "m");
+        assert_eq!(measured("order,rating\n2,1\n0,1\n1,3\n"), "order rating");
+        assert_eq!(measured("rating\n1\n1\n3\n5\n5\n"), "rating");
+        assert_eq!(measured("x,gap,short\n0,0,0\n1,,1\n3,2\n"), "x gap short");
+        assert_eq!(measured("acc\n0\n1\n"), "acc");
+        assert_eq!(measured("from_2\n2\n3\n4\n"), "from_2");
     }
 
     #[test]

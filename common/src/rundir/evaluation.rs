@@ -63,8 +63,8 @@ pub struct Measured {
     pub step: Option<u64>,
     /// Number of rows.
     pub rows: u64,
-    /// Figures over the rows of each column that holds numbers and nothing else, as status.json of a run
-    /// has them, in the order of the columns.
+    /// Figures over the rows of each column that holds numbers and nothing else and does not count the rows,
+    /// as status.json of a run has them, in the order of the columns.
     pub metrics: Map<String, Value>,
 }
 
@@ -80,19 +80,11 @@ impl Measured {
         read_document(&layout.measured())
     }
 
-    /// Returns the mean of each metric over the rows, NaN where none is finite. A column that counts the
-    /// rows is none.
+    /// Returns the mean of each metric over the rows, NaN where none is finite.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
-        let number = |figures: &Value, key: &str| figures[key].as_f64().unwrap_or(f64::NAN);
-        let counts_rows = move |figures: &Value| {
-            let (least, count) = (number(figures, "min"), number(figures, "count"));
-            #[expect(clippy::float_cmp, reason = "row numbers are whole")]
-            let is_whole = (least == 0.0 || least == 1.0) && number(figures, "max") == least + count - 1.0;
-            let middle = least + (count - 1.0) / 2.0;
-            count > 2.0 && is_whole && (number(figures, "mean") - middle).abs() < 1e-6 * count
-        };
-        let measured = self.metrics.iter().filter(move |(_, figures)| !counts_rows(figures));
-        measured.map(move |(name, figures)| (name.as_str(), number(figures, "mean")))
+        self.metrics
+            .iter()
+            .map(|(name, figures)| (name.as_str(), figures["mean"].as_f64().unwrap_or(f64::NAN)))
     }
 }
 
