@@ -5,7 +5,7 @@ use run_common::checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::metrics::scrape::{Pattern, Patterns};
-use run_common::time::{parse_duration, parse_positive};
+use run_common::time::{Timestamp, parse_duration, parse_positive};
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -97,6 +97,9 @@ pub(crate) struct Args {
     /// Command to execute [default: the recorded one]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+    /// When this run-exec began.
+    #[arg(skip = Timestamp::now())]
+    pub(crate) begun: Timestamp,
 }
 
 /// Where a resume begins.

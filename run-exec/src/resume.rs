@@ -34,8 +34,9 @@ impl Resume {
         }
     }
 
-    /// Chooses the checkpoint of a run that was executed before, for a retry the latest; says so when later
-    /// ones, or all, are not complete.
+    /// Chooses the checkpoint of a run that was executed before; for a retry the latest that this run-exec
+    /// has come to, if `--from-step` has left others behind. Says so when later ones, or all, are not
+    /// complete.
     pub(crate) fn find(
         args: &Args,
         is_retry: bool,
@@ -46,28 +47,22 @@ impl Resume {
         if !args.allow_config_change {
             refuse_changed_config(layout, meta)?;
         }
-        let from = args.from_step.filter(|_| !is_retry).unwrap_or(FromStep::Latest);
+        let from = args.from_step.unwrap_or(FromStep::Latest);
         let additional_steps = args.additional_steps.filter(|_| !is_retry);
         let search = if from == FromStep::Latest { discover_latest } else { discover };
         let all = search(layout, meta.checkpoint.as_ref(), Program::Ended)?;
         let shown = layout.root().display();
-        let chosen = match from {
-            FromStep::Latest => {
-                for (passed, why) in passed_over(&all) {
-                    warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
-                }
-                latest(&all).or_else(|| {
-                    let chosen = without_step(&all, meta)?;
-                    let path = chosen.path.display();
-                    warn(&format!("'{shown}' has no checkpoint with a step; resuming from '{path}'"));
-                    Some(chosen)
-                })
-            }
-            FromStep::Step(step) => {
+        let has_branched = is_retry && from != FromStep::Latest;
+        let is_own = |one: &&Checkpoint| has_branched && one.modified() >= args.begun;
+        let own: Vec<Checkpoint> = all.iter().filter(is_own).cloned().collect();
+        let chosen = match (newest(&own, meta, layout), from) {
+            (Some(own), _) => Some(own),
+            (None, FromStep::Latest) => newest(&all, meta, layout),
+            (None, FromStep::Step(step)) => {
                 let is_it = |one: &Checkpoint| one.step == Some(step);
                 Some(the_one(&all, &format!("step {step}"), is_it, layout)?)
             }
-            FromStep::Labelled(label) => {
+            (None, FromStep::Labelled(label)) => {
                 let is_it = |one: &Checkpoint| one.labels.contains(&label);
                 Some(the_one(&all, &format!("'{}'", label.word()), is_it, layout)?)
             }
@@ -105,6 +100,20 @@ impl Resume {
         let path = |chosen: &Checkpoint| layout.root().join(&chosen.path).to_string_lossy().into_owned();
         Ok(Self { from: chosen.map(|chosen| (path(chosen), chosen.step)), total_steps })
     }
+}
+
+/// Returns the latest complete checkpoint, and says which were passed over.
+fn newest<'a>(all: &'a [Checkpoint], meta: &Meta, layout: &Layout) -> Option<&'a Checkpoint> {
+    let shown = layout.root().display();
+    for (passed, why) in passed_over(all) {
+        warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
+    }
+    latest(all).or_else(|| {
+        let chosen = without_step(all, meta)?;
+        let path = chosen.path.display();
+        warn(&format!("'{shown}' has no complete checkpoint with a step; resuming from '{path}'"));
+        Some(chosen)
+    })
 }
 
 /// Returns the checkpoint that a program without steps goes on from: the one that it overwrites, by its name

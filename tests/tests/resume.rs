@@ -130,7 +130,7 @@ fn a_checkpoint_without_a_step_is_gone_on_from_where_no_other_is() {
     exec(&lab, &["--resume"], "")
         .code(1)
         .stdout(given("ckpt.pt"))
-        .stderr_has("has no checkpoint with a step; resuming from 'out/ckpt.pt'");
+        .stderr_has("has no complete checkpoint with a step; resuming from 'out/ckpt.pt'");
     exec(&lab, &["--resume", "--additional-steps", "5"], "").code(125).stderr_has("it does not say its step");
     exec(&lab, &["--resume", "--from-step", "final"], "").code(125).stderr_has("there is no such checkpoint");
     exec(&lab, &["--resume", "--from-step", "first"], "").code(125).stderr_has("latest, final, best or last");
@@ -216,6 +216,19 @@ fn retries_go_on_from_the_last_checkpoint() {
         .run()
         .code(0)
         .stdout("10 60\n40 60\n");
+    // One that failed before it has saved anything leaves the later ones of before given up.
+    let program = "import os, signal\nprint(os.environ.get('RUN_RESUME_STEP'), os.environ.get('RUN_TOTAL_STEPS'), flush=True)\n\
+                   attempt = int(os.environ['RUN_ATTEMPT'])\nd = os.environ['RUN_DIR'] + '/checkpoint-15'\n\
+                   if attempt == 7:\n    os.makedirs(d)\n\
+                   \x20   open(d + '/model.bin', 'w').write('x')\n    open(d + '/trainer_state.json', 'w').write('{}')\n\
+                   attempt < 8 and os.kill(os.getpid(), signal.SIGKILL)\n";
+    lab.write("p.py", program);
+    lab.cmd("run-exec")
+        .args(args)
+        .args(["--retry-delay", "10ms", "r"])
+        .run()
+        .code(0)
+        .stdout("10 60\n10 60\n15 60\n");
 }
 
 /// Trains the network of the examples in the directory of the lab; returns its run.
