@@ -381,7 +381,10 @@ impl Front<'_> {
         };
         match status {
             Status::Completed => self.counts.completed += 1,
-            Status::Stopped if self.is_ending() => self.status = self.status.max(Exit::No as u8),
+            // It was asked to stop, or had not even begun.
+            Status::Stopped | Status::Created if self.is_ending() => {
+                self.status = self.status.max(Exit::No as u8);
+            }
             _ => self.tell_failure(&job, &reason.unwrap_or_else(|| status.to_string())),
         }
         self.stale.insert(job.session);
