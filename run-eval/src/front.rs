@@ -80,8 +80,8 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
     front.work()
 }
 
-/// Lets this process open as many files as it may, for each run has two that are locked; returns the
-/// limit that was in force, which is the commands'.
+/// Lets this process open as many files as it may, for each run has two that are locked, and one more for
+/// each link that leads to checkpoints; returns the limit that was in force, which is the commands'.
 fn raise_limit() -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).ok()?;

@@ -3,7 +3,7 @@
 use crate::cli::{Args, Pick};
 use crate::pin::{How, Pins};
 use run_common::checkpoint::{
-    self, Checkpoint, Program, State, discover, discover_latest, latest, look_again,
+    self, Checkpoint, Program, State, discover, discover_latest, latest, look_again, passed_over,
 };
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::atomic::{Durability, replace};
@@ -195,9 +195,9 @@ impl Session {
     fn choose(&self, picks: &[Pick], all: Vec<Checkpoint>, found: &mut Vec<Found>) -> Vec<Checkpoint> {
         let shown = self.run.layout().root().display();
         // Of several with one step, the one whose name says it, and of these the last that is complete.
+        let rank = |at: usize| (says_step(&all[at]), all[at].is_complete(), at);
         let mut steps: BTreeMap<u64, usize> = BTreeMap::new();
         for (at, one) in all.iter().enumerate() {
-            let rank = |at: usize| (says_step(&all[at]), all[at].is_complete(), at);
             if let Some(step) = one.step {
                 let known = steps.entry(step).or_insert(at);
                 if rank(at) > rank(*known) {
@@ -211,7 +211,9 @@ impl Session {
             match pick {
                 Pick::All | Pick::New => wanted.extend(steps.values()),
                 Pick::Latest => {
-                    wanted.extend(latest(&all).and_then(|latest| steps.get(&latest.step?)));
+                    let step = latest(&all).and_then(|latest| latest.step);
+                    let is_it = |one: &Checkpoint| step.is_some() && one.step == step && one.is_complete();
+                    wanted.extend((0..all.len()).filter(|&at| is_it(&all[at])).max_by_key(|&at| rank(at)));
                 }
                 Pick::Step(step) => match steps.get(step) {
                     Some(at) => wanted.push(*at),
@@ -231,7 +233,13 @@ impl Session {
             if all.is_empty() && picks.iter().any(is_open) {
                 missing.push("there are no checkpoints".to_owned());
             } else if wanted.is_empty() && picks.iter().any(is_open) {
-                missing.push("no checkpoint has a step; --steps final, best or last may name one".to_owned());
+                missing.push(match passed_over(&all).max_by_key(|(one, _)| one.step) {
+                    Some((one, why)) => {
+                        let (path, why) = (one.path.display(), sentence(why));
+                        format!("no complete checkpoint has a step; '{path}' is passed over: {why}")
+                    }
+                    None => "no checkpoint has a step; --steps final, best or last may name one".to_owned(),
+                });
             }
             let error = |why: String| {
                 Found::Missing(Error::new(Exit::BadRun, format!("cannot evaluate '{shown}'")).because(why))

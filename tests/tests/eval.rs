@@ -326,6 +326,21 @@ fn steps_are_chosen_by_number_and_by_name() {
             .replace("/LAB", lab.dir().to_str().unwrap())
             .as_str(),
     );
+    let refused = |picks: &str, why: &str| {
+        let expected = format!("run-eval: cannot evaluate '{}': {why}\n", lab.path("runs/r").display());
+        eval(&lab, &["--steps", picks, "r"], SCRIPT).code(3).stderr(&expected);
+    };
+    std::os::unix::fs::symlink("/not/mounted", lab.path("runs/r/checkpoints")).unwrap();
+    let unread = "'checkpoints' is passed over: it cannot be read: No such file or directory";
+    refused("all", &format!("no complete checkpoint has a step; {unread}"));
+    lab.write("runs/r/checkpoint-4/trainer_state.json", "{}");
+    let lacks = "'checkpoint-4' is passed over: it holds no weights";
+    refused("latest", &format!("no complete checkpoint has a step; {lacks}"));
+    fs::remove_dir_all(lab.path("runs/r/checkpoint-4")).unwrap();
+    fs::remove_file(lab.path("runs/r/checkpoints")).unwrap();
+    lab.write("runs/r/best.pt", b"\x80\x04N.");
+    refused("all", "no checkpoint has a step; --steps final, best or last may name one");
+    fs::remove_file(lab.path("runs/r/best.pt")).unwrap();
     for step in [5, 10, 100] {
         save(&lab, "r", step);
     }
@@ -344,6 +359,11 @@ fn steps_are_chosen_by_number_and_by_name() {
     assert_eq!(lab.read("log"), "5\n100\n100\n10\n");
     eval(&lab, &["--steps", "final", "r"], SCRIPT).code(0).stderr("");
     assert!(lab.path("eval_runs/r_eval/step_final_eval/metrics.csv").exists());
+    // The latest is a complete one, though another one of its step is not.
+    let state = fs::read(lab.path("runs/r/checkpoint-100/trainer_state.json")).unwrap();
+    lab.write("runs/r/checkpoint-100/trainer_state.json", "{");
+    eval(&lab, &["--steps", "latest", "r"], SCRIPT).code(0).stderr("");
+    lab.write("runs/r/checkpoint-100/trainer_state.json", state);
     // A checkpoint from elsewhere, with its step.
     lab.write("base/model.bin", "x");
     eval(&lab, &["--checkpoint", "base", "--steps", "0", "r"], SCRIPT).code(0).stderr("");
@@ -565,26 +585,6 @@ fn pins_are_links_and_those_of_a_killed_one_are_removed() {
 }
 
 #[test]
-fn checkpoints_on_another_disk_are_pinned_there() {
-    let (lab, disk) = (Lab::new(), Lab::below(Path::new("/dev/shm")));
-    lab.new_run("r", &["sh", "-c", "touch started; while [ ! -e go ]; do sleep 0.01; done"]);
-    std::os::unix::fs::symlink(disk.dir(), lab.path("runs/r/checkpoints")).unwrap();
-    let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
-    wait_for("the start", || lab.path("started").exists());
-    disk.write("checkpoint-1/model.bin", "weights 1");
-    disk.write("checkpoint-1/trainer_state.json", "{}");
-    let inode = fs::metadata(disk.path("checkpoint-1/model.bin")).unwrap().ino();
-    let script = "rm -r runs/r/checkpoints/checkpoint-1; stat -c %i $1/model.bin > inode; cat $1/model.bin > content; \
-        echo '{\"acc\": 1}'";
-    eval(&lab, &["r"], script).code(0).stderr("");
-    assert_eq!((lab.read("inode"), lab.read("content")), (format!("{inode}\n"), "weights 1".to_owned()));
-    assert_eq!(fs::read_dir(disk.dir()).unwrap().count(), 0, "pins are left");
-    no_pins(&lab, "r");
-    lab.write("go", "");
-    training.wait().code(0);
-}
-
-#[test]
 fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
     let lab = Lab::new();
     ended(&lab, "r");
@@ -610,6 +610,26 @@ fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
     eval(&lab, &["--force", "r"], SCRIPT).code(0).stderr_has("'.eval-pins' is a link; they must stay");
     assert_eq!(fs::read_dir(lab.path("away")).unwrap().count(), before + 1);
     assert_eq!(consolidated(&lab, "r"), "step,acc,n\n1,0.1,1\n1,NaN,\n");
+}
+
+#[test]
+fn checkpoints_on_another_disk_are_pinned_there() {
+    let (lab, disk) = (Lab::new(), Lab::below(Path::new("/dev/shm")));
+    lab.new_run("r", &["sh", "-c", "touch started; while [ ! -e go ]; do sleep 0.01; done"]);
+    std::os::unix::fs::symlink(disk.dir(), lab.path("runs/r/checkpoints")).unwrap();
+    let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    wait_for("the start", || lab.path("started").exists());
+    disk.write("checkpoint-1/model.bin", "weights 1");
+    disk.write("checkpoint-1/trainer_state.json", "{}");
+    let inode = fs::metadata(disk.path("checkpoint-1/model.bin")).unwrap().ino();
+    let script = "rm -r runs/r/checkpoints/checkpoint-1; stat -c %i $1/model.bin > inode; cat $1/model.bin > content; \
+        echo '{\"acc\": 1}'";
+    eval(&lab, &["r"], script).code(0).stderr("");
+    assert_eq!((lab.read("inode"), lab.read("content")), (format!("{inode}\n"), "weights 1".to_owned()));
+    assert_eq!(fs::read_dir(disk.dir()).unwrap().count(), 0, "pins are left");
+    no_pins(&lab, "r");
+    lab.write("go", "");
+    training.wait().code(0);
 }
 
 #[test]

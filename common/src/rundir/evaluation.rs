@@ -53,8 +53,9 @@ pub struct Content {
     pub modified_ns: i64,
 }
 
-/// `.eval/metrics.json`: figures of what an evaluation has measured. It is there when it has completed, so
-/// that nobody needs to read tables to tell how it went.
+/// `.eval/metrics.json`: figures of what an evaluation has measured, so that nobody needs to read tables to
+/// tell how it went. It is written when the command has ended well, before that end is recorded: it is there
+/// for each that has completed, and may be for one that died.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Version of the record.
