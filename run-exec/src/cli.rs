@@ -53,10 +53,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stdin", value_parser = retries)]
     pub(crate) retries: u32,
     /// Time before the first of them, doubled before each that follows
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "retries", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "retries", conflicts_with = "stdin", value_parser = parse_duration)]
     pub(crate) retry_delay: Duration,
     /// Exit statuses, besides signals and stalls, after which another attempt is made
-    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', requires = "retries", value_parser = exit_status)]
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',', requires = "retries", conflicts_with = "stdin", value_parser = exit_status)]
     pub(crate) retry_on: Vec<i32>,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]

@@ -83,22 +83,29 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) cost: bool,
     /// The price of all devices.
-    #[arg(long, value_name = "USD", requires = "cost", value_parser = price, help = "Price of a device for an hour [default: $RUN_RATE]")]
+    #[arg(
+        long,
+        value_name = "USD",
+        requires = "cost",
+        conflicts_with_all = ["whole", "curves"],
+        value_parser = price,
+        help = "Price of a device for an hour [default: $RUN_RATE]"
+    )]
     pub(crate) rate: Option<f64>,
     /// The prices of devices by name.
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with = "rate",
         requires = "cost",
+        conflicts_with_all = ["rate", "whole", "curves"],
         help = "File of prices by device [default: $RUN_RATES]"
     )]
     pub(crate) rates: Option<PathBuf>,
     /// Ask a command what a run cost: JSON in, {"usd": ...} out
-    #[arg(long, value_name = "COMMAND", requires = "cost")]
+    #[arg(long, value_name = "COMMAND", requires = "cost", conflicts_with_all = ["whole", "curves"])]
     pub(crate) cost_command: Option<String>,
     /// How long that may take for a run
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves"], value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]

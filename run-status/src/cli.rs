@@ -39,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "status")]
     pub(crate) wait: bool,
     /// With --wait, give up after this time, and exit 1
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait", conflicts_with_all = ["status", "watch"])]
     pub(crate) timeout: Option<Duration>,
     /// Metrics to show, in place of the first three
     #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LOG", num_args = 0..=1, require_equals = true, default_missing_value = "combined", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) log: Option<Log>,
     /// With --log, go on until the run has ended
-    #[arg(short, long, requires = "log")]
+    #[arg(short, long, requires = "log", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) follow: bool,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]

@@ -27,6 +27,22 @@ fn an_empty_list_says_why() {
 }
 
 #[test]
+fn an_option_that_would_do_nothing_is_refused() {
+    let lab = Lab::new();
+    for words in [
+        "--timeout 1s",
+        "--watch --timeout 1s",
+        "--status running --timeout 1s",
+        "-f r",
+        "-f --json r",
+        "-f --wait r",
+        "--log --json r",
+    ] {
+        lab.cmd("timeout").args(["10", "run-status"]).args(words.split(' ')).run().code(2).stdout("");
+    }
+}
+
+#[test]
 fn the_table_has_a_row_for_each_run_that_needs_an_eye() {
     let lab = Lab::new();
     lab.cmd("run-new").args(["-n", "new one"]).run().code(0);
