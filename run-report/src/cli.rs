@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "DIR",
-        requires = "evals",
+        conflicts_with_all = ["metrics", "cost"],
         help = "Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,

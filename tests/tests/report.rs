@@ -868,8 +868,11 @@ fn what_was_evaluated_is_a_metric_of_the_run() {
     assert_eq!((&curves[1]["rows"], &curves[1]["step"]), (&json!(1), &json!([1])));
     assert_eq!((&curves[2]["step"], &curves[2]["nonfinite"]), (&json!([5, 10, 15]), &json!([15])));
     assert!(report(&lab, &["--plot", "math/acc", "a"]).contains("a (3 rows)"));
+    assert!(report(&lab, &["--compare", "a", "b"]).contains("math/acc"));
     // Elsewhere there is nothing of it.
-    assert!(!report(&lab, &["--format", "csv", "--eval-dir", "x"]).contains("math/acc"));
+    for words in [&[][..], &["--format", "csv"], &["--export", "-"], &["--compare", "a", "b"]] {
+        assert!(!report(&lab, &[words, &["--eval-dir", "x"]].concat()).contains("math/acc"), "{words:?}");
+    }
 }
 
 #[test]
@@ -1024,7 +1027,8 @@ fn an_option_that_would_do_nothing_is_refused() {
         "--log",
         "--log-x --cost",
         "--smooth 0.5 --metrics",
-        "--eval-dir x",
+        "--metrics --eval-dir x",
+        "--cost --eval-dir x",
         "--metrics --sort loss",
         "--html page.html --columns loss",
         "--compare --sort loss",
