@@ -65,8 +65,11 @@ fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return Err(no_column(best.metric, runs));
     }
     let sort = args.sort_by();
-    let mut wanted: Vec<&str> = args.columns.iter().chain(&args.group_by).map(String::as_str).collect();
-    wanted.extend(sort.map(|(name, _)| name));
+    // The name of a metric means that, and no setting that all runs share.
+    let is_metric = |wanted: &str| names.iter().any(|name| name == wanted);
+    let shown = args.columns.iter().map(String::as_str).chain(sort.map(|(name, _)| name));
+    let mut wanted: Vec<&str> = shown.filter(|name| !is_metric(name)).collect();
+    wanted.extend(args.group_by.iter().map(String::as_str));
     let mut sheet = of_runs(runs, &figures, &names, best.as_ref(), &wanted);
     if !args.group_by.is_empty() {
         sheet = grouped(&sheet, &args.group_by, &names, runs)?;
@@ -268,7 +271,7 @@ fn chosen(sheet: &Sheet, args: &Args, runs: &[Run]) -> Result<Vec<usize>, Error>
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
             figure.is_some_and(|figure| {
                 FIGURES[..4].contains(&figure)
-                    || figure.rsplit_once('.').is_some_and(|(_, of)| matches!(of, "mean" | "std"))
+                    || matches!(figure, "last.mean" | "last.std" | "best.mean" | "best.std")
             })
         };
         let found: Vec<usize> = match sheet.find(name) {

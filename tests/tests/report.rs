@@ -154,6 +154,20 @@ fn what_all_runs_share_is_a_column_when_it_is_asked_for() {
 }
 
 #[test]
+fn a_name_means_a_metric_before_what_all_runs_share_and_never_a_part_of_one() {
+    let lab = Lab::new();
+    for (name, loss) in [("a", 2), ("b", 1)] {
+        let script = format!("echo '{{\"loss\": {loss}, \"loss.ce\": 7, \"val.acc\": 0.5}}' >> $RUN_METRICS");
+        ran(&lab, name, &["loss=mse", "lr=1"], &script);
+    }
+    let lines = objects(&lab, &["--sort", "loss", "--columns", "loss"]);
+    let expected = json!({"run": "b", "loss.last": 1, "loss.best": 1, "loss.mean": 1, "loss.std": null});
+    assert_eq!(lines[0], expected);
+    assert_eq!(objects(&lab, &["--group-by", "loss"])[0]["loss"], "mse");
+    lab.cmd("run-report").args(["--columns", "val"]).run().code(2).stderr_has("no run has 'val'");
+}
+
+#[test]
 fn a_loss_that_becomes_nan_is_seen_and_json_stays_strict() {
     let lab = Lab::new();
     let script = r#"for v in 0.9 0.2 0.4 NaN Infinity; do echo "{\"step\": 1, \"loss\": $v}" >> $RUN_METRICS; done; exit 1"#;
