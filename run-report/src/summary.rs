@@ -70,9 +70,10 @@ fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let shown = args.columns.iter().map(String::as_str).chain(sort.map(|(name, _)| name));
     let mut wanted: Vec<&str> = shown.filter(|name| !is_metric(name)).collect();
     wanted.extend(args.group_by.iter().map(String::as_str));
-    let mut sheet = of_runs(runs, &figures, &names, best.as_ref(), &wanted);
+    let (mut sheet, mut more_settings) = of_runs(runs, &figures, &names, best.as_ref(), &wanted);
     if !args.group_by.is_empty() {
-        sheet = grouped(&sheet, &args.group_by, &names, runs)?;
+        sheet = grouped(&sheet, &args.group_by, &names, best.as_ref(), runs)?;
+        more_settings = 0; // those that are no keys differ within a group
     }
     if let Some(best) = &best {
         let name = format!("{}.best", best.metric);
@@ -86,20 +87,11 @@ fn print(found: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
         sheet.sort(found.ok_or_else(|| no_column(name, runs))?, is_descending);
     }
     if args.columns.is_empty() {
-        let hidden = match args.format {
-            Format::Table | Format::Md => names.len().saturating_sub(METRICS_SHOWN),
-            Format::Csv | Format::Json => 0,
-        };
         let width = screen::columns().filter(|_| args.format == Format::Table);
         let unfit = width.map_or(0, |width| sheet.fit(width));
-        let what = match (hidden, unfit) {
-            (0, 0) => None,
-            (hidden, 0) => Some(format!("{hidden} more metrics are")),
-            (0, unfit) => Some(format!("{unfit} columns have no room here and are")),
-            (hidden, unfit) => Some(format!("{hidden} more metrics, and {unfit} columns without room, are")),
-        };
-        if let Some(what) = what {
-            warn(&format!("{what} not shown; --columns chooses, csv and json have all of them"));
+        if matches!(args.format, Format::Table | Format::Md) {
+            let is_hidden = |&(number, name): &(usize, &String)| !is_main(number, name, best.as_ref());
+            say_hidden(names.iter().enumerate().filter(is_hidden).count(), more_settings, unfit);
         }
     } else {
         let columns = chosen(&sheet, args, runs)?;
@@ -121,6 +113,27 @@ impl<'a> Best<'a> {
         }
         let metric = text.strip_suffix(":min");
         Self { metric: metric.unwrap_or(text), is_greatest: metric.is_none() && more_is_better(text) }
+    }
+}
+
+/// Says whether a table shows a metric unless it is asked for others: one of the first, or that by which runs
+/// are compared.
+fn is_main(number: usize, name: &str, best: Option<&Best>) -> bool {
+    best.map_or(number < METRICS_SHOWN, |best| best.metric == name)
+}
+
+/// Says how much a table leaves out.
+fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
+    let counts =
+        [(metrics, "more metrics"), (settings, "more settings"), (unfit, "columns that have no room here")];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !counts.is_empty() {
+        let what = counts.join(", ");
+        warn(&format!("not shown: {what}; --columns chooses, csv and json have all of them"));
     }
 }
 
@@ -154,7 +167,7 @@ pub(crate) fn tint_word(status: Status) -> &'static str {
 /// Makes the row of every run, with all that is known.
 pub(crate) fn sheet(runs: &[Run], figures: &[Figures]) -> Sheet {
     let names = metric_names(figures.iter().map(|(figures, _)| figures));
-    of_runs(runs, figures, &names, None, &[])
+    of_runs(runs, figures, &names, None, &[]).0
 }
 
 /// Returns the figures of every run, and what is wrong with metrics that were read for them.
@@ -169,14 +182,15 @@ pub(crate) fn all_figures(runs: &[Run]) -> (Vec<Figures>, Vec<Fault>) {
     all
 }
 
-/// Makes the row of every run. Of settings and provenance it has what varies, and what is wanted.
+/// Makes the row of every run. Of settings and provenance it has what varies, and what is wanted; of the
+/// settings, the first are shown, and the number of the others is returned.
 fn of_runs(
     runs: &[Run],
     figures: &[Figures],
     names: &[String],
     best: Option<&Best>,
     wanted: &[&str],
-) -> Sheet {
+) -> (Sheet, usize) {
     let mut sheet = Sheet::default();
     let text = |text: String| Cell::Text(text);
     let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
@@ -195,7 +209,9 @@ fn of_runs(
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
     let is_wanted =
         |key: &str| wanted.iter().any(|name| *name == key || name.strip_prefix("config.") == Some(key));
-    for (number, (key, values)) in varying(&settings, is_wanted).into_iter().enumerate() {
+    let settings = varying(&settings, is_wanted);
+    let more_settings = settings.len().saturating_sub(SETTINGS_SHOWN);
+    for (number, (key, values)) in settings.into_iter().enumerate() {
         sheet.column(free(&sheet, key), number >= SETTINGS_SHOWN, values.into_iter());
     }
     for (key, values) in varying(&provenance, is_wanted) {
@@ -206,22 +222,18 @@ fn of_runs(
             Some(best) if best.metric == name => best.is_greatest,
             _ => more_is_better(name),
         };
-        let is_main = match best {
-            Some(best) => best.metric == name,
-            None => number < METRICS_SHOWN,
-        };
         for figure in FIGURES {
             let of = |(figures, _): &Figures| match figures.get(name) {
                 None => Cell::Empty,
                 Some(of) => figure_cell(of, figure, is_greatest),
             };
-            let is_extra = !is_main || matches!(figure, "count" | "nonfinite");
+            let is_extra = !is_main(number, name, best) || matches!(figure, "count" | "nonfinite");
             sheet.column(format!("{name}.{figure}"), is_extra, figures.iter().map(of));
         }
     }
     sheet.column("reason", true, state(|run| Cell::text(run.seen.state.reason.as_deref())));
     sheet.column("path", true, runs.iter().map(|run| text(run.path())));
-    sheet
+    (sheet, more_settings)
 }
 
 /// Returns a figure of a metric. What was not finite is null in the record, and NaN here.
@@ -288,7 +300,13 @@ fn chosen(sheet: &Sheet, args: &Args, runs: &[Run]) -> Result<Vec<usize>, Error>
 
 /// Makes a row of all runs that agree in some columns: how many they are, and mean and standard
 /// deviation over them of the last and best values that are finite.
-fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Result<Sheet, Error> {
+fn grouped(
+    runs: &Sheet,
+    keys: &[String],
+    names: &[String],
+    best: Option<&Best>,
+    all: &[Run],
+) -> Result<Sheet, Error> {
     let column = |key: &String| runs.find(key).ok_or_else(|| no_column(key, all));
     let at: Vec<usize> = keys.iter().map(column).collect::<Result<_, _>>()?;
     let key_of = |row: &Row| -> Vec<Cell> { at.iter().map(|&at| row[at].0.clone()).collect() };
@@ -329,7 +347,7 @@ fn grouped(runs: &Sheet, keys: &[String], names: &[String], all: &[Run]) -> Resu
                     numbers.collect()
                 })
                 .collect();
-            let is_extra = number >= METRICS_SHOWN;
+            let is_extra = !is_main(number, name, best);
             let column = format!("{name}.{figure}");
             sheet.column(
                 format!("{column}.mean"),

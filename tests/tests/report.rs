@@ -212,6 +212,48 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
 }
 
 #[test]
+fn a_table_counts_what_it_does_not_show() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let set: Vec<String> = (0..10).map(|key| format!("k{key}={name}")).collect();
+        let set: Vec<&str> = set.iter().map(String::as_str).collect();
+        ran(
+            &lab,
+            name,
+            &set,
+            "echo '{\"m1\": 1, \"m2\": 1, \"m3\": 1, \"m4\": 1, \"m5\": 1}' >> $RUN_METRICS",
+        );
+    }
+    let shown = |words: &[&str]| {
+        let done = lab.cmd("run-report").args(words).run().code(0);
+        let head = done.out().lines().next().unwrap().to_owned();
+        (
+            done.err(),
+            head.contains("k7"),
+            head.contains("k8"),
+            head.contains("m3.best"),
+            head.contains("m4.best"),
+        )
+    };
+    let said = |what: &str| {
+        if what.is_empty() {
+            String::new()
+        } else {
+            format!("run-report: not shown: {what}; --columns chooses, csv and json have all of them\n")
+        }
+    };
+    for (words, expected) in [
+        (&[][..], (said("2 more metrics, 2 more settings"), true, false, true, false)),
+        (&["--best", "m4"], (said("4 more metrics, 2 more settings"), true, false, false, true)),
+        (&["--group-by", "k1"], (said("2 more metrics"), false, false, true, false)),
+        (&["--group-by", "k1", "--best", "m4"], (said("4 more metrics"), false, false, false, true)),
+        (&["--format", "csv"], (said(""), true, true, true, true)),
+    ] {
+        assert_eq!(shown(words), expected, "{words:?}");
+    }
+}
+
+#[test]
 fn six_trainers_do_not_mix() {
     let lab = Lab::new();
     made(&lab, "own", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 1.5}\n{\"step\": 2, \"loss\": 1}\n")]);
