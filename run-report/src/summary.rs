@@ -19,6 +19,10 @@ const METRICS_SHOWN: usize = 3;
 /// Settings that a table shows, likewise.
 const SETTINGS_SHOWN: usize = 8;
 
+/// What sets the names of settings, and of provenance, apart from those of other columns.
+const CONFIG: &str = "config.";
+const RUN: &str = "run.";
+
 /// What is said of a metric.
 const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "nonfinite"];
 
@@ -207,15 +211,16 @@ fn of_runs(
     sheet.column("duration_s", false, state(|run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds)));
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
-    let is_wanted =
-        |key: &str| wanted.iter().any(|name| *name == key || name.strip_prefix("config.") == Some(key));
-    let settings = varying(&settings, is_wanted);
+    let is_wanted = |key: &str, prefix: &str| {
+        wanted.iter().any(|name| *name == key || name.strip_prefix(prefix) == Some(key))
+    };
+    let settings = varying(&settings, |key| is_wanted(key, CONFIG));
     let more_settings = settings.len().saturating_sub(SETTINGS_SHOWN);
     for (number, (key, values)) in settings.into_iter().enumerate() {
-        sheet.column(free(&sheet, key), number >= SETTINGS_SHOWN, values.into_iter());
+        sheet.column(free(&sheet, key, CONFIG, wanted), number >= SETTINGS_SHOWN, values.into_iter());
     }
-    for (key, values) in varying(&provenance, is_wanted) {
-        sheet.column(free(&sheet, key), true, values.into_iter());
+    for (key, values) in varying(&provenance, |key| is_wanted(key, RUN)) {
+        sheet.column(free(&sheet, key, RUN, wanted), true, values.into_iter());
     }
     for (number, name) in names.iter().enumerate() {
         let is_greatest = match best {
@@ -245,9 +250,11 @@ pub(crate) fn figure_cell(of: &Value, figure: &str, is_greatest: bool) -> Cell {
     }
 }
 
-/// Puts the name of a setting apart from columns that have it already.
-fn free(sheet: &Sheet, key: String) -> String {
-    if sheet.find(&key).is_some() { free(sheet, format!("config.{key}")) } else { key }
+/// Puts a prefix before a name that another column has or will have, or that is wanted with it.
+fn free(sheet: &Sheet, key: String, prefix: &str, wanted: &[&str]) -> String {
+    let long = format!("{prefix}{key}");
+    let is_taken = ["reason", "path"].contains(&key.as_str()) || sheet.find(&key).is_some();
+    if is_taken || wanted.contains(&long.as_str()) { free(sheet, long, prefix, wanted) } else { key }
 }
 
 /// Returns the keys whose values are not the same in all runs, and those that are wanted all the

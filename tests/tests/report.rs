@@ -163,6 +163,7 @@ fn a_name_means_a_metric_before_what_all_runs_share_and_never_a_part_of_one() {
     let lines = objects(&lab, &["--sort", "loss", "--columns", "loss"]);
     let expected = json!({"run": "b", "loss.last": 1, "loss.best": 1, "loss.mean": 1, "loss.std": null});
     assert_eq!(lines[0], expected);
+    assert_eq!(objects(&lab, &["--columns", "config.loss"])[0], json!({"run": "a", "config.loss": "mse"}));
     assert_eq!(objects(&lab, &["--group-by", "loss"])[0]["loss"], "mse");
     lab.cmd("run-report").args(["--columns", "val"]).run().code(2).stderr_has("no run has 'val'");
 }
@@ -209,6 +210,24 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
         .code(2)
         .stdout("")
         .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n");
+}
+
+#[test]
+fn every_column_has_a_name_of_its_own() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let set = ["note", "path", "reason", "step"].map(|key| format!("{key}={name}{key}"));
+        let set = set.iter().flat_map(|pair| ["-s", pair]);
+        lab.cmd("run-new").args(["-n", name, "--note", name]).args(set).args(["--", "true"]).run().code(0);
+    }
+    let line = &objects(&lab, &[])[1];
+    let of = ["note", "run.note", "config.path", "config.reason", "config.step"].map(|key| line[key].clone());
+    assert_eq!(of, ["bnote", "b", "bpath", "breason", "bstep"]);
+    assert_eq!((&line["step"], &line["reason"]), (&Value::Null, &Value::Null));
+    assert!(line["path"].as_str().unwrap().ends_with("/runs/b"), "{line}");
+    let csv = report(&lab, &["--format", "csv"]);
+    let head: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    assert!(head.iter().all(|name| head.iter().filter(|other| *other == name).count() == 1), "{head:?}");
 }
 
 #[test]
