@@ -816,7 +816,7 @@ fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
     assert!(shown.lines().nth(1).unwrap().ends_with('x') && shown.contains('⣀'), "{shown}");
     let several = report(&lab, &["--plot", "loss,<i>"]);
     assert!(
-        several.contains("a <_script><b>one") && several.contains("b two") && !several.contains('\u{1b}'),
+        several.contains("a <_script><b>one") && several.contains("c two") && !several.contains('\u{1b}'),
         "{several}"
     );
     lab.cmd("run-report")
@@ -837,6 +837,14 @@ fn svg_and_export_are_whole_documents() {
     assert_eq!(titles, "['<_script><b>one', 'two', '<_script><b>one', 'two']\n");
     let svg = lab.read("curves.svg");
     assert!(svg.contains("two (3001 rows, least and greatest of every 4, 1 not finite (x))"), "{svg}");
+    // A run looks the same in every panel, also where others lack the metric.
+    made(&lab, "above", &[("metrics.jsonl", "{\"step\": 1, \"<i>\": 1}\n")]);
+    let pens = |metric: &str| -> Vec<String> {
+        let svg = report(&lab, &["--svg", "-", "--plot", metric]);
+        let lines = svg.lines().filter(|line| line.ends_with("<title>two</title>"));
+        lines.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!((pens("loss"), pens("loss").len()), (pens("<i>"), 1));
     let document: Value = serde_json::from_str(&report(&lab, &["--export", "-", "two"])).unwrap();
     let curve = &document["runs"][0]["curves"][0];
     assert_eq!(

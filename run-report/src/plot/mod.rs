@@ -5,7 +5,7 @@ mod terminal;
 
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read};
-use crate::runs::Runs;
+use crate::runs::{Run, Runs};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -21,8 +21,8 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
         if number > 0 {
             out.text("")?;
         }
-        let of_metric: Vec<(&str, &Curve)> = with_metric(runs, &curves, metric);
-        match Frame::of(of_metric.iter().map(|(_, curve)| *curve), args.log_x, args.log) {
+        let of_metric = with_metric(runs, &curves, metric);
+        match Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log) {
             Some(frame) => {
                 let title = caption(metric, args.log_x, args.log, args.smooth);
                 for line in terminal::draw(&title, &of_metric, &frame, out.has_colour()) {
@@ -47,18 +47,25 @@ pub(crate) fn missing(args: &Args, is_known: impl Fn(&str) -> bool) -> Exit {
     if missing.is_empty() { Exit::Ok } else { Exit::No }
 }
 
-/// Returns the curves of a metric, with the names of the runs.
-pub(crate) fn with_metric<'a>(
-    runs: &'a Runs,
-    curves: &'a [Vec<Curve>],
-    metric: &str,
-) -> Vec<(&'a str, &'a Curve)> {
-    let pairs = runs.all.iter().zip(curves);
-    let of = |curves: &'a Vec<Curve>| curves.iter().find(|curve| curve.metric == metric);
-    pairs.filter_map(|(run, curves)| Some((run.name.as_str(), of(curves)?))).collect()
+/// A curve of a run.
+struct OfRun<'a> {
+    /// Which of the runs it is, so that it looks the same in all pictures.
+    number: usize,
+    name: &'a str,
+    curve: &'a Curve,
 }
 
-fn nothing(metric: &str, curves: &[(&str, &Curve)]) -> String {
+/// Returns the curves of a metric.
+fn with_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>], metric: &str) -> Vec<OfRun<'a>> {
+    let pairs = runs.all.iter().zip(curves).enumerate();
+    let of = |(number, (run, curves)): (usize, (&'a Run, &'a Vec<Curve>))| {
+        let curve = curves.iter().find(|curve| curve.metric == metric)?;
+        Some(OfRun { number, name: &run.name, curve })
+    };
+    pairs.filter_map(of).collect()
+}
+
+fn nothing(metric: &str, curves: &[OfRun]) -> String {
     if curves.is_empty() {
         format!("no run has '{metric}'")
     } else {

@@ -1,6 +1,6 @@
 //! Curves as one SVG document, a panel a metric.
 
-use super::{missing, with_metric};
+use super::{OfRun, missing, with_metric};
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
 use crate::export::{escaped, write_file};
@@ -40,7 +40,7 @@ pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Res
     let mut top = 0.0;
     for metric in names(&curves, &args.plot) {
         let of_metric = with_metric(runs, &curves, &metric);
-        let frame = Frame::of(of_metric.iter().map(|(_, curve)| *curve), args.log_x, args.log);
+        let frame = Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log);
         let title = caption(&metric, args.log_x, args.log, args.smooth);
         top += panel(&mut panels, &title, &of_metric, frame.as_ref(), top);
     }
@@ -52,7 +52,7 @@ pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Res
 }
 
 /// Appends a panel; returns its height.
-fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Option<&Frame>, top: f64) -> f64 {
+fn panel(into: &mut String, title: &str, curves: &[OfRun], frame: Option<&Frame>, top: f64) -> f64 {
     let (width, height) = INNER;
     let _ = writeln!(into, "<g transform=\"translate({LEFT} {})\">", top + TOP); // a text takes all
     let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
@@ -73,8 +73,8 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
             let x = frame.x(tick).unwrap_or(0.0) * width;
             grid(into, format!("M{x:.1} 0v{height}"), x, height + 16.0, "middle", tick);
         }
-        for (number, (name, curve)) in curves.iter().enumerate() {
-            let (colour, dashes) = pen(number);
+        for OfRun { number, name, curve } in curves {
+            let (colour, dashes) = pen(*number);
             let _ =
                 writeln!(into, "<g stroke=\"{colour}\" fill=\"{colour}\"><title>{}</title>", escaped(name));
             into.push_str(&shapes(curve, frame, dashes));
@@ -89,8 +89,8 @@ fn panel(into: &mut String, title: &str, curves: &[(&str, &Curve)], frame: Optio
         );
     }
     let mut y = height + 36.0;
-    for (number, (name, curve)) in curves.iter().enumerate() {
-        let (colour, dashes) = pen(number);
+    for OfRun { number, name, curve } in curves {
+        let (colour, dashes) = pen(*number);
         let _ = writeln!(
             into,
             "<path d=\"M0 {}h24\" stroke=\"{colour}\" stroke-width=\"3\" stroke-dasharray=\"{dashes}\"/><text x=\"30\" y=\"{y}\">{} ({})</text>",

@@ -1,6 +1,7 @@
 //! Curves in characters: dots of Braille for one run; of several, each has a letter, and a colour
 //! where there are colours.
 
+use super::OfRun;
 use crate::curve::{Curve, Frame};
 use run_common::cli::screen;
 use run_common::text::{figure, printable};
@@ -21,11 +22,11 @@ fn columns() -> usize {
 }
 
 /// Draws curves under a title.
-pub(super) fn draw(title: &str, curves: &[(&str, &Curve)], frame: &Frame, colour: bool) -> Vec<String> {
+pub(super) fn draw(title: &str, curves: &[OfRun], frame: &Frame, colour: bool) -> Vec<String> {
     let width = columns() - MARGIN;
     let mut lines = vec![format!("{:>MARGIN$}{}", "", printable(title))];
     let picture = match curves {
-        [(_, curve)] => braille(curve, frame, width),
+        [one] => braille(one.curve, frame, width),
         several => letters(several, frame, width, colour),
     };
     for (number, row) in picture.iter().enumerate() {
@@ -40,11 +41,11 @@ pub(super) fn draw(title: &str, curves: &[(&str, &Curve)], frame: &Frame, colour
     let rest = width.saturating_sub(first.len());
     lines.push(format!("{:>10} └{}", "", "─".repeat(width)));
     lines.push(format!("{:>MARGIN$}{first}{last:>rest$}", ""));
-    for (number, (name, curve)) in curves.iter().enumerate() {
+    for OfRun { number, name, curve } in curves {
         let mark = if curves.len() == 1 {
             String::new()
         } else {
-            format!("{} ", tinted(letter(number), number, colour))
+            format!("{} ", tinted(letter(*number), *number, colour))
         };
         lines.push(format!("{:>MARGIN$}{mark}{} ({})", "", printable(name), curve.in_words()));
     }
@@ -134,11 +135,11 @@ fn braille(curve: &Curve, frame: &Frame, width: usize) -> Vec<String> {
     rows.into_iter().map(|row| row.into_iter().collect()).collect()
 }
 
-fn letters(curves: &[(&str, &Curve)], frame: &Frame, width: usize, colour: bool) -> Vec<String> {
+fn letters(curves: &[OfRun], frame: &Frame, width: usize, colour: bool) -> Vec<String> {
     let mut cells = vec![vec![String::from(" "); width]; HEIGHT];
     let mut missing = vec![false; width];
-    for (number, (_, curve)) in curves.iter().enumerate() {
-        let mark = tinted(letter(number), number, colour);
+    for OfRun { number, curve, .. } in curves {
+        let mark = tinted(letter(*number), *number, colour);
         trace(curve, frame, width, HEIGHT, &mut |x, y| cells[y][x].clone_from(&mark), &mut |x| {
             missing[x] = true;
         });
