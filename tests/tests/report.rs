@@ -863,6 +863,12 @@ fn svg_and_export_are_whole_documents() {
         assert_eq!(done.err(), "run-report: no run has 'los'\n", "{option}");
         assert!(done.out().contains("loss"), "{option}");
     }
+    // So is one that has nothing to draw.
+    made(&lab, "below", &[("metrics.jsonl", "{\"step\": 1, \"kl\": -1}\n")]);
+    for words in [&["--plot", "kl", "--log"][..], &["--plot", "kl", "--log", "--svg", "-"]] {
+        let done = lab.cmd("run-report").args(words).run().code(1);
+        assert_eq!(done.err(), "run-report: 'kl' has no value that can be drawn\n", "{words:?}");
+    }
 }
 
 #[test]

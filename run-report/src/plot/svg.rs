@@ -1,12 +1,13 @@
 //! Curves as one SVG document, a panel a metric.
 
-use super::{OfRun, missing, with_metric};
+use super::{OfRun, missing, nothing, with_metric};
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
 use crate::export::{escaped, write_file};
 use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
+use run_common::message::warn;
 use run_common::text::figure;
 use std::fmt::Write;
 use std::path::Path;
@@ -35,12 +36,17 @@ fn pen(number: usize) -> (&'static str, &'static str) {
 pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
     let (curves, exit) = read(runs, &wish, |_, curves| curves)?;
-    let exit = exit.max(missing(args, |metric| curves.iter().flatten().any(|curve| curve.metric == metric)));
+    let mut exit =
+        exit.max(missing(args, |metric| curves.iter().flatten().any(|curve| curve.metric == metric)));
     let mut panels = String::new();
     let mut top = 0.0;
     for metric in names(&curves, &args.plot) {
         let of_metric = with_metric(runs, &curves, &metric);
         let frame = Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log);
+        if frame.is_none() && !of_metric.is_empty() && !args.plot.is_empty() {
+            warn(&nothing(&metric, &of_metric));
+            exit = exit.max(Exit::No);
+        }
         let title = caption(&metric, args.log_x, args.log, args.smooth);
         top += panel(&mut panels, &title, &of_metric, frame.as_ref(), top);
     }
