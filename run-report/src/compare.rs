@@ -1,7 +1,7 @@
 //! Runs side by side: a row for each thing in which they differ.
 
 use crate::cli::Args;
-use crate::runs::{Fault, Figures, Run, Runs, is_measured, more_is_better};
+use crate::runs::{Fault, Figures, Run, Runs, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
 use crate::summary::{all_figures, figure_cell, metric_names, varying};
 use run_common::cli::out::{Out, Tint};
@@ -11,7 +11,8 @@ use run_common::message::warn;
 /// Prints the comparison.
 pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if runs.all.len() < 2 {
-        return Err(Error::usage("--compare takes two runs or more"));
+        // Where one could not be read, that was said, and weighs more.
+        return Err(Error::new(runs.exit.max(Exit::Usage), "--compare takes two runs or more"));
     }
     let (figures, faults) = all_figures(&runs.all);
     let exit = faults.iter().map(Fault::say).fold(runs.exit, Exit::max);
@@ -42,9 +43,7 @@ fn of_runs(runs: &[Run], figures: &[Figures]) -> Sheet {
     result("step", plain(figures.iter().map(|(_, step)| Cell::number(*step)).collect()));
     let seconds = |run: &Run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));
-    for name in
-        metric_names(figures.iter().map(|(figures, _)| figures)).iter().filter(|name| is_measured(name))
-    {
+    for name in &metric_names(figures.iter().map(|(figures, _)| figures)) {
         for figure in ["last", "best"] {
             let cells = figures.iter().map(|(figures, _)| {
                 figures.get(name).map_or(Cell::Empty, |of| figure_cell(of, figure, more_is_better(name)))

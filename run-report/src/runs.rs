@@ -111,7 +111,7 @@ impl Runs {
         })?;
         if runs.all.is_empty() && runs.exit == Exit::Ok {
             warn(&if !args.runs.is_empty() {
-                "no runs: none was named".to_owned()
+                "no runs: the operands name none".to_owned()
             } else if runs_dir.exists() {
                 format!("no runs in '{}'", runs_dir.display())
             } else {

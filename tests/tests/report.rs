@@ -588,7 +588,7 @@ fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     // Where nothing is named, that is said.
     for mode in [&[][..], &["--metrics"], &["--cost"], &["--group-by", "status"]] {
         let done = lab.cmd("run-report").args(mode).arg("-").stdin("").run().code(0);
-        assert_eq!(done.err(), "run-report: no runs: none was named\n", "{mode:?}");
+        assert_eq!(done.err(), "run-report: no runs: the operands name none\n", "{mode:?}");
     }
 }
 
@@ -622,6 +622,12 @@ fn a_comparison_shows_what_differs_alone() {
         .run()
         .code(2)
         .stderr("run-report: --compare takes two runs or more\n");
+    lab.cmd("run-report")
+        .args(["--compare", "a", "missing"])
+        .run()
+        .code(3)
+        .stdout("")
+        .stderr_has("--compare takes two runs or more");
 }
 
 /// Opens a page in Chromium, takes steps in it, and returns the value of each `eval` of them.
