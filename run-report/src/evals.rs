@@ -5,6 +5,7 @@ use crate::sheet::csv_field;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Rows under a header.
@@ -26,7 +27,11 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
         for evaluations in &run.evaluations {
             let path = evaluations.consolidated();
             match read_table(&path) {
-                Ok(table) => tables.push((&run.name, evaluations.label().to_owned(), table)),
+                Ok(table) => {
+                    tables.extend(
+                        table.map(|table| (run.name.as_str(), evaluations.label().to_owned(), table)),
+                    );
+                }
                 Err(cause) => {
                     let what = format!("cannot read '{}'", path.display());
                     complain(&Error::new(Exit::BadRun, what).because(cause));
@@ -72,24 +77,30 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     }
     out.bytes(&csv)?;
     for (run, label, table) in tables.iter().filter(|(.., table)| table.skipped > 0) {
+        let rows = if table.skipped == 1 { "row" } else { "rows" };
+        let are = if table.skipped == 1 { "is" } else { "are" };
         warn(&format!(
-            "{} rows of the evaluation '{label}' of '{run}' are damaged and left out",
+            "{} {rows} of the evaluation '{label}' of '{run}' {are} damaged and left out",
             table.skipped
         ));
     }
     Ok(exit)
 }
 
-/// Reads a table; texts in quotes may hold line ends.
+/// Reads a table; texts in quotes may hold line ends. `None` when nothing was evaluated yet.
 ///
 /// Errors: why it cannot be read, in one line.
-fn read_table(path: &Path) -> Result<Table, String> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(|error| match error
-        .into_kind()
-    {
-        csv::ErrorKind::Io(error) => plain(&error),
-        other => format!("{other:?}"),
-    })?;
+fn read_table(path: &Path) -> Result<Option<Table>, String> {
+    let mut reader = match csv::ReaderBuilder::new().flexible(true).from_path(path) {
+        Ok(reader) => reader,
+        Err(error) => {
+            return match error.into_kind() {
+                csv::ErrorKind::Io(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                csv::ErrorKind::Io(error) => Err(plain(&error)),
+                other => Err(format!("{other:?}")),
+            };
+        }
+    };
     let text = |cells: &csv::ByteRecord| -> Vec<String> {
         cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
     };
@@ -106,5 +117,5 @@ fn read_table(path: &Path) -> Result<Table, String> {
             table.skipped += 1;
         }
     }
-    Ok(table)
+    Ok(Some(table))
 }

@@ -913,10 +913,13 @@ fn evaluations_of_all_runs_are_one_table() {
         "step,pass@1,note\n5,0.5,\"x,\n\"\"y\"\"\"\n10,,\n",
     );
     lab.write("eval_runs/b_math/consolidated_metrics.csv", "step,label,bleu\n5,=1,0.25\n7,1\n");
+    // A label under which nothing was evaluated yet is passed over.
+    lab.cmd("cp").args(["-r", "eval_runs/a_math", "eval_runs/a_new"]).run().code(0);
+    fs::remove_file(lab.path("eval_runs/a_new/consolidated_metrics.csv")).unwrap();
     lab.write("eval_runs/a_other/eval_config.yaml", "run_id: another\n");
     lab.write("eval_runs/a_other/consolidated_metrics.csv", "step,x\n1,1\n");
     let done = lab.cmd("run-report").arg("--evals").run().code(0);
-    assert_eq!(done.err(), "run-report: 1 rows of the evaluation 'math' of 'b' are damaged and left out\n");
+    assert_eq!(done.err(), "run-report: 1 row of the evaluation 'math' of 'b' is damaged and left out\n");
     let expected = json!([
         {"run": "a", "label": "math", "step": "5", "pass@1": "0.5", "note": "x,\n\"y\"", "eval.label": "", "bleu": ""},
         {"run": "a", "label": "math", "step": "10", "pass@1": "", "note": "", "eval.label": "", "bleu": ""},
