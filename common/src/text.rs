@@ -114,6 +114,11 @@ pub fn figure(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
+/// Formats a sum of money for people: with cents, and below one in few digits.
+pub fn money(sum: f64) -> String {
+    if sum.abs() < 0.01 { figure(sum) } else { format!("{sum:.2}") }
+}
+
 /// Quotes a word for a POSIX shell where it needs it.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
@@ -152,6 +157,11 @@ mod tests {
     fn sizes_have_two_or_three_digits() {
         let shown = [0, 1023, 1024, 1536, 10_239, 67_108_864, 2 << 30, u64::MAX].map(human_bytes);
         assert_eq!(shown, ["0", "1023", "1.0K", "1.5K", "10K", "64M", "2.0G", "16384P"]);
+    }
+
+    #[test]
+    fn small_sums_are_not_nothing() {
+        assert_eq!([12.345, 0.01, 0.004, 0.0].map(money), ["12.35", "0.01", "0.0040", "0"]);
     }
 
     #[test]

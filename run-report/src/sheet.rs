@@ -4,7 +4,7 @@ use crate::cli::Format;
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::Error;
 use run_common::metrics::row::json_number;
-use run_common::text::{cut, figure, printable};
+use run_common::text::{cut, figure, money, printable};
 use run_common::time::human_seconds;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
@@ -84,8 +84,7 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Number(number) => figure(*number),
             Self::Seconds(seconds) => human_seconds(*seconds),
-            Self::Dollars(usd) if usd.abs() < 0.01 => figure(*usd),
-            Self::Dollars(usd) => format!("{usd:.2}"),
+            Self::Dollars(usd) => money(*usd),
             Self::Exact(number) => csv_number(*number),
             Self::Best(number) => format!("{} *", figure(*number)),
             Self::Text(text) => text.clone(),

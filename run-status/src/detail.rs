@@ -13,7 +13,7 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::{AttemptEnd, Status};
-use run_common::text::{human_bytes, shell_line, without_escapes};
+use run_common::text::{human_bytes, money, shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::fs::{self, File};
@@ -126,10 +126,12 @@ fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let mut words = Vec::new();
     if rates.is_some() || lines.iter().any(|line| !line["cost_usd"].is_null()) {
         let spent = spent(run, meta, &lines, rates.as_ref());
-        words.extend(spent.usd.map(|usd| format!("${usd:.2}")));
-        words.extend(spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${usd:.2} of it lost")));
+        words.extend(spent.usd.map(|usd| format!("${}", money(usd))));
+        words.extend(
+            spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it lost", money(usd))),
+        );
     }
-    words.extend(logged(&run.state.metrics.figures()).map(|usd| format!("${usd:.2} logged")));
+    words.extend(logged(&run.state.metrics.figures()).map(|usd| format!("${} logged", money(usd))));
     (!words.is_empty()).then(|| words.join(", "))
 }
 

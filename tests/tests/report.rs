@@ -1195,6 +1195,9 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     let shown = lab.cmd("run-status").arg("credits").run().code(0).out();
     let cost = shown.lines().find_map(|line| line.strip_prefix("cost:")).map(str::trim);
     assert_eq!(cost, Some("$1.50 logged"), "{shown}");
+    ran(&lab, "crumbs", &[], &script.replace("0.5", "0.001"));
+    let shown = lab.cmd("run-status").arg("crumbs").run().code(0).out();
+    assert!(shown.contains(" $0.0030 logged\n"), "{shown}");
     lab.new_run("free", &["true"]);
     lab.cmd("run-exec").args(["-q", "free"]).run().code(0);
     assert_eq!(lab.json("runs/free/.run/result.json")["cost_usd"], Value::Null);
