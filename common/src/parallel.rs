@@ -17,7 +17,7 @@ const FIRST: usize = 2;
 /// Threads at most: a cold disk serves so many readers better than fewer.
 const MOST: usize = 32;
 
-/// Finished chunks that wait to be taken, at most: what they hold is not to grow with the number of items.
+/// Finished chunks that wait at most while the taker is slow, so that they do not grow with the number of items.
 const AHEAD: usize = 64;
 
 /// How long the next result is waited for before there is one thread more.
