@@ -4,10 +4,14 @@
 
 use memchr::memchr;
 use run_common::metrics::row::STEP_KEYS;
+use wide::u8x16;
 
 /// Bytes after the last line of a buffer that must be there to be looked at; what they are does not
 /// matter.
-pub(super) const PAD: usize = 32;
+pub(super) const PAD: usize = WINDOW;
+
+/// Bytes that are looked at together; nearly every value is shorter.
+pub(super) const WINDOW: usize = 32;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +36,8 @@ pub(super) enum Kind {
 /// Where a value is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
+    pub(super) start: usize,
+    pub(super) end: usize,
     pub(super) kind: Kind,
 }
 
@@ -66,15 +70,24 @@ impl Literal {
 
     #[inline]
     fn is_at(&self, buffer: &[u8], at: usize) -> bool {
-        let (Some(low), Some(high)) = (eight(buffer, at), eight(buffer, at + 8)) else { return false };
-        let differ = (low ^ self.words[0]) & self.masks[0] | (high ^ self.words[1]) & self.masks[1];
+        let Some(block) = window::<16>(buffer, at) else { return false };
+        let differ = (eight(block, 0) ^ self.words[0]) & self.masks[0]
+            | (eight(block, 8) ^ self.words[1]) & self.masks[1];
         differ == 0 && (self.bytes.len() <= 16 || buffer[at + 16..].starts_with(&self.bytes[16..]))
     }
 }
 
+/// Returns some bytes from `at` on.
 #[inline]
-fn eight(buffer: &[u8], at: usize) -> Option<u64> {
-    buffer.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+pub(super) fn window<const SIZE: usize>(buffer: &[u8], at: usize) -> Option<&[u8; SIZE]> {
+    buffer.get(at..)?.first_chunk()
+}
+
+/// Returns the eight bytes at a place of a block.
+#[inline]
+fn eight<const SIZE: usize>(block: &[u8; SIZE], at: usize) -> u64 {
+    let bytes = block.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// What lines have in common that differ in their values alone.
@@ -93,17 +106,17 @@ impl Template {
     /// next line begins.
     #[inline]
     pub(super) fn find(&self, buffer: &[u8], at: usize, spans: &mut Vec<Span>) -> Option<usize> {
-        spans.clear();
         let mut at = at;
         let (last, before) = self.literals.split_last()?;
-        for literal in before {
+        if spans.len() != before.len() {
+            *spans = vec![Span::default(); before.len()];
+        }
+        for (literal, place) in before.iter().zip(spans) {
             if !literal.is_at(buffer, at) {
                 return None;
             }
             at += literal.bytes.len();
-            let (span, end) = value(buffer, at)?;
-            spans.push(span);
-            at = end;
+            (*place, at) = value(buffer, at)?;
         }
         last.is_at(buffer, at).then_some(at + last.bytes.len())
     }
@@ -184,18 +197,16 @@ fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
 }
 
 /// Reads a value; returns it, and where it ends.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is all that is done for most values, and a call costs as much")]
 fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     if let Some(end) = number(buffer, at) {
-        return Some((span(at, end, Kind::Number)?, end));
+        return Some((Span { start: at, end, kind: Kind::Number }, end));
     }
     other_value(buffer, at)
 }
 
-fn span(start: usize, end: usize, kind: Kind) -> Option<Span> {
-    Some(Span { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()?, kind })
-}
-
+#[cold]
 #[inline(never)]
 fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     if buffer.get(at) == Some(&b'"') {
@@ -206,7 +217,7 @@ fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
             b"-Infinity" => Kind::MinusInfinity,
             _ => Kind::Text,
         };
-        return Some((span(at + 1, end - 1, kind)?, end));
+        return Some((Span { start: at + 1, end: end - 1, kind }, end));
     }
     let words: [(&[u8], Kind); 6] = [
         (b"NaN", Kind::NaN),
@@ -218,37 +229,73 @@ fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     ];
     let rest = buffer.get(at..)?;
     let (word, kind) = words.into_iter().find(|(word, _)| rest.starts_with(word))?;
-    Some((span(at, at + word.len(), kind)?, at + word.len()))
+    let end = at + word.len();
+    Some((Span { start: at, end, kind }, end))
 }
 
 /// Returns where the number ends that begins here, by the grammar of JSON.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "likewise")]
 fn number(buffer: &[u8], at: usize) -> Option<usize> {
-    let first = at + usize::from(*buffer.get(at)? == b'-');
-    let mut end = digits(buffer, first)?;
-    if end == first || end > first + 1 && buffer[first] == b'0' {
+    let window = window::<WINDOW>(buffer, at)?;
+    let byte = |at: u32| window.get(at as usize).copied().unwrap_or_default();
+    let mut others = !digits(window); // a bit for each byte that is none
+    let first = u32::from(byte(0) == b'-');
+    others &= !first;
+    let mut end = others.trailing_zeros();
+    if end == first || end > first + 1 && byte(first) == b'0' {
         return None;
     }
-    let mut is_large = end - first > 300;
-    if *buffer.get(end)? == b'.' {
+    if byte(end) == b'.' {
+        others &= others - 1;
         let fraction = end + 1;
-        end = digits(buffer, fraction)?;
+        end = others.trailing_zeros();
         if end == fraction {
-            return None;
+            return long_number(buffer, at);
         }
     }
-    if *buffer.get(end)? | 0x20 == b'e' {
-        let exponent = end + 1 + usize::from(matches!(*buffer.get(end + 1)?, b'+' | b'-'));
-        end = digits(buffer, exponent)?;
+    let mut is_long = false;
+    if byte(end) | 0x20 == b'e' {
+        others &= others.wrapping_sub(1);
+        let mut exponent = end + 1;
+        if matches!(byte(exponent), b'+' | b'-') {
+            others &= others.wrapping_sub(1);
+            exponent += 1;
+        }
+        end = others.trailing_zeros();
         if end == exponent {
-            return None;
+            return long_number(buffer, at);
         }
-        is_large |= end - exponent > 2;
+        is_long = end > exponent + 2;
     }
-    if is_large && !float(&buffer[at..end]).is_some_and(f64::is_finite) {
-        return None; // no reader takes it for a number
+    if end as usize >= WINDOW || is_long {
+        return long_number(buffer, at);
     }
-    Some(end)
+    Some(at + end as usize)
+}
+
+/// Does the same for a number that is long or may be too large.
+#[cold]
+#[inline(never)]
+fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
+    let digits = |from: usize| {
+        let count = buffer.get(from..)?.iter().position(|byte| !byte.is_ascii_digit())?;
+        (count > 0).then_some(from + count)
+    };
+    let first = at + usize::from(*buffer.get(at)? == b'-');
+    let mut end = digits(first)?;
+    if end > first + 1 && buffer[first] == b'0' {
+        return None;
+    }
+    if buffer[end] == b'.' {
+        end = digits(end + 1)?;
+    }
+    if buffer[end] | 0x20 == b'e' {
+        let is_signed = matches!(buffer.get(end + 1)?, b'+' | b'-');
+        end = digits(end + 1 + usize::from(is_signed))?;
+    }
+    // What is too large no reader takes for a number.
+    float(&buffer[at..end]).is_some_and(f64::is_finite).then_some(end)
 }
 
 /// Returns a number as one.
@@ -256,31 +303,40 @@ pub(super) fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Returns where the next quote is, eight bytes at a time.
+/// Returns where the next quote is.
 #[inline]
 fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let word = eight(buffer, at)? ^ 0x2222_2222_2222_2222; // a quote becomes 0
-        let found = word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+        let found = quotes(window(buffer, at)?);
         if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8); // the first one found is one
+            return Some(at + found.trailing_zeros() as usize);
         }
-        at += 8;
+        at += WINDOW;
     }
 }
 
-/// Returns where the digits end that begin here, eight at a time.
+/// Returns which bytes of a window are digits: a bit for each, the lowest for the first.
 #[inline]
-fn digits(buffer: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        let word = eight(buffer, at)? ^ 0x3030_3030_3030_3030; // a digit becomes 0 to 9
-        let others =
-            (((word & 0x7f7f_7f7f_7f7f_7f7f) + 0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
-        if others != 0 {
-            return Some(at + others.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
+fn digits(window: &[u8; WINDOW]) -> u32 {
+    bits(window, |bytes| {
+        let values = bytes - u8x16::splat(b'0');
+        values.simd_eq(values.min(u8x16::splat(9)))
+    })
+}
+
+/// Returns which bytes of a window are quotes.
+#[inline]
+fn quotes(window: &[u8; WINDOW]) -> u32 {
+    bits(window, |bytes| bytes.simd_eq(u8x16::splat(b'"')))
+}
+
+#[inline]
+fn bits(window: &[u8; WINDOW], test: impl Fn(u8x16) -> u8x16) -> u32 {
+    let half = |at: usize| {
+        let bytes = window.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        test(u8x16::new(bytes)).to_bitmask()
+    };
+    half(0) | half(16) << 16
 }
 
 #[cfg(test)]
@@ -301,7 +357,7 @@ mod tests {
     fn values(template: &Template, line: &str) -> Option<Vec<(Kind, String)>> {
         let (buffer, mut spans) = (padded(line), Vec::new());
         assert_eq!(template.find(&buffer, 0, &mut spans)?, line.len());
-        let text = |span: &Span| line[span.start as usize..span.end as usize].to_owned();
+        let text = |span: &Span| line[span.start..span.end].to_owned();
         Some(spans.iter().map(|span| (span.kind, text(span))).collect())
     }
 
@@ -371,6 +427,22 @@ mod tests {
                     (cell, kind) => prop_assert!(false, "{cell:?} is {kind:?}"),
                 }
             }
+        }
+
+        #[test]
+        fn a_number_ends_where_a_plain_look_finds_its_end(
+            text in "-?[0-9]{0,36}(\\.[0-9]{0,36})?([eE][+-]?[0-9]{0,4})?[ ,}x.-]",
+        ) {
+            let buffer = padded(&text);
+            prop_assert_eq!(number(&buffer, 0), long_number(&buffer, 0));
+        }
+
+        #[test]
+        fn a_window_says_where_digits_and_quotes_are(text in "[0-9\"/:!#\u{80}-\u{ff}]{32}") {
+            let block = window(text.as_bytes(), 0).unwrap();
+            let bits = |test: fn(&u8) -> bool| (0..WINDOW).filter(|at| test(&block[*at])).fold(0, |bits, at| bits | 1 << at);
+            prop_assert_eq!(digits(block), bits(u8::is_ascii_digit));
+            prop_assert_eq!(quotes(block), bits(|byte| *byte == b'"'));
         }
 
         #[test]

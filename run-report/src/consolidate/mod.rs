@@ -23,7 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use table::Table;
+use table::{Rows, Table};
 
 /// Threads that read.
 const THREADS: usize = 2;
@@ -31,12 +31,15 @@ const THREADS: usize = 2;
 /// Bytes of a file that are read at once, and the rest of their last line.
 const PIECE: usize = 256 << 10;
 
+/// Bytes of rows for which there is room at first: a line has its keys too.
+const ROOM: usize = PIECE / 2;
+
 /// Parts that a thread may be ahead of what was printed.
 const AHEAD: usize = 16;
 
 /// A run whose rows are consolidated.
 struct Input {
-    /// Its name, as a field of CSV with the comma after it.
+    /// Its name, as a field of CSV.
     field: Vec<u8>,
     layout: Layout,
     /// The file of JSON lines, and where attempts after the first began in it; none for rows of
@@ -83,7 +86,6 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
         let layout = run.seen.run.layout().clone();
         let mut field = Vec::new();
         csv_field(&run.name, &mut field);
-        field.push(b',');
         let lines = lines_of(&layout);
         let length = lines.as_ref().map_or(Ok(1), |(path, _)| fs::metadata(path).map(|file| file.len()));
         let length = length.unwrap_or_default(); // it is gone, and has no rows
@@ -250,16 +252,20 @@ fn write(
     reader: &mut Reader,
     send: &mut dyn FnMut(io::Result<Part>) -> bool,
 ) {
-    let mut into = Vec::with_capacity(PIECE);
+    let mut into = Rows::with_capacity(ROOM);
+    let mut odd = Vec::new(); // a row that is no plain line
     let mut number = piece.rows_before;
     let Some((path, boundaries)) = &input.lines else {
         let read = metrics::rows(&input.layout, &mut |row, _| {
             number += 1;
-            into.extend_from_slice(&input.field);
-            table.write_row(&row, &step_of(&row, number), &mut into);
+            into.append(&input.field);
+            odd.push(b',');
+            table.write_row(&row, &step_of(&row, number), &mut odd);
+            into.append(&odd);
+            odd.clear();
             hand_on(&mut into, send);
         });
-        send(read.map(|counts| Part { csv: into, skipped: counts.skipped }));
+        send(read.map(|counts| Part { csv: into.into_bytes(), skipped: counts.skipped }));
         return;
     };
     let read = reader.rows(path, piece.start, piece.end, None, &mut |offset, line| {
@@ -272,10 +278,10 @@ fn write(
                 if !boundaries.is_empty() && is_superseded(known.step(spans, buffer)) {
                     return;
                 }
-                into.extend_from_slice(&input.field);
+                into.append(&input.field);
                 match known.step_span(spans) {
                     Some((span, _)) => table::write_value(span, buffer, &mut into),
-                    None => into.extend_from_slice(number.to_string().as_bytes()),
+                    None => into.append(format!(",{number}").as_bytes()),
                 }
                 let Known { plan, template, .. } = known;
                 plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut into);
@@ -284,20 +290,23 @@ fn write(
                 if !boundaries.is_empty() && is_superseded(row.step()) {
                     return;
                 }
-                into.extend_from_slice(&input.field);
-                table.write_row(&row, &step_of(&row, number), &mut into);
+                into.append(&input.field);
+                odd.push(b',');
+                table.write_row(&row, &step_of(&row, number), &mut odd);
+                into.append(&odd);
+                odd.clear();
             }
         }
         hand_on(&mut into, send);
     });
-    send(read.map(|skipped| Part { csv: into, skipped }));
+    send(read.map(|skipped| Part { csv: into.into_bytes(), skipped }));
 }
 
 /// Sends rows when there are many of them: with thousands of columns a short line is a long row.
-fn hand_on(into: &mut Vec<u8>, send: &mut dyn FnMut(io::Result<Part>) -> bool) {
+fn hand_on(into: &mut Rows, send: &mut dyn FnMut(io::Result<Part>) -> bool) {
     if into.len() > PIECE {
-        let csv = std::mem::replace(into, Vec::with_capacity(PIECE));
-        send(Ok(Part { csv, skipped: 0 })); // if nobody wants more, that is seen after the piece
+        let csv = std::mem::replace(into, Rows::with_capacity(ROOM));
+        send(Ok(Part { csv: csv.into_bytes(), skipped: 0 })); // if nobody wants more, that is seen after the piece
     }
 }
 

@@ -59,7 +59,7 @@ impl Known {
     /// Returns the step's key and value.
     pub(super) fn step(&self, spans: &[Span], buffer: &[u8]) -> Option<(&'static str, f64)> {
         let (span, key) = self.step_span(spans)?;
-        Some((key, float(&buffer[span.start as usize..span.end as usize])?))
+        Some((key, float(&buffer[span.start..span.end])?))
     }
 }
 

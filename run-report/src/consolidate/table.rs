@@ -1,10 +1,77 @@
 //! The columns of the consolidated table, and rows under them.
 
-use super::line::{Kind, Span, Template};
+use super::line::{Kind, Span, Template, WINDOW, window};
 use crate::sheet::{csv_field, csv_number};
 use run_common::metrics::row::{Cell, Row};
 use serde_json::Value;
 use std::collections::HashMap;
+
+/// Rows as they are printed. The bytes after them are there already, so that a short text is appended
+/// as a block of fixed size, which is quicker than so many bytes as it has.
+#[derive(Default)]
+pub(super) struct Rows {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Rows {
+    pub(super) fn with_capacity(size: usize) -> Self {
+        Self { bytes: vec![0; size], filled: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.filled
+    }
+
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        self.bytes
+    }
+
+    pub(super) fn append(&mut self, text: &[u8]) {
+        self.reserve(text.len());
+        self.bytes[self.filled..][..text.len()].copy_from_slice(text);
+        self.filled += text.len();
+    }
+
+    fn repeat(&mut self, byte: u8, count: usize) {
+        self.reserve(count);
+        self.bytes[self.filled..][..count].fill(byte);
+        self.filled += count;
+    }
+
+    /// Makes room for some bytes and a block.
+    #[inline]
+    fn reserve(&mut self, count: usize) {
+        if self.bytes.len() - self.filled < count + WINDOW {
+            self.grow(count + WINDOW);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, count: usize) {
+        self.bytes.resize((self.filled + count).max(2 * self.bytes.len()), 0);
+    }
+
+    /// Appends a comma and a part of a buffer.
+    #[inline]
+    fn copy(&mut self, span: &Span, buffer: &[u8]) {
+        let length = span.end - span.start;
+        let room = self.bytes.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut::<{ WINDOW + 1 }>);
+        match (window::<WINDOW>(buffer, span.start), room) {
+            (Some(block), Some(to)) if length <= WINDOW => {
+                to[0] = b',';
+                to[1..].copy_from_slice(block);
+                self.filled += 1 + length;
+            }
+            _ => {
+                self.append(b",");
+                self.append(&buffer[span.start..span.end]);
+            }
+        }
+    }
+}
 
 /// Columns after run and step, by name.
 pub(super) struct Table {
@@ -97,46 +164,34 @@ impl Table {
 impl Plan {
     /// Appends the values of a line, and its end.
     #[inline]
-    pub(super) fn write(&self, spans: &[Span], buffer: &[u8], into: &mut Vec<u8>) {
+    pub(super) fn write(&self, spans: &[Span], buffer: &[u8], into: &mut Rows) {
         for (commas, number) in &self.values {
-            if *commas == 1 {
-                into.push(b',');
-            } else {
-                into.resize(into.len() + commas, b',');
+            if *commas > 1 {
+                into.repeat(b',', commas - 1);
             }
             write_value(&spans[*number], buffer, into);
         }
         if self.rest > 0 {
-            into.resize(into.len() + self.rest, b',');
+            into.repeat(b',', self.rest);
         }
-        into.push(b'\n');
+        into.append(b"\n");
     }
 }
 
-/// Appends a value.
+/// Appends a comma and a value.
 #[inline]
-pub(super) fn write_value(span: &Span, buffer: &[u8], into: &mut Vec<u8>) {
-    let text = &buffer[span.start as usize..span.end as usize];
+pub(super) fn write_value(span: &Span, buffer: &[u8], into: &mut Rows) {
     match span.kind {
-        Kind::Number | Kind::Bool => copy(text, span, buffer, into),
-        Kind::Text => csv_field(&String::from_utf8_lossy(text), into),
-        Kind::Null => {}
-        Kind::NaN => into.extend_from_slice(b"NaN"),
-        Kind::Infinity => into.extend_from_slice(b"inf"),
-        Kind::MinusInfinity => into.extend_from_slice(b"-inf"),
-    }
-}
-
-/// Appends a number: most are short, and sixteen bytes are copied faster than so many as there are.
-#[inline]
-fn copy(text: &[u8], span: &Span, buffer: &[u8], into: &mut Vec<u8>) {
-    match buffer.get(span.start as usize..).and_then(|rest| rest.first_chunk::<24>()) {
-        Some(block) if text.len() <= 24 => {
-            let length = into.len() + text.len();
-            into.extend_from_slice(block);
-            into.truncate(length);
+        Kind::Number | Kind::Bool => into.copy(span, buffer),
+        Kind::Text => {
+            let mut field = vec![b','];
+            csv_field(&String::from_utf8_lossy(&buffer[span.start..span.end]), &mut field);
+            into.append(&field);
         }
-        _ => into.extend_from_slice(text),
+        Kind::Null => into.append(b","),
+        Kind::NaN => into.append(b",NaN"),
+        Kind::Infinity => into.append(b",inf"),
+        Kind::MinusInfinity => into.append(b",-inf"),
     }
 }
 
@@ -205,12 +260,13 @@ mod tests {
             buffer.resize(buffer.len() + PAD, 0);
             let mut spans = Vec::new();
             prop_assert!(template.find(&buffer, 0, &mut spans).is_some());
-            let mut plain = b"r,7".to_vec();
+            let mut plain = Rows::default();
+            plain.append(b"r,7");
             table.plan(&template).write(&spans, &buffer, &mut plain);
             let same = |(one, other): (&String, &String)| {
                 one == other || one.parse::<f64>().is_ok_and(|one| other.parse() == Ok(one))
             };
-            let plain = read_back(&plain);
+            let plain = read_back(&plain.into_bytes());
             prop_assert!(plain.len() == read.len() && plain.iter().zip(&read).all(same), "{:?} {:?}", plain, read);
         }
     }
