@@ -53,7 +53,8 @@ impl Pins {
                 return Err(io::Error::other(format!("'{DIR}' is a link")));
             }
             let Some(gate) = enter(&all)? else { continue };
-            for entry in fs::read_dir(&all)?.flatten().filter(is_left) {
+            let has_locks = ask(&all.join("lock")).is_ok_and(|held| held == Held::Yes); // it is ours
+            for entry in fs::read_dir(&all)?.flatten().filter(|entry| is_left(entry, has_locks)) {
                 fs::remove_dir_all(entry.path())?;
             }
             let mine = all.join(Uuid::now_v7().to_string());
@@ -111,12 +112,13 @@ impl Drop for Pins {
     }
 }
 
-/// Says whether these are pins of a run-eval that is no more. Where the file system has no locks, nobody
-/// knows.
-fn is_left(entry: &DirEntry) -> bool {
+/// Says whether these are pins of a run-eval that is no more. One that was killed while it made or removed
+/// them has left them without a lock. Where the file system has no locks, nobody knows.
+fn is_left(entry: &DirEntry, has_locks: bool) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir())
         && entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok())
-        && ask(&entry.path().join("lock")).is_ok_and(|held| held == Held::No)
+        && has_locks
+        && ask(&entry.path().join("lock")).is_ok_and(|held| held != Held::Yes)
 }
 
 /// Comes to be alone with the directory of pins; `None` when it was removed meanwhile.

@@ -592,16 +592,19 @@ fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
     let pins = "runs/r/.eval-pins";
     let id = |number: u32| format!("01980000-0000-7000-8000-00000000000{number}");
     lab.write("precious/lock", "");
-    // Of another name, behind a link, and without a lock that says whether it is used.
-    let kept = [format!("{pins}/mine/lock"), "precious/lock".to_owned(), format!("{pins}/{}/of/x", id(2))];
+    // Of another name, and behind a link.
+    let kept = [format!("{pins}/mine/lock"), "precious/lock".to_owned()];
     for file in &kept {
         lab.write(file, "");
     }
+    // A run-eval was killed while it removed this one.
+    lab.write(&format!("{pins}/{}/of/x", id(2)), "");
     std::os::unix::fs::symlink(lab.path("precious"), lab.path(format!("{pins}/{}", id(1)))).unwrap();
     eval(&lab, &["r"], SCRIPT).code(0).stderr("");
     for file in &kept {
         assert!(lab.path(file).exists(), "{file}");
     }
+    assert!(!lab.path(format!("{pins}/{}", id(2))).exists());
     // Nor is anything behind a link in place of them all.
     fs::rename(lab.path(pins), lab.path("away")).unwrap();
     std::os::unix::fs::symlink(lab.path("away"), lab.path(pins)).unwrap();
