@@ -164,10 +164,11 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
             return Ok(FAILED);
         }
     }
+    let before = taken.recorded.clone();
     let (task, active, record) = prepare(args, taken, &how)?;
-    // A signal may have come meanwhile.
+    // A signal may have come meanwhile: then there is no other attempt.
     match signals.pending().first() {
-        Some(signal) => Ok(stopped(&active, record.recorded(), Some(*signal))?.unwrap_or(FAILED)),
+        Some(signal) => Ok(stopped(&active, &before, Some(*signal))?.unwrap_or(FAILED)),
         None => supervise::run(&task, active, record, how.parent),
     }
 }

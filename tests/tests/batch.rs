@@ -439,6 +439,23 @@ fn an_attempt_that_follows_at_once_signs_the_lock_and_heeds_a_stop() {
 }
 
 #[test]
+fn a_signal_while_another_attempt_is_prepared_is_heeded() {
+    let lab = Lab::new();
+    lab.git(&["init", "-q"]);
+    // Its code is looked at before an attempt: before the second, the one that looks is stopped.
+    lab.write("bin/git", "#!/bin/sh\n[ ! -e second ] || kill -TERM $PPID\nPATH=${PATH#*:} exec git \"$@\"\n");
+    lab.set_mode("bin/git", 0o755);
+    lab.new_run("r", &["sh", "-c", "[ -e second ] || { : >second; kill -9 $$; }"]);
+    let path =
+        format!("{}:{}:/usr/local/bin:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let args = ["-q", "--retries", "1", "--retry-delay", "0s", "r"];
+    lab.cmd("run-exec").args(args).env("PATH", path).run().code(143);
+    let status = lab.status("r");
+    assert_eq!((&status["status"], &status["attempt"]), (&json!("stopped"), &json!(1)));
+    assert_eq!(status["reason"], "stopped by signal 15 (TERM)");
+}
+
+#[test]
 fn between_attempts_a_run_is_running_and_can_be_stopped() {
     let lab = Lab::new();
     for name in ["signal", "file", "front"] {
