@@ -22,6 +22,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use table::{Rows, Table};
 
@@ -35,7 +36,7 @@ const PIECE: usize = 256 << 10;
 const ROOM: usize = PIECE / 2;
 
 /// Parts that a thread may be ahead of what was printed.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
 
 /// A run whose rows are consolidated.
 struct Input {
@@ -62,9 +63,27 @@ struct Piece {
 /// Rows as they are printed.
 #[derive(Default)]
 struct Part {
-    csv: Vec<u8>,
+    rows: Rows,
     /// Lines that were none.
     skipped: u64,
+}
+
+/// Memory of rows that were printed, for others.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Rows>>);
+
+impl Spare {
+    fn take(&self) -> Rows {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Rows::with_capacity(ROOM))
+    }
+
+    fn put(&self, mut rows: Rows) {
+        if rows.bytes().len() <= 2 * PIECE {
+            rows.clear(); // what is longer is rare
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        }
+    }
 }
 
 /// What the first pass finds in a piece.
@@ -112,12 +131,14 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     out.bytes(&table.header())?;
     let mut failed = None;
     let mut skipped = vec![0; inputs.len()];
-    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Part>) -> bool| {
-        write(piece, &inputs[piece.input], &table, reader, send);
+    let spare = Spare::default();
+    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Part>)| {
+        write(piece, &inputs[piece.input], &table, &spare, reader, send)
     };
     in_turn(&pieces, work, |message: io::Result<Part>, piece| match message {
-        Ok(Part { csv, skipped: none }) => match out.bytes(&csv) {
+        Ok(Part { rows, skipped: none }) => match out.bytes(rows.bytes()) {
             Ok(()) => {
+                spare.put(rows);
                 skipped[piece.input] += none;
                 true
             }
@@ -161,8 +182,8 @@ fn columns(
     let mut starts: Vec<Starts> = vec![Starts::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
-    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(Found) -> bool| {
-        send(look(piece, &given[piece.input], reader));
+    let work = |piece: &Piece, reader: &mut Reader, _: &mut dyn FnMut(Found)| {
+        look(piece, &given[piece.input], reader)
     };
     let take = |found: Found, piece: &Piece| {
         for column in found.columns {
@@ -249,10 +270,11 @@ fn write(
     piece: &Piece,
     input: &Input,
     table: &Table,
+    spare: &Spare,
     reader: &mut Reader,
-    send: &mut dyn FnMut(io::Result<Part>) -> bool,
-) {
-    let mut into = Rows::with_capacity(ROOM);
+    send: &mut dyn FnMut(io::Result<Part>),
+) -> io::Result<Part> {
+    let mut into = spare.take();
     let mut odd = Vec::new(); // a row that is no plain line
     let mut number = piece.rows_before;
     let Some((path, boundaries)) = &input.lines else {
@@ -263,10 +285,9 @@ fn write(
             table.write_row(&row, &step_of(&row, number), &mut odd);
             into.append(&odd);
             odd.clear();
-            hand_on(&mut into, send);
+            hand_on(&mut into, spare, send);
         });
-        send(read.map(|counts| Part { csv: into.into_bytes(), skipped: counts.skipped }));
-        return;
+        return read.map(|counts| Part { rows: into, skipped: counts.skipped });
     };
     let read = reader.rows(path, piece.start, piece.end, None, &mut |offset, line| {
         number += 1;
@@ -297,16 +318,16 @@ fn write(
                 odd.clear();
             }
         }
-        hand_on(&mut into, send);
+        hand_on(&mut into, spare, send);
     });
-    send(read.map(|skipped| Part { csv: into.into_bytes(), skipped }));
+    read.map(|skipped| Part { rows: into, skipped })
 }
 
 /// Sends rows when there are many of them: with thousands of columns a short line is a long row.
-fn hand_on(into: &mut Rows, send: &mut dyn FnMut(io::Result<Part>) -> bool) {
+fn hand_on(into: &mut Rows, spare: &Spare, send: &mut dyn FnMut(io::Result<Part>)) {
     if into.len() > PIECE {
-        let csv = std::mem::replace(into, Rows::with_capacity(ROOM));
-        send(Ok(Part { csv: csv.into_bytes(), skipped: 0 })); // if nobody wants more, that is seen after the piece
+        let rows = std::mem::replace(into, spare.take());
+        send(Ok(Part { rows, skipped: 0 }));
     }
 }
 
@@ -315,22 +336,25 @@ fn step_of(row: &Row, number: u64) -> String {
     row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step))
 }
 
-/// Does `work` for every piece, by several threads, and hands what it sends to `take` in the order
-/// of the pieces, until that has enough.
+/// Does `work` for every piece, by several threads, and hands what it sends, and what it returns, to
+/// `take` in the order of the pieces, until that has enough.
 fn in_turn<T: Send>(
     pieces: &[Piece],
-    work: impl Fn(&Piece, &mut Reader, &mut dyn FnMut(T) -> bool) + Sync,
+    work: impl Fn(&Piece, &mut Reader, &mut dyn FnMut(T)) -> T + Sync,
     mut take: impl FnMut(T, &Piece) -> bool,
 ) {
     thread::scope(|scope| {
-        let start = |thread: usize| -> Receiver<Option<T>> {
-            let (send, receive): (SyncSender<Option<T>>, _) = sync_channel(AHEAD);
+        let start = |thread: usize| -> Receiver<(T, bool)> {
+            let (send, receive): (SyncSender<(T, bool)>, _) = sync_channel(AHEAD);
             let work = &work;
             scope.spawn(move || {
                 let mut reader = Reader::default();
                 for piece in pieces.iter().skip(thread).step_by(THREADS) {
-                    work(piece, &mut reader, &mut |part| send.send(Some(part)).is_ok());
-                    if send.send(None).is_err() {
+                    let mut more = |part| {
+                        let _nobody_wants_it = send.send((part, false)); // which is seen at the last part
+                    };
+                    let last = work(piece, &mut reader, &mut more);
+                    if send.send((last, true)).is_err() {
                         return; // nobody wants more
                     }
                 }
@@ -339,9 +363,12 @@ fn in_turn<T: Send>(
         };
         let threads: Vec<_> = (0..THREADS).map(start).collect();
         for (number, piece) in pieces.iter().enumerate() {
-            while let Ok(Some(part)) = threads[number % THREADS].recv() {
+            while let Ok((part, is_last)) = threads[number % THREADS].recv() {
                 if !take(part, piece) {
                     return;
+                }
+                if is_last {
+                    break;
                 }
             }
         }

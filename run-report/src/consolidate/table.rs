@@ -23,9 +23,13 @@ impl Rows {
         self.filled
     }
 
-    pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        self.bytes.truncate(self.filled);
-        self.bytes
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// Makes it empty; its memory stays.
+    pub(super) fn clear(&mut self) {
+        self.filled = 0;
     }
 
     pub(super) fn append(&mut self, text: &[u8]) {
@@ -65,11 +69,15 @@ impl Rows {
                 to[1..].copy_from_slice(block);
                 self.filled += 1 + length;
             }
-            _ => {
-                self.append(b",");
-                self.append(&buffer[span.start..span.end]);
-            }
+            _ => self.copy_long(&buffer[span.start..span.end]),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_long(&mut self, text: &[u8]) {
+        self.append(b",");
+        self.append(text);
     }
 }
 
@@ -183,7 +191,15 @@ impl Plan {
 pub(super) fn write_value(span: &Span, buffer: &[u8], into: &mut Rows) {
     match span.kind {
         Kind::Number | Kind::Bool => into.copy(span, buffer),
-        Kind::Text => {
+        _ => write_other_value(span, buffer, into),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_other_value(span: &Span, buffer: &[u8], into: &mut Rows) {
+    match span.kind {
+        Kind::Number | Kind::Bool | Kind::Text => {
             let mut field = vec![b','];
             csv_field(&String::from_utf8_lossy(&buffer[span.start..span.end]), &mut field);
             into.append(&field);
@@ -266,7 +282,7 @@ mod tests {
             let same = |(one, other): (&String, &String)| {
                 one == other || one.parse::<f64>().is_ok_and(|one| other.parse() == Ok(one))
             };
-            let plain = read_back(&plain.into_bytes());
+            let plain = read_back(plain.bytes());
             prop_assert!(plain.len() == read.len() && plain.iter().zip(&read).all(same), "{:?} {:?}", plain, read);
         }
     }
