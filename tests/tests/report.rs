@@ -1,8 +1,8 @@
 //! run-report: tables, consolidated metrics and evaluations, comparisons, curves, cost.
 
 use serde_json::{Value, json};
-use std::fs;
-use testkit::{Lab, checkout};
+use std::fs::{self, File};
+use testkit::{Lab, Random, checkout, times};
 
 /// Creates a run and executes a shell script in it, which may fail.
 fn ran(lab: &Lab, name: &str, set: &[&str], script: &str) {
@@ -39,6 +39,7 @@ fn by_python(lab: &Lab, csv: &str) -> Value {
 fn by_duckdb(lab: &Lab, csv: &str) -> Value {
     lab.write("in.csv", csv);
     let program = "import duckdb, json
+duckdb.sql('SET enable_progress_bar = false') # it would be in the output when the machine is busy
 table = duckdb.read_csv('in.csv', all_varchar=True)
 print(json.dumps([dict(zip(table.columns, [cell or '' for cell in row])) for row in table.fetchall()]))";
     let python = checkout().join("target/peers/bin/python3");
@@ -467,6 +468,61 @@ fn long_files_are_the_same_in_pieces() {
     made(&lab, "short", &[("metrics.jsonl", "{\"loss\": 1}\n{\"loss\": 2}\n")]);
     expected += "short,1,1,\nshort,2,2,\n";
     assert!(report(&lab, &["--metrics"]) == expected);
+}
+
+/// Returns the rows as they come into a file, after what was there.
+fn metrics_in_a_file(lab: &Lab, appends: bool) -> String {
+    let out = lab.write("out.csv", if appends { "before\n" } else { "" });
+    let file = File::options().append(appends).write(true).open(out).unwrap();
+    lab.cmd("run-report").arg("--metrics").stdout_to(file).run().code(0).stderr("");
+    let text = lab.read("out.csv");
+    if appends { text.strip_prefix("before\n").unwrap().to_owned() } else { text }
+}
+
+#[test]
+fn columns_that_no_sample_shows_are_in_the_header_of_a_file_too() {
+    let lab = Lab::new();
+    let rows = |middle: &str| {
+        let row = |step: usize| format!("{{\"step\": {step}, \"loss\": 0.5}}\n");
+        (0..10_000).map(|step| if step == 7_000 { middle.to_owned() } else { row(step) }).collect::<String>()
+    };
+    made(&lab, "first", &[]);
+    made(&lab, "second", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"other\": 3}\n")]);
+    // One that is nowhere else; one that is elsewhere, but later; a row whose number is its step.
+    for (middle, header) in [
+        ("{\"step\": 7000, \"rare\": 1}\n", "run,step,loss,rare,other"),
+        ("{\"step\": 7000, \"b\": 1, \"other\": 2}\n", "run,step,loss,b,other"),
+        ("{\"step\": 7000, \"other\": 2, \"loss\": [1]}\n", "run,step,loss,other"),
+        ("{\"loss\": 1}\n", "run,step,loss,other"),
+    ] {
+        lab.write("runs/first/metrics.jsonl", rows(middle));
+        let expected = report(&lab, &["--metrics"]);
+        assert_eq!(expected.lines().next(), Some(header));
+        assert!(metrics_in_a_file(&lab, false) == expected, "{header}");
+        assert!(metrics_in_a_file(&lab, true) == expected, "{header}");
+    }
+    assert!(report(&lab, &["--metrics"]).contains("\nfirst,7001,1,\n"));
+}
+
+#[test]
+fn a_file_gets_what_a_pipe_gets_whatever_the_columns() {
+    let mut chance = Random::new(5);
+    for _ in 0..times(10, 300) {
+        let lab = Lab::new();
+        for run in ["a", "b", "c"] {
+            let rare = [(); 3].map(|()| chance.below(12_000));
+            let mut lines = String::new();
+            for row in 0..chance.below(9_000) {
+                let step = if chance.below(4_000) > 0 { format!("\"step\": {row}, ") } else { String::new() };
+                lines += &format!("{{{step}\"loss\": {row}.25}}\n");
+                if let Some(number) = rare.iter().position(|&rare| rare == row) {
+                    lines += &format!("{{\"step\": {row}, \"k{number}\": \"\\u00e9{run}\"}}\n");
+                }
+            }
+            made(&lab, run, &[("metrics.jsonl", &lines)]);
+        }
+        assert!(metrics_in_a_file(&lab, false) == report(&lab, &["--metrics"]));
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Reads the lines that begin in a piece of a file.
 
 use super::line::{Kind, PAD, Span, Template, float};
-use super::table::Plan;
+use super::table::{Plan, column};
 use memchr::memchr;
 use run_common::fsio::open_regular;
 use run_common::metrics::row::Row;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -26,16 +27,33 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     spans: Vec<Span>,
     known: Vec<Known>,
+    pub(super) names: Names,
     /// The template of the line before, and the next to be given up.
     last: usize,
     oldest: usize,
+}
+
+/// Names of columns that a thread has seen.
+#[derive(Default)]
+pub(super) struct Names(HashSet<String>);
+
+impl Names {
+    /// Adds the columns of some metrics to `into` that were not seen before.
+    pub(super) fn note<'a>(&mut self, metrics: impl Iterator<Item = &'a str>, into: &mut Vec<String>) {
+        for column in metrics.filter_map(column) {
+            if !self.0.contains(column) {
+                self.0.insert(column.to_owned());
+                into.push(column.to_owned());
+            }
+        }
+    }
 }
 
 /// A template, and what was worked out for it.
 pub(super) struct Known {
     pub(super) template: Template,
     pub(super) plan: Option<Plan>,
-    pub(super) is_noted: bool,
+    is_noted: bool,
     /// The template of the line after the last of this one.
     next: usize,
 }
@@ -49,6 +67,15 @@ pub(super) enum Visit<'a> {
 }
 
 impl Known {
+    /// Takes note of the columns, the first time.
+    #[inline]
+    pub(super) fn note(&mut self, names: &mut Names, into: &mut Vec<String>) {
+        if !self.is_noted {
+            self.is_noted = true;
+            names.note(self.template.keys.iter().map(String::as_str), into);
+        }
+    }
+
     /// Returns the value that is the step, and its name.
     #[inline]
     pub(super) fn step_span<'a>(&self, spans: &'a [Span]) -> Option<(&'a Span, &'static str)> {
@@ -64,16 +91,17 @@ impl Known {
 }
 
 impl Reader {
-    /// Calls `visit` for every row that begins between two offsets of a file, with where it begins;
-    /// returns how many lines were none. An unfinished last line does not count. With `skips`,
-    /// successive lines with the keys and the step key of one before are only counted.
+    /// Calls `visit` for every row that begins between two offsets of a file, with the columns that
+    /// were seen, and where it begins; returns how many lines were none. An unfinished last line does
+    /// not count. With `skips`, successive lines with the keys and the step key of one before are only
+    /// counted.
     pub(super) fn rows(
         &mut self,
         path: &Path,
         start: u64,
         end: u64,
         mut skips: Option<&mut u64>,
-        visit: &mut impl FnMut(u64, Visit),
+        visit: &mut impl FnMut(&mut Names, u64, Visit),
     ) -> io::Result<u64> {
         let length = self.fill(path, start, end)?;
         let from = start.saturating_sub(1); // where the buffer begins in the file
@@ -100,7 +128,7 @@ impl Reader {
                     break; // it goes on into what was not read
                 }
                 let known = &mut self.known[self.last];
-                visit(offset, Visit::Plain(known, &self.spans, &self.buffer));
+                visit(&mut self.names, offset, Visit::Plain(known, &self.spans, &self.buffer));
                 at = after;
                 continue;
             }
@@ -114,7 +142,7 @@ impl Reader {
             }
             let line = &self.buffer[at..after];
             match Row::parse(line) {
-                Some(row) => visit(offset, Visit::Odd(row)),
+                Some(row) => visit(&mut self.names, offset, Visit::Odd(row)),
                 None => skipped += u64::from(!line.trim_ascii().is_empty()),
             }
             at = after;

@@ -1,0 +1,99 @@
+//! The first pass: which columns there are, and what attempts began with.
+
+use super::Input;
+use super::reader::{Reader, Visit};
+use super::turns::{Piece, in_turn};
+use run_common::metrics::supersede::Starts;
+use run_common::rundir::metrics;
+use std::collections::HashSet;
+use std::io;
+
+/// What is found in a piece.
+#[derive(Default)]
+struct Found {
+    /// Names of columns that this thread had not seen before.
+    columns: Vec<String>,
+    rows: u64,
+    starts: Starts,
+    error: Option<io::Error>,
+}
+
+/// Goes through the rows of some pieces for their columns, in the order in which they first appear.
+/// Counts rows, and takes note of what attempts began with.
+pub(super) fn columns(
+    inputs: &mut [Input],
+    pieces: &mut [Piece],
+    fail: &mut dyn FnMut(usize, io::Error),
+) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut known = HashSet::new();
+    let mut rows = vec![0; inputs.len()];
+    let mut starts: Vec<Starts> = vec![Starts::default(); inputs.len()];
+    let mut counted = Vec::with_capacity(pieces.len());
+    let given: &[Input] = inputs;
+    let work = |piece: &Piece, reader: &mut Reader, _: &mut dyn FnMut(Found)| {
+        look(piece, &given[piece.input], reader)
+    };
+    let take = |found: Found, piece: &Piece| {
+        for column in found.columns {
+            if known.insert(column.clone()) {
+                all.push(column);
+            }
+        }
+        counted.push(rows[piece.input]);
+        rows[piece.input] += found.rows;
+        starts[piece.input].extend(&found.starts);
+        if let Some(error) = found.error {
+            fail(piece.input, error);
+        }
+        true
+    };
+    in_turn(pieces, work, take);
+    for (piece, rows_before) in pieces.iter_mut().zip(counted) {
+        piece.rows_before = Some(rows_before);
+    }
+    for (input, starts) in inputs.iter_mut().zip(starts) {
+        input.starts = starts;
+    }
+    all
+}
+
+fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
+    let mut found = Found::default();
+    let Some((path, boundaries)) = &input.lines else {
+        let counts = metrics::rows(&input.layout, &mut |row, _| {
+            reader.names.note(row.cells().map(|(name, _)| name), &mut found.columns);
+        });
+        match counts {
+            Ok(counts) => found.rows = counts.rows,
+            Err(error) => found.error = Some(error),
+        }
+        return found;
+    };
+    let (mut columns, mut rows, mut starts) = (Vec::new(), 0, Starts::default());
+    let mut passed = 0;
+    let skips = boundaries.is_empty().then_some(&mut passed);
+    let read = reader.rows(path, piece.start, piece.end, skips, &mut |names, offset, line| {
+        rows += 1;
+        let mut begin = |step: Option<(&'static str, f64)>| {
+            if let (false, Some((key, step))) = (boundaries.is_empty(), step) {
+                starts.note_step(input.place(offset), key, step);
+            }
+        };
+        match line {
+            Visit::Plain(known, spans, buffer) => {
+                known.note(names, &mut columns);
+                if !boundaries.is_empty() {
+                    begin(known.step(spans, buffer));
+                }
+            }
+            Visit::Odd(row) => {
+                names.note(row.cells().map(|(name, _)| name), &mut columns);
+                begin(row.step());
+            }
+        }
+    });
+    (found.columns, found.rows, found.starts) = (columns, rows + passed, starts);
+    found.error = read.err();
+    found
+}

@@ -1,0 +1,179 @@
+//! The second pass: the rows.
+
+use super::Input;
+use super::reader::{Known, Reader, Visit};
+use super::table::{self, Rows, Table};
+use super::turns::{Piece, in_turn};
+use crate::sheet::csv_number;
+use run_common::cli::out::Out;
+use run_common::error::Error;
+use run_common::metrics::row::Row;
+use run_common::rundir::metrics;
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes of rows that are printed at once, or somewhat more.
+const PART: usize = 256 << 10;
+
+/// Bytes of rows for which there is room at first.
+const ROOM: usize = PART / 2;
+
+/// Rows as they are printed.
+#[derive(Default)]
+struct Part {
+    rows: Rows,
+    /// Lines that were none.
+    skipped: u64,
+    /// Names of columns that this thread had not seen before.
+    columns: Vec<String>,
+    /// There is a row whose number is not known.
+    is_unnumbered: bool,
+}
+
+/// Memory of rows that were printed, for others.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Rows>>);
+
+impl Spare {
+    fn take(&self) -> Rows {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| Rows::with_capacity(ROOM))
+    }
+
+    fn put(&self, mut rows: Rows) {
+        if rows.bytes().len() <= 2 * PART {
+            rows.clear(); // what is longer is rare
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        }
+    }
+}
+
+/// What was printed.
+#[derive(Debug)]
+pub(super) struct Printed {
+    pub(super) bytes: u64,
+    /// Lines of each run that were none.
+    pub(super) skipped: Vec<u64>,
+    /// The columns are those that the rows have, in the order in which they first appear.
+    pub(super) is_right: bool,
+}
+
+/// Prints the rows of the pieces; only so many as are right, with `tries`.
+pub(super) fn print(
+    inputs: &[Input],
+    pieces: &[Piece],
+    columns: Vec<String>,
+    tries: bool,
+    out: &mut Out,
+    fail: &mut dyn FnMut(usize, io::Error),
+) -> Result<Printed, Error> {
+    let table = Table::new(columns);
+    let header = table.header();
+    out.bytes(&header)?;
+    let mut printed = Printed { bytes: header.len() as u64, skipped: vec![0; inputs.len()], is_right: true };
+    let mut failed = None;
+    let mut seen = HashSet::new();
+    let spare = Spare::default();
+    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Part>)| {
+        write(piece, &inputs[piece.input], &table, &spare, reader, send)
+    };
+    in_turn(pieces, work, |message: io::Result<Part>, piece| {
+        let part = match message {
+            Ok(part) => part,
+            Err(error) => {
+                fail(piece.input, error);
+                return true;
+            }
+        };
+        for column in part.columns {
+            let place = seen.len();
+            printed.is_right &= !seen.insert(column.clone()) || table.is_at(place, &column);
+        }
+        printed.is_right &= !part.is_unnumbered;
+        if tries && !printed.is_right {
+            return false;
+        }
+        printed.skipped[piece.input] += part.skipped;
+        printed.bytes += part.rows.bytes().len() as u64;
+        failed = out.bytes(part.rows.bytes()).err();
+        spare.put(part.rows);
+        failed.is_none()
+    });
+    printed.is_right &= table.has_width(seen.len());
+    failed.map_or(Ok(printed), Err)
+}
+
+/// Writes the rows of a piece, in parts of a bounded size.
+fn write(
+    piece: &Piece,
+    input: &Input,
+    table: &Table,
+    spare: &Spare,
+    reader: &mut Reader,
+    send: &mut dyn FnMut(io::Result<Part>),
+) -> io::Result<Part> {
+    let mut part = Part { rows: spare.take(), ..Part::default() };
+    let mut number = piece.rows_before.unwrap_or_default();
+    let Some((path, boundaries)) = &input.lines else {
+        let counts = metrics::rows(&input.layout, &mut |row, _| {
+            number += 1;
+            reader.names.note(row.cells().map(|(name, _)| name), &mut part.columns);
+            write_row(&row, number, input, table, &mut part.rows);
+            hand_on(&mut part, spare, send);
+        })?;
+        part.skipped = counts.skipped;
+        return Ok(part);
+    };
+    let skipped = reader.rows(path, piece.start, piece.end, None, &mut |names, offset, line| {
+        number += 1;
+        let is_superseded = |step: Option<(&'static str, f64)>| {
+            step.is_some_and(|(key, step)| input.starts.supersede_step(input.place(offset), key, step))
+        };
+        match line {
+            Visit::Plain(known, spans, buffer) => {
+                known.note(names, &mut part.columns);
+                if !boundaries.is_empty() && is_superseded(known.step(spans, buffer)) {
+                    return;
+                }
+                part.rows.append(&input.field);
+                match known.step_span(spans) {
+                    Some((span, _)) => table::write_value(span, buffer, &mut part.rows),
+                    None => {
+                        part.is_unnumbered |= piece.rows_before.is_none();
+                        part.rows.append(format!(",{number}").as_bytes());
+                    }
+                }
+                let Known { plan, template, .. } = known;
+                plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut part.rows);
+            }
+            Visit::Odd(row) => {
+                names.note(row.cells().map(|(name, _)| name), &mut part.columns);
+                if !boundaries.is_empty() && is_superseded(row.step()) {
+                    return;
+                }
+                part.is_unnumbered |= piece.rows_before.is_none() && row.step().is_none();
+                write_row(&row, number, input, table, &mut part.rows);
+            }
+        }
+        hand_on(&mut part, spare, send);
+    })?;
+    part.skipped = skipped;
+    Ok(part)
+}
+
+/// Writes a row that is no plain line.
+fn write_row(row: &Row, number: u64, input: &Input, table: &Table, into: &mut Rows) {
+    let step = row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step));
+    let mut line = input.field.clone();
+    line.push(b',');
+    table.write_row(row, &step, &mut line);
+    into.append(&line);
+}
+
+/// Sends rows when there are many of them: with thousands of columns a short line is a long row.
+fn hand_on(part: &mut Part, spare: &Spare, send: &mut dyn FnMut(io::Result<Part>)) {
+    if part.rows.len() > PART {
+        send(Ok(std::mem::replace(part, Part { rows: spare.take(), ..Part::default() })));
+    }
+}
