@@ -207,22 +207,59 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
     spent
 }
 
+/// An amount of dollars that a program logs, by the words of its name.
+#[derive(Debug)]
+struct Amount {
+    /// The words, but for those that say that it is a sum.
+    words: Vec<String>,
+    /// Each value is all that was spent until then.
+    is_sum: bool,
+}
+
+impl Amount {
+    fn of(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let (sum, words): (Vec<&str>, Vec<&str>) =
+            words.partition(|word| ["total", "cumulative", "cum", "sum"].contains(word));
+        let amount = Self { words: words.into_iter().map(str::to_owned).collect(), is_sum: !sum.is_empty() };
+        amount.words.iter().any(|word| word == "usd").then_some(amount)
+    }
+
+    /// Says whether another amount is a part of this one: `total_usd` has `api_usd` in it.
+    fn has(&self, other: &Self) -> bool {
+        self.is_sum && self.words.iter().all(|word| other.words.contains(word))
+    }
+}
+
 /// Says whether a metric is an amount of dollars, and whether each is what was spent until then.
 pub fn dollars(name: &str) -> Option<bool> {
-    let name = name.to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
-    let is_sum = || words.iter().any(|word| ["total", "cumulative", "cum", "sum"].contains(word));
-    words.contains(&"usd").then(is_sum)
+    Amount::of(name).map(|amount| amount.is_sum)
+}
+
+/// Adds up what was spent by metrics of different names. An amount counts once, however many sums it
+/// is in.
+pub fn add_up<'a>(spent: impl Iterator<Item = (&'a str, f64)>) -> Option<f64> {
+    let spent: Vec<(Amount, f64)> = spent.filter_map(|(name, usd)| Some((Amount::of(name)?, usd))).collect();
+    let is_counted = |number: usize, amount: &Amount| {
+        // Of two sums that have each other the first counts.
+        let has = |(other, (sum, _)): (usize, &(Amount, f64))| {
+            other != number && sum.has(amount) && (other < number || !amount.has(sum))
+        };
+        !spent.iter().enumerate().any(has)
+    };
+    let counted = spent.iter().enumerate().filter(|(number, (amount, _))| is_counted(*number, amount));
+    counted.map(|(_, (_, usd))| *usd).reduce(|one, other| one + other)
 }
 
 /// Returns what the program says it has spent, by the figures of its metrics: without rows that a
 /// later attempt went over again.
 pub fn logged(figures: &Map<String, Value>) -> Option<f64> {
-    let spent = figures.iter().filter_map(|(name, of)| {
+    add_up(figures.iter().filter_map(|(name, of)| {
         let number = |figure: &str| of[figure].as_f64();
-        if dollars(name)? { number("max") } else { Some(number("mean")? * number("count")?) }
-    });
-    spent.reduce(|one, other| one + other)
+        let usd = if dollars(name)? { number("max")? } else { number("mean")? * number("count")? };
+        Some((name.as_str(), usd))
+    }))
 }
 
 /// Returns when the complete checkpoints of a run were written.
@@ -264,13 +301,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_logged_is_added_up() {
+    fn what_was_logged_is_added_up_once() {
         let figures = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
         let of = figures(
-            r#"{"api_usd": {"mean": 0.25, "count": 4, "max": 1}, "total_usd": {"mean": 1, "count": 4, "max": 2}, "loss": {"mean": 3, "count": 4}}"#,
+            r#"{"api_usd": {"mean": 0.25, "count": 4, "max": 1}, "total_gpu_usd": {"mean": 1, "count": 4, "max": 2}, "loss": {"mean": 3, "count": 4}}"#,
         );
         assert_eq!(logged(&of), Some(3.0));
         assert_eq!(logged(&figures(r#"{"loss": {"mean": 3, "count": 4}}"#)), None);
+        let sum = |spent: &[(&str, f64)]| add_up(spent.iter().copied());
+        assert_eq!(sum(&[("cost_usd", 1.0), ("total_cost_usd", 2.0)]), Some(2.0));
+        assert_eq!(sum(&[("cost/api_usd", 1.0), ("total_usd", 4.0), ("cum_api_usd", 2.0)]), Some(4.0));
+        assert_eq!(sum(&[("api_usd", 1.0), ("total_gpu_usd", 4.0), ("gpu_usd", 3.0)]), Some(5.0));
+        assert_eq!(sum(&[("total_usd", 4.0), ("usd", 3.0), ("cum_usd", 4.5)]), Some(4.0));
+        assert_eq!(sum(&[("loss", 1.0)]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::cli::{Args, Format};
 use crate::runs::{Fault, Run, Runs};
 use crate::sheet::{Cell, Sheet};
 use run_common::cli::out::{Out, Tint};
-use run_common::cost::{Rates, Spent, dollars, spent};
+use run_common::cost::{Rates, Spent, add_up, dollars, spent};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::metrics::attempts::Attempts;
@@ -228,7 +228,7 @@ fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
             }
         }
     });
-    (spent.into_values().reduce(|one, other| one + other), run.fault(read))
+    (add_up(spent.iter().map(|(name, usd)| (name.as_str(), *usd))), run.fault(read))
 }
 
 /// Returns what the command is told.

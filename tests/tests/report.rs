@@ -1084,7 +1084,7 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
         .code(0);
     lab.write(
         "runs/small/metrics.jsonl",
-        "{\"step\": 1, \"api_usd\": 0.25}\n{\"step\": 1, \"api_usd\": 0.5, \"total_usd\": 2}\n",
+        "{\"step\": 1, \"api_usd\": 0.25}\n{\"step\": 1, \"api_usd\": 0.5, \"total_judge_usd\": 2, \"judge_usd\": 1}\n",
     );
     lab.write("rates", "H100  3   # each\ncpu = $0.5\n");
     let of = |lines: &[Value], name: &str| lines.iter().find(|line| line["run"] == name).unwrap().clone();
