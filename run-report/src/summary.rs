@@ -217,10 +217,10 @@ fn of_runs(
     let settings = varying(&settings, |key| is_wanted(key, CONFIG));
     let more_settings = settings.len().saturating_sub(SETTINGS_SHOWN);
     for (number, (key, values)) in settings.into_iter().enumerate() {
-        sheet.column(free(&sheet, key, CONFIG, wanted), number >= SETTINGS_SHOWN, values.into_iter());
+        sheet.column(free(&sheet, names, key, CONFIG, wanted), number >= SETTINGS_SHOWN, values.into_iter());
     }
     for (key, values) in varying(&provenance, |key| is_wanted(key, RUN)) {
-        sheet.column(free(&sheet, key, RUN, wanted), true, values.into_iter());
+        sheet.column(free(&sheet, names, key, RUN, wanted), true, values.into_iter());
     }
     for (number, name) in names.iter().enumerate() {
         let is_greatest = match best {
@@ -250,11 +250,19 @@ pub(crate) fn figure_cell(of: &Value, figure: &str, is_greatest: bool) -> Cell {
     }
 }
 
-/// Puts a prefix before a name that another column has or will have, or that is wanted with it.
-fn free(sheet: &Sheet, key: String, prefix: &str, wanted: &[&str]) -> String {
+/// Puts a prefix before a name that another column has, or will have beside these metrics, or that is
+/// wanted with it.
+fn free(sheet: &Sheet, metrics: &[String], key: String, prefix: &str, wanted: &[&str]) -> String {
+    let is_figure = |(name, figure): (&str, &str)| {
+        FIGURES.contains(&figure) && metrics.iter().any(|metric| metric == name)
+    };
+    let will_have = ["reason", "path"].contains(&key.as_str()) || key.rsplit_once('.').is_some_and(is_figure);
     let long = format!("{prefix}{key}");
-    let is_taken = ["reason", "path"].contains(&key.as_str()) || sheet.find(&key).is_some();
-    if is_taken || wanted.contains(&long.as_str()) { free(sheet, long, prefix, wanted) } else { key }
+    if will_have || sheet.find(&key).is_some() || wanted.contains(&long.as_str()) {
+        free(sheet, metrics, long, prefix, wanted)
+    } else {
+        key
+    }
 }
 
 /// Returns the keys whose values are not the same in all runs, and those that are wanted all the

@@ -217,14 +217,16 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
 fn every_column_has_a_name_of_its_own() {
     let lab = Lab::new();
     for name in ["a", "b"] {
-        let set = ["note", "path", "reason", "step"].map(|key| format!("{key}={name}{key}"));
+        let set = ["note", "path", "reason", "step", "loss.last"].map(|key| format!("{key}={name}{key}"));
         let set = set.iter().flat_map(|pair| ["-s", pair]);
         lab.cmd("run-new").args(["-n", name, "--note", name]).args(set).args(["--", "true"]).run().code(0);
+        lab.write(&format!("runs/{name}/metrics.jsonl"), "{\"loss\": 0.5}\n");
     }
     let line = &objects(&lab, &[])[1];
-    let of = ["note", "run.note", "config.path", "config.reason", "config.step"].map(|key| line[key].clone());
-    assert_eq!(of, ["bnote", "b", "bpath", "breason", "bstep"]);
-    assert_eq!((&line["step"], &line["reason"]), (&Value::Null, &Value::Null));
+    let of = ["note", "run.note", "config.path", "config.reason", "config.step", "config.loss.last"]
+        .map(|key| line[key].clone());
+    assert_eq!(of, ["bnote", "b", "bpath", "breason", "bstep", "bloss.last"]);
+    assert_eq!((&line["step"], &line["reason"], &line["loss.last"]), (&json!(1), &Value::Null, &json!(0.5)));
     assert!(line["path"].as_str().unwrap().ends_with("/runs/b"), "{line}");
     let csv = report(&lab, &["--format", "csv"]);
     let head: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
