@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 /// What a replacement survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The death of any process; for what is written again within a second. The old version is
-    /// exchanged and removed, since ext4 writes to the disk what is renamed over another file.
-    Moment,
     /// The death of any process; for heartbeats and what can be derived again.
     Process,
     /// A power cut too: the file and its directory are synced.
@@ -24,21 +21,22 @@ pub enum Durability {
 /// After a failure, a full disk for example, the old version stands.
 pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
-    let written = write_whole(&scratch, bytes, durability).and_then(|()| {
-        if durability == Durability::Moment && exchange(&scratch, target).is_ok() {
-            fs::remove_file(&scratch)
-        } else {
-            fs::rename(&scratch, target)
-        }
+    replace_by_scratch(target, &scratch, create(&scratch), bytes, durability)
+}
+
+/// Replaces `target` like [`replace`], by what is written again within a moment. The old version is
+/// left under the temporary name, until [`reserve`] removes it: ext4 writes to the disk at once what
+/// is renamed over another file, and some disks take long over what is removed.
+pub fn exchange(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    let scratch = scratch_name(target)?;
+    let written = create(&scratch).and_then(|mut file| file.write_all(bytes)).and_then(|()| {
+        let exchanged = renameat2(AT_FDCWD, &scratch, AT_FDCWD, target, RenameFlags::RENAME_EXCHANGE);
+        exchanged.or_else(|_| fs::rename(&scratch, target)) // where the file system cannot, or there is no old one
     });
-    if let Err(error) = written {
-        let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites it
-        return Err(error);
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch); // best effort: the next replacement makes it anew
     }
-    match durability {
-        Durability::Moment | Durability::Process => Ok(()),
-        Durability::Power => sync_parent(target),
-    }
+    written
 }
 
 /// Replaces `target` by what `fill` writes, which may be more than fits into memory. It survives the
@@ -58,26 +56,58 @@ pub fn replace_by<E: From<io::Error>>(
     written
 }
 
-/// Keeps the space that these bytes take for a later [`replace_reserved`], so that a disk which fills
-/// meanwhile cannot refuse it.
+/// Makes the temporary file for a later [`replace_reserved`], and keeps the space in it that these
+/// bytes take, so that a disk which fills meanwhile cannot refuse it.
 pub fn reserve(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::write(scratch_name(target)?, bytes)
+    create(&scratch_name(target)?)?.write_all(bytes)
 }
 
-/// Replaces `target` durably, in the space that was reserved for it where that is still there.
-pub fn replace_reserved(target: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces `target` like [`replace`], in the space that was reserved for it where that is still there.
+pub fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
-    let mut file = match OpenOptions::new().write(true).open(&scratch) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return replace(target, bytes, Durability::Power);
+    match OpenOptions::new().write(true).open(&scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(target, bytes, durability),
+        opened => replace_by_scratch(target, &scratch, opened, bytes, durability),
+    }
+}
+
+fn replace_by_scratch(
+    target: &Path,
+    scratch: &Path,
+    file: io::Result<File>,
+    bytes: &[u8],
+    durability: Durability,
+) -> io::Result<()> {
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        if file.metadata()?.len() > bytes.len() as u64 {
+            file.set_len(bytes.len() as u64)?; // more was reserved
         }
-        opened => opened?,
-    };
-    file.write_all(bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    file.sync_all()?;
-    fs::rename(&scratch, target)?;
-    sync_parent(target)
+        if durability == Durability::Power {
+            file.sync_all()?;
+        }
+        fs::rename(scratch, target)
+    });
+    if let Err(error) = written {
+        let _ = fs::remove_file(scratch); // best effort: the next replacement makes it anew
+        return Err(error);
+    }
+    match durability {
+        Durability::Process => Ok(()),
+        Durability::Power => sync_parent(target),
+    }
+}
+
+/// Makes a temporary file anew: one that is there may be an old version that somebody still reads.
+fn create(scratch: &Path) -> io::Result<File> {
+    let create = || OpenOptions::new().write(true).create_new(true).open(scratch);
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(scratch)?;
+            create()
+        }
+        created => created,
+    }
 }
 
 /// Writes a new file, synced when it must survive a power cut.
@@ -85,7 +115,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Res
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     match durability {
-        Durability::Moment | Durability::Process => Ok(()),
+        Durability::Process => Ok(()),
         Durability::Power => file.sync_all(),
     }
 }
@@ -97,11 +127,6 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     File::open(parent)?.sync_all()
-}
-
-/// Gives each of two files the other's name, where the file system can.
-fn exchange(one: &Path, other: &Path) -> nix::Result<()> {
-    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE)
 }
 
 /// Syncs the file system that holds a directory: all that was written to it survives a power cut.
@@ -122,18 +147,56 @@ fn scratch_name(target: &Path) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
 
+    /// A way to replace a file by a text, and whether it leaves the old version behind.
+    type Way = (fn(&Path, &[u8]) -> io::Result<()>, bool);
+
+    const WAYS: [Way; 4] = [
+        (|target, text| replace(target, text, Durability::Process), false),
+        (|target, text| replace(target, text, Durability::Power), false),
+        (exchange, true),
+        (reserved, false),
+    ];
+
+    fn reserved(target: &Path, text: &[u8]) -> io::Result<()> {
+        reserve(target, &[0; 100])?;
+        replace_reserved(target, text, Durability::Power)
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
     #[test]
     fn each_way_replaces_the_whole_and_leaves_nothing_else() {
-        let dir = std::env::temp_dir().join(format!("atomic-{}", std::process::id()));
-        for durability in [Durability::Moment, Durability::Process, Durability::Power] {
-            fs::create_dir(&dir).unwrap();
+        for (number, (way, leaves_old)) in WAYS.into_iter().enumerate() {
+            let dir = directory("atomic");
             let target = dir.join("file");
             for text in ["first", "the second", "3"] {
-                replace(&target, text.as_bytes(), durability).unwrap();
-                assert_eq!(fs::read_to_string(&target).unwrap(), text, "{durability:?}");
+                way(&target, text.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(&target).unwrap(), text, "{number}");
             }
-            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "{durability:?}");
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1 + usize::from(leaves_old), "{number}");
             fs::remove_dir_all(&dir).unwrap();
         }
+    }
+
+    #[test]
+    fn who_reads_an_old_version_reads_it_to_the_end() {
+        let dir = directory("old");
+        let target = dir.join("file");
+        for (first, _) in WAYS {
+            for (then, _) in WAYS {
+                first(&target, b"whole").unwrap();
+                let old = File::open(&target).unwrap();
+                for text in ["another", "more"] {
+                    first(&target, text.as_bytes()).unwrap();
+                    then(&target, text.as_bytes()).unwrap();
+                }
+                assert_eq!(io::read_to_string(old).unwrap(), "whole");
+            }
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use super::status::{AttemptEnd, AttemptStart, Raw, Recorded, Status};
 use crate::fsio::append::{append_line, read_lines};
-use crate::fsio::atomic::{Durability, replace, replace_reserved, reserve};
+use crate::fsio::atomic::{Durability, exchange, replace, replace_reserved, reserve};
 use crate::fsio::lock::Lock;
 use crate::process::identity::{Place, Stat};
 use crate::time::Timestamp;
@@ -23,6 +23,8 @@ pub struct Record {
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
+    /// The temporary file of status.json is there, and is of nobody else.
+    is_reserved: bool,
     /// It is another's, or nobody's: nothing more is written.
     is_lost: bool,
 }
@@ -47,7 +49,7 @@ impl Record {
             total_steps: start.total_steps,
             ..previous
         };
-        Self { layout, recorded, start, is_lost: false }
+        Self { layout, recorded, start, is_reserved: false, is_lost: false }
     }
 
     /// Returns what is recorded.
@@ -71,11 +73,23 @@ impl Record {
         name_myself(&mut self.recorded);
         self.recorded.inode = Some(fs::metadata(self.layout.record())?.ino());
         self.start.pid = std::process::id().cast_signed();
-        reserve(&self.layout.result(), &RESULT)?;
         if !self.start_is_written() {
             append_line(&self.layout.attempts(), &self.start)?;
         }
-        self.write(Durability::Moment) // the first heartbeat is near
+        self.recorded.last_heartbeat = Some(Timestamp::now());
+        exchange(&self.layout.status(), &document(&self.recorded)?) // the first heartbeat is near
+    }
+
+    /// Does what the start of the command need not wait for: makes the files in which the next state and
+    /// the end will be written, and removes the state before.
+    pub fn make_room(&mut self) -> io::Result<()> {
+        if self.is_lost {
+            return Ok(());
+        }
+        reserve(&self.layout.result(), &RESULT)?;
+        reserve(&self.layout.status(), b"")?;
+        self.is_reserved = true;
+        Ok(())
     }
 
     /// Writes the file `pid`, for people, once the run has lasted for a moment.
@@ -98,12 +112,13 @@ impl Record {
 
     /// Writes status.json.
     pub fn beat(&mut self) -> io::Result<()> {
-        if self.is_lost { Ok(()) } else { self.write(Durability::Process) }
+        if self.is_lost { Ok(()) } else { self.write() }
     }
 
-    fn write(&mut self, durability: Durability) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         self.recorded.last_heartbeat = Some(Timestamp::now());
-        replace(&self.layout.status(), &document(&self.recorded)?, durability)
+        let replace = if std::mem::take(&mut self.is_reserved) { replace_reserved } else { replace };
+        replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
     }
 
     /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
@@ -116,8 +131,8 @@ impl Record {
             self.recorded.await_retry(delay);
         }
         let appended = append_line(&self.layout.attempts(), end);
-        let result = replace_reserved(&self.layout.result(), &document(end)?);
-        let status = self.write(Durability::Process);
+        let result = replace_reserved(&self.layout.result(), &document(end)?, Durability::Power);
+        let status = self.write();
         let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
         appended.and(result).and(status)
     }

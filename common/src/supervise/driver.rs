@@ -168,6 +168,7 @@ impl<'a> Driver<'a> {
             Ok(pid) => {
                 self.main = Main { command: pid, last: pid, ..Main::default() };
                 self.record.note_child(pid);
+                self.make_room();
                 if self.task.detach {
                     self.write_pid(); // whoever detached a run finds it
                 }
@@ -220,10 +221,11 @@ impl<'a> Driver<'a> {
 
     /// Takes the place of a supervisor that was killed: what it left is now this process's.
     pub(super) fn adopt(&mut self, child: Option<i32>, lock: &Lock) {
-        if self.record.look_for_loss(lock).is_none()
-            && let Err(error) = self.record.begin()
-        {
-            self.complain_of_record(&error);
+        if self.record.look_for_loss(lock).is_none() {
+            match self.record.begin() {
+                Ok(()) => self.make_room(),
+                Err(error) => self.complain_of_record(&error),
+            }
         }
         let me = std::process::id().cast_signed();
         let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
@@ -518,6 +520,12 @@ impl<'a> Driver<'a> {
             self.request(Cause::Stall(stall), Event::Stop);
         } else {
             self.next_stall = Some(overdue);
+        }
+    }
+
+    fn make_room(&mut self) {
+        if let Err(error) = self.record.make_room() {
+            self.complain_of_record(&error);
         }
     }
 
