@@ -1,37 +1,40 @@
 //! Signals as something to poll for.
 
 use super::identity::Stat;
+use super::spawn;
+use nix::sys::eventfd::EventFd;
 use signal_hook::consts::SIGHUP;
-use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 
-/// Signals that are caught from now on, until the process ends: to undo that takes longer than all
-/// else that the end of a run takes.
+/// Signals that are caught from now on, until the process ends.
 #[derive(Debug)]
-pub struct Signals(ManuallyDrop<SignalDelivery<UnixStream, SignalOnly>>);
+pub struct Signals {
+    /// As bits.
+    signals: u64,
+    event: ManuallyDrop<EventFd>,
+}
 
 impl Signals {
-    /// Catches these signals.
+    /// Catches these signals. They come to who called it last, which a process that was forked off has to.
     pub fn catch(signals: &[i32]) -> io::Result<Self> {
-        let (read, write) = UnixStream::pair()?;
-        Ok(Self(ManuallyDrop::new(SignalDelivery::with_pipe(read, write, SignalOnly, signals)?)))
+        let signals = signals.iter().fold(0, |bits, signal| bits | 1 << signal);
+        Ok(Self { signals, event: spawn::catch(signals)? })
     }
 
     /// Returns the signals that came since the last call, each once.
     pub fn pending(&mut self) -> Vec<i32> {
-        self.0.pending().collect()
+        let _ = self.event.read(); // there may be nothing to be read
+        spawn::take_caught(self.signals).collect()
     }
 }
 
 impl AsFd for Signals {
     /// Becomes readable when a signal has come.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.get_read().as_fd()
+        self.event.as_fd()
     }
 }
 

@@ -81,9 +81,10 @@ pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Proces
         pipe2(OFlag::O_CLOEXEC).map_err(|error| failed("cannot create a pipe")(error.into()))?;
     let myself = Process::myself().map_err(failed("cannot open a pidfd"))?;
     set_child_subreaper(true).map_err(|error| failed("cannot become a subreaper")(error.into()))?;
+    let signals = signals::catch().map_err(failed("cannot catch signals"))?;
     let side = fork().map_err(failed("cannot fork"))?;
     if side == Side::Child {
-        drop(started);
+        drop((started, signals)); // they are the front's
         let report = Report::new(report_write);
         let front = if task.detach { None } else { Some(myself) };
         return match supervise(task, active, record, plumbing, onward, front, &report, blocked) {
@@ -96,7 +97,6 @@ pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Proces
     }
     drop(report_write);
     let Side::Parent(supervisor) = side else { return Ok(FAILED) };
-    let signals = signals::catch().map_err(failed("cannot catch signals"))?;
     drop(blocked);
     let Plumbing { sources, combined, stdout, stderr, terminal } = plumbing;
     drop((stdout, stderr));
