@@ -246,7 +246,6 @@ impl<'a> Driver<'a> {
     /// Supervises until nothing of the run is left; returns the status to exit with.
     pub(super) fn drive(mut self, mut tee: Tee, lock: Lock) -> io::Result<u8> {
         // The command is starting meanwhile.
-        self.meter.gpu.find();
         self.oom = OomCounter::find();
         self.reap();
         while self.state != State::Over {

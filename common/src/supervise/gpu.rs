@@ -26,9 +26,11 @@ pub(super) struct GpuUsage {
     pub(super) memory_bytes: u64,
 }
 
-/// The query, of which one at most is under way. There is none before the program was found.
+/// The query, of which one at most is under way.
 #[derive(Debug, Default)]
 pub(super) struct Gpu {
+    /// The program was looked for, which many runs are too short for.
+    is_sought: bool,
     program: Option<PathBuf>,
     failures: u32,
     running: Option<Query>,
@@ -46,7 +48,7 @@ struct Query {
 
 impl Gpu {
     /// Looks for nvidia-smi on the path.
-    pub(super) fn find(&mut self) {
+    fn find(&mut self) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         self.program =
             std::env::split_paths(&path).map(|dir| dir.join("nvidia-smi")).find(|file| file.is_file());
@@ -70,6 +72,9 @@ impl Gpu {
                 self.failed();
             }
             return;
+        }
+        if !std::mem::replace(&mut self.is_sought, true) {
+            self.find();
         }
         let Some(program) = self.program.as_ref() else { return };
         if self.start(&program.clone()).is_none() {

@@ -10,10 +10,10 @@ use super::scraped::Scraped;
 use crate::message::warn;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -52,7 +52,7 @@ pub(super) struct Source {
 }
 
 /// What the tee and the supervisor tell each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// Milliseconds since 1970 of the last output; 0 before the first.
     last_output: AtomicI64,
@@ -64,6 +64,8 @@ struct Shared {
     full: AtomicBool,
     /// No process is left that could write: take what is in the pipes and end.
     finish: AtomicBool,
+    /// Says so to who waits.
+    wake: EventFd,
 }
 
 /// A tee. It gets a thread of its own with the first output: many commands write nothing.
@@ -71,7 +73,6 @@ struct Shared {
 pub(super) struct Tee {
     shared: Arc<Shared>,
     started: Instant,
-    wake: UnixStream,
     state: State,
     /// There was no thread to be had.
     is_hopeless: bool,
@@ -93,18 +94,23 @@ impl Tee {
         scraped: Option<Scraped>,
         patience: Duration,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let (wake, woken) = UnixStream::pair()?;
+        let shared = Arc::new(Shared {
+            last_output: AtomicI64::default(),
+            last_activity: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            full: AtomicBool::default(),
+            finish: AtomicBool::default(),
+            wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
+        });
         let started = Instant::now();
         let worker = Worker {
             shared: Arc::clone(&shared),
-            woken,
             patience,
             combined: CombinedLog::new(combined, scraped),
             blocks: Vec::new(),
             started,
         };
-        Ok(Self { shared, started, wake, state: State::Idle(Box::new(worker), sources), is_hopeless: false })
+        Ok(Self { shared, started, state: State::Idle(Box::new(worker), sources), is_hopeless: false })
     }
 
     /// Returns what becomes readable with the first output.
@@ -152,7 +158,7 @@ impl Tee {
     }
 
     /// Takes what is left in the pipes and ends.
-    pub(super) fn finish(mut self) -> Seen {
+    pub(super) fn finish(self) -> Seen {
         self.shared.finish.store(true, Ordering::Release);
         match self.state {
             State::Idle(mut worker, mut sources) => {
@@ -161,7 +167,7 @@ impl Tee {
                 }
             }
             State::Working(thread) => {
-                let _ = self.wake.write_all(b"."); // it fails only when the thread has ended by itself
+                let _ = self.shared.wake.write(1); // it fails only where the count is at its end
                 let _ = thread.join(); // a panic aborts the process
             }
         }
@@ -206,7 +212,6 @@ impl Shared {
 #[derive(Debug)]
 struct Worker {
     shared: Arc<Shared>,
-    woken: UnixStream,
     patience: Duration,
     combined: CombinedLog,
     /// Blocks that the second thread has done with, or has not been given.
@@ -254,7 +259,7 @@ impl Worker {
     fn wait(&mut self, open: &[Source]) -> [bool; 2] {
         let mut fds: Vec<PollFd> =
             open.iter().map(|source| PollFd::new(source.input.as_fd(), PollFlags::POLLIN)).collect();
-        fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
+        fds.push(PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN));
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => [0, 1].map(|stream| fds[stream].any().unwrap_or(false)),
             Err(_) => [false; 2],
@@ -317,7 +322,7 @@ impl Worker {
                     }
                     let mut fds = [
                         PollFd::new(onward.as_fd(), PollFlags::POLLOUT),
-                        PollFd::new(self.woken.as_fd(), PollFlags::POLLIN),
+                        PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN),
                     ];
                     // The call to finish stays readable, so it is not polled for once it came.
                     let watched = if finishing { &mut fds[..1] } else { &mut fds[..] };
