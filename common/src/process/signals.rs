@@ -44,3 +44,34 @@ pub fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
     *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::signal::{Signal, raise};
+    use signal_hook::consts::{SIGURG, SIGUSR2};
+
+    #[test]
+    fn signals_are_told_once_to_who_asked_last() {
+        let is_readable = |signals: &Signals| {
+            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
+        };
+        let mut first = Signals::catch(&[SIGURG, SIGUSR2]).unwrap();
+        assert!(!is_readable(&first) && first.pending().is_empty());
+        for signal in [Signal::SIGUSR2, Signal::SIGURG, Signal::SIGUSR2] {
+            raise(signal).unwrap();
+        }
+        assert!(is_readable(&first));
+        assert_eq!(first.pending(), [SIGUSR2, SIGURG]);
+        assert!(!is_readable(&first) && first.pending().is_empty());
+        raise(Signal::SIGUSR2).unwrap();
+        let mut last = Signals::catch(&[SIGUSR2]).unwrap();
+        assert!(is_readable(&last), "what came before is told, too");
+        assert_eq!(last.pending(), [SIGUSR2]);
+        raise(Signal::SIGUSR2).unwrap();
+        assert!(is_readable(&last));
+        assert_eq!(last.pending(), [SIGUSR2]);
+    }
+}

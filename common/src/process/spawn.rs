@@ -43,7 +43,10 @@ pub fn fork() -> io::Result<Side> {
     // SAFETY: the process has one thread, as was just seen, so the child may do anything.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Side::Parent(child.as_raw())),
-        ForkResult::Child => Ok(Side::Child),
+        ForkResult::Child => {
+            CAUGHT.store(0, Ordering::SeqCst); // the signals that came are the old process's
+            Ok(Side::Child)
+        }
     }
 }
 
@@ -98,6 +101,9 @@ pub(super) fn catch(signals: u64) -> io::Result<ManuallyDrop<EventFd>> {
     for signal in numbers(signals & !HANDLED.fetch_or(signals, Ordering::SeqCst)) {
         // SAFETY: the handler uses atomics and write(2) alone, which are async-signal-safe.
         unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
+    }
+    if CAUGHT.load(Ordering::SeqCst) & signals != 0 {
+        event.write(1)?; // they came when there was another event
     }
     Ok(event)
 }
