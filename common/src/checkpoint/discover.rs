@@ -105,11 +105,13 @@ fn search<'a>(
     let pattern =
         recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
     let root = layout.root();
-    let canonical = root.canonicalize().map_err(|error| Error::io("read", root, error))?;
     let (links, followed, found, lost) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut walk = Walk { root, canonical, pattern, links, followed, found, lost };
+    let mut walk = Walk { root, canonical: PathBuf::new(), pattern, links, followed, found, lost };
     walk.visit(Path::new(""), &mut Vec::new()).map_err(|error| Error::io("read", root, error))?;
-    walk.follow();
+    if !walk.links.is_empty() {
+        walk.canonical = root.canonicalize().map_err(|error| Error::io("read", root, error))?;
+        walk.follow();
+    }
     let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
     let judge = Judge { root, requires, has_pattern: walk.pattern.is_some(), program };
     let lost = walk.lost.into_iter().map(|lost| (0, lost)).collect();
@@ -267,6 +269,7 @@ const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "train
 
 struct Walk<'a> {
     root: &'a Path,
+    /// The root without links, where any are looked at.
     canonical: PathBuf,
     pattern: Option<Pattern>,
     /// Links that were met, with the components of their paths.
