@@ -18,7 +18,12 @@ fn execute(lab: &Lab, name: &str, options: &[&str], command: &[&str]) -> (i32, V
     let lines = lab.json_lines(&format!("{run}/.run/attempts.jsonl"));
     assert_eq!(lines.len(), 2);
     assert_eq!((&lines[0]["event"], &lines[1]), (&json!("start"), &result));
-    assert!(!lab.path(format!("{run}/.run/pid")).exists());
+    let mut left: Vec<_> = fs::read_dir(lab.path(format!("{run}/.run")))
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect();
+    left.retain(|name| name == "pid" || name.to_string_lossy().starts_with('.'));
+    assert!(left.is_empty(), "{left:?}");
     (done.code, status)
 }
 
