@@ -1,7 +1,7 @@
 //! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while output trickles, so that a line waits for
 //! no other thread, and in a thread of its own when there is a flood, to make use of a second core.
 
-use super::combined::{Combined, Each, Stream};
+use super::combined::{Combined, Each, Out, Stream};
 use super::log::Log;
 use super::scraped::Scraped;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ const QUEUE: usize = 2;
 const GATHER: usize = 512 << 10;
 
 /// Bytes of output that are taken in at once: the shortest lines become forty times as long.
-const PART: usize = 16 << 10;
+const PART: usize = 4 << 10;
 
 /// What a stream brought at a time (microseconds since 1970).
 pub(super) struct Brought {
@@ -34,7 +34,7 @@ pub(super) struct Brought {
 struct Writer {
     log: Log,
     lines: Combined,
-    gathered: Vec<u8>,
+    gathered: Out,
     scraped: Option<Scraped>,
 }
 
@@ -50,7 +50,7 @@ impl Writer {
             let mut each = Each { wanted, act: &mut act };
             self.lines.push(stream, part, brought.now, &mut self.gathered, &mut each);
             wanted = each.wanted;
-            if self.gathered.len() >= GATHER {
+            if self.gathered.text().len() >= GATHER {
                 self.write();
             }
         }
@@ -61,7 +61,7 @@ impl Writer {
     }
 
     fn write(&mut self) {
-        self.log.append(&self.gathered);
+        self.log.append(self.gathered.text());
         self.gathered.clear();
     }
 }
@@ -77,7 +77,12 @@ pub(super) struct CombinedLog {
 
 impl CombinedLog {
     pub(super) fn new(log: Log, scraped: Option<Scraped>) -> Self {
-        let writer = Writer { log, lines: Combined::default(), gathered: Vec::new(), scraped };
+        let writer = Writer {
+            log,
+            lines: Combined::default(),
+            gathered: Out::with_capacity(GATHER + 40 * PART),
+            scraped,
+        };
         Self { writer: Arc::new(Mutex::new(writer)), queue: None, second: None, under_way: Arc::default() }
     }
 

@@ -2,13 +2,23 @@
 //! `2026-01-29T12:00:00.123456Z stdout F text`. Pure: bytes and times in, bytes out.
 
 use chrono::{DateTime, Utc};
-use memchr::{memchr_iter, memchr2, memchr2_iter};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
+use wide::u8x16;
 
 /// Longest piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
 pub const PIECE: usize = 16 << 10;
 
 /// How often a line that is redrawn is sampled while it lasts, in microseconds.
 const SAMPLE: i64 = 10_000_000;
+
+/// Bytes that are looked at together, for newlines.
+const WINDOW: usize = 64;
+
+/// Bytes of a short line that are copied together: what is too much is written over by what follows.
+const BLOCK: usize = 32;
+
+/// A longer line is copied in the usual way.
+const SHORT: usize = 8 * BLOCK;
 
 /// Which of the command's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +83,7 @@ impl Combined {
     /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
     /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
     /// the 37 bytes before every line. Whole lines that are not cut into pieces are shown to `each`.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Vec<u8>, each: &mut Each) {
+    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Out, each: &mut Each) {
         self.stamp.set(now);
         let (line, name) = match stream {
             Stream::Stdout => (&mut self.stdout, b" stdout "),
@@ -83,18 +93,14 @@ impl Combined {
         let mut rest = bytes;
         if line.is_plain() && memchr2(b'\r', b'\x1b', rest).is_none() {
             // What nearly all output is: lines of plain text.
-            let mut start = 0;
-            for end in memchr_iter(b'\n', rest) {
-                if line.text.is_empty() && !line.cut {
-                    writer.line(&rest[start..end], out);
-                    each.see(&rest[start..end]);
-                } else {
-                    line.add(&rest[start..end], &writer, out);
-                    line.finish(&writer, out, Some(each));
-                }
-                start = end + 1;
+            if !line.text.is_empty() || line.cut {
+                let end = memchr(b'\n', rest);
+                line.add(&rest[..end.unwrap_or(rest.len())], &writer, out);
+                let Some(end) = end else { return };
+                line.finish(&writer, out, Some(each));
+                rest = &rest[end + 1..];
             }
-            rest = &rest[start..];
+            rest = writer.plain(rest, out, each);
         }
         let mut start = 0;
         for end in memchr2_iter(b'\n', b'\r', rest) {
@@ -109,7 +115,7 @@ impl Combined {
     }
 
     /// Appends what is left when the streams have ended: a last line without newline.
-    pub fn finish(&mut self, now: i64, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, now: i64, out: &mut Out) {
         self.stamp.set(now);
         for (line, name) in [(&mut self.stdout, b" stdout "), (&mut self.stderr, b" stderr ")] {
             let writer = Writer { head: self.stamp.head(*name), now };
@@ -128,7 +134,7 @@ impl Line {
     }
 
     /// Adds text that holds neither newline nor carriage return.
-    fn add(&mut self, mut text: &[u8], writer: &Writer, out: &mut Vec<u8>) {
+    fn add(&mut self, mut text: &[u8], writer: &Writer, out: &mut Out) {
         if text.is_empty() {
             return;
         }
@@ -153,7 +159,7 @@ impl Line {
     }
 
     /// Ends the line.
-    fn finish(&mut self, writer: &Writer, out: &mut Vec<u8>, each: Option<&mut Each>) {
+    fn finish(&mut self, writer: &Writer, out: &mut Out, each: Option<&mut Each>) {
         if let Some(each) = each.filter(|_| !self.cut) {
             each.see(&self.text);
         }
@@ -175,7 +181,7 @@ impl Line {
     }
 
     /// Writes the line that was held back, if one was.
-    fn release(&mut self, writer: &Writer, out: &mut Vec<u8>) {
+    fn release(&mut self, writer: &Writer, out: &mut Out) {
         if let Some(held) = self.held.take() {
             writer.line(&held, out);
         }
@@ -213,25 +219,143 @@ const STAMP: usize = 27;
 /// Length of the stamp, ` stdout ` and `F `.
 const HEAD: usize = STAMP + 10;
 
+/// The same in whole vectors: a copy of so many bytes takes no call.
+const PADDED_HEAD: usize = 48;
+
 /// Writes lines that arrived at one time on one stream.
 struct Writer {
-    head: [u8; HEAD],
+    head: [u8; PADDED_HEAD],
     now: i64,
 }
 
 impl Writer {
-    fn line(&self, text: &[u8], out: &mut Vec<u8>) {
-        out.reserve(HEAD + text.len() + 1);
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(text);
-        out.push(b'\n');
+    /// Writes the whole lines of plain text; returns what follows them.
+    fn plain<'a>(&self, bytes: &'a [u8], out: &mut Out, each: &mut Each) -> &'a [u8] {
+        let to = out.room(bytes.len() * (1 + HEAD) + PADDED_HEAD + BLOCK);
+        let (mut start, mut at) = (0, 0);
+        for end in Newlines::of(bytes) {
+            each.see(&bytes[start..end]);
+            to[at..at + PADDED_HEAD].copy_from_slice(&self.head);
+            at += HEAD;
+            let length = end + 1 - start;
+            let padded = length.next_multiple_of(BLOCK);
+            match (bytes.get(start..start + padded), to.get_mut(at..at + padded)) {
+                (Some(from), Some(to)) if length <= SHORT => {
+                    let (from, to) = (from.as_chunks::<BLOCK>().0, to.as_chunks_mut::<BLOCK>().0);
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+                _ => to[at..at + length].copy_from_slice(&bytes[start..=end]),
+            }
+            at += length;
+            start = end + 1;
+        }
+        out.length += at;
+        &bytes[start..]
     }
 
-    fn piece(&self, text: &[u8], out: &mut Vec<u8>) {
+    fn line(&self, text: &[u8], out: &mut Out) {
+        out.append(&self.head[..HEAD]);
+        out.append(text);
+        out.append(b"\n");
+    }
+
+    fn piece(&self, text: &[u8], out: &mut Out) {
         let mut head = self.head;
         head[HEAD - 2] = b'P';
         Self { head, now: self.now }.line(text, out);
     }
+}
+
+/// Text of combined.log that is to be written. Its memory is not given back, nor set to zero again.
+#[derive(Debug, Default)]
+pub struct Out {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Out {
+    /// Makes one that need not grow for so many bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: vec![0; capacity], length: 0 }
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Forgets the text, which was written.
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Returns the space after the text, of at least so many bytes.
+    fn room(&mut self, size: usize) -> &mut [u8] {
+        if self.bytes.len() < self.length + size {
+            self.bytes.resize(self.length + size, 0);
+        }
+        &mut self.bytes[self.length..]
+    }
+
+    fn append(&mut self, text: &[u8]) {
+        self.room(text.len())[..text.len()].copy_from_slice(text);
+        self.length += text.len();
+    }
+}
+
+/// Finds newlines, of which there may be several in every window.
+struct Newlines<'a> {
+    /// The bytes that begin with the window, and how many come before it.
+    bytes: &'a [u8],
+    before: usize,
+    /// The newlines in the window that have not been returned, a bit each.
+    found: u64,
+}
+
+impl<'a> Newlines<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, before: 0, found: newlines(bytes) }
+    }
+
+    /// Moves the window on; `None` at the end.
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.bytes = self.bytes.get(count..)?;
+        self.before += count;
+        self.found = newlines(self.bytes);
+        Some(())
+    }
+}
+
+impl Iterator for Newlines<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.found == 0 {
+            self.skip(WINDOW)?;
+            if self.found == 0 {
+                self.skip(memchr(b'\n', self.bytes)?)?; // quicker where the next one is far away
+            }
+        }
+        let place = self.found.trailing_zeros() as usize;
+        self.found &= self.found - 1;
+        Some(self.before + place)
+    }
+}
+
+/// Returns which bytes of the window that some bytes begin with are newlines.
+#[inline]
+fn newlines(bytes: &[u8]) -> u64 {
+    let mut padded = [0; WINDOW];
+    let window = bytes.first_chunk().unwrap_or_else(|| {
+        padded[..bytes.len()].copy_from_slice(bytes);
+        &padded
+    });
+    let quarter = |at: usize| {
+        let bytes = window.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        u64::from(u8x16::new(bytes).simd_eq(u8x16::splat(b'\n')).to_bitmask()) << at
+    };
+    quarter(0) | quarter(16) | quarter(32) | quarter(48)
 }
 
 /// A time as text, of which the seconds are made anew only when they change.
@@ -265,8 +389,8 @@ impl Stamp {
         }
     }
 
-    fn head(&self, stream: [u8; 8]) -> [u8; HEAD] {
-        let mut head = [b' '; HEAD];
+    fn head(&self, stream: [u8; 8]) -> [u8; PADDED_HEAD] {
+        let mut head = [b' '; PADDED_HEAD];
         head[..STAMP].copy_from_slice(&self.text);
         head[STAMP..STAMP + 8].copy_from_slice(&stream);
         head[HEAD - 2] = b'F';
@@ -290,13 +414,13 @@ mod tests {
 
     /// Pushes pieces of stdout, `pause` apart, and returns tag and text of each line.
     fn lines(pieces: &[&[u8]], pause: i64) -> Vec<(char, Vec<u8>)> {
-        let (mut combined, mut out, mut now) = (Combined::default(), Vec::new(), NOON);
+        let (mut combined, mut out, mut now) = (Combined::default(), Out::default(), NOON);
         for piece in pieces {
             combined.push(Stream::Stdout, piece, now, &mut out, &mut nobody!());
             now += pause;
         }
         combined.finish(now, &mut out);
-        parse(&out)
+        parse(out.text())
     }
 
     fn parse(out: &[u8]) -> Vec<(char, Vec<u8>)> {
@@ -317,12 +441,12 @@ mod tests {
 
     #[test]
     fn a_line_has_its_time_stream_and_tag() {
-        let (mut combined, mut out) = (Combined::default(), Vec::new());
+        let (mut combined, mut out) = (Combined::default(), Out::default());
         combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut nobody!());
         combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut nobody!());
         combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut nobody!());
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            String::from_utf8(out.text().to_vec()).unwrap(),
             "2026-01-29T12:00:00.123456Z stdout F one\n2026-01-29T12:00:01.000000Z stderr F err\n\
              2026-01-29T12:01:01.000007Z stdout F two\n2026-01-29T12:01:01.000007Z stdout F \n"
         );
@@ -337,7 +461,7 @@ mod tests {
 
     #[test]
     fn whole_lines_are_shown_as_they_were_last_drawn() {
-        let (mut combined, mut out, mut seen) = (Combined::default(), Vec::new(), Vec::new());
+        let (mut combined, mut out, mut seen) = (Combined::default(), Out::default(), Vec::new());
         let long = vec![b'x'; PIECE + 1];
         for piece in [&b"pla"[..], b"in\n 10%\r100%\n", b"\x1b[Aup\r\n", &long, b"\nlast"] {
             let mut act = |line: &[u8]| {
@@ -389,6 +513,14 @@ mod tests {
             }
             let expected: Vec<&str> = text.lines().collect();
             prop_assert_eq!(lines(&pieces, 1), full(&expected));
+        }
+
+        #[test]
+        fn lines_of_any_length_come_through_whole(lengths in prop::collection::vec(0usize..600, 0..40)) {
+            let texts: Vec<String> = lengths.iter().map(|&length| "x".repeat(length)).collect();
+            let text: String = texts.iter().map(|text| format!("{text}\n")).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            prop_assert_eq!(lines(&[text.as_bytes()], 1), full(&texts));
         }
 
         #[test]
