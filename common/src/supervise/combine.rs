@@ -77,12 +77,7 @@ pub(super) struct CombinedLog {
 
 impl CombinedLog {
     pub(super) fn new(log: Log, scraped: Option<Scraped>) -> Self {
-        let writer = Writer {
-            log,
-            lines: Combined::default(),
-            gathered: Out::with_capacity(GATHER + 40 * PART),
-            scraped,
-        };
+        let writer = Writer { log, lines: Combined::default(), gathered: Out::default(), scraped };
         Self { writer: Arc::new(Mutex::new(writer)), queue: None, second: None, under_way: Arc::default() }
     }
 

@@ -274,11 +274,6 @@ pub struct Out {
 }
 
 impl Out {
-    /// Makes one that need not grow for so many bytes.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity], length: 0 }
-    }
-
     /// Returns the text.
     pub fn text(&self) -> &[u8] {
         &self.bytes[..self.length]
