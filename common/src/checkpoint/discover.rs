@@ -29,10 +29,10 @@ const DEEPEST: usize = 16;
 /// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden
 /// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but
 /// for one: a link to a directory that is called `checkpoints` or the like, at the top of the run, is
-/// followed, for so they are put on another disk; `models` and the like are often inputs. A link whose own name is that of a checkpoint stands for
-/// what it leads to, if that lies below the run or such a directory; what is found under several names is
-/// listed once, under the name of the thing itself. A link that leads nowhere or out of the run is
-/// incomplete. A directory that cannot be looked into, at the end of a followed link too, is listed as an
+/// followed, for so they are put on another disk; `models` and the like are often inputs. A link whose
+/// own name is that of a checkpoint stands for what it leads to, if that lies below the run or such a
+/// directory; what is found under several names is listed once, under the name of the thing itself. A
+/// link that leads nowhere or out of the run is incomplete. A directory that cannot be looked into, at the end of a followed link too, is listed as an
 /// incomplete checkpoint without step, for it may hold some.
 ///
 /// `recorded` is the pattern and the required files of the run. A recorded pattern stands in place

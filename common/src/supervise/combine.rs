@@ -1,5 +1,6 @@
-//! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while output trickles, so that a line waits for
-//! no other thread, and in a thread of its own when there is a flood, to make use of a second core.
+//! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while
+//! output trickles, so that a line waits for no other thread, and in a thread of its own when there is a
+//! flood, to make use of a second core.
 
 use super::combined::{Combined, Each, Out, Stream};
 use super::log::Log;
