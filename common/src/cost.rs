@@ -1,9 +1,7 @@
 //! What runs cost: time by devices by price. Used by run-report, by run-status where a price is
 //! known, and by the record of an attempt.
 
-use crate::checkpoint::{Program, discover};
 use crate::error::Error;
-use crate::rundir::meta::Meta;
 use crate::rundir::observe::Observed;
 use crate::rundir::status::{AttemptEnd, AttemptStart, Status};
 use crate::time::Timestamp;
@@ -138,9 +136,14 @@ pub struct Spent {
     pub unpriced: Vec<String>,
 }
 
-/// Adds up the attempts of a run, given the lines of its attempts.jsonl. Without prices, what was
-/// recorded at the end of each attempt counts.
-pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>) -> Spent {
+/// Adds up the attempts of a run, given the lines of its attempts.jsonl and, where that matters, when its
+/// complete checkpoints were written. Without prices, what was recorded at the end of each attempt counts.
+pub fn spent(
+    run: &Observed,
+    lines: &[Value],
+    rates: Option<&Rates>,
+    checkpoints: impl Fn() -> Vec<Timestamp>,
+) -> Spent {
     let mut spent = Spent::default();
     let mut saved: Option<Vec<Timestamp>> = None;
     let mut unpriced = 0;
@@ -179,7 +182,7 @@ pub fn spent(run: &Observed, meta: &Meta, lines: &[Value], rates: Option<&Rates>
             None => !is_current || run.state.status == Status::Dead,
         };
         let wasted = if failed {
-            let times = saved.get_or_insert_with(|| checkpoints(run, meta));
+            let times = saved.get_or_insert_with(&checkpoints);
             wasted(start.start_time, duration, times)
         } else {
             0.0
@@ -260,13 +263,6 @@ pub fn logged(figures: &Map<String, Value>) -> Option<f64> {
         let usd = if dollars(name)? { number("max")? } else { number("mean")? * number("count")? };
         Some((name.as_str(), usd))
     }))
-}
-
-/// Returns when the complete checkpoints of a run were written.
-fn checkpoints(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
-    let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
-    let found = discover(run.run.layout(), meta.checkpoint.as_ref(), program).unwrap_or_default();
-    found.iter().filter(|one| one.is_complete()).map(super::checkpoint::Checkpoint::modified).collect()
 }
 
 /// Returns the seconds of an attempt after the last checkpoint that it wrote; all of them without any.

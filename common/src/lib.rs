@@ -2,6 +2,7 @@
 //! that true.
 
 pub mod error;
+pub mod json;
 pub mod message;
 pub mod parallel;
 pub mod text;
@@ -10,15 +11,10 @@ pub mod time;
 pub mod fsio;
 pub mod process;
 
-pub mod metrics;
 pub mod provenance;
 
 pub mod rundir;
 
-pub mod checkpoint;
-
 pub mod cost;
-
-pub mod supervise;
 
 pub mod cli;

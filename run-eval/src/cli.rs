@@ -1,7 +1,7 @@
 //! The command line of run-eval.
 
 use clap::Parser;
-use run_common::checkpoint::Label;
+use run_checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::time::{parse_duration, parse_positive};

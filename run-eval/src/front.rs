@@ -12,8 +12,8 @@ use run_common::cli::operands::open_runs;
 use run_common::cli::out::Out;
 use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
+use run_common::json::json_number;
 use run_common::message::{complain, warn};
-use run_common::metrics::row::json_number;
 use run_common::process::identity::{Process, Signal as ProcessSignal};
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
@@ -21,8 +21,7 @@ use run_common::rundir::evaluation::Measured;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
-use run_common::supervise;
-use run_common::supervise::pool::Pool;
+use run_supervise::pool::Pool;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -349,10 +348,10 @@ impl Front<'_> {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
         }
         let left = self.pool.leave();
-        let done = left.and_then(|()| supervise::run(&ready.task, ready.active, ready.record, parent));
+        let done = left.and_then(|()| run_supervise::run(&ready.task, ready.active, ready.record, parent));
         done.unwrap_or_else(|error| {
             complain(&error);
-            supervise::FAILED
+            run_supervise::FAILED
         })
     }
 

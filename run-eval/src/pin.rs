@@ -4,7 +4,7 @@
 //! made it, or with the next one.
 
 use nix::libc::EEXIST;
-use run_common::checkpoint::Checkpoint;
+use run_checkpoint::Checkpoint;
 use run_common::fsio::lock::{Held, Lock, ask};
 use std::fs::{self, DirEntry, File, FileTimes};
 use std::io;

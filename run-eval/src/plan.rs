@@ -2,7 +2,7 @@
 
 use crate::cli::{Args, Pick};
 use crate::pin::{How, Pins};
-use run_common::checkpoint::{
+use run_checkpoint::{
     self, Checkpoint, Program, State, discover, discover_latest, latest, look_again, passed_over,
 };
 use run_common::error::{Error, Exit, plain};
@@ -175,7 +175,7 @@ impl Session {
                 let path = paths.into_iter().find(|path| path.exists());
                 let looked = path.and_then(|path| {
                     let path = if path.file_name().is_none() { path.canonicalize().ok()? } else { path };
-                    Some((checkpoint::at(&path, program)?, path.parent()?.to_owned()))
+                    Some((run_checkpoint::at(&path, program)?, path.parent()?.to_owned()))
                 });
                 looked.ok_or_else(|| {
                     Error::new(Exit::BadRun, format!("no checkpoint '{}'", given.display()))
@@ -445,7 +445,7 @@ pub(crate) fn content(one: &Checkpoint) -> Content {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use run_common::checkpoint::{Label, Size};
+    use run_checkpoint::{Label, Size};
 
     fn called(path: &str, step: Option<u64>, labels: &[Label]) -> String {
         let path = PathBuf::from(path);

@@ -20,11 +20,11 @@ use run_common::rundir::open::{ActiveRun, RunDir, read_document};
 use run_common::rundir::record::{Record, loss, offsets};
 use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
 use run_common::rundir::stop::StopRequest;
-use run_common::supervise::environment::{of_attempt, of_record, of_slot};
-use run_common::supervise::reason::signal_name;
-use run_common::supervise::template::{Chosen, Values, fill};
-use run_common::supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use run_common::time::Timestamp;
+use run_supervise::environment::{of_attempt, of_record, of_slot};
+use run_supervise::reason::signal_name;
+use run_supervise::template::{Chosen, Values, fill};
+use run_supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::env;
@@ -77,7 +77,7 @@ pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken,
 /// Makes an attempt of a run that was taken; returns the status to exit with.
 pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> {
     let (task, active, record) = prepare(args, taken, &how)?;
-    supervise::run(&task, active, record, how.parent)
+    run_supervise::run(&task, active, record, how.parent)
 }
 
 /// Decides all about an attempt, and signs the lock.
@@ -169,7 +169,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
     // A signal may have come meanwhile: then there is no other attempt.
     match signals.pending().first() {
         Some(signal) => Ok(stopped(&active, &before, Some(*signal))?.unwrap_or(FAILED)),
-        None => supervise::run(&task, active, record, how.parent),
+        None => run_supervise::run(&task, active, record, how.parent),
     }
 }
 

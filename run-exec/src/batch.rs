@@ -206,7 +206,7 @@ impl Entry {
             duration_s: None,
             exit_code: state.exit_code,
             signal: state.signal,
-            step: state.step.map(run_common::metrics::row::json_number),
+            step: state.step.map(run_common::json::json_number),
             final_checkpoint: end.and_then(|end| end.final_checkpoint),
             metrics: state.metrics.figures().into_iter().map(last).collect(),
         }

@@ -1,11 +1,11 @@
 //! The command line of run-exec.
 
 use clap::Parser;
-use run_common::checkpoint::Label;
+use run_checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
-use run_common::metrics::scrape::{Pattern, Patterns};
 use run_common::time::{Timestamp, parse_duration, parse_positive};
+use run_metrics::scrape::{Pattern, Patterns};
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:

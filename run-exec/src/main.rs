@@ -8,5 +8,5 @@ mod queue;
 mod resume;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_common::supervise::FAILED, front::run)
+    run_common::cli::entry_of_command("run-exec", run_supervise::FAILED, front::run)
 }

@@ -1,7 +1,7 @@
 //! Where another attempt goes on: the checkpoint, and how many steps there are to take.
 
 use crate::cli::{Args, FromStep};
-use run_common::checkpoint::{Checkpoint, Label, Program, discover, discover_latest, latest, passed_over};
+use run_checkpoint::{Checkpoint, Label, Program, discover, discover_latest, latest, passed_over};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;

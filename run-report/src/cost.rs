@@ -4,14 +4,15 @@
 use crate::cli::{Args, Format};
 use crate::runs::{Fault, Run, Runs};
 use crate::sheet::{Cell, Sheet};
+use run_checkpoint::save_times;
 use run_common::cli::out::{Out, Tint};
 use run_common::cost::{Rates, Spent, add_up, dollars, spent};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
-use run_common::metrics::attempts::Attempts;
-use run_common::metrics::read;
-use run_common::rundir::metrics;
 use run_common::time::human;
+use run_metrics::attempts::Attempts;
+use run_metrics::of_run;
+use run_metrics::read;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -66,8 +67,11 @@ pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Err
     for run in &runs.all {
         let (logged, fault) = logged(run);
         exit = fault.iter().map(Fault::say).fold(exit, Exit::max);
-        let mut cost =
-            Cost { spent: spent(&run.seen, &run.meta, &run.attempts, rates.as_ref()), logged, asked: None };
+        let mut cost = Cost {
+            spent: spent(&run.seen, &run.attempts, rates.as_ref(), || save_times(&run.seen, &run.meta)),
+            logged,
+            asked: None,
+        };
         if let Some(command) = &args.cost_command {
             match ask(command, &question(run, &cost), args.cost_timeout) {
                 Ok(answer) => cost.asked = Some(answer),
@@ -214,7 +218,7 @@ fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
     if !recorded.is_empty() && !recorded.keys().any(|name| dollars(name).is_some()) {
         return (None, None);
     }
-    let Some(source) = metrics::source(run.seen.run.layout()) else { return (None, None) };
+    let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, None) };
     let mut spent: BTreeMap<String, f64> = BTreeMap::new();
     let read = read::rows(&source, &Attempts::default(), &mut |row, _| {
         for (name, usd) in row.numbers().filter(|(_, usd)| usd.is_finite()) {

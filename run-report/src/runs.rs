@@ -6,18 +6,18 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::append::read_lines;
 use run_common::fsio::read_small;
 use run_common::message::{complain, warn};
-use run_common::metrics::aggregate::Aggregate;
-use run_common::metrics::read::Counts;
-use run_common::metrics::row::STEP_KEYS;
 use run_common::parallel::in_order;
 use run_common::provenance::config;
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::evaluation::{Evaluations, Finder};
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
-use run_common::rundir::metrics;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
+use run_metrics::aggregate::Aggregate;
+use run_metrics::of_run;
+use run_metrics::read::Counts;
+use run_metrics::row::STEP_KEYS;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -230,7 +230,7 @@ impl Run {
         }
         let mut figures: Vec<(String, Aggregate)> = Vec::new();
         let (mut step, mut number) = (None, 0.0);
-        let read = metrics::rows(self.seen.run.layout(), &mut |row, _| {
+        let read = of_run::rows(self.seen.run.layout(), &mut |row, _| {
             number += 1.0;
             step = Some(row.step().map_or(number, |(_, step)| step));
             for (name, value) in row.numbers() {

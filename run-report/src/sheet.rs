@@ -3,7 +3,7 @@
 use crate::cli::Format;
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::error::Error;
-use run_common::metrics::row::json_number;
+use run_common::json::json_number;
 use run_common::text::{cut, figure, money, printable};
 use run_common::time::human_seconds;
 use serde_json::{Map, Value};

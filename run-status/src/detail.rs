@@ -1,7 +1,7 @@
 //! The details of one run.
 
 use crate::line::{Line, figure};
-use run_common::checkpoint::{Program, State, discover};
+use run_checkpoint::{Program, State, discover, save_times};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::cost::{Rates, logged, spent};
 use run_common::error::Error;
@@ -125,7 +125,7 @@ fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let lines = read_lines(&run.run.layout().attempts()).ok()?.records;
     let mut words = Vec::new();
     if rates.is_some() || lines.iter().any(|line| !line["cost_usd"].is_null()) {
-        let spent = spent(run, meta, &lines, rates.as_ref());
+        let spent = spent(run, &lines, rates.as_ref(), || save_times(run, meta));
         words.extend(spent.usd.map(|usd| format!("${}", money(usd))));
         words.extend(
             spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it lost", money(usd))),

@@ -2,12 +2,12 @@
 
 use run_common::cli::out::Tint;
 use run_common::error::Error;
-use run_common::metrics::row::STEP_KEYS;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::{Recorded, Status};
 use run_common::text::cut;
 use run_common::time::{Timestamp, human_seconds};
+use run_metrics::row::STEP_KEYS;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

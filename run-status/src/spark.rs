@@ -1,8 +1,8 @@
 //! A metric as a line of block characters.
 
 use run_common::fsio::open_regular;
-use run_common::metrics::row::{Cell, Row};
 use run_common::rundir::observe::Observed;
+use run_metrics::row::{Cell, Row};
 use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::PathBuf;

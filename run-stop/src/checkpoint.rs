@@ -1,6 +1,6 @@
 //! `--after-checkpoint`: runs are asked when they have written one more.
 
-use run_common::checkpoint::{Checkpoint, Program, Size, discover};
+use run_checkpoint::{Checkpoint, Program, Size, discover};
 use run_common::error::Error;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observer;

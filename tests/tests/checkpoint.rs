@@ -1,7 +1,7 @@
 //! Checkpoints: which are found, in which order, and that none counts before it is whole.
 
 use proptest::prelude::*;
-use run_common::checkpoint::{
+use run_checkpoint::{
     Checkpoint, Label, Program, QUIET, State, discover, discover_latest, latest, passed_over,
 };
 use run_common::rundir::layout::Layout;

@@ -5,7 +5,6 @@ pub mod evaluation;
 pub mod find;
 pub mod layout;
 pub mod meta;
-pub mod metrics;
 pub mod observe;
 pub mod open;
 pub mod record;

@@ -213,7 +213,7 @@ fn is_original(layout: &Layout, state: &Recorded) -> bool {
 }
 
 /// Returns how the recorded attempt ended when that was written and its status.json was not.
-pub(crate) fn ended(layout: &Layout, state: &Recorded) -> Option<AttemptEnd> {
+pub fn ended(layout: &Layout, state: &Recorded) -> Option<AttemptEnd> {
     let end: AttemptEnd = read_document(&layout.result()).ok()?;
     (end.attempt == state.attempt && end.run_id == state.run_id).then_some(end)
 }

@@ -7,8 +7,7 @@ use super::meta::Meta;
 use super::open::{Document, read_document};
 use crate::error::Error;
 use crate::fsio::append::read_lines;
-use crate::metrics::aggregate::Aggregate;
-use crate::metrics::row::json_number;
+use crate::json::json_number;
 use crate::time::{Timestamp, human_seconds};
 use memchr::memchr;
 use serde::de::DeserializeOwned;
@@ -201,10 +200,8 @@ pub struct Metrics(Raw);
 
 impl Metrics {
     /// Stores the figures of metrics.
-    pub fn from_aggregates<'a>(aggregates: impl Iterator<Item = (&'a str, &'a Aggregate)>) -> Self {
-        let figures: Map<String, Value> =
-            aggregates.map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
-        Self(Raw::of(&figures))
+    pub fn new(figures: &Map<String, Value>) -> Self {
+        Self(Raw::of(figures))
     }
 
     /// Returns the figures of each metric: `last`, `min`, `max`, `mean`, `std`, `count`, `nonfinite`.
@@ -269,7 +266,7 @@ impl Recorded {
             step: None,
             start_step: None,
             total_steps: meta.total_steps,
-            metrics: Metrics::from_aggregates([].into_iter()),
+            metrics: Metrics::new(&Map::new()),
             recent: Recent::new(&[]),
             resources: None,
             exit_code: None,

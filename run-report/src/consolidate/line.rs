@@ -3,7 +3,7 @@
 //! A line of another kind is parsed in full.
 
 use memchr::memchr;
-use run_common::metrics::row::STEP_KEYS;
+use run_metrics::row::STEP_KEYS;
 use wide::u8x16;
 
 /// Bytes after the last line of a buffer that must be there to be looked at; what they are does not
@@ -348,7 +348,7 @@ fn bits(window: &[u8; WINDOW], test: impl Fn(u8x16) -> u8x16) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use run_common::metrics::row::{Cell, Row};
+    use run_metrics::row::{Cell, Row};
     use serde_json::Value;
 
     fn padded(text: &str) -> Vec<u8> {

@@ -3,8 +3,8 @@
 use super::Input;
 use super::reader::{Reader, Visit};
 use super::turns::{Piece, in_turn};
-use run_common::metrics::supersede::Starts;
-use run_common::rundir::metrics;
+use run_metrics::of_run;
+use run_metrics::supersede::Starts;
 use std::collections::HashSet;
 use std::io;
 
@@ -61,7 +61,7 @@ pub(super) fn columns(
 fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
     let mut found = Found::default();
     let Some((path, boundaries)) = &input.lines else {
-        let counts = metrics::rows(&input.layout, &mut |row, _| {
+        let counts = of_run::rows(&input.layout, &mut |row, _| {
             reader.names.note(row.cells().map(|(name, _)| name), &mut found.columns);
         });
         match counts {

@@ -14,11 +14,11 @@ use crate::runs::{Fault, Run, Runs};
 use crate::sheet::csv_field;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::metrics::attempts::Attempts;
-use run_common::metrics::source::Format;
-use run_common::metrics::supersede::{Place, Starts};
 use run_common::rundir::layout::Layout;
-use run_common::rundir::metrics;
+use run_metrics::attempts::Attempts;
+use run_metrics::of_run;
+use run_metrics::source::Format;
+use run_metrics::supersede::{Place, Starts};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -123,7 +123,7 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
 
 /// Finds the file of JSON lines of a run that keeps its metrics in one.
 fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
-    let source = metrics::source(layout).filter(|source| source.format() == Format::Lines)?;
+    let source = of_run::source(layout).filter(|source| source.format() == Format::Lines)?;
     let path = source.files().next()?.to_owned();
     let name = path.file_name()?.to_string_lossy().into_owned();
     let boundaries = Attempts::read(&layout.attempts()).map(|attempts| attempts.offsets(&name));

@@ -4,7 +4,7 @@ use super::line::{Kind, PAD, Span, Template, float};
 use super::table::{Plan, column};
 use memchr::memchr;
 use run_common::fsio::open_regular;
-use run_common::metrics::row::Row;
+use run_metrics::row::Row;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;

@@ -2,7 +2,7 @@
 
 use super::line::{Kind, Span, Template, WINDOW, window};
 use crate::sheet::{csv_field, csv_number};
-use run_common::metrics::row::{Cell, Row};
+use run_metrics::row::{Cell, Row};
 use serde_json::Value;
 use std::collections::HashMap;
 

@@ -7,8 +7,8 @@ use super::turns::{Piece, in_turn};
 use crate::sheet::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
-use run_common::metrics::row::Row;
-use run_common::rundir::metrics;
+use run_metrics::of_run;
+use run_metrics::row::Row;
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -116,7 +116,7 @@ fn write(
     let mut part = Part { rows: spare.take(), ..Part::default() };
     let mut number = piece.rows_before.unwrap_or_default();
     let Some((path, boundaries)) = &input.lines else {
-        let counts = metrics::rows(&input.layout, &mut |row, _| {
+        let counts = of_run::rows(&input.layout, &mut |row, _| {
             number += 1;
             reader.names.note(row.cells().map(|(name, _)| name), &mut part.columns);
             write_row(&row, number, input, table, &mut part.rows);

@@ -8,7 +8,7 @@ use crate::summary::{all_figures, sheet, tint_word};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
-use run_common::metrics::row::json_number;
+use run_common::json::json_number;
 use run_common::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fs::{self, OpenOptions};

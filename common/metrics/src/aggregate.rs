@@ -1,0 +1,80 @@
+//! Running figures of one metric: last, least, greatest, mean, standard deviation.
+
+use run_common::json::json_number;
+use serde_json::{Value, json};
+
+/// Figures of the values seen so far; all but `last` skip what is not finite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Aggregate {
+    last: f64,
+    min: f64,
+    max: f64,
+    mean: f64,
+    squares: f64, // sum of squared deviations from the mean (Welford)
+    count: u64,
+    nonfinite: u64,
+}
+
+impl Default for Aggregate {
+    fn default() -> Self {
+        Self { last: f64::NAN, min: f64::NAN, max: f64::NAN, mean: 0.0, squares: 0.0, count: 0, nonfinite: 0 }
+    }
+}
+
+impl Aggregate {
+    /// Takes in a value.
+    pub fn add(&mut self, value: f64) {
+        self.last = value;
+        if !value.is_finite() {
+            self.nonfinite += 1;
+            return;
+        }
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let delta = value - self.mean;
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let count = self.count as f64;
+        self.mean += delta / count;
+        self.squares += delta * (value - self.mean);
+    }
+
+    /// Returns the sample standard deviation; `None` for fewer than two values.
+    pub fn std(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let degrees = self.count.checked_sub(1)? as f64;
+        (degrees > 0.0).then(|| (self.squares / degrees).sqrt())
+    }
+
+    /// Returns the figures as status.json holds them; what is not finite is null.
+    pub fn to_json(self) -> Value {
+        json!({
+            "last": json_number(self.last),
+            "min": json_number(self.min),
+            "max": json_number(self.max),
+            "mean": if self.count == 0 { Value::Null } else { json_number(self.mean) },
+            "std": self.std().map_or(Value::Null, json_number),
+            "count": self.count,
+            "nonfinite": self.nonfinite,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_skip_what_is_not_finite_and_count_it() {
+        let mut figures = Aggregate::default();
+        for value in [1.0, f64::INFINITY, 2.0, 3.0, 4.0, f64::NAN] {
+            figures.add(value);
+        }
+        let std = (5.0_f64 / 3.0).sqrt();
+        assert_eq!(
+            figures.to_json(),
+            json!({"last": null, "min": 1, "max": 4, "mean": 2.5, "std": std, "count": 4, "nonfinite": 2})
+        );
+        assert_eq!(Aggregate::default().to_json()["mean"], Value::Null);
+    }
+}

@@ -1,0 +1,290 @@
+//! Follows growing files of metric rows and keeps the figures of what counts. Used by the
+//! supervisor, so that nobody else needs to read a long file again.
+
+use super::aggregate::Aggregate;
+use super::row::Row;
+use super::supersede::{Place, Starts};
+use run_common::fsio::open_regular;
+use serde_json::{Map, Value};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+/// How many of the last rows are kept.
+const RECENT: usize = 5;
+
+/// Bytes that one call reads at most: a heartbeat must not wait for a gigabyte.
+const PIECE: u64 = 16 << 20;
+
+/// The metrics of a run as they grow: the rows that the program writes or, while there are none,
+/// those that were read off its output.
+#[derive(Debug)]
+pub struct Follower {
+    written: Growing,
+    scraped: Growing,
+    /// The program has written something.
+    is_written: bool,
+}
+
+impl Follower {
+    /// Follows a file of rows that the program writes and one of those read off its output; each
+    /// with the offsets at which the attempts after the first began in it.
+    pub fn new(written: (PathBuf, Vec<u64>), scraped: (PathBuf, Vec<u64>)) -> Self {
+        let growing = |(path, boundaries)| Growing::new(path, boundaries);
+        Self { written: growing(written), scraped: growing(scraped), is_written: false }
+    }
+
+    /// Returns the figures as of the last [`Self::poll`].
+    pub fn figures(&self) -> &Figures {
+        if self.is_written { &self.written.figures } else { &self.scraped.figures }
+    }
+
+    /// Reads what was added, and says whether that was a row at least.
+    pub fn poll(&mut self) -> io::Result<bool> {
+        if let Some(file) = open_regular(&self.written.path)?
+            && file.metadata()?.len() > 0
+        {
+            self.is_written = true;
+            return self.written.poll(&file);
+        }
+        self.is_written = false;
+        match open_regular(&self.scraped.path)? {
+            Some(file) => self.scraped.poll(&file),
+            None => Ok(false),
+        }
+    }
+}
+
+/// A file of rows that is read as it grows.
+#[derive(Debug)]
+struct Growing {
+    path: PathBuf,
+    offset: u64,
+    /// Where each attempt after the first began in the file, the present one last.
+    boundaries: Vec<u64>,
+    figures: Figures,
+    /// What the present attempt began with.
+    starts: Starts,
+    /// What earlier attempts wrote was read.
+    is_begun: bool,
+}
+
+/// The figures of all rows that no later attempt superseded.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    aggregates: Vec<(String, Aggregate)>,
+    recent: VecDeque<Row>,
+    rows: u64,
+    step: Option<f64>,
+}
+
+impl Figures {
+    fn add(&mut self, row: Row) {
+        self.rows += 1;
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let number = self.rows as f64;
+        self.step = Some(row.step().map_or(number, |(_, step)| step));
+        for (name, value) in row.numbers() {
+            match self.aggregates.iter_mut().find(|(known, _)| known == name) {
+                Some((_, aggregate)) => aggregate.add(value),
+                None => {
+                    let mut aggregate = Aggregate::default();
+                    aggregate.add(value);
+                    self.aggregates.push((name.to_owned(), aggregate));
+                }
+            }
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(row);
+    }
+
+    /// Returns the figures by metric name, in the order first logged.
+    pub fn aggregates(&self) -> impl Iterator<Item = (&str, &Aggregate)> {
+        self.aggregates.iter().map(|(name, aggregate)| (name.as_str(), aggregate))
+    }
+
+    /// Returns the last rows.
+    pub fn recent(&self) -> Vec<Map<String, Value>> {
+        self.recent.iter().map(Row::to_json).collect()
+    }
+
+    /// Returns the step of the last row.
+    pub fn step(&self) -> Option<f64> {
+        self.step
+    }
+}
+
+impl Growing {
+    fn new(path: PathBuf, boundaries: Vec<u64>) -> Self {
+        Self {
+            path,
+            offset: 0,
+            boundaries,
+            figures: Figures::default(),
+            starts: Starts::default(),
+            is_begun: false,
+        }
+    }
+
+    /// Reads what was added, and says whether that was a row at least. A file that has become
+    /// shorter was written anew and is read from its beginning.
+    fn poll(&mut self, mut file: &File) -> io::Result<bool> {
+        let length = file.metadata()?.len();
+        if length < self.offset.max(self.boundaries.last().copied().unwrap_or_default()) {
+            *self = Self::new(std::mem::take(&mut self.path), Vec::new());
+        }
+        if !std::mem::replace(&mut self.is_begun, true)
+            && let Some(&start) = self.boundaries.last()
+        {
+            self.figures = self.up_to(file, start)?;
+            self.offset = start;
+        }
+        if length == self.offset {
+            return Ok(false);
+        }
+        let mut grown = false;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut reader = BufReader::new(file.take(PIECE));
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let count = reader.read_until(b'\n', &mut line)? as u64;
+            if !line.ends_with(b"\n") {
+                if count == PIECE {
+                    self.offset += count; // a line of 16 MiB is no row
+                }
+                return Ok(grown);
+            }
+            let before = self.offset;
+            self.offset += count;
+            let Some(row) = Row::parse(&line) else { continue };
+            grown = true;
+            let present = Place { attempt: self.boundaries.len(), track: 0 };
+            if self.starts.note(present, &row) && !self.boundaries.is_empty() {
+                // Another key of which earlier rows may be superseded; there are a few at most.
+                self.figures = self.up_to(file, before)?;
+                self.figures.add(row);
+                file.seek(SeekFrom::Start(self.offset))?;
+                reader = BufReader::new(file.take(PIECE));
+            } else {
+                self.figures.add(row);
+            }
+        }
+    }
+
+    /// Reads the rows before an offset, without those that a later attempt superseded.
+    fn up_to(&self, file: &File, end: u64) -> io::Result<Figures> {
+        let mut starts = self.starts.clone();
+        let each = |act: &mut dyn FnMut(Place, Row)| -> io::Result<()> {
+            let mut file = file;
+            file.rewind()?;
+            let mut reader = BufReader::new(file.take(end));
+            let (mut line, mut offset) = (Vec::new(), 0);
+            loop {
+                line.clear();
+                let count = reader.by_ref().take(PIECE).read_until(b'\n', &mut line)? as u64;
+                if count == 0 {
+                    return Ok(());
+                }
+                if let Some(row) = Row::parse(&line) {
+                    let attempt = self.boundaries.iter().filter(|&&start| start <= offset).count();
+                    act(Place { attempt, track: 0 }, row);
+                }
+                offset += count;
+            }
+        };
+        each(&mut |place, row| {
+            starts.note(place, &row);
+        })?;
+        let mut figures = Figures::default();
+        each(&mut |place, row| {
+            if !starts.supersede(place, &row) {
+                figures.add(row);
+            }
+        })?;
+        Ok(figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+
+    fn rows(key: &str, steps: std::ops::Range<u32>, scale: u32) -> String {
+        steps.map(|step| format!("{{\"{key}\": {step}, \"loss\": {}}}\n", step * scale)).collect()
+    }
+
+    /// Returns the paths of two files that are not there yet.
+    fn files(name: &str) -> (PathBuf, PathBuf) {
+        let path = |kind| std::env::temp_dir().join(format!("{name}-{kind}-{}", std::process::id()));
+        (path("written"), path("scraped"))
+    }
+
+    fn loss(follower: &Follower) -> Value {
+        follower.figures().aggregates().next().unwrap().1.to_json()
+    }
+
+    fn append(path: &PathBuf, text: &str) {
+        OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn rows_that_a_later_attempt_went_over_again_do_not_count() {
+        let (path, other) = files("follow");
+        let first = rows("step", 0..10, 1);
+        fs::write(&path, &first).unwrap();
+        let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
+        assert!(!follower.poll().unwrap());
+        assert_eq!(follower.figures().step(), Some(9.0));
+        append(&path, &format!("{}{{\"step\": 8, \"lo", rows("step", 5..8, 100)));
+        assert!(follower.poll().unwrap());
+        assert_eq!(loss(&follower)["count"], 8);
+        assert_eq!(loss(&follower)["max"], 700);
+        append(&path, "ss\": 800}\n");
+        assert!(follower.poll().unwrap());
+        assert_eq!(loss(&follower)["last"], 800);
+        assert_eq!(follower.figures().recent().len(), 5);
+        fs::write(&path, rows("step", 0..1, 7)).unwrap();
+        assert!(follower.poll().unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(loss(&follower)["count"], 1);
+    }
+
+    #[test]
+    fn every_step_key_of_a_later_attempt_supersedes_its_own() {
+        let (path, other) = files("keys");
+        let first = rows("iter", 0..10, 1) + &rows("step", 0..10, 1);
+        fs::write(&path, &first).unwrap();
+        let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
+        append(&path, &(rows("step", 5..6, 1) + &rows("iter", 5..6, 1)));
+        assert!(follower.poll().unwrap());
+        assert_eq!(loss(&follower)["count"], 12);
+        append(&path, &rows("iter", 6..8, 100));
+        assert!(follower.poll().unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(loss(&follower)["count"], 14);
+        assert_eq!(loss(&follower)["max"], 700);
+    }
+
+    #[test]
+    fn rows_off_the_output_count_while_the_program_writes_none() {
+        let (written, scraped) = files("either");
+        let mut follower = Follower::new((written.clone(), Vec::new()), (scraped.clone(), Vec::new()));
+        assert!(!follower.poll().unwrap());
+        append(&scraped, &rows("iter", 0..3, 1));
+        append(&written, "");
+        assert!(follower.poll().unwrap());
+        assert_eq!(loss(&follower)["count"], 3);
+        append(&written, &rows("step", 7..8, 1));
+        assert!(follower.poll().unwrap());
+        assert_eq!(follower.figures().step(), Some(7.0));
+        assert_eq!(loss(&follower)["count"], 1);
+        fs::remove_file(&written).unwrap();
+        fs::remove_file(&scraped).unwrap();
+    }
+}

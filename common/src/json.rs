@@ -1,0 +1,13 @@
+//! Numbers as the JSON of the suite holds them.
+
+use serde_json::Value;
+
+/// Writes a number as JSON: whole ones without a fraction, null when it is not finite.
+pub fn json_number(number: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
+    if number.fract() == 0.0 && number.abs() < 9e15 {
+        Value::from(number as i64)
+    } else {
+        Value::from(number)
+    }
+}

@@ -1,0 +1,50 @@
+//! The environment of a command that is executed for a run. Used by run-exec and run-eval.
+
+use super::Variable;
+use run_common::provenance::secret::REDACTED;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// Returns the variables that say for which run an attempt is made, and where what it writes belongs:
+/// `layout` and `id` are the run's own, or those of an evaluation of it. Variables that an attempt
+/// would have from elsewhere are taken from it: a script for the end of another may have started it.
+pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Meta) -> Vec<Variable> {
+    let own: [(&str, Option<OsString>); 15] = [
+        ("RUN_DIR", Some(layout.root().into())),
+        ("RUN_NAME", Some(meta.run_name.clone().into())),
+        ("RUN_ID", Some(id.into())),
+        ("RUN_METRICS", Some(layout.metrics().into())),
+        ("RUN_STOP_FILE", Some(layout.stop().into())),
+        ("RUN_ATTEMPT", Some(attempt.to_string().into())),
+        ("RUN_CONFIG", meta.config_file.as_ref().map(|file| run.join(file).into())),
+        ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
+        ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
+        ("RUN_RESUME_FROM", None),
+        ("RUN_RESUME_STEP", None),
+        ("RUN_STATUS", None),
+        ("RUN_REASON", None),
+        ("RUN_EXIT_CODE", None),
+        ("RUN_DURATION", None),
+    ];
+    let unbuffered = [("PYTHONUNBUFFERED", Some("1".into()))];
+    let unbuffered = unbuffered.into_iter().filter(|(name, _)| env::var_os(name).is_none());
+    own.into_iter().chain(unbuffered).map(|(name, value)| (name.into(), value)).collect()
+}
+
+/// Returns the variables that were recorded with a run, but for secrets: their values were not.
+pub fn of_record(meta: &Meta) -> impl Iterator<Item = Variable> {
+    let values = meta.env.iter().map(|(name, value)| (name, value.as_str().unwrap_or_default()));
+    let known = values.filter(|(_, value)| !value.contains(REDACTED));
+    known.map(|(name, value)| (name.into(), Some(value.into())))
+}
+
+/// Returns the variables by which CUDA has these graphics processors alone.
+pub fn of_slot(gpus: &str) -> [Variable; 2] {
+    [
+        ("CUDA_VISIBLE_DEVICES".into(), Some(gpus.into())),
+        ("CUDA_DEVICE_ORDER".into(), Some("PCI_BUS_ID".into())),
+    ]
+}

@@ -1,0 +1,141 @@
+//! What became of a run: status, reason and exit status, from what ended it. Pure.
+
+use super::reason::{End, LastWords, signal_name};
+use super::{FAILED, TIMED_OUT};
+use nix::libc::{SIGABRT, SIGKILL};
+use run_common::message::tool;
+use run_common::rundir::status::Status;
+use run_common::time::human;
+use std::time::Duration;
+
+/// Why a run was ended before it ended by itself. The first cause counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Somebody asked for it, in these words.
+    Asked(String),
+    /// `--timeout`.
+    Timeout(Duration),
+    /// `--stall-timeout`.
+    Stall(Duration),
+    /// The front is gone.
+    FrontKilled,
+    /// The supervisor is gone, and the front acts in its place.
+    SupervisorKilled,
+    /// The supervisor could not do its work.
+    Failure(String),
+}
+
+impl Cause {
+    /// Says why in words, as they are recorded.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Asked(words) | Self::Failure(words) => words.clone(),
+            Self::Timeout(limit) => format!("timeout {}", human(*limit)),
+            Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
+            Self::FrontKilled => format!("{} was killed", tool()),
+            Self::SupervisorKilled => "supervisor was killed".to_owned(),
+        }
+    }
+}
+
+/// Returns status and reason. `oom_kills` is how many processes of the cgroup the kernel has killed
+/// meanwhile because memory ran out.
+pub(super) fn judge(
+    cause: Option<&Cause>,
+    end: End,
+    words: &LastWords,
+    oom_kills: u64,
+) -> (Status, Option<String>) {
+    let with_words = |head: String| match &words.line {
+        Some(line) => format!("{head}: {line}"),
+        None => head,
+    };
+    let reason = match (cause, end) {
+        (Some(cause @ Cause::Asked(_)), _) => return (Status::Stopped, Some(cause.words())),
+        (None, End::Exited(0)) => return (Status::Completed, None),
+        (Some(cause), _) => cause.words(),
+        (None, End::Exited(code)) => with_words(format!("exit {code}")),
+        (None, End::Unseen) => "it is not known how it ended".to_owned(),
+        (None, End::Signaled(signal)) => {
+            let named = format!("signal {signal} ({})", signal_name(signal));
+            match signal {
+                SIGKILL if oom_kills > 0 => format!("{named}, probably out of memory: oom_kill +{oom_kills}"),
+                SIGABRT => with_words(named),
+                _ => named,
+            }
+        }
+    };
+    (Status::Failed, Some(reason))
+}
+
+/// Says whether another attempt may end better: after a signal that nobody here sent, a stall, or one
+/// of these exit statuses.
+pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {
+    match (cause, end) {
+        (Some(Cause::Stall(_)), _) | (None, End::Signaled(_)) => true,
+        (None, End::Exited(code)) => code != 0 && exit_codes.contains(&code),
+        _ => false,
+    }
+}
+
+/// Returns the status to exit with: the command's own, unless run-exec ended it for its own reasons.
+pub(super) fn exit_status(cause: Option<&Cause>, end: End) -> u8 {
+    match cause {
+        Some(Cause::Timeout(_) | Cause::Stall(_)) => TIMED_OUT,
+        Some(Cause::SupervisorKilled | Cause::FrontKilled | Cause::Failure(_)) => FAILED,
+        Some(Cause::Asked(_)) | None => end.shell_status(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(cause: Option<&Cause>, end: End, oom_kills: u64) -> (Status, String) {
+        let words = LastWords { line: Some("ValueError: x".to_owned()), traceback: None };
+        let (status, reason) = judge(cause, end, &words, oom_kills);
+        (status, reason.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_request_makes_it_stopped_and_a_limit_failed_whatever_the_exit_code() {
+        let asked = Cause::Asked("stopped by a@b".to_owned());
+        let late = Cause::Timeout(Duration::from_secs(7200));
+        for end in [End::Exited(0), End::Exited(1), End::Signaled(15)] {
+            assert_eq!(reason(Some(&asked), end, 0), (Status::Stopped, "stopped by a@b".to_owned()));
+            assert_eq!(reason(Some(&late), end, 0), (Status::Failed, "timeout 2h".to_owned()));
+            assert_eq!(
+                (exit_status(Some(&late), end), exit_status(Some(&asked), end)),
+                (124, end.shell_status())
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let (stall, asked) = (Cause::Stall(Duration::ZERO), Cause::Asked(String::new()));
+        for (cause, end, expected) in [
+            (None, End::Signaled(9), true),
+            (None, End::Exited(75), true),
+            (None, End::Exited(1), false),
+            (None, End::Exited(0), false),
+            (Some(&stall), End::Exited(0), true),
+            (Some(&asked), End::Signaled(15), false),
+            (Some(&Cause::Timeout(Duration::ZERO)), End::Signaled(15), false),
+            (Some(&Cause::FrontKilled), End::Signaled(15), false),
+        ] {
+            assert_eq!(may_pass(cause, end, &[75, 0]), expected, "{cause:?} {end:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_suspected_only_when_the_kernel_says_so() {
+        let killed = End::Signaled(9);
+        assert_eq!(reason(None, killed, 0).1, "signal 9 (KILL)");
+        assert_eq!(reason(None, killed, 2).1, "signal 9 (KILL), probably out of memory: oom_kill +2");
+        assert_eq!(reason(None, End::Signaled(15), 2).1, "signal 15 (TERM)");
+        assert_eq!(reason(None, End::Signaled(6), 0).1, "signal 6 (ABRT): ValueError: x");
+        assert_eq!(reason(None, End::Exited(3), 1).1, "exit 3: ValueError: x");
+        assert_eq!((exit_status(None, killed), exit_status(None, End::Exited(3))), (137, 3));
+    }
+}

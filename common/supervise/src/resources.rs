@@ -1,0 +1,97 @@
+//! What the processes of a run use: CPU time, memory, graphics processors.
+
+use super::gpu::Gpu;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use nix::unistd::{SysconfVar, sysconf};
+use run_common::process::identity::Stat;
+use run_common::rundir::status::Resources;
+use run_common::time::Timestamp;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// Adds up what a run uses, from samples of its processes and from what the kernel tells of those
+/// that have ended.
+#[derive(Debug)]
+pub(super) struct Meter {
+    used: Resources,
+    ticks_per_second: f64,
+    page: u64,
+    last: Option<Instant>,
+    /// The query of the graphics processors.
+    pub(super) gpu: Gpu,
+}
+
+impl Meter {
+    /// Makes a meter.
+    pub(super) fn new() -> Self {
+        let figure = |variable| sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok());
+        Self {
+            used: Resources::default(),
+            ticks_per_second: figure(SysconfVar::CLK_TCK).unwrap_or(100).into(),
+            page: figure(SysconfVar::PAGE_SIZE).unwrap_or(4096).into(),
+            last: None,
+            gpu: Gpu::default(),
+        }
+    }
+
+    /// Takes a sample of the run's living processes; returns it as a line of resources.jsonl.
+    pub(super) fn sample(&mut self, processes: &[Stat]) -> Value {
+        let rss = processes.iter().map(|process| process.rss_pages).sum::<u64>() * self.page;
+        let ticks: u64 = processes.iter().map(|process| process.cpu_ticks).sum();
+        #[expect(clippy::cast_precision_loss, reason = "ticks of centuries fit a double")]
+        let living = ticks as f64 / self.ticks_per_second;
+        self.used.cpu_seconds = rounded(ended().0 + living);
+        self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
+        let elapsed = self.last.replace(Instant::now()).map_or(0.0, |last| last.elapsed().as_secs_f64());
+        let gpu = self.gpu.usage(processes);
+        if let Some(usage) = &gpu {
+            let seconds = self.used.gpu_seconds.get_or_insert(0.0);
+            *seconds = rounded(*seconds + elapsed * f64::from(usage.devices));
+            self.used.gpu_mem_max_bytes = self.used.gpu_mem_max_bytes.max(Some(usage.memory_bytes));
+        }
+        json!({
+            "time": Timestamp::now(),
+            "processes": processes.len(),
+            "cpu_seconds": self.used.cpu_seconds,
+            "rss_bytes": rss,
+            "gpus": gpu.as_ref().map(|usage| usage.devices),
+            "gpu_mem_bytes": gpu.as_ref().map(|usage| usage.memory_bytes),
+        })
+    }
+
+    /// Returns the sums as of the last sample.
+    pub(super) fn used(&self) -> Resources {
+        self.used
+    }
+
+    /// Returns the sums when every process of the run has been waited for.
+    pub(super) fn total(&mut self) -> Resources {
+        let (cpu, rss) = ended();
+        self.used.cpu_seconds = rounded(cpu);
+        self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
+        self.used
+    }
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// CPU seconds of all descendants that were waited for, and the memory of the largest of them.
+fn ended() -> (f64, u64) {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return (0.0, 0);
+    };
+    #[expect(clippy::cast_precision_loss, reason = "microseconds are below a million")]
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let rss = u64::try_from(usage.max_rss()).unwrap_or_default() * 1024;
+    (seconds(usage.user_time()) + seconds(usage.system_time()), rss)
+}
+
+/// Rounds to milliseconds, so that the record shows no false precision.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

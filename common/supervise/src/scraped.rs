@@ -1,0 +1,87 @@
+//! Writes scraped.jsonl: the metric rows in what the command prints. It is created with its first
+//! row, and a failure to write it is said once and changes nothing else.
+
+use super::Task;
+use super::combined::Stream;
+use run_common::error::plain;
+use run_common::fsio::append::ends_whole;
+use run_common::message::warn;
+use run_metrics::scrape::Scraper;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Looks for rows in both streams and appends them to the file.
+#[derive(Debug)]
+pub(super) struct Scraped {
+    path: PathBuf,
+    file: Option<File>,
+    stdout: Scraper,
+    stderr: Scraper,
+    rows: Vec<u8>,
+    /// That it cannot be written was said.
+    fails: bool,
+}
+
+impl Scraped {
+    /// Gets ready for what the task wants; `None` when that is nothing.
+    pub(super) fn new(task: &Task) -> Option<Self> {
+        let scraper = || Scraper::new(task.scrape.clone());
+        (!task.scrape.is_none()).then(|| Self {
+            path: task.layout.scraped(),
+            file: None,
+            stdout: scraper(),
+            stderr: scraper(),
+            rows: Vec::new(),
+            fails: false,
+        })
+    }
+
+    /// Returns with what bytes a line of a stream must begin to be wanted.
+    pub(super) fn wanted(&self, stream: Stream) -> &'static [bool; 256] {
+        match stream {
+            Stream::Stdout => self.stdout.wanted(),
+            Stream::Stderr => self.stderr.wanted(),
+        }
+    }
+
+    /// Takes a whole line of a stream; returns with what bytes the next one must begin.
+    pub(super) fn line(&mut self, stream: Stream, line: &[u8]) -> &'static [bool; 256] {
+        let scraper = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        if let Some(row) = scraper.line(line) {
+            row.write_line(&mut self.rows);
+        }
+        scraper.wanted()
+    }
+
+    /// Appends the rows that were found.
+    pub(super) fn write(&mut self) {
+        if self.rows.is_empty() {
+            return;
+        }
+        if let Err(error) = self.append() {
+            self.file = None; // what it ends with is looked at when it is opened again
+            if !std::mem::replace(&mut self.fails, true) {
+                warn(&format!("cannot write scraped.jsonl: {}; metrics are lost", plain(&error)));
+            }
+        }
+        self.rows.clear();
+    }
+
+    fn append(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+                if !ends_whole(&mut file)? {
+                    self.rows.insert(0, b'\n');
+                }
+                none.insert(file)
+            }
+        };
+        file.write_all(&self.rows)
+    }
+}

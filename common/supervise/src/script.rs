@@ -1,0 +1,60 @@
+//! `--on-end`: a shell command for when an attempt has ended and is recorded.
+
+use super::Task;
+use super::reason::signal_name;
+use super::signals::is_request;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use run_common::error::plain;
+use run_common::message::warn;
+use run_common::process::signals::Signals;
+use run_common::process::spawn;
+use run_common::rundir::status::AttemptEnd;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+/// Executes the script of a task, if it has one, and waits for it. Its failure is a warning.
+pub(super) fn execute(task: &Task, end: &AttemptEnd, signals: &mut Signals) {
+    let Some(script) = &task.on_end else { return };
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script).stdin(Stdio::null());
+    if let Ok(messages) = io::stderr().as_fd().try_clone_to_owned() {
+        command.stdout(Stdio::from(messages)); // what it prints is for people
+    }
+    task.prepare(&mut command);
+    command
+        .env("RUN_STATUS", end.status.word())
+        .env("RUN_REASON", end.reason.as_deref().unwrap_or_default())
+        .env("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()))
+        .env("RUN_DURATION", format!("{:.0}", end.duration_s));
+    let failure = match spawn::start(&mut command, None) {
+        Ok(pid) => wait_for(pid, signals),
+        Err(error) => Some(plain(&error)),
+    };
+    if let Some(failure) = failure {
+        warn(&format!("--on-end failed: {failure}"));
+    }
+}
+
+/// Waits for the script; a request to stop is passed on to it. Returns how it failed.
+fn wait_for(pid: i32, signals: &mut Signals) -> Option<String> {
+    loop {
+        match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, 0)) => return None,
+            Ok(WaitStatus::Exited(_, status)) => return Some(format!("exit {status}")),
+            Ok(WaitStatus::Signaled(_, signal, _)) => {
+                return Some(format!("signal {} ({})", signal as i32, signal_name(signal as i32)));
+            }
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Some(error.desc().to_owned()),
+        }
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD comes this way, like all others
+        if signals.pending().into_iter().any(is_request) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM); // its group has ended, then
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Placeholders in the arguments of a command. Used by run-exec and run-eval.
+
+use run_common::error::Error;
+use run_common::provenance::secret::{REDACTED, redact_command};
+use run_common::rundir::meta::Meta;
+use serde_json::Value;
+use std::path::Path;
+
+/// Where the values of placeholders come from.
+#[derive(Debug)]
+pub struct Values<'a> {
+    /// The run directory, absolute.
+    pub run: &'a Path,
+    /// Its record.
+    pub meta: &'a Meta,
+    /// Graphics processors that the attempt has for its own.
+    pub gpu: Option<&'a str>,
+    /// The checkpoint that the attempt resumes from, or that is to be evaluated.
+    pub checkpoint: Option<Chosen<'a>>,
+    /// Number of steps to come to, where the record says another.
+    pub total_steps: Option<u64>,
+    /// Returns a variable of the environment.
+    pub env: fn(&str) -> Option<String>,
+}
+
+/// A checkpoint, and where its evaluation is written to.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen<'a> {
+    /// Where it is, absolute.
+    pub path: &'a Path,
+    /// Its step, if it has one.
+    pub step: Option<u64>,
+    /// The directory of the evaluation, absolute; none for an attempt.
+    pub out: Option<&'a Path>,
+}
+
+/// A command with its placeholders filled in.
+#[derive(Debug, PartialEq)]
+pub struct Filled {
+    /// As it is executed.
+    pub command: Vec<String>,
+    /// As it may be recorded: `{env:NAME}` stays as it is, secrets are redacted.
+    pub recorded: Vec<String>,
+}
+
+/// What a placeholder turns into.
+enum Token {
+    /// Text in the place of the token.
+    Text(String),
+    /// Text that must not be recorded.
+    Hidden(String),
+    /// The argument as a whole is left out.
+    Drop,
+}
+
+/// Fills in the placeholders of a command.
+pub fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
+    let mut filled = Filled { command: Vec::new(), recorded: Vec::new() };
+    for argument in template {
+        match argument.as_str() {
+            "{set}" => add_overrides(&mut filled, values, str::to_owned)?,
+            "{set:py}" => add_overrides(&mut filled, values, python_spelling)?,
+            "{resume}" if values.checkpoint.is_none_or(|chosen| chosen.out.is_some()) => {}
+            "{resume}" => {
+                let nested = values.meta.resume_args.as_deref().unwrap_or_default();
+                for argument in nested.iter().filter(|argument| *argument != "{resume}") {
+                    add_argument(&mut filled, argument, values)?;
+                }
+            }
+            _ => add_argument(&mut filled, argument, values)?,
+        }
+    }
+    filled.recorded = redact_command(&filled.recorded);
+    Ok(filled)
+}
+
+fn add_argument(filled: &mut Filled, argument: &str, values: &Values) -> Result<(), Error> {
+    if let Some((command, recorded)) = fill_argument(argument, values)? {
+        filled.command.push(command);
+        filled.recorded.push(recorded);
+    }
+    Ok(())
+}
+
+fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) -> Result<(), Error> {
+    for (key, value) in &values.meta.overrides {
+        if is_redacted(value) {
+            return Err(Error::usage(format!(
+                "cannot fill in '{{set}}': the value of '{key}' was a secret, and not recorded"
+            ))
+            .hint("pass it as --option={env:NAME} in the command"));
+        }
+        let argument = format!("--{key}={}", spelling(value.as_str().unwrap_or_default()));
+        filled.command.push(argument.clone());
+        filled.recorded.push(argument);
+    }
+    Ok(())
+}
+
+fn is_redacted(value: &Value) -> bool {
+    value.as_str().is_some_and(|value| value.contains(REDACTED))
+}
+
+fn python_spelling(value: &str) -> String {
+    match value {
+        "true" => "True".to_owned(),
+        "false" => "False".to_owned(),
+        "null" => "None".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// Fills in one argument; `None` when it is to be left out.
+fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, String)>, Error> {
+    let (mut command, mut recorded) = (String::new(), String::new());
+    let mut rest = argument;
+    while let Some(brace) = rest.find('{') {
+        let (before, at_brace) = rest.split_at(brace);
+        command.push_str(before);
+        recorded.push_str(before);
+        let escaped = at_brace.starts_with("{{");
+        let inside = &at_brace[if escaped { 2 } else { 1 }..];
+        let name = inside.split('}').next().filter(|name| name.len() < inside.len()).unwrap_or_default();
+        let after = inside.get(name.len() + 1..).unwrap_or_default();
+        let has_out = values.checkpoint.is_some_and(|chosen| chosen.out.is_some());
+        let is_known = is_token(name) || name == "out" && has_out;
+        if !is_known || (escaped && !after.starts_with('}')) {
+            command.push('{');
+            recorded.push('{');
+            rest = &at_brace[1..];
+            continue;
+        }
+        let token = format!("{{{name}}}");
+        if escaped {
+            command.push_str(&token);
+            recorded.push_str(&token);
+            rest = &after[1..];
+            continue;
+        }
+        match value_of(name, values).map_err(|cause| {
+            Error::usage(format!("cannot fill in '{token}' of '{argument}'")).because(cause)
+        })? {
+            Token::Text(text) => {
+                command.push_str(&text);
+                recorded.push_str(&text);
+            }
+            Token::Hidden(text) => {
+                command.push_str(&text);
+                recorded.push_str(&token);
+            }
+            Token::Drop => return Ok(None),
+        }
+        rest = after;
+    }
+    command.push_str(rest);
+    recorded.push_str(rest);
+    Ok(Some((command, recorded)))
+}
+
+fn is_token(name: &str) -> bool {
+    let known = [
+        "run",
+        "name",
+        "config",
+        "config_path",
+        "set",
+        "seed",
+        "total_steps",
+        "gpu",
+        "checkpoint",
+        "step",
+        "resume",
+    ];
+    known.contains(&name)
+        || ["set:", "input:", "env:"]
+            .iter()
+            .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+}
+
+fn value_of(name: &str, values: &Values) -> Result<Token, String> {
+    let meta = values.meta;
+    let number = |number: Option<String>, option: &str| {
+        number.ok_or_else(|| format!("the run has none; run-new {option} sets it"))
+    };
+    let text = match name {
+        "run" => values.run.to_string_lossy().into_owned(),
+        "name" => meta.run_name.clone(),
+        "config" => match &meta.config_file {
+            Some(file) => values.run.join(file).to_string_lossy().into_owned(),
+            None => return Err("the run has no config".to_owned()),
+        },
+        "config_path" => meta.config_path.clone().ok_or("the run has no config")?,
+        "seed" => number(meta.seed.map(|seed| seed.to_string()), "--seed")?,
+        "total_steps" => {
+            number(values.total_steps.or(meta.total_steps).map(|steps| steps.to_string()), "--total-steps")?
+        }
+        "gpu" => match values.gpu {
+            Some(gpu) => gpu.to_owned(),
+            None => (values.env)("CUDA_VISIBLE_DEVICES")
+                .ok_or("CUDA_VISIBLE_DEVICES is not set, nor is --gpus given")?,
+        },
+        "checkpoint" | "step" | "out" => match (values.checkpoint, name) {
+            (None, _) => return Ok(Token::Drop),
+            (Some(chosen), "checkpoint") => chosen.path.to_string_lossy().into_owned(),
+            (Some(Chosen { out: Some(out), .. }), "out") => out.to_string_lossy().into_owned(),
+            (Some(chosen), _) => chosen.step.ok_or("the checkpoint does not say its step")?.to_string(),
+        },
+        "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
+        _ => match name.split_once(':') {
+            Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {
+                Some(value) if value.contains(REDACTED) => {
+                    return Err(format!("the value of '{key}' was a secret, and not recorded"));
+                }
+                Some(value) => value.to_owned(),
+                None => return Err(format!("the run has no override '{key}'")),
+            },
+            Some(("input", input)) => match meta.inputs.get(input).and_then(|input| input["path"].as_str()) {
+                Some(path) => path.to_owned(),
+                None => return Err(format!("the run has no input '{input}'")),
+            },
+            Some(("env", variable)) => {
+                return match (values.env)(variable) {
+                    Some(value) => Ok(Token::Hidden(value)),
+                    None => Err(format!("the variable {variable} is not set")),
+                };
+            }
+            _ => return Err("it is unknown".to_owned()),
+        },
+    };
+    Ok(Token::Text(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn meta() -> Meta {
+        let meta = json!({
+            "schema": 1, "run_id": "i", "run_name": "n m", "created": "2026-01-29T12:00:00.000Z", "command": null,
+            "resume_args": null, "config_path": "/c/base.yaml", "config_file": "config.yaml", "config_sha256": null,
+            "overrides": {"lr": "1e-3", "amp": "true", "text": "a b=c"}, "params": {}, "inputs": {"data": {"path": "/d"}},
+            "tags": [], "note": null, "seed": 7, "total_steps": null, "checkpoint": null, "batch": null, "host": "h",
+            "user": "u", "cwd": "/", "env": {}, "git_commit": null, "git_branch": null, "git_dirty": null,
+            "git_patch_cut": 0, "untracked": [], "device": null, "gpus": [], "python_executable": null,
+            "python_version": null, "torch_version": null, "tool_version": "0"
+        });
+        serde_json::from_value(meta).unwrap()
+    }
+
+    fn filled(template: &[&str]) -> Result<Filled, Error> {
+        let template: Vec<String> = template.iter().map(|&word| word.to_owned()).collect();
+        let env = |name: &str| (name == "WORD").then(|| "hush".to_owned());
+        fill(
+            &template,
+            &Values {
+                run: Path::new("/r/n m"),
+                meta: &meta(),
+                gpu: None,
+                checkpoint: None,
+                total_steps: None,
+                env,
+            },
+        )
+    }
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        let template = [
+            "x",
+            "{run}/a",
+            "{name}",
+            "{config}",
+            "{config_path}",
+            "--lr={set:lr}",
+            "{input:data}",
+            "s{seed}{seed}",
+        ];
+        let expected =
+            ["x", "/r/n m/a", "n m", "/r/n m/config.yaml", "/c/base.yaml", "--lr=1e-3", "/d", "s77"];
+        assert_eq!(filled(&template).unwrap().command, expected);
+        assert_eq!(filled(&["{set}"]).unwrap().command, ["--lr=1e-3", "--amp=true", "--text=a b=c"]);
+        assert_eq!(filled(&["{set:py}"]).unwrap().command[1], "--amp=True");
+    }
+
+    #[test]
+    fn other_braces_stay_as_typed() {
+        let same = [
+            "{}",
+            "{x}",
+            "{'a': 1}",
+            "{{foo}}",
+            "{",
+            "}",
+            "{{",
+            "{run",
+            "{run}"[1..].into(),
+            "{set:}",
+            "${HOME}",
+            "{{{",
+        ];
+        assert_eq!(filled(&same).unwrap().command, same);
+        assert_eq!(
+            filled(&["{{run}}", "a{{set}}b", "{{env:X}}", "{{{seed}}}"]).unwrap().command,
+            ["{run}", "a{set}b", "{env:X}", "{{seed}}"]
+        );
+    }
+
+    #[test]
+    fn what_belongs_to_a_checkpoint_is_left_out_without_one() {
+        let template = ["x", "{resume}", "--from={checkpoint}", "--at={step}", "y"];
+        assert_eq!(filled(&template).unwrap().command, ["x", "y"]);
+    }
+
+    #[test]
+    fn the_environment_is_used_but_not_recorded() {
+        let filled = filled(&["--auth={env:WORD}", "--token", "abc", "{env:WORD}"]).unwrap();
+        assert_eq!(filled.command, ["--auth=hush", "--token", "abc", "hush"]);
+        assert_eq!(filled.recorded, ["--auth={env:WORD}", "--token", "[redacted]", "{env:WORD}"]);
+    }
+
+    #[test]
+    fn a_checkpoint_to_be_evaluated_is_filled_in() {
+        let template: Vec<String> =
+            ["{checkpoint}", "--at={step}", "{out}/x", "{{out}}"].map(str::to_owned).to_vec();
+        let chosen = Chosen { path: Path::new("/c/step_5"), step: Some(5), out: Some(Path::new("/o")) };
+        let fill_for = |checkpoint| {
+            fill(
+                &template,
+                &Values {
+                    run: Path::new("/r"),
+                    meta: &meta(),
+                    gpu: None,
+                    checkpoint,
+                    total_steps: None,
+                    env: |_| None,
+                },
+            )
+        };
+        assert_eq!(fill_for(Some(chosen)).unwrap().command, ["/c/step_5", "--at=5", "/o/x", "{out}"]);
+        assert_eq!(fill_for(None).unwrap().command, ["{out}/x", "{{out}}"]);
+        assert!(fill_for(Some(Chosen { step: None, ..chosen })).is_err());
+    }
+
+    #[test]
+    fn a_placeholder_without_value_is_an_error() {
+        for word in
+            ["{total_steps}", "{set:nope}", "{input:nope}", "{env:NOPE}", "{gpu}", "a{set}", "a{resume}"]
+        {
+            let error = filled(&["x", word]).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
