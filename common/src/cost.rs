@@ -2,8 +2,9 @@
 //! known, and by the record of an attempt.
 
 use crate::error::Error;
+use crate::rundir::attempts::{Attempt, AttemptStart, Attempts};
 use crate::rundir::observe::Observed;
-use crate::rundir::status::{AttemptEnd, AttemptStart, Status};
+use crate::rundir::status::{Outcome, Status};
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::env;
@@ -136,24 +137,20 @@ pub struct Spent {
     pub unpriced: Vec<String>,
 }
 
-/// Adds up the attempts of a run, given the lines of its attempts.jsonl and, where that matters, when its
+/// Adds up the attempts of a run, given what attempts.jsonl tells and, where that matters, when its
 /// complete checkpoints were written. Without prices, what was recorded at the end of each attempt counts.
 pub fn spent(
     run: &Observed,
-    lines: &[Value],
+    attempts: &Attempts,
     rates: Option<&Rates>,
     checkpoints: impl Fn() -> Vec<Timestamp>,
 ) -> Spent {
     let mut spent = Spent::default();
     let mut saved: Option<Vec<Timestamp>> = None;
     let mut unpriced = 0;
-    for line in lines.iter().filter(|line| line["event"] == "start") {
-        let Ok(start) = serde_json::from_value::<AttemptStart>(line.clone()) else { continue };
-        let is_end = |line: &&Value| line["event"] == "end" && line["attempt"] == start.attempt;
-        let end = lines.iter().find(is_end);
-        let end = end.and_then(|line| serde_json::from_value::<AttemptEnd>(line.clone()).ok());
-        let is_current = start.attempt == run.state.attempt;
-        let duration = match &end {
+    for Attempt { start, end } in attempts.iter() {
+        let is_current = start.attempt == run.recorded.attempts();
+        let duration = match end {
             Some(end) => Some(end.duration_s),
             None if is_current => run.duration_s(),
             None => None,
@@ -165,7 +162,8 @@ pub fn spent(
             spent.unknown += 1;
             continue;
         };
-        let used = end.as_ref().map(|end| end.resources).or(run.state.resources.filter(|_| is_current));
+        let current = run.recorded.attempt().and_then(|attempt| attempt.resources);
+        let used = end.as_ref().map(|end| end.resources).or(current.filter(|_| is_current));
         if let Some(gpu) = used.and_then(|used| used.gpu_seconds) {
             *spent.gpu_s.get_or_insert(0.0) += gpu;
         }
@@ -177,9 +175,9 @@ pub fn spent(
             Some(rates) => rates.of_all(&spent.devices).map(|hour| hour * duration / 3600.0),
             None => end.as_ref().and_then(|end| end.cost_usd),
         };
-        let failed = match &end {
-            Some(end) => end.status == Status::Failed,
-            None => !is_current || run.state.status == Status::Dead,
+        let failed = match end {
+            Some(end) => end.status == Outcome::Failed,
+            None => !is_current || run.status() == Status::Dead,
         };
         let wasted = if failed {
             let times = saved.get_or_insert_with(&checkpoints);

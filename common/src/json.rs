@@ -1,5 +1,6 @@
 //! Numbers as the JSON of the suite holds them.
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Writes a number as JSON: whole ones without a fraction, null when it is not finite.
@@ -10,4 +11,10 @@ pub fn json_number(number: f64) -> Value {
     } else {
         Value::from(number)
     }
+}
+
+/// Writes step 40 as `40`, not as `40.0`.
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+pub(crate) fn whole_if_it_is<S: Serializer>(step: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    step.map(json_number).serialize(serializer)
 }

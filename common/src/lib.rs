@@ -8,8 +8,9 @@ pub mod parallel;
 pub mod text;
 pub mod time;
 
-pub mod fsio;
 pub mod process;
+
+pub mod fsio;
 
 pub mod provenance;
 

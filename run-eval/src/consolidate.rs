@@ -38,7 +38,7 @@ pub(crate) fn consolidate(evaluations: &Evaluations, observer: &Observer) -> Res
     let mut block = vec![0; HEADER];
     for (dir, evaluation) in evaluations.all() {
         let has_completed =
-            observer.observe(&dir).is_ok_and(|observed| observed.state.status == Status::Completed);
+            observer.observe(&dir).is_ok_and(|observed| observed.status() == Status::Completed);
         if !has_completed {
             continue;
         }

@@ -11,12 +11,14 @@ use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::provenance::secret::redact_command;
 use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::open::ActiveRun;
+use run_common::rundir::record::ActiveRun;
 use run_common::rundir::record::{Record, document, offsets};
-use run_common::rundir::status::{AttemptStart, Recorded, Status};
+use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
+use run_common::rundir::status::{Outcome, Status};
 use run_common::time::Timestamp;
 use run_metrics::scrape::Patterns;
 use run_supervise::environment::{of_attempt, of_record, of_slot};
@@ -54,7 +56,6 @@ pub(crate) struct Setting {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) task: Task,
-    pub(crate) active: ActiveRun,
     pub(crate) record: Record,
 }
 
@@ -116,8 +117,8 @@ pub(crate) fn prepare(
     gpu: Option<&String>,
     setting: &mut Setting,
 ) -> Result<Ready, Error> {
-    let (active, recorded, evaluation) = begin(args, session, job)?;
-    let layout = active.run.layout().clone();
+    let Begun { active, recorded, evaluation, attempts } = begin(args, session, job)?;
+    let layout = active.layout().clone();
     let path = job.root.join(&job.checkpoint.path);
     let chosen = Chosen { path: &path, step: job.checkpoint.step, out: Some(layout.root()) };
     let filled = filled(args, session, chosen, gpu)?;
@@ -127,11 +128,11 @@ pub(crate) fn prepare(
     let executable = find_program(OsStr::new(name), &setting.cwd).map(named_interpreter);
     let is_hidden = args.command.first().is_some_and(|word| word.contains("{env:"));
     let visible = gpu.cloned().or_else(|| env::var(VISIBLE).ok()).unwrap_or_else(|| "0".to_owned());
-    let attempt = recorded.attempt + 1;
+    let attempt = attempts + 1;
     let start = AttemptStart {
         schema: SCHEMA,
         run_id: evaluation.eval_id.clone(),
-        event: "start".to_owned(),
+        event: StartEvent::Start,
         attempt,
         start_time: Timestamp::now(),
         command: filled.recorded,
@@ -180,39 +181,46 @@ pub(crate) fn prepare(
         on_end: None,
         check: Some(check),
     };
-    let record = Record::new(layout, recorded, start);
-    let mut active = active;
-    let lock = active.run.layout().lock();
-    active
-        .lock
-        .sign(std::process::id(), &Place::here().host)
-        .map_err(|error| Error::io("write", &lock, error))?;
-    Ok(Ready { task, active, record })
+    Ok(Ready { task, record: Record::new(active, recorded, start) })
 }
 
 /// Records that a checkpoint cannot be evaluated, unless it was before.
 pub(crate) fn refuse(args: &Args, session: &Session, job: &Job, why: &str) -> Result<(), Error> {
     let dir = session.evaluations.evaluation(&job.name);
-    if Recorded::read(dir.layout()).is_ok_and(|before| before.status == Status::Completed) {
+    if Recorded::read(dir.layout()).is_ok_and(|before| before.status() == Status::Completed) {
         return Ok(());
     }
-    let (active, mut recorded, _) = begin(args, session, job)?;
-    recorded.status = Status::Failed;
-    recorded.reason = Some(why.to_owned());
-    recorded.end_time = Some(Timestamp::now());
-    let layout = active.run.layout();
-    Record::write_unstarted(layout, &recorded).map_err(|error| Error::io("write", &layout.status(), error))
+    let Begun { active, recorded, attempts, .. } = begin(args, session, job)?;
+    let ended = Ended {
+        attempt: (attempts > 0).then(|| AttemptState::new(attempts)),
+        outcome: Outcome::Failed,
+        reason: Some(why.to_owned()),
+        time: Some(Timestamp::now()),
+        exit_code: None,
+        signal: None,
+    };
+    active.write(&Recorded { state: State::Ended(ended), ..recorded })
+}
+
+/// The directory of an evaluation that is about to be made.
+struct Begun {
+    active: ActiveRun,
+    recorded: Recorded,
+    evaluation: Evaluation,
+    /// How many attempts were made before.
+    attempts: u32,
 }
 
 /// Takes the directory of an evaluation and records what is to be evaluated.
-fn begin(args: &Args, session: &Session, job: &Job) -> Result<(ActiveRun, Recorded, Evaluation), Error> {
+fn begin(args: &Args, session: &Session, job: &Job) -> Result<Begun, Error> {
     let dir = session.evaluations.evaluation(&job.name);
     let layout = dir.layout().clone();
     let record = layout.record();
     fs::create_dir_all(&record).map_err(|error| Error::io("create", &record, error))?;
     let active = dir.activate()?;
-    let attempt = Recorded::read(&layout).map_or(0, |before| before.attempt);
-    set_aside(&layout, attempt).map_err(|error| Error::io("move what is in", layout.root(), error))?;
+    let before = Attempts::read(&layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+    let attempts = before.last().map_or(0, |last| last.start.attempt);
+    set_aside(&layout, attempts).map_err(|error| Error::io("move what is in", layout.root(), error))?;
     let evaluation = Evaluation {
         schema: SCHEMA,
         eval_id: Uuid::now_v7().to_string(),
@@ -231,7 +239,6 @@ fn begin(args: &Args, session: &Session, job: &Job) -> Result<(ActiveRun, Record
         run_id: evaluation.eval_id.clone(),
         run_name: layout.name(),
         created: evaluation.created,
-        attempt,
         ..Recorded::created(&meta)
     };
     write(&layout.status(), &recorded)?; // first: what was evaluated before is not taken for this
@@ -241,7 +248,7 @@ fn begin(args: &Args, session: &Session, job: &Job) -> Result<(ActiveRun, Record
         return Err(Error::io("remove", &layout.measured(), error));
     }
     write(&layout.meta(), &evaluation)?;
-    Ok((active, recorded, evaluation))
+    Ok(Begun { active, recorded, evaluation, attempts })
 }
 
 fn write<T: Serialize>(path: &Path, what: &T) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use run_common::process::identity::{Process, Signal as ProcessSignal};
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
 use run_common::rundir::evaluation::Measured;
-use run_common::rundir::observe::Observer;
+use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_supervise::pool::Pool;
@@ -280,7 +280,7 @@ impl Front<'_> {
         let session = &self.sessions[job.session];
         let dir = session.evaluations.evaluation(&job.name);
         let observed = self.observer.observe(&dir).ok();
-        let status = observed.as_ref().map_or(Status::Failed, |observed| observed.state.status);
+        let status = observed.as_ref().map_or(Status::Failed, Observed::status);
         let measured = if status == Status::Completed { Measured::read(dir.layout()).ok() } else { None };
         let out = std::path::absolute(dir.layout().root()).unwrap_or_else(|_| dir.layout().root().to_owned());
         let line = Line {
@@ -292,7 +292,7 @@ impl Front<'_> {
             checkpoint: &job.shown,
             out: &out,
             status,
-            reason: observed.as_ref().and_then(|observed| observed.state.reason.clone()),
+            reason: observed.as_ref().and_then(|observed| observed.reason().map(str::to_owned)),
             evaluated,
             duration_s: observed.as_ref().and_then(run_common::rundir::observe::Observed::duration_s),
             rows: measured.as_ref().map(|measured| measured.rows),
@@ -323,7 +323,7 @@ impl Front<'_> {
             }
         };
         let parent = Process::myself().ok();
-        let dir = ready.active.run.clone();
+        let dir = RunDir::of_evaluation(ready.task.layout.root());
         match fork() {
             Ok(Side::Child) => Some(self.be_the_process(job.session, ready, parent)),
             Ok(Side::Parent(pid)) => {
@@ -348,7 +348,7 @@ impl Front<'_> {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
         }
         let left = self.pool.leave();
-        let done = left.and_then(|()| run_supervise::run(&ready.task, ready.active, ready.record, parent));
+        let done = left.and_then(|()| run_supervise::run(&ready.task, ready.record, parent));
         done.unwrap_or_else(|error| {
             complain(&error);
             run_supervise::FAILED
@@ -358,7 +358,7 @@ impl Front<'_> {
     /// Takes note of the evaluations that have ended.
     fn reap(&mut self) -> Result<(), Error> {
         let is_over = |observer: &Observer, working: &Working| {
-            observer.observe(&working.dir).map_or(true, |observed| observed.state.status != Status::Running)
+            observer.observe(&working.dir).map_or(true, |observed| observed.status() != Status::Running)
         };
         while let Some((working, _)) = self.pool.next_ended(|working| is_over(&self.observer, working)) {
             self.conclude(working)?;
@@ -374,7 +374,7 @@ impl Front<'_> {
             Ok(observed) => {
                 // Both who would have ended it were killed.
                 signal_all(&observed.leftovers, ProcessSignal::KILL);
-                (observed.state.status, observed.state.reason)
+                (observed.status(), observed.reason().map(str::to_owned))
             }
             Err(error) => (Status::Failed, Some(error.to_string())),
         };

@@ -7,9 +7,9 @@ use run_checkpoint::{
 };
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::atomic::{Durability, replace};
-use run_common::fsio::lock::{Lock, signature};
+use run_common::fsio::lock::{Lock, holder};
 use run_common::message::warn;
-use run_common::process::identity::{Place, Stat};
+use run_common::process::identity::{Life, ProcessId};
 use run_common::provenance::secret::redact_command;
 use run_common::rundir::evaluation::{Content, Evaluation, Evaluations, directory};
 use run_common::rundir::meta::Meta;
@@ -113,7 +113,7 @@ impl Session {
         args: &Args,
         observer: &Observer,
     ) -> Result<Vec<Found>, Error> {
-        let status = observer.observe(&self.run)?.state.status;
+        let status = observer.observe(&self.run)?.status();
         let program = if status.has_ended() { Program::Ended } else { Program::Lives };
         self.is_followed &= program == Program::Lives;
         let recorded = self.meta.checkpoint.as_ref();
@@ -320,7 +320,7 @@ impl Session {
         let dir = self.evaluations.evaluation(&job.name);
         let Ok(before) = Evaluation::read(dir.layout()) else { return false };
         let Ok(observed) = observer.observe(&dir) else { return false };
-        let has_result = match observed.state.status {
+        let has_result = match observed.status() {
             Status::Completed => true,
             Status::Failed => args.steps == [Pick::New] && args.checkpoint.is_none(),
             _ => false,
@@ -360,17 +360,15 @@ impl Session {
 fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
     let path = evaluations.lock();
     let failed = |error| Error::io("lock", &path, error);
-    let host = &Place::here().host;
     let mut lock = match Lock::try_take(&path).map_err(failed)? {
         Some(lock) => lock,
         None => {
-            let owner = signature(&path);
-            if owner
-                .as_ref()
-                .is_none_or(|(pid, at)| at != host || Stat::of(*pid).is_some_and(|stat| stat.is_alive()))
-            {
-                let who =
-                    owner.map_or("another process".to_owned(), |(pid, at)| format!("process {pid} on {at}"));
+            let owner = holder(&path);
+            if owner.as_ref().is_none_or(|owner| owner.life() != Life::Gone) {
+                let who = match owner {
+                    None => "another process".to_owned(),
+                    Some(ProcessId { pid, host, .. }) => format!("process {pid} on {host}"),
+                };
                 return Err(Error::new(
                     Exit::Busy,
                     format!("cannot write to '{}'", evaluations.root().display()),
@@ -381,7 +379,7 @@ fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
             Lock::take(&path).map_err(failed)?
         }
     };
-    lock.sign(std::process::id(), host).map_err(|error| Error::io("write", &path, error))?;
+    lock.sign(&ProcessId::myself()).map_err(|error| Error::io("write", &path, error))?;
     Ok(lock)
 }
 

@@ -4,21 +4,22 @@ use crate::cli::Args;
 use crate::resume::Resume;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::error::{Error, Exit};
-use run_common::fsio::append::read_lines;
 use run_common::message::warn;
-use run_common::process::identity::{Place, Process};
+use run_common::process::identity::{Life, Place, Process, ProcessId};
 use run_common::process::signals::{Signals, ignores_hangup};
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::provenance::secret::{REDACTED, redact_command};
 use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Attempts, StartEvent};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
-use run_common::rundir::open::{ActiveRun, RunDir, read_document};
-use run_common::rundir::record::{Record, loss, offsets};
-use run_common::rundir::status::{AttemptEnd, AttemptStart, Recorded, Status};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::record::{ActiveRun, Record, offsets};
+use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
+use run_common::rundir::status::{Outcome, Status};
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 use run_supervise::environment::{of_attempt, of_record, of_slot};
@@ -67,29 +68,30 @@ pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken,
     let before = Observer::default().observe(&run)?;
     refuse(&before, resume, take_over)?;
     let active = run.activate()?;
-    let recorded = Recorded::read(active.run.layout())?;
-    if recorded.attempt != before.state.attempt {
-        return Err(cannot_start(&active.run, Exit::Busy).because("another run-exec has just executed it"));
+    let recorded = Recorded::read(active.layout())?;
+    if recorded.attempts() != before.recorded.attempts() {
+        return Err(cannot_start(active.run(), Exit::Busy).because("another run-exec has just executed it"));
     }
     Ok(Taken { active, recorded })
 }
 
 /// Makes an attempt of a run that was taken; returns the status to exit with.
 pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> {
-    let (task, active, record) = prepare(args, taken, &how)?;
-    run_supervise::run(&task, active, record, how.parent)
+    let (task, record) = prepare(args, taken, &how)?;
+    run_supervise::run(&task, record, how.parent)
 }
 
-/// Decides all about an attempt, and signs the lock.
-fn prepare(args: &Args, taken: Taken, how: &How) -> Result<(Task, ActiveRun, Record), Error> {
-    let Taken { active, recorded } = taken;
-    let stop = active.run.layout().stop();
+/// Decides all about an attempt.
+fn prepare(args: &Args, taken: Taken, how: &How) -> Result<(Task, Record), Error> {
+    let Taken { mut active, recorded } = taken;
+    active.sign()?; // it may have been taken by the process that this one was forked off
+    let stop = active.layout().stop();
     let asked_before = fs::symlink_metadata(&stop).ok();
     if (!how.resume || how.is_retry) && asked_before.is_some() {
         return Err(refuse_stopped(&active, recorded));
     }
-    let meta = Meta::read(active.run.layout())?;
-    let plan = Plan::make(args, how, &active.run, &meta, &recorded)?;
+    let meta = Meta::read(active.layout())?;
+    let plan = Plan::make(args, how, active.run(), &meta, &recorded)?;
     // A request that a resume overrules is taken away; one that came meanwhile is not.
     match (asked_before, fs::symlink_metadata(&stop).ok()) {
         (_, None) => {}
@@ -99,21 +101,15 @@ fn prepare(args: &Args, taken: Taken, how: &How) -> Result<(Task, ActiveRun, Rec
         (_, Some(_)) => return Err(refuse_stopped(&active, recorded)),
     }
     let Plan { task, start } = plan;
-    let mut active = active;
-    active
-        .lock
-        .sign(std::process::id(), &start.host)
-        .map_err(|error| Error::io("write", &active.run.layout().lock(), error))?;
-    let record = Record::new(task.layout.clone(), recorded, start);
-    Ok((task, active, record))
+    Ok((task, Record::new(active, recorded, start)))
 }
 
 /// Makes another attempt of a run whose lock was kept, after so many seconds; unless a stop is asked
 /// for meanwhile.
 pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Result<u8, Error> {
-    let layout = taken.active.run.layout().clone();
+    let layout = taken.active.layout().clone();
     let lost = |taken: &Taken| {
-        let why = loss(&layout, &taken.recorded, &taken.active.lock)?;
+        let why = taken.active.loss(&taken.recorded)?;
         Some(Error::new(Exit::BadRun, "cannot make another attempt").because(why))
     };
     match Recorded::read(&layout) {
@@ -150,7 +146,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
             break;
         }
         if now >= beat {
-            Record::write_waiting(&layout, &mut taken.recorded).map_err(|error| {
+            taken.active.write_waiting(&mut taken.recorded).map_err(|error| {
                 lost(&taken).unwrap_or_else(|| Error::io("write", &layout.status(), error))
             })?;
             beat = now + args.heartbeat;
@@ -165,22 +161,24 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         }
     }
     let before = taken.recorded.clone();
-    let (task, active, record) = prepare(args, taken, &how)?;
+    let (task, record) = prepare(args, taken, &how)?;
     // A signal may have come meanwhile: then there is no other attempt.
-    match signals.pending().first() {
-        Some(signal) => Ok(stopped(&active, &before, Some(*signal))?.unwrap_or(FAILED)),
-        None => run_supervise::run(&task, active, record, how.parent),
-    }
+    let Some(signal) = signals.pending().first().copied() else {
+        return run_supervise::run(&task, record, how.parent);
+    };
+    let status = record.give_up().map(|active| stopped(&active, &before, Some(signal)));
+    Ok(status.transpose()?.flatten().unwrap_or(FAILED))
 }
 
 /// Records that the attempt which was to follow will not be made: what the last came to stands.
 pub(crate) fn give_up(taken: &Taken, why: &str) -> Result<(), Error> {
-    let layout = taken.active.run.layout();
+    let layout = taken.active.layout();
     let mut recorded = Recorded::read(layout)?;
-    let mut end: AttemptEnd = read_document(&layout.result())?;
-    end.reason = Some(format!("{}; {why}", end.reason.unwrap_or_default()));
-    recorded.end(&end);
-    Record::write_unstarted(layout, &recorded).map_err(|error| Error::io("write", &layout.status(), error))
+    if let Some(mut end) = AttemptEnd::read(layout, &recorded.run_id, recorded.attempts()) {
+        end.reason = Some(format!("{}; {why}", end.reason.unwrap_or_default()));
+        recorded.end(&end);
+    }
+    taken.active.write(&recorded)
 }
 
 fn cannot_start(run: &RunDir, exit: Exit) -> Error {
@@ -189,20 +187,22 @@ fn cannot_start(run: &RunDir, exit: Exit) -> Error {
 
 /// Refuses a run that is at work, or that needs `--resume`.
 fn refuse(before: &Observed, resume: bool, take_over: bool) -> Result<(), Error> {
-    let recorded = &before.state;
-    let reason = before.state.reason.as_deref().unwrap_or("its state is in doubt");
-    match before.state.status {
+    let recorded = &before.recorded;
+    let reason = before.reason().unwrap_or("its state is in doubt");
+    match before.status() {
         Status::Created | Status::Queued => Ok(()),
         Status::Running => Err(cannot_start(&before.run, Exit::Busy)
-            .because(match (recorded.pid, recorded.host.as_deref()) {
-                (Some(pid), Some(host)) => format!("it is running already, by process {pid} on {host}"),
-                _ => "it is running already".to_owned(),
+            .because(match recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref()) {
+                Some(ProcessId { pid, host, .. }) => {
+                    format!("it is running already, by process {pid} on {host}")
+                }
+                None => "it is running already".to_owned(),
             })
             .hint("run-stop(1) stops it; run-status(1) says what it does")),
         Status::Stale if take_over && resume && is_elsewhere(recorded) => Ok(()),
-        Status::Stale => Err(cannot_start(&before.run, Exit::Busy)
-            .because(reason.to_owned())
-            .hint("run-stop(1) ends what is left of it")),
+        Status::Stale => {
+            Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(recorded)))
+        }
         Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resume => Ok(()),
         status => Err(cannot_start(&before.run, Exit::No)
             .because(format!("it has been executed, and is {status}"))
@@ -210,9 +210,19 @@ fn refuse(before: &Observed, resume: bool, take_over: bool) -> Result<(), Error>
     }
 }
 
-/// Says whether the recorded supervisor was one of another host.
+/// Says whether the recorded supervisor was one of another host or container.
 fn is_elsewhere(recorded: &Recorded) -> bool {
-    recorded.host.as_ref() != Some(&Place::here().host)
+    let supervisor = recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
+    supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
+}
+
+/// Returns what to do about a run that is in doubt.
+pub(crate) fn way_out(recorded: &Recorded) -> &'static str {
+    if is_elsewhere(recorded) {
+        "if its host or container is known to be gone, --resume --take-over makes another attempt"
+    } else {
+        "run-stop(1) ends what is left of it"
+    }
 }
 
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
@@ -221,9 +231,9 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 
 /// Records a run that was asked to stop before it started.
 fn refuse_stopped(active: &ActiveRun, recorded: Recorded) -> Error {
-    let request = StopRequest::read(&active.run.layout().stop()).unwrap_or_default();
+    let request = StopRequest::read(&active.layout().stop()).unwrap_or_default();
     match write_stopped(active, recorded, request.words()) {
-        Ok(()) => cannot_start(&active.run, Exit::No)
+        Ok(()) => cannot_start(active.run(), Exit::No)
             .because(format!("it was {} before it started", request.words()))
             .hint("--resume executes it all the same"),
         Err(error) => error,
@@ -231,31 +241,17 @@ fn refuse_stopped(active: &ActiveRun, recorded: Recorded) -> Error {
 }
 
 /// Records that a run was stopped while no attempt was made.
-fn write_stopped(active: &ActiveRun, mut recorded: Recorded, words: String) -> Result<(), Error> {
-    let layout = active.run.layout();
-    let now = Timestamp::now();
-    let end = AttemptEnd {
-        schema: SCHEMA,
-        run_id: recorded.run_id.clone(),
-        event: "end".to_owned(),
-        attempt: recorded.attempt,
-        status: Status::Stopped,
+fn write_stopped(active: &ActiveRun, recorded: Recorded, words: String) -> Result<(), Error> {
+    let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
+    let ended = Ended {
+        attempt,
+        outcome: Outcome::Stopped,
         reason: Some(words),
-        end_time: now,
-        duration_s: 0.0,
+        time: Some(Timestamp::now()),
         exit_code: None,
         signal: None,
-        final_step: None,
-        final_checkpoint: None,
-        retry_in_s: None,
-        traceback: None,
-        resources: recorded.resources.unwrap_or_default(),
-        lost_bytes: 0,
-        cost_usd: None,
     };
-    recorded.end(&end);
-    recorded.resources = None;
-    Record::write_unstarted(layout, &recorded).map_err(|error| Error::io("write", &layout.status(), error))
+    active.write(&Recorded { state: State::Ended(ended), ..recorded })
 }
 
 /// What was decided about an attempt.
@@ -280,10 +276,9 @@ impl Source {
             let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
             return Ok(Self { template: args.command.clone(), cwd, executable: None, is_recorded: false });
         }
-        let lines =
-            read_lines(&layout.attempts()).map_err(|error| Error::io("read", &layout.attempts(), error))?;
-        let mut last = lines.records.into_iter().rev().filter(|line| line["event"] == "start");
-        let last = last.find_map(|line| serde_json::from_value::<AttemptStart>(line).ok());
+        let attempts =
+            Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        let last = attempts.last().map(|last| last.start.clone());
         let (template, cwd, executable) = match last {
             Some(last) => (last.template, last.cwd, last.executable),
             None => match &meta.command {
@@ -312,7 +307,7 @@ impl Plan {
         let layout = run.layout();
         let source = Source::find(args, meta, layout)?;
         let env = |name: &str| env::var(name).ok();
-        let resume = if how.resume && recorded.attempt > 0 {
+        let resume = if how.resume && recorded.attempts() > 0 {
             Resume::find(args, how.is_retry, layout, meta, recorded)?
         } else {
             Resume::none(args, layout, meta)?
@@ -339,11 +334,11 @@ impl Plan {
         let executable = source.executable.clone().filter(|file| file.exists());
         let executable = executable.or_else(|| found.clone().map(named_interpreter));
         let code = Code::at(&source.cwd, false);
-        let attempt = recorded.attempt + 1;
+        let attempt = recorded.attempts() + 1;
         let start = AttemptStart {
             schema: SCHEMA,
             run_id: meta.run_id.clone(),
-            event: "start".to_owned(),
+            event: StartEvent::Start,
             attempt,
             start_time: Timestamp::now(),
             command: filled.recorded,
@@ -399,7 +394,7 @@ impl Plan {
             on_end: args.on_end.clone(),
             check: None,
         };
-        if args.resume && recorded.attempt == 0 {
+        if args.resume && recorded.attempts() == 0 {
             warn(&format!(
                 "'{}' starts from the beginning: there was no attempt before",
                 layout.root().display()

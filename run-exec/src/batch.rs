@@ -6,11 +6,12 @@ use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::Lock;
 use run_common::message::complain;
 use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::batch::BatchDir;
-use run_common::rundir::observe::Observer;
-use run_common::rundir::open::{RunDir, read_document};
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
 use run_common::rundir::record::document;
-use run_common::rundir::status::{AttemptEnd, Recorded, Status};
+use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 use serde::Serialize;
@@ -147,8 +148,7 @@ impl Batch {
                 Some((known, entry)) if *known == stamp => runs.push(entry.clone()),
                 _ => {
                     let Ok(observed) = observer.observe(&run) else { continue };
-                    let mut entry = Entry::of(&name, &run, &observed.state);
-                    entry.duration_s = observed.duration_s();
+                    let entry = Entry::of(&name, &observed);
                     if entry.status.has_ended() {
                         self.ended.insert(name, (stamp, entry.clone()));
                     }
@@ -187,28 +187,24 @@ fn stamp(run: &RunDir) -> Stamp {
 }
 
 impl Entry {
-    fn of(name: &str, run: &RunDir, state: &Recorded) -> Self {
-        let end: Option<AttemptEnd> = match state.status {
-            Status::Completed | Status::Failed | Status::Stopped => {
-                read_document(&run.layout().result()).ok()
-            }
-            _ => None,
-        };
-        let end = end.filter(|end| end.attempt == state.attempt);
+    fn of(name: &str, run: &Observed) -> Self {
+        let recorded = &run.recorded;
+        let (attempt, ended) = (recorded.attempts(), recorded.ended());
+        let end = ended.and_then(|_| AttemptEnd::read(run.run.layout(), &recorded.run_id, attempt));
         let last = |(name, figures): (String, Value)| (name, figures["last"].clone());
         Self {
             name: name.to_owned(),
-            status: state.status,
-            reason: state.reason.clone(),
-            attempt: state.attempt,
-            start_time: state.start_time,
-            end_time: state.end_time,
-            duration_s: None,
-            exit_code: state.exit_code,
-            signal: state.signal,
-            step: state.step.map(run_common::json::json_number),
+            status: run.status(),
+            reason: run.reason().map(str::to_owned),
+            attempt,
+            start_time: run.start_time(),
+            end_time: run.end_time(),
+            duration_s: run.duration_s(),
+            exit_code: ended.and_then(|ended| ended.exit_code),
+            signal: ended.and_then(|ended| ended.signal),
+            step: recorded.step().map(run_common::json::json_number),
             final_checkpoint: end.and_then(|end| end.final_checkpoint),
-            metrics: state.metrics.figures().into_iter().map(last).collect(),
+            metrics: recorded.metrics().figures().into_iter().map(last).collect(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The front: executes one run itself, and of several each in a process of its own, which ends with
 //! it. It has one thread and forks, so that whatever becomes of one run is nothing to the others.
 
-use crate::attempt::{How, Taken, again, execute, give_up, take};
+use crate::attempt::{How, Taken, again, execute, give_up, take, way_out};
 use crate::batch::{Batch, Batches};
 use crate::cli::Args;
 use crate::queue::{Next, Queue};
@@ -13,9 +13,10 @@ use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::Process;
 use run_common::process::spawn::{Side, fork};
+use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::Observer;
-use run_common::rundir::open::{RunDir, read_document};
-use run_common::rundir::status::{AttemptEnd, Recorded, Status};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
 use run_common::time::human_seconds;
 use run_supervise::pool::Pool;
 use run_supervise::{FAILED, Retry};
@@ -53,7 +54,7 @@ fn execute_one(args: &Args, run: &RunDir) -> Result<u8, Error> {
     if args.slots.gpu(1).is_some() {
         return Err(Error::usage("one run takes one slot of --gpus"));
     }
-    if args.unfinished && Observer::default().observe(run)?.state.status == Status::Completed {
+    if args.unfinished && Observer::default().observe(run)?.status() == Status::Completed {
         return Ok(0);
     }
     let (resume, gpu) = (args.goes_on(), args.slots.gpu(0).cloned());
@@ -230,8 +231,9 @@ impl Front<'_> {
     /// it is to be kept between attempts.
     fn admit(&mut self, run: &RunDir) -> Result<Option<(u32, Option<Taken>)>, Error> {
         let args = self.args;
-        let Recorded { status, attempt, reason, .. } = self.observer.observe(run)?.state;
-        match status {
+        let observed = self.observer.observe(run)?;
+        let attempt = observed.recorded.attempts();
+        match observed.status() {
             Status::Completed if args.unfinished => {
                 self.counts.passed += 1;
                 return Ok(None);
@@ -240,11 +242,11 @@ impl Front<'_> {
                 pass_over(run);
                 return Ok(None);
             }
-            Status::Stale if args.unfinished => {
+            Status::Stale if args.unfinished && !args.take_over => {
                 let what = format!("cannot start '{}'", run.layout().root().display());
                 return Err(Error::new(Exit::Busy, what)
-                    .because(reason.unwrap_or_default())
-                    .hint("run-stop(1) ends what is left of it"));
+                    .because(observed.reason().unwrap_or_default())
+                    .hint(way_out(&observed.recorded)));
             }
             _ => {}
         }
@@ -325,7 +327,8 @@ impl Front<'_> {
         let is_over = |observer: &Observer, working: &mut Working| {
             working.taken = None; // whether the run lives is told by its lock
             let observed = observer.observe(&working.run);
-            observed.map_or(true, |observed| observed.state.status.has_ended() || observed.state.attempt == 0)
+            observed
+                .map_or(true, |observed| observed.status().has_ended() || observed.recorded.attempts() == 0)
         };
         while let Some((working, status)) = self.pool.next_ended(|working| is_over(&self.observer, working)) {
             if let Some(status) = self.conclude(working, status) {
@@ -339,8 +342,8 @@ impl Front<'_> {
     fn conclude(&mut self, mut working: Working, status: Option<i32>) -> Option<u8> {
         let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
         let layout = working.run.layout();
-        let state = match self.observer.observe(&working.run) {
-            Ok(observed) => observed.state,
+        let observed = match self.observer.observe(&working.run) {
+            Ok(observed) => observed,
             Err(_) if status.is_some() && !layout.record().exists() => {
                 // Its process has said that it was removed.
                 self.counts.failed += 1;
@@ -353,22 +356,25 @@ impl Front<'_> {
             }
         };
         let name = layout.name();
+        let (status_now, attempt) = (observed.status(), observed.recorded.attempts());
+        let reason = observed.reason().map(str::to_owned);
         // A command may exit with that status, too.
-        let is_its_own = state.attempt > working.before && state.exit_code == Some(PASSED_OVER.into());
+        let exit_code = observed.recorded.ended().and_then(|ended| ended.exit_code);
+        let is_its_own = attempt > working.before && exit_code == Some(PASSED_OVER.into());
         if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) && !is_its_own {
             self.note(working.batch, &format!("run passed over: {name}"));
             return None;
         }
         let retry = || {
-            let end: AttemptEnd = read_document(&layout.result()).ok()?;
-            end.retry_in_s.filter(|_| end.attempt == state.attempt && state.status == Status::Running)
+            let end = AttemptEnd::read(layout, &observed.recorded.run_id, attempt)?;
+            end.retry_in_s.filter(|_| status_now == Status::Running)
         };
         if let Some(taken) = &working.taken
             && let Some(delay) = retry()
         {
             if !self.is_closing {
                 working.retries += 1;
-                let reason = state.reason.unwrap_or_default();
+                let reason = reason.unwrap_or_default();
                 self.note(working.batch, &format!("run ended: {name}: {reason}"));
                 return self.launch(working, Some(delay));
             }
@@ -376,8 +382,8 @@ impl Front<'_> {
                 self.fail(&error);
             }
         }
-        let was_executed = state.attempt > working.before || state.status == Status::Stopped;
-        match state.status {
+        let was_executed = attempt > working.before || status_now == Status::Stopped;
+        match status_now {
             _ if !was_executed => {}
             Status::Completed => self.counts.completed += 1,
             Status::Stopped => self.counts.stopped += 1,
@@ -387,15 +393,16 @@ impl Front<'_> {
             self.status = code;
         } else if !was_executed {
             self.status = self.status.max(if code == 0 { Exit::No as u8 } else { code });
-        } else if state.status != Status::Completed {
+        } else if status_now != Status::Completed {
             self.status = self.status.max(Exit::No as u8);
-            self.is_closing |= self.args.fail_fast && state.status == Status::Failed;
+            self.is_closing |= self.args.fail_fast && status_now == Status::Failed;
         }
         let event = if was_executed {
-            let reason = state.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            let seconds = state.end_time.zip(state.start_time).map(|(end, start)| end.seconds_since(start));
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let seconds =
+                observed.end_time().zip(observed.start_time()).map(|(end, start)| end.seconds_since(start));
             let lasted = seconds.map(|seconds| format!(" ({})", human_seconds(seconds))).unwrap_or_default();
-            format!("run ended: {name}: {}{reason}{lasted}", state.status)
+            format!("run ended: {name}: {status_now}{reason}{lasted}")
         } else {
             format!("run refused: {name}")
         };
@@ -437,7 +444,7 @@ impl Front<'_> {
     fn refresh_batches(&mut self) {
         let has_begun = |working: &Working| {
             let observed = self.observer.observe(&working.run);
-            observed.is_ok_and(|observed| observed.state.attempt > working.before)
+            observed.is_ok_and(|observed| observed.recorded.attempts() > working.before)
         };
         for (number, batch) in self.batches.iter_mut().enumerate().filter(|(_, batch)| batch.is_behind) {
             if self.pool.jobs().filter(|working| working.batch == Some(number)).all(has_begun) {

@@ -7,7 +7,7 @@ use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::status::Recorded;
+use run_common::rundir::recorded::Recorded;
 use std::path::Path;
 
 /// What an attempt resumes from.

@@ -8,9 +8,9 @@ use crate::staged::{Staged, Taken, remove_dir};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_whole};
-use run_common::fsio::lock::{Held, Lock, ask, signature};
+use run_common::fsio::lock::{Held, Lock, ask, holder};
 use run_common::fsio::read_small;
-use run_common::process::identity::Place;
+use run_common::process::identity::{Place, ProcessId};
 use run_common::provenance::git::Patch;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
@@ -237,7 +237,7 @@ impl Guard {
         let taken =
             Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
         let mut lock = taken.map_err(|error| Error::io("write to", root, error))?;
-        let _ = lock.sign(std::process::id(), &Place::here().host); // an unsigned one is left alone
+        let _ = lock.sign(&ProcessId::myself()); // an unsigned one is left alone
         Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
     }
 
@@ -260,7 +260,7 @@ fn clear(root: &Path, names: &HashSet<String>) {
     let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
     let is_free = |guard: &Path| guard.is_file() && ask(guard).is_ok_and(|held| held == Held::No);
     for guard in scratch.iter().filter(|name| is_free(&root.join(name))) {
-        let signed = signature(&root.join(guard)).map(|(_, host)| host);
+        let signed = holder(&root.join(guard)).map(|holder| holder.host);
         if signed.as_ref().is_some_and(|host| *host != Place::here().host) {
             continue;
         }

@@ -8,7 +8,7 @@ use run_common::message::warn;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::record::document;
-use run_common::rundir::status::Recorded;
+use run_common::rundir::recorded::Recorded;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;

@@ -32,14 +32,14 @@ fn of_runs(runs: &[Run], figures: &[Figures]) -> Sheet {
     rows.extend(varying(&settings, |_| false).into_iter().map(|(key, cells)| ("config", key, plain(cells))));
     let provenance: Vec<_> = runs.iter().map(Run::provenance).collect();
     rows.extend(varying(&provenance, |_| false).into_iter().map(|(key, cells)| ("code", key, plain(cells))));
-    let state = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
+    let state = |run: &Run| (Cell::Text(run.seen.status().to_string()), run.seen.status().into());
     let mut result = |key: &str, cells: Row| {
         if cells.windows(2).any(|pair| pair[0].0.differs(&pair[1].0)) {
             rows.push(("result", key.to_owned(), cells));
         }
     };
     result("status", runs.iter().map(state).collect());
-    result("reason", plain(runs.iter().map(|run| Cell::text(run.seen.state.reason.as_deref())).collect()));
+    result("reason", plain(runs.iter().map(|run| Cell::text(run.seen.reason())).collect()));
     result("step", plain(figures.iter().map(|(_, step)| Cell::number(*step)).collect()));
     let seconds = |run: &Run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));

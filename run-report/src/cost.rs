@@ -9,6 +9,7 @@ use run_common::cli::out::{Out, Tint};
 use run_common::cost::{Rates, Spent, add_up, dollars, spent};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
+use run_common::rundir::attempts::Attempt;
 use run_common::time::human;
 use run_metrics::attempts::Attempts;
 use run_metrics::of_run;
@@ -138,7 +139,7 @@ fn sheet(runs: &Runs, costs: &[Cost], args: &Args) -> Sheet {
         costs.iter().map(|cost| of(cost).map_or(Cell::Empty, Cell::Dollars)).collect()
     };
     sheet.column("run", false, runs.all.iter().map(|run| Cell::Text(run.name.clone())));
-    let status = |run: &Run| (Cell::Text(run.seen.state.status.to_string()), run.seen.state.status.into());
+    let status = |run: &Run| (Cell::Text(run.seen.status().to_string()), run.seen.status().into());
     sheet.tinted_column("status", false, runs.all.iter().map(status));
     sheet.column("attempts", false, costs.iter().map(|cost| Cell::Exact(cost.spent.attempts.into())));
     sheet.column("duration_s", false, costs.iter().map(|cost| Cell::Seconds(cost.spent.duration_s)));
@@ -214,7 +215,7 @@ fn in_words(devices: &[String]) -> String {
 /// Returns what the program says it has spent, in all attempts: also in rows that a later one went
 /// over again.
 fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
-    let recorded = run.seen.state.metrics.figures();
+    let recorded = run.seen.recorded.metrics().figures();
     if !recorded.is_empty() && !recorded.keys().any(|name| dollars(name).is_some()) {
         return (None, None);
     }
@@ -237,18 +238,20 @@ fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
 
 /// Returns what the command is told.
 fn question(run: &Run, cost: &Cost) -> Value {
+    let line = |one: &Attempt| [json!(one.start), json!(one.end)];
+    let lines: Vec<Value> = run.attempts.iter().flat_map(line).filter(|line| !line.is_null()).collect();
     json!({
         "run": run.name,
         "run_id": run.meta.run_id,
         "path": run.path(),
-        "status": run.seen.state.status,
+        "status": run.seen.status(),
         "created": run.meta.created,
         "duration_s": cost.spent.duration_s,
         "compute_usd": cost.spent.usd,
         "logged_usd": cost.logged,
         "tags": run.meta.tags,
         "overrides": run.meta.overrides,
-        "attempts": run.attempts,
+        "attempts": lines,
     })
 }
 

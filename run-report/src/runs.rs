@@ -3,11 +3,11 @@
 use crate::cli::Args;
 use run_common::cli::operands::open_runs;
 use run_common::error::{Error, Exit};
-use run_common::fsio::append::read_lines;
 use run_common::fsio::read_small;
 use run_common::message::{complain, warn};
 use run_common::parallel::in_order;
 use run_common::provenance::config;
+use run_common::rundir::attempts::{AttemptStart, Attempts};
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::evaluation::{Evaluations, Finder};
 use run_common::rundir::find::{Found, find};
@@ -75,8 +75,8 @@ pub(crate) struct Run {
     pub(crate) name: String,
     pub(crate) seen: Observed,
     pub(crate) meta: Meta,
-    /// The lines of attempts.jsonl.
-    pub(crate) attempts: Vec<Value>,
+    /// What attempts.jsonl tells.
+    pub(crate) attempts: Attempts,
     /// What its checkpoints were evaluated for.
     pub(crate) evaluations: Vec<Evaluations>,
 }
@@ -186,7 +186,7 @@ impl Run {
             seen: observer.observe(run)?,
             evaluations: finder.of_run(run, &meta.run_id),
             meta,
-            attempts: read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default(),
+            attempts: Attempts::read(layout).unwrap_or_default(),
         })
     }
 
@@ -224,9 +224,9 @@ impl Run {
     /// Returns the figures of its own metrics. The rows are read only when the record does not have the
     /// figures.
     fn own_figures(&self) -> (Figures, Option<Fault>) {
-        let recorded = self.seen.state.metrics.figures();
+        let recorded = self.seen.recorded.metrics().figures();
         if !recorded.is_empty() {
-            return ((recorded, self.seen.state.step), None);
+            return ((recorded, self.seen.recorded.step()), None);
         }
         let mut figures: Vec<(String, Aggregate)> = Vec::new();
         let (mut step, mut number) = (None, 0.0);
@@ -269,25 +269,27 @@ impl Run {
     /// Returns what ran: code, versions and machine, of the last attempt where there was one.
     pub(crate) fn provenance(&self) -> Vec<(String, Value)> {
         let meta = &self.meta;
-        let last = self.attempts.iter().rev().find(|line| line["event"] == "start");
-        let ran = |key: &str, created: Value| match last.map(|line| &line[key]) {
-            Some(value) if !value.is_null() => value.clone(),
-            _ => created,
+        let last = self.attempts.last().map(|last| &last.start);
+        let ran = |of: fn(&AttemptStart) -> Value, created: Value| {
+            last.map(of).filter(|value| !value.is_null()).unwrap_or(created)
         };
         let facts = [
             ("command", meta.command.as_ref().map(|command| run_common::text::shell_line(command)).into()),
             ("config_path", meta.config_path.clone().into()),
             ("config_sha256", meta.config_sha256.clone().into()),
-            ("git_commit", ran("git_commit", meta.git_commit.clone().into())),
+            ("git_commit", ran(|start| start.git_commit.clone().into(), meta.git_commit.clone().into())),
             ("git_branch", meta.git_branch.clone().into()),
-            ("git_dirty", ran("git_dirty", meta.git_dirty.into())),
-            ("python_version", ran("python_version", meta.python_version.clone().into())),
+            ("git_dirty", ran(|start| start.git_dirty.into(), meta.git_dirty.into())),
+            (
+                "python_version",
+                ran(|start| start.python_version.clone().into(), meta.python_version.clone().into()),
+            ),
             ("torch_version", meta.torch_version.clone().into()),
-            ("device", ran("device", meta.device.clone().into())),
-            ("gpus", Value::from(list(&ran("gpus", meta.gpus.clone().into())))),
-            ("host", ran("host", meta.host.clone().into())),
+            ("device", ran(|start| start.device.clone().into(), meta.device.clone().into())),
+            ("gpus", Value::from(list(&ran(|start| start.gpus.clone().into(), meta.gpus.clone().into())))),
+            ("host", ran(|start| start.host.clone().into(), meta.host.clone().into())),
             ("user", meta.user.clone().into()),
-            ("cwd", ran("cwd", meta.cwd.clone().into())),
+            ("cwd", ran(|start| start.cwd.clone().into(), meta.cwd.clone().into())),
             ("tags", Value::from(meta.tags.join(", "))),
             ("note", meta.note.clone().into()),
             ("tool_version", meta.tool_version.clone().into()),

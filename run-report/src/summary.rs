@@ -199,14 +199,14 @@ fn of_runs(
     let text = |text: String| Cell::Text(text);
     let state = |of: fn(&Run) -> Cell| runs.iter().map(of);
     sheet.column("run", false, runs.iter().map(|run| text(run.name.clone())));
-    let status = |run: &Run| (text(run.seen.state.status.to_string()), run.seen.state.status.into());
+    let status = |run: &Run| (text(run.seen.status().to_string()), run.seen.status().into());
     sheet.tinted_column("status", false, runs.iter().map(status));
     sheet.column("step", false, figures.iter().map(|(_, step)| Cell::number(*step)));
     #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
     sheet.column(
         "total_steps",
         true,
-        state(|run| Cell::number(run.seen.state.total_steps.map(|total| total as f64))),
+        state(|run| Cell::number(run.seen.recorded.total_steps.map(|total| total as f64))),
     );
     sheet.column("duration_s", false, state(|run| run.seen.duration_s().map_or(Cell::Empty, Cell::Seconds)));
     let settings: Vec<_> = runs.iter().map(Run::settings).collect();
@@ -236,7 +236,7 @@ fn of_runs(
             sheet.column(format!("{name}.{figure}"), is_extra, figures.iter().map(of));
         }
     }
-    sheet.column("reason", true, state(|run| Cell::text(run.seen.state.reason.as_deref())));
+    sheet.column("reason", true, state(|run| Cell::text(run.seen.reason())));
     sheet.column("path", true, runs.iter().map(|run| text(run.path())));
     (sheet, more_settings)
 }

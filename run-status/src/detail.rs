@@ -5,18 +5,18 @@ use run_checkpoint::{Program, State, discover, save_times};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::cost::{Rates, logged, spent};
 use run_common::error::Error;
-use run_common::fsio::append::read_lines;
 use run_common::fsio::open_regular;
 use run_common::message::complain;
+use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts};
 use run_common::rundir::evaluation::{Finder, Measured};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
-use run_common::rundir::status::{AttemptEnd, Status};
+use run_common::rundir::status::Status;
 use run_common::text::{human_bytes, money, shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 /// Lines of the log that are shown of a failed attempt without a traceback.
@@ -32,11 +32,11 @@ const TAIL: u64 = 8 << 10;
 pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
     let layout = run.run.layout();
     let meta = Meta::read(layout)?;
-    let attempts = read_lines(&layout.attempts()).map(|lines| lines.records).unwrap_or_default();
+    let attempts = Attempts::read(layout).unwrap_or_default();
     let blocks = [
         facts(run, &meta, Extent::Full),
-        figures(&run.state.metrics.figures()),
-        rows(&run.state.recent.rows()),
+        figures(&run.recorded.metrics().figures()),
+        rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
         checkpoints(run, &meta),
         evaluations(run, &meta),
@@ -62,8 +62,9 @@ pub(crate) enum Extent {
 
 /// A table of keys and values, without what is not known.
 pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
-    let state = &run.state;
     let line = Line::of(run);
+    let attempt = run.recorded.attempt();
+    let ended = run.recorded.ended();
     let mut table = Table::default();
     let mut fact = |key: &str, value: Option<String>, tint: Tint| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -73,19 +74,19 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
     say("run", Some(line.name().to_owned()));
     say("path", Some(line.path().to_owned()));
-    fact("status", Some(line.status()), state.status.into());
+    fact("status", Some(line.status()), run.status().into());
     let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
     let [duration, eta] = line.times();
-    say("reason", state.reason.clone());
+    say("reason", run.reason().map(str::to_owned));
     say("step", Some(line.progress()));
-    say("started", state.start_time.map(Timestamp::local));
-    say("ended", state.end_time.map(Timestamp::local));
+    say("started", run.start_time().map(Timestamp::local));
+    say("ended", run.end_time().map(Timestamp::local));
     say("duration", duration.map(human_seconds));
     say("eta", eta.map(human_seconds));
-    say("exit", state.exit_code.map(|code| code.to_string()));
-    say("signal", state.signal.map(|signal| signal.to_string()));
+    say("exit", ended.and_then(|ended| ended.exit_code).map(|code| code.to_string()));
+    say("signal", ended.and_then(|ended| ended.signal).map(|signal| signal.to_string()));
     say("pid", line.pid().map(|pid| pid.to_string()));
-    say("command", state.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
+    say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
     say("config", meta.config_path.clone());
     say("overrides", Some(pairs(&meta.overrides)));
     say("cost", cost(run, meta));
@@ -103,17 +104,17 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     say("python", python(meta));
     say("device", meta.device.clone());
     say("gpus", Some(meta.gpus.join(", ")));
-    say("host", state.host.clone().or_else(|| Some(meta.host.clone())));
+    say("host", Some(run.recorded.host().unwrap_or(&meta.host).to_owned()));
     say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
     say(
         "resources",
-        state.resources.map(|used| {
+        attempt.and_then(|attempt| attempt.resources).map(|used| {
             let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
             let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
             format!("cpu {cpu}, memory {memory} MiB{}", gpu.unwrap_or_default())
         }),
     );
-    let lost = Some(state.lost_bytes).filter(|&lost| lost > 0);
+    let lost = attempt.map(|attempt| attempt.lost_bytes).filter(|&lost| lost > 0);
     say("lost output", lost.map(|lost| format!("{lost} bytes")));
     table
 }
@@ -122,16 +123,17 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
 /// program says it has spent beside.
 fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let rates = Rates::from_environment().ok().flatten(); // run-report says what is wrong with it
-    let lines = read_lines(&run.run.layout().attempts()).ok()?.records;
+    let attempts = Attempts::read(run.run.layout()).ok()?;
+    let is_known = |one: &Attempt| one.end.as_ref().is_some_and(|end| end.cost_usd.is_some());
     let mut words = Vec::new();
-    if rates.is_some() || lines.iter().any(|line| !line["cost_usd"].is_null()) {
-        let spent = spent(run, &lines, rates.as_ref(), || save_times(run, meta));
+    if rates.is_some() || attempts.iter().any(is_known) {
+        let spent = spent(run, &attempts, rates.as_ref(), || save_times(run, meta));
         words.extend(spent.usd.map(|usd| format!("${}", money(usd))));
         words.extend(
             spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it lost", money(usd))),
         );
     }
-    words.extend(logged(&run.state.metrics.figures()).map(|usd| format!("${} logged", money(usd))));
+    words.extend(logged(&run.recorded.metrics().figures()).map(|usd| format!("${} logged", money(usd))));
     (!words.is_empty()).then(|| words.join(", "))
 }
 
@@ -207,27 +209,23 @@ pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
 }
 
 /// A row for each attempt: its start, and its end when that was recorded.
-fn attempts_table(lines: &[Value], run: &Observed) -> Table {
-    if lines.is_empty() {
+fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
+    if attempts.last().is_none() {
         return Table::default();
     }
     let mut table = Table::new(["ATTEMPT", "STARTED", "DURATION", "STATUS", "REASON"]);
-    for start in lines.iter().filter(|line| line["event"] == "start") {
-        let end = lines.iter().find(|line| line["event"] == "end" && line["attempt"] == start["attempt"]);
-        let is_current = start["attempt"] == run.state.attempt;
-        let time = start["start_time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+    for Attempt { start, end } in attempts.iter() {
+        let is_current = start.attempt == run.recorded.attempts();
         let (duration, status, reason) = match end {
-            Some(end) => {
-                (end["duration_s"].as_f64(), text(&end["status"]), end["reason"].as_str().map(str::to_owned))
-            }
-            None if is_current => (run.duration_s(), run.state.status.to_string(), run.state.reason.clone()),
-            None => (None, "dead".to_owned(), None),
+            Some(end) => (Some(end.duration_s), end.status.into(), end.reason.clone()),
+            None if is_current => (run.duration_s(), run.status(), run.reason().map(str::to_owned)),
+            None => (None, Status::Dead, None),
         };
         let cells = [
-            text(&start["attempt"]),
-            time.map(Timestamp::local).unwrap_or_default(),
+            start.attempt.to_string(),
+            start.start_time.local(),
             duration.map(human_seconds).unwrap_or_default(),
-            status,
+            status.to_string(),
             reason.unwrap_or_default(),
         ];
         table.row(cells.map(|cell| (cell, Tint::None)).to_vec());
@@ -237,7 +235,7 @@ fn attempts_table(lines: &[Value], run: &Observed) -> Table {
 
 /// The checkpoints, with what keeps an incomplete one from counting.
 fn checkpoints(run: &Observed, meta: &Meta) -> Table {
-    let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
+    let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
     let found = match discover(run.run.layout(), meta.checkpoint.as_ref(), program) {
         Ok(found) => found,
         Err(error) => {
@@ -274,17 +272,17 @@ fn evaluations(run: &Observed, meta: &Meta) -> Table {
         for (dir, evaluation) in kind.all() {
             let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made
             let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());
-            let has_completed = observed.state.status == Status::Completed;
+            let has_completed = observed.status() == Status::Completed;
             let found = if has_completed { Measured::read(dir.layout()).ok() } else { None };
             let means = found.as_ref().map(means).unwrap_or_default();
             table.row(vec![
                 (evaluation.label, Tint::None),
                 (step, Tint::None),
-                (observed.state.status.to_string(), observed.state.status.into()),
+                (observed.status().to_string(), observed.status().into()),
                 (observed.duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
                 (found.map(|found| found.rows.to_string()).unwrap_or_default(), Tint::None),
                 (means, Tint::None),
-                (observed.state.reason.unwrap_or_default(), Tint::None),
+                (observed.reason().unwrap_or_default().to_owned(), Tint::None),
             ]);
         }
     }
@@ -301,13 +299,15 @@ fn means(found: &Measured) -> String {
 }
 
 /// The end of a failed attempt's traceback, or else of its log.
-fn last_lines(run: &Observed, attempts: &[Value]) -> Table {
+fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     let layout = run.run.layout();
     let mut table = Table::default();
-    if matches!(run.state.status, Status::Failed | Status::Dead) {
-        let lines = traceback(layout, run.state.attempt).or_else(|| {
-            let start = attempts.iter().rev().find(|line| line["event"] == "start")?;
-            ["stderr.log", "stdout.log"].iter().find_map(|log| tail(layout, log, &start["offsets"][log]))
+    if matches!(run.status(), Status::Failed | Status::Dead) {
+        let end = AttemptEnd::read(layout, &run.recorded.run_id, run.recorded.attempts());
+        let lines = end.and_then(|end| end.traceback).or_else(|| {
+            let offsets = &attempts.last()?.start.offsets;
+            let start = |log| offsets.get(log).copied().unwrap_or_default();
+            ["stderr.log", "stdout.log"].into_iter().find_map(|log| tail(layout, log, start(log)))
         });
         for line in lines.unwrap_or_default() {
             table.row(vec![(line, Tint::None)]);
@@ -316,16 +316,11 @@ fn last_lines(run: &Observed, attempts: &[Value]) -> Table {
     table
 }
 
-fn traceback(layout: &Layout, attempt: u32) -> Option<Vec<String>> {
-    let end: AttemptEnd = serde_json::from_slice(&fs::read(layout.result()).ok()?).ok()?;
-    end.traceback.filter(|_| end.attempt == attempt)
-}
-
 /// Returns the last lines that an attempt wrote to a log, if it wrote any.
-fn tail(layout: &Layout, log: &str, start: &Value) -> Option<Vec<String>> {
+fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
     let mut file: File = open_regular(&layout.root().join(log)).ok()??;
     let end = file.metadata().ok()?.len();
-    let start = start.as_u64().unwrap_or_default().max(end.saturating_sub(TAIL));
+    let start = start.max(end.saturating_sub(TAIL));
     file.seek(SeekFrom::Start(start)).ok()?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).ok()?;

@@ -4,7 +4,8 @@ use run_common::cli::out::Tint;
 use run_common::error::Error;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
-use run_common::rundir::status::{Recorded, Status};
+use run_common::rundir::status::Status;
+use run_common::rundir::status_json::StatusOut;
 use run_common::text::cut;
 use run_common::time::{Timestamp, human_seconds};
 use run_metrics::row::STEP_KEYS;
@@ -25,7 +26,9 @@ pub(crate) const HEADS: [&str; 9] =
 #[derive(Debug, Serialize)]
 pub(crate) struct Line<'a> {
     #[serde(flatten)]
-    pub(crate) state: &'a Recorded,
+    state: StatusOut<'a>,
+    #[serde(skip)]
+    run: &'a Observed,
     path: String,
     quiet_s: Option<f64>,
     duration_s: Option<f64>,
@@ -40,7 +43,8 @@ impl<'a> Line<'a> {
         let path = run.run.absolute().into_os_string().into_string();
         let rounded = |seconds: Option<f64>| seconds.map(|seconds| (seconds * 1000.0).round() / 1000.0);
         Self {
-            state: &run.state,
+            state: run.json(),
+            run,
             path: path.unwrap_or_else(|path| path.to_string_lossy().into_owned()),
             quiet_s: rounded(run.quiet_s()),
             duration_s: rounded(run.duration_s()),
@@ -65,19 +69,18 @@ impl<'a> Line<'a> {
 
     /// Returns the cells of the table.
     pub(crate) fn cells(&self, columns: &[String]) -> Vec<(String, Tint)> {
-        let state = self.state;
         let plain = |text: String| (text, Tint::None);
         let time = |seconds: Option<f64>| plain(seconds.map(human_seconds).unwrap_or_default());
         vec![
             plain(self.name().to_owned()),
-            (self.status(), state.status.into()),
+            (self.status(), self.run.status().into()),
             plain(self.progress()),
             plain(self.metrics(columns)),
-            plain(state.start_time.map(Timestamp::local).unwrap_or_default()),
+            plain(self.run.start_time().map(Timestamp::local).unwrap_or_default()),
             time(self.duration_s),
             time(self.eta_s),
             plain(self.pid().map(|pid| pid.to_string()).unwrap_or_default()),
-            (cut(state.reason.as_deref().unwrap_or_default(), REASON).into_owned(), Tint::Dim),
+            (cut(self.run.reason().unwrap_or_default(), REASON).into_owned(), Tint::Dim),
         ]
     }
 
@@ -98,12 +101,13 @@ impl<'a> Line<'a> {
 
     /// Returns the pid of the supervisor of a run that is not over.
     pub(crate) fn pid(&self) -> Option<i32> {
-        self.state.pid.filter(|_| !self.state.status.has_ended())
+        let supervisor = self.run.recorded.attempt()?.supervisor.as_ref()?;
+        Some(supervisor.pid).filter(|_| !self.run.status().has_ended())
     }
 
     /// Returns the status, and since when nothing was heard of a running program.
     pub(crate) fn status(&self) -> String {
-        let status = self.state.status;
+        let status = self.run.status();
         match self.quiet_s {
             Some(quiet) if quiet >= QUIET_SHOWN && status == Status::Running => {
                 format!("{status} (quiet {})", human_seconds(quiet))
@@ -115,8 +119,8 @@ impl<'a> Line<'a> {
     /// Returns the step, of how many, and the percentage.
     pub(crate) fn progress(&self) -> String {
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-        let total = self.state.total_steps.map(|total| total as f64);
-        match (self.state.step, total) {
+        let total = self.run.recorded.total_steps.map(|total| total as f64);
+        match (self.run.recorded.step(), total) {
             (Some(step), Some(total)) if total > 0.0 => {
                 format!("{step}/{total} ({:.1}%)", step / total * 100.0)
             }
@@ -127,7 +131,7 @@ impl<'a> Line<'a> {
 
     /// Returns the last values of the first three metrics, or of those that were asked for.
     fn metrics(&self, columns: &[String]) -> String {
-        let metrics = self.state.metrics.figures();
+        let metrics = self.run.recorded.metrics().figures();
         let names: Vec<&str> = if columns.is_empty() {
             measured(&metrics).take(3).collect()
         } else {

@@ -157,7 +157,7 @@ impl Row {
         if let (Some(cells), Some(_)) = (&mut cells, &batch) {
             cells[0].0.insert_str(0, "  ");
         }
-        Self { batch, status: run.state.status, cells }
+        Self { batch, status: run.status(), cells }
     }
 }
 

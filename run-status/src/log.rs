@@ -31,7 +31,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
     };
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
-    let mut has_ended = observer.observe(&run)?.state.status.has_ended();
+    let mut has_ended = observer.observe(&run)?.status().has_ended();
     loop {
         if log.is_none() {
             log = match File::open(&path) {
@@ -51,7 +51,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
             return Ok(Exit::Ok);
         }
         out.pause(PAUSE)?;
-        has_ended = observer.observe(&run)?.state.status.has_ended();
+        has_ended = observer.observe(&run)?.status().has_ended();
     }
 }
 

@@ -82,14 +82,13 @@ fn unreadable(exit: Exit, path: &Path, cause: &str) -> Error {
 
 /// Says whether a run is to be shown: all of them when runs are named, else those that need an eye.
 pub(crate) fn is_wanted(run: &Observed, args: &Args) -> bool {
-    let state = &run.state;
     if !args.status.is_empty() {
-        return args.status.iter().any(|status| status == state.status.word());
+        return args.status.iter().any(|status| status == run.status().word());
     }
-    let lately = || state.end_time.is_some_and(|end| Timestamp::now().seconds_since(end) < FAILED_SHOWN);
+    let lately = || run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < FAILED_SHOWN);
     args.all
         || !args.runs.is_empty()
-        || match state.status {
+        || match run.status() {
             Status::Created | Status::Queued | Status::Running | Status::Dead | Status::Stale => true,
             Status::Failed => lately(),
             Status::Completed | Status::Stopped => false,

@@ -32,10 +32,10 @@ pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exi
         let mut pending: Vec<Observed> = Vec::new();
         for run in mem::take(&mut runs) {
             match observer.observe(&run) {
-                Ok(run) if !waits_for_all && !is_at_work(run.state.status) => {}
-                Ok(run) if run.state.status.has_ended() => {
+                Ok(run) if !waits_for_all && !is_at_work(run.status()) => {}
+                Ok(run) if run.status().has_ended() => {
                     print(&run, args, out)?;
-                    if run.state.status != Status::Completed {
+                    if run.status() != Status::Completed {
                         exit = exit.max(Exit::No);
                     }
                 }
@@ -53,10 +53,10 @@ pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exi
                 1 => format!("'{shown}' has not ended after {}", human(timeout)),
                 count => format!("{count} runs have not ended after {}, such as '{shown}'", human(timeout)),
             };
-            fail(&mut exit, &Error::new(Exit::No, what).because(format!("it is {}", first.state.status)));
+            fail(&mut exit, &Error::new(Exit::No, what).because(format!("it is {}", first.status())));
             return Ok(exit);
         }
-        waiter.pause(&pending, observer, left);
+        waiter.pause(&pending, left);
         runs = pending.into_iter().map(|run| run.run).collect();
     }
 }
@@ -75,6 +75,6 @@ fn print(run: &Observed, args: &Args, out: &mut Out) -> Result<(), Error> {
     match (args.full, args.json) {
         (true, _) => out.bytes(&json_line(&Line::full(run)?)?),
         (false, true) => out.bytes(&json_line(&Line::of(run))?),
-        (false, false) => out.text(&format!("{}: {}", run.run.layout().root().display(), run.state.status)),
+        (false, false) => out.text(&format!("{}: {}", run.run.layout().root().display(), run.status())),
     }
 }

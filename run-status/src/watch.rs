@@ -70,10 +70,12 @@ fn changes(mut watched: Watched, args: &Args, period: Duration, out: &mut Out) -
 /// Returns what is worth a line when it changes.
 fn essence(run: &Observed) -> Result<Vec<u8>, Error> {
     let mut still = run.clone();
-    still.state.last_heartbeat = None;
-    still.state.last_output = None;
-    still.state.resources = None;
-    still.state.start_time = None; // so that no duration follows from it
+    if let Some(attempt) = still.recorded.attempt_mut() {
+        attempt.last_heartbeat = None;
+        attempt.last_output = None;
+        attempt.resources = None;
+        attempt.start_time = None; // so that no duration follows from it
+    }
     json_line(&Line::of(&still))
 }
 
@@ -156,9 +158,10 @@ impl<'a> Watched<'a> {
             let stamp = fs::metadata(known.dir.layout().status())
                 .ok()
                 .map(|file| (file.ino(), file.mtime(), file.mtime_nsec(), file.size()));
-            let rests = known.observed.as_ref().is_some_and(|run| {
-                !matches!(run.state.status, Status::Queued | Status::Running | Status::Stale)
-            });
+            let rests = known
+                .observed
+                .as_ref()
+                .is_some_and(|run| !matches!(run.status(), Status::Queued | Status::Running | Status::Stale));
             known.is_new =
                 !(rests || known.observed.is_none()) || stamp != known.stamp || known.stamp.is_none();
             if !known.is_new {
@@ -218,7 +221,7 @@ impl<'a> Watched<'a> {
 
     /// Says whether nothing more is to be expected.
     fn is_over(&self, args: &Args) -> bool {
-        !args.runs.is_empty() && self.observed().all(|run| run.state.status.has_ended())
+        !args.runs.is_empty() && self.observed().all(|run| run.status().has_ended())
     }
 
     fn observed(&self) -> impl Iterator<Item = &Observed> {
@@ -294,7 +297,7 @@ impl<'a> Picture<'a> {
         if let Ok(meta) = Meta::read(run.run.layout()) {
             add(detail::facts(run, &meta, detail::Extent::Short).lines(self.colour, columns));
         }
-        let metrics = run.state.metrics.figures();
+        let metrics = run.recorded.metrics().figures();
         let main = self.args.columns.first().map(String::as_str).or_else(|| measured(&metrics).next());
         if let Some(name) = main.filter(|name| metrics.contains_key(*name)) {
             let curve = self.curve.get_or_insert_with(|| spark::Curve::of(run, name));
@@ -302,7 +305,7 @@ impl<'a> Picture<'a> {
             let (drawn, last) = (curve.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
             add(vec![run_common::text::fit(&format!("{name}  {drawn}  {last}"), columns)]);
         }
-        add(detail::rows(&run.state.recent.rows()).lines(self.colour, columns));
+        add(detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns));
         add(detail::figures(&metrics).lines(self.colour, columns));
         lines
     }

@@ -71,7 +71,7 @@ impl Waiting {
     /// Says whether there is a checkpoint that was not there before, and does not grow; or nothing
     /// more to wait for.
     fn is_due(&mut self, observer: &Observer) -> Result<bool, Error> {
-        if observer.observe(&self.run)?.state.status != Status::Running {
+        if observer.observe(&self.run)?.status() != Status::Running {
             return Ok(true);
         }
         let now = self.complete()?;

@@ -6,11 +6,13 @@ use run_common::cli::operands::{Operand, open_all};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit, plain};
 use run_common::message::{complain, warn};
-use run_common::process::identity::{Place, Process, Signal, Stat, user_name};
+use run_common::process::identity::{Place, Process, Signal};
+use run_common::process::stat::Stat;
 use run_common::process::tree::signal_all;
+use run_common::process::user::user_name;
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::find::{Found, find};
-use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::observe::{Observed, Observer, open_supervisor};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
@@ -75,12 +77,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         let shown = stopping.run.layout().root().display().to_string();
         match stopper.finish(stopping) {
             Ok(observed) => {
-                out.text(&format!("{shown}: {}", observed.state.status))?;
+                out.text(&format!("{shown}: {}", observed.status()))?;
                 out.flush()?;
-                if observed.state.status == Status::Stale && !args.no_wait {
+                if observed.status() == Status::Stale && !args.no_wait {
                     fail(
                         &Error::new(Exit::No, format!("cannot tell whether '{shown}' has ended"))
-                            .because(observed.state.reason.unwrap_or_default()),
+                            .because(observed.reason().unwrap_or_default()),
                     );
                 }
             }
@@ -100,7 +102,7 @@ fn active(runs: impl IntoIterator<Item = RunDir>, observer: &Observer) -> Vec<Re
     let is_active = |status| matches!(status, Status::Running | Status::Queued | Status::Stale);
     runs.into_iter()
         .filter_map(|run| match observer.observe(&run) {
-            Ok(observed) => is_active(observed.state.status).then_some(Ok(run)),
+            Ok(observed) => is_active(observed.status()).then_some(Ok(run)),
             Err(error) => Some(Err(error)),
         })
         .collect()
@@ -131,7 +133,7 @@ impl Stopper {
                 let shown = batch.layout().root().display();
                 let runs = batch.runs();
                 let has_ended = |run: &RunDir| {
-                    self.observer.observe(run).is_ok_and(|observed| observed.state.status.has_ended())
+                    self.observer.observe(run).is_ok_and(|observed| observed.status().has_ended())
                 };
                 if runs.iter().all(has_ended) {
                     warn(&format!("all runs of '{shown}' have ended already"));
@@ -172,23 +174,23 @@ impl Stopper {
     /// Asks a run to stop in the way that reaches it.
     fn ask(&self, run: &RunDir) -> Result<Stopping, Error> {
         let observed = self.observer.observe(run)?;
-        let (layout, state) = (run.layout(), &observed.state);
+        let (layout, status) = (run.layout(), observed.status());
         let shown = layout.root().display();
         let mut stopping = Stopping {
             run: run.clone(),
             asked: Instant::now(),
             supervisor: None,
-            leftovers: observed.leftovers,
+            leftovers: observed.leftovers.clone(),
         };
-        if state.status.has_ended() {
-            warn(&format!("'{shown}' has ended already: it is {}", state.status));
+        if status.has_ended() {
+            warn(&format!("'{shown}' has ended already: it is {status}"));
             return Ok(stopping);
         }
         if !stopping.leftovers.is_empty() {
             self.ask_leftovers(&stopping.leftovers);
             return Ok(stopping);
         }
-        stopping.supervisor = self.observer.open_supervisor(layout, state);
+        stopping.supervisor = open_supervisor(layout, &observed.recorded);
         if let Err(error) = self.request.write(&layout.stop()) {
             let error = Error::io("write", &layout.stop(), error);
             if stopping.supervisor.is_none() {
@@ -205,7 +207,7 @@ impl Stopper {
                 ));
             }
         }
-        if state.status == Status::Created {
+        if status == Status::Created {
             warn(&format!("'{shown}' has not started, and will not"));
         }
         Ok(stopping)
@@ -263,7 +265,7 @@ impl Stopper {
         let mut kills = self.request.kill;
         loop {
             let observed = self.observer.observe(&stopping.run)?;
-            let waits = match observed.state.status {
+            let waits = match observed.status() {
                 Status::Running | Status::Queued => true,
                 Status::Stale => stopping.supervisor.is_some() && observed.leftovers.is_empty(), // it wakes up
                 _ => false,
@@ -278,7 +280,7 @@ impl Stopper {
                     let _ = supervisor.signal(Signal::KILL); // it may have ended meanwhile
                 }
             }
-            waiter.pause([&observed], &self.observer, kills.then_some(left));
+            waiter.pause([&observed], kills.then_some(left));
         }
     }
 }

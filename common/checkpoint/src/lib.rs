@@ -128,7 +128,7 @@ pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
 
 /// Returns when the complete checkpoints of a run were written.
 pub fn save_times(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
-    let program = if run.state.status.has_ended() { Program::Ended } else { Program::Lives };
+    let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
     let found = discover(run.run.layout(), meta.checkpoint.as_ref(), program).unwrap_or_default();
     found.iter().filter(|one| one.is_complete()).map(Checkpoint::modified).collect()
 }

@@ -1,10 +1,10 @@
 //! Where and when the attempts of a run began, by which rows are told apart.
 
-use run_common::fsio::append::read_lines;
-use run_common::time::Timestamp;
+use run_common::rundir;
+use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::layout::Layout;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 
 /// The attempts of a run after the first, the oldest first; none, for a run that has no record.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,20 +19,23 @@ struct Begun {
 }
 
 impl Attempts {
-    /// Reads an attempts.jsonl; a missing one tells of no attempts.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        let lines = read_lines(path)?;
-        let starts = lines.records.iter().filter(|line| line["event"] == "start");
-        let later = starts.filter(|line| line["attempt"].as_u64().is_some_and(|attempt| attempt > 1));
-        let begun = later.map(|line| {
-            let time = line["start_time"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
-            let offsets = line["offsets"].as_object().into_iter().flatten();
-            Begun {
-                time: time.map_or(i64::MAX, Timestamp::millis),
-                offsets: offsets.filter_map(|(name, at)| Some((name.clone(), at.as_u64()?))).collect(),
-            }
-        });
-        Ok(Self(begun.collect()))
+    /// Takes the attempts after the first from what attempts.jsonl tells.
+    pub fn of(attempts: &rundir::attempts::Attempts) -> Self {
+        let later = attempts.iter().map(|one| &one.start).filter(|start| start.attempt > 1);
+        let begun =
+            |start: &AttemptStart| Begun { time: start.start_time.millis(), offsets: start.offsets.clone() };
+        Self(later.map(begun).collect())
+    }
+
+    /// Reads the attempts.jsonl of a run.
+    pub fn read(layout: &Layout) -> io::Result<Self> {
+        Ok(Self::of(&rundir::attempts::Attempts::read(layout)?))
+    }
+
+    /// Makes one further attempt that began at this time, when a file had this length.
+    #[cfg(test)]
+    pub(crate) fn resumed(time: run_common::time::Timestamp, file: &str, offset: u64) -> Self {
+        Self(vec![Begun { time: time.millis(), offsets: [(file.to_owned(), offset)].into() }])
     }
 
     /// Says whether there was one attempt at most, as far as is known.

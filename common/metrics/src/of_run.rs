@@ -19,7 +19,7 @@ pub fn source(layout: &Layout) -> Option<Source> {
 /// without metrics has none.
 pub fn rows(layout: &Layout, each: &mut dyn FnMut(Row, usize)) -> io::Result<Counts> {
     match source(layout) {
-        Some(source) => read::rows(&source, &Attempts::read(&layout.attempts())?, each),
+        Some(source) => read::rows(&source, &Attempts::read(layout)?, each),
         None => Ok(Counts::default()),
     }
 }

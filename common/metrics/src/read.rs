@@ -186,14 +186,7 @@ mod tests {
 
     /// Returns the attempts of a run whose second attempt began at a time and offset.
     fn resumed(name: &str, offset: usize, time: &str) -> Attempts {
-        let run = Run::new();
-        let line = |attempt: u32, offset: usize| {
-            format!(
-                "{{\"event\": \"start\", \"attempt\": {attempt}, \"start_time\": \"{time}\", \"offsets\": {{\"{name}\": {offset}}}}}\n"
-            )
-        };
-        run.write("attempts.jsonl", line(1, 0) + "torn\n" + &line(2, offset));
-        Attempts::read(&run.0.join("attempts.jsonl")).unwrap()
+        Attempts::resumed(time.parse().unwrap(), name, offset as u64)
     }
 
     const TIME: &str = "2026-01-29T12:00:00.000Z";

@@ -1,12 +1,17 @@
 //! The lock of a run: an open-file-description lock, which dies with the last process that holds
 //! it, and about which a reader can ask without taking it.
 
+use super::open_regular;
+use crate::process::identity::ProcessId;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+
+/// Bytes of a lock's file that are read.
+const SIGNATURE: u64 = 4 << 10;
 
 /// A lock that is held until the last copy of it, forked ones included, is dropped or its
 /// processes have died.
@@ -53,12 +58,14 @@ impl Lock {
         }
     }
 
-    /// Writes into the lock's file, for people and for the message of who comes second, who has it.
-    pub fn sign(&mut self, pid: u32, host: &str) -> io::Result<()> {
-        let owner = format!("process {pid} on {host}\n");
-        self.0.write_all_at(owner.as_bytes(), 0)?; // who waited with another attempt has signed it before
+    /// Records who holds the lock, for people, for the error of whoever comes second, and so that the holder
+    /// can be found: a line in words, and the same as JSON.
+    pub fn sign(&mut self, holder: &ProcessId) -> io::Result<()> {
+        let ProcessId { host, pid, .. } = holder;
+        let text = format!("process {pid} on {host}\n{}\n", serde_json::to_string(holder)?);
+        self.0.write_all_at(text.as_bytes(), 0)?;
         // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
-        self.0.set_len(owner.len() as u64)
+        self.0.set_len(text.len() as u64)
     }
 
     /// Returns the inode of the lock's file, which may have been removed since it was opened.
@@ -79,11 +86,19 @@ impl Lock {
     }
 }
 
-/// Returns the pid and the host that a lock was signed with.
-pub fn signature(path: &Path) -> Option<(i32, String)> {
-    let text = fs::read_to_string(path).ok()?;
-    let (pid, host) = text.lines().next()?.strip_prefix("process ")?.split_once(" on ")?;
-    Some((pid.parse().ok()?, host.to_owned()))
+/// Returns who signed a lock last. Locks that were signed by version 0.1.0 have no boot and no start time
+/// of the process.
+pub fn holder(path: &Path) -> Option<ProcessId> {
+    let mut text = Vec::new();
+    open_regular(path).ok()??.take(SIGNATURE).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let mut lines = text.lines();
+    let words = lines.next()?;
+    if let Some(holder) = lines.next().and_then(|line| serde_json::from_str(line).ok()) {
+        return Some(holder);
+    }
+    let (pid, host) = words.strip_prefix("process ")?.split_once(" on ")?;
+    Some(ProcessId::of_unknown_boot(host.to_owned(), pid.parse().ok()?))
 }
 
 /// Asks whether a lock is held.

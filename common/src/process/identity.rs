@@ -1,16 +1,19 @@
 //! Who a process is: a pid alone names nobody, since pids are used again.
 
+use super::stat::{Stat, read_short};
 use nix::unistd::gethostname;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 pub use rustix::process::Signal;
 
-/// The machine and the name space in which a pid means something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The machine and the name space in which a pid means something. What could not be found out is empty,
+/// and the same as nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The host's name.
     pub host: String,
@@ -37,79 +40,74 @@ impl Place {
     }
 }
 
-/// Returns the name of the user: of `/etc/passwd`, else what the environment says, else the number.
-/// Name services are not asked: that takes shared libraries, and a network that may be down.
-pub fn user_name() -> String {
-    let id = nix::unistd::getuid().to_string();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let known = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    });
-    let from_environment = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    known.or_else(from_environment).filter(|name| !name.is_empty()).unwrap_or(id)
-}
-
-/// What `/proc/PID/stat` says of a process (proc(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    /// Process id.
+/// A process, beyond doubt: supervisors, commands, controllers and holders of locks are recorded as this. A
+/// part that is not known is empty or 0, and matches nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The host's name.
+    pub host: String,
+    /// The kernel's id of the boot.
+    pub boot_id: String,
+    /// The inode of the pid name space.
+    pub pid_ns: String,
+    /// The process id in that name space.
     pub pid: i32,
-    /// Process id of the parent.
-    pub ppid: i32,
-    /// State: `R`, `S`, `D`, `T` stopped, `Z` zombie, ….
-    pub state: char,
-    /// CPU time, user and system, in clock ticks, its waited-for children included.
-    pub cpu_ticks: u64,
-    /// Start time in clock ticks since boot: with the pid and the boot it names a process.
+    /// When the process started, in clock ticks since the boot.
+    #[serde(rename = "pid_start")]
     pub start: u64,
-    /// Resident memory in pages.
-    pub rss_pages: u64,
-    /// Signals that are ignored, signal 1 being the lowest bit.
-    pub ignored: u64,
 }
 
-impl Stat {
-    /// Reads the state of the calling process.
-    pub fn of_myself() -> Option<Self> {
-        Self::read("/proc/self/stat")
+/// What can be seen of a process from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It lives, and is in this state.
+    Alive(Stat),
+    /// It does not live any more.
+    Gone,
+    /// It runs, or ran, where this process cannot look: on another host or in another container.
+    Unseen,
+}
+
+impl ProcessId {
+    /// Returns the identity of the calling process.
+    pub fn myself() -> Self {
+        let pid = std::process::id().cast_signed();
+        Self::here(pid, Stat::of_myself().map_or(0, |stat| stat.start))
     }
 
-    /// Reads the state of a process, or `None` when there is none of that pid.
-    pub fn of(pid: i32) -> Option<Self> {
-        Self::read(&format!("/proc/{pid}/stat"))
+    /// Returns the identity of a process of this host and name space.
+    pub fn here(pid: i32, start: u64) -> Self {
+        let Place { host, boot_id, pid_ns } = Place::here().clone();
+        Self { host, boot_id, pid_ns, pid, start }
     }
 
-    /// The name of a process is any bytes, and cut in the middle of a character where it is long.
-    fn read(path: &str) -> Option<Self> {
-        Self::parse(&read_short(path)?)
+    /// Makes the identity of a process of which no more than this is known, so that it is never found.
+    pub fn of_unknown_boot(host: String, pid: i32) -> Self {
+        Self { host, boot_id: String::new(), pid_ns: String::new(), pid, start: 0 }
     }
 
-    /// Parses the line of `/proc/PID/stat`; the second field, the name, may hold anything.
-    pub fn parse(line: &str) -> Option<Self> {
-        let pid = line.split_once(' ')?.0.parse().ok()?;
-        let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        Some(Self {
-            pid,
-            ppid: fields.get(1)?.parse().ok()?,
-            state: fields.first()?.chars().next()?,
-            cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
-            start: number(19)?,
-            rss_pages: number(21)?,
-            ignored: number(30)?,
-        })
+    /// Says whether the process runs, or ran, on this boot of this kernel.
+    pub fn is_of_this_boot(&self) -> bool {
+        !self.boot_id.is_empty() && self.boot_id == Place::here().boot_id
     }
 
-    /// Says whether the process can still do anything: a zombie is dead.
-    pub fn is_alive(&self) -> bool {
-        !matches!(self.state, 'Z' | 'X' | 'x')
+    /// Says whether its pid means something here.
+    pub fn is_visible(&self) -> bool {
+        self.is_of_this_boot() && !self.pid_ns.is_empty() && self.pid_ns == Place::here().pid_ns
     }
 
-    /// Says whether the process was stopped by a signal or a debugger.
-    pub fn is_stopped(&self) -> bool {
-        matches!(self.state, 'T' | 't')
+    /// Says whether the process lives, as far as can be seen from here. Of another boot of this host nothing
+    /// is left.
+    pub fn life(&self) -> Life {
+        let here = Place::here();
+        if self.is_visible() {
+            return match Stat::of(self.pid) {
+                Some(stat) if stat.start == self.start && stat.is_alive() => Life::Alive(stat),
+                _ => Life::Gone,
+            };
+        }
+        let has_other_boot = !self.boot_id.is_empty() && !here.boot_id.is_empty() && !self.is_of_this_boot();
+        if has_other_boot && self.host == here.host { Life::Gone } else { Life::Unseen }
     }
 }
 
@@ -118,14 +116,14 @@ impl Stat {
 pub struct Process(OwnedFd);
 
 impl Process {
-    /// Opens the process of this pid, provided that it started at `start`.
+    /// Opens the process, provided that it is still the one that was seen.
     ///
     /// The handle is opened first and the start time read afterwards: if it still is the process
     /// that was meant then, the handle is its, whatever happens later.
-    pub fn open(pid: i32, start: u64) -> Option<Self> {
-        let handle = open_pidfd(pid).ok()?;
-        let stat = Stat::of(pid)?;
-        (stat.start == start && stat.is_alive()).then_some(Self(handle))
+    pub fn open(seen: &Stat) -> Option<Self> {
+        let handle = open_pidfd(seen.pid).ok()?;
+        let now = Stat::of(seen.pid)?;
+        (now.start == seen.start && now.is_alive()).then_some(Self(handle))
     }
 
     /// Opens the calling process.
@@ -151,13 +149,6 @@ impl AsFd for Process {
     }
 }
 
-/// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.
-fn read_short(path: &str) -> Option<String> {
-    let mut bytes = [0; 2048];
-    let count = File::open(path).ok()?.read(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes[..count]).into_owned())
-}
-
 fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
     let pid = Some(pid).filter(|&pid| pid > 0).and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
@@ -169,21 +160,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_name_cannot_forge_the_fields_after_it() {
-        let line = "42 (x) R 1 (y) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 \
-                    0 0 0 0 0 0 0 0 4097 0 0 0 0 17";
-        let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.pid, stat.ppid, stat.state, stat.start), (42, 7, 'S', 99));
-        assert_eq!((stat.cpu_ticks, stat.rss_pages), (125, 11));
-        assert_eq!(stat.ignored, 4097);
-        assert_eq!(Stat::parse("42 (x"), None);
+    fn a_pid_with_another_start_time_is_another_process() {
+        let me = Stat::of_myself().unwrap();
+        assert!(Process::open(&me).is_some());
+        assert!(Process::open(&Stat { start: me.start + 1, ..me }).is_none());
+        assert!([0, -1].into_iter().all(|pid| Process::open(&Stat { pid, ..me }).is_none()));
     }
 
     #[test]
-    fn a_pid_with_another_start_time_is_another_process() {
-        let me = Stat::of(std::process::id().cast_signed()).unwrap();
-        assert!(Process::open(me.pid, me.start).is_some());
-        assert!(Process::open(me.pid, me.start + 1).is_none());
-        assert!(Process::open(0, 0).is_none() && Process::open(-1, 0).is_none());
+    fn a_process_is_alive_gone_or_unseen_by_all_that_names_it() {
+        let me = ProcessId::myself();
+        assert!(matches!(me.life(), Life::Alive(_)));
+        let changed = |change: fn(&mut ProcessId)| {
+            let mut other = me.clone();
+            change(&mut other);
+            other.life()
+        };
+        assert_eq!(changed(|other| other.start += 1), Life::Gone);
+        assert_eq!(changed(|other| other.pid = 0), Life::Gone);
+        assert_eq!(changed(|other| other.boot_id = "another".to_owned()), Life::Gone);
+        assert_eq!(changed(|other| other.pid_ns = "1".to_owned()), Life::Unseen);
+        let elsewhere: [fn(&mut ProcessId); 3] = [
+            |other| other.boot_id.clear(),
+            |other| other.pid_ns.clear(),
+            |other| {
+                other.host.push('x');
+                other.boot_id.push('x');
+            },
+        ];
+        for change in elsewhere {
+            assert_eq!(changed(change), Life::Unseen);
+        }
     }
 }

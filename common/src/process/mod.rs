@@ -3,4 +3,6 @@
 pub mod identity;
 pub mod signals;
 pub mod spawn;
+pub mod stat;
 pub mod tree;
+pub mod user;

@@ -1,7 +1,7 @@
 //! Signals as something to poll for.
 
-use super::identity::Stat;
 use super::spawn;
+use super::stat::Stat;
 use nix::sys::eventfd::EventFd;
 use signal_hook::consts::SIGHUP;
 use std::io;

@@ -1,7 +1,8 @@
 //! What belongs to a run: the descendants of its supervisor, or, when that is gone, whatever
 //! carries its `RUN_ID`. And the end of it.
 
-use super::identity::{Process, Signal, Stat};
+use super::identity::{Process, Signal};
+use super::stat::Stat;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -59,13 +60,18 @@ struct Carrier {
 impl Carriers {
     /// Returns the living processes that were given this run's id in their environment, double
     /// forks and new sessions included; not those of a copy of the run that lies elsewhere, nor
-    /// what a script for its end has started, which alone is given `RUN_STATUS`.
-    pub fn of(&self, run_id: &str, run_dir: &Path) -> Vec<Stat> {
+    /// what a script for its end has started, which alone is given `RUN_STATUS`. Of a run that was moved
+    /// away, they are the owner's.
+    pub fn of(&self, run_id: &str, run_dir: &Path, owner: Option<u32>) -> Vec<Stat> {
         let is_same = |stat: &Stat, now: &Stat| now.start == stat.start && now.is_alive();
+        let is_meant = |carrier: &&Carrier| {
+            let is_same = carrier.run_dir.as_deref().and_then(|dir| is_the_same(dir, run_dir));
+            is_same.unwrap_or_else(|| owner.is_none() || carrier.stat.owner() == owner)
+        };
         self.all()
             .iter()
             .filter(|carrier| carrier.run_id == run_id)
-            .filter(|carrier| carrier.run_dir.as_ref().is_none_or(|dir| may_be(dir, run_dir)))
+            .filter(is_meant)
             .filter_map(|carrier| Stat::of(carrier.stat.pid).filter(|now| is_same(&carrier.stat, now)))
             .collect()
     }
@@ -86,19 +92,44 @@ impl Carriers {
 
 impl Carrier {
     fn read(pid: i32) -> Option<Self> {
-        let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let value = |name: &[u8]| environ.split(|&byte| byte == 0).find_map(|entry| entry.strip_prefix(name));
-        let run_id = String::from_utf8(value(b"RUN_ID=")?.to_vec()).ok()?;
-        let is_other = pid == std::process::id().cast_signed() || value(b"RUN_STATUS=").is_some();
-        let run_dir = value(b"RUN_DIR=").map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
+        let environment = Environment::of(pid)?;
+        let run_id = String::from_utf8(environment.value("RUN_ID")?.to_vec()).ok()?;
+        let is_other = pid == std::process::id().cast_signed() || environment.value("RUN_STATUS").is_some();
+        let run_dir = environment.value("RUN_DIR").map(|dir| PathBuf::from(OsStr::from_bytes(dir)));
         Some(Self { stat: Stat::of(pid)?, run_id, run_dir }).filter(|_| !is_other)
+    }
+}
+
+/// The environment that a process was started with.
+#[derive(Debug)]
+pub struct Environment(Vec<u8>);
+
+impl Environment {
+    /// Reads the environment of a process: of a main thread that has ended nothing is left, but the other
+    /// threads have the same. `None` where that is forbidden.
+    pub fn of(pid: i32) -> Option<Self> {
+        let main = fs::read(format!("/proc/{pid}/environ"));
+        if let Ok(environ) = &main
+            && !environ.is_empty()
+        {
+            return main.ok().map(Self);
+        }
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten().skip(1);
+        let mut of_threads = threads.filter_map(|thread| fs::read(thread.path().join("environ")).ok());
+        of_threads.find(|environ| !environ.is_empty()).or(main.ok()).map(Self)
+    }
+
+    /// Returns the value of a variable.
+    pub fn value(&self, name: &str) -> Option<&[u8]> {
+        let mut entries = self.0.split(|&byte| byte == 0);
+        entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }
 }
 
 /// Signals processes, each by a handle that was compared with its start time.
 pub fn signal_all(processes: &[Stat], signal: Signal) {
     for process in processes {
-        if let Some(process) = Process::open(process.pid, process.start) {
+        if let Some(process) = Process::open(process) {
             let _ = process.signal(signal); // it may have ended meanwhile, which is what is wanted
         }
     }
@@ -111,10 +142,8 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Says whether `recorded` is the directory `here`, or has been moved away so that it may be.
-fn may_be(recorded: &Path, here: &Path) -> bool {
-    match (fs::metadata(recorded), fs::metadata(here)) {
-        (Ok(recorded), Ok(here)) => recorded.dev() == here.dev() && recorded.ino() == here.ino(),
-        _ => true,
-    }
+/// Says whether both are the same directory; `None` where one cannot be looked at, as when it was moved away.
+pub(crate) fn is_the_same(one: &Path, other: &Path) -> Option<bool> {
+    let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
+    Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }

@@ -3,7 +3,7 @@
 
 use super::layout::BatchLayout;
 use super::open::{Document, RunDir, read_document};
-use super::status::Recorded;
+use super::recorded::Recorded;
 use crate::error::Error;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};

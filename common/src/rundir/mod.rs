@@ -1,5 +1,6 @@
 //! A run directory and its record (run-dir(5)): names, contents, and what is so.
 
+pub mod attempts;
 pub mod batch;
 pub mod evaluation;
 pub mod find;
@@ -7,9 +8,13 @@ pub mod layout;
 pub mod meta;
 pub mod observe;
 pub mod open;
+pub mod raw;
 pub mod record;
+pub mod recorded;
 pub mod status;
+pub mod status_json;
 pub mod stop;
+mod trust;
 pub mod wait;
 
 /// The version of the record that this suite writes, and the newest that it reads.

@@ -1,11 +1,16 @@
-//! What is so: the record, judged by the lock, the process and the heartbeat. Writes nothing.
+//! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
+use super::attempts::AttemptEnd;
 use super::layout::Layout;
-use super::open::{RunDir, read_document};
-use super::status::{AttemptEnd, Recorded, Status};
+use super::open::RunDir;
+use super::recorded::{AttemptState, Recorded, State};
+use super::status::Status;
+use super::status_json::StatusOut;
+use super::trust::{belongs, owner};
 use crate::error::Error;
 use crate::fsio::lock::{self, Held};
-use crate::process::identity::{Place, Process, Stat};
+use crate::process::identity::{Life, Place, Process, ProcessId};
+use crate::process::stat::Stat;
 use crate::process::tree::Carriers;
 use crate::time::{Timestamp, human_seconds};
 use std::fs;
@@ -17,16 +22,28 @@ use std::time::Duration;
 pub struct Observed {
     /// The run.
     pub run: RunDir,
-    /// Its record, with the status and the reason that were concluded in the place of those written.
-    pub state: Recorded,
+    /// Its record.
+    pub recorded: Recorded,
+    /// Whether the record still holds.
+    pub verdict: Verdict,
     /// Living processes of a run whose supervisor is gone.
     pub leftovers: Vec<Stat>,
 }
 
-/// Who looks, when, and how patiently.
+/// What a reader makes of a record. Only `Holds` can be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The run does what its record says.
+    Holds,
+    /// It is recorded as running, and known not to be; why.
+    Dead(String),
+    /// It is recorded as running, and in doubt; why.
+    Stale(String),
+}
+
+/// Judges runs as seen from this host.
 #[derive(Debug)]
 pub struct Observer {
-    here: &'static Place,
     stale_after: Duration,
     processes: Carriers,
 }
@@ -55,201 +72,226 @@ impl Default for Observer {
 impl Observer {
     /// Looks from this host; a run of another is stale when its heartbeat is older than given.
     pub fn new(stale_after: Duration) -> Self {
-        Self { here: Place::here(), stale_after, processes: Carriers::default() }
+        Self { stale_after, processes: Carriers::default() }
     }
 
-    /// Says what is so with a run.
+    /// Finds out what a run does.
     pub fn observe(&self, run: &RunDir) -> Result<Observed, Error> {
         let layout = run.layout();
-        let mut state = Recorded::read(layout)?;
+        let mut recorded = Recorded::read(layout)?;
+        let mut verdict = Verdict::Holds;
         let mut leftovers = Vec::new();
-        while state.status == Status::Running {
-            match self.supervisor(layout, &state) {
-                Supervisor::Works => break,
+        while let State::Running(_) | State::Waiting(_) = recorded.state
+            && let Some(attempt) = recorded.attempt()
+        {
+            match supervisor(layout, attempt) {
+                Supervisor::Works => {}
                 Supervisor::Stopped(what, pid) => {
-                    state.conclude(Status::Stale, format!("its {what}, process {pid}, is stopped"));
+                    verdict = Verdict::Stale(format!("its {what}, process {pid}, is stopped"));
                 }
                 Supervisor::Elsewhere => {
-                    if let Some(doubt) = self.overdue(&state) {
-                        state.conclude(Status::Stale, doubt);
+                    if let Some(doubt) = self.overdue(attempt) {
+                        verdict = Verdict::Stale(doubt);
                     }
-                    break;
                 }
                 Supervisor::Gone => {
                     // It may have ended, or been started again, while we asked.
                     let again = Recorded::read(layout)?;
-                    let changed =
-                        (again.status, again.attempt, again.pid) != (state.status, state.attempt, state.pid);
-                    state = again;
-                    if changed {
+                    let has_changed = writer(&again) != writer(&recorded);
+                    recorded = again;
+                    if has_changed {
                         continue;
                     }
-                    if let Some(end) = ended(layout, &state) {
-                        state.end(&end);
-                        break;
+                    if let Some(end) = AttemptEnd::read(layout, &recorded.run_id, recorded.attempts()) {
+                        recorded.end(&end);
+                    } else if let Some(attempt) = recorded.attempt() {
+                        leftovers = self.leftovers_of_long_ago(layout, &recorded.run_id, attempt);
+                        verdict = unsupervised(attempt, &leftovers);
                     }
-                    leftovers = self.leftovers_of_long_ago(layout, &state);
-                    self.conclude_unsupervised(&mut state, &leftovers);
                 }
             }
+            break;
         }
-        Ok(Observed { run: run.clone(), state, leftovers })
+        Ok(Observed { run: run.clone(), recorded, verdict, leftovers })
     }
 
     /// Returns what lives of a run without supervisor: what carries its id, and the command, also
-    /// when it has another environment or hides it.
-    pub fn leftovers(&self, layout: &Layout, state: &Recorded) -> Vec<Stat> {
-        self.with_command(layout, state, Carriers::default().of(&state.run_id, layout.root()))
-    }
-
-    /// Like [`Self::leftovers`]; for a run that was last heard of long before this reader began to
-    /// look, all processes are gone through once for all such runs.
-    fn leftovers_of_long_ago(&self, layout: &Layout, state: &Recorded) -> Vec<Stat> {
-        if state.boot_id.as_deref() != Some(&self.here.boot_id) {
+    /// when it has another environment or hides it. For a run that was last heard of long before this
+    /// reader began to look, all processes are gone through once for all such runs.
+    fn leftovers_of_long_ago(&self, layout: &Layout, run_id: &str, attempt: &AttemptState) -> Vec<Stat> {
+        let supervisor = attempt.supervisor.as_ref();
+        if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) {
             return Vec::new(); // nothing outlives a boot
         }
-        let is_old = state.last_heartbeat.is_some_and(|beat| Timestamp::now().seconds_since(beat) > LONG_AGO);
-        if is_old {
-            self.with_command(layout, state, self.processes.of(&state.run_id, layout.root()))
-        } else {
-            self.leftovers(layout, state)
-        }
-    }
-
-    fn with_command(&self, layout: &Layout, state: &Recorded, mut leftovers: Vec<Stat>) -> Vec<Stat> {
-        if let (Some(pid), Some(start)) = (state.child_pid, state.child_start)
-            && self.shares_pids(state)
-            && is_original(layout, state)
-            && leftovers.iter().all(|known| known.pid != pid)
+        let beat = attempt.last_heartbeat;
+        let is_old = beat.is_some_and(|beat| Timestamp::now().seconds_since(beat) > LONG_AGO);
+        let anew = Carriers::default();
+        let carriers = if is_old { &self.processes } else { &anew };
+        let mut leftovers = carriers.of(run_id, layout.root(), owner(layout));
+        if let Some(command) = attempt.command().filter(|_| is_original(layout, attempt))
+            && let Life::Alive(stat) = command.life()
+            && leftovers.iter().all(|known| known.pid != stat.pid)
+            && belongs(&stat, layout, run_id)
         {
-            leftovers.extend(Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive()));
+            leftovers.push(stat);
         }
         leftovers
     }
 
-    /// Says whether a recorded pid means something here.
-    pub(super) fn shares_pids(&self, state: &Recorded) -> bool {
-        state.boot_id.as_deref() == Some(&self.here.boot_id)
-            && state.pid_ns.as_deref() == Some(&self.here.pid_ns)
-    }
-
-    fn conclude_unsupervised(&self, state: &mut Recorded, leftovers: &[Stat]) {
-        let (status, reason) = match leftovers {
-            [] if state.boot_id.as_deref() != Some(&self.here.boot_id) => {
-                (Status::Dead, "the host was restarted".to_owned())
-            }
-            [] => (Status::Dead, "its supervisor is gone".to_owned()),
-            [one] => (Status::Stale, format!("supervisor gone, process {} lives", one.pid)),
-            [first, others @ ..] => (
-                Status::Stale,
-                format!("supervisor gone, process {} and {} more live", first.pid, others.len()),
-            ),
-        };
-        state.conclude(status, reason);
-    }
-
-    fn supervisor(&self, layout: &Layout, state: &Recorded) -> Supervisor {
-        let same_pids = self.shares_pids(state);
-        if same_pids && !is_original(layout, state) {
-            return Supervisor::Gone; // it never was here
-        }
-        let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
-        let same_boot = state.boot_id.as_deref() == Some(&self.here.boot_id);
-        let process = match (state.pid, state.pid_start) {
-            (Some(pid), Some(start)) if same_pids => {
-                Stat::of(pid).filter(|stat| stat.start == start && stat.is_alive())
-            }
-            _ => None,
-        };
-        match (held, process) {
-            (Held::Yes | Held::Unknown, Some(process)) if process.is_stopped() => {
-                Supervisor::Stopped("supervisor", process.pid)
-            }
-            (Held::Yes, None) if same_pids => match self.front(layout) {
-                Some(front) if front.is_stopped() => Supervisor::Stopped("run-exec", front.pid),
-                _ => Supervisor::Works, // the front is about to take its place
-            },
-            (Held::Yes, _) | (Held::Unknown, Some(_)) => Supervisor::Works,
-            (Held::No, _) | (Held::Unknown, None) if same_pids => Supervisor::Gone,
-            _ if !same_boot && state.host.as_deref() == Some(&self.here.host) => Supervisor::Gone,
-            _ => Supervisor::Elsewhere,
-        }
-    }
-
-    /// Returns the front that signed the lock of a run, if it lives on this host.
-    fn front(&self, layout: &Layout) -> Option<Stat> {
-        let (pid, host) = lock::signature(&layout.lock())?;
-        Stat::of(pid).filter(|stat| host == self.here.host && stat.is_alive())
-    }
-
     /// Says why a run of another host is in doubt. A heartbeat from the future is fresh.
-    fn overdue(&self, state: &Recorded) -> Option<String> {
-        let host = state.host.as_deref().unwrap_or("an unknown host");
-        let Some(beat) = state.last_heartbeat else {
+    fn overdue(&self, attempt: &AttemptState) -> Option<String> {
+        let host = attempt.supervisor.as_ref().map(|supervisor| supervisor.host.as_str());
+        let host = host.filter(|host| !host.is_empty()).unwrap_or("an unknown host");
+        let Some(beat) = attempt.last_heartbeat else {
             return Some(format!("no heartbeat from {host}"));
         };
         let age = Timestamp::now().seconds_since(beat);
         (age > self.stale_after.as_secs_f64())
             .then(|| format!("no heartbeat from {host} for {}", human_seconds(age)))
     }
+}
 
-    /// Opens the supervisor of a run on this host: exactly the recorded process, and only while
-    /// the run's lock is held; or, when that is gone, the front that is to take its place.
-    pub fn open_supervisor(&self, layout: &Layout, state: &Recorded) -> Option<Process> {
-        let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
-        if held == Held::No || !self.shares_pids(state) || !is_original(layout, state) {
-            return None;
+/// Tells one writer of a record from the next.
+fn writer(recorded: &Recorded) -> (Status, u32, Option<&ProcessId>) {
+    let attempt = recorded.attempt();
+    (recorded.status(), recorded.attempts(), attempt.and_then(|attempt| attempt.supervisor.as_ref()))
+}
+
+fn unsupervised(attempt: &AttemptState, leftovers: &[Stat]) -> Verdict {
+    let supervisor = attempt.supervisor.as_ref();
+    match leftovers {
+        [] if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) => {
+            Verdict::Dead("the host was restarted".to_owned())
         }
-        Process::open(state.pid?, state.pid_start?).or_else(|| {
-            let front = self.front(layout).filter(|_| held == Held::Yes)?;
-            Process::open(front.pid, front.start)
-        })
+        [] if supervisor.is_some_and(|one| one.is_of_this_boot() && !one.is_visible()) => {
+            Verdict::Dead("its supervisor is gone, with the container it ran in".to_owned())
+        }
+        [] => Verdict::Dead("its supervisor is gone".to_owned()),
+        [one] => Verdict::Stale(format!("supervisor gone, process {} lives", one.pid)),
+        [first, others @ ..] => {
+            Verdict::Stale(format!("supervisor gone, process {} and {} more live", first.pid, others.len()))
+        }
+    }
+}
+
+/// Looks for the supervisor of an attempt that is recorded as running. A lock that is free was given up, or
+/// its holder is gone, in whatever container of this kernel that was.
+fn supervisor(layout: &Layout, attempt: &AttemptState) -> Supervisor {
+    let Some(supervisor) = &attempt.supervisor else { return Supervisor::Elsewhere };
+    if supervisor.is_visible() && !is_original(layout, attempt) {
+        return Supervisor::Gone; // it never was here
+    }
+    let is_here = supervisor.is_of_this_boot()
+        || supervisor.boot_id.is_empty() && supervisor.host == Place::here().host;
+    match (lock::ask(&layout.lock()).unwrap_or(Held::Unknown), supervisor.life()) {
+        (Held::Yes | Held::Unknown, Life::Alive(process)) if process.is_stopped() => {
+            Supervisor::Stopped("supervisor", process.pid)
+        }
+        (Held::Yes, Life::Gone) if supervisor.is_visible() => match holder(layout) {
+            Some(holder) if holder.is_stopped() => Supervisor::Stopped("run-exec", holder.pid),
+            _ => Supervisor::Works, // the holder of the lock is about to take its place
+        },
+        (Held::Yes, _) | (Held::Unknown, Life::Alive(_)) => Supervisor::Works,
+        (Held::No, _) if is_here => Supervisor::Gone,
+        (Held::No | Held::Unknown, Life::Gone) => Supervisor::Gone,
+        (Held::No | Held::Unknown, _) => Supervisor::Elsewhere,
+    }
+}
+
+/// Returns the process that signed the lock of a run, if it lives.
+fn holder(layout: &Layout) -> Option<Stat> {
+    match lock::holder(&layout.lock())?.life() {
+        Life::Alive(stat) => Some(stat),
+        Life::Gone | Life::Unseen => None,
     }
 }
 
 /// Says whether this is the directory that the supervisor wrote to, and not a copy of it.
-fn is_original(layout: &Layout, state: &Recorded) -> bool {
-    state.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
+fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
+    attempt.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
 }
 
-/// Returns how the recorded attempt ended when that was written and its status.json was not.
-pub fn ended(layout: &Layout, state: &Recorded) -> Option<AttemptEnd> {
-    let end: AttemptEnd = read_document(&layout.result()).ok()?;
-    (end.attempt == state.attempt && end.run_id == state.run_id).then_some(end)
+/// Opens the supervisor of a run on this host: exactly the recorded process, if it is the run's, and only
+/// while the run's lock is held; or, when that is gone, the process that is to take its place.
+pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Option<Process> {
+    let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
+    let attempt = recorded.attempt()?;
+    let supervisor = attempt.supervisor.as_ref()?;
+    if held == Held::No || !supervisor.is_visible() || !is_original(layout, attempt) {
+        return None;
+    }
+    let open = |stat: Stat| Process::open(&stat).filter(|_| belongs(&stat, layout, &recorded.run_id));
+    match supervisor.life() {
+        Life::Alive(stat) => open(stat),
+        Life::Gone | Life::Unseen => open(holder(layout).filter(|_| held == Held::Yes)?),
+    }
 }
 
 impl Observed {
+    /// Returns what the run does.
+    pub fn status(&self) -> Status {
+        match &self.verdict {
+            Verdict::Holds => self.recorded.status(),
+            Verdict::Dead(_) => Status::Dead,
+            Verdict::Stale(_) => Status::Stale,
+        }
+    }
+
+    /// Returns why, in one line.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Holds => self.recorded.reason(),
+            Verdict::Dead(why) | Verdict::Stale(why) => Some(why),
+        }
+    }
+
+    /// Returns the record as JSON holds it, with the status and the reason as observed.
+    pub fn json(&self) -> StatusOut<'_> {
+        StatusOut::of(&self.recorded, self.status(), self.reason())
+    }
+
+    /// Returns when the last attempt started.
+    pub fn start_time(&self) -> Option<Timestamp> {
+        self.recorded.attempt()?.start_time
+    }
+
+    /// Returns when the run ended, where that was recorded.
+    pub fn end_time(&self) -> Option<Timestamp> {
+        self.recorded.ended()?.time
+    }
+
     /// Returns seconds since the command last wrote output or a metric row, while it runs.
     pub fn quiet_s(&self) -> Option<f64> {
-        let since = match self.state.status {
-            Status::Running | Status::Stale => self.state.last_output.or(self.state.start_time),
+        let attempt = self.recorded.attempt()?;
+        let since = match self.status() {
+            Status::Running | Status::Stale => attempt.last_output.or(attempt.start_time),
             _ => None,
         };
         since.map(|since| Timestamp::now().seconds_since(since).max(0.0))
     }
 
-    /// Returns how long the attempt has taken, up to the last sign of life when it is dead.
+    /// Returns how long the attempt has taken, up to the last heartbeat when it is dead.
     pub fn duration_s(&self) -> Option<f64> {
-        let start = self.state.start_time?;
-        let end = match self.state.status {
-            Status::Dead => self.state.last_heartbeat,
-            _ => self.state.end_time.or_else(|| (!self.state.status.has_ended()).then(Timestamp::now)),
+        let attempt = self.recorded.attempt()?;
+        let end = match self.status() {
+            Status::Dead => attempt.last_heartbeat,
+            status => self.end_time().or_else(|| (!status.has_ended()).then(Timestamp::now)),
         };
-        end.map(|end| end.seconds_since(start).max(0.0))
+        Some(end?.seconds_since(attempt.start_time?).max(0.0))
     }
 
     /// Returns the seconds left at the pace of this attempt so far.
     pub fn eta_s(&self) -> Option<f64> {
-        if self.state.status != Status::Running {
+        if self.status() != Status::Running {
             return None;
         }
-        let state = &self.state;
-        let step = state.step?;
+        let attempt = self.recorded.attempt()?;
+        let step = attempt.step?;
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-        let left = state.total_steps? as f64 - step;
-        let done = step - state.start_step.unwrap_or(0.0);
-        let beat = state.last_heartbeat?;
-        let spent = beat.seconds_since(state.start_time?);
+        let left = self.recorded.total_steps? as f64 - step;
+        let done = step - attempt.start_step.unwrap_or(0.0);
+        let beat = attempt.last_heartbeat?;
+        let spent = beat.seconds_since(attempt.start_time?);
         let since = Timestamp::now().seconds_since(beat).max(0.0);
         (done > 0.0 && spent > 0.0 && left >= 0.0).then(|| (left / done * spent - since).max(0.0))
     }

@@ -2,9 +2,11 @@
 
 use super::SCHEMA;
 use super::layout::Layout;
+use super::record::ActiveRun;
 use crate::error::{Error, Exit};
-use crate::fsio::lock::Lock;
+use crate::fsio::lock::{Lock, holder};
 use crate::fsio::{join, with_small};
+use crate::process::identity::ProcessId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::env;
@@ -18,15 +20,6 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
     layout: Layout,
-}
-
-/// A run whose lock this process holds: only its holder may write the record.
-#[derive(Debug)]
-pub struct ActiveRun {
-    /// The run.
-    pub run: RunDir,
-    /// Its lock.
-    pub lock: Lock,
 }
 
 impl RunDir {
@@ -74,16 +67,15 @@ impl RunDir {
         std::path::absolute(&path).unwrap_or(path)
     }
 
-    /// Takes the run for writing, or says that another process has it.
+    /// Takes the run for writing and signs its lock, or says that another process has it.
     pub fn activate(self) -> Result<ActiveRun, Error> {
         let path = self.layout.lock();
         match Lock::try_take(&path).map_err(|error| Error::io("lock", &path, error))? {
-            Some(lock) => Ok(ActiveRun { run: self, lock }),
+            Some(lock) => ActiveRun::new(self, lock),
             None => {
-                let owner = fs::read_to_string(&path).unwrap_or_default();
-                let cause = match owner.trim() {
-                    "" => "another process holds it".to_owned(),
-                    owner => format!("it is held by {owner}"),
+                let cause = match holder(&path) {
+                    None => "another process holds it".to_owned(),
+                    Some(ProcessId { pid, host, .. }) => format!("it is held by process {pid} on {host}"),
                 };
                 Err(Error::new(Exit::Busy, format!("cannot start '{}'", self.layout.root().display()))
                     .because(cause)

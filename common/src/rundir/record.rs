@@ -1,11 +1,17 @@
-//! Writes the record of an attempt. Only the holder of the run's lock does.
+//! Writes the record of a run. Only the holder of the run's lock does: all that writes is done by an
+//! [`ActiveRun`], or by the [`Record`] of an attempt, which has one.
 
+use super::attempts::{AttemptEnd, AttemptStart, Attempts};
 use super::layout::Layout;
-use super::status::{AttemptEnd, AttemptStart, Raw, Recorded, Status};
-use crate::fsio::append::{append_line, read_lines};
+use super::open::RunDir;
+use super::raw::Raw;
+use super::recorded::{AttemptState, Recorded, Running, State};
+use crate::error::Error;
+use crate::fsio::append::append_line;
 use crate::fsio::atomic::{Durability, exchange, replace, replace_reserved, reserve};
 use crate::fsio::lock::Lock;
-use crate::process::identity::{Place, Stat};
+use crate::process::identity::ProcessId;
+use crate::process::stat::Stat;
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,9 +23,71 @@ use std::path::Path;
 /// Bytes that are kept free for result.json while an attempt lasts: disks fill.
 static RESULT: [u8; 16 << 10] = [0; 16 << 10];
 
+/// A run whose lock this process holds.
+#[derive(Debug)]
+pub struct ActiveRun {
+    run: RunDir,
+    lock: Lock,
+}
+
+impl ActiveRun {
+    pub(super) fn new(run: RunDir, lock: Lock) -> Result<Self, Error> {
+        let mut active = Self { run, lock };
+        active.sign()?;
+        Ok(active)
+    }
+
+    /// Signs the lock as held by the calling process. A process that was forked off does that anew.
+    pub fn sign(&mut self) -> Result<(), Error> {
+        let signed = self.lock.sign(&ProcessId::myself());
+        signed.map_err(|error| Error::io("write", &self.layout().lock(), error))
+    }
+
+    /// Returns the run.
+    pub fn run(&self) -> &RunDir {
+        &self.run
+    }
+
+    /// Returns where its files are.
+    pub fn layout(&self) -> &Layout {
+        self.run.layout()
+    }
+
+    /// Writes the record of a run for which no attempt is at work, so that it survives a power cut.
+    pub fn write(&self, recorded: &Recorded) -> Result<(), Error> {
+        let status = self.layout().status();
+        let written = document(recorded).and_then(|bytes| replace(&status, &bytes, Durability::Power));
+        written.map_err(|error| Error::io("write", &status, error))
+    }
+
+    /// Writes the record of a run with whose next attempt the calling process waits.
+    pub fn write_waiting(&self, recorded: &mut Recorded) -> io::Result<()> {
+        if let Some(attempt) = recorded.attempt_mut() {
+            attempt.supervisor = Some(ProcessId::myself());
+            attempt.last_heartbeat = Some(Timestamp::now());
+        }
+        replace(&self.layout().status(), &document(recorded)?, Durability::Process)
+    }
+
+    /// Returns why a record that this process has written is not the run's record any more, if so.
+    pub fn loss(&self, own: &Recorded) -> Option<String> {
+        let root = self.layout().root().display();
+        match Recorded::read(self.layout()) {
+            Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
+            Ok(written) if written.attempts() > own.attempts() => {
+                Some("another run-exec has taken the run over".to_owned())
+            }
+            Err(_) if self.lock.is_removed() => Some(format!("'{root}' was removed")),
+            _ => None,
+        }
+    }
+}
+
 /// The record of the present attempt, kept in memory and written at every change.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Record {
+    /// None once the run was given up.
+    active: Option<ActiveRun>,
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
@@ -30,26 +98,27 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the record of an attempt that is about to start.
-    pub fn new(layout: Layout, previous: Recorded, start: AttemptStart) -> Self {
-        let recorded = Recorded {
-            status: Status::Running,
-            reason: None,
-            attempt: start.attempt,
-            command: Raw::of(&start.command),
+    /// Makes the record of an attempt that is about to start, after what was recorded of the run before.
+    /// Nothing is written yet.
+    pub fn new(active: ActiveRun, previous: Recorded, start: AttemptStart) -> Self {
+        let before = previous.attempt().cloned();
+        let attempt = AttemptState {
+            number: start.attempt,
             start_time: Some(start.start_time),
-            end_time: None,
             last_output: None,
-            child_pid: None,
-            child_start: None,
-            exit_code: None,
-            signal: None,
+            child: None,
             resources: None,
             lost_bytes: 0,
+            ..before.unwrap_or_else(|| AttemptState::new(start.attempt))
+        };
+        let recorded = Recorded {
+            command: Raw::of(&start.command),
             total_steps: start.total_steps,
+            state: State::Running(Running { attempt, notice: None }),
             ..previous
         };
-        Self { layout, recorded, start, is_reserved: false, is_lost: false }
+        let layout = active.layout().clone();
+        Self { active: Some(active), layout, recorded, start, is_reserved: false, is_lost: false }
     }
 
     /// Returns what is recorded.
@@ -62,21 +131,34 @@ impl Record {
         &self.start
     }
 
-    /// Changes what the next [`Self::beat`] writes.
-    pub fn recorded_mut(&mut self) -> &mut Recorded {
-        &mut self.recorded
+    /// Changes what the next [`Self::beat`] writes of the attempt.
+    pub fn change(&mut self, change: impl FnOnce(&mut Running)) {
+        if let State::Running(running) = &mut self.recorded.state {
+            change(running);
+        }
+    }
+
+    /// Returns the state of the attempt.
+    pub fn attempt(&self) -> Option<&AttemptState> {
+        self.recorded.attempt()
     }
 
     /// Names the calling process as the supervisor, and writes that the attempt runs. Called by
-    /// the supervisor before it starts the command, and by a front that takes its place.
+    /// the supervisor before it starts the command, and by the process that takes its place.
     pub fn begin(&mut self) -> io::Result<()> {
-        name_myself(&mut self.recorded);
-        self.recorded.inode = Some(fs::metadata(self.layout.record())?.ino());
+        let inode = fs::metadata(self.layout.record())?.ino();
+        self.change(|running| {
+            running.attempt.supervisor = Some(ProcessId::myself());
+            running.attempt.inode = Some(inode);
+            running.attempt.last_heartbeat = Some(Timestamp::now());
+        });
         self.start.pid = std::process::id().cast_signed();
-        if !self.start_is_written() {
+        let before = Attempts::read(&self.layout).unwrap_or_default();
+        // A process that takes over finds the start in most cases.
+        if before.get(self.start.attempt).is_none() {
+            before.complete(&self.layout)?;
             append_line(&self.layout.attempts(), &self.start)?;
         }
-        self.recorded.last_heartbeat = Some(Timestamp::now());
         exchange(&self.layout.status(), &document(&self.recorded)?) // the first heartbeat is near
     }
 
@@ -92,20 +174,20 @@ impl Record {
         Ok(())
     }
 
-    /// Writes the file `pid`, for people, once the run has lasted for a moment.
+    /// Writes the file `pid`, for people.
     pub fn write_pid(&self) -> io::Result<()> {
         fs::write(self.layout.pid(), format!("{}\n", std::process::id()))
     }
 
     /// Notes the command's process.
     pub fn note_child(&mut self, pid: i32) {
-        self.recorded.child_pid = Some(pid);
-        self.recorded.child_start = Stat::of(pid).map(|stat| stat.start);
+        let start = Stat::of(pid).map_or(0, |stat| stat.start);
+        self.change(|running| running.attempt.child = Some((pid, start)));
     }
 
-    /// Says why the record is not this attempt's any more, if so; nothing more is written then.
-    pub fn look_for_loss(&mut self, lock: &Lock) -> Option<String> {
-        let why = loss(&self.layout, &self.recorded, lock);
+    /// Returns why the record is not this attempt's any more, if so; nothing more is written then.
+    pub fn look_for_loss(&mut self) -> Option<String> {
+        let why = self.active.as_ref().and_then(|active| active.loss(&self.recorded));
         self.is_lost |= why.is_some();
         why
     }
@@ -116,7 +198,9 @@ impl Record {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.recorded.last_heartbeat = Some(Timestamp::now());
+        if let Some(attempt) = self.recorded.attempt_mut() {
+            attempt.last_heartbeat = Some(Timestamp::now());
+        }
         let replace = if std::mem::take(&mut self.is_reserved) { replace_reserved } else { replace };
         replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
     }
@@ -126,9 +210,9 @@ impl Record {
         if self.is_lost {
             return Ok(());
         }
-        self.recorded.end(end);
-        if let Some(delay) = end.retry_in_s {
-            self.recorded.await_retry(delay);
+        match end.retry_in_s {
+            Some(delay) => self.recorded.await_retry(end, delay),
+            None => self.recorded.end(end),
         }
         let appended = append_line(&self.layout.attempts(), end);
         let result = replace_reserved(&self.layout.result(), &document(end)?, Durability::Power);
@@ -137,47 +221,17 @@ impl Record {
         appended.and(result).and(status)
     }
 
-    /// Names the calling process, which holds the lock, as the one that waits with another attempt.
-    pub fn write_waiting(layout: &Layout, recorded: &mut Recorded) -> io::Result<()> {
-        name_myself(recorded);
-        recorded.last_heartbeat = Some(Timestamp::now());
-        replace(&layout.status(), &document(recorded)?, Durability::Process)
+    /// Makes nothing of the attempt; returns the run as it was taken.
+    pub fn give_up(self) -> Option<ActiveRun> {
+        self.active
     }
 
-    /// Writes the status of a run that ended before it was ever started.
-    pub fn write_unstarted(layout: &Layout, recorded: &Recorded) -> io::Result<()> {
-        replace(&layout.status(), &document(recorded)?, Durability::Power)
-    }
-
-    /// Says whether the start line is there: a front that takes over finds it in most cases.
-    fn start_is_written(&self) -> bool {
-        let lines = read_lines(&self.layout.attempts()).unwrap_or_default();
-        lines.records.iter().any(|line| line["event"] == "start" && line["attempt"] == self.start.attempt)
-    }
-}
-
-/// Says why what a process has recorded of a run is not the run's record any more, if so.
-pub fn loss(layout: &Layout, own: &Recorded, lock: &Lock) -> Option<String> {
-    let root = layout.root().display();
-    match Recorded::read(layout) {
-        Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
-        Ok(written) if written.attempt > own.attempt => {
-            Some("another run-exec has taken the run over".to_owned())
+    /// Lets others have the run.
+    pub fn release(&mut self) {
+        if let Some(active) = self.active.take() {
+            active.lock.release();
         }
-        Err(_) if lock.is_removed() => Some(format!("'{root}' was removed")),
-        _ => None,
     }
-}
-
-/// Names the calling process as the supervisor.
-fn name_myself(recorded: &mut Recorded) {
-    let place = Place::here();
-    let pid = std::process::id().cast_signed();
-    recorded.pid = Some(pid);
-    recorded.pid_start = Stat::of(pid).map(|stat| stat.start);
-    recorded.host = Some(place.host.clone());
-    recorded.boot_id = Some(place.boot_id.clone());
-    recorded.pid_ns = Some(place.pid_ns.clone());
 }
 
 /// Returns the length of every file that attempts append to, and before a further attempt also

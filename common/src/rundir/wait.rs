@@ -1,9 +1,9 @@
 //! Waits until something happens to runs: on this host by asking the kernel, elsewhere by looking
 //! now and then. Used by `run-status --wait` and run-stop.
 
-use super::observe::{Observed, Observer};
+use super::observe::{Observed, open_supervisor};
 use super::status::Status;
-use crate::process::identity::Process;
+use crate::process::identity::{Life, Process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::HashMap;
@@ -40,20 +40,19 @@ impl Waiter {
 
     /// Waits until something may have happened to one of these runs, which have not ended, since
     /// they were observed; or until `limit` has passed. It may return for nothing.
-    pub fn pause<'a>(
-        &mut self,
-        runs: impl IntoIterator<Item = &'a Observed>,
-        observer: &Observer,
-        limit: Option<Duration>,
-    ) {
+    pub fn pause<'a>(&mut self, runs: impl IntoIterator<Item = &'a Observed>, limit: Option<Duration>) {
         let mut pause = PAUSE.min(limit.unwrap_or(PAUSE));
         let mut supervisors: Vec<Process> = Vec::new();
         for run in runs {
-            let is_here = run.state.status == Status::Running && observer.shares_pids(&run.state);
-            if is_here && supervisors.len() < MOST {
-                match observer.open_supervisor(run.run.layout(), &run.state) {
+            let supervisor = run.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
+            if run.status() == Status::Running
+                && let Some(id) = supervisor.filter(|supervisor| supervisor.is_visible())
+                && supervisors.len() < MOST
+            {
+                match open_supervisor(run.run.layout(), &run.recorded) {
                     Some(supervisor) => supervisors.push(supervisor),
-                    None => pause = pause.min(MOMENT),
+                    None if id.life() == Life::Gone => pause = pause.min(MOMENT),
+                    None => {}
                 }
             } else if self.watch(run) {
                 return; // something may have happened before it was watched

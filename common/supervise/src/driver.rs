@@ -16,15 +16,18 @@ use run_checkpoint::{Program, discover_latest, latest};
 use run_common::cost::{Rates, of_attempt};
 use run_common::error::plain;
 use run_common::fsio::append::append_line;
-use run_common::fsio::lock::Lock;
 use run_common::message::{tool, warn};
-use run_common::process::identity::{Process, Signal, Stat};
+use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::Signals;
 use run_common::process::spawn;
+use run_common::process::stat::Stat;
 use run_common::process::tree::{Table, signal_all};
 use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::{AttemptEnd, EndEvent};
+use run_common::rundir::layout::Layout;
+use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::Record;
-use run_common::rundir::status::{AttemptEnd, Metrics, Recent, Status};
+use run_common::rundir::status::Outcome;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::{LONGEST, Timestamp};
 use run_metrics::attempts::Attempts;
@@ -109,7 +112,7 @@ pub(super) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(super) fn new(task: &'a Task, record: Record, signals: Signals, front: Option<Process>) -> Self {
         let now = Instant::now();
-        let [written, scraped] = boundaries(&record, &task.layout.attempts());
+        let [written, scraped] = boundaries(&record, &task.layout);
         let follower = Follower::new((task.layout.metrics(), written), (task.layout.scraped(), scraped));
         Self {
             task,
@@ -142,7 +145,8 @@ impl<'a> Driver<'a> {
         if self.record.start().attempt > 1 || self.record.start().offsets.get("metrics.jsonl") != Some(&0) {
             self.take_in_metrics();
         }
-        self.record.recorded_mut().start_step = self.follower.figures().step();
+        let start_step = self.follower.figures().step();
+        self.record.change(|running| running.attempt.start_step = start_step);
         if let Err(error) = self.record.begin() {
             return self.unstarted(FAILED, format!("{} cannot write the record: {}", tool(), plain(&error)));
         }
@@ -205,23 +209,23 @@ impl<'a> Driver<'a> {
 
     fn unstarted(&mut self, status: u8, reason: String) -> Result<(), u8> {
         warn(&reason);
-        self.record.recorded_mut().reason = Some(reason);
+        self.record.change(|running| running.notice = Some(reason));
         Err(status)
     }
 
     /// Records that the command did not start, and returns the status to exit with.
-    pub(super) fn finish_unstarted(mut self, status: u8, lock: Lock) -> u8 {
-        let reason = self.record.recorded().reason.clone();
-        let mut end = self.end(Status::Failed, reason);
+    pub(super) fn finish_unstarted(mut self, status: u8) -> u8 {
+        let reason = self.record.recorded().reason().map(str::to_owned);
+        let mut end = self.end(Outcome::Failed, reason);
         end.exit_code = Some(status.into());
-        self.write_end(&end, &lock);
-        self.after_end(&end, lock);
+        self.write_end(&end);
+        self.after_end(&end);
         status
     }
 
     /// Takes the place of a supervisor that was killed: what it left is now this process's.
-    pub(super) fn adopt(&mut self, child: Option<i32>, lock: &Lock) {
-        if self.record.look_for_loss(lock).is_none() {
+    pub(super) fn adopt(&mut self, child: Option<i32>) {
+        if self.record.look_for_loss().is_none() {
             match self.record.begin() {
                 Ok(()) => self.make_room(),
                 Err(error) => self.complain_of_record(&error),
@@ -244,7 +248,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Supervises until nothing of the run is left; returns the status to exit with.
-    pub(super) fn drive(mut self, mut tee: Tee, lock: Lock) -> io::Result<u8> {
+    pub(super) fn drive(mut self, mut tee: Tee) -> io::Result<u8> {
         // The command is starting meanwhile.
         self.oom = OomCounter::find();
         self.reap();
@@ -268,7 +272,7 @@ impl<'a> Driver<'a> {
             self.meter.gpu.listen();
             self.reap();
             self.look_after_front();
-            self.look_at_clock(&tee, &lock);
+            self.look_at_clock(&tee);
         }
         self.meter.gpu.end_query();
         self.reap();
@@ -276,9 +280,9 @@ impl<'a> Driver<'a> {
         while self.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
         self.note_output(seen);
         let end = self.conclude(seen);
-        self.write_end(&end, &lock);
+        self.write_end(&end);
         let status = exit_status(self.cause.as_ref(), self.main_end());
-        self.after_end(&end, lock);
+        self.after_end(&end);
         Ok(status)
     }
 
@@ -329,7 +333,8 @@ impl<'a> Driver<'a> {
     /// Lets an event happen that has a cause.
     fn request(&mut self, cause: Cause, event: Event) {
         if !self.main.has_ended && self.cause.is_none() {
-            self.record.recorded_mut().reason = Some(format!("ending: {}", cause.words()));
+            let notice = format!("ending: {}", cause.words());
+            self.record.change(|running| running.notice = Some(notice));
             self.next_beat = Instant::now(); // a stop may take long, and is to be seen
             self.cause = Some(cause);
         }
@@ -390,7 +395,7 @@ impl<'a> Driver<'a> {
         let chain = self.chain();
         if let Some(last) = chain.last().filter(|last| last.pid != self.main.command) {
             self.main.last = last.pid;
-            self.main.handle = Process::open(last.pid, last.start);
+            self.main.handle = Process::open(last);
         }
         signal_all(&chain, signal(sent));
         signal_all(&chain, Signal::CONT); // a stopped process would not take notice
@@ -475,7 +480,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn look_at_clock(&mut self, tee: &Tee, lock: &Lock) {
+    fn look_at_clock(&mut self, tee: &Tee) {
         let now = Instant::now();
         if now >= self.next_look {
             self.next_look = now + STOP_FILE;
@@ -487,7 +492,7 @@ impl<'a> Driver<'a> {
         }
         if now >= self.next_beat {
             self.next_beat = now + self.task.limits.heartbeat;
-            self.beat(tee, lock);
+            self.beat(tee);
         }
         if self.deadline().is_some_and(|deadline| now >= deadline)
             && let Some(timeout) = self.task.limits.timeout
@@ -537,28 +542,29 @@ impl<'a> Driver<'a> {
     }
 
     /// Writes what the run does.
-    fn beat(&mut self, tee: &Tee, lock: &Lock) {
-        if self.is_lost(lock) {
+    fn beat(&mut self, tee: &Tee) {
+        if self.is_lost() {
             return;
         }
         self.write_pid();
         let processes = self.processes();
         self.meter.gpu.ask();
         let sample = self.meter.sample(&processes);
-        self.record.recorded_mut().resources = Some(self.meter.used());
+        let used = self.meter.used();
+        self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();
         self.note_output(tee.seen());
         let written = append_line(&self.task.layout.resources(), &sample).and_then(|()| self.record.beat());
         match written {
             Ok(()) => self.record_fails = false,
-            Err(error) if !self.is_lost(lock) => self.complain_of_record(&error),
+            Err(error) if !self.is_lost() => self.complain_of_record(&error),
             Err(_) => {}
         }
     }
 
     /// Says whether the record is not this attempt's any more, which is ended then.
-    fn is_lost(&mut self, lock: &Lock) -> bool {
-        let Some(why) = self.record.look_for_loss(lock) else { return false };
+    fn is_lost(&mut self) -> bool {
+        let Some(why) = self.record.look_for_loss() else { return false };
         if !std::mem::replace(&mut self.is_lost, true) {
             let then =
                 if self.main.has_ended { "how it ended is not recorded" } else { "ending the program" };
@@ -581,10 +587,11 @@ impl<'a> Driver<'a> {
     }
 
     fn note_output(&mut self, seen: Seen) {
-        let recorded = self.record.recorded_mut();
         let last_output = seen.last_output.and_then(Timestamp::from_millis);
-        recorded.last_output = recorded.last_output.max(last_output);
-        recorded.lost_bytes = seen.lost;
+        self.record.change(|running| {
+            running.attempt.last_output = running.attempt.last_output.max(last_output);
+            running.attempt.lost_bytes = seen.lost;
+        });
     }
 
     /// Reads the metric rows that were added; says whether there were any.
@@ -594,13 +601,15 @@ impl<'a> Driver<'a> {
             return false;
         }
         self.grew = Instant::now();
-        self.record.recorded_mut().last_output = Some(Timestamp::now());
         let figures = self.follower.figures();
-        let recorded = self.record.recorded_mut();
-        recorded.step = figures.step();
-        recorded.recent = Recent::new(&figures.recent());
         let of_each = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
-        recorded.metrics = Metrics::new(&of_each.collect());
+        let metrics = Metrics::new(&of_each.collect());
+        self.record.change(|running| {
+            running.attempt.last_output = Some(Timestamp::now());
+            running.attempt.step = figures.step();
+            running.attempt.recent = Recent::new(&figures.recent());
+            running.attempt.metrics = metrics;
+        });
         true
     }
 
@@ -628,10 +637,13 @@ impl<'a> Driver<'a> {
         };
         let oom_kills = if end == End::Signaled(SIGKILL) { self.oom_kills() } else { 0 };
         let (mut status, mut reason) = judge(self.cause.as_ref(), end, &words, oom_kills);
-        if status == Status::Completed
+        if status == Outcome::Completed
             && let Some(wrong) = self.task.check.and_then(|check| check(&self.task.layout))
         {
-            (status, reason) = (Status::Failed, Some(wrong));
+            (status, reason) = (Outcome::Failed, Some(wrong));
+        }
+        if !self.undying.is_empty() && status == Outcome::Completed {
+            status = Outcome::Failed; // it has not ended
         }
         let mut notes: Vec<String> = reason.into_iter().collect();
         if seen.lost > 0 {
@@ -649,7 +661,7 @@ impl<'a> Driver<'a> {
             ));
         }
         let mut record = self.end(status, Some(notes.join("; ")).filter(|reason| !reason.is_empty()));
-        record.traceback = words.traceback.filter(|_| status == Status::Failed);
+        record.traceback = words.traceback.filter(|_| status == Outcome::Failed);
         match end {
             End::Exited(code) => record.exit_code = Some(code),
             End::Signaled(signal) => record.signal = Some(signal),
@@ -664,7 +676,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Makes the record of the attempt's end, but for how the command ended.
-    fn end(&mut self, status: Status, reason: Option<String>) -> AttemptEnd {
+    fn end(&mut self, status: Outcome, reason: Option<String>) -> AttemptEnd {
         let start = self.record.start();
         let end_time = Timestamp::now();
         let duration_s = end_time.seconds_since(start.start_time).max(0.0);
@@ -672,7 +684,7 @@ impl<'a> Driver<'a> {
         AttemptEnd {
             schema: SCHEMA,
             run_id: start.run_id.clone(),
-            event: "end".to_owned(),
+            event: EndEvent::End,
             attempt: start.attempt,
             status,
             reason,
@@ -680,12 +692,12 @@ impl<'a> Driver<'a> {
             duration_s,
             exit_code: None,
             signal: None,
-            final_step: self.record.recorded().step,
+            final_step: self.record.recorded().step(),
             final_checkpoint: self.final_checkpoint(),
             retry_in_s: None,
             traceback: None,
             resources: self.meter.total(),
-            lost_bytes: self.record.recorded().lost_bytes,
+            lost_bytes: self.record.attempt().map_or(0, |attempt| attempt.lost_bytes),
             cost_usd: rates.and_then(|rates| of_attempt(start, duration_s, &rates)),
         }
     }
@@ -698,10 +710,10 @@ impl<'a> Driver<'a> {
         latest(&found).map(|checkpoint| checkpoint.path.to_string_lossy().into_owned())
     }
 
-    fn write_end(&mut self, end: &AttemptEnd, lock: &Lock) {
-        if !self.is_lost(lock)
+    fn write_end(&mut self, end: &AttemptEnd) {
+        if !self.is_lost()
             && let Err(error) = self.record.end(end)
-            && !self.is_lost(lock)
+            && !self.is_lost()
         {
             self.record_fails = false; // the end is worth saying again
             self.complain_of_record(&error);
@@ -709,9 +721,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Lets others have the run, unless another attempt follows, and executes `--on-end`.
-    fn after_end(&mut self, end: &AttemptEnd, lock: Lock) {
+    fn after_end(&mut self, end: &AttemptEnd) {
         if end.retry_in_s.is_none() {
-            lock.release();
+            self.record.release();
         }
         script::execute(self.task, end, &mut self.signals);
     }
@@ -724,11 +736,11 @@ impl<'a> Driver<'a> {
 }
 
 /// Returns where each attempt after the first began in metrics.jsonl and in scraped.jsonl.
-fn boundaries(record: &Record, attempts: &Path) -> [Vec<u64>; 2] {
+fn boundaries(record: &Record, layout: &Layout) -> [Vec<u64>; 2] {
     if record.start().attempt == 1 {
         return [Vec::new(), Vec::new()];
     }
-    let earlier = Attempts::read(attempts).unwrap_or_default();
+    let earlier = Attempts::read(layout).unwrap_or_default();
     ["metrics.jsonl", "scraped.jsonl"].map(|name| {
         let present = record.start().offsets.get(name).copied().unwrap_or_default();
         // A front that takes over finds the present attempt among them: twice is as good as once.

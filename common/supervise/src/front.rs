@@ -21,8 +21,7 @@ use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::Signals;
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::{Table, signal_all};
-use run_common::rundir::observe;
-use run_common::rundir::open::ActiveRun;
+use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -60,7 +59,7 @@ struct Way {
 /// Executes the task and returns the status to exit with. Both the caller's process and the
 /// supervisor's return from here, and, when detached, a third one. A front that works for another
 /// process, the `parent`, ends with it, and then is as good as killed.
-pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Process>) -> Result<u8, Error> {
+pub fn run(task: &Task, record: Record, parent: Option<Process>) -> Result<u8, Error> {
     let failed = |what: &'static str| move |error: io::Error| Error::new(Exit::System, what).because(error);
     let blocked = Blocked::new().map_err(failed("cannot block signals"))?;
     let started = if task.detach {
@@ -87,7 +86,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Proces
         drop((started, signals)); // they are the front's
         let report = Report::new(report_write);
         let front = if task.detach { None } else { Some(myself) };
-        return match supervise(task, active, record, plumbing, onward, front, &report, blocked) {
+        return match supervise(task, record, plumbing, onward, front, &report, blocked) {
             Ok(status) => Ok(status),
             Err(error) => {
                 complain(&failed("cannot supervise")(error));
@@ -117,9 +116,7 @@ pub fn run(task: &Task, active: ActiveRun, record: Record, parent: Option<Proces
     }
     let report = File::from(report_read);
     let front = Front { task, supervisor, parent, signals, report, started, child: None, terminal };
-    front
-        .watch(active, record, sources, combined, copied.as_ref())
-        .map_err(failed("cannot watch the supervisor"))
+    front.watch(record, sources, combined, copied.as_ref()).map_err(failed("cannot watch the supervisor"))
 }
 
 fn plumbing_failed(task: &Task, error: &io::Error) -> Error {
@@ -210,10 +207,8 @@ impl Onward {
 }
 
 /// What happens in the supervisor's process.
-#[expect(clippy::too_many_arguments, reason = "each is one thing that the fork hands over")]
 fn supervise(
     task: &Task,
-    active: ActiveRun,
     record: Record,
     plumbing: Plumbing,
     onward: Option<Onward>,
@@ -245,7 +240,7 @@ fn supervise(
     let mut driver = Driver::new(task, record, signals, front);
     match driver.start(stdout, stderr, report) {
         Ok(()) => {}
-        Err(status) => return Ok(driver.finish_unstarted(status, active.lock)),
+        Err(status) => return Ok(driver.finish_unstarted(status)),
     }
     dup2_stdin(&null)?;
     if task.detach {
@@ -253,7 +248,7 @@ fn supervise(
     }
     let combined = Log::new(combined, "combined.log");
     let tee = Tee::new(sources, combined, Scraped::new(task), task.limits.linger)?;
-    driver.drive(tee, active.lock)
+    driver.drive(tee)
 }
 
 struct Front<'a> {
@@ -273,7 +268,6 @@ impl Front<'_> {
     /// Watches until the run has ended and the caller has its output.
     fn watch(
         mut self,
-        active: ActiveRun,
         record: Record,
         sources: Vec<Source>,
         combined: File,
@@ -315,7 +309,7 @@ impl Front<'_> {
         }
         let status = match waitpid(Pid::from_raw(self.supervisor), None)? {
             WaitStatus::Exited(_, status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
-            _ => self.take_over(active, record, sources, combined)?,
+            _ => self.take_over(record, sources, combined)?,
         };
         if let Some(copied) = copied {
             self.deliver(copied)?;
@@ -369,14 +363,9 @@ impl Front<'_> {
     }
 
     /// Does the work of a supervisor that was killed: ends the run and records it.
-    fn take_over(
-        &mut self,
-        active: ActiveRun,
-        record: Record,
-        sources: Vec<Source>,
-        mut combined: File,
-    ) -> io::Result<u8> {
-        if let Some(end) = observe::ended(&self.task.layout, record.recorded()) {
+    fn take_over(&mut self, record: Record, sources: Vec<Source>, mut combined: File) -> io::Result<u8> {
+        let start = record.start();
+        if let Some(end) = AttemptEnd::read(&self.task.layout, &start.run_id, start.attempt) {
             // What lives of it is the script for its end.
             warn("the supervisor was killed after the run had ended");
             signal_all(&Table::read().descendants(std::process::id().cast_signed(), None), Signal::TERM);
@@ -388,10 +377,10 @@ impl Front<'_> {
         }
         let signals = signals::catch()?;
         let mut driver = Driver::new(self.task, record, signals, None);
-        driver.adopt(self.child, &active.lock);
+        driver.adopt(self.child);
         let combined = Log::new(combined, "combined.log");
         let tee = Tee::new(sources, combined, Scraped::new(self.task), self.task.limits.linger)?;
-        driver.drive(tee, active.lock)
+        driver.drive(tee)
     }
 
     /// Waits until the caller has taken the output, or wants to wait no more.

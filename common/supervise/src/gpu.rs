@@ -1,8 +1,9 @@
 //! Which graphics processors a run's processes use, as nvidia-smi(1) says: asked in the
 //! background, given up when it does not answer, never waited for.
 
-use run_common::process::identity::{Process, Signal, Stat};
+use run_common::process::identity::{Process, Signal};
 use run_common::process::spawn;
+use run_common::process::stat::Stat;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;

@@ -4,7 +4,7 @@ use super::reason::{End, LastWords, signal_name};
 use super::{FAILED, TIMED_OUT};
 use nix::libc::{SIGABRT, SIGKILL};
 use run_common::message::tool;
-use run_common::rundir::status::Status;
+use run_common::rundir::status::Outcome;
 use run_common::time::human;
 use std::time::Duration;
 
@@ -45,14 +45,14 @@ pub(super) fn judge(
     end: End,
     words: &LastWords,
     oom_kills: u64,
-) -> (Status, Option<String>) {
+) -> (Outcome, Option<String>) {
     let with_words = |head: String| match &words.line {
         Some(line) => format!("{head}: {line}"),
         None => head,
     };
     let reason = match (cause, end) {
-        (Some(cause @ Cause::Asked(_)), _) => return (Status::Stopped, Some(cause.words())),
-        (None, End::Exited(0)) => return (Status::Completed, None),
+        (Some(cause @ Cause::Asked(_)), _) => return (Outcome::Stopped, Some(cause.words())),
+        (None, End::Exited(0)) => return (Outcome::Completed, None),
         (Some(cause), _) => cause.words(),
         (None, End::Exited(code)) => with_words(format!("exit {code}")),
         (None, End::Unseen) => "it is not known how it ended".to_owned(),
@@ -65,7 +65,7 @@ pub(super) fn judge(
             }
         }
     };
-    (Status::Failed, Some(reason))
+    (Outcome::Failed, Some(reason))
 }
 
 /// Says whether another attempt may end better: after a signal that nobody here sent, a stall, or one
@@ -91,7 +91,7 @@ pub(super) fn exit_status(cause: Option<&Cause>, end: End) -> u8 {
 mod tests {
     use super::*;
 
-    fn reason(cause: Option<&Cause>, end: End, oom_kills: u64) -> (Status, String) {
+    fn reason(cause: Option<&Cause>, end: End, oom_kills: u64) -> (Outcome, String) {
         let words = LastWords { line: Some("ValueError: x".to_owned()), traceback: None };
         let (status, reason) = judge(cause, end, &words, oom_kills);
         (status, reason.unwrap_or_default())
@@ -102,8 +102,8 @@ mod tests {
         let asked = Cause::Asked("stopped by a@b".to_owned());
         let late = Cause::Timeout(Duration::from_secs(7200));
         for end in [End::Exited(0), End::Exited(1), End::Signaled(15)] {
-            assert_eq!(reason(Some(&asked), end, 0), (Status::Stopped, "stopped by a@b".to_owned()));
-            assert_eq!(reason(Some(&late), end, 0), (Status::Failed, "timeout 2h".to_owned()));
+            assert_eq!(reason(Some(&asked), end, 0), (Outcome::Stopped, "stopped by a@b".to_owned()));
+            assert_eq!(reason(Some(&late), end, 0), (Outcome::Failed, "timeout 2h".to_owned()));
             assert_eq!(
                 (exit_status(Some(&late), end), exit_status(Some(&asked), end)),
                 (124, end.shell_status())

@@ -11,7 +11,8 @@ use run_common::error::plain;
 use run_common::message::warn;
 use run_common::process::signals::Signals;
 use run_common::process::spawn;
-use run_common::rundir::status::AttemptEnd;
+use run_common::rundir::attempts::AttemptEnd;
+use run_common::rundir::status::Status;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
@@ -26,7 +27,7 @@ pub(super) fn execute(task: &Task, end: &AttemptEnd, signals: &mut Signals) {
     }
     task.prepare(&mut command);
     command
-        .env("RUN_STATUS", end.status.word())
+        .env("RUN_STATUS", Status::from(end.status).word())
         .env("RUN_REASON", end.reason.as_deref().unwrap_or_default())
         .env("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()))
         .env("RUN_DURATION", format!("{:.0}", end.duration_s));

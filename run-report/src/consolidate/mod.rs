@@ -126,6 +126,6 @@ fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
     let source = of_run::source(layout).filter(|source| source.format() == Format::Lines)?;
     let path = source.files().next()?.to_owned();
     let name = path.file_name()?.to_string_lossy().into_owned();
-    let boundaries = Attempts::read(&layout.attempts()).map(|attempts| attempts.offsets(&name));
+    let boundaries = Attempts::read(layout).map(|attempts| attempts.offsets(&name));
     Some((path, boundaries.unwrap_or_default()))
 }

@@ -73,7 +73,6 @@ fn document(runs: &Runs, args: &Args, figures: &[Figures], buckets: usize) -> Re
 }
 
 fn of_run(run: &Run, curves: &[Curve]) -> Value {
-    let state = &run.seen.state;
     let curve = |curve: &Curve| {
         let buckets = &curve.buckets;
         let column = |of: fn(&Bucket) -> f64| -> Vec<Value> {
@@ -101,10 +100,10 @@ fn of_run(run: &Run, curves: &[Curve]) -> Value {
         "run": run.name,
         "path": run.path(),
         "run_id": run.meta.run_id,
-        "status": state.status,
-        "mood": tint_word(state.status),
-        "reason": state.reason,
-        "attempts": run.attempts.iter().filter(|line| line["event"] == "start").count(),
+        "status": run.seen.status(),
+        "mood": tint_word(run.seen.status()),
+        "reason": run.seen.reason(),
+        "attempts": run.attempts.iter().count(),
         "settings": settings,
         "provenance": provenance,
         "curves": curves.iter().map(curve).collect::<Vec<_>>(),

@@ -1,0 +1,108 @@
+//! What the kernel says of a process (proc(5)).
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What `/proc/PID/stat` says of a process (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Process id.
+    pub pid: i32,
+    /// Process id of the parent.
+    pub ppid: i32,
+    /// State: `R`, `S`, `D`, `T` stopped, `Z` zombie, ….
+    pub state: char,
+    /// CPU time, user and system, in clock ticks, its waited-for children included.
+    pub cpu_ticks: u64,
+    /// Start time in clock ticks since boot: with the pid and the boot it names a process.
+    pub start: u64,
+    /// Threads, the main one included also when it has ended.
+    pub threads: u64,
+    /// Resident memory in pages.
+    pub rss_pages: u64,
+    /// Signals that are ignored, signal 1 being the lowest bit.
+    pub ignored: u64,
+}
+
+impl Stat {
+    /// Reads the state of the calling process.
+    pub fn of_myself() -> Option<Self> {
+        Self::read("/proc/self/stat")
+    }
+
+    /// Reads the state of a process, or `None` when there is none of that pid.
+    pub fn of(pid: i32) -> Option<Self> {
+        Self::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// The name of a process is any bytes, and cut in the middle of a character where it is long.
+    fn read(path: &str) -> Option<Self> {
+        Self::parse(&read_short(path)?)
+    }
+
+    /// Parses the line of `/proc/PID/stat`; the second field, the name, may hold anything.
+    pub fn parse(line: &str) -> Option<Self> {
+        let pid = line.split_once(' ')?.0.parse().ok()?;
+        let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some(Self {
+            pid,
+            ppid: fields.get(1)?.parse().ok()?,
+            state: fields.first()?.chars().next()?,
+            cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
+            threads: number(17)?,
+            start: number(19)?,
+            rss_pages: number(21)?,
+            ignored: number(30)?,
+        })
+    }
+
+    /// Says whether the process can still do anything. A zombie is dead, unless only its main thread has
+    /// ended and others go on.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
+    }
+
+    /// Returns the user id that the process acts with.
+    pub fn owner(&self) -> Option<u32> {
+        fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
+    }
+
+    /// Says whether the process has this file open; `None` where that may not be seen.
+    pub fn has_open(&self, file: &Path) -> Option<bool> {
+        let file = fs::metadata(file).ok()?;
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
+        let mut open = open.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
+        Some(open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino())))
+    }
+
+    /// Says whether the process was stopped by a signal or a debugger.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+}
+
+/// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.
+pub(super) fn read_short(path: &str) -> Option<String> {
+    let mut bytes = [0; 2048];
+    let count = File::open(path).ok()?.read(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..count]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_name_cannot_forge_the_fields_after_it() {
+        let line = "42 (x) R 1 (y) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 \
+                    0 0 0 0 0 0 0 0 4097 0 0 0 0 17";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!((stat.pid, stat.ppid, stat.state, stat.start), (42, 7, 'S', 99));
+        assert_eq!((stat.cpu_ticks, stat.rss_pages), (125, 11));
+        assert_eq!((stat.threads, stat.ignored), (1, 4097));
+        assert_eq!(Stat::parse("42 (x"), None);
+    }
+}

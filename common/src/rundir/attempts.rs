@@ -1,0 +1,280 @@
+//! The attempts of a run: `attempts.jsonl`, a line for the start and one for the end of each, and
+//! `result.json`, which is the last end once more.
+
+use super::layout::Layout;
+use super::open::{Document, read_document};
+use super::status::Outcome;
+use crate::fsio::append::{append_line, read_lines};
+use crate::json::whole_if_it_is;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io;
+
+/// The start of an attempt: what ran, as opposed to what was created.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptStart {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id.
+    pub run_id: String,
+    /// `start`, which tells the line from an end line.
+    pub event: StartEvent,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// The command as executed, secrets redacted.
+    pub command: Vec<String>,
+    /// The command with its placeholders.
+    pub template: Vec<String>,
+    /// Where the program was found.
+    pub executable: Option<String>,
+    /// Directory it is executed in.
+    pub cwd: String,
+    /// Host it is executed on.
+    pub host: String,
+    /// The supervisor's pid.
+    pub pid: i32,
+    /// Commit that was checked out in `cwd`.
+    pub git_commit: Option<String>,
+    /// Whether tracked files differed from it.
+    pub git_dirty: Option<bool>,
+    /// Version of the interpreter.
+    pub python_version: Option<String>,
+    /// Device of the run.
+    pub device: Option<String>,
+    /// Graphics processors of the host.
+    pub gpus: Vec<String>,
+    /// The variable, when it is set.
+    #[serde(rename = "CUDA_VISIBLE_DEVICES")]
+    pub cuda_visible_devices: Option<String>,
+    /// The checkpoint that it goes on from, an absolute path.
+    #[serde(default)]
+    pub resume_from: Option<String>,
+    /// The step of it.
+    #[serde(default)]
+    pub resume_step: Option<u64>,
+    /// Number of steps that the training is to take in all.
+    #[serde(default)]
+    pub total_steps: Option<u64>,
+    /// Length of each log, and of metrics.jsonl, when the attempt started.
+    pub offsets: BTreeMap<String, u64>,
+}
+
+/// Tells the line of a start from that of an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartEvent {
+    /// The only value.
+    #[default]
+    Start,
+}
+
+/// How an attempt ended: `result.json`, and the end line of `attempts.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id.
+    pub run_id: String,
+    /// `end`, which tells the line from a start line.
+    pub event: EndEvent,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// `completed`, `failed` or `stopped`.
+    pub status: Outcome,
+    /// Why it ended, in one line.
+    pub reason: Option<String>,
+    /// When it ended.
+    pub end_time: Timestamp,
+    /// How long it took.
+    pub duration_s: f64,
+    /// Exit status of the command; null when a signal ended it or it never started.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command.
+    pub signal: Option<i32>,
+    /// Step of the last metric row.
+    #[serde(serialize_with = "whole_if_it_is")]
+    pub final_step: Option<f64>,
+    /// The last complete checkpoint, below the run.
+    #[serde(default)]
+    pub final_checkpoint: Option<String>,
+    /// Seconds after which another attempt follows, as `--retries` of run-exec has it; null when
+    /// none does.
+    #[serde(default)]
+    pub retry_in_s: Option<f64>,
+    /// Last lines of a Python traceback.
+    pub traceback: Option<Vec<String>>,
+    /// What the attempt used.
+    pub resources: Resources,
+    /// Bytes of output that could not be written to a log.
+    pub lost_bytes: u64,
+    /// What the attempt cost in US dollars, where the price of its devices was known.
+    #[serde(default)]
+    pub cost_usd: Option<f64>,
+}
+
+/// Tells the line of an end from that of a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndEvent {
+    /// The only value.
+    #[default]
+    End,
+}
+
+/// What the run's processes have used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// CPU time of all processes that belonged to the run, user and system.
+    pub cpu_seconds: f64,
+    /// Most resident memory: of the whole process tree as sampled, and at least of its largest
+    /// process.
+    pub max_rss_bytes: u64,
+    /// Seconds times graphics processors in use; null without any.
+    pub gpu_seconds: Option<f64>,
+    /// Most GPU memory in use at once; null without any.
+    pub gpu_mem_max_bytes: Option<u64>,
+}
+
+impl Document for AttemptEnd {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl AttemptEnd {
+    /// Reads result.json: how the last attempt of a run ended, if one has. Of another attempt, or of another
+    /// run, it says nothing.
+    pub fn read(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {
+        let end: Self = read_document(&layout.result()).ok()?;
+        (end.attempt == attempt && end.run_id == run_id).then_some(end)
+    }
+}
+
+/// One attempt, as attempts.jsonl tells of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Its start.
+    pub start: AttemptStart,
+    /// Its end; `None` while it runs, and when nobody saw it end.
+    pub end: Option<AttemptEnd>,
+}
+
+/// The attempts of a run, in the order of their numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Attempts {
+    all: Vec<Attempt>,
+    skipped: usize,
+}
+
+impl Attempts {
+    /// Reads attempts.jsonl; a missing file tells of no attempts. Lines that are no start and no end are
+    /// skipped and counted. Of two starts of one number the last counts, of two ends the first: a supervisor
+    /// that was killed while it wrote is followed by another that writes the same again.
+    pub fn read(layout: &Layout) -> io::Result<Self> {
+        let lines = read_lines(&layout.attempts())?;
+        let mut attempts = Self { all: Vec::new(), skipped: lines.skipped };
+        for line in lines.records {
+            attempts.add(line);
+        }
+        Ok(attempts)
+    }
+
+    fn add(&mut self, line: Value) {
+        match line["event"].as_str() {
+            Some("start") => match serde_json::from_value::<AttemptStart>(line) {
+                Ok(start) => match self.all.iter_mut().find(|one| one.start.attempt == start.attempt) {
+                    Some(known) => known.start = start,
+                    None => self.all.push(Attempt { start, end: None }),
+                },
+                Err(_) => self.skipped += 1,
+            },
+            Some("end") => match serde_json::from_value::<AttemptEnd>(line) {
+                Ok(end) => match self.all.iter_mut().find(|one| one.start.attempt == end.attempt) {
+                    Some(known) => known.end = known.end.take().or(Some(end)),
+                    None => self.skipped += 1,
+                },
+                Err(_) => self.skipped += 1,
+            },
+            _ => self.skipped += 1,
+        }
+    }
+
+    /// Returns the attempts.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Attempt> + ExactSizeIterator {
+        self.all.iter()
+    }
+
+    /// Returns the last one.
+    pub fn last(&self) -> Option<&Attempt> {
+        self.all.last()
+    }
+
+    /// Returns the attempt of a number.
+    pub fn get(&self, number: u32) -> Option<&Attempt> {
+        self.all.iter().rev().find(|one| one.start.attempt == number)
+    }
+
+    /// Returns how many lines could not be read.
+    pub fn skipped(&self) -> usize {
+        self.skipped
+    }
+
+    /// Appends the end of the last attempt where result.json has it and attempts.jsonl does not: a power cut,
+    /// or a full disk, took that line. Called by the holder of the run's lock before another attempt begins.
+    pub(super) fn complete(&self, layout: &Layout) -> io::Result<()> {
+        let Some(last) = self.last().filter(|last| last.end.is_none()) else { return Ok(()) };
+        match AttemptEnd::read(layout, &last.start.run_id, last.start.attempt) {
+            Some(end) => append_line(&layout.attempts(), &end),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rundir::SCHEMA;
+    use serde_json::json;
+
+    fn start(attempt: u32) -> Value {
+        json!({"schema": SCHEMA, "run_id": "r", "event": "start", "attempt": attempt,
+               "start_time": "2026-01-29T12:00:00.000Z", "command": ["true"], "template": ["true"],
+               "executable": null, "cwd": "/", "host": "h", "pid": 1, "git_commit": null, "git_dirty": null,
+               "python_version": null, "device": null, "gpus": [], "CUDA_VISIBLE_DEVICES": null, "offsets": {}})
+    }
+
+    fn end(attempt: u32, status: &str) -> Value {
+        json!({"schema": SCHEMA, "run_id": "r", "event": "end", "attempt": attempt, "status": status,
+               "reason": null, "end_time": "2026-01-29T12:00:01.000Z", "duration_s": 1.0, "exit_code": 0,
+               "signal": null, "final_step": 3, "traceback": null, "lost_bytes": 0,
+               "resources": {"cpu_seconds": 0.0, "max_rss_bytes": 0, "gpu_seconds": null, "gpu_mem_max_bytes": null}})
+    }
+
+    #[test]
+    fn starts_and_ends_are_put_together_and_all_else_is_counted() {
+        let mut attempts = Attempts::default();
+        for line in [
+            start(1),
+            start(1),
+            end(1, "failed"),
+            end(1, "completed"),
+            start(2),
+            end(7, "failed"),
+            end(2, "dead"),
+            json!({"event": "start"}),
+            json!({}),
+        ] {
+            attempts.add(line);
+        }
+        let seen: Vec<_> =
+            attempts.iter().map(|one| (one.start.attempt, one.end.as_ref().map(|end| end.status))).collect();
+        assert_eq!(seen, [(1, Some(Outcome::Failed)), (2, None)]);
+        assert_eq!(attempts.skipped(), 4);
+        assert_eq!(attempts.last().map(|last| last.start.attempt), Some(2));
+        assert!(attempts.get(3).is_none());
+    }
+}

@@ -1,0 +1,313 @@
+//! What the holder of a run's lock recorded in `status.json`. It may have died since: `observe` concludes
+//! what is true now. `dead` and `stale` are conclusions, and cannot be written.
+
+use super::SCHEMA;
+use super::attempts::{AttemptEnd, AttemptStart, Attempts, Resources};
+use super::layout::Layout;
+use super::meta::Meta;
+use super::open::{Document, read_document};
+use super::raw::{Metrics, Raw, Recent};
+use super::status::{Outcome, Status};
+use super::status_json::{StatusIn, StatusOut};
+use crate::error::Error;
+use crate::fsio::lock;
+use crate::process::identity::ProcessId;
+use crate::time::{Timestamp, human_seconds};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fs;
+
+/// The record of a run: its identity, and the state that was written last.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "StatusIn")]
+pub struct Recorded {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id, as in meta.json.
+    pub run_id: String,
+    /// The run's name, as in meta.json.
+    pub run_name: String,
+    /// When the run was created.
+    pub created: Timestamp,
+    /// The command as executed, secrets redacted; before the first attempt, the template: words or null.
+    pub command: Raw,
+    /// Number of steps to take.
+    pub total_steps: Option<u64>,
+    /// Overrides, as in meta.json.
+    pub overrides: Raw,
+    /// Tags, as in meta.json.
+    pub tags: Raw,
+    /// What was written last of what the run does.
+    pub state: State,
+}
+
+/// What a run does, as far as its writer knew.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Never started.
+    Created,
+    /// Handed to a scheduler.
+    Queued,
+    /// Started, and not yet recorded to have ended.
+    Running(Running),
+    /// The last attempt has ended, and another follows: recorded as running, since the lock is held.
+    Waiting(Ended),
+    /// Recorded to have ended.
+    Ended(Ended),
+}
+
+/// An attempt that was at work.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// The attempt.
+    pub attempt: AttemptState,
+    /// Why it is being ended, if it is.
+    pub notice: Option<String>,
+}
+
+/// The end of a run, until somebody resumes it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The last attempt; `None` for a run that was stopped, or could not be started, before its first.
+    pub attempt: Option<AttemptState>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub time: Option<Timestamp>,
+    /// Exit status of the command; `None` when a signal ended it or it never started.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the command.
+    pub signal: Option<i32>,
+}
+
+/// The last attempt: who makes it, and how far it is.
+#[derive(Clone, Debug)]
+pub struct AttemptState {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it started.
+    pub start_time: Option<Timestamp>,
+    /// When a living supervisor last wrote this.
+    pub last_heartbeat: Option<Timestamp>,
+    /// When the command last wrote output or a metric row.
+    pub last_output: Option<Timestamp>,
+    /// Who supervises it, or waits with another attempt.
+    pub supervisor: Option<ProcessId>,
+    /// Inode of the directory of the record: a copy has another.
+    pub inode: Option<u64>,
+    /// The command: its pid, and its start in clock ticks since boot. It shares the supervisor's place.
+    pub child: Option<(i32, u64)>,
+    /// Step of the last metric row.
+    pub step: Option<f64>,
+    /// Step at which it began.
+    pub start_step: Option<f64>,
+    /// Every metric in figures, in the order first logged.
+    pub metrics: Metrics,
+    /// The last five metric rows.
+    pub recent: Recent,
+    /// What it has used.
+    pub resources: Option<Resources>,
+    /// Bytes of output that could not be written to a log.
+    pub lost_bytes: u64,
+}
+
+impl Document for Recorded {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Serialize for Recorded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        StatusOut::of(self, self.status(), self.reason()).serialize(serializer)
+    }
+}
+
+impl AttemptState {
+    /// Makes the state of an attempt of which nothing but its number is known.
+    pub fn new(number: u32) -> Self {
+        Self {
+            number,
+            start_time: None,
+            last_heartbeat: None,
+            last_output: None,
+            supervisor: None,
+            inode: None,
+            child: None,
+            step: None,
+            start_step: None,
+            metrics: Metrics::default(),
+            recent: Recent::default(),
+            resources: None,
+            lost_bytes: 0,
+        }
+    }
+
+    /// Returns the command's process.
+    pub fn command(&self) -> Option<ProcessId> {
+        let (pid, start) = self.child?;
+        Some(ProcessId { pid, start, ..self.supervisor.clone()? })
+    }
+}
+
+impl Recorded {
+    /// Makes the record of a run that was never started.
+    pub fn created(meta: &Meta) -> Self {
+        Self {
+            schema: SCHEMA,
+            run_id: meta.run_id.clone(),
+            run_name: meta.run_name.clone(),
+            created: meta.created,
+            command: Raw::of(&meta.command),
+            total_steps: meta.total_steps,
+            overrides: Raw::of(&meta.overrides),
+            tags: Raw::of(&meta.tags),
+            state: State::Created,
+        }
+    }
+
+    /// Reads the status.json of a run. It is not written durably, so that a power cut may leave an
+    /// empty file: what it said before the first heartbeat follows from the rest of the record.
+    pub fn read(layout: &Layout) -> Result<Self, Error> {
+        let path = layout.status();
+        read_document(&path).or_else(|error| match fs::symlink_metadata(&path) {
+            Ok(file) if file.len() == 0 && file.is_file() => Self::derive(layout),
+            _ => Err(error),
+        })
+    }
+
+    /// Derives the record from meta.json, the last attempt, and who signed the lock for it.
+    fn derive(layout: &Layout) -> Result<Self, Error> {
+        let recorded = Self::created(&Meta::read(layout)?);
+        let attempts = Attempts::read(layout).unwrap_or_default();
+        let Some(last) = attempts.last() else { return Ok(recorded) };
+        let AttemptStart { attempt, start_time, host, pid, .. } = &last.start;
+        let signed = lock::holder(&layout.lock());
+        let unknown = ProcessId::of_unknown_boot(host.clone(), *pid);
+        let attempt = AttemptState {
+            start_time: Some(*start_time),
+            last_heartbeat: Some(*start_time),
+            // The lock is signed by the process that starts the supervisor, on the same boot.
+            supervisor: Some(match signed.filter(|signed| signed.host == *host) {
+                Some(signed) => ProcessId { boot_id: signed.boot_id, pid_ns: signed.pid_ns, ..unknown },
+                None => unknown,
+            }),
+            ..AttemptState::new(*attempt)
+        };
+        let command = Raw::of(&last.start.command);
+        let mut recorded =
+            Self { command, state: State::Running(Running { attempt, notice: None }), ..recorded };
+        if let Some(end) = &last.end {
+            recorded.end(end);
+        }
+        Ok(recorded)
+    }
+
+    /// Takes over how the attempt ended.
+    pub fn end(&mut self, end: &AttemptEnd) {
+        let attempt = self.take_attempt().map(|attempt| AttemptState {
+            step: end.final_step.or(attempt.step),
+            resources: Some(end.resources),
+            lost_bytes: end.lost_bytes,
+            ..attempt
+        });
+        self.state = State::Ended(Ended {
+            attempt,
+            outcome: end.status,
+            reason: end.reason.clone(),
+            time: Some(end.end_time),
+            exit_code: end.exit_code,
+            signal: end.signal,
+        });
+    }
+
+    /// Records that another attempt follows the one that has just ended, after so many seconds.
+    pub(super) fn await_retry(&mut self, end: &AttemptEnd, delay: f64) {
+        self.end(end);
+        if let State::Ended(ended) = std::mem::replace(&mut self.state, State::Created) {
+            let why = ended.reason.unwrap_or_default();
+            let reason = Some(format!("retry in {}: {why}", human_seconds(delay)));
+            self.state = State::Waiting(Ended { reason, time: None, ..ended });
+        }
+    }
+
+    fn take_attempt(&mut self) -> Option<AttemptState> {
+        match std::mem::replace(&mut self.state, State::Created) {
+            State::Created | State::Queued => None,
+            State::Running(running) => Some(running.attempt),
+            State::Waiting(ended) | State::Ended(ended) => ended.attempt,
+        }
+    }
+
+    /// Returns the status as recorded.
+    pub fn status(&self) -> Status {
+        match &self.state {
+            State::Created => Status::Created,
+            State::Queued => Status::Queued,
+            State::Running(_) | State::Waiting(_) => Status::Running,
+            State::Ended(ended) => ended.outcome.into(),
+        }
+    }
+
+    /// Returns why it ended, or what it is about to do.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.state {
+            State::Created | State::Queued => None,
+            State::Running(running) => running.notice.as_deref(),
+            State::Waiting(ended) | State::Ended(ended) => ended.reason.as_deref(),
+        }
+    }
+
+    /// Returns the last attempt.
+    pub fn attempt(&self) -> Option<&AttemptState> {
+        match &self.state {
+            State::Created | State::Queued => None,
+            State::Running(running) => Some(&running.attempt),
+            State::Waiting(ended) | State::Ended(ended) => ended.attempt.as_ref(),
+        }
+    }
+
+    /// Returns the last attempt, to be changed.
+    pub fn attempt_mut(&mut self) -> Option<&mut AttemptState> {
+        match &mut self.state {
+            State::Created | State::Queued => None,
+            State::Running(running) => Some(&mut running.attempt),
+            State::Waiting(ended) | State::Ended(ended) => ended.attempt.as_mut(),
+        }
+    }
+
+    /// Returns the number of the last attempt; 0 before the first.
+    pub fn attempts(&self) -> u32 {
+        self.attempt().map_or(0, |attempt| attempt.number)
+    }
+
+    /// Returns the end, of a run that is recorded to have ended.
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.state {
+            State::Ended(ended) => Some(ended),
+            State::Created | State::Queued | State::Running(_) | State::Waiting(_) => None,
+        }
+    }
+
+    /// Returns the host of the last attempt.
+    pub fn host(&self) -> Option<&str> {
+        let supervisor = self.attempt()?.supervisor.as_ref()?;
+        Some(supervisor.host.as_str()).filter(|host| !host.is_empty())
+    }
+
+    /// Returns the step of the last metric row.
+    pub fn step(&self) -> Option<f64> {
+        self.attempt()?.step
+    }
+
+    /// Returns the last metric rows.
+    pub fn recent(&self) -> Recent {
+        self.attempt().map(|attempt| attempt.recent.clone()).unwrap_or_default()
+    }
+
+    /// Returns every metric in figures.
+    pub fn metrics(&self) -> Metrics {
+        self.attempt().map(|attempt| attempt.metrics.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,35 @@
+//! Whether a process that a record names may be signalled for the run: records can be forged, and root may
+//! signal anybody.
+
+use super::layout::Layout;
+use crate::process::stat::Stat;
+use crate::process::tree::{Environment, is_the_same};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Says whether a living process, whose start was as recorded, is the run's: it was given the run's id and
+/// directory, or holds its lock; else it carries the id of no other run, and acts for the user who wrote the
+/// record. A run that was moved has another directory than its processes know.
+pub(super) fn belongs(process: &Stat, layout: &Layout, run_id: &str) -> bool {
+    let environment = Environment::of(process.pid);
+    let value = |name| environment.as_ref().and_then(|environment| environment.value(name));
+    let is_owners = || owner(layout).is_some_and(|owner| process.owner() == Some(owner));
+    match value("RUN_ID") {
+        Some(id) if id == run_id.as_bytes() => {
+            let directory = value("RUN_DIR").map(|dir| Path::new(OsStr::from_bytes(dir)));
+            let is_same = directory.and_then(|directory| is_the_same(directory, layout.root()));
+            is_same.unwrap_or_else(is_owners)
+        }
+        _ if process.has_open(&layout.lock()) == Some(true) => true,
+        Some(_) => false,
+        None => is_owners(),
+    }
+}
+
+/// Returns the user who wrote the record of a run last.
+pub(super) fn owner(layout: &Layout) -> Option<u32> {
+    fs::symlink_metadata(layout.status()).ok().map(|record| record.uid())
+}
