@@ -189,8 +189,9 @@ fn stamp(run: &RunDir) -> Stamp {
 impl Entry {
     fn of(name: &str, run: &Observed) -> Self {
         let recorded = &run.recorded;
-        let (attempt, ended) = (recorded.attempts(), recorded.ended());
-        let end = ended.and_then(|_| AttemptEnd::read(run.run.layout(), &recorded.run_id, attempt));
+        let attempt = recorded.attempts();
+        let end =
+            recorded.ended().and_then(|_| AttemptEnd::read(run.run.layout(), &recorded.run_id, attempt));
         let last = |(name, figures): (String, Value)| (name, figures["last"].clone());
         Self {
             name: name.to_owned(),
@@ -200,8 +201,8 @@ impl Entry {
             start_time: run.start_time(),
             end_time: run.end_time(),
             duration_s: run.duration_s(),
-            exit_code: ended.and_then(|ended| ended.exit_code),
-            signal: ended.and_then(|ended| ended.signal),
+            exit_code: recorded.exit_code(),
+            signal: recorded.signal(),
             step: recorded.step().map(run_common::json::json_number),
             final_checkpoint: end.and_then(|end| end.final_checkpoint),
             metrics: recorded.metrics().figures().into_iter().map(last).collect(),

@@ -359,7 +359,7 @@ impl Front<'_> {
         let (status_now, attempt) = (observed.status(), observed.recorded.attempts());
         let reason = observed.reason().map(str::to_owned);
         // A command may exit with that status, too.
-        let exit_code = observed.recorded.ended().and_then(|ended| ended.exit_code);
+        let exit_code = observed.recorded.exit_code();
         let is_its_own = attempt > working.before && exit_code == Some(PASSED_OVER.into());
         if !self.is_one && self.args.unfinished && status == Some(PASSED_OVER.into()) && !is_its_own {
             self.note(working.batch, &format!("run passed over: {name}"));

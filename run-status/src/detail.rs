@@ -64,7 +64,6 @@ pub(crate) enum Extent {
 pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     let line = Line::of(run);
     let attempt = run.recorded.attempt();
-    let ended = run.recorded.ended();
     let mut table = Table::default();
     let mut fact = |key: &str, value: Option<String>, tint: Tint| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -83,8 +82,8 @@ pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
     say("ended", run.end_time().map(Timestamp::local));
     say("duration", duration.map(human_seconds));
     say("eta", eta.map(human_seconds));
-    say("exit", ended.and_then(|ended| ended.exit_code).map(|code| code.to_string()));
-    say("signal", ended.and_then(|ended| ended.signal).map(|signal| signal.to_string()));
+    say("exit", run.recorded.exit_code().map(|code| code.to_string()));
+    say("signal", run.recorded.signal().map(|signal| signal.to_string()));
     say("pid", line.pid().map(|pid| pid.to_string()));
     say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
     say("config", meta.config_path.clone());

@@ -512,6 +512,10 @@ fn a_power_cut_left_an_empty_status() {
     testkit::signal(child, Signal::KILL);
     await_end(child);
     fs::write(lab.path("runs/r/.run/status.json"), "").unwrap();
+    assert_eq!(told(&lab, "r"), is("dead", "its supervisor is gone"), "the lock tells of which boot");
+    let lock = lab.read("runs/r/.run/lock");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(lab.path("runs/r/.run/lock"), lock.replace(boot.trim(), "another")).unwrap();
     assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
     lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
     assert_eq!(lab.status("r")["attempt"], 2);

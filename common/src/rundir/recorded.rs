@@ -290,6 +290,23 @@ impl Recorded {
         }
     }
 
+    /// Returns the exit status of the command of the last attempt, also while another follows.
+    pub fn exit_code(&self) -> Option<i32> {
+        self.end_of_command()?.exit_code
+    }
+
+    /// Returns the signal that ended the command of the last attempt, also while another follows.
+    pub fn signal(&self) -> Option<i32> {
+        self.end_of_command()?.signal
+    }
+
+    fn end_of_command(&self) -> Option<&Ended> {
+        match &self.state {
+            State::Waiting(ended) | State::Ended(ended) => Some(ended),
+            State::Created | State::Queued | State::Running(_) => None,
+        }
+    }
+
     /// Returns the host of the last attempt.
     pub fn host(&self) -> Option<&str> {
         let supervisor = self.attempt()?.supervisor.as_ref()?;

@@ -54,10 +54,6 @@ impl<'a> StatusOut<'a> {
         let attempt = recorded.attempt();
         let supervisor = attempt.and_then(|attempt| attempt.supervisor.as_ref());
         let known = |part: fn(&ProcessId) -> &str| supervisor.map(part).filter(|part| !part.is_empty());
-        let last = match &recorded.state {
-            State::Created | State::Queued | State::Running(_) => None,
-            State::Waiting(ended) | State::Ended(ended) => Some(ended),
-        };
         Self {
             schema: recorded.schema,
             run_id: &recorded.run_id,
@@ -68,7 +64,7 @@ impl<'a> StatusOut<'a> {
             command: &recorded.command,
             created: recorded.created,
             start_time: attempt.and_then(|attempt| attempt.start_time),
-            end_time: last.and_then(|last| last.time),
+            end_time: recorded.ended().and_then(|ended| ended.time),
             last_heartbeat: attempt.and_then(|attempt| attempt.last_heartbeat),
             last_output: attempt.and_then(|attempt| attempt.last_output),
             host: known(|supervisor| &supervisor.host),
@@ -85,8 +81,8 @@ impl<'a> StatusOut<'a> {
             metrics: attempt.map_or_else(Cow::default, |attempt| Cow::Borrowed(&attempt.metrics)),
             recent: attempt.map_or_else(Cow::default, |attempt| Cow::Borrowed(&attempt.recent)),
             resources: attempt.and_then(|attempt| attempt.resources),
-            exit_code: last.and_then(|last| last.exit_code),
-            signal: last.and_then(|last| last.signal),
+            exit_code: recorded.exit_code(),
+            signal: recorded.signal(),
             lost_bytes: attempt.map_or(0, |attempt| attempt.lost_bytes),
             overrides: &recorded.overrides,
             tags: &recorded.tags,
