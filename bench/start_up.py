@@ -149,12 +149,8 @@ def run(lab, repeat, quick):
     goals = []
     if lab.binaries:
         goals = [
-            Goal("run-exec beside GNU parallel", ms(RUN_EXEC) / ms(PARALLEL), 0.3),
-            Goal("run-exec beside the C sketch, one process", ms(RUN_EXEC) / ms(SKETCH), 1.5),
-            Goal("run-exec beside the C sketch, a process a run", ms(RUN_EXEC) / ms(SKETCH_EACH), 1.5),
-            Goal("run-exec for all beside GNU parallel", ms(RUN_EXEC_ALL) / ms(PARALLEL), 0.3),
-            Goal("run-exec for all beside the C sketch", ms(RUN_EXEC_ALL) / ms(SKETCH), 1.5),
-            Goal("run-exec for all beside a Python loop that syncs", ms(RUN_EXEC_ALL) / ms(PYTHON_FSYNC), 1),
+            Goal("run-exec beside GNU parallel", ms(RUN_EXEC) / ms(PARALLEL), 0.75),
+            Goal("run-exec for all beside GNU parallel", ms(RUN_EXEC_ALL) / ms(PARALLEL), 0.75),
             Goal("run-new", ms(RUN_NEW), 5, "ms"),
             Goal(SWEEP, median(timing.wall_s for timing in sweeps), 2, "s"),
         ]

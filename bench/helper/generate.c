@@ -1,8 +1,9 @@
-/* generate BYTES LINE BLOCK EVERY
+/* generate BYTES LINE BLOCK EVERY [TEXT]
  *
  * Writes BYTES in lines of LINE bytes (newline included), BLOCK bytes a write(2), cutting lines
  * where a block ends as stdio does.  Every EVERY-th block goes to stderr (0: none).  Each stream
- * ends with a whole line.  The text is made once, so that the cost is that of the writes.
+ * ends with a whole line.  Each line begins with TEXT, as far as there is room.  The lines are made once,
+ * so that the cost is that of the writes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: generate BYTES LINE BLOCK EVERY\n");
+    if (argc != 5 && argc != 6) {
+        fprintf(stderr, "usage: generate BYTES LINE BLOCK EVERY [TEXT]\n");
         return 2;
     }
     size_t bytes = strtoull(argv[1], NULL, 10), line = strtoull(argv[2], NULL, 10);
@@ -24,8 +25,12 @@ int main(int argc, char **argv)
     char *text = malloc(block + line); /* one block from any place in a line */
     if (text == NULL)
         return 1;
-    for (size_t i = 0; i < block + line; i++)
-        text[i] = i % line == line - 1 ? '\n' : 'a' + i % line % 26;
+    const char *begins = argc == 6 ? argv[5] : "";
+    size_t length = strlen(begins);
+    for (size_t i = 0; i < block + line; i++) {
+        size_t at = i % line;
+        text[i] = at == line - 1 ? '\n' : at < length ? begins[at] : 'a' + at % 26;
+    }
 
     for (size_t n = 1; left[0] || left[1]; n++) {
         int to = every && n % every == 0;
