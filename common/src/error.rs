@@ -52,9 +52,11 @@ impl Error {
         Self::new(Exit::Usage, what)
     }
 
-    /// Makes the error of a failed system call on a path, such as "cannot read 'x': …".
+    /// Makes the error of a failed system call on a path, such as "cannot read 'x': …". A file that is
+    /// unfit is the run's fault, and anything else the machine's.
     pub fn io(verb: &str, path: &Path, cause: io::Error) -> Self {
-        Self::new(Exit::System, format!("cannot {verb} '{}'", path.display())).because(cause)
+        let exit = if Unfit::is(&cause) { Exit::BadRun } else { Exit::System };
+        Self::new(exit, format!("cannot {verb} '{}'", path.display())).because(cause)
     }
 
     /// Adds why it failed.
@@ -104,6 +106,36 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why a name in a run is not the file that it should be: it is a link, a pipe, too large.
+#[derive(Debug)]
+pub struct Unfit(&'static str);
+
+impl Unfit {
+    /// Says what it is instead, such as "it is a pipe".
+    pub fn new(why: &'static str) -> Self {
+        Self(why)
+    }
+
+    /// Says whether an I/O error tells of an unfit file.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+impl From<Unfit> for io::Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::new(io::ErrorKind::InvalidData, unfit)
+    }
+}
 
 /// Returns the words of an I/O error in the manner of strerror(3): without "(os error 2)".
 pub fn plain(error: &io::Error) -> String {

@@ -1,22 +1,31 @@
 //! Files of JSON lines that are only appended to, and readers that accept a torn last line.
 
+use super::read::{LIMIT, open_file};
+use super::write::open_append;
+use crate::error::Unfit;
 use serde::Serialize;
 use serde_json::Value;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// Appends one JSON object as a line, in one write. A line that a crash cut off before it is
-/// closed first, so that it spoils nothing but itself.
+/// The largest file that is read into memory.
+const MOST: u64 = 256 << 20;
+
+/// Appends one JSON object as a line, in one write, by its only writer. A line that a crash cut off before
+/// it is closed first, so that it spoils nothing but itself. On a full disk nothing is added.
 pub fn append_line(path: &Path, record: &impl Serialize) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut file = open_append(path)?;
     let mut line = Vec::new();
     if !ends_whole(&mut file)? {
         line.push(b'\n');
     }
     serde_json::to_writer(&mut line, record)?;
     line.push(b'\n');
-    file.write_all(&line)
+    let before = file.metadata()?.len();
+    file.write_all(&line).inspect_err(|_| {
+        let _ = file.set_len(before); // a torn line is skipped by who reads it
+    })
 }
 
 /// Says whether a file is empty or ends in a newline.
@@ -39,22 +48,40 @@ pub struct Lines {
     pub skipped: usize,
 }
 
-/// Reads all JSON objects of a file; a missing file is an empty one.
+/// Reads all JSON objects of a file; a missing file is an empty one. A line that is longer than 16 MiB is
+/// skipped without being kept.
 pub fn read_lines(path: &Path) -> io::Result<Lines> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        read => read?,
+    let file = match open_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lines::default()),
+        opened => opened?,
     };
+    if file.metadata()?.len() > MOST {
+        return Err(Unfit::new("it is larger than 256 MiB").into());
+    }
+    lines_of(BufReader::new(file.take(MOST)), LIMIT)
+}
+
+/// Reads the objects of lines of at most `longest` bytes each.
+fn lines_of(mut file: impl BufRead, longest: u64) -> io::Result<Lines> {
     let mut lines = Lines::default();
-    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = file.by_ref().take(longest).read_until(b'\n', &mut line)? as u64;
         let whole = line.ends_with(b"\n");
-        match serde_json::from_slice(line) {
+        if length == 0 {
+            return Ok(lines);
+        } else if !whole && length == longest {
+            file.skip_until(b'\n')?;
+            lines.skipped += 1;
+            continue;
+        }
+        match serde_json::from_slice(&line) {
             Ok(record @ Value::Object(_)) => lines.records.push(record),
             _ if whole && !line.trim_ascii().is_empty() => lines.skipped += 1,
             _ => {}
         }
     }
-    Ok(lines)
 }
 
 #[cfg(test)]
@@ -72,5 +99,26 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(lines.records, [json!({"a": 1}), json!({"c": 3})]);
         assert_eq!(lines.skipped, 2);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_skipped_and_counted() {
+        let read = |text: &str, longest| lines_of(text.as_bytes(), longest).unwrap();
+        let long = format!("{{\"a\":1}}\n{{\"b\":\"{}\"}}\n{{\"c\":3}}\n", "x".repeat(100));
+        for longest in [9, 20, 50, 108] {
+            let lines = read(&long, longest);
+            assert_eq!((lines.records.len(), lines.skipped), (2, 1), "{longest}");
+        }
+        assert_eq!(read(&long, 110).records.len(), 3);
+        assert_eq!(read(&"\0".repeat(100), 20).skipped, 1);
+    }
+
+    #[test]
+    fn a_file_of_many_gigabytes_is_not_read() {
+        let path = std::env::temp_dir().join(format!("lines-{}", std::process::id()));
+        std::fs::File::create(&path).unwrap().set_len(10 << 30).unwrap();
+        let refused = read_lines(&path);
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused.is_err_and(|error| Unfit::is(&error)));
     }
 }

@@ -1,8 +1,10 @@
 //! Replaces a small file whole: a reader sees the old version or the new one, never a mixture.
 
+use super::write::{self, create, open_existing};
+use crate::error::Unfit;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +48,7 @@ pub fn replace_by<E: From<io::Error>>(
     fill: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     let scratch = scratch_name(target)?;
-    let written = File::create(&scratch)
+    let written = create(&scratch)
         .map_err(E::from)
         .and_then(|mut file| fill(&mut file))
         .and_then(|()| Ok(fs::rename(&scratch, target)?));
@@ -65,9 +67,20 @@ pub fn reserve(target: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Replaces `target` like [`replace`], in the space that was reserved for it where that is still there.
 pub fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
-    match OpenOptions::new().write(true).open(&scratch) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(target, bytes, durability),
+    match open_existing(&scratch) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || Unfit::is(&error) => {
+            replace(target, bytes, durability)
+        }
         opened => replace_by_scratch(target, &scratch, opened, bytes, durability),
+    }
+}
+
+/// Refuses a name at which these functions cannot put a file; a missing one they can.
+pub fn check_replace(target: &Path) -> io::Result<()> {
+    write::check_replace(target)?;
+    match fs::symlink_metadata(scratch_name(target)?) {
+        Ok(scratch) if scratch.is_dir() => Err(Unfit::new("its temporary file is a directory").into()),
+        _ => Ok(()),
     }
 }
 
@@ -98,21 +111,9 @@ fn replace_by_scratch(
     }
 }
 
-/// Makes a temporary file anew: one that is there may be an old version that somebody still reads.
-fn create(scratch: &Path) -> io::Result<File> {
-    let create = || OpenOptions::new().write(true).create_new(true).open(scratch);
-    match create() {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(scratch)?;
-            create()
-        }
-        created => created,
-    }
-}
-
 /// Writes a new file, synced when it must survive a power cut.
 pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = create(path)?;
     file.write_all(bytes)?;
     match durability {
         Durability::Process => Ok(()),

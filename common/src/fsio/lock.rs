@@ -1,13 +1,14 @@
 //! The lock of a run: an open-file-description lock, which dies with the last process that holds
 //! it, and about which a reader can ask without taking it.
 
-use super::open_regular;
+use super::read::read_start;
+use super::write::open_update;
 use crate::process::identity::ProcessId;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
+use nix::libc::{self, ELOOP, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Bytes of a lock's file that are read.
@@ -34,7 +35,7 @@ impl Lock {
     /// process holds it. Where the file system knows no locks, the owner's record has to serve,
     /// and this succeeds.
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_update(path)?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
             Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(None),
             Ok(_) | Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => {
@@ -46,7 +47,7 @@ impl Lock {
 
     /// Takes the lock, creating its file when it is missing, and waits for it.
     pub fn take(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = open_update(path)?;
         loop {
             match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file())) {
                 Err(nix::Error::EINTR) => {}
@@ -89,8 +90,7 @@ impl Lock {
 /// Returns who signed a lock last. Locks that were signed by version 0.1.0 have no boot and no start time
 /// of the process.
 pub fn holder(path: &Path) -> Option<ProcessId> {
-    let mut text = Vec::new();
-    open_regular(path).ok()??.take(SIGNATURE).read_to_end(&mut text).ok()?;
+    let text = read_start(path, SIGNATURE).ok()?;
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let words = lines.next()?;
@@ -103,8 +103,9 @@ pub fn holder(path: &Path) -> Option<ProcessId> {
 
 /// Asks whether a lock is held.
 pub fn ask(path: &Path) -> io::Result<Held> {
-    let file = match File::open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Unknown),
+        Err(error) if error.raw_os_error() == Some(ELOOP) => return Ok(Held::Unknown), // a link is no lock
         opened => opened?,
     };
     let mut lock = whole_file();

@@ -16,6 +16,7 @@ pub mod status_json;
 pub mod stop;
 mod trust;
 pub mod wait;
+pub mod writable;
 
 /// The version of the record that this suite writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;

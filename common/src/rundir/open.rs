@@ -3,6 +3,7 @@
 use super::SCHEMA;
 use super::layout::Layout;
 use super::record::ActiveRun;
+use super::writable;
 use crate::error::{Error, Exit};
 use crate::fsio::lock::{Lock, holder};
 use crate::fsio::{join, with_small};
@@ -67,8 +68,10 @@ impl RunDir {
         std::path::absolute(&path).unwrap_or(path)
     }
 
-    /// Takes the run for writing and signs its lock, or says that another process has it.
+    /// Takes the run for writing and signs its lock, or says that another process has it, or that one of its
+    /// files cannot be written.
     pub fn activate(self) -> Result<ActiveRun, Error> {
+        writable::check(&self.layout)?;
         let path = self.layout.lock();
         match Lock::try_take(&path).map_err(|error| Error::io("lock", &path, error))? {
             Some(lock) => ActiveRun::new(self, lock),

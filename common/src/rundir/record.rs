@@ -176,7 +176,7 @@ impl Record {
 
     /// Writes the file `pid`, for people.
     pub fn write_pid(&self) -> io::Result<()> {
-        fs::write(self.layout.pid(), format!("{}\n", std::process::id()))
+        replace(&self.layout.pid(), format!("{}\n", std::process::id()).as_bytes(), Durability::Process)
     }
 
     /// Notes the command's process.

@@ -1,11 +1,12 @@
 //! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
 
 use super::record::document;
-use crate::fsio::open_regular;
+use crate::fsio::read::read_start;
+use crate::fsio::write::create;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Bytes of the file that are read.
@@ -38,20 +39,21 @@ impl StopRequest {
         let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
         let written = self.write_by(stop, &scratch);
         let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
-        if written.is_err() && !stop.exists() {
-            File::create(stop)?;
+        if written.is_err() && fs::symlink_metadata(stop).is_err() {
+            create(stop)?;
         }
         written
     }
 
     fn write_by(&self, stop: &Path, scratch: &Path) -> io::Result<()> {
-        fs::write(scratch, document(self)?)?;
+        create(scratch)?.write_all(&document(self)?)?;
         match fs::hard_link(scratch, stop) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(stop) {
                 Some(first) if self.grace_s.is_some() || self.kill || first.spares && !self.spares => {
                     let grace_s = self.grace_s.or(first.grace_s);
                     let (kill, spares) = (self.kill || first.kill, self.spares && first.spares);
-                    fs::write(scratch, document(&Self { grace_s, kill, spares, ..first })?)?;
+                    let changed = Self { grace_s, kill, spares, ..first };
+                    create(scratch)?.write_all(&document(&changed)?)?;
                     fs::rename(scratch, stop)
                 }
                 _ => Ok(()),
@@ -64,10 +66,7 @@ impl StopRequest {
     /// Reads the request of a run or a batch, if there is one, whatever kind of file it is.
     pub fn read(stop: &Path) -> Option<Self> {
         fs::symlink_metadata(stop).ok()?;
-        let mut text = Vec::new();
-        if let Ok(Some(file)) = open_regular(stop) {
-            let _ = file.take(LIMIT).read_to_end(&mut text); // its being there is what counts
-        }
+        let text = read_start(stop, LIMIT).unwrap_or_default(); // its being there is what counts
         Some(serde_json::from_slice(&text).unwrap_or_default())
     }
 

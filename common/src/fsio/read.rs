@@ -1,0 +1,151 @@
+//! Opens and reads what others may have written, or put in the place of a file: nothing is waited for, and
+//! memory is bounded.
+
+use super::write::kind;
+use crate::error::Unfit;
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{read, retry_on_intr};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The largest document of a record, and the longest line of a file of JSON lines.
+pub const LIMIT: u64 = 16 << 20;
+
+/// Opens a regular file, or a link to one, for reading. What is no file is an error.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
+}
+
+/// Opens a file that a program may have put there, for reading; `None` when there is none or it is
+/// no regular file.
+pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
+    match open_file(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || Unfit::is(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a document: a file that is small as a rule.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    with_small(path, <[u8]>::to_vec)
+}
+
+/// Reads a document as text, with replacements for what is no UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    with_small(path, |bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Hands on what a document holds, by as few system calls as can be: a listing reads thousands.
+pub fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = retry_on_intr(|| open(path, flags, Mode::empty()))?;
+    let mut memory = [MaybeUninit::uninit(); 8 << 10];
+    // A document ends in a newline, and has no other. What ends otherwise may be no file.
+    let start = match read(&file, &mut memory) {
+        Ok((start, room)) if !room.is_empty() && start.ends_with(b"\n") => return Ok(to(start)),
+        Ok((start, _)) => start.to_vec(),
+        Err(_) => Vec::new(), // it is read again below
+    };
+    let file = File::from(file);
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(Unfit::new(kind(&found)).into());
+    }
+    Ok(to(&bounded(file, start, found.len())?))
+}
+
+/// Reads the rest of a file of this length, unless that is too large.
+fn bounded(file: impl Read, mut start: Vec<u8>, length: u64) -> io::Result<Vec<u8>> {
+    let too_large = || Unfit::new("it is larger than 16 MiB").into();
+    if length > LIMIT {
+        return Err(too_large());
+    }
+    let room = LIMIT + 1 - (start.len() as u64).min(LIMIT);
+    file.take(room).read_to_end(&mut start)?;
+    if start.len() as u64 > LIMIT { Err(too_large()) } else { Ok(start) }
+}
+
+/// Reads the beginning of a file, at most so many bytes.
+pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    open_file(path)?.take(most).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Reads a file that the user named on the command line, which may be a pipe, as of `<(…)`: that is waited
+/// for. Its size is bounded all the same.
+pub fn read_argument(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    let length = if found.is_file() { found.len() } else { 0 };
+    bounded(file, Vec::new(), length).map_err(|error| match Unfit::is(&error) {
+        true => io::Error::new(io::ErrorKind::FileTooLarge, error.to_string()), // no fault of a run
+        false => error,
+    })
+}
+
+/// Reads a file of the kernel, as below `/proc` and `/sys`, which has no length before it is read.
+pub fn read_kernel(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LIMIT).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::mkfifo;
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn path(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn files_are_read_whole_whatever_their_length_and_end() {
+        let path = path("small");
+        for length in [0, 1, 100, 8191, 8192, 8193, 100_000] {
+            for end in ["", "\n"] {
+                let text = "x".repeat(length) + end;
+                fs::write(&path, &text).unwrap();
+                assert_eq!(read_small(&path).unwrap(), text.as_bytes(), "{length}");
+                assert_eq!(read_argument(&path).unwrap(), text.as_bytes(), "{length}");
+                assert_eq!(read_start(&path, 100).unwrap(), text.as_bytes()[..text.len().min(100)]);
+            }
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read_small(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(open_regular(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused_at_once() {
+        let path = path("large");
+        let file = File::create(&path).unwrap();
+        for (length, is_read) in [(LIMIT, true), (LIMIT + 1, false), (10 << 30, false)] {
+            file.set_len(length).unwrap();
+            assert_eq!(read_small(&path).is_ok(), is_read, "{length}");
+            assert_eq!(read_argument(&path).is_ok(), is_read, "{length}");
+        }
+        fs::remove_file(&path).unwrap();
+        mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let _both = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // so that it is open, and empty
+        let zero = Path::new("/dev/zero");
+        for (path, why) in [(path.as_path(), "it is a pipe"), (zero, "it is a device"), (Path::new("/"), "it is a directory")] {
+            for error in [read_small(path).unwrap_err(), open_file(path).unwrap_err()] {
+                assert!(Unfit::is(&error) && error.to_string() == why, "{error}");
+            }
+            assert!(open_regular(path).unwrap().is_none());
+        }
+        assert!(read_argument(zero).is_err());
+        fs::remove_file(&path).unwrap();
+    }
+}

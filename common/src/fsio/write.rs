@@ -1,0 +1,177 @@
+//! Opens the files of a record for writing. Whoever could write to a run may have put a link, a pipe or a
+//! device in the place of one: such a name is refused, and what it leads to is not touched.
+
+use crate::error::Unfit;
+use nix::libc::{ELOOP, ENXIO, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Opens a file to append to it and to read its end; makes it when it is missing.
+pub fn open_append(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().read(true).append(true).create(true))
+}
+
+/// Opens a file to read it and to write into it, such as a lock; makes it when it is missing.
+pub fn open_update(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
+}
+
+/// Opens a file that is there, to write over it.
+pub fn open_existing(path: &Path) -> io::Result<File> {
+    open(path, OpenOptions::new().write(true))
+}
+
+/// Makes a file anew. What has the name loses it first: somebody may still read that, and if it is a link,
+/// what it leads to stays.
+pub fn create(path: &Path) -> io::Result<File> {
+    let create = || OpenOptions::new().write(true).create_new(true).open(path);
+    match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            create()
+        }
+        created => created,
+    }
+}
+
+/// Opens what is no file of a record and ends what it is given: `/dev/null`.
+pub fn open_null() -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open("/dev/null")
+}
+
+/// Makes a directory of a record, unless it is there; a link in its place is refused.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_dir(path),
+        made => made,
+    }
+}
+
+/// Refuses what is no directory itself, such as a link to one.
+pub fn check_dir(path: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() { Ok(()) } else { Err(Unfit::new(kind(&found)).into()) }
+}
+
+/// Refuses what cannot be written to in place by these functions; a missing file can be.
+pub fn check_update(path: &Path) -> io::Result<()> {
+    check(path, Use::InPlace)
+}
+
+/// Refuses what cannot be replaced by another file; a missing one can be.
+pub(super) fn check_replace(path: &Path) -> io::Result<()> {
+    check(path, Use::Replaced)
+}
+
+/// What is done to a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Its bytes change, under all of its names.
+    InPlace,
+    /// Its name is given to another file.
+    Replaced,
+}
+
+fn check(path: &Path, used: Use) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => fit(&found, used),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = options.custom_flags(O_NOFOLLOW | O_NONBLOCK | O_NOCTTY).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        // The name may have become another since: then the kernel's word stands.
+        Some(ELOOP | ENXIO) => check(path, Use::InPlace).err().unwrap_or(error),
+        _ if error.kind() == io::ErrorKind::IsADirectory => Unfit::new("it is a directory").into(),
+        _ => error,
+    })?;
+    fit(&file.metadata()?, Use::InPlace)?;
+    Ok(file)
+}
+
+fn fit(found: &Metadata, used: Use) -> io::Result<()> {
+    if !found.is_file() {
+        Err(Unfit::new(kind(found)).into())
+    } else if used == Use::InPlace && found.nlink() > 1 {
+        Err(Unfit::new("it is a hard link, and its other names would change too").into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Says what something is that is no file.
+pub(super) fn kind(found: &Metadata) -> &'static str {
+    match found.file_type() {
+        kind if kind.is_symlink() => "it is a symbolic link",
+        kind if kind.is_dir() => "it is a directory",
+        kind if kind.is_fifo() => "it is a pipe",
+        kind if kind.is_socket() => "it is a socket",
+        kind if kind.is_file() => "it is a file",
+        _ => "it is a device",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    fn directory(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn only_a_file_of_one_name_is_opened_for_writing() {
+        let dir = directory("write");
+        let [victim, name] = ["victim", "name"].map(|file| dir.join(file));
+        fs::write(&victim, "theirs").unwrap();
+        type Put = fn(&Path, &Path);
+        let puts: [(Put, &str); 5] = [
+            (|victim, name| symlink(victim, name).unwrap(), "it is a symbolic link"),
+            (|victim, name| symlink(victim.with_extension("none"), name).unwrap(), "it is a symbolic link"),
+            (|victim, name| fs::hard_link(victim, name).unwrap(), "it is a hard link"),
+            (|_, name| mkfifo(name, Mode::S_IRWXU).unwrap(), "it is a pipe"),
+            (|_, name| fs::create_dir(name).unwrap(), "it is a directory"),
+        ];
+        for (put, why) in puts {
+            put(&victim, &name);
+            for way in [open_append, open_update, open_existing] {
+                let error = way(&name).unwrap_err();
+                assert!(error.to_string().starts_with(why), "{error}, not {why}");
+                assert!(Unfit::is(&error));
+            }
+            let refused = check_update(&name).unwrap_err();
+            assert!(refused.to_string().starts_with(why), "{refused}, not {why}");
+            let left = if name.is_dir() { fs::remove_dir(&name) } else { create(&name).map(drop) };
+            left.unwrap();
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs", "{why}");
+            let _ = fs::remove_file(&name);
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        check_update(&name).unwrap();
+        fs::hard_link(&victim, &name).unwrap();
+        check_replace(&name).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_a_record_is_one_itself() {
+        let dir = directory("record");
+        let [real, link] = ["real", "link"].map(|name| dir.join(name));
+        make_dir(&real).unwrap();
+        make_dir(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        assert!(Unfit::is(&make_dir(&link).unwrap_err()));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether an attempt may write to a run: its record is a directory of its own, and none of its files is a
+//! link, or something else, by which another file would be written to.
+
+use super::layout::{BatchLayout, Layout};
+use crate::error::Error;
+use crate::fsio::atomic::check_replace;
+use crate::fsio::write::{check_dir, check_update};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Refuses a run before anything in it is touched. The run itself may be reached by a link.
+pub(super) fn check(layout: &Layout) -> Result<(), Error> {
+    let appended = [
+        layout.lock(),
+        layout.attempts(),
+        layout.resources(),
+        layout.scraped(),
+        layout.stdout(),
+        layout.stderr(),
+        layout.combined(),
+    ];
+    let replaced = [layout.status(), layout.result(), layout.pid(), layout.measured()];
+    one(&layout.record(), check_dir)?;
+    all(&appended, &replaced)
+}
+
+/// Refuses a batch whose files for people cannot be written.
+pub fn check_batch(layout: &BatchLayout) -> Result<(), Error> {
+    one(&layout.record(), check_dir)?;
+    all(&[layout.lock(), layout.master_log()], &[layout.summary()])
+}
+
+fn all(appended: &[PathBuf], replaced: &[PathBuf]) -> Result<(), Error> {
+    appended.iter().try_for_each(|path| one(path, check_update))?;
+    replaced.iter().try_for_each(|path| one(path, check_replace))
+}
+
+fn one(path: &Path, check: fn(&Path) -> io::Result<()>) -> Result<(), Error> {
+    check(path).map_err(|error| Error::io("write", path, error))
+}
