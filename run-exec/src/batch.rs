@@ -2,9 +2,11 @@
 //! is in the runs.
 
 use run_common::error::Error;
+use run_common::fsio::append::append;
 use run_common::fsio::atomic::{Durability, replace};
-use run_common::fsio::lock::Lock;
-use run_common::message::complain;
+use run_common::fsio::lock::{Lock, holder};
+use run_common::message::{complain, warn};
+use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::batch::BatchDir;
@@ -13,12 +15,13 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::record::document;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
+use run_common::rundir::writable::check_batch;
 use run_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -36,6 +39,10 @@ pub(crate) struct Batch {
     pub(crate) is_new: bool,
     /// Runs were started that had not begun when the summary was written.
     pub(crate) is_behind: bool,
+    /// Lines of its log that are not written yet: another process has the lock.
+    owed: String,
+    /// Its summary is older than what has happened.
+    is_owed: bool,
     /// Its files cannot be written, which was said.
     fails: bool,
 }
@@ -85,6 +92,8 @@ impl Batch {
             is_heeded: false,
             is_new: true,
             is_behind: false,
+            owed: String::new(),
+            is_owed: false,
             fails: false,
         }
     }
@@ -112,31 +121,79 @@ impl Batch {
         }
     }
 
-    /// Writes that something has happened, and what all runs do now.
+    /// Writes that something has happened, and what all runs do now. Nobody waits for these files: while
+    /// another process has their lock, they are left for later.
     pub(crate) fn note(&mut self, event: &str, observer: &Observer) {
-        if let Err(error) = self.write(event, observer)
-            && self.dir.layout().record().exists()
-            && !std::mem::replace(&mut self.fails, true)
-        {
-            complain(&Error::io("write", &self.dir.layout().master_log(), error));
-        }
+        self.owed += &format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " "));
+        self.renew(observer);
     }
 
     /// Writes what all runs do now.
     pub(crate) fn renew(&mut self, observer: &Observer) {
-        let layout = self.dir.layout().clone();
-        let written = Lock::take(&layout.lock()).and_then(|_lock| {
-            replace(&layout.summary(), &document(&self.summary(observer))?, Durability::Process)
-        });
-        drop(written); // the next event says what is wrong
+        self.is_owed = true;
+        self.catch_up(observer);
     }
 
-    fn write(&mut self, event: &str, observer: &Observer) -> io::Result<()> {
-        let layout = self.dir.layout().clone();
-        let _lock = Lock::take(&layout.lock())?;
-        let mut log = OpenOptions::new().append(true).create(true).open(layout.master_log())?;
-        log.write_all(format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " ")).as_bytes())?;
-        replace(&layout.summary(), &document(&self.summary(observer))?, Durability::Process)
+    /// Writes what was left for later; says whether nothing of that is left.
+    pub(crate) fn catch_up(&mut self, observer: &Observer) -> bool {
+        if !self.is_owed {
+            return true;
+        }
+        let layout = self.dir.layout();
+        let lock = check_batch(layout).map(|()| Lock::try_take(&layout.lock()));
+        let written = match lock {
+            Ok(Ok(None)) => return false,
+            Ok(Ok(Some(mut lock))) => {
+                let _ = lock.sign(&ProcessId::myself()); // it is for people
+                self.write_log().and_then(|()| self.write_summary(observer))
+            }
+            Ok(Err(error)) => Err(Error::io("lock", &layout.lock(), error)),
+            Err(error) => Err(error),
+        };
+        self.is_owed = false; // what fails is tried again with the next event
+        if let Err(error) = written {
+            self.fail(&error);
+        }
+        true
+    }
+
+    /// Gives up to wait for the lock: the lines of the log, each whole, are written without it, and the
+    /// summary is left to who has it.
+    pub(crate) fn give_up(&mut self) {
+        if !self.is_owed {
+            return;
+        }
+        let layout = self.dir.layout();
+        let summary = layout.summary();
+        let who = match holder(&layout.lock()) {
+            Some(ProcessId { pid, host, .. }) => format!("process {pid} on {host}"),
+            None => "another process".to_owned(),
+        };
+        match check_batch(layout).and_then(|()| self.write_log()) {
+            Ok(()) => warn(&format!("'{}' is behind: {who} has its lock", summary.display())),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Says that the files cannot be written, once, unless the batch was removed.
+    fn fail(&mut self, error: &Error) {
+        if self.dir.layout().record().exists() && !std::mem::replace(&mut self.fails, true) {
+            complain(error);
+        }
+    }
+
+    fn write_log(&mut self) -> Result<(), Error> {
+        let path = self.dir.layout().master_log();
+        append(&path, self.owed.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
+        self.owed.clear();
+        Ok(())
+    }
+
+    fn write_summary(&mut self, observer: &Observer) -> Result<(), Error> {
+        let path = self.dir.layout().summary();
+        let summary = document(&self.summary(observer));
+        let written = summary.and_then(|summary| replace(&path, &summary, Durability::Process));
+        written.map_err(|error| Error::io("write", &path, error))
     }
 
     fn summary(&mut self, observer: &Observer) -> Summary {

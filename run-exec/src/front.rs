@@ -10,6 +10,7 @@ use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::operands::Operand;
 use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
+use run_common::fsio::write::open_null;
 use run_common::message::{complain, warn};
 use run_common::process::identity::Process;
 use run_common::process::spawn::{Side, fork};
@@ -20,17 +21,22 @@ use run_common::rundir::status::Status;
 use run_common::time::human_seconds;
 use run_supervise::pool::Pool;
 use run_supervise::{FAILED, Retry};
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::mem;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often requests to stop a batch are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Tells the front that another process has the run, which is passed over.
 const PASSED_OVER: u8 = 64;
+
+/// How long the lock of the files for people is waited for in the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often they are tried then.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The longest time between two attempts.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -98,7 +104,7 @@ fn detach() -> Result<Side, Error> {
     let failed = |error: io::Error| Error::new(Exit::System, "cannot detach").because(error);
     let side = fork().map_err(failed)?;
     if side == Side::Child {
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
+        let null = open_null().map_err(failed)?;
         let moved = setsid().and_then(|_| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
         moved.map_err(|error| failed(error.into()))?;
     }
@@ -440,7 +446,7 @@ impl Front<'_> {
         }
     }
 
-    /// Writes what all runs do anew when those that were started have begun.
+    /// Writes what all runs do anew when those that were started have begun, and what was left for later.
     fn refresh_batches(&mut self) {
         let has_begun = |working: &Working| {
             let observed = self.observer.observe(&working.run);
@@ -452,6 +458,13 @@ impl Front<'_> {
                 batch.renew(&self.observer);
             }
         }
+        self.catch_up();
+    }
+
+    /// Writes the files for people that were left for later; says whether none of them is left.
+    fn catch_up(&mut self) -> bool {
+        let observer = &self.observer;
+        self.batches.iter_mut().fold(true, |all, batch| batch.catch_up(observer) && all)
     }
 
     /// Writes how it all went.
@@ -467,6 +480,11 @@ impl Front<'_> {
             };
             batch.note(&format!("batch ended: {totals}{why}"), observer);
         }
+        let (until, ended_by) = (Instant::now() + PATIENCE, self.pool.ended_by());
+        while !self.catch_up() && Instant::now() < until && self.pool.ended_by() == ended_by {
+            self.pool.wait(AGAIN, None);
+        }
+        self.batches.iter_mut().for_each(Batch::give_up);
         for batch in self.batches.iter_mut() {
             if let Some(request) = &batch.stopped {
                 warn(&format!("'{}' was {}; --unfinished goes on with it", batch.name(), request.words()));

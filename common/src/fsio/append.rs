@@ -22,8 +22,17 @@ pub fn append_line(path: &Path, record: &impl Serialize) -> io::Result<()> {
     }
     serde_json::to_writer(&mut line, record)?;
     line.push(b'\n');
+    add(&mut file, &line)
+}
+
+/// Appends whole lines of text, in one write, by their only writer. On a full disk nothing is added.
+pub fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    add(&mut open_append(path)?, lines)
+}
+
+fn add(file: &mut File, lines: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
-    file.write_all(&line).inspect_err(|_| {
+    file.write_all(lines).inspect_err(|_| {
         let _ = file.set_len(before); // a torn line is skipped by who reads it
     })
 }
