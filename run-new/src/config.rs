@@ -2,11 +2,15 @@
 
 use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, write_whole};
+use run_common::fsio::read::{open_file, read_argument};
+use run_common::fsio::write::create;
 use run_common::message::warn;
-use run_common::provenance::config::parse;
-use run_common::provenance::hash::sha256;
+use run_common::provenance::config::{self, parse};
+use run_common::provenance::hash::{copy_hashed, sha256, sha256_of};
 use serde_json::Value;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Keys that hold the seed, in order of preference.
@@ -45,12 +49,19 @@ const DEVICE: [&str; 6] =
 pub(crate) struct Config {
     /// Where it was given, made absolute.
     pub(crate) path: PathBuf,
-    /// Its bytes.
-    pub(crate) bytes: Vec<u8>,
-    /// Their SHA-256, in hexadecimal.
+    content: Content,
+    /// The SHA-256 of its bytes, in hexadecimal.
     pub(crate) sha256: String,
     /// What it says; empty when it cannot be understood.
     pub(crate) values: Value,
+}
+
+/// The bytes of a config.
+#[derive(Debug)]
+enum Content {
+    Read(Vec<u8>),
+    /// More than are read for what they say. They are copied from where they are.
+    Large,
 }
 
 /// Returns the files that operands name. One with `*`, `?` or `[` that is no file itself stands for
@@ -80,7 +91,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
             let directory = error.path().to_owned();
             Error::io("read", &directory, error.into())
         })?;
-        if !path.is_dir() {
+        if path.is_file() {
             files.push(path);
         }
     }
@@ -92,20 +103,47 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 impl Config {
-    /// Reads a config. One that does not parse is warned about, and taken as it is.
+    /// Reads a config. One that does not parse is warned about, and taken as it is; so is one that is too
+    /// large for it.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = fs::read(path).map_err(|error| Error::io("read", path, error))?;
+        let failed = |error| Error::io("read", path, error);
         let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
         if absolute.to_str().is_none() {
             return Err(
                 Error::usage(format!("cannot use '{}'", path.display())).because("its path is not UTF-8")
             );
         }
-        let values = parse(&absolute, &bytes).unwrap_or_else(|cause| {
+        let is_large = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > config::LIMIT);
+        let (content, sha256, parsed) = if is_large {
+            (Content::Large, sha256_of(path).map_err(failed)?, Err("it is too large".to_owned()))
+        } else {
+            let bytes = read_argument(path).map_err(failed)?;
+            let (sha256, parsed) = (sha256(&bytes), parse(&absolute, &bytes));
+            (Content::Read(bytes), sha256, parsed)
+        };
+        let values = parsed.unwrap_or_else(|cause| {
             warn(&format!("'{}' cannot be understood, so nothing is read from it: {cause}", path.display()));
             Value::Null
         });
-        Ok(Self { path: absolute, sha256: sha256(&bytes), bytes, values })
+        Ok(Self { path: absolute, content, sha256, values })
+    }
+
+    /// Writes the copy into a run.
+    pub(crate) fn write(&self, run: &Path, durability: Durability) -> io::Result<()> {
+        let target = run.join(self.copy_name());
+        let Content::Read(bytes) = &self.content else { return self.copy(&target, durability) };
+        write_whole(&target, bytes, durability)
+    }
+
+    fn copy(&self, target: &Path, durability: Durability) -> io::Result<()> {
+        let mut file = create(target)?;
+        if copy_hashed(&mut open_file(&self.path)?, &mut file)? != self.sha256 {
+            return Err(io::Error::other(format!("'{}' has just been changed", self.path.display())));
+        }
+        match durability {
+            Durability::Process => Ok(()),
+            Durability::Power => file.sync_all(),
+        }
     }
 
     /// Returns the name of the copy: `config` and the extension of the original.

@@ -62,7 +62,7 @@ impl Staged {
         fs::DirBuilder::new().mode(0o777).create(&self.path)?;
         fs::create_dir(layout.record())?;
         if let Some(config) = config {
-            write_whole(&self.path.join(config.copy_name()), &config.bytes, durability)?;
+            config.write(&self.path, durability)?;
         }
         patch(&layout.patch())?;
         self.write_record(meta, durability)

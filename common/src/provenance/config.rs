@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Bytes up to which a config is read for what it says.
-const LIMIT: usize = 4 << 20;
+pub const LIMIT: u64 = 4 << 20;
 
 /// Returns the values of a config under dotted keys, in their order; lists are values.
 pub fn flat(values: &Value) -> Vec<(String, Value)> {
@@ -29,7 +29,7 @@ pub fn flat(values: &Value) -> Vec<(String, Value)> {
 
 /// Reads a config by its extension. What is no known format says nothing.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
-    if bytes.len() > LIMIT {
+    if bytes.len() as u64 > LIMIT {
         return Err("it is too large".to_owned());
     }
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -1,5 +1,6 @@
 //! The graphics processors of this host, found without asking a driver.
 
+use crate::fsio::read::read_kernel;
 use std::fs;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ pub fn gpus() -> Vec<String> {
 }
 
 fn model(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap_or_default();
+    let text = read_kernel(file).unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("Model:"));
     model.map_or_else(|| "unknown".to_owned(), |model| model.trim().to_owned())
 }

@@ -1,10 +1,10 @@
 //! The Python interpreter of a command and what is installed for it, found without importing
 //! anything.
 
+use crate::fsio::read::{read_start, read_text};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,9 +38,8 @@ pub fn interpreter_of(program: &Path) -> Option<PathBuf> {
     if is_python(program) {
         return Some(without_shim(program));
     }
-    let mut head = [0; 256];
-    let count = fs::File::open(program).ok()?.read(&mut head).ok()?;
-    let line = head[..count].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let head = read_start(program, 256).ok()?;
+    let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
     let mut words = line.split_ascii_whitespace();
     let first = Path::new(words.next()?).to_owned();
@@ -88,13 +87,12 @@ fn without_shim(python: &Path) -> PathBuf {
         let shims = python.parent().filter(|parent| parent.ends_with("shims"))?;
         let root = shims.parent()?;
         let here = env::current_dir().unwrap_or_default();
-        let local = || {
-            here.ancestors().find_map(|directory| fs::read_to_string(directory.join(".python-version")).ok())
-        };
+        let local =
+            || here.ancestors().find_map(|directory| read_text(&directory.join(".python-version")).ok());
         let chosen = env::var("PYENV_VERSION")
             .ok()
             .or_else(local)
-            .or_else(|| fs::read_to_string(root.join("version")).ok())?;
+            .or_else(|| read_text(&root.join("version")).ok())?;
         let version = chosen.split_whitespace().next()?.to_owned();
         Some(root.join("versions").join(version).join("bin").join(python.file_name()?))
             .filter(|file| is_executable(file))
@@ -106,7 +104,7 @@ impl Python {
     /// Finds out about an interpreter.
     pub fn at(executable: PathBuf) -> Self {
         let prefix = executable.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
-        let virtual_env = fs::read_to_string(prefix.join("pyvenv.cfg")).ok();
+        let virtual_env = read_text(&prefix.join("pyvenv.cfg")).ok();
         let from_config = virtual_env.as_deref().and_then(|config| {
             config.lines().find_map(|line| {
                 let (key, value) = line.split_once('=')?;
