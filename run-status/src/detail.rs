@@ -4,7 +4,7 @@ use crate::line::{Line, figure};
 use run_checkpoint::{Program, State, discover, save_times};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::cost::{Rates, logged, spent};
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::fsio::open_regular;
 use run_common::message::complain;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts};
@@ -28,11 +28,17 @@ const MEANS_SHOWN: usize = 4;
 /// Bytes at the end of a log in which they are looked for.
 const TAIL: u64 = 8 << 10;
 
-/// Prints everything that there is to say about a run.
-pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
+/// Prints everything that there is to say about a run, but for what is damaged.
+pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
     let layout = run.run.layout();
     let meta = Meta::read(layout)?;
-    let attempts = Attempts::read(layout).unwrap_or_default();
+    let mut exit = Exit::Ok;
+    let attempts = Attempts::read(layout).unwrap_or_else(|error| {
+        let error = Error::io("read", &layout.attempts(), error);
+        complain(&error);
+        exit = error.exit();
+        Attempts::default()
+    });
     let blocks = [
         facts(run, &meta, Extent::Full),
         figures(&run.recorded.metrics().figures()),
@@ -48,7 +54,7 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<(), Error> {
         }
         out.table(block)?;
     }
-    Ok(())
+    Ok(exit)
 }
 
 /// How much is said.

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         if !is_wanted(&run, args) {
             return Ok(Exit::No);
         }
-        return detail::print(&run, out).map(|()| Exit::Ok);
+        return detail::print(&run, out);
     }
     let listed =
         if args.json || args.full { as_json(args, &observer, out)? } else { as_table(args, &observer, out)? };

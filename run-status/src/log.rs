@@ -4,9 +4,10 @@ use crate::cli::{Args, Log};
 use run_common::cli::operands::open_one;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
+use run_common::fsio::read::open_file;
 use run_common::rundir::observe::Observer;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 /// How often a log that is followed is looked at.
@@ -14,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Length of the time, the stream and the tag before each line of combined.log.
 const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
+
+/// Bytes that are read of a line of combined.log at a time, of which it has fewer as a rule.
+const PIECE: u64 = 64 << 10;
 
 /// Prints a log, and what is added to it until the run has ended.
 pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out) -> Result<Exit, Error> {
@@ -31,10 +35,11 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
     };
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
-    let mut has_ended = observer.observe(&run)?.status().has_ended();
+    let mut is_within = false;
+    let mut has_ended = !follow || observer.observe(&run)?.status().has_ended();
     loop {
         if log.is_none() {
-            log = match File::open(&path) {
+            log = match open_file(&path) {
                 Ok(file) => Some(BufReader::with_capacity(64 << 10, file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None, // nothing was written yet
                 Err(error) => return Err(failed(error)),
@@ -42,12 +47,12 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
         }
         if let Some(log) = &mut log {
             match which {
-                Log::Combined => print_lines(log, out, has_ended || !follow).map_err(failed)??,
+                Log::Combined => print_lines(log, out, has_ended, &mut is_within).map_err(failed)??,
                 Log::Stdout | Log::Stderr => print_bytes(log, out).map_err(failed)??,
             }
         }
         out.flush()?;
-        if has_ended || !follow {
+        if has_ended {
             return Ok(Exit::Ok);
         }
         out.pause(PAUSE)?;
@@ -70,22 +75,30 @@ fn print_bytes(log: &mut BufReader<File>, out: &mut Out) -> io::Result<Result<()
 }
 
 /// Prints whole lines without what stands before them, and pieces of a line as one. A line that is
-/// still being written waits, unless nothing more is to come.
-fn print_lines(log: &mut BufReader<File>, out: &mut Out, last: bool) -> io::Result<Result<(), Error>> {
+/// still being written waits, unless nothing more is to come, or what there is of it is long: then what
+/// follows `is_within` it.
+fn print_lines(
+    log: &mut BufReader<File>,
+    out: &mut Out,
+    last: bool,
+    is_within: &mut bool,
+) -> io::Result<Result<(), Error>> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        log.read_until(b'\n', &mut line)?;
-        if line.is_empty() {
+        let count = log.by_ref().take(PIECE).read_until(b'\n', &mut line)? as u64;
+        if count == 0 {
             return Ok(Ok(()));
         }
-        if !line.ends_with(b"\n") && !last {
-            log.seek_relative(-i64::try_from(line.len()).unwrap_or_default())?;
+        let is_whole = line.ends_with(b"\n");
+        if !is_whole && !last && count < PIECE {
+            log.seek_relative(-i64::try_from(count).unwrap_or_default())?;
             return Ok(Ok(()));
         }
-        let is_piece = line.get(HEAD - 2) == Some(&b'P');
-        let text = line.get(HEAD..).unwrap_or(&line);
+        let is_piece = !*is_within && line.get(HEAD - 2) == Some(&b'P');
+        let text = if *is_within { &line } else { line.get(HEAD..).unwrap_or(&line) };
         let text = if is_piece { text.strip_suffix(b"\n").unwrap_or(text) } else { text };
+        *is_within = !is_whole;
         if let Err(error) = out.bytes(text) {
             return Ok(Err(error));
         }

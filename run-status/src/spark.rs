@@ -1,17 +1,22 @@
 //! A metric as a line of block characters.
 
 use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
 use run_common::rundir::observe::Observed;
 use run_metrics::row::{Cell, Row};
 use std::fs;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Heights of a character.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Points that are kept at most; beyond, two become their mean.
 const POINTS: usize = 8192;
+
+/// How long one look at the file may take; the next goes on.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The values of one metric over the steps, read as the file grows.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Curve {
     files: [PathBuf; 2],
     path: PathBuf,
     offset: u64,
+    /// What follows belongs to a line that is too long.
+    is_within: bool,
     rows: u64,
     points: Vec<(f64, f64)>,
 }
@@ -34,7 +41,7 @@ impl Curve {
 
     fn new(name: &str, files: [PathBuf; 2]) -> Self {
         let path = files[0].clone();
-        Self { name: name.to_owned(), files, path, offset: 0, rows: 0, points: Vec::new() }
+        Self { name: name.to_owned(), files, path, offset: 0, is_within: false, rows: 0, points: Vec::new() }
     }
 
     /// Takes in what was added to the file. Metrics that cannot be read make no curve.
@@ -46,20 +53,30 @@ impl Curve {
         }
         let Ok(Some(mut file)) = open_regular(&self.path) else { return };
         if file.metadata().is_ok_and(|file| file.len() < self.offset) {
-            (self.offset, self.rows) = (0, 0);
+            (self.offset, self.rows, self.is_within) = (0, 0, false);
             self.points.clear();
         }
         if file.seek(SeekFrom::Start(self.offset)).is_err() {
             return;
         }
-        let mut reader = BufReader::new(file);
+        let mut reader = BufReader::with_capacity(64 << 10, file);
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) && line.ends_with(b"\n") {
-            self.offset += line.len() as u64;
-            if let Some(row) = Row::parse(&line) {
+        let start = Instant::now();
+        while start.elapsed() < LOOK {
+            line.clear();
+            let count = reader.by_ref().take(LIMIT).read_until(b'\n', &mut line).unwrap_or(0) as u64;
+            let is_whole = line.ends_with(b"\n");
+            if !is_whole && count < LIMIT {
+                return;
+            }
+            self.offset += count;
+            if is_whole
+                && !self.is_within
+                && let Some(row) = Row::parse(&line)
+            {
                 self.add(&row);
             }
-            line.clear();
+            self.is_within = !is_whole; // a line of 16 MiB is no row
         }
     }
 
