@@ -3,9 +3,10 @@
 use crate::runs::Runs;
 use crate::sheet::csv_field;
 use run_common::cli::out::Out;
-use run_common::error::{Error, Exit, plain};
+use run_common::error::{Error, Exit};
+use run_common::fsio::read::{LIMIT, open_file};
 use run_common::message::{complain, warn};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// Rows under a header.
@@ -32,9 +33,9 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
                         table.map(|table| (run.name.as_str(), evaluations.label().to_owned(), table)),
                     );
                 }
-                Err(cause) => {
+                Err(error) => {
                     let what = format!("cannot read '{}'", path.display());
-                    complain(&Error::new(Exit::BadRun, what).because(cause));
+                    complain(&Error::new(Exit::BadRun, what).because(error));
                     exit = exit.max(Exit::BadRun);
                 }
             }
@@ -88,29 +89,22 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
 }
 
 /// Reads a table; texts in quotes may hold line ends. `None` when nothing was evaluated yet.
-///
-/// Errors: why it cannot be read, in one line.
-fn read_table(path: &Path) -> Result<Option<Table>, String> {
-    let mut reader = match csv::ReaderBuilder::new().flexible(true).from_path(path) {
-        Ok(reader) => reader,
-        Err(error) => {
-            return match error.into_kind() {
-                csv::ErrorKind::Io(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                csv::ErrorKind::Io(error) => Err(plain(&error)),
-                other => Err(format!("{other:?}")),
-            };
-        }
+fn read_table(path: &Path) -> io::Result<Option<Table>> {
+    let file = match open_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
     };
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded { file, length: 0 });
     let text = |cells: &csv::ByteRecord| -> Vec<String> {
         cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
     };
-    let columns = text(reader.byte_headers().map_err(|error| error.to_string())?);
+    let columns = text(reader.byte_headers()?);
     let mut table = Table { columns, ..Table::default() };
     if let Some(first) = table.columns.first_mut() {
         *first = first.trim_start_matches('\u{feff}').to_owned();
     }
     for row in reader.byte_records() {
-        let row = row.map_err(|error| error.to_string())?;
+        let row = row?;
         if row.len() == table.columns.len() {
             table.rows.push(text(&row));
         } else {
@@ -118,4 +112,25 @@ fn read_table(path: &Path) -> Result<Option<Table>, String> {
         }
     }
     Ok(Some(table))
+}
+
+/// A file that is refused when a line of it has no end: all of a row is kept in memory.
+struct Bounded<R> {
+    file: R,
+    /// Bytes of the present line so far.
+    length: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(block)?;
+        self.length = match block[..count].iter().rposition(|&byte| byte == b'\n') {
+            Some(newline) => (count - newline - 1) as u64,
+            None => self.length + count as u64,
+        };
+        if self.length > LIMIT {
+            return Err(io::Error::new(ErrorKind::InvalidData, "it has a line of more than 16 MiB"));
+        }
+        Ok(count)
+    }
 }

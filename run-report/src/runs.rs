@@ -181,12 +181,14 @@ impl Run {
     fn read(run: &RunDir, observer: &Observer, finder: &Finder, runs_dir: &Path) -> Result<Self, Error> {
         let layout = run.layout();
         let meta = Meta::read(layout)?;
+        let attempts =
+            Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
         Ok(Self {
             name: name_of(run, runs_dir),
             seen: observer.observe(run)?,
             evaluations: finder.of_run(run, &meta.run_id),
             meta,
-            attempts: Attempts::read(layout).unwrap_or_default(),
+            attempts,
         })
     }
 

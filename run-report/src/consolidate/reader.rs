@@ -170,6 +170,9 @@ impl Reader {
             if count == 0 || length >= piece && has_end() || length > piece + LINE {
                 break;
             }
+            if start > 0 && length >= piece && memchr(b'\n', &self.buffer[..piece - 1]).is_none() {
+                break; // no line begins in the piece, which is within one
+            }
             if length == wanted {
                 wanted += (wanted - piece).max(REST);
             }
