@@ -2,13 +2,14 @@
 //! known, and by the record of an attempt.
 
 use crate::error::Error;
+use crate::fsio::read::{read_argument, read_small};
 use crate::rundir::attempts::{Attempt, AttemptStart, Attempts};
 use crate::rundir::observe::Observed;
 use crate::rundir::status::{Outcome, Status};
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::env;
-use std::fs;
+use std::io;
 use std::path::Path;
 
 /// Prices of devices in US dollars an hour.
@@ -29,8 +30,12 @@ impl Rates {
     ///
     /// Errors: it cannot be read, or a line has no price.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-        Self::parse(&text).map_err(|line| {
+        Self::from_bytes(path, read_argument(path))
+    }
+
+    fn from_bytes(path: &Path, read: io::Result<Vec<u8>>) -> Result<Self, Error> {
+        let bytes = read.map_err(|error| Error::io("read", path, error))?;
+        Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|line| {
             Error::usage(format!("cannot use '{}'", path.display()))
                 .because(format!("line {line} is no device and its price"))
                 .hint("a line is 'H100 2.49': dollars for an hour of a device")
@@ -62,7 +67,11 @@ impl Rates {
                 .ok_or_else(|| Error::usage(format!("RUN_RATE is '{rate}', which is no price")))?;
             return Ok(Some(Self::one(usd)));
         }
-        variable("RUN_RATES").map(|path| Self::read(Path::new(&path))).transpose()
+        let of_file = |path: String| {
+            let path = Path::new(&path);
+            Self::from_bytes(path, read_small(path)) // a supervisor asks, too, and must not wait for a pipe
+        };
+        variable("RUN_RATES").map(of_file).transpose()
     }
 
     /// Returns the price of a device: that of the longest name which its own contains.

@@ -5,6 +5,7 @@ use crate::metrics::check;
 use crate::plan::{Job, Session, content};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
+use run_common::fsio::write::make_dir;
 use run_common::process::identity::Place;
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
@@ -215,8 +216,9 @@ struct Begun {
 fn begin(args: &Args, session: &Session, job: &Job) -> Result<Begun, Error> {
     let dir = session.evaluations.evaluation(&job.name);
     let layout = dir.layout().clone();
-    let record = layout.record();
-    fs::create_dir_all(&record).map_err(|error| Error::io("create", &record, error))?;
+    for path in [layout.root(), &layout.record()] {
+        make_dir(path).map_err(|error| Error::io("write to", path, error))?;
+    }
     let active = dir.activate()?;
     let before = Attempts::read(&layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
     let attempts = before.last().map_or(0, |last| last.start.attempt);
@@ -264,7 +266,7 @@ fn set_aside(layout: &Layout, attempt: u32) -> io::Result<()> {
         if entry.path() == layout.record() {
             continue;
         }
-        fs::create_dir_all(&aside)?;
+        make_dir(&aside)?;
         let to = aside.join(entry.file_name());
         if fs::rename(entry.path(), &to).is_err() {
             fs::remove_dir_all(&to)?; // of a run-eval that was killed while it did this

@@ -6,7 +6,9 @@
 use nix::libc::EEXIST;
 use run_checkpoint::Checkpoint;
 use run_common::fsio::lock::{Held, Lock, ask};
-use std::fs::{self, DirEntry, File, FileTimes};
+use run_common::fsio::read::open_file;
+use run_common::fsio::write::copy;
+use std::fs::{self, DirEntry, FileTimes};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -80,7 +82,7 @@ impl Pins {
             for tracker in TRACKERS {
                 let (from, to) = (root.join(parent).join(tracker), self.root().join(parent).join(tracker));
                 if fs::symlink_metadata(&from).is_ok_and(|found| found.is_file() && found.len() < 4096) {
-                    let _ = fs::copy(from, to); // what is evaluated is there without it
+                    let _ = copy(&from, &to); // what is evaluated is there without it
                 }
             }
         }
@@ -173,6 +175,6 @@ fn file(from: &Path, to: &Path, how: How) -> io::Result<()> {
         }
     }
     let modified = fs::metadata(from)?.modified()?;
-    fs::copy(from, to)?; // by copy_file_range(2), which shares the blocks where that can be
-    File::open(to)?.set_times(FileTimes::new().set_modified(modified))
+    copy(from, to)?;
+    open_file(to)?.set_times(FileTimes::new().set_modified(modified))
 }

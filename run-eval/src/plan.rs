@@ -16,6 +16,7 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
+use run_common::rundir::writable::check_evaluations;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,7 @@ impl Session {
             }
         }
         fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
+        check_evaluations(&evaluations)?;
         let lock = lock(&evaluations)?;
         let config = config(args, &run, &meta);
         replace(&evaluations.config(), config.as_bytes(), Durability::Process)

@@ -2,15 +2,15 @@
 
 use super::name::ends_in;
 use super::{pickle, zip};
-use nix::libc::O_NONBLOCK;
-use run_common::error::plain;
+use run_common::error::{Unfit, plain};
+use run_common::fsio::read::open_file;
 use run_metrics::row::{Cell, Row};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// What a file or directory shows of itself.
@@ -45,12 +45,11 @@ impl Bytes {
     /// Opens a regular file, or says why not.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot be read: {}", plain(&error));
-        // A pipe of that name would be waited for.
-        let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path).map_err(failed)?;
+        let file = open_file(path).map_err(|error| match Unfit::is(&error) {
+            true => "is no regular file".to_owned(),
+            false => failed(error),
+        })?;
         let meta = file.metadata().map_err(failed)?;
-        if !meta.is_file() {
-            return Err("is no regular file".to_owned());
-        }
         let mut bytes = Self { file, len: meta.len(), meta, head: Vec::new() };
         bytes.head = bytes.read(0, HEAD).map_err(failed)?;
         Ok(bytes)

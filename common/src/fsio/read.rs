@@ -139,7 +139,11 @@ mod tests {
         mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _both = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // so that it is open, and empty
         let zero = Path::new("/dev/zero");
-        for (path, why) in [(path.as_path(), "it is a pipe"), (zero, "it is a device"), (Path::new("/"), "it is a directory")] {
+        for (path, why) in [
+            (path.as_path(), "it is a pipe"),
+            (zero, "it is a device"),
+            (Path::new("/"), "it is a directory"),
+        ] {
             for error in [read_small(path).unwrap_err(), open_file(path).unwrap_err()] {
                 assert!(Unfit::is(&error) && error.to_string() == why, "{error}");
             }

@@ -1,6 +1,7 @@
 //! Opens the files of a record for writing. Whoever could write to a run may have put a link, a pipe or a
 //! device in the place of one: such a name is refused, and what it leads to is not touched.
 
+use super::read::open_file;
 use crate::error::Unfit;
 use nix::libc::{ELOOP, ENXIO, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -34,6 +35,15 @@ pub fn create(path: &Path) -> io::Result<File> {
         }
         created => created,
     }
+}
+
+/// Copies a file with its mode, and shares its blocks where the file system can; anything but a file is
+/// refused.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = open_file(from)?;
+    let mut target = create(to)?;
+    io::copy(&mut source, &mut target)?; // by copy_file_range(2)
+    target.set_permissions(source.metadata()?.permissions())
 }
 
 /// Opens what is no file of a record and ends what it is given: `/dev/null`.

@@ -5,6 +5,7 @@ use super::batch::BatchDir;
 use super::layout::Layout;
 use super::open::{Document, RunDir, read_document};
 use crate::error::Error;
+use crate::fsio::read::read_text;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -263,7 +264,7 @@ impl Finder {
 /// Returns a value of `eval_config.yaml`, which run-eval writes as `key: "JSON"`, a line each; quotes may
 /// be missing.
 fn config_value(path: &Path, key: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = read_text(path).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim();
     serde_json::from_str(value).ok().or_else(|| Some(value.to_owned()))
 }

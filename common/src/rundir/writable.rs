@@ -1,6 +1,7 @@
 //! Whether an attempt may write to a run: its record is a directory of its own, and none of its files is a
 //! link, or something else, by which another file would be written to.
 
+use super::evaluation::Evaluations;
 use super::layout::{BatchLayout, Layout};
 use crate::error::Error;
 use crate::fsio::atomic::check_replace;
@@ -28,6 +29,11 @@ pub(super) fn check(layout: &Layout) -> Result<(), Error> {
 pub fn check_batch(layout: &BatchLayout) -> Result<(), Error> {
     one(&layout.record(), check_dir)?;
     all(&[layout.lock(), layout.master_log()], &[layout.summary()])
+}
+
+/// Refuses a directory of evaluations whose own files cannot be written.
+pub fn check_evaluations(evaluations: &Evaluations) -> Result<(), Error> {
+    all(&[evaluations.lock()], &[evaluations.config(), evaluations.consolidated()])
 }
 
 fn all(appended: &[PathBuf], replaced: &[PathBuf]) -> Result<(), Error> {

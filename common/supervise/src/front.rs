@@ -16,6 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 use run_common::error::{Error, Exit};
 use run_common::fsio::append::ends_whole;
+use run_common::fsio::write::{open_append, open_null};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::Signals;
@@ -23,11 +24,10 @@ use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::{Table, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 
 /// Where the command's output goes through, made before the fork: the front keeps the ends that
@@ -127,12 +127,12 @@ fn plumbing_failed(task: &Task, error: &io::Error) -> Error {
 impl Plumbing {
     fn lay(task: &Task) -> io::Result<Self> {
         let layout = &task.layout;
-        let mut combined = open_log(&layout.combined())?;
+        let mut combined = open_append(&layout.combined())?;
         if !ends_whole(&mut combined)? {
             combined.write_all(b"\n")?;
         }
-        let stdout_log = open_log(&layout.stdout())?;
-        let stderr_log = open_log(&layout.stderr())?;
+        let stdout_log = open_append(&layout.stdout())?;
+        let stderr_log = open_append(&layout.stderr())?;
         let source = |stream, input: OwnedFd, log: File, name| -> io::Result<Source> {
             set_nonblocking(&input)?;
             Ok(Source {
@@ -184,10 +184,6 @@ impl Plumbing {
     }
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).append(true).create(true).open(path)
-}
-
 /// Makes a pipe as large as the kernel lets this user have.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
@@ -220,7 +216,7 @@ fn supervise(
     set_child_subreaper(true)?;
     let signals = signals::catch()?;
     drop(blocked);
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = open_null()?;
     dup2_stdout(&null)?;
     if !task.stdin {
         dup2_stdin(&null)?;
@@ -334,8 +330,7 @@ impl Front<'_> {
     /// Lets the caller of a detached run go, and lets go of what is the caller's.
     fn tell_started(&mut self, status: u8) {
         if let Some(mut started) = self.started.take() {
-            let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-            if let Ok(null) = null {
+            if let Ok(null) = open_null() {
                 let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null)); // open descriptors
             }
             let _ = started.write_all(&[status]); // a caller that was killed needs no answer

@@ -7,10 +7,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stdin, setsid};
 use run_common::error::{Error, Exit};
+use run_common::fsio::write::open_null;
 use run_common::process::signals::ignores_hangup;
 use signal_hook::consts::SIGCHLD;
 use signal_hook::flag;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl<J> Pool<J> {
     /// goes to the front, which passes it on, and what is held for other jobs is the front's alone.
     pub fn leave(&mut self) -> Result<(), Error> {
         self.working.clear();
-        let left = File::open("/dev/null").and_then(|null| {
+        let left = open_null().and_then(|null| {
             dup2_stdin(&null)?;
             setsid()?;
             Ok(self.mask.thread_set_mask()?)

@@ -1,7 +1,7 @@
 //! Why a run ended, in one line: from how the process ended and the last it wrote.
 
+use run_common::fsio::read::{open_file, read_kernel};
 use run_common::text::{cut, printable, without_escapes};
-use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,7 @@ pub struct LastWords {
 
 /// Reads the last words of an attempt that began at `offset` of its log.
 pub fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
-    let mut file = File::open(log)?;
+    let mut file = open_file(log)?;
     let length = file.metadata()?.len();
     let start = offset.max(length.saturating_sub(TAIL)).min(length);
     file.seek(SeekFrom::Start(start))?;
@@ -128,7 +128,7 @@ impl OomCounter {
     /// Finds the counter of the calling process's cgroup: `memory.events` (v2) or
     /// `memory.oom_control` (v1), see cgroups(7). Returns what it counts so far, too.
     pub fn find() -> Option<(Self, u64)> {
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let groups = read_kernel("/proc/self/cgroup").ok()?;
         let candidates = groups.lines().flat_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, group) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
@@ -148,7 +148,7 @@ impl OomCounter {
 
     /// Returns the count.
     pub fn read(&self) -> Option<u64> {
-        let text = fs::read_to_string(&self.path).ok()?;
+        let text = read_kernel(&self.path).ok()?;
         text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
     }
 }

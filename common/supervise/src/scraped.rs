@@ -5,9 +5,10 @@ use super::Task;
 use super::combined::Stream;
 use run_common::error::plain;
 use run_common::fsio::append::ends_whole;
+use run_common::fsio::write::open_append;
 use run_common::message::warn;
 use run_metrics::scrape::Scraper;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -75,7 +76,7 @@ impl Scraped {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+                let mut file = open_append(&self.path)?;
                 if !ends_whole(&mut file)? {
                     self.rows.insert(0, b'\n');
                 }
