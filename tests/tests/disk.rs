@@ -105,6 +105,36 @@ fn a_run_that_cannot_be_recorded_is_not_started() {
     assert_eq!(&lines[2..], ["exit 5", "fill", "r"], "{}", done.err());
 }
 
+/// A start line is longer than an end line, for which there may be room where there was none for the other.
+#[test]
+fn a_resume_on_a_full_disk_was_never_made() {
+    let lab = Lab::new();
+    let fill = "dd if=/dev/zero of=small/fill bs=4k 2>/dev/null";
+    let create = "run-new -n r -- false >/dev/null; run-exec -q r; cp -a small/r/.run before";
+    for padding in (0..4096).step_by(256) {
+        let _ = fs::remove_dir_all(lab.path("before"));
+        let pad = format!(
+            "python3 -c \"open('small/r/.run/attempts.jsonl', 'a').write('{{\\\"pad\\\": \\\"' + 'x' * {padding} + '\\\"}}\\n')\""
+        );
+        let script = format!(
+            "{create}; {pad}; {fill}; run-exec --resume r; echo exit $?; rm small/fill; run-exec -q --resume r; echo exit $?"
+        );
+        let done = on_small_disk(&lab, &script);
+        assert_eq!(done.out(), "exit 125\nexit 1\n", "{}", done.err());
+        assert!(done.err().contains("No space left on device"), "{}", done.err());
+        let lines = lab.json_lines("kept/r/.run/attempts.jsonl");
+        let said: Vec<String> = lines
+            .iter()
+            .filter(|line| line["event"].is_string())
+            .map(|line| format!("{} {}", line["event"].as_str().unwrap(), line["attempt"]))
+            .collect();
+        assert_eq!(said, ["start 1", "end 1", "start 2", "end 2"], "{padding}");
+        for name in ["small", "kept"] {
+            fs::remove_dir_all(lab.path(name)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_sweep_that_fills_the_disk_is_completed_when_there_is_room() {
     let lab = Lab::new();

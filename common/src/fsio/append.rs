@@ -37,6 +37,11 @@ fn add(file: &mut File, lines: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Takes back what was appended to a file by its only writer since it had this length.
+pub fn truncate(path: &Path, length: u64) -> io::Result<()> {
+    open_append(path)?.set_len(length)
+}
+
 /// Says whether a file is empty or ends in a newline.
 pub fn ends_whole(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {

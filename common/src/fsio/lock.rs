@@ -1,13 +1,12 @@
 //! The lock of a run: an open-file-description lock, which dies with the last process that holds
 //! it, and about which a reader can ask without taking it.
 
-use super::read::read_start;
 use super::write::open_update;
 use crate::process::identity::ProcessId;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc::{self, ELOOP, O_NOFOLLOW, O_NONBLOCK};
+use nix::libc::{self, ELOOP, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -90,7 +89,8 @@ impl Lock {
 /// Returns who signed a lock last. Locks that were signed by version 0.1.0 have no boot and no start time
 /// of the process.
 pub fn holder(path: &Path) -> Option<ProcessId> {
-    let text = read_start(path, SIGNATURE).ok()?;
+    let mut text = Vec::new();
+    open_to_ask(path).ok()?.take(SIGNATURE).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let words = lines.next()?;
@@ -103,7 +103,7 @@ pub fn holder(path: &Path) -> Option<ProcessId> {
 
 /// Asks whether a lock is held.
 pub fn ask(path: &Path) -> io::Result<Held> {
-    let file = match OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path) {
+    let file = match open_to_ask(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Unknown),
         Err(error) if error.raw_os_error() == Some(ELOOP) => return Ok(Held::Unknown), // a link is no lock
         opened => opened?,
@@ -114,6 +114,11 @@ pub fn ask(path: &Path) -> io::Result<Held> {
         Ok(_) => Ok(Held::Yes),
         Err(_) => Ok(Held::Unknown),
     }
+}
+
+/// Opens a lock to learn about it, whatever lies there.
+fn open_to_ask(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_NOCTTY).open(path)
 }
 
 fn whole_file() -> libc::flock {

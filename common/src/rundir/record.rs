@@ -7,7 +7,7 @@ use super::open::RunDir;
 use super::raw::Raw;
 use super::recorded::{AttemptState, Recorded, Running, State};
 use crate::error::Error;
-use crate::fsio::append::append_line;
+use crate::fsio::append::{append_line, truncate};
 use crate::fsio::atomic::{Durability, exchange, replace, replace_reserved, reserve};
 use crate::fsio::lock::Lock;
 use crate::process::identity::ProcessId;
@@ -91,6 +91,8 @@ pub struct Record {
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
+    /// The start is written, and an end may be.
+    has_begun: bool,
     /// The temporary file of status.json is there, and is of nobody else.
     is_reserved: bool,
     /// It is another's, or nobody's: nothing more is written.
@@ -118,7 +120,15 @@ impl Record {
             ..previous
         };
         let layout = active.layout().clone();
-        Self { active: Some(active), layout, recorded, start, is_reserved: false, is_lost: false }
+        Self {
+            active: Some(active),
+            layout,
+            recorded,
+            start,
+            has_begun: false,
+            is_reserved: false,
+            is_lost: false,
+        }
     }
 
     /// Returns what is recorded.
@@ -144,7 +154,8 @@ impl Record {
     }
 
     /// Names the calling process as the supervisor, and writes that the attempt runs. Called by
-    /// the supervisor before it starts the command, and by the process that takes its place.
+    /// the supervisor before it starts the command, and by the process that takes its place. When it fails
+    /// for the former, as on a full disk, the attempt was not made.
     pub fn begin(&mut self) -> io::Result<()> {
         let inode = fs::metadata(self.layout.record())?.ino();
         self.change(|running| {
@@ -155,11 +166,20 @@ impl Record {
         self.start.pid = std::process::id().cast_signed();
         let before = Attempts::read(&self.layout).unwrap_or_default();
         // A process that takes over finds the start in most cases.
-        if before.get(self.start.attempt).is_none() {
+        let attempts = self.layout.attempts();
+        self.has_begun = before.get(self.start.attempt).is_some();
+        let mut length = None;
+        if !self.has_begun {
             before.complete(&self.layout)?;
-            append_line(&self.layout.attempts(), &self.start)?;
+            length = Some(fs::metadata(&attempts).map_or(0, |file| file.len()));
+            append_line(&attempts, &self.start)?;
         }
-        exchange(&self.layout.status(), &document(&self.recorded)?) // the first heartbeat is near
+        let written = exchange(&self.layout.status(), &document(&self.recorded)?); // the first heartbeat is near
+        match (&written, length) {
+            (Err(_), Some(length)) => truncate(&attempts, length)?,
+            _ => self.has_begun = true,
+        }
+        written
     }
 
     /// Does what the start of the command need not wait for: makes the files in which the next state and
@@ -205,9 +225,10 @@ impl Record {
         replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
     }
 
-    /// Writes how the attempt ended: first where it cannot be lost, then where listings look.
+    /// Writes how the attempt ended: first where it cannot be lost, then where listings look. An attempt whose
+    /// start could not be written has not been made: the run is what it was before.
     pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
-        if self.is_lost {
+        if self.is_lost || !self.has_begun {
             return Ok(());
         }
         match end.retry_in_s {
