@@ -1,13 +1,15 @@
 //! Batches: runs that were created together. `batch.json`, written once by run-new, says what a batch
 //! is and which command line made it.
 
+use super::find::identity;
 use super::layout::BatchLayout;
 use super::open::{Document, RunDir, read_document};
 use super::recorded::Recorded;
 use crate::error::Error;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::fs;
+use std::collections::HashSet;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -80,14 +82,23 @@ impl BatchDir {
         &self.layout
     }
 
-    /// Returns its runs by name.
+    /// Returns its runs by name. A run that a link leads to counts once, by its own name where that is in the
+    /// batch.
     pub fn runs(&self) -> Vec<RunDir> {
         let entries = fs::read_dir(self.layout.root()).into_iter().flatten().flatten();
-        let mut paths: Vec<_> = entries
-            .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
-            .map(|entry| entry.path())
-            .filter(|path| path.to_str().is_some())
-            .collect();
+        let named = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+        let is_link = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let (mut links, mut paths): (Vec<_>, Vec<_>) =
+            named.map(|entry| (is_link(&entry), entry.path())).partition(|(is_link, _)| *is_link);
+        if !links.is_empty() {
+            links.sort();
+            let mut known: HashSet<_> = paths.iter().filter_map(|(_, path)| identity(path)).collect();
+            paths.extend(
+                links.into_iter().filter(|(_, path)| identity(path).is_some_and(|it| known.insert(it))),
+            );
+        }
+        let mut paths: Vec<_> = paths.into_iter().map(|(_, path)| path).collect();
+        paths.retain(|path| path.to_str().is_some());
         paths.sort();
         paths.into_iter().map(RunDir::seen).filter(|run| run.layout().meta().exists()).collect()
     }

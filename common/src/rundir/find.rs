@@ -5,13 +5,14 @@ use super::open::RunDir;
 use crate::error::{Error, plain};
 use crate::fsio::join;
 use crate::parallel::in_order;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// How deep runs lie below the directory that is searched, at most.
 const DEPTH: usize = 3;
@@ -80,14 +81,18 @@ pub fn search(root: &Path) -> Search {
 /// Goes through the runs below `root`, by path, several at once, and hands on what `look` makes of
 /// each. It does not descend into a run, nor deeper than three levels. Names that begin with `.` are
 /// skipped. A run that links lead to comes once, by its own name where that is below `root` too, and
-/// after all others else. Returns the directories in which runs were looked for.
+/// after all others else; so does what cannot be looked into. Returns the directories in which runs were
+/// looked for.
 pub fn visit<R: Send, E>(
     root: &Path,
     look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
     mut take: impl FnMut(Found<Result<R, Error>>) -> Result<(), E>,
 ) -> Result<Vec<PathBuf>, E> {
     let holders = vec![root.to_owned()];
-    let mut walk = Walk { look: &look, take: &mut take, holders, passed: Vec::new(), linked: Vec::new() };
+    let entered = Entered::default();
+    entered.enter(root, 1);
+    let (passed, linked) = (Vec::new(), Vec::new());
+    let mut walk = Walk { look: &look, take: &mut take, entered: &entered, holders, passed, linked };
     match inside(root, false) {
         Ok(top) => {
             walk.through(top, 1)?;
@@ -98,28 +103,49 @@ pub fn visit<R: Send, E>(
     let Walk { holders, passed, linked, .. } = walk;
     if !linked.is_empty() {
         let mut seen: HashSet<_> = passed.iter().filter_map(|path| identity(path)).collect();
-        for (path, made) in linked {
-            if identity(&path).is_some_and(|identity| seen.insert(identity)) {
-                take(run(path, made))?;
+        for (path, found) in linked {
+            let is_new = match identity(&path) {
+                Some(identity) => seen.insert(identity),
+                None => matches!(found, Found::Unreadable(..)), // a run is gone
+            };
+            if is_new {
+                take(found)?;
             }
         }
     }
     Ok(holders)
 }
 
-/// Tells one run from all others, by its meta.json.
-fn identity(run: &Path) -> Option<(u64, u64)> {
-    fs::metadata(Layout::new(run).meta()).ok().map(|meta| (meta.dev(), meta.ino()))
+/// Tells a directory from all others.
+pub(super) fn identity(directory: &Path) -> Option<(u64, u64)> {
+    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// The directories that were gone into, and how deep what is in them lies at least.
+#[derive(Default)]
+struct Entered(Mutex<HashMap<(u64, u64), usize>>);
+
+impl Entered {
+    /// Takes note of a directory; says whether it was not gone into before, from where it lies as deep.
+    fn enter(&self, directory: &Path, depth: usize) -> bool {
+        let Some(identity) = identity(directory) else { return true };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&identity) {
+            Some(least) if *least <= depth => false,
+            _ => known.insert(identity, depth).is_none_or(|least| depth < least),
+        }
+    }
 }
 
 struct Walk<'a, R, L, T> {
     look: &'a L,
     take: &'a mut T,
+    entered: &'a Entered,
     holders: Vec<PathBuf>,
-    /// The runs that were handed on.
+    /// The directories of what was handed on.
     passed: Vec<PathBuf>,
-    /// Runs below links, which may be known by their own names.
-    linked: Vec<(PathBuf, Result<R, Error>)>,
+    /// What is below links, and may be known by its own name, with its directory.
+    linked: Vec<(PathBuf, Found<Result<R, Error>>)>,
 }
 
 impl<R, E, L, T> Walk<'_, R, L, T>
@@ -131,20 +157,19 @@ where
     /// Goes through directories that lie side by side; says whether there was a run in them.
     fn through(&mut self, candidates: Vec<Candidate>, depth: usize) -> Result<bool, E> {
         let look = self.look;
+        let entered = self.entered;
         let mut any = false;
         in_order(
             candidates,
-            |candidate| (candidate.kind(depth, look), candidate),
+            |candidate| (candidate.kind(depth, look, entered), candidate),
             |(kind, candidate)| {
                 let Candidate { path, is_linked } = candidate;
                 let mut holds_runs = true;
                 match kind {
-                    Kind::Run(made) if is_linked => self.linked.push((path, made)),
-                    Kind::Run(made) => {
-                        self.passed.push(path.clone());
-                        (self.take)(run(path, made))?;
+                    Kind::Run(made) => self.pass(path.clone(), is_linked, run(path, made))?,
+                    Kind::Unreadable(what, why) => {
+                        self.pass(path, is_linked, Found::Unreadable(what, why))?;
                     }
-                    Kind::Unreadable(what, why) => (self.take)(Found::Unreadable(what, why))?,
                     Kind::Holder(inside) => {
                         self.holders.push(path.clone());
                         holds_runs = self.through(inside, depth + 1)?;
@@ -160,6 +185,16 @@ where
         )?;
         Ok(any)
     }
+
+    /// Hands on what was found in a directory, or keeps it for the end.
+    fn pass(&mut self, path: PathBuf, is_linked: bool, found: Found<Result<R, Error>>) -> Result<(), E> {
+        if is_linked {
+            self.linked.push((path, found));
+            return Ok(());
+        }
+        self.passed.push(path);
+        (self.take)(found)
+    }
 }
 
 fn run<R>(path: PathBuf, made: R) -> Found<R> {
@@ -168,7 +203,12 @@ fn run<R>(path: PathBuf, made: R) -> Found<R> {
 
 impl Candidate {
     /// Looks what it is. A run is one of which something can be made, or that has a meta.json.
-    fn kind<R>(&self, depth: usize, look: impl Fn(&RunDir) -> Result<R, Error>) -> Kind<Result<R, Error>> {
+    fn kind<R>(
+        &self,
+        depth: usize,
+        look: impl Fn(&RunDir) -> Result<R, Error>,
+        entered: &Entered,
+    ) -> Kind<Result<R, Error>> {
         let failure = match look(&RunDir::seen(&self.path)) {
             Ok(made) => return Kind::Run(Ok(made)),
             Err(failure) => failure,
@@ -179,6 +219,8 @@ impl Candidate {
                 Kind::Unreadable(self.path.join(RECORD_DIR), plain(&error))
             }
             Err(_) if depth == DEPTH => Kind::Nothing,
+            // A link to where this is, or to what was gone through already, brings nothing new.
+            Err(_) if !entered.enter(&self.path, depth + 1) && self.is_linked => Kind::Nothing,
             Err(_) => match inside(&self.path, self.is_linked) {
                 Ok(inside) => Kind::Holder(inside),
                 Err(error) if is_nothing(&error) => Kind::Nothing,
