@@ -13,7 +13,7 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
 use run_common::message::{complain, warn};
 use run_common::process::identity::Process;
-use run_common::process::spawn::{Side, fork};
+use run_common::process::spawn::{Side, check_open, fork};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
@@ -43,6 +43,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Executes a command in one run or several; returns the status to exit with.
 pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+    if !args.quiet && !args.detach && check_open(1).is_err() {
+        warn("stdout is closed: the output is in the logs alone");
+    }
     let one = match args.runs.as_slice() {
         [name] if name != "-" => match Operand::named(name, &args.runs_dir.path())? {
             Operand::Run(run) => Some(run),

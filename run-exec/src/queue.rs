@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 use nix::unistd::read;
-use run_common::cli::operands::{Operand, name_in};
+use run_common::cli::operands::{Operand, check_stdin, name_in};
 use run_common::error::{Error, Exit};
 use run_common::rundir::open::RunDir;
 use std::collections::{HashSet, VecDeque};
@@ -69,6 +69,9 @@ impl Queue {
                 },
                 None => match self.operands.pop_front() {
                     Some(operand) if operand == "-" => {
+                        if let Err(error) = check_stdin() {
+                            return Next::Failed(error);
+                        }
                         self.stdin = Some(Vec::new());
                         continue;
                     }

@@ -9,32 +9,41 @@ pub mod slots;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
+use crate::process::spawn::check_open;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use out::Out;
+use signal_hook::consts::SIGXFSZ;
+use signal_hook::flag;
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Option that makes every tool print a completion script for a shell: for packagers.
 const COMPLETIONS: &str = "--generate-completions";
 
 /// Parses the command line, runs the tool and turns its result into an exit status.
 pub fn entry<A: Parser>(tool: &'static str, run: fn(&A, &mut Out) -> Result<Exit, Error>) -> ExitCode {
-    let args = match parse::<A>(tool, Exit::Usage as u8) {
+    let args = match parse::<A>(tool, Exit::Usage as u8, Exit::System as u8) {
         Ok(args) => args,
         Err(status) => return status,
     };
     let mut out = Out::stdout();
     match run(&args, &mut out).and_then(|exit| out.finish().map(|()| exit)) {
         Ok(exit) => exit.into(),
-        Err(error) if error.is_broken_pipe() => Exit::Ok.into(), // `run-status | head` is no failure
-        Err(error) => {
-            complain(&error);
-            error.exit().into()
-        }
+        Err(error) => failed(&error, error.exit() as u8),
     }
+}
+
+/// Says what failed, unless the reader has gone away: `run-status | head` is no failure.
+fn failed(error: &Error, status: u8) -> ExitCode {
+    if error.is_broken_pipe() {
+        return ExitCode::SUCCESS;
+    }
+    complain(error);
+    ExitCode::from(status)
 }
 
 /// Like [`entry`] for a tool whose status is that of a command, and `failed` when it fails itself.
@@ -43,7 +52,7 @@ pub fn entry_of_command<A: Parser>(
     failed: u8,
     run: fn(&A) -> Result<u8, Error>,
 ) -> ExitCode {
-    let args = match parse::<A>(tool, failed) {
+    let args = match parse::<A>(tool, failed, failed) {
         Ok(args) => args,
         Err(status) => return status,
     };
@@ -54,19 +63,32 @@ pub fn entry_of_command<A: Parser>(
     ExitCode::from(status)
 }
 
-fn parse<A: Parser>(tool: &'static str, usage: u8) -> Result<A, ExitCode> {
+/// Parses the command line. What is asked of the tool itself is answered here; the statuses are for a wrong
+/// command line, and for an answer that cannot be written.
+fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, ExitCode> {
     set_tool(tool);
+    // A file that reaches the limit on its size is one that cannot be written, and not the end of its writer.
+    // What is executed has the default again, since this is a handler.
+    let _ = flag::register(SIGXFSZ, Arc::default());
+    let answered = |answer: Result<(), Error>| match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error, unwritten),
+    };
     let mut words = env::args_os().skip(1);
     if words.next().is_some_and(|word| word == COMPLETIONS) {
-        return Err(completions::<A>(
-            tool,
-            words.next().and_then(|shell| shell.into_string().ok()).as_deref(),
-        ));
+        let shell = words.next().and_then(|shell| shell.into_string().ok());
+        return Err(match shell.and_then(|shell| Shell::from_str(&shell, true).ok()) {
+            Some(shell) => answered(completions::<A>(tool, shell)),
+            None => {
+                warn(&format!("{COMPLETIONS} takes bash, zsh or fish"));
+                Exit::Usage.into()
+            }
+        });
     }
     A::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print(); // a reader that has gone away has read enough
-            ExitCode::SUCCESS
+            let printed = check_open(1).and_then(|()| error.print()).and_then(|()| io::stdout().flush());
+            answered(printed.map_err(out::failed))
         }
         _ => {
             warn(&first_paragraph(&error.to_string()));
@@ -82,15 +104,9 @@ fn first_paragraph(message: &str) -> String {
     lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-fn completions<A: CommandFactory>(tool: &'static str, shell: Option<&str>) -> ExitCode {
-    match shell.and_then(|shell| Shell::from_str(shell, true).ok()) {
-        Some(shell) => {
-            clap_complete::generate(shell, &mut A::command(), tool, &mut io::stdout());
-            ExitCode::SUCCESS
-        }
-        None => {
-            warn(&format!("{COMPLETIONS} takes bash, zsh or fish"));
-            Exit::Usage.into()
-        }
-    }
+fn completions<A: CommandFactory>(tool: &'static str, shell: Shell) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut A::command(), tool, &mut script);
+    let mut out = Out::stdout();
+    out.bytes(&script).and_then(|()| out.finish())
 }

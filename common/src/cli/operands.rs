@@ -1,6 +1,7 @@
 //! Operands that name runs and batches: on the command line, or one a line from stdin.
 
 use crate::error::{Error, Exit};
+use crate::process::spawn::check_open;
 use crate::rundir::batch::BatchDir;
 use crate::rundir::find::{Found, find};
 use crate::rundir::open::RunDir;
@@ -92,7 +93,11 @@ pub fn open_all<'a>(
     null: bool,
 ) -> impl Iterator<Item = Result<Operand, Error>> + 'a {
     operands.iter().flat_map(move |operand| -> Box<dyn Iterator<Item = Result<Operand, Error>> + 'a> {
-        if operand == "-" {
+        if operand == "-"
+            && let Err(error) = check_stdin()
+        {
+            Box::new(std::iter::once(Err(error)))
+        } else if operand == "-" {
             Box::new(names_from(io::stdin().lock(), null).map(move |name| Operand::named(&name?, runs_dir)))
         } else {
             Box::new(std::iter::once(Operand::named(operand, runs_dir)))
@@ -118,6 +123,11 @@ pub fn open_one(name: &str, runs_dir: &Path) -> Result<RunDir, Error> {
         Operand::Run(run) => Ok(run),
         Operand::Batch(_) => Err(Error::usage(format!("'{name}' is a batch, and one run is wanted"))),
     }
+}
+
+/// Fails when the tool was started without stdin: what it would read since is nothing.
+pub fn check_stdin() -> Result<(), Error> {
+    check_open(0).map_err(|error| Error::new(Exit::System, "cannot read stdin").because(error))
 }
 
 /// Returns the names that a stream lists as they come: one a line, or, when `null`, one up to each

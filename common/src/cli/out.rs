@@ -1,6 +1,7 @@
 //! Output: JSON lines for scripts, tables for people.
 
 use crate::error::{Error, Exit};
+use crate::process::spawn::check_open;
 use crate::rundir::status::Status;
 use crate::text::{fit, printable};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,8 +16,23 @@ use unicode_width::UnicodeWidthStr;
 /// A tool's stdout: buffered, and flushed at the end so that a full disk is noticed.
 #[derive(Debug)]
 pub struct Out {
-    sink: BufWriter<StdoutLock<'static>>,
+    sink: BufWriter<Stdout>,
     colour: bool,
+}
+
+/// Stdout, which cannot be written to when the tool was started without one.
+#[derive(Debug)]
+struct Stdout(StdoutLock<'static>);
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        check_open(1)?;
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A place in the file that stdout is.
@@ -59,7 +75,7 @@ impl Out {
     pub fn stdout() -> Self {
         let colour =
             io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { sink: BufWriter::with_capacity(64 << 10, io::stdout().lock()), colour }
+        Self { sink: BufWriter::with_capacity(64 << 10, Stdout(io::stdout().lock())), colour }
     }
 
     /// Says whether colours are wanted.
@@ -174,7 +190,8 @@ impl Mark {
     }
 }
 
-fn failed(error: io::Error) -> Error {
+/// Says that stdout cannot be written.
+pub(super) fn failed(error: io::Error) -> Error {
     Error::new(Exit::System, "cannot write to stdout").because(error)
 }
 

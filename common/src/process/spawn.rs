@@ -1,6 +1,10 @@
 //! Starts processes and catches signals: the one place with `unsafe`. A fork has no safe interface, nor
-//! has a signal handler, and a controlling terminal can only be taken between fork and exec.
-#![expect(unsafe_code, reason = "fork(2); setsid(2) and ioctl(2) between fork and exec; sigaction(2)")]
+//! has a signal handler, and a controlling terminal can only be taken between fork and exec. What a process
+//! was started with must be looked at before the library mends it, which is before `main`.
+#![expect(
+    unsafe_code,
+    reason = "fork(2); setsid(2) and ioctl(2) between fork and exec; sigaction(2); what is done before main"
+)]
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,7 +18,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,3 +131,29 @@ extern "C" fn note(signal: libc::c_int) {
 
 /// What is added to the event.
 static ONE: u64 = 1;
+
+/// Which of the descriptors 0 to 2 were closed when the process was started, as bits.
+static CLOSED: AtomicU8 = AtomicU8::new(0);
+
+/// Executed before `main`, and before the library opens `/dev/null` in the place of what is closed.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_START: extern "C" fn() = note_closed;
+
+extern "C" fn note_closed() {
+    for descriptor in 0..3 {
+        // SAFETY: F_GETFD takes no argument, and changes nothing.
+        if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } == -1 {
+            CLOSED.fetch_or(1 << descriptor, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Fails when a descriptor, 0 to 2, was closed when the process was started: what is written to it since, or
+/// read from it, is lost in `/dev/null`.
+pub fn check_open(descriptor: u8) -> io::Result<()> {
+    match CLOSED.load(Ordering::Relaxed) >> descriptor & 1 {
+        0 => Ok(()),
+        _ => Err(Errno::EBADF.into()),
+    }
+}

@@ -2,15 +2,13 @@
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use run_common::process::signals::{Signals, ignores_hangup};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use std::io;
 
 /// Catches what a front or a supervisor acts upon: SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1,
-/// SIGUSR2 and, unless it was ignored from the start as under nohup(1), SIGHUP. SIGXFSZ is caught so
-/// that a log which reaches the limit on the size of files is one that cannot be written, and not
-/// the end of its writer.
+/// SIGUSR2 and, unless it was ignored from the start as under nohup(1), SIGHUP.
 pub(super) fn catch() -> io::Result<Signals> {
-    let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2, SIGXFSZ];
+    let mut signals = vec![SIGINT, SIGTERM, SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2];
     if !ignores_hangup() {
         signals.push(SIGHUP);
     }
