@@ -84,6 +84,11 @@ impl Stat {
     }
 }
 
+/// Says whether processes can be seen at all: in a chroot(2) there may be no `/proc`.
+pub fn has_proc() -> bool {
+    fs::metadata("/proc/self/stat").is_ok()
+}
+
 /// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.
 pub(super) fn read_short(path: &str) -> Option<String> {
     let mut bytes = [0; 2048];

@@ -32,6 +32,7 @@ use run_common::rundir::stop::StopRequest;
 use run_common::time::{LONGEST, Timestamp};
 use run_metrics::attempts::Attempts;
 use run_metrics::follow::Follower;
+use rustix::process::{Pid as ProcessGroup, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -101,6 +102,8 @@ pub(super) struct Driver<'a> {
     swept: usize,
     /// Processes that could not be killed.
     undying: Vec<Stat>,
+    /// Processes of the run live, but for the main one.
+    has_children: bool,
     /// The record is not this attempt's any more, which was said.
     is_lost: bool,
     /// The record could not be written, which was said.
@@ -133,6 +136,7 @@ impl<'a> Driver<'a> {
             next_stall: task.limits.stall.map(|stall| now + stall),
             swept: 0,
             undying: Vec::new(),
+            has_children: false,
             is_lost: false,
             record_fails: false,
             pid_written: false,
@@ -397,18 +401,36 @@ impl<'a> Driver<'a> {
             self.main.last = last.pid;
             self.main.handle = Process::open(last);
         }
+        if chain.is_empty() && self.main.command_end.is_none() {
+            // Without /proc it can be signalled all the same: it was not waited for.
+            let main = Some(self.main.command).filter(|&pid| pid > 0).map(Process::child);
+            let _ = main.and_then(Result::ok).map(|main| main.signal(signal(sent)));
+        }
         signal_all(&chain, signal(sent));
         signal_all(&chain, Signal::CONT); // a stopped process would not take notice
     }
 
     fn signal_all(&mut self, sent: Sent) {
         let left = self.processes();
+        if left.is_empty() {
+            self.signal_group(sent);
+        }
         if self.main.has_ended && sent == Sent::Term {
             self.swept = left.len();
         }
         signal_all(&left, signal(sent));
         if sent == Sent::Term {
             signal_all(&left, Signal::CONT);
+        }
+    }
+
+    /// Signals what is in the process group of the command: where there is no `/proc`, no more of the run is
+    /// known. The group is the command's while a child of ours is in it.
+    fn signal_group(&self, sent: Sent) {
+        let Some(group) = ProcessGroup::from_raw(self.main.command) else { return };
+        let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pgid(Some(group)), looks).is_ok() {
+            let _ = kill_process_group(group, signal(sent)); // it has just ended, then
         }
     }
 
@@ -419,15 +441,15 @@ impl<'a> Driver<'a> {
 
     /// Collects whoever has ended, and notices when the main process or all of them have.
     fn reap(&mut self) {
-        let nobody_left = loop {
+        self.has_children = loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => break false,
+                Ok(WaitStatus::StillAlive) => break true,
                 Ok(WaitStatus::Exited(pid, status)) => self.note_end(pid.as_raw(), End::Exited(status)),
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
                     self.note_end(pid.as_raw(), End::Signaled(signal as i32));
                 }
                 Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(_) => break true,
+                Err(_) => break false,
             }
         };
         if let Some(handle) = &self.main.handle
@@ -436,7 +458,7 @@ impl<'a> Driver<'a> {
         {
             self.main_ended();
         }
-        if nobody_left
+        if !self.has_children
             || (self.main.has_ended && self.meter.gpu.pid().is_some() && self.processes().is_empty())
         {
             if !self.main.has_ended {
@@ -510,7 +532,7 @@ impl<'a> Driver<'a> {
             self.happen(Event::Timer);
         }
         if matches!(self.state, State::Killing | State::Purging) {
-            signal_all(&self.processes(), Signal::KILL);
+            self.signal_all(Sent::Kill);
         }
     }
 
@@ -642,7 +664,8 @@ impl<'a> Driver<'a> {
         {
             (status, reason) = (Outcome::Failed, Some(wrong));
         }
-        if !self.undying.is_empty() && status == Outcome::Completed {
+        let is_unseen = self.has_children && self.undying.is_empty();
+        if (is_unseen || !self.undying.is_empty()) && status == Outcome::Completed {
             status = Outcome::Failed; // it has not ended
         }
         let mut notes: Vec<String> = reason.into_iter().collect();
@@ -652,6 +675,9 @@ impl<'a> Driver<'a> {
         }
         if self.cause.is_none() && self.swept > 0 {
             notes.push(format!("ended {} that outlived it", count_processes(self.swept)));
+        }
+        if is_unseen {
+            notes.push("processes that outlived it could not be found: /proc cannot be read".to_owned());
         }
         if !self.undying.is_empty() {
             notes.push(format!(
