@@ -68,6 +68,46 @@ fn unsafe_code_is_in_one_file() {
     assert_eq!(with_unsafe, [checkout().join("common/src/process/spawn.rs")]);
 }
 
+/// Files that open files themselves, and why: all others do it by `fsio`, which waits for nothing, keeps
+/// memory bounded, and follows no link when it writes.
+const OPENERS: [(&str, &str); 4] = [
+    ("common/src/process", "reads /proc, which holds what the kernel says"),
+    ("common/supervise/src/terminal.rs", "opens the two sides of a terminal"),
+    ("run-report/src/export/mod.rs", "writes to a pipe or a device that the user named as the output"),
+    ("common/src/fsio", "is the one way"),
+];
+
+#[test]
+fn files_are_opened_in_one_place() {
+    let ways = [
+        "File::open",
+        "File::create",
+        "File::options",
+        "OpenOptions",
+        "fs::read(",
+        "fs::read_to_string",
+        "fs::write(",
+        "fs::copy(",
+        "from_path(",
+    ];
+    let files = members().into_iter().flat_map(|member| sources(&member.join("src")));
+    let files = files.filter(|file| !file.starts_with(checkout().join("tests")));
+    let (mut checked, mut found) = (0, Vec::new());
+    for file in files {
+        let name = file.strip_prefix(checkout()).unwrap().to_owned();
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for way in ways.iter().filter(|way| code.contains(**way)) {
+            checked += 1;
+            if !OPENERS.iter().any(|(opener, _)| name.starts_with(opener)) {
+                found.push(format!("{}: {way}", name.display()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(checked > 5, "only {checked} were found");
+}
+
 /// Cargo holds the layers above the base: a tool that only reads links no supervisor.
 #[test]
 fn only_what_executes_commands_links_the_supervisor() {
