@@ -170,7 +170,7 @@ impl Batch {
             None => "another process".to_owned(),
         };
         match check_batch(layout).and_then(|()| self.write_log()) {
-            Ok(()) => warn(&format!("'{}' is behind: {who} has its lock", summary.display())),
+            Ok(()) => warn(&format!("'{}' is behind: {who} holds its lock", summary.display())),
             Err(error) => self.fail(&error),
         }
     }
