@@ -12,6 +12,7 @@ use std::fs::{self, DirEntry, FileTimes};
 use std::io;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use uuid::Uuid;
 use walkdir::WalkDir;
 
@@ -20,6 +21,9 @@ const DIR: &str = ".eval-pins";
 
 /// Small files beside checkpoints that say which of them is the latest: loaders ask for them.
 const TRACKERS: [&str; 2] = ["latest", "latest_checkpointed_iteration.txt"];
+
+/// How long another run-eval that makes or removes pins is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pins of one run-eval in one directory of one run.
 #[derive(Debug)]
@@ -126,7 +130,7 @@ fn is_left(entry: &DirEntry, has_locks: bool) -> bool {
 /// Comes to be alone with the directory of pins; `None` when it was removed meanwhile.
 fn enter(all: &Path) -> io::Result<Option<Lock>> {
     let path = all.join("lock");
-    let gate = match Lock::take(&path) {
+    let gate = match Lock::take_within(&path, PATIENCE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         taken => taken?,
     };

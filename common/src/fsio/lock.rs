@@ -9,6 +9,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a lock is tried that is not free.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Bytes of a lock's file that are read.
 const SIGNATURE: u64 = 4 << 10;
@@ -54,6 +59,21 @@ impl Lock {
                     return Ok(Self(file));
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Takes the lock, creating its file when it is missing, or gives up when it is not free within some time:
+    /// a process that was suspended may hold it for ever.
+    pub fn take_within(path: &Path, time: Duration) -> io::Result<Self> {
+        let started = Instant::now();
+        loop {
+            match Self::try_take(path)? {
+                Some(lock) => return Ok(lock),
+                None if started.elapsed() < time => thread::sleep(PAUSE),
+                None => {
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, "another process holds its lock"));
+                }
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The files of a batch for people, while another process has their lock: no work waits for them, and no line
-//! of the log is lost.
+//! Locks that another process holds, and does not let go: no work waits for the files of a batch for people,
+//! nor for the pins of checkpoints, and no line of the log is lost.
 
 use serde_json::Value;
 use testkit::process::Signal;
@@ -7,14 +7,18 @@ use testkit::{Lab, Running, wait_for};
 
 /// Takes the lock of a batch, as a run-exec does that was suspended while it wrote, and holds it.
 fn hold(lab: &Lab) -> Running {
-    let program = "import fcntl, os, time
-lock = open('runs/b/.batch/lock', 'r+')
+    hold_at(lab, "runs/b/.batch/lock")
+}
+
+fn hold_at(lab: &Lab, path: &str) -> Running {
+    let program = "import fcntl, os, sys, time
+lock = open(sys.argv[1], 'a+')
 lock.write('process %d on elsewhere\\n' % os.getpid())
 lock.flush()
 fcntl.lockf(lock, fcntl.LOCK_EX)
 open('held', 'w')
 while True: time.sleep(1)";
-    let holder = lab.cmd("python3").args(["-c", program]).spawn();
+    let holder = lab.cmd("python3").args(["-c", program, path]).spawn();
     wait_for("the lock", || lab.path("held").exists());
     holder
 }
@@ -109,4 +113,25 @@ fn a_run_exec_that_was_suspended_with_the_lock_does_not_stop_another() {
     lab.cmd("run-exec").args(["-q", "runs/b/run_k=2", "runs/b/run_k=3"]).run().code(1);
     lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(0).stderr_has("is behind");
     assert_eq!(lab.status("runs/b/run_k=3")["status"], "completed");
+}
+
+#[test]
+fn pins_that_another_process_has_locked_are_done_without() {
+    let lab = Lab::new();
+    let program = "mkdir -p $RUN_DIR/checkpoints/step_1; echo {} >$RUN_DIR/checkpoints/step_1/state.json";
+    let run = lab.new_run("r", &["sh", "-c", program]);
+    lab.cmd("run-exec").args(["-q", &run]).run().code(0);
+    std::fs::create_dir(lab.path("runs/r/.eval-pins")).unwrap();
+    let holder = hold_at(&lab, "runs/r/.eval-pins/lock");
+    let done = lab.cmd("run-eval").args(["r", "--", "echo", "{\"score\": 1}"]).run().code(0);
+    let expected = "cannot pin checkpoints of '";
+    assert!(
+        done.err().contains(expected) && done.err().contains("another process holds its lock"),
+        "{}",
+        done.err()
+    );
+    holder.signal(Signal::KILL);
+    holder.wait();
+    lab.cmd("run-eval").args(["--force", "r", "--", "echo", "{\"score\": 1}"]).run().code(0).stderr("");
+    assert!(!lab.path("runs/r/.eval-pins").exists());
 }
