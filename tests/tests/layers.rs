@@ -1,5 +1,6 @@
 //! The shape of the code: layers that look up only, and one place for what is dangerous.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use testkit::checkout;
@@ -106,6 +107,51 @@ fn files_are_opened_in_one_place() {
     }
     assert!(found.is_empty(), "{found:#?}");
     assert!(checked > 5, "only {checked} were found");
+}
+
+/// Crates whose modules import each other in one direction only.
+const WITHOUT_CIRCLES: [&str; 3] = ["common/checkpoint", "run-eval", "run-stop"];
+
+#[test]
+fn no_module_imports_one_that_imports_it() {
+    for member in WITHOUT_CIRCLES {
+        let root = checkout().join(member).join("src");
+        let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for file in sources(&root) {
+            let module = file.strip_prefix(&root).unwrap().components().next().unwrap();
+            let module = module.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+            let mut text = fs::read_to_string(&file).unwrap();
+            if file.parent() == Some(&root) {
+                text = text.replace("super::", "crate::");
+            }
+            uses.entry(module.clone()).or_default().extend(used_modules(&text, &module));
+        }
+        // What uses nothing that is left is taken out; a circle stays.
+        while let Some(free) = uses
+            .iter()
+            .find(|(_, used)| !used.iter().any(|used| uses.contains_key(used)))
+            .map(|(free, _)| free.clone())
+        {
+            uses.remove(&free);
+        }
+        assert!(uses.is_empty(), "{member}: a circle of imports: {uses:?}");
+    }
+}
+
+/// Returns the modules of the crate that a source file imports, other than its own.
+fn used_modules(text: &str, own: &str) -> BTreeSet<String> {
+    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut used = BTreeSet::new();
+    for import in text.split("crate::").skip(1) {
+        match import.strip_prefix('{') {
+            Some(group) => {
+                used.extend(group.split('}').next().unwrap().split(',').map(|one| word(one.trim())))
+            }
+            None => _ = used.insert(word(import)),
+        }
+    }
+    used.remove(own);
+    used
 }
 
 /// Cargo holds the layers above the base: a tool that only reads links no supervisor.

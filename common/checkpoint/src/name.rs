@@ -1,17 +1,17 @@
 //! What the names of checkpoints say.
 
-use super::Label;
+use crate::checkpoint::Label;
 use run_common::error::{Error, Exit};
 
 /// What a name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Name {
-    pub(super) step: Option<u64>,
-    pub(super) labels: Vec<Label>,
+pub(crate) struct Name {
+    pub(crate) step: Option<u64>,
+    pub(crate) labels: Vec<Label>,
     /// The number after `-v`: of two with one step the greater is newer.
-    pub(super) version: u64,
+    pub(crate) version: u64,
     /// It says that the checkpoint is still being written.
-    pub(super) temporary: bool,
+    pub(crate) temporary: bool,
 }
 
 /// Extensions of files that are checkpoints when their names say so.
@@ -52,7 +52,7 @@ const PARTS: [&str; 11] = [
 const TEMPORARY: [&str; 4] = ["tmp", "temp", "partial", "incomplete"];
 
 /// Says whether a name ends in one of these.
-pub(super) fn ends_in(name: &str, ends: &[&str]) -> bool {
+pub(crate) fn ends_in(name: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
 
@@ -170,7 +170,7 @@ fn without_mark(name: &str) -> (String, bool) {
 }
 
 /// Says whether a name is that of something which is still being written.
-pub(super) fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary(name: &str) -> bool {
     without_mark(&name.to_ascii_lowercase()).1
 }
 
@@ -185,7 +185,7 @@ fn is_part(tokens: &[Token]) -> bool {
 }
 
 /// Reads the name of a file; `None` when it is not that of a checkpoint.
-pub(super) fn of_file(name: &str) -> Option<Name> {
+pub(crate) fn of_file(name: &str) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
     let (stem, extension) = EXTENSIONS.into_iter().find_map(|end| Some((name.strip_suffix(end)?, end)))?;
     let mut tokens = tokens(stem);
@@ -224,7 +224,7 @@ pub(super) fn of_file(name: &str) -> Option<Name> {
 }
 
 /// Reads the name of a directory; `None` when it is not that of a checkpoint.
-pub(super) fn of_directory(name: &str) -> Option<Name> {
+pub(crate) fn of_directory(name: &str) -> Option<Name> {
     let (base, temporary) = without_mark(&name.to_ascii_lowercase());
     if ends_in(&base, &EXTENSIONS) {
         return of_file(name); // sharded strategies make directories where a file was
@@ -257,21 +257,21 @@ pub(super) fn of_directory(name: &str) -> Option<Name> {
 
 /// Reads the name of a directory that holds the marks of a format which takes any name: a number
 /// at its end.
-pub(super) fn of_marked_directory(name: &str) -> Option<Name> {
+pub(crate) fn of_marked_directory(name: &str) -> Option<Name> {
     let (name, temporary) = without_mark(&name.to_ascii_lowercase());
     let step = trailing(&tokens(&name))?;
     Some(Name { step: Some(step), temporary, ..Name::default() })
 }
 
 /// Reads the prefix of a TensorFlow checkpoint, `model.ckpt-500` or `cp-0005.ckpt`.
-pub(super) fn of_tensorflow(prefix: &str) -> Option<Name> {
+pub(crate) fn of_tensorflow(prefix: &str) -> Option<Name> {
     let prefix = prefix.to_ascii_lowercase();
     let tokens = tokens(prefix.strip_suffix(".ckpt").unwrap_or(&prefix));
     Some(Name { step: Some(trailing(&tokens)?), ..Name::default() })
 }
 
 /// Reads the tag of a `DeepSpeed` checkpoint.
-pub(super) fn deepspeed_step(name: &str) -> Option<u64> {
+pub(crate) fn deepspeed_step(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("global_step")?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
@@ -287,7 +287,7 @@ pub(super) fn deepspeed_step(name: &str) -> Option<u64> {
 /// A leading `./` and a trailing `/` are left off. The last component is matched without the mark
 /// of a temporary name too, so that what is being written is listed as such.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     components: Vec<Vec<char>>,
 }
 
@@ -298,7 +298,7 @@ const STEP: [char; 6] = ['{', 's', 't', 'e', 'p', '}'];
 
 impl Pattern {
     /// Reads a pattern; one that leads out of the run is an error.
-    pub(super) fn parse(text: &str) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let components: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         if components.is_empty()
             || text.len() > LONGEST
@@ -312,14 +312,14 @@ impl Pattern {
     }
 
     /// Returns how deep below the run a match can be; `None` for any depth.
-    pub(super) fn depth(&self) -> Option<usize> {
+    pub(crate) fn depth(&self) -> Option<usize> {
         let any = self.components.iter().any(|part| part[..] == ['*', '*']);
         (!any).then_some(self.components.len())
     }
 
     /// Says whether a match may lie in the directory of a name at the top, as its first component says
     /// without a wildcard.
-    pub(super) fn begins(&self, name: &str) -> bool {
+    pub(crate) fn begins(&self, name: &str) -> bool {
         let first = &self.components[0];
         let is_wild =
             first.contains(&'*') || first.contains(&'?') || first.windows(6).any(|part| part == STEP);
@@ -327,7 +327,7 @@ impl Pattern {
     }
 
     /// Reads a path of components; `None` when it does not match.
-    pub(super) fn read(&self, path: &[String]) -> Option<Name> {
+    pub(crate) fn read(&self, path: &[String]) -> Option<Name> {
         let last = path.last()?;
         let lower = last.to_lowercase();
         let labels = labels(&tokens(&lower));
@@ -356,7 +356,7 @@ impl Pattern {
 
 /// Says whether a path below a checkpoint, or one of the directories above it, matches a glob of
 /// `*` and `?`. Used for required files.
-pub(super) fn covers(glob: &str, path: &str) -> bool {
+pub(crate) fn covers(glob: &str, path: &str) -> bool {
     let glob: Vec<Vec<char>> = glob
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))

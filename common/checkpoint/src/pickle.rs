@@ -1,7 +1,7 @@
 //! Whether pickles are whole (Python's pickletools describes the format), those included that
 //! torch before 1.6 wrote: five of them, and then the bytes of every tensor.
 
-use super::whole::Bytes;
+use crate::bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 
 /// What is known of a file that begins like a pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(crate) enum Finding {
     /// It ends where its contents do.
     Whole,
     /// It does not.
@@ -25,12 +25,12 @@ pub(super) enum Finding {
 }
 
 /// Says whether a file begins like a pickle of protocol 2 or later.
-pub(super) fn begins(head: &[u8]) -> bool {
+pub(crate) fn begins(head: &[u8]) -> bool {
     matches!(head, [0x80, 2..=5, ..] | [0x80])
 }
 
 /// Says whether a file of pickles is whole.
-pub(super) fn look(file: &Bytes) -> io::Result<Finding> {
+pub(crate) fn look(file: &Bytes) -> io::Result<Finding> {
     let mut reader = Reader { file, at: 0, window: Vec::new(), start: 0 };
     // After the protocol, and from protocol 4 on a frame.
     let head = file.read(2, 9 + TORCH.len())?;

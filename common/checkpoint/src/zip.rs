@@ -1,10 +1,10 @@
 //! Whether a zip archive is whole, by its central directory (PKWARE APPNOTE 6.3, 4.3).
 
-use super::whole::{Bytes, u16_at, u32_at, u64_at};
+use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use std::io;
 
 /// What an archive begins with: its first local header.
-pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
+pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const END: &[u8] = b"PK\x05\x06";
 const END64: &[u8] = b"PK\x06\x06";
@@ -20,7 +20,7 @@ const LARGEST: u64 = 64 << 20;
 /// directory whose entries lie in the file from its first byte on, without overlap. The end of an
 /// archive that is stored inside of another one does not pass: its entries do not begin where the
 /// file does.
-pub(super) fn is_whole(file: &Bytes) -> io::Result<bool> {
+pub(crate) fn is_whole(file: &Bytes) -> io::Result<bool> {
     // The end record is mostly the last thing in the file; a comment may follow.
     for reach in [END_LEN, END_LEN + usize::from(u16::MAX)] {
         let tail = file.tail(reach + LOCATOR64_LEN + END64_LEN)?;

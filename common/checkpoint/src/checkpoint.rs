@@ -1,0 +1,109 @@
+//! A checkpoint as it was found and judged, and which of several counts.
+
+use run_common::time::Timestamp;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// For how long files that prove nothing have to be left alone by a living program.
+pub const QUIET: Duration = Duration::from_secs(10);
+
+/// Whether something may still be writing below the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// It may: the run is running, or nobody knows.
+    Lives,
+    /// It does not: the run is known to have ended or died.
+    Ended,
+}
+
+/// A checkpoint, complete or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its path below the run. For TensorFlow the common prefix of its files, as programs take it.
+    pub path: PathBuf,
+    /// The files and directories it consists of, below the run: `path` alone but for TensorFlow.
+    pub parts: Vec<PathBuf>,
+    /// The step that its name or its own record gives.
+    pub step: Option<u64>,
+    /// What else it is called, by its name or that of a link to it.
+    pub labels: Vec<Label>,
+    /// How large and how old it was when looked at.
+    pub size: Size,
+    /// Whether it can be relied on.
+    pub state: State,
+}
+
+/// A name that stands for a checkpoint without saying its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// The one at the end of the training.
+    Final,
+    /// The one with the best result, by the program's measure.
+    Best,
+    /// The newest; `latest` too, and `ckpt.pt`, which is overwritten in place.
+    Last,
+}
+
+impl Label {
+    /// Returns the word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Final => "final",
+            Self::Best => "best",
+            Self::Last => "last",
+        }
+    }
+
+    /// Reads the word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Final, Self::Best, Self::Last].into_iter().find(|label| label.word() == word)
+    }
+}
+
+/// What a look at a checkpoint has measured. Two that are equal saw no growth between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Lengths of all its files together.
+    pub bytes: u64,
+    /// How many files it has.
+    pub files: u64,
+    /// Newest time of modification, in nanoseconds since 1970.
+    pub modified_ns: i128,
+}
+
+/// Whether a checkpoint can be relied on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is all there.
+    Complete,
+    /// It is not, or cannot be read; why, in one line.
+    Incomplete(String),
+}
+
+impl Checkpoint {
+    /// Says whether it is complete.
+    pub fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// Returns when it was last modified; times that no record can hold are the present.
+    pub fn modified(&self) -> Timestamp {
+        let millis = i64::try_from(self.size.modified_ns.div_euclid(1_000_000));
+        millis.ok().and_then(Timestamp::from_millis).unwrap_or_else(Timestamp::now)
+    }
+}
+
+/// Returns the complete checkpoint with the greatest step; of several, the one listed last.
+pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
+    all.iter().filter(|one| one.is_complete() && one.step.is_some()).max_by_key(|one| one.step)
+}
+
+/// Returns the incomplete checkpoints that may be newer than the [`latest`], with the reasons:
+/// those of a greater step, and those without any.
+pub fn passed_over(all: &[Checkpoint]) -> impl Iterator<Item = (&Checkpoint, &str)> {
+    let latest = latest(all).and_then(|latest| latest.step);
+    all.iter().filter_map(move |one| match &one.state {
+        State::Incomplete(why) if one.step.is_none() || one.step > latest => Some((one, why.as_str())),
+        _ => None,
+    })
+}

@@ -1,0 +1,137 @@
+//! What is in a checkpoint: its files, by name and length, and how large and old they are together.
+
+use crate::bytes::Bytes;
+use crate::checkpoint::Size;
+use crate::integrity::holds_state;
+use crate::name::{covers, ends_in};
+use run_common::error::plain;
+use run_common::text::printable;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+/// A file in a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Its path below the checkpoint, as text.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) len: u64,
+}
+
+/// The contents of a checkpoint.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) size: Size,
+    pub(crate) items: Vec<Item>,
+    pub(crate) directories: Vec<String>,
+    /// A link that leads nowhere.
+    pub(crate) broken: Option<String>,
+}
+
+impl Contents {
+    fn add(&mut self, name: String, path: &Path, meta: &Metadata) {
+        self.size.bytes = self.size.bytes.saturating_add(meta.len());
+        self.size.files += 1;
+        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        self.size.modified_ns =
+            if self.size.files == 1 { modified } else { self.size.modified_ns.max(modified) };
+        self.items.push(Item { name, path: path.to_owned(), len: meta.len() });
+    }
+
+    /// Returns a file that is open.
+    pub(crate) fn of(file: &Bytes) -> Self {
+        let mut found = Self::default();
+        found.add(String::new(), Path::new(""), file.meta());
+        found
+    }
+
+    /// Reads what is at `top`, or the `shards` where the checkpoint is several files. Links to files
+    /// count as the files, links to directories as such.
+    pub(crate) fn read(top: &Path, shards: Option<&[PathBuf]>) -> Result<Self, (io::ErrorKind, String)> {
+        let failed = |path: &Path, error: &io::Error| {
+            let name = path.strip_prefix(top).unwrap_or(path);
+            let why = plain(error);
+            let why = if name.as_os_str().is_empty() {
+                format!("cannot be read: {why}")
+            } else {
+                format!("{} cannot be read: {why}", quoted(&name.to_string_lossy()))
+            };
+            (error.kind(), why)
+        };
+        let mut found = Self::default();
+        if let Some(shards) = shards {
+            for path in shards {
+                let meta = fs::metadata(path).map_err(|error| failed(path, &error))?;
+                found.add(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path, &meta);
+            }
+            return Ok(found);
+        }
+        let meta = fs::metadata(top).map_err(|error| failed(top, &error))?;
+        if !meta.is_dir() {
+            found.add(String::new(), top, &meta);
+            return Ok(found);
+        }
+        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        for entry in WalkDir::new(top).min_depth(1).sort_by_file_name() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let path = error.path().unwrap_or(top).to_owned();
+                    let error = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+                    return Err(failed(&path, &error));
+                }
+            };
+            let path = entry.path();
+            let name = path.strip_prefix(top).unwrap_or(path).to_string_lossy().into_owned();
+            if entry.file_type().is_dir() {
+                found.directories.push(name);
+                continue;
+            }
+            match fs::metadata(path) {
+                Ok(meta) if meta.is_dir() => found.directories.push(name),
+                Ok(meta) => found.add(name, path, &meta),
+                Err(_) if entry.path_is_symlink() => {
+                    found.broken.get_or_insert(name);
+                }
+                Err(error) => return Err(failed(path, &error)),
+            }
+        }
+        if found.items.is_empty() {
+            found.size.modified_ns = modified;
+        }
+        Ok(found)
+    }
+
+    /// Says whether there is a file, not empty, that a glob covers, or below a directory that it does.
+    pub(crate) fn holds(&self, glob: &str) -> bool {
+        self.items.iter().any(|item| item.len > 0 && covers(glob, &item.name))
+    }
+
+    pub(crate) fn item(&self, name: &str) -> Option<&Item> {
+        self.items.iter().find(|item| item.name == name)
+    }
+
+    /// Says whether there is something that a training could go on from.
+    pub(crate) fn holds_state(&self) -> bool {
+        self.items.iter().any(|item| holds_state(&item.name.to_ascii_lowercase()))
+            || self.item("_CHECKPOINT_METADATA").is_some()
+    }
+
+    /// Says whether there is nothing but pictures and such: samples of a step, not its checkpoint.
+    pub(crate) fn is_media(&self) -> bool {
+        const MEDIA: [&str; 15] = [
+            ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".avi", ".wav", ".mp3",
+            ".flac", ".html", ".pdf", ".csv",
+        ];
+        let is_media = |item: &Item| ends_in(&item.name.to_ascii_lowercase(), &MEDIA);
+        !self.items.is_empty() && self.items.iter().all(is_media)
+    }
+}
+
+/// Puts a name into quotes, safe for a line of text.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("'{}'", printable(name))
+}

@@ -1,0 +1,192 @@
+//! What the formats of directories are known to need, and which marks they write last.
+
+use crate::contents::{Contents, Item, quoted};
+use crate::document;
+use crate::integrity::{Proof, holds_state};
+use crate::name::{deepspeed_step, ends_in};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Files of training states, in the order in which they are written.
+const TRAINING_STATE: [&str; 4] = ["model", "optimizer.pt", "scheduler.pt", "training_info.json"];
+
+/// Demands what the format of a directory is known for.
+pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut proof = Proof::None;
+    let digits = |prefix: &str| {
+        name.strip_prefix(prefix).filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+    };
+    for record in ["trainer_state.json", "training_info.json"] {
+        if let Some(item) = contents.item(record) {
+            document::record(&item.path).map_err(|why| format!("'{record}' {why}"))?;
+        }
+    }
+    if contents.item("_CHECKPOINT_METADATA").is_some() {
+        orbax(parent, contents)?;
+        proof = Proof::Shown;
+    } else if digits("checkpoint-").is_some() {
+        let is_trainers = contents.item("trainer_state.json").is_some();
+        if !is_trainers && !contents.items.iter().any(is_of_accelerate) {
+            return Err("'trainer_state.json' is missing".to_owned());
+        }
+        if !contents.items.iter().any(is_weights) {
+            return Err("holds no weights".to_owned());
+        }
+        if is_trainers {
+            proof = Proof::Shown;
+        }
+    } else if name.starts_with("step_") && parent.file_name().is_some_and(|parent| parent == "training_state")
+    {
+        for required in TRAINING_STATE {
+            if !contents.holds(required) {
+                return Err(format!("'{required}' is missing or empty"));
+            }
+        }
+        proof = Proof::Shown;
+    }
+    if distributed(contents)? {
+        proof = Proof::Shown;
+    }
+    if trackers(&name, parent)? {
+        proof = Proof::Shown;
+    }
+    Ok(proof)
+}
+
+/// Weights by the names that Hugging Face's trainer, and what it drives, gives them.
+fn is_weights(item: &Item) -> bool {
+    let name = item.name.to_ascii_lowercase();
+    let (above, file) = name.rsplit_once('/').unwrap_or(("", &name));
+    let known = ["model", "pytorch_model", "adapter_model", "tf_model", "flax_model", "consolidated"];
+    item.len > 0
+        && (file.ends_with(".safetensors")
+            || file.ends_with("model_states.pt")
+            || file.ends_with(".distcp") && !above.contains("optim")
+            || holds_state(file) && known.iter().any(|known| file.starts_with(known)))
+}
+
+/// Says whether a file is what Accelerate writes at last, each process one: `save_accelerator_state` of its
+/// `checkpointing.py`. Scripts such as those of Diffusers name its states as Hugging Face's trainer does.
+fn is_of_accelerate(item: &Item) -> bool {
+    let rank = item.name.strip_prefix("random_states_").and_then(|rest| rest.strip_suffix(".pkl"));
+    rank.is_some()
+}
+
+/// Orbax gives a checkpoint its name last; in a store that cannot rename it writes a file last.
+fn orbax(parent: &Path, contents: &Contents) -> Result<(), String> {
+    const MARK: &str = "commit_success.txt";
+    if contents.item(MARK).is_some() {
+        return Ok(());
+    }
+    let siblings = fs::read_dir(parent).into_iter().flatten().flatten();
+    if siblings.into_iter().any(|sibling| sibling.path().join(MARK).is_file()) {
+        return Err(format!("'{MARK}' is missing"));
+    }
+    Ok(())
+}
+
+/// torch's distributed checkpoints: `.metadata` is written when all ranks have written. Says
+/// whether the directory itself is such a one.
+fn distributed(contents: &Contents) -> Result<bool, String> {
+    let mut is_one = false;
+    let above: BTreeSet<&str> = contents
+        .items
+        .iter()
+        .filter(|item| item.name.ends_with(".distcp"))
+        .map(|item| item.name.rsplit_once('/').map_or("", |(above, _)| above))
+        .collect();
+    for above in above {
+        let metadata = if above.is_empty() { ".metadata".to_owned() } else { format!("{above}/.metadata") };
+        match contents.item(&metadata) {
+            None => return Err(format!("{} is missing", quoted(&metadata))),
+            Some(item) if item.len == 0 => return Err(format!("{} is empty", quoted(&metadata))),
+            Some(_) => is_one |= above.is_empty(),
+        }
+    }
+    Ok(is_one)
+}
+
+/// Megatron's tracker, and verl's.
+const MEGATRON: &str = "latest_checkpointed_iteration.txt";
+
+/// A tracker beside a checkpoint is written after it: the checkpoint counts when the tracker names
+/// it or a later one. Says whether one was asked.
+fn trackers(name: &str, parent: &Path) -> Result<bool, String> {
+    let number = |text: &str| text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().ok();
+    if let Some(step) = deepspeed_step(name) {
+        // A link to the directory does as well as a text.
+        let path = parent.join("latest");
+        let named = match fs::read_link(&path) {
+            Ok(target) => target.file_name().map(|name| name.to_string_lossy().into_owned()),
+            Err(_) => document::word(&path),
+        };
+        let reached = named.as_deref().and_then(deepspeed_step).is_some_and(|latest| latest >= step);
+        return if reached { Ok(true) } else { Err("'latest' names neither it nor a later one".to_owned()) };
+    }
+    let path = parent.join(MEGATRON);
+    let is_megatron =
+        name.strip_prefix("iter_").is_some_and(|rest| rest.len() >= 7 && number(rest).is_some());
+    let is_tracked = is_megatron || name.starts_with("global_step_") && path.exists();
+    let Some(step) = number(name).filter(|_| is_tracked) else { return Ok(false) };
+    match document::word(&path).and_then(|word| word.parse::<u64>().ok()) {
+        Some(latest) if latest >= step => Ok(true),
+        _ => Err(format!("'{MEGATRON}' names neither it nor a later one")),
+    }
+}
+
+/// Demands the shards that indexes name, and an index where there are shards. Says whether the
+/// directory itself has an index.
+pub(crate) fn indexes(contents: &Contents) -> Result<bool, String> {
+    const END: &str = ".index.json";
+    let mut is_one = false;
+    for index in contents.items.iter().filter(|item| item.name.ends_with(END)) {
+        let shards = match document::shards(&index.path) {
+            Ok(shards) => shards,
+            Err(why) => return Err(format!("{} {why}", quoted(&index.name))),
+        };
+        let above = index.name.rsplit_once('/').map_or(String::new(), |(above, _)| format!("{above}/"));
+        for shard in &shards {
+            match contents.item(&format!("{above}{shard}")) {
+                None => return Err(format!("{} is missing", quoted(shard))),
+                Some(item) if item.len == 0 => return Err(format!("{} is empty", quoted(shard))),
+                Some(_) => {}
+            }
+        }
+        is_one |= above.is_empty() && !shards.is_empty();
+    }
+    let any = contents.items.iter().any(|item| item.name.ends_with(END));
+    let is_shard = |item: &&Item| {
+        let stem = item.name.strip_suffix(".safetensors").or_else(|| item.name.strip_suffix(".bin"));
+        stem.and_then(|stem| stem.rsplit_once("-of-")).is_some_and(|(_, of)| of.parse::<u64>().is_ok())
+    };
+    match contents.items.iter().find(is_shard) {
+        Some(shard) if !any => Err(format!("{} has no index of shards", quoted(&shard.name))),
+        _ => Ok(is_one),
+    }
+}
+
+/// torchtitan's name for a checkpoint: its index is written when all shards have been.
+pub(crate) fn is_step_dash(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"step-"))
+}
+
+/// A TensorFlow checkpoint: an index, and as many shards as the name of each says.
+pub(crate) fn tensorflow(contents: &Contents) -> Result<Proof, String> {
+    let shard = |item: &Item| {
+        let (at, of) = item.name.rsplit_once(".data-")?.1.split_once("-of-")?;
+        Some((at.parse::<u64>().ok()?, of.parse::<u64>().ok()?))
+    };
+    if let Some(empty) = contents.items.iter().find(|item| item.len == 0) {
+        return Err(format!("{} is empty", quoted(&empty.name)));
+    }
+    if !contents.items.iter().any(|item| ends_in(&item.name, &[".index"])) {
+        return Err("its '.index' is missing".to_owned());
+    }
+    let shards: BTreeSet<(u64, u64)> = contents.items.iter().filter_map(shard).collect();
+    let Some(&(_, of)) = shards.first() else { return Err("its '.data' files are missing".to_owned()) };
+    let there = shards.iter().filter(|shard| shard.1 == of && shard.0 < of).count() as u64;
+    if there == of { Ok(Proof::Shown) } else { Err(format!("{there} of {of} '.data' files are there")) }
+}

@@ -1,0 +1,327 @@
+//! Finds what may be checkpoints of a run, by names alone.
+
+use crate::checkpoint::{Checkpoint, Size, State};
+use crate::name::{self, Name, Pattern};
+use run_common::error::plain;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, FileType, Metadata};
+use std::io;
+use std::mem;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// How many directories below the run a checkpoint with a known name may be.
+const DEPTH: usize = 5;
+/// The same for a recorded pattern with `**`.
+const DEEPEST: usize = 16;
+
+/// What may be a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Below the run.
+    pub(crate) path: PathBuf,
+    /// Files of one that consists of several, below the run.
+    pub(crate) shards: Vec<PathBuf>,
+    pub(crate) name: Name,
+    /// It is a regular file, by its directory.
+    pub(crate) is_file: bool,
+    /// The number of its inode, links followed; on another device it may be that of something else.
+    pub(crate) inode: Option<u64>,
+    /// What it stands for, below the run as far as is known, when it was found by a link.
+    pub(crate) leads_to: Option<PathBuf>,
+}
+
+/// What was found below a run.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    pub(crate) candidates: Vec<Candidate>,
+    /// What could not be looked at.
+    pub(crate) lost: Vec<Checkpoint>,
+}
+
+/// Finds what may be checkpoints below `root`. An error is that of the run's own directory.
+pub(crate) fn walk(root: &Path, pattern: Option<&Pattern>) -> io::Result<Walked> {
+    let (links, followed) = (Vec::new(), Vec::new());
+    let mut walk =
+        Walk { root, canonical: PathBuf::new(), pattern, links, followed, walked: Walked::default() };
+    walk.visit(Path::new(""), &mut Vec::new())?;
+    if !walk.links.is_empty() {
+        walk.canonical = root.canonicalize()?;
+        walk.follow();
+    }
+    Ok(walk.walked)
+}
+
+/// Directories at the top of a run that hold its checkpoints and nothing else, by their names in lower case.
+const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "training_state"];
+
+struct Walk<'a> {
+    root: &'a Path,
+    /// The root without links, where any are looked at.
+    canonical: PathBuf,
+    pattern: Option<&'a Pattern>,
+    /// Links that were met, with the components of their paths.
+    links: Vec<(PathBuf, Vec<String>)>,
+    /// Links at the top of the run that were followed, by their names, and where they lead.
+    followed: Vec<(PathBuf, PathBuf)>,
+    walked: Walked,
+}
+
+impl Walk<'_> {
+    /// Looks at a directory, `below` the run by these components.
+    fn visit(&mut self, below: &Path, components: &mut Vec<String>) -> io::Result<()> {
+        let mut entries: Vec<(OsString, FileType, u64)> = Vec::new();
+        for entry in fs::read_dir(self.root.join(below))? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.as_bytes().starts_with(b".") {
+                continue;
+            }
+            match entry.file_type() {
+                Ok(kind) => entries.push((name, kind, entry.ino())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it is gone meanwhile
+                Err(error) => return Err(error),
+            }
+        }
+        entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
+        self.tensorflow(below, components, &entries);
+        for (file_name, kind, inode) in entries {
+            let path = below.join(&file_name);
+            let text = file_name.to_string_lossy().into_owned();
+            components.push(text);
+            if kind.is_symlink() {
+                self.links.push((path, components.clone()));
+            } else if let Some(name) = self.name(&path, components, kind.is_dir()) {
+                let is_file = kind.is_file();
+                let inode = Some(inode);
+                self.walked.candidates.push(Candidate {
+                    path,
+                    shards: Vec::new(),
+                    name,
+                    is_file,
+                    inode,
+                    leads_to: None,
+                });
+            } else if kind.is_dir() && self.enters(components) {
+                match self.visit(&path, components) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.lose(path, &plain(&error)),
+                    _ => {}
+                }
+            }
+            components.pop();
+        }
+        Ok(())
+    }
+
+    /// Says whether checkpoints may be in a directory that is none.
+    fn enters(&self, components: &[String]) -> bool {
+        let name = components.last().map_or("", String::as_str);
+        match self.pattern {
+            Some(pattern) => components.len() < pattern.depth().unwrap_or(DEEPEST),
+            None => {
+                let is_eval = ["eval", "evals", "evaluation", "evaluations"].contains(&name);
+                components.len() <= DEPTH
+                    && !is_eval
+                    && !name.starts_with("eval_")
+                    && !name::is_temporary(name)
+            }
+        }
+    }
+
+    /// Reads the name of an entry that is no link; `None` when it is not that of a checkpoint.
+    fn name(&self, path: &Path, components: &[String], is_directory: bool) -> Option<Name> {
+        if let Some(pattern) = self.pattern {
+            return pattern.read(components);
+        }
+        let name = components.last()?;
+        if !is_directory {
+            return name::of_file(name);
+        }
+        let path = self.root.join(path);
+        name::of_directory(name).filter(|_| !is_container(&path)).or_else(|| {
+            let is_marked = name.contains(".orbax-checkpoint-tmp")
+                || ["_CHECKPOINT_METADATA", ".metadata", "__0_0.distcp"]
+                    .iter()
+                    .any(|mark| path.join(mark).is_file());
+            name::of_marked_directory(name).filter(|_| is_marked)
+        })
+    }
+
+    /// Looks at a link. It is followed when its name is that of a checkpoint, and no further.
+    fn link(&mut self, path: PathBuf, components: &[String]) {
+        let whole = self.root.join(&path);
+        let target = whole.canonicalize();
+        let is_directory = target.as_ref().map_or_else(
+            // Which it was meant to be cannot be seen.
+            |_| components.last().is_none_or(|name| name::of_file(name).is_none()),
+            |target| target.is_dir(),
+        );
+        let Some(name) = self.name(&path, components, is_directory) else { return };
+        let why = match target {
+            Err(_) => "is a link that leads nowhere",
+            Ok(target) => match self.below(&target) {
+                None => "is a link that leads out of the run",
+                Some(leads_to) => {
+                    let meta = fs::metadata(target).ok();
+                    let is_file = meta.as_ref().is_some_and(Metadata::is_file);
+                    let inode = meta.as_ref().map(Metadata::ino);
+                    let leads_to = Some(leads_to);
+                    self.walked.candidates.push(Candidate {
+                        path,
+                        shards: Vec::new(),
+                        name,
+                        is_file,
+                        inode,
+                        leads_to,
+                    });
+                    return;
+                }
+            },
+        };
+        let Name { step, labels, .. } = name;
+        let size = fs::symlink_metadata(&whole).map(|meta| Size {
+            modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+            ..Size::default()
+        });
+        let (size, state) = (size.unwrap_or_default(), State::Incomplete(why.to_owned()));
+        self.walked.lost.push(Checkpoint { parts: vec![path.clone()], path, step, labels, size, state });
+    }
+
+    /// Returns where a path without links lies below the run, or a directory that a link was followed to.
+    fn below(&self, target: &Path) -> Option<PathBuf> {
+        let run = (PathBuf::new(), self.canonical.clone());
+        let mut tops = std::iter::once(&run).chain(&self.followed);
+        tops.find_map(|(name, top)| {
+            let below = target.strip_prefix(top).ok()?;
+            let is_visible = |part: &OsStr| !part.as_bytes().starts_with(b".");
+            (!below.as_os_str().is_empty() && below.iter().all(is_visible)).then(|| name.join(below))
+        })
+    }
+
+    /// Looks at the links, those first that lead to where checkpoints are put, as others may lead there.
+    fn follow(&mut self) {
+        let links = mem::take(&mut self.links);
+        for (path, components) in &links {
+            self.follow_holder(path, components);
+        }
+        for (path, components) in links.into_iter().chain(mem::take(&mut self.links)) {
+            self.link(path, &components);
+        }
+    }
+
+    /// Goes on behind a link at the top of the run, if it leads to where checkpoints are put. What lies in
+    /// the run is looked at anyhow; what holds the run is none of it. As no link behind it is followed,
+    /// there are no loops.
+    fn follow_holder(&mut self, path: &Path, components: &[String]) {
+        let [name] = components else { return };
+        let is_holder = match self.pattern {
+            Some(pattern) => pattern.begins(name),
+            None => HOLDERS.contains(&name.to_lowercase().as_str()),
+        };
+        if !is_holder {
+            return;
+        }
+        let target = match self.root.join(path).canonicalize() {
+            Ok(target) if target.is_dir() => target,
+            Ok(_) => return,
+            Err(error) => return self.lose(path.to_owned(), &plain(&error)),
+        };
+        let is_known = self.followed.iter().any(|(_, top)| *top == target) || self.below(&target).is_some();
+        if is_known || self.canonical.starts_with(&target) {
+            return;
+        }
+        self.followed.push((path.to_owned(), target));
+        if let Err(error) = self.visit(path, &mut components.to_vec()) {
+            self.lose(path.to_owned(), &plain(&error));
+        }
+    }
+
+    /// Notes a directory that cannot be looked into.
+    fn lose(&mut self, path: PathBuf, why: &str) {
+        self.walked.lost.push(Checkpoint {
+            parts: vec![path.clone()],
+            path,
+            step: None,
+            labels: Vec::new(),
+            size: Size::default(),
+            state: State::Incomplete(format!("cannot be read: {why}")),
+        });
+    }
+
+    /// Finds TensorFlow checkpoints: several files, `PREFIX.index` and `PREFIX.data-00000-of-00001`.
+    fn tensorflow(
+        &mut self,
+        below: &Path,
+        components: &mut Vec<String>,
+        entries: &[(OsString, FileType, u64)],
+    ) {
+        let mut groups: BTreeMap<Vec<u8>, (Vec<PathBuf>, bool)> = BTreeMap::new();
+        for (name, ..) in entries.iter().filter(|(_, kind, _)| kind.is_file()) {
+            let Some((prefix, rest)) = split_tensorflow(name.as_bytes()) else { continue };
+            let (files, is_sure) = groups.entry(prefix.to_vec()).or_default();
+            files.push(below.join(name));
+            *is_sure |= rest.starts_with(b".data-") || rest == b".index" && contains(prefix, b"ckpt");
+        }
+        for (prefix, (shards, is_sure)) in groups {
+            let prefix = OsString::from_vec(prefix);
+            let text = prefix.to_string_lossy().into_owned();
+            let name = match self.pattern {
+                _ if !is_sure => None,
+                None => name::of_tensorflow(&text),
+                Some(pattern) => {
+                    components.push(text);
+                    let name = pattern.read(components);
+                    components.pop();
+                    name
+                }
+            };
+            if let Some(name) = name {
+                let path = below.join(prefix);
+                self.walked.candidates.push(Candidate {
+                    path,
+                    shards,
+                    name,
+                    is_file: false,
+                    inode: None,
+                    leads_to: None,
+                });
+            }
+        }
+    }
+}
+
+/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`.
+fn is_container(path: &Path) -> bool {
+    let mut holds_step = false;
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => {
+                let name = name::of_directory(&entry.file_name().to_string_lossy());
+                holds_step |= name.is_some_and(|name| name.step.is_some());
+            }
+            Ok(kind) if kind.is_symlink() => {}
+            _ => return false,
+        }
+    }
+    holds_step
+}
+
+/// Splits the name of a file of a TensorFlow checkpoint into the prefix and the rest.
+fn split_tensorflow(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    for end in [&b".index"[..], b".meta"] {
+        if let Some(prefix) = name.strip_suffix(end) {
+            return Some((prefix, end));
+        }
+    }
+    let at = name.windows(6).rposition(|part| part == b".data-")?;
+    let (prefix, rest) = name.split_at(at);
+    let digits = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+    let of = rest.windows(4).position(|part| part == b"-of-")?;
+    (digits(rest.get(6..of)?) && digits(&rest[of + 4..])).then_some((prefix, rest))
+}
+
+fn contains(name: &[u8], word: &[u8]) -> bool {
+    name.windows(word.len()).any(|part| part == word)
+}
