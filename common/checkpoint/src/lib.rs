@@ -6,13 +6,13 @@
 //! stands in place of the known names. [`discover()`] lists them and judges each.
 //!
 //! What is promised of a [`State::Complete`] one:
-//! - A file with a wholeness of its own (zip, safetensors, pickle, old tar, JSON) is whole: a
-//!   beginning of it, of whatever length, is never complete.
+//! - A file whose format tells where it ends (zip, safetensors, pickle, JSON) is whole: a beginning of
+//!   it, of whatever length, is never complete.
 //! - A directory whose format writes a mark last (`trainer_state.json`, `training_info.json`,
 //!   `.metadata`, a tracker, a rename) has that mark and what goes with it.
-//! - All else proves nothing. While the program lives, such a checkpoint counts when its newest
-//!   file is older than [`QUIET`]. A program that has ended writes no more; whether it ended amid
-//!   a write cannot be seen in such a file.
+//! - All else proves nothing, files of torch before 1.6 included. While the program lives, such a
+//!   checkpoint counts when its newest file is older than [`QUIET`]. A program that has ended writes no
+//!   more; whether it ended amid a write cannot be seen in such a file.
 //!
 //! Nothing here sleeps. Who polls may compare [`Checkpoint::size`] of two looks, and so demand
 //! that both agree. Heads and tails of files are read, never the files.

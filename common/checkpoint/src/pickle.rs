@@ -1,17 +1,17 @@
-//! Whether pickles are whole (Python's pickletools describes the format), those included that
-//! torch before 1.6 wrote: five of them, and then the bytes of every tensor.
+//! Whether pickles are whole (Python's pickletools describes the format).
 
 use crate::bytes::Bytes;
-use std::collections::BTreeMap;
 use std::io;
 
-/// The first pickle of a torch file without zip: `MAGIC_NUMBER` of `torch/serialization.py`.
+/// The first pickle of a file of torch before 1.6: `MAGIC_NUMBER` of `torch/serialization.py`. The bytes
+/// of the tensors follow the pickles there, and nothing tells where they end.
 const TORCH: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// Pickles before the tensors: magic number, version, system, the object, the keys of the tensors.
-const TORCH_PICKLES: usize = 5;
 
 /// Opcodes that are looked at; beyond that many nothing is known.
 const MOST: usize = 1_000_000;
+
+/// Longest name of a class.
+const LINE: usize = 64 << 10;
 
 /// What is known of a file that begins like a pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,31 +31,23 @@ pub(crate) fn begins(head: &[u8]) -> bool {
 
 /// Says whether a file of pickles is whole.
 pub(crate) fn look(file: &Bytes) -> io::Result<Finding> {
-    let mut reader = Reader { file, at: 0, window: Vec::new(), start: 0 };
     // After the protocol, and from protocol 4 on a frame.
     let head = file.read(2, 9 + TORCH.len())?;
-    let is_torch = head.starts_with(TORCH) || head.get(9..) == Some(TORCH);
+    if head.starts_with(TORCH) || head.get(9..) == Some(TORCH) {
+        return Ok(Finding::Unknown);
+    }
+    let mut reader = Reader { file, at: 0, window: Vec::new(), start: 0 };
     let mut left = MOST;
-    let mut storages = BTreeMap::new();
-    let mut pickles = 0;
-    while if is_torch { pickles < TORCH_PICKLES } else { reader.at < file.len() } {
+    while reader.at < file.len() {
         if !begins(&file.read(reader.at, 2)?) {
             return Ok(Finding::Cut);
         }
-        match scan(&mut reader, &mut storages, &mut left)? {
-            Finding::Whole => pickles += 1,
+        match scan(&mut reader, &mut left)? {
+            Finding::Whole => {}
             other => return Ok(other),
         }
     }
-    if !is_torch {
-        return Ok(Finding::Whole);
-    }
-    let mut end = Some(reader.at);
-    for bytes in storages.values() {
-        let Some(bytes) = bytes else { return Ok(Finding::Unknown) };
-        end = end.and_then(|end| end.checked_add(8)?.checked_add(*bytes)); // its number of elements, and they
-    }
-    Ok(if end == Some(file.len()) { Finding::Whole } else { Finding::Cut })
+    Ok(Finding::Whole)
 }
 
 /// Reads a file forward, a window at a time.
@@ -96,167 +88,70 @@ impl Reader<'_> {
         there
     }
 
-    /// Passes over a line; `None` when the file or patience ends before its end.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        while line.len() < 64 << 10 {
+    /// Passes over a line; false when the file or patience ends before its end.
+    fn skip_line(&mut self) -> io::Result<bool> {
+        for _ in 0..LINE {
             match self.take(1)? {
-                None => return Ok(None),
-                Some(b"\n") => return Ok(Some(line)),
-                Some(byte) => line.extend_from_slice(byte),
+                None => return Ok(false),
+                Some(b"\n") => return Ok(true),
+                Some(_) => {}
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }
 
-/// A value on the stack, as far as persistent ids of tensors are made of such.
-#[derive(Clone, Debug)]
-enum Value {
-    Text(Vec<u8>),
-    Number(u64),
-    /// A type of storages, by the size of an element where it is known.
-    Type(Option<u64>),
-    Other,
+/// What follows an opcode.
+enum Argument {
+    /// So many bytes, or none.
+    Bytes(usize),
+    /// A length of so many bytes, and as many bytes as it says.
+    Counted(usize),
+    /// The module and the name of a class, a line each.
+    TwoLines,
 }
 
-/// Reads a pickle to its end and notes the bytes of each storage that it speaks of.
-fn scan(
-    reader: &mut Reader,
-    storages: &mut BTreeMap<Vec<u8>, Option<u64>>,
-    left: &mut usize,
-) -> io::Result<Finding> {
-    // Values pushed since the last MARK: a persistent id is a flat tuple.
-    let mut recent: Vec<Value> = Vec::new();
-    let mut memo: BTreeMap<u64, Value> = BTreeMap::new();
-    let mut memoized = 0;
+/// Returns what follows an opcode; `None` of what is no opcode, or one of protocol 0.
+fn argument(opcode: u8) -> Option<Argument> {
+    match opcode {
+        0x80 | b'K' | b'h' | b'q' | 0x82 => Some(Argument::Bytes(1)),
+        b'M' | 0x83 => Some(Argument::Bytes(2)),
+        b'J' | b'j' | b'r' | 0x84 => Some(Argument::Bytes(4)),
+        b'G' | 0x95 => Some(Argument::Bytes(8)),
+        b'U' | b'C' | 0x8c | 0x8a => Some(Argument::Counted(1)),
+        b'T' | b'X' | b'B' | 0x8b => Some(Argument::Counted(4)),
+        0x8d | 0x8e | 0x96 => Some(Argument::Counted(8)),
+        b'c' => Some(Argument::TwoLines),
+        b'(' | b')' | b'.' | b'0'..=b'2' | b'N' | b'Q' | b'R' | b']' | b'}' => Some(Argument::Bytes(0)),
+        b'a' | b'b' | b'd' | b'e' | b'l' | b'o' | b's'..=b'u' => Some(Argument::Bytes(0)),
+        0x81 | 0x85..=0x89 | 0x8f..=0x94 | 0x97 | 0x98 => Some(Argument::Bytes(0)),
+        _ => None,
+    }
+}
+
+/// Reads a pickle to its end.
+fn scan(reader: &mut Reader, left: &mut usize) -> io::Result<Finding> {
     loop {
         if *left == 0 {
             return Ok(Finding::Unknown);
         }
         *left -= 1;
-        if recent.len() > 64 {
-            recent.drain(..48); // long lists are of no interest
-        }
         let Some(&[opcode]) = reader.take(1)? else { return Ok(Finding::Cut) };
-        // Bytes of the argument, or of the length in front of it.
-        let (fixed, counted) = match opcode {
-            0x80 | b'K' | b'h' | b'q' | 0x82 => (1, false),
-            b'M' | 0x83 => (2, false),
-            b'J' | b'j' | b'r' | 0x84 => (4, false),
-            b'G' | 0x95 => (8, false),
-            b'U' | b'C' | 0x8c | 0x8a => (1, true),
-            b'T' | b'X' | b'B' | 0x8b => (4, true),
-            0x8d | 0x8e | 0x96 => (8, true),
-            _ => (0, false),
-        };
-        let Some(bytes) = reader.take(fixed)? else { return Ok(Finding::Cut) };
-        let mut word = [0; 8];
-        word[..fixed].copy_from_slice(bytes);
-        let argument = u64::from_le_bytes(word);
-        let mut text = None;
-        if counted {
-            if argument <= 256 {
-                let Some(bytes) = reader.take(usize::try_from(argument).unwrap_or(0))? else {
-                    return Ok(Finding::Cut);
-                };
-                text = Some(bytes.to_vec());
-            } else if !reader.skip(argument) {
-                return Ok(Finding::Cut);
+        let is_there = match argument(opcode) {
+            None => false,
+            Some(Argument::Bytes(length)) => reader.skip(length as u64),
+            Some(Argument::Counted(length)) => {
+                let mut count = [0; 8];
+                let Some(bytes) = reader.take(length)? else { return Ok(Finding::Cut) };
+                count[..length].copy_from_slice(bytes);
+                reader.skip(u64::from_le_bytes(count))
             }
-        }
+            Some(Argument::TwoLines) => reader.skip_line()? && reader.skip_line()?,
+        };
         match opcode {
+            _ if !is_there => return Ok(Finding::Cut),
             b'.' => return Ok(Finding::Whole),
-            b'(' => recent.clear(),
-            b'K' | b'M' | b'J' => recent.push(Value::Number(argument)),
-            0x8a => recent.push(match text {
-                Some(digits) if digits.len() <= 8 && digits.last().is_none_or(|top| *top < 0x80) => {
-                    let mut word = [0; 8];
-                    word[..digits.len()].copy_from_slice(&digits);
-                    Value::Number(u64::from_le_bytes(word))
-                }
-                _ => Value::Other,
-            }),
-            b'U' | b'T' | b'X' | 0x8c => recent.push(text.map_or(Value::Other, Value::Text)),
-            b'h' | b'j' => recent.push(memo.get(&argument).cloned().unwrap_or(Value::Other)),
-            b'q' | b'r' => remember(&mut memo, argument, recent.last()),
-            0x94 => {
-                remember(&mut memo, memoized, recent.last());
-                memoized += 1;
-            }
-            b'c' => {
-                let (Some(_), Some(name)) = (reader.line()?, reader.line()?) else {
-                    return Ok(Finding::Cut);
-                };
-                recent.push(Value::Type(element(&name)));
-            }
-            0x93 => {
-                let name = recent.pop();
-                recent.pop();
-                recent.push(match name {
-                    Some(Value::Text(name)) => Value::Type(element(&name)),
-                    _ => Value::Other,
-                });
-            }
-            b'Q' => note(&recent, storages),
-            // Appends, builds, tuples, constants: nothing that a persistent id is made of, or its tuple.
-            b'N' | 0x88 | 0x89 | b']' | b'}' | b')' | 0x8f | b'B' | b'C' | 0x8b | 0x8d | 0x8e | 0x96
-            | b'G' => {
-                recent.push(Value::Other);
-            }
-            0x80
-            | 0x81
-            | 0x82..=0x87
-            | 0x90..=0x92
-            | 0x95
-            | 0x97
-            | 0x98
-            | b'0'
-            | b'1'
-            | b'2'
-            | b'R'
-            | b'a'
-            | b'b'
-            | b'd'
-            | b'e'
-            | b'l'
-            | b'o'
-            | b's'
-            | b't'
-            | b'u' => {}
-            _ => return Ok(Finding::Cut), // no opcode, or one of protocol 0: this is no such pickle
+            _ => {}
         }
-    }
-}
-
-fn remember(memo: &mut BTreeMap<u64, Value>, at: u64, value: Option<&Value>) {
-    match value {
-        Some(Value::Text(text)) if text.len() > 64 => memo.remove(&at),
-        None | Some(Value::Other) => memo.remove(&at),
-        Some(value) => memo.insert(at, value.clone()),
-    };
-}
-
-/// Notes a storage: `("storage", type, key, location, number of elements, view)`.
-fn note(recent: &[Value], storages: &mut BTreeMap<Vec<u8>, Option<u64>>) {
-    let start = recent.iter().rposition(|value| matches!(value, Value::Text(text) if text == b"storage"));
-    if let Some([_, kind, Value::Text(key), _, count, ..]) = start.map(|start| &recent[start..]) {
-        let bytes = match (kind, count) {
-            (Value::Type(Some(size)), Value::Number(count)) => size.checked_mul(*count),
-            _ => None,
-        };
-        storages.insert(key.clone(), bytes);
-    }
-}
-
-/// Returns the size of an element of a type of storages.
-fn element(name: &[u8]) -> Option<u64> {
-    match name {
-        b"ComplexDoubleStorage" => Some(16),
-        b"DoubleStorage" | b"LongStorage" | b"ComplexFloatStorage" => Some(8),
-        b"FloatStorage" | b"IntStorage" | b"QInt32Storage" => Some(4),
-        b"HalfStorage" | b"BFloat16Storage" | b"ShortStorage" => Some(2),
-        b"ByteStorage" | b"CharStorage" | b"BoolStorage" | b"QInt8Storage" | b"QUInt8Storage" => Some(1),
-        _ => None,
     }
 }
