@@ -107,3 +107,69 @@ pub fn passed_over(all: &[Checkpoint]) -> impl Iterator<Item = (&Checkpoint, &st
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes checkpoints, in this order: the step, and whether each is complete.
+    fn made(all: &[(Option<u64>, bool)]) -> Vec<Checkpoint> {
+        let state =
+            |complete| if complete { State::Complete } else { State::Incomplete("is cut".to_owned()) };
+        let numbered = all.iter().enumerate();
+        numbered
+            .map(|(number, &(step, complete))| Checkpoint {
+                path: number.to_string().into(),
+                parts: vec![number.to_string().into()],
+                step,
+                labels: Vec::new(),
+                size: Size::default(),
+                state: state(complete),
+            })
+            .collect()
+    }
+
+    fn named(found: Option<&Checkpoint>) -> Option<&str> {
+        found.and_then(|one| one.path.to_str())
+    }
+
+    #[test]
+    fn the_latest_is_complete_and_has_the_greatest_step() {
+        assert_eq!(named(latest(&[])), None);
+        assert_eq!(
+            named(latest(&made(&[(Some(1000), true), (Some(200), true), (Some(3000), false)]))),
+            Some("0")
+        );
+        assert_eq!(named(latest(&made(&[(None, true), (Some(5), false)]))), None);
+        assert_eq!(named(latest(&made(&[(Some(0), true), (None, true)]))), Some("0"));
+        // Of several with one step, the one listed last.
+        assert_eq!(named(latest(&made(&[(Some(7), true), (Some(7), true), (Some(7), false)]))), Some("1"));
+    }
+
+    #[test]
+    fn those_are_passed_over_that_may_be_newer_than_the_latest() {
+        let passed = |all: &[Checkpoint]| -> Vec<String> {
+            passed_over(all).map(|(one, why)| format!("{} {why}", one.path.display())).collect()
+        };
+        let all = made(&[
+            (Some(5), false),
+            (Some(10), true),
+            (Some(10), false),
+            (Some(20), false),
+            (None, false),
+            (None, true),
+        ]);
+        assert_eq!(passed(&all), ["3 is cut", "4 is cut"]);
+        // Without a latest, all that are incomplete.
+        assert_eq!(passed(&made(&[(Some(5), false), (None, false)])), ["0 is cut", "1 is cut"]);
+        assert_eq!(passed(&made(&[(Some(5), true), (Some(10), true)])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_label_is_read_by_its_word() {
+        for label in [Label::Final, Label::Best, Label::Last] {
+            assert_eq!(Label::named(label.word()), Some(label));
+        }
+        assert_eq!(Label::named("latest"), None);
+    }
+}

@@ -6,7 +6,8 @@ use crate::contents::{Contents, Item, quoted};
 use crate::document;
 use crate::format;
 use crate::integrity::{self, Proof, concerns, holds_state};
-use crate::name::{covers, ends_in, is_temporary};
+use crate::name::{ends_in, is_temporary};
+use crate::pattern::Required;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -25,7 +26,7 @@ pub(crate) struct Subject<'a> {
     /// Its name is a temporary one.
     pub(crate) temporary: bool,
     /// Files that were recorded as required.
-    pub(crate) requires: &'a [String],
+    pub(crate) requires: &'a [Required],
     /// Whether these stand in place of those that its format is known for.
     pub(crate) requires_alone: bool,
     /// Whether something may still write to it.
@@ -145,12 +146,13 @@ fn directory(subject: &Subject, contents: &Contents) -> Result<Proof, String> {
 /// Finds the files that were recorded as required.
 fn requirements<'a>(subject: &Subject, contents: &'a Contents) -> Result<Vec<&'a Item>, String> {
     let mut found = Vec::new();
-    for glob in subject.requires.iter().filter(|glob| !glob.is_empty()) {
-        if !contents.holds(glob) {
-            let there = contents.items.iter().any(|item| covers(glob, &item.name));
-            return Err(format!("{} is {}", quoted(glob), if there { "empty" } else { "missing" }));
+    for required in subject.requires {
+        let before = found.len();
+        found.extend(contents.items.iter().filter(|item| required.covers(&item.name)));
+        if found[before..].iter().all(|item| item.len == 0) {
+            let what = if found.len() > before { "empty" } else { "missing" };
+            return Err(format!("{} is {what}", quoted(required.text())));
         }
-        found.extend(contents.items.iter().filter(|item| covers(glob, &item.name)));
     }
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use crate::bytes::Bytes;
 use crate::checkpoint::Size;
 use crate::integrity::holds_state;
-use crate::name::{covers, ends_in};
+use crate::name::ends_in;
 use run_common::error::plain;
 use run_common::text::printable;
 use std::fs::{self, Metadata};
@@ -105,9 +105,13 @@ impl Contents {
         Ok(found)
     }
 
-    /// Says whether there is a file, not empty, that a glob covers, or below a directory that it does.
-    pub(crate) fn holds(&self, glob: &str) -> bool {
-        self.items.iter().any(|item| item.len > 0 && covers(glob, &item.name))
+    /// Says whether there is a file of this name, not empty, or below a directory of this name.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        let is_it = |item: &Item| match item.name.strip_prefix(name) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        };
+        self.items.iter().any(|item| item.len > 0 && is_it(item))
     }
 
     pub(crate) fn item(&self, name: &str) -> Option<&Item> {

@@ -3,7 +3,8 @@
 use crate::checkpoint::{Checkpoint, Program, Size, State};
 use crate::complete::{Demand, Subject, judge};
 use crate::document;
-use crate::name::{self, Name, Pattern};
+use crate::name::{self, Name};
+use crate::pattern::{Pattern, Required};
 use crate::walk::{Candidate, walk};
 use run_common::error::Error;
 use run_common::parallel::in_order;
@@ -101,17 +102,16 @@ fn search<'a>(
         recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
     let root = layout.root();
     let walked = walk(root, pattern.as_ref()).map_err(|error| Error::io("read", root, error))?;
-    let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
+    let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
     let judge = Judge { root, requires, has_pattern: pattern.is_some(), program };
     let lost = walked.lost.into_iter().map(|lost| (0, lost)).collect();
     Ok((once(root, walked.candidates), lost, judge))
 }
 
 /// Judges what was found below a run.
-#[derive(Clone, Copy)]
 struct Judge<'a> {
     root: &'a Path,
-    requires: &'a [String],
+    requires: Vec<Required>,
     has_pattern: bool,
     program: Program,
 }
@@ -127,7 +127,7 @@ impl Judge<'_> {
             is_file: one.is_file,
             shards: (!shards.is_empty()).then_some(&shards[..]),
             temporary: one.name.temporary,
-            requires: self.requires,
+            requires: &self.requires,
             requires_alone: self.has_pattern && !self.requires.is_empty(),
             program: self.program,
         };
@@ -151,14 +151,14 @@ pub fn look_again(
 ) -> Option<Checkpoint> {
     let path = root.join(&one.path);
     let shards: Vec<PathBuf> = one.parts.iter().map(|part| root.join(part)).collect();
-    let requires = recorded.map_or(&[][..], |recorded| &recorded.requires);
+    let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
     let has_pattern = recorded.is_some_and(|recorded| recorded.pattern.is_some());
     let subject = Subject {
         path: &path,
         is_file: false,
         shards: (one.parts != [one.path.clone()]).then_some(&shards[..]),
         temporary: one.path.file_name().is_some_and(|name| name::is_temporary(&name.to_string_lossy())),
-        requires,
+        requires: &requires,
         requires_alone: has_pattern && !requires.is_empty(),
         program,
     };

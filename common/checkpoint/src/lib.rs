@@ -26,6 +26,7 @@ mod document;
 mod format;
 mod integrity;
 mod name;
+mod pattern;
 mod pickle;
 mod walk;
 mod zip;

@@ -1,7 +1,6 @@
 //! What the names of checkpoints say.
 
 use crate::checkpoint::Label;
-use run_common::error::{Error, Exit};
 
 /// What a name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,8 +141,21 @@ fn labels(tokens: &[Token]) -> Vec<Label> {
     tokens.iter().filter_map(|token| if let Word(word) = token { label(word) } else { None }).collect()
 }
 
+/// Returns what a name says besides a step.
+pub(crate) fn labels_in(name: &str) -> Vec<Label> {
+    labels(&tokens(&name.to_lowercase()))
+}
+
+/// Returns the step in a piece of a name: a number beside a word such as `step` or `epoch`, else its last
+/// number, fractions left aside.
+pub(crate) fn step_in(piece: &str) -> Option<u64> {
+    let piece = piece.to_lowercase();
+    let tokens = tokens(&piece);
+    step(&tokens).or_else(|| (0..tokens.len()).rev().find_map(|at| number(&tokens, at)))
+}
+
 /// Takes the mark of a temporary name off; says whether there was one.
-fn without_mark(name: &str) -> (String, bool) {
+pub(crate) fn without_mark(name: &str) -> (String, bool) {
     const MARKS: [&str; 7] =
         [".orbax-checkpoint-tmp", ".incomplete", ".inprogress", ".partial", ".part", ".temp", ".tmp"];
     for mark in MARKS {
@@ -276,190 +288,6 @@ pub(crate) fn deepspeed_step(name: &str) -> Option<u64> {
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-/// A recorded pattern: the path of a checkpoint below the run, in which
-/// - `{step}` stands for the step, one or more decimal digits,
-/// - `*` for any characters but `/`, none too, and `?` for one,
-/// - `**` as a whole component for any number of components,
-///
-/// and all else for itself. Names that begin with `.` are not looked at. Without `{step}` the step
-/// is read from what each `*` stands for, the last one first: a number beside a word such as
-/// `step` or `epoch`, else its last number, fractions left aside. A path without any has no step.
-/// A leading `./` and a trailing `/` are left off. The last component is matched without the mark
-/// of a temporary name too, so that what is being written is listed as such.
-#[derive(Clone, Debug)]
-pub(crate) struct Pattern {
-    components: Vec<Vec<char>>,
-}
-
-/// Longer patterns match no path.
-const LONGEST: usize = 4096;
-
-const STEP: [char; 6] = ['{', 's', 't', 'e', 'p', '}'];
-
-impl Pattern {
-    /// Reads a pattern; one that leads out of the run is an error.
-    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let components: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-        if components.is_empty()
-            || text.len() > LONGEST
-            || text.starts_with('/')
-            || components.contains(&"..")
-        {
-            let what = format!("the recorded checkpoint pattern '{text}' names nothing below the run");
-            return Err(Error::new(Exit::BadRun, what));
-        }
-        Ok(Self { components: components.iter().map(|part| part.chars().collect()).collect() })
-    }
-
-    /// Returns how deep below the run a match can be; `None` for any depth.
-    pub(crate) fn depth(&self) -> Option<usize> {
-        let any = self.components.iter().any(|part| part[..] == ['*', '*']);
-        (!any).then_some(self.components.len())
-    }
-
-    /// Says whether a match may lie in the directory of a name at the top, as its first component says
-    /// without a wildcard.
-    pub(crate) fn begins(&self, name: &str) -> bool {
-        let first = &self.components[0];
-        let is_wild =
-            first.contains(&'*') || first.contains(&'?') || first.windows(6).any(|part| part == STEP);
-        self.components.len() > 1 && !is_wild && first.iter().copied().eq(name.chars())
-    }
-
-    /// Reads a path of components; `None` when it does not match.
-    pub(crate) fn read(&self, path: &[String]) -> Option<Name> {
-        let last = path.last()?;
-        let lower = last.to_lowercase();
-        let labels = labels(&tokens(&lower));
-        let mut name = Name { labels, temporary: is_temporary(last), ..Name::default() };
-        let mut wild = Wild::default();
-        if !match_path(&self.components, path, &mut wild) {
-            let (base, true) = without_mark(last) else { return None };
-            let mut path = path.to_vec();
-            *path.last_mut()? = base;
-            wild = Wild::default();
-            if !match_path(&self.components, &path, &mut wild) {
-                return None;
-            }
-        }
-        name.step = match wild.step {
-            Some(digits) => digits.parse().ok(),
-            None => wild.texts.iter().rev().find_map(|text| {
-                let text = text.to_lowercase();
-                let tokens = tokens(&text);
-                step(&tokens).or_else(|| (0..tokens.len()).rev().find_map(|at| number(&tokens, at)))
-            }),
-        };
-        Some(name)
-    }
-}
-
-/// Says whether a path below a checkpoint, or one of the directories above it, matches a glob of
-/// `*` and `?`. Used for required files.
-pub(crate) fn covers(glob: &str, path: &str) -> bool {
-    let glob: Vec<Vec<char>> = glob
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .map(|part| part.chars().collect())
-        .collect();
-    let path: Vec<String> = path.split('/').map(str::to_owned).collect();
-    !glob.is_empty()
-        && glob.iter().all(|part| part.len() <= LONGEST)
-        && (1..=path.len()).any(|length| match_path(&glob, &path[..length], &mut Wild::default()))
-}
-
-/// What the wildcards of a pattern stood for.
-#[derive(Clone, Debug, Default)]
-struct Wild {
-    step: Option<String>,
-    texts: Vec<String>,
-}
-
-fn match_path(pattern: &[Vec<char>], path: &[String], wild: &mut Wild) -> bool {
-    // reached[p]: the wildcards of the first `p` parts of the pattern against the path so far.
-    let mut reached: Vec<Option<Wild>> = vec![None; pattern.len() + 1];
-    reached[0] = Some(std::mem::take(wild));
-    let skip_any = |reached: &mut Vec<Option<Wild>>| {
-        for (at, part) in pattern.iter().enumerate() {
-            if part[..] == ['*', '*'] && reached[at + 1].is_none() {
-                let so_far = reached[at].clone();
-                reached[at + 1] = so_far;
-            }
-        }
-    };
-    skip_any(&mut reached);
-    for name in path {
-        let name: Vec<char> = name.chars().collect();
-        let mut next: Vec<Option<Wild>> = vec![None; pattern.len() + 1];
-        for (at, part) in pattern.iter().enumerate() {
-            let Some(so_far) = &reached[at] else { continue };
-            if part[..] == ['*', '*'] {
-                next[at] = next[at].take().or_else(|| Some(so_far.clone()));
-            } else if let Some(here) = match_name(part, &name) {
-                let mut wild = so_far.clone();
-                wild.step = here.step.or(wild.step);
-                wild.texts.extend(here.texts);
-                next[at + 1] = Some(wild);
-            }
-        }
-        reached = next;
-        skip_any(&mut reached);
-    }
-    match reached.pop().flatten() {
-        Some(found) => {
-            *wild = found;
-            true
-        }
-        None => false,
-    }
-}
-
-/// Matches one component. What cannot match is remembered, so that no pattern takes long.
-fn match_name(pattern: &[char], name: &[char]) -> Option<Wild> {
-    let mut failed = vec![false; (pattern.len() + 1) * (name.len() + 1)];
-    let mut wild = Wild::default();
-    match_from(pattern, name, (0, 0), &mut failed, &mut wild).then_some(wild)
-}
-
-fn match_from(
-    pattern: &[char],
-    name: &[char],
-    (p, n): (usize, usize),
-    failed: &mut [bool],
-    wild: &mut Wild,
-) -> bool {
-    let place = p * (name.len() + 1) + n;
-    if failed[place] {
-        return false;
-    }
-    let rest = &pattern[p..];
-    let matched = if rest.is_empty() {
-        n == name.len()
-    } else if rest.starts_with(&STEP) {
-        let digits = name[n..].iter().take_while(|c| c.is_ascii_digit()).count();
-        (1..=digits).rev().any(|length| {
-            let matched = match_from(pattern, name, (p + STEP.len(), n + length), failed, wild);
-            if matched {
-                wild.step = Some(name[n..n + length].iter().collect());
-            }
-            matched
-        })
-    } else if rest[0] == '*' {
-        (0..=name.len() - n).any(|length| {
-            let matched = match_from(pattern, name, (p + 1, n + length), failed, wild);
-            if matched {
-                wild.texts.insert(0, name[n..n + length].iter().collect());
-            }
-            matched
-        })
-    } else {
-        name.get(n).is_some_and(|c| rest[0] == '?' || rest[0] == *c)
-            && match_from(pattern, name, (p + 1, n + 1), failed, wild)
-    };
-    failed[place] = !matched;
-    matched
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -533,12 +361,5 @@ mod tests {
         for name in ["template.pt", "x.tmpl", "x.parts", "attempt_5", ".metadata", "model.pt"] {
             assert!(!is_temporary(name), "{name}");
         }
-    }
-
-    #[test]
-    fn a_pattern_takes_no_long_time() {
-        let pattern = Pattern::parse(&"*a".repeat(120)).unwrap();
-        assert_eq!(pattern.read(&["a".repeat(119) + "b"]), None);
-        assert!(Pattern::parse(&"*".repeat(5000)).is_err());
     }
 }

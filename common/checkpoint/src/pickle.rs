@@ -122,9 +122,27 @@ fn argument(opcode: u8) -> Option<Argument> {
         b'T' | b'X' | b'B' | 0x8b => Some(Argument::Counted(4)),
         0x8d | 0x8e | 0x96 => Some(Argument::Counted(8)),
         b'c' => Some(Argument::TwoLines),
-        b'(' | b')' | b'.' | b'0'..=b'2' | b'N' | b'Q' | b'R' | b']' | b'}' => Some(Argument::Bytes(0)),
-        b'a' | b'b' | b'd' | b'e' | b'l' | b'o' | b's'..=b'u' => Some(Argument::Bytes(0)),
-        0x81 | 0x85..=0x89 | 0x8f..=0x94 | 0x97 | 0x98 => Some(Argument::Bytes(0)),
+        b'('
+        | b')'
+        | b'.'
+        | b'0'..=b'2'
+        | b'N'
+        | b'Q'
+        | b'R'
+        | b']'
+        | b'}'
+        | b'a'
+        | b'b'
+        | b'd'
+        | b'e'
+        | b'l'
+        | b'o'
+        | b's'..=b'u'
+        | 0x81
+        | 0x85..=0x89
+        | 0x8f..=0x94
+        | 0x97
+        | 0x98 => Some(Argument::Bytes(0)),
         _ => None,
     }
 }

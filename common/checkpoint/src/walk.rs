@@ -1,7 +1,8 @@
 //! Finds what may be checkpoints of a run, by names alone.
 
 use crate::checkpoint::{Checkpoint, Size, State};
-use crate::name::{self, Name, Pattern};
+use crate::name::{self, Name};
+use crate::pattern::Pattern;
 use run_common::error::plain;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -217,7 +218,7 @@ impl Walk<'_> {
     fn follow_holder(&mut self, path: &Path, components: &[String]) {
         let [name] = components else { return };
         let is_holder = match self.pattern {
-            Some(pattern) => pattern.begins(name),
+            Some(pattern) => pattern.holder() == Some(name),
             None => HOLDERS.contains(&name.to_lowercase().as_str()),
         };
         if !is_holder {
