@@ -6,7 +6,7 @@ use crate::table::{Damage, Rows, quote};
 use run_common::error::Error;
 use run_common::fsio::atomic::replace_by;
 use run_common::message::warn;
-use run_common::rundir::evaluation::Evaluations;
+use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::status::Status;

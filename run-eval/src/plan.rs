@@ -6,12 +6,13 @@ use run_checkpoint::{
     self, Checkpoint, Program, State, discover, discover_latest, latest, look_again, passed_over,
 };
 use run_common::error::{Error, Exit, plain};
-use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::{Lock, holder};
 use run_common::message::warn;
 use run_common::process::identity::{Life, ProcessId};
 use run_common::provenance::secret::redact_command;
-use run_common::rundir::evaluation::{Content, Evaluation, Evaluations, directory};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::evaluation::{Content, Evaluation};
+use run_common::rundir::evaluations::{Evaluations, Identity, directory};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
@@ -20,6 +21,8 @@ use run_common::rundir::writable::check_evaluations;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A run whose checkpoints are evaluated.
 #[derive(Debug)]
@@ -78,24 +81,21 @@ impl Session {
                 .because(cause)
                 .hint("--label or --eval-dir names another directory")
         };
-        match evaluations.run_id() {
-            Some(id) if id == meta.run_id => {}
-            Some(_) => return Err(refused("it holds evaluations of another run of this name".to_owned())),
-            None => {
-                let mut there = fs::read_dir(root).into_iter().flatten().flatten();
-                if there.any(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")) {
-                    return Err(refused(
-                        "it has no eval_config.yaml that says of which run it is".to_owned(),
-                    ));
-                }
+        let whose = |is_locked: bool| match evaluations.run_id()? {
+            Some(id) if id == meta.run_id => Ok(()),
+            Some(_) => Err(refused("it holds evaluations of another run of this name".to_owned())),
+            None if holds_something(root) && (is_locked || !evaluations.lock().exists()) => {
+                Err(refused("nothing in it says of which run it is".to_owned()))
             }
-        }
+            None => Ok(()),
+        };
+        whose(false)?;
         fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
         check_evaluations(&evaluations)?;
-        let lock = lock(&evaluations)?;
-        let config = config(args, &run, &meta);
-        replace(&evaluations.config(), config.as_bytes(), Durability::Process)
-            .map_err(|error| Error::io("write", &evaluations.config(), error))?;
+        let mut lock = lock(&evaluations)?;
+        whose(true)?; // another run-eval may have made it meanwhile
+        lock.sign(&ProcessId::myself()).map_err(|error| Error::io("write", &evaluations.lock(), error))?;
+        evaluations.identify(&identity(args, &run, &meta))?;
         let pins = Pins::open(run.layout().root())
             .inspect_err(|error| {
                 let shown = run.layout().root().display();
@@ -358,50 +358,56 @@ impl Session {
     }
 }
 
-/// Takes the lock of a directory of evaluations. What a run-eval has left that was killed is waited for.
-fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
-    let path = evaluations.lock();
-    let failed = |error| Error::io("lock", &path, error);
-    let mut lock = match Lock::try_take(&path).map_err(failed)? {
-        Some(lock) => lock,
-        None => {
-            let owner = holder(&path);
-            if owner.as_ref().is_none_or(|owner| owner.life() != Life::Gone) {
-                let who = match owner {
-                    None => "another process".to_owned(),
-                    Some(ProcessId { pid, host, .. }) => format!("process {pid} on {host}"),
-                };
-                return Err(Error::new(
-                    Exit::Busy,
-                    format!("cannot write to '{}'", evaluations.root().display()),
-                )
-                .because(format!("{who} evaluates the run"))
-                .hint("--label makes evaluations of another kind beside it"));
-            }
-            Lock::take(&path).map_err(failed)?
-        }
-    };
-    lock.sign(&ProcessId::myself()).map_err(|error| Error::io("write", &path, error))?;
-    Ok(lock)
+/// Says whether a directory holds anything but hidden files.
+fn holds_something(directory: &Path) -> bool {
+    let mut there = fs::read_dir(directory).into_iter().flatten().flatten();
+    there.any(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
 }
 
-/// Makes the text of `eval_config.yaml`: each value is JSON, and so YAML.
-fn config(args: &Args, run: &RunDir, meta: &Meta) -> String {
-    let json = |value: serde_json::Value| value.to_string();
+/// How often a lock is tried whose holder does not live, or has not signed it yet.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a run-eval may take to sign the lock that it has taken.
+const SIGNING: Duration = Duration::from_secs(2);
+
+/// Takes the lock of a directory of evaluations, or says who holds it. What a run-eval has left that was
+/// killed is waited for.
+fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
+    let path = evaluations.lock();
+    let start = Instant::now();
+    loop {
+        if let Some(lock) = Lock::try_take(&path).map_err(|error| Error::io("lock", &path, error))? {
+            return Ok(lock);
+        }
+        let holder = match holder(&path) {
+            Some(holder) if holder.life() == Life::Gone => None,
+            Some(ProcessId { pid, host, .. }) => Some(format!("process {pid} on {host}")),
+            None => Some("another process".to_owned()).filter(|_| start.elapsed() > SIGNING),
+        };
+        if let Some(holder) = holder {
+            let what = format!("cannot write to '{}'", evaluations.root().display());
+            return Err(Error::new(Exit::Busy, what)
+                .because(format!("{holder} evaluates the run"))
+                .hint("--label makes evaluations of another kind beside it"));
+        }
+        thread::sleep(AGAIN);
+    }
+}
+
+/// Says whose evaluations these are, and how they are made.
+fn identity(args: &Args, run: &RunDir, meta: &Meta) -> Identity {
     let steps: Vec<String> = args.steps.iter().map(|pick| pick.word()).collect();
-    let path = args.checkpoint.as_ref().map(|path| path.to_string_lossy());
-    let values = [
-        ("run_id", json(meta.run_id.clone().into())),
-        ("run_name", json(meta.run_name.clone().into())),
-        ("run", json(run.layout().root().to_string_lossy().into())),
-        ("label", json(args.label.clone().into())),
-        ("command", json(redact_command(&args.command).into())),
-        ("steps", json(steps.join(",").into())),
-        ("checkpoint", json(path.into())),
-        ("timeout", json(args.timeout.map(|timeout| timeout.as_secs_f64()).into())),
-    ];
-    let lines = values.map(|(key, value)| format!("{key}: {value}\n"));
-    format!("# Written by run-eval(1), of the last time that it was executed.\n{}", lines.concat())
+    Identity {
+        schema: SCHEMA,
+        run_id: meta.run_id.clone(),
+        run_name: meta.run_name.clone(),
+        run: run.layout().root().to_string_lossy().into_owned(),
+        label: args.label.clone(),
+        command: redact_command(&args.command),
+        steps: steps.join(","),
+        checkpoint: args.checkpoint.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        timeout: args.timeout.map(|timeout| timeout.as_secs_f64()),
+    }
 }
 
 /// Returns the directory at the top of the run that a checkpoint lies in.

@@ -9,7 +9,7 @@ use run_common::parallel::in_order;
 use run_common::provenance::config;
 use run_common::rundir::attempts::{AttemptStart, Attempts};
 use run_common::rundir::batch::BatchDir;
-use run_common::rundir::evaluation::{Evaluations, Finder};
+use run_common::rundir::evaluations::{Evaluations, Finder};
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};

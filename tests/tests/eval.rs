@@ -1,5 +1,6 @@
 //! Evaluations: what run-eval makes of the checkpoints of a run, while it trains and afterwards.
 
+use rustix::fs::{FlockOperation, fcntl_lock};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -390,8 +391,21 @@ fn results_lie_beside_the_runs_and_are_of_one_run() {
     ended(&lab, "r");
     save(&lab, "r", 1);
     eval(&lab, &["r"], SCRIPT).code(0);
-    let config = lab.read("eval_runs/r_eval/eval_config.yaml");
     let id = lab.json("runs/r/.run/meta.json")["run_id"].clone();
+    let identity = lab.json("eval_runs/r_eval/.eval/evaluations.json");
+    let keys: Vec<&String> = identity.as_object().unwrap().keys().collect();
+    let expected =
+        ["schema", "run_id", "run_name", "run", "label", "command", "steps", "checkpoint", "timeout"];
+    assert_eq!(
+        (keys, &identity["run_id"], &identity["label"]),
+        (
+            expected.iter().map(|&key| key.to_owned()).collect::<Vec<_>>().iter().collect(),
+            &id,
+            &"eval".into()
+        )
+    );
+    // The same for people, which nothing of ours reads.
+    let config = lab.read("eval_runs/r_eval/eval_config.yaml");
     for line in [
         &format!("run_id: {id}\n"),
         "label: \"eval\"\n",
@@ -407,7 +421,9 @@ fn results_lie_beside_the_runs_and_are_of_one_run() {
     save(&lab, "r", 1);
     eval(&lab, &["r"], SCRIPT).code(3).stderr_has("it holds evaluations of another run of this name");
     lab.write("eval_runs/r_notes/text", "mine");
-    eval(&lab, &["--label", "notes", "r"], SCRIPT).code(3).stderr_has("it has no eval_config.yaml");
+    eval(&lab, &["--label", "notes", "r"], SCRIPT)
+        .code(3)
+        .stderr_has("nothing in it says of which run it is");
     eval(&lab, &["--eval-dir", "other", "r"], SCRIPT)
         .code(0)
         .stdout("other/r_eval/consolidated_metrics.csv\n");
@@ -433,6 +449,127 @@ fn results_lie_beside_the_runs_and_are_of_one_run() {
     // An evaluation is no run.
     let listed = lab.cmd("run-status").args(["-a", "--json", "-d", "eval_runs"]).run();
     assert_eq!(listed.out(), "");
+}
+
+#[test]
+fn the_identity_of_evaluations_is_json_and_what_others_do_to_its_view_is_nothing_to_it() {
+    let lab = Lab::new();
+    ended(&lab, "r");
+    save(&lab, "r", 1);
+    eval(&lab, &["r"], SCRIPT).code(0);
+    let view = lab.read("eval_runs/r_eval/eval_config.yaml");
+    let has_evaluation = || lab.cmd("run-status").arg("r").run().code(0).out().contains("\nEVALUATION");
+    for text in ["run_id: another\nlabel: other\n", "", "\0"] {
+        lab.write("eval_runs/r_eval/eval_config.yaml", text);
+        assert!(has_evaluation());
+        eval(&lab, &["r"], SCRIPT).code(0).stderr("");
+        assert_eq!(lab.read("eval_runs/r_eval/eval_config.yaml"), view);
+    }
+    assert_eq!(lab.read("log"), "1\n");
+    // An identity that is damaged, or of a later version, is not guessed.
+    let identity = "eval_runs/r_eval/.eval/evaluations.json";
+    let good = lab.read(identity);
+    eval(&lab, &["--label", "good", "r"], SCRIPT).code(0);
+    for (text, why) in [
+        (good[..100].to_owned(), "it is damaged"),
+        (good.replace("\"schema\":1", "\"schema\":99"), "it has schema 99, and this version knows 1"),
+    ] {
+        lab.write(identity, &text);
+        eval(&lab, &["r"], SCRIPT).code(3).stderr_has(why);
+        assert_eq!(lab.read(identity), text);
+        // Others are found all the same.
+        let done = lab.cmd("run-report").arg("--evals").run().code(0).stderr_has(why);
+        assert!(done.out().contains("r,good,1,0.1"), "{}", done.out());
+    }
+}
+
+#[test]
+fn evaluations_of_before_their_identity_was_json_are_found_and_get_one() {
+    let lab = Lab::new();
+    let fixture = testkit::checkout().join("tests/fixtures/evaluations-0.1/.");
+    lab.cmd("cp").arg("-r").arg(fixture).arg(".").run().code(0);
+    let identity = lab.path("eval_runs/old_math/.eval/evaluations.json");
+    let listed = || lab.cmd("run-report").arg("--evals").run().code(0).stderr("").out();
+    assert_eq!(listed(), "run,label,step,acc\nold,math,5,0.25\nold,math,5,0.75\n");
+    assert!(lab.cmd("run-status").arg("old").run().code(0).out().contains("math"));
+    assert!(!identity.exists(), "who reads writes nothing");
+    // Of another run it is refused, as ever.
+    ended(&lab, "other");
+    save(&lab, "other", 5);
+    fs::rename(lab.path("runs/old"), lab.path("runs/away")).unwrap();
+    fs::rename(lab.path("runs/other"), lab.path("runs/old")).unwrap();
+    eval(&lab, &["--label", "math", "old"], SCRIPT).code(3).stderr_has("of another run of this name");
+    assert!(!identity.exists());
+    fs::rename(lab.path("runs/old"), lab.path("runs/other")).unwrap();
+    fs::rename(lab.path("runs/away"), lab.path("runs/old")).unwrap();
+    // What was evaluated then is not evaluated again.
+    let saved = lab.json("eval_runs/old_math/step_5_math/.eval/meta.json")["content"]["modified_ns"].as_u64();
+    for name in ["model.bin", "trainer_state.json"] {
+        let file =
+            fs::File::options().write(true).open(lab.path("runs/old/checkpoint-5").join(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(saved.unwrap())).unwrap();
+    }
+    let before = lab.read("eval_runs/old_math/eval_config.yaml");
+    let command = ["sh", "-c", "printf \"acc\\n0.25\\n0.75\\n\" > $EVAL_OUT/metrics.csv"];
+    let done =
+        lab.cmd("run-eval").args(["--json", "--label", "math", "old", "--"]).args(command).run().code(0);
+    assert_eq!(done.json_lines()[0]["evaluated"], false, "{}", done.out());
+    assert!(identity.exists());
+    // The view is as it was, but for where the run is now.
+    let after = lab.read("eval_runs/old_math/eval_config.yaml");
+    let same = |text: &str| {
+        text.lines()
+            .filter(|line| !line.starts_with("run: ") && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(same(&after), same(&before));
+}
+
+#[test]
+fn of_many_that_start_at_once_one_evaluates_and_the_others_say_who() {
+    for _ in 0..times(8, 100) {
+        let lab = Lab::new();
+        ended(&lab, "r");
+        save(&lab, "r", 1);
+        // The one that is first stays until the others have ended.
+        let script = "while [ ! -e go ]; do sleep 0.01; done; echo '{\"acc\": 1}'; echo $2 >> log";
+        let mut all: Vec<testkit::Running> = (0..20).map(|_| spawned(&lab, &["r"], script)).collect();
+        let mut ended = Vec::new();
+        wait_for("all but one to end", || {
+            while let Some(at) = all.iter_mut().position(|one| one.child.try_wait().unwrap().is_some()) {
+                ended.push(all.swap_remove(at).wait());
+            }
+            all.len() == 1
+        });
+        let first = all.pop().unwrap();
+        let who = format!("process {} on ", first.pid());
+        for done in ended {
+            done.code(4).stderr_has(&who).stderr_has(" evaluates the run");
+        }
+        lab.write("go", "");
+        first.wait().code(0).stderr("");
+        assert_eq!(
+            (lab.read("log"), consolidated(&lab, "r")),
+            ("1\n".to_owned(), "step,acc\n1,1\n".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_another_one_makes_is_not_taken_for_a_strangers() {
+    let lab = Lab::new();
+    ended(&lab, "r");
+    save(&lab, "r", 1);
+    // One that has taken the lock, and has said neither who it is nor of which run this is.
+    lab.write("eval_runs/r_eval/eval_config.yaml", "");
+    let lock = fs::File::create(lab.path("eval_runs/r_eval/.lock")).unwrap();
+    fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    eval(&lab, &["r"], SCRIPT).code(4).stderr_has("another process evaluates the run");
+    // When nobody is at it, it is a stranger's.
+    drop(lock);
+    eval(&lab, &["r"], SCRIPT).code(3).stderr_has("nothing in it says of which run it is");
+    assert!(!lab.path("eval_runs/r_eval/.eval").exists());
 }
 
 #[test]
@@ -512,7 +649,7 @@ fn whatever_is_killed_the_records_are_true_and_the_same_line_completes_it() {
         let args = ["--grace", "200ms", "-j", "2", "r"];
         let running = spawned(&lab, &args, script);
         sleep(Duration::from_millis(random.below(300)));
-        // The front, or any of its processes.
+        // The controller, or any of its processes.
         let mut victims = vec![running.pid()];
         if round % 2 == 1 {
             victims = lab.alive();

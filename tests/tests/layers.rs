@@ -145,7 +145,7 @@ fn used_modules(text: &str, own: &str) -> BTreeSet<String> {
     for import in text.split("crate::").skip(1) {
         match import.strip_prefix('{') {
             Some(group) => {
-                used.extend(group.split('}').next().unwrap().split(',').map(|one| word(one.trim())))
+                used.extend(group.split('}').next().unwrap().split(',').map(|one| word(one.trim())));
             }
             None => _ = used.insert(word(import)),
         }

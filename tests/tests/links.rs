@@ -354,8 +354,10 @@ fn no_evaluation_writes_to_what_is_not_its_own() {
     // The place, and whether it is written to, so that the evaluation is refused.
     let files = [
         (".lock", true),
+        (".eval/evaluations.json", true),
         ("eval_config.yaml", true),
         ("consolidated_metrics.csv", true),
+        (".eval/.evaluations.json.tmp", false),
         (".eval_config.yaml.tmp", false),
         (".consolidated_metrics.csv.tmp", false),
         ("step_1_eval/.eval/lock", true),
@@ -381,7 +383,8 @@ fn no_evaluation_writes_to_what_is_not_its_own() {
             case.code(&eval, codes);
         }
     }
-    for directory in [&one, &format!("{one}/.eval"), &format!("{one}/.eval/attempt-1")] {
+    let record = format!("{kind}/.eval");
+    for directory in [&record, &one, &format!("{one}/.eval"), &format!("{one}/.eval/attempt-1")] {
         for put in [Link, LinkToOther, Dangling] {
             let case = stage.case(put, directory);
             case.code(&eval, &[3]);
@@ -426,7 +429,7 @@ fn what_people_read_of_a_batch_keeps_no_run_from_its_work() {
 }
 
 /// Places of files that are read, of a record and of a trainer.
-const READ: [&str; 27] = [
+const READ: [&str; 28] = [
     "runs/r/.run/meta.json",
     "runs/r/.run/status.json",
     "runs/r/.run/result.json",
@@ -448,6 +451,7 @@ const READ: [&str; 27] = [
     "runs/r/checkpoints/latest",
     "runs/b/.batch/batch.json",
     "runs/b/stop",
+    "eval_runs/r_eval/.eval/evaluations.json",
     "eval_runs/r_eval/eval_config.yaml",
     "eval_runs/r_eval/consolidated_metrics.csv",
     "eval_runs/r_eval/step_1_eval/.eval/meta.json",

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod batch;
 pub mod evaluation;
+pub mod evaluations;
 pub mod find;
 pub mod layout;
 pub mod meta;

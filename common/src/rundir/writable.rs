@@ -1,7 +1,7 @@
 //! Whether an attempt may write to a run: its record is a directory of its own, and none of its files is a
 //! link, or something else, by which another file would be written to.
 
-use super::evaluation::Evaluations;
+use super::evaluations::Evaluations;
 use super::layout::{BatchLayout, Layout};
 use crate::error::Error;
 use crate::fsio::atomic::check_replace;
@@ -33,7 +33,12 @@ pub fn check_batch(layout: &BatchLayout) -> Result<(), Error> {
 
 /// Refuses a directory of evaluations whose own files cannot be written.
 pub fn check_evaluations(evaluations: &Evaluations) -> Result<(), Error> {
-    all(&[evaluations.lock()], &[evaluations.config(), evaluations.consolidated()])
+    let record = evaluations.record();
+    if record.symlink_metadata().is_ok() {
+        one(&record, check_dir)?;
+    }
+    let replaced = [evaluations.identity_file(), evaluations.view(), evaluations.consolidated()];
+    all(&[evaluations.lock()], &replaced)
 }
 
 fn all(appended: &[PathBuf], replaced: &[PathBuf]) -> Result<(), Error> {

@@ -1,0 +1,321 @@
+//! Where the evaluations of a run lie, and how they are found: beside the directory that holds the run,
+//! `eval_runs/<run>_<label>/step_<step>_<label>/`. Written by run-eval, read by whoever shows a run.
+
+use super::batch::BatchDir;
+use super::evaluation::{Evaluation, Measured};
+use super::layout::{EVAL_RECORD_DIR, Layout};
+use super::open::{Document, RunDir, read_document};
+use super::record::document;
+use crate::error::Error;
+use crate::fsio::atomic::{Durability, replace};
+use crate::fsio::join;
+use crate::fsio::read::read_text;
+use crate::fsio::write::make_dir;
+use crate::message::complain;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The document that says whose evaluations lie in a directory, in its own record.
+const IDENTITY: &str = "evaluations.json";
+
+/// The same for people and other programs, which nothing of ours reads where there is [`IDENTITY`].
+const VIEW: &str = "eval_config.yaml";
+
+/// `.eval/evaluations.json`: whose evaluations a directory holds, and how run-eval made the last of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id, as in its meta.json.
+    pub run_id: String,
+    /// The run's name.
+    pub run_name: String,
+    /// The run's directory.
+    pub run: String,
+    /// What the evaluations are called.
+    pub label: String,
+    /// The command with its placeholders, secrets redacted.
+    pub command: Vec<String>,
+    /// What `--steps` said.
+    pub steps: String,
+    /// What `--checkpoint` said.
+    pub checkpoint: Option<String>,
+    /// What `--timeout` said, in seconds.
+    pub timeout: Option<f64>,
+}
+
+impl Document for Identity {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Identity {
+    /// Returns the text of `eval_config.yaml`: a line for each value, which is JSON and so YAML.
+    fn view(&self) -> String {
+        let values = serde_json::to_value(self).unwrap_or_default();
+        let pairs = values.as_object().into_iter().flatten().filter(|(key, _)| *key != "schema");
+        let lines: String = pairs.map(|(key, value)| format!("{key}: {value}\n")).collect();
+        format!("# Written by run-eval(1) for people, of the last time that it was executed.\n{lines}")
+    }
+}
+
+/// Whose evaluations lie in a directory.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    run_id: String,
+    label: String,
+}
+
+/// The evaluations of one run under one label. It says nothing of whether they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluations {
+    root: PathBuf,
+    label: String,
+}
+
+impl Evaluations {
+    /// Names those of a run below [`directory`].
+    pub fn of(run: &RunDir, label: &str, directory: &Path) -> Self {
+        let mut name = place(run).file_name().unwrap_or_default().to_owned();
+        name.push(format!("_{label}"));
+        Self { root: directory.join(name), label: label.to_owned() }
+    }
+
+    /// Returns the directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns what they are called.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Returns the directory of the record that they have in common.
+    pub(super) fn record(&self) -> PathBuf {
+        self.root.join(EVAL_RECORD_DIR)
+    }
+
+    /// Returns the file that says of which run they are, and how they were made.
+    pub(super) fn identity_file(&self) -> PathBuf {
+        self.record().join(IDENTITY)
+    }
+
+    /// Returns the file that says the same for people and other programs.
+    pub(super) fn view(&self) -> PathBuf {
+        self.root.join(VIEW)
+    }
+
+    /// Returns the file with the metrics of all.
+    pub fn consolidated(&self) -> PathBuf {
+        self.root.join("consolidated_metrics.csv")
+    }
+
+    /// Returns the file that is locked while run-eval works on them.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join(".lock")
+    }
+
+    /// Returns the directory of the evaluation of a step, or of `final` and the like.
+    pub fn evaluation(&self, step: &str) -> RunDir {
+        RunDir::of_evaluation(self.root.join(format!("step_{step}_{}", self.label)))
+    }
+
+    /// Records whose they are, and how they are made from now on. Only the holder of the lock may do that.
+    pub fn identify(&self, identity: &Identity) -> Result<(), Error> {
+        let (record, path) = (self.record(), self.identity_file());
+        make_dir(&record).map_err(|error| Error::io("write to", &record, error))?;
+        let written = document(identity).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        written.map_err(|error| Error::io("write", &path, error))?;
+        let view = self.view();
+        if let Err(error) = replace(&view, identity.view().as_bytes(), Durability::Process) {
+            complain(&Error::io("write", &view, error)); // nobody of ours needs it
+        }
+        Ok(())
+    }
+
+    /// Returns the id of the run that they are of; `None` when the directory does not say.
+    pub fn run_id(&self) -> Result<Option<String>, Error> {
+        Ok(owner(&self.root)?.map(|owner| owner.run_id))
+    }
+
+    /// Returns what was measured of checkpoints with a step, in the order of the steps.
+    pub fn measured(&self) -> Vec<(u64, Measured)> {
+        let end = format!("_{}", self.label);
+        let is_one = |name: &[u8]| name.starts_with(b"step_") && name.ends_with(end.as_bytes());
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let named = entries.filter(|entry| is_one(entry.file_name().as_encoded_bytes()));
+        let mut all: Vec<(u64, Measured)> = named
+            .filter_map(|entry| {
+                let measured = Measured::read(&Layout::of_evaluation(entry.path())).ok()?;
+                Some((measured.step?, measured))
+            })
+            .collect();
+        all.sort_by_key(|(step, _)| *step);
+        all
+    }
+
+    /// Returns the evaluations that were begun, with what each is of, in the order of their steps;
+    /// those without step are the last.
+    pub fn all(&self) -> Vec<(RunDir, Evaluation)> {
+        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let is_one = |name: &OsString| name.as_encoded_bytes().starts_with(b"step_");
+        let paths = entries.filter(|entry| is_one(&entry.file_name())).map(|entry| entry.path());
+        let dirs = paths.map(RunDir::of_evaluation);
+        let mut all: Vec<(RunDir, Evaluation)> = dirs
+            .filter_map(|dir| Evaluation::read(dir.layout()).ok().map(|evaluation| (dir, evaluation)))
+            .filter(|(_, evaluation)| evaluation.label == self.label)
+            .collect();
+        all.sort_by(|(one_dir, one), (other_dir, other)| {
+            let key = |evaluation: &Evaluation| (evaluation.step.is_none(), evaluation.step);
+            (key(one), one_dir.layout().root()).cmp(&(key(other), other_dir.layout().root()))
+        });
+        all
+    }
+}
+
+/// Returns the directory that holds the evaluations of a run: below `given`, else `$EVAL_RUNS_DIR`, else
+/// `eval_runs` beside the directory that holds the run; of a run in a batch, one of the batch's name in it.
+pub fn directory(run: &RunDir, given: Option<&Path>) -> PathBuf {
+    let path = place(run);
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let batch = BatchDir::at(parent).ok().flatten().and_then(|_| parent.file_name());
+    let holder = match batch {
+        Some(_) => parent.parent().unwrap_or(Path::new("/")),
+        None => parent,
+    };
+    let from_environment = || env::var_os("EVAL_RUNS_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let top = given.map(Path::to_owned).or_else(from_environment);
+    let top = top.unwrap_or_else(|| holder.parent().unwrap_or(Path::new("/")).join("eval_runs"));
+    match batch {
+        Some(batch) => top.join(batch),
+        None => top,
+    }
+}
+
+/// Returns the path of a run, absolute, the last part of which is its name.
+fn place(run: &RunDir) -> PathBuf {
+    let path = run.absolute();
+    match path.file_name() {
+        Some(_) => path,
+        None => path.canonicalize().unwrap_or(path), // it ends in `..`
+    }
+}
+
+/// Finds the evaluations of runs. What a directory holds is read once, since those of many runs lie in one.
+#[derive(Debug, Default)]
+pub struct Finder {
+    given: Option<PathBuf>,
+    listed: Mutex<HashMap<PathBuf, Arc<BTreeSet<OsString>>>>,
+}
+
+impl Finder {
+    /// Makes one that looks below `given`, else where evaluations are by default.
+    pub fn new(given: Option<&Path>) -> Self {
+        Self { given: given.map(Path::to_owned), listed: Mutex::default() }
+    }
+
+    /// Returns the evaluations of a run, by label, that lie where they are written to.
+    pub fn of_run(&self, run: &RunDir, run_id: &str) -> Vec<Evaluations> {
+        let mut prefix = place(run).file_name().unwrap_or_default().to_owned();
+        prefix.push("_");
+        let directory = directory(run, self.given.as_deref());
+        let names = self.names(&directory);
+        let named = names.range(prefix.clone()..);
+        let named = named.take_while(|name| name.as_encoded_bytes().starts_with(prefix.as_encoded_bytes()));
+        let mut found: Vec<Evaluations> = named
+            .filter_map(|name| {
+                let root = directory.join(name);
+                let owner = owner(&root).unwrap_or_else(|error| {
+                    complain(&error); // the others are found all the same
+                    None
+                });
+                let owner = owner.filter(|owner| owner.run_id == run_id)?;
+                Some(Evaluations { root, label: owner.label })
+            })
+            .collect();
+        found.sort_by(|one, other| one.label.cmp(&other.label));
+        found
+    }
+
+    fn names(&self, directory: &Path) -> Arc<BTreeSet<OsString>> {
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = listed.get(directory) {
+            return Arc::clone(names);
+        }
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = Arc::new(entries.map(|entry| entry.file_name()).collect());
+        listed.insert(directory.to_owned(), Arc::clone(&names));
+        names
+    }
+}
+
+/// Returns whose evaluations lie in a directory; `None` when it does not say.
+fn owner(root: &Path) -> Result<Option<Owner>, Error> {
+    let path = join([root, Path::new(EVAL_RECORD_DIR), Path::new(IDENTITY)]);
+    match fs::symlink_metadata(&path) {
+        Ok(_) => read_document(&path).map(|Identity { run_id, label, .. }| Some(Owner { run_id, label })),
+        Err(_) => Ok(read_text(&root.join(VIEW)).ok().and_then(|view| owner_in(&view))),
+    }
+}
+
+/// Reads whose evaluations lie in a directory that run-tools 0.1 made before there was [`IDENTITY`], from the
+/// view: lines of `key: "JSON"`, in which quotes may be missing.
+fn owner_in(view: &str) -> Option<Owner> {
+    let value = |key: &str| -> Option<String> {
+        let value = view.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim();
+        serde_json::from_str(value).ok().or_else(|| Some(value.to_owned()))
+    };
+    Some(Owner { run_id: value("run_id")?, label: value("label")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity {
+            schema: 1,
+            run_id: "01a2".to_owned(),
+            run_name: "base".to_owned(),
+            run: "/runs/base".to_owned(),
+            label: "a \"b\": c".to_owned(),
+            command: vec!["python".to_owned(), "a\nb".to_owned()],
+            steps: "all".to_owned(),
+            checkpoint: None,
+            timeout: Some(1.5),
+        }
+    }
+
+    #[test]
+    fn the_view_has_a_line_for_each_value() {
+        let view = identity().view();
+        let expected = [
+            "run_id: \"01a2\"",
+            "run_name: \"base\"",
+            "run: \"/runs/base\"",
+            r#"label: "a \"b\": c""#,
+            r#"command: ["python","a\nb"]"#,
+            "steps: \"all\"",
+            "checkpoint: null",
+            "timeout: 1.5",
+        ];
+        assert_eq!(view.lines().skip(1).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_view_alone_says_whose_the_evaluations_are() {
+        let owner = |view: &str| owner_in(view).map(|owner| (owner.run_id, owner.label));
+        let said = Some(("01a2".to_owned(), "a \"b\": c".to_owned()));
+        assert_eq!(owner(&identity().view()), said);
+        assert_eq!(owner("label: math\nrun_id:01a2\n"), Some(("01a2".to_owned(), "math".to_owned())));
+        assert_eq!(owner("run_id: 01a2\nlabels: x\n"), None);
+        assert_eq!(owner(""), None);
+    }
+}
