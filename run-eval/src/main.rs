@@ -1,14 +1,25 @@
 //! `run-eval`: evaluate the checkpoints of runs and consolidate what was measured.
 
+mod claim;
 mod cli;
 mod consolidate;
-mod evaluate;
-mod front;
+mod controller;
+mod copy;
+mod decide;
+mod job;
+mod look;
 mod metrics;
+mod open_files;
+mod options;
 mod pin;
-mod plan;
+mod prepare;
+mod record;
+mod report;
+mod run;
+mod select;
+mod session;
 mod table;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, front::run)
+    run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)
 }

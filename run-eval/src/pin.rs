@@ -3,18 +3,19 @@
 //! in the run leads to. Neither discovery nor a backup looks into it, and it is gone with the run-eval that
 //! made it, or with the next one.
 
-use nix::libc::EEXIST;
+use crate::copy::{Copier, Method};
 use run_checkpoint::Checkpoint;
+use run_common::error::plain;
 use run_common::fsio::lock::{Held, Lock, ask};
-use run_common::fsio::read::open_file;
 use run_common::fsio::write::copy;
-use std::fs::{self, DirEntry, FileTimes};
+use run_common::message::warn;
+use std::collections::HashMap;
+use std::fs::{self, DirEntry};
 use std::io;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
-use walkdir::WalkDir;
 
 /// The directory of all pins, below the run or where its checkpoints are.
 const DIR: &str = ".eval-pins";
@@ -24,6 +25,57 @@ const TRACKERS: [&str; 2] = ["latest", "latest_checkpointed_iteration.txt"];
 
 /// How long another run-eval that makes or removes pins is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// All pins of one run-eval for one run.
+#[derive(Debug)]
+pub(crate) struct RunPins {
+    /// Those in the run; none where they cannot be made.
+    own: Option<Pins>,
+    /// Those beside checkpoints on other disks, by the name of the link that leads there from the run.
+    elsewhere: HashMap<PathBuf, Option<Pins>>,
+}
+
+impl RunPins {
+    /// Makes a place for pins in a run. Where that cannot be, checkpoints are evaluated where they lie,
+    /// which is said.
+    pub(crate) fn open(run: &Path) -> Self {
+        let own = Pins::open(run).inspect_err(|error| {
+            let (shown, why) = (run.display(), plain(error));
+            warn(&format!("cannot pin checkpoints of '{shown}': {why}; they must stay"));
+        });
+        Self { own: own.ok(), elsewhere: HashMap::new() }
+    }
+
+    /// Makes a place for pins where a checkpoint lies on another disk, so that they are links there too.
+    pub(crate) fn reach(&mut self, run: &Path, checkpoint: &Checkpoint) {
+        let Some(top) = top(checkpoint).filter(|top| !self.elsewhere.contains_key(*top)) else { return };
+        let path = run.join(top);
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        let pins = if is_link { Pins::open(&path).ok() } else { None };
+        self.elsewhere.insert(top.to_owned(), pins);
+    }
+
+    /// Returns the pins that a checkpoint of the run is to be among.
+    pub(crate) fn for_checkpoint(&self, checkpoint: &Checkpoint) -> Option<&Pins> {
+        let elsewhere = top(checkpoint).and_then(|top| self.elsewhere.get(top));
+        elsewhere.and_then(Option::as_ref).or(self.own.as_ref())
+    }
+
+    /// Gives a checkpoint up that is pinned below `root`.
+    pub(crate) fn release(&self, root: &Path, checkpoint: &Checkpoint) {
+        let mut all = self.own.iter().chain(self.elsewhere.values().flatten());
+        if let Some(pins) = all.find(|pins| pins.root() == root) {
+            pins.release(checkpoint);
+        }
+    }
+}
+
+/// Returns the directory at the top of the run that a checkpoint lies in.
+fn top(checkpoint: &Checkpoint) -> Option<&Path> {
+    let mut components = checkpoint.path.iter();
+    let top = components.next()?;
+    components.next().map(|_| Path::new(top))
+}
 
 /// The pins of one run-eval in one directory of one run.
 #[derive(Debug)]
@@ -36,22 +88,10 @@ pub(crate) struct Pins {
     owner: u32,
 }
 
-/// How a file gets into a pin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    /// By a link, else by a copy.
-    Link,
-    /// By a link, and not at all where there can be none.
-    LinkOnly,
-    /// By a copy, since the trainer writes into the same file again. It takes no space where the file
-    /// system can share blocks.
-    Copy,
-}
-
 impl Pins {
     /// Makes a directory for them, and removes what others left that are known to be dead. A link in its
     /// place is an error: what it leads to is nothing of ours.
-    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+    fn open(directory: &Path) -> io::Result<Self> {
         let all = directory.join(DIR);
         loop {
             fs::create_dir_all(&all)?;
@@ -77,9 +117,10 @@ impl Pins {
     }
 
     /// Pins a checkpoint that lies below `root`.
-    pub(crate) fn pin(&self, root: &Path, checkpoint: &Checkpoint, how: How) -> io::Result<()> {
-        let pinned =
-            checkpoint.parts.iter().try_for_each(|part| tree(&root.join(part), &self.root().join(part), how));
+    pub(crate) fn pin(&self, root: &Path, checkpoint: &Checkpoint, method: Method) -> io::Result<()> {
+        let copier = Copier::new(method);
+        let mut parts = checkpoint.parts.iter();
+        let pinned = parts.try_for_each(|part| copier.tree(&root.join(part), &self.root().join(part)));
         if pinned.is_err() {
             self.release(checkpoint);
         } else if let Some(parent) = checkpoint.path.parent() {
@@ -136,49 +177,4 @@ fn enter(all: &Path) -> io::Result<Option<Lock>> {
     };
     let is_it = fs::metadata(&path).is_ok_and(|there| gate.inode().is_ok_and(|inode| inode == there.ino()));
     Ok(Some(gate).filter(|_| is_it))
-}
-
-/// Pins a file, or a directory with all that is in it.
-fn tree(from: &Path, to: &Path, how: How) -> io::Result<()> {
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    for entry in WalkDir::new(from).follow_root_links(true) {
-        let entry = entry?;
-        let target = match entry.path().strip_prefix(from) {
-            Ok(below) if !below.as_os_str().is_empty() => to.join(below),
-            _ => to.to_owned(),
-        };
-        if entry.file_type().is_dir() {
-            fs::create_dir(&target).or_else(|error| if target.is_dir() { Ok(()) } else { Err(error) })?;
-            continue;
-        }
-        // A link to a file counts as the file; one to a directory stays a link, to where it leads.
-        let path = if entry.path_is_symlink() { entry.path().canonicalize()? } else { entry.into_path() };
-        if path.is_dir() {
-            symlink(&path, &target)?;
-        } else {
-            file(&path, &target, how)?;
-        }
-    }
-    Ok(())
-}
-
-fn file(from: &Path, to: &Path, how: How) -> io::Result<()> {
-    if how != How::Copy {
-        match fs::hard_link(from, to) {
-            Ok(()) => return Ok(()),
-            Err(error)
-                if how == How::LinkOnly
-                    || error.kind() == io::ErrorKind::NotFound
-                    || error.raw_os_error() == Some(EEXIST) =>
-            {
-                return Err(error);
-            }
-            Err(_) => {}
-        }
-    }
-    let modified = fs::metadata(from)?.modified()?;
-    copy(from, to)?;
-    open_file(to)?.set_times(FileTimes::new().set_modified(modified))
 }

@@ -1,38 +1,29 @@
-//! One evaluation: its directory, its record, and the command that is executed in it.
+//! What an evaluation executes: its command, filled in, with the environment and the provenance.
 
-use crate::cli::Args;
+use crate::job::Job;
 use crate::metrics::check;
-use crate::plan::{Job, Session, content};
+use crate::options::Options;
+use crate::record::{Begun, begin};
+use crate::session::Session;
 use run_common::error::{Error, Exit};
-use run_common::fsio::atomic::{Durability, replace};
-use run_common::fsio::write::make_dir;
 use run_common::process::identity::Place;
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
-use run_common::provenance::secret::redact_command;
 use run_common::rundir::SCHEMA;
-use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
+use run_common::rundir::attempts::{AttemptStart, StartEvent};
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::Meta;
-use run_common::rundir::record::ActiveRun;
-use run_common::rundir::record::{Record, document, offsets};
-use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
-use run_common::rundir::status::{Outcome, Status};
+use run_common::rundir::record::{Record, offsets};
 use run_common::time::Timestamp;
 use run_metrics::scrape::Patterns;
 use run_supervise::environment::{of_attempt, of_record, of_slot};
 use run_supervise::template::{Chosen, Filled, Values, fill};
 use run_supervise::{Limits, Output, Task, Variable};
-use serde::Serialize;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How long what outlives an evaluation has to end.
 const LINGER: Duration = Duration::from_secs(5);
@@ -45,7 +36,7 @@ const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// What all evaluations of one run-eval have in common.
 #[derive(Debug)]
-pub(crate) struct Setting {
+pub(crate) struct Provenance {
     cwd: PathBuf,
     code: Code,
     gpus: Vec<String>,
@@ -55,12 +46,12 @@ pub(crate) struct Setting {
 
 /// An evaluation that is ready to be executed.
 #[derive(Debug)]
-pub(crate) struct Ready {
+pub(crate) struct Prepared {
     pub(crate) task: Task,
     pub(crate) record: Record,
 }
 
-impl Setting {
+impl Provenance {
     /// Finds out what there is to know.
     pub(crate) fn find() -> Result<Self, Error> {
         let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
@@ -77,22 +68,31 @@ impl Setting {
 }
 
 /// Makes sure, before anything is started, that the command can be filled in for a run, and be found.
-pub(crate) fn try_out(args: &Args, session: &Session, setting: &Setting) -> Result<(), Error> {
+pub(crate) fn check_command(
+    options: &Options,
+    session: &Session,
+    provenance: &Provenance,
+) -> Result<(), Error> {
     let somewhere = session.evaluations.root();
     let chosen = Chosen { path: somewhere, step: Some(0), out: Some(somewhere) };
-    let filled = filled(args, session, chosen, args.slots.gpu(0))?;
+    let filled = filled(options, session, chosen, options.gpu(0))?;
     let has_own_path = session.meta.env.contains_key("PATH");
     let is_sure = |name: &&String| filled.command.first() == Some(*name) && !has_own_path;
-    let name = args.command.first().filter(is_sure);
+    let name = options.command.first().filter(is_sure);
     match name {
-        Some(name) if find_program(OsStr::new(name), &setting.cwd).is_none() => {
+        Some(name) if find_program(OsStr::new(name), &provenance.cwd).is_none() => {
             Err(Error::new(Exit::System, format!("cannot execute '{name}'")).because("command not found"))
         }
         _ => Ok(()),
     }
 }
 
-fn filled(args: &Args, session: &Session, chosen: Chosen, gpu: Option<&String>) -> Result<Filled, Error> {
+fn filled(
+    options: &Options,
+    session: &Session,
+    chosen: Chosen,
+    gpu: Option<&String>,
+) -> Result<Filled, Error> {
     let env = |name: &str| match env::var(name) {
         Err(_) if name == VISIBLE => Some("0".to_owned()),
         value => value.ok(),
@@ -106,28 +106,28 @@ fn filled(args: &Args, session: &Session, chosen: Chosen, gpu: Option<&String>) 
         total_steps: None,
         env,
     };
-    fill(&args.command, &values)
+    fill(&options.command, &values)
 }
 
 /// Makes the directory of an evaluation ready, and decides everything about its command. What an
 /// earlier evaluation wrote there is kept, aside.
 pub(crate) fn prepare(
-    args: &Args,
+    options: &Options,
     session: &Session,
     job: &Job,
     gpu: Option<&String>,
-    setting: &mut Setting,
-) -> Result<Ready, Error> {
-    let Begun { active, recorded, evaluation, attempts } = begin(args, session, job)?;
+    provenance: &mut Provenance,
+) -> Result<Prepared, Error> {
+    let Begun { active, recorded, evaluation, attempts } = begin(options, session, job)?;
     let layout = active.layout().clone();
-    let path = job.root.join(&job.checkpoint.path);
+    let path = job.path();
     let chosen = Chosen { path: &path, step: job.checkpoint.step, out: Some(layout.root()) };
-    let filled = filled(args, session, chosen, gpu)?;
+    let filled = filled(options, session, chosen, gpu)?;
     let Some(name) = filled.command.first() else {
         return Err(Error::usage("no command: nothing is left of it when its placeholders are filled in"));
     };
-    let executable = find_program(OsStr::new(name), &setting.cwd).map(named_interpreter);
-    let is_hidden = args.command.first().is_some_and(|word| word.contains("{env:"));
+    let executable = find_program(OsStr::new(name), &provenance.cwd).map(named_interpreter);
+    let is_hidden = options.command.first().is_some_and(|word| word.contains("{env:"));
     let visible = gpu.cloned().or_else(|| env::var(VISIBLE).ok()).unwrap_or_else(|| "0".to_owned());
     let attempt = attempts + 1;
     let start = AttemptStart {
@@ -137,19 +137,19 @@ pub(crate) fn prepare(
         attempt,
         start_time: Timestamp::now(),
         command: filled.recorded,
-        template: redact_command(&args.command),
+        template: options.recorded_command.clone(),
         executable: executable
             .as_ref()
             .filter(|_| !is_hidden)
             .map(|path| path.to_string_lossy().into_owned()),
-        cwd: setting.cwd.to_string_lossy().into_owned(),
+        cwd: provenance.cwd.to_string_lossy().into_owned(),
         host: Place::here().host.clone(),
         pid: 0,
-        git_commit: setting.code.commit.clone(),
-        git_dirty: setting.code.dirty,
-        python_version: setting.python_version(executable.as_deref()),
+        git_commit: provenance.code.commit.clone(),
+        git_dirty: provenance.code.dirty,
+        python_version: provenance.python_version(executable.as_deref()),
         device: session.meta.device.clone(),
-        gpus: setting.gpus.clone(),
+        gpus: provenance.gpus.clone(),
         cuda_visible_devices: Some(visible.clone()),
         resume_from: None,
         resume_step: None,
@@ -164,14 +164,14 @@ pub(crate) fn prepare(
         program: executable.map_or_else(|| OsString::from(name), PathBuf::into_os_string),
         arguments: filled.command.iter().map(OsString::from).collect(),
         env,
-        cwd: setting.cwd.clone(),
+        cwd: provenance.cwd.clone(),
         stdin: false,
         output: Output::Pipes,
         limits: Limits {
-            grace: args.grace,
+            grace: options.grace,
             linger: LINGER,
             heartbeat: HEARTBEAT,
-            timeout: args.timeout,
+            timeout: options.timeout,
             stall: None,
         },
         quiet: true,
@@ -182,98 +182,7 @@ pub(crate) fn prepare(
         on_end: None,
         check: Some(check),
     };
-    Ok(Ready { task, record: Record::new(active, recorded, start) })
-}
-
-/// Records that a checkpoint cannot be evaluated, unless it was before.
-pub(crate) fn refuse(args: &Args, session: &Session, job: &Job, why: &str) -> Result<(), Error> {
-    let dir = session.evaluations.evaluation(&job.name);
-    if Recorded::read(dir.layout()).is_ok_and(|before| before.status() == Status::Completed) {
-        return Ok(());
-    }
-    let Begun { active, recorded, attempts, .. } = begin(args, session, job)?;
-    let ended = Ended {
-        attempt: (attempts > 0).then(|| AttemptState::new(attempts)),
-        outcome: Outcome::Failed,
-        reason: Some(why.to_owned()),
-        time: Some(Timestamp::now()),
-        exit_code: None,
-        signal: None,
-    };
-    active.write(&Recorded { state: State::Ended(ended), ..recorded })
-}
-
-/// The directory of an evaluation that is about to be made.
-struct Begun {
-    active: ActiveRun,
-    recorded: Recorded,
-    evaluation: Evaluation,
-    /// How many attempts were made before.
-    attempts: u32,
-}
-
-/// Takes the directory of an evaluation and records what is to be evaluated.
-fn begin(args: &Args, session: &Session, job: &Job) -> Result<Begun, Error> {
-    let dir = session.evaluations.evaluation(&job.name);
-    let layout = dir.layout().clone();
-    for path in [layout.root(), &layout.record()] {
-        make_dir(path).map_err(|error| Error::io("write to", path, error))?;
-    }
-    let active = dir.activate()?;
-    let before = Attempts::read(&layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
-    let attempts = before.last().map_or(0, |last| last.start.attempt);
-    set_aside(&layout, attempts).map_err(|error| Error::io("move what is in", layout.root(), error))?;
-    let evaluation = Evaluation {
-        schema: SCHEMA,
-        eval_id: Uuid::now_v7().to_string(),
-        run_id: session.meta.run_id.clone(),
-        run_name: session.meta.run_name.clone(),
-        label: args.label.clone(),
-        step: job.checkpoint.step,
-        checkpoint: job.shown.clone(),
-        content: content(&job.checkpoint),
-        command: redact_command(&args.command),
-        created: Timestamp::now(),
-        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let meta = Meta { total_steps: None, command: Some(evaluation.command.clone()), ..session.meta.clone() };
-    let recorded = Recorded {
-        run_id: evaluation.eval_id.clone(),
-        run_name: layout.name(),
-        created: evaluation.created,
-        ..Recorded::created(&meta)
-    };
-    write(&layout.status(), &recorded)?; // first: what was evaluated before is not taken for this
-    if let Err(error) = fs::remove_file(layout.measured())
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(Error::io("remove", &layout.measured(), error));
-    }
-    write(&layout.meta(), &evaluation)?;
-    Ok(Begun { active, recorded, evaluation, attempts })
-}
-
-fn write<T: Serialize>(path: &Path, what: &T) -> Result<(), Error> {
-    let written = document(what).and_then(|bytes| replace(path, &bytes, Durability::Process));
-    written.map_err(|error| Error::io("write", path, error))
-}
-
-/// Moves everything but the record into a directory of the attempt that wrote it.
-fn set_aside(layout: &Layout, attempt: u32) -> io::Result<()> {
-    let aside = layout.record().join(format!("attempt-{attempt}"));
-    for entry in fs::read_dir(layout.root())? {
-        let entry = entry?;
-        if entry.path() == layout.record() {
-            continue;
-        }
-        make_dir(&aside)?;
-        let to = aside.join(entry.file_name());
-        if fs::rename(entry.path(), &to).is_err() {
-            fs::remove_dir_all(&to)?; // of a run-eval that was killed while it did this
-            fs::rename(entry.path(), &to)?;
-        }
-    }
-    Ok(())
+    Ok(Prepared { task, record: Record::new(active, recorded, start) })
 }
 
 /// Returns the variables that the command is given, or that are taken from it. Those of a run are the
@@ -289,7 +198,7 @@ fn environment(
     let mut env = of_attempt(layout, &evaluation.eval_id, attempt, run, &session.meta);
     let own: [(&str, Option<OsString>); 5] = [
         ("EVAL_RUN", Some(run.into())),
-        ("EVAL_CHECKPOINT", Some(job.root.join(&job.checkpoint.path).into())),
+        ("EVAL_CHECKPOINT", Some(job.path().into())),
         ("EVAL_STEP", job.checkpoint.step.map(|step| step.to_string().into())),
         ("EVAL_LABEL", Some(evaluation.label.clone().into())),
         ("EVAL_OUT", Some(layout.root().into())),

@@ -1,0 +1,108 @@
+//! What becomes of a checkpoint that is asked for: whether it is evaluated now, was before, or cannot be.
+
+use crate::cli::Pick;
+use crate::copy::Method;
+use crate::job::{Job, says_step};
+use crate::options::Options;
+use crate::select::sentence;
+use crate::session::Session;
+use run_checkpoint::{Checkpoint, Program, State, look_again};
+use run_common::error::plain;
+use run_common::message::warn;
+use run_common::rundir::evaluation::Evaluation;
+use run_common::rundir::observe::Observer;
+use run_common::rundir::status::Status;
+
+/// What becomes of a checkpoint.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    /// It is evaluated.
+    Evaluate(Job),
+    /// It cannot be evaluated, and why.
+    Refuse(Job, String),
+    /// It was evaluated before.
+    PassOver(Job),
+}
+
+/// Decides about a checkpoint, and pins it if it is to be evaluated; `None` when it is for a later look.
+pub(crate) fn decide(
+    session: &Session,
+    job: Job,
+    options: &Options,
+    program: Program,
+    observer: &Observer,
+) -> Option<Decision> {
+    if !options.force && was_evaluated(session, &job, options, observer) {
+        return Some(Decision::PassOver(job));
+    }
+    match &job.checkpoint.state {
+        State::Complete => pin(session, job, program),
+        State::Incomplete(_) if session.is_followed => None,
+        State::Incomplete(why) if program == Program::Lives && !options.wanted.names_one() => {
+            pass_over(session, &job, &sentence(why));
+            None
+        }
+        State::Incomplete(why) => {
+            let why = format!("the checkpoint is incomplete: {}", sentence(why));
+            Some(Decision::Refuse(job, why))
+        }
+    }
+}
+
+fn pass_over(session: &Session, job: &Job, why: &str) {
+    warn(&format!("'{}' of '{}' is passed over: {why}", job.shown, session.meta.run_name));
+}
+
+/// Keeps a checkpoint from the trainer, so that it is evaluated as it is now.
+fn pin(session: &Session, mut job: Job, program: Program) -> Option<Decision> {
+    let is_own = job.root == session.run.layout().root();
+    let Some(pins) = session.pins.for_checkpoint(&job.checkpoint).filter(|_| is_own) else {
+        return Some(Decision::Evaluate(job));
+    };
+    let method = match (program, says_step(&job.checkpoint)) {
+        (Program::Ended, _) => Method::Link,
+        (Program::Lives, true) => Method::LinkOrCopy,
+        (Program::Lives, false) => Method::Copy,
+    };
+    match pins.pin(&job.root, &job.checkpoint, method) {
+        Ok(()) => {
+            let recorded = session.meta.checkpoint.as_ref();
+            let pinned = look_again(&pins.root(), &job.checkpoint, recorded, program);
+            let is_same = |pinned: &Checkpoint| pinned.is_complete() && pinned.size == job.checkpoint.size;
+            if pinned.as_ref().is_some_and(is_same) {
+                job.root = pins.root();
+                job.is_pinned = true;
+                return Some(Decision::Evaluate(job));
+            }
+            pins.release(&job.checkpoint);
+        }
+        Err(_) if method == Method::Link => return Some(Decision::Evaluate(job)), // nobody will touch it
+        Err(error) if job.path().exists() => {
+            let why = format!("the checkpoint cannot be pinned: {}", plain(&error));
+            return Some(Decision::Refuse(job, why));
+        }
+        Err(_) => {}
+    }
+    // It was deleted or written to before it was pinned.
+    if !session.is_followed {
+        pass_over(session, &job, "it was changed or deleted");
+    }
+    None
+}
+
+/// Says whether the same content was evaluated by the same command.
+fn was_evaluated(session: &Session, job: &Job, options: &Options, observer: &Observer) -> bool {
+    let dir = session.evaluations.evaluation(&job.name);
+    let Ok(before) = Evaluation::read(dir.layout()) else { return false };
+    let Ok(observed) = observer.observe(&dir) else { return false };
+    let has_result = match observed.status() {
+        Status::Completed => true,
+        Status::Failed => options.wanted.is_only(Pick::New),
+        _ => false,
+    };
+    has_result
+        && before.run_id == session.meta.run_id
+        && before.checkpoint == job.shown
+        && before.content == job.content()
+        && before.command == options.recorded_command
+}

@@ -1,0 +1,92 @@
+//! Looks at a run for checkpoints that are to be evaluated.
+
+use crate::cli::Pick;
+use crate::decide::{Decision, decide};
+use crate::job::Job;
+use crate::options::{Options, Wanted};
+use crate::select::select;
+use crate::session::Session;
+use run_checkpoint::{self, Checkpoint, Program, discover, discover_latest};
+use run_common::error::{Error, Exit};
+use run_common::rundir::observe::Observer;
+use std::path::{Path, PathBuf};
+
+/// What a look at a run has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// What becomes of checkpoints that were not seen before, in the order of their steps.
+    pub(crate) decisions: Vec<Decision>,
+    /// What was asked for and is not there.
+    pub(crate) missing: Vec<Error>,
+}
+
+/// Looks at the run of a session, which has this number.
+pub(crate) fn look(
+    session: &mut Session,
+    number: usize,
+    options: &Options,
+    observer: &Observer,
+) -> Result<Findings, Error> {
+    let has_ended = observer.observe(&session.run)?.status().has_ended();
+    let program = if has_ended { Program::Ended } else { Program::Lives };
+    session.is_followed &= !has_ended;
+    let run = session.run.layout().root().to_owned();
+    let search = if options.wanted.is_only(Pick::Latest) { discover_latest } else { discover };
+    let all = search(session.run.layout(), session.meta.checkpoint.as_ref(), program)?;
+    let mut findings = Findings::default();
+    let chosen = match &options.wanted {
+        Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],
+        Wanted::Picks(picks) => {
+            let selection = select(picks, all);
+            if !session.is_followed {
+                let what = format!("cannot evaluate '{}'", run.display());
+                let error = |why: String| Error::new(Exit::BadRun, what.clone()).because(why);
+                findings.missing.extend(selection.missing.into_iter().map(error));
+            }
+            selection.checkpoints.into_iter().map(|one| (one, run.clone())).collect()
+        }
+    };
+    for (checkpoint, root) in chosen {
+        let job = Job::new(number, &run, checkpoint, root);
+        let path = job.path();
+        if session.seen.contains(&path) {
+            continue;
+        }
+        session.pins.reach(&run, &job.checkpoint);
+        if let Some(decision) = decide(session, job, options, program, observer) {
+            session.seen.insert(path);
+            findings.decisions.push(decision);
+        }
+    }
+    Ok(findings)
+}
+
+/// Returns the checkpoint at a path, below the run or anywhere, and the directory that it has its own path
+/// below.
+fn at_path(
+    given: &Path,
+    step: Option<u64>,
+    run: &Path,
+    all: Vec<Checkpoint>,
+    program: Program,
+) -> Result<(Checkpoint, PathBuf), Error> {
+    let here = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
+    let paths = [here, run.join(given)];
+    let listed = all.into_iter().find(|one| paths.contains(&run.join(&one.path)));
+    let (mut one, root) = match listed {
+        Some(one) => (one, run.to_owned()),
+        None => {
+            let path = paths.into_iter().find(|path| path.exists());
+            let looked = path.and_then(|path| {
+                let path = if path.file_name().is_none() { path.canonicalize().ok()? } else { path };
+                Some((run_checkpoint::at(&path, program)?, path.parent()?.to_owned()))
+            });
+            looked.ok_or_else(|| {
+                Error::new(Exit::BadRun, format!("no checkpoint '{}'", given.display()))
+                    .because("there is no such file or directory, here or in the run")
+            })?
+        }
+    };
+    one.step = step.or(one.step);
+    Ok((one, root))
+}

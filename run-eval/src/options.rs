@@ -1,0 +1,103 @@
+//! The command line as it is meant: what is checked once and means the same for all runs.
+
+use crate::cli::{Args, Pick};
+use run_common::cli::slots::Slots;
+use run_common::error::Error;
+use run_common::provenance::secret::redact_command;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the evaluations of one run-eval have in common.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) wanted: Wanted,
+    /// `--steps` as it was typed.
+    pub(crate) steps: String,
+    pub(crate) label: String,
+    /// The command with its placeholders.
+    pub(crate) command: Vec<String>,
+    /// The same for the record: without secrets.
+    pub(crate) recorded_command: Vec<String>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) slots: Slots,
+    /// How many evaluations are at work at once.
+    pub(crate) jobs: usize,
+    pub(crate) force: bool,
+    pub(crate) follow: bool,
+    pub(crate) eval_dir: Option<PathBuf>,
+    pub(crate) json: bool,
+}
+
+/// Which checkpoints are to be evaluated.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// What lies at a path, with the step that was given for it.
+    Path(PathBuf, Option<u64>),
+    /// Those of the run that are picked.
+    Picks(Vec<Pick>),
+}
+
+impl Options {
+    /// Resolves a command line, or says what is wrong with it.
+    pub(crate) fn resolve(args: &Args) -> Result<Self, Error> {
+        let words: Vec<String> = args.steps.iter().map(|pick| pick.word()).collect();
+        Ok(Self {
+            wanted: Wanted::resolve(args)?,
+            steps: words.join(","),
+            label: args.label.clone(),
+            command: args.command.clone(),
+            recorded_command: redact_command(&args.command),
+            timeout: args.timeout,
+            grace: args.grace,
+            jobs: args.slots.count()?,
+            slots: args.slots.clone(),
+            force: args.force,
+            follow: args.follow,
+            eval_dir: args.eval_dir.clone(),
+            json: args.json,
+        })
+    }
+
+    /// Returns the path that was given for a checkpoint.
+    pub(crate) fn checkpoint(&self) -> Option<&Path> {
+        match &self.wanted {
+            Wanted::Path(path, _) => Some(path),
+            Wanted::Picks(_) => None,
+        }
+    }
+
+    /// Returns the GPUs of a slot.
+    pub(crate) fn gpu(&self, slot: usize) -> Option<&String> {
+        self.slots.gpu(slot)
+    }
+}
+
+impl Wanted {
+    fn resolve(args: &Args) -> Result<Self, Error> {
+        let Some(path) = &args.checkpoint else { return Ok(Self::Picks(args.steps.clone())) };
+        if args.runs.len() > 1 {
+            return Err(Error::usage("--checkpoint is of one run"));
+        }
+        let steps =
+            args.steps.iter().filter_map(|pick| if let Pick::Step(step) = pick { Some(*step) } else { None });
+        match steps.collect::<Vec<u64>>().as_slice() {
+            [] => Ok(Self::Path(path.clone(), None)),
+            [step] => Ok(Self::Path(path.clone(), Some(*step))),
+            _ => Err(Error::usage("with --checkpoint, --steps takes one step")),
+        }
+    }
+
+    /// Says whether nothing but this is picked.
+    pub(crate) fn is_only(&self, pick: Pick) -> bool {
+        matches!(self, Self::Picks(picks) if *picks == [pick])
+    }
+
+    /// Says whether a checkpoint is named, rather than whatever there is.
+    pub(crate) fn names_one(&self) -> bool {
+        match self {
+            Self::Path(..) => true,
+            Self::Picks(picks) => picks.iter().any(|pick| matches!(pick, Pick::Step(_))),
+        }
+    }
+}

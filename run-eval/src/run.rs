@@ -1,0 +1,56 @@
+//! From the command line to what is done: the options are resolved, the runs are opened, and the controller
+//! evaluates their checkpoints.
+
+use crate::cli::Args;
+use crate::controller::Controller;
+use crate::open_files::OpenFiles;
+use crate::options::Options;
+use crate::prepare::{Provenance, check_command};
+use crate::session::Session;
+use run_common::cli::operands::open_runs;
+use run_common::error::{Error, Exit};
+use run_common::message::complain;
+use std::collections::HashSet;
+
+/// Evaluates what is asked for; returns the status to exit with, also of what fails.
+#[expect(clippy::unnecessary_wraps, reason = "what executes commands has its own status for failures")]
+pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+    Ok(evaluate(args).unwrap_or_else(|error| {
+        if error.is_broken_pipe() {
+            return Exit::Ok as u8; // the reader has seen enough
+        }
+        complain(&error);
+        error.exit() as u8
+    }))
+}
+
+fn evaluate(args: &Args) -> Result<u8, Error> {
+    let options = Options::resolve(args)?;
+    let open_files = OpenFiles::raise();
+    let provenance = Provenance::find()?;
+    let (sessions, status) = open(args, &options, &provenance)?;
+    Controller::new(options, sessions, provenance, open_files, status)?.work()
+}
+
+/// Opens the runs; returns a session for each, and the status of what cannot be opened.
+fn open(args: &Args, options: &Options, provenance: &Provenance) -> Result<(Vec<Session>, u8), Error> {
+    let (mut sessions, mut status) = (Vec::new(), 0);
+    let mut known = HashSet::new();
+    for run in open_runs(&args.runs, &args.runs_dir.path(), args.null) {
+        let session = match run {
+            Ok(run) if !known.insert(run.absolute()) => continue,
+            run => run.and_then(|run| Session::open(options, &run)),
+        };
+        match session {
+            Ok(session) => {
+                check_command(options, &session, provenance)?;
+                sessions.push(session);
+            }
+            Err(error) => {
+                complain(&error);
+                status = status.max(error.exit() as u8);
+            }
+        }
+    }
+    Ok((sessions, status))
+}

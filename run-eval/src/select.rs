@@ -1,0 +1,147 @@
+//! Which of the checkpoints of a run are asked for.
+
+use crate::cli::Pick;
+use crate::job::says_step;
+use run_checkpoint::{Checkpoint, latest, passed_over};
+use std::collections::BTreeMap;
+
+/// What of a run was picked.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// In the order in which they were listed.
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// What was asked for and is not there: a sentence for each.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Selects checkpoints from all of a run, which are in the order of their steps.
+pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
+    // Of several with one step, the one whose name says it, and of these the last that is complete.
+    let rank = |at: usize| (says_step(&all[at]), all[at].is_complete(), at);
+    let mut steps: BTreeMap<u64, usize> = BTreeMap::new();
+    for (at, one) in all.iter().enumerate() {
+        if let Some(step) = one.step {
+            let known = steps.entry(step).or_insert(at);
+            if rank(at) > rank(*known) {
+                *known = at;
+            }
+        }
+    }
+    let mut wanted: Vec<usize> = Vec::new();
+    let mut missing = Vec::new();
+    for pick in picks {
+        match pick {
+            Pick::All | Pick::New => wanted.extend(steps.values()),
+            Pick::Latest => {
+                let step = latest(&all).and_then(|latest| latest.step);
+                let is_it = |one: &Checkpoint| step.is_some() && one.step == step && one.is_complete();
+                wanted.extend((0..all.len()).filter(|&at| is_it(&all[at])).max_by_key(|&at| rank(at)));
+            }
+            Pick::Step(step) => match steps.get(step) {
+                Some(at) => wanted.push(*at),
+                None => missing.push(format!("no checkpoint of step {step}")),
+            },
+            Pick::Labelled(label) => {
+                let those = all.iter().enumerate().filter(|(_, one)| one.labels.contains(label));
+                match those.max_by_key(|(at, one)| (one.is_complete(), *at)) {
+                    Some((at, _)) => wanted.push(at),
+                    None => missing.push(format!("no checkpoint is called '{}'", label.word())),
+                }
+            }
+        }
+    }
+    let is_open = |pick: &Pick| matches!(pick, Pick::All | Pick::Latest | Pick::New);
+    if wanted.is_empty() && picks.iter().any(is_open) {
+        missing.push(why_nothing(&all));
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut all: Vec<Option<Checkpoint>> = all.into_iter().map(Some).collect();
+    Selection { checkpoints: wanted.into_iter().filter_map(|at| all[at].take()).collect(), missing }
+}
+
+/// Says why no checkpoint can be taken without being named.
+fn why_nothing(all: &[Checkpoint]) -> String {
+    if all.is_empty() {
+        return "there are no checkpoints".to_owned();
+    }
+    match passed_over(all).max_by_key(|(one, _)| one.step) {
+        Some((one, why)) => {
+            let (path, why) = (one.path.display(), sentence(why));
+            format!("no complete checkpoint has a step; '{path}' is passed over: {why}")
+        }
+        None => "no checkpoint has a step; --steps final, best or last may name one".to_owned(),
+    }
+}
+
+/// Makes a sentence of why a checkpoint is incomplete: it is that, or a file in it is.
+pub(crate) fn sentence(why: &str) -> String {
+    if why.starts_with('\'') { why.to_owned() } else { format!("it {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run_checkpoint::{Label, Size, State};
+
+    fn one(path: &str, step: Option<u64>, labels: &[Label], is_complete: bool) -> Checkpoint {
+        let state = if is_complete { State::Complete } else { State::Incomplete("is cut short".to_owned()) };
+        let (path, labels) = (path.into(), labels.to_vec());
+        Checkpoint { parts: Vec::new(), path, step, labels, size: Size::default(), state }
+    }
+
+    fn run() -> Vec<Checkpoint> {
+        vec![
+            one("step_5", Some(5), &[], true),
+            one("best", Some(10), &[Label::Best], true),
+            one("step_10", Some(10), &[], true),
+            one("step_20", Some(20), &[], false),
+            one("final", None, &[Label::Final], true),
+        ]
+    }
+
+    /// Returns the paths that are selected, and what is missing.
+    fn selected(picks: &[Pick], all: Vec<Checkpoint>) -> (Vec<String>, Vec<String>) {
+        let Selection { checkpoints, missing } = select(picks, all);
+        (checkpoints.iter().map(|one| one.path.display().to_string()).collect(), missing)
+    }
+
+    fn paths(paths: &[&str]) -> (Vec<String>, Vec<String>) {
+        (paths.iter().map(|&path| path.to_owned()).collect(), Vec::new())
+    }
+
+    #[test]
+    fn of_each_step_one_is_taken_and_that_once() {
+        assert_eq!(selected(&[Pick::All], run()), paths(&["step_5", "step_10", "step_20"]));
+        assert_eq!(
+            selected(&[Pick::Step(10), Pick::All, Pick::New], run()),
+            paths(&["step_5", "step_10", "step_20"])
+        );
+        assert_eq!(selected(&[Pick::Latest], run()), paths(&["step_10"]));
+        let best = [Pick::Labelled(Label::Best), Pick::Labelled(Label::Final)];
+        assert_eq!(selected(&best, run()), paths(&["best", "final"]));
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing_and_the_rest_is_taken() {
+        let picks = [Pick::Step(11), Pick::Labelled(Label::Last), Pick::Step(5)];
+        let (found, missing) = selected(&picks, run());
+        assert_eq!(found, ["step_5"]);
+        assert_eq!(missing, ["no checkpoint of step 11", "no checkpoint is called 'last'"]);
+    }
+
+    #[test]
+    fn it_is_said_why_nothing_can_be_taken() {
+        let why = |all: Vec<Checkpoint>| selected(&[Pick::Latest], all).1.concat();
+        assert_eq!(why(Vec::new()), "there are no checkpoints");
+        assert_eq!(
+            why(vec![one("step_20", Some(20), &[], false)]),
+            "no complete checkpoint has a step; 'step_20' is passed over: it is cut short"
+        );
+        assert_eq!(
+            why(vec![one("final", None, &[Label::Final], true)]),
+            "no checkpoint has a step; --steps final, best or last may name one"
+        );
+        assert_eq!(why(run()), "");
+    }
+}

@@ -1,0 +1,51 @@
+//! A run whose checkpoints are evaluated, while this process has the directory of its evaluations.
+
+use crate::claim::claim;
+use crate::job::Job;
+use crate::options::Options;
+use crate::pin::RunPins;
+use run_common::error::Error;
+use run_common::fsio::lock::Lock;
+use run_common::rundir::evaluations::{Evaluations, directory};
+use run_common::rundir::meta::Meta;
+use run_common::rundir::open::RunDir;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// A run whose checkpoints are evaluated.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The run, by its absolute path.
+    pub(crate) run: RunDir,
+    pub(crate) meta: Meta,
+    pub(crate) evaluations: Evaluations,
+    /// Keeps other run-evals from the directory of the evaluations, as long as one of ours lives.
+    _lock: Lock,
+    pub(crate) pins: RunPins,
+    /// There may be more checkpoints.
+    pub(crate) is_followed: bool,
+    /// Checkpoints that were dealt with.
+    pub(crate) seen: HashSet<PathBuf>,
+}
+
+impl Session {
+    /// Takes the directory of the evaluations of a run, and makes it ready.
+    pub(crate) fn open(options: &Options, run: &RunDir) -> Result<Self, Error> {
+        let run = RunDir::seen(run.absolute());
+        let root = run.layout().root();
+        let meta = Meta::read(run.layout())?;
+        let directory = directory(&run, options.eval_dir.as_deref());
+        let evaluations = Evaluations::of(&run, &options.label, &directory);
+        let lock = claim(options, root, &meta, &evaluations)?;
+        let pins = RunPins::open(root);
+        let is_followed = options.follow;
+        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, seen: HashSet::new() })
+    }
+
+    /// Lets go of the checkpoint of a job that is done.
+    pub(crate) fn release(&self, job: &Job) {
+        if job.is_pinned {
+            self.pins.release(&job.root, &job.checkpoint);
+        }
+    }
+}
