@@ -1,9 +1,11 @@
 //! Gives files another name or another place, so that they stay as they are whatever becomes of the first:
-//! by links or by copies.
+//! by links, or by copies as far as the disk has room.
 
 use nix::libc::EEXIST;
 use run_common::fsio::read::open_file;
 use run_common::fsio::write::create;
+use run_common::text::human_bytes;
+use rustix::fs::{ioctl_ficlone, statvfs};
 use std::fs::{self, FileTimes};
 use std::io;
 use std::os::unix::fs::symlink;
@@ -26,16 +28,20 @@ pub(crate) enum Method {
 #[derive(Debug)]
 pub(crate) struct Copier {
     method: Method,
+    /// How large they are together.
+    bytes: u64,
+    /// It is known that there is room for their copies.
+    has_room: bool,
 }
 
 impl Copier {
-    /// Makes one.
-    pub(crate) fn new(method: Method) -> Self {
-        Self { method }
+    /// Makes one for files that are so large together.
+    pub(crate) fn new(method: Method, bytes: u64) -> Self {
+        Self { method, bytes, has_room: false }
     }
 
     /// Gives a file, or a directory with all that is in it, another place.
-    pub(crate) fn tree(&self, from: &Path, to: &Path) -> io::Result<()> {
+    pub(crate) fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent)?;
         }
@@ -60,7 +66,7 @@ impl Copier {
         Ok(())
     }
 
-    fn file(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn file(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         if self.method != Method::Copy {
             match fs::hard_link(from, to) {
                 Ok(()) => return Ok(()),
@@ -77,8 +83,28 @@ impl Copier {
         let mut source = open_file(from)?;
         let meta = source.metadata()?;
         let mut target = create(to)?;
-        io::copy(&mut source, &mut target)?; // by copy_file_range(2), which shares the blocks where that can be
+        if ioctl_ficlone(&target, &source).is_err() {
+            self.check_room(to)?;
+            io::copy(&mut source, &mut target)?;
+        }
         target.set_permissions(meta.permissions())?;
         target.set_times(FileTimes::new().set_modified(meta.modified()?))
+    }
+
+    /// Refuses to copy onto a disk that has no room for the copies, and as much for what the training
+    /// writes next: that is not to fail for want of space.
+    fn check_room(&mut self, place: &Path) -> io::Result<()> {
+        if self.has_room {
+            return Ok(());
+        }
+        let disk = statvfs(place)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.bytes.saturating_mul(2) {
+            let (copies, free) = (human_bytes(self.bytes), human_bytes(free));
+            let why = format!("its copy takes {copies}, the next checkpoint as much, and {free} are free");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        self.has_room = true;
+        Ok(())
     }
 }

@@ -118,7 +118,7 @@ impl Pins {
 
     /// Pins a checkpoint that lies below `root`.
     pub(crate) fn pin(&self, root: &Path, checkpoint: &Checkpoint, method: Method) -> io::Result<()> {
-        let copier = Copier::new(method);
+        let mut copier = Copier::new(method, checkpoint.size.bytes);
         let mut parts = checkpoint.parts.iter();
         let pinned = parts.try_for_each(|part| copier.tree(&root.join(part), &self.root().join(part)));
         if pinned.is_err() {

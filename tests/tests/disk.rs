@@ -160,3 +160,45 @@ fn a_sweep_that_fills_the_disk_is_completed_when_there_is_room() {
         assert_eq!(lab.read(&format!("{name}/config.yaml")), "seed: 1\n");
     }
 }
+
+#[test]
+fn a_copy_for_an_evaluation_leaves_the_training_room_for_its_next_checkpoint() {
+    let lab = Lab::new();
+    // Names without a step: files that are written again in place, of which a copy is evaluated.
+    lab.write(
+        "train.py",
+        "import json, os, struct, time\n\
+         for name, size in ('best', 400_000), ('final', 150_000):\n\
+         \x20   os.makedirs(f\"{os.environ['RUN_DIR']}/{name}\")\n\
+         \x20   header = json.dumps({'a': {'dtype': 'U8', 'shape': [size], 'data_offsets': [0, size]}}).encode()\n\
+         \x20   path = f\"{os.environ['RUN_DIR']}/{name}/model.safetensors\"\n\
+         \x20   with open(path, 'wb') as f: f.write(struct.pack('<Q', len(header)) + header + bytes(size))\n\
+         \x20   os.utime(path, (1e9, 1e9))\n\
+         open('saved', 'w')\n\
+         while not os.path.exists('go'): time.sleep(0.01)\n",
+    );
+    let eval = "run-eval --eval-dir evals --json --steps best,final r -- sh -c 'test -s {checkpoint}/model.safetensors; \
+        case {checkpoint} in */.eval-pins/*) echo \"{\\\"x\\\": 1}\";; esac'";
+    let script = format!(
+        "run-new -n r -- python3 train.py >/dev/null && run-exec --detach r && while [ ! -e saved ]; do sleep 0.01; done; \
+         {eval}; echo exit $?; ls -A small/r | grep pins; touch go; run-status --wait r >/dev/null; {eval}; echo exit $?"
+    );
+    let done = on_small_disk(&lab, &script);
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().collect();
+    let told = |line: &str| -> (Value, Value, Value) {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["checkpoint"].clone(), line["status"].clone(), line["reason"].clone())
+    };
+    assert_eq!(lines.len(), 6, "{out}{}", done.err());
+    let (checkpoint, status, reason) = told(lines[0]);
+    assert_eq!((checkpoint, status), (json!("best"), json!("failed")), "{out}");
+    let reason = reason.as_str().unwrap();
+    let why = "the checkpoint cannot be pinned: its copy takes ";
+    assert!(reason.starts_with(why) && reason.contains(", the next checkpoint as much, and "), "{reason}");
+    assert_eq!(told(lines[1]), (json!("final"), json!("completed"), Value::Null), "{}", done.err());
+    assert_eq!(lines[2], "exit 1", "pins are left: {out}");
+    // When the training has ended, links do.
+    assert_eq!(lines[5], "exit 0", "{out}{}", done.err());
+    lab.nothing_left();
+}
