@@ -1,18 +1,28 @@
 //! `--after-checkpoint`: runs are asked when they have written one more.
 
-use run_checkpoint::{Checkpoint, Program, Size, discover};
+use run_checkpoint::{Checkpoint, Program, Size, Watcher, discover};
 use run_common::error::Error;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
+use std::collections::HashMap;
 use std::mem;
 use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often checkpoints are looked for.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How often it is asked whether a run has ended.
+const OBSERVE: Duration = Duration::from_secs(1);
+
+/// When a run is looked at again of which no change was noticed: it may be written on another host, and a
+/// checkpoint that proves nothing counts when it was left alone for some seconds.
+const UNNOTICED: Duration = Duration::from_secs(10);
+
+/// Between two looks that have to agree, and at least between any.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Looks take at most this part of the time.
+const SHARE: u32 = 10;
 
 /// Hands each run on as soon as it has a complete checkpoint more than now, or has ended.
 pub(crate) fn after_checkpoint(
@@ -20,63 +30,128 @@ pub(crate) fn after_checkpoint(
     observer: &Observer,
     ask: &mut impl FnMut(Result<RunDir, Error>),
 ) {
+    let mut watcher = Watcher::new();
     let mut waiting = Vec::new();
-    for run in runs {
-        match run.and_then(Waiting::new) {
+    for (number, run) in runs.into_iter().enumerate() {
+        match run.and_then(|run| Waiting::new(run, number)) {
             Ok(run) => waiting.push(run),
             Err(error) => ask(Err(error)),
         }
     }
     loop {
         for mut run in mem::take(&mut waiting) {
-            match run.is_due(observer) {
+            match run.is_due(observer, &mut watcher) {
                 Ok(false) => waiting.push(run),
                 Ok(true) => ask(Ok(run.run)),
                 Err(error) => ask(Err(error)),
             }
         }
-        if waiting.is_empty() {
-            return;
+        let Some(next) = waiting.iter().map(|run| run.schedule.next).min() else { return };
+        let changed = watcher.wait(OBSERVE.min(next.saturating_duration_since(Instant::now())));
+        for run in waiting.iter_mut().filter(|run| changed.contains(&run.number)) {
+            run.schedule.hasten();
         }
-        thread::sleep(PAUSE);
     }
 }
 
-/// A checkpoint as it was looked at.
-type Look = (PathBuf, Size);
+/// When a run is looked at for checkpoints.
+struct Schedule {
+    next: Instant,
+    /// Not before, whatever happens.
+    earliest: Instant,
+}
+
+impl Schedule {
+    /// Makes one of which a look is due now.
+    fn new(now: Instant) -> Self {
+        Self { next: now, earliest: now }
+    }
+
+    /// Says whether a look is due.
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
+    /// Takes note of a look that took from `start` to `end`, and whether it needs another one soon.
+    fn looked(&mut self, start: Instant, end: Instant, is_unsure: bool) {
+        self.earliest = end + AGAIN.max((end - start).saturating_mul(SHARE));
+        self.next = if is_unsure { self.earliest } else { self.earliest.max(end + UNNOTICED) };
+    }
+
+    /// Takes note that something has changed.
+    fn hasten(&mut self) {
+        self.next = self.next.min(self.earliest);
+    }
+}
 
 /// A run whose next checkpoint is waited for.
 struct Waiting {
     run: RunDir,
+    /// What the watcher calls it.
+    number: usize,
     recorded: Option<meta::Checkpoint>,
-    /// The complete ones at the beginning.
-    first: Vec<Look>,
+    /// The complete ones at the beginning, and how each was.
+    first: HashMap<PathBuf, Size>,
     /// The complete ones at the last look.
-    last: Vec<Look>,
+    last: HashMap<PathBuf, Size>,
+    schedule: Schedule,
 }
 
 impl Waiting {
-    fn new(run: RunDir) -> Result<Self, Error> {
+    fn new(run: RunDir, number: usize) -> Result<Self, Error> {
         let recorded = Meta::read(run.layout())?.checkpoint;
-        let mut waiting = Self { run, recorded, first: Vec::new(), last: Vec::new() };
-        waiting.first = waiting.complete()?;
-        Ok(waiting)
-    }
-
-    fn complete(&self) -> Result<Vec<Look>, Error> {
-        let all = discover(self.run.layout(), self.recorded.as_ref(), Program::Lives)?;
-        Ok(all.into_iter().filter(Checkpoint::is_complete).map(|found| (found.path, found.size)).collect())
+        let found = discover(run.layout(), recorded.as_ref(), Program::Lives)?;
+        let schedule = Schedule::new(Instant::now());
+        Ok(Self { run, number, recorded, first: complete(&found), last: HashMap::new(), schedule })
     }
 
     /// Says whether there is a checkpoint that was not there before, and does not grow; or nothing
     /// more to wait for.
-    fn is_due(&mut self, observer: &Observer) -> Result<bool, Error> {
+    fn is_due(&mut self, observer: &Observer, watcher: &mut Watcher) -> Result<bool, Error> {
         if observer.observe(&self.run)?.status() != Status::Running {
             return Ok(true);
         }
-        let now = self.complete()?;
-        let is_due = now.iter().any(|look| !self.first.contains(look) && self.last.contains(look));
+        let start = Instant::now();
+        if !self.schedule.is_due(start) {
+            return Ok(false);
+        }
+        let found = discover(self.run.layout(), self.recorded.as_ref(), Program::Lives)?;
+        let is_new_place = watcher.watch(self.number, self.run.layout(), self.recorded.as_ref(), &found);
+        let now = complete(&found);
+        let new = |(path, size): &(&PathBuf, &Size)| self.first.get(*path) != Some(*size);
+        let is_due = now.iter().filter(new).any(|(path, size)| self.last.get(path) == Some(size));
+        let is_unsure = is_new_place || now.iter().any(|one| new(&one));
         self.last = now;
+        self.schedule.looked(start, Instant::now(), is_unsure);
         Ok(is_due)
+    }
+}
+
+/// Returns the complete ones.
+fn complete(found: &[Checkpoint]) -> HashMap<PathBuf, Size> {
+    found.iter().filter(|one| one.is_complete()).map(|one| (one.path.clone(), one.size)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_follows_a_change_soon_and_else_much_later() {
+        let start = Instant::now();
+        let after = |millis: u64| start + Duration::from_millis(millis);
+        let mut schedule = Schedule::new(start);
+        assert!(schedule.is_due(start));
+        schedule.looked(start, after(10), false);
+        assert!(!schedule.is_due(after(10_009)) && schedule.is_due(after(10_010)));
+        schedule.hasten();
+        assert!(!schedule.is_due(after(509)) && schedule.is_due(after(510)));
+        // What was seen once has to be seen again.
+        schedule.looked(after(1000), after(1010), true);
+        assert!(!schedule.is_due(after(1509)) && schedule.is_due(after(1510)));
+        // Looks that take long are made less often, whatever happens.
+        schedule.looked(after(2000), after(4000), true);
+        schedule.hasten();
+        assert!(!schedule.is_due(after(23_999)) && schedule.is_due(after(24_000)));
     }
 }

@@ -1,7 +1,10 @@
 //! The table of faults: what run-status says of each, and what run-stop does about it.
 
+use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use serde_json::{Value, json};
 use std::fs;
+use std::mem::MaybeUninit;
+use std::time::Instant;
 use testkit::process::Signal;
 use testkit::{Lab, Running, await_end, pid, state, wait_for};
 
@@ -378,6 +381,58 @@ fn a_stop_can_wait_for_the_next_checkpoint() {
         let row = row.unwrap_or_else(|| panic!("{details}"));
         assert_eq!((row[1], row[4]), (step, "complete"), "{details}");
     }
+}
+
+/// Counts how often a directory was opened since it was asked.
+fn opens(watch: &rustix::fd::OwnedFd) -> usize {
+    let mut memory = vec![MaybeUninit::uninit(); 64 << 10];
+    let mut events = inotify::Reader::new(watch, &mut memory);
+    let mut count = 0;
+    while let Ok(event) = events.next() {
+        count += usize::from(event.events().contains(ReadFlags::OPEN));
+    }
+    count
+}
+
+#[test]
+fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
+    let lab = Lab::new();
+    let program = "mkdir $RUN_DIR/checkpoints; echo ready; while [ ! -e go ]; do sleep 0.05; echo x >> $RUN_DIR/metrics.jsonl; done; \
+        printf '\\200\\004N.' > model; mv model $RUN_DIR/checkpoints/model_1.pt; sleep 1000";
+    let run = start(&lab, "r", &["--heartbeat", "100ms"], &["sh", "-c", program]);
+    lab.await_text("runs/r/stdout.log", "ready");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    // Events that are the same are told once: each opening is followed by another one, which is not.
+    let events = WatchFlags::OPEN | WatchFlags::CLOSE;
+    inotify::add_watch(&watch, lab.path("runs/r/checkpoints"), events).unwrap();
+    let stop = lab.cmd("run-stop").args(["--after-checkpoint", "r"]).spawn();
+    let waits = || {
+        let handles = fs::read_dir(format!("/proc/{}/fdinfo", stop.pid())).unwrap().flatten();
+        handles
+            .into_iter()
+            .any(|handle| fs::read_to_string(handle.path()).is_ok_and(|info| info.contains("inotify wd:")))
+    };
+    wait_for("run-stop to watch", waits);
+    let beats = |count: usize| {
+        let mut last = Value::Null;
+        let mut left = count;
+        wait_for("heartbeats", || {
+            let beat = lab.json("runs/r/.run/status.json")["last_heartbeat"].clone();
+            left -= usize::from(beat != last && left > 0);
+            last = beat;
+            left == 0
+        });
+    };
+    beats(15); // it looks once more, for something may have come before it watched
+    opens(&watch);
+    let start = Instant::now();
+    beats(30);
+    let looks = start.elapsed().as_secs() / 10 + 1; // now and then it looks without a reason
+    assert!(opens(&watch) as u64 <= 2 * looks, "it looks though nothing has happened");
+    lab.write("go", "");
+    stop.wait().code(0).stdout("runs/r: stopped\n");
+    assert!(opens(&watch) > 0);
+    run.exec.wait().code(143);
 }
 
 #[test]

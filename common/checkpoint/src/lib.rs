@@ -29,7 +29,9 @@ mod name;
 mod pattern;
 mod pickle;
 mod walk;
+mod watch;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Label, Program, QUIET, Size, State, latest, passed_over};
 pub use discover::{at, discover, discover_latest, look_again, save_times};
+pub use watch::Watcher;

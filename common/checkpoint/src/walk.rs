@@ -38,6 +38,8 @@ pub(crate) struct Candidate {
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
     pub(crate) candidates: Vec<Candidate>,
+    /// The directories that were looked into, below the run.
+    pub(crate) places: Vec<PathBuf>,
     /// What could not be looked at.
     pub(crate) lost: Vec<Checkpoint>,
 }
@@ -73,6 +75,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Looks at a directory, `below` the run by these components.
     fn visit(&mut self, below: &Path, components: &mut Vec<String>) -> io::Result<()> {
+        self.walked.places.push(below.to_owned());
         let mut entries: Vec<(OsString, FileType, u64)> = Vec::new();
         for entry in fs::read_dir(self.root.join(below))? {
             let entry = entry?;
