@@ -14,6 +14,7 @@ use crate::record::refuse;
 use crate::report::Reporter;
 use crate::session::Session;
 use nix::sys::signal::Signal;
+use run_checkpoint::Watcher;
 use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
@@ -27,11 +28,8 @@ use run_supervise::pool::Pool;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How often a followed run is looked at, at most.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// A look at a run takes at most this part of the time.
-const SHARE: u32 = 20;
+/// How often it is asked whether a followed run has ended.
+const OBSERVE: Duration = Duration::from_secs(1);
 
 /// Writing the table takes at most this part of the time, while evaluations end.
 const TABLE_SHARE: u32 = 10;
@@ -50,7 +48,9 @@ pub(crate) struct Controller {
     sessions: Vec<Session>,
     queue: VecDeque<Job>,
     pool: Pool<Working>,
-    /// When followed runs are looked at again.
+    /// Tells of followed runs that something may be new in.
+    watcher: Watcher,
+    /// When followed runs are asked about again.
     next_look: Instant,
     /// Sessions whose table lacks an evaluation, and when it is written.
     behind: BTreeSet<usize>,
@@ -79,6 +79,7 @@ impl Controller {
             open_files,
             sessions,
             queue: VecDeque::new(),
+            watcher: Watcher::new(),
             next_look: Instant::now(),
             behind: BTreeSet::new(),
             next_table: Instant::now(),
@@ -148,16 +149,13 @@ impl Controller {
 
     /// Looks what there is to evaluate: in all runs, or in those that are followed.
     fn look(&mut self, again: bool) -> Result<(), Error> {
-        let start = Instant::now();
-        // The newest is decided about when it is its turn.
-        let waits = self.options.wanted.is_only(Pick::Latest)
-            && (!self.queue.is_empty() || self.pool.free_slot().is_none());
+        let awaits_turn = self.awaits_turn();
         for number in 0..self.sessions.len() {
             let session = &mut self.sessions[number];
-            if again && (!session.is_followed || waits) {
+            if again && (!session.is_followed || awaits_turn) {
                 continue;
             }
-            match look(session, number, &self.options, &self.observer) {
+            match look(session, number, &self.options, &self.observer, &mut self.watcher) {
                 Ok(findings) => {
                     findings.missing.iter().for_each(|error| self.fail(error));
                     findings.decisions.into_iter().try_for_each(|decision| self.carry_out(decision))?;
@@ -168,8 +166,25 @@ impl Controller {
                 }
             }
         }
-        self.next_look = Instant::now() + LOOK.max(start.elapsed().saturating_mul(SHARE));
+        self.next_look = Instant::now() + OBSERVE;
+        self.advance();
         Ok(())
+    }
+
+    /// Says whether it is too early to look: the newest is decided about when it is its turn.
+    fn awaits_turn(&self) -> bool {
+        self.options.wanted.is_only(Pick::Latest)
+            && (!self.queue.is_empty() || self.pool.free_slot().is_none())
+    }
+
+    /// Sees to it that runs are looked at when it is time.
+    fn advance(&mut self) {
+        if self.awaits_turn() {
+            return;
+        }
+        let followed = self.sessions.iter().filter(|session| session.is_followed);
+        let next = followed.map(|session| session.schedule.next()).min();
+        self.next_look = next.map_or(self.next_look, |next| next.min(self.next_look));
     }
 
     /// Does what was decided about a checkpoint.
@@ -302,14 +317,19 @@ impl Controller {
 
     /// Waits until something happens.
     fn wait(&mut self) {
-        let mut pause = LOOK;
+        let mut pause = OBSERVE;
         if self.sessions.iter().any(|session| session.is_followed) {
             pause = pause.min(self.next_look.saturating_duration_since(Instant::now()));
         }
         if !self.behind.is_empty() {
             pause = pause.min(self.next_table.saturating_duration_since(Instant::now()));
         }
-        self.pool.wait(pause, None);
+        if self.pool.wait(pause, self.watcher.handle()) {
+            for number in self.watcher.wait(Duration::ZERO) {
+                self.sessions[number].schedule.hasten();
+            }
+            self.advance();
+        }
     }
 
     /// Consolidates for the last time and says where that is.

@@ -6,10 +6,15 @@ use crate::job::Job;
 use crate::options::{Options, Wanted};
 use crate::select::select;
 use crate::session::Session;
-use run_checkpoint::{self, Checkpoint, Program, discover, discover_latest};
+use run_checkpoint::{self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest};
 use run_common::error::{Error, Exit};
+use run_common::process::identity::Place;
 use run_common::rundir::observe::Observer;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// After what pause a followed run is looked at again whose changes are not noticed from here.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 
 /// What a look at a run has brought.
 #[derive(Debug, Default)]
@@ -20,19 +25,31 @@ pub(crate) struct Findings {
     pub(crate) missing: Vec<Error>,
 }
 
-/// Looks at the run of a session, which has this number.
+/// Looks at the run of a session, which has this number, when that is due. A run that has ended is looked at
+/// once more.
 pub(crate) fn look(
     session: &mut Session,
     number: usize,
     options: &Options,
     observer: &Observer,
+    watcher: &mut Watcher,
 ) -> Result<Findings, Error> {
-    let has_ended = observer.observe(&session.run)?.status().has_ended();
+    let start = Instant::now();
+    let observed = observer.observe(&session.run)?;
+    let has_ended = observed.status().has_ended();
+    if !has_ended && !session.schedule.is_due(start) {
+        return Ok(Findings::default());
+    }
     let program = if has_ended { Program::Ended } else { Program::Lives };
     session.is_followed &= !has_ended;
     let run = session.run.layout().root().to_owned();
     let search = if options.wanted.is_only(Pick::Latest) { discover_latest } else { discover };
     let all = search(session.run.layout(), session.meta.checkpoint.as_ref(), program)?;
+    if session.is_followed {
+        let is_new = watcher.watch(number, session.run.layout(), session.meta.checkpoint.as_ref(), &all);
+        let is_noticed = !is_new && observed.recorded.host() == Some(&Place::here().host);
+        session.schedule.looked(start, Instant::now(), if is_noticed { UNNOTICED } else { ELSEWHERE });
+    }
     let mut findings = Findings::default();
     let chosen = match &options.wanted {
         Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],

@@ -4,6 +4,7 @@ use crate::claim::claim;
 use crate::job::Job;
 use crate::options::Options;
 use crate::pin::RunPins;
+use run_checkpoint::Schedule;
 use run_common::error::Error;
 use run_common::fsio::lock::Lock;
 use run_common::rundir::evaluations::{Evaluations, directory};
@@ -11,6 +12,7 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// A run whose checkpoints are evaluated.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) pins: RunPins,
     /// There may be more checkpoints.
     pub(crate) is_followed: bool,
+    /// When it is looked at for them.
+    pub(crate) schedule: Schedule,
     /// Checkpoints that were dealt with.
     pub(crate) seen: HashSet<PathBuf>,
 }
@@ -38,8 +42,8 @@ impl Session {
         let evaluations = Evaluations::of(&run, &options.label, &directory);
         let lock = claim(options, root, &meta, &evaluations)?;
         let pins = RunPins::open(root);
-        let is_followed = options.follow;
-        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, seen: HashSet::new() })
+        let (is_followed, schedule, seen) = (options.follow, Schedule::new(Instant::now()), HashSet::new());
+        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen })
     }
 
     /// Lets go of the checkpoint of a job that is done.

@@ -1,6 +1,6 @@
 //! `--after-checkpoint`: runs are asked when they have written one more.
 
-use run_checkpoint::{Checkpoint, Program, Size, Watcher, discover};
+use run_checkpoint::{AGAIN, Checkpoint, Program, Schedule, Size, UNNOTICED, Watcher, discover};
 use run_common::error::Error;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observer;
@@ -13,16 +13,6 @@ use std::time::{Duration, Instant};
 
 /// How often it is asked whether a run has ended.
 const OBSERVE: Duration = Duration::from_secs(1);
-
-/// When a run is looked at again of which no change was noticed: it may be written on another host, and a
-/// checkpoint that proves nothing counts when it was left alone for some seconds.
-const UNNOTICED: Duration = Duration::from_secs(10);
-
-/// Between two looks that have to agree, and at least between any.
-const AGAIN: Duration = Duration::from_millis(500);
-
-/// Looks take at most this part of the time.
-const SHARE: u32 = 10;
 
 /// Hands each run on as soon as it has a complete checkpoint more than now, or has ended.
 pub(crate) fn after_checkpoint(
@@ -46,41 +36,11 @@ pub(crate) fn after_checkpoint(
                 Err(error) => ask(Err(error)),
             }
         }
-        let Some(next) = waiting.iter().map(|run| run.schedule.next).min() else { return };
+        let Some(next) = waiting.iter().map(|run| run.schedule.next()).min() else { return };
         let changed = watcher.wait(OBSERVE.min(next.saturating_duration_since(Instant::now())));
         for run in waiting.iter_mut().filter(|run| changed.contains(&run.number)) {
             run.schedule.hasten();
         }
-    }
-}
-
-/// When a run is looked at for checkpoints.
-struct Schedule {
-    next: Instant,
-    /// Not before, whatever happens.
-    earliest: Instant,
-}
-
-impl Schedule {
-    /// Makes one of which a look is due now.
-    fn new(now: Instant) -> Self {
-        Self { next: now, earliest: now }
-    }
-
-    /// Says whether a look is due.
-    fn is_due(&self, now: Instant) -> bool {
-        now >= self.next
-    }
-
-    /// Takes note of a look that took from `start` to `end`, and whether it needs another one soon.
-    fn looked(&mut self, start: Instant, end: Instant, is_unsure: bool) {
-        self.earliest = end + AGAIN.max((end - start).saturating_mul(SHARE));
-        self.next = if is_unsure { self.earliest } else { self.earliest.max(end + UNNOTICED) };
-    }
-
-    /// Takes note that something has changed.
-    fn hasten(&mut self) {
-        self.next = self.next.min(self.earliest);
     }
 }
 
@@ -122,7 +82,7 @@ impl Waiting {
         let is_due = now.iter().filter(new).any(|(path, size)| self.last.get(path) == Some(size));
         let is_unsure = is_new_place || now.iter().any(|one| new(&one));
         self.last = now;
-        self.schedule.looked(start, Instant::now(), is_unsure);
+        self.schedule.looked(start, Instant::now(), if is_unsure { AGAIN } else { UNNOTICED });
         Ok(is_due)
     }
 }
@@ -130,28 +90,4 @@ impl Waiting {
 /// Returns the complete ones.
 fn complete(found: &[Checkpoint]) -> HashMap<PathBuf, Size> {
     found.iter().filter(|one| one.is_complete()).map(|one| (one.path.clone(), one.size)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_follows_a_change_soon_and_else_much_later() {
-        let start = Instant::now();
-        let after = |millis: u64| start + Duration::from_millis(millis);
-        let mut schedule = Schedule::new(start);
-        assert!(schedule.is_due(start));
-        schedule.looked(start, after(10), false);
-        assert!(!schedule.is_due(after(10_009)) && schedule.is_due(after(10_010)));
-        schedule.hasten();
-        assert!(!schedule.is_due(after(509)) && schedule.is_due(after(510)));
-        // What was seen once has to be seen again.
-        schedule.looked(after(1000), after(1010), true);
-        assert!(!schedule.is_due(after(1509)) && schedule.is_due(after(1510)));
-        // Looks that take long are made less often, whatever happens.
-        schedule.looked(after(2000), after(4000), true);
-        schedule.hasten();
-        assert!(!schedule.is_due(after(23_999)) && schedule.is_due(after(24_000)));
-    }
 }

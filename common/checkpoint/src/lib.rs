@@ -28,10 +28,12 @@ mod integrity;
 mod name;
 mod pattern;
 mod pickle;
+mod schedule;
 mod walk;
 mod watch;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Label, Program, QUIET, Size, State, latest, passed_over};
 pub use discover::{at, discover, discover_latest, look_again, save_times};
+pub use schedule::{AGAIN, Schedule, UNNOTICED};
 pub use watch::Watcher;

@@ -1,5 +1,5 @@
 //! Watches the directories in which checkpoints of runs are or may come to be, by inotify(7), so that
-//! whoever waits for one need not look again and again. Used by run-stop.
+//! whoever waits for one need not look again and again. Used by run-eval and run-stop.
 
 use crate::checkpoint::Checkpoint;
 use crate::pattern::Pattern;
@@ -9,7 +9,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDe
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,12 +94,17 @@ impl Watcher {
         }
     }
 
+    /// Returns what becomes readable when something has happened; none where nothing is watched.
+    pub fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
     /// Waits until something has happened where checkpoints may be, at most for `limit`; returns the
     /// numbers of the runs.
     pub fn wait(&mut self, limit: Duration) -> BTreeSet<usize> {
         let mut changed = BTreeSet::new();
-        let handle = |inotify| PollFd::new(Inotify::as_fd(inotify), PollFlags::POLLIN);
-        let mut handles: Vec<PollFd> = self.inotify.iter().map(handle).collect();
+        let mut handles: Vec<PollFd> =
+            self.handle().into_iter().map(|handle| PollFd::new(handle, PollFlags::POLLIN)).collect();
         let _ = poll(&mut handles, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // what came is read anyway
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             for event in events {
