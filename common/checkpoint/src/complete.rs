@@ -71,7 +71,7 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     } else if subject.shards.is_some() {
         format::tensorflow(&contents)
     } else if is_file {
-        open.map_or_else(|| integrity::look(subject.path), |file| integrity::look_into(&file, subject.path))
+        open.map_or_else(|| integrity::check(subject.path), |file| integrity::check_open(&file, subject.path))
     } else {
         directory(subject, &contents)
     };
@@ -126,7 +126,7 @@ fn directory(subject: &Subject, contents: &Contents) -> Result<Proof, String> {
             return Err(format!("{} is empty", quoted(&item.name)));
         }
         if concerns(&lower) {
-            match integrity::look(&item.path) {
+            match integrity::check(&item.path) {
                 Ok(Proof::Shown) => _ = shown.insert(item.name.as_str()),
                 Ok(Proof::None) => {}
                 Err(why) => return Err(format!("{} {why}", quoted(&item.name))),

@@ -105,7 +105,7 @@ fn search<'a>(
     let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
     let judge = Judge { root, requires, has_pattern: pattern.is_some(), program };
     let lost = walked.lost.into_iter().map(|lost| (0, lost)).collect();
-    Ok((once(root, walked.candidates), lost, judge))
+    Ok((distinct(root, walked.candidates), lost, judge))
 }
 
 /// Judges what was found below a run.
@@ -208,7 +208,7 @@ fn own_step(path: &Path) -> Option<u64> {
 
 /// Keeps one of those that are the same thing: no link, with a step, by the first name; it takes
 /// the labels of the others.
-fn once(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
+fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     found.sort_by(|a, b| {
         let key = |one: &Candidate| (one.leads_to.is_some(), one.name.step.is_none());
         (key(a), &a.path).cmp(&(key(b), &b.path))

@@ -43,13 +43,13 @@ pub(crate) fn concerns(name: &str) -> bool {
     may_tell(name) || ends_in(name, &[".safetensors"])
 }
 
-/// Looks at a file: whole, nothing to tell, or why it is not whole.
-pub(crate) fn look(path: &Path) -> Result<Proof, String> {
-    look_into(&Bytes::open(path)?, path)
+/// Checks a file: it is whole, tells nothing, or why it is not whole.
+pub(crate) fn check(path: &Path) -> Result<Proof, String> {
+    check_open(&Bytes::open(path)?, path)
 }
 
-/// Looks at a file that is open, whose name is that of `path`.
-pub(crate) fn look_into(file: &Bytes, path: &Path) -> Result<Proof, String> {
+/// Checks a file that is open, whose name is that of `path`.
+pub(crate) fn check_open(file: &Bytes, path: &Path) -> Result<Proof, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if file.len() == 0 {
         return Err("is empty".to_owned());
@@ -73,7 +73,7 @@ fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {
         return if zip::is_whole(file)? { Ok(Ok(Proof::Shown)) } else { cut("zip archive") };
     }
     if may_tell(name) && pickle::begins(&head) {
-        return match pickle::look(file)? {
+        return match pickle::check(file)? {
             pickle::Finding::Whole => Ok(Ok(Proof::Shown)),
             pickle::Finding::Unknown => Ok(Ok(Proof::None)),
             pickle::Finding::Cut => cut("pickle"),

@@ -30,7 +30,7 @@ pub(crate) fn begins(head: &[u8]) -> bool {
 }
 
 /// Says whether a file of pickles is whole.
-pub(crate) fn look(file: &Bytes) -> io::Result<Finding> {
+pub(crate) fn check(file: &Bytes) -> io::Result<Finding> {
     // After the protocol, and from protocol 4 on a frame.
     let head = file.read(2, 9 + TORCH.len())?;
     if head.starts_with(TORCH) || head.get(9..) == Some(TORCH) {
