@@ -119,7 +119,7 @@ impl Unfit {
 
     /// Says whether an I/O error tells of an unfit file.
     pub fn is(error: &io::Error) -> bool {
-        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Batch {
     /// Runs were started that had not begun when the summary was written.
     pub(crate) is_behind: bool,
     /// Lines of its log that are not written yet: another process has the lock.
-    owed: String,
+    owed: Vec<String>,
     /// Its summary is older than what has happened.
     is_owed: bool,
     /// Its files cannot be written, which was said.
@@ -92,7 +92,7 @@ impl Batch {
             is_heeded: false,
             is_new: true,
             is_behind: false,
-            owed: String::new(),
+            owed: Vec::new(),
             is_owed: false,
             fails: false,
         }
@@ -124,7 +124,7 @@ impl Batch {
     /// Writes that something has happened, and what all runs do now. Nobody waits for these files: while
     /// another process has their lock, they are left for later.
     pub(crate) fn note(&mut self, event: &str, observer: &Observer) {
-        self.owed += &format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " "));
+        self.owed.push(format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " ")));
         self.renew(observer);
     }
 
@@ -184,7 +184,7 @@ impl Batch {
 
     fn write_log(&mut self) -> Result<(), Error> {
         let path = self.dir.layout().master_log();
-        append(&path, self.owed.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
+        append(&path, self.owed.concat().as_bytes()).map_err(|error| Error::io("write", &path, error))?;
         self.owed.clear();
         Ok(())
     }
@@ -290,6 +290,15 @@ impl Batches {
     /// Returns the batch of a number.
     pub(crate) fn get(&mut self, number: Option<usize>) -> Option<&mut Batch> {
         self.0.get_mut(number?)
+    }
+
+    /// Writes what was left for later; says whether nothing of that is left.
+    pub(crate) fn catch_up(&mut self, observer: &Observer) -> bool {
+        let mut is_done = true;
+        for batch in &mut self.0 {
+            is_done &= batch.catch_up(observer);
+        }
+        is_done
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Batch> {

@@ -461,13 +461,7 @@ impl Front<'_> {
                 batch.renew(&self.observer);
             }
         }
-        self.catch_up();
-    }
-
-    /// Writes the files for people that were left for later; says whether none of them is left.
-    fn catch_up(&mut self) -> bool {
-        let observer = &self.observer;
-        self.batches.iter_mut().fold(true, |all, batch| batch.catch_up(observer) && all)
+        self.batches.catch_up(&self.observer);
     }
 
     /// Writes how it all went.
@@ -484,7 +478,7 @@ impl Front<'_> {
             batch.note(&format!("batch ended: {totals}{why}"), observer);
         }
         let (until, ended_by) = (Instant::now() + PATIENCE, self.pool.ended_by());
-        while !self.catch_up() && Instant::now() < until && self.pool.ended_by() == ended_by {
+        while !self.batches.catch_up(observer) && Instant::now() < until && self.pool.ended_by() == ended_by {
             self.pool.wait(AGAIN, None);
         }
         self.batches.iter_mut().for_each(Batch::give_up);

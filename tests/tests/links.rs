@@ -422,7 +422,7 @@ fn what_people_read_of_a_batch_keeps_no_run_from_its_work() {
                 );
             }
             let is_written = place.contains("experiment_summary")
-                && (put == HardLink || place.ends_with(".tmp") && put != Directory);
+                && (put == HardLink || place.contains(".json.tmp") && put != Directory);
             assert_eq!(done.err().is_empty(), is_written, "{}: {}", case.shown, done.err());
         }
     }

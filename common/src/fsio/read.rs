@@ -85,10 +85,10 @@ pub fn read_argument(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let found = file.metadata()?;
     let length = if found.is_file() { found.len() } else { 0 };
-    bounded(file, Vec::new(), length).map_err(|error| match Unfit::is(&error) {
-        true => io::Error::new(io::ErrorKind::FileTooLarge, error.to_string()), // no fault of a run
-        false => error,
-    })
+    let no_fault_of_a_run = |error: io::Error| {
+        if Unfit::is(&error) { io::Error::new(io::ErrorKind::FileTooLarge, error.to_string()) } else { error }
+    };
+    bounded(file, Vec::new(), length).map_err(no_fault_of_a_run)
 }
 
 /// Reads a file of the kernel, as below `/proc` and `/sys`, which has no length before it is read.

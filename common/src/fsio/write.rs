@@ -134,6 +134,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
+    type Put = fn(&Path, &Path);
+
     fn directory(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir(&dir).unwrap();
@@ -145,7 +147,6 @@ mod tests {
         let dir = directory("write");
         let [victim, name] = ["victim", "name"].map(|file| dir.join(file));
         fs::write(&victim, "theirs").unwrap();
-        type Put = fn(&Path, &Path);
         let puts: [(Put, &str); 5] = [
             (|victim, name| symlink(victim, name).unwrap(), "it is a symbolic link"),
             (|victim, name| symlink(victim.with_extension("none"), name).unwrap(), "it is a symbolic link"),

@@ -4,6 +4,7 @@
 use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
+use super::requirements::{check_files, look_for_proc};
 use super::scraped::Scraped;
 use super::signals::{self, Blocked, is_request};
 use super::tee::{PIPE, Source, Tee};
@@ -14,14 +15,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
-use run_common::error::{Error, Exit, plain};
+use run_common::error::{Error, Exit, Unfit, plain};
 use run_common::fsio::append::ends_whole;
 use run_common::fsio::write::{open_append, open_null};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::Signals;
 use run_common::process::spawn::{Side, fork};
-use run_common::process::stat::has_proc;
 use run_common::process::tree::{Table, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
@@ -29,11 +29,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-
-/// Files that a front and a supervisor need, or somewhat more.
-const SPARE: usize = 32;
 
 /// Where the command's output goes through, made before the fork: the front keeps the ends that
 /// are read from, so that nothing in them is lost, and nobody's pipe breaks, when the supervisor is
@@ -66,8 +62,8 @@ struct Way {
 /// process, the `parent`, ends with it, and then is as good as killed.
 pub fn run(task: &Task, record: Record, parent: Option<Process>) -> Result<u8, Error> {
     let failed = |what: &'static str| move |error: io::Error| Error::new(Exit::System, what).because(error);
-    spare().map_err(|error| cannot_start(task).because(error).hint("ulimit -n tells and sets the limit"))?;
-    warn_without_proc();
+    check_files(task.layout.root())?;
+    look_for_proc();
     let blocked = Blocked::new().map_err(failed("cannot block signals"))?;
     let started = if task.detach {
         match detach().map_err(failed("cannot detach"))? {
@@ -126,27 +122,10 @@ pub fn run(task: &Task, record: Record, parent: Option<Process>) -> Result<u8, E
     front.watch(record, sources, combined, copied.as_ref()).map_err(failed("cannot watch the supervisor"))
 }
 
-fn cannot_start(task: &Task) -> Error {
-    Error::new(Exit::System, format!("cannot start '{}'", task.layout.root().display()))
-}
-
 fn plumbing_failed(task: &Task, error: &io::Error) -> Error {
-    cannot_start(task).because(format!("its logs cannot be opened: {}", plain(error)))
-}
-
-/// Makes sure, before anything is begun, that as many files can be opened as are needed.
-fn spare() -> io::Result<()> {
-    let null = open_null()?;
-    let spare: io::Result<Vec<File>> = (0..SPARE).map(|_| null.try_clone()).collect();
-    spare.map(drop)
-}
-
-/// Says, once for all attempts of a command line, that processes cannot be seen here.
-pub(crate) fn warn_without_proc() {
-    static SAID: AtomicBool = AtomicBool::new(false); // forked processes have it, too
-    if !has_proc() && !SAID.swap(true, Ordering::Relaxed) {
-        warn("/proc cannot be read: processes that outlive the main one cannot be found");
-    }
+    let exit = if Unfit::is(error) { Exit::BadRun } else { Exit::System };
+    Error::new(exit, format!("cannot start '{}'", task.layout.root().display()))
+        .because(format!("its logs cannot be opened: {}", plain(error)))
 }
 
 impl Plumbing {

@@ -12,6 +12,7 @@ pub mod machine;
 mod outcome;
 pub mod pool;
 pub mod reason;
+mod requirements;
 mod resources;
 mod scraped;
 mod script;
