@@ -20,7 +20,7 @@ use run_common::message::{tool, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::Signals;
 use run_common::process::spawn;
-use run_common::process::stat::Stat;
+use run_common::process::stat::{Stat, has_proc};
 use run_common::process::tree::{Table, signal_all};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptEnd, EndEvent};
@@ -102,8 +102,8 @@ pub(super) struct Driver<'a> {
     swept: usize,
     /// Processes that could not be killed.
     undying: Vec<Stat>,
-    /// Processes of the run live, but for the main one.
-    has_children: bool,
+    /// Processes live that could not be found: there is no `/proc`.
+    has_unseen: bool,
     /// The record is not this attempt's any more, which was said.
     is_lost: bool,
     /// The record could not be written, which was said.
@@ -136,7 +136,7 @@ impl<'a> Driver<'a> {
             next_stall: task.limits.stall.map(|stall| now + stall),
             swept: 0,
             undying: Vec::new(),
-            has_children: false,
+            has_unseen: false,
             is_lost: false,
             record_fails: false,
             pid_written: false,
@@ -278,8 +278,9 @@ impl<'a> Driver<'a> {
             self.look_after_front();
             self.look_at_clock(&tee);
         }
-        self.meter.gpu.end_query();
-        self.reap();
+        let was_asking = self.meter.gpu.end_query();
+        let has_children = self.reap();
+        self.has_unseen = has_children && !was_asking && !has_proc();
         let seen = tee.finish();
         while self.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
         self.note_output(seen);
@@ -439,9 +440,10 @@ impl<'a> Driver<'a> {
         Table::read().descendants(std::process::id().cast_signed(), self.meter.gpu.pid())
     }
 
-    /// Collects whoever has ended, and notices when the main process or all of them have.
-    fn reap(&mut self) {
-        self.has_children = loop {
+    /// Collects whoever has ended, and notices when the main process or all of them have. Says whether a child
+    /// of ours is left.
+    fn reap(&mut self) -> bool {
+        let has_children = loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => break true,
                 Ok(WaitStatus::Exited(pid, status)) => self.note_end(pid.as_raw(), End::Exited(status)),
@@ -458,7 +460,7 @@ impl<'a> Driver<'a> {
         {
             self.main_ended();
         }
-        if !self.has_children
+        if !has_children
             || (self.main.has_ended && self.meter.gpu.pid().is_some() && self.processes().is_empty())
         {
             if !self.main.has_ended {
@@ -466,6 +468,7 @@ impl<'a> Driver<'a> {
             }
             self.happen(Event::Empty);
         }
+        has_children
     }
 
     fn note_end(&mut self, pid: i32, end: End) {
@@ -664,8 +667,7 @@ impl<'a> Driver<'a> {
         {
             (status, reason) = (Outcome::Failed, Some(wrong));
         }
-        let is_unseen = self.has_children && self.undying.is_empty();
-        if (is_unseen || !self.undying.is_empty()) && status == Outcome::Completed {
+        if (self.has_unseen || !self.undying.is_empty()) && status == Outcome::Completed {
             status = Outcome::Failed; // it has not ended
         }
         let mut notes: Vec<String> = reason.into_iter().collect();
@@ -676,7 +678,7 @@ impl<'a> Driver<'a> {
         if self.cause.is_none() && self.swept > 0 {
             notes.push(format!("ended {} that outlived it", count_processes(self.swept)));
         }
-        if is_unseen {
+        if self.has_unseen {
             notes.push("processes that outlived it could not be found: /proc cannot be read".to_owned());
         }
         if !self.undying.is_empty() {

@@ -121,13 +121,13 @@ impl Gpu {
         }
     }
 
-    /// Ends a question that is open: the run is over.
-    pub(super) fn end_query(&mut self) {
-        if let Some(query) = self.running.take()
-            && let Ok(process) = Process::child(query.pid)
-        {
+    /// Ends a question that is open: the run is over. Says whether one was; its process is not waited for.
+    pub(super) fn end_query(&mut self) -> bool {
+        let Some(query) = self.running.take() else { return false };
+        if let Ok(process) = Process::child(query.pid) {
             let _ = process.signal(Signal::KILL); // it has ended, then
         }
+        true
     }
 
     fn failed(&mut self) {
