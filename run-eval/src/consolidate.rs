@@ -2,7 +2,6 @@
 //! union of their columns. Only headers are kept in memory.
 
 use crate::metrics::{Source, columns, find, fits};
-use crate::table::{Damage, Rows, quote};
 use run_common::error::Error;
 use run_common::fsio::atomic::replace_by;
 use run_common::message::warn;
@@ -10,6 +9,7 @@ use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::status::Status;
+use run_metrics::csv::{Damage, Records, quote};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -73,8 +73,8 @@ fn leave_out(layout: &Layout, why: &str) {
 /// Reads the names of the columns of an evaluation.
 fn header(layout: &Layout, block: &mut Vec<u8>) -> Result<Option<Vec<Vec<u8>>>, Damage> {
     let Some(source) = source(layout)? else { return Ok(None) };
-    let mut rows = Rows::new(source, std::mem::take(block))?;
-    let found = rows.next()?.map(|header| columns(&header));
+    let mut rows = Records::new(source, std::mem::take(block))?;
+    let found = rows.next_record()?.map(columns);
     *block = rows.into_block();
     Ok(found)
 }
@@ -88,7 +88,9 @@ fn write(file: &mut File, names: &[Vec<u8>], parts: &[Part]) -> io::Result<()> {
     out.extend_from_slice(b"step");
     for name in names {
         out.push(b',');
-        quote(name, &mut out);
+        if !name.is_empty() {
+            quote(name, &mut out);
+        }
     }
     out.push(b'\n');
     file.write_all(&out)?;
@@ -129,8 +131,8 @@ fn append(
 ) -> Result<(), Failed> {
     out.clear();
     let Some(source) = source(&part.layout)? else { return Ok(()) };
-    let mut rows = Rows::new(source, std::mem::take(block))?;
-    rows.next()?;
+    let mut rows = Records::new(source, std::mem::take(block))?;
+    rows.next_record()?;
     let count = part.places.len();
     let is_in_place = part.places.iter().enumerate().all(|(number, &place)| number == place);
     let mut from = vec![None; width];
@@ -140,12 +142,12 @@ fn append(
     let before = part.step.map_or(",".to_owned(), |step| format!("{step},"));
     let mut fields: Vec<Range<usize>> = Vec::new();
     let mut number = 0;
-    while let Some(row) = rows.next()? {
+    while let Some(row) = rows.next_record()? {
         number += 1;
         out.extend_from_slice(before.as_bytes());
         let there = if is_in_place { row.count() } else { 0 };
         if is_in_place && there <= count {
-            out.extend_from_slice(row.bytes);
+            out.extend_from_slice(row.bytes());
             out.extend(std::iter::repeat_n(b',', width - there));
         } else {
             row.split(&mut fields);
@@ -155,7 +157,7 @@ fn append(
                     out.push(b',');
                 }
                 if let Some(field) = from.and_then(|from: usize| fields.get(from)) {
-                    out.extend_from_slice(&row.bytes[field.clone()]);
+                    out.extend_from_slice(&row.bytes()[field.clone()]);
                 }
             }
         }

@@ -18,7 +18,6 @@ mod report;
 mod run;
 mod select;
 mod session;
-mod table;
 
 fn main() -> std::process::ExitCode {
     run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)

@@ -1,7 +1,6 @@
 //! The metrics of one evaluation: the rows of its `metrics.csv`, else the object in its `summary.json`,
 //! else the last JSON object that its command printed.
 
-use crate::table::{Damage, Rows, quote, unquoted};
 use run_common::error::Error;
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::open_regular;
@@ -10,10 +9,12 @@ use run_common::rundir::evaluation::{Evaluation, Measured};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::record::document;
 use run_metrics::aggregate::Aggregate;
+use run_metrics::csv::{Damage, Record, Records, quote};
 use run_metrics::row::with_quoted_constants;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -108,19 +109,18 @@ const COUNTED: u64 = 3;
 /// Counts the rows of a table, makes sure that each can be used, and adds up each column that holds numbers
 /// alone and does not count the rows.
 fn measure(source: Source) -> Result<(u64, Map<String, Value>), Damage> {
-    let mut rows = Rows::new(source, Vec::new())?;
-    let Some(header) = rows.next()? else { return Ok((0, Map::new())) };
-    let names = columns(&header);
+    let mut rows = Records::new(source, Vec::new())?;
+    let Some(header) = rows.next_record()? else { return Ok((0, Map::new())) };
+    let names = columns(header);
     let column = Column { figures: Some(Aggregate::default()), counts_from: [true; 2] };
     let mut measured = vec![column; names.len()];
     let (mut count, mut fields) = (0, Vec::new());
-    while let Some(row) = rows.next()? {
+    while let Some(row) = rows.next_record()? {
         count += 1;
         row.split(&mut fields);
         fits(&fields, names.len(), count)?;
-        for (column, field) in measured.iter_mut().zip(fields.iter().map(Some).chain(repeat(None))) {
-            let said = field.map(|field| unquoted(&row.bytes[field.clone()])).unwrap_or_default();
-            column.add(said.trim_ascii(), count);
+        for (column, cell) in measured.iter_mut().zip(row.cells().chain(repeat(&b""[..]))) {
+            column.add(cell.trim_ascii(), count);
         }
     }
     let named = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).zip(measured);
@@ -157,21 +157,19 @@ pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) 
 }
 
 /// Returns the names of the columns, each a different one.
-pub(crate) fn columns(header: &crate::table::Row) -> Vec<Vec<u8>> {
-    let mut fields = Vec::new();
-    header.split(&mut fields);
-    let mut names: Vec<Vec<u8>> = Vec::with_capacity(fields.len());
-    for field in fields {
-        let said = unquoted(&header.bytes[field]);
-        let mut name = match said.as_slice() {
+pub(crate) fn columns(header: Record) -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut taken: HashSet<Vec<u8>> = HashSet::new();
+    let mut numbers: HashMap<&[u8], u64> = HashMap::new(); // the last that a name got
+    for cell in header.cells() {
+        let mut name = match cell {
             b"step" => b"metrics.step".to_vec(), // the checkpoint's has that name
-            _ => said.clone(),
+            _ => cell.to_vec(),
         };
-        for number in 1.. {
-            if !names.contains(&name) {
-                break;
-            }
-            name = [&said[..], format!(".{number}").as_bytes()].concat();
+        while !taken.insert(name.clone()) {
+            let number = numbers.entry(cell).or_default();
+            *number += 1;
+            name = [cell, format!(".{number}").as_bytes()].concat();
         }
         names.push(name);
     }
@@ -189,10 +187,9 @@ fn as_table(object: &[Field]) -> Vec<u8> {
             if number > 0 {
                 table.push(b',');
             }
-            if object.len() == 1 && text.is_empty() {
-                table.extend_from_slice(b"\"\""); // a line that is empty is no row
+            if object.len() == 1 || !text.is_empty() {
+                quote(text.as_bytes(), &mut table); // a line that is empty is no row
             }
-            quote(text.as_bytes(), &mut table);
         }
         table.push(b'\n');
     };
@@ -252,10 +249,14 @@ impl<'de> Visitor<'de> for Pairs {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs: Self::Value = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-            match pairs.iter_mut().find(|(known, _)| *known == name) {
-                Some(pair) => pair.1 = value, // the last counts, as in Python
-                None => pairs.push((name, value)),
+            match places.get(&name) {
+                Some(&place) => pairs[place].1 = value, // the last counts, as in Python
+                None => {
+                    places.insert(name.clone(), pairs.len());
+                    pairs.push((name, value));
+                }
             }
         }
         Ok(pairs)

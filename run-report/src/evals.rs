@@ -1,12 +1,14 @@
 //! Every consolidated evaluation row of every run as one CSV.
 
 use crate::runs::Runs;
-use crate::sheet::csv_field;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::fsio::read::{LIMIT, open_file};
+use run_common::fsio::read::open_file;
 use run_common::message::{complain, warn};
-use std::io::{self, ErrorKind, Read};
+use run_metrics::csv::{Damage, Record, Records, quote};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// Rows under a header.
@@ -16,7 +18,7 @@ struct Table {
     columns: Vec<String>,
     /// The cells of each row, as many as there are columns.
     rows: Vec<Vec<String>>,
-    /// Rows with another number of cells: nobody knows what they mean.
+    /// Rows with another number of cells, or a quote that is not closed: nobody knows what they mean.
     skipped: u64,
 }
 
@@ -44,9 +46,10 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     if tables.is_empty() {
         warn("there are no evaluations of these runs");
     }
-    let mut columns: Vec<&String> = Vec::new();
+    let mut known = HashSet::from(["step"]);
+    let mut columns = Vec::new();
     for column in tables.iter().flat_map(|(.., table)| &table.columns) {
-        if !columns.contains(&column) && column != "step" {
+        if known.insert(column) {
             columns.push(column);
         }
     }
@@ -54,21 +57,25 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     for column in &columns {
         csv.push(b',');
         let taken = ["run", "label"].contains(&column.as_str());
-        csv_field(&if taken { format!("eval.{column}") } else { (*column).clone() }, &mut csv);
+        quote(if taken { format!("eval.{column}") } else { (*column).clone() }.as_bytes(), &mut csv);
     }
     csv.push(b'\n');
     for (run, label, table) in &tables {
-        let place = |name: &str| table.columns.iter().position(|column| column == name);
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (place, column) in table.columns.iter().enumerate() {
+            places.entry(column).or_insert(place);
+        }
+        let place = |name: &str| places.get(name).copied();
         let step = place("step");
         let places: Vec<Option<usize>> = columns.iter().map(|column| place(column)).collect();
         for row in &table.rows {
-            csv_field(run, &mut csv);
+            quote(run.as_bytes(), &mut csv);
             csv.push(b',');
-            csv_field(label, &mut csv);
+            quote(label.as_bytes(), &mut csv);
             for place in std::iter::once(&step).chain(&places) {
                 csv.push(b',');
                 if let Some(cell) = place.map(|place| &row[place]).filter(|cell| !cell.is_empty()) {
-                    csv_field(cell, &mut csv);
+                    quote(cell.as_bytes(), &mut csv);
                 }
             }
             csv.push(b'\n');
@@ -88,49 +95,36 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Reads a table; texts in quotes may hold line ends. `None` when nothing was evaluated yet.
+impl Table {
+    /// Reads a table, the header first.
+    fn read(&mut self, file: File) -> Result<(), Damage> {
+        let mut records = Records::new(file, Vec::new())?;
+        let text = |record: Record| -> Vec<String> {
+            record.cells().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
+        };
+        self.columns = records.next_record()?.map(text).unwrap_or_default();
+        while let Some(record) = records.next_record()? {
+            if record.count() == self.columns.len() {
+                self.rows.push(text(record));
+            } else {
+                self.skipped += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file; `None` when nothing was evaluated yet.
 fn read_table(path: &Path) -> io::Result<Option<Table>> {
     let file = match open_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded { file, length: 0 });
-    let text = |cells: &csv::ByteRecord| -> Vec<String> {
-        cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
-    };
-    let columns = text(reader.byte_headers()?);
-    let mut table = Table { columns, ..Table::default() };
-    if let Some(first) = table.columns.first_mut() {
-        *first = first.trim_start_matches('\u{feff}').to_owned();
-    }
-    for row in reader.byte_records() {
-        let row = row?;
-        if row.len() == table.columns.len() {
-            table.rows.push(text(&row));
-        } else {
-            table.skipped += 1;
-        }
+    let mut table = Table::default();
+    match table.read(file) {
+        Ok(()) => {}
+        Err(Damage::Form(_)) => table.skipped += 1, // a quote is not closed; what came before counts
+        Err(Damage::Io(error)) => return Err(error),
     }
     Ok(Some(table))
-}
-
-/// A file that is refused when a line of it has no end: all of a row is kept in memory.
-struct Bounded<R> {
-    file: R,
-    /// Bytes of the present line so far.
-    length: u64,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(block)?;
-        self.length = match block[..count].iter().rposition(|&byte| byte == b'\n') {
-            Some(newline) => (count - newline - 1) as u64,
-            None => self.length + count as u64,
-        };
-        if self.length > LIMIT {
-            return Err(io::Error::new(ErrorKind::InvalidData, "it has a line of more than 16 MiB"));
-        }
-        Ok(count)
-    }
 }

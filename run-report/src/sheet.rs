@@ -6,6 +6,7 @@ use run_common::error::Error;
 use run_common::json::json_number;
 use run_common::text::{cut, figure, money, printable};
 use run_common::time::human_seconds;
+use run_metrics::csv::quote;
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
 use unicode_width::UnicodeWidthStr;
@@ -104,7 +105,7 @@ impl Cell {
     pub(crate) fn write_csv(&self, into: &mut Vec<u8>) {
         match (self, self.float()) {
             (_, Some(number)) => into.extend_from_slice(csv_number(number).as_bytes()),
-            (Self::Text(text), _) => csv_field(text, into),
+            (Self::Text(text), _) => quote(text.as_bytes(), into),
             _ => {}
         }
     }
@@ -132,26 +133,6 @@ impl Cell {
 /// Returns a number as CSV holds it.
 pub(crate) fn csv_number(number: f64) -> String {
     if number.is_finite() { json_number(number).to_string() } else { number.to_string() }
-}
-
-/// Appends a text as a field of CSV (RFC 4180): quoted where it would be read as something else.
-pub(crate) fn csv_field(text: &str, into: &mut Vec<u8>) {
-    let needs_quotes = text.is_empty()
-        || text.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
-        || text.starts_with([' ', '\t'])
-        || text.ends_with([' ', '\t']);
-    if !needs_quotes {
-        into.extend_from_slice(text.as_bytes());
-        return;
-    }
-    into.push(b'"');
-    for byte in text.bytes() {
-        if byte == b'"' {
-            into.push(b'"');
-        }
-        into.push(byte);
-    }
-    into.push(b'"');
 }
 
 /// Cells and their colours.
@@ -282,7 +263,7 @@ impl Sheet {
             if number > 0 {
                 csv.push(b',');
             }
-            csv_field(&column.name, &mut csv);
+            quote(column.name.as_bytes(), &mut csv);
         }
         csv.push(b'\n');
         for row in &self.rows {

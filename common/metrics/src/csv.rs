@@ -1,116 +1,474 @@
-//! Metrics in CSV: metrics.csv as Lightning writes it (cells are blank where a row has no value;
-//! rewritten when a column is new), progress.csv and monitor.csv of Stable Baselines 3 (the latter
-//! after a line `#{…}`), and files to which a program appends a new header when columns are new.
-//! RFC 4180 but for line ends in quotes, which no metric has.
+//! CSV (RFC 4180): the one reader and the one quoter of the suite, used by whoever reads tables that
+//! other programs wrote, or prints some. Records are read as Python's csv module reads them, in
+//! bounded memory. Fields can be had as they stand in the file, quotes included, so that a copy
+//! changes nothing in them.
 
-use super::read::each_line;
-use super::row::{Cell, Row, STEP_KEYS};
-use serde_json::Value;
-use std::fs::File;
-use std::io;
+use csv_core::{ReadFieldResult, Reader};
+use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
+use run_common::error::plain;
+use std::fmt;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::slice;
 
-/// Reads the rows of a file, each with where it begins; returns how many lines were skipped: those
-/// whose cells are not as many as the columns, so that nobody knows what they mean.
-pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64> {
-    let mut table = Table::default();
-    let mut skipped = 0;
-    each_line(file, &mut |offset, line| match table.line(line) {
-        Line::Row(row) => act(offset, row),
-        Line::Nothing => {}
-        Line::Bad => skipped += 1,
-    })?;
-    Ok(skipped)
+/// Bytes that are read at a time.
+const BLOCK: usize = 256 << 10;
+
+/// The longest record. Beyond it, a quote was never closed.
+const LONGEST: usize = 256 << 20;
+
+/// Bytes for what a field says that are there at least.
+const ROOM: usize = 256;
+
+/// The mark that spreadsheets put before UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a table cannot be used.
+#[derive(Debug)]
+pub enum Damage {
+    /// It cannot be read.
+    Io(io::Error),
+    /// It is no table, in these words.
+    Form(String),
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    columns: Vec<String>,
-}
-
-enum Line {
-    Row(Row),
-    Nothing,
-    Bad,
-}
-
-impl Table {
-    fn line(&mut self, line: &[u8]) -> Line {
-        let Ok(text) = std::str::from_utf8(line) else { return Line::Bad };
-        let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
-        if text.trim().is_empty() || self.columns.is_empty() && text.starts_with('#') {
-            return Line::Nothing;
-        }
-        let Some(cells) = split(text) else { return Line::Bad };
-        if self.is_header(&cells) {
-            self.columns = cells;
-            return Line::Nothing;
-        }
-        if self.columns.is_empty() || cells.len() != self.columns.len() {
-            return Line::Bad;
-        }
-        let named =
-            self.columns.iter().zip(cells).filter(|(name, cell)| !name.is_empty() && !cell.is_empty());
-        let row = Row::new(named.map(|(name, cell)| (name.clone(), value(cell))).collect());
-        if row.cells().next().is_some() { Line::Row(row) } else { Line::Nothing }
-    }
-
-    /// Says whether cells are names: the first ones, or others that have a column in common.
-    fn is_header(&self, cells: &[String]) -> bool {
-        let is_name = |cell: &String| number(cell).is_none();
-        let is_known = |cell: &String| STEP_KEYS.contains(&cell.as_str()) || self.columns.contains(cell);
-        let is_filled = |cell: &String| !cell.is_empty();
-        let may_be = if self.columns.is_empty() {
-            cells.iter().any(is_filled)
-        } else {
-            cells.iter().all(is_filled) && cells.iter().any(is_known)
-        };
-        may_be && cells.iter().all(is_name)
+impl From<io::Error> for Damage {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
-fn value(cell: String) -> Cell {
-    number(&cell).map_or_else(|| Cell::Other(Value::String(cell)), Cell::Number)
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "cannot be read: {}", plain(error)),
+            Self::Form(what) => f.write_str(what),
+        }
+    }
 }
 
-/// Reads a number as Python's float and NumPy write it.
-fn number(cell: &str) -> Option<f64> {
-    cell.parse().ok()
+/// The records of a table that is being read, the header first. Empty lines are none.
+///
+/// csv-core says what quotes mean. Where there are none, which is nearly everywhere, newlines and
+/// commas are looked for: rows are copied in a fifth of the time that the csv crate takes (0.03 s
+/// instead of 0.18 s for 137 MB), and split in seven tenths of it.
+pub struct Records<R> {
+    source: R,
+    block: Vec<u8>,
+    /// The part of the block that was read and not yet handed out.
+    left: Range<usize>,
+    /// Up to here, what is left has neither quotes nor carriage returns but those before newlines.
+    plain_until: usize,
+    /// There is one at that place.
+    is_obstructed: bool,
+    has_ended: bool,
+    parser: Parser,
 }
 
-/// Splits a line into its cells, without blanks around them; `None` when a quote is not closed.
-fn split(line: &str) -> Option<Vec<String>> {
-    let mut cells = Vec::new();
-    let mut rest = line;
-    loop {
-        let Some(quoted) = rest.trim_start().strip_prefix('"') else {
-            let (cell, next) = rest.split_once(',').map_or((rest, None), |(cell, next)| (cell, Some(next)));
-            cells.push(cell.trim().to_owned());
-            match next {
-                Some(next) => rest = next,
-                None => return Some(cells),
-            }
-            continue;
+impl<R: Read> Records<R> {
+    /// Begins to read, by blocks as large as the given one; an empty one gets the size that is quick.
+    pub fn new(source: R, mut block: Vec<u8>) -> Result<Self, Damage> {
+        if block.is_empty() {
+            block.resize(BLOCK, 0);
+        }
+        let mut records = Self {
+            source,
+            block,
+            left: 0..0,
+            plain_until: 0,
+            is_obstructed: false,
+            has_ended: false,
+            parser: Parser::default(),
         };
-        let mut cell = String::new();
-        let mut left = quoted;
+        while records.left.end < MARK.len() && records.fill()? {}
+        if records.block[records.left.clone()].starts_with(MARK) {
+            records.left.start = MARK.len();
+        }
+        Ok(records)
+    }
+
+    /// Returns the block, for another table.
+    pub fn into_block(self) -> Vec<u8> {
+        self.block
+    }
+
+    /// Returns the next record.
+    pub fn next_record(&mut self) -> Result<Option<Record<'_>>, Damage> {
         loop {
-            let (part, after) = left.split_once('"')?;
-            cell.push_str(part);
-            match after.strip_prefix('"') {
-                Some(more) => {
-                    cell.push('"');
-                    left = more;
-                }
-                None => {
-                    left = after.trim_start();
-                    break;
-                }
+            let Some((end, is_plain)) = self.find_end()? else { return Ok(None) };
+            let start = self.left.start;
+            self.left.start = (end + 1).min(self.left.end);
+            let has_return = is_plain && self.block[start..end].ends_with(b"\r");
+            let bytes = start..end - usize::from(has_return);
+            if !bytes.is_empty() {
+                let bytes = &self.block[bytes];
+                return Ok(Some(if is_plain { Record::plain(bytes) } else { self.parser.found(bytes) }));
             }
         }
-        cells.push(cell);
-        match left.strip_prefix(',') {
-            Some(next) => rest = next,
-            None => return left.is_empty().then_some(cells),
+    }
+
+    /// Finds where the next record ends, and says whether it has no quotes; else, the parser has it.
+    #[inline]
+    fn find_end(&mut self) -> Result<Option<(usize, bool)>, Damage> {
+        match self.find_newline() {
+            Some(end) => Ok(Some((end, true))),
+            None => self.find_other_end(),
+        }
+    }
+
+    /// Finds the newline in what is known to be plain.
+    #[inline]
+    fn find_newline(&self) -> Option<usize> {
+        let start = self.left.start;
+        let length = memchr(b'\n', self.block.get(start..self.plain_until)?)?;
+        Some(start + length)
+    }
+
+    #[inline(never)]
+    fn find_other_end(&mut self) -> Result<Option<(usize, bool)>, Damage> {
+        loop {
+            self.look_ahead();
+            if let Some(end) = self.find_newline() {
+                return Ok(Some((end, true)));
+            }
+            let rest = &self.block[self.left.clone()];
+            if self.is_obstructed
+                && let Some(length) = self.parser.parse(rest, self.has_ended)
+            {
+                return Ok(Some((self.left.start + length, false)));
+            }
+            if !self.has_ended {
+                self.fill()?;
+            } else if self.is_obstructed {
+                return Err(Damage::Form("ends within quotes".to_owned()));
+            } else {
+                return Ok((!rest.is_empty()).then_some((self.left.end, true)));
+            }
+        }
+    }
+
+    /// Finds how far what is left is plain.
+    fn look_ahead(&mut self) {
+        if self.plain_until < self.left.start {
+            (self.plain_until, self.is_obstructed) = (self.left.start, false);
+        }
+        if self.is_obstructed {
+            return;
+        }
+        let text = &self.block[self.plain_until..self.left.end];
+        let length = text.len() - usize::from(text.ends_with(b"\r")); // a newline may follow
+        let is_obstacle = |&at: &usize| text[at] == b'"' || text[at + 1] != b'\n';
+        let obstacle = memchr2_iter(b'"', b'\r', &text[..length]).find(is_obstacle);
+        self.is_obstructed = obstacle.is_some() || self.has_ended && length < text.len();
+        self.plain_until += obstacle.unwrap_or(length);
+    }
+
+    /// Reads more; `false` when there is no more.
+    fn fill(&mut self) -> Result<bool, Damage> {
+        if self.left.start > 0 {
+            self.block.copy_within(self.left.clone(), 0);
+            self.plain_until = self.plain_until.saturating_sub(self.left.start);
+            self.left = 0..self.left.len();
+        }
+        if self.left.end == self.block.len() {
+            if self.block.len() >= LONGEST {
+                return Err(Damage::Form("has a row of 256 MiB: a quote is not closed".to_owned()));
+            }
+            self.block.resize(2 * self.block.len(), 0);
+        }
+        let read = loop {
+            match self.source.read(&mut self.block[self.left.end..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
+        self.has_ended = read == 0;
+        self.left.end += read;
+        Ok(read > 0)
+    }
+}
+
+/// A record as it stands in the file, without its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    bytes: &'a [u8],
+    /// Of one with quotes, where its fields end, and what they say; others have commas alone.
+    quoted: Option<(&'a [Ends], &'a [u8])>,
+}
+
+/// Where a field ends: in the file, and in the text of what the fields of its record say.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    field: usize,
+    cell: usize,
+}
+
+impl<'a> Record<'a> {
+    fn plain(bytes: &'a [u8]) -> Self {
+        Self { bytes, quoted: None }
+    }
+
+    /// Returns the whole record.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Counts its fields.
+    pub fn count(&self) -> usize {
+        match self.quoted {
+            Some((ends, _)) => ends.len(),
+            None => memchr_iter(b',', self.bytes).count() + 1,
+        }
+    }
+
+    /// Puts where its fields are in it into `fields`, with their quotes.
+    pub fn split(&self, fields: &mut Vec<Range<usize>>) {
+        fields.clear();
+        let mut start = 0;
+        let mut field = |end| {
+            fields.push(start..end);
+            start = end + 1;
+        };
+        match self.quoted {
+            Some((ends, _)) => ends.iter().for_each(|ends| field(ends.field)),
+            None => {
+                memchr_iter(b',', self.bytes).for_each(&mut field);
+                field(self.bytes.len());
+            }
+        }
+    }
+
+    /// Returns what its fields say.
+    pub fn cells(&self) -> Cells<'a> {
+        match self.quoted {
+            Some((ends, said)) => Cells(Left::Quoted { ends: ends.iter(), said, start: 0 }),
+            None => Cells(Left::Plain(Some(self.bytes))),
+        }
+    }
+}
+
+/// What the fields of a record say, one after another.
+#[derive(Clone, Debug)]
+pub struct Cells<'a>(Left<'a>);
+
+/// What is left of a record.
+#[derive(Clone, Debug)]
+enum Left<'a> {
+    Plain(Option<&'a [u8]>),
+    Quoted { ends: slice::Iter<'a, Ends>, said: &'a [u8], start: usize },
+}
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Left::Plain(left) => {
+                let text = left.take()?;
+                let Some(comma) = memchr(b',', text) else { return Some(text) };
+                *left = Some(&text[comma + 1..]);
+                Some(&text[..comma])
+            }
+            Left::Quoted { ends, said, start } => {
+                let end = ends.next()?.cell;
+                Some(&said[std::mem::replace(start, end)..end])
+            }
+        }
+    }
+}
+
+/// Splits records by csv-core, one at a time.
+#[derive(Debug, Default)]
+pub struct Parser {
+    /// Made when it is needed: its tables take ten microseconds, and most files have no quotes.
+    reader: Option<Reader>,
+    ends: Vec<Ends>,
+    said: Vec<u8>,
+}
+
+impl Parser {
+    /// Splits a line without its end; `None` when a quote in it is not closed.
+    pub fn line<'a>(&'a mut self, line: &'a [u8]) -> Option<Record<'a>> {
+        if memchr2(b'"', b'\r', line).is_none() {
+            return Some(Record::plain(line));
+        }
+        (self.parse(line, true)? == line.len()).then(|| self.found(line))
+    }
+
+    /// Returns the record that was parsed last.
+    fn found<'a>(&'a self, bytes: &'a [u8]) -> Record<'a> {
+        Record { bytes, quoted: Some((&self.ends, &self.said)) }
+    }
+
+    /// Splits the record that a text begins with, and returns where it ends; `None` when its end is
+    /// not there. The last one needs none.
+    fn parse(&mut self, text: &[u8], is_last: bool) -> Option<usize> {
+        self.ends.clear();
+        let reader = self.reader.get_or_insert_with(Reader::new);
+        reader.reset();
+        reader.read_field(b"\n", &mut [0]); // a mark of UTF-8 that comes later is a part of a field
+        let (mut field, mut cell) = (0, 0);
+        loop {
+            let is_over = field == text.len();
+            if is_over && !is_last {
+                return None;
+            }
+            if self.said.len() < cell + ROOM {
+                self.said.resize(2 * cell + ROOM, 0);
+            }
+            let rest = if is_over { b"\n" } else { &text[field..] };
+            let (found, read, said) = reader.read_field(rest, &mut self.said[cell..]);
+            (field, cell) = (field + read, cell + said);
+            if let ReadFieldResult::Field { record_end } = found {
+                self.ends.push(Ends { field: field - 1, cell });
+                if record_end {
+                    return Some(field - 1);
+                }
+            } else if is_over {
+                return None; // within quotes
+            }
+        }
+    }
+}
+
+/// Appends a field, in quotes where it would be read as something else without them: a text that is
+/// empty is another thing than none, and readers take blanks away.
+pub fn quote(field: &[u8], into: &mut Vec<u8>) {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
+    let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t'));
+    let needs_quotes = is_blank(field.first())
+        || is_blank(field.last())
+        || field.iter().any(is_special)
+        || field.starts_with(MARK);
+    if !needs_quotes {
+        into.extend_from_slice(field);
+        return;
+    }
+    into.push(b'"');
+    for &byte in field {
+        if byte == b'"' {
+            into.push(b'"');
+        }
+        into.push(byte);
+    }
+    into.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A source that gives a few bytes at a time.
+    struct Slow<'a>(&'a [u8], usize);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+            let length = self.0.len().min(self.1).min(block.len());
+            block[..length].copy_from_slice(&self.0[..length]);
+            self.0 = &self.0[length..];
+            Ok(length)
+        }
+    }
+
+    type Table = Vec<Vec<Vec<u8>>>;
+
+    /// Reads a table some bytes at a time; returns what its fields say.
+    fn read_by(text: &[u8], size: usize) -> Result<Table, String> {
+        let mut records = Records::new(Slow(text, size), vec![0; 4]).map_err(|damage| damage.to_string())?;
+        let (mut found, mut fields) = (Vec::new(), Vec::new());
+        while let Some(record) = records.next_record().map_err(|damage| damage.to_string())? {
+            record.split(&mut fields);
+            assert_eq!(record.count(), fields.len());
+            let raw: Vec<&[u8]> = fields.iter().map(|field| &record.bytes()[field.clone()]).collect();
+            assert_eq!(raw.join(&b','), record.bytes(), "nothing is lost in a copy");
+            found.push(record.cells().map(<[u8]>::to_vec).collect());
+        }
+        Ok(found)
+    }
+
+    /// Reads a table by blocks of all sizes, which makes no difference.
+    fn read(text: &[u8]) -> Result<Vec<Vec<String>>, String> {
+        let first = read_by(text, 1);
+        assert!((2..20).all(|size| read_by(text, size) == first));
+        let text = |cell| String::from_utf8(cell).unwrap();
+        first.map(|table| table.into_iter().map(|cells| cells.into_iter().map(text).collect()).collect())
+    }
+
+    #[test]
+    fn fields_are_read_as_python_reads_them() {
+        let text = b"\xef\xbb\xbfa,b,\"c,d\"\r\n1,,\"x \"\"y\"\"\nz\"\n\n\r\n2,q\"r,\"s\"t\r3,,";
+        let expected: [&[&str]; 4] =
+            [&["a", "b", "c,d"], &["1", "", "x \"y\"\nz"], &["2", "q\"r", "st"], &["3", "", ""]];
+        assert_eq!(read(text).unwrap(), expected);
+        assert_eq!(read(b"").unwrap(), Vec::<Vec<String>>::new());
+        assert_eq!(read(b"a\n\"\"\n").unwrap(), [["a"], [""]]);
+        assert_eq!(read(b"a,\"b\nc").unwrap_err(), "ends within quotes");
+        assert_eq!(read(b"a,b\r\n1,2\r\n\r\n3,4\r").unwrap(), [["a", "b"], ["1", "2"], ["3", "4"]]);
+    }
+
+    #[test]
+    fn a_line_is_a_record_when_its_quotes_are_closed() {
+        let cells = |line: &str| {
+            let mut parser = Parser::default();
+            let cells = parser.line(line.as_bytes())?.cells();
+            Some(cells.map(|cell| String::from_utf8_lossy(cell).into_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(cells("a,\"b,\"\"c\",").unwrap(), ["a", "b,\"c", ""]);
+        assert_eq!(cells("").unwrap(), [""]);
+        assert_eq!(cells("a,\"b"), None);
+        assert_eq!(cells("a\rb"), None);
+    }
+
+    fn any_table() -> impl Strategy<Value = Vec<Vec<String>>> {
+        let cell = "[a-c0-9]{0,3}|([,\"\r\n\t #\u{0}\u{feff}a1]|.){0,6}";
+        prop::collection::vec(prop::collection::vec(cell, 1..5), 0..5)
+    }
+
+    fn written(table: &[Vec<String>], end: &str) -> Vec<u8> {
+        let mut text = Vec::new();
+        for cells in table {
+            for (number, cell) in cells.iter().enumerate() {
+                if number > 0 {
+                    text.push(b',');
+                }
+                quote(cell.as_bytes(), &mut text);
+            }
+            text.extend_from_slice(end.as_bytes());
+        }
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_quoted_is_read_as_it_was(table in any_table(), end in "\n|\r\n|\r", size in 1usize..50) {
+            let cells = |cells: &Vec<String>| cells.iter().map(|cell| cell.as_bytes().to_vec()).collect();
+            let expected: Table = table.iter().map(cells).collect();
+            prop_assert_eq!(read_by(&written(&table, &end), size).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_the_csv_crate_reads_them(text in "([,\"\r\n a1]|.){0,40}", size in 1usize..50) {
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let cells = |record: csv::ByteRecord| record.iter().map(<[u8]>::to_vec).collect();
+            let expected: Table = reader.byte_records().map(|record| cells(record.unwrap())).collect();
+            match read_by(text.as_bytes(), size) {
+                Ok(found) => prop_assert_eq!(found, expected),
+                Err(damage) => prop_assert_eq!(damage, "ends within quotes"),
+            }
+        }
+
+        #[test]
+        fn the_start_of_a_table_has_its_first_records(table in any_table(), cut: prop::sample::Index) {
+            let text = written(&table, "\n");
+            let part = &text[..cut.index(text.len() + 1)];
+            let Ok(found) = read_by(part, 7) else { return Ok(()) }; // it ends within quotes, which is said
+            let whole = found.len().saturating_sub(1);
+            for (found, cells) in found[..whole].iter().zip(&table) {
+                prop_assert!(found.iter().zip(cells).all(|(found, cell)| found == cell.as_bytes()));
+            }
+            prop_assert!(found.len() <= table.len());
         }
     }
 }

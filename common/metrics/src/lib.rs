@@ -3,7 +3,7 @@
 
 pub mod aggregate;
 pub mod attempts;
-mod csv;
+pub mod csv;
 mod events;
 pub mod follow;
 pub mod of_run;
@@ -12,4 +12,5 @@ pub mod row;
 pub mod scrape;
 pub mod source;
 pub mod supersede;
+mod trainer_csv;
 mod trainer_state;

@@ -5,7 +5,7 @@ use super::attempts::Attempts;
 use super::row::Row;
 use super::source::{Format, Source};
 use super::supersede::{Place, Starts};
-use super::{csv, events, trainer_state};
+use super::{events, trainer_csv, trainer_state};
 use run_common::fsio::open_regular;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -57,7 +57,7 @@ fn pass(source: &Source, attempts: &Attempts, act: &mut dyn FnMut(Place, Row)) -
         };
         skipped += match source.format() {
             Format::Lines => json_lines(&file, &mut at_offset)?,
-            Format::Csv => csv::read(&file, &mut at_offset)?,
+            Format::Csv => trainer_csv::read(&file, &mut at_offset)?,
             Format::TrainerState => trainer_state::read(&file, &mut |row| at_offset(0, row))?,
             Format::Events => events::read(&file, &part.prefix, &mut |seconds, row| {
                 let attempt = if attempts.is_single() { part.place.attempt } else { attempts.at(seconds) };

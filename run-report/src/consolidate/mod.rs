@@ -11,11 +11,11 @@ mod turns;
 mod write;
 
 use crate::runs::{Fault, Run, Runs};
-use crate::sheet::csv_field;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::rundir::layout::Layout;
 use run_metrics::attempts::Attempts;
+use run_metrics::csv::quote;
 use run_metrics::of_run;
 use run_metrics::source::Format;
 use run_metrics::supersede::{Place, Starts};
@@ -48,7 +48,7 @@ impl Input {
     fn of(run: &Run) -> Self {
         let layout = run.seen.run.layout().clone();
         let mut field = Vec::new();
-        csv_field(&run.name, &mut field);
+        quote(run.name.as_bytes(), &mut field);
         let lines = lines_of(&layout);
         let length = lines.as_ref().map_or(Ok(1), |(path, _)| fs::metadata(path).map(|file| file.len()));
         let length = length.unwrap_or_default(); // it is gone, and has no rows

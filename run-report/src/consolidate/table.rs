@@ -1,7 +1,8 @@
 //! The columns of the consolidated table, and rows under them.
 
 use super::line::{Kind, Span, Template, WINDOW, window};
-use crate::sheet::{csv_field, csv_number};
+use crate::sheet::csv_number;
+use run_metrics::csv::quote;
 use run_metrics::row::{Cell, Row};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -124,7 +125,7 @@ impl Table {
         let mut header = b"run,step".to_vec();
         for name in &self.names {
             header.push(b',');
-            csv_field(name, &mut header);
+            quote(name.as_bytes(), &mut header);
         }
         header.push(b'\n');
         header
@@ -170,8 +171,8 @@ impl Table {
             match cell {
                 Cell::Number(number) => into.extend_from_slice(csv_number(*number).as_bytes()),
                 Cell::Other(Value::Null) => {}
-                Cell::Other(Value::String(text)) => csv_field(text, into),
-                Cell::Other(other) => csv_field(&other.to_string(), into),
+                Cell::Other(Value::String(text)) => quote(text.as_bytes(), into),
+                Cell::Other(other) => quote(other.to_string().as_bytes(), into),
             }
         }
         into.resize(into.len() + self.names.len() - done, b',');
@@ -211,7 +212,7 @@ fn write_other_value(span: &Span, buffer: &[u8], into: &mut Rows) {
     match span.kind {
         Kind::Number | Kind::Bool | Kind::Text => {
             let mut field = vec![b','];
-            csv_field(&String::from_utf8_lossy(&buffer[span.start..span.end]), &mut field);
+            quote(&buffer[span.start..span.end], &mut field);
             into.append(&field);
         }
         Kind::Null => into.append(b","),

@@ -1,0 +1,86 @@
+//! Metrics that trainers leave in CSV: metrics.csv as Lightning writes it (cells are blank where a
+//! row has no value; rewritten when a column is new), progress.csv and monitor.csv of Stable
+//! Baselines 3 (the latter after a line `#{…}`), and files to which a program appends a new header
+//! when columns are new. A line is a record: no metric has line ends in quotes, and a quote that is
+//! not closed must not hide the rows after it.
+
+use super::csv::Parser;
+use super::read::each_line;
+use super::row::{Cell, Row, STEP_KEYS};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+
+/// Reads the rows of a file, each with where it begins; returns how many lines were skipped: those
+/// whose cells are not as many as the columns, so that nobody knows what they mean.
+pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64> {
+    let (mut parser, mut columns) = (Parser::default(), Columns::default());
+    let mut skipped = 0;
+    each_line(file, &mut |offset, line| match columns.read(line, &mut parser) {
+        Meaning::Row(row) => act(offset, row),
+        Meaning::Nothing => {}
+        Meaning::Damaged => skipped += 1,
+    })?;
+    Ok(skipped)
+}
+
+/// What a line is.
+enum Meaning {
+    Row(Row),
+    /// A header, or a row without values.
+    Nothing,
+    Damaged,
+}
+
+/// The columns by the last header.
+#[derive(Debug, Default)]
+struct Columns {
+    names: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl Columns {
+    fn read(&mut self, line: &[u8], parser: &mut Parser) -> Meaning {
+        let Ok(text) = std::str::from_utf8(line) else { return Meaning::Damaged };
+        let text = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+        if text.trim().is_empty() || self.names.is_empty() && text.starts_with('#') {
+            return Meaning::Nothing;
+        }
+        let Some(record) = parser.line(text.as_bytes()) else { return Meaning::Damaged };
+        let text = |cell| std::str::from_utf8(cell).unwrap_or_default().trim();
+        let cells: Vec<&str> = record.cells().map(text).collect();
+        if self.is_header(&cells) {
+            self.names = cells.into_iter().map(str::to_owned).collect();
+            self.known = self.names.iter().cloned().collect();
+            return Meaning::Nothing;
+        }
+        if self.names.is_empty() || cells.len() != self.names.len() {
+            return Meaning::Damaged;
+        }
+        let named = self.names.iter().zip(cells).filter(|(name, cell)| !name.is_empty() && !cell.is_empty());
+        let row = Row::new(named.map(|(name, cell)| (name.clone(), value(cell))).collect());
+        if row.cells().next().is_some() { Meaning::Row(row) } else { Meaning::Nothing }
+    }
+
+    /// Says whether cells are names: the first ones, or others that have a column in common.
+    fn is_header(&self, cells: &[&str]) -> bool {
+        let is_known = |cell: &&str| STEP_KEYS.contains(cell) || self.known.contains(*cell);
+        let is_filled = |cell: &&str| !cell.is_empty();
+        let may_be = if self.names.is_empty() {
+            cells.iter().any(is_filled)
+        } else {
+            cells.iter().all(is_filled) && cells.iter().any(is_known)
+        };
+        may_be && cells.iter().all(|cell| number(cell).is_none())
+    }
+}
+
+fn value(cell: &str) -> Cell {
+    number(cell).map_or_else(|| Cell::Other(Value::from(cell)), Cell::Number)
+}
+
+/// Reads a number as Python's float and NumPy write it.
+fn number(cell: &str) -> Option<f64> {
+    cell.parse().ok()
+}
