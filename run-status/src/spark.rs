@@ -1,11 +1,10 @@
 //! A metric as a line of block characters.
 
 use run_common::fsio::open_regular;
-use run_common::fsio::read::LIMIT;
 use run_common::rundir::observe::Observed;
+use run_metrics::lines::{LONGEST, LineReader};
 use run_metrics::row::{Cell, Row};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -25,9 +24,7 @@ pub(crate) struct Curve {
     /// The files that may hold it, the first of which that is not empty counts.
     files: [PathBuf; 2],
     path: PathBuf,
-    offset: u64,
-    /// What follows belongs to a line that is too long.
-    is_within: bool,
+    lines: LineReader,
     rows: u64,
     points: Vec<(f64, f64)>,
 }
@@ -41,7 +38,7 @@ impl Curve {
 
     fn new(name: &str, files: [PathBuf; 2]) -> Self {
         let path = files[0].clone();
-        Self { name: name.to_owned(), files, path, offset: 0, is_within: false, rows: 0, points: Vec::new() }
+        Self { name: name.to_owned(), files, path, lines: LineReader::default(), rows: 0, points: Vec::new() }
     }
 
     /// Takes in what was added to the file. Metrics that cannot be read make no curve.
@@ -51,33 +48,21 @@ impl Curve {
         if *path != self.path {
             *self = Self { path: path.clone(), ..Self::new(&self.name, self.files.clone()) };
         }
-        let Ok(Some(mut file)) = open_regular(&self.path) else { return };
-        if file.metadata().is_ok_and(|file| file.len() < self.offset) {
-            (self.offset, self.rows, self.is_within) = (0, 0, false);
+        let Ok(Some(file)) = open_regular(&self.path) else { return };
+        if file.metadata().is_ok_and(|file| file.len() < self.lines.position()) {
+            (self.lines, self.rows) = (LineReader::default(), 0);
             self.points.clear();
         }
-        if file.seek(SeekFrom::Start(self.offset)).is_err() {
-            return;
-        }
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        let mut line = Vec::new();
-        let start = Instant::now();
-        while start.elapsed() < LOOK {
-            line.clear();
-            let count = reader.by_ref().take(LIMIT).read_until(b'\n', &mut line).unwrap_or(0) as u64;
-            let is_whole = line.ends_with(b"\n");
-            if !is_whole && count < LIMIT {
-                return;
-            }
-            self.offset += count;
-            if is_whole
-                && !self.is_within
-                && let Some(row) = Row::parse(&line)
-            {
+        let mut lines = self.lines;
+        let mut act = |_, line: Option<&[u8]>| {
+            if let Some(row) = line.and_then(Row::parse) {
                 self.add(&row);
             }
-            self.is_within = !is_whole; // a line of 16 MiB is no row
-        }
+            Ok(())
+        };
+        let start = Instant::now();
+        while lines.read(&file, LONGEST as u64, &mut act).unwrap_or(false) && start.elapsed() < LOOK {}
+        self.lines = lines;
     }
 
     /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on.

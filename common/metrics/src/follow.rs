@@ -2,20 +2,21 @@
 //! supervisor, so that nobody else needs to read a long file again.
 
 use super::aggregate::Aggregate;
+use super::lines::{LONGEST, LineReader, is_damage};
 use super::row::Row;
 use super::supersede::{Place, Starts};
 use run_common::fsio::open_regular;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io;
 use std::path::PathBuf;
 
 /// How many of the last rows are kept.
 const RECENT: usize = 5;
 
 /// Bytes that one call reads at most: a heartbeat must not wait for a gigabyte.
-const PIECE: u64 = 16 << 20;
+const PIECE: u64 = LONGEST as u64;
 
 /// The metrics of a run as they grow: the rows that the program writes or, while there are none,
 /// those that were read off its output.
@@ -40,8 +41,8 @@ impl Follower {
         if self.is_written { &self.written.figures } else { &self.scraped.figures }
     }
 
-    /// Reads what was added, and says whether that was a row at least.
-    pub fn poll(&mut self) -> io::Result<bool> {
+    /// Reads what was added, or a part of it, and says what that was.
+    pub fn poll(&mut self) -> io::Result<Growth> {
         if let Some(file) = open_regular(&self.written.path)?
             && file.metadata()?.len() > 0
         {
@@ -51,16 +52,25 @@ impl Follower {
         self.is_written = false;
         match open_regular(&self.scraped.path)? {
             Some(file) => self.scraped.poll(&file),
-            None => Ok(false),
+            None => Ok(Growth::default()),
         }
     }
+}
+
+/// What was added to a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Growth {
+    /// There was a row at least.
+    pub has_rows: bool,
+    /// Not all of it was read.
+    pub is_behind: bool,
 }
 
 /// A file of rows that is read as it grows.
 #[derive(Debug)]
 struct Growing {
     path: PathBuf,
-    offset: u64,
+    lines: LineReader,
     /// Where each attempt after the first began in the file, the present one last.
     boundaries: Vec<u64>,
     figures: Figures,
@@ -77,6 +87,7 @@ pub struct Figures {
     recent: VecDeque<Row>,
     rows: u64,
     step: Option<f64>,
+    skipped: u64,
 }
 
 impl Figures {
@@ -115,13 +126,18 @@ impl Figures {
     pub fn step(&self) -> Option<f64> {
         self.step
     }
+
+    /// Returns how many lines of the present attempt could not be read.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
 }
 
 impl Growing {
     fn new(path: PathBuf, boundaries: Vec<u64>) -> Self {
         Self {
             path,
-            offset: 0,
+            lines: LineReader::default(),
             boundaries,
             figures: Figures::default(),
             starts: Starts::default(),
@@ -129,72 +145,61 @@ impl Growing {
         }
     }
 
-    /// Reads what was added, and says whether that was a row at least. A file that has become
-    /// shorter was written anew and is read from its beginning.
-    fn poll(&mut self, mut file: &File) -> io::Result<bool> {
+    /// Reads what was added, or a part of it. A file that has become shorter was written anew and is
+    /// read from its beginning.
+    fn poll(&mut self, file: &File) -> io::Result<Growth> {
         let length = file.metadata()?.len();
-        if length < self.offset.max(self.boundaries.last().copied().unwrap_or_default()) {
+        if length < self.lines.position().max(self.boundaries.last().copied().unwrap_or_default()) {
             *self = Self::new(std::mem::take(&mut self.path), Vec::new());
         }
         if !std::mem::replace(&mut self.is_begun, true)
             && let Some(&start) = self.boundaries.last()
         {
             self.figures = self.up_to(file, start)?;
-            self.offset = start;
+            self.lines = LineReader::at(start);
         }
-        if length == self.offset {
-            return Ok(false);
-        }
-        let mut grown = false;
-        file.seek(SeekFrom::Start(self.offset))?;
-        let mut reader = BufReader::new(file.take(PIECE));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let count = reader.read_until(b'\n', &mut line)? as u64;
-            if !line.ends_with(b"\n") {
-                if count == PIECE {
-                    self.offset += count; // a line of 16 MiB is no row
+        let mut growth = Growth::default();
+        if length > self.lines.position() {
+            let mut lines = self.lines;
+            let read = lines.read(file, PIECE, &mut |offset, line| {
+                match line.and_then(Row::parse) {
+                    Some(row) => {
+                        growth.has_rows = true;
+                        self.take(file, offset, row)?;
+                    }
+                    None => self.figures.skipped += u64::from(is_damage(line)),
                 }
-                return Ok(grown);
-            }
-            let before = self.offset;
-            self.offset += count;
-            let Some(row) = Row::parse(&line) else { continue };
-            grown = true;
-            let present = Place { attempt: self.boundaries.len(), track: 0 };
-            if self.starts.note(present, &row) && !self.boundaries.is_empty() {
-                // Another key of which earlier rows may be superseded; there are a few at most.
-                self.figures = self.up_to(file, before)?;
-                self.figures.add(row);
-                file.seek(SeekFrom::Start(self.offset))?;
-                reader = BufReader::new(file.take(PIECE));
-            } else {
-                self.figures.add(row);
-            }
+                Ok(())
+            });
+            self.lines = lines;
+            growth.is_behind = read?;
         }
+        Ok(growth)
+    }
+
+    /// Takes in a row of the present attempt.
+    fn take(&mut self, file: &File, offset: u64, row: Row) -> io::Result<()> {
+        let present = Place { attempt: self.boundaries.len(), track: 0 };
+        if self.starts.note(present, &row) && !self.boundaries.is_empty() {
+            // Another key of which earlier rows may be superseded; there are a few at most.
+            let skipped = self.figures.skipped;
+            self.figures = Figures { skipped, ..self.up_to(file, offset)? };
+        }
+        self.figures.add(row);
+        Ok(())
     }
 
     /// Reads the rows before an offset, without those that a later attempt superseded.
     fn up_to(&self, file: &File, end: u64) -> io::Result<Figures> {
         let mut starts = self.starts.clone();
-        let each = |act: &mut dyn FnMut(Place, Row)| -> io::Result<()> {
-            let mut file = file;
-            file.rewind()?;
-            let mut reader = BufReader::new(file.take(end));
-            let (mut line, mut offset) = (Vec::new(), 0);
-            loop {
-                line.clear();
-                let count = reader.by_ref().take(PIECE).read_until(b'\n', &mut line)? as u64;
-                if count == 0 {
-                    return Ok(());
-                }
-                if let Some(row) = Row::parse(&line) {
+        let each = |act: &mut dyn FnMut(Place, Row)| {
+            LineReader::default().read(file, end, &mut |offset, line| {
+                if let Some(row) = line.and_then(Row::parse) {
                     let attempt = self.boundaries.iter().filter(|&&start| start <= offset).count();
                     act(Place { attempt, track: 0 }, row);
                 }
-                offset += count;
-            }
+                Ok(())
+            })
         };
         each(&mut |place, row| {
             starts.note(place, &row);
@@ -239,18 +244,18 @@ mod tests {
         let first = rows("step", 0..10, 1);
         fs::write(&path, &first).unwrap();
         let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
-        assert!(!follower.poll().unwrap());
+        assert!(!follower.poll().unwrap().has_rows);
         assert_eq!(follower.figures().step(), Some(9.0));
         append(&path, &format!("{}{{\"step\": 8, \"lo", rows("step", 5..8, 100)));
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 8);
         assert_eq!(loss(&follower)["max"], 700);
         append(&path, "ss\": 800}\n");
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["last"], 800);
         assert_eq!(follower.figures().recent().len(), 5);
         fs::write(&path, rows("step", 0..1, 7)).unwrap();
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         fs::remove_file(&path).unwrap();
         assert_eq!(loss(&follower)["count"], 1);
     }
@@ -262,10 +267,10 @@ mod tests {
         fs::write(&path, &first).unwrap();
         let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
         append(&path, &(rows("step", 5..6, 1) + &rows("iter", 5..6, 1)));
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 12);
         append(&path, &rows("iter", 6..8, 100));
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         fs::remove_file(&path).unwrap();
         assert_eq!(loss(&follower)["count"], 14);
         assert_eq!(loss(&follower)["max"], 700);
@@ -275,13 +280,13 @@ mod tests {
     fn rows_off_the_output_count_while_the_program_writes_none() {
         let (written, scraped) = files("either");
         let mut follower = Follower::new((written.clone(), Vec::new()), (scraped.clone(), Vec::new()));
-        assert!(!follower.poll().unwrap());
+        assert!(!follower.poll().unwrap().has_rows);
         append(&scraped, &rows("iter", 0..3, 1));
         append(&written, "");
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 3);
         append(&written, &rows("step", 7..8, 1));
-        assert!(follower.poll().unwrap());
+        assert!(follower.poll().unwrap().has_rows);
         assert_eq!(follower.figures().step(), Some(7.0));
         assert_eq!(loss(&follower)["count"], 1);
         fs::remove_file(&written).unwrap();

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod csv;
 mod events;
 pub mod follow;
+pub mod lines;
 pub mod of_run;
 pub mod read;
 pub mod row;

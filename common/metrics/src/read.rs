@@ -2,16 +2,14 @@
 //! needs more than the figures in status.json.
 
 use super::attempts::Attempts;
+use super::lines::{each_line, is_damage};
 use super::row::Row;
 use super::source::{Format, Source};
 use super::supersede::{Place, Starts};
 use super::{events, trainer_csv, trainer_state};
 use run_common::fsio::open_regular;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
-
-/// The longest line: a longer one is no row.
-const LINE: u64 = 16 << 20;
+use std::io;
 
 /// How many rows there were, and what was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +18,8 @@ pub struct Counts {
     pub rows: u64,
     /// Rows that a later attempt superseded.
     pub superseded: u64,
-    /// Lines or records that could not be read. An unfinished last one does not count.
+    /// Lines or records that could not be read. An unfinished last one does not count, unless it is
+    /// too long already.
     pub skipped: u64,
 }
 
@@ -70,45 +69,11 @@ fn pass(source: &Source, attempts: &Attempts, act: &mut dyn FnMut(Place, Row)) -
 
 fn json_lines(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64> {
     let mut skipped = 0;
-    each_line(file, &mut |offset, line| match Row::parse(line) {
+    each_line(file, &mut |offset, line| match line.and_then(Row::parse) {
         Some(row) => act(offset, row),
-        None => skipped += u64::from(!line.trim_ascii().is_empty()),
+        None => skipped += u64::from(is_damage(line)),
     })?;
     Ok(skipped)
-}
-
-/// Reads whole lines, with where they begin. What is longer than a line may be is given in part.
-pub(super) fn each_line(file: &File, act: &mut dyn FnMut(u64, &[u8])) -> io::Result<()> {
-    let mut file = file;
-    file.rewind()?;
-    let mut reader = BufReader::with_capacity(64 << 10, file);
-    let (mut line, mut offset) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        let mut count = reader.by_ref().take(LINE).read_until(b'\n', &mut line)? as u64;
-        if count == LINE && !line.ends_with(b"\n") {
-            count += reader.skip_until(b'\n')? as u64;
-            line.truncate(1 << 10);
-        } else if !line.ends_with(b"\n") {
-            return Ok(());
-        }
-        act(offset, &line);
-        offset += count;
-    }
-}
-
-/// A document that is read whole must not be larger.
-pub(super) const DOCUMENT: u64 = 256 << 20;
-
-/// Reads a whole document.
-pub(super) fn whole(mut file: &File) -> io::Result<Vec<u8>> {
-    if file.metadata()?.len() > DOCUMENT {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 MiB"));
-    }
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.take(DOCUMENT).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

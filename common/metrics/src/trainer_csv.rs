@@ -5,7 +5,7 @@
 //! not closed must not hide the rows after it.
 
 use super::csv::Parser;
-use super::read::each_line;
+use super::lines::each_line;
 use super::row::{Cell, Row, STEP_KEYS};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -17,7 +17,9 @@ use std::io;
 pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64> {
     let (mut parser, mut columns) = (Parser::default(), Columns::default());
     let mut skipped = 0;
-    each_line(file, &mut |offset, line| match columns.read(line, &mut parser) {
+    each_line(file, &mut |offset, line| match line
+        .map_or(Meaning::Damaged, |line| columns.read(line, &mut parser))
+    {
         Meaning::Row(row) => act(offset, row),
         Meaning::Nothing => {}
         Meaning::Damaged => skipped += 1,

@@ -2,7 +2,7 @@
 //! `log_history` has an object with `step` for all that was logged until then, also by attempts
 //! before (transformers, `trainer_callback.py`). Python writes NaN into it.
 
-use super::read::whole;
+use super::lines::document;
 use super::row::{Row, with_quoted_constants};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::io;
 
 /// Reads the rows; returns how many entries were none. A document that cannot be read is one.
 pub(super) fn read(file: &File, act: &mut dyn FnMut(Row)) -> io::Result<u64> {
-    let bytes = whole(file)?;
+    let bytes = document(file)?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
     if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
         return Ok(1); // rows of half a document would be worse than none
@@ -31,7 +31,7 @@ pub(super) fn global_step(file: &File) -> Option<f64> {
         #[expect(dead_code, reason = "it must be there")]
         log_history: IgnoredAny,
     }
-    let bytes = whole(file).ok()?;
+    let bytes = document(file).ok()?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
     let saved: Saved = serde_json::from_slice(&bytes).ok()?;
     Some(saved.global_step.unwrap_or_default())

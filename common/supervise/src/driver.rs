@@ -283,6 +283,7 @@ impl<'a> Driver<'a> {
         self.has_unseen = has_children && !was_asking && !has_proc();
         let seen = tee.finish();
         while self.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
+        self.say_skipped();
         self.note_output(seen);
         let end = self.conclude(seen);
         self.write_end(&end);
@@ -619,11 +620,12 @@ impl<'a> Driver<'a> {
         });
     }
 
-    /// Reads the metric rows that were added; says whether there were any.
+    /// Reads the metric rows that were added, or a part of them; says whether there are more.
     fn take_in_metrics(&mut self) -> bool {
         // Metrics that cannot be read are the program's affair.
-        if !self.follower.poll().unwrap_or(false) {
-            return false;
+        let growth = self.follower.poll().unwrap_or_default();
+        if !growth.has_rows {
+            return growth.is_behind;
         }
         self.grew = Instant::now();
         let figures = self.follower.figures();
@@ -635,7 +637,18 @@ impl<'a> Driver<'a> {
             running.attempt.recent = Recent::new(&figures.recent());
             running.attempt.metrics = metrics;
         });
-        true
+        growth.is_behind
+    }
+
+    /// Says how many lines of metrics could not be read.
+    fn say_skipped(&self) {
+        let path = self.task.layout.metrics();
+        let (count, are) = match self.follower.figures().skipped() {
+            0 => return,
+            1 => ("1 line".to_owned(), "is"),
+            many => (format!("{many} lines"), "are"),
+        };
+        warn(&format!("{count} of '{}' cannot be read and {are} left out", path.display()));
     }
 
     /// Returns how the main process ended.

@@ -2,17 +2,15 @@
 
 use super::line::{Kind, PAD, Span, Template, float};
 use super::table::{Plan, column};
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
+use run_metrics::lines::LONGEST;
 use run_metrics::row::Row;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-/// The longest line: a longer one is no row.
-const LINE: usize = 16 << 20;
 
 /// Bytes after a piece that are read at first for the rest of its last line.
 const REST: usize = 4 << 10;
@@ -66,6 +64,17 @@ pub(super) enum Visit<'a> {
     Odd(Row),
 }
 
+/// Where lines are in the buffer.
+#[derive(Default)]
+struct Lines {
+    /// The first begins here.
+    at: usize,
+    /// The last begins before this.
+    within: usize,
+    /// Bytes that are there.
+    length: usize,
+}
+
 impl Known {
     /// Takes note of the columns, the first time.
     #[inline]
@@ -93,8 +102,8 @@ impl Known {
 impl Reader {
     /// Calls `visit` for every row that begins between two offsets of a file, with the columns that
     /// were seen, and where it begins; returns how many lines were none. An unfinished last line does
-    /// not count. With `skips`, successive lines with the keys and the step key of one before are only
-    /// counted.
+    /// not count, unless it is too long already. With `skips`, successive lines with the keys and the
+    /// step key of one before are only counted.
     pub(super) fn rows(
         &mut self,
         path: &Path,
@@ -103,13 +112,8 @@ impl Reader {
         mut skips: Option<&mut u64>,
         visit: &mut impl FnMut(&mut Names, u64, Visit),
     ) -> io::Result<u64> {
-        let length = self.fill(path, start, end)?;
+        let Lines { mut at, within, length } = self.fill(path, start, end)?;
         let from = start.saturating_sub(1); // where the buffer begins in the file
-        let within = usize::try_from(end - from).unwrap_or(usize::MAX);
-        let mut at = match start {
-            0 => 0,
-            _ => memchr(b'\n', &self.buffer[..length]).map_or(length, |newline| newline + 1),
-        };
         let mut skipped = 0;
         while at < length && at < within {
             if let Some(count) = skips.as_deref_mut()
@@ -123,17 +127,14 @@ impl Reader {
                 continue;
             }
             let offset = from + at as u64;
-            if let Some(after) = self.find(at) {
-                if after > length {
-                    break; // it goes on into what was not read
-                }
+            if let Some(after) = self.find(at).filter(|&after| after <= length) {
                 let known = &mut self.known[self.last];
                 visit(&mut self.names, offset, Visit::Plain(known, &self.spans, &self.buffer));
                 at = after;
                 continue;
             }
             let Some(newline) = memchr(b'\n', &self.buffer[at..length]) else {
-                skipped += u64::from(length - at > LINE);
+                skipped += u64::from(length - at >= LONGEST);
                 break;
             };
             let after = at + newline + 1;
@@ -150,39 +151,44 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Reads a piece with the rest of its last line; returns how many bytes are there.
-    fn fill(&mut self, path: &Path, start: u64, end: u64) -> io::Result<usize> {
+    /// Reads a piece with the rest of its last line, unless that is too long.
+    fn fill(&mut self, path: &Path, start: u64, end: u64) -> io::Result<Lines> {
         if self.open.as_ref().is_none_or(|(open, _)| open != path) {
             let file = open_regular(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             self.open = Some((path.to_owned(), file));
         }
-        let Some((_, file)) = &self.open else { return Ok(0) };
+        let Some((_, file)) = &self.open else { return Ok(Lines::default()) };
         let from = start.saturating_sub(1);
-        let piece = usize::try_from(end - from).unwrap_or(usize::MAX);
-        let (mut length, mut wanted) = (0, piece + REST);
+        let within = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let (mut length, mut wanted) = (0, within + REST);
         loop {
             if self.buffer.len() < wanted + PAD {
                 self.buffer.resize(wanted + PAD, 0);
             }
             let count = file.read_at(&mut self.buffer[length..wanted], from + length as u64)?;
             length += count;
-            let has_end = || memchr(b'\n', &self.buffer[(piece - 1).min(length)..length]).is_some();
-            if count == 0 || length >= piece && has_end() || length > piece + LINE {
+            // Where the last line begins; a piece in the middle of a line has none.
+            let before = &self.buffer[..length.min(within - 1)];
+            let last = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+            let has_none = last == 0 && start > 0 && length >= within;
+            let has_end = || memchr(b'\n', &self.buffer[(within - 1).min(length)..length]).is_some();
+            if count == 0 || has_none || length >= within && has_end() || length >= last + LONGEST {
                 break;
             }
-            if start > 0 && length >= piece && memchr(b'\n', &self.buffer[..piece - 1]).is_none() {
-                break; // no line begins in the piece, which is within one
-            }
             if length == wanted {
-                wanted += (wanted - piece).max(REST);
+                wanted = (wanted + (wanted - within).max(REST)).min((last + LONGEST).max(wanted + 1));
             }
         }
         self.buffer[length..length + PAD].fill(0);
-        if self.buffer.len() > 4 * (piece + REST) {
+        if self.buffer.len() > 4 * (within + REST) {
             self.buffer.truncate(length + PAD); // a line that long is rare
             self.buffer.shrink_to_fit();
         }
-        Ok(length)
+        let at = match start {
+            0 => 0,
+            _ => memchr(b'\n', &self.buffer[..length]).map_or(length, |newline| newline + 1),
+        };
+        Ok(Lines { at, within, length })
     }
 
     /// Finds the template of the line at `at`, and with it where the next line begins.

@@ -1,0 +1,236 @@
+//! The whole lines of files that may grow, and documents, in bounded memory. A line of more than
+//! 16 MiB is passed over, and the lines after it are read. Used by whoever reads rows line by line.
+
+use memchr::memchr;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
+
+/// Bytes of the longest line that is read, with its newline.
+pub const LONGEST: usize = 16 << 20;
+
+/// Bytes that are read at a time.
+const BLOCK: usize = 64 << 10;
+
+/// Where a reader stands in a file of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineReader {
+    /// Where the next line begins.
+    offset: u64,
+    /// Bytes of that line that were passed over: it is too long.
+    passed: u64,
+}
+
+impl LineReader {
+    /// Begins at an offset.
+    pub fn at(offset: u64) -> Self {
+        Self { offset, passed: 0 }
+    }
+
+    /// Returns up to where the file was read. An unfinished line is read again.
+    pub fn position(&self) -> u64 {
+        self.offset + self.passed
+    }
+
+    /// Reads at most `limit` bytes, and hands each whole line to `act` with where it begins; one that
+    /// is too long is `None`, as soon as that is seen. Says whether more may be there to be read; with
+    /// a limit of [`LONGEST`] or more, each call gets further then.
+    pub fn read(
+        &mut self,
+        file: &File,
+        limit: u64,
+        act: &mut dyn FnMut(u64, Option<&[u8]>) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut left = limit;
+        let mut reader = BufReader::with_capacity(BLOCK, Positioned { file, position: self.position() });
+        let mut line = Vec::new();
+        loop {
+            if self.passed > 0 {
+                let (count, is_whole) = pass_over(&mut reader.by_ref().take(left))?;
+                left -= count;
+                self.passed += count;
+                if !is_whole {
+                    return Ok(left == 0);
+                }
+                *self = Self::at(self.position());
+            }
+            line.clear();
+            let most = left.min(LONGEST as u64);
+            let count = reader.by_ref().take(most).read_until(b'\n', &mut line)? as u64;
+            left -= count;
+            let offset = self.offset;
+            if line.ends_with(b"\n") {
+                self.offset += count;
+                act(offset, Some(&line))?;
+            } else if count == LONGEST as u64 {
+                self.passed = count;
+                act(offset, None)?;
+            } else {
+                return Ok(left == 0);
+            }
+        }
+    }
+}
+
+/// A file from a position on, whatever others read in it meanwhile.
+struct Positioned<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Passes over the rest of a line; returns how many bytes that were, and whether its newline was
+/// among them.
+fn pass_over(reader: &mut impl BufRead) -> io::Result<(u64, bool)> {
+    let mut count = 0;
+    loop {
+        let block = match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            block => block?,
+        };
+        if block.is_empty() {
+            return Ok((count, false));
+        }
+        let newline = memchr(b'\n', block);
+        let length = newline.map_or(block.len(), |newline| newline + 1);
+        reader.consume(length);
+        count += length as u64;
+        if newline.is_some() {
+            return Ok((count, true));
+        }
+    }
+}
+
+/// Reads all whole lines of a file, each with where it begins; one that is too long is `None`.
+pub(crate) fn each_line(file: &File, act: &mut dyn FnMut(u64, Option<&[u8]>)) -> io::Result<()> {
+    let mut act = |offset, line: Option<&[u8]>| {
+        act(offset, line);
+        Ok(())
+    };
+    LineReader::default().read(file, u64::MAX, &mut act).map(|_| ())
+}
+
+/// Says whether a line counts as one that could not be read.
+pub(crate) fn is_damage(line: Option<&[u8]>) -> bool {
+    line.is_none_or(|line| !line.trim_ascii().is_empty())
+}
+
+/// The largest document that is read whole.
+const DOCUMENT: u64 = 256 << 20;
+
+/// Reads a whole document.
+pub(crate) fn document(mut file: &File) -> io::Result<Vec<u8>> {
+    if file.metadata()?.len() > DOCUMENT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 256 MiB"));
+    }
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(DOCUMENT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const LIMIT: u64 = LONGEST as u64;
+
+    /// Lines as they are read, with where they begin.
+    type Found = Vec<(u64, Option<Vec<u8>>)>;
+
+    /// Reads what there is, and says how often that took a call.
+    fn read(lines: &mut LineReader, file: &File, limit: u64, found: &mut Found) -> usize {
+        let mut calls = 1;
+        let mut act = |offset, line: Option<&[u8]>| {
+            found.push((offset, line.map(<[u8]>::to_vec)));
+            Ok(())
+        };
+        while lines.read(file, limit, &mut act).unwrap() {
+            calls += 1;
+        }
+        calls
+    }
+
+    fn line(text: &str) -> Option<Vec<u8>> {
+        Some(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let long = vec![b'x'; 40 << 20];
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(
+            &[b"a\n", &long[..], b"\nb\n", &long[..LONGEST - 1], b"\nc\n", &long[..LONGEST], b"\nd\ne"]
+                .concat(),
+        )
+        .unwrap();
+        let expected = [2, 2 + (40 << 20) + 1, 2 + (40 << 20) + 3, 0];
+        for limit in [LIMIT, u64::MAX] {
+            let (mut lines, mut found) = (LineReader::default(), Found::new());
+            read(&mut lines, &file, limit, &mut found);
+            let shown: Vec<_> = found.iter().map(|(_, line)| line.as_ref().map(Vec::len)).collect();
+            assert_eq!(shown, [Some(2), None, Some(2), Some(LONGEST), Some(2), None, Some(2)]);
+            assert_eq!((found[1].0, found[2].0, found[3].0), (expected[0], expected[1], expected[2]));
+        }
+    }
+
+    #[test]
+    fn a_line_that_grows_is_counted_once_and_read_once() {
+        let mut file = tempfile::tempfile().unwrap();
+        let (mut lines, mut found) = (LineReader::default(), Found::new());
+        file.write_all(b"{\"st").unwrap();
+        assert_eq!(read(&mut lines, &file, LIMIT, &mut found), 1);
+        assert_eq!((lines.position(), found.len()), (0, 0));
+        file.write_all(b"ep\": 1}\n").unwrap();
+        read(&mut lines, &file, LIMIT, &mut found);
+        assert_eq!(found, [(0, line("{\"step\": 1}\n"))]);
+        for part in 1..6 {
+            file.write_all(&vec![b'x'; 9 << 20]).unwrap();
+            read(&mut lines, &file, LIMIT, &mut found);
+            let is_too_long = part > 1;
+            assert_eq!(found.len(), 1 + usize::from(is_too_long));
+            assert_eq!(lines.position(), if is_too_long { 12 + (part * 9 << 20) } else { 12 });
+        }
+        file.write_all(b"\n{}\n").unwrap();
+        read(&mut lines, &file, LIMIT, &mut found);
+        assert_eq!(found[1..], [(12, None), (13 + (45 << 20), line("{}\n"))]);
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_however_the_file_grows(
+            pieces in prop::collection::vec("[ab\n]{0,5}", 0..8),
+            more in 1u64..9,
+        ) {
+            let mut file = tempfile::tempfile().unwrap();
+            let (mut lines, mut found) = (LineReader::default(), Found::new());
+            for piece in &pieces {
+                file.write_all(piece.as_bytes()).unwrap();
+                read(&mut lines, &file, u64::MAX, &mut found);
+            }
+            let text = pieces.concat();
+            let mut expected = Found::new();
+            let mut offset = 0;
+            for whole in text.split_inclusive('\n').filter(|text| text.ends_with('\n')) {
+                expected.push((offset, line(whole)));
+                offset += whole.len() as u64;
+            }
+            prop_assert_eq!(&found, &expected);
+            prop_assert_eq!(lines.position(), offset);
+            // A limit that is no shorter than a line changes nothing.
+            let longest = text.split_inclusive('\n').map(str::len).max().unwrap_or_default() as u64;
+            let (mut lines, mut found) = (LineReader::default(), Found::new());
+            read(&mut lines, &file, longest + more, &mut found);
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
