@@ -306,6 +306,7 @@ fn last_object_in(text: &[u8]) -> Option<Vec<Field>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use run_metrics::csv::Parser;
 
     fn last(text: &str) -> Option<String> {
         last_object_in(text.as_bytes()).map(|object| String::from_utf8(as_table(&object)).unwrap())
@@ -338,5 +339,25 @@ mod tests {
         assert_eq!(last("{\"acc\": -Infinity}").unwrap(), "acc\n-inf\n");
         assert_eq!(last("{\"only\": null}").unwrap(), "only\n\"\"\n");
         assert_eq!(last("done {x}\n[1]\n}\n"), None);
+    }
+
+    #[test]
+    fn columns_with_one_name_are_numbered_however_many_they_are() {
+        let names = |header: &str| {
+            let mut parser = Parser::default();
+            let names = columns(parser.line(header.as_bytes()).unwrap());
+            names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
+        };
+        let expected = ["a", "a.2", "a.1", "a.3", "metrics.step", "step.1", "", ".1"];
+        assert_eq!(names("a,a.2,a,a,step,step,,"), expected);
+        assert_eq!(names(&vec!["a"; 500_000].join(",")).last().unwrap(), "a.499999");
+    }
+
+    #[test]
+    fn an_object_of_many_fields_is_one_row() {
+        let field = |number| format!("\"{number}\": 1");
+        let object = format!("{{{}}}", (0..500_000).map(field).collect::<Vec<_>>().join(", "));
+        assert_eq!(parse(object.as_bytes()).unwrap().len(), 500_000);
+        assert_eq!(last("{\"a\": 1, \"b\": 2, \"a\": 3}").unwrap(), "a,b\n3,2\n");
     }
 }

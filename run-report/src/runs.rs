@@ -14,7 +14,7 @@ use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use run_metrics::aggregate::Aggregate;
+use run_metrics::aggregate::Aggregates;
 use run_metrics::of_run;
 use run_metrics::read::Counts;
 use run_metrics::row::STEP_KEYS;
@@ -215,9 +215,9 @@ impl Run {
     /// says why they are not all.
     pub(crate) fn figures(&self) -> (Figures, Option<Fault>) {
         let ((mut figures, step), fault) = self.own_figures();
-        let mut measured: Vec<(String, Aggregate)> = Vec::new();
-        self.measured(&mut |name, _, mean| add(&mut measured, name, mean));
-        for (name, aggregate) in measured {
+        let mut measured = Aggregates::default();
+        self.measured(&mut |name, _, mean| measured.add(name, mean));
+        for (name, aggregate) in measured.iter() {
             figures.entry(name).or_insert_with(|| aggregate.to_json());
         }
         ((figures, step), fault)
@@ -230,16 +230,16 @@ impl Run {
         if !recorded.is_empty() {
             return ((recorded, self.seen.recorded.step()), None);
         }
-        let mut figures: Vec<(String, Aggregate)> = Vec::new();
+        let mut figures = Aggregates::default();
         let (mut step, mut number) = (None, 0.0);
         let read = of_run::rows(self.seen.run.layout(), &mut |row, _| {
             number += 1.0;
             step = Some(row.step().map_or(number, |(_, step)| step));
             for (name, value) in row.numbers() {
-                add(&mut figures, name, value);
+                figures.add(name, value);
             }
         });
-        let figures = figures.into_iter().map(|(name, figures)| (name, figures.to_json())).collect();
+        let figures = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
         ((figures, step), self.fault(read))
     }
 
@@ -250,22 +250,22 @@ impl Run {
 
     /// Returns what the run was given: its config, options of its command line, overrides, seed.
     pub(crate) fn settings(&self) -> Vec<(String, Value)> {
-        let mut settings = Settings(Vec::new());
+        let mut settings = Map::new(); // in the order first set
         let meta = &self.meta;
         if let Some(file) = &meta.config_file {
             let path = self.seen.run.layout().root().join(file);
             let values = read_small(&path).ok().and_then(|bytes| config::parse(&path, &bytes).ok());
             for (key, value) in config::flat(&values.unwrap_or_default()) {
-                settings.set(&key, value);
+                settings.insert(key, value);
             }
         }
         for (key, value) in meta.params.iter().chain(&meta.overrides) {
-            settings.set(key, typed(value));
+            settings.insert(key.clone(), typed(value));
         }
         if let Some(seed) = meta.seed {
-            settings.set("seed", seed.into());
+            settings.insert("seed".to_owned(), seed.into());
         }
-        settings.0
+        settings.into_iter().collect()
     }
 
     /// Returns what ran: code, versions and machine, of the last attempt where there was one.
@@ -301,33 +301,9 @@ impl Run {
     }
 }
 
-/// Adds a value to the figures of a metric.
-fn add(figures: &mut Vec<(String, Aggregate)>, name: &str, value: f64) {
-    match figures.iter_mut().find(|(known, _)| known == name) {
-        Some((_, figures)) => figures.add(value),
-        None => {
-            let mut first = Aggregate::default();
-            first.add(value);
-            figures.push((name.to_owned(), first));
-        }
-    }
-}
-
 fn list(value: &Value) -> String {
     let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
     words.collect::<Vec<_>>().join(", ")
-}
-
-/// Keys and values in the order first set.
-struct Settings(Vec<(String, Value)>);
-
-impl Settings {
-    fn set(&mut self, key: &str, value: Value) {
-        match self.0.iter_mut().find(|(known, _)| known == key) {
-            Some((_, known)) => *known = value,
-            None => self.0.push((key.to_owned(), value)),
-        }
-    }
 }
 
 /// Takes a number that was typed for that number, so that `1e-3` is what a config calls `0.001`.

@@ -11,6 +11,7 @@ use run_common::message::warn;
 use run_common::parallel::few_in_order;
 use run_common::rundir::status::Status;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::convert::Infallible;
 
 /// Metrics that a table shows unless it is asked for others.
@@ -278,7 +279,7 @@ pub(crate) fn varying(
             keys.push(key);
         }
     }
-    let maps: Vec<std::collections::HashMap<&String, &Value>> =
+    let maps: Vec<HashMap<&String, &Value>> =
         settings.iter().map(|settings| settings.iter().map(|(key, value)| (key, value)).collect()).collect();
     let values = |key: &String| -> Vec<Cell> {
         maps.iter().map(|map| map.get(key).map_or(Cell::Empty, |value| Cell::setting(value))).collect()
@@ -349,9 +350,11 @@ fn grouped(
         rows.iter().filter(|row| row[status].0 == Cell::Text(Status::Completed.to_string())).count()
     };
     sheet.column("completed", false, groups.iter().map(|(_, rows)| count(completed(rows))));
+    let places: HashMap<&str, usize> =
+        runs.columns.iter().enumerate().rev().map(|(at, column)| (column.name.as_str(), at)).collect();
     for (number, name) in names.iter().enumerate() {
         for figure in ["last", "best"] {
-            let Some(at) = runs.find(&format!("{name}.{figure}")) else { continue };
+            let Some(&at) = places.get(format!("{name}.{figure}").as_str()) else { continue };
             let finite: Vec<Vec<f64>> = groups
                 .iter()
                 .map(|(_, rows)| {

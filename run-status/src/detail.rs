@@ -17,6 +17,7 @@ use run_common::rundir::status::Status;
 use run_common::text::{human_bytes, money, shell_line, without_escapes};
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -196,12 +197,8 @@ pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
 
 /// The last rows, under the union of their keys.
 pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
-    let mut keys: Vec<&String> = Vec::new();
-    for key in recent.iter().flat_map(Map::keys) {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
+    let mut known = HashSet::new();
+    let keys: Vec<&String> = recent.iter().flat_map(Map::keys).filter(|key| known.insert(*key)).collect();
     let mut table = Table::new(keys.iter().map(|key| run_common::text::printable(key).into_owned()));
     for row in recent {
         let cell = |key: &&String| match row.get(*key) {
@@ -335,4 +332,17 @@ fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
     let mut lines: Vec<String> = text.lines().map(shown).filter(|line| !line.trim().is_empty()).collect();
     lines.drain(..lines.len().saturating_sub(LAST_LINES));
     (!lines.is_empty()).then_some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_rows_have_the_union_of_their_keys_however_many_there_are() {
+        let row = |from: u32| (from..from + 300_000).map(|key| (key.to_string(), Value::from(key))).collect();
+        let lines = rows(&[row(0), row(1)]).lines(false, usize::MAX);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].split_whitespace().count(), 300_001);
+    }
 }

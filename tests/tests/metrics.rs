@@ -81,3 +81,33 @@ fn a_line_of_a_gigabyte_takes_no_gigabyte_of_memory() {
     limited("run-report --metrics").code(0).stdout("run,step,loss\nr,2,1\n");
     limited("run-report --export -").code(0);
 }
+
+/// Without an index of the columns, each of these would take minutes, and be given up.
+#[test]
+fn very_many_columns_are_no_harder_to_find_than_few() {
+    const COLUMNS: usize = 100_000;
+    let lab = Lab::new();
+    let program = format!(
+        "import os\nf = open(os.environ['RUN_METRICS'], 'w')\n\
+         for step in (1, 2): print('{{\"step\": %d' % step + ''.join(', \"c%d\": %d' % (n, step) for n in range({COLUMNS})) + '}}', file=f)"
+    );
+    let run = lab.new_run("json", &["python3", "-c", &program]);
+    lab.cmd("run-exec").args(["-q", "--heartbeat", "1h", &run]).run().code(0).stderr("");
+    let line = |cell: &dyn Fn(usize) -> String| (0..COLUMNS).map(cell).collect::<Vec<_>>().join(",");
+    let header = line(&|number| format!("c{number}"));
+    lab.new_run("csv", &["true"]);
+    let rows = ["1", "2", "x"].map(|cell| line(&|_| cell.to_owned()));
+    lab.write(
+        "runs/csv/metrics.csv",
+        format!("step,{header}\n1,{}\n2,{}\nx,{}\n", rows[0], rows[1], rows[2]),
+    );
+    assert_eq!(lab.status("json")["step"], 2);
+    let details = lab.cmd("run-status").arg("json").run().code(0).out();
+    assert_eq!(details.lines().filter(|line| line.starts_with('c')).count(), COLUMNS + 2); // command, checkpoint
+    let table = lab.cmd("run-report").args(["--format", "csv"]).run().code(0).out();
+    let head = table.lines().next().unwrap();
+    assert_eq!(head.split(',').filter(|name| name.ends_with(".last")).count(), COLUMNS);
+    let all = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    let widths: Vec<usize> = all.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(widths, [COLUMNS + 2; 6]);
+}

@@ -1,7 +1,8 @@
-//! Running figures of one metric: last, least, greatest, mean, standard deviation.
+//! Running figures of metrics: last, least, greatest, mean, standard deviation.
 
 use run_common::json::json_number;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 
 /// Figures of the values seen so far; all but `last` skip what is not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +61,32 @@ impl Aggregate {
     }
 }
 
+/// Figures of many metrics, in the order first logged.
+#[derive(Clone, Debug, Default)]
+pub struct Aggregates {
+    all: Vec<(String, Aggregate)>,
+    places: HashMap<String, usize>,
+}
+
+impl Aggregates {
+    /// Takes in a value of a metric.
+    pub fn add(&mut self, name: &str, value: f64) {
+        if let Some(&place) = self.places.get(name) {
+            self.all[place].1.add(value);
+            return;
+        }
+        let mut first = Aggregate::default();
+        first.add(value);
+        self.places.insert(name.to_owned(), self.all.len());
+        self.all.push((name.to_owned(), first));
+    }
+
+    /// Returns the figures with the names of the metrics.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Aggregate)> {
+        self.all.iter().map(|(name, figures)| (name.as_str(), *figures))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +103,15 @@ mod tests {
             json!({"last": null, "min": 1, "max": 4, "mean": 2.5, "std": std, "count": 4, "nonfinite": 2})
         );
         assert_eq!(Aggregate::default().to_json()["mean"], Value::Null);
+    }
+
+    #[test]
+    fn a_million_metrics_are_no_harder_to_find_than_one() {
+        let mut figures = Aggregates::default();
+        for value in [1.0, 2.0] {
+            (0..1_000_000).for_each(|number| figures.add(&number.to_string(), value));
+        }
+        let (last, of_last) = figures.iter().last().unwrap();
+        assert_eq!((last, of_last.to_json()["mean"].clone()), ("999999", json!(1.5)));
     }
 }

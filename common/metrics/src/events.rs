@@ -6,7 +6,7 @@
 //! and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`, `tensor.proto`) in the encoding of Protocol Buffers.
 
 use super::row::{Cell, Row};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 
@@ -102,9 +102,10 @@ fn masked(crc: u32) -> u64 {
 struct Malformed;
 
 /// A row to which more may be added.
-struct Open {
+struct OpenRow {
     time: f64,
     step: i64,
+    tags: HashSet<String>,
     cells: Vec<(String, Cell)>,
 }
 
@@ -113,7 +114,7 @@ struct Rows<'a> {
     prefix: &'a str,
     /// Tags of the scalar plugin: only the first value of a tag has to say so.
     scalars: BTreeSet<String>,
-    open: Option<Open>,
+    open: Option<OpenRow>,
     act: &'a mut dyn FnMut(f64, Row),
 }
 
@@ -168,17 +169,20 @@ impl Rows<'_> {
 
     fn add(&mut self, time: f64, step: i64, tag: &str, number: f64) {
         let tag = format!("{}{tag}", self.prefix);
-        let goes_on = self.open.as_ref().is_some_and(|open| {
-            open.step == step && !open.cells.iter().any(|(name, _)| *name == tag) && open.cells.len() < TAGS
-        });
+        let goes_on = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.step == step && !open.tags.contains(&tag) && open.cells.len() < TAGS);
         if !goes_on {
             self.close();
         }
         let open = self.open.get_or_insert_with(|| {
             #[expect(clippy::cast_precision_loss, reason = "steps are below 2^53")]
             let number = Cell::Number(step as f64);
-            Open { time, step, cells: vec![("step".to_owned(), number)] }
+            let name = "step".to_owned();
+            OpenRow { time, step, tags: HashSet::from([name.clone()]), cells: vec![(name, number)] }
         });
+        open.tags.insert(tag.clone());
         open.cells.push((tag, Cell::Number(number)));
     }
 

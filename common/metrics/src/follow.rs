@@ -1,7 +1,7 @@
 //! Follows growing files of metric rows and keeps the figures of what counts. Used by the
 //! supervisor, so that nobody else needs to read a long file again.
 
-use super::aggregate::Aggregate;
+use super::aggregate::{Aggregate, Aggregates};
 use super::lines::{LONGEST, LineReader, is_damage};
 use super::row::Row;
 use super::supersede::{Place, Starts};
@@ -83,7 +83,7 @@ struct Growing {
 /// The figures of all rows that no later attempt superseded.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    aggregates: Vec<(String, Aggregate)>,
+    aggregates: Aggregates,
     recent: VecDeque<Row>,
     rows: u64,
     step: Option<f64>,
@@ -97,14 +97,7 @@ impl Figures {
         let number = self.rows as f64;
         self.step = Some(row.step().map_or(number, |(_, step)| step));
         for (name, value) in row.numbers() {
-            match self.aggregates.iter_mut().find(|(known, _)| known == name) {
-                Some((_, aggregate)) => aggregate.add(value),
-                None => {
-                    let mut aggregate = Aggregate::default();
-                    aggregate.add(value);
-                    self.aggregates.push((name.to_owned(), aggregate));
-                }
-            }
+            self.aggregates.add(name, value);
         }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
@@ -113,8 +106,8 @@ impl Figures {
     }
 
     /// Returns the figures by metric name, in the order first logged.
-    pub fn aggregates(&self) -> impl Iterator<Item = (&str, &Aggregate)> {
-        self.aggregates.iter().map(|(name, aggregate)| (name.as_str(), aggregate))
+    pub fn aggregates(&self) -> impl Iterator<Item = (&str, Aggregate)> {
+        self.aggregates.iter()
     }
 
     /// Returns the last rows.

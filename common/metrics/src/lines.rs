@@ -39,7 +39,7 @@ impl LineReader {
         &mut self,
         file: &File,
         limit: u64,
-        act: &mut dyn FnMut(u64, Option<&[u8]>) -> io::Result<()>,
+        act: &mut impl FnMut(u64, Option<&[u8]>) -> io::Result<()>,
     ) -> io::Result<bool> {
         let mut left = limit;
         let mut reader = BufReader::with_capacity(BLOCK, Positioned { file, position: self.position() });
@@ -160,8 +160,8 @@ mod tests {
         calls
     }
 
-    fn line(text: &str) -> Option<Vec<u8>> {
-        Some(text.as_bytes().to_vec())
+    fn line(offset: u64, text: &str) -> (u64, Option<Vec<u8>>) {
+        (offset, Some(text.as_bytes().to_vec()))
     }
 
     #[test]
@@ -192,17 +192,17 @@ mod tests {
         assert_eq!((lines.position(), found.len()), (0, 0));
         file.write_all(b"ep\": 1}\n").unwrap();
         read(&mut lines, &file, LIMIT, &mut found);
-        assert_eq!(found, [(0, line("{\"step\": 1}\n"))]);
+        assert_eq!(found, [line(0, "{\"step\": 1}\n")]);
         for part in 1..6 {
             file.write_all(&vec![b'x'; 9 << 20]).unwrap();
             read(&mut lines, &file, LIMIT, &mut found);
             let is_too_long = part > 1;
             assert_eq!(found.len(), 1 + usize::from(is_too_long));
-            assert_eq!(lines.position(), if is_too_long { 12 + (part * 9 << 20) } else { 12 });
+            assert_eq!(lines.position(), if is_too_long { 12 + ((part * 9) << 20) } else { 12 });
         }
         file.write_all(b"\n{}\n").unwrap();
         read(&mut lines, &file, LIMIT, &mut found);
-        assert_eq!(found[1..], [(12, None), (13 + (45 << 20), line("{}\n"))]);
+        assert_eq!(found[1..], [(12, None), line(13 + (45 << 20), "{}\n")]);
     }
 
     proptest! {
@@ -221,7 +221,7 @@ mod tests {
             let mut expected = Found::new();
             let mut offset = 0;
             for whole in text.split_inclusive('\n').filter(|text| text.ends_with('\n')) {
-                expected.push((offset, line(whole)));
+                expected.push(line(offset, whole));
                 offset += whole.len() as u64;
             }
             prop_assert_eq!(&found, &expected);

@@ -5,6 +5,7 @@ use super::supersede::Place;
 use super::trainer_state;
 use run_common::fsio::open_regular;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -186,12 +187,14 @@ impl Found {
     /// metrics, but for directories that are made anew for every attempt.
     fn events(&self, root: &Path) -> Option<Source> {
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
+        let mut places: HashMap<PathBuf, usize> = HashMap::new();
         for (_, path) in &self.events {
             let track = track(path.strip_prefix(root).unwrap_or(path));
-            match tracks.iter_mut().find(|(known, _)| *known == track) {
-                Some((_, files)) => files.push(path),
-                None => tracks.push((track, vec![path])),
-            }
+            let place = *places.entry(track).or_insert_with_key(|track| {
+                tracks.push((track.clone(), Vec::new()));
+                tracks.len() - 1
+            });
+            tracks[place].1.push(path);
         }
         let common = tracks.iter().map(|(track, _)| track.clone()).reduce(|one, other| {
             one.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()

@@ -86,3 +86,23 @@ fn value(cell: &str) -> Cell {
 fn number(cell: &str) -> Option<f64> {
     cell.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_columns_are_no_harder_to_find_than_one() {
+        let line = |cell: &dyn Fn(u32) -> String| (0..1_000_000).map(cell).collect::<Vec<_>>().join(",");
+        let (mut columns, mut parser) = (Columns::default(), Parser::default());
+        let header = line(&|number| format!("c{number}"));
+        assert!(matches!(columns.read(header.as_bytes(), &mut parser), Meaning::Nothing));
+        // Cells that may be the names of a new header, and are not.
+        for cell in ["x", "\"x\"", "1"] {
+            let meaning = columns.read(line(&|_| cell.to_owned()).as_bytes(), &mut parser);
+            assert!(matches!(meaning, Meaning::Row(row) if row.cells().count() == 1_000_000));
+        }
+        let header = header.replace("c999999", "d");
+        assert!(matches!(columns.read(header.as_bytes(), &mut parser), Meaning::Nothing));
+    }
+}

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 /// Bytes after a piece that are read at first for the rest of its last line.
 const REST: usize = 4 << 10;
 
-/// Templates that are kept.
+/// Templates that are kept, and keys in all of them.
 const TEMPLATES: usize = 64;
+const KEYS: usize = 1 << 16;
 
 /// A thread's buffers, and the templates that it has met.
 #[derive(Default)]
@@ -219,6 +220,11 @@ impl Reader {
         let Some(template) = Template::of(&self.buffer[at..after]) else { return false };
         if self.known.iter().any(|known| known.template == template) {
             return false; // its values are such that it does not help
+        }
+        let keys = |known: &Known| known.template.keys.len();
+        if self.known.iter().map(keys).sum::<usize>() + template.keys.len() > KEYS {
+            self.known.clear();
+            (self.last, self.oldest) = (0, 0);
         }
         let number = if self.known.len() < TEMPLATES { self.known.len() } else { self.oldest };
         self.oldest = (number + 1) % TEMPLATES;

@@ -5,7 +5,7 @@ use crate::sheet::csv_number;
 use run_metrics::csv::quote;
 use run_metrics::row::{Cell, Row};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Rows as they are printed. The bytes after them are there already, so that a short text is appended
 /// as a block of fixed size, which is quicker than so many bytes as it has.
@@ -136,15 +136,9 @@ impl Table {
     }
 
     pub(super) fn plan(&self, template: &Template) -> Plan {
-        let mut places: Vec<(usize, usize)> = Vec::new();
-        for (number, key) in template.keys.iter().enumerate() {
-            let Some(place) = self.place(key) else { continue };
-            match places.iter_mut().find(|(known, _)| *known == place) {
-                Some((_, value)) => *value = number, // of two that share a name the last counts
-                None => places.push((place, number)),
-            }
-        }
-        places.sort_unstable();
+        let numbered = template.keys.iter().enumerate();
+        let places: BTreeMap<usize, usize> = // of two that share a name the last counts
+            numbered.filter_map(|(number, key)| Some((self.place(key)?, number))).collect();
         let mut done = 0;
         let commas = |(place, number): (usize, usize)| {
             let commas = place + 1 - done;
@@ -248,6 +242,15 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             prop::collection::vec(any::<u8>(), 0..3).prop_map(Value::from),
         ]
+    }
+
+    #[test]
+    fn a_million_columns_are_no_harder_to_find_than_one() {
+        let field = |number| format!("\"c{number}\": {number}");
+        let line = format!("{{{}}}\n", (0..1_000_000).map(field).collect::<Vec<_>>().join(", "));
+        let template = Template::of(line.as_bytes()).unwrap();
+        let plan = Table::new(template.keys.clone()).plan(&template);
+        assert_eq!((plan.values.len(), plan.values[999_999], plan.rest), (1_000_000, (1, 999_999), 0));
     }
 
     proptest! {

@@ -5,10 +5,11 @@ mod terminal;
 
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read};
-use crate::runs::{Run, Runs};
+use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use std::collections::HashMap;
 
 /// Buckets of a curve in the terminal: twice what is likely to be as wide.
 const BUCKETS: usize = 1024;
@@ -17,20 +18,21 @@ const BUCKETS: usize = 1024;
 pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
     let (curves, mut exit) = read(runs, &wish, |_, curves| curves)?;
+    let by_metric = by_metric(runs, &curves);
     for (number, metric) in names(&curves, &args.plot).iter().enumerate() {
         if number > 0 {
             out.text("")?;
         }
-        let of_metric = with_metric(runs, &curves, metric);
+        let of_metric = by_metric.get(metric.as_str()).map(Vec::as_slice).unwrap_or_default();
         match Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log) {
             Some(frame) => {
                 let title = caption(metric, args.log_x, args.log, args.smooth);
-                for line in terminal::draw(&title, &of_metric, &frame, out.has_colour()) {
+                for line in terminal::draw(&title, of_metric, &frame, out.has_colour()) {
                     out.line(&line)?;
                 }
             }
             None => {
-                warn(&nothing(metric, &of_metric));
+                warn(&nothing(metric, of_metric));
                 exit = exit.max(Exit::No);
             }
         }
@@ -55,14 +57,15 @@ struct OfRun<'a> {
     curve: &'a Curve,
 }
 
-/// Returns the curves of a metric.
-fn with_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>], metric: &str) -> Vec<OfRun<'a>> {
-    let pairs = runs.all.iter().zip(curves).enumerate();
-    let of = |(number, (run, curves)): (usize, (&'a Run, &'a Vec<Curve>))| {
-        let curve = curves.iter().find(|curve| curve.metric == metric)?;
-        Some(OfRun { number, name: &run.name, curve })
-    };
-    pairs.filter_map(of).collect()
+/// Returns the curves of each metric.
+fn by_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>]) -> HashMap<&'a str, Vec<OfRun<'a>>> {
+    let mut found: HashMap<&str, Vec<OfRun>> = HashMap::new();
+    for (number, (run, curves)) in runs.all.iter().zip(curves).enumerate() {
+        for curve in curves {
+            found.entry(&curve.metric).or_default().push(OfRun { number, name: &run.name, curve });
+        }
+    }
+    found
 }
 
 fn nothing(metric: &str, curves: &[OfRun]) -> String {

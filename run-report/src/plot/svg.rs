@@ -1,6 +1,6 @@
 //! Curves as one SVG document, a panel a metric.
 
-use super::{OfRun, missing, nothing, with_metric};
+use super::{OfRun, by_metric, missing, nothing};
 use crate::cli::Args;
 use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
 use crate::export::{escaped, write_file};
@@ -40,15 +40,16 @@ pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Res
         exit.max(missing(args, |metric| curves.iter().flatten().any(|curve| curve.metric == metric)));
     let mut panels = String::new();
     let mut top = 0.0;
+    let by_metric = by_metric(runs, &curves);
     for metric in names(&curves, &args.plot) {
-        let of_metric = with_metric(runs, &curves, &metric);
+        let of_metric = by_metric.get(metric.as_str()).map(Vec::as_slice).unwrap_or_default();
         let frame = Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log);
         if frame.is_none() && !of_metric.is_empty() && !args.plot.is_empty() {
-            warn(&nothing(&metric, &of_metric));
+            warn(&nothing(&metric, of_metric));
             exit = exit.max(Exit::No);
         }
         let title = caption(&metric, args.log_x, args.log, args.smooth);
-        top += panel(&mut panels, &title, &of_metric, frame.as_ref(), top);
+        top += panel(&mut panels, &title, of_metric, frame.as_ref(), top);
     }
     let document = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
