@@ -8,7 +8,7 @@ use run_common::rundir::SCHEMA;
 use run_common::rundir::evaluation::{Evaluation, Measured};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::record::document;
-use run_metrics::aggregate::Aggregate;
+use run_metrics::aggregate::{Aggregate, Room};
 use run_metrics::csv::{Damage, Record, Records, quote};
 use run_metrics::row::with_quoted_constants;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -127,7 +127,8 @@ fn measure(source: Source) -> Result<(u64, Map<String, Value>), Damage> {
     let measures = named.filter(|(_, column)| count < COUNTED || column.counts_from == [false; 2]);
     let known = measures.filter_map(|(name, column)| Some((name, column.figures?.to_json())));
     let is_empty = |figures: &Value| figures["count"] == 0 && figures["nonfinite"] == 0;
-    Ok((count, known.filter(|(_, figures)| !is_empty(figures)).collect()))
+    let mut room = Room::default();
+    Ok((count, known.filter(|(name, figures)| !is_empty(figures) && room.take(name)).collect()))
 }
 
 impl Column {

@@ -11,6 +11,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::rundir::attempts::Attempt;
 use run_common::time::human;
+use run_metrics::aggregate::Room;
 use run_metrics::attempts::Attempts;
 use run_metrics::of_run;
 use run_metrics::read;
@@ -216,7 +217,8 @@ fn in_words(devices: &[String]) -> String {
 /// over again.
 fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
     let recorded = run.seen.recorded.metrics().figures();
-    if !recorded.is_empty() && !recorded.keys().any(|name| dollars(name).is_some()) {
+    let has_all = !recorded.is_empty() && !Room::is_filled_by(recorded.keys());
+    if has_all && !recorded.keys().any(|name| dollars(name).is_some()) {
         return (None, None);
     }
     let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, None) };

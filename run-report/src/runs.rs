@@ -14,7 +14,7 @@ use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use run_metrics::aggregate::Aggregates;
+use run_metrics::aggregate::{Aggregates, Room};
 use run_metrics::of_run;
 use run_metrics::read::Counts;
 use run_metrics::row::STEP_KEYS;
@@ -223,12 +223,12 @@ impl Run {
         ((figures, step), fault)
     }
 
-    /// Returns the figures of its own metrics. The rows are read only when the record does not have the
+    /// Returns the figures of its own metrics. The rows are read only when the record does not have all
     /// figures.
     fn own_figures(&self) -> (Figures, Option<Fault>) {
-        let recorded = self.seen.recorded.metrics().figures();
-        if !recorded.is_empty() {
-            return ((recorded, self.seen.recorded.step()), None);
+        let recorded = (self.seen.recorded.metrics().figures(), self.seen.recorded.step());
+        if !recorded.0.is_empty() && !Room::is_filled_by(recorded.0.keys()) {
+            return (recorded, None);
         }
         let mut figures = Aggregates::default();
         let (mut step, mut number) = (None, 0.0);
@@ -239,6 +239,9 @@ impl Run {
                 figures.add(name, value);
             }
         });
+        if step.is_none() {
+            return (recorded, self.fault(read));
+        }
         let figures = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
         ((figures, step), self.fault(read))
     }

@@ -66,24 +66,69 @@ impl Aggregate {
 pub struct Aggregates {
     all: Vec<(String, Aggregate)>,
     places: HashMap<String, usize>,
+    room: Option<Room>,
 }
 
 impl Aggregates {
+    /// Makes some of as many metrics as have room in a record.
+    pub fn for_record() -> Self {
+        Self { room: Some(Room::default()), ..Self::default() }
+    }
+
     /// Takes in a value of a metric.
     pub fn add(&mut self, name: &str, value: f64) {
         if let Some(&place) = self.places.get(name) {
             self.all[place].1.add(value);
-            return;
+        } else if self.room.as_mut().is_none_or(|room| room.take(name)) {
+            let mut first = Aggregate::default();
+            first.add(value);
+            self.places.insert(name.to_owned(), self.all.len());
+            self.all.push((name.to_owned(), first));
         }
-        let mut first = Aggregate::default();
-        first.add(value);
-        self.places.insert(name.to_owned(), self.all.len());
-        self.all.push((name.to_owned(), first));
     }
 
     /// Returns the figures with the names of the metrics.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Aggregate)> {
         self.all.iter().map(|(name, figures)| (name.as_str(), *figures))
+    }
+}
+
+/// Metrics of which a record has the figures, at most: a record that is too large is not read.
+const METRICS: usize = 10_000;
+
+/// Bytes of their names, and of the longest among these.
+const NAMES: usize = 1 << 20;
+const NAME: usize = 1 << 10;
+
+/// The room for the figures of metrics in a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room {
+    metrics: usize,
+    names: usize,
+}
+
+impl Room {
+    /// Takes room for one more metric; `false` when there is none.
+    pub fn take(&mut self, name: &str) -> bool {
+        let has_room = !self.is_full() && name.len() <= NAME;
+        if has_room {
+            self.metrics += 1;
+            self.names += name.len();
+        }
+        has_room
+    }
+
+    fn is_full(self) -> bool {
+        self.metrics >= METRICS || self.names >= NAMES
+    }
+
+    /// Says whether a record with these metrics may lack others.
+    pub fn is_filled_by<'a>(names: impl Iterator<Item = &'a String>) -> bool {
+        let mut room = Self::default();
+        names.for_each(|name| {
+            room.take(name);
+        });
+        room.is_full()
     }
 }
 
@@ -113,5 +158,20 @@ mod tests {
         }
         let (last, of_last) = figures.iter().last().unwrap();
         assert_eq!((last, of_last.to_json()["mean"].clone()), ("999999", json!(1.5)));
+    }
+
+    #[test]
+    fn a_record_has_room_for_so_many_metrics() {
+        let names = |count: usize, length: usize| (0..count).map(move |number| format!("{number:0length$}"));
+        for (count, length, held) in [(9999, 9, 9999), (20_000, 9, 10_000), (5000, 300, 3496), (1, 2000, 0)] {
+            let mut figures = Aggregates::for_record();
+            for _ in 0..2 {
+                names(count, length).for_each(|name| figures.add(&name, 1.0));
+            }
+            assert!(figures.iter().all(|(_, figures)| figures.count == 2));
+            let known: Vec<String> = figures.iter().map(|(name, _)| name.to_owned()).collect();
+            assert_eq!(known.len(), held);
+            assert_eq!(Room::is_filled_by(known.iter()), held < count && length < NAME);
+        }
     }
 }

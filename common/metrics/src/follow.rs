@@ -12,8 +12,9 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// How many of the last rows are kept.
+/// How many of the last rows are kept, and bytes of each.
 const RECENT: usize = 5;
+const ROW: usize = 256 << 10;
 
 /// Bytes that one call reads at most: a heartbeat must not wait for a gigabyte.
 const PIECE: u64 = LONGEST as u64;
@@ -80,8 +81,8 @@ struct Growing {
     is_begun: bool,
 }
 
-/// The figures of all rows that no later attempt superseded.
-#[derive(Clone, Debug, Default)]
+/// The figures of all rows that no later attempt superseded, as far as they have room in a record.
+#[derive(Clone, Debug)]
 pub struct Figures {
     aggregates: Aggregates,
     recent: VecDeque<Row>,
@@ -90,8 +91,16 @@ pub struct Figures {
     skipped: u64,
 }
 
+impl Default for Figures {
+    fn default() -> Self {
+        let (aggregates, recent) = (Aggregates::for_record(), VecDeque::new());
+        Self { aggregates, recent, rows: 0, step: None, skipped: 0 }
+    }
+}
+
 impl Figures {
-    fn add(&mut self, row: Row) {
+    /// Takes in a row of so many bytes.
+    fn add(&mut self, row: Row, length: usize) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let number = self.rows as f64;
@@ -102,7 +111,7 @@ impl Figures {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(row);
+        self.recent.push_back(if length > ROW { row.cut(ROW) } else { row });
     }
 
     /// Returns the figures by metric name, in the order first logged.
@@ -158,7 +167,7 @@ impl Growing {
                 match line.and_then(Row::parse) {
                     Some(row) => {
                         growth.has_rows = true;
-                        self.take(file, offset, row)?;
+                        self.take(file, offset, row, line.map_or(0, <[u8]>::len))?;
                     }
                     None => self.figures.skipped += u64::from(is_damage(line)),
                 }
@@ -171,36 +180,36 @@ impl Growing {
     }
 
     /// Takes in a row of the present attempt.
-    fn take(&mut self, file: &File, offset: u64, row: Row) -> io::Result<()> {
+    fn take(&mut self, file: &File, offset: u64, row: Row, length: usize) -> io::Result<()> {
         let present = Place { attempt: self.boundaries.len(), track: 0 };
         if self.starts.note(present, &row) && !self.boundaries.is_empty() {
             // Another key of which earlier rows may be superseded; there are a few at most.
             let skipped = self.figures.skipped;
             self.figures = Figures { skipped, ..self.up_to(file, offset)? };
         }
-        self.figures.add(row);
+        self.figures.add(row, length);
         Ok(())
     }
 
     /// Reads the rows before an offset, without those that a later attempt superseded.
     fn up_to(&self, file: &File, end: u64) -> io::Result<Figures> {
         let mut starts = self.starts.clone();
-        let each = |act: &mut dyn FnMut(Place, Row)| {
+        let each = |act: &mut dyn FnMut(Place, Row, usize)| {
             LineReader::default().read(file, end, &mut |offset, line| {
                 if let Some(row) = line.and_then(Row::parse) {
                     let attempt = self.boundaries.iter().filter(|&&start| start <= offset).count();
-                    act(Place { attempt, track: 0 }, row);
+                    act(Place { attempt, track: 0 }, row, line.map_or(0, <[u8]>::len));
                 }
                 Ok(())
             })
         };
-        each(&mut |place, row| {
+        each(&mut |place, row, _| {
             starts.note(place, &row);
         })?;
         let mut figures = Figures::default();
-        each(&mut |place, row| {
+        each(&mut |place, row, length| {
             if !starts.supersede(place, &row) {
-                figures.add(row);
+                figures.add(row, length);
             }
         })?;
         Ok(figures)

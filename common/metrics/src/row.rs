@@ -67,6 +67,21 @@ impl Row {
         })
     }
 
+    /// Leaves out fields that would make it larger than so many bytes.
+    pub(crate) fn cut(mut self, most: usize) -> Self {
+        let mut left = most;
+        self.cells.retain(|(name, cell)| {
+            let value = match cell {
+                Cell::Number(_) => 24,
+                Cell::Other(value) => value.to_string().len(),
+            };
+            let rest = left.checked_sub(name.len() + value);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        });
+        self
+    }
+
     /// Returns the row as strict JSON: what is no finite number is null.
     pub fn to_json(&self) -> Map<String, Value> {
         let value = |cell: &Cell| match cell {
