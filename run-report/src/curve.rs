@@ -5,7 +5,7 @@ use crate::runs::{Fault, Run, Runs, is_measured};
 use run_common::error::{Error, Exit};
 use run_common::parallel::few_in_order;
 use run_metrics::of_run;
-use run_metrics::row::Row;
+use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
 
 /// Successive rows as one.
@@ -208,7 +208,7 @@ fn of_run(run: &Run, wish: &Wish) -> (Vec<Curve>, Option<Fault>) {
     let mut number = 0.0;
     let mut own: HashSet<String> = HashSet::new();
     let has_evaluations = !run.evaluations.is_empty();
-    let read = of_run::rows(run.seen.run.layout(), &mut |row: Row, _| {
+    let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
         number += 1.0;
         let step = row.step().map_or(number, |(_, step)| step);
         for (name, value) in row.numbers() {

@@ -16,7 +16,7 @@ use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_metrics::aggregate::{Aggregates, Room};
 use run_metrics::of_run;
-use run_metrics::read::Counts;
+use run_metrics::read::RowCounts;
 use run_metrics::row::STEP_KEYS;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -247,7 +247,7 @@ impl Run {
     }
 
     /// Returns what was wrong with the metrics of the run.
-    pub(crate) fn fault(&self, read: io::Result<Counts>) -> Option<Fault> {
+    pub(crate) fn fault(&self, read: io::Result<RowCounts>) -> Option<Fault> {
         Fault::of(self.seen.run.layout().root(), read.map(|counts| counts.skipped))
     }
 

@@ -1,9 +1,10 @@
 //! A metric as a line of block characters.
 
 use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
 use run_common::rundir::observe::Observed;
-use run_metrics::lines::{LONGEST, LineReader};
-use run_metrics::row::{Cell, Row};
+use run_metrics::lines::LineReader;
+use run_metrics::row::{MetricRow, MetricValue};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -55,22 +56,22 @@ impl Curve {
         }
         let mut lines = self.lines;
         let mut act = |_, line: Option<&[u8]>| {
-            if let Some(row) = line.and_then(Row::parse) {
+            if let Some(row) = line.and_then(MetricRow::parse) {
                 self.add(&row);
             }
             Ok(())
         };
         let start = Instant::now();
-        while lines.read(&file, LONGEST as u64, &mut act).unwrap_or(false) && start.elapsed() < LOOK {}
+        while lines.read(&file, LIMIT, &mut act).unwrap_or(false) && start.elapsed() < LOOK {}
         self.lines = lines;
     }
 
     /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on.
-    fn add(&mut self, row: &Row) {
+    fn add(&mut self, row: &MetricRow) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let step = row.step().map_or(self.rows as f64, |(_, step)| step);
-        let Some(Cell::Number(value)) = row.get(&self.name) else { return };
+        let Some(MetricValue::Number(value)) = row.get(&self.name) else { return };
         while self.points.last().is_some_and(|(last, _)| *last >= step) {
             self.points.pop();
         }
@@ -118,7 +119,9 @@ mod tests {
         let mut curve = Curve::new("loss", [PathBuf::new(), PathBuf::new()]);
         for (step, value) in values {
             let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
-            curve.add(&Row::parse(format!("{{\"step\": {step}, \"loss\": {value}}}").as_bytes()).unwrap());
+            curve.add(
+                &MetricRow::parse(format!("{{\"step\": {step}, \"loss\": {value}}}").as_bytes()).unwrap(),
+            );
         }
         curve
     }

@@ -2,7 +2,7 @@
 
 use crate::bytes::Bytes;
 use run_common::error::plain;
-use run_metrics::row::{Cell, Row};
+use run_metrics::row::{MetricRow, MetricValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ const INDEX: u64 = 100_000_000;
 
 /// Reads a JSON document; of one that is very long only its last character. A row is of one that
 /// is an object, `NaN` and `Infinity` included.
-pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<Row>, String>> {
+pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<MetricRow>, String>> {
     if file.len() > DOCUMENT {
         let tail = file.tail(64)?;
         let ends = matches!(tail.trim_ascii_end().last(), Some(b'}' | b']'));
         return Ok(if ends { Ok(None) } else { Err("is cut short".to_owned()) });
     }
     let bytes = file.read(0, usize::try_from(file.len()).unwrap_or(usize::MAX))?;
-    Ok(match Row::parse(&bytes) {
+    Ok(match MetricRow::parse(&bytes) {
         Some(row) => Ok(Some(row)),
         None if serde_json::from_slice::<IgnoredAny>(&bytes).is_ok() => Ok(None),
         None => Err("does not parse".to_owned()),
@@ -31,7 +31,7 @@ pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<Row>, String>> {
 }
 
 /// Reads a JSON object that says something of a checkpoint.
-pub(crate) fn record(path: &Path) -> Result<Row, String> {
+pub(crate) fn record(path: &Path) -> Result<MetricRow, String> {
     let file = Bytes::open(path)?;
     if file.len() == 0 {
         return Err("is empty".to_owned());
@@ -45,14 +45,16 @@ pub(crate) fn record(path: &Path) -> Result<Row, String> {
 }
 
 /// Returns the step under one of `keys`, the first that is a whole number from 0 on.
-pub(crate) fn step(row: &Row, keys: &[&str]) -> Option<u64> {
+pub(crate) fn step(row: &MetricRow, keys: &[&str]) -> Option<u64> {
     keys.iter().find_map(|key| match row.get(key) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "checked to be whole and small"
         )]
-        Some(Cell::Number(step)) if step.fract() == 0.0 && (0.0..9e15).contains(step) => Some(*step as u64),
+        Some(MetricValue::Number(step)) if step.fract() == 0.0 && (0.0..9e15).contains(step) => {
+            Some(*step as u64)
+        }
         _ => None,
     })
 }

@@ -41,7 +41,7 @@ impl Aggregate {
     }
 
     /// Returns the sample standard deviation; `None` for fewer than two values.
-    pub fn std(&self) -> Option<f64> {
+    fn std(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let degrees = self.count.checked_sub(1)? as f64;
         (degrees > 0.0).then(|| (self.squares / degrees).sqrt())

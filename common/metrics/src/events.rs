@@ -5,7 +5,7 @@
 //! little endian, its masked CRC-32C, the data, and theirs. Data: `Event`, `Summary`
 //! and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`, `tensor.proto`) in the encoding of Protocol Buffers.
 
-use super::row::{Cell, Row};
+use super::row::{MetricRow, MetricValue};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -19,11 +19,11 @@ const TAGS: usize = 10_000;
 /// Reads the scalars of a file, those of one step that follow one another as one row, each with its
 /// time in seconds since 1970, their names after `prefix`; returns how many records were skipped.
 /// After a length that cannot be right nothing more can be read.
-pub(super) fn read(file: &File, prefix: &str, act: &mut dyn FnMut(f64, Row)) -> io::Result<u64> {
+pub(super) fn read(file: &File, prefix: &str, act: &mut dyn FnMut(f64, MetricRow)) -> io::Result<u64> {
     let mut file = file;
     file.rewind()?;
     let mut reader = BufReader::with_capacity(64 << 10, file);
-    let mut rows = Rows { prefix, scalars: BTreeSet::new(), open: None, act };
+    let mut rows = ScalarRows { prefix, scalars: BTreeSet::new(), open: None, act };
     let mut skipped = 0;
     let mut data = Vec::new();
     loop {
@@ -106,34 +106,34 @@ struct OpenRow {
     time: f64,
     step: i64,
     tags: HashSet<String>,
-    cells: Vec<(String, Cell)>,
+    fields: Vec<(String, MetricValue)>,
 }
 
 /// Puts scalars together to rows.
-struct Rows<'a> {
+struct ScalarRows<'a> {
     prefix: &'a str,
     /// Tags of the scalar plugin: only the first value of a tag has to say so.
     scalars: BTreeSet<String>,
     open: Option<OpenRow>,
-    act: &'a mut dyn FnMut(f64, Row),
+    act: &'a mut dyn FnMut(f64, MetricRow),
 }
 
-impl Rows<'_> {
+impl ScalarRows<'_> {
     /// Takes an `Event`.
     fn event(&mut self, data: &[u8]) -> Result<(), Malformed> {
         let (mut time, mut step, mut summary) = (0.0, 0, None);
-        for field in Fields(data) {
+        for field in WireFields(data) {
             match field? {
-                (1, Value::Fixed(bytes)) => {
+                (1, WireValue::Fixed(bytes)) => {
                     time = f64::from_le_bytes(bytes.try_into().map_err(|_| Malformed)?);
                 }
-                (2, Value::Varint(number)) => step = number.cast_signed(),
-                (5, Value::Bytes(bytes)) => summary = Some(bytes),
+                (2, WireValue::Varint(number)) => step = number.cast_signed(),
+                (5, WireValue::Bytes(bytes)) => summary = Some(bytes),
                 _ => {}
             }
         }
-        for field in Fields(summary.unwrap_or_default()) {
-            if let (1, Value::Bytes(value)) = field?
+        for field in WireFields(summary.unwrap_or_default()) {
+            if let (1, WireValue::Bytes(value)) = field?
                 && let Some((tag, number)) = self.scalar(value)?
             {
                 self.add(time, step, tag, number);
@@ -145,12 +145,14 @@ impl Rows<'_> {
     /// Reads a `Summary.Value`, if it is a scalar.
     fn scalar<'a>(&mut self, data: &'a [u8]) -> Result<Option<(&'a str, f64)>, Malformed> {
         let (mut tag, mut plugin, mut number, mut tensor) = (None, None, None, None);
-        for field in Fields(data) {
+        for field in WireFields(data) {
             match field? {
-                (1, Value::Bytes(bytes)) => tag = Some(std::str::from_utf8(bytes).map_err(|_| Malformed)?),
-                (2, Value::Fixed(bytes)) => number = Some(single(bytes).ok_or(Malformed)?),
-                (8, Value::Bytes(bytes)) => tensor = Some(bytes),
-                (9, Value::Bytes(bytes)) => plugin = plugin_name(bytes)?,
+                (1, WireValue::Bytes(bytes)) => {
+                    tag = Some(std::str::from_utf8(bytes).map_err(|_| Malformed)?);
+                }
+                (2, WireValue::Fixed(bytes)) => number = Some(single(bytes).ok_or(Malformed)?),
+                (8, WireValue::Bytes(bytes)) => tensor = Some(bytes),
+                (9, WireValue::Bytes(bytes)) => plugin = plugin_name(bytes)?,
                 _ => {}
             }
         }
@@ -172,23 +174,23 @@ impl Rows<'_> {
         let goes_on = self
             .open
             .as_ref()
-            .is_some_and(|open| open.step == step && !open.tags.contains(&tag) && open.cells.len() < TAGS);
+            .is_some_and(|open| open.step == step && !open.tags.contains(&tag) && open.fields.len() < TAGS);
         if !goes_on {
             self.close();
         }
         let open = self.open.get_or_insert_with(|| {
             #[expect(clippy::cast_precision_loss, reason = "steps are below 2^53")]
-            let number = Cell::Number(step as f64);
+            let number = MetricValue::Number(step as f64);
             let name = "step".to_owned();
-            OpenRow { time, step, tags: HashSet::from([name.clone()]), cells: vec![(name, number)] }
+            OpenRow { time, step, tags: HashSet::from([name.clone()]), fields: vec![(name, number)] }
         });
         open.tags.insert(tag.clone());
-        open.cells.push((tag, Cell::Number(number)));
+        open.fields.push((tag, MetricValue::Number(number)));
     }
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            (self.act)(open.time, Row::new(open.cells));
+            (self.act)(open.time, MetricRow::new(open.fields));
         }
     }
 }
@@ -196,10 +198,10 @@ impl Rows<'_> {
 /// Reads the plugin's name in a `SummaryMetadata`.
 fn plugin_name(data: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let mut name = None;
-    for field in Fields(data) {
-        if let (1, Value::Bytes(plugin)) = field? {
-            for field in Fields(plugin) {
-                if let (1, Value::Bytes(bytes)) = field? {
+    for field in WireFields(data) {
+        if let (1, WireValue::Bytes(plugin)) = field? {
+            for field in WireFields(plugin) {
+                if let (1, WireValue::Bytes(bytes)) = field? {
                     name = Some(bytes);
                 }
             }
@@ -215,24 +217,24 @@ fn only_number(data: &[u8]) -> Option<f64> {
     const INT32: u64 = 3;
     const INT64: u64 = 9;
     let (mut kind, mut content, mut number) = (0, None, None);
-    for field in Fields(data) {
+    for field in WireFields(data) {
         number = match field.ok()? {
-            (1, Value::Varint(value)) => {
+            (1, WireValue::Varint(value)) => {
                 kind = value;
                 continue;
             }
-            (4, Value::Bytes(bytes)) => {
+            (4, WireValue::Bytes(bytes)) => {
                 content = Some(bytes);
                 continue;
             }
-            (5, Value::Fixed(bytes) | Value::Bytes(bytes)) => Some(single(bytes)?),
-            (6, Value::Fixed(bytes) | Value::Bytes(bytes)) => {
+            (5, WireValue::Fixed(bytes) | WireValue::Bytes(bytes)) => Some(single(bytes)?),
+            (6, WireValue::Fixed(bytes) | WireValue::Bytes(bytes)) => {
                 Some(f64::from_le_bytes(bytes.try_into().ok()?))
             }
             #[expect(clippy::cast_precision_loss, reason = "metrics are below 2^53")]
-            (7 | 10, Value::Varint(value)) => Some(value.cast_signed() as f64),
+            (7 | 10, WireValue::Varint(value)) => Some(value.cast_signed() as f64),
             #[expect(clippy::cast_precision_loss, reason = "metrics are below 2^53")]
-            (7 | 10, Value::Bytes(mut packed)) => Some(varint(&mut packed)?.cast_signed() as f64),
+            (7 | 10, WireValue::Bytes(mut packed)) => Some(varint(&mut packed)?.cast_signed() as f64),
             _ => continue,
         };
     }
@@ -254,7 +256,7 @@ fn single(bytes: &[u8]) -> Option<f64> {
 
 /// A field's value in the encoding of Protocol Buffers.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+enum WireValue<'a> {
     Varint(u64),
     /// Of 4 or 8 bytes.
     Fixed(&'a [u8]),
@@ -262,10 +264,10 @@ enum Value<'a> {
 }
 
 /// The fields of a message, by number. One that cannot be read is the last.
-struct Fields<'a>(&'a [u8]);
+struct WireFields<'a>(&'a [u8]);
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Value<'a>), Malformed>;
+impl<'a> Iterator for WireFields<'a> {
+    type Item = Result<(u64, WireValue<'a>), Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -279,16 +281,16 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+impl<'a> WireFields<'a> {
+    fn field(&mut self) -> Option<(u64, WireValue<'a>)> {
         let key = varint(&mut self.0)?;
         let value = match key & 7 {
-            0 => Value::Varint(varint(&mut self.0)?),
-            1 => Value::Fixed(self.take(8)?),
-            5 => Value::Fixed(self.take(4)?),
+            0 => WireValue::Varint(varint(&mut self.0)?),
+            1 => WireValue::Fixed(self.take(8)?),
+            5 => WireValue::Fixed(self.take(4)?),
             2 => {
                 let length = varint(&mut self.0)?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
             _ => return None,
         };

@@ -2,10 +2,11 @@
 //! supervisor, so that nobody else needs to read a long file again.
 
 use super::aggregate::{Aggregate, Aggregates};
-use super::lines::{LONGEST, LineReader, is_damage};
-use super::row::Row;
-use super::supersede::{Place, Starts};
+use super::lines::{LineReader, is_damage};
+use super::row::MetricRow;
+use super::supersede::{FirstSteps, RowOrigin};
 use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +18,7 @@ const RECENT: usize = 5;
 const ROW: usize = 256 << 10;
 
 /// Bytes that one call reads at most: a heartbeat must not wait for a gigabyte.
-const PIECE: u64 = LONGEST as u64;
+const PIECE: u64 = LIMIT;
 
 /// The metrics of a run as they grow: the rows that the program writes or, while there are none,
 /// those that were read off its output.
@@ -76,7 +77,7 @@ struct Growing {
     boundaries: Vec<u64>,
     figures: Figures,
     /// What the present attempt began with.
-    starts: Starts,
+    starts: FirstSteps,
     /// What earlier attempts wrote was read.
     is_begun: bool,
 }
@@ -85,7 +86,7 @@ struct Growing {
 #[derive(Clone, Debug)]
 pub struct Figures {
     aggregates: Aggregates,
-    recent: VecDeque<Row>,
+    recent: VecDeque<MetricRow>,
     rows: u64,
     step: Option<f64>,
     skipped: u64,
@@ -100,7 +101,7 @@ impl Default for Figures {
 
 impl Figures {
     /// Takes in a row of so many bytes.
-    fn add(&mut self, row: Row, length: usize) {
+    fn add(&mut self, row: MetricRow, length: usize) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let number = self.rows as f64;
@@ -121,7 +122,7 @@ impl Figures {
 
     /// Returns the last rows.
     pub fn recent(&self) -> Vec<Map<String, Value>> {
-        self.recent.iter().map(Row::to_json).collect()
+        self.recent.iter().map(MetricRow::to_json).collect()
     }
 
     /// Returns the step of the last row.
@@ -142,7 +143,7 @@ impl Growing {
             lines: LineReader::default(),
             boundaries,
             figures: Figures::default(),
-            starts: Starts::default(),
+            starts: FirstSteps::default(),
             is_begun: false,
         }
     }
@@ -164,7 +165,7 @@ impl Growing {
         if length > self.lines.position() {
             let mut lines = self.lines;
             let read = lines.read(file, PIECE, &mut |offset, line| {
-                match line.and_then(Row::parse) {
+                match line.and_then(MetricRow::parse) {
                     Some(row) => {
                         growth.has_rows = true;
                         self.take(file, offset, row, line.map_or(0, <[u8]>::len))?;
@@ -180,8 +181,8 @@ impl Growing {
     }
 
     /// Takes in a row of the present attempt.
-    fn take(&mut self, file: &File, offset: u64, row: Row, length: usize) -> io::Result<()> {
-        let present = Place { attempt: self.boundaries.len(), track: 0 };
+    fn take(&mut self, file: &File, offset: u64, row: MetricRow, length: usize) -> io::Result<()> {
+        let present = RowOrigin { attempt: self.boundaries.len(), track: 0 };
         if self.starts.note(present, &row) && !self.boundaries.is_empty() {
             // Another key of which earlier rows may be superseded; there are a few at most.
             let skipped = self.figures.skipped;
@@ -194,21 +195,21 @@ impl Growing {
     /// Reads the rows before an offset, without those that a later attempt superseded.
     fn up_to(&self, file: &File, end: u64) -> io::Result<Figures> {
         let mut starts = self.starts.clone();
-        let each = |act: &mut dyn FnMut(Place, Row, usize)| {
+        let each = |act: &mut dyn FnMut(RowOrigin, MetricRow, usize)| {
             LineReader::default().read(file, end, &mut |offset, line| {
-                if let Some(row) = line.and_then(Row::parse) {
+                if let Some(row) = line.and_then(MetricRow::parse) {
                     let attempt = self.boundaries.iter().filter(|&&start| start <= offset).count();
-                    act(Place { attempt, track: 0 }, row, line.map_or(0, <[u8]>::len));
+                    act(RowOrigin { attempt, track: 0 }, row, line.map_or(0, <[u8]>::len));
                 }
                 Ok(())
             })
         };
-        each(&mut |place, row, _| {
-            starts.note(place, &row);
+        each(&mut |origin, row, _| {
+            starts.note(origin, &row);
         })?;
         let mut figures = Figures::default();
-        each(&mut |place, row, length| {
-            if !starts.supersede(place, &row) {
+        each(&mut |origin, row, length| {
+            if !starts.supersede(origin, &row) {
                 figures.add(row, length);
             }
         })?;
@@ -219,17 +220,35 @@ impl Growing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs::{self, OpenOptions};
     use std::io::Write;
+    use std::ops::Range;
+    use tempfile::{TempDir, tempdir};
 
-    fn rows(key: &str, steps: std::ops::Range<u32>, scale: u32) -> String {
+    fn rows(key: &str, steps: Range<u32>, scale: u32) -> String {
         steps.map(|step| format!("{{\"{key}\": {step}, \"loss\": {}}}\n", step * scale)).collect()
     }
 
-    /// Returns the paths of two files that are not there yet.
-    fn files(name: &str) -> (PathBuf, PathBuf) {
-        let path = |kind| std::env::temp_dir().join(format!("{name}-{kind}-{}", std::process::id()));
-        (path("written"), path("scraped"))
+    /// The two files of a run, which are not there yet.
+    struct Files {
+        _dir: TempDir,
+        written: PathBuf,
+        scraped: PathBuf,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            let dir = tempdir().unwrap();
+            let [written, scraped] = ["written", "scraped"].map(|name| dir.path().join(name));
+            Self { _dir: dir, written, scraped }
+        }
+
+        /// Follows them in an attempt that began when the first file had so many bytes.
+        fn follow(&self, boundaries: &[usize]) -> Follower {
+            let boundaries = boundaries.iter().map(|&at| at as u64).collect();
+            Follower::new((self.written.clone(), boundaries), (self.scraped.clone(), Vec::new()))
+        }
     }
 
     fn loss(follower: &Follower) -> Value {
@@ -242,56 +261,118 @@ mod tests {
 
     #[test]
     fn rows_that_a_later_attempt_went_over_again_do_not_count() {
-        let (path, other) = files("follow");
+        let files = Files::new();
         let first = rows("step", 0..10, 1);
-        fs::write(&path, &first).unwrap();
-        let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
+        fs::write(&files.written, &first).unwrap();
+        let mut follower = files.follow(&[first.len()]);
         assert!(!follower.poll().unwrap().has_rows);
         assert_eq!(follower.figures().step(), Some(9.0));
-        append(&path, &format!("{}{{\"step\": 8, \"lo", rows("step", 5..8, 100)));
+        append(&files.written, &format!("{}{{\"step\": 8, \"lo", rows("step", 5..8, 100)));
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 8);
         assert_eq!(loss(&follower)["max"], 700);
-        append(&path, "ss\": 800}\n");
+        append(&files.written, "ss\": 800}\n");
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["last"], 800);
         assert_eq!(follower.figures().recent().len(), 5);
-        fs::write(&path, rows("step", 0..1, 7)).unwrap();
+        fs::write(&files.written, rows("step", 0..1, 7)).unwrap();
         assert!(follower.poll().unwrap().has_rows);
-        fs::remove_file(&path).unwrap();
         assert_eq!(loss(&follower)["count"], 1);
     }
 
     #[test]
     fn every_step_key_of_a_later_attempt_supersedes_its_own() {
-        let (path, other) = files("keys");
+        let files = Files::new();
         let first = rows("iter", 0..10, 1) + &rows("step", 0..10, 1);
-        fs::write(&path, &first).unwrap();
-        let mut follower = Follower::new((path.clone(), vec![first.len() as u64]), (other, Vec::new()));
-        append(&path, &(rows("step", 5..6, 1) + &rows("iter", 5..6, 1)));
+        fs::write(&files.written, &first).unwrap();
+        let mut follower = files.follow(&[first.len()]);
+        append(&files.written, &(rows("step", 5..6, 1) + &rows("iter", 5..6, 1)));
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 12);
-        append(&path, &rows("iter", 6..8, 100));
+        append(&files.written, &rows("iter", 6..8, 100));
         assert!(follower.poll().unwrap().has_rows);
-        fs::remove_file(&path).unwrap();
         assert_eq!(loss(&follower)["count"], 14);
         assert_eq!(loss(&follower)["max"], 700);
     }
 
     #[test]
     fn rows_off_the_output_count_while_the_program_writes_none() {
-        let (written, scraped) = files("either");
-        let mut follower = Follower::new((written.clone(), Vec::new()), (scraped.clone(), Vec::new()));
+        let files = Files::new();
+        let mut follower = files.follow(&[]);
         assert!(!follower.poll().unwrap().has_rows);
-        append(&scraped, &rows("iter", 0..3, 1));
-        append(&written, "");
+        append(&files.scraped, &rows("iter", 0..3, 1));
+        append(&files.written, "");
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 3);
-        append(&written, &rows("step", 7..8, 1));
+        append(&files.written, &rows("step", 7..8, 1));
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(follower.figures().step(), Some(7.0));
         assert_eq!(loss(&follower)["count"], 1);
-        fs::remove_file(&written).unwrap();
-        fs::remove_file(&scraped).unwrap();
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_count_in_their_own_attempt() {
+        let files = Files::new();
+        let long = "x".repeat(16 << 20) + "\n";
+        let first = rows("step", 0..4, 1) + "bad\n" + &long + &rows("step", 4..8, 1);
+        fs::write(&files.written, &first).unwrap();
+        let mut follower = files.follow(&[first.len()]);
+        append(&files.written, &(long.repeat(2) + "bad\n\n" + &rows("step", 6..8, 10)));
+        let mut calls = 1;
+        while follower.poll().unwrap().is_behind {
+            calls += 1;
+        }
+        assert!(calls > 2, "a heartbeat must not wait for all of it");
+        assert_eq!((loss(&follower)["count"].clone(), follower.figures().skipped()), (8.into(), 3));
+        append(&files.written, &(rows("iter", 0..1, 1) + "bad\n"));
+        assert_eq!(follower.poll().unwrap(), Growth { has_rows: true, is_behind: false });
+        assert_eq!(follower.figures().skipped(), 4);
+    }
+
+    #[test]
+    fn a_row_that_is_large_is_kept_without_its_largest_fields() {
+        let files = Files::new();
+        let text = "x".repeat(ROW);
+        append(&files.written, &format!("{{\"step\": 1, \"a\": \"{text}\", \"loss\": 2, \"b\": [1]}}\n"));
+        let mut follower = files.follow(&[]);
+        assert!(follower.poll().unwrap().has_rows);
+        let recent = serde_json::to_string(&follower.figures().recent()).unwrap();
+        assert_eq!(recent, "[{\"step\":1,\"loss\":2,\"b\":[1]}]");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn figures_are_the_same_however_often_one_looks(
+            lines in prop::collection::vec("(\\{\"(step|epoch)\": [0-9], \"loss\": [0-9]\\}|bad|)", 0..12),
+            begun: prop::sample::Index,
+            looks in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let start = lines[..begun.index(lines.len() + 1)].iter().map(|line| line.len() + 1).sum();
+            let said = |follower: &Follower| {
+                let figures = follower.figures();
+                let all: Vec<_> = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
+                (all, figures.recent(), figures.step(), figures.skipped())
+            };
+            let files = Files::new();
+            fs::write(&files.written, &text).unwrap();
+            let mut once = files.follow(&[start]);
+            once.poll().unwrap();
+            let grows = Files::new();
+            fs::write(&grows.written, &text[..start]).unwrap();
+            let mut often = grows.follow(&[start]);
+            let mut ends: Vec<usize> = looks.iter().map(|look| start + look.index(text.len() - start + 1)).collect();
+            ends.push(text.len());
+            ends.sort_unstable();
+            let mut done = start;
+            for end in ends {
+                append(&grows.written, &text[done..end]);
+                done = end;
+                often.poll().unwrap();
+            }
+            prop_assert_eq!(said(&often), said(&once));
+        }
     }
 }

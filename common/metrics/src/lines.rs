@@ -2,12 +2,14 @@
 //! 16 MiB is passed over, and the lines after it are read. Used by whoever reads rows line by line.
 
 use memchr::memchr;
+use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 
 /// Bytes of the longest line that is read, with its newline.
-pub const LONGEST: usize = 16 << 20;
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
+pub const LONGEST: usize = LIMIT as usize;
 
 /// Bytes that are read at a time.
 const BLOCK: usize = 64 << 10;
@@ -23,7 +25,7 @@ pub struct LineReader {
 
 impl LineReader {
     /// Begins at an offset.
-    pub fn at(offset: u64) -> Self {
+    pub(crate) fn at(offset: u64) -> Self {
         Self { offset, passed: 0 }
     }
 
@@ -55,14 +57,14 @@ impl LineReader {
                 *self = Self::at(self.position());
             }
             line.clear();
-            let most = left.min(LONGEST as u64);
+            let most = left.min(LIMIT);
             let count = reader.by_ref().take(most).read_until(b'\n', &mut line)? as u64;
             left -= count;
             let offset = self.offset;
             if line.ends_with(b"\n") {
                 self.offset += count;
                 act(offset, Some(&line))?;
-            } else if count == LONGEST as u64 {
+            } else if count == LIMIT {
                 self.passed = count;
                 act(offset, None)?;
             } else {
@@ -141,8 +143,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::io::Write;
-
-    const LIMIT: u64 = LONGEST as u64;
 
     /// Lines as they are read, with where they begin.
     type Found = Vec<(u64, Option<Vec<u8>>)>;

@@ -12,7 +12,7 @@ pub const STEP_KEYS: [&str; 8] =
 
 /// One field of a row.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Cell {
+pub enum MetricValue {
     /// A number; it may be NaN or infinite.
     Number(f64),
     /// Anything else, kept for display.
@@ -21,14 +21,14 @@ pub enum Cell {
 
 /// A metric row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    cells: Vec<(String, Cell)>,
+pub struct MetricRow {
+    fields: Vec<(String, MetricValue)>,
 }
 
-impl Row {
+impl MetricRow {
     /// Makes a row of its fields, in their order.
-    pub fn new(cells: Vec<(String, Cell)>) -> Self {
-        Self { cells }
+    pub(crate) fn new(fields: Vec<(String, MetricValue)>) -> Self {
+        Self { fields }
     }
 
     /// Parses a line; `None` when it is no object.
@@ -41,28 +41,28 @@ impl Row {
     }
 
     /// Returns the fields, in their order.
-    pub fn cells(&self) -> impl Iterator<Item = (&str, &Cell)> {
-        self.cells.iter().map(|(name, cell)| (name.as_str(), cell))
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &MetricValue)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Returns the step's key and value, or `None` when the row's number has to serve.
     pub fn step(&self) -> Option<(&'static str, f64)> {
         STEP_KEYS.into_iter().find_map(|key| match self.get(key) {
-            Some(Cell::Number(step)) if step.is_finite() => Some((key, *step)),
+            Some(MetricValue::Number(step)) if step.is_finite() => Some((key, *step)),
             _ => None,
         })
     }
 
     /// Returns a field.
-    pub fn get(&self, name: &str) -> Option<&Cell> {
-        self.cells.iter().find(|(key, _)| key == name).map(|(_, cell)| cell)
+    pub fn get(&self, name: &str) -> Option<&MetricValue> {
+        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
     /// Returns the numbers of the row other than its step.
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
         let step = self.step().map(|(key, _)| key);
-        self.cells.iter().filter_map(move |(name, cell)| match cell {
-            Cell::Number(number) if Some(name.as_str()) != step => Some((name.as_str(), *number)),
+        self.fields.iter().filter_map(move |(name, value)| match value {
+            MetricValue::Number(number) if Some(name.as_str()) != step => Some((name.as_str(), *number)),
             _ => None,
         })
     }
@@ -70,12 +70,12 @@ impl Row {
     /// Leaves out fields that would make it larger than so many bytes.
     pub(crate) fn cut(mut self, most: usize) -> Self {
         let mut left = most;
-        self.cells.retain(|(name, cell)| {
-            let value = match cell {
-                Cell::Number(_) => 24,
-                Cell::Other(value) => value.to_string().len(),
+        self.fields.retain(|(name, value)| {
+            let size = match value {
+                MetricValue::Number(_) => 24,
+                MetricValue::Other(value) => value.to_string().len(),
             };
-            let rest = left.checked_sub(name.len() + value);
+            let rest = left.checked_sub(name.len() + size);
             left = rest.unwrap_or(left);
             rest.is_some()
         });
@@ -83,38 +83,40 @@ impl Row {
     }
 
     /// Returns the row as strict JSON: what is no finite number is null.
-    pub fn to_json(&self) -> Map<String, Value> {
-        let value = |cell: &Cell| match cell {
-            Cell::Number(number) => json_number(*number),
-            Cell::Other(value) => value.clone(),
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
+        let json = |value: &MetricValue| match value {
+            MetricValue::Number(number) => json_number(*number),
+            MetricValue::Other(value) => value.clone(),
         };
-        self.cells.iter().map(|(name, cell)| (name.clone(), value(cell))).collect()
+        self.fields.iter().map(|(name, value)| (name.clone(), json(value))).collect()
     }
 
     /// Appends the row as a line of strict JSON that loses nothing: a number that is not finite is
     /// a string, which [`Self::parse`] reads as that number.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let value = |cell: &Cell| match cell {
-            Cell::Number(number) => match CONSTANTS.iter().find(|(_, constant)| same(*constant, *number)) {
-                Some((name, _)) => Value::from(*name),
-                None => json_number(*number),
-            },
-            Cell::Other(value) => value.clone(),
+        let json = |value: &MetricValue| match value {
+            MetricValue::Number(number) => {
+                match CONSTANTS.iter().find(|(_, constant)| same(*constant, *number)) {
+                    Some((name, _)) => Value::from(*name),
+                    None => json_number(*number),
+                }
+            }
+            MetricValue::Other(value) => value.clone(),
         };
         let object: Map<String, Value> =
-            self.cells.iter().map(|(name, cell)| (name.clone(), value(cell))).collect();
+            self.fields.iter().map(|(name, value)| (name.clone(), json(value))).collect();
         let _ = serde_json::to_writer(&mut *out, &object); // nothing in it can fail
         out.push(b'\n');
     }
 }
 
-impl From<Map<String, Value>> for Row {
+impl From<Map<String, Value>> for MetricRow {
     fn from(object: Map<String, Value>) -> Self {
-        Self { cells: object.into_iter().map(|(name, value)| (name, Cell::from(value))).collect() }
+        Self { fields: object.into_iter().map(|(name, value)| (name, MetricValue::from(value))).collect() }
     }
 }
 
-impl From<Value> for Cell {
+impl From<Value> for MetricValue {
     fn from(value: Value) -> Self {
         match &value {
             Value::Number(number) => number.as_f64().map_or(Self::Other(Value::Null), Self::Number),
@@ -165,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn numbers(line: &str) -> Vec<(String, String)> {
-        let row = Row::parse(line.as_bytes()).unwrap();
+        let row = MetricRow::parse(line.as_bytes()).unwrap();
         row.numbers().map(|(name, number)| (name.to_owned(), number.to_string())).collect()
     }
 
@@ -175,7 +177,7 @@ mod tests {
             r#"{"step": 3, "a": NaN, "b": -Infinity, "c": Infinity, "d": "NaN \" Infinity", "e": 1e-3}"#;
         let expected = [("a", "NaN"), ("b", "-inf"), ("c", "inf"), ("e", "0.001")];
         assert_eq!(numbers(line), expected.map(|(name, number)| (name.to_owned(), number.to_owned())));
-        let json = Row::parse(line.as_bytes()).unwrap().to_json();
+        let json = MetricRow::parse(line.as_bytes()).unwrap().to_json();
         assert_eq!(
             serde_json::to_string(&json).unwrap(),
             r#"{"step":3,"a":null,"b":null,"c":null,"d":"NaN \" Infinity","e":0.001}"#
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn strict_json_loses_no_number() {
         let line = r#"{"step":3,"a":NaN,"b":-Infinity,"c":Infinity,"d":0.1,"e":"text"}"#;
-        let row = Row::parse(line.as_bytes()).unwrap();
+        let row = MetricRow::parse(line.as_bytes()).unwrap();
         let mut written = Vec::new();
         row.write_line(&mut written);
         let expected = r#"{"step":3,"a":"NaN","b":"-Infinity","c":"Infinity","d":0.1,"e":"text"}"#;
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_step_is_the_first_of_the_known_keys() {
-        let step = |line: &str| Row::parse(line.as_bytes()).unwrap().step();
+        let step = |line: &str| MetricRow::parse(line.as_bytes()).unwrap().step();
         assert_eq!(step(r#"{"epoch": 1, "iter": 20}"#), Some(("iter", 20.0)));
         assert_eq!(step(r#"{"epoch": 1, "step": "x"}"#), Some(("epoch", 1.0)));
         assert_eq!(step(r#"{"time/total_timesteps": 64}"#), Some(("time/total_timesteps", 64.0)));
@@ -205,7 +207,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_row_or_none(bytes: Vec<u8>) {
-            let _ = Row::parse(&bytes);
+            let _ = MetricRow::parse(&bytes);
         }
 
         #[test]
@@ -218,7 +220,7 @@ mod tests {
             }).collect();
             fields.push(format!(r#""text": {}"#, serde_json::to_string(&text).unwrap()));
             let line = format!("{{{}}}", fields.join(", "));
-            let row = Row::parse(line.as_bytes()).unwrap();
+            let row = MetricRow::parse(line.as_bytes()).unwrap();
             let back: Vec<f64> = row.numbers().map(|(_, number)| number).collect();
             prop_assert_eq!(back.len(), values.len());
             for (read, written) in back.iter().zip(&values) {

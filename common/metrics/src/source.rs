@@ -1,7 +1,7 @@
 //! Where a run keeps its metrics: files of the suite's own, or what trainers leave behind.
 
 use super::attempts::Attempts;
-use super::supersede::Place;
+use super::supersede::RowOrigin;
 use super::trainer_state;
 use run_common::fsio::open_regular;
 use std::cmp::Ordering;
@@ -24,7 +24,7 @@ const ELSEWHERE: [&str; 5] = ["eval", "eval_runs", "evals", "evaluation", "wandb
 
 /// How the rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum SourceFormat {
     /// A JSON object a line.
     Lines,
     /// A table with a header.
@@ -37,26 +37,26 @@ pub enum Format {
 
 /// A source of metric rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Source {
-    format: Format,
-    parts: Vec<Part>,
+pub struct MetricSource {
+    format: SourceFormat,
+    files: Vec<SourceFile>,
 }
 
 /// A file of a source.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Part {
+pub(super) struct SourceFile {
     pub(super) path: PathBuf,
     /// Its name in the offsets of attempts.jsonl, when it may have one.
     pub(super) name: Option<String>,
     /// Put before the names of its metrics.
     pub(super) prefix: String,
     /// The attempt it begins with, and its track.
-    pub(super) place: Place,
+    pub(super) origin: RowOrigin,
 }
 
-impl Part {
+impl SourceFile {
     fn new(path: PathBuf) -> Self {
-        Self { path, name: None, prefix: String::new(), place: Place::default() }
+        Self { path, name: None, prefix: String::new(), origin: RowOrigin::default() }
     }
 
     /// Makes one of a file that attempts append to.
@@ -66,36 +66,37 @@ impl Part {
     }
 }
 
-impl Source {
+impl MetricSource {
     /// Takes a file of JSON lines that attempts append to, if there is anything in it.
-    pub fn lines(path: PathBuf) -> Option<Self> {
-        is_filled(&path).then(|| Self { format: Format::Lines, parts: vec![Part::appended(path)] })
+    pub(crate) fn lines(path: PathBuf) -> Option<Self> {
+        is_filled(&path)
+            .then(|| Self { format: SourceFormat::Lines, files: vec![SourceFile::appended(path)] })
     }
 
     /// Finds what a trainer left in a directory: the first there is of a table, a
     /// `trainer_state.json` and event files. Without any of them there is no source.
-    pub fn of_trainer(root: &Path) -> Option<Self> {
-        let found = Found::below(root);
+    pub(crate) fn of_trainer(root: &Path) -> Option<Self> {
+        let found = TrainerFiles::below(root);
         found.table().or_else(|| found.trainer_state()).or_else(|| found.events(root))
     }
 
     /// Returns how its rows are written.
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> SourceFormat {
         self.format
     }
 
-    /// Returns its files.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.parts.iter().map(|part| part.path.as_path())
+    /// Returns the paths of its files.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
     }
 
-    pub(super) fn parts(&self) -> &[Part] {
-        &self.parts
+    pub(super) fn files(&self) -> &[SourceFile] {
+        &self.files
     }
 
     /// Says whether an attempt may have gone over the same ground as one before.
     pub(super) fn may_repeat(&self, attempts: &Attempts) -> bool {
-        self.format != Format::TrainerState && (!attempts.is_single() || self.parts.len() > 1)
+        self.format != SourceFormat::TrainerState && (!attempts.is_single() || self.files.len() > 1)
     }
 }
 
@@ -106,13 +107,13 @@ fn is_filled(path: &Path) -> bool {
 
 /// The files of interest below a run, those nearer to its top first, then in natural order.
 #[derive(Debug, Default)]
-struct Found {
+struct TrainerFiles {
     tables: Vec<(usize, PathBuf)>,
     states: Vec<(usize, PathBuf)>,
     events: Vec<(usize, PathBuf)>,
 }
 
-impl Found {
+impl TrainerFiles {
     fn below(root: &Path) -> Self {
         let mut found = Self::default();
         let wanted = |entry: &walkdir::DirEntry| {
@@ -145,27 +146,31 @@ impl Found {
     }
 
     /// Takes the best table. Lightning makes a directory `version_N` for every attempt.
-    fn table(&self) -> Option<Source> {
+    fn table(&self) -> Option<MetricSource> {
         let is = |path: &Path, name: &str| path.file_name().is_some_and(|file| file == name);
         let (depth, first) =
             TABLES.iter().find_map(|name| self.tables.iter().find(|(_, path)| is(path, name)))?;
         if version(first).is_none() {
-            let part = if *depth == 1 { Part::appended(first.clone()) } else { Part::new(first.clone()) };
-            return Some(Source { format: Format::Csv, parts: vec![part] });
+            let file = if *depth == 1 {
+                SourceFile::appended(first.clone())
+            } else {
+                SourceFile::new(first.clone())
+            };
+            return Some(MetricSource { format: SourceFormat::Csv, files: vec![file] });
         }
         let siblings = self.tables.iter().filter(|(_, path)| {
             path.file_name() == first.file_name() && version(path).is_some() && above(path) == above(first)
         });
-        let part = |(attempt, (_, path)): (usize, &(usize, PathBuf))| Part {
-            place: Place { attempt, track: 0 },
-            ..Part::new(path.clone())
+        let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
+            origin: RowOrigin { attempt, track: 0 },
+            ..SourceFile::new(path.clone())
         };
-        Some(Source { format: Format::Csv, parts: siblings.enumerate().map(part).collect() })
+        Some(MetricSource { format: SourceFormat::Csv, files: siblings.enumerate().map(file).collect() })
     }
 
     /// Takes the `trainer_state.json` that was saved last: at the top, which is written in the end, or
     /// in the checkpoint with the highest number, unless that is torn.
-    fn trainer_state(&self) -> Option<Source> {
+    fn trainer_state(&self) -> Option<MetricSource> {
         let checkpoint = |path: &Path| {
             let name = path.parent()?.file_name()?.to_str()?;
             name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
@@ -180,12 +185,12 @@ impl Found {
             (Some((_, path)), _) | (None, Some((_, path))) => path,
             (None, None) => return None,
         };
-        Some(Source { format: Format::TrainerState, parts: vec![Part::new(path)] })
+        Some(MetricSource { format: SourceFormat::TrainerState, files: vec![SourceFile::new(path)] })
     }
 
     /// Takes all event files: a directory is a track of its own whose name precedes those of its
     /// metrics, but for directories that are made anew for every attempt.
-    fn events(&self, root: &Path) -> Option<Source> {
+    fn events(&self, root: &Path) -> Option<MetricSource> {
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
         let mut places: HashMap<PathBuf, usize> = HashMap::new();
         for (_, path) in &self.events {
@@ -199,7 +204,7 @@ impl Found {
         let common = tracks.iter().map(|(track, _)| track.clone()).reduce(|one, other| {
             one.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
         })?;
-        let mut parts = Vec::new();
+        let mut files_of_tracks = Vec::new();
         for (track, (directory, mut files)) in tracks.into_iter().enumerate() {
             let name = directory.strip_prefix(&common).unwrap_or(&directory).to_string_lossy();
             let prefix = if name.is_empty() { String::new() } else { format!("{name}/") };
@@ -210,11 +215,15 @@ impl Found {
                 if processes.last() != Some(&process) {
                     processes.push(process);
                 }
-                let place = Place { attempt: processes.len() - 1, track };
-                parts.push(Part { prefix: prefix.clone(), place, ..Part::new(path.clone()) });
+                let origin = RowOrigin { attempt: processes.len() - 1, track };
+                files_of_tracks.push(SourceFile {
+                    prefix: prefix.clone(),
+                    origin,
+                    ..SourceFile::new(path.clone())
+                });
             }
         }
-        Some(Source { format: Format::Events, parts })
+        Some(MetricSource { format: SourceFormat::Events, files: files_of_tracks })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::csv::Parser;
 use super::lines::each_line;
-use super::row::{Cell, Row, STEP_KEYS};
+use super::row::{MetricRow, MetricValue, STEP_KEYS};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,7 +14,7 @@ use std::io;
 
 /// Reads the rows of a file, each with where it begins; returns how many lines were skipped: those
 /// whose cells are not as many as the columns, so that nobody knows what they mean.
-pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64> {
+pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, MetricRow)) -> io::Result<u64> {
     let (mut parser, mut columns) = (Parser::default(), Columns::default());
     let mut skipped = 0;
     each_line(file, &mut |offset, line| match line
@@ -29,7 +29,7 @@ pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, Row)) -> io::Result<u64
 
 /// What a line is.
 enum Meaning {
-    Row(Row),
+    Row(MetricRow),
     /// A header, or a row without values.
     Nothing,
     Damaged,
@@ -61,8 +61,8 @@ impl Columns {
             return Meaning::Damaged;
         }
         let named = self.names.iter().zip(cells).filter(|(name, cell)| !name.is_empty() && !cell.is_empty());
-        let row = Row::new(named.map(|(name, cell)| (name.clone(), value(cell))).collect());
-        if row.cells().next().is_some() { Meaning::Row(row) } else { Meaning::Nothing }
+        let row = MetricRow::new(named.map(|(name, cell)| (name.clone(), value(cell))).collect());
+        if row.fields().next().is_some() { Meaning::Row(row) } else { Meaning::Nothing }
     }
 
     /// Says whether cells are names: the first ones, or others that have a column in common.
@@ -78,8 +78,8 @@ impl Columns {
     }
 }
 
-fn value(cell: &str) -> Cell {
-    number(cell).map_or_else(|| Cell::Other(Value::from(cell)), Cell::Number)
+fn value(cell: &str) -> MetricValue {
+    number(cell).map_or_else(|| MetricValue::Other(Value::from(cell)), MetricValue::Number)
 }
 
 /// Reads a number as Python's float and NumPy write it.
@@ -100,7 +100,7 @@ mod tests {
         // Cells that may be the names of a new header, and are not.
         for cell in ["x", "\"x\"", "1"] {
             let meaning = columns.read(line(&|_| cell.to_owned()).as_bytes(), &mut parser);
-            assert!(matches!(meaning, Meaning::Row(row) if row.cells().count() == 1_000_000));
+            assert!(matches!(meaning, Meaning::Row(row) if row.fields().count() == 1_000_000));
         }
         let header = header.replace("c999999", "d");
         assert!(matches!(columns.read(header.as_bytes(), &mut parser), Meaning::Nothing));

@@ -3,7 +3,7 @@
 //! before (transformers, `trainer_callback.py`). Python writes NaN into it.
 
 use super::lines::document;
-use super::row::{Row, with_quoted_constants};
+use super::row::{MetricRow, with_quoted_constants};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 
 /// Reads the rows; returns how many entries were none. A document that cannot be read is one.
-pub(super) fn read(file: &File, act: &mut dyn FnMut(Row)) -> io::Result<u64> {
+pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u64> {
     let bytes = document(file)?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
     if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
@@ -39,7 +39,7 @@ pub(super) fn global_step(file: &File) -> Option<f64> {
 
 /// The document, of which one member is of interest.
 struct State<'a> {
-    act: &'a mut dyn FnMut(Row),
+    act: &'a mut dyn FnMut(MetricRow),
     skipped: &'a mut u64,
 }
 
@@ -91,7 +91,7 @@ impl<'de> Visitor<'de> for History<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(entry) = entries.next_element::<Value>()? {
             match entry {
-                Value::Object(entry) => (self.0.act)(Row::from(entry)),
+                Value::Object(entry) => (self.0.act)(MetricRow::from(entry)),
                 _ => *self.0.skipped += 1,
             }
         }

@@ -348,7 +348,7 @@ fn bits(window: &[u8; WINDOW], test: impl Fn(u8x16) -> u8x16) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use run_metrics::row::{Cell, Row};
+    use run_metrics::row::{MetricRow, MetricValue};
     use serde_json::Value;
 
     fn padded(text: &str) -> Vec<u8> {
@@ -412,7 +412,7 @@ mod tests {
         #[test]
         fn a_template_says_what_the_parser_says(line in "\\{(\"[a-c]\" ?: ?(-?[0-9.eE+-]{1,5}|NaN|null|true|-?Infinity|\"[a-zN]{0,3}\"|\\[1\\]),? ?){0,4}\\} ?") {
             let line = line + "\n";
-            let row = Row::parse(line.as_bytes());
+            let row = MetricRow::parse(line.as_bytes());
             let Some(template) = Template::of(line.as_bytes()) else { return Ok(()) };
             let row = row.expect("a template is made of rows alone");
             let values = values(&template, &line).unwrap();
@@ -421,13 +421,13 @@ mod tests {
                     continue; // the last one counts
                 }
                 match (row.get(key).unwrap(), kind) {
-                    (Cell::Number(number), Kind::Number) => prop_assert_eq!(float(text.as_bytes()), Some(*number)),
-                    (Cell::Number(number), Kind::NaN) => prop_assert!(number.is_nan()),
-                    (Cell::Number(number), Kind::Infinity) => prop_assert_eq!(*number, f64::INFINITY),
-                    (Cell::Number(number), Kind::MinusInfinity) => prop_assert_eq!(*number, f64::NEG_INFINITY),
-                    (Cell::Other(Value::String(other)), Kind::Text) => prop_assert_eq!(other, text),
-                    (Cell::Other(Value::Null), Kind::Null) => {}
-                    (Cell::Other(Value::Bool(value)), Kind::Bool) => prop_assert_eq!(&value.to_string(), text),
+                    (MetricValue::Number(number), Kind::Number) => prop_assert_eq!(float(text.as_bytes()), Some(*number)),
+                    (MetricValue::Number(number), Kind::NaN) => prop_assert!(number.is_nan()),
+                    (MetricValue::Number(number), Kind::Infinity) => prop_assert_eq!(*number, f64::INFINITY),
+                    (MetricValue::Number(number), Kind::MinusInfinity) => prop_assert_eq!(*number, f64::NEG_INFINITY),
+                    (MetricValue::Other(Value::String(other)), Kind::Text) => prop_assert_eq!(other, text),
+                    (MetricValue::Other(Value::Null), Kind::Null) => {}
+                    (MetricValue::Other(Value::Bool(value)), Kind::Bool) => prop_assert_eq!(&value.to_string(), text),
                     (cell, kind) => prop_assert!(false, "{cell:?} is {kind:?}"),
                 }
             }

@@ -4,7 +4,7 @@ use super::Input;
 use super::reader::{Reader, Visit};
 use super::turns::{Piece, in_turn};
 use run_metrics::of_run;
-use run_metrics::supersede::Starts;
+use run_metrics::supersede::FirstSteps;
 use std::collections::HashSet;
 use std::io;
 
@@ -14,7 +14,7 @@ struct Found {
     /// Names of columns that this thread had not seen before.
     columns: Vec<String>,
     rows: u64,
-    starts: Starts,
+    starts: FirstSteps,
     error: Option<io::Error>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn columns(
     let mut all = Vec::new();
     let mut known = HashSet::new();
     let mut rows = vec![0; inputs.len()];
-    let mut starts: Vec<Starts> = vec![Starts::default(); inputs.len()];
+    let mut starts: Vec<FirstSteps> = vec![FirstSteps::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
     let work = |piece: &Piece, reader: &mut Reader, _: &mut dyn FnMut(Found)| {
@@ -62,7 +62,7 @@ fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
     let mut found = Found::default();
     let Some((path, boundaries)) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
-            reader.names.note(row.cells().map(|(name, _)| name), &mut found.columns);
+            reader.names.note(row.fields().map(|(name, _)| name), &mut found.columns);
         });
         match counts {
             Ok(counts) => found.rows = counts.rows,
@@ -70,14 +70,14 @@ fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
         }
         return found;
     };
-    let (mut columns, mut rows, mut starts) = (Vec::new(), 0, Starts::default());
+    let (mut columns, mut rows, mut starts) = (Vec::new(), 0, FirstSteps::default());
     let mut passed = 0;
     let skips = boundaries.is_empty().then_some(&mut passed);
     let read = reader.rows(path, piece.start, piece.end, skips, &mut |names, offset, line| {
         rows += 1;
         let mut begin = |step: Option<(&'static str, f64)>| {
             if let (false, Some((key, step))) = (boundaries.is_empty(), step) {
-                starts.note_step(input.place(offset), key, step);
+                starts.note_step(input.origin(offset), key, step);
             }
         };
         match line {
@@ -88,7 +88,7 @@ fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
                 }
             }
             Visit::Odd(row) => {
-                names.note(row.cells().map(|(name, _)| name), &mut columns);
+                names.note(row.fields().map(|(name, _)| name), &mut columns);
                 begin(row.step());
             }
         }

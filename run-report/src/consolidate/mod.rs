@@ -17,8 +17,8 @@ use run_common::rundir::layout::Layout;
 use run_metrics::attempts::Attempts;
 use run_metrics::csv::quote;
 use run_metrics::of_run;
-use run_metrics::source::Format;
-use run_metrics::supersede::{Place, Starts};
+use run_metrics::source::SourceFormat;
+use run_metrics::supersede::{FirstSteps, RowOrigin};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ struct Input {
     /// Length of that file; what comes later is not read.
     length: u64,
     /// What the attempts began with.
-    starts: Starts,
+    starts: FirstSteps,
 }
 
 impl Input {
@@ -52,13 +52,13 @@ impl Input {
         let lines = lines_of(&layout);
         let length = lines.as_ref().map_or(Ok(1), |(path, _)| fs::metadata(path).map(|file| file.len()));
         let length = length.unwrap_or_default(); // it is gone, and has no rows
-        Self { field, layout, lines, length, starts: Starts::default() }
+        Self { field, layout, lines, length, starts: FirstSteps::default() }
     }
 
     /// Returns the attempt of what is at an offset.
-    fn place(&self, offset: u64) -> Place {
+    fn origin(&self, offset: u64) -> RowOrigin {
         let boundaries = self.lines.iter().flat_map(|(_, boundaries)| boundaries);
-        Place { attempt: boundaries.filter(|&&start| start <= offset).count(), track: 0 }
+        RowOrigin { attempt: boundaries.filter(|&&start| start <= offset).count(), track: 0 }
     }
 
     /// Returns all of it.
@@ -123,8 +123,8 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
 
 /// Finds the file of JSON lines of a run that keeps its metrics in one.
 fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
-    let source = of_run::source(layout).filter(|source| source.format() == Format::Lines)?;
-    let path = source.files().next()?.to_owned();
+    let source = of_run::source(layout).filter(|source| source.format() == SourceFormat::Lines)?;
+    let path = source.paths().next()?.to_owned();
     let name = path.file_name()?.to_string_lossy().into_owned();
     let boundaries = Attempts::read(layout).map(|attempts| attempts.offsets(&name));
     Some((path, boundaries.unwrap_or_default()))

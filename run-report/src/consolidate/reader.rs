@@ -5,7 +5,7 @@ use super::table::{Plan, column};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;
-use run_metrics::row::Row;
+use run_metrics::row::MetricRow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -62,7 +62,7 @@ pub(super) enum Visit<'a> {
     /// Its template, and its values in the buffer.
     Plain(&'a mut Known, &'a [Span], &'a [u8]),
     /// One of another kind.
-    Odd(Row),
+    Odd(MetricRow),
 }
 
 /// Where lines are in the buffer.
@@ -143,7 +143,7 @@ impl Reader {
                 continue; // now it is found
             }
             let line = &self.buffer[at..after];
-            match Row::parse(line) {
+            match MetricRow::parse(line) {
                 Some(row) => visit(&mut self.names, offset, Visit::Odd(row)),
                 None => skipped += u64::from(!line.trim_ascii().is_empty()),
             }

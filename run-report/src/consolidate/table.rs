@@ -3,7 +3,7 @@
 use super::line::{Kind, Span, Template, WINDOW, window};
 use crate::sheet::csv_number;
 use run_metrics::csv::quote;
-use run_metrics::row::{Cell, Row};
+use run_metrics::row::{MetricRow, MetricValue};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -150,10 +150,10 @@ impl Table {
     }
 
     /// Appends a row that is no plain line.
-    pub(super) fn write_row(&self, row: &Row, step: &str, into: &mut Vec<u8>) {
+    pub(super) fn write_row(&self, row: &MetricRow, step: &str, into: &mut Vec<u8>) {
         into.extend_from_slice(step.as_bytes());
-        let mut cells: Vec<(usize, &Cell)> =
-            row.cells().filter_map(|(name, cell)| Some((self.place(name)?, cell))).collect();
+        let mut cells: Vec<(usize, &MetricValue)> =
+            row.fields().filter_map(|(name, cell)| Some((self.place(name)?, cell))).collect();
         cells.sort_by_key(|(place, _)| *place);
         let mut done = 0;
         for (number, &(place, cell)) in cells.iter().enumerate() {
@@ -163,10 +163,10 @@ impl Table {
             into.resize(into.len() + place + 1 - done, b',');
             done = place + 1;
             match cell {
-                Cell::Number(number) => into.extend_from_slice(csv_number(*number).as_bytes()),
-                Cell::Other(Value::Null) => {}
-                Cell::Other(Value::String(text)) => quote(text.as_bytes(), into),
-                Cell::Other(other) => quote(other.to_string().as_bytes(), into),
+                MetricValue::Number(number) => into.extend_from_slice(csv_number(*number).as_bytes()),
+                MetricValue::Other(Value::Null) => {}
+                MetricValue::Other(Value::String(text)) => quote(text.as_bytes(), into),
+                MetricValue::Other(other) => quote(other.to_string().as_bytes(), into),
             }
         }
         into.resize(into.len() + self.names.len() - done, b',');
@@ -269,7 +269,7 @@ mod tests {
             let table = Table::new(names.clone());
             prop_assert_eq!(&read_back(&table.header())[2..], names.as_slice());
             let line = serde_json::to_string(&object).unwrap() + "\n";
-            let row = Row::parse(line.as_bytes()).unwrap();
+            let row = MetricRow::parse(line.as_bytes()).unwrap();
             let mut written = b"r,".to_vec();
             table.write_row(&row, "7", &mut written);
             let read = read_back(&written);

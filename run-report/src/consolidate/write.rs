@@ -8,7 +8,7 @@ use crate::sheet::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
 use run_metrics::of_run;
-use run_metrics::row::Row;
+use run_metrics::row::MetricRow;
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -118,7 +118,7 @@ fn write(
     let Some((path, boundaries)) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             number += 1;
-            reader.names.note(row.cells().map(|(name, _)| name), &mut part.columns);
+            reader.names.note(row.fields().map(|(name, _)| name), &mut part.columns);
             write_row(&row, number, input, table, &mut part.rows);
             hand_on(&mut part, spare, send);
         })?;
@@ -128,7 +128,7 @@ fn write(
     let skipped = reader.rows(path, piece.start, piece.end, None, &mut |names, offset, line| {
         number += 1;
         let is_superseded = |step: Option<(&'static str, f64)>| {
-            step.is_some_and(|(key, step)| input.starts.supersede_step(input.place(offset), key, step))
+            step.is_some_and(|(key, step)| input.starts.supersede_step(input.origin(offset), key, step))
         };
         match line {
             Visit::Plain(known, spans, buffer) => {
@@ -148,7 +148,7 @@ fn write(
                 plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
-                names.note(row.cells().map(|(name, _)| name), &mut part.columns);
+                names.note(row.fields().map(|(name, _)| name), &mut part.columns);
                 if !boundaries.is_empty() && is_superseded(row.step()) {
                     return;
                 }
@@ -163,7 +163,7 @@ fn write(
 }
 
 /// Writes a row that is no plain line.
-fn write_row(row: &Row, number: u64, input: &Input, table: &Table, into: &mut Rows) {
+fn write_row(row: &MetricRow, number: u64, input: &Input, table: &Table, into: &mut Rows) {
     let step = row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step));
     let mut line = input.field.clone();
     line.push(b',');

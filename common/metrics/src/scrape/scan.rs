@@ -1,6 +1,6 @@
 //! Reads a line from left to right, for the formats that are known.
 
-use super::super::row::{Cell, Row};
+use super::super::row::{MetricRow, MetricValue};
 
 /// What is left of a line.
 #[derive(Clone, Copy, Debug)]
@@ -61,16 +61,16 @@ pub(super) fn number(text: &str) -> Option<f64> {
 
 /// Collects the numbers of a row.
 #[derive(Debug, Default)]
-pub(super) struct Numbers(Vec<(String, Cell)>);
+pub(super) struct Numbers(Vec<(String, MetricValue)>);
 
 impl Numbers {
     /// Adds one.
     pub(super) fn add(&mut self, name: impl Into<String>, number: f64) {
-        self.0.push((name.into(), Cell::Number(number)));
+        self.0.push((name.into(), MetricValue::Number(number)));
     }
 
     /// Returns the row, if there is anything beside its step.
-    pub(super) fn row(self) -> Option<Row> {
-        Some(Row::new(self.0)).filter(|row| row.step().is_some() && row.numbers().next().is_some())
+    pub(super) fn row(self) -> Option<MetricRow> {
+        Some(MetricRow::new(self.0)).filter(|row| row.step().is_some() && row.numbers().next().is_some())
     }
 }

@@ -1,10 +1,10 @@
 //! Formats of which each line is a row.
 
-use super::super::row::{Row, STEP_KEYS};
+use super::super::row::{MetricRow, STEP_KEYS};
 use super::scan::{Numbers, Scan, number};
 
 /// Reads a line of any of the formats.
-pub(super) fn row(text: &str) -> Option<Row> {
+pub(super) fn row(text: &str) -> Option<MetricRow> {
     match text.as_bytes() {
         [b'i', b't', ..] => nanogpt_iteration(text).or_else(|| pairs(text)),
         [b's', b't', b'e', b'p', b' ', ..] => nanogpt_evaluation(text),
@@ -22,7 +22,7 @@ pub(super) fn row(text: &str) -> Option<Row> {
 }
 
 /// `iter 10: loss 3.1234, time 45.67ms, mfu -100.00%` (nanoGPT's train.py).
-fn nanogpt_iteration(text: &str) -> Option<Row> {
+fn nanogpt_iteration(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
     scan.tag("iter ")?;
@@ -39,7 +39,7 @@ fn nanogpt_iteration(text: &str) -> Option<Row> {
 }
 
 /// `step 500: train loss 1.7432, val loss 1.9012` (the same, at an evaluation).
-fn nanogpt_evaluation(text: &str) -> Option<Row> {
+fn nanogpt_evaluation(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
     scan.tag("step ")?;
@@ -61,7 +61,7 @@ fn learning_rate(scan: &mut Scan, numbers: &mut Numbers) -> Option<()> {
 
 /// `{'loss': '3.683', 'epoch': '0.1'}`: what the Trainer of Hugging Face logs, a Python literal
 /// whose values are quoted in new versions. What is `None` is left out.
-fn hugging_face(text: &str) -> Option<Row> {
+fn hugging_face(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
     let mut is_log = false;
@@ -105,13 +105,13 @@ fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
 }
 
 /// A row as it would be in metrics.jsonl.
-fn json(text: &str) -> Option<Row> {
-    let row = Row::parse(text.as_bytes())?;
+fn json(text: &str) -> Option<MetricRow> {
+    let row = MetricRow::parse(text.as_bytes())?;
     (row.step().is_some() && row.numbers().next().is_some()).then_some(row)
 }
 
 /// `global_step=22, episodic_return=[21.]` (CleanRL, DeepSpeed): begins with a step key.
-fn pairs(text: &str) -> Option<Row> {
+fn pairs(text: &str) -> Option<MetricRow> {
     let (first, _) = text.split_once('=')?;
     if !STEP_KEYS.contains(&first) {
         return None;
@@ -190,7 +190,7 @@ fn is_of_one(list: &str) -> bool {
 
 /// ` iteration       10/    1000 | lm loss: 1.2E+00 | … |` (Megatron), in new versions after the
 /// time in brackets.
-fn megatron(text: &str) -> Option<Row> {
+fn megatron(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
     scan.tag(" ")?;
@@ -217,7 +217,7 @@ fn megatron(text: &str) -> Option<Row> {
 
 /// `step: 10  loss:  4.12345  memory: 12.34GiB(45.67%)  tps: 1,234` (torchtitan, colours removed),
 /// and the same of a validation, whose numbers get names of their own.
-fn torchtitan(text: &str) -> Option<Row> {
+fn torchtitan(text: &str) -> Option<MetricRow> {
     let (prefix, text) = match text.strip_prefix("validate ") {
         Some(rest) => ("validate ", rest),
         None => ("", text),

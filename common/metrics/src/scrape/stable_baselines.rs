@@ -1,7 +1,7 @@
 //! Stable Baselines 3: a table of two columns between lines of dashes, all as wide, in which a line
 //! such as `| rollout/ | |` names the group of those below. Its step is `time/total_timesteps`.
 
-use super::super::row::{Cell, Row};
+use super::super::row::{MetricRow, MetricValue};
 use super::scan::number;
 
 /// The longest table, in lines.
@@ -9,15 +9,15 @@ const LINES: usize = 200;
 
 /// The table that is being read.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
+pub(super) struct BaselinesTable {
     /// Characters in a line; 0 outside of a table.
     width: usize,
     group: String,
-    cells: Vec<(String, Cell)>,
+    fields: Vec<(String, MetricValue)>,
     lines: usize,
 }
 
-impl Tables {
+impl BaselinesTable {
     /// Says whether a table has begun.
     pub(super) fn is_open(&self) -> bool {
         self.width > 0
@@ -25,11 +25,11 @@ impl Tables {
 
     /// Takes a line that begins with `-` or `|`. Other lines between those of a table, as another
     /// thread may print, change nothing.
-    pub(super) fn line(&mut self, text: &str) -> Option<Row> {
+    pub(super) fn line(&mut self, text: &str) -> Option<MetricRow> {
         let width = text.chars().count();
         if text.bytes().all(|byte| byte == b'-') {
             let complete = self.width == width && self.lines > 0;
-            let row = Some(Row::new(std::mem::take(&mut self.cells))).filter(|_| complete);
+            let row = Some(MetricRow::new(std::mem::take(&mut self.fields))).filter(|_| complete);
             *self = Self { width: if complete { 0 } else { width }, ..Self::default() };
             return row.filter(|row| row.step().is_some() && row.numbers().next().is_some());
         }
@@ -50,12 +50,13 @@ impl Tables {
             }
             (Some(name), value) if !name.starts_with(' ') && !self.group.is_empty() => {
                 if let Some(value) = number(value) {
-                    self.cells.push((format!("{}/{}", self.group, name.trim_end()), Cell::Number(value)));
+                    self.fields
+                        .push((format!("{}/{}", self.group, name.trim_end()), MetricValue::Number(value)));
                 }
             }
             (None, value) if self.group.is_empty() => {
                 let name = name.trim_end();
-                self.cells.push((name.to_owned(), Cell::Number(number(value)?)));
+                self.fields.push((name.to_owned(), MetricValue::Number(number(value)?)));
             }
             _ => return None,
         }

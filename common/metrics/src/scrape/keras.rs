@@ -1,23 +1,23 @@
 //! Keras: a line `Epoch 3/10`, then a bar that is complete, with the epoch's metrics. A bar that is
 //! not, or that follows none of these lines, as that of an evaluation, is no row.
 
-use super::super::row::Row;
+use super::super::row::MetricRow;
 use super::scan::{Numbers, Scan};
 
 /// What was seen of an epoch.
 #[derive(Debug, Default)]
-pub(super) struct Bars {
+pub(super) struct KerasBar {
     epoch: Option<f64>,
 }
 
-impl Bars {
+impl KerasBar {
     /// Says whether the bar of an epoch may come.
     pub(super) fn is_waiting(&self) -> bool {
         self.epoch.is_some()
     }
 
     /// Takes a line that begins with `E` or a digit.
-    pub(super) fn line(&mut self, text: &str) -> Option<Row> {
+    pub(super) fn line(&mut self, text: &str) -> Option<MetricRow> {
         if text.starts_with('E') {
             if let Some(epoch) = epoch(text) {
                 self.epoch = Some(epoch);
@@ -45,7 +45,7 @@ fn epoch(text: &str) -> Option<f64> {
 
 /// Reads `1770/1770 [====] - 14s 8ms/step - loss: 0.39` (Keras 2), `1770/1770 ━━━━ 14s 8ms/step -
 /// loss: 0.39` (Keras 3) and what both write with `verbose=2`.
-fn bar(text: &str, epoch: f64) -> Option<Row> {
+fn bar(text: &str, epoch: f64) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let done = scan.some(|byte| byte.is_ascii_digit())?;
     scan.tag("/")?;
