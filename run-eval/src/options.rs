@@ -3,7 +3,7 @@
 use crate::cli::{Args, Pick};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
-use run_common::provenance::secret::redact_command;
+use run_common::provenance::redact::redact_command;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use run_common::process::signals::{Signals, ignores_hangup};
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
-use run_common::provenance::secret::{REDACTED, redact_command};
+use run_common::provenance::redact::{REDACTED, redact_command};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Attempts, StartEvent};
 use run_common::rundir::layout::Layout;

@@ -6,7 +6,7 @@ use crate::staged::{is_taken, remove_dir, rename_new};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
 use run_common::message::warn;
-use run_common::provenance::secret::{redact_command, redact_url, redact_value};
+use run_common::provenance::redact::redact_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::batch::Batch;
 use run_common::rundir::layout::BatchLayout;
@@ -105,7 +105,9 @@ fn create(layout: &BatchLayout, plan: &Plan, name: &str, sample_seed: Option<u64
         name: name.to_owned(),
         created: template.created,
         command: template.command.clone(),
-        argv: redacted(&env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()),
+        argv: redact_command(
+            &env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        ),
         sample_seed,
         host: template.host.clone(),
         user: template.user.clone(),
@@ -131,87 +133,4 @@ fn write(scratch: &Path, batch: &Batch) -> io::Result<()> {
     write_whole(&layout.batch(), &document(batch)?, Durability::Power)?;
     sync_parent(&layout.batch())?;
     sync_parent(&layout.record())
-}
-
-/// Returns the command line of run-new as it may be recorded.
-fn redacted(argv: &[String]) -> Vec<String> {
-    let pair = |text: &str| match text.split_once('=') {
-        Some((key, value)) => format!("{key}={}", redact_value(key, value)),
-        None => text.to_owned(),
-    };
-    let mut words = Vec::with_capacity(argv.len());
-    let mut rest = argv.iter();
-    while let Some(word) = rest.next() {
-        let joined = ["--set=", "--sweep=", "--env=", "-s"].iter().find(|option| word.starts_with(**option));
-        match (word.as_str(), joined) {
-            ("--" | "--resume-args", _) => {
-                words.push(word.clone());
-                words.extend(redact_command(&rest.cloned().collect::<Vec<_>>()));
-                break;
-            }
-            ("-s" | "--set" | "--sweep" | "--env", _) => {
-                words.push(word.clone());
-                words.extend(rest.next().map(|text| pair(text)));
-            }
-            (_, Some(option)) => words.push(format!("{option}{}", pair(&word[option.len()..]))),
-            _ => words.push(redact_url(word)),
-        }
-    }
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_recorded_command_line_holds_no_credential() {
-        let argv = [
-            "run-new",
-            "-b",
-            "-s",
-            "lr=1",
-            "-s",
-            "api_key=k 1",
-            "--set=token=k2",
-            "-spassword=k3",
-            "--env",
-            "HF_TOKEN=k4",
-            "--env=PGPASSWORD=k5",
-            "--note",
-            "https://u:k6@h",
-            "--sweep",
-            "x=1,2",
-            "a.yaml",
-            "--",
-            "train",
-            "--api-key",
-            "k7",
-        ];
-        assert_eq!(
-            redacted(&argv.map(str::to_owned)),
-            [
-                "run-new",
-                "-b",
-                "-s",
-                "lr=1",
-                "-s",
-                "api_key=[redacted]",
-                "--set=token=[redacted]",
-                "-spassword=[redacted]",
-                "--env",
-                "HF_TOKEN=[redacted]",
-                "--env=PGPASSWORD=[redacted]",
-                "--note",
-                "https://[redacted]@h",
-                "--sweep",
-                "x=1,2",
-                "a.yaml",
-                "--",
-                "train",
-                "--api-key",
-                "[redacted]",
-            ]
-        );
-    }
 }

@@ -11,11 +11,10 @@ use run_common::process::user::user_name;
 use run_common::provenance::device;
 use run_common::provenance::git::{Code, Patch, patch};
 use run_common::provenance::hash::sha256;
-use run_common::provenance::params::params;
 use run_common::provenance::python::{
     Python, find_program, interpreter_of, interpreter_of_environment, named_interpreter,
 };
-use run_common::provenance::secret::{redact_command, redact_url, redact_value};
+use run_common::provenance::redact::{redact_text, redact_value};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::BATCH_FILES;
 use run_common::rundir::meta::{Checkpoint, Meta};
@@ -94,22 +93,22 @@ impl Plan {
         let python =
             interpreter(&args.command, executable.as_deref(), &cwd).map(Python::at).unwrap_or_default();
         let text = |path: PathBuf| path.to_str().map(str::to_owned);
-        let template = Meta {
+        let mut template = Meta {
             schema: SCHEMA,
             run_id: String::new(),
             run_name: String::new(),
             created: Timestamp::now(),
-            command: Some(redact_command(&args.command)).filter(|command| !command.is_empty()),
+            command: Some(args.command.clone()).filter(|command| !command.is_empty()),
             executable: executable.and_then(text),
-            resume_args: Some(redact_command(&args.resume_args)).filter(|words| !words.is_empty()),
+            resume_args: Some(args.resume_args.clone()).filter(|words| !words.is_empty()),
             config_path: None,
             config_file: None,
             config_sha256: None,
             overrides: Map::new(),
-            params: params(&redact_command(&args.command)),
+            params: Map::new(),
             inputs,
             tags: args.tag.clone(),
-            note: args.note.as_deref().map(redact_url),
+            note: args.note.clone(),
             seed: args.seed,
             total_steps: args.total_steps,
             checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
@@ -119,7 +118,7 @@ impl Plan {
             host: Place::here().host.clone(),
             user: user_name(),
             cwd: cwd_text,
-            env: redacted(&args.env),
+            env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
             git_commit: code.commit,
             git_branch: code.branch,
             git_dirty: code.dirty,
@@ -132,6 +131,7 @@ impl Plan {
             torch_version: python.torch,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        template.redact();
         let default_device = device::default_device();
         Ok(Self { configs, template, patch, device: args.device.clone(), default_device })
     }
@@ -186,7 +186,7 @@ impl Plan {
         meta.run_id = Uuid::now_v7().to_string();
         meta.run_name.clone_from(&cell.name);
         meta.created = Timestamp::now();
-        meta.config_path = config.map(|config| config.path.to_string_lossy().into_owned());
+        meta.config_path = config.map(|config| redact_text(&config.path.to_string_lossy()).into_owned());
         meta.config_file = config.map(Config::copy_name);
         meta.config_sha256 = config.map(|config| config.sha256.clone());
         meta.overrides = redacted(&set);
@@ -293,7 +293,7 @@ fn interpreter(command: &[String], executable: Option<&Path>, cwd: &Path) -> Opt
 }
 
 fn redacted(pairs: &[(String, String)]) -> Map<String, Value> {
-    pairs.iter().map(|(key, value)| (key.clone(), redact_value(key, value).into())).collect()
+    pairs.iter().map(|(key, value)| (key.clone(), redact_value(key, value).into_owned().into())).collect()
 }
 
 /// Records the inputs, all of which must exist.

@@ -180,9 +180,9 @@ fn name_of(run: &RunDir, runs_dir: &Path) -> String {
 impl Run {
     fn read(run: &RunDir, observer: &Observer, finder: &Finder, runs_dir: &Path) -> Result<Self, Error> {
         let layout = run.layout();
-        let meta = Meta::read(layout)?;
+        let meta = Meta::shown(layout)?;
         let attempts =
-            Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+            Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
         Ok(Self {
             name: name_of(run, runs_dir),
             seen: observer.observe(run)?,

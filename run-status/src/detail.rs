@@ -33,9 +33,9 @@ const TAIL: u64 = 8 << 10;
 /// Prints everything that there is to say about a run, but for what is damaged.
 pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
     let layout = run.run.layout();
-    let meta = Meta::read(layout)?;
+    let meta = Meta::shown(layout)?;
     let mut exit = Exit::Ok;
-    let attempts = Attempts::read(layout).unwrap_or_else(|error| {
+    let attempts = Attempts::shown(layout).unwrap_or_else(|error| {
         let error = Error::io("read", &layout.attempts(), error);
         complain(&error);
         exit = error.exit();

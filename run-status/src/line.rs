@@ -60,7 +60,7 @@ impl<'a> Line<'a> {
             Ok(Value::Object(known)) => known,
             _ => Map::new(),
         };
-        if let Value::Object(mut meta) = json!(Meta::read(run.run.layout())?) {
+        if let Value::Object(mut meta) = json!(Meta::shown(run.run.layout())?) {
             meta.retain(|key, _| !known.contains_key(key));
             line.meta = Some(meta);
         }

@@ -294,7 +294,7 @@ impl<'a> Picture<'a> {
             }
             lines.extend(block);
         };
-        if let Ok(meta) = Meta::read(run.run.layout()) {
+        if let Ok(meta) = Meta::shown(run.run.layout()) {
             add(detail::facts(run, &meta, detail::Extent::Short).lines(self.colour, columns));
         }
         let metrics = run.recorded.metrics().figures();

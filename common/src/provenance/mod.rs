@@ -7,4 +7,5 @@ pub mod git;
 pub mod hash;
 pub mod params;
 pub mod python;
+pub mod redact;
 pub mod secret;

@@ -6,6 +6,7 @@ use super::open::{Document, read_document};
 use super::status::Outcome;
 use crate::fsio::append::{append_line, read_lines};
 use crate::json::whole_if_it_is;
+use crate::provenance::redact::{redact_command, redact_text};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -149,8 +150,16 @@ impl AttemptEnd {
     /// Reads result.json: how the last attempt of a run ended, if one has. Of another attempt, or of another
     /// run, it says nothing.
     pub fn read(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {
-        let end: Self = read_document(&layout.result()).ok()?;
+        let mut end: Self = read_document(&layout.result()).ok()?;
+        end.redact();
         (end.attempt == attempt && end.run_id == run_id).then_some(end)
+    }
+
+    /// Takes out the secrets that an older version recorded.
+    fn redact(&mut self) {
+        for line in self.reason.iter_mut().chain(self.traceback.iter_mut().flatten()) {
+            *line = redact_text(line).into_owned();
+        }
     }
 }
 
@@ -179,6 +188,17 @@ impl Attempts {
         let mut attempts = Self { all: Vec::new(), skipped: lines.skipped };
         for line in lines.records {
             attempts.add(line);
+        }
+        Ok(attempts)
+    }
+
+    /// Reads attempts.jsonl as it may be shown: an older version recorded secrets.
+    pub fn shown(layout: &Layout) -> io::Result<Self> {
+        let mut attempts = Self::read(layout)?;
+        for Attempt { start, end } in &mut attempts.all {
+            start.command = redact_command(&start.command);
+            start.template = redact_command(&start.template);
+            end.iter_mut().for_each(AttemptEnd::redact);
         }
         Ok(attempts)
     }

@@ -3,6 +3,8 @@
 use super::layout::Layout;
 use super::open::{Document, read_document};
 use crate::error::Error;
+use crate::provenance::params::params;
+use crate::provenance::redact::{redact_command, redact_json, redact_text, redact_value};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,5 +102,34 @@ impl Meta {
     /// Reads the meta.json of a run.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         read_document(&layout.meta())
+    }
+
+    /// Reads the meta.json of a run as it may be shown: an older version recorded secrets.
+    pub fn shown(layout: &Layout) -> Result<Self, Error> {
+        let mut meta = Self::read(layout)?;
+        meta.redact();
+        Ok(meta)
+    }
+
+    /// Takes the secrets out of what somebody typed.
+    pub fn redact(&mut self) {
+        for command in [&mut self.command, &mut self.resume_args].into_iter().flatten() {
+            *command = redact_command(command);
+        }
+        if let Some(command) = &self.command {
+            self.params = params(command);
+        }
+        for values in [&mut self.overrides, &mut self.env] {
+            for (name, value) in values.iter_mut() {
+                redact_json(name, value);
+            }
+        }
+        for input in self.inputs.values_mut() {
+            redact_json("", input);
+        }
+        self.tags.iter_mut().for_each(|tag| *tag = redact_value("", tag).into_owned());
+        for text in [&mut self.note, &mut self.config_path].into_iter().flatten() {
+            *text = redact_text(text).into_owned();
+        }
     }
 }

@@ -112,6 +112,7 @@ impl Observer {
             }
             break;
         }
+        recorded.redact();
         Ok(Observed { run: run.clone(), recorded, verdict, leftovers })
     }
 

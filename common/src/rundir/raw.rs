@@ -1,5 +1,6 @@
 //! Parts of the record that a listing passes on as they were read.
 
+use crate::provenance::redact::redact_json;
 use memchr::memchr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +16,14 @@ impl Raw {
     /// Serializes a value.
     pub fn of(value: &impl Serialize) -> Self {
         Self(to_raw_value(value).unwrap_or_default())
+    }
+
+    /// Takes secrets out of the value, of that name.
+    pub(super) fn redact(&mut self, name: &str) {
+        let mut value: Value = self.parse();
+        if redact_json(name, &mut value) {
+            *self = Self::of(&value);
+        }
     }
 
     /// Parses the value; of another type it is as good as missing.

@@ -113,12 +113,13 @@ impl Record {
             lost_bytes: 0,
             ..before.unwrap_or_else(|| AttemptState::new(start.attempt))
         };
-        let recorded = Recorded {
+        let mut recorded = Recorded {
             command: Raw::of(&start.command),
             total_steps: start.total_steps,
             state: State::Running(Running { attempt, notice: None }),
             ..previous
         };
+        recorded.redact();
         let layout = active.layout().clone();
         Self {
             active: Some(active),

@@ -12,6 +12,7 @@ use super::status_json::{StatusIn, StatusOut};
 use crate::error::Error;
 use crate::fsio::lock;
 use crate::process::identity::ProcessId;
+use crate::provenance::redact::redact_text;
 use crate::time::{Timestamp, human_seconds};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fs;
@@ -202,6 +203,21 @@ impl Recorded {
             recorded.end(end);
         }
         Ok(recorded)
+    }
+
+    /// Takes out the secrets that an older version recorded.
+    pub(super) fn redact(&mut self) {
+        self.command.redact("command");
+        self.overrides.redact("");
+        self.tags.redact("");
+        let reason = match &mut self.state {
+            State::Created | State::Queued => None,
+            State::Running(running) => running.notice.as_mut(),
+            State::Waiting(ended) | State::Ended(ended) => ended.reason.as_mut(),
+        };
+        if let Some(reason) = reason {
+            *reason = redact_text(reason).into_owned();
+        }
     }
 
     /// Takes over how the attempt ended.

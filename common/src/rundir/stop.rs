@@ -3,6 +3,7 @@
 use super::record::document;
 use crate::fsio::read::read_start;
 use crate::fsio::write::create;
+use crate::provenance::redact::redact_text;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -37,7 +38,7 @@ impl StopRequest {
     /// Several may ask at once. On a full disk the file says nothing, but is there.
     pub fn write(&self, stop: &Path) -> io::Result<()> {
         let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
-        let written = self.write_by(stop, &scratch);
+        let written = self.clone().without_secrets().write_by(stop, &scratch);
         let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
         if written.is_err() && fs::symlink_metadata(stop).is_err() {
             create(stop)?;
@@ -67,7 +68,12 @@ impl StopRequest {
     pub fn read(stop: &Path) -> Option<Self> {
         fs::symlink_metadata(stop).ok()?;
         let text = read_start(stop, LIMIT).unwrap_or_default(); // its being there is what counts
-        Some(serde_json::from_slice(&text).unwrap_or_default())
+        Some(serde_json::from_slice::<Self>(&text).unwrap_or_default().without_secrets())
+    }
+
+    fn without_secrets(mut self) -> Self {
+        self.why = self.why.map(|why| redact_text(&why).into_owned());
+        self
     }
 
     /// Says in words who asked.

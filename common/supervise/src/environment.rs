@@ -1,7 +1,7 @@
 //! The environment of a command that is executed for a run. Used by run-exec and run-eval.
 
 use super::Variable;
-use run_common::provenance::secret::REDACTED;
+use run_common::provenance::redact::REDACTED;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use std::env;

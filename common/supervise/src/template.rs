@@ -1,7 +1,7 @@
 //! Placeholders in the arguments of a command. Used by run-exec and run-eval.
 
 use run_common::error::Error;
-use run_common::provenance::secret::{REDACTED, redact_command};
+use run_common::provenance::redact::{REDACTED, redact_command, redact_text};
 use run_common::rundir::meta::Meta;
 use serde_json::Value;
 use std::path::Path;
@@ -64,6 +64,9 @@ pub fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
             "{resume}" => {
                 let nested = values.meta.resume_args.as_deref().unwrap_or_default();
                 for argument in nested.iter().filter(|argument| *argument != "{resume}") {
+                    if argument.contains(REDACTED) {
+                        return Err(not_recorded("{resume}", "a word of --resume-args"));
+                    }
                     add_argument(&mut filled, argument, values)?;
                 }
             }
@@ -85,16 +88,18 @@ fn add_argument(filled: &mut Filled, argument: &str, values: &Values) -> Result<
 fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) -> Result<(), Error> {
     for (key, value) in &values.meta.overrides {
         if is_redacted(value) {
-            return Err(Error::usage(format!(
-                "cannot fill in '{{set}}': the value of '{key}' was a secret, and not recorded"
-            ))
-            .hint("pass it as --option={env:NAME} in the command"));
+            return Err(not_recorded("{set}", &format!("the value of '{key}'")));
         }
         let argument = format!("--{key}={}", spelling(value.as_str().unwrap_or_default()));
         filled.command.push(argument.clone());
         filled.recorded.push(argument);
     }
     Ok(())
+}
+
+fn not_recorded(token: &str, what: &str) -> Error {
+    Error::usage(format!("cannot fill in '{token}': {what} was a secret, and not recorded"))
+        .hint("pass it as --option={env:NAME} in the command")
 }
 
 fn is_redacted(value: &Value) -> bool {
@@ -138,7 +143,7 @@ fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, Stri
             continue;
         }
         match value_of(name, values).map_err(|cause| {
-            Error::usage(format!("cannot fill in '{token}' of '{argument}'")).because(cause)
+            Error::usage(format!("cannot fill in '{token}' of '{}'", redact_text(argument))).because(cause)
         })? {
             Token::Text(text) => {
                 command.push_str(&text);
@@ -177,6 +182,14 @@ fn is_token(name: &str) -> bool {
             .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
 }
 
+/// Returns a value that was recorded, unless a secret was taken out of it.
+fn known(value: &str, what: &str) -> Result<String, String> {
+    if value.contains(REDACTED) {
+        return Err(format!("{what} was a secret, and not recorded"));
+    }
+    Ok(value.to_owned())
+}
+
 fn value_of(name: &str, values: &Values) -> Result<Token, String> {
     let meta = values.meta;
     let number = |number: Option<String>, option: &str| {
@@ -189,7 +202,7 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
             Some(file) => values.run.join(file).to_string_lossy().into_owned(),
             None => return Err("the run has no config".to_owned()),
         },
-        "config_path" => meta.config_path.clone().ok_or("the run has no config")?,
+        "config_path" => known(meta.config_path.as_deref().ok_or("the run has no config")?, "the path")?,
         "seed" => number(meta.seed.map(|seed| seed.to_string()), "--seed")?,
         "total_steps" => {
             number(values.total_steps.or(meta.total_steps).map(|steps| steps.to_string()), "--total-steps")?
@@ -208,14 +221,11 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
         _ => match name.split_once(':') {
             Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {
-                Some(value) if value.contains(REDACTED) => {
-                    return Err(format!("the value of '{key}' was a secret, and not recorded"));
-                }
-                Some(value) => value.to_owned(),
+                Some(value) => known(value, &format!("the value of '{key}'"))?,
                 None => return Err(format!("the run has no override '{key}'")),
             },
             Some(("input", input)) => match meta.inputs.get(input).and_then(|input| input["path"].as_str()) {
-                Some(path) => path.to_owned(),
+                Some(path) => known(path, "the path")?,
                 None => return Err(format!("the run has no input '{input}'")),
             },
             Some(("env", variable)) => {

@@ -1,0 +1,21 @@
+//! The arguments of a command.
+
+use super::scan::{Extent, Scanner};
+
+/// Returns a command as it may be recorded. `{env:NAME}` is no secret, and stays.
+pub fn redact_command(command: &[String]) -> Vec<String> {
+    let mut scanner = Scanner::default();
+    let mut is_script = false;
+    let redact = |argument: &String| {
+        let extent = if std::mem::take(&mut is_script) { Extent::Word } else { Extent::Whole };
+        is_script = takes_script(argument);
+        scanner.scan(argument, extent).into_owned()
+    };
+    command.iter().map(redact).collect()
+}
+
+/// Says whether a script follows an option: of a shell, as in `bash -lc`, or of a scheduler.
+fn takes_script(option: &str) -> bool {
+    let letters = option.strip_prefix('-').and_then(|rest| rest.strip_suffix('c'));
+    letters.is_some_and(|letters| letters.bytes().all(|byte| byte.is_ascii_lowercase())) || option == "--wrap"
+}
