@@ -9,6 +9,7 @@ use crate::session::Session;
 use run_checkpoint::{Checkpoint, Program, State, look_again};
 use run_common::error::plain;
 use run_common::message::warn;
+use run_common::provenance::redact::redact_command;
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::status::Status;
@@ -104,5 +105,5 @@ fn was_evaluated(session: &Session, job: &Job, options: &Options, observer: &Obs
         && before.run_id == session.meta.run_id
         && before.checkpoint == job.shown
         && before.content == job.content()
-        && before.command == options.recorded_command
+        && redact_command(&before.command) == options.recorded_command
 }

@@ -7,6 +7,7 @@ use run_common::fsio::read_small;
 use run_common::message::{complain, warn};
 use run_common::parallel::in_order;
 use run_common::provenance::config;
+use run_common::provenance::redact::redact_json;
 use run_common::rundir::attempts::{AttemptStart, Attempts};
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::evaluations::{Evaluations, Finder};
@@ -251,14 +252,15 @@ impl Run {
         Fault::of(self.seen.run.layout().root(), read.map(|counts| counts.skipped))
     }
 
-    /// Returns what the run was given: its config, options of its command line, overrides, seed.
+    /// Returns what the run was given, without secrets: its config, options of its command line, overrides, seed.
     pub(crate) fn settings(&self) -> Vec<(String, Value)> {
         let mut settings = Map::new(); // in the order first set
         let meta = &self.meta;
         if let Some(file) = &meta.config_file {
             let path = self.seen.run.layout().root().join(file);
             let values = read_small(&path).ok().and_then(|bytes| config::parse(&path, &bytes).ok());
-            for (key, value) in config::flat(&values.unwrap_or_default()) {
+            for (key, mut value) in config::flat(&values.unwrap_or_default()) {
+                redact_json(&key, &mut value);
                 settings.insert(key, value);
             }
         }

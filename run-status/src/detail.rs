@@ -7,6 +7,7 @@ use run_common::cost::{Rates, logged, spent};
 use run_common::error::{Error, Exit};
 use run_common::fsio::open_regular;
 use run_common::message::complain;
+use run_common::provenance::redact::redact_text;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
@@ -328,6 +329,7 @@ fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).ok()?;
     let text = without_escapes(&String::from_utf8_lossy(&bytes));
+    let text = redact_text(&text);
     let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
     let mut lines: Vec<String> = text.lines().map(shown).filter(|line| !line.trim().is_empty()).collect();
     lines.drain(..lines.len().saturating_sub(LAST_LINES));

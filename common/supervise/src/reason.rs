@@ -1,6 +1,7 @@
 //! Why a run ended, in one line: from how the process ended and the last it wrote.
 
 use run_common::fsio::read::{open_file, read_kernel};
+use run_common::provenance::redact::redact_text;
 use run_common::text::{cut, printable, without_escapes};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub struct LastWords {
     pub traceback: Option<Vec<String>>,
 }
 
-/// Reads the last words of an attempt that began at `offset` of its log.
+/// Reads the last words of an attempt that began at `offset` of its log, without the secrets in them.
 pub fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
     let mut file = open_file(log)?;
     let length = file.metadata()?.len();
@@ -54,7 +55,7 @@ pub fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
     file.take(TAIL).read_to_end(&mut tail)?;
-    Ok(find_last_words(&String::from_utf8_lossy(&tail)))
+    Ok(find_last_words(&redact_text(&without_escapes(&String::from_utf8_lossy(&tail)))))
 }
 
 /// Finds the exception that a Python program died of, or else its last line.
