@@ -2,15 +2,16 @@
 
 use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
-use run_common::fsio::atomic::{Durability, write_whole};
+use run_common::fsio::atomic::{Durability, write_with_mode};
 use run_common::fsio::read::{open_file, read_argument};
-use run_common::fsio::write::create;
+use run_common::fsio::write::create_with_mode;
 use run_common::message::warn;
 use run_common::provenance::config::{self, parse};
 use run_common::provenance::hash::{copy_hashed, sha256, sha256_of};
 use serde_json::Value;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Keys that hold the seed, in order of preference.
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     /// Where it was given, made absolute.
     pub(crate) path: PathBuf,
     content: Content,
+    /// The mode of its copy: others may read that only if they may read the config.
+    mode: u32,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub(crate) sha256: String,
     /// What it says; empty when it cannot be understood.
@@ -113,7 +116,8 @@ impl Config {
                 Error::usage(format!("cannot use '{}'", path.display())).because("its path is not UTF-8")
             );
         }
-        let is_large = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > config::LIMIT);
+        let found = fs::metadata(path).map_err(failed)?;
+        let is_large = found.is_file() && found.len() > config::LIMIT;
         let (content, sha256, parsed) = if is_large {
             (Content::Large, sha256_of(path).map_err(failed)?, Err("it is too large".to_owned()))
         } else {
@@ -125,18 +129,19 @@ impl Config {
             warn(&format!("'{}' cannot be understood, so nothing is read from it: {cause}", path.display()));
             Value::Null
         });
-        Ok(Self { path: absolute, content, sha256, values })
+        let mode = found.mode() & 0o066 | 0o600;
+        Ok(Self { path: absolute, content, mode, sha256, values })
     }
 
     /// Writes the copy into a run.
     pub(crate) fn write(&self, run: &Path, durability: Durability) -> io::Result<()> {
         let target = run.join(self.copy_name());
         let Content::Read(bytes) = &self.content else { return self.copy(&target, durability) };
-        write_whole(&target, bytes, durability)
+        write_with_mode(&target, bytes, self.mode, durability)
     }
 
     fn copy(&self, target: &Path, durability: Durability) -> io::Result<()> {
-        let mut file = create(target)?;
+        let mut file = create_with_mode(target, self.mode)?;
         if copy_hashed(&mut open_file(&self.path)?, &mut file)? != self.sha256 {
             return Err(io::Error::other(format!("'{}' has just been changed", self.path.display())));
         }

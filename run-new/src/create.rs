@@ -7,7 +7,7 @@ use crate::plan::{Cell, Plan};
 use crate::staged::{Staged, Taken, remove_dir};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_whole};
+use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_with_mode};
 use run_common::fsio::lock::{Held, Lock, ask, holder};
 use run_common::fsio::read_small;
 use run_common::process::identity::{Place, ProcessId};
@@ -123,7 +123,7 @@ impl<'a> Maker<'a> {
         if !layout.meta().exists() {
             return Err(what().because("it is no run"));
         }
-        let (there, here) = (Meta::read(&layout)?, &self.meta);
+        let (there, here) = (Meta::shown(&layout)?, &self.meta); // an older version recorded secrets
         let differs = [
             ("other overrides", there.overrides != here.overrides),
             (
@@ -209,7 +209,7 @@ impl SharedPatch<'_> {
         if self.at.as_ref().is_some_and(|known| fs::hard_link(known, target).is_ok()) {
             return Ok(());
         }
-        write_whole(target, &patch.bytes, durability)?;
+        write_with_mode(target, &patch.bytes, 0o600, durability)?; // code may hold secrets
         self.at = Some(target.to_owned());
         Ok(())
     }

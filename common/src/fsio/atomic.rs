@@ -1,11 +1,13 @@
-//! Replaces a small file whole: a reader sees the old version or the new one, never a mixture.
+//! Replaces a small file whole: a reader sees the old version or the new one, never a mixture. The new one
+//! has the mode of the old one.
 
-use super::write::{self, create, open_existing};
+use super::write::{self, create, create_with_mode, open_existing};
 use crate::error::Unfit;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a replacement survives.
@@ -31,7 +33,8 @@ pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Resul
 /// is renamed over another file, and some disks take long over what is removed.
 pub fn exchange(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let scratch = scratch_name(target)?;
-    let written = create(&scratch).and_then(|mut file| file.write_all(bytes)).and_then(|()| {
+    let write = |mut file: File| keep_mode(&file, target).and_then(|()| file.write_all(bytes));
+    let written = create(&scratch).and_then(write).and_then(|()| {
         let exchanged = renameat2(AT_FDCWD, &scratch, AT_FDCWD, target, RenameFlags::RENAME_EXCHANGE);
         exchanged.or_else(|_| fs::rename(&scratch, target)) // where the file system cannot, or there is no old one
     });
@@ -49,6 +52,7 @@ pub fn replace_by<E: From<io::Error>>(
 ) -> Result<(), E> {
     let scratch = scratch_name(target)?;
     let written = create(&scratch)
+        .and_then(|file| keep_mode(&file, target).map(|()| file))
         .map_err(E::from)
         .and_then(|mut file| fill(&mut file))
         .and_then(|()| Ok(fs::rename(&scratch, target)?));
@@ -92,6 +96,7 @@ fn replace_by_scratch(
     durability: Durability,
 ) -> io::Result<()> {
     let written = file.and_then(|mut file| {
+        keep_mode(&file, target)?;
         file.write_all(bytes)?;
         if file.metadata()?.len() > bytes.len() as u64 {
             file.set_len(bytes.len() as u64)?; // more was reserved
@@ -111,9 +116,24 @@ fn replace_by_scratch(
     }
 }
 
+/// Gives a file the mode of the one that it is to replace, if there is one.
+pub(crate) fn keep_mode(file: &File, target: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(target) {
+        Ok(before) if before.is_file() && before.mode() != file.metadata()?.mode() => {
+            file.set_permissions(before.permissions())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a new file, synced when it must survive a power cut.
 pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
-    let mut file = create(path)?;
+    write_with_mode(path, bytes, 0o666, durability)
+}
+
+/// Writes a new file like [`write_whole`], with a mode of which the umask is taken.
+pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let mut file = create_with_mode(path, mode)?;
     file.write_all(bytes)?;
     match durability {
         Durability::Process => Ok(()),
@@ -147,6 +167,8 @@ fn scratch_name(target: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     /// A way to replace a file by a text, and whether it leaves the old version behind.
     type Way = (fn(&Path, &[u8]) -> io::Result<()>, bool);
@@ -181,6 +203,24 @@ mod tests {
             assert_eq!(fs::read_dir(&dir).unwrap().count(), 1 + usize::from(leaves_old), "{number}");
             fs::remove_dir_all(&dir).unwrap();
         }
+    }
+
+    #[test]
+    fn each_way_keeps_the_mode() {
+        let dir = directory("mode");
+        let target = dir.join("file");
+        for mode in [0o600, 0o640, 0o666, 0o400] {
+            for (way, _) in WAYS {
+                way(&target, b"one").unwrap();
+                fs::set_permissions(&target, Permissions::from_mode(mode)).unwrap();
+                way(&target, b"other").unwrap();
+                assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, mode);
+            }
+            replace_by(&target, |file| file.write_all(b"third")).unwrap();
+            assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, mode);
+            fs::remove_file(&target).unwrap();
+        }
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -27,7 +27,12 @@ pub fn open_existing(path: &Path) -> io::Result<File> {
 /// Makes a file anew. What has the name loses it first: somebody may still read that, and if it is a link,
 /// what it leads to stays.
 pub fn create(path: &Path) -> io::Result<File> {
-    let create = || OpenOptions::new().write(true).create_new(true).open(path);
+    create_with_mode(path, 0o666)
+}
+
+/// Makes a file anew like [`create`], with a mode of which the umask is taken.
+pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<File> {
+    let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     match create() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(path)?;

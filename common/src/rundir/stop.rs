@@ -1,6 +1,7 @@
 //! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
 
 use super::record::document;
+use crate::fsio::atomic::keep_mode;
 use crate::fsio::read::read_start;
 use crate::fsio::write::create;
 use crate::provenance::redact::redact_text;
@@ -54,7 +55,9 @@ impl StopRequest {
                     let grace_s = self.grace_s.or(first.grace_s);
                     let (kill, spares) = (self.kill || first.kill, self.spares && first.spares);
                     let changed = Self { grace_s, kill, spares, ..first };
-                    create(scratch)?.write_all(&document(&changed)?)?;
+                    let mut file = create(scratch)?;
+                    keep_mode(&file, stop)?;
+                    file.write_all(&document(&changed)?)?;
                     fs::rename(scratch, stop)
                 }
                 _ => Ok(()),
