@@ -109,6 +109,33 @@ pub(super) const WEBHOOKS: [&str; 8] = [
     "outlook.office.com/webhook/",
 ];
 
+/// What a text has, in whatever case, that leads to a secret: a part of each word above, or an escape that may
+/// hide one.
+pub(super) const STEMS: [&str; 19] = [
+    "key",
+    "token",
+    "secret",
+    "pass",
+    "pw",
+    "auth",
+    "cookie",
+    "cred",
+    "jwt",
+    "pat",
+    "sig",
+    "bearer",
+    "-u",
+    "curl",
+    "login",
+    "redis-cli",
+    "://",
+    "\\u",
+    "\\/",
+];
+
+/// Words of other meaning with a stem in them, which are frequent.
+pub(super) const NO_STEMS: [&str; 5] = ["path", "patc", "pati", "patt", "tokeniz"];
+
 /// How a secret begins and goes on that is known without a name.
 pub(super) struct Shape {
     /// How it begins.
@@ -283,6 +310,16 @@ mod tests {
         }
         for name in ["key", "--key", "model.key", "sig"] {
             assert_eq!(verdict(name), Verdict::IfRandom, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_word_of_the_table_has_a_stem() {
+        let lists = [SECRETS, PASSWORDS, ENDS, VARIABLES, HOLDERS, HEADERS, USERS];
+        let words = lists.iter().flat_map(|list| list.split(' ')).chain(QUERY.split(' '));
+        for word in words.chain(PROGRAMS.iter().flat_map(|(program, option)| [*program, *option])) {
+            let has_stem = STEMS.iter().any(|stem| word.to_ascii_lowercase().contains(stem));
+            assert!(has_stem || ["-a", "-b", "-p", "--relogin", "wandb"].contains(&word), "{word}");
         }
     }
 

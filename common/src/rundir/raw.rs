@@ -1,6 +1,6 @@
 //! Parts of the record that a listing passes on as they were read.
 
-use crate::provenance::redact::redact_json;
+use crate::provenance::redact::redact_raw;
 use memchr::memchr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,9 +20,8 @@ impl Raw {
 
     /// Takes secrets out of the value, of that name.
     pub(super) fn redact(&mut self, name: &str) {
-        let mut value: Value = self.parse();
-        if redact_json(name, &mut value) {
-            *self = Self::of(&value);
+        if let Some(redacted) = redact_raw(name, self.0.get()) {
+            *self = Self::of(&redacted);
         }
     }
 

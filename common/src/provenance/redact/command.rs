@@ -1,9 +1,13 @@
 //! The arguments of a command.
 
+use super::hint::may_hold_secret;
 use super::scan::{Extent, Scanner};
 
 /// Returns a command as it may be recorded. `{env:NAME}` is no secret, and stays.
 pub fn redact_command(command: &[String]) -> Vec<String> {
+    if !command.iter().any(|argument| may_hold_secret(argument)) {
+        return command.to_vec();
+    }
     let mut scanner = Scanner::default();
     let mut is_script = false;
     let redact = |argument: &String| {

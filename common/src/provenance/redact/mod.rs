@@ -2,6 +2,7 @@
 //! override, a note, a reason. What was redacted stays as it is when it is redacted again.
 
 mod command;
+mod hint;
 mod json;
 mod scan;
 mod shape;
@@ -11,7 +12,9 @@ pub use command::redact_command;
 pub use json::redact_json;
 
 use super::secret::{Verdict, verdict};
+use hint::may_hold_secret;
 use scan::{Extent, Scanner};
+use serde_json::Value;
 use std::borrow::Cow;
 use value::is_plain;
 
@@ -20,7 +23,7 @@ pub const REDACTED: &str = "[redacted]";
 
 /// Returns a text, such as a note or the message of an exception, without its secrets.
 pub fn redact_text(text: &str) -> Cow<'_, str> {
-    Scanner::default().scan(text, Extent::Word)
+    if may_hold_secret(text) { Scanner::default().scan(text, Extent::Word) } else { Cow::Borrowed(text) }
 }
 
 /// Returns a value without what is secret under its name, and in itself.
@@ -29,15 +32,24 @@ pub fn redact_value<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
 }
 
 fn redact_under(verdict: Verdict, value: &str) -> Cow<'_, str> {
-    if is_plain(verdict, value) {
-        Scanner::default().scan(value, Extent::Whole)
-    } else {
-        Cow::Borrowed(REDACTED)
+    match is_plain(verdict, value) {
+        true if may_hold_secret(value) => Scanner::default().scan(value, Extent::Whole),
+        true => Cow::Borrowed(value),
+        false => Cow::Borrowed(REDACTED),
     }
 }
 
+/// Redacts a JSON text of that name; `None` when there is nothing to redact.
+pub fn redact_raw(name: &str, text: &str) -> Option<Value> {
+    if !may_hold_secret(text) {
+        return None;
+    }
+    let mut value = serde_json::from_str(text).ok()?;
+    redact_json(name, &mut value).then_some(value)
+}
+
 /// Does one thing after the other with a text, which stays borrowed when neither changes it.
-fn and_then<'a>(text: Cow<'a, str>, change: impl FnOnce(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+fn and_then(text: Cow<'_, str>, change: impl FnOnce(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => change(text),
         Cow::Owned(text) => match change(&text) {

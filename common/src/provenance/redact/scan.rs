@@ -84,13 +84,10 @@ impl Scanner {
         let (user, word) = text.split_once(':')?;
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let is_user = |c: char| c.is_alphanumeric() || "._-@+%$\\".contains(c);
-        let is_one = !user.is_empty()
-            && (user.chars().all(is_user) || refers(user))
-            && !word.starts_with("//")
-            && !(is_number(user) && is_number(word))
-            && !is_plain(Verdict::Password, word)
-            && !self.is_container;
-        is_one.then_some(user.len() + 1)
+        let names_user = !user.is_empty() && (user.chars().all(is_user) || refers(user));
+        let is_secret = !word.starts_with("//") && !is_plain(Verdict::Password, word);
+        let are_ids = is_number(user) && is_number(word);
+        (names_user && is_secret && !are_ids && !self.is_container).then_some(user.len() + 1)
     }
 }
 
@@ -233,7 +230,7 @@ impl<'a, 's> Scan<'a, 's> {
     fn quote_at(&self, at: usize) -> &'a str {
         let rest = &self.text[at..];
         let bare = rest.trim_start_matches('\\');
-        if bare.starts_with(is_quote) { &rest[..rest.len() - bare.len() + 1] } else { "" }
+        if bare.starts_with(is_quote) { &rest[..=rest.len() - bare.len()] } else { "" }
     }
 
     /// Returns where a quote is closed.
