@@ -16,19 +16,23 @@ pub(super) enum Verdict {
 
 /// Last words of a name, such as `--hub_token` and `sessionCookie`, whose value is secret.
 const SECRETS: &str = "\
-    apikey auth authorization cookie cookies credential credentials creds jwt pat secret secrets token";
+    apikey auth authorization bearer cookie cookies credential credentials creds jwt pat secret secrets \
+    token";
 
 /// Last words of a name whose value is a password.
 const PASSWORDS: &str = "pass passphrase passwd password passwords pw pwd";
 
 /// Ends of a last word that say so, too: `PGPASSWORD`, `hfaccesstoken`.
 const ENDS: &str = "\
-    accesskey accesstoken apikey apitoken authkey authtoken passphrase passwd password privatekey secretkey \
-    sshpass";
+    accesskey accesstoken apikey apitoken authkey authtoken passphrase passwd password privatekey pwd \
+    secretkey sshpass";
 
 /// Words before `key` that make a secret of `keys` and of a part of a path, too: `api_keys`,
 /// `fs.s3a.secret.key`. With any other word before it `key` is secret unless that is in [`PLAIN_KEYS`].
 const KEYS: &str = "access account api app auth encryption master private secret signing";
+
+/// Services, in the part of a name above `key`: `wandb.key`.
+const SERVICES: &str = "anthropic aws azure comet github gitlab hf huggingface neptune openai slack wandb";
 
 /// Words before `key` that speak of data: `sort_key`, `label_key`.
 const PLAIN_KEYS: &str = "\
@@ -94,16 +98,26 @@ pub(super) const CONTAINERS: &str = "\
     apptainer chown docker install kubectl nerdctl podman setpriv singularity srun su sudo";
 
 /// Options, and words, of a program that a secret follows.
-pub(super) const PROGRAMS: [(&str, &str); 5] =
-    [("curl", "-b"), ("redis-cli", "-a"), ("sshpass", "-p"), ("wandb", "login"), ("wandb", "--relogin")];
+pub(super) const PROGRAMS: [(&str, &str); 7] = [
+    ("curl", "-b"),
+    ("http", "-a"),
+    ("login", "-p"),
+    ("redis-cli", "-a"),
+    ("sshpass", "-p"),
+    ("wandb", "login"),
+    ("wandb", "--relogin"),
+];
+
+/// Programs whose option `-p` has the secret in the same word.
+pub(super) const ATTACHED: &str = "mariadb mysql mysqldump sshpass";
 
 /// URLs by whose path alone anybody may write.
 pub(super) const WEBHOOKS: [&str; 8] = [
     "hooks.slack.com/services/",
     "hooks.slack.com/workflows/",
     "hooks.slack.com/triggers/",
-    "discord.com/api/webhooks/",
-    "discordapp.com/api/webhooks/",
+    "discord.com/api/",
+    "discordapp.com/api/",
     "api.telegram.org/bot",
     "webhook.office.com/webhookb2/",
     "outlook.office.com/webhook/",
@@ -111,7 +125,7 @@ pub(super) const WEBHOOKS: [&str; 8] = [
 
 /// What a text has, in whatever case, that leads to a secret: a part of each word above, or an escape that may
 /// hide one.
-pub(super) const STEMS: [&str; 19] = [
+pub(super) const STEMS: [&str; 22] = [
     "key",
     "token",
     "secret",
@@ -128,6 +142,9 @@ pub(super) const STEMS: [&str; 19] = [
     "curl",
     "login",
     "redis-cli",
+    "http",
+    "mariadb",
+    "mysql",
     "://",
     "\\u",
     "\\/",
@@ -231,7 +248,9 @@ fn of_part(part: &str, above: Option<&str>) -> Verdict {
     let is_before = |list: &str| before.is_some_and(|word| has(list, word));
     let secret = |is_plain: bool| if is_plain { Verdict::Plain } else { Verdict::Secret };
     match last.to_ascii_lowercase().as_str() {
-        "key" if before.is_none() && !above.is_some_and(|word| has(KEYS, word)) => Verdict::IfRandom,
+        "key" if before.is_none() && !above.is_some_and(|word| has(KEYS, word) || has(SERVICES, word)) => {
+            Verdict::IfRandom
+        }
         "key" => secret(is_before(PLAIN_KEYS)),
         "keys" | "tokens" => secret(!is_before(KEYS)),
         "id" => secret(!(is_before("key") && words.iter().rev().nth(1).is_some_and(|word| has(KEYS, word)))),
@@ -315,7 +334,7 @@ mod tests {
 
     #[test]
     fn every_word_of_the_table_has_a_stem() {
-        let lists = [SECRETS, PASSWORDS, ENDS, VARIABLES, HOLDERS, HEADERS, USERS];
+        let lists = [SECRETS, PASSWORDS, ENDS, VARIABLES, HOLDERS, HEADERS, USERS, ATTACHED];
         let words = lists.iter().flat_map(|list| list.split(' ')).chain(QUERY.split(' '));
         for word in words.chain(PROGRAMS.iter().flat_map(|(program, option)| [*program, *option])) {
             let has_stem = STEMS.iter().any(|stem| word.to_ascii_lowercase().contains(stem));

@@ -1,7 +1,8 @@
 //! The arguments of a command.
 
 use super::hint::may_hold_secret;
-use super::scan::{Extent, Scanner};
+use super::scan::Scanner;
+use super::text::Extent;
 
 /// Returns a command as it may be recorded. `{env:NAME}` is no secret, and stays.
 pub fn redact_command(command: &[String]) -> Vec<String> {

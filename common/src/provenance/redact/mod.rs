@@ -6,6 +6,7 @@ mod hint;
 mod json;
 mod scan;
 mod shape;
+mod text;
 mod value;
 
 pub use command::redact_command;
@@ -13,9 +14,10 @@ pub use json::redact_json;
 
 use super::secret::{Verdict, verdict};
 use hint::may_hold_secret;
-use scan::{Extent, Scanner};
+use scan::Scanner;
 use serde_json::Value;
 use std::borrow::Cow;
+use text::Extent;
 use value::is_plain;
 
 /// What stands in the place of a secret.

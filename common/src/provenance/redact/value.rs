@@ -79,7 +79,7 @@ fn is_path(value: &str) -> bool {
     let mut parts = path.split('/');
     let is_led = match (parts.next(), parts.clone().next()) {
         (Some("." | ".." | "~"), Some(_)) => true,
-        (Some(""), Some(top)) => has(TOPS, top) && parts.clone().count() > 1,
+        (Some(""), Some(top)) => has(TOPS, top),
         _ => path.rsplit_once('.').is_some_and(|(name, end)| !name.is_empty() && has(FILES, end)),
     };
     is_led && path.split('/').all(is_part)
