@@ -303,8 +303,13 @@ fn what_was_evaluated_by_an_older_version_is_not_evaluated_again() {
     lab.write("runs/r/checkpoint-5/trainer_state.json", "{\"global_step\": 5}");
     let words =
         ["sh", "-c", "echo >> log; printf 'acc\\n1\\n' > \"$0/metrics.csv\"", "{out}", "--wandb_key", SECRET];
+    edit(&lab, "runs/r/.run/meta.json", |meta| {
+        meta["overrides"] = json!({"wandb_key": SECRET});
+        meta["tags"] = json!([format!("token={SECRET}")]);
+    });
     let eval = || lab.cmd("run-eval").args(["r", "--"]).args(words).run().code(0);
     eval();
+    nothing_recorded(&lab, "eval_runs");
     edit(&lab, "eval_runs/r_eval/step_5_eval/.eval/meta.json", |meta| meta["command"] = json!(words));
     eval();
     assert_eq!(lab.read("log"), "\n");

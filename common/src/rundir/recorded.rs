@@ -155,7 +155,7 @@ impl AttemptState {
 impl Recorded {
     /// Makes the record of a run that was never started.
     pub fn created(meta: &Meta) -> Self {
-        Self {
+        let mut created = Self {
             schema: SCHEMA,
             run_id: meta.run_id.clone(),
             run_name: meta.run_name.clone(),
@@ -165,7 +165,9 @@ impl Recorded {
             overrides: Raw::of(&meta.overrides),
             tags: Raw::of(&meta.tags),
             state: State::Created,
-        }
+        };
+        created.redact();
+        created
     }
 
     /// Reads the status.json of a run. It is not written durably, so that a power cut may leave an
