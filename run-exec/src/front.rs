@@ -7,6 +7,7 @@ use crate::cli::Args;
 use crate::queue::{Next, Queue};
 use nix::sys::signal::Signal;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
 use run_common::cli::progress::{Counts, Progress};
 use run_common::error::{Error, Exit};
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         warn("stdout is closed: the output is in the logs alone");
     }
     let one = match args.runs.as_slice() {
-        [name] if name != "-" => match Operand::named(name, &args.runs_dir.path())? {
+        [name] if name != "-" => match Names::below(args.runs_dir.path()).open(name)? {
             Operand::Run(run) => Some(run),
             Operand::Batch(_) => None,
         },
@@ -78,8 +79,9 @@ fn execute_several(args: &Args, is_one: bool) -> Result<u8, Error> {
     let slots = args.slots.count()?;
     if args.detach {
         // What is wrong with the operands can be said now alone.
+        let mut names = Names::below(args.runs_dir.path());
         for name in args.runs.iter().filter(|name| *name != "-") {
-            Operand::named(name, &args.runs_dir.path())?;
+            names.open(name)?;
         }
         if detach()? != Side::Child {
             return Ok(0);

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use nix::unistd::read;
+use run_common::cli::names::Names;
 use run_common::cli::operands::{Operand, check_stdin, name_in};
 use run_common::error::{Error, Exit};
 use run_common::rundir::open::RunDir;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct Queue {
     operands: VecDeque<String>,
-    runs_dir: PathBuf,
+    names: Names,
     /// What ends a name on stdin.
     end: u8,
     /// Runs of the batch that was opened last.
@@ -42,7 +43,7 @@ impl Queue {
     pub(crate) fn new(operands: &[String], runs_dir: PathBuf, null: bool) -> Self {
         Self {
             operands: operands.iter().cloned().collect(),
-            runs_dir,
+            names: Names::below(runs_dir),
             end: if null { b'\0' } else { b'\n' },
             runs: VecDeque::new(),
             known: HashSet::new(),
@@ -79,7 +80,7 @@ impl Queue {
                     None => return Next::End,
                 },
             };
-            match Operand::named(&name, &self.runs_dir) {
+            match self.names.open(&name) {
                 Ok(Operand::Run(run)) if self.known.insert(run.absolute()) => return Next::Run(run),
                 Ok(Operand::Run(run)) => {
                     let shown = run.layout().root().display();

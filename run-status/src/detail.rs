@@ -1,6 +1,6 @@
 //! The details of one run.
 
-use crate::line::{Line, figure};
+use crate::entry::{Entry, figure};
 use run_checkpoint::{Program, State, discover, save_times};
 use run_common::cli::out::{Out, Table, Tint};
 use run_common::cost::{Rates, logged, spent};
@@ -34,21 +34,22 @@ const TAIL: u64 = 8 << 10;
 /// Prints everything that there is to say about a run, but for what is damaged.
 pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
     let layout = run.run.layout();
-    let meta = Meta::shown(layout)?;
     let mut exit = Exit::Ok;
-    let attempts = Attempts::shown(layout).unwrap_or_else(|error| {
-        let error = Error::io("read", &layout.attempts(), error);
+    let mut damaged = |error: Error| {
         complain(&error);
-        exit = error.exit();
-        Attempts::default()
-    });
+        exit = exit.max(error.exit());
+    };
+    let meta = Meta::shown(layout).map_err(&mut damaged).ok();
+    let known = meta.as_ref();
+    let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error));
+    let attempts = attempts.map_err(&mut damaged).unwrap_or_default();
     let blocks = [
-        facts(run, &meta, Extent::Full),
+        facts(run, known, Extent::Full),
         figures(&run.recorded.metrics().figures()),
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
-        checkpoints(run, &meta),
-        evaluations(run, &meta),
+        checkpoints(run, known),
+        evaluations(run),
         last_lines(run, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
@@ -70,61 +71,86 @@ pub(crate) enum Extent {
 }
 
 /// A table of keys and values, without what is not known.
-pub(crate) fn facts(run: &Observed, meta: &Meta, extent: Extent) -> Table {
-    let line = Line::of(run);
-    let attempt = run.recorded.attempt();
-    let mut table = Table::default();
-    let mut fact = |key: &str, value: Option<String>, tint: Tint| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            table.row(vec![(format!("{key}:"), Tint::Dim), (value, tint)]);
+pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Table {
+    let mut facts = Facts::default();
+    of_record(&mut facts, run);
+    if let Some(meta) = meta {
+        facts.say("config", meta.config_path.clone());
+        facts.say("overrides", Some(pairs(&meta.overrides)));
+        facts.say("cost", cost(run, meta));
+        if extent == Extent::Full {
+            of_creation(&mut facts, run, meta);
         }
-    };
-    let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
-    say("run", Some(line.name().to_owned()));
-    say("path", Some(line.path().to_owned()));
-    fact("status", Some(line.status()), run.status().into());
-    let mut say = |key: &str, value: Option<String>| fact(key, value, Tint::None);
-    let [duration, eta] = line.times();
-    say("reason", run.reason().map(str::to_owned));
-    say("step", Some(line.progress()));
-    say("started", run.start_time().map(Timestamp::local));
-    say("ended", run.end_time().map(Timestamp::local));
-    say("duration", duration.map(human_seconds));
-    say("eta", eta.map(human_seconds));
-    say("exit", run.recorded.exit_code().map(|code| code.to_string()));
-    say("signal", run.recorded.signal().map(|signal| signal.to_string()));
-    say("pid", line.pid().map(|pid| pid.to_string()));
-    say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
-    say("config", meta.config_path.clone());
-    say("overrides", Some(pairs(&meta.overrides)));
-    say("cost", cost(run, meta));
-    if extent == Extent::Short {
-        return table;
     }
-    say("directory", Some(meta.cwd.clone()));
-    say("environment", Some(pairs(&meta.env)));
+    if extent == Extent::Full {
+        of_machine(&mut facts, run);
+    }
+    facts.0
+}
+
+/// Keys and values.
+#[derive(Default)]
+struct Facts(Table);
+
+impl Facts {
+    fn say(&mut self, key: &str, value: Option<String>) {
+        self.tinted(key, value, Tint::None);
+    }
+
+    fn tinted(&mut self, key: &str, value: Option<String>, tint: Tint) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            self.0.row(vec![(format!("{key}:"), Tint::Dim), (value, tint)]);
+        }
+    }
+}
+
+/// Says what the run is and does.
+fn of_record(facts: &mut Facts, run: &Observed) {
+    let entry = Entry::of(run);
+    let [duration, eta] = entry.times();
+    facts.say("run", Some(entry.name().to_owned()));
+    facts.say("path", Some(entry.path().to_owned()));
+    facts.tinted("status", Some(entry.status()), run.status().into());
+    facts.say("reason", run.reason().map(str::to_owned));
+    facts.say("step", Some(entry.progress()));
+    facts.say("started", run.start_time().map(Timestamp::local));
+    facts.say("ended", run.end_time().map(Timestamp::local));
+    facts.say("duration", duration.map(human_seconds));
+    facts.say("eta", eta.map(human_seconds));
+    facts.say("exit", run.recorded.exit_code().map(|code| code.to_string()));
+    facts.say("signal", run.recorded.signal().map(|signal| signal.to_string()));
+    facts.say("pid", entry.pid().map(|pid| pid.to_string()));
+    facts.say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
+}
+
+/// Says what was so when the run was created.
+fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
+    facts.say("directory", Some(meta.cwd.clone()));
+    facts.say("environment", Some(pairs(&meta.env)));
     let input = |(name, input): (&String, &Value)| format!("{name}={}", text(&input["path"]));
-    say("inputs", Some(meta.inputs.iter().map(input).collect::<Vec<_>>().join(" ")));
-    say("seed", meta.seed.map(|seed| seed.to_string()));
-    say("tags", Some(meta.tags.join(" ")));
-    say("note", meta.note.clone());
-    say("code", code(meta));
-    say("python", python(meta));
-    say("device", meta.device.clone());
-    say("gpus", Some(meta.gpus.join(", ")));
-    say("host", Some(run.recorded.host().unwrap_or(&meta.host).to_owned()));
-    say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
-    say(
-        "resources",
-        attempt.and_then(|attempt| attempt.resources).map(|used| {
-            let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
-            let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
-            format!("cpu {cpu}, memory {memory} MiB{}", gpu.unwrap_or_default())
-        }),
-    );
-    let lost = attempt.map(|attempt| attempt.lost_bytes).filter(|&lost| lost > 0);
-    say("lost output", lost.map(|lost| format!("{lost} bytes")));
-    table
+    facts.say("inputs", Some(meta.inputs.iter().map(input).collect::<Vec<_>>().join(" ")));
+    facts.say("seed", meta.seed.map(|seed| seed.to_string()));
+    facts.say("tags", Some(meta.tags.join(" ")));
+    facts.say("note", meta.note.clone());
+    facts.say("code", code(meta));
+    facts.say("python", python(meta));
+    facts.say("device", meta.device.clone());
+    facts.say("gpus", Some(meta.gpus.join(", ")));
+    facts.say("host", Some(run.recorded.host().unwrap_or(&meta.host).to_owned()));
+    facts.say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
+}
+
+/// Says what the last attempt has used.
+fn of_machine(facts: &mut Facts, run: &Observed) {
+    let Some(attempt) = run.recorded.attempt() else { return };
+    let used = attempt.resources.map(|used| {
+        let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
+        let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
+        format!("cpu {cpu}, memory {memory} MiB{}", gpu.unwrap_or_default())
+    });
+    facts.say("resources", used);
+    let lost = Some(attempt.lost_bytes).filter(|&lost| lost > 0);
+    facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
 }
 
 /// Says what all attempts cost so far, where a price is known, what of it is lost, and what the
@@ -238,9 +264,9 @@ fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
 }
 
 /// The checkpoints, with what keeps an incomplete one from counting.
-fn checkpoints(run: &Observed, meta: &Meta) -> Table {
+fn checkpoints(run: &Observed, meta: Option<&Meta>) -> Table {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
-    let found = match discover(run.run.layout(), meta.checkpoint.as_ref(), program) {
+    let found = match discover(run.run.layout(), meta.and_then(|meta| meta.checkpoint.as_ref()), program) {
         Ok(found) => found,
         Err(error) => {
             complain(&error);
@@ -269,10 +295,10 @@ fn checkpoints(run: &Observed, meta: &Meta) -> Table {
 }
 
 /// The evaluations of the checkpoints, with what made one fail.
-fn evaluations(run: &Observed, meta: &Meta) -> Table {
+fn evaluations(run: &Observed) -> Table {
     let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"]);
     let observer = Observer::default();
-    for kind in Finder::new(None).of_run(&run.run, &meta.run_id) {
+    for kind in Finder::new(None).of_run(&run.run, &run.recorded.run_id) {
         for (dir, evaluation) in kind.all() {
             let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made
             let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());

@@ -1,11 +1,11 @@
 //! A run's log as the command wrote it.
 
-use crate::cli::{Args, Log};
-use run_common::cli::operands::open_one;
+use crate::cli::Log;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::read::open_file;
 use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
@@ -20,14 +20,14 @@ const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
 const PIECE: u64 = 64 << 10;
 
 /// Prints a log, and what is added to it until the run has ended.
-pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out) -> Result<Exit, Error> {
-    let [operand] = args.runs.as_slice() else { return Err(Error::usage("--log takes one run")) };
-    if operand == "-" {
-        return Err(Error::usage("--log takes one run"));
-    }
-    let run = open_one(operand, &args.runs_dir.path())?;
+pub(crate) fn print(
+    run: &RunDir,
+    which: Log,
+    follow: bool,
+    observer: &Observer,
+    out: &mut Out,
+) -> Result<Exit, Error> {
     let layout = run.layout();
-    let follow = args.follow;
     let path = match which {
         Log::Combined => layout.combined(),
         Log::Stdout => layout.stdout(),
@@ -36,7 +36,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
     let mut is_within = false;
-    let mut has_ended = !follow || observer.observe(&run)?.status().has_ended();
+    let mut has_ended = !follow || observer.observe(run)?.status().has_ended();
     loop {
         if log.is_none() {
             log = match open_file(&path) {
@@ -56,7 +56,7 @@ pub(crate) fn print(args: &Args, which: Log, observer: &Observer, out: &mut Out)
             return Ok(Exit::Ok);
         }
         out.pause(PAUSE)?;
-        has_ended = observer.observe(&run)?.status().has_ended();
+        has_ended = observer.observe(run)?.status().has_ended();
     }
 }
 

@@ -2,14 +2,16 @@
 
 mod cli;
 mod detail;
-mod line;
+mod entry;
 mod list;
 mod log;
+mod rows;
 mod select;
-mod spark;
+mod sparkline;
+mod status;
 mod wait;
 mod watch;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-status", list::run)
+    run_common::cli::entry("run-status", status::run)
 }

@@ -1,9 +1,7 @@
 //! `--wait`: returns when every run has ended, and prints each then.
 
-use crate::cli::Args;
-use crate::line::Line;
-use crate::list::json_line;
-use crate::select::Selection;
+use crate::entry::{Format, entry};
+use crate::select::Scope;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
@@ -13,20 +11,26 @@ use run_common::rundir::status::Status;
 use run_common::rundir::wait::Waiter;
 use run_common::time::human;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Waits for the runs that are named, or for those that are at work.
-pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exit, Error> {
+pub(crate) fn run(
+    scope: &Scope,
+    format: Format,
+    timeout: Option<Duration>,
+    observer: &Observer,
+    out: &mut Out,
+) -> Result<Exit, Error> {
     let mut exit = Exit::Ok;
     let mut runs: Vec<RunDir> = Vec::new();
-    for run in Selection::make(args)?.runs {
+    for run in scope.select()?.runs {
         match run {
             Ok(run) => runs.push(run),
             Err(error) => fail(&mut exit, &error),
         }
     }
-    let mut waits_for_all = !args.runs.is_empty();
-    let deadline = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut waits_for_all = scope.is_named();
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut waiter = Waiter::new();
     loop {
         let mut pending: Vec<Observed> = Vec::new();
@@ -34,7 +38,7 @@ pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exi
             match observer.observe(&run) {
                 Ok(run) if !waits_for_all && !is_at_work(run.status()) => {}
                 Ok(run) if run.status().has_ended() => {
-                    print(&run, args, out)?;
+                    exit = exit.max(print(&run, format, scope.is_named(), out)?);
                     if run.status() != Status::Completed {
                         exit = exit.max(Exit::No);
                     }
@@ -47,7 +51,7 @@ pub(crate) fn run(args: &Args, observer: &Observer, out: &mut Out) -> Result<Exi
         out.flush()?;
         let Some(first) = pending.first() else { return Ok(exit) };
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if let (Some(timeout), true) = (args.timeout, left.is_some_and(|left| left.is_zero())) {
+        if let (Some(timeout), true) = (timeout, left.is_some_and(|left| left.is_zero())) {
             let shown = first.run.layout().root().display();
             let what = match pending.len() {
                 1 => format!("'{shown}' has not ended after {}", human(timeout)),
@@ -71,10 +75,16 @@ fn is_at_work(status: Status) -> bool {
     matches!(status, Status::Queued | Status::Running | Status::Stale)
 }
 
-fn print(run: &Observed, args: &Args, out: &mut Out) -> Result<(), Error> {
-    match (args.full, args.json) {
-        (true, _) => out.bytes(&json_line(&Line::full(run)?)?),
-        (false, true) => out.bytes(&json_line(&Line::of(run))?),
-        (false, false) => out.text(&format!("{}: {}", run.run.layout().root().display(), run.status())),
+fn print(run: &Observed, format: Format, is_named: bool, out: &mut Out) -> Result<Exit, Error> {
+    let Format::Json { full } = format else {
+        let line = format!("{}: {}", run.run.layout().root().display(), run.status());
+        return out.text(&line).map(|()| Exit::Ok);
+    };
+    let mut exit = Exit::Ok;
+    let (entry, damage) = entry(run, full, is_named);
+    out.bytes(&entry.json()?)?;
+    if let Some(damage) = damage {
+        fail(&mut exit, &damage);
     }
+    Ok(exit)
 }

@@ -1,15 +1,15 @@
 //! `--watch`: the runs as they change, on a terminal in place, on a pipe as JSON lines.
 
-use crate::cli::Args;
-use crate::line::{Line, figure, measured};
-use crate::list::{Row, counts, json_line, table};
-use crate::select::{Selection, is_wanted};
-use crate::{detail, spark};
-use run_common::cli::operands::Operand;
+use crate::detail;
+use crate::entry::{Entry, Format, entry, figure, measured};
+use crate::rows::{RunRow, counts, table};
+use crate::select::Scope;
+use crate::sparkline::Sparkline;
 use run_common::cli::out::Out;
 use run_common::cli::screen::{Screen, Woken};
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
+use run_common::rundir::find::Holders;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
@@ -20,47 +20,60 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
-
-/// A directory that was changed so lately may have been changed again without its mtime telling.
-const YOUNG: Duration = Duration::from_secs(2);
+use std::time::{Duration, Instant};
 
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Watches until interrupted, or until all runs that were named have ended.
-pub(crate) fn run(args: &Args, period: Duration, out: &mut Out) -> Result<Exit, Error> {
+/// Watches until interrupted, or until all runs that were named have ended; of one run that was named the
+/// details.
+pub(crate) fn run(
+    scope: &Scope,
+    is_one: bool,
+    format: Format,
+    period: Duration,
+    observer: Observer,
+    out: &mut Out,
+) -> Result<Exit, Error> {
     let period = period.max(SHORTEST);
-    let watched = Watched::new(args);
-    if args.json || args.full || !io::stdout().is_terminal() {
-        changes(watched, args, period, out)
-    } else {
-        on_terminal(watched, args, period, out)
+    let watched = Watched::new(scope, observer);
+    match format {
+        Format::Table { columns } if io::stdout().is_terminal() => {
+            let picture = Picture { scope, columns, is_one, colour: out.has_colour(), sparkline: None };
+            on_terminal(watched, picture, period, out)
+        }
+        Format::Table { .. } => changes(watched, false, period, out),
+        Format::Json { full } => changes(watched, full, period, out),
     }
 }
 
 /// Prints a line for each run that has changed, but for the time that passes.
-fn changes(mut watched: Watched, args: &Args, period: Duration, out: &mut Out) -> Result<Exit, Error> {
+fn changes(mut watched: Watched, full: bool, period: Duration, out: &mut Out) -> Result<Exit, Error> {
     let mut printed: HashMap<PathBuf, Vec<u8>> = HashMap::new();
     loop {
         let next = Instant::now() + period;
         watched.look()?;
+        let mut damages = Vec::new();
         for run in watched.runs.iter().filter(|run| run.is_new) {
             let Some(observed) = &run.observed else { continue };
             let path = run.dir.layout().root();
             let was_shown = printed.contains_key(path);
-            if !was_shown && !is_wanted(observed, args) {
+            if !was_shown && !watched.scope.wants(observed) {
                 continue;
             }
             let what = essence(observed)?;
             if printed.get(path) != Some(&what) {
-                let line = if args.full { Line::full(observed)? } else { Line::of(observed) };
-                out.bytes(&json_line(&line)?)?;
+                let (entry, damage) = entry(observed, full, watched.scope.is_named());
+                out.bytes(&entry.json()?)?;
+                damages.extend(damage.filter(|_| !was_shown));
                 printed.insert(path.to_owned(), what);
             }
         }
+        for damage in damages {
+            watched.fail(&damage);
+        }
         out.flush()?;
-        if watched.is_over(args) {
+        if watched.is_over() {
             return Ok(watched.exit);
         }
         out.pause(next.saturating_duration_since(Instant::now()))?;
@@ -76,19 +89,23 @@ fn essence(run: &Observed) -> Result<Vec<u8>, Error> {
         attempt.resources = None;
         attempt.start_time = None; // so that no duration follows from it
     }
-    json_line(&Line::of(&still))
+    Entry::of(&still).json()
 }
 
 /// Redraws the screen.
-fn on_terminal(mut watched: Watched, args: &Args, period: Duration, out: &mut Out) -> Result<Exit, Error> {
+fn on_terminal(
+    mut watched: Watched,
+    mut picture: Picture,
+    period: Duration,
+    out: &mut Out,
+) -> Result<Exit, Error> {
     let failed = |error: io::Error| Error::new(Exit::System, "cannot draw on the terminal").because(error);
     watched.is_quiet = true;
     watched.look()?;
     let mut screen = Screen::enter().map_err(failed)?;
-    let mut picture = Picture::new(args, out.has_colour());
     loop {
         let next = Instant::now() + period;
-        if watched.is_over(args) {
+        if watched.is_over() {
             let last = picture.draw(&watched, (usize::MAX, usize::MAX));
             drop(screen);
             last.iter().try_for_each(|line| out.line(line))?;
@@ -112,11 +129,11 @@ fn on_terminal(mut watched: Watched, args: &Args, period: Duration, out: &mut Ou
 
 /// The runs that are watched, and what is known of them.
 struct Watched<'a> {
-    args: &'a Args,
+    scope: &'a Scope<'a>,
     observer: Observer,
     runs: Vec<Known>,
-    /// The directories in which runs appear, and when they were last changed.
-    holders: Vec<(PathBuf, Option<SystemTime>)>,
+    /// Where runs appear.
+    holders: Holders,
     is_first: bool,
     /// Errors are not said, but drawn.
     is_quiet: bool,
@@ -135,12 +152,12 @@ struct Known {
 }
 
 impl<'a> Watched<'a> {
-    fn new(args: &'a Args) -> Self {
+    fn new(scope: &'a Scope, observer: Observer) -> Self {
         Self {
-            args,
-            observer: Observer::new(args.stale_after),
+            scope,
+            observer,
             runs: Vec::new(),
-            holders: Vec::new(),
+            holders: Holders::default(),
             is_first: true,
             is_quiet: false,
             errors: Vec::new(),
@@ -150,7 +167,7 @@ impl<'a> Watched<'a> {
 
     /// Looks at what may have changed.
     fn look(&mut self) -> Result<(), Error> {
-        if self.is_first || self.holders.iter().any(|(path, time)| mtime(path) != *time || is_young(*time)) {
+        if self.is_first || self.holders.may_have_changed() {
             self.search()?;
         }
         for number in 0..self.runs.len() {
@@ -184,17 +201,8 @@ impl<'a> Watched<'a> {
 
     /// Finds the runs, and keeps what is known of those that were there.
     fn search(&mut self) -> Result<(), Error> {
-        if !self.is_first && !self.args.runs.is_empty() {
-            return Ok(());
-        }
-        let before: Vec<(PathBuf, Option<SystemTime>)> =
-            self.holders.iter().map(|(path, _)| (path.clone(), mtime(path))).collect();
-        let selection = Selection::make(self.args)?;
-        let time = |path: &PathBuf| {
-            let seen = before.iter().find(|(known, _)| known == path);
-            seen.map_or_else(|| mtime(path), |(_, time)| *time)
-        };
-        self.holders = selection.holders.iter().map(|path| (path.clone(), time(path))).collect();
+        let selection = self.scope.select()?;
+        self.holders = selection.holders;
         let mut known: HashMap<PathBuf, Known> =
             self.runs.drain(..).map(|run| (run.dir.layout().root().to_owned(), run)).collect();
         for run in selection.runs {
@@ -220,8 +228,8 @@ impl<'a> Watched<'a> {
     }
 
     /// Says whether nothing more is to be expected.
-    fn is_over(&self, args: &Args) -> bool {
-        !args.runs.is_empty() && self.observed().all(|run| run.status().has_ended())
+    fn is_over(&self) -> bool {
+        self.scope.is_named() && self.observed().all(|run| run.status().has_ended())
     }
 
     fn observed(&self) -> impl Iterator<Item = &Observed> {
@@ -229,30 +237,18 @@ impl<'a> Watched<'a> {
     }
 }
 
-fn mtime(path: &PathBuf) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|file| file.modified()).ok()
-}
-
-fn is_young(time: Option<SystemTime>) -> bool {
-    time.is_some_and(|time| time.elapsed().is_ok_and(|age| age < YOUNG))
-}
-
 /// What is drawn.
 struct Picture<'a> {
-    args: &'a Args,
+    scope: &'a Scope<'a>,
+    /// The metrics to show in place of the first.
+    columns: &'a [String],
     /// One run was named.
     is_one: bool,
     colour: bool,
-    curve: Option<spark::Curve>,
+    sparkline: Option<Sparkline>,
 }
 
-impl<'a> Picture<'a> {
-    fn new(args: &'a Args, colour: bool) -> Self {
-        let named = |name: &String| Operand::named(name, &args.runs_dir.path());
-        let is_one = matches!(args.runs.as_slice(), [name] if name != "-" && matches!(named(name), Ok(Operand::Run(_))));
-        Self { args, is_one, colour, curve: None }
-    }
-
+impl Picture<'_> {
     /// Returns the lines that fit a terminal of so many columns and rows.
     fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
         let mut lines = match watched.observed().next() {
@@ -264,15 +260,18 @@ impl<'a> Picture<'a> {
     }
 
     fn several(&self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
-        let runs_dir = self.args.runs_dir.path();
-        let mut all: Vec<Row> = watched
-            .observed()
-            .map(|run| Row::of(run, self.args, &runs_dir, is_wanted(run, self.args)))
-            .collect();
+        let row = |run: &Observed| {
+            if self.scope.wants(run) {
+                RunRow::shown(run, self.scope, self.columns)
+            } else {
+                RunRow::counted(run, self.scope)
+            }
+        };
+        let mut all: Vec<RunRow> = watched.observed().map(row).collect();
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
         let room = height.saturating_sub(watched.errors.len() + 3);
         let mut lines = vec![run_common::text::fit(&head, columns)];
-        let wanted = all.iter().filter(|row| row.cells.is_some()).count();
+        let wanted = all.iter().filter(|row| row.is_shown()).count();
         if wanted > room {
             leave_out(&mut all, wanted - room);
         }
@@ -294,15 +293,14 @@ impl<'a> Picture<'a> {
             }
             lines.extend(block);
         };
-        if let Ok(meta) = Meta::shown(run.run.layout()) {
-            add(detail::facts(run, &meta, detail::Extent::Short).lines(self.colour, columns));
-        }
+        let meta = Meta::shown(run.run.layout()).ok();
+        add(detail::facts(run, meta.as_ref(), detail::Extent::Short).lines(self.colour, columns));
         let metrics = run.recorded.metrics().figures();
-        let main = self.args.columns.first().map(String::as_str).or_else(|| measured(&metrics).next());
+        let main = self.columns.first().map(String::as_str).or_else(|| measured(&metrics).next());
         if let Some(name) = main.filter(|name| metrics.contains_key(*name)) {
-            let curve = self.curve.get_or_insert_with(|| spark::Curve::of(run, name));
-            curve.follow();
-            let (drawn, last) = (curve.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
+            let sparkline = self.sparkline.get_or_insert_with(|| Sparkline::of(run, name));
+            sparkline.follow();
+            let (drawn, last) = (sparkline.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
             add(vec![run_common::text::fit(&format!("{name}  {drawn}  {last}"), columns)]);
         }
         add(detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns));
@@ -312,11 +310,11 @@ impl<'a> Picture<'a> {
 }
 
 /// Leaves out so many rows: of runs that have ended first, and of the last first.
-fn leave_out(rows: &mut [Row], mut count: usize) {
+fn leave_out(rows: &mut [RunRow], mut count: usize) {
     for ended in [true, false] {
-        for row in rows.iter_mut().rev().filter(|row| row.cells.is_some()) {
+        for row in rows.iter_mut().rev().filter(|row| row.is_shown()) {
             if count > 0 && (!ended || row.status.has_ended() || row.status == Status::Created) {
-                row.cells = None;
+                row.hide();
                 count -= 1;
             }
         }

@@ -1,5 +1,6 @@
 //! What every tool's command line has in common: entry, runs directory, operands, output.
 
+pub mod names;
 pub mod operands;
 pub mod out;
 pub mod progress;

@@ -1,13 +1,14 @@
 //! Operands that name runs and batches: on the command line, or one a line from stdin.
 
+use super::names::Names;
 use crate::error::{Error, Exit};
 use crate::process::spawn::check_open;
 use crate::rundir::batch::BatchDir;
-use crate::rundir::find::{Found, find};
 use crate::rundir::open::RunDir;
 use serde_json::Value;
 use std::io::{self, BufRead};
-use std::path::{Path, PathBuf};
+use std::iter;
+use std::path::Path;
 
 /// What an operand names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,49 +20,8 @@ pub enum Operand {
 }
 
 impl Operand {
-    /// Opens what users name: a path when it contains `/`, else the name of a run or a batch below
-    /// the runs directory, of a run directly or in a batch.
-    pub fn named(name: &str, runs_dir: &Path) -> Result<Self, Error> {
-        if name.contains('/') || name == "." || name == ".." {
-            let path = Path::new(name);
-            return match Self::at(path) {
-                // As a table shows it: a run below the name of its batch.
-                Err(error) if path.is_relative() && !path.exists() => {
-                    Self::at(&runs_dir.join(path)).map_err(|_| error)
-                }
-                found => found,
-            };
-        }
-        let direct = runs_dir.join(name);
-        let mut matches: Vec<Self> = Self::at(&direct).into_iter().collect();
-        let below = find(runs_dir).into_iter().filter_map(|found| match found {
-            Found::Run(path, ()) => Some(path),
-            Found::Unreadable(..) | Found::NotUtf8(_) | Found::Other(_) => None,
-        });
-        let below = below.filter(|path| path != &direct && path.file_name().is_some_and(|last| last == name));
-        matches.extend(below.map(|path| Self::Run(RunDir::seen(path))));
-        match matches.len() {
-            0 => Self::at(&direct).map_err(|error| match error.exit() {
-                Exit::BadRun if !direct.exists() => {
-                    let what = format!("no run '{name}' below '{}'", runs_dir.display());
-                    Error::new(Exit::BadRun, what)
-                        .hint("run-status -a lists all runs; -d names another runs directory")
-                }
-                _ => error,
-            }),
-            1 => Ok(matches.remove(0)),
-            count => {
-                let paths: Vec<_> =
-                    matches.iter().map(|found| format!("'{}'", found.path().display())).collect();
-                Err(Error::usage(format!("'{name}' names {count} runs"))
-                    .because(paths.join(" and "))
-                    .hint("name one by its path"))
-            }
-        }
-    }
-
     /// Opens the run or batch at `path`.
-    fn at(path: &Path) -> Result<Self, Error> {
+    pub(super) fn at(path: &Path) -> Result<Self, Error> {
         match (RunDir::at(path), BatchDir::at(path)) {
             (Err(_), Ok(Some(batch))) => Ok(Self::Batch(batch)),
             (Err(_), Err(error)) => Err(error),
@@ -70,10 +30,10 @@ impl Operand {
     }
 
     /// Returns its directory.
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> &Path {
         match self {
-            Self::Run(run) => run.layout().root().to_owned(),
-            Self::Batch(batch) => batch.layout().root().to_owned(),
+            Self::Run(run) => run.layout().root(),
+            Self::Batch(batch) => batch.layout().root(),
         }
     }
 
@@ -89,40 +49,33 @@ impl Operand {
 /// Opens what operands name, in their order; `-` stands for what stdin names.
 pub fn open_all<'a>(
     operands: &'a [String],
-    runs_dir: &'a Path,
+    runs_dir: &Path,
     null: bool,
-) -> impl Iterator<Item = Result<Operand, Error>> + 'a {
-    operands.iter().flat_map(move |operand| -> Box<dyn Iterator<Item = Result<Operand, Error>> + 'a> {
-        if operand == "-"
-            && let Err(error) = check_stdin()
-        {
-            Box::new(std::iter::once(Err(error)))
-        } else if operand == "-" {
-            Box::new(names_from(io::stdin().lock(), null).map(move |name| Operand::named(&name?, runs_dir)))
+) -> impl Iterator<Item = Result<Operand, Error>> + use<'a> {
+    let mut names = Names::below(runs_dir);
+    let words = operands.iter().flat_map(move |operand| -> Box<dyn Iterator<Item = Result<String, Error>>> {
+        if operand == "-" {
+            match check_stdin() {
+                Ok(()) => Box::new(names_from(io::stdin().lock(), null)),
+                Err(error) => Box::new(iter::once(Err(error))),
+            }
         } else {
-            Box::new(std::iter::once(Operand::named(operand, runs_dir)))
+            Box::new(iter::once(Ok(operand.clone())))
         }
-    })
+    });
+    words.map(move |word| names.open(&word?))
 }
 
 /// Opens the runs that operands name, those of batches by name.
 pub fn open_runs<'a>(
     operands: &'a [String],
-    runs_dir: &'a Path,
+    runs_dir: &Path,
     null: bool,
-) -> impl Iterator<Item = Result<RunDir, Error>> + 'a {
+) -> impl Iterator<Item = Result<RunDir, Error>> + use<'a> {
     open_all(operands, runs_dir, null).flat_map(|operand| match operand {
         Ok(operand) => operand.runs().into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     })
-}
-
-/// Opens the one run that an operand names.
-pub fn open_one(name: &str, runs_dir: &Path) -> Result<RunDir, Error> {
-    match Operand::named(name, runs_dir)? {
-        Operand::Run(run) => Ok(run),
-        Operand::Batch(_) => Err(Error::usage(format!("'{name}' is a batch, and one run is wanted"))),
-    }
 }
 
 /// Fails when the tool was started without stdin: what it would read since is nothing.
@@ -134,13 +87,17 @@ pub fn check_stdin() -> Result<(), Error> {
 /// NUL. A line that is a JSON object is taken by its `"path"`.
 pub fn names_from(mut stream: impl BufRead, null: bool) -> impl Iterator<Item = Result<String, Error>> {
     let end = if null { b'\0' } else { b'\n' };
+    let mut is_over = false;
     std::iter::from_fn(move || {
-        loop {
+        while !is_over {
             let mut line = Vec::new();
             match stream.read_until(end, &mut line) {
                 Ok(0) => return None,
                 Ok(_) => {}
-                Err(error) => return Some(Err(Error::new(Exit::System, "cannot read stdin").because(error))),
+                Err(error) => {
+                    is_over = true; // it would fail again
+                    return Some(Err(Error::new(Exit::System, "cannot read stdin").because(error)));
+                }
             }
             if line.last() == Some(&end) {
                 line.pop();
@@ -149,6 +106,7 @@ pub fn names_from(mut stream: impl BufRead, null: bool) -> impl Iterator<Item = 
                 return Some(name);
             }
         }
+        None
     })
 }
 
@@ -187,6 +145,29 @@ mod tests {
             ["a b", "/x\ny", "{odd", "last"]
         );
         assert_eq!(names("a\nb\0c\0", true), ["a\nb", "c"]);
-        assert!(names_from(&b"\xff\n{\"k\":1}\n"[..], false).all(|name| name.is_err()));
+    }
+
+    #[test]
+    fn a_line_that_names_nothing_is_refused_and_does_not_hide_the_next() {
+        let lines = &b"\xff\n{\"k\":1}\n{\"path\":7}\n[\"path\"]\n"[..];
+        let said: Vec<_> = names_from(lines, false)
+            .map(|name| name.map_err(|error| (error.exit(), error.to_string())))
+            .collect();
+        let no_path = || Err((Exit::Usage, "a JSON object on stdin has no \"path\"".to_owned()));
+        let odd = Err((Exit::BadRun, "no run '\u{fffd}': its name is not UTF-8".to_owned()));
+        assert_eq!(said, [odd, no_path(), no_path(), Ok("[\"path\"]".to_owned())]);
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_read_is_said_once() {
+        struct Broken;
+        impl io::Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::IsADirectory.into())
+            }
+        }
+        let said: Vec<_> = names_from(io::BufReader::new(Broken), false).collect();
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].as_ref().unwrap_err().exit(), Exit::System);
     }
 }

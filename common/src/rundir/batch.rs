@@ -2,8 +2,8 @@
 //! is and which command line made it.
 
 use super::find::identity;
-use super::layout::BatchLayout;
-use super::open::{Document, RunDir, read_document};
+use super::layout::{BatchLayout, Layout};
+use super::open::{Document, RunDir, has_record, read_document};
 use super::recorded::Recorded;
 use crate::error::Error;
 use crate::time::Timestamp;
@@ -100,7 +100,8 @@ impl BatchDir {
         let mut paths: Vec<_> = paths.into_iter().map(|(_, path)| path).collect();
         paths.retain(|path| path.to_str().is_some());
         paths.sort();
-        paths.into_iter().map(RunDir::seen).filter(|run| run.layout().meta().exists()).collect()
+        paths.retain(|path| has_record(&Layout::new(path)).unwrap_or(true));
+        paths.into_iter().map(RunDir::seen).collect()
     }
 
     /// Returns its runs in the order in which they were created.
@@ -109,5 +110,32 @@ impl BatchDir {
         let mut runs: Vec<_> = self.runs().into_iter().map(|run| (id(&run), run)).collect();
         runs.sort_by(|(one, _), (other, _)| one.cmp(other));
         runs.into_iter().map(|(_, run)| run).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    #[test]
+    fn a_run_of_a_batch_comes_once_however_links_lead_to_it() {
+        let dir = TempDir::new().unwrap();
+        for file in
+            [".batch/batch.json", "b/.run/meta.json", "a/.run/status.json", "none/file", "master_log.txt"]
+        {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        for (to, at) in
+            [("b", "Latest"), (".", "self"), ("..", "up"), ("loop", "loop"), ("nowhere", "dangling")]
+        {
+            symlink(to, dir.path().join(at)).unwrap();
+        }
+        let batch = BatchDir::at(dir.path()).unwrap().unwrap();
+        let names: Vec<String> = batch.runs().iter().map(|run| run.layout().name()).collect();
+        assert_eq!(names, ["a", "b"]);
     }
 }

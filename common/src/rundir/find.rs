@@ -1,7 +1,7 @@
 //! Discovery: which directories below another are runs.
 
 use super::layout::{Layout, RECORD_DIR};
-use super::open::RunDir;
+use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, plain};
 use crate::fsio::join;
 use crate::parallel::in_order;
@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// How deep runs lie below the directory that is searched, at most.
 const DEPTH: usize = 3;
@@ -35,8 +36,29 @@ pub enum Found<R = ()> {
 pub struct Search {
     /// The runs, and what else there is, by path.
     pub found: Vec<Found>,
-    /// The directories that hold runs, or may: one that is made or removed changes their mtime.
-    pub holders: Vec<PathBuf>,
+    /// Where runs were looked for.
+    pub holders: Holders,
+}
+
+/// The directories that hold runs, or may, as they were before they were read.
+#[derive(Debug, Default)]
+pub struct Holders(Vec<(PathBuf, Option<SystemTime>)>);
+
+/// A directory that was changed so shortly before it was read may have been changed again after that without
+/// its mtime telling: some file systems count in seconds.
+const YOUNG: Duration = Duration::from_secs(2);
+
+impl Holders {
+    /// Says whether runs may have been made, moved or removed since.
+    pub fn may_have_changed(&self) -> bool {
+        self.0.iter().any(|(path, before)| before.is_none() || mtime(path) != *before)
+    }
+}
+
+/// Returns when a directory was changed last, if that is long enough ago to tell it from a later change.
+fn mtime(directory: &Path) -> Option<SystemTime> {
+    let changed = fs::metadata(directory).and_then(|directory| directory.modified()).ok()?;
+    changed.elapsed().is_ok_and(|age| age >= YOUNG).then_some(changed)
 }
 
 /// A directory that may be a run, or hold some.
@@ -47,10 +69,10 @@ struct Candidate {
 }
 
 /// What a candidate turned out to be.
-enum Kind<R> {
+enum Nature<R> {
     Run(R),
-    /// No run; it may hold some.
-    Holder(Vec<Candidate>),
+    /// No run; it may hold some. It was last changed then.
+    Holder(Option<SystemTime>, Vec<Candidate>),
     Unreadable(PathBuf, String),
     /// It is gone, or no directory.
     Nothing,
@@ -87,8 +109,8 @@ pub fn visit<R: Send, E>(
     root: &Path,
     look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
     mut take: impl FnMut(Found<Result<R, Error>>) -> Result<(), E>,
-) -> Result<Vec<PathBuf>, E> {
-    let holders = vec![root.to_owned()];
+) -> Result<Holders, E> {
+    let holders = vec![(root.to_owned(), mtime(root))];
     let entered = Entered::default();
     entered.enter(root, 1);
     let (passed, linked) = (Vec::new(), Vec::new());
@@ -113,7 +135,7 @@ pub fn visit<R: Send, E>(
             }
         }
     }
-    Ok(holders)
+    Ok(Holders(holders))
 }
 
 /// Tells a directory from all others.
@@ -141,7 +163,7 @@ struct Walk<'a, R, L, T> {
     look: &'a L,
     take: &'a mut T,
     entered: &'a Entered,
-    holders: Vec<PathBuf>,
+    holders: Vec<(PathBuf, Option<SystemTime>)>,
     /// The directories of what was handed on.
     passed: Vec<PathBuf>,
     /// What is below links, and may be known by its own name, with its directory.
@@ -161,23 +183,23 @@ where
         let mut any = false;
         in_order(
             candidates,
-            |candidate| (candidate.kind(depth, look, entered), candidate),
-            |(kind, candidate)| {
+            |candidate| (candidate.look(depth, look, entered), candidate),
+            |(nature, candidate)| {
                 let Candidate { path, is_linked } = candidate;
                 let mut holds_runs = true;
-                match kind {
-                    Kind::Run(made) => self.pass(path.clone(), is_linked, run(path, made))?,
-                    Kind::Unreadable(what, why) => {
+                match nature {
+                    Nature::Run(made) => self.pass(path.clone(), is_linked, run(path, made))?,
+                    Nature::Unreadable(what, why) => {
                         self.pass(path, is_linked, Found::Unreadable(what, why))?;
                     }
-                    Kind::Holder(inside) => {
-                        self.holders.push(path.clone());
+                    Nature::Holder(changed, inside) => {
+                        self.holders.push((path.clone(), changed));
                         holds_runs = self.through(inside, depth + 1)?;
                         if depth == 1 && !holds_runs {
                             (self.take)(Found::Other(path))?;
                         }
                     }
-                    Kind::Nothing => holds_runs = false,
+                    Nature::Nothing => holds_runs = false,
                 }
                 any |= holds_runs;
                 Ok(())
@@ -202,38 +224,36 @@ fn run<R>(path: PathBuf, made: R) -> Found<R> {
 }
 
 impl Candidate {
-    /// Looks what it is. A run is one of which something can be made, or that has a meta.json.
-    fn kind<R>(
+    /// Classifies the directory. A run is one of which something can be made, or that has a record.
+    fn look<R>(
         &self,
         depth: usize,
         look: impl Fn(&RunDir) -> Result<R, Error>,
         entered: &Entered,
-    ) -> Kind<Result<R, Error>> {
+    ) -> Nature<Result<R, Error>> {
         let failure = match look(&RunDir::seen(&self.path)) {
-            Ok(made) => return Kind::Run(Ok(made)),
+            Ok(made) => return Nature::Run(Ok(made)),
             Err(failure) => failure,
         };
-        match fs::metadata(Layout::new(&self.path).meta()) {
-            Ok(_) => Kind::Run(Err(failure)),
+        match has_record(&Layout::new(&self.path)) {
+            Ok(true) => return Nature::Run(Err(failure)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Kind::Unreadable(self.path.join(RECORD_DIR), plain(&error))
+                return Nature::Unreadable(self.path.join(RECORD_DIR), plain(&error));
             }
-            Err(_) if depth == DEPTH => Kind::Nothing,
+            Ok(false) | Err(_) if depth == DEPTH => return Nature::Nothing,
             // A link to where this is, or to what was gone through already, brings nothing new.
-            Err(_) if !entered.enter(&self.path, depth + 1) && self.is_linked => Kind::Nothing,
-            Err(_) => match inside(&self.path, self.is_linked) {
-                Ok(inside) => Kind::Holder(inside),
-                Err(error) if is_nothing(&error) => Kind::Nothing,
-                Err(error) => Kind::Unreadable(self.path.clone(), plain(&error)),
-            },
+            Ok(false) | Err(_) if !entered.enter(&self.path, depth + 1) && self.is_linked => {
+                return Nature::Nothing;
+            }
+            Ok(false) | Err(_) => {}
+        }
+        let changed = mtime(&self.path); // before it is read
+        match inside(&self.path, self.is_linked) {
+            Ok(inside) => Nature::Holder(changed, inside),
+            Err(error) if is_missing(&error) => Nature::Nothing,
+            Err(error) => Nature::Unreadable(self.path.clone(), plain(&error)),
         }
     }
-}
-
-/// Says whether a path is gone, or a link that leads nowhere, or to a file, or in a circle.
-fn is_nothing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(nix::libc::ELOOP)
 }
 
 /// Returns the directories in a directory, and the links, by name.
@@ -254,4 +274,120 @@ fn inside(directory: &Path, is_linked: bool) -> io::Result<Vec<Candidate>> {
 
 fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use tempfile::TempDir;
+
+    fn add_run(root: &Path, name: &str) {
+        fs::create_dir_all(root.join(name).join(".run")).unwrap();
+        fs::write(root.join(name).join(".run/meta.json"), "{}").unwrap();
+    }
+
+    fn shown(root: &Path) -> Vec<String> {
+        let found = find(root).into_iter().map(|found| {
+            let kind = match &found {
+                Found::Run(..) => "run",
+                Found::NotUtf8(_) => "not UTF-8",
+                Found::Other(_) => "other",
+                Found::Unreadable(..) => "unreadable",
+            };
+            let (Found::Run(path, ())
+            | Found::NotUtf8(path)
+            | Found::Other(path)
+            | Found::Unreadable(path, _)) = &found;
+            format!("{kind} {}", path.strip_prefix(root).unwrap().display())
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn a_run_comes_once_however_links_lead_to_it() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("runs");
+        for run in ["a", "batch/b", "../elsewhere/c"] {
+            add_run(&root, run);
+        }
+        for (to, at) in [
+            ("..", "loop"),
+            (".", "here"),
+            ("..", "batch/up"),
+            ("b", "batch/latest"),
+            ("../a", "batch/other"),
+            ("../elsewhere", "far"),
+            ("../elsewhere/c", "again"),
+            ("itself", "itself"),
+            ("nowhere", "dangling"),
+        ] {
+            symlink(to, root.join(at)).unwrap();
+        }
+        // Hard links of a record do not make two runs one.
+        fs::create_dir_all(root.join("d/.run")).unwrap();
+        fs::hard_link(root.join("a/.run/meta.json"), root.join("d/.run/meta.json")).unwrap();
+        symlink("d", root.join("e")).unwrap();
+        assert_eq!(shown(&root), ["run a", "run batch/b", "run d", "run again"]);
+        let by_link = dir.path().join("link");
+        symlink("runs", &by_link).unwrap();
+        assert_eq!(shown(&by_link), ["run a", "run batch/b", "run d", "run again"]);
+    }
+
+    #[test]
+    fn a_run_without_meta_json_is_a_run_and_a_damaged_one_is_once_one() {
+        let dir = TempDir::new().unwrap();
+        let root = &dir.path().join("runs");
+        fs::create_dir(root).unwrap();
+        symlink("..", root.join("loop")).unwrap();
+        for (name, file) in [("cut", "meta.json"), ("lost", "status.json")] {
+            fs::create_dir_all(root.join(name).join(".run")).unwrap();
+            fs::write(root.join(name).join(".run").join(file), "").unwrap();
+        }
+        fs::create_dir_all(root.join("none/.run")).unwrap();
+        fs::create_dir_all(root.join("directory/.run/meta.json")).unwrap();
+        assert_eq!(shown(root), ["run cut", "run directory", "run lost", "other none"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_once() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path();
+        add_run(root, "a");
+        fs::create_dir(root.join("locked")).unwrap();
+        fs::set_permissions(root.join("locked"), PermissionsExt::from_mode(0)).unwrap();
+        symlink(".", root.join("here")).unwrap();
+        let expected = if nix::unistd::getuid().is_root() { "other locked" } else { "unreadable locked" };
+        assert_eq!(shown(root), ["run a", expected]);
+    }
+
+    #[test]
+    fn holders_tell_of_runs_that_come_and_go() {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path();
+        for run in ["a", "batch/b"] {
+            add_run(root, run);
+        }
+        let rest = |directories: &[&str]| {
+            let long_ago = SystemTime::now() - Duration::from_secs(60);
+            for directory in directories {
+                fs::File::open(root.join(directory)).unwrap().set_modified(long_ago).unwrap();
+            }
+        };
+        assert!(search(root).holders.may_have_changed(), "what was just changed may be changed again");
+        let rested = || {
+            rest(&["batch", "."]);
+            let holders = search(root).holders;
+            assert!(!holders.may_have_changed());
+            holders
+        };
+        let holders = rested();
+        fs::write(root.join("a/file"), "").unwrap();
+        assert!(!holders.may_have_changed(), "a run is no holder");
+        add_run(root, "batch/c");
+        assert!(holders.may_have_changed());
+        let holders = rested();
+        fs::remove_dir_all(root.join("a")).unwrap();
+        assert!(holders.may_have_changed());
+    }
 }

@@ -27,9 +27,9 @@ impl RunDir {
     /// Opens the run at `path`.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let layout = Layout::new(path);
-        match fs::metadata(layout.meta()) {
-            Ok(_) => Ok(Self { layout }),
-            Err(error) if is_missing(&error) => {
+        match has_record(&layout) {
+            Ok(true) => Ok(Self { layout }),
+            Ok(false) => {
                 let what = format!("no run '{}'", path.display());
                 Err(Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
                     Ok(found) if found.is_dir() => "the directory has no .run/meta.json",
@@ -99,8 +99,24 @@ impl Error {
     }
 }
 
-fn is_missing(error: &io::Error) -> bool {
+/// Says whether a directory is a run, whatever may be wrong with it: for every tool, one that has a meta.json,
+/// or has lost that and still has a status.json.
+pub(super) fn has_record(layout: &Layout) -> io::Result<bool> {
+    for file in [layout.meta(), layout.status()] {
+        match fs::symlink_metadata(file) {
+            Ok(_) => return Ok(true),
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Says whether a path leads to nothing: it is gone, or leads through a file, or is a link to nowhere or in a
+/// circle.
+pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(nix::libc::ELOOP)
 }
 
 /// A JSON document of the record.

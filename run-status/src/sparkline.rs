@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The values of one metric over the steps, read as the file grows.
 #[derive(Debug)]
-pub(crate) struct Curve {
+pub(crate) struct Sparkline {
     name: String,
     /// The files that may hold it, the first of which that is not empty counts.
     files: [PathBuf; 2],
@@ -30,8 +30,8 @@ pub(crate) struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-impl Curve {
-    /// Makes the curve of a metric of a run.
+impl Sparkline {
+    /// Makes the sparkline of a metric of a run.
     pub(crate) fn of(run: &Observed, name: &str) -> Self {
         let layout = run.run.layout();
         Self::new(name, [layout.metrics(), layout.scraped()])
@@ -42,7 +42,7 @@ impl Curve {
         Self { name: name.to_owned(), files, path, lines: LineReader::default(), rows: 0, points: Vec::new() }
     }
 
-    /// Takes in what was added to the file. Metrics that cannot be read make no curve.
+    /// Takes in what was added to the file. Metrics that cannot be read make none.
     pub(crate) fn follow(&mut self) {
         let has_rows = |path: &&PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let path = self.files.iter().find(has_rows).unwrap_or(&self.files[0]);
@@ -115,25 +115,25 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn curve(values: impl IntoIterator<Item = (f64, f64)>) -> Curve {
-        let mut curve = Curve::new("loss", [PathBuf::new(), PathBuf::new()]);
+    fn sparkline(values: impl IntoIterator<Item = (f64, f64)>) -> Sparkline {
+        let mut sparkline = Sparkline::new("loss", [PathBuf::new(), PathBuf::new()]);
         for (step, value) in values {
             let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
-            curve.add(
+            sparkline.add(
                 &MetricRow::parse(format!("{{\"step\": {step}, \"loss\": {value}}}").as_bytes()).unwrap(),
             );
         }
-        curve
+        sparkline
     }
 
     #[test]
-    fn a_curve_is_as_wide_as_it_may_and_has_no_zigzag() {
-        assert_eq!(curve([]).draw(10), "");
-        assert_eq!(curve([(1.0, 5.0)]).draw(10), "▅");
-        assert_eq!(curve((0..8).map(|step| (step.into(), step.into()))).draw(80), "▁▂▃▄▅▆▇█");
-        assert_eq!(curve((0..800).map(|step| (step.into(), step.into()))).draw(8), "▁▂▃▄▅▆▇█");
-        assert_eq!(curve([(1.0, 0.0), (2.0, f64::NAN), (3.0, 7.0)]).draw(80), "▁x█");
-        assert_eq!(curve([(1.0, 0.0), (2.0, 9.0), (3.0, 9.0), (2.0, 7.0)]).draw(80), "▁█");
-        assert_eq!(curve((0..20_000).map(|step| (step.into(), (step / 10_000).into()))).draw(2), "▁█");
+    fn a_sparkline_is_as_wide_as_it_may_and_has_no_zigzag() {
+        assert_eq!(sparkline([]).draw(10), "");
+        assert_eq!(sparkline([(1.0, 5.0)]).draw(10), "▅");
+        assert_eq!(sparkline((0..8).map(|step| (step.into(), step.into()))).draw(80), "▁▂▃▄▅▆▇█");
+        assert_eq!(sparkline((0..800).map(|step| (step.into(), step.into()))).draw(8), "▁▂▃▄▅▆▇█");
+        assert_eq!(sparkline([(1.0, 0.0), (2.0, f64::NAN), (3.0, 7.0)]).draw(80), "▁x█");
+        assert_eq!(sparkline([(1.0, 0.0), (2.0, 9.0), (3.0, 9.0), (2.0, 7.0)]).draw(80), "▁█");
+        assert_eq!(sparkline((0..20_000).map(|step| (step.into(), (step / 10_000).into()))).draw(2), "▁█");
     }
 }

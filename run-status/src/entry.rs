@@ -1,9 +1,11 @@
-//! What is said of a run in a list: one struct, from which the table and the JSON come.
+//! A run in a list: one struct, from which the table and the JSON come.
 
+use crate::cli::Args;
 use run_common::cli::out::Tint;
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
+use run_common::rundir::record::document_in;
 use run_common::rundir::status::Status;
 use run_common::rundir::status_json::StatusOut;
 use run_common::text::cut;
@@ -22,9 +24,47 @@ const REASON: usize = 60;
 pub(crate) const HEADS: [&str; 9] =
     ["RUN", "STATUS", "STEP", "METRICS", "STARTED", "DURATION", "ETA", "PID", "REASON"];
 
-/// A run in a list: the record, with what was concluded in the place of what was written.
+/// How runs are printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format<'a> {
+    /// For people, with these metrics, or the first ones.
+    Table { columns: &'a [String] },
+    /// A line of JSON each, with what meta.json says or without.
+    Json { full: bool },
+}
+
+impl<'a> Format<'a> {
+    /// Takes what the arguments say.
+    pub(crate) fn new(args: &'a Args) -> Self {
+        match (args.full, args.json) {
+            (false, false) => Self::Table { columns: &args.columns },
+            (full, _) => Self::Json { full },
+        }
+    }
+}
+
+/// Returns what is wrong with the meta.json of a run. A list needs status.json alone and is asked to be quick:
+/// unless the run `is_named`, meta.json counts while the run is not over, or can be resumed since it died.
+pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
+    let counts = is_named || !run.status().has_ended() || run.status() == Status::Dead;
+    if counts { Meta::read(run.run.layout()).err() } else { None }
+}
+
+/// Makes the entry of a run, in `full` with what meta.json says; and returns what is wrong with that.
+pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, Option<Error>) {
+    let entry = Entry::of(run);
+    if !full {
+        return (entry, damage_of(run, is_named));
+    }
+    match Meta::shown(run.run.layout()) {
+        Ok(meta) => (entry.with(&meta), None),
+        Err(damage) => (entry, Some(damage)),
+    }
+}
+
+/// The record of a run, with what was concluded in the place of what was written.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
+pub(crate) struct Entry<'a> {
     #[serde(flatten)]
     state: StatusOut<'a>,
     #[serde(skip)]
@@ -38,7 +78,7 @@ pub(crate) struct Line<'a> {
     meta: Option<Map<String, Value>>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> Entry<'a> {
     pub(crate) fn of(run: &'a Observed) -> Self {
         let path = run.run.absolute().into_os_string().into_string();
         let rounded = |seconds: Option<f64>| seconds.map(|seconds| (seconds * 1000.0).round() / 1000.0);
@@ -54,17 +94,23 @@ impl<'a> Line<'a> {
     }
 
     /// Adds what meta.json says beyond the record.
-    pub(crate) fn full(run: &'a Observed) -> Result<Self, Error> {
-        let mut line = Self::of(run);
-        let known = match serde_json::to_value(&line) {
-            Ok(Value::Object(known)) => known,
-            _ => Map::new(),
-        };
-        if let Value::Object(mut meta) = json!(Meta::shown(run.run.layout())?) {
+    fn with(mut self, meta: &Meta) -> Self {
+        if let (Value::Object(known), Value::Object(mut meta)) = (json!(self), json!(meta)) {
             meta.retain(|key, _| !known.contains_key(key));
-            line.meta = Some(meta);
+            self.meta = Some(meta);
         }
-        Ok(line)
+        self
+    }
+
+    /// Returns the line of JSON.
+    pub(crate) fn json(&self) -> Result<Vec<u8>, Error> {
+        self.json_in(Vec::new())
+    }
+
+    /// Like [`Self::json`], in memory that is there.
+    pub(crate) fn json_in(&self, memory: Vec<u8>) -> Result<Vec<u8>, Error> {
+        let line = document_in(memory, self);
+        line.map_err(|error| Error::new(Exit::System, "cannot write JSON").because(error))
     }
 
     /// Returns the cells of the table.

@@ -1,0 +1,70 @@
+//! The table of a list: runs of a batch stand below its name. Used by the list and by `--watch`.
+
+use crate::entry::{Entry, HEADS};
+use crate::select::Scope;
+use run_common::cli::out::{Table, Tint};
+use run_common::rundir::observe::Observed;
+use run_common::rundir::status::Status;
+use std::path::PathBuf;
+
+/// A run in the table, or what is left of one that is only counted.
+pub(crate) struct RunRow {
+    /// The batch that it is of.
+    batch: Option<PathBuf>,
+    pub(crate) status: Status,
+    cells: Option<Vec<(String, Tint)>>,
+}
+
+impl RunRow {
+    /// Makes the row of a run that is shown.
+    pub(crate) fn shown(run: &Observed, scope: &Scope, columns: &[String]) -> Self {
+        let batch = scope.batch_of(&run.run);
+        let mut cells = Entry::of(run).cells(columns);
+        if batch.is_some() {
+            cells[0].0.insert_str(0, "  ");
+        }
+        Self { batch, status: run.status(), cells: Some(cells) }
+    }
+
+    /// Makes the row of a run that is only counted.
+    pub(crate) fn counted(run: &Observed, scope: &Scope) -> Self {
+        Self { batch: scope.batch_of(&run.run), status: run.status(), cells: None }
+    }
+
+    /// Says whether the run is shown.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.cells.is_some()
+    }
+
+    /// Only counts the run from now on.
+    pub(crate) fn hide(&mut self) {
+        self.cells = None;
+    }
+}
+
+/// Makes the table: runs of a batch below its name and how many of its runs do what.
+pub(crate) fn table(rows: Vec<RunRow>) -> Table {
+    let mut table = Table::new(HEADS);
+    let mut rows = rows.into_iter().peekable();
+    while let Some(first) = rows.next() {
+        let batch = first.batch.clone();
+        let mut together = vec![first];
+        while let Some(row) = rows.next_if(|row| batch.is_some() && row.batch == batch) {
+            together.push(row);
+        }
+        if let Some(batch) = batch.filter(|_| together.iter().any(RunRow::is_shown)) {
+            table.row(vec![(format!("{}/  {}", batch.display(), counts(&together)), Tint::None)]);
+        }
+        together.into_iter().filter_map(|row| row.cells).for_each(|cells| table.row(cells));
+    }
+    table
+}
+
+/// Says how many of some runs do what.
+pub(crate) fn counts(rows: &[RunRow]) -> String {
+    let count = |status| rows.iter().filter(|row| row.status == status).count();
+    let counts = Status::ALL.map(|status| (count(status), status));
+    let shown =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, status)| format!("{count} {status}"));
+    shown.collect::<Vec<_>>().join(", ")
+}

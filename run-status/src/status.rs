@@ -1,0 +1,48 @@
+//! From the arguments to what is asked for, and to the file that answers it.
+
+use crate::cli::Args;
+use crate::entry::Format;
+use crate::select::Scope;
+use crate::{detail, list, log, wait, watch};
+use run_common::cli::names::Names;
+use run_common::cli::operands::Operand;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+
+/// Prints what was asked for.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let observer = Observer::new(args.stale_after);
+    let scope = Scope::new(args);
+    let format = Format::new(args);
+    if let Some(which) = args.log {
+        let run = one_run(args)?.ok_or_else(|| Error::usage("--log takes one run"))?;
+        return log::print(&run, which, args.follow, &observer, out);
+    }
+    if let Some(period) = args.watch {
+        return watch::run(&scope, one_run(args)?.is_some(), format, period, observer, out);
+    }
+    if args.wait {
+        return wait::run(&scope, format, args.timeout, &observer, out);
+    }
+    if let Format::Table { .. } = format
+        && let Some(run) = one_run(args)?
+    {
+        let run = observer.observe(&run)?;
+        return if scope.wants(&run) { detail::print(&run, out) } else { Ok(Exit::No) };
+    }
+    list::print(&scope, format, &observer, out)
+}
+
+/// Opens the run, where a single one was named.
+fn one_run(args: &Args) -> Result<Option<RunDir>, Error> {
+    let [name] = args.runs.as_slice() else { return Ok(None) };
+    if name == "-" {
+        return Ok(None);
+    }
+    match Names::below(args.runs_dir.path()).open(name)? {
+        Operand::Run(run) => Ok(Some(run)),
+        Operand::Batch(_) => Ok(None),
+    }
+}

@@ -1,0 +1,125 @@
+//! Damaged records: what cannot be read is said by every tool in the same words, hides no other run, and keeps
+//! no run from being stopped.
+
+use serde_json::{Value, json};
+use std::fs;
+use testkit::{Done, Lab};
+
+/// Ways to damage a file, each given what it holds.
+fn damages(text: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
+    let newer: Value = serde_json::from_slice(text).unwrap();
+    let with_schema = |schema: Value| {
+        let mut newer = newer.clone();
+        newer["schema"] = schema;
+        Some(newer.to_string().into_bytes())
+    };
+    let mut latin = text.to_vec();
+    let at = text.windows(9).position(|part| part == b"\"run_name").unwrap();
+    latin[at + 3] = 0xfc;
+    let mut damages: Vec<(String, Option<Vec<u8>>)> = [1, 9, text.len() / 2, text.len() - 2]
+        .map(|length| (format!("cut to {length} bytes"), Some(text[..length].to_vec())))
+        .into();
+    damages.extend([
+        ("empty".to_owned(), Some(Vec::new())),
+        ("missing".to_owned(), None),
+        ("of a newer schema".to_owned(), with_schema(7.into())),
+        ("of no schema".to_owned(), with_schema(Value::Null)),
+        ("not UTF-8".to_owned(), Some(latin)),
+        ("another document".to_owned(), Some(b"[]\n".to_vec())),
+        ("zeros".to_owned(), Some(vec![0; text.len()])),
+    ]);
+    damages
+}
+
+/// Puts something in the place of a file; a directory where there is nothing to write.
+fn put(lab: &Lab, file: &str, content: Option<&[u8]>) {
+    let path = lab.path(file);
+    if path.is_dir() {
+        fs::remove_dir(&path).unwrap();
+    }
+    let _ = fs::remove_file(&path); // it may be gone
+    if let Some(content) = content {
+        lab.write(file, content);
+    }
+}
+
+/// Returns what a tool says of a meta.json, without the path.
+#[track_caller]
+fn said(done: &Done, what: &str) -> String {
+    let err = done.err();
+    let lines: Vec<&str> = err.lines().filter(|line| line.contains("/.run/meta.json'")).collect();
+    assert_eq!(lines.len(), 1, "{what}: {err}");
+    let (before, why) = lines[0].split_once("/.run/meta.json'").unwrap();
+    assert!(before.contains(": cannot read '"), "{what}: {err}");
+    why.to_owned()
+}
+
+#[test]
+fn a_damaged_meta_json_is_one_rule_for_all_tools() {
+    let lab = Lab::new();
+    for name in ["good", "idle", "live"] {
+        lab.new_run(name, &["sleep", "1000"]);
+    }
+    let whole = ["idle", "live"].map(|name| lab.bytes(&format!("runs/{name}/.run/meta.json")));
+    let ways = damages(&whole[0]).into_iter().map(|(what, content)| (what, content, false));
+    for (what, content, is_directory) in ways.chain([("a directory".to_owned(), None, true)]) {
+        let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "--resume", "live"]).spawn();
+        lab.await_status("live", "running", |status| {
+            status["status"] == "running" && !status["child_pid"].is_null()
+        });
+        for name in ["idle", "live"] {
+            let file = format!("runs/{name}/.run/meta.json");
+            put(&lab, &file, content.as_deref());
+            if is_directory {
+                fs::create_dir(lab.path(file)).unwrap();
+            }
+        }
+        // What status.json tells is listed, and what is wrong with the rest is said.
+        let listed = lab.cmd("run-status").args(["--json"]).run().code(3);
+        let statuses: Vec<(Value, Value)> = listed
+            .json_lines()
+            .iter()
+            .map(|line| (line["run_name"].clone(), line["status"].clone()))
+            .collect();
+        let expected = [("good", "created"), ("idle", "created"), ("live", "running")];
+        assert_eq!(statuses, expected.map(|(name, status)| (json!(name), json!(status))), "{what}");
+        assert_eq!(listed.err().lines().filter(|line| line.contains("cannot read")).count(), 2, "{what}");
+        let table = lab.cmd("run-status").arg("-a").run().code(3);
+        assert_eq!((table.out().lines().count(), table.err()), (4, listed.err()), "{what}");
+        let words = said(&lab.cmd("run-status").args(["--json", "idle"]).run().code(3), &what);
+        let details = lab.cmd("run-status").arg("idle").run().code(3);
+        assert!(details.out().contains("status:   created\ncommand:  sleep 1000\n"), "{}", details.out());
+        let full = lab.cmd("run-status").args(["--full", "idle"]).run().code(3);
+        assert_eq!(full.json_lines()[0]["status"], "created", "{what}");
+        // All that needs meta.json refuses the run in the same words, and does nothing.
+        for done in [
+            details,
+            full,
+            lab.cmd("run-exec").arg("idle").run().code(125),
+            lab.cmd("run-exec").args(["idle", "--", "touch", "done"]).run().code(125),
+            lab.cmd("run-report").args(["good", "idle"]).run().code(3),
+            lab.cmd("run-report").args(["--metrics", "good", "idle"]).run().code(3),
+            lab.cmd("run-eval").args(["idle", "--", "touch", "done"]).run().code(3),
+        ] {
+            assert_eq!(said(&done, &what), words, "{what}");
+        }
+        assert!(!lab.path("done").exists() && !lab.path("runs/idle/.run/attempts.jsonl").exists(), "{what}");
+        let report = lab.cmd("run-report").run().code(3);
+        assert_eq!(report.err().lines().filter(|line| line.contains("cannot read")).count(), 2, "{what}");
+        assert!(report.out().contains("good"), "{what}");
+        // A stop needs status.json and the lock alone.
+        lab.cmd("run-stop").arg("--all").run().code(0).stdout("runs/live: stopped\n").stderr("");
+        exec.wait().code(143);
+        let waited = lab.cmd("run-status").args(["--wait", "live"]).run().code(1);
+        waited.stdout("runs/live: stopped\n").stderr("");
+        assert_eq!(said(&lab.cmd("run-exec").args(["--resume", "live"]).run().code(125), &what), words);
+        // Those that are over are listed by what status.json tells; who asks for one is told.
+        let over = lab.cmd("run-status").args(["--status", "stopped", "--json"]).run().code(0).stderr("");
+        assert_eq!(over.json_lines().len(), 1, "{what}");
+        assert_eq!(said(&lab.cmd("run-status").args(["--json", "live"]).run().code(3), &what), words);
+        lab.nothing_left();
+        for (name, whole) in ["idle", "live"].into_iter().zip(&whole) {
+            put(&lab, &format!("runs/{name}/.run/meta.json"), Some(whole));
+        }
+    }
+}
