@@ -1,7 +1,11 @@
 //! `run-stop`: stop runs, gracefully.
 
+mod ask;
+mod batches;
 mod checkpoint;
 mod cli;
+mod finish;
+mod leftovers;
 mod stop;
 
 fn main() -> std::process::ExitCode {

@@ -37,6 +37,11 @@ impl Stat {
         Self::read(&format!("/proc/{pid}/stat"))
     }
 
+    /// Reads the state of the same process again, or `None` when it does not live any more.
+    pub fn now(&self) -> Option<Self> {
+        Self::of(self.pid).filter(|now| now.start == self.start && now.is_alive())
+    }
+
     /// The name of a process is any bytes, and cut in the middle of a character where it is long.
     fn read(path: &str) -> Option<Self> {
         Self::parse(&read_short(path)?)
@@ -70,9 +75,10 @@ impl Stat {
         fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
     }
 
-    /// Says whether the process has this file open; `None` where that may not be seen.
+    /// Says whether the process has this file open, not what a link in its place leads to; `None` where that may
+    /// not be seen.
     pub fn has_open(&self, file: &Path) -> Option<bool> {
-        let file = fs::metadata(file).ok()?;
+        let file = fs::symlink_metadata(file).ok()?;
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
         let mut open = open.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
         Some(open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino())))

@@ -3,8 +3,10 @@
 
 use super::identity::{Process, Signal};
 use super::stat::Stat;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,6 @@ impl Carriers {
     /// what a script for its end has started, which alone is given `RUN_STATUS`. Of a run that was moved
     /// away, they are the owner's.
     pub fn of(&self, run_id: &str, run_dir: &Path, owner: Option<u32>) -> Vec<Stat> {
-        let is_same = |stat: &Stat, now: &Stat| now.start == stat.start && now.is_alive();
         let is_meant = |carrier: &&Carrier| {
             let is_same = carrier.run_dir.as_deref().and_then(|dir| is_the_same(dir, run_dir));
             is_same.unwrap_or_else(|| owner.is_none() || carrier.stat.owner() == owner)
@@ -72,7 +73,7 @@ impl Carriers {
             .iter()
             .filter(|carrier| carrier.run_id == run_id)
             .filter(is_meant)
-            .filter_map(|carrier| Stat::of(carrier.stat.pid).filter(|now| is_same(&carrier.stat, now)))
+            .filter_map(|carrier| carrier.stat.now())
             .collect()
     }
 
@@ -133,6 +134,25 @@ pub fn signal_all(processes: &[Stat], signal: Signal) {
             let _ = process.signal(signal); // it may have ended meanwhile, which is what is wanted
         }
     }
+}
+
+/// Processes that are waited for by a handle each, at most; descriptors are limited.
+const MOST: usize = 200;
+
+/// Waits until one of these processes has ended, at most for so long. Of more than two hundred, only those are
+/// waited for.
+pub fn await_an_end(processes: &[Stat], limit: Duration) {
+    let mut handles = Vec::new();
+    for process in processes.iter().take(MOST) {
+        match Process::open(process) {
+            Some(handle) => handles.push(handle),
+            None if process.now().is_none() => return,
+            None => {} // there are no more descriptors
+        }
+    }
+    let mut fds: Vec<PollFd> =
+        handles.iter().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN)).collect();
+    let _ = poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // whatever it says, all are looked at
 }
 
 fn pids() -> impl Iterator<Item = i32> {

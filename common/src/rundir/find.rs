@@ -355,7 +355,7 @@ mod tests {
         let root = dir.path();
         add_run(root, "a");
         fs::create_dir(root.join("locked")).unwrap();
-        fs::set_permissions(root.join("locked"), PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(root.join("locked"), PermissionsExt::from_mode(0o000)).unwrap();
         symlink(".", root.join("here")).unwrap();
         let expected = if nix::unistd::getuid().is_root() { "other locked" } else { "unreadable locked" };
         assert_eq!(shown(root), ["run a", expected]);

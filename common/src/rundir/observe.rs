@@ -28,6 +28,9 @@ pub struct Observed {
     pub verdict: Verdict,
     /// Living processes of a run whose supervisor is gone.
     pub leftovers: Vec<Stat>,
+    /// The process that the record of such a run names as its command, where it lives and nothing proves that
+    /// it is the run's: another user may have written the record.
+    pub unproven: Option<Stat>,
 }
 
 /// What a reader makes of a record. Only `Holds` can be recorded.
@@ -80,7 +83,7 @@ impl Observer {
         let layout = run.layout();
         let mut recorded = Recorded::read(layout)?;
         let mut verdict = Verdict::Holds;
-        let mut leftovers = Vec::new();
+        let (mut leftovers, mut unproven) = (Vec::new(), None);
         while let State::Running(_) | State::Waiting(_) = recorded.state
             && let Some(attempt) = recorded.attempt()
         {
@@ -105,21 +108,22 @@ impl Observer {
                     if let Some(end) = AttemptEnd::read(layout, &recorded.run_id, recorded.attempts()) {
                         recorded.end(&end);
                     } else if let Some(attempt) = recorded.attempt() {
-                        leftovers = self.leftovers_of_long_ago(layout, &recorded.run_id, attempt);
-                        verdict = unsupervised(attempt, &leftovers);
+                        leftovers = self.leftovers(layout, &recorded.run_id, attempt);
+                        unproven = self::unproven(layout, attempt, &leftovers);
+                        verdict = unsupervised(attempt, &leftovers, unproven.as_ref());
                     }
                 }
             }
             break;
         }
         recorded.redact();
-        Ok(Observed { run: run.clone(), recorded, verdict, leftovers })
+        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven })
     }
 
     /// Returns what lives of a run without supervisor: what carries its id, and the command, also
     /// when it has another environment or hides it. For a run that was last heard of long before this
     /// reader began to look, all processes are gone through once for all such runs.
-    fn leftovers_of_long_ago(&self, layout: &Layout, run_id: &str, attempt: &AttemptState) -> Vec<Stat> {
+    fn leftovers(&self, layout: &Layout, run_id: &str, attempt: &AttemptState) -> Vec<Stat> {
         let supervisor = attempt.supervisor.as_ref();
         if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) {
             return Vec::new(); // nothing outlives a boot
@@ -129,12 +133,11 @@ impl Observer {
         let anew = Carriers::default();
         let carriers = if is_old { &self.processes } else { &anew };
         let mut leftovers = carriers.of(run_id, layout.root(), owner(layout));
-        if let Some(command) = attempt.command().filter(|_| is_original(layout, attempt))
-            && let Life::Alive(stat) = command.life()
-            && leftovers.iter().all(|known| known.pid != stat.pid)
-            && belongs(&stat, layout, run_id)
+        if let Some(command) = command(layout, attempt)
+            && leftovers.iter().all(|known| known.pid != command.pid)
+            && belongs(&command, layout, run_id)
         {
-            leftovers.push(stat);
+            leftovers.push(command);
         }
         leftovers
     }
@@ -158,20 +161,34 @@ fn writer(recorded: &Recorded) -> (Status, u32, Option<&ProcessId>) {
     (recorded.status(), recorded.attempts(), attempt.and_then(|attempt| attempt.supervisor.as_ref()))
 }
 
-fn unsupervised(attempt: &AttemptState, leftovers: &[Stat]) -> Verdict {
+/// Returns the process that is recorded as the command of an attempt, if it lives.
+fn command(layout: &Layout, attempt: &AttemptState) -> Option<Stat> {
+    let Life::Alive(stat) = attempt.command()?.life() else { return None };
+    Some(stat).filter(|_| is_original(layout, attempt))
+}
+
+/// Returns the process that is recorded as the command, if it lives and is not known to be the run's.
+fn unproven(layout: &Layout, attempt: &AttemptState, leftovers: &[Stat]) -> Option<Stat> {
+    command(layout, attempt).filter(|command| leftovers.iter().all(|known| known.pid != command.pid))
+}
+
+fn unsupervised(attempt: &AttemptState, leftovers: &[Stat], unproven: Option<&Stat>) -> Verdict {
     let supervisor = attempt.supervisor.as_ref();
-    match leftovers {
-        [] if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) => {
-            Verdict::Dead("the host was restarted".to_owned())
-        }
-        [] if supervisor.is_some_and(|one| one.is_of_this_boot() && !one.is_visible()) => {
-            Verdict::Dead("its supervisor is gone, with the container it ran in".to_owned())
-        }
-        [] => Verdict::Dead("its supervisor is gone".to_owned()),
-        [one] => Verdict::Stale(format!("supervisor gone, process {} lives", one.pid)),
-        [first, others @ ..] => {
+    match (leftovers, unproven) {
+        ([one], _) => Verdict::Stale(format!("supervisor gone, process {} lives", one.pid)),
+        ([first, others @ ..], _) => {
             Verdict::Stale(format!("supervisor gone, process {} and {} more live", first.pid, others.len()))
         }
+        ([], Some(one)) => {
+            Verdict::Stale(format!("supervisor gone, process {} lives, which may be its program", one.pid))
+        }
+        ([], None) if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) => {
+            Verdict::Dead("the host was restarted".to_owned())
+        }
+        ([], None) if supervisor.is_some_and(|one| one.is_of_this_boot() && !one.is_visible()) => {
+            Verdict::Dead("its supervisor is gone, with the container it ran in".to_owned())
+        }
+        ([], None) => Verdict::Dead("its supervisor is gone".to_owned()),
     }
 }
 
@@ -212,19 +229,36 @@ fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
     attempt.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
 }
 
+/// Who can be told that a run is to stop.
+#[derive(Debug)]
+pub enum Recipient {
+    /// The supervisor, or the process that is to take its place.
+    Supervisor(Process),
+    /// It lives, and nothing proves that it is the run's: it is signalled by nobody.
+    Unproven(Stat),
+    /// It is gone, or out of reach.
+    Nobody,
+}
+
 /// Opens the supervisor of a run on this host: exactly the recorded process, if it is the run's, and only
 /// while the run's lock is held; or, when that is gone, the process that is to take its place.
-pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Option<Process> {
+pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Recipient {
     let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
-    let attempt = recorded.attempt()?;
-    let supervisor = attempt.supervisor.as_ref()?;
+    let Some(attempt) = recorded.attempt() else { return Recipient::Nobody };
+    let Some(supervisor) = &attempt.supervisor else { return Recipient::Nobody };
     if held == Held::No || !supervisor.is_visible() || !is_original(layout, attempt) {
-        return None;
+        return Recipient::Nobody;
     }
-    let open = |stat: Stat| Process::open(&stat).filter(|_| belongs(&stat, layout, &recorded.run_id));
-    match supervisor.life() {
-        Life::Alive(stat) => open(stat),
-        Life::Gone | Life::Unseen => open(holder(layout).filter(|_| held == Held::Yes)?),
+    let living = match supervisor.life() {
+        Life::Alive(stat) => Some(stat),
+        Life::Gone | Life::Unseen => holder(layout).filter(|_| held == Held::Yes),
+    };
+    match living.map(|stat| (stat, Process::open(&stat))) {
+        Some((stat, Some(process))) if belongs(&stat, layout, &recorded.run_id) => {
+            Recipient::Supervisor(process)
+        }
+        Some((stat, Some(_))) => Recipient::Unproven(stat),
+        Some((_, None)) | None => Recipient::Nobody,
     }
 }
 

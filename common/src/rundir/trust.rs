@@ -10,9 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Says whether a living process, whose start was as recorded, is the run's: it was given the run's id and
-/// directory, or holds its lock; else it carries the id of no other run, and acts for the user who wrote the
-/// record. A run that was moved has another directory than its processes know.
+/// Says whether a living process, whose start was as recorded, is the run's. It was given the run's id and
+/// directory; or it acts for the user who wrote the record, and carries no other run's id, unless it holds the
+/// lock of this one, as the supervisor of a run does that a command of another run has started. A run that was
+/// moved has another directory than its processes know.
 pub(super) fn belongs(process: &Stat, layout: &Layout, run_id: &str) -> bool {
     let environment = Environment::of(process.pid);
     let value = |name| environment.as_ref().and_then(|environment| environment.value(name));
@@ -23,8 +24,7 @@ pub(super) fn belongs(process: &Stat, layout: &Layout, run_id: &str) -> bool {
             let is_same = directory.and_then(|directory| is_the_same(directory, layout.root()));
             is_same.unwrap_or_else(is_owners)
         }
-        _ if process.has_open(&layout.lock()) == Some(true) => true,
-        Some(_) => false,
+        Some(_) => is_owners() && process.has_open(&layout.lock()) == Some(true),
         None => is_owners(),
     }
 }

@@ -1,7 +1,7 @@
 //! Waits until something happens to runs: on this host by asking the kernel, elsewhere by looking
 //! now and then. Used by `run-status --wait` and run-stop.
 
-use super::observe::{Observed, open_supervisor};
+use super::observe::{Observed, Recipient, open_supervisor};
 use super::status::Status;
 use crate::process::identity::{Life, Process};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -50,9 +50,11 @@ impl Waiter {
                 && supervisors.len() < MOST
             {
                 match open_supervisor(run.run.layout(), &run.recorded) {
-                    Some(supervisor) => supervisors.push(supervisor),
-                    None if id.life() == Life::Gone => pause = pause.min(MOMENT),
-                    None => {}
+                    Recipient::Supervisor(supervisor) => supervisors.push(supervisor),
+                    Recipient::Unproven(_) | Recipient::Nobody if id.life() == Life::Gone => {
+                        pause = pause.min(MOMENT);
+                    }
+                    Recipient::Unproven(_) | Recipient::Nobody => {}
                 }
             } else if self.watch(run) {
                 return; // something may have happened before it was watched

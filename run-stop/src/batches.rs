@@ -1,0 +1,80 @@
+//! The runs at work of a batch, and of all batches below a directory; and the request that no others start.
+
+use run_common::cli::operands::Operand;
+use run_common::error::Error;
+use run_common::message::{complain, warn};
+use run_common::rundir::batch::BatchDir;
+use run_common::rundir::find::{Found, find};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_common::rundir::stop::StopRequest;
+use std::path::Path;
+
+/// Closes batches: no other run of them starts.
+pub(crate) struct Batches<'a> {
+    pub(crate) observer: &'a Observer,
+    /// What a batch is asked.
+    pub(crate) request: StopRequest,
+}
+
+impl Batches<'_> {
+    /// Returns the run of an operand, or those at work of a batch, which is closed.
+    pub(crate) fn expand(&self, operand: Result<Operand, Error>) -> Vec<Result<RunDir, Error>> {
+        let batch = match operand {
+            Ok(Operand::Run(run)) => return vec![Ok(run)],
+            Ok(Operand::Batch(batch)) => batch,
+            Err(error) => return vec![Err(error)],
+        };
+        let shown = batch.layout().root().display();
+        let runs = batch.runs();
+        let has_ended =
+            |run: &RunDir| self.observer.observe(run).is_ok_and(|observed| observed.status().has_ended());
+        if runs.iter().all(has_ended) {
+            warn(&format!("all runs of '{shown}' have ended already"));
+            return Vec::new();
+        }
+        if let Err(error) = self.close(&batch) {
+            return vec![Err(error)];
+        }
+        let active = self.active(runs);
+        if active.is_empty() {
+            warn(&format!("no run of '{shown}' is at work, and none will start"));
+        }
+        active
+    }
+
+    /// Returns the runs at work below a directory, and closes the batches that they are of.
+    pub(crate) fn active_below(&self, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
+        let runs = find(runs_dir).into_iter().filter_map(|found| match found {
+            Found::Run(path, ()) => Some(RunDir::seen(path)),
+            Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
+        });
+        let active = self.active(runs);
+        let mut closed: Vec<BatchDir> = Vec::new();
+        for run in active.iter().flatten() {
+            let Some(batch) = BatchDir::of(run).filter(|batch| !closed.contains(batch)) else { continue };
+            if let Err(error) = self.close(&batch) {
+                complain(&error);
+            }
+            closed.push(batch);
+        }
+        active
+    }
+
+    /// Returns the runs that are at work, or that may be.
+    fn active(&self, runs: impl IntoIterator<Item = RunDir>) -> Vec<Result<RunDir, Error>> {
+        let is_active = |status| matches!(status, Status::Running | Status::Queued | Status::Stale);
+        runs.into_iter()
+            .filter_map(|run| match self.observer.observe(&run) {
+                Ok(observed) => is_active(observed.status()).then_some(Ok(run)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect()
+    }
+
+    fn close(&self, batch: &BatchDir) -> Result<(), Error> {
+        let stop = batch.layout().stop();
+        self.request.write(&stop).map_err(|error| Error::io("write", &stop, error))
+    }
+}

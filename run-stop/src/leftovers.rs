@@ -1,0 +1,40 @@
+//! What is left of a run whose supervisor is gone.
+
+use run_common::error::{Error, Exit};
+use run_common::process::identity::Signal;
+use run_common::process::stat::Stat;
+use run_common::process::tree::{await_an_end, signal_all};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+use std::time::{Duration, Instant};
+
+/// How long what has been killed may take to be gone.
+const LAST: Duration = Duration::from_secs(10);
+
+/// How often what may have been forked meanwhile is looked for, while nothing ends.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks processes to end, or kills them at once.
+pub(crate) fn ask(processes: &[Stat], kills: bool) {
+    signal_all(processes, if kills { Signal::KILL } else { Signal::TERM });
+    signal_all(processes, Signal::CONT);
+}
+
+/// Ends what carries the id of a run whose supervisor is gone, and was asked to end then: what lives after the
+/// grace is killed.
+pub(crate) fn end(run: &RunDir, asked: Instant, grace: Duration, observer: &Observer) -> Result<(), Error> {
+    loop {
+        let left = observer.observe(run)?.leftovers;
+        let Some(first) = left.first() else { return Ok(()) };
+        let elapsed = asked.elapsed();
+        if elapsed >= grace + LAST {
+            let shown = run.layout().root().display();
+            return Err(Error::new(Exit::System, format!("cannot end process {} of '{shown}'", first.pid)));
+        }
+        let next = if elapsed >= grace { grace + LAST } else { grace };
+        if elapsed >= grace {
+            signal_all(&left, Signal::KILL);
+        }
+        await_an_end(&left, AGAIN.min(next.saturating_sub(elapsed)));
+    }
+}
