@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use testkit::{Done, Lab};
+use testkit::process::Signal;
+use testkit::{Done, Lab, Running, await_end, pid};
 
 /// Ways to damage a file, each given what it holds.
 fn damages(text: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
@@ -122,4 +123,115 @@ fn a_damaged_meta_json_is_one_rule_for_all_tools() {
             put(&lab, &format!("runs/{name}/.run/meta.json"), Some(whole));
         }
     }
+}
+
+/// Empties the status.json of a run, as a power cut may, and returns what is concluded then.
+fn emptied(lab: &Lab, name: &str) -> (String, String) {
+    lab.write(&format!("runs/{name}/.run/status.json"), "");
+    told(lab, name)
+}
+
+fn told(lab: &Lab, name: &str) -> (String, String) {
+    let status = lab.status(name);
+    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    (word("status"), word("reason"))
+}
+
+fn is(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+/// Starts a run whose record is not written again for long.
+fn start(lab: &Lab, name: &str) -> Running {
+    lab.new_run(name, &["sleep", "1000"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "--heartbeat", "1000s", name]).spawn();
+    lab.await_child(name);
+    exec
+}
+
+/// Starts a run, and kills all that belongs to it at once.
+fn killed(lab: &Lab, name: &str) {
+    let exec = start(lab, name);
+    let status = lab.status(name);
+    exec.kill_with(pid(&status, "pid"));
+    let child = pid(&status, "child_pid");
+    testkit::signal(child, Signal::KILL);
+    await_end(child);
+}
+
+#[test]
+fn an_empty_status_of_a_run_at_work_hides_nothing_and_keeps_it_from_nothing() {
+    let lab = Lab::new();
+    let exec = start(&lab, "r");
+    assert_eq!(emptied(&lab, "r"), is("running", ""));
+    lab.cmd("run-exec")
+        .args(["--resume", "r"])
+        .run()
+        .code(125)
+        .stderr_has("it is running already, by process ");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n").stderr("");
+    exec.wait().code(143);
+    assert_eq!(told(&lab, "r").0, "stopped");
+    // How it ended stands in result.json, too.
+    assert_eq!(emptied(&lab, "r").0, "stopped");
+}
+
+#[test]
+fn an_empty_status_of_a_run_whose_program_was_left_behind_leads_to_it() {
+    let lab = Lab::new();
+    let exec = start(&lab, "r");
+    let status = lab.status("r");
+    exec.kill_with(pid(&status, "pid"));
+    let stale = format!("supervisor gone, process {} lives", status["child_pid"]);
+    assert_eq!(emptied(&lab, "r"), is("stale", &stale));
+    lab.cmd("run-stop")
+        .arg("r")
+        .run()
+        .code(0)
+        .stdout("runs/r: dead\n")
+        .stderr_has("ended 1 process of 'runs/r'");
+    assert_eq!(told(&lab, "r"), is("dead", "its supervisor is gone"));
+}
+
+#[test]
+fn an_empty_status_is_judged_by_who_signed_the_lock() {
+    let lab = Lab::new();
+    lab.new_run("new", &["true"]);
+    assert_eq!(emptied(&lab, "new"), is("created", ""));
+    lab.cmd("run-exec").args(["-q", "new"]).run().code(0);
+    killed(&lab, "r");
+    let signed = lab.read("runs/r/.run/lock");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let host = lab.json("runs/r/.run/meta.json")["host"].as_str().unwrap().to_owned();
+    let rebooted = signed.replace(boot.trim(), "another");
+    let elsewhere = rebooted.replace(&host, "elsewhere");
+    let is_gone = is("dead", "its supervisor is gone");
+    for (lock, expected) in [
+        (signed.as_str(), &is_gone),
+        (&rebooted, &is("dead", "the host was restarted")),
+        (signed.lines().next().unwrap(), &is_gone), // of version 0.1.0
+        ("", &is_gone),                             // the power cut took the signature, too
+        ("nonsense\n\0", &is_gone),
+    ] {
+        lab.write("runs/r/.run/lock", lock);
+        assert_eq!(emptied(&lab, "r"), *expected, "{lock}");
+    }
+    // Of another host nothing is known but when it began.
+    let attempts = lab.read("runs/r/.run/attempts.jsonl");
+    let host_was = |host: &str| format!("\"host\":\"{host}\"");
+    lab.write("runs/r/.run/attempts.jsonl", attempts.replace(&host_was(&host), &host_was("elsewhere")));
+    lab.write("runs/r/.run/lock", &elsewhere);
+    assert_eq!(emptied(&lab, "r"), is("running", ""));
+    let stale = lab.cmd("run-status").args(["--json", "--stale-after", "1ms", "r"]).run().code(0);
+    let reason = stale.json_lines()[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("no heartbeat from elsewhere for "), "{reason}");
+    // Without lock, too, of this one.
+    lab.write("runs/r/.run/attempts.jsonl", attempts);
+    fs::remove_file(lab.path("runs/r/.run/lock")).unwrap();
+    let stale = lab.cmd("run-status").args(["--json", "--stale-after", "1ms", "r"]).run().code(0);
+    let reason = stale.json_lines()[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with(&format!("no heartbeat from {host} for ")), "{reason}");
+    lab.write("runs/r/.run/lock", &signed);
+    lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
+    assert_eq!(lab.status("r")["attempt"], 2);
 }

@@ -441,25 +441,6 @@ fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
 }
 
 #[test]
-fn a_run_of_a_host_that_is_gone_can_be_taken_over() {
-    let lab = Lab::new();
-    lab.new_run("r", &["true"]);
-    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
-    fs::remove_file(lab.path("runs/r/.run/lock")).unwrap();
-    edit(&lab, "r", |record| {
-        record["status"] = "running".into();
-        record["host"] = "gone".into();
-        record["boot_id"] = "its own".into();
-        record["last_heartbeat"] = "2020-01-01T00:00:00.000Z".into();
-    });
-    assert_eq!(told(&lab, "r").0, "stale");
-    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("no heartbeat from gone");
-    lab.cmd("run-exec").args(["-q", "--resume", "--take-over", "r"]).run().code(0);
-    assert_eq!(told(&lab, "r"), is("completed", ""));
-    assert_eq!(lab.status("r")["attempt"], 2);
-}
-
-#[test]
 fn a_supervisor_whose_run_was_taken_over_ends_its_program_and_writes_nothing() {
     let lab = Lab::new();
     let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
@@ -560,23 +541,4 @@ fn a_run_that_is_replaced_between_two_attempts_is_let_alone() {
     assert_eq!(lab.read("runs/r/.run/status.json"), record);
     lab.cmd("run-exec").arg("r").run().code(0);
     lab.nothing_left();
-}
-
-#[test]
-fn a_power_cut_left_an_empty_status() {
-    let lab = Lab::new();
-    lab.new_run("created", &["true"]);
-    fs::write(lab.path("runs/created/.run/status.json"), "").unwrap();
-    assert_eq!(told(&lab, "created"), is("created", ""));
-    let child = orphan(sleeper(&lab));
-    testkit::signal(child, Signal::KILL);
-    await_end(child);
-    fs::write(lab.path("runs/r/.run/status.json"), "").unwrap();
-    assert_eq!(told(&lab, "r"), is("dead", "its supervisor is gone"), "the lock tells of which boot");
-    let lock = lab.read("runs/r/.run/lock");
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
-    fs::write(lab.path("runs/r/.run/lock"), lock.replace(boot.trim(), "another")).unwrap();
-    assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
-    lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
-    assert_eq!(lab.status("r")["attempt"], 2);
 }
