@@ -328,10 +328,11 @@ mod tests {
         fs::create_dir_all(root.join("d/.run")).unwrap();
         fs::hard_link(root.join("a/.run/meta.json"), root.join("d/.run/meta.json")).unwrap();
         symlink("d", root.join("e")).unwrap();
-        assert_eq!(shown(&root), ["run a", "run batch/b", "run d", "run again"]);
+        let expected = ["run a", "run batch/b", "run d", "other loop", "run again"];
+        assert_eq!(shown(&root), expected);
         let by_link = dir.path().join("link");
         symlink("runs", &by_link).unwrap();
-        assert_eq!(shown(&by_link), ["run a", "run batch/b", "run d", "run again"]);
+        assert_eq!(shown(&by_link), expected);
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
         }
         fs::create_dir_all(root.join("none/.run")).unwrap();
         fs::create_dir_all(root.join("directory/.run/meta.json")).unwrap();
-        assert_eq!(shown(root), ["run cut", "run directory", "run lost", "other none"]);
+        assert_eq!(shown(root), ["run cut", "run directory", "other loop", "run lost", "other none"]);
     }
 
     #[test]
