@@ -42,7 +42,7 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)
-	shellcheck examples/demo examples/loop tests/setup .ci/run
+	shellcheck examples/demo examples/loop tests/setup tests/fixtures/0.1/make .ci/run
 
 bench: all
 	bench/run --bin $(BIN)
