@@ -2,7 +2,7 @@
 # make demo     build, and train a small network with them
 # make test     set up what the tests need, and run all of them
 # make soak     the campaigns of the tests in full: hundreds of random kills
-# make lint     what CI checks beside the tests
+# make lint     what CI checks beside the tests; installs nothing
 # make bench    measure beside the peers; results go to bench/results
 # make install  PREFIX=/usr/local DESTDIR=
 
@@ -38,7 +38,8 @@ test: setup all
 soak: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test batch --test sweep --test eval --test new --test report --test links -- --nocapture --test-threads=1
 
-lint: setup
+lint:
+	@tests/setup --check mandoc shellcheck
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)

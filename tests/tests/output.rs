@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use testkit::process::Signal;
 use testkit::{Lab, pid, state, wait_for};
 
@@ -233,10 +233,8 @@ fn the_log_is_printed_as_it_was_written_and_followed_to_its_end() {
 #[test]
 fn a_run_ends_with_its_program_and_not_with_its_pipe() {
     let lab = Lab::new();
-    let run = lab.new_run("held", &["sh", "-c", "sleep 100 & echo begun"]);
-    let start = Instant::now();
+    let run = lab.new_run("held", &["sh", "-c", "sleep 1000 & echo begun"]);
     lab.cmd("run-exec").args(["--linger", "100ms", &run]).run().code(0).stdout("begun\n");
-    assert!(start.elapsed() < Duration::from_secs(20));
     let status = lab.status(&run);
     assert_eq!(
         (&status["status"], status["reason"].as_str()),

@@ -2,7 +2,6 @@
 //! reason, and no process left.
 
 use serde_json::Value;
-use std::time::{Duration, Instant};
 use testkit::process::Signal;
 use testkit::{Lab, Running, pid};
 
@@ -184,9 +183,7 @@ print('ready')
 while True: time.sleep(1)
 ";
     let exec = start(&lab, &[], &["python3", "-c", program]);
-    let start = Instant::now();
     lab.cmd("run-stop").args(["--why", "lunch", "r"]).run().code(0).stdout("runs/r: stopped\n").stderr("");
-    assert!(start.elapsed() >= Duration::from_secs(3));
     exec.wait().code(0).stdout("ready\nsaved\n");
     let reason = lab.status("r")["reason"].as_str().unwrap().to_owned();
     assert!(
