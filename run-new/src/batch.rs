@@ -1,7 +1,7 @@
 //! Where runs are created: the runs directory, or a batch below it, made or continued.
 
 use crate::cli::Args;
-use crate::plan::{Cell, Plan};
+use crate::plan::{Plan, Planned};
 use crate::staged::{is_taken, remove_dir, rename_new};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
@@ -31,17 +31,17 @@ pub(crate) struct Home {
 }
 
 /// Decides which runs there are to be, and makes the directory that they go into.
-pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Cell>), Error> {
+pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Error> {
     let runs_dir = args.runs_dir.path();
     let root = std::path::absolute(&runs_dir).map_err(|error| Error::io("find", &runs_dir, error))?;
     let make_runs_dir =
         || fs::create_dir_all(&runs_dir).map_err(|error| Error::io("create", &runs_dir, error));
     let Some(given) = &args.batch else {
         let seed = sample_seed(args, None);
-        let cells = plan.cells(args, seed)?;
+        let planned = plan.planned(args, seed)?;
         make_runs_dir()?;
         say(args, seed);
-        return Ok((Home { root, shown: runs_dir, batch: None, existed: false }, cells));
+        return Ok((Home { root, shown: runs_dir, batch: None, existed: false }, planned));
     };
     let by_default = || plan.template.created.utc("experiment_%Y%m%d_%H%M%S");
     let wanted = given.clone().unwrap_or_else(by_default);
@@ -51,13 +51,13 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Cell>), Error>
         let layout = BatchLayout::new(root.join(&name));
         let known = if args.exist_ok { existing(&layout)? } else { None };
         let seed = sample_seed(args, known.as_ref());
-        let cells = plan.cells(args, seed)?;
+        let planned = plan.planned(args, seed)?;
         make_runs_dir()?;
         let existed = known.is_some();
         if existed || create(&layout, plan, &name, seed)? {
             say(args, seed);
             let shown = runs_dir.join(&name);
-            return Ok((Home { root: layout.root().to_owned(), shown, batch: Some(name), existed }, cells));
+            return Ok((Home { root: layout.root().to_owned(), shown, batch: Some(name), existed }, planned));
         }
         if args.exist_ok {
             continue; // somebody was quicker

@@ -1,78 +1,27 @@
-//! Creates runs: everything is decided first, then written aside, then put in place, in blocks that
-//! become durable together.
+//! Creates runs: they are written aside, and then put in place.
 
-use crate::batch::{self, Home};
+use crate::batch::Home;
 use crate::cli::Args;
-use crate::plan::{Cell, Plan};
-use crate::staged::{Staged, Taken, remove_dir};
-use run_common::cli::out::Out;
+use crate::guard::{Guard, SCRATCH, clear};
+use crate::plan::{Plan, Planned};
+use crate::staged::{IfTaken, Staged};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_with_mode};
-use run_common::fsio::lock::{Held, Lock, ask, holder};
-use run_common::fsio::read_small;
-use run_common::process::identity::{Place, ProcessId};
 use run_common::provenance::git::Patch;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
+use run_common::rundir::open::RunDir;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use uuid::Uuid;
-
-/// Runs that become durable together, at most.
-const BLOCK: usize = 1024;
-
-/// How many more runs a block has than the one before it: the first is one run, so that a reader of
-/// the output can begin at once.
-const GROWTH: usize = 4;
 
 /// Runs up to which each is synced by itself: to sync the file system writes what others have
 /// written, too.
 const FEW: usize = 4;
 
-/// What a name begins with that no listing shows.
-const SCRATCH: &str = ".new-";
-
-/// Creates a run for every config and every cell of the sweeps, and prints their paths.
-pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let args = &args.settled();
-    let plan = Plan::make(args)?;
-    let (home, cells) = batch::open(args, &plan)?;
-    let mut maker = Maker::new(args, &plan, &home, cells.len())?;
-    let missing = maker.missing(&cells)?;
-    let (mut at, mut size) = (0, 1);
-    while at < cells.len() {
-        let end = cells.len().min(at + size);
-        for name in maker.make(&cells[at..end], &missing[at..end])? {
-            print(args, &home, &name, out)?;
-        }
-        out.flush()?;
-        (at, size) = (end, BLOCK.min(size * GROWTH));
-    }
-    Ok(Exit::Ok)
-}
-
-fn print(args: &Args, home: &Home, name: &str, out: &mut Out) -> Result<(), Error> {
-    if !args.json {
-        out.bytes(home.shown.join(name).to_string_lossy().as_bytes())?;
-        return out.bytes(if args.null { b"\0" } else { b"\n" });
-    }
-    let path = home.root.join(name);
-    let file = Layout::new(&path).meta();
-    let read = || -> io::Result<Vec<u8>> {
-        let mut line = read_small(&file)?;
-        line.truncate(line.trim_ascii_end().len().saturating_sub(1)); // the brace that closes it
-        line.extend_from_slice(b",\"path\":");
-        serde_json::to_writer(&mut line, &path.to_string_lossy())?;
-        line.extend_from_slice(b"}\n");
-        Ok(line)
-    };
-    out.bytes(&read().map_err(|error| Error::io("read", &file, error))?)
-}
-
 /// Creates the runs of one call.
-struct Maker<'a> {
+pub(crate) struct Maker<'a> {
     args: &'a Args,
     plan: &'a Plan,
     home: &'a Home,
@@ -84,15 +33,15 @@ struct Maker<'a> {
 }
 
 impl<'a> Maker<'a> {
-    fn new(args: &'a Args, plan: &'a Plan, home: &'a Home, cells: usize) -> Result<Self, Error> {
-        let guard = if cells > 1 { Some(Guard::take(&home.root)?) } else { None };
+    pub(crate) fn new(args: &'a Args, plan: &'a Plan, home: &'a Home, planned: usize) -> Result<Self, Error> {
+        let guard = if planned > 1 { Some(Guard::take(&home.root)?) } else { None };
         let meta = Meta { batch: home.batch.clone(), ..plan.template.clone() };
         let patch = SharedPatch { patch: plan.patch.as_ref(), at: None };
         Ok(Self { args, plan, home, meta, patch, guard })
     }
 
     /// Says which runs are missing; one that exists and is another is an error.
-    fn missing(&mut self, cells: &[Cell]) -> Result<Vec<bool>, Error> {
+    pub(crate) fn missing(&mut self, planned: &[Planned]) -> Result<Vec<bool>, Error> {
         let mut names = HashSet::new();
         if self.home.existed {
             let entries = fs::read_dir(&self.home.root)
@@ -101,12 +50,12 @@ impl<'a> Maker<'a> {
             names.extend(entries);
             clear(&self.home.root, &names);
         }
-        let mut missing = Vec::with_capacity(cells.len());
-        for cell in cells {
-            let exists = names.contains(&cell.name);
+        let mut missing = Vec::with_capacity(planned.len());
+        for one in planned {
+            let exists = names.contains(&one.name);
             if exists {
-                self.plan.fill(&mut self.meta, self.args, cell);
-                self.check_same(&cell.name)?;
+                self.plan.fill(&mut self.meta, self.args, one);
+                self.check_same(&one.name)?;
             }
             missing.push(!exists);
         }
@@ -120,7 +69,7 @@ impl<'a> Maker<'a> {
             Error::new(Exit::No, format!("cannot continue with '{}'", self.home.shown.join(name).display()))
         };
         let layout = Layout::new(path);
-        if !layout.meta().exists() {
+        if RunDir::at(layout.root()).is_err() {
             return Err(what().because("it is no run"));
         }
         let (there, here) = (Meta::shown(&layout)?, &self.meta); // an older version recorded secrets
@@ -142,12 +91,12 @@ impl<'a> Maker<'a> {
     }
 
     /// Creates the runs of a block that are missing, and returns the names of all.
-    fn make(&mut self, cells: &[Cell], missing: &[bool]) -> Result<Vec<String>, Error> {
+    pub(crate) fn make(&mut self, planned: &[Planned], missing: &[bool]) -> Result<Vec<String>, Error> {
         let number = missing.iter().filter(|is_missing| **is_missing).count();
         let durability = if number > FEW { Durability::Process } else { Durability::Power };
         let mut staged = Vec::with_capacity(number);
-        for (cell, _) in cells.iter().zip(missing).filter(|(_, is_missing)| **is_missing) {
-            staged.push(self.stage(cell, durability)?);
+        for (one, _) in planned.iter().zip(missing).filter(|(_, is_missing)| **is_missing) {
+            staged.push(self.stage(one, durability)?);
         }
         let root = &self.home.root;
         let failed = |error| Error::io("write to", root, error);
@@ -155,13 +104,13 @@ impl<'a> Maker<'a> {
             sync_file_system(root).map_err(failed)?;
         }
         let taken = match (&self.home.batch, &self.args.name) {
-            (Some(_), _) if self.args.exist_ok => Taken::Accepted,
-            (None, None) => Taken::Numbered,
-            _ => Taken::Refused,
+            (Some(_), _) if self.args.exist_ok => IfTaken::Accepted,
+            (None, None) => IfTaken::Numbered,
+            _ => IfTaken::Refused,
         };
         let mut staged = staged.into_iter();
-        let mut names = Vec::with_capacity(cells.len());
-        for (cell, is_missing) in cells.iter().zip(missing) {
+        let mut names = Vec::with_capacity(planned.len());
+        for (one, is_missing) in planned.iter().zip(missing) {
             let run = if *is_missing { staged.next() } else { None };
             let placed = match run {
                 None => None,
@@ -170,13 +119,13 @@ impl<'a> Maker<'a> {
                     let placed = run.put_in_place(taken)?;
                     self.patch.moved(&written, placed.as_ref().map(|name| root.join(name)).as_deref());
                     if placed.is_none() {
-                        self.plan.fill(&mut self.meta, self.args, cell);
-                        self.check_same(&cell.name)?;
+                        self.plan.fill(&mut self.meta, self.args, one);
+                        self.check_same(&one.name)?;
                     }
                     placed
                 }
             };
-            names.push(placed.unwrap_or_else(|| cell.name.clone()));
+            names.push(placed.unwrap_or_else(|| one.name.clone()));
         }
         if number > 0 {
             sync_parent(&root.join(SCRATCH)).map_err(failed)?;
@@ -184,13 +133,13 @@ impl<'a> Maker<'a> {
         Ok(names)
     }
 
-    fn stage(&mut self, cell: &Cell, durability: Durability) -> Result<Staged, Error> {
-        self.plan.fill(&mut self.meta, self.args, cell);
+    fn stage(&mut self, one: &Planned, durability: Durability) -> Result<Staged, Error> {
+        self.plan.fill(&mut self.meta, self.args, one);
         let scratch = match &mut self.guard {
             Some(guard) => guard.next(),
             None => format!("{SCRATCH}{}", self.meta.run_id),
         };
-        let config = self.plan.config(cell);
+        let config = self.plan.config(one);
         let patch = |target: &Path| self.patch.write(target, durability);
         Staged::write(&self.home.root, &scratch, &self.meta, config, patch, durability)
     }
@@ -219,56 +168,5 @@ impl SharedPatch<'_> {
         if let Some(inside) = self.at.as_ref().and_then(|known| known.strip_prefix(from).ok()) {
             self.at = to.map(|to| to.join(inside));
         }
-    }
-}
-
-/// A file that is locked while this process writes runs, under scratch names that begin with its
-/// own: whoever finds it unlocked may remove what a run-new that was killed has left.
-struct Guard {
-    root: PathBuf,
-    name: String,
-    used: usize,
-    _lock: Lock,
-}
-
-impl Guard {
-    fn take(root: &Path) -> Result<Self, Error> {
-        let name = format!("{SCRATCH}{}", Uuid::now_v7());
-        let taken =
-            Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
-        let mut lock = taken.map_err(|error| Error::io("write to", root, error))?;
-        let _ = lock.sign(&ProcessId::myself()); // an unsigned one is left alone
-        Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
-    }
-
-    /// Returns the next scratch name.
-    fn next(&mut self) -> String {
-        self.used += 1;
-        format!("{}-{}", self.name, self.used)
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.root.join(&self.name)); // who finds it unlocked removes it
-    }
-}
-
-/// Removes what a run-new that was killed on this host has left: not every file system knows of the
-/// locks of another.
-fn clear(root: &Path, names: &HashSet<String>) {
-    let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
-    let is_free = |guard: &Path| guard.is_file() && ask(guard).is_ok_and(|held| held == Held::No);
-    for guard in scratch.iter().filter(|name| is_free(&root.join(name))) {
-        let signed = holder(&root.join(guard)).map(|holder| holder.host);
-        if signed.as_ref().is_some_and(|host| *host != Place::here().host) {
-            continue;
-        }
-        // Before it is signed nothing is written.
-        let is_its = |name: &str| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-'));
-        for left in scratch.iter().filter(|name| signed.is_some() && is_its(name)) {
-            remove_dir(&root.join(left));
-        }
-        let _ = fs::remove_file(root.join(guard)); // another one may have been quicker
     }
 }

@@ -4,11 +4,16 @@ mod batch;
 mod cli;
 mod config;
 mod create;
+mod guard;
 mod name;
+mod new;
+mod numbers;
 mod plan;
+mod random;
+mod spec;
 mod staged;
 mod sweep;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-new", create::run)
+    run_common::cli::entry("run-new", new::run)
 }

@@ -3,7 +3,8 @@
 use crate::cli::Args;
 use crate::config::{Config, Hints, expand};
 use crate::name;
-use crate::sweep::{self, LIMIT, Sweep, Values};
+use crate::spec::LIMIT;
+use crate::sweep::{self, Sweep, Values};
 use run_common::error::Error;
 use run_common::message::warn;
 use run_common::process::identity::Place;
@@ -39,7 +40,7 @@ pub(crate) struct Plan {
 
 /// One run that is to be created.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Cell {
+pub(crate) struct Planned {
     /// Its name.
     pub(crate) name: String,
     /// Number of its config.
@@ -138,7 +139,7 @@ impl Plan {
 
     /// Returns the runs that are to be created, in order: configs outermost, the last sweep fastest.
     /// In a batch their names are theirs alone; elsewhere the time is part of them.
-    pub(crate) fn cells(&self, args: &Args, sample_seed: Option<u64>) -> Result<Vec<Cell>, Error> {
+    pub(crate) fn planned(&self, args: &Args, sample_seed: Option<u64>) -> Result<Vec<Planned>, Error> {
         let values = match (args.sample, sample_seed) {
             (Some(number), Some(seed)) => sweep::sample(&args.sweep, number, seed)
                 .map_err(|cause| Error::usage("cannot draw what --sample asks for").because(cause))?,
@@ -163,7 +164,7 @@ impl Plan {
                 Some(name) => name.clone(),
                 None => name::cell(base, swept, || hash(&overrides(args, values))),
             };
-            Cell { name, config, values: values.clone() }
+            Planned { name, config, values: values.clone() }
         };
         Ok(bases
             .iter()
@@ -174,12 +175,12 @@ impl Plan {
     }
 
     /// Returns the config of a run.
-    pub(crate) fn config(&self, cell: &Cell) -> Option<&Config> {
+    pub(crate) fn config(&self, cell: &Planned) -> Option<&Config> {
         self.configs.get(cell.config)
     }
 
     /// Puts into a record what is a run's own.
-    pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Cell) {
+    pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Planned) {
         let config = self.config(cell);
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
         let hints = Hints::find(&set, config.map_or(&Value::Null, |config| &config.values));

@@ -25,7 +25,7 @@ pub(crate) struct Staged {
 
 /// What is done when a name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum IfTaken {
     /// It is an error.
     Refused,
     /// The run gets `-2`, `-3`, ….
@@ -82,7 +82,7 @@ impl Staged {
     }
 
     /// Gives the run its name and returns that; `None` when another run has it, which counts.
-    pub(crate) fn put_in_place(mut self, taken: Taken) -> Result<Option<String>, Error> {
+    pub(crate) fn put_in_place(mut self, taken: IfTaken) -> Result<Option<String>, Error> {
         let wanted = self.name.clone();
         let mut number = 1;
         loop {
@@ -92,12 +92,12 @@ impl Staged {
                     self.is_placed = true;
                     return Ok(Some(std::mem::take(&mut self.name)));
                 }
-                (Err(error), Taken::Refused) if is_taken(&error) => {
+                (Err(error), IfTaken::Refused) if is_taken(&error) => {
                     return Err(Error::new(Exit::No, format!("cannot create '{wanted}'"))
                         .because("a run of this name exists"));
                 }
-                (Err(error), Taken::Accepted) if is_taken(&error) => return Ok(None),
-                (Err(error), Taken::Numbered) if is_taken(&error) => {
+                (Err(error), IfTaken::Accepted) if is_taken(&error) => return Ok(None),
+                (Err(error), IfTaken::Numbered) if is_taken(&error) => {
                     number = self.next_free(&wanted, number);
                     self.name = format!("{wanted}-{number}");
                     self.rename_record()?;

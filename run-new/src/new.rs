@@ -1,0 +1,56 @@
+//! From the arguments to what is created: everything is decided first, then created and printed in blocks that
+//! become durable together.
+
+use crate::batch::{self, Home};
+use crate::cli::Args;
+use crate::create::Maker;
+use crate::plan::Plan;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::fsio::read_small;
+use run_common::rundir::layout::Layout;
+use std::io;
+
+/// Runs that become durable together, at most.
+const BLOCK: usize = 1024;
+
+/// How many more runs a block has than the one before it: the first is one run, so that a reader of
+/// the output can begin at once.
+const GROWTH: usize = 4;
+
+/// Creates a run for every config and every cell of the sweeps, and prints their paths.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let args = &args.settled();
+    let plan = Plan::make(args)?;
+    let (home, planned) = batch::open(args, &plan)?;
+    let mut maker = Maker::new(args, &plan, &home, planned.len())?;
+    let missing = maker.missing(&planned)?;
+    let (mut at, mut size) = (0, 1);
+    while at < planned.len() {
+        let end = planned.len().min(at + size);
+        for name in maker.make(&planned[at..end], &missing[at..end])? {
+            print(args, &home, &name, out)?;
+        }
+        out.flush()?;
+        (at, size) = (end, BLOCK.min(size * GROWTH));
+    }
+    Ok(Exit::Ok)
+}
+
+fn print(args: &Args, home: &Home, name: &str, out: &mut Out) -> Result<(), Error> {
+    if !args.json {
+        out.bytes(home.shown.join(name).to_string_lossy().as_bytes())?;
+        return out.bytes(if args.null { b"\0" } else { b"\n" });
+    }
+    let path = home.root.join(name);
+    let file = Layout::new(&path).meta();
+    let read = || -> io::Result<Vec<u8>> {
+        let mut line = read_small(&file)?;
+        line.truncate(line.trim_ascii_end().len().saturating_sub(1)); // the brace that closes it
+        line.extend_from_slice(b",\"path\":");
+        serde_json::to_writer(&mut line, &path.to_string_lossy())?;
+        line.extend_from_slice(b"}\n");
+        Ok(line)
+    };
+    out.bytes(&read().map_err(|error| Error::io("read", &file, error))?)
+}
