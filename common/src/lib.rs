@@ -2,9 +2,11 @@
 //! that true.
 
 pub mod error;
+pub mod figures;
 pub mod json;
 pub mod message;
 pub mod parallel;
+pub mod shell;
 pub mod text;
 pub mod time;
 

@@ -4,7 +4,8 @@ use crate::cli::Args;
 use crate::runs::{Fault, Figures, Run, Runs, more_is_better};
 use crate::sheet::{Cell, Row, Sheet};
 use crate::summary::{all_figures, figure_cell, metric_names, varying};
-use run_common::cli::out::{Out, Tint};
+use run_common::cli::out::Out;
+use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 

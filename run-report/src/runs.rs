@@ -281,7 +281,7 @@ impl Run {
             last.map(of).filter(|value| !value.is_null()).unwrap_or(created)
         };
         let facts = [
-            ("command", meta.command.as_ref().map(|command| run_common::text::shell_line(command)).into()),
+            ("command", meta.command.as_ref().map(|command| run_common::shell::shell_line(command)).into()),
             ("config_path", meta.config_path.clone().into()),
             ("config_sha256", meta.config_sha256.clone().into()),
             ("git_commit", ran(|start| start.git_commit.clone().into(), meta.git_commit.clone().into())),

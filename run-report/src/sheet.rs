@@ -1,10 +1,12 @@
 //! Rows under named columns, from which table, CSV, JSON and Markdown come.
 
 use crate::cli::Format;
-use run_common::cli::out::{Out, Table, Tint};
+use run_common::cli::out::Out;
+use run_common::cli::table::{Table, Tint};
 use run_common::error::Error;
+use run_common::figures::{figure, money};
 use run_common::json::json_number;
-use run_common::text::{cut, figure, money, printable};
+use run_common::text::{cut, printable};
 use run_common::time::human_seconds;
 use run_metrics::csv::quote;
 use serde_json::{Map, Value};

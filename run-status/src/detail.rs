@@ -2,9 +2,11 @@
 
 use crate::entry::{Entry, figure};
 use run_checkpoint::{Program, State, discover, save_times};
-use run_common::cli::out::{Out, Table, Tint};
+use run_common::cli::out::Out;
+use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
 use run_common::error::{Error, Exit};
+use run_common::figures::{human_bytes, money};
 use run_common::fsio::open_regular;
 use run_common::message::complain;
 use run_common::provenance::redact::redact_text;
@@ -15,7 +17,8 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
-use run_common::text::{human_bytes, money, shell_line, without_escapes};
+use run_common::shell::shell_line;
+use run_common::text::without_escapes;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -323,7 +326,7 @@ fn evaluations(run: &Observed) -> Table {
 fn means(found: &Measured) -> String {
     let shown = found.means().take(MEANS_SHOWN);
     shown
-        .map(|(name, mean)| format!("{name}={}", run_common::text::figure(mean)))
+        .map(|(name, mean)| format!("{name}={}", run_common::figures::figure(mean)))
         .collect::<Vec<_>>()
         .join(" ")
 }

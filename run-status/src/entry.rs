@@ -1,7 +1,7 @@
 //! A run in a list: one struct, from which the table and the JSON come.
 
 use crate::cli::Args;
-use run_common::cli::out::Tint;
+use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
@@ -197,7 +197,7 @@ pub(crate) fn measured(metrics: &Map<String, Value>) -> impl Iterator<Item = &st
 
 /// Returns a number in few digits; what is not finite was stored as null.
 pub(crate) fn figure(value: &Value) -> String {
-    run_common::text::figure(value.as_f64().unwrap_or(f64::NAN))
+    run_common::figures::figure(value.as_f64().unwrap_or(f64::NAN))
 }
 
 #[cfg(test)]

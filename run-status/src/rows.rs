@@ -2,7 +2,7 @@
 
 use crate::entry::{Entry, HEADS};
 use crate::select::Scope;
-use run_common::cli::out::{Table, Tint};
+use run_common::cli::table::{Table, Tint};
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
 use std::path::PathBuf;

@@ -7,8 +7,8 @@ use crate::export::{escaped, write_file};
 use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
+use run_common::figures::figure;
 use run_common::message::warn;
-use run_common::text::figure;
 use std::fmt::Write;
 use std::path::Path;
 

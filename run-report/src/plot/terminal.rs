@@ -4,7 +4,8 @@
 use super::OfRun;
 use crate::curve::{Curve, Frame};
 use run_common::cli::screen;
-use run_common::text::{figure, printable};
+use run_common::figures::figure;
+use run_common::text::printable;
 
 /// Rows of characters.
 const HEIGHT: usize = 16;
