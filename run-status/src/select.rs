@@ -144,3 +144,81 @@ impl<'a> Scope<'a> {
 fn unreadable(exit: Exit, path: &Path, cause: &str) -> Error {
     Error::new(exit, format!("cannot read '{}'", path.display())).because(cause.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run_common::rundir::observe::Verdict;
+    use serde_json::json;
+
+    fn scope<'a>(operands: &'a [String], all: bool, statuses: &[Status]) -> Scope<'a> {
+        Scope { runs_dir: "runs".into(), operands, null: false, all, statuses: statuses.to_vec() }
+    }
+
+    fn run(path: &str, status: &str, end: Option<Timestamp>, verdict: Verdict) -> Observed {
+        let record = json!({
+            "schema": 1, "run_id": "1", "run_name": "r", "status": status, "attempt": 1,
+            "created": "2026-01-29T12:00:00.000Z", "end_time": end, "metrics": {}, "recent": [], "lost_bytes": 0,
+            "overrides": {}, "tags": [],
+        });
+        let recorded = serde_json::from_value(record).unwrap();
+        Observed { run: RunDir::seen(path), recorded, verdict, leftovers: Vec::new(), unproven: None }
+    }
+
+    #[test]
+    fn runs_that_need_attention_are_shown_unasked() {
+        let ended = |hours: i64| Timestamp::from_millis(Timestamp::now().millis() - hours * 3_600_000);
+        let dead = || Verdict::Dead(String::new());
+        let stale = || Verdict::Stale(String::new());
+        for (status, end, verdict, expected) in [
+            ("created", None, Verdict::Holds, true),
+            ("queued", None, Verdict::Holds, true),
+            ("running", None, Verdict::Holds, true),
+            ("running", None, dead(), true),
+            ("running", None, stale(), true),
+            ("failed", ended(23), Verdict::Holds, true),
+            ("failed", ended(25), Verdict::Holds, false),
+            ("failed", None, Verdict::Holds, false),
+            ("completed", ended(0), Verdict::Holds, false),
+            ("stopped", ended(0), Verdict::Holds, false),
+        ] {
+            let run = run("runs/r", status, end, verdict);
+            assert_eq!(scope(&[], false, &[]).wants(&run), expected, "{status} {end:?}");
+            assert!(scope(&[], true, &[]).wants(&run) && scope(&["r".to_owned()], false, &[]).wants(&run));
+            for filter in Status::ALL {
+                let is_meant = filter == run.status();
+                assert_eq!(scope(&[], true, &[filter]).wants(&run), is_meant, "{status} {filter}");
+                assert_eq!(scope(&["r".to_owned()], false, &[filter]).wants(&run), is_meant);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_run_to_look_at_is_refused_or_passed_over() {
+        let scope = scope(&[], true, &[]);
+        let fault = |found: Found| match scope.fault(found) {
+            Ok(fault) => fault.map(|error| (error.exit(), error.to_string())),
+            Err(error) => Some((error.exit(), format!("nothing to do: {error}"))),
+        };
+        let unreadable = |path: &str| Found::Unreadable(path.into(), "Permission denied".to_owned());
+        assert_eq!(fault(Found::Run("runs/r".into(), ())), None);
+        assert_eq!(fault(Found::Other("runs/notes".into())), None);
+        let odd = "cannot read 'runs/odd': its name is not UTF-8".to_owned();
+        assert_eq!(fault(Found::NotUtf8("runs/odd".into())), Some((Exit::BadRun, odd)));
+        let one = "cannot read 'runs/r/.run': Permission denied".to_owned();
+        assert_eq!(fault(unreadable("runs/r/.run")), Some((Exit::BadRun, one)));
+        let all = "nothing to do: cannot read 'runs': Permission denied".to_owned();
+        assert_eq!(fault(unreadable("runs")), Some((Exit::System, all)));
+    }
+
+    #[test]
+    fn a_run_lies_in_the_batch_above_it_unless_it_was_named() {
+        let batch =
+            |operands: &[String], path: &str| scope(operands, true, &[]).batch_of(&RunDir::seen(path));
+        assert_eq!(batch(&[], "runs/r"), None);
+        assert_eq!(batch(&[], "runs/batch/r"), Some("batch".into()));
+        assert_eq!(batch(&[], "runs/team/batch/r"), Some("team/batch".into()));
+        assert_eq!(batch(&[], "elsewhere/batch/r"), None);
+        assert_eq!(batch(&["r".to_owned()], "runs/batch/r"), None);
+    }
+}
