@@ -2,9 +2,9 @@
 //! by links, or by copies as far as the disk has room.
 
 use nix::libc::EEXIST;
+use run_common::figures::human_bytes;
 use run_common::fsio::read::open_file;
 use run_common::fsio::write::create;
-use run_common::text::human_bytes;
 use rustix::fs::{ioctl_ficlone, statvfs};
 use std::fs::{self, FileTimes};
 use std::io;
