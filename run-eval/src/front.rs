@@ -15,6 +15,7 @@ use run_common::error::{Error, Exit};
 use run_common::json::json_number;
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal as ProcessSignal};
+use run_common::process::signals::Held;
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
 use run_common::rundir::evaluation::Measured;
@@ -325,7 +326,7 @@ impl Front<'_> {
         let parent = Process::myself().ok();
         let dir = RunDir::of_evaluation(ready.task.layout.root());
         match fork() {
-            Ok(Side::Child) => Some(self.be_the_process(job.session, ready, parent)),
+            Ok(Side::Child(held)) => Some(self.be_the_process(job.session, ready, parent, held)),
             Ok(Side::Parent(pid)) => {
                 self.pool.add(pid, slot, Working { job, dir });
                 None
@@ -339,7 +340,7 @@ impl Front<'_> {
     }
 
     /// Goes on as the process of one evaluation.
-    fn be_the_process(&mut self, session: usize, ready: Ready, parent: Option<Process>) -> u8 {
+    fn be_the_process(&mut self, session: usize, ready: Ready, parent: Option<Process>, held: Held) -> u8 {
         self.progress.forget();
         // The locks of its own run are kept, until the evaluation has ended; those of others are not.
         let session = self.sessions.swap_remove(session);
@@ -347,8 +348,8 @@ impl Front<'_> {
         if let Some((soft, hard)) = self.files {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
         }
-        let left = self.pool.leave();
-        let done = left.and_then(|()| run_supervise::run(&ready.task, ready.record, parent));
+        let left = self.pool.leave(held);
+        let done = left.and_then(|()| run_supervise::run(&ready.task, ready.record, parent, None));
         done.unwrap_or_else(|error| {
             complain(&error);
             run_supervise::FAILED

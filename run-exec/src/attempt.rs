@@ -6,7 +6,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::{Life, Place, Process, ProcessId};
-use run_common::process::signals::{Signals, ignores_hangup};
+use run_common::process::signals::{Signals, is_request, signal_name};
 use run_common::provenance::device;
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
@@ -23,11 +23,10 @@ use run_common::rundir::status::{Outcome, Status};
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 use run_supervise::environment::{of_attempt, of_record, of_slot};
-use run_supervise::reason::signal_name;
 use run_supervise::template::{Chosen, Values, fill};
 use run_supervise::{self, FAILED, Limits, Output, Retry, Task, Variable};
 use serde_json::Value;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGTERM;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
@@ -78,7 +77,7 @@ pub(crate) fn take(run: &RunDir, resume: bool, take_over: bool) -> Result<Taken,
 /// Makes an attempt of a run that was taken; returns the status to exit with.
 pub(crate) fn execute(args: &Args, taken: Taken, how: How) -> Result<u8, Error> {
     let (task, record) = prepare(args, taken, &how)?;
-    run_supervise::run(&task, record, how.parent)
+    run_supervise::run(&task, record, how.parent, None)
 }
 
 /// Decides all about an attempt.
@@ -117,11 +116,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         Ok(_) => {} // that is found below
         Err(error) => return Err(lost(&taken).unwrap_or(error)),
     }
-    let mut ends = vec![SIGINT, SIGTERM];
-    if !ignores_hangup() {
-        ends.push(SIGHUP);
-    }
-    let mut signals = Signals::catch(&ends)
+    let mut signals = run_supervise::catch()
         .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
     let stopped = |active: &ActiveRun, recorded: &Recorded, signal: Option<i32>| {
         let words = match (StopRequest::read(&layout.stop()), signal) {
@@ -132,13 +127,14 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         write_stopped(active, recorded.clone(), words)?;
         Ok(Some(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default()))
     };
+    let asked = |signals: &mut Signals| signals.pending().into_iter().find(|&signal| is_request(signal));
     let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
     let mut beat = Instant::now();
     loop {
         if let Some(error) = lost(&taken) {
             return Err(error);
         }
-        if let Some(status) = stopped(&taken.active, &taken.recorded, signals.pending().first().copied())? {
+        if let Some(status) = stopped(&taken.active, &taken.recorded, asked(&mut signals))? {
             return Ok(status);
         }
         let now = Instant::now();
@@ -163,8 +159,8 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
     let before = taken.recorded.clone();
     let (task, record) = prepare(args, taken, &how)?;
     // A signal may have come meanwhile: then there is no other attempt.
-    let Some(signal) = signals.pending().first().copied() else {
-        return run_supervise::run(&task, record, how.parent);
+    let Some(signal) = asked(&mut signals) else {
+        return run_supervise::run(&task, record, how.parent, Some(signals));
     };
     let status = record.give_up().map(|active| stopped(&active, &before, Some(signal)));
     Ok(status.transpose()?.flatten().unwrap_or(FAILED))

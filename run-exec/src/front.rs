@@ -13,6 +13,7 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
 use run_common::message::{complain, warn};
 use run_common::process::identity::Process;
+use run_common::process::signals::Held;
 use run_common::process::spawn::{Side, check_open, fork};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::Observer;
@@ -81,7 +82,7 @@ fn execute_several(args: &Args, is_one: bool) -> Result<u8, Error> {
         for name in args.runs.iter().filter(|name| *name != "-") {
             Operand::named(name, &args.runs_dir.path())?;
         }
-        if detach()? != Side::Child {
+        if let Side::Parent(_) = detach()? {
             return Ok(0);
         }
     }
@@ -106,7 +107,7 @@ fn execute_several(args: &Args, is_one: bool) -> Result<u8, Error> {
 fn detach() -> Result<Side, Error> {
     let failed = |error: io::Error| Error::new(Exit::System, "cannot detach").because(error);
     let side = fork().map_err(failed)?;
-    if side == Side::Child {
+    if let Side::Child(_) = side {
         let null = open_null().map_err(failed)?;
         let moved = setsid().and_then(|_| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
         moved.map_err(|error| failed(error.into()))?;
@@ -284,7 +285,7 @@ impl Front<'_> {
             parent: Process::myself().ok(),
         };
         match fork() {
-            Ok(Side::Child) => Some(self.be_the_process(working, how, delay)),
+            Ok(Side::Child(held)) => Some(self.be_the_process(working, how, delay, held)),
             Ok(Side::Parent(pid)) => {
                 let (batch, name) = (working.batch, working.run.layout().name());
                 self.pool.add(pid, working.slot, working);
@@ -304,11 +305,11 @@ impl Front<'_> {
     }
 
     /// Goes on as the process of one run.
-    fn be_the_process(&mut self, working: Working, how: How, delay: Option<f64>) -> u8 {
+    fn be_the_process(&mut self, working: Working, how: How, delay: Option<f64>, held: Held) -> u8 {
         self.progress.forget();
         let args = self.args;
         let Working { run, taken, .. } = working;
-        let done = self.pool.leave().and_then(|()| {
+        let done = self.pool.leave(held).and_then(|()| {
             let taken = match taken {
                 Some(taken) => taken,
                 None => take(&run, how.resume, args.take_over)?,

@@ -3,7 +3,7 @@
 
 use super::machine::{Action, Event, Sent, State, Wait, step};
 use super::outcome::{Cause, exit_status, judge, may_pass};
-use super::reason::{End, LastWords, OomCounter, last_words, signal_name};
+use super::reason::{End, LastWords, OomCounter, last_words};
 use super::resources::Meter;
 
 use super::tee::{Seen, Tee};
@@ -18,7 +18,7 @@ use run_common::error::plain;
 use run_common::fsio::append::append_line;
 use run_common::message::{tool, warn};
 use run_common::process::identity::{Process, Signal};
-use run_common::process::signals::Signals;
+use run_common::process::signals::{Signals, signal_name};
 use run_common::process::spawn;
 use run_common::process::stat::Stat;
 use run_common::process::tree::{Table, signal_all};

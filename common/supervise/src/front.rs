@@ -5,7 +5,7 @@ use super::combined::Stream;
 use super::driver::{Driver, Report};
 use super::log::Log;
 use super::scraped::Scraped;
-use super::signals::{self, Blocked, is_request};
+use super::signals;
 use super::tee::{PIPE, Source, Tee};
 use super::terminal::{Terminal, copy_size};
 use super::{FAILED, Output, Task, set_nonblocking};
@@ -19,7 +19,7 @@ use run_common::fsio::append::ends_whole;
 use run_common::fsio::write::{open_append, open_null};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal};
-use run_common::process::signals::Signals;
+use run_common::process::signals::{Held, Signals, is_request};
 use run_common::process::spawn::{Side, fork};
 use run_common::process::stat::has_proc;
 use run_common::process::tree::{Table, signal_all};
@@ -63,12 +63,17 @@ struct Way {
 
 /// Executes the task and returns the status to exit with. Both the caller's process and the
 /// supervisor's return from here, and, when detached, a third one. A front that works for another
-/// process, the `parent`, ends with it, and then is as good as killed.
-pub fn run(task: &Task, record: Record, parent: Option<Process>) -> Result<u8, Error> {
+/// process, the `parent`, ends with it, and then is as good as killed. The signals may have been `caught`
+/// before.
+pub fn run(
+    task: &Task,
+    record: Record,
+    parent: Option<Process>,
+    caught: Option<Signals>,
+) -> Result<u8, Error> {
     let failed = |what: &'static str| move |error: io::Error| Error::new(Exit::System, what).because(error);
     spare().map_err(|error| cannot_start(task).because(error).hint("ulimit -n tells and sets the limit"))?;
     warn_without_proc();
-    let blocked = Blocked::new().map_err(failed("cannot block signals"))?;
     let started = if task.detach {
         match detach().map_err(failed("cannot detach"))? {
             Detached::Caller(status) => return Ok(status),
@@ -87,23 +92,26 @@ pub fn run(task: &Task, record: Record, parent: Option<Process>) -> Result<u8, E
         pipe2(OFlag::O_CLOEXEC).map_err(|error| failed("cannot create a pipe")(error.into()))?;
     let myself = Process::myself().map_err(failed("cannot open a pidfd"))?;
     set_child_subreaper(true).map_err(|error| failed("cannot become a subreaper")(error.into()))?;
-    let signals = signals::catch().map_err(failed("cannot catch signals"))?;
-    let side = fork().map_err(failed("cannot fork"))?;
-    if side == Side::Child {
-        drop((started, signals)); // they are the front's
-        let report = Report::new(report_write);
-        let front = if task.detach { None } else { Some(myself) };
-        return match supervise(task, record, plumbing, onward, front, &report, blocked) {
-            Ok(status) => Ok(status),
-            Err(error) => {
-                complain(&failed("cannot supervise")(error));
-                std::process::abort(); // the front sees that, ends what runs and records it
-            }
-        };
-    }
+    let signals = match caught {
+        Some(signals) => signals,
+        None => signals::catch().map_err(failed("cannot catch signals"))?,
+    };
+    let supervisor = match fork().map_err(failed("cannot fork"))? {
+        Side::Parent(supervisor) => supervisor,
+        Side::Child(held) => {
+            drop((started, signals)); // they are the front's
+            let report = Report::new(report_write);
+            let front = if task.detach { None } else { Some(myself) };
+            return match supervise(task, record, plumbing, onward, front, &report, held) {
+                Ok(status) => Ok(status),
+                Err(error) => {
+                    complain(&failed("cannot supervise")(error));
+                    std::process::abort(); // the front sees that, ends what runs and records it
+                }
+            };
+        }
+    };
     drop(report_write);
-    let Side::Parent(supervisor) = side else { return Ok(FAILED) };
-    drop(blocked);
     let Plumbing { sources, combined, stdout, stderr, terminal } = plumbing;
     drop((stdout, stderr));
     let copied = match onward {
@@ -235,12 +243,12 @@ fn supervise(
     onward: Option<Onward>,
     front: Option<Process>,
     report: &Report,
-    blocked: Blocked,
+    held: Held,
 ) -> io::Result<u8> {
     setsid()?;
     set_child_subreaper(true)?;
     let signals = signals::catch()?;
-    drop(blocked);
+    drop(held);
     let null = open_null()?;
     dup2_stdout(&null)?;
     if !task.stdin {
@@ -497,7 +505,7 @@ fn detach() -> io::Result<Detached> {
             }
             Ok(Detached::Caller(FAILED))
         }
-        Side::Child => {
+        Side::Child(_held) => {
             setsid()?;
             Ok(Detached::Front(write.into()))
         }

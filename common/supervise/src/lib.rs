@@ -21,6 +21,7 @@ pub mod template;
 mod terminal;
 
 pub use front::run;
+pub use signals::catch;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use run_common::rundir::layout::Layout;

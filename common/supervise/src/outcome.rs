@@ -1,9 +1,10 @@
 //! What became of a run: status, reason and exit status, from what ended it. Pure.
 
-use super::reason::{End, LastWords, signal_name};
+use super::reason::{End, LastWords};
 use super::{FAILED, TIMED_OUT};
 use nix::libc::{SIGABRT, SIGKILL};
 use run_common::message::tool;
+use run_common::process::signals::signal_name;
 use run_common::rundir::status::Outcome;
 use run_common::time::human;
 use std::time::Duration;

@@ -110,14 +110,6 @@ fn shortened(line: &str) -> String {
     cut(&printable(line), LIMIT).into_owned()
 }
 
-/// Returns the name of a signal without `SIG`.
-pub fn signal_name(signal: i32) -> String {
-    match nix::sys::signal::Signal::try_from(signal) {
-        Ok(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
-        Err(_) => "unknown".to_owned(),
-    }
-}
-
 /// Counts how many processes of this cgroup the kernel has killed because memory ran out.
 #[derive(Debug)]
 pub struct OomCounter {
@@ -190,13 +182,5 @@ mod tests {
         assert_eq!(line("\r 10%\r\u{1b}[31m 20%\u{1b}[0m"), "20%");
         assert_eq!(find_last_words("\n \n"), LastWords::default());
         assert_eq!(line("Traceback (most recent call last):\n  cut off"), "cut off");
-    }
-
-    #[test]
-    fn signals_have_names() {
-        assert_eq!(
-            (signal_name(9).as_str(), signal_name(15).as_str(), signal_name(99).as_str()),
-            ("KILL", "TERM", "unknown")
-        );
     }
 }

@@ -1,15 +1,13 @@
 //! `--on-end`: a shell command for when an attempt has ended and is recorded.
 
 use super::Task;
-use super::reason::signal_name;
-use super::signals::is_request;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use run_common::error::plain;
 use run_common::message::warn;
-use run_common::process::signals::Signals;
+use run_common::process::signals::{Signals, is_request, signal_name};
 use run_common::process::spawn;
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::status::Status;
