@@ -4,7 +4,6 @@
 mod combine;
 pub mod combined;
 mod driver;
-pub mod environment;
 mod front;
 mod gpu;
 mod log;
@@ -17,13 +16,13 @@ mod scraped;
 mod script;
 mod signals;
 mod tee;
-pub mod template;
 mod terminal;
 
 pub use front::run;
 pub use signals::catch;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use run_common::rundir::environment::Variable;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Checkpoint;
 use run_metrics::scrape::Patterns;
@@ -43,9 +42,6 @@ pub const FAILED: u8 = 125;
 pub const CANNOT_EXECUTE: u8 = 126;
 /// Status of run-exec when the command cannot be found.
 pub const NOT_FOUND: u8 = 127;
-
-/// A variable of the environment, with its value or to be without.
-pub type Variable = (OsString, Option<OsString>);
 
 /// A command to be executed in a run, with everything that was decided about it.
 #[derive(Clone, Debug)]
