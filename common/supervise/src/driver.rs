@@ -108,8 +108,6 @@ pub(super) struct Driver<'a> {
     is_lost: bool,
     /// The record could not be written, which was said.
     record_fails: bool,
-    /// The file `pid` is there.
-    pid_written: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -139,7 +137,6 @@ impl<'a> Driver<'a> {
             has_children: false,
             is_lost: false,
             record_fails: false,
-            pid_written: false,
         }
     }
 
@@ -177,9 +174,6 @@ impl<'a> Driver<'a> {
                 self.main = Main { command: pid, last: pid, ..Main::default() };
                 self.record.note_child(pid);
                 self.make_room();
-                if self.task.detach {
-                    self.write_pid(); // whoever detached a run finds it
-                }
                 report.started(pid);
                 Ok(())
             }
@@ -555,20 +549,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn write_pid(&mut self) {
-        if !std::mem::replace(&mut self.pid_written, true)
-            && let Err(error) = self.record.write_pid()
-        {
-            self.complain_of_record(&error);
-        }
-    }
-
     /// Writes what the run does.
     fn beat(&mut self, tee: &Tee) {
         if self.is_lost() {
             return;
         }
-        self.write_pid();
         let processes = self.processes();
         self.meter.gpu.ask();
         let sample = self.meter.sample(&processes);
