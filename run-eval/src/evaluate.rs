@@ -1,13 +1,14 @@
 //! One evaluation: its directory, its record, and the command that is executed in it.
 
 use crate::cli::Args;
-use crate::metrics::check;
+use crate::ending::Ending;
 use crate::plan::{Job, Session, content};
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::write::make_dir;
 use run_common::process::identity::Place;
-use run_common::provenance::device;
+use run_common::provenance::device::{NVIDIA_SMI, gpus};
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::provenance::secret::redact_command;
@@ -64,7 +65,7 @@ impl Setting {
     /// Finds out what there is to know.
     pub(crate) fn find() -> Result<Self, Error> {
         let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
-        Ok(Self { code: Code::at(&cwd, false), gpus: device::gpus(), cwd, python: None })
+        Ok(Self { code: Code::at(&cwd, false), gpus: gpus(), cwd, python: None })
     }
 
     fn python_version(&mut self, executable: Option<&Path>) -> Option<String> {
@@ -178,9 +179,9 @@ pub(crate) fn prepare(
         detach: false,
         scrape: Patterns { known: false, own: Vec::new() },
         retry: None,
-        checkpoint: None,
-        on_end: None,
-        check: Some(check),
+        devices: NVIDIA_SMI,
+        statuses: STATUSES,
+        ending: Box::new(Ending(layout)),
     };
     Ok(Ready { task, record: Record::new(active, recorded, start) })
 }

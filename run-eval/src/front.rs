@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use run_common::cli::operands::open_runs;
 use run_common::cli::out::Out;
 use run_common::cli::progress::{Counts, Progress};
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::json::json_number;
 use run_common::message::{complain, warn};
@@ -352,7 +353,7 @@ impl Front<'_> {
         let done = left.and_then(|()| run_supervise::run(&ready.task, ready.record, parent, None));
         done.unwrap_or_else(|error| {
             complain(&error);
-            run_supervise::FAILED
+            STATUSES.failed
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod cli;
 mod consolidate;
+mod ending;
 mod evaluate;
 mod front;
 mod metrics;

@@ -1,13 +1,15 @@
 //! An attempt: from the arguments and the record to a task, which the supervisor executes.
 
 use crate::cli::Args;
+use crate::ending::Ending;
 use crate::resume::Resume;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::{Life, Place, Process, ProcessId};
 use run_common::process::signals::{Signals, is_request, signal_name};
-use run_common::provenance::device;
+use run_common::provenance::device::{NVIDIA_SMI, gpus};
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::provenance::secret::{REDACTED, redact_command};
@@ -24,7 +26,7 @@ use run_common::rundir::status::{Outcome, Status};
 use run_common::rundir::stop::StopRequest;
 use run_common::rundir::template::{Chosen, Values, fill};
 use run_common::time::Timestamp;
-use run_supervise::{self, FAILED, Limits, Output, Retry, Task};
+use run_supervise::{self, Limits, Output, Retry, Task};
 use serde_json::Value;
 use signal_hook::consts::SIGTERM;
 use std::env;
@@ -153,7 +155,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
         if fds.get(1).is_some_and(|parent| parent.any().unwrap_or(false)) {
             give_up(&taken, "run-exec was killed before another attempt")?;
-            return Ok(FAILED);
+            return Ok(STATUSES.failed);
         }
     }
     let before = taken.recorded.clone();
@@ -163,7 +165,7 @@ pub(crate) fn again(args: &Args, mut taken: Taken, how: How, delay: f64) -> Resu
         return run_supervise::run(&task, record, how.parent, Some(signals));
     };
     let status = record.give_up().map(|active| stopped(&active, &before, Some(signal)));
-    Ok(status.transpose()?.flatten().unwrap_or(FAILED))
+    Ok(status.transpose()?.flatten().unwrap_or(STATUSES.failed))
 }
 
 /// Records that the attempt which was to follow will not be made: what the last came to stands.
@@ -350,7 +352,7 @@ impl Plan {
             git_dirty: code.dirty,
             python_version: python_version(executable.as_deref(), meta),
             device: meta.device.clone(),
-            gpus: device::gpus(),
+            gpus: gpus(),
             cuda_visible_devices: how.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
             resume_from: resume.from.as_ref().map(|(checkpoint, _)| checkpoint.clone()),
             resume_step: resume.from.as_ref().and_then(|(_, step)| *step),
@@ -386,9 +388,13 @@ impl Plan {
             detach: args.detach && how.parent.is_none(), // the front of several has left already
             scrape: args.patterns(),
             retry: how.retry.clone(),
-            checkpoint: meta.checkpoint.clone(),
-            on_end: args.on_end.clone(),
-            check: None,
+            devices: NVIDIA_SMI,
+            statuses: STATUSES,
+            ending: Box::new(Ending {
+                layout: layout.clone(),
+                checkpoint: meta.checkpoint.clone(),
+                on_end: args.on_end.clone(),
+            }),
         };
         if args.resume && recorded.attempts() == 0 {
             warn(&format!(

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::operands::Operand;
 use run_common::cli::progress::{Counts, Progress};
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
 use run_common::message::{complain, warn};
@@ -20,8 +21,8 @@ use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::time::human_seconds;
+use run_supervise::Retry;
 use run_supervise::pool::Pool;
-use run_supervise::{FAILED, Retry};
 use std::io::{self, IsTerminal};
 use std::mem;
 use std::os::fd::AsFd;
@@ -208,7 +209,7 @@ impl Front<'_> {
         self.progress.aside(|| complain(error));
         self.status = self.status.max(error.exit() as u8);
         if self.is_one {
-            self.status = FAILED;
+            self.status = STATUSES.failed;
         }
     }
 
@@ -327,7 +328,7 @@ impl Front<'_> {
             }
             Err(error) => {
                 complain(&error);
-                if self.is_one { FAILED } else { error.exit() as u8 }
+                if self.is_one { STATUSES.failed } else { error.exit() as u8 }
             }
         }
     }

@@ -3,10 +3,11 @@
 mod attempt;
 mod batch;
 mod cli;
+mod ending;
 mod front;
 mod queue;
 mod resume;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_supervise::FAILED, front::run)
+    run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, front::run)
 }

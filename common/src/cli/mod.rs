@@ -6,6 +6,7 @@ pub mod progress;
 pub mod runs_dir;
 pub mod screen;
 pub mod slots;
+pub mod statuses;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};

@@ -3,14 +3,18 @@
 use super::record::document;
 use crate::fsio::read::read_start;
 use crate::fsio::write::create;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, human};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes of the file that are read.
 const LIMIT: u64 = 64 << 10;
+
+/// How the note begins that a run was killed.
+const KILLED: &str = "killed after grace ";
 
 /// Who asked for a stop. A file that was touched by hand holds none of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,6 +34,16 @@ pub struct StopRequest {
     /// Of a batch: whether the runs at work go on until they are asked themselves.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub spares: bool,
+}
+
+/// Says that a run was killed which had not ended after these times, as the reason of its end does.
+pub fn killed_after(grace: Duration, linger: Duration) -> String {
+    format!("{KILLED}{} and linger {}", human(grace), human(linger))
+}
+
+/// Returns what the reason of an end says of [`killed_after`].
+pub fn says_killed(reason: &str) -> Option<&str> {
+    reason.split("; ").find(|note| note.starts_with(KILLED))
 }
 
 impl StopRequest {

@@ -1,7 +1,7 @@
 //! Jobs in slots, each done by a process of its own: a front of several has one thread and forks, so
 //! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
 
-use super::front::warn_without_proc;
+use super::requirements::look_for_proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -38,7 +38,7 @@ impl<J> Pool<J> {
     /// Makes one of so many slots. From now on SIGINT, SIGTERM and, unless it is ignored, SIGHUP are
     /// noticed in [`Self::wait`] alone.
     pub fn new(slots: usize) -> Result<Self, Error> {
-        warn_without_proc();
+        look_for_proc();
         let mut signals = requests();
         signals.push(SIGCHLD); // also where whoever started this process ignores it
         let signals = Signals::catch(&signals)

@@ -1,0 +1,32 @@
+//! What an attempt needs of the machine, looked at before anything is begun.
+
+use run_common::error::{Error, Exit};
+use run_common::fsio::write::open_null;
+use run_common::message::warn;
+use run_common::process::stat::has_proc;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Files that a monitor and a supervisor need, or somewhat more.
+const FILES: usize = 32;
+
+/// Makes sure that as many files can be opened as are needed: later nothing could be undone.
+pub(super) fn check_files(run: &Path) -> Result<(), Error> {
+    let null = open_null();
+    let spare: io::Result<Vec<File>> = null.and_then(|null| (0..FILES).map(|_| null.try_clone()).collect());
+    spare.map(drop).map_err(|error| {
+        Error::new(Exit::System, format!("cannot start '{}'", run.display()))
+            .because(error)
+            .hint("ulimit -n tells and sets the limit")
+    })
+}
+
+/// Says, once for all attempts of a command line, that processes cannot be seen here.
+pub(super) fn look_for_proc() {
+    static SAID: AtomicBool = AtomicBool::new(false); // forked processes have it, too
+    if !has_proc() && !SAID.swap(true, Ordering::Relaxed) {
+        warn("/proc cannot be read: processes that outlive the main one cannot be found");
+    }
+}
