@@ -3,11 +3,18 @@
 mod attempt;
 mod batch;
 mod cli;
+mod controller;
 mod ending;
-mod front;
+mod environment;
+mod held_run;
+mod plan;
 mod queue;
 mod resume;
+mod retry;
+mod run;
+mod tally;
+mod worker;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, front::run)
+    run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, run::run)
 }

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             time: Some(Timestamp::now()),
             grace_s: args.grace.map(|grace| grace.as_secs_f64()),
             kill: args.kill,
-            spares: false,
+            leaves_running: false,
         },
         grace: if args.kill { Duration::ZERO } else { args.grace.unwrap_or(GRACE) },
         waits: !args.no_wait,
@@ -126,7 +126,7 @@ struct Stopper {
 
 impl Stopper {
     /// Returns the run of an operand, or those at work of a batch, in which no other will start.
-    fn expand(&self, operand: Result<Operand, Error>, spares: bool) -> Vec<Result<RunDir, Error>> {
+    fn expand(&self, operand: Result<Operand, Error>, leaves_running: bool) -> Vec<Result<RunDir, Error>> {
         match operand {
             Ok(Operand::Run(run)) => vec![Ok(run)],
             Ok(Operand::Batch(batch)) => {
@@ -139,7 +139,7 @@ impl Stopper {
                     warn(&format!("all runs of '{shown}' have ended already"));
                     return Vec::new();
                 }
-                if let Err(error) = self.close(&batch, spares) {
+                if let Err(error) = self.close(&batch, leaves_running) {
                     return vec![Err(error)];
                 }
                 let active = active(runs, &self.observer);
@@ -153,18 +153,18 @@ impl Stopper {
     }
 
     /// Asks for a stop of a batch: no other run of it starts.
-    fn close(&self, batch: &BatchDir, spares: bool) -> Result<(), Error> {
+    fn close(&self, batch: &BatchDir, leaves_running: bool) -> Result<(), Error> {
         let stop = batch.layout().stop();
-        let request = StopRequest { spares, ..self.request.clone() };
+        let request = StopRequest { leaves_running, ..self.request.clone() };
         request.write(&stop).map_err(|error| Error::io("write", &stop, error))
     }
 
     /// Asks for a stop of all batches that these runs are of, lest others of them start.
-    fn close_batches(&self, active: &[Result<RunDir, Error>], spares: bool) {
+    fn close_batches(&self, active: &[Result<RunDir, Error>], leaves_running: bool) {
         let mut closed: Vec<BatchDir> = Vec::new();
         for run in active.iter().flatten() {
             let Some(batch) = BatchDir::of(run).filter(|batch| !closed.contains(batch)) else { continue };
-            if let Err(error) = self.close(&batch, spares) {
+            if let Err(error) = self.close(&batch, leaves_running) {
                 complain(&error);
             }
             closed.push(batch);

@@ -512,7 +512,7 @@ fn whatever_is_killed_the_records_are_true_and_the_same_line_completes_it() {
         let args = ["--grace", "200ms", "-j", "2", "r"];
         let running = spawned(&lab, &args, script);
         sleep(Duration::from_millis(random.below(300)));
-        // The front, or any of its processes.
+        // The controller, or any of its processes.
         let mut victims = vec![running.pid()];
         if round % 2 == 1 {
             victims = lab.alive();

@@ -75,7 +75,7 @@ fn the_supervisor_and_the_trainer_are_killed() {
     lab.nothing_left();
 }
 
-/// Kills the front and the supervisor at once: the program is left to itself.
+/// Kills the monitor and the supervisor at once: the program is left to itself.
 fn orphan(run: Active) -> i32 {
     run.exec.kill_with(run.supervisor);
     run.child
@@ -309,24 +309,24 @@ fn many_runs_stop_within_the_grace_of_one() {
     let lab = Lab::new();
     let count = 30;
     let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-    let mut fronts = Vec::new();
+    let mut monitors = Vec::new();
     for number in 0..count {
         let name = format!("r{number}");
         lab.new_run(&name, &["sh", "-c", stubborn]);
-        fronts.push(lab.cmd("run-exec").args(["-q", "--linger", "200ms", &name]).spawn());
+        monitors.push(lab.cmd("run-exec").args(["-q", "--linger", "200ms", &name]).spawn());
     }
     for number in 0..count {
         lab.await_text(&format!("runs/r{number}/stdout.log"), "ready");
     }
-    // Every other one has lost its supervisor, and its front.
+    // Every other one has lost its supervisor, and its monitor.
     let mut left = Vec::new();
-    for (number, front) in fronts.into_iter().enumerate() {
+    for (number, monitor) in monitors.into_iter().enumerate() {
         if number % 2 == 0 {
-            left.push(front);
+            left.push(monitor);
             continue;
         }
         let status = lab.status(&format!("r{number}"));
-        front.kill_with(pid(&status, "pid"));
+        monitor.kill_with(pid(&status, "pid"));
     }
     let done = lab.cmd("run-stop").args(["--all", "--grace", "2s"]).run().code(0).out();
     assert_eq!(done.lines().count(), count, "{done}");
@@ -344,8 +344,8 @@ fn many_runs_stop_within_the_grace_of_one() {
         .map(|number| lab.json(&format!("runs/r{number}/stop"))["time"].as_str().unwrap().to_owned())
         .collect();
     assert!(asked.iter().max() < ends.iter().min(), "{asked:?} {ends:?}");
-    for front in left {
-        front.wait().code(137);
+    for monitor in left {
+        monitor.wait().code(137);
     }
     lab.nothing_left();
 }
@@ -463,7 +463,7 @@ fn a_run_that_is_removed_while_it_runs_is_ended_and_not_made_again() {
     let supervisor = pid(&lab.await_child("a"), "pid");
     remove("a", supervisor, &|| {});
     await_end(supervisor);
-    // The process that waits with the second attempt is a child of the front.
+    // The process that waits with the second attempt is a child of the controller.
     let waits = |status: &Value| {
         let line = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap_or_default();
         line.contains(&format!("\nPPid:\t{}\n", exec.pid()))

@@ -32,8 +32,8 @@ pub struct StopRequest {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kill: bool,
     /// Of a batch: whether the runs at work go on until they are asked themselves.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub spares: bool,
+    #[serde(rename = "spares", skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_running: bool,
 }
 
 /// Says that a run was killed which had not ended after these times, as the reason of its end does.
@@ -63,10 +63,15 @@ impl StopRequest {
         create(scratch)?.write_all(&document(self)?)?;
         match fs::hard_link(scratch, stop) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(stop) {
-                Some(first) if self.grace_s.is_some() || self.kill || first.spares && !self.spares => {
+                Some(first)
+                    if self.grace_s.is_some()
+                        || self.kill
+                        || first.leaves_running && !self.leaves_running =>
+                {
                     let grace_s = self.grace_s.or(first.grace_s);
-                    let (kill, spares) = (self.kill || first.kill, self.spares && first.spares);
-                    let changed = Self { grace_s, kill, spares, ..first };
+                    let kill = self.kill || first.kill;
+                    let leaves_running = self.leaves_running && first.leaves_running;
+                    let changed = Self { grace_s, kill, leaves_running, ..first };
                     create(scratch)?.write_all(&document(&changed)?)?;
                     fs::rename(scratch, stop)
                 }

@@ -1,4 +1,4 @@
-//! Jobs in slots, each done by a process of its own: a front of several has one thread and forks, so
+//! Jobs in slots, each done by a process of its own: the controller of several has one thread and forks, so
 //! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
 
 use super::requirements::look_for_proc;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How often a job is looked at whose process was killed.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Jobs at work, and the signals that the front waits for.
+/// Jobs at work, and the signals that the controller waits for.
 #[derive(Debug)]
 pub struct Pool<J> {
     slots: usize,
@@ -77,7 +77,7 @@ impl<J> Pool<J> {
     }
 
     /// Makes the process that was forked off one of its own. It reads nothing, what the terminal sends
-    /// goes to the front, which passes it on, and what is held for other jobs is the front's alone.
+    /// goes to the controller, which passes it on, and what is held for other jobs is the controller's alone.
     pub fn leave(&mut self, held: Held) -> Result<(), Error> {
         self.working.clear();
         let left = open_null().and_then(|null| {

@@ -1,4 +1,4 @@
-//! The front: looks for checkpoints, executes an evaluation of each in a process of its own, and
+//! The controller: looks for checkpoints, executes an evaluation of each in a process of its own, and
 //! consolidates after each. It has one thread and forks, so that whatever becomes of one evaluation is
 //! nothing to the others.
 
@@ -60,7 +60,7 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
     let files = raise_limit();
     let setting = Setting::find()?;
     let (sessions, status) = open(args, &setting)?;
-    let mut front = Front {
+    let mut controller = Controller {
         args,
         files,
         sessions,
@@ -77,8 +77,8 @@ fn evaluate(args: &Args) -> Result<u8, Error> {
         is_heard: true,
         status,
     };
-    front.look(false)?;
-    front.work()
+    controller.look(false)?;
+    controller.work()
 }
 
 /// Lets this process open as many files as it may, for each run has two that are locked, and one more for
@@ -119,7 +119,7 @@ struct Working {
     dir: RunDir,
 }
 
-struct Front<'a> {
+struct Controller<'a> {
     args: &'a Args,
     /// How many files a process could open before.
     files: Option<(u64, u64)>,
@@ -163,7 +163,7 @@ struct Line<'a> {
     metrics: Option<Map<String, Value>>,
 }
 
-impl Front<'_> {
+impl Controller<'_> {
     /// Works until nothing is left to do; returns the status to exit with. The processes of the
     /// evaluations return from here too.
     fn work(mut self) -> Result<u8, Error> {
