@@ -259,6 +259,47 @@ fn the_heartbeat_cannot_be_written_and_the_run_is_stopped() {
     assert_eq!(told(&lab, "r").0, "stopped");
 }
 
+/// Expects that a run whose resources.jsonl cannot be written goes on to tell all else, and that this is said
+/// once.
+fn tells_all_but_resources(lab: &Lab, exec: Running) {
+    let beat = |step: u64| {
+        let program = format!("echo '{{\"step\": {step}}}' >> runs/r/metrics.jsonl");
+        lab.cmd("sh").args(["-c", &program]).run().code(0);
+        lab.await_status("r", "at the step", |status| status["step"] == step)["last_heartbeat"].clone()
+    };
+    let (first, second) = (beat(1), beat(2));
+    assert!(first.as_str() < second.as_str(), "{first} {second}");
+    lab.write("go", "");
+    let done = exec.wait().code(0);
+    let complaints = done.err().lines().filter(|line| line.contains("cannot write")).count();
+    assert!(complaints == 1 && done.err().contains("r/.run/resources.jsonl': "), "{}", done.err());
+    assert_eq!(told(lab, "r"), is("completed", ""));
+}
+
+#[test]
+fn the_use_of_resources_cannot_be_written() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "r"]).spawn();
+    lab.await_child("r");
+    let resources = lab.path("runs/r/.run/resources.jsonl");
+    wait_for("the directory to be there", || {
+        fs::remove_file(&resources).is_ok() && fs::create_dir(&resources).is_ok()
+    });
+    tells_all_but_resources(&lab, exec);
+}
+
+#[test]
+fn the_use_of_resources_has_no_room() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    lab.write("runs/r/.run/resources.jsonl", "{}\n".repeat(100_000));
+    let limited = "ulimit -f 200; exec run-exec -q --heartbeat 20ms r"; // in blocks of at most a KiB
+    let exec = lab.cmd("sh").args(["-c", limited]).spawn();
+    lab.await_child("r");
+    tells_all_but_resources(&lab, exec);
+}
+
 #[test]
 fn the_lock_is_deleted() {
     let lab = Lab::new();
