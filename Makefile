@@ -10,14 +10,13 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 
-# The tools are linked statically where the system's C library is glibc, and to a fixed address, so that
-# nothing is relocated, nor protected after that: they start faster, and one copy serves all nodes of a
-# cluster. The flags are for the tools alone, hence the explicit target.
+# The tools are linked statically where the system's C library is glibc: they start faster, and one copy serves
+# all nodes of a cluster. The flag is for the tools alone, hence the explicit target.
 TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 BIN := target/$(TARGET)/release
 export CARGO_BUILD_TARGET := $(TARGET)
 ifneq (,$(findstring -gnu,$(TARGET)))
-export RUSTFLAGS += -C target-feature=+crt-static -C relocation-model=static -C relro-level=off
+export RUSTFLAGS += -C target-feature=+crt-static
 endif
 TOOLS := run-new run-exec run-status run-stop run-eval run-report
 MAN1 := $(TOOLS:%=man/%.1)

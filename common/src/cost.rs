@@ -121,6 +121,12 @@ pub fn of_attempt(start: &AttemptStart, duration_s: f64, rates: &Rates) -> Optio
     Some(hour * duration_s / 3600.0)
 }
 
+/// Returns what an attempt cost that has just ended, where the environment says the prices. What is wrong with
+/// them is not said: the end of an attempt is no time to complain.
+pub fn of_ended_attempt(start: &AttemptStart, duration_s: f64) -> Option<f64> {
+    of_attempt(start, duration_s, &Rates::from_environment().ok()??)
+}
+
 /// What a run has used, and cost, over all attempts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spent {

@@ -16,9 +16,11 @@ use crate::session::Session;
 use nix::sys::signal::Signal;
 use run_checkpoint::Watcher;
 use run_common::cli::progress::{Counts, Progress};
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal as ProcessSignal};
+use run_common::process::signals::Held;
 use run_common::process::spawn::{Side, fork};
 use run_common::process::tree::signal_all;
 use run_common::rundir::observe::Observer;
@@ -238,7 +240,7 @@ impl Controller {
         let parent = Process::myself().ok();
         let dir = RunDir::of_evaluation(prepared.task.layout.root());
         match fork() {
-            Ok(Side::Child) => Some(self.become_evaluation(job.session, prepared, parent)),
+            Ok(Side::Child(held)) => Some(self.become_evaluation(job.session, prepared, parent, held)),
             Ok(Side::Parent(pid)) => {
                 self.pool.add(pid, slot, Working { job, dir });
                 None
@@ -252,17 +254,23 @@ impl Controller {
     }
 
     /// Goes on as the process of one evaluation.
-    fn become_evaluation(&mut self, session: usize, prepared: Prepared, parent: Option<Process>) -> u8 {
+    fn become_evaluation(
+        &mut self,
+        session: usize,
+        prepared: Prepared,
+        parent: Option<Process>,
+        held: Held,
+    ) -> u8 {
         self.progress.forget();
         // The locks of its own run are kept, until the evaluation has ended; those of others are not.
         let session = self.sessions.swap_remove(session);
         self.sessions = vec![session];
         self.open_files.restore();
-        let left = self.pool.leave();
-        let done = left.and_then(|()| run_supervise::run(&prepared.task, prepared.record, parent));
+        let left = self.pool.leave(held);
+        let done = left.and_then(|()| run_supervise::run(&prepared.task, prepared.record, parent, None));
         done.unwrap_or_else(|error| {
             complain(&error);
-            run_supervise::FAILED
+            STATUSES.failed
         })
     }
 

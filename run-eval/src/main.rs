@@ -6,6 +6,7 @@ mod consolidate;
 mod controller;
 mod copy;
 mod decide;
+mod ending;
 mod job;
 mod look;
 mod metrics;

@@ -1,25 +1,26 @@
 //! What an evaluation executes: its command, filled in, with the environment and the provenance.
 
+use crate::ending::Ending;
 use crate::job::Job;
-use crate::metrics::check;
 use crate::options::Options;
 use crate::record::{Begun, begin};
 use crate::session::Session;
+use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::process::identity::Place;
-use run_common::provenance::device;
+use run_common::provenance::device::{NVIDIA_SMI, gpus};
 use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptStart, StartEvent};
+use run_common::rundir::environment::{Variable, of_attempt, of_record, of_slot};
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::record::{Record, offsets};
+use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
 use run_metrics::scrape::Patterns;
-use run_supervise::environment::{of_attempt, of_record, of_slot};
-use run_supervise::template::{Chosen, Filled, Values, fill};
-use run_supervise::{Limits, Output, Task, Variable};
+use run_supervise::{Limits, Output, Task};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ impl Provenance {
     /// Finds out what there is to know.
     pub(crate) fn find() -> Result<Self, Error> {
         let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
-        Ok(Self { code: Code::at(&cwd, false), gpus: device::gpus(), cwd, python: None })
+        Ok(Self { code: Code::at(&cwd, false), gpus: gpus(), cwd, python: None })
     }
 
     fn python_version(&mut self, executable: Option<&Path>) -> Option<String> {
@@ -178,9 +179,9 @@ pub(crate) fn prepare(
         detach: false,
         scrape: Patterns { known: false, own: Vec::new() },
         retry: None,
-        checkpoint: None,
-        on_end: None,
-        check: Some(check),
+        devices: NVIDIA_SMI,
+        statuses: STATUSES,
+        ending: Box::new(Ending(layout)),
     };
     Ok(Prepared { task, record: Record::new(active, recorded, start) })
 }

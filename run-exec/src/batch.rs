@@ -25,7 +25,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A batch that this front has executed a run of.
+/// A batch that the controller has executed a run of.
 #[derive(Debug)]
 pub(crate) struct Batch {
     dir: BatchDir,
@@ -267,7 +267,7 @@ impl Entry {
     }
 }
 
-/// The batches that the front has come upon.
+/// The batches that the controller has come upon.
 #[derive(Debug, Default)]
 pub(crate) struct Batches(Vec<Batch>);
 

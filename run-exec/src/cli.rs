@@ -4,8 +4,8 @@ use clap::Parser;
 use run_checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
-use run_common::time::{Timestamp, parse_duration, parse_positive};
-use run_metrics::scrape::{Pattern, Patterns};
+use run_common::time::{parse_duration, parse_positive};
+use run_metrics::scrape::Pattern;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -97,9 +97,6 @@ pub(crate) struct Args {
     /// Command to execute [default: the recorded one]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
-    /// When this run-exec began.
-    #[arg(skip = Timestamp::now())]
-    pub(crate) begun: Timestamp,
 }
 
 /// Where a resume begins.
@@ -133,26 +130,6 @@ pub(crate) enum Scrape {
     None,
     /// The user's own.
     Own(Pattern),
-}
-
-impl Args {
-    /// Says whether attempts follow those that were made.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.resume || self.unfinished
-    }
-
-    /// Returns what to look for in the output: known formats unless told otherwise.
-    pub(crate) fn patterns(&self) -> Patterns {
-        let mut patterns = Patterns::default();
-        for scrape in &self.scrape {
-            match scrape {
-                Scrape::Auto => patterns.known = true,
-                Scrape::None => patterns.known = false,
-                Scrape::Own(pattern) => patterns.own.push(pattern.clone()),
-            }
-        }
-        patterns
-    }
 }
 
 fn scrape(text: &str) -> Result<Scrape, String> {

@@ -3,10 +3,18 @@
 mod attempt;
 mod batch;
 mod cli;
-mod front;
+mod controller;
+mod ending;
+mod environment;
+mod held_run;
+mod plan;
 mod queue;
 mod resume;
+mod retry;
+mod run;
+mod tally;
+mod worker;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_supervise::FAILED, front::run)
+    run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, run::run)
 }

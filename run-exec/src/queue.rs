@@ -1,5 +1,6 @@
 //! The runs that are to be executed, read as they are needed: a pipe may bring them for days.
 
+use crate::run::Options;
 use nix::errno::Errno;
 use nix::unistd::read;
 use run_common::cli::names::Names;
@@ -40,11 +41,11 @@ pub(crate) enum Next {
 }
 
 impl Queue {
-    pub(crate) fn new(operands: &[String], runs_dir: PathBuf, null: bool) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
-            operands: operands.iter().cloned().collect(),
-            names: Names::below(runs_dir),
-            end: if null { b'\0' } else { b'\n' },
+            operands: options.operands.iter().cloned().collect(),
+            names: Names::below(options.runs_dir.clone()),
+            end: options.end_of_name,
             runs: VecDeque::new(),
             known: HashSet::new(),
             stdin: None,

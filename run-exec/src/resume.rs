@@ -1,6 +1,7 @@
 //! Where another attempt goes on: the checkpoint, and how many steps there are to take.
 
-use crate::cli::{Args, FromStep};
+use crate::cli::FromStep;
+use crate::run::{Executed, Options};
 use run_checkpoint::{Checkpoint, Label, Program, discover, discover_latest, latest, passed_over};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -21,12 +22,12 @@ pub(crate) struct Resume {
 
 impl Resume {
     /// Begins at the beginning; an error where a checkpoint is asked for by its name.
-    pub(crate) fn none(args: &Args, layout: &Layout, meta: &Meta) -> Result<Self, Error> {
-        match args.from_step {
-            None | Some(FromStep::Latest) => {
-                Ok(Self { from: None, total_steps: args.additional_steps.or(meta.total_steps) })
+    pub(crate) fn none(options: &Options, layout: &Layout, meta: &Meta) -> Result<Self, Error> {
+        match options.from_step {
+            FromStep::Latest => {
+                Ok(Self { from: None, total_steps: options.additional_steps.or(meta.total_steps) })
             }
-            Some(FromStep::Step(_) | FromStep::Labelled(_)) => {
+            FromStep::Step(_) | FromStep::Labelled(_) => {
                 Err(Error::new(Exit::BadRun, format!("cannot resume '{}'", layout.root().display()))
                     .because("there was no attempt before")
                     .hint("without --from-step it starts from the beginning"))
@@ -38,22 +39,22 @@ impl Resume {
     /// has come to, if `--from-step` has left others behind. Says so when later ones, or all, are not
     /// complete.
     pub(crate) fn find(
-        args: &Args,
+        options: &Options,
         is_retry: bool,
         layout: &Layout,
         meta: &Meta,
         recorded: &Recorded,
     ) -> Result<Self, Error> {
-        if !args.allow_config_change {
+        if !options.allow_config_change {
             refuse_changed_config(layout, meta)?;
         }
-        let from = args.from_step.unwrap_or(FromStep::Latest);
-        let additional_steps = args.additional_steps.filter(|_| !is_retry);
+        let from = options.from_step;
+        let additional_steps = options.additional_steps.filter(|_| !is_retry);
         let search = if from == FromStep::Latest { discover_latest } else { discover };
         let all = search(layout, meta.checkpoint.as_ref(), Program::Ended)?;
         let shown = layout.root().display();
         let has_branched = is_retry && from != FromStep::Latest;
-        let is_own = |one: &&Checkpoint| has_branched && one.modified() >= args.begun;
+        let is_own = |one: &&Checkpoint| has_branched && one.modified() >= options.begun;
         let own: Vec<Checkpoint> = all.iter().filter(is_own).cloned().collect();
         let chosen = match (newest(&own, meta, layout), from) {
             (Some(own), _) => Some(own),
@@ -80,7 +81,7 @@ impl Resume {
                 warn(&format!("'{shown}' has no complete checkpoint to resume from"));
             }
             // Many programs save none, which is no news where runs are not resumed one by one.
-            (None, _) if args.resume => {
+            (None, _) if options.executed == Executed::Resume => {
                 warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
             }
             (Some(chosen), None) if additional_steps.is_some() => {

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         time: Some(Timestamp::now()),
         grace_s: args.grace.map(|grace| grace.as_secs_f64()),
         kill: args.kill,
-        spares: false,
+        leaves_running: false,
     };
     let finisher = Finisher {
         observer: &observer,
@@ -76,8 +76,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
 /// Finds the runs that are to be asked. No other run of a batch that was named, or that they are of, starts.
 fn runs(args: &Args, observer: &Observer, request: &StopRequest) -> Vec<Result<RunDir, Error>> {
     let runs_dir = args.runs_dir.path();
-    let batches =
-        Batches { observer, request: StopRequest { spares: args.after_checkpoint, ..request.clone() } };
+    let batches = Batches {
+        observer,
+        request: StopRequest { leaves_running: args.after_checkpoint, ..request.clone() },
+    };
     if args.all {
         return batches.active_below(&runs_dir);
     }

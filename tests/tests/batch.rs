@@ -456,9 +456,26 @@ fn a_signal_while_another_attempt_is_prepared_is_heeded() {
 }
 
 #[test]
+fn a_signal_ends_what_an_attempt_is_prepared_for() {
+    let lab = Lab::new();
+    lab.git(&["init", "-q"]);
+    // Its code is looked at before an attempt, which takes for ever.
+    lab.write("bin/git", "#!/bin/sh\n: >asked\nexec sleep 1000\n");
+    lab.set_mode("bin/git", 0o755);
+    batch(&lab, "all", &[("a", "true"), ("b", "true")]);
+    let path =
+        format!("{}:{}:/usr/local/bin:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let exec = lab.cmd("run-exec").args(["-q", "all"]).env("PATH", path).spawn();
+    wait_for("git to be asked", || lab.path("asked").exists());
+    exec.signal(Signal::TERM);
+    exec.wait().code(143);
+    assert!(statuses(&lab, "all").values().all(|status| status == "created"));
+}
+
+#[test]
 fn between_attempts_a_run_is_running_and_can_be_stopped() {
     let lab = Lab::new();
-    for name in ["signal", "file", "front"] {
+    for name in ["signal", "file", "controller"] {
         lab.new_run(name, &["sh", "-c", "kill -9 $$"]);
         let exec = lab.cmd("run-exec").args(["-q", "--retries", "1", "--retry-delay", "1000s", name]).spawn();
         let status = lab.await_status(name, "waiting", |status| {
@@ -498,7 +515,7 @@ fn between_attempts_a_run_is_running_and_can_be_stopped() {
 }
 
 #[test]
-fn a_front_that_is_killed_leaves_true_records_and_another_goes_on() {
+fn a_controller_that_is_killed_leaves_true_records_and_another_goes_on() {
     let lab = Lab::new();
     let mut random = Random::new(4);
     let count = times(3, 50);
@@ -553,19 +570,20 @@ fn a_front_that_is_killed_leaves_true_records_and_another_goes_on() {
         lab.nothing_left();
     }
     assert!(killed_amid > 0, "no kill came in the middle of a batch");
-    eprintln!("{count} kills of a front, {killed_amid} in the middle of its batch");
+    eprintln!("{count} kills of a controller, {killed_amid} in the middle of its batch");
 }
 
 #[test]
-fn two_fronts_share_a_batch() {
+fn two_controllers_share_a_batch() {
     let lab = Lab::new();
     let names: Vec<String> = (0..20).map(|number| format!("r{number:02}")).collect();
     let runs: Vec<(&str, &str)> =
         names.iter().map(|name| (name.as_str(), "echo x >> $RUN_DIR/started; sleep 0.02")).collect();
     batch(&lab, "all", &runs);
-    let fronts = [0, 1].map(|_| lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", "all"]).spawn());
-    for front in fronts {
-        front.wait().code(0);
+    let controllers =
+        [0, 1].map(|_| lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", "all"]).spawn());
+    for controller in controllers {
+        controller.wait().code(0);
     }
     assert!(statuses(&lab, "all").values().all(|status| status == "completed"));
     for name in &names {
@@ -647,7 +665,7 @@ fn the_summary_follows_the_runs_whoever_executes_them() {
 }
 
 #[test]
-fn what_is_left_of_a_run_is_no_other_front() {
+fn what_is_left_of_a_run_is_no_other_controller() {
     let lab = Lab::new();
     batch(&lab, "all", &[("a", "echo ready; sleep 1000")]);
     let exec = lab.cmd("run-exec").args(["-q", "all"]).spawn();
@@ -682,7 +700,7 @@ fn what_is_left_of_a_run_is_no_other_front() {
 }
 
 #[test]
-fn a_parent_that_ignores_its_children_does_not_keep_a_front_waiting() {
+fn a_parent_that_ignores_its_children_does_not_keep_a_controller_waiting() {
     let lab = Lab::new();
     let runs = [lab.new_run("a", &["true"]), lab.new_run("b", &["sh", "-c", "exit 3"])].join("\n");
     let program = "import os, signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)

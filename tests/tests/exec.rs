@@ -251,6 +251,33 @@ fn a_detached_run_goes_on_without_its_caller() {
 }
 
 #[test]
+fn a_run_that_is_recorded_as_running_has_its_pid_file() {
+    let lab = Lab::new();
+    let status = |run: &str| lab.bytes(&format!("{run}/.run/status.json"));
+    let is_running = |status: &[u8]| {
+        serde_json::from_slice::<Value>(status).is_ok_and(|status| status["status"] == "running")
+    };
+    let mut seen = 0;
+    let programs = [&["true"][..], &["no-such-program"], &["sh", "-c", "exit 75"]];
+    for (number, program) in programs.iter().cycle().take(30).enumerate() {
+        let run = lab.new_run(&format!("r{number}"), program);
+        let retries = ["--retries", "1", "--retry-delay", "20ms", "--retry-on", "75"];
+        let mut exec = lab.cmd("run-exec").arg("-q").args(retries).arg(&run).spawn();
+        while exec.child.try_wait().unwrap().is_none() {
+            let before = status(&run);
+            let pid = fs::read_to_string(lab.path(format!("{run}/.run/pid")));
+            if is_running(&before) && before == status(&run) {
+                assert!(pid.is_ok_and(|pid| pid.trim().parse::<i32>().is_ok()), "{run}");
+                seen += 1;
+            }
+        }
+        exec.wait();
+        assert!(!is_running(&status(&run)) && !lab.path(format!("{run}/.run/pid")).exists(), "{run}");
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
 fn a_hangup_ends_a_run_unless_it_is_ignored() {
     let lab = Lab::new();
     let run = lab.new_run("heard", &["sleep", "100"]);

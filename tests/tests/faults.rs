@@ -78,7 +78,7 @@ fn the_supervisor_and_the_trainer_are_killed() {
     lab.nothing_left();
 }
 
-/// Kills the front and the supervisor at once: the program is left to itself.
+/// Kills the monitor and the supervisor at once: the program is left to itself.
 fn orphan(run: Active) -> i32 {
     run.exec.kill_with(run.supervisor);
     run.child
@@ -262,6 +262,47 @@ fn the_heartbeat_cannot_be_written_and_the_run_is_stopped() {
     assert_eq!(told(&lab, "r").0, "stopped");
 }
 
+/// Expects that a run whose resources.jsonl cannot be written goes on to tell all else, and that this is said
+/// once.
+fn tells_all_but_resources(lab: &Lab, exec: Running) {
+    let beat = |step: u64| {
+        let program = format!("echo '{{\"step\": {step}}}' >> runs/r/metrics.jsonl");
+        lab.cmd("sh").args(["-c", &program]).run().code(0);
+        lab.await_status("r", "at the step", |status| status["step"] == step)["last_heartbeat"].clone()
+    };
+    let (first, second) = (beat(1), beat(2));
+    assert!(first.as_str() < second.as_str(), "{first} {second}");
+    lab.write("go", "");
+    let done = exec.wait().code(0);
+    let complaints = done.err().lines().filter(|line| line.contains("cannot write")).count();
+    assert!(complaints == 1 && done.err().contains("r/.run/resources.jsonl': "), "{}", done.err());
+    assert_eq!(told(lab, "r"), is("completed", ""));
+}
+
+#[test]
+fn the_use_of_resources_cannot_be_written() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "r"]).spawn();
+    lab.await_child("r");
+    let resources = lab.path("runs/r/.run/resources.jsonl");
+    wait_for("the directory to be there", || {
+        fs::remove_file(&resources).is_ok() && fs::create_dir(&resources).is_ok()
+    });
+    tells_all_but_resources(&lab, exec);
+}
+
+#[test]
+fn the_use_of_resources_has_no_room() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
+    lab.write("runs/r/.run/resources.jsonl", "{}\n".repeat(100_000));
+    let limited = "ulimit -f 200; exec run-exec -q --heartbeat 20ms r"; // in blocks of at most a KiB
+    let exec = lab.cmd("sh").args(["-c", limited]).spawn();
+    lab.await_child("r");
+    tells_all_but_resources(&lab, exec);
+}
+
 #[test]
 fn the_lock_is_deleted() {
     let lab = Lab::new();
@@ -312,24 +353,24 @@ fn many_runs_stop_within_the_grace_of_one() {
     let lab = Lab::new();
     let count = 30;
     let stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
-    let mut fronts = Vec::new();
+    let mut monitors = Vec::new();
     for number in 0..count {
         let name = format!("r{number}");
         lab.new_run(&name, &["sh", "-c", stubborn]);
-        fronts.push(lab.cmd("run-exec").args(["-q", "--linger", "200ms", &name]).spawn());
+        monitors.push(lab.cmd("run-exec").args(["-q", "--linger", "200ms", &name]).spawn());
     }
     for number in 0..count {
         lab.await_text(&format!("runs/r{number}/stdout.log"), "ready");
     }
-    // Every other one has lost its supervisor, and its front.
+    // Every other one has lost its supervisor, and its monitor.
     let mut left = Vec::new();
-    for (number, front) in fronts.into_iter().enumerate() {
+    for (number, monitor) in monitors.into_iter().enumerate() {
         if number % 2 == 0 {
-            left.push(front);
+            left.push(monitor);
             continue;
         }
         let status = lab.status(&format!("r{number}"));
-        front.kill_with(pid(&status, "pid"));
+        monitor.kill_with(pid(&status, "pid"));
     }
     let done = lab.cmd("run-stop").args(["--all", "--grace", "2s"]).run().code(0).out();
     assert_eq!(done.lines().count(), count, "{done}");
@@ -347,8 +388,8 @@ fn many_runs_stop_within_the_grace_of_one() {
         .map(|number| lab.json(&format!("runs/r{number}/stop"))["time"].as_str().unwrap().to_owned())
         .collect();
     assert!(asked.iter().max() < ends.iter().min(), "{asked:?} {ends:?}");
-    for front in left {
-        front.wait().code(137);
+    for monitor in left {
+        monitor.wait().code(137);
     }
     lab.nothing_left();
 }
@@ -504,7 +545,7 @@ fn a_run_that_is_removed_while_it_runs_is_ended_and_not_made_again() {
     let supervisor = pid(&lab.await_child("a"), "pid");
     remove("a", supervisor, &|| {});
     await_end(supervisor);
-    // The process that waits with the second attempt is a child of the front.
+    // The process that waits with the second attempt is a child of the controller.
     let waits = |status: &Value| {
         let line = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap_or_default();
         line.contains(&format!("\nPPid:\t{}\n", exec.pid()))

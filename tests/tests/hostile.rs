@@ -75,10 +75,11 @@ fn what_an_on_end_script_starts_is_not_the_runs() {
     lab.await_child("b");
     lab.cmd("run-exec").args(["--detach", "--resume", "a", "--", "sleep", "1000"]).run().code(0);
     let status = lab.await_child("a");
-    let front = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap();
-    let front = front.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    testkit::signal(front, Signal::STOP);
-    for victim in [pid(&status, "pid"), front, pid(&status, "child_pid")] {
+    let monitor = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap();
+    let monitor =
+        monitor.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    testkit::signal(monitor, Signal::STOP);
+    for victim in [pid(&status, "pid"), monitor, pid(&status, "child_pid")] {
         testkit::signal(victim, Signal::KILL);
         await_end(victim);
     }

@@ -186,7 +186,7 @@ fn the_cookbook_works() {
     let again = lab.cmd("make").arg("base.done").run().code(0).out();
     assert!(again.contains("up to date"), "{again}");
 
-    // A run that died: its supervisor and its front were killed, and then its program.
+    // A run that died: its supervisor and its monitor were killed, and then its program.
     let died = lab.new_run("died", &["sh", "-c", "[ $RUN_ATTEMPT -gt 1 ] || exec sleep 1000"]);
     let exec = lab.cmd("run-exec").args(["-q", &died]).spawn();
     let record = lab.await_child("died");

@@ -291,7 +291,7 @@ fn it_waits_by_handles_on_supervisors_and_by_notices_of_records() {
 }
 
 #[test]
-fn a_supervisor_and_front_that_are_killed_end_a_wait() {
+fn a_supervisor_and_monitor_that_are_killed_end_a_wait() {
     let lab = Lab::new();
     lab.new_run("r", &["sleep", "1000"]);
     let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();

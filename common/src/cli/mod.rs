@@ -7,6 +7,7 @@ pub mod progress;
 pub mod runs_dir;
 pub mod screen;
 pub mod slots;
+pub mod statuses;
 pub mod table;
 
 use crate::error::{Error, Exit};

@@ -1,63 +1,119 @@
-//! Signals as something to poll for.
+//! Signals as something to poll for: the one way in which the tools catch them. A signal is noted, and wakes
+//! whoever polls, by signal-hook. Used by controllers, monitors, supervisors, `run-status --watch` and whatever
+//! waits for runs.
 
-use super::spawn;
 use super::stat::Stat;
-use nix::sys::eventfd::EventFd;
-use signal_hook::consts::SIGHUP;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-/// Signals that are caught from now on, until the process ends.
+/// Signals that are caught as long as this lives. A process that was forked off shares what wakes the old
+/// one, so it catches them anew or lets them go, and polls this no more.
 #[derive(Debug)]
 pub struct Signals {
-    /// As bits.
-    signals: u64,
-    event: ManuallyDrop<EventFd>,
+    signals: Vec<i32>,
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
 }
 
+/// The signals that were let go have their usual effect.
+static ARE_LET_GO: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
 impl Signals {
-    /// Catches these signals. They come to who called it last, which a process that was forked off has to.
+    /// Catches these signals.
     pub fn catch(signals: &[i32]) -> io::Result<Self> {
-        let signals = signals.iter().fold(0, |bits, signal| bits | 1 << signal);
-        Ok(Self { signals, event: spawn::catch(signals)? })
+        let (read, write) = UnixStream::pair()?;
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, signals)?;
+        ARE_LET_GO.store(false, Ordering::SeqCst);
+        Ok(Self { signals: signals.to_owned(), delivery })
     }
 
     /// Returns the signals that came since the last call, each once.
     pub fn pending(&mut self) -> Vec<i32> {
-        let _ = self.event.read(); // there may be nothing to be read
-        spawn::take_caught(self.signals).collect()
+        self.delivery.pending().collect()
+    }
+
+    /// Gives the signals their usual effect again, until any are caught anew.
+    pub fn let_go(self) -> io::Result<()> {
+        for &signal in &self.signals {
+            register_conditional_default(signal, Arc::clone(&*ARE_LET_GO))?;
+        }
+        ARE_LET_GO.store(true, Ordering::SeqCst);
+        Ok(())
     }
 }
 
 impl AsFd for Signals {
     /// Becomes readable when a signal has come.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+        self.delivery.get_read().as_fd()
     }
 }
 
-/// Says whether the process was started with SIGHUP ignored, as under nohup(1). It is looked up once,
-/// and known to those that are forked later.
-pub fn ignores_hangup() -> bool {
+/// Holds all signals back as long as this lives, so that none is lost between a fork and the moment at which
+/// the new process catches them.
+#[derive(Debug)]
+pub struct Held(SigSet);
+
+impl Held {
+    /// Holds them back in the calling thread.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.thread_set_mask(); // it cannot fail with a mask that was in force
+    }
+}
+
+/// Returns the signals that ask for an end: SIGINT, SIGTERM and, unless it was ignored from the start, SIGHUP.
+pub fn requests() -> Vec<i32> {
+    let mut signals = vec![SIGINT, SIGTERM];
+    if !ignores_hangup() {
+        signals.push(SIGHUP);
+    }
+    signals
+}
+
+/// Says whether a signal asks for an end.
+pub fn is_request(signal: i32) -> bool {
+    matches!(signal, SIGINT | SIGTERM | SIGHUP)
+}
+
+/// Says whether the process was started with SIGHUP ignored, as under nohup(1). It is looked up once, before
+/// SIGHUP is caught, and known to those that are forked later.
+fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
     *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
+}
+
+/// Returns the name of a signal without `SIG`.
+pub fn signal_name(signal: i32) -> &'static str {
+    Signal::try_from(signal).map_or("unknown", |signal| signal.as_str().trim_start_matches("SIG"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use nix::sys::signal::{Signal, raise};
-    use signal_hook::consts::{SIGURG, SIGUSR2};
+    use nix::sys::signal::raise;
+    use signal_hook::consts::{SIGURG, SIGUSR1, SIGUSR2};
+
+    fn is_readable(signals: &Signals) -> bool {
+        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
+    }
 
     #[test]
-    fn signals_are_told_once_to_who_asked_last() {
-        let is_readable = |signals: &Signals| {
-            let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
-        };
+    fn signals_are_told_once_and_to_all_who_catch_them() {
         let mut first = Signals::catch(&[SIGURG, SIGUSR2]).unwrap();
         assert!(!is_readable(&first) && first.pending().is_empty());
         for signal in [Signal::SIGUSR2, Signal::SIGURG, Signal::SIGUSR2] {
@@ -66,12 +122,27 @@ mod tests {
         assert!(is_readable(&first));
         assert_eq!(first.pending(), [SIGUSR2, SIGURG]);
         assert!(!is_readable(&first) && first.pending().is_empty());
+        let mut second = Signals::catch(&[SIGUSR2]).unwrap();
+        assert!(!is_readable(&second), "what came before is not told");
         raise(Signal::SIGUSR2).unwrap();
-        let mut last = Signals::catch(&[SIGUSR2]).unwrap();
-        assert!(is_readable(&last), "what came before is told, too");
-        assert_eq!(last.pending(), [SIGUSR2]);
+        assert_eq!((first.pending(), second.pending()), (vec![SIGUSR2], vec![SIGUSR2]));
+        drop(first);
         raise(Signal::SIGUSR2).unwrap();
-        assert!(is_readable(&last));
-        assert_eq!(last.pending(), [SIGUSR2]);
+        assert_eq!(second.pending(), [SIGUSR2]);
+    }
+
+    #[test]
+    fn a_signal_that_is_held_back_is_told_afterwards() {
+        let mut signals = Signals::catch(&[SIGUSR1]).unwrap();
+        let held = Held::new().unwrap();
+        raise(Signal::SIGUSR1).unwrap();
+        assert!(!is_readable(&signals) && signals.pending().is_empty());
+        drop(held);
+        assert_eq!(signals.pending(), [SIGUSR1]);
+    }
+
+    #[test]
+    fn signals_have_names() {
+        assert_eq!([9, 15, 99].map(signal_name), ["KILL", "TERM", "unknown"]);
     }
 }

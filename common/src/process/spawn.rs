@@ -1,24 +1,22 @@
-//! Starts processes and catches signals: the one place with `unsafe`. A fork has no safe interface, nor
-//! has a signal handler, and a controlling terminal can only be taken between fork and exec. What a process
-//! was started with must be looked at before the library mends it, which is before `main`.
+//! Starts processes: the one place with `unsafe`. A fork has no safe interface, and a controlling terminal
+//! can only be taken between fork and exec. What a process was started with must be looked at before the
+//! library mends it, which is before `main`.
 #![expect(
     unsafe_code,
-    reason = "fork(2); setsid(2) and ioctl(2) between fork and exec; sigaction(2); what is done before main"
+    reason = "fork(2); setsid(2) and ioctl(2) between fork and exec; what is done before main"
 )]
 
+use super::signals::Held;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{ForkResult, setsid};
 use std::fs;
 use std::io;
-use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,12 +24,12 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Which side of a fork the caller finds itself on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Side {
     /// The old process, with the child's pid.
     Parent(i32),
-    /// The new process.
-    Child,
+    /// The new process, in which signals are held back until it says what they are to do.
+    Child(Held),
 }
 
 /// Splits the process in two. Fails when other threads run: they would not exist in the child,
@@ -44,13 +42,11 @@ pub fn fork() -> io::Result<Side> {
         }
         thread::sleep(Duration::from_micros(100));
     }
+    let held = Held::new()?;
     // SAFETY: the process has one thread, as was just seen, so the child may do anything.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Side::Parent(child.as_raw())),
-        ForkResult::Child => {
-            CAUGHT.store(0, Ordering::SeqCst); // the signals that came are the old process's
-            Ok(Side::Child)
-        }
+        ForkResult::Child => Ok(Side::Child(held)),
     }
 }
 
@@ -85,52 +81,6 @@ pub fn start(command: &mut Command, terminal: Option<&OwnedFd>) -> io::Result<i3
     let child = command.spawn()?;
     child.id().try_into().map_err(io::Error::other)
 }
-
-/// The signals that are caught, as bits, in this process and those that are forked off.
-static HANDLED: AtomicU64 = AtomicU64::new(0);
-
-/// The signals that have come.
-static CAUGHT: AtomicU64 = AtomicU64::new(0);
-
-/// The event that becomes readable with them.
-static EVENT: AtomicI32 = AtomicI32::new(-1);
-
-/// Catches signals, given as bits, from now on until the process ends. What is returned becomes readable
-/// when one has come; a process that was forked off has to ask for one of its own.
-pub(super) fn catch(signals: u64) -> io::Result<ManuallyDrop<EventFd>> {
-    let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-    let event = ManuallyDrop::new(event); // for the handler
-    EVENT.store(event.as_raw_fd(), Ordering::SeqCst);
-    let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in numbers(signals & !HANDLED.fetch_or(signals, Ordering::SeqCst)) {
-        // SAFETY: the handler uses atomics and write(2) alone, which are async-signal-safe.
-        unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
-    }
-    if CAUGHT.load(Ordering::SeqCst) & signals != 0 {
-        event.write(1)?; // they came when there was another event
-    }
-    Ok(event)
-}
-
-/// Returns which of these signals have come since it was last called.
-pub(super) fn take_caught(signals: u64) -> impl Iterator<Item = i32> {
-    numbers(CAUGHT.fetch_and(!signals, Ordering::SeqCst) & signals)
-}
-
-fn numbers(signals: u64) -> impl Iterator<Item = i32> {
-    (0..64).filter(move |signal| signals >> signal & 1 == 1)
-}
-
-extern "C" fn note(signal: libc::c_int) {
-    let errno = Errno::last_raw();
-    CAUGHT.fetch_or(1 << signal, Ordering::SeqCst);
-    // SAFETY: the event is never closed, and eight bytes are written, from a number of eight.
-    unsafe { libc::write(EVENT.load(Ordering::SeqCst), (&raw const ONE).cast(), size_of_val(&ONE)) };
-    Errno::set_raw(errno);
-}
-
-/// What is added to the event.
-static ONE: u64 = 1;
 
 /// Which of the descriptors 0 to 2 were closed when the process was started, as bits.
 static CLOSED: AtomicU8 = AtomicU8::new(0);

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod batch;
+pub mod environment;
 pub mod evaluation;
 pub mod evaluations;
 pub mod find;
@@ -15,6 +16,7 @@ pub mod recorded;
 pub mod status;
 pub mod status_json;
 pub mod stop;
+pub mod template;
 mod trust;
 pub mod wait;
 pub mod writable;

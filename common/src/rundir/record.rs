@@ -57,13 +57,19 @@ impl ActiveRun {
     pub fn write(&self, recorded: &Recorded) -> Result<(), Error> {
         let status = self.layout().status();
         let written = document(recorded).and_then(|bytes| replace(&status, &bytes, Durability::Power));
-        written.map_err(|error| Error::io("write", &status, error))
+        written.map_err(|error| Error::io("write", &status, error))?;
+        remove_pid(self.layout());
+        Ok(())
     }
 
     /// Writes the record of a run with whose next attempt the calling process waits.
     pub fn write_waiting(&self, recorded: &mut Recorded) -> io::Result<()> {
         if let Some(attempt) = recorded.attempt_mut() {
-            attempt.supervisor = Some(ProcessId::myself());
+            let myself = Some(ProcessId::myself());
+            if attempt.supervisor != myself {
+                write_pid(self.layout())?;
+                attempt.supervisor = myself;
+            }
             attempt.last_heartbeat = Some(Timestamp::now());
         }
         replace(&self.layout().status(), &document(recorded)?, Durability::Process)
@@ -175,9 +181,14 @@ impl Record {
             length = Some(fs::metadata(&attempts).map_or(0, |file| file.len()));
             append_line(&attempts, &self.start)?;
         }
-        let written = exchange(&self.layout.status(), &document(&self.recorded)?); // the first heartbeat is near
+        // The first heartbeat is near.
+        let written = write_pid(&self.layout)
+            .and_then(|()| exchange(&self.layout.status(), &document(&self.recorded)?));
         match (&written, length) {
-            (Err(_), Some(length)) => truncate(&attempts, length)?,
+            (Err(_), Some(length)) => {
+                remove_pid(&self.layout);
+                truncate(&attempts, length)?;
+            }
             _ => self.has_begun = true,
         }
         written
@@ -193,11 +204,6 @@ impl Record {
         reserve(&self.layout.status(), b"")?;
         self.is_reserved = true;
         Ok(())
-    }
-
-    /// Writes the file `pid`, for people.
-    pub fn write_pid(&self) -> io::Result<()> {
-        replace(&self.layout.pid(), format!("{}\n", std::process::id()).as_bytes(), Durability::Process)
     }
 
     /// Notes the command's process.
@@ -239,7 +245,9 @@ impl Record {
         let appended = append_line(&self.layout.attempts(), end);
         let result = replace_reserved(&self.layout.result(), &document(end)?, Durability::Power);
         let status = self.write();
-        let _ = fs::remove_file(self.layout.pid()); // it is for people; the record is written
+        if end.retry_in_s.is_none() && status.is_ok() {
+            remove_pid(&self.layout);
+        }
         appended.and(result).and(status)
     }
 
@@ -254,6 +262,15 @@ impl Record {
             active.lock.release();
         }
     }
+}
+
+/// Writes the file `pid`, for people: it is there as long as status.json says that the run is running.
+fn write_pid(layout: &Layout) -> io::Result<()> {
+    replace(&layout.pid(), format!("{}\n", std::process::id()).as_bytes(), Durability::Process)
+}
+
+fn remove_pid(layout: &Layout) {
+    let _ = fs::remove_file(layout.pid()); // it may not be there, and the record is written
 }
 
 /// Returns the length of every file that attempts append to, and before a further attempt also

@@ -5,14 +5,18 @@ use crate::fsio::atomic::keep_mode;
 use crate::fsio::read::read_start;
 use crate::fsio::write::create;
 use crate::provenance::redact::redact_text;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, human};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes of the file that are read.
 const LIMIT: u64 = 64 << 10;
+
+/// How the note begins that a run was killed.
+const KILLED: &str = "killed after grace ";
 
 /// Who asked for a stop. A file that was touched by hand holds none of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -30,8 +34,18 @@ pub struct StopRequest {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kill: bool,
     /// Of a batch: whether the runs at work go on until they are asked themselves.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub spares: bool,
+    #[serde(rename = "spares", skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_running: bool,
+}
+
+/// Says that a run was killed which had not ended after these times, as the reason of its end does.
+pub fn killed_after(grace: Duration, linger: Duration) -> String {
+    format!("{KILLED}{} and linger {}", human(grace), human(linger))
+}
+
+/// Returns what the reason of an end says of [`killed_after`].
+pub fn says_killed(reason: &str) -> Option<&str> {
+    reason.split("; ").find(|note| note.starts_with(KILLED))
 }
 
 impl StopRequest {
@@ -51,10 +65,15 @@ impl StopRequest {
         create(scratch)?.write_all(&document(self)?)?;
         match fs::hard_link(scratch, stop) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match Self::read(stop) {
-                Some(first) if self.grace_s.is_some() || self.kill || first.spares && !self.spares => {
+                Some(first)
+                    if self.grace_s.is_some()
+                        || self.kill
+                        || first.leaves_running && !self.leaves_running =>
+                {
                     let grace_s = self.grace_s.or(first.grace_s);
-                    let (kill, spares) = (self.kill || first.kill, self.spares && first.spares);
-                    let changed = Self { grace_s, kill, spares, ..first };
+                    let kill = self.kill || first.kill;
+                    let leaves_running = self.leaves_running && first.leaves_running;
+                    let changed = Self { grace_s, kill, leaves_running, ..first };
                     let mut file = create(scratch)?;
                     keep_mode(&file, stop)?;
                     file.write_all(&document(&changed)?)?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How often runs are looked at that cannot be waited for: those of other hosts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a run is looked at whose supervisor has ended and whose record has not: its front is
+/// How often a run is looked at whose supervisor has ended and whose record has not: its monitor is
 /// at it.
 const MOMENT: Duration = Duration::from_millis(10);
 

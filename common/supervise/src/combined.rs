@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use wide::u8x16;
 
 /// Longest piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
-pub const PIECE: usize = 16 << 10;
+pub(super) const PIECE: usize = 16 << 10;
 
 /// How often a line that is redrawn is sampled while it lasts, in microseconds.
 const SAMPLE: i64 = 10_000_000;
@@ -22,7 +22,7 @@ const SHORT: usize = 8 * BLOCK;
 
 /// Which of the command's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(super) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -30,12 +30,12 @@ pub enum Stream {
 }
 
 /// Who else wants to see lines.
-pub struct Each<'a> {
+pub(super) struct Each<'a> {
     /// With what bytes they begin.
-    pub wanted: &'static [bool; 256],
+    pub(super) wanted: &'static [bool; 256],
     /// Gets a whole line, without its end and as it was last drawn, and says with what bytes those
     /// begin that it wants next.
-    pub act: &'a mut dyn FnMut(&[u8]) -> &'static [bool; 256],
+    pub(super) act: &'a mut dyn FnMut(&[u8]) -> &'static [bool; 256],
 }
 
 impl Each<'_> {
@@ -48,7 +48,7 @@ impl Each<'_> {
 
 /// Turns what the streams bring into lines of combined.log.
 #[derive(Debug)]
-pub struct Combined {
+pub(super) struct Combined {
     stamp: Stamp,
     stdout: Line,
     stderr: Line,
@@ -83,7 +83,7 @@ impl Combined {
     /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
     /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
     /// the 37 bytes before every line. Whole lines that are not cut into pieces are shown to `each`.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Out, each: &mut Each) {
+    pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Out, each: &mut Each) {
         self.stamp.set(now);
         let (line, name) = match stream {
             Stream::Stdout => (&mut self.stdout, b" stdout "),
@@ -115,7 +115,7 @@ impl Combined {
     }
 
     /// Appends what is left when the streams have ended: a last line without newline.
-    pub fn finish(&mut self, now: i64, out: &mut Out) {
+    pub(super) fn finish(&mut self, now: i64, out: &mut Out) {
         self.stamp.set(now);
         for (line, name) in [(&mut self.stdout, b" stdout "), (&mut self.stderr, b" stderr ")] {
             let writer = Writer { head: self.stamp.head(*name), now };
@@ -268,19 +268,19 @@ impl Writer {
 
 /// Text of combined.log that is to be written. Its memory is not given back, nor set to zero again.
 #[derive(Debug, Default)]
-pub struct Out {
+pub(super) struct Out {
     bytes: Vec<u8>,
     length: usize,
 }
 
 impl Out {
     /// Returns the text.
-    pub fn text(&self) -> &[u8] {
+    pub(super) fn text(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 
     /// Forgets the text, which was written.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.length = 0;
     }
 

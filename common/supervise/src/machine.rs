@@ -2,7 +2,7 @@
 
 /// Where a run is between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(super) enum State {
     /// The main process runs and nobody asked for a stop.
     Running,
     /// The main process has been asked to end. `interrupted` once a SIGINT was among the requests.
@@ -26,7 +26,7 @@ pub enum State {
 
 /// What may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// A stop was asked for, or a time limit reached.
     Stop,
     /// SIGINT, which asks for a stop, and for the end when it comes again.
@@ -43,7 +43,7 @@ pub enum Event {
 
 /// What is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub(super) enum Sent {
     /// SIGINT.
     Int,
     /// SIGTERM.
@@ -54,7 +54,7 @@ pub enum Sent {
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub(super) enum Wait {
     /// `--grace`.
     Grace,
     /// `--linger`.
@@ -65,7 +65,7 @@ pub enum Wait {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Signals the main process, through a chain of shells.
     SignalMain(Sent),
     /// Signals every process of the run.
@@ -75,7 +75,7 @@ pub enum Action {
 }
 
 /// Says what follows from an event.
-pub fn step(state: State, event: Event) -> (State, Vec<Action>) {
+pub(super) fn step(state: State, event: Event) -> (State, Vec<Action>) {
     use {Action::*, Event::*, State::*};
     let terminate = || vec![SignalAll(Sent::Term), Arm(Wait::Linger)];
     let kill = || vec![SignalAll(Sent::Kill), Arm(Wait::Last)];

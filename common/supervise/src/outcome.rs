@@ -1,25 +1,37 @@
 //! What became of a run: status, reason and exit status, from what ended it. Pure.
 
-use super::reason::{End, LastWords, signal_name};
-use super::{FAILED, TIMED_OUT};
+use super::last_words::LastWords;
 use nix::libc::{SIGABRT, SIGKILL};
+use run_common::cli::statuses::Statuses;
 use run_common::message::tool;
+use run_common::process::signals::signal_name;
 use run_common::rundir::status::Outcome;
 use run_common::time::human;
 use std::time::Duration;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It returned a status.
+    Exited(i32),
+    /// A signal ended it.
+    Signaled(i32),
+    /// It is gone, and whoever waited for it was not us.
+    Unseen,
+}
 
 /// Why a run was ended before it ended by itself. The first cause counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// Somebody asked for it, in these words.
     Asked(String),
-    /// `--timeout`.
+    /// The limit on its time.
     Timeout(Duration),
-    /// `--stall-timeout`.
+    /// The limit on its silence.
     Stall(Duration),
-    /// The front is gone.
-    FrontKilled,
-    /// The supervisor is gone, and the front acts in its place.
+    /// The monitor is gone.
+    MonitorKilled,
+    /// The supervisor is gone, and the monitor acts in its place.
     SupervisorKilled,
     /// The supervisor could not do its work.
     Failure(String),
@@ -32,7 +44,7 @@ impl Cause {
             Self::Asked(words) | Self::Failure(words) => words.clone(),
             Self::Timeout(limit) => format!("timeout {}", human(*limit)),
             Self::Stall(limit) => format!("stall timeout {}", human(*limit)),
-            Self::FrontKilled => format!("{} was killed", tool()),
+            Self::MonitorKilled => format!("{} was killed", tool()),
             Self::SupervisorKilled => "supervisor was killed".to_owned(),
         }
     }
@@ -78,18 +90,26 @@ pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> b
     }
 }
 
-/// Returns the status to exit with: the command's own, unless run-exec ended it for its own reasons.
-pub(super) fn exit_status(cause: Option<&Cause>, end: End) -> u8 {
-    match cause {
-        Some(Cause::Timeout(_) | Cause::Stall(_)) => TIMED_OUT,
-        Some(Cause::SupervisorKilled | Cause::FrontKilled | Cause::Failure(_)) => FAILED,
-        Some(Cause::Asked(_)) | None => end.shell_status(),
+/// Returns the status to exit with: the command's own, unless its supervisor ended it for reasons of its own.
+pub(super) fn exit_status(cause: Option<&Cause>, end: End, statuses: Statuses) -> u8 {
+    match (cause, end) {
+        (Some(Cause::Timeout(_) | Cause::Stall(_)), _) => statuses.timed_out,
+        (Some(Cause::SupervisorKilled | Cause::MonitorKilled | Cause::Failure(_)), _)
+        | (Some(Cause::Asked(_)) | None, End::Unseen) => statuses.failed,
+        (Some(Cause::Asked(_)) | None, End::Exited(status)) => shell_status(status),
+        (Some(Cause::Asked(_)) | None, End::Signaled(signal)) => shell_status(128 + signal),
     }
+}
+
+/// Returns a status as a shell tells it.
+fn shell_status(status: i32) -> u8 {
+    u8::try_from(status & 0xff).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use run_common::cli::statuses::STATUSES;
 
     fn reason(cause: Option<&Cause>, end: End, oom_kills: u64) -> (Outcome, String) {
         let words = LastWords { line: Some("ValueError: x".to_owned()), traceback: None };
@@ -104,10 +124,6 @@ mod tests {
         for end in [End::Exited(0), End::Exited(1), End::Signaled(15)] {
             assert_eq!(reason(Some(&asked), end, 0), (Outcome::Stopped, "stopped by a@b".to_owned()));
             assert_eq!(reason(Some(&late), end, 0), (Outcome::Failed, "timeout 2h".to_owned()));
-            assert_eq!(
-                (exit_status(Some(&late), end), exit_status(Some(&asked), end)),
-                (124, end.shell_status())
-            );
         }
     }
 
@@ -122,7 +138,7 @@ mod tests {
             (Some(&stall), End::Exited(0), true),
             (Some(&asked), End::Signaled(15), false),
             (Some(&Cause::Timeout(Duration::ZERO)), End::Signaled(15), false),
-            (Some(&Cause::FrontKilled), End::Signaled(15), false),
+            (Some(&Cause::MonitorKilled), End::Signaled(15), false),
         ] {
             assert_eq!(may_pass(cause, end, &[75, 0]), expected, "{cause:?} {end:?}");
         }
@@ -136,6 +152,20 @@ mod tests {
         assert_eq!(reason(None, End::Signaled(15), 2).1, "signal 15 (TERM)");
         assert_eq!(reason(None, End::Signaled(6), 0).1, "signal 6 (ABRT): ValueError: x");
         assert_eq!(reason(None, End::Exited(3), 1).1, "exit 3: ValueError: x");
-        assert_eq!((exit_status(None, killed), exit_status(None, End::Exited(3))), (137, 3));
+    }
+
+    #[test]
+    fn the_status_is_the_commands_unless_the_supervisor_ended_it_for_reasons_of_its_own() {
+        let status = |cause: Option<Cause>, end| exit_status(cause.as_ref(), end, STATUSES);
+        for (end, own) in
+            [(End::Exited(0), 0), (End::Exited(3), 3), (End::Signaled(9), 137), (End::Unseen, 125)]
+        {
+            assert_eq!((status(None, end), status(Some(Cause::Asked(String::new())), end)), (own, own));
+            assert_eq!(status(Some(Cause::Timeout(Duration::ZERO)), end), 124);
+            assert_eq!(status(Some(Cause::Stall(Duration::ZERO)), end), 124);
+            for cause in [Cause::SupervisorKilled, Cause::MonitorKilled, Cause::Failure(String::new())] {
+                assert_eq!(status(Some(cause), end), 125);
+            }
+        }
     }
 }

@@ -1,33 +1,28 @@
-//! Jobs in slots, each done by a process of its own: a front of several has one thread and forks, so
+//! Jobs in slots, each done by a process of its own: the controller of several has one thread and forks, so
 //! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
 
 use super::requirements::look_for_proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stdin, setsid};
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
-use run_common::process::signals::ignores_hangup;
+use run_common::process::signals::{Held, Signals, is_request, requests};
 use signal_hook::consts::SIGCHLD;
-use signal_hook::flag;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a job is looked at whose process was killed.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Jobs at work, and the signals that the front waits for.
+/// Jobs at work, and the signals that the controller waits for.
 #[derive(Debug)]
 pub struct Pool<J> {
     slots: usize,
     working: Vec<Working<J>>,
-    signals: SignalFd,
-    /// The signals that were let through before.
-    mask: SigSet,
+    /// None in a process that was forked off.
+    signals: Option<Signals>,
     ended_by: Option<Signal>,
 }
 
@@ -44,17 +39,11 @@ impl<J> Pool<J> {
     /// noticed in [`Self::wait`] alone.
     pub fn new(slots: usize) -> Result<Self, Error> {
         look_for_proc();
-        let failed = |error: io::Error| Error::new(Exit::System, "cannot catch signals").because(error);
-        // Whoever began with SIGCHLD ignored would never hear of a child's end.
-        flag::register(SIGCHLD, Arc::default()).map_err(failed)?;
-        let mut signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD].into_iter().collect();
-        if !ignores_hangup() {
-            signals.add(Signal::SIGHUP);
-        }
-        let mask = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| failed(error.into()))?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = SignalFd::with_flags(&signals, flags).map_err(|error| failed(error.into()))?;
-        Ok(Self { slots, working: Vec::new(), signals, mask, ended_by: None })
+        let mut signals = requests();
+        signals.push(SIGCHLD); // also where whoever started this process ignores it
+        let signals = Signals::catch(&signals)
+            .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
+        Ok(Self { slots, working: Vec::new(), signals: Some(signals), ended_by: None })
     }
 
     /// Returns the number of slots.
@@ -88,14 +77,15 @@ impl<J> Pool<J> {
     }
 
     /// Makes the process that was forked off one of its own. It reads nothing, what the terminal sends
-    /// goes to the front, which passes it on, and what is held for other jobs is the front's alone.
-    pub fn leave(&mut self) -> Result<(), Error> {
+    /// goes to the controller, which passes it on, and what is held for other jobs is the controller's alone.
+    pub fn leave(&mut self, held: Held) -> Result<(), Error> {
         self.working.clear();
         let left = open_null().and_then(|null| {
             dup2_stdin(&null)?;
             setsid()?;
-            Ok(self.mask.thread_set_mask()?)
+            self.signals.take().map_or(Ok(()), Signals::let_go)
         });
+        drop(held);
         left.map_err(|error| Error::new(Exit::System, "cannot start a process").because(error))
     }
 
@@ -127,13 +117,13 @@ impl<J> Pool<J> {
     pub fn wait(&mut self, time: Duration, input: Option<BorrowedFd>) -> bool {
         let has_orphan = self.working.iter().any(|working| working.pid.is_none());
         let time = if has_orphan { time.min(SOON) } else { time } + Duration::from_millis(1); // poll rounds down
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        fds.extend(input.map(|input| PollFd::new(input, PollFlags::POLLIN)));
+        let awaited = input.into_iter().chain(self.signals.as_ref().map(Signals::as_fd));
+        let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
-        let has_input = fds.get(1).is_some_and(|fd| fd.any().unwrap_or(false));
-        while let Ok(Some(signal)) = self.signals.read_signal() {
-            let signal = i32::try_from(signal.ssi_signo).ok().and_then(|signal| signal.try_into().ok());
-            if let Some(signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP)) = signal {
+        let has_input = input.is_some() && fds.first().is_some_and(|fd| fd.any().unwrap_or(false));
+        let signals = self.signals.as_mut().map(Signals::pending).unwrap_or_default();
+        for signal in signals.into_iter().filter(|&signal| is_request(signal)) {
+            if let Ok(signal) = signal.try_into() {
                 self.end(signal);
             }
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Files that a front and a supervisor need, or somewhat more.
+/// Files that a monitor and a supervisor need, or somewhat more.
 const FILES: usize = 32;
 
 /// Makes sure that as many files can be opened as are needed: later nothing could be undone.

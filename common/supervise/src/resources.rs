@@ -1,10 +1,11 @@
 //! What the processes of a run use: CPU time, memory, graphics processors.
 
-use super::gpu::Gpu;
+use super::devices::Devices;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use nix::unistd::{SysconfVar, sysconf};
 use run_common::process::stat::Stat;
+use run_common::provenance::device::UseQuery;
 use run_common::rundir::attempts::Resources;
 use run_common::time::Timestamp;
 use serde_json::{Value, json};
@@ -19,19 +20,19 @@ pub(super) struct Meter {
     page: u64,
     last: Option<Instant>,
     /// The query of the graphics processors.
-    pub(super) gpu: Gpu,
+    pub(super) devices: Devices,
 }
 
 impl Meter {
     /// Makes a meter.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(query: UseQuery) -> Self {
         let figure = |variable| sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok());
         Self {
             used: Resources::default(),
             ticks_per_second: figure(SysconfVar::CLK_TCK).unwrap_or(100).into(),
             page: figure(SysconfVar::PAGE_SIZE).unwrap_or(4096).into(),
             last: None,
-            gpu: Gpu::default(),
+            devices: Devices::new(query),
         }
     }
 
@@ -44,7 +45,7 @@ impl Meter {
         self.used.cpu_seconds = rounded(ended().0 + living);
         self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
         let elapsed = self.last.replace(Instant::now()).map_or(0.0, |last| last.elapsed().as_secs_f64());
-        let gpu = self.gpu.usage(processes);
+        let gpu = self.devices.usage(processes);
         if let Some(usage) = &gpu {
             let seconds = self.used.gpu_seconds.get_or_insert(0.0);
             *seconds = rounded(*seconds + elapsed * f64::from(usage.devices));
@@ -71,12 +72,6 @@ impl Meter {
         self.used.cpu_seconds = rounded(cpu);
         self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
         self.used
-    }
-}
-
-impl Default for Meter {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Writes scraped.jsonl: the metric rows in what the command prints. It is created with its first
 //! row, and a failure to write it is said once and changes nothing else.
 
-use super::Task;
 use super::combined::Stream;
+use super::task::Task;
 use run_common::error::plain;
 use run_common::fsio::append::ends_whole;
 use run_common::fsio::write::open_append;

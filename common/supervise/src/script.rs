@@ -1,42 +1,36 @@
-//! `--on-end`: a shell command for when an attempt has ended and is recorded.
+//! The shell command of the tool for when an attempt has ended and is recorded.
 
-use super::Task;
-use super::reason::signal_name;
-use super::signals::is_request;
+use super::ending::Script;
+use super::task::{Task, change_environment};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use run_common::error::plain;
 use run_common::message::warn;
-use run_common::process::signals::Signals;
+use run_common::process::signals::{Signals, is_request, signal_name};
 use run_common::process::spawn;
 use run_common::rundir::attempts::AttemptEnd;
-use run_common::rundir::status::Status;
 use std::io;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
 /// Executes the script of a task, if it has one, and waits for it. Its failure is a warning.
 pub(super) fn execute(task: &Task, end: &AttemptEnd, signals: &mut Signals) {
-    let Some(script) = &task.on_end else { return };
+    let Some(Script { name, command: text, env }) = task.ending.script(end) else { return };
     let mut command = Command::new("sh");
-    command.arg("-c").arg(script).stdin(Stdio::null());
+    command.arg("-c").arg(text).stdin(Stdio::null());
     if let Ok(messages) = io::stderr().as_fd().try_clone_to_owned() {
         command.stdout(Stdio::from(messages)); // what it prints is for people
     }
     task.prepare(&mut command);
-    command
-        .env("RUN_STATUS", Status::from(end.status).word())
-        .env("RUN_REASON", end.reason.as_deref().unwrap_or_default())
-        .env("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()))
-        .env("RUN_DURATION", format!("{:.0}", end.duration_s));
+    change_environment(&mut command, &env);
     let failure = match spawn::start(&mut command, None) {
         Ok(pid) => wait_for(pid, signals),
         Err(error) => Some(plain(&error)),
     };
     if let Some(failure) = failure {
-        warn(&format!("--on-end failed: {failure}"));
+        warn(&format!("{name} failed: {failure}"));
     }
 }
 

@@ -45,7 +45,8 @@ pub(super) struct Source {
     pub(super) input: File,
     /// Its log.
     pub(super) log: Log,
-    /// The other side of a terminal, held open: the command may close it and open it again.
+    /// The other side of a terminal: the command may close it and open it again.
+    #[expect(dead_code, reason = "it is held open")]
     pub(super) other_side: Option<OwnedFd>,
     /// Where it is passed on to; not blocking.
     pub(super) onward: Option<File>,

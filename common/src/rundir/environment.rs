@@ -1,12 +1,14 @@
-//! The environment of a command that is executed for a run. Used by run-exec and run-eval.
+//! The environment of a command that is executed for a run: the `RUN_` names. Used by run-exec and run-eval.
 
-use super::Variable;
-use run_common::provenance::redact::REDACTED;
-use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::Meta;
+use super::layout::Layout;
+use super::meta::Meta;
+use crate::provenance::redact::REDACTED;
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
+
+/// A variable of the environment, with its value or to be without.
+pub type Variable = (OsString, Option<OsString>);
 
 /// Returns the variables that say for which run an attempt is made, and where what it writes belongs:
 /// `layout` and `id` are the run's own, or those of an evaluation of it. Variables that an attempt

@@ -1,8 +1,8 @@
 //! Placeholders in the arguments of a command. Used by run-exec and run-eval.
 
-use run_common::error::Error;
-use run_common::provenance::redact::{REDACTED, redact_command, redact_text};
-use run_common::rundir::meta::Meta;
+use super::meta::Meta;
+use crate::error::Error;
+use crate::provenance::redact::{REDACTED, redact_command, redact_text};
 use serde_json::Value;
 use std::path::Path;
 

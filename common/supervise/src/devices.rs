@@ -1,10 +1,15 @@
-//! Which graphics processors a run's processes use, as nvidia-smi(1) says: asked in the
+//! Which graphics processors a run's processes use, as a program says that the tool names: asked in the
 //! background, given up when it does not answer, never waited for.
 
+use super::streams::set_nonblocking;
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::spawn;
 use run_common::process::stat::Stat;
+use run_common::provenance::device::{DeviceUse, UseQuery};
 use std::collections::BTreeSet;
+use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,7 +25,7 @@ const PATIENCE: u32 = 3;
 
 /// What a run uses of graphics processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct GpuUsage {
+pub(super) struct Used {
     /// How many of them.
     pub(super) devices: u32,
     /// Memory in use on all of them.
@@ -28,31 +33,37 @@ pub(super) struct GpuUsage {
 }
 
 /// The query, of which one at most is under way.
-#[derive(Debug, Default)]
-pub(super) struct Gpu {
+#[derive(Debug)]
+pub(super) struct Devices {
+    query: UseQuery,
     /// The program was looked for, which many runs are too short for.
     is_sought: bool,
     program: Option<PathBuf>,
     failures: u32,
-    running: Option<Query>,
-    /// The last answer: pid, device, memory in bytes.
-    answer: Option<Vec<(i32, String, u64)>>,
+    running: Option<Running>,
+    /// The last answer.
+    answer: Option<Vec<DeviceUse>>,
 }
 
 #[derive(Debug)]
-struct Query {
+struct Running {
     pid: i32,
     output: File,
     text: String,
     deadline: Instant,
 }
 
-impl Gpu {
-    /// Looks for nvidia-smi on the path.
+impl Devices {
+    /// Makes a query that was never asked.
+    pub(super) fn new(query: UseQuery) -> Self {
+        Self { query, is_sought: false, program: None, failures: 0, running: None, answer: None }
+    }
+
+    /// Looks for the program on the path.
     fn find(&mut self) {
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = env::var_os("PATH").unwrap_or_default();
         self.program =
-            std::env::split_paths(&path).map(|dir| dir.join("nvidia-smi")).find(|file| file.is_file());
+            env::split_paths(&path).map(|dir| dir.join(self.query.program)).find(|file| file.is_file());
     }
 
     /// Returns the pid of the query, which is a child but not of the run.
@@ -84,17 +95,18 @@ impl Gpu {
     }
 
     fn start(&mut self, program: &PathBuf) -> Option<()> {
-        let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).ok()?;
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).ok()?;
         let mut command = Command::new(program);
         command
-            .args(["--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"])
+            .args(self.query.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::from(write))
             .stderr(Stdio::null());
         let pid = spawn::start(&mut command, None).ok()?;
-        super::set_nonblocking(&read).ok()?;
+        set_nonblocking(&read).ok()?;
         let output = File::from(read);
-        self.running = Some(Query { pid, output, text: String::new(), deadline: Instant::now() + DEADLINE });
+        self.running =
+            Some(Running { pid, output, text: String::new(), deadline: Instant::now() + DEADLINE });
         Some(())
     }
 
@@ -104,7 +116,7 @@ impl Gpu {
         let mut bytes = [0; 4096];
         match query.output.read(&mut bytes) {
             Ok(0) => {
-                let answer = parse(&query.text);
+                let answer = (self.query.parse)(&query.text);
                 self.running = None;
                 match answer {
                     Some(answer) => {
@@ -139,40 +151,13 @@ impl Gpu {
     }
 
     /// Says what these processes use, as of the last answer; `None` when nothing is known.
-    pub(super) fn usage(&self, processes: &[Stat]) -> Option<GpuUsage> {
+    pub(super) fn usage(&self, processes: &[Stat]) -> Option<Used> {
         let mine = |pid: i32| processes.iter().any(|process| process.pid == pid);
-        let used: Vec<_> = self.answer.as_ref()?.iter().filter(|(pid, ..)| mine(*pid)).collect();
-        let devices: BTreeSet<&str> = used.iter().map(|(_, device, _)| device.as_str()).collect();
-        Some(GpuUsage {
+        let used: Vec<&DeviceUse> = self.answer.as_ref()?.iter().filter(|used| mine(used.pid)).collect();
+        let devices: BTreeSet<&str> = used.iter().map(|used| used.device.as_str()).collect();
+        Some(Used {
             devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
-            memory_bytes: used.iter().map(|(.., memory)| memory).sum(),
+            memory_bytes: used.iter().map(|used| used.memory_bytes).sum(),
         })
-    }
-}
-
-/// Parses lines such as `1234, GPU-8a6b…, 512`: memory in MiB, or `[N/A]`.
-fn parse(text: &str) -> Option<Vec<(i32, String, u64)>> {
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| {
-            let mut fields = line.split(',').map(str::trim);
-            let pid = fields.next()?.parse().ok()?;
-            let device = fields.next()?.to_owned();
-            let mebibytes: u64 = fields.next()?.parse().unwrap_or(0);
-            Some((pid, device, mebibytes << 20))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_understood_whole_or_not_at_all() {
-        let answer = parse("7, GPU-a, 512\n8, GPU-b, [N/A]\n").unwrap();
-        assert_eq!(answer, [(7, "GPU-a".to_owned(), 512 << 20), (8, "GPU-b".to_owned(), 0)]);
-        assert_eq!(parse(""), Some(vec![]));
-        assert_eq!(parse("NVIDIA-SMI has failed because it couldn't communicate with the driver.\n"), None);
     }
 }

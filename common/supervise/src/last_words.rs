@@ -1,10 +1,10 @@
-//! Why a run ended, in one line: from how the process ended and the last it wrote.
+//! What a program said last: the exception that it died of, or else its last line.
 
-use run_common::fsio::read::{open_file, read_kernel};
+use run_common::fsio::read::open_file;
 use run_common::provenance::redact::redact_text;
 use run_common::text::{cut, printable, without_escapes};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of the log's end that are looked at.
 const TAIL: u64 = 64 << 10;
@@ -15,40 +15,17 @@ const TRACEBACK_LINES: usize = 20;
 /// Characters of a reason.
 const LIMIT: usize = 300;
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It returned a status.
-    Exited(i32),
-    /// A signal ended it.
-    Signaled(i32),
-    /// It is gone, and whoever waited for it was not us.
-    Unseen,
-}
-
-impl End {
-    /// Returns the status by which a shell would tell it: 128 and the signal's number, for a signal.
-    pub fn shell_status(self) -> u8 {
-        let status = match self {
-            Self::Exited(status) => status,
-            Self::Signaled(signal) => 128 + signal,
-            Self::Unseen => 125,
-        };
-        u8::try_from(status & 0xff).unwrap_or(u8::MAX)
-    }
-}
-
 /// What a program's last words say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct LastWords {
+pub(super) struct LastWords {
     /// The exception, as `Type: message`, or else the last line.
-    pub line: Option<String>,
+    pub(super) line: Option<String>,
     /// The last lines of the traceback.
-    pub traceback: Option<Vec<String>>,
+    pub(super) traceback: Option<Vec<String>>,
 }
 
 /// Reads the last words of an attempt that began at `offset` of its log, without the secrets in them.
-pub fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
+pub(super) fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
     let mut file = open_file(log)?;
     let length = file.metadata()?.len();
     let start = offset.max(length.saturating_sub(TAIL)).min(length);
@@ -59,7 +36,7 @@ pub fn last_words(log: &Path, offset: u64) -> io::Result<LastWords> {
 }
 
 /// Finds the exception that a Python program died of, or else its last line.
-pub fn find_last_words(text: &str) -> LastWords {
+fn find_last_words(text: &str) -> LastWords {
     let lines: Vec<String> = text
         .split('\n')
         .map(|line| {
@@ -111,49 +88,6 @@ fn shortened(line: &str) -> String {
     cut(&printable(line), LIMIT).into_owned()
 }
 
-/// Returns the name of a signal without `SIG`.
-pub fn signal_name(signal: i32) -> String {
-    match nix::sys::signal::Signal::try_from(signal) {
-        Ok(signal) => signal.as_str().trim_start_matches("SIG").to_owned(),
-        Err(_) => "unknown".to_owned(),
-    }
-}
-
-/// Counts how many processes of this cgroup the kernel has killed because memory ran out.
-#[derive(Debug)]
-pub struct OomCounter {
-    path: PathBuf,
-}
-
-impl OomCounter {
-    /// Finds the counter of the calling process's cgroup: `memory.events` (v2) or
-    /// `memory.oom_control` (v1), see cgroups(7). Returns what it counts so far, too.
-    pub fn find() -> Option<(Self, u64)> {
-        let groups = read_kernel("/proc/self/cgroup").ok()?;
-        let candidates = groups.lines().flat_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let (controllers, group) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-            let (roots, file): (&[&str], _) = match controllers {
-                "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.events"),
-                _ if controllers.split(',').any(|name| name == "memory") => {
-                    (&["/sys/fs/cgroup/memory"], "memory.oom_control")
-                }
-                _ => (&[], ""),
-            };
-            // In a container the group's path may be that of the host, and the root our own.
-            roots.iter().flat_map(move |root| [format!("{root}{group}/{file}"), format!("{root}/{file}")])
-        });
-        let mut counters = candidates.map(|path| Self { path: path.into() });
-        counters.find_map(|counter| counter.read().map(|count| (counter, count)))
-    }
-
-    /// Returns the count.
-    pub fn read(&self) -> Option<u64> {
-        let text = read_kernel(&self.path).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,13 +125,5 @@ mod tests {
         assert_eq!(line("\r 10%\r\u{1b}[31m 20%\u{1b}[0m"), "20%");
         assert_eq!(find_last_words("\n \n"), LastWords::default());
         assert_eq!(line("Traceback (most recent call last):\n  cut off"), "cut off");
-    }
-
-    #[test]
-    fn signals_have_names() {
-        assert_eq!(
-            (signal_name(9).as_str(), signal_name(15).as_str(), signal_name(99).as_str()),
-            ("KILL", "TERM", "unknown")
-        );
     }
 }

@@ -1,0 +1,46 @@
+//! What a tool decides about the end of an attempt: the supervisor asks, and does or records the answer.
+
+use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
+use run_common::rundir::environment::Variable;
+use std::fmt;
+
+/// A tool's part in the end of an attempt. The supervisor calls its methods in this order.
+pub trait Ending: fmt::Debug {
+    /// Says what is wrong with what a command has left that ended well: then it has failed.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what the record of the end says beside what the supervisor saw; the attempt took so many
+    /// seconds.
+    fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
+        let _ = (start, duration_s);
+        Additions::default()
+    }
+
+    /// Returns what is executed when the end is recorded.
+    fn script(&self, end: &AttemptEnd) -> Option<Script> {
+        let _ = end;
+        None
+    }
+}
+
+/// What the record of an end says beside what the supervisor saw.
+#[derive(Debug, Default)]
+pub struct Additions {
+    /// The checkpoint to go on from, below the run.
+    pub final_checkpoint: Option<String>,
+    /// What the attempt cost in US dollars.
+    pub cost_usd: Option<f64>,
+}
+
+/// A shell command, executed in the directory and environment of the attempt's.
+#[derive(Debug)]
+pub struct Script {
+    /// What messages call it.
+    pub name: &'static str,
+    /// The command.
+    pub command: String,
+    /// Variables beside those of the attempt.
+    pub env: Vec<Variable>,
+}

@@ -1,0 +1,155 @@
+//! The main process of an attempt: the command, or the last of a chain of shells that it turned out to be.
+
+use super::outcome::End;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use run_common::process::identity::{Process, Signal};
+use run_common::process::stat::Stat;
+use run_common::process::tree::{Table, signal_all};
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// The main process.
+#[derive(Debug, Default)]
+pub(super) struct MainProcess {
+    /// Pid of the command, 0 if it never was ours, and of the last of the chain.
+    command: i32,
+    last: i32,
+    /// Readable when the last of the chain has ended, in case a shell waits for it.
+    handle: Option<Process>,
+    command_end: Option<End>,
+    last_end: Option<End>,
+    has_ended: bool,
+}
+
+impl MainProcess {
+    /// Takes a command that was started.
+    pub(super) fn started(command: i32) -> Self {
+        Self { command, last: command, ..Self::default() }
+    }
+
+    /// Makes one that was gone before this process came to it.
+    pub(super) fn gone() -> Self {
+        Self { has_ended: true, ..Self::default() }
+    }
+
+    /// Says whether it has ended, as far as was noticed.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Returns what becomes readable when it has ended, if that is not a child.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        self.handle.as_ref().map(Process::as_fd)
+    }
+
+    /// Returns the command, or the chain of shells that it is, each of which waits for the next.
+    fn chain(&self) -> Vec<Stat> {
+        let table = Table::read();
+        let mut chain: Vec<Stat> = Stat::of(self.command).into_iter().collect();
+        while let Some(shell) = chain.last().filter(|stat| is_shell(stat.pid)) {
+            let children: Vec<&Stat> = table.children(shell.pid).filter(|child| child.is_alive()).collect();
+            let [child] = children.as_slice() else { break };
+            chain.push(**child);
+        }
+        chain
+    }
+
+    /// Passes on a signal that means something to the program alone; a shell would die of it.
+    pub(super) fn pass_on(&self, signal: Signal) {
+        if let Some(last) = self.chain().last() {
+            signal_all(&[*last], signal);
+        }
+    }
+
+    /// Asks it to end, shells before what they wait for.
+    pub(super) fn ask(&mut self, signal: Signal) {
+        let chain = self.chain();
+        if let Some(last) = chain.last().filter(|last| last.pid != self.command) {
+            self.last = last.pid;
+            self.handle = Process::open(last);
+        }
+        if chain.is_empty() && self.command_end.is_none() {
+            // Without /proc it can be signalled all the same: it was not waited for.
+            let main = Some(self.command).filter(|&pid| pid > 0).map(Process::child);
+            let _ = main.and_then(Result::ok).map(|main| main.signal(signal));
+        }
+        signal_all(&chain, signal);
+        signal_all(&chain, Signal::CONT); // a stopped process would not take notice
+    }
+
+    /// Signals what is in the process group of the command: where there is no `/proc`, no more of the run is
+    /// known. The group is the command's while a child of ours is in it.
+    pub(super) fn signal_group(&self, signal: Signal) {
+        let Some(group) = Pid::from_raw(self.command) else { return };
+        let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pgid(Some(group)), looks).is_ok() {
+            let _ = kill_process_group(group, signal); // it has just ended, then
+        }
+    }
+
+    /// Takes note of how a child has ended; says whether the main process has by that.
+    pub(super) fn note_end(&mut self, pid: i32, end: End) -> bool {
+        if pid == self.command {
+            self.command_end = Some(end);
+        }
+        if pid != self.last {
+            return false;
+        }
+        self.last_end = Some(end);
+        self.note_gone()
+    }
+
+    /// Says whether it has ended since this was last asked, where that was no child.
+    pub(super) fn was_seen_to_end(&mut self) -> bool {
+        self.handle.as_ref().is_some_and(has_ended) && self.note_gone()
+    }
+
+    /// Takes note that it has ended; says whether that is news.
+    pub(super) fn note_gone(&mut self) -> bool {
+        self.handle = None;
+        !std::mem::replace(&mut self.has_ended, true)
+    }
+
+    /// Returns how it ended.
+    pub(super) fn end(&self) -> End {
+        self.last_end.or(self.command_end).unwrap_or(End::Unseen)
+    }
+}
+
+/// Says whether a process that is open has ended.
+pub(super) fn has_ended(process: &Process) -> bool {
+    let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// Says whether a process waits for its only child because it is a shell.
+fn is_shell(pid: i32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let shells = ["sh", "bash", "dash", "ash", "busybox", "zsh", "fish", "ksh", "ksh93", "mksh"];
+    shells.contains(&name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_shell_is_not_that_of_what_it_waits_for() {
+        let mut main = MainProcess { last: 8, ..MainProcess::started(7) };
+        assert!(!main.note_end(7, End::Exited(1)) && !main.has_ended());
+        assert!(main.note_end(8, End::Signaled(15)) && main.has_ended());
+        assert_eq!(main.end(), End::Signaled(15));
+        assert!(!main.note_end(8, End::Exited(0)), "it ends once");
+    }
+
+    #[test]
+    fn a_shell_tells_how_what_it_waits_for_ended_unless_that_was_seen() {
+        let mut main = MainProcess { last: 8, ..MainProcess::started(7) };
+        assert!(main.note_gone() && !main.note_gone());
+        assert_eq!(main.end(), End::Unseen);
+        main.note_end(7, End::Exited(143));
+        assert_eq!(main.end(), End::Exited(143));
+    }
+}

@@ -1,0 +1,351 @@
+//! The supervisor at work: feeds what happens to the machine, and does what it says, until nothing of the run
+//! is left.
+
+use super::clock::{Clock, is_killing};
+use super::conclusion::Forced;
+use super::machine::{Action, Event, Sent, State, step};
+use super::main_process::{MainProcess, has_ended};
+use super::oom::OomKills;
+use super::outcome::{Cause, End, exit_status};
+use super::records::Records;
+use super::resources::Meter;
+use super::script;
+use super::task::Task;
+use super::tee::Tee;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use run_common::error::plain;
+use run_common::message::{tool, warn};
+use run_common::process::identity::{Process, Signal};
+use run_common::process::signals::{Signals, signal_name};
+use run_common::process::stat::{Stat, has_proc};
+use run_common::process::tree::{Table, signal_all};
+use run_common::rundir::attempts::AttemptEnd;
+use run_common::rundir::record::Record;
+use run_common::rundir::stop::StopRequest;
+use run_common::time::{LONGEST, human};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// A supervisor of one attempt.
+pub(super) struct Supervisor<'a> {
+    pub(super) task: &'a Task,
+    pub(super) records: Records<'a>,
+    signals: Signals,
+    /// The monitor, when its death matters.
+    monitor: Option<Process>,
+    state: State,
+    pub(super) cause: Option<Cause>,
+    pub(super) main: MainProcess,
+    clock: Clock,
+    pub(super) meter: Meter,
+    pub(super) oom_kills: Option<OomKills>,
+    pub(super) forced: Forced,
+    /// Processes live that could not be found: there is no `/proc`.
+    pub(super) has_unseen: bool,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Makes one that supervises nothing so far.
+    pub(super) fn new(task: &'a Task, record: Record, signals: Signals, monitor: Option<Process>) -> Self {
+        Self {
+            task,
+            records: Records::new(task, record),
+            signals,
+            monitor,
+            state: State::Running,
+            cause: None,
+            main: MainProcess::default(),
+            clock: Clock::new(task.limits, Instant::now()),
+            meter: Meter::new(task.devices),
+            oom_kills: None,
+            forced: Forced::default(),
+            has_unseen: false,
+        }
+    }
+
+    /// Takes the place of a supervisor that was killed: what it left is now this process's.
+    pub(super) fn adopt(&mut self, child: Option<i32>) {
+        self.records.take_over();
+        let me = std::process::id().cast_signed();
+        let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
+        match child {
+            Some(pid) => {
+                self.main = MainProcess::started(pid);
+                self.records.note_child(pid);
+                self.request(Cause::SupervisorKilled, Event::Stop);
+            }
+            None => {
+                self.cause = Some(Cause::SupervisorKilled);
+                self.main = MainProcess::gone();
+                self.happen(Event::MainEnded);
+            }
+        }
+    }
+
+    /// Supervises until nothing of the run is left; returns the status to exit with.
+    pub(super) fn supervise(mut self, mut tee: Tee) -> io::Result<u8> {
+        // The command is starting meanwhile.
+        self.oom_kills = OomKills::find();
+        self.reap();
+        while self.state != State::Over {
+            self.wait(&tee)?;
+            self.heed_signals();
+            if let Err(error) = tee.look() {
+                warn(&format!("cannot start a thread: {}; ending the run", plain(&error)));
+                self.request(Cause::Failure(format!("{} could not start a thread", tool())), Event::Stop);
+            }
+            self.meter.devices.listen();
+            self.reap();
+            self.look_after_monitor();
+            self.look_at_clock(&tee);
+        }
+        let was_asking = self.meter.devices.end_query();
+        let has_children = self.reap();
+        self.has_unseen = has_children && !was_asking && !has_proc();
+        let seen = tee.finish();
+        while self.records.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
+        self.records.say_skipped();
+        self.records.note_output(seen);
+        let end = self.conclude(seen);
+        self.write_end(&end);
+        let status = exit_status(self.cause.as_ref(), self.main.end(), self.task.statuses);
+        self.after_end(&end);
+        Ok(status)
+    }
+
+    /// Waits until something happens or some time is up.
+    fn wait(&self, tee: &Tee) -> io::Result<()> {
+        let awaited = [
+            Some(self.signals.as_fd()),
+            self.monitor.as_ref().map(Process::as_fd),
+            self.main.awaited(),
+            self.meter.devices.output(),
+        ];
+        let awaited = awaited.into_iter().flatten().chain(tee.awaited());
+        let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // A millisecond more than is left, since poll counts in whole ones and rounds down.
+        let left = self.clock.pause(self.state, Instant::now()) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(left.min(Duration::from_secs(3600))).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn heed_signals(&mut self) {
+        for signal in self.signals.pending() {
+            match signal {
+                SIGINT => self.asked(signal, Event::Interrupt),
+                SIGTERM | SIGHUP => self.asked(signal, Event::Stop),
+                SIGUSR1 => self.main.pass_on(Signal::USR1),
+                SIGUSR2 => self.main.pass_on(Signal::USR2),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes note of a signal that asks for a stop.
+    fn asked(&mut self, signal: i32, event: Event) {
+        let request = StopRequest::read(&self.task.layout.stop()).filter(|_| event == Event::Stop);
+        match request {
+            Some(request) => self.grant(&request),
+            None => {
+                let words = format!("stopped by signal {signal} ({})", signal_name(signal));
+                self.request(Cause::Asked(words), event);
+            }
+        }
+    }
+
+    /// Does what the `stop` file asks for, with the grace that whoever asked wants, from when they asked.
+    fn grant(&mut self, request: &StopRequest) {
+        self.request(Cause::Asked(request.words()), if request.kill { Event::Kill } else { Event::Stop });
+        let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        if let (Some(grace), State::Stopping { .. }) = (wanted, self.state)
+            && grace <= LONGEST
+        {
+            self.clock.shorten_grace(grace, Instant::now());
+        }
+    }
+
+    /// Lets an event happen that has a cause.
+    fn request(&mut self, cause: Cause, event: Event) {
+        if !self.main.has_ended() && self.cause.is_none() {
+            self.records.note_cause(&cause.words());
+            self.clock.hurry_beat(Instant::now()); // a stop may take long, and is to be seen
+            self.cause = Some(cause);
+        }
+        self.happen(event);
+    }
+
+    fn happen(&mut self, event: Event) {
+        let before = self.state;
+        let (state, actions) = step(before, event);
+        self.state = state;
+        if event == Event::Timer {
+            self.note_overtime(before);
+        }
+        for action in actions {
+            match action {
+                Action::SignalMain(sent) => self.main.ask(signal(sent)),
+                Action::SignalAll(sent) => self.signal_all(sent),
+                Action::Arm(wait) => self.clock.arm(wait, Instant::now()),
+            }
+        }
+    }
+
+    /// Takes note of what has not ended in its time, and says so where that is not what was asked for.
+    fn note_overtime(&mut self, before: State) {
+        let task = self.task;
+        let (root, grace) = (task.layout.root().display(), self.clock.grace());
+        let (grace_words, linger) = (human(grace), human(task.limits.linger));
+        match (before, self.state) {
+            (State::Stopping { .. }, _) => warn(&format!(
+                "'{root}' has not ended after grace {grace_words}: asked all of it to end, which is killed after \
+                 linger {linger}"
+            )),
+            (State::Terminating, State::Killing) => {
+                warn(&format!(
+                    "'{root}' has not ended after grace {grace_words} and linger {linger}: killed"
+                ));
+                self.forced.grace = Some(grace);
+            }
+            (State::Sweeping, _) => self.forced.killed = self.processes().len(),
+            (State::Killing | State::Purging, _) => self.forced.undying = self.processes(),
+            _ => {}
+        }
+    }
+
+    fn signal_all(&mut self, sent: Sent) {
+        let left = self.processes();
+        if left.is_empty() {
+            self.main.signal_group(signal(sent));
+        }
+        if self.main.has_ended() && sent == Sent::Term {
+            self.forced.asked = left.len();
+        }
+        signal_all(&left, signal(sent));
+        if sent == Sent::Term {
+            signal_all(&left, Signal::CONT);
+        }
+    }
+
+    /// Returns the living processes of the run.
+    fn processes(&self) -> Vec<Stat> {
+        Table::read().descendants(std::process::id().cast_signed(), self.meter.devices.pid())
+    }
+
+    /// Collects whoever has ended, and notices when the main process or all of them have. Says whether a child
+    /// of ours is left.
+    fn reap(&mut self) -> bool {
+        let has_children = loop {
+            let (pid, end) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => break true,
+                Ok(WaitStatus::Exited(pid, status)) => (pid, End::Exited(status)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, End::Signaled(signal as i32)),
+                Ok(_) | Err(nix::Error::EINTR) => continue,
+                Err(_) => break false,
+            };
+            if self.main.note_end(pid.as_raw(), end) {
+                self.happen(Event::MainEnded);
+            }
+        };
+        if self.main.was_seen_to_end() {
+            self.happen(Event::MainEnded);
+        }
+        let is_asking = self.meter.devices.pid().is_some(); // by a child that is none of the run's
+        if !has_children || self.main.has_ended() && is_asking && self.processes().is_empty() {
+            if self.main.note_gone() {
+                self.happen(Event::MainEnded);
+            }
+            self.happen(Event::Empty);
+        }
+        has_children
+    }
+
+    fn look_after_monitor(&mut self) {
+        if self.monitor.as_ref().is_some_and(has_ended) {
+            self.monitor = None;
+            self.request(Cause::MonitorKilled, Event::Stop);
+        }
+    }
+
+    fn look_at_clock(&mut self, tee: &Tee) {
+        let now = Instant::now();
+        if self.clock.is_look_due(now)
+            && let Some(request) = StopRequest::read(&self.task.layout.stop())
+            && (self.state == State::Running || request.kill)
+        {
+            self.grant(&request);
+        }
+        if self.clock.is_beat_due(now) {
+            self.beat(tee);
+        }
+        if let Some(limit) = self.clock.timeout(self.state, now) {
+            self.request(Cause::Timeout(limit), Event::Stop);
+        }
+        if self.clock.is_stall_due(now) {
+            self.records.take_in_metrics();
+            let last = tee.last_activity().max(self.records.grew());
+            if let Some(limit) = self.clock.stall(self.state, last, Instant::now()) {
+                self.request(Cause::Stall(limit), Event::Stop);
+            }
+        }
+        if self.clock.is_timer_over(now) {
+            self.happen(Event::Timer);
+        }
+        if is_killing(self.state) {
+            self.signal_all(Sent::Kill);
+        }
+    }
+
+    /// Writes what the run does.
+    fn beat(&mut self, tee: &Tee) {
+        if self.is_lost() {
+            return;
+        }
+        let processes = self.processes();
+        self.meter.devices.ask();
+        let sample = self.meter.sample(&processes);
+        self.records.beat(&sample, self.meter.used(), tee.seen());
+    }
+
+    /// Says whether the record is not this attempt's any more, which is ended then.
+    fn is_lost(&mut self) -> bool {
+        if let Some(why) = self.records.find_loss() {
+            let has_ended = self.main.has_ended();
+            let then = if has_ended { "how it ended is not recorded" } else { "ending the program" };
+            warn(&format!("{why}; {then}"));
+            if !has_ended {
+                self.request(Cause::Failure(why), Event::Stop);
+            }
+        }
+        self.records.is_lost()
+    }
+
+    /// Writes how the attempt ended.
+    pub(super) fn write_end(&mut self, end: &AttemptEnd) {
+        if !self.is_lost() {
+            self.records.write_end(end);
+        }
+    }
+
+    /// Lets others have the run, unless another attempt follows, and executes the tool's script.
+    pub(super) fn after_end(&mut self, end: &AttemptEnd) {
+        if end.retry_in_s.is_none() {
+            self.records.release();
+        }
+        script::execute(self.task, end, &mut self.signals);
+    }
+}
+
+fn signal(sent: Sent) -> Signal {
+    match sent {
+        Sent::Int => Signal::INT,
+        Sent::Term => Signal::TERM,
+        Sent::Kill => Signal::KILL,
+    }
+}

@@ -1,0 +1,21 @@
+//! What run-eval adds to the end of an evaluation: whether its metrics are there, and the cost.
+
+use crate::metrics::check;
+use run_common::cost::of_ended_attempt;
+use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::layout::Layout;
+use run_supervise::Additions;
+
+/// The end of an evaluation in a directory.
+#[derive(Debug)]
+pub(crate) struct Ending(pub(crate) Layout);
+
+impl run_supervise::Ending for Ending {
+    fn fault(&self) -> Option<String> {
+        check(&self.0)
+    }
+
+    fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
+        Additions { final_checkpoint: None, cost_usd: of_ended_attempt(start, duration_s) }
+    }
+}

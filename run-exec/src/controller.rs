@@ -1,0 +1,309 @@
+//! The controller of a command line: executes its runs, each in a process of its own, which ends with the
+//! controller. It has one thread and forks, so that whatever becomes of one run is nothing to the others.
+
+use crate::batch::{Batch, Batches};
+use crate::queue::{Next, Queue};
+use crate::run::Options;
+use crate::tally::{Done, Tally};
+use crate::worker::{PASSED_OVER, Worker};
+use nix::sys::signal::Signal;
+use run_common::cli::progress::{Counts, Progress};
+use run_common::error::{Error, Exit};
+use run_common::message::{complain, warn};
+use run_common::rundir::attempts::AttemptEnd;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_common::time::human_seconds;
+use run_supervise::pool::Pool;
+use std::io::{self, IsTerminal};
+use std::mem;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How often requests to stop a batch are looked for.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long the lock of the files for people is waited for in the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often they are tried then.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A controller at work.
+pub(crate) struct Controller<'a> {
+    pub(super) options: &'a Options,
+    queue: Queue,
+    /// The single run that was named, whose status is the status to exit with.
+    pub(super) is_one: bool,
+    pub(super) pool: Pool<Worker>,
+    pub(super) batches: Batches,
+    pub(super) observer: Observer,
+    pub(super) tally: Tally,
+    pub(super) progress: Progress,
+    /// No more runs are started.
+    is_closing: bool,
+    has_ended_queue: bool,
+}
+
+impl<'a> Controller<'a> {
+    /// Makes one that has so many runs at work at once.
+    pub(crate) fn new(options: &'a Options, slots: usize, is_one: bool) -> Result<Self, Error> {
+        Ok(Self {
+            options,
+            queue: Queue::new(options),
+            is_one,
+            pool: Pool::new(slots)?,
+            batches: Batches::default(),
+            observer: Observer::default(),
+            tally: Tally::new(is_one),
+            // The output of the runs may go to the terminal.
+            progress: Progress::new(options.quiet || !io::stdout().is_terminal(), "{msg}"),
+            is_closing: false,
+            has_ended_queue: false,
+        })
+    }
+
+    /// Works the queue off; returns the status to exit with. The processes of the runs return from
+    /// here too.
+    pub(crate) fn control(mut self) -> u8 {
+        loop {
+            if let Some(status) = self.reap() {
+                return status;
+            }
+            let mut awaits = false;
+            while !self.is_closing
+                && !self.has_ended_queue
+                && !awaits
+                && let Some(slot) = self.pool.free_slot()
+            {
+                match self.queue.next() {
+                    Next::Run(run) => {
+                        if let Some(status) = self.start(run, slot) {
+                            return status;
+                        }
+                    }
+                    Next::Failed(error) => self.fail(&error),
+                    Next::Again(words) => self.progress.aside(|| warn(&words)),
+                    Next::Awaited => awaits = true,
+                    Next::End => self.has_ended_queue = true,
+                }
+            }
+            if self.pool.is_empty() && (self.is_closing || self.has_ended_queue) {
+                break;
+            }
+            self.show_progress();
+            let stdin = io::stdin();
+            if self.pool.wait(LOOK, awaits.then(|| stdin.as_fd()))
+                && let Err(error) = self.queue.fill()
+            {
+                self.fail(&error);
+            }
+            self.is_closing |= self.pool.ended_by().is_some();
+            self.look_at_batches();
+        }
+        self.finish()
+    }
+
+    fn show_progress(&self) {
+        let counts = self.tally.counts();
+        let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
+        let mut said = vec![format!("{completed} done")];
+        for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
+            if count > 0 {
+                said.push(format!("{count} {word}"));
+            }
+        }
+        let to_do = self.queue.left();
+        said.extend(to_do.map(|to_do| format!("{to_do} to do")));
+        self.progress.show(counts, to_do.map(|to_do| to_do + running), said);
+    }
+
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.progress.aside(|| complain(error));
+        self.tally.fail(error.exit());
+    }
+
+    /// Starts a run in a process of its own, from which the status to exit with is returned.
+    fn start(&mut self, run: RunDir, slot: usize) -> Option<u8> {
+        let batch = self.batches.of(&run, self.options.resumes());
+        let batch_is_new = self.batches.get(batch).is_some_and(|batch| mem::take(&mut batch.is_new));
+        if self.batches.get(batch).is_some_and(Batch::look_for_stop) {
+            self.tally.leave_out();
+            return None;
+        }
+        let worker = match self.admit(run, slot, batch) {
+            Ok(Some(worker)) => worker,
+            Ok(None) => return None,
+            Err(error) => {
+                self.fail(&error);
+                return None;
+            }
+        };
+        if batch_is_new && let Some(batch) = self.batches.get(batch) {
+            let slots = self.pool.slots();
+            let at_once = if slots > 1 { format!(", {slots} at once") } else { String::new() };
+            let totals = batch.totals(&self.observer);
+            batch.note(&format!("batch started: {totals}{at_once}"), &self.observer);
+        }
+        self.fork_off(worker, None)
+    }
+
+    /// Takes note of the processes that have ended.
+    fn reap(&mut self) -> Option<u8> {
+        let is_over = |observer: &Observer, worker: &mut Worker| {
+            worker.held = None; // whether the run lives is told by its lock
+            let observed = observer.observe(&worker.run);
+            observed
+                .map_or(true, |observed| observed.status().has_ended() || observed.recorded.attempts() == 0)
+        };
+        while let Some((worker, status)) = self.pool.next_ended(|worker| is_over(&self.observer, worker)) {
+            if let Some(status) = self.conclude(worker, status) {
+                return Some(status);
+            }
+        }
+        None
+    }
+
+    /// Takes note of how an attempt has ended, and makes another where that is wanted.
+    fn conclude(&mut self, mut worker: Worker, status: Option<i32>) -> Option<u8> {
+        let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
+        let layout = worker.run.layout();
+        let observed = match self.observer.observe(&worker.run) {
+            Ok(observed) => observed,
+            Err(_) if status.is_some() && !layout.record().exists() => {
+                self.tally.removed(code); // its process has said so
+                return None;
+            }
+            Err(error) => {
+                self.fail(&error);
+                return None;
+            }
+        };
+        let name = layout.name();
+        if self.was_passed_over(&worker, &observed, status) {
+            self.note(worker.batch, &format!("run passed over: {name}"));
+            return None;
+        }
+        if let Some(held) = &worker.held
+            && let Some(delay) = retry_delay(&observed)
+        {
+            if !self.is_closing {
+                worker.retries += 1;
+                let reason = observed.reason().unwrap_or_default();
+                self.note(worker.batch, &format!("run ended: {name}: {reason}"));
+                return self.fork_off(worker, Some(delay));
+            }
+            if let Err(error) = held.give_up("run-exec was stopped before another attempt") {
+                self.fail(&error);
+            }
+        }
+        let was_executed =
+            observed.recorded.attempts() > worker.before || observed.status() == Status::Stopped;
+        let done = Done { code, status: observed.status(), was_executed };
+        self.tally.add(done);
+        self.is_closing |=
+            self.options.fail_fast && was_executed && done.status == Status::Failed && !self.is_one;
+        let event = if was_executed { ended_event(&name, &observed) } else { format!("run refused: {name}") };
+        self.note(worker.batch, &event);
+        None
+    }
+
+    /// Says whether a process has found that its run is executed by another run-exec. A command may exit with
+    /// that status, too.
+    fn was_passed_over(&self, worker: &Worker, observed: &Observed, status: Option<i32>) -> bool {
+        let recorded = &observed.recorded;
+        let is_its_own =
+            recorded.attempts() > worker.before && recorded.exit_code() == Some(PASSED_OVER.into());
+        !self.is_one && self.passes_over() && status == Some(PASSED_OVER.into()) && !is_its_own
+    }
+
+    fn note(&mut self, batch: Option<usize>, event: &str) {
+        if let Some(batch) = self.batches.get(batch) {
+            batch.note(event, &self.observer);
+        }
+    }
+
+    /// Stops the runs of a batch of which a stop was asked for; when there is no other, there is nothing
+    /// more to do.
+    fn look_at_batches(&mut self) {
+        self.refresh_batches();
+        let mut has_news = false;
+        for (number, batch) in self.batches.iter_mut().enumerate() {
+            if !batch.look_for_stop() || mem::replace(&mut batch.is_heeded, true) {
+                continue;
+            }
+            has_news = true;
+            if let Some(request) = batch.stopped.as_ref().filter(|request| !request.leaves_running) {
+                for worker in self.pool.jobs().filter(|worker| worker.batch == Some(number)) {
+                    let _ = request.write(&worker.run.layout().stop()); // the signal will do
+                }
+                self.pool.signal(Signal::SIGTERM, |worker| worker.batch == Some(number));
+            }
+        }
+        let all_stopped = self.batches.iter_mut().all(|batch| batch.stopped.is_some());
+        if has_news && all_stopped && self.pool.jobs().all(|worker| worker.batch.is_some()) {
+            self.is_closing = true;
+            self.tally.leave_out();
+        }
+    }
+
+    /// Writes what all runs do anew when those that were started have begun, and what was left for later.
+    fn refresh_batches(&mut self) {
+        let has_begun = |worker: &Worker| {
+            let observed = self.observer.observe(&worker.run);
+            observed.is_ok_and(|observed| observed.recorded.attempts() > worker.before)
+        };
+        for (number, batch) in self.batches.iter_mut().enumerate().filter(|(_, batch)| batch.is_behind) {
+            if self.pool.jobs().filter(|worker| worker.batch == Some(number)).all(has_begun) {
+                batch.is_behind = false;
+                batch.renew(&self.observer);
+            }
+        }
+        self.batches.catch_up(&self.observer);
+    }
+
+    /// Writes how it all went.
+    fn finish(mut self) -> u8 {
+        self.progress.clear();
+        let observer = &self.observer;
+        for batch in self.batches.iter_mut().filter(|batch| !batch.is_new) {
+            let totals = batch.totals(observer);
+            let why = match (&batch.stopped, self.pool.ended_by()) {
+                (Some(request), _) => format!(", {}", request.words()),
+                (None, Some(signal)) => format!(", ended by {signal}"),
+                (None, None) => String::new(),
+            };
+            batch.note(&format!("batch ended: {totals}{why}"), observer);
+        }
+        let (until, ended_by) = (Instant::now() + PATIENCE, self.pool.ended_by());
+        while !self.batches.catch_up(&self.observer)
+            && Instant::now() < until
+            && self.pool.ended_by() == ended_by
+        {
+            self.pool.wait(AGAIN, None);
+        }
+        self.batches.iter_mut().for_each(Batch::give_up);
+        for batch in self.batches.iter_mut() {
+            if let Some(request) = &batch.stopped {
+                warn(&format!("'{}' was {}; --unfinished goes on with it", batch.name(), request.words()));
+            }
+        }
+        self.tally.status(self.pool.ended_by())
+    }
+}
+
+/// Returns the seconds after which another attempt of a run follows, if one does.
+fn retry_delay(observed: &Observed) -> Option<f64> {
+    let recorded = &observed.recorded;
+    let end = AttemptEnd::read(observed.run.layout(), &recorded.run_id, recorded.attempts())?;
+    end.retry_in_s.filter(|_| observed.status() == Status::Running)
+}
+
+/// Says how a run has ended, for the log of its batch.
+fn ended_event(name: &str, observed: &Observed) -> String {
+    let reason = observed.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let seconds = observed.end_time().zip(observed.start_time()).map(|(end, start)| end.seconds_since(start));
+    let lasted = seconds.map(|seconds| format!(" ({})", human_seconds(seconds))).unwrap_or_default();
+    format!("run ended: {name}: {}{reason}{lasted}", observed.status())
+}

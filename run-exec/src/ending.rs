@@ -1,0 +1,46 @@
+//! What run-exec adds to the end of an attempt: the checkpoint to go on from, the cost, and `--on-end`.
+
+use run_checkpoint::{Program, discover_latest, latest};
+use run_common::cost::of_ended_attempt;
+use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
+use run_common::rundir::environment::Variable;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Checkpoint;
+use run_common::rundir::status::Status;
+use run_supervise::{Additions, Script};
+use std::ffi::OsString;
+
+/// The end of an attempt of a run.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) layout: Layout,
+    /// What a checkpoint of the run looks like.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Shell command to be executed.
+    pub(crate) on_end: Option<String>,
+}
+
+impl run_supervise::Ending for Ending {
+    fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
+        let found = discover_latest(&self.layout, self.checkpoint.as_ref(), Program::Ended);
+        let found = found.unwrap_or_default();
+        let latest = latest(&found).map(|checkpoint| checkpoint.path.to_string_lossy().into_owned());
+        Additions { final_checkpoint: latest, cost_usd: of_ended_attempt(start, duration_s) }
+    }
+
+    fn script(&self, end: &AttemptEnd) -> Option<Script> {
+        let command = self.on_end.clone()?;
+        Some(Script { name: "--on-end", command, env: variables(end) })
+    }
+}
+
+/// Returns the variables that tell of an end.
+fn variables(end: &AttemptEnd) -> Vec<Variable> {
+    let told: [(&str, OsString); 4] = [
+        ("RUN_STATUS", Status::from(end.status).word().into()),
+        ("RUN_REASON", end.reason.clone().unwrap_or_default().into()),
+        ("RUN_EXIT_CODE", end.exit_code.map_or(String::new(), |code| code.to_string()).into()),
+        ("RUN_DURATION", format!("{:.0}", end.duration_s).into()),
+    ];
+    told.map(|(name, value)| (name.into(), Some(value))).into()
+}

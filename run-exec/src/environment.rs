@@ -1,0 +1,52 @@
+//! The environment of an attempt's command.
+
+use crate::resume::Resume;
+use run_common::error::Error;
+use run_common::provenance::redact::REDACTED;
+use run_common::rundir::environment::{Variable, of_attempt, of_record};
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use serde_json::Value;
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Returns the variables that the command is given, or that are taken from it.
+pub(crate) fn environment(
+    layout: &Layout,
+    meta: &Meta,
+    resume: &Resume,
+    attempt: u32,
+    interpreter: Option<&str>,
+) -> Result<Vec<Variable>, Error> {
+    let missing = |(name, value): &(&String, &Value)| {
+        value.as_str().is_some_and(|value| value.contains(REDACTED)) && env::var_os(name).is_none()
+    };
+    if let Some((name, _)) = meta.env.iter().find(missing) {
+        return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
+            .because(format!("the value of {name} was a secret, and not recorded"))
+            .hint("set it in the environment of run-exec"));
+    }
+    let mut env = of_attempt(layout, &meta.run_id, attempt, layout.root(), meta);
+    let (from, step) = resume.from.clone().unzip();
+    let number = |number: Option<u64>| number.map(|number| number.to_string().into());
+    env.push(("RUN_TOTAL_STEPS".into(), number(resume.total_steps)));
+    env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
+    env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
+    env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
+    env.extend(of_record(meta));
+    Ok(env)
+}
+
+/// Returns a search path on which the recorded interpreter is found, when it is not on this one:
+/// cron(8) gives a short one.
+fn path_with(interpreter: &str) -> Option<OsString> {
+    let directory = Path::new(interpreter).parent()?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();
+    if directories.iter().any(|known| known == directory) {
+        return None;
+    }
+    directories.insert(0, directory.to_owned());
+    env::join_paths(directories).ok()
+}

@@ -1,0 +1,217 @@
+//! A run that this process holds: which may be taken, and what is recorded of one that is not executed.
+
+use crate::run::Options;
+use run_common::error::{Error, Exit};
+use run_common::process::identity::{Life, ProcessId};
+use run_common::rundir::attempts::AttemptEnd;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::record::ActiveRun;
+use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
+use run_common::rundir::status::{Outcome, Status};
+use run_common::rundir::stop::StopRequest;
+use run_common::time::Timestamp;
+
+/// A run whose lock this process holds, and its record.
+#[derive(Debug)]
+pub(crate) struct HeldRun {
+    pub(crate) active: ActiveRun,
+    pub(crate) recorded: Recorded,
+}
+
+impl HeldRun {
+    /// Takes a run, if it may be executed.
+    pub(crate) fn take(run: &RunDir, options: &Options) -> Result<Self, Error> {
+        let run = RunDir::at(&run.absolute())?;
+        let before = Observer::default().observe(&run)?;
+        refuse(&before, options.resumes(), options.take_over)?;
+        let active = run.activate()?;
+        let recorded = Recorded::read(active.layout())?;
+        if recorded.attempts() != before.recorded.attempts() {
+            return Err(
+                cannot_start(active.run(), Exit::Busy).because("another run-exec has just executed it")
+            );
+        }
+        Ok(Self { active, recorded })
+    }
+
+    /// Returns where the run's files are.
+    pub(crate) fn layout(&self) -> &Layout {
+        self.active.layout()
+    }
+
+    /// Records that a run is not executed since a stop was asked for; returns the refusal.
+    pub(crate) fn refuse_stopped(&self) -> Error {
+        let words = StopRequest::read(&self.layout().stop()).unwrap_or_default().words();
+        match write_stopped(&self.active, &self.recorded, words.clone()) {
+            Ok(()) => cannot_start(self.active.run(), Exit::No)
+                .because(format!("it was {words} before it started"))
+                .hint("--resume executes it all the same"),
+            Err(error) => error,
+        }
+    }
+
+    /// Records that the attempt which was to follow will not be made: what the last came to stands.
+    pub(crate) fn give_up(&self, why: &str) -> Result<(), Error> {
+        let mut recorded = Recorded::read(self.layout())?;
+        if let Some(mut end) = AttemptEnd::read(self.layout(), &recorded.run_id, recorded.attempts()) {
+            end.reason = Some(format!("{}; {why}", end.reason.unwrap_or_default()));
+            recorded.end(&end);
+        }
+        self.active.write(&recorded)
+    }
+
+    /// Returns why the run is not this process's any more, if so.
+    pub(crate) fn loss(&self) -> Option<Error> {
+        let why = self.active.loss(&self.recorded)?;
+        Some(Error::new(Exit::BadRun, "cannot make another attempt").because(why))
+    }
+}
+
+/// Records that a run was stopped while no attempt was made.
+pub(crate) fn write_stopped(active: &ActiveRun, recorded: &Recorded, words: String) -> Result<(), Error> {
+    let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
+    let ended = Ended {
+        attempt,
+        outcome: Outcome::Stopped,
+        reason: Some(words),
+        time: Some(Timestamp::now()),
+        exit_code: None,
+        signal: None,
+    };
+    active.write(&Recorded { state: State::Ended(ended), ..recorded.clone() })
+}
+
+fn cannot_start(run: &RunDir, exit: Exit) -> Error {
+    Error::new(exit, format!("cannot start '{}'", run.layout().root().display()))
+}
+
+/// Refuses a run that is at work, or that needs `--resume`.
+fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error> {
+    let recorded = &before.recorded;
+    let reason = before.reason().unwrap_or("its state is in doubt");
+    match before.status() {
+        Status::Created | Status::Queued => Ok(()),
+        Status::Running => Err(cannot_start(&before.run, Exit::Busy)
+            .because(match recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref()) {
+                Some(ProcessId { pid, host, .. }) => {
+                    format!("it is running already, by process {pid} on {host}")
+                }
+                None => "it is running already".to_owned(),
+            })
+            .hint("run-stop(1) stops it; run-status(1) says what it does")),
+        Status::Stale if take_over && resumes && is_elsewhere(recorded) => Ok(()),
+        Status::Stale => {
+            Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(recorded)))
+        }
+        Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resumes => Ok(()),
+        status => Err(cannot_start(&before.run, Exit::No)
+            .because(format!("it has been executed, and is {status}"))
+            .hint("--resume makes another attempt; run-new makes another run")),
+    }
+}
+
+/// Says whether the recorded supervisor was one of another host or container.
+fn is_elsewhere(recorded: &Recorded) -> bool {
+    let supervisor = recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
+    supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
+}
+
+/// Returns what to do about a run that is in doubt.
+pub(crate) fn way_out(recorded: &Recorded) -> &'static str {
+    if is_elsewhere(recorded) {
+        "if its host or container is known to be gone, --resume --take-over makes another attempt"
+    } else {
+        "run-stop(1) ends what is left of it"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run_common::process::identity::Place;
+    use run_common::rundir::observe::Verdict;
+    use run_common::rundir::recorded::Running;
+    use serde_json::json;
+
+    /// Makes a run that is recorded to run on a host, or else to have ended, and judged so.
+    fn observed(host: Option<&str>, verdict: Verdict) -> Observed {
+        let status = json!({
+            "schema": 1, "run_id": "i", "run_name": "r", "status": "created", "attempt": 0,
+            "created": "2026-01-29T12:00:00.000Z", "command": ["true"]
+        });
+        let mut recorded: Recorded = serde_json::from_value(status).unwrap();
+        let mut attempt = AttemptState::new(1);
+        recorded.state = match host {
+            Some(host) => {
+                attempt.supervisor = Some(ProcessId { host: host.to_owned(), ..ProcessId::myself() });
+                State::Running(Running { attempt, notice: None })
+            }
+            None => State::Ended(Ended {
+                attempt: Some(attempt),
+                outcome: Outcome::Failed,
+                reason: None,
+                time: None,
+                exit_code: Some(1),
+                signal: None,
+            }),
+        };
+        Observed {
+            run: RunDir::seen("runs/r"),
+            recorded,
+            verdict,
+            leftovers: Vec::new(),
+            unproven: Vec::new(),
+        }
+    }
+
+    fn refused(before: &Observed, resumes: bool, take_over: bool) -> Option<(Exit, String)> {
+        let error = refuse(before, resumes, take_over).err()?;
+        Some((error.exit(), format!("{error}; {}", error.advice().unwrap_or_default())))
+    }
+
+    #[test]
+    fn a_run_is_executed_once_unless_it_is_resumed() {
+        let ended = observed(None, Verdict::Holds);
+        let (exit, words) = refused(&ended, false, false).unwrap();
+        assert_eq!(exit, Exit::No);
+        assert!(
+            words.contains("it has been executed, and is failed") && words.contains("--resume"),
+            "{words}"
+        );
+        assert_eq!(refused(&ended, true, false), None);
+        let dead = observed(Some(&Place::here().host), Verdict::Dead("gone".to_owned()));
+        assert!(refused(&dead, false, false).is_some_and(|(exit, _)| exit == Exit::No));
+        assert_eq!(refused(&dead, true, false), None);
+    }
+
+    #[test]
+    fn a_run_at_work_is_refused_with_who_has_it() {
+        let running = observed(Some("node7"), Verdict::Holds);
+        for (resumes, take_over) in [(false, false), (true, false), (true, true)] {
+            let (exit, words) = refused(&running, resumes, take_over).unwrap();
+            assert_eq!(exit, Exit::Busy);
+            let who = format!("by process {} on node7; run-stop(1)", std::process::id());
+            assert!(words.contains(&who), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_run_in_doubt_is_taken_over_only_from_where_this_host_cannot_see() {
+        let doubt = || Verdict::Stale("no heartbeat".to_owned());
+        let mut elsewhere = observed(Some("node7"), doubt());
+        if let Some(supervisor) =
+            elsewhere.recorded.attempt_mut().and_then(|attempt| attempt.supervisor.as_mut())
+        {
+            supervisor.boot_id = "another".to_owned();
+        }
+        assert_eq!(refused(&elsewhere, true, true), None);
+        assert!(refused(&elsewhere, false, true).is_some(), "it has to be resumed");
+        let (exit, words) = refused(&elsewhere, true, false).unwrap();
+        assert!(exit == Exit::Busy && words.contains("--resume --take-over"), "{words}");
+        let here = observed(Some(&Place::here().host), doubt());
+        let (exit, words) = refused(&here, true, true).unwrap();
+        assert!(exit == Exit::Busy && words.contains("run-stop(1) ends what is left of it"), "{words}");
+    }
+}

@@ -1,0 +1,236 @@
+//! What is executed in an attempt: the command filled in, its program, and the record of its start.
+
+use crate::attempt::Attempt;
+use crate::ending::Ending;
+use crate::environment::environment;
+use crate::resume::Resume;
+use crate::run::{Executed, Options};
+use run_common::cli::statuses::STATUSES;
+use run_common::error::Error;
+use run_common::message::warn;
+use run_common::process::identity::Place;
+use run_common::provenance::device::{NVIDIA_SMI, gpus};
+use run_common::provenance::git::Code;
+use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
+use run_common::provenance::redact::{REDACTED, redact_command};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
+use run_common::rundir::environment::of_slot;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::record::offsets;
+use run_common::rundir::recorded::Recorded;
+use run_common::rundir::template::{Chosen, Filled, Values, fill};
+use run_common::time::Timestamp;
+use run_supervise::Task;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// What was decided about an attempt.
+pub(crate) struct Plan {
+    pub(crate) task: Task,
+    pub(crate) start: AttemptStart,
+}
+
+/// A command to be filled in, where from and by what program.
+struct Source {
+    template: Vec<String>,
+    cwd: PathBuf,
+    /// The program as it was found when the command was recorded.
+    executable: Option<PathBuf>,
+    is_recorded: bool,
+}
+
+impl Source {
+    /// Takes the command typed now, else that of the last attempt, else that of the creation.
+    fn find(options: &Options, meta: &Meta, layout: &Layout) -> Result<Self, Error> {
+        if !options.command.is_empty() {
+            let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+            return Ok(Self { template: options.command.clone(), cwd, executable: None, is_recorded: false });
+        }
+        let attempts =
+            Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        let last = attempts.last().map(|last| last.start.clone());
+        let (template, cwd, executable) = match last {
+            Some(last) => (last.template, last.cwd, last.executable),
+            None => match &meta.command {
+                Some(command) => (command.clone(), meta.cwd.clone(), meta.executable.clone()),
+                None => {
+                    return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
+                        .because("none was recorded, and none is given")
+                        .hint("give one after --"));
+                }
+            },
+        };
+        if template.iter().any(|word| word.contains(REDACTED)) {
+            return Err(Error::usage(format!(
+                "cannot execute the recorded command of '{}'",
+                layout.root().display()
+            ))
+            .because("a secret in it was not recorded")
+            .hint("write {env:NAME} in its place, which is recorded unexpanded"));
+        }
+        Ok(Self { template, cwd: cwd.into(), executable: executable.map(PathBuf::from), is_recorded: true })
+    }
+}
+
+impl Plan {
+    /// Decides it.
+    pub(crate) fn make(
+        options: &Options,
+        this: &Attempt,
+        run: &RunDir,
+        meta: &Meta,
+        recorded: &Recorded,
+    ) -> Result<Self, Error> {
+        let choices = Choices::make(options, this, run.layout(), meta, recorded)?;
+        let start = choices.start();
+        let task = choices.task()?;
+        if options.executed == Executed::Resume && recorded.attempts() == 0 {
+            let shown = run.layout().root().display();
+            warn(&format!("'{shown}' starts from the beginning: there was no attempt before"));
+        }
+        Ok(Self { task, start })
+    }
+}
+
+/// What has to be found out and chosen before an attempt is made.
+struct Choices<'a> {
+    options: &'a Options,
+    this: &'a Attempt,
+    layout: &'a Layout,
+    meta: &'a Meta,
+    /// Number of the attempt.
+    number: u32,
+    source: Source,
+    resume: Resume,
+    filled: Filled,
+    /// The program that the command's name means now.
+    found: Option<PathBuf>,
+    /// The program that is executed, where there is one.
+    executable: Option<PathBuf>,
+}
+
+impl<'a> Choices<'a> {
+    fn make(
+        options: &'a Options,
+        this: &'a Attempt,
+        layout: &'a Layout,
+        meta: &'a Meta,
+        recorded: &Recorded,
+    ) -> Result<Self, Error> {
+        let source = Source::find(options, meta, layout)?;
+        let resume = if this.is_resume && recorded.attempts() > 0 {
+            Resume::find(options, this.is_retry, layout, meta, recorded)?
+        } else {
+            Resume::none(options, layout, meta)?
+        };
+        let chosen = |(path, step): &'_ (String, Option<u64>)| (PathBuf::from(path), *step);
+        let checkpoint = resume.from.as_ref().map(chosen);
+        let values = Values {
+            run: layout.root(),
+            meta,
+            gpu: this.gpu.as_deref(),
+            checkpoint: checkpoint.as_ref().map(|(path, step)| Chosen { path, step: *step, out: None }),
+            total_steps: resume.total_steps,
+            env: |name| env::var(name).ok(),
+        };
+        let filled = fill(&source.template, &values)?;
+        let Some(name) = filled.command.first() else {
+            return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
+                .because("nothing is left of it when its placeholders are filled in"));
+        };
+        let found = find_program(OsStr::new(name), &source.cwd);
+        let executable = source.executable.clone().filter(|file| file.exists());
+        let executable = executable.or_else(|| found.clone().map(named_interpreter));
+        let number = recorded.attempts() + 1;
+        Ok(Self { options, this, layout, meta, number, source, resume, filled, found, executable })
+    }
+
+    /// Makes the record of the start.
+    fn start(&self) -> AttemptStart {
+        let Self { this, meta, source, resume, .. } = self;
+        let code = Code::at(&source.cwd, false);
+        let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
+        let executable = self.executable.as_ref().filter(|_| !is_hidden);
+        let (resume_from, resume_step) = resume.from.clone().unzip();
+        AttemptStart {
+            schema: SCHEMA,
+            run_id: meta.run_id.clone(),
+            event: StartEvent::Start,
+            attempt: self.number,
+            start_time: Timestamp::now(),
+            command: self.filled.recorded.clone(),
+            template: redact_command(&source.template),
+            executable: executable.map(|path| path.to_string_lossy().into_owned()),
+            cwd: source.cwd.to_string_lossy().into_owned(),
+            host: Place::here().host.clone(),
+            pid: 0,
+            git_commit: code.commit,
+            git_dirty: code.dirty,
+            python_version: python_version(self.executable.as_deref(), meta),
+            device: meta.device.clone(),
+            gpus: gpus(),
+            cuda_visible_devices: this.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
+            resume_from,
+            resume_step: resume_step.flatten(),
+            total_steps: resume.total_steps,
+            offsets: offsets(self.layout, self.number),
+        }
+    }
+
+    /// Makes the task of the supervisor.
+    fn task(self) -> Result<Task, Error> {
+        let Self { options, this, layout, meta, .. } = self;
+        let interpreter = meta.python_executable.as_deref().filter(|_| self.source.is_recorded);
+        let mut env = environment(layout, meta, &self.resume, self.number, interpreter)?;
+        if let Some(gpu) = &this.gpu {
+            env.extend(of_slot(gpu));
+        }
+        let arguments = arguments(&self.filled.command, self.executable.as_deref(), self.found.as_deref());
+        let name = self.filled.command.first().map(OsString::from).unwrap_or_default();
+        Ok(Task {
+            layout: layout.clone(),
+            program: self.executable.map_or(name, PathBuf::into_os_string),
+            arguments,
+            env,
+            cwd: self.source.cwd,
+            stdin: options.stdin,
+            output: options.output,
+            limits: options.limits,
+            quiet: options.quiet,
+            detach: options.detach && this.parent.is_none(), // the controller of several has left already
+            scrape: options.scrape.clone(),
+            retry: this.retry.clone(),
+            devices: NVIDIA_SMI,
+            statuses: STATUSES,
+            ending: Box::new(Ending {
+                layout: layout.clone(),
+                checkpoint: meta.checkpoint.clone(),
+                on_end: options.on_end.clone(),
+            }),
+        })
+    }
+}
+
+/// Returns the version of the interpreter that the program is or names, as was recorded where it is the
+/// same.
+fn python_version(executable: Option<&Path>, meta: &Meta) -> Option<String> {
+    let known = meta.python_executable.as_ref().map(PathBuf::from);
+    let path = executable.and_then(interpreter_of).or_else(|| known.clone())?;
+    if Some(&path) == known.as_ref() { meta.python_version.clone() } else { Python::at(path).version }
+}
+
+/// Returns the arguments as the command gets them. It is called by the name that was typed, unless
+/// the program `found` by it is another one: Python finds its libraries by its name.
+fn arguments(command: &[String], executable: Option<&Path>, found: Option<&Path>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = command.iter().map(OsString::from).collect();
+    if let (Some(name), Some(executable)) = (arguments.first_mut(), executable)
+        && found != Some(executable)
+    {
+        *name = executable.into();
+    }
+    arguments
+}

@@ -1,0 +1,107 @@
+//! Another attempt of a run whose lock was kept: the time before it, in which a stop may be asked for.
+
+use crate::attempt::Attempt;
+use crate::held_run::{HeldRun, write_stopped};
+use crate::run::Options;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use run_common::cli::statuses::STATUSES;
+use run_common::error::{Error, Exit};
+use run_common::process::signals::{Signals, is_request, signal_name};
+use run_common::rundir::record::ActiveRun;
+use run_common::rundir::recorded::Recorded;
+use run_common::rundir::stop::StopRequest;
+use run_supervise::{catch, run};
+use signal_hook::consts::SIGTERM;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How often the `stop` file is looked for between two attempts.
+const STOP_FILE: Duration = Duration::from_secs(1);
+
+/// What ended the time before an attempt.
+enum Waited {
+    /// The time is over.
+    Over,
+    /// A stop was asked for and recorded, or the attempt was given up; the status to exit with.
+    Ended(u8),
+}
+
+impl Attempt {
+    /// Makes the attempt after so many seconds, unless a stop is asked for meanwhile.
+    pub(crate) fn make_after(self, options: &Options, mut held: HeldRun, delay: f64) -> Result<u8, Error> {
+        match Recorded::read(held.layout()) {
+            Ok(recorded) if recorded.run_id == held.recorded.run_id => held.recorded = recorded,
+            Ok(_) => {} // that is found below
+            Err(error) => return Err(held.loss().unwrap_or(error)),
+        }
+        let mut signals =
+            catch().map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
+        let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
+        if let Waited::Ended(status) = self.wait(options, &mut held, &mut signals, until)? {
+            return Ok(status);
+        }
+        let before = held.recorded.clone();
+        let (task, record) = self.prepare(options, held)?;
+        // A signal may have come meanwhile: then there is no other attempt.
+        let Some(signal) = asked(&mut signals) else {
+            return run(&task, record, self.parent, Some(signals));
+        };
+        let status = record.give_up().map(|active| stop(&active, &before, Some(signal))).transpose()?;
+        Ok(status.flatten().unwrap_or(STATUSES.failed))
+    }
+
+    /// Waits, and writes that this process does.
+    fn wait(
+        &self,
+        options: &Options,
+        held: &mut HeldRun,
+        signals: &mut Signals,
+        until: Instant,
+    ) -> Result<Waited, Error> {
+        let mut beat = Instant::now();
+        loop {
+            if let Some(error) = held.loss() {
+                return Err(error);
+            }
+            if let Some(status) = stop(&held.active, &held.recorded, asked(signals))? {
+                return Ok(Waited::Ended(status));
+            }
+            let now = Instant::now();
+            if now >= until {
+                return Ok(Waited::Over);
+            }
+            if now >= beat {
+                held.active.write_waiting(&mut held.recorded).map_err(|error| {
+                    held.loss().unwrap_or_else(|| Error::io("write", &held.layout().status(), error))
+                })?;
+                beat = now + options.limits.heartbeat;
+            }
+            let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            fds.extend(self.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
+            let left = until.min(beat).saturating_duration_since(now).min(STOP_FILE);
+            let pause = left + Duration::from_millis(1); // poll rounds down
+            let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
+            if fds.get(1).is_some_and(|parent| parent.any().unwrap_or(false)) {
+                held.give_up("run-exec was killed before another attempt")?;
+                return Ok(Waited::Ended(STATUSES.failed));
+            }
+        }
+    }
+}
+
+/// Returns the signal that asks for a stop, if one has come.
+fn asked(signals: &mut Signals) -> Option<i32> {
+    signals.pending().into_iter().find(|&signal| is_request(signal))
+}
+
+/// Records the stop that was asked for, if one was, by a signal or the `stop` file; returns the status to exit
+/// with.
+fn stop(active: &ActiveRun, recorded: &Recorded, signal: Option<i32>) -> Result<Option<u8>, Error> {
+    let words = match (StopRequest::read(&active.layout().stop()), signal) {
+        (Some(request), _) => request.words(),
+        (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),
+        (None, None) => return Ok(None),
+    };
+    write_stopped(active, recorded, words)?;
+    Ok(Some(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default()))
+}

@@ -1,0 +1,267 @@
+//! From the command line to what it asks for, and to who does it: one attempt of one run is made by this
+//! process, several by a controller.
+
+use crate::attempt::Attempt;
+use crate::cli::{Args, FromStep, Scrape};
+use crate::controller::Controller;
+use crate::held_run::HeldRun;
+use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+use run_common::cli::names::Names;
+use run_common::cli::operands::Operand;
+use run_common::cli::slots::Slots;
+use run_common::error::{Error, Exit};
+use run_common::fsio::write::open_null;
+use run_common::message::warn;
+use run_common::process::spawn::{Side, check_open, fork};
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_common::time::Timestamp;
+use run_metrics::scrape::Patterns;
+use run_supervise::{Limits, Output};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) operands: Vec<String>,
+    pub(crate) runs_dir: PathBuf,
+    /// What ends a name on stdin.
+    pub(crate) end_of_name: u8,
+    pub(crate) slots: Slots,
+    pub(crate) fail_fast: bool,
+    pub(crate) retries: Retries,
+    /// What is done with runs that were executed before.
+    pub(crate) executed: Executed,
+    /// A run of a host that is known to be gone is resumed, too.
+    pub(crate) take_over: bool,
+    /// Whether the config of a run that is resumed may have changed.
+    pub(crate) allow_config_change: bool,
+    /// Where a resume begins.
+    pub(crate) from_step: FromStep,
+    pub(crate) additional_steps: Option<u64>,
+    /// The command, if one is given.
+    pub(crate) command: Vec<String>,
+    pub(crate) quiet: bool,
+    pub(crate) detach: bool,
+    pub(crate) stdin: bool,
+    pub(crate) output: Output,
+    pub(crate) limits: Limits,
+    pub(crate) scrape: Patterns,
+    /// Shell command for when an attempt has ended.
+    pub(crate) on_end: Option<String>,
+    /// When this run-exec began.
+    pub(crate) begun: Timestamp,
+}
+
+/// What is done with runs that were executed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Executed {
+    /// They are refused.
+    Refuse,
+    /// Another attempt is made.
+    Resume,
+    /// Another attempt is made of those that have not completed; the others are passed over.
+    Unfinished,
+}
+
+/// Attempts that are made in place of some that have failed.
+#[derive(Clone, Debug)]
+pub(crate) struct Retries {
+    /// How many of a run.
+    pub(crate) count: u32,
+    /// Time before the first.
+    delay: Duration,
+    /// Exit statuses after which one is made.
+    pub(crate) exit_codes: Vec<i32>,
+}
+
+/// The longest time between two attempts.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Retries {
+    /// Returns the time before another attempt, after so many: it is doubled each time.
+    pub(crate) fn delay(&self, made: u32) -> Duration {
+        self.delay.saturating_mul(1 << made.min(16)).min(LONGEST)
+    }
+}
+
+impl Options {
+    fn resolve(args: &Args) -> Self {
+        let (resume, unfinished) = (args.resume, args.unfinished);
+        Self {
+            operands: args.runs.clone(),
+            runs_dir: args.runs_dir.path(),
+            end_of_name: if args.null { b'\0' } else { b'\n' },
+            slots: args.slots.clone(),
+            fail_fast: args.fail_fast,
+            retries: Retries {
+                count: args.retries,
+                delay: args.retry_delay,
+                exit_codes: args.retry_on.clone(),
+            },
+            executed: match (unfinished, resume) {
+                (true, _) => Executed::Unfinished,
+                (false, true) => Executed::Resume,
+                (false, false) => Executed::Refuse,
+            },
+            take_over: args.take_over,
+            allow_config_change: args.allow_config_change,
+            from_step: args.from_step.unwrap_or(FromStep::Latest),
+            additional_steps: args.additional_steps,
+            command: args.command.clone(),
+            quiet: args.quiet || args.detach,
+            detach: args.detach,
+            stdin: args.stdin,
+            output: match (args.pty, args.merge) {
+                (true, _) => Output::Terminal,
+                (false, true) => Output::Merged,
+                (false, false) => Output::Pipes,
+            },
+            limits: Limits {
+                grace: args.grace,
+                linger: args.linger,
+                heartbeat: args.heartbeat,
+                timeout: args.timeout,
+                stall: args.stall_timeout,
+            },
+            scrape: patterns(&args.scrape),
+            on_end: args.on_end.clone(),
+            begun: Timestamp::now(),
+        }
+    }
+
+    /// Says whether attempts follow those that were made.
+    pub(crate) fn resumes(&self) -> bool {
+        self.executed != Executed::Refuse
+    }
+
+    /// Returns the run, if a single one is named.
+    fn single(&self) -> Result<Option<RunDir>, Error> {
+        match self.operands.as_slice() {
+            [name] if name != "-" => match Names::below(self.runs_dir.clone()).open(name)? {
+                Operand::Run(run) => Ok(Some(run)),
+                Operand::Batch(_) => Ok(None),
+            },
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Returns what to look for in the output: known formats unless told otherwise.
+fn patterns(given: &[Scrape]) -> Patterns {
+    let mut patterns = Patterns::default();
+    for scrape in given {
+        match scrape {
+            Scrape::Auto => patterns.known = true,
+            Scrape::None => patterns.known = false,
+            Scrape::Own(pattern) => patterns.own.push(pattern.clone()),
+        }
+    }
+    patterns
+}
+
+/// Executes a command in one run or several; returns the status to exit with.
+pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+    let options = Options::resolve(args);
+    if !options.quiet && check_open(1).is_err() {
+        warn("stdout is closed: the output is in the logs alone");
+    }
+    match options.single()? {
+        Some(run) if options.retries.count == 0 => execute_one(&options, &run),
+        single => execute_several(&options, single.is_some()),
+    }
+}
+
+fn execute_one(options: &Options, run: &RunDir) -> Result<u8, Error> {
+    if options.slots.gpu(1).is_some() {
+        return Err(Error::usage("one run takes one slot of --gpus"));
+    }
+    if options.executed == Executed::Unfinished
+        && Observer::default().observe(run)?.status() == Status::Completed
+    {
+        return Ok(0);
+    }
+    let held = HeldRun::take(run, options)?;
+    Attempt { is_resume: options.resumes(), gpu: options.slots.gpu(0).cloned(), ..Attempt::default() }
+        .make(options, held)
+}
+
+/// Executes several runs, or one several times.
+fn execute_several(options: &Options, is_one: bool) -> Result<u8, Error> {
+    if options.stdin {
+        return Err(Error::usage("--stdin is for one run"));
+    }
+    let slots = options.slots.count()?;
+    if options.detach {
+        // What is wrong with the operands can be said now alone.
+        let mut names = Names::below(options.runs_dir.clone());
+        for name in options.operands.iter().filter(|name| *name != "-") {
+            names.open(name)?;
+        }
+        if let Side::Parent(_) = detach()? {
+            return Ok(0);
+        }
+    }
+    Ok(Controller::new(options, slots, is_one)?.control())
+}
+
+/// Leaves the caller's process behind; stdin, which may bring runs, is kept.
+fn detach() -> Result<Side, Error> {
+    let failed = |error: io::Error| Error::new(Exit::System, "cannot detach").because(error);
+    let side = fork().map_err(failed)?;
+    if let Side::Child(_) = side {
+        let null = open_null().map_err(failed)?;
+        let moved = setsid().and_then(|_| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
+        moved.map_err(|error| failed(error.into()))?;
+    }
+    Ok(side)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn resolved(words: &[&str]) -> Options {
+        Options::resolve(&Args::parse_from(["run-exec"].iter().chain(words).chain(&["run"])))
+    }
+
+    #[test]
+    fn what_was_executed_before_is_refused_unless_told_otherwise() {
+        for (words, executed) in [
+            (&[][..], Executed::Refuse),
+            (&["--resume"], Executed::Resume),
+            (&["--unfinished"], Executed::Unfinished),
+        ] {
+            let options = resolved(words);
+            assert_eq!(options.executed, executed);
+            assert_eq!(options.resumes(), executed != Executed::Refuse);
+        }
+        assert!(resolved(&["--detach"]).quiet, "nobody is there to read");
+    }
+
+    #[test]
+    fn a_terminal_is_one_stream() {
+        assert_eq!(resolved(&[]).output, Output::Pipes);
+        assert_eq!(resolved(&["--merge"]).output, Output::Merged);
+        assert_eq!(resolved(&["--pty", "--merge"]).output, Output::Terminal);
+    }
+
+    #[test]
+    fn the_delay_is_doubled_up_to_an_hour() {
+        let retries = resolved(&["--retries", "99", "--retry-delay", "30s"]).retries;
+        assert_eq!(retries.delay(0), Duration::from_secs(30));
+        assert_eq!(retries.delay(3), Duration::from_secs(240));
+        assert_eq!([retries.delay(7), retries.delay(u32::MAX)], [LONGEST; 2]);
+    }
+
+    #[test]
+    fn known_formats_are_looked_for_unless_none_is_said() {
+        let known = |words: &[&str]| resolved(words).scrape.known;
+        assert!(known(&[]) && known(&["--scrape", "(?<loss>x)"]));
+        assert!(!known(&["--scrape", "none"]) && known(&["--scrape", "none", "--scrape", "auto"]));
+    }
+}

@@ -1,0 +1,145 @@
+//! What became of the runs of a command line: counts for people, and the status to exit with.
+
+use nix::sys::signal::Signal;
+use run_common::cli::progress::Counts;
+use run_common::cli::statuses::STATUSES;
+use run_common::error::Exit;
+use run_common::rundir::status::Status;
+
+/// The runs so far.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// The single run that was named, whose status is the status to exit with.
+    is_one: bool,
+    counts: Counts,
+    status: u8,
+}
+
+/// A run that a process was started for, which has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    /// The status of the process.
+    pub(crate) code: u8,
+    /// What the run is now.
+    pub(crate) status: Status,
+    /// An attempt was made, or a stop was recorded.
+    pub(crate) was_executed: bool,
+}
+
+impl Tally {
+    /// Counts from nothing; the only run may be one that was named.
+    pub(crate) fn new(is_one: bool) -> Self {
+        Self { is_one, counts: Counts::default(), status: 0 }
+    }
+
+    /// Returns the counts.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Counts a run that has completed before.
+    pub(crate) fn pass(&mut self) {
+        self.counts.passed += 1;
+    }
+
+    /// Takes note of something that cannot be executed.
+    pub(crate) fn fail(&mut self, exit: Exit) {
+        self.status = if self.is_one { STATUSES.failed } else { self.status.max(exit as u8) };
+    }
+
+    /// Takes note of runs that are not executed since a stop was asked for.
+    pub(crate) fn leave_out(&mut self) {
+        self.status = self.status.max(Exit::No as u8);
+    }
+
+    /// Counts a run that was removed while its process, which had this status, was at work.
+    pub(crate) fn removed(&mut self, code: u8) {
+        self.counts.failed += 1;
+        self.status = if self.is_one { code } else { self.status.max(Exit::BadRun as u8) };
+    }
+
+    /// Counts a run whose process has ended.
+    pub(crate) fn add(&mut self, done: Done) {
+        match done.status {
+            _ if !done.was_executed => {}
+            Status::Completed => self.counts.completed += 1,
+            Status::Stopped => self.counts.stopped += 1,
+            _ => self.counts.failed += 1,
+        }
+        self.status = match done {
+            _ if self.is_one => done.code,
+            Done { was_executed: true, status: Status::Completed, .. } => self.status,
+            Done { was_executed: true, .. } | Done { code: 0, .. } => self.status.max(Exit::No as u8),
+            Done { code, .. } => self.status.max(code),
+        };
+    }
+
+    /// Returns the status to exit with, when a signal has ended it or none.
+    pub(crate) fn status(&self, ended_by: Option<Signal>) -> u8 {
+        match ended_by {
+            Some(signal) if !self.is_one => 128 + signal as u8,
+            _ => self.status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(code: u8, status: Status) -> Done {
+        Done { code, status, was_executed: true }
+    }
+
+    fn refused(code: u8) -> Done {
+        Done { code, status: Status::Created, was_executed: false }
+    }
+
+    fn status(is_one: bool, all: &[Done]) -> u8 {
+        let mut tally = Tally::new(is_one);
+        all.iter().for_each(|one| tally.add(*one));
+        tally.status(None)
+    }
+
+    #[test]
+    fn of_several_the_greatest_status_counts_and_of_one_its_own() {
+        let (completed, failed) = (done(0, Status::Completed), done(7, Status::Failed));
+        assert_eq!(status(false, &[completed, completed]), 0);
+        assert_eq!(status(false, &[completed, failed, completed]), 1);
+        assert_eq!(status(false, &[refused(4), failed]), 4);
+        assert_eq!(status(false, &[refused(0)]), 1);
+        assert_eq!(status(false, &[done(0, Status::Stopped)]), 1);
+        assert_eq!((status(true, &[failed]), status(true, &[failed, completed])), (7, 0));
+    }
+
+    #[test]
+    fn a_signal_that_ends_several_is_told_by_the_status() {
+        for (is_one, expected) in [(false, 143), (true, 7)] {
+            let mut tally = Tally::new(is_one);
+            tally.add(done(7, Status::Failed));
+            assert_eq!(tally.status(Some(Signal::SIGTERM)), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_not_executed_is_not_counted() {
+        let mut tally = Tally::new(false);
+        tally.add(refused(4));
+        tally.add(done(0, Status::Completed));
+        tally.add(done(143, Status::Stopped));
+        tally.add(done(1, Status::Failed));
+        tally.removed(3);
+        tally.pass();
+        let Counts { completed, failed, stopped, passed } = tally.counts();
+        assert_eq!((completed, failed, stopped, passed), (1, 2, 1, 1));
+    }
+
+    #[test]
+    fn a_failure_of_its_own_is_told_as_of_one_run_or_of_several() {
+        for (is_one, expected) in [(false, 3), (true, 125)] {
+            let mut tally = Tally::new(is_one);
+            tally.fail(Exit::BadRun);
+            assert_eq!(tally.status(None), expected);
+        }
+    }
+}
