@@ -157,13 +157,7 @@ mod tests {
                 signal: None,
             }),
         };
-        Observed {
-            run: RunDir::seen("runs/r"),
-            recorded,
-            verdict,
-            leftovers: Vec::new(),
-            unproven: Vec::new(),
-        }
+        Observed { run: RunDir::seen("runs/r"), recorded, verdict, leftovers: Vec::new(), unproven: None }
     }
 
     fn refused(before: &Observed, resumes: bool, take_over: bool) -> Option<(Exit, String)> {
