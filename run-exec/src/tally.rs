@@ -97,7 +97,9 @@ mod tests {
 
     fn status(is_one: bool, all: &[Done]) -> u8 {
         let mut tally = Tally::new(is_one);
-        all.iter().for_each(|one| tally.add(*one));
+        for one in all {
+            tally.add(*one);
+        }
         tally.status(None)
     }
 
