@@ -22,6 +22,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::record::offsets;
 use run_common::rundir::recorded::Recorded;
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
+use run_common::text::cut;
 use run_common::time::Timestamp;
 use run_supervise::Task;
 use std::env;
@@ -64,12 +65,13 @@ impl Source {
                 }
             },
         };
-        if template.iter().any(|word| word.contains(REDACTED)) {
+        if let Some(at) = template.iter().position(|word| word.contains(REDACTED)) {
+            let shown = template[at.saturating_sub(1)..=at].join(" ");
             return Err(Error::usage(format!(
                 "cannot execute the recorded command of '{}'",
                 layout.root().display()
             ))
-            .because("a secret in it was not recorded")
+            .because(format!("the secret in '{}' was not recorded", cut(&shown, 80)))
             .hint("write {env:NAME} in its place, which is recorded unexpanded"));
         }
         Ok(Self { template, cwd: cwd.into(), executable: executable.map(PathBuf::from), is_recorded: true })

@@ -367,7 +367,9 @@ fn a_redacted_command_is_not_executed_from_the_record() {
     lab.new_run("s", &["echo", "--api-key", "k123"]);
     let record = lab.read("runs/s/.run/meta.json");
     assert!(!record.contains("k123") && record.contains("[redacted]"));
-    lab.cmd("run-exec").arg("s").run().code(125).stderr_has("write {env:NAME} in its place");
+    let refused =
+        "the secret in '--api-key [redacted]' was not recorded\nrun-exec: write {env:NAME} in its place";
+    lab.cmd("run-exec").arg("s").run().code(125).stderr_has(refused);
     lab.cmd("run-exec").args(["s", "--", "echo", "--token=k123"]).run().code(0).stdout("--token=k123\n");
     for file in ["attempts.jsonl", "status.json", "result.json"] {
         assert!(!lab.read(&format!("runs/s/.run/{file}")).contains("k123"), "{file}");

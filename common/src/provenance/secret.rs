@@ -93,9 +93,8 @@ pub(super) const HEADERS: &str = "authorization cookie proxy-authorization set-c
 /// Options whose value is `user:password`, outside of containers, where it is a user and a group.
 pub(super) const USERS: &str = "-u -U --user --proxy-user";
 
-/// Programs to which `--user` means another thing.
-pub(super) const CONTAINERS: &str = "\
-    apptainer chown docker install kubectl nerdctl podman setpriv singularity srun su sudo";
+/// Programs to which `--user` means another thing, until one of [`PROGRAMS`] is named.
+pub(super) const CONTAINERS: &str = "docker install nerdctl podman";
 
 /// Options, and words, of a program that a secret follows.
 pub(super) const PROGRAMS: [(&str, &str); 7] = [

@@ -155,6 +155,7 @@ impl<'a, 's> Scan<'a, 's> {
         let programs = PROGRAMS.iter().map(|(program, _)| *program).chain(ATTACHED.split(' '));
         if let Some(program) = programs.into_iter().find(|program| is_begun && *program == name) {
             self.scanner.program = Some(program);
+            self.scanner.is_container = false;
         }
         self.scanner.is_container |= is_begun && has(CONTAINERS, name);
     }
