@@ -63,12 +63,13 @@ class Goal:
 class Lab:
     """A scratch directory with the compiled helpers, where commands run one at a time."""
 
-    def __init__(self, scratch=None, binaries=None):
+    def __init__(self, scratch=None, binaries=None, only=()):
         parent = Path(scratch).resolve() if scratch else None
         if parent:
             parent.mkdir(parents=True, exist_ok=True)
         self.root = Path(tempfile.mkdtemp(prefix="run-bench-", dir=parent))
         self.binaries = binaries  # directory of our tools; None: peers only
+        self.only = only  # patterns of the cells of truth; none: all
         self.count = 0
 
     def __enter__(self):
@@ -161,7 +162,9 @@ PACKAGES = {
     "mlr": "miller",
     "multilog": "daemontools",
     "parallel": "parallel",
+    "ps": "procps",
     "s6-log": "s6",
+    "setsid": "util-linux",
     "tee": "coreutils",
     "ts": "moreutils",
     "tsp": "task-spooler",
@@ -203,16 +206,17 @@ def spread(values):
     return f"{number(min(values))}–{number(max(values))}"
 
 
-def table(heads, rows):
-    """Returns a Markdown table that is also readable as it is: first column left, others right."""
+def table(heads, rows, left=False):
+    """Returns a Markdown table that is also readable as it is: first column left, others right or left."""
     cells = [[str(cell) if isinstance(cell, str) else number(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
 
     def line(row):
-        fitted = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))]
+        fit = str.ljust if left else str.rjust
+        fitted = [row[0].ljust(widths[0]), *(fit(cell, width) for cell, width in zip(row[1:], widths[1:]))]
         return f"| {' | '.join(fitted)} |"
 
-    rule = [("-" * width) if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    rule = [("-" * width) if i == 0 or left else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join([line(heads), line(rule), *(line(row) for row in cells)])
 
 
@@ -272,7 +276,7 @@ class Report:
 
     benchmark: str
     title: str
-    tables: list  # (heading, heads, rows)
+    tables: list  # (heading, heads, rows), and True when all columns are text
     notes: list  # lines below the tables
     goals: list
     raw: list  # one dictionary a measured run
@@ -282,20 +286,21 @@ class Report:
         parts = [f"# {self.title}"]
         if self.facts["quick"]:
             parts.append("A quick run with small sizes: it shows that the harness works, and no figure counts.")
-        for heading, heads, rows in self.tables:
-            parts.append(f"## {heading}\n\n{table(heads, rows)}")
+        for heading, heads, rows, *left in self.tables:
+            parts.append(f"## {heading}\n\n{table(heads, rows, *left)}")
         if self.notes:
             parts.append("\n".join(self.notes))
         if self.goals:
             parts.append("## Goals\n\n" + "\n".join(f"- {goal.line()}" for goal in self.goals))
         host, peers = self.facts["machine"], self.facts["versions"]
+        repeat = self.facts["repeat"]
         kind = "virtual machine" if host["virtual"] else "bare machine"
         parts.append("\n".join([
             "## Machine",
             "",
             f"- {host['cpu']}, {host['cores']} cores, {host['memory_gib']} GiB memory, {kind}",
             f"- {host['kernel']}, {host['file_system']}; load before: {host['load_before']:.2f}",
-            f"- {self.facts['date']}; medians of {self.facts['repeat']} after a warm-up",
+            f"- {self.facts['date']}" + (f"; medians of {repeat} after a warm-up" if repeat else ""),
             "- " + ", ".join(f"{name} {version}" for name, version in peers.items()),
         ]))
         return "\n\n".join(parts) + "\n"
