@@ -139,7 +139,8 @@ mod tests {
     fn observed(host: Option<&str>, verdict: Verdict) -> Observed {
         let status = json!({
             "schema": 1, "run_id": "i", "run_name": "r", "status": "created", "attempt": 0,
-            "created": "2026-01-29T12:00:00.000Z", "command": ["true"]
+            "created": "2026-01-29T12:00:00.000Z", "command": ["true"], "metrics": {}, "recent": [],
+            "lost_bytes": 0, "overrides": {}, "tags": []
         });
         let mut recorded: Recorded = serde_json::from_value(status).unwrap();
         let mut attempt = AttemptState::new(1);

@@ -196,7 +196,8 @@ fn a_pid_file_that_says_something_else_leads_to_no_stranger() {
     for (number, content) in [pid.as_str(), "0", "1", "-1", "", "12", "nonsense\n"].into_iter().enumerate() {
         let run = lab.new_run(&format!("r{number}"), &["sleep", "1000"]);
         let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();
-        wait_for("the pid file", || lab.path(format!("{run}/.run/pid")).exists());
+        lab.await_child(&run);
+        assert!(lab.path(format!("{run}/.run/pid")).exists());
         lab.write(&format!("{run}/.run/pid"), content);
         lab.cmd("run-stop").arg(&run).run().code(0).stdout(format!("{run}: stopped\n")).stderr("");
         exec.wait().code(143);

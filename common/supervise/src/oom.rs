@@ -27,7 +27,7 @@ impl OomKills {
 /// Returns where the counter may be of a line of `/proc/self/cgroup`.
 fn candidates(line: &str) -> Vec<PathBuf> {
     let mut fields = line.splitn(3, ':').skip(1);
-    let (controllers, group) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+    let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { return Vec::new() };
     let (roots, file): (&[&str], _) = match controllers {
         "" => (&["/sys/fs/cgroup", "/sys/fs/cgroup/unified"], "memory.events"),
         _ if controllers.split(',').any(|name| name == "memory") => {
