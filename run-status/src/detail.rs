@@ -1,12 +1,12 @@
 //! The details of one run.
 
-use crate::entry::{Entry, figure};
-use run_checkpoint::{Program, State, discover, save_times};
+use crate::entry::figure;
+use crate::facts::{Extent, facts, text};
+use run_checkpoint::{Program, State, discover};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
-use run_common::cost::{Rates, logged, spent};
 use run_common::error::{Error, Exit};
-use run_common::figures::{human_bytes, money};
+use run_common::figures::human_bytes;
 use run_common::fsio::open_regular;
 use run_common::message::complain;
 use run_common::provenance::redact::redact_text;
@@ -17,7 +17,6 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
-use run_common::shell::shell_line;
 use run_common::text::without_escapes;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
@@ -62,138 +61,6 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
         out.table(block)?;
     }
     Ok(exit)
-}
-
-/// How much is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// What changes, and what the run is.
-    Short,
-    /// All of it.
-    Full,
-}
-
-/// A table of keys and values, without what is not known.
-pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Table {
-    let mut facts = Facts::default();
-    of_record(&mut facts, run);
-    if let Some(meta) = meta {
-        facts.say("config", meta.config_path.clone());
-        facts.say("overrides", Some(pairs(&meta.overrides)));
-        facts.say("cost", cost(run, meta));
-        if extent == Extent::Full {
-            of_creation(&mut facts, run, meta);
-        }
-    }
-    if extent == Extent::Full {
-        of_machine(&mut facts, run);
-    }
-    facts.0
-}
-
-/// Keys and values.
-#[derive(Default)]
-struct Facts(Table);
-
-impl Facts {
-    fn say(&mut self, key: &str, value: Option<String>) {
-        self.tinted(key, value, Tint::None);
-    }
-
-    fn tinted(&mut self, key: &str, value: Option<String>, tint: Tint) {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            self.0.row(vec![(format!("{key}:"), Tint::Dim), (value, tint)]);
-        }
-    }
-}
-
-/// Says what the run is and does.
-fn of_record(facts: &mut Facts, run: &Observed) {
-    let entry = Entry::of(run);
-    let [duration, eta] = entry.times();
-    facts.say("run", Some(entry.name().to_owned()));
-    facts.say("path", Some(entry.path().to_owned()));
-    facts.tinted("status", Some(entry.status()), run.status().into());
-    facts.say("reason", run.reason().map(str::to_owned));
-    facts.say("step", Some(entry.progress()));
-    facts.say("started", run.start_time().map(Timestamp::local));
-    facts.say("ended", run.end_time().map(Timestamp::local));
-    facts.say("duration", duration.map(human_seconds));
-    facts.say("eta", eta.map(human_seconds));
-    facts.say("exit", run.recorded.exit_code().map(|code| code.to_string()));
-    facts.say("signal", run.recorded.signal().map(|signal| signal.to_string()));
-    facts.say("pid", entry.pid().map(|pid| pid.to_string()));
-    facts.say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
-}
-
-/// Says what was so when the run was created.
-fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
-    facts.say("directory", Some(meta.cwd.clone()));
-    facts.say("environment", Some(pairs(&meta.env)));
-    let input = |(name, input): (&String, &Value)| format!("{name}={}", text(&input["path"]));
-    facts.say("inputs", Some(meta.inputs.iter().map(input).collect::<Vec<_>>().join(" ")));
-    facts.say("seed", meta.seed.map(|seed| seed.to_string()));
-    facts.say("tags", Some(meta.tags.join(" ")));
-    facts.say("note", meta.note.clone());
-    facts.say("code", code(meta));
-    facts.say("python", python(meta));
-    facts.say("device", meta.device.clone());
-    facts.say("gpus", Some(meta.gpus.join(", ")));
-    facts.say("host", Some(run.recorded.host().unwrap_or(&meta.host).to_owned()));
-    facts.say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
-}
-
-/// Says what the last attempt has used.
-fn of_machine(facts: &mut Facts, run: &Observed) {
-    let Some(attempt) = run.recorded.attempt() else { return };
-    let used = attempt.resources.map(|used| {
-        let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
-        let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
-        format!("cpu {cpu}, memory {memory} MiB{}", gpu.unwrap_or_default())
-    });
-    facts.say("resources", used);
-    let lost = Some(attempt.lost_bytes).filter(|&lost| lost > 0);
-    facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
-}
-
-/// Says what all attempts cost so far, where a price is known, what of it is lost, and what the
-/// program says it has spent beside.
-fn cost(run: &Observed, meta: &Meta) -> Option<String> {
-    let rates = Rates::from_environment().ok().flatten(); // run-report says what is wrong with it
-    let attempts = Attempts::read(run.run.layout()).ok()?;
-    let is_known = |one: &Attempt| one.end.as_ref().is_some_and(|end| end.cost_usd.is_some());
-    let mut words = Vec::new();
-    if rates.is_some() || attempts.iter().any(is_known) {
-        let spent = spent(run, &attempts, rates.as_ref(), || save_times(run, meta));
-        words.extend(spent.usd.map(|usd| format!("${}", money(usd))));
-        words.extend(
-            spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it lost", money(usd))),
-        );
-    }
-    words.extend(logged(&run.recorded.metrics().figures()).map(|usd| format!("${} logged", money(usd))));
-    (!words.is_empty()).then(|| words.join(", "))
-}
-
-fn python(meta: &Meta) -> Option<String> {
-    let version = meta.python_version.as_ref()?;
-    let torch = meta.torch_version.as_ref().map(|torch| format!(", torch {torch}")).unwrap_or_default();
-    Some(format!("{version}{torch} ({})", meta.python_executable.as_deref().unwrap_or("?")))
-}
-
-fn code(meta: &Meta) -> Option<String> {
-    let commit = meta.git_commit.as_ref()?;
-    let branch = meta.git_branch.as_ref().map(|branch| format!(" ({branch})")).unwrap_or_default();
-    let dirty = if meta.git_dirty == Some(true) { ", with changes" } else { "" };
-    Some(format!("{commit}{branch}{dirty}"))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn pairs(values: &Map<String, Value>) -> String {
-    let words: Vec<String> = values.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
-    shell_line(&words)
 }
 
 /// Every metric over all of its rows.

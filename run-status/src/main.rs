@@ -3,14 +3,17 @@
 mod cli;
 mod detail;
 mod entry;
+mod facts;
 mod list;
 mod log;
+mod picture;
 mod rows;
 mod select;
 mod sparkline;
 mod status;
 mod wait;
 mod watch;
+mod watched;
 
 fn main() -> std::process::ExitCode {
     run_common::cli::entry("run-status", status::run)

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+pub mod active;
+
 pub use rustix::process;
 
 /// How long a fact is waited for before the test fails.

@@ -78,12 +78,16 @@ fn campaign(victim: Victim, seed: u64) {
     for number in 0..count {
         let name = format!("r{number}");
         let exec = start(&lab, &name, &mut random);
-        let supervisor = supervisor(exec.pid());
-        if victim != Victim::Supervisor {
-            exec.signal(Signal::KILL);
+        if victim == Victim::Both {
+            exec.signal(Signal::STOP); // so that neither sees the other's end
+            wait_for("it to stop", || state(exec.pid()).is_none_or(|state| matches!(state, 'T' | 'Z')));
         }
+        let supervisor = supervisor(exec.pid());
         if let (Victim::Supervisor | Victim::Both, Some(pid)) = (victim, supervisor) {
             testkit::signal(pid, Signal::KILL);
+        }
+        if victim != Victim::Supervisor {
+            exec.signal(Signal::KILL);
         }
         let code = exec.wait().code;
         match victim {

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use std::fs;
-use testkit::process::Signal;
-use testkit::{Done, Lab, Running, await_end, pid};
+use testkit::active::{Active, is, kill_all, orphan, start, told};
+use testkit::{Done, Lab};
 
 /// Ways to damage a file, each given what it holds.
 fn damages(text: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
@@ -131,38 +131,15 @@ fn emptied(lab: &Lab, name: &str) -> (String, String) {
     told(lab, name)
 }
 
-fn told(lab: &Lab, name: &str) -> (String, String) {
-    let status = lab.status(name);
-    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-    (word("status"), word("reason"))
-}
-
-fn is(status: &str, reason: &str) -> (String, String) {
-    (status.to_owned(), reason.to_owned())
-}
-
 /// Starts a run whose record is not written again for long.
-fn start(lab: &Lab, name: &str) -> Running {
-    lab.new_run(name, &["sleep", "1000"]);
-    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", "--heartbeat", "1000s", name]).spawn();
-    lab.await_child(name);
-    exec
-}
-
-/// Starts a run, and kills all that belongs to it at once.
-fn killed(lab: &Lab, name: &str) {
-    let exec = start(lab, name);
-    let status = lab.status(name);
-    exec.kill_with(pid(&status, "pid"));
-    let child = pid(&status, "child_pid");
-    testkit::signal(child, Signal::KILL);
-    await_end(child);
+fn start_quietly(lab: &Lab, name: &str) -> Active {
+    start(lab, name, &["--heartbeat", "1000s"], &["sleep", "1000"])
 }
 
 #[test]
 fn an_empty_status_of_a_run_at_work_hides_nothing_and_keeps_it_from_nothing() {
     let lab = Lab::new();
-    let exec = start(&lab, "r");
+    let run = start_quietly(&lab, "r");
     assert_eq!(emptied(&lab, "r"), is("running", ""));
     lab.cmd("run-exec")
         .args(["--resume", "r"])
@@ -170,7 +147,7 @@ fn an_empty_status_of_a_run_at_work_hides_nothing_and_keeps_it_from_nothing() {
         .code(125)
         .stderr_has("it is running already, by process ");
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n").stderr("");
-    exec.wait().code(143);
+    run.exec.wait().code(143);
     assert_eq!(told(&lab, "r").0, "stopped");
     // How it ended stands in result.json, too.
     assert_eq!(emptied(&lab, "r").0, "stopped");
@@ -179,10 +156,8 @@ fn an_empty_status_of_a_run_at_work_hides_nothing_and_keeps_it_from_nothing() {
 #[test]
 fn an_empty_status_of_a_run_whose_program_was_left_behind_leads_to_it() {
     let lab = Lab::new();
-    let exec = start(&lab, "r");
-    let status = lab.status("r");
-    exec.kill_with(pid(&status, "pid"));
-    let stale = format!("supervisor gone, process {} lives", status["child_pid"]);
+    let child = orphan(start_quietly(&lab, "r"));
+    let stale = format!("supervisor gone, process {child} lives");
     assert_eq!(emptied(&lab, "r"), is("stale", &stale));
     lab.cmd("run-stop")
         .arg("r")
@@ -199,7 +174,7 @@ fn an_empty_status_is_judged_by_who_signed_the_lock() {
     lab.new_run("new", &["true"]);
     assert_eq!(emptied(&lab, "new"), is("created", ""));
     lab.cmd("run-exec").args(["-q", "new"]).run().code(0);
-    killed(&lab, "r");
+    kill_all(start_quietly(&lab, "r"));
     let signed = lab.read("runs/r/.run/lock");
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let host = lab.json("runs/r/.run/meta.json")["host"].as_str().unwrap().to_owned();

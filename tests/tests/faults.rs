@@ -5,45 +5,12 @@ use serde_json::{Value, json};
 use std::fs;
 use std::mem::MaybeUninit;
 use std::time::Instant;
+use testkit::active::{Active, edit, is, orphan, start, told};
 use testkit::process::Signal;
-use testkit::{Lab, Running, await_end, pid, state, wait_for};
-
-/// A run that is executed in the background.
-struct Active {
-    exec: Running,
-    supervisor: i32,
-    child: i32,
-}
-
-fn start(lab: &Lab, name: &str, options: &[&str], command: &[&str]) -> Active {
-    lab.new_run(name, command);
-    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms"]).args(options).arg(name).spawn();
-    let status = lab.await_child(name);
-    Active { supervisor: pid(&status, "pid"), child: pid(&status, "child_pid"), exec }
-}
+use testkit::{Lab, await_end, pid, state, wait_for};
 
 fn sleeper(lab: &Lab) -> Active {
     start(lab, "r", &[], &["sleep", "1000"])
-}
-
-/// Returns the status and the reason.
-fn told(lab: &Lab, name: &str) -> (String, String) {
-    let status = lab.status(name);
-    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-    (word("status"), word("reason"))
-}
-
-fn is(status: &str, reason: &str) -> (String, String) {
-    (status.to_owned(), reason.to_owned())
-}
-
-/// Changes the record, as a fault would.
-fn edit(lab: &Lab, name: &str, change: impl FnOnce(&mut Value)) {
-    let file = format!("runs/{name}/.run/status.json");
-    let mut record = lab.json(&file);
-    change(&mut record);
-    lab.write(&format!("{file}.new"), record.to_string());
-    fs::rename(lab.path(format!("{file}.new")), lab.path(file)).unwrap();
 }
 
 #[test]
@@ -76,12 +43,6 @@ fn the_supervisor_and_the_trainer_are_killed() {
     run.exec.wait().code(125);
     assert_eq!(told(&lab, "r"), is("failed", "supervisor was killed"));
     lab.nothing_left();
-}
-
-/// Kills the monitor and the supervisor at once: the program is left to itself.
-fn orphan(run: Active) -> i32 {
-    run.exec.kill_with(run.supervisor);
-    run.child
 }
 
 #[test]
@@ -479,107 +440,4 @@ fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
     run.exec.wait().code(143);
     eval.wait().code(0).stderr("");
     assert_eq!(lab.read("eval_runs/r_eval/consolidated_metrics.csv"), "step,acc\n1,1\n");
-}
-
-#[test]
-fn a_supervisor_whose_run_was_taken_over_ends_its_program_and_writes_nothing() {
-    let lab = Lab::new();
-    let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
-    // What another host writes that takes the run over. A heartbeat may come between, once.
-    let taken = || {
-        edit(&lab, "r", |record| {
-            record["attempt"] = 2.into();
-            record["host"] = "elsewhere".into();
-            record["boot_id"] = "its own".into();
-            record["last_heartbeat"] = "2100-01-01T00:00:00.000Z".into();
-        });
-    };
-    wait_for("the program to be ended", || {
-        taken();
-        state(run.child).is_none_or(|state| state == 'Z')
-    });
-    let before = lab.read("runs/r/.run/status.json");
-    run.exec.wait().code(125).stderr_has("another run-exec has taken the run over");
-    assert_eq!(lab.read("runs/r/.run/status.json"), before);
-    assert_eq!(lab.json_lines("runs/r/.run/attempts.jsonl").len(), 1);
-    lab.nothing_left();
-}
-
-#[test]
-fn a_run_that_is_removed_while_it_runs_is_ended_and_not_made_again() {
-    let lab = Lab::new();
-    let said = |name: &str, what: &str| {
-        format!("run-exec: '{}' was removed; {what}\n", lab.path(format!("runs/{name}")).display())
-    };
-    // Not while it is written to.
-    let remove = |name: &str, supervisor: i32, meanwhile: &dyn Fn()| {
-        testkit::signal(supervisor, Signal::STOP);
-        wait_for("it to be stopped", || state(supervisor) == Some('T'));
-        fs::remove_dir_all(lab.path(format!("runs/{name}"))).unwrap();
-        meanwhile();
-        testkit::signal(supervisor, Signal::CONT);
-    };
-    let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
-    remove("r", run.supervisor, &|| {});
-    run.exec.wait().code(125).stderr(&said("r", "ending the program"));
-    assert!(!lab.path("runs/r").exists());
-    // Another takes its place at once, and is let alone.
-    let run = start(&lab, "r", &["--heartbeat", "20ms"], &["sleep", "1000"]);
-    remove("r", run.supervisor, &|| drop(lab.new_run("r", &["true"])));
-    let record = lab.read("runs/r/.run/status.json");
-    run.exec.wait().code(125).stderr_has("ending the program");
-    assert_eq!(lab.read("runs/r/.run/status.json"), record);
-    assert!(!lab.path("runs/r/.run/attempts.jsonl").exists());
-    // The program ends before that is noticed.
-    let until = |file: &str| format!("until [ -e {file} ]; do sleep 0.02; done");
-    let run = start(&lab, "short", &["--heartbeat", "1000s"], &["sh", "-c", &until("go")]);
-    remove("short", run.supervisor, &|| drop(lab.write("go", "")));
-    run.exec.wait().code(0).stderr(&said("short", "how it ended is not recorded"));
-    assert!(!lab.path("runs/short").exists());
-    // One of several, also between two attempts, is nothing to the others.
-    for (name, command) in [("a", "sleep 1000"), ("b", "kill -9 $$"), ("c", &until("done"))] {
-        lab.new_run(name, &["sh", "-c", command]);
-    }
-    let options = ["-q", "-j", "3", "--heartbeat", "20ms", "--retries", "1", "--retry-delay", "1000s"];
-    let exec = lab.cmd("run-exec").args(options).args(["a", "b", "c"]).spawn();
-    let supervisor = pid(&lab.await_child("a"), "pid");
-    remove("a", supervisor, &|| {});
-    await_end(supervisor);
-    // The process that waits with the second attempt is a child of the controller.
-    let waits = |status: &Value| {
-        let line = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap_or_default();
-        line.contains(&format!("\nPPid:\t{}\n", exec.pid()))
-    };
-    let process = pid(&lab.await_status("b", "between attempts", waits), "pid");
-    remove("b", process, &|| {});
-    await_end(process);
-    lab.write("done", "");
-    let gone =
-        format!("run-exec: cannot make another attempt: '{}' was removed\n", lab.path("runs/b").display());
-    exec.wait().code(3).stderr(&(said("a", "ending the program") + &gone));
-    assert_eq!((lab.status("c")["status"].as_str(), lab.path("runs/a").exists()), (Some("completed"), false));
-    lab.nothing_left();
-}
-
-#[test]
-fn a_run_that_is_replaced_between_two_attempts_is_let_alone() {
-    let lab = Lab::new();
-    lab.new_run("r", &["sh", "-c", "kill -9 $$"]);
-    let options = ["-q", "--heartbeat", "20ms", "--retries", "1", "--retry-delay", "1000s", "r"];
-    let exec = lab.cmd("run-exec").args(options).spawn();
-    let waits = |status: &Value| {
-        let line = fs::read_to_string(format!("/proc/{}/status", status["pid"])).unwrap_or_default();
-        line.contains(&format!("\nPPid:\t{}\n", exec.pid()))
-    };
-    let process = pid(&lab.await_status("r", "between attempts", waits), "pid");
-    testkit::signal(process, Signal::STOP);
-    wait_for("it to be stopped", || state(process) == Some('T'));
-    fs::remove_dir_all(lab.path("runs/r")).unwrap();
-    lab.new_run("r", &["true"]);
-    let record = lab.read("runs/r/.run/status.json");
-    testkit::signal(process, Signal::CONT);
-    exec.wait().code(125).stderr_has("cannot make another attempt: another run is now '");
-    assert_eq!(lab.read("runs/r/.run/status.json"), record);
-    lab.cmd("run-exec").arg("r").run().code(0);
-    lab.nothing_left();
 }

@@ -75,24 +75,21 @@ impl ActiveRun {
         replace(&self.layout().status(), &document(recorded)?, Durability::Process)
     }
 
-    /// Says whether the directory of the record is another than the one that this process wrote to.
-    fn is_replaced(&self, own: &Recorded) -> bool {
-        let inode = own.attempt().and_then(|attempt| attempt.inode);
-        let now = fs::metadata(self.layout().record()).map(|record| record.ino());
-        inode.is_some_and(|inode| now.is_ok_and(|now| now != inode))
-    }
-
     /// Returns why a record that this process has written is not the run's record any more, if so.
     pub fn loss(&self, own: &Recorded) -> Option<String> {
         let root = self.layout().root().display();
+        // What is read may be our own, written into a directory that had just taken the place of this one.
+        let inode = own.attempt().and_then(|attempt| attempt.inode);
+        let record = fs::metadata(self.layout().record());
+        let is_replaced = inode.is_some_and(|inode| record.is_ok_and(|record| record.ino() != inode));
         match Recorded::read(self.layout()) {
-            Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
+            Ok(written) if written.run_id != own.run_id || is_replaced => {
+                Some(format!("another run is now '{root}'"))
+            }
             Ok(written) if written.attempts() > own.attempts() => {
                 Some("another run-exec has taken the run over".to_owned())
             }
             Err(_) if self.lock.is_removed() => Some(format!("'{root}' was removed")),
-            // What this process has just written there may hide which run it is.
-            Ok(_) if self.is_replaced(own) => Some(format!("another run is now '{root}'")),
             _ => None,
         }
     }

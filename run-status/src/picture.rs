@@ -1,0 +1,97 @@
+//! What `--watch` draws on a terminal: the list, or the details of one run with a curve of its main metric.
+
+use crate::detail;
+use crate::entry::{figure, measured};
+use crate::facts::{Extent, facts};
+use crate::rows::{RunRow, counts, table};
+use crate::select::Scope;
+use crate::sparkline::Sparkline;
+use crate::watched::Watched;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::Observed;
+use run_common::rundir::status::Status;
+use run_common::time::Timestamp;
+
+/// What is drawn.
+pub(crate) struct Picture<'a> {
+    pub(crate) scope: &'a Scope<'a>,
+    /// The metrics to show in place of the first.
+    pub(crate) columns: &'a [String],
+    /// One run was named.
+    pub(crate) is_one: bool,
+    pub(crate) colour: bool,
+    pub(crate) sparkline: Option<Sparkline>,
+}
+
+impl Picture<'_> {
+    /// Returns the lines that fit a terminal of so many columns and rows.
+    pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
+        let mut lines = match watched.observed().next() {
+            Some(run) if self.is_one => self.one(run, columns),
+            _ => self.several(watched, columns, rows),
+        };
+        lines.extend(watched.errors.iter().map(|error| run_common::text::fit(error, columns)));
+        lines
+    }
+
+    fn several(&self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
+        let row = |run: &Observed| {
+            if self.scope.wants(run) {
+                RunRow::shown(run, self.scope, self.columns)
+            } else {
+                RunRow::counted(run, self.scope)
+            }
+        };
+        let mut all: Vec<RunRow> = watched.observed().map(row).collect();
+        let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
+        let room = height.saturating_sub(watched.errors.len() + 3);
+        let mut lines = vec![run_common::text::fit(&head, columns)];
+        let wanted = all.iter().filter(|row| row.is_shown()).count();
+        if wanted > room {
+            leave_out(&mut all, wanted - room);
+        }
+        if wanted > 0 {
+            lines.extend(table(all).lines(self.colour, columns));
+        }
+        lines.truncate(height.saturating_sub(watched.errors.len() + 1));
+        if wanted > room {
+            lines.push(run_common::text::fit(&format!("and {} more", wanted - room), columns));
+        }
+        lines
+    }
+
+    fn one(&mut self, run: &Observed, columns: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut add = |block: Vec<String>| {
+            if !block.is_empty() && !lines.is_empty() {
+                lines.push(String::new());
+            }
+            lines.extend(block);
+        };
+        let meta = Meta::shown(run.run.layout()).ok();
+        add(facts(run, meta.as_ref(), Extent::Short).lines(self.colour, columns));
+        let metrics = run.recorded.metrics().figures();
+        let main = self.columns.first().map(String::as_str).or_else(|| measured(&metrics).next());
+        if let Some(name) = main.filter(|name| metrics.contains_key(*name)) {
+            let sparkline = self.sparkline.get_or_insert_with(|| Sparkline::of(run, name));
+            sparkline.follow();
+            let (drawn, last) = (sparkline.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
+            add(vec![run_common::text::fit(&format!("{name}  {drawn}  {last}"), columns)]);
+        }
+        add(detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns));
+        add(detail::figures(&metrics).lines(self.colour, columns));
+        lines
+    }
+}
+
+/// Leaves out so many rows: of runs that have ended first, and of the last first.
+fn leave_out(rows: &mut [RunRow], mut count: usize) {
+    for ended in [true, false] {
+        for row in rows.iter_mut().rev().filter(|row| row.is_shown()) {
+            if count > 0 && (!ended || row.status.has_ended() || row.status == Status::Created) {
+                row.hide();
+                count -= 1;
+            }
+        }
+    }
+}
