@@ -1,7 +1,7 @@
 //! Writes `consolidated_metrics.csv`: the rows of all evaluations in the order of their steps, under the
 //! union of their columns. Only headers are kept in memory.
 
-use crate::metrics::{Source, columns, find, fits};
+use crate::metrics::{MetricsSource, columns, find, fits};
 use run_common::error::Error;
 use run_common::fsio::atomic::replace_by;
 use run_common::message::warn;
@@ -79,7 +79,7 @@ fn header(layout: &Layout, block: &mut Vec<u8>) -> Result<Option<Vec<Vec<u8>>>, 
     Ok(found)
 }
 
-fn source(layout: &Layout) -> Result<Option<Source>, Damage> {
+fn source(layout: &Layout) -> Result<Option<MetricsSource>, Damage> {
     find(layout).map_err(Damage::Form)
 }
 

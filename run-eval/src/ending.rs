@@ -1,6 +1,6 @@
 //! What run-eval adds to the end of an evaluation: whether its metrics are there, and the cost.
 
-use crate::metrics::check;
+use crate::measure::check;
 use run_common::cost::of_ended_attempt;
 use run_common::rundir::attempts::AttemptStart;
 use run_common::rundir::layout::Layout;

@@ -1,0 +1,163 @@
+//! A JSON object as a table of one row, and the last one in a text.
+
+use run_metrics::csv::quote;
+use run_metrics::row::with_quoted_constants;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Lines at the end of a text that are gone through for the last object, and those among them that may begin
+/// it.
+const LINES: usize = 100_000;
+const BEGINNINGS: usize = 1000;
+
+/// A field of an object: its name, and its value as CSV means it.
+pub(crate) type Field = (String, String);
+
+/// Makes a table of one row.
+pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
+    let mut table = Vec::new();
+    let mut line = |texts: &mut dyn Iterator<Item = &String>| {
+        for (number, text) in texts.enumerate() {
+            if number > 0 {
+                table.push(b',');
+            }
+            if object.len() == 1 || !text.is_empty() {
+                quote(text.as_bytes(), &mut table); // a line that is empty is no row
+            }
+        }
+        table.push(b'\n');
+    };
+    line(&mut object.iter().map(|(name, _)| name));
+    line(&mut object.iter().map(|(_, value)| value));
+    table
+}
+
+/// Reads a JSON object, `NaN` and `Infinity` included; what is inside of an object gets a name with a
+/// `/`. Numbers keep their digits.
+pub(crate) fn parse(text: &[u8]) -> Option<Vec<Field>> {
+    let mut fields = Vec::new();
+    match flatten(text, "", &mut fields) {
+        Some(()) => Some(fields),
+        None => {
+            fields.clear();
+            flatten(&with_quoted_constants(text)?, "", &mut fields)?;
+            Some(fields)
+        }
+    }
+}
+
+fn flatten(text: &[u8], above: &str, fields: &mut Vec<Field>) -> Option<()> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let object = deserializer.deserialize_map(Pairs).ok()?;
+    deserializer.end().ok()?;
+    for (name, value) in object {
+        let name = if above.is_empty() { name } else { format!("{above}/{name}") };
+        let value = value.get();
+        match value.as_bytes().first() {
+            Some(b'{') => flatten(value.as_bytes(), &name, fields)?,
+            Some(b'"') => {
+                let text: String = serde_json::from_str(value).ok()?;
+                let text = match text.as_str() {
+                    "Infinity" => "inf".to_owned(),
+                    "-Infinity" => "-inf".to_owned(),
+                    _ => text,
+                };
+                fields.push((name, text));
+            }
+            Some(b'n') => fields.push((name, String::new())),
+            _ => fields.push((name, value.to_owned())),
+        }
+    }
+    Some(())
+}
+
+/// Takes the pairs of an object as they stand there.
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Vec<(String, Box<RawValue>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs: Self::Value = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+            match places.get(&name) {
+                Some(&place) => pairs[place].1 = value, // the last counts, as in Python
+                None => {
+                    places.insert(name.clone(), pairs.len());
+                    pairs.push((name, value));
+                }
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// Finds the last JSON object in what a command printed, on one line or over several.
+pub(crate) fn last_object_in(text: &[u8]) -> Option<Vec<Field>> {
+    let mut rest = text;
+    let (mut seen, mut tries) = (0, 0);
+    // From the last line that ends an object back to one that begins it.
+    while let Some(end) = rest.iter().rposition(|&byte| byte == b'}') {
+        let object = &rest[..=end];
+        let line_ends =
+            rest[end + 1..].iter().take_while(|&&byte| byte != b'\n').all(u8::is_ascii_whitespace);
+        let mut lines = object;
+        while line_ends && tries < BEGINNINGS && seen < LINES {
+            seen += 1;
+            let start = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+            let first = object[start..].trim_ascii_start();
+            if first.starts_with(b"{") {
+                tries += 1;
+                if let Some(object) = parse(first) {
+                    return Some(object);
+                }
+            }
+            if start == 0 {
+                break;
+            }
+            lines = &object[..start - 1];
+        }
+        let line = rest[..end].iter().rposition(|&byte| byte == b'\n')?;
+        rest = &rest[..line];
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(text: &str) -> Option<String> {
+        last_object_in(text.as_bytes()).map(|object| String::from_utf8(table_of(&object)).unwrap())
+    }
+
+    #[test]
+    fn the_last_object_on_stdout_counts() {
+        let found = last(
+            "{\"a\": 1}\nnoise }\n{\"b\":1.50, \"c\": NaN, \"d\": {\"e\": \"x,y\"}, \"f\": [1, 2]}\nbye\n",
+        );
+        assert_eq!(found.unwrap(), "b,c,d/e,f\n1.50,NaN,\"x,y\",\"[1, 2]\"\n");
+        assert_eq!(
+            last("x\n{\n  \"a\": {\n    \"b\": 1e-5\n  },\n  \"c\": null\n}\n").unwrap(),
+            "a/b,c\n1e-5,\n"
+        );
+        assert_eq!(last("{\"acc\": -Infinity}").unwrap(), "acc\n-inf\n");
+        assert_eq!(last("{\"only\": null}").unwrap(), "only\n\"\"\n");
+        assert_eq!(last("done {x}\n[1]\n}\n"), None);
+    }
+
+    #[test]
+    fn an_object_of_many_fields_is_one_row() {
+        let field = |number| format!("\"{number}\": 1");
+        let object = format!("{{{}}}", (0..500_000).map(field).collect::<Vec<_>>().join(", "));
+        assert_eq!(parse(object.as_bytes()).unwrap().len(), 500_000);
+        assert_eq!(last("{\"a\": 1, \"b\": 2, \"a\": 3}").unwrap(), "a,b\n3,2\n");
+    }
+}
