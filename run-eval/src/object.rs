@@ -12,6 +12,9 @@ use std::fmt;
 const LINES: usize = 100_000;
 const BEGINNINGS: usize = 1000;
 
+/// Objects that lie deeper in others are taken as text: nobody means them for columns.
+const DEEPEST: usize = 64;
+
 /// A field of an object: its name, and its value as CSV means it.
 pub(crate) type Field = (String, String);
 
@@ -38,17 +41,18 @@ pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
 /// `/`. Numbers keep their digits.
 pub(crate) fn parse(text: &[u8]) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
-    match flatten(text, "", &mut fields) {
+    match flatten(text, "", 0, &mut fields) {
         Some(()) => Some(fields),
         None => {
             fields.clear();
-            flatten(&with_quoted_constants(text)?, "", &mut fields)?;
+            flatten(&with_quoted_constants(text)?, "", 0, &mut fields)?;
             Some(fields)
         }
     }
 }
 
-fn flatten(text: &[u8], above: &str, fields: &mut Vec<Field>) -> Option<()> {
+/// Appends the fields of an object that lies so deep in others, under the names `above` it.
+fn flatten(text: &[u8], above: &str, depth: usize, fields: &mut Vec<Field>) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let object = deserializer.deserialize_map(Pairs).ok()?;
     deserializer.end().ok()?;
@@ -56,7 +60,7 @@ fn flatten(text: &[u8], above: &str, fields: &mut Vec<Field>) -> Option<()> {
         let name = if above.is_empty() { name } else { format!("{above}/{name}") };
         let value = value.get();
         match value.as_bytes().first() {
-            Some(b'{') => flatten(value.as_bytes(), &name, fields)?,
+            Some(b'{') if depth < DEEPEST => flatten(value.as_bytes(), &name, depth + 1, fields)?,
             Some(b'"') => {
                 let text: String = serde_json::from_str(value).ok()?;
                 let text = match text.as_str() {
@@ -151,6 +155,15 @@ mod tests {
         assert_eq!(last("{\"acc\": -Infinity}").unwrap(), "acc\n-inf\n");
         assert_eq!(last("{\"only\": null}").unwrap(), "only\n\"\"\n");
         assert_eq!(last("done {x}\n[1]\n}\n"), None);
+    }
+
+    #[test]
+    fn an_object_that_lies_deep_in_others_is_text() {
+        let nested = |depth: usize| format!("{}1{}", "{\"a\": ".repeat(depth), "}".repeat(depth));
+        let only = |depth: usize| parse(nested(depth).as_bytes()).unwrap().remove(0);
+        assert_eq!(only(65), (vec!["a"; 65].join("/"), "1".to_owned()));
+        assert_eq!(only(66), (vec!["a"; 65].join("/"), nested(1)));
+        assert_eq!(only(100_000).1.len(), nested(100_000 - 65).len());
     }
 
     #[test]
