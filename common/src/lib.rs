@@ -5,7 +5,7 @@ pub mod error;
 pub mod figures;
 pub mod json;
 pub mod message;
-pub mod parallel;
+pub mod pipeline;
 pub mod shell;
 pub mod text;
 pub mod time;

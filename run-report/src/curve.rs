@@ -3,7 +3,7 @@
 
 use crate::runs::{Fault, Run, Runs, is_measured};
 use run_common::error::{Error, Exit};
-use run_common::parallel::few_in_order;
+use run_common::pipeline::large_in_order;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
@@ -178,7 +178,7 @@ pub(crate) fn read<T: Send>(
         all.push(made);
         Ok(())
     };
-    few_in_order(runs.all.iter().collect(), work, take)?;
+    large_in_order(&runs.all, work, take)?;
     Ok((all, exit))
 }
 

@@ -5,7 +5,7 @@ use run_common::cli::operands::open_runs;
 use run_common::error::{Error, Exit};
 use run_common::fsio::read_small;
 use run_common::message::{complain, warn};
-use run_common::parallel::in_order;
+use run_common::pipeline::in_order;
 use run_common::provenance::config;
 use run_common::provenance::redact::redact_json;
 use run_common::rundir::attempts::{AttemptStart, Attempts};

@@ -9,7 +9,7 @@ use run_common::cli::screen;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
-use run_common::parallel::few_in_order;
+use run_common::pipeline::large_in_order;
 use run_common::rundir::status::Status;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -184,7 +184,7 @@ pub(crate) fn all_figures(runs: &[Run]) -> (Vec<Figures>, Vec<Fault>) {
         all.1.extend(fault);
         Ok(())
     };
-    let Ok(()) = few_in_order(runs.iter().collect(), Run::figures, take);
+    let Ok(()) = large_in_order(runs, Run::figures, take);
     all
 }
 

@@ -6,7 +6,7 @@ use crate::select::Scope;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
-use run_common::parallel::in_order;
+use run_common::pipeline::in_order;
 use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;

@@ -7,7 +7,7 @@ use crate::name::{self, Name};
 use crate::pattern::{Pattern, Required};
 use crate::walk::{Candidate, walk};
 use run_common::error::Error;
-use run_common::parallel::in_order;
+use run_common::pipeline::in_order;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observed;

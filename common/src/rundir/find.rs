@@ -4,7 +4,7 @@ use super::layout::{Layout, RECORD_DIR};
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, plain};
 use crate::fsio::join;
-use crate::parallel::in_order;
+use crate::pipeline::in_order;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs;

@@ -1,11 +1,12 @@
 //! The first pass: which columns there are, and what attempts began with.
 
-use super::Input;
 use super::reader::{Reader, Visit};
-use super::turns::{Piece, in_turn};
+use super::{Input, Piece};
+use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::supersede::FirstSteps;
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::io;
 
 /// What is found in a piece.
@@ -31,24 +32,24 @@ pub(super) fn columns(
     let mut starts: Vec<FirstSteps> = vec![FirstSteps::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
-    let work = |piece: &Piece, reader: &mut Reader, _: &mut dyn FnMut(Found)| {
-        look(piece, &given[piece.input], reader)
+    let work = |reader: &mut Reader, piece: &Piece, _: &mut dyn FnMut((usize, Found))| {
+        (piece.input, look(piece, &given[piece.input], reader))
     };
-    let take = |found: Found, piece: &Piece| {
+    let take = |(input, found): (usize, Found)| -> Result<(), Infallible> {
         for column in found.columns {
             if known.insert(column.clone()) {
                 all.push(column);
             }
         }
-        counted.push(rows[piece.input]);
-        rows[piece.input] += found.rows;
-        starts[piece.input].extend(&found.starts);
+        counted.push(rows[input]);
+        rows[input] += found.rows;
+        starts[input].extend(&found.starts);
         if let Some(error) = found.error {
-            fail(piece.input, error);
+            fail(input, error);
         }
-        true
+        Ok(())
     };
-    in_turn(pieces, work, take);
+    let Ok(()) = parts_in_order(&*pieces, Reader::default, work, take);
     for (piece, rows_before) in pieces.iter_mut().zip(counted) {
         piece.rows_before = Some(rows_before);
     }

@@ -7,7 +7,6 @@ mod line;
 mod look;
 mod reader;
 mod table;
-mod turns;
 mod write;
 
 use crate::runs::{Fault, Run, Runs};
@@ -22,13 +21,23 @@ use run_metrics::supersede::{FirstSteps, RowOrigin};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use turns::Piece;
 
 /// Bytes of a file that are read at once, and the rest of their last line.
 const PIECE: u64 = 256 << 10;
 
 /// Bytes at the begin, in the middle and at the end of a file that are looked at for its columns.
 const SAMPLE: u64 = 32 << 10;
+
+/// A piece of a file of lines, or all rows of a run.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    /// Number of the run.
+    input: usize,
+    start: u64,
+    end: u64,
+    /// Rows of the run before the piece; none, when they were not counted.
+    rows_before: Option<u64>,
+}
 
 /// A run whose rows are consolidated.
 struct Input {

@@ -1,12 +1,12 @@
 //! The second pass: the rows.
 
-use super::Input;
 use super::reader::{Known, Reader, Visit};
 use super::table::{self, Rows, Table};
-use super::turns::{Piece, in_turn};
+use super::{Input, Piece};
 use crate::sheet::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
+use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
 use std::collections::HashSet;
@@ -72,18 +72,19 @@ pub(super) fn print(
     let header = table.header();
     out.bytes(&header)?;
     let mut printed = Printed { bytes: header.len() as u64, skipped: vec![0; inputs.len()], is_right: true };
-    let mut failed = None;
     let mut seen = HashSet::new();
     let spare = Spare::default();
-    let work = |piece: &Piece, reader: &mut Reader, send: &mut dyn FnMut(io::Result<Part>)| {
-        write(piece, &inputs[piece.input], &table, &spare, reader, send)
+    let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Part>))| {
+        let mut hand_on = |part| hand_on((piece.input, part));
+        let last = write(piece, &inputs[piece.input], &table, &spare, reader, &mut hand_on);
+        (piece.input, last)
     };
-    in_turn(pieces, work, |message: io::Result<Part>, piece| {
-        let part = match message {
+    let take = |(input, part): (usize, io::Result<Part>)| -> Result<(), Option<Error>> {
+        let part = match part {
             Ok(part) => part,
             Err(error) => {
-                fail(piece.input, error);
-                return true;
+                fail(input, error);
+                return Ok(());
             }
         };
         for column in part.columns {
@@ -92,16 +93,19 @@ pub(super) fn print(
         }
         printed.is_right &= !part.is_unnumbered;
         if tries && !printed.is_right {
-            return false;
+            return Err(None);
         }
-        printed.skipped[piece.input] += part.skipped;
+        printed.skipped[input] += part.skipped;
         printed.bytes += part.rows.bytes().len() as u64;
-        failed = out.bytes(part.rows.bytes()).err();
+        out.bytes(part.rows.bytes())?;
         spare.put(part.rows);
-        failed.is_none()
-    });
+        Ok(())
+    };
+    if let Err(Some(error)) = parts_in_order(pieces, Reader::default, work, take) {
+        return Err(error);
+    }
     printed.is_right &= table.has_width(seen.len());
-    failed.map_or(Ok(printed), Err)
+    Ok(printed)
 }
 
 /// Writes the rows of a piece, in parts of a bounded size.
