@@ -6,8 +6,7 @@ use crate::process::spawn::check_open;
 use crate::text::printable;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Seek, SeekFrom, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,14 +31,6 @@ impl Write for Stdout {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// A place in the file that stdout is.
-#[derive(Debug)]
-pub struct Mark {
-    file: File,
-    /// Length of the file before what is printed from here on.
-    start: u64,
 }
 
 impl Out {
@@ -90,24 +81,6 @@ impl Out {
         self.sink.flush().map_err(failed)
     }
 
-    /// Marks this place, to which what comes can be taken back: when stdout is a file that ends here.
-    pub fn mark(&mut self) -> Result<Option<Mark>, Error> {
-        self.flush()?;
-        let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;
-        Mark::of(File::from(stdout)).map_err(failed)
-    }
-
-    /// Takes back so many bytes that were printed since the mark, all that were. It is an error, and
-    /// nothing is taken back, if the file has other bytes since.
-    pub fn take_back(&mut self, mark: Mark, printed: u64) -> Result<(), Error> {
-        self.flush()?;
-        if mark.take_back(printed).map_err(failed)? {
-            return Ok(());
-        }
-        let what = "another program writes to the file that stdout is: print through a pipe, as in '| cat'";
-        Err(Error::new(Exit::System, what))
-    }
-
     /// Lets time pass, unless the reader goes away, which is an error as when it is written to.
     pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
         self.flush()?;
@@ -140,59 +113,7 @@ impl Out {
     }
 }
 
-impl Mark {
-    fn of(mut file: File) -> io::Result<Option<Self>> {
-        let about = file.metadata()?;
-        if !about.is_file() {
-            return Ok(None);
-        }
-        let start = file.stream_position()?;
-        Ok((start == about.len()).then_some(Self { file, start }))
-    }
-
-    /// Does so if nothing but these bytes came after the mark; says whether it did.
-    fn take_back(mut self, printed: u64) -> io::Result<bool> {
-        let end = self.start + printed;
-        if self.file.stream_position()? != end || self.file.metadata()?.len() != end {
-            return Ok(false);
-        }
-        self.file.set_len(self.start)?;
-        self.file.seek(SeekFrom::Start(self.start))?;
-        Ok(true)
-    }
-}
-
 /// Says that stdout cannot be written.
 pub(super) fn failed(error: io::Error) -> Error {
     Error::new(Exit::System, "cannot write to stdout").because(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    #[test]
-    fn what_was_printed_is_taken_back_unless_others_write() {
-        let path = std::env::temp_dir().join(format!("out-{}", std::process::id()));
-        fs::write(&path, "before\n").unwrap();
-        for appends in [false, true] {
-            let mut file = File::options().append(appends).write(true).open(&path).unwrap();
-            assert!(Mark::of(file.try_clone().unwrap()).unwrap().is_none(), "it does not end here");
-            file.seek(SeekFrom::End(0)).unwrap();
-            let mark = Mark::of(file.try_clone().unwrap()).unwrap().unwrap();
-            file.write_all(b"wrong\n").unwrap();
-            assert!(mark.take_back(6).unwrap());
-            file.write_all(b"right\n").unwrap();
-        }
-        assert_eq!(fs::read(&path).unwrap(), b"before\nright\nright\n");
-        let mut file = File::options().append(true).open(&path).unwrap();
-        file.seek(SeekFrom::End(0)).unwrap();
-        let mark = Mark::of(file.try_clone().unwrap()).unwrap().unwrap();
-        file.write_all(b"mine\n").unwrap();
-        File::options().append(true).open(&path).unwrap().write_all(b"theirs\n").unwrap();
-        assert!(!mark.take_back(5).unwrap());
-        assert_eq!(fs::read(&path).unwrap(), b"before\nright\nright\nmine\ntheirs\n");
-        fs::remove_file(&path).unwrap();
-    }
 }

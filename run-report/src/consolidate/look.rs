@@ -51,7 +51,7 @@ pub(super) fn columns(
     };
     let Ok(()) = parts_in_order(&*pieces, Reader::default, work, take);
     for (piece, rows_before) in pieces.iter_mut().zip(counted) {
-        piece.rows_before = Some(rows_before);
+        piece.rows_before = rows_before;
     }
     for (input, starts) in inputs.iter_mut().zip(starts) {
         input.starts = starts;

@@ -1,7 +1,6 @@
-//! Every metric row of every run as one CSV. Its header names every column, so one pass finds the
-//! columns, and a second writes. When stdout is a file, the first looks at samples of the files alone:
-//! should a row have other columns, what was printed is taken back, and both passes look at all. Files
-//! are read in pieces, by two threads, so that memory does not grow with the rows.
+//! Every metric row of every run as one CSV. Its header names every column, so a first pass finds the
+//! columns, and a second writes. Files are read in pieces, by two threads, so that memory does not grow
+//! with the rows.
 
 mod line;
 mod look;
@@ -25,9 +24,6 @@ use std::path::PathBuf;
 /// Bytes of a file that are read at once, and the rest of their last line.
 const PIECE: u64 = 256 << 10;
 
-/// Bytes at the begin, in the middle and at the end of a file that are looked at for its columns.
-const SAMPLE: u64 = 32 << 10;
-
 /// A piece of a file of lines, or all rows of a run.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -35,8 +31,8 @@ struct Piece {
     input: usize,
     start: u64,
     end: u64,
-    /// Rows of the run before the piece; none, when they were not counted.
-    rows_before: Option<u64>,
+    /// Rows of the run before the piece, once they were counted.
+    rows_before: u64,
 }
 
 /// A run whose rows are consolidated.
@@ -70,25 +66,10 @@ impl Input {
         RowOrigin { attempt: boundaries.filter(|&&start| start <= offset).count(), track: 0 }
     }
 
-    /// Returns all of it.
-    fn pieces(&self, input: usize) -> Vec<Piece> {
+    fn pieces(&self, input: usize) -> impl Iterator<Item = Piece> {
         let starts = (0..self.length).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX));
-        starts.map(|start| piece(input, start, (start + PIECE).min(self.length))).collect()
+        starts.map(move |start| Piece { input, start, end: (start + PIECE).min(self.length), rows_before: 0 })
     }
-
-    /// Returns the pieces that are looked at first: all, when more than columns is to be known.
-    fn samples(&self, input: usize) -> Vec<Piece> {
-        let is_plain = self.lines.as_ref().is_some_and(|(_, boundaries)| boundaries.is_empty());
-        if !is_plain || self.length <= 3 * SAMPLE {
-            return self.pieces(input);
-        }
-        let starts = [0, (self.length - SAMPLE) / 2, self.length - SAMPLE];
-        starts.map(|start| piece(input, start, start + SAMPLE)).into()
-    }
-}
-
-fn piece(input: usize, start: u64, end: u64) -> Piece {
-    Piece { input, start, end, rows_before: (start == 0).then_some(0) }
 }
 
 /// Prints the rows of the runs.
@@ -98,31 +79,13 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut fail = |input: usize, error| {
         errors[input].get_or_insert(error); // once, however many pieces it has
     };
-    let of_each = |inputs: &[Input], which: fn(&Input, usize) -> Vec<Piece>| -> Vec<Piece> {
-        inputs.iter().enumerate().flat_map(|(number, input)| which(input, number)).collect()
-    };
-    let mut pieces = of_each(&inputs, Input::pieces);
-    let mut printed = None;
-    if let Some(mark) = out.mark()? {
-        let mut samples = of_each(&inputs, Input::samples);
-        let columns = look::columns(&mut inputs, &mut samples, &mut fail);
-        let tried = write::print(&inputs, &pieces, columns, true, out, &mut fail)?;
-        if tried.is_right {
-            printed = Some(tried);
-        } else {
-            out.take_back(mark, tried.bytes)?;
-        }
-    }
-    let printed = match printed {
-        Some(printed) => printed,
-        None => {
-            let columns = look::columns(&mut inputs, &mut pieces, &mut fail);
-            write::print(&inputs, &pieces, columns, false, out, &mut fail)?
-        }
-    };
+    let mut pieces: Vec<Piece> =
+        inputs.iter().enumerate().flat_map(|(number, input)| input.pieces(number)).collect();
+    let columns = look::columns(&mut inputs, &mut pieces, &mut fail);
+    let skipped = write::print(&inputs, &pieces, columns, out, &mut fail)?;
     // Not before: stderr may be the file that is printed to.
     let mut exit = runs.exit;
-    for ((input, error), skipped) in inputs.iter().zip(errors).zip(printed.skipped) {
+    for ((input, error), skipped) in inputs.iter().zip(errors).zip(skipped) {
         let root = input.layout.root();
         let faults = [error.and_then(|error| Fault::of(root, Err(error))), Fault::of(root, Ok(skipped))];
         exit = faults.iter().flatten().fold(exit, |exit, fault| exit.max(fault.say()));

@@ -111,16 +111,6 @@ impl Table {
         Self { names, places }
     }
 
-    /// Says whether a column has this place.
-    pub(super) fn is_at(&self, place: usize, name: &str) -> bool {
-        self.names.get(place).is_some_and(|known| known == name)
-    }
-
-    /// Says whether there are so many columns.
-    pub(super) fn has_width(&self, count: usize) -> bool {
-        self.names.len() == count
-    }
-
     pub(super) fn header(&self) -> Vec<u8> {
         let mut header = b"run,step".to_vec();
         for name in &self.names {

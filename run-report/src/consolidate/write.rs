@@ -9,7 +9,6 @@ use run_common::error::Error;
 use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
-use std::collections::HashSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -25,10 +24,6 @@ struct Part {
     rows: Rows,
     /// Lines that were none.
     skipped: u64,
-    /// Names of columns that this thread had not seen before.
-    columns: Vec<String>,
-    /// There is a row whose number is not known.
-    is_unnumbered: bool,
 }
 
 /// Memory of rows that were printed, for others.
@@ -49,63 +44,36 @@ impl Spare {
     }
 }
 
-/// What was printed.
-#[derive(Debug)]
-pub(super) struct Printed {
-    pub(super) bytes: u64,
-    /// Lines of each run that were none.
-    pub(super) skipped: Vec<u64>,
-    /// The columns are those that the rows have, in the order in which they first appear.
-    pub(super) is_right: bool,
-}
-
-/// Prints the rows of the pieces; only so many as are right, with `tries`.
+/// Prints the rows of the pieces; returns how many lines of each run were none.
 pub(super) fn print(
     inputs: &[Input],
     pieces: &[Piece],
     columns: Vec<String>,
-    tries: bool,
     out: &mut Out,
     fail: &mut dyn FnMut(usize, io::Error),
-) -> Result<Printed, Error> {
+) -> Result<Vec<u64>, Error> {
     let table = Table::new(columns);
-    let header = table.header();
-    out.bytes(&header)?;
-    let mut printed = Printed { bytes: header.len() as u64, skipped: vec![0; inputs.len()], is_right: true };
-    let mut seen = HashSet::new();
+    out.bytes(&table.header())?;
+    let mut skipped = vec![0; inputs.len()];
     let spare = Spare::default();
     let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Part>))| {
         let mut hand_on = |part| hand_on((piece.input, part));
         let last = write(piece, &inputs[piece.input], &table, &spare, reader, &mut hand_on);
         (piece.input, last)
     };
-    let take = |(input, part): (usize, io::Result<Part>)| -> Result<(), Option<Error>> {
-        let part = match part {
-            Ok(part) => part,
-            Err(error) => {
-                fail(input, error);
-                return Ok(());
+    let take = |(input, part): (usize, io::Result<Part>)| {
+        match part {
+            Ok(part) => {
+                skipped[input] += part.skipped;
+                out.bytes(part.rows.bytes())?;
+                spare.put(part.rows);
             }
-        };
-        for column in part.columns {
-            let place = seen.len();
-            printed.is_right &= !seen.insert(column.clone()) || table.is_at(place, &column);
+            Err(error) => fail(input, error),
         }
-        printed.is_right &= !part.is_unnumbered;
-        if tries && !printed.is_right {
-            return Err(None);
-        }
-        printed.skipped[input] += part.skipped;
-        printed.bytes += part.rows.bytes().len() as u64;
-        out.bytes(part.rows.bytes())?;
-        spare.put(part.rows);
         Ok(())
     };
-    if let Err(Some(error)) = parts_in_order(pieces, Reader::default, work, take) {
-        return Err(error);
-    }
-    printed.is_right &= table.has_width(seen.len());
-    Ok(printed)
+    parts_in_order(pieces, Reader::default, work, take)?;
+    Ok(skipped)
 }
 
 /// Writes the rows of a piece, in parts of a bounded size.
@@ -118,25 +86,23 @@ fn write(
     send: &mut dyn FnMut(io::Result<Part>),
 ) -> io::Result<Part> {
     let mut part = Part { rows: spare.take(), ..Part::default() };
-    let mut number = piece.rows_before.unwrap_or_default();
+    let mut number = piece.rows_before;
     let Some((path, boundaries)) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             number += 1;
-            reader.names.note(row.fields().map(|(name, _)| name), &mut part.columns);
             write_row(&row, number, input, table, &mut part.rows);
             hand_on(&mut part, spare, send);
         })?;
         part.skipped = counts.skipped;
         return Ok(part);
     };
-    let skipped = reader.rows(path, piece.start, piece.end, None, &mut |names, offset, line| {
+    let skipped = reader.rows(path, piece.start, piece.end, None, &mut |_, offset, line| {
         number += 1;
         let is_superseded = |step: Option<(&'static str, f64)>| {
             step.is_some_and(|(key, step)| input.starts.supersede_step(input.origin(offset), key, step))
         };
         match line {
             Visit::Plain(known, spans, buffer) => {
-                known.note(names, &mut part.columns);
                 if !boundaries.is_empty() && is_superseded(known.step(spans, buffer)) {
                     return;
                 }
@@ -144,7 +110,6 @@ fn write(
                 match known.step_span(spans) {
                     Some((span, _)) => table::write_value(span, buffer, &mut part.rows),
                     None => {
-                        part.is_unnumbered |= piece.rows_before.is_none();
                         part.rows.append(format!(",{number}").as_bytes());
                     }
                 }
@@ -152,11 +117,9 @@ fn write(
                 plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
-                names.note(row.fields().map(|(name, _)| name), &mut part.columns);
                 if !boundaries.is_empty() && is_superseded(row.step()) {
                     return;
                 }
-                part.is_unnumbered |= piece.rows_before.is_none() && row.step().is_none();
                 write_row(&row, number, input, table, &mut part.rows);
             }
         }
