@@ -1,6 +1,7 @@
 //! The command line of run-report.
 
-use clap::{ArgGroup, Parser, ValueEnum};
+use crate::frame::TableFormat;
+use clap::{ArgGroup, Parser};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cost;
 use run_common::time::parse_duration;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     pub(crate) runs_dir: RunsDir,
     /// How to print a table
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves"])]
-    pub(crate) format: Format,
+    pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', conflicts_with_all = ["whole", "curves"])]
     pub(crate) columns: Vec<String>,
@@ -113,29 +114,6 @@ pub(crate) struct Args {
     /// Runs; without any, all below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
-}
-
-impl Args {
-    /// Returns the column to sort by, and whether the greatest comes first.
-    pub(crate) fn sort_by(&self) -> Option<(&str, bool)> {
-        self.sort.as_deref().map(|sort| match sort.strip_suffix(":desc") {
-            Some(name) => (name, true),
-            None => (sort, false),
-        })
-    }
-}
-
-/// How a table is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// Columns for people, numbers in few digits.
-    Table,
-    /// RFC 4180, numbers in full.
-    Csv,
-    /// A JSON object a line.
-    Json,
-    /// Markdown.
-    Md,
 }
 
 fn weight(text: &str) -> Result<f64, String> {

@@ -11,9 +11,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-/// Rows under a header.
+/// The consolidated rows of an evaluation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Table {
+struct Consolidated {
     /// The names of the columns.
     columns: Vec<String>,
     /// The cells of each row, as many as there are columns.
@@ -25,7 +25,7 @@ struct Table {
 /// Prints the rows.
 pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut exit = runs.exit;
-    let mut tables: Vec<(&str, String, Table)> = Vec::new();
+    let mut tables: Vec<(&str, String, Consolidated)> = Vec::new();
     for run in &runs.all {
         for evaluations in &run.evaluations {
             let path = evaluations.consolidated();
@@ -95,7 +95,7 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-impl Table {
+impl Consolidated {
     /// Reads a table, the header first.
     fn read(&mut self, file: File) -> Result<(), Damage> {
         let mut records = Records::new(file, Vec::new())?;
@@ -115,12 +115,12 @@ impl Table {
 }
 
 /// Reads a file; `None` when nothing was evaluated yet.
-fn read_table(path: &Path) -> io::Result<Option<Table>> {
+fn read_table(path: &Path) -> io::Result<Option<Consolidated>> {
     let file = match open_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let mut table = Table::default();
+    let mut table = Consolidated::default();
     match table.read(file) {
         Ok(()) => {}
         Err(Damage::Form(_)) => table.skipped += 1, // a quote is not closed; what came before counts

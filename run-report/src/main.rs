@@ -5,13 +5,22 @@ mod compare;
 mod consolidate;
 mod cost;
 mod curve;
+mod curves;
 mod evals;
 mod export;
+mod fault;
+mod figures;
+mod frame;
+mod metric;
+mod output;
 mod plot;
+mod report;
+mod run;
 mod runs;
-mod sheet;
-mod summary;
+mod scalar;
+mod settings;
+mod table;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-report", summary::run)
+    run_common::cli::entry("run-report", report::run)
 }

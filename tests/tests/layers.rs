@@ -74,7 +74,7 @@ fn unsafe_code_is_in_one_file() {
 const OPENERS: [(&str, &str); 4] = [
     ("common/src/process", "reads /proc, which holds what the kernel says"),
     ("common/supervise/src/terminal.rs", "opens the two sides of a terminal"),
-    ("run-report/src/export/mod.rs", "writes to a pipe or a device that the user named as the output"),
+    ("run-report/src/output.rs", "writes to a pipe or a device that the user named as the output"),
     ("common/src/fsio", "is the one way"),
 ];
 
@@ -111,7 +111,8 @@ fn files_are_opened_in_one_place() {
 }
 
 /// Crates whose modules import each other in one direction only.
-const WITHOUT_CIRCLES: [&str; 5] = ["common/checkpoint", "run-eval", "run-new", "run-status", "run-stop"];
+const WITHOUT_CIRCLES: [&str; 6] =
+    ["common/checkpoint", "run-eval", "run-new", "run-report", "run-status", "run-stop"];
 
 #[test]
 fn no_module_imports_one_that_imports_it() {

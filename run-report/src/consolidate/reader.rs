@@ -1,7 +1,8 @@
 //! Reads the lines that begin in a piece of a file.
 
-use super::line::{Kind, PAD, Span, Template, float};
-use super::table::{Plan, column};
+use super::columns::{Plan, column};
+use super::template::Template;
+use super::value::{Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;

@@ -1,9 +1,10 @@
 //! The second pass: the rows.
 
+use super::columns::Columns;
+use super::input::{Input, Piece};
 use super::reader::{Known, Reader, Visit};
-use super::table::{self, Rows, Table};
-use super::{Input, Piece};
-use crate::sheet::csv_number;
+use super::rows::{Rows, write_value};
+use crate::scalar::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
 use run_common::pipeline::parts_in_order;
@@ -18,9 +19,9 @@ const PART: usize = 256 << 10;
 /// Bytes of rows for which there is room at first.
 const ROOM: usize = PART / 2;
 
-/// Rows as they are printed.
+/// Rows of a piece, as they are printed.
 #[derive(Default)]
-struct Part {
+struct Written {
     rows: Rows,
     /// Lines that were none.
     skipped: u64,
@@ -52,16 +53,16 @@ pub(super) fn print(
     out: &mut Out,
     fail: &mut dyn FnMut(usize, io::Error),
 ) -> Result<Vec<u64>, Error> {
-    let table = Table::new(columns);
-    out.bytes(&table.header())?;
+    let columns = Columns::new(columns);
+    out.bytes(&columns.header())?;
     let mut skipped = vec![0; inputs.len()];
     let spare = Spare::default();
-    let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Part>))| {
+    let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Written>))| {
         let mut hand_on = |part| hand_on((piece.input, part));
-        let last = write(piece, &inputs[piece.input], &table, &spare, reader, &mut hand_on);
+        let last = write(piece, &inputs[piece.input], &columns, &spare, reader, &mut hand_on);
         (piece.input, last)
     };
-    let take = |(input, part): (usize, io::Result<Part>)| {
+    let take = |(input, part): (usize, io::Result<Written>)| {
         match part {
             Ok(part) => {
                 skipped[input] += part.skipped;
@@ -80,17 +81,17 @@ pub(super) fn print(
 fn write(
     piece: &Piece,
     input: &Input,
-    table: &Table,
+    columns: &Columns,
     spare: &Spare,
     reader: &mut Reader,
-    send: &mut dyn FnMut(io::Result<Part>),
-) -> io::Result<Part> {
-    let mut part = Part { rows: spare.take(), ..Part::default() };
+    send: &mut dyn FnMut(io::Result<Written>),
+) -> io::Result<Written> {
+    let mut part = Written { rows: spare.take(), ..Written::default() };
     let mut number = piece.rows_before;
     let Some((path, boundaries)) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             number += 1;
-            write_row(&row, number, input, table, &mut part.rows);
+            write_row(&row, number, input, columns, &mut part.rows);
             hand_on(&mut part, spare, send);
         })?;
         part.skipped = counts.skipped;
@@ -108,19 +109,19 @@ fn write(
                 }
                 part.rows.append(&input.field);
                 match known.step_span(spans) {
-                    Some((span, _)) => table::write_value(span, buffer, &mut part.rows),
+                    Some((span, _)) => write_value(span, buffer, &mut part.rows),
                     None => {
                         part.rows.append(format!(",{number}").as_bytes());
                     }
                 }
                 let Known { plan, template, .. } = known;
-                plan.get_or_insert_with(|| table.plan(template)).write(spans, buffer, &mut part.rows);
+                plan.get_or_insert_with(|| columns.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
                 if !boundaries.is_empty() && is_superseded(row.step()) {
                     return;
                 }
-                write_row(&row, number, input, table, &mut part.rows);
+                write_row(&row, number, input, columns, &mut part.rows);
             }
         }
         hand_on(&mut part, spare, send);
@@ -130,17 +131,17 @@ fn write(
 }
 
 /// Writes a row that is no plain line.
-fn write_row(row: &MetricRow, number: u64, input: &Input, table: &Table, into: &mut Rows) {
+fn write_row(row: &MetricRow, number: u64, input: &Input, columns: &Columns, into: &mut Rows) {
     let step = row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step));
     let mut line = input.field.clone();
     line.push(b',');
-    table.write_row(row, &step, &mut line);
+    columns.write_row(row, &step, &mut line);
     into.append(&line);
 }
 
 /// Sends rows when there are many of them: with thousands of columns a short line is a long row.
-fn hand_on(part: &mut Part, spare: &Spare, send: &mut dyn FnMut(io::Result<Part>)) {
+fn hand_on(part: &mut Written, spare: &Spare, send: &mut dyn FnMut(io::Result<Written>)) {
     if part.rows.len() > PART {
-        send(Ok(std::mem::replace(part, Part { rows: spare.take(), ..Part::default() })));
+        send(Ok(std::mem::replace(part, Written { rows: spare.take(), ..Written::default() })));
     }
 }

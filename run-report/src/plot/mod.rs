@@ -1,52 +1,41 @@
-//! Curves: in the terminal, and as SVG.
+//! Pictures of curves: in the terminal, and as SVG.
 
+mod axes;
 pub(crate) mod svg;
 mod terminal;
 
-use crate::cli::Args;
-use crate::curve::{Curve, Frame, Wish, caption, names, read};
+use crate::curve::Curve;
+use crate::curves::{Options, read};
 use crate::runs::Runs;
+use axes::Axes;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Buckets of a curve in the terminal: twice what is likely to be as wide.
 const BUCKETS: usize = 1024;
 
 /// Draws the curves in the terminal, one picture a metric.
-pub(crate) fn print(runs: &Runs, args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
-    let (curves, mut exit) = read(runs, &wish, |_, curves| curves)?;
+pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exit, Error> {
+    let (curves, exit) = read(runs, options, BUCKETS, |_, curves| curves);
     let by_metric = by_metric(runs, &curves);
-    for (number, metric) in names(&curves, &args.plot).iter().enumerate() {
+    let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
+    for (number, metric) in names(&curves, options).iter().enumerate() {
         if number > 0 {
             out.text("")?;
         }
-        let of_metric = by_metric.get(metric.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log) {
-            Some(frame) => {
-                let title = caption(metric, args.log_x, args.log, args.smooth);
-                for line in terminal::draw(&title, of_metric, &frame, out.has_colour()) {
+        let Some(of_metric) = by_metric.get(metric.as_str()) else { continue };
+        match Axes::of(of_metric.iter().map(|of| of.curve), options) {
+            Some(axes) => {
+                for line in terminal::draw(&caption(metric, options), of_metric, &axes, out.has_colour()) {
                     out.line(&line)?;
                 }
             }
-            None => {
-                warn(&nothing(metric, of_metric));
-                exit = exit.max(Exit::No);
-            }
+            None => exit = exit.max(say_nothing_to_draw(metric)),
         }
     }
     Ok(exit)
-}
-
-/// Says which of the metrics that were asked for no run has, and whether that is so of any.
-pub(crate) fn missing(args: &Args, is_known: impl Fn(&str) -> bool) -> Exit {
-    let missing: Vec<&String> = args.plot.iter().filter(|metric| !is_known(metric)).collect();
-    for metric in &missing {
-        warn(&nothing(metric, &[]));
-    }
-    if missing.is_empty() { Exit::Ok } else { Exit::No }
 }
 
 /// A curve of a run.
@@ -68,10 +57,44 @@ fn by_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>]) -> HashMap<&'a str, V
     found
 }
 
-fn nothing(metric: &str, curves: &[OfRun]) -> String {
-    if curves.is_empty() {
-        format!("no run has '{metric}'")
-    } else {
-        format!("'{metric}' has no value that can be drawn")
+/// Returns the metrics of the pictures, in the order in which curves have them, or as they were asked for.
+fn names(curves: &[Vec<Curve>], options: &Options) -> Vec<String> {
+    if !options.metrics.is_empty() {
+        return options.metrics.to_vec();
+    }
+    let mut known = HashSet::new();
+    let metrics = curves.iter().flatten().map(|curve| &curve.metric);
+    metrics.filter(|metric| known.insert(*metric)).cloned().collect()
+}
+
+/// Says in words how curves are drawn, where that is not as they are.
+fn caption(metric: &str, options: &Options) -> String {
+    let mut words = Vec::new();
+    if options.log {
+        words.push("log scale".to_owned());
+    }
+    if options.log_x {
+        words.push("log steps".to_owned());
+    }
+    if let Some(weight) = options.smooth {
+        words.push(format!("smoothed, weight {weight}"));
+    }
+    if words.is_empty() { metric.to_owned() } else { format!("{metric} ({})", words.join(", ")) }
+}
+
+fn say_nothing_to_draw(metric: &str) -> Exit {
+    warn(&format!("'{metric}' has no value that can be drawn"));
+    Exit::No
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_many_metrics_has_one_name() {
+        let curves = || (0..500_000).map(|number: u32| Curve::new(&number.to_string(), 1, None)).collect();
+        let options = Options { metrics: &[], smooth: None, log: false, log_x: false };
+        assert_eq!(names(&[curves(), curves()], &options).len(), 500_000);
     }
 }

@@ -1,14 +1,14 @@
 //! Curves as one SVG document, a panel a metric.
 
-use super::{OfRun, by_metric, missing, nothing};
-use crate::cli::Args;
-use crate::curve::{Curve, Frame, Wish, caption, names, read, ticks};
-use crate::export::{escaped, write_file};
+use super::axes::{Axes, ticks};
+use super::{OfRun, by_metric, caption, names, say_nothing_to_draw};
+use crate::curve::Curve;
+use crate::curves::{Options, read};
+use crate::output::write_file;
 use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::figures::figure;
-use run_common::message::warn;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -33,23 +33,19 @@ fn pen(number: usize) -> (&'static str, &'static str) {
 }
 
 /// Writes the curves to a file.
-pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Result<Exit, Error> {
-    let wish = Wish { metrics: &args.plot, buckets: BUCKETS, smooth: args.smooth };
-    let (curves, exit) = read(runs, &wish, |_, curves| curves)?;
-    let mut exit =
-        exit.max(missing(args, |metric| curves.iter().flatten().any(|curve| curve.metric == metric)));
+pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) -> Result<Exit, Error> {
+    let (curves, exit) = read(runs, options, BUCKETS, |_, curves| curves);
+    let by_metric = by_metric(runs, &curves);
+    let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
     let mut panels = String::new();
     let mut top = 0.0;
-    let by_metric = by_metric(runs, &curves);
-    for metric in names(&curves, &args.plot) {
+    for metric in names(&curves, options) {
         let of_metric = by_metric.get(metric.as_str()).map(Vec::as_slice).unwrap_or_default();
-        let frame = Frame::of(of_metric.iter().map(|of| of.curve), args.log_x, args.log);
-        if frame.is_none() && !of_metric.is_empty() && !args.plot.is_empty() {
-            warn(&nothing(&metric, of_metric));
-            exit = exit.max(Exit::No);
+        let axes = Axes::of(of_metric.iter().map(|of| of.curve), options);
+        if axes.is_none() && !of_metric.is_empty() && !options.metrics.is_empty() {
+            exit = exit.max(say_nothing_to_draw(&metric));
         }
-        let title = caption(&metric, args.log_x, args.log, args.smooth);
-        top += panel(&mut panels, &title, of_metric, frame.as_ref(), top);
+        top += panel(&mut panels, &caption(&metric, options), of_metric, axes.as_ref(), top);
     }
     let document = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{top}\" viewBox=\"0 0 {WIDTH} {top}\" \
@@ -59,12 +55,12 @@ pub(crate) fn write(runs: &Runs, args: &Args, file: &Path, out: &mut Out) -> Res
 }
 
 /// Appends a panel; returns its height.
-fn panel(into: &mut String, title: &str, curves: &[OfRun], frame: Option<&Frame>, top: f64) -> f64 {
+fn panel(into: &mut String, title: &str, curves: &[OfRun], axes: Option<&Axes>, top: f64) -> f64 {
     let (width, height) = INNER;
     let _ = writeln!(into, "<g transform=\"translate({LEFT} {})\">", top + TOP); // a text takes all
     let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
     let _ = writeln!(into, "<rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>");
-    if let Some(frame) = frame {
+    if let Some(axes) = axes {
         let grid = |into: &mut String, line: String, x: f64, y: f64, anchor: &str, number: f64| {
             let _ = writeln!(
                 into,
@@ -72,19 +68,19 @@ fn panel(into: &mut String, title: &str, curves: &[OfRun], frame: Option<&Frame>
                 figure(number)
             );
         };
-        for tick in ticks(frame.values, frame.log_values) {
-            let y = (1.0 - frame.y(tick).unwrap_or(0.0)) * height;
+        for tick in ticks(axes.values, axes.log_values) {
+            let y = (1.0 - axes.y(tick).unwrap_or(0.0)) * height;
             grid(into, format!("M0 {y:.1}h{width}"), -6.0, y + 4.0, "end", tick);
         }
-        for tick in ticks(frame.steps, frame.log_steps) {
-            let x = frame.x(tick).unwrap_or(0.0) * width;
+        for tick in ticks(axes.steps, axes.log_steps) {
+            let x = axes.x(tick).unwrap_or(0.0) * width;
             grid(into, format!("M{x:.1} 0v{height}"), x, height + 16.0, "middle", tick);
         }
         for OfRun { number, name, curve } in curves {
             let (colour, dashes) = pen(*number);
             let _ =
                 writeln!(into, "<g stroke=\"{colour}\" fill=\"{colour}\"><title>{}</title>", escaped(name));
-            into.push_str(&shapes(curve, frame, dashes));
+            into.push_str(&shapes(curve, axes, dashes));
             into.push_str("</g>\n");
         }
     } else {
@@ -112,7 +108,7 @@ fn panel(into: &mut String, title: &str, curves: &[OfRun], frame: Option<&Frame>
 }
 
 /// Returns the bands and lines of a curve; a cross where nothing was finite.
-fn shapes(curve: &Curve, frame: &Frame, dashes: &str) -> String {
+fn shapes(curve: &Curve, axes: &Axes, dashes: &str) -> String {
     let (width, height) = INNER;
     let mut text = String::new();
     let mut part: Vec<[f64; 4]> = Vec::new(); // x, top, bottom, mean
@@ -141,12 +137,12 @@ fn shapes(curve: &Curve, frame: &Frame, dashes: &str) -> String {
         part.clear();
     };
     for bucket in &curve.buckets {
-        let Some(x) = frame.x(f64::midpoint(bucket.from, bucket.to)).map(|x| x * width) else { continue };
+        let Some(x) = axes.x(f64::midpoint(bucket.from, bucket.to)).map(|x| x * width) else { continue };
         if bucket.nonfinite > 0 {
             let _ = writeln!(text, "<path d=\"M{:.1} 2l6 6m-6 0l6 -6\" stroke-width=\"1.5\"/>", x - 3.0);
         }
-        let low = frame.y(bucket.least).unwrap_or(0.0);
-        match (frame.y(bucket.greatest), frame.y(bucket.mean()).unwrap_or(low)) {
+        let low = axes.y(bucket.least).unwrap_or(0.0);
+        match (axes.y(bucket.greatest), axes.y(bucket.mean()).unwrap_or(low)) {
             (Some(high), mean) => {
                 part.push([x, (1.0 - high) * height, (1.0 - low) * height, (1.0 - mean) * height]);
             }
@@ -155,4 +151,20 @@ fn shapes(curve: &Curve, frame: &Frame, dashes: &str) -> String {
     }
     end(&mut part, &mut text);
     text
+}
+
+/// Escapes a text for XML.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }

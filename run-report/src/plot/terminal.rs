@@ -2,7 +2,8 @@
 //! where there are colours.
 
 use super::OfRun;
-use crate::curve::{Curve, Frame};
+use super::axes::Axes;
+use crate::curve::Curve;
 use run_common::cli::screen;
 use run_common::figures::figure;
 use run_common::text::printable;
@@ -23,22 +24,22 @@ fn columns() -> usize {
 }
 
 /// Draws curves under a title.
-pub(super) fn draw(title: &str, curves: &[OfRun], frame: &Frame, colour: bool) -> Vec<String> {
+pub(super) fn draw(title: &str, curves: &[OfRun], axes: &Axes, colour: bool) -> Vec<String> {
     let width = columns() - MARGIN;
     let mut lines = vec![format!("{:>MARGIN$}{}", "", printable(title))];
     let picture = match curves {
-        [one] => braille(one.curve, frame, width),
-        several => letters(several, frame, width, colour),
+        [one] => braille(one.curve, axes, width),
+        several => letters(several, axes, width, colour),
     };
     for (number, row) in picture.iter().enumerate() {
         let label = match number {
-            0 => figure(frame.values.1),
-            _ if number == HEIGHT - 1 => figure(frame.values.0),
+            0 => figure(axes.values.1),
+            _ if number == HEIGHT - 1 => figure(axes.values.0),
             _ => String::new(),
         };
         lines.push(format!("{label:>10} │{}", row.trim_end()));
     }
-    let (first, last) = (figure(frame.steps.0), figure(frame.steps.1));
+    let (first, last) = (figure(axes.steps.0), figure(axes.steps.1));
     let rest = width.saturating_sub(first.len());
     lines.push(format!("{:>10} └{}", "", "─".repeat(width)));
     lines.push(format!("{:>MARGIN$}{first}{last:>rest$}", ""));
@@ -80,7 +81,7 @@ fn place(share: f64, of: usize) -> usize {
 /// for the columns in which nothing is finite.
 fn trace(
     curve: &Curve,
-    frame: &Frame,
+    axes: &Axes,
     width: usize,
     height: usize,
     dot: &mut dyn FnMut(usize, usize),
@@ -88,9 +89,9 @@ fn trace(
 ) {
     let mut before: Option<(usize, usize)> = None;
     for bucket in &curve.buckets {
-        let Some(from) = frame.x(bucket.from) else { continue };
-        let (from, to) = (place(from, width), place(frame.x(bucket.to).unwrap_or(from), width));
-        let (Some(high), Some(low)) = (frame.y(bucket.greatest), frame.y(bucket.least).or(Some(0.0))) else {
+        let Some(from) = axes.x(bucket.from) else { continue };
+        let (from, to) = (place(from, width), place(axes.x(bucket.to).unwrap_or(from), width));
+        let (Some(high), Some(low)) = (axes.y(bucket.greatest), axes.y(bucket.least).or(Some(0.0))) else {
             miss(from);
             before = None;
             continue;
@@ -118,35 +119,35 @@ fn trace(
     }
 }
 
-fn braille(curve: &Curve, frame: &Frame, width: usize) -> Vec<String> {
+fn braille(curve: &Curve, axes: &Axes, width: usize) -> Vec<String> {
     const DOTS: [[u32; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]];
-    let mut cells = vec![vec![0_u32; width]; HEIGHT];
+    let mut grid = vec![vec![0_u32; width]; HEIGHT];
     let mut missing = vec![false; width];
     trace(
         curve,
-        frame,
+        axes,
         width * 2,
         HEIGHT * 4,
-        &mut |x, y| cells[y / 4][x / 2] |= DOTS[y % 4][x % 2],
+        &mut |x, y| grid[y / 4][x / 2] |= DOTS[y % 4][x % 2],
         &mut |x| missing[x / 2] = true,
     );
     let character = |dots: &u32| if *dots == 0 { ' ' } else { char::from_u32(0x2800 + dots).unwrap_or(' ') };
-    let mut rows: Vec<Vec<char>> = cells.iter().map(|row| row.iter().map(character).collect()).collect();
+    let mut rows: Vec<Vec<char>> = grid.iter().map(|row| row.iter().map(character).collect()).collect();
     mark_missing(&missing, &mut |x| rows[0][x] = 'x');
     rows.into_iter().map(|row| row.into_iter().collect()).collect()
 }
 
-fn letters(curves: &[OfRun], frame: &Frame, width: usize, colour: bool) -> Vec<String> {
-    let mut cells = vec![vec![String::from(" "); width]; HEIGHT];
+fn letters(curves: &[OfRun], axes: &Axes, width: usize, colour: bool) -> Vec<String> {
+    let mut grid = vec![vec![String::from(" "); width]; HEIGHT];
     let mut missing = vec![false; width];
     for OfRun { number, curve, .. } in curves {
         let mark = tinted(letter(*number), *number, colour);
-        trace(curve, frame, width, HEIGHT, &mut |x, y| cells[y][x].clone_from(&mark), &mut |x| {
+        trace(curve, axes, width, HEIGHT, &mut |x, y| grid[y][x].clone_from(&mark), &mut |x| {
             missing[x] = true;
         });
     }
-    mark_missing(&missing, &mut |x| "x".clone_into(&mut cells[0][x]));
-    cells.into_iter().map(|row| row.concat()).collect()
+    mark_missing(&missing, &mut |x| "x".clone_into(&mut grid[0][x]));
+    grid.into_iter().map(|row| row.concat()).collect()
 }
 
 fn mark_missing(missing: &[bool], mark: &mut dyn FnMut(usize)) {

@@ -1,7 +1,7 @@
-//! The first pass: which columns there are, and what attempts began with.
+//! The first pass: the scan for the columns, and for what attempts began with.
 
+use super::input::{Input, Piece};
 use super::reader::{Reader, Visit};
-use super::{Input, Piece};
 use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::supersede::FirstSteps;
@@ -11,7 +11,7 @@ use std::io;
 
 /// What is found in a piece.
 #[derive(Default)]
-struct Found {
+struct Scanned {
     /// Names of columns that this thread had not seen before.
     columns: Vec<String>,
     rows: u64,
@@ -32,10 +32,10 @@ pub(super) fn columns(
     let mut starts: Vec<FirstSteps> = vec![FirstSteps::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
-    let work = |reader: &mut Reader, piece: &Piece, _: &mut dyn FnMut((usize, Found))| {
-        (piece.input, look(piece, &given[piece.input], reader))
+    let work = |reader: &mut Reader, piece: &Piece, _: &mut dyn FnMut((usize, Scanned))| {
+        (piece.input, scan(piece, &given[piece.input], reader))
     };
-    let take = |(input, found): (usize, Found)| -> Result<(), Infallible> {
+    let take = |(input, found): (usize, Scanned)| -> Result<(), Infallible> {
         for column in found.columns {
             if known.insert(column.clone()) {
                 all.push(column);
@@ -59,8 +59,8 @@ pub(super) fn columns(
     all
 }
 
-fn look(piece: &Piece, input: &Input, reader: &mut Reader) -> Found {
-    let mut found = Found::default();
+fn scan(piece: &Piece, input: &Input, reader: &mut Reader) -> Scanned {
+    let mut found = Scanned::default();
     let Some((path, boundaries)) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             reader.names.note(row.fields().map(|(name, _)| name), &mut found.columns);

@@ -1,89 +1,16 @@
-//! The columns of the consolidated table, and rows under them.
+//! The columns of the consolidated CSV, and the order in which the values of a row come under them.
 
-use super::line::{Kind, Span, Template, WINDOW, window};
-use crate::sheet::csv_number;
+use super::rows::{Rows, write_value};
+use super::template::Template;
+use super::value::Span;
+use crate::scalar::csv_number;
 use run_metrics::csv::quote;
 use run_metrics::row::{MetricRow, MetricValue};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// Rows as they are printed. The bytes after them are there already, so that a short text is appended
-/// as a block of fixed size, which is quicker than so many bytes as it has.
-#[derive(Default)]
-pub(super) struct Rows {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-impl Rows {
-    pub(super) fn with_capacity(size: usize) -> Self {
-        Self { bytes: vec![0; size], filled: 0 }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.filled
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.filled]
-    }
-
-    /// Makes it empty; its memory stays.
-    pub(super) fn clear(&mut self) {
-        self.filled = 0;
-    }
-
-    pub(super) fn append(&mut self, text: &[u8]) {
-        self.reserve(text.len());
-        self.bytes[self.filled..][..text.len()].copy_from_slice(text);
-        self.filled += text.len();
-    }
-
-    fn repeat(&mut self, byte: u8, count: usize) {
-        self.reserve(count);
-        self.bytes[self.filled..][..count].fill(byte);
-        self.filled += count;
-    }
-
-    /// Makes room for some bytes and a block.
-    #[inline]
-    fn reserve(&mut self, count: usize) {
-        if self.bytes.len() - self.filled < count + WINDOW {
-            self.grow(count + WINDOW);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, count: usize) {
-        self.bytes.resize((self.filled + count).max(2 * self.bytes.len()), 0);
-    }
-
-    /// Appends a comma and a part of a buffer.
-    #[inline]
-    fn copy(&mut self, span: &Span, buffer: &[u8]) {
-        let length = span.end - span.start;
-        let room = self.bytes.get_mut(self.filled..).and_then(<[u8]>::first_chunk_mut::<{ WINDOW + 1 }>);
-        match (window::<WINDOW>(buffer, span.start), room) {
-            (Some(block), Some(to)) if length <= WINDOW => {
-                to[0] = b',';
-                to[1..].copy_from_slice(block);
-                self.filled += 1 + length;
-            }
-            _ => self.copy_long(&buffer[span.start..span.end]),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn copy_long(&mut self, text: &[u8]) {
-        self.append(b",");
-        self.append(text);
-    }
-}
-
 /// Columns after run and step, by name.
-pub(super) struct Table {
+pub(super) struct Columns {
     names: Vec<String>,
     places: HashMap<String, usize>,
 }
@@ -105,7 +32,7 @@ pub(super) fn column(name: &str) -> Option<&str> {
     }
 }
 
-impl Table {
+impl Columns {
     pub(super) fn new(names: Vec<String>) -> Self {
         let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
         Self { names, places }
@@ -181,34 +108,9 @@ impl Plan {
     }
 }
 
-/// Appends a comma and a value.
-#[inline]
-pub(super) fn write_value(span: &Span, buffer: &[u8], into: &mut Rows) {
-    match span.kind {
-        Kind::Number | Kind::Bool => into.copy(span, buffer),
-        _ => write_other_value(span, buffer, into),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn write_other_value(span: &Span, buffer: &[u8], into: &mut Rows) {
-    match span.kind {
-        Kind::Number | Kind::Bool | Kind::Text => {
-            let mut field = vec![b','];
-            quote(&buffer[span.start..span.end], &mut field);
-            into.append(&field);
-        }
-        Kind::Null => into.append(b","),
-        Kind::NaN => into.append(b",NaN"),
-        Kind::Infinity => into.append(b",inf"),
-        Kind::MinusInfinity => into.append(b",-inf"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::line::PAD;
+    use super::super::value::PAD;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Map;
@@ -239,7 +141,7 @@ mod tests {
         let field = |number| format!("\"c{number}\": {number}");
         let line = format!("{{{}}}\n", (0..1_000_000).map(field).collect::<Vec<_>>().join(", "));
         let template = Template::of(line.as_bytes()).unwrap();
-        let plan = Table::new(template.keys.clone()).plan(&template);
+        let plan = Columns::new(template.keys.clone()).plan(&template);
         assert_eq!((plan.values.len(), plan.values[999_999], plan.rest), (1_000_000, (1, 999_999), 0));
     }
 
@@ -256,12 +158,12 @@ mod tests {
                     names.push(name.to_owned());
                 }
             }
-            let table = Table::new(names.clone());
-            prop_assert_eq!(&read_back(&table.header())[2..], names.as_slice());
+            let columns = Columns::new(names.clone());
+            prop_assert_eq!(&read_back(&columns.header())[2..], names.as_slice());
             let line = serde_json::to_string(&object).unwrap() + "\n";
             let row = MetricRow::parse(line.as_bytes()).unwrap();
             let mut written = b"r,".to_vec();
-            table.write_row(&row, "7", &mut written);
+            columns.write_row(&row, "7", &mut written);
             let read = read_back(&written);
             prop_assert_eq!(read.len(), 2 + names.len());
             for (name, cell) in names.iter().zip(&read[2..]) {
@@ -282,7 +184,7 @@ mod tests {
             prop_assert!(template.find(&buffer, 0, &mut spans).is_some());
             let mut plain = Rows::default();
             plain.append(b"r,7");
-            table.plan(&template).write(&spans, &buffer, &mut plain);
+            columns.plan(&template).write(&spans, &buffer, &mut plain);
             let same = |(one, other): (&String, &String)| {
                 one == other || one.parse::<f64>().is_ok_and(|one| other.parse() == Ok(one))
             };

@@ -1,0 +1,219 @@
+//! The values of a metric line: what they are, and where they end.
+
+use wide::u8x16;
+
+/// Bytes after the last line of a buffer that must be there to be looked at; what they are does not
+/// matter.
+pub(super) const PAD: usize = WINDOW;
+
+/// Bytes that are looked at together; nearly every value is shorter.
+pub(super) const WINDOW: usize = 32;
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A finite number.
+    #[default]
+    Number,
+    /// A text without escapes; its quotes are not in the span.
+    Text,
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool,
+    /// `NaN`, or a text that says so.
+    NaN,
+    /// `Infinity`, likewise.
+    Infinity,
+    /// `-Infinity`, likewise.
+    MinusInfinity,
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+}
+
+/// Returns some bytes from `at` on.
+#[inline]
+pub(super) fn window<const SIZE: usize>(buffer: &[u8], at: usize) -> Option<&[u8; SIZE]> {
+    buffer.get(at..)?.first_chunk()
+}
+
+/// Reads a text without escapes; returns what is in its quotes, and where it ends.
+pub(super) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let inside = buffer.get(at..)?.strip_prefix(b"\"")?;
+    let length = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+    let text = &inside[..length];
+    let is_whole = inside[length] == b'"' && (text.is_ascii() || std::str::from_utf8(text).is_ok());
+    is_whole.then_some((text, at + length + 2))
+}
+
+/// Reads a value; returns it, and where it ends.
+pub(super) fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
+    if let Some(end) = number(buffer, at) {
+        return Some((Span { start: at, end, kind: Kind::Number }, end));
+    }
+    other_value(buffer, at)
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
+    if buffer.get(at) == Some(&b'"') {
+        let (inside, end) = text(buffer, at)?;
+        let kind = match inside {
+            b"NaN" => Kind::NaN,
+            b"Infinity" => Kind::Infinity,
+            b"-Infinity" => Kind::MinusInfinity,
+            _ => Kind::Text,
+        };
+        return Some((Span { start: at + 1, end: end - 1, kind }, end));
+    }
+    let words: [(&[u8], Kind); 6] = [
+        (b"NaN", Kind::NaN),
+        (b"null", Kind::Null),
+        (b"true", Kind::Bool),
+        (b"false", Kind::Bool),
+        (b"Infinity", Kind::Infinity),
+        (b"-Infinity", Kind::MinusInfinity),
+    ];
+    let rest = buffer.get(at..)?;
+    let (word, kind) = words.into_iter().find(|(word, _)| rest.starts_with(word))?;
+    let end = at + word.len();
+    Some((Span { start: at, end, kind }, end))
+}
+
+/// Returns where the number ends that begins here, by the grammar of JSON.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is all that is done for most values, and a call costs as much")]
+pub(super) fn number(buffer: &[u8], at: usize) -> Option<usize> {
+    let window = window::<WINDOW>(buffer, at)?;
+    let byte = |at: u32| window.get(at as usize).copied().unwrap_or_default();
+    let mut others = !digits(window); // a bit for each byte that is none
+    let first = u32::from(byte(0) == b'-');
+    others &= !first;
+    let mut end = others.trailing_zeros();
+    if end == first || end > first + 1 && byte(first) == b'0' {
+        return None;
+    }
+    if byte(end) == b'.' {
+        others &= others - 1;
+        let fraction = end + 1;
+        end = others.trailing_zeros();
+        if end == fraction {
+            return long_number(buffer, at);
+        }
+    }
+    let mut is_long = false;
+    if byte(end) | 0x20 == b'e' {
+        others &= others.wrapping_sub(1);
+        let mut exponent = end + 1;
+        if matches!(byte(exponent), b'+' | b'-') {
+            others &= others.wrapping_sub(1);
+            exponent += 1;
+        }
+        end = others.trailing_zeros();
+        if end == exponent {
+            return long_number(buffer, at);
+        }
+        is_long = end > exponent + 2;
+    }
+    if end as usize >= WINDOW || is_long {
+        return long_number(buffer, at);
+    }
+    Some(at + end as usize)
+}
+
+/// Does the same for a number that is long or may be too large.
+#[cold]
+#[inline(never)]
+fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
+    let digits = |from: usize| {
+        let count = buffer.get(from..)?.iter().position(|byte| !byte.is_ascii_digit())?;
+        (count > 0).then_some(from + count)
+    };
+    let first = at + usize::from(*buffer.get(at)? == b'-');
+    let mut end = digits(first)?;
+    if end > first + 1 && buffer[first] == b'0' {
+        return None;
+    }
+    if buffer[end] == b'.' {
+        end = digits(end + 1)?;
+    }
+    if buffer[end] | 0x20 == b'e' {
+        let is_signed = matches!(buffer.get(end + 1)?, b'+' | b'-');
+        end = digits(end + 1 + usize::from(is_signed))?;
+    }
+    // What is too large no reader takes for a number.
+    float(&buffer[at..end]).is_some_and(f64::is_finite).then_some(end)
+}
+
+/// Returns a number as one.
+pub(super) fn float(text: &[u8]) -> Option<f64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Returns where the next quote is.
+#[inline]
+pub(super) fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let found = quotes(window(buffer, at)?);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += WINDOW;
+    }
+}
+
+/// Returns which bytes of a window are digits: a bit for each, the lowest for the first.
+#[inline]
+fn digits(window: &[u8; WINDOW]) -> u32 {
+    bits(window, |bytes| {
+        let values = bytes - u8x16::splat(b'0');
+        values.simd_eq(values.min(u8x16::splat(9)))
+    })
+}
+
+/// Returns which bytes of a window are quotes.
+#[inline]
+fn quotes(window: &[u8; WINDOW]) -> u32 {
+    bits(window, |bytes| bytes.simd_eq(u8x16::splat(b'"')))
+}
+
+#[inline]
+fn bits(window: &[u8; WINDOW], test: impl Fn(u8x16) -> u8x16) -> u32 {
+    let half = |at: usize| {
+        let bytes = window.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        test(u8x16::new(bytes)).to_bitmask()
+    };
+    half(0) | half(16) << 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_number_ends_where_a_plain_look_finds_its_end(
+            text in "-?[0-9]{0,36}(\\.[0-9]{0,36})?([eE][+-]?[0-9]{0,4})?[ ,}x.-]",
+        ) {
+            let mut buffer = text.into_bytes();
+            buffer.resize(buffer.len() + PAD, 0);
+            prop_assert_eq!(number(&buffer, 0), long_number(&buffer, 0));
+        }
+
+        #[test]
+        fn a_window_says_where_digits_and_quotes_are(text in "[0-9\"/:!#\u{80}-\u{ff}]{32}") {
+            let block = window(text.as_bytes(), 0).unwrap();
+            let bits = |test: fn(&u8) -> bool| (0..WINDOW).filter(|at| test(&block[*at])).fold(0, |bits, at| bits | 1 << at);
+            prop_assert_eq!(digits(block), bits(u8::is_ascii_digit));
+            prop_assert_eq!(quotes(block), bits(|byte| *byte == b'"'));
+        }
+    }
+}

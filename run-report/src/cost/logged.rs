@@ -1,0 +1,34 @@
+//! What programs log that they have spent: metrics in dollars.
+
+use crate::fault::Fault;
+use crate::run::Run;
+use run_common::cost::{add_up, dollars};
+use run_metrics::aggregate::Room;
+use run_metrics::attempts::Attempts;
+use run_metrics::{of_run, read};
+use std::collections::BTreeMap;
+
+/// Returns what the program says it has spent, in all attempts: also in rows that a later one went
+/// over again.
+pub(super) fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
+    let recorded = run.seen.recorded.metrics().figures();
+    let has_all = !recorded.is_empty() && !Room::is_filled_by(recorded.keys());
+    if has_all && !recorded.keys().any(|name| dollars(name).is_some()) {
+        return (None, None);
+    }
+    let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, None) };
+    let mut spent: BTreeMap<String, f64> = BTreeMap::new();
+    let read = read::rows(&source, &Attempts::default(), &mut |row, _| {
+        for (name, usd) in row.numbers().filter(|(_, usd)| usd.is_finite()) {
+            match dollars(name) {
+                Some(true) => {
+                    let greatest = spent.entry(name.to_owned()).or_default();
+                    *greatest = greatest.max(usd);
+                }
+                Some(false) => *spent.entry(name.to_owned()).or_default() += usd,
+                None => {}
+            }
+        }
+    });
+    (add_up(spent.iter().map(|(name, usd)| (name.as_str(), *usd))), run.fault(read))
+}

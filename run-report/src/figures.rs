@@ -1,0 +1,90 @@
+//! Figures of the metrics of runs: the last value of each, the best, the mean and so on.
+
+use crate::fault::Fault;
+use crate::metric::is_metric;
+use crate::run::Run;
+use crate::scalar::Scalar;
+use run_common::pipeline::large_in_order;
+use run_metrics::aggregate::{Aggregates, Room};
+use run_metrics::of_run;
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+use std::convert::Infallible;
+
+/// The figures of all metrics of a run, as status.json holds them, and its last step.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    by_metric: Map<String, Value>,
+    pub(crate) step: Option<f64>,
+}
+
+impl Figures {
+    /// Returns the figures of every run, and what is wrong with metrics that were read for them.
+    pub(crate) fn of_all(runs: &[Run]) -> (Vec<Self>, Vec<Fault>) {
+        let mut all = (Vec::with_capacity(runs.len()), Vec::new());
+        let take = |(figures, fault): (Self, Option<Fault>)| -> Result<(), Infallible> {
+            all.0.push(figures);
+            all.1.extend(fault);
+            Ok(())
+        };
+        let Ok(()) = large_in_order(runs, Self::of, take);
+        all
+    }
+
+    /// Returns the figures of the metrics of a run, then those of its evaluations, over the checkpoints. A
+    /// metric of the run hides one of the same name that was evaluated. A fault says why some are missing.
+    fn of(run: &Run) -> (Self, Option<Fault>) {
+        let (mut figures, fault) = Self::of_metrics(run);
+        let mut measured = Aggregates::default();
+        run.measured(&mut |name, _, mean| measured.add(name, mean));
+        for (name, aggregate) in measured.iter() {
+            figures.by_metric.entry(name).or_insert_with(|| aggregate.to_json());
+        }
+        (figures, fault)
+    }
+
+    /// Takes the figures from the record. Only when the record does not have all of them are the rows read.
+    fn of_metrics(run: &Run) -> (Self, Option<Fault>) {
+        let recorded = &run.seen.recorded;
+        let recorded = Self { by_metric: recorded.metrics().figures(), step: recorded.step() };
+        if !recorded.by_metric.is_empty() && !Room::is_filled_by(recorded.by_metric.keys()) {
+            return (recorded, None);
+        }
+        let mut figures = Aggregates::default();
+        let (mut step, mut number) = (None, 0.0);
+        let read = of_run::rows(run.seen.run.layout(), &mut |row, _| {
+            number += 1.0;
+            step = Some(row.step().map_or(number, |(_, step)| step));
+            for (name, value) in row.numbers() {
+                figures.add(name, value);
+            }
+        });
+        if step.is_none() {
+            return (recorded, run.fault(read)); // there is no row
+        }
+        let by_metric = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
+        (Self { by_metric, step }, run.fault(read))
+    }
+
+    /// Returns the names of all columns with figures, steps and times among them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_metric.keys().map(String::as_str)
+    }
+
+    /// Returns a figure of a metric, such as `last`. What was not finite is null in the record, and NaN here.
+    pub(crate) fn get(&self, metric: &str, figure: &str, more_is_better: bool) -> Scalar {
+        let Some(of) = self.by_metric.get(metric) else { return Scalar::Empty };
+        match figure {
+            "best" => Scalar::json(&of[if more_is_better { "max" } else { "min" }]),
+            "last" => Scalar::Number(of["last"].as_f64().unwrap_or(f64::NAN)),
+            _ => Scalar::json(&of[figure]),
+        }
+    }
+}
+
+/// Returns the names of all metrics, in the order in which the runs first logged them.
+pub(crate) fn metrics_of(all: &[Figures]) -> Vec<String> {
+    let mut known = HashSet::new();
+    let names = all.iter().flat_map(Figures::names).filter(|name| is_metric(name));
+    names.filter(|name| known.insert(*name)).map(str::to_owned).collect()
+}

@@ -1,0 +1,103 @@
+//! From the arguments to what is asked for, and to the file that answers it.
+
+use crate::cli::Args;
+use crate::frame::{Sort, TableFormat};
+use crate::runs::{Runs, Selection};
+use crate::table::Best;
+use crate::{compare, consolidate, cost, curves, evals, export, plot, table};
+use run_common::cli::out::Out;
+use run_common::cost::Rates;
+use run_common::error::{Error, Exit};
+use std::path::Path;
+
+/// Prints or writes what was asked for.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    let report = Report::of(args)?;
+    let runs = Runs::read(&Selection {
+        runs_dir: args.runs_dir.path(),
+        names: &args.runs,
+        null: args.null,
+        eval_dir: args.eval_dir.as_deref(),
+    })?;
+    match report {
+        Report::Table(options) => table::print(&runs, &options, out),
+        Report::Compare(format) => compare::print(&runs, format, out),
+        Report::Metrics => consolidate::print(&runs, out),
+        Report::Evals => evals::print(&runs, out),
+        Report::Plot(curves) => plot::print(&runs, &curves, out),
+        Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
+        Report::Page(curves, file) => export::page::write(&runs, &curves, file, out),
+        Report::Document(curves, file) => export::write(&runs, &curves, file, out),
+        Report::Cost(options) => cost::print(&runs, &options, out),
+    }
+}
+
+/// What is asked for.
+enum Report<'a> {
+    /// A row for each run, or for each group of runs.
+    Table(table::Options<'a>),
+    /// What differs between runs.
+    Compare(TableFormat),
+    /// Every row of metrics.
+    Metrics,
+    /// Every row of evaluations.
+    Evals,
+    /// Curves in the terminal.
+    Plot(curves::Options<'a>),
+    /// Curves as SVG.
+    Svg(curves::Options<'a>, &'a Path),
+    /// One page.
+    Page(curves::Options<'a>, &'a Path),
+    /// One JSON document.
+    Document(curves::Options<'a>, &'a Path),
+    /// What runs cost.
+    Cost(cost::Options<'a>),
+}
+
+impl<'a> Report<'a> {
+    fn of(args: &'a Args) -> Result<Self, Error> {
+        let curves =
+            curves::Options { metrics: &args.plot, smooth: args.smooth, log: args.log, log_x: args.log_x };
+        let sort = args.sort.as_deref().map(Sort::parse);
+        Ok(if args.metrics {
+            Self::Metrics
+        } else if args.evals {
+            Self::Evals
+        } else if let Some(file) = &args.svg {
+            Self::Svg(curves, file)
+        } else if let Some(file) = &args.html {
+            Self::Page(curves, file)
+        } else if let Some(file) = &args.export {
+            Self::Document(curves, file)
+        } else if !args.plot.is_empty() {
+            Self::Plot(curves)
+        } else if args.cost {
+            Self::Cost(cost::Options {
+                format: args.format,
+                columns: &args.columns,
+                sort,
+                rates: rates(args)?,
+                command: args.cost_command.as_deref().map(|command| (command, args.cost_timeout)),
+            })
+        } else if args.compare {
+            Self::Compare(args.format)
+        } else {
+            Self::Table(table::Options {
+                format: args.format,
+                columns: &args.columns,
+                sort,
+                best: args.best.as_deref().map(Best::parse),
+                group_by: &args.group_by,
+            })
+        })
+    }
+}
+
+/// Returns the prices of devices, where there are any.
+fn rates(args: &Args) -> Result<Option<Rates>, Error> {
+    match (args.rate, &args.rates) {
+        (Some(usd), _) => Ok(Some(Rates::one(usd))),
+        (None, Some(path)) => Rates::read(path).map(Some),
+        (None, None) => Rates::from_environment(),
+    }
+}

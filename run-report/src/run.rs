@@ -1,0 +1,70 @@
+//! A run in a report, and what is known of it.
+
+use crate::fault::Fault;
+use crate::metric::is_metric;
+use run_common::error::Error;
+use run_common::rundir::attempts::Attempts;
+use run_common::rundir::evaluations::{Evaluations, Finder};
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_metrics::read::RowCounts;
+use std::io;
+
+/// A run in a report.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Its name: that of its directory, with the batch before it; its path where two share that.
+    pub(crate) name: String,
+    pub(crate) seen: Observed,
+    pub(crate) meta: Meta,
+    /// What attempts.jsonl tells.
+    pub(crate) attempts: Attempts,
+    /// What its checkpoints were evaluated for.
+    pub(crate) evaluations: Vec<Evaluations>,
+}
+
+impl Run {
+    /// Reads the records of a run, without secrets.
+    pub(crate) fn read(
+        run: &RunDir,
+        name: String,
+        observer: &Observer,
+        finder: &Finder,
+    ) -> Result<Self, Error> {
+        let layout = run.layout();
+        let meta = Meta::shown(layout)?;
+        let attempts =
+            Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        Ok(Self {
+            name,
+            seen: observer.observe(run)?,
+            evaluations: finder.of_run(run, &meta.run_id),
+            meta,
+            attempts,
+        })
+    }
+
+    /// Returns its absolute path.
+    pub(crate) fn path(&self) -> String {
+        self.seen.run.absolute().to_string_lossy().into_owned()
+    }
+
+    /// Hands out what was measured of its checkpoints, by label and in the order of their steps, as if they
+    /// were metrics of the run: a name such as `gsm8k/accuracy`, the step, and the mean over the rows.
+    pub(crate) fn measured(&self, each: &mut dyn FnMut(&str, f64, f64)) {
+        for evaluations in &self.evaluations {
+            for (step, measured) in evaluations.measured() {
+                for (name, mean) in measured.means().filter(|(name, _)| is_metric(name)) {
+                    #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+                    each(&format!("{}/{name}", evaluations.label()), step as f64, mean);
+                }
+            }
+        }
+    }
+
+    /// Returns what was wrong with the metrics of the run when they were read.
+    pub(crate) fn fault(&self, read: io::Result<RowCounts>) -> Option<Fault> {
+        Fault::of(self.seen.run.layout().root(), read.map(|counts| counts.skipped))
+    }
+}

@@ -1,0 +1,167 @@
+//! One value of a table: its order among others, and its form for people, CSV and JSON.
+
+use run_common::figures::{figure, money};
+use run_common::json::json_number;
+use run_common::time::human_seconds;
+use run_metrics::csv::quote;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// A value of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scalar {
+    /// There is none.
+    Empty,
+    /// A number; it may be NaN or infinite.
+    Number(f64),
+    /// A time in seconds.
+    Seconds(f64),
+    /// A sum of money.
+    Dollars(f64),
+    /// A number that somebody chose, shown in full.
+    Exact(f64),
+    /// A number that is the best of its row.
+    Best(f64),
+    /// Anything else.
+    Text(String),
+}
+
+impl Scalar {
+    /// Takes a text that may be missing.
+    pub(crate) fn text(text: Option<&str>) -> Self {
+        text.map_or(Self::Empty, |text| Self::Text(text.to_owned()))
+    }
+
+    /// Takes a number that may be missing.
+    pub(crate) fn number(number: Option<f64>) -> Self {
+        number.map_or(Self::Empty, Self::Number)
+    }
+
+    /// Takes a count.
+    #[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
+    pub(crate) fn count(count: usize) -> Self {
+        Self::Number(count as f64)
+    }
+
+    /// Takes a setting, whose numbers somebody chose.
+    pub(crate) fn setting(value: &Value) -> Self {
+        match Self::json(value) {
+            Self::Number(number) => Self::Exact(number),
+            other => other,
+        }
+    }
+
+    /// Takes a JSON value; null is none.
+    pub(crate) fn json(value: &Value) -> Self {
+        match value {
+            Value::Null => Self::Empty,
+            Value::Number(number) => number.as_f64().map_or(Self::Empty, Self::Number),
+            Value::String(text) => Self::Text(text.clone()),
+            other => Self::Text(other.to_string()),
+        }
+    }
+
+    fn float(&self) -> Option<f64> {
+        match self {
+            Self::Number(number)
+            | Self::Seconds(number)
+            | Self::Dollars(number)
+            | Self::Exact(number)
+            | Self::Best(number) => Some(*number),
+            Self::Empty | Self::Text(_) => None,
+        }
+    }
+
+    /// Says whether two values differ; NaN is the same as NaN.
+    pub(crate) fn differs(&self, other: &Self) -> bool {
+        let is_nan = |scalar: &Self| scalar.float().is_some_and(f64::is_nan);
+        self != other && !(is_nan(self) && is_nan(other))
+    }
+
+    /// Returns the value for people.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Empty => String::new(),
+            Self::Number(number) => figure(*number),
+            Self::Seconds(seconds) => human_seconds(*seconds),
+            Self::Dollars(usd) => money(*usd),
+            Self::Exact(number) => csv_number(*number),
+            Self::Best(number) => format!("{} *", figure(*number)),
+            Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// Returns the value for JSON.
+    pub(crate) fn to_json(&self) -> Value {
+        match (self, self.float()) {
+            (_, Some(number)) => json_number(number),
+            (Self::Text(text), _) => Value::from(text.as_str()),
+            _ => Value::Null,
+        }
+    }
+
+    /// Appends the value as a field of CSV.
+    pub(crate) fn write_csv(&self, into: &mut Vec<u8>) {
+        match (self, self.float()) {
+            (_, Some(number)) => into.extend_from_slice(csv_number(number).as_bytes()),
+            (Self::Text(text), _) => quote(text.as_bytes(), into),
+            _ => {}
+        }
+    }
+
+    /// Compares two values: numbers before texts, NaN after numbers, what is missing last.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        let rank = |scalar: &Self| match (scalar, scalar.float()) {
+            (_, Some(number)) if number.is_nan() => 2,
+            (_, Some(_)) => 0,
+            (Self::Text(_), _) => 1,
+            _ => 3,
+        };
+        rank(self).cmp(&rank(other)).then_with(|| match (self, other) {
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            _ => self.float().partial_cmp(&other.float()).unwrap_or(Ordering::Equal),
+        })
+    }
+
+    /// Says whether the value has a place in an order; NaN and what is missing come last either way.
+    pub(crate) fn is_comparable(&self) -> bool {
+        !matches!(self, Self::Empty) && !self.float().is_some_and(f64::is_nan)
+    }
+}
+
+/// Returns a number in full, as CSV holds it.
+pub(crate) fn csv_number(number: f64) -> String {
+    if number.is_finite() { json_number(number).to_string() } else { number.to_string() }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the numbers are exact")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_back_as_they_were(number in prop::num::f64::ANY) {
+            let back: f64 = csv_number(number).parse().unwrap();
+            prop_assert!(back.total_cmp(&number).is_eq() || back.is_nan() && number.is_nan() || back == number);
+        }
+
+        #[test]
+        fn an_order_is_the_same_from_both_sides(one in any_scalar(), other in any_scalar(), third in any_scalar()) {
+            prop_assert_eq!(one.order(&other), other.order(&one).reverse());
+            if one.order(&other).is_le() && other.order(&third).is_le() {
+                prop_assert!(one.order(&third).is_le());
+            }
+        }
+    }
+
+    fn any_scalar() -> impl Strategy<Value = Scalar> {
+        prop_oneof![
+            Just(Scalar::Empty),
+            prop::num::f64::ANY.prop_map(Scalar::Number),
+            (-3_i8..3).prop_map(|number| Scalar::Exact(number.into())),
+            "[ab]{0,2}".prop_map(Scalar::Text),
+        ]
+    }
+}

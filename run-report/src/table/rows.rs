@@ -1,0 +1,101 @@
+//! The row of every run: state, settings and provenance that differ, and the figures of its metrics.
+
+use super::Best;
+use crate::figures::Figures;
+use crate::frame::Frame;
+use crate::metric::more_is_better;
+use crate::run::Run;
+use crate::scalar::Scalar;
+use crate::settings::{provenance, settings, varying};
+
+/// Metrics that a table shows unless it is asked for others.
+const METRICS_SHOWN: usize = 3;
+
+/// Settings that a table shows, likewise.
+const SETTINGS_SHOWN: usize = 8;
+
+/// Prefixes that tell settings, and provenance, from other columns of the same name.
+const CONFIG: &str = "config.";
+const RUN: &str = "run.";
+
+/// The figures of a metric.
+pub(super) const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "nonfinite"];
+
+/// What is asked for beside the usual columns.
+pub(super) struct Shown<'a> {
+    /// The metric that runs are compared by.
+    pub(super) best: Option<&'a Best<'a>>,
+    /// Names of columns.
+    pub(super) wanted: &'a [&'a str],
+}
+
+/// Makes the row of every run. Settings and provenance are columns where they vary, or are wanted. The first
+/// settings are shown to people; the number of the others is returned.
+pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown: &Shown) -> (Frame, usize) {
+    let mut frame = Frame::default();
+    let text = |text: String| Scalar::Text(text);
+    let state = |of: fn(&Run) -> Scalar| runs.iter().map(of);
+    frame.column("run", false, runs.iter().map(|run| text(run.name.clone())));
+    let status = |run: &Run| (text(run.seen.status().to_string()), run.seen.status().into());
+    frame.tinted_column("status", false, runs.iter().map(status));
+    frame.column("step", false, figures.iter().map(|figures| Scalar::number(figures.step)));
+    #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+    frame.column(
+        "total_steps",
+        true,
+        state(|run| Scalar::number(run.seen.recorded.total_steps.map(|total| total as f64))),
+    );
+    frame.column(
+        "duration_s",
+        false,
+        state(|run| run.seen.duration_s().map_or(Scalar::Empty, Scalar::Seconds)),
+    );
+    let is_wanted = |key: &str, prefix: &str| {
+        shown.wanted.iter().any(|name| *name == key || name.strip_prefix(prefix) == Some(key))
+    };
+    let settings = varying(&runs.iter().map(settings).collect::<Vec<_>>(), |key| is_wanted(key, CONFIG));
+    let more_settings = settings.len().saturating_sub(SETTINGS_SHOWN);
+    for (number, (key, values)) in settings.into_iter().enumerate() {
+        let name = free(&frame, metrics, key, CONFIG, shown.wanted);
+        frame.column(name, number >= SETTINGS_SHOWN, values.into_iter());
+    }
+    let provenance = varying(&runs.iter().map(provenance).collect::<Vec<_>>(), |key| is_wanted(key, RUN));
+    for (key, values) in provenance {
+        frame.column(free(&frame, metrics, key, RUN, shown.wanted), true, values.into_iter());
+    }
+    for (number, name) in metrics.iter().enumerate() {
+        let is_greatest = match shown.best {
+            Some(best) if best.metric == name => best.is_greatest,
+            _ => more_is_better(name),
+        };
+        for figure in FIGURES {
+            let is_extra = !is_main(number, name, shown.best) || matches!(figure, "count" | "nonfinite");
+            let values = figures.iter().map(|figures| figures.get(name, figure, is_greatest));
+            frame.column(format!("{name}.{figure}"), is_extra, values);
+        }
+    }
+    frame.column("reason", true, state(|run| Scalar::text(run.seen.reason())));
+    frame.column("path", true, runs.iter().map(|run| text(run.path())));
+    (frame, more_settings)
+}
+
+/// Says whether a table shows a metric unless it is asked for others: one of the first, or the one by which
+/// runs are compared.
+pub(super) fn is_main(number: usize, name: &str, best: Option<&Best>) -> bool {
+    best.map_or(number < METRICS_SHOWN, |best| best.metric == name)
+}
+
+/// Puts a prefix before a name that another column has, or will have beside these metrics, or that is
+/// wanted with it.
+fn free(frame: &Frame, metrics: &[String], key: String, prefix: &str, wanted: &[&str]) -> String {
+    let is_figure = |(name, figure): (&str, &str)| {
+        FIGURES.contains(&figure) && metrics.iter().any(|metric| metric == name)
+    };
+    let will_have = ["reason", "path"].contains(&key.as_str()) || key.rsplit_once('.').is_some_and(is_figure);
+    let long = format!("{prefix}{key}");
+    if will_have || frame.find(&key).is_some() || wanted.contains(&long.as_str()) {
+        free(frame, metrics, long, prefix, wanted)
+    } else {
+        key
+    }
+}
