@@ -1,5 +1,5 @@
-use super::super::row::MetricValue;
 use super::*;
+use crate::row::MetricValue;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::fs;

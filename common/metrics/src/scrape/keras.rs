@@ -1,8 +1,8 @@
 //! Keras: a line `Epoch 3/10`, then a bar that is complete, with the epoch's metrics. A bar that is
 //! not, or that follows none of these lines, as that of an evaluation, is no row.
 
-use super::super::row::MetricRow;
 use super::scan::{Numbers, Scan};
+use crate::row::MetricRow;
 
 /// What was seen of an epoch.
 #[derive(Debug, Default)]

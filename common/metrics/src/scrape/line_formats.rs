@@ -1,7 +1,7 @@
 //! Formats of which each line is a row.
 
-use super::super::row::{MetricRow, STEP_KEYS};
 use super::scan::{Numbers, Scan, number};
+use crate::row::{MetricRow, STEP_KEYS};
 
 /// Reads a line of any of the formats.
 pub(super) fn row(text: &str) -> Option<MetricRow> {

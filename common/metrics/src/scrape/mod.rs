@@ -6,7 +6,7 @@ mod line_formats;
 mod scan;
 mod stable_baselines;
 
-use super::row::{MetricRow, MetricValue};
+use crate::row::{MetricRow, MetricValue};
 use keras::KerasBar;
 use memchr::memmem::Finder;
 use regex::bytes::{Regex, RegexBuilder};

@@ -1,6 +1,6 @@
 //! Reads a line from left to right, for the formats that are known.
 
-use super::super::row::{MetricRow, MetricValue};
+use crate::row::{MetricRow, MetricValue};
 
 /// What is left of a line.
 #[derive(Clone, Copy, Debug)]

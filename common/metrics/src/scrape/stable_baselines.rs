@@ -1,8 +1,8 @@
 //! Stable Baselines 3: a table of two columns between lines of dashes, all as wide, in which a line
 //! such as `| rollout/ | |` names the group of those below. Its step is `time/total_timesteps`.
 
-use super::super::row::{MetricRow, MetricValue};
 use super::scan::number;
+use crate::row::{MetricRow, MetricValue};
 
 /// The longest table, in lines.
 const LINES: usize = 200;
