@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::time::Instant;
 use testkit::active::{Active, edit, is, orphan, start, told};
 use testkit::process::Signal;
-use testkit::{Lab, await_end, pid, state, wait_for};
+use testkit::{Lab, Running, await_end, pid, state, wait_for};
 
 fn sleeper(lab: &Lab) -> Active {
     start(lab, "r", &[], &["sleep", "1000"])
