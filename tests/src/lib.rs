@@ -184,13 +184,14 @@ impl Lab {
         let me = std::process::id().cast_signed();
         let pids =
             fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.filter(|&pid: &i32| pid != me)
-            .filter(|pid| {
-                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes())
-                    && state(*pid).is_some_and(|state| state != 'Z')
-            })
-            .collect()
+        // Of a main thread that has ended nothing is left; the others have the same environment.
+        let is_marked = |pid: &i32| {
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            threads
+                .map(|thread| fs::read(thread.path().join("environ")).unwrap_or_default())
+                .any(|environ| environ.split(|&byte| byte == 0).any(|entry| entry == mark.as_bytes()))
+        };
+        pids.filter(|&pid: &i32| pid != me && is_marked(&pid) && lives(pid)).collect()
     }
 
     /// Expects that nothing which was started in the lab lives.
@@ -229,6 +230,12 @@ pub fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
+/// Says whether a process lives: a zombie does not, unless it is the main thread alone that has ended.
+pub fn lives(pid: i32) -> bool {
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state(pid).is_some_and(|state| state != 'Z' || threads() > 1)
+}
+
 /// Sends a signal; a process that has ended takes none.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
@@ -241,7 +248,7 @@ pub fn pid(status: &Value, key: &str) -> i32 {
 
 /// Waits until a process has ended.
 pub fn await_end(pid: i32) {
-    wait_for("a process to end", || state(pid).is_none_or(|state| state == 'Z'));
+    wait_for("a process to end", || !lives(pid));
 }
 
 /// Waits for a fact, with a deadline.
