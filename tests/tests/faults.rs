@@ -355,6 +355,15 @@ fn many_runs_stop_within_the_grace_of_one() {
     lab.nothing_left();
 }
 
+/// Waits until a tool watches directories.
+fn await_watch(tool: &Running) {
+    wait_for("directories to be watched", || {
+        let handles = fs::read_dir(format!("/proc/{}/fdinfo", tool.pid())).unwrap().flatten();
+        let mut infos = handles.into_iter().filter_map(|handle| fs::read_to_string(handle.path()).ok());
+        infos.any(|info| info.contains("inotify wd:"))
+    });
+}
+
 #[test]
 fn a_stop_can_wait_for_the_next_checkpoint() {
     let lab = Lab::new();
@@ -366,6 +375,7 @@ fn a_stop_can_wait_for_the_next_checkpoint() {
     lab.await_text("runs/r/stdout.log", "ready");
     let other = start(&lab, "ends", &[], &["sh", "-c", "while [ ! -e end ]; do sleep 0.02; done"]);
     let stop = lab.cmd("run-stop").args(["--after-checkpoint", "r", "ends"]).spawn();
+    await_watch(&stop); // what it finds before that is not the next one
     lab.write("end", "");
     other.exec.wait().code(0);
     assert!(!lab.path("runs/r/stop").exists());
@@ -410,14 +420,8 @@ fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
     let stop = lab.cmd("run-stop").args(["--after-checkpoint", "r"]).spawn();
     let script = "echo '{\"acc\": 1}'";
     let eval = lab.cmd("run-eval").args(["--follow", "r", "--", "sh", "-c", script]).spawn();
-    for waiting in [&stop, &eval] {
-        let watches = || {
-            let handles = fs::read_dir(format!("/proc/{}/fdinfo", waiting.pid())).unwrap().flatten();
-            let mut infos = handles.into_iter().filter_map(|handle| fs::read_to_string(handle.path()).ok());
-            infos.any(|info| info.contains("inotify wd:"))
-        };
-        wait_for("directories to be watched", watches);
-    }
+    await_watch(&stop);
+    await_watch(&eval);
     let beats = |count: usize| {
         let mut last = Value::Null;
         let mut left = count;
