@@ -29,13 +29,20 @@ pub(super) struct Input {
     /// Its name, as a field of CSV.
     pub(super) field: Vec<u8>,
     pub(super) layout: Layout,
-    /// The file of JSON lines, and where attempts after the first began in it; none for rows of
-    /// another format.
-    pub(super) lines: Option<(PathBuf, Vec<u64>)>,
-    /// Length of that file; what comes later is not read.
-    length: u64,
+    /// The file of JSON lines; none for rows of another format.
+    pub(super) lines: Option<LinesFile>,
     /// What the attempts began with.
     pub(super) starts: FirstSteps,
+}
+
+/// A file of JSON lines.
+pub(super) struct LinesFile {
+    pub(super) path: PathBuf,
+    /// Its length at first. What is appended later is not read, or the second pass would find columns that
+    /// the first has not seen.
+    pub(super) length: u64,
+    /// Where attempts after the first began in it.
+    pub(super) boundaries: Vec<u64>,
 }
 
 impl Input {
@@ -43,30 +50,37 @@ impl Input {
         let layout = run.seen.run.layout().clone();
         let mut field = Vec::new();
         quote(run.name.as_bytes(), &mut field);
-        let lines = lines_of(&layout);
-        let length = lines.as_ref().map_or(Ok(1), |(path, _)| fs::metadata(path).map(|file| file.len()));
-        let length = length.unwrap_or_default(); // it is gone, and has no rows
-        Self { field, layout, lines, length, starts: FirstSteps::default() }
-    }
-
-    /// Returns the attempt of what is at an offset.
-    pub(super) fn origin(&self, offset: u64) -> RowOrigin {
-        let boundaries = self.lines.iter().flat_map(|(_, boundaries)| boundaries);
-        RowOrigin { attempt: boundaries.filter(|&&start| start <= offset).count(), track: 0 }
+        let lines = LinesFile::of(&layout);
+        Self { field, layout, lines, starts: FirstSteps::default() }
     }
 
     /// Cuts the file into pieces.
     pub(super) fn pieces(&self, input: usize) -> impl Iterator<Item = Piece> {
-        let starts = (0..self.length).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX));
-        starts.map(move |start| Piece { input, start, end: (start + PIECE).min(self.length), rows_before: 0 })
+        let length = self.lines.as_ref().map_or(1, |lines| lines.length);
+        let starts = (0..length).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX));
+        starts.map(move |start| Piece { input, start, end: (start + PIECE).min(length), rows_before: 0 })
     }
 }
 
-/// Finds the file of JSON lines of a run that keeps its metrics in one.
-fn lines_of(layout: &Layout) -> Option<(PathBuf, Vec<u64>)> {
-    let source = of_run::source(layout).filter(|source| source.format() == SourceFormat::Lines)?;
-    let path = source.paths().next()?.to_owned();
-    let name = path.file_name()?.to_string_lossy().into_owned();
-    let boundaries = Attempts::read(layout).map(|attempts| attempts.offsets(&name));
-    Some((path, boundaries.unwrap_or_default()))
+impl LinesFile {
+    /// Finds the file of a run that keeps its metrics in one.
+    fn of(layout: &Layout) -> Option<Self> {
+        let source = of_run::source(layout).filter(|source| source.format() == SourceFormat::Lines)?;
+        let path = source.paths().next()?.to_owned();
+        let length = fs::metadata(&path).map_or(0, |file| file.len()); // one that is gone has no rows
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let boundaries = Attempts::read(layout).map(|attempts| attempts.offsets(&name));
+        Some(Self { path, length, boundaries: boundaries.unwrap_or_default() })
+    }
+
+    /// Says whether attempts may have gone over the same ground.
+    pub(super) fn has_attempts(&self) -> bool {
+        !self.boundaries.is_empty()
+    }
+
+    /// Returns the attempt of what is at an offset.
+    pub(super) fn origin(&self, offset: u64) -> RowOrigin {
+        let begun = self.boundaries.iter().filter(|&&start| start <= offset);
+        RowOrigin { attempt: begun.count(), track: 0 }
+    }
 }

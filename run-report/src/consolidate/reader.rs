@@ -1,17 +1,17 @@
 //! Reads the lines that begin in a piece of a file.
 
-use super::columns::{Plan, column};
+use super::columns::Plan;
+use super::input::{LinesFile, Piece};
 use super::template::Template;
 use super::value::{Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;
 use run_metrics::row::MetricRow;
-use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes after a piece that are read at first for the rest of its last line.
 const REST: usize = 4 << 10;
@@ -27,33 +27,17 @@ pub(super) struct Reader {
     buffer: Vec<u8>,
     spans: Vec<Span>,
     known: Vec<Known>,
-    pub(super) names: Names,
     /// The template of the line before, and the next to be given up.
     last: usize,
     oldest: usize,
-}
-
-/// Names of columns that a thread has seen.
-#[derive(Default)]
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    /// Adds the columns of some metrics to `into` that were not seen before.
-    pub(super) fn note<'a>(&mut self, metrics: impl Iterator<Item = &'a str>, into: &mut Vec<String>) {
-        for column in metrics.filter_map(column) {
-            if !self.0.contains(column) {
-                self.0.insert(column.to_owned());
-                into.push(column.to_owned());
-            }
-        }
-    }
 }
 
 /// A template, and what was worked out for it.
 pub(super) struct Known {
     pub(super) template: Template,
     pub(super) plan: Option<Plan>,
-    is_noted: bool,
+    /// The scan knows its columns, so that lines of it may be passed over.
+    pub(super) is_noted: bool,
     /// The template of the line after the last of this one.
     next: usize,
 }
@@ -78,15 +62,6 @@ struct Lines {
 }
 
 impl Known {
-    /// Takes note of the columns, the first time.
-    #[inline]
-    pub(super) fn note(&mut self, names: &mut Names, into: &mut Vec<String>) {
-        if !self.is_noted {
-            self.is_noted = true;
-            names.note(self.template.keys.iter().map(String::as_str), into);
-        }
-    }
-
     /// Returns the value that is the step, and its name.
     #[inline]
     pub(super) fn step_span<'a>(&self, spans: &'a [Span]) -> Option<(&'a Span, &'static str)> {
@@ -102,20 +77,18 @@ impl Known {
 }
 
 impl Reader {
-    /// Calls `visit` for every row that begins between two offsets of a file, with the columns that
-    /// were seen, and where it begins; returns how many lines were none. An unfinished last line does
-    /// not count, unless it is too long already. With `skips`, successive lines with the keys and the
-    /// step key of one before are only counted.
+    /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns how many lines
+    /// are no rows. An unfinished last line does not count, unless it is too long already. With `skips`,
+    /// successive lines with the keys and the step key of one before are only counted.
     pub(super) fn rows(
         &mut self,
-        path: &Path,
-        start: u64,
-        end: u64,
+        file: &LinesFile,
+        piece: &Piece,
         mut skips: Option<&mut u64>,
-        visit: &mut impl FnMut(&mut Names, u64, Visit),
+        visit: &mut impl FnMut(u64, Visit),
     ) -> io::Result<u64> {
-        let Lines { mut at, within, length } = self.fill(path, start, end)?;
-        let from = start.saturating_sub(1); // where the buffer begins in the file
+        let Lines { mut at, within, length } = self.fill(file, piece)?;
+        let from = piece.start.saturating_sub(1); // where the buffer begins in the file
         let mut skipped = 0;
         while at < length && at < within {
             if let Some(count) = skips.as_deref_mut()
@@ -131,7 +104,7 @@ impl Reader {
             let offset = from + at as u64;
             if let Some(after) = self.find(at).filter(|&after| after <= length) {
                 let known = &mut self.known[self.last];
-                visit(&mut self.names, offset, Visit::Plain(known, &self.spans, &self.buffer));
+                visit(offset, Visit::Plain(known, &self.spans, &self.buffer));
                 at = after;
                 continue;
             }
@@ -145,7 +118,7 @@ impl Reader {
             }
             let line = &self.buffer[at..after];
             match MetricRow::parse(line) {
-                Some(row) => visit(&mut self.names, offset, Visit::Odd(row)),
+                Some(row) => visit(offset, Visit::Odd(row)),
                 None => skipped += u64::from(!line.trim_ascii().is_empty()),
             }
             at = after;
@@ -154,20 +127,22 @@ impl Reader {
     }
 
     /// Reads a piece with the rest of its last line, unless that is too long.
-    fn fill(&mut self, path: &Path, start: u64, end: u64) -> io::Result<Lines> {
+    fn fill(&mut self, file: &LinesFile, piece: &Piece) -> io::Result<Lines> {
+        let LinesFile { path, length: end_of_file, .. } = file;
         if self.open.as_ref().is_none_or(|(open, _)| open != path) {
             let file = open_regular(path)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             self.open = Some((path.to_owned(), file));
         }
         let Some((_, file)) = &self.open else { return Ok(Lines::default()) };
-        let from = start.saturating_sub(1);
-        let within = usize::try_from(end - from).unwrap_or(usize::MAX);
+        let (start, from) = (piece.start, piece.start.saturating_sub(1));
+        let in_buffer = |offset: u64| usize::try_from(offset - from).unwrap_or(usize::MAX);
+        let (within, most) = (in_buffer(piece.end), in_buffer(*end_of_file));
         let (mut length, mut wanted) = (0, within + REST);
         loop {
             if self.buffer.len() < wanted + PAD {
                 self.buffer.resize(wanted + PAD, 0);
             }
-            let count = file.read_at(&mut self.buffer[length..wanted], from + length as u64)?;
+            let count = file.read_at(&mut self.buffer[length..wanted.min(most)], from + length as u64)?;
             length += count;
             // Where the last line begins; a piece in the middle of a line has none.
             let before = &self.buffer[..length.min(within - 1)];
@@ -235,5 +210,81 @@ impl Reader {
             None => self.known.push(known),
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use tempfile::TempDir;
+
+    /// Makes a file of lines in a directory of its own.
+    fn file_of(text: &[u8]) -> (TempDir, LinesFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.jsonl");
+        std::fs::write(&path, text).unwrap();
+        (directory, LinesFile { path, length: text.len() as u64, boundaries: Vec::new() })
+    }
+
+    /// Reads a file in pieces; returns where rows begin, with their values, and how many lines are no rows.
+    fn rows(reader: &mut Reader, file: &LinesFile, size: u64) -> (Vec<(u64, String)>, u64) {
+        let (mut rows, mut skipped) = (Vec::new(), 0);
+        for start in (0..file.length).step_by(usize::try_from(size).unwrap()) {
+            let piece = Piece { input: 0, start, end: (start + size).min(file.length), rows_before: 0 };
+            let mut visit = |offset, line: Visit| {
+                let values = match line {
+                    Visit::Plain(known, spans, buffer) => known
+                        .template
+                        .keys
+                        .iter()
+                        .zip(spans)
+                        .map(|(key, span)| {
+                            format!("{key}={} ", String::from_utf8_lossy(&buffer[span.start..span.end]))
+                        })
+                        .collect(),
+                    Visit::Odd(row) => format!("{row:?}"),
+                };
+                rows.push((offset, values));
+            };
+            skipped += reader.rows(file, &piece, None, &mut visit).unwrap();
+        }
+        (rows, skipped)
+    }
+
+    #[test]
+    fn what_comes_after_the_first_look_is_not_read() {
+        let begin = b"{\"step\": 1}\n{\"step\": 2, \"lo";
+        let (_directory, file) = file_of(begin);
+        let expected = (vec![(0, "step=1 ".to_owned())], 0);
+        assert_eq!(rows(&mut Reader::default(), &file, 1 << 18), expected);
+        OpenOptions::new()
+            .append(true)
+            .open(&file.path)
+            .unwrap()
+            .write_all(b"ss\": 3}\n{\"b\": 4}\n")
+            .unwrap();
+        assert_eq!(rows(&mut Reader::default(), &file, 1 << 18), expected);
+        assert_eq!(rows(&mut Reader::default(), &file, 5), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_have_the_rows_of_the_whole_each_once(
+            lines in prop::collection::vec(
+                "\\{\"(step|loss)\": (1|-0\\.5|\"x{0,30}\"|\\[1\\])\\}|\\{\\}|[a-z ]{0,9}|\\{\"a\": 1, \"b\": 2\\}", 0..40),
+            size in 1_u64..200,
+            ends in any::<bool>(),
+        ) {
+            let text = lines.join("\n") + if ends { "\n" } else { "" };
+            let (_directory, file) = file_of(text.as_bytes());
+            let whole = rows(&mut Reader::default(), &file, 1 << 18);
+            prop_assert_eq!(&rows(&mut Reader::default(), &file, size), &whole);
+            let is_row = |line: &&str| MetricRow::parse(line.as_bytes()).is_some();
+            let complete: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+            prop_assert_eq!(whole.0.len(), complete.iter().filter(|line| is_row(line)).count());
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The first pass: the scan for the columns, and for what attempts began with.
 
+use super::columns::column;
 use super::input::{Input, Piece};
 use super::reader::{Reader, Visit};
 use run_common::pipeline::parts_in_order;
@@ -8,6 +9,22 @@ use run_metrics::supersede::FirstSteps;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
+
+/// Names of columns that a thread has seen.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    /// Adds the columns of some metrics to `into` that were not seen before.
+    fn note<'a>(&mut self, metrics: impl Iterator<Item = &'a str>, into: &mut Vec<String>) {
+        for column in metrics.filter_map(column) {
+            if !self.0.contains(column) {
+                self.0.insert(column.to_owned());
+                into.push(column.to_owned());
+            }
+        }
+    }
+}
 
 /// What is found in a piece.
 #[derive(Default)]
@@ -32,8 +49,9 @@ pub(super) fn columns(
     let mut starts: Vec<FirstSteps> = vec![FirstSteps::default(); inputs.len()];
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
-    let work = |reader: &mut Reader, piece: &Piece, _: &mut dyn FnMut((usize, Scanned))| {
-        (piece.input, scan(piece, &given[piece.input], reader))
+    let state = || (Reader::default(), Names::default());
+    let work = |(reader, names): &mut (Reader, Names), piece: &Piece, _: &mut dyn FnMut((usize, Scanned))| {
+        (piece.input, scan(piece, &given[piece.input], reader, names))
     };
     let take = |(input, found): (usize, Scanned)| -> Result<(), Infallible> {
         for column in found.columns {
@@ -49,7 +67,7 @@ pub(super) fn columns(
         }
         Ok(())
     };
-    let Ok(()) = parts_in_order(&*pieces, Reader::default, work, take);
+    let Ok(()) = parts_in_order(&*pieces, state, work, take);
     for (piece, rows_before) in pieces.iter_mut().zip(counted) {
         piece.rows_before = rows_before;
     }
@@ -59,42 +77,41 @@ pub(super) fn columns(
     all
 }
 
-fn scan(piece: &Piece, input: &Input, reader: &mut Reader) -> Scanned {
-    let mut found = Scanned::default();
-    let Some((path, boundaries)) = &input.lines else {
+fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) -> Scanned {
+    let mut scanned = Scanned::default();
+    let Scanned { columns, rows, starts, error } = &mut scanned;
+    let Some(lines) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
-            reader.names.note(row.fields().map(|(name, _)| name), &mut found.columns);
+            names.note(row.fields().map(|(name, _)| name), columns);
         });
         match counts {
-            Ok(counts) => found.rows = counts.rows,
-            Err(error) => found.error = Some(error),
+            Ok(counts) => *rows = counts.rows,
+            Err(failed) => *error = Some(failed),
         }
-        return found;
+        return scanned;
     };
-    let (mut columns, mut rows, mut starts) = (Vec::new(), 0, FirstSteps::default());
-    let mut passed = 0;
-    let skips = boundaries.is_empty().then_some(&mut passed);
-    let read = reader.rows(path, piece.start, piece.end, skips, &mut |names, offset, line| {
-        rows += 1;
-        let mut begin = |step: Option<(&'static str, f64)>| {
-            if let (false, Some((key, step))) = (boundaries.is_empty(), step) {
-                starts.note_step(input.origin(offset), key, step);
-            }
-        };
-        match line {
+    let mut skipped = 0;
+    let skips = (!lines.has_attempts()).then_some(&mut skipped);
+    let read = reader.rows(lines, piece, skips, &mut |offset, line| {
+        *rows += 1;
+        let step = match line {
             Visit::Plain(known, spans, buffer) => {
-                known.note(names, &mut columns);
-                if !boundaries.is_empty() {
-                    begin(known.step(spans, buffer));
+                if !known.is_noted {
+                    known.is_noted = true;
+                    names.note(known.template.keys.iter().map(String::as_str), columns);
                 }
+                if lines.has_attempts() { known.step(spans, buffer) } else { None }
             }
             Visit::Odd(row) => {
-                names.note(row.fields().map(|(name, _)| name), &mut columns);
-                begin(row.step());
+                names.note(row.fields().map(|(name, _)| name), columns);
+                row.step().filter(|_| lines.has_attempts())
             }
+        };
+        if let Some((key, step)) = step {
+            starts.note_step(lines.origin(offset), key, step);
         }
     });
-    (found.columns, found.rows, found.starts) = (columns, rows + passed, starts);
-    found.error = read.err();
-    found
+    *rows += skipped;
+    *error = read.err();
+    scanned
 }

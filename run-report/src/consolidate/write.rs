@@ -88,7 +88,7 @@ fn write(
 ) -> io::Result<Written> {
     let mut part = Written { rows: spare.take(), ..Written::default() };
     let mut number = piece.rows_before;
-    let Some((path, boundaries)) = &input.lines else {
+    let Some(lines) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             number += 1;
             write_row(&row, number, input, columns, &mut part.rows);
@@ -97,14 +97,14 @@ fn write(
         part.skipped = counts.skipped;
         return Ok(part);
     };
-    let skipped = reader.rows(path, piece.start, piece.end, None, &mut |_, offset, line| {
+    let skipped = reader.rows(lines, piece, None, &mut |offset, line| {
         number += 1;
         let is_superseded = |step: Option<(&'static str, f64)>| {
-            step.is_some_and(|(key, step)| input.starts.supersede_step(input.origin(offset), key, step))
+            step.is_some_and(|(key, step)| input.starts.supersede_step(lines.origin(offset), key, step))
         };
         match line {
             Visit::Plain(known, spans, buffer) => {
-                if !boundaries.is_empty() && is_superseded(known.step(spans, buffer)) {
+                if lines.has_attempts() && is_superseded(known.step(spans, buffer)) {
                     return;
                 }
                 part.rows.append(&input.field);
@@ -118,7 +118,7 @@ fn write(
                 plan.get_or_insert_with(|| columns.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
-                if !boundaries.is_empty() && is_superseded(row.step()) {
+                if lines.has_attempts() && is_superseded(row.step()) {
                     return;
                 }
                 write_row(&row, number, input, columns, &mut part.rows);
