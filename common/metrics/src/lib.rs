@@ -2,13 +2,13 @@
 //! figures.
 
 pub mod aggregate;
-pub mod attempts;
 pub mod csv;
 mod events;
 pub mod follow;
 pub mod lines;
 pub mod of_run;
 pub mod read;
+pub mod resumptions;
 pub mod row;
 pub mod scrape;
 pub mod source;

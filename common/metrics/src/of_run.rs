@@ -1,7 +1,7 @@
 //! The metrics of a run: which of its files count, and the rows in them.
 
-use crate::attempts::Attempts;
 use crate::read::{self, RowCounts};
+use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
 use crate::source::MetricSource;
 use run_common::rundir::layout::Layout;
@@ -19,7 +19,7 @@ pub fn source(layout: &Layout) -> Option<MetricSource> {
 /// without metrics has none.
 pub fn rows(layout: &Layout, each: &mut dyn FnMut(MetricRow, usize)) -> io::Result<RowCounts> {
     match source(layout) {
-        Some(source) => read::rows(&source, &Attempts::read(layout)?, each),
+        Some(source) => read::rows(&source, &Resumptions::read(layout)?, each),
         None => Ok(RowCounts::default()),
     }
 }

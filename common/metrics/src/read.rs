@@ -1,8 +1,8 @@
 //! Reads the metric rows of a run from wherever it keeps them, in bounded memory. Used by whoever
 //! needs more than the figures in status.json.
 
-use super::attempts::Attempts;
 use super::lines::{each_line, is_damage};
+use super::resumptions::Resumptions;
 use super::row::MetricRow;
 use super::source::{MetricSource, SourceFormat};
 use super::supersede::{FirstSteps, RowOrigin};
@@ -27,7 +27,7 @@ pub struct RowCounts {
 /// 1. Rows of earlier attempts that a later one superseded are left out (run-dir(5)).
 pub fn rows(
     source: &MetricSource,
-    attempts: &Attempts,
+    attempts: &Resumptions,
     each: &mut dyn FnMut(MetricRow, usize),
 ) -> io::Result<RowCounts> {
     let mut starts = FirstSteps::default();
@@ -51,7 +51,7 @@ pub fn rows(
 /// Reads all rows once; returns what was skipped.
 fn pass(
     source: &MetricSource,
-    attempts: &Attempts,
+    attempts: &Resumptions,
     act: &mut dyn FnMut(RowOrigin, MetricRow),
 ) -> io::Result<u64> {
     let mut skipped = 0;

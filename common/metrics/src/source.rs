@@ -1,6 +1,6 @@
 //! Where a run keeps its metrics: files of the suite's own, or what trainers leave behind.
 
-use super::attempts::Attempts;
+use super::resumptions::Resumptions;
 use super::supersede::RowOrigin;
 use super::trainer_state;
 use run_common::fsio::open_regular;
@@ -95,7 +95,7 @@ impl MetricSource {
     }
 
     /// Says whether an attempt may have gone over the same ground as one before.
-    pub(super) fn may_repeat(&self, attempts: &Attempts) -> bool {
+    pub(super) fn may_repeat(&self, attempts: &Resumptions) -> bool {
         self.format != SourceFormat::TrainerState && (!attempts.is_single() || self.files.len() > 1)
     }
 }

@@ -11,8 +11,8 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::Record;
 use run_common::time::Timestamp;
-use run_metrics::attempts::Attempts;
 use run_metrics::follow::Follower;
+use run_metrics::resumptions::Resumptions;
 use serde_json::Value;
 use std::io;
 use std::time::Instant;
@@ -214,7 +214,7 @@ fn boundaries(record: &Record, layout: &Layout) -> [Vec<u64>; 2] {
     if record.start().attempt == 1 {
         return [Vec::new(), Vec::new()];
     }
-    let earlier = Attempts::read(layout).unwrap_or_default();
+    let earlier = Resumptions::read(layout).unwrap_or_default();
     ["metrics.jsonl", "scraped.jsonl"].map(|name| {
         let present = record.start().offsets.get(name).copied().unwrap_or_default();
         // A monitor that takes over finds the present attempt among them: twice is as good as once.

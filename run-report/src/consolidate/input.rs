@@ -2,9 +2,9 @@
 
 use crate::run::Run;
 use run_common::rundir::layout::Layout;
-use run_metrics::attempts::Attempts;
 use run_metrics::csv::quote;
 use run_metrics::of_run;
+use run_metrics::resumptions::Resumptions;
 use run_metrics::source::SourceFormat;
 use run_metrics::supersede::{FirstSteps, RowOrigin};
 use std::fs;
@@ -69,7 +69,7 @@ impl LinesFile {
         let path = source.paths().next()?.to_owned();
         let length = fs::metadata(&path).map_or(0, |file| file.len()); // one that is gone has no rows
         let name = path.file_name()?.to_string_lossy().into_owned();
-        let boundaries = Attempts::read(layout).map(|attempts| attempts.offsets(&name));
+        let boundaries = Resumptions::read(layout).map(|later| later.offsets(&name));
         Some(Self { path, length, boundaries: boundaries.unwrap_or_default() })
     }
 

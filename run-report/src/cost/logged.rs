@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::run::Run;
 use run_common::cost::{add_up, dollars};
 use run_metrics::aggregate::Room;
-use run_metrics::attempts::Attempts;
+use run_metrics::resumptions::Resumptions;
 use run_metrics::{of_run, read};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(super) fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
     }
     let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, None) };
     let mut spent: BTreeMap<String, f64> = BTreeMap::new();
-    let read = read::rows(&source, &Attempts::default(), &mut |row, _| {
+    let read = read::rows(&source, &Resumptions::default(), &mut |row, _| {
         for (name, usd) in row.numbers().filter(|(_, usd)| usd.is_finite()) {
             match dollars(name) {
                 Some(true) => {

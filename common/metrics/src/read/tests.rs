@@ -43,7 +43,7 @@ impl Run {
     }
 
     /// Returns the rows that count as text, each with its attempt, and the counts.
-    fn rows(&self, attempts: &Attempts) -> (Vec<String>, RowCounts) {
+    fn rows(&self, attempts: &Resumptions) -> (Vec<String>, RowCounts) {
         let mut rows = Vec::new();
         let counts = super::rows(&self.source().unwrap(), attempts, &mut |row, attempt| {
             let cell = |(name, cell): (&str, &MetricValue)| match cell {
@@ -56,7 +56,7 @@ impl Run {
     }
 
     #[track_caller]
-    fn expect(&self, attempts: &Attempts, expected: &[&str], superseded: u64, skipped: u64) {
+    fn expect(&self, attempts: &Resumptions, expected: &[&str], superseded: u64, skipped: u64) {
         let (rows, counts) = self.rows(attempts);
         assert_eq!(rows, expected);
         assert_eq!(counts, RowCounts { rows: expected.len() as u64, superseded, skipped });
@@ -68,8 +68,8 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// Returns the attempts of a run whose second attempt began at a time and offset.
-fn resumed(name: &str, offset: usize, time: &str) -> Attempts {
-    Attempts::resumed(time.parse().unwrap(), name, offset as u64)
+fn resumed(name: &str, offset: usize, time: &str) -> Resumptions {
+    Resumptions::resumed(time.parse().unwrap(), name, offset as u64)
 }
 
 const TIME: &str = "2026-01-29T12:00:00.000Z";
@@ -82,7 +82,7 @@ fn json_lines_of_all_attempts_without_those_gone_over_again() {
     let attempts = resumed("metrics.jsonl", first.len(), TIME);
     run.expect(&attempts, &["1: step=1 a=NaN", "1: epoch=9 b=1", "2: step=2 a:\"x\""], 1, 1);
     run.expect(
-        &Attempts::default(),
+        &Resumptions::default(),
         &["1: step=1 a=NaN", "1: step=2 a=2", "1: epoch=9 b=1", "1: step=2 a:\"x\""],
         0,
         1,
@@ -93,7 +93,12 @@ fn json_lines_of_all_attempts_without_those_gone_over_again() {
 fn a_line_that_is_too_long_is_skipped_in_bounded_memory() {
     let run = Run::new();
     let long = format!("{{\"step\": 1, \"text\": \"{}\"}}\n", "x".repeat(17 << 20));
-    run.write("metrics.jsonl", long + "{\"step\": 2}\n").expect(&Attempts::default(), &["1: step=2"], 0, 1);
+    run.write("metrics.jsonl", long + "{\"step\": 2}\n").expect(
+        &Resumptions::default(),
+        &["1: step=2"],
+        0,
+        1,
+    );
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn tables_have_blank_cells_and_new_headers() {
         "\u{feff}step,loss\r\n5,nan\r\nstep,loss,\"new, one\"\n6,1,2\n7,1\n8,1,2,3\n8,\"\n\n,,\n9,1",
     );
     run.expect(
-        &Attempts::default(),
+        &Resumptions::default(),
         &[
             "1: epoch=0 step=1 train_loss=0.5",
             "1: epoch=0 step=2 val_loss=inf",
@@ -126,10 +131,10 @@ fn tables_have_blank_cells_and_new_headers() {
 fn tables_of_stable_baselines() {
     let run = Run::new();
     run.write("log/monitor.csv", "#{\"t_start\": 1.5, \"env_id\": \"x\"}\nr,l,t\n9.0,9,0.05\n");
-    run.expect(&Attempts::default(), &["1: r=9 l=9 t=0.05"], 0, 0);
+    run.expect(&Resumptions::default(), &["1: r=9 l=9 t=0.05"], 0, 0);
     run.write("log/progress.csv", "time/total_timesteps,train/loss\n2048,\n4096,0.5\n");
     run.expect(
-        &Attempts::default(),
+        &Resumptions::default(),
         &["1: time/total_timesteps=2048", "1: time/total_timesteps=4096 train/loss=0.5"],
         0,
         0,
@@ -154,7 +159,7 @@ fn the_newest_whole_trainer_state_counts() {
         |step: u32| ["1: epoch=0.5 loss=NaN step=5".to_owned(), format!("1: eval_loss=NaN step={step}")];
     let run = Run::new();
     let check = |step: u32| {
-        let (rows, counts) = run.rows(&Attempts::default());
+        let (rows, counts) = run.rows(&Resumptions::default());
         assert_eq!(rows, expected(step));
         assert_eq!(counts.skipped, 1);
     };
@@ -177,7 +182,7 @@ fn event_files_that_the_libraries_wrote() {
         run.write(&format!("logs/{}/{name}", if name.ends_with("gpu3") { "x" } else { "t" }), bytes);
     }
     run.expect(
-        &Attempts::default(),
+        &Resumptions::default(),
         &[
             "1: step=0 t/epoch_acc=0 t/d=0",
             "1: step=100 t/epoch_acc=0.1 t/d=0.3",
@@ -212,13 +217,13 @@ fn event_files_with_anything_in_them() {
     ];
     run.events("events.out.tfevents.5.h", &what);
     run.expect(
-        &Attempts::default(),
+        &Resumptions::default(),
         &["1: step=0 a=0.5 b=1", "1: step=0 a=2", "1: step=-3 b=-0.25", "1: step=7 b=-9 n=-4"],
         0,
         1,
     );
     run.events("events.out.tfevents.5.h", &["1:a=1", "lost", "2:a=1"]);
-    run.expect(&Attempts::default(), &["1: step=1 a=1"], 0, 1);
+    run.expect(&Resumptions::default(), &["1: step=1 a=1"], 0, 1);
 }
 
 #[test]
@@ -227,7 +232,7 @@ fn event_files_of_successive_attempts_and_of_simultaneous_writers() {
     run.events("runs/Jan29_12-00-00_h/events.out.tfevents.100.h", &["1:a=1", "2:a=1", "3:a=1"]);
     run.events("runs/Jan29_13-00-00_h/events.out.tfevents.90.h", &["3:a=7"]);
     run.events("runs/Jan29_13-00-00_h/events.out.tfevents.110.h", &["3:a=2"]);
-    run.expect(&Attempts::default(), &["2: step=1 a=1", "2: step=2 a=1", "3: step=3 a=2"], 2, 0);
+    run.expect(&Resumptions::default(), &["2: step=1 a=1", "2: step=2 a=1", "3: step=3 a=2"], 2, 0);
 }
 
 #[test]
@@ -236,7 +241,7 @@ fn event_files_of_one_process_are_of_one_attempt() {
     run.events("events.out.tfevents.100.10.0.0.7.4242.0", &["1:loss=1", "2:loss=1"]);
     run.events("events.out.tfevents.200.10.0.0.7.4242.1.v2", &["2:eval_loss=1"]);
     run.events("events.out.tfevents.300.10.0.0.7.99.0", &["2:loss=3"]);
-    run.expect(&Attempts::default(), &["1: step=1 loss=1", "2: step=2 loss=3"], 2, 0);
+    run.expect(&Resumptions::default(), &["1: step=1 loss=1", "2: step=2 loss=3"], 2, 0);
 }
 
 #[test]
@@ -298,7 +303,7 @@ fn valid_files() -> [(&'static str, Vec<u8>); 5] {
 fn rows_of(name: &str, content: &[u8]) -> Option<(Vec<String>, RowCounts)> {
     let run = Run::new();
     run.write(name, content);
-    run.source().is_some().then(|| run.rows(&Attempts::default()))
+    run.source().is_some().then(|| run.rows(&Resumptions::default()))
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use std::io;
 
 /// The attempts of a run after the first, the oldest first; none, for a run that has no record.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attempts(Vec<Begun>);
+pub struct Resumptions(Vec<Begun>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Begun {
@@ -18,7 +18,7 @@ struct Begun {
     offsets: BTreeMap<String, u64>,
 }
 
-impl Attempts {
+impl Resumptions {
     /// Takes the attempts after the first from what attempts.jsonl tells.
     pub fn of(attempts: &rundir::attempts::Attempts) -> Self {
         let later = attempts.iter().map(|one| &one.start).filter(|start| start.attempt > 1);
