@@ -317,7 +317,8 @@ fn a_second_request_can_shorten_the_grace_and_the_first_is_recorded() {
         .code(0)
         .stdout("runs/r: stopped\n");
     exec.wait().code(137);
-    assert!(lab.status("r")["reason"].as_str().unwrap().ends_with(": first"));
+    let reason = lab.status("r")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(": first; killed ") && reason.ends_with(" linger 0.1s"), "{reason}");
 }
 
 #[test]
