@@ -34,7 +34,8 @@ fn one_that_ignores_term_is_killed_when_the_grace_is_over() {
     let exec = start(&lab, &["--grace", "200ms", "--linger", "200ms"], &["python3", "-c", program]);
     exec.signal(Signal::TERM);
     exec.wait().code(137);
-    ended(&lab, "stopped", BY_TERM, None, Some(9));
+    let reason = "stopped by signal 15 (TERM); killed after grace 0.2s and linger 0.2s";
+    ended(&lab, "stopped", Some(reason), None, Some(9));
 }
 
 #[test]
@@ -119,7 +120,8 @@ if __name__ == '__main__':
     let exec = start(&lab, &["--linger", "200ms"], &["python3", "train.py"]);
     exec.signal(Signal::TERM);
     exec.wait().code(0);
-    ended(&lab, "stopped", BY_TERM, Some(0), None);
+    let reason = "stopped by signal 15 (TERM); killed 3 processes that outlived it, after linger 0.2s";
+    ended(&lab, "stopped", Some(reason), Some(0), None);
     assert_eq!(lab.read("alive"), "3");
 }
 
