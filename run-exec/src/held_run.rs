@@ -62,7 +62,7 @@ impl HeldRun {
         self.active.write(&recorded)
     }
 
-    /// Returns why the run is not this process's any more, if so.
+    /// Returns why this process no longer owns the run, or `None` while it does.
     pub(crate) fn loss(&self) -> Option<Error> {
         let why = self.active.loss(&self.recorded)?;
         Some(Error::new(Exit::BadRun, "cannot make another attempt").because(why))

@@ -11,7 +11,7 @@ pub enum Tint {
     None,
     /// It goes well.
     Good,
-    /// It needs an eye.
+    /// It needs attention.
     Doubt,
     /// It went wrong.
     Bad,

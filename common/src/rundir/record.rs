@@ -75,7 +75,7 @@ impl ActiveRun {
         replace(&self.layout().status(), &document(recorded)?, Durability::Process)
     }
 
-    /// Returns why a record that this process has written is not the run's record any more, if so.
+    /// Returns why this process no longer owns the record, or `None` while it does.
     pub fn loss(&self, own: &Recorded) -> Option<String> {
         let root = self.layout().root().display();
         // What is read may be our own, written into a directory that had just taken the place of this one.

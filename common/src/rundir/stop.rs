@@ -15,9 +15,6 @@ use std::time::Duration;
 /// Bytes of the file that are read.
 const LIMIT: u64 = 64 << 10;
 
-/// How the note begins that a run was killed.
-const KILLED: &str = "killed after grace ";
-
 /// Who asked for a stop. A file that was touched by hand holds none of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -40,12 +37,7 @@ pub struct StopRequest {
 
 /// Says that a run was killed which had not ended after these times, as the reason of its end does.
 pub fn killed_after(grace: Duration, linger: Duration) -> String {
-    format!("{KILLED}{} and linger {}", human(grace), human(linger))
-}
-
-/// Returns what the reason of an end says of [`killed_after`].
-pub fn says_killed(reason: &str) -> Option<&str> {
-    reason.split("; ").find(|note| note.starts_with(KILLED))
+    format!("killed after grace {} and linger {}", human(grace), human(linger))
 }
 
 impl StopRequest {
