@@ -3,16 +3,12 @@
 
 use chrono::{DateTime, Utc};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
-use wide::u8x16;
 
 /// Longest piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
 pub(super) const PIECE: usize = 16 << 10;
 
 /// How often a line that is redrawn is sampled while it lasts, in microseconds.
 const SAMPLE: i64 = 10_000_000;
-
-/// Bytes that are looked at together, for newlines.
-const WINDOW: usize = 64;
 
 /// Bytes of a short line that are copied together: what is too much is written over by what follows.
 const BLOCK: usize = 32;
@@ -233,7 +229,7 @@ impl Writer {
     fn plain<'a>(&self, bytes: &'a [u8], out: &mut Out, each: &mut Each) -> &'a [u8] {
         let to = out.room(bytes.len() * (1 + HEAD) + PADDED_HEAD + BLOCK);
         let (mut start, mut at) = (0, 0);
-        for end in Newlines::of(bytes) {
+        for end in memchr_iter(b'\n', bytes) {
             each.see(&bytes[start..end]);
             to[at..at + PADDED_HEAD].copy_from_slice(&self.head);
             at += HEAD;
@@ -296,61 +292,6 @@ impl Out {
         self.room(text.len())[..text.len()].copy_from_slice(text);
         self.length += text.len();
     }
-}
-
-/// Finds newlines, of which there may be several in every window.
-struct Newlines<'a> {
-    /// The bytes that begin with the window, and how many come before it.
-    bytes: &'a [u8],
-    before: usize,
-    /// The newlines in the window that have not been returned, a bit each.
-    found: u64,
-}
-
-impl<'a> Newlines<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, before: 0, found: newlines(bytes) }
-    }
-
-    /// Moves the window on; `None` at the end.
-    fn skip(&mut self, count: usize) -> Option<()> {
-        self.bytes = self.bytes.get(count..)?;
-        self.before += count;
-        self.found = newlines(self.bytes);
-        Some(())
-    }
-}
-
-impl Iterator for Newlines<'_> {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        if self.found == 0 {
-            self.skip(WINDOW)?;
-            if self.found == 0 {
-                self.skip(memchr(b'\n', self.bytes)?)?; // quicker where the next one is far away
-            }
-        }
-        let place = self.found.trailing_zeros() as usize;
-        self.found &= self.found - 1;
-        Some(self.before + place)
-    }
-}
-
-/// Returns which bytes of the window that some bytes begin with are newlines.
-#[inline]
-fn newlines(bytes: &[u8]) -> u64 {
-    let mut padded = [0; WINDOW];
-    let window = bytes.first_chunk().unwrap_or_else(|| {
-        padded[..bytes.len()].copy_from_slice(bytes);
-        &padded
-    });
-    let quarter = |at: usize| {
-        let bytes = window.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        u64::from(u8x16::new(bytes).simd_eq(u8x16::splat(b'\n')).to_bitmask()) << at
-    };
-    quarter(0) | quarter(16) | quarter(32) | quarter(48)
 }
 
 /// A time as text, of which the seconds are made anew only when they change.
