@@ -14,6 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub mod active;
+pub mod misplaced;
 
 pub use rustix::process;
 
