@@ -191,20 +191,22 @@ impl Batch {
 
     fn write_summary(&mut self, observer: &Observer) -> Result<(), Error> {
         let path = self.dir.layout().summary();
-        let summary = document(&self.summary(observer));
-        let written = summary.and_then(|summary| replace(&path, &summary, Durability::Process));
+        let summary = self.summary(observer)?;
+        let written = document(&summary).and_then(|summary| replace(&path, &summary, Durability::Process));
         written.map_err(|error| Error::io("write", &path, error))
     }
 
-    fn summary(&mut self, observer: &Observer) -> Summary {
+    fn summary(&mut self, observer: &Observer) -> Result<Summary, Error> {
         let mut runs = Vec::new();
-        for run in self.dir.runs() {
+        let all = self.dir.runs()?;
+        let total = all.len();
+        for run in all {
             let name = run.layout().name();
             let stamp = stamp(&run);
             match self.ended.get(&name) {
                 Some((known, entry)) if *known == stamp => runs.push(entry.clone()),
                 _ => {
-                    let Ok(observed) = observer.observe(&run) else { continue };
+                    let Ok(observed) = observer.observe(&run) else { continue }; // it counts as one of the total
                     let entry = Entry::of(&name, &observed);
                     if entry.status.has_ended() {
                         self.ended.insert(name, (stamp, entry.clone()));
@@ -214,23 +216,27 @@ impl Batch {
             }
         }
         let count = |statuses: &[Status]| runs.iter().filter(|run| statuses.contains(&run.status)).count();
-        Summary {
+        Ok(Summary {
             schema: SCHEMA,
             batch: self.dir.layout().name(),
             updated: Timestamp::now(),
-            total: runs.len(),
+            total,
             completed: count(&[Status::Completed]),
             failed: count(&[Status::Failed, Status::Dead]),
             stopped: count(&[Status::Stopped]),
             running: count(&[Status::Running, Status::Stale]),
             not_run: count(&[Status::Created, Status::Queued]),
             runs,
-        }
+        })
     }
 
     /// Says in words what all runs do.
     pub(crate) fn totals(&mut self, observer: &Observer) -> String {
-        let Summary { total, completed, failed, stopped, running, not_run, .. } = self.summary(observer);
+        let summary = match self.summary(observer) {
+            Ok(summary) => summary,
+            Err(error) => return error.to_string(),
+        };
+        let Summary { total, completed, failed, stopped, running, not_run, .. } = summary;
         let at_work = if running > 0 { format!("{running} running, ") } else { String::new() };
         format!(
             "{completed} of {total} completed, {failed} failed, {stopped} stopped, {at_work}{not_run} not run"

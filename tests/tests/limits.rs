@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::fs::{self, File};
-use testkit::{Done, Lab, bin};
+use testkit::process::{Signal, getuid};
+use testkit::{Done, Lab, bin, pid};
 
 /// Runs a script with a limit of the shell in force.
 fn limited(lab: &Lab, limit: &str, script: &str) -> Done {
@@ -91,7 +92,7 @@ fn without_proc_a_helper_that_lives_on_is_said_and_recorded() {
     // One in the process group of the command is ended all the same, one in a session of its own is not found.
     let script = "run-new -n r -- sh -c 'sleep 1000 & echo $! >near; setsid sleep 1001 & exit 0' >/dev/null; run-exec --linger 100ms r";
     let done = without_proc(&lab, script);
-    assert_eq!((done.code, done.err().as_str()), (0, UNSEEN));
+    assert_eq!((done.code, done.err().as_str()), (125, UNSEEN));
     let result = lab.json("runs/r/.run/result.json");
     assert_eq!(result["status"], "failed");
     assert_eq!(result["reason"], "processes that outlived it could not be found: /proc cannot be read");
@@ -182,5 +183,49 @@ fn a_tool_without_stdin_says_so_when_it_reads_names() {
             (code, format!("{tool}: cannot read stdin: Bad file descriptor\n")),
             "{line}"
         );
+    }
+}
+
+/// Makes a program that gives up everything that its caller could signal it by, as `sudo` does. `None` where
+/// nobody can: without root, or in a file system that knows no such programs.
+fn untouchable(lab: &Lab) -> Option<&'static str> {
+    lab.cmd("cp").args(["/usr/bin/setpriv", "untouchable"]).run().code(0);
+    lab.set_mode("untouchable", 0o4755);
+    let id = lab.cmd_by_somebody("./untouchable").args(["--reuid", "0", "id", "-u"]).run();
+    (getuid().is_root() && id.out() == "0\n").then_some("exec ./untouchable --reuid 0 sleep 1000")
+}
+
+#[test]
+fn what_cannot_be_killed_is_no_stop_and_followed_by_no_other_attempt() {
+    let lab = Lab::new();
+    let Some(program) = untouchable(&lab) else { return };
+    let quick = ["--linger", "0s", "--grace", "0s"];
+    for (name, options, told) in [
+        (
+            "stalled",
+            &["--stall-timeout", "100ms", "--retries", "3", "--retry-delay", "0s"][..],
+            "stall timeout 0.1s",
+        ),
+        ("stopped", &[], "stopped by "),
+    ] {
+        let run = lab.new_run(name, &["sh", "-c", program]);
+        lab.cmd("chown").args(["-R", "65534", "runs"]).run().code(0);
+        let exec = lab.cmd_by_somebody("run-exec").arg("-q").args(quick).args(options).arg(&run).spawn();
+        let sleeper = pid(&lab.await_child(&run), "child_pid");
+        lab.await_status(&run, "beyond reach", |_| {
+            fs::read_to_string(format!("/proc/{sleeper}/status"))
+                .is_ok_and(|text| text.contains("Uid:\t0\t0"))
+        });
+        if options.is_empty() {
+            lab.cmd_by_somebody("run-stop").arg("--no-wait").arg(&run).run().code(0);
+        }
+        let done = exec.wait();
+        let result = lab.json(&format!("{run}/.run/result.json"));
+        assert_ne!(done.code, 0, "{}", done.err());
+        assert_eq!((&result["status"], &result["retry_in_s"]), (&"failed".into(), &Value::Null), "{result}");
+        let reason = result["reason"].as_str().unwrap();
+        assert!(reason.starts_with(told) && reason.contains("1 process could not be killed"), "{reason}");
+        assert_eq!(lab.json_lines(&format!("{run}/.run/attempts.jsonl")).len(), 2);
+        testkit::signal(sleeper, Signal::KILL);
     }
 }

@@ -53,7 +53,7 @@ impl Supervisor<'_> {
         {
             (status, reason) = (Outcome::Failed, Some(fault));
         }
-        if (self.has_unseen || !self.forced.undying.is_empty()) && status == Outcome::Completed {
+        if self.lives_on() {
             status = Outcome::Failed; // it has not ended
         }
         let linger = self.task.limits.linger;
@@ -70,11 +70,17 @@ impl Supervisor<'_> {
             End::Unseen => {}
         }
         if let Some(retry) = &self.task.retry
+            && !self.lives_on()
             && may_pass(self.cause.as_ref(), end, &retry.exit_codes)
         {
             record.retry_in_s = Some(retry.delay.as_secs_f64());
         }
         record
+    }
+
+    /// Says whether something of the run lives that could not be ended, or may.
+    pub(super) fn lives_on(&self) -> bool {
+        self.has_unseen || !self.forced.undying.is_empty()
     }
 
     /// Reads what the command wrote last.

@@ -13,6 +13,7 @@ use super::terminal::copy_size;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+use run_common::error::plain;
 use run_common::message::warn;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::{Signals, is_request};
@@ -159,10 +160,12 @@ impl<'a> Monitor<'a> {
             return Ok(code.unwrap_or(self.task.statuses.failed));
         }
         warn("the supervisor was killed; ending the run");
-        close_last_line(&mut combined)?;
         let signals = mem::replace(&mut self.signals, signals::catch()?); // none is lost between the two
         let mut supervisor = Supervisor::new(self.task, record, signals, None);
         supervisor.adopt(self.child);
+        if let Err(error) = close_last_line(&mut combined) {
+            warn(&format!("cannot write combined.log: {}", plain(&error)));
+        }
         let combined = Log::new(combined, "combined.log");
         let tee = Tee::new(sources, combined, Scraped::new(self.task), self.task.limits.linger)?;
         supervisor.supervise(tee)

@@ -112,7 +112,10 @@ impl<'a> Supervisor<'a> {
         self.records.note_output(seen);
         let end = self.conclude(seen);
         self.write_end(&end);
-        let status = exit_status(self.cause.as_ref(), self.main.end(), self.task.statuses);
+        let status = match exit_status(self.cause.as_ref(), self.main.end(), self.task.statuses) {
+            0 if self.lives_on() => self.task.statuses.failed,
+            status => status,
+        };
         self.after_end(&end);
         Ok(status)
     }
