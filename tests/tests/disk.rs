@@ -202,3 +202,40 @@ fn a_copy_for_an_evaluation_leaves_the_training_room_for_its_next_checkpoint() {
     assert_eq!(lines[5], "exit 0", "{out}{}", done.err());
     lab.nothing_left();
 }
+
+#[test]
+fn a_supervisor_that_is_killed_on_a_full_disk_leaves_nothing_behind() {
+    let lab = Lab::new();
+    // The last line of the log has no end, and nothing can be added to it.
+    lab.write(
+        "train.py",
+        "import os, time\nprint('x' * 100, end='', flush=True)\nopen('printed', 'w')\ntime.sleep(1000)",
+    );
+    let done = on_small_disk(
+        &lab,
+        "run-new -n r -- python3 train.py >/dev/null
+         run-exec -q --linger 100ms --heartbeat 20ms r & exec=$!
+         while [ ! -e printed ] || [ ! -s small/r/stdout.log ]; do sleep 0.01; done
+         printf 'torn' >>small/r/combined.log
+         dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; while printf x >>small/fill; do :; done 2>/dev/null
+         kill -9 $(cat small/r/.run/pid); wait $exec; echo exit $?; run-status --json r",
+    );
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "exit 125", "{}", done.err());
+    let status: Value = serde_json::from_str(lines[1]).unwrap();
+    assert_eq!((&status["status"], &status["reason"]), (&json!("failed"), &json!("supervisor was killed")));
+    lab.nothing_left();
+}
+
+#[test]
+fn a_request_to_stop_that_cannot_be_told_is_a_request_all_the_same() {
+    let lab = Lab::new();
+    let done = on_small_disk(
+        &lab,
+        "run-new -n r -- true >/dev/null
+         dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; while printf x >>small/fill; do :; done 2>/dev/null
+         run-stop r; echo exit $?; ls small/r/stop",
+    );
+    assert_eq!(done.out(), "small/r: created\nexit 0\nsmall/r/stop\n", "{}", done.err());
+}

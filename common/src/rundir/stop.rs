@@ -47,10 +47,10 @@ impl StopRequest {
         let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
         let written = self.clone().without_secrets().write_by(stop, &scratch);
         let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
-        if written.is_err() && fs::symlink_metadata(stop).is_err() {
-            create(stop)?;
+        match written {
+            Err(_) if fs::symlink_metadata(stop).is_err() => create(stop).map(drop),
+            written => written,
         }
-        written
     }
 
     fn write_by(&self, stop: &Path, scratch: &Path) -> io::Result<()> {
