@@ -86,7 +86,7 @@ impl Controller {
             behind: BTreeSet::new(),
             next_table: Instant::now(),
             provenance,
-            observer: Observer::default(),
+            observer: Observer::of_many(None),
             counts: Counts::default(),
             progress: Progress::new(true, "[{bar:30}] {pos}/{len} {msg}"),
             status,

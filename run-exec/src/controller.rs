@@ -55,7 +55,7 @@ impl<'a> Controller<'a> {
             is_one,
             pool: Pool::new(slots)?,
             batches: Batches::default(),
-            observer: Observer::default(),
+            observer: Observer::of_many(None),
             tally: Tally::new(is_one),
             // The output of the runs may go to the terminal.
             progress: Progress::new(options.quiet || !io::stdout().is_terminal(), "{msg}"),

@@ -2,10 +2,10 @@
 
 use crate::run::Options;
 use run_common::error::{Error, Exit};
-use run_common::process::identity::{Life, ProcessId};
+use run_common::process::identity::ProcessId;
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::observe::{Observed, Observer, TAKE_OVER};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::record::ActiveRun;
 use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
@@ -101,9 +101,9 @@ fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error
                 None => "it is running already".to_owned(),
             })
             .hint("run-stop(1) stops it; run-status(1) says what it does")),
-        Status::Stale if take_over && resumes && is_elsewhere(recorded) => Ok(()),
+        Status::Stale if take_over && resumes && before.is_elsewhere() => Ok(()),
         Status::Stale => {
-            Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(recorded)))
+            Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(before)))
         }
         Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resumes => Ok(()),
         status => Err(cannot_start(&before.run, Exit::No)
@@ -112,19 +112,9 @@ fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error
     }
 }
 
-/// Says whether the recorded supervisor was one of another host or container.
-fn is_elsewhere(recorded: &Recorded) -> bool {
-    let supervisor = recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
-    supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
-}
-
 /// Returns what to do about a run that is in doubt.
-pub(crate) fn way_out(recorded: &Recorded) -> &'static str {
-    if is_elsewhere(recorded) {
-        "if its host or container is known to be gone, --resume --take-over makes another attempt"
-    } else {
-        "run-stop(1) ends what is left of it"
-    }
+pub(crate) fn way_out(observed: &Observed) -> &'static str {
+    if observed.is_elsewhere() { TAKE_OVER } else { "run-stop(1) ends what is left of it" }
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ impl Controller<'_> {
                 let what = format!("cannot start '{}'", run.layout().root().display());
                 return Err(Error::new(Exit::Busy, what)
                     .because(observed.reason().unwrap_or_default())
-                    .hint(way_out(&observed.recorded)));
+                    .hint(way_out(&observed)));
             }
             _ => {}
         }

@@ -13,7 +13,7 @@ use run_common::rundir::open::RunDir;
 
 /// Prints what was asked for.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let observer = Observer::new(args.stale_after);
+    let observer = Observer::of_many(Some(args.stale_after));
     let scope = Scope::new(args);
     let format = Format::new(args);
     if let Some(which) = args.log {

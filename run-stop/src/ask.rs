@@ -2,6 +2,7 @@
 
 use crate::leftovers;
 use run_common::error::{Error, plain};
+use run_common::fsio::lock::{self, Held};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::stat::Stat;
@@ -52,7 +53,7 @@ impl Asker<'_> {
         } else {
             leftovers::ask(&asked.leftovers, self.request.kill);
         }
-        if status == Status::Created {
+        if status == Status::Created && !is_taken(run) {
             warn(&format!("'{shown}' has not started, and will not"));
         }
         Ok(asked)
@@ -86,6 +87,11 @@ impl Asker<'_> {
         }
         Ok(())
     }
+}
+
+/// Says whether a run-exec has taken a run, though its record may not say so yet.
+pub(crate) fn is_taken(run: &RunDir) -> bool {
+    lock::ask(&run.layout().lock()).is_ok_and(|held| held == Held::Yes)
 }
 
 /// Says that a process is not signalled although the record names it, and what to do.

@@ -27,7 +27,10 @@ impl Batches<'_> {
             Err(error) => return vec![Err(error)],
         };
         let shown = batch.layout().root().display();
-        let runs = batch.runs();
+        let runs = match batch.runs() {
+            Ok(runs) => runs,
+            Err(error) => return vec![Err(error)],
+        };
         let has_ended =
             |run: &RunDir| self.observer.observe(run).is_ok_and(|observed| observed.status().has_ended());
         if runs.iter().all(has_ended) {
@@ -46,11 +49,15 @@ impl Batches<'_> {
 
     /// Returns the runs at work below a directory, and closes the batches that they are of.
     pub(crate) fn active_below(&self, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
-        let runs = find(runs_dir).into_iter().filter_map(|found| match found {
-            Found::Run(path, ()) => Some(RunDir::seen(path)),
-            Found::NotUtf8(_) | Found::Other(_) | Found::Unreadable(..) => None,
-        });
-        let active = self.active(runs);
+        let mut runs = Vec::new();
+        let mut faults = Vec::new();
+        for found in find(runs_dir) {
+            match found {
+                Found::Run(path, ()) => runs.push(RunDir::seen(path)),
+                found => faults.extend(found.fault(runs_dir).map(Err)),
+            }
+        }
+        let mut active = self.active(runs);
         let mut closed: Vec<BatchDir> = Vec::new();
         for run in active.iter().flatten() {
             let Some(batch) = BatchDir::of(run).filter(|batch| !closed.contains(batch)) else { continue };
@@ -59,6 +66,7 @@ impl Batches<'_> {
             }
             closed.push(batch);
         }
+        active.extend(faults);
         active
     }
 

@@ -1,6 +1,6 @@
 //! Sees runs that were asked to stop to their end.
 
-use crate::ask::Asked;
+use crate::ask::{Asked, is_taken};
 use crate::leftovers;
 use run_common::error::Error;
 use run_common::message::warn;
@@ -38,7 +38,8 @@ impl Finisher<'_> {
         }
         if !asked.leftovers.is_empty() {
             if self.waits {
-                leftovers::end(&asked.run, asked.time, self.grace, self.observer)?;
+                let known = asked.leftovers.clone();
+                leftovers::end(&asked.run, known, asked.time, self.grace, self.observer)?;
             }
             let (count, shown) = (asked.leftovers.len(), asked.run.layout().root().display());
             let noun = if count == 1 { "process" } else { "processes" };
@@ -64,6 +65,7 @@ impl Finisher<'_> {
             let observed = self.observer.observe(&asked.run)?;
             let waits = match observed.status() {
                 Status::Running | Status::Queued => true,
+                Status::Created => is_taken(&asked.run), // it is about to say that it runs
                 Status::Stale => asked.supervisor.is_some() && observed.leftovers.is_empty(), // it wakes up
                 _ => false,
             };

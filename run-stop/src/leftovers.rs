@@ -20,12 +20,31 @@ pub(crate) fn ask(processes: &[Stat], kills: bool) {
     signal_all(processes, Signal::CONT);
 }
 
-/// Ends what carries the id of a run whose supervisor is gone, and was asked to end then: what lives after the
-/// grace is killed.
-pub(crate) fn end(run: &RunDir, asked: Instant, grace: Duration, observer: &Observer) -> Result<(), Error> {
+/// Ends what carries the id of a run whose supervisor is gone, of which `known` were asked to end then; what they
+/// start meanwhile is asked, too. What lives after the grace is killed.
+pub(crate) fn end(
+    run: &RunDir,
+    mut known: Vec<Stat>,
+    asked: Instant,
+    grace: Duration,
+    observer: &Observer,
+) -> Result<(), Error> {
+    let mut is_over = false;
     loop {
         let left = observer.observe(run)?.leftovers;
-        let Some(first) = left.first() else { return Ok(()) };
+        let Some(first) = left.first() else {
+            // One may have started another and ended while all processes were gone through.
+            if is_over {
+                return Ok(());
+            }
+            is_over = true;
+            continue;
+        };
+        is_over = false;
+        let is_known = |process: &Stat| known.iter().any(|known| known.pid == process.pid);
+        let new: Vec<Stat> = left.iter().filter(|process| !is_known(process)).copied().collect();
+        ask(&new, false);
+        known.extend(new);
         let elapsed = asked.elapsed();
         if elapsed >= grace + LAST {
             let shown = run.layout().root().display();

@@ -11,7 +11,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::complain;
 use run_common::process::identity::Place;
 use run_common::process::user::user_name;
-use run_common::rundir::observe::Observer;
+use run_common::rundir::observe::{Observer, TAKE_OVER};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Ok(one) => asked.push(one),
         Err(error) => fail(&error),
     };
-    let runs = runs(args, &observer, &request);
+    let runs = runs(args, &Observer::of_many(None), &request);
     if args.after_checkpoint {
         after_checkpoint(runs, &observer, &mut ask);
     } else {
@@ -61,10 +61,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
                 out.text(&format!("{shown}: {}", observed.status()))?;
                 out.flush()?;
                 if let Some(why) = doubt {
-                    fail(
-                        &Error::new(Exit::No, format!("cannot tell whether '{shown}' has ended"))
-                            .because(why),
-                    );
+                    let error = Error::new(Exit::No, format!("cannot tell whether '{shown}' has ended"));
+                    let error = error.because(why);
+                    fail(&if observed.is_elsewhere() { error.hint(TAKE_OVER) } else { error });
                 }
             }
             Err(error) => fail(&error),

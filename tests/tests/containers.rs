@@ -199,7 +199,7 @@ fn a_run_of_another_host_is_stale_and_taken_over_when_that_is_asked_for() {
     let (status, reason) = told(&lab, Here, "r");
     assert_eq!(status, "stale");
     assert!(reason.starts_with("no heartbeat from elsewhere for "), "{reason}");
-    let way_out = "run-exec: if its host or container is known to be gone, --resume --take-over makes another attempt\n";
+    let way_out = "run-exec: if its host or container is known to be gone, run-exec --resume --take-over makes another attempt\n";
     lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has(way_out);
     lab.cmd("run-exec").args(["-q", "--unfinished", "r", "s"]).run().code(4).stderr_has(way_out);
     lab.cmd("run-exec").args(["-q", "--unfinished", "-j", "2", "r", "s"]).run().code(4).stderr_has(way_out);

@@ -445,3 +445,16 @@ fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
     eval.wait().code(0).stderr("");
     assert_eq!(lab.read("eval_runs/r_eval/consolidated_metrics.csv"), "step,acc\n1,1\n");
 }
+
+#[test]
+fn what_a_program_starts_when_it_is_asked_to_end_is_ended_too() {
+    let lab = Lab::new();
+    lab.write("saver.py", "import os, signal, subprocess, sys\ndef save(*_):\n    subprocess.Popen(['sleep', '1000'], start_new_session=True)\n    os._exit(0)\nsignal.signal(signal.SIGTERM, save)\nopen('ready', 'w')\nwhile True: signal.pause()\n");
+    let run = start(&lab, "r", &[], &["python3", "saver.py"]);
+    wait_for("the handler", || lab.path("ready").exists());
+    orphan(run);
+    // The run was heard of last long ago.
+    edit(&lab, "r", |record| record["last_heartbeat"] = "2026-01-01T00:00:00Z".into());
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n");
+    lab.nothing_left();
+}

@@ -315,3 +315,29 @@ fn what_is_left_is_waited_for_without_reading_all_processes_again_and_again() {
     assert!(reads > 0 && reads < 40 * most, "{reads} reads, of {most} processes");
     lab.nothing_left();
 }
+
+#[test]
+fn a_lock_that_somebody_holds_for_a_dead_run_does_not_keep_run_stop_waiting() {
+    let lab = Lab::new();
+    let run = forge(&lab, "r", |record| {
+        record["pid"] = 0x3fff_fffe.into();
+        record["last_heartbeat"] = "2026-01-01T00:00:00Z".into();
+    });
+    let holder = hold(&lab, &run, "");
+    assert_eq!(lab.status(&run)["status"], "stale");
+    lab.cmd("run-stop").arg(&run).run().code(1).stdout("runs/r: stale\n").stderr_has("no heartbeat from");
+    holder.signal(Signal::KILL);
+    holder.wait();
+}
+
+#[test]
+fn a_run_that_was_just_taken_is_not_called_one_that_will_not_start() {
+    let lab = Lab::new();
+    let run = lab.new_run("r", &["true"]);
+    let holder = hold(&lab, &run, "");
+    let stop = lab.cmd("run-stop").arg(&run).spawn();
+    wait_for("the request", || lab.path("runs/r/.run/stop").exists() || lab.path("runs/r/stop").exists());
+    holder.signal(Signal::KILL);
+    holder.wait();
+    stop.wait().code(0).stdout("runs/r: created\n").stderr("");
+}

@@ -48,7 +48,9 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Observer {
     stale_after: Duration,
-    processes: Carriers,
+    /// What carries a run's id, read once a second for all runs that were last heard of long ago; none where it is
+    /// read anew for each.
+    processes: Option<Carriers>,
 }
 
 /// Age at which the heartbeat of another host is in doubt, unless the user says otherwise.
@@ -63,19 +65,21 @@ enum Supervisor {
     /// Suspended: which process, by what it is and its pid.
     Stopped(&'static str, i32),
     Gone,
+    /// Out of sight: its heartbeat has to tell.
     Elsewhere,
 }
 
 impl Default for Observer {
     fn default() -> Self {
-        Self::new(STALE_AFTER)
+        Self { stale_after: STALE_AFTER, processes: None }
     }
 }
 
 impl Observer {
-    /// Looks from this host; a run of another is stale when its heartbeat is older than given.
-    pub fn new(stale_after: Duration) -> Self {
-        Self { stale_after, processes: Carriers::default() }
+    /// Looks at many runs from this host, for a list; a run of another is stale when its heartbeat is older than
+    /// given.
+    pub fn of_many(stale_after: Option<Duration>) -> Self {
+        Self { stale_after: stale_after.unwrap_or(STALE_AFTER), processes: Some(Carriers::default()) }
     }
 
     /// Finds out what a run does.
@@ -131,7 +135,7 @@ impl Observer {
         let beat = attempt.last_heartbeat;
         let is_old = beat.is_some_and(|beat| Timestamp::now().seconds_since(beat) > LONG_AGO);
         let anew = Carriers::default();
-        let carriers = if is_old { &self.processes } else { &anew };
+        let carriers = self.processes.as_ref().filter(|_| is_old).unwrap_or(&anew);
         let mut leftovers = carriers.of(run_id, layout.root(), owner(layout));
         if let Some(command) = command(layout, attempt)
             && leftovers.iter().all(|known| known.pid != command.pid)
@@ -207,9 +211,10 @@ fn supervisor(layout: &Layout, attempt: &AttemptState) -> Supervisor {
         }
         (Held::Yes, Life::Gone) if supervisor.is_visible() => match holder(layout) {
             Some(holder) if holder.is_stopped() => Supervisor::Stopped("run-exec", holder.pid),
-            _ => Supervisor::Works, // the holder of the lock is about to take its place
+            _ => Supervisor::Elsewhere, // the holder of the lock is about to take its place
         },
-        (Held::Yes, _) | (Held::Unknown, Life::Alive(_)) => Supervisor::Works,
+        (Held::Yes | Held::Unknown, Life::Alive(_)) => Supervisor::Works,
+        (Held::Yes, _) => Supervisor::Elsewhere, // in another container
         (Held::No, _) if is_here => Supervisor::Gone,
         (Held::No | Held::Unknown, Life::Gone) => Supervisor::Gone,
         (Held::No | Held::Unknown, _) => Supervisor::Elsewhere,
@@ -262,7 +267,17 @@ pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Recipient {
     }
 }
 
+/// What to do about a run that was supervised elsewhere and is in doubt.
+pub const TAKE_OVER: &str =
+    "if its host or container is known to be gone, run-exec --resume --take-over makes another attempt";
+
 impl Observed {
+    /// Says whether the recorded supervisor is one of another host or container.
+    pub fn is_elsewhere(&self) -> bool {
+        let supervisor = self.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
+        supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
+    }
+
     /// Returns what the run does.
     pub fn status(&self) -> Status {
         match &self.verdict {
