@@ -93,8 +93,8 @@ pub(super) const HEADERS: &str = "authorization cookie proxy-authorization set-c
 /// Options whose value is `user:password`, outside of containers, where it is a user and a group.
 pub(super) const USERS: &str = "-u -U --user --proxy-user";
 
-/// Programs to which `--user` means another thing, until one of [`PROGRAMS`] is named.
-pub(super) const CONTAINERS: &str = "docker install nerdctl podman";
+/// Programs to which `-u` or `--user` means another thing, until one of [`PROGRAMS`] is named.
+pub(super) const OTHER_USERS: &str = "date docker git install nerdctl podman rsync sort";
 
 /// Options, and words, of a program that a secret follows.
 pub(super) const PROGRAMS: [(&str, &str); 7] = [
@@ -360,6 +360,7 @@ mod tests {
             SCHEMES,
             HEADERS,
             NO_VALUES,
+            OTHER_USERS,
         ];
         for word in lists.iter().flat_map(|list| list.split(' ')) {
             assert!(told.contains(&word), "{word}");

@@ -29,7 +29,11 @@ fn redact_below(name: &str, above: Verdict, value: &mut Value) -> bool {
                 is_changed |= redact_below(name, verdict, value);
             }
         }
-        Value::Array(items) if COMMANDS.contains(&name) => {
+        Value::Array(items)
+            if verdict == Verdict::Plain
+                && COMMANDS.contains(&name)
+                && items.iter().all(Value::is_string) =>
+        {
             let word = |item: &Value| item.as_str().unwrap_or_default().to_owned();
             let redacted = redact_command(&items.iter().map(word).collect::<Vec<_>>());
             for (item, redacted) in items.iter_mut().zip(redacted) {

@@ -6,7 +6,7 @@ use super::text::{Extent, Pair, Sign, Text, is_in_name};
 use super::value::{is_plain, is_word, refers};
 use super::{REDACTED, and_then};
 use crate::provenance::secret::{
-    ATTACHED, CONTAINERS, HEADERS, PROGRAMS, SCHEMES, USERS, Verdict, has, is_flag, is_secret_in_query,
+    ATTACHED, HEADERS, OTHER_USERS, PROGRAMS, SCHEMES, USERS, Verdict, has, is_flag, is_secret_in_query,
     verdict, words,
 };
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ pub(super) struct Scanner {
     /// The program that was named last, of those with options of their own.
     program: Option<&'static str>,
     /// A program was named to which `--user` means another thing.
-    is_container: bool,
+    is_other: bool,
 }
 
 impl Scanner {
@@ -80,7 +80,7 @@ impl Scanner {
         let names_user = !user.is_empty() && (user.chars().all(is_user) || refers(user));
         let is_secret = !word.starts_with("//") && !is_plain(Verdict::Password, word);
         let are_ids = is_number(user) && is_number(word);
-        (names_user && is_secret && !are_ids && !self.is_container).then_some(user.len() + 1)
+        (names_user && is_secret && !are_ids && !self.is_other).then_some(user.len() + 1)
     }
 }
 
@@ -140,7 +140,7 @@ impl<'a, 's> Scan<'a, 's> {
                 _ => {}
             }
             if matches!(byte, b'\n' | b';' | b'|' | b'&') {
-                (self.scanner.program, self.scanner.is_container) = (None, false);
+                (self.scanner.program, self.scanner.is_other) = (None, false);
             }
             let goes_on = matches!(byte, b'+' | b'~' | b'@' | b'/' | b'$' | b',' | b'=' | b':' | b'%');
             self.is_first &= goes_on;
@@ -155,9 +155,9 @@ impl<'a, 's> Scan<'a, 's> {
         let programs = PROGRAMS.iter().map(|(program, _)| *program).chain(ATTACHED.split(' '));
         if let Some(program) = programs.into_iter().find(|program| is_begun && *program == name) {
             self.scanner.program = Some(program);
-            self.scanner.is_container = false;
+            self.scanner.is_other = false;
         }
-        self.scanner.is_container |= is_begun && has(CONTAINERS, name);
+        self.scanner.is_other |= is_begun && has(OTHER_USERS, name);
     }
 
     /// Says whether a name is an option of its program with the password in it.

@@ -244,14 +244,17 @@ fn documents_are_redacted_below_secret_names() {
     let mut value = serde_json::json!({
         "lr": 0.1, "api_key": "a b", "auth": {"user": "u", "retries": 3, "on": true}, "password": 12_345_678,
         "tokens": [1, 2], "api_keys": ["a", "b"], "url": "https://u:p@h", "pad_token": "<pad>", "token": null,
-        "command": ["train", "--token", "a"], "traceback": ["--token a b"], "list": ["token=a b", "x"]
+        "command": ["train", "--token", "a"], "traceback": ["--token a b"], "list": ["token=a b", "x"],
+        "template": [{"role": "x", "api_key": "a"}], "tokens_of": {"secret": {"command": ["a", "b"]}}
     });
     redact_json("", &mut value);
     let expected = serde_json::json!({
         "lr": 0.1, "api_key": REDACTED, "auth": {"user": REDACTED, "retries": 3, "on": true}, "password": REDACTED,
         "tokens": [1, 2], "api_keys": [REDACTED, REDACTED], "url": "https://[redacted]@h", "pad_token": "<pad>",
         "token": null, "command": ["train", "--token", REDACTED], "traceback": ["--token [redacted] b"],
-        "list": ["token=[redacted]", "x"]
+        "list": ["token=[redacted]", "x"],
+        "template": [{"role": "x", "api_key": REDACTED}],
+        "tokens_of": {"secret": {"command": [REDACTED, REDACTED]}}
     });
     assert_eq!(value, expected);
 }
