@@ -4,7 +4,7 @@
 use crate::metrics::{MetricsSource, columns, find, fits};
 use run_common::error::Error;
 use run_common::fsio::atomic::replace_by;
-use run_common::message::warn;
+use run_common::message::{complain, warn};
 use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observer;
@@ -36,11 +36,15 @@ pub(crate) fn consolidate(evaluations: &Evaluations, observer: &Observer) -> Res
     let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut parts = Vec::new();
     let mut block = vec![0; HEADER];
-    for (dir, evaluation) in evaluations.all() {
-        let has_completed =
-            observer.observe(&dir).is_ok_and(|observed| observed.status() == Status::Completed);
-        if !has_completed {
-            continue;
+    for (dir, evaluation) in evaluations.all()? {
+        match observer.observe(&dir) {
+            Ok(observed) if observed.status() == Status::Completed => {}
+            Err(error) if dir.layout().status().exists() => {
+                complain(&error);
+                leave_out(dir.layout(), "its record is damaged");
+                continue;
+            }
+            Ok(_) | Err(_) => continue,
         }
         let header = header(dir.layout(), &mut block);
         match header {

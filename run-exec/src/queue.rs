@@ -88,7 +88,10 @@ impl Queue {
                     return Next::Again(format!("'{shown}' was named before, and is executed once"));
                 }
                 Ok(Operand::Batch(batch)) => {
-                    let mut runs = batch.runs_as_created();
+                    let mut runs = match batch.runs_as_created() {
+                        Ok(runs) => runs,
+                        Err(error) => return Next::Failed(error),
+                    };
                     let all = runs.len();
                     runs.retain(|run| self.known.insert(run.absolute()));
                     let (shown, again) = (batch.layout().root().display(), all - runs.len());

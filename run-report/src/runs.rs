@@ -36,7 +36,7 @@ impl Runs {
     pub(crate) fn read(selection: &Selection) -> Result<Self, Error> {
         let runs_dir = selection.runs_dir.as_path();
         let opened = open(selection)?;
-        let observer = Observer::default();
+        let observer = Observer::of_many(None);
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
         let above = std::path::absolute(runs_dir).unwrap_or_else(|_| runs_dir.to_owned());
         let finder = Finder::new(selection.eval_dir);
@@ -91,21 +91,14 @@ fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
         let runs = open_runs(selection.names, runs_dir, selection.null);
         return Ok(runs.filter(|run| run.as_ref().map_or(true, &mut is_new)).collect());
     }
-    let unreadable = |exit, path: &Path, cause: String| {
-        Error::new(exit, format!("cannot read '{}'", path.display())).because(cause)
-    };
     let mut runs = Vec::new();
     for found in find(runs_dir) {
         match found {
             Found::Run(path, ()) => runs.push(Ok(RunDir::seen(path))),
-            Found::Other(_) => {}
-            Found::NotUtf8(path) => {
-                runs.push(Err(unreadable(Exit::BadRun, &path, "its name is not UTF-8".to_owned())));
-            }
-            Found::Unreadable(path, cause) if path == runs_dir => {
-                return Err(unreadable(Exit::System, &path, cause));
-            }
-            Found::Unreadable(path, cause) => runs.push(Err(unreadable(Exit::BadRun, &path, cause))),
+            found => match found.fault(runs_dir) {
+                Some(error) if error.exit() == Exit::System => return Err(error),
+                fault => runs.extend(fault.map(Err)),
+            },
         }
     }
     Ok(runs)

@@ -8,7 +8,7 @@ use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
 use run_common::fsio::open_regular;
-use run_common::message::complain;
+use run_common::message::{complain, warn};
 use run_common::provenance::redact::redact_text;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts};
 use run_common::rundir::evaluation::Measured;
@@ -45,6 +45,11 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
     let known = meta.as_ref();
     let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error));
     let attempts = attempts.map_err(&mut damaged).unwrap_or_default();
+    if attempts.skipped() > 0 {
+        let (count, path) = (attempts.skipped(), layout.attempts());
+        let (lines, are) = if count == 1 { ("line", "is") } else { ("lines", "are") };
+        warn(&format!("{count} {lines} of '{}' {are} damaged, and not shown", path.display()));
+    }
     let blocks = [
         facts(run, known, Extent::Full),
         figures(&run.recorded.metrics().figures()),
@@ -169,8 +174,16 @@ fn evaluations(run: &Observed) -> Table {
     let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"]);
     let observer = Observer::default();
     for kind in Finder::new(None).of_run(&run.run, &run.recorded.run_id) {
-        for (dir, evaluation) in kind.all() {
-            let Ok(observed) = observer.observe(&dir) else { continue }; // it is just being made
+        for (dir, evaluation) in kind.all().inspect_err(complain).unwrap_or_default() {
+            let observed = match observer.observe(&dir) {
+                Ok(observed) => observed,
+                Err(error) => {
+                    if dir.layout().status().exists() {
+                        complain(&error);
+                    }
+                    continue; // it is just being made
+                }
+            };
             let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());
             let has_completed = observed.status() == Status::Completed;
             let found = if has_completed { Measured::read(dir.layout()).ok() } else { None };

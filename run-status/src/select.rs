@@ -87,13 +87,9 @@ impl<'a> Scope<'a> {
     /// Returns what is wrong with something that is no run to look at; nothing, when it is none at all.
     /// A runs directory that cannot be read leaves nothing to do.
     pub(crate) fn fault<R>(&self, found: Found<R>) -> Result<Option<Error>, Error> {
-        match found {
-            Found::Run(..) | Found::Other(_) => Ok(None),
-            Found::NotUtf8(path) => Ok(Some(unreadable(Exit::BadRun, &path, "its name is not UTF-8"))),
-            Found::Unreadable(path, why) if path == self.runs_dir => {
-                Err(unreadable(Exit::System, &path, &why))
-            }
-            Found::Unreadable(path, why) => Ok(Some(unreadable(Exit::BadRun, &path, &why))),
+        match found.fault(&self.runs_dir) {
+            Some(error) if error.exit() == Exit::System => Err(error),
+            fault => Ok(fault),
         }
     }
 
@@ -139,10 +135,6 @@ impl<'a> Scope<'a> {
         };
         warn(&why);
     }
-}
-
-fn unreadable(exit: Exit, path: &Path, cause: &str) -> Error {
-    Error::new(exit, format!("cannot read '{}'", path.display())).because(cause.to_owned())
 }
 
 #[cfg(test)]

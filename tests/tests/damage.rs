@@ -210,3 +210,51 @@ fn an_empty_status_is_judged_by_who_signed_the_lock() {
     lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "true"]).run().code(0);
     assert_eq!(lab.status("r")["attempt"], 2);
 }
+
+#[test]
+fn damaged_records_of_evaluations_are_said() {
+    let lab = Lab::new();
+    let program = "for i in 1 2; do mkdir -p $RUN_DIR/checkpoints/step_$i; echo {} >$RUN_DIR/checkpoints/step_$i/state.json; done";
+    lab.new_run("r", &["sh", "-c", program]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    let evaluate = ["r", "--", "echo", "{\"score\": 1}"];
+    lab.cmd("run-eval").args(evaluate).run().code(0);
+    let table = "eval_runs/r_eval/consolidated_metrics.csv";
+    let both = "step,score\n1,1\n2,1\n";
+    assert_eq!(lab.read(table), both);
+    for file in ["meta.json", "status.json", "metrics.json"] {
+        let path = format!("eval_runs/r_eval/step_1_eval/.eval/{file}");
+        let whole = lab.bytes(&path);
+        lab.write(&path, &whole[..whole.len() / 2]);
+        let said = format!("cannot read '{}'", lab.path(&path).display());
+        let reader = if file == "metrics.json" { "run-report" } else { "run-status" };
+        let err = lab.cmd(reader).arg("r").run().err();
+        assert!(err.contains(&said), "{reader} says nothing of {file}: {err}");
+        // What cannot be told to be done is done again, or left out, which is said.
+        let err = lab.cmd("run-eval").args(evaluate).run().err();
+        assert!(
+            lab.read(table) == both || err.contains("is not in consolidated_metrics.csv"),
+            "{file}: {err}"
+        );
+        lab.write(&path, &whole);
+    }
+}
+
+#[test]
+fn a_batch_and_a_directory_that_cannot_be_read_are_not_taken_for_empty() {
+    let lab = Lab::new();
+    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..2", "--", "true"]).run().code(0);
+    lab.cmd("chown").args(["-R", "65534", "runs"]).run();
+    lab.set_mode("runs/b", 0o111);
+    for tool in ["run-exec", "run-stop", "run-status"] {
+        let done = lab.cmd_by_somebody(tool).arg("b").run().code(3);
+        assert!(done.err().ends_with("cannot read 'runs/b': Permission denied\n"), "{tool}: {}", done.err());
+    }
+    let done = lab.cmd_by_somebody("run-stop").arg("--all").run().code(3);
+    assert_eq!(done.err(), "run-stop: cannot read 'runs/b': Permission denied\n");
+    lab.set_mode("runs", 0);
+    let done = lab.cmd_by_somebody("run-stop").arg("--all").run().code(5);
+    assert_eq!(done.err(), "run-stop: cannot read 'runs': Permission denied\n");
+    lab.set_mode("runs", 0o755);
+    lab.set_mode("runs/b", 0o755);
+}

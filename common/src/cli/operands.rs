@@ -38,9 +38,9 @@ impl Operand {
     }
 
     /// Returns the one run, or those of the batch, by name.
-    pub fn runs(self) -> Vec<RunDir> {
+    pub fn runs(self) -> Result<Vec<RunDir>, Error> {
         match self {
-            Self::Run(run) => vec![run],
+            Self::Run(run) => Ok(vec![run]),
             Self::Batch(batch) => batch.runs(),
         }
     }
@@ -72,8 +72,8 @@ pub fn open_runs<'a>(
     runs_dir: &Path,
     null: bool,
 ) -> impl Iterator<Item = Result<RunDir, Error>> + use<'a> {
-    open_all(operands, runs_dir, null).flat_map(|operand| match operand {
-        Ok(operand) => operand.runs().into_iter().map(Ok).collect(),
+    open_all(operands, runs_dir, null).flat_map(|operand| match operand.and_then(Operand::runs) {
+        Ok(runs) => runs.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],
     })
 }

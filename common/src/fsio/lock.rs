@@ -49,20 +49,6 @@ impl Lock {
         }
     }
 
-    /// Takes the lock, creating its file when it is missing, and waits for it.
-    pub fn take(path: &Path) -> io::Result<Self> {
-        let file = open_update(path)?;
-        loop {
-            match fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole_file())) {
-                Err(nix::Error::EINTR) => {}
-                Ok(_) | Err(nix::Error::ENOLCK | nix::Error::ENOTSUP | nix::Error::ENOSYS) => {
-                    return Ok(Self(file));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Takes the lock, creating its file when it is missing, or gives up when it is not free within some time:
     /// a process that was suspended may hold it for ever.
     pub fn take_within(path: &Path, time: Duration) -> io::Result<Self> {

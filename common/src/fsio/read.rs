@@ -5,7 +5,7 @@ use super::write::kind;
 use crate::error::Unfit;
 use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::{read, retry_on_intr};
+use rustix::io::{pread, retry_on_intr};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
@@ -47,29 +47,31 @@ pub fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> 
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = retry_on_intr(|| open(path, flags, Mode::empty()))?;
     let mut memory = [MaybeUninit::uninit(); 8 << 10];
-    // A document ends in a newline, and has no other. What ends otherwise may be no file.
-    let start = match read(&file, &mut memory) {
-        Ok((start, room)) if !room.is_empty() && start.ends_with(b"\n") => return Ok(to(start)),
-        Ok((start, _)) => start.to_vec(),
-        Err(_) => Vec::new(), // it is read again below
-    };
+    // A document ends in a newline, and has no other. What ends otherwise may be no file; of a pipe or a
+    // terminal nothing can be read at a place.
+    if let Ok((start, room)) = pread(&file, &mut memory, 0)
+        && !room.is_empty()
+        && start.ends_with(b"\n")
+    {
+        return Ok(to(start));
+    }
     let file = File::from(file);
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(Unfit::new(kind(&found)).into());
     }
-    Ok(to(&bounded(file, start, found.len())?))
+    Ok(to(&bounded(file, found.len())?))
 }
 
-/// Reads the rest of a file of this length, unless that is too large.
-fn bounded(file: impl Read, mut start: Vec<u8>, length: u64) -> io::Result<Vec<u8>> {
+/// Reads a file of this length, unless that is too large.
+fn bounded(file: impl Read, length: u64) -> io::Result<Vec<u8>> {
     let too_large = || Unfit::new("it is larger than 16 MiB").into();
     if length > LIMIT {
         return Err(too_large());
     }
-    let room = LIMIT + 1 - (start.len() as u64).min(LIMIT);
-    file.take(room).read_to_end(&mut start)?;
-    if start.len() as u64 > LIMIT { Err(too_large()) } else { Ok(start) }
+    let mut bytes = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Reads the beginning of a file, at most so many bytes.
@@ -88,7 +90,7 @@ pub fn read_argument(path: &Path) -> io::Result<Vec<u8>> {
     let no_fault_of_a_run = |error: io::Error| {
         if Unfit::is(&error) { io::Error::new(io::ErrorKind::FileTooLarge, error.to_string()) } else { error }
     };
-    bounded(file, Vec::new(), length).map_err(no_fault_of_a_run)
+    bounded(file, length).map_err(no_fault_of_a_run)
 }
 
 /// Reads a file of the kernel, as below `/proc` and `/sys`, which has no length before it is read.
@@ -103,6 +105,7 @@ mod tests {
     use super::*;
     use nix::unistd::mkfifo;
     use std::fs;
+    use std::io::Write;
     use std::path::PathBuf;
 
     fn path(name: &str) -> PathBuf {
@@ -137,7 +140,8 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let _both = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // so that it is open, and empty
+        let mut both = OpenOptions::new().read(true).write(true).open(&path).unwrap(); // so that it is open
+        both.write_all(b"{}\n").unwrap(); // what a document looks like
         let zero = Path::new("/dev/zero");
         for (path, why) in [
             (path.as_path(), "it is a pipe"),

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::{self, DirEntry};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// Identity and provenance of a batch.
@@ -84,12 +84,14 @@ impl BatchDir {
 
     /// Returns its runs by name. A run that a link leads to counts once, by its own name where that is in the
     /// batch.
-    pub fn runs(&self) -> Vec<RunDir> {
-        let entries = fs::read_dir(self.layout.root()).into_iter().flatten().flatten();
-        let named = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    pub fn runs(&self) -> Result<Vec<RunDir>, Error> {
+        let root = self.layout.root();
+        let entries = fs::read_dir(root).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = entries.map_err(|error| Error::io("read", root, error).at_fault())?;
+        let named = entries.iter().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
         let is_link = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_symlink());
         let (mut links, mut paths): (Vec<_>, Vec<_>) =
-            named.map(|entry| (is_link(&entry), entry.path())).partition(|(is_link, _)| *is_link);
+            named.map(|entry| (is_link(entry), entry.path())).partition(|(is_link, _)| *is_link);
         if !links.is_empty() {
             links.sort();
             let mut known: HashSet<_> = paths.iter().filter_map(|(_, path)| identity(path)).collect();
@@ -101,15 +103,15 @@ impl BatchDir {
         paths.retain(|path| path.to_str().is_some());
         paths.sort();
         paths.retain(|path| has_record(&Layout::new(path)).unwrap_or(true));
-        paths.into_iter().map(RunDir::seen).collect()
+        Ok(paths.into_iter().map(RunDir::seen).collect())
     }
 
     /// Returns its runs in the order in which they were created.
-    pub fn runs_as_created(&self) -> Vec<RunDir> {
+    pub fn runs_as_created(&self) -> Result<Vec<RunDir>, Error> {
         let id = |run: &RunDir| Recorded::read(run.layout()).map(|state| state.run_id).unwrap_or_default();
-        let mut runs: Vec<_> = self.runs().into_iter().map(|run| (id(&run), run)).collect();
+        let mut runs: Vec<_> = self.runs()?.into_iter().map(|run| (id(&run), run)).collect();
         runs.sort_by(|(one, _), (other, _)| one.cmp(other));
-        runs.into_iter().map(|(_, run)| run).collect()
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
             symlink(to, dir.path().join(at)).unwrap();
         }
         let batch = BatchDir::at(dir.path()).unwrap().unwrap();
-        let names: Vec<String> = batch.runs().iter().map(|run| run.layout().name()).collect();
+        let names: Vec<String> = batch.runs().unwrap().iter().map(|run| run.layout().name()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::batch::BatchDir;
 use super::evaluation::{Evaluation, Measured};
-use super::layout::{EVAL_RECORD_DIR, Layout};
+use super::layout::EVAL_RECORD_DIR;
 use super::open::{Document, RunDir, read_document};
 use super::record::document;
 use crate::error::Error;
@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirEntry};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -145,15 +146,16 @@ impl Evaluations {
         Ok(owner(&self.root)?.map(|owner| owner.run_id))
     }
 
-    /// Returns what was measured of checkpoints with a step, in the order of the steps.
+    /// Returns what was measured of checkpoints with a step, in the order of the steps. What is damaged is said.
     pub fn measured(&self) -> Vec<(u64, Measured)> {
         let end = format!("_{}", self.label);
-        let is_one = |name: &[u8]| name.starts_with(b"step_") && name.ends_with(end.as_bytes());
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let named = entries.filter(|entry| is_one(entry.file_name().as_encoded_bytes()));
+        let dirs = self.dirs().inspect_err(complain).unwrap_or_default();
+        let named = dirs
+            .into_iter()
+            .filter(|dir| dir.layout().root().as_os_str().as_encoded_bytes().ends_with(end.as_bytes()));
         let mut all: Vec<(u64, Measured)> = named
-            .filter_map(|entry| {
-                let measured = Measured::read(&Layout::of_evaluation(entry.path())).ok()?;
+            .filter_map(|dir| {
+                let measured = there(&dir.layout().measured(), || Measured::read(dir.layout()))?;
                 Some((measured.step?, measured))
             })
             .collect();
@@ -163,21 +165,41 @@ impl Evaluations {
 
     /// Returns the evaluations that were begun, with what each is of, in the order of their steps;
     /// those without step are the last.
-    pub fn all(&self) -> Vec<(RunDir, Evaluation)> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let is_one = |name: &OsString| name.as_encoded_bytes().starts_with(b"step_");
-        let paths = entries.filter(|entry| is_one(&entry.file_name())).map(|entry| entry.path());
-        let dirs = paths.map(RunDir::of_evaluation);
-        let mut all: Vec<(RunDir, Evaluation)> = dirs
-            .filter_map(|dir| Evaluation::read(dir.layout()).ok().map(|evaluation| (dir, evaluation)))
+    /// One whose record is damaged is left out, which is said.
+    pub fn all(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
+        let mut all: Vec<(RunDir, Evaluation)> = self
+            .dirs()?
+            .into_iter()
+            .filter_map(|dir| {
+                let evaluation = there(&dir.layout().meta(), || Evaluation::read(dir.layout()))?;
+                Some((dir, evaluation))
+            })
             .filter(|(_, evaluation)| evaluation.label == self.label)
             .collect();
         all.sort_by(|(one_dir, one), (other_dir, other)| {
             let key = |evaluation: &Evaluation| (evaluation.step.is_none(), evaluation.step);
             (key(one), one_dir.layout().root()).cmp(&(key(other), other_dir.layout().root()))
         });
-        all
+        Ok(all)
     }
+
+    /// Returns the directories of the evaluations; none where no evaluation was begun.
+    fn dirs(&self) -> Result<Vec<RunDir>, Error> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+        };
+        let entries = entries.map_err(|error| Error::io("read", &self.root, error).at_fault())?;
+        let is_one = |name: &OsString| name.as_encoded_bytes().starts_with(b"step_");
+        let paths = entries.iter().filter(|entry| is_one(&entry.file_name())).map(DirEntry::path);
+        Ok(paths.map(RunDir::of_evaluation).collect())
+    }
+}
+
+/// Reads a file of an evaluation, if it is there: one that is just being made has none. What is damaged is said.
+fn there<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Option<T> {
+    fs::symlink_metadata(path).ok()?;
+    read().inspect_err(complain).ok()
 }
 
 /// Returns the directory that holds the evaluations of a run: below `given`, else `$EVAL_RUNS_DIR`, else

@@ -2,7 +2,7 @@
 
 use super::layout::{Layout, RECORD_DIR};
 use super::open::{RunDir, has_record, is_missing};
-use crate::error::{Error, plain};
+use crate::error::{Error, Exit, plain};
 use crate::fsio::join;
 use crate::pipeline::in_order;
 use std::collections::{HashMap, HashSet};
@@ -42,23 +42,51 @@ pub struct Search {
 
 /// The directories that hold runs, or may, as they were before they were read.
 #[derive(Debug, Default)]
-pub struct Holders(Vec<(PathBuf, Option<SystemTime>)>);
+pub struct Holders(Vec<(PathBuf, Option<Changed>)>);
 
-/// A directory that was changed so shortly before it was read may have been changed again after that without
-/// its mtime telling: some file systems count in seconds.
+/// When a directory was changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Changed {
+    mtime: SystemTime,
+    /// It was so shortly before it was looked at that it may have been changed again after that without its mtime
+    /// telling: some file systems count in seconds.
+    is_young: bool,
+}
+
 const YOUNG: Duration = Duration::from_secs(2);
 
 impl Holders {
     /// Says whether runs may have been made, moved or removed since.
     pub fn may_have_changed(&self) -> bool {
-        self.0.iter().any(|(path, before)| before.is_none() || mtime(path) != *before)
+        let is_young = |before: &Option<Changed>| before.is_none_or(|before| before.is_young);
+        self.0.iter().any(|(_, before)| is_young(before)) || self.have_changed()
+    }
+
+    /// Says whether runs are known to have been made, moved or removed since.
+    pub(crate) fn have_changed(&self) -> bool {
+        let mtime = |changed: Option<Changed>| changed.map(|changed| changed.mtime);
+        self.0.iter().any(|(path, before)| mtime(changed(path)) != mtime(*before))
     }
 }
 
-/// Returns when a directory was changed last, if that is long enough ago to tell it from a later change.
-fn mtime(directory: &Path) -> Option<SystemTime> {
-    let changed = fs::metadata(directory).and_then(|directory| directory.modified()).ok()?;
-    changed.elapsed().is_ok_and(|age| age >= YOUNG).then_some(changed)
+fn changed(directory: &Path) -> Option<Changed> {
+    let mtime = fs::metadata(directory).and_then(|directory| directory.modified()).ok()?;
+    Some(Changed { mtime, is_young: mtime.elapsed().is_ok_and(|age| age < YOUNG) })
+}
+
+impl<R> Found<R> {
+    /// Returns what is wrong with something that is no run to look at; nothing, when it is none at all.
+    pub fn fault(self, root: &Path) -> Option<Error> {
+        let unreadable = |exit, path: &Path, why: String| {
+            Error::new(exit, format!("cannot read '{}'", path.display())).because(why)
+        };
+        match self {
+            Self::Run(..) | Self::Other(_) => None,
+            Self::NotUtf8(path) => Some(unreadable(Exit::BadRun, &path, "its name is not UTF-8".to_owned())),
+            Self::Unreadable(path, why) if path == root => Some(unreadable(Exit::System, &path, why)),
+            Self::Unreadable(path, why) => Some(unreadable(Exit::BadRun, &path, why)),
+        }
+    }
 }
 
 /// A directory that may be a run, or hold some.
@@ -72,7 +100,7 @@ struct Candidate {
 enum Nature<R> {
     Run(R),
     /// No run; it may hold some. It was last changed then.
-    Holder(Option<SystemTime>, Vec<Candidate>),
+    Holder(Option<Changed>, Vec<Candidate>),
     Unreadable(PathBuf, String),
     /// It is gone, or no directory.
     Nothing,
@@ -110,7 +138,7 @@ pub fn visit<R: Send, E>(
     look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
     mut take: impl FnMut(Found<Result<R, Error>>) -> Result<(), E>,
 ) -> Result<Holders, E> {
-    let holders = vec![(root.to_owned(), mtime(root))];
+    let holders = vec![(root.to_owned(), changed(root))];
     let entered = Entered::default();
     entered.enter(root, 1);
     let (passed, linked) = (Vec::new(), Vec::new());
@@ -163,7 +191,7 @@ struct Walk<'a, R, L, T> {
     look: &'a L,
     take: &'a mut T,
     entered: &'a Entered,
-    holders: Vec<(PathBuf, Option<SystemTime>)>,
+    holders: Vec<(PathBuf, Option<Changed>)>,
     /// The directories of what was handed on.
     passed: Vec<PathBuf>,
     /// What is below links, and may be known by its own name, with its directory.
@@ -247,7 +275,7 @@ impl Candidate {
             }
             Ok(false) | Err(_) => {}
         }
-        let changed = mtime(&self.path); // before it is read
+        let changed = changed(&self.path); // before it is read
         match inside(&self.path, self.is_linked) {
             Ok(inside) => Nature::Holder(changed, inside),
             Err(error) if is_missing(&error) => Nature::Nothing,
@@ -376,6 +404,7 @@ mod tests {
             }
         };
         assert!(search(root).holders.may_have_changed(), "what was just changed may be changed again");
+        assert!(!search(root).holders.have_changed());
         let rested = || {
             rest(&["batch", "."]);
             let holders = search(root).holders;

@@ -177,7 +177,7 @@ impl Record {
             running.attempt.last_heartbeat = Some(Timestamp::now());
         });
         self.start.pid = std::process::id().cast_signed();
-        let before = Attempts::read(&self.layout).unwrap_or_default();
+        let before = Attempts::read(&self.layout)?;
         // A process that takes over finds the start in most cases.
         let attempts = self.layout.attempts();
         self.has_begun = before.get(self.start.attempt).is_some();

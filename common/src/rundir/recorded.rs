@@ -183,7 +183,8 @@ impl Recorded {
     /// Derives the record from meta.json, the last attempt, and who signed the lock for it.
     fn derive(layout: &Layout) -> Result<Self, Error> {
         let recorded = Self::created(&Meta::read(layout)?);
-        let attempts = Attempts::read(layout).unwrap_or_default();
+        let attempts =
+            Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
         let Some(last) = attempts.last() else { return Ok(recorded) };
         let AttemptStart { attempt, start_time, host, pid, .. } = &last.start;
         let signed = lock::holder(&layout.lock());
