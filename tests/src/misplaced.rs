@@ -169,7 +169,7 @@ impl Case<'_> {
     }
 
     /// Expects that nothing has changed outside of the run.
-    fn victims_are_safe(&self, words: &[&str]) {
+    pub fn victims_are_safe(&self, words: &[&str]) {
         let victims = |all: &BTreeMap<PathBuf, Vec<u8>>| -> Vec<(PathBuf, Vec<u8>)> {
             all.iter()
                 .filter(|(path, _)| path.starts_with("victims"))

@@ -2,7 +2,6 @@
 //! files.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use testkit::misplaced::Put::{Dangling, Directory, Endless, HardLink, Link, LinkToOther, Pipe, Zero};
 use testkit::misplaced::{ALL, LENGTH, Stage, UNFIT};
 
