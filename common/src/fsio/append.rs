@@ -102,15 +102,16 @@ fn lines_of(mut file: impl BufRead, longest: u64) -> io::Result<Lines> {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tempfile::TempDir;
 
     #[test]
     fn a_torn_line_spoils_nothing_but_itself() {
-        let path = std::env::temp_dir().join(format!("append-{}", std::process::id()));
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("append");
         std::fs::write(&path, "{\"a\":1}\nnonsense\n{\"b\":").unwrap();
         assert_eq!(read_lines(&path).unwrap().skipped, 1);
         append_line(&path, &json!({"c": 3})).unwrap();
         let lines = read_lines(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
         assert_eq!(lines.records, [json!({"a": 1}), json!({"c": 3})]);
         assert_eq!(lines.skipped, 2);
     }
@@ -129,10 +130,10 @@ mod tests {
 
     #[test]
     fn a_file_of_many_gigabytes_is_not_read() {
-        let path = std::env::temp_dir().join(format!("lines-{}", std::process::id()));
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("lines");
         std::fs::File::create(&path).unwrap().set_len(10 << 30).unwrap();
         let refused = read_lines(&path);
-        std::fs::remove_file(&path).unwrap();
         assert!(refused.is_err_and(|error| Unfit::is(&error)));
     }
 }

@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
 
     /// A way to replace a file by a text, and whether it leaves the old version behind.
     type Way = (fn(&Path, &[u8]) -> io::Result<()>, bool);
@@ -185,30 +186,23 @@ mod tests {
         replace_reserved(target, text, Durability::Power)
     }
 
-    fn directory(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        dir
-    }
-
     #[test]
     fn each_way_replaces_the_whole_and_leaves_nothing_else() {
         for (number, (way, leaves_old)) in WAYS.into_iter().enumerate() {
-            let dir = directory("atomic");
-            let target = dir.join("file");
+            let dir = TempDir::new().unwrap();
+            let target = dir.path().join("file");
             for text in ["first", "the second", "3"] {
                 way(&target, text.as_bytes()).unwrap();
                 assert_eq!(fs::read_to_string(&target).unwrap(), text, "{number}");
             }
-            assert_eq!(fs::read_dir(&dir).unwrap().count(), 1 + usize::from(leaves_old), "{number}");
-            fs::remove_dir_all(&dir).unwrap();
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1 + usize::from(leaves_old), "{number}");
         }
     }
 
     #[test]
     fn each_way_keeps_the_mode() {
-        let dir = directory("mode");
-        let target = dir.join("file");
+        let dir = TempDir::new().unwrap();
+        let target = dir.path().join("file");
         for mode in [0o600, 0o640, 0o666, 0o400] {
             for (way, _) in WAYS {
                 way(&target, b"one").unwrap();
@@ -220,13 +214,12 @@ mod tests {
             assert_eq!(fs::metadata(&target).unwrap().mode() & 0o7777, mode);
             fs::remove_file(&target).unwrap();
         }
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn who_reads_an_old_version_reads_it_to_the_end() {
-        let dir = directory("old");
-        let target = dir.join("file");
+        let dir = TempDir::new().unwrap();
+        let target = dir.path().join("file");
         for (first, _) in WAYS {
             for (then, _) in WAYS {
                 first(&target, b"whole").unwrap();
@@ -238,6 +231,5 @@ mod tests {
                 assert_eq!(io::read_to_string(old).unwrap(), "whole");
             }
         }
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -106,15 +106,12 @@ mod tests {
     use nix::unistd::mkfifo;
     use std::fs;
     use std::io::Write;
-    use std::path::PathBuf;
-
-    fn path(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("{name}-{}", std::process::id()))
-    }
+    use tempfile::TempDir;
 
     #[test]
     fn files_are_read_whole_whatever_their_length_and_end() {
-        let path = path("small");
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("small");
         for length in [0, 1, 100, 8191, 8192, 8193, 100_000] {
             for end in ["", "\n"] {
                 let text = "x".repeat(length) + end;
@@ -131,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_no_document_is_refused_at_once() {
-        let path = path("large");
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("large");
         let file = File::create(&path).unwrap();
         for (length, is_read) in [(LIMIT, true), (LIMIT + 1, false), (10 << 30, false)] {
             file.set_len(length).unwrap();
@@ -154,6 +152,5 @@ mod tests {
             assert!(open_regular(path).unwrap().is_none());
         }
         assert!(read_argument(zero).is_err());
-        fs::remove_file(&path).unwrap();
     }
 }

@@ -137,20 +137,14 @@ mod tests {
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
+    use tempfile::TempDir;
 
     type Put = fn(&Path, &Path);
 
-    fn directory(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        dir
-    }
-
     #[test]
     fn only_a_file_of_one_name_is_opened_for_writing() {
-        let dir = directory("write");
-        let [victim, name] = ["victim", "name"].map(|file| dir.join(file));
+        let dir = TempDir::new().unwrap();
+        let [victim, name] = ["victim", "name"].map(|file| dir.path().join(file));
         fs::write(&victim, "theirs").unwrap();
         let puts: [(Put, &str); 5] = [
             (|victim, name| symlink(victim, name).unwrap(), "it is a symbolic link"),
@@ -173,21 +167,19 @@ mod tests {
             assert_eq!(fs::read_to_string(&victim).unwrap(), "theirs", "{why}");
             let _ = fs::remove_file(&name);
         }
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         check_update(&name).unwrap();
         fs::hard_link(&victim, &name).unwrap();
         check_replace(&name).unwrap();
-        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_directory_of_a_record_is_one_itself() {
-        let dir = directory("record");
-        let [real, link] = ["real", "link"].map(|name| dir.join(name));
+        let dir = TempDir::new().unwrap();
+        let [real, link] = ["real", "link"].map(|name| dir.path().join(name));
         make_dir(&real).unwrap();
         make_dir(&real).unwrap();
         symlink(&real, &link).unwrap();
         assert!(Unfit::is(&make_dir(&link).unwrap_err()));
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

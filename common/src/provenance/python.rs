@@ -167,17 +167,18 @@ fn torch_below(roots: &[PathBuf], minor: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
 
     #[test]
     fn torch_and_version_are_found_without_importing() {
-        let root = env::temp_dir().join(format!("python-{}", std::process::id()));
+        let dir = TempDir::new().unwrap();
+        let root = dir.path();
         let site = root.join("lib/python3.11/site-packages");
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::create_dir_all(site.join("torch-2.3.1+cu121.dist-info")).unwrap();
         fs::create_dir_all(site.join("torchvision-0.18.1.dist-info")).unwrap();
         fs::write(root.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.11.7\n").unwrap();
         let python = Python::at(root.join("bin/python"));
-        fs::remove_dir_all(&root).unwrap();
         assert_eq!(
             (python.version.as_deref(), python.torch.as_deref()),
             (Some("3.11.7"), Some("2.3.1+cu121"))
