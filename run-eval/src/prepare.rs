@@ -20,7 +20,7 @@ use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
 use run_metrics::scrape::Patterns;
-use run_supervise::{Limits, Output, Task};
+use run_supervise::{Limits, Output, Sources, Task};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -155,7 +155,7 @@ pub(crate) fn prepare(
         resume_from: None,
         resume_step: None,
         total_steps: None,
-        offsets: offsets(&layout, attempt),
+        offsets: offsets(&layout, attempt, &[]),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt);
     env.push((VISIBLE.into(), Some(visible.into())));
@@ -178,6 +178,7 @@ pub(crate) fn prepare(
         quiet: true,
         detach: false,
         scrape: Patterns { known: false, own: Vec::new() },
+        sources: Sources::default(),
         retry: None,
         devices: NVIDIA_SMI,
         statuses: STATUSES,

@@ -24,7 +24,7 @@ use run_common::rundir::recorded::Recorded;
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::text::cut;
 use run_common::time::Timestamp;
-use run_supervise::Task;
+use run_supervise::{Sources, Task};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -113,6 +113,8 @@ struct Choices<'a> {
     found: Option<PathBuf>,
     /// The program that is executed, where there is one.
     executable: Option<PathBuf>,
+    /// Files that the metrics of attempts before were read from.
+    metrics_from: Vec<String>,
 }
 
 impl<'a> Choices<'a> {
@@ -125,7 +127,7 @@ impl<'a> Choices<'a> {
     ) -> Result<Self, Error> {
         let source = Source::find(options, meta, layout)?;
         let resume = if this.is_resume && recorded.attempts() > 0 {
-            Resume::find(options, this.is_retry, layout, meta, recorded)?
+            Resume::find(options, this.is_retry, layout, meta)?
         } else {
             Resume::none(options, layout, meta)?
         };
@@ -148,7 +150,21 @@ impl<'a> Choices<'a> {
         let executable = source.executable.clone().filter(|file| file.exists());
         let executable = executable.or_else(|| found.clone().map(named_interpreter));
         let number = recorded.attempts() + 1;
-        Ok(Self { options, this, layout, meta, number, source, resume, filled, found, executable })
+        let metrics_from = recorded.attempt().and_then(|attempt| attempt.metrics_from.clone());
+        let metrics_from = metrics_from.unwrap_or_default();
+        Ok(Self {
+            options,
+            this,
+            layout,
+            meta,
+            number,
+            source,
+            resume,
+            filled,
+            found,
+            executable,
+            metrics_from,
+        })
     }
 
     /// Makes the record of the start.
@@ -179,7 +195,7 @@ impl<'a> Choices<'a> {
             resume_from,
             resume_step: resume_step.flatten(),
             total_steps: resume.total_steps,
-            offsets: offsets(self.layout, self.number),
+            offsets: offsets(self.layout, self.number, &self.metrics_from),
         }
     }
 
@@ -205,6 +221,12 @@ impl<'a> Choices<'a> {
             quiet: options.quiet,
             detach: options.detach && this.parent.is_none(), // the controller of several has left already
             scrape: options.scrape.clone(),
+            sources: Sources {
+                trainer: true,
+                metrics: None,
+                step_key: None,
+                checkpoint: meta.checkpoint.clone(),
+            },
             retry: this.retry.clone(),
             devices: NVIDIA_SMI,
             statuses: STATUSES,

@@ -6,9 +6,9 @@ use run_checkpoint::{Checkpoint, Label, Program, discover, discover_latest, late
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
+use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::recorded::Recorded;
 use std::path::Path;
 
 /// What an attempt resumes from.
@@ -43,7 +43,6 @@ impl Resume {
         is_retry: bool,
         layout: &Layout,
         meta: &Meta,
-        recorded: &Recorded,
     ) -> Result<Self, Error> {
         if !options.allow_config_change {
             refuse_changed_config(layout, meta)?;
@@ -96,11 +95,18 @@ impl Resume {
                     .checked_add(more)
                     .ok_or_else(|| Error::usage("--additional-steps is too large"))?,
             ),
-            None => recorded.total_steps.or(meta.total_steps),
+            // Not what the program itself said of the last attempt: it will say so again.
+            None => given(layout)?.or(meta.total_steps),
         };
         let path = |chosen: &Checkpoint| layout.root().join(&chosen.path).to_string_lossy().into_owned();
         Ok(Self { from: chosen.map(|chosen| (path(chosen), chosen.step)), total_steps })
     }
+}
+
+/// Returns the number of steps that the last attempt was given.
+fn given(layout: &Layout) -> Result<Option<u64>, Error> {
+    let attempts = Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+    Ok(attempts.last().and_then(|last| last.start.total_steps))
 }
 
 /// Returns the latest complete checkpoint, and says which were passed over.

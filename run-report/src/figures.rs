@@ -63,7 +63,7 @@ impl Figures {
             return (recorded, run.fault(read)); // there is no row
         }
         let by_metric = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
-        (Self { by_metric, step }, run.fault(read))
+        (Self { by_metric, step: recorded.step.or(step) }, run.fault(read))
     }
 
     /// Returns the names of all columns with figures, steps and times among them.

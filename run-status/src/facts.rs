@@ -12,6 +12,9 @@ use run_common::shell::shell_line;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 
+/// Files with metrics that are named.
+const FILES_SHOWN: usize = 3;
+
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -64,6 +67,10 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     facts.tinted("status", Some(entry.status()), run.status().into());
     facts.say("reason", run.reason().map(str::to_owned));
     facts.say("step", Some(entry.progress()));
+    facts.say(
+        "metrics",
+        run.recorded.attempt().and_then(|attempt| Some(names(attempt.metrics_from.as_ref()?))),
+    );
     facts.say("started", run.start_time().map(Timestamp::local));
     facts.say("ended", run.end_time().map(Timestamp::local));
     facts.say("duration", duration.map(human_seconds));
@@ -72,6 +79,13 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     facts.say("signal", run.recorded.signal().map(|signal| signal.to_string()));
     facts.say("pid", entry.pid().map(|pid| pid.to_string()));
     facts.say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
+}
+
+/// Says where metrics are read from.
+fn names(files: &[String]) -> String {
+    let (shown, others) = files.split_at(files.len().min(FILES_SHOWN));
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Says what was so when the run was created.

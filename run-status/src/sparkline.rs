@@ -2,11 +2,12 @@
 
 use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
+use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observed;
 use run_metrics::lines::LineReader;
+use run_metrics::of_run;
 use run_metrics::row::{MetricRow, MetricValue};
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Heights of a character.
@@ -15,17 +16,20 @@ const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Points that are kept at most; beyond, two become their mean.
 const POINTS: usize = 8192;
 
-/// How long one look at the file may take; the next goes on.
+/// How long one look at a file of lines may take; the next goes on.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Other files are read as a whole, and not before so many times what that last took.
+const RARENESS: u32 = 50;
 
 /// The values of one metric over the steps, read as the file grows.
 #[derive(Debug)]
 pub(crate) struct Sparkline {
     name: String,
-    /// The files that may hold it, the first of which that is not empty counts.
-    files: [PathBuf; 2],
+    layout: Layout,
     path: PathBuf,
     lines: LineReader,
+    next: Option<Instant>,
     rows: u64,
     points: Vec<(f64, f64)>,
 }
@@ -33,26 +37,47 @@ pub(crate) struct Sparkline {
 impl Sparkline {
     /// Makes the sparkline of a metric of a run.
     pub(crate) fn of(run: &Observed, name: &str) -> Self {
-        let layout = run.run.layout();
-        Self::new(name, [layout.metrics(), layout.scraped()])
+        Self::new(name, run.run.layout().clone())
     }
 
-    fn new(name: &str, files: [PathBuf; 2]) -> Self {
-        let path = files[0].clone();
-        Self { name: name.to_owned(), files, path, lines: LineReader::default(), rows: 0, points: Vec::new() }
-    }
-
-    /// Takes in what was added to the file. Metrics that cannot be read make none.
-    pub(crate) fn follow(&mut self) {
-        let has_rows = |path: &&PathBuf| fs::metadata(path).is_ok_and(|file| file.len() > 0);
-        let path = self.files.iter().find(has_rows).unwrap_or(&self.files[0]);
-        if *path != self.path {
-            *self = Self { path: path.clone(), ..Self::new(&self.name, self.files.clone()) };
+    fn new(name: &str, layout: Layout) -> Self {
+        Self {
+            name: name.to_owned(),
+            layout,
+            path: PathBuf::new(),
+            lines: LineReader::default(),
+            next: None,
+            rows: 0,
+            points: Vec::new(),
         }
-        let Ok(Some(file)) = open_regular(&self.path) else { return };
+    }
+
+    /// Takes in what was added to the metrics. Those that cannot be read make none.
+    pub(crate) fn follow(&mut self) {
+        if self.next.is_some_and(|time| Instant::now() < time) {
+            return;
+        }
+        let Some(source) = of_run::source(&self.layout) else { return };
+        match source.plain_lines() {
+            Some(path) => self.follow_lines(path),
+            None => self.read_all(),
+        }
+    }
+
+    /// Begins anew.
+    fn forget(&mut self) {
+        (self.lines, self.rows) = (LineReader::default(), 0);
+        self.points.clear();
+    }
+
+    fn follow_lines(&mut self, path: &Path) {
+        if *path != *self.path {
+            path.clone_into(&mut self.path);
+            self.forget();
+        }
+        let Ok(Some(file)) = open_regular(path) else { return };
         if file.metadata().is_ok_and(|file| file.len() < self.lines.position()) {
-            (self.lines, self.rows) = (LineReader::default(), 0);
-            self.points.clear();
+            self.forget();
         }
         let mut lines = self.lines;
         let mut act = |_, line: Option<&[u8]>| {
@@ -64,6 +89,17 @@ impl Sparkline {
         let start = Instant::now();
         while lines.read(&file, LIMIT, &mut act).unwrap_or(false) && start.elapsed() < LOOK {}
         self.lines = lines;
+    }
+
+    fn read_all(&mut self) {
+        let start = Instant::now();
+        self.forget();
+        let layout = self.layout.clone();
+        let read = of_run::rows(&layout, &mut |row, _| self.add(&row));
+        if read.is_err() {
+            self.points.clear();
+        }
+        self.next = Some(Instant::now() + start.elapsed().saturating_mul(RARENESS));
     }
 
     /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on.
@@ -116,7 +152,7 @@ mod tests {
     use super::*;
 
     fn sparkline(values: impl IntoIterator<Item = (f64, f64)>) -> Sparkline {
-        let mut sparkline = Sparkline::new("loss", [PathBuf::new(), PathBuf::new()]);
+        let mut sparkline = Sparkline::new("loss", Layout::new(""));
         for (step, value) in values {
             let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
             sparkline.add(

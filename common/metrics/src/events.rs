@@ -8,7 +8,7 @@
 use super::row::{MetricRow, MetricValue};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 /// Larger records are images and histograms.
 const RECORD: u64 = 1 << 20;
@@ -16,47 +16,71 @@ const RECORD: u64 = 1 << 20;
 /// Tags that are remembered to be scalars, at most.
 const TAGS: usize = 10_000;
 
-/// Reads the scalars of a file, those of one step that follow one another as one row, each with its
-/// time in seconds since 1970, their names after `prefix`; returns how many records were skipped.
-/// After a length that cannot be right nothing more can be read.
-pub(super) fn read(file: &File, prefix: &str, act: &mut dyn FnMut(f64, MetricRow)) -> io::Result<u64> {
-    let mut file = file;
-    file.rewind()?;
-    let mut reader = BufReader::with_capacity(64 << 10, file);
-    let mut rows = ScalarRows { prefix, scalars: BTreeSet::new(), open: None, act };
-    let mut skipped = 0;
-    let mut data = Vec::new();
-    loop {
-        let mut head = [0; 12];
-        if !fill(&mut reader, &mut head)? {
-            break;
-        }
-        let (length, crc) = head.split_at(8);
-        if masked(crc32c(length)) != little(crc) {
-            skipped += 1;
-            break;
-        }
-        let length = little(length);
-        let mut tail = [0; 4];
-        if length > RECORD {
-            if io::copy(&mut reader.by_ref().take(length), &mut io::sink())? < length {
-                break;
-            }
-            if !fill(&mut reader, &mut tail)? {
-                break;
-            }
-            continue;
-        }
-        data.resize(usize::try_from(length).unwrap_or_default(), 0);
-        if !fill(&mut reader, &mut data)? || !fill(&mut reader, &mut tail)? {
-            break;
-        }
-        if masked(crc32c(&data)) != little(&tail) || rows.event(&data).is_err() {
-            skipped += 1;
-        }
+/// Where a reader stands in an event file, and which of its tags are scalars.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EventReader {
+    /// Where the next record begins.
+    position: u64,
+    scalars: BTreeSet<String>,
+    /// A length could not be right: nothing more can be read.
+    is_lost: bool,
+}
+
+impl EventReader {
+    /// Returns up to where the file was read. An unfinished record is read again.
+    pub(super) fn position(&self) -> u64 {
+        self.position
     }
-    rows.close();
-    Ok(skipped)
+
+    /// Reads the scalars in the records that begin before `end`, those of one step that follow one another as
+    /// one row, each with its time in seconds since 1970, their names after `prefix`; `None` stands for a
+    /// record that could not be read.
+    pub(super) fn read(
+        &mut self,
+        mut file: &File,
+        prefix: &str,
+        end: u64,
+        act: &mut dyn FnMut(f64, Option<MetricRow>),
+    ) -> io::Result<()> {
+        file.seek(SeekFrom::Start(self.position))?;
+        let mut reader = BufReader::with_capacity(64 << 10, file);
+        let mut rows = ScalarRows { prefix, scalars: &mut self.scalars, open: None, act };
+        let mut data = Vec::new();
+        while !self.is_lost && self.position < end {
+            let mut head = [0; 12];
+            if !fill(&mut reader, &mut head)? {
+                break;
+            }
+            let (length, crc) = head.split_at(8);
+            if masked(crc32c(length)) != little(crc) {
+                self.is_lost = true;
+                rows.skip();
+                break;
+            }
+            let length = little(length);
+            let mut tail = [0; 4];
+            let mut is_damaged = false;
+            if length > RECORD {
+                if io::copy(&mut reader.by_ref().take(length), &mut io::sink())? < length
+                    || !fill(&mut reader, &mut tail)?
+                {
+                    break;
+                }
+            } else {
+                data.resize(usize::try_from(length).unwrap_or_default(), 0);
+                if !fill(&mut reader, &mut data)? || !fill(&mut reader, &mut tail)? {
+                    break;
+                }
+                is_damaged = masked(crc32c(&data)) != little(&tail) || rows.event(&data).is_err();
+            }
+            self.position = self.position.saturating_add(length).saturating_add(16);
+            if is_damaged {
+                rows.skip();
+            }
+        }
+        rows.close();
+        Ok(())
+    }
 }
 
 /// Fills a buffer; `false` when the file ends before.
@@ -113,9 +137,9 @@ struct OpenRow {
 struct ScalarRows<'a> {
     prefix: &'a str,
     /// Tags of the scalar plugin: only the first value of a tag has to say so.
-    scalars: BTreeSet<String>,
+    scalars: &'a mut BTreeSet<String>,
     open: Option<OpenRow>,
-    act: &'a mut dyn FnMut(f64, MetricRow),
+    act: &'a mut dyn FnMut(f64, Option<MetricRow>),
 }
 
 impl ScalarRows<'_> {
@@ -190,8 +214,12 @@ impl ScalarRows<'_> {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            (self.act)(open.time, MetricRow::new(open.fields));
+            (self.act)(open.time, Some(MetricRow::new(open.fields)));
         }
+    }
+
+    fn skip(&mut self) {
+        (self.act)(0.0, None);
     }
 }
 

@@ -1,219 +1,306 @@
-//! Follows growing files of metric rows and keeps the figures of what counts. Used by the
-//! supervisor, so that nobody else needs to read a long file again.
+//! Follows the metrics of a run while its program writes them: finds where they are, reads what is added, and
+//! says what else the trainer's files tell of its progress. Used by the supervisor, so that nobody else needs
+//! to read a long file again.
 
-use super::aggregate::{Aggregate, Aggregates};
-use super::lines::{LineReader, is_damage};
-use super::row::MetricRow;
-use super::supersede::{FirstSteps, RowOrigin};
+use super::figures::Figures;
+use super::growing::{Growing, Growth};
+use super::resumptions::Resumptions;
+use super::row_reader::{SourceFormat, first_row};
+use super::source::{MetricSource, Rank};
+use super::stamp::Stamp;
+use super::{snapshot, trainer_state};
 use run_common::fsio::open_regular;
-use run_common::fsio::read::LIMIT;
-use serde_json::{Map, Value};
-use std::collections::VecDeque;
-use std::fs::File;
+use run_common::rundir::layout::Layout;
+use std::collections::HashMap;
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
-/// How many of the last rows are kept, and bytes of each.
-const RECENT: usize = 5;
-const ROW: usize = 256 << 10;
+/// Time between two searches once the source is chosen, for files that are added to it.
+const SELDOM: Duration = Duration::from_secs(60);
 
-/// Bytes that one call reads at most: a heartbeat must not wait for a gigabyte.
-const PIECE: u64 = LIMIT;
+/// A search comes not before so many times what the last one took: it costs less than a hundredth of a core.
+const RARENESS: u32 = 150;
 
-/// The metrics of a run as they grow: the rows that the program writes or, while there are none,
-/// those that were read off its output.
+/// How many files are watched for signs of life.
+const WATCHED: usize = 256;
+
+/// How many files of a source a record names.
+const NAMED: usize = 20;
+
+/// What is to be followed.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The file below the run that the user named.
+    pub named: Option<String>,
+    /// The name of the step, where that was said.
+    pub step_key: Option<String>,
+    /// Whether files count that a trainer leaves.
+    pub with_trainer: bool,
+    /// Files below the run that were chosen by an attempt before.
+    pub chosen: Vec<String>,
+    /// When the attempt began: what is older tells nothing of where it is.
+    pub since: SystemTime,
+}
+
+/// How far a training is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The step it is at.
+    pub step: Option<f64>,
+    /// How many steps there are to take.
+    pub total: Option<f64>,
+}
+
+/// The metrics of a run as they grow.
 #[derive(Debug)]
 pub struct Follower {
-    written: Growing,
-    scraped: Growing,
-    /// The program has written something.
-    is_written: bool,
+    layout: Layout,
+    wanted: Wanted,
+    attempts: Resumptions,
+    followed: Option<(Rank, Growing)>,
+    next_search: Option<Instant>,
+    /// What the trainer saves with checkpoints, and what it says of the present.
+    saved: Aside,
+    present: Aside,
+    /// Files that were there before the attempt began.
+    old: HashMap<PathBuf, Stamp>,
+    /// Files in which a change is a sign of life.
+    watched: HashMap<PathBuf, Option<Stamp>>,
+    nothing: Figures,
 }
 
 impl Follower {
-    /// Follows a file of rows that the program writes and one of those read off its output; each
-    /// with the offsets at which the attempts after the first began in it.
-    pub fn new(written: (PathBuf, Vec<u64>), scraped: (PathBuf, Vec<u64>)) -> Self {
-        let growing = |(path, boundaries)| Growing::new(path, boundaries);
-        Self { written: growing(written), scraped: growing(scraped), is_written: false }
+    /// Follows the metrics of a run, of which these were the attempts, the present one the last.
+    pub fn new(layout: Layout, wanted: Wanted, attempts: Resumptions) -> Self {
+        Self {
+            layout,
+            wanted,
+            attempts,
+            followed: None,
+            next_search: None,
+            saved: Aside::default(),
+            present: Aside::default(),
+            old: HashMap::new(),
+            watched: HashMap::new(),
+            nothing: Figures::for_record(),
+        }
+    }
+
+    /// Takes note of what a trainer's files are like before the attempt begins: those that stay so are not its
+    /// own.
+    pub fn begin(&mut self) {
+        if self.wanted.with_trainer {
+            let candidates = MetricSource::candidates(&self.layout, true);
+            let paths = candidates.iter().flat_map(|(_, source)| source.paths());
+            self.old = paths.filter_map(|path| Some((path.to_owned(), stamp(path)?))).collect();
+        }
     }
 
     /// Returns the figures as of the last [`Self::poll`].
     pub fn figures(&self) -> &Figures {
-        if self.is_written { &self.written.figures } else { &self.scraped.figures }
+        self.followed.as_ref().map_or(&self.nothing, |(_, growing)| growing.figures())
+    }
+
+    /// Returns the names below the run of the files that the figures are of, the first ones of many.
+    pub fn names(&self) -> Vec<String> {
+        let Some((_, growing)) = &self.followed else { return Vec::new() };
+        let mut names = growing.source().names(self.layout.root());
+        names.truncate(NAMED);
+        names
     }
 
     /// Reads what was added, or a part of it, and says what that was.
     pub fn poll(&mut self) -> io::Result<Growth> {
-        if let Some(file) = open_regular(&self.written.path)?
-            && file.metadata()?.len() > 0
-        {
-            self.is_written = true;
-            return self.written.poll(&file);
-        }
-        self.is_written = false;
-        match open_regular(&self.scraped.path)? {
-            Some(file) => self.scraped.poll(&file),
+        self.choose(false);
+        self.look_aside();
+        match &mut self.followed {
+            Some((_, growing)) => growing.poll(),
             None => Ok(Growth::default()),
         }
     }
-}
 
-/// What was added to a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Growth {
-    /// There was a row at least.
-    pub has_rows: bool,
-    /// Not all of it was read.
-    pub is_behind: bool,
-}
-
-/// A file of rows that is read as it grows.
-#[derive(Debug)]
-struct Growing {
-    path: PathBuf,
-    lines: LineReader,
-    /// Where each attempt after the first began in the file, the present one last.
-    boundaries: Vec<u64>,
-    figures: Figures,
-    /// What the present attempt began with.
-    starts: FirstSteps,
-    /// What earlier attempts wrote was read.
-    is_begun: bool,
-}
-
-/// The figures of all rows that no later attempt superseded, as far as they have room in a record.
-#[derive(Clone, Debug)]
-pub struct Figures {
-    aggregates: Aggregates,
-    recent: VecDeque<MetricRow>,
-    rows: u64,
-    step: Option<f64>,
-    skipped: u64,
-}
-
-impl Default for Figures {
-    fn default() -> Self {
-        let (aggregates, recent) = (Aggregates::for_record(), VecDeque::new());
-        Self { aggregates, recent, rows: 0, step: None, skipped: 0 }
+    /// Looks for sources anew, whenever that was done last.
+    pub fn search(&mut self) {
+        self.choose(true);
     }
-}
 
-impl Figures {
-    /// Takes in a row of so many bytes.
-    fn add(&mut self, row: MetricRow, length: usize) {
-        self.rows += 1;
-        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
-        let number = self.rows as f64;
-        self.step = Some(row.step().map_or(number, |(_, step)| step));
-        for (name, value) in row.numbers() {
-            self.aggregates.add(name, value);
+    /// Says whether a file that may hold metrics has changed since this was last asked.
+    pub fn has_signs_of_life(&mut self) -> bool {
+        let mut has_changed = self.present.take_change();
+        for (path, known) in &mut self.watched {
+            let stamp = stamp(path);
+            has_changed |= stamp.is_some() && stamp != *known;
+            *known = stamp;
         }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
+        has_changed
+    }
+
+    /// Returns how far the training is. Rows that name a step know best, then what the trainer says of the
+    /// present, then a checkpoint: what was saved with it, or `checkpoint`, the step of the latest.
+    pub fn progress(&self, checkpoint: Option<f64>) -> Progress {
+        let figures = self.figures();
+        let of_rows = figures.step();
+        let is_exact = !figures.is_in_large_units() || self.wanted.step_key.is_some();
+        let present = self.present.said;
+        let saved = self.saved.said.filter(|_| self.saved.is_newer_than(self.wanted.since));
+        let step_saved = [saved.map(|saved| saved.step), checkpoint].into_iter().flatten().reduce(f64::max);
+        let step = of_rows
+            .filter(|_| is_exact)
+            .or(present.map(|present| present.step))
+            .or(of_rows)
+            .or(step_saved)
+            .or_else(|| figures.row_number());
+        let is_in_epochs = of_rows.is_some() && !is_exact && present.is_none();
+        let total_aside = || present.and_then(|present| present.total).or(self.saved.said?.total);
+        let total = figures.total().or_else(|| if is_in_epochs { None } else { total_aside() });
+        Progress { step, total }
+    }
+
+    /// Chooses the source, if there is reason to.
+    fn choose(&mut self, must_search: bool) {
+        if let Some((rank, source)) = self.direct() {
+            self.follow(rank, source);
+        } else if self.followed.as_ref().is_some_and(|(rank, _)| *rank <= Rank::Written) {
+            (self.followed, self.next_search) = (None, None); // it was emptied
         }
-        self.recent.push_back(if length > ROW { row.cut(ROW) } else { row });
-    }
-
-    /// Returns the figures by metric name, in the order first logged.
-    pub fn aggregates(&self) -> impl Iterator<Item = (&str, Aggregate)> {
-        self.aggregates.iter()
-    }
-
-    /// Returns the last rows.
-    pub fn recent(&self) -> Vec<Map<String, Value>> {
-        self.recent.iter().map(MetricRow::to_json).collect()
-    }
-
-    /// Returns the step of the last row.
-    pub fn step(&self) -> Option<f64> {
-        self.step
-    }
-
-    /// Returns how many lines of the present attempt could not be read.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-}
-
-impl Growing {
-    fn new(path: PathBuf, boundaries: Vec<u64>) -> Self {
-        Self {
-            path,
-            lines: LineReader::default(),
-            boundaries,
-            figures: Figures::default(),
-            starts: FirstSteps::default(),
-            is_begun: false,
-        }
-    }
-
-    /// Reads what was added, or a part of it. A file that has become shorter was written anew and is
-    /// read from its beginning.
-    fn poll(&mut self, file: &File) -> io::Result<Growth> {
-        let length = file.metadata()?.len();
-        if length < self.lines.position().max(self.boundaries.last().copied().unwrap_or_default()) {
-            *self = Self::new(std::mem::take(&mut self.path), Vec::new());
-        }
-        if !std::mem::replace(&mut self.is_begun, true)
-            && let Some(&start) = self.boundaries.last()
+        let now = Instant::now();
+        if must_search || self.next_search.is_none_or(|time| now >= time) {
+            self.look_around();
+            let pause = if self.is_settled() { SELDOM } else { Duration::ZERO };
+            self.next_search = Some(Instant::now() + pause.max(now.elapsed().saturating_mul(RARENESS)));
+        } else if self.followed.is_none()
+            && self.wanted.named.is_none()
+            && let Some(source) = MetricSource::lines(self.layout.scraped())
         {
-            self.figures = self.up_to(file, start)?;
-            self.lines = LineReader::at(start);
+            self.follow(Rank::Scraped, source);
         }
-        let mut growth = Growth::default();
-        if length > self.lines.position() {
-            let mut lines = self.lines;
-            let read = lines.read(file, PIECE, &mut |offset, line| {
-                match line.and_then(MetricRow::parse) {
-                    Some(row) => {
-                        growth.has_rows = true;
-                        self.take(file, offset, row, line.map_or(0, <[u8]>::len))?;
-                    }
-                    None => self.figures.skipped += u64::from(is_damage(line)),
-                }
-                Ok(())
-            });
-            self.lines = lines;
-            growth.is_behind = read?;
-        }
-        Ok(growth)
     }
 
-    /// Takes in a row of the present attempt.
-    fn take(&mut self, file: &File, offset: u64, row: MetricRow, length: usize) -> io::Result<()> {
-        let present = RowOrigin { attempt: self.boundaries.len(), track: 0 };
-        if self.starts.note(present, &row) && !self.boundaries.is_empty() {
-            // Another key of which earlier rows may be superseded; there are a few at most.
-            let skipped = self.figures.skipped;
-            self.figures = Figures { skipped, ..self.up_to(file, offset)? };
+    /// Returns the source that needs no search: the one that was named, else the one for the suite.
+    fn direct(&self) -> Option<(Rank, MetricSource)> {
+        match &self.wanted.named {
+            Some(name) => Some((Rank::Named, MetricSource::named(self.layout.root(), name)?)),
+            None => Some((Rank::Written, MetricSource::lines(self.layout.metrics())?)),
         }
-        self.figures.add(row, length);
-        Ok(())
     }
 
-    /// Reads the rows before an offset, without those that a later attempt superseded.
-    fn up_to(&self, file: &File, end: u64) -> io::Result<Figures> {
-        let mut starts = self.starts.clone();
-        let each = |act: &mut dyn FnMut(RowOrigin, MetricRow, usize)| {
-            LineReader::default().read(file, end, &mut |offset, line| {
-                if let Some(row) = line.and_then(MetricRow::parse) {
-                    let attempt = self.boundaries.iter().filter(|&&start| start <= offset).count();
-                    act(RowOrigin { attempt, track: 0 }, row, line.map_or(0, <[u8]>::len));
-                }
-                Ok(())
-            })
-        };
-        each(&mut |origin, row, _| {
-            starts.note(origin, &row);
-        })?;
-        let mut figures = Figures::default();
-        each(&mut |origin, row, length| {
-            if !starts.supersede(origin, &row) {
-                figures.add(row, length);
+    /// Says whether a source was chosen that is not given up for a better one that may come.
+    fn is_settled(&self) -> bool {
+        self.followed.as_ref().is_some_and(|(rank, _)| *rank <= Rank::Left)
+    }
+
+    /// Finds all that there is, and chooses.
+    fn look_around(&mut self) {
+        let mut candidates = MetricSource::candidates(&self.layout, self.wanted.with_trainer);
+        for (rank, source) in &candidates {
+            let first = source.paths().next().map(Path::to_owned);
+            match rank {
+                Rank::Saved => self.saved.path = first,
+                Rank::Present => self.present.path = first,
+                _ => {}
             }
-        })?;
-        Ok(figures)
+            if *rank != Rank::Present {
+                for path in source.paths() {
+                    if self.watched.len() < WATCHED && !self.watched.contains_key(path) {
+                        self.watched.insert(path.to_owned(), None);
+                    }
+                }
+            }
+        }
+        if self.wanted.named.is_some() || self.direct().is_some() {
+            return;
+        }
+        let root = self.layout.root();
+        let known = match &self.followed {
+            Some((Rank::Left, growing)) => growing.source().names(root),
+            Some(_) => Vec::new(),
+            None => self.wanted.chosen.clone(),
+        };
+        let is_old = |path: &Path| self.old.get(path).is_some_and(|old| stamp(path) == Some(*old));
+        let is_live = |(rank, source): &(Rank, MetricSource)| {
+            *rank <= Rank::Written || *rank == Rank::Scraped || !source.paths().all(is_old)
+        };
+        let chosen = chosen(&candidates, &known, root).or_else(|| candidates.iter().position(is_live));
+        if let Some(chosen) = chosen {
+            let (rank, source) = candidates.swap_remove(chosen);
+            self.follow(rank, source);
+        }
+    }
+
+    /// Goes over to a source, unless it is the one that is followed.
+    fn follow(&mut self, rank: Rank, source: MetricSource) {
+        let source = source.with_step_key(self.wanted.step_key.as_deref());
+        if let Some((known, growing)) = &mut self.followed
+            && *known == rank
+            && growing.extend(&source)
+        {
+            return;
+        }
+        self.followed = Some((rank, Growing::new(source, &self.attempts)));
+    }
+
+    /// Reads what the trainer says beside its metrics, where that has changed.
+    fn look_aside(&mut self) {
+        self.saved.look(|file| {
+            trainer_state::saved(file).map(|saved| Said { step: saved.step, total: saved.total })
+        });
+        self.present.look(|file| {
+            let row = first_row(file, SourceFormat::Snapshot, u64::MAX)?;
+            Some(Said { step: row.step()?.1, total: snapshot::total(&row) })
+        });
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    fs::metadata(path).ok().map(|file| Stamp::of(&file))
+}
+
+/// Finds the source that holds the first of these files.
+pub(crate) fn chosen(candidates: &[(Rank, MetricSource)], names: &[String], root: &Path) -> Option<usize> {
+    let first = root.join(names.first()?);
+    candidates.iter().position(|(_, source)| source.paths().any(|path| path == first))
+}
+
+/// What a document says of the progress.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Said {
+    step: f64,
+    total: Option<f64>,
+}
+
+/// A document beside the metrics that is written anew now and then.
+#[derive(Debug, Default)]
+struct Aside {
+    path: Option<PathBuf>,
+    stamp: Option<Stamp>,
+    modified: Option<SystemTime>,
+    said: Option<Said>,
+    has_changed: bool,
+}
+
+impl Aside {
+    /// Reads the document, if it has changed. One that cannot be read is being written.
+    fn look(&mut self, read: impl Fn(&File) -> Option<Said>) {
+        let Some(path) = &self.path else { return };
+        let Ok(Some(file)) = open_regular(path) else { return };
+        let Ok(found) = file.metadata() else { return };
+        let stamp = Some(Stamp::of(&found));
+        if stamp != self.stamp
+            && let Some(said) = read(&file)
+        {
+            self.has_changed |= self.said.map(|said| said.step) != Some(said.step);
+            (self.stamp, self.said, self.modified) = (stamp, Some(said), found.modified().ok());
+        }
+    }
+
+    fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    fn is_newer_than(&self, since: SystemTime) -> bool {
+        self.modified.is_some_and(|modified| modified >= since)
     }
 }
 
@@ -221,6 +308,7 @@ impl Growing {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::Value;
     use std::fs::{self, OpenOptions};
     use std::io::Write;
     use std::ops::Range;
@@ -232,22 +320,32 @@ mod tests {
 
     /// The two files of a run, which are not there yet.
     struct Files {
-        _dir: TempDir,
+        layout: Layout,
         written: PathBuf,
         scraped: PathBuf,
+        _dir: TempDir,
     }
 
     impl Files {
         fn new() -> Self {
             let dir = tempdir().unwrap();
-            let [written, scraped] = ["written", "scraped"].map(|name| dir.path().join(name));
-            Self { _dir: dir, written, scraped }
+            let layout = Layout::new(dir.path());
+            fs::create_dir(layout.record()).unwrap();
+            Self { written: layout.metrics(), scraped: layout.scraped(), layout, _dir: dir }
         }
 
         /// Follows them in an attempt that began when the first file had so many bytes.
-        fn follow(&self, boundaries: &[usize]) -> Follower {
-            let boundaries = boundaries.iter().map(|&at| at as u64).collect();
-            Follower::new((self.written.clone(), boundaries), (self.scraped.clone(), Vec::new()))
+        fn follow(&self, boundary: Option<usize>) -> Follower {
+            let time = run_common::time::Timestamp::now();
+            let resumed = |at| Resumptions::resumed(time, "metrics.jsonl", at as u64);
+            let wanted = Wanted {
+                named: None,
+                step_key: None,
+                with_trainer: true,
+                chosen: Vec::new(),
+                since: SystemTime::UNIX_EPOCH,
+            };
+            Follower::new(self.layout.clone(), wanted, boundary.map(resumed).unwrap_or_default())
         }
     }
 
@@ -264,7 +362,7 @@ mod tests {
         let files = Files::new();
         let first = rows("step", 0..10, 1);
         fs::write(&files.written, &first).unwrap();
-        let mut follower = files.follow(&[first.len()]);
+        let mut follower = files.follow(Some(first.len()));
         assert!(!follower.poll().unwrap().has_rows);
         assert_eq!(follower.figures().step(), Some(9.0));
         append(&files.written, &format!("{}{{\"step\": 8, \"lo", rows("step", 5..8, 100)));
@@ -285,7 +383,7 @@ mod tests {
         let files = Files::new();
         let first = rows("iter", 0..10, 1) + &rows("step", 0..10, 1);
         fs::write(&files.written, &first).unwrap();
-        let mut follower = files.follow(&[first.len()]);
+        let mut follower = files.follow(Some(first.len()));
         append(&files.written, &(rows("step", 5..6, 1) + &rows("iter", 5..6, 1)));
         assert!(follower.poll().unwrap().has_rows);
         assert_eq!(loss(&follower)["count"], 12);
@@ -298,7 +396,7 @@ mod tests {
     #[test]
     fn rows_off_the_output_count_while_the_program_writes_none() {
         let files = Files::new();
-        let mut follower = files.follow(&[]);
+        let mut follower = files.follow(None);
         assert!(!follower.poll().unwrap().has_rows);
         append(&files.scraped, &rows("iter", 0..3, 1));
         append(&files.written, "");
@@ -316,7 +414,7 @@ mod tests {
         let long = "x".repeat(16 << 20) + "\n";
         let first = rows("step", 0..4, 1) + "bad\n" + &long + &rows("step", 4..8, 1);
         fs::write(&files.written, &first).unwrap();
-        let mut follower = files.follow(&[first.len()]);
+        let mut follower = files.follow(Some(first.len()));
         append(&files.written, &(long.repeat(2) + "bad\n\n" + &rows("step", 6..8, 10)));
         let mut calls = 1;
         while follower.poll().unwrap().is_behind {
@@ -325,16 +423,16 @@ mod tests {
         assert!(calls > 2, "a heartbeat must not wait for all of it");
         assert_eq!((loss(&follower)["count"].clone(), follower.figures().skipped()), (8.into(), 3));
         append(&files.written, &(rows("iter", 0..1, 1) + "bad\n"));
-        assert_eq!(follower.poll().unwrap(), Growth { has_rows: true, is_behind: false });
+        assert_eq!(follower.poll().unwrap(), Growth { has_rows: true, is_changed: true, is_behind: false });
         assert_eq!(follower.figures().skipped(), 4);
     }
 
     #[test]
     fn a_row_that_is_large_is_kept_without_its_largest_fields() {
         let files = Files::new();
-        let text = "x".repeat(ROW);
+        let text = "x".repeat(crate::figures::ROW);
         append(&files.written, &format!("{{\"step\": 1, \"a\": \"{text}\", \"loss\": 2, \"b\": [1]}}\n"));
-        let mut follower = files.follow(&[]);
+        let mut follower = files.follow(None);
         assert!(follower.poll().unwrap().has_rows);
         let recent = serde_json::to_string(&follower.figures().recent()).unwrap();
         assert_eq!(recent, "[{\"step\":1,\"loss\":2,\"b\":[1]}]");
@@ -358,11 +456,11 @@ mod tests {
             };
             let files = Files::new();
             fs::write(&files.written, &text).unwrap();
-            let mut once = files.follow(&[start]);
+            let mut once = files.follow(Some(start));
             once.poll().unwrap();
             let grows = Files::new();
             fs::write(&grows.written, &text[..start]).unwrap();
-            let mut often = grows.follow(&[start]);
+            let mut often = grows.follow(Some(start));
             let mut ends: Vec<usize> = looks.iter().map(|look| start + look.index(text.len() - start + 1)).collect();
             ends.push(text.len());
             ends.sort_unstable();

@@ -110,15 +110,6 @@ fn pass_over(reader: &mut impl BufRead) -> io::Result<(u64, bool)> {
     }
 }
 
-/// Reads all whole lines of a file, each with where it begins; one that is too long is `None`.
-pub(crate) fn each_line(file: &File, act: &mut dyn FnMut(u64, Option<&[u8]>)) -> io::Result<()> {
-    let mut act = |offset, line: Option<&[u8]>| {
-        act(offset, line);
-        Ok(())
-    };
-    LineReader::default().read(file, u64::MAX, &mut act).map(|_| ())
-}
-
 /// Says whether a line counts as one that could not be read.
 pub(crate) fn is_damage(line: Option<&[u8]>) -> bool {
     line.is_none_or(|line| !line.trim_ascii().is_empty())

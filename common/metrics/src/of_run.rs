@@ -1,18 +1,45 @@
 //! The metrics of a run: which of its files count, and the rows in them.
 
+use crate::follow::chosen;
 use crate::read::{self, RowCounts};
 use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
 use crate::source::MetricSource;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::recorded::Recorded;
 use std::io;
+use std::path::PathBuf;
 
-/// Finds where a run keeps its metrics: the rows that the program wrote, else those that were read
-/// off its output, else what its trainer left behind (run-dir(5)).
+/// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)).
 pub fn source(layout: &Layout) -> Option<MetricSource> {
-    MetricSource::lines(layout.metrics())
-        .or_else(|| MetricSource::lines(layout.scraped()))
-        .or_else(|| MetricSource::of_trainer(layout.root()))
+    let recorded = Recorded::read(layout).ok();
+    let attempt = recorded.as_ref().and_then(Recorded::attempt);
+    let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());
+    let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();
+    let is = |path: PathBuf| names.first().is_some_and(|name| layout.root().join(name) == path);
+    if names.is_empty() || is(layout.metrics()) {
+        // The usual case, for which nothing needs to be searched.
+        if let Some(source) = MetricSource::lines(layout.metrics()) {
+            return Some(source.with_step_key(step_key));
+        }
+    }
+    let scraped = || MetricSource::lines(layout.scraped());
+    let has_scraped = attempt.is_some_and(|attempt| !attempt.metrics.figures().is_empty());
+    if is(layout.scraped()) || names.is_empty() && has_scraped {
+        // A record without names is of an older version, which read what was printed.
+        if let Some(source) = scraped() {
+            return Some(source.with_step_key(step_key));
+        }
+    }
+    let mut candidates = MetricSource::candidates(layout, true);
+    let found = match (chosen(&candidates, names, layout.root()), names) {
+        (Some(found), [_]) if candidates[found].1.has_tracks() => None, // it alone was named
+        (found, _) => found,
+    };
+    let found = found.map(|found| candidates.swap_remove(found).1);
+    let named = || names.first().and_then(|name| MetricSource::named(layout.root(), name));
+    let source = found.or_else(named).or_else(|| Some(candidates.into_iter().next()?.1))?;
+    Some(source.with_step_key(step_key))
 }
 
 /// Reads the rows that count, each with the number of its attempt from 1, in bounded memory. A run

@@ -1,14 +1,12 @@
 //! Reads the metric rows of a run from wherever it keeps them, in bounded memory. Used by whoever
 //! needs more than the figures in status.json.
 
-use super::lines::{each_line, is_damage};
 use super::resumptions::Resumptions;
-use super::row::MetricRow;
-use super::source::{MetricSource, SourceFormat};
+use super::row::{MetricRow, MetricValue};
+use super::row_reader::{Place, RowReader};
+use super::source::{MetricSource, SourceFile};
 use super::supersede::{FirstSteps, RowOrigin};
-use super::{events, trainer_csv, trainer_state};
 use run_common::fsio::open_regular;
-use std::fs::File;
 use std::io;
 
 /// How many rows there were, and what was none.
@@ -57,32 +55,66 @@ fn pass(
     let mut skipped = 0;
     for of_source in source.files() {
         let Some(file) = open_regular(&of_source.path)? else { continue };
-        let boundaries = of_source.name.as_ref().map(|name| attempts.offsets(name)).unwrap_or_default();
-        let mut at_offset = |offset: u64, row: MetricRow| {
-            let begun = boundaries.iter().filter(|&&start| start <= offset).count();
-            act(RowOrigin { attempt: of_source.origin.attempt + begun, track: of_source.origin.track }, row);
-        };
-        skipped += match source.format() {
-            SourceFormat::Lines => json_lines(&file, &mut at_offset)?,
-            SourceFormat::Csv => trainer_csv::read(&file, &mut at_offset)?,
-            SourceFormat::TrainerState => trainer_state::read(&file, &mut |row| at_offset(0, row))?,
-            SourceFormat::Events => events::read(&file, &of_source.prefix, &mut |seconds, row| {
-                let attempt =
-                    if attempts.is_single() { of_source.origin.attempt } else { attempts.at(seconds) };
-                act(RowOrigin { attempt, track: of_source.origin.track }, row);
-            })?,
-        };
+        let origins = Origins::of(of_source, attempts);
+        let mut reader = RowReader::new(source.format());
+        reader.read(&file, &of_source.prefix, u64::MAX, &mut |place, row, _| {
+            match row {
+                Some(row) => act(origins.at(place), with_step(row, source.step_key())),
+                None => skipped += 1,
+            }
+            Ok(())
+        })?;
     }
     Ok(skipped)
 }
 
-fn json_lines(file: &File, act: &mut dyn FnMut(u64, MetricRow)) -> io::Result<u64> {
-    let mut skipped = 0;
-    each_line(file, &mut |offset, line| match line.and_then(MetricRow::parse) {
-        Some(row) => act(offset, row),
-        None => skipped += u64::from(is_damage(line)),
-    })?;
-    Ok(skipped)
+/// Tells of which attempt the rows of a file are.
+#[derive(Clone, Debug)]
+pub(super) struct Origins {
+    first: RowOrigin,
+    /// Where attempts after the first began in the file.
+    boundaries: Vec<u64>,
+    attempts: Resumptions,
+}
+
+impl Origins {
+    pub(super) fn of(file: &SourceFile, attempts: &Resumptions) -> Self {
+        Self { first: file.origin, boundaries: file.boundaries(attempts), attempts: attempts.clone() }
+    }
+
+    /// Returns the origin of the row at a place.
+    pub(super) fn at(&self, place: Place) -> RowOrigin {
+        let RowOrigin { attempt, track } = self.first;
+        let attempt = match place {
+            Place::Offset(offset) => {
+                attempt + self.boundaries.iter().filter(|&&start| start <= offset).count()
+            }
+            Place::Time(_) if self.attempts.is_single() => attempt,
+            Place::Time(seconds) => self.attempts.at(seconds),
+        };
+        RowOrigin { attempt, track }
+    }
+
+    /// Returns where the last attempt began in the file.
+    pub(super) fn last_boundary(&self) -> u64 {
+        self.boundaries.last().copied().unwrap_or_default()
+    }
+
+    /// Has the whole file be of one attempt: it was written anew.
+    pub(super) fn forget(&mut self) {
+        self.boundaries.clear();
+    }
+}
+
+/// Has the step of a row be the number under a key, if it has that.
+pub(super) fn with_step(row: MetricRow, key: Option<&str>) -> MetricRow {
+    let Some(key) = key else { return row };
+    let Some(step) = row.get(key).filter(|value| matches!(value, MetricValue::Number(_))).cloned() else {
+        return row;
+    };
+    let others = row.fields().filter(|(name, _)| *name != key && *name != "step");
+    let others = others.map(|(name, value)| (name.to_owned(), value.clone()));
+    MetricRow::new([("step".to_owned(), step)].into_iter().chain(others).collect())
 }
 
 #[cfg(test)]

@@ -49,6 +49,26 @@ impl Resumptions {
         self.0.iter().map(|begun| begun.offsets.get(name).copied().unwrap_or_default()).collect()
     }
 
+    /// Adds the present attempt, which may be among them already.
+    #[must_use]
+    pub fn with(mut self, present: &AttemptStart) -> Self {
+        let time = present.start_time.millis();
+        if present.attempt > 1 && self.0.last().is_none_or(|last| last.time != time) {
+            self.0.push(Begun { time, offsets: present.offsets.clone() });
+        }
+        self
+    }
+
+    /// Returns how many attempts there were after the first.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Says whether an attempt recorded the length of a file.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.0.iter().any(|begun| begun.offsets.contains_key(name))
+    }
+
     /// Returns the number of the attempt, from 0, at a time in seconds since 1970.
     pub(super) fn at(&self, seconds: f64) -> usize {
         #[expect(clippy::cast_precision_loss, reason = "times are far below 2^53 milliseconds")]

@@ -1,45 +1,44 @@
 //! Where a run keeps its metrics: files of the suite's own, or what trainers leave behind.
 
+use super::kinds::{KINDS, Kind, has_scalars, rank};
 use super::resumptions::Resumptions;
+use super::row::{MetricRow, STEP_KEYS};
+pub use super::row_reader::SourceFormat;
 use super::supersede::RowOrigin;
 use super::trainer_state;
 use run_common::fsio::open_regular;
+use run_common::rundir::layout::Layout;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use walkdir::WalkDir;
 
 /// How far below a run its trainer's files are looked for.
 const DEPTH: usize = 4;
 
-/// How many files and directories are looked at: a run may hold a data set.
+/// How many files and directories are looked at, in all and in one directory: a run may hold a data set.
 const ENTRIES: usize = 20_000;
+const IN_DIRECTORY: usize = 5_000;
 
-/// Tables of metrics by their names, the better one first.
-const TABLES: [&str; 3] = ["metrics.csv", "progress.csv", "monitor.csv"];
+/// How many event files are looked into for a first scalar.
+const LOOKED_INTO: usize = 64;
 
 /// Directories with metrics of something else than the training.
 const ELSEWHERE: [&str; 5] = ["eval", "eval_runs", "evals", "evaluation", "wandb"];
 
-/// How the rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceFormat {
-    /// A JSON object a line.
-    Lines,
-    /// A table with a header.
-    Csv,
-    /// What Hugging Face's Trainer saves.
-    TrainerState,
-    /// TensorBoard's event files.
-    Events,
-}
+/// Names of documents that trainers write anew with the present values.
+const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
+
+/// Columns that are no metrics, and that files of one source may share.
+const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
 
 /// A source of metric rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricSource {
     format: SourceFormat,
     files: Vec<SourceFile>,
+    /// The name of the step, where that was said.
+    step_key: Option<String>,
 }
 
 /// A file of a source.
@@ -59,25 +58,93 @@ impl SourceFile {
         Self { path, name: None, prefix: String::new(), origin: RowOrigin::default() }
     }
 
-    /// Makes one of a file that attempts append to.
-    fn appended(path: PathBuf) -> Self {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    /// Makes one of a file below a run that attempts append to.
+    fn appended(path: PathBuf, root: &Path) -> Self {
+        let name = path.strip_prefix(root).ok().map(|name| name.to_string_lossy().into_owned());
         Self { name, ..Self::new(path) }
+    }
+
+    /// Returns where the attempts after the first began in it.
+    pub(super) fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
+        let is_at_top = |name: &&String| !name.contains('/');
+        let name = self.name.as_ref().filter(|name| is_at_top(name) || attempts.knows(name));
+        name.map(|name| attempts.offsets(name)).unwrap_or_default()
     }
 }
 
+/// How much a source is worth: of several that a run has, the first counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// `--metrics` names it.
+    Named,
+    /// The program writes it for the suite.
+    Written,
+    /// Tables, JSON lines and event files of the trainer.
+    Left,
+    /// Rows read off the output.
+    Scraped,
+    /// What is saved with checkpoints, and lags behind.
+    Saved,
+    /// Present values.
+    Present,
+}
+
 impl MetricSource {
-    /// Takes a file of JSON lines that attempts append to, if there is anything in it.
-    pub(crate) fn lines(path: PathBuf) -> Option<Self> {
-        is_filled(&path)
-            .then(|| Self { format: SourceFormat::Lines, files: vec![SourceFile::appended(path)] })
+    fn of(format: SourceFormat, files: Vec<SourceFile>) -> Self {
+        Self { format, files, step_key: None }
     }
 
-    /// Finds what a trainer left in a directory: the first there is of a table, a
-    /// `trainer_state.json` and event files. Without any of them there is no source.
+    /// Takes a file of JSON lines that attempts append to, if there is anything in it.
+    pub(crate) fn lines(path: PathBuf) -> Option<Self> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        is_filled(&path)
+            .then(|| Self::of(SourceFormat::Lines, vec![SourceFile { name, ..SourceFile::new(path) }]))
+    }
+
+    /// Takes a file below a run that was named, if there is anything in it. Its format follows from its name
+    /// and its first byte.
+    pub(crate) fn named(root: &Path, name: &str) -> Option<Self> {
+        let path = root.join(name);
+        let format = SourceFormat::of_named(&path)?;
+        Some(Self::of(format, vec![SourceFile::appended(path, root)]))
+    }
+
+    /// Finds what a trainer left in a directory, the best first. Without anything there is no source.
+    #[cfg(test)]
     pub(crate) fn of_trainer(root: &Path) -> Option<Self> {
+        Self::left_below(root).into_iter().next().map(|(_, source)| source)
+    }
+
+    /// Finds all that a trainer left below a directory, the best first.
+    fn left_below(root: &Path) -> Vec<(Rank, Self)> {
         let found = TrainerFiles::below(root);
-        found.table().or_else(|| found.trainer_state()).or_else(|| found.events(root))
+        let mut all: Vec<(Rank, Self)> =
+            found.tables(root).into_iter().map(|source| (Rank::Left, source)).collect();
+        all.extend(found.events(root).map(|source| (Rank::Left, source)));
+        all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
+        all.extend(found.snapshot().map(|source| (Rank::Present, source)));
+        all
+    }
+
+    /// Finds all sources of a run, the best first; `with_trainer` also those that its trainer left.
+    pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, Self)> {
+        let mut all = if with_trainer { Self::left_below(layout.root()) } else { Vec::new() };
+        all.extend(Self::lines(layout.metrics()).map(|source| (Rank::Written, source)));
+        all.extend(Self::lines(layout.scraped()).map(|source| (Rank::Scraped, source)));
+        all.sort_by_key(|(rank, _)| *rank);
+        all
+    }
+
+    /// Has the step be under this name.
+    #[must_use]
+    pub(crate) fn with_step_key(mut self, key: Option<&str>) -> Self {
+        self.step_key = key.map(str::to_owned);
+        self
+    }
+
+    /// Returns the name of the step, where that was said.
+    pub(super) fn step_key(&self) -> Option<&str> {
+        self.step_key.as_deref()
     }
 
     /// Returns how its rows are written.
@@ -85,9 +152,33 @@ impl MetricSource {
         self.format
     }
 
+    /// Returns the path of the file, if it is a single one of JSON lines whose rows are taken as they are.
+    pub fn plain_lines(&self) -> Option<&Path> {
+        match self.files.as_slice() {
+            [file] if self.format == SourceFormat::Lines && self.step_key.is_none() => Some(&file.path),
+            _ => None,
+        }
+    }
+
+    /// Says whether its files are written side by side, and not one after another.
+    pub(crate) fn has_tracks(&self) -> bool {
+        self.format != SourceFormat::Events && self.files.iter().any(|file| file.origin.track > 0)
+    }
+
+    /// Returns where attempts after the first began in its first file.
+    pub fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
+        self.files.first().map(|file| file.boundaries(attempts)).unwrap_or_default()
+    }
+
     /// Returns the paths of its files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|file| file.path.as_path())
+    }
+
+    /// Returns the names of its files below a run.
+    pub(crate) fn names(&self, root: &Path) -> Vec<String> {
+        let name = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+        self.paths().map(name).collect()
     }
 
     pub(super) fn files(&self) -> &[SourceFile] {
@@ -96,7 +187,33 @@ impl MetricSource {
 
     /// Says whether an attempt may have gone over the same ground as one before.
     pub(super) fn may_repeat(&self, attempts: &Resumptions) -> bool {
-        self.format != SourceFormat::TrainerState && (!attempts.is_single() || self.files.len() > 1)
+        let is_document = matches!(self.format, SourceFormat::TrainerState | SourceFormat::Snapshot);
+        !is_document && (!attempts.is_single() || self.files.len() > 1)
+    }
+}
+
+impl SourceFormat {
+    /// Finds the format of a file that was named; `None` while there is nothing in it.
+    fn of_named(path: &Path) -> Option<Self> {
+        use std::io::Read;
+        let mut start = Vec::new();
+        open_regular(path).ok()??.take(64 << 10).read_to_end(&mut start).ok()?;
+        let name = path.file_name()?.to_string_lossy();
+        let first = start.trim_ascii_start().first()?;
+        Some(if name.contains(".tfevents.") {
+            Self::Events
+        } else if name == "trainer_state.json" {
+            Self::TrainerState
+        } else if *first == b'{' && name.ends_with(".json") {
+            let is_row = |line: &[u8]| MetricRow::parse(line).is_some();
+            let mut lines = start.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            let is_first = lines.next().is_some_and(is_row);
+            if is_first && lines.next().is_some() { Self::Lines } else { Self::Snapshot }
+        } else if *first == b'{' {
+            Self::Lines
+        } else {
+            Self::Csv
+        })
     }
 }
 
@@ -108,35 +225,36 @@ fn is_filled(path: &Path) -> bool {
 /// The files of interest below a run, those nearer to its top first, then in natural order.
 #[derive(Debug, Default)]
 struct TrainerFiles {
-    tables: Vec<(usize, PathBuf)>,
+    /// Tables and files of lines, by the number of their kind.
+    tables: Vec<Vec<(usize, PathBuf)>>,
     states: Vec<(usize, PathBuf)>,
     events: Vec<(usize, PathBuf)>,
+    snapshots: Vec<(usize, PathBuf)>,
 }
 
 impl TrainerFiles {
+    /// Looks into the directories nearer to the top first, so that a data set hides nothing beside it.
     fn below(root: &Path) -> Self {
-        let mut found = Self::default();
-        let wanted = |entry: &walkdir::DirEntry| {
-            let name = entry.file_name().to_string_lossy();
-            let is_elsewhere =
-                || name.starts_with('.') || name.starts_with("step_") || ELSEWHERE.contains(&&*name);
-            entry.depth() == 0 || !entry.file_type().is_dir() || !is_elsewhere()
-        };
-        let walk = WalkDir::new(root).max_depth(DEPTH).into_iter().filter_entry(wanted);
-        for entry in walk.take(ENTRIES).filter_map(Result::ok).filter(|entry| entry.file_type().is_file()) {
-            let name = entry.file_name().to_string_lossy();
-            let list = if TABLES.contains(&&*name) {
-                &mut found.tables
-            } else if name == "trainer_state.json" {
-                &mut found.states
-            } else if name.contains(".tfevents.") {
-                &mut found.events
-            } else {
-                continue;
-            };
-            list.push((entry.depth(), entry.into_path()));
+        let mut found = Self { tables: KINDS.iter().map(|_| Vec::new()).collect(), ..Self::default() };
+        let mut directories = VecDeque::from([(1, root.to_owned())]);
+        let mut left = ENTRIES;
+        while let Some((depth, directory)) = directories.pop_front() {
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            for entry in entries.take(IN_DIRECTORY.min(left)).filter_map(Result::ok) {
+                left -= 1;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                match entry.file_type() {
+                    Ok(kind) if kind.is_file() => found.note(depth, &directory, &name),
+                    Ok(kind) if kind.is_dir() && depth < DEPTH && !is_elsewhere(&name) => {
+                        directories.push_back((depth + 1, entry.path()));
+                    }
+                    _ => {}
+                }
+            }
         }
-        for list in [&mut found.tables, &mut found.states, &mut found.events] {
+        let lists = found.tables.iter_mut();
+        for list in lists.chain([&mut found.states, &mut found.events, &mut found.snapshots]) {
             list.retain(|(_, path)| is_filled(path));
             list.sort_by(|(depth, path), (other_depth, other)| {
                 depth.cmp(other_depth).then_with(|| natural(path, other))
@@ -145,27 +263,39 @@ impl TrainerFiles {
         found
     }
 
-    /// Takes the best table. Lightning makes a directory `version_N` for every attempt.
-    fn table(&self) -> Option<MetricSource> {
-        let is = |path: &Path, name: &str| path.file_name().is_some_and(|file| file == name);
-        let (depth, first) =
-            TABLES.iter().find_map(|name| self.tables.iter().find(|(_, path)| is(path, name)))?;
-        if version(first).is_none() {
-            let file = if *depth == 1 {
-                SourceFile::appended(first.clone())
-            } else {
-                SourceFile::new(first.clone())
-            };
-            return Some(MetricSource { format: SourceFormat::Csv, files: vec![file] });
+    /// Takes a file, if its name is of interest.
+    fn note(&mut self, depth: usize, directory: &Path, name: &str) {
+        let file = || (depth, directory.join(name));
+        if name == "trainer_state.json" {
+            self.states.push(file());
+        } else if name.contains(".tfevents.") {
+            self.events.push(file());
+        } else if SNAPSHOTS.contains(&name) {
+            self.snapshots.push(file());
+        } else if depth > 1 || name != "metrics.jsonl" {
+            // The name of the run itself means nothing.
+            let parent = directory.file_name().filter(|_| depth > 1).unwrap_or_default().to_string_lossy();
+            for (kind, files) in KINDS.iter().zip(&mut self.tables) {
+                if kind.may_be(&parent, name) {
+                    files.push(file());
+                }
+            }
         }
-        let siblings = self.tables.iter().filter(|(_, path)| {
-            path.file_name() == first.file_name() && version(path).is_some() && above(path) == above(first)
-        });
-        let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
-            origin: RowOrigin { attempt, track: 0 },
-            ..SourceFile::new(path.clone())
+    }
+
+    /// Returns the tables and files of lines, the best of each kind.
+    fn tables(&self, root: &Path) -> Vec<MetricSource> {
+        KINDS.iter().zip(&self.tables).filter_map(|(kind, files)| table(kind, files, root)).collect()
+    }
+
+    /// Takes the nearest document with present values.
+    fn snapshot(&self) -> Option<MetricSource> {
+        let has_row = |path: &&PathBuf| {
+            let file = open_regular(path).ok().flatten();
+            file.is_some_and(|file| super::snapshot::read(&file).is_ok_and(|row| row.is_some()))
         };
-        Some(MetricSource { format: SourceFormat::Csv, files: siblings.enumerate().map(file).collect() })
+        let path = self.snapshots.iter().map(|(_, path)| path).find(has_row)?;
+        Some(MetricSource::of(SourceFormat::Snapshot, vec![SourceFile::new(path.clone())]))
     }
 
     /// Takes the `trainer_state.json` that was saved last: at the top, which is written in the end, or
@@ -175,7 +305,7 @@ impl TrainerFiles {
             let name = path.parent()?.file_name()?.to_str()?;
             name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
         };
-        let step = |path: &Path| trainer_state::global_step(&open_regular(path).ok()??);
+        let step = |path: &Path| Some(trainer_state::saved(&open_regular(path).ok()??)?.step);
         let (mut numbered, others): (Vec<_>, Vec<_>) =
             self.states.iter().map(|(_, path)| path).partition(|path| checkpoint(path).is_some());
         numbered.sort_by_key(|path| std::cmp::Reverse(checkpoint(path)));
@@ -185,12 +315,13 @@ impl TrainerFiles {
             (Some((_, path)), _) | (None, Some((_, path))) => path,
             (None, None) => return None,
         };
-        Some(MetricSource { format: SourceFormat::TrainerState, files: vec![SourceFile::new(path)] })
+        Some(MetricSource::of(SourceFormat::TrainerState, vec![SourceFile::new(path)]))
     }
 
     /// Takes all event files: a directory is a track of its own whose name precedes those of its
     /// metrics, but for directories that are made anew for every attempt.
     fn events(&self, root: &Path) -> Option<MetricSource> {
+        self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
         let mut places: HashMap<PathBuf, usize> = HashMap::new();
         for (_, path) in &self.events {
@@ -223,8 +354,60 @@ impl TrainerFiles {
                 });
             }
         }
-        Some(MetricSource { format: SourceFormat::Events, files: files_of_tracks })
+        Some(MetricSource::of(SourceFormat::Events, files_of_tracks))
     }
+}
+
+/// Says whether a directory holds no metrics of the training.
+fn is_elsewhere(name: &str) -> bool {
+    name.starts_with('.') || name.starts_with("step_") || ELSEWHERE.contains(&name)
+}
+
+/// Takes the nearest table of a kind. Lightning makes a directory `version_N` for every attempt; of other
+/// kinds, several files of one directory are written side by side.
+fn table(kind: &Kind, files: &[(usize, PathBuf)], root: &Path) -> Option<MetricSource> {
+    let (_, first) = files.iter().find(|(_, path)| kind.first_row(path).is_some())?;
+    let of = |files| Some(MetricSource::of(kind.format, files));
+    if kind.is_many {
+        let beside = files.iter().map(|(_, path)| path).filter(|path| path.parent() == first.parent());
+        return of(side_by_side(kind, beside.collect(), root));
+    }
+    if version(first).is_none() {
+        return of(vec![SourceFile::appended(first.clone(), root)]);
+    }
+    let siblings = files.iter().filter(|(_, path)| {
+        path.file_name() == first.file_name() && version(path).is_some() && above(path) == above(first)
+    });
+    let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
+        origin: RowOrigin { attempt, track: 0 },
+        ..SourceFile::new(path.clone())
+    };
+    of(siblings.enumerate().map(file).collect())
+}
+
+/// Makes a track of each file, the main one first. One that has a metric of the same name as the main one
+/// gets its own name before those of its metrics.
+fn side_by_side(kind: &Kind, mut paths: Vec<&PathBuf>, root: &Path) -> Vec<SourceFile> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    paths.sort_by_key(|path| rank(&name(path)));
+    let mut known: HashSet<String> = HashSet::new();
+    let mut files = Vec::new();
+    for path in paths {
+        let Some(row) = kind.first_row(path) else { continue };
+        let is_metric = |name: &&str| !STEP_KEYS.contains(name) && !SHARED.contains(name);
+        let metrics: Vec<String> =
+            row.numbers().map(|(name, _)| name).filter(is_metric).map(str::to_owned).collect();
+        let is_known =
+            kind.format == SourceFormat::Lines && metrics.iter().any(|metric| known.contains(metric));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        known.extend(metrics);
+        files.push(SourceFile {
+            prefix: if is_known { format!("{stem}/") } else { String::new() },
+            origin: RowOrigin { attempt: 0, track: files.len() },
+            ..SourceFile::appended(path.clone(), root)
+        });
+    }
+    files
 }
 
 /// Returns the number in the name `version_N` of the directory of a file.

@@ -5,30 +5,26 @@
 //! not closed must not hide the rows after it.
 
 use super::csv::Parser;
-use super::lines::each_line;
 use super::row::{MetricRow, MetricValue, STEP_KEYS};
 use serde_json::Value;
 use std::collections::HashSet;
-use std::fs::File;
-use std::io;
 
-/// Reads the rows of a file, each with where it begins; returns how many lines were skipped: those
-/// whose cells are not as many as the columns, so that nobody knows what they mean.
-pub(super) fn read(file: &File, act: &mut dyn FnMut(u64, MetricRow)) -> io::Result<u64> {
-    let (mut parser, mut columns) = (Parser::default(), Columns::default());
-    let mut skipped = 0;
-    each_line(file, &mut |offset, line| match line
-        .map_or(Meaning::Damaged, |line| columns.read(line, &mut parser))
-    {
-        Meaning::Row(row) => act(offset, row),
-        Meaning::Nothing => {}
-        Meaning::Damaged => skipped += 1,
-    })?;
-    Ok(skipped)
+/// Reads the lines of a table one by one.
+#[derive(Debug, Default)]
+pub(super) struct TableReader {
+    parser: Parser,
+    columns: Columns,
+}
+
+impl TableReader {
+    /// Reads a line; one whose cells are not as many as the columns is damaged, as nobody knows what they mean.
+    pub(super) fn line(&mut self, line: Option<&[u8]>) -> Meaning {
+        line.map_or(Meaning::Damaged, |line| self.columns.read(line, &mut self.parser))
+    }
 }
 
 /// What a line is.
-enum Meaning {
+pub(super) enum Meaning {
     Row(MetricRow),
     /// A header, or a row without values.
     Nothing,

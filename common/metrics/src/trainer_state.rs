@@ -23,18 +23,28 @@ pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u6
     Ok(skipped + u64::from(!whole))
 }
 
-/// Returns the step at which a document was saved; `None` when it is none.
-pub(super) fn global_step(file: &File) -> Option<f64> {
+/// What a document says of the training as a whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Saved {
+    /// The step at which it was saved.
+    pub(super) step: f64,
+    /// How many steps there are to take.
+    pub(super) total: Option<f64>,
+}
+
+/// Reads what a document says of the training as a whole; `None` when it is none.
+pub(super) fn saved(file: &File) -> Option<Saved> {
     #[derive(serde::Deserialize)]
-    struct Saved {
+    struct State {
         global_step: Option<f64>,
+        max_steps: Option<f64>,
         #[expect(dead_code, reason = "it must be there")]
         log_history: IgnoredAny,
     }
     let bytes = document(file).ok()?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
-    let saved: Saved = serde_json::from_slice(&bytes).ok()?;
-    Some(saved.global_step.unwrap_or_default())
+    let State { global_step, max_steps, .. } = serde_json::from_slice(&bytes).ok()?;
+    Some(Saved { step: global_step.unwrap_or_default(), total: max_steps.filter(|steps| *steps >= 1.0) })
 }
 
 /// The document, of which one member is of interest.

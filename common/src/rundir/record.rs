@@ -2,7 +2,7 @@
 //! [`ActiveRun`], or by the [`Record`] of an attempt, which has one.
 
 use super::attempts::{AttemptEnd, AttemptStart, Attempts};
-use super::layout::Layout;
+use super::layout::{Layout, RECORD_DIR};
 use super::open::RunDir;
 use super::raw::Raw;
 use super::recorded::{AttemptState, Recorded, Running, State};
@@ -161,6 +161,13 @@ impl Record {
         }
     }
 
+    /// Takes note of how many steps the program says that there are to take, where nobody else has said it.
+    pub fn note_total(&mut self, total: Option<f64>) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
+        let total = total.filter(|total| (1.0..=9e15).contains(total)).map(|total| total as u64);
+        self.recorded.total_steps = self.start.total_steps.or(total).or(self.recorded.total_steps);
+    }
+
     /// Returns the state of the attempt.
     pub fn attempt(&self) -> Option<&AttemptState> {
         self.recorded.attempt()
@@ -280,8 +287,8 @@ fn remove_pid(layout: &Layout) {
 }
 
 /// Returns the length of every file that attempts append to, and before a further attempt also
-/// those of the tables that its trainer may have begun.
-pub fn offsets(layout: &Layout, attempt: u32) -> BTreeMap<String, u64> {
+/// those of the tables that its trainer may have begun, and of the files that metrics were read from.
+pub fn offsets(layout: &Layout, attempt: u32, metrics_from: &[String]) -> BTreeMap<String, u64> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let length = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
     let ours = [layout.stdout(), layout.stderr(), layout.combined(), layout.metrics(), layout.scraped()];
@@ -290,6 +297,8 @@ pub fn offsets(layout: &Layout, attempt: u32) -> BTreeMap<String, u64> {
     if attempt > 1 {
         let tables = ["metrics.csv", "progress.csv"].map(|table| layout.root().join(table));
         offsets.extend(tables.iter().filter_map(|path| Some((name(path), length(path)?))));
+        let below = |name: &String| Some((name.clone(), length(&layout.root().join(name))?));
+        offsets.extend(metrics_from.iter().filter(|name| !name.starts_with(RECORD_DIR)).filter_map(below));
     }
     offsets
 }

@@ -91,7 +91,7 @@ pub struct AttemptState {
     pub start_time: Option<Timestamp>,
     /// When a living supervisor last wrote this.
     pub last_heartbeat: Option<Timestamp>,
-    /// When the command last wrote output or a metric row.
+    /// When the command last wrote output, a metric row or a checkpoint.
     pub last_output: Option<Timestamp>,
     /// Who supervises it, or waits with another attempt.
     pub supervisor: Option<ProcessId>,
@@ -99,10 +99,14 @@ pub struct AttemptState {
     pub inode: Option<u64>,
     /// The command: its pid, and its start in clock ticks since boot. It shares the supervisor's place.
     pub child: Option<(i32, u64)>,
-    /// Step of the last metric row.
+    /// Step of the last metric row, or else of what else tells it.
     pub step: Option<f64>,
     /// Step at which it began.
     pub start_step: Option<f64>,
+    /// Files below the run that the metrics are read from, the first ones of many; `None` while there are none.
+    pub metrics_from: Option<Vec<String>>,
+    /// The name of the step in them, where that was said.
+    pub step_key: Option<String>,
     /// Every metric in figures, in the order first logged.
     pub metrics: Metrics,
     /// The last five metric rows.
@@ -138,6 +142,8 @@ impl AttemptState {
             child: None,
             step: None,
             start_step: None,
+            metrics_from: None,
+            step_key: None,
             metrics: Metrics::default(),
             recent: Recent::default(),
             resources: None,

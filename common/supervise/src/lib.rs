@@ -31,8 +31,9 @@ mod task;
 mod tee;
 mod terminal;
 mod to_caller;
+mod watch;
 
 pub use ending::{Additions, Ending, Script};
 pub use run::run;
 pub use signals::catch;
-pub use task::{Limits, Output, Retry, Task};
+pub use task::{Limits, Output, Retry, Sources, Task};

@@ -3,16 +3,15 @@
 
 use super::task::Task;
 use super::tee::Seen;
+use super::watch::Watch;
 use run_common::error::plain;
 use run_common::fsio::append::append_line;
 use run_common::message::warn;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Resources};
-use run_common::rundir::layout::Layout;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::Record;
 use run_common::time::Timestamp;
-use run_metrics::follow::Follower;
-use run_metrics::resumptions::Resumptions;
+use run_metrics::aggregate::Aggregate;
 use serde_json::Value;
 use std::io;
 use std::time::Instant;
@@ -22,8 +21,8 @@ use std::time::Instant;
 pub(super) struct Records<'a> {
     task: &'a Task,
     record: Record,
-    follower: Follower,
-    /// When a metric row last came.
+    watch: Watch<'a>,
+    /// When a metric row or a checkpoint last came.
     grew: Instant,
     /// The record is not this attempt's any more, which was said.
     is_lost: bool,
@@ -50,12 +49,10 @@ impl Failing {
 impl<'a> Records<'a> {
     /// Keeps the record of an attempt.
     pub(super) fn new(task: &'a Task, record: Record) -> Self {
-        let [written, scraped] = boundaries(&record, &task.layout);
-        let follower = Follower::new((task.layout.metrics(), written), (task.layout.scraped(), scraped));
         Self {
             task,
+            watch: Watch::new(task, &record),
             record,
-            follower,
             grew: Instant::now(),
             is_lost: false,
             record_fails: Failing::default(),
@@ -70,12 +67,17 @@ impl<'a> Records<'a> {
 
     /// Writes that the attempt runs, before its command is started.
     pub(super) fn begin(&mut self) -> io::Result<()> {
+        self.watch.begin();
         // A first attempt begins without rows, and soon.
         if self.start().attempt > 1 || self.start().offsets.get("metrics.jsonl") != Some(&0) {
-            self.take_in_metrics();
+            while self.take_in_metrics() {}
         }
-        let start_step = self.follower.figures().step();
-        self.record.change(|running| running.attempt.start_step = start_step);
+        let start_step = self.watch.progress().step;
+        let step_key = self.task.sources.step_key.clone();
+        self.record.change(|running| {
+            (running.attempt.start_step, running.attempt.step_key) = (start_step, step_key);
+            running.attempt.last_output = None; // nothing of it is this attempt's
+        });
         self.record.begin()
     }
 
@@ -148,43 +150,68 @@ impl<'a> Records<'a> {
         });
     }
 
-    /// Reads the metric rows that were added, or a part of them; says whether there are more.
+    /// Reads the metric rows that were added, or a part of them, and takes note of what else was written; says
+    /// whether there are more rows.
     pub(super) fn take_in_metrics(&mut self) -> bool {
-        // Metrics that cannot be read are the program's affair.
-        let growth = self.follower.poll().unwrap_or_default();
-        if !growth.has_rows {
-            return growth.is_behind;
+        let growth = self.watch.poll();
+        let lives = self.watch.has_signs_of_life() || growth.has_rows;
+        if lives {
+            self.grew = Instant::now();
         }
-        self.grew = Instant::now();
-        let figures = self.follower.figures();
-        let of_each = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
-        let metrics = Metrics::new(&of_each.collect());
+        let progress = self.watch.progress();
+        let follower = &self.watch.follower;
+        let figures = growth.is_changed.then(|| follower.figures());
+        let of_each = |(name, figures): (&str, Aggregate)| (name.to_owned(), figures.to_json());
+        let metrics = figures.map(|figures| Metrics::new(&figures.aggregates().map(of_each).collect()));
         self.record.change(|running| {
-            running.attempt.last_output = Some(Timestamp::now());
-            running.attempt.step = figures.step();
-            running.attempt.recent = Recent::new(&figures.recent());
-            running.attempt.metrics = metrics;
+            let attempt = &mut running.attempt;
+            if lives {
+                attempt.last_output = Some(Timestamp::now());
+            }
+            attempt.step = progress.step.or(attempt.step);
+            if let (Some(figures), Some(metrics)) = (figures, metrics) {
+                attempt.metrics_from = Some(follower.names());
+                attempt.recent = Recent::new(&figures.recent());
+                attempt.metrics = metrics;
+            }
         });
+        self.record.note_total(progress.total);
         growth.is_behind
+    }
+
+    /// Looks for whatever says that the program lives.
+    pub(super) fn look_for_life(&mut self) {
+        self.watch.look_everywhere();
+        self.take_in_metrics();
+    }
+
+    /// Reads all that the program, which has ended, has written.
+    pub(super) fn take_in_all(&mut self) {
+        self.watch.look_everywhere();
+        while self.take_in_metrics() {}
+        self.watch.look_at_last_checkpoint();
+        let step = self.watch.progress().step;
+        self.record.change(|running| running.attempt.step = step.or(running.attempt.step));
     }
 
     /// Says how many lines of metrics could not be read.
     pub(super) fn say_skipped(&self) {
-        let path = self.task.layout.metrics();
-        let (count, are) = match self.follower.figures().skipped() {
+        let (count, are) = match self.watch.follower.figures().skipped() {
             0 => return,
             1 => ("1 line".to_owned(), "is"),
             many => (format!("{many} lines"), "are"),
         };
+        let name = self.watch.follower.names().into_iter().next().unwrap_or_default();
+        let path = self.task.layout.root().join(name);
         warn(&format!("{count} of '{}' cannot be read and {are} left out", path.display()));
     }
 
-    /// Returns when a metric row last came, or else when this began.
+    /// Returns when a metric row or a checkpoint last came, or else when this began.
     pub(super) fn grew(&self) -> Instant {
         self.grew
     }
 
-    /// Returns the step of the last metric row.
+    /// Returns the step that the training is at.
     pub(super) fn step(&self) -> Option<f64> {
         self.record.recorded().step()
     }
@@ -207,19 +234,6 @@ impl<'a> Records<'a> {
     pub(super) fn release(&mut self) {
         self.record.release();
     }
-}
-
-/// Returns where each attempt after the first began in metrics.jsonl and in scraped.jsonl.
-fn boundaries(record: &Record, layout: &Layout) -> [Vec<u64>; 2] {
-    if record.start().attempt == 1 {
-        return [Vec::new(), Vec::new()];
-    }
-    let earlier = Resumptions::read(layout).unwrap_or_default();
-    ["metrics.jsonl", "scraped.jsonl"].map(|name| {
-        let present = record.start().offsets.get(name).copied().unwrap_or_default();
-        // A monitor that takes over finds the present attempt among them: twice is as good as once.
-        earlier.offsets(name).into_iter().chain([present]).collect()
-    })
 }
 
 #[cfg(test)]

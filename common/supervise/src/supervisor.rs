@@ -107,7 +107,7 @@ impl<'a> Supervisor<'a> {
         let has_children = self.reap();
         self.has_unseen = has_children && !was_asking && !has_proc();
         let seen = tee.finish();
-        while self.records.take_in_metrics() {} // a heartbeat takes a part of what a long file holds
+        self.records.take_in_all();
         self.records.say_skipped();
         self.records.note_output(seen);
         let end = self.conclude(seen);
@@ -291,7 +291,7 @@ impl<'a> Supervisor<'a> {
             self.request(Cause::Timeout(limit), Event::Stop);
         }
         if self.clock.is_stall_due(now) {
-            self.records.take_in_metrics();
+            self.records.look_for_life();
             let last = tee.last_activity().max(self.records.grew());
             if let Some(limit) = self.clock.stall(self.state, last, Instant::now()) {
                 self.request(Cause::Stall(limit), Event::Stop);

@@ -5,6 +5,7 @@ use run_common::cli::statuses::Statuses;
 use run_common::provenance::device::UseQuery;
 use run_common::rundir::environment::Variable;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Checkpoint;
 use run_metrics::scrape::Patterns;
 use std::env;
 use std::ffi::OsString;
@@ -38,6 +39,8 @@ pub struct Task {
     pub detach: bool,
     /// What is looked for in its output.
     pub scrape: Patterns,
+    /// What tells how far it is.
+    pub sources: Sources,
     /// Whether another attempt follows this one, should it end in a way that may pass.
     pub retry: Option<Retry>,
     /// What is asked which processes use which graphics processors.
@@ -46,6 +49,20 @@ pub struct Task {
     pub statuses: Statuses,
     /// What the tool decides about its end.
     pub ending: Box<dyn Ending>,
+}
+
+/// What tells how far a command is, and that it lives, beside its output and the metrics that it writes for
+/// the suite.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Whether it is a trainer, whose files of metrics and checkpoints count.
+    pub trainer: bool,
+    /// The file below the run that alone holds its metrics.
+    pub metrics: Option<String>,
+    /// The name of the step in them.
+    pub step_key: Option<String>,
+    /// What its checkpoints look like.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// When another attempt is made.
@@ -79,7 +96,7 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// For the attempt.
     pub timeout: Option<Duration>,
-    /// Without output or metric.
+    /// Without output, metric or checkpoint.
     pub stall: Option<Duration>,
 }
 

@@ -5,7 +5,6 @@ use run_common::rundir::layout::Layout;
 use run_metrics::csv::quote;
 use run_metrics::of_run;
 use run_metrics::resumptions::Resumptions;
-use run_metrics::source::SourceFormat;
 use run_metrics::supersede::{FirstSteps, RowOrigin};
 use std::fs;
 use std::path::PathBuf;
@@ -65,11 +64,10 @@ impl Input {
 impl LinesFile {
     /// Finds the file of a run that keeps its metrics in one.
     fn of(layout: &Layout) -> Option<Self> {
-        let source = of_run::source(layout).filter(|source| source.format() == SourceFormat::Lines)?;
-        let path = source.paths().next()?.to_owned();
+        let source = of_run::source(layout)?;
+        let path = source.plain_lines()?.to_owned();
         let length = fs::metadata(&path).map_or(0, |file| file.len()); // one that is gone has no rows
-        let name = path.file_name()?.to_string_lossy().into_owned();
-        let boundaries = Resumptions::read(layout).map(|later| later.offsets(&name));
+        let boundaries = Resumptions::read(layout).map(|later| source.boundaries(&later));
         Some(Self { path, length, boundaries: boundaries.unwrap_or_default() })
     }
 

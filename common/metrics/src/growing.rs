@@ -1,0 +1,278 @@
+//! A source whose files grow: reads what is added to them, and keeps the figures of the rows that count.
+
+use super::figures::Figures;
+use super::read::{Origins, with_step};
+use super::resumptions::Resumptions;
+use super::row_reader::RowReader;
+use super::source::{MetricSource, SourceFile};
+use super::stamp::Stamp;
+use super::supersede::FirstSteps;
+use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of each file that one call reads at most: a heartbeat must not wait for a gigabyte.
+const PIECE: u64 = LIMIT;
+
+/// Bytes at the beginning of a file, and before where it was read to, by which one that was written anew is
+/// recognised.
+const HEAD: usize = 256;
+const TAIL: usize = 64;
+
+/// What was added to a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Growth {
+    /// The present attempt added a row at least.
+    pub has_rows: bool,
+    /// The figures are not what they were.
+    pub is_changed: bool,
+    /// Not all of it was read.
+    pub is_behind: bool,
+}
+
+/// A source that is read as it grows.
+#[derive(Debug)]
+pub(super) struct Growing {
+    source: MetricSource,
+    files: Vec<GrowingFile>,
+    figures: Figures,
+    /// What each attempt began with.
+    starts: FirstSteps,
+    attempts: Resumptions,
+    is_begun: bool,
+}
+
+/// A file of it.
+#[derive(Debug)]
+struct GrowingFile {
+    reader: RowReader,
+    origins: Origins,
+    /// What it was when it was last looked at.
+    stamp: Option<Stamp>,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl GrowingFile {
+    fn new(source: &MetricSource, file: &SourceFile, attempts: &Resumptions) -> Self {
+        Self {
+            reader: RowReader::new(source.format()),
+            origins: Origins::of(file, attempts),
+            stamp: None,
+            head: Vec::new(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Says whether the file, of this length, is no longer the one of which the beginning was read.
+    fn is_another(&self, file: &File, length: u64) -> bool {
+        let position = self.reader.position();
+        let least = position.max(self.origins.last_boundary());
+        length < least || self.head != bytes(file, 0, self.head.len()) || self.tail != tail(file, position)
+    }
+
+    /// Takes note of what the file is recognised by.
+    fn mark(&mut self, file: &File) {
+        let position = self.reader.position();
+        if self.head.len() < HEAD {
+            self.head = bytes(file, 0, usize::try_from(position).map_or(HEAD, |position| position.min(HEAD)));
+        }
+        self.tail = tail(file, position);
+    }
+}
+
+/// Reads so many bytes at an offset, or what there is of them.
+fn bytes(file: &File, offset: u64, count: usize) -> Vec<u8> {
+    let mut buffer = vec![0; count];
+    let mut length = 0;
+    while let Ok(read @ 1..) = file.read_at(&mut buffer[length..], offset + length as u64) {
+        length += read;
+    }
+    buffer.truncate(length);
+    buffer
+}
+
+fn tail(file: &File, position: u64) -> Vec<u8> {
+    let start = position.saturating_sub(TAIL as u64);
+    bytes(file, start, usize::try_from(position - start).unwrap_or(TAIL))
+}
+
+impl Growing {
+    pub(super) fn new(source: MetricSource, attempts: &Resumptions) -> Self {
+        let files = source.files().iter().map(|file| GrowingFile::new(&source, file, attempts)).collect();
+        Self {
+            source,
+            files,
+            figures: Figures::for_record(),
+            starts: FirstSteps::default(),
+            attempts: attempts.clone(),
+            is_begun: false,
+        }
+    }
+
+    pub(super) fn source(&self) -> &MetricSource {
+        &self.source
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Goes over to a source that has further files beside those that were read, if it is one.
+    pub(super) fn extend(&mut self, source: &MetricSource) -> bool {
+        let goes_on = source.format() == self.source.format()
+            && source.step_key() == self.source.step_key()
+            && self.source.files().iter().all(|file| source.files().contains(file));
+        if goes_on {
+            let mut old: Vec<Option<GrowingFile>> = self.files.drain(..).map(Some).collect();
+            for file in source.files() {
+                let known = self.source.files().iter().position(|known| known == file);
+                let kept = known.and_then(|known| old[known].take());
+                self.files.push(kept.unwrap_or_else(|| GrowingFile::new(source, file, &self.attempts)));
+            }
+            self.source = source.clone();
+        }
+        goes_on
+    }
+
+    /// Reads what was added, or a part of it. A file that was written anew is read from its beginning.
+    pub(super) fn poll(&mut self) -> io::Result<Growth> {
+        let mut growth = Growth::default();
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        if is_first {
+            let ends: Vec<u64> = self.files.iter().map(|file| file.origins.last_boundary()).collect();
+            if ends.iter().any(|&end| end > 0) {
+                self.read_again(&ends)?;
+                growth.is_changed = self.figures.rows() > 0;
+            }
+        }
+        let mut must_read_again = false;
+        for number in 0..self.files.len() {
+            let Some(file) = open_regular(&self.source.files()[number].path)? else { continue };
+            let stamp = Stamp::of(&file.metadata()?);
+            let known = &mut self.files[number];
+            if known.stamp == Some(stamp) {
+                continue;
+            }
+            known.stamp = Some(stamp);
+            if known.reader.is_incremental() {
+                if known.is_another(&file, stamp.length) {
+                    if stamp.length < known.origins.last_boundary() {
+                        known.origins.forget(); // of earlier attempts nothing is left
+                    }
+                    (known.reader, known.head) = (RowReader::new(self.source.format()), Vec::new());
+                    must_read_again = true;
+                }
+            } else {
+                must_read_again = true; // a document
+            }
+            if must_read_again {
+                continue;
+            }
+            if self.read_on(&file, number, is_first, &mut growth)? {
+                must_read_again = true;
+            }
+            self.files[number].mark(&file);
+            if growth.is_behind {
+                self.files[number].stamp = None; // it is not done with
+            }
+        }
+        if must_read_again {
+            self.read_all_again(&mut growth)?;
+        }
+        Ok(growth)
+    }
+
+    /// Reads what was added to a file; says whether rows that were read before may not count any more.
+    fn read_on(
+        &mut self,
+        file: &File,
+        number: usize,
+        is_first: bool,
+        growth: &mut Growth,
+    ) -> io::Result<bool> {
+        let present = self.attempts.count();
+        let of_source = &self.source.files()[number];
+        let GrowingFile { reader, origins, .. } = &mut self.files[number];
+        let (figures, starts, key) = (&mut self.figures, &mut self.starts, self.source.step_key());
+        let mut repeats = false;
+        let is_behind = reader.read(file, &of_source.prefix, PIECE, &mut |place, row, length| {
+            let origin = origins.at(place);
+            let Some(row) = row.map(|row| with_step(row, key)) else {
+                figures.skipped += 1;
+                return Ok(());
+            };
+            growth.has_rows |= !is_first || origin.attempt >= present;
+            growth.is_changed = true;
+            repeats |= starts.note(origin, &row) && origin.attempt > 0;
+            if !starts.supersede(origin, &row) {
+                figures.add(origin.track, row, length);
+            }
+            Ok(())
+        })?;
+        growth.is_behind |= is_behind;
+        Ok(repeats)
+    }
+
+    /// Reads everything again, up to where it was read.
+    fn read_all_again(&mut self, growth: &mut Growth) -> io::Result<()> {
+        let before = self.figures.rows();
+        let ends: Vec<u64> = self
+            .files
+            .iter()
+            .map(|file| match file.reader.position() {
+                0 => u64::MAX, // it was written anew, or is a document
+                position => position,
+            })
+            .collect();
+        let figures = std::mem::replace(&mut self.figures, Figures::for_record());
+        self.read_again(&ends)?;
+        let is_document = self.files.iter().any(|file| !file.reader.is_incremental());
+        if is_document && self.figures.rows() == 0 {
+            self.figures = figures; // it is being written
+            return Ok(());
+        }
+        growth.is_changed = true;
+        growth.has_rows |= is_document || self.figures.rows() != before;
+        Ok(())
+    }
+
+    /// Reads the files from their beginnings up to these ends: first for what attempts began with, then for
+    /// the rows that no later attempt superseded.
+    fn read_again(&mut self, ends: &[u64]) -> io::Result<()> {
+        let present = self.attempts.count();
+        let mut starts = FirstSteps::default();
+        let mut figures = Figures::for_record();
+        let mut done = ends.to_vec();
+        let key = self.source.step_key();
+        for is_second in [false, true] {
+            for (number, of_source) in self.source.files().iter().enumerate() {
+                let Some(file) = open_regular(&of_source.path)? else { continue };
+                let GrowingFile { reader, origins, .. } = &mut self.files[number];
+                *reader = RowReader::new(self.source.format());
+                reader.read(&file, &of_source.prefix, done[number], &mut |place, row, length| {
+                    let origin = origins.at(place);
+                    match row.map(|row| with_step(row, key)) {
+                        Some(row) if !is_second => {
+                            starts.note(origin, &row);
+                        }
+                        Some(row) if !starts.supersede(origin, &row) => {
+                            figures.add(origin.track, row, length);
+                        }
+                        None if is_second && origin.attempt >= present => figures.skipped += 1,
+                        _ => {}
+                    }
+                    Ok(())
+                })?;
+                if reader.is_incremental() {
+                    done[number] = reader.position();
+                }
+                self.files[number].mark(&file);
+            }
+        }
+        (self.starts, self.figures) = (starts, figures);
+        Ok(())
+    }
+}

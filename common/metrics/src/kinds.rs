@@ -1,0 +1,155 @@
+//! The table of sources: which files are taken for metrics that a trainer writes, by their names and by what
+//! is in them (run-dir(5)). A name alone says little: a row has to be there.
+
+use super::row::{MetricRow, MetricValue};
+use super::row_reader::{SourceFormat, first_row};
+use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
+use std::path::Path;
+
+/// A kind of file.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) format: SourceFormat,
+    /// Names, of which `*` stands for any beginning.
+    names: &'static [&'static str],
+    /// Directories that it lies in, if it must be one of these.
+    directories: &'static [&'static str],
+    /// What its first row must have, for the name to mean it.
+    needs: Needs,
+    /// Files of one directory are read together, each as a track of its own.
+    pub(super) is_many: bool,
+}
+
+/// What a first row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// A column `epoch`.
+    Epoch,
+    /// A step, and a number beside it.
+    Step,
+}
+
+const LINES: Kind =
+    Kind { format: SourceFormat::Lines, names: &[], directories: &[], needs: Needs::Step, is_many: false };
+const TABLE: Kind = Kind { format: SourceFormat::Csv, needs: Needs::Nothing, ..LINES };
+
+/// All kinds of tables and files of lines, the better one first.
+pub(super) const KINDS: [Kind; 14] = [
+    // Lightning and many others.
+    Kind { names: &["metrics.csv"], ..TABLE },
+    Kind { names: &["metrics.jsonl"], needs: Needs::Nothing, ..LINES },
+    // Stable Baselines 3, Ray Tune.
+    Kind { names: &["progress.csv"], ..TABLE },
+    // LLaMA-Factory.
+    Kind { names: &["trainer_log.jsonl"], ..LINES },
+    Kind { names: &["*.jsonl"], directories: &["logs", "log"], is_many: true, ..LINES },
+    Kind { names: &["train_log.jsonl", "train_metrics.jsonl", "log.jsonl", "history.jsonl"], ..LINES },
+    // Detectron2; mmengine.
+    Kind { names: &["metrics.json", "scalars.json"], ..LINES },
+    // Ray Tune.
+    Kind { names: &["result.json"], ..LINES },
+    // YOLO.
+    Kind { names: &["results.csv"], needs: Needs::Epoch, ..TABLE },
+    // The CSVLogger of Keras.
+    Kind { names: &["training.log", "log.csv", "history.csv"], needs: Needs::Epoch, ..TABLE },
+    Kind {
+        names: &["train_log.csv", "training_log.csv", "train_metrics.csv", "log.csv"],
+        needs: Needs::Step,
+        ..TABLE
+    },
+    Kind { names: &["*.csv"], directories: &["logs", "log"], needs: Needs::Step, ..TABLE },
+    // The Monitor of Stable Baselines 3, for one environment and for several.
+    Kind { names: &["monitor.csv"], ..TABLE },
+    Kind { names: &["*.monitor.csv"], is_many: true, ..TABLE },
+];
+
+/// Words in the names of files of lines that hold what a model said, or what it learns from.
+const TEXTS: [&str; 10] = [
+    "rollout",
+    "sample",
+    "completion",
+    "generation",
+    "prediction",
+    "trajector",
+    "transcript",
+    "response",
+    "prompt",
+    "dataset",
+];
+
+/// Bytes in which the first row is looked for; where the name says enough, a header may be as long as a line.
+const START: u64 = 1 << 20;
+const LONG: u64 = 2 * LIMIT;
+
+impl Kind {
+    /// Says whether a file may be one, by its name and that of its directory.
+    pub(super) fn may_be(&self, directory: &str, name: &str) -> bool {
+        let is_called = |pattern: &&str| match pattern.strip_prefix('*') {
+            Some(end) => name.ends_with(end),
+            None => name == *pattern,
+        };
+        let is_text = || TEXTS.iter().any(|word| name.to_lowercase().contains(word));
+        self.names.iter().any(is_called)
+            && (self.directories.is_empty() || self.directories.contains(&directory))
+            && !is_text()
+    }
+
+    /// Returns the first row of a file that is one.
+    pub(super) fn first_row(&self, path: &Path) -> Option<MetricRow> {
+        let file = open_regular(path).ok()??;
+        let limit = if self.needs == Needs::Nothing { LONG } else { START };
+        first_row(&file, self.format, limit).filter(|row| self.is_metrics(row))
+    }
+
+    fn is_metrics(&self, row: &MetricRow) -> bool {
+        match self.needs {
+            Needs::Nothing => true,
+            Needs::Epoch => matches!(row.get("epoch"), Some(MetricValue::Number(_))),
+            Needs::Step => row.step().is_some() && row.numbers().next().is_some(),
+        }
+    }
+}
+
+/// Says whether there is a scalar at the beginning of an event file.
+pub(super) fn has_scalars(path: &Path) -> bool {
+    let file = open_regular(path).ok().flatten();
+    file.is_some_and(|file| first_row(&file, SourceFormat::Events, START).is_some())
+}
+
+/// Says which of several files of lines is the main one: the smaller, the better.
+pub(super) fn rank(name: &str) -> usize {
+    ["train", "metric", "log"].iter().position(|word| name.contains(word)).unwrap_or(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_file_may_be() {
+        let kinds =
+            |directory: &str, name: &str| KINDS.iter().filter(|kind| kind.may_be(directory, name)).count();
+        for (directory, name) in [
+            ("", "metrics.csv"),
+            ("a", "results.csv"),
+            ("logs", "ratios.jsonl"),
+            ("logs", "train_log.jsonl"),
+            ("", "0.monitor.csv"),
+            ("out", "trainer_log.jsonl"),
+            ("", "training.log"),
+        ] {
+            assert!(kinds(directory, name) > 0, "{directory}/{name}");
+        }
+        for (directory, name) in [
+            ("logs", "rollouts.jsonl"),
+            ("", "ratios.jsonl"),
+            ("data", "train.jsonl"),
+            ("logs", "Samples.jsonl"),
+            ("", "a.csv"),
+        ] {
+            assert_eq!(kinds(directory, name), 0, "{directory}/{name}");
+        }
+    }
+}

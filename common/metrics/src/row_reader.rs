@@ -1,0 +1,151 @@
+//! Reads the rows of one file, of whatever format, and later those that were added to it.
+
+use super::events::EventReader;
+use super::lines::{LineReader, is_damage};
+use super::row::MetricRow;
+use super::trainer_csv::{Meaning, TableReader};
+use super::{snapshot, trainer_state};
+use std::fs::File;
+use std::io;
+
+/// How the rows of a file are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// A JSON object a line.
+    Lines,
+    /// A table with a header.
+    Csv,
+    /// What Hugging Face's Trainer saves.
+    TrainerState,
+    /// TensorBoard's event files.
+    Events,
+    /// A JSON object that is written anew, with the present values.
+    Snapshot,
+}
+
+/// Where a row stands, by which its attempt is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Place {
+    /// Bytes before it.
+    Offset(u64),
+    /// When it was written, in seconds since 1970.
+    Time(f64),
+}
+
+/// What a reader hands out: where a row stands, the row unless it could not be read, and its bytes.
+pub(super) type EachRow<'a> = dyn FnMut(Place, Option<MetricRow>, usize) -> io::Result<()> + 'a;
+
+/// Where a reader stands in a file.
+#[derive(Debug)]
+pub(super) enum RowReader {
+    Lines(LineReader),
+    Csv(LineReader, Box<TableReader>),
+    Events(EventReader),
+    /// A document, which is read as a whole each time.
+    Document(SourceFormat),
+}
+
+impl RowReader {
+    /// Begins at the beginning of a file.
+    pub(super) fn new(format: SourceFormat) -> Self {
+        match format {
+            SourceFormat::Lines => Self::Lines(LineReader::default()),
+            SourceFormat::Csv => Self::Csv(LineReader::default(), Box::default()),
+            SourceFormat::Events => Self::Events(EventReader::default()),
+            SourceFormat::TrainerState | SourceFormat::Snapshot => Self::Document(format),
+        }
+    }
+
+    /// Says whether a file is read piece by piece, as it grows.
+    pub(super) fn is_incremental(&self) -> bool {
+        !matches!(self, Self::Document(_))
+    }
+
+    /// Returns up to where the file was read.
+    pub(super) fn position(&self) -> u64 {
+        match self {
+            Self::Lines(lines) | Self::Csv(lines, _) => lines.position(),
+            Self::Events(events) => events.position(),
+            Self::Document(_) => 0,
+        }
+    }
+
+    /// Reads what was added, at most about `limit` bytes of it; says whether more may be there. The names of
+    /// metrics come after `prefix`.
+    pub(super) fn read(
+        &mut self,
+        file: &File,
+        prefix: &str,
+        limit: u64,
+        act: &mut EachRow,
+    ) -> io::Result<bool> {
+        match self {
+            Self::Lines(lines) => lines.read(file, limit, &mut |offset, line| {
+                let row = line.and_then(MetricRow::parse);
+                if row.is_none() && !is_damage(line) {
+                    return Ok(());
+                }
+                act(Place::Offset(offset), row.map(|row| prefixed(row, prefix)), line.map_or(0, <[u8]>::len))
+            }),
+            Self::Csv(lines, table) => lines.read(file, limit, &mut |offset, line| {
+                let row = match table.line(line) {
+                    Meaning::Row(row) => Some(prefixed(row, prefix)),
+                    Meaning::Damaged => None,
+                    Meaning::Nothing => return Ok(()),
+                };
+                act(Place::Offset(offset), row, line.map_or(0, <[u8]>::len))
+            }),
+            Self::Events(events) => {
+                let end = events.position().saturating_add(limit);
+                let mut result = Ok(());
+                events.read(file, prefix, end, &mut |seconds, row| {
+                    if result.is_ok() {
+                        result = act(Place::Time(seconds), row, 0);
+                    }
+                })?;
+                result.map(|()| events.position() >= end)
+            }
+            Self::Document(format) => {
+                let mut result = Ok(());
+                let mut each = |row| {
+                    if result.is_ok() {
+                        result = act(Place::Offset(0), row, 0);
+                    }
+                };
+                if *format == SourceFormat::Snapshot {
+                    each(snapshot::read(file)?);
+                } else {
+                    let skipped = trainer_state::read(file, &mut |row| each(Some(row)))?;
+                    (0..skipped).for_each(|_| each(None));
+                }
+                result.map(|()| false)
+            }
+        }
+    }
+}
+
+/// Puts a prefix before the names of the metrics of a row. The name of its step stays.
+fn prefixed(row: MetricRow, prefix: &str) -> MetricRow {
+    if prefix.is_empty() {
+        return row;
+    }
+    let step = row.step().map(|(key, _)| key.to_owned());
+    let fields = row.fields().map(|(name, value)| match &step {
+        Some(step) if step == name => (name.to_owned(), value.clone()),
+        _ => (format!("{prefix}{name}"), value.clone()),
+    });
+    MetricRow::new(fields.collect())
+}
+
+/// Reads the first row of a file, if it is among the first so many bytes.
+pub(super) fn first_row(file: &File, format: SourceFormat, limit: u64) -> Option<MetricRow> {
+    let mut first = None;
+    let mut reader = RowReader::new(format);
+    let enough = || io::Error::from(io::ErrorKind::Interrupted);
+    let read = reader.read(file, "", limit, &mut |_, row, _| {
+        first = row;
+        if first.is_some() { Err(enough()) } else { Ok(()) }
+    });
+    drop(read); // it was ended, or there is nothing to read
+    first
+}

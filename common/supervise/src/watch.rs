@@ -1,0 +1,138 @@
+//! How far the training is, and whether it lives, by what its program writes: metrics and checkpoints.
+
+use super::task::{Sources, Task};
+use run_checkpoint::{Checkpoint, Program, Size, UNNOTICED, Watcher, discover};
+use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::record::Record;
+use run_common::time::Timestamp;
+use run_metrics::follow::{Follower, Progress, Wanted};
+use run_metrics::growing::Growth;
+use run_metrics::resumptions::Resumptions;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+/// A look at the checkpoints comes not before so many times what the last one took.
+const RARENESS: u32 = 150;
+
+/// Time after which the checkpoints are looked at though nothing was noticed.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What is watched of a run.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    layout: &'a Layout,
+    sources: &'a Sources,
+    pub(super) follower: Follower,
+    /// The checkpoints that there were, and the step of the latest that this attempt saved, or began with.
+    checkpoints: Option<Vec<(PathBuf, Size)>>,
+    saved: Option<u64>,
+    since: Timestamp,
+    /// Notices where something has happened.
+    watcher: Option<Watcher>,
+    has_noticed: bool,
+    /// When they are looked at, and when at the earliest if something was noticed.
+    next_look: Option<Instant>,
+    earliest_look: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches the run of a task.
+    pub(super) fn new(task: &'a Task, record: &Record) -> Self {
+        let (start, sources) = (record.start(), &task.sources);
+        let wanted = Wanted {
+            named: sources.metrics.clone(),
+            step_key: sources.step_key.clone(),
+            with_trainer: sources.trainer,
+            chosen: record.attempt().and_then(|attempt| attempt.metrics_from.clone()).unwrap_or_default(),
+            since: UNIX_EPOCH
+                + Duration::from_millis(u64::try_from(start.start_time.millis()).unwrap_or_default()),
+        };
+        Self {
+            layout: &task.layout,
+            sources,
+            follower: Follower::new(task.layout.clone(), wanted, attempts(start, &task.layout)),
+            checkpoints: None,
+            saved: start.resume_step,
+            since: start.start_time,
+            watcher: None,
+            has_noticed: false,
+            next_look: None,
+            earliest_look: None,
+        }
+    }
+
+    /// Takes note of what is there before the command is started.
+    pub(super) fn begin(&mut self) {
+        self.follower.begin();
+    }
+
+    /// Reads the metric rows that were added, or a part of them.
+    pub(super) fn poll(&mut self) -> Growth {
+        // Metrics that cannot be read are the program's affair.
+        self.follower.poll().unwrap_or_default()
+    }
+
+    /// Says whether files that may hold metrics, or checkpoints, have changed since this was last asked; the
+    /// latter are looked at now and then.
+    pub(super) fn has_signs_of_life(&mut self) -> bool {
+        let has_files = self.follower.has_signs_of_life();
+        has_files | (self.is_look_due() && self.look_at_checkpoints(Program::Lives))
+    }
+
+    /// Looks at once for whatever is looked for now and then.
+    pub(super) fn look_everywhere(&mut self) {
+        self.follower.search();
+        (self.next_look, self.earliest_look) = (None, None);
+    }
+
+    /// Looks at the checkpoints when the program has ended, if nothing else tells the step.
+    pub(super) fn look_at_last_checkpoint(&mut self) {
+        if self.follower.figures().step().is_none() {
+            self.look_at_checkpoints(Program::Ended);
+        }
+    }
+
+    /// Returns how far the training is.
+    pub(super) fn progress(&self) -> Progress {
+        #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+        self.follower.progress(self.saved.map(|step| step as f64))
+    }
+
+    fn is_look_due(&mut self) -> bool {
+        let noticed = self.watcher.as_mut().map(|watcher| watcher.wait(Duration::ZERO));
+        self.has_noticed |= noticed.is_some_and(|noticed| !noticed.is_empty());
+        let time = if self.has_noticed { self.earliest_look } else { self.next_look };
+        time.is_none_or(|time| Instant::now() >= time)
+    }
+
+    /// Looks at the checkpoints; says whether they have changed.
+    fn look_at_checkpoints(&mut self, program: Program) -> bool {
+        if !self.sources.trainer {
+            return false;
+        }
+        let now = Instant::now();
+        let found = discover(self.layout, self.sources.checkpoint.as_ref(), program).unwrap_or_default();
+        let is_own = |one: &&Checkpoint| one.is_complete() && one.modified() >= self.since;
+        self.saved = found.iter().filter(is_own).filter_map(|one| one.step).max().or(self.saved);
+        let watcher = self.watcher.get_or_insert_with(Watcher::new);
+        let is_new = watcher.watch(0, self.layout, self.sources.checkpoint.as_ref(), &found);
+        self.has_noticed = is_new && program == Program::Lives; // something may have come before it was watched
+        let is_settled = watcher.handle().is_some() && found.iter().all(Checkpoint::is_complete);
+        let pause = if is_settled { SELDOM } else { UNNOTICED };
+        let checkpoints = Some(found.into_iter().map(|one| (one.path, one.size)).collect());
+        let has_changed = self.checkpoints.is_some() && checkpoints != self.checkpoints;
+        self.checkpoints = checkpoints;
+        let (end, cost) = (Instant::now(), now.elapsed().saturating_mul(RARENESS));
+        (self.next_look, self.earliest_look) = (Some(end + pause.max(cost)), Some(end + cost));
+        has_changed
+    }
+}
+
+/// Returns the attempts after the first, the present one the last.
+fn attempts(start: &AttemptStart, layout: &Layout) -> Resumptions {
+    if start.attempt == 1 {
+        return Resumptions::default();
+    }
+    Resumptions::read(layout).unwrap_or_default().with(start)
+}

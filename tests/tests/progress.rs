@@ -1,0 +1,377 @@
+//! Progress of trainers that print nothing, by the files that they write while they run.
+
+use serde_json::{Value, json};
+use testkit::{Lab, Running, checkout};
+
+/// Python that waits for a file of the lab, so that what was written before can be looked at.
+const AWAIT: &str = "
+import os, sys, time, json, pickle
+run = os.environ['RUN_DIR']
+def reach(name):
+    while not os.path.exists(name): time.sleep(0.01)
+def append(name, text):
+    path = os.path.join(run, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'a') as file: file.write(text)
+def replace(name, text):
+    path = os.path.join(run, name)
+    with open(path + '.tmp', 'wb') as file: file.write(text if isinstance(text, bytes) else text.encode())
+    os.rename(path + '.tmp', path)
+";
+
+/// Starts a trainer that prints nothing.
+fn start(lab: &Lab, program: &str, options: &[&str]) -> Running {
+    let run = lab.new_run("r", &["python3", "-c", &format!("{AWAIT}{program}")]);
+    lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms"]).args(options).arg(&run).spawn()
+}
+
+/// Returns what the details of a run say under a key.
+fn fact(lab: &Lab, key: &str) -> String {
+    let details = lab.cmd("run-status").arg("r").run().code(0).out();
+    let found = details.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
+    found.unwrap_or_default().trim().to_owned()
+}
+
+/// Expects that run-report says the same step as run-status, and returns it.
+#[track_caller]
+fn step(lab: &Lab) -> Value {
+    let status = lab.status("r");
+    let report = lab.cmd("run-report").args(["--format", "json", "r"]).run().code(0).json_lines();
+    assert_eq!(report[0]["step"], status["step"]);
+    status["step"].clone()
+}
+
+/// Runs a trainer that leaves these files, and ends.
+fn leaves(files: &[(&str, &str)]) -> Lab {
+    let lab = Lab::new();
+    for (name, content) in files {
+        lab.write(&format!("made/{name}"), content);
+    }
+    let run = lab.new_run("r", &["sh", "-c", "cp -r made/. $RUN_DIR"]);
+    lab.cmd("run-exec").args(["-q", &run]).run().code(0).stderr("");
+    lab
+}
+
+#[test]
+fn a_table_that_grows_tells_the_step_while_the_trainer_runs() {
+    let lab = Lab::new();
+    let program = "
+append('metrics.csv', 'step,loss\\n1,4\\n2,3\\n')
+reach('go')
+append('metrics.csv', '3,2\\n4')
+reach('end')
+append('metrics.csv', ',1\\n')
+";
+    let exec = start(&lab, program, &[]);
+    let status = lab.await_status("r", "at step 2", |status| status["step"] == 2);
+    assert_eq!(status["metrics"]["loss"]["last"], 3);
+    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(2), "metrics.csv".to_owned()));
+    lab.write("go", "");
+    let status = lab.await_status("r", "at step 3", |status| status["step"] == 3);
+    assert_eq!(status["metrics"]["loss"]["count"], 3);
+    assert!(!status["last_output"].is_null(), "a row is a sign of life");
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+    assert_eq!((step(&lab), lab.status("r")["recent"][3].clone()), (json!(4), json!({"step": 4, "loss": 1})));
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_step"], 4);
+}
+
+#[test]
+fn a_table_that_is_rewritten_with_a_new_column_loses_and_doubles_no_row() {
+    let lab = Lab::new();
+    let program = "
+replace('metrics.csv', 'epoch,step,loss\\n0,1,4\\n0,2,3\\n')
+reach('go')
+replace('metrics.csv', 'epoch,step,loss,val_loss\\n0,1,4,\\n0,2,3,\\n0,2,,5\\n')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 2", |status| status["step"] == 2);
+    lab.write("go", "");
+    exec.wait().code(0).stderr("");
+    let metrics = lab.status("r")["metrics"].clone();
+    assert_eq!((&metrics["loss"]["count"], &metrics["val_loss"]["last"]), (&json!(2), &json!(5)));
+}
+
+#[test]
+fn a_log_of_lines_and_one_beside_it_count_and_what_a_model_said_does_not() {
+    let lab = Lab::new();
+    let program = "
+append('logs/train_log.jsonl', '{\"step\": 1, \"loss\": 2.5, \"entropy\": NaN}\\n')
+append('logs/ratios.jsonl', '{\"step\": 1, \"ratio_mean\": 1.5}\\n')
+append('logs/rollouts.jsonl', '{\"step\": 99, \"reward\": 1, \"text\": \"x\"}\\n')
+reach('go')
+append('logs/train_log.jsonl', '{\"step\": 2, \"loss\": 1.5}\\n')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 1", |status| status["step"] == 1);
+    lab.write("go", "");
+    exec.wait().code(0).stderr("");
+    let status = lab.status("r");
+    assert_eq!(step(&lab), 2);
+    assert_eq!(
+        (&status["metrics"]["loss"]["count"], &status["metrics"]["ratio_mean"]["last"]),
+        (&json!(2), &json!(1.5))
+    );
+    assert_eq!(status["metrics"]["reward"], Value::Null);
+    assert_eq!(status["metrics_from"], json!(["logs/train_log.jsonl", "logs/ratios.jsonl"]));
+    assert_eq!(fact(&lab, "metrics"), "logs/train_log.jsonl, logs/ratios.jsonl");
+}
+
+#[test]
+fn logs_with_metrics_of_one_name_are_told_apart() {
+    let lab = leaves(&[
+        ("logs/train.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n"),
+        ("logs/valid.jsonl", "{\"step\": 2, \"loss\": 7}\n"),
+    ]);
+    let metrics = lab.status("r")["metrics"].clone();
+    assert_eq!((&metrics["loss"]["last"], &metrics["valid/loss"]["last"]), (&json!(1), &json!(7)));
+    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    assert_eq!(rows, "run,step,loss,valid/loss\nr,1,2,\nr,2,1,\nr,2,,7\n");
+}
+
+#[test]
+fn a_status_of_its_own_tells_the_step_the_total_and_the_time_left() {
+    let lab = Lab::new();
+    let program = "
+def save(step):
+    replace('status.json', json.dumps({'status': 'running', 'pid': 7, 'step': step, 'total_steps': 200,
+                                       'episode': step // 10, 'epsilon': 0.5}, indent=2))
+save(20)
+reach('go')
+save(50)
+reach('end')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 20", |status| status["step"] == 20);
+    lab.write("go", "");
+    let status = lab.await_status("r", "at step 50", |status| status["step"] == 50);
+    assert_eq!((&status["total_steps"], &status["status"]), (&json!(200), &json!("running")));
+    assert!(status["eta_s"].as_f64().is_some(), "{status}");
+    assert_eq!(
+        (&status["metrics"]["epsilon"]["last"], &status["metrics"]["pid"]),
+        (&json!(0.5), &Value::Null)
+    );
+    assert_eq!(step(&lab), 50);
+    assert_eq!(fact(&lab, "step"), "50/200 (25.0%)");
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+    // A table counts for more, and the total stays.
+    let resumed = format!("{AWAIT}append('metrics.csv', 'step,loss\\n60,1\\n')");
+    lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "python3", "-c", &resumed]).run().code(0);
+    assert_eq!((step(&lab), fact(&lab, "step")), (json!(60), "60/200 (30.0%)".to_owned()));
+}
+
+#[test]
+fn event_files_alone_tell_the_step() {
+    let lab = Lab::new();
+    let fixture = checkout().join("tests/fixtures/events.py");
+    let program = format!(
+        "
+import subprocess
+def write(name, *what):
+    os.makedirs(run + '/tb', exist_ok=True)
+    subprocess.run(['python3', {fixture:?}, run + '/tb/' + name, *what], check=True)
+write('part', '1:loss=4', '2:loss=3')
+os.rename(run + '/tb/part', run + '/tb/events.out.tfevents.100.h')
+reach('go')
+write('more', '3:loss=2')
+with open(run + '/tb/events.out.tfevents.100.h', 'ab') as file: file.write(open(run + '/tb/more', 'rb').read())
+reach('end')
+"
+    );
+    let exec = start(&lab, &program, &[]);
+    lab.await_status("r", "at step 2", |status| status["step"] == 2);
+    lab.write("go", "");
+    let status = lab.await_status("r", "at step 3", |status| status["step"] == 3);
+    assert_eq!(status["metrics"]["loss"]["count"], 3);
+    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(3), "tb/events.out.tfevents.100.h".to_owned()));
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+    assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 3);
+}
+
+#[test]
+fn checkpoints_alone_tell_the_step() {
+    let lab = Lab::new();
+    let program = "
+replace('model_100.ckpt', pickle.dumps([1]))
+reach('go')
+replace('model_200.ckpt', pickle.dumps([1]))
+reach('end')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 100", |status| status["step"] == 100);
+    lab.write("go", "");
+    lab.await_status("r", "at step 200", |status| status["step"] == 200);
+    assert_eq!(step(&lab), 200);
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+    assert_eq!(
+        (step(&lab), lab.json("runs/r/.run/result.json")["final_step"].clone()),
+        (json!(200), json!(200))
+    );
+}
+
+/// What each trainer writes: again and again until it is done with 30, or three times and then nothing.
+const WRITERS: [(&str, &str); 5] = [
+    ("table", "append('metrics.csv', 'step,loss\\n' if n == 0 else f'{n},1\\n')"),
+    ("lines", "append('logs/train_log.jsonl', json.dumps({'step': n, 'loss': 1}) + '\\n')"),
+    ("status", "replace('status.json', json.dumps({'step': n}))"),
+    ("checkpoints", "replace(f'model_{n}.ckpt', pickle.dumps([n]))"),
+    ("overwritten checkpoint", "replace('ckpt.pt', pickle.dumps([n]))"),
+];
+
+#[test]
+fn who_writes_to_files_alone_is_not_stalled_and_who_stops_is() {
+    let labs: Vec<_> = WRITERS
+        .iter()
+        .flat_map(|(what, write)| [(what, write, 30), (what, write, 3)])
+        .map(|(what, write, times)| {
+            let lab = Lab::new();
+            let program = format!("for n in range({times}):\n    {write}\n    time.sleep(0.1)\nif {times} == 3: time.sleep(1000)");
+            let exec = start(&lab, &program, &["--stall-timeout", "1500ms", "--linger", "100ms"]);
+            (lab, exec, what, times)
+        })
+        .collect();
+    for (lab, exec, what, times) in labs {
+        let done = exec.wait();
+        let reason = lab.status("r")["reason"].clone();
+        let expected = if times == 30 { (0, Value::Null) } else { (124, json!("stall timeout 1.5s")) };
+        assert_eq!((done.code, reason), expected, "{what}");
+    }
+}
+
+#[test]
+fn files_of_many_trainers_are_known() {
+    let json_lines = "{\"iteration\": 19, \"total_loss\": 2.5}\n{\"iteration\": 39, \"total_loss\": 1.5}\n";
+    let state = "{\"global_step\": 20, \"max_steps\": 40, \"log_history\": [{\"step\": 20, \"loss\": 1.5}]}";
+    for (name, content, step, metric) in [
+        (
+            "train/results.csv",
+            "                  epoch,      train/box_loss\n                  1,  2.4\n   2,  1.5\n",
+            2,
+            "train/box_loss",
+        ),
+        ("out/training.log", "epoch,accuracy,loss\n0,0.5,2.5\n1,0.75,1.5\n", 1, "loss"),
+        ("log.csv", "epoch,loss\n0,2.5\n1,1.5\n", 1, "loss"),
+        ("metrics.json", json_lines, 39, "total_loss"),
+        (
+            "work/vis_data/scalars.json",
+            "{\"lr\": 0.1, \"loss\": 2.5, \"step\": 50}\n{\"loss\": 1.5, \"step\": 100}\n",
+            100,
+            "loss",
+        ),
+        ("0.monitor.csv", "#{\"t_start\": 1}\nr,l,t\n2.5,9,0.1\n1.5,9,0.2\n", 2, "r"),
+        ("log/progress.csv", "time/total_timesteps,train/loss\n64,2.5\n128,1.5\n", 128, "train/loss"),
+        ("nested/metrics.jsonl", "{\"step\": 3, \"loss\": 2.5}\n{\"step\": 4, \"loss\": 1.5}\n", 4, "loss"),
+        ("checkpoint-20/trainer_state.json", state, 20, "loss"),
+        ("lightning_logs/version_0/metrics.csv", "epoch,step,loss\n0,1,2.5\n0,2,1.5\n", 2, "loss"),
+    ] {
+        let lab = leaves(&[(name, content)]);
+        assert_eq!(super_step(&lab, name), step, "{name}");
+        assert_eq!(lab.status("r")["metrics"][metric]["last"], 1.5, "{name}");
+        assert_eq!(fact(&lab, "metrics"), name);
+        let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+        assert!(rows.lines().count() > 1 && rows.contains(metric), "{name}: {rows}");
+    }
+    let lab = leaves(&[("checkpoint-20/trainer_state.json", state)]);
+    assert_eq!(lab.status("r")["total_steps"], 40);
+}
+
+/// Expects that all tools say the same step.
+fn super_step(lab: &Lab, what: &str) -> Value {
+    let found = step(lab);
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_step"], found, "{what}");
+    found
+}
+
+#[test]
+fn files_that_only_look_like_metrics_are_none() {
+    let lab = leaves(&[
+        ("training.log", "INFO epoch 1 begins\nloss, as ever, 3\n"),
+        ("metrics.json", "{\n  \"accuracy\": 0.5,\n  \"step\": 7\n}\n"),
+        ("data/train.jsonl", "{\"step\": 1, \"text\": \"x\"}\n"),
+        ("logs/rollouts.jsonl", "{\"step\": 5, \"reward\": 1}\n"),
+        ("logs/app.jsonl", "{\"level\": \"info\", \"msg\": \"step 3\"}\n"),
+        ("results.csv", "name,score\na,1\n"),
+        ("eval/metrics.csv", "step,acc\n1,2\n"),
+        ("status.json", "{\"status\": \"running\"}"),
+    ]);
+    let status = lab.status("r");
+    assert_eq!(
+        (&status["step"], &status["metrics"], &status["metrics_from"]),
+        (&Value::Null, &json!({}), &Value::Null)
+    );
+    assert_eq!(fact(&lab, "metrics"), "");
+}
+
+#[test]
+fn a_data_set_hides_no_log() {
+    let lab = Lab::new();
+    let program = "
+os.makedirs(run + '/data/images')
+for n in range(6000): open(f'{run}/data/images/{n}', 'w').close()
+append('zz/metrics.csv', 'step,loss\\n3,1\\n')
+";
+    start(&lab, program, &[]).wait().code(0).stderr("");
+    assert_eq!(step(&lab), 3);
+}
+
+#[test]
+fn what_is_no_file_is_passed_over() {
+    let lab = Lab::new();
+    let program = "
+os.mkfifo(run + '/metrics.csv')
+os.mkfifo(run + '/status.json')
+os.mkdir(run + '/progress.csv')
+os.symlink('/dev/zero', run + '/results.csv')
+append('logs/train_log.jsonl', '{\"step\": 8, \"loss\": 1}\\n')
+";
+    start(&lab, program, &[]).wait().code(0).stderr("");
+    assert_eq!(step(&lab), 8);
+}
+
+#[test]
+fn another_attempt_goes_on_in_the_file_that_was_chosen() {
+    let lab = Lab::new();
+    let program = "
+attempt = int(os.environ['RUN_ATTEMPT'])
+for step in range(1, 5) if attempt == 1 else range(3, 7):
+    append('logs/train_log.jsonl', json.dumps({'step': step, 'loss': step + 100 * attempt}) + '\\n')
+if attempt == 2: append('metrics.csv', 'step,loss\\n99,1\\n')
+";
+    start(&lab, program, &[]).wait().code(0).stderr("");
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    let status = lab.status("r");
+    assert_eq!((step(&lab), &status["start_step"]), (json!(6), &json!(4)));
+    assert_eq!(status["metrics_from"], json!(["logs/train_log.jsonl"]));
+    assert_eq!(
+        (&status["metrics"]["loss"]["count"], &status["metrics"]["loss"]["max"]),
+        (&json!(6), &json!(206))
+    );
+    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    assert_eq!(rows, "run,step,loss\nr,1,101\nr,2,102\nr,3,203\nr,4,204\nr,5,205\nr,6,206\n");
+}
+
+#[test]
+fn rows_of_the_output_give_way_to_a_file_and_both_to_what_is_written_for_the_suite() {
+    let lab = Lab::new();
+    let program = "
+print('{\"step\": 1, \"loss\": 9}', flush=True)
+reach('table')
+append('metrics.csv', 'step,loss\\n2,8\\n')
+reach('lines')
+with open(os.environ['RUN_METRICS'], 'w') as file: file.write('{\"step\": 3, \"loss\": 7}\\n')
+reach('end')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 1", |status| status["step"] == 1);
+    assert_eq!(fact(&lab, "metrics"), ".run/scraped.jsonl");
+    for (name, step, file) in [("table", 2, "metrics.csv"), ("lines", 3, "metrics.jsonl")] {
+        lab.write(name, "");
+        lab.await_status("r", name, |status| status["step"] == step);
+        assert_eq!((self::step(&lab), fact(&lab, "metrics")), (json!(step), file.to_owned()));
+    }
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+}
