@@ -164,6 +164,24 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
 }
 
 #[test]
+fn the_curve_is_that_of_the_file_that_the_trainer_writes() {
+    let lab = Lab::new();
+    let program = "for i in 1 2 3 4; do echo $i,$((5 - i)); done | { echo step,loss; cat; } > $RUN_DIR/metrics.csv; \
+                   while [ ! -e go ]; do sleep 0.05; done; echo 5,1 >> $RUN_DIR/metrics.csv";
+    let run = lab.new_run("r", &["sh", "-c", program]);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", &run]).spawn();
+    let terminal = Terminal::open(&lab, 90, 40);
+    terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
+    let shown = terminal.await_text("loss  █▆▃▁  1");
+    assert!(shown.contains("step:      4") && shown.contains("metrics:   metrics.csv"), "{shown}");
+    lab.write("go", "");
+    exec.wait().code(0);
+    let shown = terminal.await_text("status:     completed");
+    assert!(shown.contains("loss  █▆▃▁▁  1"), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
 fn what_a_run_has_cost_so_far_is_watched() {
     let lab = Lab::new();
     lab.new_run(

@@ -276,3 +276,110 @@ impl Growing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read;
+    use crate::row_reader::SourceFormat;
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    type Said = (Vec<(String, Value)>, Option<f64>, u64);
+
+    fn said(figures: &Figures) -> Said {
+        let all = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
+        (all.collect(), figures.step(), figures.rows())
+    }
+
+    /// Returns what a reader says who reads all at once.
+    fn read_at_once(source: &MetricSource, attempts: &Resumptions) -> Said {
+        let mut figures = Figures::for_record();
+        read::rows(source, attempts, &mut |row, _| figures.add(0, row, 0)).unwrap();
+        said(&figures)
+    }
+
+    fn source(path: PathBuf) -> MetricSource {
+        let root = path.parent().unwrap().to_owned();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        MetricSource::named(&root, &name).unwrap()
+    }
+
+    fn append(path: &PathBuf, bytes: &[u8]) {
+        OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
+    }
+
+    fn events() -> Vec<u8> {
+        let fixture = "../../tests/fixtures/tensorboard/events.out.tfevents.1769688000.gpu3";
+        fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(fixture)).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn what_grows_says_the_same_as_what_is_read_at_once(
+            steps in prop::collection::vec((0_u32..9, 0_u32..9), 1..12),
+            format in 0_usize..3,
+            begun: prop::sample::Index,
+            looks in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let (name, bytes) = match format {
+                0 => ("metrics.jsonl", steps.iter().map(|(step, loss)| format!("{{\"step\":{step},\"loss\":{loss}}}\n")).collect::<String>().into_bytes()),
+                1 => ("metrics.csv", ("step,loss\n".to_owned() + &steps.iter().map(|(step, loss)| format!("{step},{loss}\n")).collect::<String>()).into_bytes()),
+                _ => ("events.out.tfevents.1.h", events()),
+            };
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            // The present attempt begins with a line; event files tell attempts by the time.
+            let starts: Vec<usize> = (0..=bytes.len()).filter(|&at| at == 0 || bytes[at - 1] == b'\n').collect();
+            let begun = if format == 2 { 1 } else { *begun.get(&starts) };
+            let attempts = match begun {
+                0 => Resumptions::default(),
+                at => Resumptions::resumed("2026-01-29T12:00:20.000Z".parse().unwrap(), name, at as u64),
+            };
+            let begun = begun.max(1);
+            fs::write(&path, &bytes[..begun]).unwrap();
+            let source = source(path.clone());
+            prop_assert_eq!(source.format(), [SourceFormat::Lines, SourceFormat::Csv, SourceFormat::Events][format]);
+            let mut growing = Growing::new(source.clone(), &attempts);
+            let mut ends: Vec<usize> = looks.iter().map(|look| begun + look.index(bytes.len() - begun + 1)).collect();
+            ends.push(bytes.len());
+            ends.sort_unstable();
+            let mut done = begun;
+            for end in ends {
+                growing.poll().unwrap();
+                append(&path, &bytes[done..end]);
+                done = end;
+            }
+            growing.poll().unwrap();
+            let (figures, step, rows) = said(growing.figures());
+            let (at_once, step_at_once, rows_at_once) = read_at_once(&source, &attempts);
+            prop_assert_eq!((figures, step), (at_once, step_at_once));
+            prop_assert!(format == 2 || rows == rows_at_once);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_is_read_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        fs::write(&path, "step,loss\n1,4\n2,3\n").unwrap();
+        let mut growing = Growing::new(source(path.clone()), &Resumptions::default());
+        assert!(growing.poll().unwrap().has_rows);
+        assert_eq!(growing.poll().unwrap(), Growth::default());
+        for (content, step, rows) in [
+            ("step,loss\n1,4\n2,3\n3,1\n", 3.0, 3),      // it has grown
+            ("step,loss\n7,4\n2,3\n4,1\n5,2\n", 5.0, 4), // longer, and another
+            ("step,loss\n9,4\n", 9.0, 1),                // shorter
+            ("step,loss,acc\n1,4,0\n", 1.0, 1),          // with another header
+        ] {
+            fs::write(&path, content).unwrap();
+            assert!(growing.poll().unwrap().is_changed, "{content}");
+            assert_eq!((growing.figures().step(), growing.figures().rows()), (Some(step), rows), "{content}");
+        }
+    }
+}

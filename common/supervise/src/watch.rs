@@ -15,6 +15,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 /// A look at the checkpoints comes not before so many times what the last one took.
 const RARENESS: u32 = 150;
 
+/// A look that takes longer goes through a data set, whose directories are not watched.
+const SHORT: Duration = Duration::from_millis(50);
+
 /// Time after which the checkpoints are looked at though nothing was noticed.
 const SELDOM: Duration = Duration::from_secs(60);
 
@@ -99,6 +102,12 @@ impl<'a> Watch<'a> {
         self.follower.progress(self.saved.map(|step| step as f64))
     }
 
+    /// Has the directories watched in which checkpoints may come; says whether one was not watched before.
+    fn watch(&mut self, found: &[Checkpoint]) -> bool {
+        let watcher = self.watcher.get_or_insert_with(Watcher::new);
+        watcher.watch(0, self.layout, self.sources.checkpoint.as_ref(), found)
+    }
+
     fn is_look_due(&mut self) -> bool {
         let noticed = self.watcher.as_mut().map(|watcher| watcher.wait(Duration::ZERO));
         self.has_noticed |= noticed.is_some_and(|noticed| !noticed.is_empty());
@@ -115,10 +124,10 @@ impl<'a> Watch<'a> {
         let found = discover(self.layout, self.sources.checkpoint.as_ref(), program).unwrap_or_default();
         let is_own = |one: &&Checkpoint| one.is_complete() && one.modified() >= self.since;
         self.saved = found.iter().filter(is_own).filter_map(|one| one.step).max().or(self.saved);
-        let watcher = self.watcher.get_or_insert_with(Watcher::new);
-        let is_new = watcher.watch(0, self.layout, self.sources.checkpoint.as_ref(), &found);
-        self.has_noticed = is_new && program == Program::Lives; // something may have come before it was watched
-        let is_settled = watcher.handle().is_some() && found.iter().all(Checkpoint::is_complete);
+        let is_watched = program == Program::Lives && now.elapsed() < SHORT;
+        let is_new = is_watched && self.watch(&found);
+        self.has_noticed = is_new; // something may have come before it was watched
+        let is_settled = is_watched && found.iter().all(Checkpoint::is_complete);
         let pause = if is_settled { SELDOM } else { UNNOTICED };
         let checkpoints = Some(found.into_iter().map(|one| (one.path, one.size)).collect());
         let has_changed = self.checkpoints.is_some() && checkpoints != self.checkpoints;
