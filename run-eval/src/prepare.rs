@@ -155,6 +155,8 @@ pub(crate) fn prepare(
         resume_from: None,
         resume_step: None,
         total_steps: None,
+        metrics: None,
+        step_key: None,
         offsets: offsets(&layout, attempt, &[]),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt);

@@ -88,6 +88,12 @@ pub(crate) struct Args {
     /// Metrics to read off the output: auto, none, or a regular expression with named groups
     #[arg(long, value_name = "SPEC", value_parser = scrape)]
     pub(crate) scrape: Vec<Scrape>,
+    /// File below the run that holds its metrics, where it is not a usual one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<String>,
+    /// Name of the step in the metrics, where it is not a usual one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) step_key: Option<String>,
     /// Shell command to execute when the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_end: Option<String>,

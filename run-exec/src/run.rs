@@ -50,6 +50,9 @@ pub(crate) struct Options {
     pub(crate) output: Output,
     pub(crate) limits: Limits,
     pub(crate) scrape: Patterns,
+    /// The file with the metrics, and the name of the step in them, if they are given.
+    pub(crate) metrics: Option<String>,
+    pub(crate) step_key: Option<String>,
     /// Shell command for when an attempt has ended.
     pub(crate) on_end: Option<String>,
     /// When this run-exec began.
@@ -128,6 +131,8 @@ impl Options {
                 stall: args.stall_timeout,
             },
             scrape: patterns(&args.scrape),
+            metrics: args.metrics.clone(),
+            step_key: args.step_key.clone(),
             on_end: args.on_end.clone(),
             begun: Timestamp::now(),
         }

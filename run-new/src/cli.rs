@@ -63,6 +63,12 @@ pub(crate) struct Args {
     /// Files that a complete checkpoint holds
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
     pub(crate) checkpoint_requires: Vec<String>,
+    /// File below the run that holds its metrics, where it is not a usual one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<String>,
+    /// Name of the step in the metrics, where it is not a usual one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) step_key: Option<String>,
     /// Arguments that {resume} stands for when an attempt resumes; all words up to --
     #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) resume_args: Vec<String>,

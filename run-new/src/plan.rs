@@ -115,6 +115,8 @@ impl Plan {
             checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
                 Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
             }),
+            metrics: args.metrics.clone(),
+            step_key: args.step_key.clone(),
             batch: None,
             host: Place::here().host.clone(),
             user: user_name(),

@@ -375,3 +375,33 @@ reach('end')
     lab.write("end", "");
     exec.wait().code(0).stderr("");
 }
+
+#[test]
+fn a_file_and_the_name_of_the_step_can_be_named() {
+    let lab = Lab::new();
+    lab.write("made/my/numbers.txt", "tokens,loss\n1024,2.5\n2048,1.5\n");
+    lab.write("made/metrics.csv", "step,loss\n7,9\n");
+    lab.write("made/other.jsonl", "{\"step\": 1, \"tokens\": 4096, \"loss\": 0.5}\n");
+    let given = ["-n", "r", "--metrics", "my/numbers.txt", "--step-key", "tokens"];
+    lab.cmd("run-new").args(given).args(["--", "sh", "-c", "cp -r made/. $RUN_DIR"]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0).stderr("");
+    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(2048), "my/numbers.txt".to_owned()));
+    assert_eq!(lab.status("r")["step_key"], "tokens");
+    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    assert_eq!(rows, "run,step,loss\nr,1024,2.5\nr,2048,1.5\n");
+    // What a later attempt is given counts for those after it.
+    lab.cmd("run-exec").args(["-q", "--resume", "--metrics", "other.jsonl", "r"]).run().code(0);
+    for attempt in [2, 3] {
+        assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(4096), "other.jsonl".to_owned()));
+        let starts = lab.json_lines("runs/r/.run/attempts.jsonl");
+        let last = starts.iter().rfind(|line| line["event"] == "start").unwrap();
+        assert_eq!(
+            (&last["metrics"], &last["step_key"]),
+            (&json!("other.jsonl"), &json!("tokens")),
+            "{attempt}"
+        );
+        lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    }
+    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    assert_eq!(rows, "run,step,loss\nr,4096,0.5\n");
+}

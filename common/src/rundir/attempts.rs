@@ -60,7 +60,13 @@ pub struct AttemptStart {
     /// Number of steps that the training is to take in all.
     #[serde(default)]
     pub total_steps: Option<u64>,
-    /// Length of each log, and of metrics.jsonl, when the attempt started.
+    /// The file below the run that alone holds its metrics, where that was said now or before.
+    #[serde(default)]
+    pub metrics: Option<String>,
+    /// The name of the step in them, likewise.
+    #[serde(default)]
+    pub step_key: Option<String>,
+    /// Length of each log, and of files with metrics, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
 }
 

@@ -49,6 +49,12 @@ pub struct Meta {
     pub total_steps: Option<u64>,
     /// Which files are checkpoints, where the patterns that are known do not say so.
     pub checkpoint: Option<Checkpoint>,
+    /// The file below the run that alone holds its metrics, where that was said.
+    #[serde(default)]
+    pub metrics: Option<String>,
+    /// The name of the step in them, where that was said.
+    #[serde(default)]
+    pub step_key: Option<String>,
     /// Name of the batch, for a run of one.
     pub batch: Option<String>,
     /// Host of the creation.
