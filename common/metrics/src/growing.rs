@@ -286,7 +286,7 @@ mod tests {
     use serde_json::Value;
     use std::fs::{self, OpenOptions};
     use std::io::Write;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     type Said = (Vec<(String, Value)>, Option<f64>, u64);
 
@@ -302,13 +302,13 @@ mod tests {
         said(&figures)
     }
 
-    fn source(path: PathBuf) -> MetricSource {
+    fn source(path: &Path) -> MetricSource {
         let root = path.parent().unwrap().to_owned();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         MetricSource::named(&root, &name).unwrap()
     }
 
-    fn append(path: &PathBuf, bytes: &[u8]) {
+    fn append(path: &Path, bytes: &[u8]) {
         OpenOptions::new().append(true).open(path).unwrap().write_all(bytes).unwrap();
     }
 
@@ -343,7 +343,7 @@ mod tests {
             };
             let begun = begun.max(1);
             fs::write(&path, &bytes[..begun]).unwrap();
-            let source = source(path.clone());
+            let source = source(&path);
             prop_assert_eq!(source.format(), [SourceFormat::Lines, SourceFormat::Csv, SourceFormat::Events][format]);
             let mut growing = Growing::new(source.clone(), &attempts);
             let mut ends: Vec<usize> = looks.iter().map(|look| begun + look.index(bytes.len() - begun + 1)).collect();
@@ -368,7 +368,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.csv");
         fs::write(&path, "step,loss\n1,4\n2,3\n").unwrap();
-        let mut growing = Growing::new(source(path.clone()), &Resumptions::default());
+        let mut growing = Growing::new(source(&path), &Resumptions::default());
         assert!(growing.poll().unwrap().has_rows);
         assert_eq!(growing.poll().unwrap(), Growth::default());
         for (content, step, rows) in [
