@@ -405,3 +405,41 @@ fn a_file_and_the_name_of_the_step_can_be_named() {
     let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
     assert_eq!(rows, "run,step,loss\nr,4096,0.5\n");
 }
+
+/// A trainer that takes as many steps as it is told, from the checkpoint that it is told, and saves in the end.
+const RESUMABLE: &str = "
+start = int(os.environ.get('RUN_RESUME_STEP', 0))
+total = int(os.environ['RUN_TOTAL_STEPS'])
+for n in range(start + 1, total + 1):
+    WRITE
+replace(f'model_{total}.ckpt', pickle.dumps([total]))
+";
+
+#[test]
+fn trainers_that_print_nothing_are_trained_evaluated_and_resumed() {
+    let course = "run-exec -q course
+while run-eval course -- sh -c 'printf \"acc\\n0.5\\n\" > $EVAL_OUT/metrics.csv' &&
+    [ \"$(run-status --json course | jq .step)\" -lt 60 ]
+do
+    run-exec -q --resume --additional-steps 20 course || break
+done
+";
+    for (what, write) in [
+        ("lines", "append('logs/train_log.jsonl', json.dumps({'step': n, 'loss': 1}) + '\\n')"),
+        ("table", "append('metrics.csv', ('step,loss\\n' if n == start + 1 else '') + f'{n},1\\n')"),
+        ("status", "replace('status.json', json.dumps({'step': n, 'total_steps': total}))"),
+        ("checkpoints", "pass"),
+    ] {
+        let lab = Lab::new();
+        let program = RESUMABLE.replace("WRITE", write);
+        let new = lab.cmd("run-new").args(["-n", "course", "--total-steps", "20", "--", "python3", "-c"]);
+        new.arg(format!("{AWAIT}{program}")).run().code(0);
+        lab.cmd("sh").args(["-c", course]).run().code(0);
+        let status = lab.status("course");
+        assert_eq!((&status["step"], &status["total_steps"]), (&json!(60), &json!(60)), "{what}");
+        let report = lab.cmd("run-report").args(["--format", "json"]).run().code(0).json_lines();
+        assert_eq!(report[0]["step"], 60, "{what}");
+        let evaluated = lab.read("eval_runs/course_eval/consolidated_metrics.csv");
+        assert_eq!(evaluated, "step,acc\n20,0.5\n40,0.5\n60,0.5\n", "{what}");
+    }
+}

@@ -12,8 +12,12 @@ use std::path::PathBuf;
 
 /// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)).
 pub fn source(layout: &Layout) -> Option<MetricSource> {
-    let recorded = Recorded::read(layout).ok();
-    let attempt = recorded.as_ref().and_then(Recorded::attempt);
+    source_by(layout, Recorded::read(layout).ok().as_ref())
+}
+
+/// Does the same for a run whose record was read, if it can be.
+pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricSource> {
+    let attempt = recorded.and_then(Recorded::attempt);
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());
     let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();
     let is = |path: PathBuf| names.first().is_some_and(|name| layout.root().join(name) == path);

@@ -2,6 +2,7 @@
 
 use crate::run::Run;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::recorded::Recorded;
 use run_metrics::csv::quote;
 use run_metrics::of_run;
 use run_metrics::resumptions::Resumptions;
@@ -49,7 +50,7 @@ impl Input {
         let layout = run.seen.run.layout().clone();
         let mut field = Vec::new();
         quote(run.name.as_bytes(), &mut field);
-        let lines = LinesFile::of(&layout);
+        let lines = LinesFile::of(&layout, &run.seen.recorded);
         Self { field, layout, lines, starts: FirstSteps::default() }
     }
 
@@ -63,8 +64,8 @@ impl Input {
 
 impl LinesFile {
     /// Finds the file of a run that keeps its metrics in one.
-    fn of(layout: &Layout) -> Option<Self> {
-        let source = of_run::source(layout)?;
+    fn of(layout: &Layout, recorded: &Recorded) -> Option<Self> {
+        let source = of_run::source_by(layout, Some(recorded))?;
         let path = source.plain_lines()?.to_owned();
         let length = fs::metadata(&path).map_or(0, |file| file.len()); // one that is gone has no rows
         let boundaries = Resumptions::read(layout).map(|later| source.boundaries(&later));
