@@ -42,6 +42,7 @@ impl EventReader {
         end: u64,
         act: &mut dyn FnMut(f64, Option<MetricRow>),
     ) -> io::Result<()> {
+        let whole = file.metadata()?.len();
         file.seek(SeekFrom::Start(self.position))?;
         let mut reader = BufReader::with_capacity(64 << 10, file);
         let mut rows = ScalarRows { prefix, scalars: &mut self.scalars, open: None, act };
@@ -61,11 +62,11 @@ impl EventReader {
             let mut tail = [0; 4];
             let mut is_damaged = false;
             if length > RECORD {
-                if io::copy(&mut reader.by_ref().take(length), &mut io::sink())? < length
-                    || !fill(&mut reader, &mut tail)?
-                {
+                let rest = length.saturating_add(4);
+                if self.position.saturating_add(12).saturating_add(rest) > whole {
                     break;
                 }
+                reader.seek_relative(i64::try_from(rest).unwrap_or(i64::MAX))?;
             } else {
                 data.resize(usize::try_from(length).unwrap_or_default(), 0);
                 if !fill(&mut reader, &mut data)? || !fill(&mut reader, &mut tail)? {
