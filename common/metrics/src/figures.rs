@@ -3,6 +3,7 @@
 use super::aggregate::{Aggregate, Aggregates};
 use super::row::{MetricRow, MetricValue};
 use super::snapshot;
+use super::supersede::RowOrigin;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 
@@ -10,14 +11,33 @@ use std::collections::VecDeque;
 const RECENT: usize = 5;
 pub(super) const ROW: usize = 256 << 10;
 
+/// What a step counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Step,
+    /// An epoch or an episode.
+    Larger,
+}
+
+impl Unit {
+    fn of(key: &str) -> Self {
+        let last = key.rsplit(['/', '.']).next().unwrap_or_default().to_ascii_lowercase();
+        if ["ep", "epoch", "epochs", "episode", "episodes"].contains(&last.trim_start_matches('_')) {
+            Self::Larger
+        } else {
+            Self::Step
+        }
+    }
+}
+
 /// The figures of all rows that no later attempt superseded.
 #[derive(Clone, Debug)]
 pub struct Figures {
     aggregates: Aggregates,
     recent: VecDeque<MetricRow>,
     rows: u64,
-    /// The last step of each track, and its unit.
-    steps: Vec<(usize, f64, &'static str)>,
+    /// The last step of each track, in steps and in larger units, with its attempt.
+    steps: Vec<(RowOrigin, Unit, f64)>,
     /// Rows name an epoch that is no step, so that their number is none either.
     is_in_epochs: bool,
     pub(super) skipped: u64,
@@ -46,14 +66,20 @@ impl Figures {
         }
     }
 
-    /// Takes in a row of a track, of so many bytes.
-    pub(super) fn add(&mut self, track: usize, row: MetricRow, length: usize) {
+    /// Takes in a row of so many bytes.
+    pub(super) fn add(&mut self, origin: RowOrigin, row: MetricRow, length: usize) {
         self.rows += 1;
         match row.step() {
-            Some((key, step)) => match self.steps.iter_mut().find(|(known, ..)| *known == track) {
-                Some(last) => (last.1, last.2) = (step, key),
-                None => self.steps.push((track, step, key)),
-            },
+            Some((key, step)) => {
+                let new = (origin, Unit::of(key), step);
+                let is_same = |(known, unit, _): &&mut (RowOrigin, Unit, f64)| {
+                    (known.track, *unit) == (origin.track, new.1)
+                };
+                match self.steps.iter_mut().find(is_same) {
+                    Some(last) => *last = new,
+                    None => self.steps.push(new),
+                }
+            }
             None => self.is_in_epochs |= matches!(row.get("epoch"), Some(MetricValue::Number(_))),
         }
         for (name, value) in row.numbers() {
@@ -81,14 +107,20 @@ impl Figures {
         self.rows
     }
 
-    /// Returns the step of the last row that names one; of several tracks that of the furthest.
+    /// Returns the step of the last row that names one; of several tracks that of the furthest of the last
+    /// attempt. Epochs and episodes count where nothing smaller is named.
     pub fn step(&self) -> Option<f64> {
-        self.steps.iter().map(|(_, step, _)| *step).reduce(f64::max)
+        let furthest = |unit: Unit| {
+            let of = || self.steps.iter().filter(move |(_, known, _)| *known == unit);
+            let last = of().map(|(origin, ..)| origin.attempt).max()?;
+            of().filter(|(origin, ..)| origin.attempt == last).map(|(_, _, step)| *step).reduce(f64::max)
+        };
+        furthest(Unit::Step).or_else(|| furthest(Unit::Larger))
     }
 
     /// Says whether the step counts epochs or episodes.
     pub(super) fn is_in_large_units(&self) -> bool {
-        self.steps.iter().any(|(_, _, key)| ["epoch", "episode"].contains(key))
+        self.step().is_some() && self.steps.iter().all(|(_, unit, _)| *unit == Unit::Larger)
     }
 
     /// Returns the number of the last row, for rows that name nothing like a step.
@@ -106,5 +138,35 @@ impl Figures {
     /// Returns how many lines of the present attempt could not be read.
     pub fn skipped(&self) -> u64 {
         self.skipped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(rows: &[(usize, &str)]) -> Option<f64> {
+        let mut figures = Figures::default();
+        for (number, row) in rows {
+            let origin = RowOrigin { attempt: number / 10, track: number % 10 };
+            figures.add(origin, MetricRow::parse(row.as_bytes()).unwrap(), 0);
+        }
+        figures.step()
+    }
+
+    #[test]
+    fn rows_of_epochs_among_others_do_not_take_the_step_back() {
+        let (train, eval) = (r#"{"step": 100, "loss": 1}"#, r#"{"epoch": 1, "val_loss": 2}"#);
+        assert_eq!(step(&[(0, train), (0, eval)]), Some(100.0));
+        assert_eq!(step(&[(0, eval)]), Some(1.0));
+        assert_eq!(
+            step(&[(0, train), (1, r#"{"step": 90, "ratio": 2}"#)]),
+            Some(100.0),
+            "the furthest track"
+        );
+        let resumed = r#"{"step": 60, "loss": 2}"#;
+        assert_eq!(step(&[(0, train), (1, train), (10, resumed)]), Some(60.0), "the last attempt");
+        assert_eq!(step(&[(0, train), (0, r#"{"step": 90, "loss": 2}"#)]), Some(90.0), "it went back");
+        assert_eq!(step(&[(0, r#"{"loss": 1}"#)]), None);
     }
 }

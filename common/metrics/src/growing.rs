@@ -208,7 +208,7 @@ impl Growing {
             growth.is_changed = true;
             repeats |= starts.note(origin, &row) && origin.attempt > 0;
             if !starts.supersede(origin, &row) {
-                figures.add(origin.track, row, length);
+                figures.add(origin, row, length);
             }
             Ok(())
         })?;
@@ -259,7 +259,7 @@ impl Growing {
                             starts.note(origin, &row);
                         }
                         Some(row) if !starts.supersede(origin, &row) => {
-                            figures.add(origin.track, row, length);
+                            figures.add(origin, row, length);
                         }
                         None if is_second && origin.attempt >= present => figures.skipped += 1,
                         _ => {}
@@ -282,6 +282,7 @@ mod tests {
     use super::*;
     use crate::read;
     use crate::row_reader::SourceFormat;
+    use crate::supersede::RowOrigin;
     use proptest::prelude::*;
     use serde_json::Value;
     use std::fs::{self, OpenOptions};
@@ -298,7 +299,7 @@ mod tests {
     /// Returns what a reader says who reads all at once.
     fn read_at_once(source: &MetricSource, attempts: &Resumptions) -> Said {
         let mut figures = Figures::for_record();
-        read::rows(source, attempts, &mut |row, _| figures.add(0, row, 0)).unwrap();
+        read::rows(source, attempts, &mut |row, _| figures.add(RowOrigin::default(), row, 0)).unwrap();
         said(&figures)
     }
 
