@@ -22,6 +22,10 @@ const TOTALS: [(&str, &[&str]); 3] = [
             "num_iterations",
             "total_iters",
             "max_iters",
+            "total_timesteps",
+            "max_timesteps",
+            "total_env_steps",
+            "target_steps",
         ],
     ),
 ];
@@ -55,7 +59,7 @@ pub(super) fn total(row: &MetricRow) -> Option<f64> {
     let (key, _) = row.step()?;
     let unit = |(unit, _): &&(&str, &[&str])| key.to_lowercase().contains(unit);
     let (_, names) = TOTALS.iter().find(unit).or_else(|| TOTALS.last())?;
-    names.iter().find_map(|name| match row.get(name) {
+    names.iter().filter(|name| **name != key).find_map(|name| match row.get(name) {
         Some(MetricValue::Number(total)) if total.is_finite() && *total >= 1.0 => Some(*total),
         _ => None,
     })
@@ -88,5 +92,6 @@ mod tests {
         assert_eq!(total(r#"{"epoch": 4, "total_steps": 100}"#), None);
         assert_eq!(total(r#"{"iter": 4, "max_iters": 600}"#), Some(600.0));
         assert_eq!(total(r#"{"step": 4, "total_steps": 0}"#), None);
+        assert_eq!(total(r#"{"timestep": 4, "total_timesteps": 90}"#), Some(90.0));
     }
 }
