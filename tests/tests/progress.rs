@@ -159,6 +159,14 @@ reach('end')
     let resumed = format!("{AWAIT}append('metrics.csv', 'step,loss\\n60,1\\n')");
     lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "python3", "-c", &resumed]).run().code(0);
     assert_eq!((step(&lab), fact(&lab, "step")), (json!(60), "60/200 (30.0%)".to_owned()));
+    // A number that was given is wrong once the program is beyond it, and says a greater one.
+    let command = ["python3", "-c", &resumed];
+    let new = lab.cmd("run-new").args(["-n", "s", "--total-steps", "50", "--"]).args(command);
+    new.run().code(0);
+    lab.cmd("cp").args(["runs/r/status.json", "runs/s/status.json"]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "s"]).run().code(0);
+    let status = lab.status("s");
+    assert_eq!((&status["step"], &status["total_steps"]), (&json!(60), &json!(200)));
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Follower {
             .or(step_saved)
             .or_else(|| figures.row_number());
         let is_in_epochs = of_rows.is_some() && !is_exact && present.is_none();
-        let total_aside = || present.and_then(|present| present.total).or(self.saved.said?.total);
+        let total_aside = || [present, self.saved.said].into_iter().flatten().find_map(|said| said.total);
         let total = figures.total().or_else(|| if is_in_epochs { None } else { total_aside() });
         Progress { step, total }
     }

@@ -161,11 +161,15 @@ impl Record {
         }
     }
 
-    /// Takes note of how many steps the program says that there are to take, where nobody else has said it.
+    /// Takes note of how many steps the program says that there are to take. It counts where nobody else has said
+    /// it, and where the program is beyond what was said.
     pub fn note_total(&mut self, total: Option<f64>) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
         let total = total.filter(|total| (1.0..=9e15).contains(total)).map(|total| total as u64);
-        self.recorded.total_steps = self.start.total_steps.or(total).or(self.recorded.total_steps);
+        #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+        let is_passed = |given: &u64| self.recorded.step().is_some_and(|step| step > *given as f64);
+        let given = self.start.total_steps.filter(|given| total.is_none() || !is_passed(given));
+        self.recorded.total_steps = given.or(total).or(self.recorded.total_steps);
     }
 
     /// Returns the state of the attempt.
