@@ -186,9 +186,11 @@ impl Follower {
         }
     }
 
-    /// Says whether a source was chosen that is not given up for a better one that may come.
+    /// Says whether a source was chosen that is not given up for a better one that may come: one with steps, or
+    /// one that was named or is written for the suite.
     fn is_settled(&self) -> bool {
-        self.followed.as_ref().is_some_and(|(rank, _)| *rank <= Rank::Left)
+        let has_steps = self.figures().step().is_some();
+        self.followed.as_ref().is_some_and(|(rank, _)| *rank < Rank::Left || *rank == Rank::Left && has_steps)
     }
 
     /// Finds all that there is, and chooses.
@@ -214,7 +216,7 @@ impl Follower {
         }
         let root = self.layout.root();
         let known = match &self.followed {
-            Some((Rank::Left, growing)) => growing.source().names(root),
+            Some((_, growing)) if self.is_settled() => growing.source().names(root),
             Some(_) => Vec::new(),
             None => self.wanted.chosen.clone(),
         };
