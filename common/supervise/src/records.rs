@@ -187,11 +187,8 @@ impl<'a> Records<'a> {
 
     /// Reads all that the program, which has ended, has written.
     pub(super) fn take_in_all(&mut self) {
-        self.watch.look_everywhere();
+        self.watch.end();
         while self.take_in_metrics() {}
-        self.watch.look_at_last_checkpoint();
-        let step = self.watch.progress().step;
-        self.record.change(|running| running.attempt.step = step.or(running.attempt.step));
     }
 
     /// Says how many lines of metrics could not be read.

@@ -37,6 +37,7 @@ pub(super) struct Watch<'a> {
     /// When they are looked at, and when at the earliest if something was noticed.
     next_look: Option<Instant>,
     earliest_look: Option<Instant>,
+    has_ended: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -62,6 +63,7 @@ impl<'a> Watch<'a> {
             has_noticed: false,
             next_look: None,
             earliest_look: None,
+            has_ended: false,
         }
     }
 
@@ -80,7 +82,7 @@ impl<'a> Watch<'a> {
     /// latter are looked at now and then.
     pub(super) fn has_signs_of_life(&mut self) -> bool {
         let has_files = self.follower.has_signs_of_life();
-        has_files | (self.is_look_due() && self.look_at_checkpoints(Program::Lives))
+        has_files | (!self.has_ended && self.is_look_due() && self.look_at_checkpoints(Program::Lives))
     }
 
     /// Looks at once for whatever is looked for now and then.
@@ -89,8 +91,11 @@ impl<'a> Watch<'a> {
         (self.next_look, self.earliest_look) = (None, None);
     }
 
-    /// Looks at the checkpoints when the program has ended, if nothing else tells the step.
-    pub(super) fn look_at_last_checkpoint(&mut self) {
+    /// Takes note that the program has ended: looks for sources once more, and at the checkpoints if nothing else
+    /// tells the step.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+        self.follower.search();
         if self.follower.figures().step().is_none() {
             self.look_at_checkpoints(Program::Ended);
         }
