@@ -5,7 +5,6 @@
 use super::figures::Figures;
 use super::growing::{Growing, Growth};
 use super::resumptions::Resumptions;
-use super::row_reader::{SourceFormat, first_row};
 use super::source::{MetricSource, Rank};
 use super::stamp::Stamp;
 use super::{snapshot, trainer_state};
@@ -249,8 +248,8 @@ impl Follower {
             trainer_state::saved(file).map(|saved| Said { step: saved.step, total: saved.total })
         });
         self.present.look(|file| {
-            let row = first_row(file, SourceFormat::Snapshot, u64::MAX)?;
-            Some(Said { step: row.step()?.1, total: snapshot::total(&row) })
+            let present = snapshot::read(file).ok()??;
+            Some(Said { step: present.step, total: present.total })
         });
     }
 }

@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(growing.poll().unwrap(), Growth::default());
         for (content, step, rows) in [
             ("step,loss\n1,4\n2,3\n3,1\n", 3.0, 3),      // it has grown
-            ("step,loss\n7,4\n2,3\n4,1\n5,2\n", 5.0, 4), // longer, and another
+            ("step,loss\n2,9\n3,3\n4,1\n5,2\n", 5.0, 4), // longer, and another
             ("step,loss\n9,4\n", 9.0, 1),                // shorter
             ("step,loss,acc\n1,4,0\n", 1.0, 1),          // with another header
         ] {

@@ -33,30 +33,54 @@ const TOTALS: [(&str, &[&str]); 3] = [
 /// Numbers that say nothing of the training.
 const OTHERS: [&str; 6] = ["pid", "ppid", "schema", "version", "seed", "port"];
 
-/// Reads the numbers in a document as a row; `None` when they name no step.
-pub(super) fn read(mut file: &File) -> io::Result<Option<MetricRow>> {
+/// The present of a training.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Present {
+    /// The numbers, but for those that say how many steps there are to take.
+    pub(super) row: MetricRow,
+    pub(super) step: f64,
+    pub(super) total: Option<f64>,
+}
+
+/// Reads the numbers in a document; `None` when they name no step.
+pub(super) fn read(mut file: &File) -> io::Result<Option<Present>> {
     if file.metadata()?.len() > LIMIT {
         return Ok(None);
     }
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(MetricRow::parse(&bytes).and_then(|row| present_values(&row)))
+    Ok(MetricRow::parse(&bytes).and_then(|row| present(&row)))
 }
 
-fn present_values(row: &MetricRow) -> Option<MetricRow> {
-    row.step()?;
+fn present(row: &MetricRow) -> Option<Present> {
     let is_value = |(name, value): &(&str, &MetricValue)| {
         matches!(value, MetricValue::Number(_)) && !OTHERS.contains(name)
     };
-    Some(MetricRow::new(
-        row.fields().filter(is_value).map(|(name, value)| (name.to_owned(), value.clone())).collect(),
-    ))
+    let is_total = |name: &str| TOTALS.iter().any(|(_, names)| names.contains(&name));
+    let owned = |(name, value): (&str, &MetricValue)| (name.to_owned(), value.clone());
+    // A total is a step by its name, but not beside another.
+    let values = row.fields().filter(is_value).filter(|(name, _)| !is_total(name));
+    let values = MetricRow::new(values.map(owned).collect());
+    if let Some((key, step)) = values.step() {
+        let total = total_in(row, key);
+        return Some(Present { step, total, row: values });
+    }
+    let (_, step) = row.step()?;
+    Some(Present {
+        step,
+        total: None,
+        row: MetricRow::new(row.fields().filter(is_value).map(owned).collect()),
+    })
 }
 
 /// Returns how many steps a row says that the training will take, in the unit of its step.
 pub(super) fn total(row: &MetricRow) -> Option<f64> {
-    let (key, _) = row.step()?;
+    total_in(row, row.step()?.0)
+}
+
+/// Returns the same for a row whose step has this key.
+fn total_in(row: &MetricRow, key: &str) -> Option<f64> {
     let unit = |(unit, _): &&(&str, &[&str])| key.to_lowercase().contains(unit);
     let (_, names) = TOTALS.iter().find(unit).or_else(|| TOTALS.last())?;
     names.iter().filter(|name| **name != key).find_map(|name| match row.get(name) {
@@ -76,12 +100,12 @@ mod tests {
     #[test]
     fn present_values_are_numbers_of_the_training() {
         let status = r#"{"status": "running", "pid": 7, "step": 40, "total_steps": 100, "epsilon": 0.5}"#;
-        let values = present_values(&row(status)).unwrap();
-        assert_eq!(
-            values.fields().map(|(name, _)| name).collect::<Vec<_>>(),
-            ["step", "total_steps", "epsilon"]
-        );
-        assert_eq!(present_values(&row(r#"{"status": "running", "loss": 1}"#)), None);
+        let now = present(&row(status)).unwrap();
+        assert_eq!(now.row.fields().map(|(name, _)| name).collect::<Vec<_>>(), ["step", "epsilon"]);
+        assert_eq!((now.step.to_string(), now.total), ("40".to_owned(), Some(100.0)));
+        let now = present(&row(r#"{"timestep": 4, "total_timesteps": 90}"#)).unwrap();
+        assert_eq!((now.step.to_string(), now.total), ("4".to_owned(), Some(90.0)));
+        assert_eq!(present(&row(r#"{"status": "running", "loss": 1}"#)), None);
     }
 
     #[test]
@@ -92,6 +116,5 @@ mod tests {
         assert_eq!(total(r#"{"epoch": 4, "total_steps": 100}"#), None);
         assert_eq!(total(r#"{"iter": 4, "max_iters": 600}"#), Some(600.0));
         assert_eq!(total(r#"{"step": 4, "total_steps": 0}"#), None);
-        assert_eq!(total(r#"{"timestep": 4, "total_timesteps": 90}"#), Some(90.0));
     }
 }
