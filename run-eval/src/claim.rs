@@ -42,7 +42,7 @@ pub(crate) fn claim(
         label: options.label.clone(),
         command: options.recorded_command.clone(),
         steps: options.steps.clone(),
-        checkpoint: options.checkpoint().map(|path| path.to_string_lossy().into_owned()),
+        checkpoint: options.checkpoint(),
         timeout: options.timeout.map(|timeout| timeout.as_secs_f64()),
     })?;
     Ok(lock)

@@ -23,8 +23,9 @@ pub(crate) struct Args {
     /// Checkpoints to evaluate: all, new, latest, final, best, last, or steps such as 1,5,10
     #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pick)]
     pub(crate) steps: Vec<Pick>,
-    /// Evaluate this checkpoint, wherever it lies; a number in --steps says its step
-    #[arg(long, value_name = "PATH", conflicts_with = "follow")]
+    /// Evaluate this checkpoint, wherever it lies; a number in --steps says its step. A pattern with *, ? or
+    /// {step} says which paths below the run are checkpoints
+    #[arg(long, value_name = "PATH|PATTERN")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Name for evaluations of this kind
     #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]

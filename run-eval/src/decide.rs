@@ -2,7 +2,7 @@
 
 use crate::cli::Pick;
 use crate::copy::Method;
-use crate::job::{Job, says_step};
+use crate::job::Job;
 use crate::options::Options;
 use crate::select::sentence;
 use crate::session::Session;
@@ -60,7 +60,7 @@ fn pin(session: &Session, mut job: Job, program: Program) -> Option<Decision> {
     let Some(pins) = session.pins.for_checkpoint(&job.checkpoint).filter(|_| is_own) else {
         return Some(Decision::Evaluate(job));
     };
-    let method = match (program, says_step(&job.checkpoint)) {
+    let method = match (program, job.checkpoint.is_named) {
         (Program::Ended, _) => Method::Link,
         (Program::Lives, true) => Method::LinkOrCopy,
         (Program::Lives, false) => Method::Copy,

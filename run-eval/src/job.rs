@@ -1,6 +1,6 @@
 //! A checkpoint that is to be evaluated, and what its evaluation is called.
 
-use run_checkpoint::Checkpoint;
+use run_checkpoint::{Checkpoint, Label};
 use run_common::rundir::evaluation::Content;
 use std::path::{Path, PathBuf};
 
@@ -48,33 +48,37 @@ impl Job {
     }
 }
 
-/// Says whether the name of a checkpoint carries its step.
-pub(crate) fn says_step(one: &Checkpoint) -> bool {
-    let name = one.path.file_name().unwrap_or_default().to_string_lossy();
-    let mut numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
-    one.step.is_some() && numbers.any(|digits| digits.parse().ok() == one.step)
-}
-
-/// Returns what a checkpoint is called among the evaluations: its step where its name says it.
+/// Returns what a checkpoint is called among the evaluations: its step, with the epoch where steps begin again,
+/// unless its name calls it something else. What is written again in place is another checkpoint each time.
 fn name(one: &Checkpoint) -> String {
-    match (one.step, one.labels.first()) {
-        (Some(step), _) if says_step(one) => step.to_string(),
-        (Some(step), None) => step.to_string(),
+    let own = one.labels.iter().find(|label| **label != Label::Last);
+    let label = own.or(one.labels.first());
+    let is_overwritten = own.is_none() && label.is_some();
+    match (one.step, label) {
+        (Some(step), label) if one.is_named || is_overwritten || label.is_none() => match one.epoch {
+            Some(epoch) => format!("epoch{epoch}_step{step}"),
+            None => step.to_string(),
+        },
         (_, Some(label)) => label.word().to_owned(),
-        (None, None) => one.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        (_, None) => one.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use run_checkpoint::{Label, Size, State};
+    use run_checkpoint::{Size, State};
 
-    fn called(path: &str, step: Option<u64>, labels: &[Label]) -> String {
+    fn made(path: &str, step: Option<u64>, labels: &[Label]) -> Checkpoint {
+        let is_named = step.is_some_and(|step| path.contains(&step.to_string()));
         let path = PathBuf::from(path);
         let parts = vec![path.clone()];
-        let labels = labels.to_vec();
-        name(&Checkpoint { path, parts, step, labels, size: Size::default(), state: State::Complete })
+        let (labels, size, state) = (labels.to_vec(), Size::default(), State::Complete);
+        Checkpoint { path, parts, step, epoch: None, is_named, labels, size, state }
+    }
+
+    fn called(path: &str, step: Option<u64>, labels: &[Label]) -> String {
+        name(&made(path, step, labels))
     }
 
     #[test]
@@ -83,6 +87,10 @@ mod tests {
         assert_eq!(called("iter_0000100", Some(100), &[]), "100");
         assert_eq!(called("training_state/step_final", Some(40), &[Label::Final]), "final");
         assert_eq!(called("best.pt", None, &[Label::Best]), "best");
+        assert_eq!(called("ckpt.pt", Some(40), &[Label::Last]), "40");
+        assert_eq!(called("ckpt.pt", None, &[Label::Last]), "last");
+        let of_epoch = Checkpoint { epoch: Some(2), ..made("epoch2_step50.pt", Some(50), &[]) };
+        assert_eq!(name(&of_epoch), "epoch2_step50");
         assert_eq!(called("base_model", Some(0), &[]), "0");
         assert_eq!(called("base_model", None, &[]), "base_model");
     }

@@ -6,8 +6,11 @@ use crate::job::Job;
 use crate::options::{Options, Wanted};
 use crate::select::select;
 use crate::session::Session;
-use run_checkpoint::{self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest};
+use run_checkpoint::{
+    self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest, unrecognised,
+};
 use run_common::error::{Error, Exit};
+use run_common::message::warn;
 use run_common::process::identity::Place;
 use run_common::rundir::observe::Observer;
 use std::path::{Path, PathBuf};
@@ -44,9 +47,10 @@ pub(crate) fn look(
     session.is_followed &= !has_ended;
     let run = session.run.layout().root().to_owned();
     let search = if options.wanted.is_only(Pick::Latest) { discover_latest } else { discover };
-    let all = search(session.run.layout(), session.meta.checkpoint.as_ref(), program)?;
+    let recorded = session.meta.checkpoint.as_ref();
+    let all = search(session.run.layout(), recorded, program)?;
     if session.is_followed {
-        let is_new = watcher.watch(number, session.run.layout(), session.meta.checkpoint.as_ref(), &all);
+        let is_new = watcher.watch(number, session.run.layout(), recorded, &all);
         let is_noticed = !is_new && observed.recorded.host() == Some(&Place::here().host);
         session.schedule.looked(start, Instant::now(), if is_noticed { UNNOTICED } else { ELSEWHERE });
     }
@@ -54,24 +58,38 @@ pub(crate) fn look(
     let chosen = match &options.wanted {
         Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],
         Wanted::Picks(picks) => {
+            let unknown = || unrecognised(session.run.layout(), recorded, 0);
+            let hint = if all.is_empty() && !session.is_followed { unknown() } else { None };
             let selection = select(picks, all);
             if !session.is_followed {
                 let what = format!("cannot evaluate '{}'", run.display());
-                let error = |why: String| Error::new(Exit::BadRun, what.clone()).because(why);
+                let error = |why: String| {
+                    let error = Error::new(Exit::BadRun, what.clone()).because(why);
+                    match &hint {
+                        Some(hint) => error.hint(hint.clone()),
+                        None => error,
+                    }
+                };
                 findings.missing.extend(selection.missing.into_iter().map(error));
+            }
+            for sentence in selection.left_out {
+                if !session.said.contains(&sentence) {
+                    warn(&format!("'{}' {sentence}", session.meta.run_name));
+                    session.said.insert(sentence);
+                }
             }
             selection.checkpoints.into_iter().map(|one| (one, run.clone())).collect()
         }
     };
     for (checkpoint, root) in chosen {
         let job = Job::new(number, &run, checkpoint, root);
-        let path = job.path();
-        if session.seen.contains(&path) {
+        let seen = (job.path(), job.checkpoint.step);
+        if session.seen.contains(&seen) {
             continue;
         }
         session.pins.reach(&run, &job.checkpoint);
         if let Some(decision) = decide(session, job, options, program, observer) {
-            session.seen.insert(path);
+            session.seen.insert(seen);
             findings.decisions.push(decision);
         }
     }

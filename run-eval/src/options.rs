@@ -1,6 +1,7 @@
 //! The command line as it is meant: what is checked once and means the same for all runs.
 
 use crate::cli::{Args, Pick};
+use run_checkpoint::{checkpoint_pattern, is_pattern};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
 use run_common::provenance::redact::redact_command;
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) command: Vec<String>,
     /// The same for the record: without secrets.
     pub(crate) recorded_command: Vec<String>,
+    /// The pattern of checkpoints that was given in place of the run's.
+    pub(crate) pattern: Option<String>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) slots: Slots,
@@ -48,6 +51,7 @@ impl Options {
             label: args.label.clone(),
             command: args.command.clone(),
             recorded_command: redact_command(&args.command),
+            pattern: pattern(args)?,
             timeout: args.timeout,
             grace: args.grace,
             jobs: args.slots.count()?,
@@ -59,11 +63,11 @@ impl Options {
         })
     }
 
-    /// Returns the path that was given for a checkpoint.
-    pub(crate) fn checkpoint(&self) -> Option<&Path> {
+    /// Returns the path or pattern that was given for checkpoints.
+    pub(crate) fn checkpoint(&self) -> Option<String> {
         match &self.wanted {
-            Wanted::Path(path, _) => Some(path),
-            Wanted::Picks(_) => None,
+            Wanted::Path(path, _) => Some(path.to_string_lossy().into_owned()),
+            Wanted::Picks(_) => self.pattern.clone(),
         }
     }
 
@@ -73,11 +77,30 @@ impl Options {
     }
 }
 
+/// Says whether `--checkpoint` is a pattern: it has a wildcard, and no file has this very name.
+fn is_for_all(given: &Path) -> bool {
+    given.to_str().is_some_and(is_pattern) && !given.exists()
+}
+
+/// Returns the pattern that `--checkpoint` gives.
+fn pattern(args: &Args) -> Result<Option<String>, Error> {
+    let Some(given) = args.checkpoint.as_deref().filter(|given| is_for_all(given)) else { return Ok(None) };
+    let pattern = checkpoint_pattern(&given.to_string_lossy());
+    let refused = |why| Error::usage(format!("cannot use --checkpoint '{}'", given.display())).because(why);
+    pattern.map(Some).map_err(refused)
+}
+
 impl Wanted {
     fn resolve(args: &Args) -> Result<Self, Error> {
-        let Some(path) = &args.checkpoint else { return Ok(Self::Picks(args.steps.clone())) };
+        let path = match &args.checkpoint {
+            Some(path) if !is_for_all(path) => path,
+            _ => return Ok(Self::Picks(args.steps.clone())),
+        };
         if args.runs.len() > 1 {
-            return Err(Error::usage("--checkpoint is of one run"));
+            return Err(Error::usage("a path in --checkpoint is of one run; a pattern may be of several"));
+        }
+        if args.follow {
+            return Err(Error::usage("with --follow, --checkpoint takes a pattern, not a path"));
         }
         let steps =
             args.steps.iter().filter_map(|pick| if let Pick::Step(step) = pick { Some(*step) } else { None });

@@ -157,6 +157,7 @@ pub(crate) fn prepare(
         total_steps: None,
         metrics: None,
         step_key: None,
+        checkpoint_pattern: None,
         offsets: offsets(&layout, attempt, &[]),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt);

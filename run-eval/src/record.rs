@@ -49,6 +49,7 @@ pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<B
         run_name: session.meta.run_name.clone(),
         label: options.label.clone(),
         step: job.checkpoint.step,
+        epoch: job.checkpoint.epoch,
         checkpoint: job.shown.clone(),
         content: job.content(),
         command: options.recorded_command.clone(),

@@ -1,9 +1,9 @@
 //! Which of the checkpoints of a run are asked for.
 
 use crate::cli::Pick;
-use crate::job::says_step;
-use run_checkpoint::{Checkpoint, latest, passed_over};
+use run_checkpoint::{Checkpoint, Label, latest, listed, passed_over, ties};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What of a run was picked.
 #[derive(Debug)]
@@ -12,16 +12,18 @@ pub(crate) struct Selection {
     pub(crate) checkpoints: Vec<Checkpoint>,
     /// What was asked for and is not there: a sentence for each.
     pub(crate) missing: Vec<String>,
+    /// What was left out since nothing tells which of several is meant: a sentence for each.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// Selects checkpoints from all of a run, which are in the order of their steps.
 pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
     // Of several with one step, the one whose name says it, and of these the last that is complete.
-    let rank = |at: usize| (says_step(&all[at]), all[at].is_complete(), at);
-    let mut steps: BTreeMap<u64, usize> = BTreeMap::new();
+    let rank = |at: usize| (all[at].is_named, all[at].is_complete(), at);
+    let mut steps: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (at, one) in all.iter().enumerate() {
-        if let Some(step) = one.step {
-            let known = steps.entry(step).or_insert(at);
+        if let Some(order) = one.order() {
+            let known = steps.entry(order).or_insert(at);
             if rank(at) > rank(*known) {
                 *known = at;
             }
@@ -33,31 +35,51 @@ pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
         match pick {
             Pick::All | Pick::New => wanted.extend(steps.values()),
             Pick::Latest => {
-                let step = latest(&all).and_then(|latest| latest.step);
-                let is_it = |one: &Checkpoint| step.is_some() && one.step == step && one.is_complete();
+                let order = latest(&all).and_then(Checkpoint::order);
+                let is_it = |one: &Checkpoint| order.is_some() && one.order() == order && one.is_complete();
                 wanted.extend((0..all.len()).filter(|&at| is_it(&all[at])).max_by_key(|&at| rank(at)));
             }
-            Pick::Step(step) => match steps.get(step) {
-                Some(at) => wanted.push(*at),
-                None => missing.push(format!("no checkpoint of step {step}")),
-            },
-            Pick::Labelled(label) => {
-                let those = all.iter().enumerate().filter(|(_, one)| one.labels.contains(label));
-                match those.max_by_key(|(at, one)| (one.is_complete(), *at)) {
-                    Some((at, _)) => wanted.push(at),
-                    None => missing.push(format!("no checkpoint is called '{}'", label.word())),
+            Pick::Step(step) => {
+                let before = wanted.len();
+                wanted.extend(steps.iter().filter(|((_, known), _)| known == step).map(|(_, at)| *at));
+                if wanted.len() == before {
+                    missing.push(format!("no checkpoint of step {step}"));
                 }
             }
+            Pick::Labelled(label) => match labelled(&all, *label) {
+                Some(at) => wanted.push(at),
+                None => missing.push(format!("no checkpoint is called '{}'", label.word())),
+            },
         }
     }
     let is_open = |pick: &Pick| matches!(pick, Pick::All | Pick::Latest | Pick::New);
     if wanted.is_empty() && picks.iter().any(is_open) {
-        missing.push(why_nothing(&all));
+        // A program that overwrites its only checkpoint may say no step.
+        match labelled(&all, Label::Last).filter(|_| steps.is_empty()) {
+            Some(at) => wanted.push(at),
+            None => missing.push(why_nothing(&all)),
+        }
     }
     wanted.sort_unstable();
     wanted.dedup();
+    let left_out = wanted.iter().filter_map(|&at| left_out(&all, &all[at])).collect();
     let mut all: Vec<Option<Checkpoint>> = all.into_iter().map(Some).collect();
-    Selection { checkpoints: wanted.into_iter().filter_map(|at| all[at].take()).collect(), missing }
+    let checkpoints = wanted.into_iter().filter_map(|at| all[at].take()).collect();
+    Selection { checkpoints, missing, left_out }
+}
+
+/// Returns the checkpoint that is called so, of several the last, and a complete one if there is any.
+fn labelled(all: &[Checkpoint], label: Label) -> Option<usize> {
+    let those = all.iter().enumerate().filter(|(_, one)| one.labels.contains(&label));
+    those.max_by_key(|(at, one)| (one.is_complete(), *at)).map(|(at, _)| at)
+}
+
+/// Says which checkpoints have the same step as one that is evaluated.
+fn left_out(all: &[Checkpoint], one: &Checkpoint) -> Option<String> {
+    let others: Vec<&Path> = ties(all, one).map(|other| other.path.as_path()).collect();
+    let count = one.count().filter(|_| !others.is_empty())?;
+    let (path, others) = (one.path.display(), listed(others.into_iter()));
+    Some(format!("of {count}, '{path}' is evaluated and {others} left out: --checkpoint names another"))
 }
 
 /// Says why no checkpoint can be taken without being named.
@@ -65,7 +87,7 @@ fn why_nothing(all: &[Checkpoint]) -> String {
     if all.is_empty() {
         return "there are no checkpoints".to_owned();
     }
-    match passed_over(all).max_by_key(|(one, _)| one.step) {
+    match passed_over(all).max_by_key(|(one, _)| one.order()) {
         Some((one, why)) => {
             let (path, why) = (one.path.display(), sentence(why));
             format!("no complete checkpoint has a step; '{path}' is passed over: {why}")
@@ -82,12 +104,22 @@ pub(crate) fn sentence(why: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use run_checkpoint::{Label, Size, State};
+    use run_checkpoint::{Size, State};
 
     fn one(path: &str, step: Option<u64>, labels: &[Label], is_complete: bool) -> Checkpoint {
         let state = if is_complete { State::Complete } else { State::Incomplete("is cut short".to_owned()) };
+        let is_named = step.is_some_and(|step| path.contains(&step.to_string()));
         let (path, labels) = (path.into(), labels.to_vec());
-        Checkpoint { parts: Vec::new(), path, step, labels, size: Size::default(), state }
+        Checkpoint {
+            parts: Vec::new(),
+            path,
+            step,
+            epoch: None,
+            is_named,
+            labels,
+            size: Size::default(),
+            state,
+        }
     }
 
     fn run() -> Vec<Checkpoint> {
@@ -102,7 +134,7 @@ mod tests {
 
     /// Returns the paths that are selected, and what is missing.
     fn selected(picks: &[Pick], all: Vec<Checkpoint>) -> (Vec<String>, Vec<String>) {
-        let Selection { checkpoints, missing } = select(picks, all);
+        let Selection { checkpoints, missing, .. } = select(picks, all);
         (checkpoints.iter().map(|one| one.path.display().to_string()).collect(), missing)
     }
 
@@ -120,6 +152,30 @@ mod tests {
         assert_eq!(selected(&[Pick::Latest], run()), paths(&["step_10"]));
         let best = [Pick::Labelled(Label::Best), Pick::Labelled(Label::Final)];
         assert_eq!(selected(&best, run()), paths(&["best", "final"]));
+    }
+
+    #[test]
+    fn what_is_left_out_for_its_step_is_said() {
+        let all = || ["ba9_step5", "step_5", "best"].map(|path| one(path, Some(5), &[], true)).to_vec();
+        let Selection { checkpoints, left_out, .. } = select(&[Pick::All], all());
+        assert_eq!(checkpoints.len(), 1);
+        assert_eq!(
+            left_out,
+            ["of step 5, 'step_5' is evaluated and 'ba9_step5' left out: --checkpoint names another"]
+        );
+        let mut of_epochs = all();
+        of_epochs[1].epoch = Some(1);
+        of_epochs[0].epoch = Some(2);
+        let Selection { checkpoints, left_out, .. } = select(&[Pick::Step(5)], of_epochs);
+        assert_eq!((checkpoints.len(), left_out.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_checkpoint_without_a_step_is_taken_where_it_is_overwritten() {
+        let all =
+            vec![one("best.pt", None, &[Label::Best], true), one("ckpt.pt", None, &[Label::Last], true)];
+        assert_eq!(selected(&[Pick::All], all.clone()), paths(&["ckpt.pt"]));
+        assert_eq!(selected(&[Pick::Latest], all), paths(&["ckpt.pt"]));
     }
 
     #[test]

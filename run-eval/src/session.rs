@@ -7,8 +7,9 @@ use crate::pin::RunPins;
 use run_checkpoint::Schedule;
 use run_common::error::Error;
 use run_common::fsio::lock::Lock;
+use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::evaluations::{Evaluations, directory};
-use run_common::rundir::meta::Meta;
+use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::open::RunDir;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -28,8 +29,10 @@ pub(crate) struct Session {
     pub(crate) is_followed: bool,
     /// When it is looked at for them.
     pub(crate) schedule: Schedule,
-    /// Checkpoints that were dealt with.
-    pub(crate) seen: HashSet<PathBuf>,
+    /// Checkpoints that were dealt with, with their steps: one that is written again in place is another.
+    pub(crate) seen: HashSet<(PathBuf, Option<u64>)>,
+    /// What was said of them, which is said once.
+    pub(crate) said: HashSet<String>,
 }
 
 impl Session {
@@ -37,13 +40,18 @@ impl Session {
     pub(crate) fn open(options: &Options, run: &RunDir) -> Result<Self, Error> {
         let run = RunDir::seen(run.absolute());
         let root = run.layout().root();
-        let meta = Meta::read(run.layout())?;
+        let mut meta = Meta::read(run.layout())?;
+        meta.checkpoint = checkpoint_of(&meta, run.layout());
+        if let Some(pattern) = &options.pattern {
+            meta.checkpoint = Some(Checkpoint::with_pattern(meta.checkpoint, pattern));
+        }
         let directory = directory(&run, options.eval_dir.as_deref());
         let evaluations = Evaluations::of(&run, &options.label, &directory);
         let lock = claim(options, root, &meta, &evaluations)?;
         let pins = RunPins::open(root);
-        let (is_followed, schedule, seen) = (options.follow, Schedule::new(Instant::now()), HashSet::new());
-        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen })
+        let (is_followed, schedule) = (options.follow, Schedule::new(Instant::now()));
+        let (seen, said) = (HashSet::new(), HashSet::new());
+        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen, said })
     }
 
     /// Lets go of the checkpoint of a job that is done.

@@ -5,7 +5,8 @@ use crate::plan::Plan;
 use crate::run::Options;
 use run_common::error::Error;
 use run_common::process::identity::Process;
-use run_common::rundir::meta::Meta;
+use run_common::rundir::attempts::checkpoint_of;
+use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::record::Record;
 use run_supervise::{Retry, Task, run};
 use std::fs::{self, Metadata};
@@ -42,7 +43,11 @@ impl Attempt {
         if (!self.is_resume || self.is_retry) && asked_before.is_some() {
             return Err(held.refuse_stopped());
         }
-        let meta = Meta::read(held.layout())?;
+        let mut meta = Meta::read(held.layout())?;
+        meta.checkpoint = checkpoint_of(&meta, held.layout());
+        if let Some(pattern) = &options.checkpoint {
+            meta.checkpoint = Some(Checkpoint::with_pattern(meta.checkpoint, pattern));
+        }
         let Plan { task, start } = Plan::make(options, self, held.active.run(), &meta, &held.recorded)?;
         // A request that a resume overrules is taken away; one that came meanwhile is not.
         match (asked_before, fs::symlink_metadata(&stop).ok()) {

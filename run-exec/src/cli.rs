@@ -1,7 +1,7 @@
 //! The command line of run-exec.
 
 use clap::Parser;
-use run_checkpoint::Label;
+use run_checkpoint::{Label, checkpoint_pattern};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::time::{parse_duration, parse_positive};
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Train for so many steps more than those of the checkpoint
     #[arg(long, value_name = "N", value_parser = steps)]
     pub(crate) additional_steps: Option<u64>,
+    /// Pattern of checkpoints, below the run; later attempts keep it
+    #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern)]
+    pub(crate) checkpoint: Option<String>,
     /// Resume also when the config in the run was changed since its creation
     #[arg(long)]
     pub(crate) allow_config_change: bool,

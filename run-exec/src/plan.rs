@@ -200,6 +200,7 @@ impl<'a> Choices<'a> {
             total_steps: resume.total_steps,
             metrics: self.sources.metrics.clone(),
             step_key: self.sources.step_key.clone(),
+            checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
             offsets: offsets(self.layout, self.number, &self.metrics_from),
         }
     }

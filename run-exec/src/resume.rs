@@ -2,14 +2,15 @@
 
 use crate::cli::FromStep;
 use crate::run::{Executed, Options};
-use run_checkpoint::{Checkpoint, Label, Program, discover, discover_latest, latest, passed_over};
+use run_checkpoint::{
+    Checkpoint, Label, Program, discover, discover_latest, latest, listed, passed_over, ties, unrecognised,
+};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use std::path::Path;
 
 /// What an attempt resumes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,9 +56,9 @@ impl Resume {
         let has_branched = is_retry && from != FromStep::Latest;
         let is_own = |one: &&Checkpoint| has_branched && one.modified() >= options.begun;
         let own: Vec<Checkpoint> = all.iter().filter(is_own).cloned().collect();
-        let chosen = match (newest(&own, meta, layout), from) {
+        let chosen = match (newest(&own, layout), from) {
             (Some(own), _) => Some(own),
-            (None, FromStep::Latest) => newest(&all, meta, layout),
+            (None, FromStep::Latest) => newest(&all, layout),
             (None, FromStep::Step(step)) => {
                 let is_it = |one: &Checkpoint| one.step == Some(step);
                 Some(the_one(&all, &format!("step {step}"), is_it, layout)?)
@@ -68,7 +69,8 @@ impl Resume {
             }
         };
         let step = chosen.and_then(|chosen| chosen.step);
-        let is_later = |one: &&Checkpoint| one.is_complete() && step.is_some() && one.step > step;
+        let order = chosen.and_then(Checkpoint::order);
+        let is_later = |one: &&Checkpoint| one.is_complete() && order.is_some() && one.order() > order;
         if let Some(later) = all.iter().rfind(is_later) {
             let path = later.path.display();
             warn(&format!(
@@ -82,10 +84,21 @@ impl Resume {
             // Many programs save none, which is no news where runs are not resumed one by one.
             (None, _) if options.executed == Executed::Resume => {
                 warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
+                if let Some(hint) = unrecognised(layout, meta.checkpoint.as_ref(), 0) {
+                    warn(&hint);
+                }
             }
-            (Some(chosen), None) if additional_steps.is_some() => {
+            (Some(chosen), step)
+                if additional_steps.is_some() && (step.is_none() || chosen.epoch.is_some()) =>
+            {
                 let what = format!("cannot count steps from '{}' of '{shown}'", chosen.path.display());
-                return Err(Error::new(Exit::BadRun, what).because("it does not say its step"));
+                let why = match chosen.epoch {
+                    Some(epoch) => {
+                        format!("its step is one of epoch {epoch}, and steps begin again with each")
+                    }
+                    None => "it does not say its step".to_owned(),
+                };
+                return Err(Error::new(Exit::BadRun, what).because(why));
             }
             _ => {}
         }
@@ -110,30 +123,47 @@ fn given(layout: &Layout) -> Result<Option<u64>, Error> {
 }
 
 /// Returns the latest complete checkpoint, and says which were passed over.
-fn newest<'a>(all: &'a [Checkpoint], meta: &Meta, layout: &Layout) -> Option<&'a Checkpoint> {
+fn newest<'a>(all: &'a [Checkpoint], layout: &Layout) -> Option<&'a Checkpoint> {
     let shown = layout.root().display();
     for (passed, why) in passed_over(all) {
         warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
     }
-    latest(all).or_else(|| {
-        let chosen = without_step(all, meta)?;
+    let latest = latest(all).inspect(|latest| {
+        let called = latest.count().map(|count| format!("the same {count}")).unwrap_or_default();
+        say_others(ties(all, latest), latest, &called, layout);
+    });
+    latest.or_else(|| {
+        let chosen = without_step(all)?;
         let path = chosen.path.display();
         warn(&format!("'{shown}' has no complete checkpoint with a step; resuming from '{path}'"));
         Some(chosen)
     })
 }
 
-/// Returns the checkpoint that a program without steps goes on from: the one that it overwrites, by its name
-/// or because it alone was recorded.
-fn without_step<'a>(all: &'a [Checkpoint], meta: &Meta) -> Option<&'a Checkpoint> {
-    let pattern = meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.as_deref()).map(Path::new);
-    let pattern = pattern.map(|pattern| pattern.strip_prefix(".").unwrap_or(pattern));
-    let is_recorded = |one: &Checkpoint| Some(one.path.as_path()) == pattern;
-    let is_newest = |one: &&Checkpoint| one.labels.contains(&Label::Last) || is_recorded(one);
-    all.iter().filter(|one| one.is_complete() && one.step.is_none()).rfind(is_newest)
+/// Returns the checkpoint that a program without steps goes on from: the one that it overwrites.
+fn without_step(all: &[Checkpoint]) -> Option<&Checkpoint> {
+    all.iter()
+        .filter(|one| one.is_complete() && one.step.is_none())
+        .rfind(|one| one.labels.contains(&Label::Last))
 }
 
-/// Returns the complete checkpoint that is `called` so; of several the last.
+/// Says which other checkpoints may be meant, too.
+fn say_others<'a>(
+    others: impl Iterator<Item = &'a Checkpoint>,
+    chosen: &Checkpoint,
+    called: &str,
+    layout: &Layout,
+) {
+    let others = listed(others.map(|other| other.path.as_path()));
+    if !others.is_empty() {
+        let (path, shown) = (chosen.path.display(), layout.root().display());
+        warn(&format!(
+            "resuming from '{path}' of '{shown}', not from {others} of {called}: --checkpoint names another"
+        ));
+    }
+}
+
+/// Returns the complete checkpoint that is `called` so; of several the latest, and the others are said.
 fn the_one<'a>(
     all: &'a [Checkpoint],
     called: &str,
@@ -141,8 +171,13 @@ fn the_one<'a>(
     layout: &Layout,
 ) -> Result<&'a Checkpoint, Error> {
     let what = format!("cannot resume '{}' from {called}", layout.root().display());
-    match all.iter().filter(|one| is_it(one)).max_by_key(|one| one.is_complete()) {
-        Some(found) if found.is_complete() => Ok(found),
+    let those = || all.iter().filter(|one| is_it(one));
+    match those().max_by_key(|one| (one.is_complete(), one.order(), one.is_named)) {
+        Some(found) if found.is_complete() => {
+            let others = those().filter(|other| other.is_complete() && other.path != found.path);
+            say_others(others.filter(|other| other.is_named >= found.is_named), found, called, layout);
+            Ok(found)
+        }
         Some(found) => Err(Error::new(Exit::BadRun, what)
             .because(format!("'{}' is not complete", found.path.display()))
             .hint("run-status(1) says why, and lists the others")),

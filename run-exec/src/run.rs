@@ -42,6 +42,8 @@ pub(crate) struct Options {
     /// Where a resume begins.
     pub(crate) from_step: FromStep,
     pub(crate) additional_steps: Option<u64>,
+    /// The pattern of checkpoints, if one is given.
+    pub(crate) checkpoint: Option<String>,
     /// The command, if one is given.
     pub(crate) command: Vec<String>,
     pub(crate) quiet: bool,
@@ -114,6 +116,7 @@ impl Options {
             allow_config_change: args.allow_config_change,
             from_step: args.from_step.unwrap_or(FromStep::Latest),
             additional_steps: args.additional_steps,
+            checkpoint: args.checkpoint.clone(),
             command: args.command.clone(),
             quiet: args.quiet || args.detach,
             detach: args.detach,

@@ -2,6 +2,7 @@
 
 use crate::sweep::Sweep;
 use clap::Parser;
+use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
 use std::path::PathBuf;
 
@@ -58,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=PATH", value_parser = key_value)]
     pub(crate) input: Vec<(String, String)>,
     /// Pattern of checkpoints, below the run, where it is not a usual one
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern)]
     pub(crate) checkpoint: Option<String>,
     /// Files that a complete checkpoint holds
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]

@@ -1,6 +1,7 @@
 //! The command line of run-status.
 
 use clap::{Parser, ValueEnum};
+use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::rundir::status::Status;
 use run_common::time::parse_duration;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Metrics to show, in place of the first three
     #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
+    /// Pattern of checkpoints, below the run, to list in its details
+    #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern)]
+    pub(crate) checkpoint: Option<String>,
     /// Age at which the heartbeat of another host is in doubt
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub(crate) stale_after: Duration,

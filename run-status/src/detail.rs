@@ -2,7 +2,7 @@
 
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
-use run_checkpoint::{Program, State, discover};
+use run_checkpoint::{Program, State, discover, unrecognised};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -10,11 +10,11 @@ use run_common::figures::human_bytes;
 use run_common::fsio::open_regular;
 use run_common::message::{complain, warn};
 use run_common::provenance::redact::redact_text;
-use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts};
+use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::Meta;
+use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
 use run_common::text::without_escapes;
@@ -34,7 +34,7 @@ const MEANS_SHOWN: usize = 4;
 const TAIL: u64 = 8 << 10;
 
 /// Prints everything that there is to say about a run, but for what is damaged.
-pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
+pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Result<Exit, Error> {
     let layout = run.run.layout();
     let mut exit = Exit::Ok;
     let mut damaged = |error: Error| {
@@ -55,7 +55,7 @@ pub(crate) fn print(run: &Observed, out: &mut Out) -> Result<Exit, Error> {
         figures(&run.recorded.metrics().figures()),
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
-        checkpoints(run, known),
+        checkpoints(run, known, pattern),
         evaluations(run),
         last_lines(run, &attempts),
     ];
@@ -138,16 +138,24 @@ fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
     table
 }
 
-/// The checkpoints, with what keeps an incomplete one from counting.
-fn checkpoints(run: &Observed, meta: Option<&Meta>) -> Table {
+/// The checkpoints, by the `pattern` that is given or recorded, with what keeps an incomplete one from counting.
+fn checkpoints(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Table {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
-    let found = match discover(run.run.layout(), meta.and_then(|meta| meta.checkpoint.as_ref()), program) {
+    let layout = run.run.layout();
+    let mut recorded = meta.and_then(|meta| checkpoint_of(meta, layout));
+    if let Some(pattern) = pattern {
+        recorded = Some(Checkpoint::with_pattern(recorded, pattern));
+    }
+    let found = match discover(layout, recorded.as_ref(), program) {
         Ok(found) => found,
         Err(error) => {
             complain(&error);
             Vec::new()
         }
     };
+    if let Some(hint) = unrecognised(layout, recorded.as_ref(), found.len()) {
+        warn(&hint);
+    }
     if found.is_empty() {
         return Table::default();
     }

@@ -30,7 +30,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         && let Some(run) = one_run(args)?
     {
         let run = observer.observe(&run)?;
-        return if scope.wants(&run) { detail::print(&run, out) } else { Ok(Exit::No) };
+        return if scope.wants(&run) {
+            detail::print(&run, args.checkpoint.as_deref(), out)
+        } else {
+            Ok(Exit::No)
+        };
     }
     list::print(&scope, format, &observer, out)
 }

@@ -2,6 +2,7 @@
 
 use run_checkpoint::{AGAIN, Checkpoint, Program, Schedule, Size, UNNOTICED, Watcher, discover};
 use run_common::error::Error;
+use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
@@ -59,7 +60,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(run: RunDir, number: usize) -> Result<Self, Error> {
-        let recorded = Meta::read(run.layout())?.checkpoint;
+        let recorded = checkpoint_of(&Meta::read(run.layout())?, run.layout());
         let found = discover(run.layout(), recorded.as_ref(), Program::Lives)?;
         let schedule = Schedule::new(Instant::now());
         Ok(Self { run, number, recorded, first: complete(&found), last: HashMap::new(), schedule })

@@ -1,7 +1,8 @@
 //! A checkpoint as it was found and judged, and which of several counts.
 
+use run_common::text::printable;
 use run_common::time::Timestamp;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// For how long files that prove nothing have to be left alone by a living program.
@@ -21,10 +22,15 @@ pub enum Program {
 pub struct Checkpoint {
     /// Its path below the run. For TensorFlow the common prefix of its files, as programs take it.
     pub path: PathBuf,
-    /// The files and directories it consists of, below the run: `path` alone but for TensorFlow.
+    /// The files and directories it consists of, below the run: `path` and what goes with it, such as the
+    /// optimizer beside a model. For TensorFlow the files that have the prefix.
     pub parts: Vec<PathBuf>,
-    /// The step that its name or its own record gives.
+    /// The step that its name, its own record, its content or the metrics of its time give.
     pub step: Option<u64>,
+    /// The epoch that its step is counted in, where the steps of a run begin again with each.
+    pub epoch: Option<u64>,
+    /// Its name says its step.
+    pub is_named: bool,
     /// What else it is called, by its name or that of a link to it.
     pub labels: Vec<Label>,
     /// How large and how old it was when looked at.
@@ -86,6 +92,17 @@ impl Checkpoint {
         self.state == State::Complete
     }
 
+    /// Returns what checkpoints are ordered by: the epoch, where steps begin again with each, and the step.
+    pub fn order(&self) -> Option<(u64, u64)> {
+        self.step.map(|step| (self.epoch.unwrap_or(0), step))
+    }
+
+    /// Returns its step, for people: `step 40`, or `step 40 of epoch 2`.
+    pub fn count(&self) -> Option<String> {
+        let epoch = self.epoch.map(|epoch| format!(" of epoch {epoch}")).unwrap_or_default();
+        self.step.map(|step| format!("step {step}{epoch}"))
+    }
+
     /// Returns when it was last modified; times that no record can hold are the present.
     pub fn modified(&self) -> Timestamp {
         let millis = i64::try_from(self.size.modified_ns.div_euclid(1_000_000));
@@ -93,17 +110,47 @@ impl Checkpoint {
     }
 }
 
-/// Returns the complete checkpoint with the greatest step; of several, the one listed last.
+/// Returns the complete checkpoint with the greatest step; of several the one whose name says it, and of
+/// these the one listed last.
 pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
-    all.iter().filter(|one| one.is_complete() && one.step.is_some()).max_by_key(|one| one.step)
+    let complete = all.iter().filter(|one| one.is_complete() && one.step.is_some());
+    complete.max_by_key(|one| (one.order(), one.is_named))
 }
+
+/// Returns the other complete checkpoints whose names say the step that the name of `one` says, too: nothing
+/// tells which of them is meant.
+pub fn ties<'a>(all: &'a [Checkpoint], one: &'a Checkpoint) -> impl Iterator<Item = &'a Checkpoint> {
+    let is_tie = |other: &&Checkpoint| {
+        one.is_named
+            && other.is_named
+            && other.is_complete()
+            && other.path != one.path
+            && other.order() == one.order()
+    };
+    all.iter().filter(is_tie)
+}
+
+/// Lists checkpoints by their paths, for a line of text: the first three, and how many more there are.
+pub fn listed<'a>(all: impl Iterator<Item = &'a Path>) -> String {
+    let mut shown: Vec<String> =
+        all.map(|path| format!("'{}'", printable(&path.to_string_lossy()))).collect();
+    if shown.len() > SHOWN {
+        let more = shown.len() - SHOWN;
+        shown.truncate(SHOWN);
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
+}
+
+/// Paths that a line of text names.
+const SHOWN: usize = 3;
 
 /// Returns the incomplete checkpoints that may be newer than the [`latest`], with the reasons:
 /// those of a greater step, and those without any.
 pub fn passed_over(all: &[Checkpoint]) -> impl Iterator<Item = (&Checkpoint, &str)> {
-    let latest = latest(all).and_then(|latest| latest.step);
+    let latest = latest(all).and_then(Checkpoint::order);
     all.iter().filter_map(move |one| match &one.state {
-        State::Incomplete(why) if one.step.is_none() || one.step > latest => Some((one, why.as_str())),
+        State::Incomplete(why) if one.step.is_none() || one.order() > latest => Some((one, why.as_str())),
         _ => None,
     })
 }
@@ -122,6 +169,8 @@ mod tests {
                 path: number.to_string().into(),
                 parts: vec![number.to_string().into()],
                 step,
+                epoch: None,
+                is_named: true,
                 labels: Vec::new(),
                 size: Size::default(),
                 state: state(complete),

@@ -23,6 +23,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) is_file: bool,
     /// The files that it consists of, when it is not what is at `path`.
     pub(crate) shards: Option<&'a [PathBuf]>,
+    /// Files that go with it.
+    pub(crate) companions: &'a [PathBuf],
     /// Its name is a temporary one.
     pub(crate) temporary: bool,
     /// Files that were recorded as required.
@@ -48,10 +50,10 @@ pub(crate) enum Demand {
 pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> {
     // A file is asked through itself: each question by its name costs as much as opening it.
     let open = if subject.is_file { Bytes::open(subject.path).ok() } else { None };
-    let contents = match open
+    let own = open
         .as_ref()
-        .map_or_else(|| Contents::read(subject.path, subject.shards), |file| Ok(Contents::of(file)))
-    {
+        .map_or_else(|| Contents::read(subject.path, subject.shards), |file| Ok(Contents::of(file)));
+    let mut contents = match own {
         Ok(contents) => contents,
         Err((io::ErrorKind::NotFound, _)) if fs::symlink_metadata(subject.path).is_err() => return None,
         Err((_, why)) => return Some((Size::default(), State::Incomplete(why))),
@@ -75,6 +77,7 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     } else {
         directory(subject, &contents)
     };
+    let proof = proof.and_then(|proof| companions(subject.companions, &mut contents, proof));
     let proof = proof.and_then(|proof| match subject.program {
         Program::Ended => Ok(proof),
         Program::Lives => settled(subject, &contents, proof),
@@ -85,9 +88,28 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     Some((contents.size, proof.map_or_else(State::Incomplete, |_| State::Complete)))
 }
 
+/// Looks at the files that go with a checkpoint: it is as whole as each of them.
+fn companions(paths: &[PathBuf], contents: &mut Contents, proof: Proof) -> Result<Proof, String> {
+    contents.add_files(paths)?;
+    let mut all = proof;
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_temporary(&name) {
+            return Err(format!("{} has a temporary name", quoted(&name)));
+        }
+        match integrity::check(path) {
+            Ok(Proof::Shown) => {}
+            Ok(Proof::None) => all = Proof::None,
+            Err(why) => return Err(format!("{} {why}", quoted(&name))),
+        }
+    }
+    Ok(all)
+}
+
 /// Refuses what changes before our eyes, and what proves nothing and was changed just now.
 fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof, String> {
-    let again = Contents::read(subject.path, subject.shards).map_err(|(_, why)| why)?;
+    let mut again = Contents::read(subject.path, subject.shards).map_err(|(_, why)| why)?;
+    again.add_files(subject.companions)?;
     if again.size != contents.size {
         return Err("is being written".to_owned());
     }

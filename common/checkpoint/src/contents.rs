@@ -41,6 +41,17 @@ impl Contents {
         self.items.push(Item { name, path: path.to_owned(), len: meta.len() });
     }
 
+    /// Adds files that lie beside it.
+    pub(crate) fn add_files(&mut self, paths: &[PathBuf]) -> Result<(), String> {
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let meta = fs::metadata(path)
+                .map_err(|error| format!("{} cannot be read: {}", quoted(&name), plain(&error)))?;
+            self.add(name, path, &meta);
+        }
+        Ok(())
+    }
+
     /// Returns a file that is open.
     pub(crate) fn of(file: &Bytes) -> Self {
         let mut found = Self::default();

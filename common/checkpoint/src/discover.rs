@@ -1,13 +1,16 @@
 //! Finds the checkpoints of a run.
 
-use crate::checkpoint::{Checkpoint, Program, Size, State};
+use crate::checkpoint::{Checkpoint, Label, Program, Size, State, listed};
 use crate::complete::{Demand, Subject, judge};
-use crate::document;
-use crate::name::{self, Name};
+use crate::gather::{forget_epochs, with_parts};
+use crate::name::{self, Name, Role};
+use crate::own_step::{own_step, step_of_overwritten};
 use crate::pattern::{Pattern, Required};
+use crate::siblings::Siblings;
 use crate::walk::{Candidate, walk};
 use run_common::error::Error;
 use run_common::pipeline::in_order;
+use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observed;
@@ -67,23 +70,23 @@ pub fn discover_latest(
         found.into_iter().partition(|one| one.name.step.is_some());
     let mut all: Vec<(u64, Checkpoint)> = lost;
     all.extend(others.into_iter().filter_map(|one| judge.judge(one)));
-    let complete = |(_, one): &(u64, Checkpoint)| one.step.filter(|_| one.is_complete());
+    let complete = |(_, one): &(u64, Checkpoint)| one.order().filter(|_| one.is_complete());
     let mut latest = all.iter().filter_map(complete).max();
-    stepped.sort_by_key(|one| one.name.step);
-    while let Some(one) = stepped.pop_if(|one| one.name.step >= latest) {
+    stepped.sort_by_key(|one| one.name.order());
+    while let Some(one) = stepped.pop_if(|one| one.name.order() >= latest) {
         if let Some(looked) = judge.judge(one) {
             latest = latest.max(complete(&looked));
             all.push(looked);
         }
     }
-    all.retain(|(_, one)| one.step.is_none() || one.step >= latest);
+    all.retain(|(_, one)| one.step.is_none() || one.order() >= latest);
     Ok(sorted(all))
 }
 
 /// Puts checkpoints, each with its version, into their order.
 fn sorted(mut all: Vec<(u64, Checkpoint)>) -> Vec<Checkpoint> {
     all.sort_by(|(version, one), (other_version, other)| {
-        let key = |one: &Checkpoint| (one.step.is_none(), one.step);
+        let key = |one: &Checkpoint| (one.step.is_none(), one.order());
         (key(one), version, &one.path).cmp(&(key(other), other_version, &other.path))
     });
     all.into_iter().map(|(_, one)| one).collect()
@@ -103,29 +106,39 @@ fn search<'a>(
     let root = layout.root();
     let walked = walk(root, pattern.as_ref()).map_err(|error| Error::io("read", root, error))?;
     let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
-    let judge = Judge { root, requires, has_pattern: pattern.is_some(), program };
-    let lost = walked.lost.into_iter().map(|lost| (0, lost)).collect();
-    Ok((distinct(root, walked.candidates), lost, judge))
+    let mut found = distinct(root, walked.candidates);
+    if pattern.is_none() {
+        found = with_parts(found);
+    }
+    forget_epochs(found.iter_mut().map(|one| &mut one.name));
+    let siblings = Siblings::new(root, &found);
+    let judge = Judge { layout, requires, has_pattern: pattern.is_some(), program, siblings };
+    let lost = walked.lost.into_iter().map(|lost| (0, Checkpoint { epoch: None, ..lost })).collect();
+    Ok((found, lost, judge))
 }
 
 /// Judges what was found below a run.
 struct Judge<'a> {
-    root: &'a Path,
+    layout: &'a Layout,
     requires: Vec<Required>,
     has_pattern: bool,
     program: Program,
+    siblings: Siblings,
 }
 
 impl Judge<'_> {
     /// Looks at what may be a checkpoint; `None` when it is gone, or none after all. The number is its
     /// version.
     fn judge(&self, one: Candidate) -> Option<(u64, Checkpoint)> {
-        let path = self.root.join(&one.path);
-        let shards: Vec<PathBuf> = one.shards.iter().map(|shard| self.root.join(shard)).collect();
+        let root = self.layout.root();
+        let path = root.join(&one.path);
+        let shards: Vec<PathBuf> = one.shards.iter().map(|shard| root.join(shard)).collect();
+        let companions: Vec<PathBuf> = one.companions.iter().map(|part| root.join(part)).collect();
         let subject = Subject {
             path: &path,
             is_file: one.is_file,
             shards: (!shards.is_empty()).then_some(&shards[..]),
+            companions: &companions,
             temporary: one.name.temporary,
             requires: &self.requires,
             requires_alone: self.has_pattern && !self.requires.is_empty(),
@@ -136,9 +149,35 @@ impl Judge<'_> {
             Some(_) => Demand::Step,
             None => Demand::Label,
         };
-        let (size, state) = judge(&subject, demand)?;
+        let (size, mut state) = judge(&subject, demand)?;
+        // Files that were recorded as required stand in place of those that siblings have.
+        if state == State::Complete
+            && one.name.step.is_some()
+            && !subject.requires_alone
+            && let Some(lack) = self.siblings.lack(&one.path)
+        {
+            state = State::Incomplete(lack);
+        }
         let version = one.name.step.map_or(0, |_| one.name.version);
-        Some((version, one.into_checkpoint(&path, size, state)))
+        Some((version, self.checkpoint(one, &path, size, state)))
+    }
+
+    fn checkpoint(&self, one: Candidate, path: &Path, size: Size, state: State) -> Checkpoint {
+        let Candidate { path: below, shards, companions, name, .. } = one;
+        let Name { step, epoch, mut labels, .. } = name;
+        labels.sort_unstable();
+        labels.dedup();
+        let parts = if shards.is_empty() { vec![below.clone()] } else { shards };
+        let parts = parts.into_iter().chain(companions).collect();
+        let mut found =
+            Checkpoint { path: below, parts, step, epoch, is_named: step.is_some(), labels, size, state };
+        if found.step.is_none() {
+            found.step = own_step(path);
+        }
+        if found.step.is_none() && found.is_complete() && found.labels.contains(&Label::Last) {
+            found.step = step_of_overwritten(self.layout, path, size);
+        }
+        found
     }
 }
 
@@ -150,13 +189,19 @@ pub fn look_again(
     program: Program,
 ) -> Option<Checkpoint> {
     let path = root.join(&one.path);
-    let shards: Vec<PathBuf> = one.parts.iter().map(|part| root.join(part)).collect();
+    let parts: Vec<PathBuf> = one.parts.iter().map(|part| root.join(part)).collect();
+    // The prefix of TensorFlow's files is none of them.
+    let (shards, companions) = match one.parts.first() {
+        Some(first) if *first == one.path => (None, &parts[1..]),
+        _ => (Some(&parts[..]), &[][..]),
+    };
     let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
     let has_pattern = recorded.is_some_and(|recorded| recorded.pattern.is_some());
     let subject = Subject {
         path: &path,
         is_file: false,
-        shards: (one.parts != [one.path.clone()]).then_some(&shards[..]),
+        shards,
+        companions,
         temporary: one.path.file_name().is_some_and(|name| name::is_temporary(&name.to_string_lossy())),
         requires: &requires,
         requires_alone: has_pattern && !requires.is_empty(),
@@ -172,38 +217,19 @@ pub fn at(path: &Path, program: Program) -> Option<Checkpoint> {
     let file_name = PathBuf::from(path.file_name()?);
     let text = file_name.to_string_lossy();
     let name = if path.is_dir() { name::of_directory(&text) } else { name::of_file(&text) };
-    let (step, mut labels) = name.map(|name| (name.step, name.labels)).unwrap_or_default();
+    let Name { step, mut labels, .. } = name.filter(|name| name.role != Role::Part).unwrap_or_default();
     labels.sort_unstable();
     let one = Checkpoint {
         parts: vec![file_name.clone()],
         path: file_name,
         step: step.or_else(|| own_step(path)),
+        epoch: None,
+        is_named: step.is_some(),
         labels,
         size: Size::default(),
         state: State::Complete,
     };
     look_again(path.parent()?, &one, None, program)
-}
-
-impl Candidate {
-    fn into_checkpoint(self, path: &Path, size: Size, state: State) -> Checkpoint {
-        let Name { mut step, mut labels, .. } = self.name;
-        if step.is_none() {
-            step = own_step(path);
-        }
-        labels.sort_unstable();
-        labels.dedup();
-        let parts = if self.shards.is_empty() { vec![self.path.clone()] } else { self.shards };
-        Checkpoint { path: self.path, parts, step, labels, size, state }
-    }
-}
-
-/// Returns the step that a checkpoint without one in its name records.
-fn own_step(path: &Path) -> Option<u64> {
-    let record = |name: &str| document::record(&path.join(name)).ok();
-    record("training_info.json")
-        .and_then(|row| document::step(&row, &["step", "global_step"]))
-        .or_else(|| document::step(&record("trainer_state.json")?, &["global_step"]))
 }
 
 /// Keeps one of those that are the same thing: no link, with a step, by the first name; it takes
@@ -238,9 +264,29 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
+/// Says how many files below a run have the endings of checkpoints and names that say nothing, if they are more
+/// than the `known` checkpoints; `None` where a pattern was recorded.
+pub fn unrecognised(layout: &Layout, recorded: Option<&meta::Checkpoint>, known: usize) -> Option<String> {
+    if recorded.is_some_and(|recorded| recorded.pattern.is_some()) {
+        return None;
+    }
+    let unknown = walk(layout.root(), None).ok()?.unknown;
+    let shown = listed(unknown.iter().map(PathBuf::as_path));
+    match unknown.len() {
+        count if count <= known => None,
+        1 => Some(format!(
+            "1 file looks like a checkpoint and is not recognised ({shown}); name it with --checkpoint"
+        )),
+        count => Some(format!(
+            "{count} files look like checkpoints and are not recognised ({shown}); name them with --checkpoint"
+        )),
+    }
+}
+
 /// Returns when the complete checkpoints of a run were written.
 pub fn save_times(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
-    let found = discover(run.run.layout(), meta.checkpoint.as_ref(), program).unwrap_or_default();
+    let layout = run.run.layout();
+    let found = discover(layout, checkpoint_of(meta, layout).as_ref(), program).unwrap_or_default();
     found.iter().filter(|one| one.is_complete()).map(Checkpoint::modified).collect()
 }

@@ -32,7 +32,8 @@ pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, Strin
         if !is_trainers && !contents.items.iter().any(is_of_accelerate) {
             return Err("'trainer_state.json' is missing".to_owned());
         }
-        if !contents.items.iter().any(is_weights) {
+        let holds_weights = |item: &Item| item.len > 0 && is_weights(&item.name.to_ascii_lowercase());
+        if !contents.items.iter().any(holds_weights) {
             return Err("holds no weights".to_owned());
         }
         if is_trainers {
@@ -56,16 +57,15 @@ pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, Strin
     Ok(proof)
 }
 
-/// Weights by the names that Hugging Face's trainer, and what it drives, gives them.
-fn is_weights(item: &Item) -> bool {
-    let name = item.name.to_ascii_lowercase();
-    let (above, file) = name.rsplit_once('/').unwrap_or(("", &name));
+/// Says whether a file holds weights, by the names that Hugging Face's trainer, and what it drives, gives them;
+/// in lower case.
+pub(crate) fn is_weights(name: &str) -> bool {
+    let (above, file) = name.rsplit_once('/').unwrap_or(("", name));
     let known = ["model", "pytorch_model", "adapter_model", "tf_model", "flax_model", "consolidated"];
-    item.len > 0
-        && (file.ends_with(".safetensors")
-            || file.ends_with("model_states.pt")
-            || file.ends_with(".distcp") && !above.contains("optim")
-            || holds_state(file) && known.iter().any(|known| file.starts_with(known)))
+    file.ends_with(".safetensors")
+        || file.ends_with("model_states.pt")
+        || file.ends_with(".distcp") && !above.contains("optim")
+        || holds_state(file) && known.iter().any(|known| file.starts_with(known))
 }
 
 /// Says whether a file is what Accelerate writes at last, each process one: `save_accelerator_state` of its

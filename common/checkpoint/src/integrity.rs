@@ -1,6 +1,6 @@
 //! Whether a file is whole, as far as its format tells. Heads and tails are read, not files.
 
-use crate::bytes::{Bytes, u64_at};
+use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use crate::name::ends_in;
 use crate::{document, pickle, zip};
 use run_common::error::plain;
@@ -18,16 +18,40 @@ pub(crate) enum Proof {
     None,
 }
 
+/// What arrays of `NumPy` begin with.
+const NUMPY: &[u8] = b"\x93NUMPY";
+
+/// What HDF5 files begin with.
+const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
+
 /// Longest header of a safetensors file, by its specification.
 const HEADER: u64 = 100_000_000;
 
 /// Extensions whose files are of a format that tells whether it is whole.
 const MUST_TELL: [&str; 6] = [".pt", ".pth", ".pth.tar", ".zip", ".npz", ".keras"];
 /// Extensions whose files may be of such a format.
-const MAY_TELL: [&str; 4] = [".ckpt", ".bin", ".pkl", ".pickle"];
+const MAY_TELL: [&str; 6] = [".ckpt", ".bin", ".pkl", ".pickle", ".th", ".tar"];
 /// Extensions of other files that hold state, and so something.
-const STATE: [&str; 9] =
-    [".safetensors", ".h5", ".hdf5", ".npy", ".msgpack", ".distcp", ".onnx", ".gguf", ".pdparams"];
+const STATE: [&str; 18] = [
+    ".safetensors",
+    ".h5",
+    ".hdf5",
+    ".npy",
+    ".msgpack",
+    ".distcp",
+    ".onnx",
+    ".gguf",
+    ".pdparams",
+    ".pdopt",
+    ".joblib",
+    ".params",
+    ".caffemodel",
+    ".solverstate",
+    ".weights",
+    ".eqx",
+    ".nemo",
+    ".bson",
+];
 
 fn may_tell(name: &str) -> bool {
     ends_in(name, &MUST_TELL) || ends_in(name, &MAY_TELL)
@@ -40,7 +64,7 @@ pub(crate) fn holds_state(name: &str) -> bool {
 
 /// Says whether a file inside of a checkpoint needs to be looked into, by its name in lower case.
 pub(crate) fn concerns(name: &str) -> bool {
-    may_tell(name) || ends_in(name, &[".safetensors"])
+    may_tell(name) || ends_in(name, &[".safetensors", ".npy", ".h5", ".hdf5"])
 }
 
 /// Checks a file: it is whole, tells nothing, or why it is not whole.
@@ -60,6 +84,12 @@ pub(crate) fn check_open(file: &Bytes, path: &Path) -> Result<Proof, String> {
 fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {
     if ends_in(name, &[".safetensors"]) {
         return safetensors(file);
+    }
+    if ends_in(name, &[".npy"]) {
+        return npy(file);
+    }
+    if ends_in(name, &[".h5", ".hdf5"]) {
+        return hdf5(file);
     }
     if ends_in(name, &[".json"]) {
         return Ok(document::parse(file)?.map(|_| Proof::Shown));
@@ -83,6 +113,63 @@ fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {
         return Ok(Ok(Proof::None)); // of torch before 0.1.11
     }
     if ends_in(name, &MUST_TELL) { cut("zip archive or pickle") } else { Ok(Ok(Proof::None)) }
+}
+
+/// An array of `NumPy`: a magic word, a version, the length of a header, the header as a Python dictionary, and
+/// the values (its documentation of `numpy.lib.format`).
+fn npy(file: &Bytes) -> io::Result<Result<Proof, String>> {
+    let head = file.read(0, 12)?;
+    if !head.starts_with(NUMPY) {
+        return Ok(if NUMPY.starts_with(&head) { Err("is cut short".to_owned()) } else { Ok(Proof::None) });
+    }
+    let (length, start) = match head.get(6) {
+        Some(1) => (u16_at(&head, 8).map(u64::from), 10),
+        _ => (u32_at(&head, 8).map(u64::from), 12),
+    };
+    let Some(length) = length.filter(|length| *length <= file.len()) else {
+        return Ok(Err("is cut short".to_owned()));
+    };
+    let header = file.read(start, usize::try_from(length.min(1 << 16)).unwrap_or(0))?;
+    let Some(bytes) = npy_bytes(&String::from_utf8_lossy(&header)) else { return Ok(Ok(Proof::None)) };
+    let end = bytes.saturating_add(start + length);
+    Ok(if file.len() >= end {
+        Ok(Proof::Shown)
+    } else {
+        Err(format!("is cut short: {} of {end} bytes", file.len()))
+    })
+}
+
+/// Returns how many bytes the values take, by the header of an array of plain numbers.
+fn npy_bytes(header: &str) -> Option<u64> {
+    let after = |key: &str| Some(header.split_once(key)?.1.trim_start_matches([':', ' ']));
+    let kind = after("'descr'")?.strip_prefix('\'')?.split('\'').next()?;
+    let size: u64 = kind.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().ok()?;
+    let is_plain = kind.trim_start_matches(['<', '>', '|', '=']).starts_with(['f', 'i', 'u', 'b', 'c']);
+    let shape = after("'shape'")?.strip_prefix('(')?.split(')').next()?;
+    let mut sides = shape.split(',').map(str::trim).filter(|side| !side.is_empty());
+    let count = sides.try_fold(1u64, |count, side| count.checked_mul(side.parse().ok()?))?;
+    is_plain.then(|| count.checked_mul(size))?
+}
+
+/// A file of HDF5 says in its first block where it ends; it is written before the rest, and so a file that
+/// reaches that far may still lack something (HDF5 File Format Specification, III.A).
+fn hdf5(file: &Bytes) -> io::Result<Result<Proof, String>> {
+    let head = file.read(0, 64)?;
+    if !head.starts_with(HDF5) {
+        return Ok(if HDF5.starts_with(&head) { Err("is cut short".to_owned()) } else { Ok(Proof::None) });
+    }
+    let end = match (head.get(8), head.get(13), head.get(9)) {
+        (Some(0), Some(8), _) => u64_at(&head, 40),
+        (Some(1), Some(8), _) => u64_at(&head, 44),
+        (Some(2 | 3), _, Some(8)) => u64_at(&head, 28),
+        _ => Some(0),
+    };
+    let Some(end) = end else { return Ok(Err("is cut short".to_owned())) };
+    Ok(if end > file.len() && end != u64::MAX {
+        Err(format!("is cut short: {} of {end} bytes", file.len()))
+    } else {
+        Ok(Proof::None)
+    })
 }
 
 /// A tensor in the header of a safetensors file, and the metadata beside the tensors.

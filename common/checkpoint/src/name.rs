@@ -1,131 +1,219 @@
-//! What the names of checkpoints say.
+//! What the names of checkpoints say: the grammar that run-dir(5) publishes.
 
 use crate::checkpoint::Label;
+use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
+use crate::tokens::tokens;
+use crate::words::{
+    CHECKPOINTS, COMPANIONS, ENDINGS, EPOCHS, NONE, OTHER_NUMBERS, PARTS, SECONDS, SHARED_ENDINGS, STEPS,
+    TEMPORARY, are_of_a_model, is_model, is_score, is_step,
+};
 
 /// What a name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) step: Option<u64>,
+    /// The epoch, where the name says it beside the step.
+    pub(crate) epoch: Option<u64>,
     pub(crate) labels: Vec<Label>,
     /// The number after `-v`: of two with one step the greater is newer.
     pub(crate) version: u64,
     /// It says that the checkpoint is still being written.
     pub(crate) temporary: bool,
+    pub(crate) role: Role,
 }
 
-/// Extensions of files that are checkpoints when their names say so.
-const EXTENSIONS: [&str; 6] = [".pth.tar", ".pt", ".pth", ".ckpt", ".safetensors", ".zip"];
+impl Name {
+    /// Returns what checkpoints are ordered by: the epoch, where it counts, and the step.
+    pub(crate) fn order(&self) -> Option<(u64, u64)> {
+        self.step.map(|step| (self.epoch.unwrap_or(0), step))
+    }
+}
 
-const STEPS: [&str; 11] = [
-    "step",
-    "steps",
-    "globalstep",
-    "iter",
-    "iters",
-    "iteration",
-    "iterations",
-    "it",
-    "timestep",
-    "timesteps",
-    "update",
-];
-const EPOCHS: [&str; 4] = ["epoch", "epochs", "episode", "ep"];
-const CHECKPOINTS: [&str; 2] = ["checkpoint", "ckpt"];
-/// Words that may stand beside the others in the name of a directory.
-const COMPANIONS: [&str; 9] =
-    ["global", "model", "models", "rl", "train", "training", "state", "weights", "agent"];
-/// Words of files that are a part of a checkpoint, or of none.
-const PARTS: [&str; 11] = [
-    "optimizer",
-    "optim",
-    "scheduler",
-    "scaler",
-    "rng",
-    "buffer",
-    "rank",
-    "shard",
-    "part",
-    "data",
-    "dataset",
-];
-const TEMPORARY: [&str; 4] = ["tmp", "temp", "partial", "incomplete"];
+/// What a file is to the checkpoint of its step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It is the checkpoint.
+    #[default]
+    Main,
+    /// It is a part of the checkpoint where another file of its step lies beside it, else the checkpoint.
+    Second,
+    /// It is a part of the checkpoint beside it, and nothing without one.
+    Part,
+}
 
 /// Says whether a name ends in one of these.
 pub(crate) fn ends_in(name: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
 
-/// A piece of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Word(&'a str),
-    Number(&'a str),
-    Mark(char),
-}
-use Token::{Mark, Number, Word};
-
-/// Takes a lower-case name apart.
-fn tokens(name: &str) -> Vec<Token<'_>> {
-    let mut found = Vec::new();
-    let mut rest = name;
-    while let Some(first) = rest.chars().next() {
-        let run = |is: fn(char) -> bool| rest.find(|c| !is(c)).unwrap_or(rest.len());
-        let length = if first.is_ascii_digit() {
-            run(|c| c.is_ascii_digit())
-        } else if first.is_alphabetic() {
-            run(char::is_alphabetic)
-        } else {
-            first.len_utf8()
-        };
-        let (piece, after) = rest.split_at(length);
-        found.push(match first {
-            c if c.is_ascii_digit() => Number(piece),
-            c if c.is_alphabetic() => Word(piece),
-            c => Mark(c),
-        });
-        rest = after;
-    }
-    found
+/// Returns the ending of the name of a file that may be a checkpoint: that of several that is the longest.
+pub(crate) fn ending(name: &str) -> Option<&'static str> {
+    let all = ENDINGS.into_iter().chain(SHARED_ENDINGS);
+    all.filter(|end| name.ends_with(end)).max_by_key(|end| end.len())
 }
 
-/// Returns a number that may be a step: neither negative nor a part of a fraction.
-fn number(tokens: &[Token], at: usize) -> Option<u64> {
-    let Number(digits) = tokens.get(at)? else { return None };
-    let token = |back: usize| at.checked_sub(back).and_then(|at| tokens.get(at));
-    let is_negative = token(1) == Some(&Mark('-')) && matches!(token(2), None | Some(Mark(_)));
-    let ends_fraction = token(1) == Some(&Mark('.')) && matches!(token(2), Some(Number(_)));
-    let begins_fraction =
-        tokens.get(at + 1) == Some(&Mark('.')) && matches!(tokens.get(at + 2), Some(Number(_)));
-    if is_negative || ends_fraction || begins_fraction { None } else { digits.parse().ok() }
+fn words<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
+    tokens.iter().filter_map(|token| if let Word(word) = token { Some(*word) } else { None }).collect()
 }
 
-/// Returns the number beside one of `words`: `step_5`, `step=5`, `step5`, else `5_steps`.
-fn beside(tokens: &[Token], words: &[&str]) -> Option<u64> {
-    let is_word = |at: usize| matches!(tokens.get(at), Some(Word(word)) if words.contains(word));
-    let joins = |at: usize| matches!(tokens.get(at), Some(Mark('_' | '-' | '=')));
-    let places = 0..tokens.len();
-    let mut after = places.clone().filter(|&at| is_word(at));
-    let mut before = places.filter(|&at| is_word(at));
-    after.find_map(|at| number(tokens, at + 1 + usize::from(joins(at + 1)))).or_else(|| {
-        before.find_map(|at| number(tokens, at.checked_sub(1 + usize::from(at > 0 && joins(at - 1)))?))
-    })
+/// What the numbers in a name say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    step: Option<u64>,
+    epoch: Option<u64>,
+    /// A word says what the step counts.
+    is_named: bool,
 }
 
-/// Returns the number at the end, apart from what stands before it. A date or a time is no step.
-fn trailing(tokens: &[Token]) -> Option<u64> {
-    match tokens {
-        [.., Number(_), Mark('-'), Number(_)] => None,
-        [.., Number(date), Mark('_'), Number(time)] if (date.len(), time.len()) == (8, 6) => None,
-        [Number(_)] | [.., Mark('_' | '-' | '='), Number(_)] => number(tokens, tokens.len() - 1),
+/// Says whether words are bounded by marks, or the ends of the name, on the left.
+fn begins(tokens: &[Token], at: usize) -> bool {
+    at == 0 || matches!(tokens[at - 1], Mark(_))
+}
+
+/// The same on the right.
+fn ends(tokens: &[Token], at: usize) -> bool {
+    tokens.get(at + 1).is_none_or(|next| matches!(next, Mark(_)))
+}
+
+/// Says whether digits are a date such as 20240128, or a time with it.
+fn is_date(digits: &str) -> bool {
+    let number =
+        |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
+    matches!(digits.len(), 8 | 12 | 14)
+        && (1990..2100).contains(&number(0, 4))
+        && (1..=12).contains(&number(4, 6))
+        && (1..=31).contains(&number(6, 8))
+}
+
+/// Returns the word that says what a number is, if one stands right before it.
+fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
+    match tokens[..at] {
+        [.., Word(word)] | [.., Word(word), Mark('_' | '-' | '=' | '.')] => Some(word),
         _ => None,
     }
 }
 
-fn step(tokens: &[Token]) -> Option<u64> {
-    beside(tokens, &STEPS)
-        .or_else(|| beside(tokens, &EPOCHS))
-        .or_else(|| trailing(tokens))
-        .or_else(|| beside(tokens, &CHECKPOINTS))
+/// Returns where the number beside one of `words` is: `step_5`, `step=5`, `step5`, else `5_steps`. A short
+/// word counts only when it stands alone.
+fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
+    let joins = |at: usize| matches!(tokens.get(at), Some(Mark('_' | '-' | '=' | '.')));
+    let is_count = |at: &usize| tokens.get(*at).is_some_and(|token| token.value().is_some());
+    let places = || {
+        (0..tokens.len()).filter_map(|at| if let Word(word) = tokens[at] { Some((at, word)) } else { None })
+    };
+    let is_sure = |word: &str| word.len() > 2;
+    let after = places().filter(|(at, word)| words.contains(word) && (is_sure(word) || begins(tokens, *at)));
+    let before = places().filter(|(at, word)| words.contains(word) && (is_sure(word) || ends(tokens, *at)));
+    let mut after = after.map(|(at, _)| at + 1 + usize::from(joins(at + 1))).filter(is_count);
+    let mut before = before.filter_map(|(at, _)| at.checked_sub(1 + usize::from(at > 0 && joins(at - 1))));
+    after.next().or_else(|| {
+        let is_other = |at: usize| word_before(tokens, at).is_some_and(|word| OTHER_NUMBERS.contains(&word));
+        before.find(|at| is_count(at) && !is_other(*at))
+    })
+}
+
+/// Returns the number at the end, apart from what stands before it; scores after it do not count. A date, a
+/// time, a version, a seed and the like are no steps.
+fn trailing(mut tokens: &[Token]) -> Option<u64> {
+    loop {
+        match *tokens {
+            [.., Number(_), Mark('-'), Number(_)] => return None,
+            [.., Number(date), Mark('_'), Number(time)] if (date.len(), time.len()) == (8, 6) => return None,
+            [.., Fraction] => tokens = before_score(&tokens[..tokens.len() - 1])?,
+            [ref rest @ .., Word(word), Number(_)] | [ref rest @ .., Word(word), Mark(_), Number(_)]
+                if OTHER_NUMBERS.contains(&word) =>
+            {
+                tokens = before_score(rest)?;
+            }
+            [Number(digits)] | [.., Mark('_' | '-' | '=' | '.'), Number(digits)] => {
+                return if is_date(digits) { None } else { digits.parse().ok() };
+            }
+            [.., Word(word), Number(digits)] => {
+                let is_padded = digits.len() > 1 && digits.starts_with('0');
+                let is_count = word.chars().nth(1).is_some() && (is_padded || digits.len() >= 4);
+                let may_be = is_count && !is_hash(tokens) && !is_date(digits);
+                return if may_be { digits.parse().ok() } else { None };
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// Takes off what says that a score follows: marks and words of scores. `None` when another word is there.
+fn before_score<'a, 'b>(mut tokens: &'a [Token<'b>]) -> Option<&'a [Token<'b>]> {
+    while let Some((last, rest)) = tokens.split_last() {
+        match last {
+            Mark(_) => {}
+            Word(word) if is_score(word) => {}
+            Word(_) => return None,
+            _ => break,
+        }
+        tokens = rest;
+    }
+    Some(tokens)
+}
+
+/// Says whether the piece of a name after the last mark is a hash, as `b0353104` in the names of published
+/// weights.
+fn is_hash(tokens: &[Token]) -> bool {
+    let piece = tokens.rsplit(|token| matches!(token, Mark(_))).next().unwrap_or_default();
+    let texts = piece.iter().map(|token| match token {
+        Word(text) | Number(text) => text,
+        _ => "",
+    });
+    let text: String = texts.collect();
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns the number at the beginning, `0000100_adapters` or `10_net_G`, where it has leading zeros or a
+/// word of a model follows.
+fn leading(tokens: &[Token]) -> Option<u64> {
+    let [Number(digits), Mark('_' | '-' | '.'), rest @ ..] = tokens else { return None };
+    let is_padded = digits.len() > 1 && digits.starts_with('0');
+    let is_of_model = rest.iter().any(|token| matches!(token, Word(word) if is_model(word)));
+    let is_alone = !rest.iter().any(Token::is_number) && matches!(rest.first(), Some(Word(_)));
+    (is_alone && (is_padded || is_of_model) && !is_date(digits)).then(|| digits.parse().ok())?
+}
+
+/// Returns the epoch and the step of `name_e20_s4000`.
+fn short_pair(tokens: &[Token]) -> Option<Count> {
+    tokens.windows(5).enumerate().find_map(|(at, five)| match five {
+        [Word("e"), epoch, Mark(_), Word("s"), step] if begins(tokens, at) && ends(tokens, at + 4) => {
+            Some(Count { step: Some(step.value()?), epoch: Some(epoch.value()?), is_named: true })
+        }
+        _ => None,
+    })
+}
+
+/// Reads the numbers of a name.
+fn count(tokens: &[Token]) -> Count {
+    let value = |at: usize| tokens.get(at).and_then(Token::value);
+    let of = |at: usize| Count { step: value(at), epoch: None, is_named: true };
+    let with = |step: usize, epoch: usize| Count { epoch: value(epoch), ..of(step) };
+    let step = STEPS.iter().find_map(|words| beside(tokens, words));
+    let begins_date = |at: usize| match tokens[at..] {
+        [Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..] => year.len() == 4,
+        [Number(digits), ..] => is_date(digits),
+        _ => false,
+    };
+    let of_checkpoint = || beside(tokens, &CHECKPOINTS).filter(|&at| !begins_date(at));
+    match (step, beside(tokens, &EPOCHS)) {
+        (Some(step), Some(epoch)) if step != epoch => with(step, epoch),
+        (Some(step), _) => of(step),
+        (None, Some(epoch)) => match of_checkpoint().filter(|&step| step != epoch) {
+            Some(step) => with(step, epoch),
+            None => of(epoch),
+        },
+        (None, None) => short_pair(tokens).unwrap_or_else(|| {
+            let named = of_checkpoint();
+            let at_end = trailing(tokens);
+            match (named, at_end) {
+                (Some(named), None) => of(named),
+                (Some(named), step) if value(named) == step => of(named),
+                _ => Count { step: at_end.or_else(|| leading(tokens)), ..Count::default() },
+            }
+        }),
+    }
 }
 
 fn label(word: &str) -> Option<Label> {
@@ -151,7 +239,25 @@ pub(crate) fn labels_in(name: &str) -> Vec<Label> {
 pub(crate) fn step_in(piece: &str) -> Option<u64> {
     let piece = piece.to_lowercase();
     let tokens = tokens(&piece);
-    step(&tokens).or_else(|| (0..tokens.len()).rev().find_map(|at| number(&tokens, at)))
+    count(&tokens).step.or_else(|| tokens.iter().rev().find_map(Token::value))
+}
+
+/// Returns the epoch that a name says.
+pub(crate) fn epoch_in(name: &str) -> Option<u64> {
+    let name = name.to_lowercase();
+    let tokens = tokens(&name);
+    beside(&tokens, &EPOCHS).and_then(|at| tokens.get(at)?.value())
+}
+
+/// Returns the number of a directory that is named for an epoch and nothing else, as `epoch_3`.
+pub(crate) fn epoch_directory(name: &str) -> Option<u64> {
+    let name = name.to_lowercase();
+    match tokens(&name)[..] {
+        [Word(word), number] | [Word(word), Mark('_' | '-' | '='), number] if EPOCHS.contains(&word) => {
+            number.value()
+        }
+        _ => None,
+    }
 }
 
 /// Takes the mark of a temporary name off; says whether there was one.
@@ -164,7 +270,7 @@ pub(crate) fn without_mark(name: &str) -> (String, bool) {
             if after.starts_with(|c: char| c.is_ascii_alphabetic()) {
                 continue;
             }
-            let extension = EXTENSIONS.into_iter().find(|end| *end == after).unwrap_or("");
+            let extension = ending(after).filter(|end| *end == after).unwrap_or("");
             return (format!("{}{extension}", &name[..at]), true);
         }
     }
@@ -186,21 +292,38 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     without_mark(&name.to_ascii_lowercase()).1
 }
 
-/// Says whether a word that stands alone is that of a part: `data2vec_200.pt` has none.
-fn is_part(tokens: &[Token]) -> bool {
-    let is_mark = |at: Option<usize>| at.and_then(|at| tokens.get(at)).is_none_or(|at| matches!(at, Mark(_)));
-    tokens.iter().enumerate().any(|(at, token)| {
-        matches!(token, Word(word) if PARTS.contains(word))
-            && is_mark(at.checked_sub(1))
-            && is_mark(Some(at + 1))
+/// Says whether one of `words` stands alone, or before a number that does: `opt010000`, but not `data2vec_200`.
+fn has_alone(tokens: &[Token], words: &[&str]) -> bool {
+    (0..tokens.len()).any(|at| {
+        let is_it = matches!(tokens[at], Word(word) if words.contains(&word));
+        let ends_in_number = tokens.get(at + 1).is_some_and(Token::is_number) && ends(tokens, at + 1);
+        is_it && begins(tokens, at) && (ends(tokens, at) || ends_in_number)
     })
 }
 
-/// Reads the name of a file; `None` when it is not that of a checkpoint.
+/// Takes the rank off that saved for all, `rank0`; false for another one, whose file is a part of it.
+fn without_rank(tokens: &mut Vec<Token>) -> bool {
+    let at = |pair: &[Token]| matches!(pair, [Word("rank"), Number(_)] | [Word("rank"), Mark(_), Number(_)]);
+    for length in [2, 3] {
+        let Some(from) = tokens.windows(length).position(at) else { continue };
+        if !begins(tokens, from) || !ends(tokens, from + length - 1) {
+            continue;
+        }
+        let is_first = tokens[from + length - 1].value() == Some(0);
+        if is_first && (count(tokens).is_named || !labels(tokens).is_empty()) {
+            tokens.drain(from.saturating_sub(1)..from + length);
+            return true;
+        }
+        return false;
+    }
+    true
+}
+
+/// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
-    let (stem, extension) = EXTENSIONS.into_iter().find_map(|end| Some((name.strip_suffix(end)?, end)))?;
-    let mut tokens = tokens(stem);
+    let ending = ending(&name)?;
+    let mut tokens = tokens(name.strip_suffix(ending)?);
     let mut found = Name { temporary: marked, ..Name::default() };
     if let Some(at) = tokens.iter().position(|token| matches!(token, Word(word) if TEMPORARY.contains(word)))
     {
@@ -214,20 +337,28 @@ pub(crate) fn of_file(name: &str) -> Option<Name> {
     }
     let is_shard =
         tokens.windows(5).any(|five| matches!(five, [Number(_), Mark(_), Word("of"), Mark(_), Number(_)]));
-    let words: Vec<&str> =
-        tokens.iter().filter_map(|token| if let Word(word) = token { Some(*word) } else { None }).collect();
-    let says = |known: &[&str]| words.iter().any(|word| known.contains(word));
-    if is_shard || is_part(&tokens) {
+    if is_shard || !without_rank(&mut tokens) || has_alone(&tokens, &NONE) {
         return None;
     }
-    // Other archives are common.
-    if extension == ".zip" && !says(&STEPS) && !says(&CHECKPOINTS) && !says(&COMPANIONS) {
+    let words = words(&tokens);
+    if has_alone(&tokens, &PARTS) {
+        found.role = Role::Part;
+    } else if has_alone(&tokens, &SECONDS) {
+        found.role = Role::Second;
+    }
+    // Files with these endings hold other things more often.
+    if found.role != Role::Part && SHARED_ENDINGS.contains(&ending) && !are_of_a_model(&words) {
         return None;
     }
-    found.step = step(&tokens);
+    let Count { step, epoch, is_named } = count(&tokens);
+    (found.step, found.epoch) = (step.filter(|_| is_named || ending != ".gguf"), epoch);
     found.labels = labels(&tokens);
     let at_an_end = [words.first(), words.last()].into_iter().flatten().any(|word| label(word).is_some());
-    if words.len() == 1 && says(&CHECKPOINTS) && found.step.is_none() {
+    let is_checkpoint = |word: &&str| CHECKPOINTS.contains(word);
+    let is_overwritten = words.iter().any(is_checkpoint)
+        && words.iter().all(|word| is_checkpoint(word) || is_model(word))
+        && !tokens.iter().any(Token::is_number);
+    if found.step.is_none() && found.labels.is_empty() && is_overwritten {
         found.labels.push(Label::Last);
     } else if found.step.is_none() && !at_an_end {
         return None;
@@ -235,36 +366,67 @@ pub(crate) fn of_file(name: &str) -> Option<Name> {
     Some(found)
 }
 
+/// Says whether a file whose name is not that of a checkpoint has the ending of one: a shard or what is being
+/// written is known for what it is.
+pub(crate) fn looks_like_one(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let Some(ending) = ending(&name) else { return false };
+    let stem = name.strip_suffix(ending).unwrap_or_default();
+    let tokens = tokens(stem);
+    let words = words(&tokens);
+    let is_known = !SHARED_ENDINGS.contains(&ending) || are_of_a_model(&words);
+    is_known
+        && of_file(&name).is_none()
+        && !words.contains(&"of")
+        && ![&PARTS[..], &NONE].iter().any(|known| has_alone(&tokens, known))
+}
+
 /// Reads the name of a directory; `None` when it is not that of a checkpoint.
 pub(crate) fn of_directory(name: &str) -> Option<Name> {
     let (base, temporary) = without_mark(&name.to_ascii_lowercase());
-    if ends_in(&base, &EXTENSIONS) {
-        return of_file(name); // sharded strategies make directories where a file was
+    if ending(&base).is_some() {
+        return of_file(name).filter(|name| name.role != Role::Part); // sharded strategies make directories where a file was
     }
-    let tokens = tokens(&base);
-    let is_key = |word: &str| STEPS.contains(&word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word);
+    let mut tokens = tokens(&base);
+    without_rank(&mut tokens);
+    let is_key = |word: &str| is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word);
     let known = tokens.iter().all(|token| match token {
         Word(word) => is_key(word) || label(word).is_some() || COMPANIONS.contains(word),
-        Number(_) => true,
         Mark(mark) => matches!(mark, '_' | '-' | '='),
+        Fraction => false,
+        _ => true,
     });
     if !known {
         return None;
     }
     let labels = labels(&tokens);
-    let step = match tokens[..] {
-        [.., Word(word), Number(_)] | [.., Word(word), Mark(_), Number(_)] if is_key(word) => {
-            number(&tokens, tokens.len() - 1).and(step(&tokens))
+    let Count { step, epoch, .. } = match tokens[..] {
+        [.., Word(word), number] | [.., Word(word), Mark(_), number]
+            if is_key(word) && number.value().is_some() =>
+        {
+            count(&tokens)
         }
-        _ => None,
+        _ => Count::default(),
     };
-    let numbered = tokens.iter().any(|token| matches!(token, Number(_)));
+    let numbered = tokens.iter().any(Token::is_number);
     (step.is_some() || (!labels.is_empty() && !numbered)).then_some(Name {
         step,
+        epoch,
         labels,
-        version: 0,
         temporary,
+        ..Name::default()
     })
+}
+
+/// Reads the name of a directory that is a number and nothing else.
+pub(crate) fn of_numbered_directory(name: &str) -> Option<Name> {
+    let (name, temporary) = without_mark(&name.to_ascii_lowercase());
+    match tokens(&name)[..] {
+        [Number(digits)] if !is_date(digits) => {
+            Some(Name { step: Some(digits.parse().ok()?), temporary, ..Name::default() })
+        }
+        _ => None,
+    }
 }
 
 /// Reads the name of a directory that holds the marks of a format which takes any name: a number
@@ -289,77 +451,4 @@ pub(crate) fn deepspeed_step(name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(name: &str) -> Option<u64> {
-        of_file(name)?.step
-    }
-
-    fn directory(name: &str) -> Option<u64> {
-        of_directory(name)?.step
-    }
-
-    #[test]
-    fn the_number_beside_a_step_counts_else_that_of_an_epoch_else_the_last() {
-        assert_eq!(file("epoch=3-step=400.ckpt"), Some(400));
-        assert_eq!(file("epoch_3_iter_500.pth"), Some(500));
-        assert_eq!(file("epoch=03-val_loss=0.25.ckpt"), Some(3));
-        assert_eq!(file("RL_Model_1000_steps.zip"), Some(1000));
-        assert_eq!(file("checkpoint_3_5000.pt"), Some(5000));
-        assert_eq!(file("checkpoint12.pt"), Some(12));
-        assert_eq!(file("data2vec_200.pt"), Some(200));
-        assert_eq!(file("200.pt"), Some(200));
-        assert_eq!(directory("global_step1000"), Some(1000));
-        assert_eq!(directory("epoch=3-step=400"), Some(400));
-        assert_eq!(of_directory("step_final").unwrap().labels, [Label::Final]);
-    }
-
-    #[test]
-    fn versions_scores_dates_and_parts_are_no_steps() {
-        for name in [
-            "loss-0.25.pt",
-            "run_2024-01-28.pt",
-            "m_20240128_143022.pt",
-            "step_-9.pt",
-            "optimizer_6.pt",
-            "model-00001-of-00002.safetensors",
-            "resnet50.pt",
-            "logs_7.zip",
-            "model_5.json",
-        ] {
-            assert_eq!(of_file(name), None, "{name}");
-        }
-        for name in [
-            "version_1",
-            "step_20_math",
-            "eval_step_20",
-            "checkpoints",
-            "5",
-            "step_",
-            "checkpoint_2024-01-28",
-        ] {
-            assert_eq!(of_directory(name), None, "{name}");
-        }
-        let version = of_file("epoch=3-step=400-v12.ckpt").unwrap();
-        assert_eq!((version.step, version.version), (Some(400), 12));
-    }
-
-    #[test]
-    fn temporary_names_are_told_from_others() {
-        for name in [
-            "x.tmp",
-            "x.tmp12",
-            "tmp-checkpoint-5",
-            "x.pt.partial",
-            "5.orbax-checkpoint-tmp-1",
-            "x.PART",
-            "a_tmp",
-        ] {
-            assert!(is_temporary(name), "{name}");
-        }
-        for name in ["template.pt", "x.tmpl", "x.parts", "attempt_5", ".metadata", "model.pt"] {
-            assert!(!is_temporary(name), "{name}");
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,8 @@
 //!
 //! and all else for itself. A leading `./` and a trailing `/` are left off.
 
-use crate::name::{Name, is_temporary, labels_in, step_in, without_mark};
+use crate::checkpoint::Label;
+use crate::name::{Name, epoch_in, is_temporary, labels_in, step_in, without_mark};
 use regex::{Captures, Regex};
 use run_common::error::{Error, Exit};
 
@@ -24,25 +25,34 @@ pub(crate) struct Pattern {
     compiled: Compiled,
     depth: Option<usize>,
     holder: Option<String>,
+    /// It stands for more than one path.
+    is_wild: bool,
 }
 
 impl Pattern {
     /// Reads a pattern; one that leads out of the run is an error.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let refused =
-            |why: &str| Error::new(Exit::BadRun, format!("the recorded checkpoint pattern '{text}' {why}"));
+        Self::new(text)
+            .map_err(|why| Error::new(Exit::BadRun, format!("the checkpoint pattern '{text}' {why}")))
+    }
+
+    /// Reads a pattern, or says why it can match nothing.
+    fn new(text: &str) -> Result<Self, &'static str> {
         let components = components(text);
         if components.is_empty() || text.starts_with('/') || components.contains(&"..") {
-            return Err(refused("names nothing below the run"));
+            return Err("names nothing below the run");
         }
-        let compiled = Compiled::new(&components, r"\z").map_err(refused)?;
-        let is_wild = |part: &str| part.contains(['*', '?']) || part.contains(STEP);
+        if components.iter().any(|part| part.starts_with('.')) {
+            return Err("names a hidden file or directory, where no checkpoints are looked for");
+        }
+        let compiled = Compiled::new(&components, r"\z")?;
         Ok(Self {
             compiled,
             depth: (!components.contains(&"**")).then_some(components.len()),
             holder: Some(components[0])
-                .filter(|first| components.len() > 1 && !is_wild(first))
+                .filter(|first| components.len() > 1 && !is_pattern(first))
                 .map(str::to_owned),
+            is_wild: is_pattern(text),
         })
     }
 
@@ -70,8 +80,25 @@ impl Pattern {
             let wildcards = self.compiled.regex.captures(&path)?;
             Some(self.compiled.step(&wildcards))
         })?;
-        Some(Name { step, labels: labels_in(last), temporary: is_temporary(last), ..Name::default() })
+        let mut labels = labels_in(last);
+        if !self.is_wild {
+            labels.push(Label::Last); // the program writes it again in place
+        }
+        Some(Name { step, epoch: epoch_in(last), labels, temporary: is_temporary(last), ..Name::default() })
     }
+}
+
+/// Reads the pattern of a command line: what is accepted here, all tools accept.
+pub fn checkpoint_pattern(text: &str) -> Result<String, String> {
+    match Pattern::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("it {why}")),
+    }
+}
+
+/// Says whether a text is a pattern rather than a path.
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?']) || text.contains(STEP)
 }
 
 /// A file that a checkpoint needs, or several: a path below it, or the path of a directory above them.
@@ -283,7 +310,8 @@ mod tests {
             others in prop::collection::vec("(a|1|2|_|step|\\.|\\[|\\+|\\\\|é|\n){1,4}", 1..4),
         ) {
             let parsed = Pattern::parse(&pattern);
-            let is_refused = components(&pattern).is_empty() || pattern.starts_with('/') || components(&pattern).contains(&"..");
+            let is_hidden = |part: &&str| part.starts_with('.');
+            let is_refused = components(&pattern).is_empty() || pattern.starts_with('/') || components(&pattern).iter().any(is_hidden);
             prop_assert_eq!(parsed.is_err(), is_refused);
             let required = Required::all(slice::from_ref(&pattern));
             for path in [filled(&pattern, &texts), others] {

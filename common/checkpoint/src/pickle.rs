@@ -1,4 +1,5 @@
-//! Whether pickles are whole (Python's pickletools describes the format).
+//! Whether pickles are whole, and where in a file the one of interest begins (Python's pickletools describes the
+//! format).
 
 use crate::bytes::Bytes;
 use std::io;
@@ -6,6 +7,9 @@ use std::io;
 /// The first pickle of a file of torch before 1.6: `MAGIC_NUMBER` of `torch/serialization.py`. The bytes
 /// of the tensors follow the pickles there, and nothing tells where they end.
 const TORCH: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// In what joblib writes: the bytes of an array follow such an object, amid the opcodes.
+const JOBLIB: &[u8] = b"NumpyArrayWrapper";
 
 /// Opcodes that are looked at; beyond that many nothing is known.
 const MOST: usize = 1_000_000;
@@ -31,12 +35,39 @@ pub(crate) fn begins(head: &[u8]) -> bool {
 
 /// Says whether a file of pickles is whole.
 pub(crate) fn check(file: &Bytes) -> io::Result<Finding> {
-    // After the protocol, and from protocol 4 on a frame.
-    let head = file.read(2, 9 + TORCH.len())?;
-    if head.starts_with(TORCH) || head.get(9..) == Some(TORCH) {
+    if is_of_old_torch(file)? {
         return Ok(Finding::Unknown);
     }
-    let mut reader = Reader { file, at: 0, window: Vec::new(), start: 0 };
+    let found = check_all(file)?;
+    let is_of_joblib = |head: &[u8]| head.windows(JOBLIB.len()).any(|part| part == JOBLIB);
+    Ok(if found == Finding::Cut && is_of_joblib(&file.read(0, LINE)?) { Finding::Unknown } else { found })
+}
+
+/// Says whether torch before 1.6 has written a file.
+fn is_of_old_torch(file: &Bytes) -> io::Result<bool> {
+    // After the protocol, and from protocol 4 on a frame.
+    let head = file.read(2, 9 + TORCH.len())?;
+    Ok(head.starts_with(TORCH) || head.get(9..) == Some(TORCH))
+}
+
+/// Returns where the object of interest begins in a file of pickles: what torch before 1.6 has written begins
+/// with three others. `None` where there is none.
+pub(crate) fn object_at(file: &Bytes) -> io::Result<Option<u64>> {
+    if !begins(&file.read(0, 2)?) {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(file, 0);
+    let before = if is_of_old_torch(file)? { 3 } else { 0 };
+    for _ in 0..before {
+        if scan(&mut reader, &mut MOST.clone())? != Finding::Whole {
+            return Ok(None);
+        }
+    }
+    Ok(Some(reader.at))
+}
+
+fn check_all(file: &Bytes) -> io::Result<Finding> {
+    let mut reader = Reader::new(file, 0);
     let mut left = MOST;
     while reader.at < file.len() {
         if !begins(&file.read(reader.at, 2)?) {
@@ -51,16 +82,21 @@ pub(crate) fn check(file: &Bytes) -> io::Result<Finding> {
 }
 
 /// Reads a file forward, a window at a time.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     file: &'a Bytes,
     at: u64,
     window: Vec<u8>,
     start: u64,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Reads from an offset on.
+    pub(crate) fn new(file: &'a Bytes, at: u64) -> Self {
+        Self { file, at: at.min(file.len()), window: Vec::new(), start: 0 }
+    }
+
     /// Returns the next bytes; `None` when the file ends before.
-    fn take(&mut self, length: usize) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn take(&mut self, length: usize) -> io::Result<Option<&[u8]>> {
         if self.file.len() - self.at < length as u64 {
             return Ok(None);
         }
@@ -80,7 +116,7 @@ impl Reader<'_> {
     }
 
     /// Passes over bytes without reading them; false when the file ends before.
-    fn skip(&mut self, length: u64) -> bool {
+    pub(crate) fn skip(&mut self, length: u64) -> bool {
         let there = self.file.len() - self.at >= length;
         if there {
             self.at += length;
@@ -89,7 +125,7 @@ impl Reader<'_> {
     }
 
     /// Passes over a line; false when the file or patience ends before its end.
-    fn skip_line(&mut self) -> io::Result<bool> {
+    pub(crate) fn skip_line(&mut self) -> io::Result<bool> {
         for _ in 0..LINE {
             match self.take(1)? {
                 None => return Ok(false),

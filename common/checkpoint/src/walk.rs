@@ -1,7 +1,8 @@
 //! Finds what may be checkpoints of a run, by names alone.
 
 use crate::checkpoint::{Checkpoint, Size, State};
-use crate::name::{self, Name};
+use crate::integrity;
+use crate::name::{self, Name, Role};
 use crate::pattern::Pattern;
 use run_common::error::plain;
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub(crate) struct Candidate {
     pub(crate) path: PathBuf,
     /// Files of one that consists of several, below the run.
     pub(crate) shards: Vec<PathBuf>,
+    /// Files that go with it, such as an optimizer beside a model, below the run.
+    pub(crate) companions: Vec<PathBuf>,
     pub(crate) name: Name,
     /// It is a regular file, by its directory.
     pub(crate) is_file: bool,
@@ -42,6 +45,8 @@ pub(crate) struct Walked {
     pub(crate) places: Vec<PathBuf>,
     /// What could not be looked at.
     pub(crate) lost: Vec<Checkpoint>,
+    /// Files with endings of checkpoints whose names say nothing.
+    pub(crate) unknown: Vec<PathBuf>,
 }
 
 /// Finds what may be checkpoints below `root`. An error is that of the run's own directory.
@@ -59,6 +64,11 @@ pub(crate) fn walk(root: &Path, pattern: Option<&Pattern>) -> io::Result<Walked>
 
 /// Directories at the top of a run that hold its checkpoints and nothing else, by their names in lower case.
 const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "training_state"];
+
+/// Says whether a directory of this name holds checkpoints and nothing else.
+fn is_holder(name: &str) -> bool {
+    HOLDERS.contains(&name.to_lowercase().as_str())
+}
 
 struct Walk<'a> {
     root: &'a Path,
@@ -103,6 +113,7 @@ impl Walk<'_> {
                 self.walked.candidates.push(Candidate {
                     path,
                     shards: Vec::new(),
+                    companions: Vec::new(),
                     name,
                     is_file,
                     inode,
@@ -113,6 +124,11 @@ impl Walk<'_> {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => self.lose(path, &plain(&error)),
                     _ => {}
                 }
+            } else if kind.is_file()
+                && self.pattern.is_none()
+                && name::looks_like_one(&components[components.len() - 1])
+            {
+                self.walked.unknown.push(path);
             }
             components.pop();
         }
@@ -139,12 +155,21 @@ impl Walk<'_> {
         if let Some(pattern) = self.pattern {
             return pattern.read(components);
         }
+        let name = self.by_grammar(path, components, is_directory)?;
+        // Where the name says no epoch, a directory that is named for one does.
+        let above = components.iter().rev().skip(1).find_map(|above| name::epoch_directory(above));
+        Some(Name { epoch: name.epoch.or(above), ..name })
+    }
+
+    fn by_grammar(&self, path: &Path, components: &[String], is_directory: bool) -> Option<Name> {
         let name = components.last()?;
         if !is_directory {
             return name::of_file(name);
         }
         let path = self.root.join(path);
-        name::of_directory(name).filter(|_| !is_container(&path)).or_else(|| {
+        let is_held = components.len().checked_sub(2).is_some_and(|above| is_holder(&components[above]));
+        let numbered = || name::of_numbered_directory(name).filter(|_| is_held && holds_state(&path));
+        name::of_directory(name).filter(|_| !is_container(&path, name)).or_else(numbered).or_else(|| {
             let is_marked = name.contains(".orbax-checkpoint-tmp")
                 || ["_CHECKPOINT_METADATA", ".metadata", "__0_0.distcp"]
                     .iter()
@@ -163,6 +188,9 @@ impl Walk<'_> {
             |target| target.is_dir(),
         );
         let Some(name) = self.name(&path, components, is_directory) else { return };
+        if name.role == Role::Part {
+            return;
+        }
         let why = match target {
             Err(_) => "is a link that leads nowhere",
             Ok(target) => match self.below(&target) {
@@ -175,6 +203,7 @@ impl Walk<'_> {
                     self.walked.candidates.push(Candidate {
                         path,
                         shards: Vec::new(),
+                        companions: Vec::new(),
                         name,
                         is_file,
                         inode,
@@ -184,13 +213,22 @@ impl Walk<'_> {
                 }
             },
         };
-        let Name { step, labels, .. } = name;
+        let Name { step, epoch, labels, .. } = name;
         let size = fs::symlink_metadata(&whole).map(|meta| Size {
             modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
             ..Size::default()
         });
         let (size, state) = (size.unwrap_or_default(), State::Incomplete(why.to_owned()));
-        self.walked.lost.push(Checkpoint { parts: vec![path.clone()], path, step, labels, size, state });
+        self.walked.lost.push(Checkpoint {
+            parts: vec![path.clone()],
+            path,
+            step,
+            epoch,
+            is_named: step.is_some(),
+            labels,
+            size,
+            state,
+        });
     }
 
     /// Returns where a path without links lies below the run, or a directory that a link was followed to.
@@ -222,7 +260,7 @@ impl Walk<'_> {
         let [name] = components else { return };
         let is_holder = match self.pattern {
             Some(pattern) => pattern.holder() == Some(name),
-            None => HOLDERS.contains(&name.to_lowercase().as_str()),
+            None => is_holder(name),
         };
         if !is_holder {
             return;
@@ -248,6 +286,8 @@ impl Walk<'_> {
             parts: vec![path.clone()],
             path,
             step: None,
+            epoch: None,
+            is_named: false,
             labels: Vec::new(),
             size: Size::default(),
             state: State::Incomplete(format!("cannot be read: {why}")),
@@ -286,6 +326,7 @@ impl Walk<'_> {
                 self.walked.candidates.push(Candidate {
                     path,
                     shards,
+                    companions: Vec::new(),
                     name,
                     is_file: false,
                     inode: None,
@@ -296,20 +337,47 @@ impl Walk<'_> {
     }
 }
 
-/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`.
-fn is_container(path: &Path) -> bool {
+/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`; one that is named
+/// for an epoch may hold files that are, as `epoch_1/step_500.pt`.
+fn is_container(path: &Path, name: &str) -> bool {
+    let is_of_epoch = name::epoch_directory(name).is_some();
     let mut holds_step = false;
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
-                let name = name::of_directory(&entry.file_name().to_string_lossy());
-                holds_step |= name.is_some_and(|name| name.step.is_some());
+                holds_step |= name::of_directory(&name).is_some_and(|name| name.step.is_some());
             }
             Ok(kind) if kind.is_symlink() => {}
+            Ok(_) if is_of_epoch => match name::of_file(&name) {
+                Some(name) if name.step.is_some() => holds_step |= name.role == Role::Main,
+                _ => return false,
+            },
             _ => return false,
         }
     }
     holds_step
+}
+
+/// Says whether a directory that is named by a number holds state of its own, and no checkpoints: those of a
+/// seed or a fold may lie in such a one.
+fn holds_state(path: &Path) -> bool {
+    let mut holds_state = false;
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().to_lowercase();
+        let found = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => name::of_directory(&name),
+            Ok(_) => {
+                holds_state |= integrity::holds_state(&name);
+                name::of_file(&name).filter(|name| name.role == Role::Main)
+            }
+            Err(_) => None,
+        };
+        if found.is_some_and(|found| found.step.is_some()) {
+            return false;
+        }
+    }
+    holds_state
 }
 
 /// Splits the name of a file of a TensorFlow checkpoint into the prefix and the rest.

@@ -1,4 +1,5 @@
-//! Whether a zip archive is whole, by its central directory (PKWARE APPNOTE 6.3, 4.3).
+//! Whether a zip archive is whole, and where a file in it begins, by its central directory (PKWARE APPNOTE 6.3,
+//! 4.3).
 
 use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use std::io;
@@ -37,6 +38,36 @@ pub(crate) fn is_whole(file: &Bytes) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Returns where the content of a file in an archive that is whole begins, one that is not compressed and whose
+/// name is `name`, in a directory or not.
+pub(crate) fn stored(file: &Bytes, name: &str) -> io::Result<Option<u64>> {
+    let tail = file.tail(END_LEN + LOCATOR64_LEN + END64_LEN)?;
+    let Some(at) = tail.len().checked_sub(END_LEN) else { return Ok(None) };
+    let position = file.len() - END_LEN as u64;
+    let directory = if tail[at..].starts_with(END) { read_end(file, &tail, at, position)? } else { None };
+    let Some(Directory { entries, size, offset, .. }) =
+        directory.filter(|directory| directory.size <= LARGEST)
+    else {
+        return Ok(None);
+    };
+    let central = file.read(offset, usize::try_from(size).unwrap_or(usize::MAX))?;
+    let mut rest = central.as_slice();
+    for _ in 0..entries {
+        let Some(((start, _), length)) = read_entry(rest) else { return Ok(None) };
+        let own =
+            u16_at(rest, 28).and_then(|length| rest.get(46..46 + usize::from(length))).unwrap_or_default();
+        let is_stored = u16_at(rest, 10) == Some(0);
+        let last = own.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        if is_stored && last == name.as_bytes() {
+            let local = file.read(start, 30)?;
+            let (Some(name), Some(extra)) = (u16_at(&local, 26), u16_at(&local, 28)) else { return Ok(None) };
+            return Ok(start.checked_add(30 + u64::from(name) + u64::from(extra)));
+        }
+        rest = &rest[length..];
+    }
+    Ok(None)
 }
 
 /// What an end record says of the central directory.

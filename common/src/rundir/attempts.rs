@@ -2,6 +2,7 @@
 //! `result.json`, which is the last end once more.
 
 use super::layout::Layout;
+use super::meta::{Checkpoint, Meta};
 use super::open::{Document, read_document};
 use super::status::Outcome;
 use crate::fsio::append::{append_line, read_lines};
@@ -66,6 +67,9 @@ pub struct AttemptStart {
     /// The name of the step in them, likewise.
     #[serde(default)]
     pub step_key: Option<String>,
+    /// The pattern of checkpoints that it was given, or an attempt before it, in place of that of meta.json.
+    #[serde(default)]
+    pub checkpoint_pattern: Option<String>,
     /// Length of each log, and of files with metrics, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
 }
@@ -166,6 +170,16 @@ impl AttemptEnd {
         for line in self.reason.iter_mut().chain(self.traceback.iter_mut().flatten()) {
             *line = redact_text(line).into_owned();
         }
+    }
+}
+
+/// Returns what a checkpoint of a run looks like: as the last attempt was told, else as was recorded at the
+/// creation.
+pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
+    let attempts = Attempts::read(layout).unwrap_or_default();
+    match attempts.last().and_then(|last| last.start.checkpoint_pattern.as_ref()) {
+        Some(pattern) => Some(Checkpoint::with_pattern(meta.checkpoint.clone(), pattern)),
+        None => meta.checkpoint.clone(),
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Evaluation {
     pub label: String,
     /// The checkpoint's step, if it has one.
     pub step: Option<u64>,
+    /// The epoch that its step is counted in, where the steps of the run begin again with each.
+    #[serde(default)]
+    pub epoch: Option<u64>,
     /// The checkpoint's path, below the run where it lies there.
     pub checkpoint: String,
     /// What was evaluated, so that a checkpoint which has changed is told from it.

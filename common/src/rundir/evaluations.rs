@@ -177,7 +177,8 @@ impl Evaluations {
             .filter(|(_, evaluation)| evaluation.label == self.label)
             .collect();
         all.sort_by(|(one_dir, one), (other_dir, other)| {
-            let key = |evaluation: &Evaluation| (evaluation.step.is_none(), evaluation.step);
+            let key =
+                |evaluation: &Evaluation| (evaluation.step.is_none(), evaluation.epoch, evaluation.step);
             (key(one), one_dir.layout().root()).cmp(&(key(other), other_dir.layout().root()))
         });
         Ok(all)

@@ -98,6 +98,14 @@ pub struct Checkpoint {
     pub requires: Vec<String>,
 }
 
+impl Checkpoint {
+    /// Returns what was `recorded`, with another pattern.
+    pub fn with_pattern(recorded: Option<Self>, pattern: &str) -> Self {
+        let requires = recorded.map(|recorded| recorded.requires).unwrap_or_default();
+        Self { pattern: Some(pattern.to_owned()), requires }
+    }
+}
+
 impl Document for Meta {
     fn schema(&self) -> u32 {
         self.schema

@@ -128,7 +128,8 @@ impl<'a> Watch<'a> {
         let now = Instant::now();
         let found = discover(self.layout, self.sources.checkpoint.as_ref(), program).unwrap_or_default();
         let is_own = |one: &&Checkpoint| one.is_complete() && one.modified() >= self.since;
-        self.saved = found.iter().filter(is_own).filter_map(|one| one.step).max().or(self.saved);
+        let latest = found.iter().filter(is_own).max_by_key(|one| one.order());
+        self.saved = latest.and_then(|latest| latest.step).or(self.saved);
         let is_watched = program == Program::Lives && now.elapsed() < SHORT;
         let is_new = is_watched && self.watch(&found);
         self.has_noticed = is_new; // something may have come before it was watched

@@ -1,0 +1,146 @@
+//! What a checkpoint lacks that its siblings have: an optimizer, say, without which a training would go on
+//! with a fresh one, silently.
+
+use crate::format::is_weights;
+use crate::integrity::holds_state;
+use crate::name::without_mark;
+use crate::walk::Candidate;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use walkdir::WalkDir;
+
+/// Files of a checkpoint that are looked at.
+const MOST: usize = 10_000;
+
+/// The checkpoints of a run by their families: those that lie beside each other and whose names differ in
+/// numbers alone.
+pub(crate) struct Siblings {
+    root: PathBuf,
+    families: HashMap<(PathBuf, String), Vec<Sibling>>,
+}
+
+struct Sibling {
+    order: (u64, u64),
+    path: PathBuf,
+    /// Its companions, where it is a file.
+    companions: Option<Vec<PathBuf>>,
+    /// The files that it has, without the numbers in their names, and one by its whole name.
+    files: OnceLock<BTreeMap<String, String>>,
+}
+
+impl Siblings {
+    /// Sorts what was found below a run.
+    pub(crate) fn new(root: &Path, found: &[Candidate]) -> Self {
+        let mut families: HashMap<(PathBuf, String), Vec<Sibling>> = HashMap::new();
+        for one in
+            found.iter().filter(|one| one.leads_to.is_none() && one.shards.is_empty() && !one.name.temporary)
+        {
+            let Some(order) = one.name.order() else { continue };
+            families.entry(family(&one.path)).or_default().push(Sibling {
+                order,
+                path: one.path.clone(),
+                companions: one.is_file.then(|| one.companions.clone()),
+                files: OnceLock::new(),
+            });
+        }
+        for family in families.values_mut() {
+            family.sort_by_key(|one| one.order);
+        }
+        Self { root: root.to_owned(), families }
+    }
+
+    /// Says what a checkpoint lacks that the one before it has; of the first, what all others have, if there are
+    /// two at least.
+    pub(crate) fn lack(&self, path: &Path) -> Option<String> {
+        let family = self.families.get(&family(path))?;
+        let at = family.iter().position(|one| one.path == path)?;
+        let own = self.files(&family[at]);
+        let lacks = |files: &BTreeMap<String, String>, one: &Sibling| {
+            let (_, name) = files.iter().find(|(key, _)| !own.contains_key(*key))?;
+            let sibling = one.path.file_name().unwrap_or_default().to_string_lossy();
+            Some(format!("lacks '{name}', which '{sibling}' has"))
+        };
+        let has_files = |one: &&Sibling| !self.files(one).is_empty();
+        if let Some(before) = family[..at].iter().rfind(has_files) {
+            return lacks(self.files(before), before);
+        }
+        let mut others = family.iter().skip(at + 1).filter(has_files);
+        let (first, second) = (others.next()?, others.next()?);
+        let mut common = self.files(first).clone();
+        for other in [second].into_iter().chain(others) {
+            common.retain(|key, _| self.files(other).contains_key(key));
+        }
+        lacks(&common, first)
+    }
+
+    fn files<'a>(&self, one: &'a Sibling) -> &'a BTreeMap<String, String> {
+        one.files.get_or_init(|| match &one.companions {
+            Some(companions) => {
+                let names =
+                    companions.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy());
+                names.map(|name| (without_numbers(&name), name.into_owned())).collect()
+            }
+            None => state_in(&self.root.join(&one.path)),
+        })
+    }
+}
+
+/// Returns the files and directories of a directory that hold state; weights have many names, and formats demand them anyway.
+fn state_in(top: &Path) -> BTreeMap<String, String> {
+    let entries = WalkDir::new(top).min_depth(1).into_iter().take(MOST).flatten();
+    let names =
+        entries.filter_map(|entry| Some(entry.path().strip_prefix(top).ok()?.to_string_lossy().into_owned()));
+    let of_state = names.filter(|name| {
+        let lower = name.to_ascii_lowercase();
+        holds_state(&lower) && !is_weights(&lower)
+    });
+    of_state.map(|name| (without_ending(&without_numbers(&name)).to_owned(), name)).collect()
+}
+
+/// Returns the directory of a checkpoint and its name without numbers.
+fn family(path: &Path) -> (PathBuf, String) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    (path.parent().unwrap_or(Path::new("")).to_owned(), without_numbers(&without_mark(&name).0))
+}
+
+/// Takes the numbers out of a name, and a mark before each: `rng_state_0.pth` is that of one process,
+/// `rng_state.pth` that of the only one.
+fn without_numbers(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_ascii_digit() {
+            if text.ends_with(['_', '-']) {
+                text.pop();
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Takes the ending off a name: `optimizer.pt` and `optimizer.bin` are the same thing.
+fn without_ending(name: &str) -> &str {
+    let from = name.rfind('/').map_or(0, |slash| slash + 1);
+    name[from..].rfind('.').filter(|&dot| dot > 0).map_or(name, |dot| &name[..from + dot])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_endings_tell_no_files_apart() {
+        for (one, other) in [
+            ("rng_state_0.pth", "rng_state.pth"),
+            ("optimizer.bin", "optimizer.pt"),
+            ("global_step500/zero_rank_1.pt", "global_step1000/zero_rank_0.pt"),
+            ("opt010000.pt", "opt020000.pt"),
+        ] {
+            let key = |name: &str| without_ending(&without_numbers(name)).to_owned();
+            assert_eq!(key(one), key(other));
+        }
+        assert_ne!(without_ending("a.b/c"), "a");
+    }
+}
