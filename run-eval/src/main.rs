@@ -1,5 +1,6 @@
 //! `run-eval`: evaluate the checkpoints of runs and consolidate what was measured.
 
+mod aside;
 mod claim;
 mod cli;
 mod consolidate;

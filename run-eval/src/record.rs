@@ -1,5 +1,6 @@
 //! The directory and the record of one evaluation, before its command is executed.
 
+use crate::aside::{forget_measured, set_aside};
 use crate::job::Job;
 use crate::options::Options;
 use crate::session::Session;
@@ -9,15 +10,12 @@ use run_common::fsio::write::make_dir;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::evaluation::Evaluation;
-use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::record::{ActiveRun, document};
 use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
 use run_common::rundir::status::{Outcome, Status};
 use run_common::time::Timestamp;
 use serde::Serialize;
-use std::fs;
-use std::io;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -64,11 +62,7 @@ pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<B
         ..Recorded::created(&meta)
     };
     write(&layout.status(), &recorded)?; // first: what was evaluated before is not taken for this
-    if let Err(error) = fs::remove_file(layout.measured())
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(Error::io("remove", &layout.measured(), error));
-    }
+    forget_measured(&layout)?;
     write(&layout.meta(), &evaluation)?;
     Ok(Begun { active, recorded, evaluation, attempts })
 }
@@ -94,22 +88,4 @@ pub(crate) fn refuse(options: &Options, session: &Session, job: &Job, why: &str)
 fn write<T: Serialize>(path: &Path, what: &T) -> Result<(), Error> {
     let written = document(what).and_then(|bytes| replace(path, &bytes, Durability::Process));
     written.map_err(|error| Error::io("write", path, error))
-}
-
-/// Moves everything but the record into a directory of the attempt that wrote it.
-fn set_aside(layout: &Layout, attempt: u32) -> io::Result<()> {
-    let aside = layout.record().join(format!("attempt-{attempt}"));
-    for entry in fs::read_dir(layout.root())? {
-        let entry = entry?;
-        if entry.path() == layout.record() {
-            continue;
-        }
-        make_dir(&aside)?;
-        let to = aside.join(entry.file_name());
-        if fs::rename(entry.path(), &to).is_err() {
-            fs::remove_dir_all(&to)?; // of a run-eval that was killed while it did this
-            fs::rename(entry.path(), &to)?;
-        }
-    }
-    Ok(())
 }

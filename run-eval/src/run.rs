@@ -44,7 +44,13 @@ fn open(args: &Args, options: &Options, provenance: &Provenance) -> Result<(Vec<
         match session {
             Ok(session) => {
                 check_command(options, &session, provenance)?;
-                sessions.push(session);
+                match session.take_label(options) {
+                    Ok(()) => sessions.push(session),
+                    Err(error) => {
+                        complain(&error);
+                        status = status.max(error.exit() as u8);
+                    }
+                }
             }
             Err(error) => {
                 complain(&error);

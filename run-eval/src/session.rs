@@ -1,6 +1,6 @@
 //! A run whose checkpoints are evaluated, while this process has the directory of its evaluations.
 
-use crate::claim::claim;
+use crate::claim::{claim, take_label};
 use crate::job::Job;
 use crate::options::Options;
 use crate::pin::RunPins;
@@ -47,11 +47,16 @@ impl Session {
         }
         let directory = directory(&run, options.eval_dir.as_deref());
         let evaluations = Evaluations::of(&run, &options.label, &directory);
-        let lock = claim(options, root, &meta, &evaluations)?;
+        let lock = claim(&meta, &evaluations)?;
         let pins = RunPins::open(root);
         let (is_followed, schedule) = (options.follow, Schedule::new(Instant::now()));
         let (seen, said) = (HashSet::new(), HashSet::new());
         Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen, said })
+    }
+
+    /// Records how the run is evaluated from now on.
+    pub(crate) fn take_label(&self, options: &Options) -> Result<(), Error> {
+        take_label(options, self.run.layout().root(), &self.meta, &self.evaluations)
     }
 
     /// Lets go of the checkpoint of a job that is done.

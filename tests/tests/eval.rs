@@ -87,9 +87,11 @@ fn each_failure_has_its_reason_and_the_other_rows_are_right() {
     // With --steps new, what has failed is not either.
     eval(&lab, &["--steps", "new", "r"], script).code(0).stderr("");
     assert_eq!(consolidated(&lab, "r"), "step,acc\n5,0.5\n10,0.10\n200,0.200\n2000,0.2000\n");
-    // A better command mends the rest.
-    eval(&lab, &["--steps", "100,1000", "r"], SCRIPT).code(0).stderr("");
-    assert!(consolidated(&lab, "r").contains("\n100,0.100,1\n100,NaN,\n200,0.200,\n1000,0.1000,1\n"));
+    // A better command makes the rest, and what it did not make is not in its table.
+    eval(&lab, &["--force", "--steps", "100,1000", "r"], SCRIPT).code(0).stderr_has(
+        "eval_runs/r_eval' that are set aside, since another command made them: 4 (sh -c 'echo $2 >> log;",
+    );
+    assert_eq!(consolidated(&lab, "r"), "step,acc,n\n100,0.100,1\n100,NaN,\n1000,0.1000,1\n1000,NaN,\n");
     // What was printed before is kept.
     assert_eq!(lab.read("eval_runs/r_eval/step_1000_eval/.eval/attempt-2/stdout.log"), "done\n");
 }
@@ -291,7 +293,7 @@ fn what_was_evaluated_is_not_evaluated_again_unless_something_is_new() {
     lab.write("runs/r/checkpoint-1/model.bin", "other weights");
     eval(&lab, &["r"], SCRIPT).code(0);
     assert_eq!(log(), "1 2 1 ");
-    let args = ["--steps", "latest", "r"];
+    let args = ["--force", "--steps", "latest", "r"];
     eval(&lab, &args, &format!("{SCRIPT} && true")).code(0);
     eval(&lab, &["--force", "r"], SCRIPT).code(0);
     assert_eq!(log(), "1 2 1 2 1 2 ");
@@ -820,7 +822,7 @@ fn the_details_of_a_run_list_its_evaluations() {
     assert_eq!((&kept["step"], &kept["rows"]), (&10.into(), &4.into()));
     assert_eq!((&kept["metrics"]["q_idx"], &kept["metrics"]["pass"]["max"]), (&Value::Null, &1.into()));
     // What has failed since says nothing of before.
-    eval(&lab, &["--label", "gsm8k", "--steps", "10", "r"], "exit 3").code(1);
+    eval(&lab, &["--label", "gsm8k", "--steps", "10", "--force", "r"], "exit 3").code(1);
     assert!(!lab.path(record).exists());
     let place = Path::new("eval_runs/r_gsm8k/consolidated_metrics.csv");
     assert!(lab.path(place).exists());

@@ -133,17 +133,17 @@ fn run_eval_goes_on_with_the_records_of_0_1() {
     let command: Vec<&str> =
         meta["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
     let before = lab.read(&format!("{record}/attempts.jsonl"));
-    let eval = |label: &str, command: &[&str]| {
-        lab.cmd("run-eval").args(["--label", label, "completed", "--"]).args(command).run().code(0)
+    let eval = |options: &[&str], command: &[&str]| {
+        lab.cmd("run-eval").arg("--label").args(options).args(["completed", "--"]).args(command).run().code(0)
     };
-    eval("score", &command);
+    eval(&["score"], &command);
     assert_eq!(
         lab.read(&format!("{record}/attempts.jsonl")),
         before,
         "it was evaluated by this command already"
     );
-    eval("score", &["sh", "-c", "echo '{\"accuracy\": 0.25}' >{out}/summary.json"]);
-    eval("other", &["sh", "-c", "echo '{\"accuracy\": 0.5}' >{out}/summary.json"]);
+    eval(&["score", "--force"], &["sh", "-c", "echo '{\"accuracy\": 0.25}' >{out}/summary.json"]);
+    eval(&["other"], &["sh", "-c", "echo '{\"accuracy\": 0.5}' >{out}/summary.json"]);
     let table = lab.cmd("run-status").arg("completed").run().code(0).out();
     for part in ["accuracy=0.2500", "accuracy=0.5000", "exit 4"] {
         assert!(table.contains(part), "{part}: {table}");

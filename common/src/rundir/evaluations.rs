@@ -184,6 +184,14 @@ impl Evaluations {
         Ok(all)
     }
 
+    /// Returns the evaluations that were begun and whose records are intact, in any order. Nothing is said of the
+    /// others: that is for who shows them all.
+    pub fn intact(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
+        let read = |dir: RunDir| Evaluation::read(dir.layout()).ok().map(|evaluation| (dir, evaluation));
+        let all = self.dirs()?.into_iter().filter_map(read);
+        Ok(all.filter(|(_, evaluation)| evaluation.label == self.label).collect())
+    }
+
     /// Returns the directories of the evaluations; none where no evaluation was begun.
     fn dirs(&self) -> Result<Vec<RunDir>, Error> {
         let entries = match fs::read_dir(&self.root) {
