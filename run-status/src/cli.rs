@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
     /// Pattern of checkpoints, below the run, to list in its details
-    #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern)]
+    #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern, conflicts_with_all = ["json", "full", "watch", "wait", "log"])]
     pub(crate) checkpoint: Option<String>,
     /// Age at which the heartbeat of another host is in doubt
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]

@@ -36,6 +36,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
             Ok(Exit::No)
         };
     }
+    if args.checkpoint.is_some() {
+        return Err(Error::usage("--checkpoint is for the details of one run"));
+    }
     list::print(&scope, format, &observer, out)
 }
 

@@ -229,6 +229,12 @@ fn ties_are_said() {
                 --checkpoint names another\n";
     assert_eq!(evaluated(&lab, "a", said), "4 5");
     lab.cmd("run-eval").args(["--steps", "4", "a", "--", "echo", "{\"x\": {step}}"]).run().code(0).stderr("");
+    // Of equal names in numbered directories the last is that of the greatest number.
+    run_with(&lab, "b", &[], &["version_9/epoch=1-step=5.ckpt", "version_10/epoch=1-step=5.ckpt"]);
+    resume(&lab, "b", &[])
+        .code(0)
+        .stdout("5 version_10/epoch=1-step=5.ckpt\n")
+        .stderr_has("not from 'version_9/");
     resume(&lab, "a", &["--checkpoint", "x_step_{step}.pt"]).code(0).stdout("5 x_step_5.pt\n").stderr("");
 }
 
@@ -298,6 +304,11 @@ fn a_pattern_is_accepted_by_all_tools_or_by_none() {
             lab.cmd("run-eval").args([&option, "a", "--", "true"]).run().code(2).stderr_has(why);
         }
     }
+    lab.cmd("run-status")
+        .args(["--checkpoint", "*.x"])
+        .run()
+        .code(2)
+        .stderr_has("for the details of one run");
     // A path is one checkpoint, of one run, and stays as it is.
     for (wrong, why) in [
         (&["--follow", "--checkpoint", "x", "a"][..], "takes a pattern, not a path"),

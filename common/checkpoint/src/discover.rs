@@ -87,9 +87,32 @@ pub fn discover_latest(
 fn sorted(mut all: Vec<(u64, Checkpoint)>) -> Vec<Checkpoint> {
     all.sort_by(|(version, one), (other_version, other)| {
         let key = |one: &Checkpoint| (one.step.is_none(), one.order());
-        (key(one), version, &one.path).cmp(&(key(other), other_version, &other.path))
+        let path = |one: &Checkpoint| (natural(&one.path), one.path.clone());
+        let order = (key(one), version).cmp(&(key(other), other_version));
+        order.then_with(|| path(one).cmp(&path(other)))
     });
     all.into_iter().map(|(_, one)| one).collect()
+}
+
+/// Digits of the longest number that is compared as one.
+const LONGEST: usize = 20;
+
+/// Makes a text of a path by which `version_9` comes before `version_10`.
+fn natural(path: &Path) -> String {
+    let mut text = String::new();
+    let mut digits = String::new();
+    for c in path.to_string_lossy().chars().chain(['\0']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+        } else {
+            if !digits.is_empty() {
+                text.extend(std::iter::repeat_n('0', LONGEST.saturating_sub(digits.len())));
+                text.push_str(&std::mem::take(&mut digits));
+            }
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// What a search has found: what may be checkpoints, what cannot be looked at, and what judges the former.

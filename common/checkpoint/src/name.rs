@@ -65,6 +65,11 @@ struct Count {
     is_named: bool,
 }
 
+/// Says whether a mark may stand between a word and its number.
+fn joins(mark: char) -> bool {
+    matches!(mark, '_' | '-' | '=' | '.' | ' ' | ':' | '@' | '#')
+}
+
 /// Says whether words are bounded by marks, or the ends of the name, on the left.
 fn begins(tokens: &[Token], at: usize) -> bool {
     at == 0 || matches!(tokens[at - 1], Mark(_))
@@ -88,7 +93,8 @@ fn is_date(digits: &str) -> bool {
 /// Returns the word that says what a number is, if one stands right before it.
 fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     match tokens[..at] {
-        [.., Word(word)] | [.., Word(word), Mark('_' | '-' | '=' | '.')] => Some(word),
+        [.., Word(word)] => Some(word),
+        [.., Word(word), Mark(mark)] if joins(mark) => Some(word),
         _ => None,
     }
 }
@@ -96,16 +102,21 @@ fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
 /// Returns where the number beside one of `words` is: `step_5`, `step=5`, `step5`, else `5_steps`. A short
 /// word counts only when it stands alone.
 fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
-    let joins = |at: usize| matches!(tokens.get(at), Some(Mark('_' | '-' | '=' | '.')));
+    let is_joined = |at: usize| matches!(tokens.get(at), Some(Mark(mark)) if joins(*mark));
     let is_count = |at: &usize| tokens.get(*at).is_some_and(|token| token.value().is_some());
     let places = || {
         (0..tokens.len()).filter_map(|at| if let Word(word) = tokens[at] { Some((at, word)) } else { None })
     };
     let is_sure = |word: &str| word.len() > 2;
-    let after = places().filter(|(at, word)| words.contains(word) && (is_sure(word) || begins(tokens, *at)));
+    // As in `modelEpoch5`; but `writer5` says no `iter`.
+    let is_end =
+        |word: &str| words.iter().any(|known| known.len() > 3 && *known != "iter" && word.ends_with(known));
+    let is_it = |word: &str| words.contains(&word) || is_end(word);
+    let after = places().filter(|(at, word)| is_it(word) && (is_sure(word) || begins(tokens, *at)));
     let before = places().filter(|(at, word)| words.contains(word) && (is_sure(word) || ends(tokens, *at)));
-    let mut after = after.map(|(at, _)| at + 1 + usize::from(joins(at + 1))).filter(is_count);
-    let mut before = before.filter_map(|(at, _)| at.checked_sub(1 + usize::from(at > 0 && joins(at - 1))));
+    let mut after = after.map(|(at, _)| at + 1 + usize::from(is_joined(at + 1))).filter(is_count);
+    let mut before =
+        before.filter_map(|(at, _)| at.checked_sub(1 + usize::from(at > 0 && is_joined(at - 1))));
     after.next().or_else(|| {
         let is_other = |at: usize| word_before(tokens, at).is_some_and(|word| OTHER_NUMBERS.contains(&word));
         before.find(|at| is_count(at) && !is_other(*at))
@@ -125,7 +136,8 @@ fn trailing(mut tokens: &[Token]) -> Option<u64> {
             {
                 tokens = before_score(rest)?;
             }
-            [Number(digits)] | [.., Mark('_' | '-' | '=' | '.'), Number(digits)] => {
+            [Number(digits)] => return if is_date(digits) { None } else { digits.parse().ok() },
+            [.., Mark(mark), Number(digits)] if joins(mark) => {
                 return if is_date(digits) { None } else { digits.parse().ok() };
             }
             [.., Word(word), Number(digits)] => {
@@ -319,10 +331,26 @@ fn without_rank(tokens: &mut Vec<Token>) -> bool {
     true
 }
 
+/// Says whether a name is that of a shard, `00001-of-00002`; `epoch_5_of_100` is none.
+fn is_shard(tokens: &[Token]) -> bool {
+    let of = |five: &[Token]| matches!(five, [Number(_), Mark(_), Word("of"), Mark(_), Number(_)]);
+    let counts = STEPS.into_iter().chain([&EPOCHS[..]]).filter_map(|words| beside(tokens, words));
+    tokens.windows(5).position(of).is_some_and(|at| counts.into_iter().all(|count| count != at))
+}
+
+/// Reads the name of a file without an ending, as Flax writes it: `checkpoint_500`.
+fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
+    let ([Word(word), number] | [Word(word), Mark('_' | '-'), number]) = tokens(name)[..] else {
+        return None;
+    };
+    let step = Some(number.value().filter(|_| CHECKPOINTS.contains(&word))?);
+    Some(Name { step, temporary, ..Name::default() })
+}
+
 /// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
-    let ending = ending(&name)?;
+    let Some(ending) = ending(&name) else { return of_bare_file(&name, marked) };
     let mut tokens = tokens(name.strip_suffix(ending)?);
     let mut found = Name { temporary: marked, ..Name::default() };
     if let Some(at) = tokens.iter().position(|token| matches!(token, Word(word) if TEMPORARY.contains(word)))
@@ -335,9 +363,7 @@ pub(crate) fn of_file(name: &str) -> Option<Name> {
         found.version = version.parse().unwrap_or(0);
         tokens.truncate(tokens.len() - 3);
     }
-    let is_shard =
-        tokens.windows(5).any(|five| matches!(five, [Number(_), Mark(_), Word("of"), Mark(_), Number(_)]));
-    if is_shard || !without_rank(&mut tokens) || has_alone(&tokens, &NONE) {
+    if is_shard(&tokens) || !without_rank(&mut tokens) || has_alone(&tokens, &NONE) {
         return None;
     }
     let words = words(&tokens);

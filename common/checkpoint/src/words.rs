@@ -173,8 +173,10 @@ pub(crate) fn is_model(word: &str) -> bool {
 
 /// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint.
 pub(crate) fn are_of_a_model(words: &[&str]) -> bool {
+    let ends_known =
+        |word: &str| ["step", "epoch", "checkpoint", "ckpt", "model"].iter().any(|end| word.ends_with(end));
     let is_known = |word: &&str| {
-        is_step(word) || CHECKPOINTS.contains(word) || ["epoch", "epochs"].contains(word) || is_model(word)
+        is_step(word) || CHECKPOINTS.contains(word) || *word == "epochs" || is_model(word) || ends_known(word)
     };
     words.iter().any(is_known) && !words.iter().any(|word| RESULTS.contains(word))
 }

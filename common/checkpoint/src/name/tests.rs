@@ -137,6 +137,11 @@ fn the_names_of_many_trainers_are_read() {
         ("model-q4_0.gguf", "none"),
         ("rl_model_replay_buffer_1000_steps.pkl", "1000 part"),
         ("iter-000100-ckpt.pth", "100"),
+        ("epoch_5_of_100.pt", "5"),
+        ("Model Epoch 5.pt", "5"),
+        ("modelEpoch7.h5", "7"),
+        ("checkpoint_500", "500"),
+        ("ckpt-500", "500"),
         ("megatron--val_loss=2.50-step=1000-consumed_samples=256000.0.ckpt", "1000"),
     ] {
         assert_eq!(said(name), expected, "{name}");
@@ -157,6 +162,10 @@ fn other_numbers_are_no_steps() {
         "checkpoint_2024-01-28.pt",
         "20240128_model.pt",
         "lr1e-4.pt",
+        "writer5.pt",
+        "step_5",
+        "checkpoint",
+        "checkpoint_5_x",
         "vit_s16.pt",
         "samples_100.npy",
         "results_5.pkl",
