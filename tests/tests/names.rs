@@ -146,6 +146,10 @@ fn a_directory_that_lacks_what_its_siblings_have_is_incomplete() {
             lab.write(&format!("runs/a/checkpoint-{step}/{file}"), b"\x80\x04N.");
         }
         lab.write(&format!("runs/a/checkpoint-{step}/trainer_state.json"), "{}");
+        lab.write(
+            &format!("runs/a/checkpoint-{step}/samples/of_{}.npy", ["a", "b"][step as usize / 500 % 2]),
+            "x",
+        );
     };
     save(500, &["model.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth"]);
     save(1000, &["pytorch_model.bin", "optimizer.bin", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"]);

@@ -7,15 +7,28 @@ use testkit::{Lab, wait_for};
 
 /// Writes a file as `torch.save` does: an archive with a pickle of `{"model": {…}, "optimizer": {…}, KEY: VALUE}`.
 const SAVE: &str = r#"
-import collections, pickle, sys, zipfile
+import collections, io, pickle, sys, types, zipfile
+torch = types.ModuleType("torch._utils"); sys.modules["torch"] = sys.modules["torch._utils"] = torch
+def _rebuild_tensor_v2(*a): pass
+_rebuild_tensor_v2.__module__ = "torch._utils"; torch._rebuild_tensor_v2 = _rebuild_tensor_v2
+class Storage:
+    def __init__(self, key): self.key = key
+class Tensor:
+    def __init__(self, key): self.key = key
+    def __reduce__(self): return _rebuild_tensor_v2, (Storage(self.key), 0, (2, 3), (3, 1), False, collections.OrderedDict())
+class Pickler(pickle.Pickler):
+    def persistent_id(self, obj):
+        if isinstance(obj, Storage): return ("storage", "step", str(obj.key), "cpu", 6)
+def dumps(tree, protocol):
+    to = io.BytesIO(); Pickler(to, protocol).dump(tree); return to.getvalue()
 def save(path, protocol=2, stored=True, **more):
-    state = collections.OrderedDict((f"layer{i}.weight", [i, 0.5, "step"]) for i in range(1500))
+    state = collections.OrderedDict((f"layer{i}.weight", Tensor(i)) for i in range(1500))
     inner = {"state": {i: {"step": 7, "iter_num": 8, "exp_avg": None} for i in range(3)}, "epoch": 9}
     tree = {"model": state, "optimizer": inner, "lr": 1e-3, **more, "config": {"step": 3}, "wide": (1, 2, [3], {4})}
     if stored is None:
-        return pickle.dump(tree, open(path, "wb"), protocol=protocol)
+        return open(path, "wb").write(dumps(tree, protocol))
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as z:
-        z.writestr("archive/data.pkl", pickle.dumps(tree, protocol=protocol))
+        z.writestr("archive/data.pkl", dumps(tree, protocol))
         z.writestr("archive/data/0", b"x" * 5000)
 "#;
 

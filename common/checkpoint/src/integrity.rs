@@ -126,7 +126,7 @@ fn npy(file: &Bytes) -> io::Result<Result<Proof, String>> {
         Some(1) => (u16_at(&head, 8).map(u64::from), 10),
         _ => (u32_at(&head, 8).map(u64::from), 12),
     };
-    let Some(length) = length.filter(|length| *length <= file.len()) else {
+    let Some(length) = length.filter(|length| start + *length <= file.len()) else {
         return Ok(Err("is cut short".to_owned()));
     };
     let header = file.read(start, usize::try_from(length.min(1 << 16)).unwrap_or(0))?;
@@ -151,12 +151,18 @@ fn npy_bytes(header: &str) -> Option<u64> {
     is_plain.then(|| count.checked_mul(size))?
 }
 
+/// Length of the shortest first block of HDF5.
+const BLOCK: usize = 48;
+
 /// A file of HDF5 says in its first block where it ends; it is written before the rest, and so a file that
 /// reaches that far may still lack something (HDF5 File Format Specification, III.A).
 fn hdf5(file: &Bytes) -> io::Result<Result<Proof, String>> {
     let head = file.read(0, 64)?;
     if !head.starts_with(HDF5) {
         return Ok(if HDF5.starts_with(&head) { Err("is cut short".to_owned()) } else { Ok(Proof::None) });
+    }
+    if head.len() < BLOCK {
+        return Ok(Err("is cut short".to_owned()));
     }
     let end = match (head.get(8), head.get(13), head.get(9)) {
         (Some(0), Some(8), _) => u64_at(&head, 40),

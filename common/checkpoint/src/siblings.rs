@@ -5,6 +5,7 @@ use crate::format::is_weights;
 use crate::integrity::holds_state;
 use crate::name::without_mark;
 use crate::walk::Candidate;
+use crate::words::is_of_results;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -93,7 +94,7 @@ fn state_in(top: &Path) -> BTreeMap<String, String> {
         entries.filter_map(|entry| Some(entry.path().strip_prefix(top).ok()?.to_string_lossy().into_owned()));
     let of_state = names.filter(|name| {
         let lower = name.to_ascii_lowercase();
-        holds_state(&lower) && !is_weights(&lower)
+        holds_state(&lower) && !is_weights(&lower) && !is_of_results(&lower)
     });
     of_state.map(|name| (without_ending(&without_numbers(&name)).to_owned(), name)).collect()
 }

@@ -171,6 +171,11 @@ pub(crate) fn is_model(word: &str) -> bool {
     COMPANIONS.contains(&word) || MODELS.contains(&word)
 }
 
+/// Says whether a path says that it holds results rather than state.
+pub(crate) fn is_of_results(path: &str) -> bool {
+    path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
+}
+
 /// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint.
 pub(crate) fn are_of_a_model(words: &[&str]) -> bool {
     let ends_known =
