@@ -340,6 +340,8 @@ fn is_shard(tokens: &[Token]) -> bool {
 
 /// Reads the name of a file without an ending, as Flax writes it: `checkpoint_500`.
 fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
+    // Nearly all files below a run are others.
+    CHECKPOINTS.iter().find(|word| name.starts_with(**word))?;
     let ([Word(word), number] | [Word(word), Mark('_' | '-'), number]) = tokens(name)[..] else {
         return None;
     };
