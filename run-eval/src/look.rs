@@ -58,23 +58,26 @@ pub(crate) fn look(
     let chosen = match &options.wanted {
         Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],
         Wanted::Picks(picks) => {
-            let unknown = || unrecognised(session.run.layout(), recorded, 0);
-            let hint = if all.is_empty() && !session.is_followed { unknown() } else { None };
+            let hint =
+                if session.seen.is_empty() { unrecognised(session.run.layout(), recorded) } else { None };
+            let is_empty = all.is_empty();
             let selection = select(picks, all);
             if !session.is_followed {
                 let what = format!("cannot evaluate '{}'", run.display());
                 let error = |why: String| {
                     let error = Error::new(Exit::BadRun, what.clone()).because(why);
                     match &hint {
-                        Some(hint) => error.hint(hint.clone()),
-                        None => error,
+                        Some(hint) if is_empty => error.hint(hint.clone()),
+                        _ => error,
                     }
                 };
                 findings.missing.extend(selection.missing.into_iter().map(error));
             }
-            for sentence in selection.left_out {
+            let hint = hint.filter(|_| !is_empty).map(|hint| format!(": {hint}"));
+            let left_out = selection.left_out.into_iter().map(|sentence| format!(" {sentence}"));
+            for sentence in hint.into_iter().chain(left_out) {
                 if !session.said.contains(&sentence) {
-                    warn(&format!("'{}' {sentence}", session.meta.run_name));
+                    warn(&format!("'{}'{sentence}", session.meta.run_name));
                     session.said.insert(sentence);
                 }
             }

@@ -77,6 +77,10 @@ impl Resume {
                 "'{path}' of '{shown}' is later, and stays: a resume from the latest would take it"
             ));
         }
+        let is_told = options.executed == Executed::Resume && from == FromStep::Latest;
+        if let Some(hint) = unrecognised(layout, meta.checkpoint.as_ref()).filter(|_| is_told) {
+            warn(&hint);
+        }
         match (chosen, step) {
             (None, _) if !all.is_empty() => {
                 warn(&format!("'{shown}' has no complete checkpoint to resume from"));
@@ -84,9 +88,6 @@ impl Resume {
             // Many programs save none, which is no news where runs are not resumed one by one.
             (None, _) if options.executed == Executed::Resume => {
                 warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
-                if let Some(hint) = unrecognised(layout, meta.checkpoint.as_ref(), 0) {
-                    warn(&hint);
-                }
             }
             (Some(chosen), step)
                 if additional_steps.is_some() && (step.is_none() || chosen.epoch.is_some()) =>

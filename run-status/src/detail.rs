@@ -153,7 +153,7 @@ fn checkpoints(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Ta
             Vec::new()
         }
     };
-    if let Some(hint) = unrecognised(layout, recorded.as_ref(), found.len()) {
+    if let Some(hint) = unrecognised(layout, recorded.as_ref()) {
         warn(&hint);
     }
     if found.is_empty() {

@@ -262,6 +262,13 @@ fn what_looks_like_a_checkpoint_and_is_not_recognised_is_said() {
         lab.cmd("run-eval").args(options).args(["a", "--", "echo", "{\"x\": {step}}"]).run()
     };
     eval(&[]).code(3).stderr_has("there are no checkpoints\n").stderr_has(&format!("run-eval: {said}\n"));
+    // Nor is it concealed where one of many is recognised, unless the number is all that sets them apart.
+    run_with(&lab, "b", &[], &["model_5.pt", "net/a7.pt", "net/b7.pt"]);
+    let two = "2 files look like checkpoints and are not recognised ('net/a7.pt', 'net/b7.pt'); name them with --checkpoint";
+    assert_eq!(evaluated(&lab, "b", &format!("run-eval: 'b': {two}\n")), "5");
+    resume(&lab, "b", &[]).code(0).stdout("5 model_5.pt\n").stderr(&format!("run-exec: {two}\n"));
+    run_with(&lab, "c", &[], &["model0.pt", "model50.pt", "model950.pt", "model1000.pt", "resnet50.pt"]);
+    assert_eq!(evaluated(&lab, "c", ""), "0 50 950 1000");
     // Each tool takes a pattern.
     let pattern = ["--checkpoint", "net/?{step}.pt"];
     assert_eq!(listed(&lab, "a", &pattern).len(), 4);

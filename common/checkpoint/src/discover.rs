@@ -7,7 +7,7 @@ use crate::name::{self, Name, Role};
 use crate::own_step::{own_step, step_of_overwritten};
 use crate::pattern::{Pattern, Required};
 use crate::siblings::Siblings;
-use crate::walk::{Candidate, walk};
+use crate::walk::{Candidate, Walked, walk};
 use run_common::error::Error;
 use run_common::pipeline::in_order;
 use run_common::rundir::attempts::checkpoint_of;
@@ -288,12 +288,14 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
 }
 
 /// Says how many files below a run have the endings of checkpoints and names that say nothing, if they are more
-/// than the `known` checkpoints; `None` where a pattern was recorded.
-pub fn unrecognised(layout: &Layout, recorded: Option<&meta::Checkpoint>, known: usize) -> Option<String> {
+/// than those whose names say a step; `None` where a pattern was recorded.
+pub fn unrecognised(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Option<String> {
     if recorded.is_some_and(|recorded| recorded.pattern.is_some()) {
         return None;
     }
-    let unknown = walk(layout.root(), None).ok()?.unknown;
+    let Walked { unknown, candidates, .. } = walk(layout.root(), None).ok()?;
+    let is_known = |one: &&Candidate| one.name.step.is_some() && one.name.role == Role::Main;
+    let known = candidates.iter().filter(is_known).count();
     let shown = listed(unknown.iter().map(PathBuf::as_path));
     match unknown.len() {
         count if count <= known => None,

@@ -394,6 +394,20 @@ pub(crate) fn of_file(name: &str) -> Option<Name> {
     Some(found)
 }
 
+/// Splits the name of a file that ends in a word and a number, such as `model950.pt`, into all but the number, and
+/// the number: that of several such files counts when that of one of them does.
+pub(crate) fn series(name: &str) -> Option<(String, u64)> {
+    let name = name.to_ascii_lowercase();
+    let stem = name.strip_suffix(ending(&name)?)?;
+    match tokens(stem)[..] {
+        [.., Word(word), Number(digits)] if word.len() > 1 && !OTHER_NUMBERS.contains(&word) => {
+            let (before, after) = (&stem[..stem.len() - digits.len()], &name[stem.len()..]);
+            Some((format!("{before}{after}"), digits.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
 /// Says whether a file whose name is not that of a checkpoint has the ending of one: a shard or what is being
 /// written is known for what it is.
 pub(crate) fn looks_like_one(name: &str) -> bool {
@@ -428,8 +442,17 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
         return None;
     }
     let labels = labels(&tokens);
+    // Of `checkpoint-500-best` and `step_best_500` the rest says the step.
+    while let Some(at) = tokens.iter().position(|token| matches!(token, Word(word) if label(word).is_some()))
+    {
+        let mark = at.checked_sub(1).filter(|&mark| matches!(tokens[mark], Mark(_)));
+        tokens.drain(mark.unwrap_or(at)..=at);
+    }
     let Count { step, epoch, .. } = match tokens[..] {
-        [.., Word(word), number] | [.., Word(word), Mark(_), number]
+        [.., Word(word), number]
+        | [.., Word(word), Mark(_), number]
+        | [number, Word(word)]
+        | [number, Mark(_), Word(word)]
             if is_key(word) && number.value().is_some() =>
         {
             count(&tokens)

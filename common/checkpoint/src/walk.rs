@@ -5,7 +5,7 @@ use crate::integrity;
 use crate::name::{self, Name, Role};
 use crate::pattern::Pattern;
 use run_common::error::plain;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, Metadata};
 use std::io;
@@ -101,6 +101,7 @@ impl Walk<'_> {
         }
         entries.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         self.tensorflow(below, components, &entries);
+        let (first, first_unknown) = (self.walked.candidates.len(), self.walked.unknown.len());
         for (file_name, kind, inode) in entries {
             let path = below.join(&file_name);
             let text = file_name.to_string_lossy().into_owned();
@@ -132,7 +133,37 @@ impl Walk<'_> {
             }
             components.pop();
         }
+        self.complete_series(below, first, first_unknown);
         Ok(())
+    }
+
+    /// Takes files for checkpoints whose names differ from that of one beside them in the number alone:
+    /// `model950.pt` beside `model1000.pt`.
+    fn complete_series(&mut self, below: &Path, first: usize, first_unknown: usize) {
+        let series = |path: &Path| path.file_name().and_then(|name| name::series(&name.to_string_lossy()));
+        let is_here = |path: &Path| path.parent() == Some(below);
+        let known: BTreeSet<String> = self.walked.candidates[first..]
+            .iter()
+            .filter(|one| one.is_file && is_here(&one.path))
+            .filter_map(|one| Some(series(&one.path)?.0))
+            .collect();
+        if known.is_empty() {
+            return;
+        }
+        for path in self.walked.unknown.split_off(first_unknown) {
+            match series(&path).filter(|(series, _)| is_here(&path) && known.contains(series)) {
+                Some((_, step)) => self.walked.candidates.push(Candidate {
+                    inode: fs::symlink_metadata(self.root.join(&path)).ok().map(|meta| meta.ino()),
+                    path,
+                    shards: Vec::new(),
+                    companions: Vec::new(),
+                    name: Name { step: Some(step), ..Name::default() },
+                    is_file: true,
+                    leads_to: None,
+                }),
+                None => self.walked.unknown.push(path),
+            }
+        }
     }
 
     /// Says whether checkpoints may be in a directory that is none.

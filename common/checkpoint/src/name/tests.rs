@@ -149,6 +149,26 @@ fn the_names_of_many_trainers_are_read() {
 }
 
 #[test]
+fn directories_are_named_by_few_words() {
+    for (name, expected) in [
+        ("checkpoint-2190-epoch-2", Some(2190)),
+        ("ep0-ba100-rank0", Some(100)),
+        ("step_10k", Some(10_000)),
+        ("1000_steps", Some(1000)),
+        ("checkpoint-500-best", Some(500)),
+        ("step_best_500", Some(500)),
+        ("best_epoch_3", Some(3)),
+        ("best-500", None),
+        ("500", None),
+        ("model_500", None),
+        ("checkpoint-0.5", None),
+    ] {
+        assert_eq!(directory(name), expected, "{name}");
+    }
+    assert_eq!(of_directory("checkpoint-500-best").unwrap().labels, [Label::Best]);
+}
+
+#[test]
 fn other_numbers_are_no_steps() {
     for name in [
         "llama_7b.pt",
