@@ -8,7 +8,18 @@ fn run_with(lab: &Lab, name: &str, options: &[&str], files: &[&str]) {
     lab.cmd("run-new").args(["-n", name]).args(options).args(["--", "sh", "-c", SHOW]).run().code(0);
     lab.cmd("run-exec").args(["-q", name]).run().code(0);
     for file in files {
-        lab.write(&format!("runs/{name}/{file}"), b"\x80\x04N.");
+        // Archives have to be such ones; an empty one is whole.
+        let is_archive = file.contains(".npz");
+        let empty = [
+            &b"PK\x03\x04"[..],
+            &[0; 26],
+            b"PK\x01\x02",
+            &[0; 42],
+            b"PK\x05\x06",
+            &[0, 0, 0, 0, 1, 0, 1, 0, 46, 0, 0, 0, 30, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        lab.write(&format!("runs/{name}/{file}"), if is_archive { empty } else { b"\x80\x04N.".to_vec() });
     }
 }
 
@@ -43,7 +54,7 @@ fn listed(lab: &Lab, name: &str, options: &[&str]) -> Vec<String> {
 #[test]
 fn the_latest_is_that_of_the_greatest_step_whatever_a_trainer_calls_it() {
     let lab = Lab::new();
-    let rows: [(&str, &[&str], &str, &str); 9] = [
+    let rows: [(&str, &[&str], &str, &str); 10] = [
         (
             "composer",
             &[
@@ -74,9 +85,15 @@ fn the_latest_is_that_of_the_greatest_step_whatever_a_trainer_calls_it() {
         ("keras", &["model.05-0.91.h5", "model.12-0.12.keras", "model.2.npz"], "5 model.05-0.91.h5", "5"),
         (
             "numbers",
-            &["checkpoints/900/state.pkl", "checkpoints/1000/state.pkl", "1100/state.pkl"],
+            &["checkpoints/900/state.pkl", "checkpoints/1000/state.pkl", "1100/state.pkl", "7000.pkl"],
             "1000 checkpoints/1000",
             "900 1000",
+        ),
+        (
+            "held",
+            &["checkpoints/sac_9.npz", "checkpoints/0010.pkl", "checkpoints/eval_11.npz", "sac_12.npz"],
+            "10 checkpoints/0010.pkl",
+            "9 10",
         ),
         (
             "seeds",

@@ -21,6 +21,7 @@ mod bytes;
 mod checkpoint;
 mod complete;
 mod contents;
+mod count;
 mod discover;
 mod document;
 mod format;

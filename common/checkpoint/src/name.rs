@@ -1,11 +1,12 @@
 //! What the names of checkpoints say: the grammar that run-dir(5) publishes.
 
 use crate::checkpoint::Label;
+use crate::count::{Count, begins, beside, count, ends, is_date, trailing};
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::tokens::tokens;
 use crate::words::{
     CHECKPOINTS, COMPANIONS, ENDINGS, EPOCHS, NONE, OTHER_NUMBERS, PARTS, SECONDS, SHARED_ENDINGS, STEPS,
-    TEMPORARY, are_of_a_model, is_model, is_score, is_step,
+    TEMPORARY, are_of_a_model, is_model, is_step,
 };
 
 /// What a name says.
@@ -54,178 +55,6 @@ pub(crate) fn ending(name: &str) -> Option<&'static str> {
 
 fn words<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
     tokens.iter().filter_map(|token| if let Word(word) = token { Some(*word) } else { None }).collect()
-}
-
-/// What the numbers in a name say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    step: Option<u64>,
-    epoch: Option<u64>,
-    /// A word says what the step counts.
-    is_named: bool,
-}
-
-/// Says whether a mark may stand between a word and its number.
-fn joins(mark: char) -> bool {
-    matches!(mark, '_' | '-' | '=' | '.' | ' ' | ':' | '@' | '#')
-}
-
-/// Says whether words are bounded by marks, or the ends of the name, on the left.
-fn begins(tokens: &[Token], at: usize) -> bool {
-    at == 0 || matches!(tokens[at - 1], Mark(_))
-}
-
-/// The same on the right.
-fn ends(tokens: &[Token], at: usize) -> bool {
-    tokens.get(at + 1).is_none_or(|next| matches!(next, Mark(_)))
-}
-
-/// Says whether digits are a date such as 20240128, or a time with it.
-fn is_date(digits: &str) -> bool {
-    let number =
-        |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
-    matches!(digits.len(), 8 | 12 | 14)
-        && (1990..2100).contains(&number(0, 4))
-        && (1..=12).contains(&number(4, 6))
-        && (1..=31).contains(&number(6, 8))
-}
-
-/// Returns the word that says what a number is, if one stands right before it.
-fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
-    match tokens[..at] {
-        [.., Word(word)] => Some(word),
-        [.., Word(word), Mark(mark)] if joins(mark) => Some(word),
-        _ => None,
-    }
-}
-
-/// Returns where the number beside one of `words` is: `step_5`, `step=5`, `step5`, else `5_steps`. A short
-/// word counts only when it stands alone.
-fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
-    let is_joined = |at: usize| matches!(tokens.get(at), Some(Mark(mark)) if joins(*mark));
-    let is_count = |at: &usize| tokens.get(*at).is_some_and(|token| token.value().is_some());
-    let places = || {
-        (0..tokens.len()).filter_map(|at| if let Word(word) = tokens[at] { Some((at, word)) } else { None })
-    };
-    let is_sure = |word: &str| word.len() > 2;
-    // As in `modelEpoch5`; but `writer5` says no `iter`.
-    let is_end =
-        |word: &str| words.iter().any(|known| known.len() > 3 && *known != "iter" && word.ends_with(known));
-    let is_it = |word: &str| words.contains(&word) || is_end(word);
-    let after = places().filter(|(at, word)| is_it(word) && (is_sure(word) || begins(tokens, *at)));
-    let before = places().filter(|(at, word)| words.contains(word) && (is_sure(word) || ends(tokens, *at)));
-    let mut after = after.map(|(at, _)| at + 1 + usize::from(is_joined(at + 1))).filter(is_count);
-    let mut before =
-        before.filter_map(|(at, _)| at.checked_sub(1 + usize::from(at > 0 && is_joined(at - 1))));
-    after.next().or_else(|| {
-        let is_other = |at: usize| word_before(tokens, at).is_some_and(|word| OTHER_NUMBERS.contains(&word));
-        before.find(|at| is_count(at) && !is_other(*at))
-    })
-}
-
-/// Returns the number at the end, apart from what stands before it; scores after it do not count. A date, a
-/// time, a version, a seed and the like are no steps.
-fn trailing(mut tokens: &[Token]) -> Option<u64> {
-    loop {
-        match *tokens {
-            [.., Number(_), Mark('-'), Number(_)] => return None,
-            [.., Number(date), Mark('_'), Number(time)] if (date.len(), time.len()) == (8, 6) => return None,
-            [.., Fraction] => tokens = before_score(&tokens[..tokens.len() - 1])?,
-            [ref rest @ .., Word(word), Number(_)] | [ref rest @ .., Word(word), Mark(_), Number(_)]
-                if OTHER_NUMBERS.contains(&word) =>
-            {
-                tokens = before_score(rest)?;
-            }
-            [Number(digits)] => return if is_date(digits) { None } else { digits.parse().ok() },
-            [.., Mark(mark), Number(digits)] if joins(mark) => {
-                return if is_date(digits) { None } else { digits.parse().ok() };
-            }
-            [.., Word(word), Number(digits)] => {
-                let is_padded = digits.len() > 1 && digits.starts_with('0');
-                let is_count = word.chars().nth(1).is_some() && (is_padded || digits.len() >= 4);
-                let may_be = is_count && !is_hash(tokens) && !is_date(digits);
-                return if may_be { digits.parse().ok() } else { None };
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Takes off what says that a score follows: marks and words of scores. `None` when another word is there.
-fn before_score<'a, 'b>(mut tokens: &'a [Token<'b>]) -> Option<&'a [Token<'b>]> {
-    while let Some((last, rest)) = tokens.split_last() {
-        match last {
-            Mark(_) => {}
-            Word(word) if is_score(word) => {}
-            Word(_) => return None,
-            _ => break,
-        }
-        tokens = rest;
-    }
-    Some(tokens)
-}
-
-/// Says whether the piece of a name after the last mark is a hash, as `b0353104` in the names of published
-/// weights.
-fn is_hash(tokens: &[Token]) -> bool {
-    let piece = tokens.rsplit(|token| matches!(token, Mark(_))).next().unwrap_or_default();
-    let texts = piece.iter().map(|token| match token {
-        Word(text) | Number(text) => text,
-        _ => "",
-    });
-    let text: String = texts.collect();
-    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Returns the number at the beginning, `0000100_adapters` or `10_net_G`, where it has leading zeros or a
-/// word of a model follows.
-fn leading(tokens: &[Token]) -> Option<u64> {
-    let [Number(digits), Mark('_' | '-' | '.'), rest @ ..] = tokens else { return None };
-    let is_padded = digits.len() > 1 && digits.starts_with('0');
-    let is_of_model = rest.iter().any(|token| matches!(token, Word(word) if is_model(word)));
-    let is_alone = !rest.iter().any(Token::is_number) && matches!(rest.first(), Some(Word(_)));
-    (is_alone && (is_padded || is_of_model) && !is_date(digits)).then(|| digits.parse().ok())?
-}
-
-/// Returns the epoch and the step of `name_e20_s4000`.
-fn short_pair(tokens: &[Token]) -> Option<Count> {
-    tokens.windows(5).enumerate().find_map(|(at, five)| match five {
-        [Word("e"), epoch, Mark(_), Word("s"), step] if begins(tokens, at) && ends(tokens, at + 4) => {
-            Some(Count { step: Some(step.value()?), epoch: Some(epoch.value()?), is_named: true })
-        }
-        _ => None,
-    })
-}
-
-/// Reads the numbers of a name.
-fn count(tokens: &[Token]) -> Count {
-    let value = |at: usize| tokens.get(at).and_then(Token::value);
-    let of = |at: usize| Count { step: value(at), epoch: None, is_named: true };
-    let with = |step: usize, epoch: usize| Count { epoch: value(epoch), ..of(step) };
-    let step = STEPS.iter().find_map(|words| beside(tokens, words));
-    let begins_date = |at: usize| match tokens[at..] {
-        [Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..] => year.len() == 4,
-        [Number(digits), ..] => is_date(digits),
-        _ => false,
-    };
-    let of_checkpoint = || beside(tokens, &CHECKPOINTS).filter(|&at| !begins_date(at));
-    match (step, beside(tokens, &EPOCHS)) {
-        (Some(step), Some(epoch)) if step != epoch => with(step, epoch),
-        (Some(step), _) => of(step),
-        (None, Some(epoch)) => match of_checkpoint().filter(|&step| step != epoch) {
-            Some(step) => with(step, epoch),
-            None => of(epoch),
-        },
-        (None, None) => short_pair(tokens).unwrap_or_else(|| {
-            let named = of_checkpoint();
-            let at_end = trailing(tokens);
-            match (named, at_end) {
-                (Some(named), None) => of(named),
-                (Some(named), step) if value(named) == step => of(named),
-                _ => Count { step: at_end.or_else(|| leading(tokens)), ..Count::default() },
-            }
-        }),
-    }
 }
 
 fn label(word: &str) -> Option<Label> {
@@ -351,6 +180,11 @@ fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
 
 /// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
+    of_file_in(name, false)
+}
+
+/// The same of a file that `is_held`: it lies in a directory of checkpoints.
+pub(crate) fn of_file_in(name: &str, is_held: bool) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
     let Some(ending) = ending(&name) else { return of_bare_file(&name, marked) };
     let mut tokens = tokens(name.strip_suffix(ending)?);
@@ -375,7 +209,7 @@ pub(crate) fn of_file(name: &str) -> Option<Name> {
         found.role = Role::Second;
     }
     // Files with these endings hold other things more often.
-    if found.role != Role::Part && SHARED_ENDINGS.contains(&ending) && !are_of_a_model(&words) {
+    if found.role != Role::Part && SHARED_ENDINGS.contains(&ending) && !are_of_a_model(&words, is_held) {
         return None;
     }
     let Count { step, epoch, is_named } = count(&tokens);
@@ -416,7 +250,7 @@ pub(crate) fn looks_like_one(name: &str) -> bool {
     let stem = name.strip_suffix(ending).unwrap_or_default();
     let tokens = tokens(stem);
     let words = words(&tokens);
-    let is_known = !SHARED_ENDINGS.contains(&ending) || are_of_a_model(&words);
+    let is_known = !SHARED_ENDINGS.contains(&ending) || are_of_a_model(&words, false);
     is_known
         && of_file(&name).is_none()
         && !words.contains(&"of")

@@ -194,11 +194,11 @@ impl Walk<'_> {
 
     fn by_grammar(&self, path: &Path, components: &[String], is_directory: bool) -> Option<Name> {
         let name = components.last()?;
+        let is_held = components.len().checked_sub(2).is_some_and(|above| is_holder(&components[above]));
         if !is_directory {
-            return name::of_file(name);
+            return name::of_file_in(name, is_held);
         }
         let path = self.root.join(path);
-        let is_held = components.len().checked_sub(2).is_some_and(|above| is_holder(&components[above]));
         let numbered = || name::of_numbered_directory(name).filter(|_| is_held && holds_state(&path));
         name::of_directory(name).filter(|_| !is_container(&path, name)).or_else(numbered).or_else(|| {
             let is_marked = name.contains(".orbax-checkpoint-tmp")

@@ -2,7 +2,7 @@
 
 /// Endings of files that are checkpoints when their names say so, in lower case; of two that fit, the longer
 /// comes first.
-pub(crate) const ENDINGS: [&str; 14] = [
+pub(crate) const ENDINGS: [&str; 15] = [
     ".pth.tar",
     ".weights.h5",
     ".pt",
@@ -17,13 +17,12 @@ pub(crate) const ENDINGS: [&str; 14] = [
     ".weights",
     ".eqx",
     ".nemo",
+    ".msgpack",
 ];
 
 /// Endings of files that hold other things as well, and so need one of [`KNOWN`] in their names too.
-pub(crate) const SHARED_ENDINGS: [&str; 12] = [
-    ".zip", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".tar", ".msgpack", ".gguf",
-    ".bson",
-];
+pub(crate) const SHARED_ENDINGS: [&str; 11] =
+    [".zip", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".tar", ".gguf", ".bson"];
 
 /// Words of a step.
 const STEP: [&str; 11] = [
@@ -176,12 +175,13 @@ pub(crate) fn is_of_results(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
 }
 
-/// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint.
-pub(crate) fn are_of_a_model(words: &[&str]) -> bool {
+/// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint; one that `is_held`
+/// lies in a directory of checkpoints.
+pub(crate) fn are_of_a_model(words: &[&str], is_held: bool) -> bool {
     let ends_known =
         |word: &str| ["step", "epoch", "checkpoint", "ckpt", "model"].iter().any(|end| word.ends_with(end));
     let is_known = |word: &&str| {
         is_step(word) || CHECKPOINTS.contains(word) || *word == "epochs" || is_model(word) || ends_known(word)
     };
-    words.iter().any(is_known) && !words.iter().any(|word| RESULTS.contains(word))
+    (is_held || words.iter().any(is_known)) && !words.iter().any(|word| RESULTS.contains(word))
 }
