@@ -13,10 +13,10 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         [b'{', b'\'' | b'"', ..] => hugging_face(text).or_else(|| json(text)),
         [b'{', ..] => json(text),
         [b' ', ..] => megatron(text),
-        [b'[', ..] => {
+        [b'[', ..] => detectron(text).or_else(|| {
             let message = without_prefix(text)?;
             torchtitan(message).or_else(|| pairs(message))
-        }
+        }),
         _ => None,
     }
 }
@@ -189,30 +189,70 @@ fn is_of_one(list: &str) -> bool {
 }
 
 /// ` iteration       10/    1000 | lm loss: 1.2E+00 | … |` (Megatron), in new versions after the
-/// time in brackets.
+/// time in brackets, in GPT-NeoX after the speed, and of `infinity` where no number of steps is known.
 fn megatron(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
-    let mut numbers = Numbers::default();
     scan.tag(" ")?;
     if scan.tag("[").is_some() {
         scan.some(|byte| byte.is_ascii_digit() || b"-: .".contains(&byte))?;
         scan.tag("] ")?;
     }
-    scan.tag("iteration ")?;
+    let line = scan.0.strip_suffix('|')?.trim_end();
+    if let Some(rest) = line.strip_prefix("validation loss at iteration ") {
+        return megatron_validation(rest);
+    }
+    let mut numbers = Numbers::default();
+    let (before, fields) = line.split_once("iteration ")?;
+    let mut scan = Scan(fields);
     scan.blanks();
     numbers.add("iteration", scan.whole()?);
     scan.tag("/")?;
     scan.blanks();
-    scan.whole()?;
+    scan.tag("infinity").or_else(|| scan.whole().map(drop))?;
     scan.tag(" | ")?;
-    let fields = scan.0.strip_suffix('|')?.trim_end();
-    for field in fields.split(" | ") {
+    let before = before.split(" | ").filter(|field| !field.is_empty());
+    for field in before.chain(scan.0.split(" | ")) {
         let (name, value) = field.rsplit_once(':')?;
         if let Some(value) = number(value.trim()) {
             numbers.add(name.trim(), value);
         }
     }
     numbers.row()
+}
+
+/// ` validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 |`, and the same `on
+/// validation set` or `on test set`.
+fn megatron_validation(text: &str) -> Option<MetricRow> {
+    let mut scan = Scan(text);
+    let mut numbers = Numbers::default();
+    numbers.add("iteration", scan.whole()?);
+    let set = if scan.tag(" on test set").is_some() { "test" } else { "validation" };
+    let _ = scan.tag(" on validation set");
+    scan.tag(" | ")?;
+    for field in scan.0.split(" | ") {
+        let (name, value) = field.rsplit_once(':')?;
+        numbers.add(format!("{set} {}", name.trim()), number(value.trim())?);
+    }
+    numbers.row()
+}
+
+/// `[01/29 12:00:00 d2.utils.events]:  eta: 0:01:10  iter: 19  total_loss: 3.3  lr: 2e-05  max_mem: 3000M`
+/// (Detectron2).
+fn detectron(text: &str) -> Option<MetricRow> {
+    let (_, message) = text.strip_prefix('[')?.split_once("]: ")?;
+    let mut fields = message.split("  ").map(str::trim).filter(|field| !field.is_empty()).peekable();
+    fields.next_if(|field| field.starts_with("eta: "));
+    let mut numbers = Numbers::default();
+    numbers.add("iter", number(fields.next()?.strip_prefix("iter: ")?)?);
+    let mut has_loss = false;
+    for field in fields {
+        let (name, value) = field.split_once(": ")?;
+        if let Some(value) = number(value.strip_suffix('M').unwrap_or(value)) {
+            has_loss |= name.contains("loss");
+            numbers.add(name, value);
+        }
+    }
+    if has_loss { numbers.row() } else { None }
 }
 
 /// `step: 10  loss:  4.12345  memory: 12.34GiB(45.67%)  tps: 1,234` (torchtitan, colours removed),
@@ -249,15 +289,10 @@ fn torchtitan(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// Removes what loggers put before a message: torchrun's `[rank0]:`, torchtitan's
+/// Removes what loggers put before a message: torchtitan's
 /// `[titan] TIME - root - INFO - `, and DeepSpeed's `[TIME] [INFO] [logging.py:96:log_dist] [Rank 0] `.
 fn without_prefix(text: &str) -> Option<&str> {
     let mut scan = Scan(text);
-    if scan.tag("[rank").is_some() {
-        scan.whole()?;
-        scan.tag("]:")?;
-        scan.blanks();
-    }
     if scan.tag("[titan] ").is_some() {
         let (_, message) = scan.0.split_once(" - INFO - ")?;
         return Some(message);

@@ -1,19 +1,26 @@
 //! Reads metric rows off what programs print. It knows the exact line formats of trainers and takes
 //! nothing else: a whole line matches or it is none. Used by run-exec, which sees every line.
 
+mod home_made;
 mod keras;
+mod lightning;
 mod line_formats;
+mod open_mmlab;
+mod rank;
 mod scan;
 mod stable_baselines;
+mod yolo;
 
 use crate::row::{MetricRow, MetricValue};
 use keras::KerasBar;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
+use open_mmlab::Progress;
 use regex::bytes::{Regex, RegexBuilder};
 use scan::number;
 use stable_baselines::BaselinesTable;
 use std::borrow::Cow;
 use std::sync::LazyLock;
+use yolo::Yolo;
 
 /// Longer lines are no metric rows.
 const LONGEST: usize = 4 << 10;
@@ -34,6 +41,26 @@ impl Default for Patterns {
 }
 
 impl Patterns {
+    /// Reads what `--scrape` was given: `auto` and `none` say whether the known formats count, of several the
+    /// last; all else are expressions.
+    pub fn parse(specs: &[String]) -> Result<Self, String> {
+        let mut patterns = Self::default();
+        for spec in specs {
+            match spec.as_str() {
+                "auto" => patterns.known = true,
+                "none" => patterns.known = false,
+                _ => patterns.own.push(Pattern::new(spec)?),
+            }
+        }
+        Ok(patterns)
+    }
+
+    /// Checks what one `--scrape` was given, and returns it as typed.
+    pub fn check(spec: &str) -> Result<String, String> {
+        let spec = spec.to_owned();
+        Self::parse(std::slice::from_ref(&spec)).map(|_| spec)
+    }
+
     /// Says whether there is nothing to look for.
     pub fn is_none(&self) -> bool {
         !self.known && self.own.is_empty()
@@ -77,12 +104,24 @@ pub struct Scraper {
     patterns: Patterns,
     bar: KerasBar,
     table: BaselinesTable,
+    yolo: Yolo,
+    progress: Progress,
+    /// The first rank that printed a row, when a launcher names ranks: what the others print is the same, or
+    /// of a part of the batch.
+    rank: Option<u32>,
 }
 
 impl Scraper {
     /// Looks for these patterns.
     pub fn new(patterns: Patterns) -> Self {
-        Self { patterns, bar: KerasBar::default(), table: BaselinesTable::default() }
+        Self {
+            patterns,
+            bar: KerasBar::default(),
+            table: BaselinesTable::default(),
+            yolo: Yolo::default(),
+            progress: Progress::default(),
+            rank: None,
+        }
     }
 
     /// Returns with what bytes a line must begin for [`Self::line`] to want it next. Nearly all
@@ -91,7 +130,7 @@ impl Scraper {
     pub fn wanted(&self) -> &'static [bool; 256] {
         match (self.patterns.own.is_empty(), self.patterns.known) {
             (false, _) => &[true; 256],
-            (true, true) if self.bar.is_waiting() || self.table.is_open() => &GOING_ON,
+            (true, true) if self.table.is_open() => &GOING_ON,
             (true, true) => &FIRST,
             (true, false) => &[false; 256],
         }
@@ -112,39 +151,96 @@ impl Scraper {
     fn may_be_known(&self, line: &[u8]) -> bool {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
         match line {
-            [b' ', b'[' | b'i', ..] => ends(b"|"),
+            [b' ', b'[' | b'i' | b'v' | b's', ..] if ends(b"|") => true,
+            [b' ', ..] => Yolo::may_be(line) || has_rank(line),
             [b'-', b'-', ..] => ends(b"-"),
-            [b'0'..=b'9', ..] => self.bar.is_waiting(),
-            [b'E', ..] => line.starts_with(b"Epoch "),
-            [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfN"),
-            [b'[', b'r' | b't', ..] => line.starts_with(b"[rank") || line.starts_with(b"[titan] "),
-            [b'e', ..] => line.starts_with(b"epoch=") || line.starts_with(b"episode="),
+            [b'0'..=b'9', ..] => self.bar.is_waiting() || has_rank(line) || is_logged(line),
+            [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfNM") || has_rank(line),
+            [b'[', b't', ..] if line.starts_with(b"[titan] ") => true,
+            [b'[' | b'(', ..] => has_rank(line),
             [b'g', ..] => line.starts_with(b"global_step="),
             [b'\x1b', b'[', ..]
             | [b'i', b't', b'e', b'r', b' ' | b'=', ..]
-            | [b's', b't', b'e', b'p', b' ', b'0'..=b'9', ..]
             | [b's', b't', b'e', b'p', b':' | b'=', ..] => true,
-            [b'i', ..] => line.starts_with(b"iteration="),
             [b't', ..] => line.starts_with(b"timestep="),
             [b'v', ..] => line.starts_with(b"validate step:"),
             [b'{', b'\'' | b'"' | b' ', ..] => ends(b"}") && has_step(line),
             [b'|', b' ', ..] => self.table.is_open(),
+            [first, ..] if b"eEsSiIuU".contains(first) => begins_with_step(line),
             _ => false,
         }
     }
 
     fn candidate(&mut self, line: &[u8]) -> Option<MetricRow> {
         let line = without_escapes(line);
-        if let Some(row) = self.patterns.own.iter().find_map(|pattern| pattern.row(&line)) {
+        if let Some(row) = self.own(&line) {
             return Some(row);
         }
-        let text = std::str::from_utf8(&line).ok().filter(|_| self.patterns.known)?.trim_end_matches(' ');
+        let text = std::str::from_utf8(&line).ok()?.trim_end_matches(' ');
+        let Some((rank, rest)) = rank::rank(text) else { return self.known(text) };
+        if self.rank.is_some_and(|first| first != rank) {
+            return None;
+        }
+        let own = rest.strip_prefix(' ').unwrap_or(rest);
+        let row = self.own(own.as_bytes()).or_else(|| self.known(rest));
+        let row = row.or_else(|| if own.len() < rest.len() { self.known(own) } else { None });
+        if row.is_some() {
+            self.rank = Some(rank);
+        }
+        row
+    }
+
+    /// Looks for the user's own patterns.
+    fn own(&self, line: &[u8]) -> Option<MetricRow> {
+        self.patterns.own.iter().find_map(|pattern| pattern.row(line))
+    }
+
+    /// Looks for the known formats.
+    fn known(&mut self, text: &str) -> Option<MetricRow> {
+        if !self.patterns.known {
+            return None;
+        }
         match *text.as_bytes().first()? {
             b'-' | b'|' => self.table.line(text),
-            b'E' | b'0'..=b'9' => self.bar.line(text),
-            _ => line_formats::row(text),
+            b'E' => self.bar.line(text).or_else(|| lightning::row(text)).or_else(|| home_made::row(text)),
+            b'0'..=b'9' => self.bar.line(text).or_else(|| self.progress.line(text)),
+            b' ' => line_formats::row(text).or_else(|| self.yolo.line(text)),
+            b'[' | b'{' => line_formats::row(text),
+            _ => line_formats::row(text).or_else(|| home_made::row(text)),
         }
     }
+}
+
+/// Says whether a line can begin with the rank of the process that printed it.
+fn has_rank(line: &[u8]) -> bool {
+    let text = line.trim_ascii_start();
+    let head = &text[..text.len().min(64)];
+    match head.first() {
+        Some(b'0'..=b'9') => {
+            let digits = head.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            head[digits..].starts_with(b": ")
+        }
+        Some(b'[') => {
+            memchr::memchr(b']', head).is_some_and(|end| matches!(head.get(end + 1), Some(b':' | b'<')))
+        }
+        Some(b'(') => memmem::find(head, b" pid=").is_some(),
+        _ => false,
+    }
+}
+
+/// Says whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers do.
+fn is_logged(line: &[u8]) -> bool {
+    let head = &line[..line.len().min(80)];
+    memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
+}
+
+/// Says whether a line begins with a word for the step, and a place for its number.
+fn begins_with_step(line: &[u8]) -> bool {
+    let length = line.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (word, rest) = line.split_at(length);
+    let words: [&[u8]; 6] = [b"epoch", b"step", b"episode", b"iter", b"iteration", b"update"];
+    matches!(rest.first(), Some(b' ' | b':' | b'='))
+        && words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 /// Says whether a part of any of the names of a step is there.
@@ -154,10 +250,10 @@ fn has_step(line: &[u8]) -> bool {
 }
 
 /// With what a line of a known format begins.
-static FIRST: [bool; 256] = these(b" -E[{egistv\x1b");
+static FIRST: [bool; 256] = these(b" -E[{(egistuvISU\x1b0123456789");
 
-/// The same within a table or an epoch.
-static GOING_ON: [bool; 256] = these(b" -E[{egistv\x1b|0123456789");
+/// The same within a table.
+static GOING_ON: [bool; 256] = these(b" -E[{(egistuvISU\x1b0123456789|");
 
 const fn these(bytes: &[u8]) -> [bool; 256] {
     let mut wanted = [false; 256];

@@ -259,3 +259,167 @@ proptest! {
         prop_assert!((6..=8).contains(&rows), "{}", rows);
     }
 }
+
+#[test]
+fn the_lines_of_one_rank_count_whatever_launcher_names_it() {
+    let row = r#"{"step":10,"loss":0.5}"#;
+    for line in [
+        "[rank0]:step=10, loss=0.5",
+        "[default0]:step=10, loss=0.5",
+        "[default0]: step=10, loss=0.5",
+        "0: step=10, loss=0.5",
+        " 7: step=10, loss=0.5",
+        "[1,3]<stdout>:step=10, loss=0.5",
+        "(RayTrainWorker pid=17, ip=10.0.0.1) step=10, loss=0.5",
+    ] {
+        assert_eq!(rows(line), [row], "{line}");
+    }
+    // The last rank is the one that prints with Megatron, and the first that is seen counts.
+    let all = "1: step=10, loss=0.5\n0: step=10, loss=0.25\n1: step=20, loss=0.5\n0: x\nstep=30, loss=0.5\n";
+    assert_eq!(rows(all), [row, r#"{"step":20,"loss":0.5}"#, r#"{"step":30,"loss":0.5}"#]);
+    let own = r"^loss=(?<loss>\S+) at (?<step>\d+)$";
+    assert_eq!(scrape(&mut with(&[own], false), "[rank0]: loss=0.5 at 10\n"), [r#"{"loss":0.5,"step":10}"#]);
+}
+
+#[test]
+fn megatron_without_an_end_and_at_a_validation() {
+    let line = " iteration       10/infinity | lm loss: 1.212345E+01 | loss scale: 1.0 |";
+    assert_eq!(rows(line), [r#"{"iteration":10,"lm loss":12.12345,"loss scale":1}"#]);
+    assert_eq!(rows(&format!("[default7]:{line}")), rows(line));
+    assert_eq!(
+        rows(
+            " validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 | \n\
+              \x20validation loss at iteration 1000 on validation set | lm loss value: 2.5E+00 | \n\
+              \x20validation loss at iteration 2000 on test set | lm loss value: 3.5E+00 | \n\
+              \x20samples/sec: 12.500 | iteration       20/  320000 | lm loss: 1.5E+00 | number of skipped iterations:   0 |\n"
+        ),
+        [
+            r#"{"iteration":1000,"validation lm loss value":2.5,"validation lm loss PPL":12}"#,
+            r#"{"iteration":1000,"validation lm loss value":2.5}"#,
+            r#"{"iteration":2000,"test lm loss value":3.5}"#,
+            r#"{"iteration":20,"samples/sec":12.5,"lm loss":1.5,"number of skipped iterations":0}"#,
+        ]
+    );
+}
+
+#[test]
+fn detectron2() {
+    let line = "[01/29 12:00:00 d2.utils.events]:  eta: 0:01:10  iter: 19  total_loss: 3.32  loss_cls: 1.2    time: 0.5203  data_time: 0.0212  lr: 1.9981e-05  max_mem: 3000M";
+    let expected = r#"{"iter":19,"total_loss":3.32,"loss_cls":1.2,"time":0.5203,"data_time":0.0212,"lr":0.000019981,"max_mem":3000}"#;
+    assert_eq!(rows(line), [expected]);
+    let coloured =
+        line.replace("[01/29 12:00:00 d2.utils.events]", "\x1b[32m[01/29 12:00:00 d2.utils.events]\x1b[0m");
+    assert_eq!(rows(&coloured), [expected]);
+    let last = "[01/29 12:00:00 d2.utils.events]:  iter: 20  total_loss: 3  lr: N/A  ";
+    assert_eq!(rows(last), [r#"{"iter":20,"total_loss":3}"#]);
+    assert_eq!(rows("[01/29 12:00:00 d2.data.build]: Using training sampler TrainingSampler"), [""; 0]);
+}
+
+#[test]
+fn open_mmlab() {
+    assert_eq!(
+        rows(
+            "08/21 02:58:41 - mmengine - INFO - Epoch(train) [1][10/25]  lr: 1.0000e-02  eta: 0:00:00  time: 0.0019  data_time: 0.0004  loss1: 0.5  loss: 1.75\n\
+              08/21 02:58:41 - mmengine - INFO - Epoch(train)  [2][  5/ 25]  lr: 1.0000e-02  eta: 1 day, 2:00:00  loss: 1.5\n\
+              08/21 02:58:41 - mmengine - INFO - Epoch(val) [2][25/25]    accuracy: 0.5  data_time: 0.1  time: 0.2\n\
+              2023/05/01 10:00:00 - mmengine - INFO - Iter(train) [   50/160000]  base_lr: 1.0e-03 lr: 1.0e-03  eta: 3:00:00  memory: 3000  loss: 0.25\n\
+              2021-05-01 10:00:00,123 - mmdet - INFO - Epoch [2][50/7330]\tlr: 1.978e-03, eta: 4 days, 19:00:00, time: 0.8, memory: 3000, loss: 1.25\n\
+              2021-05-01 10:00:00,123 - mmdet - INFO - Saving checkpoint at 1 epochs\n\
+              2021-05-01 10:00:00,123 - mmdet - INFO - Epoch(val) [1][5000]\tbbox_mAP: 0.375\n"
+        ),
+        [
+            r#"{"epoch":1,"step":10,"lr":0.01,"time":0.0019,"data_time":0.0004,"loss1":0.5,"loss":1.75}"#,
+            r#"{"epoch":2,"step":30,"lr":0.01,"loss":1.5}"#,
+            r#"{"epoch":2,"step":30,"accuracy":0.5,"data_time":0.1,"time":0.2}"#,
+            r#"{"step":50,"memory":3000,"loss":0.25}"#,
+            r#"{"epoch":2,"step":7380,"lr":0.001978,"time":0.8,"memory":3000,"loss":1.25}"#,
+            r#"{"epoch":1,"step":7380,"bbox_mAP":0.375}"#,
+        ]
+    );
+}
+
+#[test]
+fn yolo() {
+    let training = "      Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size
+\r        1/3      2.18G      1.1      3.3      1.1         57        640:  50%|█████     | 2/4 [00:01<00:00,  2.90it/s]\r        1/3      2.18G      1.216      3.402      1.331         57        640: 100%|██████████| 4/4 [00:01<00:00,  2.90it/s]
+                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|██████████| 4/4 [00:01<00:00,  2.90it/s]
+                   all        128        929      0.652      0.548      0.618      0.458
+                person        128        254      0.652      0.548      0.618      0.458
+";
+    let expected = [
+        r#"{"epoch":1,"GPU_mem":2.18,"train/box_loss":1.216,"train/cls_loss":3.402,"train/dfl_loss":1.331}"#,
+        r#"{"epoch":1,"metrics/precision(B)":0.652,"metrics/recall(B)":0.548,"metrics/mAP50(B)":0.618,"metrics/mAP50-95(B)":0.458}"#,
+    ];
+    // As lines were last drawn.
+    let drawn: String =
+        training.lines().map(|line| line.rsplit('\r').next().unwrap().to_owned() + "\n").collect();
+    assert_eq!(rows(&drawn), expected);
+    let without_names: String = drawn.lines().skip(1).map(|line| line.to_owned() + "\n").collect();
+    assert_eq!(rows(&without_names), [""; 0]);
+}
+
+#[test]
+fn lightning() {
+    assert_eq!(
+        rows(
+            "Epoch 3: 100%|██████████| 10/10 [00:01<00:00,  7.20it/s, v_num=0, train_loss=1.200, val_loss=1.500]\n\
+              Epoch 3:  90%|█████████ | 9/10 [00:01<00:00,  7.20it/s, v_num=0, train_loss=1.200]\n\
+              Epoch 3: 100%|██████████| 10/10 [00:01<00:00,  7.20it/s, v_num=0]\n\
+              Epoch 4, global step 320: 'val_loss' reached 0.27113 (best 0.27113), saving model to '/x/epoch=4.ckpt' as top 1\n\
+              Epoch 5, global step 384: 'val_loss' was not in top 1\n"
+        ),
+        [
+            r#"{"epoch":3,"train_loss":1.2,"val_loss":1.5}"#,
+            r#"{"epoch":4,"global_step":320,"val_loss":0.27113}"#,
+        ]
+    );
+}
+
+#[test]
+fn home_made_loops() {
+    for (line, expected) in [
+        ("epoch 1: loss 0.1", r#"{"epoch":1,"loss":0.1}"#),
+        (
+            "Epoch 1/10: train loss 0.5, val loss: 0.25, acc=0.75",
+            r#"{"epoch":1,"train loss":0.5,"val loss":0.25,"acc":0.75}"#,
+        ),
+        ("Epoch [1/10], Loss: 0.5", r#"{"epoch":1,"Loss":0.5}"#),
+        ("Epoch: 3, loss: 0.5", r#"{"epoch":3,"loss":0.5}"#),
+        ("episode 7: return 21.5, length 200", r#"{"episode":7,"return":21.5,"length":200}"#),
+        ("step 5 | loss: 2.5", r#"{"step":5,"loss":2.5}"#),
+        (
+            "step     5 | loss: 10.955000 | lr 6.0000e-04 | norm: 15.3600 | dt: 338.50ms | tok/sec: 1551.20",
+            r#"{"step":5,"loss":10.955,"lr":0.0006,"norm":15.36,"dt":338.5,"tok/sec":1551.2}"#,
+        ),
+        (
+            "step 00010/21400 (0.05%) | loss: 10.5 | dt: 338.50ms | tok/sec: 1,551 | mfu: 48.30 | total time: 0.50m",
+            r#"{"step":10,"loss":10.5,"dt":338.5,"tok/sec":1551,"mfu":48.3,"total time":0.5}"#,
+        ),
+        (
+            "step   10/19560 | loss 7.125000 (+1.23z)| norm 1.2500 (+0.12z)| lr 6.00e-04 | 338.51 ms | 50.2% bf16 MFU | 1551234 tok/s",
+            r#"{"step":10,"loss":7.125,"norm":1.25,"lr":0.0006}"#,
+        ),
+        (
+            "Iter 10: Train loss 2.5, Learning Rate 1.0e-05, It/sec 3.5, Peak mem 4.5 GB",
+            r#"{"iter":10,"Train loss":2.5,"Learning Rate":0.00001,"It/sec":3.5,"Peak mem":4.5}"#,
+        ),
+        ("Iter 200: Val loss 1.5, Val took 3.2s", r#"{"iter":200,"Val loss":1.5}"#),
+    ] {
+        assert_eq!(rows(line), [expected], "{line}");
+    }
+    for decoy in [
+        "epoch 1: loss is 0.5",
+        "epoch 1: the loss went from 0.5 to 0.25",
+        "epoch 1: loss 0.5 and more",
+        "epoch 1: lr 0.1",
+        "step 5 | lr: 0.1",
+        "step 5 | loss",
+        "Step 5 of 10: loss 0.5",
+        "epoch 1: loss",
+        "epoch one: loss 0.5",
+        "my epoch 1: loss 0.5",
+        "epoch 1: loss 0.5, saving to x",
+    ] {
+        assert_eq!(rows(decoy), [""; 0], "{decoy}");
+    }
+}
