@@ -13,9 +13,10 @@ use run_common::provenance::git::Code;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptStart, StartEvent};
-use run_common::rundir::environment::{Variable, of_attempt, of_record, of_slot};
+use run_common::rundir::environment::{Variable, of_attempt, of_slot};
 use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
@@ -158,9 +159,10 @@ pub(crate) fn prepare(
         metrics: None,
         step_key: None,
         checkpoint_pattern: None,
+        options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),
     };
-    let mut env = environment(session, job, &layout, &evaluation, attempt);
+    let mut env = environment(session, job, &layout, &evaluation, attempt, filled.env);
     env.push((VISIBLE.into(), Some(visible.into())));
     env.extend(gpu.into_iter().flat_map(|gpu| of_slot(gpu)));
     let task = Task {
@@ -198,6 +200,7 @@ fn environment(
     layout: &Layout,
     evaluation: &Evaluation,
     attempt: u32,
+    recorded: Vec<Variable>,
 ) -> Vec<Variable> {
     let run = session.run.layout().root();
     let mut env = of_attempt(layout, &evaluation.eval_id, attempt, run, &session.meta);
@@ -209,6 +212,6 @@ fn environment(
         ("EVAL_OUT", Some(layout.root().into())),
     ];
     env.extend(own.map(|(name, value)| (name.into(), value)));
-    env.extend(of_record(&session.meta));
+    env.extend(recorded);
     env
 }

@@ -3,6 +3,7 @@
 use crate::held_run::HeldRun;
 use crate::plan::Plan;
 use crate::run::Options;
+use crate::settings::Settings;
 use run_common::error::Error;
 use run_common::process::identity::Process;
 use run_common::rundir::attempts::checkpoint_of;
@@ -13,7 +14,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 
 /// How an attempt is made, besides what the command line says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attempt {
     /// There may have been attempts before.
     pub(crate) is_resume: bool,
@@ -22,6 +23,8 @@ pub(crate) struct Attempt {
     pub(crate) is_retry: bool,
     /// Graphics processors that it has for its own.
     pub(crate) gpu: Option<String>,
+    /// What is given and inherited.
+    pub(crate) settings: Settings,
     /// When another attempt may follow.
     pub(crate) retry: Option<Retry>,
     /// The process for which this one works.

@@ -4,8 +4,9 @@ use clap::Parser;
 use run_checkpoint::{Label, checkpoint_pattern};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
+use run_common::rundir::options::AttemptOptions;
 use run_common::time::{parse_duration, parse_positive};
-use run_metrics::scrape::Pattern;
+use run_metrics::scrape::Patterns;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -53,14 +54,14 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) unfinished: bool,
     /// Make so many more attempts when one ends in a way that may pass
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "stdin", value_parser = retries)]
-    pub(crate) retries: u32,
-    /// Time before the first of them, doubled before each that follows
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "retries", conflicts_with = "stdin", value_parser = parse_duration)]
-    pub(crate) retry_delay: Duration,
+    #[arg(long, value_name = "N", conflicts_with = "stdin", value_parser = retries)]
+    retries: Option<u32>,
+    /// Time before the first of them, doubled before each that follows [default: 30s]
+    #[arg(long, value_name = "TIME", requires = "retries", conflicts_with = "stdin", value_parser = parse_duration)]
+    retry_delay: Option<Duration>,
     /// Exit statuses, besides signals and stalls, after which another attempt is made
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',', requires = "retries", conflicts_with = "stdin", value_parser = exit_status)]
-    pub(crate) retry_on: Vec<i32>,
+    retry_on: Vec<i32>,
     /// Names on stdin end in NUL, not newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
@@ -73,24 +74,24 @@ pub(crate) struct Args {
     /// Give the command a terminal of its own; implies --merge
     #[arg(long)]
     pub(crate) pty: bool,
-    /// End the attempt after this time
+    /// End the attempt after this time; none: never
+    #[arg(long, value_name = "TIME", value_parser = limit)]
+    timeout: Option<Duration>,
+    /// End the attempt when it writes neither output nor a metric for this time; none: never
+    #[arg(long, value_name = "TIME", value_parser = limit)]
+    stall_timeout: Option<Duration>,
+    /// Time between the request to stop and SIGTERM to all that is left [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    grace: Option<Duration>,
+    /// Time for what outlives the main process, before SIGTERM and again before SIGKILL [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    linger: Option<Duration>,
+    /// Time between two writes of the run's status [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
-    pub(crate) timeout: Option<Duration>,
-    /// End the attempt when it writes neither output nor a metric for this time
-    #[arg(long, value_name = "TIME", value_parser = parse_positive)]
-    pub(crate) stall_timeout: Option<Duration>,
-    /// Time between the request to stop and SIGTERM to all that is left
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
-    pub(crate) grace: Duration,
-    /// Time for what outlives the main process, before SIGTERM and again before SIGKILL
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
-    pub(crate) linger: Duration,
-    /// Time between two writes of the run's status
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_positive)]
-    pub(crate) heartbeat: Duration,
+    heartbeat: Option<Duration>,
     /// Metrics to read off the output: auto, none, or a regular expression with named groups
-    #[arg(long, value_name = "SPEC", value_parser = scrape)]
-    pub(crate) scrape: Vec<Scrape>,
+    #[arg(long, value_name = "SPEC", value_parser = Patterns::check)]
+    scrape: Vec<String>,
     /// File below the run that holds its metrics, where it is not a usual one
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<String>,
@@ -99,7 +100,7 @@ pub(crate) struct Args {
     pub(crate) step_key: Option<String>,
     /// Shell command to execute when the attempt has ended
     #[arg(long, value_name = "COMMAND")]
-    pub(crate) on_end: Option<String>,
+    on_end: Option<String>,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<String>,
@@ -130,23 +131,28 @@ fn from_step(text: &str) -> Result<FromStep, String> {
     }
 }
 
-/// One `--scrape`.
-#[derive(Clone, Debug)]
-pub(crate) enum Scrape {
-    /// Formats that are known.
-    Auto,
-    /// None of these.
-    None,
-    /// The user's own.
-    Own(Pattern),
+impl Args {
+    /// Returns the options that later attempts inherit, as far as they are given.
+    pub(crate) fn inherited(&self) -> AttemptOptions {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
+        AttemptOptions {
+            scrape: Some(self.scrape.clone()).filter(|specs| !specs.is_empty()),
+            grace_s: seconds(self.grace),
+            linger_s: seconds(self.linger),
+            heartbeat_s: seconds(self.heartbeat),
+            timeout_s: seconds(self.timeout),
+            stall_timeout_s: seconds(self.stall_timeout),
+            retries: self.retries,
+            retry_delay_s: seconds(self.retry_delay),
+            retry_on: Some(self.retry_on.clone()).filter(|statuses| !statuses.is_empty()),
+            on_end: self.on_end.clone(),
+        }
+    }
 }
 
-fn scrape(text: &str) -> Result<Scrape, String> {
-    match text {
-        "auto" => Ok(Scrape::Auto),
-        "none" => Ok(Scrape::None),
-        _ => Pattern::new(text).map(Scrape::Own),
-    }
+/// Reads a limit, of which `none` is one that is never reached.
+fn limit(text: &str) -> Result<Duration, String> {
+    if text == "none" { Ok(Duration::ZERO) } else { parse_positive(text) }
 }
 
 fn steps(text: &str) -> Result<u64, String> {

@@ -3,7 +3,7 @@
 use crate::resume::Resume;
 use run_common::error::Error;
 use run_common::provenance::redact::REDACTED;
-use run_common::rundir::environment::{Variable, of_attempt, of_record};
+use run_common::rundir::environment::{Variable, of_attempt};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use serde_json::Value;
@@ -11,13 +11,14 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Returns the variables that the command is given, or that are taken from it.
+/// Returns the variables that the command is given, or that are taken from it; those that were `recorded` come last.
 pub(crate) fn environment(
     layout: &Layout,
     meta: &Meta,
     resume: &Resume,
     attempt: u32,
     interpreter: Option<&str>,
+    recorded: Vec<Variable>,
 ) -> Result<Vec<Variable>, Error> {
     let missing = |(name, value): &(&String, &Value)| {
         value.as_str().is_some_and(|value| value.contains(REDACTED)) && env::var_os(name).is_none()
@@ -34,7 +35,7 @@ pub(crate) fn environment(
     env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
     env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
     env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
-    env.extend(of_record(meta));
+    env.extend(recorded);
     Ok(env)
 }
 

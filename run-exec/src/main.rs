@@ -12,7 +12,9 @@ mod queue;
 mod resume;
 mod retry;
 mod run;
+mod settings;
 mod tally;
+mod told;
 mod worker;
 
 fn main() -> std::process::ExitCode {

@@ -5,14 +5,17 @@ use crate::ending::Ending;
 use crate::environment::environment;
 use crate::resume::Resume;
 use crate::run::{Executed, Options};
+use crate::told;
 use run_common::cli::statuses::STATUSES;
 use run_common::error::Error;
 use run_common::message::warn;
 use run_common::process::identity::Place;
 use run_common::provenance::device::{NVIDIA_SMI, gpus};
 use run_common::provenance::git::Code;
+use run_common::provenance::hints::Hints;
 use run_common::provenance::python::{Python, find_program, interpreter_of, named_interpreter};
 use run_common::provenance::redact::{REDACTED, redact_command};
+use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
 use run_common::rundir::environment::of_slot;
@@ -128,7 +131,7 @@ impl<'a> Choices<'a> {
         recorded: &Recorded,
     ) -> Result<Self, Error> {
         let source = Source::find(options, meta, layout)?;
-        let resume = if this.is_resume && recorded.attempts() > 0 {
+        let mut resume = if this.is_resume && recorded.attempts() > 0 {
             Resume::find(options, this.is_retry, layout, meta)?
         } else {
             Resume::none(options, layout, meta)?
@@ -144,6 +147,15 @@ impl<'a> Choices<'a> {
             env: |name| env::var(name).ok(),
         };
         let filled = fill(&source.template, &values)?;
+        if !source.is_recorded {
+            told::of_typed(&source.template, meta, layout);
+            if options.additional_steps.is_none() {
+                resume.total_steps = Hints::of_command(&filled.command).total_steps.or(resume.total_steps);
+            }
+        }
+        if !this.is_retry {
+            told::of_resume(&source.template, &source.cwd, meta, layout, &resume);
+        }
         let Some(name) = filled.command.first() else {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
                 .because("nothing is left of it when its placeholders are filled in"));
@@ -191,7 +203,7 @@ impl<'a> Choices<'a> {
             pid: 0,
             git_commit: code.commit,
             git_dirty: code.dirty,
-            python_version: python_version(self.executable.as_deref(), meta),
+            python_version: python_version(&self.filled.command, source, self.executable.as_deref(), meta),
             device: meta.device.clone(),
             gpus: gpus(),
             cuda_visible_devices: this.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
@@ -201,6 +213,7 @@ impl<'a> Choices<'a> {
             metrics: self.sources.metrics.clone(),
             step_key: self.sources.step_key.clone(),
             checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
+            options: this.settings.recorded.clone(),
             offsets: offsets(self.layout, self.number, &self.metrics_from),
         }
     }
@@ -209,7 +222,7 @@ impl<'a> Choices<'a> {
     fn task(self) -> Result<Task, Error> {
         let Self { options, this, layout, meta, .. } = self;
         let interpreter = meta.python_executable.as_deref().filter(|_| self.source.is_recorded);
-        let mut env = environment(layout, meta, &self.resume, self.number, interpreter)?;
+        let mut env = environment(layout, meta, &self.resume, self.number, interpreter, self.filled.env)?;
         if let Some(gpu) = &this.gpu {
             env.extend(of_slot(gpu));
         }
@@ -223,10 +236,10 @@ impl<'a> Choices<'a> {
             cwd: self.source.cwd,
             stdin: options.stdin,
             output: options.output,
-            limits: options.limits,
+            limits: this.settings.limits,
             quiet: options.quiet,
             detach: options.detach && this.parent.is_none(), // the controller of several has left already
-            scrape: options.scrape.clone(),
+            scrape: this.settings.scrape.clone(),
             sources: self.sources,
             retry: this.retry.clone(),
             devices: NVIDIA_SMI,
@@ -234,7 +247,7 @@ impl<'a> Choices<'a> {
             ending: Box::new(Ending {
                 layout: layout.clone(),
                 checkpoint: meta.checkpoint.clone(),
-                on_end: options.on_end.clone(),
+                on_end: this.settings.on_end(layout),
             }),
         })
     }
@@ -254,11 +267,20 @@ fn sources(options: &Options, layout: &Layout, meta: &Meta) -> Result<Sources, E
     })
 }
 
-/// Returns the version of the interpreter that the program is or names, as was recorded where it is the
-/// same.
-fn python_version(executable: Option<&Path>, meta: &Meta) -> Option<String> {
+/// Returns the version of the interpreter that a command comes to, as was recorded where it is the same. Of the
+/// command that the run was created with the interpreter is known, whatever the search path is now.
+fn python_version(
+    command: &[String],
+    source: &Source,
+    executable: Option<&Path>,
+    meta: &Meta,
+) -> Option<String> {
     let known = meta.python_executable.as_ref().map(PathBuf::from);
-    let path = executable.and_then(interpreter_of).or_else(|| known.clone())?;
+    let path = if meta.command.as_ref() == Some(&source.template) {
+        executable.and_then(interpreter_of).or_else(|| known.clone())
+    } else {
+        interpreter_of_command(command, executable, &source.cwd)
+    }?;
     if Some(&path) == known.as_ref() { meta.python_version.clone() } else { Python::at(path).version }
 }
 

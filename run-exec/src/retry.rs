@@ -37,7 +37,7 @@ impl Attempt {
         let mut signals =
             catch().map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
         let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
-        if let Waited::Ended(status) = self.wait(options, &mut held, &mut signals, until)? {
+        if let Waited::Ended(status) = self.wait(&mut held, &mut signals, until)? {
             return Ok(status);
         }
         let before = held.recorded.clone();
@@ -51,13 +51,7 @@ impl Attempt {
     }
 
     /// Waits, and writes that this process does.
-    fn wait(
-        &self,
-        options: &Options,
-        held: &mut HeldRun,
-        signals: &mut Signals,
-        until: Instant,
-    ) -> Result<Waited, Error> {
+    fn wait(&self, held: &mut HeldRun, signals: &mut Signals, until: Instant) -> Result<Waited, Error> {
         let mut beat = Instant::now();
         loop {
             if let Some(error) = held.loss() {
@@ -74,7 +68,7 @@ impl Attempt {
                 held.active.write_waiting(&mut held.recorded).map_err(|error| {
                     held.loss().unwrap_or_else(|| Error::io("write", &held.layout().status(), error))
                 })?;
-                beat = now + options.limits.heartbeat;
+                beat = now + self.settings.limits.heartbeat;
             }
             let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             fds.extend(self.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));

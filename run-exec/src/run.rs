@@ -2,9 +2,10 @@
 //! process, several by a controller.
 
 use crate::attempt::Attempt;
-use crate::cli::{Args, FromStep, Scrape};
+use crate::cli::{Args, FromStep};
 use crate::controller::Controller;
 use crate::held_run::HeldRun;
+use crate::settings::Settings;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
@@ -15,13 +16,12 @@ use run_common::message::warn;
 use run_common::process::spawn::{Side, check_open, fork};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
-use run_metrics::scrape::Patterns;
-use run_supervise::{Limits, Output};
+use run_supervise::Output;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -32,7 +32,6 @@ pub(crate) struct Options {
     pub(crate) end_of_name: u8,
     pub(crate) slots: Slots,
     pub(crate) fail_fast: bool,
-    pub(crate) retries: Retries,
     /// What is done with runs that were executed before.
     pub(crate) executed: Executed,
     /// A run of a host that is known to be gone is resumed, too.
@@ -50,13 +49,11 @@ pub(crate) struct Options {
     pub(crate) detach: bool,
     pub(crate) stdin: bool,
     pub(crate) output: Output,
-    pub(crate) limits: Limits,
-    pub(crate) scrape: Patterns,
+    /// Options that later attempts inherit, as far as they are given.
+    pub(crate) given: AttemptOptions,
     /// The file with the metrics, and the name of the step in them, if they are given.
     pub(crate) metrics: Option<String>,
     pub(crate) step_key: Option<String>,
-    /// Shell command for when an attempt has ended.
-    pub(crate) on_end: Option<String>,
     /// When this run-exec began.
     pub(crate) begun: Timestamp,
 }
@@ -72,27 +69,6 @@ pub(crate) enum Executed {
     Unfinished,
 }
 
-/// Attempts that are made in place of some that have failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Retries {
-    /// How many of a run.
-    pub(crate) count: u32,
-    /// Time before the first.
-    delay: Duration,
-    /// Exit statuses after which one is made.
-    pub(crate) exit_codes: Vec<i32>,
-}
-
-/// The longest time between two attempts.
-const LONGEST: Duration = Duration::from_secs(3600);
-
-impl Retries {
-    /// Returns the time before another attempt, after so many: it is doubled each time.
-    pub(crate) fn delay(&self, made: u32) -> Duration {
-        self.delay.saturating_mul(1 << made.min(16)).min(LONGEST)
-    }
-}
-
 impl Options {
     fn resolve(args: &Args) -> Self {
         let (resume, unfinished) = (args.resume, args.unfinished);
@@ -102,11 +78,6 @@ impl Options {
             end_of_name: if args.null { b'\0' } else { b'\n' },
             slots: args.slots.clone(),
             fail_fast: args.fail_fast,
-            retries: Retries {
-                count: args.retries,
-                delay: args.retry_delay,
-                exit_codes: args.retry_on.clone(),
-            },
             executed: match (unfinished, resume) {
                 (true, _) => Executed::Unfinished,
                 (false, true) => Executed::Resume,
@@ -126,17 +97,9 @@ impl Options {
                 (false, true) => Output::Merged,
                 (false, false) => Output::Pipes,
             },
-            limits: Limits {
-                grace: args.grace,
-                linger: args.linger,
-                heartbeat: args.heartbeat,
-                timeout: args.timeout,
-                stall: args.stall_timeout,
-            },
-            scrape: patterns(&args.scrape),
+            given: args.inherited(),
             metrics: args.metrics.clone(),
             step_key: args.step_key.clone(),
-            on_end: args.on_end.clone(),
             begun: Timestamp::now(),
         }
     }
@@ -158,19 +121,6 @@ impl Options {
     }
 }
 
-/// Returns what to look for in the output: known formats unless told otherwise.
-fn patterns(given: &[Scrape]) -> Patterns {
-    let mut patterns = Patterns::default();
-    for scrape in given {
-        match scrape {
-            Scrape::Auto => patterns.known = true,
-            Scrape::None => patterns.known = false,
-            Scrape::Own(pattern) => patterns.own.push(pattern.clone()),
-        }
-    }
-    patterns
-}
-
 /// Executes a command in one run or several; returns the status to exit with.
 pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     let options = Options::resolve(args);
@@ -178,12 +128,15 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         warn("stdout is closed: the output is in the logs alone");
     }
     match options.single()? {
-        Some(run) if options.retries.count == 0 => execute_one(&options, &run),
-        single => execute_several(&options, single.is_some()),
+        Some(run) => match Settings::of(&options, &run) {
+            settings if settings.retries == 0 => execute_one(&options, &run, settings),
+            _ => execute_several(&options, true),
+        },
+        None => execute_several(&options, false),
     }
 }
 
-fn execute_one(options: &Options, run: &RunDir) -> Result<u8, Error> {
+fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<u8, Error> {
     if options.slots.gpu(1).is_some() {
         return Err(Error::usage("one run takes one slot of --gpus"));
     }
@@ -193,8 +146,15 @@ fn execute_one(options: &Options, run: &RunDir) -> Result<u8, Error> {
         return Ok(0);
     }
     let held = HeldRun::take(run, options)?;
-    Attempt { is_resume: options.resumes(), gpu: options.slots.gpu(0).cloned(), ..Attempt::default() }
-        .make(options, held)
+    let attempt = Attempt {
+        is_resume: options.resumes(),
+        is_retry: false,
+        gpu: options.slots.gpu(0).cloned(),
+        settings,
+        retry: None,
+        parent: None,
+    };
+    attempt.make(options, held)
 }
 
 /// Executes several runs, or one several times.
@@ -259,17 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_doubled_up_to_an_hour() {
-        let retries = resolved(&["--retries", "99", "--retry-delay", "30s"]).retries;
-        assert_eq!(retries.delay(0), Duration::from_secs(30));
-        assert_eq!(retries.delay(3), Duration::from_secs(240));
-        assert_eq!([retries.delay(7), retries.delay(u32::MAX)], [LONGEST; 2]);
-    }
-
-    #[test]
-    fn known_formats_are_looked_for_unless_none_is_said() {
-        let known = |words: &[&str]| resolved(words).scrape.known;
-        assert!(known(&[]) && known(&["--scrape", "(?<loss>x)"]));
-        assert!(!known(&["--scrape", "none"]) && known(&["--scrape", "none", "--scrape", "auto"]));
+    fn what_is_not_given_is_not_recorded_as_given() {
+        assert_eq!(resolved(&[]).given, AttemptOptions::default());
+        let given =
+            resolved(&["--timeout", "1m", "--stall-timeout", "none", "--retries", "2", "--retry-on", "7,75"])
+                .given;
+        let expected = AttemptOptions {
+            timeout_s: Some(60.0),
+            stall_timeout_s: Some(0.0),
+            retries: Some(2),
+            retry_on: Some(vec![7, 75]),
+            ..AttemptOptions::default()
+        };
+        assert_eq!(given, expected);
     }
 }

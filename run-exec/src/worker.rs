@@ -4,6 +4,7 @@ use crate::attempt::Attempt;
 use crate::controller::Controller;
 use crate::held_run::{HeldRun, way_out};
 use crate::run::Executed;
+use crate::settings::Settings;
 use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
@@ -12,7 +13,6 @@ use run_common::process::signals::Held;
 use run_common::process::spawn::{Side, fork};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
-use run_supervise::Retry;
 
 /// The status by which a process says that another run-exec has its run.
 pub(super) const PASSED_OVER: u8 = 64;
@@ -27,6 +27,7 @@ pub(crate) struct Worker {
     pub(super) before: u32,
     /// Attempts that were made again.
     pub(super) retries: u32,
+    settings: Settings,
     /// The lock, held between attempts too, where there may be others.
     pub(super) held: Option<HeldRun>,
 }
@@ -64,7 +65,8 @@ impl Controller<'_> {
             }
             _ => {}
         }
-        let held = if self.options.retries.count == 0 {
+        let settings = Settings::of(self.options, &run);
+        let held = if settings.retries == 0 {
             None
         } else {
             match HeldRun::take(&run, self.options) {
@@ -75,20 +77,18 @@ impl Controller<'_> {
                 taken => Some(taken?),
             }
         };
-        Ok(Some(Worker { run, slot, batch, before, retries: 0, held }))
+        Ok(Some(Worker { run, slot, batch, before, retries: 0, settings, held }))
     }
 
     /// Forks the process of an attempt, which waits before it when `delay` says so. Returns the status to exit
     /// with, in that process alone.
     pub(super) fn fork_off(&mut self, worker: Worker, delay: Option<f64>) -> Option<u8> {
-        let retries = &self.options.retries;
-        let retry = (worker.retries < retries.count)
-            .then(|| Retry { delay: retries.delay(worker.retries), exit_codes: retries.exit_codes.clone() });
         let attempt = Attempt {
             is_resume: self.options.resumes() || delay.is_some(),
             is_retry: delay.is_some(),
             gpu: self.options.slots.gpu(worker.slot).cloned(),
-            retry,
+            settings: worker.settings.clone(),
+            retry: worker.settings.retry(worker.retries),
             parent: Process::myself().ok(),
         };
         match fork() {

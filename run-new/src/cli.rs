@@ -4,6 +4,7 @@ use crate::sweep::Sweep;
 use clap::Parser;
 use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
+use run_metrics::scrape::Patterns;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Override that {set} passes to the command, recorded as typed
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+    /// The program reads the overrides from its environment; the command needs no {set}
+    #[arg(long)]
+    pub(crate) set_by_env: bool,
     /// Override that varies: a run for each value of a,b,c, 1..5, lin(FROM,TO,COUNT) or log(FROM,TO,COUNT)
     #[arg(long, value_name = "KEY=SPEC", value_parser = Sweep::parse)]
     pub(crate) sweep: Vec<Sweep>,
@@ -73,7 +77,10 @@ pub(crate) struct Args {
     /// Arguments that {resume} stands for when an attempt resumes; all words up to --
     #[arg(long, value_name = "ARG", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) resume_args: Vec<String>,
-    /// Variable to set for the command
+    /// Metrics to read off the output: auto, none, or a regular expression with named groups
+    #[arg(long, value_name = "SPEC", value_parser = Patterns::check)]
+    pub(crate) scrape: Vec<String>,
+    /// Variable to set for the command; placeholders are filled in
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) env: Vec<(String, String)>,
     /// Directory to execute the command in [default: this one]

@@ -6,44 +6,13 @@ use run_common::fsio::atomic::{Durability, write_with_mode};
 use run_common::fsio::read::{open_file, read_argument};
 use run_common::fsio::write::create_with_mode;
 use run_common::message::warn;
-use run_common::provenance::config::{self, parse};
+use run_common::provenance::config::{self, get, parse};
 use run_common::provenance::hash::{copy_hashed, sha256, sha256_of};
 use serde_json::Value;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Keys that hold the seed, in order of preference.
-const SEED: [&str; 6] =
-    ["seed", "random_seed", "train.seed", "training.seed", "trainer.seed", "general.seed"];
-
-/// Keys that hold the number of steps.
-const TOTAL_STEPS: [&str; 19] = [
-    "total_steps",
-    "train.total_steps",
-    "training.total_steps",
-    "trainer.total_steps",
-    "max_steps",
-    "train.max_steps",
-    "training.max_steps",
-    "trainer.max_steps",
-    "max_iters",
-    "train.max_iters",
-    "training.max_iters",
-    "num_train_steps",
-    "max_train_steps",
-    "num_training_steps",
-    "train_steps",
-    "train_iters",
-    "total_timesteps",
-    "train.total_timesteps",
-    "training.steps",
-];
-
-/// Keys that hold the device.
-const DEVICE: [&str; 6] =
-    ["device", "train.device", "training.device", "trainer.device", "agent.params.device", "model.device"];
 
 /// A config file.
 #[derive(Debug)]
@@ -168,87 +137,9 @@ impl Config {
     }
 }
 
-/// What overrides and config say of a run.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Hints {
-    pub(crate) seed: Option<i64>,
-    pub(crate) total_steps: Option<u64>,
-    pub(crate) device: Option<String>,
-}
-
-impl Hints {
-    /// Looks among the overrides first, then in the config.
-    pub(crate) fn find(overrides: &[(String, String)], values: &Value) -> Self {
-        let all = |keys: &'static [&'static str]| {
-            let overridden =
-                keys.iter().filter_map(|key| overrides.iter().rev().find(|(name, _)| name == key));
-            let typed = overridden.map(|(_, value)| {
-                serde_json::from_str(value).unwrap_or_else(|_| Value::from(value.as_str()))
-            });
-            typed.chain(keys.iter().filter_map(|key| get(values, key).cloned()))
-        };
-        Self {
-            seed: all(&SEED).find_map(|value| value.as_i64()),
-            total_steps: all(&TOTAL_STEPS).find_map(|value| whole(&value)),
-            device: all(&DEVICE)
-                .find_map(|value| Some(value.as_str()?.to_owned()).filter(|device| !device.is_empty())),
-        }
-    }
-}
-
-/// Takes `1e6` for what is meant.
-fn whole(value: &Value) -> Option<u64> {
-    let float = || value.as_f64().or_else(|| value.as_str()?.parse().ok());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be whole and in range"
-    )]
-    let from_float = || float().filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x)).map(|x| x as u64);
-    value.as_u64().or_else(from_float)
-}
-
-/// Finds a dotted key: `train.total_steps`, or the same as one word.
-fn get<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
-    if let Some(value) = values.get(key) {
-        return Some(value);
-    }
-    let (first, rest) = key.split_once('.')?;
-    get(values.get(first)?, rest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hints(name: &str, text: &str) -> Hints {
-        Hints::find(&[], &parse(Path::new(name), text.as_bytes()).unwrap())
-    }
-
-    #[test]
-    fn every_format_says_the_same() {
-        let expected = Hints { seed: Some(7), total_steps: Some(5000), device: Some("cuda:1".to_owned()) };
-        let yaml = "seed: 7\ntrain: {total_steps: 5000}\nagent:\n  params: {device: 'cuda:1'}\n";
-        let toml = "seed = 7\ndevice = \"cuda:1\"\n[train]\nmax_steps = 5_000\n";
-        let json = r#"{"seed": 7, "num_train_steps": 5e3, "train": {"device": "cuda:1"}}"#;
-        let python = "# seed = 1\nseed=7\nmax_iters: int = 5_000  # steps\ndevice = 'cuda:1' # or 'cpu'\n  seed = 9\nx = f(1)\n";
-        for (name, text) in
-            [("a.yaml", yaml), ("a.YML", yaml), ("a.toml", toml), ("a.json", json), ("a.py", python)]
-        {
-            assert_eq!(hints(name, text), expected, "{name}");
-        }
-        assert_eq!(hints("a.txt", "seed: 7"), Hints::default());
-        assert_eq!(hints("a.yaml", "device: null\nseed: x\nmax_steps: -1\n"), Hints::default());
-    }
-
-    #[test]
-    fn overrides_come_first() {
-        let set = [("max_steps", "1e6"), ("seed", "3"), ("device", "cpu")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let config = serde_json::json!({"seed": 1, "total_steps": 5, "device": "cuda"});
-        let expected = Hints { seed: Some(3), total_steps: Some(1_000_000), device: Some("cpu".to_owned()) };
-        assert_eq!(Hints::find(&set, &config), expected);
-    }
 
     #[test]
     fn no_config_is_too_strange() {

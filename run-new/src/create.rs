@@ -40,8 +40,9 @@ impl<'a> Maker<'a> {
         Ok(Self { args, plan, home, meta, patch, guard })
     }
 
-    /// Says which runs are missing; one that exists and is another is an error.
-    pub(crate) fn missing(&mut self, planned: &[Planned]) -> Result<Vec<bool>, Error> {
+    /// Says which runs are missing; one that exists and is another is an error. Those that an older version has
+    /// created keep their names.
+    pub(crate) fn missing(&mut self, planned: &mut [Planned]) -> Result<Vec<bool>, Error> {
         let mut names = HashSet::new();
         if self.home.existed {
             let entries = fs::read_dir(&self.home.root)
@@ -50,6 +51,7 @@ impl<'a> Maker<'a> {
             names.extend(entries);
             clear(&self.home.root, &names);
         }
+        self.plan.rename_known(self.args, planned, &names);
         let mut missing = Vec::with_capacity(planned.len());
         for one in planned {
             let exists = names.contains(&one.name);
@@ -81,6 +83,7 @@ impl<'a> Maker<'a> {
             ),
             ("another command", (&there.command, &there.resume_args) != (&here.command, &here.resume_args)),
             ("another environment", there.env != here.env),
+            ("another --scrape", there.options != here.options),
             ("another seed", there.seed != here.seed),
             ("another number of steps", there.total_steps != here.total_steps),
         ];

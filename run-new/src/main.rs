@@ -2,6 +2,7 @@
 
 mod batch;
 mod cli;
+mod command;
 mod config;
 mod create;
 mod guard;

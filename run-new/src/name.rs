@@ -22,9 +22,9 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
 }
 
 /// Returns what the name of a run begins with: the stem of its config, or `run`, made safe and cut.
-pub(crate) fn stem(config: Option<&Path>) -> String {
+pub(crate) fn stem(config: Option<&Path>, sign: Sign) -> String {
     let stem = config.and_then(Path::file_stem).map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
-    let mut stem: String = stem.chars().map(|c| if c.is_control() { '_' } else { c }).collect();
+    let mut stem: String = stem.chars().map(|c| if sign.allows(c) { c } else { '_' }).collect();
     if stem.starts_with(['-', '.']) {
         stem.replace_range(..1, "_");
     }
@@ -49,22 +49,54 @@ pub(crate) fn different(stems: Vec<String>, reserved: &[&str]) -> Vec<String> {
     stems.into_iter().map(one).collect()
 }
 
-/// Returns the name of a cell: what it begins with, then `_key=value` for every swept value.
+/// What stands between a key and its value in the name of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// `-`, and no `=` in the name: nanoGPT's configurator, and others, split an argument at every one.
+    Dash,
+    /// `=`, as in the names that an older version gave.
+    Equals,
+}
+
+impl Sign {
+    /// Says whether a name may have this in it.
+    fn allows(self, c: char) -> bool {
+        c != '/' && !c.is_control() && (c != '=' || self == Self::Equals)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Dash => "-",
+            Self::Equals => "=",
+        }
+    }
+
+    /// Says whether a value looks like the end of one, and another key and value.
+    fn looks_like_several(self, value: &str) -> bool {
+        match self {
+            Self::Dash => value.split_once('_').is_some_and(|(_, rest)| rest.contains('-')),
+            Self::Equals => value.contains('_') && value.contains('='),
+        }
+    }
+}
+
+/// Returns the name of a cell: what it begins with, then `_key-value` for every swept value.
 ///
 /// `hash` follows where the name would not tell its cell from another: where a character had to be
 /// replaced, where a value looks like several, and where the name had to be cut.
 pub(crate) fn cell<'a>(
     base: &str,
     swept: impl Iterator<Item = (&'a str, &'a str)>,
+    sign: Sign,
     hash: impl FnOnce() -> String,
 ) -> String {
     let mut name = base.to_owned();
     let mut is_clear = true;
     for (key, value) in swept {
-        is_clear &= !(value.contains('=') && value.contains('_'));
-        for part in ["_", key, "=", value] {
+        is_clear &= !sign.looks_like_several(value);
+        for part in ["_", key, sign.text(), value] {
             for c in part.chars() {
-                let is_safe = c != '/' && !c.is_control();
+                let is_safe = sign.allows(c);
                 is_clear &= is_safe;
                 name.push(if is_safe { c } else { '_' });
             }
@@ -102,10 +134,12 @@ mod tests {
 
     #[test]
     fn stems_are_names_and_different() {
+        let stem = |config: Option<&str>| stem(config.map(Path::new), Sign::Dash);
         assert_eq!(stem(None), "run");
-        assert_eq!(stem(Some(Path::new("a/dqn.x.yaml"))), "dqn.x");
+        assert_eq!(stem(Some("a/dqn.x.yaml")), "dqn.x");
+        assert_eq!(stem(Some("a/lr=1.py")), "lr_1");
         for odd in [".hidden", "-x\n.py", &"ü".repeat(120)] {
-            let name = stem(Some(Path::new(odd))) + "_2026-01-29_12-00-00-1234567";
+            let name = stem(Some(odd)) + "_2026-01-29_12-00-00-1234567";
             assert_eq!(fault(&name), None, "{odd}");
         }
         let stems = ["a", "b", "a", "a-2", "a", "stop"].map(str::to_owned).to_vec();
@@ -114,12 +148,18 @@ mod tests {
 
     #[test]
     fn a_name_tells_its_cell() {
-        let name = |swept: &[(&str, &str)]| cell("b", swept.iter().copied(), || "12345678".to_owned());
+        let of =
+            |swept: &[(&str, &str)], sign| cell("b", swept.iter().copied(), sign, || "12345678".to_owned());
+        let name = |swept: &[(&str, &str)]| of(swept, Sign::Dash);
         assert_eq!(name(&[]), "b");
-        assert_eq!(name(&[("lr", "1e-3"), ("text", "x=y z")]), "b_lr=1e-3_text=x=y z");
-        assert_eq!(name(&[("path", "a/b\n")]), "b_path=a_b_-12345678");
-        assert_eq!(name(&[("x", "1_y=2"), ("y", "3")]), "b_x=1_y=2_y=3-12345678");
-        assert_eq!(name(&[("+optim/lr", "1")]), "b_+optim_lr=1-12345678");
+        assert_eq!(name(&[("lr", "1e-3"), ("size", "a_b")]), "b_lr-1e-3_size-a_b");
+        assert_eq!(name(&[("text", "x=y z")]), "b_text-x_y z-12345678");
+        assert_eq!(name(&[("path", "a/b\n")]), "b_path-a_b_-12345678");
+        assert_eq!(name(&[("x", "1_y-2"), ("y", "3")]), "b_x-1_y-2_y-3-12345678");
+        assert_eq!(name(&[("+optim/lr", "1")]), "b_+optim_lr-1-12345678");
+        let former = |swept: &[(&str, &str)]| of(swept, Sign::Equals);
+        assert_eq!(former(&[("lr", "1e-3"), ("text", "x=y z")]), "b_lr=1e-3_text=x=y z");
+        assert_eq!(former(&[("x", "1_y=2"), ("y", "3")]), "b_x=1_y=2_y=3-12345678");
         for length in [188, 190, 500] {
             let name = name(&[("k", &"ü".repeat(length / 2))]);
             assert!(name.len() <= 192 && fault(&name).is_none(), "{name}");
@@ -130,15 +170,16 @@ mod tests {
     proptest! {
         #[test]
         fn cells_that_differ_have_different_names(
-            one in ["[ab_=/1]{0,9}", "[ab_=/1]{0,9}"],
-            other in ["[ab_=/1]{0,9}", "[ab_=/1]{0,9}"],
+            one in ["[ab_=/1-]{0,9}", "[ab_=/1-]{0,9}"],
+            other in ["[ab_=/1-]{0,9}", "[ab_=/1-]{0,9}"],
         ) {
             let name = |values: &[String; 2]| {
                 let swept = ["a", "b"].into_iter().zip(values.iter().map(String::as_str));
-                cell("b", swept, || sha256(format!("{values:?}").as_bytes())[..8].to_owned())
+                cell("b", swept, Sign::Dash, || sha256(format!("{values:?}").as_bytes())[..8].to_owned())
             };
             prop_assert_eq!(name(&one) == name(&other), one == other);
             prop_assert_eq!(fault(&name(&one)), None);
+            prop_assert!(!name(&one).contains('='));
         }
     }
 }

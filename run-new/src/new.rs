@@ -22,9 +22,9 @@ const GROWTH: usize = 4;
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let args = &args.settled();
     let plan = Plan::make(args)?;
-    let (home, planned) = batch::open(args, &plan)?;
+    let (home, mut planned) = batch::open(args, &plan)?;
     let mut maker = Maker::new(args, &plan, &home, planned.len())?;
-    let missing = maker.missing(&planned)?;
+    let missing = maker.missing(&mut planned)?;
     let (mut at, mut size) = (0, 1);
     while at < planned.len() {
         let end = planned.len().min(at + size);

@@ -1,8 +1,9 @@
 //! Decides all that a call is to create, before anything is created.
 
 use crate::cli::Args;
-use crate::config::{Config, Hints, expand};
-use crate::name;
+use crate::command;
+use crate::config::{Config, expand};
+use crate::name::{self, Sign};
 use crate::spec::LIMIT;
 use crate::sweep::{self, Sweep, Values};
 use run_common::error::Error;
@@ -12,15 +13,17 @@ use run_common::process::user::user_name;
 use run_common::provenance::device;
 use run_common::provenance::git::{Code, Patch, patch};
 use run_common::provenance::hash::sha256;
-use run_common::provenance::python::{
-    Python, find_program, interpreter_of, interpreter_of_environment, named_interpreter,
-};
+use run_common::provenance::hints::Hints;
+use run_common::provenance::python::{Python, find_program, interpreter_of_environment, named_interpreter};
 use run_common::provenance::redact::{redact_text, redact_value};
+use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::BATCH_FILES;
 use run_common::rundir::meta::{Checkpoint, Meta};
+use run_common::rundir::options::AttemptOptions;
 use run_common::time::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -34,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) template: Meta,
     /// What the code differs in from its commit.
     pub(crate) patch: Option<Patch>,
+    /// What the command says, which counts before the config.
+    of_command: Hints,
     device: Option<String>,
     default_device: &'static str,
 }
@@ -81,6 +86,7 @@ impl Plan {
             warn("'gpu' is no device of PyTorch, which says 'cuda'");
         }
         let inputs = inputs(&args.input)?;
+        command::check(args, &inputs)?;
         let code = Code::at(&cwd, true);
         let patch = match code.dirty {
             Some(true) => patch(&cwd).ok(),
@@ -91,8 +97,12 @@ impl Plan {
             .first()
             .and_then(|program| find_program(OsStr::new(program), &cwd))
             .map(named_interpreter);
-        let python =
-            interpreter(&args.command, executable.as_deref(), &cwd).map(Python::at).unwrap_or_default();
+        let interpreter = if args.command.is_empty() {
+            interpreter_of_environment()
+        } else {
+            interpreter_of_command(&args.command, executable.as_deref(), &cwd)
+        };
+        let python = interpreter.map(Python::at).unwrap_or_default();
         let text = |path: PathBuf| path.to_str().map(str::to_owned);
         let mut template = Meta {
             schema: SCHEMA,
@@ -117,6 +127,11 @@ impl Plan {
             }),
             metrics: args.metrics.clone(),
             step_key: args.step_key.clone(),
+            options: AttemptOptions {
+                scrape: Some(args.scrape.clone()).filter(|specs| !specs.is_empty()),
+                ..AttemptOptions::default()
+            },
+            set_by_env: args.set_by_env,
             batch: None,
             host: Place::here().host.clone(),
             user: user_name(),
@@ -136,7 +151,8 @@ impl Plan {
         };
         template.redact();
         let default_device = device::default_device();
-        Ok(Self { configs, template, patch, device: args.device.clone(), default_device })
+        let of_command = Hints::of_command(&args.command);
+        Ok(Self { configs, template, patch, of_command, device: args.device.clone(), default_device })
     }
 
     /// Returns the runs that are to be created, in order: configs outermost, the last sweep fastest.
@@ -147,33 +163,45 @@ impl Plan {
                 .map_err(|cause| Error::usage("cannot draw what --sample asks for").because(cause))?,
             _ => sweep::product(&args.sweep),
         };
+        let name = |base: &str, values: &Values| match &args.name {
+            Some(name) => name.clone(),
+            None => cell_name(args, base, values, Sign::Dash),
+        };
+        let mut planned = Vec::new();
+        for (config, base) in self.bases(args, Sign::Dash).iter().enumerate() {
+            let cell = |values: &Values| Planned { name: name(base, values), config, values: values.clone() };
+            planned.extend(values.iter().map(cell));
+        }
+        Ok(planned)
+    }
+
+    /// Returns what the names of the runs of each config begin with.
+    fn bases(&self, args: &Args, sign: Sign) -> Vec<String> {
         let stems: Vec<String> = if self.configs.is_empty() {
-            vec![name::stem(None)]
+            vec![name::stem(None, sign)]
         } else {
-            self.configs.iter().map(|config| name::stem(Some(&config.path))).collect()
+            self.configs.iter().map(|config| name::stem(Some(&config.path), sign)).collect()
         };
-        let bases = match &args.batch {
-            Some(_) => name::different(stems, &BATCH_FILES),
-            None => {
-                let time = self.template.created.utc("%Y-%m-%d_%H-%M-%S");
-                stems.into_iter().map(|stem| format!("{stem}_{time}")).collect()
+        if args.batch.is_some() {
+            return name::different(stems, &BATCH_FILES);
+        }
+        let time = self.template.created.utc("%Y-%m-%d_%H-%M-%S");
+        stems.into_iter().map(|stem| format!("{stem}_{time}")).collect()
+    }
+
+    /// Gives runs that an older version has created the names that it gave them.
+    pub(crate) fn rename_known(&self, args: &Args, planned: &mut [Planned], known: &HashSet<String>) {
+        if known.is_empty() || args.name.is_some() {
+            return;
+        }
+        let bases = self.bases(args, Sign::Equals);
+        for one in planned.iter_mut().filter(|one| !known.contains(&one.name)) {
+            let Some(base) = bases.get(one.config) else { continue };
+            let former = cell_name(args, base, &one.values, Sign::Equals);
+            if known.contains(&former) {
+                one.name = former;
             }
-        };
-        let cell = |config: usize, base: &str, values: &Values| {
-            let swept =
-                args.sweep.iter().map(|sweep| sweep.key.as_str()).zip(values.iter().map(String::as_str));
-            let name = match &args.name {
-                Some(name) => name.clone(),
-                None => name::cell(base, swept, || hash(&overrides(args, values))),
-            };
-            Planned { name, config, values: values.clone() }
-        };
-        Ok(bases
-            .iter()
-            .enumerate()
-            .flat_map(|(config, base)| values.iter().map(move |values| (config, base, values)))
-            .map(|(config, base, values)| cell(config, base, values))
-            .collect())
+        }
     }
 
     /// Returns the config of a run.
@@ -185,7 +213,8 @@ impl Plan {
     pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Planned) {
         let config = self.config(cell);
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
-        let hints = Hints::find(&set, config.map_or(&Value::Null, |config| &config.values));
+        let of_config = config.map(|config| Hints::of_config(&config.values)).unwrap_or_default();
+        let hints = Hints::of_overrides(&set).or(self.of_command.clone()).or(of_config);
         meta.run_id = Uuid::now_v7().to_string();
         meta.run_name.clone_from(&cell.name);
         meta.created = Timestamp::now();
@@ -260,6 +289,12 @@ fn check_number(args: &Args, configs: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns the name of a run.
+fn cell_name(args: &Args, base: &str, values: &Values, sign: Sign) -> String {
+    let swept = args.sweep.iter().map(|sweep| sweep.key.as_str()).zip(values.iter().map(String::as_str));
+    name::cell(base, swept, sign, || hash(&overrides(args, values)))
+}
+
 /// Returns the overrides of a cell: those of every run, then the swept ones.
 fn set<'a>(args: &'a Args, values: &'a Values) -> impl Iterator<Item = (String, String)> + 'a {
     let swept = args.sweep.iter().map(|sweep| sweep.key.clone()).zip(values.iter().cloned());
@@ -274,25 +309,6 @@ fn overrides(args: &Args, values: &Values) -> Map<String, Value> {
 fn hash(overrides: &Map<String, Value>) -> String {
     let text = serde_json::to_string(overrides).unwrap_or_default();
     sha256(text.as_bytes())[..8].to_owned()
-}
-
-/// Returns the interpreter of a command: of its program, else of a word in it, else of the
-/// environment.
-fn interpreter(command: &[String], executable: Option<&Path>, cwd: &Path) -> Option<PathBuf> {
-    // A shell's script is one word of the command, and several of its own.
-    let words = command
-        .iter()
-        .skip(1)
-        .flat_map(|word| word.split_whitespace())
-        .filter(|word| word.contains("python"));
-    executable
-        .and_then(interpreter_of)
-        .or_else(|| {
-            words
-                .filter_map(|word| find_program(OsStr::new(word), cwd))
-                .find_map(|program| interpreter_of(&program))
-        })
-        .or_else(interpreter_of_environment)
 }
 
 fn redacted(pairs: &[(String, String)]) -> Map<String, Value> {

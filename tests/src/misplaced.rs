@@ -96,14 +96,14 @@ impl Stage {
     pub fn make() -> Self {
         let lab = Lab::new();
         lab.write("base.yaml", "seed: 1\nlr: 0.1\n");
-        let program = "echo step 1 loss 0.5; echo error >&2; mkdir -p $RUN_DIR/checkpoints/step_1; \
+        let program = ": $RUN_RESUME_FROM; echo step 1 loss 0.5; echo error >&2; mkdir -p $RUN_DIR/checkpoints/step_1; \
                        echo {} >$RUN_DIR/checkpoints/step_1/state.json; echo '{\"step\":1,\"acc\":2}' >$RUN_METRICS; sleep 0.05";
         let new = |args: &[&str]| {
             lab.cmd("run-new").args(args).args(["base.yaml", "--", "sh", "-c", program]).run()
         };
         new(&["-n", "r"]).code(0);
         new(&["-n", "other"]).code(0);
-        new(&["-b=b", "--sweep", "k=1..2"]).code(0);
+        new(&["-b=b", "--set-by-env", "--sweep", "k=1..2"]).code(0);
         for name in ["r", "other", "b"] {
             lab.cmd("run-exec").args(["-q", "--heartbeat", "10ms", name]).run().code(0);
         }
@@ -200,7 +200,7 @@ impl Case<'_> {
                 .iter()
                 .map(|line| line["run_name"].as_str().or(line["run"].as_str()).unwrap().to_owned())
                 .collect();
-            for name in ["other", "base_k=1", "base_k=2"] {
+            for name in ["other", "base_k-1", "base_k-2"] {
                 assert!(
                     names.iter().any(|found| found.ends_with(name)),
                     "{}: {words:?} lists {names:?}",

@@ -243,7 +243,7 @@ fn damaged_records_of_evaluations_are_said() {
 #[test]
 fn a_batch_and_a_directory_that_cannot_be_read_are_not_taken_for_empty() {
     let lab = Lab::new();
-    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..2", "--", "true"]).run().code(0);
+    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..2", "--", "true", "{set}"]).run().code(0);
     lab.cmd("chown").args(["-R", "65534", "runs"]).run();
     lab.set_mode("runs/b", 0o111);
     for tool in ["run-exec", "run-stop", "run-status"] {

@@ -106,13 +106,13 @@ fn without_proc_a_helper_that_lives_on_is_said_and_recorded() {
 fn without_proc_the_command_itself_is_supervised() {
     let lab = Lab::new();
     let script = "run-new -n r -- sleep 1000 >/dev/null; run-exec --timeout 300ms r; echo $?; \
-                  run-new -n s -- true >/dev/null; run-exec s; echo $?; run-new -b=b --sweep k=1..3 -- true >/dev/null; run-exec -q b; echo $?";
+                  run-new -n s -- true >/dev/null; run-exec s; echo $?; run-new -b=b --sweep k=1..3 -- true {set} >/dev/null; run-exec -q b; echo $?";
     let done = without_proc(&lab, script).code(0).stdout("124\n0\n0\n");
     assert_eq!(done.err(), UNSEEN.repeat(3), "once for each command line");
     let end = |run: &str| -> Value { lab.json(&format!("runs/{run}/.run/result.json")) };
     assert_eq!(end("r")["reason"], "timeout 0.3s");
     assert_eq!((&end("s")["status"], &end("s")["reason"]), (&"completed".into(), &Value::Null));
-    assert_eq!(end("b/run_k=3")["status"], "completed");
+    assert_eq!(end("b/run_k-3")["status"], "completed");
     lab.nothing_left();
 }
 

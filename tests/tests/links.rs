@@ -185,8 +185,8 @@ fn what_people_read_of_a_batch_keeps_no_run_from_its_work() {
                 continue; // then it is no batch
             }
             let case = stage.case(put, place.trim_end_matches('/'));
-            let done = case.code(&["run-exec", "-q", "--resume", "runs/b/base_k=1", "runs/b/base_k=2"], &[0]);
-            for run in ["base_k=1", "base_k=2"] {
+            let done = case.code(&["run-exec", "-q", "--resume", "runs/b/base_k-1", "runs/b/base_k-2"], &[0]);
+            for run in ["base_k-1", "base_k-2"] {
                 assert_eq!(
                     stage.lab.json(&format!("case/runs/b/{run}/.run/status.json"))["attempt"],
                     2,

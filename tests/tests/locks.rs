@@ -25,7 +25,10 @@ while True: time.sleep(1)";
 
 fn batch(command: &str) -> Lab {
     let lab = Lab::new();
-    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..3", "--", "sh", "-c", command]).run().code(0);
+    lab.cmd("run-new")
+        .args(["-b=b", "--set-by-env", "--sweep", "k=1..3", "--", "sh", "-c", command])
+        .run()
+        .code(0);
     lab
 }
 
@@ -44,12 +47,12 @@ fn completed(lab: &Lab) -> Value {
 
 const ALL: [&str; 8] = [
     "batch started: 0 of 3 completed, 0 failed, 0 stopped, 3 not run",
-    "run started: run_k=1",
-    "run ended: run_k=1",
-    "run started: run_k=2",
-    "run ended: run_k=2",
-    "run started: run_k=3",
-    "run ended: run_k=3",
+    "run started: run_k-1",
+    "run ended: run_k-1",
+    "run started: run_k-2",
+    "run ended: run_k-2",
+    "run started: run_k-3",
+    "run ended: run_k-3",
     "batch ended: 3 of 3 completed, 0 failed, 0 stopped, 0 not run",
 ];
 
@@ -76,11 +79,11 @@ fn what_was_left_is_written_as_soon_as_the_lock_is_free() {
     let lab = batch("until [ -e go ]; do sleep 0.02; done");
     let holder = hold(&lab);
     let exec = lab.cmd("run-exec").args(["-q", "b"]).spawn();
-    lab.await_child("runs/b/run_k=1");
+    lab.await_child("runs/b/run_k-1");
     assert!(!lab.path("runs/b/master_log.txt").exists());
     holder.signal(Signal::KILL);
     holder.wait();
-    lab.await_text("runs/b/master_log.txt", "run started: run_k=1");
+    lab.await_text("runs/b/master_log.txt", "run started: run_k-1");
     lab.await_text("runs/b/experiment_summary.json", "\"running\":1");
     lab.write("go", "");
     exec.wait().code(0).stderr("");
@@ -93,10 +96,10 @@ fn a_batch_is_interrupted_while_another_process_has_the_lock() {
     let lab = batch("sleep 1000");
     let holder = hold(&lab);
     let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "--grace", "1s", "b"]).spawn();
-    lab.await_child("runs/b/run_k=1");
+    lab.await_child("runs/b/run_k-1");
     exec.signal(Signal::INT);
     exec.wait().code(130).stderr_has("is behind: process");
-    assert_eq!(lab.status("runs/b/run_k=1")["status"], "stopped");
+    assert_eq!(lab.status("runs/b/run_k-1")["status"], "stopped");
     assert!(events(&lab).last().unwrap().starts_with("batch ended: 0 of 3 completed"));
     holder.signal(Signal::KILL);
     holder.wait();
@@ -109,10 +112,10 @@ fn a_run_exec_that_was_suspended_with_the_lock_does_not_stop_another() {
     lab.write("runs/b/stop", "");
     let holder = hold(&lab);
     holder.signal(Signal::STOP);
-    lab.cmd("run-exec").args(["-q", "runs/b/run_k=1"]).run().code(0).stderr("");
-    lab.cmd("run-exec").args(["-q", "runs/b/run_k=2", "runs/b/run_k=3"]).run().code(1);
+    lab.cmd("run-exec").args(["-q", "runs/b/run_k-1"]).run().code(0).stderr("");
+    lab.cmd("run-exec").args(["-q", "runs/b/run_k-2", "runs/b/run_k-3"]).run().code(1);
     lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(0).stderr_has("is behind");
-    assert_eq!(lab.status("runs/b/run_k=3")["status"], "completed");
+    assert_eq!(lab.status("runs/b/run_k-3")["status"], "completed");
 }
 
 #[test]

@@ -163,13 +163,13 @@ fn prices_are_not_waited_for_at_the_end_of_a_run() {
 fn links_list_nothing_twice_and_are_not_followed_in_circles() {
     let lab = Lab::new();
     lab.new_run("a", &["true"]);
-    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..2", "--", "true"]).run().code(0);
+    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..2", "--", "true", "{set}"]).run().code(0);
     fs::create_dir(lab.path("runs/dark")).unwrap();
     for number in 0..300 {
         symlink(".", lab.path(format!("runs/loop{number}"))).unwrap();
     }
     symlink("..", lab.path("runs/b/up")).unwrap();
-    symlink("run_k=1", lab.path("runs/b/again")).unwrap();
+    symlink("run_k-1", lab.path("runs/b/again")).unwrap();
     for name in ["runs/a/.run", "runs/dark"] {
         lab.set_mode(name, 0);
     }
@@ -185,8 +185,8 @@ fn links_list_nothing_twice_and_are_not_followed_in_circles() {
             .map(|line| line["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned())
             .collect()
     };
-    assert_eq!(names(lab.cmd_by_somebody("run-status").arg("--json").run().code(3)), ["run_k=1", "run_k=2"]);
-    assert_eq!(names(lab.cmd("run-status").args(["--json", "b"]).run().code(0)), ["run_k=1", "run_k=2"]);
+    assert_eq!(names(lab.cmd_by_somebody("run-status").arg("--json").run().code(3)), ["run_k-1", "run_k-2"]);
+    assert_eq!(names(lab.cmd("run-status").args(["--json", "b"]).run().code(0)), ["run_k-1", "run_k-2"]);
     for name in ["runs/a/.run", "runs/dark"] {
         lab.set_mode(name, 0o755);
     }
@@ -195,5 +195,5 @@ fn links_list_nothing_twice_and_are_not_followed_in_circles() {
     fs::rename(lab.path("runs/a"), lab.path("far/one/a")).unwrap();
     symlink("../far", lab.path("runs/0")).unwrap();
     symlink("../far/one", lab.path("runs/z")).unwrap();
-    assert_eq!(names(lab.cmd("run-status").arg("--json").run().code(0)), ["run_k=1", "run_k=2", "a"]);
+    assert_eq!(names(lab.cmd("run-status").arg("--json").run().code(0)), ["run_k-1", "run_k-2", "a"]);
 }

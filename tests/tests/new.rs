@@ -197,9 +197,11 @@ fn what_is_given_is_recorded() {
             "--env",
             "HF_TOKEN=hush",
         ])
-        .args(["-s", "lr=1e-3", "-s", "text=x=y z", "--resume-args", "--resume", "{checkpoint}", "--", "env"])
+        .args(["-s", "lr=1e-3", "-s", "text=x=y z", "--resume-args", "--resume", "{checkpoint}"])
+        .args(["--", "env", "{set}", "{resume}"])
         .run()
-        .code(0);
+        .code(0)
+        .stderr("");
     let meta = meta(&lab, "r");
     assert_eq!(meta["tags"], json!(["a", "b c"]));
     assert_eq!(meta["note"], "see https://[redacted]@h/x");

@@ -9,7 +9,12 @@ use testkit::{Lab, checkout};
 /// Creates a run and executes a shell script in it, which may fail.
 fn ran(lab: &Lab, name: &str, set: &[&str], script: &str) {
     let words = set.iter().flat_map(|pair| ["-s", pair]);
-    lab.cmd("run-new").args(["-n", name]).args(words).args(["--", "sh", "-c", script]).run().code(0);
+    lab.cmd("run-new")
+        .args(["-n", name, "--set-by-env"])
+        .args(words)
+        .args(["--", "sh", "-c", script])
+        .run()
+        .code(0);
     lab.cmd("run-exec").args(["-q", name]).run();
 }
 
@@ -221,7 +226,12 @@ fn every_column_has_a_name_of_its_own() {
     for name in ["a", "b"] {
         let set = ["note", "path", "reason", "step", "loss.last"].map(|key| format!("{key}={name}{key}"));
         let set = set.iter().flat_map(|pair| ["-s", pair]);
-        lab.cmd("run-new").args(["-n", name, "--note", name]).args(set).args(["--", "true"]).run().code(0);
+        lab.cmd("run-new")
+            .args(["-n", name, "--note", name])
+            .args(set)
+            .args(["--", "true", "{set}"])
+            .run()
+            .code(0);
         lab.write(&format!("runs/{name}/metrics.jsonl"), "{\"loss\": 0.5}\n");
     }
     let line = &objects(&lab, &[])[1];
@@ -594,21 +604,21 @@ fn damaged_lines_are_counted_in_every_mode() {
 fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     let lab = Lab::new();
     lab.write("base.yaml", "lr: 0\n");
-    let sweep = ["-b=sweep", "--sweep", "lr=1,2", "base.yaml", "--", "true"];
+    let sweep = ["-b=sweep", "--sweep", "lr=1,2", "base.yaml", "--", "true", "{set}"];
     lab.cmd("run-new").args(sweep).run().code(0);
     lab.new_run("one", &["true"]);
     let here = lab.dir().to_str().unwrap();
-    let batch = "run\nsweep/base_lr=1\nsweep/base_lr=2\n";
+    let batch = "run\nsweep/base_lr-1\nsweep/base_lr-2\n";
     let lines = lab.cmd("run-status").args(["-a", "--json", "sweep"]).run().code(0).out();
     for (operands, stdin) in [
         (vec!["sweep"], ""),
         (vec!["runs/sweep"], ""),
         (vec!["./runs/sweep/"], ""),
         (vec![&format!("{here}/runs/sweep")], ""),
-        (vec!["sweep", "base_lr=1", "runs/sweep/base_lr=2", "runs/../runs/sweep"], ""),
-        (vec!["-"], "sweep\nruns/sweep/base_lr=2\n"),
+        (vec!["sweep", "base_lr-1", "runs/sweep/base_lr-2", "runs/../runs/sweep"], ""),
+        (vec!["-"], "sweep\nruns/sweep/base_lr-2\n"),
         (vec!["-"], lines.as_str()),
-        (vec!["-0", "-"], "base_lr=1\0base_lr=2\0"),
+        (vec!["-0", "-"], "base_lr-1\0base_lr-2\0"),
     ] {
         let words = operands.iter().chain(&["--format", "csv", "--columns", "run"]);
         lab.cmd("run-report").args(words).stdin(stdin).run().code(0).stdout(batch).stderr("");
@@ -618,7 +628,7 @@ fn runs_are_called_the_same_and_count_once_however_they_are_named() {
         let words = [words, &["--format", "csv", "--columns", "run"]].concat();
         lab.cmd("run-report").args(words).cwd(lab.path(cwd)).run().code(0).out()
     };
-    assert_eq!(named("runs/sweep/base_lr=1", &["."]), "run\nsweep/base_lr=1\n");
+    assert_eq!(named("runs/sweep/base_lr-1", &["."]), "run\nsweep/base_lr-1\n");
     assert_eq!(named("runs/one", &["./"]), "run\none\n");
     assert_eq!(named("runs", &["./sweep"]), batch);
     assert_eq!(named("runs", &["-d", "."]), format!("run\none\n{}", &batch[4..]));

@@ -162,7 +162,16 @@ fn no_spelling_of_a_secret_is_recorded_or_shown() {
     let input = lab.write(&format!("ghp_{SECRET}.csv"), "1");
     let pair = |name: &str| format!("{name}={SECRET}");
     for (name, lr) in [("r", "lr=1"), ("other", "lr=2")] {
-        let done = lab.cmd("run-new").args(["--json", "-n", name, "-s", lr, "-s", &pair("wandb_key")]);
+        let done = lab.cmd("run-new").args([
+            "--json",
+            "-n",
+            name,
+            "--set-by-env",
+            "-s",
+            lr,
+            "-s",
+            &pair("wandb_key"),
+        ]);
         let done = done.args(["-s", &format!("cfg={{\"token\": \"{SECRET}\"}}"), "--env", &pair("HF_TOKEN")]);
         let done = done.args(["--env", &format!("OPTIONS=--lr 1 --token {SECRET}"), "--tag", &pair("token")]);
         let done =
@@ -203,7 +212,14 @@ fn no_file_of_a_batch_holds_a_secret() {
     let lab = Lab::new();
     let script = "echo \"bad token=$0\" >&2; test -n \"$STAY\" && sleep 1000; exit 1";
     let command = ["--", "sh", "-c", script, "{env:WORD}"];
-    let new = lab.cmd("run-new").args(["-b=b", "-s", &format!("wandb_key={SECRET}"), "--sweep", "lr=1,2"]);
+    let new = lab.cmd("run-new").args([
+        "-b=b",
+        "--set-by-env",
+        "-s",
+        &format!("wandb_key={SECRET}"),
+        "--sweep",
+        "lr=1,2",
+    ]);
     let new = new.args(["--tag", &format!("pw={SECRET}")]);
     shows_none(new.args(["--note", &format!("token={SECRET}")]).args(command).run().code(0));
     nothing_recorded(&lab, "runs/b");
@@ -211,13 +227,13 @@ fn no_file_of_a_batch_holds_a_secret() {
     let exec =
         lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).env("WORD", SECRET).env("STAY", "1").spawn();
     let is_running = |status: &Value| status["status"] == "running" && !status["child_pid"].is_null();
-    lab.await_status("runs/b/run_lr=1", "running", is_running);
+    lab.await_status("runs/b/run_lr-1", "running", is_running);
     let stop = lab.cmd("run-stop").args(["--why", &format!("token={SECRET} is over"), "b"]);
     shows_none(stop.run().code(0));
     shows_none(exec.wait());
     nothing_recorded(&lab, "runs/b");
     assert!(lab.read("runs/b/master_log.txt").contains("token=[redacted] is over"));
-    nothing_shown(&lab, "runs/b/run_lr=1");
+    nothing_shown(&lab, "runs/b/run_lr-1");
 }
 
 /// Changes a file of a record, or each line of one, as an older version would have written it.

@@ -219,6 +219,7 @@ fn details_of_a_run_say_what_it_is_and_how_it_went() {
             "r",
             "-s",
             "lr=1e-3",
+            "--set-by-env",
             "--tag",
             "t1",
             "--note",

@@ -53,8 +53,9 @@ fn swept_values_arrive_in_the_arguments_of_the_command() {
         }
     }
     for (path, values) in paths.iter().zip(&expected) {
-        let swept: String = values.iter().map(|(key, value)| format!("_{key}={value}")).collect();
-        assert_eq!(*path, format!("runs/all/base{swept}"));
+        let swept: String = values.iter().map(|(key, value)| format!("_{key}-{value}")).collect();
+        let is_named = || path[..path.len() - 9] == format!("runs/all/base{}", swept.replace('=', "_"));
+        assert!(*path == format!("runs/all/base{swept}") || swept.contains('=') && is_named(), "{path}");
         lab.cmd("run-exec").args(["-q", path]).run().code(0);
         let mut argv = vec!["--first=it's".to_owned()];
         argv.extend(values.iter().map(|(key, value)| format!("--{key}={value}")));
@@ -69,7 +70,8 @@ fn swept_values_arrive_in_the_arguments_of_the_command() {
 fn a_batch_says_how_it_was_made() {
     let lab = Lab::new();
     lab.write("a.yaml", "seed: 1\n");
-    let argv = ["run-new", "--batch", "-s", "api_key=hush", "a.yaml", "--", "train", "--token", "hush"];
+    let argv =
+        ["run-new", "--batch", "-s", "api_key=hush", "a.yaml", "--", "train", "{set}", "--token", "hush"];
     let done = lab.cmd(argv[0]).args(&argv[1..]).run().code(0);
     let path = done.out().trim_end().to_owned();
     let batch = path.strip_prefix("runs/").unwrap().strip_suffix("/a").unwrap();
@@ -79,9 +81,19 @@ fn a_batch_says_how_it_was_made() {
     let record = lab.json(&format!("runs/{batch}/.batch/batch.json"));
     assert_eq!((&record["schema"], &record["name"]), (&json!(1), &json!(batch)));
     assert_eq!(record["batch_id"].as_str().unwrap().as_bytes()[14], b'7');
-    assert_eq!(record["command"], json!(["train", "--token", "[redacted]"]));
-    let words =
-        ["run-new", "--batch", "-s", "api_key=[redacted]", "a.yaml", "--", "train", "--token", "[redacted]"];
+    assert_eq!(record["command"], json!(["train", "{set}", "--token", "[redacted]"]));
+    let words = [
+        "run-new",
+        "--batch",
+        "-s",
+        "api_key=[redacted]",
+        "a.yaml",
+        "--",
+        "train",
+        "{set}",
+        "--token",
+        "[redacted]",
+    ];
     assert_eq!(record["argv"], json!(words));
     assert_eq!((&record["cwd"], &record["sample_seed"]), (&json!(lab.dir()), &Value::Null));
     assert_eq!(
@@ -119,7 +131,7 @@ fn equal_stems_and_reserved_names_get_numbers() {
     }
     let done =
         lab.cmd("run-new").args(["-b=c", "--sweep", "k=1..2", "x/base.yaml", "y/base.yaml"]).run().code(0);
-    let expected = ["base_k=1", "base_k=2", "base-2_k=1", "base-2_k=2"];
+    let expected = ["base_k-1", "base_k-2", "base-2_k-1", "base-2_k-2"];
     assert_eq!(lines(&done), expected.map(|name| format!("runs/c/{name}")));
 }
 
@@ -134,14 +146,14 @@ fn names_that_had_to_be_changed_end_in_a_hash() {
         let sum = lab.cmd("sha256sum").stdin(text).run().code(0).out();
         sum[..8].to_owned()
     };
-    let long_name = |value: &str| format!("run_k={}-{}", "x".repeat(192 - 6 - 9), sha(value));
+    let long_name = |value: &str| format!("run_k-{}-{}", "x".repeat(192 - 6 - 9), sha(value));
     let expected = [
-        format!("run_k=a_b-{}", sha("a/b")),
-        "run_k=a:b".to_owned(),
-        "run_k=a_b".to_owned(),
+        format!("run_k-a_b-{}", sha("a/b")),
+        "run_k-a:b".to_owned(),
+        "run_k-a_b".to_owned(),
         long_name(&format!("{long}1")),
         long_name(&format!("{long}2")),
-        format!("run_k=1_k=2-{}", sha("1_k=2")),
+        format!("run_k-1_k_2-{}", sha("1_k=2")),
     ];
     assert_eq!(lines(&done), expected.map(|name| format!("runs/b/{name}")));
     assert_eq!(meta(&lab, &lines(&done)[3])["overrides"], json!({"k": format!("{long}1")}));
@@ -153,7 +165,12 @@ fn the_same_line_again_continues() {
     lab.write("base.yaml", "seed: 1\n");
     let line = |extra: &[&str]| {
         let args = ["-b=b", "--exist-ok", "--sweep", "lr=log(1e-4,1e-2,3)", "--sweep", "seed=1..4"];
-        lab.cmd("run-new").args(args).arg("base.yaml").args(extra).args(["--", "true", "{set}"]).run()
+        lab.cmd("run-new")
+            .args(args)
+            .arg("base.yaml")
+            .args(extra)
+            .args(["--", "true", "{set}", "{resume}"])
+            .run()
     };
     let first = line(&[]).code(0).stderr("");
     assert_eq!(lines(&first).len(), 12);
@@ -165,7 +182,7 @@ fn the_same_line_again_continues() {
     line(&[]).code(0).stderr("").stdout(first.out());
     assert_eq!(ids(&lab), created);
     let gone = &lines(&first)[5];
-    assert_eq!(gone, "runs/b/base_lr=0.001_seed=2");
+    assert_eq!(gone, "runs/b/base_lr-0.001_seed-2");
     fs::remove_dir_all(lab.path(gone)).unwrap();
     line(&[]).code(0).stderr("").stdout(first.out());
     let again = ids(&lab);
@@ -184,7 +201,7 @@ fn the_same_line_again_continues() {
     fs::remove_dir_all(lab.path(gone)).unwrap();
     let refused = |done: Done, what: &str| {
         let message =
-            format!("run-new: cannot continue with 'runs/b/base_lr=0.0001_seed=1': it exists with {what}\n");
+            format!("run-new: cannot continue with 'runs/b/base_lr-0.0001_seed-1': it exists with {what}\n");
         done.code(1).stdout("").stderr(&message);
         assert!(!lab.path(gone).exists());
     };
@@ -206,7 +223,7 @@ fn the_same_line_again_continues() {
     lab.write("runs/other/file", "");
     lab.cmd("run-new").args(["-b=other", "--exist-ok"]).run().code(1).stderr_has("it is no batch");
     assert_eq!(names(&lab, "runs/other").len(), 1);
-    fs::create_dir(lab.path("runs/b/base_k=1")).unwrap();
+    fs::create_dir(lab.path("runs/b/base_k-1")).unwrap();
     let done = lab.cmd("run-new").args(["-b=b", "--exist-ok", "--sweep", "k=1", "base.yaml"]).run();
     done.code(1).stderr_has("it is no run");
 }
@@ -245,14 +262,14 @@ fn a_line_that_was_killed_is_completed_by_the_same_line() {
         new.signal(Signal::KILL);
         new.wait();
         for path in printed.iter().filter(|path| !path.is_empty()) {
-            assert_eq!(meta(&lab, path)["overrides"]["k"], path.rsplit_once('=').unwrap().1);
+            assert_eq!(meta(&lab, path)["overrides"]["k"], path.rsplit_once('-').unwrap().1);
         }
         // Every run there is is whole.
         for name in names(&lab, "runs/b").iter().filter(|name| !name.starts_with('.')) {
             assert_eq!(lab.json(&format!("runs/b/{name}/.run/status.json"))["status"], "created");
         }
         if random.below(2) == 0 {
-            let _ = fs::remove_dir_all(lab.path("runs/b/run_k=7")); // it may not be there yet
+            let _ = fs::remove_dir_all(lab.path("runs/b/run_k-7")); // it may not be there yet
         }
     }
     sweep().run().code(0).stderr("").stdout(whole.out().replace("runs/whole/", "runs/b/"));
@@ -446,7 +463,7 @@ fn a_sweep_without_a_batch_makes_runs_beside_each_other() {
         assert_eq!((&meta["run_name"], &meta["batch"]), (&json!(name), &Value::Null));
         assert!(
             name.starts_with("run_20")
-                && name.contains(&format!("_k={}", meta["overrides"]["k"].as_str().unwrap()))
+                && name.contains(&format!("_k-{}", meta["overrides"]["k"].as_str().unwrap()))
         );
     }
 }
@@ -454,10 +471,9 @@ fn a_sweep_without_a_batch_makes_runs_beside_each_other() {
 #[test]
 fn a_reader_gets_the_first_run_while_others_are_created() {
     let lab = Lab::new();
-    let script =
-        "run-new -b=b --sweep k=1..20000 -- true | { read -r run; exec </dev/null; run-exec -q \"$run\"; }";
+    let script = "run-new -b=b --sweep k=1..20000 -- true {set} | { read -r run; exec </dev/null; run-exec -q \"$run\"; }";
     lab.cmd("bash").args(["-e", "-o", "pipefail", "-c", script]).run().code(0).stderr("").stdout("");
-    assert_eq!(lab.status("runs/b/run_k=1")["status"], "completed");
+    assert_eq!(lab.status("runs/b/run_k-1")["status"], "completed");
     let there = names(&lab, "runs/b");
     assert!(there.len() < 20_000, "who is not read any more creates no more");
     assert!(there.iter().all(|name| !name.starts_with(".new-")));

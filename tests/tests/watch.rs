@@ -138,7 +138,20 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     let program = "for i in 1 2 3 4 5 6 7 8; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i))}\" >> $RUN_METRICS; done; \
                    while [ ! -e go ]; do sleep 0.05; done";
     lab.cmd("run-new")
-        .args(["-n", "r", "-s", "lr=1e-3", "--total-steps", "16", "base.yaml", "--", "sh", "-c", program])
+        .args([
+            "-n",
+            "r",
+            "-s",
+            "lr=1e-3",
+            "--set-by-env",
+            "--total-steps",
+            "16",
+            "base.yaml",
+            "--",
+            "sh",
+            "-c",
+            program,
+        ])
         .run()
         .code(0);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "r"]).spawn();

@@ -27,6 +27,15 @@ pub fn flat(values: &Value) -> Vec<(String, Value)> {
     into
 }
 
+/// Finds a dotted key: `train.total_steps`, or the same as one word.
+pub fn get<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
+    if let Some(value) = values.get(key) {
+        return Some(value);
+    }
+    let (first, rest) = key.split_once('.')?;
+    get(values.get(first)?, rest)
+}
+
 /// Reads a config by its extension. What is no known format says nothing.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > LIMIT {

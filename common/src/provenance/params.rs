@@ -3,13 +3,27 @@
 use serde_json::{Map, Value};
 
 /// Reads `--key=value`, `--key value`, `--flag` and `key=value`; values stay as typed, and a flag
-/// is `true`. What precedes the options, and what is neither, is left out.
+/// is `true`. What precedes the options, and what is neither, is left out; so are the short
+/// options of an interpreter or a launcher, and the module after `-m` and the program after `-c`.
 pub fn params(command: &[String]) -> Map<String, Value> {
     let mut params = Map::new();
-    let mut arguments = command.iter().skip(1).peekable();
+    let mut arguments = command.iter().peekable();
+    let mut awaits_program = arguments.next().is_some_and(|program| is_interpreter(program));
     while let Some(argument) = arguments.next() {
         if argument == "--" {
             continue;
+        }
+        if awaits_program && argument.starts_with('-') && !argument.starts_with("--") {
+            if argument == "-m" || argument == "-c" {
+                arguments.next();
+                awaits_program = false;
+            }
+            continue;
+        }
+        if is_interpreter(argument) {
+            awaits_program = true;
+        } else if !argument.starts_with('-') && !["launch", "run"].contains(&argument.as_str()) {
+            awaits_program = false;
         }
         let dashed =
             argument.strip_prefix("--").or_else(|| argument.strip_prefix('-').filter(|rest| is_name(rest)));
@@ -28,6 +42,27 @@ pub fn params(command: &[String]) -> Map<String, Value> {
         }
     }
     params
+}
+
+/// Says whether a word names a program that takes another by `-m` or `-c`.
+fn is_interpreter(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or_default();
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    [
+        "python",
+        "pypy",
+        "sh",
+        "bash",
+        "dash",
+        "zsh",
+        "ksh",
+        "fish",
+        "torchrun",
+        "accelerate",
+        "deepspeed",
+        "uv",
+    ]
+    .contains(&name)
 }
 
 /// Says whether a word can be a key: `lr`, `train.lr`, `learning-rate`, `+optim/lr`.
@@ -49,5 +84,26 @@ mod tests {
             "lr": "1e-3", "seed": "7", "bias": "-0.5", "amp": true, "v": "optim.name=adam", "x": "a=b", "eq": ""
         });
         assert_eq!(Value::Object(params(&command)), expected);
+    }
+
+    #[test]
+    fn the_module_and_the_program_of_an_interpreter_are_no_options() {
+        for line in [
+            "python -m pkg.train --lr 1",
+            "/opt/py/bin/python3.11 -u -m pkg.train --lr 1",
+            "torchrun --lr=1 -m pkg.train",
+            "env -u X uv run python -m pkg.train --lr 1",
+            "sh -c k=1 --lr 1",
+            "python -u train --lr 1",
+            "accelerate launch --multi_gpu -m pkg.train --lr 1",
+        ] {
+            let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let params = params(&command);
+            assert_eq!(params["lr"], "1", "{line}");
+            assert!(["m", "c"].iter().all(|key| !params.contains_key(*key)), "{line}: {params:?}");
+            assert_ne!(params.get("u"), Some(&json!("train")), "{line}");
+        }
+        let own: Vec<String> = "python train.py -m resnet -c x.yaml".split(' ').map(str::to_owned).collect();
+        assert_eq!(Value::Object(params(&own)), json!({"m": "resnet", "c": "x.yaml"}));
     }
 }

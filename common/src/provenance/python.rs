@@ -73,7 +73,8 @@ pub fn interpreter_of_environment() -> Option<PathBuf> {
         .map(|python| without_shim(&python))
 }
 
-fn is_python(program: &Path) -> bool {
+/// Says whether a program is called like an interpreter.
+pub(super) fn is_python(program: &Path) -> bool {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix("python")
         .or_else(|| name.strip_prefix("pypy"))
@@ -124,8 +125,10 @@ impl Python {
             });
             if !isolated {
                 roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
+                // Debian's own interpreter finds what was installed below /usr/local, and no other does.
+                let is_of_system = base.as_deref().unwrap_or(&prefix) == Path::new("/usr");
+                roots.extend(is_of_system.then(|| PathBuf::from("/usr/local")));
                 roots.extend(base);
-                roots.push("/usr/local".into());
             }
             torch_below(&roots, &minor.join("."))
         });

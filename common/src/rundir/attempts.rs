@@ -4,6 +4,7 @@
 use super::layout::Layout;
 use super::meta::{Checkpoint, Meta};
 use super::open::{Document, read_document};
+use super::options::AttemptOptions;
 use super::status::Outcome;
 use crate::fsio::append::{append_line, read_lines};
 use crate::json::whole_if_it_is;
@@ -70,6 +71,9 @@ pub struct AttemptStart {
     /// The pattern of checkpoints that it was given, or an attempt before it, in place of that of meta.json.
     #[serde(default)]
     pub checkpoint_pattern: Option<String>,
+    /// Options that were given or inherited.
+    #[serde(default)]
+    pub options: AttemptOptions,
     /// Length of each log, and of files with metrics, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
 }

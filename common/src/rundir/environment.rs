@@ -3,6 +3,7 @@
 use super::layout::Layout;
 use super::meta::Meta;
 use crate::provenance::redact::REDACTED;
+use serde_json::{Map, Value};
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,7 +15,7 @@ pub type Variable = (OsString, Option<OsString>);
 /// `layout` and `id` are the run's own, or those of an evaluation of it. Variables that an attempt
 /// would have from elsewhere are taken from it: a script for the end of another may have started it.
 pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Meta) -> Vec<Variable> {
-    let own: [(&str, Option<OsString>); 15] = [
+    let own: [(&str, Option<OsString>); 16] = [
         ("RUN_DIR", Some(layout.root().into())),
         ("RUN_NAME", Some(meta.run_name.clone().into())),
         ("RUN_ID", Some(id.into())),
@@ -24,6 +25,7 @@ pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Me
         ("RUN_CONFIG", meta.config_file.as_ref().map(|file| run.join(file).into())),
         ("RUN_SEED", meta.seed.map(|seed| seed.to_string().into())),
         ("RUN_TOTAL_STEPS", meta.total_steps.map(|steps| steps.to_string().into())),
+        ("RUN_SET", overrides(meta)),
         ("RUN_RESUME_FROM", None),
         ("RUN_RESUME_STEP", None),
         ("RUN_STATUS", None),
@@ -36,11 +38,13 @@ pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Me
     own.into_iter().chain(unbuffered).map(|(name, value)| (name.into(), value)).collect()
 }
 
-/// Returns the variables that were recorded with a run, but for secrets: their values were not.
-pub fn of_record(meta: &Meta) -> impl Iterator<Item = Variable> {
-    let values = meta.env.iter().map(|(name, value)| (name, value.as_str().unwrap_or_default()));
-    let known = values.filter(|(_, value)| !value.contains(REDACTED));
-    known.map(|(name, value)| (name.into(), Some(value.into())))
+/// Returns the overrides of a run as a JSON object, but for secrets.
+fn overrides(meta: &Meta) -> Option<OsString> {
+    let is_known =
+        |(_, value): &(&String, &Value)| value.as_str().is_some_and(|value| !value.contains(REDACTED));
+    let known: Map<String, Value> =
+        meta.overrides.iter().filter(is_known).map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!known.is_empty()).then(|| Value::Object(known).to_string().into())
 }
 
 /// Returns the variables by which CUDA has these graphics processors alone.

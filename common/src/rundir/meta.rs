@@ -2,6 +2,7 @@
 
 use super::layout::Layout;
 use super::open::{Document, read_document};
+use super::options::AttemptOptions;
 use crate::error::Error;
 use crate::provenance::params::params;
 use crate::provenance::redact::{redact_command, redact_json, redact_text, redact_value};
@@ -55,6 +56,12 @@ pub struct Meta {
     /// The name of the step in them, where that was said.
     #[serde(default)]
     pub step_key: Option<String>,
+    /// The program reads the overrides from its environment.
+    #[serde(default)]
+    pub set_by_env: bool,
+    /// Options of run-exec that run-new was given: those of the first attempt.
+    #[serde(default)]
+    pub options: AttemptOptions,
     /// Name of the batch, for a run of one.
     pub batch: Option<String>,
     /// Host of the creation.
@@ -121,7 +128,15 @@ impl Meta {
     /// Reads the meta.json of a run as it may be shown: an older version recorded secrets.
     pub fn shown(layout: &Layout) -> Result<Self, Error> {
         let mut meta = Self::read(layout)?;
+        let recorded = std::mem::take(&mut meta.params);
         meta.redact();
+        // It took more for params. What of these holds a secret is not in the command any more.
+        for (name, value) in recorded.into_iter().filter(|(name, _)| name == "c" || name == "m") {
+            let words = meta.command.as_deref().unwrap_or_default();
+            if value.as_str().is_some_and(|value| words.iter().any(|word| word == value)) {
+                meta.params.entry(name).or_insert(value);
+            }
+        }
         Ok(meta)
     }
 

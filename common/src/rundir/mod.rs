@@ -10,6 +10,8 @@ pub mod layout;
 pub mod meta;
 pub mod observe;
 pub mod open;
+pub mod options;
+pub mod placeholders;
 pub mod raw;
 pub mod record;
 pub mod recorded;

@@ -1,6 +1,8 @@
 //! Placeholders in the arguments of a command. Used by run-exec and run-eval.
 
+use super::environment::Variable;
 use super::meta::Meta;
+use super::placeholders::{Piece, Spelling, pieces};
 use crate::error::Error;
 use crate::provenance::redact::{REDACTED, redact_command, redact_text};
 use serde_json::Value;
@@ -34,13 +36,16 @@ pub struct Chosen<'a> {
     pub out: Option<&'a Path>,
 }
 
-/// A command with its placeholders filled in.
+/// A command and the variables of the record, with their placeholders filled in.
 #[derive(Debug, PartialEq)]
 pub struct Filled {
     /// As it is executed.
     pub command: Vec<String>,
     /// As it may be recorded: `{env:NAME}` stays as it is, secrets are redacted.
     pub recorded: Vec<String>,
+    /// The variables that were recorded with the run, but for secrets: their values were not. One that is about
+    /// a checkpoint is not set without one.
+    pub env: Vec<Variable>,
 }
 
 /// What a placeholder turns into.
@@ -53,13 +58,15 @@ enum Token {
     Drop,
 }
 
-/// Fills in the placeholders of a command.
+/// Fills in the placeholders of a command, and of the variables that were recorded.
 pub fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
-    let mut filled = Filled { command: Vec::new(), recorded: Vec::new() };
+    let mut filled = Filled { command: Vec::new(), recorded: Vec::new(), env: variables(values)? };
     for argument in template {
+        if let Some(spelling) = Spelling::of(argument) {
+            add_overrides(&mut filled, values, spelling)?;
+            continue;
+        }
         match argument.as_str() {
-            "{set}" => add_overrides(&mut filled, values, str::to_owned)?,
-            "{set:py}" => add_overrides(&mut filled, values, python_spelling)?,
             "{resume}" if values.checkpoint.is_none_or(|chosen| chosen.out.is_some()) => {}
             "{resume}" => {
                 let nested = values.meta.resume_args.as_deref().unwrap_or_default();
@@ -85,14 +92,35 @@ fn add_argument(filled: &mut Filled, argument: &str, values: &Values) -> Result<
     Ok(())
 }
 
-fn add_overrides(filled: &mut Filled, values: &Values, spelling: fn(&str) -> String) -> Result<(), Error> {
+/// Fills in the variables that were recorded.
+fn variables(values: &Values) -> Result<Vec<Variable>, Error> {
+    let mut variables = Vec::new();
+    for (name, value) in &values.meta.env {
+        let value = value.as_str().unwrap_or_default();
+        if !value.contains(REDACTED) {
+            let filled = fill_argument(value, values)?;
+            variables.push((name.into(), filled.map(|(value, _)| value.into())));
+        }
+    }
+    Ok(variables)
+}
+
+fn add_overrides(filled: &mut Filled, values: &Values, spelling: Spelling) -> Result<(), Error> {
     for (key, value) in &values.meta.overrides {
         if is_redacted(value) {
             return Err(not_recorded("{set}", &format!("the value of '{key}'")));
         }
-        let argument = format!("--{key}={}", spelling(value.as_str().unwrap_or_default()));
-        filled.command.push(argument.clone());
-        filled.recorded.push(argument);
+        let value = value.as_str().unwrap_or_default();
+        let arguments = match (spelling, value) {
+            (Spelling::Options, _) => vec![format!("--{key}={value}")],
+            (Spelling::Python, _) => vec![format!("--{key}={}", python_spelling(value))],
+            (Spelling::Plain, _) => vec![format!("{key}={value}")],
+            (Spelling::Words, "true" | "True") => vec![format!("--{key}")],
+            (Spelling::Words, "false" | "False") => Vec::new(),
+            (Spelling::Words, _) => vec![format!("--{key}"), value.to_owned()],
+        };
+        filled.command.extend_from_slice(&arguments);
+        filled.recorded.extend(arguments);
     }
     Ok(())
 }
@@ -118,30 +146,17 @@ fn python_spelling(value: &str) -> String {
 /// Fills in one argument; `None` when it is to be left out.
 fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, String)>, Error> {
     let (mut command, mut recorded) = (String::new(), String::new());
-    let mut rest = argument;
-    while let Some(brace) = rest.find('{') {
-        let (before, at_brace) = rest.split_at(brace);
-        command.push_str(before);
-        recorded.push_str(before);
-        let escaped = at_brace.starts_with("{{");
-        let inside = &at_brace[if escaped { 2 } else { 1 }..];
-        let name = inside.split('}').next().filter(|name| name.len() < inside.len()).unwrap_or_default();
-        let after = inside.get(name.len() + 1..).unwrap_or_default();
-        let has_out = values.checkpoint.is_some_and(|chosen| chosen.out.is_some());
-        let is_known = is_token(name) || name == "out" && has_out;
-        if !is_known || (escaped && !after.starts_with('}')) {
-            command.push('{');
-            recorded.push('{');
-            rest = &at_brace[1..];
-            continue;
-        }
+    let has_out = values.checkpoint.is_some_and(|chosen| chosen.out.is_some());
+    for piece in pieces(argument, has_out) {
+        let name = match piece {
+            Piece::Text(text) => {
+                command.push_str(text);
+                recorded.push_str(text);
+                continue;
+            }
+            Piece::Placeholder(name) => name,
+        };
         let token = format!("{{{name}}}");
-        if escaped {
-            command.push_str(&token);
-            recorded.push_str(&token);
-            rest = &after[1..];
-            continue;
-        }
         match value_of(name, values).map_err(|cause| {
             Error::usage(format!("cannot fill in '{token}' of '{}'", redact_text(argument))).because(cause)
         })? {
@@ -155,31 +170,8 @@ fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, Stri
             }
             Token::Drop => return Ok(None),
         }
-        rest = after;
     }
-    command.push_str(rest);
-    recorded.push_str(rest);
     Ok(Some((command, recorded)))
-}
-
-fn is_token(name: &str) -> bool {
-    let known = [
-        "run",
-        "name",
-        "config",
-        "config_path",
-        "set",
-        "seed",
-        "total_steps",
-        "gpu",
-        "checkpoint",
-        "step",
-        "resume",
-    ];
-    known.contains(&name)
-        || ["set:", "input:", "env:"]
-            .iter()
-            .any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
 }
 
 /// Returns a value that was recorded, unless a secret was taken out of it.
@@ -218,7 +210,9 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
             (Some(Chosen { out: Some(out), .. }), "out") => out.to_string_lossy().into_owned(),
             (Some(chosen), _) => chosen.step.ok_or("the checkpoint does not say its step")?.to_string(),
         },
-        "set" | "set:py" | "resume" => return Err("it must be an argument of its own".to_owned()),
+        "set" | "set:py" | "set:plain" | "set:words" | "resume" => {
+            return Err("it must be an argument of its own".to_owned());
+        }
         _ => match name.split_once(':') {
             Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {
                 Some(value) => known(value, &format!("the value of '{key}'"))?,
@@ -251,7 +245,7 @@ mod tests {
             "resume_args": null, "config_path": "/c/base.yaml", "config_file": "config.yaml", "config_sha256": null,
             "overrides": {"lr": "1e-3", "amp": "true", "text": "a b=c"}, "params": {}, "inputs": {"data": {"path": "/d"}},
             "tags": [], "note": null, "seed": 7, "total_steps": null, "checkpoint": null, "batch": null, "host": "h",
-            "user": "u", "cwd": "/", "env": {}, "git_commit": null, "git_branch": null, "git_dirty": null,
+            "user": "u", "cwd": "/", "env": {"OUT": "{run}/out", "KEY": "{env:WORD}", "FROM": "{checkpoint}", "SECRET": "[redacted]"}, "git_commit": null, "git_branch": null, "git_dirty": null,
             "git_patch_cut": 0, "untracked": [], "device": null, "gpus": [], "python_executable": null,
             "python_version": null, "torch_version": null, "tool_version": "0"
         });
@@ -291,6 +285,21 @@ mod tests {
         assert_eq!(filled(&template).unwrap().command, expected);
         assert_eq!(filled(&["{set}"]).unwrap().command, ["--lr=1e-3", "--amp=true", "--text=a b=c"]);
         assert_eq!(filled(&["{set:py}"]).unwrap().command[1], "--amp=True");
+        assert_eq!(filled(&["{set:plain}"]).unwrap().command, ["lr=1e-3", "amp=true", "text=a b=c"]);
+        assert_eq!(filled(&["{set:words}"]).unwrap().command, ["--lr", "1e-3", "--amp", "--text", "a b=c"]);
+    }
+
+    #[test]
+    fn variables_are_filled_in() {
+        let env = filled(&[]).unwrap().env;
+        let text = |name: &str| {
+            let found = env.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_ref().map(|value| value.to_string_lossy().into_owned()))
+        };
+        assert_eq!(text("OUT"), Some(Some("/r/n m/out".to_owned())));
+        assert_eq!(text("KEY"), Some(Some("hush".to_owned())));
+        assert_eq!(text("FROM"), Some(None), "there is no checkpoint");
+        assert_eq!(text("SECRET"), None);
     }
 
     #[test]
@@ -343,7 +352,7 @@ mod tests {
                     gpu: None,
                     checkpoint,
                     total_steps: None,
-                    env: |_| None,
+                    env: |_| Some(String::new()),
                 },
             )
         };

@@ -1,0 +1,221 @@
+//! What settings say of a run: its seed, number of steps and device, under the names that trainers give them.
+//! Used by run-new for overrides, commands and configs, and by run-exec for commands.
+
+use super::config::get;
+use super::params::params;
+use serde_json::{Map, Value};
+
+/// Tables of a config in which keys are looked for, with a dot; first none.
+const TABLES: [&str; 4] = ["", "train.", "training.", "trainer."];
+
+/// Names of the seed, in order of preference.
+const SEED: [&str; 2] = ["seed", "random_seed"];
+
+/// Names of the number of steps, in order of preference.
+const TOTAL_STEPS: [&str; 20] = [
+    "total_steps",
+    "max_steps",
+    "max_iters",
+    "max_iter",
+    "num_train_steps",
+    "max_train_steps",
+    "num_training_steps",
+    "train_steps",
+    "train_iters",
+    "max_train_iters",
+    "total_iters",
+    "num_iterations",
+    "max_iterations",
+    "total_timesteps",
+    "max_timesteps",
+    "num_timesteps",
+    "n_timesteps",
+    "max_update",
+    "total_env_steps",
+    "num_env_steps",
+];
+
+/// Names of the device.
+const DEVICE: [&str; 1] = ["device"];
+
+/// Keys that are not a name in one of the tables, and what they are in order of preference after these.
+const OTHER_SEED: [&str; 1] = ["general.seed"];
+const OTHER_STEPS: [&str; 3] = ["training.steps", "solver.max_iter", "schedule.steps"];
+const OTHER_DEVICE: [&str; 2] = ["agent.params.device", "model.device"];
+
+/// What settings say of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Random seed.
+    pub seed: Option<i64>,
+    /// Number of steps that the training is to take.
+    pub total_steps: Option<u64>,
+    /// Device to train on.
+    pub device: Option<String>,
+}
+
+impl Hints {
+    /// Reads a config.
+    pub fn of_config(values: &Value) -> Self {
+        Self::find(|key| get(values, key).cloned())
+    }
+
+    /// Reads overrides as typed, of which the last of several with one key counts.
+    pub fn of_overrides(overrides: &[(String, String)]) -> Self {
+        let typed = |value: &str| serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        Self::find(|key| {
+            let last = overrides.iter().rev().find(|(name, _)| plain(name) == key);
+            last.map(|(_, value)| typed(value))
+        })
+    }
+
+    /// Reads the options of a command, and of the script of a shell in it. What is a placeholder says nothing.
+    pub fn of_command(command: &[String]) -> Self {
+        let mut options = params(command);
+        for script in command.iter().filter(|word| word.contains(char::is_whitespace)) {
+            let words: Vec<String> = script.split_whitespace().map(unquoted).collect();
+            options.extend(params(&words));
+        }
+        Self::of_overrides(&as_typed(options))
+    }
+
+    /// Adds what `others` say and these do not.
+    #[must_use]
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            seed: self.seed.or(others.seed),
+            total_steps: self.total_steps.or(others.total_steps),
+            device: self.device.or(others.device),
+        }
+    }
+
+    /// Takes the first key of each kind that has a fitting value.
+    fn find(value: impl Fn(&str) -> Option<Value>) -> Self {
+        let all = |names: &'static [&'static str], others: &'static [&'static str]| {
+            keys(names, others).filter_map(|key| value(&key)).collect::<Vec<_>>()
+        };
+        let device = |value: &Value| Some(value.as_str()?.to_owned()).filter(|name| is_device(name));
+        Self {
+            seed: all(&SEED, &OTHER_SEED).iter().find_map(Value::as_i64),
+            total_steps: all(&TOTAL_STEPS, &OTHER_STEPS).iter().find_map(whole),
+            device: all(&DEVICE, &OTHER_DEVICE).iter().find_map(device),
+        }
+    }
+}
+
+/// Says whether a key is one of the seed.
+pub fn is_seed(key: &str) -> bool {
+    keys(&SEED, &OTHER_SEED).any(|known| known == plain(key))
+}
+
+/// Says whether a key is one of the number of steps.
+pub fn is_total_steps(key: &str) -> bool {
+    keys(&TOTAL_STEPS, &OTHER_STEPS).any(|known| known == plain(key))
+}
+
+fn keys(names: &'static [&str], others: &'static [&str]) -> impl Iterator<Item = String> {
+    let in_tables = |name: &'static &str| TABLES.iter().map(move |table| format!("{table}{name}"));
+    names.iter().flat_map(in_tables).chain(others.iter().map(|&key| key.to_owned()))
+}
+
+/// Returns a key as the lists above have it: `+trainer.Max-Steps` is `trainer.max_steps`.
+fn plain(key: &str) -> String {
+    key.trim_start_matches('+').to_lowercase().replace('-', "_").replace('/', ".")
+}
+
+fn is_device(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['{', '}'])
+}
+
+fn unquoted(word: &str) -> String {
+    word.trim_matches(['"', '\'', ';']).to_owned()
+}
+
+fn as_typed(options: Map<String, Value>) -> Vec<(String, String)> {
+    let typed = |(key, value): (String, Value)| Some((key, value.as_str()?.to_owned()));
+    options.into_iter().filter_map(typed).collect()
+}
+
+/// Takes `1e6` and `5_000` for what is meant.
+fn whole(value: &Value) -> Option<u64> {
+    let float = || value.as_f64().or_else(|| value.as_str()?.replace('_', "").parse().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let from_float = || float().filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x)).map(|x| x as u64);
+    value.as_u64().or_else(from_float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::parse;
+    use super::*;
+    use std::path::Path;
+
+    fn of_config(name: &str, text: &str) -> Hints {
+        Hints::of_config(&parse(Path::new(name), text.as_bytes()).unwrap())
+    }
+
+    fn of_command(line: &str) -> Hints {
+        Hints::of_command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_format_says_the_same() {
+        let expected = Hints { seed: Some(7), total_steps: Some(5000), device: Some("cuda:1".to_owned()) };
+        let yaml = "seed: 7\ntrain: {total_steps: 5000}\nagent:\n  params: {device: 'cuda:1'}\n";
+        let toml = "seed = 7\ndevice = \"cuda:1\"\n[train]\nmax_steps = 5_000\n";
+        let json = r#"{"seed": 7, "num_train_steps": 5e3, "train": {"device": "cuda:1"}}"#;
+        let python = "# seed = 1\nseed=7\nmax_iters: int = 5_000  # steps\ndevice = 'cuda:1' # or 'cpu'\n  seed = 9\nx = f(1)\n";
+        for (name, text) in
+            [("a.yaml", yaml), ("a.YML", yaml), ("a.toml", toml), ("a.json", json), ("a.py", python)]
+        {
+            assert_eq!(of_config(name, text), expected, "{name}");
+        }
+        assert_eq!(of_config("a.txt", "seed: 7"), Hints::default());
+        assert_eq!(of_config("a.yaml", "device: null\nseed: x\nmax_steps: -1\n"), Hints::default());
+    }
+
+    #[test]
+    fn overrides_come_first() {
+        let set = [("max_steps", "1e6"), ("seed", "3"), ("device", "cpu")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = serde_json::json!({"seed": 1, "total_steps": 5, "device": "cuda"});
+        let expected = Hints { seed: Some(3), total_steps: Some(1_000_000), device: Some("cpu".to_owned()) };
+        assert_eq!(Hints::of_overrides(&set).or(Hints::of_config(&config)), expected);
+    }
+
+    #[test]
+    fn a_command_says_its_total_in_every_spelling() {
+        for options in [
+            "--max_iters=2000",
+            "--max_steps 2000",
+            "--max-steps 2000",
+            "max_steps=2000",
+            "+trainer.max_steps=2000",
+            "--train-iters 2000",
+            "--total-timesteps 2e3",
+            "--total_timesteps 2_000",
+            "--training.steps 2000",
+            "SOLVER.MAX_ITER=2000",
+            "-m pkg.train --max_steps 1 --max_steps=2000",
+        ] {
+            assert_eq!(
+                of_command(&format!("python train.py {options}")).total_steps,
+                Some(2000),
+                "{options}"
+            );
+        }
+        for options in
+            ["--max_iters={set:max_iters}", "env.max_steps=2000", "--num_steps 2000", "--max_steps -1"]
+        {
+            assert_eq!(of_command(&format!("python train.py {options}")).total_steps, None, "{options}");
+        }
+        let script =
+            ["sh", "-c", "nice python train.py --max_iters=2000 --seed '7'; date"].map(str::to_owned);
+        let expected = Hints { seed: Some(7), total_steps: Some(2000), device: None };
+        assert_eq!(Hints::of_command(&script), expected);
+    }
+}

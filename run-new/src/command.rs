@@ -1,0 +1,42 @@
+//! Whether the command of the runs can be filled in, and is told of what they are created with.
+
+use crate::cli::Args;
+use run_common::error::Error;
+use run_common::message::warn;
+use run_common::provenance::redact::redact_text;
+use run_common::rundir::placeholders::{misspelt, refuse, unreached};
+use serde_json::{Map, Value};
+
+/// Refuses a command that cannot be filled in, and one that is not told of the overrides: its runs would be the
+/// same training under several labels. Says what else cannot be meant.
+pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Error> {
+    let values: Vec<String> = args.env.iter().map(|(_, value)| value.clone()).collect();
+    let keys = || args.set.iter().map(|(key, _)| key).chain(args.sweep.iter().map(|sweep| &sweep.key));
+    let overrides: Map<String, Value> = keys().map(|key| (key.clone(), Value::Null)).collect();
+    let has_config = !args.configs.is_empty();
+    for (words, are_arguments) in [(&args.command, true), (&args.resume_args, true), (&values, false)] {
+        refuse(words, are_arguments, &overrides, inputs, has_config)?;
+        for (typed, meant) in misspelt(words) {
+            let typed = redact_text(&typed);
+            warn(&format!("'{typed}' is no placeholder, and stays as it is: '{meant}' may be meant"));
+        }
+    }
+    if args.command.is_empty() {
+        return Ok(());
+    }
+    if !args.resume_args.is_empty() && !args.command.iter().any(|word| word == "{resume}") {
+        warn("--resume-args are for '{resume}', which is not in the command");
+    }
+    let words = [args.command.as_slice(), &values].concat();
+    let unreached = unreached(&words, overrides.keys().map(String::as_str));
+    let Some(key) = unreached.first().filter(|_| !args.set_by_env) else { return Ok(()) };
+    let what = match unreached.as_slice() {
+        [key] => format!("the override '{key}'"),
+        keys => format!("the overrides '{}'", keys.join("', '")),
+    };
+    Err(Error::usage("cannot create runs").because(format!("the command is not told of {what}")).hint(
+        format!(
+            "write {{set}} or {{set:{key}}} in the command, or --set-by-env if the program reads RUN_SET"
+        ),
+    ))
+}
