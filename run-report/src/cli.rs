@@ -5,6 +5,7 @@ use clap::{ArgGroup, Parser};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cost;
 use run_common::time::parse_duration;
+use run_metrics::scrape::Patterns;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub(crate) struct Args {
         help = "Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,
+    /// Read metrics off the logs of runs that have ended: auto, none, or a regular expression with named groups
+    #[arg(long, value_name = "SPEC", conflicts_with = "evals", value_parser = Patterns::check)]
+    pub(crate) scrape: Vec<String>,
     /// Show runs side by side: what differs
     #[arg(long)]
     pub(crate) compare: bool,

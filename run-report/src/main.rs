@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod runs;
 mod scalar;
+mod scraped;
 mod settings;
 mod table;
 

@@ -3,6 +3,7 @@
 use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
+use crate::scraped::scrape;
 use crate::table::Best;
 use crate::{compare, consolidate, cost, curves, evals, export, plot, table};
 use run_common::cli::out::Out;
@@ -13,12 +14,13 @@ use std::path::Path;
 /// Prints or writes what was asked for.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let report = Report::of(args)?;
-    let runs = Runs::read(&Selection {
+    let mut runs = Runs::read(&Selection {
         runs_dir: args.runs_dir.path(),
         names: &args.runs,
         null: args.null,
         eval_dir: args.eval_dir.as_deref(),
     })?;
+    let _scratch = if args.scrape.is_empty() { None } else { Some(scrape(&mut runs.all, &args.scrape)?) };
     match report {
         Report::Table(options) => table::print(&runs, &options, out),
         Report::Compare(format) => compare::print(&runs, format, out),

@@ -3,6 +3,7 @@
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
 use run_checkpoint::{Program, State, discover, unrecognised};
+use crate::unseen::unseen;
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -52,6 +53,7 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
     }
     let blocks = [
         facts(run, known, Extent::Full),
+        unseen_metrics(run, &attempts),
         figures(&run.recorded.metrics().figures()),
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
@@ -66,6 +68,15 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         out.table(block)?;
     }
     Ok(exit)
+}
+
+/// Says which metrics were looked for and not seen.
+fn unseen_metrics(run: &Observed, attempts: &Attempts) -> Table {
+    let mut table = Table::default();
+    if let Some(words) = unseen(run, attempts) {
+        table.row(vec![(words, Tint::Doubt)]);
+    }
+    table
 }
 
 /// Every metric over all of its rows.

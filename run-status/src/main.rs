@@ -11,6 +11,7 @@ mod rows;
 mod select;
 mod sparkline;
 mod status;
+mod unseen;
 mod wait;
 mod watch;
 mod watched;

@@ -17,6 +17,9 @@ pub fn source(layout: &Layout) -> Option<MetricSource> {
 
 /// Does the same for a run whose record was read, if it can be.
 pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricSource> {
+    if let Some(rows) = layout.rows() {
+        return MetricSource::lines(rows.to_owned());
+    }
     let attempt = recorded.and_then(Recorded::attempt);
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());
     let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();

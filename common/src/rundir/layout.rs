@@ -14,6 +14,8 @@ pub const EVAL_RECORD_DIR: &str = ".eval";
 pub struct Layout {
     root: PathBuf,
     record: &'static str,
+    /// Metric rows that were made elsewhere, to be read in place of the run's own.
+    rows: Option<PathBuf>,
 }
 
 /// The paths of a batch. It says nothing of whether they exist.
@@ -25,12 +27,23 @@ pub struct BatchLayout {
 impl Layout {
     /// Names the files of the run `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), record: RECORD_DIR }
+        Self { root: root.into(), record: RECORD_DIR, rows: None }
     }
 
     /// Names the files of the evaluation `root`.
     pub fn of_evaluation(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), record: EVAL_RECORD_DIR }
+        Self { root: root.into(), record: EVAL_RECORD_DIR, rows: None }
+    }
+
+    /// Has a file of JSON lines be read in place of the metrics of the run.
+    #[must_use]
+    pub fn with_rows(self, rows: PathBuf) -> Self {
+        Self { rows: Some(rows), ..self }
+    }
+
+    /// Returns the file that is read in place of the metrics of the run, if there is one.
+    pub fn rows(&self) -> Option<&Path> {
+        self.rows.as_deref()
     }
 
     /// The directory of the record.

@@ -51,6 +51,12 @@ impl RunDir {
         Self { layout: Layout::of_evaluation(path) }
     }
 
+    /// Has a file of JSON lines be read in place of the metrics of the run.
+    #[must_use]
+    pub fn with_rows(self, rows: PathBuf) -> Self {
+        Self { layout: self.layout.with_rows(rows) }
+    }
+
     /// Returns where its files are.
     pub fn layout(&self) -> &Layout {
         &self.layout

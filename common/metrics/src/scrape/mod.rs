@@ -5,6 +5,7 @@ mod home_made;
 mod keras;
 mod lightning;
 mod line_formats;
+pub mod log;
 mod open_mmlab;
 mod rank;
 mod scan;
@@ -84,6 +85,11 @@ impl Pattern {
             Some(_) => Ok(Self(regex)),
             None => Err("it has no named group, such as (?<loss>[0-9.]+)".to_owned()),
         }
+    }
+
+    /// Returns the names of its groups.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.capture_names().flatten()
     }
 
     /// Returns the numbers that the named groups have matched.

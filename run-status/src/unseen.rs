@@ -1,0 +1,49 @@
+//! What is said of metrics that were looked for and not seen.
+
+use run_common::fsio::read::read_start;
+use run_common::rundir::attempts::Attempts;
+use run_common::rundir::observe::Observed;
+use run_common::text::cut;
+use run_metrics::scrape::Patterns;
+use std::fs;
+
+/// Seconds that a program may print without a metric.
+const PATIENCE: f64 = 60.0;
+
+/// Bytes of the rows that were read off the output that are looked through.
+const ROWS: u64 = 1 << 20;
+
+/// Says that no metric was seen in what the last attempt of a run printed, or which of its own patterns have matched
+/// no line.
+pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
+    let layout = run.run.layout();
+    let start = &attempts.last()?.start;
+    let has_ended = run.status().has_ended();
+    let is_late = run.duration_s().is_some_and(|seconds| seconds >= PATIENCE);
+    let has_printed = [layout.stdout(), layout.stderr()].into_iter().any(|log| {
+        let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let before = start.offsets.get(&name).copied().unwrap_or_default();
+        fs::metadata(log).is_ok_and(|file| file.len() > before)
+    });
+    if !has_printed || !is_late && !has_ended {
+        return None;
+    }
+    let figures = run.recorded.metrics().figures();
+    let rows = read_start(&layout.scraped(), ROWS).unwrap_or_default();
+    let rows = String::from_utf8_lossy(&rows);
+    let is_seen = |name: &String| figures.contains_key(name) || rows.contains(&format!("\"{name}\":"));
+    let specs = start.options.scrape.as_deref().unwrap_or_default();
+    let unmatched = specs.iter().find(|spec| {
+        let patterns = Patterns::parse(std::slice::from_ref(spec)).unwrap_or_default();
+        patterns.own.iter().any(|pattern| !pattern.names().any(|name| is_seen(&name.to_owned())))
+    });
+    match unmatched {
+        Some(spec) => Some(format!("--scrape '{}' has matched no line", cut(spec, 60))),
+        None if figures.is_empty() && is_late => Some(
+            "no metric was seen; run-exec --metrics FILE names a file with metrics, and --scrape SPEC reads \
+             them off the output, as run-report --scrape SPEC does afterwards"
+                .to_owned(),
+        ),
+        None => None,
+    }
+}
