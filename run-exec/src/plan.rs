@@ -147,13 +147,13 @@ impl<'a> Choices<'a> {
             env: |name| env::var(name).ok(),
         };
         let filled = fill(&source.template, &values)?;
-        if !source.is_recorded {
-            told::of_typed(&source.template, meta, layout);
-            if options.additional_steps.is_none() {
-                resume.total_steps = Hints::of_command(&filled.command).total_steps.or(resume.total_steps);
-            }
+        if !source.is_recorded && options.additional_steps.is_none() {
+            resume.total_steps = Hints::of_command(&filled.command).total_steps.or(resume.total_steps);
         }
         if !this.is_retry {
+            if !source.is_recorded {
+                told::of_typed(&source.template, meta, layout);
+            }
             told::of_resume(&source.template, &source.cwd, meta, layout, &resume);
         }
         let Some(name) = filled.command.first() else {

@@ -163,6 +163,11 @@ fn variables_are_filled_in() {
     lab.write("runs/r/model_5.ckpt", "weights");
     let from = lab.path("runs/r/model_5.ckpt").display().to_string();
     exec(&["--resume"]).code(0).stdout(format!("{out} 1e-3 7 hush {from} {{a}}\n")).stderr("");
+    let eval =
+        lab.cmd("run-eval").args(["r", "--", "sh", "-c", "echo \"$LR $FROM\" >got; echo '{\"a\": 1}'"]);
+    eval.env("SECRET_WORD", "hush").run().code(0);
+    let got = lab.read("got");
+    assert!(got.starts_with("1e-3 /") && got.ends_with("/model_5.ckpt\n"), "{got}");
     let done = lab.cmd("run-exec").args(["--resume", "r"]).run().code(125);
     assert!(done.err().contains("the variable SECRET_WORD is not set"), "{}", done.err());
 }

@@ -152,6 +152,51 @@ out("\x1b[31mstep: 40  \x1b[32mloss:  4.00000  \x1b[34mtps: 12,345,678\x1b[39m",
 }
 
 #[test]
+fn trainers_of_vision_print_through_loggers_and_bars() {
+    let program = r#"
+out("[01/29 12:00:00 d2.utils.events]:  eta: 0:01:10  iter: 19  total_loss: 3.25  loss_cls: 1.5    time: 0.5  lr: 2e-05  max_mem: 3000M")
+out("08/21 02:58:41 - mmengine - INFO - Epoch(train) [2][ 5/25]  lr: 1.0000e-02  eta: 0:00:10  loss: 1.5")
+out("08/21 02:58:42 - mmengine - INFO - Epoch(val) [2][25/25]    accuracy: 0.5")
+out("      Epoch    GPU_mem   box_loss   cls_loss  Instances       Size")
+for i in range(1, 5):
+    sys.stdout.write("\r" + f"        1/3      2.5G      1.{i}      3.{i}         57        640: {25 * i}%|{'█' * i}{' ' * (4 - i)}| {i}/4 [00:01<00:00,  2.90it/s]"); sys.stdout.flush()
+sys.stdout.write("\n")
+out("                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|██████████| 4/4 [00:01<00:00,  2.90it/s]",
+    "                   all        128        929       0.75        0.5      0.625      0.375")
+out("Epoch 4, global step 320: 'val_loss' reached 0.25 (best 0.25), saving model to '/x/epoch=4.ckpt' as top 1")
+sys.stdout.write("\rEpoch 5: 100%|██████████| 10/10 [00:01<00:00,  7.20it/s, v_num=0, train_loss=1.250]\n"); sys.stdout.flush()
+"#;
+    let expected = [
+        json!({"iter": 19, "total_loss": 3.25, "loss_cls": 1.5, "time": 0.5, "lr": 2e-5, "max_mem": 3000}),
+        json!({"epoch": 2, "step": 30, "lr": 0.01, "loss": 1.5}),
+        json!({"epoch": 2, "step": 30, "accuracy": 0.5}),
+        json!({"epoch": 1, "GPU_mem": 2.5, "train/box_loss": 1.4, "train/cls_loss": 3.4}),
+        json!({"epoch": 1, "metrics/precision(B)": 0.75, "metrics/recall(B)": 0.5, "metrics/mAP50(B)": 0.625, "metrics/mAP50-95(B)": 0.375}),
+        json!({"epoch": 4, "global_step": 320, "val_loss": 0.25}),
+        json!({"epoch": 5, "train_loss": 1.25}),
+    ];
+    expect(program, &Value::from(expected.to_vec()));
+}
+
+#[test]
+fn home_made_loops_and_lines_with_ranks_are_rows_too() {
+    let program = r#"
+out("epoch 1: loss 0.5, acc 0.25", "step     5 | loss: 2.500000 | lr 6.0000e-04 | dt: 338.50ms | tok/sec: 1,551")
+out("[rank0]:step=10, loss=0.5", "[rank1]:step=10, loss=0.25")
+for rank in range(2):
+    out(f"[default{rank}]: iteration       20/infinity | lm loss: 1.5E+00 |", f"[default{rank}]: validation loss at iteration 20 | lm loss value: 2.5E+00 | ")
+"#;
+    let expected = [
+        json!({"epoch": 1, "loss": 0.5, "acc": 0.25}),
+        json!({"step": 5, "loss": 2.5, "lr": 0.0006, "dt": 338.5, "tok/sec": 1551}),
+        json!({"step": 10, "loss": 0.5}),
+        json!({"iteration": 20, "lm loss": 1.5}),
+        json!({"iteration": 20, "validation lm loss value": 2.5}),
+    ];
+    expect(program, &Value::from(expected.to_vec()));
+}
+
+#[test]
 fn stable_baselines_prints_tables() {
     let program = r#"
 def table(values):
