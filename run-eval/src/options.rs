@@ -5,6 +5,7 @@ use run_checkpoint::{checkpoint_pattern, is_pattern};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
 use run_common::provenance::redact::redact_command;
+use run_common::rundir::placeholders::say_misspelt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(crate) enum Wanted {
 impl Options {
     /// Resolves a command line, or says what is wrong with it.
     pub(crate) fn resolve(args: &Args) -> Result<Self, Error> {
+        say_misspelt(&args.command, true);
         let words: Vec<String> = args.steps.iter().map(|pick| pick.word()).collect();
         Ok(Self {
             wanted: Wanted::resolve(args)?,

@@ -5,7 +5,7 @@ use run_common::fsio::read::read_start;
 use run_common::message::warn;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::placeholders::{misspelt, tell_of_resume, unreached};
+use run_common::rundir::placeholders::{say_misspelt, tell_of_resume, unreached};
 use std::path::Path;
 
 /// Bytes of a program that are looked through.
@@ -35,9 +35,7 @@ pub(crate) fn of_resume(template: &[String], cwd: &Path, meta: &Meta, layout: &L
 /// Says what is wrong with a command that was typed for a run with overrides.
 pub(crate) fn of_typed(template: &[String], meta: &Meta, layout: &Layout) {
     let shown = layout.root().display();
-    for (typed, meant) in misspelt(template) {
-        warn(&format!("'{typed}' is no placeholder, and stays as it is: '{meant}' may be meant"));
-    }
+    say_misspelt(template, false);
     let unreached = unreached(&words(template, meta), meta.overrides.keys().map(String::as_str));
     if !unreached.is_empty() && !meta.set_by_env {
         let keys = unreached.join("', '");

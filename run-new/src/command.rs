@@ -3,8 +3,7 @@
 use crate::cli::Args;
 use run_common::error::Error;
 use run_common::message::warn;
-use run_common::provenance::redact::redact_text;
-use run_common::rundir::placeholders::{misspelt, refuse, unreached};
+use run_common::rundir::placeholders::{refuse, say_misspelt, unreached};
 use serde_json::{Map, Value};
 
 /// Refuses a command that cannot be filled in, and one that is not told of the overrides: its runs would be the
@@ -16,10 +15,7 @@ pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Erro
     let has_config = !args.configs.is_empty();
     for (words, are_arguments) in [(&args.command, true), (&args.resume_args, true), (&values, false)] {
         refuse(words, are_arguments, &overrides, inputs, has_config)?;
-        for (typed, meant) in misspelt(words) {
-            let typed = redact_text(&typed);
-            warn(&format!("'{typed}' is no placeholder, and stays as it is: '{meant}' may be meant"));
-        }
+        say_misspelt(words, false);
     }
     if args.command.is_empty() {
         return Ok(());

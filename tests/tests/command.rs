@@ -136,6 +136,9 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
     );
     let done = lab.cmd("run-exec").args(["-q", "r", "--", "true", "{output_dir}"]).run().code(0);
     done.stderr("run-exec: '{output_dir}' is no placeholder, and stays as it is: '{run}' may be meant\n");
+    lab.write("runs/r/model_5.ckpt", "weights");
+    let done = lab.cmd("run-eval").args(["r", "--", "echo", "{\"a\": 1}", "{out}", "{chekpoint}"]).run();
+    done.stderr_has("'{chekpoint}' is no placeholder, and stays as it is: '{checkpoint}' may be meant\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::python::{find_program, interpreter_of, is_python, named_interpreter};
 use crate::fsio::read::read_start;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a script that are read.
@@ -68,6 +69,15 @@ pub fn interpreter_of_command(command: &[String], executable: Option<&Path>, cwd
     shell.interpreter()
 }
 
+/// How a command is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Executed {
+    /// The shell waits for it, and goes on.
+    Aside,
+    /// It takes the place of the shell.
+    Instead,
+}
+
 /// What was seen of a shell and of the commands in it.
 #[derive(Debug, Default)]
 struct Shell {
@@ -82,14 +92,20 @@ struct Shell {
     script: Option<PathBuf>,
     arguments: Vec<String>,
     /// The interpreters that are executed; `None` for one that is not known.
-    found: Vec<Option<PathBuf>>,
+    found: Vec<(Option<PathBuf>, Executed)>,
 }
 
 impl Shell {
-    /// Returns the interpreter, if there is no doubt about it.
+    /// Returns the interpreter, if there is no doubt about it. What comes before one that takes the place of the
+    /// shell prepares for that.
     fn interpreter(&self) -> Option<PathBuf> {
-        let (first, others) = self.found.split_first()?;
-        first.clone().filter(|_| others.iter().all(|other| other == first))
+        let first = self.found.iter().position(|(_, how)| *how == Executed::Instead).unwrap_or_default();
+        let ((found, _), others) = self.found.get(first..)?.split_first()?;
+        let found = found.as_ref()?;
+        let is_same = |other: &PathBuf| {
+            other.parent() == found.parent() && fs::canonicalize(other).ok() == fs::canonicalize(found).ok()
+        };
+        others.iter().all(|(other, _)| other.as_ref().is_some_and(is_same)).then(|| found.clone())
     }
 
     /// Follows the words of one command.
@@ -125,7 +141,7 @@ impl Shell {
             }
             _ => {}
         }
-        let is_exec = name == "exec";
+        let how = if name == "exec" { Executed::Instead } else { Executed::Aside };
         // A launcher has options of its own before the program. In a script another command may only name one.
         let may_launch = depth == 0 || LAUNCHERS.contains(&name);
         let most = if may_launch { words.len() } else { at + 1 };
@@ -138,43 +154,43 @@ impl Shell {
                     || depth == 0
                 {
                     self.is_changed = true;
-                    self.found.push(None);
+                    self.find(None, how);
                 }
                 return;
             }
             if is_python(Path::new(name)) {
                 let found = self.program(word).map(named_interpreter);
-                return self.find(found, is_exec);
+                return self.find(found, how);
             }
             if SHELLS.contains(&name) {
                 return self.shell(&words[at + 1..], depth);
             }
             if let Some(program) = self.program(word) {
                 if let Some(found) = interpreter_of(&program) {
-                    return self.find(Some(found), is_exec);
+                    return self.find(Some(found), how);
                 }
                 if is_shell_script(&program) {
                     return self.file(&program, &words[at + 1..], depth);
                 }
             } else if word.contains("python") && word.contains('$') {
-                return self.find(None, is_exec);
+                return self.find(None, how);
             }
             at += 1;
         }
     }
 
-    /// Takes note of an interpreter; one that takes the place of the shell is what the command comes to.
-    fn find(&mut self, found: Option<PathBuf>, is_exec: bool) {
-        if is_exec {
-            self.found.clear();
-        }
-        self.found.push(found);
+    /// Takes note of an interpreter.
+    fn find(&mut self, found: Option<PathBuf>, how: Executed) {
+        self.found.push((found, how));
     }
 
     /// Follows what a shell is called with.
     fn shell(&mut self, words: &[String], depth: usize) {
         let mut words = words.iter();
         while let Some(word) = words.next() {
+            // The profile of a login shell may set any search path.
+            let is_login = word.starts_with('-') && !word.starts_with("--") && word.contains('l');
+            self.is_changed |= is_login || word == "--login";
             if word.starts_with('-') && word.ends_with('c') && !word.starts_with("--") {
                 if let Some(text) = words.next() {
                     let arguments: Vec<String> = words.skip(1).cloned().collect();
@@ -203,7 +219,7 @@ impl Shell {
 
     fn text(&mut self, text: &str, script: Option<&Path>, arguments: &[String], depth: usize) {
         if depth == DEPTH {
-            self.found.push(None);
+            self.find(None, Executed::Aside);
             return;
         }
         let mut inner = Self {
@@ -428,7 +444,6 @@ fn commands(script: &str) -> Vec<Vec<Word>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     /// Makes a directory with two interpreters, of which one is in a virtual environment.
@@ -474,7 +489,12 @@ mod tests {
             ("sh inner.sh", Some("a/bin/python3")),
             ("exec \"$1\" train.py", Some("venv/bin/python")),
             ("exec \"$@\"", Some("venv/bin/python")),
+            ("a/bin/python prepare.py\na/bin/python train.py", Some("a/bin/python")),
+            ("'''exec' a/bin/python \"$0\" \"$@\"\n' '''\nimport re", Some("a/bin/python")),
             // Where it is not known, nothing is said.
+            ("if true; then exec a/bin/python x; else exec venv/bin/python x; fi", None),
+            ("[ -e x ] && exec a/bin/python x\nvenv/bin/python x", None),
+            ("bash -lc 'python3 train.py'", None),
             ("a/bin/python prepare.py\nvenv/bin/python train.py", None),
             ("source setup.sh\npython3 train.py", None),
             ("conda activate x\nconda run -n x python train.py", None),

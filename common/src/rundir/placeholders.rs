@@ -2,6 +2,7 @@
 //! looks like one. Used to fill them in, and by run-new and run-exec to say what cannot be meant.
 
 use crate::error::Error;
+use crate::message::warn;
 use crate::provenance::hints::{is_seed, is_total_steps};
 use crate::provenance::redact::redact_text;
 use serde_json::{Map, Value};
@@ -187,8 +188,16 @@ pub fn tell_of_resume(words: &[String], resume_args: Option<&[String]>) -> bool 
     })
 }
 
+/// Says what looks like a misspelt placeholder; `has_out` in the command of an evaluation.
+pub fn say_misspelt(words: &[String], has_out: bool) {
+    for (typed, meant) in misspelt(words, has_out) {
+        let typed = redact_text(&typed);
+        warn(&format!("'{typed}' is no placeholder, and stays as it is: '{meant}' may be meant"));
+    }
+}
+
 /// Returns what looks like a misspelt placeholder, with its braces, and the placeholder that may be meant.
-pub fn misspelt(words: &[String]) -> Vec<(String, String)> {
+fn misspelt(words: &[String], has_out: bool) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for word in words {
         for (brace, _) in word.match_indices('{') {
@@ -196,8 +205,11 @@ pub fn misspelt(words: &[String]) -> Vec<(String, String)> {
             let Some(name) = word[brace + 1..].split_once('}').map(|(name, _)| name) else { continue };
             if is_free
                 && !is_placeholder(name)
+                && !(has_out && name == "out")
                 && let Some(meant) = meant_by(name)
             {
+                let is_out = has_out && name.to_lowercase().starts_with("out");
+                let meant = if is_out { "out" } else { &meant };
                 found.push((format!("{{{name}}}"), format!("{{{meant}}}")));
             }
         }
@@ -271,7 +283,7 @@ mod tests {
             ("{inputs:data}", "{input:data}"),
             ("{output_dir}", "{run}"),
         ] {
-            let found = misspelt(&words(&[word]));
+            let found = misspelt(&words(&[word]), false);
             let expected = if meant.is_empty() { vec![] } else { vec![meant] };
             assert_eq!(found.iter().map(|(_, meant)| meant.as_str()).collect::<Vec<_>>(), expected, "{word}");
         }
@@ -291,7 +303,10 @@ mod tests {
             "{need}",
             "{game}",
         ];
-        assert_eq!(misspelt(&words(&others)), []);
+        assert_eq!(misspelt(&words(&others), false), []);
+        let of_evaluation = misspelt(&words(&["{out}", "{output_dir}", "{chekpoint}"]), true);
+        let meant: Vec<&str> = of_evaluation.iter().map(|(_, meant)| meant.as_str()).collect();
+        assert_eq!(meant, ["{out}", "{checkpoint}"]);
     }
 
     #[test]
@@ -329,7 +344,7 @@ mod tests {
             if !word.contains('{') {
                 prop_assert_eq!(parts, [Piece::Text(word.as_str())]);
             }
-            let _ = misspelt(&[word]);
+            let _ = misspelt(&[word], true);
         }
     }
 }
