@@ -5,6 +5,9 @@
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
 
+/// Words for the step.
+const KEYS: [&str; 6] = ["epoch", "step", "episode", "iter", "iteration", "update"];
+
 /// Parts of names of which one must be among the metrics.
 const MEASURED: [&str; 15] = [
     "loss",
@@ -37,10 +40,8 @@ const WORDS: usize = 3;
 /// Reads a line of any of the forms.
 pub(super) fn row(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
-    let key = scan.some(|byte| byte.is_ascii_alphabetic())?.to_ascii_lowercase();
-    if !["epoch", "step", "episode", "iter", "iteration", "update"].contains(&key.as_str()) {
-        return None;
-    }
+    let word = scan.some(|byte| byte.is_ascii_alphabetic())?;
+    let key = KEYS.into_iter().find(|key| word.eq_ignore_ascii_case(key))?;
     let is_capital = text.starts_with(|c: char| c.is_ascii_uppercase());
     if is_capital {
         let _ = scan.tag(":"); // `Epoch: 3 | …`
@@ -60,10 +61,15 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         number(share)?;
         scan.0 = rest;
     }
+    // Most lines that begin like this are none: that is seen before anything is kept.
+    let is_table = scan.tag(" | ").is_some();
+    if !is_table {
+        scan.tag(": ").or_else(|| scan.tag(", "))?;
+    }
     let mut numbers = Numbers::default();
-    numbers.add(key.as_str(), step);
+    numbers.add(key, step);
     let mut is_measured = false;
-    if scan.tag(" | ").is_some() {
+    if is_table {
         // Columns without a name, and those that are no number, are left out.
         for field in scan.0.split('|') {
             if let Some((name, value)) = field_of_table(field) {
@@ -72,7 +78,6 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
             }
         }
     } else {
-        scan.tag(": ").or_else(|| scan.tag(", "))?;
         if key.starts_with("iter") && !is_capital {
             return None; // a part of one of nanoGPT's
         }

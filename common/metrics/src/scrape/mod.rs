@@ -236,8 +236,10 @@ fn has_rank(line: &[u8]) -> bool {
 
 /// Says whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers do.
 fn is_logged(line: &[u8]) -> bool {
+    let is_dated = line.get(2) == Some(&b'/') || matches!(line.get(4), Some(b'/' | b'-'));
     let head = &line[..line.len().min(80)];
-    memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
+    is_dated
+        && memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
 }
 
 /// Says whether a line begins with a word for the step, and a place for its number.
