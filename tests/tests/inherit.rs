@@ -73,10 +73,13 @@ fn retries_are_inherited_by_one_run_and_by_each_of_a_batch() {
     exec(&lab, &["--resume", "--retries", "0", "r"], 0);
     assert_eq!(options(&lab, "r").pop().unwrap()["retries"], 0);
     // Several at once.
-    lab.cmd("run-new").args(["-b=b", "--sweep", "k=1,2", "--set-by-env", "--"]).args(command).run().code(0);
+    for config in ["a.yaml", "b.yaml"] {
+        lab.write(config, "");
+    }
+    lab.cmd("run-new").args(["-b=b", "a.yaml", "b.yaml", "--"]).args(command).run().code(0);
     exec(&lab, &["--retries", "1", "--retry-delay", "0s", "--retry-on", "75", "b"], 1);
     exec(&lab, &["--unfinished", "b"], 0);
-    for run in ["runs/b/run_k-1", "runs/b/run_k-2"] {
+    for run in ["runs/b/a", "runs/b/b"] {
         assert_eq!(lab.status(run)["attempt"], 4);
     }
     // What reads stdin is not executed once more.
