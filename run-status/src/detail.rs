@@ -2,8 +2,8 @@
 
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
-use run_checkpoint::{Program, State, discover, unrecognised};
 use crate::unseen::unseen;
+use run_checkpoint::{Program, State, discover, unrecognised};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
