@@ -78,7 +78,7 @@ impl Stat {
     /// Says whether the process has this file open, not what a link in its place leads to; `None` where that may
     /// not be seen.
     pub fn has_open(&self, file: &Path) -> Option<bool> {
-        let file = fs::symlink_metadata(file).ok()?; // no process has a link open
+        let file = fs::symlink_metadata(file).ok()?;
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
         let mut open = open.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
         Some(open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino())))

@@ -3,12 +3,12 @@
 
 use super::identity::{Process, Signal};
 use super::stat::Stat;
-use crate::fsio::is_the_same;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -160,4 +160,10 @@ fn pids() -> impl Iterator<Item = i32> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Says whether both are the same directory; `None` where one cannot be looked at, as when it was moved away.
+pub(crate) fn is_the_same(one: &Path, other: &Path) -> Option<bool> {
+    let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
+    Some((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }

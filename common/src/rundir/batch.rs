@@ -1,11 +1,11 @@
 //! Batches: runs that were created together. `batch.json`, written once by run-new, says what a batch
 //! is and which command line made it.
 
+use super::find::identity;
 use super::layout::{BatchLayout, Layout};
 use super::open::{Document, RunDir, has_record, read_document};
 use super::recorded::Recorded;
 use crate::error::Error;
-use crate::fsio::identity;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

@@ -3,13 +3,14 @@
 use super::layout::{Layout, RECORD_DIR};
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, Exit, plain};
-use crate::fsio::{identity, join};
+use crate::fsio::join;
 use crate::pipeline::in_order;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -163,6 +164,11 @@ pub fn visit<R: Send, E>(
         }
     }
     Ok(Holders(holders))
+}
+
+/// Tells a directory from all others.
+pub(super) fn identity(directory: &Path) -> Option<(u64, u64)> {
+    fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The directories that were gone into, and how deep what is in them lies at least.

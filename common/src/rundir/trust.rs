@@ -2,9 +2,8 @@
 //! signal anybody.
 
 use super::layout::Layout;
-use crate::fsio::is_the_same;
 use crate::process::stat::Stat;
-use crate::process::tree::Environment;
+use crate::process::tree::{Environment, is_the_same};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
