@@ -1,13 +1,18 @@
-//! A log that is appended to, and may fail, which is said now and then.
+//! A log that is appended to, and may fail, which is said now and then. What it lacks then is kept as far as a
+//! program's last words may stand in it.
 
 use run_common::error::plain;
 use run_common::message::warn;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a failing log is spoken of.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// Bytes of a log's end in which a program's last words are looked for.
+pub(super) const TAIL: usize = 256 << 10;
 
 /// An open log.
 #[derive(Debug)]
@@ -18,12 +23,59 @@ pub(super) struct Log {
     said: Option<Instant>,
     /// It failed because the disk, or the user's share of it, was full.
     was_full: bool,
+    unlogged: Unlogged,
+}
+
+/// What is kept of the output from the first byte on that a log lacks, while another thread may add to it.
+pub(super) type Unlogged = Arc<Mutex<Option<Kept>>>;
+
+/// The end of the output since a log has failed, whether that was written then or not.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// Length of the log when it failed.
+    pub(super) from: u64,
+    /// The output's last bytes.
+    pub(super) bytes: Vec<u8>,
+    /// There was more before them.
+    pub(super) is_cut: bool,
+}
+
+impl Kept {
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        if self.bytes.len() > 2 * TAIL {
+            self.bytes.drain(..self.bytes.len() - TAIL);
+            self.is_cut = true;
+        }
+    }
+}
+
+/// Returns what was kept so far.
+pub(super) fn kept(unlogged: &Unlogged) -> Option<Kept> {
+    unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 impl Log {
     /// Takes a file that was opened for appending, and its name for messages.
     pub(super) fn new(file: File, name: &'static str) -> Self {
-        Self { file, name, said: None, was_full: false }
+        Self { file, name, said: None, was_full: false, unlogged: Unlogged::default() }
+    }
+
+    /// Returns where the output is kept that the log lacks.
+    pub(super) fn unlogged(&self) -> Unlogged {
+        Arc::clone(&self.unlogged)
+    }
+
+    /// Keeps bytes that follow what the log lacks, or are the first of that.
+    fn keep(&self, bytes: &[u8], are_lost: bool) {
+        let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
+        if unlogged.is_none() && are_lost {
+            let from = self.file.metadata().map_or(0, |file| file.len());
+            *unlogged = Some(Kept { from, bytes: Vec::new(), is_cut: false });
+        }
+        if let Some(kept) = &mut *unlogged {
+            kept.add(bytes);
+        }
     }
 
     /// Says whether it ever failed because the disk was full.
@@ -35,9 +87,13 @@ impl Log {
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> usize {
         while !bytes.is_empty() {
             match self.file.write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
+                Ok(count) => {
+                    self.keep(&bytes[..count], false);
+                    bytes = &bytes[count..];
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    self.keep(bytes, true);
                     self.was_full |=
                         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                     if self.said.is_none_or(|said| said.elapsed() >= AGAIN) {

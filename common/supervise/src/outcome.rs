@@ -62,30 +62,51 @@ pub(super) fn judge(
         Some(line) => format!("{head}: {line}"),
         None => head,
     };
+    let memory = match oom_kills {
+        1.. if was_killed(end, words) => format!(", probably out of memory: oom_kill +{oom_kills}"),
+        _ => String::new(),
+    };
     let reason = match (cause, end) {
         (Some(cause @ Cause::Asked(_)), _) => return (Outcome::Stopped, Some(cause.words())),
         (None, End::Exited(0)) => return (Outcome::Completed, None),
         (Some(cause), _) => cause.words(),
-        (None, End::Exited(code)) => with_words(format!("exit {code}")),
+        (None, End::Exited(code)) => with_words(format!("exit {code}")) + &memory,
         (None, End::Unseen) => "it is not known how it ended".to_owned(),
         (None, End::Signaled(signal)) => {
             let named = format!("signal {signal} ({})", signal_name(signal));
-            match signal {
-                SIGKILL if oom_kills > 0 => format!("{named}, probably out of memory: oom_kill +{oom_kills}"),
-                SIGABRT => with_words(named),
-                _ => named,
-            }
+            if signal == SIGABRT { with_words(named) } else { named + &memory }
         }
     };
     (Outcome::Failed, Some(reason))
 }
 
-/// Says whether another attempt may end better: after a signal that nobody here sent, a stall, or one
-/// of these exit statuses.
+/// Says whether SIGKILL has ended the program, or a process that it waited for.
+pub(super) fn was_killed(end: End, words: &LastWords) -> bool {
+    let line = words.line.as_deref().unwrap_or_default();
+    match end {
+        End::Signaled(signal) => signal == SIGKILL,
+        End::Exited(code) => {
+            told_signal(code) == Some(SIGKILL) || KILLED.iter().any(|word| line.contains(word))
+        }
+        End::Unseen => false,
+    }
+}
+
+/// Words in which programs say that SIGKILL has ended one of their processes.
+const KILLED: [&str; 4] = ["SIGKILL", "Killed", "exit code -9", "return code = -9"];
+
+/// Returns the signal that a status tells of: a shell, and other programs that wait for a command, exit with 128
+/// and the signal that has ended it.
+fn told_signal(code: i32) -> Option<i32> {
+    Some(code - 128).filter(|signal| (1..32).contains(signal))
+}
+
+/// Says whether another attempt may end better: after a signal that nobody here sent, also where a shell tells of
+/// it, a stall, or one of these exit statuses.
 pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {
     match (cause, end) {
         (Some(Cause::Stall(_)), _) | (None, End::Signaled(_)) => true,
-        (None, End::Exited(code)) => code != 0 && exit_codes.contains(&code),
+        (None, End::Exited(code)) => told_signal(code).is_some() || code != 0 && exit_codes.contains(&code),
         _ => false,
     }
 }
@@ -134,6 +155,12 @@ mod tests {
             (None, End::Signaled(9), true),
             (None, End::Exited(75), true),
             (None, End::Exited(1), false),
+            (None, End::Exited(137), true),
+            (None, End::Exited(129), true),
+            (None, End::Exited(128), false),
+            (None, End::Exited(160), false),
+            (None, End::Exited(255), false),
+            (Some(&asked), End::Exited(143), false),
             (None, End::Exited(0), false),
             (Some(&stall), End::Exited(0), true),
             (Some(&asked), End::Signaled(15), false),
@@ -152,6 +179,11 @@ mod tests {
         assert_eq!(reason(None, End::Signaled(15), 2).1, "signal 15 (TERM)");
         assert_eq!(reason(None, End::Signaled(6), 0).1, "signal 6 (ABRT): ValueError: x");
         assert_eq!(reason(None, End::Exited(3), 1).1, "exit 3: ValueError: x");
+        assert_eq!(
+            reason(None, End::Exited(137), 1).1,
+            "exit 137: ValueError: x, probably out of memory: oom_kill +1"
+        );
+        assert_eq!(reason(None, End::Exited(137), 0).1, "exit 137: ValueError: x");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! is left.
 
 use super::clock::{Clock, is_killing};
-use super::conclusion::Forced;
+use super::forced::Forced;
 use super::machine::{Action, Event, Sent, State, step};
 use super::main_process::{MainProcess, has_ended};
 use super::oom::OomKills;
@@ -106,11 +106,12 @@ impl<'a> Supervisor<'a> {
         let was_asking = self.meter.devices.end_query();
         let has_children = self.reap();
         self.has_unseen = has_children && !was_asking && !has_proc();
+        let unlogged = tee.unlogged();
         let seen = tee.finish();
         self.records.take_in_all();
         self.records.say_skipped();
         self.records.note_output(seen);
-        let end = self.conclude(seen);
+        let end = self.conclude(seen, &unlogged);
         self.write_end(&end);
         let status = match exit_status(self.cause.as_ref(), self.main.end(), self.task.statuses) {
             0 if self.lives_on() => self.task.statuses.failed,

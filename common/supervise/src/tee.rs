@@ -5,7 +5,7 @@
 
 use super::combine::{Brought, CombinedLog};
 use super::combined::Stream;
-use super::log::Log;
+use super::log::{Log, Unlogged};
 use super::scraped::Scraped;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -77,6 +77,8 @@ pub(super) struct Tee {
     state: State,
     /// There was no thread to be had.
     is_hopeless: bool,
+    /// What the log of the last stream lacks: of stderr, where that is a stream of its own.
+    unlogged: Unlogged,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Tee {
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
         });
         let started = Instant::now();
+        let unlogged = sources.last().map(|source| source.log.unlogged()).unwrap_or_default();
         let worker = Worker {
             shared: Arc::clone(&shared),
             patience,
@@ -111,7 +114,13 @@ impl Tee {
             blocks: Vec::new(),
             started,
         };
-        Ok(Self { shared, started, state: State::Idle(Box::new(worker), sources), is_hopeless: false })
+        Ok(Self {
+            shared,
+            started,
+            state: State::Idle(Box::new(worker), sources),
+            is_hopeless: false,
+            unlogged,
+        })
     }
 
     /// Returns what becomes readable with the first output.
@@ -151,6 +160,12 @@ impl Tee {
     /// Returns what is known of the output so far.
     pub(super) fn seen(&self) -> Seen {
         self.shared.seen()
+    }
+
+    /// Returns where the output is kept that the log of the last stream lacks: of stderr, where that is a stream
+    /// of its own.
+    pub(super) fn unlogged(&self) -> Unlogged {
+        Unlogged::clone(&self.unlogged)
     }
 
     /// Returns when output last came, or else when the tee started, by a clock that nobody sets.

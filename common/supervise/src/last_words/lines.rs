@@ -1,0 +1,245 @@
+//! The lines of a log's end as a person sees them, told apart by the process that wrote them.
+
+use run_common::text::without_escapes;
+use std::collections::HashMap;
+
+/// What begins a traceback of Python.
+pub(super) const HEADER: &str = "Traceback (most recent call last)";
+
+/// Returns the lines of a text as a terminal shows them when all of it was drawn.
+pub(super) fn shown(text: &str) -> Vec<String> {
+    let last_drawn = |line: &str| {
+        let line = line.trim_end_matches('\r');
+        without_escapes(line.rsplit('\r').next().unwrap_or(line))
+    };
+    text.split('\n').map(last_drawn).collect()
+}
+
+/// A line of a channel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    /// Its number in the log's end.
+    pub(super) number: usize,
+    /// Its text without the name of the channel.
+    pub(super) text: &'a str,
+}
+
+/// The lines of one process, as far as a launcher tells processes apart.
+#[derive(Debug, Default)]
+pub(super) struct Channel<'a> {
+    /// What precedes each line, such as `[rank1]:`; empty for lines without.
+    pub(super) name: String,
+    pub(super) lines: Vec<Line<'a>>,
+}
+
+impl Channel<'_> {
+    /// Returns the rank of the process, where the name tells it.
+    pub(super) fn rank(&self) -> Option<u32> {
+        let digits = self.name.trim_end_matches([']', ':', ' ']);
+        let start = digits.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |last| last + 1);
+        digits[start..].parse().ok()
+    }
+
+    /// Says whether its process has died of what stands in it: PyTorch puts the rank before nothing but the
+    /// traceback that a process dies of.
+    pub(super) fn is_of_dead(&self) -> bool {
+        self.name.starts_with("[rank")
+    }
+}
+
+/// Tells lines apart by what launchers put before them. The lines of no process in particular come first.
+pub(super) fn channels(lines: &[String]) -> Vec<Channel<'_>> {
+    let labels = labels(lines);
+    let mut channels = vec![Channel::default()];
+    let mut numbers: HashMap<&str, usize> = HashMap::new();
+    for (number, line) in lines.iter().enumerate() {
+        let label = labels.iter().map(String::as_str).find(|label| line.starts_with(label.trim_end()));
+        let (name, text) = match label {
+            Some(label) => (label.trim_end(), after_label(line, label)),
+            None => label_of_rank(line)
+                .map_or(("", line.as_str()), |length| (line[..length].trim_end(), &line[length..])),
+        };
+        let channel = match name {
+            "" => 0,
+            _ => *numbers.entry(name).or_insert_with(|| {
+                channels.push(Channel { name: name.to_owned(), lines: Vec::new() });
+                channels.len() - 1
+            }),
+        };
+        channels[channel].lines.push(Line { number, text });
+    }
+    channels
+}
+
+/// Returns what stands before the headers of tracebacks, and before the lines after them: the label of a
+/// process, with the blanks that end it.
+fn labels(lines: &[String]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
+        let Some((label, "" | ":")) = line.split_once(HEADER) else { continue };
+        let name = label.trim_end();
+        let ends_label = name.ends_with([':', ']', ')', '>', '|']) && name.chars().any(char::is_alphanumeric);
+        if ends_label && next.starts_with(name) && !labels.iter().any(|known| known == label) {
+            labels.push(label.to_owned());
+        }
+    }
+    labels
+}
+
+/// Drops the label of a line, and as many blanks after it as it has.
+fn after_label<'a>(line: &'a str, label: &str) -> &'a str {
+    let name = label.trim_end();
+    let blanks = label.len() - name.len();
+    let rest = &line[name.len()..];
+    let dropped = rest.bytes().take(blanks).take_while(|&byte| byte == b' ').count();
+    &rest[dropped..]
+}
+
+/// Returns the length of the label of a rank: `[rank0]: ` as PyTorch writes it, `[default0]:` as torchrun does.
+fn label_of_rank(line: &str) -> Option<usize> {
+    let (role, _) = line.strip_prefix('[')?.split_once("]:")?;
+    let word = role.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_label = word.len() < role.len() && matches!(word, "rank" | "default" | "trainer" | "worker");
+    let length = role.len() + 3;
+    let blanks = usize::from(word == "rank" && line[length..].starts_with(' '));
+    // The log lines of NCCL begin like this as well, and are no tracebacks.
+    (is_label && !line[length..].starts_with('[')).then_some(length + blanks)
+}
+
+/// Says whether a line has anything to say.
+pub(super) fn has_letter(line: &str) -> bool {
+    line.chars().any(char::is_alphabetic)
+}
+
+/// Returns the blanks before a line.
+pub(super) fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
+}
+
+/// Begins what tells of no error, at the end of a program that died of one.
+const ASIDE: [&str; 21] = [
+    "wandb:",
+    "note: run with `RUST_BACKTRACE",
+    "note: Some details are omitted",
+    "Node.js v",
+    "Execution halted",
+    "Calls: ",
+    "Set the environment variable HYDRA_FULL_ERROR",
+    "    full_key:",
+    "    object_type=",
+    "Pass --helpshort or --helpfull",
+    "For full helptext,",
+    "frame #",
+    "srun: ",
+    "slurmstepd: ",
+    "slurmstepd-",
+    "in expression starting at ",
+    "Aborted!",
+    "exit status ",
+    "make: *** ",
+    "npm ERR!",
+    "npm error",
+];
+
+/// Stands in what tells of no error.
+const ASIDE_WORDS: [&str; 10] = [
+    "resource_tracker: There appear to be",
+    "semaphore_tracker: There appear to be",
+    "len(cache))",
+    "warnings.warn(",
+    "closing signal SIGTERM",
+    "torch.distributed.elastic",
+    "torch/distributed/elastic",
+    "sigkill_handler",
+    "destroy_process_group() was not called",
+    "conda.cli.main_run",
+];
+
+/// Says whether a line is nothing of the program's own: what a launcher says at the end, advice, a warning, a
+/// bar, or the log line of a library in C++.
+pub(super) fn is_aside(line: &str) -> bool {
+    let is_glog = || {
+        let line = line.strip_prefix('[').unwrap_or(line);
+        let mut bytes = line.bytes();
+        matches!(bytes.next(), Some(b'I' | b'W' | b'E'))
+            && bytes.next().is_some_and(|byte| byte.is_ascii_digit() || byte == b' ')
+            && line.contains(']')
+    };
+    ASIDE.iter().any(|start| line.starts_with(start))
+        || ASIDE_WORDS.iter().any(|word| line.contains(word))
+        || is_bar(line)
+        || is_glog()
+}
+
+/// Says whether a line is a progress bar, as tqdm and pip draw them.
+fn is_bar(line: &str) -> bool {
+    let has_rate = ["it/s", "s/it", "B/s", "?it"].iter().any(|unit| line.contains(unit));
+    has_rate && (line.contains("%|") || line.contains('[') && line.contains('<')) || line.contains('━')
+}
+
+/// Returns what lines of the same kind have in common: all but the numbers, and what is no letter.
+pub(super) fn shape(line: &str) -> String {
+    line.chars().filter(|c| c.is_alphabetic()).collect()
+}
+
+/// Returns the text within the frame of a box, as rich and tyro draw them; `None` for a line without.
+pub(super) fn inside(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let bars = ['│', '┃', '║'];
+    line.strip_prefix(bars).map(|inner| inner.strip_suffix(bars).unwrap_or(inner))
+}
+
+/// Says whether a line begins a box.
+pub(super) fn opens_box(line: &str) -> bool {
+    line.trim_start().starts_with(['╭', '┌', '┏', '╔'])
+}
+
+/// Says whether a line ends a box.
+pub(super) fn closes_box(line: &str) -> bool {
+    line.trim_start().starts_with(['╰', '└', '┗', '╚'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_told_apart_by_what_stands_before_their_lines() {
+        let text = "plain\n[rank1]: a\n[default0]:  b\n[rank0]:[W1127 x.cpp:1] c\nn-1: Traceback (most recent call last):\n\
+                    n-1:   File\n[rank1]:\nn-2: d";
+        let lines = shown(text);
+        let found: Vec<(String, Vec<&str>)> = channels(&lines)
+            .iter()
+            .map(|channel| (channel.name.clone(), channel.lines.iter().map(|line| line.text).collect()))
+            .collect();
+        let expected = [
+            ("", vec!["plain", "[rank0]:[W1127 x.cpp:1] c", "n-2: d"]),
+            ("[rank1]:", vec!["a", ""]),
+            ("[default0]:", vec!["  b"]),
+            ("n-1:", vec!["Traceback (most recent call last):", "  File"]),
+        ];
+        assert_eq!(found, expected.map(|(name, lines)| (name.to_owned(), lines)));
+        assert_eq!(
+            channels(&lines).iter().map(Channel::rank).collect::<Vec<_>>(),
+            [None, Some(1), Some(0), Some(1)]
+        );
+    }
+
+    #[test]
+    fn what_is_no_word_of_the_program_is_known() {
+        for aside in [
+            "wandb: Synced 5 files",
+            " 20%|██        | 20/100 [00:01<00:04, 19.9it/s]",
+            "W0101 10:00:00.100000 140 torch/run.py:1] Sending process 12 closing signal SIGTERM",
+            "[E1127 10:00:00 ProcessGroupNCCL.cpp:1] watchdog",
+            "srun: error: gpu3: task 0: Exited with exit code 1",
+        ] {
+            assert!(is_aside(aside), "{aside}");
+        }
+        for own in ["Error: no such shard", "Epoch 3: loss [0.1]", "[Epoch 3] loss 0.1", "Invalid value [x]"]
+        {
+            assert!(!is_aside(own), "{own}");
+        }
+        assert_eq!(inside("│ No such option: --foo   │"), Some(" No such option: --foo   "));
+    }
+}

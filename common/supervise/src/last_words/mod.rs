@@ -1,0 +1,113 @@
+//! What a program said last: the error that it died of, or else its last line.
+
+mod cause;
+mod lines;
+mod others;
+mod python;
+mod report;
+
+use super::log::{TAIL, Unlogged, kept};
+use super::task::Output;
+use cause::{cause, reported, went_on};
+use lines::shown;
+use run_common::fsio::read::open_file;
+use run_common::provenance::redact::redact_text;
+use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::layout::Layout;
+use run_common::text::{cut, printable, without_escapes};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Lines of a traceback that are kept, its last ones.
+const TRACEBACK_LINES: usize = 20;
+
+/// Characters of a reason.
+const LIMIT: usize = 300;
+
+/// What a program's last words say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct LastWords {
+    /// The error, such as `Type: message`, or else the last line.
+    pub(super) line: Option<String>,
+    /// The last lines of the traceback.
+    pub(super) traceback: Option<Vec<String>>,
+}
+
+/// Reads the last words of an attempt, without the secrets in them: in the log of its stderr, and with what could
+/// not be written to that. Where stderr says nothing, an error that is reported on stdout counts.
+pub(super) fn last_words(
+    layout: &Layout,
+    start: &AttemptStart,
+    output: Output,
+    unlogged: &Unlogged,
+) -> LastWords {
+    let tail = |path: &Path, unlogged: Option<&Unlogged>| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let offset = start.offsets.get(&name).copied().unwrap_or_default();
+        Tail::read(path, offset, unlogged).unwrap_or_default()
+    };
+    match output {
+        Output::Merged | Output::Terminal => {
+            find_last_words(&tail(&layout.stdout(), Some(unlogged)).text, &|_| false)
+        }
+        Output::Pipes => {
+            let text = tail(&layout.stderr(), Some(unlogged)).text;
+            let went_on = |line: &str| {
+                let combined = tail(&layout.combined(), None);
+                went_on(&combined.text, combined.is_cut, "stderr", line)
+            };
+            let mut words = find_last_words(&text, &went_on);
+            if words.line.is_none() {
+                words.line = reported(&tail(&layout.stdout(), None).text).map(|error| shortened(&error));
+            }
+            words
+        }
+    }
+}
+
+/// The end of what an attempt wrote to a log, without secrets and colours.
+#[derive(Debug, Default)]
+struct Tail {
+    text: String,
+    /// There is more before it.
+    is_cut: bool,
+}
+
+impl Tail {
+    /// Reads the end of a log, in which the attempt begins at `offset`.
+    fn read(log: &Path, offset: u64, unlogged: Option<&Unlogged>) -> io::Result<Self> {
+        let kept = unlogged.and_then(kept);
+        let mut file = open_file(log)?;
+        let length = file.metadata()?.len();
+        let end = kept.as_ref().map_or(length, |kept| kept.from.min(length));
+        let start = offset.max(end.saturating_sub(TAIL as u64)).min(end);
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        if kept.as_ref().is_none_or(|kept| !kept.is_cut) {
+            file.take(end - start).read_to_end(&mut bytes)?;
+        }
+        bytes.extend(kept.into_iter().flat_map(|kept| kept.bytes));
+        let text = without_escapes(&String::from_utf8_lossy(&bytes));
+        Ok(Self { text: redact_text(&text).into_owned(), is_cut: start > offset })
+    }
+}
+
+/// Finds the error that a program died of, or else its last line.
+fn find_last_words(text: &str, went_on: &dyn Fn(&str) -> bool) -> LastWords {
+    let lines = shown(text);
+    let found = cause(&lines, went_on);
+    let kept = found.traceback.len().saturating_sub(TRACEBACK_LINES);
+    let traceback: Vec<String> =
+        found.traceback[kept..].iter().map(|&number| shortened(&lines[number])).collect();
+    LastWords {
+        line: found.error.map(|error| shortened(&error)),
+        traceback: (!traceback.is_empty()).then_some(traceback),
+    }
+}
+
+fn shortened(line: &str) -> String {
+    cut(&printable(line), LIMIT).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Errors as other languages, shells and schedulers report them.
+
+use super::lines::{Line, has_letter, indentation};
+use super::report::{Report, Role, without_module};
+
+/// Lines after the first one of a report among which its mark must be.
+const NEAR: usize = 20;
+
+/// Signals as shells name them when one has ended a command.
+const SIGNALS: [&str; 7] = [
+    "Killed",
+    "Segmentation fault",
+    "Bus error",
+    "Aborted",
+    "Illegal instruction",
+    "Floating point",
+    "Terminated",
+];
+
+/// Why Slurm ends a job, in its words.
+const OF_SLURM: [&str; 7] =
+    ["oom_kill", "oom-kill", "OOM Killed", "Out Of Memory", "TIME LIMIT", "PREEMPT", "NODE FAIL"];
+
+/// Finds the reports of a channel that are no tracebacks.
+pub(super) fn others(channel: usize, lines: &[Line]) -> Vec<Report> {
+    let report = |first: usize| {
+        let (role, error, at) = find(lines, first)?;
+        let at = at.min(lines.len() - 1);
+        Some(Report {
+            role,
+            error: error.trim().to_owned(),
+            channel,
+            first,
+            at,
+            last: at,
+            is_traceback: false,
+        })
+    };
+    (0..lines.len()).filter_map(report).collect()
+}
+
+/// Returns the report that a line begins: whose it is, the error, and the line that names it.
+fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
+    let line = lines[first].text;
+    let after = || lines[first + 1..].iter().take(NEAR).map(|line| line.text);
+    let next = || after().next().unwrap_or_default();
+    let is_near = |mark: &str| after().any(|line| line.starts_with(mark));
+    let main = |error: &str| Some((Role::Main, error.to_owned(), first));
+    let below = |error: &str| Some((Role::Main, error.to_owned(), first + 1));
+
+    // Rust, before 1.73 on one line.
+    if let Some((thread, panicked)) =
+        line.strip_prefix("thread '").and_then(|rest| rest.split_once(" panicked at "))
+    {
+        let role = if thread.starts_with("main'") { Role::Main } else { Role::Side };
+        return match panicked.strip_prefix('\'').and_then(|rest| rest.rsplit_once("', ")) {
+            Some((message, _)) => Some((role, format!("panic: {message}"), first)),
+            None => Some((role, format!("panic: {}", next().trim()), first + 1)),
+        };
+    }
+    // Go.
+    if (line.starts_with("panic: ") || line.starts_with("fatal error: ")) && is_near("goroutine ") {
+        return main(line);
+    }
+    // C++: libstdc++ and libc++.
+    if let Some(kind) = line.strip_prefix("terminate called after throwing an instance of '") {
+        let kind = kind.trim_end_matches('\'');
+        let what = next().trim_start().strip_prefix("what():");
+        return match what.map(str::trim).filter(|what| !what.is_empty()) {
+            Some(what) => below(&format!("{kind}: {what}")),
+            None => main(kind),
+        };
+    }
+    if line.starts_with("terminate called ") || line.starts_with("libc++abi: ") {
+        return main(line);
+    }
+    // The fatal lines of glog, and of the interpreter itself.
+    if line.strip_prefix('F').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        && let Some((_, message)) = line.split_once("] ")
+    {
+        return main(message);
+    }
+    if line.starts_with("Fatal Python error: ") {
+        return main(line);
+    }
+    // Julia.
+    if let Some(error) = line.strip_prefix("ERROR: ").filter(|_| is_near("Stacktrace:")) {
+        return main(error);
+    }
+    // R.
+    if line.starts_with("Error") && is_near("Execution halted") {
+        return main(&joined(line, Some(next())));
+    }
+    // Java, JavaScript and C#; Ruby; Lua.
+    if indentation(line) == 0 && has_letter(line) && !line.starts_with("Caused by: ") {
+        if is_frame(next()) {
+            return main(without_module(without_thread(line)));
+        }
+        let is_traced = next().starts_with("\tfrom ") || next() == "stack traceback:";
+        return if is_traced {
+            main(without_thread(line))
+        } else {
+            signal_of_shell(line).or(of_slurm(line)).and_then(main)
+        };
+    }
+    None
+}
+
+/// Says whether a line names a place in the code, as Java and JavaScript write it.
+fn is_frame(line: &str) -> bool {
+    let place = line.trim_end();
+    let names_place =
+        place.ends_with(')') || place.ends_with(|c: char| c.is_ascii_digit()) && place.contains(':');
+    indentation(line) > 0 && line.trim_start().starts_with("at ") && names_place
+}
+
+/// Drops what precedes an exception of Java, JavaScript or C#.
+fn without_thread(line: &str) -> &str {
+    let rest = line.strip_prefix("Exception in thread \"").and_then(|rest| rest.split_once("\" "));
+    let line = rest.map_or(line, |(_, rest)| rest);
+    let starts = ["Uncaught ", "Unhandled exception. ", "lua: ", ": "];
+    starts.iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line)
+}
+
+/// Returns the line in which a shell says that a signal has ended a command: `x.sh: line 3: 4711 Killed`.
+fn signal_of_shell(line: &str) -> Option<&str> {
+    let (_, said) = line.split_once(": line ")?;
+    let (_, said) = said.split_once(": ")?;
+    let said = said.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    SIGNALS.iter().any(|signal| said.starts_with(signal)).then_some(line)
+}
+
+/// Returns the line in which Slurm says why it ends a job.
+fn of_slurm(line: &str) -> Option<&str> {
+    let is_its = ["slurmstepd", "srun: "].iter().any(|start| line.starts_with(start));
+    (is_its && OF_SLURM.iter().any(|why| line.contains(why))).then_some(line)
+}
+
+/// Returns an error with the line after it, where its own ends in a colon and the next is indented.
+pub(super) fn joined(line: &str, next: Option<&str>) -> String {
+    let line = line.trim_end();
+    match next.filter(|next| line.ends_with(':') && indentation(next) > 0 && has_letter(next)) {
+        Some(next) => format!("{line} {}", next.trim()),
+        None => line.to_owned(),
+    }
+}

@@ -1,0 +1,253 @@
+//! Tracebacks of Python: as the interpreter writes them, of groups of exceptions, in the boxes of rich, in the
+//! colours of loguru, and as notebooks have them.
+
+use super::lines::{HEADER, Line, closes_box, has_letter, indentation, opens_box};
+use super::report::{Report, Role, without_module};
+
+/// Lines that may stand between a traceback and its exception where processes write at the same time.
+const INTERLEAVED: usize = 30;
+
+/// Says that an exception follows which came of the one before.
+const CHAINED: [&str; 2] =
+    ["During handling of the above exception", "The above exception was the direct cause"];
+
+/// Precedes the traceback of what a program may survive.
+const SIDE: [&str; 6] = [
+    "Exception in thread ",
+    "Exception in callback ",
+    "Exception in Tkinter",
+    "Task exception was never retrieved",
+    "Future exception was never retrieved",
+    "Error in ",
+];
+
+/// Begins the lines of what the interpreter ignores.
+const IGNORED: &str = "Exception ignored ";
+
+/// Begins the report of an error of the package logging itself.
+const OF_LOGGING: &str = "--- Logging error ---";
+
+/// How a traceback is laid out.
+enum Form {
+    /// Indented by so many blanks.
+    Plain(usize),
+    /// A group of exceptions, whose frame is indented by so many blanks.
+    Group(usize),
+    /// In a box; the exception follows below.
+    Boxed,
+    /// Of a notebook, which names the exception before and after.
+    Notebook(String),
+}
+
+/// Finds the tracebacks of a channel; of those that came of one another the last.
+pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
+    let mut found: Vec<Report> = Vec::new();
+    let mut next = 0;
+    for header in 0..lines.len() {
+        if header < next {
+            continue;
+        }
+        if let Some(report) = ignored_without_traceback(channel, lines, header) {
+            next = report.last + 1;
+            found.push(report);
+            continue;
+        }
+        let Some(form) = Form::of(lines[header].text) else { continue };
+        let Some((at, last)) = form.find_exception(lines, header) else { continue };
+        let mut report = Report {
+            role: Role::Main,
+            error: named_error(lines, at, &form),
+            channel,
+            first: header,
+            at,
+            last,
+            is_traceback: true,
+        };
+        match context(lines, header) {
+            Context::Alone => {}
+            Context::Of(role) => {
+                report.role = role;
+                let above = lines[..header].iter().rposition(|line| !line.text.trim().is_empty());
+                report.first = above.unwrap_or(header);
+            }
+            Context::Chained => {
+                if let Some(before) = found.pop() {
+                    report.role = before.role;
+                    // Why a worker was killed says more than that it is gone.
+                    if report.error.contains("exited unexpectedly")
+                        && before.error.contains("DataLoader worker")
+                    {
+                        report.error = before.error;
+                    }
+                }
+            }
+        }
+        next = last + 1;
+        found.push(report);
+    }
+    found.extend(syntax_error(channel, lines, &found));
+    found
+}
+
+impl Form {
+    /// Returns the form of a traceback that begins with this line, if one does.
+    fn of(line: &str) -> Option<Self> {
+        let (before, after) = line.split_once(HEADER)?;
+        let (head, after) = (before.trim(), after.trim());
+        if opens_box(before) || head.starts_with("+-") {
+            return Some(Self::Boxed);
+        }
+        match (head, after) {
+            ("+ Exception Group", ":") => Some(Self::Group(indentation(before))),
+            ("|", _) => None, // within a group whose beginning is cut off
+            ("" | "Original" | "traceback :", ":") => Some(Self::Plain(indentation(before))),
+            (name, "") if is_name(name) && before.ends_with("  ") => Some(Self::Notebook(name.to_owned())),
+            (_, ":") => Some(Self::Plain(0)),
+            _ => None,
+        }
+    }
+
+    /// Returns the line that names the exception, and the last one of the traceback.
+    fn find_exception(&self, lines: &[Line], header: usize) -> Option<(usize, usize)> {
+        let after = header + 1..lines.len();
+        match self {
+            Self::Plain(indented) => plain_exception(lines, header, *indented),
+            Self::Boxed => {
+                let bottom = after.clone().find(|&place| {
+                    let line = lines[place].text.trim_start();
+                    closes_box(line) || line.starts_with("+-")
+                })?;
+                plain_exception(lines, bottom, 0)
+            }
+            Self::Group(indented) => {
+                let is_framed = |place: &usize| lines[*place].text.trim_start().starts_with(['|', '+']);
+                let last = after.clone().take_while(is_framed).last()?;
+                let names = |place: &usize| {
+                    let line = lines[*place].text.get(*indented..).unwrap_or_default();
+                    line.strip_prefix("| ").is_some_and(|rest| !rest.starts_with([' ', '\t']))
+                };
+                Some((after.take_while(|place| *place <= last).find(names)?, last))
+            }
+            Self::Notebook(name) => {
+                let names = |place: &usize| {
+                    let rest = lines[*place].text.strip_prefix(name.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+                };
+                after.clone().find(names).map(|place| (place, place))
+            }
+        }
+    }
+}
+
+/// Finds the exception after a plain traceback: the first line that is not further indented. What another
+/// process has written meanwhile is passed over.
+fn plain_exception(lines: &[Line], header: usize, indented: usize) -> Option<(usize, usize)> {
+    let mut first = None;
+    let mut candidates = 0;
+    for (place, line) in lines.iter().enumerate().skip(header + 1) {
+        let text = line.text;
+        if text.contains(HEADER) || candidates == INTERLEAVED {
+            break;
+        }
+        let is_within = indentation(text) > indented || text.starts_with("> File ");
+        if !has_letter(text) || is_within {
+            continue;
+        }
+        if is_exception(text.trim_start()) {
+            return Some((place, place));
+        }
+        first = first.or(Some((place, place)));
+        candidates += 1;
+    }
+    first
+}
+
+/// Returns what a line says of an exception, with the line after it where that alone says it.
+fn named_error(lines: &[Line], at: usize, form: &Form) -> String {
+    let text = lines[at].text.trim_start();
+    let text = if matches!(form, Form::Group(_)) { text.trim_start_matches(['|', ' ']) } else { text };
+    super::others::joined(without_module(text), lines.get(at + 1).map(|line| line.text))
+}
+
+/// Says whether a line names an exception: `package.Type: message`, or the type alone.
+fn is_exception(line: &str) -> bool {
+    let (name, has_message) = match line.split_once(':') {
+        Some((name, message)) => (name, message.is_empty() || message.starts_with(' ')),
+        None => (line.trim_end(), true),
+    };
+    has_message && is_name(name)
+}
+
+/// Says whether a word is the name of an exception, with its module or without.
+fn is_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        part == "<locals>" || !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    name.split('.').all(is_part)
+}
+
+/// What precedes a traceback.
+enum Context {
+    /// Nothing of it.
+    Alone,
+    /// Whose it is.
+    Of(Role),
+    /// The exception that it came of.
+    Chained,
+}
+
+/// Returns what precedes the traceback that begins with a line.
+fn context(lines: &[Line], header: usize) -> Context {
+    if lines[header].text.trim_start().starts_with("Original ") {
+        return Context::Chained;
+    }
+    let mut before =
+        lines[..header].iter().rev().map(|line| line.text.trim()).filter(|line| !line.is_empty());
+    let nearest = before.next().unwrap_or_default();
+    let is_chain = CHAINED.iter().any(|words| nearest.starts_with(words));
+    if is_chain || nearest.ends_with("terminated with the following error:") {
+        return Context::Chained;
+    }
+    let is_side = |line: &str| {
+        SIDE.iter().any(|words| line.starts_with(words))
+            || line.starts_with("Process ") && line.ends_with(':')
+    };
+    let is_future = nearest.starts_with("future: <"); // stands below the words
+    let above = before.next().filter(|_| is_future).unwrap_or(nearest);
+    if nearest.starts_with(IGNORED) || nearest == OF_LOGGING {
+        Context::Of(Role::Ignored)
+    } else if is_side(above) {
+        Context::Of(Role::Side)
+    } else {
+        Context::Alone
+    }
+}
+
+/// Returns an exception that is ignored and comes without a traceback.
+fn ignored_without_traceback(channel: usize, lines: &[Line], first: usize) -> Option<Report> {
+    lines[first].text.starts_with(IGNORED).then_some(())?;
+    let at = first + 1;
+    let line = lines.get(at)?.text;
+    let report = Report {
+        role: Role::Ignored,
+        error: without_module(line).to_owned(),
+        channel,
+        first,
+        at,
+        last: at,
+        is_traceback: false,
+    };
+    (!line.contains(HEADER) && is_exception(line)).then_some(report)
+}
+
+/// Finds the syntax error of a main script, which comes without the header.
+fn syntax_error(channel: usize, lines: &[Line], found: &[Report]) -> Option<Report> {
+    let kinds = ["SyntaxError:", "IndentationError:", "TabError:"];
+    let at = lines.iter().rposition(|line| kinds.iter().any(|kind| line.text.starts_with(kind)))?;
+    let is_known = found.iter().any(|report| report.at == at);
+    let first = at.saturating_sub(4);
+    let first = lines[first..at].iter().position(|line| line.text.starts_with("  File "))? + first;
+    let error = lines[at].text.to_owned();
+    let report = Report { role: Role::Main, error, channel, first, at, last: at, is_traceback: true };
+    (!is_known).then_some(report)
+}
