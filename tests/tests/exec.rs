@@ -435,29 +435,6 @@ fn what_the_processes_use_is_recorded() {
 }
 
 #[test]
-fn graphics_processors_are_asked_about_and_never_waited_for() {
-    let lab = Lab::new();
-    fs::create_dir(lab.path("bin")).unwrap();
-    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
-    lab.write("bin/nvidia-smi", "#!/bin/sh\necho \"$(cat child), GPU-1, 512\"\necho \"$(cat child), GPU-2, 256\"\necho \"1, GPU-3, 999\"\n");
-    lab.set_mode("bin/nvidia-smi", 0o755);
-    let run = lab.new_run("g", &["sh", "-c", "echo $$ > child; until [ -e go ]; do sleep 0.02; done"]);
-    let exec = lab.cmd("run-exec").env("PATH", &path).args(["--heartbeat", "50ms", &run]).spawn();
-    let status = lab.await_status(&run, "seen on two processors", |status| {
-        status["resources"]["gpu_mem_max_bytes"] == 768 << 20
-    });
-    assert!(status["resources"]["gpu_seconds"].as_f64().is_some());
-    lab.write("go", "");
-    exec.wait().code(0);
-    lab.write("bin/nvidia-smi", "#!/bin/sh\nexec sleep 1000\n");
-    let run = lab.new_run("h", &["sh", "-c", "sleep 0.5"]);
-    lab.cmd("run-exec").env("PATH", &path).args(["--heartbeat", "50ms", &run]).run().code(0);
-    let status = lab.status(&run);
-    assert_eq!((&status["status"], &status["resources"]["gpu_seconds"]), (&json!("completed"), &Value::Null));
-    lab.nothing_left();
-}
-
-#[test]
 fn a_terminal_of_its_own_changes_no_byte() {
     let lab = Lab::new();
     let program = "import sys, os\nprint(sys.stdout.isatty(), sys.stderr.isatty(), sys.stdin.isatty(), os.get_terminal_size().columns)\nprint('to stderr', file=sys.stderr)\n";

@@ -12,6 +12,8 @@ pub struct Stat {
     pub pid: i32,
     /// Process id of the parent.
     pub ppid: i32,
+    /// Process group.
+    pub group: i32,
     /// State: `R`, `S`, `D`, `T` stopped, `Z` zombie, ….
     pub state: char,
     /// CPU time, user and system, in clock ticks, its waited-for children included.
@@ -55,6 +57,7 @@ impl Stat {
         Some(Self {
             pid,
             ppid: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             state: fields.first()?.chars().next()?,
             cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
             threads: number(17)?,
@@ -108,10 +111,10 @@ mod tests {
 
     #[test]
     fn a_process_name_cannot_forge_the_fields_after_it() {
-        let line = "42 (x) R 1 (y) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 \
+        let line = "42 (x) R 1 (y) S 7 41 42 0 -1 4194560 1 2 3 4 50 60 7 8 20 0 1 0 99 1000 11 \
                     0 0 0 0 0 0 0 0 4097 0 0 0 0 17";
         let stat = Stat::parse(line).unwrap();
-        assert_eq!((stat.pid, stat.ppid, stat.state, stat.start), (42, 7, 'S', 99));
+        assert_eq!((stat.pid, stat.ppid, stat.group, stat.state, stat.start), (42, 7, 41, 'S', 99));
         assert_eq!((stat.cpu_ticks, stat.rss_pages), (125, 11));
         assert_eq!((stat.threads, stat.ignored), (1, 4097));
         assert_eq!(Stat::parse("42 (x"), None);

@@ -24,18 +24,23 @@ impl Table {
     }
 
     /// Returns all living descendants of a process, however they were forked; a child subreaper
-    /// keeps those whose parents have died. The subtree below `except` is left out.
-    pub fn descendants(&self, root: i32, except: Option<i32>) -> Vec<Stat> {
+    /// keeps those whose parents have died. Those in the process groups `except` are left out, with all below them.
+    pub fn descendants(&self, root: i32, except: &[i32]) -> Vec<Stat> {
         let mut found: Vec<Stat> = Vec::new();
         let mut parents = vec![root];
         while let Some(parent) = parents.pop() {
-            for child in self.0.iter().filter(|stat| stat.ppid == parent && Some(stat.pid) != except) {
+            for child in self.0.iter().filter(|stat| stat.ppid == parent && !except.contains(&stat.group)) {
                 parents.push(child.pid);
                 found.push(*child);
             }
         }
         found.retain(Stat::is_alive);
         found
+    }
+
+    /// Says whether any process is in a process group, one included that was not waited for.
+    pub fn has_group(&self, group: i32) -> bool {
+        self.0.iter().any(|stat| stat.group == group)
     }
 
     /// Returns the children of a process.

@@ -1,6 +1,7 @@
 //! The graphics processors of this host, found without asking a driver; and how a driver is asked who uses them.
 
 use crate::fsio::read::read_kernel;
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
@@ -28,15 +29,21 @@ pub fn default_device() -> &'static str {
     if cuda { "cuda" } else { "cpu" }
 }
 
-/// A program that says which processes use which processors.
+/// A program that tells again and again what processors do, and which processes use them: a line for each.
 #[derive(Clone, Copy, Debug)]
 pub struct UseQuery {
     /// Its name, to be looked for on the path.
     pub program: &'static str,
-    /// Its arguments.
-    pub arguments: &'static [&'static str],
-    /// Understands what it prints, whole or not at all.
-    pub parse: fn(&str) -> Option<Vec<DeviceUse>>,
+    /// Its arguments for the state of each processor.
+    pub of_states: &'static [&'static str],
+    /// Its arguments for the processes that use each.
+    pub of_uses: &'static [&'static str],
+    /// Begins the argument that says how often it is to tell, in seconds.
+    pub every: &'static str,
+    /// Understands a line on the state of a processor.
+    pub parse_state: fn(&str) -> Option<DeviceState>,
+    /// Understands a line on a process.
+    pub parse_use: fn(&str) -> Option<DeviceUse>,
 }
 
 /// A process that uses a processor.
@@ -44,30 +51,80 @@ pub struct UseQuery {
 pub struct DeviceUse {
     /// The process.
     pub pid: i32,
-    /// The processor.
+    /// The processor's UUID.
     pub device: String,
     /// Its memory that the process uses.
     pub memory_bytes: u64,
 }
 
-/// How NVIDIA's driver is asked.
+/// What a processor does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeviceState {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its number on the host.
+    pub index: Option<u32>,
+    /// Percent of the time in which it worked.
+    pub utilization: Option<f64>,
+    /// Memory in use, whoever uses it.
+    pub memory_bytes: Option<u64>,
+    /// All its memory.
+    pub memory_total_bytes: Option<u64>,
+    /// Power that it draws, in watts.
+    pub power_w: Option<f64>,
+    /// Its temperature, in degrees Celsius.
+    pub temperature_c: Option<f64>,
+}
+
+/// How NVIDIA's driver is asked (nvidia-smi(1)).
 pub const NVIDIA_SMI: UseQuery = UseQuery {
     program: "nvidia-smi",
-    arguments: &["--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"],
-    parse,
+    of_states: &[
+        "--query-gpu=uuid,index,utilization.gpu,memory.used,memory.total,power.draw,temperature.gpu",
+        "--format=csv,noheader,nounits",
+    ],
+    of_uses: &["--query-compute-apps=pid,gpu_uuid,used_memory", "--format=csv,noheader,nounits"],
+    every: "--loop=",
+    parse_state,
+    parse_use,
 };
 
-/// Parses lines such as `1234, GPU-8a6b…, 512`: memory in MiB, or `[N/A]`.
-fn parse(text: &str) -> Option<Vec<DeviceUse>> {
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    let used = lines.map(|line| {
-        let mut fields = line.split(',').map(str::trim);
-        let pid = fields.next()?.parse().ok()?;
-        let device = fields.next()?.to_owned();
-        let mebibytes: u64 = fields.next()?.parse().unwrap_or(0);
-        Some(DeviceUse { pid, device, memory_bytes: mebibytes << 20 })
-    });
-    used.collect()
+/// Parses a line such as `1234, GPU-8a6b…, 512`: memory in MiB, or `[N/A]`.
+fn parse_use(line: &str) -> Option<DeviceUse> {
+    let [pid, device, memory] = fields(line)?;
+    Some(DeviceUse {
+        pid: pid.parse().ok()?,
+        device: device.to_owned(),
+        memory_bytes: mebibytes(memory).unwrap_or(0),
+    })
+}
+
+/// Parses a line such as `GPU-8a6b…, 0, 87, 20480, 24564, 312.45, 65`, any number of which may be `[N/A]`.
+fn parse_state(line: &str) -> Option<DeviceState> {
+    let [uuid, index, utilization, memory, total, power, temperature] = fields(line)?;
+    Some(DeviceState {
+        uuid: uuid.to_owned(),
+        index: index.parse().ok(),
+        utilization: figure(utilization),
+        memory_bytes: mebibytes(memory),
+        memory_total_bytes: mebibytes(total),
+        power_w: figure(power),
+        temperature_c: figure(temperature),
+    })
+}
+
+/// Splits a line into so many fields, of which the first says something.
+fn fields<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
+    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    fields.try_into().ok().filter(|fields: &[&str; COUNT]| !fields[0].is_empty())
+}
+
+fn figure(field: &str) -> Option<f64> {
+    field.parse().ok().filter(|figure: &f64| figure.is_finite())
+}
+
+fn mebibytes(field: &str) -> Option<u64> {
+    field.parse::<u64>().ok()?.checked_mul(1 << 20)
 }
 
 #[cfg(test)]
@@ -75,15 +132,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_understood_whole_or_not_at_all() {
+    fn a_line_is_understood_whole_or_not_at_all() {
         let used = |pid, device: &str, mebibytes: u64| DeviceUse {
             pid,
             device: device.to_owned(),
             memory_bytes: mebibytes << 20,
         };
-        let answer = parse("7, GPU-a, 512\n8, GPU-b, [N/A]\n").unwrap();
-        assert_eq!(answer, [used(7, "GPU-a", 512), used(8, "GPU-b", 0)]);
-        assert_eq!(parse(""), Some(vec![]));
-        assert_eq!(parse("NVIDIA-SMI has failed because it couldn't communicate with the driver.\n"), None);
+        assert_eq!(parse_use("7, GPU-a, 512"), Some(used(7, "GPU-a", 512)));
+        assert_eq!(parse_use("8, GPU-b, [N/A]"), Some(used(8, "GPU-b", 0)));
+        let failure = "NVIDIA-SMI has failed because it couldn't communicate with the driver.";
+        assert_eq!((parse_use(failure), parse_state(failure), parse_use("")), (None, None, None));
+        let state = parse_state("GPU-a, 1, 87, 20480, 24564, 312.45, 65").unwrap();
+        assert_eq!((state.uuid.as_str(), state.index, state.utilization), ("GPU-a", Some(1), Some(87.0)));
+        assert_eq!((state.memory_bytes, state.memory_total_bytes), (Some(20480 << 20), Some(24564 << 20)));
+        assert_eq!((state.power_w, state.temperature_c), (Some(312.45), Some(65.0)));
+        let state = parse_state("GPU-a, 0, [N/A], [Not Supported], 24564, [N/A], N/A").unwrap();
+        assert_eq!((state.utilization, state.memory_bytes, state.power_w), (None, None, None));
     }
 }

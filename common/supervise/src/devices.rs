@@ -1,27 +1,23 @@
-//! Which graphics processors a run's processes use, as a program says that the tool names: asked in the
-//! background, given up when it does not answer, never waited for.
+//! What a run's graphics processors do, and which of its processes use them, as a program tells that the tool
+//! names: once started, it tells again and again. It is never waited for, given up when it does not answer, and
+//! nothing of it is the run's.
 
-use super::streams::set_nonblocking;
-use nix::fcntl::OFlag;
-use nix::unistd::pipe2;
-use run_common::process::identity::{Process, Signal};
-use run_common::process::spawn;
+use super::feed::Feed;
+use run_common::process::identity::Place;
 use run_common::process::stat::Stat;
-use run_common::provenance::device::{DeviceUse, UseQuery};
+use run_common::process::tree::Table;
+use run_common::provenance::device::{DeviceState, DeviceUse, UseQuery};
 use std::collections::BTreeSet;
 use std::env;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long an answer may take; a driver in trouble never answers.
+/// How long an answer may take beyond the time between two; a driver in trouble never answers.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How often in a row it may fail before it is asked no more.
-const PATIENCE: u32 = 3;
+/// The kernel's number of the first pid namespace; in another, the driver's pids mean nothing.
+const FIRST_PID_NS: &str = "4026531836";
 
 /// What a run uses of graphics processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,132 +28,182 @@ pub(super) struct Used {
     pub(super) memory_bytes: u64,
 }
 
-/// The query, of which one at most is under way.
+/// The program that tells.
 #[derive(Debug)]
 pub(super) struct Devices {
     query: UseQuery,
+    /// Time between two answers.
+    every: Duration,
+    /// Processors that the run may use, as `CUDA_VISIBLE_DEVICES` has them.
+    visible: Option<String>,
     /// The program was looked for, which many runs are too short for.
     is_sought: bool,
     program: Option<PathBuf>,
-    failures: u32,
-    running: Option<Running>,
-    /// The last answer.
-    answer: Option<Vec<DeviceUse>>,
-}
-
-#[derive(Debug)]
-struct Running {
-    pid: i32,
-    output: File,
-    text: String,
-    deadline: Instant,
+    states: Feed<DeviceState>,
+    uses: Feed<DeviceUse>,
+    /// Process groups of which something may live.
+    groups: Vec<i32>,
+    /// Nothing is asked any more.
+    is_over: bool,
 }
 
 impl Devices {
-    /// Makes a query that was never asked.
-    pub(super) fn new(query: UseQuery) -> Self {
-        Self { query, is_sought: false, program: None, failures: 0, running: None, answer: None }
+    /// Makes one that asks nothing so far, and then as often as a heartbeat comes, but in whole seconds.
+    pub(super) fn new(query: UseQuery, heartbeat: Duration, visible: Option<String>) -> Self {
+        let every = Duration::from_secs(heartbeat.as_secs() + u64::from(heartbeat.subsec_nanos() > 0))
+            .max(Duration::from_secs(1));
+        Self {
+            query,
+            every,
+            visible,
+            is_sought: false,
+            program: None,
+            states: Feed::new(query.of_states, query.parse_state, |one, other| one.uuid == other.uuid, false),
+            uses: Feed::new(query.of_uses, query.parse_use, is_same_use, true),
+            groups: Vec::new(),
+            is_over: false,
+        }
     }
 
-    /// Looks for the program on the path.
-    fn find(&mut self) {
-        let path = env::var_os("PATH").unwrap_or_default();
-        self.program =
-            env::split_paths(&path).map(|dir| dir.join(self.query.program)).find(|file| file.is_file());
+    /// Returns the process groups that are none of the run's.
+    pub(super) fn groups(&self) -> &[i32] {
+        &self.groups
     }
 
-    /// Returns the pid of the query, which is a child but not of the run.
-    pub(super) fn pid(&self) -> Option<i32> {
-        self.running.as_ref().map(|query| query.pid)
+    /// Says whether a child that has ended, and was not waited for, is none of the run's. What its group is left
+    /// with is ended.
+    pub(super) fn owns(&mut self, pid: i32) -> bool {
+        if self.groups.is_empty() {
+            return false;
+        }
+        self.states.note_end(pid);
+        self.uses.note_end(pid);
+        self.groups.contains(&pid) || Stat::of(pid).is_some_and(|stat| self.groups.contains(&stat.group))
     }
 
-    /// Returns what becomes readable when the query answers.
-    pub(super) fn output(&self) -> Option<BorrowedFd<'_>> {
-        self.running.as_ref().map(|query| query.output.as_fd())
+    /// Returns what becomes readable with an answer.
+    pub(super) fn output(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.states.output().into_iter().chain(self.uses.output())
     }
 
-    /// Asks, unless a question is open; one that is overdue is ended.
-    pub(super) fn ask(&mut self) {
-        if let Some(query) = &self.running {
-            if Instant::now() >= query.deadline {
-                self.end_query();
-                self.failed();
-            }
+    /// Starts what does not run, and ends what does not answer. `table` has all processes.
+    pub(super) fn tend(&mut self, table: &Table) {
+        let patience = self.patience();
+        let running = [self.states.group(), self.uses.group()];
+        self.groups.retain(|&group| running.contains(&Some(group)) || table.has_group(group));
+        if self.is_over {
             return;
         }
         if !std::mem::replace(&mut self.is_sought, true) {
-            self.find();
+            let path = env::var_os("PATH").unwrap_or_default();
+            let mut files = env::split_paths(&path).map(|dir| dir.join(self.query.program));
+            self.program = files.find(|file| file.is_file());
         }
-        let Some(program) = self.program.as_ref() else { return };
-        if self.start(&program.clone()).is_none() {
-            self.failed();
+        let Some(program) = &self.program else { return };
+        let interval = format!("{}{}", self.query.every, self.every.as_secs());
+        self.groups.extend(self.states.tend(program, &interval, patience));
+        if self.states.is_given_up() && !self.uses.was_understood() {
+            return self.uses.end();
         }
-    }
-
-    fn start(&mut self, program: &PathBuf) -> Option<()> {
-        let (read, write) = pipe2(OFlag::O_CLOEXEC).ok()?;
-        let mut command = Command::new(program);
-        command
-            .args(self.query.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(write))
-            .stderr(Stdio::null());
-        let pid = spawn::start(&mut command, None).ok()?;
-        set_nonblocking(&read).ok()?;
-        let output = File::from(read);
-        self.running =
-            Some(Running { pid, output, text: String::new(), deadline: Instant::now() + DEADLINE });
-        Some(())
+        // Where no process uses a processor, there is nothing to tell.
+        let may_be_silent = self.states.is_fresh(patience);
+        let patience = if may_be_silent { Duration::MAX } else { patience };
+        self.groups.extend(self.uses.tend(program, &interval, patience));
     }
 
     /// Takes in what has been answered so far.
     pub(super) fn listen(&mut self) {
-        let Some(query) = &mut self.running else { return };
-        let mut bytes = [0; 4096];
-        match query.output.read(&mut bytes) {
-            Ok(0) => {
-                let answer = (self.query.parse)(&query.text);
-                self.running = None;
-                match answer {
-                    Some(answer) => {
-                        self.failures = 0;
-                        self.answer = Some(answer);
-                    }
-                    None => self.failed(),
-                }
-            }
-            Ok(count) if query.text.len() < 1 << 20 => {
-                query.text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-            }
-            Ok(_) | Err(_) => {}
-        }
+        let now = Instant::now();
+        self.states.listen(now);
+        self.uses.listen(now);
     }
 
-    /// Ends a question that is open: the run is over. Says whether one was; its process is not waited for.
-    pub(super) fn end_query(&mut self) -> bool {
-        let Some(query) = self.running.take() else { return false };
-        if let Ok(process) = Process::child(query.pid) {
-            let _ = process.signal(Signal::KILL); // it has ended, then
-        }
-        true
+    /// Ends the program: the run is over.
+    pub(super) fn end(&mut self) {
+        self.is_over = true;
+        self.states.end();
+        self.uses.end();
     }
 
-    fn failed(&mut self) {
-        self.answer = None;
-        self.failures += 1;
-        if self.failures >= PATIENCE {
-            self.program = None;
-        }
-    }
-
-    /// Says what these processes use, as of the last answer; `None` when nothing is known.
+    /// Says what these processes use, as of the last answers; `None` when nothing is known.
     pub(super) fn usage(&self, processes: &[Stat]) -> Option<Used> {
-        let mine = |pid: i32| processes.iter().any(|process| process.pid == pid);
-        let used: Vec<&DeviceUse> = self.answer.as_ref()?.iter().filter(|used| mine(used.pid)).collect();
+        let is_known = !self.uses.is_given_up() && self.is_fresh();
+        let used = is_known.then(|| self.used_by(processes))?;
         let devices: BTreeSet<&str> = used.iter().map(|used| used.device.as_str()).collect();
         Some(Used {
             devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
             memory_bytes: used.iter().map(|used| used.memory_bytes).sum(),
         })
+    }
+
+    /// Returns the state of the processors that these processes use; where none is seen to use any, of those that
+    /// are visible to the run, or of all in a container, in which the driver's pids mean nothing. `None` when
+    /// nothing is known.
+    pub(super) fn states(&self, processes: &[Stat]) -> Option<Vec<&DeviceState>> {
+        self.states.is_fresh(self.patience()).then_some(())?;
+        let used = self.used_by(processes);
+        let is_meant = |state: &&DeviceState| match &self.visible {
+            _ if !used.is_empty() => used.iter().any(|used| used.device == state.uuid),
+            Some(visible) => is_visible(state, visible),
+            None => Place::here().pid_ns != FIRST_PID_NS,
+        };
+        Some(self.states.fresh(self.patience()).filter(is_meant).collect())
+    }
+
+    fn used_by(&self, processes: &[Stat]) -> Vec<&DeviceUse> {
+        let mine = |pid: i32| processes.iter().any(|process| process.pid == pid);
+        self.uses.fresh(self.patience()).filter(|used| mine(used.pid)).collect()
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.states.is_fresh(self.patience()) || self.uses.is_fresh(self.patience())
+    }
+
+    /// Returns how long an answer may take, and is good for.
+    fn patience(&self) -> Duration {
+        DEADLINE + 2 * self.every
+    }
+}
+
+fn is_same_use(one: &DeviceUse, other: &DeviceUse) -> bool {
+    (one.pid, &one.device) == (other.pid, &other.device)
+}
+
+/// Says whether `CUDA_VISIBLE_DEVICES` names a processor, by its number or the beginning of its UUID.
+fn is_visible(state: &DeviceState, visible: &str) -> bool {
+    let is_named = |name: &str| match name.parse::<u32>() {
+        Ok(number) => state.index == Some(number),
+        Err(_) => name.len() > "GPU-".len() && state.uuid.starts_with(name),
+    };
+    visible.split(',').any(|name| is_named(name.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run_common::provenance::device::NVIDIA_SMI;
+
+    #[test]
+    fn a_processor_is_visible_by_its_number_or_uuid() {
+        let state = (NVIDIA_SMI.parse_state)("GPU-8a6b1c, 3, 1, 1, 1, 1, 1").unwrap();
+        for (visible, is) in [
+            ("3", true),
+            ("0, 3", true),
+            ("1,2", false),
+            ("GPU-8a6b", true),
+            ("GPU-", false),
+            ("-1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_visible(&state, visible), is, "{visible}");
+        }
+    }
+
+    #[test]
+    fn the_time_between_answers_is_in_whole_seconds() {
+        for (heartbeat, every) in [(50, 1), (1000, 1), (1001, 2), (5000, 5)] {
+            let devices = Devices::new(NVIDIA_SMI, Duration::from_millis(heartbeat), None);
+            assert_eq!(devices.every, Duration::from_secs(every));
+        }
     }
 }

@@ -9,6 +9,7 @@ mod conclusion;
 mod detach;
 mod devices;
 mod ending;
+mod feed;
 mod forced;
 mod last_words;
 mod log;

@@ -155,7 +155,7 @@ impl<'a> Monitor<'a> {
         if let Some(end) = AttemptEnd::read(&self.task.layout, &start.run_id, start.attempt) {
             // What lives of it is the script for its end.
             warn("the supervisor was killed after the run had ended");
-            signal_all(&Table::read().descendants(std::process::id().cast_signed(), None), Signal::TERM);
+            signal_all(&Table::read().descendants(std::process::id().cast_signed(), &[]), Signal::TERM);
             let code = end.exit_code.and_then(|code| u8::try_from(code).ok());
             return Ok(code.unwrap_or(self.task.statuses.failed));
         }

@@ -3,9 +3,9 @@
 use super::devices::Devices;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use nix::unistd::{SysconfVar, sysconf};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use run_common::process::stat::Stat;
-use run_common::provenance::device::UseQuery;
 use run_common::rundir::attempts::Resources;
 use run_common::time::Timestamp;
 use serde_json::{Value, json};
@@ -19,20 +19,52 @@ pub(super) struct Meter {
     ticks_per_second: f64,
     page: u64,
     last: Option<Instant>,
-    /// The query of the graphics processors.
+    /// What the kernel counts among the children of this process and is none of the run's.
+    foreign: Foreign,
+    /// What the graphics processors do.
     pub(super) devices: Devices,
+}
+
+/// What children have used that are none of the run's.
+#[derive(Debug, Default)]
+struct Foreign {
+    cpu_seconds: f64,
+    /// The largest child, after which one was waited for that was larger still, and that one.
+    shadowed: Option<(u64, u64)>,
+}
+
+impl Foreign {
+    /// Waits for a child that has ended and is none of the run's.
+    fn wait_for(&mut self, pid: i32) {
+        let before = children();
+        let _ = waitpid(Pid::from_raw(pid), None); // it is there, and has ended
+        let after = children();
+        self.cpu_seconds += after.0 - before.0;
+        if after.1 > before.1 {
+            self.shadowed = Some((self.largest(before.1), after.1));
+        }
+    }
+
+    /// Returns the largest child of the run, as far as is known, where the largest of all was so large.
+    fn largest(&self, of_all: u64) -> u64 {
+        match self.shadowed {
+            Some((largest, shadow)) if shadow == of_all => largest,
+            _ => of_all,
+        }
+    }
 }
 
 impl Meter {
     /// Makes a meter.
-    pub(super) fn new(query: UseQuery) -> Self {
+    pub(super) fn new(devices: Devices) -> Self {
         let figure = |variable| sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok());
         Self {
             used: Resources::default(),
             ticks_per_second: figure(SysconfVar::CLK_TCK).unwrap_or(100).into(),
             page: figure(SysconfVar::PAGE_SIZE).unwrap_or(4096).into(),
             last: None,
-            devices: Devices::new(query),
+            foreign: Foreign::default(),
+            devices,
         }
     }
 
@@ -42,7 +74,7 @@ impl Meter {
         let ticks: u64 = processes.iter().map(|process| process.cpu_ticks).sum();
         #[expect(clippy::cast_precision_loss, reason = "ticks of centuries fit a double")]
         let living = ticks as f64 / self.ticks_per_second;
-        self.used.cpu_seconds = rounded(ended().0 + living);
+        self.used.cpu_seconds = rounded(self.ended().0 + living);
         self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
         let elapsed = self.last.replace(Instant::now()).map_or(0.0, |last| last.elapsed().as_secs_f64());
         let gpu = self.devices.usage(processes);
@@ -58,6 +90,7 @@ impl Meter {
             "rss_bytes": rss,
             "gpus": gpu.as_ref().map(|usage| usage.devices),
             "gpu_mem_bytes": gpu.as_ref().map(|usage| usage.memory_bytes),
+            "devices": self.devices.states(processes),
         })
     }
 
@@ -68,15 +101,31 @@ impl Meter {
 
     /// Returns the sums when every process of the run has been waited for.
     pub(super) fn total(&mut self) -> Resources {
-        let (cpu, rss) = ended();
+        let (cpu, rss) = self.ended();
         self.used.cpu_seconds = rounded(cpu);
         self.used.max_rss_bytes = self.used.max_rss_bytes.max(rss);
         self.used
     }
+
+    /// Waits for a child that has ended, unless it is the run's; says whether it was not.
+    pub(super) fn wait_for_foreign(&mut self, pid: i32) -> bool {
+        let is_foreign = self.devices.owns(pid);
+        if is_foreign {
+            self.foreign.wait_for(pid);
+        }
+        is_foreign
+    }
+
+    /// Returns the CPU seconds of all processes of the run that were waited for, and the memory of the largest of
+    /// them.
+    fn ended(&self) -> (f64, u64) {
+        let (cpu, largest) = children();
+        (cpu - self.foreign.cpu_seconds, self.foreign.largest(largest))
+    }
 }
 
 /// CPU seconds of all descendants that were waited for, and the memory of the largest of them.
-fn ended() -> (f64, u64) {
+fn children() -> (f64, u64) {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
         return (0.0, 0);
     };

@@ -2,6 +2,7 @@
 //! is left.
 
 use super::clock::{Clock, is_killing};
+use super::devices::Devices;
 use super::forced::Forced;
 use super::machine::{Action, Event, Sent, State, step};
 use super::main_process::{MainProcess, has_ended};
@@ -13,8 +14,7 @@ use super::script;
 use super::task::Task;
 use super::tee::Tee;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use run_common::error::plain;
 use run_common::message::{tool, warn};
 use run_common::process::identity::{Process, Signal};
@@ -25,6 +25,8 @@ use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::{LONGEST, human};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::os::fd::AsFd;
@@ -60,7 +62,11 @@ impl<'a> Supervisor<'a> {
             cause: None,
             main: MainProcess::default(),
             clock: Clock::new(task.limits, Instant::now()),
-            meter: Meter::new(task.devices),
+            meter: Meter::new(Devices::new(
+                task.devices,
+                task.limits.heartbeat,
+                task.value("CUDA_VISIBLE_DEVICES"),
+            )),
             oom_kills: None,
             forced: Forced::default(),
             has_unseen: false,
@@ -103,9 +109,8 @@ impl<'a> Supervisor<'a> {
             self.look_after_monitor();
             self.look_at_clock(&tee);
         }
-        let was_asking = self.meter.devices.end_query();
         let has_children = self.reap();
-        self.has_unseen = has_children && !was_asking && !has_proc();
+        self.has_unseen = has_children && self.meter.devices.groups().is_empty() && !has_proc();
         let unlogged = tee.unlogged();
         let seen = tee.finish();
         self.records.take_in_all();
@@ -123,13 +128,9 @@ impl<'a> Supervisor<'a> {
 
     /// Waits until something happens or some time is up.
     fn wait(&self, tee: &Tee) -> io::Result<()> {
-        let awaited = [
-            Some(self.signals.as_fd()),
-            self.monitor.as_ref().map(Process::as_fd),
-            self.main.awaited(),
-            self.meter.devices.output(),
-        ];
-        let awaited = awaited.into_iter().flatten().chain(tee.awaited());
+        let awaited =
+            [Some(self.signals.as_fd()), self.monitor.as_ref().map(Process::as_fd), self.main.awaited()];
+        let awaited = awaited.into_iter().flatten().chain(self.meter.devices.output()).chain(tee.awaited());
         let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // A millisecond more than is left, since poll counts in whole ones and rounds down.
         let left = self.clock.pause(self.state, Instant::now()) + Duration::from_millis(1);
@@ -189,8 +190,10 @@ impl<'a> Supervisor<'a> {
         let before = self.state;
         let (state, actions) = step(before, event);
         self.state = state;
-        if event == Event::Timer {
-            self.note_overtime(before);
+        match event {
+            Event::Timer => self.note_overtime(before),
+            Event::MainEnded => self.meter.devices.end(),
+            _ => {}
         }
         for action in actions {
             match action {
@@ -239,29 +242,54 @@ impl<'a> Supervisor<'a> {
 
     /// Returns the living processes of the run.
     fn processes(&self) -> Vec<Stat> {
-        Table::read().descendants(std::process::id().cast_signed(), self.meter.devices.pid())
+        self.processes_of(&Table::read())
+    }
+
+    fn processes_of(&self, table: &Table) -> Vec<Stat> {
+        table.descendants(std::process::id().cast_signed(), self.meter.devices.groups())
+    }
+
+    /// Waits for a child that has ended, if one has; those that are none of the run's are passed over.
+    fn next_ended(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
+        loop {
+            let is_there = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            let child = waitid(Id::All, is_there).ok().and_then(|status| status.pid());
+            if child.is_some_and(|child| self.meter.wait_for_foreign(child.as_raw())) {
+                continue;
+            }
+            let child = child.and_then(|child| Pid::from_raw(child.as_raw()));
+            return match child {
+                Some(_) => waitpid(child, WaitOptions::NOHANG),
+                None => wait(WaitOptions::NOHANG),
+            };
+        }
     }
 
     /// Collects whoever has ended, and notices when the main process or all of them have. Says whether a child
     /// of ours is left.
     fn reap(&mut self) -> bool {
         let has_children = loop {
-            let (pid, end) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => break true,
-                Ok(WaitStatus::Exited(pid, status)) => (pid, End::Exited(status)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, End::Signaled(signal as i32)),
-                Ok(_) | Err(nix::Error::EINTR) => continue,
+            let (pid, status) = match self.next_ended() {
+                Ok(Some(ended)) => ended,
+                Ok(None) => break true,
+                Err(Errno::INTR) => continue,
                 Err(_) => break false,
             };
-            if self.main.note_end(pid.as_raw(), end) {
+            let end = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => End::Exited(code),
+                (None, Some(signal)) => End::Signaled(signal),
+                (None, None) => continue,
+            };
+            if self.main.note_end(pid.as_raw_nonzero().get(), end) {
                 self.happen(Event::MainEnded);
             }
         };
         if self.main.was_seen_to_end() {
             self.happen(Event::MainEnded);
         }
-        let is_asking = self.meter.devices.pid().is_some(); // by a child that is none of the run's
-        if !has_children || self.main.has_ended() && is_asking && self.processes().is_empty() {
+        // A driver in trouble may keep a child that is none of the run's.
+        let has_others = !self.meter.devices.groups().is_empty();
+        if !has_children || self.main.has_ended() && has_others && has_proc() && self.processes().is_empty() {
             if self.main.note_gone() {
                 self.happen(Event::MainEnded);
             }
@@ -311,8 +339,9 @@ impl<'a> Supervisor<'a> {
         if self.is_lost() {
             return;
         }
-        let processes = self.processes();
-        self.meter.devices.ask();
+        let table = Table::read();
+        let processes = self.processes_of(&table);
+        self.meter.devices.tend(&table);
         let sample = self.meter.sample(&processes);
         self.records.beat(&sample, self.meter.used(), tee.seen());
     }

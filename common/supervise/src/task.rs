@@ -101,6 +101,14 @@ pub struct Limits {
 }
 
 impl Task {
+    /// Returns the value that a variable of the environment has for the command.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        match self.env.iter().rev().find(|(changed, _)| changed == name) {
+            Some((_, value)) => value.as_ref()?.to_str().map(str::to_owned),
+            None => env::var(name).ok(),
+        }
+    }
+
     /// Makes the command ready to be spawned.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);

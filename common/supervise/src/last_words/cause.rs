@@ -115,7 +115,7 @@ impl<'a> Log<'a> {
         let Some(launcher) = has_last_word else {
             let own: Vec<&Report> =
                 of(Role::Main).filter(|report| !self.was_survived(report, went_on)).collect();
-            let side = || of(Role::Side).filter(|report| !self.was_survived(report, went_on)).next_back();
+            let side = || of(Role::Side).rfind(|report| !self.was_survived(report, went_on));
             return pick(&own, &self.channels, None).or_else(side).cloned();
         };
         let root = self.root(launcher);
@@ -139,7 +139,7 @@ impl<'a> Log<'a> {
         let in_table = || of(Role::Main).rfind(|report| self.is_below(report, launcher));
         pick(&own, &self.channels, rank)
             .or_else(in_table)
-            .or_else(|| of(Role::Side).filter(|report| number(report) < number(launcher)).next_back())
+            .or_else(|| of(Role::Side).rfind(|report| number(report) < number(launcher)))
             .cloned()
             .or_else(last_words)
             .or_else(|| before.last().copied().cloned())
@@ -200,11 +200,11 @@ impl<'a> Log<'a> {
             let root = root.get_or_insert_with(Root::default);
             match line.split_once(':').map(|(key, value)| (key.trim(), value.trim())) {
                 Some(("rank", value)) => {
-                    root.rank = value.split(' ').next().and_then(|rank| rank.parse().ok())
+                    root.rank = value.split(' ').next().and_then(|rank| rank.parse().ok());
                 }
                 Some(("exitcode", value)) => root.exit_code = value.split(' ').next().map(str::to_owned),
                 Some(("traceback", value)) if value.starts_with("Signal ") => {
-                    root.signal = Some(value.to_owned())
+                    root.signal = Some(value.to_owned());
                 }
                 _ => {}
             }

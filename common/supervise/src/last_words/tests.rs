@@ -230,7 +230,7 @@ fn what_the_interpreter_ignores_is_no_reason() {
     says(&(own.clone() + &ignored), "KeyError: 'x'");
     says(&("no such shard\n".to_owned() + &ignored), "no such shard");
     says(
-        &("no such shard\nException ignored in: <_io.TextIOWrapper name='<stdout>'>\nBrokenPipeError: [Errno 32] Broken pipe\n"),
+        "no such shard\nException ignored in: <_io.TextIOWrapper name='<stdout>'>\nBrokenPipeError: [Errno 32] Broken pipe\n",
         "no such shard",
     );
     // Python exits with 120 where nothing else has failed.
