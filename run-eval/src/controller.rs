@@ -16,7 +16,7 @@ use crate::session::Session;
 use nix::sys::signal::Signal;
 use run_checkpoint::Watcher;
 use run_common::cli::progress::{Counts, Progress};
-use run_common::cli::statuses::STATUSES;
+use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal as ProcessSignal};
@@ -95,7 +95,7 @@ impl Controller {
 
     /// Works until nothing is left to do; returns the status to exit with. The processes of the
     /// evaluations return from here too.
-    pub(crate) fn work(mut self) -> Result<u8, Error> {
+    pub(crate) fn work(mut self) -> Result<Ended, Error> {
         self.look(false)?;
         loop {
             self.reap()?;
@@ -108,7 +108,7 @@ impl Controller {
                 && let Some(job) = self.queue.pop_front()
             {
                 if let Some(status) = self.start(job, slot) {
-                    return Ok(status);
+                    return Ok(Ended::With(status));
                 }
             }
             let is_over = self.is_ending()
@@ -268,7 +268,7 @@ impl Controller {
         self.open_files.restore();
         let left = self.pool.leave(held);
         let done = left.and_then(|()| run_supervise::run(&prepared.task, prepared.record, parent, None));
-        done.unwrap_or_else(|error| {
+        done.map(Ended::status).unwrap_or_else(|error| {
             complain(&error);
             STATUSES.failed
         })
@@ -341,7 +341,7 @@ impl Controller {
     }
 
     /// Consolidates for the last time and says where that is.
-    fn finish(mut self) -> Result<u8, Error> {
+    fn finish(mut self) -> Result<Ended, Error> {
         self.progress.clear();
         for number in 0..self.sessions.len() {
             match consolidate(&self.sessions[number].evaluations, &self.observer) {
@@ -350,9 +350,11 @@ impl Controller {
             }
         }
         if !self.reporter.has_reader() {
-            return Ok(Exit::Ok as u8);
+            return Ok(Ended::With(Exit::Ok as u8));
         }
         self.reporter.finish()?;
-        Ok(self.pool.ended_by().map_or(self.status, |signal| 128 + signal as u8))
+        let ended_by = self.pool.ended_by();
+        let status = ended_by.map_or(self.status, |signal| 128 + signal as u8);
+        Ok(Ended::after(status, ended_by == Some(Signal::SIGINT)))
     }
 }

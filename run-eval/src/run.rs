@@ -8,23 +8,24 @@ use crate::options::Options;
 use crate::prepare::{Provenance, check_command};
 use crate::session::Session;
 use run_common::cli::operands::open_runs;
+use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 use std::collections::HashSet;
 
-/// Evaluates what is asked for; returns the status to exit with, also of what fails.
+/// Evaluates what is asked for; returns how to end, also of what fails.
 #[expect(clippy::unnecessary_wraps, reason = "what executes commands has its own status for failures")]
-pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     Ok(evaluate(args).unwrap_or_else(|error| {
         if error.is_broken_pipe() {
-            return Exit::Ok as u8; // the reader has seen enough
+            return Ended::With(Exit::Ok as u8); // the reader has seen enough
         }
         complain(&error);
-        error.exit() as u8
+        Ended::With(error.exit() as u8)
     }))
 }
 
-fn evaluate(args: &Args) -> Result<u8, Error> {
+fn evaluate(args: &Args) -> Result<Ended, Error> {
     let options = Options::resolve(args)?;
     let open_files = OpenFiles::raise();
     let provenance = Provenance::find()?;

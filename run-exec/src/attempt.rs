@@ -4,6 +4,7 @@ use crate::held_run::HeldRun;
 use crate::plan::Plan;
 use crate::run::Options;
 use crate::settings::Settings;
+use run_common::cli::statuses::Ended;
 use run_common::error::Error;
 use run_common::process::identity::Process;
 use run_common::rundir::attempts::checkpoint_of;
@@ -32,8 +33,8 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Makes the attempt of a run that is held; returns the status to exit with.
-    pub(crate) fn make(self, options: &Options, held: HeldRun) -> Result<u8, Error> {
+    /// Makes the attempt of a run that is held; returns how to end.
+    pub(crate) fn make(self, options: &Options, held: HeldRun) -> Result<Ended, Error> {
         let (task, record) = self.prepare(options, held)?;
         run(&task, record, self.parent, None)
     }

@@ -8,6 +8,7 @@ use crate::tally::{Done, Tally};
 use crate::worker::{PASSED_OVER, Worker};
 use nix::sys::signal::Signal;
 use run_common::cli::progress::{Counts, Progress};
+use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::rundir::attempts::AttemptEnd;
@@ -64,12 +65,11 @@ impl<'a> Controller<'a> {
         })
     }
 
-    /// Works the queue off; returns the status to exit with. The processes of the runs return from
-    /// here too.
-    pub(crate) fn control(mut self) -> u8 {
+    /// Works the queue off; returns how to end. The processes of the runs return from here too.
+    pub(crate) fn control(mut self) -> Ended {
         loop {
             if let Some(status) = self.reap() {
-                return status;
+                return Ended::With(status);
             }
             let mut awaits = false;
             while !self.is_closing
@@ -80,7 +80,7 @@ impl<'a> Controller<'a> {
                 match self.queue.next() {
                     Next::Run(run) => {
                         if let Some(status) = self.start(run, slot) {
-                            return status;
+                            return Ended::With(status);
                         }
                     }
                     Next::Failed(error) => self.fail(&error),
@@ -264,7 +264,7 @@ impl<'a> Controller<'a> {
     }
 
     /// Writes how it all went.
-    fn finish(mut self) -> u8 {
+    fn finish(mut self) -> Ended {
         self.progress.clear();
         let observer = &self.observer;
         for batch in self.batches.iter_mut().filter(|batch| !batch.is_new) {
@@ -289,7 +289,8 @@ impl<'a> Controller<'a> {
                 warn(&format!("'{}' was {}; --unfinished goes on with it", batch.name(), request.words()));
             }
         }
-        self.tally.status(self.pool.ended_by())
+        let ended_by = self.pool.ended_by();
+        Ended::after(self.tally.status(ended_by), ended_by == Some(Signal::SIGINT))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::held_run::{HeldRun, write_stopped};
 use crate::run::Options;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use run_common::cli::statuses::STATUSES;
+use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};
 use run_common::process::signals::{Signals, is_request, signal_name};
 use run_common::rundir::record::ActiveRun;
@@ -28,7 +28,7 @@ enum Waited {
 
 impl Attempt {
     /// Makes the attempt after so many seconds, unless a stop is asked for meanwhile.
-    pub(crate) fn make_after(self, options: &Options, mut held: HeldRun, delay: f64) -> Result<u8, Error> {
+    pub(crate) fn make_after(self, options: &Options, mut held: HeldRun, delay: f64) -> Result<Ended, Error> {
         match Recorded::read(held.layout()) {
             Ok(recorded) if recorded.run_id == held.recorded.run_id => held.recorded = recorded,
             Ok(_) => {} // that is found below
@@ -38,7 +38,7 @@ impl Attempt {
             catch().map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
         let until = Instant::now() + Duration::try_from_secs_f64(delay).unwrap_or_default();
         if let Waited::Ended(status) = self.wait(&mut held, &mut signals, until)? {
-            return Ok(status);
+            return Ok(Ended::With(status));
         }
         let before = held.recorded.clone();
         let (task, record) = self.prepare(options, held)?;
@@ -47,7 +47,7 @@ impl Attempt {
             return run(&task, record, self.parent, Some(signals));
         };
         let status = record.give_up().map(|active| stop(&active, &before, Some(signal))).transpose()?;
-        Ok(status.flatten().unwrap_or(STATUSES.failed))
+        Ok(Ended::With(status.flatten().unwrap_or(STATUSES.failed)))
     }
 
     /// Waits, and writes that this process does.

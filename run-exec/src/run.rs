@@ -10,6 +10,7 @@ use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
 use run_common::cli::slots::Slots;
+use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
 use run_common::message::warn;
@@ -121,8 +122,8 @@ impl Options {
     }
 }
 
-/// Executes a command in one run or several; returns the status to exit with.
-pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+/// Executes a command in one run or several; returns how to end.
+pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     let options = Options::resolve(args);
     if !options.quiet && check_open(1).is_err() {
         warn("stdout is closed: the output is in the logs alone");
@@ -136,14 +137,14 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     }
 }
 
-fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<u8, Error> {
+fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<Ended, Error> {
     if options.slots.gpu(1).is_some() {
         return Err(Error::usage("one run takes one slot of --gpus"));
     }
     if options.executed == Executed::Unfinished
         && Observer::default().observe(run)?.status() == Status::Completed
     {
-        return Ok(0);
+        return Ok(Ended::With(0));
     }
     let held = HeldRun::take(run, options)?;
     let attempt = Attempt {
@@ -158,7 +159,7 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<u8
 }
 
 /// Executes several runs, or one several times.
-fn execute_several(options: &Options, is_one: bool) -> Result<u8, Error> {
+fn execute_several(options: &Options, is_one: bool) -> Result<Ended, Error> {
     if options.stdin {
         return Err(Error::usage("--stdin is for one run"));
     }
@@ -170,7 +171,7 @@ fn execute_several(options: &Options, is_one: bool) -> Result<u8, Error> {
             names.open(name)?;
         }
         if let Side::Parent(_) = detach()? {
-            return Ok(0);
+            return Ok(Ended::With(0));
         }
     }
     Ok(Controller::new(options, slots, is_one)?.control())

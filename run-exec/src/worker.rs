@@ -127,7 +127,7 @@ impl Controller<'_> {
             }
         });
         match done {
-            Ok(status) => status,
+            Ok(ended) => ended.status(), // the controller ends as a shell wants it
             Err(error) if self.passes_over() && error.exit() == Exit::Busy => {
                 pass_over(&run);
                 PASSED_OVER

@@ -12,17 +12,17 @@ pub mod table;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
+use crate::process::signals::{end_by, survive_limit};
 use crate::process::spawn::check_open;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use out::Out;
-use signal_hook::consts::SIGXFSZ;
-use signal_hook::flag;
+use signal_hook::consts::SIGINT;
+use statuses::Ended;
 use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Option that makes every tool print a completion script for a shell: for packagers.
 const COMPLETIONS: &str = "--generate-completions";
@@ -53,26 +53,27 @@ fn failed(error: &Error, status: u8) -> ExitCode {
 pub fn entry_of_command<A: Parser>(
     tool: &'static str,
     failed: u8,
-    run: fn(&A) -> Result<u8, Error>,
+    run: fn(&A) -> Result<Ended, Error>,
 ) -> ExitCode {
     let args = match parse::<A>(tool, failed, failed) {
         Ok(args) => args,
         Err(status) => return status,
     };
-    let status = run(&args).unwrap_or_else(|error| {
+    let ended = run(&args).unwrap_or_else(|error| {
         complain(&error);
-        failed
+        Ended::With(failed)
     });
-    ExitCode::from(status)
+    if let Ended::Interrupted(_) = ended {
+        end_by(SIGINT);
+    }
+    ExitCode::from(ended.status())
 }
 
 /// Parses the command line. What is asked of the tool itself is answered here; the statuses are for a wrong
 /// command line, and for an answer that cannot be written.
 fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, ExitCode> {
     set_tool(tool);
-    // A file that reaches the limit on its size is one that cannot be written, and not the end of its writer.
-    // What is executed has the default again, since this is a handler.
-    let _ = flag::register(SIGXFSZ, Arc::default());
+    survive_limit();
     let answered = |answer: Result<(), Error>| match answer {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, unwritten),

@@ -4,10 +4,11 @@
 
 use super::stat::Stat;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_default;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag::{self, register_conditional_default};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
+use signal_hook::low_level::emulate_default_handler;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -77,7 +78,7 @@ impl Drop for Held {
 /// Returns the signals that ask for an end: SIGINT, SIGTERM and, unless it was ignored from the start, SIGHUP.
 pub fn requests() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
-    if !ignores_hangup() {
+    if !was_ignored(SIGHUP) {
         signals.push(SIGHUP);
     }
     signals
@@ -88,11 +89,24 @@ pub fn is_request(signal: i32) -> bool {
     matches!(signal, SIGINT | SIGTERM | SIGHUP)
 }
 
-/// Says whether the process was started with SIGHUP ignored, as under nohup(1). It is looked up once, before
-/// SIGHUP is caught, and known to those that are forked later.
-fn ignores_hangup() -> bool {
-    static IGNORED: OnceLock<bool> = OnceLock::new();
-    *IGNORED.get_or_init(|| Stat::of_myself().is_some_and(|stat| stat.ignored >> (SIGHUP - 1) & 1 == 1))
+/// Says whether the process was started with a signal ignored, as with SIGHUP under nohup(1), and with SIGINT in
+/// the background of a script. It is looked up once, before signals are caught, and known to those that are forked
+/// later.
+pub(super) fn was_ignored(signal: i32) -> bool {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    let ignored = *IGNORED.get_or_init(|| Stat::of_myself().map_or(0, |stat| stat.ignored));
+    ignored >> (signal - 1) & 1 == 1
+}
+
+/// Makes a file that has reached the limit on its size one that cannot be written, and not the end of its writer.
+/// What is executed has the default again.
+pub(crate) fn survive_limit() {
+    let _ = flag::register(SIGXFSZ, Arc::default()); // a handler, which is no more after execve(2)
+}
+
+/// Ends the process by a signal, as if it had not been caught; returns where that cannot be.
+pub(crate) fn end_by(signal: i32) {
+    let _ = emulate_default_handler(signal); // the caller goes on, then
 }
 
 /// Returns the name of a signal without `SIG`.

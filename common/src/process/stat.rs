@@ -14,6 +14,8 @@ pub struct Stat {
     pub ppid: i32,
     /// Process group.
     pub group: i32,
+    /// Process group in the foreground of its terminal, or -1.
+    pub foreground: i32,
     /// State: `R`, `S`, `D`, `T` stopped, `Z` zombie, ….
     pub state: char,
     /// CPU time, user and system, in clock ticks, its waited-for children included.
@@ -58,6 +60,7 @@ impl Stat {
             pid,
             ppid: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
+            foreground: fields.get(5)?.parse().ok()?,
             state: fields.first()?.chars().next()?,
             cpu_ticks: number(11)? + number(12)? + number(13)? + number(14)?,
             threads: number(17)?,

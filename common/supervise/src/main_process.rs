@@ -2,11 +2,11 @@
 
 use super::outcome::End;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use run_common::process::foreground::is_shell;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::stat::Stat;
 use run_common::process::tree::{Table, signal_all};
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The main process.
@@ -121,14 +121,6 @@ impl MainProcess {
 pub(super) fn has_ended(process: &Process) -> bool {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-}
-
-/// Says whether a process waits for its only child because it is a shell.
-fn is_shell(pid: i32) -> bool {
-    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let shells = ["sh", "bash", "dash", "ash", "busybox", "zsh", "fish", "ksh", "ksh93", "mksh"];
-    shells.contains(&name.as_str())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::terminal::copy_size;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
+use run_common::cli::statuses::Ended;
 use run_common::error::plain;
 use run_common::message::warn;
 use run_common::process::identity::{Process, Signal};
@@ -41,6 +42,8 @@ pub(super) struct Monitor<'a> {
     /// The command's pid, as reported.
     child: Option<i32>,
     terminal: Option<OwnedFd>,
+    /// SIGINT has come.
+    is_interrupted: bool,
 }
 
 impl<'a> Monitor<'a> {
@@ -54,7 +57,17 @@ impl<'a> Monitor<'a> {
         started: Option<Started>,
         terminal: Option<OwnedFd>,
     ) -> Self {
-        Self { task, supervisor, parent, signals, report: report.into(), started, child: None, terminal }
+        Self {
+            task,
+            supervisor,
+            parent,
+            signals,
+            report: report.into(),
+            started,
+            child: None,
+            terminal,
+            is_interrupted: false,
+        }
     }
 
     /// Watches until the run has ended and the caller has its output.
@@ -64,7 +77,7 @@ impl<'a> Monitor<'a> {
         sources: Vec<Source>,
         combined: File,
         copied: Option<&UnixStream>,
-    ) -> io::Result<u8> {
+    ) -> io::Result<Ended> {
         let supervisor = Process::child(self.supervisor)?;
         let mut reporting = true;
         loop {
@@ -87,7 +100,7 @@ impl<'a> Monitor<'a> {
                 reporting = self.read_report()?;
             }
             if self.parent.is_some() && ready.last() == Some(&true) {
-                return Ok(self.task.statuses.failed); // the supervisor notices that nobody is here, and ends the run
+                return Ok(Ended::With(self.task.statuses.failed)); // the supervisor notices that nobody is here, and ends the run
             }
             if ready[1] {
                 self.pass_signals(&supervisor);
@@ -107,7 +120,7 @@ impl<'a> Monitor<'a> {
             self.deliver(copied)?;
         }
         self.tell_started(status);
-        Ok(status)
+        Ok(Ended::after(status, self.is_interrupted))
     }
 
     /// Reads what the supervisor reports; `false` when it will report nothing more.
@@ -131,6 +144,7 @@ impl<'a> Monitor<'a> {
 
     fn pass_signals(&mut self, supervisor: &Process) {
         for signal in self.signals.pending() {
+            self.is_interrupted |= signal == SIGINT;
             let signal = match signal {
                 SIGINT => Signal::INT,
                 SIGTERM => Signal::TERM,

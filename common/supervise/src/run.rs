@@ -15,6 +15,7 @@ use super::to_caller::{ToCaller, feed_terminal};
 use nix::fcntl::OFlag;
 use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
+use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit, Unfit, plain};
 use run_common::fsio::write::open_null;
 use run_common::message::complain;
@@ -24,7 +25,7 @@ use run_common::process::spawn::{Side, fork};
 use run_common::rundir::record::Record;
 use std::io;
 
-/// Executes a task and returns the status to exit with. Both the caller's process, which is the monitor, and
+/// Executes a task and returns how to end. Both the caller's process, which is the monitor, and
 /// the supervisor's return from here, and, when detached, a third one. A monitor that works for another
 /// process, the `parent`, ends with it, and then is as good as killed. The signals may have been `caught`
 /// before.
@@ -33,13 +34,13 @@ pub fn run(
     record: Record,
     parent: Option<Process>,
     caught: Option<Signals>,
-) -> Result<u8, Error> {
+) -> Result<Ended, Error> {
     let failed = |what: &'static str| move |error: io::Error| Error::new(Exit::System, what).because(error);
     check_files(task.layout.root())?;
     look_for_proc();
     let started = if task.detach {
         match detach(task.statuses.failed).map_err(failed("cannot detach"))? {
-            Detached::Caller(status) => return Ok(status),
+            Detached::Caller(status) => return Ok(Ended::With(status)),
             Detached::Stays(started) => Some(started),
         }
     } else {
@@ -66,7 +67,8 @@ pub fn run(
             drop((started, signals)); // they are the monitor's
             let report = Report::new(report_write);
             let monitor = if task.detach { None } else { Some(myself) };
-            return supervise(task, record, streams, to_caller, monitor, &report, held).map_err(|error| {
+            let supervised = supervise(task, record, streams, to_caller, monitor, &report, held);
+            return supervised.map(Ended::With).map_err(|error| {
                 complain(&failed("cannot supervise")(error));
                 std::process::abort() // the monitor sees that, ends what runs and records it
             });
