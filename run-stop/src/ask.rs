@@ -4,7 +4,7 @@ use crate::leftovers;
 use run_common::error::{Error, plain};
 use run_common::fsio::lock::{self, Held};
 use run_common::message::{complain, warn};
-use run_common::process::identity::{Process, Signal};
+use run_common::process::identity::Process;
 use run_common::process::stat::Stat;
 use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
 use run_common::rundir::open::RunDir;
@@ -27,6 +27,8 @@ pub(crate) struct Asked {
     pub(crate) unproven: Option<Stat>,
     /// What lived of a run whose supervisor was gone.
     pub(crate) leftovers: Vec<Stat>,
+    /// It had not ended before.
+    pub(crate) was_active: bool,
 }
 
 impl Asker<'_> {
@@ -40,6 +42,7 @@ impl Asker<'_> {
             supervisor: None,
             unproven: None,
             leftovers: observed.leftovers.clone(),
+            was_active: !status.has_ended(),
         };
         if status.has_ended() {
             warn(&format!("'{shown}' has ended already: it is {status}"));
@@ -77,8 +80,7 @@ impl Asker<'_> {
             complain(&error); // the signal will do
         }
         if let Some(supervisor) = &asked.supervisor {
-            let sent = supervisor.signal(Signal::TERM).and_then(|()| supervisor.signal(Signal::CONT));
-            if let Err(error) = sent {
+            if let Err(error) = supervisor.ask_to_end() {
                 let (why, shown) = (plain(&error), layout.root().display());
                 warn(&format!(
                     "cannot signal the supervisor of '{shown}' ({why}), which will find the file 'stop'"

@@ -7,8 +7,9 @@ use run_common::message::warn;
 use run_common::process::identity::Signal;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
+use run_common::rundir::stop::killed_remark;
 use run_common::rundir::wait::Waiter;
-use run_common::time::Timestamp;
+use run_common::time::{Timestamp, human};
 use std::time::{Duration, Instant};
 
 /// How long a supervisor may take to kill, or to show that it has been asked.
@@ -31,20 +32,32 @@ impl Finisher<'_> {
         if asked.leftovers.is_empty() && self.waits {
             let (observed, doubt) = self.wait(&asked)?;
             if observed.leftovers.is_empty() {
+                if let Some(remark) = observed.reason().and_then(killed_remark).filter(|_| asked.was_active) {
+                    let shown = asked.run.layout().root().display();
+                    warn(&format!("'{shown}' did not end when it was asked to: {remark}"));
+                }
                 return Ok((observed, doubt));
             }
             leftovers::ask(&observed.leftovers, self.kills); // its supervisor was killed meanwhile
             asked = Asked { time: Instant::now(), leftovers: observed.leftovers, ..asked };
         }
         if !asked.leftovers.is_empty() {
-            if self.waits {
+            let killed = if self.waits {
                 let known = asked.leftovers.clone();
-                leftovers::end(&asked.run, known, asked.time, self.grace, self.observer)?;
-            }
+                leftovers::end(&asked.run, known, asked.time, self.grace, self.observer)?
+            } else {
+                0
+            };
             let (count, shown) = (asked.leftovers.len(), asked.run.layout().root().display());
             let noun = if count == 1 { "process" } else { "processes" };
             let done = if self.waits { "ended" } else { "asked" };
-            warn(&format!("{done} {count} {noun} of '{shown}', whose supervisor was gone"));
+            let forced = match killed {
+                1.. if !self.kills => {
+                    format!("; {killed} had to be killed after grace {}", human(self.grace))
+                }
+                _ => String::new(),
+            };
+            warn(&format!("{done} {count} {noun} of '{shown}', whose supervisor was gone{forced}"));
         }
         let observed = self.observer.observe(&asked.run)?;
         let doubt = self.doubt(&observed);
@@ -82,8 +95,14 @@ impl Finisher<'_> {
             }
             if kills && left.is_zero() {
                 kills = false;
-                if let Some(supervisor) = &asked.supervisor {
-                    let _ = supervisor.signal(Signal::KILL); // it may have ended meanwhile
+                if let Some(supervisor) = &asked.supervisor
+                    && supervisor.signal(Signal::KILL).is_ok()
+                {
+                    let shown = asked.run.layout().root().display();
+                    warn(&format!(
+                        "killed the supervisor of '{shown}', which had not killed the run after {}",
+                        human(LAST)
+                    ));
                 }
             }
             let has_deadline = kills || asked.unproven.is_some() && !left.is_zero();

@@ -6,6 +6,7 @@ use run_common::process::stat::Stat;
 use run_common::process::tree::{await_an_end, signal_all};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long what has been killed may take to be gone.
@@ -21,21 +22,22 @@ pub(crate) fn ask(processes: &[Stat], kills: bool) {
 }
 
 /// Ends what carries the id of a run whose supervisor is gone, of which `known` were asked to end then; what they
-/// start meanwhile is asked, too. What lives after the grace is killed.
+/// start meanwhile is asked, too. What lives after the grace is killed; returns how many processes were.
 pub(crate) fn end(
     run: &RunDir,
     mut known: Vec<Stat>,
     asked: Instant,
     grace: Duration,
     observer: &Observer,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
+    let mut killed = BTreeSet::new();
     let mut is_over = false;
     loop {
         let left = observer.observe(run)?.leftovers;
         let Some(first) = left.first() else {
             // One may have started another and ended while all processes were gone through.
             if is_over {
-                return Ok(());
+                return Ok(killed.len());
             }
             is_over = true;
             continue;
@@ -53,6 +55,7 @@ pub(crate) fn end(
         let next = if elapsed >= grace { grace + LAST } else { grace };
         if elapsed >= grace {
             signal_all(&left, Signal::KILL);
+            killed.extend(left.iter().map(|process| process.pid));
         }
         await_an_end(&left, AGAIN.min(next.saturating_sub(elapsed)));
     }

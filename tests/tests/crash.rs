@@ -17,14 +17,14 @@ const OPTIONS: [&str; 7] = ["-q", "--linger", "50ms", "--grace", "300ms", "--hea
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
-    Front,
+    Monitor,
     Supervisor,
     Both,
 }
 
-/// Returns the supervisor that a front has forked, if it has.
-fn supervisor(front: i32) -> Option<i32> {
-    let children = fs::read_to_string(format!("/proc/{front}/task/{front}/children")).ok()?;
+/// Returns the supervisor that a monitor has forked, if it has.
+fn supervisor(monitor: i32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
@@ -96,9 +96,9 @@ fn campaign(victim: Victim, seed: u64) {
                     await_end(pid);
                 }
             }
-            // Whoever is left ends the run; the front returns only when it has.
+            // Whoever is left ends the run; the monitor returns only when it has.
             Victim::Supervisor => lab.nothing_left(),
-            Victim::Front => wait_for("the supervisor to end the run", || lab.alive().is_empty()),
+            Victim::Monitor => wait_for("the supervisor to end the run", || lab.alive().is_empty()),
         }
         let alive = lab.alive();
         let status = lab.status(&name);
@@ -108,7 +108,7 @@ fn campaign(victim: Victim, seed: u64) {
         match (victim, what.0, what.1.as_str()) {
             (_, "created", "") => assert!(alive.is_empty() && !finished, "{name}: {alive:?}"),
             (_, "completed", _) => assert!(alive.is_empty() && finished, "{name}: {alive:?}"),
-            (Victim::Front, "failed", "run-exec was killed")
+            (Victim::Monitor, "failed", "run-exec was killed")
             | (Victim::Both, "dead", "its supervisor is gone") => {
                 assert!(alive.is_empty(), "{name}: {alive:?}");
             }
@@ -141,8 +141,8 @@ fn campaign(victim: Victim, seed: u64) {
 }
 
 #[test]
-fn the_front_is_killed_at_any_moment() {
-    campaign(Victim::Front, 1);
+fn the_monitor_is_killed_at_any_moment() {
+    campaign(Victim::Monitor, 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::stat::{Stat, read_short};
 use nix::unistd::gethostname;
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -140,6 +141,18 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(pidfd_send_signal(&self.0, signal)?)
     }
+
+    /// Asks exactly this process to end, also when it is suspended. One that has ended needs no asking.
+    pub fn ask_to_end(&self) -> io::Result<()> {
+        for signal in [Signal::TERM, Signal::CONT] {
+            match pidfd_send_signal(&self.0, signal) {
+                Ok(()) => {}
+                Err(Errno::SRCH) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl AsFd for Process {
@@ -165,6 +178,15 @@ mod tests {
         assert!(Process::open(&me).is_some());
         assert!(Process::open(&Stat { start: me.start + 1, ..me }).is_none());
         assert!([0, -1].into_iter().all(|pid| Process::open(&Stat { pid, ..me }).is_none()));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_needs_no_asking() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = Process::child(child.id().cast_signed()).unwrap();
+        child.wait().unwrap();
+        assert!(process.signal(Signal::TERM).is_err());
+        process.ask_to_end().unwrap();
     }
 
     #[test]

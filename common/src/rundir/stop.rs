@@ -40,6 +40,11 @@ pub fn killed_after(grace: Duration, linger: Duration) -> String {
     format!("killed after grace {} and linger {}", human(grace), human(linger))
 }
 
+/// Returns the remark of a reason that the run, or what outlived its main process, had to be killed.
+pub fn killed_remark(reason: &str) -> Option<&str> {
+    reason.split("; ").skip(1).find(|remark| remark.starts_with("killed "))
+}
+
 impl StopRequest {
     /// Writes the request. The first who asks is recorded; whoever asks again can change the grace, or kill.
     /// Several may ask at once. On a full disk the file says nothing, but is there.

@@ -1,0 +1,46 @@
+//! run-stop says which runs did not end when they were asked to.
+
+use testkit::process::Signal;
+use testkit::{Lab, await_end};
+
+/// Ignores every request.
+const DEAF: &str = "import signal, time\nfor number in [2, 15]: signal.signal(number, signal.SIG_IGN)\n\
+                    print('ready')\nwhile True: time.sleep(0.1)\n";
+
+fn start(lab: &Lab) -> testkit::Running {
+    let run = lab.new_run("r", &["python3", "-c", DEAF]);
+    let exec = lab.cmd("run-exec").args(["-q", "--linger", "100ms", &run]).spawn();
+    lab.await_text("runs/r/stdout.log", "ready");
+    exec
+}
+
+#[test]
+fn a_run_that_had_to_be_killed_is_said_to_have_been() {
+    let lab = Lab::new();
+    let exec = start(&lab);
+    let stop =
+        || lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: stopped\n");
+    stop().stderr(
+        "run-stop: 'runs/r' did not end when it was asked to: killed after grace 0.1s and linger 0.1s\n",
+    );
+    exec.wait().code(137);
+    // That was another stop's affair.
+    stop().stderr("run-stop: 'runs/r' has ended already: it is stopped\n");
+    lab.nothing_left();
+}
+
+#[test]
+fn what_is_left_of_a_run_and_had_to_be_killed_is_said_to_have_been() {
+    let lab = Lab::new();
+    let exec = start(&lab);
+    let supervisor = testkit::pid(&lab.status("r"), "pid");
+    exec.signal(Signal::STOP);
+    testkit::signal(supervisor, Signal::KILL);
+    exec.signal(Signal::KILL);
+    exec.wait();
+    await_end(supervisor);
+    let done = lab.cmd("run-stop").args(["--grace", "300ms", "r"]).run().code(0).stdout("runs/r: dead\n");
+    done.stderr_has("of 'runs/r', whose supervisor was gone; ")
+        .stderr_has(" had to be killed after grace 0.3s\n");
+    lab.nothing_left();
+}
