@@ -73,13 +73,13 @@ fn retries_are_inherited_by_one_run_and_by_each_of_a_batch() {
     exec(&lab, &["--resume", "--retries", "0", "r"], 0);
     assert_eq!(options(&lab, "r").pop().unwrap()["retries"], 0);
     // Several at once.
-    for config in ["a.yaml", "b.yaml"] {
+    for config in ["x.yaml", "y.yaml"] {
         lab.write(config, "");
     }
-    lab.cmd("run-new").args(["-b=b", "a.yaml", "b.yaml", "--"]).args(command).run().code(0);
+    lab.cmd("run-new").args(["-b=b", "x.yaml", "y.yaml", "--"]).args(command).run().code(0);
     exec(&lab, &["--retries", "1", "--retry-delay", "0s", "--retry-on", "75", "b"], 1);
     exec(&lab, &["--unfinished", "b"], 0);
-    for run in ["runs/b/a", "runs/b/b"] {
+    for run in ["runs/b/x", "runs/b/y"] {
         assert_eq!(lab.status(run)["attempt"], 4);
     }
     // What reads stdin is not executed once more.

@@ -9,5 +9,6 @@ pub mod hints;
 pub mod params;
 pub mod python;
 pub mod redact;
+mod script;
 pub mod secret;
 pub mod wrapper;

@@ -2,6 +2,7 @@
 //! nothing is executed: where they do not say which interpreter that is, none is known.
 
 use super::python::{find_program, interpreter_of, is_python, named_interpreter};
+use super::script::{Word, commands};
 use crate::fsio::read::read_start;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -359,85 +360,6 @@ fn is_shell_script(program: &Path) -> bool {
     };
     let line = String::from_utf8_lossy(line);
     line.split_ascii_whitespace().any(|word| SHELLS.contains(&base_name(word)))
-}
-
-/// A word of a script, without its quotes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Word {
-    text: String,
-    /// It was in single quotes: a `$` in it is one.
-    is_literal: bool,
-}
-
-/// Returns the words of the simple commands of a script, in their order.
-fn commands(script: &str) -> Vec<Vec<Word>> {
-    let mut commands = vec![Vec::new()];
-    let mut word: Option<Word> = None;
-    let mut chars = script.chars().peekable();
-    let end_word = |word: &mut Option<Word>, commands: &mut Vec<Vec<Word>>| {
-        let Some(word) = word.take() else { return };
-        let is_keyword =
-            ["then", "do", "else", "elif", "if", "while", "until", "!", "{", "}", "fi", "done", "time"]
-                .contains(&word.text.as_str());
-        match commands.last_mut() {
-            Some(command) if command.is_empty() && is_keyword => {}
-            Some(command) => command.push(word),
-            None => {}
-        }
-    };
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                if let Some(next) = chars.next().filter(|&next| next != '\n') {
-                    word.get_or_insert_default().text.push(next);
-                }
-            }
-            '\'' => {
-                let word = word.get_or_insert_default();
-                word.is_literal = true;
-                word.text.extend(chars.by_ref().take_while(|&c| c != '\''));
-            }
-            '"' => {
-                let text = &mut word.get_or_insert_default().text;
-                let mut depth = 0;
-                while let Some(c) = chars.next() {
-                    match c {
-                        '"' if depth == 0 => break,
-                        '\\' if chars.peek().is_some_and(|next| "\"\\$`".contains(*next)) => {
-                            text.extend(chars.next());
-                            continue;
-                        }
-                        '(' => depth += 1,
-                        ')' if depth > 0 => depth -= 1,
-                        _ => {}
-                    }
-                    text.push(c);
-                }
-            }
-            '$' if chars.peek() == Some(&'(') => {
-                let text = &mut word.get_or_insert_default().text;
-                text.push('$');
-                let mut depth = 0;
-                for c in chars.by_ref() {
-                    text.push(c);
-                    depth += i32::from(c == '(') - i32::from(c == ')');
-                    if depth == 0 {
-                        break;
-                    }
-                }
-            }
-            '#' if word.is_none() => while chars.next_if(|&c| c != '\n').is_some() {},
-            '\n' | ';' | '&' | '|' | '(' | ')' => {
-                end_word(&mut word, &mut commands);
-                commands.push(Vec::new());
-            }
-            c if c.is_whitespace() => end_word(&mut word, &mut commands),
-            c => word.get_or_insert_default().text.push(c),
-        }
-    }
-    end_word(&mut word, &mut commands);
-    commands.retain(|command| !command.is_empty());
-    commands
 }
 
 #[cfg(test)]
