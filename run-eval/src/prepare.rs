@@ -131,7 +131,7 @@ pub(crate) fn prepare(
     let executable = find_program(OsStr::new(name), &provenance.cwd).map(named_interpreter);
     let is_hidden = options.command.first().is_some_and(|word| word.contains("{env:"));
     let visible = gpu.cloned().or_else(|| env::var(VISIBLE).ok()).unwrap_or_else(|| "0".to_owned());
-    let attempt = attempts + 1;
+    let attempt = attempts.saturating_add(1);
     let start = AttemptStart {
         schema: SCHEMA,
         run_id: evaluation.eval_id.clone(),

@@ -7,7 +7,7 @@ use crate::resume::Resume;
 use crate::run::{Executed, Options};
 use crate::told;
 use run_common::cli::statuses::STATUSES;
-use run_common::error::Error;
+use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Place;
 use run_common::provenance::device::{NVIDIA_SMI, gpus};
@@ -163,7 +163,10 @@ impl<'a> Choices<'a> {
         let found = find_program(OsStr::new(name), &source.cwd);
         let executable = source.executable.clone().filter(|file| file.exists());
         let executable = executable.or_else(|| found.clone().map(named_interpreter));
-        let number = recorded.attempts() + 1;
+        let number = recorded.attempts().checked_add(1).ok_or_else(|| {
+            Error::new(Exit::BadRun, format!("cannot start '{}'", layout.root().display()))
+                .because("its record is damaged: it has no room for another attempt")
+        })?;
         let metrics_from = recorded.attempt().and_then(|attempt| attempt.metrics_from.clone());
         let metrics_from = metrics_from.unwrap_or_default();
         Ok(Self {

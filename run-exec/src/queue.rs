@@ -3,8 +3,9 @@
 use crate::run::Options;
 use nix::errno::Errno;
 use nix::unistd::read;
+use run_common::cli::listed::Listed;
 use run_common::cli::names::Names;
-use run_common::cli::operands::{Operand, check_stdin, name_in};
+use run_common::cli::operands::{Operand, check_stdin};
 use run_common::error::{Error, Exit};
 use run_common::rundir::open::RunDir;
 use std::collections::{HashSet, VecDeque};
@@ -17,14 +18,14 @@ use std::path::PathBuf;
 pub(crate) struct Queue {
     operands: VecDeque<String>,
     names: Names,
-    /// What ends a name on stdin.
-    end: u8,
+    /// Names on stdin end with NUL.
+    null: bool,
     /// Runs of the batch that was opened last.
     runs: VecDeque<RunDir>,
     /// The runs that were named so far.
     known: HashSet<PathBuf>,
     /// What was read from stdin, while it is its turn.
-    stdin: Option<Vec<u8>>,
+    stdin: Option<Listed>,
     stdin_ended: bool,
 }
 
@@ -45,7 +46,7 @@ impl Queue {
         Self {
             operands: options.operands.iter().cloned().collect(),
             names: Names::below(options.runs_dir.clone()),
-            end: options.end_of_name,
+            null: options.null,
             runs: VecDeque::new(),
             known: HashSet::new(),
             stdin: None,
@@ -60,7 +61,7 @@ impl Queue {
                 return Next::Run(run);
             }
             let name = match &mut self.stdin {
-                Some(read) => match name_from(read, self.end, self.stdin_ended) {
+                Some(read) => match read.take_next(self.stdin_ended) {
                     Some(Ok(name)) => name,
                     Some(Err(error)) => return Next::Failed(error),
                     None if self.stdin_ended => {
@@ -74,7 +75,7 @@ impl Queue {
                         if let Err(error) = check_stdin() {
                             return Next::Failed(error);
                         }
-                        self.stdin = Some(Vec::new());
+                        self.stdin = Some(Listed::new(self.null));
                         continue;
                     }
                     Some(operand) => operand,
@@ -82,7 +83,7 @@ impl Queue {
                 },
             };
             match self.names.open(&name) {
-                Ok(Operand::Run(run)) if self.known.insert(run.absolute()) => return Next::Run(run),
+                Ok(Operand::Run(run)) if self.known.insert(real(&run)) => return Next::Run(run),
                 Ok(Operand::Run(run)) => {
                     let shown = run.layout().root().display();
                     return Next::Again(format!("'{shown}' was named before, and is executed once"));
@@ -93,7 +94,7 @@ impl Queue {
                         Err(error) => return Next::Failed(error),
                     };
                     let all = runs.len();
-                    runs.retain(|run| self.known.insert(run.absolute()));
+                    runs.retain(|run| self.known.insert(real(run)));
                     let (shown, again) = (batch.layout().root().display(), all - runs.len());
                     self.runs.extend(runs);
                     if again > 0 {
@@ -118,7 +119,7 @@ impl Queue {
         let mut block = [0; 4096];
         match read(io::stdin().as_fd(), &mut block) {
             Ok(0) => self.stdin_ended = true,
-            Ok(count) => self.stdin.get_or_insert_default().extend_from_slice(&block[..count]),
+            Ok(count) => self.stdin.get_or_insert_with(|| Listed::new(self.null)).push(&block[..count]),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(error) => {
                 self.stdin_ended = true;
@@ -129,17 +130,8 @@ impl Queue {
     }
 }
 
-/// Takes a name out of what was read; a last one without an end counts when there is no more.
-fn name_from(read: &mut Vec<u8>, end: u8, is_last: bool) -> Option<Result<String, Error>> {
-    loop {
-        let length = match read.iter().position(|&byte| byte == end) {
-            Some(length) => length,
-            None if is_last && !read.is_empty() => read.len(),
-            None => return None,
-        };
-        let line: Vec<u8> = read.drain(..(length + 1).min(read.len())).collect();
-        if let Some(name) = name_in(&line[..length]) {
-            return Some(name);
-        }
-    }
+/// Returns the path of a run, whatever links lead to it.
+fn real(run: &RunDir) -> PathBuf {
+    let path = run.absolute();
+    path.canonicalize().unwrap_or(path)
 }

@@ -30,7 +30,7 @@ pub(crate) struct Options {
     pub(crate) operands: Vec<String>,
     pub(crate) runs_dir: PathBuf,
     /// What ends a name on stdin.
-    pub(crate) end_of_name: u8,
+    pub(crate) null: bool,
     pub(crate) slots: Slots,
     pub(crate) fail_fast: bool,
     /// What is done with runs that were executed before.
@@ -76,7 +76,7 @@ impl Options {
         Self {
             operands: args.runs.clone(),
             runs_dir: args.runs_dir.path(),
-            end_of_name: if args.null { b'\0' } else { b'\n' },
+            null: args.null,
             slots: args.slots.clone(),
             fail_fast: args.fail_fast,
             executed: match (unfinished, resume) {

@@ -15,7 +15,7 @@ use std::slice;
 const BLOCK: usize = 256 << 10;
 
 /// The longest record. Beyond it, a quote was never closed.
-const LONGEST: usize = 256 << 20;
+const LONGEST: usize = 16 << 20;
 
 /// Bytes for what a field says that are there at least.
 const ROOM: usize = 256;
@@ -172,7 +172,7 @@ impl<R: Read> Records<R> {
         }
         if self.left.end == self.block.len() {
             if self.block.len() >= LONGEST {
-                return Err(Damage::Form("has a row of 256 MiB: a quote is not closed".to_owned()));
+                return Err(Damage::Form("has a row of 16 MiB: a quote is not closed".to_owned()));
             }
             self.block.resize(2 * self.block.len(), 0);
         }

@@ -1,5 +1,6 @@
 //! What every tool's command line has in common: entry, runs directory, operands, output.
 
+pub mod listed;
 pub mod names;
 pub mod operands;
 pub mod out;
@@ -12,7 +13,7 @@ pub mod table;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
-use crate::process::signals::{end_by, survive_limit};
+use crate::process::signals::{end_by, survive_limit, unblock};
 use crate::process::spawn::check_open;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -73,6 +74,7 @@ pub fn entry_of_command<A: Parser>(
 /// command line, and for an answer that cannot be written.
 fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, ExitCode> {
     set_tool(tool);
+    unblock();
     survive_limit();
     let answered = |answer: Result<(), Error>| match answer {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! Processes: started, named beyond doubt, found with all that they started, and ended.
 
+pub mod answer;
 pub mod foreground;
 pub mod identity;
 pub mod signals;

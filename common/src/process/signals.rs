@@ -75,6 +75,11 @@ impl Drop for Held {
     }
 }
 
+/// Lets all signals through: a launcher may have left some blocked, which what is executed would inherit.
+pub fn unblock() {
+    let _ = SigSet::empty().thread_set_mask(); // it cannot fail with a mask that is one
+}
+
 /// Returns the signals that ask for an end: SIGINT, SIGTERM and, unless it was ignored from the start, SIGHUP.
 pub fn requests() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];

@@ -24,12 +24,17 @@ impl Table {
     }
 
     /// Returns all living descendants of a process, however they were forked; a child subreaper
-    /// keeps those whose parents have died. Those in the process groups `except` are left out, with all below them.
-    pub fn descendants(&self, root: i32, except: &[i32]) -> Vec<Stat> {
+    /// keeps those whose parents have died. Those in the process groups `except`, and those `not_of_it`, are left
+    /// out, with all below them.
+    pub fn descendants(&self, root: i32, except: &[i32], not_of_it: &[Stat]) -> Vec<Stat> {
         let mut found: Vec<Stat> = Vec::new();
         let mut parents = vec![root];
+        let is_other = |stat: &Stat| {
+            let is_one = |other: &Stat| (other.pid, other.start) == (stat.pid, stat.start);
+            except.contains(&stat.group) || not_of_it.iter().any(is_one)
+        };
         while let Some(parent) = parents.pop() {
-            for child in self.0.iter().filter(|stat| stat.ppid == parent && !except.contains(&stat.group)) {
+            for child in self.0.iter().filter(|stat| stat.ppid == parent && !is_other(stat)) {
                 parents.push(child.pid);
                 found.push(*child);
             }
@@ -46,6 +51,17 @@ impl Table {
     /// Returns the children of a process.
     pub fn children(&self, parent: i32) -> impl Iterator<Item = &Stat> {
         self.0.iter().filter(move |stat| stat.ppid == parent)
+    }
+}
+
+/// Returns the children of the calling process.
+pub fn my_children() -> Vec<Stat> {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
+    match lists.collect::<Result<String, _>>() {
+        Ok(lists) => lists.split_whitespace().filter_map(|pid| Stat::of(pid.parse().ok()?)).collect(),
+        // Not every kernel has the list.
+        Err(_) => Table::read().children(std::process::id().cast_signed()).copied().collect(),
     }
 }
 

@@ -1,11 +1,16 @@
 //! The state of the code, as git(1) tells it.
 
+use crate::process::answer::answer;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Bytes of a patch that are kept.
 pub const PATCH_LIMIT: usize = 16 << 20;
+
+/// How long git is waited for: a large repository on a slow disk takes its time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names of untracked files that are kept.
 const UNTRACKED_LIMIT: usize = 1000;
@@ -33,13 +38,9 @@ impl Code {
         let mut command = git(directory);
         command.args(["status", "--porcelain=v2", "--branch", "-z"]);
         command.arg(if untracked { "--untracked-files=normal" } else { "--untracked-files=no" });
-        let Ok(output) = command.output() else {
-            return Self::default();
-        };
-        if !output.status.success() {
-            return Self::default();
-        }
-        Self::parse(&String::from_utf8_lossy(&output.stdout))
+        answer(&mut command, PATIENCE)
+            .map(|output| Self::parse(&String::from_utf8_lossy(&output)))
+            .unwrap_or_default()
     }
 
     /// Parses the NUL-separated output of `git status --porcelain=v2 --branch -z`.
@@ -97,8 +98,9 @@ pub fn patch(directory: &Path) -> std::io::Result<Patch> {
 
 fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
-    // Reading must not wait for, or take, a lock that somebody's own git needs.
-    command.arg("--no-optional-locks").arg("-C").arg(directory).stdin(Stdio::null()).stderr(Stdio::null());
+    // Reading must not wait for, or take, a lock that somebody's own git needs, nor execute what a repository names.
+    command.args(["--no-optional-locks", "-c", "core.fsmonitor=false", "-C"]).arg(directory);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
     command
 }
 

@@ -2,12 +2,17 @@
 //! anything.
 
 use crate::fsio::read::{read_start, read_text};
+use crate::process::answer::answer;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long an interpreter is waited for that is asked for its version.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An interpreter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,9 +143,7 @@ impl Python {
 
 /// Asks for the version in the way that starts no interpreter.
 fn ask_version(executable: &Path) -> Option<String> {
-    let output =
-        Command::new(executable).arg("-V").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
+    let text = String::from_utf8(answer(Command::new(executable).arg("-V"), PATIENCE)?).ok()?;
     text.trim().strip_prefix("Python ").map(str::to_owned)
 }
 

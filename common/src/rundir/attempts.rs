@@ -169,6 +169,14 @@ impl AttemptEnd {
         (end.attempt == attempt && end.run_id == run_id).then_some(end)
     }
 
+    /// Finds how an attempt ended: in result.json, or where that could not be written, in attempts.jsonl.
+    pub fn find(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {
+        Self::read(layout, run_id, attempt).or_else(|| {
+            let attempts = Attempts::shown(layout).ok()?;
+            attempts.get(attempt)?.end.clone().filter(|end| end.run_id == run_id)
+        })
+    }
+
     /// Takes out the secrets that an older version recorded.
     fn redact(&mut self) {
         for line in self.reason.iter_mut().chain(self.traceback.iter_mut().flatten()) {

@@ -109,7 +109,7 @@ impl Observer {
                     if has_changed {
                         continue;
                     }
-                    if let Some(end) = AttemptEnd::read(layout, &recorded.run_id, recorded.attempts()) {
+                    if let Some(end) = AttemptEnd::find(layout, &recorded.run_id, recorded.attempts()) {
                         recorded.end(&end);
                     } else if let Some(attempt) = recorded.attempt() {
                         leftovers = self.leftovers(layout, &recorded.run_id, attempt);

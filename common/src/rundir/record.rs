@@ -15,7 +15,7 @@ use crate::process::stat::Stat;
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -80,12 +80,14 @@ impl ActiveRun {
         let root = self.layout().root().display();
         // What is read may be our own, written into a directory that had just taken the place of this one.
         let inode = own.attempt().and_then(|attempt| attempt.inode);
-        let record = fs::metadata(self.layout().record());
-        let is_replaced = inode.is_some_and(|inode| record.is_ok_and(|record| record.ino() != inode));
+        let record = fs::symlink_metadata(self.layout().record());
+        let is_other =
+            |record: Metadata| !record.is_dir() || inode.is_some_and(|inode| record.ino() != inode);
+        if record.is_ok_and(is_other) {
+            return Some(format!("another run is now '{root}'"));
+        }
         match Recorded::read(self.layout()) {
-            Ok(written) if written.run_id != own.run_id || is_replaced => {
-                Some(format!("another run is now '{root}'"))
-            }
+            Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
             Ok(written) if written.attempts() > own.attempts() => {
                 Some("another run-exec has taken the run over".to_owned())
             }

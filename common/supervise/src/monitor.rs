@@ -18,7 +18,8 @@ use run_common::error::plain;
 use run_common::message::warn;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::{Signals, is_request};
-use run_common::process::tree::{Table, signal_all};
+use run_common::process::stat::Stat;
+use run_common::process::tree::{Table, my_children, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
@@ -44,6 +45,8 @@ pub(super) struct Monitor<'a> {
     terminal: Option<OwnedFd>,
     /// SIGINT has come.
     is_interrupted: bool,
+    /// Children that this process had before: a shell script may have become it.
+    inherited: Vec<Stat>,
 }
 
 impl<'a> Monitor<'a> {
@@ -57,6 +60,8 @@ impl<'a> Monitor<'a> {
         started: Option<Started>,
         terminal: Option<OwnedFd>,
     ) -> Self {
+        let mut inherited = my_children();
+        inherited.retain(|child| child.pid != supervisor);
         Self {
             task,
             supervisor,
@@ -67,6 +72,7 @@ impl<'a> Monitor<'a> {
             child: None,
             terminal,
             is_interrupted: false,
+            inherited,
         }
     }
 
@@ -169,14 +175,15 @@ impl<'a> Monitor<'a> {
         if let Some(end) = AttemptEnd::read(&self.task.layout, &start.run_id, start.attempt) {
             // What lives of it is the script for its end.
             warn("the supervisor was killed after the run had ended");
-            signal_all(&Table::read().descendants(std::process::id().cast_signed(), &[]), Signal::TERM);
+            let me = std::process::id().cast_signed();
+            signal_all(&Table::read().descendants(me, &[], &self.inherited), Signal::TERM);
             let code = end.exit_code.and_then(|code| u8::try_from(code).ok());
             return Ok(code.unwrap_or(self.task.statuses.failed));
         }
         warn("the supervisor was killed; ending the run");
         let signals = mem::replace(&mut self.signals, signals::catch()?); // none is lost between the two
         let mut supervisor = Supervisor::new(self.task, record, signals, None);
-        supervisor.adopt(self.child);
+        supervisor.adopt(self.child, mem::take(&mut self.inherited));
         if let Err(error) = close_last_line(&mut combined) {
             warn(&format!("cannot write combined.log: {}", plain(&error)));
         }

@@ -46,6 +46,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) meter: Meter,
     pub(super) oom_kills: Option<OomKills>,
     pub(super) forced: Forced,
+    /// Children of this process that it had before the run: those of the program that has become the monitor.
+    inherited: Vec<Stat>,
     /// Processes live that could not be found: there is no `/proc`.
     pub(super) has_unseen: bool,
 }
@@ -69,12 +71,15 @@ impl<'a> Supervisor<'a> {
             )),
             oom_kills: None,
             forced: Forced::default(),
+            inherited: Vec::new(),
             has_unseen: false,
         }
     }
 
-    /// Takes the place of a supervisor that was killed: what it left is now this process's.
-    pub(super) fn adopt(&mut self, child: Option<i32>) {
+    /// Takes the place of a supervisor that was killed: what it left is now this process's, beside the children that
+    /// were `inherited`.
+    pub(super) fn adopt(&mut self, child: Option<i32>, inherited: Vec<Stat>) {
+        self.inherited = inherited;
         self.records.take_over();
         let me = std::process::id().cast_signed();
         let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
@@ -246,7 +251,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn processes_of(&self, table: &Table) -> Vec<Stat> {
-        table.descendants(std::process::id().cast_signed(), self.meter.devices.groups())
+        table.descendants(std::process::id().cast_signed(), self.meter.devices.groups(), &self.inherited)
     }
 
     /// Waits for a child that has ended, if one has; those that are none of the run's are passed over.
@@ -288,7 +293,7 @@ impl<'a> Supervisor<'a> {
             self.happen(Event::MainEnded);
         }
         // A driver in trouble may keep a child that is none of the run's.
-        let has_others = !self.meter.devices.groups().is_empty();
+        let has_others = !self.inherited.is_empty() || !self.meter.devices.groups().is_empty();
         if !has_children || self.main.has_ended() && has_others && has_proc() && self.processes().is_empty() {
             if self.main.note_gone() {
                 self.happen(Event::MainEnded);
