@@ -4,6 +4,8 @@ use crate::run::Run;
 use run_common::error::Error;
 use run_common::fsio::write::create_with_mode;
 use run_common::message::warn;
+use run_common::rundir::attempts::{Attempt, Attempts};
+use run_common::rundir::layout::MadeRows;
 use run_metrics::scrape::Patterns;
 use run_metrics::scrape::log::scrape_log;
 use std::io::{self, BufWriter, Write};
@@ -20,17 +22,18 @@ pub(crate) fn scrape(runs: &mut [Run], specs: &[String]) -> Result<TempDir, Erro
     let mut is_any = false;
     for (number, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.seen.status().has_ended()) {
         let layout = run.seen.run.layout();
-        let rows = scratch.path().join(format!("{number}.jsonl"));
+        let path = scratch.path().join(format!("{number}.jsonl"));
         // Most programs print their metrics to one of the two.
-        let mut found = 0;
+        let mut found = None;
         for log in [layout.stdout(), layout.stderr()] {
-            found = write(&log, &patterns, &rows).map_err(|error| Error::io("read", &log, error))?;
-            if found > 0 {
+            let starts = starts(&run.attempts, &log);
+            found = write(&log, &patterns, &path, &starts).map_err(|error| Error::io("read", &log, error))?;
+            if found.is_some() {
                 break;
             }
         }
-        if found > 0 {
-            run.seen.run = run.seen.run.clone().with_rows(rows);
+        if let Some(begun) = found {
+            run.seen.run = run.seen.run.clone().with_rows(MadeRows { path, begun });
             is_any = true;
         }
     }
@@ -40,8 +43,27 @@ pub(crate) fn scrape(runs: &mut [Run], specs: &[String]) -> Result<TempDir, Erro
     Ok(scratch)
 }
 
-fn write(log: &Path, patterns: &Patterns, rows: &Path) -> io::Result<u64> {
+/// Returns where the attempts after the first began in a log.
+fn starts(attempts: &Attempts, log: &Path) -> Vec<u64> {
+    let name = log.file_name().unwrap_or_default().to_string_lossy();
+    let start = |attempt: &Attempt| attempt.start.offsets.get(name.as_ref()).copied().unwrap_or_default();
+    attempts.iter().skip(1).map(start).collect()
+}
+
+/// Writes the rows of a log; returns where the rows of each attempt after the first begin, if there are any rows.
+fn write(log: &Path, patterns: &Patterns, rows: &Path, starts: &[u64]) -> io::Result<Option<Vec<u64>>> {
     let mut out = BufWriter::new(create_with_mode(rows, 0o600)?);
-    let found = scrape_log(log, patterns, &mut out)?;
-    out.flush().map(|()| found)
+    let (mut begun, mut length, mut line) = (Vec::new(), 0, Vec::new());
+    scrape_log(log, patterns, &mut |offset, row| {
+        while starts.get(begun.len()).is_some_and(|start| *start <= offset) {
+            begun.push(length);
+        }
+        line.clear();
+        row.write_line(&mut line);
+        length += line.len() as u64;
+        out.write_all(&line)
+    })?;
+    out.flush()?;
+    begun.resize(starts.len(), length);
+    Ok((length > 0).then_some(begun))
 }

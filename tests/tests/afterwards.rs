@@ -40,6 +40,13 @@ fn a_report_reads_metrics_off_the_logs_of_runs_that_have_ended() {
     };
     assert_eq!([last("a", "acc"), last("b", "acc"), last("c", "loss")], [json!(0.3), json!(0.5), json!(2)]);
     assert!(report(&["--plot", "acc", "--scrape", PATTERN, "a"]).out().contains("acc"));
+    // What a later attempt went over again counts once.
+    let script = "for i in $(seq $((2 * RUN_ATTEMPT - 1)) 5); do echo E$i acc=0.$RUN_ATTEMPT; done";
+    ran(&lab, "again", &[], script);
+    lab.cmd("run-exec").args(["-q", "--resume", "again"]).run().code(0);
+    let printed = report(&["--metrics", "--scrape", PATTERN, "again"]).out();
+    let values: Vec<&str> = printed.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
+    assert_eq!(values, ["0.1", "0.1", "0.2", "0.2", "0.2"], "{printed}");
     // Nothing is written, and what is running is left to its supervisor.
     assert!(!lab.path("runs/a/.run/scraped.jsonl").exists());
     let exec = {

@@ -5,7 +5,7 @@ use crate::read::{self, RowCounts};
 use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
 use crate::source::MetricSource;
-use run_common::rundir::layout::Layout;
+use run_common::rundir::layout::{Layout, MadeRows};
 use run_common::rundir::recorded::Recorded;
 use std::io;
 use std::path::PathBuf;
@@ -17,8 +17,8 @@ pub fn source(layout: &Layout) -> Option<MetricSource> {
 
 /// Does the same for a run whose record was read, if it can be.
 pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricSource> {
-    if let Some(rows) = layout.rows() {
-        return MetricSource::lines(rows.to_owned());
+    if let Some(MadeRows { path, begun }) = layout.rows() {
+        return Some(MetricSource::made(path.clone(), begun.clone()));
     }
     let attempt = recorded.and_then(Recorded::attempt);
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());

@@ -51,11 +51,13 @@ pub(super) struct SourceFile {
     pub(super) prefix: String,
     /// The attempt it begins with, and its track.
     pub(super) origin: RowOrigin,
+    /// Where the attempts after the first began in it, where attempts.jsonl does not say it.
+    begun: Option<Vec<u64>>,
 }
 
 impl SourceFile {
     fn new(path: PathBuf) -> Self {
-        Self { path, name: None, prefix: String::new(), origin: RowOrigin::default() }
+        Self { path, name: None, prefix: String::new(), origin: RowOrigin::default(), begun: None }
     }
 
     /// Makes one of a file below a run that attempts append to.
@@ -66,6 +68,9 @@ impl SourceFile {
 
     /// Returns where the attempts after the first began in it.
     pub(super) fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
+        if let Some(begun) = &self.begun {
+            return begun.clone();
+        }
         let is_at_top = |name: &&String| !name.contains('/');
         let name = self.name.as_ref().filter(|name| is_at_top(name) || attempts.knows(name));
         name.map(|name| attempts.offsets(name)).unwrap_or_default()
@@ -99,6 +104,11 @@ impl MetricSource {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         is_filled(&path)
             .then(|| Self::of(SourceFormat::Lines, vec![SourceFile { name, ..SourceFile::new(path) }]))
+    }
+
+    /// Takes a file of JSON lines that was made elsewhere, and where the attempts after the first begin in it.
+    pub(crate) fn made(path: PathBuf, begun: Vec<u64>) -> Self {
+        Self::of(SourceFormat::Lines, vec![SourceFile { begun: Some(begun), ..SourceFile::new(path) }])
     }
 
     /// Takes a file below a run that was named, if there is anything in it. Its format follows from its name

@@ -15,7 +15,16 @@ pub struct Layout {
     root: PathBuf,
     record: &'static str,
     /// Metric rows that were made elsewhere, to be read in place of the run's own.
-    rows: Option<PathBuf>,
+    rows: Option<MadeRows>,
+}
+
+/// A file of JSON lines that is read in place of the metrics of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeRows {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the attempts after the first begin in it.
+    pub begun: Vec<u64>,
 }
 
 /// The paths of a batch. It says nothing of whether they exist.
@@ -37,13 +46,13 @@ impl Layout {
 
     /// Has a file of JSON lines be read in place of the metrics of the run.
     #[must_use]
-    pub fn with_rows(self, rows: PathBuf) -> Self {
+    pub fn with_rows(self, rows: MadeRows) -> Self {
         Self { rows: Some(rows), ..self }
     }
 
     /// Returns the file that is read in place of the metrics of the run, if there is one.
-    pub fn rows(&self) -> Option<&Path> {
-        self.rows.as_deref()
+    pub fn rows(&self) -> Option<&MadeRows> {
+        self.rows.as_ref()
     }
 
     /// The directory of the record.

@@ -1,7 +1,7 @@
 //! From what a user names to a run that exists, and from a file to a document that is understood.
 
 use super::SCHEMA;
-use super::layout::Layout;
+use super::layout::{Layout, MadeRows};
 use super::record::ActiveRun;
 use super::writable;
 use crate::error::{Error, Exit};
@@ -53,7 +53,7 @@ impl RunDir {
 
     /// Has a file of JSON lines be read in place of the metrics of the run.
     #[must_use]
-    pub fn with_rows(self, rows: PathBuf) -> Self {
+    pub fn with_rows(self, rows: MadeRows) -> Self {
         Self { layout: self.layout.with_rows(rows) }
     }
 

@@ -2,28 +2,26 @@
 
 use super::{Patterns, Scraper};
 use crate::lines::LineReader;
+use crate::row::MetricRow;
 use run_common::fsio::open_regular;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
-/// Looks for rows in a log, and writes them as lines of JSON; returns how many they are. A log that is missing, or no
-/// file, has none.
-pub fn scrape_log(log: &Path, patterns: &Patterns, out: &mut impl Write) -> io::Result<u64> {
-    let Some(file) = open_regular(log)? else { return Ok(0) };
+/// Looks for rows in a log, and hands each on with where its line begins. A log that is missing, or no file, has none.
+pub fn scrape_log(
+    log: &Path,
+    patterns: &Patterns,
+    each: &mut dyn FnMut(u64, &MetricRow) -> io::Result<()>,
+) -> io::Result<()> {
+    let Some(file) = open_regular(log)? else { return Ok(()) };
     let mut scraper = Scraper::new(patterns.clone());
-    let (mut rows, mut text) = (0, Vec::new());
-    LineReader::default().read(&file, u64::MAX, &mut |_, line| {
+    let mut act = |offset, line: Option<&[u8]>| {
         let Some(line) = line.map(last_drawn) else { return Ok(()) };
         let is_wanted = line.first().is_some_and(|&first| scraper.wanted()[usize::from(first)]);
-        if let Some(row) = is_wanted.then(|| scraper.line(line)).flatten() {
-            rows += 1;
-            text.clear();
-            row.write_line(&mut text);
-            out.write_all(&text)?;
-        }
-        Ok(())
-    })?;
-    Ok(rows)
+        let row = is_wanted.then(|| scraper.line(line)).flatten();
+        row.map_or(Ok(()), |row| each(offset, &row))
+    };
+    LineReader::default().read(&file, u64::MAX, &mut act).map(drop)
 }
 
 /// Returns a line without its end, as it was last drawn.
@@ -36,6 +34,7 @@ fn last_drawn(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn a_log_is_read_as_its_lines_were_last_drawn() {
@@ -44,19 +43,25 @@ mod tests {
             b"epoch 1: loss 0.5\n 50%|#\r\repoch 2: loss 0.25\r\nn_layer = 2\nE3 acc=1\nepoch 4: loss",
         )
         .unwrap();
-        let rows = |specs: &[&str]| {
+        let scraped = |path: &Path, specs: &[&str]| {
             let specs: Vec<String> = specs.iter().map(|&spec| spec.to_owned()).collect();
-            let mut out = Vec::new();
-            let count = scrape_log(log.path(), &Patterns::parse(&specs).unwrap(), &mut out).unwrap();
-            (count, String::from_utf8(out).unwrap())
+            let (mut offsets, mut out) = (Vec::new(), Vec::new());
+            let mut each = |offset, row: &MetricRow| {
+                offsets.push(offset);
+                row.write_line(&mut out);
+                Ok(())
+            };
+            scrape_log(path, &Patterns::parse(&specs).unwrap(), &mut each).unwrap();
+            (offsets, String::from_utf8(out).unwrap())
         };
+        let rows = |specs: &[&str]| scraped(log.path(), specs);
         let known = "{\"epoch\":1,\"loss\":0.5}\n{\"epoch\":2,\"loss\":0.25}\n";
         let own = r"^E(?<epoch>\d+) acc=(?<acc>\d+)$";
-        assert_eq!(rows(&[]), (2, known.to_owned()));
-        assert_eq!(rows(&[own]), (3, format!("{known}{{\"epoch\":3,\"acc\":1}}\n")));
-        assert_eq!(rows(&[own, "none"]), (1, "{\"epoch\":3,\"acc\":1}\n".to_owned()));
-        let mut out = Vec::new();
-        assert_eq!(scrape_log(Path::new("/nowhere"), &Patterns::default(), &mut out).unwrap(), 0);
-        assert_eq!(scrape_log(Path::new("/dev"), &Patterns::default(), &mut out).unwrap(), 0);
+        assert_eq!(rows(&[]), (vec![0, 18], known.to_owned()));
+        assert_eq!(rows(&[own]), (vec![0, 18, 58], format!("{known}{{\"epoch\":3,\"acc\":1}}\n")));
+        assert_eq!(rows(&[own, "none"]), (vec![58], "{\"epoch\":3,\"acc\":1}\n".to_owned()));
+        for none in ["/nowhere", "/dev"] {
+            assert_eq!(scraped(Path::new(none), &[]), (vec![], String::new()));
+        }
     }
 }
