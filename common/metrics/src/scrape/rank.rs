@@ -26,10 +26,10 @@ pub(super) fn rank(line: &str) -> Option<(u32, &str)> {
 
 fn in_brackets(text: &str) -> Option<(u32, &str)> {
     let (label, rest) = text.strip_prefix('[')?.split_once(']')?;
-    let rest = rest.strip_prefix("<stdout>").or_else(|| rest.strip_prefix("<stderr>")).unwrap_or(rest);
-    let rest = rest.strip_prefix(':')?;
-    let digits = match label.split_once(',') {
-        Some((job, rank)) if number(job).is_some() => rank,
+    let marked = rest.strip_prefix("<stdout>").or_else(|| rest.strip_prefix("<stderr>"));
+    let rest = marked.unwrap_or(rest).strip_prefix(':')?;
+    let digits = match label.rsplit_once(',') {
+        Some((_, rank)) if marked.is_some() => rank,
         _ => {
             let role = label.trim_end_matches(|c: char| c.is_ascii_digit());
             let is_role =
@@ -61,6 +61,8 @@ mod tests {
             (" 0: {'loss': 1}", Some((0, "{'loss': 1}"))),
             ("13:  iteration", Some((13, " iteration"))),
             ("[1,3]<stdout>:x", Some((3, "x"))),
+            ("[prterun-gpu3-4711@1,3]<stderr>: x", Some((3, " x"))),
+            ("[1,3]:x", None),
             ("(RayTrainWorker pid=17, ip=10.0.0.1) x", Some((17, "x"))),
             ("12:30:01 x", None),
             ("2024-01-28 14:30:22,123: x", None),
