@@ -90,6 +90,12 @@ fn the_interpreter_says_more_than_the_reason() {
             "exit 2: ZeroDivisionError: division by zero",
         ),
         (
+            "status",
+            "import sys, traceback\ndef load():\n    try: 1/0\n    except Exception: traceback.print_exc()\n\
+             load()\nprint('no such data set', file=sys.stderr)\nsys.exit(4)",
+            "exit 4: no such data set",
+        ),
+        (
             "bars",
             "import sys\nfor step in range(50): print(' ', step, '=====', file=sys.stderr)\nsys.exit(2)",
             "exit 2",

@@ -2,7 +2,7 @@
 
 use super::last_words::{LastWords, last_words};
 use super::log::Unlogged;
-use super::outcome::{Cause, End, judge, may_pass, was_killed};
+use super::outcome::{Cause, End, has_own_status, judge, may_pass, was_killed};
 use super::supervisor::Supervisor;
 use super::tee::Seen;
 use run_common::rundir::SCHEMA;
@@ -25,7 +25,10 @@ impl Supervisor<'_> {
         let end = self.main.end();
         let words = match end {
             End::Exited(0) => LastWords::default(),
-            _ => last_words(&self.task.layout, self.records.start(), self.task.output, unlogged),
+            _ => {
+                let task = self.task;
+                last_words(&task.layout, self.records.start(), task.output, has_own_status(end), unlogged)
+            }
         };
         let oom_kills = match &self.oom_kills {
             Some(kills) if was_killed(end, &words) => kills.since(),

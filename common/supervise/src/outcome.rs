@@ -101,6 +101,12 @@ fn told_signal(code: i32) -> Option<i32> {
     Some(code - 128).filter(|signal| (1..32).contains(signal))
 }
 
+/// Says whether a program ended otherwise than Python does after an exception that nobody caught: that exits with 1,
+/// which other programs pass on.
+pub(super) fn has_own_status(end: End) -> bool {
+    matches!(end, End::Exited(2..128))
+}
+
 /// Says whether another attempt may end better: after a signal that nobody here sent, also where a shell tells of
 /// it, a stall, or one of these exit statuses.
 pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {

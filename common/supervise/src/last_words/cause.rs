@@ -52,11 +52,23 @@ struct Log<'a> {
     taken: HashSet<usize>,
 }
 
-/// Finds the error that a program died of. `went_on` says whether the program did its work on its other stream
-/// after it had written a line.
-pub(super) fn cause(lines: &[String], went_on: &dyn Fn(&str) -> bool) -> Cause {
+/// What is known of a program beside the log.
+pub(super) struct Known<'a> {
+    /// It ended otherwise than Python does after an exception that nobody caught.
+    pub(super) has_own_status: bool,
+    /// Says whether the program did its work on its other stream after it had written a line.
+    pub(super) went_on: &'a dyn Fn(&str) -> bool,
+}
+
+impl Known<'_> {
+    /// Nothing is known.
+    pub(super) const NOTHING: Known<'static> = Known { has_own_status: false, went_on: &|_| false };
+}
+
+/// Finds the error that a program died of.
+pub(super) fn cause(lines: &[String], known: &Known) -> Cause {
     let log = Log::new(lines);
-    let found = log.choose(went_on);
+    let found = log.choose(known);
     match found {
         Some(report) => {
             let lines = &log.channels[report.channel].lines[report.first..=report.last];
@@ -105,7 +117,7 @@ impl<'a> Log<'a> {
     }
 
     /// Returns the report of what the program died of.
-    fn choose(&self, went_on: &dyn Fn(&str) -> bool) -> Option<Report> {
+    fn choose(&self, known: &Known) -> Option<Report> {
         let of = |role: Role| self.reports.iter().filter(move |report| report.role == role);
         let launcher = of(Role::Launcher).next_back();
         let number = |report: &Report| self.line_of(report).number;
@@ -114,8 +126,8 @@ impl<'a> Log<'a> {
         });
         let Some(launcher) = has_last_word else {
             let own: Vec<&Report> =
-                of(Role::Main).filter(|report| !self.was_survived(report, went_on)).collect();
-            let side = || of(Role::Side).rfind(|report| !self.was_survived(report, went_on));
+                of(Role::Main).filter(|report| !self.was_survived(report, known)).collect();
+            let side = || of(Role::Side).rfind(|report| !self.was_survived(report, known));
             return pick(&own, &self.channels, None).or_else(side).cloned();
         };
         let root = self.root(launcher);
@@ -131,7 +143,7 @@ impl<'a> Log<'a> {
         let before: Vec<&Report> =
             of(Role::Main).filter(|report| number(report) < number(launcher)).collect();
         let own: Vec<&Report> =
-            before.iter().copied().filter(|report| !self.was_survived(report, &|_| false)).collect();
+            before.iter().copied().filter(|report| !self.was_survived(report, &Known::NOTHING)).collect();
         let last_words = || {
             let error = self.words_before(number(launcher), true)?;
             Some(Report { error, is_traceback: false, ..launcher.clone() })
@@ -159,28 +171,40 @@ impl<'a> Log<'a> {
     }
 
     /// Says whether the program has lived on after an error: it went on with what it does, on this stream or on
-    /// the other.
-    fn was_survived(&self, report: &Report, went_on: &dyn Fn(&str) -> bool) -> bool {
+    /// the other, or it has said something else last and called that an error, or has ended with a status of its
+    /// own.
+    fn was_survived(&self, report: &Report, known: &Known) -> bool {
         let channel = &self.channels[report.channel];
         if channel.is_of_dead() {
             return false;
         }
         let after = &channel.lines[report.last + 1..];
-        let (mut work, mut all) = (0, 0);
+        let (mut work, mut all, mut last) = (0, 0, "");
         for (place, line) in after.iter().enumerate() {
             // A long message has lines with others below them.
             let has_lines_below = after.get(place + 1).is_some_and(|next| indentation(next.text) > 0);
-            if self.is_ordinary(line) && indentation(line.text) == 0 && !has_lines_below {
-                all += 1;
+            if self.is_work(line) && indentation(line.text) == 0 && !has_lines_below {
+                (all, last) = (all + 1, line.text);
                 work += usize::from(self.shapes.get(&shape(line.text)).is_some_and(|&count| count > 2));
             }
         }
-        work >= WORK || all >= MANY || went_on(channel.lines[report.at].text)
+        let has_other_words = report.is_traceback && has_letter(last);
+        work >= WORK
+            || all >= MANY
+            || has_other_words && (known.has_own_status || says_error(last))
+            || (known.went_on)(channel.lines[report.at].text)
+    }
+
+    /// Says whether a line is the program's own, and of no report: also one of numbers alone.
+    fn is_work(&self, line: &Line) -> bool {
+        line.text.contains(char::is_alphanumeric)
+            && !self.taken.contains(&line.number)
+            && !is_aside(line.text)
     }
 
     /// Says whether a line is the program's own, and of no report.
     fn is_ordinary(&self, line: &Line) -> bool {
-        has_letter(line.text) && !self.taken.contains(&line.number) && !is_aside(line.text)
+        has_letter(line.text) && self.is_work(line)
     }
 
     /// Returns what a launcher says of the process that failed first.
@@ -246,7 +270,8 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Returns the text of a box that ends the lines: up to the first rule, blank line or indented line.
+/// Returns the text of a box that ends the lines: up to the first rule, blank line or indented line, which counts
+/// where what is above it ends in a colon.
 fn in_box(lines: &[Line]) -> Option<String> {
     let bottom = lines.iter().rposition(|line| has_letter(line.text) || closes_box(line.text))?;
     closes_box(lines[bottom].text).then_some(())?;
@@ -255,11 +280,15 @@ fn in_box(lines: &[Line]) -> Option<String> {
     let said = within.skip_while(|line| !has_letter(line)).take_while(|line| has_letter(line));
     let mut words = String::new();
     for line in said {
-        if !words.is_empty() && indentation(line) > 1 {
+        let is_below = !words.is_empty() && indentation(line) > 1;
+        if is_below && !words.ends_with(':') {
             break;
         }
         words.push_str(if words.is_empty() { "" } else { " " });
         words.push_str(line.trim());
+        if is_below {
+            break;
+        }
     }
     (!words.is_empty()).then_some(words)
 }
@@ -322,7 +351,7 @@ pub(super) fn went_on(combined: &str, is_cut: bool, stream: &str, line: &str) ->
             if text.trim_end().ends_with(line.trim()) {
                 after = Some(Vec::new());
             }
-        } else if has_letter(text) && !is_aside(text) {
+        } else if text.contains(char::is_alphanumeric) && !is_aside(text) {
             let shape = shape(text);
             *shapes.entry(shape.clone()).or_default() += 1;
             if let Some(after) = &mut after {
@@ -341,7 +370,7 @@ pub(super) fn went_on(combined: &str, is_cut: bool, stream: &str, line: &str) ->
 /// Returns the error of a program in what it wrote to its other stream: one that is reported, or calls itself so.
 pub(super) fn reported(text: &str) -> Option<String> {
     let lines = shown(text);
-    let found = cause(&lines, &|_| false).error?;
+    let found = cause(&lines, &Known::NOTHING).error?;
     let log = Log::new(&lines);
     let is_reported = log.reports.iter().any(|report| report.error == found);
     (is_reported || says_error(&found)).then_some(found)

@@ -8,7 +8,7 @@ mod report;
 
 use super::log::{TAIL, Unlogged, kept};
 use super::task::Output;
-use cause::{cause, reported, went_on};
+use cause::{Known, cause, reported, went_on};
 use lines::shown;
 use run_common::fsio::read::open_file;
 use run_common::provenance::redact::redact_text;
@@ -34,11 +34,13 @@ pub(super) struct LastWords {
 }
 
 /// Reads the last words of an attempt, without the secrets in them: in the log of its stderr, and with what could
-/// not be written to that. Where stderr says nothing, an error that is reported on stdout counts.
+/// not be written to that. Where stderr says nothing, an error that is reported on stdout counts. An attempt that
+/// `has_own_status` did not end as Python does after an exception that nobody caught.
 pub(super) fn last_words(
     layout: &Layout,
     start: &AttemptStart,
     output: Output,
+    has_own_status: bool,
     unlogged: &Unlogged,
 ) -> LastWords {
     let tail = |path: &Path, unlogged: Option<&Unlogged>| {
@@ -48,7 +50,8 @@ pub(super) fn last_words(
     };
     match output {
         Output::Merged | Output::Terminal => {
-            find_last_words(&tail(&layout.stdout(), Some(unlogged)).text, &|_| false)
+            let known = Known { has_own_status, ..Known::NOTHING };
+            find_last_words(&tail(&layout.stdout(), Some(unlogged)).text, &known)
         }
         Output::Pipes => {
             let text = tail(&layout.stderr(), Some(unlogged)).text;
@@ -56,7 +59,7 @@ pub(super) fn last_words(
                 let combined = tail(&layout.combined(), None);
                 went_on(&combined.text, combined.is_cut, "stderr", line)
             };
-            let mut words = find_last_words(&text, &went_on);
+            let mut words = find_last_words(&text, &Known { has_own_status, went_on: &went_on });
             if words.line.is_none() {
                 words.line = reported(&tail(&layout.stdout(), None).text).map(|error| shortened(&error));
             }
@@ -93,9 +96,9 @@ impl Tail {
 }
 
 /// Finds the error that a program died of, or else its last line.
-fn find_last_words(text: &str, went_on: &dyn Fn(&str) -> bool) -> LastWords {
+fn find_last_words(text: &str, known: &Known) -> LastWords {
     let lines = shown(text);
-    let found = cause(&lines, went_on);
+    let found = cause(&lines, known);
     let kept = found.traceback.len().saturating_sub(TRACEBACK_LINES);
     let traceback: Vec<String> =
         found.traceback[kept..].iter().map(|&number| shortened(&lines[number])).collect();

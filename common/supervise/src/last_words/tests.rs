@@ -1,6 +1,6 @@
 //! Ends of logs as real programs, launchers and schedulers write them, and what the reason is to say.
 
-use super::cause::went_on;
+use super::cause::{Known, went_on};
 use super::lines::shown;
 use super::{LastWords, find_last_words};
 use proptest::collection::vec;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 fn words(text: &str) -> LastWords {
-    find_last_words(text, &|_| false)
+    find_last_words(text, &Known::NOTHING)
 }
 
 #[track_caller]
@@ -291,7 +291,16 @@ fn an_error_that_was_survived_is_no_reason() {
         |combined: &str, is_cut| went_on(combined, is_cut, "stderr", "ZeroDivisionError: division by zero");
     assert!(went_on(&(error.clone() + &steps), false) && went_on(&steps, true));
     assert!(!went_on(&(steps.clone() + &error + &line("stdout", "bye")), true) && !went_on(&steps, false));
-    assert_eq!(find_last_words(&handled, &|_| true), LastWords::default());
+    assert_eq!(
+        find_last_words(&handled, &Known { went_on: &|_| true, ..Known::NOTHING }),
+        LastWords::default()
+    );
+    let with_own_status =
+        |text: &str| find_last_words(text, &Known { has_own_status: true, ..Known::NOTHING }).line.unwrap();
+    assert_eq!(with_own_status(&handled), "ZeroDivisionError: division by zero");
+    assert_eq!(with_own_status(&(handled.clone() + "out of shards\n")), "out of shards");
+    says(&(handled.clone() + "train: error: no such data set\n"), "train: error: no such data set");
+    says(&(handled.clone() + "0\n1\n2\n3\n4\nout of shards\n"), "out of shards");
 }
 
 #[test]
@@ -310,6 +319,9 @@ fn a_reason_has_letters_and_no_frame() {
                 ╰──────────────────────────────────────────────────╯\n";
     says(tyro, "Unrecognized options: --logging-steps --seed");
     says(&format!("\u{1b}[31m{tyro}\u{1b}[0m"), "Unrecognized options: --logging-steps --seed");
+    let missing = "╭─ Required options ──────╮\n│ Missing from t.py:      │\n│     --lr FLOAT          │\n│         (required)      │\n\
+                   │ ─────────────────────── │\n│ For full helptext, run: │\n│     t.py --help         │\n╰─────────────────────────╯\n";
+    says(missing, "Missing from t.py: --lr FLOAT");
     says(
         "FATAL Flags parsing error:\n  Unknown command line flag 'lrr'. Did you mean: lr ?\n\
           Pass --helpshort or --helpfull to see help on flags.\n",
