@@ -268,10 +268,11 @@ impl Controller {
         self.open_files.restore();
         let left = self.pool.leave(held);
         let done = left.and_then(|()| run_supervise::run(&prepared.task, prepared.record, parent, None));
-        done.map(Ended::status).unwrap_or_else(|error| {
+        let failed = |error| {
             complain(&error);
             STATUSES.failed
-        })
+        };
+        done.map_or_else(failed, Ended::status)
     }
 
     /// Takes note of the evaluations that have ended.

@@ -79,13 +79,13 @@ impl Asker<'_> {
             }
             complain(&error); // the signal will do
         }
-        if let Some(supervisor) = &asked.supervisor {
-            if let Err(error) = supervisor.ask_to_end() {
-                let (why, shown) = (plain(&error), layout.root().display());
-                warn(&format!(
-                    "cannot signal the supervisor of '{shown}' ({why}), which will find the file 'stop'"
-                ));
-            }
+        if let Some(supervisor) = &asked.supervisor
+            && let Err(error) = supervisor.ask_to_end()
+        {
+            let (why, shown) = (plain(&error), layout.root().display());
+            warn(&format!(
+                "cannot signal the supervisor of '{shown}' ({why}), which will find the file 'stop'"
+            ));
         }
         Ok(())
     }
