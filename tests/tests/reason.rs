@@ -172,3 +172,13 @@ fn a_signal_that_a_shell_tells_of_is_tried_again() {
     lab.cmd("run-exec").args(["-q", "--retries", "2", "--retry-delay", "10ms", &run]).run().code(255);
     assert_eq!(lab.status(&run)["attempt"], 1);
 }
+
+#[test]
+fn a_signal_that_has_no_name_is_one() {
+    let lab = Lab::new();
+    let run = lab.new_run("r", &["sh", "-c", "kill -40 $$"]);
+    lab.cmd("run-exec").args(["-q", &run]).run().code(128 + 40);
+    let status = lab.status(&run);
+    assert_eq!((&status["signal"], &status["reason"]), (&json!(40), &json!("signal 40 (unknown)")));
+    lab.nothing_left();
+}
