@@ -228,7 +228,7 @@ impl Controller {
     /// Starts an evaluation in a process of its own, from which the status to exit with is returned.
     fn start(&mut self, job: Job, slot: usize) -> Option<u8> {
         let gpu = self.options.gpu(slot);
-        let session = &self.sessions[job.session];
+        let session = &mut self.sessions[job.session];
         let prepared = match prepare(&self.options, session, &job, gpu, &mut self.provenance) {
             Ok(prepared) => prepared,
             Err(error) => {

@@ -44,7 +44,7 @@ pub(crate) fn look(
         return Ok(Findings::default());
     }
     let program = if has_ended { Program::Ended } else { Program::Lives };
-    session.is_followed &= !has_ended;
+    session.is_followed &= !has_ended || !session.pending.is_empty();
     let run = session.run.layout().root().to_owned();
     let search = if options.wanted.is_only(Pick::Latest) { discover_latest } else { discover };
     let recorded = session.meta.checkpoint.as_ref();
@@ -87,12 +87,17 @@ pub(crate) fn look(
     for (checkpoint, root) in chosen {
         let job = Job::new(number, &run, checkpoint, root);
         let seen = (job.path(), job.checkpoint.step);
-        if session.seen.contains(&seen) {
+        if session.seen.contains(&seen) || session.pending.contains(&job.checkpoint.path) {
             continue;
         }
         session.pins.reach(&run, &job.checkpoint);
         if let Some(decision) = decide(session, job, options, program, observer) {
             session.seen.insert(seen);
+            if let Decision::Evaluate(job) = &decision
+                && !job.checkpoint.is_named
+            {
+                session.pending.insert(job.checkpoint.path.clone());
+            }
             findings.decisions.push(decision);
         }
     }

@@ -31,6 +31,9 @@ pub(crate) struct Session {
     pub(crate) schedule: Schedule,
     /// Checkpoints that were dealt with, with their steps: one that is written again in place is another.
     pub(crate) seen: HashSet<(PathBuf, Option<u64>)>,
+    /// Those that are written again in place and whose evaluation has not ended: what is written there meanwhile
+    /// has to wait.
+    pub(crate) pending: HashSet<PathBuf>,
     /// What was said of them, which is said once.
     pub(crate) said: HashSet<String>,
 }
@@ -50,8 +53,8 @@ impl Session {
         let lock = claim(&meta, &evaluations)?;
         let pins = RunPins::open(root);
         let (is_followed, schedule) = (options.follow, Schedule::new(Instant::now()));
-        let (seen, said) = (HashSet::new(), HashSet::new());
-        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen, said })
+        let (seen, pending, said) = (HashSet::new(), HashSet::new(), HashSet::new());
+        Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen, pending, said })
     }
 
     /// Records how the run is evaluated from now on.
@@ -60,9 +63,12 @@ impl Session {
     }
 
     /// Lets go of the checkpoint of a job that is done.
-    pub(crate) fn release(&self, job: &Job) {
+    pub(crate) fn release(&mut self, job: &Job) {
         if job.is_pinned {
             self.pins.release(&job.root, &job.checkpoint);
+        }
+        if self.pending.remove(&job.checkpoint.path) {
+            self.schedule.hasten();
         }
     }
 }

@@ -198,6 +198,32 @@ fn all_tools_take_it_like_any_other() {
 }
 
 #[test]
+fn what_is_written_while_it_is_evaluated_waits_and_the_last_counts() {
+    let lab = Lab::new();
+    let script = format!(
+        "{SAVE}\nimport os, time\nfor step in 10, 20, 30:\n    save('new', step=step)\n    os.replace('new', os.environ['RUN_DIR'] + '/ckpt.pt')\n    \
+         while not os.path.exists('begun10'): time.sleep(0.02)\n"
+    );
+    lab.write("train.py", script);
+    lab.cmd("run-new").args(["-n", "r", "--", "python3", "train.py"]).run().code(0);
+    let training = lab.cmd("run-exec").args(["-q", "r"]).spawn();
+    lab.await_child("r");
+    let evaluate =
+        "touch begun$1; until [ -e go ]; do sleep 0.02; done; echo \"{\\\"x\\\": $1}\"; cat \"$2\" >seen$1";
+    let following = lab
+        .cmd("run-eval")
+        .args(["--follow", "-j", "2", "r", "--", "sh", "-c", evaluate, "sh", "{step}", "{checkpoint}"])
+        .spawn();
+    training.wait().code(0);
+    lab.write("go", "");
+    following.wait().code(0).stderr("");
+    assert_eq!(lab.read("eval_runs/r_eval/consolidated_metrics.csv"), "step,x\n10,10\n30,30\n");
+    // Each was evaluated as it was.
+    assert_ne!(lab.bytes("seen10"), lab.bytes("seen30"));
+    assert_eq!(lab.bytes("seen30"), lab.bytes("runs/r/ckpt.pt"));
+}
+
+#[test]
 fn each_time_that_it_is_written_it_is_evaluated_while_the_run_is_followed() {
     let lab = Lab::new();
     let script = format!(
