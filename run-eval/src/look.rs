@@ -6,9 +6,7 @@ use crate::job::Job;
 use crate::options::{Options, Wanted};
 use crate::select::select;
 use crate::session::Session;
-use run_checkpoint::{
-    self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest, unrecognised,
-};
+use run_checkpoint::{self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest, doubts};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Place;
@@ -58,24 +56,24 @@ pub(crate) fn look(
     let chosen = match &options.wanted {
         Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],
         Wanted::Picks(picks) => {
-            let hint =
-                if session.seen.is_empty() { unrecognised(session.run.layout(), recorded) } else { None };
+            let is_first = session.seen.is_empty();
+            let doubts = if is_first { doubts(session.run.layout(), recorded) } else { Vec::new() };
             let is_empty = all.is_empty();
             let selection = select(picks, all);
             if !session.is_followed {
                 let what = format!("cannot evaluate '{}'", run.display());
                 let error = |why: String| {
                     let error = Error::new(Exit::BadRun, what.clone()).because(why);
-                    match &hint {
-                        Some(hint) if is_empty => error.hint(hint.clone()),
+                    match doubts.first() {
+                        Some(doubt) if is_empty => error.hint(doubt.clone()),
                         _ => error,
                     }
                 };
                 findings.missing.extend(selection.missing.into_iter().map(error));
             }
-            let hint = hint.filter(|_| !is_empty).map(|hint| format!(": {hint}"));
+            let doubts = doubts.into_iter().filter(|_| !is_empty).map(|doubt| format!(": {doubt}"));
             let left_out = selection.left_out.into_iter().map(|sentence| format!(" {sentence}"));
-            for sentence in hint.into_iter().chain(left_out) {
+            for sentence in doubts.chain(left_out) {
                 if !session.said.contains(&sentence) {
                     warn(&format!("'{}'{sentence}", session.meta.run_name));
                     session.said.insert(sentence);

@@ -3,7 +3,7 @@
 use crate::cli::FromStep;
 use crate::run::{Executed, Options};
 use run_checkpoint::{
-    Checkpoint, Label, Program, discover, discover_latest, latest, listed, passed_over, ties, unrecognised,
+    Checkpoint, Label, Program, discover, discover_latest, doubts, latest, listed, passed_over, ties,
 };
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
@@ -78,8 +78,10 @@ impl Resume {
             ));
         }
         let is_told = options.executed == Executed::Resume && from == FromStep::Latest;
-        if let Some(hint) = unrecognised(layout, meta.checkpoint.as_ref()).filter(|_| is_told) {
-            warn(&hint);
+        if is_told {
+            for doubt in doubts(layout, meta.checkpoint.as_ref()) {
+                warn(&doubt);
+            }
         }
         match (chosen, step) {
             (None, _) if !all.is_empty() => {

@@ -3,7 +3,7 @@
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
 use crate::unseen::unseen;
-use run_checkpoint::{Program, State, discover, unrecognised};
+use run_checkpoint::{Program, State, discover, doubts};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -164,8 +164,8 @@ fn checkpoints(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Ta
             Vec::new()
         }
     };
-    if let Some(hint) = unrecognised(layout, recorded.as_ref()) {
-        warn(&hint);
+    for doubt in doubts(layout, recorded.as_ref()) {
+        warn(&doubt);
     }
     if found.is_empty() {
         return Table::default();

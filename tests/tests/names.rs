@@ -286,6 +286,17 @@ fn what_looks_like_a_checkpoint_and_is_not_recognised_is_said() {
     resume(&lab, "b", &[]).code(0).stdout("5 model_5.pt\n").stderr(&format!("run-exec: {two}\n"));
     run_with(&lab, "c", &[], &["model0.pt", "model50.pt", "model950.pt", "model1000.pt", "resnet50.pt"]);
     assert_eq!(evaluated(&lab, "c", ""), "0 50 950 1000");
+    // Some count epochs, and others steps.
+    run_with(&lab, "d", &[], &["epoch_1.pt", "epoch_2.pt", "step_900.pt", "best_epoch_1.pt"]);
+    let mixed = "'epoch_1.pt', 'epoch_2.pt' count epochs and 'step_900.pt' steps; the greatest number is taken for the latest: \
+                 --checkpoint names one kind";
+    resume(&lab, "d", &[]).code(0).stdout("900 step_900.pt\n").stderr(&format!("run-exec: {mixed}\n"));
+    lab.cmd("run-status").arg("d").run().code(0).stderr(&format!("run-status: {mixed}\n"));
+    lab.cmd("run-eval")
+        .args(["d", "--", "echo", "{\"x\": {step}}"])
+        .run()
+        .code(0)
+        .stderr_has(&format!("run-eval: 'd': {mixed}\n"));
     // Each tool takes a pattern.
     let pattern = ["--checkpoint", "net/?{step}.pt"];
     assert_eq!(listed(&lab, "a", &pattern).len(), 4);

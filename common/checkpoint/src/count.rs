@@ -3,12 +3,24 @@
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::words::{CHECKPOINTS, EPOCHS, OTHER_NUMBERS, STEPS, is_model, is_score};
 
+/// What a number in a name counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// The name does not say.
+    #[default]
+    Unknown,
+    Steps,
+    Epochs,
+}
+
 /// What the numbers in a name say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) step: Option<u64>,
     pub(crate) epoch: Option<u64>,
-    /// A word says what the step counts.
+    /// What the step counts.
+    pub(crate) unit: Unit,
+    /// A word stands beside the step.
     pub(crate) is_named: bool,
 }
 
@@ -138,7 +150,12 @@ fn leading(tokens: &[Token]) -> Option<u64> {
 fn short_pair(tokens: &[Token]) -> Option<Count> {
     tokens.windows(5).enumerate().find_map(|(at, five)| match five {
         [Word("e"), epoch, Mark(_), Word("s"), step] if begins(tokens, at) && ends(tokens, at + 4) => {
-            Some(Count { step: Some(step.value()?), epoch: Some(epoch.value()?), is_named: true })
+            Some(Count {
+                step: Some(step.value()?),
+                epoch: Some(epoch.value()?),
+                unit: Unit::Steps,
+                is_named: true,
+            })
         }
         _ => None,
     })
@@ -147,8 +164,9 @@ fn short_pair(tokens: &[Token]) -> Option<Count> {
 /// Reads the numbers of a name.
 pub(crate) fn count(tokens: &[Token]) -> Count {
     let value = |at: usize| tokens.get(at).and_then(Token::value);
-    let of = |at: usize| Count { step: value(at), epoch: None, is_named: true };
-    let with = |step: usize, epoch: usize| Count { epoch: value(epoch), ..of(step) };
+    let of = |at: usize| Count { step: value(at), is_named: true, ..Count::default() };
+    let steps = |at: usize| Count { unit: Unit::Steps, ..of(at) };
+    let with = |step: usize, epoch: usize| Count { epoch: value(epoch), ..steps(step) };
     let step = STEPS.iter().find_map(|words| beside(tokens, words));
     let begins_date = |at: usize| match tokens[at..] {
         [Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..] => year.len() == 4,
@@ -158,10 +176,10 @@ pub(crate) fn count(tokens: &[Token]) -> Count {
     let of_checkpoint = || beside(tokens, &CHECKPOINTS).filter(|&at| !begins_date(at));
     match (step, beside(tokens, &EPOCHS)) {
         (Some(step), Some(epoch)) if step != epoch => with(step, epoch),
-        (Some(step), _) => of(step),
+        (Some(step), _) => steps(step),
         (None, Some(epoch)) => match of_checkpoint().filter(|&step| step != epoch) {
             Some(step) => with(step, epoch),
-            None => of(epoch),
+            None => Count { unit: Unit::Epochs, ..of(epoch) },
         },
         (None, None) => short_pair(tokens).unwrap_or_else(|| {
             let named = of_checkpoint();

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, Label, Program, Size, State, listed};
 use crate::complete::{Demand, Subject, judge};
+use crate::count::Unit;
 use crate::gather::{forget_epochs, with_parts};
 use crate::name::{self, Name, Role};
 use crate::own_step::{own_step, step_of_overwritten};
@@ -287,25 +288,38 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
-/// Says how many files below a run have the endings of checkpoints and names that say nothing, if they are more
-/// than those whose names say a step; `None` where a pattern was recorded.
-pub fn unrecognised(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Option<String> {
+/// Says what names below a run leave in doubt, a sentence each: files with the endings of checkpoints and names
+/// that say nothing, if they are more than those whose names say a step; and names of which some count epochs
+/// and others steps. Nothing where a pattern was recorded.
+pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<String> {
     if recorded.is_some_and(|recorded| recorded.pattern.is_some()) {
-        return None;
+        return Vec::new();
     }
-    let Walked { unknown, candidates, .. } = walk(layout.root(), None).ok()?;
+    let Ok(Walked { unknown, candidates, .. }) = walk(layout.root(), None) else { return Vec::new() };
     let is_known = |one: &&Candidate| one.name.step.is_some() && one.name.role == Role::Main;
     let known = candidates.iter().filter(is_known).count();
-    let shown = listed(unknown.iter().map(PathBuf::as_path));
-    match unknown.len() {
-        count if count <= known => None,
-        1 => Some(format!(
-            "1 file looks like a checkpoint and is not recognised ({shown}); name it with --checkpoint"
-        )),
-        count => Some(format!(
-            "{count} files look like checkpoints and are not recognised ({shown}); name them with --checkpoint"
-        )),
+    let mut doubts = Vec::new();
+    if unknown.len() > known {
+        let shown = listed(unknown.iter().map(PathBuf::as_path));
+        doubts.push(match unknown.len() {
+            1 => format!("1 file looks like a checkpoint and is not recognised ({shown}); name it with --checkpoint"),
+            count => format!(
+                "{count} files look like checkpoints and are not recognised ({shown}); name them with --checkpoint"
+            ),
+        });
     }
+    // One that is called the best is not taken for the latest.
+    let count = |unit: Unit| {
+        let of_unit = move |one: &&Candidate| one.name.unit == unit && one.name.labels.is_empty();
+        candidates.iter().filter(is_known).filter(of_unit).map(|one| one.path.as_path())
+    };
+    if count(Unit::Epochs).next().is_some() && count(Unit::Steps).next().is_some() {
+        let (epochs, steps) = (listed(count(Unit::Epochs)), listed(count(Unit::Steps)));
+        doubts.push(format!(
+            "{epochs} count epochs and {steps} steps; the greatest number is taken for the latest: --checkpoint names one kind"
+        ));
+    }
+    doubts
 }
 
 /// Returns when the complete checkpoints of a run were written.

@@ -41,7 +41,7 @@ mod words;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Label, Program, QUIET, Size, State, latest, listed, passed_over, ties};
-pub use discover::{at, discover, discover_latest, look_again, save_times, unrecognised};
+pub use discover::{at, discover, discover_latest, doubts, look_again, save_times};
 pub use pattern::{checkpoint_pattern, is_pattern};
 pub use schedule::{AGAIN, Schedule, UNNOTICED};
 pub use watch::Watcher;

@@ -1,7 +1,7 @@
 //! What the names of checkpoints say: the grammar that run-dir(5) publishes.
 
 use crate::checkpoint::Label;
-use crate::count::{Count, begins, beside, count, ends, is_date, trailing};
+use crate::count::{Count, Unit, begins, beside, count, ends, is_date, trailing};
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::tokens::tokens;
 use crate::words::{
@@ -15,6 +15,8 @@ pub(crate) struct Name {
     pub(crate) step: Option<u64>,
     /// The epoch, where the name says it beside the step.
     pub(crate) epoch: Option<u64>,
+    /// What the step counts.
+    pub(crate) unit: Unit,
     pub(crate) labels: Vec<Label>,
     /// The number after `-v`: of two with one step the greater is newer.
     pub(crate) version: u64,
@@ -212,7 +214,8 @@ pub(crate) fn of_file_in(name: &str, is_held: bool) -> Option<Name> {
     if found.role != Role::Part && SHARED_ENDINGS.contains(&ending) && !are_of_a_model(&words, is_held) {
         return None;
     }
-    let Count { step, epoch, is_named } = count(&tokens);
+    let Count { step, epoch, unit, is_named } = count(&tokens);
+    found.unit = unit;
     (found.step, found.epoch) = (step.filter(|_| is_named || ending != ".gguf"), epoch);
     found.labels = labels(&tokens);
     let at_an_end = [words.first(), words.last()].into_iter().flatten().any(|word| label(word).is_some());
@@ -282,7 +285,7 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
         let mark = at.checked_sub(1).filter(|&mark| matches!(tokens[mark], Mark(_)));
         tokens.drain(mark.unwrap_or(at)..=at);
     }
-    let Count { step, epoch, .. } = match tokens[..] {
+    let Count { step, epoch, unit, .. } = match tokens[..] {
         [.., Word(word), number]
         | [.., Word(word), Mark(_), number]
         | [number, Word(word)]
@@ -297,6 +300,7 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
     (step.is_some() || (!labels.is_empty() && !numbered)).then_some(Name {
         step,
         epoch,
+        unit,
         labels,
         temporary,
         ..Name::default()
