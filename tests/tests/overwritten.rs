@@ -165,7 +165,16 @@ fn all_tools_take_it_like_any_other() {
         "{shown}"
     );
     lab.cmd("run-exec")
-        .args(["--resume", "--additional-steps", "50", "r", "--", "sh", "-c", "echo $RUN_TOTAL_STEPS $RUN_RESUME_STEP"])
+        .args([
+            "--resume",
+            "--additional-steps",
+            "50",
+            "r",
+            "--",
+            "sh",
+            "-c",
+            "echo $RUN_TOTAL_STEPS $RUN_RESUME_STEP",
+        ])
         .run()
         .code(0)
         .stdout("2050 2000\n")

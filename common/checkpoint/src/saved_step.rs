@@ -253,3 +253,43 @@ impl Machine<'_> {
         Ok(self.reader.skip(count) && self.push(Item::Other))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    fn said(pickle: &[u8]) -> Saved {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ckpt.pt");
+        fs::write(&path, pickle).unwrap();
+        saved(&path)
+    }
+
+    #[test]
+    fn numbers_at_the_top_count_and_those_inside_do_not() {
+        let of = |step: Option<u64>, epoch: Option<u64>| Saved { step, epoch };
+        assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepK\x07s."), of(Some(7), None));
+        // A key may have been used inside before, and be taken from the memo.
+        let inside =
+            b"\x80\x02}(X\x01\0\0\0o}X\x04\0\0\0stepq\x05K\x09sX\x05\0\0\0epochK\x02h\x05M\x2c\x01u.";
+        assert_eq!(said(inside), of(Some(300), Some(2)));
+        assert_eq!(said(b"\x80\x02]}X\x04\0\0\0stepK\x07sa."), of(None, None));
+        assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepJ\xff\xff\xff\xffs."), of(None, None));
+        // What was read before the file ends is true.
+        assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepK\x07s(((("), of(Some(7), None));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_pickle_leads_to_a_panic(opcodes in prop::collection::vec(prop_oneof![
+            prop::sample::select(b"(.0123NQRabdelosutqhrj}])KMJGXUTCBc\x80\x81\x85\x86\x87\x88\x8a\x8c\x8d\x91\x92\x93\x94\x95\x96\x97\x98".to_vec()),
+            any::<u8>(),
+        ], 0..200)) {
+            said(&[b"\x80\x02", &opcodes[..]].concat());
+        }
+    }
+}
