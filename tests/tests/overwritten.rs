@@ -116,29 +116,31 @@ fn the_step_is_that_of_the_metrics_at_its_time_where_the_file_says_none() {
     assert_eq!(resumed(&lab, "timed"), "20 ckpt.pt");
     touch("timed", 200);
     assert_eq!(resumed(&lab, "timed"), "ckpt.pt");
-    run(
-        &lab,
-        "printed",
-        &format!(
-            "echo 'step 5: train loss 1.5, val loss 2.5'; echo 'step 6: train loss 1.5, val loss 2.5'; until grep -qs 'F step 6' $RUN_DIR/combined.log; do sleep 0.02; done; {state} >$RUN_DIR/ckpt.pt"
-        ),
-    );
-    assert_eq!(resumed(&lab, "printed"), "6 ckpt.pt");
-    let log: String = ["00:00:01", "00:00:03"]
-        .iter()
-        .zip([50, 60])
-        .map(|(time, step)| {
-            format!("2026-01-29T{time}.000000Z stdout F step {step}: train loss 1.5, val loss 2.5\n")
-        })
-        .collect();
-    lab.write("runs/printed/combined.log", log);
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_644_802); // 2026-01-29T00:00:02Z
-    File::options().write(true).open(lab.path("runs/printed/ckpt.pt")).unwrap().set_modified(time).unwrap();
-    let step = lab.cmd("run-eval").args(["printed", "--", "echo", "{\"x\": {step}}"]).run();
-    assert_eq!(
-        (step.code, lab.read("eval_runs/printed_eval/consolidated_metrics.csv").as_str()),
-        (0, "step,x\n50,50\n")
-    );
+    // Of known lines, and of those that the run's own pattern finds.
+    let own = ["--scrape", "at (?<step>[0-9]+) loss (?<loss>[0-9.]+)"];
+    let line = |name: &str, step: u32| match name {
+        "known" => format!("step {step}: train loss 1.5, val loss 2.5"),
+        _ => format!("at {step} loss 2.5"),
+    };
+    for (name, options) in [("known", &[][..]), ("own", &own)] {
+        let script = format!("echo '{}'; {state} >$RUN_DIR/ckpt.pt; echo '{}'", line(name, 5), line(name, 6));
+        lab.cmd("run-new").args(["-n", name]).args(options).args(["--", "sh", "-c", &script]).run().code(0);
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+        let logged =
+            |time: &str, step: u32| format!("2026-01-29T00:00:{time}Z stdout F {}\n", line(name, step));
+        let log = logged("01.999999", 40) + &logged("02.000000", 50) + &logged("02.000009", 60);
+        lab.write(&format!("runs/{name}/combined.log"), log);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_769_644_802_000_005);
+        File::options()
+            .write(true)
+            .open(lab.path(format!("runs/{name}/ckpt.pt")))
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        lab.cmd("run-eval").args([name, "--", "echo", "{\"x\": {step}}"]).run().code(0);
+        let table = lab.read(&format!("eval_runs/{name}_eval/consolidated_metrics.csv"));
+        assert_eq!(table, "step,x\n50,50\n", "{name}");
+    }
     // Nothing tells: rows without times came after it.
     run(&lab, "none", &format!("{state} >$RUN_DIR/ckpt.pt; echo '{{\"step\": 40}}' >$RUN_METRICS"));
     touch("none", 45);

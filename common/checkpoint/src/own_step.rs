@@ -5,6 +5,7 @@ use crate::checkpoint::Size;
 use crate::document;
 use crate::saved_step::saved;
 use run_common::fsio::open_regular;
+use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::Layout;
 use run_common::time::Timestamp;
 use run_metrics::of_run;
@@ -90,13 +91,16 @@ fn printed(layout: &Layout, at_ns: i128) -> Option<u64> {
     if file.metadata().ok()?.len() > MOST {
         return None;
     }
-    let end = Timestamp::from_millis(i64::try_from(at_ns.div_euclid(1_000_000)).ok()?)?.to_string();
-    let end = end.get(..MILLIS)?;
-    let mut scrapers = [Scraper::new(Patterns::default()), Scraper::new(Patterns::default())];
+    let millis = Timestamp::from_millis(i64::try_from(at_ns.div_euclid(1_000_000)).ok()?)?.to_string();
+    let end = format!("{}{:03}", millis.strip_suffix('Z')?, at_ns.rem_euclid(1_000_000) / 1000);
+    let attempts = Attempts::read(layout).ok()?;
+    let specs = attempts.last().and_then(|last| last.start.options.scrape.clone()).unwrap_or_default();
+    let patterns = Patterns::parse(&specs).ok()?;
+    let mut scrapers = [Scraper::new(patterns.clone()), Scraper::new(patterns)];
     let (mut reader, mut line, mut found) = (BufReader::new(file.take(MOST)), Vec::new(), None);
     while reader.read_until(b'\n', &mut line).ok()? > 0 {
         let text = line.trim_ascii_end();
-        if text.get(..MILLIS).is_some_and(|time| time > end.as_bytes()) {
+        if text.get(..end.len()).is_some_and(|time| time > end.as_bytes()) {
             break;
         }
         let scraper =
@@ -109,6 +113,5 @@ fn printed(layout: &Layout, at_ns: i128) -> Option<u64> {
     found
 }
 
-/// Bytes of the time of a line of combined.log down to milliseconds, and where its text begins (run-dir(5)).
-const MILLIS: usize = "2026-01-29T12:00:00.123".len();
+/// Where the text of a line of combined.log begins (run-dir(5)).
 const TEXT: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
