@@ -4,8 +4,7 @@
 use crate::object::{Field, last_object_in, parse, table_of};
 use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
-use run_metrics::csv::{Damage, Record};
-use std::collections::{HashMap, HashSet};
+use run_metrics::csv::{Damage, Record, apart};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -72,22 +71,8 @@ pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) 
 
 /// Returns the names of the columns, each a different one.
 pub(crate) fn columns(header: Record) -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    let mut taken: HashSet<Vec<u8>> = HashSet::new();
-    let mut numbers: HashMap<&[u8], u64> = HashMap::new(); // the last that a name got
-    for cell in header.cells() {
-        let mut name = match cell {
-            b"step" => b"metrics.step".to_vec(), // the checkpoint's has that name
-            _ => cell.to_vec(),
-        };
-        while !taken.insert(name.clone()) {
-            let number = numbers.entry(cell).or_default();
-            *number += 1;
-            name = [cell, format!(".{number}").as_bytes()].concat();
-        }
-        names.push(name);
-    }
-    names
+    // `step` is that of the checkpoint.
+    apart(header.cells().map(|cell| (if cell == b"step" { b"metrics.step".as_slice() } else { cell }, cell)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A JSON object as a table of one row, and the last one in a text.
 
 use run_metrics::csv::quote;
-use run_metrics::row::with_quoted_constants;
+use run_metrics::row::{DEEPEST, with_quoted_constants};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -11,9 +11,6 @@ use std::fmt;
 /// it.
 const LINES: usize = 100_000;
 const BEGINNINGS: usize = 1000;
-
-/// Objects that lie deeper in others are taken as text: nobody means them for columns.
-const DEEPEST: usize = 64;
 
 /// A field of an object: its name, and its value as CSV means it.
 pub(crate) type Field = (String, String);

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', conflicts_with_all = ["whole", "curves"])]
+    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "curves"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc the greatest first
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves"])]
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "METRIC", conflicts_with_all = ["sort", "what", "plot"])]
     pub(crate) best: Option<String>,
     /// A row for all runs that agree in this, with mean and std over them
-    #[arg(long, value_name = "KEY,...", value_delimiter = ',', conflicts_with_all = ["what", "plot"])]
+    #[arg(long, value_name = "KEY,...", conflicts_with_all = ["what", "plot"])]
     pub(crate) group_by: Vec<String>,
     /// Print every metric row of every run as one CSV
     #[arg(long)]
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) compare: bool,
     /// Draw curves of metrics in the terminal, or in the file of --svg or --html
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', conflicts_with_all = ["whole", "cost"])]
+    #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
@@ -78,6 +78,9 @@ pub(crate) struct Args {
     /// Draw values on a logarithmic axis
     #[arg(long, requires = "curves")]
     pub(crate) log: bool,
+    /// Draw curves over epoch, time or anything else that is logged, not over the step
+    #[arg(long, value_name = "KEY", requires = "curves")]
+    pub(crate) x: Option<String>,
     /// Draw steps on a logarithmic axis
     #[arg(long, requires = "curves")]
     pub(crate) log_x: bool,

@@ -3,7 +3,6 @@
 use crate::fault::Fault;
 use crate::figures::{Figures, metrics_of};
 use crate::frame::{Frame, TableFormat, Tinted};
-use crate::metric::more_is_better;
 use crate::run::Run;
 use crate::runs::Runs;
 use crate::scalar::Scalar;
@@ -12,6 +11,7 @@ use run_common::cli::out::Out;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_metrics::names::Better;
 
 /// Prints the comparison.
 pub(crate) fn print(runs: &Runs, format: TableFormat, out: &mut Out) -> Result<Exit, Error> {
@@ -50,10 +50,10 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let seconds = |run: &Run| run.seen.duration_s().map_or(Scalar::Empty, Scalar::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));
     for name in &metrics_of(figures) {
-        let is_greatest = more_is_better(name);
+        let better = Better::of(name);
         for figure in ["last", "best"] {
-            let values = figures.iter().map(|figures| figures.get(name, figure, is_greatest)).collect();
-            result(&format!("{name}.{figure}"), marked(values, is_greatest));
+            let values = figures.iter().map(|figures| figures.get(name, figure, better)).collect();
+            result(&format!("{name}.{figure}"), marked(values, better));
         }
     }
     let mut frame = Frame::default();
@@ -65,13 +65,13 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     frame
 }
 
-/// Marks the best of some values.
-fn marked(values: Vec<Scalar>, is_greatest: bool) -> Vec<Tinted> {
+/// Marks the best of some values, if it is known which are the better.
+fn marked(values: Vec<Scalar>, better: Option<Better>) -> Vec<Tinted> {
     let numbers = values.iter().filter_map(|value| match value {
         Scalar::Number(number) if number.is_finite() => Some(*number),
         _ => None,
     });
-    let best = numbers.reduce(if is_greatest { f64::max } else { f64::min });
+    let best = better.and_then(|better| numbers.reduce(if better.is_more() { f64::max } else { f64::min }));
     let mark = |value| match (value, best) {
         (Scalar::Number(number), Some(best)) if number.total_cmp(&best).is_eq() => {
             (Scalar::Best(number), Tint::Good)

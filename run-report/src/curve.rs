@@ -111,6 +111,11 @@ impl Curve {
         format!("{} {}{each}{not}", self.rows, if self.rows == 1 { "row" } else { "rows" })
     }
 
+    /// Has what is drawn over something else than the step come in the order of that.
+    pub(crate) fn sort(&mut self) {
+        self.buckets.sort_by(|one, other| one.from.total_cmp(&other.from));
+    }
+
     /// Adds a row.
     pub(crate) fn add(&mut self, step: f64, value: f64) {
         let value = self.smooth.as_mut().map_or(value, |smooth| smooth.add(value));

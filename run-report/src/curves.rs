@@ -2,12 +2,13 @@
 
 use crate::curve::Curve;
 use crate::fault::Fault;
-use crate::metric::is_metric;
 use crate::run::Run;
 use crate::runs::Runs;
 use run_common::error::Exit;
 use run_common::message::warn;
 use run_common::pipeline::large_in_order;
+use run_metrics::name_list::NameList;
+use run_metrics::names::is_metric;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +17,9 @@ use std::convert::Infallible;
 /// Which curves are wanted, and how they are drawn.
 pub(crate) struct Options<'a> {
     /// The metrics; all of them, if none is named.
-    pub(crate) metrics: &'a [String],
+    pub(crate) metrics: NameList,
+    /// What they are drawn over, in place of the step.
+    pub(crate) x: Option<&'a str>,
     /// Weight of the running mean that smooths the curves.
     pub(crate) smooth: Option<f64>,
     /// Values are on a logarithmic axis.
@@ -26,20 +29,18 @@ pub(crate) struct Options<'a> {
 }
 
 impl Options<'_> {
-    /// Says whether a metric is wanted.
+    /// Says whether a metric may be wanted.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        if self.metrics.is_empty() {
-            is_metric(name)
-        } else {
-            self.metrics.iter().any(|wanted| wanted == name)
-        }
+        if self.metrics.is_empty() { is_metric(name) } else { self.metrics.may_have(name) }
     }
 
     /// Says which of the metrics that were asked for no run has; returns the status that this leads to.
     pub(crate) fn say_missing(&self, is_known: impl Fn(&str) -> bool) -> Exit {
-        let missing: Vec<&String> = self.metrics.iter().filter(|metric| !is_known(metric)).collect();
+        let wanted = self.metrics.names(&is_known);
+        let missing: Vec<&String> = wanted.iter().filter(|metric| !is_known(metric)).collect();
+        let beside = self.x.map(|x| format!(" in a row with '{x}'")).unwrap_or_default();
         for metric in &missing {
-            warn(&format!("no run has '{metric}'"));
+            warn(&format!("no run has '{metric}'{beside}"));
         }
         if missing.is_empty() { Exit::Ok } else { Exit::No }
     }
@@ -56,11 +57,11 @@ pub(crate) fn read<T: Send>(
     let mut exit = runs.exit;
     let mut all = Vec::new();
     let work = |run: &Run| {
-        let (curves, fault) = of_run(run, options, buckets);
-        (make(run, curves), fault)
+        let (curves, faults) = of_run(run, options, buckets);
+        (make(run, curves), faults)
     };
-    let take = |(made, fault): (T, Option<Fault>)| -> Result<(), Infallible> {
-        exit = Fault::say_all(&fault, exit);
+    let take = |(made, faults): (T, Vec<Fault>)| -> Result<(), Infallible> {
+        exit = Fault::say_all(&faults, exit);
         all.push(made);
         Ok(())
     };
@@ -68,7 +69,7 @@ pub(crate) fn read<T: Send>(
     (all, exit)
 }
 
-fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Option<Fault>) {
+fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Fault>) {
     let mut curves: Vec<Curve> = Vec::new();
     let mut places: HashMap<String, Option<usize>> = HashMap::new();
     let mut add = |name: &str, step: f64, value: f64| {
@@ -91,18 +92,26 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Option<F
     let has_evaluations = !run.evaluations.is_empty();
     let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
         number += 1.0;
-        let step = row.step().map_or(number, |(_, step)| step);
+        let x = match options.x {
+            Some(x) => row.number_under(x),
+            None => Some(row.step().map_or(number, |(_, step)| step)),
+        };
         for (name, value) in row.numbers() {
-            add(name, step, value);
+            if let Some(x) = x {
+                add(name, x, value);
+            }
             if has_evaluations && !own.contains(name) {
                 own.insert(name.to_owned());
             }
         }
     });
     run.measured(&mut |name, step, mean| {
-        if !own.contains(name) {
+        if !own.contains(name) && options.x.is_none() {
             add(name, step, mean);
         }
     });
-    (curves, run.fault(read))
+    if options.x.is_some() {
+        curves.iter_mut().for_each(Curve::sort);
+    }
+    (curves, run.faults(read))
 }

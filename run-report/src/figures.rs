@@ -1,15 +1,18 @@
 //! Figures of the metrics of runs: the last value of each, the best, the mean and so on.
 
 use crate::fault::Fault;
-use crate::metric::is_metric;
 use crate::run::Run;
 use crate::scalar::Scalar;
 use run_common::pipeline::large_in_order;
 use run_metrics::aggregate::{Aggregates, Room};
+use run_metrics::names::{Better, counted, headline, is_metric};
 use run_metrics::of_run;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::convert::Infallible;
+
+/// Metrics that a table shows unless it is asked for others.
+const METRICS_SHOWN: usize = 3;
 
 /// The figures of all metrics of a run, as status.json holds them, and its last step.
 #[derive(Debug, Default)]
@@ -22,9 +25,9 @@ impl Figures {
     /// Returns the figures of every run, and what is wrong with metrics that were read for them.
     pub(crate) fn of_all(runs: &[Run]) -> (Vec<Self>, Vec<Fault>) {
         let mut all = (Vec::with_capacity(runs.len()), Vec::new());
-        let take = |(figures, fault): (Self, Option<Fault>)| -> Result<(), Infallible> {
+        let take = |(figures, faults): (Self, Vec<Fault>)| -> Result<(), Infallible> {
             all.0.push(figures);
-            all.1.extend(fault);
+            all.1.extend(faults);
             Ok(())
         };
         let Ok(()) = large_in_order(runs, Self::of, take);
@@ -33,38 +36,40 @@ impl Figures {
 
     /// Returns the figures of the metrics of a run, then those of its evaluations, over the checkpoints. A
     /// metric of the run hides one of the same name that was evaluated. A fault says why some are missing.
-    fn of(run: &Run) -> (Self, Option<Fault>) {
-        let (mut figures, fault) = Self::of_metrics(run);
+    fn of(run: &Run) -> (Self, Vec<Fault>) {
+        let (mut figures, faults) = Self::of_metrics(run);
         let mut measured = Aggregates::default();
         run.measured(&mut |name, _, mean| measured.add(name, mean));
         for (name, aggregate) in measured.iter() {
             figures.by_metric.entry(name).or_insert_with(|| aggregate.to_json());
         }
-        (figures, fault)
+        (figures, faults)
     }
 
     /// Takes the figures from the record. Only when the record does not have all of them are the rows read.
-    fn of_metrics(run: &Run) -> (Self, Option<Fault>) {
+    fn of_metrics(run: &Run) -> (Self, Vec<Fault>) {
         let recorded = &run.seen.recorded;
         let recorded = Self { by_metric: recorded.metrics().figures(), step: recorded.step() };
         let is_stand_in = run.seen.run.layout().rows().is_some();
         if !is_stand_in && !recorded.by_metric.is_empty() && !Room::is_filled_by(recorded.by_metric.keys()) {
-            return (recorded, None);
+            return (recorded, Vec::new());
         }
         let mut figures = Aggregates::default();
-        let (mut step, mut number) = (None, 0.0);
+        let (mut step, mut number) = (None, 0_u32);
         let read = of_run::rows(run.seen.run.layout(), &mut |row, _| {
-            number += 1.0;
-            step = Some(row.step().map_or(number, |(_, step)| step));
+            number = number.saturating_add(1);
+            // The number of a row that has a part of an epoch says nothing.
+            let is_numbered = row.number_under("epoch").is_none();
+            step = row.step().map(|(_, step)| step).or_else(|| is_numbered.then_some(number.into()));
             for (name, value) in row.numbers() {
                 figures.add(name, value);
             }
         });
-        if step.is_none() {
-            return (recorded, run.fault(read)); // there is no row
+        if number == 0 {
+            return (recorded, run.faults(read));
         }
         let by_metric = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
-        (Self { by_metric, step: recorded.step.or(step) }, run.fault(read))
+        (Self { by_metric, step: recorded.step.or(step) }, run.faults(read))
     }
 
     /// Returns the names of all columns with figures, steps and times among them.
@@ -72,15 +77,33 @@ impl Figures {
         self.by_metric.keys().map(String::as_str)
     }
 
-    /// Returns a figure of a metric, such as `last`. What was not finite is null in the record, and NaN here.
-    pub(crate) fn get(&self, metric: &str, figure: &str, more_is_better: bool) -> Scalar {
+    /// Says whether there are figures of a metric.
+    pub(crate) fn has(&self, metric: &str) -> bool {
+        self.by_metric.contains_key(metric)
+    }
+
+    /// Returns a figure of a metric, such as `last`; there is no best one where it is not known which are the
+    /// better. What was not finite is null in the record, and NaN here.
+    pub(crate) fn get(&self, metric: &str, figure: &str, better: Option<Better>) -> Scalar {
         let Some(of) = self.by_metric.get(metric) else { return Scalar::Empty };
         match figure {
-            "best" => Scalar::json(&of[if more_is_better { "max" } else { "min" }]),
+            "best" => match better {
+                Some(Better::More) => Scalar::json(&of["max"]),
+                Some(Better::Less) => Scalar::json(&of["min"]),
+                None => Scalar::Empty,
+            },
             "last" => Scalar::Number(of["last"].as_f64().unwrap_or(f64::NAN)),
             _ => Scalar::json(&of[figure]),
         }
     }
+}
+
+/// Returns the names of the metrics that a table shows unless it is asked for others.
+pub(crate) fn main_metrics(all: &[Figures]) -> Vec<String> {
+    headline(counted(all.iter().map(Figures::names)).into_iter(), METRICS_SHOWN)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns the names of all metrics, in the order in which the runs first logged them.

@@ -11,7 +11,6 @@ mod export;
 mod fault;
 mod figures;
 mod frame;
-mod metric;
 mod output;
 mod plot;
 mod report;

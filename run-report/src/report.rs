@@ -9,6 +9,7 @@ use crate::{compare, consolidate, cost, curves, evals, export, plot, table};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
+use run_metrics::name_list::NameList;
 use std::path::Path;
 
 /// Prints or writes what was asked for.
@@ -58,8 +59,13 @@ enum Report<'a> {
 
 impl<'a> Report<'a> {
     fn of(args: &'a Args) -> Result<Self, Error> {
-        let curves =
-            curves::Options { metrics: &args.plot, smooth: args.smooth, log: args.log, log_x: args.log_x };
+        let curves = curves::Options {
+            metrics: NameList::of(&args.plot),
+            x: args.x.as_deref().filter(|x| *x != "step"),
+            smooth: args.smooth,
+            log: args.log,
+            log_x: args.log_x,
+        };
         let sort = args.sort.as_deref().map(Sort::parse);
         Ok(if args.metrics {
             Self::Metrics
@@ -76,7 +82,7 @@ impl<'a> Report<'a> {
         } else if args.cost {
             Self::Cost(cost::Options {
                 format: args.format,
-                columns: &args.columns,
+                columns: NameList::of(&args.columns).names(|_| false),
                 sort,
                 rates: rates(args)?,
                 command: args.cost_command.as_deref().map(|command| (command, args.cost_timeout)),
@@ -86,10 +92,10 @@ impl<'a> Report<'a> {
         } else {
             Self::Table(table::Options {
                 format: args.format,
-                columns: &args.columns,
+                columns: NameList::of(&args.columns),
                 sort,
                 best: args.best.as_deref().map(Best::parse),
-                group_by: &args.group_by,
+                group_by: NameList::of(&args.group_by).names(|_| false),
             })
         })
     }

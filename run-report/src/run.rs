@@ -1,13 +1,13 @@
 //! A run in a report, and what is known of it.
 
 use crate::fault::Fault;
-use crate::metric::is_metric;
 use run_common::error::Error;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::evaluations::{Evaluations, Finder};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
+use run_metrics::names::is_metric;
 use run_metrics::read::RowCounts;
 use std::io;
 
@@ -63,8 +63,8 @@ impl Run {
         }
     }
 
-    /// Returns what was wrong with the metrics of the run when they were read.
-    pub(crate) fn fault(&self, read: io::Result<RowCounts>) -> Option<Fault> {
-        Fault::of(self.seen.run.layout().root(), read.map(|counts| counts.skipped))
+    /// Returns what was wrong with the metrics of the run when they were read, and what was left out of them.
+    pub(crate) fn faults(&self, read: io::Result<RowCounts>) -> Vec<Fault> {
+        Fault::of(self.seen.run.layout().root(), read.map(RowCounts::into))
     }
 }

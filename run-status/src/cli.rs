@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait", conflicts_with_all = ["status", "watch"])]
     pub(crate) timeout: Option<Duration>,
     /// Metrics to show, in place of the first three
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',')]
+    #[arg(long, value_name = "METRIC,...")]
     pub(crate) columns: Vec<String>,
     /// Pattern of checkpoints, below the run, to list in its details
     #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern, conflicts_with_all = ["json", "full", "watch", "wait", "log"])]

@@ -10,7 +10,8 @@ use run_common::rundir::status::Status;
 use run_common::rundir::status_json::StatusOut;
 use run_common::text::cut;
 use run_common::time::{Timestamp, human_seconds};
-use run_metrics::row::STEP_KEYS;
+use run_metrics::name_list::NameList;
+use run_metrics::names::headline;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -178,21 +179,22 @@ impl<'a> Entry<'a> {
     /// Returns the last values of the first three metrics, or of those that were asked for.
     fn metrics(&self, columns: &[String]) -> String {
         let metrics = self.run.recorded.metrics().figures();
-        let names: Vec<&str> = if columns.is_empty() {
-            measured(&metrics).take(3).collect()
-        } else {
-            columns.iter().map(String::as_str).filter(|name| metrics.contains_key(*name)).collect()
-        };
-        let shown = names.iter().map(|name| format!("{name}={}", figure(&metrics[*name]["last"])));
+        let names = shown_metrics(&metrics, columns, 3);
+        let shown = names.iter().map(|name| format!("{name}={}", figure(&metrics[name]["last"])));
         shown.collect::<Vec<_>>().join(" ")
     }
 }
 
-/// Returns the names of metrics, without steps and times.
-pub(crate) fn measured(metrics: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    let is_measured =
-        |name: &&str| !STEP_KEYS.contains(name) && !["time", "timestamp", "wall_time"].contains(name);
-    metrics.keys().map(String::as_str).filter(is_measured)
+/// Returns the names of the metrics that are shown: those that were asked for, else the ones that say most, so
+/// many of them.
+pub(crate) fn shown_metrics(metrics: &Map<String, Value>, asked: &[String], most: usize) -> Vec<String> {
+    if asked.is_empty() {
+        let names = metrics.keys().map(|name| (name.as_str(), 1));
+        return headline(names, most).into_iter().map(str::to_owned).collect();
+    }
+    let mut names = NameList::of(asked).names(|name| metrics.contains_key(name));
+    names.retain(|name| metrics.contains_key(name));
+    names
 }
 
 /// Returns a number in few digits; what is not finite was stored as null.

@@ -1,7 +1,7 @@
 //! What `--watch` draws on a terminal: the list, or the details of one run with a curve of its main metric.
 
 use crate::detail;
-use crate::entry::{figure, measured};
+use crate::entry::{figure, shown_metrics};
 use crate::facts::{Extent, facts};
 use crate::rows::{RunRow, counts, table};
 use crate::select::Scope;
@@ -71,8 +71,7 @@ impl Picture<'_> {
         let meta = Meta::shown(run.run.layout()).ok();
         add(facts(run, meta.as_ref(), Extent::Short).lines(self.colour, columns));
         let metrics = run.recorded.metrics().figures();
-        let main = self.columns.first().map(String::as_str).or_else(|| measured(&metrics).next());
-        if let Some(name) = main.filter(|name| metrics.contains_key(*name)) {
+        if let Some(name) = shown_metrics(&metrics, self.columns, 1).first() {
             let sparkline = self.sparkline.get_or_insert_with(|| Sparkline::of(run, name));
             sparkline.follow();
             let (drawn, last) = (sparkline.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));

@@ -265,8 +265,8 @@ fn a_table_counts_what_it_does_not_show() {
             done.err(),
             head.contains("k7"),
             head.contains("k8"),
-            head.contains("m3.best"),
-            head.contains("m4.best"),
+            head.contains("m3.last"),
+            head.contains("m4.last"),
         )
     };
     let said = |what: &str| {
@@ -278,9 +278,9 @@ fn a_table_counts_what_it_does_not_show() {
     };
     for (words, expected) in [
         (&[][..], (said("2 more metrics, 2 more settings"), true, false, true, false)),
-        (&["--best", "m4"], (said("4 more metrics, 2 more settings"), true, false, false, true)),
+        (&["--best", "m4:max"], (said("4 more metrics, 2 more settings"), true, false, false, true)),
         (&["--group-by", "k1"], (said("2 more metrics"), false, false, true, false)),
-        (&["--group-by", "k1", "--best", "m4"], (said("4 more metrics"), false, false, false, true)),
+        (&["--group-by", "k1", "--best", "m4:min"], (said("4 more metrics"), false, false, false, true)),
         (&["--format", "csv"], (said(""), true, true, true, true)),
     ] {
         assert_eq!(shown(words), expected, "{words:?}");
@@ -414,7 +414,7 @@ garbage
 }
 
 #[test]
-fn of_two_columns_with_one_name_the_last_counts() {
+fn two_columns_with_one_name_are_two_metrics() {
     let lab = Lab::new();
     made(
         &lab,
@@ -425,7 +425,7 @@ fn of_two_columns_with_one_name_the_last_counts() {
         )],
     );
     made(&lab, "table", &[("metrics.csv", "step,loss,loss\n1,2,3\n")]);
-    let expected = "run,step,metric.run,loss\nlines,1,1,2\nlines,2,4,5\ntable,1,,3\n";
+    let expected = "run,step,metric.run,loss,loss.1\nlines,1,1,2,\nlines,2,4,5,\ntable,1,,2,3\n";
     lab.cmd("run-report").arg("--metrics").run().code(0).stdout(expected).stderr("");
 }
 

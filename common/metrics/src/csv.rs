@@ -6,6 +6,7 @@
 use csv_core::{ReadFieldResult, Reader};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use run_common::error::plain;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -329,6 +330,24 @@ impl Parser {
             }
         }
     }
+}
+
+/// Returns names of columns, each a different one: of those that share a name, all but the first get the number
+/// of their like, as in `loss.1`. Each is given as it is to be called, and as it stands in the table.
+pub fn apart<'a>(cells: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut taken: HashSet<Vec<u8>> = HashSet::new();
+    let mut numbers: HashMap<&[u8], u64> = HashMap::new(); // the last that a name got
+    for (wanted, cell) in cells {
+        let mut name = wanted.to_vec();
+        while !taken.insert(name.clone()) {
+            let number = numbers.entry(cell).or_default();
+            *number += 1;
+            name = [cell, format!(".{number}").as_bytes()].concat();
+        }
+        names.push(name);
+    }
+    names
 }
 
 /// Appends a field, in quotes where it would be read as something else without them: a text that is

@@ -1,8 +1,9 @@
 //! The figures of the rows that count: of every metric, the last rows, and the step.
 
 use super::aggregate::{Aggregate, Aggregates};
-use super::row::{MetricRow, MetricValue};
+use super::row::MetricRow;
 use super::snapshot;
+use super::step_key::StepKey;
 use super::supersede::RowOrigin;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
@@ -15,17 +16,17 @@ pub(super) const ROW: usize = 256 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Step,
-    /// An epoch or an episode.
+    Epoch,
+    /// An episode, say.
     Larger,
 }
 
 impl Unit {
     fn of(key: &str) -> Self {
-        let last = key.rsplit(['/', '.']).next().unwrap_or_default().to_ascii_lowercase();
-        if ["ep", "epoch", "epochs", "episode", "episodes"].contains(&last.trim_start_matches('_')) {
-            Self::Larger
-        } else {
-            Self::Step
+        match StepKey::of(key) {
+            Some(key) if key.is_epoch() => Self::Epoch,
+            Some(key) if key.is_large() => Self::Larger,
+            _ => Self::Step,
         }
     }
 }
@@ -38,6 +39,8 @@ pub struct Figures {
     rows: u64,
     /// The last step of each track, in steps and in larger units, with its attempt.
     steps: Vec<(RowOrigin, Unit, f64)>,
+    /// Some epochs are parts, so that no epoch is a step.
+    has_parts_of_epochs: bool,
     /// Rows name an epoch that is no step, so that their number is none either.
     is_in_epochs: bool,
     pub(super) skipped: u64,
@@ -61,6 +64,7 @@ impl Figures {
             recent: VecDeque::new(),
             rows: 0,
             steps: Vec::new(),
+            has_parts_of_epochs: false,
             is_in_epochs: false,
             skipped: 0,
         }
@@ -69,6 +73,11 @@ impl Figures {
     /// Takes in a row of so many bytes.
     pub(super) fn add(&mut self, origin: RowOrigin, row: MetricRow, length: usize) {
         self.rows += 1;
+        if row.has_part_of_epoch() && !self.has_parts_of_epochs {
+            self.has_parts_of_epochs = true;
+            self.steps.retain(|(_, unit, _)| *unit != Unit::Epoch);
+        }
+        let row = if self.has_parts_of_epochs { row.without_epoch() } else { row };
         match row.step() {
             Some((key, step)) => {
                 let new = (origin, Unit::of(key), step);
@@ -80,7 +89,7 @@ impl Figures {
                     None => self.steps.push(new),
                 }
             }
-            None => self.is_in_epochs |= matches!(row.get("epoch"), Some(MetricValue::Number(_))),
+            None => self.is_in_epochs |= row.number_under("epoch").is_some(),
         }
         for (name, value) in row.numbers() {
             self.aggregates.add(name, value);
@@ -110,17 +119,17 @@ impl Figures {
     /// Returns the step of the last row that names one; of several tracks that of the furthest of the last
     /// attempt. Epochs and episodes count where nothing smaller is named.
     pub fn step(&self) -> Option<f64> {
-        let furthest = |unit: Unit| {
-            let of = || self.steps.iter().filter(move |(_, known, _)| *known == unit);
+        let furthest = |is_small: bool| {
+            let of = || self.steps.iter().filter(move |(_, unit, _)| (*unit == Unit::Step) == is_small);
             let last = of().map(|(origin, ..)| origin.attempt).max()?;
             of().filter(|(origin, ..)| origin.attempt == last).map(|(_, _, step)| *step).reduce(f64::max)
         };
-        furthest(Unit::Step).or_else(|| furthest(Unit::Larger))
+        furthest(true).or_else(|| furthest(false))
     }
 
     /// Says whether the step counts epochs or episodes.
     pub(super) fn is_in_large_units(&self) -> bool {
-        self.step().is_some() && self.steps.iter().all(|(_, unit, _)| *unit == Unit::Larger)
+        self.step().is_some() && self.steps.iter().all(|(_, unit, _)| *unit != Unit::Step)
     }
 
     /// Returns the number of the last row, for rows that name nothing like a step.
@@ -148,7 +157,7 @@ mod tests {
     fn step(rows: &[(usize, &str)]) -> Option<f64> {
         let mut figures = Figures::default();
         for (number, row) in rows {
-            let origin = RowOrigin { attempt: number / 10, track: number % 10 };
+            let origin = RowOrigin { attempt: number / 10, track: number % 10, offset: 0 };
             figures.add(origin, MetricRow::parse(row.as_bytes()).unwrap(), 0);
         }
         figures.step()

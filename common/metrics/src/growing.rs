@@ -12,6 +12,7 @@ use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 /// Bytes of each file that one call reads at most: a heartbeat must not wait for a gigabyte.
 const PIECE: u64 = LIMIT;
@@ -20,6 +21,11 @@ const PIECE: u64 = LIMIT;
 /// recognised.
 const HEAD: usize = 256;
 const TAIL: usize = 64;
+
+/// A step that goes back has everything read again, which may take so long; longer, it comes not before so many
+/// times as long have passed.
+const READ_AGAIN: Duration = Duration::from_millis(10);
+const RARENESS: u32 = 100;
 
 /// What was added to a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,10 +44,14 @@ pub(super) struct Growing {
     source: MetricSource,
     files: Vec<GrowingFile>,
     figures: Figures,
-    /// What each attempt began with.
+    /// Where rows began anew, and what they began with.
     starts: FirstSteps,
     attempts: Resumptions,
     is_begun: bool,
+    /// Rows that were read may not count any more.
+    repeats: bool,
+    /// Before this, that is not looked into.
+    read_again_at: Instant,
 }
 
 /// A file of it.
@@ -109,6 +119,8 @@ impl Growing {
             starts: FirstSteps::default(),
             attempts: attempts.clone(),
             is_begun: false,
+            repeats: false,
+            read_again_at: Instant::now(),
         }
     }
 
@@ -159,9 +171,7 @@ impl Growing {
             known.stamp = Some(stamp);
             if known.reader.is_incremental() {
                 if known.is_another(&file, stamp.length) {
-                    if stamp.length < known.origins.last_boundary() {
-                        known.origins.forget(); // of earlier attempts nothing is left
-                    }
+                    known.origins.forget(); // of earlier attempts nothing is left where it was
                     (known.reader, known.head) = (RowReader::new(self.source.format()), Vec::new());
                     must_read_again = true;
                 }
@@ -171,16 +181,18 @@ impl Growing {
             if must_read_again {
                 continue;
             }
-            if self.read_on(&file, number, is_first, &mut growth)? {
-                must_read_again = true;
-            }
+            self.repeats |= self.read_on(&file, number, is_first, &mut growth)?;
             self.files[number].mark(&file);
             if growth.is_behind {
                 self.files[number].stamp = None; // it is not done with
             }
         }
-        if must_read_again {
+        let start = Instant::now();
+        if must_read_again || self.repeats && start >= self.read_again_at {
             self.read_all_again(&mut growth)?;
+            self.repeats = false;
+            let took = start.elapsed();
+            self.read_again_at = if took > READ_AGAIN { Instant::now() + took * RARENESS } else { start };
         }
         Ok(growth)
     }
@@ -206,7 +218,7 @@ impl Growing {
             };
             growth.has_rows |= !is_first || origin.attempt >= present;
             growth.is_changed = true;
-            repeats |= starts.note(origin, &row) && origin.attempt > 0;
+            repeats |= starts.note(origin, &row);
             if !starts.supersede(origin, &row) {
                 figures.add(origin, row, length);
             }

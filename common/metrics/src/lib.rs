@@ -2,6 +2,7 @@
 //! figures.
 
 pub mod aggregate;
+mod ascent;
 pub mod csv;
 mod events;
 mod figures;
@@ -9,6 +10,8 @@ pub mod follow;
 pub mod growing;
 mod kinds;
 pub mod lines;
+pub mod name_list;
+pub mod names;
 pub mod of_run;
 pub mod read;
 pub mod resumptions;
@@ -18,6 +21,8 @@ pub mod scrape;
 mod snapshot;
 pub mod source;
 mod stamp;
+pub mod standing;
+pub mod step_key;
 pub mod supersede;
 mod trainer_csv;
 mod trainer_state;

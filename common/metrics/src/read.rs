@@ -1,20 +1,23 @@
 //! Reads the metric rows of a run from wherever it keeps them, in bounded memory. Used by whoever
 //! needs more than the figures in status.json.
 
+use super::ascent::ascends;
 use super::resumptions::Resumptions;
 use super::row::{MetricRow, MetricValue};
 use super::row_reader::{Place, RowReader};
-use super::source::{MetricSource, SourceFile};
+use super::source::{MetricSource, SourceFile, SourceFormat};
 use super::supersede::{FirstSteps, RowOrigin};
 use run_common::fsio::open_regular;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 /// How many rows there were, and what was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Rows that count.
     pub rows: u64,
-    /// Rows that a later attempt superseded.
+    /// Rows that later ones superseded.
     pub superseded: u64,
     /// Lines or records that could not be read. An unfinished last one does not count, unless it is
     /// too long already.
@@ -22,15 +25,17 @@ pub struct RowCounts {
 }
 
 /// Reads the rows that count, in the order of the files, each with the number of its attempt from
-/// 1. Rows of earlier attempts that a later one superseded are left out (run-dir(5)).
+/// 1. Rows that a later attempt superseded, or a later start within an attempt, are left out (run-dir(5)).
 pub fn rows(
     source: &MetricSource,
     attempts: &Resumptions,
     each: &mut dyn FnMut(MetricRow, usize),
 ) -> io::Result<RowCounts> {
     let mut starts = FirstSteps::default();
-    if source.may_repeat(attempts) {
+    let mut has_parts_of_epochs = false;
+    if !is_plain(source, attempts)? {
         pass(source, attempts, &mut |origin, row| {
+            has_parts_of_epochs |= row.has_part_of_epoch();
             starts.note(origin, &row);
         })?;
     }
@@ -40,10 +45,34 @@ pub fn rows(
             counts.superseded += 1;
         } else {
             counts.rows += 1;
-            each(row, origin.attempt + 1);
+            each(if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1);
         }
     })?;
     Ok(counts)
+}
+
+/// Reads all rows, also those that later ones superseded.
+pub fn all_rows(source: &MetricSource, each: &mut dyn FnMut(MetricRow)) -> io::Result<RowCounts> {
+    let mut counts = RowCounts::default();
+    counts.skipped = pass(source, &Resumptions::default(), &mut |_, row| {
+        counts.rows += 1;
+        each(row);
+    })?;
+    Ok(counts)
+}
+
+/// Says whether nothing of a source can be superseded, and every epoch in it is whole.
+fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
+    if source.may_repeat(attempts) {
+        return Ok(false);
+    }
+    match (source.format(), source.files()) {
+        (SourceFormat::TrainerState | SourceFormat::Events | SourceFormat::Snapshot, _) => Ok(true),
+        (SourceFormat::Lines, [only]) if source.step_key().is_none() => {
+            open_regular(&only.path)?.as_ref().map_or(Ok(true), ascends)
+        }
+        (SourceFormat::Lines | SourceFormat::Csv, _) => Ok(false),
+    }
 }
 
 /// Reads all rows once; returns what was skipped.
@@ -55,7 +84,10 @@ fn pass(
     let mut skipped = 0;
     for of_source in source.files() {
         let Some(file) = open_regular(&of_source.path)? else { continue };
-        let origins = Origins::of(of_source, attempts);
+        let mut origins = Origins::of(of_source, attempts);
+        if source.format() == SourceFormat::Csv {
+            origins.check(&file);
+        }
         let mut reader = RowReader::new(source.format());
         reader.read(&file, &of_source.prefix, u64::MAX, &mut |place, row, _| {
             match row {
@@ -84,15 +116,28 @@ impl Origins {
 
     /// Returns the origin of the row at a place.
     pub(super) fn at(&self, place: Place) -> RowOrigin {
-        let RowOrigin { attempt, track } = self.first;
-        let attempt = match place {
+        let RowOrigin { attempt, .. } = self.first;
+        match place {
             Place::Offset(offset) => {
-                attempt + self.boundaries.iter().filter(|&&start| start <= offset).count()
+                let begun = self.boundaries.iter().filter(|&&start| start <= offset).count();
+                RowOrigin { attempt: attempt + begun, offset, ..self.first }
             }
-            Place::Time(_) if self.attempts.is_single() => attempt,
-            Place::Time(seconds) => self.attempts.at(seconds),
+            Place::Time(_) if self.attempts.is_single() => self.first,
+            Place::Time(seconds) => RowOrigin { attempt: self.attempts.at(seconds), ..self.first },
+        }
+    }
+
+    /// Forgets where attempts began, if no line of the file begins there: it was written anew since then, as tables
+    /// are that a trainer rewrites on a resume. Where rows began anew their steps tell.
+    fn check(&mut self, file: &File) {
+        let is_line_start = |&offset: &u64| {
+            let mut before = [0];
+            match offset.checked_sub(1).map(|at| file.read_at(&mut before, at)) {
+                Some(Ok(1)) => before == *b"\n",
+                _ => true,
+            }
         };
-        RowOrigin { attempt, track }
+        self.boundaries.retain(is_line_start);
     }
 
     /// Returns where the last attempt began in the file.

@@ -1,14 +1,19 @@
 //! One metric row, as programs write it: a JSON object a line, with `NaN` and `Infinity` as
 //! Python's json module writes them. In strict JSON they are strings of these names, as in that of
-//! Protocol Buffers, and are read as the same numbers.
+//! Protocol Buffers, and are read as the same numbers. What is inside of an object gets a name with a
+//! `/`, such as `train/loss`.
 
+use super::standing::{Cell, Standing, StepFields};
+use super::step_key::StepKey;
 use run_common::json::json_number;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
-/// Names of the step, the first present of which counts (run-dir(5)). The last is that of Stable
-/// Baselines 3.
-pub const STEP_KEYS: [&str; 8] =
-    ["step", "global_step", "iteration", "iter", "epoch", "episode", "timestep", "time/total_timesteps"];
+/// Objects that lie deeper in others are no fields: nobody means them for metrics.
+pub const DEEPEST: usize = 64;
+
+/// Names of the time of a row, beside `time`.
+const TIMES: [&str; 6] = ["timestamp", "wall_time", "walltime", "time_elapsed", "elapsed", "runtime"];
 
 /// One field of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,12 +28,19 @@ pub enum MetricValue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {
     fields: Vec<(String, MetricValue)>,
+    /// Which field is the step.
+    step: Option<usize>,
 }
 
 impl MetricRow {
     /// Makes a row of its fields, in their order.
     pub(crate) fn new(fields: Vec<(String, MetricValue)>) -> Self {
-        Self { fields }
+        let is_number =
+            |value: &MetricValue| matches!(value, MetricValue::Number(number) if number.is_finite());
+        let keys = fields.iter().enumerate().filter(|(_, (_, value))| is_number(value));
+        let keys = keys.filter_map(|(at, (name, _))| Some((StepKey::of(name)?, at)));
+        let step = keys.min().map(|(_, at)| at);
+        Self { fields, step }
     }
 
     /// Parses a line; `None` when it is no object.
@@ -45,12 +57,45 @@ impl MetricRow {
         self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns the step's key and value, or `None` when the row's number has to serve.
-    pub fn step(&self) -> Option<(&'static str, f64)> {
-        STEP_KEYS.into_iter().find_map(|key| match self.get(key) {
-            Some(MetricValue::Number(step)) if step.is_finite() => Some((key, *step)),
-            _ => None,
-        })
+    /// Returns the step's key and value, or `None` when the row's number has to serve. A part of an epoch is no
+    /// step.
+    pub fn step(&self) -> Option<(&str, f64)> {
+        let (name, MetricValue::Number(step)) = self.fields.get(self.step?)? else { return None };
+        let is_part = step.fract() != 0.0 && StepKey::of(name).is_some_and(StepKey::is_epoch);
+        (!is_part).then_some((name.as_str(), *step))
+    }
+
+    /// Says whether there is a step, or a part of an epoch.
+    pub(crate) fn has_step_key(&self) -> bool {
+        self.step.is_some()
+    }
+
+    /// Says whether the step is a part of an epoch, so that whole epochs beside it are no steps either.
+    pub fn has_part_of_epoch(&self) -> bool {
+        self.step.is_some() && self.step().is_none()
+    }
+
+    /// Takes an epoch for no step.
+    #[must_use]
+    pub fn without_epoch(mut self) -> Self {
+        self.step = self.step.filter(|&at| !StepKey::of(&self.fields[at].0).is_some_and(StepKey::is_epoch));
+        self
+    }
+
+    /// Returns the step's key and value where no config has that key.
+    pub(crate) fn sure_step(&self) -> Option<(&str, f64)> {
+        self.step().filter(|(name, _)| StepKey::of(name).is_some_and(StepKey::is_sure))
+    }
+
+    /// Returns where the row stands among others; `None` without a step.
+    pub fn standing(&self) -> Option<Standing<'_>> {
+        let fields = StepFields::of(self.fields.iter().map(|(name, _)| name.as_str()));
+        let cell = |at: usize| match self.fields.get(at) {
+            Some((_, MetricValue::Number(number))) => Cell::Number(*number),
+            Some((_, MetricValue::Other(Value::String(text)))) => Cell::Text(text.as_bytes()),
+            _ => Cell::Other,
+        };
+        fields.standing(|at| &self.fields[at].0, cell)
     }
 
     /// Returns a field.
@@ -58,11 +103,33 @@ impl MetricRow {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
+    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is also a
+    /// timestamp.
+    pub fn number_under(&self, key: &str) -> Option<f64> {
+        let finite = |value: &MetricValue| match value {
+            MetricValue::Number(number) if number.is_finite() => Some(*number),
+            _ => None,
+        };
+        let last = |name: &str, wanted: &str| {
+            name.rsplit('/')
+                .next()
+                .is_some_and(|last| last.trim_start_matches('_').eq_ignore_ascii_case(wanted))
+        };
+        let find = |wanted: &str| {
+            self.fields.iter().filter(|(name, _)| last(name, wanted)).find_map(|(_, value)| finite(value))
+        };
+        let times: &[&str] = if key == "time" { &TIMES } else { &[] };
+        self.get(key)
+            .and_then(finite)
+            .or_else(|| find(key))
+            .or_else(|| times.iter().find_map(|time| find(time)))
+    }
+
     /// Returns the numbers of the row other than its step.
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
-        let step = self.step().map(|(key, _)| key);
-        self.fields.iter().filter_map(move |(name, value)| match value {
-            MetricValue::Number(number) if Some(name.as_str()) != step => Some((name.as_str(), *number)),
+        let step = self.step.filter(|_| self.step().is_some());
+        self.fields.iter().enumerate().filter_map(move |(at, (name, value))| match value {
+            MetricValue::Number(number) if Some(at) != step => Some((name.as_str(), *number)),
             _ => None,
         })
     }
@@ -79,7 +146,7 @@ impl MetricRow {
             left = rest.unwrap_or(left);
             rest.is_some()
         });
-        self
+        Self::new(self.fields)
     }
 
     /// Returns the row as strict JSON: what is no finite number is null.
@@ -112,7 +179,34 @@ impl MetricRow {
 
 impl From<Map<String, Value>> for MetricRow {
     fn from(object: Map<String, Value>) -> Self {
-        Self { fields: object.into_iter().map(|(name, value)| (name, MetricValue::from(value))).collect() }
+        if !object.values().any(Value::is_object) {
+            return Self::new(object.into_iter().map(|(name, value)| (name, value.into())).collect());
+        }
+        let mut fields = Vec::new();
+        flatten(object, "", 0, &mut fields);
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut row: Vec<(String, MetricValue)> = Vec::new();
+        for (name, value) in fields {
+            match places.get(&name) {
+                Some(&place) => row[place].1 = value, // of two that share a name the last counts
+                None => {
+                    places.insert(name.clone(), row.len());
+                    row.push((name, value));
+                }
+            }
+        }
+        Self::new(row)
+    }
+}
+
+/// Appends the fields of an object that lies so deep in others, under the names `above` it.
+fn flatten(object: Map<String, Value>, above: &str, depth: usize, into: &mut Vec<(String, MetricValue)>) {
+    for (name, value) in object {
+        let name = if above.is_empty() { name } else { format!("{above}/{name}") };
+        match value {
+            Value::Object(inner) if depth < DEEPEST => flatten(inner, &name, depth + 1, into),
+            value => into.push((name, value.into())),
+        }
     }
 }
 
@@ -197,11 +291,59 @@ mod tests {
 
     #[test]
     fn the_step_is_the_first_of_the_known_keys() {
-        let step = |line: &str| MetricRow::parse(line.as_bytes()).unwrap().step();
-        assert_eq!(step(r#"{"epoch": 1, "iter": 20}"#), Some(("iter", 20.0)));
-        assert_eq!(step(r#"{"epoch": 1, "step": "x"}"#), Some(("epoch", 1.0)));
-        assert_eq!(step(r#"{"time/total_timesteps": 64}"#), Some(("time/total_timesteps", 64.0)));
+        let step = |line: &str| {
+            MetricRow::parse(line.as_bytes()).unwrap().step().map(|(key, step)| (key.to_owned(), step))
+        };
+        let found = |key: &str, step: f64| Some((key.to_owned(), step));
+        assert_eq!(step(r#"{"epoch": 1, "iter": 20}"#), found("iter", 20.0));
+        assert_eq!(step(r#"{"epoch": 1, "step": "x"}"#), found("epoch", 1.0));
+        assert_eq!(step(r#"{"epoch": 1, "step": NaN}"#), found("epoch", 1.0));
+        assert_eq!(step(r#"{"time/total_timesteps": 64}"#), found("time/total_timesteps", 64.0));
+        assert_eq!(step(r#"{"progress": {"Step": 7}, "loss": 1}"#), found("progress/Step", 7.0));
+        assert_eq!(step(r#"{"epoch": 0.5, "loss": 1}"#), None);
         assert_eq!(step(r#"{"loss": 1}"#), None);
+    }
+
+    #[test]
+    fn objects_are_fields_with_the_names_above_them() {
+        let line = r#"{"step":1,"train":{"loss":0.5,"by":{"a":1,"b":[2]},"none":{}},"train/loss":0.25}"#;
+        assert_eq!(
+            numbers(line),
+            [("train/loss", "0.25"), ("train/by/a", "1")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+        let json = MetricRow::parse(line.as_bytes()).unwrap().to_json();
+        let expected = r#"{"step":1,"train/loss":0.25,"train/by/a":1,"train/by/b":[2]}"#;
+        assert_eq!(serde_json::to_string(&json).unwrap(), expected);
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+        let row = MetricRow::parse(deep.as_bytes()).unwrap();
+        assert_eq!(row.fields().map(|(name, _)| name.len()).collect::<Vec<_>>(), [2 * 65 - 1]);
+    }
+
+    fn outer(line: &str) -> Option<f64> {
+        MetricRow::parse(line.as_bytes()).unwrap().standing().unwrap().outer
+    }
+
+    #[test]
+    fn a_step_may_count_within_an_epoch_an_episode_or_a_round() {
+        assert_eq!(outer(r#"{"epoch": 3, "step": 7}"#), Some(3.0));
+        assert_eq!(outer(r#"{"Epoch": 3, "iter": 7, "episode": 4}"#), Some(3.0));
+        assert_eq!(outer(r#"{"episode": 4, "train/step": 7}"#), Some(4.0));
+        assert_eq!(outer(r#"{"round": 4, "epoch": 7}"#), Some(4.0));
+        assert_eq!(outer(r#"{"step": 7, "total_steps": 100, "steps": 4}"#), None);
+    }
+
+    #[test]
+    fn rows_of_other_phases_and_ranks_are_other_series() {
+        let series = |line: &str| MetricRow::parse(line.as_bytes()).unwrap().standing().unwrap().series;
+        let [train, val, first, second, none] = [
+            r#"{"mode": "train", "step": 1}"#,
+            r#"{"mode": "val", "step": 1}"#,
+            r#"{"rank": 0, "step": 1}"#,
+            r#"{"rank": 1, "step": 1}"#,
+            r#"{"step": 1, "loss": 2, "note": "x"}"#,
+        ]
+        .map(series);
+        assert!(train != val && first != second && train != none && none == 0);
     }
 
     proptest! {

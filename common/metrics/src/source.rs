@@ -2,8 +2,9 @@
 
 use super::kinds::{KINDS, Kind, has_scalars, rank};
 use super::resumptions::Resumptions;
-use super::row::{MetricRow, STEP_KEYS};
+use super::row::MetricRow;
 pub use super::row_reader::SourceFormat;
+use super::step_key::is_step;
 use super::supersede::RowOrigin;
 use super::trainer_state;
 use run_common::fsio::open_regular;
@@ -356,7 +357,7 @@ impl TrainerFiles {
                 if processes.last() != Some(&process) {
                     processes.push(process);
                 }
-                let origin = RowOrigin { attempt: processes.len() - 1, track };
+                let origin = RowOrigin { attempt: processes.len() - 1, track, offset: 0 };
                 files_of_tracks.push(SourceFile {
                     prefix: prefix.clone(),
                     origin,
@@ -389,7 +390,7 @@ fn table(kind: &Kind, files: &[(usize, PathBuf)], root: &Path) -> Option<MetricS
         path.file_name() == first.file_name() && version(path).is_some() && above(path) == above(first)
     });
     let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
-        origin: RowOrigin { attempt, track: 0 },
+        origin: RowOrigin { attempt, ..RowOrigin::default() },
         ..SourceFile::new(path.clone())
     };
     of(siblings.enumerate().map(file).collect())
@@ -404,7 +405,7 @@ fn side_by_side(kind: &Kind, mut paths: Vec<&PathBuf>, root: &Path) -> Vec<Sourc
     let mut files = Vec::new();
     for path in paths {
         let Some(row) = kind.first_row(path) else { continue };
-        let is_metric = |name: &&str| !STEP_KEYS.contains(name) && !SHARED.contains(name);
+        let is_metric = |name: &&str| !is_step(name) && !SHARED.contains(name);
         let metrics: Vec<String> =
             row.numbers().map(|(name, _)| name).filter(is_metric).map(str::to_owned).collect();
         let is_known =
@@ -413,7 +414,7 @@ fn side_by_side(kind: &Kind, mut paths: Vec<&PathBuf>, root: &Path) -> Vec<Sourc
         known.extend(metrics);
         files.push(SourceFile {
             prefix: if is_known { format!("{stem}/") } else { String::new() },
-            origin: RowOrigin { attempt: 0, track: files.len() },
+            origin: RowOrigin { track: files.len(), ..RowOrigin::default() },
             ..SourceFile::appended(path.clone(), root)
         });
     }

@@ -4,8 +4,9 @@
 //! when columns are new. A line is a record: no metric has line ends in quotes, and a quote that is
 //! not closed must not hide the rows after it.
 
-use super::csv::Parser;
-use super::row::{MetricRow, MetricValue, STEP_KEYS};
+use super::csv::{Parser, apart};
+use super::row::{MetricRow, MetricValue};
+use super::step_key::is_step;
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -49,8 +50,8 @@ impl Columns {
         let text = |cell| std::str::from_utf8(cell).unwrap_or_default().trim();
         let cells: Vec<&str> = record.cells().map(text).collect();
         if self.is_header(&cells) {
-            self.names = cells.into_iter().map(str::to_owned).collect();
-            self.known = self.names.iter().cloned().collect();
+            self.known = cells.iter().map(|cell| (*cell).to_owned()).collect();
+            self.names = names(&cells, self.known.len() == cells.len());
             return Meaning::Nothing;
         }
         if self.names.is_empty() || cells.len() != self.names.len() {
@@ -63,7 +64,7 @@ impl Columns {
 
     /// Says whether cells are names: the first ones, or others that have a column in common.
     fn is_header(&self, cells: &[&str]) -> bool {
-        let is_known = |cell: &&str| STEP_KEYS.contains(cell) || self.known.contains(*cell);
+        let is_known = |cell: &&str| is_step(cell) || self.known.contains(*cell);
         let is_filled = |cell: &&str| !cell.is_empty();
         let may_be = if self.names.is_empty() {
             cells.iter().any(is_filled)
@@ -72,6 +73,19 @@ impl Columns {
         };
         may_be && cells.iter().all(|cell| number(cell).is_none())
     }
+}
+
+/// Returns the names of columns, each a different one but for columns without a name.
+fn names(cells: &[&str], are_distinct: bool) -> Vec<String> {
+    if are_distinct {
+        return cells.iter().map(|&cell| cell.to_owned()).collect();
+    }
+    let names = apart(cells.iter().map(|cell| (cell.as_bytes(), cell.as_bytes())));
+    let name = |(name, cell): (Vec<u8>, &&str)| match *cell {
+        "" => String::new(),
+        _ => String::from_utf8_lossy(&name).into_owned(),
+    };
+    names.into_iter().zip(cells).map(name).collect()
 }
 
 fn value(cell: &str) -> MetricValue {

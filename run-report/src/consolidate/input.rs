@@ -31,8 +31,10 @@ pub(super) struct Input {
     pub(super) layout: Layout,
     /// The file of JSON lines; none for rows of another format.
     pub(super) lines: Option<LinesFile>,
-    /// What the attempts began with.
+    /// Where rows began anew, and what they began with.
     pub(super) starts: FirstSteps,
+    /// Some epochs are parts, so that no epoch is a step.
+    pub(super) has_parts_of_epochs: bool,
 }
 
 /// A file of JSON lines.
@@ -51,7 +53,7 @@ impl Input {
         let mut field = Vec::new();
         quote(run.name.as_bytes(), &mut field);
         let lines = LinesFile::of(&layout, &run.seen.recorded);
-        Self { field, layout, lines, starts: FirstSteps::default() }
+        Self { field, layout, lines, starts: FirstSteps::default(), has_parts_of_epochs: false }
     }
 
     /// Cuts the file into pieces.
@@ -80,6 +82,6 @@ impl LinesFile {
     /// Returns the attempt of what is at an offset.
     pub(super) fn origin(&self, offset: u64) -> RowOrigin {
         let begun = self.boundaries.iter().filter(|&&start| start <= offset);
-        RowOrigin { attempt: begun.count(), track: 0 }
+        RowOrigin { attempt: begun.count(), track: 0, offset }
     }
 }

@@ -28,13 +28,14 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut pieces: Vec<Piece> =
         inputs.iter().enumerate().flat_map(|(number, input)| input.pieces(number)).collect();
     let columns = scan::columns(&mut inputs, &mut pieces, &mut fail);
-    let skipped = write::print(&inputs, &pieces, columns, out, &mut fail)?;
+    let left_out = write::print(&inputs, &pieces, columns, out, &mut fail)?;
     // Not before: stderr may be the file that is printed to.
     let mut exit = runs.exit;
-    for ((input, error), skipped) in inputs.iter().zip(errors).zip(skipped) {
+    for ((input, error), left_out) in inputs.iter().zip(errors).zip(left_out) {
         let root = input.layout.root();
-        let faults = [error.and_then(|error| Fault::of(root, Err(error))), Fault::of(root, Ok(skipped))];
-        exit = Fault::say_all(faults.iter().flatten(), exit);
+        let unread = error.map(|error| Fault::of(root, Err(error)));
+        exit = Fault::say_all(&unread.unwrap_or_default(), exit);
+        exit = Fault::say_all(&Fault::of(root, Ok(left_out)), exit);
     }
     Ok(exit)
 }

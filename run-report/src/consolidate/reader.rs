@@ -3,11 +3,12 @@
 use super::columns::Plan;
 use super::input::{LinesFile, Piece};
 use super::template::Template;
-use super::value::{Kind, PAD, Span, float};
+use super::value::{Digits, Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;
 use run_metrics::row::MetricRow;
+use run_metrics::standing::{Cell, Standing};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -62,48 +63,115 @@ struct Lines {
 }
 
 impl Known {
-    /// Returns the value that is the step, and its name.
+    /// Returns which value is the step; without `epochs`, an epoch is none.
     #[inline]
-    pub(super) fn step_span<'a>(&self, spans: &'a [Span]) -> Option<(&'a Span, &'static str)> {
-        let numbers = self.template.steps.iter().map(|(at, key)| (&spans[*at], *key));
-        numbers.into_iter().find(|(span, _)| span.kind == Kind::Number)
+    pub(super) fn step(&self, spans: &[Span], epochs: bool) -> Option<usize> {
+        let mut steps = self.template.steps.iter();
+        let is_step =
+            |(at, is_epoch): &&(usize, bool)| spans[*at].kind == Kind::Number && (epochs || !is_epoch);
+        steps.find(is_step).map(|(at, _)| *at)
     }
 
-    /// Returns the step's key and value.
-    pub(super) fn step(&self, spans: &[Span], buffer: &[u8]) -> Option<(&'static str, f64)> {
-        let (span, key) = self.step_span(spans)?;
-        Some((key, float(&buffer[span.start..span.end])?))
+    /// Returns where a row stands among others.
+    pub(super) fn standing<'a>(&'a self, spans: &'a [Span], buffer: &'a [u8]) -> Option<Standing<'a>> {
+        let Template { keys, fields, .. } = &self.template;
+        let cell = |at: usize| {
+            let span = &spans[at];
+            let text = &buffer[span.start..span.end];
+            match span.kind {
+                Kind::Number => float(text).map_or(Cell::Other, Cell::Number),
+                Kind::Text => Cell::Text(text),
+                Kind::NaN => Cell::Number(f64::NAN),
+                Kind::Infinity => Cell::Number(f64::INFINITY),
+                Kind::MinusInfinity => Cell::Number(f64::NEG_INFINITY),
+                Kind::Null | Kind::Bool => Cell::Other,
+            }
+        };
+        fields.standing(|at| &keys[at], cell)
+    }
+}
+
+/// Whether successive rows plainly come in the order of their steps: all with one key, whole numbers, and none
+/// less than that before.
+#[derive(Default)]
+pub(super) struct Ascent {
+    /// The key.
+    key: Option<String>,
+    first: Digits,
+    last: Digits,
+    /// They do not.
+    pub(super) is_broken: bool,
+    /// Rows that were only counted.
+    pub(super) skipped: u64,
+}
+
+impl Ascent {
+    /// Takes note of a row with a step.
+    fn note(&mut self, key: &str, step: Option<Digits>) {
+        let Some(step) = step.filter(|step| *step >= self.last) else {
+            self.is_broken = true;
+            return;
+        };
+        self.last = step;
+        match &self.key {
+            Some(known) => self.is_broken |= known != key,
+            None => (self.key, self.first) = (Some(key.to_owned()), step),
+        }
+    }
+
+    fn note_line(&mut self, known: &Known, spans: &[Span], buffer: &[u8]) {
+        if let Some(at) = known.step(spans, true) {
+            self.note(&known.template.keys[at], Digits::at(buffer, spans[at].start));
+        }
+    }
+
+    fn note_row(&mut self, row: &MetricRow) {
+        if let Some((key, step)) = row.step() {
+            self.note(key, Digits::of(step));
+        }
+        self.is_broken |= row.has_part_of_epoch();
+    }
+
+    /// Takes over what was noted of the rows that follow.
+    pub(super) fn extend(&mut self, later: Self) {
+        self.is_broken |= later.is_broken;
+        if let Some(key) = later.key {
+            self.is_broken |= later.first < self.last || self.key.as_ref().is_some_and(|known| *known != key);
+            (self.key, self.last) = (Some(key), later.last);
+        }
     }
 }
 
 impl Reader {
     /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns how many lines
-    /// are no rows. An unfinished last line does not count, unless it is too long already. With `skips`,
-    /// successive lines with the keys and the step key of one before are only counted.
+    /// are no rows. An unfinished last line does not count, unless it is too long already. With `ascent`, which
+    /// is noted, successive lines with the keys and the step key of one before are only counted.
     pub(super) fn rows(
         &mut self,
         file: &LinesFile,
         piece: &Piece,
-        mut skips: Option<&mut u64>,
+        mut ascent: Option<&mut Ascent>,
         visit: &mut impl FnMut(u64, Visit),
     ) -> io::Result<u64> {
         let Lines { mut at, within, length } = self.fill(file, piece)?;
         let from = piece.start.saturating_sub(1); // where the buffer begins in the file
         let mut skipped = 0;
         while at < length && at < within {
-            if let Some(count) = skips.as_deref_mut()
+            if let Some(ascent) = ascent.as_deref_mut()
                 && let Some(known) = self.known.get(self.last).filter(|known| known.is_noted)
-                && !known.template.steps.is_empty()
-                && let Some(after) = known.template.skip(&self.buffer, at)
+                && let Some(after) = known.template.skip(&self.buffer, at, &mut ascent.last)
                 && after <= length
             {
-                *count += 1;
+                ascent.skipped += 1;
                 at = after;
                 continue;
             }
             let offset = from + at as u64;
             if let Some(after) = self.find(at).filter(|&after| after <= length) {
                 let known = &mut self.known[self.last];
+                if let Some(ascent) = ascent.as_deref_mut() {
+                    ascent.note_line(known, &self.spans, &self.buffer);
+                }
                 visit(offset, Visit::Plain(known, &self.spans, &self.buffer));
                 at = after;
                 continue;
@@ -118,7 +186,12 @@ impl Reader {
             }
             let line = &self.buffer[at..after];
             match MetricRow::parse(line) {
-                Some(row) => visit(offset, Visit::Odd(row)),
+                Some(row) => {
+                    if let Some(ascent) = ascent.as_deref_mut() {
+                        ascent.note_row(&row);
+                    }
+                    visit(offset, Visit::Odd(row));
+                }
                 None => skipped += u64::from(!line.trim_ascii().is_empty()),
             }
             at = after;

@@ -1,10 +1,11 @@
-//! The first pass: the scan for the columns, and for what attempts began with.
+//! The first pass: the scan for the columns, and for the rows that supersede others.
 
 use super::columns::column;
-use super::input::{Input, Piece};
-use super::reader::{Reader, Visit};
+use super::input::{Input, LinesFile, Piece};
+use super::reader::{Ascent, Reader, Visit};
 use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
+use run_metrics::standing::Standing;
 use run_metrics::supersede::FirstSteps;
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -32,12 +33,12 @@ struct Scanned {
     /// Names of columns that this thread had not seen before.
     columns: Vec<String>,
     rows: u64,
-    starts: FirstSteps,
+    ascent: Ascent,
     error: Option<io::Error>,
 }
 
 /// Goes through the rows of some pieces for their columns, in the order in which they first appear.
-/// Counts rows, and takes note of what attempts began with.
+/// Counts rows, and finds out which supersede others.
 pub(super) fn columns(
     inputs: &mut [Input],
     pieces: &mut [Piece],
@@ -46,7 +47,7 @@ pub(super) fn columns(
     let mut all = Vec::new();
     let mut known = HashSet::new();
     let mut rows = vec![0; inputs.len()];
-    let mut starts: Vec<FirstSteps> = vec![FirstSteps::default(); inputs.len()];
+    let mut ascents: Vec<Ascent> = inputs.iter().map(|_| Ascent::default()).collect();
     let mut counted = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
     let state = || (Reader::default(), Names::default());
@@ -61,7 +62,7 @@ pub(super) fn columns(
         }
         counted.push(rows[input]);
         rows[input] += found.rows;
-        starts[input].extend(&found.starts);
+        ascents[input].extend(found.ascent);
         if let Some(error) = found.error {
             fail(input, error);
         }
@@ -71,15 +72,13 @@ pub(super) fn columns(
     for (piece, rows_before) in pieces.iter_mut().zip(counted) {
         piece.rows_before = rows_before;
     }
-    for (input, starts) in inputs.iter_mut().zip(starts) {
-        input.starts = starts;
-    }
+    find_starts(inputs, &ascents, fail);
     all
 }
 
 fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) -> Scanned {
     let mut scanned = Scanned::default();
-    let Scanned { columns, rows, starts, error } = &mut scanned;
+    let Scanned { columns, rows, ascent, error } = &mut scanned;
     let Some(lines) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             names.note(row.fields().map(|(name, _)| name), columns);
@@ -90,28 +89,73 @@ fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) ->
         }
         return scanned;
     };
-    let mut skipped = 0;
-    let skips = (!lines.has_attempts()).then_some(&mut skipped);
-    let read = reader.rows(lines, piece, skips, &mut |offset, line| {
+    let read = reader.rows(lines, piece, Some(ascent), &mut |_, line| {
         *rows += 1;
-        let step = match line {
-            Visit::Plain(known, spans, buffer) => {
+        match line {
+            Visit::Plain(known, ..) => {
                 if !known.is_noted {
                     known.is_noted = true;
                     names.note(known.template.keys.iter().map(String::as_str), columns);
                 }
-                if lines.has_attempts() { known.step(spans, buffer) } else { None }
             }
-            Visit::Odd(row) => {
-                names.note(row.fields().map(|(name, _)| name), columns);
-                row.step().filter(|_| lines.has_attempts())
-            }
-        };
-        if let Some((key, step)) = step {
-            starts.note_step(lines.origin(offset), key, step);
+            Visit::Odd(row) => names.note(row.fields().map(|(name, _)| name), columns),
         }
     });
-    *rows += skipped;
+    *rows += ascent.skipped;
     *error = read.err();
     scanned
+}
+
+/// Finds out where rows of files began anew, unless those are plainly of one start: one after another, as what a
+/// row is depends on those before it.
+fn find_starts(inputs: &mut [Input], ascents: &[Ascent], fail: &mut dyn FnMut(usize, io::Error)) {
+    let may_repeat = |(number, ascent): (usize, &Ascent)| {
+        let has_attempts = inputs[number].lines.as_ref().is_some_and(LinesFile::has_attempts);
+        (has_attempts || ascent.is_broken).then_some(number)
+    };
+    let wanted: Vec<usize> = ascents.iter().enumerate().filter_map(may_repeat).collect();
+    let given: &[Input] = inputs;
+    let work = |reader: &mut Reader, number: &usize, _: &mut dyn FnMut((usize, io::Result<Starts>))| {
+        (*number, starts(&given[*number], *number, reader))
+    };
+    let mut found = Vec::new();
+    let take = |(number, starts): (usize, io::Result<Starts>)| -> Result<(), Infallible> {
+        match starts {
+            Ok(starts) => found.push((number, starts)),
+            Err(error) => fail(number, error),
+        }
+        Ok(())
+    };
+    let Ok(()) = parts_in_order(&wanted, Reader::default, work, take);
+    for (number, starts) in found {
+        inputs[number].starts = starts.first_steps;
+        inputs[number].has_parts_of_epochs = starts.has_parts_of_epochs;
+    }
+}
+
+/// What is found out of a file.
+#[derive(Default)]
+struct Starts {
+    first_steps: FirstSteps,
+    has_parts_of_epochs: bool,
+}
+
+fn starts(input: &Input, number: usize, reader: &mut Reader) -> io::Result<Starts> {
+    let mut found = Starts::default();
+    let Some(lines) = &input.lines else { return Ok(found) };
+    for piece in input.pieces(number) {
+        reader.rows(lines, &piece, None, &mut |offset, line| {
+            let mut note = |standing: Option<Standing>| {
+                if let Some(standing) = standing {
+                    found.has_parts_of_epochs |= standing.is_part_of_epoch();
+                    found.first_steps.note_at(lines.origin(offset), &standing);
+                }
+            };
+            match line {
+                Visit::Plain(known, spans, buffer) => note(known.standing(spans, buffer)),
+                Visit::Odd(row) => note(row.standing()),
+            }
+        })?;
+    }
+    Ok(found)
 }

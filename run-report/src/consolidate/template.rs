@@ -1,9 +1,9 @@
 //! The layout of a metric line. Programs write the same keys line after line, so each line is first compared
 //! with the layout of one before: only its values are looked at. A line of another kind is parsed in full.
 
-use super::value::{Kind, PAD, Span, number, other_value, quote, text, value, window};
+use super::value::{Digits, Kind, PAD, Span, number, other_value, quote, text, value, window};
 use memchr::memchr;
-use run_metrics::row::STEP_KEYS;
+use run_metrics::standing::StepFields;
 
 /// A piece of a line between two values, kept so that sixteen bytes are compared at once.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub(super) struct Template {
     literals: Vec<Literal>,
     /// The name of each value.
     pub(super) keys: Vec<String>,
-    /// Which of them may be the step, the better first, with their names as step keys.
-    pub(super) steps: Vec<(usize, &'static str)>,
+    /// Which of them may be the step, the better first, and whether they count epochs.
+    pub(super) steps: Vec<(usize, bool)>,
+    /// Which of them tell where a row stands among others.
+    pub(super) fields: StepFields,
 }
 
 impl Template {
@@ -85,12 +87,13 @@ impl Template {
         last.is_at(buffer, at).then_some(at + last.bytes.len())
     }
 
-    /// Passes over the line at `at`, when its keys are those of this template; returns where the next
-    /// line begins. Nothing is said of its values but that there is no other key among them, as
-    /// there is no quote.
+    /// Passes over the line at `at`, when its keys are those of this template and its step is no less than
+    /// `least`, which becomes it; returns where the next line begins. Nothing is said of its other values but
+    /// that there is no other key among them, as there is no quote.
     #[inline]
-    pub(super) fn skip(&self, buffer: &[u8], at: usize) -> Option<usize> {
+    pub(super) fn skip(&self, buffer: &[u8], at: usize, least: &mut Digits) -> Option<usize> {
         let (last, before) = self.literals.split_last()?;
+        let (step, _) = *self.steps.first()?;
         let mut end = at;
         for (number, literal) in before.iter().enumerate() {
             let start = if number == 0 { at } else { quote(buffer, end)?.checked_sub(literal.quote)? };
@@ -98,6 +101,10 @@ impl Template {
                 return None;
             }
             end = start + literal.bytes.len();
+            if number == step {
+                let digits = Digits::at(buffer, end).filter(|digits| digits >= least)?;
+                *least = digits;
+            }
         }
         let end = number(buffer, end)?;
         last.is_at(buffer, end).then_some(end + last.bytes.len())
@@ -138,9 +145,11 @@ impl Template {
             return None;
         }
         literals.push(Literal::new(&line[start..]));
-        let last = |name: &str| keys.iter().rposition(|key| key == name);
-        let steps = STEP_KEYS.iter().filter_map(|name| Some((last(name)?, *name))).collect();
-        Some(Self { literals, keys, steps })
+        let fields = StepFields::of(keys.iter().map(String::as_str));
+        // Of two that share a name the last counts.
+        let last = |at: usize| keys.iter().rposition(|key| *key == keys[at]).unwrap_or(at);
+        let steps = fields.steps().map(|(at, is_epoch)| (last(at), is_epoch)).collect();
+        Some(Self { literals, keys, steps, fields })
     }
 }
 
@@ -178,7 +187,7 @@ mod tests {
     fn a_line_is_read_by_the_layout_of_another() {
         let template = Template::of(b"{\"step\": 1, \"loss\": 0.5, \"phase\": \"train\"}\n").unwrap();
         assert_eq!(template.keys, ["step", "loss", "phase"]);
-        assert_eq!(template.steps, [(0, "step")]);
+        assert_eq!(template.steps, [(0, false)]);
         let found = values(&template, "{\"step\": 12345678, \"loss\": -1.25e-17, \"phase\": NaN}\n").unwrap();
         let expected = [(Kind::Number, "12345678"), (Kind::Number, "-1.25e-17"), (Kind::NaN, "NaN")];
         assert_eq!(found, expected.map(|(kind, text)| (kind, text.to_owned())));
@@ -198,13 +207,20 @@ mod tests {
     #[test]
     fn a_line_is_passed_over_by_its_keys() {
         let template = Template::of(b"{\"step\": 1, \"loss\": 0.5, \"lr\": 1e-3}\n").unwrap();
-        let skipped = |line: &str| template.skip(&padded(line), 0).map(|end| end == line.len());
+        let skipped = |line: &str| {
+            let mut least = Digits::at(&padded("100,"), 0).unwrap();
+            template.skip(&padded(line), 0, &mut least).map(|end| end == line.len())
+        };
         assert_eq!(skipped("{\"step\": 123456789, \"loss\": NaN, \"lr\": 1}\n"), Some(true));
+        assert_eq!(skipped("{\"step\": 100, \"loss\": NaN, \"lr\": 1}\n"), Some(true));
         for other in [
-            "{\"step\": 1, \"other\": 2, \"loss\": 1, \"lr\": 1}\n",
-            "{\"step\": 1, \"loss\": \"x\", \"lr\": 1}\n",
-            "{\"step\": 1, \"loss\": 1, \"lr\": 1, \"x\": 1}\n",
-            "{\"step\": 1, \"loss\": 1}\n{\"step\": 2, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 99, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 1e3, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 1000.5, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 1000, \"other\": 2, \"loss\": 1, \"lr\": 1}\n",
+            "{\"step\": 1000, \"loss\": \"x\", \"lr\": 1}\n",
+            "{\"step\": 1000, \"loss\": 1, \"lr\": 1, \"x\": 1}\n",
+            "{\"step\": 1000, \"loss\": 1}\n{\"step\": 2000, \"loss\": 1, \"lr\": 1}\n",
         ] {
             assert_eq!(skipped(other), None, "{other}");
         }

@@ -152,6 +152,31 @@ fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
     float(&buffer[at..end]).is_some_and(f64::is_finite).then_some(end)
 }
 
+/// A whole number of at most fifteen digits, as its digits stand in a text: later ones are greater. None is less
+/// than all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Digits(u128);
+
+impl Digits {
+    /// Reads the number that begins here, if it is one and nothing but digits belongs to it.
+    #[inline]
+    pub(super) fn at(buffer: &[u8], at: usize) -> Option<Self> {
+        // A digit is between 0x30 and 0x39, and no other byte of a number in JSON begins with 3.
+        const HIGH: u128 = u128::from_be_bytes([0xf0; 16]);
+        const DIGITS: u128 = u128::from_be_bytes([0x30; 16]);
+        let block = window::<16>(buffer, at)?;
+        let text = u128::from_be_bytes(*block);
+        let length = ((text & HIGH) ^ DIGITS).leading_zeros() / 8;
+        let ends = matches!(block.get(length as usize), Some(b',' | b'}' | b' ' | b'\t' | b'\r' | b'\n'));
+        (length > 0 && ends).then(|| Self(text >> (128 - 8 * length)))
+    }
+
+    /// Takes a number, if it is whole and has no more digits.
+    pub(super) fn of(number: f64) -> Option<Self> {
+        Self::at(format!("{number},{:WINDOW$}", "").as_bytes(), 0)
+    }
+}
+
 /// Returns a number as one.
 pub(super) fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
@@ -200,12 +225,28 @@ mod tests {
 
     proptest! {
         #[test]
+        fn digits_are_whole_numbers_alone(text in "-?[0-9]{0,17}(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?[,} \n]") {
+            let mut buffer = text.clone().into_bytes();
+            buffer.resize(buffer.len() + PAD, 0);
+            let is_plain = text.len() < 17 && text.len() > 1 && text[..text.len() - 1].bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert_eq!(Digits::at(&buffer, 0).is_some(), is_plain);
+        }
+
+        #[test]
         fn a_number_ends_where_a_plain_look_finds_its_end(
             text in "-?[0-9]{0,36}(\\.[0-9]{0,36})?([eE][+-]?[0-9]{0,4})?[ ,}x.-]",
         ) {
             let mut buffer = text.into_bytes();
             buffer.resize(buffer.len() + PAD, 0);
             prop_assert_eq!(number(&buffer, 0), long_number(&buffer, 0));
+        }
+
+        #[test]
+        fn digits_are_in_the_order_of_their_numbers(one in 0_u64..1_000_000_000_000_000, by in 0_u32..15, other: u32) {
+            let one = one / 10_u64.pow(by);
+            let digits = |number: u64| Digits::at(format!("{number},{:32}", "").as_bytes(), 0).unwrap();
+            prop_assert_eq!(digits(one).cmp(&digits(other.into())), one.cmp(&other.into()));
+            prop_assert!(digits(one) > Digits::default());
         }
 
         #[test]

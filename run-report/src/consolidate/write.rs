@@ -4,12 +4,14 @@ use super::columns::Columns;
 use super::input::{Input, Piece};
 use super::reader::{Known, Reader, Visit};
 use super::rows::{Rows, write_value};
+use crate::fault::LeftOut;
 use crate::scalar::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
 use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
+use run_metrics::standing::Standing;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,8 +25,8 @@ const ROOM: usize = PART / 2;
 #[derive(Default)]
 struct Written {
     rows: Rows,
-    /// Lines that were none.
-    skipped: u64,
+    /// Lines that were none, and rows that later ones superseded.
+    left_out: LeftOut,
 }
 
 /// Memory of rows that were printed, for others.
@@ -45,17 +47,17 @@ impl Spare {
     }
 }
 
-/// Prints the rows of the pieces; returns how many lines of each run were none.
+/// Prints the rows of the pieces; returns how much of each run was left out.
 pub(super) fn print(
     inputs: &[Input],
     pieces: &[Piece],
     columns: Vec<String>,
     out: &mut Out,
     fail: &mut dyn FnMut(usize, io::Error),
-) -> Result<Vec<u64>, Error> {
+) -> Result<Vec<LeftOut>, Error> {
     let columns = Columns::new(columns);
     out.bytes(&columns.header())?;
-    let mut skipped = vec![0; inputs.len()];
+    let mut left_out = vec![LeftOut::default(); inputs.len()];
     let spare = Spare::default();
     let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Written>))| {
         let mut hand_on = |part| hand_on((piece.input, part));
@@ -65,7 +67,8 @@ pub(super) fn print(
     let take = |(input, part): (usize, io::Result<Written>)| {
         match part {
             Ok(part) => {
-                skipped[input] += part.skipped;
+                left_out[input].skipped += part.left_out.skipped;
+                left_out[input].superseded += part.left_out.superseded;
                 out.bytes(part.rows.bytes())?;
                 spare.put(part.rows);
             }
@@ -74,7 +77,7 @@ pub(super) fn print(
         Ok(())
     };
     parts_in_order(pieces, Reader::default, work, take)?;
-    Ok(skipped)
+    Ok(left_out)
 }
 
 /// Writes the rows of a piece, in parts of a bounded size.
@@ -94,22 +97,26 @@ fn write(
             write_row(&row, number, input, columns, &mut part.rows);
             hand_on(&mut part, spare, send);
         })?;
-        part.skipped = counts.skipped;
+        part.left_out = counts.into();
         return Ok(part);
     };
+    let may_supersede = input.starts.may_supersede();
+    let epochs = !input.has_parts_of_epochs;
+    let mut superseded = 0;
     let skipped = reader.rows(lines, piece, None, &mut |offset, line| {
         number += 1;
-        let is_superseded = |step: Option<(&'static str, f64)>| {
-            step.is_some_and(|(key, step)| input.starts.supersede_step(lines.origin(offset), key, step))
+        let is_superseded = |standing: Option<Standing>| {
+            standing.is_some_and(|standing| input.starts.supersede_at(lines.origin(offset), &standing))
         };
         match line {
             Visit::Plain(known, spans, buffer) => {
-                if lines.has_attempts() && is_superseded(known.step(spans, buffer)) {
+                if may_supersede && is_superseded(known.standing(spans, buffer)) {
+                    superseded += 1;
                     return;
                 }
                 part.rows.append(&input.field);
-                match known.step_span(spans) {
-                    Some((span, _)) => write_value(span, buffer, &mut part.rows),
+                match known.step(spans, epochs) {
+                    Some(at) => write_value(&spans[at], buffer, &mut part.rows),
                     None => {
                         part.rows.append(format!(",{number}").as_bytes());
                     }
@@ -118,15 +125,17 @@ fn write(
                 plan.get_or_insert_with(|| columns.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
-                if lines.has_attempts() && is_superseded(row.step()) {
+                if may_supersede && is_superseded(row.standing()) {
+                    superseded += 1;
                     return;
                 }
+                let row = if epochs { row } else { row.without_epoch() };
                 write_row(&row, number, input, columns, &mut part.rows);
             }
         }
         hand_on(&mut part, spare, send);
     })?;
-    part.skipped = skipped;
+    (part.left_out.skipped, part.left_out.superseded) = (skipped, superseded);
     Ok(part)
 }
 

@@ -4,22 +4,21 @@ use crate::fault::Fault;
 use crate::run::Run;
 use run_common::cost::{add_up, dollars};
 use run_metrics::aggregate::Room;
-use run_metrics::resumptions::Resumptions;
 use run_metrics::{of_run, read};
 use std::collections::BTreeMap;
 
 /// Returns what the program says it has spent, in all attempts: also in rows that a later one went
 /// over again.
-pub(super) fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
+pub(super) fn logged(run: &Run) -> (Option<f64>, Vec<Fault>) {
     let recorded = run.seen.recorded.metrics().figures();
     let is_stand_in = run.seen.run.layout().rows().is_some();
     let has_all = !is_stand_in && !recorded.is_empty() && !Room::is_filled_by(recorded.keys());
     if has_all && !recorded.keys().any(|name| dollars(name).is_some()) {
-        return (None, None);
+        return (None, Vec::new());
     }
-    let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, None) };
+    let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, Vec::new()) };
     let mut spent: BTreeMap<String, f64> = BTreeMap::new();
-    let read = read::rows(&source, &Resumptions::default(), &mut |row, _| {
+    let read = read::all_rows(&source, &mut |row| {
         for (name, usd) in row.numbers().filter(|(_, usd)| usd.is_finite()) {
             match dollars(name) {
                 Some(true) => {
@@ -31,5 +30,5 @@ pub(super) fn logged(run: &Run) -> (Option<f64>, Option<Fault>) {
             }
         }
     });
-    (add_up(spent.iter().map(|(name, usd)| (name.as_str(), *usd))), run.fault(read))
+    (add_up(spent.iter().map(|(name, usd)| (name.as_str(), *usd))), run.faults(read))
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub(crate) struct Options<'a> {
     pub(crate) format: TableFormat,
     /// The columns; those that are usual, if none is named.
-    pub(crate) columns: &'a [String],
+    pub(crate) columns: Vec<String>,
     pub(crate) sort: Option<Sort<'a>>,
     /// Prices of devices, where they are known.
     pub(crate) rates: Option<Rates>,
@@ -74,8 +74,8 @@ fn costs(runs: &Runs, options: &Options) -> (Vec<Cost>, Exit) {
     let mut exit = runs.exit;
     let mut costs = Vec::new();
     for run in &runs.all {
-        let (logged, fault) = logged(run);
-        exit = Fault::say_all(&fault, exit);
+        let (logged, faults) = logged(run);
+        exit = Fault::say_all(&faults, exit);
         let save_times = || save_times(&run.seen, &run.meta);
         let spent = spent(&run.seen, &run.attempts, options.rates.as_ref(), save_times);
         let mut cost = Cost { spent, logged, asked: None };

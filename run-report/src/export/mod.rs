@@ -5,7 +5,6 @@ pub(crate) mod page;
 use crate::curve::{Bucket, Curve};
 use crate::curves::{Options, read};
 use crate::figures::Figures;
-use crate::metric::more_is_better;
 use crate::output::write_file;
 use crate::run::Run;
 use crate::runs::Runs;
@@ -17,6 +16,7 @@ use run_common::error::{Error, Exit};
 use run_common::json::json_number;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
+use run_metrics::names::Better;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -32,7 +32,9 @@ pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) 
 
 /// Makes the document, which a page holds too, with at most so many buckets for each curve.
 fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize) -> (String, Exit) {
-    let made = |run: &Run, curves: Vec<Curve>| {
+    let chosen = options.metrics.names(|name| figures.iter().any(|figures| figures.has(name)));
+    let made = |run: &Run, mut curves: Vec<Curve>| {
+        curves.retain(|curve| chosen.is_empty() || chosen.contains(&curve.metric));
         let names: Vec<String> = curves.iter().map(|curve| curve.metric.clone()).collect();
         (of_run(run, &curves).to_string(), names)
     };
@@ -47,6 +49,7 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize)
         "schema": 1,
         "created": Timestamp::now(),
         "tool_version": env!("CARGO_PKG_VERSION"),
+        "x": options.x,
         "smooth": options.smooth,
         "log": options.log,
         "log_x": options.log_x,
@@ -85,7 +88,7 @@ fn of_curve(curve: &Curve) -> Value {
         "metric": curve.metric,
         "rows": curve.rows,
         "rows_each": curve.rows_each,
-        "more_is_better": more_is_better(&curve.metric),
+        "more_is_better": Better::of(&curve.metric).map(Better::is_more),
         "step": column(|bucket| bucket.from),
         "to": if is_single { Value::Null } else { column(|bucket| bucket.to).into() },
         "min": column(|bucket| bucket.least),

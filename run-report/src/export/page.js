@@ -43,6 +43,7 @@ class Chart {
       run.curves.filter((curve) => curve.metric === metric).map((curve) => ({ number, run, usual: curve.max ? usual(curve) : 0, ...curve })));
     const each = Math.max(...this.curves.map((curve) => curve.rows_each));
     const words = [each > 1 ? `least and greatest of up to ${each} rows` : "every row"];
+    if (data.x) words.unshift(`over ${data.x}`);
     if (data.smooth !== null) words.push(`smoothed, weight ${data.smooth}`);
     this.element = make("figure");
     const caption = make("figcaption", metric + " ");

@@ -82,6 +82,7 @@ pub(super) fn ticks((low, high): (f64, f64), is_log: bool) -> Vec<f64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use run_metrics::name_list::NameList;
 
     #[test]
     fn logarithmic_axes_leave_out_what_they_cannot_show() {
@@ -89,7 +90,7 @@ mod tests {
         for (step, value) in [(0.0, -1.0), (1.0, 0.01), (100.0, 10.0)] {
             curve.add(step, value);
         }
-        let options = Options { metrics: &[], smooth: None, log: true, log_x: true };
+        let options = Options { metrics: NameList::default(), x: None, smooth: None, log: true, log_x: true };
         let axes = Axes::of([&curve].into_iter(), &options).unwrap();
         assert_eq!((axes.steps, axes.values), ((1.0, 100.0), (0.01, 10.0)));
         assert_eq!((axes.x(10.0), axes.y(-1.0)), (Some(0.5), None));

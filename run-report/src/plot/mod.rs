@@ -21,13 +21,14 @@ pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exi
     let (curves, exit) = read(runs, options, BUCKETS, |_, curves| curves);
     let by_metric = by_metric(runs, &curves);
     let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
-    for (number, metric) in names(&curves, options).iter().enumerate() {
-        if number > 0 {
-            out.text("")?;
-        }
+    let mut is_first = true;
+    for metric in &names(&curves, options, &by_metric) {
         let Some(of_metric) = by_metric.get(metric.as_str()) else { continue };
         match Axes::of(of_metric.iter().map(|of| of.curve), options) {
             Some(axes) => {
+                if !std::mem::replace(&mut is_first, false) {
+                    out.text("")?;
+                }
                 for line in terminal::draw(&caption(metric, options), of_metric, &axes, out.has_colour()) {
                     out.line(&line)?;
                 }
@@ -58,9 +59,9 @@ fn by_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>]) -> HashMap<&'a str, V
 }
 
 /// Returns the metrics of the pictures, in the order in which curves have them, or as they were asked for.
-fn names(curves: &[Vec<Curve>], options: &Options) -> Vec<String> {
+fn names(curves: &[Vec<Curve>], options: &Options, by_metric: &HashMap<&str, Vec<OfRun>>) -> Vec<String> {
     if !options.metrics.is_empty() {
-        return options.metrics.to_vec();
+        return options.metrics.names(|name| by_metric.contains_key(name));
     }
     let mut known = HashSet::new();
     let metrics = curves.iter().flatten().map(|curve| &curve.metric);
@@ -70,11 +71,14 @@ fn names(curves: &[Vec<Curve>], options: &Options) -> Vec<String> {
 /// Says in words how curves are drawn, where that is not as they are.
 fn caption(metric: &str, options: &Options) -> String {
     let mut words = Vec::new();
+    if let Some(x) = options.x {
+        words.push(format!("over {x}"));
+    }
     if options.log {
         words.push("log scale".to_owned());
     }
     if options.log_x {
-        words.push("log steps".to_owned());
+        words.push(format!("log {}", options.x.unwrap_or("steps")));
     }
     if let Some(weight) = options.smooth {
         words.push(format!("smoothed, weight {weight}"));
@@ -90,11 +94,13 @@ fn say_nothing_to_draw(metric: &str) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use run_metrics::name_list::NameList;
 
     #[test]
     fn each_of_many_metrics_has_one_name() {
         let curves = || (0..500_000).map(|number: u32| Curve::new(&number.to_string(), 1, None)).collect();
-        let options = Options { metrics: &[], smooth: None, log: false, log_x: false };
-        assert_eq!(names(&[curves(), curves()], &options).len(), 500_000);
+        let options =
+            Options { metrics: NameList::default(), x: None, smooth: None, log: false, log_x: false };
+        assert_eq!(names(&[curves(), curves()], &options, &HashMap::new()).len(), 500_000);
     }
 }

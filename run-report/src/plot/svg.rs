@@ -39,7 +39,7 @@ pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) 
     let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
     let mut panels = String::new();
     let mut top = 0.0;
-    for metric in names(&curves, options) {
+    for metric in names(&curves, options, &by_metric) {
         let of_metric = by_metric.get(metric.as_str()).map(Vec::as_slice).unwrap_or_default();
         let axes = Axes::of(of_metric.iter().map(|of| of.curve), options);
         if axes.is_none() && !of_metric.is_empty() && !options.metrics.is_empty() {

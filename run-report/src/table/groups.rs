@@ -1,7 +1,5 @@
 //! Groups of runs: a row for all runs that agree in some columns, with mean and spread over them.
 
-use super::Best;
-use super::rows::is_main;
 use crate::frame::{Frame, Tinted};
 use crate::scalar::Scalar;
 use run_common::rundir::status::Status;
@@ -19,7 +17,7 @@ pub(super) fn frame<'a>(
     runs: &Frame,
     keys: &'a [String],
     metrics: &[String],
-    best: Option<&Best>,
+    main: &[String],
 ) -> Result<Frame, &'a str> {
     let columns: Vec<usize> =
         keys.iter().map(|key| runs.find(key).ok_or(key.as_str())).collect::<Result<_, _>>()?;
@@ -35,8 +33,8 @@ pub(super) fn frame<'a>(
     frame.column("completed", false, groups.iter().map(completed));
     let places: HashMap<&str, usize> =
         runs.columns.iter().enumerate().rev().map(|(at, column)| (column.name.as_str(), at)).collect();
-    for (number, name) in metrics.iter().enumerate() {
-        let is_extra = !is_main(number, name, best);
+    for name in metrics {
+        let is_extra = !main.contains(name);
         for figure in ["last", "best"] {
             let column = format!("{name}.{figure}");
             let Some(&at) = places.get(column.as_str()) else { continue };

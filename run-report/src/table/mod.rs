@@ -4,9 +4,8 @@ mod groups;
 mod rows;
 
 use crate::fault::Fault;
-use crate::figures::{Figures, metrics_of};
+use crate::figures::{Figures, main_metrics, metrics_of};
 use crate::frame::{Frame, Sort, TableFormat};
-use crate::metric::more_is_better;
 use crate::run::Run;
 use crate::runs::Runs;
 use rows::{FIGURES, Shown};
@@ -14,32 +13,36 @@ use run_common::cli::out::Out;
 use run_common::cli::screen;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_metrics::name_list::NameList;
+use run_metrics::names::Better;
 
 /// What the table is to show.
 pub(crate) struct Options<'a> {
     pub(crate) format: TableFormat,
     /// The columns; those that are usual, if none is named.
-    pub(crate) columns: &'a [String],
+    pub(crate) columns: NameList,
     pub(crate) sort: Option<Sort<'a>>,
     pub(crate) best: Option<Best<'a>>,
     /// What the runs of a row agree in; each run has its own row, if nothing is named.
-    pub(crate) group_by: &'a [String],
+    pub(crate) group_by: Vec<String>,
 }
 
 /// The metric that runs are compared by.
 pub(crate) struct Best<'a> {
     metric: &'a str,
-    is_greatest: bool,
+    better: Option<Better>,
 }
 
 impl<'a> Best<'a> {
     /// Reads the name of a metric, which may end in `:min` or `:max`.
     pub(crate) fn parse(text: &'a str) -> Self {
         if let Some(metric) = text.strip_suffix(":max") {
-            return Self { metric, is_greatest: true };
+            return Self { metric, better: Some(Better::More) };
         }
-        let metric = text.strip_suffix(":min");
-        Self { metric: metric.unwrap_or(text), is_greatest: metric.is_none() && more_is_better(text) }
+        match text.strip_suffix(":min") {
+            Some(metric) => Self { metric, better: Some(Better::Less) },
+            None => Self { metric: text, better: Better::of(text) },
+        }
     }
 }
 
@@ -50,64 +53,88 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     let (figures, faults) = Figures::of_all(runs);
     let exit = Fault::say_all(&faults, found.exit);
     let metrics = metrics_of(&figures);
-    if let Some(best) = best
-        && !metrics.iter().any(|name| name == best.metric)
-    {
-        return Err(no_column(best.metric, runs));
+    if let Some(best) = best {
+        check_best(best, &metrics, runs)?;
     }
     // The name of a metric means that, and no setting that all runs share.
     let is_metric = |wanted: &str| metrics.iter().any(|name| name == wanted);
-    let asked = options.columns.iter().map(String::as_str).chain(options.sort.iter().map(|sort| sort.column));
+    let is_figure = |wanted: &str| {
+        let figure = |name: &String| wanted.strip_prefix(name.as_str())?.strip_prefix('.');
+        let is_one = |figure: &str| figure.split('.').all(|part| FIGURES.contains(&part));
+        metrics.iter().filter_map(figure).any(is_one)
+    };
+    let columns = options.columns.names(|name| is_metric(name) || is_figure(name));
+    let asked = columns.iter().map(String::as_str).chain(options.sort.iter().map(|sort| sort.column));
     let mut wanted: Vec<&str> = asked.filter(|name| !is_metric(name)).collect();
     wanted.extend(options.group_by.iter().map(String::as_str));
-    let (mut frame, mut more_settings) =
-        rows::frame(runs, &figures, &metrics, &Shown { best, wanted: &wanted });
+    let main = best.map_or_else(|| main_metrics(&figures), |best| vec![best.metric.to_owned()]);
+    let shown = Shown { best, main: &main, wanted: &wanted };
+    let (mut frame, mut more_settings) = rows::frame(runs, &figures, &metrics, &shown);
+    let no_column = |name: &str| no_column(name, runs, &metrics);
     if !options.group_by.is_empty() {
-        frame = groups::frame(&frame, options.group_by, &metrics, best)
-            .map_err(|missing| no_column(missing, runs))?;
+        frame = groups::frame(&frame, &options.group_by, &metrics, &main).map_err(no_column)?;
         more_settings = 0; // settings that are no keys differ within a group
     }
-    sort(&mut frame, options, runs)?;
-    if options.columns.is_empty() {
+    sort(&mut frame, options, &no_column)?;
+    if columns.is_empty() {
         let width = screen::columns().filter(|_| options.format == TableFormat::Table);
         let unfit = width.map_or(0, |width| frame.fit(width));
         if matches!(options.format, TableFormat::Table | TableFormat::Md) {
-            let is_hidden = |&(number, name): &(usize, &String)| !rows::is_main(number, name, best);
-            say_hidden(metrics.iter().enumerate().filter(is_hidden).count(), more_settings, unfit);
+            say_hidden(metrics.len() - main.len(), more_settings, unfit);
         }
     } else {
-        let columns = chosen(&frame, options, runs)?;
+        let columns = chosen(&frame, &columns, options.group_by.len().max(1), &no_column)?;
         frame.select(&columns);
     }
     frame.print(options.format, out).map(|()| exit)
 }
 
+/// Refuses a metric that no run has, or of which nobody said which values are the better.
+fn check_best(best: &Best, metrics: &[String], runs: &[Run]) -> Result<(), Error> {
+    let metric = best.metric;
+    if !metrics.iter().any(|name| name == metric) {
+        return Err(no_column(metric, runs, metrics));
+    }
+    if best.better.is_none() {
+        let what = format!("the name of '{metric}' does not say whether more or less is better");
+        return Err(
+            Error::usage(what).hint(format!("--best '{metric}:min' or --best '{metric}:max' says so"))
+        );
+    }
+    Ok(())
+}
+
 /// Makes the row of every run, with all that is known.
 pub(crate) fn all_columns(runs: &[Run], figures: &[Figures]) -> Frame {
-    rows::frame(runs, figures, &metrics_of(figures), &Shown { best: None, wanted: &[] }).0
+    let shown = Shown { best: None, main: &main_metrics(figures), wanted: &[] };
+    rows::frame(runs, figures, &metrics_of(figures), &shown).0
 }
 
 /// Sorts the rows as it was asked for.
-fn sort(frame: &mut Frame, options: &Options, runs: &[Run]) -> Result<(), Error> {
+fn sort(frame: &mut Frame, options: &Options, no_column: &dyn Fn(&str) -> Error) -> Result<(), Error> {
     if let Some(best) = &options.best {
         let name = format!("{}.best", best.metric);
         let column = frame.find(&name).or_else(|| frame.find(&format!("{name}.mean")));
-        frame.sort(column.unwrap_or_default(), best.is_greatest);
+        frame.sort(column.unwrap_or_default(), best.better == Some(Better::More));
     }
     if let Some(Sort { column, is_descending }) = options.sort {
         // A metric stands for its last value, and a value of groups for its mean.
         let found =
             ["", ".last", ".mean", ".last.mean"].iter().find_map(|end| frame.find(&format!("{column}{end}")));
-        frame.sort(found.ok_or_else(|| no_column(column, runs))?, is_descending);
+        frame.sort(found.ok_or_else(|| no_column(column))?, is_descending);
     }
     Ok(())
 }
 
-/// Finds the columns that were asked for, after the run or the keys of the groups.
-fn chosen(frame: &Frame, options: &Options, runs: &[Run]) -> Result<Vec<usize>, Error> {
-    let keys = options.group_by.len().max(1);
+/// Finds the columns that were asked for, after the run or so many keys of the groups.
+fn chosen(
+    frame: &Frame,
+    names: &[String],
+    keys: usize,
+    no_column: &dyn Fn(&str) -> Error,
+) -> Result<Vec<usize>, Error> {
     let mut chosen: Vec<usize> = (0..keys).collect();
-    for name in options.columns {
+    for name in names {
         let of_metric = |at: &usize| {
             let column = &frame.columns[*at].name;
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
@@ -121,7 +148,7 @@ fn chosen(frame: &Frame, options: &Options, runs: &[Run]) -> Result<Vec<usize>, 
             None => (0..frame.columns.len()).filter(of_metric).collect(),
         };
         if found.is_empty() {
-            return Err(no_column(name, runs));
+            return Err(no_column(name));
         }
         chosen.extend(found.into_iter().filter(|&at| at >= keys));
     }
@@ -143,7 +170,14 @@ fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
     }
 }
 
-fn no_column(name: &str, runs: &[Run]) -> Error {
+fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
+    if let Some(metric) =
+        name.strip_suffix(".best").filter(|name| metrics.iter().any(|metric| metric == name))
+    {
+        let what =
+            format!("'{metric}' has no best value: its name does not say whether more or less is better");
+        return Error::usage(what).hint(format!("--best '{metric}:min' or --best '{metric}:max' says so"));
+    }
     let error = Error::usage(format!("no run has '{name}'"));
     if runs.is_empty() { error } else { error.hint("--format csv shows all columns there are") }
 }

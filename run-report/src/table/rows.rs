@@ -3,15 +3,12 @@
 use super::Best;
 use crate::figures::Figures;
 use crate::frame::Frame;
-use crate::metric::more_is_better;
 use crate::run::Run;
 use crate::scalar::Scalar;
 use crate::settings::{provenance, settings, varying};
+use run_metrics::names::Better;
 
-/// Metrics that a table shows unless it is asked for others.
-const METRICS_SHOWN: usize = 3;
-
-/// Settings that a table shows, likewise.
+/// Settings that a table shows unless it is asked for others.
 const SETTINGS_SHOWN: usize = 8;
 
 /// Prefixes that tell settings, and provenance, from other columns of the same name.
@@ -25,6 +22,8 @@ pub(super) const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "
 pub(super) struct Shown<'a> {
     /// The metric that runs are compared by.
     pub(super) best: Option<&'a Best<'a>>,
+    /// The metrics that are shown to people.
+    pub(super) main: &'a [String],
     /// Names of columns.
     pub(super) wanted: &'a [&'a str],
 }
@@ -63,26 +62,20 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
     for (key, values) in provenance {
         frame.column(free(&frame, metrics, key, RUN, shown.wanted), true, values.into_iter());
     }
-    for (number, name) in metrics.iter().enumerate() {
-        let is_greatest = match shown.best {
-            Some(best) if best.metric == name => best.is_greatest,
-            _ => more_is_better(name),
+    for name in metrics {
+        let better = match shown.best {
+            Some(best) if best.metric == name => best.better,
+            _ => Better::of(name),
         };
-        for figure in FIGURES {
-            let is_extra = !is_main(number, name, shown.best) || matches!(figure, "count" | "nonfinite");
-            let values = figures.iter().map(|figures| figures.get(name, figure, is_greatest));
+        for figure in FIGURES.into_iter().filter(|figure| *figure != "best" || better.is_some()) {
+            let is_extra = !shown.main.contains(name) || matches!(figure, "count" | "nonfinite");
+            let values = figures.iter().map(|figures| figures.get(name, figure, better));
             frame.column(format!("{name}.{figure}"), is_extra, values);
         }
     }
     frame.column("reason", true, state(|run| Scalar::text(run.seen.reason())));
     frame.column("path", true, runs.iter().map(|run| text(run.path())));
     (frame, more_settings)
-}
-
-/// Says whether a table shows a metric unless it is asked for others: one of the first, or the one by which
-/// runs are compared.
-pub(super) fn is_main(number: usize, name: &str, best: Option<&Best>) -> bool {
-    best.map_or(number < METRICS_SHOWN, |best| best.metric == name)
 }
 
 /// Puts a prefix before a name that another column has, or will have beside these metrics, or that is

@@ -1,7 +1,7 @@
 //! Formats of which each line is a row.
 
 use super::scan::{Numbers, Scan, number};
-use crate::row::{MetricRow, STEP_KEYS};
+use crate::row::MetricRow;
 
 /// Reads a line of any of the formats.
 pub(super) fn row(text: &str) -> Option<MetricRow> {
@@ -107,13 +107,16 @@ fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
 /// A row as it would be in metrics.jsonl.
 fn json(text: &str) -> Option<MetricRow> {
     let row = MetricRow::parse(text.as_bytes())?;
-    (row.step().is_some() && row.numbers().next().is_some()).then_some(row)
+    (row.sure_step().is_some() && row.numbers().next().is_some()).then_some(row)
 }
+
+/// Names that such a line begins with: those of a step and nothing else, as any program prints pairs.
+const FIRST: [&str; 7] = ["step", "global_step", "iteration", "iter", "epoch", "episode", "timestep"];
 
 /// `global_step=22, episodic_return=[21.]` (CleanRL, DeepSpeed): begins with a step key.
 fn pairs(text: &str) -> Option<MetricRow> {
     let (first, _) = text.split_once('=')?;
-    if !STEP_KEYS.contains(&first) {
+    if !FIRST.contains(&first) {
         return None;
     }
     let mut scan = Scan(text);

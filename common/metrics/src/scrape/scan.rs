@@ -71,6 +71,6 @@ impl Numbers {
 
     /// Returns the row, if there is anything beside its step.
     pub(super) fn row(self) -> Option<MetricRow> {
-        Some(MetricRow::new(self.0)).filter(|row| row.step().is_some() && row.numbers().next().is_some())
+        Some(MetricRow::new(self.0)).filter(|row| row.has_step_key() && row.numbers().next().is_some())
     }
 }

@@ -31,7 +31,9 @@ impl BaselinesTable {
             let complete = self.width == width && self.lines > 0;
             let row = Some(MetricRow::new(std::mem::take(&mut self.fields))).filter(|_| complete);
             *self = Self { width: if complete { 0 } else { width }, ..Self::default() };
-            return row.filter(|row| row.step().is_some() && row.numbers().next().is_some());
+            return row.filter(|row| {
+                row.step().is_some_and(|(key, _)| !key.contains(' ')) && row.numbers().next().is_some()
+            });
         }
         if self.width == 0 || self.width != width || self.lines == LINES || self.cell(text).is_none() {
             *self = Self::default();

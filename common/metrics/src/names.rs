@@ -1,0 +1,356 @@
+//! What the name of a metric tells: whether more of it is better, and whether it says how well the training goes
+//! or keeps the books. Used by whoever compares runs, and by whoever shows the first metrics of many.
+
+use super::step_key::is_step;
+use std::collections::HashMap;
+
+/// Which values of a metric are the better ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// The less.
+    Less,
+    /// The greater.
+    More,
+}
+
+impl Better {
+    /// Reads it off the words of a name; `None` where nothing is known of them. A loss of rewards is a loss.
+    pub fn of(name: &str) -> Option<Self> {
+        let words = words(name);
+        let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
+        let follow = |first: &str, second: &str| {
+            words.windows(2).any(|pair| pair[0].is(first) && pair[1].is_one_of(second))
+        };
+        let is_rate = follow("per", "second sec s") || has("persec");
+        if has(OPPOSITES) {
+            return follow_any(&words, OPPOSITES, "likelihood loglikelihood log").then_some(Self::Less);
+        }
+        if has(NEITHER) && !follow("explained", "variance var") {
+            return None;
+        }
+        let is_size = has("bits nats") && follow("per", "byte char character dim token word");
+        if has(LESS) || is_size || is_false_rate(&words) {
+            return Some(Self::Less);
+        }
+        let is_more = has(MORE)
+            || is_rate
+            || follow("explained", "variance var")
+            || words.iter().any(|word| word.has_digits && word.is("top"))
+            || follow("top", TOP)
+            || name.contains('@') && follow_any(&words, "p r", TOP);
+        is_more.then_some(Self::More)
+    }
+
+    /// Says whether the greater values are the better ones.
+    pub fn is_more(self) -> bool {
+        self == Self::More
+    }
+}
+
+/// Words of what is the better the less there is of it.
+const LESS: &str = "abserr bpb bpc bpd bppl brier ce cer cost crossentropy distortion divergence ece eer epe err \
+    error errors fad fid fvd hausdorff kid latency logloss loss losses lpips mae mape mcd mse mpjpe \
+    msle nll nmse overfit perplexity ppl regret rmse rmsle smape ter violation violations wer";
+
+/// Words of what is the better the more there is of it.
+const MORE: &str = "acc accuracies accuracy ami ap apl apm aps ar ari arl arm ars auc aucpr auprc auroc bertscore \
+    bleu bleurt chrf cider cka clipscore comet concordance corr correlation correct dice dsc elbo \
+    elo em exact f1 f2 fbeta fmeasure fps fscore gleu hit hits hitrate hmean hota idf1 ious iou \
+    jaccard kappa kendall lddt likelihood loglikelihood map mar mcc meteor mfu miou mos mota mrr \
+    ndcg nmi nse pass pearson pearsonr pesq pnl ppv precision profit profits psnr purity r2 recall \
+    ret return returns rew reward rewards rouge rougel rougelsum rsquared sacrebleu score scores sdr \
+    sensitivity sharpe silhouette similarity sisdr sisnr snr solved sortino spearman spearmanr \
+    specificity spice squad ssim stoi success successes throughput tpr vmaf win winrate wins won";
+
+/// How many answers count, as in `top-5` and `p@10`.
+const TOP: &str = "1 2 3 5 10 20 50 100 1000";
+
+/// Words beside which nothing is known: measures of spread, what is set and not achieved, and what has two sides.
+const NEITHER: &str = "coef coefficient count counts lr num rejected scale sem std stddev stderr target threshold var \
+    variance weight weights";
+
+/// Words that turn what follows them into its opposite.
+const OPPOSITES: &str = "minus neg negative inverse";
+
+/// Words of what keeps the books of a training and does not say how well that goes.
+const BOOKKEEPING: &str = "cpu cuda dt duration elapsed eta flops flos fps gpu gpus hours iters mem memory mfu minutes ms \
+    percentage persec pid progress ram rank rss runtime sec second seconds secs seed sps throughput \
+    time times timestamp tps vram walltime wall";
+
+/// Words of what is measured on data that was held out.
+const VALIDATION: &str = "val valid validation eval evaluation test dev";
+
+/// A word of a name.
+struct Word {
+    /// In small letters.
+    text: String,
+    /// Without digits at its end.
+    bare: usize,
+    has_digits: bool,
+}
+
+impl Word {
+    fn new(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let digits = |text: &str| text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let bare = match text.strip_suffix('k') {
+            Some(thousands) if digits(thousands) < thousands.len() => digits(thousands),
+            _ => digits(&text),
+        };
+        Self { has_digits: bare < text.len(), bare: if bare == 0 { text.len() } else { bare }, text }
+    }
+
+    fn is(&self, word: &str) -> bool {
+        self.text == word || &self.text[..self.bare] == word
+    }
+
+    /// Says whether it is in a list of words with blanks between them.
+    fn is_one_of(&self, list: &str) -> bool {
+        list.split(' ').any(|word| self.is(word))
+    }
+}
+
+/// Splits a name into its words, at whatever is no letter or digit; also where a capital letter follows a small
+/// one, beside the whole.
+fn words(name: &str) -> Vec<Word> {
+    let mut found = Vec::new();
+    for word in name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        found.push(Word::new(word));
+        let starts = word.char_indices().zip(word.chars().skip(1)).filter_map(|((at, one), next)| {
+            (one.is_lowercase() && next.is_uppercase()).then_some(at + one.len_utf8())
+        });
+        let starts: Vec<usize> = std::iter::once(0).chain(starts).collect();
+        if starts.len() > 1 {
+            let ends = starts.iter().skip(1).copied().chain([word.len()]);
+            found.extend(starts.iter().zip(ends).map(|(&start, end)| Word::new(&word[start..end])));
+        }
+    }
+    found
+}
+
+fn follow_any(words: &[Word], first: &str, second: &str) -> bool {
+    words.windows(2).any(|pair| pair[0].is_one_of(first) && pair[1].is_one_of(second))
+}
+
+/// Says whether it is a rate of what went wrong.
+fn is_false_rate(words: &[Word]) -> bool {
+    let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
+    has("fpr fnr")
+        || has("rate rates ratio")
+            && has("collision collisions crash fail failed failure failures miss misses")
+}
+
+/// Says whether a column is a metric: neither a step nor a time.
+pub fn is_metric(name: &str) -> bool {
+    !is_step(name) && !["time", "timestamp", "wall_time"].contains(&name)
+}
+
+/// How much a metric tells of a training at first sight: the smaller, the more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Interest {
+    /// How well it goes.
+    Result,
+    /// Anything else that it does.
+    State,
+    Bookkeeping,
+}
+
+impl Interest {
+    fn of(name: &str) -> Self {
+        let words = words(name);
+        let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
+        if is_step(name) || has(BOOKKEEPING) && !has("loss losses") {
+            Self::Bookkeeping
+        } else if Better::of(name).is_some() || has(VALIDATION) {
+            Self::Result
+        } else {
+            Self::State
+        }
+    }
+}
+
+/// Chooses the metrics that are shown first: those that say how well a training goes, then others, and of these
+/// the ones that most runs have; none that keeps the books, where there are others. Each is given with the
+/// number of runs that have it, in the order first logged, and stays in that order.
+pub fn headline<'a>(metrics: impl Iterator<Item = (&'a str, usize)>, most: usize) -> Vec<&'a str> {
+    let mut all: Vec<(Interest, usize, usize, &str)> = metrics
+        .filter(|(name, _)| is_metric(name))
+        .enumerate()
+        .map(|(place, (name, runs))| (Interest::of(name), usize::MAX - runs, place, name))
+        .collect();
+    if all.iter().any(|(interest, ..)| *interest < Interest::Bookkeeping) {
+        all.retain(|(interest, ..)| *interest < Interest::Bookkeeping);
+    }
+    all.sort_unstable();
+    all.truncate(most);
+    all.sort_unstable_by_key(|(_, _, place, _)| *place);
+    all.into_iter().map(|(.., name)| name).collect()
+}
+
+/// Counts in how many of several lists each name is, in the order in which names first appear.
+pub fn counted<'a>(lists: impl Iterator<Item = impl Iterator<Item = &'a str>>) -> Vec<(&'a str, usize)> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for name in lists.flatten() {
+        let place = *places.entry(name).or_insert_with(|| {
+            counts.push((name, 0));
+            counts.len() - 1
+        });
+        counts[place].1 += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_way_is_better_is_in_the_name() {
+        for name in [
+            "acc",
+            "val/accuracy",
+            "env/all/reward/total",
+            "rollout/ep_rew_mean",
+            "episodic_return",
+            "pass@1",
+            "F1",
+            "Acc@1",
+            "mAP50",
+            "mAP50-95",
+            "metrics/mAP50(B)",
+            "metrics/mAP50-95(B)",
+            "mAP_50",
+            "rouge1",
+            "rougeL",
+            "rouge-2",
+            "hit_rate",
+            "hit10",
+            "hits@10",
+            "AR",
+            "AR100",
+            "AP",
+            "APs",
+            "APm",
+            "AP75",
+            "box_AP",
+            "hmean",
+            "jaccard",
+            "cohen_kappa",
+            "spearman",
+            "pearson",
+            "CIDEr",
+            "METEOR",
+            "sharpe",
+            "sharpe_ratio",
+            "profit",
+            "tokens_per_second",
+            "train_samples_per_second",
+            "elbo",
+            "BLEU",
+            "BLEU-4",
+            "return",
+            "reward",
+            "auc",
+            "AverageEpRet",
+            "EpisodeReward",
+            "testAccuracy",
+            "success_rate",
+            "win_rate",
+            "top5",
+            "top@5",
+            "top-1",
+            "P@10",
+            "explained_variance",
+            "train/explained_variance",
+            "acc,none",
+            "exact_match,strict-match",
+            "ndcg@10",
+            "recall@20",
+            "val_log_likelihood",
+            "R2",
+            "psnr",
+            "eval/rewards/margins",
+            "mIoU",
+        ] {
+            assert_eq!(Better::of(name), Some(Better::More), "{name}");
+        }
+        for name in [
+            "loss",
+            "val_loss",
+            "perplexity",
+            "accumulated_error",
+            "reward/loss",
+            "score_error",
+            "elbo_loss",
+            "LOSS",
+            "trainLoss",
+            "loss2",
+            "loss (total)",
+            "val_bpb",
+            "RMSE",
+            "WER",
+            "cer",
+            "FID",
+            "fid50k",
+            "error_rate",
+            "neg_log_likelihood",
+            "nll",
+            "fpr",
+            "failure_rate",
+            "lm loss",
+            "box_loss",
+            "mse",
+            "cross_entropy_loss",
+            "bits_per_byte",
+        ] {
+            assert_eq!(Better::of(name), Some(Better::Less), "{name}");
+        }
+        for name in [
+            "kl",
+            "entropy",
+            "lr",
+            "learning_rate",
+            "grad_norm",
+            "epsilon",
+            "temperature",
+            "x",
+            "",
+            "ratio",
+            "accuracy_std",
+            "reward_std",
+            "loss_weight",
+            "neg_mean_squared_error",
+            "rewards/rejected",
+            "exploration_rate",
+            "score_threshold",
+            "p99",
+            "top_k",
+            "length",
+            "ep_len_mean",
+            "p",
+            "top",
+            "q_values",
+            "a1",
+            "50",
+            "alpha",
+        ] {
+            assert_eq!(Better::of(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_books_is_no_headline() {
+        let shown = |names: &[&'static str]| headline(names.iter().map(|name| (*name, 1)), 3);
+        assert_eq!(
+            shown(&["lr", "train_runtime", "loss", "val_loss", "grad_norm"]),
+            ["lr", "loss", "val_loss"]
+        );
+        assert_eq!(shown(&["loss", "time", "mfu"]), ["loss"]);
+        assert_eq!(shown(&["metrics.step", "eval/metrics.step", "total_flos", "fps"]), ["total_flos", "fps"]);
+        assert_eq!(shown(&["epsilon", "fps", "a", "reward", "b"]), ["epsilon", "a", "reward"]);
+        assert_eq!(shown(&["a", "b", "c", "accuracy", "d", "loss"]), ["a", "accuracy", "loss"]);
+        let counts = [("own_loss", 1), ("loss", 3), ("other_loss", 1), ("acc", 3), ("odd", 9)];
+        assert_eq!(headline(counts.into_iter(), 2), ["loss", "acc"]);
+    }
+}

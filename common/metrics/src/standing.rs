@@ -1,0 +1,145 @@
+//! Where a row stands among others of its run: its step, the counter within which that may begin anew, such
+//! as an epoch, and the series that it belongs to. Used by whoever finds out which rows were superseded.
+
+use super::step_key::StepKey;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Fields whose values tell series of rows apart, of which a program may write several at a time: each has
+/// steps of its own.
+const SERIES: [&str; 27] = [
+    "actor",
+    "dataset",
+    "device",
+    "env_id",
+    "fold",
+    "global_rank",
+    "gpu",
+    "kind",
+    "local_rank",
+    "mode",
+    "node",
+    "partition",
+    "phase",
+    "player",
+    "prefix",
+    "rank",
+    "replica",
+    "seed",
+    "set",
+    "split",
+    "stage",
+    "subset",
+    "tag",
+    "task",
+    "trial",
+    "worker",
+    "worker_id",
+];
+
+/// Which fields of rows tell where they stand; the same for all rows with the same names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StepFields {
+    /// Fields that may be the step, the better first.
+    steps: Vec<(StepKey, usize)>,
+    /// Fields that tell the series.
+    series: Vec<usize>,
+    /// Stands for all names.
+    names: u64,
+}
+
+/// The value of a field.
+#[derive(Clone, Copy, Debug)]
+pub enum Cell<'a> {
+    /// A number; it may be NaN or infinite.
+    Number(f64),
+    /// A text.
+    Text(&'a [u8]),
+    /// Anything else.
+    Other,
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standing<'a> {
+    /// The key of the step.
+    pub(crate) key: &'a str,
+    /// The key may be that of something else, such as the length of an episode.
+    pub(crate) is_doubtful: bool,
+    /// The step, or a part of an epoch.
+    pub(crate) step: f64,
+    is_epoch: bool,
+    /// A counter that counts more slowly, such as the epoch.
+    pub(crate) outer: Option<f64>,
+    /// Stands for the series.
+    pub(crate) series: u64,
+    /// Stands for the names of the row: rows of one shape come in the order of their steps.
+    pub(crate) shape: u64,
+}
+
+impl Standing<'_> {
+    /// Says whether the step is a part of an epoch, which is none.
+    pub fn is_part_of_epoch(&self) -> bool {
+        self.is_epoch && self.step.fract() != 0.0
+    }
+}
+
+impl StepFields {
+    /// Makes those of rows with these names.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let mut fields = Self::default();
+        let mut hasher = DefaultHasher::new();
+        for (at, name) in names.enumerate() {
+            name.hash(&mut hasher);
+            if let Some(key) = StepKey::of(name) {
+                fields.steps.push((key, at));
+            } else if is_series(name) {
+                fields.series.push(at);
+            }
+        }
+        fields.steps.sort_unstable();
+        fields.names = hasher.finish();
+        fields
+    }
+
+    /// Returns the fields that may be the step, the better first, and whether they count epochs.
+    pub fn steps(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.steps.iter().map(|(key, at)| (*at, key.is_epoch()))
+    }
+
+    /// Returns where a row stands, by its names and values; `None` without a step.
+    pub fn standing<'a>(
+        &self,
+        name: impl Fn(usize) -> &'a str,
+        value: impl Fn(usize) -> Cell<'a>,
+    ) -> Option<Standing<'a>> {
+        let number = |at: usize| match value(at) {
+            Cell::Number(number) if number.is_finite() => Some(number),
+            _ => None,
+        };
+        let numbers = || self.steps.iter().filter_map(|(key, at)| Some((*key, *at, number(*at)?)));
+        let (key, at, step) = numbers().next()?;
+        let outer = numbers().filter_map(|(other, _, number)| Some((key.within(other)?, number)));
+        let outer = outer.reduce(|one, other| if other.0 < one.0 { other } else { one });
+        let series = if self.series.is_empty() {
+            0
+        } else {
+            let mut hasher = DefaultHasher::new();
+            for &at in &self.series {
+                match value(at) {
+                    Cell::Number(number) => (name(at), number.to_bits()).hash(&mut hasher),
+                    Cell::Text(text) => (name(at), text).hash(&mut hasher),
+                    Cell::Other => {}
+                }
+            }
+            hasher.finish()
+        };
+        let outer = outer.map(|(_, number)| number);
+        let (is_doubtful, is_epoch) = (!key.is_sure(), key.is_epoch());
+        Some(Standing { key: name(at), is_doubtful, step, is_epoch, outer, series, shape: self.names })
+    }
+}
+
+fn is_series(name: &str) -> bool {
+    let last = name.rsplit(['/', '.']).next().unwrap_or(name);
+    SERIES.iter().any(|one| last.eq_ignore_ascii_case(one))
+}
