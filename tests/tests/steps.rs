@@ -1,0 +1,201 @@
+//! The steps of metric rows: under which keys they are logged, which rows later ones supersede, and what curves
+//! are drawn over.
+
+use serde_json::{Value, json};
+use testkit::Lab;
+
+/// Creates a run with rows of metrics in a file.
+fn made(lab: &Lab, name: &str, file: &str, rows: &str) {
+    lab.new_run(name, &["true"]);
+    lab.write(&format!("runs/{name}/{file}"), rows);
+}
+
+/// Creates a run whose attempts each append to its metrics what is in the next of these files.
+fn attempts(lab: &Lab, file: &str, rows: &[&str]) {
+    lab.new_run(
+        "r",
+        &["sh", "-c", &format!("cat $RUN_DIR/../../rows$RUN_ATTEMPT >> $RUN_DIR/{file}; exit 1")],
+    );
+    for (number, rows) in rows.iter().enumerate() {
+        lab.write(&format!("rows{}", number + 1), rows);
+        let resume: &[&str] = if number > 0 { &["--resume"] } else { &[] };
+        lab.cmd("run-exec").args(["-q"]).args(resume).arg("r").run().code(1);
+    }
+}
+
+/// Returns the consolidated rows of all runs, and what was said beside.
+fn rows(lab: &Lab) -> (Vec<String>, String) {
+    let done = lab.cmd("run-report").arg("--metrics").run().code(0);
+    (done.out().lines().skip(1).map(str::to_owned).collect(), done.err())
+}
+
+fn superseded(count: &str) -> String {
+    format!("run-report: {count} and left out\n")
+}
+
+/// Rows of epochs that take some steps each, counted anew.
+fn epochs(epochs: std::ops::Range<u32>) -> String {
+    let row = |epoch, step| format!("{{\"epoch\": {epoch}, \"step\": {step}, \"loss\": {epoch}.{step}}}\n");
+    epochs.flat_map(|epoch| (0..3).map(move |step| row(epoch, step))).collect()
+}
+
+#[test]
+fn a_step_is_known_by_the_last_part_of_its_name_in_any_case() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    for key in [
+        "_step",
+        "steps",
+        "Step",
+        "current_steps",
+        "total_steps",
+        "total/steps",
+        "training/global_step",
+        "trainer/global_step",
+        "total_timesteps",
+        "update",
+        "num_updates",
+        "env_step",
+        "Timestep",
+        "ep",
+        "Epoch",
+    ] {
+        for (file, content) in [
+            ("metrics.jsonl", format!("{{\"loss\": 0.5, \"{key}\": 100}}\n")),
+            ("metrics.csv", format!("loss,{key}\n0.5,100\n")),
+        ] {
+            lab.write(&format!("runs/r/{file}"), content);
+            let (rows, _) = rows(&lab);
+            assert!(rows[0].starts_with("r,100,"), "{key} in {file}: {rows:?}");
+            lab.write(&format!("runs/r/{file}"), "");
+        }
+    }
+}
+
+#[test]
+fn the_step_of_a_run_is_the_same_to_all_tools() {
+    let lab = Lab::new();
+    let script = r#"echo '{"current_steps": 7, "total_steps": 50, "epoch": 0.3, "loss": 2}' >> $RUN_METRICS"#;
+    lab.new_run("r", &["sh", "-c", script]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    assert_eq!(lab.status("r")["step"], json!(7));
+    let table: Value =
+        serde_json::from_str(&lab.cmd("run-report").args(["--format", "json"]).run().code(0).out()).unwrap();
+    assert_eq!(table["step"], json!(7));
+    assert_eq!(rows(&lab).0, ["r,7,7,50,0.3,2"]);
+}
+
+#[test]
+fn a_part_of_an_epoch_is_no_step() {
+    let lab = Lab::new();
+    let lines = "{\"loss\": 3, \"epoch\": 1}\n{\"loss\": 2, \"epoch\": 1.5}\n{\"loss\": 1, \"epoch\": 2}\n";
+    lab.new_run("r", &["sh", "-c", &format!("cat >> $RUN_METRICS <<'EOF'\n{lines}EOF\n")]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    let status = lab.status("r");
+    assert_eq!((&status["step"], &status["metrics"]["epoch"]["last"]), (&Value::Null, &json!(2)));
+    assert_eq!(rows(&lab).0, ["r,1,3,1", "r,2,2,1.5", "r,3,1,2"]);
+    // They still tell which rows are superseded.
+    lab.write("runs/r/metrics.jsonl", format!("{lines}{{\"loss\": 0, \"epoch\": 1.5}}\n"));
+    let (found, said) = rows(&lab);
+    assert_eq!(found, ["r,1,3,1", "r,4,0,1.5"]);
+    assert_eq!(said, superseded("2 rows of 'runs/r' are superseded by later ones"));
+}
+
+#[test]
+fn a_step_that_begins_anew_in_each_epoch_hides_no_epoch() {
+    let lab = Lab::new();
+    attempts(&lab, "metrics.jsonl", &[&epochs(1..3), &epochs(3..4)]);
+    let (found, said) = rows(&lab);
+    assert_eq!((found.len(), said.as_str()), (9, ""));
+    assert_eq!(lab.status("r")["metrics"]["loss"]["count"], json!(9));
+    // An epoch that another attempt goes over again is superseded.
+    lab.write("rows3", epochs(2..4));
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(1);
+    let (found, said) = rows(&lab);
+    let losses: Vec<&str> = found.iter().map(|row| row.rsplit(',').next().unwrap()).collect();
+    assert_eq!(losses, ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "3.0", "3.1", "3.2"]);
+    assert_eq!(said, superseded("6 rows of 'runs/r' are superseded by later ones"));
+    let status = lab.status("r");
+    assert_eq!(
+        (&status["metrics"]["loss"]["count"], &status["metrics"]["loss"]["last"]),
+        (&json!(9), &json!(3.2))
+    );
+}
+
+#[test]
+fn a_step_that_goes_back_within_an_attempt_supersedes() {
+    let lines = |steps: &[u32], scale: u32| -> String {
+        steps.iter().map(|step| format!("{{\"step\": {step}, \"loss\": {}}}\n", step * scale)).collect()
+    };
+    let text = lines(&[1, 2, 3, 4], 1) + &lines(&[3, 4, 5], 10) + &lines(&[5, 6], 100);
+    let expected = ["r,1,1", "r,2,2", "r,3,30", "r,4,40", "r,5,50", "r,5,500", "r,6,600"];
+    let table = |text: &str| -> String {
+        let cells = |line: &str| {
+            line.replace(['{', '}', ' ', '"'], "").replace("step:", "").replace("loss:", "") + "\n"
+        };
+        "step,loss\n".to_owned() + &text.lines().map(cells).collect::<String>()
+    };
+    for (file, text) in [("metrics.jsonl", text.clone()), ("progress.csv", table(&text))] {
+        let lab = Lab::new();
+        attempts(&lab, file, &[&text]);
+        let (found, said) = rows(&lab);
+        assert_eq!(found, expected);
+        assert_eq!(said, superseded("2 rows of 'runs/r' are superseded by later ones"));
+        let loss = &lab.status("r")["metrics"]["loss"];
+        assert_eq!(
+            (&loss["count"], &loss["max"], &loss["min"]),
+            (&json!(7), &json!(600), &json!(1)),
+            "{file}"
+        );
+        let plotted = lab.cmd("run-report").args(["--plot", "loss", "--export", "-"]).run().code(0);
+        plotted.stderr(&superseded("2 rows of 'runs/r' are superseded by later ones"));
+    }
+}
+
+#[test]
+fn a_table_that_is_rewritten_on_a_resume_has_each_step_once() {
+    let lab = Lab::new();
+    let script = "import os
+first = 1 if os.environ['RUN_ATTEMPT'] == '1' else 4
+table = open(os.environ['RUN_DIR'] + '/metrics.csv', 'w')
+old = 'step,loss' if first == 1 else 'step,val_loss,loss'
+print(old, file=table)
+for step in range(first, first + 6):
+    print(f'{step},{step / 7}' if first == 1 else f'{step},,{step / 7}', file=table)
+    if first == 4: # evaluated later
+        print(f'{step - 1},{step},', file=table)
+raise SystemExit(1)";
+    lab.write("train.py", script);
+    lab.new_run("r", &["python3", "train.py"]);
+    for resume in [&[][..], &["--resume"]] {
+        lab.cmd("run-exec").arg("-q").args(resume).arg("r").run().code(1);
+    }
+    let (found, said) = rows(&lab);
+    let steps: Vec<&str> = found.iter().filter_map(|row| row.split(',').nth(1)).collect();
+    assert_eq!(steps, ["4", "3", "5", "4", "6", "5", "7", "6", "8", "7", "9", "8"]);
+    assert_eq!(said, "");
+}
+
+#[test]
+fn curves_are_drawn_over_what_is_asked_for() {
+    let lab = Lab::new();
+    let rows = "{\"step\": 10, \"epoch\": 1, \"timestamp\": 1700, \"tokens\": 5, \"loss\": 3}\n\
+                {\"step\": 20, \"epoch\": 2, \"timestamp\": 1600, \"tokens\": 9, \"loss\": 2}\n\
+                {\"step\": 30, \"loss\": 1}\n";
+    made(&lab, "r", "metrics.jsonl", rows);
+    let curve = |x: &[&str]| {
+        let drawn =
+            lab.cmd("run-report").args(["--plot", "loss", "--export", "-"]).args(x).run().code(0).out();
+        let document: Value = serde_json::from_str(&drawn).unwrap();
+        let curve = &document["runs"][0]["curves"][0];
+        (document["x"].clone(), curve["step"].clone(), curve["min"].clone())
+    };
+    assert_eq!(curve(&[]), (Value::Null, json!([10, 20, 30]), json!([3, 2, 1])));
+    assert_eq!(curve(&["--x", "epoch"]), (json!("epoch"), json!([1, 2]), json!([3, 2])));
+    assert_eq!(curve(&["--x", "time"]), (json!("time"), json!([1600, 1700]), json!([2, 3])));
+    assert_eq!(curve(&["--x", "tokens"]), (json!("tokens"), json!([5, 9]), json!([3, 2])));
+    let picture = lab.cmd("run-report").args(["--plot", "loss", "--x", "epoch"]).run().code(0).out();
+    assert!(picture.trim_start().starts_with("loss (over epoch)\n"), "{picture}");
+    let said = "run-report: no run has 'loss' in a row with 'lost'\n";
+    lab.cmd("run-report").args(["--plot", "loss", "--x", "lost"]).run().code(1).stdout("").stderr(said);
+}
