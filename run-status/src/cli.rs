@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// With --wait, give up after this time, and exit 1
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait", conflicts_with_all = ["status", "watch"])]
     pub(crate) timeout: Option<Duration>,
-    /// Metrics to show, in place of the first three
+    /// Metrics to show, in place of the three that say most
     #[arg(long, value_name = "METRIC,...")]
     pub(crate) columns: Vec<String>,
     /// Pattern of checkpoints, below the run, to list in its details
