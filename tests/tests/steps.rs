@@ -2,7 +2,7 @@
 //! are drawn over.
 
 use serde_json::{Value, json};
-use testkit::Lab;
+use testkit::{Lab, checkout};
 
 /// Creates a run with rows of metrics in a file.
 fn made(lab: &Lab, name: &str, file: &str, rows: &str) {
@@ -174,6 +174,51 @@ raise SystemExit(1)";
     let steps: Vec<&str> = found.iter().filter_map(|row| row.split(',').nth(1)).collect();
     assert_eq!(steps, ["4", "3", "5", "4", "6", "5", "7", "6", "8", "7", "9", "8"]);
     assert_eq!(said, "");
+}
+
+#[test]
+fn directories_that_came_with_attempts_are_one_metric() {
+    let lab = Lab::new();
+    let events = checkout().join("tests/fixtures/events.py");
+    let script = "mkdir -p $RUN_DIR/tb/PPO_$RUN_ATTEMPT
+python3 $EVENTS $RUN_DIR/tb/PPO_$RUN_ATTEMPT/events.out.tfevents.$RUN_ATTEMPT.h $STEPS
+exit 1";
+    lab.new_run("r", &["sh", "-c", script]);
+    for (resume, steps) in
+        [(&[][..], "1:loss=0.5 2:loss=0.25 3:loss=0.125"), (&["--resume"], "3:loss=8 4:loss=9")]
+    {
+        let exec = lab.cmd("run-exec").arg("-q").args(resume).arg("r");
+        exec.env("EVENTS", &events).env("STEPS", steps).run().code(1);
+    }
+    let (found, said) = rows(&lab);
+    assert_eq!(found, ["r,1,0.5", "r,2,0.25", "r,3,8", "r,4,9"]);
+    assert_eq!(said, superseded("1 row of 'runs/r' is superseded by a later one"));
+    let status = lab.status("r");
+    assert_eq!((&status["step"], &status["metrics"]["loss"]["count"]), (&json!(4), &json!(4)));
+    // In one attempt they are two trainings.
+    let script = "for i in 1 2; do mkdir -p $RUN_DIR/PPO_$i; python3 $EVENTS $RUN_DIR/PPO_$i/events.out.tfevents.$i.h 1:loss=$i; done";
+    lab.new_run("one", &["sh", "-c", script]);
+    lab.cmd("run-exec").args(["-q", "one"]).env("EVENTS", &events).run().code(0);
+    let done = lab.cmd("run-report").args(["--metrics", "one"]).run().code(0);
+    assert_eq!(done.out(), "run,step,PPO_1/loss,PPO_2/loss\none,1,1,\none,1,,2\n");
+}
+
+#[test]
+fn tables_in_directories_that_came_with_attempts_are_one_source() {
+    let lab = Lab::new();
+    let script = "mkdir -p $RUN_DIR/logs/PPO_$RUN_ATTEMPT
+echo \"$ROWS\" > $RUN_DIR/logs/PPO_$RUN_ATTEMPT/progress.csv; exit 1";
+    lab.new_run("r", &["sh", "-c", script]);
+    let table = |rows: &str| format!("time/total_timesteps,train/loss\n{rows}");
+    for (resume, rows) in
+        [(&[][..], "64,1\n128,2"), (&["--resume"], "128,3\n192,4"), (&["--resume"], "192,5")]
+    {
+        lab.cmd("run-exec").arg("-q").args(resume).arg("r").env("ROWS", table(rows)).run().code(1);
+    }
+    let (found, said) = rows(&lab);
+    assert_eq!(found, ["r,64,64,1", "r,128,128,3", "r,192,192,5"]);
+    assert_eq!(said, superseded("2 rows of 'runs/r' are superseded by later ones"));
+    assert_eq!(lab.status("r")["step"], json!(192));
 }
 
 #[test]

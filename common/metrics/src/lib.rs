@@ -10,6 +10,7 @@ pub mod follow;
 pub mod growing;
 mod kinds;
 pub mod lines;
+mod made_anew;
 pub mod name_list;
 pub mod names;
 pub mod of_run;

@@ -107,11 +107,18 @@ pub(super) struct Origins {
     /// Where attempts after the first began in the file.
     boundaries: Vec<u64>,
     attempts: Resumptions,
+    /// All rows are of the first.
+    is_of_one: bool,
 }
 
 impl Origins {
     pub(super) fn of(file: &SourceFile, attempts: &Resumptions) -> Self {
-        Self { first: file.origin, boundaries: file.boundaries(attempts), attempts: attempts.clone() }
+        Self {
+            first: file.origin,
+            boundaries: file.boundaries(attempts),
+            attempts: attempts.clone(),
+            is_of_one: file.is_of_one,
+        }
     }
 
     /// Returns the origin of the row at a place.
@@ -122,7 +129,7 @@ impl Origins {
                 let begun = self.boundaries.iter().filter(|&&start| start <= offset).count();
                 RowOrigin { attempt: attempt + begun, offset, ..self.first }
             }
-            Place::Time(_) if self.attempts.is_single() => self.first,
+            Place::Time(_) if self.is_of_one || self.attempts.is_single() => self.first,
             Place::Time(seconds) => RowOrigin { attempt: self.attempts.at(seconds), ..self.first },
         }
     }

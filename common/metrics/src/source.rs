@@ -1,6 +1,7 @@
 //! Where a run keeps its metrics: files of the suite's own, or what trainers leave behind.
 
 use super::kinds::{KINDS, Kind, has_scalars, rank};
+use super::made_anew::{MadeAnew, above, process, started, track, version};
 use super::resumptions::Resumptions;
 use super::row::MetricRow;
 pub use super::row_reader::SourceFormat;
@@ -54,11 +55,14 @@ pub(super) struct SourceFile {
     pub(super) origin: RowOrigin,
     /// Where the attempts after the first began in it, where attempts.jsonl does not say it.
     begun: Option<Vec<u64>>,
+    /// All of it is of that attempt.
+    pub(super) is_of_one: bool,
 }
 
 impl SourceFile {
     fn new(path: PathBuf) -> Self {
-        Self { path, name: None, prefix: String::new(), origin: RowOrigin::default(), begun: None }
+        let origin = RowOrigin::default();
+        Self { path, name: None, prefix: String::new(), origin, begun: None, is_of_one: false }
     }
 
     /// Makes one of a file below a run that attempts append to.
@@ -123,15 +127,15 @@ impl MetricSource {
     /// Finds what a trainer left in a directory, the best first. Without anything there is no source.
     #[cfg(test)]
     pub(crate) fn of_trainer(root: &Path) -> Option<Self> {
-        Self::left_below(root).into_iter().next().map(|(_, source)| source)
+        Self::left_below(root, &Resumptions::default).into_iter().next().map(|(_, source)| source)
     }
 
     /// Finds all that a trainer left below a directory, the best first.
-    fn left_below(root: &Path) -> Vec<(Rank, Self)> {
+    fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, Self)> {
         let found = TrainerFiles::below(root);
         let mut all: Vec<(Rank, Self)> =
-            found.tables(root).into_iter().map(|source| (Rank::Left, source)).collect();
-        all.extend(found.events(root).map(|source| (Rank::Left, source)));
+            found.tables(root, attempts).into_iter().map(|source| (Rank::Left, source)).collect();
+        all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
         all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
         all.extend(found.snapshot().map(|source| (Rank::Present, source)));
         all
@@ -139,7 +143,11 @@ impl MetricSource {
 
     /// Finds all sources of a run, the best first; `with_trainer` also those that its trainer left.
     pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, Self)> {
-        let mut all = if with_trainer { Self::left_below(layout.root()) } else { Vec::new() };
+        let mut all = if with_trainer {
+            Self::left_below(layout.root(), &|| Resumptions::read(layout).unwrap_or_default())
+        } else {
+            Vec::new()
+        };
         all.extend(Self::lines(layout.metrics()).map(|source| (Rank::Written, source)));
         all.extend(Self::lines(layout.scraped()).map(|source| (Rank::Scraped, source)));
         all.sort_by_key(|(rank, _)| *rank);
@@ -295,8 +303,9 @@ impl TrainerFiles {
     }
 
     /// Returns the tables and files of lines, the best of each kind.
-    fn tables(&self, root: &Path) -> Vec<MetricSource> {
-        KINDS.iter().zip(&self.tables).filter_map(|(kind, files)| table(kind, files, root)).collect()
+    fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<MetricSource> {
+        let of_kind = |(kind, files): (&Kind, &Vec<(usize, PathBuf)>)| table(kind, files, root, attempts);
+        KINDS.iter().zip(&self.tables).filter_map(of_kind).collect()
     }
 
     /// Takes the nearest document with present values.
@@ -331,12 +340,13 @@ impl TrainerFiles {
 
     /// Takes all event files: a directory is a track of its own whose name precedes those of its
     /// metrics, but for directories that are made anew for every attempt.
-    fn events(&self, root: &Path) -> Option<MetricSource> {
+    fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
         self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
+        let made_anew = MadeAnew::among(self.events.iter().map(|(_, path)| path), attempts);
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
         let mut places: HashMap<PathBuf, usize> = HashMap::new();
         for (_, path) in &self.events {
-            let track = track(path.strip_prefix(root).unwrap_or(path));
+            let track = track(path, root, &made_anew);
             let place = *places.entry(track).or_insert_with_key(|track| {
                 tracks.push((track.clone(), Vec::new()));
                 tracks.len() - 1
@@ -357,10 +367,12 @@ impl TrainerFiles {
                 if processes.last() != Some(&process) {
                     processes.push(process);
                 }
-                let origin = RowOrigin { attempt: processes.len() - 1, track, offset: 0 };
+                let of_one = made_anew.of(path).map(|one| one.attempt);
+                let attempt = of_one.unwrap_or(processes.len() - 1);
                 files_of_tracks.push(SourceFile {
                     prefix: prefix.clone(),
-                    origin,
+                    origin: RowOrigin { attempt, track, offset: 0 },
+                    is_of_one: of_one.is_some(),
                     ..SourceFile::new(path.clone())
                 });
             }
@@ -376,12 +388,28 @@ fn is_elsewhere(name: &str) -> bool {
 
 /// Takes the nearest table of a kind. Lightning makes a directory `version_N` for every attempt; of other
 /// kinds, several files of one directory are written side by side.
-fn table(kind: &Kind, files: &[(usize, PathBuf)], root: &Path) -> Option<MetricSource> {
+fn table(
+    kind: &Kind,
+    files: &[(usize, PathBuf)],
+    root: &Path,
+    attempts: &dyn Fn() -> Resumptions,
+) -> Option<MetricSource> {
     let (_, first) = files.iter().find(|(_, path)| kind.first_row(path).is_some())?;
     let of = |files| Some(MetricSource::of(kind.format, files));
     if kind.is_many {
         let beside = files.iter().map(|(_, path)| path).filter(|path| path.parent() == first.parent());
         return of(side_by_side(kind, beside.collect(), root));
+    }
+    let made_anew = MadeAnew::among(files.iter().map(|(_, path)| path), attempts);
+    if let Some(one) = made_anew.of(first) {
+        let origin = |path: &PathBuf| made_anew.of(path).filter(|other| other.stem == one.stem);
+        let file = |path: &PathBuf| SourceFile {
+            origin: RowOrigin { attempt: origin(path).map_or(0, |one| one.attempt), ..RowOrigin::default() },
+            is_of_one: true,
+            ..SourceFile::new(path.clone())
+        };
+        let is_same = |path: &&PathBuf| origin(path).is_some() && path.file_name() == first.file_name();
+        return of(files.iter().map(|(_, path)| path).filter(is_same).map(file).collect());
     }
     if version(first).is_none() {
         return of(vec![SourceFile::appended(first.clone(), root)]);
@@ -419,51 +447,6 @@ fn side_by_side(kind: &Kind, mut paths: Vec<&PathBuf>, root: &Path) -> Vec<Sourc
         });
     }
     files
-}
-
-/// Returns the number in the name `version_N` of the directory of a file.
-fn version(path: &Path) -> Option<u64> {
-    path.parent()?.file_name()?.to_str()?.strip_prefix("version_")?.parse().ok()
-}
-
-/// Returns the directory above that of a file.
-fn above(path: &Path) -> Option<&Path> {
-    path.parent()?.parent()
-}
-
-/// Returns the directory of an event file without what changes from attempt to attempt:
-/// `version_N` (Lightning), and what is directly below `runs` (PyTorch, Hugging Face).
-fn track(file: &Path) -> PathBuf {
-    let mut track = PathBuf::new();
-    let mut is_below_runs = false;
-    for part in file.parent().into_iter().flat_map(Path::components) {
-        let name = part.as_os_str().to_string_lossy();
-        let is_version =
-            name.strip_prefix("version_").is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
-        if !is_version && !std::mem::replace(&mut is_below_runs, name == "runs") {
-            track.push(part);
-        }
-    }
-    track
-}
-
-/// Returns when an event file was begun, in seconds since 1970: it is in the name.
-fn started(path: &Path) -> u64 {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let time = name.split(".tfevents.").nth(1).and_then(|rest| rest.split('.').next()?.parse().ok());
-    time.unwrap_or_default()
-}
-
-/// Returns what names the process that wrote an event file, `TIME.HOST.PID.NUMBER` being in the
-/// name; without a process id there, each file is by one of its own.
-fn process(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let words: Vec<&str> = name.split(".tfevents.").nth(1).unwrap_or(&name).split('.').collect();
-    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    match words.windows(2).skip(1).rposition(|pair| pair.iter().all(|word| is_number(word))) {
-        Some(at) => words[1..at + 2].join("."),
-        None => path.to_string_lossy().into_owned(),
-    }
 }
 
 /// Compares paths so that 2 comes before 10.
