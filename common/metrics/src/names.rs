@@ -207,134 +207,35 @@ mod tests {
 
     #[test]
     fn which_way_is_better_is_in_the_name() {
-        for name in [
-            "acc",
-            "val/accuracy",
-            "env/all/reward/total",
-            "rollout/ep_rew_mean",
-            "episodic_return",
-            "pass@1",
-            "F1",
-            "Acc@1",
-            "mAP50",
-            "mAP50-95",
-            "metrics/mAP50(B)",
-            "metrics/mAP50-95(B)",
-            "mAP_50",
-            "rouge1",
-            "rougeL",
-            "rouge-2",
-            "hit_rate",
-            "hit10",
-            "hits@10",
-            "AR",
-            "AR100",
-            "AP",
-            "APs",
-            "APm",
-            "AP75",
-            "box_AP",
-            "hmean",
-            "jaccard",
-            "cohen_kappa",
-            "spearman",
-            "pearson",
-            "CIDEr",
-            "METEOR",
-            "sharpe",
-            "sharpe_ratio",
-            "profit",
-            "tokens_per_second",
-            "train_samples_per_second",
-            "elbo",
-            "BLEU",
-            "BLEU-4",
-            "return",
-            "reward",
-            "auc",
-            "AverageEpRet",
-            "EpisodeReward",
-            "testAccuracy",
-            "success_rate",
-            "win_rate",
-            "top5",
-            "top@5",
-            "top-1",
-            "P@10",
-            "explained_variance",
-            "train/explained_variance",
-            "acc,none",
-            "exact_match,strict-match",
-            "ndcg@10",
-            "recall@20",
-            "val_log_likelihood",
-            "R2",
-            "psnr",
-            "eval/rewards/margins",
-            "mIoU",
-        ] {
+        for name in
+            "acc | val/accuracy | env/all/reward/total | rollout/ep_rew_mean | episodic_return | pass@1 | \
+            F1 | Acc@1 | mAP50 | mAP50-95 | metrics/mAP50(B) | metrics/mAP50-95(B) | mAP_50 | rouge1 | \
+            rougeL | rouge-2 | hit_rate | hit10 | hits@10 | AR | AR100 | AP | APs | APm | AP75 | box_AP | \
+            hmean | jaccard | cohen_kappa | spearman | pearson | CIDEr | METEOR | sharpe | sharpe_ratio | \
+            profit | tokens_per_second | train_samples_per_second | elbo | BLEU | BLEU-4 | return | \
+            reward | auc | AverageEpRet | EpisodeReward | testAccuracy | success_rate | win_rate | top5 | \
+            top@5 | top-1 | P@10 | explained_variance | train/explained_variance | acc,none | \
+            exact_match,strict-match | ndcg@10 | recall@20 | val_log_likelihood | R2 | psnr | \
+            eval/rewards/margins | mIoU"
+                .split(" | ")
+        {
             assert_eq!(Better::of(name), Some(Better::More), "{name}");
         }
-        for name in [
-            "loss",
-            "val_loss",
-            "perplexity",
-            "accumulated_error",
-            "reward/loss",
-            "score_error",
-            "elbo_loss",
-            "LOSS",
-            "trainLoss",
-            "loss2",
-            "loss (total)",
-            "val_bpb",
-            "RMSE",
-            "WER",
-            "cer",
-            "FID",
-            "fid50k",
-            "error_rate",
-            "neg_log_likelihood",
-            "nll",
-            "fpr",
-            "failure_rate",
-            "lm loss",
-            "box_loss",
-            "mse",
-            "cross_entropy_loss",
-            "bits_per_byte",
-        ] {
+        for name in
+            "loss | val_loss | perplexity | accumulated_error | reward/loss | score_error | elbo_loss | \
+            LOSS | trainLoss | loss2 | loss (total) | val_bpb | RMSE | WER | cer | FID | fid50k | \
+            error_rate | neg_log_likelihood | nll | fpr | failure_rate | lm loss | box_loss | mse | \
+            cross_entropy_loss | bits_per_byte"
+                .split(" | ")
+        {
             assert_eq!(Better::of(name), Some(Better::Less), "{name}");
         }
-        for name in [
-            "kl",
-            "entropy",
-            "lr",
-            "learning_rate",
-            "grad_norm",
-            "epsilon",
-            "temperature",
-            "x",
-            "",
-            "ratio",
-            "accuracy_std",
-            "reward_std",
-            "loss_weight",
-            "neg_mean_squared_error",
-            "rewards/rejected",
-            "exploration_rate",
-            "score_threshold",
-            "p99",
-            "top_k",
-            "length",
-            "ep_len_mean",
-            "p",
-            "top",
-            "q_values",
-            "a1",
-            "50",
-            "alpha",
-        ] {
+        for name in "kl | entropy | lr | learning_rate | grad_norm | epsilon | temperature | x |  | ratio | \
+            accuracy_std | reward_std | loss_weight | neg_mean_squared_error | rewards/rejected | \
+            exploration_rate | score_threshold | p99 | top_k | length | ep_len_mean | p | top | q_values | \
+            a1 | 50 | alpha"
+            .split(" | ")
+        {
             assert_eq!(Better::of(name), None, "{name}");
         }
     }

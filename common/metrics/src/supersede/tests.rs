@@ -12,9 +12,9 @@ impl Rows {
     }
 
     fn steps(&mut self, attempt: usize, steps: &[u32]) -> &mut Self {
-        steps.iter().for_each(|step| {
+        for step in steps {
             self.add(attempt, &format!(r#"{{"step": {step}, "loss": 1}}"#));
-        });
+        }
         self
     }
 
@@ -73,8 +73,8 @@ fn a_step_within_an_epoch_is_ordered_by_both() {
     assert_eq!(rows.left(), [0, 1, 2, 9, 10, 11, 12, 13, 14]);
     // One epoch an attempt.
     let mut rows = Rows::default();
-    for attempt in 0..3 {
-        epochs(&mut rows, attempt, attempt as u32..attempt as u32 + 1);
+    for (attempt, epoch) in [(0, 0), (1, 1), (2, 2)] {
+        epochs(&mut rows, attempt, epoch..epoch + 1);
     }
     assert_eq!(rows.left().len(), 9);
     // The same for episodes.
@@ -183,20 +183,18 @@ proptest! {
                 rows.add(attempt, &row(step));
             }
         };
-        let mut end = 0;
         for (is_attempt, at, count) in starts {
-            end = (begin + count).min(total);
+            let end = (begin + count).min(total);
             write(&mut rows, attempt, begin..end);
             // From a checkpoint that was saved before; within an attempt, a step that is logged twice in a row is no
             // new start.
             let latest = if is_attempt { end } else { end - 1 };
-            begin = at.index(latest as usize + 1) as u32;
+            begin = u32::try_from(at.index(latest as usize + 1)).unwrap();
             if !is_attempt && begin == end - 1 {
                 begin = end;
             }
             attempt += usize::from(is_attempt);
         }
-        let _ = end;
         write(&mut rows, attempt, begin..total);
         let mut expected = last_writer;
         expected.sort_unstable();
