@@ -7,6 +7,7 @@ use run_common::pipeline::large_in_order;
 use run_metrics::aggregate::{Aggregates, Room};
 use run_metrics::names::{Better, counted, headline, is_metric};
 use run_metrics::of_run;
+use run_metrics::read::RowCounts;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -52,7 +53,9 @@ impl Figures {
         let recorded = Self { by_metric: recorded.metrics().figures(), step: recorded.step() };
         let is_stand_in = run.seen.run.layout().rows().is_some();
         if !is_stand_in && !recorded.by_metric.is_empty() && !Room::is_filled_by(recorded.by_metric.keys()) {
-            return (recorded, Vec::new());
+            let superseded = run.seen.recorded.attempt().and_then(|attempt| attempt.superseded_rows);
+            let counts = RowCounts { superseded: superseded.unwrap_or_default(), ..RowCounts::default() };
+            return (recorded, run.faults(Ok(counts)));
         }
         let mut figures = Aggregates::default();
         let (mut step, mut number) = (None, 0_u32);

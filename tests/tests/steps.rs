@@ -116,6 +116,9 @@ fn a_step_that_begins_anew_in_each_epoch_hides_no_epoch() {
     assert_eq!(losses, ["1.0", "1.1", "1.2", "2.0", "2.1", "2.2", "3.0", "3.1", "3.2"]);
     assert_eq!(said, superseded("6 rows of 'runs/r' are superseded by later ones"));
     let status = lab.status("r");
+    assert_eq!(status["superseded_rows"], json!(6));
+    let table = lab.cmd("run-report").args(["--columns", "loss.last"]).run().code(0);
+    table.stderr(&superseded("6 rows of 'runs/r' are superseded by later ones"));
     assert_eq!(
         (&status["metrics"]["loss"]["count"], &status["metrics"]["loss"]["last"]),
         (&json!(9), &json!(3.2))

@@ -44,6 +44,7 @@ pub struct Figures {
     /// Rows name an epoch that is no step, so that their number is none either.
     is_in_epochs: bool,
     pub(super) skipped: u64,
+    pub(super) superseded: u64,
 }
 
 impl Default for Figures {
@@ -67,6 +68,7 @@ impl Figures {
             has_parts_of_epochs: false,
             is_in_epochs: false,
             skipped: 0,
+            superseded: 0,
         }
     }
 
@@ -142,6 +144,11 @@ impl Figures {
     /// Returns how many steps the last rows say that there are to take.
     pub(super) fn total(&self) -> Option<f64> {
         self.recent.iter().rev().find_map(snapshot::total)
+    }
+
+    /// Returns how many rows later ones superseded.
+    pub fn superseded(&self) -> u64 {
+        self.superseded
     }
 
     /// Returns how many lines of the present attempt could not be read.

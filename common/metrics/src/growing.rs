@@ -219,7 +219,9 @@ impl Growing {
             growth.has_rows |= !is_first || origin.attempt >= present;
             growth.is_changed = true;
             repeats |= starts.note(origin, &row);
-            if !starts.supersede(origin, &row) {
+            if starts.supersede(origin, &row) {
+                figures.superseded += 1;
+            } else {
                 figures.add(origin, row, length);
             }
             Ok(())
@@ -270,9 +272,8 @@ impl Growing {
                         Some(row) if !is_second => {
                             starts.note(origin, &row);
                         }
-                        Some(row) if !starts.supersede(origin, &row) => {
-                            figures.add(origin, row, length);
-                        }
+                        Some(row) if starts.supersede(origin, &row) => figures.superseded += 1,
+                        Some(row) => figures.add(origin, row, length),
                         None if is_second && origin.attempt >= present => figures.skipped += 1,
                         _ => {}
                     }

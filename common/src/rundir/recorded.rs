@@ -107,6 +107,8 @@ pub struct AttemptState {
     pub metrics_from: Option<Vec<String>>,
     /// The name of the step in them, where that was said.
     pub step_key: Option<String>,
+    /// How many rows later ones superseded; `None` where that was not counted.
+    pub superseded_rows: Option<u64>,
     /// Every metric in figures, in the order first logged.
     pub metrics: Metrics,
     /// The last five metric rows.
@@ -144,6 +146,7 @@ impl AttemptState {
             start_step: None,
             metrics_from: None,
             step_key: None,
+            superseded_rows: None,
             metrics: Metrics::default(),
             recent: Recent::default(),
             resources: None,

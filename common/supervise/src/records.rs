@@ -171,6 +171,7 @@ impl<'a> Records<'a> {
             attempt.step = progress.step.or(attempt.step);
             if let (Some(figures), Some(metrics)) = (figures, metrics) {
                 attempt.metrics_from = Some(follower.names());
+                attempt.superseded_rows = Some(figures.superseded());
                 attempt.recent = Recent::new(&figures.recent());
                 attempt.metrics = metrics;
             }
