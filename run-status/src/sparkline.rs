@@ -32,6 +32,8 @@ pub(crate) struct Sparkline {
     next: Option<Instant>,
     rows: u64,
     points: Vec<(f64, f64)>,
+    /// The epoch of the last row, say, within which steps may count anew.
+    outer: Option<f64>,
 }
 
 impl Sparkline {
@@ -49,6 +51,7 @@ impl Sparkline {
             next: None,
             rows: 0,
             points: Vec::new(),
+            outer: None,
         }
     }
 
@@ -102,13 +105,17 @@ impl Sparkline {
         self.next = Some(Instant::now() + start.elapsed().saturating_mul(RARENESS));
     }
 
-    /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on.
+    /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on; not so where
+    /// the epoch has gone on.
     fn add(&mut self, row: &MetricRow) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
-        let step = row.step().map_or(self.rows as f64, |(_, step)| step);
+        let number = self.rows as f64;
+        let (step, outer) = row.standing().map_or((number, None), |standing| standing.position());
         let Some(MetricValue::Number(value)) = row.get(&self.name) else { return };
-        while self.points.last().is_some_and(|(last, _)| *last >= step) {
+        let before = std::mem::replace(&mut self.outer, outer);
+        let goes_on = before.zip(outer).is_some_and(|(before, outer)| outer > before);
+        while !goes_on && self.points.last().is_some_and(|(last, _)| *last >= step) {
             self.points.pop();
         }
         self.points.push((step, *value));
@@ -170,6 +177,12 @@ mod tests {
         assert_eq!(sparkline((0..800).map(|step| (step.into(), step.into()))).draw(8), "▁▂▃▄▅▆▇█");
         assert_eq!(sparkline([(1.0, 0.0), (2.0, f64::NAN), (3.0, 7.0)]).draw(80), "▁x█");
         assert_eq!(sparkline([(1.0, 0.0), (2.0, 9.0), (3.0, 9.0), (2.0, 7.0)]).draw(80), "▁█");
+        let mut epochs = sparkline([]);
+        for (epoch, step) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+            let row = format!("{{\"epoch\": {epoch}, \"step\": {step}, \"loss\": {}}}", 2 * epoch + step);
+            epochs.add(&MetricRow::parse(row.as_bytes()).unwrap());
+        }
+        assert_eq!(epochs.draw(80), "▁▃▆█");
         assert_eq!(sparkline((0..20_000).map(|step| (step.into(), (step / 10_000).into()))).draw(2), "▁█");
     }
 }

@@ -77,6 +77,11 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
+    /// Returns the step, or the part of an epoch, and the counter within which it may begin anew.
+    pub fn position(&self) -> (f64, Option<f64>) {
+        (self.step, self.outer)
+    }
+
     /// Says whether the step is a part of an epoch, which is none.
     pub fn is_part_of_epoch(&self) -> bool {
         self.is_epoch && self.step.fract() != 0.0
