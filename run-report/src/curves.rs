@@ -69,6 +69,31 @@ pub(crate) fn read<T: Send>(
     (all, exit)
 }
 
+/// Puts steps that begin anew in each epoch one epoch after another.
+#[derive(Debug, Default)]
+struct Unrolled {
+    /// The epoch of the last row that had one.
+    epoch: Option<f64>,
+    /// Steps before that epoch.
+    before: f64,
+    /// The greatest step in it.
+    greatest: f64,
+}
+
+impl Unrolled {
+    fn step(&mut self, row: &MetricRow) -> Option<f64> {
+        let (_, step) = row.step()?;
+        if let Some((_, Some(epoch))) = row.standing().map(|standing| standing.position()) {
+            if self.epoch.is_some_and(|last| epoch > last) && step <= self.greatest {
+                self.before += self.greatest + if step > 0.0 { 0.0 } else { 1.0 };
+                self.greatest = 0.0;
+            }
+            (self.epoch, self.greatest) = (Some(epoch), self.greatest.max(step));
+        }
+        Some(self.before + step)
+    }
+}
+
 fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Fault>) {
     let mut curves: Vec<Curve> = Vec::new();
     let mut places: HashMap<String, Option<usize>> = HashMap::new();
@@ -88,13 +113,14 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Faul
         }
     };
     let mut number = 0.0;
+    let mut unrolled = Unrolled::default();
     let mut own: HashSet<String> = HashSet::new();
     let has_evaluations = !run.evaluations.is_empty();
     let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
         number += 1.0;
         let x = match options.x {
             Some(x) => row.number_under(x),
-            None => Some(row.step().map_or(number, |(_, step)| step)),
+            None => Some(unrolled.step(&row).unwrap_or(number)),
         };
         for (name, value) in row.numbers() {
             if let Some(x) = x {

@@ -246,4 +246,8 @@ fn curves_are_drawn_over_what_is_asked_for() {
     assert!(picture.trim_start().starts_with("loss (over epoch)\n"), "{picture}");
     let said = "run-report: no run has 'loss' in a row with 'lost'\n";
     lab.cmd("run-report").args(["--plot", "loss", "--x", "lost"]).run().code(1).stdout("").stderr(said);
+    made(&lab, "epochs", "metrics.jsonl", &epochs(1..3));
+    let drawn = lab.cmd("run-report").args(["--plot", "loss", "--export", "-", "epochs"]).run().code(0).out();
+    let document: Value = serde_json::from_str(&drawn).unwrap();
+    assert_eq!(document["runs"][0]["curves"][0]["step"], json!([0, 1, 2, 3, 4, 5]));
 }
