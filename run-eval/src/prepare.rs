@@ -156,8 +156,6 @@ pub(crate) fn prepare(
         resume_from: None,
         resume_step: None,
         total_steps: None,
-        metrics: None,
-        step_key: None,
         checkpoint_pattern: None,
         options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),

@@ -94,10 +94,10 @@ pub(crate) struct Args {
     scrape: Vec<String>,
     /// File below the run that holds its metrics, where it is not a usual one
     #[arg(long, value_name = "FILE")]
-    pub(crate) metrics: Option<String>,
+    metrics: Option<String>,
     /// Name of the step in the metrics, where it is not a usual one
     #[arg(long, value_name = "KEY")]
-    pub(crate) step_key: Option<String>,
+    step_key: Option<String>,
     /// Shell command to execute when the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     on_end: Option<String>,
@@ -137,6 +137,8 @@ impl Args {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         AttemptOptions {
             scrape: Some(self.scrape.clone()).filter(|specs| !specs.is_empty()),
+            metrics: self.metrics.clone(),
+            step_key: self.step_key.clone(),
             grace_s: seconds(self.grace),
             linger_s: seconds(self.linger),
             heartbeat_s: seconds(self.heartbeat),

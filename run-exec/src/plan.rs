@@ -116,8 +116,6 @@ struct Choices<'a> {
     found: Option<PathBuf>,
     /// The program that is executed, where there is one.
     executable: Option<PathBuf>,
-    /// What tells how far the training is.
-    sources: Sources,
     /// Files that the metrics of attempts before were read from.
     metrics_from: Vec<String>,
 }
@@ -180,7 +178,6 @@ impl<'a> Choices<'a> {
             filled,
             found,
             executable,
-            sources: sources(options, layout, meta)?,
             metrics_from,
         })
     }
@@ -213,8 +210,6 @@ impl<'a> Choices<'a> {
             resume_from,
             resume_step: resume_step.flatten(),
             total_steps: resume.total_steps,
-            metrics: self.sources.metrics.clone(),
-            step_key: self.sources.step_key.clone(),
             checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
             options: this.settings.recorded.clone(),
             offsets: offsets(self.layout, self.number, &self.metrics_from),
@@ -243,7 +238,12 @@ impl<'a> Choices<'a> {
             quiet: options.quiet,
             detach: options.detach && this.parent.is_none(), // the controller of several has left already
             scrape: this.settings.scrape.clone(),
-            sources: self.sources,
+            sources: Sources {
+                trainer: true,
+                metrics: this.settings.recorded.metrics.clone(),
+                step_key: this.settings.recorded.step_key.clone(),
+                checkpoint: meta.checkpoint.clone(),
+            },
             retry: this.retry.clone(),
             devices: NVIDIA_SMI,
             statuses: STATUSES,
@@ -254,20 +254,6 @@ impl<'a> Choices<'a> {
             }),
         })
     }
-}
-
-/// Returns what tells how far the training is: as given now, else to the last attempt, else at the creation.
-fn sources(options: &Options, layout: &Layout, meta: &Meta) -> Result<Sources, Error> {
-    let attempts = Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
-    let last = attempts.last().map(|last| &last.start);
-    let (metrics, step_key) =
-        last.map_or((&meta.metrics, &meta.step_key), |last| (&last.metrics, &last.step_key));
-    Ok(Sources {
-        trainer: true,
-        metrics: options.metrics.as_ref().or(metrics.as_ref()).cloned(),
-        step_key: options.step_key.as_ref().or(step_key.as_ref()).cloned(),
-        checkpoint: meta.checkpoint.clone(),
-    })
 }
 
 /// Returns the version of the interpreter that a command comes to, as was recorded where it is the same. Of the

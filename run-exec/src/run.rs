@@ -52,9 +52,6 @@ pub(crate) struct Options {
     pub(crate) output: Output,
     /// Options that later attempts inherit, as far as they are given.
     pub(crate) given: AttemptOptions,
-    /// The file with the metrics, and the name of the step in them, if they are given.
-    pub(crate) metrics: Option<String>,
-    pub(crate) step_key: Option<String>,
     /// When this run-exec began.
     pub(crate) begun: Timestamp,
 }
@@ -99,8 +96,6 @@ impl Options {
                 (false, false) => Output::Pipes,
             },
             given: args.inherited(),
-            metrics: args.metrics.clone(),
-            step_key: args.step_key.clone(),
             begun: Timestamp::now(),
         }
     }

@@ -125,9 +125,9 @@ impl Plan {
             checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
                 Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
             }),
-            metrics: args.metrics.clone(),
-            step_key: args.step_key.clone(),
             options: AttemptOptions {
+                metrics: args.metrics.clone(),
+                step_key: args.step_key.clone(),
                 scrape: Some(args.scrape.clone()).filter(|specs| !specs.is_empty()),
                 ..AttemptOptions::default()
             },

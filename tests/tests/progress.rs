@@ -421,6 +421,7 @@ fn a_file_and_the_name_of_the_step_can_be_named() {
         assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(4096), "other.jsonl".to_owned()));
         let starts = lab.json_lines("runs/r/.run/attempts.jsonl");
         let last = starts.iter().rfind(|line| line["event"] == "start").unwrap();
+        let last = &last["options"];
         assert_eq!(
             (&last["metrics"], &last["step_key"]),
             (&json!("other.jsonl"), &json!("tokens")),

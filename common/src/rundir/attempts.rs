@@ -62,12 +62,6 @@ pub struct AttemptStart {
     /// Number of steps that the training is to take in all.
     #[serde(default)]
     pub total_steps: Option<u64>,
-    /// The file below the run that alone holds its metrics, where that was said now or before.
-    #[serde(default)]
-    pub metrics: Option<String>,
-    /// The name of the step in them, likewise.
-    #[serde(default)]
-    pub step_key: Option<String>,
     /// The pattern of checkpoints that it was given, or an attempt before it, in place of that of meta.json.
     #[serde(default)]
     pub checkpoint_pattern: Option<String>,

@@ -50,12 +50,6 @@ pub struct Meta {
     pub total_steps: Option<u64>,
     /// Which files are checkpoints, where the patterns that are known do not say so.
     pub checkpoint: Option<Checkpoint>,
-    /// The file below the run that alone holds its metrics, where that was said.
-    #[serde(default)]
-    pub metrics: Option<String>,
-    /// The name of the step in them, where that was said.
-    #[serde(default)]
-    pub step_key: Option<String>,
     /// The program reads the overrides from its environment.
     #[serde(default)]
     pub set_by_env: bool,

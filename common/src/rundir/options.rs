@@ -11,6 +11,12 @@ pub struct AttemptOptions {
     /// What is looked for in the output, as typed: `auto`, `none`, or regular expressions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape: Option<Vec<String>>,
+    /// The file below the run that alone holds its metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
+    /// The name of the step in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_key: Option<String>,
     /// Seconds from the request to stop to the end of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_s: Option<f64>,
@@ -46,6 +52,8 @@ impl AttemptOptions {
     pub fn or(self, before: Self) -> Self {
         Self {
             scrape: self.scrape.or(before.scrape),
+            metrics: self.metrics.or(before.metrics),
+            step_key: self.step_key.or(before.step_key),
             grace_s: self.grace_s.or(before.grace_s),
             linger_s: self.linger_s.or(before.linger_s),
             heartbeat_s: self.heartbeat_s.or(before.heartbeat_s),
