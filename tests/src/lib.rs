@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 pub mod active;
 pub mod misplaced;
+pub mod progress;
 
 pub use rustix::process;
 

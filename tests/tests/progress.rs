@@ -1,55 +1,13 @@
 //! Progress of trainers that print nothing, by the files that they write while they run.
 
 use serde_json::{Value, json};
+use testkit::progress::{AWAIT, fact, step};
 use testkit::{Lab, Running, checkout};
-
-/// Python that waits for a file of the lab, so that what was written before can be looked at.
-const AWAIT: &str = "
-import os, sys, time, json, pickle
-run = os.environ['RUN_DIR']
-def reach(name):
-    while not os.path.exists(name): time.sleep(0.01)
-def append(name, text):
-    path = os.path.join(run, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, 'a') as file: file.write(text)
-def replace(name, text):
-    path = os.path.join(run, name)
-    with open(path + '.tmp', 'wb') as file: file.write(text if isinstance(text, bytes) else text.encode())
-    os.rename(path + '.tmp', path)
-";
 
 /// Starts a trainer that prints nothing.
 fn start(lab: &Lab, program: &str, options: &[&str]) -> Running {
     let run = lab.new_run("r", &["python3", "-c", &format!("{AWAIT}{program}")]);
     lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms"]).args(options).arg(&run).spawn()
-}
-
-/// Returns what the details of a run say under a key.
-fn fact(lab: &Lab, key: &str) -> String {
-    let details = lab.cmd("run-status").arg("r").run().code(0).out();
-    let found = details.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
-    found.unwrap_or_default().trim().to_owned()
-}
-
-/// Expects that run-report says the same step as run-status, and returns it.
-#[track_caller]
-fn step(lab: &Lab) -> Value {
-    let status = lab.status("r");
-    let report = lab.cmd("run-report").args(["--format", "json", "r"]).run().code(0).json_lines();
-    assert_eq!(report[0]["step"], status["step"]);
-    status["step"].clone()
-}
-
-/// Runs a trainer that leaves these files, and ends.
-fn leaves(files: &[(&str, &str)]) -> Lab {
-    let lab = Lab::new();
-    for (name, content) in files {
-        lab.write(&format!("made/{name}"), content);
-    }
-    let run = lab.new_run("r", &["sh", "-c", "cp -r made/. $RUN_DIR"]);
-    lab.cmd("run-exec").args(["-q", &run]).run().code(0).stderr("");
-    lab
 }
 
 #[test]
@@ -115,18 +73,6 @@ append('logs/train_log.jsonl', '{\"step\": 2, \"loss\": 1.5}\\n')
     assert_eq!(status["metrics"]["reward"], Value::Null);
     assert_eq!(status["metrics_from"], json!(["logs/train_log.jsonl", "logs/ratios.jsonl"]));
     assert_eq!(fact(&lab, "metrics"), "logs/train_log.jsonl, logs/ratios.jsonl");
-}
-
-#[test]
-fn logs_with_metrics_of_one_name_are_told_apart() {
-    let lab = leaves(&[
-        ("logs/train.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n"),
-        ("logs/valid.jsonl", "{\"step\": 2, \"loss\": 7}\n"),
-    ]);
-    let metrics = lab.status("r")["metrics"].clone();
-    assert_eq!((&metrics["loss"]["last"], &metrics["valid/loss"]["last"]), (&json!(1), &json!(7)));
-    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
-    assert_eq!(rows, "run,step,loss,valid/loss\nr,1,2,\nr,2,1,\nr,2,,7\n");
 }
 
 #[test]
@@ -247,70 +193,6 @@ fn who_writes_to_files_alone_is_not_stalled_and_who_stops_is() {
         let expected = if times == 30 { (0, Value::Null) } else { (124, json!("stall timeout 1.5s")) };
         assert_eq!((done.code, reason), expected, "{what}");
     }
-}
-
-#[test]
-fn files_of_many_trainers_are_known() {
-    let json_lines = "{\"iteration\": 19, \"total_loss\": 2.5}\n{\"iteration\": 39, \"total_loss\": 1.5}\n";
-    let state = "{\"global_step\": 20, \"max_steps\": 40, \"log_history\": [{\"step\": 20, \"loss\": 1.5}]}";
-    for (name, content, step, metric) in [
-        (
-            "train/results.csv",
-            "                  epoch,      train/box_loss\n                  1,  2.4\n   2,  1.5\n",
-            2,
-            "train/box_loss",
-        ),
-        ("out/training.log", "epoch,accuracy,loss\n0,0.5,2.5\n1,0.75,1.5\n", 1, "loss"),
-        ("log.csv", "epoch,loss\n0,2.5\n1,1.5\n", 1, "loss"),
-        ("metrics.json", json_lines, 39, "total_loss"),
-        (
-            "work/vis_data/scalars.json",
-            "{\"lr\": 0.1, \"loss\": 2.5, \"step\": 50}\n{\"loss\": 1.5, \"step\": 100}\n",
-            100,
-            "loss",
-        ),
-        ("0.monitor.csv", "#{\"t_start\": 1}\nr,l,t\n2.5,9,0.1\n1.5,9,0.2\n", 2, "r"),
-        ("log/progress.csv", "time/total_timesteps,train/loss\n64,2.5\n128,1.5\n", 128, "train/loss"),
-        ("nested/metrics.jsonl", "{\"step\": 3, \"loss\": 2.5}\n{\"step\": 4, \"loss\": 1.5}\n", 4, "loss"),
-        ("checkpoint-20/trainer_state.json", state, 20, "loss"),
-        ("lightning_logs/version_0/metrics.csv", "epoch,step,loss\n0,1,2.5\n0,2,1.5\n", 2, "loss"),
-    ] {
-        let lab = leaves(&[(name, content)]);
-        assert_eq!(super_step(&lab, name), step, "{name}");
-        assert_eq!(lab.status("r")["metrics"][metric]["last"], 1.5, "{name}");
-        assert_eq!(fact(&lab, "metrics"), name);
-        let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
-        assert!(rows.lines().count() > 1 && rows.contains(metric), "{name}: {rows}");
-    }
-    let lab = leaves(&[("checkpoint-20/trainer_state.json", state)]);
-    assert_eq!(lab.status("r")["total_steps"], 40);
-}
-
-/// Expects that all tools say the same step.
-fn super_step(lab: &Lab, what: &str) -> Value {
-    let found = step(lab);
-    assert_eq!(lab.json("runs/r/.run/result.json")["final_step"], found, "{what}");
-    found
-}
-
-#[test]
-fn files_that_only_look_like_metrics_are_none() {
-    let lab = leaves(&[
-        ("training.log", "INFO epoch 1 begins\nloss, as ever, 3\n"),
-        ("metrics.json", "{\n  \"accuracy\": 0.5,\n  \"step\": 7\n}\n"),
-        ("data/train.jsonl", "{\"step\": 1, \"text\": \"x\"}\n"),
-        ("logs/rollouts.jsonl", "{\"step\": 5, \"reward\": 1}\n"),
-        ("logs/app.jsonl", "{\"level\": \"info\", \"msg\": \"step 3\"}\n"),
-        ("results.csv", "name,score\na,1\n"),
-        ("eval/metrics.csv", "step,acc\n1,2\n"),
-        ("status.json", "{\"status\": \"running\"}"),
-    ]);
-    let status = lab.status("r");
-    assert_eq!(
-        (&status["step"], &status["metrics"], &status["metrics_from"]),
-        (&Value::Null, &json!({}), &Value::Null)
-    );
-    assert_eq!(fact(&lab, "metrics"), "");
 }
 
 #[test]

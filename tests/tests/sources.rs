@@ -1,0 +1,92 @@
+//! Which files of trainers are taken for metrics: those of many, and none that only look like them.
+
+use serde_json::{Value, json};
+use testkit::Lab;
+use testkit::progress::{fact, step};
+
+/// Runs a trainer that leaves these files, and ends.
+fn leaves(files: &[(&str, &str)]) -> Lab {
+    let lab = Lab::new();
+    for (name, content) in files {
+        lab.write(&format!("made/{name}"), content);
+    }
+    let run = lab.new_run("r", &["sh", "-c", "cp -r made/. $RUN_DIR"]);
+    lab.cmd("run-exec").args(["-q", &run]).run().code(0).stderr("");
+    lab
+}
+
+#[test]
+fn logs_with_metrics_of_one_name_are_told_apart() {
+    let lab = leaves(&[
+        ("logs/train.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n"),
+        ("logs/valid.jsonl", "{\"step\": 2, \"loss\": 7}\n"),
+    ]);
+    let metrics = lab.status("r")["metrics"].clone();
+    assert_eq!((&metrics["loss"]["last"], &metrics["valid/loss"]["last"]), (&json!(1), &json!(7)));
+    let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+    assert_eq!(rows, "run,step,loss,valid/loss\nr,1,2,\nr,2,1,\nr,2,,7\n");
+}
+
+#[test]
+fn files_of_many_trainers_are_known() {
+    let json_lines = "{\"iteration\": 19, \"total_loss\": 2.5}\n{\"iteration\": 39, \"total_loss\": 1.5}\n";
+    let state = "{\"global_step\": 20, \"max_steps\": 40, \"log_history\": [{\"step\": 20, \"loss\": 1.5}]}";
+    for (name, content, step, metric) in [
+        (
+            "train/results.csv",
+            "                  epoch,      train/box_loss\n                  1,  2.4\n   2,  1.5\n",
+            2,
+            "train/box_loss",
+        ),
+        ("out/training.log", "epoch,accuracy,loss\n0,0.5,2.5\n1,0.75,1.5\n", 1, "loss"),
+        ("log.csv", "epoch,loss\n0,2.5\n1,1.5\n", 1, "loss"),
+        ("metrics.json", json_lines, 39, "total_loss"),
+        (
+            "work/vis_data/scalars.json",
+            "{\"lr\": 0.1, \"loss\": 2.5, \"step\": 50}\n{\"loss\": 1.5, \"step\": 100}\n",
+            100,
+            "loss",
+        ),
+        ("0.monitor.csv", "#{\"t_start\": 1}\nr,l,t\n2.5,9,0.1\n1.5,9,0.2\n", 2, "r"),
+        ("log/progress.csv", "time/total_timesteps,train/loss\n64,2.5\n128,1.5\n", 128, "train/loss"),
+        ("nested/metrics.jsonl", "{\"step\": 3, \"loss\": 2.5}\n{\"step\": 4, \"loss\": 1.5}\n", 4, "loss"),
+        ("checkpoint-20/trainer_state.json", state, 20, "loss"),
+        ("lightning_logs/version_0/metrics.csv", "epoch,step,loss\n0,1,2.5\n0,2,1.5\n", 2, "loss"),
+    ] {
+        let lab = leaves(&[(name, content)]);
+        assert_eq!(step_of_all(&lab, name), step, "{name}");
+        assert_eq!(lab.status("r")["metrics"][metric]["last"], 1.5, "{name}");
+        assert_eq!(fact(&lab, "metrics"), name);
+        let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+        assert!(rows.lines().count() > 1 && rows.contains(metric), "{name}: {rows}");
+    }
+    let lab = leaves(&[("checkpoint-20/trainer_state.json", state)]);
+    assert_eq!(lab.status("r")["total_steps"], 40);
+}
+
+/// Expects that all tools say the same step.
+fn step_of_all(lab: &Lab, what: &str) -> Value {
+    let found = step(lab);
+    assert_eq!(lab.json("runs/r/.run/result.json")["final_step"], found, "{what}");
+    found
+}
+
+#[test]
+fn files_that_only_look_like_metrics_are_none() {
+    let lab = leaves(&[
+        ("training.log", "INFO epoch 1 begins\nloss, as ever, 3\n"),
+        ("metrics.json", "{\n  \"accuracy\": 0.5,\n  \"step\": 7\n}\n"),
+        ("data/train.jsonl", "{\"step\": 1, \"text\": \"x\"}\n"),
+        ("logs/rollouts.jsonl", "{\"step\": 5, \"reward\": 1}\n"),
+        ("logs/app.jsonl", "{\"level\": \"info\", \"msg\": \"step 3\"}\n"),
+        ("results.csv", "name,score\na,1\n"),
+        ("eval/metrics.csv", "step,acc\n1,2\n"),
+        ("status.json", "{\"status\": \"running\"}"),
+    ]);
+    let status = lab.status("r");
+    assert_eq!(
+        (&status["step"], &status["metrics"], &status["metrics_from"]),
+        (&Value::Null, &json!({}), &Value::Null)
+    );
+    assert_eq!(fact(&lab, "metrics"), "");
+}
