@@ -270,16 +270,16 @@ reach('end')
 fn a_table_without_steps_gives_way_to_one_with_them() {
     let lab = Lab::new();
     let program = "
-append('monitor.csv', '#{\"t_start\": 1}\\nr,l,t\\n2.5,9,0.1\\n')
+append('metrics.csv', '#{\"t_start\": 1}\\nr,l,t\\n2.5,9,0.1\\n')
 reach('go')
-append('progress.csv', 'time/total_timesteps,train/loss\\n64,2.5\\n')
+append('logs/train_log.jsonl', '{\"step\": 64, \"loss\": 2.5}\\n')
 reach('end')
 ";
     let exec = start(&lab, program, &[]);
     lab.await_status("r", "at the first episode", |status| status["step"] == 1);
     lab.write("go", "");
     lab.await_status("r", "at step 64", |status| status["step"] == 64);
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(64), "progress.csv".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(64), "logs/train_log.jsonl".to_owned()));
     lab.write("end", "");
     exec.wait().code(0).stderr("");
 }

@@ -134,8 +134,9 @@ impl MetricSource {
     fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, Self)> {
         let found = TrainerFiles::below(root);
         let mut all: Vec<(Rank, Self)> =
-            found.tables(root, attempts).into_iter().map(|source| (Rank::Left, source)).collect();
+            found.tables(root, attempts, true).into_iter().map(|source| (Rank::Left, source)).collect();
         all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
+        all.extend(found.tables(root, attempts, false).into_iter().map(|source| (Rank::Left, source)));
         all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
         all.extend(found.snapshot().map(|source| (Rank::Present, source)));
         all
@@ -302,10 +303,15 @@ impl TrainerFiles {
         }
     }
 
-    /// Returns the tables and files of lines, the best of each kind.
-    fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<MetricSource> {
-        let of_kind = |(kind, files): (&Kind, &Vec<(usize, PathBuf)>)| table(kind, files, root, attempts);
-        KINDS.iter().zip(&self.tables).filter_map(of_kind).collect()
+    /// Returns the tables and files of lines, the best of each kind: those that name steps, or those that do not.
+    fn tables(
+        &self,
+        root: &Path,
+        attempts: &dyn Fn() -> Resumptions,
+        with_steps: bool,
+    ) -> Vec<MetricSource> {
+        let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
+        KINDS.iter().zip(&self.tables).filter_map(of).collect()
     }
 
     /// Takes the nearest document with present values.
@@ -393,8 +399,14 @@ fn table(
     files: &[(usize, PathBuf)],
     root: &Path,
     attempts: &dyn Fn() -> Resumptions,
+    with_steps: bool,
 ) -> Option<MetricSource> {
-    let (_, first) = files.iter().find(|(_, path)| kind.first_row(path).is_some())?;
+    let row = |(_, path): &(usize, PathBuf)| Some((path.clone(), kind.first_row(path)?));
+    let (first, row) = files.iter().find_map(row)?;
+    if row.step().is_some() != with_steps {
+        return None;
+    }
+    let first = &first;
     let of = |files| Some(MetricSource::of(kind.format, files));
     if kind.is_many {
         let beside = files.iter().map(|(_, path)| path).filter(|path| path.parent() == first.parent());
