@@ -116,6 +116,31 @@ reach('end')
 }
 
 #[test]
+fn a_status_that_comes_after_the_metrics_tells_the_total() {
+    for (metrics, rows, place) in [
+        ("metrics.csv", "step,loss\\n1,4\\n", "out"),
+        ("metrics.jsonl", "{\"step\": 1, \"loss\": 4}\\n", "."),
+    ] {
+        let lab = Lab::new();
+        let program = format!(
+            "append('{metrics}', '{rows}')
+reach('go')
+os.makedirs(run + '/{place}', exist_ok=True)
+replace('{place}/status.json', json.dumps(dict(step=1, total_steps=80)))
+reach('end')
+"
+        );
+        let exec = start(&lab, &program, &[]);
+        lab.await_status("r", "at step 1", |status| status["step"] == 1);
+        lab.write("go", "");
+        lab.await_status("r", "of 80 steps", |status| status["total_steps"] == 80);
+        assert_eq!(fact(&lab, "metrics"), metrics);
+        lab.write("end", "");
+        exec.wait().code(0).stderr("");
+    }
+}
+
+#[test]
 fn event_files_alone_tell_the_step() {
     let lab = Lab::new();
     let fixture = checkout().join("tests/fixtures/events.py");

@@ -5,7 +5,7 @@
 use super::figures::Figures;
 use super::growing::{Growing, Growth};
 use super::resumptions::Resumptions;
-use super::source::{MetricSource, Rank};
+use super::source::{MetricSource, Rank, SNAPSHOTS};
 use super::stamp::Stamp;
 use super::{snapshot, trainer_state};
 use run_common::fsio::open_regular;
@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time between two searches once the source is chosen, for files that are added to it.
+/// Longest time between two searches once the source is chosen, for files that are added to it or lie beside it.
 const SELDOM: Duration = Duration::from_secs(60);
 
 /// A search comes not before so many times what the last one took: it costs less than a hundredth of a core.
@@ -59,6 +59,7 @@ pub struct Follower {
     wanted: Wanted,
     attempts: Resumptions,
     followed: Option<(Rank, Growing)>,
+    begun: Instant,
     next_search: Option<Instant>,
     /// What the trainer saves with checkpoints, and what it says of the present.
     saved: Aside,
@@ -78,6 +79,7 @@ impl Follower {
             wanted,
             attempts,
             followed: None,
+            begun: Instant::now(),
             next_search: None,
             saved: Aside::default(),
             present: Aside::default(),
@@ -167,13 +169,22 @@ impl Follower {
         let now = Instant::now();
         if must_search || self.next_search.is_none_or(|time| now >= time) {
             self.look_around();
-            let pause = if self.is_settled() { SELDOM } else { Duration::ZERO };
-            self.next_search = Some(Instant::now() + pause.max(now.elapsed().saturating_mul(RARENESS)));
+            self.next_search =
+                Some(Instant::now() + self.pause(now).max(now.elapsed().saturating_mul(RARENESS)));
         } else if self.followed.is_none()
             && self.wanted.named.is_none()
             && let Some(source) = MetricSource::lines(self.layout.scraped())
         {
             self.follow(Rank::Scraped, source);
+        }
+    }
+
+    /// Returns how long no search is needed: what trainers write beside their metrics comes soon, as a rule.
+    fn pause(&self, now: Instant) -> Duration {
+        match &self.followed {
+            Some((Rank::Left, _)) if self.is_settled() => SELDOM.min((now - self.begun) / 4),
+            _ if self.is_settled() => SELDOM,
+            _ => Duration::ZERO,
         }
     }
 
@@ -242,8 +253,13 @@ impl Follower {
         self.followed = Some((rank, Growing::new(source, &self.attempts)));
     }
 
-    /// Reads what the trainer says beside its metrics, where that has changed.
+    /// Reads what the trainer says beside its metrics, where that has changed. Its status is at the top as a rule,
+    /// for which nothing needs to be searched.
     fn look_aside(&mut self) {
+        if self.present.path.is_none() && self.wanted.with_trainer {
+            let status = self.layout.root().join(SNAPSHOTS[0]);
+            self.present.path = stamp(&status).map(|_| status);
+        }
         self.saved.look(|file| {
             trainer_state::saved(file).map(|saved| Said { step: saved.step, total: saved.total })
         });

@@ -29,7 +29,7 @@ const LOOKED_INTO: usize = 64;
 const ELSEWHERE: [&str; 5] = ["eval", "eval_runs", "evals", "evaluation", "wandb"];
 
 /// Names of documents that trainers write anew with the present values.
-const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
+pub(super) const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
 
 /// Columns that are no metrics, and that files of one source may share.
 const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
