@@ -2,16 +2,16 @@
 //! says what else the trainer's files tell of its progress. Used by the supervisor, so that nobody else needs
 //! to read a long file again.
 
+use super::aside::{Aside, Said};
 use super::figures::Figures;
 use super::growing::{Growing, Growth};
 use super::resumptions::Resumptions;
 use super::source::{MetricSource, Rank, SNAPSHOTS};
 use super::stamp::Stamp;
 use super::{snapshot, trainer_state};
-use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -278,47 +278,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
 pub(crate) fn chosen(candidates: &[(Rank, MetricSource)], names: &[String], root: &Path) -> Option<usize> {
     let first = root.join(names.first()?);
     candidates.iter().position(|(_, source)| source.paths().any(|path| path == first))
-}
-
-/// What a document says of the progress.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Said {
-    step: f64,
-    total: Option<f64>,
-}
-
-/// A document beside the metrics that is written anew now and then.
-#[derive(Debug, Default)]
-struct Aside {
-    path: Option<PathBuf>,
-    stamp: Option<Stamp>,
-    modified: Option<SystemTime>,
-    said: Option<Said>,
-    has_changed: bool,
-}
-
-impl Aside {
-    /// Reads the document, if it has changed. One that cannot be read is being written.
-    fn look(&mut self, read: impl Fn(&File) -> Option<Said>) {
-        let Some(path) = &self.path else { return };
-        let Ok(Some(file)) = open_regular(path) else { return };
-        let Ok(found) = file.metadata() else { return };
-        let stamp = Some(Stamp::of(&found));
-        if stamp != self.stamp
-            && let Some(said) = read(&file)
-        {
-            self.has_changed |= self.said.map(|said| said.step) != Some(said.step);
-            (self.stamp, self.said, self.modified) = (stamp, Some(said), found.modified().ok());
-        }
-    }
-
-    fn take_change(&mut self) -> bool {
-        std::mem::take(&mut self.has_changed)
-    }
-
-    fn is_newer_than(&self, since: SystemTime) -> bool {
-        self.modified.is_some_and(|modified| modified >= since)
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod aggregate;
 mod ascent;
+mod aside;
 pub mod csv;
 mod events;
 mod figures;

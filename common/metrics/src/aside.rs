@@ -1,0 +1,50 @@
+//! What a trainer says of its progress beside its metrics, in a document that it writes anew now and then.
+
+use super::stamp::Stamp;
+use run_common::fsio::open_regular;
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// What a document says of the progress.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Said {
+    pub(super) step: f64,
+    pub(super) total: Option<f64>,
+}
+
+/// A document beside the metrics that is written anew now and then.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    pub(super) path: Option<PathBuf>,
+    stamp: Option<Stamp>,
+    modified: Option<SystemTime>,
+    pub(super) said: Option<Said>,
+    has_changed: bool,
+}
+
+impl Aside {
+    /// Reads the document, if it has changed. One that cannot be read is being written.
+    pub(super) fn look(&mut self, read: impl Fn(&File) -> Option<Said>) {
+        let Some(path) = &self.path else { return };
+        let Ok(Some(file)) = open_regular(path) else { return };
+        let Ok(found) = file.metadata() else { return };
+        let stamp = Some(Stamp::of(&found));
+        if stamp != self.stamp
+            && let Some(said) = read(&file)
+        {
+            self.has_changed |= self.said.map(|said| said.step) != Some(said.step);
+            (self.stamp, self.said, self.modified) = (stamp, Some(said), found.modified().ok());
+        }
+    }
+
+    /// Says whether another step was said since this was last asked.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// Says whether the document was written since a time.
+    pub(super) fn is_newer_than(&self, since: SystemTime) -> bool {
+        self.modified.is_some_and(|modified| modified >= since)
+    }
+}
