@@ -189,7 +189,7 @@ fn the_curve_is_that_of_the_file_that_the_trainer_writes() {
     assert!(shown.contains("step:      4") && shown.contains("metrics:   metrics.csv"), "{shown}");
     lab.write("go", "");
     exec.wait().code(0);
-    let shown = terminal.await_text("status:     completed");
+    let shown = terminal.await_text("status:    completed");
     assert!(shown.contains("loss  █▆▃▁▁  1"), "{shown}");
     terminal.is_as_it_was();
 }
