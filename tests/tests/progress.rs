@@ -377,3 +377,31 @@ done
         assert_eq!(evaluated, "step,acc\n20,0.5\n40,0.5\n60,0.5\n", "{what}");
     }
 }
+
+#[test]
+fn a_trainer_that_prints_parts_of_epochs_is_at_the_step_that_it_saved() {
+    let lab = Lab::new();
+    let program = "
+def save(n):
+    name = f'checkpoint-{n}'
+    os.makedirs(f'{run}/{name}')
+    replace(f'{name}/model.bin', 'x')
+    state = {'global_step': n, 'max_steps': 40, 'log_history': [{'step': 10, 'loss': 2.5, 'epoch': 0.25}]}
+    replace(f'{name}/trainer_state.json', json.dumps(state))
+print({'loss': '2.5', 'grad_norm': '1.25', 'epoch': '0.25'}, flush=True)
+reach('go')
+save(20)
+print({'loss': '1.5', 'grad_norm': '1.25', 'epoch': '0.5'}, flush=True)
+reach('end')
+";
+    let exec = start(&lab, program, &[]);
+    let status = lab.await_status("r", "printing", |status| status["metrics"]["loss"]["last"] == 2.5);
+    assert_eq!((&status["step"], &status["eta_s"]), (&Value::Null, &Value::Null));
+    lab.write("go", "");
+    let status = lab.await_status("r", "at step 20", |status| status["step"] == 20);
+    assert_eq!(status["total_steps"], 40);
+    lab.write("end", "");
+    exec.wait().code(0);
+    assert_eq!((step(&lab), fact(&lab, "step")), (json!(20), "20/40 (50.0%)".to_owned()));
+    assert_eq!(lab.status("r")["metrics"]["loss"]["last"], 1.5);
+}

@@ -90,3 +90,12 @@ fn files_that_only_look_like_metrics_are_none() {
     );
     assert_eq!(fact(&lab, "metrics"), "");
 }
+
+#[test]
+fn a_log_says_how_many_steps_there_are() {
+    let rows = "{\"current_steps\": 5, \"total_steps\": 50, \"loss\": 2.5, \"epoch\": 0.1}\n\
+                {\"current_steps\": 10, \"total_steps\": 50, \"loss\": 1.5, \"epoch\": 0.2}\n";
+    let lab = leaves(&[("saves/trainer_log.jsonl", rows)]);
+    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(10), "saves/trainer_log.jsonl".to_owned()));
+    assert_eq!(lab.status("r")["total_steps"], 50);
+}

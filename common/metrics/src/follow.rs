@@ -122,9 +122,12 @@ impl Follower {
         }
     }
 
-    /// Looks for sources anew, whenever that was done last.
+    /// Looks for sources anew, and has the next [`Self::poll`] be exact, whenever that was done last.
     pub fn search(&mut self) {
         self.choose(true);
+        if let Some((_, growing)) = &mut self.followed {
+            growing.hurry();
+        }
     }
 
     /// Says whether a file that may hold metrics has changed since this was last asked.

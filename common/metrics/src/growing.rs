@@ -132,6 +132,11 @@ impl Growing {
         &self.figures
     }
 
+    /// Has rows that may not count any more be left out at the next look, whatever that costs.
+    pub(super) fn hurry(&mut self) {
+        self.read_again_at = Instant::now();
+    }
+
     /// Goes over to a source that has further files beside those that were read, if it is one.
     pub(super) fn extend(&mut self, source: &MetricSource) -> bool {
         let goes_on = source.format() == self.source.format()

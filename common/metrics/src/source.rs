@@ -304,12 +304,7 @@ impl TrainerFiles {
     }
 
     /// Returns the tables and files of lines, the best of each kind: those that name steps, or those that do not.
-    fn tables(
-        &self,
-        root: &Path,
-        attempts: &dyn Fn() -> Resumptions,
-        with_steps: bool,
-    ) -> Vec<MetricSource> {
+    fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions, with_steps: bool) -> Vec<MetricSource> {
         let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
         KINDS.iter().zip(&self.tables).filter_map(of).collect()
     }
