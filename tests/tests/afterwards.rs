@@ -44,7 +44,9 @@ fn a_report_reads_metrics_off_the_logs_of_runs_that_have_ended() {
     let script = "for i in $(seq $((2 * RUN_ATTEMPT - 1)) 5); do echo E$i acc=0.$RUN_ATTEMPT; done";
     ran(&lab, "again", &[], script);
     lab.cmd("run-exec").args(["-q", "--resume", "again"]).run().code(0);
-    let printed = report(&["--metrics", "--scrape", PATTERN, "again"]).out();
+    let done = lab.cmd("run-report").args(["--metrics", "--scrape", PATTERN, "again"]).run().code(0);
+    done.stderr_has("3 rows of 'runs/again' are superseded by later ones and left out");
+    let printed = lab.cmd("run-report").args(["--metrics", "--scrape", PATTERN, "again"]).run().out();
     let values: Vec<&str> = printed.lines().skip(1).filter_map(|line| line.rsplit(',').next()).collect();
     assert_eq!(values, ["0.1", "0.1", "0.2", "0.2", "0.2"], "{printed}");
     // Nothing is written, and what is running is left to its supervisor.

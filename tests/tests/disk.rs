@@ -80,8 +80,7 @@ fn a_training_that_dies_of_a_full_disk_died_of_it() {
 fn a_run_on_a_full_disk_can_be_stopped() {
     let lab = Lab::new();
     let script = "run-new -n r -- sleep 1000 >/dev/null && run-exec --detach r && dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; run-stop r";
-    let done = on_small_disk(&lab, script).code(0).stdout("small/r: stopped\n");
-    assert!(done.err().contains("No space left on device"), "{}", done.err());
+    on_small_disk(&lab, script).code(0).stdout("small/r: stopped\n");
     assert_eq!(lab.json("kept/r/.run/result.json")["status"], "stopped");
 }
 

@@ -214,10 +214,9 @@ fn supervisor(layout: &Layout, attempt: &AttemptState) -> Supervisor {
             _ => Supervisor::Elsewhere, // the holder of the lock is about to take its place
         },
         (Held::Yes | Held::Unknown, Life::Alive(_)) => Supervisor::Works,
-        (Held::Yes, _) => Supervisor::Elsewhere, // in another container
         (Held::No, _) if is_here => Supervisor::Gone,
         (Held::No | Held::Unknown, Life::Gone) => Supervisor::Gone,
-        (Held::No | Held::Unknown, _) => Supervisor::Elsewhere,
+        _ => Supervisor::Elsewhere, // on another host, or in another container
     }
 }
 
