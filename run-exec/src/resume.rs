@@ -202,3 +202,62 @@ fn refuse_changed_config(layout: &Layout, meta: &Meta) -> Result<(), Error> {
         .because(format!("'{file}' in it was changed since the run was created"))
         .hint("--allow-config-change resumes it all the same; run-new makes another run"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Args;
+    use clap::Parser;
+    use std::fs;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    /// Makes a run with complete checkpoints of these names, and one that was cut.
+    fn run(names: &[&str]) -> (TempDir, Layout) {
+        let dir = TempDir::new().unwrap();
+        for name in names {
+            let checkpoint = dir.path().join("checkpoints").join(name);
+            fs::create_dir_all(&checkpoint).unwrap();
+            fs::write(checkpoint.join("state.json"), "{}").unwrap();
+        }
+        let cut = dir.path().join("checkpoints/step_900.pt");
+        fs::create_dir_all(cut.parent().unwrap()).unwrap();
+        fs::write(cut, b"PK\x03\x04").unwrap();
+        let layout = Layout::new(dir.path());
+        (dir, layout)
+    }
+
+    /// Returns the name of the checkpoint that is found, its step, and the total.
+    fn found(names: &[&str], words: &[&str]) -> Result<(Option<String>, Option<u64>, Option<u64>), Exit> {
+        let (_dir, layout) = run(names);
+        let words =
+            ["run-exec", "--resume", "--allow-config-change", "r"].into_iter().chain(words.iter().copied());
+        let options = Options::resolve(&Args::parse_from(words));
+        let meta = include_str!("../../tests/fixtures/0.1/runs/scraped/.run/meta.json");
+        let meta = Meta { total_steps: Some(1000), ..serde_json::from_str(meta).unwrap() };
+        let resume = Resume::find(&options, false, &layout, &meta).map_err(|error| error.exit())?;
+        let name = |path: &str| Path::new(path).file_name().unwrap().to_string_lossy().into_owned();
+        let (path, step) = resume.from.map_or((None, None), |(path, step)| (Some(name(&path)), step));
+        Ok((path, step, resume.total_steps))
+    }
+
+    #[test]
+    fn the_latest_complete_checkpoint_is_gone_on_from_or_the_one_that_is_asked_for() {
+        let some = |name: &str, step, total| Ok((Some(name.to_owned()), Some(step), Some(total)));
+        let names = ["step_40", "step_200", "step_120"];
+        assert_eq!(found(&names, &[]), some("step_200", 200, 1000));
+        assert_eq!(found(&names, &["--additional-steps", "50"]), some("step_200", 200, 250));
+        assert_eq!(found(&names, &["--from-step", "120"]), some("step_120", 120, 1000));
+        assert_eq!(found(&[], &[]), Ok((None, None, Some(1000))));
+        assert_eq!(found(&[], &["--additional-steps", "50"]), Ok((None, None, Some(50))));
+    }
+
+    #[test]
+    fn what_cannot_be_gone_on_from_is_refused() {
+        for words in [["--from-step", "900"], ["--from-step", "41"], ["--from-step", "best"]] {
+            assert_eq!(found(&["step_40"], &words), Err(Exit::BadRun), "{words:?}");
+        }
+        let most = u64::MAX.to_string();
+        assert_eq!(found(&["step_40"], &["--additional-steps", &most]), Err(Exit::Usage));
+    }
+}

@@ -68,7 +68,8 @@ pub(crate) enum Executed {
 }
 
 impl Options {
-    fn resolve(args: &Args) -> Self {
+    /// Resolves what the command line leaves open.
+    pub(crate) fn resolve(args: &Args) -> Self {
         let (resume, unfinished) = (args.resume, args.unfinished);
         Self {
             operands: args.runs.clone(),

@@ -14,8 +14,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub mod active;
+pub mod batches;
+pub mod checkpoints;
+pub mod evals;
 pub mod misplaced;
 pub mod progress;
+pub mod reports;
 
 pub use rustix::process;
 

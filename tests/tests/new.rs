@@ -1,6 +1,7 @@
 //! run-new: names, configs, provenance; all or nothing.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use testkit::Lab;
 
@@ -287,5 +288,28 @@ fn a_run_new_that_is_killed_leaves_a_run_or_none() {
     for line in listed.out().lines() {
         let name = serde_json::from_str::<Value>(line).unwrap()["run_name"].as_str().unwrap().to_owned();
         lab.cmd("run-exec").args(["-q", &name, "--", "cmp", "{config}", "base.yaml"]).run().code(0);
+    }
+}
+
+#[test]
+fn the_changes_of_the_code_are_kept_once_and_linked() {
+    use std::os::unix::fs::MetadataExt;
+    let lab = Lab::new();
+    lab.git(&["init", "-q", "."]);
+    lab.write("train.py", "print(1)\n");
+    lab.git(&["add", "."]);
+    lab.git(&["commit", "-q", "-m", "one"]);
+    lab.write("train.py", "print(2)\n");
+    lab.write("a.yaml", "seed: 1\n");
+    let done = lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..30", "a.yaml"]).run().code(0);
+    let out = done.out();
+    let paths: Vec<&str> = out.lines().collect();
+    let file = |path: &str, name: &str| fs::metadata(lab.path(path).join(name)).unwrap();
+    let patches: BTreeSet<u64> = paths.iter().map(|path| file(path, ".run/git.patch").ino()).collect();
+    let configs: BTreeSet<u64> = paths.iter().map(|path| file(path, "config.yaml").ino()).collect();
+    assert_eq!((patches.len(), configs.len()), (1, 30), "a config may be edited, a patch may not");
+    for path in paths {
+        assert!(lab.read(&format!("{path}/.run/git.patch")).contains("+print(2)"));
+        assert_eq!(lab.json(&format!("{path}/.run/meta.json"))["git_dirty"], true);
     }
 }

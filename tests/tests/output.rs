@@ -243,3 +243,16 @@ fn a_run_ends_with_its_program_and_not_with_its_pipe() {
     lab.nothing_left();
     assert!(state(1).is_some());
 }
+
+#[test]
+fn a_list_that_is_read_no_further_ends_quietly() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    let copy = "for i in $(seq 1000); do cp -r runs/r runs/r$i; done";
+    lab.cmd("sh").args(["-c", copy]).run().code(0);
+    for option in ["-a", "-a --json"] {
+        let script = format!("run-status {option} | head -1 | wc -l; echo ${{PIPESTATUS[0]}}");
+        lab.cmd("bash").args(["-c", &script]).run().code(0).stdout("1\n0\n").stderr("");
+    }
+    assert_eq!(lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out().lines().count(), 1001);
+}

@@ -493,11 +493,4 @@ fn a_thousand_runs_can_be_cut_short_and_odd_names_come_through() {
     let pipe = "run-status -a --json | jq -r .path | tr '\\n' '\\0' | run-status -0 --json - | jq -c . | run-stop - | wc -l";
     lab.cmd("bash").args(["-o", "pipefail", "-c", pipe]).run().code(0).stdout("6\n");
     assert!(!lab.path("hacked").exists());
-    let copy = "for i in $(seq 1000); do cp -r runs/x\\;y\\&z runs/r$i; done";
-    lab.cmd("sh").args(["-c", copy]).run().code(0);
-    for option in ["-a", "-a --json"] {
-        let script = format!("run-status {option} | head -1 | wc -l; echo ${{PIPESTATUS[0]}}");
-        lab.cmd("bash").args(["-c", &script]).run().code(0).stdout("1\n0\n").stderr("");
-    }
-    assert_eq!(lab.cmd("run-status").args(["-a", "--json"]).run().code(0).out().lines().count(), 1006);
 }

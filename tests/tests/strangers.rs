@@ -21,6 +21,9 @@ fn forge(lab: &Lab, name: &str, change: impl FnOnce(&mut Value)) -> String {
     let run = lab.new_run(name, &["true"]);
     lab.cmd("run-exec").args(["-q", &run]).run().code(0);
     fs::remove_file(lab.path(format!("{run}/.run/result.json"))).unwrap();
+    let attempts = format!("{run}/.run/attempts.jsonl");
+    let start = lab.read(&attempts).lines().next().unwrap().to_owned();
+    lab.write(&attempts, start + "\n");
     let file = format!("{run}/.run/status.json");
     let mut record = lab.json(&file);
     for (key, value) in [("status", json!("running")), ("end_time", Value::Null), ("exit_code", Value::Null)]

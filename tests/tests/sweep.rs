@@ -483,24 +483,3 @@ fn a_reader_gets_the_first_run_while_others_are_created() {
     let piped = lab.cmd("run-status").args(["--json", "-0", "-"]).stdin(&done.stdout).run().code(0);
     assert_eq!(piped.json_lines().len(), 2);
 }
-
-#[test]
-fn the_changes_of_the_code_are_kept_once_and_linked() {
-    use std::os::unix::fs::MetadataExt;
-    let lab = Lab::new();
-    lab.git(&["init", "-q", "."]);
-    lab.write("train.py", "print(1)\n");
-    lab.git(&["add", "."]);
-    lab.git(&["commit", "-q", "-m", "one"]);
-    lab.write("train.py", "print(2)\n");
-    lab.write("a.yaml", "seed: 1\n");
-    let done = lab.cmd("run-new").args(["-b=b", "--sweep", "k=1..30", "a.yaml"]).run().code(0);
-    let file = |path: &String, name: &str| fs::metadata(lab.path(path).join(name)).unwrap();
-    let patches: BTreeSet<u64> = lines(&done).iter().map(|path| file(path, ".run/git.patch").ino()).collect();
-    let configs: BTreeSet<u64> = lines(&done).iter().map(|path| file(path, "config.yaml").ino()).collect();
-    assert_eq!((patches.len(), configs.len()), (1, 30), "a config may be edited, a patch may not");
-    for path in lines(&done) {
-        assert!(lab.read(&format!("{path}/.run/git.patch")).contains("+print(2)"));
-        assert_eq!(meta(&lab, &path)["git_dirty"], true);
-    }
-}
