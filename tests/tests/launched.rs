@@ -9,7 +9,7 @@ use testkit::process::Signal;
 use testkit::{Lab, lives, pid, signal, wait_for};
 
 /// A script that has a child, and then becomes run-exec, as the entry of a container does.
-const ENTRY: &str = "sleep 1001 & echo $! >stranger.new; mv stranger.new stranger; exec run-exec -q --linger 100ms --grace 1s";
+const ENTRY: &str = "sleep 1001 >/dev/null 2>&1 & echo $! >stranger.new; mv stranger.new stranger; exec run-exec -q --linger 100ms --grace 1s";
 
 fn stranger(lab: &Lab) -> i32 {
     lab.read("stranger").trim().parse().unwrap()
@@ -41,7 +41,7 @@ fn nor_is_it_when_the_supervisor_is_killed_in_the_script_for_the_end() {
 #[test]
 fn signals_that_a_launcher_has_blocked_come_through() {
     let lab = Lab::new();
-    lab.write("trainer.py", "import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: (open('saved', 'w'), sys.exit(0)))\nopen('ready', 'w')\nwhile True: signal.pause()\n");
+    lab.write("trainer.py", "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: (open('saved', 'w'), sys.exit(0)))\nopen('ready', 'w')\nwhile True: signal.pause()\n");
     lab.new_run("r", &["python3", "trainer.py"]);
     let block = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); os.execvp('run-exec', sys.argv[1:])";
     let exec = lab.cmd("python3").args(["-c", block, "run-exec", "-q", "r"]).spawn();
@@ -55,12 +55,11 @@ fn signals_that_a_launcher_has_blocked_come_through() {
 #[test]
 fn an_end_that_attempts_jsonl_alone_tells_is_an_end() {
     let lab = Lab::new();
-    let command = ["sh", "-c", "touch ready; while [ ! -e go ]; do sleep 0.01; done"];
+    let command = ["sh", "-c", "touch $RUN_DIR/ready; while [ ! -e go ]; do sleep 0.01; done"];
     let run = lab.new_run("r", &command);
     lab.cmd("chown").args(["-R", "65534", "runs"]).run();
-    lab.set_mode("", 0o777);
     let exec = lab.cmd_by_somebody("run-exec").args(["-q", "--heartbeat", "50ms", &run]).spawn();
-    wait_for("the program", || lab.path("ready").exists());
+    wait_for("the program", || lab.path("runs/r/ready").exists());
     lab.await_child("r");
     // No file of the record can be replaced, and lines can be appended.
     fs::set_permissions(lab.path("runs/r/.run"), Permissions::from_mode(0o555)).unwrap();
