@@ -35,7 +35,7 @@ test: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) $(CARGO) test --release --locked --workspace
 
 soak: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test batch --test sweep --test eval --test new --test links --test misplaced -- --nocapture --test-threads=1
+	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced -- --nocapture --test-threads=1
 
 lint:
 	@tests/setup --check mandoc shellcheck

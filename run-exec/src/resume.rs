@@ -227,8 +227,11 @@ mod tests {
         (dir, layout)
     }
 
-    /// Returns the name of the checkpoint that is found, its step, and the total.
-    fn found(names: &[&str], words: &[&str]) -> Result<(Option<String>, Option<u64>, Option<u64>), Exit> {
+    /// The name of a checkpoint, its step, and the total.
+    type Found = (Option<String>, Option<u64>, Option<u64>);
+
+    /// Returns what is found.
+    fn found(names: &[&str], words: &[&str]) -> Result<Found, Exit> {
         let (_dir, layout) = run(names);
         let words =
             ["run-exec", "--resume", "--allow-config-change", "r"].into_iter().chain(words.iter().copied());
