@@ -36,8 +36,8 @@ pub(crate) fn claim(meta: &Meta, evaluations: &Evaluations) -> Result<Lock, Erro
     fs::create_dir_all(root).map_err(|error| Error::io("create", root, error))?;
     check_evaluations(evaluations)?;
     let mut lock = lock(evaluations)?;
-    check(meta, evaluations, true)?; // another run-eval may have made it meanwhile
     lock.sign(&ProcessId::myself()).map_err(|error| Error::io("write", &evaluations.lock(), error))?;
+    check(meta, evaluations, true)?; // another run-eval may have made it meanwhile
     Ok(lock)
 }
 

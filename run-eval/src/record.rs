@@ -61,7 +61,7 @@ pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<B
         created: evaluation.created,
         ..Recorded::created(&meta)
     };
-    write(&layout.status(), &recorded)?; // first: what was evaluated before is not taken for this
+    active.write(&recorded)?; // first: what was evaluated before is not taken for this
     forget_measured(&layout)?;
     write(&layout.meta(), &evaluation)?;
     Ok(Begun { active, recorded, evaluation, attempts })

@@ -28,7 +28,7 @@ impl Guard {
         let taken =
             Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
         let mut lock = taken.map_err(|error| Error::io("write to", root, error))?;
-        let _ = lock.sign(&ProcessId::myself()); // an unsigned one is left alone
+        let _ = lock.sign(&ProcessId::myself()); // what one that is not signed has written is left alone
         Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
     }
 

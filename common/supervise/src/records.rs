@@ -14,7 +14,10 @@ use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
 use serde_json::Value;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long metrics are read after the end of a program: a file of a terabyte keeps nobody waiting.
+const LAST: Duration = Duration::from_secs(10);
 
 /// The record of an attempt at work, and what it is made of.
 #[derive(Debug)]
@@ -189,7 +192,13 @@ impl<'a> Records<'a> {
     /// Reads all that the program, which has ended, has written.
     pub(super) fn take_in_all(&mut self) {
         self.watch.end();
-        while self.take_in_metrics() {}
+        let started = Instant::now();
+        while self.take_in_metrics() {
+            if started.elapsed() > LAST {
+                warn("the metrics were not read to their end: what is recorded of them is not the last");
+                return;
+            }
+        }
     }
 
     /// Says how many lines of metrics could not be read.
