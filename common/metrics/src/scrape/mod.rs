@@ -242,13 +242,24 @@ fn is_logged(line: &[u8]) -> bool {
         && memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
 }
 
-/// Says whether a line begins with a word for the step, and a place for its number.
+/// Says whether a line begins with a word for the step, and a place for its number. Many lines that do are none:
+/// `step 5 loss 0.1`, of which no known format is.
 fn begins_with_step(line: &[u8]) -> bool {
     let length = line.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let (word, rest) = line.split_at(length);
     let words: [&[u8]; 6] = [b"epoch", b"step", b"episode", b"iter", b"iteration", b"update"];
     matches!(rest.first(), Some(b' ' | b':' | b'='))
+        && !goes_on_with_a_word(rest)
         && words.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// Says whether a number between blanks is followed by a word.
+fn goes_on_with_a_word(rest: &[u8]) -> bool {
+    let blanks = rest.iter().take_while(|&&byte| byte == b' ').count();
+    let digits = rest[blanks..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    blanks > 0
+        && digits > 0
+        && matches!(rest[blanks + digits..], [b' ', next, ..] if next.is_ascii_alphabetic())
 }
 
 /// Says whether a part of any of the names of a step is there.
