@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// Bytes of an answer, at most.
 const MOST: usize = 16 << 20;
 
-/// Executes a program and returns what it prints; `None` when it fails. One that takes longer than `limit` is
-/// killed with all that it has started in its process group, and that is said.
+/// Executes a program and returns what it prints; `None` when it fails. After `limit` it is killed, with its process
+/// group, and a warning is printed.
 pub fn answer(command: &mut Command, limit: Duration) -> Option<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().ok()?;

@@ -81,8 +81,8 @@ impl Stat {
         fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
     }
 
-    /// Says whether the process has this file open, not what a link in its place leads to; `None` where that may
-    /// not be seen.
+    /// Says whether the process has this file open. A link is not followed. `None` where the process's files may not
+    /// be seen.
     pub fn has_open(&self, file: &Path) -> Option<bool> {
         let file = fs::symlink_metadata(file).ok()?;
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();

@@ -413,7 +413,7 @@ mod tests {
             ("exec \"$@\"", Some("venv/bin/python")),
             ("a/bin/python prepare.py\na/bin/python train.py", Some("a/bin/python")),
             ("'''exec' a/bin/python \"$0\" \"$@\"\n' '''\nimport re", Some("a/bin/python")),
-            // Where it is not known, nothing is said.
+            // An unknown interpreter is recorded as none.
             ("if true; then exec a/bin/python x; else exec venv/bin/python x; fi", None),
             ("[ -e x ] && exec a/bin/python x\nvenv/bin/python x", None),
             ("bash -lc 'python3 train.py'", None),

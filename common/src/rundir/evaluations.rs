@@ -146,7 +146,7 @@ impl Evaluations {
         Ok(owner(&self.root)?.map(|owner| owner.run_id))
     }
 
-    /// Returns what was measured of checkpoints with a step, in the order of the steps. What is damaged is said.
+    /// Returns what was measured of checkpoints with a step, in the order of the steps. Warns of damaged files.
     pub fn measured(&self) -> Vec<(u64, Measured)> {
         let end = format!("_{}", self.label);
         let dirs = self.dirs().inspect_err(complain).unwrap_or_default();
@@ -165,7 +165,7 @@ impl Evaluations {
 
     /// Returns the evaluations that were begun, with what each is of, in the order of their steps;
     /// those without step are the last.
-    /// One whose record is damaged is left out, which is said.
+    /// Leaves damaged ones out, and warns of them.
     pub fn all(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
         let mut all: Vec<(RunDir, Evaluation)> = self
             .dirs()?
@@ -184,8 +184,8 @@ impl Evaluations {
         Ok(all)
     }
 
-    /// Returns the evaluations that were begun and whose records are intact, in any order. Nothing is said of the
-    /// others: that is for who shows them all.
+    /// Returns the evaluations that were begun and whose records are intact, in any order. Does not warn of the
+    /// others: [`Self::all`] does.
     pub fn intact(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
         let read = |dir: RunDir| Evaluation::read(dir.layout()).ok().map(|evaluation| (dir, evaluation));
         let all = self.dirs()?.into_iter().filter_map(read);
@@ -205,7 +205,7 @@ impl Evaluations {
     }
 }
 
-/// Reads a file of an evaluation, if it is there: one that is just being made has none. What is damaged is said.
+/// Reads a file of an evaluation, if it is there: one that is just being made has none. Warns of damage.
 fn there<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     fs::symlink_metadata(path).ok()?;
     read().inspect_err(complain).ok()
