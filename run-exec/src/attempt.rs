@@ -6,6 +6,7 @@ use crate::run::Options;
 use crate::settings::Settings;
 use run_common::cli::statuses::Ended;
 use run_common::error::Error;
+use run_common::fsio::append::end_last_line;
 use run_common::process::identity::Process;
 use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::meta::{Checkpoint, Meta};
@@ -52,6 +53,8 @@ impl Attempt {
         if let Some(pattern) = &options.checkpoint {
             meta.checkpoint = Some(Checkpoint::with_pattern(meta.checkpoint, pattern));
         }
+        // Where that cannot be, readers count the first row of the attempt as damaged.
+        let _ = end_last_line(&held.layout().metrics());
         let Plan { task, start } = Plan::make(options, self, held.active.run(), &meta, &held.recorded)?;
         // A request that a resume overrules is taken away; one that came meanwhile is not.
         match (asked_before, fs::symlink_metadata(&stop).ok()) {

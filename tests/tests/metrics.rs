@@ -128,3 +128,15 @@ for step in range(6): f.write('{\"step\": %d, \"image\": \"%s\", \"loss\": 1, \"
     assert_eq!(status["recent"][4], json!({"step": 5, "loss": 1, "phase": "x"}));
     assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 6);
 }
+
+#[test]
+fn a_row_that_was_cut_off_costs_the_next_attempt_none() {
+    let lab = Lab::new();
+    let script = "if [ $RUN_ATTEMPT = 1 ]; then printf '{\"step\": 1, \"loss\": 3}\\n{\"step\": 2, \"lo' >>$RUN_METRICS; exit 1; fi
+                  for i in 2 3; do echo \"{\\\"step\\\": $i, \\\"loss\\\": 1}\" >>$RUN_METRICS; done";
+    lab.new_run("r", &["sh", "-c", script]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    let done = lab.cmd("run-report").args(["--metrics", "r"]).run().code(0);
+    assert_eq!(done.out(), "run,step,loss\nr,1,3\nr,2,1\nr,3,1\n", "{}", done.err());
+}

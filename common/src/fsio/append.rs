@@ -5,7 +5,7 @@ use super::write::open_append;
 use crate::error::Unfit;
 use serde::Serialize;
 use serde_json::Value;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -40,6 +40,19 @@ fn add(file: &mut File, lines: &[u8]) -> io::Result<()> {
 /// Takes back what was appended to a file by its only writer since it had this length.
 pub fn truncate(path: &Path, length: u64) -> io::Result<()> {
     open_append(path)?.set_len(length)
+}
+
+/// Ends the last line of a file that a crash has cut off, if there is such a file: the next line is its own.
+pub fn end_last_line(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0) {
+        return Ok(());
+    }
+    close_last_line(&mut open_append(path)?)
+}
+
+/// Ends the last line of a file that is open to append, where its writer was killed.
+pub fn close_last_line(file: &mut File) -> io::Result<()> {
+    if ends_whole(file)? { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// Says whether a file is empty or ends in a newline.

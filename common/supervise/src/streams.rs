@@ -8,10 +8,10 @@ use super::tee::Source;
 use super::terminal::Terminal;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::pipe2;
-use run_common::fsio::append::ends_whole;
+use run_common::fsio::append::close_last_line;
 use run_common::fsio::write::open_append;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The streams of a command, with the logs they go to.
@@ -78,11 +78,6 @@ impl Streams {
             }
         }
     }
-}
-
-/// Ends the last line of combined.log, where a supervisor was killed that wrote it.
-pub(super) fn close_last_line(combined: &mut File) -> io::Result<()> {
-    if ends_whole(combined)? { Ok(()) } else { combined.write_all(b"\n") }
 }
 
 /// Makes reads and writes of a descriptor return instead of wait.
