@@ -1,0 +1,282 @@
+//! The command line of run-sync.
+
+use crate::store::url::StoreUrl;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use run_common::cli::runs_dir::RunsDir;
+use run_common::error::Error;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "Examples:
+  run-sync backup --to s3://bucket/runs trial
+  run-status -a --json | jq -c 'select(.status == \"completed\")' | run-sync backup -
+  run-sync restore --from s3://bucket/runs trial
+  run-sync clean --keep latest,best:loss trial";
+
+/// Back runs up, verify, restore and clean up.
+#[derive(Debug, Parser)]
+#[command(name = "run-sync", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Store what is new of runs, and prove it
+    Backup(Backup),
+    /// List the runs in a store
+    List(List),
+    /// Read stored files back and compare their hashes
+    Verify(Verify),
+    /// Bring runs back
+    Restore(Restore),
+    /// Remove local checkpoints that the store is seen to have
+    Clean(Clean),
+    /// Print a stored file
+    Cat(Cat),
+    /// Show what differs between a run and its backup, or between two backups
+    Diff(Diff),
+    /// Find out what a store can do
+    Probe(Probe),
+}
+
+/// How a store is reached.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reach {
+    /// File of export KEY=VALUE lines with the store's credentials
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// Run up to N requests at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) transfers: u16,
+    /// Send and receive at most this many bytes a second
+    #[arg(long, value_name = "RATE")]
+    pub(crate) limit: Option<String>,
+    /// Print JSON, one line a run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The store that is written to.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct To {
+    /// The store: s3://bucket/prefix, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $RUN_SYNC_URL]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub(crate) to: Option<StoreUrl>,
+}
+
+/// The store that is read.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct From {
+    /// The store [default: $RUN_SYNC_URL]
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub(crate) from: Option<StoreUrl>,
+}
+
+/// Local runs.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Runs {
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    /// All runs below the runs directory
+    #[arg(long, conflicts_with = "runs")]
+    pub(crate) all: bool,
+    /// Names on stdin end in NUL, not newline
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
+    #[arg(value_name = "RUN", required_unless_present = "all")]
+    pub(crate) runs: Vec<String>,
+}
+
+/// What a cleanup keeps.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Keep {
+    /// Checkpoints to keep: latest, best:METRIC[:min|max], N (the last N), every:K (steps), final
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) keep: Vec<String>,
+    /// Same as --keep latest
+    #[arg(long)]
+    pub(crate) keep_latest: bool,
+    /// Keep the weights of all checkpoints, and the optimizer state of those that --keep names
+    #[arg(long)]
+    pub(crate) keep_weights: bool,
+    /// Remove only what this many stores have
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub(crate) copies: u8,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) to: To,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
+    /// Say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Name in the store, in place of the run's
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Leave out the results of evaluations
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Read everything back before the backup counts
+    #[arg(long)]
+    pub(crate) read_back: bool,
+    /// Go on until the runs have ended: back up each checkpoint once it is complete
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Then remove local checkpoints, as clean does; all: the whole run but its record
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "checkpoints", value_parser = ["checkpoints", "all"])]
+    pub(crate) cleanup: Option<String>,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// List every backup of each run
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Names in the store [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// Read this share of the bytes, chosen at random
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) sample: Option<String>,
+    /// The backup: its number, the start of its hash, or a time
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+    /// All runs in the store
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Names in the store
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// Restore below this directory [default: the runs directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    /// Restore only paths that match; may be given again
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Vec<String>,
+    /// The backup: its number, the start of its hash, or a time
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+    /// Also restore files that the program itself had removed
+    #[arg(long)]
+    pub(crate) gone: bool,
+    /// Leave out the results of evaluations
+    #[arg(long)]
+    pub(crate) no_eval: bool,
+    /// Replace local files that are newer or different
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// All runs in the store
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) all: bool,
+    /// Names in the store
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+}
+
+/// Arguments of `clean`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Clean {
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) runs: Runs,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
+    /// Say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Arguments of `cat`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Cat {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// The backup: its number, the start of its hash, or a time
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) at: Option<String>,
+    /// The store
+    #[arg(value_name = "URL", value_parser = url)]
+    pub(crate) url: StoreUrl,
+    /// Name in the store
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Path below the run
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    pub(crate) from: From,
+    #[command(flatten)]
+    pub(crate) runs_dir: RunsDir,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// A run, or its name in the store
+    #[arg(value_name = "RUN")]
+    pub(crate) name: String,
+    /// The older backup [default: the newest]
+    #[arg(value_name = "WHEN")]
+    pub(crate) old: Option<String>,
+    /// The newer backup [default: the run as it is]
+    #[arg(value_name = "WHEN")]
+    pub(crate) new: Option<String>,
+}
+
+/// Arguments of `probe`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Probe {
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+    /// The store [default: $RUN_SYNC_URL]
+    #[arg(value_name = "URL", value_parser = url)]
+    pub(crate) url: Option<StoreUrl>,
+}
+
+fn url(text: &str) -> Result<StoreUrl, Error> {
+    text.parse()
+}

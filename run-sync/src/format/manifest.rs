@@ -1,0 +1,125 @@
+//! A manifest: what one backup of a run holds (run-store(5), Manifest).
+
+use super::digest::Digest;
+use super::entry::{Entry, Written};
+use super::valid;
+use run_common::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format that this tool writes, and the greatest it reads.
+const SCHEMA: u64 = 1;
+
+/// What one backup of a run holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// What it says of the backup.
+    pub(crate) head: Head,
+    /// What it says of each file, directory and link; sorted by [`super::entry::Place`].
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// What a manifest says of its backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// Version of the format.
+    pub(crate) schema: u64,
+    /// 1 for the first backup of a set.
+    pub(crate) number: u64,
+    /// Hash of the manifest that it continues.
+    pub(crate) parent: Option<Digest>,
+    /// What the set is of.
+    pub(crate) kind: SetKind,
+    /// The run; for a batch, its name when it was created.
+    pub(crate) run_id: String,
+    /// Its name when it was backed up.
+    pub(crate) run_name: String,
+    /// The batch it was in.
+    pub(crate) batch: Option<String>,
+    /// When the backup began.
+    pub(crate) created: Timestamp,
+    /// Who wrote it.
+    pub(crate) host: String,
+    /// Which copy of the run it is of.
+    pub(crate) writer: String,
+    /// Which version of the tool wrote it.
+    pub(crate) tool_version: String,
+    /// Prefix of the writer's own keys.
+    pub(crate) keys: String,
+    /// The run's status when the backup began.
+    pub(crate) status: String,
+    /// How the objects that this backup stored were verified.
+    pub(crate) verified: Verified,
+}
+
+/// What a set is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SetKind {
+    /// A run, and its evaluations.
+    Run,
+    /// The files of a batch itself; its runs are sets of their own.
+    Batch,
+}
+
+/// How stored bytes were verified; the later is the stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verified {
+    /// The store tells the right length.
+    Length,
+    /// The store has checked a hash of what it got, and tells the right length.
+    Checksum,
+    /// The bytes were read back and hashed.
+    Read,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(flatten)]
+    head: Head,
+    entries: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u64,
+}
+
+impl Head {
+    /// The version that this tool writes.
+    pub(crate) const SCHEMA: u64 = SCHEMA;
+}
+
+impl Manifest {
+    /// Writes the document: the head, then one entry a line.
+    pub(crate) fn to_bytes(&self) -> serde_json::Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec(&self.head)?;
+        bytes.pop(); // the closing brace
+        bytes.extend_from_slice(b",\"entries\":[");
+        for (at, entry) in self.entries.iter().enumerate() {
+            bytes.extend_from_slice(if at == 0 { b"\n" } else { b",\n" });
+            serde_json::to_writer(&mut bytes, &Written::from(entry))?;
+        }
+        bytes.extend_from_slice(b"\n]}\n");
+        Ok(bytes)
+    }
+
+    /// Reads a document and checks all that can be checked without a store.
+    ///
+    /// # Errors
+    /// Says what is wrong, in words that follow "manifest X: ".
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if version.schema > SCHEMA {
+            return Err(format!(
+                "its schema is {}, newer than {SCHEMA}; a newer run-sync reads it",
+                version.schema
+            ));
+        }
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let entries = document.entries.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()?;
+        let manifest = Self { head: document.head, entries };
+        valid::check(&manifest)?;
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,11 @@
+//! `run-sync`: back runs up, verify, restore and clean up.
+
+mod cli;
+mod format;
+mod set;
+mod store;
+mod sync;
+
+fn main() -> std::process::ExitCode {
+    run_common::cli::entry("run-sync", sync::run)
+}

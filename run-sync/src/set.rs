@@ -1,0 +1,165 @@
+//! A set: what a store holds of one run, or of the files of a batch, below one name (run-store(5)).
+
+use crate::format::digest::Digest;
+use crate::format::key;
+use crate::format::manifest::Manifest;
+use crate::format::valid::is_name;
+use crate::store::fault::Fault;
+use crate::store::{Object, Store};
+use run_common::error::{Error, Exit};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+/// Bytes that a manifest may have: some 4 million entries.
+const LIMIT: usize = 1 << 30;
+
+/// The name of a set: of a run, of a run in a batch, or of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SetName {
+    /// The batch that the run is in.
+    pub(crate) batch: Option<String>,
+    /// The run, or the batch itself.
+    pub(crate) name: String,
+}
+
+impl SetName {
+    /// Reads `NAME` or `BATCH/NAME`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let text = text.trim_end_matches('/');
+        let (batch, name) = match text.split_once('/') {
+            Some((batch, name)) => (Some(batch.to_owned()), name),
+            None => (None, text),
+        };
+        let is_right = batch.iter().all(|batch| is_name(batch)) && is_name(name);
+        is_right.then(|| Self { batch, name: name.to_owned() })
+    }
+
+    /// The prefix of all keys of the set.
+    pub(crate) fn prefix(&self) -> String {
+        let name = key::name(&self.name);
+        match &self.batch {
+            Some(batch) => format!("{}/{name}/", key::name(batch)),
+            None => format!("{name}/"),
+        }
+    }
+}
+
+impl fmt::Display for SetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.batch {
+            Some(batch) => write!(f, "{batch}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A set in a store. Keys of its methods are those below the set.
+pub(crate) struct Set<'a> {
+    /// The store.
+    pub(crate) store: &'a dyn Store,
+    /// How messages call the store.
+    pub(crate) url: &'a str,
+    /// The name.
+    pub(crate) name: SetName,
+}
+
+/// Which manifest is meant: its number, and its hash, which is part of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Commit {
+    /// 1 for the first.
+    pub(crate) number: u64,
+    /// Hash of the document.
+    pub(crate) digest: Digest,
+}
+
+impl Set<'_> {
+    /// The key in the store of a key of the set, or of one of another set of the batch: `../NAME/…`.
+    pub(crate) fn key(&self, key: &str) -> String {
+        match (key.strip_prefix("../"), &self.name.batch) {
+            (Some(other), Some(batch)) => format!("{}/{other}", key::name(batch)),
+            (Some(other), None) => other.to_owned(),
+            (None, _) => format!("{}{key}", self.name.prefix()),
+        }
+    }
+
+    /// Makes the error of a request.
+    pub(crate) fn failed(&self, verb: &str, key: &str, fault: Fault) -> Error {
+        fault.error(verb, &self.key(key), self.url)
+    }
+
+    /// Lists the manifests of the set, by number; and which writers there are.
+    pub(crate) fn history(&self) -> Result<History, Error> {
+        let mut history = History::default();
+        let prefix = self.key(&format!("{}/", key::BACKUP));
+        let below = self.name.prefix();
+        let mut take = |object: Object| {
+            let key = object.key.strip_prefix(&below).unwrap_or_default();
+            if let Some((number, digest)) = key::parse_manifest(key) {
+                history.commits.push(Commit { number, digest });
+            } else if let Some(writer) =
+                key.strip_prefix(key::WRITERS).and_then(|rest| rest.strip_prefix('/'))
+            {
+                history.writers.push(writer.to_owned());
+            }
+        };
+        self.store.list(&prefix, &mut take).map_err(|fault| self.failed("list", key::BACKUP, fault))?;
+        history.commits.sort_unstable();
+        Ok(history)
+    }
+
+    /// Reads a manifest, and believes it only if it has its hash.
+    pub(crate) fn manifest(&self, commit: Commit) -> Result<Manifest, Error> {
+        let key = key::manifest(commit.number, &commit.digest);
+        let bytes = self.read(&key, LIMIT)?;
+        let bad = |why: &str| {
+            let name = format!("manifest {} of '{}' in {}", commit.number, self.name, self.url);
+            Error::new(Exit::BadRun, format!("{name} is damaged")).because(why.to_owned())
+        };
+        if Digest::of(&bytes) != commit.digest {
+            return Err(bad("it does not have the hash in its name"));
+        }
+        let manifest = Manifest::parse(&bytes).map_err(|why| bad(&why))?;
+        if manifest.head.number != commit.number {
+            return Err(bad("it has another number than its name says"));
+        }
+        Ok(manifest)
+    }
+
+    /// Reads a small object whole.
+    pub(crate) fn read(&self, key: &str, limit: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let mut take = |piece: &[u8]| {
+            if bytes.len() + piece.len() > limit {
+                return Err(io::Error::other("it is too large"));
+            }
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        self.store.get(&self.key(key), None, &mut take).map_err(|fault| self.failed("read", key, fault))?;
+        Ok(bytes)
+    }
+}
+
+/// The backups of a set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History {
+    /// Its manifests, by number; more than one of a number after a fork.
+    pub(crate) commits: Vec<Commit>,
+    /// Who has written to it.
+    pub(crate) writers: Vec<String>,
+}
+
+impl History {
+    /// The newest manifest. Of two with one number, both are as new: the caller sees by their parents that there is a
+    /// fork.
+    pub(crate) fn newest(&self) -> Option<Commit> {
+        self.commits.last().copied()
+    }
+}
+
+/// Which manifests no other continues: one, or more after a fork. Newest last.
+pub(crate) fn heads(manifests: &BTreeMap<Commit, Manifest>) -> Vec<Commit> {
+    let parents: Vec<_> = manifests.values().filter_map(|manifest| manifest.head.parent).collect();
+    manifests.keys().filter(|commit| !parents.contains(&commit.digest)).copied().collect()
+}

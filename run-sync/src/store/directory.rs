@@ -1,0 +1,253 @@
+//! A directory as a store: a key is the path of a file. What is written appears by a rename, and survives a power cut
+//! when [`Store::sync`] has returned.
+
+use super::fault::Fault;
+use super::{Checks, Object, Part, PartLimits, Sink, Store, Stored, Upload};
+use crate::format::digest::Digest;
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::sync_file_system;
+use run_common::fsio::read::open_file;
+use run_common::fsio::write::{create, make_dir, open_existing};
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// Where objects are written until they are complete.
+const UPLOADS: &str = ".run-store/uploads";
+/// After this time nobody writes to what is still incomplete.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Bytes that are read at a time.
+const BLOCK: usize = 256 << 10;
+
+/// A directory as a store.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: PathBuf,
+    /// Directories that were seen to be there.
+    made: Mutex<HashSet<PathBuf>>,
+}
+
+impl Directory {
+    /// Opens a directory that need not exist yet; it is made by the first write.
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), made: Mutex::default() }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    fn upload(&self, id: &str) -> PathBuf {
+        self.root.join(UPLOADS).join(id)
+    }
+
+    /// Makes the directories above a file below the root. None of them may be a link.
+    fn make_above(&self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent().filter(|parent| parent.starts_with(&self.root)) else {
+            return Ok(());
+        };
+        if self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(parent) {
+            return Ok(());
+        }
+        if parent == self.root {
+            fs::create_dir_all(parent)?; // the root may be a link
+        } else {
+            self.make_above(parent)?;
+            make_dir(parent)?;
+        }
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(parent.to_owned());
+        Ok(())
+    }
+
+    /// Writes an incomplete object and hands it on to be renamed.
+    fn incomplete(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+        let path = self.upload(&Uuid::new_v4().to_string());
+        self.make_above(&path)?;
+        create(&path)?.write_all(bytes).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        Ok(path)
+    }
+
+    /// Gives an object its name.
+    fn name(&self, incomplete: &Path, key: &str) -> io::Result<Stored> {
+        let path = self.path(key);
+        let named = self.make_above(&path).and_then(|()| fs::rename(incomplete, &path));
+        named.inspect_err(|_| drop(fs::remove_file(incomplete)))?;
+        Ok(Stored::default())
+    }
+
+    fn collect(&self, directory: &Path, key: &str, objects: &mut Vec<Object>) -> io::Result<()> {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue }; // no key of ours
+            let key = format!("{key}{name}");
+            let kind = entry.file_type()?;
+            if kind.is_dir() && key != UPLOADS {
+                self.collect(&entry.path(), &format!("{key}/"), objects)?;
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(found) => objects.push(Object { key, size: found.len(), tag: Some(tag(&found)) }),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What changes whenever a file is stored anew.
+fn tag(found: &fs::Metadata) -> String {
+    format!("{}-{}.{:09}", found.ino(), found.mtime(), found.mtime_nsec())
+}
+
+/// Reads a range and hands it on.
+fn read(file: &mut File, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault> {
+    let Range { start, end } = range.unwrap_or(0..u64::MAX);
+    let mut block = vec![0; BLOCK];
+    let mut at = start;
+    while at < end {
+        let most = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
+        match file.read_at(&mut block[..most], at) {
+            Ok(0) => break,
+            Ok(length) => {
+                sink(&block[..length]).map_err(Fault::Sink)?;
+                at += length as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Store for Directory {
+    fn prepare(&self) -> Result<(), Error> {
+        let failed = |error| Error::io("use the store", &self.root, error);
+        match fs::metadata(&self.root) {
+            Ok(found) if !found.is_dir() => {
+                return Err(Error::new(Exit::System, format!("'{}' is no directory", self.root.display())));
+            }
+            Ok(_) => {}
+            Err(_) => fs::create_dir_all(&self.root).map_err(failed)?,
+        }
+        for left in fs::read_dir(self.root.join(UPLOADS)).into_iter().flatten().flatten() {
+            let age = left
+                .metadata()
+                .and_then(|left| left.modified())
+                .map(|then| SystemTime::now().duration_since(then));
+            if age.is_ok_and(|age| age.is_ok_and(|age| age > FORGOTTEN)) {
+                let _ = fs::remove_file(left.path()); // it is in nobody's way
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, key: &str, bytes: &[u8], _: &Digest) -> Result<Stored, Fault> {
+        Ok(self.name(&self.incomplete(bytes)?, key)?)
+    }
+
+    fn create(&self, key: &str, bytes: &[u8], _: &Digest) -> Result<Stored, Fault> {
+        let incomplete = self.incomplete(bytes)?;
+        let path = self.path(key);
+        let named = self.make_above(&path).and_then(|()| fs::hard_link(&incomplete, &path));
+        let _ = fs::remove_file(&incomplete);
+        named?;
+        Ok(Stored::default())
+    }
+
+    fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault> {
+        read(&mut open_file(&self.path(key))?, range, sink)
+    }
+
+    fn head(&self, key: &str) -> Result<Option<Object>, Fault> {
+        match fs::symlink_metadata(self.path(key)) {
+            Ok(found) if found.is_file() => {
+                Ok(Some(Object { key: key.to_owned(), size: found.len(), tag: Some(tag(&found)) }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault> {
+        let mut objects = Vec::new();
+        self.collect(&self.path(prefix), prefix, &mut objects)?;
+        objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        objects.into_iter().for_each(each);
+        Ok(())
+    }
+
+    fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let entries = match fs::read_dir(self.path(prefix)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), Fault> {
+        match fs::remove_file(self.path(key)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    fn begin(&self, key: &str, part_size: u64) -> Result<Upload, Fault> {
+        let id = Uuid::new_v4().to_string();
+        let path = self.upload(&id);
+        self.make_above(&path)?;
+        create(&path)?;
+        Ok(Upload { key: key.to_owned(), id, part_size })
+    }
+
+    fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
+        let file = open_existing(&self.upload(&upload.id))?;
+        file.write_all_at(bytes, u64::from(number.saturating_sub(1)) * upload.part_size)?;
+        Ok(Part { number, tag: String::new(), sha256: *sha256 })
+    }
+
+    fn complete(&self, upload: &Upload, _: &[Part]) -> Result<Stored, Fault> {
+        Ok(self.name(&self.upload(&upload.id), &upload.key)?)
+    }
+
+    fn abort(&self, upload: &Upload) -> Result<(), Fault> {
+        match fs::remove_file(self.upload(&upload.id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed?),
+        }
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
+        Ok(sync_file_system(&self.root)?)
+    }
+
+    fn checks(&self) -> Checks {
+        Checks::Nothing
+    }
+
+    fn limits(&self) -> PartLimits {
+        PartLimits { count: u32::MAX, least: 1, greatest: u64::MAX }
+    }
+}

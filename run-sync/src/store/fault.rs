@@ -1,0 +1,75 @@
+//! Why a request to a store failed: what the caller can do about it, not which library said so.
+
+use run_common::error::{Error, Exit};
+use std::fmt;
+use std::io;
+
+/// Why a request to a store failed.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// There is no such object.
+    NotFound,
+    /// There is such an object already.
+    Exists,
+    /// What arrived is not what was sent.
+    Corrupt(String),
+    /// Credentials are missing, wrong or expired, or do not permit the request.
+    Denied(String),
+    /// There is no such bucket or directory.
+    NoStore(String),
+    /// The store is full, or a quota is used up.
+    Full(String),
+    /// The store could not be reached, or did not do its work, although it was tried again.
+    Unavailable(String),
+    /// The request is none that the store can do.
+    Refused(String),
+    /// Whoever took the bytes has failed.
+    Sink(io::Error),
+}
+
+impl Fault {
+    /// Makes the error of a request: "cannot VERB 'KEY' in STORE: …".
+    pub(crate) fn error(self, verb: &str, key: &str, store: &str) -> Error {
+        let hint = match &self {
+            Self::Denied(_) => Some("see run-sync(1), CREDENTIALS"),
+            Self::Full(_) => Some("nothing was removed here; the same command continues when there is room"),
+            Self::Unavailable(_) => Some("the same command continues where it was"),
+            _ => None,
+        };
+        let error =
+            Error::new(Exit::System, format!("cannot {verb} '{key}' in {store}")).because(self.to_string());
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("no such object"),
+            Self::Exists => f.write_str("it exists already"),
+            Self::Corrupt(why)
+            | Self::Denied(why)
+            | Self::NoStore(why)
+            | Self::Full(why)
+            | Self::Unavailable(why)
+            | Self::Refused(why) => f.write_str(why),
+            Self::Sink(error) => f.write_str(&run_common::error::plain(error)),
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        let why = run_common::error::plain(&error);
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::AlreadyExists => Self::Exists,
+            io::ErrorKind::PermissionDenied => Self::Denied(why),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(why),
+            _ => Self::Unavailable(why),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Stores: where objects lie by key. One trait, which every kind of store implements and one suite of tests holds
+//! true (run-store(5), and `tests/tests/stores.rs`).
+
+pub(crate) mod directory;
+pub(crate) mod fault;
+pub(crate) mod url;
+
+use crate::format::digest::Digest;
+use directory::Directory;
+use fault::Fault;
+use run_common::error::Error;
+use std::io;
+use std::ops::Range;
+use url::StoreUrl;
+
+/// How stores are reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Requests at a time.
+    pub(crate) transfers: usize,
+    /// Bytes a second, up and down together.
+    pub(crate) rate: Option<u64>,
+}
+
+/// Opens a store; nothing is asked of it yet.
+pub(crate) fn open(url: &StoreUrl, _access: &Access) -> Result<Box<dyn Store>, Error> {
+    match url {
+        StoreUrl::Directory(root) => Ok(Box::new(Directory::new(root))),
+        StoreUrl::Cloud { .. } | StoreUrl::Rclone(_) => Err(Error::usage(format!("'{url}' is no directory"))),
+    }
+}
+
+/// A store of objects. Keys are those of run-store(5), below the store's root. Every call may come from several
+/// threads at once, blocks until it is done, and retries what may pass by itself.
+pub(crate) trait Store: Send + Sync {
+    /// Stores an object whole, in place of one that is there. Hashed by the caller, over the very bytes that are sent.
+    fn put(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault>;
+
+    /// Stores an object if none has its key. [`Fault::Exists`] if one has, or if a lost reply makes that look so:
+    /// the caller reads back and compares.
+    fn create(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault>;
+
+    /// Hands on the bytes of an object, or of a range of it, as they come. After a failure in the middle the call is
+    /// retried from where it was. A range beyond the end is cut. The sink's error ends the call: [`Fault::Sink`].
+    fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault>;
+
+    /// Makes the store ready to be written to, where that needs something, such as a directory.
+    fn prepare(&self) -> Result<(), Error>;
+
+    /// Looks at an object; none if there is none.
+    fn head(&self, key: &str) -> Result<Option<Object>, Fault>;
+
+    /// Lists all objects whose keys begin with a prefix that is empty or ends in `/`, in the order of their keys.
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault>;
+
+    /// Lists the parts of keys that follow a prefix, up to the next `/`: the directories below it.
+    fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Fault>;
+
+    /// Removes an object; one that is not there is no failure.
+    fn delete(&self, key: &str) -> Result<(), Fault>;
+
+    /// Begins an upload in parts of one size; the last may be smaller.
+    fn begin(&self, key: &str, part_size: u64) -> Result<Upload, Fault>;
+
+    /// Stores a part of an upload; the first is number 1. A part that is stored again replaces the first.
+    fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault>;
+
+    /// Ends an upload: its parts, numbered from 1, are the object.
+    fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<Stored, Fault>;
+
+    /// Gives an upload up. One that is not there is no failure.
+    fn abort(&self, upload: &Upload) -> Result<(), Fault>;
+
+    /// Makes what was stored survive a power cut, where that needs more than an answer. Before a manifest is written,
+    /// and after it.
+    fn sync(&self) -> Result<(), Fault>;
+
+    /// How the store checks what it gets: nothing is claimed that it was not seen to do.
+    fn checks(&self) -> Checks;
+
+    /// The largest number of parts of an upload, and the least and greatest size of one.
+    fn limits(&self) -> PartLimits;
+}
+
+/// Takes bytes as they come.
+pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// What a store says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its key.
+    pub(crate) key: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// What changes whenever the object does, where the store tells: its `ETag`.
+    pub(crate) tag: Option<String>,
+}
+
+/// What a store answered to an upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// As in [`Object`].
+    pub(crate) tag: Option<String>,
+}
+
+/// An upload in parts that has begun. It can be continued by another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Upload {
+    /// Key of the object.
+    pub(crate) key: String,
+    /// The store's name of the upload.
+    pub(crate) id: String,
+    /// Bytes of each part but the last.
+    pub(crate) part_size: u64,
+}
+
+/// A part that was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// From 1.
+    pub(crate) number: u32,
+    /// The store's tag of it.
+    pub(crate) tag: String,
+    /// Its hash.
+    pub(crate) sha256: Digest,
+}
+
+/// What a store checks of what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// A request whose bytes do not have the hash that it names is refused.
+    Hash,
+    /// Nothing that is known.
+    Nothing,
+}
+
+/// Bounds of uploads in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartLimits {
+    /// Parts of one upload.
+    pub(crate) count: u32,
+    /// Least bytes of each part but the last.
+    pub(crate) least: u64,
+    /// Greatest bytes of a part.
+    pub(crate) greatest: u64,
+}
