@@ -35,6 +35,24 @@ append('metrics.csv', ',1\\n')
 }
 
 #[test]
+fn the_step_of_a_run_that_has_just_started_is_seen_to_move() {
+    let lab = Lab::new();
+    let program = "
+append('metrics.csv', 'step,loss\\n1,4\\n')
+reach('go')
+append('metrics.csv', '2,3\\n')
+reach('end')
+";
+    let run = lab.new_run("r", &["python3", "-c", &format!("{AWAIT}{program}")]);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "1h", &run]).spawn();
+    lab.await_status("r", "at step 1", |status| status["step"] == 1);
+    lab.write("go", "");
+    lab.await_status("r", "at step 2", |status| status["step"] == 2);
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+}
+
+#[test]
 fn a_table_that_is_rewritten_with_a_new_column_loses_and_doubles_no_row() {
     let lab = Lab::new();
     let program = "

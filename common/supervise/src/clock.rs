@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// How often the `stop` file is looked for.
 const STOP_FILE: Duration = Duration::from_secs(1);
 
-/// When status.json is first written again, so that a listing soon knows the command's pid.
+/// When status.json is first written again, so that a listing soon knows the command's pid. The next times are twice as
+/// late each, until they are a heartbeat apart: whoever looks at a run that has just started sees its steps.
 const FIRST_BEAT: Duration = Duration::from_millis(250);
 
 /// What has been killed must be gone after this; a process that waits for a dead disk is not.
@@ -88,7 +89,8 @@ impl Clock {
 
     /// Says whether it is time for a heartbeat, which is then that of the next one.
     pub(super) fn is_beat_due(&mut self, now: Instant) -> bool {
-        is_due(&mut self.next_beat, self.limits.heartbeat, now)
+        let age = now.saturating_duration_since(self.started).max(FIRST_BEAT);
+        is_due(&mut self.next_beat, self.limits.heartbeat.min(age), now)
     }
 
     /// Says whether it is time to look for the `stop` file.
@@ -158,12 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_heartbeat_is_soon_and_each_is_due_once() {
+    fn the_first_heartbeats_are_soon_and_each_is_due_once() {
         let (mut clock, start) = clock(|_| {});
         assert_eq!(clock.pause(State::Running, start), FIRST_BEAT);
         assert!(!clock.is_beat_due(start));
-        let now = start + FIRST_BEAT;
-        assert!(clock.is_beat_due(now) && !clock.is_beat_due(now + 4 * SECOND));
+        for millis in [250, 500, 1000, 2000, 4000, 8000, 13_000, 18_000] {
+            let now = start + Duration::from_millis(millis);
+            let before = now - Duration::from_millis(1);
+            assert!(
+                !clock.is_beat_due(before) && clock.is_beat_due(now) && !clock.is_beat_due(now),
+                "{millis}"
+            );
+        }
         assert!(clock.is_look_due(start + SECOND) && !clock.is_look_due(start + SECOND));
         clock.hurry_beat(start + SECOND);
         assert_eq!(clock.pause(State::Running, start + SECOND), Duration::ZERO);
