@@ -54,6 +54,35 @@ fn ends_that_may_pass_are_tried_again() {
 }
 
 #[test]
+fn an_attempt_whose_supervisor_was_killed_is_tried_again() {
+    let lab = Lab::new();
+    // It saves and exits with 0 when the monitor asks it to, and ends by itself the second time.
+    let command = "trap 'exit 0' TERM; echo ready; while [ $RUN_ATTEMPT = 1 ]; do sleep 0.02; done";
+    for (name, dies_with_it) in [("saves", false), ("dies", true)] {
+        lab.new_run(name, &["sh", "-c", command]);
+        let exec = lab.cmd("run-exec").args(["-q", "--retries", "1", "--retry-delay", "10ms", name]).spawn();
+        lab.await_text(&format!("runs/{name}/stdout.log"), "ready");
+        let status = lab.await_child(name);
+        let supervisor = testkit::pid(&status, "pid");
+        if dies_with_it {
+            testkit::signal(supervisor, Signal::STOP);
+            testkit::signal(testkit::pid(&status, "child_pid"), Signal::KILL);
+        }
+        testkit::signal(supervisor, Signal::KILL);
+        exec.wait().code(0);
+        let lines = lab.json_lines(&format!("runs/{name}/.run/attempts.jsonl"));
+        let ends: Vec<Value> = lines.iter().filter(|line| line["event"] == "end").cloned().collect();
+        let end = |end: &Value| json!([end["attempt"], end["status"], end["reason"], end["retry_in_s"]]);
+        assert_eq!(
+            ends.iter().map(end).collect::<Vec<_>>(),
+            [json!([1, "failed", "supervisor was killed", 0.01]), json!([2, "completed", null, null])]
+        );
+        assert_eq!(lab.status(name)["status"], "completed");
+        lab.nothing_left();
+    }
+}
+
+#[test]
 fn a_program_may_exit_with_any_status() {
     let lab = Lab::new();
     for name in ["a", "b"] {

@@ -108,10 +108,11 @@ pub(super) fn has_own_status(end: End) -> bool {
 }
 
 /// Says whether another attempt may end better: after a signal that nobody here sent, also where a shell tells of
-/// it, a stall, or one of these exit statuses.
+/// it, a stall, the end of the supervisor, or one of these exit statuses. Without a monitor nobody may be left to make
+/// one.
 pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {
     match (cause, end) {
-        (Some(Cause::Stall(_)), _) | (None, End::Signaled(_)) => true,
+        (Some(Cause::Stall(_) | Cause::SupervisorKilled), _) | (None, End::Signaled(_)) => true,
         (None, End::Exited(code)) => told_signal(code).is_some() || code != 0 && exit_codes.contains(&code),
         _ => false,
     }
@@ -171,6 +172,8 @@ mod tests {
             (Some(&stall), End::Exited(0), true),
             (Some(&asked), End::Signaled(15), false),
             (Some(&Cause::Timeout(Duration::ZERO)), End::Signaled(15), false),
+            (Some(&Cause::SupervisorKilled), End::Exited(0), true),
+            (Some(&Cause::SupervisorKilled), End::Signaled(15), true),
             (Some(&Cause::MonitorKilled), End::Signaled(15), false),
         ] {
             assert_eq!(may_pass(cause, end, &[75, 0]), expected, "{cause:?} {end:?}");
