@@ -1,21 +1,10 @@
-//! An attempt: from a run that is held to a task, which the supervisor executes.
+//! An attempt, and how it is made besides what the command line says.
 
-use crate::held_run::HeldRun;
-use crate::plan::Plan;
-use crate::run::Options;
 use crate::settings::Settings;
-use run_common::cli::statuses::Ended;
-use run_common::error::Error;
-use run_common::fsio::append::end_last_line;
 use run_common::process::identity::Process;
-use run_common::rundir::attempts::checkpoint_of;
-use run_common::rundir::meta::{Checkpoint, Meta};
-use run_common::rundir::record::Record;
-use run_supervise::{Retry, Task, run};
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use run_supervise::Retry;
 
-/// How an attempt is made, besides what the command line says.
+/// An attempt of one run.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     /// There may have been attempts before.
@@ -31,43 +20,4 @@ pub(crate) struct Attempt {
     pub(crate) retry: Option<Retry>,
     /// The process for which this one works.
     pub(crate) parent: Option<Process>,
-}
-
-impl Attempt {
-    /// Makes the attempt of a run that is held; returns how to end.
-    pub(crate) fn make(self, options: &Options, held: HeldRun) -> Result<Ended, Error> {
-        let (task, record) = self.prepare(options, held)?;
-        run(&task, record, self.parent, None)
-    }
-
-    /// Decides all about the attempt, unless a stop was asked for.
-    pub(super) fn prepare(&self, options: &Options, mut held: HeldRun) -> Result<(Task, Record), Error> {
-        held.active.sign()?; // it may have been taken by the process that this one was forked off
-        let stop = held.layout().stop();
-        let asked_before = fs::symlink_metadata(&stop).ok();
-        if (!self.is_resume || self.is_retry) && asked_before.is_some() {
-            return Err(held.refuse_stopped());
-        }
-        let mut meta = Meta::read(held.layout())?;
-        meta.checkpoint = checkpoint_of(&meta, held.layout());
-        if let Some(pattern) = &options.checkpoint {
-            meta.checkpoint = Some(Checkpoint::with_pattern(meta.checkpoint, pattern));
-        }
-        // Where that cannot be, readers count the first row of the attempt as damaged.
-        let _ = end_last_line(&held.layout().metrics());
-        let Plan { task, start } = Plan::make(options, self, held.active.run(), &meta, &held.recorded)?;
-        // A request that a resume overrules is taken away; one that came meanwhile is not.
-        match (asked_before, fs::symlink_metadata(&stop).ok()) {
-            (_, None) => {}
-            (Some(before), Some(now)) if is_same(&before, &now) => {
-                fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
-            }
-            (_, Some(_)) => return Err(held.refuse_stopped()),
-        }
-        Ok((task, Record::new(held.active, held.recorded, start)))
-    }
-}
-
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.ino(), one.mtime(), one.mtime_nsec()) == (other.ino(), other.mtime(), other.mtime_nsec())
 }

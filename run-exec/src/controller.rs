@@ -1,16 +1,20 @@
 //! The controller of a command line: executes its runs, each in a process of its own, which ends with the
 //! controller. It has one thread and forks, so that whatever becomes of one run is nothing to the others.
 
+use crate::attempt::Attempt;
 use crate::batch::{Batch, Batches};
+use crate::options::{Executed, Options};
 use crate::queue::{Next, Queue};
-use crate::run::Options;
 use crate::tally::{Done, Tally};
+use crate::unfinished::Left;
 use crate::worker::{PASSED_OVER, Worker};
 use nix::sys::signal::Signal;
 use run_common::cli::progress::{Counts, Progress};
-use run_common::cli::statuses::Ended;
+use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
+use run_common::process::signals::Held;
+use run_common::process::spawn::{Side, fork};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
@@ -33,15 +37,15 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// A controller at work.
 pub(crate) struct Controller<'a> {
-    pub(super) options: &'a Options,
+    options: &'a Options,
     queue: Queue,
     /// The single run that was named, whose status is the status to exit with.
-    pub(super) is_one: bool,
-    pub(super) pool: Pool<Worker>,
-    pub(super) batches: Batches,
-    pub(super) observer: Observer,
-    pub(super) tally: Tally,
-    pub(super) progress: Progress,
+    is_one: bool,
+    pool: Pool<Worker>,
+    batches: Batches,
+    observer: Observer,
+    tally: Tally,
+    progress: Progress,
     /// No more runs are started.
     is_closing: bool,
     has_ended_queue: bool,
@@ -79,7 +83,7 @@ impl<'a> Controller<'a> {
             {
                 match self.queue.next() {
                     Next::Run(run) => {
-                        if let Some(status) = self.start(run, slot) {
+                        if let Some(status) = self.start(&run, slot) {
                             return Ended::With(status);
                         }
                     }
@@ -119,22 +123,28 @@ impl<'a> Controller<'a> {
         self.progress.show(counts, to_do.map(|to_do| to_do + running), said);
     }
 
-    pub(super) fn fail(&mut self, error: &Error) {
+    fn fail(&mut self, error: &Error) {
         self.progress.aside(|| complain(error));
         self.tally.fail(error.exit());
     }
 
     /// Starts a run in a process of its own, from which the status to exit with is returned.
-    fn start(&mut self, run: RunDir, slot: usize) -> Option<u8> {
-        let batch = self.batches.of(&run, self.options.resumes());
+    fn start(&mut self, run: &RunDir, slot: usize) -> Option<u8> {
+        let batch = self.batches.of(run, self.options.resumes());
         let batch_is_new = self.batches.get(batch).is_some_and(|batch| mem::take(&mut batch.is_new));
         if self.batches.get(batch).is_some_and(Batch::look_for_stop) {
             self.tally.leave_out();
             return None;
         }
-        let worker = match self.admit(run, slot, batch) {
-            Ok(Some(worker)) => worker,
-            Ok(None) => return None,
+        let observed = self.observer.observe(run);
+        let worker = match observed.and_then(|observed| Worker::admit(self.options, observed, slot, batch)) {
+            Ok(Ok(worker)) => worker,
+            Ok(Err(left)) => {
+                if left == Left::Completed {
+                    self.tally.pass();
+                }
+                return None;
+            }
             Err(error) => {
                 self.fail(&error);
                 return None;
@@ -147,6 +157,44 @@ impl<'a> Controller<'a> {
             batch.note(&format!("batch started: {totals}{at_once}"), &self.observer);
         }
         self.fork_off(worker, None)
+    }
+
+    /// Forks the process of an attempt, which waits before it when `delay` says so. Returns the status to exit
+    /// with, in that process alone.
+    fn fork_off(&mut self, worker: Worker, delay: Option<f64>) -> Option<u8> {
+        let attempt = worker.attempt(self.options, delay.is_some());
+        match fork() {
+            Ok(Side::Child(signals)) => Some(self.be_the_process(worker, attempt, delay, signals)),
+            Ok(Side::Parent(pid)) => {
+                let (batch, name) = (worker.batch, worker.run.layout().name());
+                self.pool.add(pid, worker.slot, worker);
+                if let Some(batch) = self.batches.get(batch) {
+                    if delay.is_none() {
+                        batch.note(&format!("run started: {name}"), &self.observer);
+                    }
+                    batch.is_behind = true;
+                }
+                None
+            }
+            Err(error) => {
+                self.fail(&Error::new(Exit::System, "cannot fork").because(error));
+                None
+            }
+        }
+    }
+
+    /// Goes on as the process of one run.
+    fn be_the_process(&mut self, worker: Worker, attempt: Attempt, delay: Option<f64>, signals: Held) -> u8 {
+        self.progress.forget();
+        let options = self.options;
+        let done = self.pool.leave(signals).and_then(|()| worker.make(options, attempt, delay));
+        match done {
+            Ok(ended) => ended.status(), // the controller ends as a shell wants it
+            Err(error) => {
+                complain(&error);
+                if self.is_one { STATUSES.failed } else { error.exit() as u8 }
+            }
+        }
     }
 
     /// Takes note of the processes that have ended.
@@ -215,7 +263,8 @@ impl<'a> Controller<'a> {
         let recorded = &observed.recorded;
         let is_its_own =
             recorded.attempts() > worker.before && recorded.exit_code() == Some(PASSED_OVER.into());
-        !self.is_one && self.passes_over() && status == Some(PASSED_OVER.into()) && !is_its_own
+        let passes_over = self.options.executed == Executed::Unfinished;
+        !self.is_one && passes_over && status == Some(PASSED_OVER.into()) && !is_its_own
     }
 
     fn note(&mut self, batch: Option<usize>, event: &str) {

@@ -1,6 +1,6 @@
 //! A run that this process holds: which may be taken, and what is recorded of one that is not executed.
 
-use crate::run::Options;
+use crate::options::Options;
 use run_common::error::{Error, Exit};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::attempts::AttemptEnd;
@@ -88,7 +88,7 @@ fn cannot_start(run: &RunDir, exit: Exit) -> Error {
 }
 
 /// Refuses a run that is at work, or that needs `--resume`.
-fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error> {
+pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error> {
     let recorded = &before.recorded;
     let reason = before.reason().unwrap_or("its state is in doubt");
     match before.status() {
@@ -106,6 +106,10 @@ fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error
             Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(before)))
         }
         Status::Dead | Status::Completed | Status::Failed | Status::Stopped if resumes => Ok(()),
+        // As run-exec exits when it cannot start a command, and a shell.
+        _ if matches!(recorded.exit_code(), Some(126 | 127)) => Err(cannot_start(&before.run, Exit::No)
+            .because(format!("its command could not be executed: {reason}"))
+            .hint("--resume with another command after -- executes that; run-new makes another run")),
         status => Err(cannot_start(&before.run, Exit::No)
             .because(format!("it has been executed, and is {status}"))
             .hint("--resume makes another attempt; run-new makes another run")),
@@ -113,7 +117,7 @@ fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error
 }
 
 /// Returns what to do about a run that is in doubt.
-pub(crate) fn way_out(observed: &Observed) -> &'static str {
+fn way_out(observed: &Observed) -> &'static str {
     if observed.is_elsewhere() { TAKE_OVER } else { "run-stop(1) ends what is left of it" }
 }
 
@@ -166,6 +170,16 @@ mod tests {
             "{words}"
         );
         assert_eq!(refused(&ended, true, false), None);
+        let mut absent = ended;
+        if let State::Ended(end) = &mut absent.recorded.state {
+            (end.exit_code, end.reason) = (Some(127), Some("command not found: pyhton".to_owned()));
+        }
+        let (exit, words) = refused(&absent, false, false).unwrap();
+        assert_eq!(exit, Exit::No);
+        assert!(words.ends_with(
+            "its command could not be executed: command not found: pyhton; --resume with another command after -- \
+             executes that; run-new makes another run"
+        ), "{words}");
         let dead = observed(Some(&Place::here().host), Verdict::Dead("gone".to_owned()));
         assert!(refused(&dead, false, false).is_some_and(|(exit, _)| exit == Exit::No));
         assert_eq!(refused(&dead, true, false), None);

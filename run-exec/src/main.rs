@@ -7,7 +7,9 @@ mod controller;
 mod ending;
 mod environment;
 mod held_run;
+mod options;
 mod plan;
+mod prepare;
 mod queue;
 mod resume;
 mod retry;
@@ -15,6 +17,7 @@ mod run;
 mod settings;
 mod tally;
 mod told;
+mod unfinished;
 mod worker;
 
 fn main() -> std::process::ExitCode {

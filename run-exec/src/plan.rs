@@ -3,8 +3,8 @@
 use crate::attempt::Attempt;
 use crate::ending::Ending;
 use crate::environment::environment;
+use crate::options::{Executed, Options};
 use crate::resume::Resume;
-use crate::run::{Executed, Options};
 use crate::told;
 use run_common::cli::statuses::STATUSES;
 use run_common::error::{Error, Exit};

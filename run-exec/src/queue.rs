@@ -1,6 +1,6 @@
 //! The runs that are to be executed, read as they are needed: a pipe may bring them for days.
 
-use crate::run::Options;
+use crate::options::Options;
 use nix::errno::Errno;
 use nix::unistd::read;
 use run_common::cli::listed::Listed;

@@ -1,7 +1,7 @@
 //! Where another attempt goes on: the checkpoint, and how many steps there are to take.
 
 use crate::cli::FromStep;
-use crate::run::{Executed, Options};
+use crate::options::{Executed, Options};
 use run_checkpoint::{
     Checkpoint, Label, Program, discover, discover_latest, doubts, latest, listed, passed_over, ties,
 };

@@ -2,7 +2,7 @@
 
 use crate::attempt::Attempt;
 use crate::held_run::{HeldRun, write_stopped};
-use crate::run::Options;
+use crate::options::Options;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};

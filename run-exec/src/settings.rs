@@ -1,6 +1,6 @@
 //! What an attempt is executed with: the options that are given, and those that it inherits.
 
-use crate::run::Options;
+use crate::options::Options;
 use run_common::message::warn;
 use run_common::provenance::redact::REDACTED;
 use run_common::rundir::attempts::Attempts;

@@ -1,0 +1,138 @@
+//! What the command line asks for.
+
+use crate::cli::{Args, FromStep};
+use run_common::cli::slots::Slots;
+use run_common::rundir::options::AttemptOptions;
+use run_common::time::Timestamp;
+use run_supervise::Output;
+use std::path::PathBuf;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) operands: Vec<String>,
+    pub(crate) runs_dir: PathBuf,
+    /// What ends a name on stdin.
+    pub(crate) null: bool,
+    pub(crate) slots: Slots,
+    pub(crate) fail_fast: bool,
+    /// What is done with runs that were executed before.
+    pub(crate) executed: Executed,
+    /// A run of a host that is known to be gone is resumed, too.
+    pub(crate) take_over: bool,
+    /// Whether the config of a run that is resumed may have changed.
+    pub(crate) allow_config_change: bool,
+    /// Where a resume begins.
+    pub(crate) from_step: FromStep,
+    pub(crate) additional_steps: Option<u64>,
+    /// The pattern of checkpoints, if one is given.
+    pub(crate) checkpoint: Option<String>,
+    /// The command, if one is given.
+    pub(crate) command: Vec<String>,
+    pub(crate) quiet: bool,
+    pub(crate) detach: bool,
+    pub(crate) stdin: bool,
+    pub(crate) output: Output,
+    /// Options that later attempts inherit, as far as they are given.
+    pub(crate) given: AttemptOptions,
+    /// When this run-exec began.
+    pub(crate) begun: Timestamp,
+}
+
+/// What is done with runs that were executed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Executed {
+    /// They are refused.
+    Refuse,
+    /// Another attempt is made.
+    Resume,
+    /// Another attempt is made of those that have not completed; the others are passed over.
+    Unfinished,
+}
+
+impl Options {
+    /// Resolves what the command line leaves open.
+    pub(crate) fn resolve(args: &Args) -> Self {
+        let (resume, unfinished) = (args.resume, args.unfinished);
+        Self {
+            operands: args.runs.clone(),
+            runs_dir: args.runs_dir.path(),
+            null: args.null,
+            slots: args.slots.clone(),
+            fail_fast: args.fail_fast,
+            executed: match (unfinished, resume) {
+                (true, _) => Executed::Unfinished,
+                (false, true) => Executed::Resume,
+                (false, false) => Executed::Refuse,
+            },
+            take_over: args.take_over,
+            allow_config_change: args.allow_config_change,
+            from_step: args.from_step.unwrap_or(FromStep::Latest),
+            additional_steps: args.additional_steps,
+            checkpoint: args.checkpoint.clone(),
+            command: args.command.clone(),
+            quiet: args.quiet || args.detach,
+            detach: args.detach,
+            stdin: args.stdin,
+            output: match (args.pty, args.merge) {
+                (true, _) => Output::Terminal,
+                (false, true) => Output::Merged,
+                (false, false) => Output::Pipes,
+            },
+            given: args.inherited(),
+            begun: Timestamp::now(),
+        }
+    }
+
+    /// Says whether attempts follow those that were made.
+    pub(crate) fn resumes(&self) -> bool {
+        self.executed != Executed::Refuse
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn resolved(words: &[&str]) -> Options {
+        Options::resolve(&Args::parse_from(["run-exec"].iter().chain(words).chain(&["run"])))
+    }
+
+    #[test]
+    fn what_was_executed_before_is_refused_unless_told_otherwise() {
+        for (words, executed) in [
+            (&[][..], Executed::Refuse),
+            (&["--resume"], Executed::Resume),
+            (&["--unfinished"], Executed::Unfinished),
+        ] {
+            let options = resolved(words);
+            assert_eq!(options.executed, executed);
+            assert_eq!(options.resumes(), executed != Executed::Refuse);
+        }
+        assert!(resolved(&["--detach"]).quiet, "nobody is there to read");
+    }
+
+    #[test]
+    fn a_terminal_is_one_stream() {
+        assert_eq!(resolved(&[]).output, Output::Pipes);
+        assert_eq!(resolved(&["--merge"]).output, Output::Merged);
+        assert_eq!(resolved(&["--pty", "--merge"]).output, Output::Terminal);
+    }
+
+    #[test]
+    fn what_is_not_given_is_not_recorded_as_given() {
+        assert_eq!(resolved(&[]).given, AttemptOptions::default());
+        let given =
+            resolved(&["--timeout", "1m", "--stall-timeout", "none", "--retries", "2", "--retry-on", "7,75"])
+                .given;
+        let expected = AttemptOptions {
+            timeout_s: Some(60.0),
+            stall_timeout_s: Some(0.0),
+            retries: Some(2),
+            retry_on: Some(vec![7, 75]),
+            ..AttemptOptions::default()
+        };
+        assert_eq!(given, expected);
+    }
+}

@@ -1,0 +1,45 @@
+//! Runs that `--unfinished` leaves as they are.
+
+use crate::held_run::refuse;
+use crate::options::{Executed, Options};
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+use run_common::rundir::observe::Observed;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+
+/// Why a run is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// There is nothing more to do.
+    Completed,
+    /// Another run-exec executes it, which was said.
+    Busy,
+}
+
+impl Left {
+    /// Returns why a run is left as it is, if it is; an error if it is in doubt.
+    pub(crate) fn of(options: &Options, before: &Observed) -> Result<Option<Self>, Error> {
+        if options.executed != Executed::Unfinished {
+            return Ok(None);
+        }
+        match before.status() {
+            Status::Completed => Ok(Some(Self::Completed)),
+            Status::Running => Ok(Some(Self::busy(&before.run))),
+            Status::Stale => refuse(before, true, options.take_over).map(|()| None),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns why a run is left as it is that another run-exec has just taken; otherwise the error.
+    pub(crate) fn after(options: &Options, run: &RunDir, error: Error) -> Result<Self, Error> {
+        let is_busy = options.executed == Executed::Unfinished && error.exit() == Exit::Busy;
+        if is_busy { Ok(Self::busy(run)) } else { Err(error) }
+    }
+
+    fn busy(run: &RunDir) -> Self {
+        let shown = run.layout().root().display();
+        warn(&format!("'{shown}' is executed by another run-exec, and passed over"));
+        Self::Busy
+    }
+}
