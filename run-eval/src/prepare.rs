@@ -187,7 +187,7 @@ pub(crate) fn prepare(
         statuses: STATUSES,
         ending: Box::new(Ending(layout)),
     };
-    Ok(Prepared { task, record: Record::new(active, recorded, start) })
+    Ok(Prepared { task, record: Record::new(active, recorded, None, start) })
 }
 
 /// Returns the variables that the command is given, or that are taken from it. Those of a run are the

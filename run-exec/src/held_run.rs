@@ -18,6 +18,8 @@ use run_common::time::Timestamp;
 pub(crate) struct HeldRun {
     pub(crate) active: ActiveRun,
     pub(crate) recorded: Recorded,
+    /// Why it is known that the last attempt is over, of a run that is recorded as running.
+    pub(crate) died: Option<String>,
 }
 
 impl HeldRun {
@@ -33,7 +35,7 @@ impl HeldRun {
                 cannot_start(active.run(), Exit::Busy).because("another run-exec has just executed it")
             );
         }
-        Ok(Self { active, recorded })
+        Ok(Self { active, recorded, died: why_over(&before) })
     }
 
     /// Returns where the run's files are.
@@ -113,6 +115,16 @@ pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Resul
         status => Err(cannot_start(&before.run, Exit::No)
             .because(format!("it has been executed, and is {status}"))
             .hint("--resume makes another attempt; run-new makes another run")),
+    }
+}
+
+/// Returns why the attempt of a run that may be resumed is over, where nobody saw it end.
+fn why_over(before: &Observed) -> Option<String> {
+    let reason = before.reason().unwrap_or_default();
+    match before.status() {
+        Status::Dead => Some(format!("died: {reason}")),
+        Status::Stale => Some(format!("taken over: {reason}")),
+        _ => None,
     }
 }
 

@@ -45,7 +45,7 @@ impl Attempt {
             }
             (_, Some(_)) => return Err(held.refuse_stopped()),
         }
-        Ok((task, Record::new(held.active, held.recorded, start)))
+        Ok((task, Record::new(held.active, held.recorded, held.died, start)))
     }
 }
 

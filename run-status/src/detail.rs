@@ -8,7 +8,7 @@ use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
-use run_common::fsio::open_regular;
+use run_common::fsio::read::read_end;
 use run_common::message::{complain, warn};
 use run_common::provenance::redact::redact_text;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
@@ -22,8 +22,6 @@ use run_common::text::without_escapes;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 
 /// Lines of the log that are shown of a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
@@ -250,12 +248,7 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
 
 /// Returns the last lines that an attempt wrote to a log, if it wrote any.
 fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
-    let mut file: File = open_regular(&layout.root().join(log)).ok()??;
-    let end = file.metadata().ok()?.len();
-    let start = start.max(end.saturating_sub(TAIL));
-    file.seek(SeekFrom::Start(start)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let bytes = read_end(&layout.root().join(log), start, TAIL).ok()?;
     let text = without_escapes(&String::from_utf8_lossy(&bytes));
     let text = redact_text(&text);
     let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();

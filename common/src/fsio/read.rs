@@ -7,7 +7,7 @@ use nix::libc::{O_NOCTTY, O_NONBLOCK};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -79,6 +79,16 @@ pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     open_file(path)?.take(most).read_to_end(&mut start)?;
     Ok(start)
+}
+
+/// Reads the end of a file, at most so many bytes, and none before the position `from`.
+pub fn read_end(path: &Path, from: u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut file = open_file(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(from.max(length.saturating_sub(most))))?;
+    let mut end = Vec::new();
+    file.take(most).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 /// Reads a file that the user named on the command line, which may be a pipe, as of `<(…)`: that is waited

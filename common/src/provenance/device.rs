@@ -1,7 +1,7 @@
 //! The graphics processors of this host, found without asking a driver; and how a driver is asked who uses them.
 
 use crate::fsio::read::read_kernel;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub struct DeviceUse {
 }
 
 /// What a processor does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceState {
     /// Its UUID.
     pub uuid: String,

@@ -194,7 +194,7 @@ pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
 pub struct Attempt {
     /// Its start.
     pub start: AttemptStart,
-    /// Its end; `None` while it runs, and when nobody saw it end.
+    /// Its end; `None` while it runs, and when nobody saw it end and no other attempt was made.
     pub end: Option<AttemptEnd>,
 }
 
@@ -269,12 +269,16 @@ impl Attempts {
         self.skipped
     }
 
-    /// Appends the end of the last attempt where result.json has it and attempts.jsonl does not: a power cut,
-    /// or a full disk, took that line. Called by the holder of the run's lock before another attempt begins.
-    pub(super) fn complete(&self, layout: &Layout) -> io::Result<()> {
+    /// Appends the end of the last attempt, where it has none: that of result.json, which a power cut or a full disk
+    /// kept from this file, else what is known of one that died, the `unseen` end. Called by the holder of the run's
+    /// lock before another attempt begins.
+    pub(super) fn complete(&self, layout: &Layout, unseen: Option<&AttemptEnd>) -> io::Result<()> {
         let Some(last) = self.last().filter(|last| last.end.is_none()) else { return Ok(()) };
-        match AttemptEnd::read(layout, &last.start.run_id, last.start.attempt) {
-            Some(end) => append_line(&layout.attempts(), &end),
+        let AttemptStart { run_id, attempt, .. } = &last.start;
+        let recorded = AttemptEnd::read(layout, run_id, *attempt);
+        let unseen = unseen.filter(|end| end.run_id == *run_id && end.attempt == *attempt);
+        match recorded.as_ref().or(unseen) {
+            Some(end) => append_line(&layout.attempts(), end),
             None => Ok(()),
         }
     }

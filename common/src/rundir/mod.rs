@@ -15,6 +15,7 @@ pub mod placeholders;
 pub mod raw;
 pub mod record;
 pub mod recorded;
+pub mod sample;
 pub mod status;
 pub mod status_json;
 pub mod stop;

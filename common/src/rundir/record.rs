@@ -1,11 +1,14 @@
 //! Writes the record of a run. Only the holder of the run's lock does: all that writes is done by an
 //! [`ActiveRun`], or by the [`Record`] of an attempt, which has one.
 
-use super::attempts::{AttemptEnd, AttemptStart, Attempts};
+use super::SCHEMA;
+use super::attempts::{AttemptEnd, AttemptStart, Attempts, EndEvent};
 use super::layout::{Layout, RECORD_DIR};
 use super::open::RunDir;
 use super::raw::Raw;
 use super::recorded::{AttemptState, Recorded, Running, State};
+use super::sample::Sample;
+use super::status::Outcome;
 use crate::error::Error;
 use crate::fsio::append::{append_line, truncate};
 use crate::fsio::atomic::{Durability, exchange, replace, replace_reserved, reserve};
@@ -105,6 +108,8 @@ pub struct Record {
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
+    /// The end of the attempt before, if that died.
+    unseen: Option<AttemptEnd>,
     /// The start is written, and an end may be.
     has_begun: bool,
     /// The temporary file of status.json is there, and is of nobody else.
@@ -114,9 +119,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the record of an attempt that is about to start, after what was recorded of the run before.
-    /// Nothing is written yet.
-    pub fn new(active: ActiveRun, previous: Recorded, start: AttemptStart) -> Self {
+    /// Makes the record of an attempt that is about to start, after what was recorded of the run before, which
+    /// `died`, for this reason, or has ended otherwise. Nothing is written yet.
+    pub fn new(active: ActiveRun, previous: Recorded, died: Option<String>, start: AttemptStart) -> Self {
+        let unseen = died.and_then(|why| unseen_end(active.layout(), &previous, why));
         let before = previous.attempt().cloned();
         let attempt = AttemptState {
             number: start.attempt,
@@ -140,6 +146,7 @@ impl Record {
             layout,
             recorded,
             start,
+            unseen,
             has_begun: false,
             is_reserved: false,
             is_lost: false,
@@ -196,8 +203,8 @@ impl Record {
         self.has_begun = before.get(self.start.attempt).is_some();
         let mut length = None;
         if !self.has_begun {
-            before.complete(&self.layout)?;
             length = Some(fs::metadata(&attempts).map_or(0, |file| file.len()));
+            before.complete(&self.layout, self.unseen.as_ref())?;
             append_line(&attempts, &self.start)?;
         }
         // The first heartbeat is near.
@@ -281,6 +288,34 @@ impl Record {
             active.lock.release();
         }
     }
+}
+
+/// Makes the end of an attempt that nobody saw end. What is known is when it was last seen, what it had come to by
+/// then, and why it is not at work any more.
+fn unseen_end(layout: &Layout, before: &Recorded, why: String) -> Option<AttemptEnd> {
+    let State::Running(Running { attempt, .. }) = &before.state else { return None };
+    let start = attempt.start_time?;
+    let sampled = Sample::last(layout).map(|sample| sample.time);
+    let end_time = attempt.last_heartbeat.max(sampled).max(Some(start))?;
+    Some(AttemptEnd {
+        schema: SCHEMA,
+        run_id: before.run_id.clone(),
+        event: EndEvent::End,
+        attempt: attempt.number,
+        status: Outcome::Failed,
+        reason: Some(why),
+        end_time,
+        duration_s: end_time.seconds_since(start),
+        exit_code: None,
+        signal: None,
+        final_step: attempt.step,
+        final_checkpoint: None,
+        retry_in_s: None,
+        traceback: None,
+        resources: attempt.resources.unwrap_or_default(),
+        lost_bytes: attempt.lost_bytes,
+        cost_usd: None,
+    })
 }
 
 /// Writes the file `pid`, for people: it is there as long as status.json says that the run is running.

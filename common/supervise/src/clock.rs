@@ -165,12 +165,9 @@ mod tests {
         assert_eq!(clock.pause(State::Running, start), FIRST_BEAT);
         assert!(!clock.is_beat_due(start));
         for millis in [250, 500, 1000, 2000, 4000, 8000, 13_000, 18_000] {
-            let now = start + Duration::from_millis(millis);
-            let before = now - Duration::from_millis(1);
-            assert!(
-                !clock.is_beat_due(before) && clock.is_beat_due(now) && !clock.is_beat_due(now),
-                "{millis}"
-            );
+            let after = |millis| start + Duration::from_millis(millis);
+            assert!(!clock.is_beat_due(after(millis - 1)) && clock.is_beat_due(after(millis)), "{millis}");
+            assert!(!clock.is_beat_due(after(millis)), "{millis}");
         }
         assert!(clock.is_look_due(start + SECOND) && !clock.is_look_due(start + SECOND));
         clock.hurry_beat(start + SECOND);

@@ -139,7 +139,7 @@ impl Devices {
     /// Returns the state of the processors that these processes use; where none is seen to use any, of those that
     /// are visible to the run, or of all in a container, in which the driver's pids mean nothing. `None` when
     /// nothing is known.
-    pub(super) fn states(&self, processes: &[Stat]) -> Option<Vec<&DeviceState>> {
+    pub(super) fn states(&self, processes: &[Stat]) -> Option<Vec<DeviceState>> {
         self.states.is_fresh(self.patience()).then_some(())?;
         let used = self.used_by(processes);
         let is_meant = |state: &&DeviceState| match &self.visible {
@@ -147,7 +147,7 @@ impl Devices {
             Some(visible) => is_visible(state, visible),
             None => Place::here().pid_ns != FIRST_PID_NS,
         };
-        Some(self.states.fresh(self.patience()).filter(is_meant).collect())
+        Some(self.states.fresh(self.patience()).filter(is_meant).cloned().collect())
     }
 
     fn used_by(&self, processes: &[Stat]) -> Vec<&DeviceUse> {

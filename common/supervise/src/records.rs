@@ -10,9 +10,9 @@ use run_common::message::warn;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Resources};
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::Record;
+use run_common::rundir::sample::Sample;
 use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
-use serde_json::Value;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,7 @@ impl<'a> Records<'a> {
 
     /// Writes what the run does: a line of resources.jsonl, and status.json with what has been used and written
     /// so far.
-    pub(super) fn beat(&mut self, sample: &Value, used: Resources, seen: Seen) {
+    pub(super) fn beat(&mut self, sample: &Sample, used: Resources, seen: Seen) {
         let appended = append_line(&self.task.layout.resources(), sample);
         self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();

@@ -7,8 +7,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use run_common::process::stat::Stat;
 use run_common::rundir::attempts::Resources;
+use run_common::rundir::sample::Sample;
 use run_common::time::Timestamp;
-use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Adds up what a run uses, from samples of its processes and from what the kernel tells of those
@@ -69,7 +69,7 @@ impl Meter {
     }
 
     /// Takes a sample of the run's living processes; returns it as a line of resources.jsonl.
-    pub(super) fn sample(&mut self, processes: &[Stat]) -> Value {
+    pub(super) fn sample(&mut self, processes: &[Stat]) -> Sample {
         let rss = processes.iter().map(|process| process.rss_pages).sum::<u64>() * self.page;
         let ticks: u64 = processes.iter().map(|process| process.cpu_ticks).sum();
         #[expect(clippy::cast_precision_loss, reason = "ticks of centuries fit a double")]
@@ -83,15 +83,15 @@ impl Meter {
             *seconds = rounded(*seconds + elapsed * f64::from(usage.devices));
             self.used.gpu_mem_max_bytes = self.used.gpu_mem_max_bytes.max(Some(usage.memory_bytes));
         }
-        json!({
-            "time": Timestamp::now(),
-            "processes": processes.len(),
-            "cpu_seconds": self.used.cpu_seconds,
-            "rss_bytes": rss,
-            "gpus": gpu.as_ref().map(|usage| usage.devices),
-            "gpu_mem_bytes": gpu.as_ref().map(|usage| usage.memory_bytes),
-            "devices": self.devices.states(processes),
-        })
+        Sample {
+            time: Timestamp::now(),
+            processes: processes.len(),
+            cpu_seconds: self.used.cpu_seconds,
+            rss_bytes: rss,
+            gpus: gpu.map(|usage| usage.devices),
+            gpu_mem_bytes: gpu.map(|usage| usage.memory_bytes),
+            devices: self.devices.states(processes),
+        }
     }
 
     /// Returns the sums as of the last sample.
