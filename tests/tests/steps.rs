@@ -2,6 +2,7 @@
 //! are drawn over.
 
 use serde_json::{Value, json};
+use testkit::progress::step;
 use testkit::{Lab, checkout};
 
 /// Creates a run with rows of metrics in a file.
@@ -250,4 +251,21 @@ fn curves_are_drawn_over_what_is_asked_for() {
     let drawn = lab.cmd("run-report").args(["--plot", "loss", "--export", "-", "epochs"]).run().code(0).out();
     let document: Value = serde_json::from_str(&drawn).unwrap();
     assert_eq!(document["runs"][0]["curves"][0]["step"], json!([0, 1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn validations_that_count_in_epochs_take_no_step_back() {
+    // As the LoggerHook of mmengine logs them (mmengine/hooks/logger_hook.py, `after_val_epoch`).
+    let epoch = |epoch: u32| {
+        let train = |step: u32| {
+            format!("{{\"loss\": 0.5, \"epoch\": {epoch}, \"iter\": {step}, \"step\": {step}}}\n")
+        };
+        let validation = format!("{{\"coco/bbox_mAP\": 0.{epoch}, \"time\": 0.2, \"step\": {epoch}}}\n");
+        train(epoch * 100 - 50) + &train(epoch * 100) + &validation
+    };
+    let lab = Lab::new();
+    attempts(&lab, "scalars.json", &[&(epoch(1) + &epoch(2)), &epoch(3)]);
+    assert_eq!((step(&lab), &lab.json("runs/r/.run/result.json")["final_step"]), (json!(300), &json!(300)));
+    let metrics = lab.status("r")["metrics"].clone();
+    assert_eq!((&metrics["coco/bbox_mAP"]["count"], &metrics["loss"]["count"]), (&json!(3), &json!(6)));
 }

@@ -6,11 +6,14 @@ use super::snapshot;
 use super::step_key::StepKey;
 use super::supersede::RowOrigin;
 use serde_json::{Map, Value};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// How many of the last rows are kept, and bytes of each.
 const RECENT: usize = 5;
 pub(super) const ROW: usize = 256 << 10;
+
+/// Shapes of rows whose last steps are kept, for each track.
+const SHAPES: usize = 1000;
 
 /// What a step counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +34,42 @@ impl Unit {
     }
 }
 
+/// How far the rows of a track are that count in one unit.
+#[derive(Clone, Debug)]
+struct Reached {
+    origin: RowOrigin,
+    unit: Unit,
+    /// The last step of the rows of each shape. Rows of one shape may count in something else than the others, as
+    /// the validations of mmengine, whose steps are epochs.
+    by_shape: HashMap<u64, f64>,
+}
+
+impl Reached {
+    /// Takes in the step of a row. Where rows of one shape go back, all begin anew.
+    fn note(&mut self, origin: RowOrigin, shape: u64, step: f64) {
+        let goes_back = self.by_shape.get(&shape).is_some_and(|last| step < *last);
+        if goes_back || origin.attempt != self.origin.attempt {
+            self.by_shape.clear();
+        }
+        self.origin = origin;
+        if self.by_shape.len() < SHAPES || self.by_shape.contains_key(&shape) {
+            self.by_shape.insert(shape, step);
+        }
+    }
+
+    fn step(&self) -> Option<f64> {
+        self.by_shape.values().copied().reduce(f64::max)
+    }
+}
+
 /// The figures of all rows that no later attempt superseded.
 #[derive(Clone, Debug)]
 pub struct Figures {
     aggregates: Aggregates,
     recent: VecDeque<MetricRow>,
     rows: u64,
-    /// The last step of each track, in steps and in larger units, with its attempt.
-    steps: Vec<(RowOrigin, Unit, f64)>,
+    /// How far each track is, in steps and in larger units.
+    steps: Vec<Reached>,
     /// Some epochs are parts, so that no epoch is a step.
     has_parts_of_epochs: bool,
     /// Rows name an epoch that is no step, so that their number is none either.
@@ -77,19 +108,18 @@ impl Figures {
         self.rows += 1;
         if row.has_part_of_epoch() && !self.has_parts_of_epochs {
             self.has_parts_of_epochs = true;
-            self.steps.retain(|(_, unit, _)| *unit != Unit::Epoch);
+            self.steps.retain(|reached| reached.unit != Unit::Epoch);
         }
         let row = if self.has_parts_of_epochs { row.without_epoch() } else { row };
         match row.step() {
             Some((key, step)) => {
-                let new = (origin, Unit::of(key), step);
-                let is_same = |(known, unit, _): &&mut (RowOrigin, Unit, f64)| {
-                    (known.track, *unit) == (origin.track, new.1)
-                };
-                match self.steps.iter_mut().find(is_same) {
-                    Some(last) => *last = new,
-                    None => self.steps.push(new),
-                }
+                let unit = Unit::of(key);
+                let is_same = |known: &Reached| (known.origin.track, known.unit) == (origin.track, unit);
+                let at = self.steps.iter().position(is_same).unwrap_or_else(|| {
+                    self.steps.push(Reached { origin, unit, by_shape: HashMap::new() });
+                    self.steps.len() - 1
+                });
+                self.steps[at].note(origin, row.shape(), step);
             }
             None => self.is_in_epochs |= row.number_under("epoch").is_some(),
         }
@@ -118,20 +148,20 @@ impl Figures {
         self.rows
     }
 
-    /// Returns the step of the last row that names one; of several tracks that of the furthest of the last
-    /// attempt. Epochs and episodes count where nothing smaller is named.
+    /// Returns the step of the last row that names one; of rows of several shapes, and of several tracks, that of
+    /// the furthest of the last attempt. Epochs and episodes count where nothing smaller is named.
     pub fn step(&self) -> Option<f64> {
         let furthest = |is_small: bool| {
-            let of = || self.steps.iter().filter(move |(_, unit, _)| (*unit == Unit::Step) == is_small);
-            let last = of().map(|(origin, ..)| origin.attempt).max()?;
-            of().filter(|(origin, ..)| origin.attempt == last).map(|(_, _, step)| *step).reduce(f64::max)
+            let of = || self.steps.iter().filter(move |one| (one.unit == Unit::Step) == is_small);
+            let last = of().map(|one| one.origin.attempt).max()?;
+            of().filter(|one| one.origin.attempt == last).filter_map(Reached::step).reduce(f64::max)
         };
         furthest(true).or_else(|| furthest(false))
     }
 
     /// Says whether the step counts epochs or episodes.
     pub(super) fn is_in_large_units(&self) -> bool {
-        self.step().is_some() && self.steps.iter().all(|(_, unit, _)| *unit != Unit::Step)
+        self.step().is_some() && self.steps.iter().all(|one| one.unit != Unit::Step)
     }
 
     /// Returns the number of the last row, for rows that name nothing like a step.
@@ -184,5 +214,10 @@ mod tests {
         assert_eq!(step(&[(0, train), (1, train), (10, resumed)]), Some(60.0), "the last attempt");
         assert_eq!(step(&[(0, train), (0, r#"{"step": 90, "loss": 2}"#)]), Some(90.0), "it went back");
         assert_eq!(step(&[(0, r#"{"loss": 1}"#)]), None);
+        let validation = r#"{"step": 1, "coco/bbox_mAP": 2}"#;
+        assert_eq!(step(&[(0, train), (0, validation)]), Some(100.0), "of another shape, in epochs");
+        let again = r#"{"step": 0, "loss": 1}"#;
+        let far = r#"{"step": 900, "val": 1}"#;
+        assert_eq!(step(&[(0, far), (0, train), (0, again)]), Some(0.0), "all began anew");
     }
 }
