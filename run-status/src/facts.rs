@@ -4,10 +4,12 @@ use crate::entry::Entry;
 use run_checkpoint::save_times;
 use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
-use run_common::figures::money;
+use run_common::figures::{human_bytes, money};
+use run_common::provenance::device::DeviceState;
 use run_common::rundir::attempts::{Attempt, Attempts};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
+use run_common::rundir::sample::Sample;
 use run_common::shell::shell_line;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
@@ -39,6 +41,7 @@ pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Tabl
     if extent == Extent::Full {
         of_machine(&mut facts, run);
     }
+    of_devices(&mut facts, run);
     facts.0
 }
 
@@ -116,6 +119,33 @@ fn of_machine(facts: &mut Facts, run: &Observed) {
     facts.say("resources", used);
     let lost = Some(attempt.lost_bytes).filter(|&lost| lost > 0);
     facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
+}
+
+/// Says what the graphics processors of the last attempt did, as of its last sample.
+fn of_devices(facts: &mut Facts, run: &Observed) {
+    let Some(sample) = Sample::last(run.run.layout()) else { return };
+    if run.start_time().is_none_or(|start| sample.time < start) {
+        return; // it is of an attempt before
+    }
+    for device in sample.devices.unwrap_or_default() {
+        let name = device.index.map_or_else(|| device.uuid.clone(), |index| format!("gpu {index}"));
+        facts.say(&name, Some(figures(&device)));
+    }
+}
+
+/// Returns the figures of a processor, without what its driver does not tell.
+fn figures(device: &DeviceState) -> String {
+    let memory = match (device.memory_bytes, device.memory_total_bytes) {
+        (Some(used), Some(all)) => Some(format!("memory {} of {}", human_bytes(used), human_bytes(all))),
+        (used, _) => used.map(|used| format!("memory {}", human_bytes(used))),
+    };
+    let words = [
+        device.utilization.map(|percent| format!("utilization {percent:.0}%")),
+        memory,
+        device.power_w.map(|watts| format!("power {watts:.0} W")),
+        device.temperature_c.map(|degrees| format!("temperature {degrees:.0} C")),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Says what all attempts cost so far, where a price is known, what of it is lost, and what the

@@ -19,9 +19,9 @@ def replace(name, text):
     os.rename(path + '.tmp', path)
 ";
 
-/// Returns what the details of the run `r` say under a key.
-pub fn fact(lab: &Lab, key: &str) -> String {
-    let details = lab.cmd("run-status").arg("r").run().code(0).out();
+/// Returns what the details of a run say under a key.
+pub fn fact(lab: &Lab, run: &str, key: &str) -> String {
+    let details = lab.cmd("run-status").arg(run).run().code(0).out();
     let found = details.lines().find_map(|line| line.strip_prefix(&format!("{key}:")));
     found.unwrap_or_default().trim().to_owned()
 }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use testkit::process::Signal;
+use testkit::progress::fact;
 use testkit::{Lab, await_end, lives, wait_for};
 
 /// Answers as nvidia-smi does, of two processors, the first of which the process in `child` uses: a line for each,
@@ -45,8 +46,12 @@ fn one_program_tells_of_the_processors_that_a_run_uses() {
         status["resources"]["gpu_mem_max_bytes"] == 512 << 20
             && status["resources"]["gpu_seconds"].as_f64().is_some_and(|seconds| seconds > 0.2)
     });
+    let shown = "utilization 87%, memory 20G of 24G, power 312 W, temperature 65 C";
+    wait_for("its figures", || fact(&lab, "g", "gpu 0") == shown);
+    assert_eq!(fact(&lab, "g", "gpu 1"), "", "another run's");
     lab.write("go", "");
     exec.wait().code(0);
+    assert_eq!(fact(&lab, "g", "gpu 0"), shown, "as of the last sample");
     let samples = samples(&lab, &run);
     let state = json!([{"uuid": "GPU-1", "index": 0, "utilization": 87.0, "memory_bytes": 20480_u64 << 20,
         "memory_total_bytes": 24564_u64 << 20, "power_w": 312.45, "temperature_c": 65.0}]);
@@ -80,8 +85,13 @@ fn without_a_process_that_is_seen_the_visible_processors_are_told_of() {
                 && sample["devices"][0]["utilization"].is_null()
         })
     });
+    // What the driver does not tell is left out.
+    wait_for("its figures", || fact(&lab, "g", "gpu 1") == "memory 1.0M of 24G, temperature 40 C");
     lab.write("go", "");
     exec.wait().code(0);
+    // Of an attempt before nothing is shown.
+    lab.cmd("run-exec").args(["-q", "--resume", &run, "--", "true"]).run().code(0);
+    assert_eq!(fact(&lab, "g", "gpu 1"), "");
     lab.nothing_left();
 }
 

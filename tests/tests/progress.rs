@@ -23,7 +23,7 @@ append('metrics.csv', ',1\\n')
     let exec = start(&lab, program, &[]);
     let status = lab.await_status("r", "at step 2", |status| status["step"] == 2);
     assert_eq!(status["metrics"]["loss"]["last"], 3);
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(2), "metrics.csv".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(2), "metrics.csv".to_owned()));
     lab.write("go", "");
     let status = lab.await_status("r", "at step 3", |status| status["step"] == 3);
     assert_eq!(status["metrics"]["loss"]["count"], 3);
@@ -90,7 +90,7 @@ append('logs/train_log.jsonl', '{\"step\": 2, \"loss\": 1.5}\\n')
     );
     assert_eq!(status["metrics"]["reward"], Value::Null);
     assert_eq!(status["metrics_from"], json!(["logs/train_log.jsonl", "logs/ratios.jsonl"]));
-    assert_eq!(fact(&lab, "metrics"), "logs/train_log.jsonl, logs/ratios.jsonl");
+    assert_eq!(fact(&lab, "r", "metrics"), "logs/train_log.jsonl, logs/ratios.jsonl");
 }
 
 #[test]
@@ -116,13 +116,13 @@ reach('end')
         (&json!(0.5), &Value::Null)
     );
     assert_eq!(step(&lab), 50);
-    assert_eq!(fact(&lab, "step"), "50/200 (25.0%)");
+    assert_eq!(fact(&lab, "r", "step"), "50/200 (25.0%)");
     lab.write("end", "");
     exec.wait().code(0).stderr("");
     // A table counts for more, and the total stays.
     let resumed = format!("{AWAIT}append('metrics.csv', 'step,loss\\n60,1\\n')");
     lab.cmd("run-exec").args(["-q", "--resume", "r", "--", "python3", "-c", &resumed]).run().code(0);
-    assert_eq!((step(&lab), fact(&lab, "step")), (json!(60), "60/200 (30.0%)".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "step")), (json!(60), "60/200 (30.0%)".to_owned()));
     // A number that was given is wrong once the program is beyond it, and says a greater one.
     let command = ["python3", "-c", &resumed];
     let new = lab.cmd("run-new").args(["-n", "s", "--total-steps", "50", "--"]).args(command);
@@ -152,7 +152,7 @@ reach('end')
         lab.await_status("r", "at step 1", |status| status["step"] == 1);
         lab.write("go", "");
         lab.await_status("r", "of 80 steps", |status| status["total_steps"] == 80);
-        assert_eq!(fact(&lab, "metrics"), metrics);
+        assert_eq!(fact(&lab, "r", "metrics"), metrics);
         lab.write("end", "");
         exec.wait().code(0).stderr("");
     }
@@ -181,7 +181,10 @@ reach('end')
     lab.write("go", "");
     let status = lab.await_status("r", "at step 3", |status| status["step"] == 3);
     assert_eq!(status["metrics"]["loss"]["count"], 3);
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(3), "tb/events.out.tfevents.100.h".to_owned()));
+    assert_eq!(
+        (step(&lab), fact(&lab, "r", "metrics")),
+        (json!(3), "tb/events.out.tfevents.100.h".to_owned())
+    );
     lab.write("end", "");
     exec.wait().code(0).stderr("");
     assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 3);
@@ -299,11 +302,11 @@ reach('end')
 ";
     let exec = start(&lab, program, &[]);
     lab.await_status("r", "at step 1", |status| status["step"] == 1);
-    assert_eq!(fact(&lab, "metrics"), ".run/scraped.jsonl");
+    assert_eq!(fact(&lab, "r", "metrics"), ".run/scraped.jsonl");
     for (name, step, file) in [("table", 2, "metrics.csv"), ("lines", 3, "metrics.jsonl")] {
         lab.write(name, "");
         lab.await_status("r", name, |status| status["step"] == step);
-        assert_eq!((self::step(&lab), fact(&lab, "metrics")), (json!(step), file.to_owned()));
+        assert_eq!((self::step(&lab), fact(&lab, "r", "metrics")), (json!(step), file.to_owned()));
     }
     lab.write("end", "");
     exec.wait().code(0).stderr("");
@@ -322,7 +325,7 @@ reach('end')
     lab.await_status("r", "at the first episode", |status| status["step"] == 1);
     lab.write("go", "");
     lab.await_status("r", "at step 64", |status| status["step"] == 64);
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(64), "logs/train_log.jsonl".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(64), "logs/train_log.jsonl".to_owned()));
     lab.write("end", "");
     exec.wait().code(0).stderr("");
 }
@@ -336,14 +339,14 @@ fn a_file_and_the_name_of_the_step_can_be_named() {
     let given = ["-n", "r", "--metrics", "my/numbers.txt", "--step-key", "tokens"];
     lab.cmd("run-new").args(given).args(["--", "sh", "-c", "cp -r made/. $RUN_DIR"]).run().code(0);
     lab.cmd("run-exec").args(["-q", "r"]).run().code(0).stderr("");
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(2048), "my/numbers.txt".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(2048), "my/numbers.txt".to_owned()));
     assert_eq!(lab.status("r")["step_key"], "tokens");
     let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
     assert_eq!(rows, "run,step,loss\nr,1024,2.5\nr,2048,1.5\n");
     // What a later attempt is given counts for those after it.
     lab.cmd("run-exec").args(["-q", "--resume", "--metrics", "other.jsonl", "r"]).run().code(0);
     for attempt in [2, 3] {
-        assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(4096), "other.jsonl".to_owned()));
+        assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(4096), "other.jsonl".to_owned()));
         let starts = lab.json_lines("runs/r/.run/attempts.jsonl");
         let last = starts.iter().rfind(|line| line["event"] == "start").unwrap();
         let last = &last["options"];
@@ -420,6 +423,6 @@ reach('end')
     assert_eq!(status["total_steps"], 40);
     lab.write("end", "");
     exec.wait().code(0);
-    assert_eq!((step(&lab), fact(&lab, "step")), (json!(20), "20/40 (50.0%)".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "step")), (json!(20), "20/40 (50.0%)".to_owned()));
     assert_eq!(lab.status("r")["metrics"]["loss"]["last"], 1.5);
 }

@@ -56,7 +56,7 @@ fn files_of_many_trainers_are_known() {
         let lab = leaves(&[(name, content)]);
         assert_eq!(step_of_all(&lab, name), step, "{name}");
         assert_eq!(lab.status("r")["metrics"][metric]["last"], 1.5, "{name}");
-        assert_eq!(fact(&lab, "metrics"), name);
+        assert_eq!(fact(&lab, "r", "metrics"), name);
         let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
         assert!(rows.lines().count() > 1 && rows.contains(metric), "{name}: {rows}");
     }
@@ -88,7 +88,7 @@ fn files_that_only_look_like_metrics_are_none() {
         (&status["step"], &status["metrics"], &status["metrics_from"]),
         (&Value::Null, &json!({}), &Value::Null)
     );
-    assert_eq!(fact(&lab, "metrics"), "");
+    assert_eq!(fact(&lab, "r", "metrics"), "");
 }
 
 #[test]
@@ -96,6 +96,6 @@ fn a_log_says_how_many_steps_there_are() {
     let rows = "{\"current_steps\": 5, \"total_steps\": 50, \"loss\": 2.5, \"epoch\": 0.1}\n\
                 {\"current_steps\": 10, \"total_steps\": 50, \"loss\": 1.5, \"epoch\": 0.2}\n";
     let lab = leaves(&[("saves/trainer_log.jsonl", rows)]);
-    assert_eq!((step(&lab), fact(&lab, "metrics")), (json!(10), "saves/trainer_log.jsonl".to_owned()));
+    assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(10), "saves/trainer_log.jsonl".to_owned()));
     assert_eq!(lab.status("r")["total_steps"], 50);
 }
