@@ -2,6 +2,7 @@
 
 use crate::curve::Curve;
 use crate::fault::Fault;
+use crate::frame::ALL_COLUMNS;
 use crate::run::Run;
 use crate::runs::Runs;
 use run_common::error::Exit;
@@ -35,14 +36,20 @@ impl Options<'_> {
     }
 
     /// Says which of the metrics that were asked for no run has; returns the status that this leads to.
-    pub(crate) fn say_missing(&self, is_known: impl Fn(&str) -> bool) -> Exit {
+    pub(crate) fn say_missing(&self, runs: &Runs, is_known: impl Fn(&str) -> bool) -> Exit {
         let wanted = self.metrics.names(&is_known);
         let missing: Vec<&String> = wanted.iter().filter(|metric| !is_known(metric)).collect();
         let beside = self.x.map(|x| format!(" in a row with '{x}'")).unwrap_or_default();
         for metric in &missing {
             warn(&format!("no run has '{metric}'{beside}"));
         }
-        if missing.is_empty() { Exit::Ok } else { Exit::No }
+        if missing.is_empty() {
+            return Exit::Ok;
+        }
+        if !runs.all.is_empty() {
+            warn(ALL_COLUMNS);
+        }
+        Exit::No
     }
 }
 

@@ -53,6 +53,9 @@ pub(crate) struct Column {
     pub(crate) is_extra: bool,
 }
 
+/// What helps who has named a column that there is not.
+pub(crate) const ALL_COLUMNS: &str = "--format csv shows all columns there are";
+
 /// Rows under columns.
 #[derive(Debug, Default)]
 pub(crate) struct Frame {

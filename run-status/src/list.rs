@@ -27,7 +27,8 @@ pub(crate) fn print(
         Format::Json { full } => as_json(scope, full, observer, out)?,
     };
     if listed.shown == 0 && listed.exit == Exit::Ok {
-        if !scope.is_named() {
+        // That no run has a status is an answer, as of grep, and needs no words.
+        if !scope.is_named() && (!scope.is_filtered() || !scope.runs_dir().exists()) {
             scope.explain_emptiness(listed.hidden, listed.unlike);
         }
         if scope.is_filtered() {

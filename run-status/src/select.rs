@@ -122,9 +122,6 @@ impl<'a> Scope<'a> {
         };
         let why = if !self.runs_dir.exists() {
             format!("no runs: there is no directory '{shown}'")
-        } else if hidden > 0 && self.is_filtered() {
-            let statuses: Vec<&str> = self.statuses.iter().map(|status| status.word()).collect();
-            format!("{} in '{shown}', none of them {}", count(hidden, "run", "runs"), statuses.join(" or "))
         } else if hidden > 0 {
             format!("{} in '{shown}' not shown; -a shows all", count(hidden, "run", "runs"))
         } else if unlike > 0 {

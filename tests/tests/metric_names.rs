@@ -96,7 +96,7 @@ fn a_name_with_a_comma_is_taken_as_it_is_or_in_quotes() {
         .run()
         .code(1)
         .stdout(&picture)
-        .stderr("run-report: no run has 'lost'\n");
+        .stderr("run-report: no run has 'lost'\nrun-report: --format csv shows all columns there are\n");
     made(&lab, "both", "metrics.jsonl", "{\"step\": 1, \"acc\": 1, \"acc,none\": 2, \"none\": 3}\n");
     let document: Value =
         serde_json::from_str(&report(&lab, &["--plot", "acc,none", "--export", "-", "both"])).unwrap();

@@ -243,7 +243,7 @@ fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
         .run()
         .code(1)
         .stdout("")
-        .stderr("run-report: no run has 'los'\n");
+        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n");
 }
 
 #[test]
@@ -279,7 +279,11 @@ fn svg_and_export_are_whole_documents() {
     // A name that no run knows is said, and the rest is drawn.
     for option in ["--svg", "--html", "--export"] {
         let done = lab.cmd("run-report").args([option, "-", "--plot", "loss,los"]).run().code(1);
-        assert_eq!(done.err(), "run-report: no run has 'los'\n", "{option}");
+        assert_eq!(
+            done.err(),
+            "run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n",
+            "{option}"
+        );
         assert!(done.out().contains("loss"), "{option}");
     }
     // So is one that has nothing to draw.

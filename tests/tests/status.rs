@@ -350,11 +350,22 @@ fn a_run_is_shown_by_its_name_however_it_was_named() {
         let details = lab.cmd("run-status").arg(path).cwd(lab.path("runs/r")).run().code(0).out();
         assert!(details.starts_with("run:        r\n"), "{details}");
     }
-    lab.cmd("run-status")
-        .args(["--status", "dead,stale"])
-        .run()
-        .code(1)
-        .stderr("run-status: 1 run in 'runs', none of them dead or stale\n");
+}
+
+#[test]
+fn a_status_that_no_run_has_is_told_by_the_exit_status_alone() {
+    let lab = Lab::new();
+    lab.new_run("r", &["true"]);
+    for options in [&[][..], &["--json"], &["--full"], &["-a"], &["r"], &["--columns", "loss"]] {
+        let ask = |status: &str| lab.cmd("run-status").args(["--status", status]).args(options).run();
+        ask("dead,stale").code(1).stdout("").stderr("");
+        ask("created").code(0);
+    }
+    let said = "run-status: no runs: there is no directory 'rusn'\n";
+    lab.cmd("run-status").args(["-d", "rusn", "--status", "dead"]).run().code(1).stdout("").stderr(said);
+    // In a pipe nothing is left to do, which nobody has to hear of.
+    let cron = "run-status --status dead --json | run-exec -q --resume -";
+    lab.cmd("sh").args(["-c", cron]).run().code(0).stdout("").stderr("");
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize)
     };
     let (made, exit) = read(runs, options, buckets, made);
     let (curves, names): (Vec<String>, Vec<Vec<String>>) = made.into_iter().unzip();
-    let exit = exit.max(options.say_missing(|metric| names.iter().flatten().any(|name| name == metric)));
+    let exit =
+        exit.max(options.say_missing(runs, |metric| names.iter().flatten().any(|name| name == metric)));
     let frame = table::all_columns(&runs.all, figures);
     let columns: Vec<Value> =
         frame.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();

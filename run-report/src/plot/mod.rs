@@ -20,7 +20,7 @@ const BUCKETS: usize = 1024;
 pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exit, Error> {
     let (curves, exit) = read(runs, options, BUCKETS, |_, curves| curves);
     let by_metric = by_metric(runs, &curves);
-    let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
+    let mut exit = exit.max(options.say_missing(runs, |metric| by_metric.contains_key(metric)));
     let mut is_first = true;
     for metric in &names(&curves, options, &by_metric) {
         let Some(of_metric) = by_metric.get(metric.as_str()) else { continue };

@@ -36,7 +36,7 @@ fn pen(number: usize) -> (&'static str, &'static str) {
 pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let (curves, exit) = read(runs, options, BUCKETS, |_, curves| curves);
     let by_metric = by_metric(runs, &curves);
-    let mut exit = exit.max(options.say_missing(|metric| by_metric.contains_key(metric)));
+    let mut exit = exit.max(options.say_missing(runs, |metric| by_metric.contains_key(metric)));
     let mut panels = String::new();
     let mut top = 0.0;
     for metric in names(&curves, options, &by_metric) {

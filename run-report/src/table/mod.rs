@@ -5,7 +5,7 @@ mod rows;
 
 use crate::fault::Fault;
 use crate::figures::{Figures, main_metrics, metrics_of};
-use crate::frame::{Frame, Sort, TableFormat};
+use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
 use crate::run::Run;
 use crate::runs::Runs;
 use rows::{FIGURES, Shown};
@@ -179,5 +179,5 @@ fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
         return Error::usage(what).hint(format!("--best '{metric}:min' or --best '{metric}:max' says so"));
     }
     let error = Error::usage(format!("no run has '{name}'"));
-    if runs.is_empty() { error } else { error.hint("--format csv shows all columns there are") }
+    if runs.is_empty() { error } else { error.hint(ALL_COLUMNS) }
 }
