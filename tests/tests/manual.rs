@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use testkit::{Lab, checkout, pid, wait_for};
+use testkit::active::start;
+use testkit::process::Signal;
+use testkit::{Lab, checkout, wait_for};
 
 const TOOLS: [&str; 6] = ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report"];
 const PAGES: [&str; 8] = [
@@ -135,7 +137,7 @@ fn literal(page: &str, section: &str) -> Vec<String> {
 #[test]
 fn the_cookbook_works() {
     let lab = workshop();
-    let [selections, halving, makefile, cron, prompt] =
+    let [selections, halving, makefile, _, _, prompt] =
         literal("run-tools.7", "COOKBOOK").try_into().unwrap();
     let active = |name: &str, command: &str| {
         lab.new_run(name, &["sh", "-c", command]);
@@ -186,24 +188,78 @@ fn the_cookbook_works() {
     let again = lab.cmd("make").arg("base.done").run().code(0).out();
     assert!(again.contains("up to date"), "{again}");
 
-    // A run that died: its supervisor and its monitor were killed, and then its program.
-    let died = lab.new_run("died", &["sh", "-c", "[ $RUN_ATTEMPT -gt 1 ] || exec sleep 1000"]);
-    let exec = lab.cmd("run-exec").args(["-q", &died]).spawn();
-    let record = lab.await_child("died");
-    exec.kill_with(pid(&record, "pid"));
-    testkit::signal(pid(&record, "child_pid"), testkit::process::Signal::KILL);
-    lab.await_status("died", "dead", |status| status["status"] == "dead");
-    let line = cron.trim().strip_prefix("*/10 * * * *  ").unwrap();
-    // As cron(8) does it: by sh, with its own short environment.
-    lab.cmd("sh").args(["-c", line]).run().code(0);
-    assert_eq!(status("died"), "completed");
-
     let active_one = active("one", "sleep 1000");
     assert_eq!(active_one["status"], "running");
     let show = format!("{prompt}echo \"${{PS1@P}}\"");
     let shown = lab.cmd("bash").args(["-c", &show]).run().code(0).out();
     assert!(shown.starts_with("1 ") && shown.ends_with("$ \n"), "{shown}");
     lab.cmd("run-stop").arg("--all").run().code(0);
+}
+
+/// Makes runs that ended in all ways, each with a program that ends well in its second attempt.
+fn ended(lab: &Lab) {
+    let wait = "trap 'exit 0' TERM; echo ready; while [ $RUN_ATTEMPT = 1 ]; do sleep 0.02; done";
+    for (name, command) in [
+        ("signalled", "[ $RUN_ATTEMPT -gt 1 ] || kill -9 $$"),
+        ("shell", "[ $RUN_ATTEMPT -gt 1 ] || sh -c 'kill -9 $$'"),
+        ("wrong", "[ $RUN_ATTEMPT -gt 1 ] || exit 1"),
+        ("fine", "true"),
+    ] {
+        lab.new_run(name, &["sh", "-c", command]);
+        lab.cmd("run-exec").args(["-q", name]).run();
+    }
+    for name in ["dead", "unsupervised", "unwatched", "shut", "stopped"] {
+        let run = start(lab, name, &[], &["sh", "-c", wait]);
+        lab.await_text(&format!("runs/{name}/stdout.log"), "ready");
+        match name {
+            "dead" => {
+                run.exec.kill_with(run.supervisor);
+                lab.cmd("run-stop").args(["--grace", "1s", name]).run().code(0);
+                continue;
+            }
+            "unsupervised" => testkit::signal(run.supervisor, Signal::KILL),
+            "unwatched" => run.exec.signal(Signal::KILL),
+            "shut" => testkit::signal(run.supervisor, Signal::TERM),
+            _ => drop(lab.cmd("run-stop").args(["--why", "it was killed", name]).run().code(0)),
+        }
+        run.exec.wait();
+        lab.await_status(name, "over", |status| status["status"] != "running");
+    }
+}
+
+/// Returns the runs of [`ended`] that have made a second attempt, when they have ended.
+fn resumed(lab: &Lab) -> Vec<String> {
+    lab.cmd("run-status").arg("--wait").run();
+    let all = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).json_lines();
+    let mut names: Vec<String> = all
+        .iter()
+        .filter(|run| run["attempt"] == 2 && run["status"] == "completed")
+        .map(|run| run["run_name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_ended_without_being_asked_to_is_resumed() {
+    let [selections, _, _, filter, cron, _] = literal("run-tools.7", "COOKBOOK").try_into().unwrap();
+    let [_, _, reboot] = literal("run-tools.7", "NOHUP, SSH AND CRON").try_into().unwrap();
+    let recipe = selections.split("\n\n").find(|recipe| recipe.contains("without being asked")).unwrap();
+    let line = cron.trim().strip_prefix("*/10 * * * *  ").unwrap();
+    for (script, expected) in [
+        (recipe, &["dead", "shell", "signalled", "unsupervised", "unwatched", "wrong"][..]),
+        (line, &["dead", "shell", "signalled", "unsupervised", "unwatched"]),
+        (&reboot, &["dead", "shell", "shut", "signalled", "unsupervised", "unwatched"]),
+    ] {
+        let lab = Lab::new();
+        ended(&lab);
+        lab.write("died.jq", &filter);
+        // As cron(8) does it: by sh, with its own short environment.
+        lab.cmd("sh").args(["-c", script]).run().code(0);
+        assert_eq!(resumed(&lab), expected, "{script}");
+        // Again there is nothing to do.
+        lab.cmd("sh").args(["-c", script]).run().code(0).stderr("");
+    }
 }
 
 #[test]
@@ -306,9 +362,13 @@ fn the_commands_of_the_readme_work() {
     }
     // Ten seconds a run are too long for a test.
     let config = String::from_utf8(example("digits.json")).unwrap();
-    lab.write("digits.json", config.replace("\"total_steps\": 2000", "\"total_steps\": 100"));
+    let config = config.replace("\"total_steps\": 2000", "\"total_steps\": 100, \"save_every\": 20");
+    lab.write("digits.json", config);
     let readme = fs::read_to_string(checkout().join("README.md")).unwrap().replace("-steps 200", "-steps 20");
     execute(&lab, "README.md", readme.split("## Tour").nth(1).unwrap().split("\n## ").next().unwrap());
+    let resumed = &lab.json_lines("runs/second/.run/attempts.jsonl")[2];
+    assert_eq!((&resumed["event"], &resumed["attempt"]), (&"start".into(), &2.into()));
+    assert!(resumed["resume_step"].as_u64().is_some_and(|step| step >= 20), "{resumed}");
 }
 
 #[test]
