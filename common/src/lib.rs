@@ -7,6 +7,7 @@ pub mod json;
 pub mod message;
 pub mod pipeline;
 pub mod shell;
+pub mod spare;
 pub mod text;
 pub mod time;
 

@@ -5,6 +5,7 @@ use run_common::error::Error;
 use run_common::fsio::append::append;
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::{Lock, holder};
+use run_common::fsio::stamp::Stamp;
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
@@ -22,7 +23,6 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A batch that the controller has executed a run of.
@@ -30,7 +30,7 @@ use std::path::Path;
 pub(crate) struct Batch {
     dir: BatchDir,
     /// What is known of the runs that have ended, and the stamp of the record that it was read from.
-    ended: BTreeMap<String, (Stamp, Entry)>,
+    ended: BTreeMap<String, (Option<Stamp>, Entry)>,
     /// Somebody has asked for a stop of all.
     pub(crate) stopped: Option<StopRequest>,
     /// The runs at work were asked, too.
@@ -46,9 +46,6 @@ pub(crate) struct Batch {
     /// Its files cannot be written, which was said.
     fails: bool,
 }
-
-/// Inode, mtime and size of a file.
-type Stamp = (u64, i64, i64, u64);
 
 /// `experiment_summary.json`.
 #[derive(Serialize)]
@@ -202,7 +199,7 @@ impl Batch {
         let total = all.len();
         for run in all {
             let name = run.layout().name();
-            let stamp = stamp(&run);
+            let stamp = Stamp::at(&run.layout().status());
             match self.ended.get(&name) {
                 Some((known, entry)) if *known == stamp => runs.push(entry.clone()),
                 _ => {
@@ -242,11 +239,6 @@ impl Batch {
             "{completed} of {total} completed, {failed} failed, {stopped} stopped, {at_work}{not_run} not run"
         )
     }
-}
-
-fn stamp(run: &RunDir) -> Stamp {
-    let record = fs::metadata(run.layout().status());
-    record.map_or((0, 0, 0, 0), |file| (file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
 }
 
 impl Entry {

@@ -7,12 +7,13 @@ use crate::plan::Plan;
 use run_common::cli::statuses::Ended;
 use run_common::error::Error;
 use run_common::fsio::append::end_last_line;
+use run_common::fsio::stamp::Stamp;
 use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::record::Record;
 use run_supervise::{Task, run};
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::path::Path;
 
 impl Attempt {
     /// Makes the attempt of a run that is held; returns how to end.
@@ -25,7 +26,7 @@ impl Attempt {
     pub(crate) fn prepare(&self, options: &Options, mut held: HeldRun) -> Result<(Task, Record), Error> {
         held.active.sign()?; // it may have been taken by the process that this one was forked off
         let stop = held.layout().stop();
-        let asked_before = fs::symlink_metadata(&stop).ok();
+        let asked_before = stamp(&stop);
         if (!self.is_resume || self.is_retry) && asked_before.is_some() {
             return Err(held.refuse_stopped());
         }
@@ -38,9 +39,9 @@ impl Attempt {
         let _ = end_last_line(&held.layout().metrics());
         let Plan { task, start } = Plan::make(options, self, held.active.run(), &meta, &held.recorded)?;
         // A request that a resume overrules is taken away; one that came meanwhile is not.
-        match (asked_before, fs::symlink_metadata(&stop).ok()) {
+        match (asked_before, stamp(&stop)) {
             (_, None) => {}
-            (Some(before), Some(now)) if is_same(&before, &now) => {
+            (Some(before), Some(now)) if before == now => {
                 fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
             }
             (_, Some(_)) => return Err(held.refuse_stopped()),
@@ -49,6 +50,7 @@ impl Attempt {
     }
 }
 
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.ino(), one.mtime(), one.mtime_nsec()) == (other.ino(), other.mtime(), other.mtime_nsec())
+/// Returns the stamp of what stands in the place of a file.
+fn stamp(path: &Path) -> Option<Stamp> {
+    fs::symlink_metadata(path).ok().map(|found| Stamp::of(&found))
 }

@@ -10,7 +10,7 @@ use run_common::pipeline::in_order;
 use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use std::sync::{Mutex, PoisonError};
+use run_common::spare::Spare;
 
 /// Bytes of a line of JSON that there is room for at first.
 const LINE: usize = 4 << 10;
@@ -101,37 +101,18 @@ fn look<T: Send>(
 }
 
 fn as_json(scope: &Scope, full: bool, observer: &Observer, out: &mut Out) -> Result<Listed, Error> {
-    let spare = Spare::default();
+    let spare = Spare::<Vec<u8>>::default();
     let make = |run: &Observed, is_shown: bool| {
         if !is_shown {
             return Ok((None, None));
         }
         let (entry, damage) = entry(run, full, scope.is_named());
-        Ok((Some(entry.json_in(spare.take())?), damage))
+        Ok((Some(entry.json_in(spare.take(|| Vec::with_capacity(LINE)))?), damage))
     };
     look(scope, observer, make, |line| match line {
-        Some(line) => out.bytes(&line).map(|()| spare.give_back(line)),
+        Some(line) => out.bytes(&line).map(|()| spare.put(line)),
         None => Ok(()),
     })
-}
-
-/// The memory of lines that were printed, for further ones: threads that free what others allocated wait
-/// for each other.
-#[derive(Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
-
-impl Spare {
-    fn take(&self) -> Vec<u8> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(LINE))
-    }
-
-    fn give_back(&self, line: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-    }
 }
 
 fn as_table(scope: &Scope, columns: &[String], observer: &Observer, out: &mut Out) -> Result<Listed, Error> {

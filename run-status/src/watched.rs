@@ -3,14 +3,13 @@
 
 use crate::select::Scope;
 use run_common::error::{Error, Exit};
+use run_common::fsio::stamp::Stamp;
 use run_common::message::complain;
 use run_common::rundir::find::Holders;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The runs that are watched, and what is known of them.
@@ -30,8 +29,8 @@ pub(crate) struct Watched<'a> {
 /// A run as it was when last looked at.
 pub(crate) struct Known {
     pub(crate) dir: RunDir,
-    /// Inode, mtime and size of its record.
-    stamp: Option<(u64, i64, i64, u64)>,
+    /// The stamp of its record.
+    stamp: Option<Stamp>,
     pub(crate) observed: Option<Observed>,
     /// It was looked at just now.
     pub(crate) is_new: bool,
@@ -58,9 +57,7 @@ impl<'a> Watched<'a> {
         }
         for number in 0..self.runs.len() {
             let known = &mut self.runs[number];
-            let stamp = fs::metadata(known.dir.layout().status())
-                .ok()
-                .map(|file| (file.ino(), file.mtime(), file.mtime_nsec(), file.size()));
+            let stamp = Stamp::at(&known.dir.layout().status());
             let rests = known
                 .observed
                 .as_ref()

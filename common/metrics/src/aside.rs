@@ -1,7 +1,7 @@
 //! What a trainer says of its progress beside its metrics, in a document that it writes anew now and then.
 
-use super::stamp::Stamp;
 use run_common::fsio::open_regular;
+use run_common::fsio::stamp::Stamp;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::SystemTime;

@@ -7,11 +7,10 @@ use super::figures::Figures;
 use super::growing::{Growing, Growth};
 use super::resumptions::Resumptions;
 use super::source::{MetricSource, Rank, SNAPSHOTS};
-use super::stamp::Stamp;
 use super::{snapshot, trainer_state};
+use run_common::fsio::stamp::Stamp;
 use run_common::rundir::layout::Layout;
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -95,7 +94,7 @@ impl Follower {
         if self.wanted.with_trainer {
             let candidates = MetricSource::candidates(&self.layout, true);
             let paths = candidates.iter().flat_map(|(_, source)| source.paths());
-            self.old = paths.filter_map(|path| Some((path.to_owned(), stamp(path)?))).collect();
+            self.old = paths.filter_map(|path| Some((path.to_owned(), Stamp::at(path)?))).collect();
         }
     }
 
@@ -134,7 +133,7 @@ impl Follower {
     pub fn has_signs_of_life(&mut self) -> bool {
         let mut has_changed = self.present.take_change();
         for (path, known) in &mut self.watched {
-            let stamp = stamp(path);
+            let stamp = Stamp::at(path);
             has_changed |= stamp.is_some() && stamp != *known;
             *known = stamp;
         }
@@ -233,7 +232,7 @@ impl Follower {
             Some(_) => Vec::new(),
             None => self.wanted.chosen.clone(),
         };
-        let is_old = |path: &Path| self.old.get(path).is_some_and(|old| stamp(path) == Some(*old));
+        let is_old = |path: &Path| self.old.get(path).is_some_and(|old| Stamp::at(path) == Some(*old));
         let is_live = |(rank, source): &(Rank, MetricSource)| {
             *rank <= Rank::Written || *rank == Rank::Scraped || !source.paths().all(is_old)
         };
@@ -261,7 +260,7 @@ impl Follower {
     fn look_aside(&mut self) {
         if self.present.path.is_none() && self.wanted.with_trainer {
             let status = self.layout.root().join(SNAPSHOTS[0]);
-            self.present.path = stamp(&status).map(|_| status);
+            self.present.path = Stamp::at(&status).map(|_| status);
         }
         self.saved.look(|file| {
             trainer_state::saved(file).map(|saved| Said { step: saved.step, total: saved.total })
@@ -271,10 +270,6 @@ impl Follower {
             Some(Said { step: present.step, total: present.total })
         });
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    fs::metadata(path).ok().map(|file| Stamp::of(&file))
 }
 
 /// Finds the source that holds the first of these files.

@@ -22,7 +22,6 @@ mod row_reader;
 pub mod scrape;
 mod snapshot;
 pub mod source;
-mod stamp;
 pub mod standing;
 pub mod step_key;
 pub mod supersede;

@@ -5,6 +5,7 @@ pub mod append;
 pub mod atomic;
 pub mod lock;
 pub mod read;
+pub mod stamp;
 pub mod write;
 
 pub use read::{open_regular, read_small, with_small};

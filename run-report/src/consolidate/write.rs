@@ -9,11 +9,11 @@ use crate::scalar::csv_number;
 use run_common::cli::out::Out;
 use run_common::error::Error;
 use run_common::pipeline::parts_in_order;
+use run_common::spare::Spare;
 use run_metrics::of_run;
 use run_metrics::row::MetricRow;
 use run_metrics::standing::Standing;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 /// Bytes of rows that are printed at once, or somewhat more.
 const PART: usize = 256 << 10;
@@ -29,22 +29,9 @@ struct Written {
     left_out: LeftOut,
 }
 
-/// Memory of rows that were printed, for others.
-#[derive(Default)]
-struct Spare(Mutex<Vec<Rows>>);
-
-impl Spare {
-    fn take(&self) -> Rows {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.unwrap_or_else(|| Rows::with_capacity(ROOM))
-    }
-
-    fn put(&self, mut rows: Rows) {
-        if rows.bytes().len() <= 2 * PART {
-            rows.clear(); // what is longer is rare
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
-        }
-    }
+/// Takes memory for rows.
+fn room(spare: &Spare<Rows>) -> Rows {
+    spare.take(|| Rows::with_capacity(ROOM))
 }
 
 /// Prints the rows of the pieces; returns how much of each run was left out.
@@ -58,7 +45,7 @@ pub(super) fn print(
     let columns = Columns::new(columns);
     out.bytes(&columns.header())?;
     let mut left_out = vec![LeftOut::default(); inputs.len()];
-    let spare = Spare::default();
+    let spare = Spare::<Rows>::default();
     let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Written>))| {
         let mut hand_on = |part| hand_on((piece.input, part));
         let last = write(piece, &inputs[piece.input], &columns, &spare, reader, &mut hand_on);
@@ -66,11 +53,14 @@ pub(super) fn print(
     };
     let take = |(input, part): (usize, io::Result<Written>)| {
         match part {
-            Ok(part) => {
+            Ok(mut part) => {
                 left_out[input].skipped += part.left_out.skipped;
                 left_out[input].superseded += part.left_out.superseded;
                 out.bytes(part.rows.bytes())?;
-                spare.put(part.rows);
+                if part.rows.bytes().len() <= 2 * PART {
+                    part.rows.clear(); // what is longer is rare
+                    spare.put(part.rows);
+                }
             }
             Err(error) => fail(input, error),
         }
@@ -85,11 +75,11 @@ fn write(
     piece: &Piece,
     input: &Input,
     columns: &Columns,
-    spare: &Spare,
+    spare: &Spare<Rows>,
     reader: &mut Reader,
     send: &mut dyn FnMut(io::Result<Written>),
 ) -> io::Result<Written> {
-    let mut part = Written { rows: spare.take(), ..Written::default() };
+    let mut part = Written { rows: room(spare), ..Written::default() };
     let mut number = piece.rows_before;
     let Some(lines) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
@@ -149,8 +139,8 @@ fn write_row(row: &MetricRow, number: u64, input: &Input, columns: &Columns, int
 }
 
 /// Sends rows when there are many of them: with thousands of columns a short line is a long row.
-fn hand_on(part: &mut Written, spare: &Spare, send: &mut dyn FnMut(io::Result<Written>)) {
+fn hand_on(part: &mut Written, spare: &Spare<Rows>, send: &mut dyn FnMut(io::Result<Written>)) {
     if part.rows.len() > PART {
-        send(Ok(std::mem::replace(part, Written { rows: spare.take(), ..Written::default() })));
+        send(Ok(std::mem::replace(part, Written { rows: room(spare), ..Written::default() })));
     }
 }
