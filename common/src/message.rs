@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 static TOOL: OnceLock<&'static str> = OnceLock::new();
 
 /// Names the tool that speaks.
-pub fn set_tool(tool: &'static str) {
+pub(crate) fn set_tool(tool: &'static str) {
     let _ = TOOL.set(tool); // the first one counts
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Quotes a word for a POSIX shell where it needs it.
-pub fn shell_word(word: &str) -> Cow<'_, str> {
+pub(crate) fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         Cow::Borrowed(word)

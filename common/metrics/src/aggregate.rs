@@ -71,7 +71,7 @@ pub struct Aggregates {
 
 impl Aggregates {
     /// Makes some of as many metrics as have room in a record.
-    pub fn for_record() -> Self {
+    pub(crate) fn for_record() -> Self {
         Self { room: Some(Room::default()), ..Self::default() }
     }
 

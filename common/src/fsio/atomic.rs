@@ -31,7 +31,7 @@ pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Resul
 /// Replaces `target` like [`replace`], by what is written again within a moment. The old version is
 /// left under the temporary name, until [`reserve`] removes it: ext4 writes to the disk at once what
 /// is renamed over another file, and some disks take long over what is removed.
-pub fn exchange(target: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn exchange(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let scratch = scratch_name(target)?;
     let write = |mut file: File| keep_mode(&file, target).and_then(|()| file.write_all(bytes));
     let written = create(&scratch).and_then(write).and_then(|()| {
@@ -69,7 +69,7 @@ pub fn reserve(target: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Replaces `target` like [`replace`], in the space that was reserved for it where that is still there.
-pub fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+pub(crate) fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
     match open_existing(&scratch) {
         Err(error) if error.kind() == io::ErrorKind::NotFound || Unfit::is(&error) => {
@@ -80,7 +80,7 @@ pub fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> 
 }
 
 /// Refuses a name at which these functions cannot put a file; a missing one they can.
-pub fn check_replace(target: &Path) -> io::Result<()> {
+pub(crate) fn check_replace(target: &Path) -> io::Result<()> {
     write::check_replace(target)?;
     match fs::symlink_metadata(scratch_name(target)?) {
         Ok(scratch) if scratch.is_dir() => Err(Unfit::new("its temporary file is a directory").into()),

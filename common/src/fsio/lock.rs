@@ -80,7 +80,7 @@ impl Lock {
     }
 
     /// Says whether the lock's file was removed since it was opened.
-    pub fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.0.metadata().is_ok_and(|file| file.nlink() == 0)
     }
 

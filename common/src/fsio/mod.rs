@@ -8,7 +8,8 @@ pub mod read;
 pub mod stamp;
 pub mod write;
 
-pub use read::{open_regular, read_small, with_small};
+pub(crate) use read::with_small;
+pub use read::{open_regular, read_small};
 
 use std::path::{Path, PathBuf};
 

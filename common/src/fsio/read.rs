@@ -38,12 +38,12 @@ pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a document as text, with replacements for what is no UTF-8.
-pub fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     with_small(path, |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Hands on what a document holds, by as few system calls as can be: a listing reads thousands.
-pub fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = retry_on_intr(|| open(path, flags, Mode::empty()))?;
     let mut memory = [MaybeUninit::uninit(); 8 << 10];

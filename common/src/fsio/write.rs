@@ -15,7 +15,7 @@ pub fn open_append(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a file to read it and to write into it, such as a lock; makes it when it is missing.
-pub fn open_update(path: &Path) -> io::Result<File> {
+pub(crate) fn open_update(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
 }
 
@@ -65,13 +65,13 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses what is no directory itself, such as a link to one.
-pub fn check_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn check_dir(path: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     if found.is_dir() { Ok(()) } else { Err(Unfit::new(kind(&found)).into()) }
 }
 
 /// Refuses what cannot be written to in place by these functions; a missing file can be.
-pub fn check_update(path: &Path) -> io::Result<()> {
+pub(crate) fn check_update(path: &Path) -> io::Result<()> {
     check(path, Use::InPlace)
 }
 

@@ -83,12 +83,12 @@ impl ProcessId {
     }
 
     /// Makes the identity of a process of which no more than this is known, so that it is never found.
-    pub fn of_unknown_boot(host: String, pid: i32) -> Self {
+    pub(crate) fn of_unknown_boot(host: String, pid: i32) -> Self {
         Self { host, boot_id: String::new(), pid_ns: String::new(), pid, start: 0 }
     }
 
     /// Says whether the process runs, or ran, on this boot of this kernel.
-    pub fn is_of_this_boot(&self) -> bool {
+    pub(crate) fn is_of_this_boot(&self) -> bool {
         !self.boot_id.is_empty() && self.boot_id == Place::here().boot_id
     }
 

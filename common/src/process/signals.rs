@@ -76,7 +76,7 @@ impl Drop for Held {
 }
 
 /// Lets all signals through: a launcher may have left some blocked, which what is executed would inherit.
-pub fn unblock() {
+pub(crate) fn unblock() {
     let _ = SigSet::empty().thread_set_mask(); // it cannot fail with a mask that is one
 }
 

@@ -32,7 +32,7 @@ pub struct Stat {
 
 impl Stat {
     /// Reads the state of the calling process.
-    pub fn of_myself() -> Option<Self> {
+    pub(crate) fn of_myself() -> Option<Self> {
         Self::read("/proc/self/stat")
     }
 
@@ -83,7 +83,7 @@ impl Stat {
 
     /// Says whether the process has this file open. A link is not followed. `None` where the process's files may not
     /// be seen.
-    pub fn has_open(&self, file: &Path) -> Option<bool> {
+    pub(crate) fn has_open(&self, file: &Path) -> Option<bool> {
         let file = fs::symlink_metadata(file).ok()?;
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
         let mut open = open.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
@@ -91,7 +91,7 @@ impl Stat {
     }
 
     /// Says whether the process was stopped by a signal or a debugger.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
 }

@@ -70,7 +70,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The processes that carry the id of a run in their environment, read when that is asked.
 #[derive(Debug, Default)]
-pub struct Carriers(Mutex<Option<(Instant, Arc<[Carrier]>)>>);
+pub(crate) struct Carriers(Mutex<Option<(Instant, Arc<[Carrier]>)>>);
 
 /// A process that was given a run's id.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Carriers {
     /// forks and new sessions included; not those of a copy of the run that lies elsewhere, nor
     /// what a script for its end has started, which alone is given `RUN_STATUS`. Of a run that was moved
     /// away, they are the owner's.
-    pub fn of(&self, run_id: &str, run_dir: &Path, owner: Option<u32>) -> Vec<Stat> {
+    pub(crate) fn of(&self, run_id: &str, run_dir: &Path, owner: Option<u32>) -> Vec<Stat> {
         let is_meant = |carrier: &&Carrier| {
             let is_same = carrier.run_dir.as_deref().and_then(|dir| is_the_same(dir, run_dir));
             is_same.unwrap_or_else(|| owner.is_none() || carrier.stat.owner() == owner)
@@ -124,12 +124,12 @@ impl Carrier {
 
 /// The environment that a process was started with.
 #[derive(Debug)]
-pub struct Environment(Vec<u8>);
+pub(crate) struct Environment(Vec<u8>);
 
 impl Environment {
     /// Reads the environment of a process: of a main thread that has ended nothing is left, but the other
     /// threads have the same. `None` where that is forbidden.
-    pub fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         let main = fs::read(format!("/proc/{pid}/environ"));
         if let Ok(environ) = &main
             && !environ.is_empty()
@@ -142,7 +142,7 @@ impl Environment {
     }
 
     /// Returns the value of a variable.
-    pub fn value(&self, name: &str) -> Option<&[u8]> {
+    pub(crate) fn value(&self, name: &str) -> Option<&[u8]> {
         let mut entries = self.0.split(|&byte| byte == 0);
         entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
     }

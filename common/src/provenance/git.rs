@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Bytes of a patch that are kept.
-pub const PATCH_LIMIT: usize = 16 << 20;
+pub(crate) const PATCH_LIMIT: usize = 16 << 20;
 
 /// How long git is waited for: a large repository on a slow disk takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);

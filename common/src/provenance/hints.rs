@@ -104,12 +104,12 @@ impl Hints {
 }
 
 /// Says whether a key is one of the seed.
-pub fn is_seed(key: &str) -> bool {
+pub(crate) fn is_seed(key: &str) -> bool {
     keys(&SEED, &OTHER_SEED).any(|known| known == plain(key))
 }
 
 /// Says whether a key is one of the number of steps.
-pub fn is_total_steps(key: &str) -> bool {
+pub(crate) fn is_total_steps(key: &str) -> bool {
     keys(&TOTAL_STEPS, &OTHER_STEPS).any(|known| known == plain(key))
 }
 

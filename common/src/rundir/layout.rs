@@ -4,10 +4,10 @@ use crate::fsio::join;
 use std::path::{Path, PathBuf};
 
 /// The directory of the suite's own record, below a run.
-pub const RECORD_DIR: &str = ".run";
+pub(crate) const RECORD_DIR: &str = ".run";
 
 /// The directory of the record of an evaluation, which is kept like that of a run.
-pub const EVAL_RECORD_DIR: &str = ".eval";
+pub(crate) const EVAL_RECORD_DIR: &str = ".eval";
 
 /// The paths of a run, or of an evaluation. It says nothing of whether they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,7 @@ fn redact_under(verdict: Verdict, value: &str) -> Cow<'_, str> {
 }
 
 /// Redacts a JSON text of that name; `None` when there is nothing to redact.
-pub fn redact_raw(name: &str, text: &str) -> Option<Value> {
+pub(crate) fn redact_raw(name: &str, text: &str) -> Option<Value> {
     if !may_hold_secret(text) {
         return None;
     }
