@@ -31,11 +31,16 @@ pub(crate) struct Contents {
     pub(crate) broken: Option<String>,
 }
 
+/// Returns when a file was modified, in nanoseconds since 1970.
+pub(crate) fn modified_ns(file: &Metadata) -> i128 {
+    i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec())
+}
+
 impl Contents {
     fn add(&mut self, name: String, path: &Path, meta: &Metadata) {
         self.size.bytes = self.size.bytes.saturating_add(meta.len());
         self.size.files += 1;
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        let modified = modified_ns(meta);
         self.size.modified_ns =
             if self.size.files == 1 { modified } else { self.size.modified_ns.max(modified) };
         self.items.push(Item { name, path: path.to_owned(), len: meta.len() });
@@ -85,7 +90,7 @@ impl Contents {
             found.add(String::new(), top, &meta);
             return Ok(found);
         }
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        let modified = modified_ns(&meta);
         for entry in WalkDir::new(top).min_depth(1).sort_by_file_name() {
             let entry = match entry {
                 Ok(entry) => entry,

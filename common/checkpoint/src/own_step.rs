@@ -2,6 +2,7 @@
 //! run had logged when it was written.
 
 use crate::checkpoint::Size;
+use crate::contents::modified_ns;
 use crate::document;
 use crate::saved_step::saved;
 use run_common::fsio::open_regular;
@@ -13,7 +14,6 @@ use run_metrics::row::{MetricRow, MetricValue};
 use run_metrics::scrape::{Patterns, Scraper};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Files of more bytes are not read for the sake of a step.
@@ -41,10 +41,8 @@ fn logged(layout: &Layout, at_ns: i128) -> Option<u64> {
     if metas.iter().map(std::fs::Metadata::len).sum::<u64>() > MOST {
         return None;
     }
-    let modified =
-        |meta: &fs::Metadata| i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
     // All that was logged had been when the checkpoint was written.
-    let is_newest = metas.iter().map(modified).max().is_some_and(|newest| newest <= at_ns);
+    let is_newest = metas.iter().map(modified_ns).max().is_some_and(|newest| newest <= at_ns);
     let (mut last, mut timed, mut has_times) = (None, None, false);
     of_run::rows(layout, &mut |row, _| {
         last = step(&row).or(last);

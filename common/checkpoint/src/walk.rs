@@ -1,6 +1,7 @@
 //! Finds what may be checkpoints of a run, by names alone.
 
 use crate::checkpoint::{Checkpoint, Size, State};
+use crate::contents::modified_ns;
 use crate::integrity;
 use crate::name::{self, Name, Role};
 use crate::pattern::Pattern;
@@ -245,10 +246,8 @@ impl Walk<'_> {
             },
         };
         let Name { step, epoch, labels, .. } = name;
-        let size = fs::symlink_metadata(&whole).map(|meta| Size {
-            modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-            ..Size::default()
-        });
+        let size = fs::symlink_metadata(&whole)
+            .map(|meta| Size { modified_ns: modified_ns(&meta), ..Size::default() });
         let (size, state) = (size.unwrap_or_default(), State::Incomplete(why.to_owned()));
         self.walked.lost.push(Checkpoint {
             parts: vec![path.clone()],
