@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
-use testkit::{Lab, wait_for};
+use testkit::{Lab, checkout, wait_for};
 
 /// Writes a file as `torch.save` does: an archive with a pickle of `{"model": {…}, "optimizer": {…}, KEY: VALUE}`.
 const SAVE: &str = r#"
@@ -116,6 +116,13 @@ fn the_step_is_that_of_the_metrics_at_its_time_where_the_file_says_none() {
     assert_eq!(resumed(&lab, "timed"), "20 ckpt.pt");
     touch("timed", 200);
     assert_eq!(resumed(&lab, "timed"), "ckpt.pt");
+    // So do event files: the first value is ninety seconds old, the others a second younger each.
+    let events = checkout().join("tests/fixtures/events.py").display().to_string();
+    let (since, file) = (now - 90, "$RUN_DIR/events.out.tfevents.1.h");
+    let write = format!("EVENTS_SINCE={since} python3 {events} {file} 10:loss=4 20:loss=3 30:loss=2");
+    run(&lab, "events", &format!("{state} >$RUN_DIR/ckpt.pt; {write}"));
+    touch("events", 89);
+    assert_eq!(resumed(&lab, "events"), "20 ckpt.pt");
     // Of known lines, and of those that the run's own pattern finds.
     let own = ["--scrape", "at (?<step>[0-9]+) loss (?<loss>[0-9.]+)"];
     let line = |name: &str, step: u32| match name {

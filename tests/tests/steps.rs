@@ -270,3 +270,36 @@ fn validations_that_count_in_epochs_take_no_step_back() {
     let metrics = lab.status("r")["metrics"].clone();
     assert_eq!((&metrics["coco/bbox_mAP"]["count"], &metrics["loss"]["count"]), (&json!(3), &json!(6)));
 }
+
+#[test]
+fn curves_are_drawn_over_the_times_of_event_files() {
+    let lab = Lab::new();
+    let events = checkout().join("tests/fixtures/events.py");
+    for (name, since) in [("old", 1000.0), ("new", 1_769_688_000.25)] {
+        lab.new_run(name, &["true"]);
+        let file = format!("runs/{name}/events.out.tfevents.1.h");
+        // The first two are one row; a duration that is logged is no time of a row.
+        let values = ["1:loss=4", "1:perf/time=0.5", "2:loss=3", "3:loss=2"];
+        let make = lab.cmd("python3").arg(&events).arg(&file).args(values);
+        make.env("EVENTS_SINCE", since.to_string()).run().code(0);
+        let draw = |words: &[&str]| {
+            let drawn = lab.cmd("run-report").args(["--plot", "loss", "--x", "time"]).args(words).arg(name);
+            drawn.run().code(0).out()
+        };
+        let document: Value = serde_json::from_str(&draw(&["--export", "-"])).unwrap();
+        let curve = &document["runs"][0]["curves"][0];
+        let numbers = |key: &str| -> Vec<f64> {
+            curve[key].as_array().unwrap().iter().filter_map(Value::as_f64).collect()
+        };
+        let times = vec![since, since + 2.0, since + 3.0];
+        assert_eq!((numbers("step"), numbers("min")), (times, vec![4.0, 3.0, 2.0]));
+        let picture = draw(&[]);
+        let axis = picture.lines().skip_while(|line| !line.contains('└')).nth(1).unwrap();
+        let ends: Vec<&str> = axis.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+        let expected =
+            if name == "old" { ["1000", "1003"] } else { ["2026-01-29 12:00", "2026-01-29 12:00"] };
+        assert_eq!(ends, expected, "{picture}");
+        let svg = draw(&["--svg", "-"]);
+        assert_eq!(svg.contains(">2026-01-29 12:00</text>"), name == "new", "{svg}");
+    }
+}

@@ -70,6 +70,10 @@ fn step(row: &MetricRow) -> Option<u64> {
 
 /// Returns when a row was logged, where it says so: in seconds or milliseconds since 1970, or by the calendar.
 fn time_ns(row: &MetricRow) -> Option<i128> {
+    #[expect(clippy::cast_possible_truncation, reason = "out of range, it is later than any file")]
+    if let Some(seconds) = row.logged() {
+        return Some((seconds * 1e9) as i128);
+    }
     ["_timestamp", "timestamp", "wall_time", "time", "ts"].iter().find_map(|key| match row.get(key)? {
         #[expect(clippy::cast_possible_truncation, reason = "it is small")]
         MetricValue::Number(seconds) if (1e9..1e10).contains(seconds) => Some((seconds * 1e9) as i128),

@@ -215,7 +215,7 @@ impl ScalarRows<'_> {
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            (self.act)(open.time, Some(MetricRow::new(open.fields)));
+            (self.act)(open.time, Some(MetricRow::new(open.fields).logged_at(Some(open.time))));
         }
     }
 

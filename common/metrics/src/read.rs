@@ -166,7 +166,8 @@ pub(super) fn with_step(row: MetricRow, key: Option<&str>) -> MetricRow {
     };
     let others = row.fields().filter(|(name, _)| *name != key && *name != "step");
     let others = others.map(|(name, value)| (name.to_owned(), value.clone()));
-    MetricRow::new([("step".to_owned(), step)].into_iter().chain(others).collect())
+    let fields = [("step".to_owned(), step)].into_iter().chain(others).collect();
+    MetricRow::new(fields).logged_at(row.logged())
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct MetricRow {
     fields: Vec<(String, MetricValue)>,
     /// Which field is the step.
     step: Option<usize>,
+    /// When it was logged, in seconds since 1970, where that is told beside the fields.
+    logged: Option<f64>,
 }
 
 impl MetricRow {
@@ -41,7 +43,17 @@ impl MetricRow {
         let keys = fields.iter().enumerate().filter(|(_, (_, value))| is_number(value));
         let keys = keys.filter_map(|(at, (name, _))| Some((StepKey::of(name)?, at)));
         let step = keys.min().map(|(_, at)| at);
-        Self { fields, step }
+        Self { fields, step, logged: None }
+    }
+
+    /// Takes note of when the row was logged, in seconds since 1970, if that is known.
+    pub(crate) fn logged_at(self, seconds: Option<f64>) -> Self {
+        Self { logged: seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0), ..self }
+    }
+
+    /// Returns when the row was logged, in seconds since 1970, where its file tells so beside the fields.
+    pub fn logged(&self) -> Option<f64> {
+        self.logged
     }
 
     /// Parses a line; `None` when it is no object.
@@ -111,8 +123,8 @@ impl MetricRow {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is also a
-    /// timestamp.
+    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is when the row
+    /// was logged, where that is told beside the fields, and else also a timestamp.
     pub fn number_under(&self, key: &str) -> Option<f64> {
         let finite = |value: &MetricValue| match value {
             MetricValue::Number(number) if number.is_finite() => Some(*number),
@@ -126,9 +138,9 @@ impl MetricRow {
         let find = |wanted: &str| {
             self.fields.iter().filter(|(name, _)| last(name, wanted)).find_map(|(_, value)| finite(value))
         };
-        let times: &[&str] = if key == "time" { &TIMES } else { &[] };
-        self.get(key)
-            .and_then(finite)
+        let (logged, times): (_, &[&str]) = if key == "time" { (self.logged, &TIMES) } else { (None, &[]) };
+        logged
+            .or_else(|| self.get(key).and_then(finite))
             .or_else(|| find(key))
             .or_else(|| times.iter().find_map(|time| find(time)))
     }
@@ -154,7 +166,7 @@ impl MetricRow {
             left = rest.unwrap_or(left);
             rest.is_some()
         });
-        Self::new(self.fields)
+        Self::new(self.fields).logged_at(self.logged)
     }
 
     /// Returns the row as strict JSON: what is no finite number is null.

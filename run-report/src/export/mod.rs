@@ -82,16 +82,20 @@ fn of_curve(curve: &Curve) -> Value {
     let buckets = &curve.buckets;
     let column =
         |of: fn(&Bucket) -> f64| -> Vec<Value> { buckets.iter().map(|bucket| short(of(bucket))).collect() };
+    // A time in seconds since 1970 has more digits than a screen shows.
+    let steps = |of: fn(&Bucket) -> f64| -> Vec<Value> {
+        buckets.iter().map(|bucket| json_number(of(bucket))).collect()
+    };
     let is_single = curve.rows_each == 1;
     let nonfinite: Vec<Value> =
-        buckets.iter().filter(|bucket| bucket.nonfinite > 0).map(|bucket| short(bucket.from)).collect();
+        buckets.iter().filter(|bucket| bucket.nonfinite > 0).map(|bucket| json_number(bucket.from)).collect();
     json!({
         "metric": curve.metric,
         "rows": curve.rows,
         "rows_each": curve.rows_each,
         "more_is_better": Better::of(&curve.metric).map(Better::is_more),
-        "step": column(|bucket| bucket.from),
-        "to": if is_single { Value::Null } else { column(|bucket| bucket.to).into() },
+        "step": steps(|bucket| bucket.from),
+        "to": if is_single { Value::Null } else { steps(|bucket| bucket.to).into() },
         "min": column(|bucket| bucket.least),
         "max": if is_single { Value::Null } else { column(|bucket| bucket.greatest).into() },
         "mean": if is_single { Value::Null } else { column(Bucket::mean).into() },

@@ -19,6 +19,20 @@ function figure(number) {
   return String(Number(number.toPrecision(5)));
 }
 
+/** Says whether a step is a time in seconds since 1970. */
+const isTime = (step) => data.x === "time" && step > 9e8 && step < 9e9;
+
+/** Formats a step, or a time, in full. */
+const at = (step) => isTime(step) ? new Date(step * 1000).toLocaleString() : String(step);
+
+/** Formats a step, or a time, of an axis with this range. */
+function stepLabel(step, [low, high]) {
+  if (!isTime(low) || !isTime(high)) return figure(step);
+  const time = new Date(step * 1000);
+  const day = { month: "short", day: "numeric" }, minute = { hour: "2-digit", minute: "2-digit" };
+  return high - low > 172800 ? time.toLocaleDateString([], day) : time.toLocaleTimeString([], minute);
+}
+
 // Colours go round the circle by the golden angle, so that neighbours in the list differ.
 const colour = (number) => `hsl(${(number * 137.5 + 210) % 360} 65% ${$("dark").ariaPressed === "true" ? 65 : 42}%)`;
 const shown = new Set(data.runs.keys());
@@ -134,7 +148,7 @@ class Chart {
     pen.textBaseline = "top";
     pen.textAlign = "center";
     for (const tick of ticks(range.x, chosen.logx)) {
-      pen.fillText(figure(tick), Math.min(x.there(tick), area.right - 12), area.bottom + 6);
+      pen.fillText(stepLabel(tick, range.x), Math.min(x.there(tick), area.right - 12), area.bottom + 6);
       line(pen, x.there(tick), area.top, x.there(tick), area.bottom);
     }
     pen.save();
@@ -220,7 +234,7 @@ class Chart {
       const i = nearest(curve, step);
       const high = curve.max ? curve.max[i] : curve.min[i];
       const value = high === curve.min[i] ? figure(high) : `${figure(curve.min[i])} to ${figure(high)}`;
-      const steps = curve.to && curve.to[i] !== curve.step[i] ? `${curve.step[i]}–${curve.to[i]}` : curve.step[i];
+      const steps = curve.to && curve.to[i] !== curve.step[i] ? `${at(curve.step[i])}–${at(curve.to[i])}` : at(curve.step[i]);
       const middle = (curve.mean ? curve.mean[i] : null) ?? high ?? Infinity;
       const away = Math.abs(this.scale.y.there(middle) - height);
       return { curve, text: `${curve.run.run}  ${value}  at ${steps}`, middle, away: Number.isFinite(away) ? away : 0 };

@@ -2,6 +2,9 @@
 
 use crate::curve::Curve;
 use crate::curves::Options;
+use run_common::figures::figure;
+use run_common::time::Timestamp;
+use std::ops::RangeInclusive;
 
 /// A range of steps and values, maybe on logarithmic axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -10,7 +13,12 @@ pub(super) struct Axes {
     pub(super) values: (f64, f64),
     pub(super) log_steps: bool,
     pub(super) log_values: bool,
+    /// The steps are seconds since 1970.
+    pub(super) is_time: bool,
 }
+
+/// Times since 1970 that are taken for such: those of this century and the next.
+const TIMES: RangeInclusive<f64> = 9e8..=9e9;
 
 impl Axes {
     /// Finds the range of curves; `None` when there is nothing to be seen.
@@ -29,7 +37,21 @@ impl Axes {
             stretch(&mut values, bucket.least, log_values);
             stretch(&mut values, bucket.greatest, log_values);
         }
-        (steps.0 <= steps.1 && values.0 <= values.1).then_some(Self { steps, values, log_steps, log_values })
+        let is_time = options.x == Some("time") && TIMES.contains(&steps.0) && TIMES.contains(&steps.1);
+        (steps.0 <= steps.1 && values.0 <= values.1).then_some(Self {
+            steps,
+            values,
+            log_steps,
+            log_values,
+            is_time,
+        })
+    }
+
+    /// Returns a step, or a time, in few characters.
+    pub(super) fn step_label(&self, step: f64) -> String {
+        #[expect(clippy::cast_possible_truncation, reason = "times of some centuries")]
+        let time = self.is_time.then(|| Timestamp::from_millis((step * 1e3) as i64)).flatten();
+        time.map_or_else(|| figure(step), Timestamp::local)
     }
 
     /// Returns where a step is between the first, 0, and the last, 1.

@@ -61,20 +61,19 @@ fn panel(into: &mut String, title: &str, curves: &[OfRun], axes: Option<&Axes>, 
     let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
     let _ = writeln!(into, "<rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>");
     if let Some(axes) = axes {
-        let grid = |into: &mut String, line: String, x: f64, y: f64, anchor: &str, number: f64| {
+        let grid = |into: &mut String, line: String, x: f64, y: f64, anchor: &str, label: String| {
             let _ = writeln!(
                 into,
-                "<path d=\"{line}\" stroke=\"#ddd\"/><text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>",
-                figure(number)
+                "<path d=\"{line}\" stroke=\"#ddd\"/><text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{label}</text>"
             );
         };
         for tick in ticks(axes.values, axes.log_values) {
             let y = (1.0 - axes.y(tick).unwrap_or(0.0)) * height;
-            grid(into, format!("M0 {y:.1}h{width}"), -6.0, y + 4.0, "end", tick);
+            grid(into, format!("M0 {y:.1}h{width}"), -6.0, y + 4.0, "end", figure(tick));
         }
         for tick in ticks(axes.steps, axes.log_steps) {
             let x = axes.x(tick).unwrap_or(0.0) * width;
-            grid(into, format!("M{x:.1} 0v{height}"), x, height + 16.0, "middle", tick);
+            grid(into, format!("M{x:.1} 0v{height}"), x, height + 16.0, "middle", axes.step_label(tick));
         }
         for OfRun { number, name, curve } in curves {
             let (colour, dashes) = pen(*number);

@@ -39,7 +39,7 @@ pub(super) fn draw(title: &str, curves: &[OfRun], axes: &Axes, colour: bool) -> 
         };
         lines.push(format!("{label:>10} │{}", row.trim_end()));
     }
-    let (first, last) = (figure(axes.steps.0), figure(axes.steps.1));
+    let (first, last) = (axes.step_label(axes.steps.0), axes.step_label(axes.steps.1));
     let rest = width.saturating_sub(first.len());
     lines.push(format!("{:>10} └{}", "", "─".repeat(width)));
     lines.push(format!("{:>MARGIN$}{first}{last:>rest$}", ""));
