@@ -72,7 +72,9 @@ impl Figures {
             return (recorded, run.faults(read));
         }
         let by_metric = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
-        (Self { by_metric, step: recorded.step.or(step) }, run.faults(read))
+        // The step of a run is recorded, and of one that was never executed there is none.
+        let step = recorded.step.or(step.filter(|_| is_stand_in));
+        (Self { by_metric, step }, run.faults(read))
     }
 
     /// Returns the names of all columns with figures, steps and times among them.

@@ -35,7 +35,7 @@ fn six_trainers_do_not_mix() {
     assert_eq!(lines.len(), 8);
     let of = |name: &str| lines.iter().find(|line| line["run"] == name).unwrap();
     assert_eq!((&of("own")["loss.last"], &of("hf")["loss.last"]), (&json!(1), &json!(3.5)));
-    assert_eq!((&of("sb3")["rollout/ep_rew_mean.count"], &of("sb3")["step"]), (&json!(1), &json!(128)));
+    assert_eq!(of("sb3")["rollout/ep_rew_mean.count"], json!(1));
     assert_eq!(
         (&of("lightning")["val_loss.last"], &of("lightning")["loss.last"]),
         (&json!(0.25), &Value::Null)

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use testkit::progress::step;
+use std::fs;
 use testkit::{Lab, checkout};
 
 /// Creates a run with rows of metrics in a file.
@@ -84,6 +85,23 @@ fn the_step_of_a_run_is_the_same_to_all_tools() {
         serde_json::from_str(&lab.cmd("run-report").args(["--format", "json"]).run().code(0).out()).unwrap();
     assert_eq!(table["step"], json!(7));
     assert_eq!(rows(&lab).0, ["r,7,7,50,0.3,2"]);
+    // A run that was never executed is at no step, whatever lies in its directory.
+    for (name, file) in [("rows", "metrics.jsonl"), ("table", "metrics.csv"), ("tree", "checkpoint-8/x.bin")]
+    {
+        lab.new_run(name, &["true"]);
+        fs::create_dir_all(lab.path(format!("runs/{name}/{file}")).parent().unwrap()).unwrap();
+        let rows = if name == "rows" { "{\"step\": 8, \"loss\": 1}\n" } else { "step,loss\n8,1\n" };
+        lab.write(&format!("runs/{name}/{file}"), rows);
+        let steps = || {
+            let report = lab.cmd("run-report").args(["--format", "json", name]).run().code(0).json_lines();
+            (lab.status(name)["step"].clone(), report[0]["step"].clone())
+        };
+        assert_eq!(steps(), (Value::Null, Value::Null), "{name}");
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+        let (status, report) = steps();
+        assert_eq!(status, report, "{name}");
+        assert!(name != "rows" || status == 8, "{name}: {status}");
+    }
 }
 
 #[test]
