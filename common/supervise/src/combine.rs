@@ -2,7 +2,7 @@
 //! output trickles, so that a line waits for no other thread, and in a thread of its own when there is a
 //! flood, to make use of a second core.
 
-use super::combined::{Combined, Each, Out, Stream};
+use super::combined::{Combined, Out, Stream};
 use super::log::Log;
 use super::scraped::Scraped;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +13,15 @@ use std::thread::{self, JoinHandle};
 /// A block of this size or more is worth handing over.
 const LARGE: usize = 32 << 10;
 
-/// Blocks that wait for the second thread at most.
-const QUEUE: usize = 2;
+/// Blocks that wait for the second thread at most. With only a few the threads wait for each other, and the system
+/// comes to execute both on one core while that of the command idles.
+const QUEUE: usize = 8;
 
 /// Bytes of combined.log that are gathered before they are written.
 const GATHER: usize = 512 << 10;
 
 /// Bytes of output that are taken in at once: the shortest lines become forty times as long.
-const PART: usize = 4 << 10;
+const PART: usize = 8 << 10;
 
 /// What a stream brought at a time (microseconds since 1970).
 pub(super) struct Brought {
@@ -44,13 +45,14 @@ impl Writer {
         let stream = brought.stream;
         let mut wanted = self.scraped.as_ref().map_or(&[false; 256], |scraped| scraped.wanted(stream));
         for part in brought.block[..brought.length].chunks(PART) {
-            let mut act = |line: &[u8]| match &mut self.scraped {
-                Some(scraped) => scraped.line(stream, line),
-                None => &[false; 256],
+            let mut each = |line: &[u8]| {
+                if let Some(scraped) = &mut self.scraped
+                    && line.first().is_some_and(|&first| wanted[usize::from(first)])
+                {
+                    wanted = scraped.line(stream, line);
+                }
             };
-            let mut each = Each { wanted, act: &mut act };
             self.lines.push(stream, part, brought.now, &mut self.gathered, &mut each);
-            wanted = each.wanted;
             if self.gathered.text().len() >= GATHER {
                 self.write();
             }

@@ -10,11 +10,12 @@ pub(super) const PIECE: usize = 16 << 10;
 /// How often a line that is redrawn is sampled while it lasts, in microseconds.
 const SAMPLE: i64 = 10_000_000;
 
-/// Bytes of a short line that are copied together: what is too much is written over by what follows.
-const BLOCK: usize = 32;
+/// A line of at most so many bytes is copied together with what follows, which is then written over: a copy of a
+/// constant size takes no call.
+const SHORT: usize = 32;
 
-/// A longer line is copied in the usual way.
-const SHORT: usize = 8 * BLOCK;
+/// The same of a longer one.
+const USUAL: usize = 128;
 
 /// Which of the command's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +24,6 @@ pub(super) enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// Who else wants to see lines.
-pub(super) struct Each<'a> {
-    /// With what bytes they begin.
-    pub(super) wanted: &'static [bool; 256],
-    /// Gets a whole line, without its end and as it was last drawn, and says with what bytes those
-    /// begin that it wants next.
-    pub(super) act: &'a mut dyn FnMut(&[u8]) -> &'static [bool; 256],
-}
-
-impl Each<'_> {
-    fn see(&mut self, line: &[u8]) {
-        if line.first().is_some_and(|&first| self.wanted[usize::from(first)]) {
-            self.wanted = (self.act)(line);
-        }
-    }
 }
 
 /// Turns what the streams bring into lines of combined.log.
@@ -78,8 +62,16 @@ impl Default for Combined {
 impl Combined {
     /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
     /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
-    /// the 37 bytes before every line. Whole lines that are not cut into pieces are shown to `each`.
-    pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], now: i64, out: &mut Out, each: &mut Each) {
+    /// the 37 bytes before every line. `each` gets the whole lines that
+    /// are not cut into pieces, without their ends and as they were last drawn.
+    pub(super) fn push(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        now: i64,
+        out: &mut Out,
+        each: &mut impl FnMut(&[u8]),
+    ) {
         self.stamp.set(now);
         let (line, name) = match stream {
             Stream::Stdout => (&mut self.stdout, b" stdout "),
@@ -93,7 +85,8 @@ impl Combined {
                 let end = memchr(b'\n', rest);
                 line.add(&rest[..end.unwrap_or(rest.len())], &writer, out);
                 let Some(end) = end else { return };
-                line.finish(&writer, out, Some(each));
+                line.show(each);
+                line.finish(&writer, out);
                 rest = &rest[end + 1..];
             }
             rest = writer.plain(rest, out, each);
@@ -102,7 +95,10 @@ impl Combined {
         for end in memchr2_iter(b'\n', b'\r', rest) {
             line.add(&rest[start..end], &writer, out);
             match rest[end] {
-                b'\n' => line.finish(&writer, out, Some(each)),
+                b'\n' => {
+                    line.show(each);
+                    line.finish(&writer, out);
+                }
                 _ => line.returned = true,
             }
             start = end + 1;
@@ -117,7 +113,7 @@ impl Combined {
             let writer = Writer { head: self.stamp.head(*name), now };
             if !line.text.is_empty() || line.cut {
                 line.moved_up = false;
-                line.finish(&writer, out, None); // it may be a part of one
+                line.finish(&writer, out); // nobody sees what may be a part of a line
             }
             line.release(&writer, out);
         }
@@ -154,11 +150,15 @@ impl Line {
         self.text.extend_from_slice(text);
     }
 
-    /// Ends the line.
-    fn finish(&mut self, writer: &Writer, out: &mut Out, each: Option<&mut Each>) {
-        if let Some(each) = each.filter(|_| !self.cut) {
-            each.see(&self.text);
+    /// Shows the line if it is whole.
+    fn show(&self, each: &mut impl FnMut(&[u8])) {
+        if !self.cut {
+            each(&self.text);
         }
+    }
+
+    /// Ends the line.
+    fn finish(&mut self, writer: &Writer, out: &mut Out) {
         let moved_up = self.moved_up || has_cursor_up(&self.text);
         if moved_up && !self.cut {
             if self.held.is_none() {
@@ -226,21 +226,17 @@ struct Writer {
 
 impl Writer {
     /// Writes the whole lines of plain text; returns what follows them.
-    fn plain<'a>(&self, bytes: &'a [u8], out: &mut Out, each: &mut Each) -> &'a [u8] {
-        let to = out.room(bytes.len() * (1 + HEAD) + PADDED_HEAD + BLOCK);
+    fn plain<'a>(&self, bytes: &'a [u8], out: &mut Out, each: &mut impl FnMut(&[u8])) -> &'a [u8] {
+        let to = out.room(bytes.len() * (1 + HEAD) + PADDED_HEAD + USUAL);
         let (mut start, mut at) = (0, 0);
         for end in memchr_iter(b'\n', bytes) {
-            each.see(&bytes[start..end]);
+            each(&bytes[start..end]);
             to[at..at + PADDED_HEAD].copy_from_slice(&self.head);
             at += HEAD;
             let length = end + 1 - start;
-            let padded = length.next_multiple_of(BLOCK);
-            match (bytes.get(start..start + padded), to.get_mut(at..at + padded)) {
-                (Some(from), Some(to)) if length <= SHORT => {
-                    let (from, to) = (from.as_chunks::<BLOCK>().0, to.as_chunks_mut::<BLOCK>().0);
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-                }
-                _ => to[at..at + length].copy_from_slice(&bytes[start..=end]),
+            let (from, to) = (&bytes[start..], &mut to[at..]);
+            if !copy_short::<SHORT>(from, to, length) && !copy_short::<USUAL>(from, to, length) {
+                to[..length].copy_from_slice(&from[..length]);
             }
             at += length;
             start = end + 1;
@@ -259,6 +255,17 @@ impl Writer {
         let mut head = self.head;
         head[HEAD - 2] = b'P';
         Self { head, now: self.now }.line(text, out);
+    }
+}
+
+/// Copies a text of a length up to `SIZE`, with what follows; says whether there was room for that.
+fn copy_short<const SIZE: usize>(from: &[u8], to: &mut [u8], length: usize) -> bool {
+    match (from.first_chunk::<SIZE>(), to.first_chunk_mut::<SIZE>()) {
+        (Some(from), Some(to)) if length <= SIZE => {
+            *to = *from;
+            true
+        }
+        _ => false,
     }
 }
 
@@ -339,12 +346,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    macro_rules! nobody {
-        () => {
-            Each { wanted: &[false; 256], act: &mut |_| &[false; 256] }
-        };
-    }
-
     const SECOND: i64 = 1_000_000;
     const NOON: i64 = 1_769_688_000 * SECOND; // 2026-01-29 12:00:00
 
@@ -352,7 +353,7 @@ mod tests {
     fn lines(pieces: &[&[u8]], pause: i64) -> Vec<(char, Vec<u8>)> {
         let (mut combined, mut out, mut now) = (Combined::default(), Out::default(), NOON);
         for piece in pieces {
-            combined.push(Stream::Stdout, piece, now, &mut out, &mut nobody!());
+            combined.push(Stream::Stdout, piece, now, &mut out, &mut |_: &[u8]| {});
             now += pause;
         }
         combined.finish(now, &mut out);
@@ -378,9 +379,9 @@ mod tests {
     #[test]
     fn a_line_has_its_time_stream_and_tag() {
         let (mut combined, mut out) = (Combined::default(), Out::default());
-        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut nobody!());
-        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut nobody!());
-        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut nobody!());
+        combined.push(Stream::Stdout, b"one\ntw", NOON + 123_456, &mut out, &mut |_: &[u8]| {});
+        combined.push(Stream::Stderr, b"err\n", NOON + SECOND, &mut out, &mut |_: &[u8]| {});
+        combined.push(Stream::Stdout, b"o\n\n", NOON + 61 * SECOND + 7, &mut out, &mut |_: &[u8]| {});
         assert_eq!(
             String::from_utf8(out.text().to_vec()).unwrap(),
             "2026-01-29T12:00:00.123456Z stdout F one\n2026-01-29T12:00:01.000000Z stderr F err\n\
@@ -400,11 +401,7 @@ mod tests {
         let (mut combined, mut out, mut seen) = (Combined::default(), Out::default(), Vec::new());
         let long = vec![b'x'; PIECE + 1];
         for piece in [&b"pla"[..], b"in\n 10%\r100%\n", b"\x1b[Aup\r\n", &long, b"\nlast"] {
-            let mut act = |line: &[u8]| {
-                seen.push(String::from_utf8(line.to_vec()).unwrap());
-                &[true; 256]
-            };
-            let mut each = Each { wanted: &[true; 256], act: &mut act };
+            let mut each = |line: &[u8]| seen.push(String::from_utf8(line.to_vec()).unwrap());
             combined.push(Stream::Stdout, piece, NOON, &mut out, &mut each);
         }
         combined.finish(NOON, &mut out);

@@ -47,6 +47,7 @@ impl Scraped {
     }
 
     /// Takes a whole line of a stream; returns with what bytes the next one must begin.
+    #[inline]
     pub(super) fn line(&mut self, stream: Stream, line: &[u8]) -> &'static [bool; 256] {
         let scraper = match stream {
             Stream::Stdout => &mut self.stdout,

@@ -144,6 +144,7 @@ impl Scraper {
 
     /// Takes a whole line, without its end and as it was last drawn; returns the row that it
     /// completes.
+    #[inline]
     pub fn line(&mut self, line: &[u8]) -> Option<MetricRow> {
         let may_be_known = self.patterns.known && self.may_be_known(line);
         if (may_be_known || !self.patterns.own.is_empty()) && line.len() <= LONGEST {
@@ -154,6 +155,7 @@ impl Scraper {
     }
 
     /// Says whether a line can be of a known format, which costs less than to read it.
+    #[inline]
     fn may_be_known(&self, line: &[u8]) -> bool {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
         match line {
@@ -165,18 +167,20 @@ impl Scraper {
             [b'[', b't', ..] if line.starts_with(b"[titan] ") => true,
             [b'[' | b'(', ..] => has_rank(line),
             [b'g', ..] => line.starts_with(b"global_step="),
-            [b'\x1b', b'[', ..]
-            | [b'i', b't', b'e', b'r', b' ' | b'=', ..]
-            | [b's', b't', b'e', b'p', b':' | b'=', ..] => true,
+            [b'\x1b', b'[', ..] => true,
             [b't', ..] => line.starts_with(b"timestep="),
             [b'v', ..] => line.starts_with(b"validate step:"),
             [b'{', b'\'' | b'"' | b' ', ..] => ends(b"}") && has_step(line),
             [b'|', b' ', ..] => self.table.is_open(),
-            [first, ..] if b"eEsSiIuU".contains(first) => begins_with_step(line),
+            [b's' | b'S', ..] => begins_with_step(line, b"step"),
+            [b'e' | b'E', ..] => begins_with_step(line, b"epoch") || begins_with_step(line, b"episode"),
+            [b'i' | b'I', ..] => begins_with_step(line, b"iter") || begins_with_step(line, b"iteration"),
+            [b'u' | b'U', ..] => begins_with_step(line, b"update"),
             _ => false,
         }
     }
 
+    #[inline(never)]
     fn candidate(&mut self, line: &[u8]) -> Option<MetricRow> {
         let line = without_escapes(line);
         if let Some(row) = self.own(&line) {
@@ -242,18 +246,16 @@ fn is_logged(line: &[u8]) -> bool {
         && memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
 }
 
-/// Says whether a line begins with a word for the step, and a place for its number. Many lines that do are none:
-/// `step 5 loss 0.1`, of which no known format is.
-fn begins_with_step(line: &[u8]) -> bool {
-    let length = line.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let (word, rest) = line.split_at(length);
-    let words: [&[u8]; 6] = [b"epoch", b"step", b"episode", b"iter", b"iteration", b"update"];
-    matches!(rest.first(), Some(b' ' | b':' | b'='))
-        && !goes_on_with_a_word(rest)
-        && words.iter().any(|known| word.eq_ignore_ascii_case(known))
+/// Says whether a line begins with a word for the step, in capitals or not, and a place for its number. Many lines
+/// that do are none: `step 5 loss 0.1`, of which no known format is.
+#[inline]
+fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bool {
+    let Some((begin, rest)) = line.split_first_chunk::<LENGTH>() else { return false };
+    matches!(rest, [b' ' | b':' | b'=', ..]) && begin.eq_ignore_ascii_case(word) && !goes_on_with_a_word(rest)
 }
 
 /// Says whether a number between blanks is followed by a word.
+#[inline]
 fn goes_on_with_a_word(rest: &[u8]) -> bool {
     let blanks = rest.iter().take_while(|&&byte| byte == b' ').count();
     let digits = rest[blanks..].iter().take_while(|byte| byte.is_ascii_digit()).count();
