@@ -19,6 +19,17 @@ def replace(name, text):
     os.rename(path + '.tmp', path)
 ";
 
+/// Runs a trainer `r` that leaves these files, and ends.
+pub fn leaves(files: &[(&str, &str)]) -> Lab {
+    let lab = Lab::new();
+    for (name, content) in files {
+        lab.write(&format!("made/{name}"), content);
+    }
+    let run = lab.new_run("r", &["sh", "-c", "cp -r made/. $RUN_DIR"]);
+    lab.cmd("run-exec").args(["-q", &run]).run().code(0).stderr("");
+    lab
+}
+
 /// Returns what the details of a run say under a key.
 pub fn fact(lab: &Lab, run: &str, key: &str) -> String {
     let details = lab.cmd("run-status").arg(run).run().code(0).out();

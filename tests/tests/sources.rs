@@ -2,18 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::Lab;
-use testkit::progress::{fact, step};
-
-/// Runs a trainer that leaves these files, and ends.
-fn leaves(files: &[(&str, &str)]) -> Lab {
-    let lab = Lab::new();
-    for (name, content) in files {
-        lab.write(&format!("made/{name}"), content);
-    }
-    let run = lab.new_run("r", &["sh", "-c", "cp -r made/. $RUN_DIR"]);
-    lab.cmd("run-exec").args(["-q", &run]).run().code(0).stderr("");
-    lab
-}
+use testkit::progress::{fact, leaves, step};
 
 #[test]
 fn logs_with_metrics_of_one_name_are_told_apart() {
@@ -52,6 +41,23 @@ fn files_of_many_trainers_are_known() {
         ("nested/metrics.jsonl", "{\"step\": 3, \"loss\": 2.5}\n{\"step\": 4, \"loss\": 1.5}\n", 4, "loss"),
         ("checkpoint-20/trainer_state.json", state, 20, "loss"),
         ("lightning_logs/version_0/metrics.csv", "epoch,step,loss\n0,1,2.5\n0,2,1.5\n", 2, "loss"),
+        ("work_dirs/net/20260129_120000/vis_data/scalars.json", "{\"step\": 9, \"loss\": 1.5}\n", 9, "loss"),
+        // mmcv: what it was started with comes before the rows.
+        (
+            "20260129_120000.log.json",
+            "{\"env_info\": \"x\", \"seed\": 0}\n{\"mode\": \"train\", \"epoch\": 1, \"iter\": 50, \"loss\": 1.5}\n",
+            50,
+            "loss",
+        ),
+        (
+            "log.txt",
+            "{\"train_loss\": 2.5, \"epoch\": 0}\n{\"train_loss\": 1.5, \"epoch\": 1}\n",
+            1,
+            "train_loss",
+        ),
+        ("output/train/net/summary.csv", "epoch,train_loss,eval_top1\n0,2.5,1\n1,1.5,2\n", 1, "train_loss"),
+        ("progress.txt", "Epoch\tAverageEpRet\n0\t2.5\n1\t1.5\n", 1, "AverageEpRet"),
+        ("loss.tsv", "EPOCH\tTIMESTAMP\tTRAIN_LOSS\n1\t10:00:00\t2.5\n2\t10:01:00\t1.5\n", 2, "TRAIN_LOSS"),
     ] {
         let lab = leaves(&[(name, content)]);
         assert_eq!(step_of_all(&lab, name), step, "{name}");
@@ -82,6 +88,8 @@ fn files_that_only_look_like_metrics_are_none() {
         ("results.csv", "name,score\na,1\n"),
         ("eval/metrics.csv", "step,acc\n1,2\n"),
         ("status.json", "{\"status\": \"running\"}"),
+        ("log.txt", "epoch 1 begins\n{\"level\": \"info\"}\n"),
+        ("summary.csv", "name,score\na,1\n"),
     ]);
     let status = lab.status("r");
     assert_eq!(

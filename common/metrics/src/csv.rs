@@ -3,7 +3,7 @@
 //! bounded memory. Fields can be had as they stand in the file, quotes included, so that a copy
 //! changes nothing in them.
 
-use csv_core::{ReadFieldResult, Reader};
+use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 use run_common::error::plain;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ const LONGEST: usize = 16 << 20;
 const ROOM: usize = 256;
 
 /// The mark that spreadsheets put before UTF-8.
-const MARK: &[u8] = b"\xef\xbb\xbf";
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a table cannot be used.
 #[derive(Debug)]
@@ -279,18 +279,31 @@ impl<'a> Iterator for Cells<'a> {
 }
 
 /// Splits records by csv-core, one at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Parser {
+    /// The byte between fields.
+    separator: u8,
     /// Made when it is needed: its tables take ten microseconds, and most files have no quotes.
     reader: Option<Reader>,
     ends: Vec<Ends>,
     said: Vec<u8>,
 }
 
+impl Default for Parser {
+    fn default() -> Self {
+        Self::separated_by(b',')
+    }
+}
+
 impl Parser {
+    /// Splits records whose fields have this byte between them.
+    pub(crate) fn separated_by(separator: u8) -> Self {
+        Self { separator, reader: None, ends: Vec::new(), said: Vec::new() }
+    }
+
     /// Splits a line without its end; `None` when a quote in it is not closed.
     pub fn line<'a>(&'a mut self, line: &'a [u8]) -> Option<Record<'a>> {
-        if memchr2(b'"', b'\r', line).is_none() {
+        if self.separator == b',' && memchr2(b'"', b'\r', line).is_none() {
             return Some(Record::plain(line));
         }
         (self.parse(line, true)? == line.len()).then(|| self.found(line))
@@ -305,7 +318,8 @@ impl Parser {
     /// not there. The last one needs none.
     fn parse(&mut self, text: &[u8], is_last: bool) -> Option<usize> {
         self.ends.clear();
-        let reader = self.reader.get_or_insert_with(Reader::new);
+        let separator = self.separator;
+        let reader = self.reader.get_or_insert_with(|| ReaderBuilder::new().delimiter(separator).build());
         reader.reset();
         reader.read_field(b"\n", &mut [0]); // a mark of UTF-8 that comes later is a part of a field
         let (mut field, mut cell) = (0, 0);

@@ -1,7 +1,7 @@
 //! The table of sources: which files are taken for metrics that a trainer writes, by their names and by what
 //! is in them (run-dir(5)). A name alone says little: a row has to be there.
 
-use super::row::{MetricRow, MetricValue};
+use super::row::MetricRow;
 use super::row_reader::{SourceFormat, first_row};
 use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
@@ -36,7 +36,7 @@ const LINES: Kind =
 const TABLE: Kind = Kind { format: SourceFormat::Csv, needs: Needs::Nothing, ..LINES };
 
 /// All kinds of tables and files of lines, the better one first.
-pub(super) const KINDS: [Kind; 14] = [
+pub(super) const KINDS: [Kind; 18] = [
     // Lightning and many others.
     Kind { names: &["metrics.csv"], ..TABLE },
     Kind { names: &["metrics.jsonl"], needs: Needs::Nothing, ..LINES },
@@ -46,12 +46,15 @@ pub(super) const KINDS: [Kind; 14] = [
     Kind { names: &["trainer_log.jsonl"], ..LINES },
     Kind { names: &["*.jsonl"], directories: &["logs", "log"], is_many: true, ..LINES },
     Kind { names: &["train_log.jsonl", "train_metrics.jsonl", "log.jsonl", "history.jsonl"], ..LINES },
-    // Detectron2; mmengine.
+    // Detectron2; mmengine; mmcv.
     Kind { names: &["metrics.json", "scalars.json"], ..LINES },
+    Kind { names: &["*.log.json"], ..LINES },
+    // DETR, DeiT, MAE, DINO.
+    Kind { names: &["log.txt", "log.json", "train_log.json"], ..LINES },
     // Ray Tune.
     Kind { names: &["result.json"], ..LINES },
-    // YOLO.
-    Kind { names: &["results.csv"], needs: Needs::Epoch, ..TABLE },
+    // YOLO; timm.
+    Kind { names: &["results.csv", "summary.csv"], needs: Needs::Epoch, ..TABLE },
     // The CSVLogger of Keras.
     Kind { names: &["training.log", "log.csv", "history.csv"], needs: Needs::Epoch, ..TABLE },
     Kind {
@@ -60,6 +63,9 @@ pub(super) const KINDS: [Kind; 14] = [
         ..TABLE
     },
     Kind { names: &["*.csv"], directories: &["logs", "log"], needs: Needs::Step, ..TABLE },
+    // Spinning Up; Flair.
+    Kind { names: &["progress.txt"], needs: Needs::Step, ..TABLE },
+    Kind { names: &["loss.tsv", "metrics.tsv"], needs: Needs::Step, ..TABLE },
     // The Monitor of Stable Baselines 3, for one environment and for several.
     Kind { names: &["monitor.csv"], ..TABLE },
     Kind { names: &["*.monitor.csv"], is_many: true, ..TABLE },
@@ -78,6 +84,9 @@ const TEXTS: [&str; 10] = [
     "prompt",
     "dataset",
 ];
+
+/// Lines of JSON among which the first row is looked for: what a program was started with may come before.
+const ROWS_BEFORE: usize = 20;
 
 /// Bytes in which the first row is looked for; where the name says enough, a header may be as long as a line.
 const START: u64 = 1 << 20;
@@ -100,13 +109,14 @@ impl Kind {
     pub(super) fn first_row(&self, path: &Path) -> Option<MetricRow> {
         let file = open_regular(path).ok()??;
         let limit = if self.needs == Needs::Nothing { LONG } else { START };
-        first_row(&file, self.format, limit).filter(|row| self.is_metrics(row))
+        let rows = if self.format == SourceFormat::Lines { ROWS_BEFORE } else { 1 };
+        first_row(&file, self.format, limit, rows, |row| self.is_metrics(row))
     }
 
     fn is_metrics(&self, row: &MetricRow) -> bool {
         match self.needs {
             Needs::Nothing => true,
-            Needs::Epoch => matches!(row.get("epoch"), Some(MetricValue::Number(_))),
+            Needs::Epoch => row.number_under("epoch").is_some(),
             Needs::Step => row.step().is_some() && row.numbers().next().is_some(),
         }
     }
@@ -115,7 +125,7 @@ impl Kind {
 /// Says whether there is a scalar at the beginning of an event file.
 pub(super) fn has_scalars(path: &Path) -> bool {
     let file = open_regular(path).ok().flatten();
-    file.is_some_and(|file| first_row(&file, SourceFormat::Events, START).is_some())
+    file.is_some_and(|file| first_row(&file, SourceFormat::Events, START, 1, |_| true).is_some())
 }
 
 /// Says which of several files of lines is the main one: the smaller, the better.

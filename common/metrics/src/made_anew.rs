@@ -1,5 +1,5 @@
-//! Directories that a trainer makes anew for every attempt, such as `PPO_1` and `PPO_2` or `version_0`: files in
-//! them are of one source. Used by whoever finds the sources of metrics.
+//! Files and directories that a trainer makes anew for every attempt, such as `PPO_1` and `PPO_2`, `version_0`, or
+//! those with a date in their names: they are of one source. Used by whoever finds the sources of metrics.
 
 use super::resumptions::Resumptions;
 use std::collections::{HashMap, HashSet};
@@ -7,68 +7,90 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Directories that differ in a number and were last written to in different attempts, with files in them.
+/// Files, or directories with files in them, whose paths differ in numbers alone and that were last written to in
+/// different attempts.
 #[derive(Debug, Default)]
 pub(super) struct MadeAnew(HashMap<PathBuf, OfAttempt>);
 
 /// One of them.
 #[derive(Debug)]
 pub(super) struct OfAttempt {
-    /// Its path without the number.
+    /// Its path without the numbers.
     pub(super) stem: PathBuf,
     /// Number of the attempt, from 0.
     pub(super) attempt: usize,
 }
 
 impl MadeAnew {
-    /// Finds those that hold some of these files.
-    pub(super) fn among<'a>(
+    /// Finds those among files below a run.
+    pub(super) fn files<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
+        root: &Path,
+        attempts: &dyn Fn() -> Resumptions,
+    ) -> Self {
+        Self::among(files.map(|file| (file.as_path(), file.as_path())), root, attempts)
+    }
+
+    /// Finds those among the directories of files.
+    pub(super) fn directories<'a>(
+        files: impl Iterator<Item = &'a PathBuf>,
+        root: &Path,
+        attempts: &dyn Fn() -> Resumptions,
+    ) -> Self {
+        Self::among(files.filter_map(|file| Some((file.parent()?, file.as_path()))), root, attempts)
+    }
+
+    /// Finds those among paths, each with a file that was written there.
+    fn among<'a>(
+        paths: impl Iterator<Item = (&'a Path, &'a Path)>,
+        root: &Path,
         attempts: &dyn Fn() -> Resumptions,
     ) -> Self {
         let mut written: HashMap<&Path, f64> = HashMap::new(); // seconds since 1970
         let mut groups: HashMap<PathBuf, Vec<&Path>> = HashMap::new();
-        for file in files {
-            let Some((directory, stem)) = file.parent().and_then(|parent| Some((parent, stem(parent)?)))
-            else {
-                continue;
-            };
+        for (path, file) in paths {
+            let Some(stem) = stem(path, root) else { continue };
             let modified = fs::metadata(file).and_then(|file| file.modified()).unwrap_or(UNIX_EPOCH);
             let modified = modified.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-            let last = written.entry(directory).or_insert_with(|| {
-                groups.entry(stem).or_default().push(directory);
+            let last = written.entry(path).or_insert_with(|| {
+                groups.entry(stem).or_default().push(path);
                 0.0
             });
             *last = last.max(modified);
         }
-        groups.retain(|_, directories| directories.len() > 1);
+        groups.retain(|_, paths| paths.len() > 1);
         if groups.is_empty() {
             return Self::default();
         }
         let attempts = attempts();
         let mut found = HashMap::new();
-        for (stem, directories) in groups {
-            let of_each: Vec<usize> =
-                directories.iter().map(|directory| attempts.at(written[directory])).collect();
-            if of_each.iter().collect::<HashSet<_>>().len() == directories.len() {
-                let ones = directories.into_iter().zip(of_each);
-                found.extend(ones.map(|(directory, attempt)| {
-                    (directory.to_owned(), OfAttempt { stem: stem.clone(), attempt })
-                }));
+        for (stem, paths) in groups {
+            let of_each: Vec<usize> = paths.iter().map(|path| attempts.at(written[path])).collect();
+            if of_each.iter().collect::<HashSet<_>>().len() == paths.len() {
+                let ones = paths.into_iter().zip(of_each);
+                found.extend(
+                    ones.map(|(path, attempt)| (path.to_owned(), OfAttempt { stem: stem.clone(), attempt })),
+                );
             }
         }
         Self(found)
     }
 
-    /// Returns that of a file.
-    pub(super) fn of(&self, file: &Path) -> Option<&OfAttempt> {
-        self.0.get(file.parent()?)
+    /// Returns that of a path.
+    pub(super) fn of(&self, path: &Path) -> Option<&OfAttempt> {
+        self.0.get(path)
     }
 }
 
-/// Returns the path of a directory without the numbers at the end of its name, and each other one as `#`.
-fn stem(directory: &Path) -> Option<PathBuf> {
-    let name = directory.file_name()?.to_str()?;
+/// Returns a path below a run with a sign for each number in its names, and without those at their ends.
+fn stem(path: &Path, root: &Path) -> Option<PathBuf> {
+    let names = path.strip_prefix(root).ok()?.components();
+    let shapes: Option<Vec<String>> = names.map(|name| name.as_os_str().to_str().map(shape)).collect();
+    Some(root.join(shapes?.iter().collect::<PathBuf>()))
+}
+
+/// Returns a name with `#` for each number, and without those before its endings.
+fn shape(name: &str) -> String {
     let mut shape = String::new();
     for c in name.chars() {
         match c {
@@ -77,8 +99,11 @@ fn stem(directory: &Path) -> Option<PathBuf> {
             c => shape.push(c),
         }
     }
-    let end = shape.trim_end_matches(['#', '_', '-']);
-    Some(directory.with_file_name(if end.is_empty() { &shape } else { end }))
+    let endings = shape.find('.').unwrap_or(shape.len());
+    match shape[..endings].trim_end_matches(['#', '_', '-']) {
+        "" => shape,
+        bare => format!("{bare}{}", &shape[endings..]),
+    }
 }
 
 /// Returns the number in the name `version_N` of the directory of a file.
@@ -95,7 +120,7 @@ pub(super) fn above(path: &Path) -> Option<&Path> {
 /// the directory, if that is one of the given; `version_N` (Lightning), and what is directly below `runs` (PyTorch,
 /// Hugging Face).
 pub(super) fn track(file: &Path, root: &Path, made_anew: &MadeAnew) -> PathBuf {
-    let file = match made_anew.of(file) {
+    let file = match file.parent().and_then(|directory| made_anew.of(directory)) {
         Some(one) => one.stem.join("events"),
         None => file.to_owned(),
     };
@@ -137,10 +162,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_at_the_end_makes_no_other_stem() {
-        let same = |one: &str, other: &str| stem(Path::new(one)) == stem(Path::new(other));
+    fn a_number_makes_no_other_stem() {
+        let stem = |path: &str| stem(&Path::new("/runs/7").join(path), Path::new("/runs/7")).unwrap();
+        let same = |one: &str, other: &str| stem(one) == stem(other);
         assert!(same("a/PPO_1", "a/PPO_12") && same("a/train", "a/train2"));
         assert!(same("a/2026-01-29_12-00-00", "a/2026-02-01_09-10-11"));
+        assert!(same(
+            "2026-01-29/12-00-00/vis_data/scalars.json",
+            "2026-02-01/09-10-11/vis_data/scalars.json"
+        ));
+        assert!(same("20260129_120000.log.json", "20260201_091011.log.json"));
+        assert!(same("exp/results.csv", "exp2/results.csv") && !same("exp/a.csv", "exp/b.csv"));
+        assert_eq!(stem("a1/b"), Path::new("/runs/7/a/b"));
         assert!(
             !same("a/PPO_1", "b/PPO_1") && !same("a/PPO_1", "a/A2C_1") && !same("a/train", "a/validation")
         );

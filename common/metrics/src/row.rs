@@ -3,6 +3,7 @@
 //! Protocol Buffers, and are read as the same numbers. What is inside of an object gets a name with a
 //! `/`, such as `train/loss`.
 
+use super::csv::MARK;
 use super::standing::{Cell, Standing, StepFields};
 use super::step_key::StepKey;
 use run_common::json::json_number;
@@ -56,8 +57,9 @@ impl MetricRow {
         self.logged
     }
 
-    /// Parses a line; `None` when it is no object.
+    /// Parses a line; `None` when it is no object. The mark that some editors put before UTF-8 is left out.
     pub fn parse(line: &[u8]) -> Option<Self> {
+        let line = line.strip_prefix(MARK).unwrap_or(line);
         let object = match serde_json::from_slice::<Map<String, Value>>(line) {
             Ok(object) => object,
             Err(_) => serde_json::from_slice(&with_quoted_constants(line)?).ok()?,
@@ -322,6 +324,7 @@ mod tests {
         assert_eq!(step(r#"{"progress": {"Step": 7}, "loss": 1}"#), found("progress/Step", 7.0));
         assert_eq!(step(r#"{"epoch": 0.5, "loss": 1}"#), None);
         assert_eq!(step(r#"{"loss": 1}"#), None);
+        assert_eq!(step("\u{feff}{\"step\": 3}\r\n"), found("step", 3.0));
     }
 
     #[test]

@@ -137,14 +137,23 @@ fn prefixed(row: MetricRow, prefix: &str) -> MetricRow {
     MetricRow::new(fields.collect())
 }
 
-/// Reads the first row of a file, if it is among the first so many bytes.
-pub(super) fn first_row(file: &File, format: SourceFormat, limit: u64) -> Option<MetricRow> {
+/// Reads the first row of a file that is wanted, if it is among the first so many bytes and rows; in a file of JSON
+/// lines, lines that are no rows count as well.
+pub(super) fn first_row(
+    file: &File,
+    format: SourceFormat,
+    limit: u64,
+    rows: usize,
+    is_wanted: impl Fn(&MetricRow) -> bool,
+) -> Option<MetricRow> {
     let mut first = None;
+    let mut left = rows;
     let mut reader = RowReader::new(format);
     let enough = || io::Error::from(io::ErrorKind::Interrupted);
     let read = reader.read(file, "", limit, &mut |_, row, _| {
-        first = row;
-        if first.is_some() { Err(enough()) } else { Ok(()) }
+        left -= usize::from(row.is_some() || format == SourceFormat::Lines);
+        first = row.filter(&is_wanted);
+        if first.is_some() || left == 0 { Err(enough()) } else { Ok(()) }
     });
     drop(read); // it was ended, or there is nothing to read
     first

@@ -6,7 +6,8 @@ use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 
-/// Names under which trainers say how many steps they will take, by the unit that they count in.
+/// Names under which trainers say how many steps they will take, by the unit that they count in: the last part of a
+/// name, in small letters.
 const TOTALS: [(&str, &[&str]); 3] = [
     ("episode", &["total_episodes", "max_episodes", "num_episodes", "n_episodes"]),
     ("epoch", &["total_epochs", "max_epochs", "num_epochs", "n_epochs", "epochs"]),
@@ -57,7 +58,7 @@ fn present(row: &MetricRow) -> Option<Present> {
     let is_value = |(name, value): &(&str, &MetricValue)| {
         matches!(value, MetricValue::Number(_)) && !OTHERS.contains(name)
     };
-    let is_total = |name: &str| TOTALS.iter().any(|(_, names)| names.contains(&name));
+    let is_total = |name: &str| TOTALS.iter().any(|(_, names)| names.contains(&&*last_part(name)));
     let owned = |(name, value): (&str, &MetricValue)| (name.to_owned(), value.clone());
     // A total is a step by its name, but not beside another.
     let values = row.fields().filter(is_value).filter(|(name, _)| !is_total(name));
@@ -83,10 +84,14 @@ pub(super) fn total(row: &MetricRow) -> Option<f64> {
 fn total_in(row: &MetricRow, key: &str) -> Option<f64> {
     let unit = |(unit, _): &&(&str, &[&str])| key.to_lowercase().contains(unit);
     let (_, names) = TOTALS.iter().find(unit).or_else(|| TOTALS.last())?;
-    names.iter().filter(|name| **name != key).find_map(|name| match row.get(name) {
-        Some(MetricValue::Number(total)) if total.is_finite() && *total >= 1.0 => Some(*total),
-        _ => None,
-    })
+    let key = last_part(key);
+    let of = |name: &&str| row.number_under(name).filter(|total| *total >= 1.0);
+    names.iter().filter(|name| **name != key).find_map(of)
+}
+
+/// Returns the last part of a name in small letters.
+fn last_part(name: &str) -> String {
+    name.rsplit('/').next().unwrap_or(name).to_lowercase()
 }
 
 #[cfg(test)]
@@ -116,5 +121,7 @@ mod tests {
         assert_eq!(total(r#"{"epoch": 4, "total_steps": 100}"#), None);
         assert_eq!(total(r#"{"iter": 4, "max_iters": 600}"#), Some(600.0));
         assert_eq!(total(r#"{"step": 4, "total_steps": 0}"#), None);
+        assert_eq!(total(r#"{"progress": {"step": 4, "total_steps": 10}}"#), Some(10.0));
+        assert_eq!(total(r#"{"train/Epoch": 4, "config": {"Max_Epochs": 8}}"#), Some(8.0));
     }
 }

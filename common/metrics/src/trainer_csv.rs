@@ -1,8 +1,8 @@
 //! Metrics that trainers leave in CSV: metrics.csv as Lightning writes it (cells are blank where a
 //! row has no value; rewritten when a column is new), progress.csv and monitor.csv of Stable
 //! Baselines 3 (the latter after a line `#{…}`), and files to which a program appends a new header
-//! when columns are new. A line is a record: no metric has line ends in quotes, and a quote that is
-//! not closed must not hide the rows after it.
+//! when columns are new. Commas, semicolons or tabs are between the columns. A line is a record: no metric has
+//! line ends in quotes, and a quote that is not closed must not hide the rows after it.
 
 use super::csv::{Parser, apart};
 use super::row::{MetricRow, MetricValue};
@@ -46,6 +46,9 @@ impl Columns {
         if text.trim().is_empty() || self.names.is_empty() && text.starts_with('#') {
             return Meaning::Nothing;
         }
+        if self.names.is_empty() {
+            *parser = Parser::separated_by(separator(text));
+        }
         let Some(record) = parser.line(text.as_bytes()) else { return Meaning::Damaged };
         let text = |cell| std::str::from_utf8(cell).unwrap_or_default().trim();
         let cells: Vec<&str> = record.cells().map(text).collect();
@@ -73,6 +76,12 @@ impl Columns {
         };
         may_be && cells.iter().all(|cell| number(cell).is_none())
     }
+}
+
+/// Returns the byte between the columns of a header: of those that tables have the most frequent.
+fn separator(header: &str) -> u8 {
+    let count = |separator: u8| header.bytes().filter(|&byte| byte == separator).count();
+    [b';', b'\t', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
 }
 
 /// Returns the names of columns, each a different one but for columns without a name.

@@ -1,0 +1,334 @@
+//! The files below a run that a trainer may keep its metrics in, and the sources that they make (run-dir(5)).
+
+use super::kinds::{KINDS, Kind, has_scalars, rank};
+use super::made_anew::{MadeAnew, above, process, started, track, version};
+use super::natural::natural;
+use super::resumptions::Resumptions;
+use super::row_reader::SourceFormat;
+use super::source::{MetricSource, SourceFile, is_filled};
+use super::step_key::is_step;
+use super::supersede::RowOrigin;
+use super::{snapshot, trainer_state};
+use run_common::fsio::open_regular;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// How far below a run its trainer's files are looked for.
+const DEPTH: usize = 5;
+
+/// Directories at the top of a run that may be links, such as to another disk.
+const LINKED: [&str; 12] = [
+    "csv_logs",
+    "lightning_logs",
+    "log",
+    "logs",
+    "metrics",
+    "output",
+    "outputs",
+    "results",
+    "runs",
+    "tb",
+    "tb_logs",
+    "tensorboard",
+];
+
+/// How many files and directories are looked at, in all and in one directory: a run may hold a data set.
+const ENTRIES: usize = 20_000;
+const IN_DIRECTORY: usize = 5_000;
+
+/// How many event files are looked into for a first scalar.
+const LOOKED_INTO: usize = 64;
+
+/// Directories with metrics of something else than the training.
+const ELSEWHERE: [&str; 5] = ["eval", "eval_runs", "evals", "evaluation", "wandb"];
+
+/// Names of documents that trainers write anew with the present values.
+pub(super) const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
+
+/// Columns that are no metrics, and that files of one source may share.
+const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
+
+/// The files of interest below a run, those nearer to its top first, then in natural order.
+#[derive(Debug, Default)]
+pub(super) struct TrainerFiles {
+    /// Tables and files of lines, by the number of their kind.
+    tables: Vec<Vec<(usize, PathBuf)>>,
+    states: Vec<(usize, PathBuf)>,
+    events: Vec<(usize, PathBuf)>,
+    snapshots: Vec<(usize, PathBuf)>,
+}
+
+impl TrainerFiles {
+    /// Looks into the directories nearer to the top first, so that a data set hides nothing beside it.
+    pub(super) fn below(root: &Path) -> Self {
+        let mut found = Self { tables: KINDS.iter().map(|_| Vec::new()).collect(), ..Self::default() };
+        let mut directories = VecDeque::from([(1, root.to_owned())]);
+        let mut left = ENTRIES;
+        let mut links = HashSet::new();
+        while let Some((depth, directory)) = directories.pop_front() {
+            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            for entry in entries.take(IN_DIRECTORY.min(left)).filter_map(Result::ok) {
+                left -= 1;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                let path = entry.path();
+                let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+                let kind =
+                    if is_link { fs::metadata(&path).map(|to| to.file_type()) } else { entry.file_type() };
+                match kind {
+                    Ok(kind) if kind.is_file() => {
+                        found.note(depth, &directory, &name);
+                        links.extend(is_link.then_some(path));
+                    }
+                    Ok(kind) if kind.is_dir() && depth < DEPTH && !is_elsewhere(&name) => {
+                        let is_linked = || depth == 1 && LINKED.contains(&&*name) && leads_out(&path, root);
+                        directories.extend((!is_link || is_linked()).then_some((depth + 1, path)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found.leave_out_doubles(&links);
+        for list in found.lists() {
+            list.retain(|(_, path)| is_filled(path));
+            list.sort_by(|(depth, path), (other_depth, other)| {
+                depth.cmp(other_depth).then_with(|| natural(path, other))
+            });
+        }
+        found
+    }
+
+    fn lists(&mut self) -> impl Iterator<Item = &mut Vec<(usize, PathBuf)>> {
+        self.tables.iter_mut().chain([&mut self.states, &mut self.events, &mut self.snapshots])
+    }
+
+    /// Leaves out those of the links to files that lead to one that was found itself.
+    fn leave_out_doubles(&mut self, links: &HashSet<PathBuf>) {
+        if links.is_empty() {
+            return;
+        }
+        let identity = |path: &PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+        let files = self.lists().flatten().map(|(_, path)| &*path);
+        let known: HashSet<_> = files.filter(|path| !links.contains(*path)).filter_map(identity).collect();
+        let is_double =
+            |path: &PathBuf| links.contains(path) && identity(path).is_some_and(|one| known.contains(&one));
+        self.lists().for_each(|list| list.retain(|(_, path)| !is_double(path)));
+    }
+
+    /// Takes a file, if its name is of interest.
+    fn note(&mut self, depth: usize, directory: &Path, name: &str) {
+        let file = || (depth, directory.join(name));
+        if name == "trainer_state.json" {
+            self.states.push(file());
+        } else if name.contains(".tfevents.") {
+            self.events.push(file());
+        } else if SNAPSHOTS.contains(&name) {
+            self.snapshots.push(file());
+        } else if depth > 1 || name != "metrics.jsonl" {
+            // The name of the run itself means nothing.
+            let parent = directory.file_name().filter(|_| depth > 1).unwrap_or_default().to_string_lossy();
+            for (kind, files) in KINDS.iter().zip(&mut self.tables) {
+                if kind.may_be(&parent, name) {
+                    files.push(file());
+                }
+            }
+        }
+    }
+
+    /// Returns the tables and files of lines, the best of each kind: those that name steps, or those that do not.
+    pub(super) fn tables(
+        &self,
+        root: &Path,
+        attempts: &dyn Fn() -> Resumptions,
+        with_steps: bool,
+    ) -> Vec<MetricSource> {
+        let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
+        KINDS.iter().zip(&self.tables).filter_map(of).collect()
+    }
+
+    /// Takes the nearest document with present values.
+    pub(super) fn snapshot(&self) -> Option<MetricSource> {
+        let has_row = |path: &&PathBuf| {
+            let file = open_regular(path).ok().flatten();
+            file.is_some_and(|file| snapshot::read(&file).is_ok_and(|row| row.is_some()))
+        };
+        let path = self.snapshots.iter().map(|(_, path)| path).find(has_row)?;
+        Some(MetricSource::of(SourceFormat::Snapshot, vec![SourceFile::new(path.clone())]))
+    }
+
+    /// Takes the `trainer_state.json` that was saved last: at the top, which is written in the end, or
+    /// in the checkpoint with the highest number, unless that is torn.
+    pub(super) fn trainer_state(&self) -> Option<MetricSource> {
+        let checkpoint = |path: &Path| {
+            let name = path.parent()?.file_name()?.to_str()?;
+            name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
+        };
+        let step = |path: &Path| Some(trainer_state::saved(&open_regular(path).ok()??)?.step);
+        let (mut numbered, others): (Vec<_>, Vec<_>) =
+            self.states.iter().map(|(_, path)| path).partition(|path| checkpoint(path).is_some());
+        numbered.sort_by_key(|path| std::cmp::Reverse(checkpoint(path)));
+        let newest = |paths: &[&PathBuf]| paths.iter().find_map(|path| Some((step(path)?, (*path).clone())));
+        let path = match (newest(&others), newest(&numbered)) {
+            (Some((step, _)), Some((later, path))) if later > step => path,
+            (Some((_, path)), _) | (None, Some((_, path))) => path,
+            (None, None) => return None,
+        };
+        Some(MetricSource::of(SourceFormat::TrainerState, vec![SourceFile::new(path)]))
+    }
+
+    /// Takes all event files: a directory is a track of its own whose name precedes those of its
+    /// metrics, but for directories that are made anew for every attempt.
+    pub(super) fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
+        self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
+        let made_anew = MadeAnew::directories(self.events.iter().map(|(_, path)| path), root, attempts);
+        let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
+        let mut places: HashMap<PathBuf, usize> = HashMap::new();
+        for (_, path) in &self.events {
+            let track = track(path, root, &made_anew);
+            let place = *places.entry(track).or_insert_with_key(|track| {
+                tracks.push((track.clone(), Vec::new()));
+                tracks.len() - 1
+            });
+            tracks[place].1.push(path);
+        }
+        let common = tracks.iter().map(|(track, _)| track.clone()).reduce(|one, other| {
+            one.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+        })?;
+        let mut files_of_tracks = Vec::new();
+        for (track, (directory, mut files)) in tracks.into_iter().enumerate() {
+            let name = directory.strip_prefix(&common).unwrap_or(&directory).to_string_lossy();
+            let prefix = if name.is_empty() { String::new() } else { format!("{name}/") };
+            files.sort_by(|one, other| started(one).cmp(&started(other)).then_with(|| natural(one, other)));
+            let mut processes: Vec<String> = Vec::new();
+            for path in files {
+                let process = process(path);
+                if processes.last() != Some(&process) {
+                    processes.push(process);
+                }
+                let of_one =
+                    path.parent().and_then(|directory| made_anew.of(directory)).map(|one| one.attempt);
+                let attempt = of_one.unwrap_or(processes.len() - 1);
+                files_of_tracks.push(SourceFile {
+                    prefix: prefix.clone(),
+                    origin: RowOrigin { attempt, track, offset: 0 },
+                    is_of_one: of_one.is_some(),
+                    ..SourceFile::new(path.clone())
+                });
+            }
+        }
+        Some(MetricSource::of(SourceFormat::Events, files_of_tracks))
+    }
+}
+
+/// Says whether a link leads out of a run: what is in it is found there.
+fn leads_out(link: &Path, root: &Path) -> bool {
+    match (fs::canonicalize(link), fs::canonicalize(root)) {
+        (Ok(to), Ok(root)) => !to.starts_with(root),
+        _ => false,
+    }
+}
+
+/// Says whether a directory holds no metrics of the training.
+fn is_elsewhere(name: &str) -> bool {
+    name.starts_with('.') || name.starts_with("step_") || ELSEWHERE.contains(&name)
+}
+
+/// Takes the nearest table of a kind, and with it what attempts have made anew. Lightning makes a directory
+/// `version_N` for every attempt; of other kinds, several files of one directory are written side by side.
+fn table(
+    kind: &Kind,
+    files: &[(usize, PathBuf)],
+    root: &Path,
+    attempts: &dyn Fn() -> Resumptions,
+    with_steps: bool,
+) -> Option<MetricSource> {
+    let row = |(_, path): &(usize, PathBuf)| Some((path.clone(), kind.first_row(path)?));
+    let (first, row) = files.iter().find_map(row)?;
+    if row.step().is_some() != with_steps {
+        return None;
+    }
+    let first = &first;
+    let of = |files| Some(MetricSource::of(kind.format, files));
+    let paths = || files.iter().map(|(_, path)| path);
+    let made_anew = MadeAnew::files(paths(), root, attempts);
+    let is_beside = |path: &&PathBuf| path.parent() == first.parent();
+    if kind.is_many {
+        return of(side_by_side(kind, paths().filter(is_beside), &made_anew, root, files));
+    }
+    if made_anew.of(first).is_some() {
+        return of(of_attempts(first, files, &made_anew));
+    }
+    if version(first).is_none() {
+        return of(vec![SourceFile::appended(first.clone(), root)]);
+    }
+    let siblings = paths().filter(|path| {
+        path.file_name() == first.file_name() && version(path).is_some() && above(path) == above(first)
+    });
+    let file = |(attempt, path): (usize, &PathBuf)| SourceFile {
+        origin: RowOrigin { attempt, ..RowOrigin::default() },
+        ..SourceFile::new(path.clone())
+    };
+    of(siblings.enumerate().map(file).collect())
+}
+
+/// Takes a file that was made anew, and those that other attempts have made like it, in the order of the attempts.
+fn of_attempts(first: &Path, files: &[(usize, PathBuf)], made_anew: &MadeAnew) -> Vec<SourceFile> {
+    let stem = made_anew.of(first).map(|one| &one.stem);
+    let like = files.iter().filter_map(|(_, path)| Some((path, made_anew.of(path)?)));
+    let like = like.filter(|(_, one)| Some(&one.stem) == stem);
+    let mut files: Vec<SourceFile> = like
+        .map(|(path, one)| SourceFile {
+            origin: RowOrigin { attempt: one.attempt, ..RowOrigin::default() },
+            is_of_one: true,
+            ..SourceFile::new(path.clone())
+        })
+        .collect();
+    files.sort_by_key(|file| file.origin.attempt);
+    files
+}
+
+/// Makes a track of each file beside the main one, that first, and of what attempts have made like it. One that has
+/// a metric of the same name as the main one gets its own name before those of its metrics.
+fn side_by_side<'a>(
+    kind: &Kind,
+    beside: impl Iterator<Item = &'a PathBuf>,
+    made_anew: &MadeAnew,
+    root: &Path,
+    all: &[(usize, PathBuf)],
+) -> Vec<SourceFile> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut paths: Vec<&PathBuf> = beside.collect();
+    paths.sort_by_key(|path| rank(&name(path)));
+    let mut known: HashSet<String> = HashSet::new();
+    let mut stems: HashSet<&Path> = HashSet::new();
+    let mut files = Vec::new();
+    let mut track = 0;
+    for path in paths {
+        let Some(row) = kind.first_row(path) else { continue };
+        let made = made_anew.of(path);
+        if made.is_some_and(|one| !stems.insert(&one.stem)) {
+            continue; // it is in the track of its like
+        }
+        let is_metric = |name: &&str| !is_step(name) && !SHARED.contains(name);
+        let metrics: Vec<String> =
+            row.numbers().map(|(name, _)| name).filter(is_metric).map(str::to_owned).collect();
+        let is_known =
+            kind.format == SourceFormat::Lines && metrics.iter().any(|metric| known.contains(metric));
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        known.extend(metrics);
+        let prefix = if is_known { format!("{stem}/") } else { String::new() };
+        let of_track = match made {
+            Some(_) => of_attempts(path, all, made_anew),
+            None => vec![SourceFile::appended(path.clone(), root)],
+        };
+        files.extend(of_track.into_iter().map(|file| SourceFile {
+            prefix: prefix.clone(),
+            origin: RowOrigin { track, ..file.origin },
+            ..file
+        }));
+        track += 1;
+    }
+    files
+}
