@@ -7,6 +7,7 @@ use run_common::cli::slots::Slots;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::{parse_duration, parse_positive};
 use run_metrics::scrape::Patterns;
+use run_metrics::source::MetricSource;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -93,7 +94,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPEC", value_parser = Patterns::check)]
     scrape: Vec<String>,
     /// File below the run that holds its metrics, where it is not a usual one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = MetricSource::check_name)]
     metrics: Option<String>,
     /// Name of the step in the metrics, where it is not a usual one
     #[arg(long, value_name = "KEY")]

@@ -5,6 +5,7 @@ use clap::Parser;
 use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
 use run_metrics::scrape::Patterns;
+use run_metrics::source::MetricSource;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -69,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE,...", value_delimiter = ',')]
     pub(crate) checkpoint_requires: Vec<String>,
     /// File below the run that holds its metrics, where it is not a usual one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = MetricSource::check_name)]
     pub(crate) metrics: Option<String>,
     /// Name of the step in the metrics, where it is not a usual one
     #[arg(long, value_name = "KEY")]

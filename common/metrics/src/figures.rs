@@ -159,6 +159,11 @@ impl Figures {
         furthest(true).or_else(|| furthest(false))
     }
 
+    /// Returns the number of the last attempt, from 0, that has rows with a step.
+    pub(super) fn attempt(&self) -> Option<usize> {
+        self.steps.iter().map(|reached| reached.origin.attempt).max()
+    }
+
     /// Says whether the step counts epochs or episodes.
     pub(super) fn is_in_large_units(&self) -> bool {
         self.step().is_some() && self.steps.iter().all(|one| one.unit != Unit::Step)

@@ -150,8 +150,14 @@ impl Follower {
         let present = self.present.said;
         let saved = self.saved.said.filter(|_| self.saved.is_newer_than(self.wanted.since));
         let step_saved = [saved.map(|saved| saved.step), checkpoint].into_iter().flatten().reduce(f64::max);
-        let step = of_rows
-            .filter(|_| is_exact)
+        // Rows that are all of attempts before say less than what this one has written.
+        let is_before = figures.attempt().is_some_and(|attempt| attempt < self.attempts.count());
+        let present_now = present.filter(|_| self.present.is_newer_than(self.wanted.since));
+        let later =
+            present_now.map(|present| present.step).or(step_saved.filter(|step| Some(*step) > of_rows));
+        let step = later
+            .filter(|_| is_before)
+            .or(of_rows.filter(|_| is_exact))
             .or(present.map(|present| present.step))
             .or(of_rows)
             .or(step_saved)
@@ -266,8 +272,9 @@ impl Follower {
         self.saved.look(|file| {
             trainer_state::saved(file).map(|saved| Said { step: saved.step, total: saved.total })
         });
+        let step_key = self.wanted.step_key.as_deref();
         self.present.look(|file| {
-            let present = snapshot::read(file).ok()??;
+            let present = snapshot::read(file, step_key).ok()??;
             Some(Said { step: present.step, total: present.total })
         });
     }

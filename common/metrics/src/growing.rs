@@ -3,7 +3,7 @@
 use super::figures::Figures;
 use super::read::{Origins, with_step};
 use super::resumptions::Resumptions;
-use super::row_reader::RowReader;
+use super::row_reader::{RowReader, SourceFormat};
 use super::source::{MetricSource, SourceFile};
 use super::supersede::FirstSteps;
 use run_common::fsio::open_regular;
@@ -237,7 +237,7 @@ impl Growing {
 
     /// Reads everything again, up to where it was read.
     fn read_all_again(&mut self, growth: &mut Growth) -> io::Result<()> {
-        let before = self.figures.rows();
+        let before = (self.figures.rows(), self.figures.step());
         let ends: Vec<u64> = self
             .files
             .iter()
@@ -254,7 +254,10 @@ impl Growing {
             return Ok(());
         }
         growth.is_changed = true;
-        growth.has_rows |= is_document || self.figures.rows() != before;
+        growth.has_rows |= match self.source.format() {
+            SourceFormat::Snapshot => self.figures.step() != before.1, // a clock in it goes on without the training
+            _ => is_document || self.figures.rows() != before.0,
+        };
         Ok(())
     }
 
@@ -299,7 +302,6 @@ impl Growing {
 mod tests {
     use super::*;
     use crate::read;
-    use crate::row_reader::SourceFormat;
     use crate::supersede::RowOrigin;
     use proptest::prelude::*;
     use serde_json::Value;

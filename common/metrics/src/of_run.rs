@@ -5,6 +5,7 @@ use crate::read::{self, RowCounts};
 use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
 use crate::source::MetricSource;
+use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::{Layout, MadeRows};
 use run_common::rundir::recorded::Recorded;
 use std::io;
@@ -24,6 +25,12 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());
     let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();
     let is = |path: PathBuf| names.first().is_some_and(|name| layout.root().join(name) == path);
+    if names.is_empty()
+        && attempt.is_some()
+        && let Some(name) = named(layout)
+    {
+        return MetricSource::named(layout.root(), &name).map(|source| source.with_step_key(step_key));
+    }
     if names.is_empty() || is(layout.metrics()) {
         // The usual case, for which nothing needs to be searched.
         if let Some(source) = MetricSource::lines(layout.metrics()) {
@@ -47,6 +54,11 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
     let named = || names.first().and_then(|name| MetricSource::named(layout.root(), name));
     let source = found.or_else(named).or_else(|| Some(candidates.into_iter().next()?.1))?;
     Some(source.with_step_key(step_key))
+}
+
+/// Returns the file that `--metrics` names for the last attempt, beside which no other counts.
+fn named(layout: &Layout) -> Option<String> {
+    Attempts::read(layout).ok()?.last()?.start.options.metrics.clone()
 }
 
 /// Reads the rows that count, each with the number of its attempt from 1, in bounded memory. A run

@@ -158,10 +158,19 @@ impl Origins {
     }
 }
 
-/// Has the step of a row be the number under a key, if it has that.
+/// Has the step of a row be the number under a key, or under a name whose last part the key is, if it has that. Some
+/// programs put it in quotes.
 pub(super) fn with_step(row: MetricRow, key: Option<&str>) -> MetricRow {
     let Some(key) = key else { return row };
-    let Some(step) = row.get(key).filter(|value| matches!(value, MetricValue::Number(_))).cloned() else {
+    let is_last_part =
+        |name: &str| name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(key));
+    let number = |value: &MetricValue| match value {
+        MetricValue::Number(_) => Some(value.clone()),
+        MetricValue::Other(value) => value.as_str()?.trim().parse().ok().map(MetricValue::Number),
+    };
+    let exact = row.get(key).map(|value| (key, value));
+    let found = exact.or_else(|| row.fields().find(|(name, _)| is_last_part(name)));
+    let Some((key, step)) = found.and_then(|(name, value)| Some((name, number(value)?))) else {
         return row;
     };
     let others = row.fields().filter(|(name, _)| *name != key && *name != "step");

@@ -113,7 +113,7 @@ impl RowReader {
                     }
                 };
                 if *format == SourceFormat::Snapshot {
-                    each(snapshot::read(file)?.map(|present| present.row));
+                    each(snapshot::row(file)?);
                 } else {
                     let skipped = trainer_state::read(file, &mut |row| each(Some(row)))?;
                     (0..skipped).for_each(|_| each(None));

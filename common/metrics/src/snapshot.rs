@@ -1,6 +1,7 @@
 //! A document that a trainer writes anew as it goes on, such as a `status.json` of its own: an object with
 //! the step it is at, often how many there are to take, and present values.
 
+use super::read::with_step;
 use super::row::{MetricRow, MetricValue};
 use run_common::fsio::read::LIMIT;
 use std::fs::File;
@@ -43,15 +44,25 @@ pub(super) struct Present {
     pub(super) total: Option<f64>,
 }
 
-/// Reads the numbers in a document; `None` when they name no step.
-pub(super) fn read(mut file: &File) -> io::Result<Option<Present>> {
+/// Reads the numbers in a document, of which the step may be under a key of one's own; `None` when they name no
+/// step.
+pub(super) fn read(file: &File, step_key: Option<&str>) -> io::Result<Option<Present>> {
+    Ok(parse(file)?.and_then(|row| present(&with_step(row, step_key))))
+}
+
+/// Reads the numbers in a document that was named, or all that is in it when they name no step that is known.
+pub(super) fn row(file: &File) -> io::Result<Option<MetricRow>> {
+    Ok(parse(file)?.map(|row| present(&row).map_or(row, |present| present.row)))
+}
+
+fn parse(mut file: &File) -> io::Result<Option<MetricRow>> {
     if file.metadata()?.len() > LIMIT {
         return Ok(None);
     }
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(MetricRow::parse(&bytes).and_then(|row| present(&row)))
+    Ok(MetricRow::parse(&bytes))
 }
 
 fn present(row: &MetricRow) -> Option<Present> {

@@ -8,7 +8,7 @@ use super::trainer_files::TrainerFiles;
 use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A source of metric rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,14 @@ impl MetricSource {
     /// Takes a file of JSON lines that was made elsewhere, and where the attempts after the first begin in it.
     pub(crate) fn made(path: PathBuf, begun: Vec<u64>) -> Self {
         Self::of(SourceFormat::Lines, vec![SourceFile { begun: Some(begun), ..SourceFile::new(path) }])
+    }
+
+    /// Checks the name of a file below a run, and returns it as typed.
+    pub fn check_name(name: &str) -> Result<String, String> {
+        if Path::new(name).components().any(|part| part == Component::ParentDir) {
+            return Err("it must be below the run, such as out/history.csv".to_owned());
+        }
+        Ok(name.to_owned())
     }
 
     /// Takes a file below a run that was named, if there is anything in it. Its format follows from its name

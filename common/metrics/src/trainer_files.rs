@@ -152,7 +152,7 @@ impl TrainerFiles {
     pub(super) fn snapshot(&self) -> Option<MetricSource> {
         let has_row = |path: &&PathBuf| {
             let file = open_regular(path).ok().flatten();
-            file.is_some_and(|file| snapshot::read(&file).is_ok_and(|row| row.is_some()))
+            file.is_some_and(|file| snapshot::read(&file, None).is_ok_and(|row| row.is_some()))
         };
         let path = self.snapshots.iter().map(|(_, path)| path).find(has_row)?;
         Some(MetricSource::of(SourceFormat::Snapshot, vec![SourceFile::new(path.clone())]))
