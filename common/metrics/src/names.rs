@@ -22,14 +22,18 @@ impl Better {
             words.windows(2).any(|pair| pair[0].is(first) && pair[1].is_one_of(second))
         };
         let is_rate = follow("per", "second sec s") || has("persec");
+        if let Some(is_good) = of_outcomes(&words) {
+            return Some(if is_good { Self::More } else { Self::Less });
+        }
         if has(OPPOSITES) {
             return follow_any(&words, OPPOSITES, "likelihood loglikelihood log").then_some(Self::Less);
         }
-        if has(NEITHER) && !follow("explained", "variance var") {
+        let is_coefficient = follow_any(&words, "correlation dice jaccard", "coef coeff coefficient");
+        if has(NEITHER) && !follow("explained", "variance var") && !is_coefficient {
             return None;
         }
         let is_size = has("bits nats") && follow("per", "byte char character dim token word");
-        if has(LESS) || is_size || is_false_rate(&words) {
+        if has(LESS) || is_size {
             return Some(Self::Less);
         }
         let is_more = has(MORE)
@@ -37,7 +41,7 @@ impl Better {
             || follow("explained", "variance var")
             || words.iter().any(|word| word.has_digits && word.is("top"))
             || follow("top", TOP)
-            || name.contains('@') && follow_any(&words, "p r", TOP);
+            || name.contains('@') && follow_any(&words, "hr p r", TOP);
         is_more.then_some(Self::More)
     }
 
@@ -48,19 +52,21 @@ impl Better {
 }
 
 /// Words of what is the better the less there is of it.
-const LESS: &str = "abserr bpb bpc bpd bppl brier ce cer cost crossentropy distortion divergence ece eer epe err \
-    error errors fad fid fvd hausdorff kid latency logloss loss losses lpips mae mape mcd mse mpjpe \
-    msle nll nmse overfit perplexity ppl regret rmse rmsle smape ter violation violations wer";
+const LESS: &str = "abserr absrel bpb bpc bpd bppl brier ce cer cost crossentropy crps distortion ece \
+    eer emd epe err error errors fad fde fid fvd hausdorff hd95 hter huber kid latency logloss loss losses \
+    lpips mae mape mcd minade mindcf minfde mpjpe mse msle nll nmse overfit perplexity ppl regret rmsd rmse \
+    rmsle silog smape ter violation violations wer";
 
 /// Words of what is the better the more there is of it.
-const MORE: &str = "acc accuracies accuracy ami ap apl apm aps ar ari arl arm ars auc aucpr auprc auroc bertscore \
-    bleu bleurt chrf cider cka clipscore comet concordance corr correlation correct dice dsc elbo \
-    elo em exact f1 f2 fbeta fmeasure fps fscore gleu hit hits hitrate hmean hota idf1 ious iou \
-    jaccard kappa kendall lddt likelihood loglikelihood map mar mcc meteor mfu miou mos mota mrr \
-    ndcg nmi nse pass pearson pearsonr pesq pnl ppv precision profit profits psnr purity r2 recall \
-    ret return returns rew reward rewards rouge rougel rougelsum rsquared sacrebleu score scores sdr \
-    sensitivity sharpe silhouette similarity sisdr sisnr snr solved sortino spearman spearmanr \
-    specificity spice squad ssim stoi success successes throughput tpr vmaf win winrate wins won";
+const MORE: &str = "acc accuracies accuracy ami amota ap apl apm aps ar ari arl arm ars auc aucpr auprc \
+    auroc bertscore bleu bleurt chrf cider cka clipscore comet concordance corr corrcoef correct correlation \
+    dice dsc elbo elo em exact f1 f2 fbeta fmeasure fps fscore gleu hit hitrate hits hmean hota idf1 iou \
+    ious jaccard kappa kendall kendalltau lddt likelihood loglik loglikelihood map mar mcc meteor mfu miou \
+    mos mota mrr ndcg nds nmi nse pass pearson pearsonr pesq plddt pnl ppv prec precision profit profits \
+    psnr purity qwk r2 recall ret return returns rew reward rewards rouge rougel rougelsum rsquared \
+    sacrebleu score scores sdr sensitivity sharpe silhouette similarity sisdr sisnr snr solved sortino \
+    spearman spearmanr specificity spice squad ssim stoi success successes throughput tnr tpr vmaf win \
+    winrate wins won youden";
 
 /// How many answers count, as in `top-5` and `p@10`.
 const TOP: &str = "1 2 3 5 10 20 50 100 1000";
@@ -132,12 +138,19 @@ fn follow_any(words: &[Word], first: &str, second: &str) -> bool {
     words.windows(2).any(|pair| pair[0].is_one_of(first) && pair[1].is_one_of(second))
 }
 
-/// Says whether it is a rate of what went wrong.
-fn is_false_rate(words: &[Word]) -> bool {
+/// Reads the rate of an outcome: whether that is a good one.
+fn of_outcomes(words: &[Word]) -> Option<bool> {
     let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
-    has("fpr fnr")
-        || has("rate rates ratio")
-            && has("collision collisions crash fail failed failure failures miss misses")
+    let is_rate = has("rate rates ratio");
+    let answers = "alarm alarms discovery negative negatives positive positives";
+    if has("fnr fpr")
+        || is_rate
+            && (has("collision collisions crash fail failed failure failures miss misses timeout timeouts")
+                || follow_any(words, "false", answers))
+    {
+        return Some(false);
+    }
+    (is_rate && (has("completion solve solves") || follow_any(words, "true", answers))).then_some(true)
 }
 
 /// Says whether a column is a metric: neither a step nor a time.
@@ -216,7 +229,8 @@ mod tests {
             reward | auc | AverageEpRet | EpisodeReward | testAccuracy | success_rate | win_rate | top5 | \
             top@5 | top-1 | P@10 | explained_variance | train/explained_variance | acc,none | \
             exact_match,strict-match | ndcg@10 | recall@20 | val_log_likelihood | R2 | psnr | \
-            eval/rewards/margins | mIoU"
+            eval/rewards/margins | mIoU | dice_coef | matthews_corrcoef | kendalltau | prec1 | HR@10 | \
+            solve_rate | completion_rate | true_positive_rate | true_negative_rate | qwk"
                 .split(" | ")
         {
             assert_eq!(Better::of(name), Some(Better::More), "{name}");
@@ -225,7 +239,8 @@ mod tests {
             "loss | val_loss | perplexity | accumulated_error | reward/loss | score_error | elbo_loss | \
             LOSS | trainLoss | loss2 | loss (total) | val_bpb | RMSE | WER | cer | FID | fid50k | \
             error_rate | neg_log_likelihood | nll | fpr | failure_rate | lm loss | box_loss | mse | \
-            cross_entropy_loss | bits_per_byte"
+            cross_entropy_loss | bits_per_byte | false_positive_rate | false_negative_rate | timeout_rate | \
+            crps | minADE | kl_loss"
                 .split(" | ")
         {
             assert_eq!(Better::of(name), Some(Better::Less), "{name}");
@@ -233,7 +248,7 @@ mod tests {
         for name in "kl | entropy | lr | learning_rate | grad_norm | epsilon | temperature | x |  | ratio | \
             accuracy_std | reward_std | loss_weight | neg_mean_squared_error | rewards/rejected | \
             exploration_rate | score_threshold | p99 | top_k | length | ep_len_mean | p | top | q_values | \
-            a1 | 50 | alpha"
+            a1 | 50 | alpha | kl_divergence | completion_length | mean_positive | loss_coef"
             .split(" | ")
         {
             assert_eq!(Better::of(name), None, "{name}");
