@@ -380,3 +380,23 @@ os.write(1, block.encode()[:0]); sys.stdout.write(block)
     assert_eq!(iterations, (0..2000).collect::<Vec<_>>());
     assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 2000);
 }
+
+#[test]
+fn trees_and_loops_that_many_have_taken_over_are_known() {
+    let program = r#"
+for i in range(2):
+    out(f"[{i}]\ttrain-rmse:{0.5 - i / 4}\teval-rmse:{0.5}")
+    out(f"{i}:\tlearn: 0.5\ttest: 0.25\tbest: 0.25 (0)\ttotal: 60ms\tremaining: 1s")
+    out(f"Train Epoch: {i + 1} [640/60000 (1%)]\tLoss: 2.500000")
+    out(f"Epoch [{i + 1}/2], Step [100/600], Loss: 0.5000")
+    out(f"(TaskRunner pid=7) step:{i} - actor/loss:0.5")
+"#;
+    let row = |i: u32, at: usize| match at {
+        0 => json!({"iteration": i, "train-rmse": 0.5 - f64::from(i) / 4.0, "eval-rmse": 0.5}),
+        1 => json!({"iteration": i, "learn": 0.5, "test": 0.25, "best": 0.25}),
+        2 => json!({"epoch": i + 1, "step": 60_000 * i + 640, "Loss": 2.5}),
+        3 => json!({"epoch": i + 1, "step": 600 * i + 100, "Loss": 0.5}),
+        _ => json!({"step": i, "actor/loss": 0.5}),
+    };
+    expect(program, &(0..2).flat_map(|i| (0..5).map(move |at| row(i, at))).collect());
+}

@@ -1,5 +1,5 @@
 //! Lines of home-made loops that say what they are: `epoch 1: loss 0.1, acc 0.9`, `step    5 | loss: 2.5 | lr
-//! 6.0e-04 | dt: 338.5ms`. A loss, reward or score must be among the values; sentences, tables and settings are
+//! 6.0e-04 | dt: 338.5ms`, `Epoch [1/5], Step [100/600], Loss: 0.3`. A loss, reward or score must be among the values; sentences, tables and settings are
 //! no rows.
 
 use super::scan::{Numbers, Scan, number};
@@ -68,6 +68,11 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
     }
     let mut numbers = Numbers::default();
     numbers.add(key, step);
+    if key == "epoch"
+        && let Some(step) = step_in_epoch(&mut scan, step)
+    {
+        numbers.add("step", step);
+    }
     let mut is_measured = false;
     if is_table {
         // Columns without a name, and those that are no number, are left out.
@@ -88,6 +93,22 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         }
     }
     if is_measured { numbers.row() } else { None }
+}
+
+/// Takes `Step [100/600], ` after an epoch, counted from 1, and returns the step over all epochs.
+fn step_in_epoch(scan: &mut Scan, epoch: f64) -> Option<f64> {
+    let mut ahead = *scan;
+    ahead.tag("Step ").or_else(|| ahead.tag("Iter ")).or_else(|| ahead.tag("Batch "))?;
+    let is_bracketed = ahead.tag("[").is_some();
+    let done = ahead.whole()?;
+    ahead.tag("/")?;
+    let of = ahead.whole()?;
+    if is_bracketed {
+        ahead.tag("]")?;
+    }
+    ahead.tag(", ").or_else(|| ahead.tag(": "))?;
+    *scan = ahead;
+    Some((epoch - 1.0).max(0.0) * of + done)
 }
 
 fn is_measure(name: &str) -> bool {

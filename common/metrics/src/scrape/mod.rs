@@ -1,11 +1,15 @@
 //! Reads metric rows off what programs print. It knows the exact line formats of trainers and takes
 //! nothing else: a whole line matches or it is none. Used by run-exec, which sees every line.
 
+mod boosting;
+mod colons;
+mod fairseq;
 mod home_made;
 mod keras;
 mod lightning;
 mod line_formats;
 pub mod log;
+mod meters;
 mod open_mmlab;
 mod rank;
 mod scan;
@@ -162,12 +166,14 @@ impl Scraper {
             [b' ', b'[' | b'i' | b'v' | b's', ..] if ends(b"|") => true,
             [b' ', ..] => Yolo::may_be(line) || has_rank(line),
             [b'-', b'-', ..] => ends(b"-"),
-            [b'0'..=b'9', ..] => self.bar.is_waiting() || has_rank(line) || is_logged(line),
+            [b'0'..=b'9', ..] => {
+                self.bar.is_waiting() || has_rank(line) || is_logged(line) || is_boosted(line)
+            }
             [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfNM") || has_rank(line),
             [b'[', b't', ..] if line.starts_with(b"[titan] ") => true,
             [b'[' | b'(', ..] => has_rank(line),
             [b'g', ..] => line.starts_with(b"global_step="),
-            [b'\x1b', b'[', ..] => true,
+            [b'\x1b', b'[', ..] | [b'T', b'r', b'a', b'i', b'n', ..] => true,
             [b't', ..] => line.starts_with(b"timestep="),
             [b'v', ..] => line.starts_with(b"validate step:"),
             [b'{', b'\'' | b'"' | b' ', ..] => ends(b"}") && has_step(line),
@@ -212,11 +218,23 @@ impl Scraper {
         }
         match *text.as_bytes().first()? {
             b'-' | b'|' => self.table.line(text),
-            b'E' => self.bar.line(text).or_else(|| lightning::row(text)).or_else(|| home_made::row(text)),
-            b'0'..=b'9' => self.bar.line(text).or_else(|| self.progress.line(text)),
+            b'E' => self
+                .bar
+                .line(text)
+                .or_else(|| lightning::row(text))
+                .or_else(|| meters::epoch(text))
+                .or_else(|| home_made::row(text)),
+            b'0'..=b'9' => self
+                .bar
+                .line(text)
+                .or_else(|| self.progress.line(text))
+                .or_else(|| fairseq::row(text))
+                .or_else(|| boosting::numbered(text)),
+            b'T' => meters::train(text).or_else(|| meters::training(text)),
             b' ' => line_formats::row(text).or_else(|| self.yolo.line(text)),
-            b'[' | b'{' => line_formats::row(text),
-            _ => line_formats::row(text).or_else(|| home_made::row(text)),
+            b'[' => line_formats::row(text).or_else(|| boosting::in_brackets(text)),
+            b'{' => line_formats::row(text),
+            _ => line_formats::row(text).or_else(|| colons::row(text)).or_else(|| home_made::row(text)),
         }
     }
 }
@@ -238,12 +256,21 @@ fn has_rank(line: &[u8]) -> bool {
     }
 }
 
-/// Says whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers do.
+/// Says whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers and of fairseq do.
 fn is_logged(line: &[u8]) -> bool {
     let is_dated = line.get(2) == Some(&b'/') || matches!(line.get(4), Some(b'/' | b'-'));
     let head = &line[..line.len().min(80)];
     is_dated
-        && memmem::find(head, b" - INFO - ").is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
+        && (memmem::find(head, b" - INFO - ")
+            .is_some_and(|at| matches!(line.get(at + 10), Some(b'E' | b'I')))
+            || memmem::find(head, b" | INFO | ")
+                .is_some_and(|at| matches!(line.get(at + 10), Some(b't' | b'v'))))
+}
+
+/// Says whether a line begins with an iteration, as those of `CatBoost` do.
+fn is_boosted(line: &[u8]) -> bool {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    line[digits..].starts_with(b":\tlearn: ")
 }
 
 /// Says whether a line begins with a word for the step, in capitals or not, and a place for its number. Many lines
@@ -271,10 +298,10 @@ fn has_step(line: &[u8]) -> bool {
 }
 
 /// With what a line of a known format begins.
-static FIRST: [bool; 256] = these(b" -E[{(egistuvISU\x1b0123456789");
+static FIRST: [bool; 256] = these(b" -E[{(egistuvISTU\x1b0123456789");
 
 /// The same within a table.
-static GOING_ON: [bool; 256] = these(b" -E[{(egistuvISU\x1b0123456789|");
+static GOING_ON: [bool; 256] = these(b" -E[{(egistuvISTU\x1b0123456789|");
 
 const fn these(bytes: &[u8]) -> [bool; 256] {
     let mut wanted = [false; 256];

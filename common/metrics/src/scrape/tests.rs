@@ -1,3 +1,5 @@
+mod loops;
+
 use super::*;
 use proptest::prelude::*;
 
