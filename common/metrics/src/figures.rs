@@ -103,8 +103,8 @@ impl Figures {
         }
     }
 
-    /// Takes in a row of so many bytes.
-    pub(super) fn add(&mut self, origin: RowOrigin, row: MetricRow, length: usize) {
+    /// Takes in a row of so many bytes, and what stands for its shape.
+    pub(super) fn add(&mut self, origin: RowOrigin, row: MetricRow, shape: u64, length: usize) {
         self.rows += 1;
         if row.has_part_of_epoch() && !self.has_parts_of_epochs {
             self.has_parts_of_epochs = true;
@@ -119,7 +119,7 @@ impl Figures {
                     self.steps.push(Reached { origin, unit, by_shape: HashMap::new() });
                     self.steps.len() - 1
                 });
-                self.steps[at].note(origin, row.shape(), step);
+                self.steps[at].note(origin, shape, step);
             }
             None => self.is_in_epochs |= row.number_under("epoch").is_some(),
         }
@@ -200,7 +200,9 @@ mod tests {
         let mut figures = Figures::default();
         for (number, row) in rows {
             let origin = RowOrigin { attempt: number / 10, track: number % 10, offset: 0 };
-            figures.add(origin, MetricRow::parse(row.as_bytes()).unwrap(), 0);
+            let row = MetricRow::parse(row.as_bytes()).unwrap();
+            let shape = row.standing().map_or(0, |standing| standing.shape);
+            figures.add(origin, row, shape, 0);
         }
         figures.step()
     }

@@ -223,11 +223,13 @@ impl Growing {
             };
             growth.has_rows |= !is_first || origin.attempt >= present;
             growth.is_changed = true;
-            repeats |= starts.note(origin, &row);
-            if starts.supersede(origin, &row) {
+            let standing = row.standing();
+            repeats |= standing.as_ref().is_some_and(|standing| starts.note_at(origin, standing));
+            if standing.as_ref().is_some_and(|standing| starts.supersede_at(origin, standing)) {
                 figures.superseded += 1;
             } else {
-                figures.add(origin, row, length);
+                let shape = standing.map_or(0, |standing| standing.shape);
+                figures.add(origin, row, shape, length);
             }
             Ok(())
         })?;
@@ -280,8 +282,15 @@ impl Growing {
                         Some(row) if !is_second => {
                             starts.note(origin, &row);
                         }
-                        Some(row) if starts.supersede(origin, &row) => figures.superseded += 1,
-                        Some(row) => figures.add(origin, row, length),
+                        Some(row) => {
+                            let standing = row.standing();
+                            if standing.as_ref().is_some_and(|one| starts.supersede_at(origin, one)) {
+                                figures.superseded += 1;
+                            } else {
+                                let shape = standing.map_or(0, |standing| standing.shape);
+                                figures.add(origin, row, shape, length);
+                            }
+                        }
                         None if is_second && origin.attempt >= present => figures.skipped += 1,
                         _ => {}
                     }
@@ -319,7 +328,7 @@ mod tests {
     /// Returns what a reader says who reads all at once.
     fn read_at_once(source: &MetricSource, attempts: &Resumptions) -> Said {
         let mut figures = Figures::for_record();
-        read::rows(source, attempts, &mut |row, _| figures.add(RowOrigin::default(), row, 0)).unwrap();
+        read::rows(source, attempts, &mut |row, _| figures.add(RowOrigin::default(), row, 0, 0)).unwrap();
         said(&figures)
     }
 

@@ -9,7 +9,6 @@ use super::step_key::StepKey;
 use run_common::json::json_number;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Objects that lie deeper in others are no fields: nobody means them for metrics.
 pub const DEEPEST: usize = 64;
@@ -111,13 +110,6 @@ impl MetricRow {
             _ => Cell::Other,
         };
         fields.standing(|at| &self.fields[at].0, cell)
-    }
-
-    /// Returns what stands for the names of the row.
-    pub(crate) fn shape(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.fields.iter().for_each(|(name, _)| name.hash(&mut hasher));
-        hasher.finish()
     }
 
     /// Returns a field.

@@ -101,7 +101,9 @@ impl Pattern {
         let captures = self.0.captures(line)?;
         let cell = |name: &str| {
             let text = std::str::from_utf8(captures.name(name)?.as_bytes()).ok()?;
-            Some((name.to_owned(), MetricValue::Number(number(text.trim())?)))
+            let text = text.trim();
+            let value = number(text).or_else(|| number(&scan::ungrouped(text)?))?;
+            Some((name.to_owned(), MetricValue::Number(value)))
         };
         let cells: Vec<_> = self.0.capture_names().flatten().filter_map(cell).collect();
         Some(MetricRow::new(cells)).filter(|row| row.fields().next().is_some())

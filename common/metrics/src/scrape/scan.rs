@@ -59,6 +59,15 @@ pub(super) fn number(text: &str) -> Option<f64> {
     text.parse().ok().filter(|_| is_number)
 }
 
+/// Returns a number such as `1,234,567` without the commas between its thousands.
+pub(super) fn ungrouped(text: &str) -> Option<String> {
+    let whole = text.split('.').next()?;
+    let mut groups = whole.trim_start_matches('-').split(',');
+    let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
+    let is_first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()) && is_digits(group));
+    (is_first && groups.all(|group| group.len() == 3 && is_digits(group))).then(|| text.replace(',', ""))
+}
+
 /// Collects the numbers of a row.
 #[derive(Debug, Default)]
 pub(super) struct Numbers(Vec<(String, MetricValue)>);

@@ -233,6 +233,11 @@ fn own_patterns_come_first_and_may_be_alone() {
     assert_eq!(scrape(&mut with(&[other], false), "é loss=0.5é\n"), [r#"{"é_1":0.5}"#]);
     let both = r"iter (?<iter>\d+): loss (?<mine>\S+),";
     assert_eq!(scrape(&mut with(&[own, both], true), line), [first, r#"{"iter":10,"mine":3.5}"#]);
+    let grouped = r"^(?<step>[\d,]+) of [\d,]+ (?<loss>[\d,.]+) (?<x>\S+)$";
+    assert_eq!(
+        scrape(&mut with(&[grouped], false), "1,000 of 20,000 1,234.5 12,34\n"),
+        [r#"{"step":1000,"loss":1234.5}"#]
+    );
 }
 
 #[test]
