@@ -62,7 +62,7 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     let is_none = match demand {
         _ if is_file => false,
         Demand::Nothing => false,
-        Demand::Step => contents.is_media(),
+        Demand::Step => contents.is_of_results(),
         Demand::Label => !contents.holds_state(),
     };
     if is_none {

@@ -140,14 +140,21 @@ impl Contents {
             || self.item("_CHECKPOINT_METADATA").is_some()
     }
 
-    /// Says whether there is nothing but pictures and such: samples of a step, not its checkpoint.
-    pub(crate) fn is_media(&self) -> bool {
+    /// Says whether there is nothing but pictures, texts and such: samples of a step, not its checkpoint.
+    pub(crate) fn is_of_results(&self) -> bool {
         const MEDIA: [&str; 15] = [
             ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".avi", ".wav", ".mp3",
             ".flac", ".html", ".pdf", ".csv",
         ];
-        let is_media = |item: &Item| ends_in(&item.name.to_ascii_lowercase(), &MEDIA);
-        !self.items.is_empty() && self.items.iter().all(is_media)
+        const TEXTS: [&str; 7] = [".jsonl", ".json", ".txt", ".md", ".log", ".tsv", ".parquet"];
+        const OF_MODELS: [&str; 9] =
+            ["model", "state", "param", "weight", "config", "tokenizer", "info", "args", "meta"];
+        let is_of_results = |item: &Item| {
+            let name = item.name.to_ascii_lowercase();
+            ends_in(&name, &MEDIA)
+                || ends_in(&name, &TEXTS) && !OF_MODELS.iter().any(|word| name.contains(word))
+        };
+        !self.items.is_empty() && self.items.iter().all(is_of_results)
     }
 }
 

@@ -146,19 +146,43 @@ fn leading(tokens: &[Token]) -> Option<u64> {
     (is_alone && (is_padded || is_of_model) && !is_date(digits)).then(|| digits.parse().ok())?
 }
 
-/// Returns the epoch and the step of `name_e20_s4000`.
+/// Returns the epoch and the step of `name_e20_s4000` or `model_state_e1_b500`, and of `recovery-1-500`.
 fn short_pair(tokens: &[Token]) -> Option<Count> {
-    tokens.windows(5).enumerate().find_map(|(at, five)| match five {
-        [Word("e"), epoch, Mark(_), Word("s"), step] if begins(tokens, at) && ends(tokens, at + 4) => {
-            Some(Count {
-                step: Some(step.value()?),
-                epoch: Some(epoch.value()?),
-                unit: Unit::Steps,
-                is_named: true,
-            })
-        }
-        _ => None,
+    let is_saved = |word: &str| word == "recovery" || CHECKPOINTS.contains(&word);
+    tokens.windows(5).enumerate().find_map(|(at, five)| {
+        let (epoch, step) = match five {
+            [Word("e"), epoch, Mark(_), Word("s" | "b"), step] => (epoch, step),
+            [Word(word), Mark(mark), epoch, Mark('-'), step] if joins(*mark) && is_saved(word) => {
+                (epoch, step)
+            }
+            _ => return None,
+        };
+        let is_apart = begins(tokens, at) && ends(tokens, at + 4) && !begins_date(tokens, at + 2);
+        let is_last = !matches!(tokens[at + 5..], [Mark('-'), Token::Number(_), ..]);
+        (is_apart && is_last).then_some(Count {
+            step: Some(step.value()?),
+            epoch: Some(epoch.value()?),
+            unit: Unit::Steps,
+            is_named: true,
+        })
     })
+}
+
+/// Says whether a date begins with this token.
+fn begins_date(tokens: &[Token], at: usize) -> bool {
+    match tokens.get(at..) {
+        Some([Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..]) => year.len() == 4,
+        Some([Number(digits), ..]) => is_date(digits),
+        _ => false,
+    }
+}
+
+/// Returns the number that a name begins with, where the directory that it lies in says that it is a checkpoint.
+pub(crate) fn first(tokens: &[Token]) -> Option<u64> {
+    match tokens {
+        [Number(digits), Mark('_' | '-' | '.'), Word(_), ..] if !is_date(digits) => digits.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Reads the numbers of a name.
@@ -168,12 +192,7 @@ pub(crate) fn count(tokens: &[Token]) -> Count {
     let steps = |at: usize| Count { unit: Unit::Steps, ..of(at) };
     let with = |step: usize, epoch: usize| Count { epoch: value(epoch), ..steps(step) };
     let step = STEPS.iter().find_map(|words| beside(tokens, words));
-    let begins_date = |at: usize| match tokens[at..] {
-        [Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..] => year.len() == 4,
-        [Number(digits), ..] => is_date(digits),
-        _ => false,
-    };
-    let of_checkpoint = || beside(tokens, &CHECKPOINTS).filter(|&at| !begins_date(at));
+    let of_checkpoint = || beside(tokens, &CHECKPOINTS).filter(|&at| !begins_date(tokens, at));
     match (step, beside(tokens, &EPOCHS)) {
         (Some(step), Some(epoch)) if step != epoch => with(step, epoch),
         (Some(step), _) => steps(step),

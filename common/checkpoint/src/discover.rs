@@ -313,10 +313,12 @@ pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<Strin
         let of_unit = move |one: &&Candidate| one.name.unit == unit && one.name.labels.is_empty();
         candidates.iter().filter(is_known).filter(of_unit).map(|one| one.path.as_path())
     };
-    if count(Unit::Epochs).next().is_some() && count(Unit::Steps).next().is_some() {
-        let (epochs, steps) = (listed(count(Unit::Epochs)), listed(count(Unit::Steps)));
+    let others = [(Unit::Steps, "steps"), (Unit::Unknown, "something else")];
+    let other = others.into_iter().find(|(unit, _)| count(*unit).next().is_some());
+    if let Some((unit, what)) = other.filter(|_| count(Unit::Epochs).next().is_some()) {
+        let (epochs, others) = (listed(count(Unit::Epochs)), listed(count(unit)));
         doubts.push(format!(
-            "{epochs} count epochs and {steps} steps; the greatest number is taken for the latest: --checkpoint names one kind"
+            "{epochs} count epochs and {others} {what}; the greatest number is taken for the latest: --checkpoint names one kind"
         ));
     }
     doubts

@@ -2,7 +2,8 @@
 
 use crate::contents::{Contents, Item, quoted};
 use crate::document;
-use crate::integrity::{Proof, holds_state};
+use crate::hugging_face;
+use crate::integrity::Proof;
 use crate::name::{deepspeed_step, ends_in};
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,17 +29,7 @@ pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, Strin
         orbax(parent, contents)?;
         proof = Proof::Shown;
     } else if digits("checkpoint-").is_some() {
-        let is_trainers = contents.item("trainer_state.json").is_some();
-        if !is_trainers && !contents.items.iter().any(is_of_accelerate) {
-            return Err("'trainer_state.json' is missing".to_owned());
-        }
-        let holds_weights = |item: &Item| item.len > 0 && is_weights(&item.name.to_ascii_lowercase());
-        if !contents.items.iter().any(holds_weights) {
-            return Err("holds no weights".to_owned());
-        }
-        if is_trainers {
-            proof = Proof::Shown;
-        }
+        proof = hugging_face::check(path, contents)?;
     } else if name.starts_with("step_") && parent.file_name().is_some_and(|parent| parent == "training_state")
     {
         for required in TRAINING_STATE {
@@ -55,24 +46,6 @@ pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, Strin
         proof = Proof::Shown;
     }
     Ok(proof)
-}
-
-/// Says whether a file holds weights, by the names that Hugging Face's trainer, and what it drives, gives them;
-/// in lower case.
-pub(crate) fn is_weights(name: &str) -> bool {
-    let (above, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let known = ["model", "pytorch_model", "adapter_model", "tf_model", "flax_model", "consolidated"];
-    file.ends_with(".safetensors")
-        || file.ends_with("model_states.pt")
-        || file.ends_with(".distcp") && !above.contains("optim")
-        || holds_state(file) && known.iter().any(|known| file.starts_with(known))
-}
-
-/// Says whether a file is what Accelerate writes at last, each process one: `save_accelerator_state` of its
-/// `checkpointing.py`. Scripts such as those of Diffusers name its states as Hugging Face's trainer does.
-fn is_of_accelerate(item: &Item) -> bool {
-    let rank = item.name.strip_prefix("random_states_").and_then(|rest| rest.strip_suffix(".pkl"));
-    rank.is_some()
 }
 
 /// Orbax gives a checkpoint its name last; in a store that cannot rename it writes a file last.
@@ -160,7 +133,9 @@ pub(crate) fn indexes(contents: &Contents) -> Result<bool, String> {
     let any = contents.items.iter().any(|item| item.name.ends_with(END));
     let is_shard = |item: &&Item| {
         let stem = item.name.strip_suffix(".safetensors").or_else(|| item.name.strip_suffix(".bin"));
-        stem.and_then(|stem| stem.rsplit_once("-of-")).is_some_and(|(_, of)| of.parse::<u64>().is_ok())
+        // Other trainers' names say the ranks so, as `tp-rank-0-of-1`, and need no index.
+        let of = stem.and_then(|stem| stem.rsplit_once("-of-")).map(|(_, of)| of);
+        of.is_some_and(|of| of.len() >= 5 && of.parse::<u64>().is_ok())
     };
     match contents.items.iter().find(is_shard) {
         Some(shard) if !any => Err(format!("{} has no index of shards", quoted(&shard.name))),

@@ -3,7 +3,7 @@
 use crate::checkpoint::Label;
 use crate::name::{Name, Role};
 use crate::walk::Candidate;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Files that are parts of one checkpoint agree in this: the directory, the epoch and step, or else the labels.
@@ -12,7 +12,7 @@ type Key = (PathBuf, Option<(u64, u64)>, Vec<Label>);
 /// Gives parts to the checkpoint that they lie beside: the optimizer to the model, the weights that were
 /// averaged to those that were trained. Parts alone are none, and what several may own belongs to none.
 pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
-    let mut kept = Vec::with_capacity(found.len());
+    let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
     let mut groups: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
     for one in found {
         let is_own_file = one.is_file && one.leads_to.is_none();
@@ -25,6 +25,10 @@ pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
         let above = one.path.parent().unwrap_or(Path::new("")).to_owned();
         groups.entry((above, one.name.order(), labels)).or_default().push(one);
     }
+    // A directory that is called otherwise, `global_step100_hf`, is no second one of that step.
+    let key = |one: &Candidate| (one.path.parent().unwrap_or(Path::new("")).to_owned(), one.name.order());
+    let plain: BTreeSet<_> = kept.iter().filter(|one| one.name.role == Role::Main).map(key).collect();
+    kept.retain(|one| one.name.role == Role::Main || !plain.contains(&key(one)));
     for group in groups.into_values() {
         let role =
             if group.iter().any(|one| one.name.role == Role::Main) { Role::Main } else { Role::Second };

@@ -32,7 +32,7 @@ const MUST_TELL: [&str; 6] = [".pt", ".pth", ".pth.tar", ".zip", ".npz", ".keras
 /// Extensions whose files may be of such a format.
 const MAY_TELL: [&str; 6] = [".ckpt", ".bin", ".pkl", ".pickle", ".th", ".tar"];
 /// Extensions of other files that hold state, and so something.
-const STATE: [&str; 18] = [
+const STATE: [&str; 20] = [
     ".safetensors",
     ".h5",
     ".hdf5",
@@ -51,7 +51,12 @@ const STATE: [&str; 18] = [
     ".eqx",
     ".nemo",
     ".bson",
+    ".ubj",
+    ".cbm",
 ];
+
+/// Names of files that hold state without an ending that says so: Orbax's, TensorFlow's and spaCy's.
+const BARE: [&str; 3] = ["manifest.ocdbt", "saved_model.pb", "model"];
 
 fn may_tell(name: &str) -> bool {
     ends_in(name, &MUST_TELL) || ends_in(name, &MAY_TELL)
@@ -59,7 +64,8 @@ fn may_tell(name: &str) -> bool {
 
 /// Says whether a file holds state, by its name in lower case.
 pub(crate) fn holds_state(name: &str) -> bool {
-    may_tell(name) || ends_in(name, &STATE)
+    let file = name.rsplit('/').next().unwrap_or(name);
+    may_tell(name) || ends_in(name, &STATE) || BARE.contains(&file)
 }
 
 /// Says whether a file inside of a checkpoint needs to be looked into, by its name in lower case.

@@ -26,6 +26,8 @@ mod discover;
 mod document;
 mod format;
 mod gather;
+mod hugging_face;
+mod inside;
 mod integrity;
 mod name;
 mod own_step;

@@ -1,12 +1,12 @@
 //! What the names of checkpoints say: the grammar that run-dir(5) publishes.
 
 use crate::checkpoint::Label;
-use crate::count::{Count, Unit, begins, beside, count, ends, is_date, trailing};
+use crate::count::{Count, Unit, begins, beside, count, ends, first, is_date, trailing};
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::tokens::tokens;
 use crate::words::{
     CHECKPOINTS, COMPANIONS, ENDINGS, EPOCHS, NONE, OTHER_NUMBERS, PARTS, SECONDS, SHARED_ENDINGS, STEPS,
-    TEMPORARY, are_of_a_model, is_model, is_step,
+    TEMPORARY, are_of_a_model, are_of_a_split, are_of_what_is_made, is_model, is_result, is_step,
 };
 
 /// What a name says.
@@ -57,6 +57,17 @@ pub(crate) fn ending(name: &str) -> Option<&'static str> {
 
 fn words<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
     tokens.iter().filter_map(|token| if let Word(word) = token { Some(*word) } else { None }).collect()
+}
+
+/// Returns the words that no value follows, as `loss=0.5` and `consumed_samples=100` have one.
+fn without_values<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
+    let has_value = |at: usize| match tokens.get(at + 1..) {
+        Some([Mark('='), value, ..]) => value.is_number(),
+        Some([Mark(_), Fraction, ..]) => true,
+        _ => false,
+    };
+    let places = (0..tokens.len()).filter(|&at| !has_value(at));
+    places.filter_map(|at| if let Word(word) = tokens[at] { Some(word) } else { None }).collect()
 }
 
 fn label(word: &str) -> Option<Label> {
@@ -144,7 +155,8 @@ fn has_alone(tokens: &[Token], words: &[&str]) -> bool {
     })
 }
 
-/// Takes the rank off that saved for all, `rank0`; false for another one, whose file is a part of it.
+/// Takes the rank off that saved for all, `rank0`, where the rest says something; false for another one, whose file
+/// is a part of it.
 fn without_rank(tokens: &mut Vec<Token>) -> bool {
     let at = |pair: &[Token]| matches!(pair, [Word("rank"), Number(_)] | [Word("rank"), Mark(_), Number(_)]);
     for length in [2, 3] {
@@ -153,11 +165,13 @@ fn without_rank(tokens: &mut Vec<Token>) -> bool {
             continue;
         }
         let is_first = tokens[from + length - 1].value() == Some(0);
-        if is_first && (count(tokens).is_named || !labels(tokens).is_empty()) {
-            tokens.drain(from.saturating_sub(1)..from + length);
-            return true;
+        let mut rest = tokens.clone();
+        rest.drain(from.saturating_sub(1)..from + length);
+        let says_something = count(&rest).step.is_some() || !labels(&rest).is_empty();
+        if is_first && says_something {
+            *tokens = rest;
         }
-        return false;
+        return is_first && says_something;
     }
     true
 }
@@ -169,24 +183,48 @@ fn is_shard(tokens: &[Token]) -> bool {
     tokens.windows(5).position(of).is_some_and(|at| counts.into_iter().all(|count| count != at))
 }
 
-/// Reads the name of a file without an ending, as Flax writes it: `checkpoint_500`.
+/// Reads the name of a file without an ending: `checkpoint_500` as Flax writes it, `snapshot_iter_500`, `ckpt.5`.
 fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
     // Nearly all files below a run are others.
-    CHECKPOINTS.iter().find(|word| name.starts_with(**word))?;
-    let ([Word(word), number] | [Word(word), Mark('_' | '-'), number]) = tokens(name)[..] else {
-        return None;
+    CHECKPOINTS.iter().find(|word| name.contains(**word))?;
+    let tokens = tokens(name);
+    let is_joined = |token: &Token| !matches!(token, Mark(mark) if !matches!(mark, '_' | '-' | '='));
+    let is_known = |token: &Token| match token {
+        Word(word) => is_key(word),
+        Fraction => false,
+        _ => is_joined(token),
     };
-    let step = Some(number.value().filter(|_| CHECKPOINTS.contains(&word))?);
-    Some(Name { step, temporary, ..Name::default() })
+    let Count { step, epoch, unit, is_named } = count(&tokens);
+    let is_one = match tokens[..] {
+        [Word(_), Mark('.'), Number(_)] => true,
+        [ref before @ .., Word(word), Mark('_' | '-'), Number(_)] if CHECKPOINTS.contains(&word) => {
+            before.iter().all(is_joined)
+        }
+        _ => tokens.iter().all(is_known),
+    } && is_named;
+    is_one.then_some(Name { step: Some(step?), epoch, unit, temporary, ..Name::default() })
+}
+
+/// Says whether a word tells what a number beside it counts.
+fn is_key(word: &str) -> bool {
+    is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word)
 }
 
 /// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
-    of_file_in(name, false)
+    of_file_in(name, Place::Other)
 }
 
-/// The same of a file that `is_held`: it lies in a directory of checkpoints.
-pub(crate) fn of_file_in(name: &str, is_held: bool) -> Option<Name> {
+/// What the directory of a file is for, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Checkpoints,
+    Data,
+    Other,
+}
+
+/// The same of a file in such a place.
+pub(crate) fn of_file_in(name: &str, place: Place) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
     let Some(ending) = ending(&name) else { return of_bare_file(&name, marked) };
     let mut tokens = tokens(name.strip_suffix(ending)?);
@@ -205,16 +243,22 @@ pub(crate) fn of_file_in(name: &str, is_held: bool) -> Option<Name> {
         return None;
     }
     let words = words(&tokens);
-    if has_alone(&tokens, &PARTS) {
+    // The last is a state of one rank, as llm.c writes it beside `model_00010000.bin`.
+    let is_part = has_alone(&tokens, &PARTS) || ending == ".bin" && words.contains(&"state");
+    if is_part {
         found.role = Role::Part;
     } else if has_alone(&tokens, &SECONDS) {
         found.role = Role::Second;
     }
-    // Files with these endings hold other things more often.
-    if found.role != Role::Part && SHARED_ENDINGS.contains(&ending) && !are_of_a_model(&words, is_held) {
+    // Files with these endings, and in such places, hold other things more often.
+    let is_shared = SHARED_ENDINGS.contains(&ending) || place == Place::Data;
+    let is_held = place == Place::Checkpoints;
+    let is_made = !is_held && (are_of_a_split(&words) || are_of_what_is_made(&without_values(&tokens)));
+    if found.role != Role::Part && (is_shared && !are_of_a_model(&words, is_held) || is_made) {
         return None;
     }
     let Count { step, epoch, unit, is_named } = count(&tokens);
+    let step = step.or_else(|| first(&tokens).filter(|_| is_held));
     found.unit = unit;
     (found.step, found.epoch) = (step.filter(|_| is_named || ending != ".gguf"), epoch);
     found.labels = labels(&tokens);
@@ -257,6 +301,7 @@ pub(crate) fn looks_like_one(name: &str) -> bool {
     is_known
         && of_file(&name).is_none()
         && !words.contains(&"of")
+        && !are_of_what_is_made(&without_values(&tokens))
         && ![&PARTS[..], &NONE].iter().any(|known| has_alone(&tokens, known))
 }
 
@@ -268,7 +313,6 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
     }
     let mut tokens = tokens(&base);
     without_rank(&mut tokens);
-    let is_key = |word: &str| is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word);
     let known = tokens.iter().all(|token| match token {
         Word(word) => is_key(word) || label(word).is_some() || COMPANIONS.contains(word),
         Mark(mark) => matches!(mark, '_' | '-' | '='),
@@ -318,12 +362,35 @@ pub(crate) fn of_numbered_directory(name: &str) -> Option<Name> {
     }
 }
 
-/// Reads the name of a directory that holds the marks of a format which takes any name: a number
-/// at its end.
+/// Reads the name of a directory that holds the marks of a format which takes any name: a number beside a word that
+/// says what it counts, or at the end.
 pub(crate) fn of_marked_directory(name: &str) -> Option<Name> {
+    of_any_directory(name).or_else(|| {
+        let (name, temporary) = without_mark(&name.to_ascii_lowercase());
+        let step = trailing(&tokens(&name))?;
+        Some(Name { step: Some(step), temporary, ..Name::default() })
+    })
+}
+
+/// Reads the name of a directory with other words in it than [`of_directory`] knows, such as `step1000-unsharded`:
+/// it is that of a checkpoint if state is in it.
+pub(crate) fn of_any_directory(name: &str) -> Option<Name> {
     let (name, temporary) = without_mark(&name.to_ascii_lowercase());
-    let step = trailing(&tokens(&name))?;
-    Some(Name { step: Some(step), temporary, ..Name::default() })
+    let tokens = tokens(&name);
+    let Count { step, epoch, unit, is_named } = count(&tokens);
+    // `epochs_10_lr_0.1` says how long the trainings in it are to last.
+    let is_length = |word: &&str| *word == "max" || word.ends_with('s') && is_key(word);
+    let is_one = is_named
+        && !words(&tokens).iter().any(is_length)
+        && !without_values(&tokens).iter().any(|word| is_result(word));
+    is_one.then_some(Name {
+        step: Some(step?),
+        epoch,
+        unit,
+        temporary,
+        labels: labels(&tokens),
+        ..Name::default()
+    })
 }
 
 /// Reads the prefix of a TensorFlow checkpoint, `model.ckpt-500` or `cp-0005.ckpt`.

@@ -1,7 +1,7 @@
 //! What a checkpoint lacks that its siblings have: an optimizer, say, without which a training would go on
 //! with a fresh one, silently.
 
-use crate::format::is_weights;
+use crate::hugging_face::is_weights;
 use crate::integrity::holds_state;
 use crate::name::without_mark;
 use crate::walk::Candidate;

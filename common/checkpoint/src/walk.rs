@@ -2,9 +2,10 @@
 
 use crate::checkpoint::{Checkpoint, Size, State};
 use crate::contents::modified_ns;
-use crate::integrity;
-use crate::name::{self, Name, Role};
+use crate::inside::{holds_state, is_container, is_of_run};
+use crate::name::{self, Name, Place, Role};
 use crate::pattern::Pattern;
+use crate::words::{is_place_of_data, is_place_of_results};
 use run_common::error::plain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -16,7 +17,7 @@ use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How many directories below the run a checkpoint with a known name may be.
-const DEPTH: usize = 5;
+const DEPTH: usize = 8;
 /// The same for a recorded pattern with `**`.
 const DEEPEST: usize = 16;
 
@@ -172,13 +173,7 @@ impl Walk<'_> {
         let name = components.last().map_or("", String::as_str);
         match self.pattern {
             Some(pattern) => components.len() < pattern.depth().unwrap_or(DEEPEST),
-            None => {
-                let is_eval = ["eval", "evals", "evaluation", "evaluations"].contains(&name);
-                components.len() <= DEPTH
-                    && !is_eval
-                    && !name.starts_with("eval_")
-                    && !name::is_temporary(name)
-            }
+            None => components.len() <= DEPTH && !is_place_of_results(name) && !name::is_temporary(name),
         }
     }
 
@@ -197,17 +192,31 @@ impl Walk<'_> {
         let name = components.last()?;
         let is_held = components.len().checked_sub(2).is_some_and(|above| is_holder(&components[above]));
         if !is_directory {
-            return name::of_file_in(name, is_held);
+            let is_data = components.iter().rev().skip(1).any(|above| is_place_of_data(above));
+            let place = match is_held {
+                true => Place::Checkpoints,
+                false if is_data => Place::Data,
+                false => Place::Other,
+            };
+            return name::of_file_in(name, place);
         }
         let path = self.root.join(path);
         let numbered = || name::of_numbered_directory(name).filter(|_| is_held && holds_state(&path));
-        name::of_directory(name).filter(|_| !is_container(&path, name)).or_else(numbered).or_else(|| {
-            let is_marked = name.contains(".orbax-checkpoint-tmp")
-                || ["_CHECKPOINT_METADATA", ".metadata", "__0_0.distcp"]
-                    .iter()
-                    .any(|mark| path.join(mark).is_file());
-            name::of_marked_directory(name).filter(|_| is_marked)
-        })
+        let other = || {
+            let name = name::of_any_directory(name).filter(|_| holds_state(&path) && !is_of_run(&path))?;
+            Some(Name { role: Role::Second, ..name })
+        };
+        name::of_directory(name)
+            .filter(|_| !is_container(&path, name))
+            .or_else(numbered)
+            .or_else(|| {
+                let is_marked = name.contains(".orbax-checkpoint-tmp")
+                    || ["_CHECKPOINT_METADATA", ".metadata", "__0_0.distcp"]
+                        .iter()
+                        .any(|mark| path.join(mark).is_file());
+                name::of_marked_directory(name).filter(|_| is_marked)
+            })
+            .or_else(other)
     }
 
     /// Looks at a link. It is followed when its name is that of a checkpoint, and no further.
@@ -365,49 +374,6 @@ impl Walk<'_> {
             }
         }
     }
-}
-
-/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`; one that is named
-/// for an epoch may hold files that are, as `epoch_1/step_500.pt`.
-fn is_container(path: &Path, name: &str) -> bool {
-    let is_of_epoch = name::epoch_directory(name).is_some();
-    let mut holds_step = false;
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => {
-                holds_step |= name::of_directory(&name).is_some_and(|name| name.step.is_some());
-            }
-            Ok(kind) if kind.is_symlink() => {}
-            Ok(_) if is_of_epoch => match name::of_file(&name) {
-                Some(name) if name.step.is_some() => holds_step |= name.role == Role::Main,
-                _ => return false,
-            },
-            _ => return false,
-        }
-    }
-    holds_step
-}
-
-/// Says whether a directory that is named by a number holds state of its own, and no checkpoints: those of a
-/// seed or a fold may lie in such a one.
-fn holds_state(path: &Path) -> bool {
-    let mut holds_state = false;
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().to_lowercase();
-        let found = match entry.file_type() {
-            Ok(kind) if kind.is_dir() => name::of_directory(&name),
-            Ok(_) => {
-                holds_state |= integrity::holds_state(&name);
-                name::of_file(&name).filter(|name| name.role == Role::Main)
-            }
-            Err(_) => None,
-        };
-        if found.is_some_and(|found| found.step.is_some()) {
-            return false;
-        }
-    }
-    holds_state
 }
 
 /// Splits the name of a file of a TensorFlow checkpoint into the prefix and the rest.

@@ -2,7 +2,7 @@
 
 /// Endings of files that are checkpoints when their names say so, in lower case; of two that fit, the longer
 /// comes first.
-pub(crate) const ENDINGS: [&str; 15] = [
+pub(crate) const ENDINGS: [&str; 16] = [
     ".pth.tar",
     ".weights.h5",
     ".pt",
@@ -18,11 +18,14 @@ pub(crate) const ENDINGS: [&str; 15] = [
     ".eqx",
     ".nemo",
     ".msgpack",
+    ".cbm",
 ];
 
 /// Endings of files that hold other things as well, and so need one of [`KNOWN`] in their names too.
-pub(crate) const SHARED_ENDINGS: [&str; 11] =
-    [".zip", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".tar", ".gguf", ".bson"];
+pub(crate) const SHARED_ENDINGS: [&str; 13] = [
+    ".zip", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".tar", ".gguf", ".bson", ".bin",
+    ".ubj",
+];
 
 /// Words of a step.
 const STEP: [&str; 11] = [
@@ -49,6 +52,9 @@ pub(crate) const CHECKPOINTS: [&str; 3] = ["checkpoint", "ckpt", "snapshot"];
 /// Words that may stand beside the others in the name of a directory.
 pub(crate) const COMPANIONS: [&str; 9] =
     ["global", "model", "models", "rl", "train", "training", "state", "weights", "agent"];
+
+/// Those of [`COMPANIONS`] that files of data have in their names, too.
+const OF_TRAINING: [&str; 4] = ["global", "rl", "train", "training"];
 
 /// Words of files that hold a model and seldom something else.
 const MODELS: [&str; 13] = [
@@ -99,6 +105,75 @@ const RESULTS: [&str; 28] = [
     "videos",
 ];
 
+/// Words of files that hold what a model has read or made: the last word of a name says so.
+const MADE: [&str; 35] = [
+    "sample",
+    "samples",
+    "rollout",
+    "rollouts",
+    "trajectory",
+    "trajectories",
+    "transition",
+    "transitions",
+    "demos",
+    "prediction",
+    "predictions",
+    "pred",
+    "preds",
+    "image",
+    "images",
+    "video",
+    "videos",
+    "history",
+    "token",
+    "tokens",
+    "cache",
+    "chunk",
+    "chunks",
+    "latent",
+    "latents",
+    "activation",
+    "activations",
+    "logit",
+    "logits",
+    "feature",
+    "features",
+    "output",
+    "outputs",
+    "gradients",
+    "grads",
+];
+
+/// Words of parts of the data.
+const SPLITS: [&str; 6] = ["train", "val", "valid", "validation", "test", "dev"];
+
+/// Directories of what a model has made, where no checkpoints are.
+const OF_RESULTS: [&str; 19] = [
+    "eval",
+    "evals",
+    "evaluation",
+    "evaluations",
+    "samples",
+    "generations",
+    "predictions",
+    "rollouts",
+    "trajectories",
+    "images",
+    "videos",
+    "visualizations",
+    "plots",
+    "figures",
+    "embeddings",
+    "features",
+    "activations",
+    "latents",
+    "__pycache__",
+];
+
+/// Directories of data, where files are checkpoints only if their names say so as those with
+/// [`SHARED_ENDINGS`] must.
+const OF_DATA: [&str; 6] = ["data", "dataset", "datasets", "cache", "replay", "replay_buffer"];
+
 /// Words of files that are a part of a checkpoint, and none without it.
 pub(crate) const PARTS: [&str; 10] = [
     "optimizer",
@@ -121,21 +196,21 @@ pub(crate) const SECONDS: [&str; 9] =
 pub(crate) const NONE: [&str; 5] = ["rank", "shard", "part", "data", "dataset"];
 
 /// Words before a number that is no step.
-pub(crate) const OTHER_NUMBERS: [&str; 30] = [
+pub(crate) const OTHER_NUMBERS: [&str; 41] = [
     "v", "version", "fold", "seed", "rank", "gpu", "worker", "split", "size", "dim", "layer", "layers",
     "head", "heads", "lr", "bs", "loss", "acc", "accuracy", "auc", "score", "reward", "return", "map",
-    "psnr", "fid", "bleu", "wer", "top", "of",
+    "psnr", "fid", "bleu", "wer", "top", "of", "avg", "ave", "average", "averaged", "trial", "exp", "stage",
+    "phase", "client", "player", "task",
 ];
 
 /// Words of a score, which may stand at the end of a name.
-const SCORES: [&str; 20] = [
+const SCORES: [&str; 19] = [
     "val",
     "valid",
     "validation",
     "test",
     "eval",
     "mean",
-    "avg",
     "iou",
     "miou",
     "ssim",
@@ -161,7 +236,8 @@ pub(crate) fn is_step(word: &str) -> bool {
 
 /// Says whether a word belongs to a score.
 pub(crate) fn is_score(word: &str) -> bool {
-    let is_number = OTHER_NUMBERS.contains(&word) && !["v", "version", "of"].contains(&word);
+    let is_name = ["v", "version", "of", "trial", "exp", "stage", "phase", "client", "player", "task"];
+    let is_number = OTHER_NUMBERS.contains(&word) && !is_name.contains(&word);
     is_number || SCORES.contains(&word)
 }
 
@@ -175,13 +251,42 @@ pub(crate) fn is_of_results(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
 }
 
+/// Says whether a directory of this name holds what a model has made.
+pub(crate) fn is_place_of_results(name: &str) -> bool {
+    name.starts_with("eval_") || OF_RESULTS.contains(&name)
+}
+
+/// Says whether a directory of this name holds data.
+pub(crate) fn is_place_of_data(name: &str) -> bool {
+    OF_DATA.contains(&name)
+}
+
+/// Says whether the last of the words that tell what is in a file is that of what a model has read or made.
+pub(crate) fn are_of_what_is_made(words: &[&str]) -> bool {
+    let is_label = |word: &str| ["final", "best", "last", "latest"].contains(&word);
+    let is_other =
+        |word: &str| is_label(word) || is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word);
+    words.iter().rev().find(|word| !is_other(word)).is_some_and(|word| MADE.contains(word))
+}
+
+/// Says whether words say no more than which part of the data it is.
+pub(crate) fn are_of_a_split(words: &[&str]) -> bool {
+    !words.is_empty() && words.iter().all(|word| SPLITS.contains(word))
+}
+
+/// Says whether a word is that of results.
+pub(crate) fn is_result(word: &str) -> bool {
+    RESULTS.contains(&word) || MADE.contains(&word)
+}
+
 /// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint; one that `is_held`
 /// lies in a directory of checkpoints.
 pub(crate) fn are_of_a_model(words: &[&str], is_held: bool) -> bool {
     let ends_known =
         |word: &str| ["step", "epoch", "checkpoint", "ckpt", "model"].iter().any(|end| word.ends_with(end));
     let is_known = |word: &&str| {
-        is_step(word) || CHECKPOINTS.contains(word) || *word == "epochs" || is_model(word) || ends_known(word)
+        let is_of_model = is_model(word) && !OF_TRAINING.contains(word);
+        is_step(word) || CHECKPOINTS.contains(word) || *word == "epochs" || is_of_model || ends_known(word)
     };
     (is_held || words.iter().any(is_known)) && !words.iter().any(|word| RESULTS.contains(word))
 }
