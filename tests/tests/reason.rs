@@ -182,3 +182,16 @@ fn a_signal_that_has_no_name_is_one() {
     assert_eq!((&status["signal"], &status["reason"]), (&json!(40), &json!("signal 40 (unknown)")));
     lab.nothing_left();
 }
+
+#[test]
+fn a_traceback_on_stdout_says_more_than_a_warning_on_stderr() {
+    let lab = Lab::new();
+    let program = "import sys, traceback\ntry: {}['lr']\nexcept KeyError: traceback.print_exc(file=sys.stdout)\n\
+                   print('the lr is high', file=sys.stderr)\nsys.exit(1)\n";
+    assert_eq!(reason_of(&lab, "both", program), "exit 1: KeyError: 'lr'");
+    assert!(lab.json("runs/both/.run/result.json")["traceback"].is_array());
+    // An error on stderr is the reason.
+    let program = "import sys\nprint('Traceback (most recent call last):\\n  File \"x\"\\nKeyError: 1')\n\
+                   print('Error: out of shards', file=sys.stderr)\nsys.exit(1)\n";
+    assert_eq!(reason_of(&lab, "own", program), "exit 1: Error: out of shards");
+}

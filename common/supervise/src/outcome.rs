@@ -140,7 +140,7 @@ mod tests {
     use run_common::cli::statuses::STATUSES;
 
     fn reason(cause: Option<&Cause>, end: End, oom_kills: u64) -> (Outcome, String) {
-        let words = LastWords { line: Some("ValueError: x".to_owned()), traceback: None };
+        let words = LastWords { line: Some("ValueError: x".to_owned()), ..LastWords::default() };
         let (status, reason) = judge(cause, end, &words, oom_kills);
         (status, reason.unwrap_or_default())
     }

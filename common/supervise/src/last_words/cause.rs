@@ -1,7 +1,8 @@
 //! Which of the errors in a log is the one that a program died of.
 
 use super::lines::{
-    Channel, Line, channels, closes_box, has_letter, indentation, inside, is_aside, opens_box, shape, shown,
+    Channel, Line, channels, closes_box, has_letter, indentation, inside, is_aside, opens_box, shape,
+    warnings,
 };
 use super::others::{joined, others};
 use super::python::tracebacks;
@@ -33,6 +34,10 @@ const OF_PEERS: [&str; 9] = [
     "remote process exited",
 ];
 
+/// Ends of errors that say no more than that another error was met: the interpreter's, when a library has called
+/// abort(3), and Rust's of a thread whose panic was said before.
+const OF_LIBRARIES: [&str; 2] = ["Fatal Python error: Aborted", "on an `Err` value: Any { .. }"];
+
 /// An error, and where it stands.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Cause {
@@ -40,6 +45,8 @@ pub(super) struct Cause {
     pub(super) error: Option<String>,
     /// Numbers of the lines of its traceback.
     pub(super) traceback: Vec<usize>,
+    /// It is that of a report.
+    pub(super) is_reported: bool,
 }
 
 /// The end of a log with what was found in it.
@@ -73,9 +80,9 @@ pub(super) fn cause(lines: &[String], known: &Known) -> Cause {
         Some(report) => {
             let lines = &log.channels[report.channel].lines[report.first..=report.last];
             let traceback = lines.iter().map(|line| line.number).filter(|_| report.is_traceback);
-            Cause { error: Some(report.error.clone()), traceback: traceback.collect() }
+            Cause { error: Some(report.error.clone()), traceback: traceback.collect(), is_reported: true }
         }
-        None => Cause { error: log.words(lines.len()), traceback: Vec::new() },
+        None => Cause { error: log.words(lines.len()), ..Cause::default() },
     }
 }
 
@@ -102,7 +109,8 @@ impl<'a> Log<'a> {
             let lines = &channels[report.channel].lines[report.first..=report.last];
             lines.iter().map(|line| line.number).collect::<Vec<_>>()
         };
-        let taken: HashSet<usize> = reports.iter().flat_map(numbers).collect();
+        let warned = channels.iter().flat_map(|channel| warnings(&channel.lines));
+        let taken: HashSet<usize> = reports.iter().flat_map(numbers).chain(warned).collect();
         let mut shapes = HashMap::new();
         for line in channels.iter().flat_map(|channel| &channel.lines) {
             if !taken.contains(&line.number) {
@@ -127,8 +135,9 @@ impl<'a> Log<'a> {
         let Some(launcher) = has_last_word else {
             let own: Vec<&Report> =
                 of(Role::Main).filter(|report| !self.was_survived(report, known)).collect();
-            let side = || of(Role::Side).rfind(|report| !self.was_survived(report, known));
-            return pick(&own, &self.channels, None).or_else(side).cloned();
+            let side = of(Role::Side).rfind(|report| !self.was_survived(report, known));
+            let picked = pick(&own, &self.channels, None);
+            return picked.filter(|report| says_more(report)).or(side).or(picked).cloned();
         };
         let root = self.root(launcher);
         if let Some(signal) = root.as_ref().and_then(|root| root.signal.clone()) {
@@ -294,17 +303,23 @@ fn in_box(lines: &[Line]) -> Option<String> {
 }
 
 /// Says whether a line calls itself an error.
-fn says_error(line: &str) -> bool {
+pub(super) fn says_error(line: &str) -> bool {
     let lower = line.to_lowercase();
     lower.contains("error:")
         || lower.starts_with("fatal")
         || ["ERROR", "Error ", "exits with return code"].iter().any(|word| line.contains(word))
 }
 
+/// Says whether an error says more than that another one was met.
+fn says_more(report: &Report) -> bool {
+    !OF_LIBRARIES.iter().any(|words| report.error.ends_with(words))
+}
+
 /// Picks the error of the process that failed `first`; else of those of ranks the first that is not the end of
 /// another, and otherwise the last such.
 fn pick<'a>(own: &[&'a Report], channels: &[Channel], first: Option<u32>) -> Option<&'a Report> {
-    let is_own = |report: &&&Report| !OF_PEERS.iter().any(|words| report.error.contains(words));
+    let is_own =
+        |report: &&&Report| !OF_PEERS.iter().any(|words| report.error.contains(words)) && says_more(report);
     let of_ranks: Vec<&&Report> = own.iter().filter(|report| channels[report.channel].is_of_dead()).collect();
     let of_first = of_ranks.iter().find(|report| first.is_some() && channels[report.channel].rank() == first);
     of_first
@@ -365,13 +380,4 @@ pub(super) fn went_on(combined: &str, is_cut: bool, stream: &str, line: &str) ->
             after.iter().filter(|shape| shapes.get(*shape).is_some_and(|&count| count > 2)).count() >= WORK
         }
     }
-}
-
-/// Returns the error of a program in what it wrote to its other stream: one that is reported, or calls itself so.
-pub(super) fn reported(text: &str) -> Option<String> {
-    let lines = shown(text);
-    let found = cause(&lines, &Known::NOTHING).error?;
-    let log = Log::new(&lines);
-    let is_reported = log.reports.iter().any(|report| report.error == found);
-    (is_reported || says_error(&found)).then_some(found)
 }

@@ -117,7 +117,7 @@ pub(super) fn indentation(line: &str) -> usize {
 }
 
 /// Begins what tells of no error, at the end of a program that died of one.
-const ASIDE: [&str; 21] = [
+const ASIDE: [&str; 37] = [
     "wandb:",
     "note: run with `RUST_BACKTRACE",
     "note: Some details are omitted",
@@ -139,6 +139,22 @@ const ASIDE: [&str; 21] = [
     "make: *** ",
     "npm ERR!",
     "npm error",
+    "error: Recipe `",
+    "error Command failed with exit code",
+    "task: Failed to run task",
+    "(Use `node --",
+    "Primary job  terminated",
+    "a non-zero exit code. Per user-direction",
+    "mpirun ",
+    "prterun ",
+    "the job to be terminated. The first process",
+    "  Process name: [",
+    "  Exit code: ",
+    "MPI_ABORT was invoked",
+    "NOTE: invoking MPI_ABORT",
+    "You may or may not see output",
+    "exactly when Open MPI kills",
+    "\t [[{{node ",
 ];
 
 /// Stands in what tells of no error.
@@ -159,7 +175,7 @@ const ASIDE_WORDS: [&str; 10] = [
 /// bar, or the log line of a library in C++.
 pub(super) fn is_aside(line: &str) -> bool {
     let is_glog = || {
-        let line = line.strip_prefix('[').unwrap_or(line);
+        let line = after_time(line.strip_prefix('[').unwrap_or(line));
         let mut bytes = line.bytes();
         matches!(bytes.next(), Some(b'I' | b'W' | b'E'))
             && bytes.next().is_some_and(|byte| byte.is_ascii_digit() || byte == b' ')
@@ -169,6 +185,31 @@ pub(super) fn is_aside(line: &str) -> bool {
         || ASIDE_WORDS.iter().any(|word| line.contains(word))
         || is_bar(line)
         || is_glog()
+}
+
+/// Drops the time that TensorFlow puts before the lines of its log, `2026-01-29 12:00:00.123456: `.
+fn after_time(line: &str) -> &str {
+    let (time, rest) = line.split_once(": ").unwrap_or(("", line));
+    let is_time = time.len() > 18 && time.chars().all(|c| c.is_ascii_digit() || "-:. ".contains(c));
+    if is_time { rest } else { line }
+}
+
+/// Returns the numbers of the lines of Python's warnings: the place with the warning, and the code below it.
+pub(super) fn warnings(lines: &[Line]) -> Vec<usize> {
+    let warns = |line: &str| {
+        let mut parts = line.splitn(4, ':');
+        let (Some(_), Some(number), Some(kind)) = (parts.next(), parts.next(), parts.next()) else {
+            return false;
+        };
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && kind.starts_with(' ') && kind.ends_with("Warning") && !kind.trim_start().contains(' ')
+    };
+    let mut found = Vec::new();
+    for (place, line) in lines.iter().enumerate().filter(|(_, line)| warns(line.text)) {
+        found.push(line.number);
+        found.extend(lines.get(place + 1).filter(|next| indentation(next.text) > 0).map(|next| next.number));
+    }
+    found
 }
 
 /// Says whether a line is a progress bar, as tqdm and pip draw them.

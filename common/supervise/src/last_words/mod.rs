@@ -8,7 +8,7 @@ mod report;
 
 use super::log::{TAIL, Unlogged, kept};
 use super::task::Output;
-use cause::{Known, cause, reported, went_on};
+use cause::{Known, cause, says_error, went_on};
 use lines::shown;
 use run_common::fsio::read::open_file;
 use run_common::provenance::redact::redact_text;
@@ -31,10 +31,14 @@ pub(super) struct LastWords {
     pub(super) line: Option<String>,
     /// The last lines of the traceback.
     pub(super) traceback: Option<Vec<String>>,
+    /// The line names an error.
+    pub(super) is_error: bool,
+    /// The line is that of a report, as programming languages write them.
+    pub(super) is_reported: bool,
 }
 
 /// Reads the last words of an attempt, without the secrets in them: in the log of its stderr, and with what could
-/// not be written to that. Where stderr says nothing, an error that is reported on stdout counts. An attempt that
+/// not be written to that. Where stderr names no error, one that is reported on stdout counts. An attempt that
 /// `has_own_status` did not end as Python does after an exception that nobody caught.
 pub(super) fn last_words(
     layout: &Layout,
@@ -59,11 +63,13 @@ pub(super) fn last_words(
                 let combined = tail(&layout.combined(), None);
                 went_on(&combined.text, combined.is_cut, "stderr", line)
             };
-            let mut words = find_last_words(&text, &Known { has_own_status, went_on: &went_on });
-            if words.line.is_none() {
-                words.line = reported(&tail(&layout.stdout(), None).text).map(|error| shortened(&error));
+            let words = find_last_words(&text, &Known { has_own_status, went_on: &went_on });
+            if words.is_error {
+                return words;
             }
-            words
+            let others = find_last_words(&tail(&layout.stdout(), None).text, &Known::NOTHING);
+            let is_silent = words.line.is_none();
+            if others.is_reported || is_silent && others.is_error { others } else { words }
         }
     }
 }
@@ -103,8 +109,10 @@ fn find_last_words(text: &str, known: &Known) -> LastWords {
     let traceback: Vec<String> =
         found.traceback[kept..].iter().map(|&number| shortened(&lines[number])).collect();
     LastWords {
-        line: found.error.map(|error| shortened(&error)),
+        line: found.error.as_deref().map(shortened),
         traceback: (!traceback.is_empty()).then_some(traceback),
+        is_error: found.is_reported || found.error.as_deref().is_some_and(says_error),
+        is_reported: found.is_reported,
     }
 }
 
@@ -112,5 +120,7 @@ fn shortened(line: &str) -> String {
     cut(&printable(line), LIMIT).into_owned()
 }
 
+#[cfg(test)]
+mod foreign_tests;
 #[cfg(test)]
 mod tests;

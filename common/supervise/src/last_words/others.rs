@@ -1,6 +1,7 @@
 //! Errors as other languages, shells and schedulers report them.
 
 use super::lines::{Line, has_letter, indentation};
+use super::python::is_exception;
 use super::report::{Report, Role, without_module};
 
 /// Lines after the first one of a report among which its mark must be.
@@ -83,18 +84,43 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
     if line.starts_with("Fatal Python error: ") {
         return main(line);
     }
+    // eyre.
+    if line.starts_with("The application panicked (crashed)") {
+        let message = next().strip_prefix("Message:").unwrap_or(next());
+        return below(&format!("panic: {}", message.trim()));
+    }
     // Julia.
     if let Some(error) = line.strip_prefix("ERROR: ").filter(|_| is_near("Stacktrace:")) {
-        return main(error);
+        let nested = after().find_map(|line| line.trim_start().strip_prefix("nested task error: "));
+        return main(nested.filter(|_| error.ends_with("TaskFailedException")).unwrap_or(error));
     }
     // R.
     if line.starts_with("Error") && is_near("Execution halted") {
-        return main(&joined(line, Some(next())));
+        return match next().strip_prefix("! ").filter(|_| line.ends_with(':')) {
+            Some(message) => main(&format!("{line} {message}")),
+            None => main(&joined(line, Some(next()))),
+        };
+    }
+    // Fortran, Elixir, Haskell, and the machine of Java.
+    if line.starts_with("Fortran runtime error: ") || line.starts_with("** (") && line.contains(") ") {
+        return main(line);
+    }
+    if next().starts_with("CallStack (from HasCallStack)") {
+        return main(line);
+    }
+    if line.starts_with("# A fatal error has been detected by the Java") {
+        let cause = after().map(|line| line.trim_start_matches(['#', ' '])).find(|line| has_letter(line));
+        return main(cause.unwrap_or(line));
+    }
+    // What a launcher says of a process that a signal has ended.
+    if line.contains("exits with return code = -") || line.contains(" exited on signal ") {
+        return Some((Role::Side, line.to_owned(), first));
     }
     // Java, JavaScript and C#; Ruby; Lua.
     if indentation(line) == 0 && has_letter(line) && !line.starts_with("Caused by: ") {
         if is_frame(next()) {
-            return main(without_module(without_thread(line)));
+            let error = without_thread(begins_message(lines, first));
+            return main(without_module(error));
         }
         let is_traced = next().starts_with("\tfrom ") || next() == "stack traceback:";
         return if is_traced {
@@ -104,6 +130,17 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
         };
     }
     None
+}
+
+/// Returns the first line of a message that ends with this one, as that of JavaScript for a module that is missing.
+fn begins_message<'a>(lines: &[Line<'a>], last: usize) -> &'a str {
+    let names_error = |line: &str| line.split(':').next().is_some_and(|name| name.ends_with("Error"));
+    if is_exception(lines[last].text) {
+        return lines[last].text;
+    }
+    let above = lines[..last].iter().rev().take(NEAR).map(|line| line.text);
+    let mut message = above.take_while(|line| has_letter(line) && indentation(line) == 0);
+    message.find(|line| names_error(line) && is_exception(line)).unwrap_or(lines[last].text)
 }
 
 /// Says whether a line names a place in the code, as Java and JavaScript write it.
@@ -118,7 +155,7 @@ fn is_frame(line: &str) -> bool {
 fn without_thread(line: &str) -> &str {
     let rest = line.strip_prefix("Exception in thread \"").and_then(|rest| rest.split_once("\" "));
     let line = rest.map_or(line, |(_, rest)| rest);
-    let starts = ["Uncaught ", "Unhandled exception. ", "lua: ", ": "];
+    let starts = ["Uncaught ", "Unhandled exception. ", "lua: ", "luajit: ", ": "];
     starts.iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line)
 }
 

@@ -1,7 +1,7 @@
 //! Tracebacks of Python: as the interpreter writes them, of groups of exceptions, in the boxes of rich, in the
 //! colours of loguru, and as notebooks have them.
 
-use super::lines::{HEADER, Line, closes_box, has_letter, indentation, opens_box};
+use super::lines::{HEADER, Line, closes_box, has_letter, indentation, is_aside, opens_box};
 use super::report::{Report, Role, without_module};
 
 /// Lines that may stand between a traceback and its exception where processes write at the same time.
@@ -166,11 +166,24 @@ fn plain_exception(lines: &[Line], header: usize, indented: usize) -> Option<(us
 fn named_error(lines: &[Line], at: usize, form: &Form) -> String {
     let text = lines[at].text.trim_start();
     let text = if matches!(form, Form::Group(_)) { text.trim_start_matches(['|', ' ']) } else { text };
-    super::others::joined(without_module(text), lines.get(at + 1).map(|line| line.text))
+    let error = without_module(text).trim_end();
+    let Some(before) = error.strip_suffix(':') else { return error.to_owned() };
+    // A message may begin with blank lines, or go on below its first line.
+    let is_named_alone = is_name(before);
+    let blanks = lines[at + 1..].iter().take_while(|line| line.text.trim().is_empty()).count();
+    let next = lines.get(at + 1 + blanks).map(|line| line.text).filter(|next| {
+        let is_other = next.contains(HEADER) || CHAINED.iter().any(|words| next.starts_with(words));
+        (blanks == 0 || is_named_alone) && has_letter(next) && !is_aside(next) && !is_other
+    });
+    match next {
+        Some(next) => format!("{error} {}", next.trim()),
+        None if is_named_alone => before.to_owned(),
+        None => error.to_owned(),
+    }
 }
 
 /// Says whether a line names an exception: `package.Type: message`, or the type alone.
-fn is_exception(line: &str) -> bool {
+pub(super) fn is_exception(line: &str) -> bool {
     let (name, has_message) = match line.split_once(':') {
         Some((name, message)) => (name, message.is_empty() || message.starts_with(' ')),
         None => (line.trim_end(), true),

@@ -12,12 +12,12 @@ fn words(text: &str) -> LastWords {
 }
 
 #[track_caller]
-fn says(text: &str, expected: &str) {
+pub(super) fn says(text: &str, expected: &str) {
     assert_eq!(words(text).line.as_deref(), Some(expected), "{text}");
 }
 
 /// A traceback with an exception.
-fn traceback(error: &str) -> String {
+pub(super) fn traceback(error: &str) -> String {
     format!(
         "Traceback (most recent call last):\n  File \"/w/train.py\", line 7, in main\n    step()\n{error}\n"
     )

@@ -1,0 +1,118 @@
+//! Messages over several lines, what other languages, launchers and libraries say beside a cause, and warnings.
+
+use super::tests::{says, traceback};
+
+#[test]
+fn a_message_may_begin_or_go_on_below_the_name_of_its_exception() {
+    says(
+        &traceback("RuntimeError: \n\nFirst line of trouble\nsecond"),
+        "RuntimeError: First line of trouble",
+    );
+    says(&traceback("AssertionError: "), "AssertionError");
+    says(&traceback("AssertionError: \nwandb: Find logs at x"), "AssertionError");
+    says(
+        &traceback(
+            "torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:\nRuntimeError: no triton\n\nSet X",
+        ),
+        "BackendCompilerFailed: backend='inductor' raised: RuntimeError: no triton",
+    );
+    says(
+        &traceback(
+            "hydra.errors.InstantiationException: Error in call to target 'x.Net':\nTypeError(\"lr\")\nfull_key: model",
+        ),
+        "InstantiationException: Error in call to target 'x.Net': TypeError(\"lr\")",
+    );
+    // What is below is another line, not the message.
+    says(&traceback("ValueError: these are wrong:\n\nstep 5 loss 0.2"), "ValueError: these are wrong:");
+}
+
+#[test]
+fn messages_of_javascript_are_found_above_its_frames() {
+    let missing = "node:internal/modules/cjs/loader:1080\n  throw err;\n  ^\n\nError: Cannot find module './nope'\n\
+                   Require stack:\n- /w/x.js\n    at Module._resolveFilename (node:internal/modules/cjs/loader:1077:15)\n\
+                   {\n  code: 'MODULE_NOT_FOUND'\n}\n\nNode.js v20.11.0\n";
+    says(missing, "Error: Cannot find module './nope'");
+    let text = "/w/x.js:1\nthrow \"out of shards\"\n^\nout of shards\n\
+                (Use `node --trace-uncaught ...` to show where the exception was thrown)\n\nNode.js v20.11.0\n";
+    says(text, "out of shards");
+}
+
+#[test]
+fn more_languages_are_understood() {
+    for (text, expected) in [
+        (
+            "Error in `fit()`:\n! bad shard\nBacktrace:\n 1. global fit()\nExecution halted\n",
+            "Error in `fit()`: bad shard",
+        ),
+        (
+            "ERROR: LoadError: TaskFailedException\n\n    nested task error: bad shard\n    Stacktrace:\n     [1] error\n\
+             Stacktrace:\n [1] wait\nin expression starting at /w/x.jl:1\n",
+            "bad shard",
+        ),
+        (
+            "The application panicked (crashed).\nMessage:  bad shard\nLocation: src/main.rs:3\n\nBacktrace omitted. Run with x\n",
+            "panic: bad shard",
+        ),
+        (
+            "At line 3 of file x.f90\nFortran runtime error: End of file\n\nError termination. Backtrace:\n#0  0x7f\n",
+            "Fortran runtime error: End of file",
+        ),
+        ("** (RuntimeError) bad shard\n    x.exs:1: (file)\n", "** (RuntimeError) bad shard"),
+        (
+            "train: bad shard\nCallStack (from HasCallStack):\n  error, called at x.hs:3:8 in main:Main\n",
+            "train: bad shard",
+        ),
+        ("luajit: x.lua:3: bad\nstack traceback:\n\t[C]: in function 'error'\n", "x.lua:3: bad"),
+        (
+            "#\n# A fatal error has been detected by the Java Runtime Environment:\n#\n#  SIGSEGV (0xb) at pc=0x7f, pid=1\n#\n# JRE\n",
+            "SIGSEGV (0xb) at pc=0x7f, pid=1",
+        ),
+        (
+            "thread '<unnamed>' panicked at x.rs:1:1:\nworker died\nthread 'main' panicked at x.rs:1:2:\n\
+             called `Result::unwrap()` on an `Err` value: Any { .. }\n",
+            "panic: worker died",
+        ),
+        (
+            "F0101 10:00:00.123456 140 x.py:3] bad shard\nFatal Python error: Aborted\n\nCurrent thread 0x7f (most recent call first):\n  File \"x\"\n",
+            "bad shard",
+        ),
+        (
+            "Fatal Python error: Aborted\n\nCurrent thread 0x7f:\n  File \"x\"\n",
+            "Fatal Python error: Aborted",
+        ),
+    ] {
+        says(text, expected);
+    }
+}
+
+#[test]
+fn launchers_say_less_than_their_programs() {
+    let rule = "-".repeat(74);
+    let mpirun = format!(
+        "{rule}\nPrimary job  terminated normally, but 1 process returned\na non-zero exit code. Per user-direction, the job \
+         has been aborted.\n{rule}\n{rule}\nmpirun detected that one or more processes exited with non-zero status, thus causing\n\
+         the job to be terminated. The first process to do so was:\n\n  Process name: [[1,1],0]\n  Exit code:    1\n{rule}\n"
+    );
+    says(&format!("bad shard 7\n{mpirun}"), "bad shard 7");
+    says(&format!("{}{mpirun}", traceback("ValueError: bad")), "ValueError: bad");
+    let killed = "mpirun noticed that process rank 0 with PID 0 on node gpu3 exited on signal 9 (Killed).";
+    let work: String = (1..=9).map(|step| format!("step {step} loss 0.2\n")).collect();
+    says(&format!("{work}{rule}\n{killed}\n{rule}\n"), killed);
+    says(&format!("{}{killed}\n", traceback("ValueError: bad")), "ValueError: bad");
+    let by_deepspeed = "[2026-01-01 10:00:00,123] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits with return code = -9";
+    says(&format!("{work}{by_deepspeed}\n"), by_deepspeed);
+    for after in
+        ["error: Recipe `train` failed on line 3 with exit code 1", "error Command failed with exit code 1."]
+    {
+        says(&format!("{}{after}\n", traceback("ValueError: bad")), "ValueError: bad");
+    }
+}
+
+#[test]
+fn a_warning_is_no_cause() {
+    let warning = "/w/torch/utils.py:3: FutureWarning: `torch.cuda.amp` is deprecated\n  with torch.cuda.amp.autocast():\n";
+    says(&format!("no such shard\n{warning}"), "no such shard");
+    assert_eq!(super::find_last_words(warning, &super::Known::NOTHING).line, None);
+    let by_tensorflow = "2026-01-01 10:00:01.123456: W tensorflow/core/x.cc:108] Error occurred when finalizing the iterator\n\t [[{{node PyFunc}}]]\n";
+    says(&format!("no such shard\n{by_tensorflow}"), "no such shard");
+}
