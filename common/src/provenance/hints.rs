@@ -12,7 +12,7 @@ const TABLES: [&str; 4] = ["", "train.", "training.", "trainer."];
 const SEED: [&str; 2] = ["seed", "random_seed"];
 
 /// Names of the number of steps, in order of preference.
-const TOTAL_STEPS: [&str; 20] = [
+const TOTAL_STEPS: [&str; 25] = [
     "total_steps",
     "max_steps",
     "max_iters",
@@ -31,6 +31,11 @@ const TOTAL_STEPS: [&str; 20] = [
     "num_timesteps",
     "n_timesteps",
     "max_update",
+    "max_updates",
+    "training_steps",
+    "max_training_steps",
+    "num_iters",
+    "iterations",
     "total_env_steps",
     "num_env_steps",
 ];

@@ -9,19 +9,20 @@ pub fn params(command: &[String]) -> Map<String, Value> {
     let mut params = Map::new();
     let mut arguments = command.iter().peekable();
     let mut awaits_program = arguments.next().is_some_and(|program| is_interpreter(program));
+    let mut has_interpreter = awaits_program;
     while let Some(argument) = arguments.next() {
         if argument == "--" {
             continue;
         }
         if awaits_program && argument.starts_with('-') && !argument.starts_with("--") {
-            if argument == "-m" || argument == "-c" {
+            if ["-m", "-c", "-W", "-X", "-o"].contains(&argument.as_str()) {
                 arguments.next();
-                awaits_program = false;
+                awaits_program = !["-m", "-c"].contains(&argument.as_str());
             }
             continue;
         }
         if is_interpreter(argument) {
-            awaits_program = true;
+            (awaits_program, has_interpreter) = (true, true);
         } else if !argument.starts_with('-') && !["launch", "run"].contains(&argument.as_str()) {
             awaits_program = false;
         }
@@ -32,7 +33,11 @@ pub fn params(command: &[String]) -> Map<String, Value> {
                 params.insert(key.trim_start_matches('-').to_owned(), value.into());
             }
             (Some(key), None) if is_name(key) => {
-                let value = arguments.next_if(|next| !next.starts_with('-') || next.parse::<f64>().is_ok());
+                // Of `xvfb-run -a python train.py` the interpreter is no value.
+                let is_of_launcher = !has_interpreter && !argument.starts_with("--");
+                let is_value = |next: &str| !next.starts_with('-') || next.parse::<f64>().is_ok();
+                let value =
+                    arguments.next_if(|next| is_value(next) && !(is_of_launcher && is_interpreter(next)));
                 params.insert(key.to_owned(), value.map_or(Value::Bool(true), |value| value.as_str().into()));
             }
             (None, Some((key, value))) if is_name(key) => {
@@ -96,12 +101,16 @@ mod tests {
             "sh -c k=1 --lr 1",
             "python -u train --lr 1",
             "accelerate launch --multi_gpu -m pkg.train --lr 1",
+            "python3 -X dev -W ignore -m pkg.train --lr 1",
+            "xvfb-run -a python3 -m pkg.train --lr 1",
         ] {
             let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
             let params = params(&command);
             assert_eq!(params["lr"], "1", "{line}");
             assert!(["m", "c"].iter().all(|key| !params.contains_key(*key)), "{line}: {params:?}");
             assert_ne!(params.get("u"), Some(&json!("train")), "{line}");
+            assert!(["W", "X"].iter().all(|key| !params.contains_key(*key)), "{line}: {params:?}");
+            assert!(params.get("a").is_none_or(Value::is_boolean), "{line}: {params:?}");
         }
         let own: Vec<String> = "python train.py -m resnet -c x.yaml".split(' ').map(str::to_owned).collect();
         assert_eq!(Value::Object(params(&own)), json!({"m": "resnet", "c": "x.yaml"}));

@@ -57,7 +57,7 @@ const LAUNCHERS: [&str; 24] = [
 ];
 
 /// Commands of a shell that change what a name means in a way that is not followed.
-const CHANGES: [&str; 3] = ["module", "ml", "eval"];
+const CHANGES: [&str; 5] = ["module", "ml", "eval", "workon", "spack"];
 
 /// Returns the interpreter of a command: of its program, else of what that executes. `executable` is where its
 /// program was found.
@@ -68,6 +68,13 @@ pub fn interpreter_of_command(command: &[String], executable: Option<&Path>, cwd
     let mut shell = Shell { cwd: Some(cwd.to_owned()), ..Shell::default() };
     shell.command(command, 0);
     shell.interpreter()
+}
+
+/// Says whether a command with these arguments changes what names mean, as `conda activate x` and `pyenv shell 3.12`.
+fn activates(arguments: &[String]) -> bool {
+    arguments
+        .first()
+        .is_some_and(|first| ["activate", "deactivate", "shell", "local"].contains(&first.as_str()))
 }
 
 /// How a command is executed.
@@ -136,8 +143,8 @@ impl Shell {
             {
                 return;
             }
-            name if CHANGES.contains(&name) => {
-                self.is_changed = true;
+            name if CHANGES.contains(&name) || activates(&words[at + 1..]) => {
+                (self.is_changed, self.activated) = (true, None);
                 return;
             }
             _ => {}
@@ -421,6 +428,10 @@ mod tests {
             ("source setup.sh\npython3 train.py", None),
             ("conda activate x\nconda run -n x python train.py", None),
             ("module load cuda\npython3 train.py", None),
+            ("conda activate x\npython train.py", None),
+            ("micromamba activate x && python3 train.py", None),
+            ("pyenv shell 3.12.1\npython train.py", None),
+            ("conda activate x\na/bin/python train.py", Some("a/bin/python")),
             ("exec $SOME_UNKNOWN/bin/python train.py", None),
             ("docker run image python3 train.py", None),
             ("echo a/bin/python", None),
