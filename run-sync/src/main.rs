@@ -1,7 +1,9 @@
 //! `run-sync`: back runs up, verify, restore and clean up.
 
+mod backup;
 mod cli;
 mod format;
+mod local;
 mod set;
 mod store;
 mod sync;

@@ -2,11 +2,12 @@
 
 use crate::format::digest::Digest;
 use crate::format::key;
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{Manifest, SetKind};
 use crate::format::valid::is_name;
 use crate::store::fault::Fault;
 use crate::store::{Object, Store};
 use run_common::error::{Error, Exit};
+use run_common::rundir::layout::BATCH_FILES;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -106,6 +107,30 @@ impl Set<'_> {
         self.store.list(&prefix, &mut take).map_err(|fault| self.failed("list", key::BACKUP, fault))?;
         history.commits.sort_unstable();
         Ok(history)
+    }
+
+    /// Lists the objects of the set, by their keys below it; of a batch without those of its runs.
+    pub(crate) fn objects(&self, kind: SetKind, each: &mut dyn FnMut(Object)) -> Result<(), Error> {
+        let below = self.name.prefix();
+        let mut take = |object: Object| {
+            if let Some(key) = object.key.strip_prefix(&below) {
+                each(Object { key: key.to_owned(), ..object });
+            }
+        };
+        let prefixes: &[&str] = match kind {
+            SetKind::Run => &[""],
+            SetKind::Batch => &[".batch/", ".by/", ".gen/", ".long/"],
+        };
+        for prefix in prefixes {
+            let listed = self.store.list(&self.key(prefix), &mut take);
+            listed.map_err(|fault| self.failed("list", prefix, fault))?;
+        }
+        for name in BATCH_FILES.iter().filter(|_| kind == SetKind::Batch) {
+            let found =
+                self.store.head(&self.key(name)).map_err(|fault| self.failed("look at", name, fault))?;
+            found.into_iter().for_each(&mut take);
+        }
+        Ok(())
     }
 
     /// Reads a manifest, and believes it only if it has its hash.

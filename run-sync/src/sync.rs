@@ -1,10 +1,45 @@
-//! From the arguments to the verb.
+//! From the arguments to the verb, and what verbs have in common.
 
-use crate::cli::Args;
+use crate::backup;
+use crate::cli::{Args, Reach, Verb};
+use crate::store::Access;
+use crate::store::url::StoreUrl;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
+use std::env;
+use std::fs;
 
 /// Does what the command line asks for.
-pub(crate) fn run(_args: &Args, _out: &mut Out) -> Result<Exit, Error> {
-    Err(Error::usage("not built yet"))
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    match &args.verb {
+        Verb::Backup(args) => backup::run(args, out),
+        _ => Err(Error::usage("not built yet")),
+    }
+}
+
+/// Returns the store that was given, else that of `$RUN_SYNC_URL`.
+pub(crate) fn address(given: Option<&StoreUrl>) -> Result<StoreUrl, Error> {
+    match (given, env::var("RUN_SYNC_URL")) {
+        (Some(given), _) => Ok(given.clone()),
+        (None, Ok(url)) if !url.is_empty() => url.parse(),
+        (None, _) => {
+            Err(Error::usage("no store is given").hint("--to or --from names one, or $RUN_SYNC_URL"))
+        }
+    }
+}
+
+/// Returns how the store is to be reached.
+pub(crate) fn access(reach: &Reach) -> Access {
+    Access { transfers: reach.transfers.into(), rate: None }
+}
+
+/// Returns the address of a store as receipts and messages have it: of a directory the absolute path.
+pub(crate) fn shown(url: &StoreUrl) -> String {
+    match url {
+        StoreUrl::Directory(root) => {
+            let absolute = fs::canonicalize(root).or_else(|_| std::path::absolute(root));
+            absolute.as_ref().unwrap_or(root).display().to_string()
+        }
+        url => url.to_string(),
+    }
 }

@@ -13,6 +13,7 @@ pub mod open;
 pub mod options;
 pub mod placeholders;
 pub mod raw;
+pub mod receipts;
 pub mod record;
 pub mod recorded;
 pub mod sample;

@@ -1,9 +1,10 @@
 //! An entry of a manifest: one file, directory or link of a run, as run-store(5) writes it.
 
 use super::digest::Digest;
+use super::key::plain;
 use super::percent;
 use super::stamp::Stamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -93,6 +94,16 @@ pub(crate) enum Absent {
     Cleaned,
     /// The program, or someone, removed it: a restore leaves it away unless asked.
     Gone,
+}
+
+impl Entry {
+    /// Returns the key of its object below the set; none if it is no file.
+    pub(crate) fn object(&self) -> Option<String> {
+        match &self.kind {
+            Kind::File(file) => file.key.clone().or_else(|| plain(&self.place)),
+            Kind::Dir | Kind::Link(_) => None,
+        }
+    }
 }
 
 /// An entry as it is written. Names are those of run-store(5).
@@ -280,5 +291,17 @@ impl TryFrom<Written> for Entry {
         };
         let place = Place { path: path.into(), evaluation: written.evaluation };
         Ok(Self { place, kind, mode, mtime: written.mtime, absent: written.absent })
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::from(self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Written::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

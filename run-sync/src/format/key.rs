@@ -32,10 +32,12 @@ pub(crate) fn plain(place: &Place) -> Option<String> {
     }
 }
 
-/// Returns the key of a file that was overwritten in place, below the set.
-pub(crate) fn generation(place: &Place, number: u64, writer: &str) -> String {
+/// Returns the key of a file that was overwritten in place, below the set. One backup may have several versions of it,
+/// from 1: those before the last are of a file that changed while it was backed up.
+pub(crate) fn generation(place: &Place, number: u64, writer: &str, version: u32) -> String {
     let writer = writer.get(..8).unwrap_or(writer);
-    format!(".gen/{number:06}-{writer}/{}", encoded(place))
+    let version = if version > 1 { format!("-{version}") } else { String::new() };
+    format!(".gen/{number:06}-{writer}{version}/{}", encoded(place))
 }
 
 /// Returns the prefix of the keys of a writer who is not the first of a set.
@@ -122,7 +124,7 @@ mod tests {
         assert!(long.starts_with(".long/") && long.len() == 38, "{long}");
         let evaluation = Place { evaluation: Some("gsm8k".into()), ..place(b"SHA256SUMS") };
         assert_eq!(plain(&evaluation).as_deref(), Some(".eval/gsm8k/SHA256SUMS"));
-        assert_eq!(generation(&place(b"ckpt.pt"), 7, "0123456789abcdef"), ".gen/000007-01234567/ckpt.pt");
+        assert_eq!(generation(&place(b"ckpt.pt"), 7, "0123456789abcdef", 1), ".gen/000007-01234567/ckpt.pt");
     }
 
     #[test]

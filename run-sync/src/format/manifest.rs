@@ -73,6 +73,17 @@ pub(crate) enum Verified {
     Read,
 }
 
+impl Verified {
+    /// Returns the word of manifests and receipts.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Checksum => "checksum",
+            Self::Read => "read",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Document {
     #[serde(flatten)]

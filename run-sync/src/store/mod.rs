@@ -9,6 +9,7 @@ use crate::format::digest::Digest;
 use directory::Directory;
 use fault::Fault;
 use run_common::error::Error;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::Range;
 use url::StoreUrl;
@@ -104,7 +105,7 @@ pub(crate) struct Stored {
 }
 
 /// An upload in parts that has begun. It can be continued by another process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Upload {
     /// Key of the object.
     pub(crate) key: String,
@@ -115,7 +116,7 @@ pub(crate) struct Upload {
 }
 
 /// A part that was stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     /// From 1.
     pub(crate) number: u32,

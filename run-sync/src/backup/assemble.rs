@@ -1,0 +1,171 @@
+//! Makes the entries of a manifest: of what is in the run, and of what its manifest before had and is no longer there.
+//! Pure.
+
+use super::plan::{Step, entry};
+use super::report::Report;
+use crate::format::entry::{Absent, Entry, File, Kind, Place};
+use crate::local::scan::{Found, Scan};
+use run_common::rundir::receipts::Receipt;
+use run_common::time::Timestamp;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+/// What became of a file that was read.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// It is stored.
+    Stored(Box<Entry>),
+    /// It changed whenever it was read.
+    Torn,
+    /// It is not there any more.
+    Gone,
+    /// It cannot be read; why.
+    Unreadable(String),
+}
+
+/// What a manifest is made of.
+pub(crate) struct Assembly<'a> {
+    /// The entries of the manifest before.
+    pub(crate) before: &'a [Entry],
+    /// When that was made.
+    pub(crate) parent_created: Option<Timestamp>,
+    /// What was found in the run.
+    pub(crate) scan: &'a Scan,
+    /// What was decided of each.
+    pub(crate) steps: Vec<Step>,
+    /// What became of those that were read, by their numbers.
+    pub(crate) kept: HashMap<usize, Kept>,
+    /// What was done to the run.
+    pub(crate) receipts: &'a [Receipt],
+    /// Files and directories that belong together, of each checkpoint.
+    pub(crate) groups: &'a [Vec<PathBuf>],
+    /// Evaluations were looked at.
+    pub(crate) evaluations: bool,
+}
+
+impl Assembly<'_> {
+    /// Returns the entries in their order. Takes note of what cannot be stored as it is.
+    pub(crate) fn entries(mut self, report: &mut Report) -> Vec<Entry> {
+        let before: HashMap<&Place, &Entry> = self.before.iter().map(|entry| (&entry.place, entry)).collect();
+        let left = self.left_groups();
+        let mut entries: BTreeMap<Place, Entry> = BTreeMap::new();
+        let mut names = Vec::new();
+        let steps = std::mem::take(&mut self.steps);
+        for (at, (found, step)) in self.scan.found.iter().zip(steps).enumerate() {
+            let old = || before.get(&found.place).map(|entry| (*entry).clone());
+            let is_left = is_below(&found.place, &left);
+            let made = match (self.kept.remove(&at), step) {
+                _ if is_left => {
+                    report.left.extend(found.target.is_none().then(|| shown(&found.place)));
+                    old()
+                }
+                (Some(Kept::Stored(entry)), _) => Some(*entry),
+                (None, Step::Known(entry)) => Some(entry),
+                (Some(Kept::Torn), _) | (None, Step::Read(_)) => {
+                    report.left.push(shown(&found.place));
+                    old()
+                }
+                (Some(Kept::Gone), _) => continue,
+                (Some(Kept::Unreadable(why)), _) => {
+                    report.unreadable.push(format!("{}: {why}", shown(&found.place)));
+                    old()
+                }
+                (None, Step::Same(first)) => {
+                    names.push((found, first));
+                    continue;
+                }
+                (None, Step::Left(entry)) => entry,
+            };
+            if let Some(entry) = made {
+                report.prefixes.extend(is_prefix(&entry).then(|| shown(&entry.place)));
+                entries.insert(found.place.clone(), entry);
+            }
+        }
+        for (found, first) in names {
+            let first_place = Place { path: first.clone(), evaluation: found.place.evaluation.clone() };
+            let made = entries.get(&first_place).and_then(|first| other_name(found, first));
+            entries.extend(made.map(|entry| (found.place.clone(), entry)));
+        }
+        for (place, error) in &self.scan.unreadable {
+            report.unreadable.push(format!("{}: {}", shown(place), run_common::error::plain(error)));
+        }
+        report.others.extend(self.scan.others.iter().map(shown));
+        self.add_absent(&mut entries, &left);
+        entries.into_values().collect()
+    }
+
+    /// Returns the paths of checkpoints of which a part could not be stored: the others of its files would be of
+    /// another moment.
+    fn left_groups(&self) -> Vec<PathBuf> {
+        let is_torn = |(at, kept): (&usize, &Kept)| {
+            matches!(kept, Kept::Torn)
+                .then(|| &self.scan.found[*at].place)
+                .filter(|place| place.evaluation.is_none())
+        };
+        let torn: Vec<&Place> = self.kept.iter().filter_map(is_torn).collect();
+        let is_left = |group: &&Vec<PathBuf>| torn.iter().any(|place| is_below(place, group));
+        self.groups.iter().filter(is_left).flatten().cloned().collect()
+    }
+
+    /// Adds what the manifest before had and the run has not.
+    fn add_absent(&self, entries: &mut BTreeMap<Place, Entry>, left: &[PathBuf]) {
+        let cleaned = self.cleaned();
+        let is_unseen = |place: &Place| {
+            place.evaluation.is_some() && !self.evaluations
+                || is_below(place, left)
+                || self.scan.unreadable.iter().any(|(unreadable, _)| {
+                    unreadable.evaluation == place.evaluation && place.path.starts_with(&unreadable.path)
+                })
+        };
+        for entry in self.before {
+            if entries.contains_key(&entry.place) {
+                continue;
+            }
+            let absent = match entry.absent {
+                Some(absent) => Some(absent),
+                None if is_unseen(&entry.place) => None,
+                None if entry.place.evaluation.is_none() && cleaned.contains(entry.place.path.as_path()) => {
+                    Some(Absent::Cleaned)
+                }
+                None => Some(Absent::Gone),
+            };
+            entries.insert(entry.place.clone(), Entry { absent, ..entry.clone() });
+        }
+    }
+
+    /// Returns the paths that were removed since the manifest before, with the directories above them.
+    fn cleaned(&self) -> HashSet<&Path> {
+        let mut cleaned = HashSet::new();
+        for receipt in self.receipts {
+            if let Receipt::Clean(clean) = receipt
+                && self.parent_created.is_none_or(|created| created <= clean.time)
+            {
+                cleaned.extend(clean.removed.iter().flat_map(|path| Path::new(path).ancestors()));
+            }
+        }
+        cleaned
+    }
+}
+
+fn is_below(place: &Place, paths: &[PathBuf]) -> bool {
+    place.evaluation.is_none() && paths.iter().any(|path| place.path.starts_with(path))
+}
+
+fn is_prefix(entry: &Entry) -> bool {
+    matches!(&entry.kind, Kind::File(file) if file.prefix)
+}
+
+/// Makes the entry of another name of a file.
+fn other_name(found: &Found, first: &Entry) -> Option<Entry> {
+    let (Kind::File(file), Some(key)) = (&first.kind, first.object()) else { return None };
+    let file = File { key: Some(key), same_file: Some(first.place.path.clone()), ..file.clone() };
+    Some(Entry { mode: first.mode, mtime: first.mtime, ..entry(found, Kind::File(file)) })
+}
+
+/// Returns a place for people.
+pub(crate) fn shown(place: &Place) -> String {
+    match &place.evaluation {
+        Some(label) => format!("{label}: {}", place.path.display()),
+        None => place.path.display().to_string(),
+    }
+}

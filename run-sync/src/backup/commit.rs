@@ -1,0 +1,131 @@
+//! Ends a backup: what was sent is verified, then the manifest is stored, which makes it a backup.
+
+use super::journal::Journal;
+use super::send::Object;
+use crate::format::digest::Digest;
+use crate::format::key;
+use crate::format::manifest::{Manifest, SetKind, Verified};
+use crate::format::sums::sums;
+use crate::set::{Commit, Set};
+use crate::store::Checks;
+use crate::store::fault::Fault;
+use run_common::error::{Error, Exit};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+/// Objects that one page of a list has.
+const PAGE: usize = 1000;
+
+/// Verifies that the store has what was sent, as it should be.
+pub(crate) fn verify(
+    set: &Set<'_>,
+    kind: SetKind,
+    sent: &[Object],
+    listed: usize,
+    read_back: Option<usize>,
+) -> Result<Verified, Error> {
+    let mut sizes: HashMap<&str, u64> =
+        sent.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    if sent.len() <= listed / PAGE {
+        for object in sent {
+            let found = set
+                .store
+                .head(&set.key(&object.key))
+                .map_err(|fault| set.failed("look at", &object.key, fault))?;
+            if found.is_some_and(|found| Some(&found.size) == sizes.get(object.key.as_str())) {
+                sizes.remove(object.key.as_str());
+            }
+        }
+    } else if !sent.is_empty() {
+        set.objects(kind, &mut |object| {
+            if sizes.get(object.key.as_str()) == Some(&object.size) {
+                sizes.remove(object.key.as_str());
+            }
+        })?;
+    }
+    if let Some(key) = sizes.keys().min() {
+        return Err(differs(set, key, "it is missing or has another length than what was sent"));
+    }
+    if let Some(transfers) = read_back {
+        read_all_back(set, sent, transfers)?;
+        return Ok(Verified::Read);
+    }
+    Ok(match set.store.checks() {
+        Checks::Hash => Verified::Checksum,
+        Checks::Nothing => Verified::Length,
+    })
+}
+
+fn differs(set: &Set<'_>, key: &str, why: &str) -> Error {
+    Error::new(Exit::System, format!("'{}' in {} is not what was sent", set.key(key), set.url))
+        .because(why.to_owned())
+}
+
+fn read_all_back(set: &Set<'_>, sent: &[Object], transfers: usize) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let failure = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..transfers.min(sent.len()) {
+            scope.spawn(|| {
+                while let Some(object) = sent.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = read_one_back(set, object) {
+                        next.store(sent.len(), Ordering::Relaxed);
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+fn read_one_back(set: &Set<'_>, object: &Object) -> Result<(), Error> {
+    let mut hash = Sha256::new();
+    let mut take = |bytes: &[u8]| {
+        hash.update(bytes);
+        Ok(())
+    };
+    let read = set.store.get(&set.key(&object.key), Some(0..object.size), &mut take);
+    read.map_err(|fault| set.failed("read back", &object.key, fault))?;
+    if Digest::finish(hash) == object.sha256 {
+        Ok(())
+    } else {
+        Err(differs(set, &object.key, "it has another hash"))
+    }
+}
+
+/// Stores a manifest, after which the backup exists.
+pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> Result<Commit, Error> {
+    let bytes = manifest
+        .to_bytes()
+        .map_err(|error| Error::new(Exit::System, "cannot write the manifest").because(error))?;
+    let commit = Commit { number: manifest.head.number, digest: Digest::of(&bytes) };
+    let sync = || set.store.sync().map_err(|fault| set.failed("write", "", fault));
+    sync()?;
+    let list = sums(&manifest.entries);
+    put(set, &key::sums(commit.number, &commit.digest), list.as_bytes())?;
+    journal.commit(commit.number, commit.digest);
+    let name = key::manifest(commit.number, &commit.digest);
+    if let Err(error) = put(set, &name, &bytes) {
+        // A lost reply looks like a failure.
+        let is_there = set.read(&name, bytes.len()).is_ok_and(|found| found == bytes);
+        if !is_there {
+            return Err(error);
+        }
+    }
+    let seen = set.store.head(&set.key(&name)).map_err(|fault| set.failed("look at", &name, fault))?;
+    if seen.is_none_or(|seen| seen.size != bytes.len() as u64) {
+        return Err(differs(set, &name, "it is missing or has another length than what was sent"));
+    }
+    put(set, key::SUMS, list.as_bytes())?;
+    sync()?;
+    Ok(commit)
+}
+
+fn put(set: &Set<'_>, key: &str, bytes: &[u8]) -> Result<(), Error> {
+    let stored: Result<_, Fault> = set.store.put(&set.key(key), bytes, &Digest::of(bytes));
+    stored.map(drop).map_err(|fault| set.failed("store", key, fault))
+}

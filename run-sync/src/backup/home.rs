@@ -1,0 +1,95 @@
+//! The record of a run as far as backups write to it: the lock, receipts, and its time of modification, which is that
+//! of the run and not of its backups.
+
+use super::subject::Subject;
+use run_common::error::{Error, Exit, plain};
+use run_common::fsio::lock::Lock;
+use run_common::message::warn;
+use run_common::rundir::receipts::{self, Receipt};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// A run's record while its backup is made.
+#[derive(Debug)]
+pub(crate) struct Home {
+    record: PathBuf,
+    /// Other backups wait; none where the directory cannot be written to.
+    lock: Option<Lock>,
+    /// When the directory was last modified, where nothing else writes to it.
+    mtime: Option<Timespec>,
+    receipts: Vec<Receipt>,
+}
+
+impl Home {
+    /// Takes the lock of the receipts of a run, unless another process has it, and reads them.
+    pub(crate) fn open(subject: &Subject) -> Result<Self, Error> {
+        let record = subject.record.clone();
+        let mtime = fs::metadata(&record).ok().filter(|_| !subject.is_live);
+        let mtime = mtime.map(|found| Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() as _ });
+        let path = receipts::path(&record);
+        let lock = match Lock::try_take(&path) {
+            Ok(Some(lock)) => Some(lock),
+            Ok(None) => {
+                let what = format!("cannot back up '{}'", subject.path().display());
+                return Err(Error::new(Exit::Busy, what).because("another run-sync is at work in it"));
+            }
+            Err(error) if is_refused(&error) => {
+                let shown = path.display();
+                warn(&format!("cannot write '{shown}': {}; there will be no receipt", plain(&error)));
+                None
+            }
+            Err(error) => return Err(Error::io("lock", &path, error)),
+        };
+        let receipts = receipts::read(&record).map_err(|error| Error::io("read", &path, error))?;
+        let home = Self { record, lock, mtime, receipts };
+        home.keep_mtime();
+        Ok(home)
+    }
+
+    /// The receipts, the oldest first.
+    pub(crate) fn receipts(&self) -> &[Receipt] {
+        &self.receipts
+    }
+
+    /// Says whether the run can be written to.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Adds a receipt.
+    pub(crate) fn add(&self, receipt: &Receipt) -> Result<(), Error> {
+        if !self.is_writable() {
+            return Ok(());
+        }
+        let added = receipts::append(&self.record, receipt);
+        added.map_err(|error| Error::io("write", &receipts::path(&self.record), error))
+    }
+
+    fn keep_mtime(&self) {
+        if let Some(mtime) = self.mtime {
+            let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            let times = Timestamps { last_access: unchanged, last_modification: mtime };
+            let _ = utimensat(CWD, &self.record, &times, AtFlags::SYMLINK_NOFOLLOW); // it is a nicety
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.keep_mtime();
+    }
+}
+
+/// Says whether a directory cannot be written to, which is no reason not to back it up.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Returns the inode of a directory and its path, links resolved.
+pub(crate) fn identity(path: &Path) -> Result<(u64, PathBuf), Error> {
+    let look = || Ok((fs::metadata(path)?.ino(), fs::canonicalize(path)?));
+    look().map_err(|error| Error::io("read", path, error))
+}

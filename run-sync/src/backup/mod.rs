@@ -1,0 +1,155 @@
+//! `run-sync backup`: stores what is new of runs, verifies it, and records that.
+
+mod assemble;
+mod budget;
+mod commit;
+mod home;
+mod journal;
+mod large;
+mod objects;
+mod one;
+mod plan;
+mod report;
+mod send;
+mod subject;
+mod writer;
+
+use crate::cli::Backup as Args;
+use crate::store::{self, Store};
+use crate::sync::{access, address, shown};
+use one::{Options, back_up};
+use run_common::cli::operands::{Operand, open_all};
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::message::complain;
+use run_common::rundir::batch::BatchDir;
+use run_common::rundir::evaluations::Finder;
+use run_common::rundir::find::{Found, find};
+use run_common::rundir::open::RunDir;
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use subject::Subject;
+
+/// Backs up what the command line names.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {
+        return Err(Error::usage("--as names one run"));
+    }
+    let url = address(args.to.to.as_ref())?;
+    let store = store::open(&url, &access(&args.reach))?;
+    if !args.dry_run {
+        store.prepare()?;
+    }
+    let options = Options {
+        url: shown(&url),
+        transfers: args.reach.transfers.into(),
+        dry_run: args.dry_run,
+        read_back: args.read_back,
+        evaluations: !args.no_eval,
+    };
+    let finder = Finder::new(None);
+    let mut session = Session {
+        args,
+        store: &*store,
+        options: &options,
+        finder: (!args.no_eval).then_some(&finder),
+        seen: HashSet::new(),
+        batches: Vec::new(),
+        exit: Exit::Ok,
+    };
+    let runs_dir = args.runs.runs_dir.path();
+    if args.runs.all {
+        for found in find(&runs_dir) {
+            match found {
+                Found::Run(path, ()) => session.run(&RunDir::seen(path), out)?,
+                found => session.note(found.fault(&runs_dir)),
+            }
+        }
+    }
+    for operand in open_all(&args.runs.runs, &runs_dir, args.runs.null) {
+        match operand {
+            Ok(Operand::Run(run)) => session.run(&run, out)?,
+            Ok(Operand::Batch(batch)) => session.batch(batch, out)?,
+            Err(error) => session.note(Some(error)),
+        }
+    }
+    session.batches(out)?;
+    Ok(session.exit)
+}
+
+struct Session<'a> {
+    args: &'a Args,
+    store: &'a dyn Store,
+    options: &'a Options,
+    finder: Option<&'a Finder>,
+    /// Directories that were backed up.
+    seen: HashSet<PathBuf>,
+    batches: Vec<BatchDir>,
+    exit: Exit,
+}
+
+impl Session<'_> {
+    fn note(&mut self, error: Option<Error>) {
+        if let Some(error) = error {
+            complain(&error);
+            self.exit = self.exit.max(error.exit());
+        }
+    }
+
+    fn batch(&mut self, batch: BatchDir, out: &mut Out) -> Result<(), Error> {
+        if self.args.name.is_some() {
+            return Err(Error::usage("--as names one run, and no batch"));
+        }
+        match batch.runs() {
+            Ok(runs) => runs.iter().try_for_each(|run| self.run(run, out))?,
+            Err(error) => self.note(Some(error)),
+        }
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    fn run(&mut self, run: &RunDir, out: &mut Out) -> Result<(), Error> {
+        if !self.is_new(run.layout().root()) {
+            return Ok(());
+        }
+        if self.args.name.is_none() {
+            self.batches.extend(BatchDir::of(&RunDir::seen(run.absolute())));
+        }
+        self.one(Subject::run(run, self.args.name.as_deref(), self.finder), out)
+    }
+
+    /// Backs up the files of the batches that runs were of.
+    fn batches(&mut self, out: &mut Out) -> Result<(), Error> {
+        for batch in std::mem::take(&mut self.batches) {
+            if self.is_new(batch.layout().root()) {
+                self.one(Subject::batch(&batch), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_new(&mut self, path: &std::path::Path) -> bool {
+        self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    }
+
+    /// Backs up one; only what cannot be printed ends all.
+    fn one(&mut self, subject: Result<Subject, Error>, out: &mut Out) -> Result<(), Error> {
+        let report = match subject.and_then(|subject| back_up(&subject, self.store, self.options)) {
+            Ok(report) => report,
+            Err(error) => {
+                self.note(Some(error));
+                return Ok(());
+            }
+        };
+        if !report.unreadable.is_empty() {
+            self.exit = self.exit.max(Exit::No);
+        }
+        if self.args.reach.json {
+            out.json(&report)?;
+        } else {
+            out.text(&report.line())?;
+        }
+        out.flush()
+    }
+}

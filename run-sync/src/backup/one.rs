@@ -1,0 +1,411 @@
+//! The backup of one run: what is there, what is known, what is read and sent, and what is recorded of it.
+
+use super::assemble::{Assembly, Kept};
+use super::commit::{commit, verify};
+use super::home::{Home, identity};
+use super::journal::{Begin, Earlier, Journal, Sent};
+use super::objects::Objects;
+use super::plan::{Knowledge, Old, Step};
+use super::report::Report;
+use super::send::{Object, Outcome, Sending, Task};
+use super::subject::Subject;
+use super::writer::{Known, Writer, writer};
+use crate::format::entry::{Entry, File, Kind, Place};
+use crate::format::manifest::{Head, Manifest, Verified};
+use crate::local::hash::{Hashed, hash_start};
+use crate::local::scan::{Found, Scan};
+use crate::set::{Commit, Set};
+use crate::store::Store;
+use run_common::error::{Error, plain};
+use run_common::process::identity::Place as Machine;
+use run_common::rundir::layout::RECORD_DIR;
+use run_common::rundir::receipts::{Backup, Receipt};
+use run_common::time::Timestamp;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// How often files are read that change while they are read.
+const ROUNDS: usize = 3;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// The store, as receipts and messages call it.
+    pub(crate) url: String,
+    /// Requests at a time.
+    pub(crate) transfers: usize,
+    /// Say what would be done, and stop there.
+    pub(crate) dry_run: bool,
+    /// Read back what was sent.
+    pub(crate) read_back: bool,
+    /// The results of evaluations count.
+    pub(crate) evaluations: bool,
+}
+
+/// Backs up one run, or the files of a batch.
+pub(crate) fn back_up(subject: &Subject, store: &dyn Store, options: &Options) -> Result<Report, Error> {
+    let set = Set { store, url: &options.url, name: subject.name.clone() };
+    let created = Timestamp::now();
+    let home = Home::open(subject)?;
+    let scan = Scan::of(&subject.roots);
+    let (inode, path) = identity(subject.path())?;
+    let here = Begin {
+        url: options.url.clone(),
+        name: subject.name.to_string(),
+        writer: String::new(),
+        host: Machine::here().host.clone(),
+        inode,
+        path: path.to_string_lossy().into_owned(),
+    };
+    let writable = home.is_writable() && !options.dry_run;
+    let opened = Journal::open(&subject.record, here.clone(), writable);
+    let (mut journal, earlier) = opened.map_err(|error| Error::io("read", &subject.record, error))?;
+    let known = Known {
+        receipts: home.receipts(),
+        here: &here,
+        earlier: &earlier,
+        run_id: &subject.run_id,
+        may_claim: !options.dry_run,
+    };
+    let writer = writer(&set, &known, &mut journal)?;
+    let backup = OneBackup { subject, options, set, home, scan, here, journal, writer, created };
+    backup.run(earlier)
+}
+
+/// A backup that is being made.
+struct OneBackup<'a> {
+    subject: &'a Subject,
+    options: &'a Options,
+    set: Set<'a>,
+    home: Home,
+    scan: Scan,
+    here: Begin,
+    journal: Journal,
+    writer: Writer,
+    created: Timestamp,
+}
+
+/// What the store has, as far as it was asked.
+#[derive(Default)]
+struct Listed(Option<HashMap<String, u64>>);
+
+impl Listed {
+    fn has(&self, entry: &Entry) -> bool {
+        let (Some(listed), Kind::File(file), Some(key)) = (&self.0, &entry.kind, entry.object()) else {
+            return true;
+        };
+        key.starts_with("../") || listed.get(&key).is_some_and(|size| *size >= file.size)
+    }
+
+    fn ask(&mut self, set: &Set<'_>, subject: &Subject) -> Result<(), Error> {
+        if self.0.is_none() {
+            let mut listed = HashMap::new();
+            set.objects(subject.kind, &mut |object| _ = listed.insert(object.key, object.size))?;
+            self.0 = Some(listed);
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, HashMap::len)
+    }
+}
+
+impl OneBackup<'_> {
+    fn run(&self, earlier: Earlier) -> Result<Report, Error> {
+        let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
+        let entries = parent.map_or(&[][..], |parent| &parent.entries);
+        let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
+        let sent: HashMap<&Place, &Entry> =
+            earlier.sent.iter().map(|sent| (&sent.entry.place, &sent.entry)).collect();
+        let incomplete: Vec<PathBuf> = self.subject.incomplete().flat_map(|one| one.parts.clone()).collect();
+        let knowledge =
+            Knowledge { before: &before, is_own: self.writer.is_own, sent: &sent, incomplete: &incomplete };
+        let mut listed = Listed::default();
+        if !sent.is_empty() {
+            listed.ask(&self.set, self.subject)?;
+        }
+        let mut steps = self.steps(&knowledge, &listed);
+        if steps.iter().any(|step| matches!(step, Step::Read(_))) && listed.0.is_none() {
+            listed.ask(&self.set, self.subject)?;
+            steps = self.steps(&knowledge, &listed);
+        }
+        let mut report = self.report();
+        if self.options.dry_run {
+            return Ok(self.planned(report, &steps));
+        }
+        let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
+        listed.0.iter().flat_map(HashMap::keys).for_each(|key| objects.take(key.clone()));
+        let known = entries.iter().chain(earlier.sent.iter().map(|sent| &sent.entry));
+        known.filter(|entry| listed.has(entry)).for_each(|entry| objects.know(entry));
+        let sending = Sending {
+            set: &self.set,
+            roots: &self.subject.roots,
+            journal: &self.journal,
+            objects: Mutex::new(objects),
+            uploads: Mutex::new(earlier.uploads),
+            sent: Mutex::default(),
+            budget: super::budget::Budget::default(),
+            pending: Mutex::default(),
+            settled: Condvar::new(),
+        };
+        let kept = self.read(&sending, &steps)?;
+        let groups: Vec<Vec<PathBuf>> =
+            self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
+        let assembly = Assembly {
+            before: entries,
+            parent_created: parent.map(|parent| parent.head.created),
+            scan: &self.scan,
+            steps,
+            kept,
+            receipts: self.home.receipts(),
+            groups: &groups,
+            evaluations: self.options.evaluations,
+        };
+        let entries = assembly.entries(&mut report);
+        for (upload, _) in sending.uploads.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            let key = self.set.key(&upload.key);
+            let _ = self.set.store.abort(&crate::store::Upload { key, ..upload.clone() }); // what it had is of no use
+        }
+        let mut sent_now = sending.sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.sent_files = sent_now.len() as u64;
+        report.sent_bytes = sent_now.iter().map(|object| object.size).sum();
+        sent_now.extend(from_before(&entries, &earlier.sent, &sent_now));
+        self.finish(entries, &sent_now, listed.len(), report)
+    }
+
+    fn steps(&self, knowledge: &Knowledge<'_>, listed: &Listed) -> Vec<Step> {
+        self.scan.found.iter().map(|found| knowledge.step(found, &|entry| listed.has(entry))).collect()
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            name: self.subject.name.to_string(),
+            path: self.here.path.clone(),
+            url: self.options.url.clone(),
+            ..Report::default()
+        }
+    }
+
+    fn planned(&self, mut report: Report, steps: &[Step]) -> Report {
+        report.result = "planned";
+        for (found, step) in self.scan.found.iter().zip(steps) {
+            match step {
+                Step::Read(_) => {
+                    report.sent_files += 1;
+                    report.sent_bytes += found.stat.size;
+                }
+                Step::Left(_) => report.left.push(found.place.path.display().to_string()),
+                Step::Known(_) | Step::Same(_) => {}
+            }
+        }
+        report
+    }
+
+    /// Reads and stores files, those that change meanwhile several times, until none does.
+    fn read(&self, sending: &Sending<'_>, steps: &[Step]) -> Result<HashMap<usize, Kept>, Error> {
+        let mut kept: HashMap<usize, Kept> = HashMap::new();
+        let mut next: Vec<(usize, Option<Old>)> = Vec::new();
+        for (at, step) in steps.iter().enumerate() {
+            if let Step::Read(old) = step {
+                next.push((at, old.clone()));
+            }
+        }
+        // The youngest last: they may have come to rest until then.
+        next.sort_by_key(|(at, _)| self.scan.found[*at].stat.ctime);
+        for round in 1..=ROUNDS {
+            let found: Vec<Found> = next.iter().map(|(at, _)| self.again(*at)).collect();
+            let olds = next.iter().map(|(_, old)| old.clone());
+            let tasks: Vec<Task<'_>> =
+                found.iter().zip(olds).map(|(found, old)| Task { found, old }).collect();
+            let outcomes = sending.send(&tasks, self.options.transfers)?;
+            let mut torn = Vec::new();
+            for ((at, old), outcome) in next.into_iter().zip(outcomes) {
+                match outcome {
+                    Outcome::Stored(entry) => _ = kept.insert(at, Kept::Stored(entry)),
+                    Outcome::Torn | Outcome::Dropped => {
+                        kept.entry(at).or_insert(Kept::Torn);
+                        torn.push((at, old));
+                    }
+                    Outcome::Gone => _ = kept.insert(at, Kept::Gone),
+                    Outcome::Unreadable(error) => _ = kept.insert(at, Kept::Unreadable(plain(&error))),
+                }
+            }
+            next = torn;
+            if self.subject.is_live {
+                let changed = self.changed(sending, steps, &mut kept);
+                if round == ROUNDS {
+                    self.give_up(&changed, &mut kept);
+                } else {
+                    next.extend(changed);
+                }
+            }
+            if next.is_empty() {
+                break;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Returns something as it is now; as it was found, if it is gone.
+    fn again(&self, at: usize) -> Found {
+        let found = &self.scan.found[at];
+        let root = self.subject.roots.iter().find(|root| root.evaluation == found.place.evaluation);
+        let stat = root.and_then(|root| root.stat(&found.place.path).ok()).unwrap_or(found.stat);
+        Found { stat, ..found.clone() }
+    }
+
+    /// Returns the files that have changed since they were read, other than by growing: what was read of them may not
+    /// go with what was read of others.
+    fn changed(
+        &self,
+        sending: &Sending<'_>,
+        steps: &[Step],
+        kept: &mut HashMap<usize, Kept>,
+    ) -> Vec<(usize, Option<Old>)> {
+        let mut changed = Vec::new();
+        for (at, step) in steps.iter().enumerate() {
+            let entry = match (kept.get(&at), step) {
+                (Some(Kept::Stored(entry)), _) => entry.as_ref(),
+                (None, Step::Known(entry)) => entry,
+                _ => continue,
+            };
+            let (Kind::File(file), Some(key)) = (&entry.kind, entry.object()) else { continue };
+            let is_record = entry.place.evaluation.is_none() && entry.place.path.starts_with(RECORD_DIR);
+            let now = self.again(at);
+            let is_same = (now.stat.size, now.stat.mtime) == (file.size, entry.mtime)
+                && file.identity.is_none_or(|identity| identity.ctime == now.stat.ctime);
+            if is_record || is_same {
+                continue; // files of the record are each replaced whole, and tell of themselves alone
+            }
+            let start = sending.open(&now).and_then(|open| hash_start(&open.file, file.size));
+            if start.is_ok_and(|start| start == Some(file.sha256)) {
+                let file = File { prefix: now.stat.size > file.size, ..file.clone() };
+                let entry = Entry { kind: Kind::File(file), ..entry.clone() };
+                kept.insert(at, Kept::Stored(entry.into()));
+            } else {
+                changed.push((at, Some(Old { key, hashed: Hashed::from(file) })));
+            }
+        }
+        changed
+    }
+
+    /// Gives up what has changed whenever it was read: what is part of a checkpoint is left, for it must go with the
+    /// other parts; all else stands as it was read last.
+    fn give_up(&self, changed: &[(usize, Option<Old>)], kept: &mut HashMap<usize, Kept>) {
+        for (at, _) in changed {
+            let place = &self.scan.found[*at].place;
+            let parts = self.subject.checkpoints.iter().flat_map(|one| &one.parts);
+            if place.evaluation.is_none() && parts.into_iter().any(|part| place.path.starts_with(part)) {
+                kept.insert(*at, Kept::Torn);
+            }
+        }
+    }
+
+    /// Verifies what was sent, and records the backup: in the store, then here.
+    fn finish(
+        &self,
+        entries: Vec<Entry>,
+        sent: &[Object],
+        listed: usize,
+        mut report: Report,
+    ) -> Result<Report, Error> {
+        for entry in entries.iter().filter(|entry| entry.absent.is_none()) {
+            if let Kind::File(file) = &entry.kind {
+                report.files += 1;
+                report.bytes += file.size;
+            }
+        }
+        let own_parent = self.writer.parent.as_ref().filter(|_| self.writer.is_own);
+        let unchanged = own_parent.filter(|(_, parent)| is_same(&parent.entries, &entries));
+        let (done, verified) = if let Some((done, parent)) = unchanged {
+            report.result = "unchanged";
+            (*done, parent.head.verified)
+        } else {
+            report.result = "stored";
+            let read_back = self.options.read_back.then_some(self.options.transfers);
+            let verified = verify(&self.set, self.subject.kind, sent, listed, read_back)?;
+            let manifest = Manifest { head: self.head(verified), entries };
+            (commit(&self.set, &manifest, &self.journal)?, verified)
+        };
+        report.number = Some(done.number);
+        report.manifest = Some(done.digest.to_string());
+        report.verified = Some(verified);
+        report.say();
+        if !report.unreadable.is_empty() {
+            report.result = "incomplete";
+            return Ok(report);
+        }
+        self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)))?;
+        self.journal.finish().map_err(|error| Error::io("write", &self.subject.record, error))?;
+        Ok(report)
+    }
+
+    fn head(&self, verified: Verified) -> Head {
+        let Subject { run_id, run_name, kind, status, name, .. } = self.subject;
+        Head {
+            schema: Head::SCHEMA,
+            number: self.writer.number,
+            parent: self.writer.parent.as_ref().map(|(commit, _)| commit.digest),
+            kind: *kind,
+            run_id: run_id.clone(),
+            run_name: run_name.clone(),
+            batch: name.batch.clone(),
+            created: self.created,
+            host: self.here.host.clone(),
+            writer: self.writer.id.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            keys: self.writer.keys.clone(),
+            status: status.clone(),
+            verified,
+        }
+    }
+
+    fn receipt(&self, done: Commit, verified: Verified, report: &Report) -> Backup {
+        let (checkpoints, last_step) = self.subject.counted();
+        Backup {
+            time: Timestamp::now(),
+            url: self.here.url.clone(),
+            name: self.here.name.clone(),
+            number: done.number,
+            manifest: done.digest.to_string(),
+            verified: verified.word().to_owned(),
+            files: report.files,
+            bytes: report.bytes,
+            checkpoints,
+            last_step,
+            host: self.here.host.clone(),
+            inode: self.here.inode,
+            path: self.here.path.clone(),
+            writer: self.writer.id.clone(),
+            keys: self.writer.keys.clone(),
+        }
+    }
+}
+
+/// Returns the objects of a manifest that an interrupted backup has stored.
+fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) -> Vec<Object> {
+    let mut before: HashMap<String, &Entry> =
+        before.iter().filter_map(|sent| Some((sent.entry.object()?, &sent.entry))).collect();
+    for object in now {
+        before.remove(&object.key);
+    }
+    let used = entries.iter().filter_map(Entry::object).filter_map(|key| before.remove_entry(&key));
+    let objects = used.filter_map(|(key, entry)| match &entry.kind {
+        Kind::File(file) => Some(Object { key, size: file.size, sha256: file.sha256 }),
+        Kind::Dir | Kind::Link(_) => None,
+    });
+    objects.collect()
+}
+
+/// Says whether a run is as it was: all but what tells that files were not changed.
+fn is_same(one: &[Entry], other: &[Entry]) -> bool {
+    let plain = |entry: &Entry| match &entry.kind {
+        Kind::File(file) => {
+            Entry { kind: Kind::File(File { identity: None, ..file.clone() }), ..entry.clone() }
+        }
+        Kind::Dir | Kind::Link(_) => entry.clone(),
+    };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| plain(one) == plain(other))
+}

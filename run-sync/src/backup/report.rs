@@ -1,0 +1,88 @@
+//! What is said of a backup: a line for people, an object for programs.
+
+use crate::format::manifest::Verified;
+use run_checkpoint::listed;
+use run_common::figures::human_bytes;
+use run_common::message::warn;
+use serde::Serialize;
+use std::path::Path;
+
+/// What a backup has done.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// The set.
+    pub(crate) name: String,
+    /// Directory of the run, absolute.
+    pub(crate) path: String,
+    /// The store.
+    pub(crate) url: String,
+    /// `stored`, `unchanged`, `incomplete` or, with `--dry-run`, `planned`.
+    pub(crate) result: &'static str,
+    /// Number of the manifest.
+    pub(crate) number: Option<u64>,
+    /// Its hash.
+    pub(crate) manifest: Option<String>,
+    /// Files that it holds and that are in the run.
+    pub(crate) files: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Files that were sent.
+    pub(crate) sent_files: u64,
+    /// Their bytes.
+    pub(crate) sent_bytes: u64,
+    /// How what was sent was verified.
+    pub(crate) verified: Option<Verified>,
+    /// Files that were stored as they were at one moment, while they grew.
+    pub(crate) prefixes: Vec<String>,
+    /// Files that were left for the next backup.
+    pub(crate) left: Vec<String>,
+    /// What is no file, directory or link, and is not stored.
+    pub(crate) others: Vec<String>,
+    /// Files that could not be read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+impl Report {
+    /// Says what is not stored as it is in the run, or not at all.
+    pub(crate) fn say(&self) {
+        let name = &self.name;
+        let say = |what: &str, all: &[String]| {
+            if !all.is_empty() {
+                warn(&format!("'{name}': {what}: {}", listed(all.iter().map(Path::new))));
+            }
+        };
+        say("stored as at one moment, for it grows", &self.prefixes);
+        say("left for the next backup, for it changes or is not complete", &self.left);
+        say("not stored, for it is no file", &self.others);
+        for unreadable in &self.unreadable {
+            warn(&format!("'{name}': cannot read {unreadable}"));
+        }
+    }
+
+    /// Returns the line for people.
+    pub(crate) fn line(&self) -> String {
+        let number = self.number.unwrap_or_default();
+        let amount = |files: u64, bytes| {
+            let s = if files == 1 { "" } else { "s" };
+            format!("{files} file{s} ({})", human_bytes(bytes))
+        };
+        let sent = amount(self.sent_files, self.sent_bytes);
+        let name = &self.name;
+        match self.result {
+            "planned" => format!("{name}: would send up to {sent}"),
+            "unchanged" => {
+                format!("{name}: backup {number} is up to date, {}", amount(self.files, self.bytes))
+            }
+            _ if self.sent_files == 0 => format!("{name}: backup {number}, nothing to send"),
+            _ => format!("{name}: backup {number}, {sent} sent, {}", checked(self.verified)),
+        }
+    }
+}
+
+fn checked(verified: Option<Verified>) -> &'static str {
+    match verified {
+        Some(Verified::Read) => "read back",
+        Some(Verified::Checksum) => "checked by the store",
+        Some(Verified::Length) | None => "checked by length",
+    }
+}

@@ -1,0 +1,292 @@
+//! Reads files, decides under which keys they are stored, and stores them, several at a time. A file of one part is
+//! read, hashed and sent from the same memory by a worker. A larger file is read by one thread, which hashes it whole;
+//! the workers hash and send its parts.
+
+use super::budget::{Budget, Permit};
+use super::journal::{Journal, Uploads};
+use super::large::Large;
+use super::objects::Objects;
+use super::plan::{Old, entry};
+use crate::format::digest::Digest;
+use crate::format::entry::{Entry, File as Content, Identity, Kind, Place};
+use crate::format::key;
+use crate::format::stamp::Stamp;
+use crate::local::hash::{Hashed, PART, read_at};
+use crate::local::root::{Root, Stat};
+use crate::local::scan::Found;
+use crate::set::Set;
+use run_common::error::{Error, Unfit};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// A change of a file within this time after another may go unseen: some file systems count in seconds.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// A file that is to be read.
+#[derive(Debug)]
+pub(crate) struct Task<'a> {
+    /// The file as it was found.
+    pub(crate) found: &'a Found,
+    /// What is stored of it.
+    pub(crate) old: Option<Old>,
+}
+
+/// What became of a file.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is stored.
+    Stored(Box<Entry>),
+    /// It changed while it was read.
+    Torn,
+    /// It is not there any more.
+    Gone,
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// Something else has failed before.
+    Dropped,
+}
+
+/// An object that was stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    /// Its key below the set.
+    pub(crate) key: String,
+    /// Its content.
+    pub(crate) size: u64,
+    pub(crate) sha256: Digest,
+}
+
+/// Stores the files of one run.
+pub(crate) struct Sending<'a> {
+    pub(crate) set: &'a Set<'a>,
+    pub(crate) roots: &'a [Root],
+    pub(crate) journal: &'a Journal,
+    pub(crate) objects: Mutex<Objects>,
+    /// Uploads that an interrupted backup has begun, by key.
+    pub(crate) uploads: Mutex<Uploads>,
+    /// What was stored.
+    pub(crate) sent: Mutex<Vec<Object>>,
+    pub(crate) budget: Budget,
+    /// Sizes of large files that are being sent.
+    pub(super) pending: Mutex<HashMap<u64, usize>>,
+    pub(super) settled: Condvar,
+}
+
+/// What a worker does.
+pub(super) enum Job<'a> {
+    /// A file of one part, for which there is room.
+    Small(usize, &'a Task<'a>, Permit<'a>),
+    /// A part of a larger one.
+    Part(Arc<Large<'a>>, u32, Vec<u8>, Permit<'a>),
+}
+
+/// Where results go: the number of the task, and what became of it.
+pub(super) type Results<'a> = Sender<(usize, Outcome)>;
+
+impl<'a> Sending<'a> {
+    /// Stores files, so many at a time, and says of each what became of it.
+    pub(crate) fn send(&'a self, tasks: &'a [Task<'a>], transfers: usize) -> Result<Vec<Outcome>, Error> {
+        let (results, outcomes) = channel();
+        thread::scope(|scope| {
+            let (jobs, queue) = channel();
+            let queue = Arc::new(Mutex::new(queue));
+            for _ in 0..transfers {
+                let (queue, results) = (Arc::clone(&queue), results.clone());
+                scope.spawn(move || self.work(&queue, &results));
+            }
+            let small = jobs.clone();
+            scope.spawn(move || self.dispatch_small(tasks, &small));
+            for (at, task) in tasks.iter().enumerate().filter(|(_, task)| is_large(task)) {
+                self.send_large(at, task, &jobs, &results);
+            }
+        });
+        drop(results);
+        if let Some(failure) = self.budget.failure() {
+            return Err(failure);
+        }
+        let mut all: Vec<Outcome> = tasks.iter().map(|_| Outcome::Dropped).collect();
+        for (at, outcome) in outcomes {
+            all[at] = outcome;
+        }
+        Ok(all)
+    }
+
+    fn dispatch_small(&'a self, tasks: &'a [Task<'a>], jobs: &Sender<Job<'a>>) {
+        for (at, task) in tasks.iter().enumerate().filter(|(_, task)| !is_large(task)) {
+            let Some(permit) = self.budget.take(task.found.stat.size) else { return };
+            let _ = jobs.send(Job::Small(at, task, permit)); // the workers outlive it
+        }
+    }
+
+    fn work(&'a self, queue: &Mutex<Receiver<Job<'a>>>, results: &Results<'a>) {
+        loop {
+            let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            match job {
+                Ok(Job::Small(at, task, permit)) => {
+                    if !self.budget.has_failed() {
+                        let outcome = self.send_small(task);
+                        let _ = results.send((at, self.told(outcome))); // whoever wants to know waits
+                    }
+                    drop(permit);
+                }
+                Ok(Job::Part(large, number, bytes, permit)) => {
+                    self.send_part(&large, number, &bytes);
+                    drop((bytes, permit));
+                    self.end_part(&large, results);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Makes an outcome of a result; an error of the store ends all.
+    pub(super) fn told(&self, result: Result<Outcome, Error>) -> Outcome {
+        result.unwrap_or_else(|error| {
+            self.budget.fail(error);
+            Outcome::Dropped
+        })
+    }
+
+    fn send_small(&self, task: &Task<'_>) -> Result<Outcome, Error> {
+        let read =
+            match self.open(task.found).and_then(|open| Ok(open.read_whole()?.map(|bytes| (open, bytes)))) {
+                Ok(Some(read)) => read,
+                Ok(None) => return Ok(Outcome::Torn),
+                Err(error) => return Ok(failed(error)),
+            };
+        let (open, (bytes, is_prefix)) = read;
+        let hashed = Hashed { size: bytes.len() as u64, sha256: Digest::of(&bytes), parts: None };
+        let is_grown = |old: &Old| {
+            let start = usize::try_from(old.hashed.size).ok().and_then(|size| bytes.get(..size));
+            start.is_some_and(|start| Digest::of(start) == old.hashed.sha256)
+        };
+        let is_grown = task.old.as_ref().is_some_and(is_grown);
+        let (key, is_there) = {
+            let mut objects = self.objects();
+            match objects.find(task.old.as_ref(), &hashed) {
+                Some(key) => (key, true),
+                None => {
+                    let key = objects.key_for(&task.found.place, task.old.as_ref(), is_grown);
+                    objects.learn(key.clone(), hashed.clone());
+                    (key, false)
+                }
+            }
+        };
+        let entry = open.entry(&hashed, &key, is_prefix);
+        if !is_there {
+            let stored = self.set.store.put(&self.set.key(&key), &bytes, &hashed.sha256);
+            let stored = stored.map_err(|fault| self.set.failed("store", &key, fault))?;
+            self.note(&entry, key, &hashed, stored.tag);
+        }
+        Ok(Outcome::Stored(entry.into()))
+    }
+
+    /// Takes note of an object that was stored.
+    pub(super) fn note(&self, entry: &Entry, key: String, hashed: &Hashed, tag: Option<String>) {
+        self.journal.sent(entry, tag);
+        let object = Object { key, size: hashed.size, sha256: hashed.sha256 };
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(object);
+    }
+
+    pub(super) fn objects(&self) -> MutexGuard<'_, Objects> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a file for reading.
+    pub(super) fn open<'f>(&self, found: &'f Found) -> io::Result<Open<'f>> {
+        let root = self.roots.iter().find(|root| root.evaluation == found.place.evaluation);
+        let began = SystemTime::now();
+        let file = root.ok_or(io::ErrorKind::NotFound)?.open_file(&found.place.path)?;
+        let stat = Stat::of(&file)?;
+        Ok(Open { found, file, stat, began })
+    }
+}
+
+fn is_large(task: &Task<'_>) -> bool {
+    task.found.stat.size > PART
+}
+
+/// Says why a file could not be read.
+pub(super) fn failed(error: io::Error) -> Outcome {
+    let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if is_gone || Unfit::is(&error) || error.raw_os_error() == Some(nix::libc::ELOOP) {
+        Outcome::Gone // it is another thing now, which the next backup sees
+    } else {
+        Outcome::Unreadable(error)
+    }
+}
+
+/// A file that is open.
+#[derive(Debug)]
+pub(super) struct Open<'a> {
+    pub(super) found: &'a Found,
+    pub(super) file: File,
+    /// As it was when it was opened.
+    pub(super) stat: Stat,
+    began: SystemTime,
+}
+
+impl Open<'_> {
+    /// Reads the file as long as it was when it was opened; and whether it has grown since. None if it changed.
+    fn read_whole(&self) -> io::Result<Option<(Vec<u8>, bool)>> {
+        if self.stat.size > PART {
+            return Ok(None); // it has grown so much since it was found
+        }
+        let mut bytes = vec![0; usize::try_from(self.stat.size).unwrap_or(0)];
+        if read_at(&self.file, 0, &mut bytes)? < bytes.len() {
+            return Ok(None);
+        }
+        let after = Stat::of(&self.file)?;
+        if after.is_same_version(&self.stat) {
+            return Ok(Some((bytes, false)));
+        }
+        let mut again = vec![0; bytes.len()];
+        let is_start = after.size >= self.stat.size && read_at(&self.file, 0, &mut again)? == again.len();
+        Ok((is_start && again == bytes).then_some((bytes, true)))
+    }
+
+    /// Makes the entry of the file.
+    pub(super) fn entry(&self, hashed: &Hashed, key: &str, is_prefix: bool) -> Entry {
+        let Stat { inode, ctime, mode, mtime, .. } = self.stat;
+        let place = &self.found.place;
+        let file = Content {
+            size: hashed.size,
+            sha256: hashed.sha256,
+            parts: hashed.parts.clone(),
+            key: shown_key(place, key),
+            sparse: self.stat.taken < self.stat.size && self.stat.size >= PART / 256,
+            prefix: is_prefix,
+            same_file: None,
+            identity: (!is_prefix && !is_young(ctime, self.began)).then_some(Identity { inode, ctime }),
+        };
+        Entry { mode, mtime, ..entry(self.found, Kind::File(file)) }
+    }
+}
+
+/// Returns the key as an entry has it: none where its place tells.
+pub(crate) fn shown_key(place: &Place, key: &str) -> Option<String> {
+    (key::plain(place).as_deref() != Some(key)).then(|| key.to_owned())
+}
+
+/// Says whether a file may be changed without its ctime telling, seen from when its reading began.
+fn is_young(ctime: Stamp, began: SystemTime) -> bool {
+    age(ctime, began).is_none_or(|age| age < YOUNG)
+}
+
+/// Returns how old a file is; none for one from the future.
+fn age(ctime: Stamp, now: SystemTime) -> Option<Duration> {
+    let since = Duration::new(u64::try_from(ctime.seconds).ok()?, ctime.nanoseconds);
+    now.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(since)
+}
+
+/// Waits until a file that was changed a moment ago can be told from a later version.
+pub(super) fn let_rest(stat: &Stat) {
+    if let Some(age) = age(stat.ctime, SystemTime::now()) {
+        thread::sleep(YOUNG.saturating_sub(age));
+    }
+}

@@ -1,0 +1,151 @@
+//! Which copy of a run this is to a set, and what its keys begin with (run-store(5), Writers).
+
+use super::journal::{Begin, Earlier, Journal};
+use crate::format::digest::Digest;
+use crate::format::key;
+use crate::format::manifest::Manifest;
+use crate::set::{Commit, History, Set};
+use run_common::error::{Error, Exit};
+use run_common::rundir::receipts::{Backup, Receipt};
+use uuid::Uuid;
+
+/// A writer, and what its backup continues.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Its name for itself.
+    pub(crate) id: String,
+    /// The prefix of its own keys.
+    pub(crate) keys: String,
+    /// The manifest that it continues.
+    pub(crate) parent: Option<(Commit, Manifest)>,
+    /// The parent is its own.
+    pub(crate) is_own: bool,
+    /// Number of the manifest that it writes next.
+    pub(crate) number: u64,
+}
+
+/// What a receipt or journal says: the writer, its keys, and its newest manifest.
+struct Claim {
+    writer: String,
+    keys: String,
+    newest: Option<Commit>,
+}
+
+/// What is known here of the writer of a run.
+pub(crate) struct Known<'a> {
+    /// The receipts of the run.
+    pub(crate) receipts: &'a [Receipt],
+    /// The set, and where the run is.
+    pub(crate) here: &'a Begin,
+    /// What the journal says.
+    pub(crate) earlier: &'a Earlier,
+    /// Id of the run.
+    pub(crate) run_id: &'a str,
+    /// A new writer may say in the store who it is.
+    pub(crate) may_claim: bool,
+}
+
+/// Finds out who writes. A new writer says so in the store.
+pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) -> Result<Writer, Error> {
+    let history = &set.history()?;
+    let Known { receipts, here, earlier, run_id, may_claim } = *known;
+    let known = from_receipts(receipts, here);
+    let mut claim = match (&earlier.begin, &earlier.keys, known) {
+        (Some(begin), Some(keys), known)
+            if known.as_ref().is_none_or(|known| known.writer == begin.writer) =>
+        {
+            let newest = known.and_then(|known| known.newest);
+            Some(Claim { writer: begin.writer.clone(), keys: keys.clone(), newest })
+        }
+        (_, _, known) => known,
+    };
+    if let (Some(claim), Some((number, digest))) = (&mut claim, earlier.commit) {
+        let commit = Commit { number, digest };
+        if history.commits.contains(&commit) {
+            claim.newest = Some(commit); // it was stored, and the receipt was not written
+        }
+    }
+    let next =
+        history.newest().map_or(0, |newest| newest.number).max(earlier.commit.map_or(0, |commit| commit.0));
+    let number = next.saturating_add(1);
+    if let Some(Claim { writer, keys, newest }) = claim
+        && let Some(own) = own_newest(set, history, &writer, newest)?
+    {
+        journal.set_writer(&writer);
+        let is_own = own.is_some();
+        let parent = if is_own { own } else { newest_of_all(set, history, run_id)? };
+        return Ok(Writer { id: writer, keys, parent, is_own, number });
+    }
+    let id = match (&earlier.begin, &earlier.keys) {
+        (Some(begin), None) => begin.writer.clone(), // it was about to find out
+        _ => Uuid::new_v4().simple().to_string(),
+    };
+    journal.set_writer(&id);
+    let parent = newest_of_all(set, history, run_id)?;
+    let keys = if may_claim { claim_keys(set, &id)? } else { String::new() };
+    journal.keys(&keys);
+    Ok(Writer { id, keys, parent, is_own: false, number })
+}
+
+fn from_receipts(receipts: &[Receipt], here: &Begin) -> Option<Claim> {
+    let backup = receipts.iter().rev().find_map(|receipt| match receipt {
+        Receipt::Backup(backup) if (&backup.url, &backup.name) == (&here.url, &here.name) => Some(backup),
+        _ => None,
+    })?;
+    let Backup { writer, keys, number, manifest, .. } = backup;
+    let is_here = (&backup.host, backup.inode, &backup.path) == (&here.host, here.inode, &here.path);
+    let newest = Commit { number: *number, digest: manifest.parse().ok()? };
+    is_here.then(|| Claim { writer: writer.clone(), keys: keys.clone(), newest: Some(newest) })
+}
+
+/// Returns the newest manifest of a writer; or that it has none yet. None if that is not the one that it knows of: then
+/// this is an older state of its directory, and another writer.
+#[expect(clippy::option_option, reason = "not to be believed, none yet, and one are three answers")]
+fn own_newest(
+    set: &Set<'_>,
+    history: &History,
+    writer: &str,
+    known: Option<Commit>,
+) -> Result<Option<Option<(Commit, Manifest)>>, Error> {
+    if let Some(known) = known
+        && !history.commits.contains(&known)
+    {
+        return Ok(None);
+    }
+    let least = known.map_or(0, |known| known.number);
+    for commit in history.commits.iter().filter(|commit| commit.number >= least && Some(**commit) != known) {
+        if set.manifest(*commit)?.head.writer == writer {
+            return Ok(None);
+        }
+    }
+    known.map(|known| Ok((known, set.manifest(known)?))).transpose().map(Some)
+}
+
+/// Returns the newest manifest, which must be one of this run.
+fn newest_of_all(
+    set: &Set<'_>,
+    history: &History,
+    run_id: &str,
+) -> Result<Option<(Commit, Manifest)>, Error> {
+    let Some(newest) = history.newest() else { return Ok(None) };
+    let manifest = set.manifest(newest)?;
+    if manifest.head.run_id != run_id {
+        let what = format!("cannot back up to '{}' in {}", set.name, set.url);
+        return Err(Error::new(Exit::No, what)
+            .because("another run has this name")
+            .hint("--as gives another name"));
+    }
+    Ok(Some((newest, manifest)))
+}
+
+/// Says in the store who writes, then looks who else does.
+fn claim_keys(set: &Set<'_>, id: &str) -> Result<String, Error> {
+    let claim = format!("{}/{id}", key::WRITERS);
+    let bytes = id.as_bytes();
+    set.store
+        .put(&set.key(&claim), bytes, &Digest::of(bytes))
+        .map_err(|fault| set.failed("store", &claim, fault))?;
+    let History { commits, writers } = set.history()?;
+    let is_alone = commits.is_empty() && writers.iter().all(|other| other == id);
+    Ok(if is_alone { String::new() } else { key::of_writer(id) })
+}

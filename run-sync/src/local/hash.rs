@@ -1,0 +1,135 @@
+//! Hashes of files, whole and in parts, and what the parts tell of an older content.
+
+use crate::format::digest::Digest;
+use crate::format::entry::{File as Content, Parts};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes of a part of all but the largest files. A file that is not larger has no parts.
+pub(crate) const PART: u64 = 16 << 20;
+/// The most parts of a file: its parts are larger where more would be needed.
+const PARTS: u64 = 8192;
+
+/// Returns the size of the parts of a file.
+pub(crate) fn part_size(size: u64) -> u64 {
+    let mut part = PART;
+    while size.div_ceil(part) > PARTS {
+        part *= 2;
+    }
+    part
+}
+
+/// Size and hashes of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hashed {
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Hash of all.
+    pub(crate) sha256: Digest,
+    /// Hashes of the parts, where there is more than one.
+    pub(crate) parts: Option<Parts>,
+}
+
+impl From<&Content> for Hashed {
+    fn from(file: &Content) -> Self {
+        Self { size: file.size, sha256: file.sha256, parts: file.parts.clone() }
+    }
+}
+
+/// Reads a range of a file to its end, and may be short where the file is.
+pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < bytes.len() {
+        match file.read_at(&mut bytes[read..], at + read as u64) {
+            Ok(0) => break,
+            Ok(length) => read += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Hashes the first bytes of a file; none if there are not so many.
+pub(crate) fn hash_start(file: &File, size: u64) -> io::Result<Option<Digest>> {
+    let mut hash = Sha256::new();
+    let mut block = vec![0; 256 << 10];
+    let mut at = 0;
+    while at < size {
+        let most = usize::try_from(size - at).unwrap_or(block.len()).min(block.len());
+        let read = read_at(file, at, &mut block[..most])?;
+        if read == 0 {
+            return Ok(None);
+        }
+        hash.update(&block[..read]);
+        at += read as u64;
+    }
+    Ok(Some(Digest::finish(hash)))
+}
+
+/// What a file turned out to be, compared with contents that are stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// The content with this number.
+    Equal(usize),
+    /// None of them, and its beginning is the older content.
+    Grown,
+    /// None of them.
+    Other,
+}
+
+/// Compares a file of a size with contents of the same size, and its beginning with a shorter one, by their parts.
+/// Stops reading as soon as it equals none. A file that is changed meanwhile may equal none.
+pub(crate) fn compare(
+    file: &File,
+    size: u64,
+    equals: &[&Hashed],
+    shorter: Option<&Hashed>,
+) -> io::Result<Compared> {
+    let part = part_size(size);
+    let mut left: Vec<usize> =
+        (0..equals.len()).filter(|at| equals[*at].size == size && is_divided(equals[*at], part)).collect();
+    let mut shorter = shorter.filter(|old| old.size < size && is_divided(old, part));
+    let mut is_grown = shorter.is_some_and(|old| old.size == 0);
+    let mut bytes = vec![0; usize::try_from(part.min(size)).unwrap_or(0)];
+    let mut number = 0;
+    let mut at = 0;
+    while at < size && (!left.is_empty() || shorter.is_some() && !is_grown) {
+        let most = usize::try_from((size - at).min(part)).unwrap_or(bytes.len());
+        if read_at(file, at, &mut bytes[..most])? < most {
+            return Ok(Compared::Other);
+        }
+        if let Some(old) = shorter.filter(|_| !is_grown) {
+            let length = usize::try_from((old.size - at).min(part)).unwrap_or(most);
+            if part_digest(old, number) == Some(Digest::of(&bytes[..length])) {
+                is_grown = at + length as u64 == old.size;
+            } else {
+                shorter = None;
+            }
+        }
+        if !left.is_empty() {
+            let digest = Digest::of(&bytes[..most]);
+            left.retain(|one| part_digest(equals[*one], number) == Some(digest));
+        }
+        number += 1;
+        at += most as u64;
+    }
+    Ok(match left.first() {
+        Some(equal) => Compared::Equal(*equal),
+        None if is_grown => Compared::Grown,
+        None => Compared::Other,
+    })
+}
+
+fn is_divided(content: &Hashed, part: u64) -> bool {
+    content.parts.as_ref().map_or(content.size <= part, |parts| parts.size == part)
+}
+
+fn part_digest(content: &Hashed, number: usize) -> Option<Digest> {
+    match &content.parts {
+        Some(parts) => parts.digests.get(number).copied(),
+        None => (number == 0).then_some(content.sha256),
+    }
+}

@@ -1,0 +1,144 @@
+//! Opens what lies below a directory, so that nothing is reached through a link.
+
+use crate::format::stamp::Stamp;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat as Found, fstat, open, openat, openat2, statat,
+};
+use rustix::io::{Errno, retry_on_intr};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+/// A directory whose files are stored: a run, a batch, or the evaluations of a run under one label.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// The label of the evaluations that lie in it; none for the run or batch itself.
+    pub(crate) evaluation: Option<String>,
+    /// Its path, which may be a link.
+    pub(crate) path: PathBuf,
+    /// The names in it that belong to it, where not all do.
+    pub(crate) only: Option<&'static [&'static str]>,
+    directory: OwnedFd,
+}
+
+/// What stat(2) says of a file, directory or link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// What it is.
+    pub(crate) kind: FileType,
+    /// The file system that it is on.
+    pub(crate) device: u64,
+    /// Its inode there.
+    pub(crate) inode: u64,
+    /// How many names it has.
+    pub(crate) links: u64,
+    /// Permissions.
+    pub(crate) mode: u32,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Bytes that it takes.
+    pub(crate) taken: u64,
+    /// Time of the last modification.
+    pub(crate) mtime: Stamp,
+    /// Time of the last change of its content or inode.
+    pub(crate) ctime: Stamp,
+}
+
+impl Root {
+    /// Opens a directory.
+    pub(crate) fn open(evaluation: Option<&str>, path: &Path) -> io::Result<Self> {
+        let directory = open_dir(|flags| open(path, flags, Mode::empty()))?;
+        Ok(Self { evaluation: evaluation.map(str::to_owned), path: path.to_owned(), only: None, directory })
+    }
+
+    /// Has only these names in it count.
+    #[must_use]
+    pub(crate) fn only(self, names: &'static [&'static str]) -> Self {
+        Self { only: Some(names), ..self }
+    }
+
+    /// The open directory.
+    pub(crate) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+
+    /// Opens a file below it for reading. What has become a link, a pipe or the like since it was listed, or lies
+    /// below what has become a link, is an error.
+    pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened = retry_on_intr(|| openat2(&self.directory, path, flags, Mode::empty(), beneath));
+        let file = match opened {
+            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.open_stepwise(path, flags)?, // old kernels, sandboxes
+            opened => opened?,
+        };
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(run_common::error::Unfit::new("it is no file any more").into());
+        }
+        Ok(File::from(file))
+    }
+
+    /// Looks at what lies below it.
+    pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
+        Ok(Stat::from(&statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    fn open_stepwise(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let mut above: Option<OwnedFd> = None;
+        let mut names = path.components().peekable();
+        while let Some(name) = names.next() {
+            let Component::Normal(name) = name else { return Err(io::ErrorKind::InvalidInput.into()) };
+            let from = above.as_ref().unwrap_or(&self.directory);
+            if names.peek().is_none() {
+                return Ok(openat(from, name, flags, Mode::empty())?);
+            }
+            above = Some(open_dir_at(from, name)?);
+        }
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Opens a directory in another for listing; a link is none.
+pub(crate) fn open_dir_at(above: impl AsFd, name: impl rustix::path::Arg + Copy) -> io::Result<OwnedFd> {
+    open_dir(|flags| openat(above.as_fd(), name, flags | OFlags::NOFOLLOW, Mode::empty()))
+}
+
+fn open_dir(open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>) -> io::Result<OwnedFd> {
+    Ok(retry_on_intr(|| open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC))?)
+}
+
+impl Stat {
+    /// Asks an open file.
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from(&fstat(file)?))
+    }
+
+    /// Says whether a file was not changed between two looks.
+    pub(crate) fn is_same_version(&self, other: &Self) -> bool {
+        (self.device, self.inode, self.size, self.mtime, self.ctime)
+            == (other.device, other.inode, other.size, other.mtime, other.ctime)
+    }
+}
+
+impl From<&Found> for Stat {
+    #[expect(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        clippy::cast_possible_wrap,
+        reason = "their types differ between systems"
+    )]
+    fn from(found: &Found) -> Self {
+        Self {
+            kind: FileType::from_raw_mode(found.st_mode),
+            device: found.st_dev as u64,
+            inode: found.st_ino as u64,
+            links: found.st_nlink as u64,
+            mode: u32::from(found.st_mode) & 0o7777,
+            size: u64::try_from(found.st_size).unwrap_or(0),
+            taken: u64::try_from(found.st_blocks).unwrap_or(0).saturating_mul(512),
+            mtime: Stamp::new(found.st_mtime.into(), found.st_mtime_nsec as i64),
+            ctime: Stamp::new(found.st_ctime.into(), found.st_ctime_nsec as i64),
+        }
+    }
+}

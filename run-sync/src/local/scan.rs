@@ -1,0 +1,158 @@
+//! Lists what lies below the directories of a run: files, directories and links, none of which is followed.
+
+use super::root::{Root, Stat, open_dir_at};
+use crate::format::entry::Place;
+use rustix::fs::{AtFlags, Dir, FileType, readlinkat, statat};
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// What lies below the directories of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Files, directories and links, in the order of their places.
+    pub(crate) found: Vec<Found>,
+    /// What is none of these, such as a pipe.
+    pub(crate) others: Vec<Place>,
+    /// What could not be looked at, and why.
+    pub(crate) unreadable: Vec<(Place, io::Error)>,
+}
+
+/// A file, directory or link of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Where it lies.
+    pub(crate) place: Place,
+    /// What stat(2) says of it.
+    pub(crate) stat: Stat,
+    /// Where it points, if it is a link.
+    pub(crate) target: Option<OsString>,
+    /// The path of the first file in the same directory of the run that is the same file.
+    pub(crate) same_file: Option<PathBuf>,
+}
+
+/// Our own files in the record of a run or batch, which are about backups and not part of them.
+const OURS: [&str; 3] = ["backup.jsonl", "backup.journal", ".backup.journal.tmp"];
+/// How the names of files begin and end that a restore has not finished.
+const RESTORED: (&[u8], &[u8]) = (b".run-sync-", b".part");
+
+impl Scan {
+    /// Lists what lies below directories.
+    pub(crate) fn of(roots: &[Root]) -> Self {
+        let mut scan = Self::default();
+        for root in roots {
+            let mut walk = Walk { root, scan: &mut scan, first: HashMap::new() };
+            walk.all();
+        }
+        scan.found.sort_by(|one, other| one.place.cmp(&other.place));
+        scan
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Root,
+    scan: &'a mut Scan,
+    /// Files with several names: device and inode, and the places in the list.
+    first: HashMap<(u64, u64), Vec<usize>>,
+}
+
+impl Walk<'_> {
+    fn all(&mut self) {
+        let mut left: Vec<PathBuf> = Vec::new();
+        self.inside(self.root.directory(), Path::new(""), &mut left);
+        while let Some(path) = left.pop() {
+            match self.open(&path) {
+                Ok(directory) => self.inside(&directory, &path, &mut left),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => self.unreadable(&path, error),
+            }
+        }
+        for mut same in std::mem::take(&mut self.first).into_values() {
+            same.sort_by(|one, other| self.scan.found[*one].place.cmp(&self.scan.found[*other].place));
+            if let [first, others @ ..] = same.as_slice() {
+                let path = self.scan.found[*first].place.path.clone();
+                for other in others {
+                    self.scan.found[*other].same_file = Some(path.clone());
+                }
+            }
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<OwnedFd> {
+        let mut names = path.iter();
+        let first = names.next().unwrap_or_default();
+        names.try_fold(open_dir_at(self.root.directory(), first)?, open_dir_at)
+    }
+
+    /// Lists one directory; directories in it are left to be listed.
+    fn inside(&mut self, directory: &OwnedFd, path: &Path, left: &mut Vec<PathBuf>) {
+        let entries = match Dir::read_from(directory) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(path, error.into()),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.unreadable(path, error.into()),
+            };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") || !self.belongs(path, name.to_bytes()) {
+                continue;
+            }
+            let below = path.join(OsStr::from_bytes(name.to_bytes()));
+            match self.look(directory, name, &below) {
+                Ok(FileType::Directory) => left.push(below),
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(error) => self.unreadable(&below, error),
+            }
+        }
+    }
+
+    fn belongs(&self, directory: &Path, name: &[u8]) -> bool {
+        let is_top = directory.as_os_str().is_empty();
+        let is_record = self.root.evaluation.is_none()
+            && [".run", ".batch"].iter().any(|record| directory == Path::new(record));
+        let is_ours = is_record && OURS.iter().any(|ours| ours.as_bytes() == name)
+            || name.starts_with(RESTORED.0) && name.ends_with(RESTORED.1);
+        let is_wanted =
+            !is_top || self.root.only.is_none_or(|only| only.iter().any(|wanted| wanted.as_bytes() == name));
+        is_wanted && !is_ours
+    }
+
+    fn look(&mut self, directory: &OwnedFd, name: &CStr, path: &Path) -> io::Result<FileType> {
+        let stat = Stat::from(&statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?);
+        let target = match stat.kind {
+            FileType::RegularFile | FileType::Directory => None,
+            FileType::Symlink => {
+                Some(OsString::from_vec(readlinkat(directory, name, Vec::new())?.into_bytes()))
+            }
+            other => {
+                self.scan.others.push(self.place(path));
+                return Ok(other);
+            }
+        };
+        if stat.kind == FileType::RegularFile && stat.links > 1 {
+            let at = self.scan.found.len();
+            self.first.entry((stat.device, stat.inode)).or_default().push(at);
+        }
+        self.scan.found.push(Found { place: self.place(path), stat, target, same_file: None });
+        Ok(stat.kind)
+    }
+
+    fn place(&self, path: &Path) -> Place {
+        Place { evaluation: self.root.evaluation.clone(), path: path.to_owned() }
+    }
+
+    fn unreadable(&mut self, path: &Path, error: io::Error) {
+        let place = self.place(path);
+        self.scan.unreadable.push((place, error));
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
