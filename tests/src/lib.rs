@@ -77,6 +77,11 @@ impl Lab {
         &self.dir
     }
 
+    /// Returns what is in the environment of all that is started in it, as `LAB`.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// Returns the path of a file in it.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.dir.join(name)

@@ -3,6 +3,7 @@
 use super::journal::Journal;
 use super::send::Object;
 use crate::format::digest::Digest;
+use crate::format::entry::Entry;
 use crate::format::key;
 use crate::format::manifest::{Manifest, SetKind, Verified};
 use crate::format::sums::sums;
@@ -123,6 +124,11 @@ pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> R
     put(set, key::SUMS, list.as_bytes())?;
     sync()?;
     Ok(commit)
+}
+
+/// Stores the list of hashes of the newest manifest once more.
+pub(crate) fn publish_sums(set: &Set<'_>, entries: &[Entry]) -> Result<(), Error> {
+    put(set, key::SUMS, sums(entries).as_bytes())
 }
 
 fn put(set: &Set<'_>, key: &str, bytes: &[u8]) -> Result<(), Error> {

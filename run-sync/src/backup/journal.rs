@@ -3,12 +3,15 @@
 use crate::format::digest::Digest;
 use crate::format::entry::Entry;
 use crate::store::{Part, Upload};
-use run_common::fsio::append::{append_line, read_lines};
+use run_common::error::plain;
+use run_common::fsio::append::{close_last_line, read_lines};
 use run_common::fsio::atomic::{Durability, replace};
+use run_common::fsio::write::open_append;
 use run_common::message::warn;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,9 +41,13 @@ pub(crate) struct Begin {
 enum Line {
     /// What follows belongs to this writer and set.
     Begin(Begin),
+    /// The writer is about to say in the store who it is.
+    Claim {},
     /// The prefix of the writer's own keys was found out.
     Keys(String),
-    /// An object was stored: the entry that a manifest would have of it.
+    /// An object is about to be stored.
+    Sending(Sending),
+    /// It was: the entry that a manifest would have of it.
     Sent(Sent),
     /// An upload in parts was begun.
     Upload(Upload),
@@ -48,6 +55,17 @@ enum Line {
     Part(SentPart),
     /// A manifest is about to be stored.
     Commit { number: u64, digest: Digest },
+}
+
+/// An object that is about to be stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sending {
+    /// Its key below the set.
+    pub(crate) key: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Its hash.
+    pub(crate) sha256: Digest,
 }
 
 /// An object that was stored.
@@ -78,6 +96,8 @@ pub(crate) struct Earlier {
     pub(crate) keys: Option<String>,
     /// What was stored.
     pub(crate) sent: Vec<Sent>,
+    /// What may have been stored, by key.
+    pub(crate) sending: HashMap<String, Sending>,
     /// What of large files was stored.
     pub(crate) uploads: Uploads,
     /// The manifest that may have been stored.
@@ -92,7 +112,17 @@ pub(crate) struct Journal {
     begin: Begin,
     /// Lines of backups to other sets.
     others: Vec<Line>,
-    is_begun: Mutex<bool>,
+    file: Mutex<State>,
+}
+
+/// The file of a journal.
+#[derive(Debug)]
+enum State {
+    /// Nothing was written yet.
+    Unopened,
+    Open(File),
+    /// It cannot be written: what was sent is sent again after an interruption, which is no failure of the backup.
+    Unwritable,
 }
 
 impl Journal {
@@ -121,18 +151,28 @@ impl Journal {
                 others.push(line);
             }
         }
-        let is_begun = Mutex::new(false);
-        Ok((Self { path: is_writable.then_some(path), begin, others, is_begun }, earlier))
+        let file = Mutex::new(State::Unopened);
+        Ok((Self { path: is_writable.then_some(path), begin, others, file }, earlier))
     }
 
-    /// Names the writer whose backup this is.
-    pub(crate) fn set_writer(&mut self, writer: &str) {
+    /// Begins, or goes on, with the backup of a writer.
+    pub(crate) fn begin(&mut self, writer: &str) {
         writer.clone_into(&mut self.begin.writer);
+    }
+
+    /// Records that the writer is about to say in the store who it is.
+    pub(crate) fn claim(&self) {
+        self.add(&Line::Claim {});
     }
 
     /// Records the prefix of the writer's keys.
     pub(crate) fn keys(&self, keys: &str) {
         self.add(&Line::Keys(keys.to_owned()));
+    }
+
+    /// Records that an object is about to be stored.
+    pub(crate) fn sending(&self, key: &str, size: u64, sha256: Digest) {
+        self.add(&Line::Sending(Sending { key: key.to_owned(), size, sha256 }));
     }
 
     /// Records an object that was stored.
@@ -166,37 +206,54 @@ impl Journal {
             }
             return replace(path, &bytes, Durability::Process);
         }
-        match std::fs::remove_file(path) {
+        match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
     }
 
-    /// Appends a line. Where that fails, what was sent is sent again after an interruption, which is no failure of the
-    /// backup.
+    /// Appends a line, in one write.
     fn add(&self, line: &Line) {
         let Some(path) = &self.path else { return };
-        let mut is_begun = self.is_begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = if *is_begun { Ok(()) } else { append_line(path, &Line::Begin(self.begin.clone())) };
-        match begun.and_then(|()| append_line(path, line)) {
-            Ok(()) => *is_begun = true,
-            Err(error) if !*is_begun => {
-                warn(&format!("cannot write '{}': {}", path.display(), run_common::error::plain(&error)));
-                *is_begun = true; // said once
-            }
-            Err(_) => {}
+        let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Unopened = *state {
+            *state = self.open_file(path).map_or_else(
+                |error| {
+                    warn(&format!("cannot write '{}': {}", path.display(), plain(&error)));
+                    State::Unwritable
+                },
+                State::Open,
+            );
+        }
+        if let State::Open(file) = &mut *state {
+            let _ = write_line(file, line); // as if it could not be opened
         }
     }
+
+    fn open_file(&self, path: &Path) -> io::Result<File> {
+        let mut file = open_append(path)?;
+        close_last_line(&mut file)?;
+        write_line(&mut file, &Line::Begin(self.begin.clone()))?;
+        Ok(file)
+    }
+}
+
+fn write_line(file: &mut File, line: &Line) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    file.write_all(&bytes)
 }
 
 impl Earlier {
     fn take(&mut self, line: Line) {
         match line {
-            Line::Begin(_) => {}
+            Line::Begin(_) | Line::Claim {} => {}
             Line::Keys(keys) => self.keys = Some(keys),
+            Line::Sending(sending) => _ = self.sending.insert(sending.key.clone(), sending),
             Line::Sent(sent) => {
                 if let Some(key) = sent.entry.object() {
                     self.uploads.remove(&key);
+                    self.sending.remove(&key);
                 }
                 self.sent.push(sent);
             }

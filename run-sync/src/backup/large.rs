@@ -22,8 +22,6 @@ pub(super) struct Large<'a> {
     at: usize,
     open: Open<'a>,
     key: String,
-    /// Nothing was stored under the key before.
-    is_new_key: bool,
     upload: Upload,
     /// What an interrupted backup has sent of it.
     earlier: HashMap<u32, Part>,
@@ -50,8 +48,8 @@ enum End {
 enum Decision {
     /// Its content is stored.
     Known(Arc<super::objects::Known>),
-    /// It is to be sent, to this key, where something shorter may be.
-    Send(String, bool),
+    /// It is to be sent, to this key.
+    Send(String),
 }
 
 impl<'a> Sending<'a> {
@@ -82,7 +80,7 @@ impl<'a> Sending<'a> {
                 let is_prefix = Stat::of(&open.file).is_ok_and(|now| !now.is_same_version(&open.stat));
                 tell(Outcome::Stored(open.entry(&known.hashed, &known.key, is_prefix).into()));
             }
-            Ok(Decision::Send(key, is_new_key)) => match self.begin(at, open, key, is_new_key) {
+            Ok(Decision::Send(key)) => match self.begin(at, open, key) {
                 Err(error) => tell(self.told(Err(error))),
                 Ok(large) => {
                     let large = Arc::new(large);
@@ -109,15 +107,14 @@ impl<'a> Sending<'a> {
         Ok(match compared {
             Compared::Equal(at) => Decision::Known(Arc::clone(&known[at])),
             Compared::Grown | Compared::Other => {
-                let key = self.objects().key_for(&open.found.place, old, compared == Compared::Grown);
-                let is_new_key = old.is_none_or(|old| old.key != key);
-                Decision::Send(key, is_new_key)
+                let key = self.objects().key_for(&open.found.place, old, compared == Compared::Grown, None);
+                Decision::Send(key)
             }
         })
     }
 
     /// Begins an upload, or continues one that was interrupted.
-    fn begin(&self, at: usize, open: Open<'a>, key: String, is_new_key: bool) -> Result<Large<'a>, Error> {
+    fn begin(&self, at: usize, open: Open<'a>, key: String) -> Result<Large<'a>, Error> {
         let part_size = part_size(open.stat.size);
         let earlier = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let (upload, earlier) = match earlier {
@@ -139,7 +136,7 @@ impl<'a> Sending<'a> {
         drop(pending);
         let (parts, left, end) = (Mutex::default(), AtomicUsize::new(1), Mutex::new(End::Torn));
         let is_forgotten = AtomicBool::new(false);
-        Ok(Large { at, open, key, is_new_key, upload, earlier, parts, left, end, is_forgotten })
+        Ok(Large { at, open, key, upload, earlier, parts, left, end, is_forgotten })
     }
 
     /// Reads a file part by part, as long as it was when it was opened.
@@ -225,9 +222,12 @@ impl<'a> Sending<'a> {
         let mut parts = std::mem::take(&mut *large.parts.lock().unwrap_or_else(PoisonError::into_inner));
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let parts: Vec<Part> = (1..=count).filter_map(|number| parts.remove(&number)).collect();
-        let stored = match self.set.store.complete(&large.upload, &parts) {
-            Ok(stored) => stored,
-            Err(Fault::NotFound) if !large.earlier.is_empty() => return Ok(self.torn(large)),
+        let tag = match self.set.store.complete(&large.upload, &parts) {
+            Ok(stored) => stored.tag,
+            Err(Fault::NotFound) if !large.earlier.is_empty() => match self.completed_before(large)? {
+                Some(object) => object.tag,
+                None => return Ok(self.torn(large)),
+            },
             Err(fault) => return Err(self.set.failed("store", &large.key, fault)),
         };
         let digests = parts.iter().map(|part| part.sha256).collect();
@@ -235,15 +235,21 @@ impl<'a> Sending<'a> {
         let hashed = Hashed { size: large.open.stat.size, sha256, parts };
         let entry = large.open.entry(&hashed, &large.key, is_prefix);
         self.objects().learn(large.key.clone(), hashed.clone());
-        self.note(&entry, large.key.clone(), &hashed, stored.tag);
+        self.note(&entry, large.key.clone(), &hashed, tag);
         Ok(Outcome::Stored(entry.into()))
+    }
+
+    /// Returns the object of an upload of which all parts were sent before, if it was completed then, too.
+    fn completed_before(&self, large: &Large<'_>) -> Result<Option<crate::store::Object>, Error> {
+        let found = self.set.store.head(&self.set.key(&large.key));
+        let found = found.map_err(|fault| self.set.failed("look at", &large.key, fault))?;
+        Ok(found.filter(|found| found.size == large.open.stat.size))
     }
 
     fn torn(&self, large: &Large<'_>) -> Outcome {
         self.give_up(&large.upload);
-        if large.is_new_key {
-            self.objects().release(&large.key);
-        }
+        self.objects().forget_upload(&large.key);
+        self.objects().release(&large.key);
         Outcome::Torn
     }
 

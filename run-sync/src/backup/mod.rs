@@ -15,6 +15,9 @@ mod subject;
 mod writer;
 
 use crate::cli::Backup as Args;
+use crate::format::key::ABILITIES;
+use crate::format::manifest::SetKind;
+use crate::store::url::StoreUrl;
 use crate::store::{self, Store};
 use crate::sync::{access, address, shown};
 use one::{Options, back_up};
@@ -28,7 +31,7 @@ use run_common::rundir::find::{Found, find};
 use run_common::rundir::open::RunDir;
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use subject::Subject;
 
 /// Backs up what the command line names.
@@ -53,6 +56,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         args,
         store: &*store,
         options: &options,
+        directory: match &url {
+            StoreUrl::Directory(root) => Some(root),
+            StoreUrl::Cloud { .. } | StoreUrl::Rclone(_) => None,
+        },
         finder: (!args.no_eval).then_some(&finder),
         seen: HashSet::new(),
         batches: Vec::new(),
@@ -82,6 +89,8 @@ struct Session<'a> {
     args: &'a Args,
     store: &'a dyn Store,
     options: &'a Options,
+    /// The store, if it is a directory.
+    directory: Option<&'a Path>,
     finder: Option<&'a Finder>,
     /// Directories that were backed up.
     seen: HashSet<PathBuf>,
@@ -129,14 +138,42 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn is_new(&mut self, path: &std::path::Path) -> bool {
+    fn is_new(&mut self, path: &Path) -> bool {
         self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
     }
 
-    /// Backs up one; only what cannot be printed ends all.
+    /// Says whether the store answers at all: what has failed with one run may work with the next.
+    fn is_reachable(&self) -> bool {
+        self.store.head(ABILITIES).is_ok()
+    }
+
+    /// Refuses a store that lies in the run, or has the run in the place of its set.
+    fn check_apart(&self, subject: &Subject) -> Result<(), Error> {
+        let Some(store) = self.directory else { return Ok(()) };
+        let real =
+            |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_default();
+        let store = real(store);
+        let set = real(&store.join(subject.name.prefix()));
+        for root in &subject.roots {
+            let root = real(&root.path);
+            let is_batch = subject.kind == SetKind::Batch && store.parent() == Some(&root);
+            if (store.starts_with(&root) && !is_batch) || root.starts_with(&set) {
+                let what = format!("cannot back up '{}' to '{}'", root.display(), store.display());
+                return Err(Error::usage(what).because("the store and the run lie in one another"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Backs up one; only a store that is out of reach, and what cannot be printed, ends all.
     fn one(&mut self, subject: Result<Subject, Error>, out: &mut Out) -> Result<(), Error> {
-        let report = match subject.and_then(|subject| back_up(&subject, self.store, self.options)) {
+        let backed_up = subject.and_then(|subject| {
+            self.check_apart(&subject)?;
+            back_up(&subject, self.store, self.options)
+        });
+        let report = match backed_up {
             Ok(report) => report,
+            Err(error) if error.exit() == Exit::System && !self.is_reachable() => return Err(error),
             Err(error) => {
                 self.note(Some(error));
                 return Ok(());

@@ -1,10 +1,11 @@
 //! The objects of a set while a backup is made: which keys are taken, and which contents are there.
 
+use super::journal::{Sending, Uploads};
 use super::plan::Old;
 use crate::format::entry::{Entry, Kind, Place};
 use crate::format::key;
 use crate::local::hash::Hashed;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,14 +28,34 @@ pub(crate) struct Objects {
     /// Number of the manifest.
     number: u64,
     taken: BTreeSet<String>,
+    /// Keys among them that had no object before.
+    chosen: HashSet<String>,
+    /// What an interrupted backup may have stored under a key of ours.
+    begun: HashMap<String, Sending>,
+    /// Keys of uploads of an interrupted backup.
+    uploads: HashSet<String>,
     by_size: HashMap<u64, Vec<Arc<Known>>>,
 }
 
 impl Objects {
     /// Begins with nothing.
     pub(crate) fn new(keys: &str, writer: &str, number: u64) -> Self {
-        let (taken, by_size) = (BTreeSet::new(), HashMap::new());
-        Self { keys: keys.to_owned(), writer: writer.to_owned(), number, taken, by_size }
+        Self {
+            keys: keys.to_owned(),
+            writer: writer.to_owned(),
+            number,
+            taken: BTreeSet::new(),
+            chosen: HashSet::new(),
+            begun: HashMap::new(),
+            uploads: HashSet::new(),
+            by_size: HashMap::new(),
+        }
+    }
+
+    /// Takes note of what an interrupted backup has begun to store: it goes on under the same keys.
+    pub(crate) fn resume(&mut self, begun: &HashMap<String, Sending>, uploads: &Uploads) {
+        self.begun.clone_from(begun);
+        self.uploads = uploads.keys().cloned().collect();
     }
 
     /// Takes note of a key that has an object.
@@ -74,17 +95,32 @@ impl Objects {
 
     /// Returns the key under which a content is stored that is nowhere yet. It replaces the content of the file before
     /// only where that is its beginning.
-    pub(crate) fn key_for(&mut self, place: &Place, old: Option<&Old>, is_grown: bool) -> String {
+    ///
+    /// `content` is what will be stored, where that is known.
+    pub(crate) fn key_for(
+        &mut self,
+        place: &Place,
+        old: Option<&Old>,
+        is_grown: bool,
+        content: Option<&Hashed>,
+    ) -> String {
         let own = old.filter(|old| self.is_own(&old.key));
         match own {
             Some(own) if is_grown => own.key.clone(),
-            own => self.choose(place, own.is_none()),
+            own => self.choose(place, own.is_none(), content),
         }
     }
 
     /// Gives a key back under which nothing was stored.
     pub(crate) fn release(&mut self, key: &str) {
-        self.taken.remove(key);
+        if self.chosen.remove(key) {
+            self.taken.remove(key);
+        }
+    }
+
+    /// Takes note that an upload which was to be continued is none.
+    pub(crate) fn forget_upload(&mut self, key: &str) {
+        self.uploads.remove(key);
     }
 
     /// Says whether the object of a key may be stored anew with more at its end: the key is the writer's own.
@@ -101,16 +137,29 @@ impl Objects {
     }
 
     /// Returns a key for a new content of a file, and takes it.
-    fn choose(&mut self, place: &Place, is_first: bool) -> String {
+    fn choose(&mut self, place: &Place, is_first: bool, content: Option<&Hashed>) -> String {
         let plain = key::plain(place).filter(|_| is_first).map(|plain| format!("{}{plain}", self.keys));
         let mut chosen = plain.unwrap_or_else(|| key::generation(place, self.number, &self.writer, 1));
         let mut version = 1;
-        while !self.is_free(&chosen) {
+        while !self.is_free(&chosen) && !self.is_begun(&chosen, content) {
             chosen = key::generation(place, self.number, &self.writer, version);
             version += 1;
         }
-        self.taken.insert(chosen.clone());
+        if self.taken.insert(chosen.clone()) {
+            self.chosen.insert(chosen.clone());
+        }
         chosen
+    }
+
+    /// Says whether an interrupted backup was about to store just this.
+    fn is_begun(&self, key: &str, content: Option<&Hashed>) -> bool {
+        match content {
+            Some(content) => self
+                .begun
+                .get(key)
+                .is_some_and(|begun| (begun.size, begun.sha256) == (content.size, content.sha256)),
+            None => self.uploads.contains(key),
+        }
     }
 
     /// Says whether no object has a key, or one above or below it: in a directory these cannot be side by side.

@@ -1,7 +1,7 @@
 //! The backup of one run: what is there, what is known, what is read and sent, and what is recorded of it.
 
 use super::assemble::{Assembly, Kept};
-use super::commit::{commit, verify};
+use super::commit::{commit, publish_sums, verify};
 use super::home::{Home, identity};
 use super::journal::{Begin, Earlier, Journal, Sent};
 use super::objects::Objects;
@@ -69,7 +69,9 @@ pub(crate) fn back_up(subject: &Subject, store: &dyn Store, options: &Options) -
         may_claim: !options.dry_run,
     };
     let writer = writer(&set, &known, &mut journal)?;
-    let backup = OneBackup { subject, options, set, home, scan, here, journal, writer, created };
+    let was_interrupted = earlier.commit.is_some();
+    let backup =
+        OneBackup { subject, options, set, home, scan, here, journal, writer, created, was_interrupted };
     backup.run(earlier)
 }
 
@@ -84,6 +86,8 @@ struct OneBackup<'a> {
     journal: Journal,
     writer: Writer,
     created: Timestamp,
+    /// A backup before may have ended between its manifest and what follows that.
+    was_interrupted: bool,
 }
 
 /// What the store has, as far as it was asked.
@@ -137,6 +141,7 @@ impl OneBackup<'_> {
         }
         let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
         listed.0.iter().flat_map(HashMap::keys).for_each(|key| objects.take(key.clone()));
+        objects.resume(&earlier.sending, &earlier.uploads);
         let known = entries.iter().chain(earlier.sent.iter().map(|sent| &sent.entry));
         known.filter(|entry| listed.has(entry)).for_each(|entry| objects.know(entry));
         let sending = Sending {
@@ -321,6 +326,9 @@ impl OneBackup<'_> {
         let unchanged = own_parent.filter(|(_, parent)| is_same(&parent.entries, &entries));
         let (done, verified) = if let Some((done, parent)) = unchanged {
             report.result = "unchanged";
+            if self.was_interrupted {
+                publish_sums(&self.set, &parent.entries)?;
+            }
             (*done, parent.head.verified)
         } else {
             report.result = "stored";

@@ -171,7 +171,7 @@ impl<'a> Sending<'a> {
             match objects.find(task.old.as_ref(), &hashed) {
                 Some(key) => (key, true),
                 None => {
-                    let key = objects.key_for(&task.found.place, task.old.as_ref(), is_grown);
+                    let key = objects.key_for(&task.found.place, task.old.as_ref(), is_grown, Some(&hashed));
                     objects.learn(key.clone(), hashed.clone());
                     (key, false)
                 }
@@ -179,6 +179,7 @@ impl<'a> Sending<'a> {
         };
         let entry = open.entry(&hashed, &key, is_prefix);
         if !is_there {
+            self.journal.sending(&key, hashed.size, hashed.sha256);
             let stored = self.set.store.put(&self.set.key(&key), &bytes, &hashed.sha256);
             let stored = stored.map_err(|fault| self.set.failed("store", &key, fault))?;
             self.note(&entry, key, &hashed, stored.tag);

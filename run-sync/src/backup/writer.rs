@@ -71,7 +71,7 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
     if let Some(Claim { writer, keys, newest }) = claim
         && let Some(own) = own_newest(set, history, &writer, newest)?
     {
-        journal.set_writer(&writer);
+        journal.begin(&writer);
         let is_own = own.is_some();
         let parent = if is_own { own } else { newest_of_all(set, history, run_id)? };
         return Ok(Writer { id: writer, keys, parent, is_own, number });
@@ -80,10 +80,9 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
         (Some(begin), None) => begin.writer.clone(), // it was about to find out
         _ => Uuid::new_v4().simple().to_string(),
     };
-    journal.set_writer(&id);
+    journal.begin(&id);
     let parent = newest_of_all(set, history, run_id)?;
-    let keys = if may_claim { claim_keys(set, &id)? } else { String::new() };
-    journal.keys(&keys);
+    let keys = if may_claim { claim_keys(set, &id, journal)? } else { String::new() };
     Ok(Writer { id, keys, parent, is_own: false, number })
 }
 
@@ -139,7 +138,8 @@ fn newest_of_all(
 }
 
 /// Says in the store who writes, then looks who else does.
-fn claim_keys(set: &Set<'_>, id: &str) -> Result<String, Error> {
+fn claim_keys(set: &Set<'_>, id: &str, journal: &Journal) -> Result<String, Error> {
+    journal.claim();
     let claim = format!("{}/{id}", key::WRITERS);
     let bytes = id.as_bytes();
     set.store
@@ -147,5 +147,7 @@ fn claim_keys(set: &Set<'_>, id: &str) -> Result<String, Error> {
         .map_err(|fault| set.failed("store", &claim, fault))?;
     let History { commits, writers } = set.history()?;
     let is_alone = commits.is_empty() && writers.iter().all(|other| other == id);
-    Ok(if is_alone { String::new() } else { key::of_writer(id) })
+    let keys = if is_alone { String::new() } else { key::of_writer(id) };
+    journal.keys(&keys);
+    Ok(keys)
 }
