@@ -156,8 +156,8 @@ impl Session<'_> {
         let set = real(&store.join(subject.name.prefix()));
         for root in &subject.roots {
             let root = real(&root.path);
-            let is_batch = subject.kind == SetKind::Batch && store.parent() == Some(&root);
-            if (store.starts_with(&root) && !is_batch) || root.starts_with(&set) {
+            let is_inside = subject.kind == SetKind::Run && store.starts_with(&root); // of a batch few files count
+            if is_inside || root.starts_with(&set) {
                 let what = format!("cannot back up '{}' to '{}'", root.display(), store.display());
                 return Err(Error::usage(what).because("the store and the run lie in one another"));
             }
