@@ -16,8 +16,9 @@ fn change(lab: &Lab, run: &str, round: u64) {
     for file in 0..40 {
         lab.write(&format!("{run}/small/{round}_{file}"), noise(round * 100 + file, 3000));
     }
-    lab.write(&format!("{run}/large_{round}.bin"), noise(round + 7000, 40 << 20));
-    lab.write(&format!("{run}/overwritten.bin"), noise(round + 8000, 20 << 20));
+    let _ = std::fs::remove_file(lab.path(format!("{run}/large_{}.bin", round.wrapping_sub(1))));
+    lab.write(&format!("{run}/large_{round}.bin"), noise(round + 7000, 24 << 20));
+    lab.write(&format!("{run}/overwritten.bin"), noise(round + 8000, 17 << 20));
     let log: String = (0..=round * 100).map(|line| format!("line {line}\n")).collect();
     lab.write(&format!("{run}/log.txt"), log);
 }
@@ -48,7 +49,7 @@ fn a_backup_that_was_killed_is_continued() {
             }
             killed += 1;
             set.check();
-            if attempts % 5 == 0 {
+            if attempts % 10 == 0 {
                 break;
             }
         }

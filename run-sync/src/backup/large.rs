@@ -101,7 +101,8 @@ impl<'a> Sending<'a> {
     }
 
     fn decide(&self, open: &Open<'_>, old: Option<&Old>) -> io::Result<Decision> {
-        let known = self.objects().of_size(open.stat.size).to_vec();
+        let mut known = self.objects().of_size(open.stat.size).to_vec();
+        known.retain(|known| self.is_there(&known.key, known.hashed.size));
         let equals: Vec<&Hashed> = known.iter().map(|known| &known.hashed).collect();
         let compared = compare(&open.file, open.stat.size, &equals, old.map(|old| &old.hashed))?;
         Ok(match compared {

@@ -1,6 +1,7 @@
 //! `run-sync backup`: stores what is new of runs, verifies it, and records that.
 
 mod assemble;
+mod batch;
 mod budget;
 mod commit;
 mod home;
@@ -20,6 +21,7 @@ use crate::format::manifest::SetKind;
 use crate::store::url::StoreUrl;
 use crate::store::{self, Store};
 use crate::sync::{access, address, shown};
+use batch::Batches;
 use one::{Options, back_up};
 use run_common::cli::operands::{Operand, open_all};
 use run_common::cli::out::Out;
@@ -41,9 +43,6 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     }
     let url = address(args.to.to.as_ref())?;
     let store = store::open(&url, &access(&args.reach))?;
-    if !args.dry_run {
-        store.prepare()?;
-    }
     let options = Options {
         url: shown(&url),
         transfers: args.reach.transfers.into(),
@@ -63,6 +62,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         finder: (!args.no_eval).then_some(&finder),
         seen: HashSet::new(),
         batches: Vec::new(),
+        others: Batches::default(),
+        is_prepared: false,
         exit: Exit::Ok,
     };
     let runs_dir = args.runs.runs_dir.path();
@@ -95,6 +96,10 @@ struct Session<'a> {
     /// Directories that were backed up.
     seen: HashSet<PathBuf>,
     batches: Vec<BatchDir>,
+    /// What is stored of batches.
+    others: Batches,
+    /// The store was made ready.
+    is_prepared: bool,
     exit: Exit,
 }
 
@@ -157,9 +162,9 @@ impl Session<'_> {
         for root in &subject.roots {
             let root = real(&root.path);
             let is_inside = subject.kind == SetKind::Run && store.starts_with(&root); // of a batch few files count
-            if is_inside || root.starts_with(&set) {
+            if is_inside || root.starts_with(&set) || root.parent() == Some(&store) {
                 let what = format!("cannot back up '{}' to '{}'", root.display(), store.display());
-                return Err(Error::usage(what).because("the store and the run lie in one another"));
+                return Err(Error::usage(what).because("the store lies in the run, or the run in the store"));
             }
         }
         Ok(())
@@ -169,7 +174,10 @@ impl Session<'_> {
     fn one(&mut self, subject: Result<Subject, Error>, out: &mut Out) -> Result<(), Error> {
         let backed_up = subject.and_then(|subject| {
             self.check_apart(&subject)?;
-            back_up(&subject, self.store, self.options)
+            if !std::mem::replace(&mut self.is_prepared, true) && !self.args.dry_run {
+                self.store.prepare()?;
+            }
+            back_up(&subject, self.store, self.options, &mut self.others)
         });
         let report = match backed_up {
             Ok(report) => report,

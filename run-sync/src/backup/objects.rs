@@ -83,14 +83,19 @@ impl Objects {
     }
 
     /// Returns the key of a content, that of its own file first.
-    pub(crate) fn find(&self, old: Option<&Old>, hashed: &Hashed) -> Option<String> {
+    pub(crate) fn find(
+        &self,
+        old: Option<&Old>,
+        hashed: &Hashed,
+        is_there: &dyn Fn(&str) -> bool,
+    ) -> Option<String> {
         if let Some(old) =
             old.filter(|old| (old.hashed.size, old.hashed.sha256) == (hashed.size, hashed.sha256))
         {
             return Some(old.key.clone());
         }
-        let known = self.of_size(hashed.size).iter().find(|known| known.hashed.sha256 == hashed.sha256);
-        known.map(|known| known.key.clone())
+        let mut same = self.of_size(hashed.size).iter().filter(|known| known.hashed.sha256 == hashed.sha256);
+        same.find(|known| is_there(&known.key)).map(|known| known.key.clone())
     }
 
     /// Returns the key under which a content is stored that is nowhere yet. It replaces the content of the file before

@@ -1,6 +1,7 @@
 //! The backup of one run: what is there, what is known, what is read and sent, and what is recorded of it.
 
 use super::assemble::{Assembly, Kept};
+use super::batch::{self, Batches};
 use super::commit::{commit, publish_sums, verify};
 use super::home::{Home, identity};
 use super::journal::{Begin, Earlier, Journal, Sent};
@@ -44,7 +45,12 @@ pub(crate) struct Options {
 }
 
 /// Backs up one run, or the files of a batch.
-pub(crate) fn back_up(subject: &Subject, store: &dyn Store, options: &Options) -> Result<Report, Error> {
+pub(crate) fn back_up(
+    subject: &Subject,
+    store: &dyn Store,
+    options: &Options,
+    batches: &mut Batches,
+) -> Result<Report, Error> {
     let set = Set { store, url: &options.url, name: subject.name.clone() };
     let created = Timestamp::now();
     let home = Home::open(subject)?;
@@ -72,7 +78,7 @@ pub(crate) fn back_up(subject: &Subject, store: &dyn Store, options: &Options) -
     let was_interrupted = earlier.commit.is_some();
     let backup =
         OneBackup { subject, options, set, home, scan, here, journal, writer, created, was_interrupted };
-    backup.run(earlier)
+    backup.run(earlier, batches)
 }
 
 /// A backup that is being made.
@@ -117,7 +123,7 @@ impl Listed {
 }
 
 impl OneBackup<'_> {
-    fn run(&self, earlier: Earlier) -> Result<Report, Error> {
+    fn run(&self, earlier: Earlier, batches: &mut Batches) -> Result<Report, Error> {
         let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
         let entries = parent.map_or(&[][..], |parent| &parent.entries);
         let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
@@ -144,6 +150,13 @@ impl OneBackup<'_> {
         objects.resume(&earlier.sending, &earlier.uploads);
         let known = entries.iter().chain(earlier.sent.iter().map(|sent| &sent.entry));
         known.filter(|entry| listed.has(entry)).for_each(|entry| objects.know(entry));
+        let is_large =
+            |(found, step): (&Found, &Step)| matches!(step, Step::Read(_)) && found.stat.size >= batch::LEAST;
+        if self.scan.found.iter().zip(&steps).any(is_large) {
+            batches
+                .others(&self.set)
+                .for_each(|known| objects.learn(known.key.clone(), known.hashed.clone()));
+        }
         let sending = Sending {
             set: &self.set,
             roots: &self.subject.roots,
@@ -169,6 +182,7 @@ impl OneBackup<'_> {
             evaluations: self.options.evaluations,
         };
         let entries = assembly.entries(&mut report);
+        batches.add(&self.set.name, &entries);
         for (upload, _) in sending.uploads.lock().unwrap_or_else(PoisonError::into_inner).values() {
             let key = self.set.key(&upload.key);
             let _ = self.set.store.abort(&crate::store::Upload { key, ..upload.clone() }); // what it had is of no use

@@ -168,7 +168,7 @@ impl<'a> Sending<'a> {
         let is_grown = task.old.as_ref().is_some_and(is_grown);
         let (key, is_there) = {
             let mut objects = self.objects();
-            match objects.find(task.old.as_ref(), &hashed) {
+            match objects.find(task.old.as_ref(), &hashed, &|key| self.is_there(key, hashed.size)) {
                 Some(key) => (key, true),
                 None => {
                     let key = objects.key_for(&task.found.place, task.old.as_ref(), is_grown, Some(&hashed));
@@ -185,6 +185,13 @@ impl<'a> Sending<'a> {
             self.note(&entry, key, &hashed, stored.tag);
         }
         Ok(Outcome::Stored(entry.into()))
+    }
+
+    /// Says whether an object is long enough, where the set itself does not tell: that of another set of the batch.
+    pub(super) fn is_there(&self, key: &str, size: u64) -> bool {
+        let is_listed = !key.starts_with("../");
+        let found = || self.set.store.head(&self.set.key(key)).ok().flatten();
+        is_listed || found().is_some_and(|found| found.size >= size)
     }
 
     /// Takes note of an object that was stored.

@@ -3,6 +3,7 @@
 use super::digest::Digest;
 use super::entry::{EVALUATIONS, Place};
 use super::percent;
+use super::valid::is_name;
 use std::os::unix::ffi::OsStrExt;
 
 /// Where manifests and writers lie, below a set.
@@ -66,6 +67,21 @@ pub(crate) fn parse_manifest(key: &str) -> Option<(u64, Digest)> {
 /// Percent-encodes a name of a set: of a batch or run.
 pub(crate) fn name(name: &str) -> String {
     text(percent::encode(name.as_bytes(), is_kept))
+}
+
+/// Reads what [`name`] wrote; none if it is no name, or would be written otherwise.
+pub(crate) fn parse_name(encoded: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let [first, after @ ..] = rest {
+        let length = if percent::begins_encoded(rest) { 3 } else { 1 };
+        match length {
+            3 => bytes.extend(percent::decode(encoded.get(encoded.len() - rest.len()..)?.get(..3)?)?),
+            _ => bytes.push(*first),
+        }
+        rest = &after[length - 1..];
+    }
+    String::from_utf8(bytes).ok().filter(|read| is_name(read) && name(read) == encoded)
 }
 
 fn encoded(place: &Place) -> String {
@@ -141,6 +157,16 @@ mod tests {
             right.replace(".backup", "backup"),
         ] {
             assert_eq!(parse_manifest(&wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_sets_are_read_back_and_nothing_else_is() {
+        for plain in ["trial", "100%", "a%0Ab", "é b", "a\\b", "%", "x%4"] {
+            assert_eq!(parse_name(&name(plain)).as_deref(), Some(plain));
+        }
+        for wrong in ["", "..", "a/b", "a%2Fb", "a%2fb", "a%00", "a\\b", "%FF"] {
+            assert_eq!(parse_name(wrong), None, "{wrong}");
         }
     }
 
