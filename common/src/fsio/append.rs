@@ -77,7 +77,7 @@ pub struct Lines {
 
 /// Reads all JSON objects of a file; a missing file is an empty one. A line that is longer than 16 MiB is
 /// skipped without being kept.
-pub(crate) fn read_lines(path: &Path) -> io::Result<Lines> {
+pub fn read_lines(path: &Path) -> io::Result<Lines> {
     let file = match open_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lines::default()),
         opened => opened?,

@@ -4,7 +4,7 @@ use crate::fsio::join;
 use std::path::{Path, PathBuf};
 
 /// The directory of the suite's own record, below a run.
-pub(crate) const RECORD_DIR: &str = ".run";
+pub const RECORD_DIR: &str = ".run";
 
 /// The directory of the record of an evaluation, which is kept like that of a run.
 pub(crate) const EVAL_RECORD_DIR: &str = ".eval";
