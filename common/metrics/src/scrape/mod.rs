@@ -188,6 +188,7 @@ impl Scraper {
         }
     }
 
+    /// Reads a line that may be a row, as few are: apart, so that the look before it stays short.
     #[inline(never)]
     fn candidate(&mut self, line: &[u8]) -> Option<MetricRow> {
         let line = without_escapes(line);
@@ -280,7 +281,9 @@ fn is_boosted(line: &[u8]) -> bool {
 #[inline]
 fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bool {
     let Some((begin, rest)) = line.split_first_chunk::<LENGTH>() else { return false };
-    matches!(rest, [b' ' | b':' | b'=', ..]) && begin.eq_ignore_ascii_case(word) && !goes_on_with_a_word(rest)
+    matches!(rest, [b' ' | b':' | b'=', ..])
+        && (begin == word || begin.eq_ignore_ascii_case(word))
+        && !goes_on_with_a_word(rest)
 }
 
 /// Says whether a number between blanks is followed by a word.
