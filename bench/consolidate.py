@@ -18,6 +18,7 @@ PAGE = "run-report --html"
 PAGE_RUNS, PAGE_ROWS = 50, 20_000
 RUNS, ROWS, SLOW_RUNS = 200, 50_000, 10  # slow peers get so many runs, and their figures are for a row
 OURS, CAT, SKETCH, POLARS, DUCKDB = "run-report --metrics", "cat", "C sketch, 1 thread", "polars, streaming", "DuckDB"
+WITHOUT, RESUMED = "without a resume", "resumed once"
 PYTHON, MILLER, JQ = "Python, json and csv", "Miller", "jq, no header"
 
 
@@ -30,11 +31,11 @@ class Peer:
     rows: int
 
 
-def body(seed, rows):
-    """Returns lines of six fields, as a program that trains logs them."""
+def body(seed, rows, again=0):
+    """Returns lines of six fields, as a program that trains logs them. It goes back by `again` steps half-way."""
     chance = random.Random(seed)
     lines = []
-    for step in range(rows):
+    for step in [*range(rows // 2 + again), *range(rows // 2, rows)]:
         lines.append(
             f'{{"step": {step}, "loss": {chance.random() * 4:.6f}, "lr": {3e-4 * (1 - step / rows):.10f}, '
             f'"grad_norm": {chance.random() * 3!r}, "accuracy": {chance.random():.4f}, "time": {1769688000 + step * 0.37:.3f}}}\n'
@@ -59,6 +60,28 @@ def make_runs(lab, cwd, count, rows, grows=False):
             text += f'{{"step": {rows}, "only_{number}": {number}}}\n'
         (run / "metrics.jsonl").write_text(text)
     return runs
+
+
+def resume(lab, cwd, runs, rows, again):
+    """Gives runs a second attempt, which goes back by `again` rows half-way: the record of one that run-exec made."""
+    path = lab.output([lab.binaries / "run-new", "-d", "twice", "-n", "twice", "--", "false"], cwd).strip()
+    for options in ((), ("--resume",)):
+        command = [lab.binaries / "run-exec", "-q", *options, path]
+        subprocess.run(command, cwd=cwd, env=lab.environment(cwd), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    record = cwd / path / ".run"
+    attempts = [json.loads(line) for line in (record / "attempts.jsonl").read_text().splitlines()]
+    if [line["attempt"] for line in attempts] != [1, 1, 2, 2]:
+        raise Failed("run-exec --resume did not make a second attempt")
+    status = json.loads((record / "status.json").read_text())
+    bodies = [body(seed, rows, again) for seed in range(10)]
+    begins = [sum(map(len, text.splitlines(keepends=True)[: rows // 2 + again])) for text in bodies]
+    for number, run in enumerate(sorted(runs.iterdir())):
+        names = {name: json.loads((run / ".run/meta.json").read_text())[name] for name in ("run_id", "run_name")}
+        attempts[2]["offsets"]["metrics.jsonl"] = begins[number % 10]
+        lines = [json.dumps({**line, "run_id": names["run_id"]}) + "\n" for line in attempts]
+        (run / ".run/attempts.jsonl").write_text("".join(lines))
+        (run / ".run/status.json").write_text(json.dumps({**status, **names}) + "\n")
+        (run / "metrics.jsonl").write_text(bodies[number % 10])
 
 
 def first_of(cwd, runs, count):
@@ -172,6 +195,41 @@ def page(lab, repeat, quick, raw):
     return (f"a page: {count} runs of {rows:,} rows", heads, [row]), goals
 
 
+def resumed(lab, repeat, quick, raw):
+    """Measures runs that were resumed beside runs that wrote as many rows without that, and returns its table."""
+    count, rows = (4, 1000) if quick else (RUNS, ROWS)
+    again = rows // 5
+    peers, lines = [], {}
+    for name, kept in ((WITHOUT, rows + again), (RESUMED, rows)):
+        cwd = lab.fresh("resumed")
+        runs = make_runs(lab, cwd, count, rows + again)
+        if name == RESUMED:
+            resume(lab, cwd, runs, rows, again)
+        command = ("dash", "-c", '"$3" --metrics -d "$2" > "$1"', "dash", "out.csv", str(runs), str(lab.binaries / "run-report"))
+        peers.append(Peer(name, command, count * (rows + again)))
+        lines[name] = (cwd, count * kept + 1)
+    cwd = lab.fresh("resumed")
+    for peer in peers:
+        lab.output(peer.command, cwd)
+        with (cwd / "out.csv").open("rb") as file:
+            found = sum(1 for _ in file)
+        if found != lines[peer.name][1]:
+            raise Failed(f"{peer.name}: {found} lines instead of {lines[peer.name][1]}")
+    timings = measured(lab, cwd, peers, repeat, "resumed", raw)
+    for directory in (cwd, *(directory for directory, _ in lines.values())):
+        shutil.rmtree(directory)
+    heads = ("", "rows read", "rows written", "s", "range", "ns a row read", "× without", "CPU s", "max RSS MiB")
+    table = []
+    for peer in peers:
+        of, time = timings[peer.name], per_row(timings, peers, peer.name)
+        table.append([
+            peer.name, f"{peer.rows:,}", f"{lines[peer.name][1] - 1:,}", median(timing.wall_s for timing in of),
+            spread(timing.wall_s for timing in of), time, time / per_row(timings, peers, WITHOUT),
+            median(timing.cpu_s for timing in of), median(timing.max_rss_bytes for timing in of) / MIB,
+        ])
+    return f"resumed: {count:,} runs of {rows + again:,} rows, {again:,} of them superseded", heads, table
+
+
 def run(lab, repeat, quick):
     """Runs all workloads; returns title, tables, notes, goals and raw numbers."""
     need(PROGRAMS)
@@ -208,6 +266,7 @@ def run(lab, repeat, quick):
         memory = median(timing.max_rss_bytes for timing in timings[OURS]) / 1e6
         goals.append(Goal(f"memory, {workload}", memory, 32, "MB"))
         shutil.rmtree(cwd)
+    tables.append(resumed(lab, repeat, quick, raw))
     table, promised = page(lab, repeat, quick, raw)
     tables.append(table)
     goals += promised

@@ -165,6 +165,7 @@ PACKAGES = {
     "ps": "procps",
     "s6-log": "s6",
     "setsid": "util-linux",
+    "tail": "coreutils",
     "tee": "coreutils",
     "ts": "moreutils",
     "tsp": "task-spooler",

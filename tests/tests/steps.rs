@@ -2,8 +2,8 @@
 //! are drawn over.
 
 use serde_json::{Value, json};
-use testkit::progress::step;
 use std::fs;
+use testkit::progress::step;
 use testkit::{Lab, checkout};
 
 /// Creates a run with rows of metrics in a file.
