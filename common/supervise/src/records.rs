@@ -111,13 +111,16 @@ impl<'a> Records<'a> {
         self.record.change(|running| running.notice = Some(format!("ending: {words}")));
     }
 
-    /// Writes what the run does: a line of resources.jsonl, and status.json with what has been used and written
-    /// so far.
-    pub(super) fn beat(&mut self, sample: &Sample, used: Resources, seen: Seen) {
-        let appended = append_line(&self.task.layout.resources(), sample);
+    /// Takes note of what has been used and written so far.
+    pub(super) fn note_use(&mut self, used: Resources, seen: Seen) {
         self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();
         self.note_output(seen);
+    }
+
+    /// Writes what the run does: a line of resources.jsonl, and status.json.
+    pub(super) fn beat(&mut self, sample: &Sample) {
+        let appended = append_line(&self.task.layout.resources(), sample);
         let written = self.record.beat();
         if (appended.is_err() || written.is_err()) && self.record.look_for_loss().is_some() {
             return; // that is said at the next heartbeat

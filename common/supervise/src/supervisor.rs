@@ -341,14 +341,18 @@ impl<'a> Supervisor<'a> {
 
     /// Writes what the run does.
     fn beat(&mut self, tee: &Tee) {
-        if self.is_lost() {
+        if self.records.is_lost() {
             return;
         }
         let table = Table::read();
         let processes = self.processes_of(&table);
         self.meter.devices.tend(&table);
         let sample = self.meter.sample(&processes);
-        self.records.beat(&sample, self.meter.used(), tee.seen());
+        self.records.note_use(self.meter.used(), tee.seen());
+        // What takes time is done: the record is written right after it was looked at.
+        if !self.is_lost() {
+            self.records.beat(&sample);
+        }
     }
 
     /// Says whether the record is not this attempt's any more, which is ended then.
