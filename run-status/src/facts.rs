@@ -121,8 +121,11 @@ fn of_machine(facts: &mut Facts, run: &Observed) {
     facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
 }
 
-/// Says what the graphics processors of the last attempt did, as of its last sample.
+/// Says what the graphics processors of a run do that is not over, as of its last sample.
 fn of_devices(facts: &mut Facts, run: &Observed) {
+    if run.status().has_ended() {
+        return;
+    }
     let Some(sample) = Sample::last(run.run.layout()) else { return };
     if run.start_time().is_none_or(|start| sample.time < start) {
         return; // it is of an attempt before
