@@ -52,6 +52,27 @@ pub struct Progress {
     pub total: Option<f64>,
 }
 
+/// What is known of a training beside what its metrics and its own files say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// The step of the latest checkpoint that the attempt has saved, or began with.
+    pub checkpoint: Option<f64>,
+    /// The step of the rows when that checkpoint was found: rows that went back since are of another training.
+    pub rows: f64,
+    /// How many steps there are to take.
+    pub total: Option<f64>,
+}
+
+impl Beside {
+    /// Returns the step of the checkpoint where that says more than the last row: rows may count from 0, or come
+    /// less often than checkpoints.
+    fn ahead(&self, of_rows: f64, is_exact: bool, total: Option<f64>) -> Option<f64> {
+        let is_next = |step: f64| (0.5..1.5).contains(&(step - of_rows));
+        let is_within = |step: f64| is_exact && total.is_some_and(|total| step > of_rows && step <= total);
+        self.checkpoint.filter(|&step| of_rows >= self.rows && (is_next(step) || is_within(step)))
+    }
+}
+
 /// The metrics of a run as they grow.
 #[derive(Debug)]
 pub struct Follower {
@@ -142,29 +163,36 @@ impl Follower {
     }
 
     /// Returns how far the training is. Rows that name a step know best, then what the trainer says of the
-    /// present, then a checkpoint: what was saved with it, or `checkpoint`, the step of the latest.
-    pub fn progress(&self, checkpoint: Option<f64>) -> Progress {
+    /// present, then a checkpoint, or what was saved with it, and the bar that `bar` finds of so many steps.
+    pub fn progress(&self, beside: &Beside, bar: impl Fn(f64) -> Option<f64>) -> Progress {
         let figures = self.figures();
         let of_rows = figures.step();
         let is_exact = !figures.is_in_large_units() || self.wanted.step_key.is_some();
         let present = self.present.said;
-        let saved = self.saved.said.filter(|_| self.saved.is_newer_than(self.wanted.since));
-        let step_saved = [saved.map(|saved| saved.step), checkpoint].into_iter().flatten().reduce(f64::max);
-        // Rows that are all of attempts before say less than what this one has written.
-        let is_before = figures.attempt().is_some_and(|attempt| attempt < self.attempts.count());
-        let present_now = present.filter(|_| self.present.is_newer_than(self.wanted.since));
-        let later =
-            present_now.map(|present| present.step).or(step_saved.filter(|step| Some(*step) > of_rows));
-        let step = later
-            .filter(|_| is_before)
-            .or(of_rows.filter(|_| is_exact))
-            .or(present.map(|present| present.step))
-            .or(of_rows)
-            .or(step_saved)
-            .or_else(|| figures.row_number());
         let is_in_epochs = of_rows.is_some() && !is_exact && present.is_none();
         let total_aside = || [present, self.saved.said].into_iter().flatten().find_map(|said| said.total);
         let total = figures.total().or_else(|| if is_in_epochs { None } else { total_aside() });
+        let known = beside.total.or(total);
+        let of_rows = of_rows.map(|step| beside.ahead(step, is_exact, known).unwrap_or(step));
+        let saved = self.saved.said.filter(|_| self.saved.is_newer_than(self.wanted.since));
+        let saved = || {
+            let all = [saved.map(|saved| saved.step), beside.checkpoint, known.and_then(&bar)];
+            all.into_iter().flatten().reduce(f64::max)
+        };
+        // Rows that are all of attempts before say less than what this one has written.
+        let is_before = figures.attempt().is_some_and(|attempt| attempt < self.attempts.count());
+        let present_now = present.filter(|_| self.present.is_newer_than(self.wanted.since));
+        let later = || {
+            let saved = || saved().filter(|step| Some(*step) > of_rows);
+            present_now.map(|present| present.step).or_else(saved)
+        };
+        let later = if is_before { later() } else { None };
+        let step = later
+            .or(of_rows.filter(|_| is_exact))
+            .or(present.map(|present| present.step))
+            .or(of_rows)
+            .or_else(saved)
+            .or_else(|| figures.row_number());
         Progress { step, total }
     }
 

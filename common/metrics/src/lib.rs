@@ -4,6 +4,7 @@
 pub mod aggregate;
 mod ascent;
 mod aside;
+pub mod bar;
 pub mod csv;
 mod events;
 mod figures;

@@ -75,6 +75,7 @@ impl<'a> Records<'a> {
         if self.start().attempt > 1 || self.start().offsets.get("metrics.jsonl") != Some(&0) {
             while self.take_in_metrics() {}
         }
+        self.watch.note_start();
         let start_step = self.watch.progress().step;
         let step_key = self.task.sources.step_key.clone();
         self.record.change(|running| {

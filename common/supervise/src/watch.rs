@@ -6,7 +6,8 @@ use run_common::rundir::attempts::AttemptStart;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::record::Record;
 use run_common::time::Timestamp;
-use run_metrics::follow::{Follower, Progress, Wanted};
+use run_metrics::bar::last_step;
+use run_metrics::follow::{Beside, Follower, Progress, Wanted};
 use run_metrics::growing::Growth;
 use run_metrics::resumptions::Resumptions;
 use std::path::PathBuf;
@@ -27,9 +28,12 @@ pub(super) struct Watch<'a> {
     layout: &'a Layout,
     sources: &'a Sources,
     pub(super) follower: Follower,
-    /// The checkpoints that there were, and the step of the latest that this attempt saved, or began with.
+    /// The checkpoints that there were.
     checkpoints: Option<Vec<(PathBuf, Size)>>,
-    saved: Option<u64>,
+    /// What is known beside the metrics.
+    beside: Beside,
+    /// Where the output of the attempt begins in the logs that may hold a bar.
+    logs: [(PathBuf, u64); 2],
     since: Timestamp,
     /// Notices where something has happened.
     watcher: Option<Watcher>,
@@ -44,6 +48,7 @@ impl<'a> Watch<'a> {
     /// Watches the run of a task.
     pub(super) fn new(task: &'a Task, record: &Record) -> Self {
         let (start, sources) = (record.start(), &task.sources);
+        let log = |path: PathBuf, name: &str| (path, start.offsets.get(name).copied().unwrap_or_default());
         let wanted = Wanted {
             named: sources.metrics.clone(),
             step_key: sources.step_key.clone(),
@@ -57,7 +62,12 @@ impl<'a> Watch<'a> {
             sources,
             follower: Follower::new(task.layout.clone(), wanted, attempts(start, &task.layout)),
             checkpoints: None,
-            saved: start.resume_step,
+            beside: Beside {
+                checkpoint: start.resume_step.map(count),
+                rows: f64::INFINITY,
+                total: start.total_steps.map(count),
+            },
+            logs: [log(task.layout.stderr(), "stderr.log"), log(task.layout.stdout(), "stdout.log")],
             since: start.start_time,
             watcher: None,
             has_noticed: false,
@@ -70,6 +80,11 @@ impl<'a> Watch<'a> {
     /// Takes note of what is there before the command is started.
     pub(super) fn begin(&mut self) {
         self.follower.begin();
+    }
+
+    /// Takes note of the rows that the attempts before have left.
+    pub(super) fn note_start(&mut self) {
+        self.beside.rows = self.follower.figures().step().unwrap_or(f64::INFINITY);
     }
 
     /// Reads the metric rows that were added, or a part of them.
@@ -91,20 +106,17 @@ impl<'a> Watch<'a> {
         (self.next_look, self.earliest_look) = (None, None);
     }
 
-    /// Takes note that the program has ended: looks for sources once more, and at the checkpoints if nothing else
-    /// tells the step.
+    /// Takes note that the program has ended: looks for sources once more, and at the checkpoints.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.follower.search();
-        if self.follower.figures().step().is_none() {
-            self.look_at_checkpoints(Program::Ended);
-        }
+        self.look_at_checkpoints(Program::Ended);
     }
 
     /// Returns how far the training is.
     pub(super) fn progress(&self) -> Progress {
-        #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-        self.follower.progress(self.saved.map(|step| step as f64))
+        let bar = |total| self.logs.iter().find_map(|(log, start)| last_step(log, *start, total));
+        self.follower.progress(&self.beside, bar)
     }
 
     /// Has the directories watched in which checkpoints may come; says whether one was not watched before.
@@ -129,7 +141,14 @@ impl<'a> Watch<'a> {
         let found = discover(self.layout, self.sources.checkpoint.as_ref(), program).unwrap_or_default();
         let is_own = |one: &&Checkpoint| one.is_complete() && one.modified() >= self.since;
         let latest = found.iter().filter(is_own).max_by_key(|one| one.order());
-        self.saved = latest.and_then(|latest| latest.step).or(self.saved);
+        if let Some((latest, step)) = latest.and_then(|latest| Some((latest, count(latest.step?))))
+            && self.beside.checkpoint != Some(step)
+        {
+            let rows = self.follower.figures().step().unwrap_or(f64::NEG_INFINITY);
+            // Steps that begin again with each epoch are not compared with those of rows.
+            let rows = if latest.epoch.is_none() { rows } else { f64::INFINITY };
+            (self.beside.checkpoint, self.beside.rows) = (Some(step), rows);
+        }
         let is_watched = program == Program::Lives && now.elapsed() < SHORT;
         let is_new = is_watched && self.watch(&found);
         self.has_noticed = is_new; // something may have come before it was watched
@@ -142,6 +161,11 @@ impl<'a> Watch<'a> {
         (self.next_look, self.earliest_look) = (Some(end + pause.max(cost)), Some(end + cost));
         has_changed
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+fn count(steps: u64) -> f64 {
+    steps as f64
 }
 
 /// Returns the attempts after the first, the present one the last.
