@@ -314,6 +314,12 @@ fn the_loops_of_the_examples_work() {
     lab.await_text("runs/three/stdout.log", "resumed at step");
     lab.cmd("run-stop").arg("three").run().code(0);
     running.wait().code(1);
+    // Another trainer and evaluation; one that does not get on does not train for ever.
+    lab.write("step_1.pt", testkit::checkpoints::torch());
+    lab.new_run("four", &["sh", "-c", "cp step_1.pt $RUN_DIR; echo '{\"step\": 1}' >>$RUN_METRICS"]);
+    let script = lab.cmd(examples.join("loop")).args(["four", "5", "20", "echo", "{\"score\": 1}"]);
+    script.run().code(1).stderr_has("loop: four is still at step 1 of 20\n");
+    assert_eq!(lab.read("eval_runs/four_eval/consolidated_metrics.csv"), "step,score\n1,1\n");
     lab.nothing_left();
 }
 
