@@ -25,7 +25,7 @@ pub mod sync;
 pub use rustix::process;
 
 /// How long a fact is waited for before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Returns the directory of the tools: `$RUN_BIN`, else where this test was built.
 pub fn bin() -> PathBuf {
