@@ -7,7 +7,7 @@ use super::figures::Figures;
 use super::growing::{Growing, Growth};
 use super::resumptions::Resumptions;
 use super::source::{MetricSource, Rank};
-use super::trainer_files::SNAPSHOTS;
+use super::trainer_files::{SNAPSHOTS, candidates};
 use super::{snapshot, trainer_state};
 use run_common::fsio::stamp::Stamp;
 use run_common::rundir::layout::Layout;
@@ -114,8 +114,8 @@ impl Follower {
     /// own.
     pub fn begin(&mut self) {
         if self.wanted.with_trainer {
-            let candidates = MetricSource::candidates(&self.layout, true);
-            let paths = candidates.iter().flat_map(|(_, source)| source.paths());
+            let found = candidates(&self.layout, true);
+            let paths = found.iter().flat_map(|(_, source)| source.paths());
             self.old = paths.filter_map(|path| Some((path.to_owned(), Stamp::at(path)?))).collect();
         }
     }
@@ -242,7 +242,7 @@ impl Follower {
 
     /// Finds all that there is, and chooses.
     fn look_around(&mut self) {
-        let mut candidates = MetricSource::candidates(&self.layout, self.wanted.with_trainer);
+        let mut candidates = candidates(&self.layout, self.wanted.with_trainer);
         for (rank, source) in &candidates {
             let first = source.paths().next().map(Path::to_owned);
             match rank {

@@ -1,7 +1,7 @@
 //! A source whose files grow: reads what is added to them, and keeps the figures of the rows that count.
 
 use super::figures::Figures;
-use super::read::{Origins, with_step};
+use super::read::Origins;
 use super::resumptions::Resumptions;
 use super::row_reader::{RowReader, SourceFormat};
 use super::source::{MetricSource, SourceFile};
@@ -217,7 +217,7 @@ impl Growing {
         let mut repeats = false;
         let is_behind = reader.read(file, &of_source.prefix, PIECE, &mut |place, row, length| {
             let origin = origins.at(place);
-            let Some(row) = row.map(|row| with_step(row, key)) else {
+            let Some(row) = row.map(|row| row.with_step(key)) else {
                 figures.skipped += 1;
                 return Ok(());
             };
@@ -278,7 +278,7 @@ impl Growing {
                 *reader = RowReader::new(self.source.format());
                 reader.read(&file, &of_source.prefix, done[number], &mut |place, row, length| {
                     let origin = origins.at(place);
-                    match row.map(|row| with_step(row, key)) {
+                    match row.map(|row| row.with_step(key)) {
                         Some(row) if !is_second => {
                             starts.note(origin, &row);
                         }

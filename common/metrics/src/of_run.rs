@@ -5,6 +5,7 @@ use crate::read::{self, RowCounts};
 use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
 use crate::source::MetricSource;
+use crate::trainer_files::candidates;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::{Layout, MadeRows};
 use run_common::rundir::recorded::Recorded;
@@ -45,7 +46,7 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
             return Some(source.with_step_key(step_key));
         }
     }
-    let mut candidates = MetricSource::candidates(layout, true);
+    let mut candidates = candidates(layout, true);
     let found = match (chosen(&candidates, names, layout.root()), names) {
         (Some(found), [_]) if candidates[found].1.has_tracks() => None, // it alone was named
         (found, _) => found,

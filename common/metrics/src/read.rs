@@ -3,7 +3,7 @@
 
 use super::ascent::ascends;
 use super::resumptions::Resumptions;
-use super::row::{MetricRow, MetricValue};
+use super::row::MetricRow;
 use super::row_reader::{Place, RowReader};
 use super::source::{MetricSource, SourceFile, SourceFormat};
 use super::supersede::{FirstSteps, RowOrigin};
@@ -91,7 +91,7 @@ fn pass(
         let mut reader = RowReader::new(source.format());
         reader.read(&file, &of_source.prefix, u64::MAX, &mut |place, row, _| {
             match row {
-                Some(row) => act(origins.at(place), with_step(row, source.step_key())),
+                Some(row) => act(origins.at(place), row.with_step(source.step_key())),
                 None => skipped += 1,
             }
             Ok(())
@@ -156,27 +156,6 @@ impl Origins {
     pub(super) fn forget(&mut self) {
         self.boundaries.clear();
     }
-}
-
-/// Has the step of a row be the number under a key, or under a name whose last part the key is, if it has that. Some
-/// programs put it in quotes.
-pub(super) fn with_step(row: MetricRow, key: Option<&str>) -> MetricRow {
-    let Some(key) = key else { return row };
-    let is_last_part =
-        |name: &str| name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(key));
-    let number = |value: &MetricValue| match value {
-        MetricValue::Number(_) => Some(value.clone()),
-        MetricValue::Other(value) => value.as_str()?.trim().parse().ok().map(MetricValue::Number),
-    };
-    let exact = row.get(key).map(|value| (key, value));
-    let found = exact.or_else(|| row.fields().find(|(name, _)| is_last_part(name)));
-    let Some((key, step)) = found.and_then(|(name, value)| Some((name, number(value)?))) else {
-        return row;
-    };
-    let others = row.fields().filter(|(name, _)| *name != key && *name != "step");
-    let others = others.map(|(name, value)| (name.to_owned(), value.clone()));
-    let fields = [("step".to_owned(), step)].into_iter().chain(others).collect();
-    MetricRow::new(fields).logged_at(row.logged())
 }
 
 #[cfg(test)]

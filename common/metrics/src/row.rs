@@ -96,6 +96,28 @@ impl MetricRow {
         self
     }
 
+    /// Has the step be the number under a key, or under a name whose last part the key is, if there is one. Some
+    /// programs put it in quotes.
+    #[must_use]
+    pub(crate) fn with_step(self, key: Option<&str>) -> Self {
+        let Some(key) = key else { return self };
+        let is_last_part =
+            |name: &str| name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(key));
+        let number = |value: &MetricValue| match value {
+            MetricValue::Number(_) => Some(value.clone()),
+            MetricValue::Other(value) => value.as_str()?.trim().parse().ok().map(MetricValue::Number),
+        };
+        let exact = self.get(key).map(|value| (key, value));
+        let found = exact.or_else(|| self.fields().find(|(name, _)| is_last_part(name)));
+        let Some((key, step)) = found.and_then(|(name, value)| Some((name, number(value)?))) else {
+            return self;
+        };
+        let others = self.fields().filter(|(name, _)| *name != key && *name != "step");
+        let others = others.map(|(name, value)| (name.to_owned(), value.clone()));
+        let fields = [("step".to_owned(), step)].into_iter().chain(others).collect();
+        Self::new(fields).logged_at(self.logged)
+    }
+
     /// Returns the step's key and value where no config has that key.
     pub(crate) fn sure_step(&self) -> Option<(&str, f64)> {
         self.step().filter(|(name, _)| StepKey::of(name).is_some_and(StepKey::is_sure))

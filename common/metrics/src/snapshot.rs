@@ -1,7 +1,6 @@
 //! A document that a trainer writes anew as it goes on, such as a `status.json` of its own: an object with
 //! the step it is at, often how many there are to take, and present values.
 
-use super::read::with_step;
 use super::row::{MetricRow, MetricValue};
 use run_common::fsio::read::LIMIT;
 use std::fs::File;
@@ -47,7 +46,7 @@ pub(super) struct Present {
 /// Reads the numbers in a document, of which the step may be under a key of one's own; `None` when they name no
 /// step.
 pub(super) fn read(file: &File, step_key: Option<&str>) -> io::Result<Option<Present>> {
-    Ok(parse(file)?.and_then(|row| present(&with_step(row, step_key))))
+    Ok(parse(file)?.and_then(|row| present(&row.with_step(step_key))))
 }
 
 /// Reads the numbers in a document that was named, or all that is in it when they name no step that is known.

@@ -4,9 +4,7 @@ use super::resumptions::Resumptions;
 use super::row::MetricRow;
 pub use super::row_reader::SourceFormat;
 use super::supersede::RowOrigin;
-use super::trainer_files::TrainerFiles;
 use run_common::fsio::open_regular;
-use run_common::rundir::layout::Layout;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -106,37 +104,6 @@ impl MetricSource {
         let path = root.join(name);
         let format = SourceFormat::of_named(&path)?;
         Some(Self::of(format, vec![SourceFile::appended(path, root)]))
-    }
-
-    /// Finds what a trainer left in a directory, the best first. Without anything there is no source.
-    #[cfg(test)]
-    pub(crate) fn of_trainer(root: &Path) -> Option<Self> {
-        Self::left_below(root, &Resumptions::default).into_iter().next().map(|(_, source)| source)
-    }
-
-    /// Finds all that a trainer left below a directory, the best first.
-    fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, Self)> {
-        let found = TrainerFiles::below(root);
-        let mut all: Vec<(Rank, Self)> =
-            found.tables(root, attempts, true).into_iter().map(|source| (Rank::Left, source)).collect();
-        all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
-        all.extend(found.tables(root, attempts, false).into_iter().map(|source| (Rank::Left, source)));
-        all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
-        all.extend(found.snapshot().map(|source| (Rank::Present, source)));
-        all
-    }
-
-    /// Finds all sources of a run, the best first; `with_trainer` also those that its trainer left.
-    pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, Self)> {
-        let mut all = if with_trainer {
-            Self::left_below(layout.root(), &|| Resumptions::read(layout).unwrap_or_default())
-        } else {
-            Vec::new()
-        };
-        all.extend(Self::lines(layout.metrics()).map(|source| (Rank::Written, source)));
-        all.extend(Self::lines(layout.scraped()).map(|source| (Rank::Scraped, source)));
-        all.sort_by_key(|(rank, _)| *rank);
-        all
     }
 
     /// Has the step be under this name.

@@ -5,11 +5,12 @@ use super::made_anew::{MadeAnew, above, process, started, track, version};
 use super::natural::natural;
 use super::resumptions::Resumptions;
 use super::row_reader::SourceFormat;
-use super::source::{MetricSource, SourceFile, is_filled};
+use super::source::{MetricSource, Rank, SourceFile, is_filled};
 use super::step_key::is_step;
 use super::supersede::RowOrigin;
 use super::{snapshot, trainer_state};
 use run_common::fsio::open_regular;
+use run_common::rundir::layout::Layout;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -50,9 +51,40 @@ pub(super) const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
 /// Columns that are no metrics, and that files of one source may share.
 const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
 
+/// Finds what a trainer left in a directory, the best first. Without anything there is no source.
+#[cfg(test)]
+pub(crate) fn of_trainer(root: &Path) -> Option<MetricSource> {
+    left_below(root, &Resumptions::default).into_iter().next().map(|(_, source)| source)
+}
+
+/// Finds all sources of a run, the best first; `with_trainer` also those that its trainer left.
+pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, MetricSource)> {
+    let mut all = if with_trainer {
+        left_below(layout.root(), &|| Resumptions::read(layout).unwrap_or_default())
+    } else {
+        Vec::new()
+    };
+    all.extend(MetricSource::lines(layout.metrics()).map(|source| (Rank::Written, source)));
+    all.extend(MetricSource::lines(layout.scraped()).map(|source| (Rank::Scraped, source)));
+    all.sort_by_key(|(rank, _)| *rank);
+    all
+}
+
+/// Finds all that a trainer left below a directory, the best first.
+fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, MetricSource)> {
+    let found = TrainerFiles::below(root);
+    let mut all: Vec<(Rank, MetricSource)> =
+        found.tables(root, attempts, true).into_iter().map(|source| (Rank::Left, source)).collect();
+    all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
+    all.extend(found.tables(root, attempts, false).into_iter().map(|source| (Rank::Left, source)));
+    all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
+    all.extend(found.snapshot().map(|source| (Rank::Present, source)));
+    all
+}
+
 /// The files of interest below a run, those nearer to its top first, then in natural order.
 #[derive(Debug, Default)]
-pub(super) struct TrainerFiles {
+struct TrainerFiles {
     /// Tables and files of lines, by the number of their kind.
     tables: Vec<Vec<(usize, PathBuf)>>,
     states: Vec<(usize, PathBuf)>,
@@ -62,7 +94,7 @@ pub(super) struct TrainerFiles {
 
 impl TrainerFiles {
     /// Looks into the directories nearer to the top first, so that a data set hides nothing beside it.
-    pub(super) fn below(root: &Path) -> Self {
+    fn below(root: &Path) -> Self {
         let mut found = Self { tables: KINDS.iter().map(|_| Vec::new()).collect(), ..Self::default() };
         let mut directories = VecDeque::from([(1, root.to_owned())]);
         let mut left = ENTRIES;
@@ -138,18 +170,13 @@ impl TrainerFiles {
     }
 
     /// Returns the tables and files of lines, the best of each kind: those that name steps, or those that do not.
-    pub(super) fn tables(
-        &self,
-        root: &Path,
-        attempts: &dyn Fn() -> Resumptions,
-        with_steps: bool,
-    ) -> Vec<MetricSource> {
+    fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions, with_steps: bool) -> Vec<MetricSource> {
         let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
         KINDS.iter().zip(&self.tables).filter_map(of).collect()
     }
 
     /// Takes the nearest document with present values.
-    pub(super) fn snapshot(&self) -> Option<MetricSource> {
+    fn snapshot(&self) -> Option<MetricSource> {
         let has_row = |path: &&PathBuf| {
             let file = open_regular(path).ok().flatten();
             file.is_some_and(|file| snapshot::read(&file, None).is_ok_and(|row| row.is_some()))
@@ -160,7 +187,7 @@ impl TrainerFiles {
 
     /// Takes the `trainer_state.json` that was saved last: at the top, which is written in the end, or
     /// in the checkpoint with the highest number, unless that is torn.
-    pub(super) fn trainer_state(&self) -> Option<MetricSource> {
+    fn trainer_state(&self) -> Option<MetricSource> {
         let checkpoint = |path: &Path| {
             let name = path.parent()?.file_name()?.to_str()?;
             name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
@@ -180,7 +207,7 @@ impl TrainerFiles {
 
     /// Takes all event files: a directory is a track of its own whose name precedes those of its
     /// metrics, but for directories that are made anew for every attempt.
-    pub(super) fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
+    fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
         self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
         let made_anew = MadeAnew::directories(self.events.iter().map(|(_, path)| path), root, attempts);
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::row::MetricValue;
+use crate::trainer_files::of_trainer;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::fs;
@@ -20,7 +21,7 @@ impl Run {
     }
 
     fn source(&self) -> Option<MetricSource> {
-        MetricSource::lines(self.path("metrics.jsonl")).or_else(|| MetricSource::of_trainer(self.0.path()))
+        MetricSource::lines(self.path("metrics.jsonl")).or_else(|| of_trainer(self.0.path()))
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
@@ -274,7 +275,7 @@ fn what_is_no_metric_of_the_training_is_no_source() {
     run.write(".hidden/metrics.csv", "a\n1\n")
         .write("a/b/c/d/e/metrics.csv", "a\n1\n")
         .write("metrics.csv", "");
-    assert_eq!(MetricSource::of_trainer(run.0.path()), None);
+    assert_eq!(of_trainer(run.0.path()), None);
     assert_eq!(MetricSource::lines(run.path("metrics.jsonl")), None);
 }
 
