@@ -2,6 +2,7 @@
 
 use run_checkpoint::{doubts, latest};
 use run_common::rundir::layout::Layout;
+use std::path::Path;
 use testkit::Lab;
 use testkit::checkpoints::{find, lines, safetensors, torch};
 
@@ -170,6 +171,22 @@ fn names_of_many_trainers_say_which_is_the_latest() {
     ] {
         latest_is(names, expected);
     }
+}
+
+#[test]
+fn an_optimizer_with_an_ending_of_its_own_is_a_part() {
+    for (model, optimizer) in [
+        ("10.pdparams", "10.pdopt"),
+        ("net_iter_10.caffemodel", "net_iter_10.solverstate"),
+        ("m-0010.params", "m-0010.states"),
+    ] {
+        let lab = tree(&[model]);
+        lab.write(optimizer, "x");
+        let all = find(&lab);
+        assert_eq!(lines(&all), [format!("{model} 10")]);
+        assert_eq!(all[0].parts, [Path::new(model), Path::new(optimizer)]);
+    }
+    assert_eq!(lines(&find(&tree(&["x_iter_10.solverstate"]))), [""; 0]);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use crate::count::{Count, Unit, begins, beside, count, ends, first, is_date, tra
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::tokens::tokens;
 use crate::words::{
-    CHECKPOINTS, COMPANIONS, ENDINGS, EPOCHS, NONE, OTHER_NUMBERS, PARTS, SECONDS, SHARED_ENDINGS, STEPS,
-    TEMPORARY, are_of_a_model, are_of_a_split, are_of_what_is_made, is_model, is_result, is_step,
+    CHECKPOINTS, COMPANIONS, ENDINGS, EPOCHS, NONE, OTHER_NUMBERS, PART_ENDINGS, PARTS, SECONDS,
+    SHARED_ENDINGS, STEPS, TEMPORARY, are_of_a_model, are_of_a_split, are_of_what_is_made, is_model,
+    is_result, is_step,
 };
 
 /// What a name says.
@@ -73,7 +74,7 @@ fn without_values<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
 fn label(word: &str) -> Option<Label> {
     match word {
         "final" => Some(Label::Final),
-        "best" => Some(Label::Best),
+        "best" | "bestmodel" => Some(Label::Best),
         "last" | "latest" => Some(Label::Last),
         _ => None,
     }
@@ -205,6 +206,14 @@ fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
     is_one.then_some(Name { step: Some(step?), epoch, unit, temporary, ..Name::default() })
 }
 
+/// Reads the name of an optimizer that has an ending of its own, `10.pdopt`.
+fn of_part(name: &str) -> Option<Name> {
+    let stem = PART_ENDINGS.iter().find_map(|end| name.strip_suffix(end))?;
+    let tokens = tokens(stem);
+    let Count { step, epoch, unit, .. } = count(&tokens);
+    Some(Name { step, epoch, unit, labels: labels(&tokens), role: Role::Part, ..Name::default() })
+}
+
 /// Says whether a word tells what a number beside it counts.
 fn is_key(word: &str) -> bool {
     is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word)
@@ -226,7 +235,7 @@ pub(crate) enum Place {
 /// The same of a file in such a place.
 pub(crate) fn of_file_in(name: &str, place: Place) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
-    let Some(ending) = ending(&name) else { return of_bare_file(&name, marked) };
+    let Some(ending) = ending(&name) else { return of_part(&name).or_else(|| of_bare_file(&name, marked)) };
     let mut tokens = tokens(name.strip_suffix(ending)?);
     let mut found = Name { temporary: marked, ..Name::default() };
     if let Some(at) = tokens.iter().position(|token| matches!(token, Word(word) if TEMPORARY.contains(word)))

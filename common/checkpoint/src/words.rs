@@ -27,6 +27,10 @@ pub(crate) const SHARED_ENDINGS: [&str; 13] = [
     ".ubj",
 ];
 
+/// Endings of files that are a part of the checkpoint beside them: the optimizers of `PaddlePaddle`, Caffe and
+/// `MXNet`.
+pub(crate) const PART_ENDINGS: [&str; 3] = [".pdopt", ".solverstate", ".states"];
+
 /// Words of a step.
 const STEP: [&str; 11] = [
     "step",
@@ -175,18 +179,8 @@ const OF_RESULTS: [&str; 19] = [
 const OF_DATA: [&str; 6] = ["data", "dataset", "datasets", "cache", "replay", "replay_buffer"];
 
 /// Words of files that are a part of a checkpoint, and none without it.
-pub(crate) const PARTS: [&str; 10] = [
-    "optimizer",
-    "optim",
-    "opt",
-    "scheduler",
-    "scaler",
-    "rng",
-    "buffer",
-    "vecnormalize",
-    "pdopt",
-    "solverstate",
-];
+pub(crate) const PARTS: [&str; 8] =
+    ["optimizer", "optim", "opt", "scheduler", "scaler", "rng", "buffer", "vecnormalize"];
 
 /// Words of files that are a part of a checkpoint when another one of its step lies beside them.
 pub(crate) const SECONDS: [&str; 9] =
