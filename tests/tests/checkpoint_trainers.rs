@@ -1,10 +1,10 @@
 //! Trees of checkpoints as many trainers leave them: which is the latest, and what is none.
 
-use run_checkpoint::{doubts, latest};
+use run_checkpoint::{checkpoint_pattern, doubts, latest};
 use run_common::rundir::layout::Layout;
 use std::path::Path;
 use testkit::Lab;
-use testkit::checkpoints::{find, lines, safetensors, torch};
+use testkit::checkpoints::{find, lines, recorded, safetensors, torch};
 
 /// Makes files of these names, with contents that fit them.
 fn tree(names: &[&str]) -> Lab {
@@ -225,4 +225,32 @@ fn epochs_beside_numbers_of_which_nothing_tells_what_they_count_are_said() {
           for the latest: --checkpoint names one kind"
         ]
     );
+}
+
+#[test]
+fn a_pattern_that_matches_nothing_is_said_and_slips_are_refused() {
+    let lab = tree(&["ckpt/net-5.foo.pt"]);
+    let with = |pattern: &str| doubts(&Layout::new(lab.dir()), Some(&recorded(Some(pattern), &[])));
+    assert_eq!(
+        with("ckpts/net-{step}.foo.pt"),
+        [
+            "nothing matches the checkpoint pattern 'ckpts/net-{step}.foo.pt', but there is 'ckpt/net-5.foo.pt'"
+        ]
+    );
+    assert_eq!(with("ckpt/net-{step}.foo.pt"), [""; 0]);
+    assert_eq!(doubts(&Layout::new(tree(&[]).dir()), Some(&recorded(Some("x{step}"), &[]))), [""; 0]);
+    for (pattern, slip) in [
+        ("net-{step:06d}.pt", "{step:06d}"),
+        ("net-{STEP}.pt", "{STEP}"),
+        ("e{epoch}/net-{step}.pt", "{epoch}"),
+        ("net.{pt,pth}", "{pt,pth}"),
+        ("net-%06d.pt", "%06d"),
+        ("net-[0-9]*.pt", "[0-9]"),
+    ] {
+        let why = checkpoint_pattern(pattern).unwrap_err();
+        assert!(why.starts_with(&format!("'{slip}' stands for nothing in a pattern: ")), "{why}");
+    }
+    for pattern in ["net-{step}.pt", "50%done_{step}.pt", "net[1]/*.pt"] {
+        assert_eq!(checkpoint_pattern(pattern).as_deref(), Ok(pattern));
+    }
 }

@@ -15,6 +15,7 @@ use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observed;
+use run_common::text::printable;
 use run_common::time::Timestamp;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -290,12 +291,28 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
 
 /// Says what names below a run leave in doubt, a sentence each: files with the endings of checkpoints and names
 /// that say nothing, if they are more than those whose names say a step; and names of which some count epochs
-/// and others steps. Nothing where a pattern was recorded.
+/// and others steps. Where a pattern was recorded, only that nothing matches the pattern, while there is what would
+/// be known without.
 pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<String> {
-    if recorded.is_some_and(|recorded| recorded.pattern.is_some()) {
-        return Vec::new();
-    }
     let Ok(Walked { unknown, candidates, .. }) = walk(layout.root(), None) else { return Vec::new() };
+    if let Some(text) = recorded.and_then(|recorded| recorded.pattern.as_deref()) {
+        let others: Vec<&Path> = candidates
+            .iter()
+            .map(|one| one.path.as_path())
+            .chain(unknown.iter().map(PathBuf::as_path))
+            .collect();
+        let matches_nothing =
+            |pattern| walk(layout.root(), Some(&pattern)).is_ok_and(|walked| walked.candidates.is_empty());
+        return if !others.is_empty() && Pattern::parse(text).is_ok_and(matches_nothing) {
+            let shown = listed(others.into_iter());
+            vec![format!(
+                "nothing matches the checkpoint pattern '{}', but there is {shown}",
+                printable(text)
+            )]
+        } else {
+            Vec::new()
+        };
+    }
     let is_known = |one: &&Candidate| one.name.step.is_some() && one.name.role == Role::Main;
     let known = candidates.iter().filter(is_known).count();
     let mut doubts = Vec::new();

@@ -90,10 +90,31 @@ impl Pattern {
 
 /// Reads the pattern of a command line: what is accepted here, all tools accept.
 pub fn checkpoint_pattern(text: &str) -> Result<String, String> {
+    if let Some(slip) = slip(text) {
+        return Err(format!(
+            "'{slip}' stands for nothing in a pattern: {STEP} stands for the step, and * for any characters"
+        ));
+    }
     match Pattern::new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(why) => Err(format!("it {why}")),
     }
+}
+
+/// Returns what is meant for a number in a pattern and is none, as `{step:06d}`, `{epoch}`, `%d` or `[0-9]`.
+fn slip(text: &str) -> Option<&str> {
+    let rest = |at: usize, end: char| text[at..].find(end).map(|length| &text[at..=at + length]);
+    let braced = text.match_indices('{').filter_map(|(at, _)| rest(at, '}')).find(|braced| *braced != STEP);
+    let printf = || text.match_indices('%').find_map(|(at, _)| printf(&text[at..]));
+    let class = || text.match_indices("[0-9").find_map(|(at, _)| rest(at, ']'));
+    braced.or_else(printf).or_else(class)
+}
+
+/// Returns the `%d` or `%06d` that a text begins with.
+fn printf(text: &str) -> Option<&str> {
+    let kind = text[1..].trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_apart = !kind[kind.len().min(1)..].starts_with(|c: char| c.is_ascii_alphabetic());
+    (kind.starts_with('d') && is_apart).then(|| &text[..=text.len() - kind.len()])
 }
 
 /// Says whether a text is a pattern rather than a path.
