@@ -1,8 +1,8 @@
 //! Which of the errors in a log is the one that a program died of.
 
 use super::lines::{
-    Channel, Line, channels, closes_box, has_letter, indentation, inside, is_aside, opens_box, shape,
-    warnings,
+    Channel, Line, channels, closes_box, has_letter, indentation, inside, is_aside, is_of_status, opens_box,
+    shape, warnings,
 };
 use super::others::{joined, others};
 use super::python::tracebacks;
@@ -193,7 +193,8 @@ impl<'a> Log<'a> {
             // A long message has lines with others below them.
             let has_lines_below = after.get(place + 1).is_some_and(|next| indentation(next.text) > 0);
             if self.is_work(line) && indentation(line.text) == 0 && !has_lines_below {
-                (all, last) = (all + 1, line.text);
+                all += 1;
+                last = if is_of_status(line.text) { last } else { line.text };
                 work += usize::from(self.shapes.get(&shape(line.text)).is_some_and(|&count| count > 2));
             }
         }

@@ -109,6 +109,52 @@ fn launchers_say_less_than_their_programs() {
 }
 
 #[test]
+fn who_waits_for_a_program_says_no_more_than_its_status() {
+    let own = traceback("ValueError: bad");
+    for after in [
+        "ERROR:composer.cli.launcher:Global rank 0 (PID 123) exited with code 1",
+        "Error: Process completed with exit code 1.",
+        "ERROR: failed to reproduce 'train': failed to run: python train.py, exited with 1",
+        "ERROR: Job 1 failed with return code list: [1]",
+    ] {
+        says(&format!("{own}{after}\n"), "ValueError: bad");
+        says(&format!("step 1\n{after}\n"), after);
+    }
+    let by_ray = format!(
+        "{own}\nThe above exception was the direct cause of the following exception:\n\n{}",
+        traceback("ray.train.base_trainer.TrainingFailedError: The Ray Train run failed. Please inspect x")
+    );
+    says(&by_ray, "ValueError: bad");
+    let killed = "ERROR:composer.cli.launcher:Global rank 0 (PID 123) exited with code -9";
+    says(&format!("step 1\nstep 2\nstep 3\n{killed}\n"), killed);
+}
+
+#[test]
+fn handlers_of_signals_are_understood() {
+    for (text, expected) in [
+        (
+            "[gpu3:123] *** Process received signal ***\n[gpu3:123] Signal: Segmentation fault (11)\n[gpu3:123] [ 0] /lib/x\n\
+             [gpu3:123] *** End of error message ***\n",
+            "Signal: Segmentation fault (11)",
+        ),
+        (
+            "*** SIGSEGV received at time=1700000000 on cpu 1 ***\nPC: @ 0x7f (unknown) f()\n    @ 0x7f (unknown) g()\n",
+            "*** SIGSEGV received at time=1700000000 on cpu 1 ***",
+        ),
+        (
+            "2026-01-01 10:00:00.123456: F tensorflow/core/tensor.cc:733] Check failed: 1 == 4\n",
+            "Check failed: 1 == 4",
+        ),
+        (
+            "terminate called after throwing an instance of 'c10::Error'\nterminate called recursively\n  what():  bad\n",
+            "c10::Error: bad",
+        ),
+    ] {
+        says(text, expected);
+    }
+}
+
+#[test]
 fn a_warning_is_no_cause() {
     let warning = "/w/torch/utils.py:3: FutureWarning: `torch.cuda.amp` is deprecated\n  with torch.cuda.amp.autocast():\n";
     says(&format!("no such shard\n{warning}"), "no such shard");

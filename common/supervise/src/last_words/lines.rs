@@ -188,10 +188,22 @@ pub(super) fn is_aside(line: &str) -> bool {
 }
 
 /// Drops the time that TensorFlow puts before the lines of its log, `2026-01-29 12:00:00.123456: `.
-fn after_time(line: &str) -> &str {
+pub(super) fn after_time(line: &str) -> &str {
     let (time, rest) = line.split_once(": ").unwrap_or(("", line));
     let is_time = time.len() > 18 && time.chars().all(|c| c.is_ascii_digit() || "-:. ".contains(c));
     if is_time { rest } else { line }
+}
+
+/// Says whether a line says no more than with which status another program has ended.
+pub(super) fn is_of_status(line: &str) -> bool {
+    let words = ["exited with ", "exit code ", "return code "];
+    let is_last = |word: &str| {
+        line.rsplit_once(word).is_some_and(|(_, rest)| {
+            let rest = rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || "- :[".contains(c));
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || ".])".contains(c))
+        })
+    };
+    words.iter().any(|word| is_last(word))
 }
 
 /// Returns the numbers of the lines of Python's warnings: the place with the warning, and the code below it.

@@ -1,6 +1,6 @@
 //! Errors as other languages, shells and schedulers report them.
 
-use super::lines::{Line, has_letter, indentation};
+use super::lines::{Line, after_time, has_letter, indentation};
 use super::python::is_exception;
 use super::report::{Report, Role, without_module};
 
@@ -66,17 +66,27 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
     // C++: libstdc++ and libc++.
     if let Some(kind) = line.strip_prefix("terminate called after throwing an instance of '") {
         let kind = kind.trim_end_matches('\'');
-        let what = next().trim_start().strip_prefix("what():");
+        let what = after().take(3).find_map(|line| line.trim_start().strip_prefix("what():"));
         return match what.map(str::trim).filter(|what| !what.is_empty()) {
             Some(what) => below(&format!("{kind}: {what}")),
             None => main(kind),
         };
     }
-    if line.starts_with("terminate called ") || line.starts_with("libc++abi: ") {
+    let is_terminated = line.starts_with("terminate called ") && line != "terminate called recursively";
+    if is_terminated || line.starts_with("libc++abi: ") {
         return main(line);
     }
-    // The fatal lines of glog, and of the interpreter itself.
-    if line.strip_prefix('F').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    // What handlers of signals write: those of glog and Abseil, and of Open MPI.
+    if line.starts_with("*** SIG") && line.contains(" received ") {
+        return main(line);
+    }
+    if line.ends_with("*** Process received signal ***") {
+        return main(next().split_once("] ").map_or(line, |(_, signal)| signal));
+    }
+    // The fatal lines of glog and TensorFlow, and of the interpreter itself.
+    if after_time(line)
+        .strip_prefix('F')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == ' '))
         && let Some((_, message)) = line.split_once("] ")
     {
         return main(message);
@@ -113,7 +123,10 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
         return main(cause.unwrap_or(line));
     }
     // What a launcher says of a process that a signal has ended.
-    if line.contains("exits with return code = -") || line.contains(" exited on signal ") {
+    if line.contains("exits with return code = -")
+        || line.contains(" exited with code -")
+        || line.contains(" exited on signal ")
+    {
         return Some((Role::Side, line.to_owned(), first));
     }
     // Java, JavaScript and C#; Ruby; Lua.

@@ -74,9 +74,10 @@ pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
                 if let Some(before) = found.pop() {
                     report.role = before.role;
                     // Why a worker was killed says more than that it is gone.
-                    if report.error.contains("exited unexpectedly")
-                        && before.error.contains("DataLoader worker")
-                    {
+                    let is_of_worker = report.error.contains("exited unexpectedly")
+                        && before.error.contains("DataLoader worker");
+                    // Nor does Ray's say more than that there is a cause.
+                    if is_of_worker || report.error.starts_with("TrainingFailedError") {
                         report.error = before.error;
                     }
                 }
