@@ -21,6 +21,7 @@ use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::BATCH_FILES;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::options::AttemptOptions;
+use run_common::rundir::placeholders::word_with;
 use run_common::time::Timestamp;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -39,7 +40,6 @@ pub(crate) struct Plan {
     pub(crate) patch: Option<Patch>,
     /// What the command says, which counts before the config.
     of_command: Hints,
-    device: Option<String>,
     default_device: &'static str,
 }
 
@@ -152,7 +152,7 @@ impl Plan {
         template.redact();
         let default_device = device::default_device();
         let of_command = Hints::of_command(&args.command);
-        Ok(Self { configs, template, patch, of_command, device: args.device.clone(), default_device })
+        Ok(Self { configs, template, patch, of_command, default_device })
     }
 
     /// Returns the runs that are to be created, in order: configs outermost, the last sweep fastest.
@@ -172,6 +172,7 @@ impl Plan {
             let cell = |values: &Values| Planned { name: name(base, values), config, values: values.clone() };
             planned.extend(values.iter().map(cell));
         }
+        self.check_numbers(args, &planned)?;
         Ok(planned)
     }
 
@@ -213,8 +214,7 @@ impl Plan {
     pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Planned) {
         let config = self.config(cell);
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
-        let of_config = config.map(|config| Hints::of_config(&config.values)).unwrap_or_default();
-        let hints = Hints::of_overrides(&set).or(self.of_command.clone()).or(of_config);
+        let hints = self.hints(args, cell);
         meta.run_id = Uuid::now_v7().to_string();
         meta.run_name.clone_from(&cell.name);
         meta.created = Timestamp::now();
@@ -222,9 +222,37 @@ impl Plan {
         meta.config_file = config.map(Config::copy_name);
         meta.config_sha256 = config.map(|config| config.sha256.clone());
         meta.overrides = redacted(&set);
-        meta.seed = args.seed.or(hints.seed);
-        meta.total_steps = args.total_steps.or(hints.total_steps);
-        meta.device = self.device.clone().or(hints.device).or_else(|| Some(self.default_device.to_owned()));
+        (meta.seed, meta.total_steps) = (hints.seed, hints.total_steps);
+        meta.device = hints.device.or_else(|| Some(self.default_device.to_owned()));
+    }
+
+    /// Returns what the options, overrides, command and config say of a run.
+    fn hints(&self, args: &Args, cell: &Planned) -> Hints {
+        let set: Vec<(String, String)> = set(args, &cell.values).collect();
+        let of_config = self.config(cell).map(|config| Hints::of_config(&config.values)).unwrap_or_default();
+        let given = Hints { seed: args.seed, total_steps: args.total_steps, device: args.device.clone() };
+        given.or(Hints::of_overrides(&set)).or(self.of_command.clone()).or(of_config)
+    }
+
+    /// Refuses a command that names the seed or the number of steps where a run has none. The runs of one config
+    /// have the same overrides.
+    fn check_numbers(&self, args: &Args, planned: &[Planned]) -> Result<(), Error> {
+        let mut words = args.command.clone();
+        words.extend(args.env.iter().map(|(_, value)| value.clone()));
+        let lacks_seed: fn(&Hints) -> bool = |hints| hints.seed.is_none();
+        let lacks_steps: fn(&Hints) -> bool = |hints| hints.total_steps.is_none();
+        for (name, option, lacks) in
+            [("seed", "--seed", lacks_seed), ("total_steps", "--total-steps", lacks_steps)]
+        {
+            let Some(word) = word_with(&words, name) else { continue };
+            let firsts =
+                planned.chunk_by(|one, other| one.config == other.config).filter_map(<[Planned]>::first);
+            if firsts.map(|cell| self.hints(args, cell)).any(|hints| lacks(&hints)) {
+                let what = format!("cannot fill in '{{{name}}}' of '{}'", redact_text(word));
+                return Err(Error::usage(what).because(format!("no {name} is known: {option} sets one")));
+            }
+        }
+        Ok(())
     }
 }
 

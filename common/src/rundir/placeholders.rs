@@ -130,6 +130,11 @@ fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Returns the first word that holds the placeholder of this name.
+pub fn word_with<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    words.iter().find(|word| placeholders(word).any(|found| found == name)).map(String::as_str)
+}
+
 /// Refuses words with a placeholder that can never be filled in: an override or an input that the run lacks, the
 /// config of a run without one, and what has to be an argument of its own. Variables are no arguments.
 pub fn refuse(
