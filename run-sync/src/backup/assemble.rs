@@ -7,6 +7,7 @@ use crate::format::entry::{Absent, Entry, File, Kind, Place};
 use crate::local::scan::{Found, Scan};
 use run_common::rundir::receipts::Receipt;
 use run_common::time::Timestamp;
+use rustix::fs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,9 @@ impl Assembly<'_> {
             let is_left = is_below(&found.place, &left);
             let made = match (self.kept.remove(&at), step) {
                 _ if is_left => {
-                    report.left.extend(found.target.is_none().then(|| shown(&found.place)));
+                    report
+                        .left
+                        .extend((found.stat.kind == FileType::RegularFile).then(|| shown(&found.place)));
                     old()
                 }
                 (Some(Kept::Stored(entry)), _) => Some(*entry),
@@ -74,7 +77,12 @@ impl Assembly<'_> {
                     names.push((found, first));
                     continue;
                 }
-                (None, Step::Left(entry)) => entry,
+                (None, Step::Left(entry)) => {
+                    report
+                        .left
+                        .extend((found.stat.kind == FileType::RegularFile).then(|| shown(&found.place)));
+                    entry
+                }
             };
             if let Some(entry) = made {
                 report.prefixes.extend(is_prefix(&entry).then(|| shown(&entry.place)));
