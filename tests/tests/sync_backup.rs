@@ -109,3 +109,99 @@ fn a_file_of_the_same_size_and_date_is_not_taken_for_unchanged() {
     backup(&lab);
     StoredSet::new(&lab, "store/trial").check_newest_is(&lab.path(&run));
 }
+
+#[test]
+fn the_results_of_evaluations_belong_to_a_run_unless_they_are_left_out() {
+    let lab = Lab::new();
+    let run = ended_run(&lab);
+    let eval = [
+        "--steps",
+        "2",
+        "trial",
+        "--",
+        "sh",
+        "-c",
+        "echo acc >{out}/metrics.csv; echo 1 >>{out}/metrics.csv",
+    ];
+    lab.cmd("run-eval").args(eval).run().code(0);
+    backup(&lab);
+    let set = StoredSet::new(&lab, "store/trial");
+    let of_evaluation = |path: &str| {
+        let newest = set.newest();
+        let entries = newest["entries"].as_array().unwrap();
+        entries.iter().find(|entry| entry["evaluation"] == "eval" && entry["path"] == path).cloned()
+    };
+    let path = "step_2_eval/metrics.csv";
+    let entry = of_evaluation(path).unwrap();
+    let stored = fs::read(set.path.join(StoredSet::key(&entry))).unwrap();
+    assert_eq!(stored, lab.bytes(&format!("eval_runs/trial_eval/{path}")));
+    set.check_newest_is(&lab.path(&run));
+
+    // Left out, what is stored of them stays, and is not taken for removed.
+    fs::remove_file(lab.path(format!("eval_runs/trial_eval/{path}"))).unwrap();
+    lab.write(&format!("{run}/log.txt"), "one\ntwo\n");
+    lab.cmd("run-sync").args(["backup", "--no-eval", "--to", "store", "trial"]).run().code(0).stderr("");
+    assert_eq!(of_evaluation(path).unwrap(), entry);
+    let other = ["backup", "--no-eval", "--to", "other", "trial"];
+    lab.cmd("run-sync").args(other).run().code(0).stderr("");
+    assert!(!lab.path("other/trial/.eval").exists());
+    backup(&lab);
+    assert_eq!(of_evaluation(path).unwrap()["absent"], "gone");
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_sent_and_does_nothing() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    lab.write(&format!("{run}/weights.bin"), noise(1, 2048));
+    let dry = |expected: &[&str]| {
+        let done =
+            lab.cmd("run-sync").args(["backup", "-n", "--to", "store", "trial"]).run().code(0).stderr("");
+        let out = done.out();
+        let lines: Vec<&str> = out.lines().filter(|line| !line.contains(".run/")).collect();
+        assert_eq!(lines.len(), expected.len());
+        for (line, expected) in lines.iter().zip(expected) {
+            let (start, end) = expected.split_once("SIZE").unwrap_or((expected, ""));
+            assert!(line.starts_with(start) && line.ends_with(end), "{line}");
+        }
+    };
+    dry(&[
+        "trial: would send weights.bin (2.0K)",
+        "trial: would send 4 files (SIZE), less what is stored already",
+    ]);
+    assert!(!lab.path("store").exists() && !lab.path(format!("{run}/.run/backup.journal")).exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_is_refused_and_nothing_is_touched() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    lab.write("file", "");
+    let names = |path: &str| fs::read_dir(lab.path(path)).unwrap().count();
+    let counts = || [names("runs"), names(&run), names(&format!("{run}/.run"))];
+    let before = counts();
+    for (args, code) in [
+        (vec!["--to", "runs/trial/store", "trial"], 2),
+        (vec!["--to", "runs", "trial"], 2),
+        (vec!["--to", "runs", "--as", "other", "trial"], 2),
+        (vec!["--to", "file", "trial"], 5),
+        (vec!["--to", "", "trial"], 2),
+        (vec!["trial"], 2),
+        (vec!["--to", "store", "--as", "a/b/c", "trial"], 2),
+        (vec!["--to", "store", "--as", "x", "trial", "trial"], 2),
+        (vec!["--to", "store", "nothing"], 3),
+    ] {
+        lab.cmd("run-sync").arg("backup").args(&args).run().code(code);
+        assert_eq!(counts(), before, "{args:?}");
+    }
+}
+
+#[test]
+fn what_was_sent_is_read_back_when_asked() {
+    let lab = Lab::new();
+    ended_run(&lab);
+    let args = ["backup", "--read-back", "--to", "store", "trial"];
+    let done = lab.cmd("run-sync").args(args).run().code(0).stderr("");
+    assert!(done.out().ends_with(" sent, read back\n"), "{}", done.out());
+    assert_eq!(StoredSet::new(&lab, "store/trial").newest()["verified"], "read");
+}

@@ -1,6 +1,6 @@
 //! The backup of one run: what is there, what is known, what is read and sent, and what is recorded of it.
 
-use super::assemble::{Assembly, Kept};
+use super::assemble::{Assembly, Kept, shown};
 use super::batch::{self, Batches};
 use super::commit::{commit, publish_sums, verify};
 use super::home::{Home, identity};
@@ -212,10 +212,11 @@ impl OneBackup<'_> {
         for (found, step) in self.scan.found.iter().zip(steps) {
             match step {
                 Step::Read(_) => {
+                    report.would_send.push((shown(&found.place), found.stat.size));
                     report.sent_files += 1;
                     report.sent_bytes += found.stat.size;
                 }
-                Step::Left(_) => report.left.push(found.place.path.display().to_string()),
+                Step::Left(_) => report.left.push(shown(&found.place)),
                 Step::Known(_) | Step::Same(_) => {}
             }
         }

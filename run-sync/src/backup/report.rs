@@ -30,6 +30,9 @@ pub(crate) struct Report {
     pub(crate) sent_files: u64,
     /// Their bytes.
     pub(crate) sent_bytes: u64,
+    /// With `--dry-run`: files that are new or may have changed, and their bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) would_send: Vec<(String, u64)>,
     /// How what was sent was verified.
     pub(crate) verified: Option<Verified>,
     /// Files that were stored as they were at one moment, while they grew.
@@ -59,8 +62,17 @@ impl Report {
         }
     }
 
-    /// Returns the line for people.
-    pub(crate) fn line(&self) -> String {
+    /// Returns lines for people: what would be sent, and one of the whole.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let name = &self.name;
+        let each = self
+            .would_send
+            .iter()
+            .map(move |(file, bytes)| format!("{name}: would send {file} ({})", human_bytes(*bytes)));
+        each.chain([self.line()])
+    }
+
+    fn line(&self) -> String {
         let number = self.number.unwrap_or_default();
         let amount = |files: u64, bytes| {
             let s = if files == 1 { "" } else { "s" };
@@ -69,7 +81,8 @@ impl Report {
         let sent = amount(self.sent_files, self.sent_bytes);
         let name = &self.name;
         match self.result {
-            "planned" => format!("{name}: would send up to {sent}"),
+            "planned" if self.sent_files == 0 => format!("{name}: nothing to send"),
+            "planned" => format!("{name}: would send {sent}, less what is stored already"),
             "unchanged" => {
                 format!("{name}: backup {number} is up to date, {}", amount(self.files, self.bytes))
             }

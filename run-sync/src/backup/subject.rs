@@ -34,6 +34,8 @@ pub(crate) struct Subject {
     pub(crate) status: String,
     /// Something may write to it.
     pub(crate) is_live: bool,
+    /// It is over.
+    pub(crate) has_ended: bool,
     /// The directories that belong to it; its own is the first.
     pub(crate) roots: Vec<Root>,
     /// The directory of its record, for receipts and the journal.
@@ -74,6 +76,7 @@ impl Subject {
             run_name: meta.map_or(own, |meta| meta.run_name),
             status: observed.status().word().to_owned(),
             is_live,
+            has_ended: observed.status().has_ended() && !is_live,
             roots,
             record: layout.record(),
             checkpoints,
@@ -94,6 +97,7 @@ impl Subject {
             run_name: recorded.name,
             status: String::new(),
             is_live: ask(&layout.lock()).is_ok_and(|held| held == Held::Yes),
+            has_ended: true,
             roots: vec![root],
             record: layout.record(),
             checkpoints: Vec::new(),

@@ -36,6 +36,8 @@ pub(crate) struct Found {
 
 /// Our own files in the record of a run or batch, which are about backups and not part of them.
 const OURS: [&str; 3] = ["backup.jsonl", "backup.journal", ".backup.journal.tmp"];
+/// Where run-eval keeps checkpoints alive while it evaluates them, at the top of a run.
+const PINS: &[u8] = b".eval-pins";
 /// How the names of files begin and end that a restore has not finished.
 const RESTORED: (&[u8], &[u8]) = (b".run-sync-", b".part");
 
@@ -116,7 +118,8 @@ impl Walk<'_> {
         let is_top = directory.as_os_str().is_empty();
         let is_record = self.root.evaluation.is_none()
             && [".run", ".batch"].iter().any(|record| directory == Path::new(record));
-        let is_ours = is_record && OURS.iter().any(|ours| ours.as_bytes() == name)
+        let is_ours = is_top && name == PINS
+            || is_record && OURS.iter().any(|ours| ours.as_bytes() == name)
             || name.starts_with(RESTORED.0) && name.ends_with(RESTORED.1);
         let is_wanted =
             !is_top || self.root.only.is_none_or(|only| only.iter().any(|wanted| wanted.as_bytes() == name));
