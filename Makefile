@@ -18,9 +18,9 @@ export CARGO_BUILD_TARGET := $(TARGET)
 ifneq (,$(findstring -gnu,$(TARGET)))
 export RUSTFLAGS += -C target-feature=+crt-static
 endif
-TOOLS := run-new run-exec run-status run-stop run-eval run-report
+TOOLS := run-new run-exec run-status run-stop run-eval run-report run-sync
 MAN1 := $(TOOLS:%=man/%.1)
-MAN5 := man/run-dir.5
+MAN5 := man/run-dir.5 man/run-store.5
 MAN7 := man/run-tools.7
 
 .PHONY: all demo test soak lint bench install setup clean
@@ -35,7 +35,7 @@ test: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) $(CARGO) test --release --locked --workspace
 
 soak: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced -- --nocapture --test-threads=1
+	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced --test sync_killed --test sync_writers -- --nocapture --test-threads=1
 
 lint:
 	@tests/setup --check mandoc shellcheck

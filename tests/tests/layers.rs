@@ -177,7 +177,7 @@ fn only_what_executes_commands_links_the_supervisor() {
 
 #[test]
 fn a_main_is_a_few_lines() {
-    for tool in ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report"] {
+    for tool in ["run-new", "run-exec", "run-status", "run-stop", "run-eval", "run-report", "run-sync"] {
         let main = fs::read_to_string(checkout().join(tool).join("src/main.rs")).unwrap();
         let lines = main.lines().filter(|line| !line.starts_with("mod "));
         assert!(lines.count() <= 9, "{tool}");
