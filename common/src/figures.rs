@@ -1,4 +1,4 @@
-//! Numbers for people: in few digits. Used by run-status and run-report.
+//! Numbers for people: in few digits. Used by run-status, run-report and run-sync.
 
 /// Formats a size for people: `512`, `1.5K`, `64M`, `2.0G`.
 pub fn human_bytes(bytes: u64) -> String {
@@ -13,6 +13,11 @@ pub fn human_bytes(bytes: u64) -> String {
         unit = next;
     }
     if unit.is_empty() || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
+}
+
+/// Formats a number of things, of which `one` is called so: `1 file`, `2 files`.
+pub fn counted(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Formats a number for people, in few digits.

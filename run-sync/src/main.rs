@@ -1,12 +1,23 @@
 //! `run-sync`: back runs up, verify, restore and clean up.
 
+mod at;
 mod backup;
+mod bar;
+mod cat;
 mod cli;
+mod diff;
+mod fetch;
 mod format;
+mod list;
 mod local;
+mod names;
+mod restore;
 mod set;
+mod source;
 mod store;
 mod sync;
+mod verify;
+mod workers;
 
 fn main() -> std::process::ExitCode {
     run_common::cli::entry("run-sync", sync::run)

@@ -8,7 +8,6 @@ use crate::store::fault::Fault;
 use crate::store::{Object, Store};
 use run_common::error::{Error, Exit};
 use run_common::rundir::layout::BATCH_FILES;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
@@ -181,10 +180,4 @@ impl History {
     pub(crate) fn newest(&self) -> Option<Commit> {
         self.commits.last().copied()
     }
-}
-
-/// Which manifests no other continues: one, or more after a fork. Newest last.
-pub(crate) fn heads(manifests: &BTreeMap<Commit, Manifest>) -> Vec<Commit> {
-    let parents: Vec<_> = manifests.values().filter_map(|manifest| manifest.head.parent).collect();
-    manifests.keys().filter(|commit| !parents.contains(&commit.digest)).copied().collect()
 }

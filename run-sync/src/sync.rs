@@ -1,9 +1,9 @@
 //! From the arguments to the verb, and what verbs have in common.
 
-use crate::backup;
 use crate::cli::{Args, Reach, Verb};
 use crate::store::Access;
 use crate::store::url::StoreUrl;
+use crate::{backup, cat, diff, list, restore, verify};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::env;
@@ -13,6 +13,11 @@ use std::fs;
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     match &args.verb {
         Verb::Backup(args) => backup::run(args, out),
+        Verb::List(args) => list::run(args, out),
+        Verb::Verify(args) => verify::run(args, out),
+        Verb::Restore(args) => restore::run(args, out),
+        Verb::Cat(args) => cat::run(args, out),
+        Verb::Diff(args) => diff::run(args, out),
         _ => Err(Error::usage("not built yet")),
     }
 }

@@ -20,6 +20,7 @@ pub mod evals;
 pub mod misplaced;
 pub mod progress;
 pub mod reports;
+pub mod sets;
 pub mod sync;
 
 pub use rustix::process;

@@ -95,6 +95,9 @@ impl StoredSet {
         let newest = self.newest();
         let mut expected = BTreeMap::new();
         walk(run, Path::new(""), &mut expected);
+        let root = fs::metadata(run).unwrap();
+        let mtime = time(root.mtime(), root.mtime_nsec());
+        expected.insert(".".to_owned(), format!("{:04o} {mtime} ", root.mode() & 0o7777));
         let mut stored = BTreeMap::new();
         for entry in newest["entries"].as_array().unwrap() {
             if entry["absent"].is_null() && entry["evaluation"].is_null() {

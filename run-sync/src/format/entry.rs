@@ -7,10 +7,13 @@ use super::stamp::Stamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// First part of the keys of evaluations.
 pub(crate) const EVALUATIONS: &str = ".eval";
+
+/// The path of an entry that is the directory of the run, or of the evaluations, itself.
+pub(crate) const ROOT: &str = ".";
 
 /// Where a file of a run lies: below the run, or below the directory of one of its evaluations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +22,21 @@ pub(crate) struct Place {
     pub(crate) evaluation: Option<String>,
     /// The path below that directory.
     pub(crate) path: PathBuf,
+}
+
+impl Place {
+    /// Says whether it is another place, or lies below it.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        self.evaluation == other.evaluation && self.path.starts_with(&other.path)
+    }
+
+    /// How people call it: evaluations as their keys are called.
+    pub(crate) fn shown(&self) -> PathBuf {
+        match &self.evaluation {
+            Some(label) => Path::new(EVALUATIONS).join(label).join(&self.path),
+            None => self.path.clone(),
+        }
+    }
 }
 
 /// What a backup knows of one file, directory or link.

@@ -12,6 +12,8 @@ pub(crate) const BACKUP: &str = ".backup";
 pub(crate) const WRITERS: &str = ".backup/writers";
 /// The list of hashes of the newest manifest.
 pub(crate) const SUMS: &str = "SHA256SUMS";
+/// What a batch has and a run has not: its own record.
+pub(crate) const BATCH: &str = ".batch";
 /// What the store can do, below its root.
 pub(crate) const ABILITIES: &str = ".run-store/abilities.json";
 

@@ -4,7 +4,9 @@ use super::digest::Digest;
 use super::entry::{Entry, Written};
 use super::valid;
 use run_common::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// The version of the format that this tool writes, and the greatest it reads.
 const SCHEMA: u64 = 1;
@@ -88,7 +90,31 @@ impl Verified {
 struct Document {
     #[serde(flatten)]
     head: Head,
-    entries: Vec<Written>,
+    #[serde(deserialize_with = "entries")]
+    entries: Vec<Entry>,
+}
+
+/// Reads entries one by one: there may be millions.
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    struct Each;
+
+    impl<'de> Visitor<'de> for Each {
+        type Value = Vec<Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array of entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut written: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = written.next_element::<Written>()? {
+                entries.push(Entry::try_from(entry).map_err(A::Error::custom)?);
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_seq(Each)
 }
 
 #[derive(Deserialize)]
@@ -128,8 +154,8 @@ impl Manifest {
             ));
         }
         let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        let entries = document.entries.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()?;
-        let manifest = Self { head: document.head, entries };
+        let mut manifest = Self { head: document.head, entries: document.entries };
+        manifest.entries.sort_by(|one, other| one.place.cmp(&other.place)); // they are, but for who forged one
         valid::check(&manifest)?;
         Ok(manifest)
     }

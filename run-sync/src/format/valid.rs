@@ -1,9 +1,8 @@
 //! What a manifest must be before anything is done by it. Whoever can write to a store can forge one.
 
-use super::entry::{Entry, File, Kind, Place};
+use super::entry::{Entry, File, Kind, Place, ROOT};
 use super::key;
 use super::manifest::Manifest;
-use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -15,26 +14,36 @@ const NAME: usize = 255;
 const LEAST_PART: u64 = 1 << 20;
 
 /// Checks that entries stay below their directory, are named once and have no file or link above them, and that
-/// sizes and parts agree.
+/// sizes and parts agree. The entries are in the order of their places: what lies below a directory follows it.
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
-    let mut kinds: HashMap<&Place, &Kind> = HashMap::with_capacity(manifest.entries.len());
     let mut total = 0_u64;
+    let mut above: Vec<(&Place, bool)> = Vec::new(); // the entries that lead to this one, and if each is a directory
     for entry in &manifest.entries {
-        let shown = || entry.place.path.display();
-        check_path(&entry.place.path).map_err(|why| format!("'{}' {why}", shown()))?;
-        if entry.place.evaluation.as_deref().is_some_and(|label| !is_name(label)) {
-            return Err(format!("'{}' has an impossible label of evaluations", shown()));
+        let Entry { place, kind, absent, .. } = entry;
+        let fault = |why: &str| format!("'{}' {why}", place.path.display());
+        let is_root = place.path.as_os_str() == ROOT && *kind == Kind::Dir;
+        if !is_root {
+            check_path(&place.path).map_err(fault)?;
         }
-        if kinds.insert(&entry.place, &entry.kind).is_some() {
-            return Err(format!("'{}' is there twice", shown()));
+        if place.evaluation.as_deref().is_some_and(|label| !is_name(label)) {
+            return Err(fault("has an impossible label of evaluations"));
         }
-        if let Kind::File(file) = &entry.kind {
-            check_file(file, &entry.place).map_err(|why| format!("'{}' {why}", shown()))?;
+        if let Kind::File(file) = kind {
+            check_file(file, place).map_err(fault)?;
             total = total.checked_add(file.size).ok_or("its sizes exceed all bounds")?;
         }
-    }
-    for entry in &manifest.entries {
-        check_above(entry, &kinds)?;
+        while above.last().is_some_and(|(last, _)| !place.is_below(last)) {
+            above.pop();
+        }
+        let is_solid = match above.last() {
+            Some((last, _)) if *last == place => return Err(fault("is there twice")),
+            Some((_, is_solid)) => *is_solid,
+            None => true,
+        };
+        if !is_solid && absent.is_none() {
+            return Err(fault("lies below what is no directory"));
+        }
+        above.push((place, is_solid && *kind == Kind::Dir));
     }
     Ok(())
 }
@@ -83,20 +92,150 @@ fn check_file(file: &File, place: &Place) -> Result<(), &'static str> {
 
 /// Checks a key: below the set, or below another set of the batch.
 fn check_key(key: &str) -> Result<(), &'static str> {
-    check_path(Path::new(key.strip_prefix("../").unwrap_or(key))).map_err(|_| "has a key outside of its set")
+    let is_outside = check_path(Path::new(key.strip_prefix("../").unwrap_or(key))).is_err();
+    if is_outside || key.chars().any(char::is_control) { Err("has a key outside of its set") } else { Ok(()) }
 }
 
-fn check_above(entry: &Entry, kinds: &HashMap<&Place, &Kind>) -> Result<(), String> {
-    let mut place = Place { path: entry.place.path.clone(), evaluation: entry.place.evaluation.clone() };
-    while place.path.pop() && !place.path.as_os_str().is_empty() {
-        match kinds.get(&place) {
-            Some(Kind::Dir) => break, // it was, or will be, looked at itself
-            None => {}
-            Some(_) if entry.absent.is_some() => break, // a directory that has become a file since
-            Some(_) => {
-                return Err(format!("'{}' lies below what is no directory", entry.place.path.display()));
-            }
+#[cfg(test)]
+mod tests {
+    use super::super::digest::Digest;
+    use super::super::entry::{Absent, Parts};
+    use super::super::manifest::{Head, SetKind, Verified};
+    use super::super::stamp::Stamp;
+    use super::*;
+    use run_common::time::Timestamp;
+
+    fn entry(path: &str, kind: Kind) -> Entry {
+        let place = Place { evaluation: None, path: path.into() };
+        Entry { place, kind, mode: 0o644, mtime: Stamp::new(0, 0), absent: None }
+    }
+
+    fn gone(entry: Entry) -> Entry {
+        Entry { absent: Some(Absent::Gone), ..entry }
+    }
+
+    fn content(size: u64) -> File {
+        File {
+            size,
+            sha256: Digest::of(b""),
+            parts: None,
+            key: None,
+            sparse: false,
+            prefix: false,
+            same_file: None,
+            identity: None,
         }
     }
-    Ok(())
+
+    fn file(path: &str) -> Entry {
+        entry(path, Kind::File(content(1)))
+    }
+
+    fn keyed(path: &str, key: &str) -> Entry {
+        entry(path, Kind::File(File { key: Some(key.to_owned()), ..content(1) }))
+    }
+
+    fn dir(path: &str) -> Entry {
+        entry(path, Kind::Dir)
+    }
+
+    fn link(path: &str) -> Entry {
+        entry(path, Kind::Link("/etc".into()))
+    }
+
+    fn parts(size: u64, part: u64, count: usize) -> Entry {
+        let parts = Parts { size: part, digests: vec![Digest::of(b""); count] };
+        entry("f", Kind::File(File { parts: Some(parts), ..content(size) }))
+    }
+
+    /// Writes a manifest of these entries and reads it back.
+    fn read(entries: Vec<Entry>) -> Result<Manifest, String> {
+        let head = Head {
+            schema: Head::SCHEMA,
+            number: 1,
+            parent: None,
+            kind: SetKind::Run,
+            run_id: "id".to_owned(),
+            run_name: "trial".to_owned(),
+            batch: None,
+            created: Timestamp::from_millis(0).unwrap(),
+            host: "host".to_owned(),
+            writer: "w".to_owned(),
+            tool_version: "0".to_owned(),
+            keys: String::new(),
+            status: "completed".to_owned(),
+            verified: Verified::Read,
+        };
+        Manifest::parse(&Manifest { head, entries }.to_bytes().unwrap())
+    }
+
+    #[test]
+    fn what_reaches_outside_is_refused_whole() {
+        let outside = "does not stay below the run";
+        let cases = [
+            (file("../x"), outside),
+            (file("a/../../x"), outside),
+            (file("/etc/passwd"), outside),
+            (file("a//b"), outside),
+            (file("a/"), outside),
+            (file("./a"), outside),
+            (file("."), outside),
+            (dir("a/."), outside),
+            (file(""), outside),
+            (file(&"x".repeat(256)), "is too long"),
+            (file("a\0b"), "has a NUL in it"),
+            (file(".gen/x"), "has no key"),
+            (keyed("a", "../../x"), "has a key outside of its set"),
+            (keyed("a", "/x"), "has a key outside of its set"),
+            (keyed("a", "x\ny"), "has a key outside of its set"),
+            (entry("a", Kind::File(content(1 << 63))), "is larger than any file"),
+            (parts(3 << 20, 1 << 20, 2), "has parts that are not its own"),
+            (parts(3, 1, 3), "has parts that are not its own"),
+            (parts(1, u64::MAX, 0), "has parts that are not its own"),
+        ];
+        for (entry, why) in cases {
+            let shown = format!("'{}' {why}", entry.place.path.display());
+            assert_eq!(read(vec![file("b"), entry]).unwrap_err(), shown);
+        }
+        let label = |label: &str| {
+            let evaluation = Some(label.to_owned());
+            Entry { place: Place { evaluation, path: "x".into() }, ..file("x") }
+        };
+        for wrong in ["..", "", "a/b", "."] {
+            assert_eq!(read(vec![label(wrong)]).unwrap_err(), "'x' has an impossible label of evaluations");
+        }
+        read(vec![label("gsm8k"), file("x"), dir("."), keyed("y", "../other/.gen/000001-w/y")]).unwrap();
+        let huge = || entry("a", Kind::File(content(1 << 62)));
+        read(vec![huge()]).unwrap(); // the disk decides
+        let many = (0..4).map(|at| Entry { place: file(&format!("f{at}")).place, ..huge() });
+        assert_eq!(read(many.collect()).unwrap_err(), "its sizes exceed all bounds");
+    }
+
+    #[test]
+    fn nothing_lies_below_a_link_or_a_file_or_is_there_twice() {
+        let below = |path: &str| Err(format!("'{path}' lies below what is no directory"));
+        let cases = [
+            (vec![link("a"), file("a/x")], below("a/x")),
+            (vec![file("a/b/c"), file("a-b"), file("a")], below("a/b/c")),
+            (vec![dir("a"), link("a/b"), dir("a/b/c")], below("a/b/c")),
+            (vec![gone(link("a")), file("a/x")], below("a/x")),
+            (vec![file("a"), gone(dir("a/b")), file("a/b/c")], below("a/b/c")),
+            (vec![file("a"), dir("b"), file("a")], Err("'a' is there twice".to_owned())),
+            (vec![gone(file("a")), file("a")], Err("'a' is there twice".to_owned())),
+            (vec![file("a"), gone(file("a/x")), gone(dir("a/y")), gone(file("a/y/z"))], Ok(())),
+            (vec![dir("."), dir("a"), dir("a/b"), file("a/b/c"), file("a.b"), link("a/d")], Ok(())),
+            (vec![file("no/directory/is/listed")], Ok(())),
+        ];
+        for (entries, expected) in cases {
+            let shown = format!("{entries:?}");
+            assert_eq!(read(entries).map(drop), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn entries_are_read_in_the_order_of_their_places() {
+        let manifest = read(vec![file("b"), file("a/x"), file("a.x"), dir("a"), dir(".")]).unwrap();
+        let paths: Vec<_> = manifest.entries.iter().map(|entry| entry.place.path.to_str().unwrap()).collect();
+        assert_eq!(paths, [".", "a", "a/x", "a.x", "b"]);
+    }
 }

@@ -1,7 +1,7 @@
 //! Lists what lies below the directories of a run: files, directories and links, none of which is followed.
 
 use super::root::{Root, Stat, open_dir_at};
-use crate::format::entry::Place;
+use crate::format::entry::{Place, ROOT};
 use rustix::fs::{AtFlags, Dir, FileType, readlinkat, statat};
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr, OsString};
@@ -39,7 +39,7 @@ const OURS: [&str; 3] = ["backup.jsonl", "backup.journal", ".backup.journal.tmp"
 /// Where run-eval keeps checkpoints alive while it evaluates them, at the top of a run.
 const PINS: &[u8] = b".eval-pins";
 /// How the names of files begin and end that a restore has not finished.
-const RESTORED: (&[u8], &[u8]) = (b".run-sync-", b".part");
+pub(crate) const RESTORED: (&str, &str) = (".run-sync-", ".part");
 
 impl Scan {
     /// Lists what lies below directories.
@@ -64,6 +64,12 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn all(&mut self) {
         let mut left: Vec<PathBuf> = Vec::new();
+        if self.root.only.is_none() {
+            match Stat::of(self.root.directory()) {
+                Ok(stat) => self.found(Path::new(ROOT), stat, None),
+                Err(error) => self.unreadable(Path::new(ROOT), error),
+            }
+        }
         self.inside(self.root.directory(), Path::new(""), &mut left);
         while let Some(path) = left.pop() {
             match self.open(&path) {
@@ -120,7 +126,7 @@ impl Walk<'_> {
             && [".run", ".batch"].iter().any(|record| directory == Path::new(record));
         let is_ours = is_top && name == PINS
             || is_record && OURS.iter().any(|ours| ours.as_bytes() == name)
-            || name.starts_with(RESTORED.0) && name.ends_with(RESTORED.1);
+            || name.starts_with(RESTORED.0.as_bytes()) && name.ends_with(RESTORED.1.as_bytes());
         let is_wanted =
             !is_top || self.root.only.is_none_or(|only| only.iter().any(|wanted| wanted.as_bytes() == name));
         is_wanted && !is_ours
@@ -142,8 +148,13 @@ impl Walk<'_> {
             let at = self.scan.found.len();
             self.first.entry((stat.device, stat.inode)).or_default().push(at);
         }
-        self.scan.found.push(Found { place: self.place(path), stat, target, same_file: None });
+        self.found(path, stat, target);
         Ok(stat.kind)
+    }
+
+    fn found(&mut self, path: &Path, stat: Stat, target: Option<OsString>) {
+        let place = self.place(path);
+        self.scan.found.push(Found { place, stat, target, same_file: None });
     }
 
     fn place(&self, path: &Path) -> Place {

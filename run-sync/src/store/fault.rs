@@ -1,6 +1,6 @@
 //! Why a request to a store failed: what the caller can do about it, not which library said so.
 
-use run_common::error::{Error, Exit};
+use run_common::error::{Error, Exit, Unfit};
 use std::fmt;
 use std::io;
 
@@ -65,7 +65,10 @@ impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         let why = run_common::error::plain(&error);
         match error.kind() {
-            io::ErrorKind::NotFound => Self::NotFound,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                Self::NotFound
+            }
+            _ if Unfit::is(&error) => Self::Corrupt(why),
             io::ErrorKind::AlreadyExists => Self::Exists,
             io::ErrorKind::PermissionDenied => Self::Denied(why),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(why),

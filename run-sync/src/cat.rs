@@ -1,0 +1,80 @@
+//! `run-sync cat`: prints a stored file. What is printed was verified, piece by piece.
+
+use crate::at::choose;
+use crate::cli;
+use crate::fetch::{Piece, Trouble};
+use crate::format::entry::{Entry, Kind};
+use crate::set::{Set, SetName};
+use crate::source::Source;
+use crate::workers;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use std::io;
+
+/// Pieces that are read at a time: so many are in memory.
+const AHEAD: usize = 4;
+/// The longest piece that is kept in memory until it was verified.
+const LONGEST: u64 = 64 << 20;
+
+/// Prints a file.
+pub(crate) fn run(args: &cli::Cat, out: &mut Out) -> Result<Exit, Error> {
+    let source = Source::open(Some(&args.url), &args.reach)?;
+    let name = SetName::parse(&args.name)
+        .ok_or_else(|| Error::usage(format!("'{}' is no name of a run", args.name)))?;
+    let set = source.set(name);
+    let chosen = choose(&set, args.at.as_deref())?;
+    let entry = chosen.manifest.entries.iter().find(|entry| entry.place.shown() == args.file);
+    let missing = |why: &str| {
+        let what =
+            format!("no file '{}' in backup {} of '{}'", args.file.display(), chosen.commit.number, set.name);
+        Error::new(Exit::No, what).because(why.to_owned())
+    };
+    let entry = entry.ok_or_else(|| missing("there is nothing of this name"))?;
+    match &entry.kind {
+        Kind::File(file) => print(&set, entry, &file.pieces(), source.transfers, out)?,
+        Kind::Dir => return Err(missing("it is a directory")),
+        Kind::Link(target) => return Err(missing(&format!("it is a link to '{}'", target.display()))),
+    }
+    Ok(Exit::Ok)
+}
+
+fn print(set: &Set<'_>, entry: &Entry, pieces: &[Piece], threads: usize, out: &mut Out) -> Result<(), Error> {
+    let key = entry.object().unwrap_or_default();
+    let failed = |trouble| match trouble {
+        Trouble::Store(error) => error,
+        Trouble::Sink(error) => Error::new(Exit::System, "cannot write to stdout").because(error),
+        Trouble::Damaged(damage) => {
+            Error::new(Exit::No, format!("'{}' of '{}' is damaged", entry.place.shown().display(), set.name))
+                .because(damage.to_string())
+        }
+    };
+    for some in pieces.chunks(AHEAD) {
+        if some.iter().any(|piece| piece.len() > LONGEST) {
+            for piece in some {
+                let mut printed = piece.range.start;
+                let mut take = |at: u64, bytes: &[u8]| {
+                    if at != printed {
+                        return Err(io::Error::other("the stored file is damaged")); // printed before it was verified
+                    }
+                    printed += bytes.len() as u64;
+                    out.bytes(bytes).map_err(io::Error::other)
+                };
+                piece.read(set, &key, &mut take).map_err(failed)?;
+            }
+            continue;
+        }
+        let read = workers::map(some, threads, |piece| {
+            let mut bytes = Vec::new();
+            piece.read(set, &key, &mut |at, more| {
+                bytes.truncate(usize::try_from(at - piece.range.start).unwrap_or(0));
+                bytes.extend_from_slice(more);
+                Ok(())
+            })?;
+            Ok(bytes)
+        });
+        for bytes in read {
+            out.bytes(&bytes.map_err(failed)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Where files of a set are restored to: the directory of the run, and one for each label of its evaluations.
+
+use super::tree::Tree;
+use crate::format::digest::Digest;
+use crate::format::entry::ROOT;
+use crate::format::stamp::Stamp;
+use crate::local::scan::RESTORED;
+use run_common::error::{Error, Exit};
+use rustix::fs::Stat;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A directory that is restored.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// Its path.
+    pub(super) root: PathBuf,
+    /// Whether it was there before.
+    pub(super) exists: bool,
+    /// It; or the directory that is to hold it, when that is there.
+    tree: Option<Tree>,
+    /// The path of the root in the tree.
+    prefix: PathBuf,
+}
+
+impl Ground {
+    /// Looks what is there.
+    pub(super) fn new(root: PathBuf) -> Result<Self, Error> {
+        let failed = |error| Error::io("restore to", &root, error);
+        let exists = match fs::metadata(&root) {
+            Ok(found) if found.is_dir() => true,
+            Ok(_) => return Err(failed(io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(_) if fs::symlink_metadata(&root).is_ok() => {
+                return Err(failed(io::Error::other("it is a link to nothing")));
+            }
+            Err(_) => false,
+        };
+        let tree = if exists { Some(Tree::open(&root).map_err(failed)?) } else { None };
+        let name = root.file_name().map(PathBuf::from).unwrap_or_default();
+        Ok(Self { prefix: if exists { PathBuf::new() } else { name }, root, exists, tree })
+    }
+
+    /// Makes the directory that is to hold it.
+    pub(super) fn prepare(&mut self) -> Result<(), Error> {
+        if self.tree.is_none() {
+            let holder = self.holder();
+            let made = fs::create_dir_all(holder).and_then(|()| Tree::open(holder));
+            self.tree = Some(made.map_err(|error| Error::io("restore to", holder, error))?);
+        }
+        Ok(())
+    }
+
+    fn holder(&self) -> &Path {
+        match self.root.parent() {
+            Some(holder) if !holder.as_os_str().is_empty() => holder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The tree that paths are in.
+    pub(super) fn tree(&self) -> io::Result<&Tree> {
+        self.tree.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The path in the tree of a path of an entry.
+    pub(super) fn path(&self, path: &Path) -> PathBuf {
+        match path.as_os_str() == ROOT {
+            true => self.prefix.clone(),
+            false => self.prefix.join(path),
+        }
+    }
+
+    /// How people call a path in the tree.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        match self.exists {
+            true => self.root.join(path),
+            false => self.holder().join(path),
+        }
+    }
+
+    /// Looks what has a path in the tree.
+    pub(super) fn look(&self, path: &Path) -> Result<Option<Stat>, Error> {
+        if !self.exists {
+            return Ok(None);
+        }
+        let found = self.tree().and_then(|tree| tree.look(path));
+        found.map_err(|error| Error::io("look at", &self.shown(path), error))
+    }
+
+    /// Returns the device that it is on, or will be.
+    pub(super) fn space(&self) -> Option<Space> {
+        let there = self
+            .root
+            .ancestors()
+            .chain([Path::new(".")])
+            .find(|path| path.exists() || path == &Path::new("."))?;
+        let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+        let device = rustix::fs::stat(there).ok()?.st_dev;
+        let found = rustix::fs::statvfs(there).ok()?;
+        Some(Space { device, free: found.f_bavail.saturating_mul(found.f_frsize) })
+    }
+
+    /// Sets the time of a directory that was there before.
+    pub(super) fn set_mtime(&self, path: &Path, mtime: Stamp) -> io::Result<()> {
+        self.tree()?.set_mtime(path, mtime)
+    }
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Which one.
+    pub(super) device: u64,
+    /// Bytes that are free.
+    pub(super) free: u64,
+}
+
+/// The name that something has until it is complete: beside its own, and the same for each try.
+pub(super) fn staged(path: &Path) -> PathBuf {
+    let digest = Digest::of(path.as_os_str().as_bytes()).to_string();
+    let (begin, end) = RESTORED;
+    path.with_file_name(format!("{begin}{}{end}", &digest[..16]))
+}
+
+/// Fails if an error tells that another process restores to the same place.
+pub(super) fn busy(root: &Path) -> Error {
+    Error::new(Exit::Busy, format!("cannot restore to '{}'", root.display()))
+        .because("another run-sync restores it")
+}

@@ -1,0 +1,296 @@
+//! `run-sync restore`: brings runs back. Every byte is verified before anything gets its name, and nothing that is here
+//! is replaced unless that is asked for.
+
+mod choose;
+mod ground;
+mod place;
+mod plan;
+mod receive;
+mod tree;
+
+use crate::at::{Chosen, choose};
+use crate::bar::Bar;
+use crate::cli;
+use crate::format::entry::{Entry, Place};
+use crate::format::manifest::SetKind;
+use crate::set::{Set, SetName};
+use crate::source::Source;
+use choose::Choice;
+use ground::Ground;
+use plan::{Plan, Planner};
+use receive::Zeros;
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::figures::{counted, human_bytes};
+use run_common::fsio::lock::{Held, ask};
+use run_common::message::{complain, warn};
+use run_common::rundir::evaluations::{Evaluations, directory};
+use run_common::rundir::meta::Meta;
+use run_common::rundir::open::RunDir;
+use rustix::fd::OwnedFd;
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// What was restored of a run, or would be.
+#[derive(Debug, Serialize)]
+struct Report {
+    name: String,
+    path: String,
+    number: u64,
+    manifest: String,
+    dry_run: bool,
+    /// Files that were received, or are to be.
+    files: usize,
+    /// Bytes of these.
+    bytes: u64,
+    /// Files that were here.
+    equal: usize,
+    left: Vec<Left>,
+    damaged: Vec<Left>,
+    #[serde(skip)]
+    marks: Vec<String>,
+}
+
+/// A file that was not restored.
+#[derive(Debug, Serialize)]
+struct Left {
+    path: String,
+    why: String,
+}
+
+impl Left {
+    fn new(place: &Place, why: impl ToString) -> Self {
+        Self { path: place.shown().display().to_string(), why: why.to_string() }
+    }
+}
+
+/// What is wanted of each run.
+struct Order<'a> {
+    args: &'a cli::Restore,
+    choice: Choice,
+    into: PathBuf,
+    threads: usize,
+}
+
+/// Restores runs.
+pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
+    let choice = Choice::new(&args.only, args.gone, args.no_eval)?;
+    let source = Source::open(args.from.from.as_ref(), &args.reach)?;
+    let into = args.into.clone().unwrap_or_else(|| args.runs_dir.path());
+    let order = Order { args, choice, into, threads: source.transfers };
+    let (sets, mut status) = source.sets(&args.names)?;
+    for name in order.with_batches(&source, sets)? {
+        let set = source.set(name);
+        let chosen = match choose(&set, args.at.as_deref()) {
+            Err(error) if matches!(error.exit(), Exit::System | Exit::Usage) => return Err(error),
+            chosen => chosen,
+        };
+        match chosen.and_then(|chosen| order.restore(&set, &chosen)) {
+            Ok(report) => {
+                report.print(out, args.reach.json)?;
+                status = status.max(report.exit());
+            }
+            Err(error) => {
+                complain(&error);
+                status = status.max(error.exit());
+            }
+        }
+    }
+    Ok(status)
+}
+
+impl Order<'_> {
+    /// Adds the batches of runs, before these, whose own files are not here.
+    fn with_batches(&self, source: &Source, sets: Vec<SetName>) -> Result<Vec<SetName>, Error> {
+        let mut all: Vec<SetName> = Vec::with_capacity(sets.len());
+        for set in sets {
+            if let Some(batch) = set.batch.clone().filter(|_| self.choice.is_all() && self.args.at.is_none())
+            {
+                let path = self.into.join(&batch);
+                let batch = SetName { batch: None, name: batch };
+                if !path.exists() && !all.contains(&batch) && source.names().has(&batch)? {
+                    all.push(batch);
+                }
+            }
+            if !all.contains(&set) {
+                all.push(set);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Restores a run.
+    fn restore(&self, set: &Set<'_>, chosen: &Chosen) -> Result<Report, Error> {
+        let path = match &set.name.batch {
+            Some(batch) => self.into.join(batch).join(&set.name.name),
+            None => self.into.join(&set.name.name),
+        };
+        check(&path, chosen)?;
+        let entries = self.choice.of(&chosen.manifest);
+        if entries.is_empty() && !self.choice.is_all() {
+            let what = format!("nothing in backup {} of '{}' matches --only", chosen.commit.number, set.name);
+            return Err(Error::new(Exit::No, what));
+        }
+        let (mut grounds, entries) = grounds(&path, &entries)?;
+        let plan = Planner::new(&grounds, self.args.force).plan(&entries, self.threads)?;
+        check_space(set, &plan, &grounds)?;
+        let mut report = self.report(set, chosen, &path, &plan);
+        if self.args.dry_run || plan.units.is_empty() {
+            return Ok(report);
+        }
+        for ground in plan.units.iter().map(|unit| unit.ground).collect::<BTreeSet<_>>() {
+            grounds[ground].prepare()?;
+        }
+        let _lock = lock(&plan, &grounds)?;
+        place::prepare(&plan, &grounds)?;
+        let bar = Bar::new(&set.name.to_string(), report.bytes);
+        let received = receive::receive(set, &plan, &grounds, self.threads, &bar)?;
+        drop(bar);
+        let damaged = place::complete(&plan, &grounds, &received)?;
+        let taken = place::publish(&plan, &grounds)?;
+        let here = "something has taken its name here meanwhile";
+        report.left.extend(
+            taken.into_iter().map(|path| Left { path: path.display().to_string(), why: here.to_owned() }),
+        );
+        report.files -= damaged.len();
+        report.bytes = received.bytes;
+        report.damaged = damaged.iter().map(|(place, damage)| Left::new(place, damage)).collect();
+        Ok(report)
+    }
+
+    fn report(&self, set: &Set<'_>, chosen: &Chosen, path: &Path, plan: &Plan<'_>) -> Report {
+        let mut zeros = Zeros::default();
+        let sizes = plan.files.iter().map(|receipt| zeros.bytes(receipt.file));
+        let made = plan.files.iter().map(|receipt| &receipt.step);
+        let made =
+            made.chain(plan.links.iter().map(|(step, _)| step)).chain(plan.same.iter().map(|(step, _)| step));
+        let mut marks: Vec<_> = made
+            .filter_map(|step| Some((step.entry?.place.shown(), plan.units[step.unit].replaces)))
+            .collect();
+        marks.sort_unstable();
+        let mark = |(path, replaces): (PathBuf, bool)| {
+            format!("{} {}", if replaces { '~' } else { '+' }, path.display())
+        };
+        Report {
+            name: set.name.to_string(),
+            path: path.display().to_string(),
+            number: chosen.commit.number,
+            manifest: chosen.commit.digest.to_string(),
+            dry_run: self.args.dry_run,
+            files: marks.len(),
+            bytes: sizes.fold(0, u64::saturating_add),
+            equal: plan.equal,
+            left: plan.left.iter().map(|(place, why)| Left::new(place, why)).collect(),
+            damaged: Vec::new(),
+            marks: if self.args.dry_run { marks.into_iter().map(mark).collect() } else { Vec::new() },
+        }
+    }
+}
+
+impl Report {
+    fn exit(&self) -> Exit {
+        if self.left.is_empty() && self.damaged.is_empty() { Exit::Ok } else { Exit::No }
+    }
+
+    fn print(&self, out: &mut Out, json: bool) -> Result<(), Error> {
+        for left in &self.damaged {
+            warn(&format!("'{}' of '{}' is not restored: {}", left.path, self.name, left.why));
+        }
+        for left in &self.left {
+            warn(&format!("'{}' of '{}' is left as it is: {}", left.path, self.name, left.why));
+        }
+        if self.left.iter().any(|left| left.why.ends_with("here")) {
+            warn("--force replaces what differs here");
+        }
+        if json {
+            return out.json(self);
+        }
+        for mark in &self.marks {
+            out.text(mark)?;
+        }
+        let verb = if self.dry_run { "would restore" } else { "restored" };
+        let mut text = format!("{}: backup {}, ", self.name, self.number);
+        if self.files == 0 {
+            text.push_str("nothing to restore");
+        } else {
+            text.push_str(&format!("{verb} {} ({})", counted(self.files, "file"), human_bytes(self.bytes)));
+            if self.equal > 0 {
+                text.push_str(&format!(", {} were here", self.equal));
+            }
+        }
+        out.text(&text)
+    }
+}
+
+/// Refuses a place where another run lies, or one that is at work.
+fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
+    let head = &chosen.manifest.head;
+    let refused = |exit, why: &str| {
+        Error::new(exit, format!("cannot restore to '{}'", path.display())).because(why.to_owned())
+    };
+    let run = RunDir::seen(path);
+    if head.kind == SetKind::Run && Meta::read(run.layout()).is_ok_and(|meta| meta.run_id != head.run_id) {
+        return Err(refused(Exit::No, "another run has this name here").hint("--into restores it elsewhere"));
+    }
+    if ask(&run.layout().lock()).is_ok_and(|held| held == Held::Yes) {
+        return Err(
+            refused(Exit::Busy, "the run is active").hint("run-stop(1) stops it; --into restores elsewhere")
+        );
+    }
+    Ok(())
+}
+
+/// Returns the directories that entries are restored to, and which belongs to each entry.
+fn grounds<'a>(path: &Path, entries: &[&'a Entry]) -> Result<(Vec<Ground>, Vec<(usize, &'a Entry)>), Error> {
+    let run = RunDir::seen(path);
+    let mut grounds = vec![Ground::new(path.to_owned())?];
+    let mut labels: HashMap<&str, usize> = HashMap::new();
+    let mut placed = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let ground = match entry.place.evaluation.as_deref() {
+            None => 0,
+            Some(label) => match labels.get(label) {
+                Some(ground) => *ground,
+                None => {
+                    let evaluations = Evaluations::of(&run, label, &directory(&run, None));
+                    grounds.push(Ground::new(evaluations.root().to_owned())?);
+                    labels.insert(label, grounds.len() - 1);
+                    grounds.len() - 1
+                }
+            },
+        };
+        placed.push((ground, *entry));
+    }
+    Ok((grounds, placed))
+}
+
+/// Locks the run; one that is not there by the directory in which it is put together.
+fn lock(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Option<OwnedFd>, Error> {
+    match grounds.first() {
+        Some(run) if run.exists => place::lock(run, Path::new("")).map(Some),
+        Some(run) if plan.units.iter().any(|unit| unit.ground == 0) => place::lock_new(run).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Refuses to begin what the disk has no room for.
+fn check_space(set: &Set<'_>, plan: &Plan<'_>, grounds: &[Ground]) -> Result<(), Error> {
+    let mut zeros = Zeros::default();
+    let mut needed: HashMap<u64, (u64, u64, usize)> = HashMap::new();
+    let spaces: Vec<_> = grounds.iter().map(Ground::space).collect();
+    for receipt in &plan.files {
+        let ground = plan.units[receipt.step.unit].ground;
+        let Some(space) = spaces[ground] else { continue };
+        let (bytes, _, _) = needed.entry(space.device).or_insert((0, space.free, ground));
+        *bytes = bytes.saturating_add(zeros.bytes(receipt.file));
+    }
+    for (bytes, free, ground) in needed.into_values() {
+        if bytes > free {
+            let what = format!("cannot restore '{}' to '{}'", set.name, grounds[ground].root.display());
+            let why = format!("{} are needed there, and {} are free", human_bytes(bytes), human_bytes(free));
+            return Err(Error::new(Exit::System, what).because(why));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! The store that a verb reads.
+
+use crate::cli::Reach;
+use crate::names::Names;
+use crate::set::{Set, SetName};
+use crate::store::url::StoreUrl;
+use crate::store::{self, Store};
+use crate::sync::{access, address};
+use run_common::error::{Error, Exit};
+use run_common::message::complain;
+
+/// A store that is read.
+pub(crate) struct Source {
+    store: Box<dyn Store>,
+    /// How messages call it.
+    pub(crate) url: String,
+    /// Requests at a time.
+    pub(crate) transfers: usize,
+}
+
+impl Source {
+    /// Opens the store that was given, else that of `$RUN_SYNC_URL`. A directory has to be there.
+    pub(crate) fn open(given: Option<&StoreUrl>, reach: &Reach) -> Result<Self, Error> {
+        let url = address(given)?;
+        if let StoreUrl::Directory(root) = &url
+            && !root.is_dir()
+        {
+            let error = Error::new(Exit::System, format!("no store '{}'", root.display()));
+            return Err(error.because("there is no such directory"));
+        }
+        let access = access(reach);
+        let store = store::open(&url, &access)?;
+        Ok(Self { store, url: url.to_string(), transfers: access.transfers })
+    }
+
+    /// Returns a set of it.
+    pub(crate) fn set(&self, name: SetName) -> Set<'_> {
+        Set { store: self.store.as_ref(), url: &self.url, name }
+    }
+
+    /// Finds its sets.
+    pub(crate) fn names(&self) -> Names<'_> {
+        Names { store: self.store.as_ref(), url: &self.url }
+    }
+
+    /// Returns the sets that names stand for, or all. A name that stands for none is said, and makes the status.
+    pub(crate) fn sets(&self, names: &[String]) -> Result<(Vec<SetName>, Exit), Error> {
+        let finder = self.names();
+        if names.is_empty() {
+            return Ok((finder.all()?, Exit::Ok));
+        }
+        let (mut sets, mut status) = (Vec::new(), Exit::Ok);
+        for name in names {
+            match finder.named(name) {
+                Ok(named) => sets.extend(named),
+                Err(error) if error.exit() == Exit::System => return Err(error),
+                Err(error) => {
+                    complain(&error);
+                    status = status.max(error.exit());
+                }
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        sets.retain(|set| seen.insert(set.clone()));
+        Ok((sets, status))
+    }
+}
