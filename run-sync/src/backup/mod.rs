@@ -14,7 +14,7 @@ mod plan;
 mod report;
 mod send;
 mod session;
-mod subject;
+pub(crate) mod subject;
 mod writer;
 
 use crate::cli::Backup as Args;
