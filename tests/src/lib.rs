@@ -21,6 +21,7 @@ pub mod misplaced;
 pub mod progress;
 pub mod reports;
 pub mod sets;
+pub mod stores;
 pub mod sync;
 
 pub use rustix::process;

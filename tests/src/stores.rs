@@ -1,0 +1,42 @@
+//! Object stores for tests: a real server, and one in this process that misbehaves as it is told to.
+//!
+//! Both are reached with the variables that [`Server::variables`] gives, and have one bucket, [`BUCKET`].
+
+mod answers;
+pub mod scripted;
+pub mod seaweed;
+mod wire;
+
+pub use scripted::{Act, Request, Scripted};
+pub use seaweed::Seaweed;
+
+use crate::Cmd;
+
+/// The bucket that every server has.
+pub const BUCKET: &str = "test";
+/// The id of its access key.
+pub const KEY: &str = "testkey";
+/// Its secret access key: none may be seen anywhere.
+pub const SECRET: &str = "test-secret-0123456789";
+
+/// A server that speaks the protocol of S3.
+pub trait Server {
+    /// Its address, `http://127.0.0.1:PORT`.
+    fn address(&self) -> String;
+
+    /// The variables by which clients reach it.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.address()),
+            ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+        ]
+    }
+
+    /// Lets a command reach it.
+    #[must_use]
+    fn reached_by(&self, command: Cmd) -> Cmd {
+        self.variables().iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+}
