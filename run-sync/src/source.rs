@@ -4,8 +4,8 @@ use crate::cli::Reach;
 use crate::names::Names;
 use crate::set::{Set, SetName};
 use crate::store::url::StoreUrl;
-use crate::store::{self, Store};
-use crate::sync::{access, address};
+use crate::store::{self, Access, Store};
+use crate::sync::address;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 
@@ -28,7 +28,7 @@ impl Source {
             let error = Error::new(Exit::System, format!("no store '{}'", root.display()));
             return Err(error.because("there is no such directory"));
         }
-        let access = access(reach);
+        let access = Access::new(reach)?;
         let store = store::open(&url, &access)?;
         Ok(Self { store, url: url.to_string(), transfers: access.transfers })
     }

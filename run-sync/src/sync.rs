@@ -1,7 +1,6 @@
 //! From the arguments to the verb, and what verbs have in common.
 
-use crate::cli::{Args, Reach, Verb};
-use crate::store::Access;
+use crate::cli::{Args, Verb};
 use crate::store::url::StoreUrl;
 use crate::{backup, cat, diff, list, restore, verify};
 use run_common::cli::out::Out;
@@ -31,11 +30,6 @@ pub(crate) fn address(given: Option<&StoreUrl>) -> Result<StoreUrl, Error> {
             Err(Error::usage("no store is given").hint("--to or --from names one, or $RUN_SYNC_URL"))
         }
     }
-}
-
-/// Returns how the store is to be reached.
-pub(crate) fn access(reach: &Reach) -> Access {
-    Access { transfers: reach.transfers.into(), rate: None }
 }
 
 /// Returns the address of a store as receipts and messages have it: of a directory the absolute path.

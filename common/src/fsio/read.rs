@@ -38,7 +38,7 @@ pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Reads a document as text, with replacements for what is no UTF-8.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+pub fn read_text(path: &Path) -> io::Result<String> {
     with_small(path, |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 

@@ -20,7 +20,8 @@ mod writer;
 use crate::cli::Backup as Args;
 use crate::store;
 use crate::store::url::StoreUrl;
-use crate::sync::{access, address, shown};
+use crate::store::Access;
+use crate::sync::{address, shown};
 use batch::Batches;
 use one::Options;
 use run_common::cli::operands::{Operand, open_all};
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return Err(Error::usage("--as names one run"));
     }
     let url = address(args.to.to.as_ref())?;
-    let store = store::open(&url, &access(&args.reach))?;
+    let store = store::open(&url, &Access::new(&args.reach)?)?;
     let options = Options {
         url: shown(&url),
         transfers: args.reach.transfers.into(),

@@ -1,32 +1,34 @@
 //! Stores: where objects lie by key. One trait, which every kind of store implements and one suite of tests holds
 //! true (run-store(5), and `tests/tests/stores.rs`).
 
+pub(crate) mod abilities;
+pub(crate) mod access;
+mod cloud;
+#[cfg(test)]
+mod conformance;
 pub(crate) mod directory;
+mod environment;
 pub(crate) mod fault;
 pub(crate) mod url;
 
 use crate::format::digest::Digest;
+pub(crate) use access::Access;
+use cloud::s3::S3;
 use directory::Directory;
 use fault::Fault;
 use run_common::error::Error;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::Range;
-use url::StoreUrl;
-
-/// How stores are reached.
-#[derive(Clone, Debug)]
-pub(crate) struct Access {
-    /// Requests at a time.
-    pub(crate) transfers: usize,
-    /// Bytes a second, up and down together.
-    pub(crate) rate: Option<u64>,
-}
+use url::{Cloud, StoreUrl};
 
 /// Opens a store; nothing is asked of it yet.
-pub(crate) fn open(url: &StoreUrl, _access: &Access) -> Result<Box<dyn Store>, Error> {
+pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Error> {
     match url {
         StoreUrl::Directory(root) => Ok(Box::new(Directory::new(root))),
+        StoreUrl::Cloud { cloud: Cloud::S3, bucket, prefix } => {
+            Ok(Box::new(S3::new(&url.to_string(), bucket, prefix, access)?))
+        }
         StoreUrl::Cloud { .. } | StoreUrl::Rclone(_) => Err(Error::usage(format!("'{url}' is no directory"))),
     }
 }
@@ -81,6 +83,26 @@ pub(crate) trait Store: Send + Sync {
 
     /// The largest number of parts of an upload, and the least and greatest size of one.
     fn limits(&self) -> PartLimits;
+
+    /// What can be tried out with the store beyond this; none if there is nothing.
+    fn experiments(&self) -> Option<&dyn Experiments> {
+        None
+    }
+}
+
+/// Requests by which it is found out what an object store can do.
+pub(crate) trait Experiments {
+    /// Sends bytes with the hash of others, and says whether they were refused.
+    fn refuses(&self, key: &str, bytes: &[u8], wrong: &Digest) -> Result<bool, Fault>;
+
+    /// Stores an object in place of the one that has this tag; [`Fault::Exists`] if there is another by now.
+    fn replace(&self, key: &str, bytes: &[u8], sha256: &Digest, tag: &str) -> Result<Stored, Fault>;
+
+    /// Whether a read was answered by the address of another server, so far.
+    fn redirects(&self) -> bool;
+
+    /// The address of the store, without anything secret.
+    fn address(&self) -> String;
 }
 
 /// Takes bytes as they come.

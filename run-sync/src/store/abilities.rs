@@ -1,0 +1,115 @@
+//! What a store was seen to do: `.run-store/abilities.json` (run-store(5)). What it was not seen to do is not relied on.
+
+use super::fault::Fault;
+use super::{Checks, Experiments, Store};
+use crate::format::digest::Digest;
+use crate::format::key::ABILITIES;
+use run_common::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::io;
+use uuid::Uuid;
+
+/// Bytes that the document may have.
+const LIMIT: usize = 64 << 10;
+/// Where experiments are made.
+pub(crate) const PROBES: &str = ".run-store/probe";
+
+/// What a store was seen to do; what is none was not tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Abilities {
+    /// Version of the document.
+    pub(crate) schema: u64,
+    /// The address that was asked: what was copied elsewhere says nothing.
+    pub(crate) address: String,
+    /// When.
+    pub(crate) time: Timestamp,
+    /// Which version of the tool asked.
+    pub(crate) tool_version: String,
+    /// A request whose bytes do not have the hash that it names is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checksums: Option<bool>,
+    /// Of writers that create one object at once, one has success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) create: Option<bool>,
+    /// An object that has changed since is not replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replace: Option<bool>,
+    /// Objects can be sent in parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parts: Option<bool>,
+    /// What is read comes from another address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) redirects: Option<bool>,
+}
+
+impl Abilities {
+    /// Knows nothing of an address yet.
+    pub(crate) fn new(address: &str) -> Self {
+        Self {
+            schema: 1,
+            address: address.to_owned(),
+            time: Timestamp::now(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            checksums: None,
+            create: None,
+            replace: None,
+            parts: None,
+            redirects: None,
+        }
+    }
+
+    /// Reads what was found out about this address, or finds out whether checksums are checked, and records that.
+    pub(crate) fn known_or_seen<S: Store + Experiments>(store: &S, address: &str) -> Result<Self, Fault> {
+        if let Some(known) = Self::read(store, address)?.filter(|known| known.checksums.is_some()) {
+            return Ok(known);
+        }
+        let mut seen = Self::new(address);
+        seen.checksums = Some(checks_hashes(store)?);
+        seen.write(store)?;
+        Ok(seen)
+    }
+
+    fn read(store: &dyn Store, address: &str) -> Result<Option<Self>, Fault> {
+        let mut bytes = Vec::new();
+        let mut take = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            if bytes.len() > LIMIT { Err(io::Error::other("it is too large")) } else { Ok(()) }
+        };
+        match store.get(ABILITIES, None, &mut take) {
+            Ok(()) => {
+                let known: Option<Self> = serde_json::from_slice(&bytes).ok();
+                Ok(known.filter(|known| known.schema == 1 && known.address == address))
+            }
+            Err(Fault::NotFound | Fault::Sink(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Records it in the store.
+    pub(crate) fn write(&self, store: &dyn Store) -> Result<(), Fault> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        store.put(ABILITIES, &bytes, &Digest::of(&bytes)).map(drop)
+    }
+
+    /// How far the store's own checks are relied on.
+    pub(crate) fn checks(&self) -> Checks {
+        if self.checksums == Some(true) { Checks::Hash } else { Checks::Nothing }
+    }
+}
+
+/// Returns a key that an experiment may use.
+pub(crate) fn probe_key() -> String {
+    format!("{PROBES}/{}", Uuid::new_v4())
+}
+
+/// Sends bytes that are not those of the hash. A store that takes them checks nothing.
+pub(crate) fn checks_hashes<S: Store + Experiments + ?Sized>(store: &S) -> Result<bool, Fault> {
+    let key = probe_key();
+    let is_refused =
+        store.refuses(&key, b"these are other bytes\n", &Digest::of(b"than the hash is of\n"))?;
+    if !is_refused {
+        store.delete(&key)?;
+    }
+    Ok(is_refused)
+}

@@ -1,0 +1,197 @@
+//! Requests and answers, below the protocols of the stores.
+
+use super::failure::{Answer, Failure};
+use super::limit::{BLOCK, Limit};
+use super::xml;
+use crate::store::environment::Environment;
+use run_common::fsio::read::read_text;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::http::{HeaderMap, Request, Response};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body, SendBody};
+
+/// Bytes of the largest answer that is read into memory: a page of 1,000 keys, each escaped, has less.
+const ANSWER: u64 = 16 << 20;
+/// Bytes of an error that are read.
+const ERROR: u64 = 64 << 10;
+/// A body of more bytes is sent after the store has said that it wants it: an error is then seen as what it is.
+const ANNOUNCED: usize = 1 << 20;
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Where systems keep the certificates that they trust.
+const ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Sends requests over connections that are kept.
+#[derive(Debug)]
+pub(super) struct Http {
+    agent: Agent,
+    limit: Option<Limit>,
+}
+
+/// A request. Names of headers are in lower case.
+pub(super) struct Call<'a> {
+    /// `GET`, `HEAD`, `PUT`, `POST` or `DELETE`.
+    pub(super) method: &'a str,
+    /// The whole address.
+    pub(super) url: &'a str,
+    /// Headers.
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    /// What PUT and POST send.
+    pub(super) body: &'a [u8],
+}
+
+impl Http {
+    /// Makes connections of a pool; no byte for `silence` ends a request.
+    pub(super) fn new(
+        environment: &Environment,
+        rate: Option<u64>,
+        transfers: usize,
+        silence: Duration,
+    ) -> Self {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0) // what a redirect leads to is signed anew
+            .max_redirects_will_error(false)
+            .user_agent(concat!("run-sync/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("") // some stores change it on the way, and the signature with it
+            .accept("")
+            .max_idle_connections(transfers.max(4))
+            .max_idle_connections_per_host(transfers.max(4))
+            .tls_config(TlsConfig::builder().root_certs(roots(environment)).build())
+            .timeout_connect(Some(silence.min(CONNECT)))
+            .timeout_per_read(Some(silence))
+            .timeout_per_write(Some(silence))
+            .build()
+            .new_agent();
+        Self { agent, limit: rate.map(Limit::new) }
+    }
+
+    /// Sends a request and returns the answer, whatever its status is.
+    pub(super) fn send(&self, call: &Call<'_>) -> Result<Response<Body>, Failure> {
+        let wrong =
+            |error: ureq::http::Error| Failure::Unspeakable(format!("no request can be made: {error}"));
+        let mut request = Request::builder().method(call.method).uri(call.url);
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
+        }
+        if !matches!(call.method, "PUT" | "POST") {
+            return Ok(self.agent.run(request.body(()).map_err(wrong)?)?);
+        }
+        if call.body.len() > ANNOUNCED {
+            request = request.header("expect", "100-continue");
+        }
+        match &self.limit {
+            None => Ok(self.agent.run(request.body(call.body).map_err(wrong)?)?),
+            Some(limit) => {
+                let mut body = Slowly { limit, from: call.body };
+                let request = request.header("content-length", call.body.len());
+                let request = request.body(SendBody::from_reader(&mut body)).map_err(wrong)?;
+                Ok(self.agent.run(request)?)
+            }
+        }
+    }
+
+    /// Takes the bytes of an answer as they come.
+    pub(super) fn receive(
+        &self,
+        answer: Response<Body>,
+        mut sink: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut body = answer.into_body().into_reader();
+        let mut block = vec![0; if self.limit.is_some() { BLOCK } else { 4 * BLOCK }];
+        loop {
+            match body.read(&mut block) {
+                Ok(0) => return Ok(()),
+                Ok(length) => {
+                    if let Some(limit) = &self.limit {
+                        limit.pass(length);
+                    }
+                    sink(&block[..length])?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ureq::Error::from(error).into()),
+            }
+        }
+    }
+}
+
+/// Reads no faster than the limit allows.
+struct Slowly<'a> {
+    limit: &'a Limit,
+    from: &'a [u8],
+}
+
+impl Read for Slowly<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = into.len().min(BLOCK).min(self.from.len());
+        self.limit.pass(length);
+        let (now, later) = self.from.split_at(length);
+        into[..length].copy_from_slice(now);
+        self.from = later;
+        Ok(length)
+    }
+}
+
+/// The authorities that the machine trusts: a store of one's own often has a certificate of one's own. Else those of
+/// Mozilla, which are compiled in.
+fn roots(environment: &Environment) -> RootCerts {
+    let named = environment.first(&["AWS_CA_BUNDLE", "SSL_CERT_FILE"]).into_iter();
+    let Some(pem) = named.chain(ROOTS.map(Into::into)).find_map(|path| read_text(Path::new(&path)).ok())
+    else {
+        return RootCerts::WebPki;
+    };
+    let certificates = parse_pem(pem.as_bytes()).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    RootCerts::Specific(Arc::new(certificates.collect()))
+}
+
+/// Returns a header of an answer.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Reads a small answer whole, so that its connection serves the next request.
+pub(super) fn text(answer: Response<Body>) -> Result<String, Failure> {
+    let bytes = answer.into_body().into_with_config().limit(ANSWER).read_to_vec()?;
+    String::from_utf8(bytes).map_err(|_| Failure::Malformed("no UTF-8".to_owned()))
+}
+
+/// Reads what is left of an answer that has nothing to say, and returns its headers.
+pub(super) fn headers(answer: Response<Body>) -> Result<HeaderMap, Failure> {
+    let (parts, body) = answer.into_parts();
+    body.into_with_config().limit(ANSWER).read_to_vec()?;
+    Ok(parts.headers)
+}
+
+/// Returns an answer of success, else the error that it tells of.
+pub(super) fn accept(answer: Response<Body>) -> Result<Response<Body>, Failure> {
+    let status = answer.status().as_u16();
+    if (200..300).contains(&status) {
+        return Ok(answer);
+    }
+    let (parts, body) = answer.into_parts();
+    let of = |name: &str| header(&parts.headers, name).map(ToOwned::to_owned);
+    let mut error = Answer {
+        status,
+        code: of("x-ms-error-code").unwrap_or_default(),
+        request: of("x-amz-request-id").or_else(|| of("x-ms-request-id")).unwrap_or_default(),
+        retry_after: of("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+        region: of("x-amz-bucket-region"),
+        location: of("location"),
+        date: of("date"),
+        ..Answer::default()
+    };
+    let document = body.into_with_config().limit(ERROR).read_to_string().unwrap_or_default();
+    xml::error(&document, &mut error);
+    Err(Failure::Answer(Box::new(error)))
+}

@@ -1,0 +1,58 @@
+//! The limit of bytes a second that all threads share.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Bytes that are counted at a time: small, so that the link is used evenly.
+pub(super) const BLOCK: usize = 64 << 10;
+
+/// Lets so many bytes a second pass.
+#[derive(Debug)]
+pub(super) struct Limit {
+    rate: u64,
+    /// When what was let pass so far has had its time.
+    over: Mutex<Instant>,
+}
+
+impl Limit {
+    /// Makes a limit of so many bytes a second.
+    pub(super) fn new(rate: u64) -> Self {
+        Self { rate: rate.max(1), over: Mutex::new(Instant::now()) }
+    }
+
+    /// Waits until these bytes may pass.
+    pub(super) fn pass(&self, bytes: usize) {
+        let now = Instant::now();
+        let begin = {
+            let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = (*over).max(now);
+            *over = begin + self.lasts(bytes);
+            begin
+        };
+        sleep(begin.saturating_duration_since(now));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a pause need not be exact")]
+    fn lasts(&self, bytes: usize) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.rate as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_share_one_rate() {
+        let limit = Limit::new(1 << 20);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..4).for_each(|_| limit.pass(16 << 10)));
+            }
+        });
+        // 16 blocks of 1/64 s, of which the last need not be waited for.
+        assert!(start.elapsed() >= Duration::from_millis(234));
+    }
+}

@@ -1,0 +1,118 @@
+//! What may pass is tried again, after pauses that grow and are random, until a deadline.
+
+use super::failure::Failure;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a store is waited for that has never answered: its address is probably wrong.
+const UNKNOWN: Duration = Duration::from_secs(5);
+/// The first pause is at most this.
+const FIRST: Duration = Duration::from_millis(50);
+/// No pause is longer, unless the store asks for it.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How often and how long requests to one store are tried.
+#[derive(Debug)]
+pub(super) struct Retry {
+    /// How long after its first failure a request is tried again.
+    within: Duration,
+    /// Whether the store has ever answered anything.
+    answered: AtomicBool,
+}
+
+impl Retry {
+    /// Tries requests until so long after their first failure.
+    pub(super) fn new(within: Duration) -> Self {
+        Self { within, answered: AtomicBool::new(false) }
+    }
+
+    /// Notes that the store has answered.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins a request.
+    pub(super) fn begin(&self) -> Attempts<'_> {
+        Attempts { retry: self, first: None, pause: FIRST }
+    }
+
+    /// Makes a request until it has success, fails for good, or time is over; then the last failure. Requests are
+    /// such that they may be made twice.
+    pub(super) fn run<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut attempts = self.begin();
+        loop {
+            match request() {
+                Ok(done) => return Ok(done),
+                Err(failure) => attempts.failed(failure)?,
+            }
+        }
+    }
+}
+
+/// The attempts of one request.
+pub(super) struct Attempts<'a> {
+    retry: &'a Retry,
+    first: Option<Instant>,
+    pause: Duration,
+}
+
+impl Attempts<'_> {
+    /// Takes note that something arrived: what fails now fails for the first time.
+    pub(super) fn progressed(&mut self) {
+        *self = self.retry.begin();
+    }
+
+    /// Waits for the next attempt, or hands the failure back if there should be none.
+    pub(super) fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
+        if !failure.may_pass() {
+            return Err(failure);
+        }
+        let first = *self.first.get_or_insert_with(Instant::now);
+        let has_answered = self.retry.answered.load(Ordering::Relaxed);
+        let within = if has_answered { self.retry.within } else { self.retry.within.min(UNKNOWN) };
+        let asked = match &failure {
+            Failure::Answer(answer) => answer.retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        // Any share of the pause: clients that failed together do not come back together.
+        let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
+        let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
+        if first.elapsed() + pause >= within {
+            return Err(failure);
+        }
+        sleep(pause);
+        self.pause = (self.pause * 2).min(LONGEST);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure::Answer;
+    use super::*;
+
+    fn failing(status: u16, within: Duration, has_answered: bool) -> (u32, Duration) {
+        let retry = Retry::new(within);
+        if has_answered {
+            retry.answered();
+        }
+        let (mut count, start) = (0, Instant::now());
+        let failed = retry.run(|| -> Result<(), _> {
+            count += 1;
+            Err(Failure::Answer(Box::new(Answer { status, ..Answer::default() })))
+        });
+        assert!(failed.is_err());
+        (count, start.elapsed())
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_until_the_deadline_and_nothing_else_is() {
+        let (count, lasted) = failing(503, Duration::from_millis(400), true);
+        assert!(count > 2 && lasted < Duration::from_millis(450), "{count} in {lasted:?}");
+        for status in [301, 400, 403, 404, 412, 501, 507] {
+            assert_eq!(failing(status, Duration::from_secs(60), true).0, 1, "{status}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One bucket: requests to it are signed, follow it to where it is, and are tried again.
+
+use super::super::failure::{Answer, Failure};
+use super::super::http::{Call, Http, accept, header};
+use super::super::retry::Retry;
+use super::super::text::{encode, query};
+use super::credentials;
+use super::place::Place;
+use super::sign::{Credentials, Signed, authorization};
+use crate::format::digest::Digest;
+use crate::store::access::Access;
+use crate::store::environment::Environment;
+use chrono::{DateTime, TimeDelta, Utc};
+use run_common::fsio::read::read_text;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
+
+/// How often one request is sent to another place, with another time or other credentials.
+const TURNS: usize = 4;
+/// Seconds that two clocks may differ by before that is minded.
+const SKEW: i64 = 300;
+
+/// One bucket.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    pub(super) http: Http,
+    pub(super) retry: Retry,
+    name: String,
+    environment: Mutex<Environment>,
+    place: RwLock<Arc<Place>>,
+    who: RwLock<Arc<Credentials>>,
+    /// Seconds that the store's clock is ahead of ours.
+    skew: AtomicI64,
+    /// Whether an answer led elsewhere.
+    redirects: AtomicBool,
+}
+
+/// A request to a bucket. Headers are in lower case, pairs of the query sorted.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) method: &'a str,
+    pub(super) key: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) headers: &'a [(&'a str, &'a str)],
+    pub(super) body: &'a [u8],
+    pub(super) sha256: &'a Digest,
+}
+
+enum Turn {
+    Again,
+    Follow(String),
+    End,
+}
+
+fn find(environment: &Environment) -> Result<credentials::Settings, String> {
+    credentials::find(environment, &|path: &Path| read_text(path).ok())
+}
+
+impl Bucket {
+    /// Finds credentials and the address of a bucket.
+    pub(super) fn new(name: &str, access: &Access) -> Result<Self, String> {
+        let found = find(&access.environment)?;
+        let place = Place::new(found.endpoint.as_deref(), name, &found.region)?;
+        let silence = access.patience.min(Duration::from_secs(60)) / 2;
+        Ok(Self {
+            http: Http::new(&access.environment, access.rate, access.transfers, silence),
+            retry: Retry::new(access.patience),
+            name: name.to_owned(),
+            environment: Mutex::new(access.environment.clone()),
+            place: RwLock::new(Arc::new(place)),
+            who: RwLock::new(Arc::new(found.who)),
+            skew: AtomicI64::new(0),
+            redirects: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether an answer has led elsewhere so far.
+    pub(super) fn redirects(&self) -> bool {
+        self.redirects.load(Ordering::Relaxed)
+    }
+
+    /// The address of the bucket.
+    pub(super) fn address(&self) -> String {
+        let place = self.place();
+        format!("{}{}", place.origin, place.base)
+    }
+
+    /// Makes a request once, wherever the store wants it to be made, and returns the answer of success.
+    pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
+        let mut turns = 0;
+        loop {
+            let (place, who) = (self.place(), self.who());
+            let failure = match self.send(ask, &place, &who).and_then(accept) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            turns += 1;
+            let turn = if turns > TURNS { Turn::End } else { self.turn(ask, &failure, &place, &who) };
+            match turn {
+                Turn::Again => {}
+                Turn::Follow(url) => return self.follow(ask, &url),
+                Turn::End => return Err(scrubbed(failure, &who)),
+            }
+        }
+    }
+
+    /// As [`Bucket::ask`], and hands the answer on to be read; all of which is tried again if it may pass.
+    pub(super) fn run<T>(
+        &self,
+        ask: &Ask<'_>,
+        mut read: impl FnMut(Response<Body>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.retry.run(|| self.ask(ask).and_then(&mut read))
+    }
+
+    fn send(&self, ask: &Ask<'_>, place: &Place, who: &Credentials) -> Result<Response<Body>, Failure> {
+        let now = Utc::now() + TimeDelta::seconds(self.skew.load(Ordering::Relaxed));
+        let date = now.format("%Y%m%dT%H%M%SZ").to_string();
+        let path = match ask.key {
+            "" if place.base.is_empty() => "/".to_owned(),
+            "" => place.base.clone(),
+            key => format!("{}/{}", place.base, encode(key, true)),
+        };
+        let query = query(ask.query);
+        let digest = ask.sha256.to_string();
+        let mut headers =
+            vec![("host", place.host()), ("x-amz-content-sha256", digest.as_str()), ("x-amz-date", &date)];
+        headers.extend(who.token.as_deref().map(|token| ("x-amz-security-token", token)));
+        headers.extend_from_slice(ask.headers);
+        headers.sort_unstable();
+        let signed =
+            Signed { method: ask.method, path: &path, query: &query, headers: &headers, body: ask.sha256 };
+        let authorization = authorization(who, &place.region, now, &signed);
+        headers.push(("authorization", &authorization));
+        let mark = if query.is_empty() { "" } else { "?" };
+        let url = format!("{}{path}{mark}{query}", place.origin);
+        let answer =
+            self.http.send(&Call { method: ask.method, url: &url, headers: &headers, body: ask.body })?;
+        self.retry.answered();
+        Ok(answer)
+    }
+
+    /// Follows an answer to where the bytes are. The address is signed itself; what proves us is not sent there.
+    fn follow(&self, ask: &Ask<'_>, url: &str) -> Result<Response<Body>, Failure> {
+        let headers: Vec<_> = ask.headers.iter().filter(|(name, _)| *name == "range").copied().collect();
+        let mut url = url.to_owned();
+        for _ in 0..TURNS {
+            let answer =
+                self.http.send(&Call { method: ask.method, url: &url, headers: &headers, body: &[] })?;
+            match header(answer.headers(), "location") {
+                Some(next) if answer.status().is_redirection() && is_address(next) => {
+                    next.clone_into(&mut url);
+                }
+                _ => return accept(answer),
+            }
+        }
+        Err(Failure::Malformed("it leads from place to place".to_owned()))
+    }
+
+    /// Decides what follows from an answer of failure.
+    fn turn(&self, ask: &Ask<'_>, failure: &Failure, place: &Place, who: &Credentials) -> Turn {
+        let Failure::Answer(answer) = failure else { return Turn::End };
+        if let Some(region) = &answer.region
+            && matches!(answer.status, 301 | 307 | 400 | 403)
+            && let Some(there) = place.in_region(region, &self.name)
+        {
+            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+            return Turn::Again;
+        }
+        if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+            return self.turn_to(ask, answer, place);
+        }
+        if answer.is(403) && self.learn_clock(answer) {
+            return Turn::Again;
+        }
+        if failure.is_expired() && self.renew(who) {
+            return Turn::Again;
+        }
+        Turn::End
+    }
+
+    fn turn_to(&self, ask: &Ask<'_>, answer: &Answer, place: &Place) -> Turn {
+        self.redirects.store(true, Ordering::Relaxed);
+        let Some(location) = answer.location.as_deref().filter(|location| is_address(location)) else {
+            return Turn::End;
+        };
+        let host =
+            location.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+        let is_signed = location.contains("X-Amz-Signature=") || location.contains("Signature=");
+        if !is_signed && host != place.host() && place.trusts(host) {
+            let scheme = location.split("://").next().unwrap_or("https");
+            let there = place.at(format!("{scheme}://{host}"), &self.name);
+            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+            return Turn::Again;
+        }
+        match ask.method {
+            "GET" | "HEAD" => Turn::Follow(location.to_owned()),
+            _ => Turn::End,
+        }
+    }
+
+    /// Takes the store's time if its clock differs much from the one that was used.
+    fn learn_clock(&self, answer: &Answer) -> bool {
+        let Some(theirs) = answer.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok())
+        else {
+            return false;
+        };
+        let skew = (theirs.to_utc() - Utc::now()).num_seconds();
+        let old = self.skew.swap(skew, Ordering::Relaxed);
+        (skew - old).abs() > SKEW
+    }
+
+    /// Looks for credentials that were written since, in place of those that are no longer good.
+    fn renew(&self, old: &Credentials) -> bool {
+        if *self.who() != *old {
+            return true; // another thread has found them
+        }
+        let mut environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = environment.reload().ok().and_then(|()| find(&environment).ok()).map(|found| found.who);
+        match found.filter(|who| who != old) {
+            Some(who) => {
+                *self.who.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(who);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn who(&self) -> Arc<Credentials> {
+        Arc::clone(&self.who.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Takes what is secret out of what a store said: it might repeat a header.
+fn scrubbed(failure: Failure, who: &Credentials) -> Failure {
+    let clean = |text: String| {
+        [Some(&who.secret), who.token.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(|secret| secret.len() > 7)
+            .fold(text, |text, secret| {
+                text.replace(secret.as_str(), run_common::provenance::redact::REDACTED)
+            })
+    };
+    match failure {
+        Failure::Answer(mut answer) => {
+            answer.code = clean(std::mem::take(&mut answer.code));
+            answer.message = clean(std::mem::take(&mut answer.message));
+            answer.request = clean(std::mem::take(&mut answer.request));
+            Failure::Answer(answer)
+        }
+        failure => failure,
+    }
+}

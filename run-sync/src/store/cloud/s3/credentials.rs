@@ -1,0 +1,163 @@
+//! Where credentials of S3 come from: variables, then the files of Amazon's tools. No address is asked that the user did
+//! not name, so that missing credentials are an error at once.
+//!
+//! Order and names: "Configuration and credential precedence", AWS SDKs and Tools Reference Guide.
+
+use super::sign::Credentials;
+use crate::store::environment::Environment;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Variables that belong together.
+const GROUP: [&str; 5] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
+/// Keys of a profile that need more than is written there.
+const INDIRECT: [&str; 5] =
+    ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
+
+/// What variables and files say of a store.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Who asks.
+    pub(super) who: Credentials,
+    /// Region.
+    pub(super) region: String,
+    /// Address of the server, where that is not Amazon.
+    pub(super) endpoint: Option<String>,
+}
+
+/// Finds credentials. `read` reads a file; none if there is none.
+pub(super) fn find(
+    environment: &Environment,
+    read: &dyn Fn(&Path) -> Option<String>,
+) -> Result<Settings, String> {
+    let variables = environment.together(&GROUP);
+    let home = |name: &str| environment.get("HOME").map(|home| Path::new(&home).join(".aws").join(name));
+    let file =
+        |variable: &str, name: &str| environment.get(variable).map(PathBuf::from).or_else(|| home(name));
+    let secrets = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+    let config = file("AWS_CONFIG_FILE", "config");
+    let named = variables.first(&["AWS_PROFILE", "AWS_DEFAULT_PROFILE"]);
+    let profile = named.clone().unwrap_or_else(|| "default".to_owned());
+    let section = |file: &Option<PathBuf>, name: &str| {
+        let mut sections = ini(&file.as_deref().and_then(read).unwrap_or_default());
+        sections.remove(name)
+    };
+    let of_config = section(&config, &format!("profile {profile}"))
+        .or_else(|| (profile == "default").then(|| section(&config, "default")).flatten());
+    let mut keys = of_config.unwrap_or_default();
+    keys.extend(section(&secrets, &profile).unwrap_or_default());
+
+    let variable = |name: &str| variables.get(name);
+    let of_variables = pair(
+        variable("AWS_ACCESS_KEY_ID"),
+        variable("AWS_SECRET_ACCESS_KEY"),
+        variable("AWS_SESSION_TOKEN"),
+        "the environment",
+    )?;
+    let key = |name: &str| keys.get(name).filter(|value| !value.is_empty()).cloned();
+    let who = match of_variables {
+        Some(who) => who,
+        None => pair(
+            key("aws_access_key_id"),
+            key("aws_secret_access_key"),
+            key("aws_session_token"),
+            &format!("profile '{profile}'"),
+        )?
+        .ok_or_else(|| missing(&profile, &keys, secrets.as_deref()))?,
+    };
+    let region = environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| key("region"));
+    let endpoint = environment
+        .first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT_URL"])
+        .or_else(|| key("endpoint_url"));
+    Ok(Settings { who, region: region.unwrap_or_else(|| "us-east-1".to_owned()), endpoint })
+}
+
+fn pair(
+    key: Option<String>,
+    secret: Option<String>,
+    token: Option<String>,
+    whence: &str,
+) -> Result<Option<Credentials>, String> {
+    match (key, secret) {
+        (Some(key), Some(secret)) => {
+            let is_right = |text: &str| text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
+            if is_right(&key) && is_right(&secret) && token.as_deref().is_none_or(is_right) {
+                Ok(Some(Credentials { key, secret, token }))
+            } else {
+                Err(format!("the credentials in {whence} have a character that none can have"))
+            }
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(format!("{whence} has an access key id and no secret access key")),
+        (None, Some(_)) => Err(format!("{whence} has a secret access key and no access key id")),
+    }
+}
+
+fn missing(profile: &str, keys: &BTreeMap<String, String>, secrets: Option<&Path>) -> String {
+    match INDIRECT.iter().find(|key| keys.contains_key(**key)) {
+        Some(key) => format!(
+            "profile '{profile}' uses {key}; this gives its keys: eval \"$(aws configure export-credentials --profile {profile} --format env)\""
+        ),
+        None => format!(
+            "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write profile '{profile}' to '{}'",
+            secrets.unwrap_or(Path::new("~/.aws/credentials")).display()
+        ),
+    }
+}
+
+/// Reads sections and keys of a file of Amazon's tools. Settings within settings, which are indented, are left out.
+fn ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    let (mut sections, mut section) = (BTreeMap::<String, BTreeMap<_, _>>::new(), String::new());
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        if line.starts_with([' ', '\t', '#', ';']) {
+            continue;
+        }
+        let start = line.split(" #").next().unwrap_or_default().trim();
+        if let Some(name) = start.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name.split_whitespace().collect::<Vec<_>>().join(" ").replace(['"', '\''], "");
+        } else if let Some((key, value)) = start.split_once('=') {
+            let keys = sections.entry(section.clone()).or_default();
+            keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+        }
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRETS: &str = "[default]\naws_access_key_id = A\naws_secret_access_key=S # x\n\n[other]\nAWS_ACCESS_KEY_ID=B\naws_secret_access_key=T\naws_session_token=K\n";
+    const CONFIG: &str = "[default]\nregion = eu-west-1\ns3 =\n  max_concurrent_requests = 20\n[profile  other]\nregion=x\nendpoint_url = http://h\n[profile sso]\nsso_session=me\n";
+
+    fn look(variables: &[(&str, &str)]) -> Result<String, String> {
+        let read = |path: &Path| match path.to_str() {
+            Some("/h/.aws/credentials") => Some(SECRETS.to_owned()),
+            Some("/h/.aws/config") => Some(CONFIG.to_owned()),
+            _ => None,
+        };
+        find(&Environment::of(variables), &read).map(|found| {
+            let who = found.who;
+            let (token, endpoint) = (who.token.unwrap_or_default(), found.endpoint.unwrap_or_default());
+            format!("{} {} {token} {} {endpoint}", who.key, who.secret, found.region)
+        })
+    }
+
+    #[test]
+    fn variables_come_before_files() {
+        let home = ("HOME", "/h");
+        assert_eq!(look(&[home]).unwrap(), "A S  eu-west-1 ");
+        assert_eq!(look(&[home, ("AWS_PROFILE", "other")]).unwrap(), "B T K x http://h");
+        let keys = [home, ("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "F"), ("AWS_REGION", "r")];
+        assert_eq!(look(&keys).unwrap(), "E F  r ");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert!(look(&[("HOME", "/h"), ("AWS_PROFILE", "sso")]).unwrap_err().contains("sso_session"));
+        assert!(look(&[]).unwrap_err().starts_with("there are no credentials"));
+        assert!(look(&[("AWS_ACCESS_KEY_ID", "E")]).unwrap_err().contains("no secret"));
+        assert!(look(&[("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "a\nb")]).is_err());
+    }
+}

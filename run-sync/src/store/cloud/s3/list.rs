@@ -1,0 +1,114 @@
+//! Lists of objects, page by page.
+
+use super::super::failure::Failure;
+use super::super::http::text;
+use super::super::xml::elements;
+use super::S3;
+use crate::format::percent;
+use crate::store::Object;
+
+/// What a bucket has below a prefix.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub(super) objects: Vec<Object>,
+    /// Prefixes up to the next `/`, if these were asked for.
+    pub(super) directories: Vec<String>,
+}
+
+#[derive(Default)]
+struct Page {
+    objects: Vec<(String, u64, String)>,
+    directories: Vec<String>,
+    is_encoded: bool,
+    is_truncated: bool,
+    next: Option<String>,
+}
+
+impl S3 {
+    /// Lists all objects whose keys begin with a prefix, or the directories that these lie in.
+    pub(super) fn list_all(&self, prefix: &str, directories: bool) -> Result<Listed, Failure> {
+        let (mut listed, mut token) = (Listed::default(), None::<String>);
+        loop {
+            let mut query = Vec::new();
+            query.extend(token.as_deref().map(|token| ("continuation-token", token)));
+            if directories {
+                query.push(("delimiter", "/"));
+            }
+            query.extend([("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix)]);
+            let page = self.bucket.run(&self.plain("GET", "", &query), |answer| page(&text(answer)?))?;
+            let key = |key: String| if page.is_encoded { decoded(&key) } else { Some(key) };
+            // What is no UTF-8 or lies elsewhere is no key of ours.
+            let is_ours = |key: &String| key.starts_with(prefix);
+            for (name, size, tag) in page.objects {
+                if let Some(key) = key(name).filter(is_ours) {
+                    listed.objects.push(Object { key, size, tag: Some(tag).filter(|tag| !tag.is_empty()) });
+                }
+            }
+            listed.directories.extend(page.directories.into_iter().filter_map(key).filter(is_ours));
+            match page.next.filter(|_| page.is_truncated) {
+                None => return Ok(listed),
+                next if next == token => {
+                    return Err(Failure::Malformed("a list does not end".to_owned()));
+                }
+                next => token = next,
+            }
+        }
+    }
+}
+
+fn page(document: &str) -> Result<Page, Failure> {
+    let (mut page, mut is_list) = (Page::default(), false);
+    let mut object = (String::new(), None, String::new());
+    elements(document, &mut |path, text| {
+        match path {
+            ["ListBucketResult"] => is_list = true,
+            ["ListBucketResult", "Contents", "Key"] => text.clone_into(&mut object.0),
+            ["ListBucketResult", "Contents", "Size"] => object.1 = text.parse().ok(),
+            ["ListBucketResult", "Contents", "ETag"] => text.clone_into(&mut object.2),
+            ["ListBucketResult", "Contents"] => {
+                let (key, size, tag) = std::mem::take(&mut object);
+                let size = size.ok_or_else(|| Failure::Malformed("an object has no size".to_owned()))?;
+                page.objects.push((key, size, tag));
+            }
+            ["ListBucketResult", "CommonPrefixes", "Prefix"] => page.directories.push(text.to_owned()),
+            ["ListBucketResult", "EncodingType"] => page.is_encoded = text == "url",
+            ["ListBucketResult", "IsTruncated"] => page.is_truncated = text == "true",
+            ["ListBucketResult", "NextContinuationToken"] => page.next = Some(text.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    match page.is_truncated && page.next.is_none() {
+        _ if !is_list => Err(Failure::Malformed("it is no list".to_owned())),
+        true => Err(Failure::Malformed("a list is cut off and has no continuation".to_owned())),
+        false => Ok(page),
+    }
+}
+
+/// Undoes `encoding-type=url`, where a space is a `+`.
+fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(percent::decode(&text.replace('+', " "))?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_sizes_and_a_continuation() {
+        let object = "<Contents><Key>a+b%25%C3%A9</Key><Size>7</Size><ETag>&quot;x&quot;</ETag></Contents>";
+        let rest = "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>";
+        let next = "<NextContinuationToken>t</NextContinuationToken>";
+        let read = page(&format!("<ListBucketResult>{object}{rest}{next}</ListBucketResult>")).unwrap();
+        assert_eq!(read.objects, [("a+b%25%C3%A9".to_owned(), 7, "\"x\"".to_owned())]);
+        assert_eq!(decoded("a+b%25%C3%A9").as_deref(), Some("a b%é"));
+        for wrong in [
+            format!("<ListBucketResult>{object}{rest}</ListBucketResult>"),
+            "<ListBucketResult><Contents><Key>a</Key><Size>-1</Size></Contents></ListBucketResult>"
+                .to_owned(),
+            "<html>x</html>".to_owned(),
+        ] {
+            assert!(matches!(page(&wrong), Err(Failure::Malformed(_))), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a bucket is asked for.
+
+use super::super::text::encode;
+
+/// The address of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// `https://HOST`, or with a port.
+    pub(super) origin: String,
+    /// The path before each key: `/BUCKET`, or nothing where the host names the bucket.
+    pub(super) base: String,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Whether it is a server of Amazon, whose name follows from the region.
+    is_amazon: bool,
+}
+
+impl Place {
+    /// Finds the address of a bucket: in the path of a server that is named, in the name of Amazon's host otherwise.
+    pub(super) fn new(endpoint: Option<&str>, bucket: &str, region: &str) -> Result<Self, String> {
+        let is_plain = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        if !is_plain(bucket) {
+            return Err(format!("'{bucket}' is no name of a bucket"));
+        }
+        if !is_plain(region) {
+            return Err(format!("'{region}' is no region"));
+        }
+        let region = region.to_owned();
+        let Some(endpoint) = endpoint else {
+            let top = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+            // A certificate for *.s3… is none for names with more dots.
+            let is_host =
+                !bucket.contains(['.', '_']) && bucket.bytes().all(|byte| !byte.is_ascii_uppercase());
+            let (host, base) = if is_host {
+                (format!("{bucket}.s3.{region}.{top}"), String::new())
+            } else {
+                (format!("s3.{region}.{top}"), format!("/{bucket}"))
+            };
+            return Ok(Self { origin: format!("https://{host}"), base, region, is_amazon: true });
+        };
+        let endpoint = endpoint.trim_end_matches('/');
+        let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+        let wrong = |why: &str| Err(format!("AWS_ENDPOINT_URL {why}"));
+        match rest {
+            None | Some("") => wrong("does not begin with https:// or http://"),
+            Some(rest) if rest.contains('@') => wrong("has credentials in it"),
+            Some(rest) if rest.contains(['?', '#', ' ']) => wrong("is no address of a server"),
+            Some(rest) => {
+                let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let origin = format!("{}{host}", &endpoint[..endpoint.len() - rest.len()]);
+                let path = if path.is_empty() { String::new() } else { format!("/{}", encode(path, true)) };
+                let is_amazon = host.ends_with(".amazonaws.com") && host.starts_with("s3");
+                Ok(Self { origin, base: format!("{path}/{bucket}"), region, is_amazon })
+            }
+        }
+    }
+
+    /// The host, as the header has it.
+    pub(super) fn host(&self) -> &str {
+        self.origin.split_once("://").map_or(self.origin.as_str(), |(_, host)| host)
+    }
+
+    /// The same bucket in another region.
+    pub(super) fn in_region(&self, region: &str, bucket: &str) -> Option<Self> {
+        let there = if self.is_amazon {
+            Self::new(None, bucket, region).ok()?
+        } else {
+            Self { region: region.to_owned(), ..self.clone() }
+        };
+        Some(there).filter(|there| there != self)
+    }
+
+    /// The same bucket at the host that an answer named.
+    pub(super) fn at(&self, origin: String, bucket: &str) -> Self {
+        let mut there = Self { origin, base: format!("/{bucket}"), ..self.clone() };
+        if there.host().starts_with(&format!("{bucket}.")) {
+            there.base.clear();
+        }
+        there
+    }
+
+    /// Says whether what is signed may go to this host: the same, or another of Amazon's.
+    pub(super) fn trusts(&self, host: &str) -> bool {
+        let is_of_amazon =
+            |host: &str| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
+        host == self.host() || (is_of_amazon(self.host()) && is_of_amazon(host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amazon_has_the_bucket_in_its_host_and_others_in_the_path() {
+        for (endpoint, bucket, region, address) in [
+            (None, "b", "eu-west-1", "https://b.s3.eu-west-1.amazonaws.com"),
+            (None, "a.b", "eu-west-1", "https://s3.eu-west-1.amazonaws.com/a.b"),
+            (None, "b", "cn-north-1", "https://b.s3.cn-north-1.amazonaws.com.cn"),
+            (Some("http://127.0.0.1:1/"), "b", "r", "http://127.0.0.1:1/b"),
+            (Some("https://h/s3"), "b", "auto", "https://h/s3/b"),
+        ] {
+            let place = Place::new(endpoint, bucket, region).unwrap();
+            assert_eq!(format!("{}{}", place.origin, place.base), address);
+        }
+        for endpoint in ["h", "ftp://h", "https://", "https://key:secret@h", "https://h?x"] {
+            let why = Place::new(Some(endpoint), "b", "r").unwrap_err();
+            assert!(!why.contains("secret"), "{why}");
+        }
+        assert!(Place::new(None, "b/../c", "r").is_err() && Place::new(None, "b", "r.evil.com/").is_err());
+    }
+
+    #[test]
+    fn a_bucket_elsewhere_is_asked_for_there() {
+        let place = Place::new(None, "b", "us-east-1").unwrap();
+        let other = place.in_region("eu-west-1", "b").unwrap();
+        assert_eq!(other.origin, "https://b.s3.eu-west-1.amazonaws.com");
+        assert_eq!(other.in_region("eu-west-1", "b"), None);
+        assert!(place.trusts("s3.eu-west-1.amazonaws.com") && !place.trusts("evil.com"));
+    }
+}

@@ -1,0 +1,220 @@
+//! What every store must do, tried with each: a directory, a scripted server, a real one, rclone.
+
+use super::access::Access;
+use super::environment::Environment;
+use super::fault::Fault;
+use super::{Object, Store, open};
+use crate::format::digest::Digest;
+use std::ops::Range;
+use std::time::Duration;
+use testkit::Lab;
+use testkit::stores::{BUCKET, Scripted, Seaweed, Server};
+
+/// Bytes of a part that every store takes.
+const PART: u64 = 5 << 20;
+
+/// Reaches a store as these variables say.
+fn access(variables: &[(&'static str, String)]) -> Access {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    Access {
+        transfers: 16,
+        rate: None,
+        patience: Duration::from_secs(10),
+        environment: Environment::of(&variables),
+    }
+}
+
+/// Opens a prefix of a server's bucket.
+fn at(server: &dyn Server, prefix: &str) -> Box<dyn Store> {
+    let url = format!("s3://{BUCKET}/{prefix}").parse().unwrap();
+    open(&url, &access(&server.variables())).unwrap()
+}
+
+fn put(store: &dyn Store, key: &str, bytes: &[u8]) {
+    store.put(key, bytes, &Digest::of(bytes)).unwrap();
+}
+
+fn get(store: &dyn Store, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    store.get(key, range, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+fn list(store: &dyn Store, prefix: &str) -> Vec<(String, u64)> {
+    let mut found = Vec::new();
+    store.list(prefix, &mut |object: Object| found.push((object.key, object.size))).unwrap();
+    found
+}
+
+/// Bytes that are not the same anywhere.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+fn objects_are_stored_read_listed_and_removed(store: &dyn Store) {
+    let names = [
+        "o/a b=c#d+é&<>'\".txt",
+        "o/%41/x",
+        "o/dir/sub/deep.bin",
+        "o/dir/z",
+        "o/empty",
+        "o/~tilde(1)*!@$,;:",
+    ];
+    for name in names {
+        put(store, name, name.as_bytes());
+    }
+    put(store, "o/empty", b"");
+    for name in names {
+        let expected = if name == "o/empty" { "" } else { name };
+        assert_eq!(get(store, name, None).unwrap(), expected.as_bytes(), "{name}");
+        assert_eq!(store.head(name).unwrap().unwrap().size, expected.len() as u64, "{name}");
+    }
+    let mut expected: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    expected.sort_unstable();
+    let found: Vec<_> = list(store, "o/").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, expected);
+    assert_eq!(list(store, "o/dir/"), [("o/dir/sub/deep.bin".to_owned(), 18), ("o/dir/z".to_owned(), 7)]);
+    assert_eq!(list(store, "o/di/"), []);
+    assert!(store.list_directories("").unwrap().contains(&"o".to_owned()));
+    assert_eq!(store.list_directories("o/").unwrap(), ["%41", "dir"]);
+    assert_eq!(store.list_directories("o/dir/").unwrap(), ["sub"]);
+    assert_eq!(store.list_directories("none/").unwrap(), [""; 0]);
+
+    put(store, "o/dir/z", b"longer than before");
+    assert_eq!(get(store, "o/dir/z", None).unwrap(), b"longer than before");
+    store.delete("o/dir/z").unwrap();
+    store.delete("o/dir/z").unwrap();
+    assert_eq!(store.head("o/dir/z").unwrap(), None);
+    assert!(matches!(get(store, "o/dir/z", None), Err(Fault::NotFound)));
+    assert!(matches!(get(store, "o/dir/z", Some(0..1)), Err(Fault::NotFound)));
+    for name in names {
+        store.delete(name).unwrap();
+    }
+    assert_eq!(list(store, "o/"), []);
+}
+
+fn ranges_are_cut_at_the_end(store: &dyn Store) {
+    put(store, "range", b"0123456789");
+    for (range, expected) in [
+        (0..4, "0123"),
+        (6..10, "6789"),
+        (6..1000, "6789"),
+        (9..10, "9"),
+        (3..3, ""),
+        (10..20, ""),
+        (50..60, ""),
+    ] {
+        assert_eq!(get(store, "range", Some(range.clone())).unwrap(), expected.as_bytes(), "{range:?}");
+    }
+    put(store, "nothing", b"");
+    assert_eq!(get(store, "nothing", Some(0..10)).unwrap(), b"");
+    let failed = store.get("range", None, &mut |_| Err(std::io::Error::other("full")));
+    assert!(matches!(failed, Err(Fault::Sink(_))), "{failed:?}");
+    store.delete("range").unwrap();
+    store.delete("nothing").unwrap();
+}
+
+fn an_object_is_created_once(store: &dyn Store) {
+    let (one, two) = (b"one", b"two");
+    store.create("once", one, &Digest::of(one)).unwrap();
+    let again = store.create("once", two, &Digest::of(two));
+    assert!(matches!(again, Err(Fault::Exists)), "{again:?}");
+    assert_eq!(get(store, "once", None).unwrap(), one);
+    store.delete("once").unwrap();
+}
+
+fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
+    let bytes = noise(2 * usize::try_from(PART).unwrap() + 7, 3);
+    let chunks: Vec<_> = (1..).zip(bytes.chunks(usize::try_from(PART).unwrap())).collect();
+    let upload = store.begin("dir/parts", PART).unwrap();
+    let part =
+        |(number, chunk): &(u32, &[u8])| store.put_part(&upload, *number, chunk, &Digest::of(chunk)).unwrap();
+    let mut parts: Vec<_> = chunks.iter().rev().map(part).collect();
+    parts[0] = part(&chunks[2]); // sent twice
+    parts.sort_unstable_by_key(|part| part.number);
+    assert_eq!(store.head("dir/parts").unwrap(), None);
+    store.complete(&upload, &parts).unwrap();
+    assert_eq!(store.head("dir/parts").unwrap().unwrap().size, bytes.len() as u64);
+    assert!(get(store, "dir/parts", None).unwrap() == bytes);
+    let middle = PART - 3..PART + 3;
+    let expected = &bytes[usize::try_from(middle.start).unwrap()..usize::try_from(middle.end).unwrap()];
+    assert_eq!(get(store, "dir/parts", Some(middle)).unwrap(), expected);
+    store.delete("dir/parts").unwrap();
+
+    let upload = store.begin("given-up", PART).unwrap();
+    store.put_part(&upload, 1, b"x", &Digest::of(b"x")).unwrap();
+    store.abort(&upload).unwrap();
+    store.abort(&upload).unwrap();
+    assert!(store.put_part(&upload, 1, b"x", &Digest::of(b"x")).is_err());
+    assert_eq!(store.head("given-up").unwrap(), None);
+}
+
+fn threads_share_a_store(store: &dyn Store) {
+    std::thread::scope(|scope| {
+        for thread in 0..16_u64 {
+            scope.spawn(move || {
+                for number in 0..8 {
+                    let bytes = noise(1000, thread * 8 + number);
+                    let key = format!("shared/{thread}/{number}");
+                    put(store, &key, &bytes);
+                    assert_eq!(get(store, &key, None).unwrap(), bytes);
+                }
+            });
+        }
+    });
+    assert_eq!(list(store, "shared/").len(), 128);
+    for (key, _) in list(store, "shared/") {
+        store.delete(&key).unwrap();
+    }
+}
+
+/// All of it.
+fn conforms(store: &dyn Store) {
+    store.prepare().unwrap();
+    objects_are_stored_read_listed_and_removed(store);
+    ranges_are_cut_at_the_end(store);
+    an_object_is_created_once(store);
+    uploads_in_parts_are_continued_and_given_up(store);
+    threads_share_a_store(store);
+    store.sync().unwrap();
+}
+
+#[test]
+fn a_directory() {
+    let lab = Lab::new();
+    let url = lab.path("store").to_str().unwrap().parse().unwrap();
+    conforms(&*open(&url, &access(&[])).unwrap());
+}
+
+#[test]
+fn a_scripted_server() {
+    let server = Scripted::new();
+    conforms(&*at(&server, "a/prefix"));
+    assert!(server.objects(|objects| objects.uploads.is_empty()));
+    conforms(&*at(&server, ""));
+    server.objects(|objects| objects.page = 2);
+    conforms(&*at(&server, "pages"));
+    server.objects(|objects| objects.ranges = false);
+    conforms(&*at(&server, "no ranges"));
+}
+
+#[test]
+fn a_real_server() {
+    conforms(&*at(Seaweed::shared(), "conformance"));
+}
+
+#[test]
+fn a_slow_link() {
+    let server = Scripted::new();
+    let limited = Access { rate: Some(100 << 20), ..access(&server.variables()) };
+    conforms(&*open(&format!("s3://{BUCKET}/slow").parse().unwrap(), &limited).unwrap());
+}
