@@ -11,10 +11,10 @@ use testkit::Lab;
 use testkit::stores::{BUCKET, Scripted, Seaweed, Server};
 
 /// Bytes of a part that every store takes.
-const PART: u64 = 5 << 20;
+pub(super) const PART: u64 = 5 << 20;
 
 /// Reaches a store as these variables say.
-fn access(variables: &[(&'static str, String)]) -> Access {
+pub(super) fn access(variables: &[(&'static str, String)]) -> Access {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Access {
         transfers: 16,
@@ -25,16 +25,16 @@ fn access(variables: &[(&'static str, String)]) -> Access {
 }
 
 /// Opens a prefix of a server's bucket.
-fn at(server: &dyn Server, prefix: &str) -> Box<dyn Store> {
+pub(super) fn at(server: &dyn Server, prefix: &str) -> Box<dyn Store> {
     let url = format!("s3://{BUCKET}/{prefix}").parse().unwrap();
     open(&url, &access(&server.variables())).unwrap()
 }
 
-fn put(store: &dyn Store, key: &str, bytes: &[u8]) {
+pub(super) fn put(store: &dyn Store, key: &str, bytes: &[u8]) {
     store.put(key, bytes, &Digest::of(bytes)).unwrap();
 }
 
-fn get(store: &dyn Store, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Fault> {
+pub(super) fn get(store: &dyn Store, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Fault> {
     let mut bytes = Vec::new();
     store.get(key, range, &mut |piece| {
         bytes.extend_from_slice(piece);
@@ -43,14 +43,14 @@ fn get(store: &dyn Store, key: &str, range: Option<Range<u64>>) -> Result<Vec<u8
     Ok(bytes)
 }
 
-fn list(store: &dyn Store, prefix: &str) -> Vec<(String, u64)> {
+pub(super) fn list(store: &dyn Store, prefix: &str) -> Vec<(String, u64)> {
     let mut found = Vec::new();
     store.list(prefix, &mut |object: Object| found.push((object.key, object.size))).unwrap();
     found
 }
 
 /// Bytes that are not the same anywhere.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -9,6 +9,8 @@ mod conformance;
 pub(crate) mod directory;
 mod environment;
 pub(crate) mod fault;
+#[cfg(test)]
+mod misbehaviour;
 pub(crate) mod url;
 
 use crate::format::digest::Digest;

@@ -1,0 +1,234 @@
+//! What the client of S3 makes of a server that misbehaves: each way, at each request.
+
+use super::conformance::{PART, access, at, get, list, noise, put};
+use super::environment::Environment;
+use super::fault::Fault;
+use super::{Access, Checks, Store, open};
+use crate::format::digest::Digest;
+use std::fs;
+use std::time::{Duration, Instant};
+use testkit::Lab;
+use testkit::stores::{Act, BUCKET, KEY, Request, SECRET, Scripted, Server};
+
+/// Does what a backup and a restore do; 11 requests where all goes well.
+fn exercise(store: &dyn Store) -> Result<(), Fault> {
+    let small = noise(1000, 1);
+    let large = noise(usize::try_from(PART).unwrap() + 1000, 2);
+    store.put("a", &small, &Digest::of(&small))?;
+    let upload = store.begin("b", PART)?;
+    let mut parts = Vec::new();
+    for (number, chunk) in (1..).zip(large.chunks(usize::try_from(PART).unwrap())) {
+        parts.push(store.put_part(&upload, number, chunk, &Digest::of(chunk))?);
+    }
+    store.complete(&upload, &parts)?;
+    assert_eq!(store.head("b")?.unwrap().size, large.len() as u64);
+    let mut found = Vec::new();
+    store.list("", &mut |object| found.push((object.key, object.size)))?;
+    assert_eq!(found, [("a".to_owned(), 1000), ("b".to_owned(), PART + 1000)]);
+    assert!(get(store, "a", None)? == small);
+    assert!(get(store, "b", Some(10..PART + 500))? == large[10..usize::try_from(PART).unwrap() + 500]);
+    store.delete("a")?;
+    assert_eq!(store.head("a")?, None);
+    Ok(())
+}
+
+#[test]
+fn a_request_that_fails_once_is_made_again() {
+    let server = Scripted::new();
+    let store = at(&server, "");
+    exercise(&*store).unwrap();
+    let count = u64::try_from(server.requests().len()).unwrap();
+    assert_eq!(count, 11);
+    let acts = [
+        Act::Fail(503, "SlowDown"),
+        Act::Fail(500, "InternalError"),
+        Act::Lose,
+        Act::Reset,
+        Act::ResetAfter,
+        Act::Truncate,
+        Act::CorruptUp,
+    ];
+    for act in acts {
+        for index in 0..count {
+            server.objects(|objects| objects.whole.clear());
+            let act = act.clone();
+            let shown = format!("{act:?} at {index}");
+            server.follow(move |request| if request.index == index { act.clone() } else { Act::Serve });
+            exercise(&*store).unwrap_or_else(|fault| panic!("{shown}: {fault}"));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_stalls_is_asked_again() {
+    for index in 0..11 {
+        let server = Scripted::new();
+        server.follow(move |request| if request.index == index { Act::Stall } else { Act::Serve });
+        let hurried = Access { patience: Duration::from_secs(2), ..access(&server.variables()) };
+        let store = open(&format!("s3://{BUCKET}").parse().unwrap(), &hurried).unwrap();
+        exercise(&*store).unwrap_or_else(|fault| panic!("at {index}: {fault}"));
+    }
+}
+
+#[test]
+fn a_read_goes_on_where_it_was_cut_off() {
+    let server = Scripted::new();
+    let store = at(&server, "");
+    let bytes = noise(1 << 20, 9);
+    put(&*store, "x", &bytes);
+    // Half of what is left, eighteen times.
+    server.follow(|request| if request.index < 18 { Act::Truncate } else { Act::Serve });
+    assert!(get(&*store, "x", None).unwrap() == bytes);
+    assert_eq!(server.requests().len(), 19);
+}
+
+#[test]
+fn what_cannot_pass_is_said_at_once() {
+    let server = Scripted::new();
+    let store = at(&server, "");
+    let fails = |status, code: &'static str| {
+        server.follow(move |_| Act::Fail(status, code));
+        let start = Instant::now();
+        let fault = store.put("x", b"x", &Digest::of(b"x")).unwrap_err();
+        assert_eq!(server.requests().len(), 1, "{code}");
+        assert!(start.elapsed() < Duration::from_secs(1));
+        fault
+    };
+    assert!(matches!(fails(403, "AccessDenied"), Fault::Denied(_)));
+    assert!(matches!(fails(403, "SignatureDoesNotMatch"), Fault::Denied(_)));
+    assert!(matches!(fails(400, "ExpiredToken"), Fault::Denied(_)));
+    assert!(matches!(fails(404, "NoSuchBucket"), Fault::NoStore(_)));
+    assert!(matches!(fails(507, "XMinioStorageFull"), Fault::Full(_)));
+    assert!(matches!(fails(400, "EntityTooLarge"), Fault::Refused(_)));
+    assert!(matches!(fails(501, "NotImplemented"), Fault::Refused(_)));
+}
+
+#[test]
+fn a_store_that_goes_on_failing_is_given_up_after_a_time() {
+    let server = Scripted::with(|_| Act::Fail(503, "SlowDown"));
+    let hurried = Access { patience: Duration::from_secs(1), ..access(&server.variables()) };
+    let store = open(&format!("s3://{BUCKET}").parse().unwrap(), &hurried).unwrap();
+    let fault = store.put("x", b"x", &Digest::of(b"x")).unwrap_err();
+    assert!(matches!(fault, Fault::Unavailable(_)), "{fault}");
+    assert!(server.requests().len() > 3);
+    // The answer names what the operator of the store needs.
+    assert!(fault.to_string().contains("503 SlowDown") && fault.to_string().contains("R1"), "{fault}");
+}
+
+#[test]
+fn an_upload_in_parts_whose_end_was_not_answered_has_ended() {
+    for act in [Act::Lose, Act::ResetAfter] {
+        let server = Scripted::new();
+        let store = at(&server, "");
+        let bytes = noise(usize::try_from(PART).unwrap() + 1, 4);
+        let upload = store.begin("x", PART).unwrap();
+        let parts: Vec<_> = (1..)
+            .zip(bytes.chunks(usize::try_from(PART).unwrap()))
+            .map(|(number, chunk)| store.put_part(&upload, number, chunk, &Digest::of(chunk)).unwrap())
+            .collect();
+        server.follow(move |request| if request.index == 0 { act.clone() } else { Act::Serve });
+        store.complete(&upload, &parts).unwrap();
+        // A process that was killed before it noted that does it again.
+        store.complete(&upload, &parts).unwrap();
+        assert!(server.object("x").unwrap() == bytes);
+        // An older object of that name is not taken for it.
+        let again = store.begin("x", PART).unwrap();
+        store.abort(&again).unwrap();
+        put(&*store, "x", b"other");
+        assert!(matches!(store.complete(&again, &parts), Err(Fault::NotFound)));
+    }
+}
+
+#[test]
+fn the_clock_of_a_store_may_be_an_hour_off() {
+    for seconds in [3600, -3600] {
+        let server = Scripted::new();
+        server.set_clock(seconds);
+        exercise(&*at(&server, "")).unwrap();
+    }
+}
+
+#[test]
+fn credentials_that_expire_are_looked_for_again() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let line = |key: &str| format!("export AWS_ACCESS_KEY_ID={key}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\n");
+    let address = format!("S3_ENDPOINT_URL={}\n", server.address());
+    let file = lab.write("store.env", line(KEY) + &address);
+    let environment = Environment::new(Some(&file)).unwrap();
+    let renewed = Access { environment, ..access(&[]) };
+    let store = open(&format!("s3://{BUCKET}").parse().unwrap(), &renewed).unwrap();
+    put(&*store, "x", b"1");
+    server.objects(|objects| {
+        objects.expired = vec![KEY.to_owned()];
+        objects.keys.push("another".to_owned());
+    });
+    let fault = store.put("x", b"2", &Digest::of(b"2")).unwrap_err();
+    assert!(matches!(&fault, Fault::Denied(why) if why.contains("ExpiredToken")), "{fault}");
+    fs::write(&file, line("another") + &address).unwrap();
+    put(&*store, "x", b"2");
+    assert_eq!(server.object("x").unwrap(), b"2");
+}
+
+#[test]
+fn a_secret_that_a_server_repeats_is_not_shown() {
+    let server = Scripted::with(|_| Act::Fail(403, SECRET));
+    let fault = at(&server, "").put("x", b"x", &Digest::of(b"x")).unwrap_err();
+    assert!(!fault.to_string().contains(SECRET), "{fault}");
+}
+
+#[test]
+fn reads_that_are_led_elsewhere_arrive_without_a_signature() {
+    let elsewhere = Scripted::new();
+    put(&*at(&elsewhere, ""), "x", b"0123456789");
+    let unsigned = |request: &Request| {
+        if request.headers.contains_key("authorization") {
+            Act::Fail(400, "TwoSignatures")
+        } else {
+            Act::Serve
+        }
+    };
+    elsewhere.follow(unsigned);
+    elsewhere.objects(|objects| objects.is_public = true);
+    let target = format!("{}/{BUCKET}/x?X-Amz-Signature=1", elsewhere.address());
+    let server = Scripted::with(move |request| match request.method.as_str() {
+        "GET" => Act::Redirect(302, target.clone()),
+        _ => Act::Serve,
+    });
+    let store = at(&server, "");
+    assert_eq!(get(&*store, "x", Some(2..5)).unwrap(), b"234");
+    assert!(store.experiments().unwrap().redirects());
+}
+
+#[test]
+fn checks_are_relied_on_where_they_were_seen() {
+    let server = Scripted::new();
+    let store = at(&server, "");
+    assert_eq!(store.checks(), Checks::Nothing);
+    store.prepare().unwrap();
+    assert_eq!(store.checks(), Checks::Hash);
+    assert_eq!(server.keys(), [".run-store/abilities.json"]);
+
+    // What another store could do says nothing of this one.
+    let copied = server.object(".run-store/abilities.json").unwrap();
+    let other = Scripted::new();
+    other.objects(|objects| objects.checksums = false);
+    let store = at(&other, "");
+    put(&*store, ".run-store/abilities.json", &copied);
+    store.prepare().unwrap();
+    assert_eq!(store.checks(), Checks::Nothing);
+    assert_eq!(list(&*store, ".run-store/").len(), 1);
+
+    // Known from then on: one request.
+    server.follow(|_| Act::Serve);
+    at(&server, "").prepare().unwrap();
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn nobody_is_asked_for_credentials() {
+    let start = Instant::now();
+    let fault = open(&format!("s3://{BUCKET}").parse().unwrap(), &access(&[])).err().unwrap();
+    assert!(fault.to_string().contains("there are no credentials"), "{fault}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
