@@ -32,12 +32,16 @@ fn a_mark_before_the_first_row_hides_it_not() {
 }
 
 #[test]
-fn a_status_may_hold_its_steps_and_their_number_in_an_object() {
-    let status = "{\"state\": \"running\", \"progress\": {\"Step\": 4, \"Total_Steps\": 16}, \"loss\": 1}";
-    let lab = leaves(&[("status.json", status)]);
-    assert_eq!((step(&lab), &lab.status("r")["total_steps"]), (json!(4), &json!(16)));
-    let metrics = lab.status("r")["metrics"].clone();
-    assert_eq!(metrics.as_object().unwrap().keys().collect::<Vec<_>>(), ["loss"]);
+fn a_status_may_hold_its_steps_and_their_number_in_an_object_or_in_quotes() {
+    for status in [
+        "{\"state\": \"running\", \"progress\": {\"Step\": 4, \"Total_Steps\": 16}, \"loss\": 1}",
+        "{\"state\": \"running\", \"step\": \"4\", \"total_steps\": \"16\", \"name\": \"7\", \"loss\": 1}",
+    ] {
+        let lab = leaves(&[("status.json", status)]);
+        assert_eq!((step(&lab), &lab.status("r")["total_steps"]), (json!(4), &json!(16)), "{status}");
+        let metrics = lab.status("r")["metrics"].clone();
+        assert_eq!(metrics.as_object().unwrap().keys().collect::<Vec<_>>(), ["loss"], "{status}");
+    }
 }
 
 /// Runs attempts of a trainer that each write to a file of their own.

@@ -2,6 +2,7 @@
 //! the step it is at, often how many there are to take, and present values.
 
 use super::row::{MetricRow, MetricValue};
+use super::step_key::is_step;
 use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -61,14 +62,32 @@ fn parse(mut file: &File) -> io::Result<Option<MetricRow>> {
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(MetricRow::parse(&bytes))
+    Ok(MetricRow::parse(&bytes).map(|row| with_quoted_steps(&row)))
+}
+
+/// Takes steps and their number out of the quotes that some programs put around them.
+fn with_quoted_steps(row: &MetricRow) -> MetricRow {
+    let unquoted = |(name, value): (&str, &MetricValue)| {
+        let number = match value {
+            MetricValue::Other(value) if is_step(name) || is_total(name) => {
+                value.as_str().and_then(|text| text.trim().parse().ok())
+            }
+            _ => None,
+        };
+        (name.to_owned(), number.map_or_else(|| value.clone(), MetricValue::Number))
+    };
+    MetricRow::new(row.fields().map(unquoted).collect())
+}
+
+/// Says whether a name says how many steps there are to take.
+fn is_total(name: &str) -> bool {
+    TOTALS.iter().any(|(_, names)| names.contains(&&*last_part(name)))
 }
 
 fn present(row: &MetricRow) -> Option<Present> {
     let is_value = |(name, value): &(&str, &MetricValue)| {
         matches!(value, MetricValue::Number(_)) && !OTHERS.contains(name)
     };
-    let is_total = |name: &str| TOTALS.iter().any(|(_, names)| names.contains(&&*last_part(name)));
     let owned = |(name, value): (&str, &MetricValue)| (name.to_owned(), value.clone());
     // A total is a step by its name, but not beside another.
     let values = row.fields().filter(is_value).filter(|(name, _)| !is_total(name));
