@@ -1,6 +1,6 @@
 //! Trees of checkpoints as many trainers leave them: which is the latest, and what is none.
 
-use run_checkpoint::{checkpoint_pattern, doubts, latest};
+use run_checkpoint::{Program, at, checkpoint_pattern, doubts, latest};
 use run_common::rundir::layout::Layout;
 use std::path::Path;
 use testkit::Lab;
@@ -77,6 +77,16 @@ fn a_directory_with_other_words_in_its_name_is_one_when_it_holds_state() {
     latest_is(&["epochs_10_lr_0.1/model.pt", "max_step_10_x/model.pt"], "none");
     latest_is(&["eval_step_20/model.pt", "step_20_samples/a.npy"], "none");
     latest_is(&["step_20_run/model.pt", "step_20_run/train.log"], "none");
+}
+
+#[test]
+fn a_directory_that_is_named_by_its_path_says_its_step() {
+    let lab = tree(&["x/step1000-unsharded/model.pt", "x/000200/model.pt", "x/model/model.pt"]);
+    let step = |name: &str| at(&lab.path(name), Program::Ended).unwrap().step;
+    assert_eq!(
+        (step("x/step1000-unsharded"), step("x/000200"), step("x/model")),
+        (Some(1000), Some(200), None)
+    );
 }
 
 #[test]
@@ -211,6 +221,7 @@ fn what_a_model_has_read_or_made_is_no_checkpoint() {
         "model_5.pt 5",
     );
     latest_is(&["model_5.pt", "trial_40.pt", "client_7.pt"], "model_5.pt 5");
+    latest_is(&["step_20/q_table.json"], "step_20 20");
     // What is made of these is a model all the same.
     latest_is(&["image_encoder_500.pt"], "image_encoder_500.pt 500");
 }

@@ -4,6 +4,7 @@ use crate::bytes::Bytes;
 use crate::checkpoint::Size;
 use crate::integrity::holds_state;
 use crate::name::ends_in;
+use crate::words::is_of_results;
 use run_common::error::plain;
 use run_common::text::printable;
 use std::fs::{self, Metadata};
@@ -146,13 +147,14 @@ impl Contents {
             ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".avi", ".wav", ".mp3",
             ".flac", ".html", ".pdf", ".csv",
         ];
-        const TEXTS: [&str; 7] = [".jsonl", ".json", ".txt", ".md", ".log", ".tsv", ".parquet"];
+        const TEXTS: [&str; 6] = [".jsonl", ".txt", ".md", ".log", ".tsv", ".parquet"];
         const OF_MODELS: [&str; 9] =
             ["model", "state", "param", "weight", "config", "tokenizer", "info", "args", "meta"];
         let is_of_results = |item: &Item| {
             let name = item.name.to_ascii_lowercase();
-            ends_in(&name, &MEDIA)
-                || ends_in(&name, &TEXTS) && !OF_MODELS.iter().any(|word| name.contains(word))
+            // A document may be a model, as that of XGBoost, or a table of values.
+            let is_text = ends_in(&name, &TEXTS) || ends_in(&name, &[".json"]) && is_of_results(&name);
+            ends_in(&name, &MEDIA) || is_text && !OF_MODELS.iter().any(|word| name.contains(word))
         };
         !self.items.is_empty() && self.items.iter().all(is_of_results)
     }

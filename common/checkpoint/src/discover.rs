@@ -241,7 +241,11 @@ pub fn look_again(
 pub fn at(path: &Path, program: Program) -> Option<Checkpoint> {
     let file_name = PathBuf::from(path.file_name()?);
     let text = file_name.to_string_lossy();
-    let name = if path.is_dir() { name::of_directory(&text) } else { name::of_file(&text) };
+    let of_directory = || {
+        let plain = name::of_directory(&text).or_else(|| name::of_numbered_directory(&text));
+        plain.or_else(|| name::of_any_directory(&text))
+    };
+    let name = if path.is_dir() { of_directory() } else { name::of_file(&text) };
     let Name { step, mut labels, .. } = name.filter(|name| name.role != Role::Part).unwrap_or_default();
     labels.sort_unstable();
     let one = Checkpoint {

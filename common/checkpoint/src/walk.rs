@@ -5,7 +5,7 @@ use crate::contents::modified_ns;
 use crate::inside::{holds_state, is_container, is_of_run};
 use crate::name::{self, Name, Place, Role};
 use crate::pattern::Pattern;
-use crate::words::{is_place_of_data, is_place_of_results};
+use crate::words::{is_other_place, is_place_of_data};
 use run_common::error::plain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -173,7 +173,7 @@ impl Walk<'_> {
         let name = components.last().map_or("", String::as_str);
         match self.pattern {
             Some(pattern) => components.len() < pattern.depth().unwrap_or(DEEPEST),
-            None => components.len() <= DEPTH && !is_place_of_results(name) && !name::is_temporary(name),
+            None => components.len() <= DEPTH && !is_other_place(name) && !name::is_temporary(name),
         }
     }
 

@@ -151,8 +151,8 @@ const MADE: [&str; 35] = [
 /// Words of parts of the data.
 const SPLITS: [&str; 6] = ["train", "val", "valid", "validation", "test", "dev"];
 
-/// Directories of what a model has made, where no checkpoints are.
-const OF_RESULTS: [&str; 19] = [
+/// Directories of what a model has made, and of installed programs, where no checkpoints are.
+const OTHER_PLACES: [&str; 21] = [
     "eval",
     "evals",
     "evaluation",
@@ -172,6 +172,8 @@ const OF_RESULTS: [&str; 19] = [
     "activations",
     "latents",
     "__pycache__",
+    "site-packages",
+    "node_modules",
 ];
 
 /// Directories of data, where files are checkpoints only if their names say so as those with
@@ -245,9 +247,9 @@ pub(crate) fn is_of_results(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
 }
 
-/// Says whether a directory of this name holds what a model has made.
-pub(crate) fn is_place_of_results(name: &str) -> bool {
-    name.starts_with("eval_") || OF_RESULTS.contains(&name)
+/// Says whether a directory of this name holds no checkpoints.
+pub(crate) fn is_other_place(name: &str) -> bool {
+    name.starts_with("eval_") || OTHER_PLACES.contains(&name)
 }
 
 /// Says whether a directory of this name holds data.
