@@ -65,7 +65,7 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses what is no directory itself, such as a link to one.
-pub(crate) fn check_dir(path: &Path) -> io::Result<()> {
+pub fn check_dir(path: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     if found.is_dir() { Ok(()) } else { Err(Unfit::new(kind(&found)).into()) }
 }

@@ -2,8 +2,9 @@
 //! of the run and not of its backups.
 
 use super::subject::Subject;
-use run_common::error::{Error, Exit, plain};
+use run_common::error::{Error, Exit, Unfit, plain};
 use run_common::fsio::lock::Lock;
+use run_common::fsio::write::check_dir;
 use run_common::message::warn;
 use run_common::rundir::receipts::{self, Receipt};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
@@ -27,6 +28,7 @@ impl Home {
     /// Takes the lock of the receipts of a run, unless another process has it, and reads them.
     pub(crate) fn open(subject: &Subject) -> Result<Self, Error> {
         let record = subject.record.clone();
+        check_dir(&record).map_err(|error| Error::io("read", &record, error))?;
         let mtime = fs::metadata(&record).ok().filter(|_| !subject.is_live);
         let mtime = mtime.map(|found| Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() as _ });
         let path = receipts::path(&record);
@@ -43,7 +45,11 @@ impl Home {
             }
             Err(error) => return Err(Error::io("lock", &path, error)),
         };
-        let receipts = receipts::read(&record).map_err(|error| Error::io("read", &path, error))?;
+        let receipts = match receipts::read(&record) {
+            Ok(receipts) => receipts,
+            Err(_) if lock.is_none() => Vec::new(), // that was said
+            Err(error) => return Err(Error::io("read", &path, error)),
+        };
         let home = Self { record, lock, mtime, receipts };
         home.keep_mtime();
         Ok(home)
@@ -83,9 +89,10 @@ impl Drop for Home {
     }
 }
 
-/// Says whether a directory cannot be written to, which is no reason not to back it up.
+/// Says whether a run cannot be written to, which is no reason not to back it up.
 fn is_refused(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    Unfit::is(error)
+        || matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Returns the inode of a directory and its path, links resolved.
