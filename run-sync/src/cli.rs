@@ -1,9 +1,12 @@
 //! The command line of run-sync.
 
 use crate::store::url::StoreUrl;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args as ClapArgs, Command, Parser, Subcommand};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::error::Error;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -62,7 +65,7 @@ pub(crate) struct Reach {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct To {
     /// The store: s3://bucket/prefix, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $RUN_SYNC_URL]
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = Address)]
     pub(crate) to: Option<StoreUrl>,
 }
 
@@ -70,7 +73,7 @@ pub(crate) struct To {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct From {
     /// The store [default: $RUN_SYNC_URL]
-    #[arg(long, value_name = "URL", value_parser = url)]
+    #[arg(long, value_name = "URL", value_parser = Address)]
     pub(crate) from: Option<StoreUrl>,
 }
 
@@ -237,7 +240,7 @@ pub(crate) struct Cat {
     #[arg(long, value_name = "WHEN")]
     pub(crate) at: Option<String>,
     /// The store
-    #[arg(value_name = "URL", value_parser = url)]
+    #[arg(value_name = "URL", value_parser = Address)]
     pub(crate) url: StoreUrl,
     /// Name in the store
     #[arg(value_name = "NAME")]
@@ -273,10 +276,24 @@ pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) reach: Reach,
     /// The store [default: $RUN_SYNC_URL]
-    #[arg(value_name = "URL", value_parser = url)]
+    #[arg(value_name = "URL", value_parser = Address)]
     pub(crate) url: Option<StoreUrl>,
 }
 
-fn url(text: &str) -> Result<StoreUrl, Error> {
-    text.parse()
+/// Reads the address of a store. Unlike clap's own message, ours does not repeat one that has a secret in it.
+#[derive(Clone)]
+struct Address;
+
+impl TypedValueParser for Address {
+    type Value = StoreUrl;
+
+    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<StoreUrl, clap::Error> {
+        let text = value
+            .to_str()
+            .ok_or_else(|| clap::Error::raw(ErrorKind::InvalidUtf8, "the address of a store is no UTF-8"))?;
+        text.parse().map_err(|error: Error| {
+            let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+            clap::Error::raw(ErrorKind::ValueValidation, format!("{error}{advice}"))
+        })
+    }
 }

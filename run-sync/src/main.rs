@@ -11,6 +11,7 @@ mod format;
 mod list;
 mod local;
 mod names;
+mod probe;
 mod restore;
 mod set;
 mod source;

@@ -2,7 +2,7 @@
 
 use crate::cli::{Args, Verb};
 use crate::store::url::StoreUrl;
-use crate::{backup, cat, diff, list, restore, verify};
+use crate::{backup, cat, diff, list, probe, restore, verify};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::env;
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Verb::Restore(args) => restore::run(args, out),
         Verb::Cat(args) => cat::run(args, out),
         Verb::Diff(args) => diff::run(args, out),
+        Verb::Probe(args) => probe::run(args, out),
         _ => Err(Error::usage("not built yet")),
     }
 }

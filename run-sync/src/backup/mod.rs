@@ -19,8 +19,8 @@ mod writer;
 
 use crate::cli::Backup as Args;
 use crate::store;
-use crate::store::url::StoreUrl;
 use crate::store::Access;
+use crate::store::url::StoreUrl;
 use crate::sync::{address, shown};
 use batch::Batches;
 use one::Options;

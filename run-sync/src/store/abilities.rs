@@ -37,6 +37,9 @@ pub(crate) struct Abilities {
     /// Objects can be sent in parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parts: Option<bool>,
+    /// Parts of an upload may have several sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unequal_parts: Option<bool>,
     /// What is read comes from another address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redirects: Option<bool>,
@@ -54,17 +57,22 @@ impl Abilities {
             create: None,
             replace: None,
             parts: None,
+            unequal_parts: None,
             redirects: None,
         }
     }
 
     /// Reads what was found out about this address, or finds out whether checksums are checked, and records that.
-    pub(crate) fn known_or_seen<S: Store + Experiments>(store: &S, address: &str) -> Result<Self, Fault> {
+    pub(crate) fn known_or_seen(
+        store: &dyn Store,
+        experiments: &dyn Experiments,
+        address: &str,
+    ) -> Result<Self, Fault> {
         if let Some(known) = Self::read(store, address)?.filter(|known| known.checksums.is_some()) {
             return Ok(known);
         }
         let mut seen = Self::new(address);
-        seen.checksums = Some(checks_hashes(store)?);
+        seen.checksums = Some(checks_hashes(store, experiments)?);
         seen.write(store)?;
         Ok(seen)
     }
@@ -104,10 +112,10 @@ pub(crate) fn probe_key() -> String {
 }
 
 /// Sends bytes that are not those of the hash. A store that takes them checks nothing.
-pub(crate) fn checks_hashes<S: Store + Experiments + ?Sized>(store: &S) -> Result<bool, Fault> {
+pub(crate) fn checks_hashes(store: &dyn Store, experiments: &dyn Experiments) -> Result<bool, Fault> {
     let key = probe_key();
     let is_refused =
-        store.refuses(&key, b"these are other bytes\n", &Digest::of(b"than the hash is of\n"))?;
+        experiments.refuses(&key, b"these are other bytes\n", &Digest::of(b"than the hash is of\n"))?;
     if !is_refused {
         store.delete(&key)?;
     }

@@ -93,7 +93,7 @@ pub(crate) trait Store: Send + Sync {
 }
 
 /// Requests by which it is found out what an object store can do.
-pub(crate) trait Experiments {
+pub(crate) trait Experiments: Sync {
     /// Sends bytes with the hash of others, and says whether they were refused.
     fn refuses(&self, key: &str, bytes: &[u8], wrong: &Digest) -> Result<bool, Fault>;
 

@@ -116,7 +116,7 @@ impl Store for S3 {
     fn prepare(&self) -> Result<(), Error> {
         if self.checks.get().is_none() {
             let address = format!("{}/{}", self.bucket.address(), self.prefix);
-            let abilities = Abilities::known_or_seen(self, &address)
+            let abilities = Abilities::known_or_seen(self, self, &address)
                 .map_err(|fault| fault.error("use", crate::format::key::ABILITIES, &self.name))?;
             let _ = self.checks.set(abilities.checks()); // another thread may have been faster
         }

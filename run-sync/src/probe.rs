@@ -1,0 +1,181 @@
+//! `probe`: finds out by experiment what a store can do, and records that in it.
+
+use crate::cli::Probe;
+use crate::format::digest::Digest;
+use crate::store::abilities::{Abilities, checks_hashes, probe_key};
+use crate::store::fault::Fault;
+use crate::store::{Access, Experiments, Store, open};
+use crate::sync::{address, shown};
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Writers of a race.
+const WRITERS: u8 = 32;
+/// Races of a kind.
+const RACES: u8 = 3;
+/// No race begins later than this after the first.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of parts: the least that stores take, and more.
+const PART: usize = 5 << 20;
+
+/// Does the experiments.
+pub(crate) fn run(args: &Probe, out: &mut Out) -> Result<Exit, Error> {
+    let url = address(args.url.as_ref())?;
+    let name = shown(&url);
+    let store = open(&url, &Access::new(&args.reach)?)?;
+    store.prepare()?;
+    let experiments = store.experiments();
+    let mut seen = Abilities::new(&experiments.map_or_else(|| name.clone(), Experiments::address));
+    let failed = |fault: Fault| fault.error("probe", &probe_key(), &name);
+    seen.create = Some(creates_once(&*store).map_err(failed)?);
+    let parts = takes_parts(&*store).map_err(failed)?;
+    (seen.parts, seen.unequal_parts) = (Some(parts.0), Some(parts.1));
+    if let Some(experiments) = experiments {
+        seen.checksums = Some(checks_hashes(&*store, experiments).map_err(failed)?);
+        seen.replace = Some(replaces_once(&*store, experiments).map_err(failed)?);
+        seen.redirects = Some(experiments.redirects());
+    }
+    seen.write(&*store).map_err(failed)?;
+    if args.reach.json {
+        out.json(&seen)?;
+    } else {
+        for line in lines(&seen) {
+            out.text(&line)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn lines(seen: &Abilities) -> Vec<String> {
+    let line = |what: &str, is_so: Option<bool>, yes: &str, no: &str| {
+        is_so.map(|is_so| format!("{what:<18} {}", if is_so { yes } else { no }))
+    };
+    [
+        line(
+            "checksums",
+            seen.checksums,
+            "checked by the store",
+            "not checked: --read-back proves what was sent",
+        ),
+        line("create if absent", seen.create, "one of 32 writers wins", "not kept"),
+        line("replace if same", seen.replace, "one of 32 writers wins", "not kept"),
+        line("parts", seen.parts, "taken", "not taken"),
+        line(
+            "parts of any size",
+            seen.unequal_parts,
+            "taken",
+            "not taken: parts must be equal, as run-sync's are",
+        ),
+        line("reads", seen.redirects, "come from another server", "come from the store"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn get(store: &dyn Store, key: &str) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    store.get(key, None, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        if bytes.len() > 4096 { Err(io::Error::other("it is too large")) } else { Ok(()) }
+    })?;
+    Ok(bytes)
+}
+
+/// Lets 32 writers write one key at once, and says whether at most one had success and its bytes are there.
+fn one_wins(
+    store: &dyn Store,
+    key: &str,
+    write: impl Fn(&[u8], &Digest) -> Result<(), Fault> + Sync,
+) -> Result<bool, Fault> {
+    let results: Vec<(u8, Result<(), Fault>)> = thread::scope(|scope| {
+        let start = |writer: u8| {
+            let write = &write;
+            scope.spawn(move || (writer, write(&[writer], &Digest::of(&[writer]))))
+        };
+        let writers: Vec<_> = (0..WRITERS).map(start).collect();
+        writers.into_iter().filter_map(|writer| writer.join().ok()).collect()
+    });
+    let mut winners = Vec::new();
+    for (writer, result) in results {
+        match result {
+            Ok(()) => winners.push(writer),
+            Err(Fault::Exists | Fault::Unavailable(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let there = get(store, key)?;
+    // Of nobody it is known if the winner's answer was lost.
+    Ok(winners.is_empty() || (winners.len() == 1 && there == winners))
+}
+
+/// Says whether an object that is there is not created again, and of several writers one creates it.
+fn creates_once(store: &dyn Store) -> Result<bool, Fault> {
+    let start = Instant::now();
+    for race in 0..RACES {
+        if race > 0 && start.elapsed() > PATIENCE {
+            break;
+        }
+        let key = probe_key();
+        let is_one = one_wins(store, &key, |bytes, digest| store.create(&key, bytes, digest).map(drop));
+        let again = store.create(&key, b"late", &Digest::of(b"late"));
+        store.delete(&key)?;
+        if !is_one? || again.is_ok() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Says whether an object that has changed since is not replaced, and of several writers one replaces it.
+fn replaces_once(store: &dyn Store, experiments: &dyn Experiments) -> Result<bool, Fault> {
+    let start = Instant::now();
+    for race in 0..RACES {
+        if race > 0 && start.elapsed() > PATIENCE {
+            break;
+        }
+        let key = probe_key();
+        let Some(tag) = store.put(&key, b"first", &Digest::of(b"first"))?.tag else { return Ok(false) };
+        let replace =
+            |bytes: &[u8], digest: &Digest| experiments.replace(&key, bytes, digest, &tag).map(drop);
+        let is_one = one_wins(store, &key, replace);
+        let again = experiments.replace(&key, b"late", &Digest::of(b"late"), &tag);
+        store.delete(&key)?;
+        match is_one {
+            Ok(true) if again.is_err() => {}
+            Ok(_) | Err(Fault::Refused(_)) => return Ok(false),
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(true)
+}
+
+/// Says whether parts of one size are taken, and whether those of several are.
+fn takes_parts(store: &dyn Store) -> Result<(bool, bool), Fault> {
+    let sent = |sizes: &[usize]| {
+        let key = probe_key();
+        let upload = store.begin(&key, PART as u64)?;
+        let send = || {
+            let mut parts = Vec::new();
+            for (number, size) in (1..).zip(sizes) {
+                let bytes = vec![b'x'; *size];
+                parts.push(store.put_part(&upload, number, &bytes, &Digest::of(&bytes))?);
+            }
+            store.complete(&upload, &parts)?;
+            Ok(store.head(&key)?.is_some_and(|object| object.size == sizes.iter().sum::<usize>() as u64))
+        };
+        let is_taken: Result<bool, Fault> = send();
+        if !matches!(is_taken, Ok(true)) {
+            store.abort(&upload)?;
+        }
+        store.delete(&key)?;
+        match is_taken {
+            Err(Fault::Refused(_)) => Ok(false),
+            is_taken => is_taken,
+        }
+    };
+    Ok((sent(&[PART, PART, 1])?, sent(&[PART, PART + 1, 1])?))
+}

@@ -1,0 +1,161 @@
+//! `run-sync probe`, and how stores are reached: credentials, addresses, what is said when they are wrong.
+
+use serde_json::Value;
+use std::fs;
+use std::time::{Duration, Instant};
+use testkit::stores::{Act, BUCKET, KEY, SECRET, Scripted, Seaweed, Server};
+use testkit::{Lab, wait_for};
+
+fn probed(lab: &Lab, server: &dyn Server, url: &str) -> Value {
+    let done = server.reached_by(lab.cmd("run-sync").args(["probe", "--json", url])).run().code(0);
+    serde_json::from_str(&done.stderr("").out()).unwrap()
+}
+
+#[test]
+fn a_probe_tells_what_a_directory_can_do() {
+    let lab = Lab::new();
+    let lines = "create if absent   one of 32 writers wins\nparts              taken\n";
+    let unequal = "parts of any size  not taken: parts must be equal, as run-sync's are\n";
+    lab.cmd("run-sync").args(["probe", "store"]).run().code(0).stdout(format!("{lines}{unequal}")).stderr("");
+    let kept = lab.json("store/.run-store/abilities.json");
+    assert_eq!(kept["create"], true);
+    assert_eq!(kept["address"], lab.path("store").to_str().unwrap());
+    assert_eq!(fs::read_dir(lab.path("store/.run-store/probe")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_probe_tells_what_a_server_can_do() {
+    let lab = Lab::new();
+    let seen = probed(&lab, Seaweed::shared(), &format!("s3://{BUCKET}/probed"));
+    for ability in ["checksums", "create", "replace", "parts"] {
+        assert_eq!(seen[ability], true, "{seen}");
+    }
+    assert_eq!(seen["redirects"], false);
+
+    let server = Scripted::new();
+    let seen = probed(&lab, &server, &format!("s3://{BUCKET}"));
+    assert_eq!((&seen["create"], &seen["checksums"]), (&true.into(), &true.into()), "{seen}");
+    assert_eq!(server.keys(), [".run-store/abilities.json"]);
+    assert_eq!(
+        serde_json::from_slice::<Value>(&server.object(".run-store/abilities.json").unwrap()).unwrap(),
+        seen
+    );
+}
+
+#[test]
+fn what_a_server_claims_and_does_not_do_is_found_out() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    server.objects(|objects| (objects.conditions, objects.checksums) = (false, false));
+    let seen = probed(&lab, &server, &format!("s3://{BUCKET}/x"));
+    for ability in ["checksums", "create", "replace"] {
+        assert_eq!(seen[ability], false, "{seen}");
+    }
+    let said =
+        server.reached_by(lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}/x")])).run().code(0);
+    let said = said.out();
+    assert!(said.contains("checksums          not checked: --read-back proves what was sent\n"), "{said}");
+    assert!(said.contains("create if absent   not kept\n"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let asked = |wrong: &[(&str, &str)], url: &str| {
+        let start = Instant::now();
+        let mut command = server.reached_by(lab.cmd("run-sync").args(["probe", url]));
+        for (name, value) in wrong {
+            command = command.env(name, value);
+        }
+        let done = command.run().stdout("");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(!done.err().contains(SECRET), "{}", done.err());
+        (done.code, done.err())
+    };
+    let url = format!("s3://{BUCKET}/x");
+    let advice = "run-sync: see run-sync(1), CREDENTIALS\n";
+
+    let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")], &url);
+    let file = lab.path(".aws/credentials");
+    let why = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write profile 'default'";
+    assert_eq!(said, format!("run-sync: cannot use {url}: {why} to '{}'\n{advice}", file.display()));
+    assert_eq!(code, 5);
+
+    let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", "wrong")], &url);
+    let what = format!("run-sync: cannot use '.run-store/abilities.json' in {url}: ");
+    let why = "the store answered 403 InvalidAccessKeyId (scripted InvalidAccessKeyId), request R1\n";
+    assert_eq!((code, said), (5, format!("{what}{why}{advice}")));
+
+    let (code, said) = asked(&[], "s3://absent/x");
+    assert!(said.contains("404 NoSuchBucket"), "{said}");
+    assert_eq!(code, 5);
+
+    let address = format!("http://{KEY}:{SECRET}@127.0.0.1:1");
+    let (code, said) = asked(&[("AWS_ENDPOINT_URL", &address)], &url);
+    assert!(said.contains("AWS_ENDPOINT_URL has credentials in it"), "{said}");
+    assert_eq!(code, 5);
+
+    let (code, said) = asked(&[], &format!("s3://{KEY}:{SECRET}@{BUCKET}/x"));
+    let advice = "see run-sync(1), CREDENTIALS";
+    let expected = format!("run-sync: credentials do not belong into the address of a store; {advice}\n");
+    assert_eq!((code, said), (2, format!("{expected}run-sync: see 'run-sync --help'\n")));
+}
+
+#[test]
+fn a_store_that_is_not_there_is_given_up() {
+    let lab = Lab::new();
+    let command =
+        lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}/x")]).env("RUN_SYNC_TIMEOUT", "1");
+    let command = command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
+    let done = command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").run().code(5);
+    assert!(done.err().contains("Connection refused"), "{}", done.err());
+}
+
+#[test]
+fn a_file_has_the_variables_of_a_store() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let keys = format!("# of the store\nexport AWS_ACCESS_KEY_ID={KEY}\nAWS_SECRET_ACCESS_KEY='{SECRET}'\n");
+    lab.write("store.env", format!("{keys}S3_ENDPOINT_URL=\"{}\"\n", server.address()));
+    let url = format!("s3://{BUCKET}/x");
+    lab.cmd("run-sync").args(["probe", "--env-file", "store.env", &url]).run().code(0).stderr("");
+    assert_eq!(server.keys(), ["x/.run-store/abilities.json"]);
+
+    lab.write("wrong.env", format!("{keys}the secret is {SECRET}\n"));
+    let said = lab.cmd("run-sync").args(["probe", "--env-file", "wrong.env", &url]).run().code(2);
+    said.stdout("").stderr("run-sync: line 4 of 'wrong.env' is not KEY=VALUE\n");
+    let said = lab.cmd("run-sync").args(["probe", "--env-file", "none.env", &url]).run().code(2);
+    said.stderr("run-sync: cannot read 'none.env': No such file or directory\n");
+}
+
+#[test]
+fn a_profile_of_amazons_tools_is_used() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    lab.write(
+        ".aws/credentials",
+        format!("[mine]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\n"),
+    );
+    lab.write(".aws/config", format!("[profile mine]\nregion = r\nendpoint_url = {}\n", server.address()));
+    let command = lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}")]).env("AWS_PROFILE", "mine");
+    command.run().code(0).stderr("");
+    let signed = &server.requests()[0].headers["authorization"];
+    assert!(
+        signed.contains(&format!("Credential={KEY}/")) && signed.contains("/r/s3/aws4_request"),
+        "{signed}"
+    );
+}
+
+#[test]
+fn no_secret_is_seen_by_other_processes() {
+    let lab = Lab::new();
+    let server = Scripted::with(|_| Act::Stall);
+    let command = lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}/x")]);
+    let running = server.reached_by(command).spawn();
+    wait_for("a request", || !server.requests().is_empty());
+    let words = fs::read(format!("/proc/{}/cmdline", running.pid())).unwrap();
+    assert!(!String::from_utf8_lossy(&words).contains(SECRET));
+    running.signal(testkit::process::Signal::KILL);
+    running.wait();
+}
