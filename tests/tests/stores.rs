@@ -159,3 +159,22 @@ fn no_secret_is_seen_by_other_processes() {
     running.signal(testkit::process::Signal::KILL);
     running.wait();
 }
+
+#[test]
+fn what_rclone_reaches_is_a_store() {
+    let lab = Lab::new();
+    let url = format!("rclone::local:{}", lab.path("store").display());
+    let done = lab.cmd("run-sync").args(["probe", "--json", &url]).run().code(0).stderr("");
+    let seen: Value = serde_json::from_str(&done.out()).unwrap();
+    assert_eq!(seen["parts"], true);
+    assert_eq!(seen["address"], url);
+    assert_eq!(lab.json("store/.run-store/abilities.json"), seen);
+
+    let said = lab.cmd("run-sync").args(["probe", "rclone:nowhere:x"]).run().code(5).err();
+    assert!(said.contains("didn't find section in config file"), "{said}");
+    let without = lab.cmd("run-sync").env("PATH", testkit::bin()).args(["probe", &url]).run().code(5);
+    without.stderr(format!("run-sync: cannot use {url}: rclone is not installed\n"));
+    let secret = format!("rclone::s3,secret_access_key={SECRET}:bucket");
+    let said = lab.cmd("run-sync").args(["probe", &secret]).run().code(2).err();
+    assert!(!said.contains(SECRET), "{said}");
+}

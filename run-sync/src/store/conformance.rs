@@ -213,6 +213,13 @@ fn a_real_server() {
 }
 
 #[test]
+fn what_rclone_reaches() {
+    let lab = Lab::new();
+    let url = format!("rclone::local:{}", lab.path("store").display()).parse().unwrap();
+    conforms(&*open(&url, &access(&[])).unwrap());
+}
+
+#[test]
 fn a_slow_link() {
     let server = Scripted::new();
     let limited = Access { rate: Some(100 << 20), ..access(&server.variables()) };

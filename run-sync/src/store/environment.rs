@@ -52,6 +52,11 @@ impl Environment {
         value.filter(|value| !value.is_empty()).cloned()
     }
 
+    /// Returns what the file says, for a program that is started.
+    pub(crate) fn of_file(&self) -> &BTreeMap<String, String> {
+        &self.of_file
+    }
+
     /// Returns the first of these variables that is there.
     pub(crate) fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.get(name))

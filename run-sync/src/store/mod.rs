@@ -11,6 +11,7 @@ mod environment;
 pub(crate) mod fault;
 #[cfg(test)]
 mod misbehaviour;
+mod rclone;
 pub(crate) mod url;
 
 use crate::format::digest::Digest;
@@ -18,6 +19,7 @@ pub(crate) use access::Access;
 use cloud::s3::S3;
 use directory::Directory;
 use fault::Fault;
+use rclone::Rclone;
 use run_common::error::Error;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -31,7 +33,8 @@ pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Er
         StoreUrl::Cloud { cloud: Cloud::S3, bucket, prefix } => {
             Ok(Box::new(S3::new(&url.to_string(), bucket, prefix, access)?))
         }
-        StoreUrl::Cloud { .. } | StoreUrl::Rclone(_) => Err(Error::usage(format!("'{url}' is no directory"))),
+        StoreUrl::Rclone(remote) => Ok(Box::new(Rclone::new(remote, access)?)),
+        StoreUrl::Cloud { .. } => Err(Error::usage(format!("'{url}' is no directory"))),
     }
 }
 

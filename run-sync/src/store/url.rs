@@ -49,10 +49,16 @@ impl FromStr for StoreUrl {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         if let Some(remote) = text.strip_prefix("rclone:") {
-            return match remote.contains(':') {
-                true => Ok(Self::Rclone(remote.trim_end_matches('/').to_owned())),
-                false => Err(Error::usage(format!("'{text}' is not rclone:REMOTE:PATH"))),
-            };
+            let (name, _) = match remote.strip_prefix(':') {
+                Some(rest) => rest.split_once(':'),
+                None => remote.split_once(':'),
+            }
+            .ok_or_else(|| Error::usage(format!("'{text}' is not rclone:REMOTE:PATH")))?;
+            if name.contains(['=', ',']) || remote.starts_with('-') {
+                return Err(Error::usage("options of a remote do not belong into the address of a store")
+                    .hint("they belong into rclone's configuration, or RCLONE_CONFIG_… variables"));
+            }
+            return Ok(Self::Rclone(remote.trim_end_matches('/').to_owned()));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return match text {
@@ -112,12 +118,20 @@ mod tests {
             ("/mnt/usb", "/mnt/usb"),
             ("file:///mnt/usb", "/mnt/usb"),
             ("rclone:drive:runs/", "rclone:drive:runs"),
+            ("rclone::local:/mnt", "rclone::local:/mnt"),
         ] {
             assert_eq!(text.parse::<StoreUrl>().map(|url| url.to_string()).ok().as_deref(), Some(again));
         }
-        for wrong in
-            ["", "http://x/y", "s3://", "s3:///x", "s3://key:secret@bucket/x", "s3://b/a/../c", "rclone:x"]
-        {
+        for wrong in [
+            "",
+            "http://x/y",
+            "s3://",
+            "s3:///x",
+            "s3://key:secret@bucket/x",
+            "s3://b/a/../c",
+            "rclone:x",
+            "rclone::s3,secret_access_key=x:b",
+        ] {
             assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
         }
     }
