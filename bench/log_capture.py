@@ -79,6 +79,7 @@ PEERS = [
     Peer("ts", shell("dash", '"$@" 2>&1 | ts "%Y-%m-%dT%H:%M:%.SZ" > log'), {"log": "all+"}, "log", 32),
     Peer("C sketch, one thread", ("tee3",), THREE_LOGS, "combined.log"),
     Peer(SKETCH, ("tee3_mt",), THREE_LOGS, "combined.log"),
+    Peer("the same, and a look at each line", ("tee3_look",), THREE_LOGS, "combined.log"),
 ]
 RUN = "runs/bench"
 RUN_LOGS = {f"{RUN}/{log}": what for log, what in THREE_LOGS.items()}
