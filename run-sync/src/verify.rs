@@ -6,7 +6,9 @@ use crate::cli;
 use crate::fetch::{Damage, Piece, Trouble};
 use crate::format::digest::Digest;
 use crate::format::entry::{Entry, Kind};
-use crate::set::Set;
+use crate::format::key;
+use crate::format::sums::sums;
+use crate::set::{Commit, Set};
 use crate::source::Source;
 use crate::workers;
 use run_common::cli::out::Out;
@@ -19,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use uuid::Uuid;
 
+/// Bytes that a list of hashes may have.
+const LIST: usize = 1 << 30;
 /// Shares are counted in millionths.
 const WHOLE: u64 = 1_000_000;
 
@@ -131,6 +135,11 @@ fn verify(set: &Set<'_>, chosen: &Chosen, share: u64, threads: usize) -> Result<
     let files = keys.iter().filter_map(|(key, entry)| Some((key.as_deref()?, *entry)));
     let of_damaged = files.clone().filter_map(|(key, entry)| Some((key, entry, damaged.get(key)?)));
     let pieces = work.iter().filter_map(|work| work.piece.as_ref());
+    let damaged_files = of_damaged.map(|(key, entry, damage)| Damaged {
+        path: entry.place.shown().display().to_string(),
+        key: set.key(key),
+        why: damage.to_string(),
+    });
     Ok(Report {
         name: set.name.to_string(),
         number: chosen.commit.number,
@@ -138,14 +147,40 @@ fn verify(set: &Set<'_>, chosen: &Chosen, share: u64, threads: usize) -> Result<
         files: files.count(),
         bytes: pieces.map(Piece::len).fold(0, u64::saturating_add),
         read: read.into_inner(),
-        damaged: of_damaged
-            .map(|(key, entry, damage)| Damaged {
-                path: entry.place.shown().display().to_string(),
-                key: set.key(key),
-                why: damage.to_string(),
-            })
-            .collect(),
+        damaged: damaged_files.chain(lists(set, chosen)?).collect(),
     })
+}
+
+/// Compares the lists of hashes with the manifest. One that is missing proves nothing, and is no damage.
+fn lists(set: &Set<'_>, chosen: &Chosen) -> Result<Vec<Damaged>, Error> {
+    let expected = sums(&chosen.manifest.entries);
+    let of = |commit: &Commit| key::sums(commit.number, &commit.digest);
+    let own = of(&chosen.commit);
+    let mut damaged = Vec::new();
+    if list(set, &own)?.is_some_and(|found| found != expected.as_bytes()) {
+        damaged.push(own);
+    }
+    // That of the newest backup may be of the one before: a backup was killed at its very end.
+    if let Some(found) = list(set, key::SUMS)?.filter(|found| found != expected.as_bytes()) {
+        let mut is_of_one = false;
+        for commit in set.history()?.commits.iter().rev() {
+            is_of_one = is_of_one || list(set, &of(commit))?.as_ref() == Some(&found);
+        }
+        if !is_of_one {
+            damaged.push(key::SUMS.to_owned());
+        }
+    }
+    let why = "it is the list of no backup";
+    Ok(damaged
+        .into_iter()
+        .map(|key| Damaged { path: key.clone(), key: set.key(&key), why: why.to_owned() })
+        .collect())
+}
+
+/// Reads a list of hashes, if there is one.
+fn list(set: &Set<'_>, key: &str) -> Result<Option<Vec<u8>>, Error> {
+    let found = set.store.head(&set.key(key)).map_err(|fault| set.failed("look at", key, fault))?;
+    found.map(|_| set.read(key, LIST)).transpose()
 }
 
 impl Work<'_> {

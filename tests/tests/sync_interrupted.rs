@@ -149,28 +149,28 @@ fn a_disk_that_fills_up_is_said_and_the_restore_continues_when_there_is_room() {
     for name in ["small", "kept"] {
         fs::create_dir(lab.path(name)).unwrap();
     }
-    let script = |size: &str| {
+    let script = |size: &str, more: &str| {
         format!(
             "mount -t tmpfs -o {size} small \"$PWD/small\" || exit 99
              run-sync restore --from store --into small trial; echo $?; ls -A small
-             mount -o remount,size=20m,nr_inodes=1000 \"$PWD/small\" || exit 99
+             mount -o remount,{more} \"$PWD/small\" || exit 99
              run-sync restore --from store --into small trial; echo $?; ls -A small"
         )
     };
-    let run = |size: &str| {
+    let run = |size: &str, more: &str| {
         let unshare = ["--user", "--map-root-user", "--mount", "sh", "-c"];
-        lab.cmd("unshare").args(unshare).arg(script(size)).run().code(0)
+        lab.cmd("unshare").args(unshare).arg(script(size, more)).run().code(0)
     };
     let restored = "trial: backup 1, restored 43 files (";
     // No room for the bytes is seen before anything is written.
-    let done = run("size=2m");
+    let done = run("size=2m", "size=20m");
     let out = done.out();
     assert!(out.starts_with(&format!("5\n{restored}5.1M)\n0\ntrial\n")), "{out}");
     let said =
         "run-sync: cannot restore 'trial' to 'small/trial': 5.1M are needed there, and 2.0M are free\n";
     assert_eq!(done.err(), said);
-    // No room for another file is not; what was received is kept.
-    let done = run("size=20m,nr_inodes=24");
+    // No room for another file is not; what was received is kept, and needs no room twice.
+    let done = run("size=7m,nr_inodes=24", "size=7m,nr_inodes=1000");
     let left = staged("", "trial");
     let out = done.out();
     assert!(out.starts_with(&format!("5\n{}\n{restored}", left.display())), "{out}");

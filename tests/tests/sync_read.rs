@@ -124,7 +124,7 @@ fn runs_and_batches_are_listed() {
 #[test]
 fn verify_names_what_is_damaged_and_reads_each_object_once() {
     let lab = Lab::new();
-    let large = noise(1, 40 << 20);
+    let large = noise(1, 20 << 20);
     let backup = Backup::first(&lab, "store", "trial").file("a", "one\n").file("c", "three");
     let mut entry = backup.stored("large", "large", &large);
     entry["part_size"] = json!(16 << 20);
@@ -132,16 +132,29 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
     let mut twice = entry.clone();
     (twice["path"], twice["key"]) = (json!("twice"), json!("large"));
     let backup = backup.entry(entry).entry(twice).file("empty", "");
-    backup.commit();
+    let hash = backup.commit();
     let verify = |args: &[&str]| sync(&lab, "verify", args);
-    verify(&["trial"]).run().code(0).stderr("").stdout("trial: backup 1, 5 files intact (40M)\n");
+    verify(&["trial"]).run().code(0).stderr("").stdout("trial: backup 1, 5 files intact (20M)\n");
     let report = verify(&["--json", "--sample", "1%", "--all"]).run().code(0).json_lines().remove(0);
-    assert_eq!((&report["files"], &report["bytes"]), (&json!(5), &json!((40 << 20) + 9)));
-    assert!(report["read"].as_u64().unwrap() < 40 << 20);
+    assert_eq!((&report["files"], &report["bytes"]), (&json!(5), &json!((20 << 20) + 9)));
+    assert!(report["read"].as_u64().unwrap() < 20 << 20);
     for wrong in ["0", "101", "x", "-5%"] {
         verify(&["--sample", wrong, "trial"]).run().code(2);
     }
     cat(&lab, &["store", "trial", "large"]).run().code(0).stdout(&large[..]);
+
+    // The lists for sha256sum(1) are looked at as well; one of an earlier backup is no damage.
+    lab.write("store/trial/SHA256SUMS", "x  y\n");
+    verify(&["trial"])
+        .run()
+        .code(1)
+        .stderr("run-sync: 'SHA256SUMS' of 'trial' is damaged: it is the list of no backup\n");
+    lab.write(&format!("store/trial/.backup/000001-{hash}.sums"), "x  y\n");
+    let done = verify(&["trial"]).run().code(1);
+    assert_eq!(done.err().lines().count(), 1, "{}", done.err());
+    for list in [format!(".backup/000001-{hash}.sums"), "SHA256SUMS".to_owned()] {
+        fs::remove_file(backup.object(&list)).unwrap();
+    }
 
     let mut flipped = large;
     flipped[17 << 20] ^= 1;
@@ -155,7 +168,7 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
                 run-sync: 'large' of 'trial' is damaged: its bytes in the store are not those that were stored\n\
                 run-sync: 'twice' of 'trial' is damaged: its bytes in the store are not those that were stored\n";
     let done = verify(&["trial"]).run().code(1).stderr(said);
-    assert_eq!(done.out(), "trial: backup 1, 5 of 5 files damaged (24M of 40M read)\n");
+    assert_eq!(done.out(), "trial: backup 1, 5 of 5 files damaged (16M of 20M read)\n");
     // What is gone or too short is seen in any sample.
     let done = verify(&["--sample", "0.0001", "trial"]).run().code(1);
     assert!(done.err().starts_with(&said[..said.find("run-sync: 'large'").unwrap()]), "{}", done.err());

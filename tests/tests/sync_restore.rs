@@ -80,7 +80,7 @@ fn what_is_newer_longer_or_different_here_stays_and_the_rest_comes() {
                 run-sync: 'log' of 'trial' is left as it is: it is longer here\n\
                 run-sync: 'old' of 'trial' is left as it is: it differs here\n\
                 run-sync: 'outside' of 'trial' is left as it is: it points elsewhere here\n\
-                run-sync: --force replaces what differs here\n";
+                run-sync: --force replaces files and links that differ here\n";
     restore(&lab, &["trial"]).run().code(1).stderr(left).stdout("trial: backup 1, restored 1 file (0)\n");
     assert_eq!(lab.read("runs/trial/config.yaml"), "lr: 2\n");
     assert_eq!(lab.read("runs/trial/log"), "1\n2\n");
@@ -103,7 +103,7 @@ fn a_directory_here_is_never_replaced() {
     let lab = Lab::new();
     Backup::first(&lab, "store", "trial").file("a", "x").file("b", "y").commit();
     lab.write("runs/trial/a/mine", "mine");
-    let left = "run-sync: 'a' of 'trial' is left as it is: something else has its name here\nrun-sync: --force replaces what differs here\n";
+    let left = "run-sync: 'a' of 'trial' is left as it is: something else has its name here\n";
     restore(&lab, &["--force", "trial"])
         .run()
         .code(1)
@@ -201,12 +201,19 @@ fn evaluations_and_the_files_of_a_batch_come_with_a_run() {
     let batch = Backup::first(&lab, "store", "lr").head("kind", json!("batch"));
     batch.file(".batch/batch.json", "{\"schema\":1}\n").file("master_log.txt", "log\n").commit();
     let run = Backup::first(&lab, "store", "lr/a");
-    run.file("x", "x").evaluation("gsm8k", "step_100_gsm8k/result.json", "{}").commit();
-    Backup::first(&lab, "store", "lr/b").file("x", "x").commit();
-    let out = "lr: backup 1, restored 2 files (17)\nlr/a: backup 1, restored 2 files (3)\n";
+    let run = run.file("x", "x").evaluation("gsm8k", "step_100_gsm8k/result.json", "{}");
+    let other = Backup::first(&lab, "store", "lr/b").file("x", "x").file("base.bin", "frozen");
+    other.commit();
+    // A file of another run of the batch is stored once.
+    let mut shared = other.stored("base.bin", "base.bin", b"frozen");
+    shared["key"] = json!("../b/base.bin");
+    let run = run.entry(shared);
+    run.commit();
+    let out = "lr: backup 1, restored 2 files (17)\nlr/a: backup 1, restored 3 files (9)\n";
     restore(&lab, &["lr/a"]).run().code(0).stderr("").stdout(out);
     assert_eq!(lab.read("runs/lr/master_log.txt"), "log\n");
     assert_eq!(lab.read("eval_runs/lr/a_gsm8k/step_100_gsm8k/result.json"), "{}");
+    assert_eq!(lab.read("runs/lr/a/base.bin"), "frozen");
     assert!(!lab.path("runs/lr/b").exists());
     fs::remove_dir_all(lab.path("runs")).unwrap();
     fs::remove_dir_all(lab.path("eval_runs")).unwrap();

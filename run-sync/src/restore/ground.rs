@@ -10,6 +10,7 @@ use rustix::fs::Stat;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A directory that is restored.
@@ -101,6 +102,11 @@ impl Ground {
         let device = rustix::fs::stat(there).ok()?.st_dev;
         let found = rustix::fs::statvfs(there).ok()?;
         Some(Space { device, free: found.f_bavail.saturating_mul(found.f_frsize) })
+    }
+
+    /// Returns the bytes that something takes already: what an interrupted restore has left.
+    pub(super) fn taken(&self, path: &Path) -> u64 {
+        fs::symlink_metadata(self.shown(path)).map_or(0, |found| found.blocks().saturating_mul(512).max(1))
     }
 
     /// Sets the time of a directory that was there before.

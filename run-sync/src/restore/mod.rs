@@ -29,7 +29,7 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
 use rustix::fd::OwnedFd;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// What was restored of a run, or would be.
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
         };
         match chosen.and_then(|chosen| order.restore(&set, &chosen)) {
             Ok(report) => {
-                report.print(out, args.reach.json)?;
+                report.print(out, args.reach.json, args.force)?;
                 status = status.max(report.exit());
             }
             Err(error) => {
@@ -193,15 +193,15 @@ impl Report {
         if self.left.is_empty() && self.damaged.is_empty() { Exit::Ok } else { Exit::No }
     }
 
-    fn print(&self, out: &mut Out, json: bool) -> Result<(), Error> {
+    fn print(&self, out: &mut Out, json: bool, force: bool) -> Result<(), Error> {
         for left in &self.damaged {
             warn(&format!("'{}' of '{}' is not restored: {}", left.path, self.name, left.why));
         }
         for left in &self.left {
             warn(&format!("'{}' of '{}' is left as it is: {}", left.path, self.name, left.why));
         }
-        if self.left.iter().any(|left| left.why.ends_with("here")) {
-            warn("--force replaces what differs here");
+        if !self.left.is_empty() && !force {
+            warn("--force replaces files and links that differ here");
         }
         if json {
             return out.json(self);
@@ -279,11 +279,16 @@ fn check_space(set: &Set<'_>, plan: &Plan<'_>, grounds: &[Ground]) -> Result<(),
     let mut zeros = Zeros::default();
     let mut needed: HashMap<u64, (u64, u64, usize)> = HashMap::new();
     let spaces: Vec<_> = grounds.iter().map(Ground::space).collect();
+    let units = plan.units.iter().enumerate();
+    let begun = units.filter(|(_, unit)| grounds[unit.ground].taken(&unit.staged) > 0);
+    let begun: HashSet<usize> = begun.map(|(number, _)| number).collect();
     for receipt in &plan.files {
         let ground = plan.units[receipt.step.unit].ground;
         let Some(space) = spaces[ground] else { continue };
         let (bytes, _, _) = needed.entry(space.device).or_insert((0, space.free, ground));
-        *bytes = bytes.saturating_add(zeros.bytes(receipt.file));
+        let is_begun = begun.contains(&receipt.step.unit);
+        let taken = if is_begun { grounds[ground].taken(&receipt.step.path) } else { 0 };
+        *bytes = bytes.saturating_add(zeros.bytes(receipt.file).saturating_sub(taken));
     }
     for (bytes, free, ground) in needed.into_values() {
         if bytes > free {

@@ -1,0 +1,99 @@
+//! What people do with a store: each a recipe of run-sync(1) or run-tools(7).
+
+use std::fs;
+use testkit::process::Signal;
+use testkit::sync::torch_noise;
+use testkit::{Cmd, Lab};
+
+/// Trains up to step 6, saves each second one, and picks up where the last checkpoint is.
+const TRAIN: &str = "
+import json, os, struct, time
+run = os.environ['RUN_DIR']
+folder = os.path.join(run, 'checkpoints')
+os.makedirs(folder, exist_ok=True)
+done = sorted(int(name[5:-12]) for name in os.listdir(folder) if name.endswith('.safetensors'))
+first = done[-1] + 1 if done else 1
+print('from', first, flush=True)
+for step in range(first, 7):
+    with open(os.environ['RUN_METRICS'], 'a') as rows:
+        rows.write(json.dumps({'step': step, 'loss': 1 / step}) + '\\n')
+    if step % 2 == 0:
+        for end in ('safetensors', 'optimizer'):
+            name = os.path.join(folder, f'step_{step}.{end}')
+            with open(name + '.tmp', 'wb') as file:
+                if end == 'safetensors':
+                    header = json.dumps({'w': {'dtype': 'U8', 'shape': [1000], 'data_offsets': [0, 1000]}}).encode()
+                    file.write(struct.pack('<Q', len(header)) + header)
+                file.write(bytes([step]) * 1000)
+            os.rename(name + '.tmp', name)
+    if step == 3 and not done:
+        open(os.path.join(run, 'waits'), 'w').close()
+        time.sleep(1000)
+";
+
+fn sync(lab: &Lab, args: &[&str]) -> Cmd {
+    lab.cmd("run-sync").args(args).env("RUN_SYNC_URL", lab.path("store"))
+}
+
+#[test]
+fn a_preempted_run_is_restored_elsewhere_resumed_and_backed_up_again() {
+    let lab = Lab::new();
+    lab.write("train.py", TRAIN);
+    let train = lab.path("train.py").to_str().unwrap().to_owned();
+    let run = lab.new_run("trial", &["python3", &train]);
+    let exec = lab.cmd("run-exec").args(["-q", "trial"]).spawn();
+    testkit::wait_for("step 3", || lab.path(format!("{run}/waits")).exists());
+    // It is being trained: its logs are stored as they are at one moment.
+    sync(&lab, &["backup", "trial"]).run().code(0);
+    // The machine goes away, with all that was on it.
+    let supervisor = testkit::pid(&lab.status(&run), "pid");
+    exec.kill_with(supervisor);
+    lab.alive().into_iter().for_each(|pid| testkit::signal(pid, Signal::KILL));
+    fs::remove_dir_all(lab.path("runs")).unwrap();
+
+    let elsewhere = lab.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    sync(&lab, &["restore", "trial"]).cwd(&elsewhere).run().code(0).stderr("");
+    let status =
+        lab.cmd("run-status").args(["--json", "trial"]).cwd(&elsewhere).run().code(0).json_lines().remove(0);
+    assert!(["dead", "stale"].contains(&status["status"].as_str().unwrap()), "{status}");
+    let resume = lab.cmd("run-exec").args(["-q", "--resume", "trial"]).cwd(&elsewhere);
+    resume.run().code(0);
+    let log = lab.read("elsewhere/runs/trial/stdout.log");
+    assert_eq!(log.lines().collect::<Vec<_>>(), ["from 1", "from 3"]);
+    sync(&lab, &["backup", "trial"]).cwd(&elsewhere).run().code(0).stderr("");
+    sync(&lab, &["verify", "trial"]).run().code(0).stderr("");
+    let rows = sync(&lab, &["list", "--history", "--json", "trial"]).run().code(0).json_lines();
+    let rows: Vec<_> =
+        rows.iter().map(|row| (row["number"].as_u64().unwrap(), row["fork"].as_bool().unwrap())).collect();
+    assert_eq!(rows, [(1, false), (2, false)], "one history");
+    fs::remove_dir_all(elsewhere.join("runs")).unwrap();
+    sync(&lab, &["restore", "trial"]).cwd(&elsewhere).run().code(0);
+    assert_eq!(lab.read("elsewhere/runs/trial/stdout.log"), log);
+    assert!(lab.bytes("elsewhere/runs/trial/checkpoints/step_6.safetensors").ends_with(&[6; 1000]));
+}
+
+#[test]
+fn the_weights_alone_come_to_a_new_machine() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
+    for step in [100, 200] {
+        lab.write(&format!("{run}/checkpoints/step_{step}/model.safetensors"), [step as u8; 100]);
+        lab.write(&format!("{run}/checkpoints/step_{step}/optimizer.pt"), torch_noise(step, 1000));
+    }
+    sync(&lab, &["backup", "trial"]).run().code(0);
+    let args = ["restore", "--only", "*.safetensors", "--only", "config.*", "--into", "new", "trial"];
+    sync(&lab, &args).run().code(0).stderr("").stdout("trial: backup 1, restored 2 files (200)\n");
+    assert_eq!(lab.bytes("new/trial/checkpoints/step_200/model.safetensors"), [200; 100]);
+    let mut names: Vec<_> = fs::read_dir(lab.path("new/trial/checkpoints/step_100"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["model.safetensors"]);
+    // One checkpoint, later.
+    sync(&lab, &["restore", "--only", "checkpoints/step_200", "--into", "new", "trial"]).run().code(0);
+    assert!(lab.path("new/trial/checkpoints/step_200/optimizer.pt").exists());
+    assert!(!lab.path("new/trial/checkpoints/step_100/optimizer.pt").exists());
+}
