@@ -173,7 +173,7 @@ fn what_rclone_reaches_is_a_store() {
     let said = lab.cmd("run-sync").args(["probe", "rclone:nowhere:x"]).run().code(5).err();
     assert!(said.contains("didn't find section in config file"), "{said}");
     let without = lab.cmd("run-sync").env("PATH", testkit::bin()).args(["probe", &url]).run().code(5);
-    without.stderr(format!("run-sync: cannot use {url}: rclone is not installed\n"));
+    without.stderr(&format!("run-sync: cannot use {url}: rclone is not installed\n"));
     let secret = format!("rclone::s3,secret_access_key={SECRET}:bucket");
     let said = lab.cmd("run-sync").args(["probe", &secret]).run().code(2).err();
     assert!(!said.contains(SECRET), "{said}");

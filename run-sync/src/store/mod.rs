@@ -33,7 +33,7 @@ pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Er
         StoreUrl::Cloud { cloud: Cloud::S3, bucket, prefix } => {
             Ok(Box::new(S3::new(&url.to_string(), bucket, prefix, access)?))
         }
-        StoreUrl::Rclone(remote) => Ok(Box::new(Rclone::new(remote, access)?)),
+        StoreUrl::Rclone(remote) => Ok(Box::new(Rclone::new(remote, access))),
         StoreUrl::Cloud { .. } => Err(Error::usage(format!("'{url}' is no directory"))),
     }
 }

@@ -49,14 +49,14 @@ struct Listed {
 
 impl Rclone {
     /// Takes `REMOTE:PATH`; nothing is asked yet.
-    pub(crate) fn new(remote: &str, access: &Access) -> Result<Self, Error> {
+    pub(crate) fn new(remote: &str, access: &Access) -> Self {
         let slash = if remote.ends_with([':', '/']) { "" } else { "/" };
-        Ok(Self {
+        Self {
             root: format!("{remote}{slash}"),
             name: format!("rclone:{remote}"),
             variables: access.environment.clone(),
             rate: access.rate,
-        })
+        }
     }
 
     fn command(&self, words: &[&str], key: &str) -> Command {
@@ -70,35 +70,6 @@ impl Rclone {
         command
     }
 
-    /// Runs rclone and hands on what it prints. None if it says that nothing is there.
-    fn run(&self, mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Fault::Refused("rclone is not installed".to_owned()),
-            _ => error.into(),
-        })?;
-        let messages = child.stderr.take();
-        let said = thread::spawn(move || {
-            let mut text = Vec::new();
-            if let Some(mut messages) = messages {
-                let _ = messages.by_ref().take(MESSAGES).read_to_end(&mut text); // what is read is what it said
-                let _ = io::copy(&mut messages, &mut io::sink());
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        let taken = hand_on(&mut child, sink);
-        if taken.is_err() {
-            let _ = child.kill(); // it may have ended
-        }
-        let status = child.wait()?;
-        let said = said.join().unwrap_or_default();
-        match status.code() {
-            _ if taken.is_err() => taken.map(Some),
-            Some(0) => Ok(Some(())),
-            Some(code) if ABSENT.contains(&code) => Ok(None),
-            code => Err(failed(code, &said)),
-        }
-    }
-
     /// Lists what is below a key; none if there is nothing.
     fn listed(&self, words: &[&str], key: &str) -> Result<Vec<Listed>, Fault> {
         let mut document = Vec::new();
@@ -106,7 +77,7 @@ impl Rclone {
             document.extend_from_slice(bytes);
             Ok(())
         };
-        let there = self.run(self.command(words, key), &mut take)?;
+        let there = run(self.command(words, key), &mut take)?;
         let wrong = |error: serde_json::Error| Fault::Unavailable(format!("rclone's list: {error}"));
         match there {
             None => Ok(Vec::new()),
@@ -122,10 +93,39 @@ impl Rclone {
     fn send(&self, file: &str, key: &str) -> Result<Stored, Fault> {
         // Whatever is there is replaced, of whatever time and size it is.
         let command = self.command(&["copyto", "--ignore-times", "--no-traverse", file], key);
-        match self.run(command, &mut |_| Ok(()))? {
+        match run(command, &mut |_| Ok(()))? {
             Some(()) => Ok(Stored::default()),
             None => Err(Fault::Refused("what was to be sent is gone".to_owned())),
         }
+    }
+}
+
+/// Runs rclone and hands on what it prints. None if it says that nothing is there.
+fn run(mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Fault::Refused("rclone is not installed".to_owned()),
+        _ => error.into(),
+    })?;
+    let messages = child.stderr.take();
+    let said = thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(mut messages) = messages {
+            let _ = messages.by_ref().take(MESSAGES).read_to_end(&mut text); // what is read is what it said
+            let _ = io::copy(&mut messages, &mut io::sink());
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let taken = hand_on(&mut child, sink);
+    if taken.is_err() {
+        let _ = child.kill(); // it may have ended
+    }
+    let status = child.wait()?;
+    let said = said.join().unwrap_or_default();
+    match status.code() {
+        _ if taken.is_err() => taken.map(Some),
+        Some(0) => Ok(Some(())),
+        Some(code) if ABSENT.contains(&code) => Ok(None),
+        code => Err(failed(code, &said)),
     }
 }
 
@@ -226,7 +226,7 @@ impl Store for Rclone {
             left = left.saturating_sub(bytes.len() as u64);
             sink(bytes)
         };
-        match self.run(self.command(&["cat", &offset, &count], key), &mut take)? {
+        match run(self.command(&["cat", &offset, &count], key), &mut take)? {
             Some(()) if left == 0 => Ok(()),
             Some(()) => Err(Fault::Unavailable("rclone printed less than it should".to_owned())),
             None => Err(Fault::NotFound),
@@ -268,7 +268,7 @@ impl Store for Rclone {
 
     fn delete(&self, key: &str) -> Result<(), Fault> {
         if self.head(key)?.is_some() {
-            self.run(self.command(&["deletefile"], key), &mut |_| Ok(()))?;
+            run(self.command(&["deletefile"], key), &mut |_| Ok(()))?;
         }
         Ok(())
     }
