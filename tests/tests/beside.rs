@@ -72,11 +72,23 @@ fn a_checkpoint_that_may_count_something_else_is_not_ahead() {
         (vec!["--total-steps", "40"], "step,loss\\n30,2\\n", "step_3500.pt", 30),
         (vec!["--total-steps", "40"], "epoch,loss\\n3,2\\n", "step_35.pt", 3),
         (vec!["--total-steps", "40"], "step,loss\\n30,2\\n", "step_25.pt", 30),
+        (vec!["--total-steps", "40"], "step,loss\\n10,2\\n", "step_35.pt", 10),
     ] {
         let lab = Lab::new();
         let exec = start(&lab, &total, &format!("append('metrics.csv', '{rows}')\nsave('{saved}')"));
         ended_at(&lab, exec, expected);
     }
+    // One that was there before the first row may be that of a model to begin with.
+    let lab = Lab::new();
+    let program = "
+save('step_35.pt')
+reach('train')
+append('metrics.csv', 'step,loss\\n20,2\\n')
+";
+    let exec = start(&lab, &["--total-steps", "40"], program);
+    lab.await_status("r", "at the model", |status| status["step"] == 35);
+    lab.write("train", "");
+    ended_at(&lab, exec, 20);
     // One of an attempt before says nothing of this one, which begins anew.
     let lab = Lab::new();
     let first = "append('metrics.csv', 'step,loss\\n30,2\\n')\nsave('step_35.pt')";

@@ -57,8 +57,9 @@ pub struct Progress {
 pub struct Beside {
     /// The step of the latest checkpoint that the attempt has saved, or began with.
     pub checkpoint: Option<f64>,
-    /// The step of the rows when that checkpoint was found: rows that went back since are of another training.
-    pub rows: f64,
+    /// The step of the rows when that checkpoint was found, if there were any: rows that went back since are of
+    /// another training, and a checkpoint that was there first may be of another one, too.
+    pub rows: Option<f64>,
     /// How many steps there are to take.
     pub total: Option<f64>,
 }
@@ -67,9 +68,11 @@ impl Beside {
     /// Returns the step of the checkpoint where that says more than the last row: rows may count from 0, or come
     /// less often than checkpoints.
     fn ahead(&self, of_rows: f64, is_exact: bool, total: Option<f64>) -> Option<f64> {
-        let is_next = |step: f64| (0.5..1.5).contains(&(step - of_rows));
-        let is_within = |step: f64| is_exact && total.is_some_and(|total| step > of_rows && step <= total);
-        self.checkpoint.filter(|&step| of_rows >= self.rows && (is_next(step) || is_within(step)))
+        self.rows.filter(|rows| of_rows >= *rows)?;
+        let step = self.checkpoint?;
+        let is_next = (0.5..1.5).contains(&(step - of_rows));
+        let is_within = is_exact && total.is_some_and(|total| step <= total) && step <= of_rows * 2.0;
+        (is_next || is_within && step > of_rows).then_some(step)
     }
 }
 

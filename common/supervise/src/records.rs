@@ -200,9 +200,11 @@ impl<'a> Records<'a> {
         while self.take_in_metrics() {
             if started.elapsed() > LAST {
                 warn("the metrics were not read to their end: what is recorded of them is not the last");
-                return;
+                break;
             }
         }
+        self.watch.look_at_last_checkpoints();
+        self.take_in_metrics();
     }
 
     /// Says how many lines of metrics could not be read.

@@ -64,7 +64,7 @@ impl<'a> Watch<'a> {
             checkpoints: None,
             beside: Beside {
                 checkpoint: start.resume_step.map(count),
-                rows: f64::INFINITY,
+                rows: None,
                 total: start.total_steps.map(count),
             },
             logs: [log(task.layout.stderr(), "stderr.log"), log(task.layout.stdout(), "stdout.log")],
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
 
     /// Takes note of the rows that the attempts before have left.
     pub(super) fn note_start(&mut self) {
-        self.beside.rows = self.follower.figures().step().unwrap_or(f64::INFINITY);
+        self.beside.rows = self.follower.figures().step();
     }
 
     /// Reads the metric rows that were added, or a part of them.
@@ -106,10 +106,14 @@ impl<'a> Watch<'a> {
         (self.next_look, self.earliest_look) = (None, None);
     }
 
-    /// Takes note that the program has ended: looks for sources once more, and at the checkpoints.
+    /// Takes note that the program has ended, and looks for sources once more.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.follower.search();
+    }
+
+    /// Looks at the checkpoints of a program that has ended, beside which all rows were read.
+    pub(super) fn look_at_last_checkpoints(&mut self) {
         self.look_at_checkpoints(Program::Ended);
     }
 
@@ -144,9 +148,8 @@ impl<'a> Watch<'a> {
         if let Some((latest, step)) = latest.and_then(|latest| Some((latest, count(latest.step?))))
             && self.beside.checkpoint != Some(step)
         {
-            let rows = self.follower.figures().step().unwrap_or(f64::NEG_INFINITY);
             // Steps that begin again with each epoch are not compared with those of rows.
-            let rows = if latest.epoch.is_none() { rows } else { f64::INFINITY };
+            let rows = self.follower.figures().step().filter(|_| latest.epoch.is_none());
             (self.beside.checkpoint, self.beside.rows) = (Some(step), rows);
         }
         let is_watched = program == Program::Lives && now.elapsed() < SHORT;
