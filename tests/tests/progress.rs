@@ -426,3 +426,32 @@ reach('end')
     assert_eq!((step(&lab), fact(&lab, "r", "step")), (json!(20), "20/40 (50.0%)".to_owned()));
     assert_eq!(lab.status("r")["metrics"]["loss"]["last"], 1.5);
 }
+
+#[test]
+fn a_table_that_is_begun_anew_stays_the_source() {
+    let lab = Lab::new();
+    let program = "
+append('progress.csv', 'step,loss\\n1,4\\n2,3\\n')
+append('metrics.json', '{\"step\": 7, \"loss\": 1}\\n')
+reach('go')
+open(os.path.join(run, 'progress.csv'), 'w').close()
+reach('on')
+append('progress.csv', 'step,loss\\n3,2\\n')
+reach('end')
+";
+    let exec = start(&lab, program, &[]);
+    lab.await_status("r", "at step 2", |status| status["step"] == 2);
+    lab.write("go", "");
+    let beats = |count: usize| {
+        let length = || lab.read("runs/r/.run/resources.jsonl").lines().count();
+        let begun = length();
+        testkit::wait_for("heartbeats", || length() >= begun + count);
+    };
+    beats(5);
+    assert_eq!(fact(&lab, "r", "metrics"), "progress.csv");
+    lab.write("on", "");
+    lab.await_status("r", "at step 3", |status| status["step"] == 3);
+    lab.write("end", "");
+    exec.wait().code(0).stderr("");
+    assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(3), "progress.csv".to_owned()));
+}

@@ -208,7 +208,7 @@ impl Follower {
         }
         let now = Instant::now();
         if must_search || self.next_search.is_none_or(|time| now >= time) {
-            self.look_around();
+            self.look_around(must_search);
             self.next_search =
                 Some(Instant::now() + self.pause(now).max(now.elapsed().saturating_mul(RARENESS)));
         } else if self.followed.is_none()
@@ -243,8 +243,8 @@ impl Follower {
         self.followed.as_ref().is_some_and(|(rank, _)| *rank < Rank::Left || *rank == Rank::Left && has_steps)
     }
 
-    /// Finds all that there is, and chooses.
-    fn look_around(&mut self) {
+    /// Finds all that there is, and chooses; `must_choose` also in place of a table that was emptied.
+    fn look_around(&mut self, must_choose: bool) {
         let mut candidates = candidates(&self.layout, self.wanted.with_trainer);
         for (rank, source) in &candidates {
             let first = source.paths().next().map(Path::to_owned);
@@ -265,6 +265,14 @@ impl Follower {
             return;
         }
         let root = self.layout.root();
+        if let Some((Rank::Left, growing)) = &self.followed
+            && !must_choose
+            && let Some(emptied) = growing.source().paths().next()
+            && emptied.exists()
+            && !candidates.iter().any(|(_, source)| source.paths().any(|path| path == emptied))
+        {
+            return; // the program begins its table anew
+        }
         let known = match &self.followed {
             Some((_, growing)) if self.is_settled() => growing.source().names(root),
             Some(_) => Vec::new(),
