@@ -14,6 +14,9 @@ use std::io;
 /// Bytes that a manifest may have: some 4 million entries.
 const LIMIT: usize = 1 << 30;
 
+/// How often a manifest is read that does not have its hash.
+const READS: usize = 3;
+
 /// The name of a set: of a run, of a run in a batch, or of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SetName {
@@ -135,7 +138,13 @@ impl Set<'_> {
     /// Reads a manifest, and believes it only if it has its hash.
     pub(crate) fn manifest(&self, commit: Commit) -> Result<Manifest, Error> {
         let key = key::manifest(commit.number, &commit.digest);
-        let bytes = self.read(&key, LIMIT)?;
+        let mut bytes = self.read(&key, LIMIT)?;
+        for _ in 1..READS {
+            if Digest::of(&bytes) == commit.digest {
+                break;
+            }
+            bytes = self.read(&key, LIMIT)?; // the way may have changed a byte
+        }
         let bad = |why: &str| {
             let name = format!("manifest {} of '{}' in {}", commit.number, self.name, self.url);
             Error::new(Exit::BadRun, format!("{name} is damaged")).because(why.to_owned())

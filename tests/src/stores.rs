@@ -7,6 +7,7 @@ pub mod scripted;
 pub mod seaweed;
 mod wire;
 
+pub use answers::Object;
 pub use scripted::{Act, Request, Scripted};
 pub use seaweed::Seaweed;
 
