@@ -20,10 +20,8 @@ impl Batches {
         let is_large = |entry: &&Entry| matches!(&entry.kind, Kind::File(file) if file.size >= LEAST);
         let known = entries.iter().filter(is_large).filter_map(|entry| {
             let (Kind::File(file), Some(object)) = (&entry.kind, entry.object()) else { return None };
-            let key = match object.starts_with("../") {
-                true => object,
-                false => format!("../{}/{object}", key::name(&name.name)),
-            };
+            let is_elsewhere = object.starts_with("../");
+            let key = if is_elsewhere { object } else { format!("../{}/{object}", key::name(&name.name)) };
             Some(Known { key, hashed: Hashed::from(file) })
         });
         if name.batch.is_some() {

@@ -10,48 +10,45 @@ use crate::format::sums::sums;
 use crate::set::{Commit, Set};
 use crate::store::Checks;
 use crate::store::fault::Fault;
+use crate::workers;
 use run_common::error::{Error, Exit};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 /// Objects that one page of a list has.
 const PAGE: usize = 1000;
 
-/// Verifies that the store has what was sent, as it should be.
+/// Verifies that the store has what was sent, as it should be. `listed` is how many objects the set has, about.
 pub(crate) fn verify(
     set: &Set<'_>,
     kind: SetKind,
     sent: &[Object],
     listed: usize,
-    read_back: Option<usize>,
+    transfers: usize,
+    read_back: bool,
 ) -> Result<Verified, Error> {
-    let mut sizes: HashMap<&str, u64> =
-        sent.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    let missing = "it is missing or has another length than what was sent";
     if sent.len() <= listed / PAGE {
-        for object in sent {
-            let found = set
-                .store
-                .head(&set.key(&object.key))
-                .map_err(|fault| set.failed("look at", &object.key, fault))?;
-            if found.is_some_and(|found| Some(&found.size) == sizes.get(object.key.as_str())) {
-                sizes.remove(object.key.as_str());
-            }
-        }
-    } else if !sent.is_empty() {
+        workers::each(sent, transfers, |object| {
+            let found = set.store.head(&set.key(&object.key));
+            let found = found.map_err(|fault| set.failed("look at", &object.key, fault))?;
+            let is_there = found.is_some_and(|found| found.size == object.size);
+            if is_there { Ok(()) } else { Err(differs(set, &object.key, missing)) }
+        })?;
+    } else {
+        let mut sizes: HashMap<&str, u64> =
+            sent.iter().map(|object| (object.key.as_str(), object.size)).collect();
         set.objects(kind, &mut |object| {
             if sizes.get(object.key.as_str()) == Some(&object.size) {
                 sizes.remove(object.key.as_str());
             }
         })?;
+        if let Some(key) = sizes.keys().min() {
+            return Err(differs(set, key, missing));
+        }
     }
-    if let Some(key) = sizes.keys().min() {
-        return Err(differs(set, key, "it is missing or has another length than what was sent"));
-    }
-    if let Some(transfers) = read_back {
-        read_all_back(set, sent, transfers)?;
+    if read_back {
+        workers::each(sent, transfers, |object| read_back_one(set, object))?;
         return Ok(Verified::Read);
     }
     Ok(match set.store.checks() {
@@ -65,25 +62,7 @@ fn differs(set: &Set<'_>, key: &str, why: &str) -> Error {
         .because(why.to_owned())
 }
 
-fn read_all_back(set: &Set<'_>, sent: &[Object], transfers: usize) -> Result<(), Error> {
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..transfers.min(sent.len()) {
-            scope.spawn(|| {
-                while let Some(object) = sent.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(error) = read_one_back(set, object) {
-                        next.store(sent.len(), Ordering::Relaxed);
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
-            });
-        }
-    });
-    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
-}
-
-fn read_one_back(set: &Set<'_>, object: &Object) -> Result<(), Error> {
+fn read_back_one(set: &Set<'_>, object: &Object) -> Result<(), Error> {
     let mut hash = Sha256::new();
     let mut take = |bytes: &[u8]| {
         hash.update(bytes);

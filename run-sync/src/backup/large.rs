@@ -77,6 +77,7 @@ impl<'a> Sending<'a> {
         match self.decide(&open, task.old.as_ref()) {
             Err(error) => tell(failed(error)),
             Ok(Decision::Known(known)) => {
+                self.bar.add(open.stat.size);
                 let is_prefix = Stat::of(&open.file).is_ok_and(|now| !now.is_same_version(&open.stat));
                 tell(Outcome::Stored(open.entry(&known.hashed, &known.key, is_prefix).into()));
             }

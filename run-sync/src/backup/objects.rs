@@ -176,3 +176,94 @@ impl Objects {
         !is_above && !self.taken.contains(key) && !above.any(|above| self.taken.contains(above))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::digest::Digest;
+
+    const WRITER: &str = "0123456789abcdef0123456789abcdef";
+
+    fn place(path: &str) -> Place {
+        Place { path: path.into(), evaluation: None }
+    }
+
+    fn hashed(text: &str) -> Hashed {
+        Hashed { size: text.len() as u64, sha256: Digest::of(text.as_bytes()), parts: None }
+    }
+
+    fn old(key: &str, text: &str) -> Old {
+        Old { key: key.to_owned(), hashed: hashed(text) }
+    }
+
+    #[test]
+    fn a_new_file_has_its_own_path_unless_something_is_in_its_way() {
+        let mut objects = Objects::new("", WRITER, 7);
+        for taken in ["a", "b/c", ".gen/000007-01234567/x"] {
+            objects.take(taken.to_owned());
+        }
+        let mut key = |path: &str| objects.key_for(&place(path), None, false, None);
+        assert_eq!(key("new"), "new");
+        assert_eq!(key("a"), ".gen/000007-01234567/a");
+        assert_eq!(key("a"), ".gen/000007-01234567-2/a");
+        assert_eq!(key("a/below"), ".gen/000007-01234567-3/a/below");
+        assert_eq!(key("b"), ".gen/000007-01234567/b");
+        assert_eq!(key("b/cd"), "b/cd");
+        assert_eq!(key("SHA256SUMS"), ".gen/000007-01234567/SHA256SUMS");
+        assert_eq!(key("x"), "x");
+    }
+
+    #[test]
+    fn only_what_is_the_writers_own_grows_in_its_place() {
+        let of_other = ".by/ffffffffffffffffffffffffffffffff/a";
+        for (keys, old_key, is_grown, expected) in [
+            ("", "a", true, "a"),
+            ("", "a", false, ".gen/000007-01234567/a"),
+            ("", ".gen/000003-01234567/a", true, ".gen/000003-01234567/a"),
+            ("", ".gen/000003-01234567-2/a", true, ".gen/000003-01234567-2/a"),
+            ("", ".gen/000003-ffffffff/a", true, "a"),
+            ("", of_other, true, "a"),
+            ("", "../other/a", true, "a"),
+            (".by/w/", "a", true, ".by/w/a"),
+            (".by/w/", ".by/w/a", true, ".by/w/a"),
+            (".by/w/", ".by/w/a", false, ".gen/000007-01234567/a"),
+        ] {
+            let mut objects = Objects::new(keys, WRITER, 7);
+            if old_key.starts_with(keys) && keys.is_empty() == (old_key == "a") {
+                objects.take(old_key.to_owned());
+            }
+            let key = objects.key_for(&place("a"), Some(&old(old_key, "x")), is_grown, None);
+            assert_eq!(key, expected, "{keys:?} {old_key} {is_grown}");
+        }
+    }
+
+    #[test]
+    fn what_was_about_to_be_stored_goes_on_under_its_key_and_nothing_else_does() {
+        let begun = |key: &str, text: &str| {
+            let Hashed { size, sha256, .. } = hashed(text);
+            (key.to_owned(), Sending { key: key.to_owned(), size, sha256 })
+        };
+        let mut objects = Objects::new("", WRITER, 1);
+        objects.take("a".to_owned());
+        objects.resume(&[begun("a", "one")].into(), &Uploads::new());
+        let mut key = |text: &str| objects.key_for(&place("a"), None, false, Some(&hashed(text)));
+        assert_eq!(key("two"), ".gen/000001-01234567/a");
+        assert_eq!(key("one"), "a");
+    }
+
+    #[test]
+    fn the_same_content_is_found_that_of_the_file_itself_first() {
+        let mut objects = Objects::new("", WRITER, 1);
+        for key in ["../gone/a", "b", "c"] {
+            objects.learn(key.to_owned(), hashed("same"));
+        }
+        objects.learn("empty".to_owned(), hashed(""));
+        let is_there = |key: &str| !key.starts_with("../");
+        assert_eq!(objects.find(None, &hashed("same"), &is_there).as_deref(), Some("b"));
+        assert_eq!(objects.find(Some(&old("c", "same")), &hashed("same"), &is_there).as_deref(), Some("c"));
+        assert_eq!(objects.find(Some(&old("c", "other")), &hashed("same"), &is_there).as_deref(), Some("b"));
+        for text in ["diff", ""] {
+            assert_eq!(objects.find(None, &hashed(text), &is_there), None);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::assemble::{Assembly, Kept, shown};
 use super::batch::{self, Batches};
+use super::budget::Budget;
 use super::commit::{commit, publish_sums, verify};
 use super::home::{Home, identity};
 use super::journal::{Begin, Earlier, Journal, Sent};
@@ -11,6 +12,7 @@ use super::report::Report;
 use super::send::{Object, Outcome, Sending, Task};
 use super::subject::Subject;
 use super::writer::{Known, Writer, writer};
+use crate::bar::Bar;
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::format::manifest::{Head, Manifest, Verified};
 use crate::local::hash::{Hashed, hash_start};
@@ -157,18 +159,22 @@ impl OneBackup<'_> {
                 .others(&self.set)
                 .for_each(|known| objects.learn(known.key.clone(), known.hashed.clone()));
         }
+        let bar = Bar::new(&report.name, self.to_read(&steps));
         let sending = Sending {
             set: &self.set,
+            bar: &bar,
             roots: &self.subject.roots,
             journal: &self.journal,
             objects: Mutex::new(objects),
             uploads: Mutex::new(earlier.uploads),
             sent: Mutex::default(),
-            budget: super::budget::Budget::default(),
+            budget: Budget::default(),
             pending: Mutex::default(),
             settled: Condvar::new(),
         };
         let kept = self.read(&sending, &steps)?;
+        let Sending { uploads, sent: sent_now, .. } = sending;
+        drop(bar);
         let groups: Vec<Vec<PathBuf>> =
             self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
         let assembly = Assembly {
@@ -183,11 +189,11 @@ impl OneBackup<'_> {
         };
         let entries = assembly.entries(&mut report);
         batches.add(&self.set.name, &entries);
-        for (upload, _) in sending.uploads.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for (upload, _) in uploads.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
             let key = self.set.key(&upload.key);
             let _ = self.set.store.abort(&crate::store::Upload { key, ..upload.clone() }); // what it had is of no use
         }
-        let mut sent_now = sending.sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut sent_now = sent_now.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.sent_files = sent_now.len() as u64;
         report.sent_bytes = sent_now.iter().map(|object| object.size).sum();
         sent_now.extend(from_before(&entries, &earlier.sent, &sent_now));
@@ -196,6 +202,12 @@ impl OneBackup<'_> {
 
     fn steps(&self, knowledge: &Knowledge<'_>, listed: &Listed) -> Vec<Step> {
         self.scan.found.iter().map(|found| knowledge.step(found, &|entry| listed.has(entry))).collect()
+    }
+
+    /// Returns how many bytes are to be read.
+    fn to_read(&self, steps: &[Step]) -> u64 {
+        let both = self.scan.found.iter().zip(steps);
+        both.filter(|(_, step)| matches!(step, Step::Read(_))).map(|(found, _)| found.stat.size).sum()
     }
 
     fn report(&self) -> Report {
@@ -347,8 +359,8 @@ impl OneBackup<'_> {
             (*done, parent.head.verified)
         } else {
             report.result = "stored";
-            let read_back = self.options.read_back.then_some(self.options.transfers);
-            let verified = verify(&self.set, self.subject.kind, sent, listed, read_back)?;
+            let Options { transfers, read_back, .. } = *self.options;
+            let verified = verify(&self.set, self.subject.kind, sent, listed, transfers, read_back)?;
             let manifest = Manifest { head: self.head(verified), entries };
             (commit(&self.set, &manifest, &self.journal)?, verified)
         };

@@ -7,6 +7,7 @@ use super::journal::{Journal, Uploads};
 use super::large::Large;
 use super::objects::Objects;
 use super::plan::{Old, entry};
+use crate::bar::Bar;
 use crate::format::digest::Digest;
 use crate::format::entry::{Entry, File as Content, Identity, Kind, Place};
 use crate::format::key;
@@ -72,6 +73,8 @@ pub(crate) struct Sending<'a> {
     /// What was stored.
     pub(crate) sent: Mutex<Vec<Object>>,
     pub(crate) budget: Budget,
+    /// Says how far it is.
+    pub(crate) bar: &'a Bar,
     /// Sizes of large files that are being sent.
     pub(super) pending: Mutex<HashMap<u64, usize>>,
     pub(super) settled: Condvar,
@@ -130,12 +133,14 @@ impl<'a> Sending<'a> {
                 Ok(Job::Small(at, task, permit)) => {
                     if !self.budget.has_failed() {
                         let outcome = self.send_small(task);
+                        self.bar.add(task.found.stat.size);
                         let _ = results.send((at, self.told(outcome))); // whoever wants to know waits
                     }
                     drop(permit);
                 }
                 Ok(Job::Part(large, number, bytes, permit)) => {
                     self.send_part(&large, number, &bytes);
+                    self.bar.add(bytes.len() as u64);
                     drop((bytes, permit));
                     self.end_part(&large, results);
                 }

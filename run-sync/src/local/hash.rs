@@ -133,3 +133,64 @@ fn part_digest(content: &Hashed, number: usize) -> Option<Digest> {
         None => (number == 0).then_some(content.sha256),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn hashed(bytes: &[u8]) -> Hashed {
+        let part = usize::try_from(part_size(bytes.len() as u64)).unwrap();
+        let digests: Vec<Digest> = bytes.chunks(part).map(Digest::of).collect();
+        let parts = (digests.len() > 1).then(|| Parts { size: part as u64, digests });
+        Hashed { size: bytes.len() as u64, sha256: Digest::of(bytes), parts }
+    }
+
+    #[test]
+    fn parts_are_so_large_that_there_are_not_too_many() {
+        for (size, expected) in [
+            (0, PART),
+            (PART * PARTS, PART),
+            (PART * PARTS + 1, 2 * PART),
+            (1 << 40, 1 << 27),
+            (u64::MAX / 2, 1 << 50),
+        ] {
+            assert_eq!(part_size(size), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_the_same_has_grown_or_is_another() {
+        let part = usize::try_from(PART).unwrap();
+        let long: Vec<u8> = (0..2 * part + 10).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let mut other = long.clone();
+        other[part + 5] ^= 1;
+        let size = long.len() as u64;
+        let compared = |equals: &[&[u8]], shorter: Option<&[u8]>| {
+            let equals: Vec<Hashed> = equals.iter().map(|bytes| hashed(bytes)).collect();
+            let shorter = shorter.map(hashed);
+            compare(&file(&long), size, &equals.iter().collect::<Vec<_>>(), shorter.as_ref()).unwrap()
+        };
+        assert_eq!(compared(&[&other, &long], None), Compared::Equal(1));
+        assert_eq!(compared(&[&other], None), Compared::Other);
+        for start in [0, 1, part - 1, part, part + 1, 2 * part, 2 * part + 9] {
+            assert_eq!(compared(&[&other], Some(&long[..start])), Compared::Grown, "{start}");
+            assert_eq!(compared(&[&long], Some(&long[..start])), Compared::Equal(0), "{start}");
+        }
+        for start in [part + 6, 2 * part, 2 * part + 9] {
+            assert_eq!(compared(&[], Some(&other[..start])), Compared::Other, "{start}");
+        }
+        assert_eq!(compared(&[], Some(&long)), Compared::Other, "it is no longer than before");
+        // Cut while it is read.
+        let cut = file(&long[..part + 1]);
+        assert_eq!(compare(&cut, size, &[&hashed(&long)], None).unwrap(), Compared::Other);
+        assert_eq!(hash_start(&cut, 5).unwrap(), Some(Digest::of(&long[..5])));
+        assert_eq!(hash_start(&cut, size).unwrap(), None);
+    }
+}
