@@ -152,13 +152,15 @@ impl<'a> Sending<'a> {
                 break;
             }
             let Some(permit) = self.budget.take(length) else { return Ok(End::Torn) };
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-            if read_at(file, at, &mut bytes)? < bytes.len() {
+            let mut memory = self.budget.memory(length);
+            let bytes = &mut memory[..usize::try_from(length).unwrap_or(0)];
+            let count = bytes.len();
+            if read_at(file, at, bytes)? < count {
                 return Ok(End::Torn);
             }
-            whole.update(&bytes);
+            whole.update(&*bytes);
             large.left.fetch_add(1, Ordering::Relaxed);
-            let _ = jobs.send(Job::Part(Arc::clone(large), number, bytes, permit)); // the workers outlive it
+            let _ = jobs.send(Job::Part(Arc::clone(large), number, (memory, count), permit)); // the workers outlive it
             at += length;
         }
         let sha256 = Digest::finish(whole);

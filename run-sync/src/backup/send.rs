@@ -84,8 +84,8 @@ pub(crate) struct Sending<'a> {
 pub(super) enum Job<'a> {
     /// A file of one part, for which there is room.
     Small(usize, &'a Task<'a>, Permit<'a>),
-    /// A part of a larger one.
-    Part(Arc<Large<'a>>, u32, Vec<u8>, Permit<'a>),
+    /// A part of a larger one: its number, and the memory that so many bytes of are the part.
+    Part(Arc<Large<'a>>, u32, (Vec<u8>, usize), Permit<'a>),
 }
 
 /// Where results go: the number of the task, and what became of it.
@@ -138,10 +138,11 @@ impl<'a> Sending<'a> {
                     }
                     drop(permit);
                 }
-                Ok(Job::Part(large, number, bytes, permit)) => {
-                    self.send_part(&large, number, &bytes);
-                    self.bar.add(bytes.len() as u64);
-                    drop((bytes, permit));
+                Ok(Job::Part(large, number, (memory, length), permit)) => {
+                    self.send_part(&large, number, &memory[..length]);
+                    self.bar.add(length as u64);
+                    self.budget.give_back(memory);
+                    drop(permit);
                     self.end_part(&large, results);
                 }
                 Err(_) => return,
@@ -158,14 +159,27 @@ impl<'a> Sending<'a> {
     }
 
     fn send_small(&self, task: &Task<'_>) -> Result<Outcome, Error> {
-        let read =
-            match self.open(task.found).and_then(|open| Ok(open.read_whole()?.map(|bytes| (open, bytes)))) {
-                Ok(Some(read)) => read,
-                Ok(None) => return Ok(Outcome::Torn),
-                Err(error) => return Ok(failed(error)),
-            };
-        let (open, (bytes, is_prefix)) = read;
-        let hashed = Hashed { size: bytes.len() as u64, sha256: Digest::of(&bytes), parts: None };
+        let open = match self.open(task.found) {
+            Ok(open) if open.stat.size > PART => return Ok(Outcome::Torn), // it has grown so much since it was found
+            Ok(open) => open,
+            Err(error) => return Ok(failed(error)),
+        };
+        let mut memory = self.budget.memory(open.stat.size);
+        let length = usize::try_from(open.stat.size).unwrap_or(0);
+        let outcome = self.send_read(task, &open, &mut memory[..length]);
+        self.budget.give_back(memory);
+        outcome
+    }
+
+    /// Reads a file of one part into memory of its size, and stores it.
+    fn send_read(&self, task: &Task<'_>, open: &Open<'_>, bytes: &mut [u8]) -> Result<Outcome, Error> {
+        let is_prefix = match open.read_whole(bytes) {
+            Ok(Some(is_prefix)) => is_prefix,
+            Ok(None) => return Ok(Outcome::Torn),
+            Err(error) => return Ok(failed(error)),
+        };
+        let bytes = &*bytes;
+        let hashed = Hashed { size: bytes.len() as u64, sha256: Digest::of(bytes), parts: None };
         let is_grown = |old: &Old| {
             let start = usize::try_from(old.hashed.size).ok().and_then(|size| bytes.get(..size));
             start.is_some_and(|start| Digest::of(start) == old.hashed.sha256)
@@ -185,7 +199,7 @@ impl<'a> Sending<'a> {
         let entry = open.entry(&hashed, &key, is_prefix);
         if !is_there {
             self.journal.sending(&key, hashed.size, hashed.sha256);
-            let stored = self.set.store.put(&self.set.key(&key), &bytes, &hashed.sha256);
+            let stored = self.set.store.put(&self.set.key(&key), bytes, &hashed.sha256);
             let stored = stored.map_err(|fault| self.set.failed("store", &key, fault))?;
             self.note(&entry, key, &hashed, stored.tag);
         }
@@ -245,22 +259,18 @@ pub(super) struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Reads the file as long as it was when it was opened; and whether it has grown since. None if it changed.
-    fn read_whole(&self) -> io::Result<Option<(Vec<u8>, bool)>> {
-        if self.stat.size > PART {
-            return Ok(None); // it has grown so much since it was found
-        }
-        let mut bytes = vec![0; usize::try_from(self.stat.size).unwrap_or(0)];
-        if read_at(&self.file, 0, &mut bytes)? < bytes.len() {
+    /// Reads the file as long as it was when it was opened; says whether it has grown since. None if it changed.
+    fn read_whole(&self, bytes: &mut [u8]) -> io::Result<Option<bool>> {
+        if read_at(&self.file, 0, bytes)? < bytes.len() {
             return Ok(None);
         }
         let after = Stat::of(&self.file)?;
         if after.is_same_version(&self.stat) {
-            return Ok(Some((bytes, false)));
+            return Ok(Some(false));
         }
         let mut again = vec![0; bytes.len()];
         let is_start = after.size >= self.stat.size && read_at(&self.file, 0, &mut again)? == again.len();
-        Ok((is_start && again == bytes).then_some((bytes, true)))
+        Ok((is_start && again == bytes).then_some(true))
     }
 
     /// Makes the entry of the file.
