@@ -45,6 +45,13 @@ pub struct Object {
     pub tag: String,
 }
 
+impl Object {
+    /// Makes an object of bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: Arc::new(bytes.to_vec()), tag: tag(&Sha256::digest(bytes)) }
+    }
+}
+
 /// An upload in parts.
 #[derive(Clone, Debug)]
 pub struct Upload {

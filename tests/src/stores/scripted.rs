@@ -1,7 +1,7 @@
 //! A server in this process that speaks the protocol of S3, and misbehaves at the requests that its script names.
 
 use super::Server;
-use super::answers::{Objects, answer, error};
+use super::answers::{Object, Objects, answer, error};
 use super::wire::{self, Answer, Arrived};
 use run_common::time::Timestamp;
 use std::collections::BTreeMap;
@@ -116,6 +116,12 @@ impl Scripted {
     /// Looks at its objects, or changes them, or what it honours.
     pub fn objects<T>(&self, look: impl FnOnce(&mut Objects) -> T) -> T {
         look(&mut lock(&self.shared.objects))
+    }
+
+    /// Stores an object, as if by another client.
+    pub fn store(&self, key: &str, bytes: &[u8]) {
+        let object = Object::new(bytes);
+        self.objects(|objects| objects.whole.insert(key.to_owned(), object));
     }
 
     /// Returns the bytes of an object.
