@@ -4,11 +4,11 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::table::Best;
 use crate::{compare, consolidate, cost, curves, evals, export, plot, table};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
+use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use std::path::Path;
 
@@ -94,7 +94,7 @@ impl<'a> Report<'a> {
                 format: args.format,
                 columns: NameList::of(&args.columns),
                 sort,
-                best: args.best.as_deref().map(Best::parse),
+                best: args.best.as_deref().map(Goal::parse),
                 group_by: NameList::of(&args.group_by).names(|_| false),
             })
         })

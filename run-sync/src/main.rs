@@ -4,6 +4,7 @@ mod at;
 mod backup;
 mod bar;
 mod cat;
+mod clean;
 mod cli;
 mod diff;
 mod fetch;

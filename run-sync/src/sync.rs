@@ -2,7 +2,7 @@
 
 use crate::cli::{Args, Verb};
 use crate::store::url::StoreUrl;
-use crate::{backup, cat, diff, list, probe, restore, verify};
+use crate::{backup, cat, clean, diff, list, probe, restore, verify};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::env;
@@ -18,7 +18,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Verb::Cat(args) => cat::run(args, out),
         Verb::Diff(args) => diff::run(args, out),
         Verb::Probe(args) => probe::run(args, out),
-        _ => Err(Error::usage("not built yet")),
+        Verb::Clean(args) => clean::run(args, out),
     }
 }
 

@@ -30,6 +30,7 @@ mod hugging_face;
 mod inside;
 mod integrity;
 mod name;
+mod optimizer;
 mod own_step;
 mod pattern;
 mod pickle;
@@ -44,6 +45,7 @@ mod zip;
 
 pub use checkpoint::{Checkpoint, Label, Program, QUIET, Size, State, latest, listed, passed_over, ties};
 pub use discover::{at, discover, discover_latest, doubts, look_again, save_times};
+pub use optimizer::is_optimizer_state;
 pub use pattern::{checkpoint_pattern, is_pattern};
 pub use schedule::{AGAIN, Schedule, UNNOTICED};
 pub use watch::Watcher;

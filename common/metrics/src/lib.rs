@@ -9,6 +9,7 @@ pub mod csv;
 mod events;
 mod figures;
 pub mod follow;
+pub mod goal;
 pub mod growing;
 mod kinds;
 pub mod lines;

@@ -13,6 +13,7 @@ use run_common::cli::out::Out;
 use run_common::cli::screen;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use run_metrics::names::Better;
 
@@ -22,28 +23,9 @@ pub(crate) struct Options<'a> {
     /// The columns; those that are usual, if none is named.
     pub(crate) columns: NameList,
     pub(crate) sort: Option<Sort<'a>>,
-    pub(crate) best: Option<Best<'a>>,
+    pub(crate) best: Option<Goal<'a>>,
     /// What the runs of a row agree in; each run has its own row, if nothing is named.
     pub(crate) group_by: Vec<String>,
-}
-
-/// The metric that runs are compared by.
-pub(crate) struct Best<'a> {
-    metric: &'a str,
-    better: Option<Better>,
-}
-
-impl<'a> Best<'a> {
-    /// Reads the name of a metric, which may end in `:min` or `:max`.
-    pub(crate) fn parse(text: &'a str) -> Self {
-        if let Some(metric) = text.strip_suffix(":max") {
-            return Self { metric, better: Some(Better::More) };
-        }
-        match text.strip_suffix(":min") {
-            Some(metric) => Self { metric, better: Some(Better::Less) },
-            None => Self { metric: text, better: Better::of(text) },
-        }
-    }
 }
 
 /// Prints the table.
@@ -90,7 +72,7 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
 }
 
 /// Refuses a metric that no run has, or of which nobody said which values are the better.
-fn check_best(best: &Best, metrics: &[String], runs: &[Run]) -> Result<(), Error> {
+fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error> {
     let metric = best.metric;
     if !metrics.iter().any(|name| name == metric) {
         return Err(no_column(metric, runs, metrics));

@@ -1,11 +1,11 @@
 //! The row of every run: state, settings and provenance that differ, and the figures of its metrics.
 
-use super::Best;
 use crate::figures::Figures;
 use crate::frame::Frame;
 use crate::run::Run;
 use crate::scalar::Scalar;
 use crate::settings::{provenance, settings, varying};
+use run_metrics::goal::Goal;
 use run_metrics::names::Better;
 
 /// Settings that a table shows unless it is asked for others.
@@ -21,7 +21,7 @@ pub(super) const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "
 /// What is asked for beside the usual columns.
 pub(super) struct Shown<'a> {
     /// The metric that runs are compared by.
-    pub(super) best: Option<&'a Best<'a>>,
+    pub(super) best: Option<&'a Goal<'a>>,
     /// The metrics that are shown to people.
     pub(super) main: &'a [String],
     /// Names of columns.

@@ -122,6 +122,7 @@ impl Session<'_> {
                 };
                 if is_done {
                     self.exit = self.exit.max(one.exit);
+                    self.clean(&one.run, one.exit, out)?;
                 } else {
                     all.push(one);
                 }

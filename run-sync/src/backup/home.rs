@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A run's record while its backup is made.
+/// A run's record while its backup is made, or its files are cleaned up.
 #[derive(Debug)]
 pub(crate) struct Home {
     record: PathBuf,
@@ -25,8 +25,9 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Takes the lock of the receipts of a run, unless another process has it, and reads them.
-    pub(crate) fn open(subject: &Subject) -> Result<Self, Error> {
+    /// Takes the lock of the receipts of a run, unless another process has it, and reads them. Errors say what could
+    /// not be done.
+    pub(crate) fn open(subject: &Subject, verb: &str) -> Result<Self, Error> {
         let record = subject.record.clone();
         check_dir(&record).map_err(|error| Error::io("read", &record, error))?;
         let mtime = fs::metadata(&record).ok().filter(|_| !subject.is_live);
@@ -35,7 +36,7 @@ impl Home {
         let lock = match Lock::try_take(&path) {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => {
-                let what = format!("cannot back up '{}'", subject.path().display());
+                let what = format!("cannot {verb} '{}'", subject.path().display());
                 return Err(Error::new(Exit::Busy, what).because("another run-sync is at work in it"));
             }
             Err(error) if is_refused(&error) => {

@@ -5,7 +5,7 @@ mod batch;
 mod budget;
 mod commit;
 mod follow;
-mod home;
+pub(crate) mod home;
 mod journal;
 mod large;
 mod objects;
@@ -17,6 +17,7 @@ mod session;
 pub(crate) mod subject;
 mod writer;
 
+use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
 use crate::store;
 use crate::store::Access;
@@ -39,7 +40,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return Err(Error::usage("--as names one run"));
     }
     let url = address(args.to.to.as_ref())?;
-    let store = store::open(&url, &Access::new(&args.reach)?)?;
+    let access = Access::new(&args.reach)?;
+    let cleaner = Cleaner::of_backup(args, &access)?;
+    let store = store::open(&url, &access)?;
     let options = Options {
         url: shown(&url),
         transfers: args.reach.transfers.into(),
@@ -61,6 +64,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         batches: Vec::new(),
         others: Batches::default(),
         followed: Vec::new(),
+        cleaner,
         is_prepared: false,
         exit: Exit::Ok,
     };

@@ -55,7 +55,7 @@ pub(crate) fn back_up(
 ) -> Result<Report, Error> {
     let set = Set { store, url: &options.url, name: subject.name.clone() };
     let created = Timestamp::now();
-    let home = Home::open(subject)?;
+    let home = Home::open(subject, "back up")?;
     let scan = Scan::of(&subject.roots);
     let (inode, path) = identity(subject.path())?;
     let here = Begin {

@@ -5,6 +5,7 @@ use super::follow::Followed;
 use super::one::{Options, back_up};
 use super::report::Report;
 use super::subject::Subject;
+use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
 use crate::format::key::ABILITIES;
 use crate::format::manifest::SetKind;
@@ -37,6 +38,8 @@ pub(super) struct Session<'a> {
     pub(super) others: Batches,
     /// Runs that are backed up until they have ended.
     pub(super) followed: Vec<Followed>,
+    /// What removes local files after a backup, if anything does.
+    pub(super) cleaner: Option<Cleaner>,
     /// The store was made ready.
     pub(super) is_prepared: bool,
     /// What the command ends with.
@@ -86,6 +89,18 @@ impl Session<'_> {
             self.followed.push(Followed::new(run, number, &subject.checkpoints, exit));
         } else {
             self.exit = self.exit.max(exit);
+            self.clean(run, exit, out)?;
+        }
+        Ok(())
+    }
+
+    /// Removes local files of a run that was backed up, unless anything could not be sent.
+    pub(super) fn clean(&mut self, run: &RunDir, exit: Exit, out: &mut Out) -> Result<(), Error> {
+        if let Some(cleaner) = &self.cleaner
+            && exit == Exit::Ok
+            && self.exit < Exit::System
+        {
+            self.exit = self.exit.max(cleaner.clean(run, out)?);
         }
         Ok(())
     }

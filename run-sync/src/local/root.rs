@@ -79,6 +79,11 @@ impl Root {
         Ok(File::from(file))
     }
 
+    /// Opens a directory below it, or itself for an empty path; nothing on the way may be a link.
+    pub(crate) fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
+        path.iter().try_fold(open_dir_at(&self.directory, c".")?, open_dir_at)
+    }
+
     /// Looks at what lies below it.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(Stat::from(&statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
