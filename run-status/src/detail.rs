@@ -1,9 +1,10 @@
 //! The details of one run.
 
+use crate::backup::BackupOut;
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
 use crate::unseen::unseen;
-use run_checkpoint::{Program, State, discover, doubts};
+use run_checkpoint::{self as checkpoint, Program, State, discover, doubts};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -49,13 +50,18 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         let (lines, are) = if count == 1 { ("line", "is") } else { ("lines", "are") };
         warn(&format!("{count} {lines} of '{}' {are} damaged, and not shown", path.display()));
     }
+    let found = found(run, known, pattern);
+    let mut facts = facts(run, known, Extent::Full);
+    if let Some(backup) = BackupOut::of(run) {
+        facts.row(vec![("backup:".to_owned(), Tint::Dim), (backup.words(&found), Tint::None)]);
+    }
     let blocks = [
-        facts(run, known, Extent::Full),
+        facts,
         unseen_metrics(run, &attempts),
         figures(&run.recorded.metrics().figures()),
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
-        checkpoints(run, known, pattern),
+        checkpoints(&found),
         evaluations(run),
         last_lines(run, &attempts),
     ];
@@ -147,24 +153,23 @@ fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
     table
 }
 
-/// The checkpoints, by the `pattern` that is given or recorded, with what keeps an incomplete one from counting.
-fn checkpoints(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Table {
+/// Finds the checkpoints, by the `pattern` that is given or recorded, and says what their names leave in doubt.
+fn found(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Vec<checkpoint::Checkpoint> {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
     let layout = run.run.layout();
     let mut recorded = meta.and_then(|meta| checkpoint_of(meta, layout));
     if let Some(pattern) = pattern {
         recorded = Some(Checkpoint::with_pattern(recorded, pattern));
     }
-    let found = match discover(layout, recorded.as_ref(), program) {
-        Ok(found) => found,
-        Err(error) => {
-            complain(&error);
-            Vec::new()
-        }
-    };
+    let found = discover(layout, recorded.as_ref(), program).inspect_err(complain).unwrap_or_default();
     for doubt in doubts(layout, recorded.as_ref()) {
         warn(&doubt);
     }
+    found
+}
+
+/// The checkpoints, with what keeps an incomplete one from counting.
+fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
     if found.is_empty() {
         return Table::default();
     }

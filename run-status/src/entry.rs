@@ -1,5 +1,6 @@
 //! A run in a list: one struct, from which the table and the JSON come.
 
+use crate::backup::BackupOut;
 use crate::cli::Args;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
@@ -53,7 +54,7 @@ pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
 
 /// Makes the entry of a run, in `full` with what meta.json says; and returns what is wrong with that.
 pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, Option<Error>) {
-    let entry = Entry::of(run);
+    let entry = Entry { backup: BackupOut::of(run), ..Entry::of(run) };
     if !full {
         return (entry, damage_of(run, is_named));
     }
@@ -74,6 +75,8 @@ pub(crate) struct Entry<'a> {
     quiet_s: Option<f64>,
     duration_s: Option<f64>,
     eta_s: Option<f64>,
+    /// The last backup, where it was looked for.
+    backup: Option<BackupOut>,
     /// What only meta.json says, for `--full`.
     #[serde(flatten)]
     meta: Option<Map<String, Value>>,
@@ -90,6 +93,7 @@ impl<'a> Entry<'a> {
             quiet_s: rounded(run.quiet_s()),
             duration_s: rounded(run.duration_s()),
             eta_s: rounded(run.eta_s()),
+            backup: None,
             meta: None,
         }
     }

@@ -1,5 +1,6 @@
 //! `run-status`: say what runs are doing.
 
+mod backup;
 mod cli;
 mod detail;
 mod entry;

@@ -315,3 +315,26 @@ fn nothing_is_removed_where_a_file_cannot_be_backed_up_or_the_options_make_no_se
     assert!(done.err().contains("cannot read ckpt/step_10.pt"), "{}", done.err());
     assert_eq!(names(&lab, &format!("{run}/ckpt")), "step_10.pt step_20.pt step_30.pt step_40.pt");
 }
+
+#[test]
+fn run_status_says_when_a_run_was_backed_up_and_what_came_since() {
+    let lab = Lab::new();
+    let run = trained(&lab);
+    assert_eq!(lab.status("trial")["backup"], Value::Null);
+    let words = || lab.cmd("run-status").arg("trial").run().code(0).out();
+    assert!(!words().contains("backup"), "{}", words());
+    backup(&lab);
+    for step in [50, 60, 70] {
+        lab.write(&format!("{run}/ckpt/step_{step}.pt"), torch_noise(step, 40_000));
+    }
+    let backup = &lab.status("trial")["backup"];
+    assert_eq!(
+        (&backup["number"], &backup["checkpoints"], &backup["last_step"]),
+        (&1.into(), &4.into(), &40.into())
+    );
+    assert_eq!(backup["url"], lab.path("store").to_str().unwrap());
+    assert!(words().contains("ago, 3 checkpoints since (backup 1 of 'trial' in "), "{}", words());
+    lab.cmd("run-sync").args(["backup", "--to", "store", "--cleanup", "trial"]).run().code(0).stderr("");
+    assert!(words().contains("ago, 0 checkpoints since (backup 2 of"), "{}", words());
+    assert_eq!(lab.status("trial")["backup"]["number"], 2);
+}

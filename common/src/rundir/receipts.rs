@@ -2,6 +2,7 @@
 //! Written by run-sync, read by whoever shows a run.
 
 use crate::fsio::append::{append_line, read_lines};
+use crate::fsio::read::read_end;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -83,7 +84,69 @@ pub fn read(record: &Path) -> io::Result<Vec<Receipt>> {
     Ok(lines.into_iter().filter_map(|line| serde_json::from_value(line).ok()).collect())
 }
 
+/// Bytes at the end of the receipts in which the last backup is looked for first.
+const TAIL: u64 = 16 << 10;
+
+/// Returns the receipt of the last backup, if there is one that can be read. Whoever lists many runs can afford this.
+pub fn last_backup(record: &Path) -> Option<Backup> {
+    let of_lines = |lines: &[u8]| lines.rsplit(|&byte| byte == b'\n').find_map(backup);
+    let path = path(record);
+    let end = read_end(&path, 0, TAIL).ok()?;
+    of_lines(&end).or_else(|| {
+        let is_all = (end.len() as u64) < TAIL;
+        let earlier = if is_all { Vec::new() } else { read(record).ok()? };
+        earlier.into_iter().rev().find_map(|receipt| match receipt {
+            Receipt::Backup(backup) => Some(backup),
+            Receipt::Clean(_) => None,
+        })
+    })
+}
+
+fn backup(line: &[u8]) -> Option<Backup> {
+    match serde_json::from_slice(line).ok()? {
+        Receipt::Backup(backup) => Some(backup),
+        Receipt::Clean(_) => None,
+    }
+}
+
 /// Appends a receipt. Only the holder of the lock of the file may do that.
 pub fn append(record: &Path, receipt: &Receipt) -> io::Result<()> {
     append_line(&path(record), receipt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsio::write::create;
+    use std::io::Write;
+    use tempfile::TempDir;
+
+    #[test]
+    fn the_last_backup_is_found_before_whatever_came_after() {
+        let dir = TempDir::new().unwrap();
+        assert_eq!(last_backup(dir.path()), None);
+        let backup = |number: u64| {
+            let text = format!(
+                r#"{{"type":"backup","time":"2026-01-29T12:00:00.000Z","url":"u","name":"n","number":{number},"manifest":"m","verified":"read","files":1,"bytes":2,"checkpoints":3,"last_step":4,"host":"h","inode":5,"path":"p","writer":"w","keys":""}}"#
+            );
+            text + "\n"
+        };
+        let clean = |length: usize| {
+            let removed = "x".repeat(length);
+            let text = format!(
+                r#"{{"type":"clean","time":"2026-01-29T12:00:00.000Z","url":"u","name":"n","number":1,"manifest":"m","removed":["{removed}"]}}"#
+            );
+            text + "\n"
+        };
+        for (number, after) in
+            [String::new(), clean(9), clean(100_000), "{\"type\":\"ba".to_owned()].iter().enumerate()
+        {
+            let path = path(dir.path());
+            let _ = std::fs::remove_file(&path);
+            let number = number as u64 + 7;
+            let text = format!("{}{}{after}", backup(1), backup(number));
+            create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+            assert_eq!(last_backup(dir.path()).map(|last| last.number), Some(number));
+        }
+    }
 }

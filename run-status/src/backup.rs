@@ -1,0 +1,48 @@
+//! What is known of the backups of a run: its last receipt, and what was saved since.
+
+use run_checkpoint::Checkpoint;
+use run_common::figures::counted;
+use run_common::rundir::observe::Observed;
+use run_common::rundir::receipts::{Backup, last_backup};
+use run_common::time::{Timestamp, human_seconds};
+use serde::Serialize;
+
+/// The last backup, as JSON has it.
+#[derive(Debug, Serialize)]
+pub(crate) struct BackupOut {
+    time: Timestamp,
+    url: String,
+    name: String,
+    number: u64,
+    manifest: String,
+    verified: String,
+    files: u64,
+    bytes: u64,
+    checkpoints: u64,
+    last_step: Option<u64>,
+}
+
+impl BackupOut {
+    /// Reads the last receipt of a run.
+    pub(crate) fn of(run: &Observed) -> Option<Self> {
+        let Backup {
+            time, url, name, number, manifest, verified, files, bytes, checkpoints, last_step, ..
+        } = last_backup(&run.run.layout().record())?;
+        Some(Self { time, url, name, number, manifest, verified, files, bytes, checkpoints, last_step })
+    }
+
+    /// Says when and where the run was backed up, and how many complete checkpoints came since.
+    pub(crate) fn words(&self, found: &[Checkpoint]) -> String {
+        let is_new = |one: &&Checkpoint| {
+            one.is_complete()
+                && (one.modified() > self.time || one.step > self.last_step && one.step.is_some())
+        };
+        let since = found.iter().filter(is_new).count();
+        let ago = human_seconds(Timestamp::now().seconds_since(self.time));
+        let since = counted(since, "checkpoint");
+        format!(
+            "backed up {ago} ago, {since} since (backup {} of '{}' in {})",
+            self.number, self.name, self.url
+        )
+    }
+}
