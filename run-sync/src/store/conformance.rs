@@ -1,5 +1,7 @@
 //! What every store must do, tried with each: a directory, a scripted server, a real one, rclone.
 
+#![cfg(test)]
+
 use super::access::Access;
 use super::environment::Environment;
 use super::fault::Fault;

@@ -1,5 +1,7 @@
 //! What the client of S3 makes of a server that misbehaves: each way, at each request.
 
+#![cfg(test)]
+
 use super::conformance::{PART, access, at, get, list, noise, put};
 use super::environment::Environment;
 use super::fault::Fault;

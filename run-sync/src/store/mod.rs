@@ -4,12 +4,10 @@
 pub(crate) mod abilities;
 pub(crate) mod access;
 mod cloud;
-#[cfg(test)]
 mod conformance;
 pub(crate) mod directory;
 mod environment;
 pub(crate) mod fault;
-#[cfg(test)]
 mod misbehaviour;
 mod rclone;
 pub(crate) mod url;
