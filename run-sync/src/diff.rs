@@ -1,5 +1,6 @@
 //! `run-sync diff`: what differs between a backup and the run as it is, or between two backups.
 
+use crate::address::{address, shown};
 use crate::at::choose;
 use crate::backup::subject::Subject;
 use crate::cli;
@@ -9,7 +10,6 @@ use crate::local::root::Root;
 use crate::local::scan::{Found, Scan};
 use crate::set::SetName;
 use crate::source::Source;
-use crate::sync::{address, shown};
 use crate::workers;
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;

@@ -1,5 +1,6 @@
 //! `run-sync`: back runs up, verify, restore and clean up.
 
+mod address;
 mod at;
 mod backup;
 mod bar;

@@ -1,11 +1,11 @@
 //! `probe`: finds out by experiment what a store can do, and records that in it.
 
+use crate::address::{address, shown};
 use crate::cli::Probe;
 use crate::format::digest::Digest;
 use crate::store::abilities::{Abilities, checks_hashes, probe_key};
 use crate::store::fault::Fault;
 use crate::store::{Access, Experiments, Store, open};
-use crate::sync::{address, shown};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::io;

@@ -1,11 +1,11 @@
 //! The store that a verb reads.
 
+use crate::address::address;
 use crate::cli::Reach;
 use crate::names::Names;
 use crate::set::{Set, SetName};
 use crate::store::url::StoreUrl;
 use crate::store::{self, Access, Store};
-use crate::sync::address;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 

@@ -17,12 +17,12 @@ mod session;
 pub(crate) mod subject;
 mod writer;
 
+use crate::address::{address, shown};
 use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
 use crate::store;
 use crate::store::Access;
 use crate::store::url::StoreUrl;
-use crate::sync::{address, shown};
 use batch::Batches;
 use one::Options;
 use run_common::cli::operands::{Operand, open_all};

@@ -8,12 +8,12 @@ mod remove;
 mod report;
 mod values;
 
+use crate::address::shown;
 use crate::backup::home::Home;
 use crate::backup::subject::Subject;
 use crate::cli::{self, Keep};
 use crate::local::scan::Scan;
 use crate::store::Access;
-use crate::sync::shown;
 use copies::{Copy, copies};
 use keep::Policy;
 use plan::{Extent, Plan, Removal, plan};
