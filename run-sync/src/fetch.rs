@@ -147,7 +147,7 @@ mod tests {
     fn pieces_are_the_parts_of_a_file() {
         let ranges = |file: &File| file.pieces().into_iter().map(|piece| piece.range).collect::<Vec<_>>();
         assert_eq!(ranges(&file(0, None)), []);
-        assert_eq!(ranges(&file(7, None)), [0..7]);
+        assert_eq!(ranges(&file(7, None)), vec![Range { start: 0, end: 7 }]);
         let parts = |count| Some(Parts { size: 1 << 20, digests: vec![Digest::of(b"x"); count] });
         assert_eq!(
             ranges(&file((2 << 20) + 5, parts(3))),

@@ -36,13 +36,9 @@ impl Names<'_> {
     pub(crate) fn named(&self, name: &str) -> Result<Vec<SetName>, Error> {
         let mut sets = Vec::new();
         match SetName::parse(name) {
-            Some(set @ SetName { batch: Some(_), .. }) => {
-                if self.below(&set.prefix())?.is_set {
-                    sets.push(set);
-                }
-            }
-            Some(SetName { name, .. }) => self.at(&name, &mut sets)?,
-            None => {}
+            Some(SetName { batch: None, name }) => self.at(&name, &mut sets)?,
+            Some(set) if self.has(&set)? => sets.push(set),
+            _ => {}
         }
         if sets.is_empty() {
             let what = format!("no backup of '{name}' in {}", self.url);

@@ -78,9 +78,9 @@ fn the_weights_alone_come_to_a_new_machine() {
     let lab = Lab::new();
     let run = lab.new_run("trial", &["true"]);
     lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
-    for step in [100, 200] {
-        lab.write(&format!("{run}/checkpoints/step_{step}/model.safetensors"), [step as u8; 100]);
-        lab.write(&format!("{run}/checkpoints/step_{step}/optimizer.pt"), torch_noise(step, 1000));
+    for step in [100_u8, 200] {
+        lab.write(&format!("{run}/checkpoints/step_{step}/model.safetensors"), [step; 100]);
+        lab.write(&format!("{run}/checkpoints/step_{step}/optimizer.pt"), torch_noise(step.into(), 1000));
     }
     sync(&lab, &["backup", "trial"]).run().code(0);
     let args = ["restore", "--only", "*.safetensors", "--only", "config.*", "--into", "new", "trial"];

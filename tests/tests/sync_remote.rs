@@ -49,7 +49,7 @@ fn is_whole(lab: &Lab) -> bool {
     let names = ["large", "small/0", "small/1", "small/2", "small/3", "empty"];
     let same =
         |name: &&str| lab.bytes(&format!("runs/trial/{name}")) == lab.bytes(&format!("store/trial/{name}"));
-    fs::read_dir(lab.path("runs")).unwrap().count() == 1 && names.iter().all(|name| same(&name))
+    fs::read_dir(lab.path("runs")).unwrap().count() == 1 && names.iter().all(same)
 }
 
 #[test]

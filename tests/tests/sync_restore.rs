@@ -214,6 +214,9 @@ fn evaluations_and_the_files_of_a_batch_come_with_a_run() {
     assert_eq!(lab.read("runs/lr/master_log.txt"), "log\n");
     assert_eq!(lab.read("eval_runs/lr/a_gsm8k/step_100_gsm8k/result.json"), "{}");
     assert_eq!(lab.read("runs/lr/a/base.bin"), "frozen");
+    fs::create_dir(lab.path("new")).unwrap();
+    let mode = |path: &str| fs::metadata(lab.path(path)).unwrap().mode();
+    assert_eq!(mode("runs/lr/a"), mode("new"), "a directory that no manifest lists is as any new one");
     assert!(!lab.path("runs/lr/b").exists());
     fs::remove_dir_all(lab.path("runs")).unwrap();
     fs::remove_dir_all(lab.path("eval_runs")).unwrap();

@@ -20,13 +20,14 @@ fn seen(root: &Path) -> Vec<String> {
             left.extend(fs::read_dir(&path).unwrap().map(|entry| below.join(entry.unwrap().file_name())));
             ("dir", String::new())
         } else if found.is_symlink() {
-            ("link", format!("{:?}", fs::read_link(&path).unwrap()))
+            ("link", fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii().to_string())
         } else {
             ("file", format!("{} {} {}", sha256(&fs::read(&path).unwrap()), found.len(), found.nlink()))
         };
         let (mode, seconds, nanoseconds) = (found.mode(), found.mtime(), found.mtime_nsec());
         if below != Path::new(".run/backup.jsonl") {
-            lines.push(format!("{below:?} {kind} {mode:o} {seconds}.{nanoseconds:09} {is}"));
+            let below = below.as_os_str().as_bytes().escape_ascii();
+            lines.push(format!("{below} {kind} {mode:o} {seconds}.{nanoseconds:09} {is}"));
         }
     }
     lines.sort();

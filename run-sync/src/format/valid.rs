@@ -1,8 +1,9 @@
 //! What a manifest must be before anything is done by it. Whoever can write to a store can forge one.
 
 use super::entry::{Entry, File, Kind, Place, ROOT};
-use super::key;
-use super::manifest::Manifest;
+use super::key::{self, BATCH};
+use super::manifest::{Manifest, SetKind};
+use run_common::rundir::layout::BATCH_FILES;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -25,6 +26,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
         if !is_root {
             check_path(&place.path).map_err(fault)?;
         }
+        if manifest.head.kind == SetKind::Batch && !is_of_batch(place) {
+            return Err(fault("does not belong to a batch"));
+        }
         if place.evaluation.as_deref().is_some_and(|label| !is_name(label)) {
             return Err(fault("has an impossible label of evaluations"));
         }
@@ -46,6 +50,12 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
         above.push((place, is_solid && *kind == Kind::Dir));
     }
     Ok(())
+}
+
+/// Says whether a path is one of a batch itself: its runs are sets of their own.
+fn is_of_batch(place: &Place) -> bool {
+    let first = place.path.iter().next().unwrap_or_default();
+    place.evaluation.is_none() && (first == BATCH || BATCH_FILES.iter().any(|name| first == *name))
 }
 
 /// Says whether text can be a name of a run, batch or label: one part of a path.
@@ -100,7 +110,7 @@ fn check_key(key: &str) -> Result<(), &'static str> {
 mod tests {
     use super::super::digest::Digest;
     use super::super::entry::{Absent, Parts};
-    use super::super::manifest::{Head, SetKind, Verified};
+    use super::super::manifest::{Head, Verified};
     use super::super::stamp::Stamp;
     use super::*;
     use run_common::time::Timestamp;
@@ -150,11 +160,15 @@ mod tests {
 
     /// Writes a manifest of these entries and reads it back.
     fn read(entries: Vec<Entry>) -> Result<Manifest, String> {
+        read_set(SetKind::Run, entries)
+    }
+
+    fn read_set(kind: SetKind, entries: Vec<Entry>) -> Result<Manifest, String> {
         let head = Head {
             schema: Head::SCHEMA,
             number: 1,
             parent: None,
-            kind: SetKind::Run,
+            kind,
             run_id: "id".to_owned(),
             run_name: "trial".to_owned(),
             batch: None,
@@ -229,6 +243,16 @@ mod tests {
         for (entries, expected) in cases {
             let shown = format!("{entries:?}");
             assert_eq!(read(entries).map(drop), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_batch_has_none_of_the_files_of_its_runs() {
+        let own = [dir(".batch"), file(".batch/batch.json"), file("master_log.txt")];
+        read_set(SetKind::Batch, own.into()).unwrap();
+        for other in ["a/checkpoints/x", "x", ".batches/x"] {
+            let refused = read_set(SetKind::Batch, vec![file(other)]).unwrap_err();
+            assert_eq!(refused, format!("'{other}' does not belong to a batch"));
         }
     }
 

@@ -3,22 +3,22 @@
 use super::ground::{Ground, busy, staged};
 use super::plan::{Original, Plan, Step, Unit};
 use super::receive::Received;
-use super::tree::{is_dir, is_file, timespec};
+use super::tree::timespec;
 use crate::fetch::Damage;
 use crate::format::entry::{Entry, Kind, Place, ROOT};
+use crate::local::root::Stat;
 use run_common::error::Error;
 use run_common::fsio::atomic::sync_file_system;
 use run_common::message::warn;
-use rustix::fs::{FlockOperation, Mode, Timespec, Timestamps, UTIME_OMIT, fchmod, flock, fstat, futimens};
+use rustix::fs::{FileType, FlockOperation, Mode, Timespec, Timestamps, UTIME_OMIT, fchmod, flock, futimens};
 use rustix::io::Errno;
+use rustix::process::umask;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// The mode of a directory that no manifest lists, less the umask.
-const MODE: u32 = 0o777;
 /// The mode of a directory while it is filled.
 const OPEN: u32 = 0o700;
 
@@ -64,15 +64,15 @@ pub(super) fn lock_new(ground: &Ground) -> Result<OwnedFd, Error> {
     let path = staged(&ground.path(Path::new(ROOT)));
     let failed = |error| Error::io("write", &ground.shown(&path), error);
     let tree = ground.tree().map_err(failed)?;
-    if tree.look(&path).map_err(failed)?.is_some_and(|found| !is_dir(&found)) {
+    if tree.look(&path).map_err(failed)?.is_some_and(|found| found.kind != FileType::Directory) {
         tree.remove(&path).map_err(failed)?;
     }
     tree.make_dir(&path, OPEN).map_err(failed)?;
     let directory = lock(ground, &path)?;
     // Another restore may have ended just now: then it has given this directory its name.
-    let locked = fstat(&directory).map_err(|error| failed(error.into()))?;
+    let locked = Stat::of(&directory).map_err(failed)?;
     match tree.look(&path).map_err(failed)? {
-        Some(found) if found.st_ino == locked.st_ino => Ok(directory),
+        Some(found) if (found.device, found.inode) == (locked.device, locked.inode) => Ok(directory),
         _ => Err(busy(&ground.root)),
     }
 }
@@ -90,8 +90,7 @@ pub(super) fn prepare(plan: &Plan<'_>, grounds: &[Ground]) -> Result<(), Error> 
     }
     for step in &plan.dirs {
         let ground = &grounds[plan.units[step.unit].ground];
-        let mode = if step.entry.is_some() { OPEN } else { MODE };
-        let made = ground.tree().and_then(|tree| tree.make_dir(&step.path, mode));
+        let made = ground.tree().and_then(|tree| tree.make_dir(&step.path, OPEN));
         made.map_err(|error| Error::io("make", &ground.shown(&step.path), error))?;
     }
     Ok(())
@@ -111,11 +110,11 @@ fn tidy(ground: &Ground, unit: &Unit, planned: &HashMap<(usize, &Path), bool>) -
     while let Some(path) = left.pop() {
         let Some(found) = tree.look(&path)? else { continue };
         match planned.get(&(unit.ground, path.as_path())) {
-            Some(true) if is_dir(&found) => {
+            Some(true) if found.kind == FileType::Directory => {
                 ignore_unable(tree.set_mode(&path, OPEN))?;
                 left.extend(tree.names(&path)?.iter().map(|name| path.join(name)));
             }
-            Some(false) if is_file(&found) && found.st_nlink == 1 => {
+            Some(false) if found.kind == FileType::RegularFile && found.links == 1 => {
                 ignore_unable(tree.set_mode(&path, 0o600))?;
             }
             _ => tree.remove(&path)?,
@@ -161,7 +160,10 @@ pub(super) fn complete<'a>(
         })?;
     }
     for step in plan.dirs.iter().rev() {
-        let Some(entry) = step.entry else { continue };
+        let Some(entry) = step.entry else {
+            each(step, &|ground| ignore_unable(ground.tree()?.set_mode(&step.path, usual_mode())))?;
+            continue;
+        };
         each(step, &|ground| {
             let tree = ground.tree()?;
             ignore_unable(tree.set_mtime(&step.path, entry.mtime))?;
@@ -173,6 +175,13 @@ pub(super) fn complete<'a>(
     }
     damaged.sort_unstable_by_key(|(place, _)| *place);
     Ok(damaged)
+}
+
+/// Returns the mode of a directory that no manifest lists: that of any new one.
+fn usual_mode() -> u32 {
+    let mask = umask(Mode::empty());
+    umask(mask); // it cannot be asked for without being set
+    0o777 & !mask.as_raw_mode()
 }
 
 /// Removes what an interrupted restore has left in the place of a link or a second name.

@@ -2,13 +2,13 @@
 //! nothing.
 
 use super::ground::{Ground, staged};
-use super::tree::{is_dir, is_file, kind};
 use crate::format::digest::Digest;
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::format::stamp::Stamp;
+use crate::local::root::Stat;
 use crate::workers;
 use run_common::error::Error;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -199,14 +199,14 @@ impl<'g, 'a> Planner<'g, 'a> {
             Above::InUnit(unit) => Above::InUnit(unit),
             Above::Here => match at.look(path)? {
                 None => Above::InUnit(self.unit(ground, path, true, false)),
-                Some(found) if is_dir(&found) => {
+                Some(found) if found.kind == FileType::Directory => {
                     if let Some(entry) = entry {
                         self.plan.touched.insert((ground, path.to_owned()), entry.mtime);
                     }
                     Above::Here
                 }
                 Some(found)
-                    if self.force && matches!(kind(&found), FileType::RegularFile | FileType::Symlink) =>
+                    if self.force && matches!(found.kind, FileType::RegularFile | FileType::Symlink) =>
                 {
                     Above::InUnit(self.unit(ground, path, true, true))
                 }
@@ -235,7 +235,7 @@ impl<'g, 'a> Planner<'g, 'a> {
             Above::Blocked => Here::Blocked,
             Above::Here => match self.grounds[ground].look(path)? {
                 None => Here::Missing(None),
-                Some(found) => match (&entry.kind, kind(&found)) {
+                Some(found) => match (&entry.kind, found.kind) {
                     (Kind::File(_), FileType::RegularFile) | (Kind::Link(_), FileType::Symlink) => {
                         Here::Comparable
                     }
@@ -270,8 +270,8 @@ impl<'g, 'a> Planner<'g, 'a> {
         let (Some(found), Kind::File(file)) = (found, &entry.kind) else {
             return Ok("it points elsewhere here");
         };
-        Ok(match mtime(&found) > entry.mtime {
-            _ if size(&found) > file.size => "it is longer here",
+        Ok(match found.mtime > entry.mtime {
+            _ if found.size > file.size => "it is longer here",
             true => "it is newer here",
             false => "it differs here",
         })
@@ -289,8 +289,7 @@ fn equals(ground: &Ground, path: &Path, kind: &Kind) -> Result<bool, Error> {
         Kind::Link(target) => Ok(tree.target(path)? == *target),
         Kind::File(file) => {
             let here = tree.open_file(path)?;
-            let found = rustix::fs::fstat(&here)?;
-            if !is_file(&found) || size(&found) != file.size {
+            if Stat::of(&here)?.size != file.size {
                 return Ok(false);
             }
             for piece in file.pieces() {
@@ -303,13 +302,4 @@ fn equals(ground: &Ground, path: &Path, kind: &Kind) -> Result<bool, Error> {
         Kind::Dir => Ok(false),
     });
     compared.map_err(|error| Error::io("read", &ground.shown(path), error))
-}
-
-fn size(found: &Stat) -> u64 {
-    u64::try_from(found.st_size).unwrap_or(0)
-}
-
-#[expect(clippy::useless_conversion, clippy::unnecessary_cast, reason = "their types differ between systems")]
-fn mtime(found: &Stat) -> Stamp {
-    Stamp::new(found.st_mtime.into(), found.st_mtime_nsec as i64)
 }

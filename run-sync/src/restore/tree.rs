@@ -2,11 +2,12 @@
 //! and a link in it is an error.
 
 use crate::format::stamp::Stamp;
+use crate::local::root::Stat;
 use run_common::error::Unfit;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps,
-    UTIME_OMIT, chmodat, linkat, mkdirat, openat, openat2, readlinkat, renameat, renameat_with, statat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT,
+    chmodat, linkat, mkdirat, openat, openat2, readlinkat, renameat, renameat_with, statat, symlinkat,
+    unlinkat, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{OsStr, OsString};
@@ -65,12 +66,12 @@ impl Tree {
     /// above is no directory.
     pub(super) fn look(&self, path: &Path) -> io::Result<Option<Stat>> {
         if path.as_os_str().is_empty() {
-            return Ok(Some(rustix::fs::fstat(&self.root)?));
+            return Stat::of(&self.root).map(Some);
         }
         let found =
             self.above(path).and_then(|(above, name)| Ok(statat(above, name, AtFlags::SYMLINK_NOFOLLOW)?));
         match found {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => Ok(Some(Stat::from(&found))),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Ok(None)
             }
@@ -182,7 +183,7 @@ impl Tree {
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         let mut left = vec![(path.to_owned(), false)];
         while let Some((path, is_empty)) = left.pop() {
-            let is_dir = self.look(&path)?.is_some_and(|found| is_dir(&found));
+            let is_dir = self.look(&path)?.is_some_and(|found| found.kind == FileType::Directory);
             let (above, name) = self.above(&path)?;
             if is_dir && !is_empty {
                 let _ = chmodat(&above, name, Mode::RWXU, AtFlags::empty()); // else it cannot be emptied
@@ -200,16 +201,6 @@ impl Tree {
     }
 }
 
-/// What stat(2) says of the kind of something.
-pub(super) fn kind(found: &Stat) -> FileType {
-    FileType::from_raw_mode(found.st_mode)
-}
-
-/// Says whether something is a directory.
-pub(super) fn is_dir(found: &Stat) -> bool {
-    kind(found) == FileType::Directory
-}
-
 /// Converts a time for a system call.
 pub(super) fn timespec(time: Stamp) -> Timespec {
     Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() }
@@ -220,14 +211,9 @@ fn name_of(path: &Path) -> io::Result<&OsStr> {
 }
 
 fn regular(file: OwnedFd) -> io::Result<File> {
-    if is_file(&rustix::fs::fstat(&file)?) {
+    if Stat::of(&file)?.kind == FileType::RegularFile {
         Ok(File::from(file))
     } else {
         Err(Unfit::new("it is no regular file").into())
     }
-}
-
-/// Says whether something is a regular file.
-pub(super) fn is_file(found: &Stat) -> bool {
-    kind(found) == FileType::RegularFile
 }
