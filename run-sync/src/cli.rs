@@ -64,7 +64,7 @@ pub(crate) struct Reach {
 /// The store that is written to.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct To {
-    /// The store: s3://bucket/prefix, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $RUN_SYNC_URL]
+    /// The store: <s3://bucket/prefix>, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $`RUN_SYNC_URL`]
     #[arg(long, value_name = "URL", value_parser = Address)]
     pub(crate) to: Option<StoreUrl>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct To {
 /// The store that is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct From {
-    /// The store [default: $RUN_SYNC_URL]
+    /// The store [default: $`RUN_SYNC_URL`]
     #[arg(long, value_name = "URL", value_parser = Address)]
     pub(crate) from: Option<StoreUrl>,
 }
@@ -275,7 +275,7 @@ pub(crate) struct Diff {
 pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) reach: Reach,
-    /// The store [default: $RUN_SYNC_URL]
+    /// The store [default: $`RUN_SYNC_URL`]
     #[arg(value_name = "URL", value_parser = Address)]
     pub(crate) url: Option<StoreUrl>,
 }

@@ -148,7 +148,7 @@ mod tests {
     fn hashed(bytes: &[u8]) -> Hashed {
         let part = usize::try_from(part_size(bytes.len() as u64)).unwrap();
         let digests: Vec<Digest> = bytes.chunks(part).map(Digest::of).collect();
-        let parts = (digests.len() > 1).then(|| Parts { size: part as u64, digests });
+        let parts = (digests.len() > 1).then_some(Parts { size: part as u64, digests });
         Hashed { size: bytes.len() as u64, sha256: Digest::of(bytes), parts }
     }
 
@@ -188,7 +188,7 @@ mod tests {
         }
         assert_eq!(compared(&[], Some(&long)), Compared::Other, "it is no longer than before");
         // Cut while it is read.
-        let cut = file(&long[..part + 1]);
+        let cut = file(&long[..=part]);
         assert_eq!(compare(&cut, size, &[&hashed(&long)], None).unwrap(), Compared::Other);
         assert_eq!(hash_start(&cut, 5).unwrap(), Some(Digest::of(&long[..5])));
         assert_eq!(hash_start(&cut, size).unwrap(), None);

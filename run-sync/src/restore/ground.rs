@@ -68,18 +68,12 @@ impl Ground {
 
     /// The path in the tree of a path of an entry.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
-        match path.as_os_str() == ROOT {
-            true => self.prefix.clone(),
-            false => self.prefix.join(path),
-        }
+        if path.as_os_str() == ROOT { self.prefix.clone() } else { self.prefix.join(path) }
     }
 
     /// How people call a path in the tree.
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
-        match self.exists {
-            true => self.root.join(path),
-            false => self.holder().join(path),
-        }
+        if self.exists { self.root.join(path) } else { self.holder().join(path) }
     }
 
     /// Looks what has a path in the tree.

@@ -60,7 +60,7 @@ struct Left {
 }
 
 impl Left {
-    fn new(place: &Place, why: impl ToString) -> Self {
+    fn new(place: &Place, why: &impl ToString) -> Self {
         Self { path: place.shown().display().to_string(), why: why.to_string() }
     }
 }
@@ -210,16 +210,14 @@ impl Report {
             out.text(mark)?;
         }
         let verb = if self.dry_run { "would restore" } else { "restored" };
-        let mut text = format!("{}: backup {}, ", self.name, self.number);
-        if self.files == 0 {
-            text.push_str("nothing to restore");
-        } else {
-            text.push_str(&format!("{verb} {} ({})", counted(self.files, "file"), human_bytes(self.bytes)));
-            if self.equal > 0 {
-                text.push_str(&format!(", {} were here", self.equal));
+        let what = match (self.files, self.equal) {
+            (0, _) => "nothing to restore".to_owned(),
+            (files, 0) => format!("{verb} {} ({})", counted(files, "file"), human_bytes(self.bytes)),
+            (files, equal) => {
+                format!("{verb} {} ({}), {equal} were here", counted(files, "file"), human_bytes(self.bytes))
             }
-        }
-        out.text(&text)
+        };
+        out.text(&format!("{}: backup {}, {what}", self.name, self.number))
     }
 }
 
@@ -241,8 +239,11 @@ fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
     Ok(())
 }
 
+/// Entries, each with the place of its directory in a list of these.
+type Placed<'a> = Vec<(usize, &'a Entry)>;
+
 /// Returns the directories that entries are restored to, and which belongs to each entry.
-fn grounds<'a>(path: &Path, entries: &[&'a Entry]) -> Result<(Vec<Ground>, Vec<(usize, &'a Entry)>), Error> {
+fn grounds<'a>(path: &Path, entries: &[&'a Entry]) -> Result<(Vec<Ground>, Placed<'a>), Error> {
     let run = RunDir::seen(path);
     let mut grounds = vec![Ground::new(path.to_owned())?];
     let mut labels: HashMap<&str, usize> = HashMap::new();

@@ -212,13 +212,14 @@ pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Vec<PathBuf
         if tree.look(&unit.staged).map_err(failed)?.is_none() {
             continue; // it is damaged
         }
-        let named = match unit.replaces {
-            true => tree.rename_over(&unit.staged, &unit.path, unit.is_dir),
-            false => tree.rename_new(&unit.staged, &unit.path),
+        let named = if unit.replaces {
+            tree.rename_over(&unit.staged, &unit.path, unit.is_dir)
+        } else {
+            tree.rename_new(&unit.staged, &unit.path)
         };
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                taken.push(ground.shown(&unit.path))
+                taken.push(ground.shown(&unit.path));
             }
             named => {
                 named.map_err(failed)?;

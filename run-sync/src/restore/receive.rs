@@ -75,9 +75,10 @@ impl Zeros {
 
     /// Returns the bytes of a file that are to be received: not those of holes.
     pub(super) fn bytes(&mut self, file: &Content) -> u64 {
-        match file.sparse {
-            false => file.size,
-            true => file.pieces().iter().filter(|piece| !self.are(file, piece)).map(Piece::len).sum(),
+        if file.sparse {
+            file.pieces().iter().filter(|piece| !self.are(file, piece)).map(Piece::len).sum()
+        } else {
+            file.size
         }
     }
 }

@@ -2,7 +2,7 @@
 //! when [`Store::sync`] has returned.
 
 use super::fault::Fault;
-use super::{Checks, Object, Part, PartLimits, Sink, Store, Stored, Upload};
+use super::{Checks, Object, Part, Sink, Store, Stored, Upload};
 use crate::format::digest::Digest;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::sync_file_system;
@@ -80,30 +80,31 @@ impl Directory {
         named.inspect_err(|_| drop(fs::remove_file(incomplete)))?;
         Ok(Stored::default())
     }
+}
 
-    fn collect(&self, directory: &Path, key: &str, objects: &mut Vec<Object>) -> io::Result<()> {
-        let entries = match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue }; // no key of ours
-            let key = format!("{key}{name}");
-            let kind = entry.file_type()?;
-            if kind.is_dir() && key != UPLOADS {
-                self.collect(&entry.path(), &format!("{key}/"), objects)?;
-            } else if kind.is_file() {
-                match entry.metadata() {
-                    Ok(found) => objects.push(Object { key, size: found.len(), tag: Some(tag(&found)) }),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
+/// Lists the objects below a directory.
+fn collect(directory: &Path, key: &str, objects: &mut Vec<Object>) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue }; // no key of ours
+        let key = format!("{key}{name}");
+        let kind = entry.file_type()?;
+        if kind.is_dir() && key != UPLOADS {
+            collect(&entry.path(), &format!("{key}/"), objects)?;
+        } else if kind.is_file() {
+            match entry.metadata() {
+                Ok(found) => objects.push(Object { key, size: found.len(), tag: Some(tag(&found)) }),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// What changes whenever a file is stored anew.
@@ -185,7 +186,7 @@ impl Store for Directory {
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault> {
         let mut objects = Vec::new();
-        self.collect(&self.path(prefix), prefix, &mut objects)?;
+        collect(&self.path(prefix), prefix, &mut objects)?;
         objects.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         objects.into_iter().for_each(each);
         Ok(())
@@ -245,9 +246,5 @@ impl Store for Directory {
 
     fn checks(&self) -> Checks {
         Checks::Nothing
-    }
-
-    fn limits(&self) -> PartLimits {
-        PartLimits { count: u32::MAX, least: 1, greatest: u64::MAX }
     }
 }

@@ -84,9 +84,6 @@ pub(crate) trait Store: Send + Sync {
     /// How the store checks what it gets: nothing is claimed that it was not seen to do.
     fn checks(&self) -> Checks;
 
-    /// The largest number of parts of an upload, and the least and greatest size of one.
-    fn limits(&self) -> PartLimits;
-
     /// What can be tried out with the store beyond this; none if there is nothing.
     fn experiments(&self) -> Option<&dyn Experiments> {
         None
@@ -158,15 +155,4 @@ pub(crate) enum Checks {
     Hash,
     /// Nothing that is known.
     Nothing,
-}
-
-/// Bounds of uploads in parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PartLimits {
-    /// Parts of one upload.
-    pub(crate) count: u32,
-    /// Least bytes of each part but the last.
-    pub(crate) least: u64,
-    /// Greatest bytes of a part.
-    pub(crate) greatest: u64,
 }

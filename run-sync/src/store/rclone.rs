@@ -4,7 +4,7 @@
 use super::access::Access;
 use super::environment::Environment;
 use super::fault::Fault;
-use super::{Checks, Object, Part, PartLimits, Sink, Store, Stored, Upload};
+use super::{Checks, Object, Part, Sink, Store, Stored, Upload};
 use crate::format::digest::Digest;
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::write::{create_with_mode, open_existing};
@@ -307,9 +307,5 @@ impl Store for Rclone {
 
     fn checks(&self) -> Checks {
         Checks::Nothing
-    }
-
-    fn limits(&self) -> PartLimits {
-        PartLimits { count: u32::MAX, least: 1, greatest: u64::MAX }
     }
 }

@@ -16,15 +16,12 @@ use crate::format::digest::Digest;
 use crate::store::abilities::Abilities;
 use crate::store::access::Access;
 use crate::store::fault::Fault;
-use crate::store::{Checks, Experiments, Object, Part, PartLimits, Sink, Store, Stored, Upload};
+use crate::store::{Checks, Experiments, Object, Part, Sink, Store, Stored, Upload};
 use bucket::{Ask, Bucket};
 use run_common::error::{Error, Exit};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::OnceLock;
-
-/// Bounds of uploads in parts ("Amazon S3 multipart upload limits").
-const LIMITS: PartLimits = PartLimits { count: 10_000, least: 5 << 20, greatest: 5 << 30 };
 
 /// When an object is stored.
 enum When<'a> {
@@ -282,10 +279,6 @@ impl Store for S3 {
 
     fn checks(&self) -> Checks {
         self.checks.get().copied().unwrap_or(Checks::Nothing)
-    }
-
-    fn limits(&self) -> PartLimits {
-        LIMITS
     }
 
     fn experiments(&self) -> Option<&dyn Experiments> {
