@@ -130,8 +130,10 @@ fn a_directory_checkpoint_n_of_another_program_needs_no_state_of_the_trainer() {
 #[test]
 fn names_of_many_trainers_say_which_is_the_latest() {
     for (names, expected) in [
+        (&["model_500.pt", "value_500.pt", "replay_500.pt"][..], "model_500.pt 500"),
+        (&["student_500.pt", "teacher_500.pt", "swa_500.pt"], "student_500.pt 500"),
         (
-            &["recovery-1-500.pth.tar", "recovery-1-1000.pth.tar", "model_best.pth.tar"][..],
+            &["recovery-1-500.pth.tar", "recovery-1-1000.pth.tar", "model_best.pth.tar"],
             "recovery-1-1000.pth.tar 1000",
         ),
         (

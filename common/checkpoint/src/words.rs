@@ -181,12 +181,24 @@ const OTHER_PLACES: [&str; 21] = [
 const OF_DATA: [&str; 6] = ["data", "dataset", "datasets", "cache", "replay", "replay_buffer"];
 
 /// Words of files that are a part of a checkpoint, and none without it.
-pub(crate) const PARTS: [&str; 8] =
-    ["optimizer", "optim", "opt", "scheduler", "scaler", "rng", "buffer", "vecnormalize"];
+pub(crate) const PARTS: [&str; 9] =
+    ["optimizer", "optim", "opt", "scheduler", "scaler", "rng", "buffer", "replay", "vecnormalize"];
 
 /// Words of files that are a part of a checkpoint when another one of its step lies beside them.
-pub(crate) const SECONDS: [&str; 9] =
-    ["ema", "d", "dis", "disc", "discriminator", "critic", "target", "dur", "training"];
+pub(crate) const SECONDS: [&str; 12] = [
+    "ema",
+    "swa",
+    "teacher",
+    "d",
+    "dis",
+    "disc",
+    "discriminator",
+    "critic",
+    "value",
+    "target",
+    "dur",
+    "training",
+];
 
 /// Words of files that are a part of something else.
 pub(crate) const NONE: [&str; 5] = ["rank", "shard", "part", "data", "dataset"];
