@@ -146,7 +146,8 @@ impl<'a> Choices<'a> {
         };
         let filled = fill(&source.template, &values)?;
         if !source.is_recorded && options.additional_steps.is_none() {
-            resume.total_steps = Hints::of_command(&filled.command).total_steps.or(resume.total_steps);
+            let known = Hints { total_steps: resume.total_steps, ..Hints::default() };
+            resume.total_steps = Hints::of_command(&filled.command).or(known).total_steps;
         }
         if !this.is_retry {
             if !source.is_recorded {

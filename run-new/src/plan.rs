@@ -230,7 +230,12 @@ impl Plan {
     fn hints(&self, args: &Args, cell: &Planned) -> Hints {
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
         let of_config = self.config(cell).map(|config| Hints::of_config(&config.values)).unwrap_or_default();
-        let given = Hints { seed: args.seed, total_steps: args.total_steps, device: args.device.clone() };
+        let given = Hints {
+            seed: args.seed,
+            total_steps: args.total_steps,
+            device: args.device.clone(),
+            ..Hints::default()
+        };
         given.or(Hints::of_overrides(&set)).or(self.of_command.clone()).or(of_config)
     }
 

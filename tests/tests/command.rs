@@ -31,6 +31,11 @@ fn the_steps_of_the_command_outrank_those_of_the_config() {
         new(&lab, &[&["-n", name, "base.py", "--", "printf", "%s\\n", "{config}"], words].concat()).code(0);
         assert_eq!(meta(&lab, name)["total_steps"], total, "{name}");
     }
+    // With a negative number epochs end the training, and the config's number is not its total.
+    new(&lab, &["-n", "epochs", "base.py", "--", "true", "{config}", "--max_steps=-1"]).code(0);
+    assert!(meta(&lab, "epochs")["total_steps"].is_null());
+    lab.cmd("run-exec").args(["-q", "epochs"]).run().code(0);
+    assert!(lab.status("epochs")["total_steps"].is_null());
     let set = ["-n", "set", "-s", "max_iters=50", "base.py", "--", "true", "--max_iters=9", "{set}"];
     new(&lab, &set).code(0);
     assert_eq!(meta(&lab, "set")["total_steps"], 50);
@@ -42,6 +47,8 @@ fn the_steps_of_the_command_outrank_those_of_the_config() {
     assert_eq!(lab.status("config")["total_steps"], 300);
     lab.cmd("run-exec").args(["-q", "--resume", "config"]).run().code(0);
     assert_eq!(lab.status("config")["total_steps"], 300);
+    lab.cmd("run-exec").args(["-q", "equals", "--", "true", "--max_iters", "-1"]).run().code(0);
+    assert!(lab.status("equals")["total_steps"].is_null());
 }
 
 #[test]

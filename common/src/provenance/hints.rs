@@ -55,6 +55,8 @@ pub struct Hints {
     pub seed: Option<i64>,
     /// Number of steps that the training is to take.
     pub total_steps: Option<u64>,
+    /// The number of steps is negative, as in `--max_steps=-1`: something else ends the training.
+    pub is_unbounded: bool,
     /// Device to train on.
     pub device: Option<String>,
 }
@@ -89,7 +91,8 @@ impl Hints {
     pub fn or(self, others: Self) -> Self {
         Self {
             seed: self.seed.or(others.seed),
-            total_steps: self.total_steps.or(others.total_steps),
+            total_steps: if self.is_unbounded { None } else { self.total_steps.or(others.total_steps) },
+            is_unbounded: self.is_unbounded || self.total_steps.is_none() && others.is_unbounded,
             device: self.device.or(others.device),
         }
     }
@@ -100,9 +103,12 @@ impl Hints {
             keys(names, others).filter_map(|key| value(&key)).collect::<Vec<_>>()
         };
         let device = |value: &Value| Some(value.as_str()?.to_owned()).filter(|name| is_device(name));
+        let totals = all(&TOTAL_STEPS, &OTHER_STEPS);
+        let total_steps = totals.iter().find_map(whole);
         Self {
             seed: all(&SEED, &OTHER_SEED).iter().find_map(Value::as_i64),
-            total_steps: all(&TOTAL_STEPS, &OTHER_STEPS).iter().find_map(whole),
+            total_steps,
+            is_unbounded: total_steps.is_none() && totals.iter().filter_map(float).any(|total| total < 0.0),
             device: all(&DEVICE, &OTHER_DEVICE).iter().find_map(device),
         }
     }
@@ -141,15 +147,20 @@ fn as_typed(options: Map<String, Value>) -> Vec<(String, String)> {
     options.into_iter().filter_map(typed).collect()
 }
 
+/// Reads a number, also in quotes and with underscores, as `5_000`.
+fn float(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.replace('_', "").parse().ok())
+}
+
 /// Takes `1e6` and `5_000` for what is meant.
 fn whole(value: &Value) -> Option<u64> {
-    let float = || value.as_f64().or_else(|| value.as_str()?.replace('_', "").parse().ok());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "checked to be whole and in range"
     )]
-    let from_float = || float().filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x)).map(|x| x as u64);
+    let from_float =
+        || float(value).filter(|x| x.fract() == 0.0 && (0.0..9e15).contains(x)).map(|x| x as u64);
     value.as_u64().or_else(from_float)
 }
 
@@ -158,6 +169,12 @@ mod tests {
     use super::super::config::parse;
     use super::*;
     use std::path::Path;
+
+    impl Hints {
+        fn of_seed(seed: i64) -> Self {
+            Self { seed: Some(seed), ..Self::default() }
+        }
+    }
 
     fn of_config(name: &str, text: &str) -> Hints {
         Hints::of_config(&parse(Path::new(name), text.as_bytes()).unwrap())
@@ -169,7 +186,8 @@ mod tests {
 
     #[test]
     fn every_format_says_the_same() {
-        let expected = Hints { seed: Some(7), total_steps: Some(5000), device: Some("cuda:1".to_owned()) };
+        let expected =
+            Hints { total_steps: Some(5000), device: Some("cuda:1".to_owned()), ..Hints::of_seed(7) };
         let yaml = "seed: 7\ntrain: {total_steps: 5000}\nagent:\n  params: {device: 'cuda:1'}\n";
         let toml = "seed = 7\ndevice = \"cuda:1\"\n[train]\nmax_steps = 5_000\n";
         let json = r#"{"seed": 7, "num_train_steps": 5e3, "train": {"device": "cuda:1"}}"#;
@@ -180,7 +198,7 @@ mod tests {
             assert_eq!(of_config(name, text), expected, "{name}");
         }
         assert_eq!(of_config("a.txt", "seed: 7"), Hints::default());
-        assert_eq!(of_config("a.yaml", "device: null\nseed: x\nmax_steps: -1\n"), Hints::default());
+        assert_eq!(of_config("a.yaml", "device: null\nseed: x\nmax_steps: x\n"), Hints::default());
     }
 
     #[test]
@@ -188,8 +206,22 @@ mod tests {
         let set = [("max_steps", "1e6"), ("seed", "3"), ("device", "cpu")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()));
         let config = serde_json::json!({"seed": 1, "total_steps": 5, "device": "cuda"});
-        let expected = Hints { seed: Some(3), total_steps: Some(1_000_000), device: Some("cpu".to_owned()) };
+        let expected =
+            Hints { total_steps: Some(1_000_000), device: Some("cpu".to_owned()), ..Hints::of_seed(3) };
         assert_eq!(Hints::of_overrides(&set).or(Hints::of_config(&config)), expected);
+    }
+
+    #[test]
+    fn a_negative_total_hides_the_one_of_the_config() {
+        let config = || Hints::of_config(&serde_json::json!({"max_steps": 600}));
+        let total =
+            |options: &str| of_command(&format!("python train.py {options}")).or(config()).total_steps;
+        assert_eq!(total("--max_steps=-1"), None);
+        assert_eq!(total("--max-steps -1"), None);
+        assert_eq!(total("--max_steps=-1 --max_iters=50"), Some(50));
+        assert_eq!(total("--lr -1"), Some(600));
+        let unbounded = Hints::of_config(&serde_json::json!({"max_steps": -1}));
+        assert_eq!(of_command("python train.py --max_steps 7").or(unbounded).total_steps, Some(7));
     }
 
     #[test]
@@ -220,7 +252,7 @@ mod tests {
         }
         let script =
             ["sh", "-c", "nice python train.py --max_iters=2000 --seed '7'; date"].map(str::to_owned);
-        let expected = Hints { seed: Some(7), total_steps: Some(2000), device: None };
+        let expected = Hints { total_steps: Some(2000), ..Hints::of_seed(7) };
         assert_eq!(Hints::of_command(&script), expected);
     }
 }
