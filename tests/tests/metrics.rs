@@ -140,3 +140,28 @@ fn a_row_that_was_cut_off_costs_the_next_attempt_none() {
     let done = lab.cmd("run-report").args(["--metrics", "r"]).run().code(0);
     assert_eq!(done.out(), "run,step,loss\nr,1,3\nr,2,1\nr,3,1\n", "{}", done.err());
 }
+
+#[test]
+fn numbers_in_quotes_count_in_every_tool() {
+    let lab = Lab::new();
+    let row =
+        |step: u32, loss: &str| format!(r#"{{\"step\": \"{step}\", \"loss\": \"{loss}\", \"id\": \"007\"}}"#);
+    let script = format!(
+        "if [ $RUN_ATTEMPT = 1 ]; then echo \"{}\" >>$RUN_METRICS; echo \"{}\" >>$RUN_METRICS; exit 1; fi
+         echo \"{}\" >>$RUN_METRICS",
+        row(1, "0.5"),
+        row(2, "0.25"),
+        row(2, "1e-3")
+    );
+    lab.new_run("r", &["sh", "-c", &script]);
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    let status = lab.status("r");
+    assert_eq!((&status["step"], &status["metrics"]["loss"]["last"]), (&json!(2), &json!(0.001)));
+    assert!(status["metrics"].get("id").is_none());
+    let superseded = "run-report: 1 row of 'runs/r' is superseded by a later one and left out\n";
+    let done = lab.cmd("run-report").args(["--metrics", "r"]).run().code(0).stderr(superseded);
+    assert_eq!(done.out(), "run,step,loss,id\nr,1,0.5,007\nr,2,1e-3,007\n");
+    let table = lab.cmd("run-report").args(["--columns", "loss", "--format", "csv"]).run().code(0).out();
+    assert!(table.contains("r,0.001,0.001,"), "{table}");
+}

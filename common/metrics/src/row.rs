@@ -250,10 +250,7 @@ impl From<Value> for MetricValue {
     fn from(value: Value) -> Self {
         match &value {
             Value::Number(number) => number.as_f64().map_or(Self::Other(Value::Null), Self::Number),
-            Value::String(text) => match CONSTANTS.iter().find(|(name, _)| name == text) {
-                Some((_, number)) => Self::Number(*number),
-                None => Self::Other(value),
-            },
+            Value::String(text) => quoted_number(text).map_or(Self::Other(value), Self::Number),
             _ => Self::Other(value),
         }
     }
@@ -262,6 +259,14 @@ impl From<Value> for MetricValue {
 /// Python's constants. The longer of two that begin alike comes first.
 const CONSTANTS: [(&str, f64); 3] =
     [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
+
+/// Reads a number that stands in quotes, as loggers write it that turn every value into text: one of JSON, so that
+/// `007` and `1.2.3` stay texts, or a constant.
+fn quoted_number(text: &str) -> Option<f64> {
+    let constant = CONSTANTS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    let is_number = || text.ends_with(|c: char| c.is_ascii_digit()) && !text.starts_with(char::is_whitespace);
+    constant.or_else(|| is_number().then(|| serde_json::from_str(text).ok())?)
+}
 
 fn same(one: f64, other: f64) -> bool {
     one.is_nan() && other.is_nan() || one.is_infinite() && one.total_cmp(&other).is_eq()
@@ -323,6 +328,13 @@ mod tests {
         let expected = r#"{"step":3,"a":"NaN","b":"-Infinity","c":"Infinity","d":0.1,"e":"text"}"#;
         assert_eq!(String::from_utf8(written).unwrap(), format!("{expected}\n"));
         assert_eq!(numbers(expected), numbers(line));
+    }
+
+    #[test]
+    fn numbers_in_quotes_are_numbers() {
+        let line = r#"{"step": "3", "a": "0.5", "b": "-1e-3", "c": "007", "d": "1.2.3", "e": " 1", "f": "1e999", "g": ""}"#;
+        assert_eq!(numbers(line), [("a", "0.5"), ("b", "-0.001")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!(MetricRow::parse(line.as_bytes()).unwrap().step(), Some(("step", 3.0)));
     }
 
     #[test]

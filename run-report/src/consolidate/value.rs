@@ -12,7 +12,7 @@ pub(super) const WINDOW: usize = 32;
 /// What a value is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A finite number.
+    /// A finite number, also in quotes, which are not in the span.
     #[default]
     Number,
     /// A text without escapes; its quotes are not in the span.
@@ -69,6 +69,7 @@ pub(super) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
             b"NaN" => Kind::NaN,
             b"Infinity" => Kind::Infinity,
             b"-Infinity" => Kind::MinusInfinity,
+            _ if number(buffer, at + 1) == Some(end - 1) => Kind::Number,
             _ => Kind::Text,
         };
         return Some((Span { start: at + 1, end: end - 1, kind }, end));
