@@ -94,3 +94,75 @@ impl<'a> Remover<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::scan::Scan;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// Scans a directory of files, has something done to them, and removes them. Returns what is left, and why.
+    fn left(files: &[&str], meanwhile: impl FnOnce(&Path)) -> (Vec<String>, String) {
+        let dir = TempDir::new().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "content").unwrap();
+        }
+        let root = Root::open(None, dir.path()).unwrap();
+        let scan = Scan::of(std::slice::from_ref(&root));
+        let found = scan.found.into_iter().filter(|found| found.place.path != Path::new("."));
+        let removal = Removal { path: "ckpt".into(), found: found.collect() };
+        meanwhile(dir.path());
+        let left = Remover::new(&root).remove(&removal);
+        let root = Root::open(None, dir.path()).unwrap();
+        let now = Scan::of(&[root]).found.into_iter().map(|found| shown(&found)).skip(1).collect();
+        (now, left.into_iter().map(|(path, why)| format!("{path}: {why}\n")).collect())
+    }
+
+    #[test]
+    fn what_was_scanned_is_removed_and_nothing_else() {
+        let nothing = (Vec::new(), String::new());
+        assert_eq!(left(&["a", "b/c", "b/d/e"], |_| {}), nothing);
+        assert_eq!(left(&["a", "b"], |dir| fs::remove_file(dir.join("a")).unwrap()), nothing);
+        let changed = "a: has changed meanwhile\n".to_owned();
+        let rewritten = |dir: &Path| fs::write(dir.join("a"), "CONTENT").unwrap();
+        assert_eq!(left(&["a", "b"], rewritten), (vec!["a".to_owned()], changed.clone()));
+        let replaced = |dir: &Path| {
+            fs::write(dir.join("new"), "content").unwrap();
+            fs::rename(dir.join("new"), dir.join("a")).unwrap();
+        };
+        assert_eq!(left(&["a", "b"], replaced), (vec!["a".to_owned()], changed.clone()));
+        let linked = |dir: &Path| {
+            fs::rename(dir.join("a"), dir.join("x")).unwrap();
+            symlink("x", dir.join("a")).unwrap();
+        };
+        assert_eq!(left(&["a"], linked), (vec!["a".to_owned(), "x".to_owned()], changed));
+    }
+
+    #[test]
+    fn nothing_is_reached_through_a_directory_that_has_become_a_link() {
+        let elsewhere = TempDir::new().unwrap();
+        let (now, why) = left(&["ckpt/a", "ckpt/b"], |dir| {
+            fs::rename(dir.join("ckpt"), elsewhere.path().join("ckpt")).unwrap();
+            symlink(elsewhere.path().join("ckpt"), dir.join("ckpt")).unwrap();
+        });
+        assert_eq!(now, ["ckpt"]);
+        assert_eq!(why.lines().count(), 3, "{why}");
+        assert_eq!(fs::read_dir(elsewhere.path().join("ckpt")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn all_names_of_a_file_are_removed() {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join("a"), "content").unwrap();
+        fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        fs::hard_link(dir.path().join("a"), dir.path().join("c")).unwrap();
+        let root = Root::open(None, dir.path()).unwrap();
+        let found = Scan::of(std::slice::from_ref(&root)).found.into_iter().skip(1).take(2).collect();
+        let left = Remover::new(&root).remove(&Removal { path: "a".into(), found });
+        assert_eq!((left, fs::read_dir(dir.path()).unwrap().count()), (Vec::new(), 1));
+    }
+}
