@@ -107,3 +107,23 @@ fn a_log_says_how_many_steps_there_are() {
     assert_eq!((step(&lab), fact(&lab, "r", "metrics")), (json!(10), "saves/trainer_log.jsonl".to_owned()));
     assert_eq!(lab.status("r")["total_steps"], 50);
 }
+
+#[test]
+fn files_that_no_attempt_has_touched_are_nobodys_progress() {
+    let lab = Lab::new();
+    lab.new_run("r", &["sh", "-c", "[ $RUN_ATTEMPT = 1 ] || echo 10,3 >>$RUN_DIR/old/metrics.csv"]);
+    lab.write("runs/r/old/metrics.csv", "step,loss\n1,2\n9,1\n");
+    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let file = std::fs::File::options().append(true).open(lab.path("runs/r/old/metrics.csv")).unwrap();
+    file.set_modified(hour_ago).unwrap();
+    lab.cmd("run-exec").args(["-q", "r"]).run().code(0);
+    let said = || {
+        let report = lab.cmd("run-report").args(["--format", "json"]).run().code(0).json_lines();
+        let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out();
+        (lab.status("r")["step"].clone(), report[0]["step"].clone(), rows)
+    };
+    assert_eq!(said(), (Value::Null, Value::Null, "run,step\n".to_owned()));
+    lab.cmd("run-exec").args(["-q", "--resume", "r"]).run().code(0);
+    let rows = "run,step,loss\nr,1,2\nr,9,1\nr,10,3\n".to_owned();
+    assert_eq!(said(), (json!(10), json!(10), rows));
+}

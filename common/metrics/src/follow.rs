@@ -279,9 +279,8 @@ impl Follower {
             None => self.wanted.chosen.clone(),
         };
         let is_old = |path: &Path| self.old.get(path).is_some_and(|old| Stamp::at(path) == Some(*old));
-        let is_live = |(rank, source): &(Rank, MetricSource)| {
-            *rank <= Rank::Written || *rank == Rank::Scraped || !source.paths().all(is_old)
-        };
+        let is_live =
+            |(rank, source): &(Rank, MetricSource)| !rank.is_of_trainer() || !source.paths().all(is_old);
         let chosen = chosen(&candidates, &known, root).or_else(|| candidates.iter().position(is_live));
         if let Some(chosen) = chosen {
             let (rank, source) = candidates.swap_remove(chosen);

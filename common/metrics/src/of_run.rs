@@ -9,10 +9,14 @@ use crate::trainer_files::candidates;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::{Layout, MadeRows};
 use run_common::rundir::recorded::Recorded;
+use run_common::time::Timestamp;
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)).
+/// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)). Files
+/// that were there before the run was executed, and that no attempt has written to, are not its own.
 pub fn source(layout: &Layout) -> Option<MetricSource> {
     source_by(layout, Recorded::read(layout).ok().as_ref())
 }
@@ -26,11 +30,9 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());
     let names = attempt.and_then(|attempt| attempt.metrics_from.as_deref()).unwrap_or_default();
     let is = |path: PathBuf| names.first().is_some_and(|name| layout.root().join(name) == path);
-    if names.is_empty()
-        && attempt.is_some()
-        && let Some(name) = named(layout)
-    {
-        return MetricSource::named(layout.root(), &name).map(|source| source.with_step_key(step_key));
+    let attempts = attempt.filter(|_| names.is_empty()).and_then(|_| Attempts::read(layout).ok());
+    if let Some(name) = attempts.as_ref().and_then(named) {
+        return MetricSource::named(layout.root(), name).map(|source| source.with_step_key(step_key));
     }
     if names.is_empty() || is(layout.metrics()) {
         // The usual case, for which nothing needs to be searched.
@@ -47,6 +49,12 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
         }
     }
     let mut candidates = candidates(layout, true);
+    if let Some(first) = attempts.as_ref().and_then(|attempts| attempts.iter().next()) {
+        let since = first.start.start_time;
+        candidates.retain(|(rank, source)| {
+            !rank.is_of_trainer() || source.paths().any(|path| is_since(path, since))
+        });
+    }
     let found = match (chosen(&candidates, names, layout.root()), names) {
         (Some(found), [_]) if candidates[found].1.has_tracks() => None, // it alone was named
         (found, _) => found,
@@ -58,8 +66,18 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
 }
 
 /// Returns the file that `--metrics` names for the last attempt, beside which no other counts.
-fn named(layout: &Layout) -> Option<String> {
-    Attempts::read(layout).ok()?.last()?.start.options.metrics.clone()
+fn named(attempts: &Attempts) -> Option<&String> {
+    attempts.last()?.start.options.metrics.as_ref()
+}
+
+/// Says whether a file was written to since a time. The clock of file systems is behind by a tick of the kernel.
+fn is_since(path: &Path, since: Timestamp) -> bool {
+    const TICK: i128 = 10; // milliseconds
+    let modified = fs::metadata(path).and_then(|file| file.modified());
+    let millis = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    modified.is_ok_and(|modified| {
+        i128::try_from(millis(modified)).is_ok_and(|time| time + TICK >= since.millis().into())
+    })
 }
 
 /// Reads the rows that count, each with the number of its attempt from 1, in bounded memory. A run

@@ -73,6 +73,13 @@ pub(crate) enum Rank {
     Present,
 }
 
+impl Rank {
+    /// Says whether a trainer leaves such files, and nobody named them or made them for the suite.
+    pub(crate) fn is_of_trainer(self) -> bool {
+        matches!(self, Self::Left | Self::Saved | Self::Present)
+    }
+}
+
 impl MetricSource {
     pub(super) fn of(format: SourceFormat, files: Vec<SourceFile>) -> Self {
         Self { format, files, step_key: None }
