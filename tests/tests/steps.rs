@@ -175,6 +175,23 @@ fn a_step_that_goes_back_within_an_attempt_supersedes() {
 }
 
 #[test]
+fn a_check_of_the_model_before_a_resumed_training_goes_on_hides_nothing() {
+    let lab = Lab::new();
+    let train = |steps: std::ops::Range<u32>| -> String {
+        steps.map(|step| format!("{{\"step\": {step}0, \"loss\": {step}}}\n")).collect()
+    };
+    let check = |loss: u32| format!("{{\"step\": 0, \"val_loss\": {loss}}}\n");
+    attempts(&lab, "metrics.jsonl", &[&(check(9) + &train(1..9)), &(check(5) + &train(6..11))]);
+    let (found, said) = rows(&lab);
+    let steps: Vec<&str> = found.iter().filter_map(|row| row.split(',').nth(1)).collect();
+    assert_eq!(steps, ["0", "10", "20", "30", "40", "50", "0", "60", "70", "80", "90", "100"]);
+    assert_eq!(said, superseded("3 rows of 'runs/r' are superseded by later ones"));
+    let status = lab.status("r");
+    assert_eq!((&status["step"], &status["superseded_rows"]), (&json!(100), &json!(3)));
+    assert_eq!(status["metrics"]["loss"]["count"], json!(10));
+}
+
+#[test]
 fn a_table_that_is_rewritten_on_a_resume_has_each_step_once() {
     let lab = Lab::new();
     let script = "import os

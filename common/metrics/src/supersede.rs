@@ -5,7 +5,9 @@
 //! Rows of a series begin anew where an attempt begins, and where the step of rows of one shape goes back.
 //! What begins at a step supersedes the rows before it whose step is at or after that. A step that goes back
 //! while an epoch goes on counts within that epoch, and rows are ordered by both. A key such as `steps` that
-//! goes back within an attempt is the length of an episode, say, and no order at all.
+//! goes back within an attempt is the length of an episode, say, and no order at all. An attempt may check its
+//! model before it goes on: a first row at a small step, as of a validation at step 0, begins nothing where the
+//! first row of another shape is far beyond where such rows began.
 
 use super::row::MetricRow;
 use super::standing::Standing;
@@ -15,6 +17,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// How often rows of a series may begin anew within attempts. Beyond, the step is no order of the rows, as
 /// where several processes write them, and what does not begin an attempt supersedes nothing.
 const RESTARTS: usize = 10_000;
+
+/// How many times as far as at first the rows of a shape must be from the first row of an attempt for that row to
+/// be a check: an attempt that begins at the beginning again may log less often.
+const FAR: f64 = 3.0;
 
 /// Series that are told apart, and shapes of the rows in each. Rows of others supersede nothing.
 const SERIES: usize = 10_000;
@@ -87,7 +93,31 @@ struct Order {
     attempts: Vec<usize>,
     /// The last row of each shape since rows began anew.
     last: HashMap<u64, Position>,
+    /// The first row of each shape.
+    first: HashMap<u64, Position>,
+    /// The first row of the last attempt, until a second one tells whether that is a check.
+    doubted: Option<Doubted>,
     restarts: usize,
+}
+
+/// The first row of an attempt, which may be a check of the model before the training goes on.
+#[derive(Clone, Debug)]
+struct Doubted {
+    place: Place,
+    at: Position,
+    shape: u64,
+    /// What began before the attempt.
+    begun: Vec<Begun>,
+}
+
+impl Doubted {
+    /// Says whether it is a check, by the first row after it, and where rows of that shape began.
+    fn is_check(&self, shape: u64, at: Position, first: Option<&Position>) -> bool {
+        let Some(&first) = first.filter(|_| shape != self.shape) else { return false };
+        let is_same_outer = self.at.0 >= first.0 && first.0 >= at.0;
+        let is_far = !is_same_outer || at.1 - self.at.1 > FAR * (first.1 - self.at.1);
+        self.at <= first && first < at && is_far
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +221,19 @@ impl Order {
             && self.attempts.last() == Some(&origin.attempt)
             && last.is_some_and(|last| at < *last);
         let is_restart = is_restart && self.restarts <= RESTARTS;
+        let doubted = self.doubted.take().filter(|doubted| doubted.place.0 == origin.attempt);
+        if let Some(doubted) = doubted
+            && doubted.is_check(shape, at, self.first.get(&shape))
+        {
+            self.begun = doubted.begun;
+            self.last.clear();
+            self.last.insert(shape, at);
+            self.begin(Begun { place: doubted.place, at, is_restart: false });
+            return true;
+        }
+        if self.first.len() < SHAPES {
+            self.first.entry(shape).or_insert(at);
+        }
         if is_first || is_restart {
             self.last.clear();
         }
@@ -207,6 +250,9 @@ impl Order {
             }
         } else {
             return false;
+        }
+        if is_first && self.attempts.len() > 1 {
+            self.doubted = Some(Doubted { place: origin.place(), at, shape, begun: self.begun.clone() });
         }
         self.begin(Begun { place: origin.place(), at, is_restart });
         self.attempts.len() + self.restarts > 1

@@ -136,6 +136,27 @@ fn rows_of_other_shapes_may_lag() {
 }
 
 #[test]
+fn a_check_before_an_attempt_goes_on_begins_nothing() {
+    let check = r#"{"step": 0, "val": 1}"#;
+    let begun = |first: &[u32], check: &str, then: &[u32]| {
+        let mut rows = Rows::default();
+        rows.add(0, r#"{"step": 0, "val": 2}"#).steps(0, first).add(1, check).steps(1, then);
+        rows.left()
+    };
+    assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[50, 60]), [0, 1, 2, 3, 4, 6, 7, 8]);
+    // A validation may count in epochs.
+    assert_eq!(begun(&[50, 100, 150], r#"{"step": 3, "val": 1}"#, &[200]), [0, 1, 2, 3, 4, 5]);
+    // This attempt begins at the beginning, also where it logs less often.
+    assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[10, 20]), [6, 7, 8]);
+    assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[20, 40]), [6, 7, 8]);
+    assert_eq!(begun(&[0, 1, 2, 3], check, &[0, 1]), [5, 6, 7]);
+    // A validation at the step of the checkpoint.
+    assert_eq!(begun(&[10, 20, 30, 40, 50], r#"{"step": 30, "val": 1}"#, &[40]), [0, 1, 2, 6, 7]);
+    // Without rows of the training after it, nobody knows better.
+    assert_eq!(begun(&[10, 20], check, &[]), [3]);
+}
+
+#[test]
 fn lengths_of_episodes_are_no_order() {
     let mut rows = Rows::default();
     for steps in [20, 5, 7, 30] {
