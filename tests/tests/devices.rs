@@ -40,7 +40,8 @@ fn samples(lab: &Lab, run: &str) -> Vec<Value> {
 #[test]
 fn one_program_tells_of_the_processors_that_a_run_uses() {
     let (lab, path) = lab(NVIDIA_SMI);
-    let run = lab.new_run("g", &["sh", "-c", "echo $$ > child; until [ -e go ]; do sleep 0.02; done"]);
+    let run =
+        lab.new_run("g", &["sh", "-c", "echo $$ > new; mv new child; until [ -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("run-exec").env("PATH", &path).args(["--heartbeat", "20ms", &run]).spawn();
     lab.await_status(&run, "seen on a processor", |status| {
         status["resources"]["gpu_mem_max_bytes"] == 512 << 20
