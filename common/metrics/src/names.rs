@@ -83,6 +83,9 @@ const BOOKKEEPING: &str = "cpu cuda dt duration elapsed eta flops flos fps gpu g
     percentage persec pid progress ram rank rss runtime sec second seconds secs seed sps throughput \
     time times timestamp tps vram walltime wall";
 
+/// Words of what a training is judged by first, beside what is measured on data that was held out.
+const MAIN: &str = "acc accuracies accuracy loss losses ret return returns rew reward rewards";
+
 /// Words of what is measured on data that was held out.
 const VALIDATION: &str = "val valid validation eval evaluation test dev";
 
@@ -161,7 +164,9 @@ pub fn is_metric(name: &str) -> bool {
 /// How much a metric tells of a training at first sight: the smaller, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Interest {
-    /// How well it goes.
+    /// What it is judged by first.
+    Main,
+    /// How well it goes, otherwise.
     Result,
     /// Anything else that it does.
     State,
@@ -174,7 +179,9 @@ impl Interest {
         let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
         if is_step(name) || has(BOOKKEEPING) && !has("loss losses") {
             Self::Bookkeeping
-        } else if Better::of(name).is_some() || has(VALIDATION) {
+        } else if has(MAIN) || has(VALIDATION) {
+            Self::Main
+        } else if Better::of(name).is_some() {
             Self::Result
         } else {
             Self::State
@@ -182,8 +189,8 @@ impl Interest {
     }
 }
 
-/// Chooses the metrics that are shown first: those that say how well a training goes, then others, and of these
-/// the ones that most runs have; none that keeps the books, where there are others. Each is given with the
+/// Chooses the metrics that are shown first: losses, rewards, returns, accuracies and validations, then those that
+/// also say how well a training goes, then others, and of these the ones that most runs have; none that keeps the books, where there are others. Each is given with the
 /// number of runs that have it, in the order first logged, and stays in that order.
 pub fn headline<'a>(metrics: impl Iterator<Item = (&'a str, usize)>, most: usize) -> Vec<&'a str> {
     let mut all: Vec<(Interest, usize, usize, &str)> = metrics
@@ -266,6 +273,10 @@ mod tests {
         assert_eq!(shown(&["metrics.step", "eval/metrics.step", "total_flos", "fps"]), ["total_flos", "fps"]);
         assert_eq!(shown(&["epsilon", "fps", "a", "reward", "b"]), ["epsilon", "a", "reward"]);
         assert_eq!(shown(&["a", "b", "c", "accuracy", "d", "loss"]), ["a", "accuracy", "loss"]);
+        assert_eq!(
+            shown(&["kappa", "elbo", "success_rate", "loss", "val/psnr"]),
+            ["kappa", "loss", "val/psnr"]
+        );
         let counts = [("own_loss", 1), ("loss", 3), ("other_loss", 1), ("acc", 3), ("odd", 9)];
         assert_eq!(headline(counts.into_iter(), 2), ["loss", "acc"]);
     }
