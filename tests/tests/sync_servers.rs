@@ -1,0 +1,112 @@
+//! Backups to an object store: a real server dies in the middle, two copies of a run are stored at once.
+
+use std::fs;
+use std::path::Path;
+use testkit::stores::{BUCKET, Scripted, Seaweed, Server};
+use testkit::sync::noise;
+use testkit::{Cmd, Lab, wait_for};
+
+/// Makes a run with small files, an empty one, and one of two parts.
+fn make_run(lab: &Lab) -> String {
+    let run = lab.new_run("trial", &["true"]);
+    lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
+    for number in 0..5 {
+        lab.write(&format!("{run}/data/{number}.bin"), noise(number, 3000));
+    }
+    lab.write(&format!("{run}/empty"), "");
+    lab.write(&format!("{run}/large.bin"), noise(99, (16 << 20) + 1));
+    run
+}
+
+fn url(prefix: &str) -> String {
+    format!("s3://{BUCKET}/{prefix}")
+}
+
+fn backup(lab: &Lab, server: &dyn Server) -> Cmd {
+    server.reached_by(lab.cmd("run-sync").args(["backup", "--to", &url("runs"), "trial"]))
+}
+
+fn restore(lab: &Lab, server: &dyn Server, into: &str) -> Cmd {
+    server.reached_by(lab.cmd("run-sync").args(["restore", "--from", &url("runs"), "--into", into, "trial"]))
+}
+
+/// Expects a restored run to be the same as the run.
+fn same(lab: &Lab, run: &str, restored: &str) {
+    let less = ["--exclude", "backup.jsonl", "--exclude", "backup.journal"];
+    lab.cmd("diff")
+        .args(["-r", "--no-dereference"])
+        .args(less)
+        .args([run, restored])
+        .run()
+        .code(0)
+        .stdout("");
+}
+
+#[test]
+fn a_real_server_may_die_in_the_middle() {
+    let lab = Lab::new();
+    let run = make_run(&lab);
+    lab.write(&format!("{run}/huge.bin"), noise(7, 64 << 20));
+    let server = Seaweed::new();
+    let running = server.reached_by(lab.cmd("run-sync").args([
+        "backup",
+        "--limit",
+        "40M",
+        "--to",
+        &url("runs"),
+        "trial",
+    ]));
+    let running = running.spawn();
+    let journal = lab.path(format!("{run}/.run/backup.journal"));
+    wait_for("a part", || fs::read_to_string(&journal).is_ok_and(|text| text.contains("\"part\"")));
+    server.kill();
+    server.restart();
+    running.wait().code(0).stderr("");
+    server
+        .reached_by(lab.cmd("run-sync").args(["verify", "--from", &url("runs"), "trial"]))
+        .run()
+        .code(0)
+        .stderr("");
+    restore(&lab, &server, "back").run().code(0).stderr("");
+    same(&lab, &run, "back/trial");
+}
+
+#[test]
+fn two_copies_of_a_run_are_backed_up_at_once() {
+    for conditions in [true, false] {
+        let (one, two) = (Lab::new(), Lab::new());
+        let run = make_run(&one);
+        one.cmd("cp").args(["-a", "runs"]).arg(two.dir()).run().code(0);
+        two.write(&format!("{run}/data/0.bin"), noise(1234, 5000));
+        let server = Scripted::new();
+        server.objects(|objects| objects.conditions = conditions);
+        let (first, second) = (backup(&one, &server).spawn(), backup(&two, &server).spawn());
+        first.wait().code(0).stderr("");
+        second.wait().code(0).stderr("");
+        let manifests: Vec<String> = server
+            .keys()
+            .into_iter()
+            .filter(|key| key.contains("/.backup/0") && key.contains(".json"))
+            .collect();
+        assert_eq!(manifests.len(), 2, "{manifests:?}");
+        let mut contents = Vec::new();
+        for (number, key) in manifests.iter().enumerate() {
+            let name = Path::new(key).file_stem().unwrap().to_str().unwrap();
+            let (_, hash) = name.split_once('-').unwrap();
+            let into = format!("back-{number}");
+            let command = one.cmd("run-sync").args([
+                "restore",
+                "--from",
+                &url("runs"),
+                "--into",
+                &into,
+                "--at",
+                &hash[..12],
+            ]);
+            server.reached_by(command.arg("trial")).run().code(0).stderr("");
+            contents.push(one.bytes(&format!("{into}/trial/data/0.bin")).len());
+        }
+        contents.sort_unstable();
+        assert_eq!(contents, [3000, 5000]);
+    }
+}
