@@ -35,7 +35,7 @@ fn a_mark_before_the_first_row_hides_it_not() {
 fn a_status_may_hold_its_steps_and_their_number_in_an_object_or_in_quotes() {
     for status in [
         "{\"state\": \"running\", \"progress\": {\"Step\": 4, \"Total_Steps\": 16}, \"loss\": 1}",
-        "{\"state\": \"running\", \"step\": \"4\", \"total_steps\": \"16\", \"name\": \"7\", \"loss\": 1}",
+        "{\"state\": \"running\", \"step\": \"4\", \"total_steps\": \"16\", \"name\": \"007\", \"loss\": 1}",
     ] {
         let lab = leaves(&[("status.json", status)]);
         assert_eq!((step(&lab), &lab.status("r")["total_steps"]), (json!(4), &json!(16)), "{status}");

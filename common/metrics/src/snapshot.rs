@@ -2,7 +2,6 @@
 //! the step it is at, often how many there are to take, and present values.
 
 use super::row::{MetricRow, MetricValue};
-use super::step_key::is_step;
 use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -62,21 +61,7 @@ fn parse(mut file: &File) -> io::Result<Option<MetricRow>> {
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(LIMIT).read_to_end(&mut bytes)?;
-    Ok(MetricRow::parse(&bytes).map(|row| with_quoted_steps(&row)))
-}
-
-/// Takes steps and their number out of the quotes that some programs put around them.
-fn with_quoted_steps(row: &MetricRow) -> MetricRow {
-    let unquoted = |(name, value): (&str, &MetricValue)| {
-        let number = match value {
-            MetricValue::Other(value) if is_step(name) || is_total(name) => {
-                value.as_str().and_then(|text| text.trim().parse().ok())
-            }
-            _ => None,
-        };
-        (name.to_owned(), number.map_or_else(|| value.clone(), MetricValue::Number))
-    };
-    MetricRow::new(row.fields().map(unquoted).collect())
+    Ok(MetricRow::parse(&bytes))
 }
 
 /// Says whether a name says how many steps there are to take.
