@@ -20,7 +20,7 @@ pub const KEY: &str = "testkey";
 /// Its secret access key: none may be seen anywhere.
 pub const SECRET: &str = "test-secret-0123456789";
 
-/// A server that speaks the protocol of S3.
+/// A server that speaks the protocol of S3; that in this process as Google does, too.
 pub trait Server {
     /// Its address, `http://127.0.0.1:PORT`.
     fn address(&self) -> String;
@@ -32,6 +32,9 @@ pub trait Server {
             ("AWS_ACCESS_KEY_ID", KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
+            ("STORAGE_EMULATOR_HOST", self.address()),
+            ("GS_ACCESS_KEY_ID", KEY.to_owned()),
+            ("GS_SECRET_ACCESS_KEY", SECRET.to_owned()),
         ]
     }
 

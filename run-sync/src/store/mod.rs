@@ -15,6 +15,7 @@ pub(crate) mod url;
 use crate::format::digest::Digest;
 pub(crate) use access::Access;
 use cloud::s3::S3;
+use cloud::s3::dialect::Dialect;
 use directory::Directory;
 use fault::Fault;
 use rclone::Rclone;
@@ -29,7 +30,10 @@ pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Er
     match url {
         StoreUrl::Directory(root) => Ok(Box::new(Directory::new(root))),
         StoreUrl::Cloud { cloud: Cloud::S3, bucket, prefix } => {
-            Ok(Box::new(S3::new(&url.to_string(), bucket, prefix, access)?))
+            Ok(Box::new(S3::new(Dialect::Amazon, &url.to_string(), bucket, prefix, access)?))
+        }
+        StoreUrl::Cloud { cloud: Cloud::Google, bucket, prefix } => {
+            Ok(Box::new(S3::new(Dialect::Google, &url.to_string(), bucket, prefix, access)?))
         }
         StoreUrl::Rclone(remote) => Ok(Box::new(Rclone::new(remote, access))),
         StoreUrl::Cloud { .. } => Err(Error::usage(format!("'{url}' is no directory"))),

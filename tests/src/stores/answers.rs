@@ -3,6 +3,7 @@
 use super::wire::{Answer, Arrived};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use md5::Md5;
 use run_common::time::Timestamp;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -43,12 +44,14 @@ pub struct Object {
     pub bytes: Arc<Vec<u8>>,
     /// Its `ETag`, quotes included.
     pub tag: String,
+    /// What Google and Azure mark it with that was sent in parts.
+    pub mark: Option<String>,
 }
 
 impl Object {
     /// Makes an object of bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        Self { bytes: Arc::new(bytes.to_vec()), tag: tag(&Sha256::digest(bytes)) }
+        Self { bytes: Arc::new(bytes.to_vec()), tag: tag(&Sha256::digest(bytes)), mark: None }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct Upload {
     pub key: String,
     /// Its parts, by number.
     pub parts: BTreeMap<u32, Object>,
+    /// The mark of its object.
+    pub mark: Option<String>,
 }
 
 impl Default for Objects {
@@ -105,7 +110,8 @@ pub(super) fn answer(objects: &mut Objects, arrived: &Arrived, key: &str, skew: 
         ("POST", _, None) if arrived.query.contains_key("uploads") => {
             objects.begun += 1;
             let id = format!("upload/{}+x", objects.begun);
-            objects.uploads.insert(id.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new() });
+            let mark = arrived.headers.get("x-goog-meta-run-sync-upload").cloned();
+            objects.uploads.insert(id.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new(), mark });
             let document = format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
             );
@@ -132,18 +138,25 @@ fn refusal(objects: &Objects, arrived: &Arrived, hash: &[u8], skew: i64) -> Opti
         Some(_) => {}
     }
     let time = Timestamp::from_millis(Timestamp::now().millis() + 1000 * skew).unwrap();
+    let is_google = header("authorization").is_some_and(|text| text.starts_with("GOOG4-HMAC-SHA256 "));
+    let foreign = if is_google { "x-amz-" } else { "x-goog-" };
+    if arrived.headers.keys().any(|name| name.starts_with(foreign)) {
+        return Some(error(400, "ExcessHeaderValues"));
+    }
+    let of = |name: &str| header(&format!("x-{}-{name}", if is_google { "goog" } else { "amz" }));
     // Within the hour and day of the server, which is what tests can tell apart.
-    if header("x-amz-date")
-        .is_none_or(|date| (minutes(date) - minutes(&time.utc("%Y%m%dT%H%M%SZ"))).abs() > 15)
-    {
+    if of("date").is_none_or(|date| (minutes(date) - minutes(&time.utc("%Y%m%dT%H%M%SZ"))).abs() > 15) {
         return Some(error(403, "RequestTimeTooSkewed"));
     }
     if objects.checksums {
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        if header("x-amz-content-sha256").is_some_and(|told| told != hex) {
+        if of("content-sha256").is_some_and(|told| told != hex) {
             return Some(error(400, "XAmzContentSHA256Mismatch"));
         }
-        if header("x-amz-checksum-sha256").is_some_and(|told| told != STANDARD.encode(hash)) {
+        let md5 = || STANDARD.encode(Md5::digest(&arrived.body));
+        if header("x-amz-checksum-sha256").is_some_and(|told| told != STANDARD.encode(hash))
+            || header("content-md5").is_some_and(|told| told != md5())
+        {
             return Some(error(400, "BadDigest"));
         }
     }
@@ -166,6 +179,11 @@ fn tag(hash: &[u8]) -> String {
     format!("\"{digits}\"")
 }
 
+/// Google's number of an object: here the same for the same bytes.
+fn generation(object: &Object) -> String {
+    u64::from_str_radix(&object.tag[1..16], 16).unwrap().to_string()
+}
+
 fn used(objects: &Objects) -> usize {
     let parts = objects.uploads.values().flat_map(|upload| upload.parts.values());
     objects.whole.values().chain(parts).map(|object| object.bytes.len()).sum()
@@ -176,6 +194,11 @@ fn put(objects: &mut Objects, arrived: &Arrived, key: &str, hash: &[u8]) -> Answ
     if objects.conditions {
         let is_absent = arrived.headers.contains_key("if-none-match");
         let is = arrived.headers.get("if-match");
+        if let Some(told) = arrived.headers.get("x-goog-if-generation-match")
+            && *told != there.map_or_else(|| "0".to_owned(), generation)
+        {
+            return error(412, "PreconditionFailed");
+        }
         if (is_absent && there.is_some())
             || is.is_some_and(|tag| there.map(|object| &object.tag) != Some(tag))
         {
@@ -185,7 +208,7 @@ fn put(objects: &mut Objects, arrived: &Arrived, key: &str, hash: &[u8]) -> Answ
     if used(objects) + arrived.body.len() > objects.room {
         return error(507, "XMinioStorageFull");
     }
-    let object = Object { bytes: Arc::new(arrived.body.clone()), tag: tag(hash) };
+    let object = Object { bytes: Arc::new(arrived.body.clone()), tag: tag(hash), mark: None };
     let answer = Answer::new(200).with("etag", &object.tag);
     objects.whole.insert(key.to_owned(), object);
     answer
@@ -194,7 +217,14 @@ fn put(objects: &mut Objects, arrived: &Arrived, key: &str, hash: &[u8]) -> Answ
 fn read(objects: &Objects, arrived: &Arrived, key: &str) -> Answer {
     let Some(object) = objects.whole.get(key) else { return error(404, "NoSuchKey") };
     let length = object.bytes.len();
-    let answer = |status| Answer::new(status).with("etag", &object.tag);
+    let answer = |status| {
+        let answer = Answer::new(status).with("etag", &object.tag);
+        match &object.mark {
+            Some(mark) => answer.with("x-goog-meta-run-sync-upload", mark),
+            None => answer,
+        }
+        .with("x-goog-generation", generation(object))
+    };
     if arrived.method == "HEAD" {
         return Answer { length: Some(length), ..answer(200) };
     }
@@ -271,8 +301,7 @@ fn in_parts(objects: &mut Objects, arrived: &Arrived, id: &str) -> Answer {
         "PUT" if arrived.body.len() > room => error(507, "XMinioStorageFull"),
         "PUT" => {
             let number = arrived.query["partNumber"].parse().unwrap();
-            let object =
-                Object { bytes: Arc::new(arrived.body.clone()), tag: tag(&Sha256::digest(&arrived.body)) };
+            let object = Object::new(&arrived.body);
             let answer = Answer::new(200).with("etag", &object.tag);
             upload.parts.insert(number, object);
             answer
@@ -302,9 +331,11 @@ fn complete(objects: &mut Objects, arrived: &Arrived, id: &str) -> Answer {
         }
     }
     let whole = tag(&Sha256::digest(&hashes)).replace('"', "");
-    let tag = format!("\"{whole}-{count}\"");
-    let key = objects.uploads.remove(id).unwrap().key;
-    objects.whole.insert(key, Object { bytes: Arc::new(bytes), tag: tag.clone() });
+    let Upload { key, mark, .. } = objects.uploads.remove(id).unwrap();
+    // Google's tags do not tell of parts.
+    let end = if mark.is_none() { format!("-{count}") } else { String::new() };
+    let tag = format!("\"{whole}{end}\"");
+    objects.whole.insert(key, Object { bytes: Arc::new(bytes), tag: tag.clone(), mark });
     let tag = tag.replace('"', "&quot;");
     Answer::new(200)
         .body(format!("<CompleteMultipartUploadResult><ETag>{tag}</ETag></CompleteMultipartUploadResult>"))

@@ -17,8 +17,6 @@ pub(crate) enum Failure {
     Unspeakable(String),
     /// The answer is none of the protocol.
     Malformed(String),
-    /// There are no credentials, or they could not be fetched.
-    Credentials(String),
     /// Who took the bytes has failed.
     Sink(io::Error),
 }
@@ -52,10 +50,11 @@ impl Answer {
 }
 
 /// Codes of answers that may be others later, whatever their status is.
-const PASSING: [&str; 10] = [
+const PASSING: [&str; 11] = [
     "BadDigest",
     "ConditionalRequestConflict",
     "InternalError",
+    "Md5Mismatch",
     "OperationAborted",
     "OperationTimedOut",
     "RequestTimeout",
@@ -94,7 +93,7 @@ impl Failure {
                     || (matches!(answer.status, 408 | 425 | 429 | 500 | 502 | 503 | 504) && !is_full)
             }
             Self::Transport(_) | Self::Malformed(_) => true,
-            Self::Unspeakable(_) | Self::Credentials(_) | Self::Sink(_) => false,
+            Self::Unspeakable(_) | Self::Sink(_) => false,
         }
     }
 
@@ -113,6 +112,24 @@ impl Failure {
         matches!(self, Self::Answer(answer) if CORRUPT.contains(&answer.code.as_str()))
     }
 
+    /// Takes what is secret out: a store might repeat a header, and an address may have a signature in it.
+    pub(super) fn without(self, secrets: &[&str]) -> Self {
+        let clean = |text: &mut String| {
+            for secret in secrets.iter().filter(|secret| secret.len() > 7) {
+                *text = text.replace(secret, run_common::provenance::redact::REDACTED);
+            }
+        };
+        let mut failure = self;
+        match &mut failure {
+            Self::Answer(answer) => {
+                [&mut answer.code, &mut answer.message, &mut answer.request].into_iter().for_each(clean);
+            }
+            Self::Transport(text) | Self::Unspeakable(text) | Self::Malformed(text) => clean(text),
+            Self::Sink(_) => {}
+        }
+        failure
+    }
+
     /// Returns the status of the answer, 0 if there was none.
     pub(crate) fn status(&self) -> u16 {
         match self {
@@ -128,7 +145,6 @@ impl From<Failure> for Fault {
         let may_pass = failure.may_pass();
         match failure {
             Failure::Sink(error) => Self::Sink(error),
-            Failure::Credentials(why) => Self::Denied(why),
             Failure::Unspeakable(why) => Self::Refused(why),
             Failure::Transport(_) | Failure::Malformed(_) => Self::Unavailable(why),
             Failure::Answer(answer) => match (answer.status, answer.code.as_str()) {
@@ -163,7 +179,7 @@ impl fmt::Display for Failure {
                 }
                 Ok(())
             }
-            Self::Transport(why) | Self::Unspeakable(why) | Self::Credentials(why) => f.write_str(why),
+            Self::Transport(why) | Self::Unspeakable(why) => f.write_str(why),
             Self::Malformed(why) => {
                 write!(f, "the store answered something else than it should: {}", plain(why))
             }

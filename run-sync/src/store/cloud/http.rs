@@ -184,7 +184,10 @@ pub(super) fn accept(answer: Response<Body>) -> Result<Response<Body>, Failure> 
     let mut error = Answer {
         status,
         code: of("x-ms-error-code").unwrap_or_default(),
-        request: of("x-amz-request-id").or_else(|| of("x-ms-request-id")).unwrap_or_default(),
+        request: ["x-amz-request-id", "x-ms-request-id", "x-guploader-uploadid"]
+            .into_iter()
+            .find_map(of)
+            .unwrap_or_default(),
         retry_after: of("retry-after").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
         region: of("x-amz-bucket-region"),
         location: of("location"),

@@ -6,10 +6,23 @@
 //! status, code and headers of every answer, the checksums that a store keeps, the parts of an upload that it has.
 //! Keys are sent byte for byte.
 
+mod clock;
 pub(super) mod failure;
 mod http;
 mod limit;
+mod listed;
+mod read;
 mod retry;
 pub(super) mod s3;
 mod text;
 mod xml;
+
+/// When an object is stored.
+#[derive(Clone, Copy, Debug)]
+enum When<'a> {
+    Always,
+    /// If none has its key.
+    Absent,
+    /// If the one that has its key has this tag.
+    Is(&'a str),
+}

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use md5::{Digest as _, Md5};
 use std::fmt::Write as _;
 
 /// Characters of a store's message that are shown.
@@ -31,9 +32,9 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Decodes base64.
-pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text.trim()).ok()
+/// Returns the MD5 of bytes as the header `content-md5` has it: what all stores compare with what arrived.
+pub(super) fn md5(bytes: &[u8]) -> String {
+    base64(&Md5::digest(bytes))
 }
 
 /// Makes a store's words fit for a message of one line.

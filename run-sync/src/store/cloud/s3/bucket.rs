@@ -1,19 +1,21 @@
 //! One bucket: requests to it are signed, follow it to where it is, and are tried again.
 
+use super::super::clock::Clock;
 use super::super::failure::{Answer, Failure};
 use super::super::http::{Call, Http, accept, header};
 use super::super::retry::Retry;
 use super::super::text::{encode, query};
 use super::credentials;
+use super::dialect::Dialect;
+use super::google;
 use super::place::Place;
 use super::sign::{Credentials, Signed, authorization};
 use crate::format::digest::Digest;
 use crate::store::access::Access;
 use crate::store::environment::Environment;
-use chrono::{DateTime, TimeDelta, Utc};
 use run_common::fsio::read::read_text;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use ureq::Body;
@@ -21,20 +23,18 @@ use ureq::http::Response;
 
 /// How often one request is sent to another place, with another time or other credentials.
 const TURNS: usize = 4;
-/// Seconds that two clocks may differ by before that is minded.
-const SKEW: i64 = 300;
 
 /// One bucket.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     pub(super) http: Http,
     pub(super) retry: Retry,
+    pub(super) dialect: Dialect,
     name: String,
     environment: Mutex<Environment>,
     place: RwLock<Arc<Place>>,
     who: RwLock<Arc<Credentials>>,
-    /// Seconds that the store's clock is ahead of ours.
-    skew: AtomicI64,
+    clock: Clock,
     /// Whether an answer led elsewhere.
     redirects: AtomicBool,
 }
@@ -56,24 +56,29 @@ enum Turn {
     End,
 }
 
-fn find(environment: &Environment) -> Result<credentials::Settings, String> {
-    credentials::find(environment, &|path: &Path| read_text(path).ok())
+fn find(dialect: Dialect, environment: &Environment) -> Result<credentials::Settings, String> {
+    let read = |path: &Path| read_text(path).ok();
+    match dialect {
+        Dialect::Amazon => credentials::find(environment, &read),
+        Dialect::Google => google::find(environment, &read),
+    }
 }
 
 impl Bucket {
     /// Finds credentials and the address of a bucket.
-    pub(super) fn new(name: &str, access: &Access) -> Result<Self, String> {
-        let found = find(&access.environment)?;
-        let place = Place::new(found.endpoint.as_deref(), name, &found.region)?;
+    pub(super) fn new(dialect: Dialect, name: &str, access: &Access) -> Result<Self, String> {
+        let found = find(dialect, &access.environment)?;
+        let place = Place::new(dialect, found.endpoint.as_deref(), name, &found.region)?;
         let silence = access.patience.min(Duration::from_secs(60)) / 2;
         Ok(Self {
             http: Http::new(&access.environment, access.rate, access.transfers, silence),
             retry: Retry::new(access.patience),
+            dialect,
             name: name.to_owned(),
             environment: Mutex::new(access.environment.clone()),
             place: RwLock::new(Arc::new(place)),
             who: RwLock::new(Arc::new(found.who)),
-            skew: AtomicI64::new(0),
+            clock: Clock::default(),
             redirects: AtomicBool::new(false),
         })
     }
@@ -103,7 +108,10 @@ impl Bucket {
             match turn {
                 Turn::Again => {}
                 Turn::Follow(url) => return self.follow(ask, &url),
-                Turn::End => return Err(scrubbed(failure, &who)),
+                Turn::End => {
+                    let token = who.token.as_deref().unwrap_or_default();
+                    return Err(failure.without(&[&who.secret, token]));
+                }
             }
         }
     }
@@ -118,7 +126,7 @@ impl Bucket {
     }
 
     fn send(&self, ask: &Ask<'_>, place: &Place, who: &Credentials) -> Result<Response<Body>, Failure> {
-        let now = Utc::now() + TimeDelta::seconds(self.skew.load(Ordering::Relaxed));
+        let (now, names) = (self.clock.now(), self.dialect.names());
         let date = now.format("%Y%m%dT%H%M%SZ").to_string();
         let path = match ask.key {
             "" if place.base.is_empty() => "/".to_owned(),
@@ -127,14 +135,13 @@ impl Bucket {
         };
         let query = query(ask.query);
         let digest = ask.sha256.to_string();
-        let mut headers =
-            vec![("host", place.host()), ("x-amz-content-sha256", digest.as_str()), ("x-amz-date", &date)];
+        let mut headers = vec![("host", place.host()), (names.hash, digest.as_str()), (names.date, &date)];
         headers.extend(who.token.as_deref().map(|token| ("x-amz-security-token", token)));
         headers.extend_from_slice(ask.headers);
         headers.sort_unstable();
         let signed =
             Signed { method: ask.method, path: &path, query: &query, headers: &headers, body: ask.sha256 };
-        let authorization = authorization(who, &place.region, now, &signed);
+        let authorization = authorization(who, self.dialect, &place.region, now, &signed);
         headers.push(("authorization", &authorization));
         let mark = if query.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{mark}{query}", place.origin);
@@ -174,7 +181,7 @@ impl Bucket {
         if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
             return self.turn_to(ask, answer, place);
         }
-        if answer.is(403) && self.learn_clock(answer) {
+        if answer.is(403) && self.clock.learn(answer) {
             return Turn::Again;
         }
         if failure.is_expired() && self.renew(who) {
@@ -203,24 +210,17 @@ impl Bucket {
         }
     }
 
-    /// Takes the store's time if its clock differs much from the one that was used.
-    fn learn_clock(&self, answer: &Answer) -> bool {
-        let Some(theirs) = answer.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok())
-        else {
-            return false;
-        };
-        let skew = (theirs.to_utc() - Utc::now()).num_seconds();
-        let old = self.skew.swap(skew, Ordering::Relaxed);
-        (skew - old).abs() > SKEW
-    }
-
     /// Looks for credentials that were written since, in place of those that are no longer good.
     fn renew(&self, old: &Credentials) -> bool {
         if *self.who() != *old {
             return true; // another thread has found them
         }
         let mut environment = self.environment.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = environment.reload().ok().and_then(|()| find(&environment).ok()).map(|found| found.who);
+        let found = environment
+            .reload()
+            .ok()
+            .and_then(|()| find(self.dialect, &environment).ok())
+            .map(|found| found.who);
         match found.filter(|who| who != old) {
             Some(who) => {
                 *self.who.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(who);
@@ -241,26 +241,4 @@ impl Bucket {
 
 fn is_address(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
-}
-
-/// Takes what is secret out of what a store said: it might repeat a header.
-fn scrubbed(failure: Failure, who: &Credentials) -> Failure {
-    let clean = |text: String| {
-        [Some(&who.secret), who.token.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter(|secret| secret.len() > 7)
-            .fold(text, |text, secret| {
-                text.replace(secret.as_str(), run_common::provenance::redact::REDACTED)
-            })
-    };
-    match failure {
-        Failure::Answer(mut answer) => {
-            answer.code = clean(std::mem::take(&mut answer.code));
-            answer.message = clean(std::mem::take(&mut answer.message));
-            answer.request = clean(std::mem::take(&mut answer.request));
-            Failure::Answer(answer)
-        }
-        failure => failure,
-    }
 }

@@ -73,7 +73,7 @@ pub(super) fn find(
     Ok(Settings { who, region: region.unwrap_or_else(|| "us-east-1".to_owned()), endpoint })
 }
 
-fn pair(
+pub(super) fn pair(
     key: Option<String>,
     secret: Option<String>,
     token: Option<String>,
@@ -106,8 +106,8 @@ fn missing(profile: &str, keys: &BTreeMap<String, String>, secrets: Option<&Path
     }
 }
 
-/// Reads sections and keys of a file of Amazon's tools. Settings within settings, which are indented, are left out.
-fn ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+/// Reads sections and keys of a file of Amazon's tools, or of gsutil. Settings within settings, which are indented, are left out.
+pub(super) fn ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let (mut sections, mut section) = (BTreeMap::<String, BTreeMap<_, _>>::new(), String::new());
     for line in text.trim_start_matches('\u{feff}').lines() {
         if line.starts_with([' ', '\t', '#', ';']) {

@@ -2,18 +2,11 @@
 
 use super::super::failure::Failure;
 use super::super::http::text;
+use super::super::listed::Listed;
 use super::super::xml::elements;
 use super::S3;
 use crate::format::percent;
 use crate::store::Object;
-
-/// What a bucket has below a prefix.
-#[derive(Default)]
-pub(super) struct Listed {
-    pub(super) objects: Vec<Object>,
-    /// Prefixes up to the next `/`, if these were asked for.
-    pub(super) directories: Vec<String>,
-}
 
 #[derive(Default)]
 struct Page {

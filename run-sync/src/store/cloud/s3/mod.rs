@@ -1,16 +1,20 @@
-//! Amazon S3, and what speaks its protocol, as a store.
+//! Amazon S3, and what speaks its protocol, as a store; Google Cloud Storage, too, whose XML API differs in names.
 //!
-//! Source: Amazon S3 API Reference.
+//! Sources: Amazon S3 API Reference; "XML API", Cloud Storage reference.
 
 mod bucket;
 mod credentials;
+pub(crate) mod dialect;
+mod google;
 mod list;
 mod place;
 mod sign;
 
-use super::failure::Failure;
+use super::When;
+use super::failure::{Answer, Failure};
 use super::http::{header, headers, text};
-use super::text::{base64, xml};
+use super::read::read;
+use super::text::{base64, md5, xml};
 use super::xml::elements;
 use crate::format::digest::Digest;
 use crate::store::abilities::Abilities;
@@ -18,19 +22,15 @@ use crate::store::access::Access;
 use crate::store::fault::Fault;
 use crate::store::{Checks, Experiments, Object, Part, Sink, Store, Stored, Upload};
 use bucket::{Ask, Bucket};
+use dialect::Dialect;
 use run_common::error::{Error, Exit};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::OnceLock;
+use uuid::Uuid;
 
-/// When an object is stored.
-enum When<'a> {
-    Always,
-    /// If none has its key.
-    Absent,
-    /// If the one that has its key has this tag.
-    Is(&'a str),
-}
+/// What an object of Google is marked with that was sent in parts: its `ETag` tells nothing of them.
+const MARK: &str = "x-goog-meta-run-sync-upload";
 
 /// A prefix in a bucket.
 #[derive(Debug)]
@@ -48,8 +48,14 @@ pub(crate) struct S3 {
 
 impl S3 {
     /// Finds the address of a bucket and who asks; nothing is sent.
-    pub(crate) fn new(name: &str, bucket: &str, prefix: &str, access: &Access) -> Result<Self, Error> {
-        let bucket = Bucket::new(bucket, access).map_err(|why| {
+    pub(crate) fn new(
+        dialect: Dialect,
+        name: &str,
+        bucket: &str,
+        prefix: &str,
+        access: &Access,
+    ) -> Result<Self, Error> {
+        let bucket = Bucket::new(dialect, bucket, access).map_err(|why| {
             let error = Error::new(Exit::System, format!("cannot use {name}")).because(why);
             error.hint("see run-sync(1), CREDENTIALS")
         })?;
@@ -61,28 +67,62 @@ impl S3 {
         format!("{}{key}", self.prefix)
     }
 
+    fn upload_id<'a>(&self, upload: &'a Upload) -> &'a str {
+        match self.bucket.dialect {
+            Dialect::Amazon => &upload.id,
+            Dialect::Google => mark(upload).1,
+        }
+    }
+
     /// Makes a request without a body.
     fn plain<'a>(&'a self, method: &'a str, key: &'a str, query: &'a [(&'a str, &'a str)]) -> Ask<'a> {
         Ask { method, key, query, headers: &[], body: &[], sha256: &self.nothing }
     }
 
-    fn put_when(&self, key: &str, bytes: &[u8], sha256: &Digest, when: &When<'_>) -> Result<Stored, Failure> {
-        let (key, checksum) = (self.key(key), base64(&sha256.0));
-        let mut with = vec![("x-amz-checksum-sha256", checksum.as_str())];
-        match when {
-            When::Always => {}
-            When::Absent => with.push(("if-none-match", "*")),
-            When::Is(tag) => with.push(("if-match", tag)),
+    fn put_when(&self, key: &str, bytes: &[u8], sha256: &Digest, when: When<'_>) -> Result<Stored, Failure> {
+        let (key, (name, checksum)) = (self.key(key), self.checksum(bytes, sha256));
+        let generation;
+        let mut with = vec![(name, checksum.as_str())];
+        match (self.bucket.dialect, when) {
+            (_, When::Always) => {}
+            (Dialect::Amazon, When::Absent) => with.push(("if-none-match", "*")),
+            (Dialect::Amazon, When::Is(tag)) => with.push(("if-match", tag)),
+            (Dialect::Google, When::Absent) => with.push(("x-goog-if-generation-match", "0")),
+            (Dialect::Google, When::Is(tag)) => {
+                generation = self.generation(&key, tag)?;
+                with.push(("x-goog-if-generation-match", &generation));
+            }
         }
         let ask = Ask { method: "PUT", key: &key, query: &[], headers: &with, body: bytes, sha256 };
         self.bucket.run(&ask, |answer| stored(&headers(answer)?))
+    }
+
+    /// The header by which the store compares what arrives: the hash that was made of it, or what all stores know.
+    fn checksum(&self, bytes: &[u8], sha256: &Digest) -> (&'static str, String) {
+        match self.bucket.dialect {
+            Dialect::Amazon => ("x-amz-checksum-sha256", base64(&sha256.0)),
+            Dialect::Google => ("content-md5", md5(bytes)),
+        }
+    }
+
+    /// Returns Google's number of an object that has this tag; 412 if it has another.
+    fn generation(&self, key: &str, tag: &str) -> Result<String, Failure> {
+        let found = self.bucket.run(&self.plain("HEAD", key, &[]), headers)?;
+        match header(&found, "x-goog-generation").filter(|_| header(&found, "etag") == Some(tag)) {
+            Some(generation) => Ok(generation.to_owned()),
+            None => {
+                let code = "PreconditionFailed".to_owned();
+                Err(Failure::Answer(Box::new(Answer { status: 412, code, ..Answer::default() })))
+            }
+        }
     }
 
     /// Looks whether an upload that the store no longer has has become its object: the answer to its end was lost.
     fn has_completed(&self, upload: &Upload, parts: &[Part]) -> Result<Option<Stored>, Failure> {
         let key = self.key(&upload.key);
         let with = [("x-amz-checksum-mode", "ENABLED")];
-        let ask = Ask { headers: &with, ..self.plain("HEAD", &key, &[]) };
+        let with: &[_] = if self.bucket.dialect == Dialect::Amazon { &with } else { &[] };
+        let ask = Ask { headers: with, ..self.plain("HEAD", &key, &[]) };
         let found = match self.bucket.run(&ask, headers) {
             Err(failure) if failure.status() == 404 => return Ok(None),
             found => found?,
@@ -94,12 +134,18 @@ impl S3 {
         let hashes: Vec<u8> = parts.iter().flat_map(|part| part.sha256.0).collect();
         let checksum = format!("{}-{count}", base64(&Digest::of(&hashes).0));
         let is_ours = match header(&found, "x-amz-checksum-sha256") {
+            _ if self.bucket.dialect == Dialect::Google => header(&found, MARK) == Some(mark(upload).0),
             Some(theirs) => theirs == checksum,
             None => tag.ends_with(&format!("-{count}")),
         };
         let is_long = size.div_ceil(upload.part_size.max(1)) == count;
         (is_ours && is_long).then(|| stored(&found)).transpose()
     }
+}
+
+/// Parts the id of an upload to Google: what marks its object, and Google's own id.
+fn mark(upload: &Upload) -> (&str, &str) {
+    upload.id.split_once('/').unwrap_or(("", &upload.id))
 }
 
 fn stored(headers: &ureq::http::HeaderMap) -> Result<Stored, Failure> {
@@ -121,11 +167,11 @@ impl Store for S3 {
     }
 
     fn put(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault> {
-        Ok(self.put_when(key, bytes, sha256, &When::Always)?)
+        Ok(self.put_when(key, bytes, sha256, When::Always)?)
     }
 
     fn create(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault> {
-        Ok(self.put_when(key, bytes, sha256, &When::Absent)?)
+        Ok(self.put_when(key, bytes, sha256, When::Absent)?)
     }
 
     fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault> {
@@ -135,19 +181,11 @@ impl Store for S3 {
             let there = self.bucket.run(&self.plain("HEAD", &key, &[]), headers);
             return Ok(there.map(drop)?);
         }
-        let (mut at, mut attempts) = (start, self.bucket.retry.begin());
-        loop {
-            let before = at;
-            match self.get_on(&key, &mut at, end, sink) {
-                Ok(()) => return Ok(()),
-                Err(failure) => {
-                    if at > before {
-                        attempts.progressed();
-                    }
-                    attempts.failed(failure)?;
-                }
-            }
-        }
+        let ask = |range: Option<&str>| {
+            let with = range.map(|range| ("range", range));
+            self.bucket.ask(&Ask { headers: with.as_slice(), ..self.plain("GET", &key, &[]) })
+        };
+        Ok(read(&self.bucket.http, &self.bucket.retry, start..end, &ask, sink)?)
     }
 
     fn head(&self, key: &str) -> Result<Option<Object>, Fault> {
@@ -165,30 +203,13 @@ impl Store for S3 {
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault> {
-        let mut objects = self.list_all(&self.key(prefix), false)?.objects;
-        for object in &mut objects {
-            object.key.drain(..self.prefix.len());
-        }
-        if !objects.is_sorted_by(|one, other| one.key < other.key) {
-            objects.sort_unstable_by(|one, other| one.key.cmp(&other.key)); // as some stores list
-            objects.dedup_by(|one, other| one.key == other.key);
-        }
-        objects.into_iter().for_each(each);
+        self.list_all(&self.key(prefix), false)?.each(&self.prefix, each);
         Ok(())
     }
 
     fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Fault> {
         let below = self.key(prefix);
-        let mut names: Vec<String> = self
-            .list_all(&below, true)?
-            .directories
-            .iter()
-            .filter_map(|found| Some(found.strip_prefix(&below)?.trim_end_matches('/').to_owned()))
-            .filter(|name| !name.is_empty())
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
+        Ok(self.list_all(&below, true)?.names(&below))
     }
 
     fn delete(&self, key: &str) -> Result<(), Fault> {
@@ -200,7 +221,11 @@ impl Store for S3 {
 
     fn begin(&self, key: &str, part_size: u64) -> Result<Upload, Fault> {
         let whole = self.key(key);
-        let with = [("x-amz-checksum-algorithm", "SHA256")];
+        let mark = Uuid::new_v4().simple().to_string();
+        let with = match self.bucket.dialect {
+            Dialect::Amazon => [("x-amz-checksum-algorithm", "SHA256")],
+            Dialect::Google => [(MARK, mark.as_str())],
+        };
         let ask = Ask { headers: &with, ..self.plain("POST", &whole, &[("uploads", "")]) };
         let id = self.bucket.run(&ask, |answer| {
             let mut id = String::new();
@@ -212,13 +237,15 @@ impl Store for S3 {
             })?;
             if id.is_empty() { Err(Failure::Malformed("there is no UploadId".to_owned())) } else { Ok(id) }
         })?;
+        let id = if self.bucket.dialect == Dialect::Google { format!("{mark}/{id}") } else { id };
         Ok(Upload { key: key.to_owned(), id, part_size })
     }
 
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
-        let (key, number_text, checksum) = (self.key(&upload.key), number.to_string(), base64(&sha256.0));
-        let query = [("partNumber", number_text.as_str()), ("uploadId", &upload.id)];
-        let with = [("x-amz-checksum-sha256", checksum.as_str())];
+        let (key, number_text) = (self.key(&upload.key), number.to_string());
+        let (name, checksum) = self.checksum(bytes, sha256);
+        let query = [("partNumber", number_text.as_str()), ("uploadId", self.upload_id(upload))];
+        let with = [(name, checksum.as_str())];
         let ask = Ask { method: "PUT", key: &key, query: &query, headers: &with, body: bytes, sha256 };
         let stored = self.bucket.run(&ask, |answer| stored(&headers(answer)?))?;
         Ok(Part { number, tag: stored.tag.unwrap_or_default(), sha256: *sha256 })
@@ -228,14 +255,16 @@ impl Store for S3 {
         let key = self.key(&upload.key);
         let mut body = String::from("<CompleteMultipartUpload>");
         for Part { number, tag, sha256 } in parts {
-            let (tag, sha256) = (xml(tag), base64(&sha256.0));
-            let _ = write!(
-                body,
-                "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag><ChecksumSHA256>{sha256}</ChecksumSHA256></Part>"
-            );
+            let checksum = match self.bucket.dialect {
+                Dialect::Amazon => format!("<ChecksumSHA256>{}</ChecksumSHA256>", base64(&sha256.0)),
+                Dialect::Google => String::new(),
+            };
+            let tag = xml(tag);
+            let _ =
+                write!(body, "<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag>{checksum}</Part>");
         }
         body += "</CompleteMultipartUpload>";
-        let query = [("uploadId", upload.id.as_str())];
+        let query = [("uploadId", self.upload_id(upload))];
         let sha256 = Digest::of(body.as_bytes());
         let ask = Ask {
             method: "POST",
@@ -266,7 +295,7 @@ impl Store for S3 {
     }
 
     fn abort(&self, upload: &Upload) -> Result<(), Fault> {
-        let (key, query) = (self.key(&upload.key), [("uploadId", upload.id.as_str())]);
+        let (key, query) = (self.key(&upload.key), [("uploadId", self.upload_id(upload))]);
         match self.bucket.run(&self.plain("DELETE", &key, &query), headers) {
             Err(failure) if failure.status() != 404 => Err(failure.into()),
             _ => Ok(()),
@@ -288,8 +317,9 @@ impl Store for S3 {
 
 impl Experiments for S3 {
     fn refuses(&self, key: &str, bytes: &[u8], wrong: &Digest) -> Result<bool, Fault> {
-        let (key, checksum) = (self.key(key), base64(&wrong.0));
-        let with = [("x-amz-checksum-sha256", checksum.as_str())];
+        // Of the MD5 it matters that it is another.
+        let (key, (name, checksum)) = (self.key(key), self.checksum(&wrong.0, wrong));
+        let with = [(name, checksum.as_str())];
         let ask = Ask { method: "PUT", key: &key, query: &[], headers: &with, body: bytes, sha256: wrong };
         Ok(self.bucket.retry.run(|| match self.bucket.ask(&ask).and_then(headers) {
             Ok(_) => Ok(false),
@@ -299,7 +329,7 @@ impl Experiments for S3 {
     }
 
     fn replace(&self, key: &str, bytes: &[u8], sha256: &Digest, tag: &str) -> Result<Stored, Fault> {
-        Ok(self.put_when(key, bytes, sha256, &When::Is(tag))?)
+        Ok(self.put_when(key, bytes, sha256, When::Is(tag))?)
     }
 
     fn redirects(&self) -> bool {
@@ -308,51 +338,5 @@ impl Experiments for S3 {
 
     fn address(&self) -> String {
         format!("{}/{}", self.bucket.address(), self.prefix)
-    }
-}
-
-impl S3 {
-    /// Reads on from `at`, which follows what was handed on, up to `end`.
-    fn get_on(&self, key: &str, at: &mut u64, end: u64, sink: &mut Sink<'_>) -> Result<(), Failure> {
-        let range = match end {
-            u64::MAX => format!("bytes={at}-"),
-            end => format!("bytes={at}-{}", end - 1),
-        };
-        let with = [("range", range.as_str())];
-        let is_whole = *at == 0 && end == u64::MAX;
-        let ask = Ask { headers: if is_whole { &[] } else { &with }, ..self.plain("GET", key, &[]) };
-        let answer = match self.bucket.ask(&ask) {
-            Err(failure) if failure.status() == 416 => return Ok(()), // it begins behind the last byte
-            answer => answer?,
-        };
-        let length = header(answer.headers(), "content-length").and_then(|length| length.parse::<u64>().ok());
-        // A store that knows no ranges sends all.
-        let mut skip = if answer.status() == 206 { 0 } else { *at };
-        if answer.status() == 206 {
-            let told = header(answer.headers(), "content-range").unwrap_or_default();
-            if !told.starts_with(&format!("bytes {at}-")) {
-                return Err(Failure::Malformed(format!("'{told}' in place of '{range}'")));
-            }
-        }
-        let mut received = 0;
-        self.bucket.http.receive(answer, |bytes| {
-            received += bytes.len() as u64;
-            let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
-            skip -= skipped as u64;
-            let most = usize::try_from(end - *at).unwrap_or(usize::MAX);
-            let bytes = &bytes[skipped..];
-            let bytes = &bytes[..bytes.len().min(most)];
-            if !bytes.is_empty() {
-                sink(bytes).map_err(Failure::Sink)?;
-                *at += bytes.len() as u64;
-            }
-            Ok(())
-        })?;
-        match length {
-            Some(length) if length != received => {
-                Err(Failure::Transport("the connection was cut".to_owned()))
-            }
-            _ => Ok(()),
-        }
     }
 }

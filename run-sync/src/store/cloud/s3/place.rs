@@ -1,6 +1,7 @@
 //! Where a bucket is asked for.
 
 use super::super::text::encode;
+use super::dialect::Dialect;
 
 /// The address of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,12 @@ pub(super) struct Place {
 
 impl Place {
     /// Finds the address of a bucket: in the path of a server that is named, in the name of Amazon's host otherwise.
-    pub(super) fn new(endpoint: Option<&str>, bucket: &str, region: &str) -> Result<Self, String> {
+    pub(super) fn new(
+        dialect: Dialect,
+        endpoint: Option<&str>,
+        bucket: &str,
+        region: &str,
+    ) -> Result<Self, String> {
         let is_plain = |text: &str| {
             !text.is_empty()
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -43,7 +49,7 @@ impl Place {
         };
         let endpoint = endpoint.trim_end_matches('/');
         let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-        let wrong = |why: &str| Err(format!("AWS_ENDPOINT_URL {why}"));
+        let wrong = |why: &str| Err(format!("{} {why}", dialect.names().endpoint));
         match rest {
             None | Some("") => wrong("does not begin with https:// or http://"),
             Some(rest) if rest.contains('@') => wrong("has credentials in it"),
@@ -66,7 +72,7 @@ impl Place {
     /// The same bucket in another region.
     pub(super) fn in_region(&self, region: &str, bucket: &str) -> Option<Self> {
         let there = if self.is_amazon {
-            Self::new(None, bucket, region).ok()?
+            Self::new(Dialect::Amazon, None, bucket, region).ok()?
         } else {
             Self { region: region.to_owned(), ..self.clone() }
         };
@@ -103,19 +109,22 @@ mod tests {
             (Some("http://127.0.0.1:1/"), "b", "r", "http://127.0.0.1:1/b"),
             (Some("https://h/s3"), "b", "auto", "https://h/s3/b"),
         ] {
-            let place = Place::new(endpoint, bucket, region).unwrap();
+            let place = Place::new(Dialect::Amazon, endpoint, bucket, region).unwrap();
             assert_eq!(format!("{}{}", place.origin, place.base), address);
         }
         for endpoint in ["h", "ftp://h", "https://", "https://key:secret@h", "https://h?x"] {
-            let why = Place::new(Some(endpoint), "b", "r").unwrap_err();
+            let why = Place::new(Dialect::Amazon, Some(endpoint), "b", "r").unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
-        assert!(Place::new(None, "b/../c", "r").is_err() && Place::new(None, "b", "r.evil.com/").is_err());
+        assert!(
+            Place::new(Dialect::Amazon, None, "b/../c", "r").is_err()
+                && Place::new(Dialect::Amazon, None, "b", "r.evil.com/").is_err()
+        );
     }
 
     #[test]
     fn a_bucket_elsewhere_is_asked_for_there() {
-        let place = Place::new(None, "b", "us-east-1").unwrap();
+        let place = Place::new(Dialect::Amazon, None, "b", "us-east-1").unwrap();
         let other = place.in_region("eu-west-1", "b").unwrap();
         assert_eq!(other.origin, "https://b.s3.eu-west-1.amazonaws.com");
         assert_eq!(other.in_region("eu-west-1", "b"), None);
