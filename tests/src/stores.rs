@@ -3,6 +3,7 @@
 //! Both are reached with the variables that [`Server::variables`] gives, and have one bucket, [`BUCKET`].
 
 mod answers;
+mod blobs;
 pub mod scripted;
 pub mod seaweed;
 mod wire;
@@ -20,7 +21,10 @@ pub const KEY: &str = "testkey";
 /// Its secret access key: none may be seen anywhere.
 pub const SECRET: &str = "test-secret-0123456789";
 
-/// A server that speaks the protocol of S3; that in this process as Google does, too.
+/// The same as a key of Azure has it.
+pub const AZURE_KEY: &str = "dGVzdC1zZWNyZXQtMDEyMzQ1Njc4OQ==";
+
+/// A server that speaks the protocol of S3; that in this process those of Google and Azure, too.
 pub trait Server {
     /// Its address, `http://127.0.0.1:PORT`.
     fn address(&self) -> String;
@@ -35,6 +39,9 @@ pub trait Server {
             ("STORAGE_EMULATOR_HOST", self.address()),
             ("GS_ACCESS_KEY_ID", KEY.to_owned()),
             ("GS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+            ("AZURE_STORAGE_ENDPOINT", self.address()),
+            ("AZURE_STORAGE_ACCOUNT", KEY.to_owned()),
+            ("AZURE_STORAGE_KEY", AZURE_KEY.to_owned()),
         ]
     }
 

@@ -4,9 +4,11 @@ use super::fault::Fault;
 use super::{Checks, Experiments, Store};
 use crate::format::digest::Digest;
 use crate::format::key::ABILITIES;
+use run_common::error::Error;
 use run_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::sync::OnceLock;
 use uuid::Uuid;
 
 /// Bytes that the document may have.
@@ -63,11 +65,7 @@ impl Abilities {
     }
 
     /// Reads what was found out about this address, or finds out whether checksums are checked, and records that.
-    pub(crate) fn known_or_seen(
-        store: &dyn Store,
-        experiments: &dyn Experiments,
-        address: &str,
-    ) -> Result<Self, Fault> {
+    fn known_or_seen(store: &dyn Store, experiments: &dyn Experiments, address: &str) -> Result<Self, Fault> {
         if let Some(known) = Self::read(store, address)?.filter(|known| known.checksums.is_some()) {
             return Ok(known);
         }
@@ -75,6 +73,21 @@ impl Abilities {
         seen.checksums = Some(checks_hashes(store, experiments)?);
         seen.write(store)?;
         Ok(seen)
+    }
+
+    /// Finds out, once, how far the checks of a store are relied on. Messages call it by its name.
+    pub(crate) fn settle(
+        store: &dyn Store,
+        experiments: &dyn Experiments,
+        name: &str,
+        checks: &OnceLock<Checks>,
+    ) -> Result<(), Error> {
+        if checks.get().is_none() {
+            let known = Self::known_or_seen(store, experiments, &experiments.address());
+            let abilities = known.map_err(|fault| fault.error("use", ABILITIES, name))?;
+            let _ = checks.set(abilities.checks()); // another thread may have been faster
+        }
+        Ok(())
     }
 
     fn read(store: &dyn Store, address: &str) -> Result<Option<Self>, Fault> {
@@ -101,7 +114,7 @@ impl Abilities {
     }
 
     /// How far the store's own checks are relied on.
-    pub(crate) fn checks(&self) -> Checks {
+    fn checks(&self) -> Checks {
         if self.checksums == Some(true) { Checks::Hash } else { Checks::Nothing }
     }
 }

@@ -10,7 +10,7 @@ use crate::format::digest::Digest;
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::Lab;
-use testkit::stores::{Act, BUCKET, KEY, Request, SECRET, Scripted, Server};
+use testkit::stores::{AZURE_KEY, Act, BUCKET, KEY, Request, SECRET, Scripted, Server};
 
 /// Does what a backup and a restore do; 11 requests where all goes well.
 fn exercise(store: &dyn Store) -> Result<(), Fault> {
@@ -180,10 +180,10 @@ fn credentials_that_expire_are_looked_for_again() {
 
 #[test]
 fn a_secret_that_a_server_repeats_is_not_shown() {
-    let server = Scripted::with(|_| Act::Fail(403, SECRET));
-    for scheme in SCHEMES {
+    for (scheme, secret) in SCHEMES.iter().zip([SECRET, SECRET, AZURE_KEY]) {
+        let server = Scripted::with(move |_| Act::Fail(403, secret));
         let fault = at_scheme(scheme, &server, "").put("x", b"x", &Digest::of(b"x")).unwrap_err();
-        assert!(!fault.to_string().contains(SECRET), "{fault}");
+        assert!(fault.to_string().contains("403") && !fault.to_string().contains(secret), "{fault}");
     }
 }
 
@@ -258,4 +258,20 @@ fn an_object_that_has_changed_since_is_not_replaced() {
         assert!(matches!(replace(b"3", &first), Err(Fault::Exists)), "{scheme}");
         assert_eq!(server.object("x").unwrap(), b"2");
     }
+}
+
+#[test]
+fn a_token_of_azure_is_part_of_each_address_and_of_no_message() {
+    let server = Scripted::new();
+    let variables = [
+        ("AZURE_STORAGE_ENDPOINT", server.address()),
+        ("AZURE_STORAGE_ACCOUNT", KEY.to_owned()),
+        ("AZURE_STORAGE_SAS_TOKEN", format!("?sv=2021-12-02&sig={SECRET}")),
+    ];
+    let store = open(&format!("az://{BUCKET}/a").parse().unwrap(), &access(&variables)).unwrap();
+    exercise(&*store).unwrap();
+    assert!(server.requests().iter().all(|request| !request.headers.contains_key("authorization")));
+    server.follow(|_| Act::Fail(403, SECRET));
+    let fault = store.put("x", b"x", &Digest::of(b"x")).unwrap_err().to_string();
+    assert!(fault.contains("403") && !fault.contains(SECRET), "{fault}");
 }

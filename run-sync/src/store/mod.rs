@@ -14,6 +14,7 @@ pub(crate) mod url;
 
 use crate::format::digest::Digest;
 pub(crate) use access::Access;
+use cloud::azure::Azure;
 use cloud::s3::S3;
 use cloud::s3::dialect::Dialect;
 use directory::Directory;
@@ -35,8 +36,10 @@ pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Er
         StoreUrl::Cloud { cloud: Cloud::Google, bucket, prefix } => {
             Ok(Box::new(S3::new(Dialect::Google, &url.to_string(), bucket, prefix, access)?))
         }
+        StoreUrl::Cloud { cloud: Cloud::Azure, bucket, prefix } => {
+            Ok(Box::new(Azure::new(&url.to_string(), bucket, prefix, access)?))
+        }
         StoreUrl::Rclone(remote) => Ok(Box::new(Rclone::new(remote, access))),
-        StoreUrl::Cloud { .. } => Err(Error::usage(format!("'{url}' is no directory"))),
     }
 }
 

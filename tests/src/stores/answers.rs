@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Objects {
     /// Objects by key.
     pub whole: BTreeMap<String, Object>,
-    /// Uploads in parts that have not ended, by their ids.
+    /// Uploads in parts that have not ended, by their ids; those of Azure by their keys.
     pub uploads: BTreeMap<String, Upload>,
     /// Whether `If-None-Match` and `If-Match` are honoured.
     pub conditions: bool,
@@ -62,8 +62,17 @@ pub struct Upload {
     pub key: String,
     /// Its parts, by number.
     pub parts: BTreeMap<u32, Object>,
+    /// Its blocks by their ids, where it is one of Azure.
+    pub blocks: BTreeMap<String, Object>,
     /// The mark of its object.
     pub mark: Option<String>,
+}
+
+impl Upload {
+    /// Makes one of a key, without parts.
+    pub fn new(key: &str) -> Self {
+        Self { key: key.to_owned(), parts: BTreeMap::new(), blocks: BTreeMap::new(), mark: None }
+    }
 }
 
 impl Default for Objects {
@@ -111,7 +120,7 @@ pub(super) fn answer(objects: &mut Objects, arrived: &Arrived, key: &str, skew: 
             objects.begun += 1;
             let id = format!("upload/{}+x", objects.begun);
             let mark = arrived.headers.get("x-goog-meta-run-sync-upload").cloned();
-            objects.uploads.insert(id.clone(), Upload { key: key.to_owned(), parts: BTreeMap::new(), mark });
+            objects.uploads.insert(id.clone(), Upload { mark, ..Upload::new(key) });
             let document = format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
             );
@@ -174,7 +183,7 @@ fn minutes(text: &str) -> i64 {
     day.unwrap_or(0) * 1440 + hour.unwrap_or(0) * 60 + minute.unwrap_or(0)
 }
 
-fn tag(hash: &[u8]) -> String {
+pub(super) fn tag(hash: &[u8]) -> String {
     let digits: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("\"{digits}\"")
 }
@@ -184,8 +193,9 @@ fn generation(object: &Object) -> String {
     u64::from_str_radix(&object.tag[1..16], 16).unwrap().to_string()
 }
 
-fn used(objects: &Objects) -> usize {
-    let parts = objects.uploads.values().flat_map(|upload| upload.parts.values());
+pub(super) fn used(objects: &Objects) -> usize {
+    let parts =
+        objects.uploads.values().flat_map(|upload| upload.parts.values().chain(upload.blocks.values()));
     objects.whole.values().chain(parts).map(|object| object.bytes.len()).sum()
 }
 

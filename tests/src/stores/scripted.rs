@@ -1,7 +1,8 @@
-//! A server in this process that speaks the protocol of S3, and misbehaves at the requests that its script names.
+//! A server in this process that speaks the protocols of S3, Google and Azure, and misbehaves at the requests that its script names.
 
 use super::Server;
 use super::answers::{Object, Objects, answer, error};
+use super::blobs;
 use super::wire::{self, Answer, Arrived};
 use run_common::time::Timestamp;
 use std::collections::BTreeMap;
@@ -212,6 +213,9 @@ impl Shared {
             Act::Reset => return false,
             Act::Fail(status, code) => error(status, code),
             Act::Redirect(status, ref location) => Answer::new(status).with("location", location),
+            _ if arrived.headers.contains_key("x-ms-version") => {
+                blobs::answer(&mut lock(&self.objects), &arrived, &key, skew)
+            }
             _ => answer(&mut lock(&self.objects), &arrived, &key, skew),
         };
         let reply = match act {

@@ -6,6 +6,7 @@
 //! status, code and headers of every answer, the checksums that a store keeps, the parts of an upload that it has.
 //! Keys are sent byte for byte.
 
+pub(super) mod azure;
 mod clock;
 pub(super) mod failure;
 mod http;

@@ -37,6 +37,11 @@ pub(super) fn md5(bytes: &[u8]) -> String {
     base64(&Md5::digest(bytes))
 }
 
+/// Decodes base64.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text.trim()).ok()
+}
+
 /// Makes a store's words fit for a message of one line.
 pub(super) fn plain(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");

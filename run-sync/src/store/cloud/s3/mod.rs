@@ -157,13 +157,7 @@ fn stored(headers: &ureq::http::HeaderMap) -> Result<Stored, Failure> {
 
 impl Store for S3 {
     fn prepare(&self) -> Result<(), Error> {
-        if self.checks.get().is_none() {
-            let address = format!("{}/{}", self.bucket.address(), self.prefix);
-            let abilities = Abilities::known_or_seen(self, self, &address)
-                .map_err(|fault| fault.error("use", crate::format::key::ABILITIES, &self.name))?;
-            let _ = self.checks.set(abilities.checks()); // another thread may have been faster
-        }
-        Ok(())
+        Abilities::settle(self, self, &self.name, &self.checks)
     }
 
     fn put(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault> {
