@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a store is waited for that has never answered: its address is probably wrong.
-const UNKNOWN: Duration = Duration::from_secs(5);
+const UNKNOWN: Duration = Duration::from_secs(20);
 /// The first pause is at most this.
 const FIRST: Duration = Duration::from_millis(50);
 /// No pause is longer, unless the store asks for it.
