@@ -32,10 +32,10 @@ demo: all
 	RUN_BIN=$(CURDIR)/$(BIN) examples/demo
 
 test: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) $(CARGO) test --release --locked --workspace
+	RUN_BIN=$(CURDIR)/$(BIN) env --default-signal $(CARGO) test --release --locked --workspace
 
 soak: setup all
-	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced --test sync_killed --test sync_writers -- --nocapture --test-threads=1
+	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced --test sync_killed --test sync_writers -- --nocapture --test-threads=1
 
 lint:
 	@tests/setup --check mandoc shellcheck
