@@ -155,6 +155,8 @@ def need(programs):
 
 PACKAGES = {
     "bash": "bash",
+    "cp": "coreutils",
+    "curl": "curl",
     "dash": "dash",
     "find": "findutils",
     "gcc": "gcc",
@@ -164,6 +166,7 @@ PACKAGES = {
     "parallel": "parallel",
     "ps": "procps",
     "s6-log": "s6",
+    "setpriv": "util-linux",
     "setsid": "util-linux",
     "tail": "coreutils",
     "tee": "coreutils",

@@ -89,4 +89,4 @@ def cargo(package):
 
 def note(package):
     """Says what takes so long."""
-    print(f"truth: installing {package}", file=sys.stderr)
+    print(f"installing {package}", file=sys.stderr)
