@@ -65,7 +65,7 @@ def models(lab):
     found = {}
     for kind in ("completed", "failed", "stopped", "created"):
         words = ["-d", "runs", "-n", f"model-{kind}", "-s", "lr=0.001", "--tag", "sweep", "base.yaml"]
-        command = [sys.executable, BENCH / "helper/train.py", kind]
+        command = [sys.executable, BENCH / "helper/train.py", kind, "{set}"]
         run = cwd / lab.output([lab.binaries / "run-new", *words, "--", *command], cwd).strip()
         if kind != "created":
             may_fail = '"$@"; case $? in 0 | 1 | 143) ;; *) exit 1 ;; esac'
