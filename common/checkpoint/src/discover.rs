@@ -179,7 +179,7 @@ impl Judge<'_> {
         if state == State::Complete
             && one.name.step.is_some()
             && !subject.requires_alone
-            && let Some(lack) = self.siblings.lack(&one.path)
+            && let Some(lack) = self.siblings.lack(&one.path, one.name.order())
         {
             state = State::Incomplete(lack);
         }

@@ -18,7 +18,15 @@ const MOST: usize = 10_000;
 /// numbers alone.
 pub(crate) struct Siblings {
     root: PathBuf,
-    families: HashMap<(PathBuf, String), Vec<Sibling>>,
+    families: HashMap<(PathBuf, String), Family>,
+}
+
+/// Checkpoints of one family, in the order of their steps.
+#[derive(Default)]
+struct Family {
+    members: Vec<Sibling>,
+    /// Some may have files that others lack.
+    has_files: bool,
 }
 
 struct Sibling {
@@ -33,12 +41,14 @@ struct Sibling {
 impl Siblings {
     /// Sorts what was found below a run.
     pub(crate) fn new(root: &Path, found: &[Candidate]) -> Self {
-        let mut families: HashMap<(PathBuf, String), Vec<Sibling>> = HashMap::new();
+        let mut families: HashMap<(PathBuf, String), Family> = HashMap::new();
         for one in
             found.iter().filter(|one| one.leads_to.is_none() && one.shards.is_empty() && !one.name.temporary)
         {
             let Some(order) = one.name.order() else { continue };
-            families.entry(family(&one.path)).or_default().push(Sibling {
+            let family = families.entry(family(&one.path)).or_default();
+            family.has_files |= !one.is_file || !one.companions.is_empty();
+            family.members.push(Sibling {
                 order,
                 path: one.path.clone(),
                 companions: one.is_file.then(|| one.companions.clone()),
@@ -46,16 +56,18 @@ impl Siblings {
             });
         }
         for family in families.values_mut() {
-            family.sort_by_key(|one| one.order);
+            family.members.sort_by_key(|one| one.order);
         }
         Self { root: root.to_owned(), families }
     }
 
     /// Says what a checkpoint lacks that the one before it has; of the first, what all others have, if there are
     /// two at least.
-    pub(crate) fn lack(&self, path: &Path) -> Option<String> {
-        let family = self.families.get(&family(path))?;
-        let at = family.iter().position(|one| one.path == path)?;
+    pub(crate) fn lack(&self, path: &Path, order: Option<(u64, u64)>) -> Option<String> {
+        let family = self.families.get(&family(path)).filter(|family| family.has_files)?;
+        let (family, order) = (&family.members[..], order?);
+        let first = family.partition_point(|one| one.order < order);
+        let at = first + family[first..].iter().position(|one| one.path == path)?;
         let own = self.files(&family[at]);
         let lacks = |files: &BTreeMap<String, String>, one: &Sibling| {
             let (_, name) = files.iter().find(|(key, _)| !own.contains_key(*key))?;

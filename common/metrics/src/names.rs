@@ -2,6 +2,7 @@
 //! or keeps the books. Used by whoever compares runs, and by whoever shows the first metrics of many.
 
 use super::step_key::is_step;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// Which values of a metric are the better ones.
@@ -189,6 +190,25 @@ impl Interest {
     }
 }
 
+/// Names whose interest a thread keeps, at most.
+const KEPT: usize = 1000;
+
+/// Returns how much a metric interests, which is found out once: the rows of a listing have the same names.
+fn interest(name: &str) -> Interest {
+    thread_local!(static FOUND: RefCell<HashMap<String, Interest>> = RefCell::default());
+    FOUND.with_borrow_mut(|found| {
+        if let Some(interest) = found.get(name) {
+            return *interest;
+        }
+        if found.len() >= KEPT {
+            found.clear();
+        }
+        let interest = Interest::of(name);
+        found.insert(name.to_owned(), interest);
+        interest
+    })
+}
+
 /// Chooses the metrics that are shown first: losses, rewards, returns, accuracies and validations, then those that
 /// also say how well a training goes, then others, and of these the ones that most runs have; none that keeps the books, where there are others. Each is given with the
 /// number of runs that have it, in the order first logged, and stays in that order.
@@ -196,7 +216,7 @@ pub fn headline<'a>(metrics: impl Iterator<Item = (&'a str, usize)>, most: usize
     let mut all: Vec<(Interest, usize, usize, &str)> = metrics
         .filter(|(name, _)| is_metric(name))
         .enumerate()
-        .map(|(place, (name, runs))| (Interest::of(name), usize::MAX - runs, place, name))
+        .map(|(place, (name, runs))| (interest(name), usize::MAX - runs, place, name))
         .collect();
     if all.iter().any(|(interest, ..)| *interest < Interest::Bookkeeping) {
         all.retain(|(interest, ..)| *interest < Interest::Bookkeeping);
