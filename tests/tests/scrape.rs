@@ -38,7 +38,8 @@ fn rows(lab: &Lab) -> Vec<Value> {
     }
 }
 
-/// Executes a program and expects these rows and no others, whatever the command's outputs are.
+/// Executes a program and expects these rows and no others, whatever the command's outputs are. The
+/// program prints its rows to one of the two outputs: two pipes keep no order between them.
 #[track_caller]
 fn expect(program: &str, expected: &Value) {
     expect_step(program, expected, true);
@@ -144,14 +145,22 @@ fn megatron_and_torchtitan_print_a_line_an_iteration() {
     let program = r#"
 for i in (10, 20):
     out(" iteration {:8d}/{:8d} | consumed samples: {:12d} | elapsed time per iteration (ms): {:.1f} | lm loss: {:.6E} | number of nan iterations: {:3d} |".format(i, 1000, 32 * i, 812.3, 12.5 / i, 0))
-out("[rank0]:[titan] 2025-05-01 12:00:00,123 - root - INFO - \x1b[31mstep: 30  \x1b[32mloss:  4.12345  \x1b[36mmemory: 12.34GiB(45.67%)  \x1b[34mtps: 1,234  \x1b[35mmfu: 1.23%\x1b[39m")
-out("\x1b[31mstep: 40  \x1b[32mloss:  4.00000  \x1b[34mtps: 12,345,678\x1b[39m", to=sys.stderr)
 "#;
     expect(
         program,
         &json!([
             {"iteration": 10, "consumed samples": 320, "elapsed time per iteration (ms)": 812.3, "lm loss": 1.25, "number of nan iterations": 0},
             {"iteration": 20, "consumed samples": 640, "elapsed time per iteration (ms)": 812.3, "lm loss": 0.625, "number of nan iterations": 0},
+        ]),
+    );
+    // The second trainer prints through a logger, to stderr.
+    let program = r#"
+out("[rank0]:[titan] 2025-05-01 12:00:00,123 - root - INFO - \x1b[31mstep: 30  \x1b[32mloss:  4.12345  \x1b[36mmemory: 12.34GiB(45.67%)  \x1b[34mtps: 1,234  \x1b[35mmfu: 1.23%\x1b[39m", to=sys.stderr)
+out("\x1b[31mstep: 40  \x1b[32mloss:  4.00000  \x1b[34mtps: 12,345,678\x1b[39m", to=sys.stderr)
+"#;
+    expect(
+        program,
+        &json!([
             {"step": 30, "loss": 4.12345, "memory": 12.34, "memory(%)": 45.67, "tps": 1234, "mfu": 1.23},
             {"step": 40, "loss": 4, "tps": 12_345_678},
         ]),
@@ -362,8 +371,11 @@ print("iter 4: loss 2.5, time 3ms", end="")
 "#;
     let lab = Lab::new();
     execute(&lab, program, &[]);
+    // Two pipes keep no order between them.
+    let mut rows = rows(&lab);
+    rows.sort_by_key(|row| row["iter"].as_u64());
     assert_eq!(
-        rows(&lab),
+        rows,
         [json!({"iter": 1, "loss": 2.5, "time": 3}), json!({"iter": 2, "loss": 2.5, "time": 4})]
     );
 }
