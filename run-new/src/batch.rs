@@ -1,4 +1,4 @@
-//! Where runs are created: the runs directory, or a batch below it, made or continued.
+//! Where runs are created: the runs directory, or a new or continued batch below it.
 
 use crate::cli::Args;
 use crate::plan::{Plan, Planned};
@@ -24,13 +24,13 @@ pub(crate) struct Home {
     pub(crate) root: PathBuf,
     /// The path that is printed.
     pub(crate) shown: PathBuf,
-    /// The name of the batch that it is.
+    /// The name of the batch, if it is a batch.
     pub(crate) batch: Option<String>,
-    /// It was there before: runs may be, too.
+    /// The directory existed before, and may already hold runs.
     pub(crate) existed: bool,
 }
 
-/// Decides which runs there are to be, and makes the directory that they go into.
+/// Decides which runs to create, and creates the directory for them.
 pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Error> {
     let runs_dir = args.runs_dir.path();
     let root = std::path::absolute(&runs_dir).map_err(|error| Error::io("find", &runs_dir, error))?;
@@ -60,7 +60,7 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Err
             return Ok((Home { root: layout.root().to_owned(), shown, batch: Some(name), existed }, planned));
         }
         if args.exist_ok {
-            continue; // somebody was quicker
+            continue; // another process was faster
         }
         if given.is_some() {
             let error = Error::new(Exit::No, format!("cannot create the batch '{name}'"));
@@ -71,7 +71,7 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Err
     }
 }
 
-/// Returns what the draws begin with: as given, else as the batch has it, else any number.
+/// Returns the seed of the draws: as given, else that of the batch, else a random number.
 fn sample_seed(args: &Args, known: Option<&Batch>) -> Option<u64> {
     args.sample?;
     let any = || u64::from(Uuid::new_v4().as_fields().0);
@@ -80,23 +80,23 @@ fn sample_seed(args: &Args, known: Option<&Batch>) -> Option<u64> {
 
 fn say(args: &Args, seed: Option<u64>) {
     if let (Some(seed), None) = (seed, args.sample_seed) {
-        warn(&format!("--sample-seed {seed} draws the same again"));
+        warn(&format!("use --sample-seed {seed} to repeat these draws"));
     }
 }
 
-/// Reads the batch that is there; `None` when nothing is.
+/// Reads an existing batch; `None` if nothing has this name.
 fn existing(layout: &BatchLayout) -> Result<Option<Batch>, Error> {
     if layout.root().symlink_metadata().is_err() {
         return Ok(None);
     }
     if !layout.batch().exists() {
         return Err(Error::new(Exit::No, format!("cannot continue '{}'", layout.root().display()))
-            .because("it is no batch: there is no .batch/batch.json in it"));
+            .because("not a batch: it has no .batch/batch.json"));
     }
     Batch::read(layout).map(Some)
 }
 
-/// Creates a batch, or nothing when its name is taken.
+/// Creates a batch; returns false if its name is taken.
 fn create(layout: &BatchLayout, plan: &Plan, name: &str, sample_seed: Option<u64>) -> Result<bool, Error> {
     let template = &plan.template;
     let batch = Batch {

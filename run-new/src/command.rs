@@ -1,4 +1,4 @@
-//! Whether the command of the runs can be filled in, and is told of what they are created with.
+//! Checks that the runs' command can be filled in, and that overrides reach it.
 
 use crate::cli::Args;
 use run_common::error::Error;
@@ -6,8 +6,8 @@ use run_common::message::warn;
 use run_common::rundir::placeholders::{refuse, say_misspelt, unreached};
 use serde_json::{Map, Value};
 
-/// Refuses a command that cannot be filled in, and one that is not told of the overrides: its runs would be the
-/// same training under several labels. Says what else cannot be meant.
+/// Refuses a command that cannot be filled in, or that overrides do not reach: its runs would be the same training
+/// under several labels. Warns about other likely mistakes.
 pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Error> {
     let values: Vec<String> = args.env.iter().map(|(_, value)| value.clone()).collect();
     let keys = || args.set.iter().map(|(key, _)| key).chain(args.sweep.iter().map(|sweep| &sweep.key));
@@ -21,7 +21,7 @@ pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Erro
         return Ok(());
     }
     if !args.resume_args.is_empty() && !args.command.iter().any(|word| word == "{resume}") {
-        warn("--resume-args are for '{resume}', which is not in the command");
+        warn("--resume-args has no effect: the command has no '{resume}'");
     }
     let words = [args.command.as_slice(), &values].concat();
     let unreached = unreached(&words, overrides.keys().map(String::as_str));
@@ -30,9 +30,7 @@ pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Erro
         [key] => format!("the override '{key}'"),
         keys => format!("the overrides '{}'", keys.join("', '")),
     };
-    Err(Error::usage("cannot create runs").because(format!("the command is not told of {what}")).hint(
-        format!(
-            "write {{set}} or {{set:{key}}} in the command, or --set-by-env if the program reads RUN_SET"
-        ),
-    ))
+    Err(Error::usage("cannot create runs").because(format!("the command does not use {what}")).hint(format!(
+        "write {{set}} or {{set:{key}}} in the command, or use --set-by-env if the program reads RUN_SET"
+    )))
 }

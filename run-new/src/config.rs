@@ -1,4 +1,4 @@
-//! Configs: copied as they are, and read for the little that the suite wants to know.
+//! Configs: copied unchanged, and read for the few values that run-new uses.
 
 use glob::{MatchOptions, glob_with};
 use run_common::error::{Error, Exit};
@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 /// A config file.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where it was given, made absolute.
+    /// Its absolute path.
     pub(crate) path: PathBuf,
     content: Content,
-    /// The mode of its copy: others may read that only if they may read the config.
+    /// The mode of the copy: others may read the copy only if they may read the config.
     mode: u32,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub(crate) sha256: String,
-    /// What it says; empty when it cannot be understood.
+    /// Its values; null if it cannot be parsed.
     pub(crate) values: Value,
 }
 
@@ -32,12 +32,12 @@ pub(crate) struct Config {
 #[derive(Debug)]
 enum Content {
     Read(Vec<u8>),
-    /// More than are read for what they say. They are copied from where they are.
+    /// Too large to parse; copied from the original file.
     Large,
 }
 
-/// Returns the files that operands name. One with `*`, `?` or `[` that is no file itself stands for
-/// the files that match, sorted; none is an error.
+/// Returns the files that operands name. An operand with `*`, `?` or `[` that is not a file is a pattern: it stands
+/// for the matching files, sorted. A pattern without a match is an error.
 pub(crate) fn expand(operands: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for operand in operands {
@@ -75,8 +75,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 impl Config {
-    /// Reads a config. One that does not parse is warned about, and taken as it is; so is one that is too
-    /// large for it.
+    /// Reads a config. A config that does not parse, or is too large to parse, is accepted with a warning.
     pub(crate) fn read(path: &Path) -> Result<Self, Error> {
         let failed = |error| Error::io("read", path, error);
         let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
@@ -95,7 +94,7 @@ impl Config {
             (Content::Read(bytes), sha256, parsed)
         };
         let values = parsed.unwrap_or_else(|cause| {
-            warn(&format!("'{}' cannot be understood, so nothing is read from it: {cause}", path.display()));
+            warn(&format!("cannot parse '{}', so nothing is read from it: {cause}", path.display()));
             Value::Null
         });
         let mode = found.mode() & 0o066 | 0o600;

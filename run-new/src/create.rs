@@ -1,4 +1,4 @@
-//! Creates runs: they are written aside, and then put in place.
+//! Creates runs: writes each under a scratch name, then moves it into place.
 
 use crate::batch::Home;
 use crate::cli::Args;
@@ -16,19 +16,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Runs up to which each is synced by itself: to sync the file system writes what others have
-/// written, too.
+/// Up to this number, each run is synced by itself: syncing the file system also writes the data of other programs.
 const FEW: usize = 4;
 
-/// Creates the runs of one call.
+/// Creates the runs of one invocation.
 pub(crate) struct Maker<'a> {
     args: &'a Args,
     plan: &'a Plan,
     home: &'a Home,
-    /// The record of the run at hand.
+    /// The record of the current run.
     meta: Meta,
     patch: SharedPatch<'a>,
-    /// Says to others that what is below the scratch names is being written.
+    /// Tells other processes that the scratch names are in use.
     guard: Option<Guard>,
 }
 
@@ -40,7 +39,7 @@ impl<'a> Maker<'a> {
         Ok(Self { args, plan, home, meta, patch, guard })
     }
 
-    /// Says which runs are missing; one that exists and is another is an error. Those that an older version has
+    /// Returns which runs are missing. An existing run with other contents is an error. Runs that an older version
     /// created keep their names.
     pub(crate) fn missing(&mut self, planned: &mut [Planned]) -> Result<Vec<bool>, Error> {
         let mut names = HashSet::new();
@@ -64,7 +63,7 @@ impl<'a> Maker<'a> {
         Ok(missing)
     }
 
-    /// Refuses the run that exists under a name, if it is not the one that would be created.
+    /// Refuses an existing run that differs from the run that would be created.
     fn check_same(&self, name: &str) -> Result<(), Error> {
         let path = self.home.root.join(name);
         let what = || {
@@ -72,7 +71,7 @@ impl<'a> Maker<'a> {
         };
         let layout = Layout::new(path);
         if RunDir::at(layout.root()).is_err() {
-            return Err(what().because("it is no run"));
+            return Err(what().because("not a run"));
         }
         let (there, here) = (Meta::shown(&layout)?, &self.meta); // an older version recorded secrets
         let differs = [
@@ -93,7 +92,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// Creates the runs of a block that are missing, and returns the names of all.
+    /// Creates the missing runs of a block, and returns the names of all its runs.
     pub(crate) fn make(&mut self, planned: &[Planned], missing: &[bool]) -> Result<Vec<String>, Error> {
         let number = missing.iter().filter(|is_missing| **is_missing).count();
         let durability = if number > FEW { Durability::Process } else { Durability::Power };
@@ -148,14 +147,14 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The changes of the code, which are the same for every run: written once, then linked.
+/// The uncommitted changes, the same for every run: written once, then linked.
 struct SharedPatch<'a> {
     patch: Option<&'a Patch>,
     at: Option<PathBuf>,
 }
 
 impl SharedPatch<'_> {
-    /// Writes it, as a link where that can be: one that is refused, or leads nowhere, is a copy.
+    /// Links the patch, or writes a copy if the link is refused or its source is gone.
     fn write(&mut self, target: &Path, durability: Durability) -> io::Result<()> {
         let Some(patch) = self.patch else { return Ok(()) };
         if self.at.as_ref().is_some_and(|known| fs::hard_link(known, target).is_ok()) {
@@ -166,7 +165,7 @@ impl SharedPatch<'_> {
         Ok(())
     }
 
-    /// Notes that a run has moved, or is gone.
+    /// Records that a run has moved, or is gone.
     fn moved(&mut self, from: &Path, to: Option<&Path>) {
         if let Some(inside) = self.at.as_ref().and_then(|known| known.strip_prefix(from).ok()) {
             self.at = to.map(|to| to.join(inside));

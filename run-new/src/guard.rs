@@ -1,4 +1,4 @@
-//! Scratch names that nobody else uses, and what a run-new that was killed has left under such names.
+//! Unique scratch names, and removal of what a killed run-new left under such names.
 
 use crate::staged::remove_dir;
 use run_common::error::Error;
@@ -10,11 +10,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// What a name begins with that no listing shows.
+/// Prefix of scratch names, which no listing shows.
 pub(crate) const SCRATCH: &str = ".new-";
 
-/// A file that is locked while this process writes runs, under scratch names that begin with its
-/// own: whoever finds it unlocked may remove what a run-new that was killed has left.
+/// A locked file whose name is the prefix of this process's scratch names. If the file is not locked, its process
+/// was killed, and any process may remove what it left.
 pub(crate) struct Guard {
     root: PathBuf,
     name: String,
@@ -28,7 +28,7 @@ impl Guard {
         let taken =
             Lock::try_take(&root.join(&name)).and_then(|lock| lock.ok_or(io::ErrorKind::WouldBlock.into()));
         let mut lock = taken.map_err(|error| Error::io("write to", root, error))?;
-        let _ = lock.sign(&ProcessId::myself()); // what one that is not signed has written is left alone
+        let _ = lock.sign(&ProcessId::myself()); // `clear` keeps the files of an unsigned guard
         Ok(Self { root: root.to_owned(), name, used: 0, _lock: lock })
     }
 
@@ -41,12 +41,12 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.root.join(&self.name)); // who finds it unlocked removes it
+        let _ = fs::remove_file(self.root.join(&self.name)); // else `clear` finds the file unlocked and removes it
     }
 }
 
-/// Removes what a run-new that was killed on this host has left: not every file system knows of the
-/// locks of another.
+/// Removes what a killed run-new left on this host. Other hosts are left alone, because some file systems do not
+/// show locks of other hosts.
 pub(crate) fn clear(root: &Path, names: &HashSet<String>) {
     let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
     let is_free = |guard: &Path| guard.is_file() && ask(guard).is_ok_and(|held| held == Held::No);
@@ -55,11 +55,11 @@ pub(crate) fn clear(root: &Path, names: &HashSet<String>) {
         if signed.as_ref().is_some_and(|host| *host != Place::here().host) {
             continue;
         }
-        // Before it is signed nothing is written.
+        // Nothing is written before the guard is signed.
         let is_its = |name: &str| name.strip_prefix(guard.as_str()).is_some_and(|rest| rest.starts_with('-'));
         for left in scratch.iter().filter(|name| signed.is_some() && is_its(name)) {
             remove_dir(&root.join(left));
         }
-        let _ = fs::remove_file(root.join(guard)); // another one may have been quicker
+        let _ = fs::remove_file(root.join(guard)); // another process may have been faster
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Bytes of a name.
+/// Maximum length of a name, in bytes.
 const LIMIT: usize = 200;
 
-/// Bytes that are kept free for what makes a name unique.
+/// Bytes reserved for the suffix that makes a name unique.
 const ROOM: usize = 8;
 
-/// Says what is wrong with a name, if anything is.
+/// Returns what is wrong with a name, if anything.
 pub(crate) fn fault(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("it is empty"),
@@ -21,7 +21,7 @@ pub(crate) fn fault(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns what the name of a run begins with: the stem of its config, or `run`, made safe and cut.
+/// Returns the prefix of a run's name: the stem of its config, or `run`, made safe and cut.
 pub(crate) fn stem(config: Option<&Path>, sign: Sign) -> String {
     let stem = config.and_then(Path::file_stem).map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
     let mut stem: String = stem.chars().map(|c| if sign.allows(c) { c } else { '_' }).collect();
@@ -32,8 +32,7 @@ pub(crate) fn stem(config: Option<&Path>, sign: Sign) -> String {
     stem
 }
 
-/// Returns the stems of configs, all different: of two that are the same the second gets `-2`. So
-/// does one that is `reserved`.
+/// Makes the stems of configs unique: a duplicate, or a stem that is `reserved`, gets a suffix such as `-2`.
 pub(crate) fn different(stems: Vec<String>, reserved: &[&str]) -> Vec<String> {
     let mut taken: HashSet<String> = reserved.iter().map(|&name| name.to_owned()).collect();
     let mut next: HashMap<String, u32> = HashMap::new();
@@ -49,17 +48,17 @@ pub(crate) fn different(stems: Vec<String>, reserved: &[&str]) -> Vec<String> {
     stems.into_iter().map(one).collect()
 }
 
-/// What stands between a key and its value in the name of a cell.
+/// The separator of key and value in the name of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sign {
-    /// `-`, and no `=` in the name: nanoGPT's configurator, and others, split an argument at every one.
+    /// `-`, and no `=` in the name: nanoGPT's configurator and others split an argument at every `=`.
     Dash,
-    /// `=`, as in the names that an older version gave.
+    /// `=`, as in names from an older version.
     Equals,
 }
 
 impl Sign {
-    /// Says whether a name may have this in it.
+    /// Returns whether a name may contain this character.
     fn allows(self, c: char) -> bool {
         c != '/' && !c.is_control() && (c != '=' || self == Self::Equals)
     }
@@ -71,7 +70,7 @@ impl Sign {
         }
     }
 
-    /// Says whether a value looks like the end of one, and another key and value.
+    /// Returns whether a value could be mistaken for a value followed by another key and value.
     fn looks_like_several(self, value: &str) -> bool {
         match self {
             Self::Dash => value.split_once('_').is_some_and(|(_, rest)| rest.contains('-')),
@@ -80,10 +79,10 @@ impl Sign {
     }
 }
 
-/// Returns the name of a cell: what it begins with, then `_key-value` for every swept value.
+/// Returns the name of a cell: the prefix `base`, then `_key-value` for every swept value.
 ///
-/// `hash` follows where the name would not tell its cell from another: where a character had to be
-/// replaced, where a value looks like several, and where the name had to be cut.
+/// The result of `hash` is appended if another cell could have the same name: if a character was replaced, if a value
+/// looks like several, or if the name was cut.
 pub(crate) fn cell<'a>(
     base: &str,
     swept: impl Iterator<Item = (&'a str, &'a str)>,

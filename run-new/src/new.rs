@@ -1,4 +1,4 @@
-//! From the arguments to what is created: everything is decided first, then created and printed in blocks that
+//! Creates the runs that the arguments ask for: first plans all runs, then creates and prints them in blocks that
 //! become durable together.
 
 use crate::batch::{self, Home};
@@ -11,10 +11,10 @@ use run_common::fsio::read_small;
 use run_common::rundir::layout::Layout;
 use std::io;
 
-/// Runs that become durable together, at most.
+/// Maximum number of runs that become durable together.
 const BLOCK: usize = 1024;
 
-/// How many more runs a block has than the one before it: the first is one run, so that a reader of
+/// Factor by which each block is larger than the block before. The first block is a single run, so that a reader of
 /// the output can begin at once.
 const GROWTH: usize = 4;
 

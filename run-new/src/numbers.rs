@@ -1,16 +1,16 @@
-//! Numbers of sweeps: between two others, rounded, and spelled in the shortest way that is exact.
+//! Numbers of sweeps: interpolated, rounded, and spelled in the shortest exact way.
 
-/// Returns the number that lies at a part of the way.
+/// Interpolates linearly: `part` 0 is `from`, 1 is `to`.
 pub(crate) fn between(from: f64, to: f64, part: f64) -> f64 {
     from * (1.0 - part) + to * part
 }
 
-/// Like [`between`], by logarithms: those of libm, which are the same on every machine.
+/// Interpolates logarithms, with the functions of libm, which give the same result on every machine.
 pub(crate) fn between_logs(from: f64, to: f64, part: f64) -> f64 {
     libm::exp(between(libm::log(from), libm::log(to), part))
 }
 
-/// Returns how many decimal places a number has whose first digits are those of `size`.
+/// Returns how many decimal places give `digits` significant digits to a number of this size.
 pub(crate) fn places(size: f64, digits: usize) -> i64 {
     i64::try_from(digits).unwrap_or_default() - i64::from(scientific(size).1)
 }
@@ -26,14 +26,14 @@ pub(crate) fn significant(number: f64, digits: usize) -> f64 {
     format!("{number:.*e}", digits - 1).parse().unwrap_or(number)
 }
 
-/// Returns the digits of the shortest text that is this number, and the exponent of the first.
+/// Returns the digits of the shortest text that parses to this number, and the exponent of the first digit.
 fn scientific(number: f64) -> (String, i32) {
     let text = format!("{:e}", number.abs());
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (digits.replace('.', ""), exponent.parse().unwrap_or(0))
 }
 
-/// Spells a number in the shortest way that is exact: `0.001`, `16`, `2.5e-8`.
+/// Spells a number in the shortest exact way: `0.001`, `16`, `2.5e-8`.
 pub(crate) fn spelled(number: f64) -> String {
     let (digits, exponent) = scientific(number);
     let sign = if number < 0.0 { "-" } else { "" };

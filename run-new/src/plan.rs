@@ -31,19 +31,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// What is so for every run that this call creates.
+/// What all runs of this call have in common.
 pub(crate) struct Plan {
     configs: Vec<Config>,
-    /// The record of each run, but for what [`Plan::fill`] puts in.
+    /// The record of each run, without the fields that [`Plan::fill`] sets.
     pub(crate) template: Meta,
-    /// What the code differs in from its commit.
+    /// Uncommitted changes of the code.
     pub(crate) patch: Option<Patch>,
-    /// What the command says, which counts before the config.
+    /// Seed, steps and device from the command, which take precedence over the config.
     of_command: Hints,
     default_device: &'static str,
 }
 
-/// One run that is to be created.
+/// A run to create.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Planned {
     /// Its name.
@@ -55,7 +55,7 @@ pub(crate) struct Planned {
 }
 
 impl Plan {
-    /// Decides everything, and refuses what cannot be before anything is created.
+    /// Decides everything, and refuses impossible requests, before anything is created.
     pub(crate) fn make(args: &Args) -> Result<Self, Error> {
         check_names(args)?;
         check_sweeps(args)?;
@@ -83,7 +83,7 @@ impl Plan {
             );
         };
         if args.device.as_deref() == Some("gpu") {
-            warn("'gpu' is no device of PyTorch, which says 'cuda'");
+            warn("PyTorch has no device 'gpu'; did you mean 'cuda'?");
         }
         let inputs = inputs(&args.input)?;
         command::check(args, &inputs)?;
@@ -155,8 +155,8 @@ impl Plan {
         Ok(Self { configs, template, patch, of_command, default_device })
     }
 
-    /// Returns the runs that are to be created, in order: configs outermost, the last sweep fastest.
-    /// In a batch their names are theirs alone; elsewhere the time is part of them.
+    /// Returns the runs to create, in order: configs outermost, the last sweep fastest. Names are unique within a
+    /// batch; outside a batch they contain the time.
     pub(crate) fn planned(&self, args: &Args, sample_seed: Option<u64>) -> Result<Vec<Planned>, Error> {
         let values = match (args.sample, sample_seed) {
             (Some(number), Some(seed)) => sweep::sample(&args.sweep, number, seed)
@@ -176,7 +176,7 @@ impl Plan {
         Ok(planned)
     }
 
-    /// Returns what the names of the runs of each config begin with.
+    /// Returns the prefix of the names of each config's runs.
     fn bases(&self, args: &Args, sign: Sign) -> Vec<String> {
         let stems: Vec<String> = if self.configs.is_empty() {
             vec![name::stem(None, sign)]
@@ -190,7 +190,7 @@ impl Plan {
         stems.into_iter().map(|stem| format!("{stem}_{time}")).collect()
     }
 
-    /// Gives runs that an older version has created the names that it gave them.
+    /// Keeps the names of existing runs that an older version created.
     pub(crate) fn rename_known(&self, args: &Args, planned: &mut [Planned], known: &HashSet<String>) {
         if known.is_empty() || args.name.is_some() {
             return;
@@ -210,7 +210,7 @@ impl Plan {
         self.configs.get(cell.config)
     }
 
-    /// Puts into a record what is a run's own.
+    /// Fills in the fields of a record that differ from run to run.
     pub(crate) fn fill(&self, meta: &mut Meta, args: &Args, cell: &Planned) {
         let config = self.config(cell);
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
@@ -226,7 +226,7 @@ impl Plan {
         meta.device = hints.device.or_else(|| Some(self.default_device.to_owned()));
     }
 
-    /// Returns what the options, overrides, command and config say of a run.
+    /// Returns seed, steps and device of a run from options, overrides, command and config.
     fn hints(&self, args: &Args, cell: &Planned) -> Hints {
         let set: Vec<(String, String)> = set(args, &cell.values).collect();
         let of_config = self.config(cell).map(|config| Hints::of_config(&config.values)).unwrap_or_default();
@@ -239,8 +239,8 @@ impl Plan {
         given.or(Hints::of_overrides(&set)).or(self.of_command.clone()).or(of_config)
     }
 
-    /// Refuses a command that names the seed or the number of steps where a run has none. The runs of one config
-    /// have the same overrides.
+    /// Refuses a command with `{seed}` or `{total_steps}` if a run has no seed or no number of steps. All runs of a
+    /// config override the same keys.
     fn check_numbers(&self, args: &Args, planned: &[Planned]) -> Result<(), Error> {
         let mut words = args.command.clone();
         words.extend(args.env.iter().map(|(_, value)| value.clone()));
@@ -254,7 +254,7 @@ impl Plan {
                 planned.chunk_by(|one, other| one.config == other.config).filter_map(<[Planned]>::first);
             if firsts.map(|cell| self.hints(args, cell)).any(|hints| lacks(&hints)) {
                 let what = format!("cannot fill in '{{{name}}}' of '{}'", redact_text(word));
-                return Err(Error::usage(what).because(format!("no {name} is known: {option} sets one")));
+                return Err(Error::usage(what).because(format!("no {name} is known; set it with {option}")));
             }
         }
         Ok(())
@@ -274,7 +274,7 @@ fn check_names(args: &Args) -> Result<(), Error> {
     match &args.name {
         Some(name) if args.batch.is_some() && BATCH_FILES.contains(&name.as_str()) => {
             Err(Error::usage(format!("cannot use the name '{name}'"))
-                .because("a file of the batch is called so"))
+                .because("a file of the batch has this name"))
         }
         _ => Ok(()),
     }
@@ -287,21 +287,21 @@ fn check_sweeps(args: &Args) -> Result<(), Error> {
     for (number, Sweep { key, .. }) in args.sweep.iter().enumerate() {
         let refused = |cause: String| Err(Error::usage(format!("cannot sweep '{key}'")).because(cause));
         if args.sweep[..number].iter().any(|sweep| sweep.key == *key) {
-            return refused("there are two sweeps of it".to_owned());
+            return refused("two --sweep options name it".to_owned());
         }
         if args.set.iter().any(|(name, _)| name == key) {
-            return refused("--set sets it".to_owned());
+            return refused("--set sets it, too".to_owned());
         }
         if args.sweep[number].is_random() && args.sample.is_none() {
-            return refused("its values are drawn, which needs --sample N".to_owned());
+            return refused("random values need --sample N".to_owned());
         }
         let is_kept = |value: &str| redact_value(key, value) == value;
         let values = args.sweep[number].values().unwrap_or_default();
         if let Some(at) = values.iter().position(|value| !is_kept(value)) {
-            return refused(format!("value {} is a credential, which is not recorded", at + 1));
+            return refused(format!("value {} is a credential, and credentials are not recorded", at + 1));
         }
         if values.is_empty() && !is_kept("1") {
-            return refused("it is a credential, which is not recorded".to_owned());
+            return refused("it is a credential, and credentials are not recorded".to_owned());
         }
     }
     Ok(())
@@ -311,13 +311,14 @@ fn check_number(args: &Args, configs: usize) -> Result<(), Error> {
     let each = args.sample.unwrap_or_else(|| sweep::count(&args.sweep));
     let number = each.saturating_mul(configs.max(1));
     if args.name.is_some() && number > 1 {
-        let what = if configs > 1 { format!("{configs} configs") } else { format!("{number} of the sweep") };
-        return Err(Error::usage("--name names a single run").because(format!("there are {what}")));
+        let what = if configs > 1 { "configs" } else { "combinations of the sweep" };
+        let number = if configs > 1 { configs } else { number };
+        return Err(Error::usage("--name names a single run").because(format!("there are {number} {what}")));
     }
     if number > LIMIT {
         return Err(Error::usage(format!("cannot create {number} runs"))
-            .because(format!("{LIMIT} are the most at a time"))
-            .hint("--sample N draws some of them"));
+            .because(format!("one call creates at most {LIMIT}"))
+            .hint("--sample N draws N of them at random"));
     }
     Ok(())
 }
@@ -328,7 +329,7 @@ fn cell_name(args: &Args, base: &str, values: &Values, sign: Sign) -> String {
     name::cell(base, swept, sign, || hash(&overrides(args, values)))
 }
 
-/// Returns the overrides of a cell: those of every run, then the swept ones.
+/// Returns the overrides of a run: those of `--set`, then the swept values.
 fn set<'a>(args: &'a Args, values: &'a Values) -> impl Iterator<Item = (String, String)> + 'a {
     let swept = args.sweep.iter().map(|sweep| sweep.key.clone()).zip(values.iter().cloned());
     args.set.iter().cloned().chain(swept)
@@ -338,7 +339,7 @@ fn overrides(args: &Args, values: &Values) -> Map<String, Value> {
     redacted(&set(args, values).collect::<Vec<_>>())
 }
 
-/// Returns 8 hexadecimal digits of the hash of overrides, as JSON writes them.
+/// Returns the first 8 hexadecimal digits of the SHA-256 of overrides as JSON.
 fn hash(overrides: &Map<String, Value>) -> String {
     let text = serde_json::to_string(overrides).unwrap_or_default();
     sha256(text.as_bytes())[..8].to_owned()

@@ -1,6 +1,6 @@
-//! Numbers that look random, and are the same for a seed on every machine and for ever.
+//! A pseudorandom generator whose numbers depend on the seed alone, on every machine and in every version.
 
-/// `SplitMix64` (Steele, Lea, Flood, 2014): a few lines, and the same numbers for a seed for ever.
+/// `SplitMix64` (Steele, Lea, Flood, 2014): short enough to own, so that no dependency can change the numbers.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

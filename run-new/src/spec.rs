@@ -1,12 +1,12 @@
-//! What is typed for a sweep: from text to values.
+//! Parses the SPEC of a sweep into values.
 //!
-//! A spec is a list of items between commas: a value, a range, or a function. A value in double
-//! quotes holds any text; in one without, commas inside brackets belong to it.
+//! A spec is a comma-separated list of items: a value, a range, or a function. A value in double quotes holds any
+//! text; in other values, commas inside brackets belong to the value.
 
 use crate::numbers::{between, between_logs, places, rounded, significant, spelled};
 use std::collections::HashSet;
 
-/// Values of one sweep, and cells of one call, at most.
+/// Maximum number of values of a sweep, and of combinations of a call.
 pub(crate) const LIMIT: usize = 100_000;
 
 /// Digits of the values that `lin` and `log` make.
@@ -15,17 +15,17 @@ const DIGITS: usize = 12;
 /// Where the values of a sweep come from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Range {
-    /// These, as they are spelled.
+    /// These values, as spelled.
     List(Vec<String>),
-    /// These, of which one is drawn.
+    /// One of these values is drawn.
     Choice(Vec<String>),
-    /// A number that is drawn, evenly between two.
+    /// A number between the two is drawn, evenly distributed.
     Uniform(f64, f64),
-    /// A number that is drawn, its logarithm evenly between those of two.
+    /// A number between the two is drawn, its logarithm evenly distributed.
     LogUniform(f64, f64),
 }
 
-/// One item of a list, as it was typed.
+/// An item of a list, as typed.
 #[derive(Debug)]
 struct Item {
     text: String,
@@ -60,7 +60,7 @@ fn items(list: &str) -> Result<Vec<Item>, String> {
     Ok(items)
 }
 
-/// Takes a value in double quotes, in which two stand for one.
+/// Takes a value in double quotes; two double quotes inside stand for one.
 fn quoted(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
     let mut value = String::new();
     let mut rest = &text[1..];
@@ -83,7 +83,7 @@ fn quoted(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
     }
 }
 
-/// Takes a value up to a comma that is in no bracket.
+/// Takes a value up to the next comma outside brackets.
 fn plain(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
     let mut open = Vec::new();
     let mut end = text.len();
@@ -93,7 +93,7 @@ fn plain(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
             '[' => open.push(']'),
             '{' => open.push('}'),
             ')' | ']' | '}' if open.pop_if(|due| *due == c).is_none() && !open.is_empty() => {
-                return Err(format!("brackets of value {place} do not match; write it in double quotes"));
+                return Err(format!("brackets of value {place} do not match; put the value in double quotes"));
             }
             ',' if open.is_empty() => {
                 end = at;
@@ -103,11 +103,11 @@ fn plain(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
         }
     }
     if !open.is_empty() {
-        return Err(format!("a bracket of value {place} is not closed; write it in double quotes"));
+        return Err(format!("a bracket of value {place} is not closed; put the value in double quotes"));
     }
     let value = &text[..end];
     if value.is_empty() {
-        return Err(format!("value {place} is empty; write \"\" for an empty one"));
+        return Err(format!("value {place} is empty; write \"\" for an empty value"));
     }
     if value.trim_start().starts_with('"') {
         return Err(format!("there are blanks before the quote of value {place}"));
@@ -116,7 +116,7 @@ fn plain(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
     Ok((Item { text: value.to_owned(), is_quoted: false }, after))
 }
 
-/// Returns the values that items stand for, all of them different.
+/// Returns the values that items stand for; duplicates are an error.
 fn values(items: Vec<Item>) -> Result<Vec<String>, String> {
     let mut values = Vec::new();
     for (number, item) in items.into_iter().enumerate() {
@@ -136,16 +136,16 @@ fn values(items: Vec<Item>) -> Result<Vec<String>, String> {
     }
     let mut seen = HashSet::new();
     match values.iter().find(|value| !seen.insert(value.as_str())) {
-        Some(twice) => Err(format!("'{twice}' is there twice")),
+        Some(twice) => Err(format!("value '{twice}' appears twice")),
         None => Ok(values),
     }
 }
 
 fn too_many() -> String {
-    format!("it has more than {LIMIT} values")
+    format!("more than {LIMIT} values")
 }
 
-/// Reads `1..5` or `1..9..2`, both ends included; `None` when a text is no range.
+/// Reads `1..5` or `1..9..2`, both ends included; `None` if the text is not a range.
 fn integers(text: &str) -> Option<Result<Vec<String>, String>> {
     let parts: Vec<&str> = text.split("..").collect();
     if !matches!(parts.len(), 2 | 3) || parts.iter().any(|part| part.parse::<f64>().is_err()) {
@@ -156,7 +156,7 @@ fn integers(text: &str) -> Option<Result<Vec<String>, String>> {
     Some(match numbers.as_deref() {
         Some(&[from, to]) => range(from, to, if from <= to { 1 } else { -1 }),
         Some(&[from, to, step]) => range(from, to, step),
-        _ => Err(format!("'{text}' is no range of whole numbers; lin(FROM,TO,COUNT) makes others")),
+        _ => Err(format!("'{text}' is not a range of whole numbers; use lin(FROM,TO,COUNT) for others")),
     })
 }
 
@@ -172,7 +172,7 @@ fn range(from: i128, to: i128, step: i128) -> Result<Vec<String>, String> {
     }
 }
 
-/// Takes apart `name(inside)`.
+/// Splits `name(inside)`.
 fn call(text: &str) -> Option<(&str, &str)> {
     let (name, inside) = text.strip_suffix(')')?.split_once('(')?;
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -180,7 +180,7 @@ fn call(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, inside))
 }
 
-/// Reads a function whose value is drawn; `None` when it is another.
+/// Reads a function of random values; `None` for other functions.
 fn random(name: &str, inside: &str) -> Result<Option<Range>, String> {
     let bounds = || match inside.split(',').map(number).collect::<Result<Vec<_>, _>>()?.as_slice() {
         &[from, to] if from < to && (to - from).is_finite() => Ok((from, to)),
@@ -205,10 +205,12 @@ fn spaced(name: &str, inside: &str) -> Result<Vec<String>, String> {
     let logarithmic = match name {
         "lin" => false,
         "log" => true,
-        "choice" | "uniform" | "loguniform" => return Err(format!("{name}(...) stands alone")),
+        "choice" | "uniform" | "loguniform" => {
+            return Err(format!("{name}(...) must be the whole spec, not an item of a list"));
+        }
         _ => {
             return Err(format!(
-                "there is no function '{name}'; write \"{name}(...)\" in double quotes when it is a value"
+                "unknown function '{name}'; if \"{name}(...)\" is a value, put it in double quotes"
             ));
         }
     };
@@ -241,7 +243,7 @@ fn spaced(name: &str, inside: &str) -> Result<Vec<String>, String> {
 
 fn number(text: &str) -> Result<f64, String> {
     let parsed = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-    parsed.ok_or_else(|| format!("'{text}' is no number"))
+    parsed.ok_or_else(|| format!("'{text}' is not a number"))
 }
 
 #[cfg(test)]
@@ -307,35 +309,35 @@ mod tests {
     #[test]
     fn faults_name_the_place() {
         for (spec, expected) in [
-            ("", "value 1 is empty; write \"\" for an empty one"),
-            ("a,,b", "value 2 is empty; write \"\" for an empty one"),
-            ("a,", "value 2 is empty; write \"\" for an empty one"),
+            ("", "value 1 is empty; write \"\" for an empty value"),
+            ("a,,b", "value 2 is empty; write \"\" for an empty value"),
+            ("a,", "value 2 is empty; write \"\" for an empty value"),
             ("a,\"b", "the quote of value 2 is not closed"),
             ("\"a\"b", "there is text after the quote of value 1"),
             ("a, \"b\"", "there are blanks before the quote of value 2"),
-            ("a,f(b", "a bracket of value 2 is not closed; write it in double quotes"),
-            ("(a]", "brackets of value 1 do not match; write it in double quotes"),
-            ("1,2,1", "'1' is there twice"),
-            ("1..3,2", "'2' is there twice"),
+            ("a,f(b", "a bracket of value 2 is not closed; put the value in double quotes"),
+            ("(a]", "brackets of value 1 do not match; put the value in double quotes"),
+            ("1,2,1", "value '1' appears twice"),
+            ("1..3,2", "value '2' appears twice"),
             ("x,1..5..0", "value 2: no step of 0 leads from 1 to 5"),
             ("1..5..-1", "value 1: no step of -1 leads from 1 to 5"),
-            ("0..100000", "value 1: it has more than 100000 values"),
-            ("-9223372036854775808..9223372036854775807", "value 1: it has more than 100000 values"),
-            ("0.1..0.5", "value 1: '0.1..0.5' is no range of whole numbers; lin(FROM,TO,COUNT) makes others"),
+            ("0..100000", "value 1: more than 100000 values"),
+            ("-9223372036854775808..9223372036854775807", "value 1: more than 100000 values"),
+            ("0.1..0.5", "value 1: '0.1..0.5' is not a range of whole numbers; use lin(FROM,TO,COUNT) for others"),
             ("lin(1,2)", "value 1: lin takes FROM,TO,COUNT"),
             ("lin(1,2,1)", "value 1: lin takes a COUNT of 2 or more"),
-            ("lin(1,x,3)", "value 1: 'x' is no number"),
-            ("lin(1,inf,3)", "value 1: 'inf' is no number"),
+            ("lin(1,x,3)", "value 1: 'x' is not a number"),
+            ("lin(1,inf,3)", "value 1: 'inf' is not a number"),
             ("log(0,1,3)", "value 1: log takes numbers above 0"),
-            ("log(1,1,3)", "'1' is there twice"),
+            ("log(1,1,3)", "value '1' appears twice"),
             (
                 "logspace(1,2,3)",
-                "value 1: there is no function 'logspace'; write \"logspace(...)\" in double quotes when it is a value",
+                "value 1: unknown function 'logspace'; if \"logspace(...)\" is a value, put it in double quotes",
             ),
-            ("1,uniform(0,1)", "value 2: uniform(...) stands alone"),
+            ("1,uniform(0,1)", "value 2: uniform(...) must be the whole spec, not an item of a list"),
             ("uniform(1,0)", "uniform takes FROM,TO, the smaller one first"),
             ("loguniform(0,1)", "loguniform takes numbers above 0"),
-            ("choice(1,1)", "'1' is there twice"),
+            ("choice(1,1)", "value '1' appears twice"),
         ] {
             assert_eq!(fault(spec), expected, "{spec}");
         }

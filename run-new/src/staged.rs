@@ -1,4 +1,4 @@
-//! A run is written below a name that no listing shows, made durable, and put in its place at once.
+//! Writes a run under a scratch name that no listing shows, makes the run durable, and moves it into place at once.
 
 use crate::config::Config;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -23,14 +23,14 @@ pub(crate) struct Staged {
     is_placed: bool,
 }
 
-/// What is done when a name is taken.
+/// What to do if a name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfTaken {
-    /// It is an error.
+    /// Fail.
     Refused,
-    /// The run gets `-2`, `-3`, ….
+    /// Append `-2`, `-3`, … to the name.
     Numbered,
-    /// The run that has it counts.
+    /// Use the existing run.
     Accepted,
 }
 
@@ -68,7 +68,7 @@ impl Staged {
         self.write_record(meta, durability)
     }
 
-    /// Writes what holds the run's name, and makes all of it survive a power cut if that is asked.
+    /// Writes the files that hold the run's name, and makes the whole run survive a power cut if asked to.
     fn write_record(&self, meta: &Meta, durability: Durability) -> io::Result<()> {
         let layout = Layout::new(&self.path);
         write_whole(&layout.meta(), &document(meta)?, durability)?;
@@ -81,7 +81,7 @@ impl Staged {
         Ok(())
     }
 
-    /// Gives the run its name and returns that; `None` when another run has it, which counts.
+    /// Gives the run its name and returns the name; `None` if an existing run is used instead.
     pub(crate) fn put_in_place(mut self, taken: IfTaken) -> Result<Option<String>, Error> {
         let wanted = self.name.clone();
         let mut number = 1;
@@ -119,7 +119,7 @@ impl Staged {
         written.map_err(|error| Error::io("create a run in", &self.root, error))
     }
 
-    /// Returns the next number that seems to be free, so that a taken name costs no fsync.
+    /// Returns the next number that seems free, so that a taken name costs no fsync.
     fn next_free(&self, wanted: &str, after: u32) -> u32 {
         let is_free = |number: &u32| !self.root.join(format!("{wanted}-{number}")).exists();
         (after + 1..u32::MAX).find(is_free).unwrap_or(u32::MAX)
@@ -134,7 +134,7 @@ impl Drop for Staged {
     }
 }
 
-/// Removes a directory that has not got its name.
+/// Removes a directory that still has its scratch name.
 pub(crate) fn remove_dir(path: &Path) {
     if let Err(error) = fs::remove_dir_all(path)
         && error.kind() != io::ErrorKind::NotFound
@@ -143,8 +143,8 @@ pub(crate) fn remove_dir(path: &Path) {
     }
 }
 
-/// Renames a directory unless the new name is taken. A file system that cannot promise that, as
-/// NFS, still refuses a name whose directory is not empty.
+/// Renames a directory unless the new name is taken. A file system that cannot check this atomically, such as NFS,
+/// still refuses to replace a directory that is not empty.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
         Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),
@@ -152,7 +152,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Says whether a name was taken.
+/// Returns whether an error means that a name is taken.
 pub(crate) fn is_taken(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! Sweeps: the values of every cell, by the cross product or by random draws. Pure.
+//! Sweeps: the values of every combination, by the cross product or by random draws. Pure.
 
 use crate::numbers::{between, between_logs, places, rounded, significant, spelled};
 use crate::random::Random;
@@ -8,10 +8,10 @@ use std::collections::HashSet;
 /// Digits of the values that are drawn.
 const DRAWN_DIGITS: usize = 6;
 
-/// The values of one cell, in the order of the sweeps.
+/// The values of one combination ("cell"), in the order of the sweeps.
 pub(crate) type Values = Vec<String>;
 
-/// A key, and what it is set to.
+/// A key, and the values to set it to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sweep {
     /// The key of the override.
@@ -25,16 +25,16 @@ impl Sweep {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((key, spec)) if !key.is_empty() => Ok(Self { key: key.to_owned(), range: parse(spec)? }),
-            _ => Err("it must be KEY=VALUE,...".to_owned()),
+            _ => Err("must be KEY=VALUE,...".to_owned()),
         }
     }
 
-    /// Says whether the sweep has values only where they are drawn.
+    /// Returns whether the values of the sweep must be drawn.
     pub(crate) fn is_random(&self) -> bool {
         !matches!(self.range, Range::List(_))
     }
 
-    /// Returns the values there are, unless there is a continuum of them.
+    /// Returns the listed values; `None` for a continuous distribution.
     pub(crate) fn values(&self) -> Option<&[String]> {
         match &self.range {
             Range::List(values) | Range::Choice(values) => Some(values),
@@ -63,8 +63,7 @@ pub(crate) fn count(sweeps: &[Sweep]) -> usize {
     counts.fold(1, usize::saturating_mul)
 }
 
-/// Returns the cross product of the values, the last sweep varying fastest. Sweeps of a continuum
-/// have no part in it.
+/// Returns the cross product of the listed values, the last sweep varying fastest. Continuous sweeps are left out.
 pub(crate) fn product(sweeps: &[Sweep]) -> Vec<Values> {
     let mut cells = vec![Values::new()];
     for values in sweeps.iter().filter_map(Sweep::values) {
@@ -74,7 +73,7 @@ pub(crate) fn product(sweeps: &[Sweep]) -> Vec<Values> {
     cells
 }
 
-/// Draws different cells; the first ones are the same however many are asked for.
+/// Draws cells that all differ. A larger number begins with the cells of a smaller number.
 pub(crate) fn sample(sweeps: &[Sweep], number: usize, seed: u64) -> Result<Vec<Values>, String> {
     let there_are = count(sweeps);
     if there_are < number {

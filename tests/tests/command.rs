@@ -67,14 +67,14 @@ fn overrides_are_spelled_for_every_kind_of_trainer() {
 }
 
 #[test]
-fn overrides_that_the_command_is_not_told_are_refused() {
+fn overrides_that_the_command_does_not_use_are_refused() {
     let lab = Lab::new();
     let advice = |key: &str| {
         format!(
-            "run-new: write {{set}} or {{set:{key}}} in the command, or --set-by-env if the program reads RUN_SET\n"
+            "run-new: write {{set}} or {{set:{key}}} in the command, or use --set-by-env if the program reads RUN_SET\n"
         )
     };
-    let told = "run-new: cannot create runs: the command is not told of the override";
+    let told = "run-new: cannot create runs: the command does not use the override";
     let sweep = ["-b=b", "--sweep", "lr=1,2", "--", "true"];
     new(&lab, &sweep).code(2).stdout("").stderr(&format!("{told} 'lr'\n{}", advice("lr")));
     assert!(!lab.path("runs").exists(), "nothing was created");
@@ -121,10 +121,10 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
         (&["--env", "A={set}", "--", "true"], "'{set}' of '{set}': it must be an argument of its own"),
         (&["--env", "A={set:lr}", "--", "true"], "'{set:lr}' of '{set:lr}': there is no override 'lr'"),
         (&["--", "true", "{config}"], "'{config}' of '{config}': there is no config"),
-        (&["--", "true", "--seed={seed}"], "'{seed}' of '--seed={seed}': no seed is known: --seed sets one"),
+        (&["--", "true", "--seed={seed}"], "'{seed}' of '--seed={seed}': no seed is known; set it with --seed"),
         (
             &["-b", "--sweep", "lr=1,2", "--env", "N={total_steps}", "base.yaml", "--", "true", "{set}"],
-            "'{total_steps}' of '{total_steps}': no total_steps is known: --total-steps sets one",
+            "'{total_steps}' of '{total_steps}': no total_steps is known; set it with --total-steps",
         ),
     ] {
         new(&lab, words).code(2).stdout("").stderr_has(&format!("run-new: cannot fill in {why}"));
@@ -212,7 +212,7 @@ fn a_resume_that_the_program_is_not_told_is_said() {
         done.stderr(if told { "" } else { &expected });
     }
     let done = new(&lab, &["--resume-args", "--resume", "--", "true"]).code(0);
-    done.stderr("run-new: --resume-args are for '{resume}', which is not in the command\n");
+    done.stderr("run-new: --resume-args has no effect: the command has no '{resume}'\n");
 }
 
 #[test]

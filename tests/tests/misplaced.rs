@@ -126,7 +126,7 @@ fn a_config_without_end_is_copied_and_not_understood() {
     File::options().write(true).open(&file).unwrap().set_len(length).unwrap();
     let script = "ulimit -v 60000; exec run-new -n r big.yaml -- true";
     let done = lab.cmd("sh").args(["-c", script]).run().code(0);
-    let expected = "run-new: 'big.yaml' cannot be understood, so nothing is read from it: it is too large\n";
+    let expected = "run-new: cannot parse 'big.yaml', so nothing is read from it: it is too large\n";
     assert_eq!(done.err(), expected);
     lab.cmd("cmp").args(["big.yaml", "runs/r/config.yaml"]).run().code(0);
     let hash = lab.cmd("sha256sum").arg("big.yaml").run().code(0).out();

@@ -83,7 +83,7 @@ fn seed_steps_and_device_come_from_option_override_or_config() {
     assert_eq!((&meta(&lab, "o")["seed"], &meta(&lab, "o")["total_steps"]), (&json!(7), &json!(1000)));
     let options = ["--seed", "-1", "--total-steps", "5", "--device", "gpu"];
     let done = lab.cmd("run-new").args(["-n", "p", "-s", "seed=7"]).args(options).arg("a.yaml").run().code(0);
-    assert_eq!(done.err(), "run-new: 'gpu' is no device of PyTorch, which says 'cuda'\n");
+    assert_eq!(done.err(), "run-new: PyTorch has no device 'gpu'; did you mean 'cuda'?\n");
     let meta = meta(&lab, "p");
     assert_eq!(
         (&meta["seed"], &meta["total_steps"], &meta["device"]),

@@ -221,11 +221,11 @@ fn the_same_line_again_continues() {
         "run-new: cannot create the batch 'b': the name is taken\nrun-new: --exist-ok continues a batch\n"
     );
     lab.write("runs/other/file", "");
-    lab.cmd("run-new").args(["-b=other", "--exist-ok"]).run().code(1).stderr_has("it is no batch");
+    lab.cmd("run-new").args(["-b=other", "--exist-ok"]).run().code(1).stderr_has("not a batch");
     assert_eq!(names(&lab, "runs/other").len(), 1);
     fs::create_dir(lab.path("runs/b/base_k-1")).unwrap();
     let done = lab.cmd("run-new").args(["-b=b", "--exist-ok", "--sweep", "k=1", "base.yaml"]).run();
-    done.code(1).stderr_has("it is no run");
+    done.code(1).stderr_has("not a run");
 }
 
 #[test]
@@ -339,7 +339,7 @@ fn draws_are_the_same_for_a_seed() {
     // A seed that is not given is said, recorded, and taken again.
     let first = draw("-b=b", "3", &[]).code(0);
     let seed = lab.json("runs/b/.batch/batch.json")["sample_seed"].to_string();
-    let said = format!("run-new: --sample-seed {seed} draws the same again\n");
+    let said = format!("run-new: use --sample-seed {seed} to repeat these draws\n");
     assert_eq!(first.err(), said);
     draw("-b=b", "3", &[]).code(0).stderr(&said).stdout(first.out());
     let given = draw("-b=c", "3", &["--sample-seed", &seed]).code(0).stderr("");
@@ -362,28 +362,28 @@ fn what_cannot_be_swept_is_refused_before_anything_is_created() {
         assert_eq!(done.err().lines().next().unwrap(), format!("run-new: {message}"), "{args:?}");
         assert!(done.err().lines().count() <= 2 && !lab.path("runs").exists(), "{}", done.err());
     };
-    refused(&["--sweep", "lr"], 2, "invalid value 'lr' for '--sweep <KEY=SPEC>': it must be KEY=VALUE,...");
+    refused(&["--sweep", "lr"], 2, "invalid value 'lr' for '--sweep <KEY=SPEC>': must be KEY=VALUE,...");
     refused(
         &["--sweep", "lr=1,lin(1,2)"],
         2,
         "invalid value 'lr=1,lin(1,2)' for '--sweep <KEY=SPEC>': value 2: lin takes FROM,TO,COUNT",
     );
-    refused(&["--sweep", "a=1", "--sweep", "a=2"], 2, "cannot sweep 'a': there are two sweeps of it");
-    refused(&["--sweep", "a=1", "-s", "a=2"], 2, "cannot sweep 'a': --set sets it");
+    refused(&["--sweep", "a=1", "--sweep", "a=2"], 2, "cannot sweep 'a': two --sweep options name it");
+    refused(&["--sweep", "a=1", "-s", "a=2"], 2, "cannot sweep 'a': --set sets it, too");
     refused(
         &["--sweep", "a=uniform(0,1)"],
         2,
-        "cannot sweep 'a': its values are drawn, which needs --sample N",
+        "cannot sweep 'a': random values need --sample N",
     );
     refused(
         &["--sweep", "token=a,b"],
         2,
-        "cannot sweep 'token': value 1 is a credential, which is not recorded",
+        "cannot sweep 'token': value 1 is a credential, and credentials are not recorded",
     );
     refused(
         &["--sweep", "u=x,https://u:p@h"],
         2,
-        "cannot sweep 'u': value 2 is a credential, which is not recorded",
+        "cannot sweep 'u': value 2 is a credential, and credentials are not recorded",
     );
     refused(&["--sample", "3"], 2, "--sample needs a --sweep");
     refused(
@@ -394,19 +394,19 @@ fn what_cannot_be_swept_is_refused_before_anything_is_created() {
     refused(
         &["--sample", "0", "--sweep", "a=1,2"],
         2,
-        "invalid value '0' for '--sample <N>': it must be a whole number above 0",
+        "invalid value '0' for '--sample <N>': must be a whole number above 0",
     );
     refused(
         &["--sweep", "a=1..1000", "--sweep", "b=1..1000"],
         2,
-        "cannot create 1000000 runs: 100000 are the most at a time",
+        "cannot create 1000000 runs: one call creates at most 100000",
     );
-    refused(&["-n", "x", "--sweep", "a=1,2"], 2, "--name names a single run: there are 2 of the sweep");
+    refused(&["-n", "x", "--sweep", "a=1,2"], 2, "--name names a single run: there are 2 combinations of the sweep");
     refused(&["--exist-ok"], 2, "--exist-ok needs a batch with a name");
     refused(&["--exist-ok", "-b"], 2, "--exist-ok needs a batch with a name");
     refused(&["-b=a/b"], 2, "cannot use the name 'a/b': it contains '/'");
     refused(&["-b="], 2, "cannot use the name '': it is empty");
-    refused(&["-b", "-n", "stop"], 2, "cannot use the name 'stop': a file of the batch is called so");
+    refused(&["-b", "-n", "stop"], 2, "cannot use the name 'stop': a file of the batch has this name");
     refused(&["-b", "none/*.yaml"], 5, "cannot read 'none/*.yaml': no file matches");
     refused(&["-b", "a.yaml", "missing.yaml"], 5, "cannot read 'missing.yaml': No such file or directory");
     refused(&["-b", "a.ya[ml"], 2, "cannot use the pattern 'a.ya[ml': invalid range pattern");
