@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Print a line of JSON for each evaluation
     #[arg(long)]
     pub(crate) json: bool,
-    /// Names on stdin end in NUL, not newline
+    /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin

@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// Exit statuses, besides signals and stalls, after which another attempt is made
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',', requires = "retries", conflicts_with = "stdin", value_parser = exit_status)]
     retry_on: Vec<i32>,
-    /// Names on stdin end in NUL, not newline
+    /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
     /// Give the command this stdin instead of /dev/null

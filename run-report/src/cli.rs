@@ -115,7 +115,7 @@ pub(crate) struct Args {
     /// How long that may take for a run
     #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves"], value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
-    /// Names on stdin end in NUL, not newline
+    /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
     /// Runs; without any, all below the runs directory; - reads them from stdin

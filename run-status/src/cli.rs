@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// With --log, go on until the run has ended
     #[arg(short, long, requires = "log", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) follow: bool,
-    /// Names on stdin end in NUL, not newline
+    /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
     /// Runs: one for its details, several for a list; - reads them from stdin

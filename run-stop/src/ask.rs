@@ -1,4 +1,4 @@
-//! Asks runs to stop, each in the way that reaches it.
+//! Asks runs to stop, by signal or by stop file.
 
 use crate::leftovers;
 use run_common::error::{Error, plain};
@@ -23,11 +23,11 @@ pub(crate) struct Asked {
     pub(crate) run: RunDir,
     pub(crate) time: Instant,
     pub(crate) supervisor: Option<Process>,
-    /// The recorded supervisor, which was not signalled, since nothing proves that it is the run's.
+    /// The recorded supervisor, if it was not signalled because nothing proves that it belongs to the run.
     pub(crate) unproven: Option<Stat>,
-    /// What lived of a run whose supervisor was gone.
+    /// Live processes of a run whose supervisor was gone.
     pub(crate) leftovers: Vec<Stat>,
-    /// It had not ended before.
+    /// Whether the run had not ended before.
     pub(crate) was_active: bool,
 }
 
@@ -45,7 +45,7 @@ impl Asker<'_> {
             was_active: !status.has_ended(),
         };
         if status.has_ended() {
-            warn(&format!("'{shown}' has ended already: it is {status}"));
+            warn(&format!("'{shown}' has already ended: {status}"));
             return Ok(asked);
         }
         if let Some(command) = &observed.unproven {
@@ -57,7 +57,7 @@ impl Asker<'_> {
             leftovers::ask(&asked.leftovers, self.request.kill);
         }
         if status == Status::Created && !is_taken(run) {
-            warn(&format!("'{shown}' has not started, and will not"));
+            warn(&format!("'{shown}' has not started, and will not start"));
         }
         Ok(asked)
     }
@@ -77,30 +77,30 @@ impl Asker<'_> {
             if asked.supervisor.is_none() {
                 return Err(error);
             }
-            complain(&error); // the signal will do
+            complain(&error); // the signal is enough
         }
         if let Some(supervisor) = &asked.supervisor
             && let Err(error) = supervisor.ask_to_end()
         {
             let (why, shown) = (plain(&error), layout.root().display());
             warn(&format!(
-                "cannot signal the supervisor of '{shown}' ({why}), which will find the file 'stop'"
+                "cannot signal the supervisor of '{shown}' ({why}); it will find the file 'stop'"
             ));
         }
         Ok(())
     }
 }
 
-/// Says whether a run-exec has taken a run, though its record may not say so yet.
+/// Returns whether a run-exec holds a run, even if the record does not show this yet.
 pub(crate) fn is_taken(run: &RunDir) -> bool {
     lock::ask(&run.layout().lock()).is_ok_and(|held| held == Held::Yes)
 }
 
-/// Says that a process is not signalled although the record names it, and what to do.
+/// Warns that a recorded process is not signalled, and says what to do.
 fn spare(run: &RunDir, process: &Stat, role: &str) {
     let (pid, shown) = (process.pid, run.layout().root().display());
     warn(&format!(
-        "process {pid}, which the record of '{shown}' names as its {role}, is not signalled: nothing proves that it is the run's"
+        "not signalling process {pid}, the recorded {role} of '{shown}': nothing proves that it belongs to the run"
     ));
-    warn(&format!("look at it, and if it is, 'kill {pid}' ends it"));
+    warn(&format!("if process {pid} belongs to the run, 'kill {pid}' ends it"));
 }

@@ -1,4 +1,4 @@
-//! The runs at work of a batch, and of all batches below a directory; and the request that no others start.
+//! The active runs of a batch, or of all batches below a directory, and the request that no other runs start.
 
 use run_common::cli::operands::Operand;
 use run_common::error::Error;
@@ -11,15 +11,15 @@ use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
 use std::path::Path;
 
-/// Closes batches: no other run of them starts.
+/// Closes batches: their other runs do not start.
 pub(crate) struct Batches<'a> {
     pub(crate) observer: &'a Observer,
-    /// What a batch is asked.
+    /// The request to each batch.
     pub(crate) request: StopRequest,
 }
 
 impl Batches<'_> {
-    /// Returns the run of an operand, or those at work of a batch, which is closed.
+    /// Returns the run that an operand names. For a batch, closes the batch and returns its active runs.
     pub(crate) fn expand(&self, operand: Result<Operand, Error>) -> Vec<Result<RunDir, Error>> {
         let batch = match operand {
             Ok(Operand::Run(run)) => return vec![Ok(run)],
@@ -34,7 +34,7 @@ impl Batches<'_> {
         let has_ended =
             |run: &RunDir| self.observer.observe(run).is_ok_and(|observed| observed.status().has_ended());
         if runs.iter().all(has_ended) {
-            warn(&format!("all runs of '{shown}' have ended already"));
+            warn(&format!("all runs of '{shown}' have already ended"));
             return Vec::new();
         }
         if let Err(error) = self.close(&batch) {
@@ -42,12 +42,12 @@ impl Batches<'_> {
         }
         let active = self.active(runs);
         if active.is_empty() {
-            warn(&format!("no run of '{shown}' is at work, and none will start"));
+            warn(&format!("no run of '{shown}' is active, and none will start"));
         }
         active
     }
 
-    /// Returns the runs at work below a directory, and closes the batches that they are of.
+    /// Returns the active runs below a directory, and closes their batches.
     pub(crate) fn active_below(&self, runs_dir: &Path) -> Vec<Result<RunDir, Error>> {
         let mut runs = Vec::new();
         let mut faults = Vec::new();
@@ -70,7 +70,7 @@ impl Batches<'_> {
         active
     }
 
-    /// Returns the runs that are at work, or that may be.
+    /// Returns the runs that are or may be active.
     fn active(&self, runs: impl IntoIterator<Item = RunDir>) -> Vec<Result<RunDir, Error>> {
         let is_active = |status| matches!(status, Status::Running | Status::Queued | Status::Stale);
         runs.into_iter()

@@ -1,4 +1,4 @@
-//! `--after-checkpoint`: runs are asked when they have written one more.
+//! `--after-checkpoint`: runs are asked after their next checkpoint.
 
 use run_checkpoint::{AGAIN, Checkpoint, Program, Schedule, Size, UNNOTICED, Watcher, discover};
 use run_common::error::Error;
@@ -12,10 +12,10 @@ use std::mem;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether a run has ended.
+/// How often to check whether a run has ended.
 const OBSERVE: Duration = Duration::from_secs(1);
 
-/// Hands each run on as soon as it has a complete checkpoint more than now, or has ended.
+/// Calls `ask` for each run as soon as the run has a new complete checkpoint, or has ended.
 pub(crate) fn after_checkpoint(
     runs: Vec<Result<RunDir, Error>>,
     observer: &Observer,
@@ -45,15 +45,15 @@ pub(crate) fn after_checkpoint(
     }
 }
 
-/// A run whose next checkpoint is waited for.
+/// A run that has not yet written its next checkpoint.
 struct Waiting {
     run: RunDir,
-    /// What the watcher calls it.
+    /// Its number for the watcher.
     number: usize,
     recorded: Option<meta::Checkpoint>,
-    /// The complete ones at the beginning, and how each was.
+    /// The complete checkpoints at the beginning, and their sizes.
     first: HashMap<PathBuf, Size>,
-    /// The complete ones at the last look.
+    /// The complete checkpoints at the last look.
     last: HashMap<PathBuf, Size>,
     schedule: Schedule,
 }
@@ -66,8 +66,7 @@ impl Waiting {
         Ok(Self { run, number, recorded, first: complete(&found), last: HashMap::new(), schedule })
     }
 
-    /// Says whether there is a checkpoint that was not there before, and does not grow; or nothing
-    /// more to wait for.
+    /// Returns whether to ask the run: it has a new checkpoint that no longer grows, or it has ended.
     fn is_due(&mut self, observer: &Observer, watcher: &mut Watcher) -> Result<bool, Error> {
         if observer.observe(&self.run)?.status() != Status::Running {
             return Ok(true);
@@ -88,7 +87,7 @@ impl Waiting {
     }
 }
 
-/// Returns the complete ones.
+/// Returns the complete checkpoints.
 fn complete(found: &[Checkpoint]) -> HashMap<PathBuf, Size> {
     found.iter().filter(|one| one.is_complete()).map(|one| (one.path.clone(), one.size)).collect()
 }

@@ -16,25 +16,25 @@ const EXAMPLES: &str = "Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
-    /// Stop every run that is active below the runs directory
+    /// Stop every active run below the runs directory
     #[arg(long, conflicts_with = "runs")]
     pub(crate) all: bool,
-    /// Time the run has before SIGTERM to all of its processes [default: as run-exec was given; 2m for what is left of a dead run]
+    /// Time to end before all processes get SIGTERM [default: that of run-exec; 2m without a supervisor]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) grace: Option<Duration>,
-    /// Kill at once, without time to save
+    /// Kill at once: no time to save
     #[arg(long, conflicts_with = "grace")]
     pub(crate) kill: bool,
-    /// Wait for the next complete checkpoint of each run before it is asked
+    /// Ask each run only after its next complete checkpoint
     #[arg(long)]
     pub(crate) after_checkpoint: bool,
-    /// Why, for the record
+    /// Reason to record
     #[arg(long, value_name = "TEXT")]
     pub(crate) why: Option<String>,
     /// Return without waiting
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Names on stdin end in NUL, not newline
+    /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
     /// Runs: paths, or names below the runs directory; - reads them from stdin

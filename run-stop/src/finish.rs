@@ -1,4 +1,4 @@
-//! Sees runs that were asked to stop to their end.
+//! Waits until runs that were asked to stop have ended, and kills what does not end.
 
 use crate::ask::{Asked, is_taken};
 use crate::leftovers;
@@ -12,29 +12,29 @@ use run_common::rundir::wait::Waiter;
 use run_common::time::{Timestamp, human};
 use std::time::{Duration, Instant};
 
-/// How long a supervisor may take to kill, or to show that it has been asked.
+/// How long a supervisor may take to kill its run, or to react to a request.
 const LAST: Duration = Duration::from_secs(10);
 
-/// Sees runs to their end.
+/// Waits for the end of runs.
 pub(crate) struct Finisher<'a> {
     pub(crate) observer: &'a Observer,
-    /// How long what is left of a run without supervisor has before it is killed.
+    /// How long processes without a supervisor have before they are killed.
     pub(crate) grace: Duration,
-    /// Whether a supervisor that does not kill when it is told to is killed.
+    /// Whether to kill a supervisor that does not kill its run.
     pub(crate) kills: bool,
-    /// Whether runs are waited for.
+    /// Whether to wait for runs.
     pub(crate) waits: bool,
 }
 
 impl Finisher<'_> {
-    /// Sees a run to its end; returns what it is then, and why that is in doubt after it was waited for.
+    /// Waits for the end of a run; returns its final state, and why that state is in doubt, if so.
     pub(crate) fn finish(&self, mut asked: Asked) -> Result<(Observed, Option<String>), Error> {
         if asked.leftovers.is_empty() && self.waits {
             let (observed, doubt) = self.wait(&asked)?;
             if observed.leftovers.is_empty() {
                 if let Some(remark) = observed.reason().and_then(killed_remark).filter(|_| asked.was_active) {
                     let shown = asked.run.layout().root().display();
-                    warn(&format!("'{shown}' did not end when it was asked to: {remark}"));
+                    warn(&format!("'{shown}' did not end when asked to: {remark}"));
                 }
                 return Ok((observed, doubt));
             }
@@ -69,8 +69,8 @@ impl Finisher<'_> {
         is_in_doubt.then(|| observed.reason().unwrap_or_default().to_owned())
     }
 
-    /// Waits until a run has ended, or is in doubt, or will not start. A supervisor that does not
-    /// kill when it is told to is killed; one that may be another's process has to show that it was asked.
+    /// Waits until a run has ended, or is in doubt, or will not start. Kills a supervisor that does not kill its run.
+    /// If the recorded supervisor may be a stranger's process, the run must react to the request.
     fn wait(&self, asked: &Asked) -> Result<(Observed, Option<String>), Error> {
         let mut waiter = Waiter::new();
         let mut kills = self.kills;
@@ -78,7 +78,7 @@ impl Finisher<'_> {
             let observed = self.observer.observe(&asked.run)?;
             let waits = match observed.status() {
                 Status::Running | Status::Queued => true,
-                Status::Created => is_taken(&asked.run), // it is about to say that it runs
+                Status::Created => is_taken(&asked.run), // its record will show the start soon
                 Status::Stale => asked.supervisor.is_some() && observed.leftovers.is_empty(), // it wakes up
                 _ => false,
             };
@@ -111,8 +111,8 @@ impl Finisher<'_> {
     }
 }
 
-/// Says whether the supervisor has written the record since it was asked, which it does as soon as it finds the
-/// request.
+/// Returns whether the supervisor has written the record since the request; a supervisor does so as soon as it finds
+/// the request.
 fn has_answered(observed: &Observed, asked: &Asked) -> bool {
     let beat = observed.recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
     beat.is_some_and(|beat| Timestamp::now().seconds_since(beat) < asked.time.elapsed().as_secs_f64())

@@ -1,4 +1,4 @@
-//! What is left of a run whose supervisor is gone.
+//! Ends the processes of a run whose supervisor is gone.
 
 use run_common::error::{Error, Exit};
 use run_common::process::identity::Signal;
@@ -9,10 +9,10 @@ use run_common::rundir::open::RunDir;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How long what has been killed may take to be gone.
+/// How long killed processes may take to disappear.
 const LAST: Duration = Duration::from_secs(10);
 
-/// How often what may have been forked meanwhile is looked for, while nothing ends.
+/// How often to look for newly forked processes, while nothing ends.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Asks processes to end, or kills them at once.
@@ -21,8 +21,9 @@ pub(crate) fn ask(processes: &[Stat], kills: bool) {
     signal_all(processes, Signal::CONT);
 }
 
-/// Ends what carries the id of a run whose supervisor is gone, of which `known` were asked to end then; what they
-/// start meanwhile is asked, too. What lives after the grace is killed; returns how many processes were.
+/// Ends the processes that carry the id of a run whose supervisor is gone. The processes in `known` were asked to end
+/// at the time `asked`; processes that they start meanwhile are asked, too. After the grace, kills the rest and returns
+/// how many processes were killed.
 pub(crate) fn end(
     run: &RunDir,
     mut known: Vec<Stat>,
@@ -35,7 +36,7 @@ pub(crate) fn end(
     loop {
         let left = observer.observe(run)?.leftovers;
         let Some(first) = left.first() else {
-            // One may have started another and ended while all processes were gone through.
+            // A process may have started another and ended during the scan; scan again.
             if is_over {
                 return Ok(killed.len());
             }

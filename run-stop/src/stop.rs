@@ -1,4 +1,4 @@
-//! From the arguments to the runs that are asked to stop, and to what became of them.
+//! Finds the runs that the arguments name, asks them to stop, and reports how they ended.
 
 use crate::ask::Asker;
 use crate::batches::Batches;
@@ -17,10 +17,10 @@ use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 use std::time::Duration;
 
-/// How long what is left of a dead run has, unless `--grace` says otherwise.
+/// Default grace for processes of a dead run.
 const GRACE: Duration = Duration::from_secs(120);
 
-/// Stops runs: all are asked first, then all are waited for.
+/// Stops runs: asks all of them first, then waits for all of them.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let observer = Observer::default();
     let request = StopRequest {
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Finds the runs that are to be asked. No other run of a batch that was named, or that they are of, starts.
+/// Finds the runs to ask. Closes named batches and, with `--all`, the batches of these runs.
 fn runs(args: &Args, observer: &Observer, request: &StopRequest) -> Vec<Result<RunDir, Error>> {
     let runs_dir = args.runs_dir.path();
     let batches = Batches {

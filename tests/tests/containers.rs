@@ -115,7 +115,7 @@ fn a_run_whose_container_is_gone_is_dead_and_can_be_resumed_from_anywhere() {
             for place in [outside, Here, Container] {
                 assert_eq!(told(&lab, place, &name), dead, "from {place:?} of one in {inside:?}");
                 let stop = cmd(&lab, place, "run-stop").arg(&name).run().code(0);
-                let said = format!("run-stop: 'runs/{name}' has ended already: it is dead\n");
+                let said = format!("run-stop: 'runs/{name}' has already ended: dead\n");
                 stop.stdout(format!("runs/{name}: dead\n")).stderr(&said);
             }
             let again = cmd(&lab, outside, "run-exec").args(["-q", "--resume", &name, "--", "true"]);

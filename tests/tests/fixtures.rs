@@ -91,11 +91,11 @@ fn run_stop_finds_nothing_to_stop_in_the_records_of_0_1() {
     let lab = lab_of("0.1");
     for (run, status) in [("completed", "completed"), ("failed", "failed"), ("stopped", "stopped")] {
         let done = lab.cmd("run-stop").arg(run).run().code(0).stdout(format!("runs/{run}: {status}\n"));
-        done.stderr_has("has ended already");
+        done.stderr_has("has already ended");
     }
     let done = lab.cmd("run-stop").args(["--no-wait", "--all"]).run().code(0);
     done.stdout("runs/dead: stale\nruns/running: stale\n").stderr("");
-    lab.cmd("run-stop").args(["--no-wait", "batch"]).run().code(0).stderr_has("have ended already");
+    lab.cmd("run-stop").args(["--no-wait", "batch"]).run().code(0).stderr_has("have already ended");
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn run_stop_stops_one_several_or_all() {
         .run()
         .code(0)
         .stdout("runs/a: stopped\n")
-        .stderr("run-stop: 'runs/a' has ended already: it is stopped\n");
+        .stderr("run-stop: 'runs/a' has already ended: stopped\n");
     let listed = lab.cmd("run-status").args(["--json", "b"]).run().out();
     lab.cmd("run-stop")
         .arg("-")

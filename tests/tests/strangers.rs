@@ -95,8 +95,8 @@ fn spared(lab: &Lab, run: &str, strangers: &[i32]) -> String {
 
 fn not_signalled(pid: i32, run: &str, role: &str) -> String {
     format!(
-        "run-stop: process {pid}, which the record of '{run}' names as its {role}, is not signalled: nothing proves \
-         that it is the run's\nrun-stop: look at it, and if it is, 'kill {pid}' ends it\n"
+        "run-stop: not signalling process {pid}, the recorded {role} of '{run}': nothing proves that it belongs to the \
+         run\nrun-stop: if process {pid} belongs to the run, 'kill {pid}' ends it\n"
     )
 }
 
