@@ -1,4 +1,4 @@
-//! Sets aside what an evaluation wrote: before it is made again, or since another command has its label now.
+//! Sets aside the files of an earlier evaluation: before it is repeated, or because another command has its label now.
 
 use run_common::error::Error;
 use run_common::fsio::write::make_dir;
@@ -9,11 +9,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// Takes an evaluation out of the results. All that it wrote is kept.
+/// Removes an evaluation from the results, but keeps its files.
 pub(crate) fn retire(dir: RunDir) -> Result<(), Error> {
     let layout = &dir.layout().clone();
     for path in [layout.root(), &layout.record()] {
-        make_dir(path).map_err(|error| Error::io("write to", path, error))?; // it is there, and no link
+        make_dir(path).map_err(|error| Error::io("write to", path, error))?; // checks that it exists and is not a link
     }
     let active = dir.activate()?;
     let before = Recorded::read(layout)?;
@@ -28,7 +28,7 @@ pub(crate) fn retire(dir: RunDir) -> Result<(), Error> {
     moved.map_err(|error| Error::io("move what is in", layout.root(), error))
 }
 
-/// Removes the figures of an evaluation, so that nobody takes them for those of another.
+/// Removes the figures of an evaluation, so that they are not mistaken for those of the next.
 pub(crate) fn forget_measured(layout: &Layout) -> Result<(), Error> {
     match fs::remove_file(layout.measured()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -38,12 +38,12 @@ pub(crate) fn forget_measured(layout: &Layout) -> Result<(), Error> {
     }
 }
 
-/// Returns where what an attempt wrote is kept.
+/// Returns the directory that keeps the files of an attempt.
 fn aside(layout: &Layout, attempt: u32) -> PathBuf {
     layout.record().join(format!("attempt-{attempt}"))
 }
 
-/// Moves everything but the record into a directory of the attempt that wrote it.
+/// Moves everything but the record into a directory for the attempt.
 pub(crate) fn set_aside(layout: &Layout, attempt: u32) -> io::Result<()> {
     let aside = aside(layout, attempt);
     for entry in fs::read_dir(layout.root())? {
@@ -54,7 +54,7 @@ pub(crate) fn set_aside(layout: &Layout, attempt: u32) -> io::Result<()> {
         make_dir(&aside)?;
         let to = aside.join(entry.file_name());
         if fs::rename(entry.path(), &to).is_err() {
-            fs::remove_dir_all(&to)?; // of a run-eval that was killed while it did this
+            fs::remove_dir_all(&to)?; // left by a run-eval that was killed here
             fs::rename(entry.path(), &to)?;
         }
     }

@@ -1,4 +1,4 @@
-//! Takes the directory of the evaluations of a run: it is of this run, and no other run-eval is at it.
+//! Claims the directory of a run's evaluations: checks that it belongs to the run, and locks out other run-evals.
 
 use crate::aside::retire;
 use crate::options::Options;
@@ -22,14 +22,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a lock is tried whose holder does not live, or has not signed it yet.
+/// How often to retry a lock whose holder is dead, or has not signed the lock yet.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a run-eval may take to sign the lock that it has taken.
+/// How long a run-eval may take to sign its lock.
 const SIGNING: Duration = Duration::from_secs(2);
 
-/// Takes the directory for a run. The lock keeps other run-evals away. A directory of another run, or of none,
-/// is not touched.
+/// Claims the directory for a run and locks it against other run-evals. Leaves a directory alone that belongs to
+/// another run or holds other files.
 pub(crate) fn claim(meta: &Meta, evaluations: &Evaluations) -> Result<Lock, Error> {
     let root = evaluations.root();
     check(meta, evaluations, false)?;
@@ -37,12 +37,12 @@ pub(crate) fn claim(meta: &Meta, evaluations: &Evaluations) -> Result<Lock, Erro
     check_evaluations(evaluations)?;
     let mut lock = lock(evaluations)?;
     lock.sign(&ProcessId::myself()).map_err(|error| Error::io("write", &evaluations.lock(), error))?;
-    check(meta, evaluations, true)?; // another run-eval may have made it meanwhile
+    check(meta, evaluations, true)?; // another run-eval may have created it meanwhile
     Ok(lock)
 }
 
-/// Records how a run at `run`, whose directory was taken, is evaluated from now on. A label belongs to one
-/// command: results of two are not to be mixed in one table. With `--force` those of the other are set aside.
+/// Records how the run at `run` is evaluated from now on; its directory must be claimed. A label belongs to one
+/// command, so that no table mixes the results of two. `--force` sets the results of another command aside.
 pub(crate) fn take_label(
     options: &Options,
     run: &Path,
@@ -54,14 +54,14 @@ pub(crate) fn take_label(
         let (root, command) = (evaluations.root().display(), shown(other));
         if !options.force {
             let why = format!("the label '{}' belongs to another command: {command}", options.label);
-            let hint = "another --label keeps both; --force evaluates again, and sets the old results aside";
+            let hint = "use another --label to keep both, or --force to set the old results aside";
             return Err(Error::new(Exit::BadRun, format!("cannot write to '{root}'"))
                 .because(why)
                 .hint(hint));
         }
         let count = others.len();
         warn(&format!(
-            "results in '{root}' that are set aside, since another command made them: {count} ({command})"
+            "set aside {count} results in '{root}', made by another command: {command}"
         ));
     }
     others.into_iter().try_for_each(|(dir, _)| retire(dir))?;
@@ -78,22 +78,22 @@ pub(crate) fn take_label(
     })
 }
 
-/// Refuses a directory that is not this run's. One that holds things and says nothing may be in the making
-/// by another run-eval, which has made its lock first, as long as that is not ours.
+/// Refuses a directory that does not belong to this run. If the directory has a lock but no identity, another run-eval
+/// may be creating it, unless the lock is ours.
 fn check(meta: &Meta, evaluations: &Evaluations, is_locked: bool) -> Result<(), Error> {
     let why = match evaluations.run_id()? {
         Some(id) if id == meta.run_id => return Ok(()),
         Some(_) => "it holds evaluations of another run of this name",
         None if !holds_something(evaluations.root()) => return Ok(()),
         None if !is_locked && evaluations.lock().exists() => return Ok(()),
-        None => "nothing in it says of which run it is",
+        None => "it holds files, and none names its run",
     };
     Err(Error::new(Exit::BadRun, format!("cannot write to '{}'", evaluations.root().display()))
         .because(why)
-        .hint("--label or --eval-dir names another directory"))
+        .hint("choose another directory with --label or --eval-dir"))
 }
 
-/// Returns the results that another command has left under this label.
+/// Returns the results of another command under this label.
 fn of_another_command(
     options: &Options,
     evaluations: &Evaluations,
@@ -111,17 +111,16 @@ fn shown(of: &Evaluation) -> String {
     cut(&shell_line(&redact_command(&of.command)), COMMAND).into_owned()
 }
 
-/// Characters of another command that are shown.
+/// Maximum length of a command in a message, in characters.
 const COMMAND: usize = 120;
 
-/// Says whether a directory holds anything but hidden files.
+/// Returns whether a directory holds anything but hidden files.
 fn holds_something(directory: &Path) -> bool {
     let mut there = fs::read_dir(directory).into_iter().flatten().flatten();
     there.any(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
 }
 
-/// Takes the lock of a directory of evaluations, or says who holds it. What a run-eval has left that was
-/// killed is waited for.
+/// Locks a directory of evaluations; the error names the holder. Waits for the evaluations of a killed run-eval.
 fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
     let path = evaluations.lock();
     let start = Instant::now();
@@ -137,8 +136,8 @@ fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
         if let Some(holder) = holder {
             let what = format!("cannot write to '{}'", evaluations.root().display());
             return Err(Error::new(Exit::Busy, what)
-                .because(format!("{holder} evaluates the run"))
-                .hint("--label makes evaluations of another kind beside it"));
+                .because(format!("{holder} is evaluating the run"))
+                .hint("use another --label to evaluate at the same time"));
         }
         thread::sleep(AGAIN);
     }

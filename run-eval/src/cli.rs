@@ -14,7 +14,7 @@ const EXAMPLES: &str = "Examples:
   run-eval --label gsm8k --gpus 0,1 batch -- python eval.py --data gsm8k {checkpoint} {out}
   run-eval --follow trial -- python eval.py {checkpoint}";
 
-/// Evaluate the checkpoints of runs, each by a command of its own, and consolidate the metrics.
+/// Evaluate the checkpoints of runs with a command, and consolidate the metrics.
 #[derive(Debug, Parser)]
 #[command(name = "run-eval", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -23,22 +23,22 @@ pub(crate) struct Args {
     /// Checkpoints to evaluate: all, new, latest, final, best, last, or steps such as 1,5,10
     #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pick)]
     pub(crate) steps: Vec<Pick>,
-    /// Evaluate this checkpoint, wherever it lies; a number in --steps says its step. A pattern with *, ? or
-    /// {step} says which paths below the run are checkpoints
+    /// Evaluate this checkpoint, wherever it is, with a number in --steps as its step; or a pattern with *, ? or
+    /// {step} for the checkpoint paths below the run
     #[arg(long, value_name = "PATH|PATTERN")]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Name for evaluations of this kind
+    /// Label of these evaluations, such as the data set
     #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]
     pub(crate) label: String,
     /// End an evaluation after this time, with all its processes
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     pub(crate) timeout: Option<Duration>,
-    /// Time between the request to end and SIGTERM to all that is left
+    /// Time between the request to end and SIGTERM to all remaining processes
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(crate) grace: Duration,
     #[command(flatten)]
     pub(crate) slots: Slots,
-    /// Evaluate again what was evaluated before
+    /// Evaluate again, even if a result exists
     #[arg(long)]
     pub(crate) force: bool,
     /// Evaluate checkpoints as they become complete, until the run has ended
@@ -70,13 +70,13 @@ pub(crate) struct Args {
 pub(crate) enum Pick {
     /// Every checkpoint with a step.
     All,
-    /// Those of them that were not evaluated before.
+    /// Every checkpoint with a step that was not evaluated before.
     New,
-    /// The one with the greatest step.
+    /// The complete checkpoint with the greatest step.
     Latest,
-    /// One that is called so.
+    /// The checkpoint with this label in its name.
     Labelled(Label),
-    /// The one of this step.
+    /// The checkpoint of this step.
     Step(u64),
 }
 
@@ -102,7 +102,7 @@ fn pick(text: &str) -> Result<Pick, String> {
         "new" => Ok(Pick::New),
         "latest" => Ok(Pick::Latest),
         _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map(Pick::Step).map_err(|_| format!("'{text}' is no step"))
+            text.parse().map(Pick::Step).map_err(|_| format!("'{text}' is not a step"))
         }
         _ => Err("write all, new, latest, final, best, last, or steps such as 1,5,10".to_owned()),
     }

@@ -15,22 +15,21 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 
-/// Bytes that are read for a header, as a rule.
+/// Bytes to read for a header at first.
 const HEADER: usize = 4 << 10;
 
-/// Bytes that are written at a time.
+/// Bytes per write.
 const BLOCK: usize = 256 << 10;
 
-/// One evaluation that has metrics.
+/// An evaluation with metrics.
 struct Part {
     layout: Layout,
     step: Option<u64>,
-    /// For each of its columns, which of the whole it is.
+    /// For each of its columns, the number of the column in the table.
     places: Vec<usize>,
 }
 
-/// Rewrites the file from all evaluations that have completed. One that cannot be read is left out,
-/// which is said.
+/// Rewrites the file from all completed evaluations. Leaves out unreadable ones, with a warning.
 pub(crate) fn consolidate(evaluations: &Evaluations, observer: &Observer) -> Result<(), Error> {
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut known: HashMap<Vec<u8>, usize> = HashMap::new();

@@ -1,6 +1,5 @@
-//! The controller: looks for checkpoints, executes an evaluation of each in a process of its own, and
-//! consolidates after each. It has one thread and forks, so that whatever becomes of one evaluation is
-//! nothing to the others.
+//! The controller: looks for checkpoints, evaluates each in a process of its own, and consolidates after each. It has
+//! one thread and forks, so that no evaluation can disturb another.
 
 use crate::cli::Pick;
 use crate::consolidate::consolidate;
@@ -30,13 +29,13 @@ use run_supervise::pool::Pool;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether a followed run has ended.
+/// How often to check whether a followed run has ended.
 const OBSERVE: Duration = Duration::from_secs(1);
 
-/// Writing the table takes at most this part of the time, while evaluations end.
+/// While evaluations end, writing the table takes at most this part of the time.
 const TABLE_SHARE: u32 = 10;
 
-/// An evaluation at work.
+/// A running evaluation.
 #[derive(Debug)]
 struct Working {
     job: Job,
@@ -50,11 +49,11 @@ pub(crate) struct Controller {
     sessions: Vec<Session>,
     queue: VecDeque<Job>,
     pool: Pool<Working>,
-    /// Tells of followed runs that something may be new in.
+    /// Notices changes in followed runs.
     watcher: Watcher,
-    /// When followed runs are asked about again.
+    /// When to check followed runs again.
     next_look: Instant,
-    /// Sessions whose table lacks an evaluation, and when it is written.
+    /// Sessions whose table lacks an evaluation, and when to write the table.
     behind: BTreeSet<usize>,
     next_table: Instant,
     provenance: Provenance,
@@ -66,7 +65,7 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Makes one for these runs; `status` is that of those which could not be opened.
+    /// Creates a controller for these runs; `status` is the exit status for runs that could not be opened.
     pub(crate) fn new(
         options: Options,
         sessions: Vec<Session>,
@@ -93,8 +92,8 @@ impl Controller {
         })
     }
 
-    /// Works until nothing is left to do; returns the status to exit with. The processes of the
-    /// evaluations return from here too.
+    /// Evaluates until nothing is left to do; returns the exit status. Also returns in the forked process of each
+    /// evaluation.
     pub(crate) fn work(mut self) -> Result<Ended, Error> {
         self.look(false)?;
         loop {
@@ -122,7 +121,7 @@ impl Controller {
         self.finish()
     }
 
-    /// Says whether no more evaluations are to begin.
+    /// Returns whether no more evaluations may begin.
     fn is_ending(&self) -> bool {
         self.pool.ended_by().is_some()
     }
@@ -136,7 +135,7 @@ impl Controller {
         self.progress.show(self.counts, Some(titles.len() + self.queue.len()), said);
     }
 
-    /// Says which evaluation it is, for people.
+    /// Returns the title of an evaluation, for people.
     fn title(&self, job: &Job) -> String {
         match self.sessions.as_slice() {
             [_] => job.title(),
@@ -149,7 +148,7 @@ impl Controller {
         self.status = self.status.max(error.exit() as u8);
     }
 
-    /// Looks what there is to evaluate: in all runs, or in those that are followed.
+    /// Looks for checkpoints to evaluate: in all runs, or in the followed runs.
     fn look(&mut self, again: bool) -> Result<(), Error> {
         let awaits_turn = self.awaits_turn();
         for number in 0..self.sessions.len() {
@@ -173,13 +172,13 @@ impl Controller {
         Ok(())
     }
 
-    /// Says whether it is too early to look: the newest is decided about when it is its turn.
+    /// Returns whether it is too early to look: with `latest`, the newest checkpoint is chosen when a slot is free.
     fn awaits_turn(&self) -> bool {
         self.options.wanted.is_only(Pick::Latest)
             && (!self.queue.is_empty() || self.pool.free_slot().is_none())
     }
 
-    /// Sees to it that runs are looked at when it is time.
+    /// Looks at the runs that are due.
     fn advance(&mut self) {
         if self.awaits_turn() {
             return;
@@ -189,7 +188,7 @@ impl Controller {
         self.next_look = next.map_or(self.next_look, |next| next.min(self.next_look));
     }
 
-    /// Does what was decided about a checkpoint.
+    /// Carries out the decision about a checkpoint.
     fn carry_out(&mut self, decision: Decision) -> Result<(), Error> {
         match decision {
             Decision::Evaluate(job) => self.queue.push_back(job),
@@ -215,7 +214,7 @@ impl Controller {
         self.progress.aside(|| warn(&format!("'{name}' {}: {why}", job.title())));
     }
 
-    /// Prints a line about an evaluation, for scripts. When nobody reads them any more, all is ended.
+    /// Prints a line about an evaluation, for scripts. If the reader is gone, ends all evaluations.
     fn report(&mut self, job: &Job, evaluated: bool) -> Result<(), Error> {
         let had_reader = self.reporter.has_reader();
         self.reporter.evaluation(&self.sessions[job.session], job, &self.observer, evaluated)?;
@@ -225,7 +224,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Starts an evaluation in a process of its own, from which the status to exit with is returned.
+    /// Starts an evaluation in a process of its own; that process returns with its exit status.
     fn start(&mut self, job: Job, slot: usize) -> Option<u8> {
         let gpu = self.options.gpu(slot);
         let session = &mut self.sessions[job.session];
@@ -253,7 +252,7 @@ impl Controller {
         }
     }
 
-    /// Goes on as the process of one evaluation.
+    /// Continues as the process of one evaluation.
     fn become_evaluation(
         &mut self,
         session: usize,
@@ -262,7 +261,7 @@ impl Controller {
         held: Held,
     ) -> u8 {
         self.progress.forget();
-        // The locks of its own run are kept, until the evaluation has ended; those of others are not.
+        // Keeps the locks of its own run until the evaluation has ended, and closes those of other runs.
         let session = self.sessions.swap_remove(session);
         self.sessions = vec![session];
         self.open_files.restore();
@@ -275,7 +274,7 @@ impl Controller {
         done.map_or_else(failed, Ended::status)
     }
 
-    /// Takes note of the evaluations that have ended.
+    /// Collects the evaluations that have ended.
     fn reap(&mut self) -> Result<(), Error> {
         let is_over = |observer: &Observer, working: &Working| {
             observer.observe(&working.dir).map_or(true, |observed| observed.status() != Status::Running)
@@ -286,13 +285,13 @@ impl Controller {
         Ok(())
     }
 
-    /// Takes note of how an evaluation has ended.
+    /// Records how an evaluation has ended.
     fn conclude(&mut self, working: Working) -> Result<(), Error> {
         let Working { job, dir, .. } = working;
         self.sessions[job.session].release(&job);
         let (status, reason) = match self.observer.observe(&dir) {
             Ok(observed) => {
-                // Both who would have ended it were killed.
+                // Its supervisor and the monitor were both killed.
                 signal_all(&observed.leftovers, ProcessSignal::KILL);
                 (observed.status(), observed.reason().map(str::to_owned))
             }
@@ -300,7 +299,7 @@ impl Controller {
         };
         match status {
             Status::Completed => self.counts.completed += 1,
-            // It was asked to stop, or had not even begun.
+            // The evaluation was asked to stop, or had not begun.
             Status::Stopped | Status::Created if self.is_ending() => {
                 self.status = self.status.max(Exit::No as u8);
             }
@@ -310,7 +309,7 @@ impl Controller {
         self.report(&job, true)
     }
 
-    /// Writes the tables that lack an evaluation. Where that takes long, several may have ended since.
+    /// Writes the tables that lack an evaluation. If writing takes long, several evaluations may have ended since.
     fn consolidate(&mut self) {
         let start = Instant::now();
         if start < self.next_table {
@@ -341,7 +340,7 @@ impl Controller {
         }
     }
 
-    /// Consolidates for the last time and says where that is.
+    /// Consolidates for the last time and prints the paths of the tables.
     fn finish(mut self) -> Result<Ended, Error> {
         self.progress.clear();
         for number in 0..self.sessions.len() {

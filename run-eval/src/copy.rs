@@ -1,5 +1,4 @@
-//! Gives files another name or another place, so that they stay as they are whatever becomes of the first:
-//! by links, or by copies as far as the disk has room.
+//! Preserves files under a second path, whatever happens to the first: by hard links, or by copies if the disk has room.
 
 use nix::libc::EEXIST;
 use run_common::figures::human_bytes;
@@ -12,35 +11,35 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use walkdir::WalkDir;
 
-/// How files get another place.
+/// How files are preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// By links, and not at all where there can be none.
+    /// By links, or not at all.
     Link,
     /// By links, else by copies.
     LinkOrCopy,
-    /// By copies, since somebody writes into the same files again. They take no space where the file system
-    /// can share blocks.
+    /// By copies, because the trainer writes into the same files again. Copies take no space if the file system can
+    /// share blocks.
     Copy,
 }
 
-/// Files that get another place together.
+/// Files that are preserved together.
 #[derive(Debug)]
 pub(crate) struct Copier {
     method: Method,
-    /// How large they are together.
+    /// Their total size, in bytes.
     bytes: u64,
-    /// It is known that there is room for their copies.
+    /// The disk is known to have room for their copies.
     has_room: bool,
 }
 
 impl Copier {
-    /// Makes one for files that are so large together.
+    /// Prepares for files of this total size.
     pub(crate) fn new(method: Method, bytes: u64) -> Self {
         Self { method, bytes, has_room: false }
     }
 
-    /// Gives a file, or a directory with all that is in it, another place.
+    /// Preserves a file, or a directory with its contents.
     pub(crate) fn tree(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent)?;
@@ -55,7 +54,7 @@ impl Copier {
                 fs::create_dir(&target).or_else(|error| if target.is_dir() { Ok(()) } else { Err(error) })?;
                 continue;
             }
-            // A link to a file counts as the file; one to a directory stays a link, to where it leads.
+            // A link to a file counts as the file; a link to a directory stays a link to its target.
             let path = if entry.path_is_symlink() { entry.path().canonicalize()? } else { entry.into_path() };
             if path.is_dir() {
                 symlink(&path, &target)?;
@@ -91,8 +90,8 @@ impl Copier {
         target.set_times(FileTimes::new().set_modified(meta.modified()?))
     }
 
-    /// Refuses to copy onto a disk that has no room for the copies, and as much for what the training
-    /// writes next: that is not to fail for want of space.
+    /// Refuses to copy unless the disk has room for the copies and for the next checkpoint, so that the training does
+    /// not run out of space.
     fn check_room(&mut self, place: &Path) -> io::Result<()> {
         if self.has_room {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What becomes of a checkpoint that is asked for: whether it is evaluated now, was before, or cannot be.
+//! Decides about a selected checkpoint: evaluate it now, use an earlier result, or record a failure.
 
 use crate::cli::Pick;
 use crate::copy::Method;
@@ -14,18 +14,18 @@ use run_common::rundir::evaluation::Evaluation;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::status::Status;
 
-/// What becomes of a checkpoint.
+/// The decision about a checkpoint.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// It is evaluated.
+    /// Evaluate it.
     Evaluate(Job),
-    /// It cannot be evaluated, and why.
+    /// It cannot be evaluated, for this reason.
     Refuse(Job, String),
     /// It was evaluated before.
     PassOver(Job),
 }
 
-/// Decides about a checkpoint, and pins it if it is to be evaluated; `None` when it is for a later look.
+/// Decides about a checkpoint, and pins it for its evaluation; `None` to look again later.
 pub(crate) fn decide(
     session: &Session,
     job: Job,
@@ -51,10 +51,10 @@ pub(crate) fn decide(
 }
 
 fn pass_over(session: &Session, job: &Job, why: &str) {
-    warn(&format!("'{}' of '{}' is passed over: {why}", job.shown, session.meta.run_name));
+    warn(&format!("skipping '{}' of '{}': {why}", job.shown, session.meta.run_name));
 }
 
-/// Keeps a checkpoint from the trainer, so that it is evaluated as it is now.
+/// Pins a checkpoint, so that the trainer cannot change it before its evaluation.
 fn pin(session: &Session, mut job: Job, program: Program) -> Option<Decision> {
     let is_own = job.root == session.run.layout().root();
     let Some(pins) = session.pins.for_checkpoint(&job.checkpoint).filter(|_| is_own) else {
@@ -77,21 +77,21 @@ fn pin(session: &Session, mut job: Job, program: Program) -> Option<Decision> {
             }
             pins.release(&job.checkpoint);
         }
-        Err(_) if method == Method::Link => return Some(Decision::Evaluate(job)), // nobody will touch it
+        Err(_) if method == Method::Link => return Some(Decision::Evaluate(job)), // the run has ended: nothing will change it
         Err(error) if job.path().exists() => {
             let why = format!("the checkpoint cannot be pinned: {}", plain(&error));
             return Some(Decision::Refuse(job, why));
         }
         Err(_) => {}
     }
-    // It was deleted or written to before it was pinned.
+    // The checkpoint was deleted or changed before it was pinned.
     if !session.is_followed {
         pass_over(session, &job, "it was changed or deleted");
     }
     None
 }
 
-/// Says whether the same content was evaluated by the same command.
+/// Returns whether the same content was evaluated by the same command.
 fn was_evaluated(session: &Session, job: &Job, options: &Options, observer: &Observer) -> bool {
     let dir = session.evaluations.evaluation(&job.name);
     let Ok(before) = Evaluation::read(dir.layout()) else { return false };

@@ -1,4 +1,4 @@
-//! What run-eval adds to the end of an evaluation: whether its metrics are there, and the cost.
+//! What run-eval adds to the end of an evaluation: the check of its metrics, and the cost.
 
 use crate::measure::check;
 use run_common::cost::of_ended_attempt;
@@ -6,7 +6,7 @@ use run_common::rundir::attempts::AttemptStart;
 use run_common::rundir::layout::Layout;
 use run_supervise::Additions;
 
-/// The end of an evaluation in a directory.
+/// The end of the evaluation in a directory.
 #[derive(Debug)]
 pub(crate) struct Ending(pub(crate) Layout);
 

@@ -1,38 +1,38 @@
-//! A checkpoint that is to be evaluated, and what its evaluation is called.
+//! A checkpoint to evaluate, and the name of its evaluation.
 
 use run_checkpoint::{Checkpoint, Label};
 use run_common::rundir::evaluation::Content;
 use std::path::{Path, PathBuf};
 
-/// A checkpoint that is to be evaluated.
+/// A checkpoint to evaluate.
 #[derive(Debug)]
 pub(crate) struct Job {
-    /// The number of the session that it is of.
+    /// The number of its session.
     pub(crate) session: usize,
     pub(crate) checkpoint: Checkpoint,
-    /// The directory that the checkpoint has its path below: the run, or the pins.
+    /// The directory that the checkpoint's path is relative to: the run, or the pins.
     pub(crate) root: PathBuf,
     pub(crate) is_pinned: bool,
-    /// Its step, or what it is called instead.
+    /// Its step, or its name if it has no step.
     pub(crate) name: String,
-    /// Where it lies, for the record: below the run, where it lies there.
+    /// Its path for the record, relative to the run if it is below the run.
     pub(crate) shown: String,
 }
 
 impl Job {
-    /// Makes one of a checkpoint below `root`, of the run at `run`.
+    /// Creates the job for a checkpoint below `root`, of the run at `run`.
     pub(crate) fn new(session: usize, run: &Path, checkpoint: Checkpoint, root: PathBuf) -> Self {
         let path = root.join(&checkpoint.path);
         let shown = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().into_owned();
         Self { session, name: name(&checkpoint), shown, root, is_pinned: false, checkpoint }
     }
 
-    /// Returns where the checkpoint is read.
+    /// Returns the path to read the checkpoint from.
     pub(crate) fn path(&self) -> PathBuf {
         self.root.join(&self.checkpoint.path)
     }
 
-    /// Returns what tells the content of the checkpoint from another.
+    /// Returns the fingerprint of the checkpoint's content.
     pub(crate) fn content(&self) -> Content {
         let size = self.checkpoint.size;
         Content {
@@ -42,14 +42,14 @@ impl Job {
         }
     }
 
-    /// Returns what the evaluation is called, for people.
+    /// Returns the title of the evaluation, for people.
     pub(crate) fn title(&self) -> String {
         if self.name.parse::<u64>().is_ok() { format!("step {}", self.name) } else { self.name.clone() }
     }
 }
 
-/// Returns what a checkpoint is called among the evaluations: its step, with the epoch where steps begin again,
-/// unless its name calls it something else. What is written again in place is another checkpoint each time.
+/// Returns the name of a checkpoint among the evaluations: its step, with the epoch if steps restart in each epoch,
+/// unless its name has a label. A checkpoint that is overwritten in place counts as a new one each time.
 fn name(one: &Checkpoint) -> String {
     let own = one.labels.iter().find(|label| **label != Label::Last);
     let label = own.or(one.labels.first());

@@ -1,4 +1,4 @@
-//! Looks at a run for checkpoints that are to be evaluated.
+//! Looks for checkpoints to evaluate in a run.
 
 use crate::cli::Pick;
 use crate::decide::{Decision, decide};
@@ -14,20 +14,19 @@ use run_common::rundir::observe::Observer;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// After what pause a followed run is looked at again whose changes are not noticed from here.
+/// Interval of looks at a followed run whose changes cannot be noticed from this host.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// What a look at a run has brought.
+/// The result of a look at a run.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
-    /// What becomes of checkpoints that were not seen before, in the order of their steps.
+    /// Decisions about new checkpoints, in the order of their steps.
     pub(crate) decisions: Vec<Decision>,
-    /// What was asked for and is not there.
+    /// Errors for requested checkpoints that do not exist.
     pub(crate) missing: Vec<Error>,
 }
 
-/// Looks at the run of a session, which has this number, when that is due. A run that has ended is looked at
-/// once more.
+/// Looks at the run of session `number`, if a look is due. A run that has ended gets a last look.
 pub(crate) fn look(
     session: &mut Session,
     number: usize,
@@ -102,8 +101,7 @@ pub(crate) fn look(
     Ok(findings)
 }
 
-/// Returns the checkpoint at a path, below the run or anywhere, and the directory that it has its own path
-/// below.
+/// Returns the checkpoint at a path, below the run or anywhere, and the directory that its path is relative to.
 fn at_path(
     given: &Path,
     step: Option<u64>,
@@ -124,7 +122,7 @@ fn at_path(
             });
             looked.ok_or_else(|| {
                 Error::new(Exit::BadRun, format!("no checkpoint '{}'", given.display()))
-                    .because("there is no such file or directory, here or in the run")
+                    .because("no such file or directory, here or in the run")
             })?
         }
     };

@@ -1,5 +1,4 @@
-//! What an evaluation has measured: its rows are counted and its columns added up when its command has ended
-//! well.
+//! Figures of an evaluation: counts its rows and averages its columns after its command has succeeded.
 
 use crate::metrics::{MetricsSource, columns, find, fits};
 use run_common::error::Error;
@@ -13,8 +12,8 @@ use run_metrics::csv::{Damage, Records};
 use serde_json::{Map, Value};
 use std::iter::repeat;
 
-/// Says what is wrong with what an evaluation left, or else notes its figures: it is asked when the command
-/// has ended well.
+/// Returns what is wrong with the metrics of an evaluation, or else records their figures. Called after the command
+/// has succeeded.
 pub(crate) fn check(layout: &Layout) -> Option<String> {
     match find(layout) {
         Ok(Some(source)) => {
@@ -40,20 +39,19 @@ pub(crate) fn check(layout: &Layout) -> Option<String> {
     }
 }
 
-/// What the fields of a column come to so far.
+/// Running totals of a column.
 #[derive(Clone, Debug)]
 struct Column {
-    /// While they are numbers.
+    /// The sum, while all fields are numbers.
     figures: Option<Aggregate>,
-    /// Whether they are the numbers of their rows, from 0 on and from 1 on.
+    /// Whether the fields number the rows, counting from 0 and from 1.
     counts_from: [bool; 2],
 }
 
-/// Of fewer rows, no column is said to count them: 0 and 1 are results too.
+/// With fewer rows, no column counts as numbering them: 0 and 1 are results, too.
 const COUNTED: u64 = 3;
 
-/// Counts the rows of a table, makes sure that each can be used, and adds up each column that holds numbers
-/// alone and does not count the rows.
+/// Counts and checks the rows of a table, and sums up each column that holds only numbers and does not number the rows.
 fn measure(source: MetricsSource) -> Result<(u64, Map<String, Value>), Damage> {
     let mut rows = Records::new(source, Vec::new())?;
     let Some(header) = rows.next_record()? else { return Ok((0, Map::new())) };
@@ -78,7 +76,7 @@ fn measure(source: MetricsSource) -> Result<(u64, Map<String, Value>), Damage> {
 }
 
 impl Column {
-    /// Takes the field of the next row, the number of which is counted from 1.
+    /// Adds the field of the next row; rows are counted from 1.
     fn add(&mut self, said: &[u8], row: u64) {
         let number = std::str::from_utf8(said).ok().and_then(|said| said.parse::<f64>().ok());
         for (counts, row) in self.counts_from.iter_mut().zip([row - 1, row]) {

@@ -1,5 +1,5 @@
-//! Where an evaluation left its metrics, as a table: `metrics.csv`, else the object in `summary.json`, else the
-//! last JSON object that its command printed.
+//! Finds the metrics of an evaluation, as a table: `metrics.csv`, else the object in `summary.json`, else the last JSON
+//! object that its command printed.
 
 use crate::object::{Field, last_object_in, parse, table_of};
 use run_common::fsio::open_regular;
@@ -8,15 +8,15 @@ use run_metrics::csv::{Damage, Record, apart};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
-/// Bytes of a summary that are read, and of the end of stdout.
+/// Maximum bytes to read of a summary, and of the end of stdout.
 const LIMIT: u64 = 16 << 20;
 
-/// Where an evaluation left its metrics.
+/// The metrics of an evaluation.
 #[derive(Debug)]
 pub(crate) enum MetricsSource {
     /// A table.
     Table(File),
-    /// One row, made from an object.
+    /// A single row, made from an object.
     Row(Cursor<Vec<u8>>),
 }
 
@@ -29,7 +29,7 @@ impl Read for MetricsSource {
     }
 }
 
-/// Finds the metrics of an evaluation, if it left any; else says what is wrong with them.
+/// Finds the metrics of an evaluation, if there are any; the error says what is wrong with them.
 pub(crate) fn find(layout: &Layout) -> Result<Option<MetricsSource>, String> {
     let open = |name: &str| {
         open_regular(&layout.root().join(name)).map_err(|error| format!("{name} {}", Damage::Io(error)))
@@ -50,7 +50,7 @@ pub(crate) fn find(layout: &Layout) -> Result<Option<MetricsSource>, String> {
     Ok(printed.filter(|object| !object.is_empty()).map(one_row))
 }
 
-/// Finds the last JSON object that was printed, on one line or over several.
+/// Finds the last printed JSON object, on one line or several.
 fn last_object(layout: &Layout) -> io::Result<Option<Vec<Field>>> {
     let Some(mut file) = open_regular(&layout.stdout())? else { return Ok(None) };
     let length = file.metadata()?.len();
@@ -60,7 +60,7 @@ fn last_object(layout: &Layout) -> io::Result<Option<Vec<Field>>> {
     Ok(last_object_in(&text))
 }
 
-/// Refuses a row with more fields than there are columns; empty ones at the end are none.
+/// Refuses a row with more fields than columns; empty fields at the end do not count.
 pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) -> Result<(), Damage> {
     if fields.iter().skip(columns).all(std::ops::Range::is_empty) {
         return Ok(());
@@ -69,9 +69,9 @@ pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) 
     Err(Damage::Form(format!("has {count} fields in row {row}, and {columns} columns")))
 }
 
-/// Returns the names of the columns, each a different one.
+/// Returns the names of the columns, made unique.
 pub(crate) fn columns(header: Record) -> Vec<Vec<u8>> {
-    // `step` is that of the checkpoint.
+    // `step` is the checkpoint's step.
     apart(header.cells().map(|cell| (if cell == b"step" { b"metrics.step".as_slice() } else { cell }, cell)))
 }
 

@@ -1,4 +1,4 @@
-//! A JSON object as a table of one row, and the last one in a text.
+//! Turns a JSON object into a table of one row, and finds the last object in a text.
 
 use run_metrics::csv::quote;
 use run_metrics::row::{DEEPEST, with_quoted_constants};
@@ -7,15 +7,14 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Lines at the end of a text that are gone through for the last object, and those among them that may begin
-/// it.
+/// Maximum number of lines to search at the end of a text for the last object, and of lines to try as its beginning.
 const LINES: usize = 100_000;
 const BEGINNINGS: usize = 1000;
 
-/// A field of an object: its name, and its value as CSV means it.
+/// A field of an object: its name, and its value as a CSV field.
 pub(crate) type Field = (String, String);
 
-/// Makes a table of one row.
+/// Creates a table of one row.
 pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
     let mut table = Vec::new();
     let mut line = |texts: &mut dyn Iterator<Item = &String>| {
@@ -24,7 +23,7 @@ pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
                 table.push(b',');
             }
             if object.len() == 1 || !text.is_empty() {
-                quote(text.as_bytes(), &mut table); // a line that is empty is no row
+                quote(text.as_bytes(), &mut table); // an empty line would not be a row
             }
         }
         table.push(b'\n');
@@ -34,8 +33,7 @@ pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
     table
 }
 
-/// Reads a JSON object, `NaN` and `Infinity` included; what is inside of an object gets a name with a
-/// `/`. Numbers keep their digits.
+/// Reads a JSON object, `NaN` and `Infinity` included. Names of nested values contain a `/`. Numbers keep their digits.
 pub(crate) fn parse(text: &[u8]) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
     match flatten(text, "", 0, &mut fields) {
@@ -48,7 +46,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<Vec<Field>> {
     }
 }
 
-/// Appends the fields of an object that lies so deep in others, under the names `above` it.
+/// Appends the fields of an object at this depth, with the names `above` it as prefix.
 fn flatten(text: &[u8], above: &str, depth: usize, fields: &mut Vec<Field>) -> Option<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let object = deserializer.deserialize_map(Pairs).ok()?;
@@ -74,7 +72,7 @@ fn flatten(text: &[u8], above: &str, depth: usize, fields: &mut Vec<Field>) -> O
     Some(())
 }
 
-/// Takes the pairs of an object as they stand there.
+/// Collects the pairs of an object in their order.
 struct Pairs;
 
 impl<'de> Visitor<'de> for Pairs {
@@ -89,7 +87,7 @@ impl<'de> Visitor<'de> for Pairs {
         let mut places: HashMap<String, usize> = HashMap::new();
         while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
             match places.get(&name) {
-                Some(&place) => pairs[place].1 = value, // the last counts, as in Python
+                Some(&place) => pairs[place].1 = value, // the last value counts, as in Python
                 None => {
                     places.insert(name.clone(), pairs.len());
                     pairs.push((name, value));
@@ -100,11 +98,11 @@ impl<'de> Visitor<'de> for Pairs {
     }
 }
 
-/// Finds the last JSON object in what a command printed, on one line or over several.
+/// Finds the last JSON object in the output of a command, on one line or several.
 pub(crate) fn last_object_in(text: &[u8]) -> Option<Vec<Field>> {
     let mut rest = text;
     let (mut seen, mut tries) = (0, 0);
-    // From the last line that ends an object back to one that begins it.
+    // From the last line that ends an object, back to the line that begins it.
     while let Some(end) = rest.iter().rposition(|&byte| byte == b'}') {
         let object = &rest[..=end];
         let line_ends =

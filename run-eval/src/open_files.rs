@@ -1,14 +1,13 @@
-//! The limit of open files: each run has two that are locked, and one more for each link that leads to
-//! checkpoints.
+//! Raises the limit of open files: each run needs two locked files, and one more for each link to checkpoints.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The limit that was in force, which is the commands'.
+/// The original limit, which the commands get.
 #[derive(Debug)]
 pub(crate) struct OpenFiles(Option<(u64, u64)>);
 
 impl OpenFiles {
-    /// Lets this process open as many files as it may.
+    /// Raises the soft limit of this process to the hard limit.
     pub(crate) fn raise() -> Self {
         let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
@@ -17,10 +16,10 @@ impl OpenFiles {
         Self(raised.ok())
     }
 
-    /// Puts the limit back that was in force.
+    /// Restores the original limit.
     pub(crate) fn restore(&self) {
         if let Some((soft, hard)) = self.0 {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // more do no harm
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard); // a higher limit does no harm
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The command line as it is meant: what is checked once and means the same for all runs.
+//! The resolved command line: checked once, and the same for all runs.
 
 use crate::cli::{Args, Pick};
 use run_checkpoint::{checkpoint_pattern, is_pattern};
@@ -9,23 +9,23 @@ use run_common::rundir::placeholders::say_misspelt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What the evaluations of one run-eval have in common.
+/// What all evaluations of one run-eval have in common.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) wanted: Wanted,
-    /// `--steps` as it was typed.
+    /// `--steps` as typed.
     pub(crate) steps: String,
     pub(crate) label: String,
     /// The command with its placeholders.
     pub(crate) command: Vec<String>,
-    /// The same for the record: without secrets.
+    /// The command for the record, without secrets.
     pub(crate) recorded_command: Vec<String>,
-    /// The pattern of checkpoints that was given in place of the run's.
+    /// The pattern of checkpoints that replaces the recorded pattern.
     pub(crate) pattern: Option<String>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) slots: Slots,
-    /// How many evaluations are at work at once.
+    /// Maximum number of evaluations at once.
     pub(crate) jobs: usize,
     pub(crate) force: bool,
     pub(crate) follow: bool,
@@ -33,17 +33,17 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
-/// Which checkpoints are to be evaluated.
+/// Which checkpoints to evaluate.
 #[derive(Debug)]
 pub(crate) enum Wanted {
-    /// What lies at a path, with the step that was given for it.
+    /// The checkpoint at a path, with its given step.
     Path(PathBuf, Option<u64>),
-    /// Those of the run that are picked.
+    /// Selected checkpoints of the run.
     Picks(Vec<Pick>),
 }
 
 impl Options {
-    /// Resolves a command line, or says what is wrong with it.
+    /// Resolves and checks a command line.
     pub(crate) fn resolve(args: &Args) -> Result<Self, Error> {
         say_misspelt(&args.command, true);
         let words: Vec<String> = args.steps.iter().map(|pick| pick.word()).collect();
@@ -65,7 +65,7 @@ impl Options {
         })
     }
 
-    /// Returns the path or pattern that was given for checkpoints.
+    /// Returns the path or pattern of `--checkpoint`.
     pub(crate) fn checkpoint(&self) -> Option<String> {
         match &self.wanted {
             Wanted::Path(path, _) => Some(path.to_string_lossy().into_owned()),
@@ -79,12 +79,12 @@ impl Options {
     }
 }
 
-/// Says whether `--checkpoint` is a pattern: it has a wildcard, and no file has this very name.
+/// Returns whether `--checkpoint` is a pattern: it has a wildcard, and no file has exactly this name.
 fn is_for_all(given: &Path) -> bool {
     given.to_str().is_some_and(is_pattern) && !given.exists()
 }
 
-/// Returns the pattern that `--checkpoint` gives.
+/// Returns the pattern of `--checkpoint`, if it is a pattern.
 fn pattern(args: &Args) -> Result<Option<String>, Error> {
     let Some(given) = args.checkpoint.as_deref().filter(|given| is_for_all(given)) else { return Ok(None) };
     let pattern = checkpoint_pattern(&given.to_string_lossy());
@@ -99,7 +99,7 @@ impl Wanted {
             _ => return Ok(Self::Picks(args.steps.clone())),
         };
         if args.runs.len() > 1 {
-            return Err(Error::usage("a path in --checkpoint is of one run; a pattern may be of several"));
+            return Err(Error::usage("a path in --checkpoint needs a single run; use a pattern for several runs"));
         }
         if args.follow {
             return Err(Error::usage("with --follow, --checkpoint takes a pattern, not a path"));
@@ -113,12 +113,12 @@ impl Wanted {
         }
     }
 
-    /// Says whether nothing but this is picked.
+    /// Returns whether this is the only word of `--steps`.
     pub(crate) fn is_only(&self, pick: Pick) -> bool {
         matches!(self, Self::Picks(picks) if *picks == [pick])
     }
 
-    /// Says whether a checkpoint is named, rather than whatever there is.
+    /// Returns whether a certain checkpoint is asked for, by path or step.
     pub(crate) fn names_one(&self) -> bool {
         match self {
             Self::Path(..) => true,

@@ -1,7 +1,6 @@
-//! Pins: checkpoints that are kept while they are evaluated, though the trainer deletes or overwrites
-//! them. They are hard links below `.eval-pins/` in the run, or in a directory on another disk that a link
-//! in the run leads to. Neither discovery nor a backup looks into it, and it is gone with the run-eval that
-//! made it, or with the next one.
+//! Pins: keep checkpoints during their evaluation, even if the trainer deletes or overwrites them. Pins are hard links
+//! below `.eval-pins/` in the run, or in a directory on another disk that a link in the run leads to. Discovery and
+//! backups skip `.eval-pins`. The run-eval that created it removes it at its end; if killed, the next run-eval does.
 
 use crate::copy::{Copier, Method};
 use run_checkpoint::Checkpoint;
@@ -17,36 +16,35 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The directory of all pins, below the run or where its checkpoints are.
+/// The directory of all pins, in the run or beside its checkpoints.
 const DIR: &str = ".eval-pins";
 
-/// Small files beside checkpoints that say which of them is the latest: loaders ask for them.
+/// Small files beside checkpoints that name the latest checkpoint: some loaders need them.
 const TRACKERS: [&str; 2] = ["latest", "latest_checkpointed_iteration.txt"];
 
-/// How long another run-eval that makes or removes pins is waited for.
+/// How long to wait for another run-eval that creates or removes pins.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All pins of one run-eval for one run.
 #[derive(Debug)]
 pub(crate) struct RunPins {
-    /// Those in the run; none where they cannot be made.
+    /// The pins in the run; `None` if they cannot be created.
     own: Option<Pins>,
-    /// Those beside checkpoints on other disks, by the name of the link that leads there from the run.
+    /// The pins on other disks, by the name of the link in the run that leads there.
     elsewhere: HashMap<PathBuf, Option<Pins>>,
 }
 
 impl RunPins {
-    /// Makes a place for pins in a run. Where that cannot be, checkpoints are evaluated where they lie,
-    /// which is said.
+    /// Creates the directory for pins in a run. If that fails, warns that checkpoints are evaluated in place.
     pub(crate) fn open(run: &Path) -> Self {
         let own = Pins::open(run).inspect_err(|error| {
             let (shown, why) = (run.display(), plain(error));
-            warn(&format!("cannot pin checkpoints of '{shown}': {why}; they must stay"));
+            warn(&format!("cannot pin checkpoints of '{shown}': {why}; do not delete them before their evaluation"));
         });
         Self { own: own.ok(), elsewhere: HashMap::new() }
     }
 
-    /// Makes a place for pins where a checkpoint lies on another disk, so that they are links there too.
+    /// Creates a directory for pins on the other disk that holds a checkpoint, so that these pins are links, too.
     pub(crate) fn reach(&mut self, run: &Path, checkpoint: &Checkpoint) {
         let Some(top) = top(checkpoint).filter(|top| !self.elsewhere.contains_key(*top)) else { return };
         let path = run.join(top);
@@ -55,13 +53,13 @@ impl RunPins {
         self.elsewhere.insert(top.to_owned(), pins);
     }
 
-    /// Returns the pins that a checkpoint of the run is to be among.
+    /// Returns the pins to use for a checkpoint of the run.
     pub(crate) fn for_checkpoint(&self, checkpoint: &Checkpoint) -> Option<&Pins> {
         let elsewhere = top(checkpoint).and_then(|top| self.elsewhere.get(top));
         elsewhere.and_then(Option::as_ref).or(self.own.as_ref())
     }
 
-    /// Gives a checkpoint up that is pinned below `root`.
+    /// Removes the pin of a checkpoint below `root`.
     pub(crate) fn release(&self, root: &Path, checkpoint: &Checkpoint) {
         let mut all = self.own.iter().chain(self.elsewhere.values().flatten());
         if let Some(pins) = all.find(|pins| pins.root() == root) {
@@ -70,7 +68,7 @@ impl RunPins {
     }
 }
 
-/// Returns the directory at the top of the run that a checkpoint lies in.
+/// Returns the top-level directory of the run that contains a checkpoint.
 fn top(checkpoint: &Checkpoint) -> Option<&Path> {
     let mut components = checkpoint.path.iter();
     let top = components.next()?;
@@ -82,15 +80,15 @@ fn top(checkpoint: &Checkpoint) -> Option<&Path> {
 pub(crate) struct Pins {
     all: PathBuf,
     mine: PathBuf,
-    /// Held while this process, or an evaluation that outlives it, needs them.
+    /// Held while this process, or an evaluation that outlives it, needs the pins.
     _lock: Lock,
-    /// The process that removes them; those that it forks do not.
+    /// The process that removes the pins; forked processes do not.
     owner: u32,
 }
 
 impl Pins {
-    /// Makes a directory for them, and removes what others left that are known to be dead. A link in its
-    /// place is an error: what it leads to is nothing of ours.
+    /// Creates a directory for pins, and removes the pins of dead run-evals. A link in its place is an error, because
+    /// the target is not ours.
     fn open(directory: &Path) -> io::Result<Self> {
         let all = directory.join(DIR);
         loop {
@@ -99,7 +97,7 @@ impl Pins {
                 return Err(io::Error::other(format!("'{DIR}' is a link")));
             }
             let Some(gate) = enter(&all)? else { continue };
-            let has_locks = ask(&all.join("lock")).is_ok_and(|held| held == Held::Yes); // it is ours
+            let has_locks = ask(&all.join("lock")).is_ok_and(|held| held == Held::Yes); // our own lock
             for entry in fs::read_dir(&all)?.flatten().filter(|entry| is_left(entry, has_locks)) {
                 fs::remove_dir_all(entry.path())?;
             }
@@ -111,7 +109,7 @@ impl Pins {
         }
     }
 
-    /// Returns below what directory a pinned checkpoint has the path that it has below the run.
+    /// Returns the directory below which a pinned checkpoint has the same path as below the run.
     pub(crate) fn root(&self) -> PathBuf {
         self.mine.join("of")
     }
@@ -127,14 +125,14 @@ impl Pins {
             for tracker in TRACKERS {
                 let (from, to) = (root.join(parent).join(tracker), self.root().join(parent).join(tracker));
                 if fs::symlink_metadata(&from).is_ok_and(|found| found.is_file() && found.len() < 4096) {
-                    let _ = copy(&from, &to); // what is evaluated is there without it
+                    let _ = copy(&from, &to); // not needed for the evaluation
                 }
             }
         }
         pinned
     }
 
-    /// Gives a checkpoint up. What cannot be removed now, the end or the next run-eval removes.
+    /// Removes the pin of a checkpoint. If that fails, the end of this run-eval or the next run-eval removes it.
     pub(crate) fn release(&self, checkpoint: &Checkpoint) {
         for part in &checkpoint.parts {
             let path = self.root().join(part);
@@ -149,18 +147,18 @@ impl Drop for Pins {
             return;
         }
         if let Ok(Some(_gate)) = enter(&self.all) {
-            let _ = fs::remove_dir_all(&self.mine); // the next run-eval removes it, then
+            let _ = fs::remove_dir_all(&self.mine); // else the next run-eval removes it
             let others = fs::read_dir(&self.all).into_iter().flatten().flatten();
             if others.into_iter().all(|entry| entry.file_name() == "lock") {
-                let _ = fs::remove_file(self.all.join("lock")); // others see that theirs is another
+                let _ = fs::remove_file(self.all.join("lock")); // others notice that their lock is a different file
                 let _ = fs::remove_dir(&self.all);
             }
         }
     }
 }
 
-/// Says whether these are pins of a run-eval that is no more. One that was killed while it made or removed
-/// them has left them without a lock. Where the file system has no locks, nobody knows.
+/// Returns whether the run-eval of these pins is gone. A run-eval that was killed while it created or removed pins
+/// leaves them without a lock. Without locks in the file system, this is unknown.
 fn is_left(entry: &DirEntry, has_locks: bool) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir())
         && entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok())
@@ -168,7 +166,7 @@ fn is_left(entry: &DirEntry, has_locks: bool) -> bool {
         && ask(&entry.path().join("lock")).is_ok_and(|held| held != Held::Yes)
 }
 
-/// Comes to be alone with the directory of pins; `None` when it was removed meanwhile.
+/// Locks the directory of pins; `None` if it was removed meanwhile.
 fn enter(all: &Path) -> io::Result<Option<Lock>> {
     let path = all.join("lock");
     let gate = match Lock::take_within(&path, PATIENCE) {

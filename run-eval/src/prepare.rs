@@ -1,4 +1,4 @@
-//! What an evaluation executes: its command, filled in, with the environment and the provenance.
+//! Prepares an evaluation: its command with placeholders filled in, its environment and its provenance.
 
 use crate::ending::Ending;
 use crate::job::Job;
@@ -27,13 +27,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long what outlives an evaluation has to end.
+/// How long processes that outlive an evaluation have to end.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Between two writes of an evaluation's status.
+/// Interval of writes of an evaluation's status.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The variable that tells CUDA which graphics processors there are.
+/// The variable that tells CUDA which GPUs to use.
 const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// What all evaluations of one run-eval have in common.
@@ -42,11 +42,11 @@ pub(crate) struct Provenance {
     cwd: PathBuf,
     code: Code,
     gpus: Vec<String>,
-    /// The interpreter that was asked last, and its version.
+    /// The last interpreter that was asked for its version, and the answer.
     python: Option<(PathBuf, Option<String>)>,
 }
 
-/// An evaluation that is ready to be executed.
+/// An evaluation that is ready to execute.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) task: Task,
@@ -54,7 +54,7 @@ pub(crate) struct Prepared {
 }
 
 impl Provenance {
-    /// Finds out what there is to know.
+    /// Collects the provenance.
     pub(crate) fn find() -> Result<Self, Error> {
         let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
         Ok(Self { code: Code::at(&cwd, false), gpus: gpus(), cwd, python: None })
@@ -69,7 +69,7 @@ impl Provenance {
     }
 }
 
-/// Makes sure, before anything is started, that the command can be filled in for a run, and be found.
+/// Checks, before anything is started, that the command can be filled in for a run, and that its program exists.
 pub(crate) fn check_command(
     options: &Options,
     session: &Session,
@@ -111,8 +111,8 @@ fn filled(
     fill(&options.command, &values)
 }
 
-/// Makes the directory of an evaluation ready, and decides everything about its command. What an
-/// earlier evaluation wrote there is kept, aside.
+/// Prepares the directory of an evaluation, and everything about its command. Files of an earlier evaluation are set
+/// aside.
 pub(crate) fn prepare(
     options: &Options,
     session: &Session,
@@ -126,7 +126,7 @@ pub(crate) fn prepare(
     let chosen = Chosen { path: &path, step: job.checkpoint.step, out: Some(layout.root()) };
     let filled = filled(options, session, chosen, gpu)?;
     let Some(name) = filled.command.first() else {
-        return Err(Error::usage("no command: nothing is left of it when its placeholders are filled in"));
+        return Err(Error::usage("the command is empty once its placeholders are filled in"));
     };
     let executable = find_program(OsStr::new(name), &provenance.cwd).map(named_interpreter);
     let is_hidden = options.command.first().is_some_and(|word| word.contains("{env:"));
@@ -190,8 +190,8 @@ pub(crate) fn prepare(
     Ok(Prepared { task, record: Record::new(active, recorded, None, start) })
 }
 
-/// Returns the variables that the command is given, or that are taken from it. Those of a run are the
-/// evaluation's: what it writes is not to get into the run.
+/// Returns the variables to set or remove for the command. The `RUN_` variables are those of the evaluation, so that
+/// nothing the command writes gets into the run.
 fn environment(
     session: &Session,
     job: &Job,

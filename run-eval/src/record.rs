@@ -19,17 +19,16 @@ use serde::Serialize;
 use std::path::Path;
 use uuid::Uuid;
 
-/// The directory of an evaluation that is about to be made.
+/// The directory of an evaluation that is about to begin.
 pub(crate) struct Begun {
     pub(crate) active: ActiveRun,
     pub(crate) recorded: Recorded,
     pub(crate) evaluation: Evaluation,
-    /// How many attempts were made before.
+    /// Number of earlier attempts.
     pub(crate) attempts: u32,
 }
 
-/// Takes the directory of an evaluation and records what is to be evaluated. What an earlier evaluation
-/// wrote there is kept, aside.
+/// Claims the directory of an evaluation and records what is evaluated. Files of an earlier evaluation are set aside.
 pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<Begun, Error> {
     let dir = session.evaluations.evaluation(&job.name);
     let layout = dir.layout().clone();
@@ -61,13 +60,13 @@ pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<B
         created: evaluation.created,
         ..Recorded::created(&meta)
     };
-    active.write(&recorded)?; // first: what was evaluated before is not taken for this
+    active.write(&recorded)?; // first, so that an old result is not mistaken for the new one
     forget_measured(&layout)?;
     write(&layout.meta(), &evaluation)?;
     Ok(Begun { active, recorded, evaluation, attempts })
 }
 
-/// Records that a checkpoint cannot be evaluated, unless it was before.
+/// Records that a checkpoint cannot be evaluated, unless an earlier evaluation exists.
 pub(crate) fn refuse(options: &Options, session: &Session, job: &Job, why: &str) -> Result<(), Error> {
     let dir = session.evaluations.evaluation(&job.name);
     if Recorded::read(dir.layout()).is_ok_and(|before| before.status() == Status::Completed) {

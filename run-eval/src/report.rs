@@ -1,4 +1,4 @@
-//! What is printed: a line of JSON for each evaluation, or the paths of the tables.
+//! The output: a line of JSON for each evaluation, or the paths of the tables.
 
 use crate::job::Job;
 use crate::session::Session;
@@ -27,7 +27,7 @@ struct EvaluationLine<'a> {
     out: &'a Path,
     status: Status,
     reason: Option<&'a str>,
-    /// Whether it was evaluated now rather than before.
+    /// Whether it is a new evaluation rather than an earlier one.
     evaluated: bool,
     duration_s: Option<f64>,
     rows: Option<u64>,
@@ -35,21 +35,21 @@ struct EvaluationLine<'a> {
     metrics: Option<Map<String, Value>>,
 }
 
-/// Prints what there is to say on stdout.
+/// Prints to stdout.
 pub(crate) struct Reporter {
     out: Out,
     json: bool,
-    /// Somebody reads it.
+    /// Whether the reader is still there.
     has_reader: bool,
 }
 
 impl Reporter {
-    /// Makes one that prints JSON, or the paths of tables.
+    /// Creates a report of JSON, or of the paths of tables.
     pub(crate) fn new(json: bool) -> Self {
         Self { out: Out::stdout(), json, has_reader: true }
     }
 
-    /// Says whether nobody has gone away who reads what is printed.
+    /// Returns whether the reader of the output is still there.
     pub(crate) fn has_reader(&self) -> bool {
         self.has_reader
     }
@@ -96,7 +96,7 @@ impl Reporter {
         }
     }
 
-    /// Prints where the table of a run is, for people.
+    /// Prints the path of a run's table, for people.
     pub(crate) fn table(&mut self, session: &Session) -> Result<(), Error> {
         let path = session.evaluations.consolidated();
         if self.json || !path.exists() {
@@ -106,7 +106,7 @@ impl Reporter {
         self.out.line(&path.strip_prefix(&here).unwrap_or(&path).to_string_lossy())
     }
 
-    /// Makes sure that all is printed.
+    /// Flushes the output.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.out.finish()
     }

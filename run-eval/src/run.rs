@@ -1,5 +1,4 @@
-//! From the command line to what is done: the options are resolved, the runs are opened, and the controller
-//! evaluates their checkpoints.
+//! Resolves the options, opens the runs, and lets the controller evaluate their checkpoints.
 
 use crate::cli::Args;
 use crate::controller::Controller;
@@ -13,12 +12,12 @@ use run_common::error::{Error, Exit};
 use run_common::message::complain;
 use std::collections::HashSet;
 
-/// Evaluates what is asked for; returns how to end, also of what fails.
+/// Evaluates the requested checkpoints; returns how to exit, also after failures.
 #[expect(clippy::unnecessary_wraps, reason = "what executes commands has its own status for failures")]
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     Ok(evaluate(args).unwrap_or_else(|error| {
         if error.is_broken_pipe() {
-            return Ended::With(Exit::Ok as u8); // the reader has seen enough
+            return Ended::With(Exit::Ok as u8); // the reader of the output is gone
         }
         complain(&error);
         Ended::With(error.exit() as u8)
@@ -33,7 +32,7 @@ fn evaluate(args: &Args) -> Result<Ended, Error> {
     Controller::new(options, sessions, provenance, open_files, status)?.work()
 }
 
-/// Opens the runs; returns a session for each, and the status of what cannot be opened.
+/// Opens the runs; returns a session for each, and the exit status for those that cannot be opened.
 fn open(args: &Args, options: &Options, provenance: &Provenance) -> Result<(Vec<Session>, u8), Error> {
     let (mut sessions, mut status) = (Vec::new(), 0);
     let mut known = HashSet::new();

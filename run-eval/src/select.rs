@@ -1,24 +1,24 @@
-//! Which of the checkpoints of a run are asked for.
+//! Selects checkpoints of a run by the words of `--steps`.
 
 use crate::cli::Pick;
 use run_checkpoint::{Checkpoint, Label, latest, listed, passed_over, ties};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What of a run was picked.
+/// The selected checkpoints of a run.
 #[derive(Debug)]
 pub(crate) struct Selection {
     /// In the order in which they were listed.
     pub(crate) checkpoints: Vec<Checkpoint>,
-    /// What was asked for and is not there: a sentence for each.
+    /// A sentence for each requested checkpoint that does not exist.
     pub(crate) missing: Vec<String>,
-    /// What was left out since nothing tells which of several is meant: a sentence for each.
+    /// A sentence for each choice among several checkpoints of the same step.
     pub(crate) left_out: Vec<String>,
 }
 
 /// Selects checkpoints from all of a run, which are in the order of their steps.
 pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
-    // Of several with one step, the one whose name says it, and of these the last that is complete.
+    // Of several with the same step, prefer one with the step in its name, then a complete one, then the last.
     let rank = |at: usize| (all[at].is_named, all[at].is_complete(), at);
     let mut steps: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     for (at, one) in all.iter().enumerate() {
@@ -43,7 +43,7 @@ pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
                 let before = wanted.len();
                 wanted.extend(steps.iter().filter(|((_, known), _)| known == step).map(|(_, at)| *at));
                 if wanted.len() == before {
-                    missing.push(format!("no checkpoint of step {step}"));
+                    missing.push(format!("no checkpoint has step {step}"));
                 }
             }
             Pick::Labelled(label) => match labelled(&all, *label) {
@@ -54,7 +54,7 @@ pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
     }
     let is_open = |pick: &Pick| matches!(pick, Pick::All | Pick::Latest | Pick::New);
     if wanted.is_empty() && picks.iter().any(is_open) {
-        // A program that overwrites its only checkpoint may say no step.
+        // A program that overwrites its only checkpoint may not record a step.
         match labelled(&all, Label::Last).filter(|_| steps.is_empty()) {
             Some(at) => wanted.push(at),
             None => missing.push(why_nothing(&all)),
@@ -68,21 +68,21 @@ pub(crate) fn select(picks: &[Pick], all: Vec<Checkpoint>) -> Selection {
     Selection { checkpoints, missing, left_out }
 }
 
-/// Returns the checkpoint that is called so, of several the last, and a complete one if there is any.
+/// Returns the last checkpoint with this label, a complete one if possible.
 fn labelled(all: &[Checkpoint], label: Label) -> Option<usize> {
     let those = all.iter().enumerate().filter(|(_, one)| one.labels.contains(&label));
     those.max_by_key(|(at, one)| (one.is_complete(), *at)).map(|(at, _)| at)
 }
 
-/// Says which checkpoints have the same step as one that is evaluated.
+/// Returns a sentence about checkpoints with the same step as the selected one.
 fn left_out(all: &[Checkpoint], one: &Checkpoint) -> Option<String> {
     let others: Vec<&Path> = ties(all, one).map(|other| other.path.as_path()).collect();
     let count = one.count().filter(|_| !others.is_empty())?;
     let (path, others) = (one.path.display(), listed(others.into_iter()));
-    Some(format!("of {count}, '{path}' is evaluated and {others} left out: --checkpoint names another"))
+    Some(format!("has several checkpoints at {count}: evaluating '{path}', not {others}; choose with --checkpoint"))
 }
 
-/// Says why no checkpoint can be taken without being named.
+/// Returns why `all`, `new` or `latest` select nothing.
 fn why_nothing(all: &[Checkpoint]) -> String {
     if all.is_empty() {
         return "there are no checkpoints".to_owned();
@@ -90,13 +90,13 @@ fn why_nothing(all: &[Checkpoint]) -> String {
     match passed_over(all).max_by_key(|(one, _)| one.order()) {
         Some((one, why)) => {
             let (path, why) = (one.path.display(), sentence(why));
-            format!("no complete checkpoint has a step; '{path}' is passed over: {why}")
+            format!("no complete checkpoint has a step; skipping '{path}': {why}")
         }
-        None => "no checkpoint has a step; --steps final, best or last may name one".to_owned(),
+        None => "no checkpoint has a step; try --steps final, best or last".to_owned(),
     }
 }
 
-/// Makes a sentence of why a checkpoint is incomplete: it is that, or a file in it is.
+/// Returns a sentence that says why a checkpoint, or a file in it, is incomplete.
 pub(crate) fn sentence(why: &str) -> String {
     if why.starts_with('\'') { why.to_owned() } else { format!("it {why}") }
 }
@@ -155,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_for_its_step_is_said() {
+    fn checkpoints_of_the_same_step_are_reported() {
         let all = || ["ba9_step5", "step_5", "best"].map(|path| one(path, Some(5), &[], true)).to_vec();
         let Selection { checkpoints, left_out, .. } = select(&[Pick::All], all());
         assert_eq!(checkpoints.len(), 1);
         assert_eq!(
             left_out,
-            ["of step 5, 'step_5' is evaluated and 'ba9_step5' left out: --checkpoint names another"]
+            ["has several checkpoints at step 5: evaluating 'step_5', not 'ba9_step5'; choose with --checkpoint"]
         );
         let mut of_epochs = all();
         of_epochs[1].epoch = Some(1);
@@ -183,20 +183,20 @@ mod tests {
         let picks = [Pick::Step(11), Pick::Labelled(Label::Last), Pick::Step(5)];
         let (found, missing) = selected(&picks, run());
         assert_eq!(found, ["step_5"]);
-        assert_eq!(missing, ["no checkpoint of step 11", "no checkpoint is called 'last'"]);
+        assert_eq!(missing, ["no checkpoint has step 11", "no checkpoint is called 'last'"]);
     }
 
     #[test]
-    fn it_is_said_why_nothing_can_be_taken() {
+    fn the_reason_is_given_if_nothing_can_be_taken() {
         let why = |all: Vec<Checkpoint>| selected(&[Pick::Latest], all).1.concat();
         assert_eq!(why(Vec::new()), "there are no checkpoints");
         assert_eq!(
             why(vec![one("step_20", Some(20), &[], false)]),
-            "no complete checkpoint has a step; 'step_20' is passed over: it is cut short"
+            "no complete checkpoint has a step; skipping 'step_20': it is cut short"
         );
         assert_eq!(
             why(vec![one("final", None, &[Label::Final], true)]),
-            "no checkpoint has a step; --steps final, best or last may name one"
+            "no checkpoint has a step; try --steps final, best or last"
         );
         assert_eq!(why(run()), "");
     }

@@ -1,4 +1,4 @@
-//! A run whose checkpoints are evaluated, while this process has the directory of its evaluations.
+//! A run whose checkpoints are evaluated, while this process holds the directory of its evaluations.
 
 use crate::claim::{claim, take_label};
 use crate::job::Job;
@@ -22,24 +22,23 @@ pub(crate) struct Session {
     pub(crate) run: RunDir,
     pub(crate) meta: Meta,
     pub(crate) evaluations: Evaluations,
-    /// Keeps other run-evals from the directory of the evaluations, as long as one of ours lives.
+    /// Keeps other run-evals out of the directory of the evaluations, as long as one of our processes lives.
     _lock: Lock,
     pub(crate) pins: RunPins,
-    /// There may be more checkpoints.
+    /// Whether more checkpoints may appear.
     pub(crate) is_followed: bool,
-    /// When it is looked at for them.
+    /// When to look for them.
     pub(crate) schedule: Schedule,
-    /// Checkpoints that were dealt with, with their steps: one that is written again in place is another.
+    /// Checkpoints that were handled, with their steps: a checkpoint that is overwritten in place counts as a new one.
     pub(crate) seen: HashSet<(PathBuf, Option<u64>)>,
-    /// Those that are written again in place and whose evaluation has not ended: what is written there meanwhile
-    /// has to wait.
+    /// Checkpoints that are overwritten in place and still being evaluated: new versions have to wait.
     pub(crate) pending: HashSet<PathBuf>,
-    /// What was said of them, which is said once.
+    /// Warnings that were printed, to print each once.
     pub(crate) said: HashSet<String>,
 }
 
 impl Session {
-    /// Takes the directory of the evaluations of a run, and makes it ready.
+    /// Claims and prepares the directory of a run's evaluations.
     pub(crate) fn open(options: &Options, run: &RunDir) -> Result<Self, Error> {
         let run = RunDir::seen(run.absolute());
         let root = run.layout().root();
@@ -62,7 +61,7 @@ impl Session {
         take_label(options, self.run.layout().root(), &self.meta, &self.evaluations)
     }
 
-    /// Lets go of the checkpoint of a job that is done.
+    /// Releases the checkpoint of a finished job.
     pub(crate) fn release(&mut self, job: &Job) {
         if job.is_pinned {
             self.pins.release(&job.root, &job.checkpoint);

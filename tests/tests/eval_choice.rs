@@ -60,15 +60,15 @@ fn steps_are_chosen_by_number_and_by_name() {
         eval(&lab, &["--steps", picks, "r"], SCRIPT).code(3).stderr(&expected);
     };
     std::os::unix::fs::symlink("/not/mounted", lab.path("runs/r/checkpoints")).unwrap();
-    let unread = "'checkpoints' is passed over: it cannot be read: No such file or directory";
+    let unread = "skipping 'checkpoints': it cannot be read: No such file or directory";
     refused("all", &format!("no complete checkpoint has a step; {unread}"));
     lab.write("runs/r/checkpoint-4/trainer_state.json", "{}");
-    let lacks = "'checkpoint-4' is passed over: it holds no weights";
+    let lacks = "skipping 'checkpoint-4': it holds no weights";
     refused("latest", &format!("no complete checkpoint has a step; {lacks}"));
     fs::remove_dir_all(lab.path("runs/r/checkpoint-4")).unwrap();
     fs::remove_file(lab.path("runs/r/checkpoints")).unwrap();
     lab.write("runs/r/best.pt", b"\x80\x04N.");
-    refused("all", "no checkpoint has a step; --steps final, best or last may name one");
+    refused("all", "no checkpoint has a step; try --steps final, best or last");
     fs::remove_file(lab.path("runs/r/best.pt")).unwrap();
     for step in [5, 10, 100] {
         save(&lab, "r", step);
@@ -81,7 +81,7 @@ fn steps_are_chosen_by_number_and_by_name() {
     eval(&lab, &["--steps", "100,5", "r"], SCRIPT).code(0);
     eval(&lab, &["--steps", "latest", "--force", "r"], SCRIPT).code(0);
     assert_eq!(lab.read("log"), "5\n100\n100\n");
-    eval(&lab, &["--steps", "10,11", "r"], SCRIPT).code(3).stderr_has("no checkpoint of step 11");
+    eval(&lab, &["--steps", "10,11", "r"], SCRIPT).code(3).stderr_has("no checkpoint has step 11");
     eval(&lab, &["--steps", "best", "r"], SCRIPT).code(3).stderr_has("no checkpoint is called 'best'");
     // Of a step it is evaluated once, though it is the final one too.
     eval(&lab, &["r"], SCRIPT).code(0).stderr("");
@@ -151,7 +151,7 @@ fn results_lie_beside_the_runs_and_are_of_one_run() {
     lab.write("eval_runs/r_notes/text", "mine");
     eval(&lab, &["--label", "notes", "r"], SCRIPT)
         .code(3)
-        .stderr_has("nothing in it says of which run it is");
+        .stderr_has("it holds files, and none names its run");
     eval(&lab, &["--eval-dir", "other", "r"], SCRIPT)
         .code(0)
         .stdout("other/r_eval/consolidated_metrics.csv\n");

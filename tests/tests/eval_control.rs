@@ -31,7 +31,7 @@ fn of_many_that_start_at_once_one_evaluates_and_the_others_say_who() {
         let first = all.pop().unwrap();
         let who = format!("process {} on ", first.pid());
         for done in ended {
-            done.code(4).stderr_has(&who).stderr_has(" evaluates the run");
+            done.code(4).stderr_has(&who).stderr_has(" is evaluating the run");
         }
         lab.write("go", "");
         first.wait().code(0).stderr("");
@@ -51,10 +51,10 @@ fn a_directory_that_another_one_makes_is_not_taken_for_a_strangers() {
     lab.write("eval_runs/r_eval/eval_config.yaml", "");
     let lock = fs::File::create(lab.path("eval_runs/r_eval/.lock")).unwrap();
     fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-    eval(&lab, &["r"], SCRIPT).code(4).stderr_has("another process evaluates the run");
+    eval(&lab, &["r"], SCRIPT).code(4).stderr_has("another process is evaluating the run");
     // When nobody is at it, it is a stranger's.
     drop(lock);
-    eval(&lab, &["r"], SCRIPT).code(3).stderr_has("nothing in it says of which run it is");
+    eval(&lab, &["r"], SCRIPT).code(3).stderr_has("it holds files, and none names its run");
     assert!(!lab.path("eval_runs/r_eval/.eval").exists());
 }
 
@@ -109,7 +109,7 @@ fn an_interrupt_ends_evaluations_gracefully_and_the_rest_comes_next_time() {
     let running = spawned(&lab, &["r"], &script);
     wait_for("the second evaluation", || lab.path("waits").exists());
     // Another one of the same kind would be in the way.
-    eval(&lab, &["r"], &script).code(4).stderr_has("evaluates the run");
+    eval(&lab, &["r"], &script).code(4).stderr_has("is evaluating the run");
     running.signal(Signal::INT);
     running.wait().code(130).stdout("eval_runs/r_eval/consolidated_metrics.csv\n");
     assert!(lab.path("asked").exists());
@@ -233,7 +233,7 @@ fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
     std::os::unix::fs::symlink(lab.path("away"), lab.path(pins)).unwrap();
     let before = fs::read_dir(lab.path("away")).unwrap().count();
     lab.write(&format!("away/{}/lock", id(3)), "");
-    eval(&lab, &["--force", "r"], SCRIPT).code(0).stderr_has("'.eval-pins' is a link; they must stay");
+    eval(&lab, &["--force", "r"], SCRIPT).code(0).stderr_has("'.eval-pins' is a link; do not delete them before their evaluation");
     assert_eq!(fs::read_dir(lab.path("away")).unwrap().count(), before + 1);
     assert_eq!(consolidated(&lab, "r"), "step,acc,n\n1,0.1,1\n1,NaN,\n");
 }

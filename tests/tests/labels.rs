@@ -30,7 +30,7 @@ fn a_second_command_is_refused_unless_it_is_forced_or_has_a_label_of_its_own() {
     let command = "sh -c 'echo \"{\\\"x\\\": \\\"$2$1\\\"}\"' sh '{step}' a";
     eval(&lab, &["--steps", "10"], "b").code(3).stdout("").stderr(&format!(
         "run-eval: cannot write to '{root}': the label 'eval' belongs to another command: {command}\n\
-         run-eval: another --label keeps both; --force evaluates again, and sets the old results aside\n"
+         run-eval: use another --label to keep both, or --force to set the old results aside\n"
     ));
     assert_eq!(table(&lab, "eval"), "step,x\n5,a5\n10,a10\n");
     assert_eq!(lab.read("eval_runs/r_eval/.eval/evaluations.json"), identity);
@@ -43,7 +43,7 @@ fn a_second_command_is_refused_unless_it_is_forced_or_has_a_label_of_its_own() {
     assert_eq!(
         forced.err(),
         format!(
-            "run-eval: results in '{root}' that are set aside, since another command made them: 2 ({command})\n"
+            "run-eval: set aside 2 results in '{root}', made by another command: {command}\n"
         )
     );
     assert_eq!(table(&lab, "eval"), "step,x\n10,b10\n");

@@ -246,8 +246,8 @@ fn ties_are_said() {
         "run-exec: resuming from 'y_step_5.pt' of '{run}', not from 'best_step_5.pt', 'x_step_5.pt' of the same step 5: \
          --checkpoint names another\n"
     ));
-    let said = "run-eval: 'a' of step 5, 'y_step_5.pt' is evaluated and 'best_step_5.pt', 'x_step_5.pt' left out: \
-                --checkpoint names another\n";
+    let said = "run-eval: 'a' has several checkpoints at step 5: evaluating 'y_step_5.pt', not 'best_step_5.pt', 'x_step_5.pt'; \
+                choose with --checkpoint\n";
     assert_eq!(evaluated(&lab, "a", said), "4 5");
     lab.cmd("run-eval").args(["--steps", "4", "a", "--", "echo", "{\"x\": {step}}"]).run().code(0).stderr("");
     // Of equal names in numbered directories the last is that of the greatest number.
@@ -302,7 +302,7 @@ fn what_looks_like_a_checkpoint_and_is_not_recognised_is_said() {
     assert_eq!(listed(&lab, "a", &pattern).len(), 4);
     eval(&pattern)
         .code(0)
-        .stderr_has("'net/d7.pt' is evaluated and 'net/a7.pt', 'net/b7.pt', 'net/c7.pt' left out");
+        .stderr_has("evaluating 'net/d7.pt', not 'net/a7.pt', 'net/b7.pt', 'net/c7.pt'");
     lab.write("runs/a/net/e8.pt", b"\x80\x04N.");
     resume(&lab, "a", &pattern).code(0).stdout("8 net/e8.pt\n").stderr("");
     // That of run-exec is recorded: later attempts and the other tools keep it.

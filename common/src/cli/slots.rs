@@ -1,40 +1,39 @@
-//! `-j` and `--gpus`: how much is at work at once, and what each has for its own. Used by run-exec and
-//! run-eval.
+//! `-j` and `--gpus`: how many commands run at once, and the GPUs of each. Used by run-exec and run-eval.
 
 use crate::error::Error;
 use clap::Args;
 use std::num::NonZeroUsize;
 
-/// The places in which something can be at work.
+/// The slots for commands that run at once.
 #[derive(Args, Clone, Debug)]
 pub struct Slots {
-    /// Have so many at work at once
+    /// Run up to N at once [default: 1, or the number of GPU slots]
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
-    /// Give each at work one of these GPUs, or several joined by +, for its own
+    /// Assign each run one of these GPUs (or a group: 0+1)
     #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
     gpus: Vec<String>,
 }
 
 impl Slots {
-    /// Returns how many there are: as many as `--gpus` has, else one, unless `-j` wants otherwise.
+    /// Returns the number of slots: that of `-j`, else that of `--gpus`, else 1.
     pub fn count(&self) -> Result<usize, Error> {
         match (self.jobs.map(NonZeroUsize::get), self.gpus.len()) {
             (Some(jobs), slots @ 1..) if jobs > slots => {
-                Err(Error::usage(format!("-j {jobs} is more than the {slots} slots of --gpus")))
+                Err(Error::usage(format!("-j {jobs} exceeds the number of GPU slots ({slots})")))
             }
             (jobs, slots) => Ok(jobs.unwrap_or(slots.max(1))),
         }
     }
 
-    /// Returns the GPUs of a slot, as `CUDA_VISIBLE_DEVICES` has them, where they are given.
+    /// Returns the GPUs of a slot, as a value of `CUDA_VISIBLE_DEVICES`; `None` without `--gpus`.
     pub fn gpu(&self, slot: usize) -> Option<&String> {
         self.gpus.get(slot)
     }
 }
 
 fn jobs(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "it is a number, 1 or more".to_owned())
+    text.parse().map_err(|_| "must be a whole number above 0".to_owned())
 }
 
 /// Checks one slot of `--gpus`.
