@@ -1,4 +1,4 @@
-//! What is known of the backups of a run: its last receipt, and what was saved since.
+//! The last backup of a run, from its receipt, and the checkpoints saved since.
 
 use run_checkpoint::Checkpoint;
 use run_common::figures::counted;
@@ -7,7 +7,7 @@ use run_common::rundir::receipts::{Backup, last_backup};
 use run_common::time::{Timestamp, human_seconds};
 use serde::Serialize;
 
-/// The last backup, as JSON has it.
+/// The last backup, as in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct BackupOut {
     time: Timestamp,
@@ -31,7 +31,7 @@ impl BackupOut {
         Some(Self { time, url, name, number, manifest, verified, files, bytes, checkpoints, last_step })
     }
 
-    /// Says when and where the run was backed up, and how many complete checkpoints came since.
+    /// Returns when and where the run was backed up, and the number of complete checkpoints since.
     pub(crate) fn words(&self, found: &[Checkpoint]) -> String {
         let is_new = |one: &&Checkpoint| {
             one.is_complete()

@@ -15,52 +15,52 @@ const EXAMPLES: &str = "Examples:
   run-status --log -f trial
   run-status -a --json | jq -r 'select(.status == \"dead\").path'";
 
-/// Say what runs are doing.
+/// Report the state of runs.
 #[derive(Debug, Parser)]
 #[command(name = "run-status", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
-    /// List all runs, not only those that need an eye
+    /// List all runs, not only those that need attention
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// List the runs of these statuses; exit 1 when there are none
+    /// List the runs with one of these statuses; exit 1 if there are none
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = Status::ALL.map(Status::word))]
     pub(crate) status: Vec<String>,
     /// Print a line of JSON for each run
     #[arg(long)]
     pub(crate) json: bool,
-    /// Print a line of JSON with all of meta.json in it
+    /// Print a line of JSON for each run, with all fields of meta.json
     #[arg(long)]
     pub(crate) full: bool,
-    /// Show the runs live, every so often [default: 5s]; on a pipe, print what changes as JSON
+    /// Show the runs live, and look again every SECONDS [default: 5]; on a pipe, print changes as JSON
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = parse_duration, conflicts_with = "wait")]
     pub(crate) watch: Option<Duration>,
-    /// Wait until every run has ended, and print each then; exit 1 unless all have completed
+    /// Wait for the end of every run, and print each when it ends; exit 1 unless all have completed
     #[arg(long, conflicts_with = "status")]
     pub(crate) wait: bool,
     /// With --wait, give up after this time, and exit 1
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "wait", conflicts_with_all = ["status", "watch"])]
     pub(crate) timeout: Option<Duration>,
-    /// Metrics to show, in place of the three that say most
+    /// Metrics to show in a list [default: the three that tell most]
     #[arg(long, value_name = "METRIC,...")]
     pub(crate) columns: Vec<String>,
-    /// Pattern of checkpoints, below the run, to list in its details
+    /// Pattern of the checkpoint paths below the run, for its details
     #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern, conflicts_with_all = ["json", "full", "watch", "wait", "log"])]
     pub(crate) checkpoint: Option<String>,
-    /// Age at which the heartbeat of another host is in doubt
+    /// Age of its heartbeat at which a run on another host is stale
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub(crate) stale_after: Duration,
     /// Print the log of the run
     #[arg(long, value_name = "LOG", num_args = 0..=1, require_equals = true, default_missing_value = "combined", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) log: Option<Log>,
-    /// With --log, go on until the run has ended
+    /// With --log, follow the log until the run has ended
     #[arg(short, long, requires = "log", conflicts_with_all = ["json", "full", "watch", "wait"])]
     pub(crate) follow: bool,
     /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
-    /// Runs: one for its details, several for a list; - reads them from stdin
+    /// Runs: a single run for its details, several for a list; - reads them from stdin
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
 }

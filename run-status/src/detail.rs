@@ -24,16 +24,16 @@ use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// Lines of the log that are shown of a failed attempt without a traceback.
+/// Number of log lines to show for a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
 
-/// Metrics of an evaluation that are shown.
+/// Number of metrics to show for an evaluation.
 const MEANS_SHOWN: usize = 4;
 
-/// Bytes at the end of a log in which they are looked for.
+/// Bytes at the end of a log to search for the last lines.
 const TAIL: u64 = 8 << 10;
 
-/// Prints everything that there is to say about a run, but for what is damaged.
+/// Prints all details of a run; warns about damaged parts.
 pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Result<Exit, Error> {
     let layout = run.run.layout();
     let mut exit = Exit::Ok;
@@ -74,7 +74,7 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
     Ok(exit)
 }
 
-/// Says which metrics were looked for and not seen.
+/// Prints warnings about missing metrics.
 fn unseen_metrics(run: &Observed, attempts: &Attempts) -> Table {
     let mut table = Table::default();
     if let Some(words) = unseen(run, attempts) {
@@ -83,7 +83,7 @@ fn unseen_metrics(run: &Observed, attempts: &Attempts) -> Table {
     table
 }
 
-/// Every metric over all of its rows.
+/// Figures of every metric over all of its rows.
 pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
     if metrics.is_empty() {
         return Table::default();
@@ -128,7 +128,7 @@ pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
     table
 }
 
-/// A row for each attempt: its start, and its end when that was recorded.
+/// A row for each attempt: its start, and its end if recorded.
 fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
     if attempts.last().is_none() {
         return Table::default();
@@ -153,7 +153,7 @@ fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
     table
 }
 
-/// Finds the checkpoints, by the `pattern` that is given or recorded, and says what their names leave in doubt.
+/// Finds the checkpoints, by the given or recorded pattern, and warns if their names are ambiguous.
 fn found(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Vec<checkpoint::Checkpoint> {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
     let layout = run.run.layout();
@@ -168,7 +168,7 @@ fn found(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Vec<chec
     found
 }
 
-/// The checkpoints, with what keeps an incomplete one from counting.
+/// The checkpoints, with the reason if one is incomplete.
 fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
     if found.is_empty() {
         return Table::default();
@@ -191,7 +191,7 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
     table
 }
 
-/// The evaluations of the checkpoints, with what made one fail.
+/// The evaluations of the checkpoints, with the reason of a failure.
 fn evaluations(run: &Observed) -> Table {
     let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"]);
     let observer = Observer::default();
@@ -203,7 +203,7 @@ fn evaluations(run: &Observed) -> Table {
                     if dir.layout().status().exists() {
                         complain(&error);
                     }
-                    continue; // it is just being made
+                    continue; // it is being created
                 }
             };
             let step = evaluation.step.map_or(evaluation.checkpoint, |step| step.to_string());
@@ -233,7 +233,7 @@ fn means(found: &Measured) -> String {
         .join(" ")
 }
 
-/// The end of a failed attempt's traceback, or else of its log.
+/// The end of a failed attempt's traceback, or of its log.
 fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     let layout = run.run.layout();
     let mut table = Table::default();
@@ -251,7 +251,7 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     table
 }
 
-/// Returns the last lines that an attempt wrote to a log, if it wrote any.
+/// Returns the last lines that an attempt wrote to a log, if any.
 fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
     let bytes = read_end(&layout.root().join(log), start, TAIL).ok()?;
     let text = without_escapes(&String::from_utf8_lossy(&bytes));

@@ -16,10 +16,10 @@ use run_metrics::names::headline;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Seconds of silence from which the table says so.
+/// Seconds of silence after which the table shows `quiet`.
 const QUIET_SHOWN: f64 = 60.0;
 
-/// Characters of a reason in the table.
+/// Maximum length of a reason in the table, in characters.
 const REASON: usize = 60;
 
 /// The heads of the table.
@@ -29,14 +29,14 @@ pub(crate) const HEADS: [&str; 9] =
 /// How runs are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format<'a> {
-    /// For people, with these metrics, or the first ones.
+    /// A table with these metrics, or with the default ones.
     Table { columns: &'a [String] },
-    /// A line of JSON each, with what meta.json says or without.
+    /// A line of JSON for each run, with or without the fields of meta.json.
     Json { full: bool },
 }
 
 impl<'a> Format<'a> {
-    /// Takes what the arguments say.
+    /// Returns the format that the arguments ask for.
     pub(crate) fn new(args: &'a Args) -> Self {
         match (args.full, args.json) {
             (false, false) => Self::Table { columns: &args.columns },
@@ -45,14 +45,14 @@ impl<'a> Format<'a> {
     }
 }
 
-/// Returns what is wrong with the meta.json of a run. A list needs status.json alone and is asked to be quick:
-/// unless the run `is_named`, meta.json counts while the run is not over, or can be resumed since it died.
+/// Returns what is wrong with the meta.json of a run. A list needs only status.json and should be fast: unless the run
+/// `is_named`, it checks meta.json only for unfinished and dead runs, which may be executed again.
 pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
     let counts = is_named || !run.status().has_ended() || run.status() == Status::Dead;
     if counts { Meta::read(run.run.layout()).err() } else { None }
 }
 
-/// Makes the entry of a run, in `full` with what meta.json says; and returns what is wrong with that.
+/// Creates the entry of a run, if `full` with the fields of meta.json; also returns what is wrong with meta.json.
 pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, Option<Error>) {
     let entry = Entry { backup: BackupOut::of(run), ..Entry::of(run) };
     if !full {
@@ -64,7 +64,7 @@ pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, O
     }
 }
 
-/// The record of a run, with what was concluded in the place of what was written.
+/// The record of a run, with status and reason as determined now.
 #[derive(Debug, Serialize)]
 pub(crate) struct Entry<'a> {
     #[serde(flatten)]
@@ -75,9 +75,9 @@ pub(crate) struct Entry<'a> {
     quiet_s: Option<f64>,
     duration_s: Option<f64>,
     eta_s: Option<f64>,
-    /// The last backup, where it was looked for.
+    /// The last backup, if it was looked for.
     backup: Option<BackupOut>,
-    /// What only meta.json says, for `--full`.
+    /// The further fields of meta.json, for `--full`.
     #[serde(flatten)]
     meta: Option<Map<String, Value>>,
 }
@@ -98,7 +98,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Adds what meta.json says beyond the record.
+    /// Adds the fields of meta.json that are not in the record.
     fn with(mut self, meta: &Meta) -> Self {
         if let (Value::Object(known), Value::Object(mut meta)) = (json!(self), json!(meta)) {
             meta.retain(|key, _| !known.contains_key(key));
@@ -112,7 +112,7 @@ impl<'a> Entry<'a> {
         self.json_in(Vec::new())
     }
 
-    /// Like [`Self::json`], in memory that is there.
+    /// Like [`Self::json`], but reuses a buffer.
     pub(crate) fn json_in(&self, memory: Vec<u8>) -> Result<Vec<u8>, Error> {
         let line = document_in(memory, self);
         line.map_err(|error| Error::new(Exit::System, "cannot write JSON").because(error))
@@ -135,7 +135,7 @@ impl<'a> Entry<'a> {
         ]
     }
 
-    /// Returns the name of the run's directory, however the run was named.
+    /// Returns the name of the run's directory, whatever operand named the run.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.path)
     }
@@ -145,18 +145,18 @@ impl<'a> Entry<'a> {
         &self.path
     }
 
-    /// Returns seconds that the attempt has lasted, and that are left.
+    /// Returns the duration and the remaining time of the attempt, in seconds.
     pub(crate) fn times(&self) -> [Option<f64>; 2] {
         [self.duration_s, self.eta_s]
     }
 
-    /// Returns the pid of the supervisor of a run that is not over.
+    /// Returns the pid of the supervisor, unless the run has ended.
     pub(crate) fn pid(&self) -> Option<i32> {
         let supervisor = self.run.recorded.attempt()?.supervisor.as_ref()?;
         Some(supervisor.pid).filter(|_| !self.run.status().has_ended())
     }
 
-    /// Returns the status, and since when nothing was heard of a running program.
+    /// Returns the status, with the time since the last sign of life of a running program.
     pub(crate) fn status(&self) -> String {
         let status = self.run.status();
         match self.quiet_s {
@@ -167,7 +167,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Returns the step, of how many, and the percentage.
+    /// Returns the step, the number of steps, and the percentage.
     pub(crate) fn progress(&self) -> String {
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
         let total = self.run.recorded.total_steps.map(|total| total as f64);
@@ -180,7 +180,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Returns the last values of the first three metrics, or of those that were asked for.
+    /// Returns the last values of the requested or default metrics.
     fn metrics(&self, columns: &[String]) -> String {
         let metrics = self.run.recorded.metrics().figures();
         let names = shown_metrics(&metrics, columns, 3);
@@ -189,8 +189,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Returns the names of the metrics that are shown: those that were asked for, else the ones that say most, so
-/// many of them.
+/// Returns the names of the metrics to show: the requested ones, else at most `most` that tell most.
 pub(crate) fn shown_metrics(metrics: &Map<String, Value>, asked: &[String], most: usize) -> Vec<String> {
     if asked.is_empty() {
         let names = metrics.keys().map(|name| (name.as_str(), 1));
@@ -201,7 +200,7 @@ pub(crate) fn shown_metrics(metrics: &Map<String, Value>, asked: &[String], most
     names
 }
 
-/// Returns a number in few digits; what is not finite was stored as null.
+/// Returns a number in few digits; null stands for a value that is not finite.
 pub(crate) fn figure(value: &Value) -> String {
     run_common::figures::figure(value.as_f64().unwrap_or(f64::NAN))
 }

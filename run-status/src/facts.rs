@@ -1,4 +1,4 @@
-//! What there is to say about a run by name and value, and what it has cost.
+//! The facts of a run, as names and values, and its cost.
 
 use crate::entry::Entry;
 use run_checkpoint::save_times;
@@ -14,19 +14,19 @@ use run_common::shell::shell_line;
 use run_common::time::{Timestamp, human_seconds};
 use serde_json::{Map, Value};
 
-/// Files with metrics that are named.
+/// Maximum number of metric files to name.
 const FILES_SHOWN: usize = 3;
 
-/// How much is said.
+/// How many facts to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// What changes, and what the run is.
+    /// Facts that change, and what identifies the run.
     Short,
-    /// All of it.
+    /// All facts.
     Full,
 }
 
-/// A table of keys and values, without what is not known.
+/// Prints names and values, without unknown values.
 pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Table {
     let mut facts = Facts::default();
     of_record(&mut facts, run);
@@ -45,7 +45,7 @@ pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Tabl
     facts.0
 }
 
-/// Keys and values.
+/// Names and values.
 #[derive(Default)]
 struct Facts(Table);
 
@@ -61,7 +61,7 @@ impl Facts {
     }
 }
 
-/// Says what the run is and does.
+/// Adds identity and state of the run.
 fn of_record(facts: &mut Facts, run: &Observed) {
     let entry = Entry::of(run);
     let [duration, eta] = entry.times();
@@ -84,14 +84,14 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     facts.say("command", run.recorded.command.parse::<Option<Vec<String>>>().as_deref().map(shell_line));
 }
 
-/// Says where metrics are read from.
+/// Names the files that metrics are read from.
 fn names(files: &[String]) -> String {
     let (shown, others) = files.split_at(files.len().min(FILES_SHOWN));
     let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
     format!("{}{more}", shown.join(", "))
 }
 
-/// Says what was so when the run was created.
+/// Adds the circumstances of the run's creation.
 fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
     facts.say("directory", Some(meta.cwd.clone()));
     facts.say("environment", Some(pairs(&meta.env)));
@@ -108,7 +108,7 @@ fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
     facts.say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
 }
 
-/// Says what the last attempt has used.
+/// Adds the resources that the last attempt has used.
 fn of_machine(facts: &mut Facts, run: &Observed) {
     let Some(attempt) = run.recorded.attempt() else { return };
     let used = attempt.resources.map(|used| {
@@ -121,14 +121,14 @@ fn of_machine(facts: &mut Facts, run: &Observed) {
     facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
 }
 
-/// Says what the graphics processors of a run do that is not over, as of its last sample.
+/// Adds the state of the GPUs at the last sample, unless the run has ended.
 fn of_devices(facts: &mut Facts, run: &Observed) {
     if run.status().has_ended() {
         return;
     }
     let Some(sample) = Sample::last(run.run.layout()) else { return };
     if run.start_time().is_none_or(|start| sample.time < start) {
-        return; // it is of an attempt before
+        return; // from an earlier attempt
     }
     for device in sample.devices.unwrap_or_default() {
         let name = device.index.map_or_else(|| device.uuid.clone(), |index| format!("gpu {index}"));
@@ -136,7 +136,7 @@ fn of_devices(facts: &mut Facts, run: &Observed) {
     }
 }
 
-/// Returns the figures of a processor, without what its driver does not tell.
+/// Returns the figures of a GPU that its driver provides.
 fn figures(device: &DeviceState) -> String {
     let memory = match (device.memory_bytes, device.memory_total_bytes) {
         (Some(used), Some(all)) => Some(format!("memory {} of {}", human_bytes(used), human_bytes(all))),
@@ -151,10 +151,10 @@ fn figures(device: &DeviceState) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Says what all attempts cost so far, where a price is known, what of it is lost, and what the
-/// program says it has spent beside.
+/// Adds the cost of all attempts so far, if a price is known, the part of it that was lost, and the money that the
+/// program has logged as spent.
 fn cost(run: &Observed, meta: &Meta) -> Option<String> {
-    let rates = Rates::from_environment().ok().flatten(); // run-report says what is wrong with it
+    let rates = Rates::from_environment().ok().flatten(); // run-report reports errors in it
     let attempts = Attempts::read(run.run.layout()).ok()?;
     let is_known = |one: &Attempt| one.end.as_ref().is_some_and(|end| end.cost_usd.is_some());
     let mut words = Vec::new();

@@ -12,7 +12,7 @@ use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::spare::Spare;
 
-/// Bytes of a line of JSON that there is room for at first.
+/// Initial capacity for a line of JSON, in bytes.
 const LINE: usize = 4 << 10;
 
 /// Prints the list.
@@ -27,7 +27,7 @@ pub(crate) fn print(
         Format::Json { full } => as_json(scope, full, observer, out)?,
     };
     if listed.shown == 0 && listed.exit == Exit::Ok {
-        // That no run has a status is an answer, as of grep, and needs no words.
+        // As with grep, "no run has this status" is an answer and needs no message.
         if !scope.is_named() && (!scope.is_filtered() || !scope.runs_dir().exists()) {
             scope.explain_emptiness(listed.hidden, listed.unlike);
         }
@@ -38,12 +38,12 @@ pub(crate) fn print(
     Ok(listed.exit)
 }
 
-/// What became of a list.
+/// The outcome of a list.
 struct Listed {
     exit: Exit,
     shown: usize,
     hidden: usize,
-    /// Directories at the top that are no runs and hold none.
+    /// Number of top-level directories that are not runs and contain no runs.
     unlike: usize,
 }
 
@@ -54,10 +54,10 @@ impl Listed {
     }
 }
 
-/// What is printed of a run, and what is damaged of one that can be shown all the same.
+/// The output for a run, and an error if part of its record is damaged.
 type Made<T> = (T, Option<Error>);
 
-/// Looks at runs, many at once, and hands what `make` makes of each, shown or not, to `take` in their order.
+/// Looks at many runs at once, and passes the results of `make` to `take` in the order of the runs, shown or not.
 fn look<T: Send>(
     scope: &Scope,
     observer: &Observer,

@@ -1,4 +1,4 @@
-//! A run's log as the command wrote it.
+//! Prints a run's log as the command wrote it.
 
 use crate::cli::Log;
 use run_common::cli::out::Out;
@@ -10,16 +10,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
-/// How often a log that is followed is looked at.
+/// How often to look at a followed log.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Length of the time, the stream and the tag before each line of combined.log.
 const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
 
-/// Bytes that are read of a line of combined.log at a time, of which it has fewer as a rule.
+/// Bytes to read of a line of combined.log at a time; most lines are shorter.
 const PIECE: u64 = 64 << 10;
 
-/// Prints a log, and what is added to it until the run has ended.
+/// Prints a log, and what is appended to it until the run has ended.
 pub(crate) fn print(
     run: &RunDir,
     which: Log,
@@ -74,9 +74,8 @@ fn print_bytes(log: &mut BufReader<File>, out: &mut Out) -> io::Result<Result<()
     }
 }
 
-/// Prints whole lines without what stands before them, and pieces of a line as one. A line that is
-/// still being written waits, unless nothing more is to come, or what there is of it is long: then what
-/// follows `is_within` it.
+/// Prints whole lines without their prefix, and joins the pieces of a line. An unfinished line waits for its end, unless
+/// the log is complete or the line is long already; then `is_within` is set, and the next piece belongs to the line.
 fn print_lines(
     log: &mut BufReader<File>,
     out: &mut Out,

@@ -1,4 +1,4 @@
-//! `run-status`: say what runs are doing.
+//! `run-status`: report the state of runs.
 
 mod backup;
 mod cli;

@@ -1,4 +1,4 @@
-//! What `--watch` draws on a terminal: the list, or the details of one run with a curve of its main metric.
+//! The picture that `--watch` draws on a terminal: the list, or the details of a run with a curve of its main metric.
 
 use crate::detail;
 use crate::entry::{figure, shown_metrics};
@@ -12,19 +12,19 @@ use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 
-/// What is drawn.
+/// What to draw.
 pub(crate) struct Picture<'a> {
     pub(crate) scope: &'a Scope<'a>,
-    /// The metrics to show in place of the first.
+    /// The requested metrics.
     pub(crate) columns: &'a [String],
-    /// One run was named.
+    /// Whether a single run was named.
     pub(crate) is_one: bool,
     pub(crate) colour: bool,
     pub(crate) sparkline: Option<Sparkline>,
 }
 
 impl Picture<'_> {
-    /// Returns the lines that fit a terminal of so many columns and rows.
+    /// Returns the lines that fit a terminal of this size.
     pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
         let mut lines = match watched.observed().next() {
             Some(run) if self.is_one => self.one(run, columns),
@@ -83,7 +83,7 @@ impl Picture<'_> {
     }
 }
 
-/// Leaves out so many rows: of runs that have ended first, and of the last first.
+/// Leaves out this number of rows: ended runs first, from the end of the list.
 fn leave_out(rows: &mut [RunRow], mut count: usize) {
     for ended in [true, false] {
         for row in rows.iter_mut().rev().filter(|row| row.is_shown()) {

@@ -1,4 +1,4 @@
-//! The table of a list: runs of a batch stand below its name. Used by the list and by `--watch`.
+//! The table of a list, with the runs of a batch below its name. Used by the list and by `--watch`.
 
 use crate::entry::{Entry, HEADS};
 use crate::select::Scope;
@@ -7,16 +7,16 @@ use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
 use std::path::PathBuf;
 
-/// A run in the table, or what is left of one that is only counted.
+/// A run in the table, shown or only counted.
 pub(crate) struct RunRow {
-    /// The batch that it is of.
+    /// Its batch.
     batch: Option<PathBuf>,
     pub(crate) status: Status,
     cells: Option<Vec<(String, Tint)>>,
 }
 
 impl RunRow {
-    /// Makes the row of a run that is shown.
+    /// Creates the row of a shown run.
     pub(crate) fn shown(run: &Observed, scope: &Scope, columns: &[String]) -> Self {
         let batch = scope.batch_of(&run.run);
         let mut cells = Entry::of(run).cells(columns);
@@ -26,23 +26,23 @@ impl RunRow {
         Self { batch, status: run.status(), cells: Some(cells) }
     }
 
-    /// Makes the row of a run that is only counted.
+    /// Creates the row of a run that is only counted.
     pub(crate) fn counted(run: &Observed, scope: &Scope) -> Self {
         Self { batch: scope.batch_of(&run.run), status: run.status(), cells: None }
     }
 
-    /// Says whether the run is shown.
+    /// Returns whether the run is shown.
     pub(crate) fn is_shown(&self) -> bool {
         self.cells.is_some()
     }
 
-    /// Only counts the run from now on.
+    /// Hides the run, which is then only counted.
     pub(crate) fn hide(&mut self) {
         self.cells = None;
     }
 }
 
-/// Makes the table: runs of a batch below its name and how many of its runs do what.
+/// Creates the table: runs of a batch below its name and the number of its runs in each status.
 pub(crate) fn table(rows: Vec<RunRow>) -> Table {
     let mut table = Table::new(HEADS);
     let mut rows = rows.into_iter().peekable();
@@ -60,7 +60,7 @@ pub(crate) fn table(rows: Vec<RunRow>) -> Table {
     table
 }
 
-/// Says how many of some runs do what.
+/// Returns the number of runs in each status.
 pub(crate) fn counts(rows: &[RunRow]) -> String {
     let count = |status| rows.iter().filter(|row| row.status == status).count();
     let counts = Status::ALL.map(|status| (count(status), status));

@@ -1,5 +1,4 @@
-//! Which runs are meant: those that operands name, or those below the runs directory, of which most
-//! are shown only when they need attention.
+//! Selects runs: those that operands name, or those below the runs directory that need attention.
 
 use crate::cli::Args;
 use run_common::cli::operands::open_runs;
@@ -12,31 +11,31 @@ use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use std::path::{Path, PathBuf};
 
-/// How long a failed run is listed without being asked for, in seconds.
+/// How long a failed run needs attention, in seconds.
 const FAILED_SHOWN: f64 = 86400.0;
 
-/// What the command line says of which runs it means.
+/// The selection of the command line.
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     runs_dir: PathBuf,
-    /// Names and `-`; none for all runs below the runs directory.
+    /// Names and `-`; empty for the runs below the runs directory.
     operands: &'a [String],
     null: bool,
-    /// Whether all of them are shown that were not named.
+    /// Whether to show all runs, not only those that need attention.
     all: bool,
-    /// The statuses to show; none for any.
+    /// The statuses to show; empty for any.
     statuses: Vec<Status>,
 }
 
-/// The runs that are meant, and errors in the place of those that cannot be had.
+/// The selected runs, and errors in place of those that cannot be opened.
 pub(crate) struct Selection {
     pub(crate) runs: Vec<Result<RunDir, Error>>,
-    /// Where runs appear; nowhere when runs were named.
+    /// The directories where runs may appear; none if runs were named.
     pub(crate) holders: Holders,
 }
 
 impl<'a> Scope<'a> {
-    /// Takes what the arguments say.
+    /// Returns the selection of the arguments.
     pub(crate) fn new(args: &'a Args) -> Self {
         let is_asked_for = |status: &Status| args.status.iter().any(|word| word == status.word());
         Self {
@@ -48,22 +47,22 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Returns the directory that runs are looked for in.
+    /// Returns the runs directory.
     pub(crate) fn runs_dir(&self) -> &Path {
         &self.runs_dir
     }
 
-    /// Says whether runs were named.
+    /// Returns whether runs were named.
     pub(crate) fn is_named(&self) -> bool {
         !self.operands.is_empty()
     }
 
-    /// Says whether runs of some statuses alone are asked for.
+    /// Returns whether `--status` was given.
     pub(crate) fn is_filtered(&self) -> bool {
         !self.statuses.is_empty()
     }
 
-    /// Opens the runs that were named.
+    /// Opens the named runs.
     pub(crate) fn named(&self) -> Vec<Result<RunDir, Error>> {
         open_runs(self.operands, &self.runs_dir, self.null).collect()
     }
@@ -84,8 +83,8 @@ impl<'a> Scope<'a> {
         Ok(Selection { runs, holders: search.holders })
     }
 
-    /// Returns what is wrong with something that is no run to look at; nothing, when it is none at all.
-    /// A runs directory that cannot be read leaves nothing to do.
+    /// Returns the error of an unreadable entry; `None` if it is not a run at all. Fails if the runs directory cannot be
+    /// read.
     pub(crate) fn fault<R>(&self, found: Found<R>) -> Result<Option<Error>, Error> {
         match found.fault(&self.runs_dir) {
             Some(error) if error.exit() == Exit::System => Err(error),
@@ -93,7 +92,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Says whether a run is to be shown: all of them when runs are named, else those that need attention.
+    /// Returns whether to show a run: any named run, else the runs that need attention.
     pub(crate) fn wants(&self, run: &Observed) -> bool {
         if self.is_filtered() {
             return self.statuses.contains(&run.status());
@@ -108,13 +107,13 @@ impl<'a> Scope<'a> {
             }
     }
 
-    /// Returns the batch that a run lies in, as it is seen from the runs directory; none where runs were named.
+    /// Returns the batch of a run, relative to the runs directory; `None` if runs were named.
     pub(crate) fn batch_of(&self, run: &RunDir) -> Option<PathBuf> {
         let parent = run.layout().root().parent()?.strip_prefix(&self.runs_dir).ok()?;
         (!self.is_named() && !parent.as_os_str().is_empty()).then(|| parent.to_owned())
     }
 
-    /// Says why a list is empty: so many runs are not shown, and so many directories are none.
+    /// Reports why a list is empty: the number of runs not shown, and of directories that are not runs.
     pub(crate) fn explain_emptiness(&self, hidden: usize, unlike: usize) {
         let shown = self.runs_dir.display();
         let count = |count: usize, one: &str, many: &str| {
@@ -125,7 +124,7 @@ impl<'a> Scope<'a> {
         } else if hidden > 0 {
             format!("{} in '{shown}' not shown; -a shows all", count(hidden, "run", "runs"))
         } else if unlike > 0 {
-            let unlike = count(unlike, "directory that is no run", "directories that are no runs");
+            let unlike = count(unlike, "directory that is not a run", "directories that are not runs");
             format!("no runs: '{shown}' holds {unlike}")
         } else {
             format!("no runs: '{shown}' is empty")

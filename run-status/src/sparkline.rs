@@ -10,19 +10,19 @@ use run_metrics::row::{MetricRow, MetricValue};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Heights of a character.
+/// Number of heights of a character.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Points that are kept at most; beyond, two become their mean.
+/// Maximum number of points; beyond this, pairs are averaged.
 const POINTS: usize = 8192;
 
-/// How long one look at a file of lines may take; the next goes on.
+/// How long a look at a file of lines may take; the next look continues.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Other files are read as a whole, and not before so many times what that last took.
+/// Other files are read as a whole; before the next read, wait this many times the duration of the last.
 const RARENESS: u32 = 50;
 
-/// The values of one metric over the steps, read as the file grows.
+/// The values of a metric over the steps, read as the file grows.
 #[derive(Debug)]
 pub(crate) struct Sparkline {
     name: String,
@@ -32,12 +32,12 @@ pub(crate) struct Sparkline {
     next: Option<Instant>,
     rows: u64,
     points: Vec<(f64, f64)>,
-    /// The epoch of the last row, say, within which steps may count anew.
+    /// The epoch (or similar count) of the last row, within which steps may restart.
     outer: Option<f64>,
 }
 
 impl Sparkline {
-    /// Makes the sparkline of a metric of a run.
+    /// Creates the sparkline of a metric of a run.
     pub(crate) fn of(run: &Observed, name: &str) -> Self {
         Self::new(name, run.run.layout().clone())
     }
@@ -55,7 +55,7 @@ impl Sparkline {
         }
     }
 
-    /// Takes in what was added to the metrics. Those that cannot be read make none.
+    /// Reads new rows of the metrics. Unreadable metrics add nothing.
     pub(crate) fn follow(&mut self) {
         if self.next.is_some_and(|time| Instant::now() < time) {
             return;
@@ -67,7 +67,7 @@ impl Sparkline {
         }
     }
 
-    /// Begins anew.
+    /// Starts over.
     fn forget(&mut self) {
         (self.lines, self.rows) = (LineReader::default(), 0);
         self.points.clear();
@@ -105,8 +105,8 @@ impl Sparkline {
         self.next = Some(Instant::now() + start.elapsed().saturating_mul(RARENESS));
     }
 
-    /// Takes in a row. One at an earlier step, after a resume, takes the place of those from there on; not so where
-    /// the epoch has gone on.
+    /// Adds a row. After a resume, a row at an earlier step replaces the rows from that step on, unless the epoch has
+    /// advanced.
     fn add(&mut self, row: &MetricRow) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
@@ -124,7 +124,7 @@ impl Sparkline {
         }
     }
 
-    /// Draws it in at most so many characters, each the mean of its part; `x` where nothing is finite.
+    /// Draws the curve in at most `width` characters, each the mean of its part; `x` if no value is finite.
     pub(crate) fn draw(&self, width: usize) -> String {
         let width = width.clamp(1, self.points.len().max(1));
         let part = |column: usize| column * self.points.len() / width;
@@ -146,7 +146,7 @@ impl Sparkline {
     }
 }
 
-/// Returns the first step and the mean of the finite values; NaN without any.
+/// Returns the first step and the mean of the finite values; NaN if there are none.
 fn mean(points: &[(f64, f64)]) -> (f64, f64) {
     let finite: Vec<f64> = points.iter().map(|(_, value)| *value).filter(|value| value.is_finite()).collect();
     #[expect(clippy::cast_precision_loss, reason = "there are few")]

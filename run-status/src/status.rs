@@ -1,4 +1,4 @@
-//! From the arguments to what is asked for, and to the file that answers it.
+//! Chooses between list, details, log, watch and wait.
 
 use crate::cli::Args;
 use crate::entry::Format;
@@ -11,7 +11,7 @@ use run_common::error::{Error, Exit};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 
-/// Prints what was asked for.
+/// Prints the requested output.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let observer = Observer::of_many(Some(args.stale_after));
     let scope = Scope::new(args);
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     list::print(&scope, format, &observer, out)
 }
 
-/// Opens the run, where a single one was named.
+/// Opens the run, if a single run was named.
 fn one_run(args: &Args) -> Result<Option<RunDir>, Error> {
     let [name] = args.runs.as_slice() else { return Ok(None) };
     if name == "-" {

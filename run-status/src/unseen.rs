@@ -1,4 +1,4 @@
-//! What is said of metrics that were looked for and not seen.
+//! Warnings about metrics that were expected and not found.
 
 use run_common::fsio::read::read_start;
 use run_common::rundir::attempts::Attempts;
@@ -7,14 +7,14 @@ use run_common::text::cut;
 use run_metrics::scrape::Patterns;
 use std::fs;
 
-/// Seconds that a program may print without a metric.
+/// Seconds that a program may print without a metric before the warning.
 const PATIENCE: f64 = 60.0;
 
-/// Bytes of the rows that were read off the output that are looked through.
+/// Bytes to search of the rows that were read from the output.
 const ROWS: u64 = 1 << 20;
 
-/// Says that no metric was seen in what the last attempt of a run printed, or which of its own patterns have matched
-/// no line.
+/// Returns warnings that the output of the last attempt contained no metric, or that some `--scrape` patterns have
+/// matched no line.
 pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
     let layout = run.run.layout();
     let start = &attempts.last()?.start;

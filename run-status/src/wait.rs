@@ -13,7 +13,7 @@ use run_common::time::human;
 use std::mem;
 use std::time::{Duration, Instant};
 
-/// Waits for the runs that are named, or for those that are at work.
+/// Waits for the named runs, or for all active runs.
 pub(crate) fn run(
     scope: &Scope,
     format: Format,
@@ -70,7 +70,7 @@ fn fail(exit: &mut Exit, error: &Error) {
     complain(error);
 }
 
-/// Says whether a run that nobody named is waited for.
+/// Returns whether to wait for a run that was not named.
 fn is_at_work(status: Status) -> bool {
     matches!(status, Status::Queued | Status::Running | Status::Stale)
 }

@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Watches until interrupted, or until all runs that were named have ended; of one run that was named the
-/// details.
+/// Watches until interrupted, or until all named runs have ended. Shows the details of a single named run.
 pub(crate) fn run(
     scope: &Scope,
     is_one: bool,
@@ -38,7 +37,7 @@ pub(crate) fn run(
     }
 }
 
-/// Prints a line for each run that has changed, but for the time that passes.
+/// Prints a line for each run that has changed; passing time is not a change.
 fn changes(mut watched: Watched, full: bool, period: Duration, out: &mut Out) -> Result<Exit, Error> {
     let mut printed: HashMap<PathBuf, Vec<u8>> = HashMap::new();
     loop {
@@ -71,7 +70,7 @@ fn changes(mut watched: Watched, full: bool, period: Duration, out: &mut Out) ->
     }
 }
 
-/// Returns what is worth a line when it changes.
+/// Returns the part of an entry whose change is worth a line.
 fn essence(run: &Observed) -> Result<Vec<u8>, Error> {
     let mut still = run.clone();
     if let Some(attempt) = still.recorded.attempt_mut() {

@@ -1,5 +1,4 @@
-//! The runs that are watched: found anew when some may have come or gone, and looked at again when they may have
-//! changed.
+//! The watched runs: searched again when runs may have appeared or vanished, and read again when they may have changed.
 
 use crate::select::Scope;
 use run_common::error::{Error, Exit};
@@ -12,27 +11,27 @@ use run_common::rundir::status::Status;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-/// The runs that are watched, and what is known of them.
+/// The watched runs, and their last known state.
 pub(crate) struct Watched<'a> {
     pub(crate) scope: &'a Scope<'a>,
     observer: Observer,
     pub(crate) runs: Vec<Known>,
-    /// Where runs appear.
+    /// The directories where runs may appear.
     holders: Holders,
     is_first: bool,
-    /// Errors are not said, but drawn.
+    /// Whether errors are drawn instead of printed.
     pub(crate) is_quiet: bool,
     pub(crate) errors: Vec<String>,
     pub(crate) exit: Exit,
 }
 
-/// A run as it was when last looked at.
+/// A run as of the last look.
 pub(crate) struct Known {
     pub(crate) dir: RunDir,
     /// The stamp of its record.
     stamp: Option<Stamp>,
     pub(crate) observed: Option<Observed>,
-    /// It was looked at just now.
+    /// Whether it was looked at just now.
     pub(crate) is_new: bool,
 }
 
@@ -50,7 +49,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Looks at what may have changed.
+    /// Looks at the runs that may have changed.
     pub(crate) fn look(&mut self) -> Result<(), Error> {
         if self.is_first || self.holders.may_have_changed() {
             self.search()?;
@@ -82,7 +81,7 @@ impl<'a> Watched<'a> {
         Ok(())
     }
 
-    /// Finds the runs, and keeps what is known of those that were there.
+    /// Finds the runs, and keeps the known state of earlier ones.
     fn search(&mut self) -> Result<(), Error> {
         let selection = self.scope.select()?;
         self.holders = selection.holders;
@@ -110,7 +109,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Says whether nothing more is to be expected.
+    /// Returns whether all named runs have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.scope.is_named() && self.observed().all(|run| run.status().has_ended())
     }

@@ -17,7 +17,7 @@ fn an_empty_list_says_why() {
     empty("run-status: no runs: 'runs' is empty\n");
     fs::create_dir_all(lab.path("runs/a/b")).unwrap();
     fs::create_dir_all(lab.path("runs/c")).unwrap();
-    empty("run-status: no runs: 'runs' holds 2 directories that are no runs\n");
+    empty("run-status: no runs: 'runs' holds 2 directories that are not runs\n");
     lab.new_run("r", &["true"]);
     lab.cmd("run-exec").arg("r").run().code(0);
     empty("run-status: 1 run in 'runs' not shown; -a shows all\n");
