@@ -1,4 +1,5 @@
-//! Sets aside the files of an earlier evaluation: before it is repeated, or because another command has its label now.
+//! Sets aside the files of an earlier evaluation: before it is repeated, or because another command has its
+//! label now.
 
 use run_common::error::Error;
 use run_common::fsio::write::make_dir;

@@ -1,4 +1,5 @@
-//! Claims the directory of a run's evaluations: checks that it belongs to the run, and locks out other run-evals.
+//! Claims the directory of a run's evaluations: checks that it belongs to the run, and locks out other
+//! run-evals.
 
 use crate::aside::retire;
 use crate::options::Options;
@@ -28,8 +29,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How long a run-eval may take to sign its lock.
 const SIGNING: Duration = Duration::from_secs(2);
 
-/// Claims the directory for a run and locks it against other run-evals. Leaves a directory alone that belongs to
-/// another run or holds other files.
+/// Claims the directory for a run and locks it against other run-evals. Leaves a directory alone that belongs
+/// to another run or holds other files.
 pub(crate) fn claim(meta: &Meta, evaluations: &Evaluations) -> Result<Lock, Error> {
     let root = evaluations.root();
     check(meta, evaluations, false)?;
@@ -78,8 +79,8 @@ pub(crate) fn take_label(
     })
 }
 
-/// Refuses a directory that does not belong to this run. If the directory has a lock but no identity, another run-eval
-/// may be creating it, unless the lock is ours.
+/// Refuses a directory that does not belong to this run. If the directory has a lock but no identity, another
+/// run-eval may be creating it, unless the lock is ours.
 fn check(meta: &Meta, evaluations: &Evaluations, is_locked: bool) -> Result<(), Error> {
     let why = match evaluations.run_id()? {
         Some(id) if id == meta.run_id => return Ok(()),
@@ -120,7 +121,8 @@ fn holds_something(directory: &Path) -> bool {
     there.any(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
 }
 
-/// Locks a directory of evaluations; the error names the holder. Waits for the evaluations of a killed run-eval.
+/// Locks a directory of evaluations; the error names the holder. Waits for the evaluations of a killed
+/// run-eval.
 fn lock(evaluations: &Evaluations) -> Result<Lock, Error> {
     let path = evaluations.lock();
     let start = Instant::now();

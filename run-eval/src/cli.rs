@@ -23,8 +23,8 @@ pub(crate) struct Args {
     /// Checkpoints to evaluate: all, new, latest, final, best, last, or steps such as 1,5,10
     #[arg(long, value_name = "LIST", default_value = "all", value_delimiter = ',', value_parser = pick)]
     pub(crate) steps: Vec<Pick>,
-    /// Evaluate this checkpoint, wherever it is, with a number in --steps as its step; or a pattern with *, ? or
-    /// {step} for the checkpoint paths below the run
+    /// Evaluate this checkpoint, wherever it is, with a number in --steps as its step; or a pattern with *, ?
+    /// or {step} for the checkpoint paths below the run
     #[arg(long, value_name = "PATH|PATTERN")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Label of these evaluations, such as the data set

@@ -1,5 +1,5 @@
-//! The controller: looks for checkpoints, evaluates each in a process of its own, and consolidates after each. It has
-//! one thread and forks, so that no evaluation can disturb another.
+//! The controller: looks for checkpoints, evaluates each in a process of its own, and consolidates after
+//! each. It has one thread and forks, so that no evaluation can disturb another.
 
 use crate::cli::Pick;
 use crate::consolidate::consolidate;
@@ -92,8 +92,8 @@ impl Controller {
         })
     }
 
-    /// Evaluates until nothing is left to do; returns the exit status. Also returns in the forked process of each
-    /// evaluation.
+    /// Evaluates until nothing is left to do; returns the exit status. Also returns in the forked process of
+    /// each evaluation.
     pub(crate) fn work(mut self) -> Result<Ended, Error> {
         self.look(false)?;
         loop {
@@ -172,7 +172,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Returns whether it is too early to look: with `latest`, the newest checkpoint is chosen when a slot is free.
+    /// Returns whether it is too early to look: with `latest`, the newest checkpoint is chosen when a slot is
+    /// free.
     fn awaits_turn(&self) -> bool {
         self.options.wanted.is_only(Pick::Latest)
             && (!self.queue.is_empty() || self.pool.free_slot().is_none())
@@ -309,7 +310,8 @@ impl Controller {
         self.report(&job, true)
     }
 
-    /// Writes the tables that lack an evaluation. If writing takes long, several evaluations may have ended since.
+    /// Writes the tables that lack an evaluation. If writing takes long, several evaluations may have ended
+    /// since.
     fn consolidate(&mut self) {
         let start = Instant::now();
         if start < self.next_table {

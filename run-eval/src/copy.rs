@@ -1,4 +1,5 @@
-//! Preserves files under a second path, whatever happens to the first: by hard links, or by copies if the disk has room.
+//! Preserves files under a second path, whatever happens to the first: by hard links, or by copies if the
+//! disk has room.
 
 use nix::libc::EEXIST;
 use run_common::figures::human_bytes;
@@ -18,8 +19,8 @@ pub(crate) enum Method {
     Link,
     /// By links, else by copies.
     LinkOrCopy,
-    /// By copies, because the trainer writes into the same files again. Copies take no space if the file system can
-    /// share blocks.
+    /// By copies, because the trainer writes into the same files again. Copies take no space if the file
+    /// system can share blocks.
     Copy,
 }
 
@@ -90,8 +91,8 @@ impl Copier {
         target.set_times(FileTimes::new().set_modified(meta.modified()?))
     }
 
-    /// Refuses to copy unless the disk has room for the copies and for the next checkpoint, so that the training does
-    /// not run out of space.
+    /// Refuses to copy unless the disk has room for the copies and for the next checkpoint, so that the
+    /// training does not run out of space.
     fn check_room(&mut self, place: &Path) -> io::Result<()> {
         if self.has_room {
             return Ok(());

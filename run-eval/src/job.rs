@@ -48,8 +48,9 @@ impl Job {
     }
 }
 
-/// Returns the name of a checkpoint among the evaluations: its step, with the epoch if steps restart in each epoch,
-/// unless its name has a label. A checkpoint that is overwritten in place counts as a new one each time.
+/// Returns the name of a checkpoint among the evaluations: its step, with the epoch if steps restart in each
+/// epoch, unless its name has a label. A checkpoint that is overwritten in place counts as a new one each
+/// time.
 fn name(one: &Checkpoint) -> String {
     let own = one.labels.iter().find(|label| **label != Label::Last);
     let label = own.or(one.labels.first());

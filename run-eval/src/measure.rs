@@ -12,8 +12,8 @@ use run_metrics::csv::{Damage, Records};
 use serde_json::{Map, Value};
 use std::iter::repeat;
 
-/// Returns what is wrong with the metrics of an evaluation, or else records their figures. Called after the command
-/// has succeeded.
+/// Returns what is wrong with the metrics of an evaluation, or else records their figures. Called after the
+/// command has succeeded.
 pub(crate) fn check(layout: &Layout) -> Option<String> {
     match find(layout) {
         Ok(Some(source)) => {
@@ -51,7 +51,8 @@ struct Column {
 /// With fewer rows, no column counts as numbering them: 0 and 1 are results, too.
 const COUNTED: u64 = 3;
 
-/// Counts and checks the rows of a table, and sums up each column that holds only numbers and does not number the rows.
+/// Counts and checks the rows of a table, and sums up each column that holds only numbers and does not number
+/// the rows.
 fn measure(source: MetricsSource) -> Result<(u64, Map<String, Value>), Damage> {
     let mut rows = Records::new(source, Vec::new())?;
     let Some(header) = rows.next_record()? else { return Ok((0, Map::new())) };

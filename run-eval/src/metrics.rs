@@ -1,5 +1,5 @@
-//! Finds the metrics of an evaluation, as a table: `metrics.csv`, else the object in `summary.json`, else the last JSON
-//! object that its command printed.
+//! Finds the metrics of an evaluation, as a table: `metrics.csv`, else the object in `summary.json`, else the
+//! last JSON object that its command printed.
 
 use crate::object::{Field, last_object_in, parse, table_of};
 use run_common::fsio::open_regular;

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Maximum number of lines to search at the end of a text for the last object, and of lines to try as its beginning.
+/// Maximum number of lines to search at the end of a text for the last object, and of lines to try as its
+/// beginning.
 const LINES: usize = 100_000;
 const BEGINNINGS: usize = 1000;
 
@@ -33,7 +34,8 @@ pub(crate) fn table_of(object: &[Field]) -> Vec<u8> {
     table
 }
 
-/// Reads a JSON object, `NaN` and `Infinity` included. Names of nested values contain a `/`. Numbers keep their digits.
+/// Reads a JSON object, `NaN` and `Infinity` included. Names of nested values contain a `/`. Numbers keep
+/// their digits.
 pub(crate) fn parse(text: &[u8]) -> Option<Vec<Field>> {
     let mut fields = Vec::new();
     match flatten(text, "", 0, &mut fields) {

@@ -1,6 +1,7 @@
-//! Pins: keep checkpoints during their evaluation, even if the trainer deletes or overwrites them. Pins are hard links
-//! below `.eval-pins/` in the run, or in a directory on another disk that a link in the run leads to. Discovery and
-//! backups skip `.eval-pins`. The run-eval that created it removes it at its end; if killed, the next run-eval does.
+//! Pins: keep checkpoints during their evaluation, even if the trainer deletes or overwrites them. Pins are
+//! hard links below `.eval-pins/` in the run, or in a directory on another disk that a link in the run leads
+//! to. Discovery and backups skip `.eval-pins`. The run-eval that created it removes it at its end; if
+//! killed, the next run-eval does.
 
 use crate::copy::{Copier, Method};
 use run_checkpoint::Checkpoint;
@@ -44,7 +45,8 @@ impl RunPins {
         Self { own: own.ok(), elsewhere: HashMap::new() }
     }
 
-    /// Creates a directory for pins on the other disk that holds a checkpoint, so that these pins are links, too.
+    /// Creates a directory for pins on the other disk that holds a checkpoint, so that these pins are links,
+    /// too.
     pub(crate) fn reach(&mut self, run: &Path, checkpoint: &Checkpoint) {
         let Some(top) = top(checkpoint).filter(|top| !self.elsewhere.contains_key(*top)) else { return };
         let path = run.join(top);
@@ -87,8 +89,8 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Creates a directory for pins, and removes the pins of dead run-evals. A link in its place is an error, because
-    /// the target is not ours.
+    /// Creates a directory for pins, and removes the pins of dead run-evals. A link in its place is an error,
+    /// because the target is not ours.
     fn open(directory: &Path) -> io::Result<Self> {
         let all = directory.join(DIR);
         loop {
@@ -132,7 +134,8 @@ impl Pins {
         pinned
     }
 
-    /// Removes the pin of a checkpoint. If that fails, the end of this run-eval or the next run-eval removes it.
+    /// Removes the pin of a checkpoint. If that fails, the end of this run-eval or the next run-eval removes
+    /// it.
     pub(crate) fn release(&self, checkpoint: &Checkpoint) {
         for part in &checkpoint.parts {
             let path = self.root().join(part);
@@ -157,8 +160,8 @@ impl Drop for Pins {
     }
 }
 
-/// Returns whether the run-eval of these pins is gone. A run-eval that was killed while it created or removed pins
-/// leaves them without a lock. Without locks in the file system, this is unknown.
+/// Returns whether the run-eval of these pins is gone. A run-eval that was killed while it created or removed
+/// pins leaves them without a lock. Without locks in the file system, this is unknown.
 fn is_left(entry: &DirEntry, has_locks: bool) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir())
         && entry.file_name().to_str().is_some_and(|name| Uuid::try_parse(name).is_ok())

@@ -69,7 +69,8 @@ impl Provenance {
     }
 }
 
-/// Checks, before anything is started, that the command can be filled in for a run, and that its program exists.
+/// Checks, before anything is started, that the command can be filled in for a run, and that its program
+/// exists.
 pub(crate) fn check_command(
     options: &Options,
     session: &Session,
@@ -111,8 +112,8 @@ fn filled(
     fill(&options.command, &values)
 }
 
-/// Prepares the directory of an evaluation, and everything about its command. Files of an earlier evaluation are set
-/// aside.
+/// Prepares the directory of an evaluation, and everything about its command. Files of an earlier evaluation
+/// are set aside.
 pub(crate) fn prepare(
     options: &Options,
     session: &Session,
@@ -190,8 +191,8 @@ pub(crate) fn prepare(
     Ok(Prepared { task, record: Record::new(active, recorded, None, start) })
 }
 
-/// Returns the variables to set or remove for the command. The `RUN_` variables are those of the evaluation, so that
-/// nothing the command writes gets into the run.
+/// Returns the variables to set or remove for the command. The `RUN_` variables are those of the evaluation,
+/// so that nothing the command writes gets into the run.
 fn environment(
     session: &Session,
     job: &Job,

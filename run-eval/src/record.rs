@@ -28,7 +28,8 @@ pub(crate) struct Begun {
     pub(crate) attempts: u32,
 }
 
-/// Claims the directory of an evaluation and records what is evaluated. Files of an earlier evaluation are set aside.
+/// Claims the directory of an evaluation and records what is evaluated. Files of an earlier evaluation are
+/// set aside.
 pub(crate) fn begin(options: &Options, session: &Session, job: &Job) -> Result<Begun, Error> {
     let dir = session.evaluations.evaluation(&job.name);
     let layout = dir.layout().clone();

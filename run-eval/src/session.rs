@@ -29,7 +29,8 @@ pub(crate) struct Session {
     pub(crate) is_followed: bool,
     /// When to look for them.
     pub(crate) schedule: Schedule,
-    /// Checkpoints that were handled, with their steps: a checkpoint that is overwritten in place counts as a new one.
+    /// Checkpoints that were handled, with their steps: a checkpoint that is overwritten in place counts as a
+    /// new one.
     pub(crate) seen: HashSet<(PathBuf, Option<u64>)>,
     /// Checkpoints that are overwritten in place and still being evaluated: new versions have to wait.
     pub(crate) pending: HashSet<PathBuf>,

@@ -6,8 +6,8 @@ use run_common::message::warn;
 use run_common::rundir::placeholders::{refuse, say_misspelt, unreached};
 use serde_json::{Map, Value};
 
-/// Refuses a command that cannot be filled in, or that overrides do not reach: its runs would be the same training
-/// under several labels. Warns about other likely mistakes.
+/// Refuses a command that cannot be filled in, or that overrides do not reach: its runs would be the same
+/// training under several labels. Warns about other likely mistakes.
 pub(crate) fn check(args: &Args, inputs: &Map<String, Value>) -> Result<(), Error> {
     let values: Vec<String> = args.env.iter().map(|(_, value)| value.clone()).collect();
     let keys = || args.set.iter().map(|(key, _)| key).chain(args.sweep.iter().map(|sweep| &sweep.key));

@@ -36,8 +36,8 @@ enum Content {
     Large,
 }
 
-/// Returns the files that operands name. An operand with `*`, `?` or `[` that is not a file is a pattern: it stands
-/// for the matching files, sorted. A pattern without a match is an error.
+/// Returns the files that operands name. An operand with `*`, `?` or `[` that is not a file is a pattern: it
+/// stands for the matching files, sorted. A pattern without a match is an error.
 pub(crate) fn expand(operands: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for operand in operands {

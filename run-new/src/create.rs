@@ -16,7 +16,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Up to this number, each run is synced by itself: syncing the file system also writes the data of other programs.
+/// Up to this number, each run is synced by itself: syncing the file system also writes the data of other
+/// programs.
 const FEW: usize = 4;
 
 /// Creates the runs of one invocation.
@@ -39,8 +40,8 @@ impl<'a> Maker<'a> {
         Ok(Self { args, plan, home, meta, patch, guard })
     }
 
-    /// Returns which runs are missing. An existing run with other contents is an error. Runs that an older version
-    /// created keep their names.
+    /// Returns which runs are missing. An existing run with other contents is an error. Runs that an older
+    /// version created keep their names.
     pub(crate) fn missing(&mut self, planned: &mut [Planned]) -> Result<Vec<bool>, Error> {
         let mut names = HashSet::new();
         if self.home.existed {

@@ -13,8 +13,8 @@ use uuid::Uuid;
 /// Prefix of scratch names, which no listing shows.
 pub(crate) const SCRATCH: &str = ".new-";
 
-/// A locked file whose name is the prefix of this process's scratch names. If the file is not locked, its process
-/// was killed, and any process may remove what it left.
+/// A locked file whose name is the prefix of this process's scratch names. If the file is not locked, its
+/// process was killed, and any process may remove what it left.
 pub(crate) struct Guard {
     root: PathBuf,
     name: String,
@@ -45,8 +45,8 @@ impl Drop for Guard {
     }
 }
 
-/// Removes what a killed run-new left on this host. Other hosts are left alone, because some file systems do not
-/// show locks of other hosts.
+/// Removes what a killed run-new left on this host. Other hosts are left alone, because some file systems do
+/// not show locks of other hosts.
 pub(crate) fn clear(root: &Path, names: &HashSet<String>) {
     let scratch: Vec<&String> = names.iter().filter(|name| name.starts_with(SCRATCH)).collect();
     let is_free = |guard: &Path| guard.is_file() && ask(guard).is_ok_and(|held| held == Held::No);

@@ -81,8 +81,8 @@ impl Sign {
 
 /// Returns the name of a cell: the prefix `base`, then `_key-value` for every swept value.
 ///
-/// The result of `hash` is appended if another cell could have the same name: if a character was replaced, if a value
-/// looks like several, or if the name was cut.
+/// The result of `hash` is appended if another cell could have the same name: if a character was replaced, if
+/// a value looks like several, or if the name was cut.
 pub(crate) fn cell<'a>(
     base: &str,
     swept: impl Iterator<Item = (&'a str, &'a str)>,

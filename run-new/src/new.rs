@@ -1,5 +1,5 @@
-//! Creates the runs that the arguments ask for: first plans all runs, then creates and prints them in blocks that
-//! become durable together.
+//! Creates the runs that the arguments ask for: first plans all runs, then creates and prints them in blocks
+//! that become durable together.
 
 use crate::batch::{self, Home};
 use crate::cli::Args;
@@ -14,8 +14,8 @@ use std::io;
 /// Maximum number of runs that become durable together.
 const BLOCK: usize = 1024;
 
-/// Factor by which each block is larger than the block before. The first block is a single run, so that a reader of
-/// the output can begin at once.
+/// Factor by which each block is larger than the block before. The first block is a single run, so that a
+/// reader of the output can begin at once.
 const GROWTH: usize = 4;
 
 /// Creates a run for every config and every cell of the sweeps, and prints their paths.

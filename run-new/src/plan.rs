@@ -155,8 +155,8 @@ impl Plan {
         Ok(Self { configs, template, patch, of_command, default_device })
     }
 
-    /// Returns the runs to create, in order: configs outermost, the last sweep fastest. Names are unique within a
-    /// batch; outside a batch they contain the time.
+    /// Returns the runs to create, in order: configs outermost, the last sweep fastest. Names are unique
+    /// within a batch; outside a batch they contain the time.
     pub(crate) fn planned(&self, args: &Args, sample_seed: Option<u64>) -> Result<Vec<Planned>, Error> {
         let values = match (args.sample, sample_seed) {
             (Some(number), Some(seed)) => sweep::sample(&args.sweep, number, seed)
@@ -239,8 +239,8 @@ impl Plan {
         given.or(Hints::of_overrides(&set)).or(self.of_command.clone()).or(of_config)
     }
 
-    /// Refuses a command with `{seed}` or `{total_steps}` if a run has no seed or no number of steps. All runs of a
-    /// config override the same keys.
+    /// Refuses a command with `{seed}` or `{total_steps}` if a run has no seed or no number of steps. All
+    /// runs of a config override the same keys.
     fn check_numbers(&self, args: &Args, planned: &[Planned]) -> Result<(), Error> {
         let mut words = args.command.clone();
         words.extend(args.env.iter().map(|(_, value)| value.clone()));

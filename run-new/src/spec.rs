@@ -1,7 +1,7 @@
 //! Parses the SPEC of a sweep into values.
 //!
-//! A spec is a comma-separated list of items: a value, a range, or a function. A value in double quotes holds any
-//! text; in other values, commas inside brackets belong to the value.
+//! A spec is a comma-separated list of items: a value, a range, or a function. A value in double quotes holds
+//! any text; in other values, commas inside brackets belong to the value.
 
 use crate::numbers::{between, between_logs, places, rounded, significant, spelled};
 use std::collections::HashSet;

@@ -1,4 +1,5 @@
-//! Writes a run under a scratch name that no listing shows, makes the run durable, and moves it into place at once.
+//! Writes a run under a scratch name that no listing shows, makes the run durable, and moves it into place at
+//! once.
 
 use crate::config::Config;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -143,8 +144,8 @@ pub(crate) fn remove_dir(path: &Path) {
     }
 }
 
-/// Renames a directory unless the new name is taken. A file system that cannot check this atomically, such as NFS,
-/// still refuses to replace a directory that is not empty.
+/// Renames a directory unless the new name is taken. A file system that cannot check this atomically, such as
+/// NFS, still refuses to replace a directory that is not empty.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
         Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),

@@ -63,7 +63,8 @@ pub(crate) fn count(sweeps: &[Sweep]) -> usize {
     counts.fold(1, usize::saturating_mul)
 }
 
-/// Returns the cross product of the listed values, the last sweep varying fastest. Continuous sweeps are left out.
+/// Returns the cross product of the listed values, the last sweep varying fastest. Continuous sweeps are left
+/// out.
 pub(crate) fn product(sweeps: &[Sweep]) -> Vec<Values> {
     let mut cells = vec![Values::new()];
     for values in sweeps.iter().filter_map(Sweep::values) {

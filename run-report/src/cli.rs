@@ -28,19 +28,19 @@ const EXAMPLES: &str = "Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
-    /// How to print a table
+    /// Format of a table
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
     #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "curves"])]
     pub(crate) columns: Vec<String>,
-    /// Sort by a column; with :desc the greatest first
+    /// Sort by a column; with :desc in descending order
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves"])]
     pub(crate) sort: Option<String>,
-    /// Sort by the best value of a metric, :min or :max
+    /// Sort by the best value of a metric; :min or :max if its name does not tell which is better
     #[arg(long, value_name = "METRIC", conflicts_with_all = ["sort", "what", "plot"])]
     pub(crate) best: Option<String>,
-    /// A row for all runs that agree in this, with mean and std over them
+    /// Print a row for each group of runs with the same KEYs, with mean and std
     #[arg(long, value_name = "KEY,...", conflicts_with_all = ["what", "plot"])]
     pub(crate) group_by: Vec<String>,
     /// Print every metric row of every run as one CSV
@@ -54,40 +54,40 @@ pub(crate) struct Args {
         long,
         value_name = "DIR",
         conflicts_with_all = ["metrics", "cost"],
-        help = "Where evaluations are [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
+        help = "Directory of evaluations [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,
-    /// Read metrics off the logs of runs that have ended: auto, none, or a regular expression with named groups
+    /// Read metrics from the logs of ended runs: auto, none, or a regular expression with named groups
     #[arg(long, value_name = "SPEC", conflicts_with = "evals", value_parser = Patterns::check)]
     pub(crate) scrape: Vec<String>,
-    /// Show runs side by side: what differs
+    /// Show the differences between runs side by side
     #[arg(long)]
     pub(crate) compare: bool,
-    /// Draw curves of metrics in the terminal, or in the file of --svg or --html
+    /// Draw curves of metrics in the terminal, or in the file of --svg, --html or --export
     #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Write one page with curves, table and provenance to a file
+    /// Write an HTML page with curves, table and provenance to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write all of it to a file as one JSON document
+    /// Write the whole report to a file as a JSON document
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
     /// Draw values on a logarithmic axis
     #[arg(long, requires = "curves")]
     pub(crate) log: bool,
-    /// Draw curves over epoch, time or anything else that is logged, not over the step
+    /// Draw curves over epoch, time or another logged field instead of the step
     #[arg(long, value_name = "KEY", requires = "curves")]
     pub(crate) x: Option<String>,
     /// Draw steps on a logarithmic axis
     #[arg(long, requires = "curves")]
     pub(crate) log_x: bool,
-    /// Smooth curves by a running mean of this weight, 0 to 1
+    /// Smooth curves by a running mean of this weight, from 0 to less than 1
     #[arg(long, value_name = "WEIGHT", requires = "curves", value_parser = weight)]
     pub(crate) smooth: Option<f64>,
-    /// Add up what runs have cost
+    /// Add up the costs of runs
     #[arg(long)]
     pub(crate) cost: bool,
     /// The price of all devices.
@@ -109,25 +109,25 @@ pub(crate) struct Args {
         help = "File of prices by device [default: $RUN_RATES]"
     )]
     pub(crate) rates: Option<PathBuf>,
-    /// Ask a command what a run cost: JSON in, {"usd": ...} out
+    /// Ask a command for further costs of a run: JSON on stdin, {"usd": ...} on stdout
     #[arg(long, value_name = "COMMAND", requires = "cost", conflicts_with_all = ["whole", "curves"])]
     pub(crate) cost_command: Option<String>,
-    /// How long that may take for a run
+    /// Time limit of --cost-command per run
     #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves"], value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
     /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
-    /// Runs; without any, all below the runs directory; - reads them from stdin
+    /// Runs and batches [default: all below the runs directory]; - reads them from stdin
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
 }
 
 fn weight(text: &str) -> Result<f64, String> {
     let weight = text.parse().ok().filter(|weight| (0.0..1.0).contains(weight));
-    weight.ok_or_else(|| "it must be at least 0 and less than 1".to_owned())
+    weight.ok_or_else(|| "must be at least 0 and less than 1".to_owned())
 }
 
 fn price(text: &str) -> Result<f64, String> {
-    cost::price(text).ok_or_else(|| format!("'{text}' is no price in dollars"))
+    cost::price(text).ok_or_else(|| format!("'{text}' is not a price in dollars"))
 }

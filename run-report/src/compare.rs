@@ -1,4 +1,4 @@
-//! Runs side by side: a row for each thing in which they differ.
+//! Runs side by side: a row for each difference.
 
 use crate::fault::Fault;
 use crate::figures::{Figures, metrics_of};
@@ -16,7 +16,7 @@ use run_metrics::names::Better;
 /// Prints the comparison.
 pub(crate) fn print(runs: &Runs, format: TableFormat, out: &mut Out) -> Result<Exit, Error> {
     if runs.all.len() < 2 {
-        // Where one could not be read, that was said, and weighs more.
+        // An unreadable run was reported, and its status takes precedence.
         return Err(Error::new(runs.exit.max(Exit::Usage), "--compare takes two runs or more"));
     }
     let (figures, faults) = Figures::of_all(&runs.all);
@@ -28,7 +28,7 @@ pub(crate) fn print(runs: &Runs, format: TableFormat, out: &mut Out) -> Result<E
     frame.print(format, out).map(|()| exit)
 }
 
-/// Makes a column of each run, and a row of each thing in which they differ; the best values are marked.
+/// Creates a column for each run and a row for each difference, with the best values marked.
 fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let mut rows: Vec<(&str, String, Vec<Tinted>)> = Vec::new();
     let plain = |values: Vec<Scalar>| values.into_iter().map(|value| (value, Tint::None)).collect::<Vec<_>>();
@@ -65,7 +65,7 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     frame
 }
 
-/// Marks the best of some values, if it is known which are the better.
+/// Marks the best of some values, if it is known whether higher or lower is better.
 fn marked(values: Vec<Scalar>, better: Option<Better>) -> Vec<Tinted> {
     let numbers = values.iter().filter_map(|value| match value {
         Scalar::Number(number) if number.is_finite() => Some(*number),

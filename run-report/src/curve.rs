@@ -1,19 +1,19 @@
-//! A curve: a metric of a run over its steps, in a bounded number of buckets that keep least and greatest
-//! value, so that a spike is seen however many rows there are.
+//! A curve: a metric of a run over its steps, in a bounded number of buckets. Each bucket keeps the minimum
+//! and maximum, so that a spike is visible whatever the number of rows.
 
-/// Successive rows as one.
+/// A bucket: a summary of successive rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Bucket {
     /// The first and the last step.
     pub(crate) from: f64,
     pub(crate) to: f64,
-    /// Least and greatest of the finite values; NaN without any.
+    /// Minimum and maximum of the finite values; NaN if there are none.
     pub(crate) least: f64,
     pub(crate) greatest: f64,
-    /// Sum of the finite values, and how many they are.
+    /// Sum and number of the finite values.
     sum: f64,
     count: u64,
-    /// Values that were not finite.
+    /// Number of values that were not finite.
     pub(crate) nonfinite: u64,
 }
 
@@ -42,11 +42,11 @@ impl Bucket {
         self.nonfinite += later.nonfinite;
     }
 
-    /// Returns the mean of the finite values; NaN without any.
+    /// Returns the mean of the finite values; NaN if there are none.
     pub(crate) fn mean(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let mean = self.sum / self.count as f64;
-        mean // NaN, when that is 0 by 0
+        mean // NaN for 0 / 0
     }
 }
 
@@ -58,14 +58,14 @@ pub(crate) struct Curve {
     /// Rows in a bucket.
     pub(crate) rows_each: u64,
     pub(crate) rows: u64,
-    /// The bucket that is being filled has so many.
+    /// Number of rows in the last bucket.
     filled: u64,
     limit: usize,
     smooth: Option<Smooth>,
 }
 
-/// A running mean, in which a value counts by `1 - weight` and all before by `weight`; the first
-/// ones do not pull it to zero.
+/// A running mean, in which a value has the weight `1 - weight` and all earlier values have `weight`, without
+/// bias towards zero at the beginning.
 #[derive(Clone, Copy, Debug)]
 struct Smooth {
     weight: f64,
@@ -85,7 +85,7 @@ impl Smooth {
 }
 
 impl Curve {
-    /// Begins a curve of at most `limit` buckets, smoothed by a running mean of this weight.
+    /// Creates a curve of at most `limit` buckets, smoothed by a running mean of this weight.
     pub(crate) fn new(metric: &str, limit: usize, smooth: Option<f64>) -> Self {
         Self {
             metric: metric.to_owned(),
@@ -98,11 +98,11 @@ impl Curve {
         }
     }
 
-    /// Says how many rows there are, and what of them is drawn.
+    /// Describes the number of rows, and how they are drawn.
     pub(crate) fn in_words(&self) -> String {
         let each = match self.rows_each {
             1 => String::new(),
-            each => format!(", least and greatest of every {each}"),
+            each => format!(", min and max of every {each}"),
         };
         let not = match self.buckets.iter().map(|bucket| bucket.nonfinite).sum() {
             0_u64 => String::new(),
@@ -111,7 +111,7 @@ impl Curve {
         format!("{} {}{each}{not}", self.rows, if self.rows == 1 { "row" } else { "rows" })
     }
 
-    /// Has what is drawn over something else than the step come in the order of that.
+    /// Sorts the points, for a curve over another field than the step.
     pub(crate) fn sort(&mut self) {
         self.buckets.sort_by(|one, other| one.from.total_cmp(&other.from));
     }

@@ -1,4 +1,4 @@
-//! The curves of all runs: those of the metrics that were asked for, with evaluations among them.
+//! The curves of all runs for the requested metrics, evaluations included.
 
 use crate::curve::Curve;
 use crate::fault::Fault;
@@ -15,27 +15,27 @@ use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 
-/// Which curves are wanted, and how they are drawn.
+/// Which curves to draw, and how.
 pub(crate) struct Options<'a> {
-    /// The metrics; all of them, if none is named.
+    /// The metrics; empty for all of them.
     pub(crate) metrics: NameList,
-    /// What they are drawn over, in place of the step.
+    /// The field to draw them over, instead of the step.
     pub(crate) x: Option<&'a str>,
-    /// Weight of the running mean that smooths the curves.
+    /// Weight of the running mean that smooths curves.
     pub(crate) smooth: Option<f64>,
-    /// Values are on a logarithmic axis.
+    /// Whether values are on a logarithmic axis.
     pub(crate) log: bool,
-    /// Steps are on a logarithmic axis.
+    /// Whether steps are on a logarithmic axis.
     pub(crate) log_x: bool,
 }
 
 impl Options<'_> {
-    /// Says whether a metric may be wanted.
+    /// Returns whether a metric may be requested.
     pub(crate) fn wants(&self, name: &str) -> bool {
         if self.metrics.is_empty() { is_metric(name) } else { self.metrics.may_have(name) }
     }
 
-    /// Says which of the metrics that were asked for no run has; returns the status that this leads to.
+    /// Warns about requested metrics that no run has; returns the exit status.
     pub(crate) fn say_missing(&self, runs: &Runs, is_known: impl Fn(&str) -> bool) -> Exit {
         let wanted = self.metrics.names(&is_known);
         let missing: Vec<&String> = wanted.iter().filter(|metric| !is_known(metric)).collect();
@@ -53,8 +53,8 @@ impl Options<'_> {
     }
 }
 
-/// Reads the curves of every run, each of at most so many buckets. Returns what `make` makes of them, in the
-/// order of the runs, and the worst that happened.
+/// Reads the curves of every run, each curve with at most `buckets` buckets. Returns the results of `make`,
+/// in the order of the runs, and the worst exit status.
 pub(crate) fn read<T: Send>(
     runs: &Runs,
     options: &Options,
@@ -76,14 +76,14 @@ pub(crate) fn read<T: Send>(
     (all, exit)
 }
 
-/// Puts steps that begin anew in each epoch one epoch after another.
+/// Makes steps that restart in each epoch continuous.
 #[derive(Debug, Default)]
 struct Unrolled {
-    /// The epoch of the last row that had one.
+    /// The epoch of the last row with an epoch.
     epoch: Option<f64>,
     /// Steps before that epoch.
     before: f64,
-    /// The greatest step in it.
+    /// The greatest step in that epoch.
     greatest: f64,
 }
 

@@ -16,9 +16,9 @@ use std::path::Path;
 struct Consolidated {
     /// The names of the columns.
     columns: Vec<String>,
-    /// The cells of each row, as many as there are columns.
+    /// The cells of each row, one for each column.
     rows: Vec<Vec<String>>,
-    /// Rows with another number of cells, or a quote that is not closed: nobody knows what they mean.
+    /// Number of damaged rows: with another number of cells, or an unclosed quote.
     skipped: u64,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
         }
     }
     if tables.is_empty() {
-        warn("there are no evaluations of these runs");
+        warn("these runs have no evaluations");
     }
     let mut known = HashSet::from(["step"]);
     let mut columns = Vec::new();
@@ -114,7 +114,7 @@ impl Consolidated {
     }
 }
 
-/// Reads a file; `None` when nothing was evaluated yet.
+/// Reads a file; `None` if nothing has been evaluated yet.
 fn read_table(path: &Path) -> io::Result<Option<Consolidated>> {
     let file = match open_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -123,7 +123,7 @@ fn read_table(path: &Path) -> io::Result<Option<Consolidated>> {
     let mut table = Consolidated::default();
     match table.read(file) {
         Ok(()) => {}
-        Err(Damage::Form(_)) => table.skipped += 1, // a quote is not closed; what came before counts
+        Err(Damage::Form(_)) => table.skipped += 1, // an unclosed quote; earlier rows count
         Err(Damage::Io(error)) => return Err(error),
     }
     Ok(Some(table))

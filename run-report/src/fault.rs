@@ -1,4 +1,4 @@
-//! What is wrong with the metrics of a run, and how that is said.
+//! Faults found while reading the metrics of a run, and how they are reported.
 
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
@@ -6,12 +6,12 @@ use run_metrics::read::RowCounts;
 use std::io;
 use std::path::Path;
 
-/// How much of the metrics of a run does not count.
+/// How many lines and rows of a run are left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LeftOut {
-    /// Lines that are no rows.
+    /// Lines that are not rows.
     pub(crate) skipped: u64,
-    /// Rows that later ones superseded.
+    /// Rows that later rows superseded.
     pub(crate) superseded: u64,
 }
 
@@ -21,17 +21,17 @@ impl From<RowCounts> for LeftOut {
     }
 }
 
-/// What is wrong with the metrics of a run, or left out of them.
+/// A fault of the metrics of a run.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// They cannot be read.
+    /// The metrics cannot be read.
     Unread(Error),
-    /// Some lines or rows are left out, in these words.
+    /// Some lines or rows are left out, as this message says.
     LeftOut(String),
 }
 
 impl Fault {
-    /// Judges how reading ended: with an error, or with what was left out.
+    /// Returns the faults of a read: its error, or what was left out.
     pub(crate) fn of(root: &Path, read: io::Result<LeftOut>) -> Vec<Self> {
         let root = root.display();
         let left_out = match read {
@@ -54,7 +54,7 @@ impl Fault {
         lines.into_iter().chain(rows).map(Self::LeftOut).collect()
     }
 
-    /// Says what is wrong; returns the worse of a status and that which the faults lead to.
+    /// Reports faults; returns the larger of `exit` and the status of the faults.
     pub(crate) fn say_all<'a>(faults: impl IntoIterator<Item = &'a Self>, exit: Exit) -> Exit {
         faults.into_iter().map(Self::say).fold(exit, Exit::max)
     }

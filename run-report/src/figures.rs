@@ -1,4 +1,4 @@
-//! Figures of the metrics of runs: the last value of each, the best, the mean and so on.
+//! Figures of the metrics of runs: last, best, mean and so on.
 
 use crate::fault::Fault;
 use crate::run::Run;
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use std::collections::HashSet;
 use std::convert::Infallible;
 
-/// Metrics that a table shows unless it is asked for others.
+/// Number of metrics that a table shows by default.
 const METRICS_SHOWN: usize = 3;
 
-/// The figures of all metrics of a run, as status.json holds them, and its last step.
+/// The figures of all metrics of a run, as in status.json, and its last step.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     by_metric: Map<String, Value>,
@@ -23,7 +23,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Returns the figures of every run, and what is wrong with metrics that were read for them.
+    /// Returns the figures of every run, and errors in metrics that were read for them.
     pub(crate) fn of_all(runs: &[Run]) -> (Vec<Self>, Vec<Fault>) {
         let mut all = (Vec::with_capacity(runs.len()), Vec::new());
         let take = |(figures, faults): (Self, Vec<Fault>)| -> Result<(), Infallible> {
@@ -35,8 +35,8 @@ impl Figures {
         all
     }
 
-    /// Returns the figures of the metrics of a run, then those of its evaluations, over the checkpoints. A
-    /// metric of the run hides one of the same name that was evaluated. A fault says why some are missing.
+    /// Returns the figures of a run's metrics, then those of its evaluations over the checkpoints. A metric
+    /// of the run hides an evaluation metric of the same name. A fault says why some figures are missing.
     fn of(run: &Run) -> (Self, Vec<Fault>) {
         let (mut figures, faults) = Self::of_metrics(run);
         let mut measured = Aggregates::default();
@@ -47,7 +47,7 @@ impl Figures {
         (figures, faults)
     }
 
-    /// Takes the figures from the record. Only when the record does not have all of them are the rows read.
+    /// Takes the figures from the record. Reads the rows only if figures are missing from the record.
     fn of_metrics(run: &Run) -> (Self, Vec<Fault>) {
         let recorded = &run.seen.recorded;
         let recorded = Self { by_metric: recorded.metrics().figures(), step: recorded.step() };
@@ -61,7 +61,7 @@ impl Figures {
         let (mut step, mut number) = (None, 0_u32);
         let read = of_run::rows(run.seen.run.layout(), &mut |row, _| {
             number = number.saturating_add(1);
-            // The number of a row that has a part of an epoch says nothing.
+            // The number of a row with a fractional epoch is not a step.
             let is_numbered = row.number_under("epoch").is_none();
             step = row.step().map(|(_, step)| step).or_else(|| is_numbered.then_some(number.into()));
             for (name, value) in row.numbers() {
@@ -72,7 +72,7 @@ impl Figures {
             return (recorded, run.faults(read));
         }
         let by_metric = figures.iter().map(|(name, figures)| (name.to_owned(), figures.to_json())).collect();
-        // The step of a run is recorded, and of one that was never executed there is none.
+        // The step of a run is recorded; a run that was never executed has no step.
         let step = recorded.step.or(step.filter(|_| is_stand_in));
         (Self { by_metric, step }, run.faults(read))
     }
@@ -82,13 +82,13 @@ impl Figures {
         self.by_metric.keys().map(String::as_str)
     }
 
-    /// Says whether there are figures of a metric.
+    /// Returns whether there are figures of a metric.
     pub(crate) fn has(&self, metric: &str) -> bool {
         self.by_metric.contains_key(metric)
     }
 
-    /// Returns a figure of a metric, such as `last`; there is no best one where it is not known which are the
-    /// better. What was not finite is null in the record, and NaN here.
+    /// Returns a figure of a metric, such as `last`. There is no `best` if it is not known whether higher or
+    /// lower is better. Null in the record becomes NaN.
     pub(crate) fn get(&self, metric: &str, figure: &str, better: Option<Better>) -> Scalar {
         let Some(of) = self.by_metric.get(metric) else { return Scalar::Empty };
         match figure {
@@ -103,7 +103,7 @@ impl Figures {
     }
 }
 
-/// Returns the names of the metrics that a table shows unless it is asked for others.
+/// Returns the names of the metrics that a table shows by default.
 pub(crate) fn main_metrics(all: &[Figures]) -> Vec<String> {
     headline(counted(all.iter().map(Figures::names)).into_iter(), METRICS_SHOWN)
         .into_iter()
@@ -111,7 +111,7 @@ pub(crate) fn main_metrics(all: &[Figures]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the names of all metrics, in the order in which the runs first logged them.
+/// Returns the names of all metrics, in the order of their first appearance.
 pub(crate) fn metrics_of(all: &[Figures]) -> Vec<String> {
     let mut known = HashSet::new();
     let names = all.iter().flat_map(Figures::names).filter(|name| is_metric(name));

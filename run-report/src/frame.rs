@@ -10,10 +10,10 @@ use run_metrics::csv::quote;
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr;
 
-/// Characters of a value in a table for people.
+/// Maximum length of a value in a table for people, in characters.
 const WIDTH: usize = 48;
 
-/// How a frame is printed.
+/// The format of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TableFormat {
     /// Columns for people, numbers in few digits.
@@ -26,7 +26,7 @@ pub(crate) enum TableFormat {
     Md,
 }
 
-/// The column that rows are sorted by.
+/// The column to sort rows by.
 pub(crate) struct Sort<'a> {
     pub(crate) column: &'a str,
     pub(crate) is_descending: bool,
@@ -49,12 +49,12 @@ pub(crate) type Tinted = (Scalar, Tint);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// The column is for programs, and shown to people only when they ask for it.
+    /// Whether the column is for programs, and shown to people only on request.
     pub(crate) is_extra: bool,
 }
 
-/// What helps who has named a column that there is not.
-pub(crate) const ALL_COLUMNS: &str = "--format csv shows all columns there are";
+/// The hint for an unknown column.
+pub(crate) const ALL_COLUMNS: &str = "--format csv shows all columns";
 
 /// Rows under columns.
 #[derive(Debug, Default)]
@@ -108,8 +108,8 @@ impl Frame {
         });
     }
 
-    /// Leaves out of a table for people what has no room in so many columns of a terminal, from the
-    /// right; returns how many it left out.
+    /// Drops columns of a table for people, from the right, until the table fits the terminal; returns the
+    /// number of dropped columns.
     pub(crate) fn fit(&mut self, width: usize) -> usize {
         let needs = |at: usize| {
             let values = self.rows.iter().map(|row| cut(&row[at].0.shown(), WIDTH).width());

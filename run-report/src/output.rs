@@ -7,8 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// Replaces a file, or that to which a link leads; `-` is stdout. What is no file, such as a pipe or
-/// a device, is written to.
+/// Replaces a file, or the target of a link; `-` is stdout. A pipe or a device is written to directly.
 pub(crate) fn write_file(file: &Path, bytes: &[u8], out: &mut Out) -> Result<(), Error> {
     if file == Path::new("-") {
         return out.bytes(bytes);

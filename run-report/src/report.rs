@@ -1,4 +1,4 @@
-//! From the arguments to what is asked for, and to the file that answers it.
+//! Chooses the report that the arguments ask for.
 
 use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
@@ -12,7 +12,7 @@ use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use std::path::Path;
 
-/// Prints or writes what was asked for.
+/// Prints or writes the requested report.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let report = Report::of(args)?;
     let mut runs = Runs::read(&Selection {
@@ -35,11 +35,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     }
 }
 
-/// What is asked for.
+/// The kinds of reports.
 enum Report<'a> {
     /// A row for each run, or for each group of runs.
     Table(table::Options<'a>),
-    /// What differs between runs.
+    /// The differences between runs.
     Compare(TableFormat),
     /// Every row of metrics.
     Metrics,
@@ -49,11 +49,11 @@ enum Report<'a> {
     Plot(curves::Options<'a>),
     /// Curves as SVG.
     Svg(curves::Options<'a>, &'a Path),
-    /// One page.
+    /// The HTML page.
     Page(curves::Options<'a>, &'a Path),
-    /// One JSON document.
+    /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
-    /// What runs cost.
+    /// The costs of runs.
     Cost(cost::Options<'a>),
 }
 
@@ -101,7 +101,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Returns the prices of devices, where there are any.
+/// Returns the prices of devices, if there are any.
 fn rates(args: &Args) -> Result<Option<Rates>, Error> {
     match (args.rate, &args.rates) {
         (Some(usd), _) => Ok(Some(Rates::one(usd))),

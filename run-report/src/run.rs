@@ -1,4 +1,4 @@
-//! A run in a report, and what is known of it.
+//! A run in a report, with its records.
 
 use crate::fault::Fault;
 use run_common::error::Error;
@@ -14,13 +14,13 @@ use std::io;
 /// A run in a report.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Its name: that of its directory, with the batch before it; its path where two share that.
+    /// Its name: that of its directory, preceded by the batch; its path if two runs have the same name.
     pub(crate) name: String,
     pub(crate) seen: Observed,
     pub(crate) meta: Meta,
-    /// What attempts.jsonl tells.
+    /// Its attempts, from attempts.jsonl.
     pub(crate) attempts: Attempts,
-    /// What its checkpoints were evaluated for.
+    /// The evaluations of its checkpoints.
     pub(crate) evaluations: Vec<Evaluations>,
 }
 
@@ -50,8 +50,8 @@ impl Run {
         self.seen.run.absolute().to_string_lossy().into_owned()
     }
 
-    /// Hands out what was measured of its checkpoints, by label and in the order of their steps, as if they
-    /// were metrics of the run: a name such as `gsm8k/accuracy`, the step, and the mean over the rows.
+    /// Visits the results of its evaluations, by label and in the order of steps, like metrics of the run: a
+    /// name such as `gsm8k/accuracy`, the step, and the mean over the rows.
     pub(crate) fn measured(&self, each: &mut dyn FnMut(&str, f64, f64)) {
         for evaluations in &self.evaluations {
             for (step, measured) in evaluations.measured() {
@@ -63,7 +63,7 @@ impl Run {
         }
     }
 
-    /// Returns what was wrong with the metrics of the run when they were read, and what was left out of them.
+    /// Returns the faults found while reading the metrics of the run, including what was left out.
     pub(crate) fn faults(&self, read: io::Result<RowCounts>) -> Vec<Fault> {
         Fault::of(self.seen.run.layout().root(), read.map(RowCounts::into))
     }

@@ -1,4 +1,4 @@
-//! The runs of a report: which are meant, and what they are called.
+//! The runs of a report: their selection and their names.
 
 use crate::run::Run;
 use run_common::cli::operands::open_runs;
@@ -14,25 +14,25 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which runs are meant.
+/// The selection of runs.
 pub(crate) struct Selection<'a> {
     pub(crate) runs_dir: PathBuf,
-    /// What the operands name; all runs of the directory, if they name nothing.
+    /// The operands; empty for all runs below the directory.
     pub(crate) names: &'a [String],
     /// Names on stdin end in NUL.
     pub(crate) null: bool,
-    /// Where evaluations are, if that was said.
+    /// The directory of evaluations, if given.
     pub(crate) eval_dir: Option<&'a Path>,
 }
 
-/// The runs, and the worst that happened on the way to them.
+/// The runs, and the worst exit status of reading them.
 pub(crate) struct Runs {
     pub(crate) all: Vec<Run>,
     pub(crate) exit: Exit,
 }
 
 impl Runs {
-    /// Reads the records of the selected runs. What is wrong with one is said, and the others are read.
+    /// Reads the records of the selected runs. Reports errors and continues with the other runs.
     pub(crate) fn read(selection: &Selection) -> Result<Self, Error> {
         let runs_dir = selection.runs_dir.as_path();
         let opened = open(selection)?;
@@ -57,7 +57,7 @@ impl Runs {
         })?;
         if runs.all.is_empty() && runs.exit == Exit::Ok {
             warn(&if !selection.names.is_empty() {
-                "no runs: the operands name none".to_owned()
+                "no runs: the operands name no run".to_owned()
             } else if runs_dir.exists() {
                 format!("no runs in '{}'", runs_dir.display())
             } else {
@@ -68,7 +68,7 @@ impl Runs {
         Ok(runs)
     }
 
-    /// Names runs by their paths where their names are the same.
+    /// Replaces names that several runs have by their paths.
     fn name_apart(&mut self) {
         let mut counts: HashMap<String, usize> = HashMap::new();
         for run in &self.all {
@@ -104,8 +104,8 @@ fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
     Ok(runs)
 }
 
-/// Returns what a run is called: its path below the runs directory (absolute), however it was named; elsewhere
-/// the name of its directory, in a batch after that of the batch.
+/// Returns the name of a run: its path below the runs directory (absolute), whatever operand named the run;
+/// elsewhere the name of its directory, preceded by that of its batch.
 fn name_of(run: &RunDir, runs_dir: &Path) -> String {
     let path = run.absolute();
     let above = match path.parent() {

@@ -1,4 +1,4 @@
-//! One value of a table: its order among others, and its form for people, CSV and JSON.
+//! A value of a table: its order, and its form for people, CSV and JSON.
 
 use run_common::figures::{figure, money};
 use run_common::json::json_number;
@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 /// A value of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar {
-    /// There is none.
+    /// Missing.
     Empty,
     /// A number; it may be NaN or infinite.
     Number(f64),
@@ -18,7 +18,7 @@ pub(crate) enum Scalar {
     Seconds(f64),
     /// A sum of money.
     Dollars(f64),
-    /// A number that somebody chose, shown in full.
+    /// A number that a person chose, shown in full.
     Exact(f64),
     /// A number that is the best of its row.
     Best(f64),
@@ -27,23 +27,23 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    /// Takes a text that may be missing.
+    /// Converts a text that may be missing.
     pub(crate) fn text(text: Option<&str>) -> Self {
         text.map_or(Self::Empty, |text| Self::Text(text.to_owned()))
     }
 
-    /// Takes a number that may be missing.
+    /// Converts a number that may be missing.
     pub(crate) fn number(number: Option<f64>) -> Self {
         number.map_or(Self::Empty, Self::Number)
     }
 
-    /// Takes a count.
+    /// Converts a count.
     #[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
     pub(crate) fn count(count: usize) -> Self {
         Self::Number(count as f64)
     }
 
-    /// Takes a setting, whose numbers somebody chose.
+    /// Converts a setting, whose numbers a person chose.
     pub(crate) fn setting(value: &Value) -> Self {
         match Self::json(value) {
             Self::Number(number) => Self::Exact(number),
@@ -51,7 +51,7 @@ impl Scalar {
         }
     }
 
-    /// Takes a JSON value; null is none.
+    /// Converts a JSON value; null is missing.
     pub(crate) fn json(value: &Value) -> Self {
         match value {
             Value::Null => Self::Empty,
@@ -72,7 +72,7 @@ impl Scalar {
         }
     }
 
-    /// Says whether two values differ; NaN is the same as NaN.
+    /// Returns whether two values differ; NaN equals NaN.
     pub(crate) fn differs(&self, other: &Self) -> bool {
         let is_nan = |scalar: &Self| scalar.float().is_some_and(f64::is_nan);
         self != other && !(is_nan(self) && is_nan(other))
@@ -109,7 +109,7 @@ impl Scalar {
         }
     }
 
-    /// Compares two values: numbers before texts, NaN after numbers, what is missing last.
+    /// Compares two values: numbers before texts, NaN after numbers, missing values last.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         let rank = |scalar: &Self| match (scalar, scalar.float()) {
             (_, Some(number)) if number.is_nan() => 2,
@@ -123,13 +123,14 @@ impl Scalar {
         })
     }
 
-    /// Says whether the value has a place in an order; NaN and what is missing come last either way.
+    /// Returns whether the value has a place in the order; NaN and missing values come last in either
+    /// direction.
     pub(crate) fn is_comparable(&self) -> bool {
         !matches!(self, Self::Empty) && !self.float().is_some_and(f64::is_nan)
     }
 }
 
-/// Returns a number in full, as CSV holds it.
+/// Returns a number in full, as in CSV.
 pub(crate) fn csv_number(number: f64) -> String {
     if number.is_finite() { json_number(number).to_string() } else { number.to_string() }
 }

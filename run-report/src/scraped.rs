@@ -1,4 +1,4 @@
-//! Metrics that are read off the logs of runs for a report, in place of those that the runs have.
+//! Metrics that are read from the logs of runs for a report, instead of the runs' own metrics.
 
 use crate::run::Run;
 use run_common::error::Error;
@@ -12,8 +12,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Reads the logs of the runs that have ended; a run in which nothing is found keeps its metrics. Returns the
-/// directory that the rows are in, which is removed when it is dropped.
+/// Reads the logs of ended runs; a run without rows in its logs keeps its metrics. Returns the directory of
+/// the rows, which is removed when dropped.
 pub(crate) fn scrape(runs: &mut [Run], specs: &[String]) -> Result<TempDir, Error> {
     let patterns =
         Patterns::parse(specs).map_err(|cause| Error::usage("cannot use --scrape").because(cause))?;
@@ -23,7 +23,7 @@ pub(crate) fn scrape(runs: &mut [Run], specs: &[String]) -> Result<TempDir, Erro
     for (number, run) in runs.iter_mut().enumerate().filter(|(_, run)| run.seen.status().has_ended()) {
         let layout = run.seen.run.layout();
         let path = scratch.path().join(format!("{number}.jsonl"));
-        // Most programs print their metrics to one of the two.
+        // Most programs print their metrics to one of the two streams.
         let mut found = None;
         for log in [layout.stdout(), layout.stderr()] {
             let starts = starts(&run.attempts, &log);
@@ -43,14 +43,15 @@ pub(crate) fn scrape(runs: &mut [Run], specs: &[String]) -> Result<TempDir, Erro
     Ok(scratch)
 }
 
-/// Returns where the attempts after the first began in a log.
+/// Returns the offsets at which attempts after the first began in a log.
 fn starts(attempts: &Attempts, log: &Path) -> Vec<u64> {
     let name = log.file_name().unwrap_or_default().to_string_lossy();
     let start = |attempt: &Attempt| attempt.start.offsets.get(name.as_ref()).copied().unwrap_or_default();
     attempts.iter().skip(1).map(start).collect()
 }
 
-/// Writes the rows of a log; returns where the rows of each attempt after the first begin, if there are any rows.
+/// Writes the rows of a log; returns the offsets at which the rows of later attempts begin, if there are any
+/// rows.
 fn write(log: &Path, patterns: &Patterns, rows: &Path, starts: &[u64]) -> io::Result<Option<Vec<u64>>> {
     let mut out = BufWriter::new(create_with_mode(rows, 0o600)?);
     let (mut begun, mut length, mut line) = (Vec::new(), 0, Vec::new());

@@ -1,5 +1,4 @@
-//! What a run was given and what ran: settings and provenance, by name. A table shows those that differ
-//! between runs.
+//! Settings and provenance of a run, by name. A table shows those that differ between runs.
 
 use crate::run::Run;
 use crate::scalar::Scalar;
@@ -11,7 +10,7 @@ use run_common::shell::shell_line;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 
-/// Returns what a run was given, without secrets: its config, options of its command line, overrides, seed.
+/// Returns the settings of a run, without secrets: config, options of the command line, overrides, seed.
 pub(crate) fn settings(run: &Run) -> Map<String, Value> {
     let mut settings = Map::new();
     let meta = &run.meta;
@@ -29,7 +28,7 @@ pub(crate) fn settings(run: &Run) -> Map<String, Value> {
     settings
 }
 
-/// Returns what ran: code, versions and machine, of the last attempt where there was one.
+/// Returns the provenance of a run: code, versions and machine, of the last attempt if there is one.
 pub(crate) fn provenance(run: &Run) -> Map<String, Value> {
     let meta = &run.meta;
     let last = run.attempts.last().map(|last| &last.start);
@@ -66,7 +65,7 @@ fn list(value: &Value) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
 
-/// Takes a number that was typed for that number, so that `1e-3` is what a config calls `0.001`.
+/// Converts a typed number, so that `1e-3` equals `0.001` in a config.
 fn typed(value: &Value) -> Value {
     let Some(text) = value.as_str() else { return value.clone() };
     match serde_json::from_str::<Value>(text) {
@@ -75,8 +74,7 @@ fn typed(value: &Value) -> Value {
     }
 }
 
-/// Returns the keys whose values differ between runs, and the keys that are wanted all the same, with the
-/// value of each run.
+/// Returns the keys whose values differ between runs, and the requested keys, with the value of each run.
 pub(crate) fn varying(
     of_runs: &[Map<String, Value>],
     is_wanted: impl Fn(&str) -> bool,

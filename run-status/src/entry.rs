@@ -45,14 +45,16 @@ impl<'a> Format<'a> {
     }
 }
 
-/// Returns what is wrong with the meta.json of a run. A list needs only status.json and should be fast: unless the run
-/// `is_named`, it checks meta.json only for unfinished and dead runs, which may be executed again.
+/// Returns what is wrong with the meta.json of a run. A list needs only status.json and should be fast:
+/// unless the run `is_named`, it checks meta.json only for unfinished and dead runs, which may be executed
+/// again.
 pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
     let counts = is_named || !run.status().has_ended() || run.status() == Status::Dead;
     if counts { Meta::read(run.run.layout()).err() } else { None }
 }
 
-/// Creates the entry of a run, if `full` with the fields of meta.json; also returns what is wrong with meta.json.
+/// Creates the entry of a run, if `full` with the fields of meta.json; also returns what is wrong with
+/// meta.json.
 pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, Option<Error>) {
     let entry = Entry { backup: BackupOut::of(run), ..Entry::of(run) };
     if !full {

@@ -151,8 +151,8 @@ fn figures(device: &DeviceState) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Adds the cost of all attempts so far, if a price is known, the part of it that was lost, and the money that the
-/// program has logged as spent.
+/// Adds the cost of all attempts so far, if a price is known, the part of it that was lost, and the money
+/// that the program has logged as spent.
 fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let rates = Rates::from_environment().ok().flatten(); // run-report reports errors in it
     let attempts = Attempts::read(run.run.layout()).ok()?;
@@ -162,7 +162,7 @@ fn cost(run: &Observed, meta: &Meta) -> Option<String> {
         let spent = spent(run, &attempts, rates.as_ref(), || save_times(run, meta));
         words.extend(spent.usd.map(|usd| format!("${}", money(usd))));
         words.extend(
-            spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it lost", money(usd))),
+            spent.wasted_usd.filter(|usd| *usd > 0.0).map(|usd| format!("${} of it wasted", money(usd))),
         );
     }
     words.extend(logged(&run.recorded.metrics().figures()).map(|usd| format!("${} logged", money(usd))));

@@ -57,7 +57,8 @@ impl Listed {
 /// The output for a run, and an error if part of its record is damaged.
 type Made<T> = (T, Option<Error>);
 
-/// Looks at many runs at once, and passes the results of `make` to `take` in the order of the runs, shown or not.
+/// Looks at many runs at once, and passes the results of `make` to `take` in the order of the runs, shown or
+/// not.
 fn look<T: Send>(
     scope: &Scope,
     observer: &Observer,

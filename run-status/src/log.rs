@@ -74,8 +74,9 @@ fn print_bytes(log: &mut BufReader<File>, out: &mut Out) -> io::Result<Result<()
     }
 }
 
-/// Prints whole lines without their prefix, and joins the pieces of a line. An unfinished line waits for its end, unless
-/// the log is complete or the line is long already; then `is_within` is set, and the next piece belongs to the line.
+/// Prints whole lines without their prefix, and joins the pieces of a line. An unfinished line waits for its
+/// end, unless the log is complete or the line is long already; then `is_within` is set, and the next piece
+/// belongs to the line.
 fn print_lines(
     log: &mut BufReader<File>,
     out: &mut Out,

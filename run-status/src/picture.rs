@@ -1,4 +1,5 @@
-//! The picture that `--watch` draws on a terminal: the list, or the details of a run with a curve of its main metric.
+//! The picture that `--watch` draws on a terminal: the list, or the details of a run with a curve of its main
+//! metric.
 
 use crate::detail;
 use crate::entry::{figure, shown_metrics};

@@ -83,8 +83,8 @@ impl<'a> Scope<'a> {
         Ok(Selection { runs, holders: search.holders })
     }
 
-    /// Returns the error of an unreadable entry; `None` if it is not a run at all. Fails if the runs directory cannot be
-    /// read.
+    /// Returns the error of an unreadable entry; `None` if it is not a run at all. Fails if the runs
+    /// directory cannot be read.
     pub(crate) fn fault<R>(&self, found: Found<R>) -> Result<Option<Error>, Error> {
         match found.fault(&self.runs_dir) {
             Some(error) if error.exit() == Exit::System => Err(error),

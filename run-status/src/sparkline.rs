@@ -105,8 +105,8 @@ impl Sparkline {
         self.next = Some(Instant::now() + start.elapsed().saturating_mul(RARENESS));
     }
 
-    /// Adds a row. After a resume, a row at an earlier step replaces the rows from that step on, unless the epoch has
-    /// advanced.
+    /// Adds a row. After a resume, a row at an earlier step replaces the rows from that step on, unless the
+    /// epoch has advanced.
     fn add(&mut self, row: &MetricRow) {
         self.rows += 1;
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]

@@ -13,8 +13,8 @@ const PATIENCE: f64 = 60.0;
 /// Bytes to search of the rows that were read from the output.
 const ROWS: u64 = 1 << 20;
 
-/// Returns warnings that the output of the last attempt contained no metric, or that some `--scrape` patterns have
-/// matched no line.
+/// Returns warnings that the output of the last attempt contained no metric, or that some `--scrape` patterns
+/// have matched no line.
 pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
     let layout = run.run.layout();
     let start = &attempts.last()?.start;

@@ -1,4 +1,5 @@
-//! The watched runs: searched again when runs may have appeared or vanished, and read again when they may have changed.
+//! The watched runs: searched again when runs may have appeared or vanished, and read again when they may
+//! have changed.
 
 use crate::select::Scope;
 use run_common::error::{Error, Exit};

@@ -69,8 +69,8 @@ impl Finisher<'_> {
         is_in_doubt.then(|| observed.reason().unwrap_or_default().to_owned())
     }
 
-    /// Waits until a run has ended, or is in doubt, or will not start. Kills a supervisor that does not kill its run.
-    /// If the recorded supervisor may be a stranger's process, the run must react to the request.
+    /// Waits until a run has ended, or is in doubt, or will not start. Kills a supervisor that does not kill
+    /// its run. If the recorded supervisor may be a stranger's process, the run must react to the request.
     fn wait(&self, asked: &Asked) -> Result<(Observed, Option<String>), Error> {
         let mut waiter = Waiter::new();
         let mut kills = self.kills;
@@ -111,8 +111,8 @@ impl Finisher<'_> {
     }
 }
 
-/// Returns whether the supervisor has written the record since the request; a supervisor does so as soon as it finds
-/// the request.
+/// Returns whether the supervisor has written the record since the request; a supervisor does so as soon as
+/// it finds the request.
 fn has_answered(observed: &Observed, asked: &Asked) -> bool {
     let beat = observed.recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
     beat.is_some_and(|beat| Timestamp::now().seconds_since(beat) < asked.time.elapsed().as_secs_f64())

@@ -21,9 +21,9 @@ pub(crate) fn ask(processes: &[Stat], kills: bool) {
     signal_all(processes, Signal::CONT);
 }
 
-/// Ends the processes that carry the id of a run whose supervisor is gone. The processes in `known` were asked to end
-/// at the time `asked`; processes that they start meanwhile are asked, too. After the grace, kills the rest and returns
-/// how many processes were killed.
+/// Ends the processes that carry the id of a run whose supervisor is gone. The processes in `known` were
+/// asked to end at the time `asked`; processes that they start meanwhile are asked, too. After the grace,
+/// kills the rest and returns how many processes were killed.
 pub(crate) fn end(
     run: &RunDir,
     mut known: Vec<Stat>,

@@ -355,6 +355,6 @@ fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     // Where nothing is named, that is said.
     for mode in [&[][..], &["--metrics"], &["--cost"], &["--group-by", "status"]] {
         let done = lab.cmd("run-report").args(mode).arg("-").stdin("").run().code(0);
-        assert_eq!(done.err(), "run-report: no runs: the operands name none\n", "{mode:?}");
+        assert_eq!(done.err(), "run-report: no runs: the operands name no run\n", "{mode:?}");
     }
 }

@@ -54,15 +54,15 @@ fn where_a_name_says_nothing_no_value_is_the_best() {
     assert_eq!(words(&compared).concat().join(" "), "what key low high result kl.last 0.3000 0.7000");
     let header = report(&lab, &["--format", "csv"]).lines().next().unwrap().to_owned();
     assert!(header.contains("kl.last,kl.mean,kl.std") && !header.contains("kl.best"), "{header}");
-    let said = "run-report: the name of 'kl' does not say whether more or less is better\n\
-                run-report: --best 'kl:min' or --best 'kl:max' says so\n";
+    let said = "run-report: the name of 'kl' does not tell whether higher or lower is better\n\
+                run-report: use --best 'kl:min' or --best 'kl:max'\n";
     lab.cmd("run-report").args(["--best", "kl"]).run().code(2).stdout("").stderr(said);
     for (way, first, best) in [("min", "low", "0.1000"), ("max", "high", "0.7000")] {
         let sorted = report(&lab, &["--best", &format!("kl:{way}"), "--columns", "kl.best"]);
         assert_eq!(words(&sorted)[1], [first, best]);
     }
-    let said = "run-report: 'kl' has no best value: its name does not say whether more or less is better\n\
-                run-report: --best 'kl:min' or --best 'kl:max' says so\n";
+    let said = "run-report: 'kl' has no best value: its name does not tell whether higher or lower is better\n\
+                run-report: use --best 'kl:min' or --best 'kl:max'\n";
     lab.cmd("run-report").args(["--sort", "kl.best"]).run().code(2).stdout("").stderr(said);
     let document: Value = serde_json::from_str(&report(&lab, &["--export", "-"])).unwrap();
     assert_eq!(document["runs"][0]["curves"][0]["more_is_better"], Value::Null);
@@ -96,7 +96,7 @@ fn a_name_with_a_comma_is_taken_as_it_is_or_in_quotes() {
         .run()
         .code(1)
         .stdout(&picture)
-        .stderr("run-report: no run has 'lost'\nrun-report: --format csv shows all columns there are\n");
+        .stderr("run-report: no run has 'lost'\nrun-report: --format csv shows all columns\n");
     made(&lab, "both", "metrics.jsonl", "{\"step\": 1, \"acc\": 1, \"acc,none\": 2, \"none\": 3}\n");
     let document: Value =
         serde_json::from_str(&report(&lab, &["--plot", "acc,none", "--export", "-", "both"])).unwrap();

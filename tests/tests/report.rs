@@ -141,7 +141,7 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
         .run()
         .code(2)
         .stdout("")
-        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n");
+        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns\n");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_table_counts_what_it_does_not_show() {
         if what.is_empty() {
             String::new()
         } else {
-            format!("run-report: not shown: {what}; --columns chooses, csv and json have all of them\n")
+            format!("run-report: not shown: {what}; choose with --columns; --format csv and json show all\n")
         }
     };
     for (words, expected) in [

@@ -36,7 +36,7 @@ fn evaluations_of_all_runs_are_one_table() {
         .run()
         .code(0)
         .stdout("run,label,step\n")
-        .stderr("run-report: there are no evaluations of these runs\n");
+        .stderr("run-report: these runs have no evaluations\n");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
         .args(["--cost", "--rates", "rates", "big"])
         .run()
         .code(0)
-        .stderr("run-report: no price of 'NVIDIA H100': its time is not in the sums\n");
+        .stderr("run-report: no price for 'NVIDIA H100': its time is not in the sums\n");
     lab.write("rates", "A100\n");
     lab.cmd("run-report")
         .args(["--cost", "--rates", "rates"])
@@ -263,15 +263,15 @@ fn a_command_may_say_what_an_interface_cost() {
     );
     for (command, why) in [
         ("exit 3", "exit status: 3"),
-        ("echo nonsense", "no JSON"),
-        ("echo '{}'", "no \"usd\""),
+        ("echo nonsense", "not JSON"),
+        ("echo '{}'", "no number \"usd\""),
         ("sleep 1000 & sleep 1000", "longer than 2s"),
         ("exec >&-; sleep 1000", "longer than 2s"),
     ] {
         let (line, said) = cost(command, 1);
         assert_eq!((&line["command_usd"], &line["usd"]), (&Value::Null, &json!(1)), "{command}");
         assert!(
-            said.contains("what 'a' cost beside is not known") && said.contains(why),
+            said.contains("no cost from --cost-command for 'a'") && said.contains(why),
             "{command}: {said}"
         );
     }
@@ -287,7 +287,7 @@ fn a_price_that_is_known_is_in_the_record_and_in_the_details() {
     let (usd, seconds) = (end["cost_usd"].as_f64().unwrap(), end["duration_s"].as_f64().unwrap());
     assert!((usd - seconds * 1000.0).abs() < 1e-6, "{end}");
     let shown = lab.cmd("run-status").arg("dear").run().code(0).out();
-    assert!(shown.contains("cost:") && shown.contains(" of it lost"), "{shown}");
+    assert!(shown.contains("cost:") && shown.contains(" of it wasted"), "{shown}");
     let line = objects(&lab, &["--cost"])[0].clone();
     assert_eq!((line["usd"].as_f64(), line["wasted_usd"].as_f64()), (Some(usd), Some(usd)));
     assert_eq!(line["unknown_attempts"], json!(0));

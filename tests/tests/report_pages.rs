@@ -201,7 +201,7 @@ fn a_page_of_fifty_runs_and_a_million_rows_stays_small_and_opens() {
     ]);
     let values = browse(&lab, "page.html", (1280, 900), &steps);
     assert_eq!(values[..3], [json!(3), json!(50), json!([0, 19_999])]);
-    assert!(values[3].as_str().unwrap().starts_with("least and greatest of up to "));
+    assert!(values[3].as_str().unwrap().starts_with("min and max of up to "));
     assert_eq!(values[4], json!(true));
 }
 
@@ -231,7 +231,7 @@ fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
         lab.cmd("run-report").args(["--plot", "loss", "--log", "--smooth", "0.9", "two"]).run().code(0);
     let shown = done.out();
     assert!(shown.contains("loss (log scale, smoothed, weight 0.9)"), "{shown}");
-    assert!(shown.contains("two (3001 rows, least and greatest of every 4, 1 not finite (x))"), "{shown}");
+    assert!(shown.contains("two (3001 rows, min and max of every 4, 1 not finite (x))"), "{shown}");
     assert!(shown.lines().nth(1).unwrap().ends_with('x') && shown.contains('⣀'), "{shown}");
     let several = report(&lab, &["--plot", "loss,<i>"]);
     assert!(
@@ -243,7 +243,7 @@ fn curves_are_drawn_in_characters_and_say_what_was_done_to_them() {
         .run()
         .code(1)
         .stdout("")
-        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n");
+        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns\n");
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn svg_and_export_are_whole_documents() {
     let titles = lab.cmd("python3").args(["-c", program]).run().code(0).out();
     assert_eq!(titles, "['<_script><b>one', 'two', '<_script><b>one', 'two']\n");
     let svg = lab.read("curves.svg");
-    assert!(svg.contains("two (3001 rows, least and greatest of every 4, 1 not finite (x))"), "{svg}");
+    assert!(svg.contains("two (3001 rows, min and max of every 4, 1 not finite (x))"), "{svg}");
     // A run looks the same in every panel, also where others lack the metric.
     made(&lab, "above", &[("metrics.jsonl", "{\"step\": 1, \"<i>\": 1}\n")]);
     let pens = |metric: &str| -> Vec<String> {
@@ -281,7 +281,7 @@ fn svg_and_export_are_whole_documents() {
         let done = lab.cmd("run-report").args([option, "-", "--plot", "loss,los"]).run().code(1);
         assert_eq!(
             done.err(),
-            "run-report: no run has 'los'\nrun-report: --format csv shows all columns there are\n",
+            "run-report: no run has 'los'\nrun-report: --format csv shows all columns\n",
             "{option}"
         );
         assert!(done.out().contains("loss"), "{option}");

@@ -281,7 +281,7 @@ fn curves_are_drawn_over_what_is_asked_for() {
     let picture = lab.cmd("run-report").args(["--plot", "loss", "--x", "epoch"]).run().code(0).out();
     assert!(picture.trim_start().starts_with("loss (over epoch)\n"), "{picture}");
     let said = "run-report: no run has 'loss' in a row with 'lost'\n\
-                run-report: --format csv shows all columns there are\n";
+                run-report: --format csv shows all columns\n";
     lab.cmd("run-report").args(["--plot", "loss", "--x", "lost"]).run().code(1).stdout("").stderr(said);
     made(&lab, "epochs", "metrics.jsonl", &epochs(1..3));
     let drawn = lab.cmd("run-report").args(["--plot", "loss", "--export", "-", "epochs"]).run().code(0).out();

@@ -218,14 +218,14 @@ fn what_a_run_has_cost_so_far_is_watched() {
     };
     // Ten dollars a second, and those of the first attempt, which were lost.
     let (start, line) = shown(&terminal.await_text("cost:")).unwrap();
-    assert!(start > first && line.ends_with(&format!(", ${first:.2} of it lost")), "{line}");
+    assert!(start > first && line.ends_with(&format!(", ${first:.2} of it wasted")), "{line}");
     wait_for("the cost to grow", || shown(&terminal.text()).is_some_and(|(now, _)| now > start + 5.0));
     lab.write("go", "");
     exec.wait().code(0);
     terminal.await_text("completed");
     let attempts = lab.json_lines("runs/r/.run/attempts.jsonl");
     let both: f64 = attempts.iter().filter_map(|line| line["cost_usd"].as_f64()).sum();
-    assert_eq!(shown(&terminal.text()).unwrap().1, format!("${both:.2}, ${first:.2} of it lost"));
+    assert_eq!(shown(&terminal.text()).unwrap().1, format!("${both:.2}, ${first:.2} of it wasted"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The columns of the consolidated CSV, and the order in which the values of a row come under them.
+//! The columns of the consolidated CSV, and the order of a row's values under them.
 
 use super::rows::{Rows, write_value};
 use super::template::Template;
@@ -15,15 +15,15 @@ pub(super) struct Columns {
     places: HashMap<String, usize>,
 }
 
-/// In which order the values of a template are written.
+/// The order in which the values of a template are written.
 pub(super) struct Plan {
-    /// Commas before a value, and which value it is.
+    /// Commas before a value, and the number of the value.
     values: Vec<(usize, usize)>,
-    /// Commas after the last one.
+    /// Commas after the last value.
     rest: usize,
 }
 
-/// Returns the column of a metric: the step has its own, and `run` is that of the run's name.
+/// Returns the column of a metric. The step has its own column, and a metric `run` is renamed.
 pub(super) fn column(name: &str) -> Option<&str> {
     match name {
         "step" => None,
@@ -54,7 +54,7 @@ impl Columns {
 
     pub(super) fn plan(&self, template: &Template) -> Plan {
         let numbered = template.keys.iter().enumerate();
-        let places: BTreeMap<usize, usize> = // of two that share a name the last counts
+        let places: BTreeMap<usize, usize> = // the last of two values with the same name counts
             numbered.filter_map(|(number, key)| Some((self.place(key)?, number))).collect();
         let mut done = 0;
         let commas = |(place, number): (usize, usize)| {
@@ -66,7 +66,7 @@ impl Columns {
         Plan { values, rest: self.names.len() - done }
     }
 
-    /// Appends a row that is no plain line.
+    /// Appends a row that was parsed in full.
     pub(super) fn write_row(&self, row: &MetricRow, step: &str, into: &mut Vec<u8>) {
         into.extend_from_slice(step.as_bytes());
         let mut cells: Vec<(usize, &MetricValue)> =
@@ -75,7 +75,7 @@ impl Columns {
         let mut done = 0;
         for (number, &(place, cell)) in cells.iter().enumerate() {
             if cells.get(number + 1).is_some_and(|(next, _)| *next == place) {
-                continue; // of two that share a name the last counts
+                continue; // the last of two values with the same name counts
             }
             into.resize(into.len() + place + 1 - done, b',');
             done = place + 1;

@@ -1,4 +1,4 @@
-//! What is read: the runs, and the pieces of their files.
+//! The input: the runs, and the pieces of their files.
 
 use crate::run::Run;
 use run_common::rundir::layout::Layout;
@@ -10,7 +10,7 @@ use run_metrics::supersede::{FirstSteps, RowOrigin};
 use std::fs;
 use std::path::PathBuf;
 
-/// Bytes of a file that are read at once, and the rest of their last line.
+/// Size of a piece of a file, in bytes; the rest of its last line is read, too.
 const PIECE: u64 = 256 << 10;
 
 /// A piece of a file of lines, or all rows of a run.
@@ -20,30 +20,30 @@ pub(super) struct Piece {
     pub(super) input: usize,
     pub(super) start: u64,
     pub(super) end: u64,
-    /// Rows of the run before the piece, once they were counted.
+    /// Number of the run's rows before the piece, once counted.
     pub(super) rows_before: u64,
 }
 
-/// A run whose rows are consolidated.
+/// A run to consolidate.
 pub(super) struct Input {
     /// Its name, as a field of CSV.
     pub(super) field: Vec<u8>,
     pub(super) layout: Layout,
-    /// The file of JSON lines; none for rows of another format.
+    /// The file of JSON lines; `None` for another format.
     pub(super) lines: Option<LinesFile>,
-    /// Where rows began anew, and what they began with.
+    /// Where the steps of rows restarted, and with which values.
     pub(super) starts: FirstSteps,
-    /// Some epochs are parts, so that no epoch is a step.
+    /// Some epochs are fractions, so epochs do not count as steps.
     pub(super) has_parts_of_epochs: bool,
 }
 
 /// A file of JSON lines.
 pub(super) struct LinesFile {
     pub(super) path: PathBuf,
-    /// Its length at first. What is appended later is not read, or the second pass would find columns that
-    /// the first has not seen.
+    /// Its length at the beginning. Later rows are not read: the second pass could find columns that the
+    /// first pass has not seen.
     pub(super) length: u64,
-    /// Where attempts after the first began in it.
+    /// Where later attempts began in the file.
     pub(super) boundaries: Vec<u64>,
 }
 
@@ -65,21 +65,21 @@ impl Input {
 }
 
 impl LinesFile {
-    /// Finds the file of a run that keeps its metrics in one.
+    /// Finds the file of a run, if its metrics are in a single file.
     fn of(layout: &Layout, recorded: &Recorded) -> Option<Self> {
         let source = of_run::source_by(layout, Some(recorded))?;
         let path = source.plain_lines()?.to_owned();
-        let length = fs::metadata(&path).map_or(0, |file| file.len()); // one that is gone has no rows
+        let length = fs::metadata(&path).map_or(0, |file| file.len()); // a missing file has no rows
         let boundaries = Resumptions::read(layout).map(|later| source.boundaries(&later));
         Some(Self { path, length, boundaries: boundaries.unwrap_or_default() })
     }
 
-    /// Says whether attempts may have gone over the same ground.
+    /// Returns whether attempts may have repeated steps.
     pub(super) fn has_attempts(&self) -> bool {
         !self.boundaries.is_empty()
     }
 
-    /// Returns the attempt of what is at an offset.
+    /// Returns the attempt that wrote the row at an offset.
     pub(super) fn origin(&self, offset: u64) -> RowOrigin {
         let begun = self.boundaries.iter().filter(|&&start| start <= offset);
         RowOrigin { attempt: begun.count(), track: 0, offset }

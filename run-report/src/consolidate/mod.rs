@@ -1,6 +1,6 @@
-//! Every metric row of every run as one CSV. Its header names every column, so a first pass finds the
-//! columns, and a second writes. Files are read in pieces, by two threads, so that memory does not grow
-//! with the rows.
+//! Every metric row of every run as one CSV. The header names every column, so a first pass finds the
+//! columns, and a second pass writes the rows. Two threads read the files in pieces, so that memory does not
+//! grow with the rows.
 
 mod columns;
 mod input;
@@ -23,13 +23,13 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut inputs: Vec<Input> = runs.all.iter().map(Input::of).collect();
     let mut errors: Vec<Option<io::Error>> = inputs.iter().map(|_| None).collect();
     let mut fail = |input: usize, error| {
-        errors[input].get_or_insert(error); // once, however many pieces it has
+        errors[input].get_or_insert(error); // once per file, whatever the number of its pieces
     };
     let mut pieces: Vec<Piece> =
         inputs.iter().enumerate().flat_map(|(number, input)| input.pieces(number)).collect();
     let columns = scan::columns(&mut inputs, &mut pieces, &mut fail);
     let left_out = write::print(&inputs, &pieces, columns, out, &mut fail)?;
-    // Not before: stderr may be the file that is printed to.
+    // After the output, because stderr and stdout may be the same file.
     let mut exit = runs.exit;
     for ((input, error), left_out) in inputs.iter().zip(errors).zip(left_out) {
         let root = input.layout.root();

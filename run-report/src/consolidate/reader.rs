@@ -14,56 +14,56 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Bytes after a piece that are read at first for the rest of its last line.
+/// Bytes after a piece to read at first for the rest of its last line.
 const REST: usize = 4 << 10;
 
-/// Templates that are kept, and keys in all of them.
+/// Maximum number of templates, and of keys in all of them.
 const TEMPLATES: usize = 64;
 const KEYS: usize = 1 << 16;
 
-/// A thread's buffers, and the templates that it has met.
+/// A thread's buffers, and its known templates.
 #[derive(Default)]
 pub(super) struct Reader {
     open: Option<(PathBuf, File)>,
     buffer: Vec<u8>,
     spans: Vec<Span>,
     known: Vec<Known>,
-    /// The template of the line before, and the next to be given up.
+    /// The template of the previous line, and the next template to replace.
     last: usize,
     oldest: usize,
 }
 
-/// A template, and what was worked out for it.
+/// A template, and values computed from it.
 pub(super) struct Known {
     pub(super) template: Template,
     pub(super) plan: Option<Plan>,
-    /// The scan knows its columns, so that lines of it may be passed over.
+    /// Whether the scan knows its columns, so that its lines may be skipped.
     pub(super) is_noted: bool,
-    /// The template of the line after the last of this one.
+    /// The template of the line that followed the last line of this template.
     next: usize,
 }
 
 /// A line that is a row.
 pub(super) enum Visit<'a> {
-    /// Its template, and its values in the buffer.
+    /// A line with a template: its values are in the buffer.
     Plain(&'a mut Known, &'a [Span], &'a [u8]),
-    /// One of another kind.
+    /// A line that was parsed in full.
     Odd(MetricRow),
 }
 
-/// Where lines are in the buffer.
+/// The position of lines in the buffer.
 #[derive(Default)]
 struct Lines {
-    /// The first begins here.
+    /// Start of the first line.
     at: usize,
-    /// The last begins before this.
+    /// The last line begins before this.
     within: usize,
-    /// Bytes that are there.
+    /// Number of valid bytes.
     length: usize,
 }
 
 impl Known {
-    /// Returns which value is the step; without `epochs`, an epoch is none.
+    /// Returns the number of the value that is the step; epochs only count with `epochs`.
     #[inline]
     pub(super) fn step(&self, spans: &[Span], epochs: bool) -> Option<usize> {
         let mut steps = self.template.steps.iter();
@@ -72,7 +72,7 @@ impl Known {
         steps.find(is_step).map(|(at, _)| *at)
     }
 
-    /// Returns where a row stands among others.
+    /// Returns the position of a row in the order of rows.
     pub(super) fn standing<'a>(&'a self, spans: &'a [Span], buffer: &'a [u8]) -> Option<Standing<'a>> {
         let Template { keys, fields, .. } = &self.template;
         let cell = |at: usize| {
@@ -91,22 +91,22 @@ impl Known {
     }
 }
 
-/// Whether successive rows plainly come in the order of their steps: all with one key, whole numbers, and none
-/// less than that before.
+/// Tracks whether successive rows are plainly in the order of their steps: all have the same step key, and
+/// whole numbers that never decrease.
 #[derive(Default)]
 pub(super) struct Ascent {
     /// The key.
     key: Option<String>,
     first: Digits,
     last: Digits,
-    /// They do not.
+    /// The rows are not plainly in order.
     pub(super) is_broken: bool,
     /// Rows that were only counted.
     pub(super) skipped: u64,
 }
 
 impl Ascent {
-    /// Takes note of a row with a step.
+    /// Adds a row with a step.
     fn note(&mut self, key: &str, step: Option<Digits>) {
         let Some(step) = step.filter(|step| *step >= self.last) else {
             self.is_broken = true;
@@ -132,7 +132,7 @@ impl Ascent {
         self.is_broken |= row.has_part_of_epoch();
     }
 
-    /// Takes over what was noted of the rows that follow.
+    /// Adds the result for the following rows.
     pub(super) fn extend(&mut self, later: Self) {
         self.is_broken |= later.is_broken;
         if let Some(key) = later.key {
@@ -143,9 +143,9 @@ impl Ascent {
 }
 
 impl Reader {
-    /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns how many lines
-    /// are no rows. An unfinished last line does not count, unless it is too long already. With `ascent`, which
-    /// is noted, successive lines with the keys and the step key of one before are only counted.
+    /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns the number of
+    /// lines that are not rows. An unfinished last line does not count, unless it is too long already. With
+    /// `ascent`, which is updated, successive lines with known keys and the same step key are only counted.
     pub(super) fn rows(
         &mut self,
         file: &LinesFile,
@@ -154,7 +154,7 @@ impl Reader {
         visit: &mut impl FnMut(u64, Visit),
     ) -> io::Result<u64> {
         let Lines { mut at, within, length } = self.fill(file, piece)?;
-        let from = piece.start.saturating_sub(1); // where the buffer begins in the file
+        let from = piece.start.saturating_sub(1); // the buffer's offset in the file
         let mut skipped = 0;
         while at < length && at < within {
             if let Some(ascent) = ascent.as_deref_mut()
@@ -199,7 +199,7 @@ impl Reader {
         Ok(skipped)
     }
 
-    /// Reads a piece with the rest of its last line, unless that is too long.
+    /// Reads a piece with the rest of its last line, unless this line is too long.
     fn fill(&mut self, file: &LinesFile, piece: &Piece) -> io::Result<Lines> {
         let LinesFile { path, length: end_of_file, .. } = file;
         if self.open.as_ref().is_none_or(|(open, _)| open != path) {
@@ -217,7 +217,7 @@ impl Reader {
             }
             let count = file.read_at(&mut self.buffer[length..wanted.min(most)], from + length as u64)?;
             length += count;
-            // Where the last line begins; a piece in the middle of a line has none.
+            // The start of the last line; no line starts in a piece that is within a line.
             let before = &self.buffer[..length.min(within - 1)];
             let last = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
             let has_none = last == 0 && start > 0 && length >= within;
@@ -231,7 +231,7 @@ impl Reader {
         }
         self.buffer[length..length + PAD].fill(0);
         if self.buffer.len() > 4 * (within + REST) {
-            self.buffer.truncate(length + PAD); // a line that long is rare
+            self.buffer.truncate(length + PAD); // such a long line is rare
             self.buffer.shrink_to_fit();
         }
         let at = match start {
@@ -241,7 +241,7 @@ impl Reader {
         Ok(Lines { at, within, length })
     }
 
-    /// Finds the template of the line at `at`, and with it where the next line begins.
+    /// Finds the template of the line at `at`, and the start of the next line.
     #[inline]
     fn find(&mut self, at: usize) -> Option<usize> {
         let next = self.known.get(self.last)?.next;
@@ -264,11 +264,11 @@ impl Reader {
         None
     }
 
-    /// Takes the template of a line; says whether it has one.
+    /// Adds the template of a line; returns false if the line has none.
     fn learn(&mut self, at: usize, after: usize) -> bool {
         let Some(template) = Template::of(&self.buffer[at..after]) else { return false };
         if self.known.iter().any(|known| known.template == template) {
-            return false; // its values are such that it does not help
+            return false; // its values do not fit a template
         }
         let keys = |known: &Known| known.template.keys.len();
         if self.known.iter().map(keys).sum::<usize>() + template.keys.len() > KEYS {

@@ -1,10 +1,11 @@
-//! Printed rows, and how values of a line are appended to them.
+//! The buffer of printed rows, and functions that append values to it.
 
 use super::value::{Kind, Span, WINDOW, window};
 use run_metrics::csv::quote;
 
-/// Rows as they are printed. The bytes after them are there already, so that a short text is appended
-/// as a block of fixed size, which is quicker than so many bytes as it has.
+/// Rows as printed. The bytes after them are allocated already, so that a short text can be appended as a
+/// block of fixed size, which is faster than copying its exact length. Excess bytes are overwritten by the
+/// next copy.
 #[derive(Default)]
 pub(super) struct Rows {
     bytes: Vec<u8>,
@@ -24,7 +25,7 @@ impl Rows {
         &self.bytes[..self.filled]
     }
 
-    /// Makes it empty; its memory stays.
+    /// Empties the buffer and keeps its memory.
     pub(super) fn clear(&mut self) {
         self.filled = 0;
     }
@@ -41,7 +42,7 @@ impl Rows {
         self.filled += count;
     }
 
-    /// Makes room for some bytes and a block.
+    /// Reserves room for some bytes and a block.
     #[inline]
     fn reserve(&mut self, count: usize) {
         if self.bytes.len() - self.filled < count + WINDOW {

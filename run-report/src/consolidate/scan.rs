@@ -1,4 +1,4 @@
-//! The first pass: the scan for the columns, and for the rows that supersede others.
+//! The first pass: scans for columns, and for rows that supersede others.
 
 use super::columns::column;
 use super::input::{Input, LinesFile, Piece};
@@ -16,7 +16,7 @@ use std::io;
 struct Names(HashSet<String>);
 
 impl Names {
-    /// Adds the columns of some metrics to `into` that were not seen before.
+    /// Adds the new columns of some metrics to `into`.
     fn note<'a>(&mut self, metrics: impl Iterator<Item = &'a str>, into: &mut Vec<String>) {
         for column in metrics.filter_map(column) {
             if !self.0.contains(column) {
@@ -27,18 +27,18 @@ impl Names {
     }
 }
 
-/// What is found in a piece.
+/// The result for a piece.
 #[derive(Default)]
 struct Scanned {
-    /// Names of columns that this thread had not seen before.
+    /// Names of columns that were new to this thread.
     columns: Vec<String>,
     rows: u64,
     ascent: Ascent,
     error: Option<io::Error>,
 }
 
-/// Goes through the rows of some pieces for their columns, in the order in which they first appear.
-/// Counts rows, and finds out which supersede others.
+/// Scans the rows of some pieces: finds their columns, in the order of first appearance, counts rows, and
+/// determines which rows supersede others.
 pub(super) fn columns(
     inputs: &mut [Input],
     pieces: &mut [Piece],
@@ -106,8 +106,8 @@ fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) ->
     scanned
 }
 
-/// Finds out where rows of files began anew, unless those are plainly of one start: one after another, as what a
-/// row is depends on those before it.
+/// Finds where the steps of rows restarted in a file, unless the rows are plainly in order. Pieces are read
+/// one after another, because the meaning of a row depends on earlier rows.
 fn find_starts(inputs: &mut [Input], ascents: &[Ascent], fail: &mut dyn FnMut(usize, io::Error)) {
     let may_repeat = |(number, ascent): (usize, &Ascent)| {
         let has_attempts = inputs[number].lines.as_ref().is_some_and(LinesFile::has_attempts);
@@ -133,7 +133,7 @@ fn find_starts(inputs: &mut [Input], ascents: &[Ascent], fail: &mut dyn FnMut(us
     }
 }
 
-/// What is found out of a file.
+/// The result for a file.
 #[derive(Default)]
 struct Starts {
     first_steps: FirstSteps,

@@ -1,15 +1,16 @@
 //! The layout of a metric line. Programs write the same keys line after line, so each line is first compared
-//! with the layout of one before: only its values are looked at. A line of another kind is parsed in full.
+//! with the layout of an earlier line, and only its values are read. A line with another layout is parsed in
+//! full.
 
 use super::value::{Digits, Kind, PAD, Span, number, other_value, quote, text, value, window};
 use memchr::memchr;
 use run_metrics::standing::StepFields;
 
-/// A piece of a line between two values, kept so that sixteen bytes are compared at once.
+/// The text between two values of a line, stored so that sixteen bytes are compared at once.
 #[derive(Debug, PartialEq, Eq)]
 struct Literal {
     bytes: Box<[u8]>,
-    /// Where the key begins in it.
+    /// The start of the key in the text.
     quote: usize,
     words: [u64; 2],
     masks: [u64; 2],
@@ -48,22 +49,21 @@ fn eight<const SIZE: usize>(block: &[u8; SIZE], at: usize) -> u64 {
     bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// What lines have in common that differ in their values alone.
+/// The common part of lines that differ only in their values.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Template {
-    /// What stands before each value, and after the last.
+    /// The text before each value, and after the last.
     literals: Vec<Literal>,
     /// The name of each value.
     pub(super) keys: Vec<String>,
-    /// Which of them may be the step, the better first, and whether they count epochs.
+    /// The values that may be the step, the best first, and whether they count epochs.
     pub(super) steps: Vec<(usize, bool)>,
-    /// Which of them tell where a row stands among others.
+    /// The values that determine the position of a row in the order of rows.
     pub(super) fields: StepFields,
 }
 
 impl Template {
-    /// Finds the values of the line at `at`, when it is one of this template; returns where the
-    /// next line begins.
+    /// Finds the values of the line at `at`, if the line has this template; returns the start of the next line.
     #[inline]
     pub(super) fn find(&self, buffer: &[u8], at: usize, spans: &mut Vec<Span>) -> Option<usize> {
         let mut at = at;
@@ -77,7 +77,7 @@ impl Template {
             }
             at += literal.bytes.len();
             if let Some(end) = number(buffer, at) {
-                // Field by field: a span that is made first and copied then is waited for.
+                // Written field by field: building a span and copying it stalls.
                 (place.start, place.end, place.kind) = (at, end, Kind::Number);
                 at = end;
             } else {
@@ -87,9 +87,9 @@ impl Template {
         last.is_at(buffer, at).then_some(at + last.bytes.len())
     }
 
-    /// Passes over the line at `at`, when its keys are those of this template and its step is no less than
-    /// `least`, which becomes it; returns where the next line begins. Nothing is said of its other values but
-    /// that there is no other key among them, as there is no quote.
+    /// Skips the line at `at`, if it has the keys of this template and its step is at least `least`, which is
+    /// set to the step; returns the start of the next line. Other values are not checked, except that they
+    /// contain no quote and hence no other key.
     #[inline]
     pub(super) fn skip(&self, buffer: &[u8], at: usize, least: &mut Digits) -> Option<usize> {
         let (last, before) = self.literals.split_last()?;
@@ -110,8 +110,8 @@ impl Template {
         last.is_at(buffer, end).then_some(end + last.bytes.len())
     }
 
-    /// Makes the template of a line with its newline. One that holds other objects, or texts with
-    /// escapes, has none.
+    /// Creates the template of a line that ends in a newline; `None` if the line contains objects, or texts
+    /// with escapes.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
         let mut padded = line.to_vec();
         padded.resize(line.len() + PAD, 0);
@@ -146,7 +146,7 @@ impl Template {
         }
         literals.push(Literal::new(&line[start..]));
         let fields = StepFields::of(keys.iter().map(String::as_str));
-        // Of two that share a name the last counts.
+        // The last of two values with the same name counts.
         let last = |at: usize| keys.iter().rposition(|key| *key == keys[at]).unwrap_or(at);
         let steps = fields.steps().map(|(at, is_epoch)| (last(at), is_epoch)).collect();
         Some(Self { literals, keys, steps, fields })

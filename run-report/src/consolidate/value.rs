@@ -1,35 +1,34 @@
-//! The values of a metric line: what they are, and where they end.
+//! Classifies the values of a metric line, and finds their ends.
 
 use wide::u8x16;
 
-/// Bytes after the last line of a buffer that must be there to be looked at; what they are does not
-/// matter.
+/// Padding after the last line of a buffer, so that windows may overrun; contents ignored.
 pub(super) const PAD: usize = WINDOW;
 
-/// Bytes that are looked at together; nearly every value is shorter.
+/// Bytes that are compared at once; nearly every value is shorter.
 pub(super) const WINDOW: usize = 32;
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A finite number, also in quotes, which are not in the span.
+    /// A finite number, quoted or not; the quotes are not in the span.
     #[default]
     Number,
-    /// A text without escapes; its quotes are not in the span.
+    /// A text without escapes; the quotes are not in the span.
     Text,
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool,
-    /// `NaN`, or a text that says so.
+    /// `NaN`, quoted or not.
     NaN,
-    /// `Infinity`, likewise.
+    /// `Infinity`, quoted or not.
     Infinity,
-    /// `-Infinity`, likewise.
+    /// `-Infinity`, quoted or not.
     MinusInfinity,
 }
 
-/// Where a value is.
+/// The position of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
@@ -43,7 +42,7 @@ pub(super) fn window<const SIZE: usize>(buffer: &[u8], at: usize) -> Option<&[u8
     buffer.get(at..)?.first_chunk()
 }
 
-/// Reads a text without escapes; returns what is in its quotes, and where it ends.
+/// Reads a text without escapes; returns the text between its quotes, and its end.
 pub(super) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let inside = buffer.get(at..)?.strip_prefix(b"\"")?;
     let length = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
@@ -52,7 +51,7 @@ pub(super) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
     is_whole.then_some((text, at + length + 2))
 }
 
-/// Reads a value; returns it, and where it ends.
+/// Reads a value; returns the value and its end.
 pub(super) fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     if let Some(end) = number(buffer, at) {
         return Some((Span { start: at, end, kind: Kind::Number }, end));
@@ -88,13 +87,13 @@ pub(super) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     Some((Span { start: at, end, kind }, end))
 }
 
-/// Returns where the number ends that begins here, by the grammar of JSON.
+/// Returns the end of the number that begins here, by the grammar of JSON.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "it is all that is done for most values, and a call costs as much")]
 pub(super) fn number(buffer: &[u8], at: usize) -> Option<usize> {
     let window = window::<WINDOW>(buffer, at)?;
     let byte = |at: u32| window.get(at as usize).copied().unwrap_or_default();
-    let mut others = !digits(window); // a bit for each byte that is none
+    let mut others = !digits(window); // a bit for each byte that is not a digit
     let first = u32::from(byte(0) == b'-');
     others &= !first;
     let mut end = others.trailing_zeros();
@@ -129,7 +128,7 @@ pub(super) fn number(buffer: &[u8], at: usize) -> Option<usize> {
     Some(at + end as usize)
 }
 
-/// Does the same for a number that is long or may be too large.
+/// Like [`number`], for a number that is long or may be too large.
 #[cold]
 #[inline(never)]
 fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
@@ -149,20 +148,20 @@ fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
         let is_signed = matches!(buffer.get(end + 1)?, b'+' | b'-');
         end = digits(end + 1 + usize::from(is_signed))?;
     }
-    // What is too large no reader takes for a number.
+    // No reader accepts a number that is too large.
     float(&buffer[at..end]).is_some_and(f64::is_finite).then_some(end)
 }
 
-/// A whole number of at most fifteen digits, as its digits stand in a text: later ones are greater. None is less
-/// than all of them.
+/// The digits of a whole number with at most fifteen digits, packed so that they compare like the number.
+/// `None` is less than any number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Digits(u128);
 
 impl Digits {
-    /// Reads the number that begins here, if it is one and nothing but digits belongs to it.
+    /// Reads the number that begins here, if it consists of digits only.
     #[inline]
     pub(super) fn at(buffer: &[u8], at: usize) -> Option<Self> {
-        // A digit is between 0x30 and 0x39, and no other byte of a number in JSON begins with 3.
+        // Digits are 0x30 to 0x39, and no other byte of a JSON number has the upper half 3.
         const HIGH: u128 = u128::from_be_bytes([0xf0; 16]);
         const DIGITS: u128 = u128::from_be_bytes([0x30; 16]);
         let block = window::<16>(buffer, at)?;
@@ -172,18 +171,18 @@ impl Digits {
         (length > 0 && ends).then(|| Self(text >> (128 - 8 * length)))
     }
 
-    /// Takes a number, if it is whole and has no more digits.
+    /// Converts a number, if it is whole and has at most fifteen digits.
     pub(super) fn of(number: f64) -> Option<Self> {
         Self::at(format!("{number},{:WINDOW$}", "").as_bytes(), 0)
     }
 }
 
-/// Returns a number as one.
+/// Converts back to a number.
 pub(super) fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Returns where the next quote is.
+/// Returns the position of the next quote.
 #[inline]
 pub(super) fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -195,7 +194,7 @@ pub(super) fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Returns which bytes of a window are digits: a bit for each, the lowest for the first.
+/// Returns which bytes of a window are digits: a bit for each byte, the lowest bit for the first byte.
 #[inline]
 fn digits(window: &[u8; WINDOW]) -> u32 {
     bits(window, |bytes| {

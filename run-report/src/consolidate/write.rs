@@ -1,4 +1,4 @@
-//! The second pass: the rows.
+//! The second pass: writes the rows.
 
 use super::columns::Columns;
 use super::input::{Input, Piece};
@@ -15,26 +15,26 @@ use run_metrics::row::MetricRow;
 use run_metrics::standing::Standing;
 use std::io;
 
-/// Bytes of rows that are printed at once, or somewhat more.
+/// Bytes of rows to print at once; a little more is possible.
 const PART: usize = 256 << 10;
 
-/// Bytes of rows for which there is room at first.
+/// Initial capacity for rows, in bytes.
 const ROOM: usize = PART / 2;
 
-/// Rows of a piece, as they are printed.
+/// Printed rows of a piece.
 #[derive(Default)]
 struct Written {
     rows: Rows,
-    /// Lines that were none, and rows that later ones superseded.
+    /// Lines that were not rows, and rows that later rows superseded.
     left_out: LeftOut,
 }
 
-/// Takes memory for rows.
+/// Allocates memory for rows.
 fn room(spare: &Spare<Rows>) -> Rows {
     spare.take(|| Rows::with_capacity(ROOM))
 }
 
-/// Prints the rows of the pieces; returns how much of each run was left out.
+/// Prints the rows of the pieces; returns the number of lines and rows left out of each run.
 pub(super) fn print(
     inputs: &[Input],
     pieces: &[Piece],
@@ -58,7 +58,7 @@ pub(super) fn print(
                 left_out[input].superseded += part.left_out.superseded;
                 out.bytes(part.rows.bytes())?;
                 if part.rows.bytes().len() <= 2 * PART {
-                    part.rows.clear(); // what is longer is rare
+                    part.rows.clear(); // more rows are rare
                     spare.put(part.rows);
                 }
             }
@@ -129,7 +129,7 @@ fn write(
     Ok(part)
 }
 
-/// Writes a row that is no plain line.
+/// Writes a row that was parsed in full.
 fn write_row(row: &MetricRow, number: u64, input: &Input, columns: &Columns, into: &mut Rows) {
     let step = row.step().map_or_else(|| number.to_string(), |(_, step)| csv_number(step));
     let mut line = input.field.clone();
@@ -138,7 +138,7 @@ fn write_row(row: &MetricRow, number: u64, input: &Input, columns: &Columns, int
     into.append(&line);
 }
 
-/// Sends rows when there are many of them: with thousands of columns a short line is a long row.
+/// Sends rows once there are many: with thousands of columns, a short line is a long row.
 fn hand_on(part: &mut Written, spare: &Spare<Rows>, send: &mut dyn FnMut(io::Result<Written>)) {
     if part.rows.len() > PART {
         send(Ok(std::mem::replace(part, Written { rows: room(spare), ..Written::default() })));

@@ -1,4 +1,4 @@
-//! A command that is asked what a run cost elsewhere: JSON on its stdin, JSON on its stdout.
+//! The command of `--cost-command`, which reports further costs of a run: JSON on stdin, JSON on stdout.
 
 use run_common::time::human;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -10,13 +10,13 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a command is looked at that has closed its output and has not ended.
+/// How often to check a command that has closed its output and has not ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Bytes of an answer that are read.
+/// Maximum size of an answer, in bytes.
 const ANSWER: u64 = 1 << 20;
 
-/// What the command answered.
+/// The answer of the command.
 #[derive(Default)]
 pub(super) struct Answer {
     pub(super) usd: f64,
@@ -24,7 +24,7 @@ pub(super) struct Answer {
     pub(super) calls: Option<f64>,
 }
 
-/// Asks a command what a run cost. A command that fails or takes too long is ended, with what it started.
+/// Asks a command for the costs of a run. Kills a command that fails or takes too long, with its children.
 pub(super) fn ask(command: &str, question: &Value, limit: Duration) -> Result<Answer, String> {
     let mut child = Command::new("sh")
         .args(["-c", command])
@@ -35,9 +35,9 @@ pub(super) fn ask(command: &str, question: &Value, limit: Duration) -> Result<An
         .map_err(|error| format!("sh cannot be started: {error}"))?;
     let answer = converse(&mut child, question, limit);
     if answer.is_err() {
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL); // what it started, too
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL); // with its children
     }
-    let _ = child.wait(); // it has ended, or was killed
+    let _ = child.wait(); // it has ended or was killed
     parse(&answer?)
 }
 
@@ -48,7 +48,7 @@ fn converse(child: &mut Child, question: &Value, limit: Duration) -> Result<Vec<
         return Err("the command has no pipes".to_owned());
     };
     let text = format!("{question}\n");
-    thread::spawn(move || stdin.write_all(text.as_bytes())); // one that reads nothing is fine
+    thread::spawn(move || stdin.write_all(text.as_bytes())); // a command may ignore its stdin
     let (send, receive) = channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -69,9 +69,9 @@ fn converse(child: &mut Child, question: &Value, limit: Duration) -> Result<Vec<
 
 fn parse(answer: &[u8]) -> Result<Answer, String> {
     let value: Value =
-        serde_json::from_slice(answer).map_err(|error| format!("its answer is no JSON: {error}"))?;
+        serde_json::from_slice(answer).map_err(|error| format!("its answer is not JSON: {error}"))?;
     let usd = value["usd"].as_f64().filter(|usd| usd.is_finite());
-    let usd = usd.ok_or_else(|| "its answer has no \"usd\" that is a number".to_owned())?;
+    let usd = usd.ok_or_else(|| "its answer has no number \"usd\"".to_owned())?;
     Ok(Answer { usd, balance: value["balance"].as_f64(), calls: value["calls"].as_f64() })
 }
 

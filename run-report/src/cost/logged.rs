@@ -1,4 +1,4 @@
-//! What programs log that they have spent: metrics in dollars.
+//! The money that programs log as spent: metrics in dollars.
 
 use crate::fault::Fault;
 use crate::run::Run;
@@ -7,8 +7,8 @@ use run_metrics::aggregate::Room;
 use run_metrics::{of_run, read};
 use std::collections::BTreeMap;
 
-/// Returns what the program says it has spent, in all attempts: also in rows that a later one went
-/// over again.
+/// Returns the money that the program has logged as spent, in all attempts, including rows that a later
+/// attempt repeated.
 pub(super) fn logged(run: &Run) -> (Option<f64>, Vec<Fault>) {
     let recorded = run.seen.recorded.metrics().figures();
     let is_stand_in = run.seen.run.layout().rows().is_some();

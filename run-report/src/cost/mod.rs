@@ -1,5 +1,5 @@
-//! What runs cost: all attempts at the price of their devices, what the program logged, and what a
-//! command answers.
+//! The costs of runs: all attempts at the price of their devices, the money that the program logged, and the
+//! answer of a command.
 
 mod command;
 mod logged;
@@ -22,19 +22,19 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What is asked for.
+/// The options of `--cost`.
 pub(crate) struct Options<'a> {
     pub(crate) format: TableFormat,
-    /// The columns; those that are usual, if none is named.
+    /// The columns; empty for the default ones.
     pub(crate) columns: Vec<String>,
     pub(crate) sort: Option<Sort<'a>>,
-    /// Prices of devices, where they are known.
+    /// Prices of devices, if known.
     pub(crate) rates: Option<Rates>,
-    /// A command that says what a run cost elsewhere, and how long it may take.
+    /// The command that reports further costs, and its time limit.
     pub(crate) command: Option<(&'a str, Duration)>,
 }
 
-/// What a run cost.
+/// The cost of a run.
 #[derive(Default)]
 struct Cost {
     spent: Spent,
@@ -43,7 +43,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// Returns the sum of what is known.
+    /// Returns the sum of the known costs.
     fn usd(&self) -> Option<f64> {
         let parts = [self.spent.usd, self.logged, self.asked.as_ref().map(|answer| answer.usd)];
         parts.into_iter().flatten().reduce(|one, other| one + other)
@@ -52,7 +52,7 @@ impl Cost {
 
 /// Prints a row for each run; a table for people ends with the sum.
 pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exit, Error> {
-    // What cannot be shown is said before a command is asked.
+    // Refuse unknown columns before executing a command.
     let chosen = Chosen::new(options, &frame(&[], &[], options))?;
     let (costs, exit) = costs(runs, options);
     say_unpriced(&costs, options);
@@ -69,7 +69,7 @@ pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exi
     frame.print(options.format, out).map(|()| exit)
 }
 
-/// Returns what each run cost, and the worst that happened.
+/// Returns the cost of each run, and the worst exit status.
 fn costs(runs: &Runs, options: &Options) -> (Vec<Cost>, Exit) {
     let mut exit = runs.exit;
     let mut costs = Vec::new();
@@ -83,7 +83,7 @@ fn costs(runs: &Runs, options: &Options) -> (Vec<Cost>, Exit) {
             match ask(command, &question(run, &cost), limit) {
                 Ok(answer) => cost.asked = Some(answer),
                 Err(cause) => {
-                    let what = format!("what '{}' cost beside is not known", run.name);
+                    let what = format!("no cost from --cost-command for '{}'", run.name);
                     complain(&Error::new(Exit::No, what).because(cause));
                     exit = exit.max(Exit::No);
                 }
@@ -94,18 +94,18 @@ fn costs(runs: &Runs, options: &Options) -> (Vec<Cost>, Exit) {
     (costs, exit)
 }
 
-/// Says which prices are missing.
+/// Warns about missing prices.
 fn say_unpriced(costs: &[Cost], options: &Options) {
     let unpriced: BTreeSet<&String> = costs.iter().flat_map(|cost| &cost.spent.unpriced).collect();
     for device in unpriced {
-        warn(&format!("no price of '{device}': its time is not in the sums"));
+        warn(&format!("no price for '{device}': its time is not in the sums"));
     }
     if options.rates.is_none() && !costs.is_empty() && costs.iter().all(|cost| cost.spent.usd.is_none()) {
-        warn("no price of a device is known: --rate, --rates, or RUN_RATE in the environment");
+        warn("no device prices known; set --rate, --rates or RUN_RATE");
     }
 }
 
-/// Columns that were asked for.
+/// The requested columns.
 struct Chosen {
     sort: Option<(usize, bool)>,
     columns: Vec<usize>,
@@ -172,7 +172,7 @@ fn frame(runs: &[Run], costs: &[Cost], options: &Options) -> Frame {
     frame
 }
 
-/// Adds a row with the sums of what can be added up.
+/// Adds a row with the sums of the columns that can be added up.
 fn add_sum(frame: &mut Frame) {
     let sum = |at: usize| {
         let values = frame.rows.iter().map(|row| &row[at].0);
@@ -212,7 +212,7 @@ fn in_words(devices: &[String]) -> String {
     counts.into_iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns what the command is told.
+/// Returns the input of the command.
 fn question(run: &Run, cost: &Cost) -> Value {
     let line = |one: &Attempt| [json!(one.start), json!(one.end)];
     let lines: Vec<Value> = run.attempts.iter().flat_map(line).filter(|line| !line.is_null()).collect();

@@ -1,4 +1,4 @@
-//! All of it in one JSON document: the table, and the curves, settings and provenance of every run.
+//! The whole report as a JSON document: the table, and the curves, settings and provenance of every run.
 
 pub(crate) mod page;
 
@@ -20,17 +20,17 @@ use run_metrics::names::Better;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// Buckets of a curve of the document: nearly every run has fewer rows.
+/// Maximum number of buckets of a curve in the document; nearly every run has fewer rows.
 const BUCKETS: usize = 1 << 20;
 
 /// Writes the document.
 pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) -> Result<Exit, Error> {
-    let (figures, _) = Figures::of_all(&runs.all); // what is wrong with them is said with the curves
+    let (figures, _) = Figures::of_all(&runs.all); // errors are reported with the curves
     let (document, exit) = document(runs, options, &figures, BUCKETS);
     write_file(file, document.as_bytes(), out).map(|()| exit)
 }
 
-/// Makes the document, which a page holds too, with at most so many buckets for each curve.
+/// Creates the document, which is also part of a page, with at most `buckets` buckets for each curve.
 fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize) -> (String, Exit) {
     let chosen = options.metrics.names(|name| figures.iter().any(|figures| figures.has(name)));
     let made = |run: &Run, mut curves: Vec<Curve>| {
@@ -57,7 +57,7 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize)
         "columns": columns,
         "rows": rows,
     });
-    // The runs are many numbers: each was written as soon as it was read.
+    // The runs hold many numbers, so each run was serialized as soon as it was read.
     let head = head.to_string();
     let head = head.strip_suffix('}').unwrap_or(&head);
     (format!("{head},\"runs\":[{}]}}\n", curves.join(",\n")), exit)
@@ -113,7 +113,7 @@ fn mood(status: Status) -> &'static str {
     }
 }
 
-/// Returns a number in seven digits at most, which is more than any screen shows.
+/// Rounds a number to seven digits, which is more than any screen shows.
 fn short(number: f64) -> Value {
     if number.fract() == 0.0 {
         return json_number(number);

@@ -40,8 +40,8 @@ const chosen = { logx: data.log_x, logy: data.log, zoom: null, trim: false, filt
 const metrics = [...new Set(data.runs.flatMap((run) => run.curves.map((curve) => curve.metric)))];
 const charts = [];
 
-const OUTLIERS = 0.01; // share of the values at either end that is left out on demand
-const SPIKE = 4; // a bucket that is so many times as high as most others gets a line, however thin its band
+const OUTLIERS = 0.01; // share of the values to leave out at either end, on demand
+const SPIKE = 4; // a bucket this many times as high as most others gets a line, however thin its band
 
 /** Returns the height that half of the buckets of a curve do not exceed. */
 function usual(curve) {
@@ -56,7 +56,7 @@ class Chart {
     this.curves = data.runs.flatMap((run, number) =>
       run.curves.filter((curve) => curve.metric === metric).map((curve) => ({ number, run, usual: curve.max ? usual(curve) : 0, ...curve })));
     const each = Math.max(...this.curves.map((curve) => curve.rows_each));
-    const words = [each > 1 ? `least and greatest of up to ${each} rows` : "every row"];
+    const words = each > 1 ? [`min and max of up to ${each} rows`] : [];
     if (data.x) words.unshift(`over ${data.x}`);
     if (data.smooth !== null) words.push(`smoothed, weight ${data.smooth}`);
     this.element = make("figure");
@@ -239,7 +239,7 @@ class Chart {
       const away = Math.abs(this.scale.y.there(middle) - height);
       return { curve, text: `${curve.run.run}  ${value}  at ${steps}`, middle, away: Number.isFinite(away) ? away : 0 };
     });
-    // Those near the pointer, as they lie one above the other; what is not finite is at the top.
+    // Curves near the pointer, from top to bottom; values that are not finite are at the top.
     const near = lines.sort((a, b) => a.away - b.away).slice(0, window.innerWidth < 700 ? 5 : 12).sort((a, b) => b.middle - a.middle || 0);
     const tip = $("tip");
     tip.replaceChildren(...near.map((one) => {
@@ -338,7 +338,7 @@ function fillTable() {
     const sign = sorted.down ? -1 : 1;
     rows.sort((one, other) => {
       const a = one[sorted.column], b = other[sorted.column];
-      if (a === null || b === null) return (a === null) - (b === null); // what is missing comes last
+      if (a === null || b === null) return (a === null) - (b === null); // missing values come last
       if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
       return sign * (typeof a === "number" ? a - b : String(a).localeCompare(String(b)));
     });
@@ -362,7 +362,7 @@ function fillTable() {
     const line = make("tr");
     columns.forEach(({ name }, number) => {
       const value = row[name];
-      // A metric with values of which the last was not finite has null there, and a count.
+      // If the last value of a metric was not finite, it is null and the count is positive.
       const metric = name.endsWith(".last") ? name.slice(0, -5) : null;
       const diverged = value === null && metric !== null && row[`${metric}.nonfinite`] > 0;
       const text = diverged ? "NaN" : value === null ? "" : typeof value === "number" ? figure(value) : String(value);
@@ -397,7 +397,7 @@ function sideBySide(table, part, withSame) {
   }
   if (body.children.length === 0) {
     const row = make("tr");
-    row.append(make("td", keys.length > 0 ? "no difference" : "nothing is known"));
+    row.append(make("td", keys.length > 0 ? "no difference" : "no data"));
     body.append(row);
   }
   table.replaceChildren(top, body);

@@ -1,4 +1,4 @@
-//! Axes: the range of some curves, where a point lies in it, and its ticks.
+//! Axes: the range of some curves, the position of a point in the range, and ticks.
 
 use crate::curve::Curve;
 use crate::curves::Options;
@@ -6,22 +6,22 @@ use run_common::figures::figure;
 use run_common::time::Timestamp;
 use std::ops::RangeInclusive;
 
-/// A range of steps and values, maybe on logarithmic axes.
+/// A range of steps and values, possibly on logarithmic axes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Axes {
     pub(super) steps: (f64, f64),
     pub(super) values: (f64, f64),
     pub(super) log_steps: bool,
     pub(super) log_values: bool,
-    /// The steps are seconds since 1970.
+    /// Whether the steps are seconds since 1970.
     pub(super) is_time: bool,
 }
 
-/// Times since 1970 that are taken for such: those of this century and the next.
+/// Numbers that count as seconds since 1970: times of this century and the next.
 const TIMES: RangeInclusive<f64> = 9e8..=9e9;
 
 impl Axes {
-    /// Finds the range of curves; `None` when there is nothing to be seen.
+    /// Finds the range of curves; `None` if nothing can be drawn.
     pub(super) fn of<'a>(curves: impl Iterator<Item = &'a Curve>, options: &Options) -> Option<Self> {
         let (log_steps, log_values) = (options.log_x, options.log);
         let (mut steps, mut values) =
@@ -54,12 +54,12 @@ impl Axes {
         time.map_or_else(|| figure(step), Timestamp::local)
     }
 
-    /// Returns where a step is between the first, 0, and the last, 1.
+    /// Returns the position of a step between the first (0) and the last (1).
     pub(super) fn x(&self, step: f64) -> Option<f64> {
         share(step, self.steps, self.log_steps)
     }
 
-    /// Returns where a value is between the least, 0, and the greatest, 1.
+    /// Returns the position of a value between the minimum (0) and the maximum (1).
     pub(super) fn y(&self, value: f64) -> Option<f64> {
         share(value, self.values, self.log_values)
     }
@@ -74,7 +74,7 @@ fn share(number: f64, (least, greatest): (f64, f64), is_log: bool) -> Option<f64
 
 /// Returns about five round numbers in a range.
 pub(super) fn ticks((low, high): (f64, f64), is_log: bool) -> Vec<f64> {
-    // The least one that is a multiple of some width, and all after it.
+    // The first multiple of some width, and all after it.
     let multiples = |low: f64, high: f64, width: f64| {
         let first = (low / width).ceil();
         (0..10).map(move |number| (first + f64::from(number)) * width).take_while(move |tick| *tick <= high)

@@ -13,7 +13,7 @@ use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use std::collections::{HashMap, HashSet};
 
-/// Buckets of a curve in the terminal: twice what is likely to be as wide.
+/// Maximum number of buckets of a curve in the terminal: twice the width of a wide terminal.
 const BUCKETS: usize = 1024;
 
 /// Draws the curves in the terminal, one picture a metric.
@@ -41,7 +41,7 @@ pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exi
 
 /// A curve of a run.
 struct OfRun<'a> {
-    /// Which of the runs it is, so that it looks the same in all pictures.
+    /// The number of the run, so that it looks the same in all pictures.
     number: usize,
     name: &'a str,
     curve: &'a Curve,
@@ -58,7 +58,7 @@ fn by_metric<'a>(runs: &'a Runs, curves: &'a [Vec<Curve>]) -> HashMap<&'a str, V
     found
 }
 
-/// Returns the metrics of the pictures, in the order in which curves have them, or as they were asked for.
+/// Returns the metrics of the pictures, in the requested order, or in the order of the curves.
 fn names(curves: &[Vec<Curve>], options: &Options, by_metric: &HashMap<&str, Vec<OfRun>>) -> Vec<String> {
     if !options.metrics.is_empty() {
         return options.metrics.names(|name| by_metric.contains_key(name));
@@ -68,7 +68,7 @@ fn names(curves: &[Vec<Curve>], options: &Options, by_metric: &HashMap<&str, Vec
     metrics.filter(|metric| known.insert(*metric)).cloned().collect()
 }
 
-/// Says in words how curves are drawn, where that is not as they are.
+/// Returns the caption of a picture, with the options that change how curves are drawn.
 fn caption(metric: &str, options: &Options) -> String {
     let mut words = Vec::new();
     if let Some(x) = options.x {

@@ -1,4 +1,4 @@
-//! Curves as one SVG document, a panel a metric.
+//! Curves as an SVG document, one panel per metric.
 
 use super::axes::{Axes, ticks};
 use super::{OfRun, by_metric, caption, names, say_nothing_to_draw};
@@ -12,10 +12,10 @@ use run_common::figures::figure;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Buckets of a curve: two a point of the panel.
+/// Maximum number of buckets of a curve: two per point of the panel.
 const BUCKETS: usize = 1200;
 
-/// Size of a panel, and what is left of it for the curves.
+/// Size of a panel, and of its area for curves.
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 72.0;
 const INNER: (f64, f64) = (664.0, 220.0);
@@ -24,7 +24,7 @@ const TOP: f64 = 36.0;
 /// Colours that most people can tell apart (those of Paul Tol).
 const COLOURS: [&str; 7] = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777"];
 
-/// How lines are dashed when all colours were used, and used again.
+/// Dash patterns for lines once all colours are used.
 const DASHES: [&str; 4] = ["none", "6 3", "2 2", "8 3 2 3"];
 
 /// Returns the colour and the dashes of a run.
@@ -57,7 +57,7 @@ pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) 
 /// Appends a panel; returns its height.
 fn panel(into: &mut String, title: &str, curves: &[OfRun], axes: Option<&Axes>, top: f64) -> f64 {
     let (width, height) = INNER;
-    let _ = writeln!(into, "<g transform=\"translate({LEFT} {})\">", top + TOP); // a text takes all
+    let _ = writeln!(into, "<g transform=\"translate({LEFT} {})\">", top + TOP); // writing to a String cannot fail
     let _ = writeln!(into, "<text x=\"0\" y=\"-12\" font-weight=\"bold\">{}</text>", escaped(title));
     let _ = writeln!(into, "<rect width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>");
     if let Some(axes) = axes {
@@ -106,7 +106,7 @@ fn panel(into: &mut String, title: &str, curves: &[OfRun], axes: Option<&Axes>, 
     y + TOP
 }
 
-/// Returns the bands and lines of a curve; a cross where nothing was finite.
+/// Returns the bands and lines of a curve, with a cross for each bucket without finite values.
 fn shapes(curve: &Curve, axes: &Axes, dashes: &str) -> String {
     let (width, height) = INNER;
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Curves in characters: dots of Braille for one run; of several, each has a letter, and a colour
-//! where there are colours.
+//! Curves in characters: Braille dots for a single run; for several runs, a letter each, and a colour if
+//! possible.
 
 use super::OfRun;
 use super::axes::Axes;
@@ -8,16 +8,16 @@ use run_common::cli::screen;
 use run_common::figures::figure;
 use run_common::text::printable;
 
-/// Rows of characters.
+/// Height of a picture, in characters.
 const HEIGHT: usize = 16;
 
-/// Characters beside the picture.
+/// Width beside the picture, in characters.
 const MARGIN: usize = 12;
 
 /// Colours of runs, as SGR parameters.
 const COLOURS: [&str; 6] = ["36", "33", "35", "32", "34", "31"];
 
-/// Returns how wide it may be.
+/// Returns the maximum width of a picture.
 fn columns() -> usize {
     let from_environment = || std::env::var("COLUMNS").ok()?.parse().ok();
     screen::columns().or_else(from_environment).unwrap_or(80).clamp(40, 400)
@@ -66,7 +66,7 @@ fn tinted(letter: char, number: usize, colour: bool) -> String {
     }
 }
 
-/// Returns the row or column of a share of so many.
+/// Returns the row or column at a fraction of their number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -77,8 +77,8 @@ fn place(share: f64, of: usize) -> usize {
     ((share * (of - 1) as f64).round() as usize).min(of - 1)
 }
 
-/// Calls `dot` for every point of a curve on a grid, lines between its buckets included, and `miss`
-/// for the columns in which nothing is finite.
+/// Calls `dot` for every point of a curve on a grid, including the lines between its buckets, and `miss` for
+/// columns without finite values.
 fn trace(
     curve: &Curve,
     axes: &Axes,

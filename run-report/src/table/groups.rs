@@ -1,4 +1,4 @@
-//! Groups of runs: a row for all runs that agree in some columns, with mean and spread over them.
+//! Groups of runs: a row for all runs with the same values in some columns, with mean and spread.
 
 use crate::frame::{Frame, Tinted};
 use crate::scalar::Scalar;
@@ -6,11 +6,11 @@ use run_common::rundir::status::Status;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-/// Rows of runs that agree.
+/// The rows of a group.
 type Group<'a> = Vec<&'a Vec<Tinted>>;
 
-/// Makes a row of all runs that agree in some columns: how many runs they are, and mean and standard
-/// deviation over them of the last and best values that are finite.
+/// Creates a row for each group of runs with the same values in some columns: the number of runs, and mean
+/// and standard deviation of the finite last and best values.
 ///
 /// Errors: the name of a column that is missing.
 pub(super) fn frame<'a>(
@@ -49,7 +49,7 @@ pub(super) fn frame<'a>(
     Ok(frame)
 }
 
-/// Groups the rows by what they hold in some columns, in the order of that.
+/// Groups the rows by their values in some columns, sorted by these values.
 fn groups<'a>(runs: &'a Frame, columns: &[usize]) -> Vec<Group<'a>> {
     let order = |one: &Vec<Tinted>, other: &Vec<Tinted>| {
         let orders = columns.iter().map(|&at| one[at].0.order(&other[at].0));

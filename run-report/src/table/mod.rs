@@ -1,4 +1,4 @@
-//! The table: a row for each run, or for each group of runs, with the columns that were asked for.
+//! The table: a row for each run, or for each group of runs, with the requested columns.
 
 mod groups;
 mod rows;
@@ -17,14 +17,14 @@ use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use run_metrics::names::Better;
 
-/// What the table is to show.
+/// The options of the table.
 pub(crate) struct Options<'a> {
     pub(crate) format: TableFormat,
-    /// The columns; those that are usual, if none is named.
+    /// The columns; empty for the default ones.
     pub(crate) columns: NameList,
     pub(crate) sort: Option<Sort<'a>>,
     pub(crate) best: Option<Goal<'a>>,
-    /// What the runs of a row agree in; each run has its own row, if nothing is named.
+    /// The keys that the runs of a row share; empty for a row per run.
     pub(crate) group_by: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     if let Some(best) = best {
         check_best(best, &metrics, runs)?;
     }
-    // The name of a metric means that, and no setting that all runs share.
+    // A name that is a metric's does not mean a setting that all runs share.
     let is_metric = |wanted: &str| metrics.iter().any(|name| name == wanted);
     let is_figure = |wanted: &str| {
         let figure = |name: &String| wanted.strip_prefix(name.as_str())?.strip_prefix('.');
@@ -55,7 +55,7 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     let no_column = |name: &str| no_column(name, runs, &metrics);
     if !options.group_by.is_empty() {
         frame = groups::frame(&frame, &options.group_by, &metrics, &main).map_err(no_column)?;
-        more_settings = 0; // settings that are no keys differ within a group
+        more_settings = 0; // settings that are not keys differ within a group
     }
     sort(&mut frame, options, &no_column)?;
     if columns.is_empty() {
@@ -71,28 +71,28 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     frame.print(options.format, out).map(|()| exit)
 }
 
-/// Refuses a metric that no run has, or of which nobody said which values are the better.
+/// Refuses a metric that no run has, or for which it is not known whether higher or lower is better.
 fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error> {
     let metric = best.metric;
     if !metrics.iter().any(|name| name == metric) {
         return Err(no_column(metric, runs, metrics));
     }
     if best.better.is_none() {
-        let what = format!("the name of '{metric}' does not say whether more or less is better");
+        let what = format!("the name of '{metric}' does not tell whether higher or lower is better");
         return Err(
-            Error::usage(what).hint(format!("--best '{metric}:min' or --best '{metric}:max' says so"))
+            Error::usage(what).hint(format!("use --best '{metric}:min' or --best '{metric}:max'"))
         );
     }
     Ok(())
 }
 
-/// Makes the row of every run, with all that is known.
+/// Creates the row of every run, with all columns.
 pub(crate) fn all_columns(runs: &[Run], figures: &[Figures]) -> Frame {
     let shown = Shown { best: None, main: &main_metrics(figures), wanted: &[] };
     rows::frame(runs, figures, &metrics_of(figures), &shown).0
 }
 
-/// Sorts the rows as it was asked for.
+/// Sorts the rows as requested.
 fn sort(frame: &mut Frame, options: &Options, no_column: &dyn Fn(&str) -> Error) -> Result<(), Error> {
     if let Some(best) = &options.best {
         let name = format!("{}.best", best.metric);
@@ -100,7 +100,7 @@ fn sort(frame: &mut Frame, options: &Options, no_column: &dyn Fn(&str) -> Error)
         frame.sort(column.unwrap_or_default(), best.better == Some(Better::More));
     }
     if let Some(Sort { column, is_descending }) = options.sort {
-        // A metric stands for its last value, and a value of groups for its mean.
+        // A metric stands for its last value, and a figure of groups for its mean.
         let found =
             ["", ".last", ".mean", ".last.mean"].iter().find_map(|end| frame.find(&format!("{column}{end}")));
         frame.sort(found.ok_or_else(|| no_column(column))?, is_descending);
@@ -108,7 +108,7 @@ fn sort(frame: &mut Frame, options: &Options, no_column: &dyn Fn(&str) -> Error)
     Ok(())
 }
 
-/// Finds the columns that were asked for, after the run or so many keys of the groups.
+/// Finds the requested columns, after the run or the `keys` of the groups.
 fn chosen(
     frame: &Frame,
     names: &[String],
@@ -137,10 +137,10 @@ fn chosen(
     Ok(chosen)
 }
 
-/// Says how much a table leaves out.
+/// Reports how much a table leaves out.
 fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
     let counts =
-        [(metrics, "more metrics"), (settings, "more settings"), (unfit, "columns that have no room here")];
+        [(metrics, "more metrics"), (settings, "more settings"), (unfit, "columns (terminal too narrow)")];
     let counts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
@@ -148,7 +148,7 @@ fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
         .collect();
     if !counts.is_empty() {
         let what = counts.join(", ");
-        warn(&format!("not shown: {what}; --columns chooses, csv and json have all of them"));
+        warn(&format!("not shown: {what}; choose with --columns; --format csv and json show all"));
     }
 }
 
@@ -157,8 +157,8 @@ fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
         name.strip_suffix(".best").filter(|name| metrics.iter().any(|metric| metric == name))
     {
         let what =
-            format!("'{metric}' has no best value: its name does not say whether more or less is better");
-        return Error::usage(what).hint(format!("--best '{metric}:min' or --best '{metric}:max' says so"));
+            format!("'{metric}' has no best value: its name does not tell whether higher or lower is better");
+        return Error::usage(what).hint(format!("use --best '{metric}:min' or --best '{metric}:max'"));
     }
     let error = Error::usage(format!("no run has '{name}'"));
     if runs.is_empty() { error } else { error.hint(ALL_COLUMNS) }

@@ -8,28 +8,28 @@ use crate::settings::{provenance, settings, varying};
 use run_metrics::goal::Goal;
 use run_metrics::names::Better;
 
-/// Settings that a table shows unless it is asked for others.
+/// Number of settings that a table shows by default.
 const SETTINGS_SHOWN: usize = 8;
 
-/// Prefixes that tell settings, and provenance, from other columns of the same name.
+/// Prefixes that disambiguate the column names of settings and of provenance.
 const CONFIG: &str = "config.";
 const RUN: &str = "run.";
 
 /// The figures of a metric.
 pub(super) const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "nonfinite"];
 
-/// What is asked for beside the usual columns.
+/// Requested columns beside the default ones.
 pub(super) struct Shown<'a> {
-    /// The metric that runs are compared by.
+    /// The metric to compare runs by.
     pub(super) best: Option<&'a Goal<'a>>,
-    /// The metrics that are shown to people.
+    /// The metrics to show to people.
     pub(super) main: &'a [String],
     /// Names of columns.
     pub(super) wanted: &'a [&'a str],
 }
 
-/// Makes the row of every run. Settings and provenance are columns where they vary, or are wanted. The first
-/// settings are shown to people; the number of the others is returned.
+/// Creates the row of every run. Settings and provenance become columns if they vary or are requested. The
+/// first settings are shown to people; returns the number of the others.
 pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown: &Shown) -> (Frame, usize) {
     let mut frame = Frame::default();
     let text = |text: String| Scalar::Text(text);
@@ -78,8 +78,8 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
     (frame, more_settings)
 }
 
-/// Puts a prefix before a name that another column has, or will have beside these metrics, or that is
-/// wanted with it.
+/// Adds a prefix to a name that another column has, or will have beside these metrics, or that is requested
+/// with the prefix.
 fn free(frame: &Frame, metrics: &[String], key: String, prefix: &str, wanted: &[&str]) -> String {
     let is_figure = |(name, figure): (&str, &str)| {
         FIGURES.contains(&figure) && metrics.iter().any(|metric| metric == name)
