@@ -61,9 +61,7 @@ pub(crate) fn take_label(
                 .hint(hint));
         }
         let count = others.len();
-        warn(&format!(
-            "set aside {count} results in '{root}', made by another command: {command}"
-        ));
+        warn(&format!("set aside {count} results in '{root}', made by another command: {command}"));
     }
     others.into_iter().try_for_each(|(dir, _)| retire(dir))?;
     evaluations.identify(&Identity {

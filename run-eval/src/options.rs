@@ -99,7 +99,9 @@ impl Wanted {
             _ => return Ok(Self::Picks(args.steps.clone())),
         };
         if args.runs.len() > 1 {
-            return Err(Error::usage("a path in --checkpoint needs a single run; use a pattern for several runs"));
+            return Err(Error::usage(
+                "a path in --checkpoint needs a single run; use a pattern for several runs",
+            ));
         }
         if args.follow {
             return Err(Error::usage("with --follow, --checkpoint takes a pattern, not a path"));

@@ -40,7 +40,9 @@ impl RunPins {
     pub(crate) fn open(run: &Path) -> Self {
         let own = Pins::open(run).inspect_err(|error| {
             let (shown, why) = (run.display(), plain(error));
-            warn(&format!("cannot pin checkpoints of '{shown}': {why}; do not delete them before their evaluation"));
+            warn(&format!(
+                "cannot pin checkpoints of '{shown}': {why}; do not delete them before their evaluation"
+            ));
         });
         Self { own: own.ok(), elsewhere: HashMap::new() }
     }

@@ -79,7 +79,9 @@ fn left_out(all: &[Checkpoint], one: &Checkpoint) -> Option<String> {
     let others: Vec<&Path> = ties(all, one).map(|other| other.path.as_path()).collect();
     let count = one.count().filter(|_| !others.is_empty())?;
     let (path, others) = (one.path.display(), listed(others.into_iter()));
-    Some(format!("has several checkpoints at {count}: evaluating '{path}', not {others}; choose with --checkpoint"))
+    Some(format!(
+        "has several checkpoints at {count}: evaluating '{path}', not {others}; choose with --checkpoint"
+    ))
 }
 
 /// Returns why `all`, `new` or `latest` select nothing.
@@ -161,7 +163,9 @@ mod tests {
         assert_eq!(checkpoints.len(), 1);
         assert_eq!(
             left_out,
-            ["has several checkpoints at step 5: evaluating 'step_5', not 'ba9_step5'; choose with --checkpoint"]
+            [
+                "has several checkpoints at step 5: evaluating 'step_5', not 'ba9_step5'; choose with --checkpoint"
+            ]
         );
         let mut of_epochs = all();
         of_epochs[1].epoch = Some(1);

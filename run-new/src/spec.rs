@@ -93,7 +93,9 @@ fn plain(text: &str, place: usize) -> Result<(Item, Option<&str>), String> {
             '[' => open.push(']'),
             '{' => open.push('}'),
             ')' | ']' | '}' if open.pop_if(|due| *due == c).is_none() && !open.is_empty() => {
-                return Err(format!("brackets of value {place} do not match; put the value in double quotes"));
+                return Err(format!(
+                    "brackets of value {place} do not match; put the value in double quotes"
+                ));
             }
             ',' if open.is_empty() => {
                 end = at;
@@ -323,7 +325,10 @@ mod tests {
             ("1..5..-1", "value 1: no step of -1 leads from 1 to 5"),
             ("0..100000", "value 1: more than 100000 values"),
             ("-9223372036854775808..9223372036854775807", "value 1: more than 100000 values"),
-            ("0.1..0.5", "value 1: '0.1..0.5' is not a range of whole numbers; use lin(FROM,TO,COUNT) for others"),
+            (
+                "0.1..0.5",
+                "value 1: '0.1..0.5' is not a range of whole numbers; use lin(FROM,TO,COUNT) for others",
+            ),
             ("lin(1,2)", "value 1: lin takes FROM,TO,COUNT"),
             ("lin(1,2,1)", "value 1: lin takes a COUNT of 2 or more"),
             ("lin(1,x,3)", "value 1: 'x' is not a number"),

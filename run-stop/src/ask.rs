@@ -83,9 +83,7 @@ impl Asker<'_> {
             && let Err(error) = supervisor.ask_to_end()
         {
             let (why, shown) = (plain(&error), layout.root().display());
-            warn(&format!(
-                "cannot signal the supervisor of '{shown}' ({why}); it will find the file 'stop'"
-            ));
+            warn(&format!("cannot signal the supervisor of '{shown}' ({why}); it will find the file 'stop'"));
         }
         Ok(())
     }

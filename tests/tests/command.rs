@@ -121,7 +121,10 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
         (&["--env", "A={set}", "--", "true"], "'{set}' of '{set}': it must be an argument of its own"),
         (&["--env", "A={set:lr}", "--", "true"], "'{set:lr}' of '{set:lr}': there is no override 'lr'"),
         (&["--", "true", "{config}"], "'{config}' of '{config}': there is no config"),
-        (&["--", "true", "--seed={seed}"], "'{seed}' of '--seed={seed}': no seed is known; set it with --seed"),
+        (
+            &["--", "true", "--seed={seed}"],
+            "'{seed}' of '--seed={seed}': no seed is known; set it with --seed",
+        ),
         (
             &["-b", "--sweep", "lr=1,2", "--env", "N={total_steps}", "base.yaml", "--", "true", "{set}"],
             "'{total_steps}' of '{total_steps}': no total_steps is known; set it with --total-steps",

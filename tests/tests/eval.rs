@@ -40,9 +40,9 @@ fn each_failure_has_its_reason_and_the_other_rows_are_right() {
     eval(&lab, &["--steps", "new", "r"], script).code(0).stderr("");
     assert_eq!(consolidated(&lab, "r"), "step,acc\n5,0.5\n10,0.10\n200,0.200\n2000,0.2000\n");
     // A better command makes the rest, and what it did not make is not in its table.
-    eval(&lab, &["--force", "--steps", "100,1000", "r"], SCRIPT).code(0).stderr_has(
-        "eval_runs/r_eval', made by another command: sh -c 'echo $2 >> log;",
-    );
+    eval(&lab, &["--force", "--steps", "100,1000", "r"], SCRIPT)
+        .code(0)
+        .stderr_has("eval_runs/r_eval', made by another command: sh -c 'echo $2 >> log;");
     assert_eq!(consolidated(&lab, "r"), "step,acc,n\n100,0.100,1\n100,NaN,\n1000,0.1000,1\n1000,NaN,\n");
     // What was printed before is kept.
     assert_eq!(lab.read("eval_runs/r_eval/step_1000_eval/.eval/attempt-2/stdout.log"), "done\n");

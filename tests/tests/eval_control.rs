@@ -233,7 +233,9 @@ fn what_is_not_known_to_be_a_dead_pin_is_left_alone() {
     std::os::unix::fs::symlink(lab.path("away"), lab.path(pins)).unwrap();
     let before = fs::read_dir(lab.path("away")).unwrap().count();
     lab.write(&format!("away/{}/lock", id(3)), "");
-    eval(&lab, &["--force", "r"], SCRIPT).code(0).stderr_has("'.eval-pins' is a link; do not delete them before their evaluation");
+    eval(&lab, &["--force", "r"], SCRIPT)
+        .code(0)
+        .stderr_has("'.eval-pins' is a link; do not delete them before their evaluation");
     assert_eq!(fs::read_dir(lab.path("away")).unwrap().count(), before + 1);
     assert_eq!(consolidated(&lab, "r"), "step,acc,n\n1,0.1,1\n1,NaN,\n");
 }

@@ -20,9 +20,7 @@ fn a_run_that_had_to_be_killed_is_said_to_have_been() {
     let exec = start(&lab);
     let stop =
         || lab.cmd("run-stop").args(["--grace", "100ms", "r"]).run().code(0).stdout("runs/r: stopped\n");
-    stop().stderr(
-        "run-stop: 'runs/r' did not end when asked to: killed after grace 0.1s and linger 0.1s\n",
-    );
+    stop().stderr("run-stop: 'runs/r' did not end when asked to: killed after grace 0.1s and linger 0.1s\n");
     exec.wait().code(137);
     // That was another stop's affair.
     stop().stderr("run-stop: 'runs/r' has already ended: stopped\n");

@@ -42,9 +42,7 @@ fn a_second_command_is_refused_unless_it_is_forced_or_has_a_label_of_its_own() {
     let forced = eval(&lab, &["--force", "--steps", "10"], "b").code(0);
     assert_eq!(
         forced.err(),
-        format!(
-            "run-eval: set aside 2 results in '{root}', made by another command: {command}\n"
-        )
+        format!("run-eval: set aside 2 results in '{root}', made by another command: {command}\n")
     );
     assert_eq!(table(&lab, "eval"), "step,x\n10,b10\n");
     assert_eq!(lab.read("eval_runs/r_eval/step_5_eval/.eval/attempt-1/stdout.log"), "{\"x\": \"a5\"}\n");

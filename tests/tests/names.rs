@@ -300,9 +300,7 @@ fn what_looks_like_a_checkpoint_and_is_not_recognised_is_said() {
     // Each tool takes a pattern.
     let pattern = ["--checkpoint", "net/?{step}.pt"];
     assert_eq!(listed(&lab, "a", &pattern).len(), 4);
-    eval(&pattern)
-        .code(0)
-        .stderr_has("evaluating 'net/d7.pt', not 'net/a7.pt', 'net/b7.pt', 'net/c7.pt'");
+    eval(&pattern).code(0).stderr_has("evaluating 'net/d7.pt', not 'net/a7.pt', 'net/b7.pt', 'net/c7.pt'");
     lab.write("runs/a/net/e8.pt", b"\x80\x04N.");
     resume(&lab, "a", &pattern).code(0).stdout("8 net/e8.pt\n").stderr("");
     // That of run-exec is recorded: later attempts and the other tools keep it.

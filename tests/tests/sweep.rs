@@ -370,11 +370,7 @@ fn what_cannot_be_swept_is_refused_before_anything_is_created() {
     );
     refused(&["--sweep", "a=1", "--sweep", "a=2"], 2, "cannot sweep 'a': two --sweep options name it");
     refused(&["--sweep", "a=1", "-s", "a=2"], 2, "cannot sweep 'a': --set sets it, too");
-    refused(
-        &["--sweep", "a=uniform(0,1)"],
-        2,
-        "cannot sweep 'a': random values need --sample N",
-    );
+    refused(&["--sweep", "a=uniform(0,1)"], 2, "cannot sweep 'a': random values need --sample N");
     refused(
         &["--sweep", "token=a,b"],
         2,
@@ -401,7 +397,11 @@ fn what_cannot_be_swept_is_refused_before_anything_is_created() {
         2,
         "cannot create 1000000 runs: one call creates at most 100000",
     );
-    refused(&["-n", "x", "--sweep", "a=1,2"], 2, "--name names a single run: there are 2 combinations of the sweep");
+    refused(
+        &["-n", "x", "--sweep", "a=1,2"],
+        2,
+        "--name names a single run: there are 2 combinations of the sweep",
+    );
     refused(&["--exist-ok"], 2, "--exist-ok needs a batch with a name");
     refused(&["--exist-ok", "-b"], 2, "--exist-ok needs a batch with a name");
     refused(&["-b=a/b"], 2, "cannot use the name 'a/b': it contains '/'");

@@ -79,9 +79,7 @@ fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error
     }
     if best.better.is_none() {
         let what = format!("the name of '{metric}' does not tell whether higher or lower is better");
-        return Err(
-            Error::usage(what).hint(format!("use --best '{metric}:min' or --best '{metric}:max'"))
-        );
+        return Err(Error::usage(what).hint(format!("use --best '{metric}:min' or --best '{metric}:max'")));
     }
     Ok(())
 }
