@@ -1,23 +1,22 @@
-//! An attempt, and how it is made besides what the command line says.
+//! An attempt, and its circumstances beyond the command line.
 
 use crate::settings::Settings;
 use run_common::process::identity::Process;
 use run_supervise::Retry;
 
-/// An attempt of one run.
+/// An attempt of a run.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    /// There may have been attempts before.
+    /// Whether there may be earlier attempts.
     pub(crate) is_resume: bool,
-    /// It is made in place of one that failed: what the command line says of where to begin, and for how
-    /// many steps, was said of that one.
+    /// Whether it is a retry: `--from-step` and `--additional-steps` applied to the first attempt only.
     pub(crate) is_retry: bool,
-    /// Graphics processors that it has for its own.
+    /// The GPUs assigned to it.
     pub(crate) gpu: Option<String>,
-    /// What is given and inherited.
+    /// Given and inherited options.
     pub(crate) settings: Settings,
-    /// When another attempt may follow.
+    /// When to retry.
     pub(crate) retry: Option<Retry>,
-    /// The process for which this one works.
+    /// The process that this process works for.
     pub(crate) parent: Option<Process>,
 }

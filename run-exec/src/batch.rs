@@ -1,5 +1,5 @@
-//! The files of a batch that are for people: a line for each event, and what all runs do. The truth
-//! is in the runs.
+//! The files of a batch for people: a line for each event, and a summary of all runs. The runs' records are
+//! authoritative.
 
 use run_common::error::Error;
 use run_common::fsio::append::append;
@@ -25,25 +25,25 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// A batch that the controller has executed a run of.
+/// A batch with a run that the controller has executed.
 #[derive(Debug)]
 pub(crate) struct Batch {
     dir: BatchDir,
-    /// What is known of the runs that have ended, and the stamp of the record that it was read from.
+    /// Entries of ended runs, and the stamp of the record that each was read from.
     ended: BTreeMap<String, (Option<Stamp>, Entry)>,
-    /// Somebody has asked for a stop of all.
+    /// The request to stop the batch, if any.
     pub(crate) stopped: Option<StopRequest>,
-    /// The runs at work were asked, too.
+    /// Whether the active runs were asked, too.
     pub(crate) is_heeded: bool,
-    /// No run of it was started so far.
+    /// Whether no run of the batch has started yet.
     pub(crate) is_new: bool,
-    /// Runs were started that had not begun when the summary was written.
+    /// Whether some started runs had not begun when the summary was written.
     pub(crate) is_behind: bool,
-    /// Lines of its log that are not written yet: another process has the lock.
+    /// Lines of its log that are not written yet, because another process holds the lock.
     owed: Vec<String>,
-    /// Its summary is older than what has happened.
+    /// Whether its summary is out of date.
     is_owed: bool,
-    /// Its files cannot be written, which was said.
+    /// Whether its files cannot be written, which was reported.
     fails: bool,
 }
 
@@ -62,7 +62,7 @@ struct Summary {
     runs: Vec<Entry>,
 }
 
-/// What the summary says of a run.
+/// The entry of a run in the summary.
 #[derive(Clone, Debug, Serialize)]
 struct Entry {
     name: String,
@@ -76,7 +76,7 @@ struct Entry {
     signal: Option<i32>,
     step: Option<Value>,
     final_checkpoint: Option<String>,
-    /// The last values.
+    /// The last values of the metrics.
     metrics: Map<String, Value>,
 }
 
@@ -100,7 +100,7 @@ impl Batch {
         self.dir.layout().root().display().to_string()
     }
 
-    /// Says whether a stop of all has been asked for.
+    /// Returns whether a stop of the batch has been requested.
     pub(crate) fn look_for_stop(&mut self) -> bool {
         if self.stopped.is_none() {
             self.stopped = StopRequest::read(&self.dir.layout().stop());
@@ -108,7 +108,7 @@ impl Batch {
         self.stopped.is_some()
     }
 
-    /// Takes a request away that a later command overrules.
+    /// Removes a stop request that a later command overrides.
     fn forget_stop(&self) {
         match fs::remove_file(self.dir.layout().stop()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -118,20 +118,20 @@ impl Batch {
         }
     }
 
-    /// Writes that something has happened, and what all runs do now. Nobody waits for these files: while
-    /// another process has their lock, they are left for later.
+    /// Writes an event to the log, and updates the summary. Nothing waits for these files: while another process
+    /// holds their lock, the update is postponed.
     pub(crate) fn note(&mut self, event: &str, observer: &Observer) {
         self.owed.push(format!("{} {}\n", Timestamp::now(), event.replace(['\n', '\r'], " ")));
         self.renew(observer);
     }
 
-    /// Writes what all runs do now.
+    /// Updates the summary.
     pub(crate) fn renew(&mut self, observer: &Observer) {
         self.is_owed = true;
         self.catch_up(observer);
     }
 
-    /// Writes what was left for later; says whether nothing of that is left.
+    /// Writes postponed updates; returns whether none are left.
     pub(crate) fn catch_up(&mut self, observer: &Observer) -> bool {
         if !self.is_owed {
             return true;
@@ -141,21 +141,21 @@ impl Batch {
         let written = match lock {
             Ok(Ok(None)) => return false,
             Ok(Ok(Some(mut lock))) => {
-                let _ = lock.sign(&ProcessId::myself()); // it is for people
+                let _ = lock.sign(&ProcessId::myself()); // only for people
                 self.write_log().and_then(|()| self.write_summary(observer))
             }
             Ok(Err(error)) => Err(Error::io("lock", &layout.lock(), error)),
             Err(error) => Err(error),
         };
-        self.is_owed = false; // what fails is tried again with the next event
+        self.is_owed = false; // a failure is retried with the next event
         if let Err(error) = written {
             self.fail(&error);
         }
         true
     }
 
-    /// Gives up to wait for the lock: the lines of the log, each whole, are written without it, and the
-    /// summary is left to who has it.
+    /// Stops waiting for the lock: appends the whole lines of the log without it, and leaves the summary to the
+    /// holder.
     pub(crate) fn give_up(&mut self) {
         if !self.is_owed {
             return;
@@ -167,12 +167,12 @@ impl Batch {
             None => "another process".to_owned(),
         };
         match check_batch(layout).and_then(|()| self.write_log()) {
-            Ok(()) => warn(&format!("'{}' is behind: {who} holds its lock", summary.display())),
+            Ok(()) => warn(&format!("'{}' is out of date: {who} holds its lock", summary.display())),
             Err(error) => self.fail(&error),
         }
     }
 
-    /// Says that the files cannot be written, once, unless the batch was removed.
+    /// Reports once that the files cannot be written, unless the batch was removed.
     fn fail(&mut self, error: &Error) {
         if self.dir.layout().record().exists() && !std::mem::replace(&mut self.fails, true) {
             complain(error);
@@ -203,7 +203,7 @@ impl Batch {
             match self.ended.get(&name) {
                 Some((known, entry)) if *known == stamp => runs.push(entry.clone()),
                 _ => {
-                    let Ok(observed) = observer.observe(&run) else { continue }; // it counts as one of the total
+                    let Ok(observed) = observer.observe(&run) else { continue }; // still counted in the total
                     let entry = Entry::of(&name, &observed);
                     if entry.status.has_ended() {
                         self.ended.insert(name, (stamp, entry.clone()));
@@ -227,7 +227,7 @@ impl Batch {
         })
     }
 
-    /// Says in words what all runs do.
+    /// Returns the number of runs in each status, in words.
     pub(crate) fn totals(&mut self, observer: &Observer) -> String {
         let summary = match self.summary(observer) {
             Ok(summary) => summary,
@@ -265,13 +265,13 @@ impl Entry {
     }
 }
 
-/// The batches that the controller has come upon.
+/// The batches of the controller's runs.
 #[derive(Debug, Default)]
 pub(crate) struct Batches(Vec<Batch>);
 
 impl Batches {
-    /// Returns the number of the batch that a run lies in, if it lies in one. A request to stop it
-    /// that was made before is overruled when `overrules`.
+    /// Returns the number of a run's batch, if it has one. With `overrules`, removes an earlier request to stop the
+    /// batch.
     pub(crate) fn of(&mut self, run: &RunDir, overrules: bool) -> Option<usize> {
         let parent: &Path = run.layout().root().parent()?;
         if let Some(known) = self.0.iter().position(|batch| batch.dir.layout().root() == parent) {
@@ -285,12 +285,12 @@ impl Batches {
         Some(self.0.len() - 1)
     }
 
-    /// Returns the batch of a number.
+    /// Returns the batch with a number.
     pub(crate) fn get(&mut self, number: Option<usize>) -> Option<&mut Batch> {
         self.0.get_mut(number?)
     }
 
-    /// Writes what was left for later; says whether nothing of that is left.
+    /// Writes postponed updates; returns whether none are left.
     pub(crate) fn catch_up(&mut self, observer: &Observer) -> bool {
         let mut is_done = true;
         for batch in &mut self.0 {

@@ -16,16 +16,16 @@ const EXAMPLES: &str = "Examples:
   run-exec trial -- python train.py --config {config}
   run-new -b *.yaml -- python train.py {config} | run-exec -j 2 --gpus 0,1 -";
 
-/// Execute a command in a run, or in several: tee its logs, keep its status, stop it.
+/// Execute the command of one or several runs: log its output, record its status, stop it gracefully.
 #[derive(Debug, Parser)]
 #[command(name = "run-exec", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
-    /// Write the output to the logs alone
+    /// Write the output only to the logs
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Return as soon as the command has started; the run goes on
+    /// Return as soon as the command has started; the run continues
     #[arg(long)]
     pub(crate) detach: bool,
     /// Make another attempt of a run that has ended or died
@@ -34,39 +34,39 @@ pub(crate) struct Args {
     /// Resume from the checkpoint of this step [default: latest]
     #[arg(long, value_name = "STEP", value_parser = from_step)]
     pub(crate) from_step: Option<FromStep>,
-    /// Train for so many steps more than those of the checkpoint
+    /// Train for N more steps than the step of the checkpoint
     #[arg(long, value_name = "N", value_parser = steps)]
     pub(crate) additional_steps: Option<u64>,
-    /// Pattern of checkpoints, below the run; later attempts keep it
+    /// Pattern of checkpoint paths below the run; later attempts keep it
     #[arg(long, value_name = "PATTERN", value_parser = checkpoint_pattern)]
     pub(crate) checkpoint: Option<String>,
-    /// Resume also when the config in the run was changed since its creation
+    /// Resume even if the config in the run has changed since its creation
     #[arg(long)]
     pub(crate) allow_config_change: bool,
-    /// Resume also a stale run of another host, which is known to be gone
+    /// Resume a stale run of another host, whose host you know is gone
     #[arg(long)]
     pub(crate) take_over: bool,
     #[command(flatten)]
     pub(crate) slots: Slots,
-    /// Start no more runs when one has failed
+    /// Start no more runs after a run has failed
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Pass over runs that have completed, and make another attempt of others that have ended
+    /// Skip completed runs, and make another attempt of runs that ended in another way
     #[arg(long, conflicts_with = "resume")]
     pub(crate) unfinished: bool,
-    /// Make so many more attempts when one ends in a way that may pass
+    /// Retry up to N times after transient failures
     #[arg(long, value_name = "N", conflicts_with = "stdin", value_parser = retries)]
     retries: Option<u32>,
-    /// Time before the first of them, doubled before each that follows [default: 30s]
+    /// Time before the first retry; doubles with each further retry [default: 30s]
     #[arg(long, value_name = "TIME", requires = "retries", conflicts_with = "stdin", value_parser = parse_duration)]
     retry_delay: Option<Duration>,
-    /// Exit statuses, besides signals and stalls, after which another attempt is made
+    /// Exit statuses after which to retry, besides signals and stalls
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',', requires = "retries", conflicts_with = "stdin", value_parser = exit_status)]
     retry_on: Vec<i32>,
     /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,
-    /// Give the command this stdin instead of /dev/null
+    /// Give the command the stdin of run-exec instead of /dev/null
     #[arg(long, conflicts_with = "detach")]
     pub(crate) stdin: bool,
     /// Give the command one pipe for stdout and stderr, which keeps their order
@@ -75,49 +75,49 @@ pub(crate) struct Args {
     /// Give the command a terminal of its own; implies --merge
     #[arg(long)]
     pub(crate) pty: bool,
-    /// End the attempt after this time; none: never
+    /// End the attempt after this time; none for no limit
     #[arg(long, value_name = "TIME", value_parser = limit)]
     timeout: Option<Duration>,
-    /// End the attempt when it writes neither output nor a metric for this time; none: never
+    /// End the attempt after no output, metric or checkpoint for this time; none for no limit
     #[arg(long, value_name = "TIME", value_parser = limit)]
     stall_timeout: Option<Duration>,
-    /// Time between the request to stop and SIGTERM to all that is left [default: 2m]
+    /// Time between the stop request and SIGTERM to all remaining processes [default: 2m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     grace: Option<Duration>,
-    /// Time for what outlives the main process, before SIGTERM and again before SIGKILL [default: 5s]
+    /// Time that other processes have before SIGTERM, and again before SIGKILL [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     linger: Option<Duration>,
-    /// Time between two writes of the run's status [default: 5s]
+    /// Interval of writes of the run's status [default: 5s]
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
     heartbeat: Option<Duration>,
-    /// Metrics to read off the output: auto, none, or a regular expression with named groups
+    /// Metrics to read from the output: auto, none, or a regular expression with named groups
     #[arg(long, value_name = "SPEC", value_parser = Patterns::check)]
     scrape: Vec<String>,
-    /// File below the run that holds its metrics, where it is not a usual one
+    /// File below the run that holds its metrics, if the name is not recognised
     #[arg(long, value_name = "FILE", value_parser = MetricSource::check_name)]
     metrics: Option<String>,
-    /// Name of the step in the metrics, where it is not a usual one
+    /// Name of the step in the metrics, if the name is not recognised
     #[arg(long, value_name = "KEY")]
     step_key: Option<String>,
-    /// Shell command to execute when the attempt has ended
+    /// Shell command to execute after the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     on_end: Option<String>,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<String>,
-    /// Command to execute [default: the recorded one]
+    /// Command to execute [default: the recorded command]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 
-/// Where a resume begins.
+/// Where a resume starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FromStep {
     /// The latest complete checkpoint.
     Latest,
-    /// The complete one of a step.
+    /// The complete checkpoint of a step.
     Step(u64),
-    /// The complete one that is called so.
+    /// The complete checkpoint with this label.
     Labelled(Label),
 }
 
@@ -127,13 +127,13 @@ fn from_step(text: &str) -> Result<FromStep, String> {
         _ => match (Label::named(text), text.parse()) {
             (Some(label), _) => Ok(FromStep::Labelled(label)),
             (None, Ok(step)) => Ok(FromStep::Step(step)),
-            (None, Err(_)) => Err("it is a step, or latest, final, best or last".to_owned()),
+            (None, Err(_)) => Err("must be a step, latest, final, best or last".to_owned()),
         },
     }
 }
 
 impl Args {
-    /// Returns the options that later attempts inherit, as far as they are given.
+    /// Returns the given options that later attempts inherit.
     pub(crate) fn inherited(&self) -> AttemptOptions {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
         AttemptOptions {
@@ -153,20 +153,20 @@ impl Args {
     }
 }
 
-/// Reads a limit, of which `none` is one that is never reached.
+/// Reads a time limit; `none` means no limit.
 fn limit(text: &str) -> Result<Duration, String> {
     if text == "none" { Ok(Duration::ZERO) } else { parse_positive(text) }
 }
 
 fn steps(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|&steps| steps > 0).ok_or("it is a number of steps, 1 or more".to_owned())
+    text.parse().ok().filter(|&steps| steps > 0).ok_or("must be a whole number above 0".to_owned())
 }
 
 fn retries(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "it is a number of attempts".to_owned())
+    text.parse().map_err(|_| "must be a whole number".to_owned())
 }
 
 fn exit_status(text: &str) -> Result<i32, String> {
     let status = text.parse().ok().filter(|status| (1..256).contains(status));
-    status.ok_or("an exit status that says failure is 1 to 255".to_owned())
+    status.ok_or("must be from 1 to 255".to_owned())
 }

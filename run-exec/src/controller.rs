@@ -1,5 +1,5 @@
 //! The controller of a command line: executes its runs, each in a process of its own, which ends with the
-//! controller. It has one thread and forks, so that whatever becomes of one run is nothing to the others.
+//! controller. It has one thread and forks, so that no run can disturb another.
 
 use crate::attempt::Attempt;
 use crate::batch::{Batch, Batches};
@@ -26,33 +26,33 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How often requests to stop a batch are looked for.
+/// How often to look for requests to stop a batch.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long the lock of the files for people is waited for in the end.
+/// How long to wait at the end for the lock of the files for people.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often they are tried then.
+/// How often to retry this lock.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// A controller at work.
+/// The controller.
 pub(crate) struct Controller<'a> {
     options: &'a Options,
     queue: Queue,
-    /// The single run that was named, whose status is the status to exit with.
+    /// The single named run, whose status is the exit status.
     is_one: bool,
     pool: Pool<Worker>,
     batches: Batches,
     observer: Observer,
     tally: Tally,
     progress: Progress,
-    /// No more runs are started.
+    /// Whether no more runs may start.
     is_closing: bool,
     has_ended_queue: bool,
 }
 
 impl<'a> Controller<'a> {
-    /// Makes one that has so many runs at work at once.
+    /// Creates a controller that executes up to `slots` runs at once.
     pub(crate) fn new(options: &'a Options, slots: usize, is_one: bool) -> Result<Self, Error> {
         Ok(Self {
             options,
@@ -69,7 +69,7 @@ impl<'a> Controller<'a> {
         })
     }
 
-    /// Works the queue off; returns how to end. The processes of the runs return from here too.
+    /// Executes the queue; returns how to exit. Also returns in the forked process of each run.
     pub(crate) fn control(mut self) -> Ended {
         loop {
             if let Some(status) = self.reap() {
@@ -128,7 +128,7 @@ impl<'a> Controller<'a> {
         self.tally.fail(error.exit());
     }
 
-    /// Starts a run in a process of its own, from which the status to exit with is returned.
+    /// Starts a run in a process of its own; that process returns with its exit status.
     fn start(&mut self, run: &RunDir, slot: usize) -> Option<u8> {
         let batch = self.batches.of(run, self.options.resumes());
         let batch_is_new = self.batches.get(batch).is_some_and(|batch| mem::take(&mut batch.is_new));
@@ -159,8 +159,7 @@ impl<'a> Controller<'a> {
         self.fork_off(worker, None)
     }
 
-    /// Forks the process of an attempt, which waits before it when `delay` says so. Returns the status to exit
-    /// with, in that process alone.
+    /// Forks the process of an attempt, which first waits for `delay`. Returns an exit status only in that process.
     fn fork_off(&mut self, worker: Worker, delay: Option<f64>) -> Option<u8> {
         let attempt = worker.attempt(self.options, delay.is_some());
         match fork() {
@@ -183,13 +182,13 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Goes on as the process of one run.
+    /// Continues as the process of one run.
     fn be_the_process(&mut self, worker: Worker, attempt: Attempt, delay: Option<f64>, signals: Held) -> u8 {
         self.progress.forget();
         let options = self.options;
         let done = self.pool.leave(signals).and_then(|()| worker.make(options, attempt, delay));
         match done {
-            Ok(ended) => ended.status(), // the controller ends as a shell wants it
+            Ok(ended) => ended.status(), // the controller ends as a shell expects
             Err(error) => {
                 complain(&error);
                 if self.is_one { STATUSES.failed } else { error.exit() as u8 }
@@ -197,10 +196,10 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Takes note of the processes that have ended.
+    /// Collects the processes that have ended.
     fn reap(&mut self) -> Option<u8> {
         let is_over = |observer: &Observer, worker: &mut Worker| {
-            worker.held = None; // whether the run lives is told by its lock
+            worker.held = None; // the lock must show whether the run lives
             let observed = observer.observe(&worker.run);
             observed
                 .map_or(true, |observed| observed.status().has_ended() || observed.recorded.attempts() == 0)
@@ -213,14 +212,14 @@ impl<'a> Controller<'a> {
         None
     }
 
-    /// Takes note of how an attempt has ended, and makes another where that is wanted.
+    /// Records how an attempt has ended, and retries it if required.
     fn conclude(&mut self, mut worker: Worker, status: Option<i32>) -> Option<u8> {
         let code = status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Exit::No as u8);
         let layout = worker.run.layout();
         let observed = match self.observer.observe(&worker.run) {
             Ok(observed) => observed,
             Err(_) if status.is_some() && !layout.record().exists() => {
-                self.tally.removed(code); // its process has said so
+                self.tally.removed(code); // its process has reported this
                 return None;
             }
             Err(error) => {
@@ -257,8 +256,8 @@ impl<'a> Controller<'a> {
         None
     }
 
-    /// Says whether a process has found that its run is executed by another run-exec. A command may exit with
-    /// that status, too.
+    /// Returns whether a process has found that another run-exec is executing its run. A command may exit with the same
+    /// status, too.
     fn was_passed_over(&self, worker: &Worker, observed: &Observed, status: Option<i32>) -> bool {
         let recorded = &observed.recorded;
         let is_its_own =
@@ -273,8 +272,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Stops the runs of a batch of which a stop was asked for; when there is no other, there is nothing
-    /// more to do.
+    /// Stops the runs of a batch that was asked to stop; if there is no other batch, nothing is left to do.
     fn look_at_batches(&mut self) {
         self.refresh_batches();
         let mut has_news = false;
@@ -285,7 +283,7 @@ impl<'a> Controller<'a> {
             has_news = true;
             if let Some(request) = batch.stopped.as_ref().filter(|request| !request.leaves_running) {
                 for worker in self.pool.jobs().filter(|worker| worker.batch == Some(number)) {
-                    let _ = request.write(&worker.run.layout().stop()); // the signal will do
+                    let _ = request.write(&worker.run.layout().stop()); // the signal is enough
                 }
                 self.pool.signal(Signal::SIGTERM, |worker| worker.batch == Some(number));
             }
@@ -297,7 +295,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    /// Writes what all runs do anew when those that were started have begun, and what was left for later.
+    /// Updates the summaries once started runs have begun, and writes postponed updates.
     fn refresh_batches(&mut self) {
         let has_begun = |worker: &Worker| {
             let observed = self.observer.observe(&worker.run);
@@ -312,7 +310,7 @@ impl<'a> Controller<'a> {
         self.batches.catch_up(&self.observer);
     }
 
-    /// Writes how it all went.
+    /// Writes the final state of the batches.
     fn finish(mut self) -> Ended {
         self.progress.clear();
         let observer = &self.observer;
@@ -335,7 +333,7 @@ impl<'a> Controller<'a> {
         self.batches.iter_mut().for_each(Batch::give_up);
         for batch in self.batches.iter_mut() {
             if let Some(request) = &batch.stopped {
-                warn(&format!("'{}' was {}; --unfinished goes on with it", batch.name(), request.words()));
+                warn(&format!("'{}' was {}; continue with --unfinished", batch.name(), request.words()));
             }
         }
         let ended_by = self.pool.ended_by();
@@ -343,14 +341,14 @@ impl<'a> Controller<'a> {
     }
 }
 
-/// Returns the seconds after which another attempt of a run follows, if one does.
+/// Returns the delay before a retry of a run, in seconds, if it is retried.
 fn retry_delay(observed: &Observed) -> Option<f64> {
     let recorded = &observed.recorded;
     let end = AttemptEnd::read(observed.run.layout(), &recorded.run_id, recorded.attempts())?;
     end.retry_in_s.filter(|_| observed.status() == Status::Running)
 }
 
-/// Says how a run has ended, for the log of its batch.
+/// Returns the event of a run's end, for the log of its batch.
 fn ended_event(name: &str, observed: &Observed) -> String {
     let reason = observed.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
     let seconds = observed.end_time().zip(observed.start_time()).map(|(end, start)| end.seconds_since(start));

@@ -1,4 +1,4 @@
-//! What run-exec adds to the end of an attempt: the checkpoint to go on from, the cost, and `--on-end`.
+//! What run-exec adds to the end of an attempt: the checkpoint to resume from, the cost, and `--on-end`.
 
 use run_checkpoint::{Program, discover_latest, latest};
 use run_common::cost::of_ended_attempt;
@@ -14,9 +14,9 @@ use std::ffi::OsString;
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) layout: Layout,
-    /// What a checkpoint of the run looks like.
+    /// The checkpoint pattern of the run.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// Shell command to be executed.
+    /// Shell command to execute.
     pub(crate) on_end: Option<String>,
 }
 
@@ -34,7 +34,7 @@ impl run_supervise::Ending for Ending {
     }
 }
 
-/// Returns the variables that tell of an end.
+/// Returns the variables that describe the end.
 fn variables(end: &AttemptEnd) -> Vec<Variable> {
     let told: [(&str, OsString); 4] = [
         ("RUN_STATUS", Status::from(end.status).word().into()),

@@ -11,7 +11,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Returns the variables that the command is given, or that are taken from it; those that were `recorded` come last.
+/// Returns the variables to set or remove for the command; `recorded` variables come last.
 pub(crate) fn environment(
     layout: &Layout,
     meta: &Meta,
@@ -25,7 +25,7 @@ pub(crate) fn environment(
     };
     if let Some((name, _)) = meta.env.iter().find(missing) {
         return Err(Error::usage(format!("cannot execute '{}'", layout.root().display()))
-            .because(format!("the value of {name} was a secret, and not recorded"))
+            .because(format!("the value of {name} is a secret and was not recorded"))
             .hint("set it in the environment of run-exec"));
     }
     let mut env = of_attempt(layout, &meta.run_id, attempt, layout.root(), meta);
@@ -39,8 +39,7 @@ pub(crate) fn environment(
     Ok(env)
 }
 
-/// Returns a search path on which the recorded interpreter is found, when it is not on this one:
-/// cron(8) gives a short one.
+/// Returns a search path with the recorded interpreter, if it is missing from this path: cron(8) sets a short path.
 fn path_with(interpreter: &str) -> Option<OsString> {
     let directory = Path::new(interpreter).parent()?;
     let path = env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A run that this process holds: which may be taken, and what is recorded of one that is not executed.
+//! A run whose lock this process holds: which runs may be taken, and what is recorded if a run is not executed.
 
 use crate::options::Options;
 use run_common::error::{Error, Exit};
@@ -18,7 +18,7 @@ use run_common::time::Timestamp;
 pub(crate) struct HeldRun {
     pub(crate) active: ActiveRun,
     pub(crate) recorded: Recorded,
-    /// Why it is known that the last attempt is over, of a run that is recorded as running.
+    /// Why the last attempt is over, if the run is recorded as running.
     pub(crate) died: Option<String>,
 }
 
@@ -38,23 +38,23 @@ impl HeldRun {
         Ok(Self { active, recorded, died: why_over(&before) })
     }
 
-    /// Returns where the run's files are.
+    /// Returns the layout of the run.
     pub(crate) fn layout(&self) -> &Layout {
         self.active.layout()
     }
 
-    /// Records that a run is not executed since a stop was asked for; returns the refusal.
+    /// Records that a run is not executed because a stop was requested; returns the refusal.
     pub(crate) fn refuse_stopped(&self) -> Error {
         let words = StopRequest::read(&self.layout().stop()).unwrap_or_default().words();
         match write_stopped(&self.active, &self.recorded, words.clone()) {
             Ok(()) => cannot_start(self.active.run(), Exit::No)
                 .because(format!("it was {words} before it started"))
-                .hint("--resume executes it all the same"),
+                .hint("use --resume to execute it anyway"),
             Err(error) => error,
         }
     }
 
-    /// Records that the attempt which was to follow will not be made: what the last came to stands.
+    /// Records that no further attempt will be made: the outcome of the last attempt stands.
     pub(crate) fn give_up(&self, why: &str) -> Result<(), Error> {
         let mut recorded = Recorded::read(self.layout())?;
         if let Some(mut end) = AttemptEnd::read(self.layout(), &recorded.run_id, recorded.attempts()) {
@@ -71,7 +71,7 @@ impl HeldRun {
     }
 }
 
-/// Records that a run was stopped while no attempt was made.
+/// Records that a run was stopped between attempts.
 pub(crate) fn write_stopped(active: &ActiveRun, recorded: &Recorded, words: String) -> Result<(), Error> {
     let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
     let ended = Ended {
@@ -89,7 +89,7 @@ fn cannot_start(run: &RunDir, exit: Exit) -> Error {
     Error::new(exit, format!("cannot start '{}'", run.layout().root().display()))
 }
 
-/// Refuses a run that is at work, or that needs `--resume`.
+/// Refuses a run that is active, or that needs `--resume`.
 pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Result<(), Error> {
     let recorded = &before.recorded;
     let reason = before.reason().unwrap_or("its state is in doubt");
@@ -98,11 +98,11 @@ pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Resul
         Status::Running => Err(cannot_start(&before.run, Exit::Busy)
             .because(match recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref()) {
                 Some(ProcessId { pid, host, .. }) => {
-                    format!("it is running already, by process {pid} on {host}")
+                    format!("it is already running, as process {pid} on {host}")
                 }
-                None => "it is running already".to_owned(),
+                None => "it is already running".to_owned(),
             })
-            .hint("run-stop(1) stops it; run-status(1) says what it does")),
+            .hint("stop it with run-stop, or look at it with run-status")),
         Status::Stale if take_over && resumes && before.is_elsewhere() => Ok(()),
         Status::Stale => {
             Err(cannot_start(&before.run, Exit::Busy).because(reason.to_owned()).hint(way_out(before)))
@@ -111,14 +111,23 @@ pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Resul
         // As run-exec exits when it cannot start a command, and a shell.
         _ if matches!(recorded.exit_code(), Some(126 | 127)) => Err(cannot_start(&before.run, Exit::No)
             .because(format!("its command could not be executed: {reason}"))
-            .hint("--resume with another command after -- executes that; run-new makes another run")),
+            .hint("use --resume with another command after --, or create a new run with run-new")),
         status => Err(cannot_start(&before.run, Exit::No)
-            .because(format!("it has been executed, and is {status}"))
-            .hint("--resume makes another attempt; run-new makes another run")),
+            .because(format!("it has already run and {}", past(status)))
+            .hint("use --resume for another attempt, or create a new run with run-new")),
     }
 }
 
-/// Returns why the attempt of a run that may be resumed is over, where nobody saw it end.
+/// Returns the end of a run's status in a sentence such as "it has already run and failed".
+fn past(status: Status) -> String {
+    match status {
+        Status::Stopped => "was stopped".to_owned(),
+        Status::Dead => "died".to_owned(),
+        status => status.to_string(),
+    }
+}
+
+/// Returns why the attempt of a run that may be resumed is over, if its end was not recorded.
 fn why_over(before: &Observed) -> Option<String> {
     let reason = before.reason().unwrap_or_default();
     match before.status() {
@@ -128,9 +137,9 @@ fn why_over(before: &Observed) -> Option<String> {
     }
 }
 
-/// Returns what to do about a run that is in doubt.
+/// Returns a hint for a run whose state is in doubt.
 fn way_out(observed: &Observed) -> &'static str {
-    if observed.is_elsewhere() { TAKE_OVER } else { "run-stop(1) ends what is left of it" }
+    if observed.is_elsewhere() { TAKE_OVER } else { "end its remaining processes with run-stop" }
 }
 
 #[cfg(test)]
@@ -177,10 +186,7 @@ mod tests {
         let ended = observed(None, Verdict::Holds);
         let (exit, words) = refused(&ended, false, false).unwrap();
         assert_eq!(exit, Exit::No);
-        assert!(
-            words.contains("it has been executed, and is failed") && words.contains("--resume"),
-            "{words}"
-        );
+        assert!(words.contains("it has already run and failed") && words.contains("--resume"), "{words}");
         assert_eq!(refused(&ended, true, false), None);
         let mut absent = ended;
         if let State::Ended(end) = &mut absent.recorded.state {
@@ -223,6 +229,6 @@ mod tests {
         assert!(exit == Exit::Busy && words.contains("--resume --take-over"), "{words}");
         let here = observed(Some(&Place::here().host), doubt());
         let (exit, words) = refused(&here, true, true).unwrap();
-        assert!(exit == Exit::Busy && words.contains("run-stop(1) ends what is left of it"), "{words}");
+        assert!(exit == Exit::Busy && words.contains("end its remaining processes with run-stop"), "{words}");
     }
 }

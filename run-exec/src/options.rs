@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The resolved command line.
 
 use crate::cli::{Args, FromStep};
 use run_common::cli::slots::Slots;
@@ -7,51 +7,51 @@ use run_common::time::Timestamp;
 use run_supervise::Output;
 use std::path::PathBuf;
 
-/// What the command line asks for.
+/// The resolved command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) operands: Vec<String>,
     pub(crate) runs_dir: PathBuf,
-    /// What ends a name on stdin.
+    /// Whether names on stdin end in NUL.
     pub(crate) null: bool,
     pub(crate) slots: Slots,
     pub(crate) fail_fast: bool,
-    /// What is done with runs that were executed before.
+    /// What to do with runs that were executed before.
     pub(crate) executed: Executed,
-    /// A run of a host that is known to be gone is resumed, too.
+    /// Whether to resume a stale run of a host that is gone.
     pub(crate) take_over: bool,
-    /// Whether the config of a run that is resumed may have changed.
+    /// Whether to resume a run whose config has changed.
     pub(crate) allow_config_change: bool,
-    /// Where a resume begins.
+    /// Where a resume starts.
     pub(crate) from_step: FromStep,
     pub(crate) additional_steps: Option<u64>,
-    /// The pattern of checkpoints, if one is given.
+    /// The checkpoint pattern, if given.
     pub(crate) checkpoint: Option<String>,
-    /// The command, if one is given.
+    /// The command, if given.
     pub(crate) command: Vec<String>,
     pub(crate) quiet: bool,
     pub(crate) detach: bool,
     pub(crate) stdin: bool,
     pub(crate) output: Output,
-    /// Options that later attempts inherit, as far as they are given.
+    /// The given options that later attempts inherit.
     pub(crate) given: AttemptOptions,
-    /// When this run-exec began.
+    /// When this run-exec started.
     pub(crate) begun: Timestamp,
 }
 
-/// What is done with runs that were executed before.
+/// What to do with runs that were executed before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Executed {
-    /// They are refused.
+    /// Refuse them.
     Refuse,
-    /// Another attempt is made.
+    /// Make another attempt.
     Resume,
-    /// Another attempt is made of those that have not completed; the others are passed over.
+    /// Make another attempt unless they have completed; skip completed ones.
     Unfinished,
 }
 
 impl Options {
-    /// Resolves what the command line leaves open.
+    /// Resolves a command line.
     pub(crate) fn resolve(args: &Args) -> Self {
         let (resume, unfinished) = (args.resume, args.unfinished);
         Self {
@@ -84,7 +84,7 @@ impl Options {
         }
     }
 
-    /// Says whether attempts follow those that were made.
+    /// Returns whether attempts may be retried.
     pub(crate) fn resumes(&self) -> bool {
         self.executed != Executed::Refuse
     }

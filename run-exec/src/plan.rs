@@ -1,4 +1,4 @@
-//! What is executed in an attempt: the command filled in, its program, and the record of its start.
+//! Plans an attempt: its command with placeholders filled in, its program, and the record of its start.
 
 use crate::attempt::Attempt;
 use crate::ending::Ending;
@@ -32,23 +32,23 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// What was decided about an attempt.
+/// The plan of an attempt.
 pub(crate) struct Plan {
     pub(crate) task: Task,
     pub(crate) start: AttemptStart,
 }
 
-/// A command to be filled in, where from and by what program.
+/// A command template, its directory and its program.
 struct Source {
     template: Vec<String>,
     cwd: PathBuf,
-    /// The program as it was found when the command was recorded.
+    /// The program that was found when the command was recorded.
     executable: Option<PathBuf>,
     is_recorded: bool,
 }
 
 impl Source {
-    /// Takes the command typed now, else that of the last attempt, else that of the creation.
+    /// Returns the command typed now, else that of the last attempt, else that of the run's creation.
     fn find(options: &Options, meta: &Meta, layout: &Layout) -> Result<Self, Error> {
         if !options.command.is_empty() {
             let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
@@ -63,8 +63,8 @@ impl Source {
                 Some(command) => (command.clone(), meta.cwd.clone(), meta.executable.clone()),
                 None => {
                     return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
-                        .because("none was recorded, and none is given")
-                        .hint("give one after --"));
+                        .because("no command was recorded, and none was given")
+                        .hint("give a command after --"));
                 }
             },
         };
@@ -75,14 +75,14 @@ impl Source {
                 layout.root().display()
             ))
             .because(format!("the secret in '{}' was not recorded", cut(&shown, 80)))
-            .hint("write {env:NAME} in its place, which is recorded unexpanded"));
+            .hint("use {env:NAME} instead of the secret; it is recorded unexpanded"));
         }
         Ok(Self { template, cwd: cwd.into(), executable: executable.map(PathBuf::from), is_recorded: true })
     }
 }
 
 impl Plan {
-    /// Decides it.
+    /// Makes the plan.
     pub(crate) fn make(
         options: &Options,
         this: &Attempt,
@@ -95,13 +95,13 @@ impl Plan {
         let task = choices.task()?;
         if options.executed == Executed::Resume && recorded.attempts() == 0 {
             let shown = run.layout().root().display();
-            warn(&format!("'{shown}' starts from the beginning: there was no attempt before"));
+            warn(&format!("'{shown}' starts from the beginning: no attempt has been made yet"));
         }
         Ok(Self { task, start })
     }
 }
 
-/// What has to be found out and chosen before an attempt is made.
+/// Facts and choices that a plan needs.
 struct Choices<'a> {
     options: &'a Options,
     this: &'a Attempt,
@@ -114,9 +114,9 @@ struct Choices<'a> {
     filled: Filled,
     /// The program that the command's name means now.
     found: Option<PathBuf>,
-    /// The program that is executed, where there is one.
+    /// The program to execute, if found.
     executable: Option<PathBuf>,
-    /// Files that the metrics of attempts before were read from.
+    /// Files that the metrics of earlier attempts were read from.
     metrics_from: Vec<String>,
 }
 
@@ -157,14 +157,14 @@ impl<'a> Choices<'a> {
         }
         let Some(name) = filled.command.first() else {
             return Err(Error::usage(format!("no command for '{}'", layout.root().display()))
-                .because("nothing is left of it when its placeholders are filled in"));
+                .because("the command is empty once its placeholders are filled in"));
         };
         let found = find_program(OsStr::new(name), &source.cwd);
         let executable = source.executable.clone().filter(|file| file.exists());
         let executable = executable.or_else(|| found.clone().map(named_interpreter));
         let number = recorded.attempts().checked_add(1).ok_or_else(|| {
             Error::new(Exit::BadRun, format!("cannot start '{}'", layout.root().display()))
-                .because("its record is damaged: it has no room for another attempt")
+                .because("its record is damaged: the number of attempts is too large")
         })?;
         let metrics_from = recorded.attempt().and_then(|attempt| attempt.metrics_from.clone());
         let metrics_from = metrics_from.unwrap_or_default();
@@ -183,7 +183,7 @@ impl<'a> Choices<'a> {
         })
     }
 
-    /// Makes the record of the start.
+    /// Creates the record of the start.
     fn start(&self) -> AttemptStart {
         let Self { this, meta, source, resume, .. } = self;
         let code = Code::at(&source.cwd, false);
@@ -217,7 +217,7 @@ impl<'a> Choices<'a> {
         }
     }
 
-    /// Makes the task of the supervisor.
+    /// Creates the task of the supervisor.
     fn task(self) -> Result<Task, Error> {
         let Self { options, this, layout, meta, .. } = self;
         let interpreter = meta.python_executable.as_deref().filter(|_| self.source.is_recorded);
@@ -237,7 +237,7 @@ impl<'a> Choices<'a> {
             output: options.output,
             limits: this.settings.limits,
             quiet: options.quiet,
-            detach: options.detach && this.parent.is_none(), // the controller of several has left already
+            detach: options.detach && this.parent.is_none(), // the controller of several runs has detached already
             scrape: this.settings.scrape.clone(),
             sources: Sources {
                 trainer: true,

@@ -1,4 +1,4 @@
-//! From a run that is held to a task and the record of its start, which the supervisor executes.
+//! Turns a held run into a task for the supervisor, and the record of its start.
 
 use crate::attempt::Attempt;
 use crate::held_run::HeldRun;
@@ -16,15 +16,15 @@ use std::fs;
 use std::path::Path;
 
 impl Attempt {
-    /// Makes the attempt of a run that is held; returns how to end.
+    /// Makes the attempt of a held run; returns how to exit.
     pub(crate) fn make(self, options: &Options, held: HeldRun) -> Result<Ended, Error> {
         let (task, record) = self.prepare(options, held)?;
         run(&task, record, self.parent, None)
     }
 
-    /// Decides all about the attempt, unless a stop was asked for.
+    /// Plans the attempt, unless a stop was requested.
     pub(crate) fn prepare(&self, options: &Options, mut held: HeldRun) -> Result<(Task, Record), Error> {
-        held.active.sign()?; // it may have been taken by the process that this one was forked off
+        held.active.sign()?; // the parent process may have taken the lock
         let stop = held.layout().stop();
         let asked_before = stamp(&stop);
         if (!self.is_resume || self.is_retry) && asked_before.is_some() {
@@ -35,10 +35,10 @@ impl Attempt {
         if let Some(pattern) = &options.checkpoint {
             meta.checkpoint = Some(Checkpoint::with_pattern(meta.checkpoint, pattern));
         }
-        // Where that cannot be, readers count the first row of the attempt as damaged.
+        // If this fails, readers count the first row of the attempt as damaged.
         let _ = end_last_line(&held.layout().metrics());
         let Plan { task, start } = Plan::make(options, self, held.active.run(), &meta, &held.recorded)?;
-        // A request that a resume overrules is taken away; one that came meanwhile is not.
+        // Remove a stop request that the resume overrides, but not one that came meanwhile.
         match (asked_before, stamp(&stop)) {
             (_, None) => {}
             (Some(before), Some(now)) if before == now => {
@@ -50,7 +50,7 @@ impl Attempt {
     }
 }
 
-/// Returns the stamp of what stands in the place of a file.
+/// Returns the stamp of the file at a path, whatever its kind.
 fn stamp(path: &Path) -> Option<Stamp> {
     fs::symlink_metadata(path).ok().map(|found| Stamp::of(&found))
 }

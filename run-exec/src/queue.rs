@@ -1,4 +1,4 @@
-//! The runs that are to be executed, read as they are needed: a pipe may bring them for days.
+//! The runs to execute, read when needed, because a pipe may stay open for days.
 
 use crate::options::Options;
 use nix::errno::Errno;
@@ -13,30 +13,30 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-/// Operands that are worked off.
+/// The queue of operands.
 #[derive(Debug)]
 pub(crate) struct Queue {
     operands: VecDeque<String>,
     names: Names,
-    /// Names on stdin end with NUL.
+    /// Whether names on stdin end with NUL.
     null: bool,
-    /// Runs of the batch that was opened last.
+    /// Remaining runs of the last opened batch.
     runs: VecDeque<RunDir>,
-    /// The runs that were named so far.
+    /// The runs named so far.
     known: HashSet<PathBuf>,
-    /// What was read from stdin, while it is its turn.
+    /// What was read from stdin, while its operand is processed.
     stdin: Option<Listed>,
     stdin_ended: bool,
 }
 
-/// What comes next.
+/// The next item of the queue.
 #[derive(Debug)]
 pub(crate) enum Next {
     Run(RunDir),
     Failed(Error),
-    /// What was named is passed over, because it was before; says so in words.
+    /// Runs that were named before are skipped, with this message.
     Again(String),
-    /// Stdin has to be read first.
+    /// Stdin must be read first.
     Awaited,
     End,
 }
@@ -54,7 +54,7 @@ impl Queue {
         }
     }
 
-    /// Takes the next run out.
+    /// Removes and returns the next run.
     pub(crate) fn next(&mut self) -> Next {
         loop {
             if let Some(run) = self.runs.pop_front() {
@@ -86,7 +86,7 @@ impl Queue {
                 Ok(Operand::Run(run)) if self.known.insert(real(&run)) => return Next::Run(run),
                 Ok(Operand::Run(run)) => {
                     let shown = run.layout().root().display();
-                    return Next::Again(format!("'{shown}' was named before, and is executed once"));
+                    return Next::Again(format!("'{shown}' is named several times; executing it once"));
                 }
                 Ok(Operand::Batch(batch)) => {
                     let mut runs = match batch.runs_as_created() {
@@ -99,7 +99,7 @@ impl Queue {
                     self.runs.extend(runs);
                     if again > 0 {
                         return Next::Again(format!(
-                            "{again} of the {all} runs of '{shown}' were named before, and are executed once"
+                            "{again} of the {all} runs of '{shown}' are named several times; executing each once"
                         ));
                     }
                 }
@@ -108,13 +108,13 @@ impl Queue {
         }
     }
 
-    /// Returns how many more runs there are, if that is known.
+    /// Returns the number of remaining runs, if known.
     pub(crate) fn left(&self) -> Option<usize> {
         let is_known = self.stdin.is_none() && !self.operands.iter().any(|operand| operand == "-");
         is_known.then(|| self.runs.len() + self.operands.len())
     }
 
-    /// Reads what stdin has.
+    /// Reads what is available on stdin.
     pub(crate) fn fill(&mut self) -> Result<(), Error> {
         let mut block = [0; 4096];
         match read(io::stdin().as_fd(), &mut block) {
@@ -130,7 +130,7 @@ impl Queue {
     }
 }
 
-/// Returns the path of a run, whatever links lead to it.
+/// Returns the path of a run with all links resolved.
 fn real(run: &RunDir) -> PathBuf {
     let path = run.absolute();
     path.canonicalize().unwrap_or(path)

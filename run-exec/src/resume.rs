@@ -1,4 +1,4 @@
-//! Where another attempt goes on: the checkpoint, and how many steps there are to take.
+//! Where another attempt resumes: the checkpoint, and the number of steps to train for.
 
 use crate::cli::FromStep;
 use crate::options::{Executed, Options};
@@ -12,17 +12,17 @@ use run_common::rundir::attempts::Attempts;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 
-/// What an attempt resumes from.
+/// The point that an attempt resumes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resume {
     /// The checkpoint, an absolute path, and its step.
     pub(crate) from: Option<(String, Option<u64>)>,
-    /// Number of steps that the training is to take in all.
+    /// Total number of steps to train for.
     pub(crate) total_steps: Option<u64>,
 }
 
 impl Resume {
-    /// Begins at the beginning; an error where a checkpoint is asked for by its name.
+    /// Starts from the beginning; an error if a certain checkpoint is requested.
     pub(crate) fn none(options: &Options, layout: &Layout, meta: &Meta) -> Result<Self, Error> {
         match options.from_step {
             FromStep::Latest => {
@@ -30,15 +30,15 @@ impl Resume {
             }
             FromStep::Step(_) | FromStep::Labelled(_) => {
                 Err(Error::new(Exit::BadRun, format!("cannot resume '{}'", layout.root().display()))
-                    .because("there was no attempt before")
+                    .because("no attempt has been made yet")
                     .hint("without --from-step it starts from the beginning"))
             }
         }
     }
 
-    /// Chooses the checkpoint of a run that was executed before; for a retry the latest that this run-exec
-    /// has come to, if `--from-step` has left others behind. Says so when later ones, or all, are not
-    /// complete.
+    /// Chooses the checkpoint to resume from; for a retry, the latest that this run-exec has written, if
+    /// `--from-step` has left later ones behind. Reports incomplete checkpoints that are later than the chosen
+    /// checkpoint, and whether all are incomplete.
     pub(crate) fn find(
         options: &Options,
         is_retry: bool,
@@ -74,7 +74,7 @@ impl Resume {
         if let Some(later) = all.iter().rfind(is_later) {
             let path = later.path.display();
             warn(&format!(
-                "'{path}' of '{shown}' is later, and stays: a resume from the latest would take it"
+                "'{path}' of '{shown}' is later and is kept: a resume from the latest would use it"
             ));
         }
         let is_told = options.executed == Executed::Resume && from == FromStep::Latest;
@@ -87,7 +87,7 @@ impl Resume {
             (None, _) if !all.is_empty() => {
                 warn(&format!("'{shown}' has no complete checkpoint to resume from"));
             }
-            // Many programs save none, which is no news where runs are not resumed one by one.
+            // Many programs save no checkpoints, so warn only if the run was resumed explicitly.
             (None, _) if options.executed == Executed::Resume => {
                 warn(&format!("'{shown}' starts from the beginning: it has no checkpoint"));
             }
@@ -97,9 +97,9 @@ impl Resume {
                 let what = format!("cannot count steps from '{}' of '{shown}'", chosen.path.display());
                 let why = match chosen.epoch {
                     Some(epoch) => {
-                        format!("its step is one of epoch {epoch}, and steps begin again with each")
+                        format!("its step counts within epoch {epoch}, and steps restart in each epoch")
                     }
-                    None => "it does not say its step".to_owned(),
+                    None => "its step is unknown".to_owned(),
                 };
                 return Err(Error::new(Exit::BadRun, what).because(why));
             }
@@ -111,7 +111,7 @@ impl Resume {
                     .checked_add(more)
                     .ok_or_else(|| Error::usage("--additional-steps is too large"))?,
             ),
-            // Not what the program itself said of the last attempt: it will say so again.
+            // Not the number that the program itself reported: it will report the number again.
             None => given(layout)?.or(meta.total_steps),
         };
         let path = |chosen: &Checkpoint| layout.root().join(&chosen.path).to_string_lossy().into_owned();
@@ -119,17 +119,17 @@ impl Resume {
     }
 }
 
-/// Returns the number of steps that the last attempt was given.
+/// Returns the number of steps given to the last attempt.
 fn given(layout: &Layout) -> Result<Option<u64>, Error> {
     let attempts = Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
     Ok(attempts.last().and_then(|last| last.start.total_steps))
 }
 
-/// Returns the latest complete checkpoint, and says which were passed over.
+/// Returns the latest complete checkpoint, and reports skipped ones.
 fn newest<'a>(all: &'a [Checkpoint], layout: &Layout) -> Option<&'a Checkpoint> {
     let shown = layout.root().display();
     for (passed, why) in passed_over(all) {
-        warn(&format!("passing over '{}' of '{shown}': {why}", passed.path.display()));
+        warn(&format!("skipping '{}' of '{shown}': {why}", passed.path.display()));
     }
     let latest = latest(all).inspect(|latest| {
         let called = latest.count().map(|count| format!("the same {count}")).unwrap_or_default();
@@ -143,14 +143,14 @@ fn newest<'a>(all: &'a [Checkpoint], layout: &Layout) -> Option<&'a Checkpoint> 
     })
 }
 
-/// Returns the checkpoint that a program without steps goes on from: the one that it overwrites.
+/// Returns the checkpoint that a program without steps resumes from: the one that it overwrites.
 fn without_step(all: &[Checkpoint]) -> Option<&Checkpoint> {
     all.iter()
         .filter(|one| one.is_complete() && one.step.is_none())
         .rfind(|one| one.labels.contains(&Label::Last))
 }
 
-/// Says which other checkpoints may be meant, too.
+/// Reports other checkpoints with the same name or step.
 fn say_others<'a>(
     others: impl Iterator<Item = &'a Checkpoint>,
     chosen: &Checkpoint,
@@ -161,12 +161,12 @@ fn say_others<'a>(
     if !others.is_empty() {
         let (path, shown) = (chosen.path.display(), layout.root().display());
         warn(&format!(
-            "resuming from '{path}' of '{shown}', not from {others} of {called}: --checkpoint names another"
+            "resuming from '{path}' of '{shown}', not from {others} of {called}; choose with --checkpoint"
         ));
     }
 }
 
-/// Returns the complete checkpoint that is `called` so; of several the latest, and the others are said.
+/// Returns the latest complete checkpoint that matches, and reports the others.
 fn the_one<'a>(
     all: &'a [Checkpoint],
     called: &str,
@@ -185,12 +185,12 @@ fn the_one<'a>(
             .because(format!("'{}' is not complete", found.path.display()))
             .hint("run-status(1) says why, and lists the others")),
         None => Err(Error::new(Exit::BadRun, what)
-            .because("there is no such checkpoint")
-            .hint("run-status(1) lists those that there are")),
+            .because("no such checkpoint")
+            .hint("run-status(1) lists the checkpoints")),
     }
 }
 
-/// Refuses a run whose config is not the one that was recorded: what would go on is another training.
+/// Refuses a run whose config has changed: the result would be a different training run.
 fn refuse_changed_config(layout: &Layout, meta: &Meta) -> Result<(), Error> {
     let (Some(file), Some(recorded)) = (&meta.config_file, &meta.config_sha256) else { return Ok(()) };
     let path = layout.root().join(file);
@@ -199,8 +199,8 @@ fn refuse_changed_config(layout: &Layout, meta: &Meta) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::new(Exit::BadRun, format!("cannot resume '{}'", layout.root().display()))
-        .because(format!("'{file}' in it was changed since the run was created"))
-        .hint("--allow-config-change resumes it all the same; run-new makes another run"))
+        .because(format!("its '{file}' has changed since the run was created"))
+        .hint("use --allow-config-change to resume anyway, or create a new run with run-new"))
 }
 
 #[cfg(test)]

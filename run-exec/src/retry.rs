@@ -1,4 +1,4 @@
-//! Another attempt of a run whose lock was kept: the time before it, in which a stop may be asked for.
+//! A retry of a run whose lock was kept: waits before the attempt, and notices stop requests meanwhile.
 
 use crate::attempt::Attempt;
 use crate::held_run::{HeldRun, write_stopped};
@@ -15,23 +15,23 @@ use signal_hook::consts::SIGTERM;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How often the `stop` file is looked for between two attempts.
+/// How often to look for the `stop` file between two attempts.
 const STOP_FILE: Duration = Duration::from_secs(1);
 
-/// What ended the time before an attempt.
+/// What ended the wait before an attempt.
 enum Waited {
     /// The time is over.
     Over,
-    /// A stop was asked for and recorded, or the attempt was given up; the status to exit with.
+    /// A stop was requested and recorded, or the attempt was given up; the exit status.
     Ended(u8),
 }
 
 impl Attempt {
-    /// Makes the attempt after so many seconds, unless a stop is asked for meanwhile.
+    /// Makes the attempt after a delay, unless a stop is requested meanwhile.
     pub(crate) fn make_after(self, options: &Options, mut held: HeldRun, delay: f64) -> Result<Ended, Error> {
         match Recorded::read(held.layout()) {
             Ok(recorded) if recorded.run_id == held.recorded.run_id => held.recorded = recorded,
-            Ok(_) => {} // that is found below
+            Ok(_) => {} // noticed below
             Err(error) => return Err(held.loss().unwrap_or(error)),
         }
         let mut signals =
@@ -42,7 +42,7 @@ impl Attempt {
         }
         let before = held.recorded.clone();
         let (task, record) = self.prepare(options, held)?;
-        // A signal may have come meanwhile: then there is no other attempt.
+        // If a signal has come meanwhile, no attempt follows.
         let Some(signal) = asked(&mut signals) else {
             return run(&task, record, self.parent, Some(signals));
         };
@@ -50,7 +50,7 @@ impl Attempt {
         Ok(Ended::With(status.flatten().unwrap_or(STATUSES.failed)))
     }
 
-    /// Waits, and writes that this process does.
+    /// Waits, with heartbeats.
     fn wait(&self, held: &mut HeldRun, signals: &mut Signals, until: Instant) -> Result<Waited, Error> {
         let mut beat = Instant::now();
         loop {
@@ -74,7 +74,7 @@ impl Attempt {
             fds.extend(self.parent.as_ref().map(|parent| PollFd::new(parent.as_fd(), PollFlags::POLLIN)));
             let left = until.min(beat).saturating_duration_since(now).min(STOP_FILE);
             let pause = left + Duration::from_millis(1); // poll rounds down
-            let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
+            let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // everything is checked anyway
             if fds.get(1).is_some_and(|parent| parent.any().unwrap_or(false)) {
                 held.give_up("run-exec was killed before another attempt")?;
                 return Ok(Waited::Ended(STATUSES.failed));
@@ -83,13 +83,12 @@ impl Attempt {
     }
 }
 
-/// Returns the signal that asks for a stop, if one has come.
+/// Returns the signal that requested a stop, if any.
 fn asked(signals: &mut Signals) -> Option<i32> {
     signals.pending().into_iter().find(|&signal| is_request(signal))
 }
 
-/// Records the stop that was asked for, if one was, by a signal or the `stop` file; returns the status to exit
-/// with.
+/// Records a stop that was requested by a signal or the `stop` file, if any; returns the exit status.
 fn stop(active: &ActiveRun, recorded: &Recorded, signal: Option<i32>) -> Result<Option<u8>, Error> {
     let words = match (StopRequest::read(&active.layout().stop()), signal) {
         (Some(request), _) => request.words(),

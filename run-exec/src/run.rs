@@ -1,5 +1,4 @@
-//! Who does what the command line asks for: one attempt of one run is made by this process, several by a
-//! controller.
+//! Executes the command line: this process makes a single attempt of a single run; a controller makes several.
 
 use crate::attempt::Attempt;
 use crate::cli::Args;
@@ -20,11 +19,11 @@ use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use std::io;
 
-/// Executes a command in one run or several; returns how to end.
+/// Executes a command in one or several runs; returns how to exit.
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     let options = Options::resolve(args);
     if !options.quiet && check_open(1).is_err() {
-        warn("stdout is closed: the output is in the logs alone");
+        warn("stdout is closed: output goes only to the logs");
     }
     match single(&options)? {
         Some(run) => match Settings::of(&options, &run) {
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     }
 }
 
-/// Returns the run, if a single one is named.
+/// Returns the run, if a single run is named.
 fn single(options: &Options) -> Result<Option<RunDir>, Error> {
     match options.operands.as_slice() {
         [name] if name != "-" => match Names::below(options.runs_dir.clone()).open(name)? {
@@ -48,7 +47,7 @@ fn single(options: &Options) -> Result<Option<RunDir>, Error> {
 
 fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<Ended, Error> {
     if options.slots.gpu(1).is_some() {
-        return Err(Error::usage("one run takes one slot of --gpus"));
+        return Err(Error::usage("a single run takes a single slot of --gpus"));
     }
     if Left::of(options, &Observer::default().observe(run)?)?.is_some() {
         return Ok(Ended::With(0));
@@ -68,14 +67,14 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<En
     attempt.make(options, held)
 }
 
-/// Executes several runs, or one several times.
+/// Executes several runs, or one run several times.
 fn execute_several(options: &Options, is_one: bool) -> Result<Ended, Error> {
     if options.stdin {
-        return Err(Error::usage("--stdin is for one run"));
+        return Err(Error::usage("--stdin needs a single run"));
     }
     let slots = options.slots.count()?;
     if options.detach {
-        // What is wrong with the operands can be said now alone.
+        // Errors in the operands can only be reported now.
         let mut names = Names::below(options.runs_dir.clone());
         for name in options.operands.iter().filter(|name| *name != "-") {
             names.open(name)?;
@@ -87,7 +86,7 @@ fn execute_several(options: &Options, is_one: bool) -> Result<Ended, Error> {
     Ok(Controller::new(options, slots, is_one)?.control())
 }
 
-/// Leaves the caller's process behind; stdin, which may bring runs, is kept.
+/// Detaches from the caller's process; keeps stdin, which may name runs.
 fn detach() -> Result<Side, Error> {
     let failed = |error: io::Error| Error::new(Exit::System, "cannot detach").because(error);
     let side = fork().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! What an attempt is executed with: the options that are given, and those that it inherits.
+//! The options of an attempt: given and inherited ones.
 
 use crate::options::Options;
 use run_common::message::warn;
@@ -13,7 +13,7 @@ use run_metrics::scrape::Patterns;
 use run_supervise::{Limits, Retry};
 use std::time::Duration;
 
-/// The longest time between two attempts.
+/// Maximum time between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 /// The options of an attempt of one run.
@@ -21,20 +21,20 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) scrape: Patterns,
-    /// How many attempts may follow.
+    /// Maximum number of retries.
     pub(crate) retries: u32,
-    /// Time before the first of them.
+    /// Time before the first retry.
     retry_delay: Duration,
-    /// Exit statuses after which one is made.
+    /// Exit statuses after which to retry.
     retry_on: Vec<i32>,
-    /// Shell command for when an attempt has ended.
+    /// Shell command to execute after an attempt.
     on_end: Option<String>,
-    /// The options as they are recorded.
+    /// The options for the record.
     pub(crate) recorded: AttemptOptions,
 }
 
 impl Settings {
-    /// Reads what the next attempt of a run inherits. What is wrong with its record is found when the run
+    /// Reads the options that the next attempt of a run inherits. Errors in the record are found when the run
     /// is taken.
     pub(crate) fn of(options: &Options, run: &RunDir) -> Self {
         let layout = run.layout();
@@ -48,12 +48,12 @@ impl Settings {
         Self { retries, ..settings }
     }
 
-    /// Returns the shell command for the end of an attempt; says so when it cannot be known.
+    /// Returns the shell command for the end of an attempt; warns if the command is unknown.
     pub(crate) fn on_end(&self, layout: &Layout) -> Option<String> {
         let command = self.on_end.as_ref()?;
         if command.contains(REDACTED) {
             let shown = layout.root().display();
-            warn(&format!("--on-end of '{shown}' held a secret, which was not recorded; give it anew"));
+            warn(&format!("--on-end of '{shown}' contained a secret and was not recorded; give it again"));
             return None;
         }
         Some(command.clone())
@@ -85,7 +85,7 @@ impl Settings {
         }
     }
 
-    /// Returns when another attempt follows, after so many that did: the delay is doubled each time.
+    /// Returns the delay before the next retry, which doubles each time.
     pub(crate) fn retry(&self, made: u32) -> Option<Retry> {
         let delay = self.retry_delay.saturating_mul(1 << made.min(16)).min(LONGEST_DELAY);
         (made < self.retries).then(|| Retry { delay, exit_codes: self.retry_on.clone() })

@@ -1,4 +1,4 @@
-//! What became of the runs of a command line: counts for people, and the status to exit with.
+//! Outcomes of the runs of a command line: counts for people, and the exit status.
 
 use nix::sys::signal::Signal;
 use run_common::cli::progress::Counts;
@@ -6,28 +6,28 @@ use run_common::cli::statuses::STATUSES;
 use run_common::error::Exit;
 use run_common::rundir::status::Status;
 
-/// The runs so far.
+/// The outcomes so far.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// The single run that was named, whose status is the status to exit with.
+    /// The single named run, whose status is the exit status.
     is_one: bool,
     counts: Counts,
     status: u8,
 }
 
-/// A run that a process was started for, which has ended.
+/// A run whose process has ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
     /// The status of the process.
     pub(crate) code: u8,
-    /// What the run is now.
+    /// The status of the run now.
     pub(crate) status: Status,
-    /// An attempt was made, or a stop was recorded.
+    /// Whether an attempt was made, or a stop was recorded.
     pub(crate) was_executed: bool,
 }
 
 impl Tally {
-    /// Counts from nothing; the only run may be one that was named.
+    /// Starts from zero; `is_one` if a single run was named.
     pub(crate) fn new(is_one: bool) -> Self {
         Self { is_one, counts: Counts::default(), status: 0 }
     }
@@ -37,22 +37,22 @@ impl Tally {
         self.counts
     }
 
-    /// Counts a run that has completed before.
+    /// Counts a run that has already completed.
     pub(crate) fn pass(&mut self) {
         self.counts.passed += 1;
     }
 
-    /// Takes note of something that cannot be executed.
+    /// Counts a run that cannot be executed.
     pub(crate) fn fail(&mut self, exit: Exit) {
         self.status = if self.is_one { STATUSES.failed } else { self.status.max(exit as u8) };
     }
 
-    /// Takes note of runs that are not executed since a stop was asked for.
+    /// Counts runs that are not executed because a stop was requested.
     pub(crate) fn leave_out(&mut self) {
         self.status = self.status.max(Exit::No as u8);
     }
 
-    /// Counts a run that was removed while its process, which had this status, was at work.
+    /// Counts a run that was removed during its execution, by the status of its process.
     pub(crate) fn removed(&mut self, code: u8) {
         self.counts.failed += 1;
         self.status = if self.is_one { code } else { self.status.max(Exit::BadRun as u8) };
@@ -74,7 +74,7 @@ impl Tally {
         };
     }
 
-    /// Returns the status to exit with, when a signal has ended it or none.
+    /// Returns the exit status; `ended_by` is the signal that ended run-exec, if any.
     pub(crate) fn status(&self, ended_by: Option<Signal>) -> u8 {
         match ended_by {
             Some(signal) if !self.is_one => 128 + signal as u8,

@@ -1,4 +1,4 @@
-//! What the command of an attempt is not told, though it may be taken to be.
+//! Warnings about overrides and checkpoints that a command does not use.
 
 use crate::resume::Resume;
 use run_common::fsio::read::read_start;
@@ -8,14 +8,13 @@ use run_common::rundir::meta::Meta;
 use run_common::rundir::placeholders::{say_misspelt, tell_of_resume, unreached};
 use std::path::Path;
 
-/// Bytes of a program that are looked through.
+/// Maximum number of bytes of a program to search.
 const LONGEST: u64 = 256 << 10;
 
-/// What the names of the variables begin with that tell a program what it resumes from.
+/// Prefix of the variables that name the checkpoint to resume from.
 const VARIABLES: &str = "RUN_RESUME_";
 
-/// Says that a program has to find the checkpoint itself that it resumes from, unless its source reads the
-/// variables that tell it.
+/// Warns that a program must find its checkpoint itself, unless its source reads the variables.
 pub(crate) fn of_resume(template: &[String], cwd: &Path, meta: &Meta, layout: &Layout, resume: &Resume) {
     let Some((path, _)) = &resume.from else { return };
     let is_told = tell_of_resume(&words(template, meta), meta.resume_args.as_deref());
@@ -29,10 +28,10 @@ pub(crate) fn of_resume(template: &[String], cwd: &Path, meta: &Meta, layout: &L
     };
     let path = Path::new(path);
     let (root, path) = (layout.root().display(), path.strip_prefix(layout.root()).unwrap_or(path).display());
-    warn(&format!("the command of '{root}' is not told to resume from '{path}': {why}"));
+    warn(&format!("the command of '{root}' does not use the checkpoint '{path}': {why}"));
 }
 
-/// Says what is wrong with a command that was typed for a run with overrides.
+/// Warns about a typed command that does not use the overrides of the run.
 pub(crate) fn of_typed(template: &[String], meta: &Meta, layout: &Layout) {
     let shown = layout.root().display();
     say_misspelt(template, false);
@@ -40,12 +39,12 @@ pub(crate) fn of_typed(template: &[String], meta: &Meta, layout: &Layout) {
     if !unreached.is_empty() && !meta.set_by_env {
         let keys = unreached.join("', '");
         warn(&format!(
-            "the command is not told of '{keys}', which '{shown}' was created with: it has no {{set}}"
+            "the command does not use '{keys}', with which '{shown}' was created: it has no {{set}}"
         ));
     }
 }
 
-/// Says whether a word of a command is a program, or the file of one, that reads the variables.
+/// Returns whether a word of a command is a program text, or names a file, that reads the variables.
 fn reads_variables(word: &str, cwd: &Path) -> bool {
     let reads = |text: &str| text.contains(VARIABLES);
     reads(word)

@@ -1,4 +1,4 @@
-//! Runs that `--unfinished` leaves as they are.
+//! Runs that `--unfinished` skips.
 
 use crate::held_run::refuse;
 use crate::options::{Executed, Options};
@@ -8,17 +8,17 @@ use run_common::rundir::observe::Observed;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 
-/// Why a run is left as it is.
+/// Why a run is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// There is nothing more to do.
+    /// The run has completed.
     Completed,
-    /// Another run-exec executes it, which was said.
+    /// Another run-exec is executing it, which was reported.
     Busy,
 }
 
 impl Left {
-    /// Returns why a run is left as it is, if it is; an error if it is in doubt.
+    /// Returns why to skip a run, if so; an error if its state is in doubt.
     pub(crate) fn of(options: &Options, before: &Observed) -> Result<Option<Self>, Error> {
         if options.executed != Executed::Unfinished {
             return Ok(None);
@@ -31,7 +31,7 @@ impl Left {
         }
     }
 
-    /// Returns why a run is left as it is that another run-exec has just taken; otherwise the error.
+    /// Returns why to skip a run that another run-exec has just taken; otherwise the error.
     pub(crate) fn after(options: &Options, run: &RunDir, error: Error) -> Result<Self, Error> {
         let is_busy = options.executed == Executed::Unfinished && error.exit() == Exit::Busy;
         if is_busy { Ok(Self::busy(run)) } else { Err(error) }
@@ -39,7 +39,7 @@ impl Left {
 
     fn busy(run: &RunDir) -> Self {
         let shown = run.layout().root().display();
-        warn(&format!("'{shown}' is executed by another run-exec, and passed over"));
+        warn(&format!("skipping '{shown}': another run-exec is executing it"));
         Self::Busy
     }
 }

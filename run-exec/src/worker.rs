@@ -1,4 +1,4 @@
-//! The run of a process that a controller forks off, and what the process does.
+//! The run of a process that a controller forks, and the work of the process.
 
 use crate::attempt::Attempt;
 use crate::held_run::HeldRun;
@@ -11,27 +11,26 @@ use run_common::process::identity::Process;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::open::RunDir;
 
-/// The status by which a process says that another run-exec has its run.
+/// The exit status of a process whose run another run-exec is executing.
 pub(crate) const PASSED_OVER: u8 = 64;
 
-/// A run at work.
+/// An active run.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) run: RunDir,
     pub(crate) slot: usize,
     pub(crate) batch: Option<usize>,
-    /// Number of the last attempt before.
+    /// Number of the last earlier attempt.
     pub(crate) before: u32,
-    /// Attempts that were made again.
+    /// Number of retries so far.
     pub(crate) retries: u32,
     settings: Settings,
-    /// The lock, held between attempts too, where there may be others.
+    /// The lock, held between attempts if the run may be retried.
     pub(crate) held: Option<HeldRun>,
 }
 
 impl Worker {
-    /// Returns what a process is needed for, or why the run is left as it is; takes the run when it is to be kept
-    /// between attempts.
+    /// Returns the worker of a run, or why the run is skipped; takes the lock if it must be held between attempts.
     pub(crate) fn admit(
         options: &Options,
         observed: Observed,
@@ -54,7 +53,7 @@ impl Worker {
         Ok(Ok(Self { run, slot, batch, before, retries: 0, settings, held }))
     }
 
-    /// Says how the next attempt is made, which `follows` another or is the first.
+    /// Returns the next attempt, which is a retry if it `follows` another.
     pub(crate) fn attempt(&self, options: &Options, follows: bool) -> Attempt {
         Attempt {
             is_resume: options.resumes() || follows,
@@ -66,7 +65,7 @@ impl Worker {
         }
     }
 
-    /// Makes the attempt, in a process of its own, after so many seconds if it follows another.
+    /// Makes the attempt in this process, after `delay` if it is a retry.
     pub(crate) fn make(
         self,
         options: &Options,

@@ -9,7 +9,7 @@ fn a_run_at_work_is_passed_over_alone_as_among_others() {
     lab.new_run("r", &["sh", "-c", "echo ready; while [ ! -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("run-exec").args(["-q", "r"]).spawn();
     lab.await_text("runs/r/stdout.log", "ready");
-    let said = "run-exec: 'runs/r' is executed by another run-exec, and passed over\n";
+    let said = "run-exec: skipping 'runs/r': another run-exec is executing it\n";
     for options in [&["r"][..], &["--detach", "r"], &["--retries", "1", "r"], &["r", "r/"], &["--stdin", "r"]]
     {
         let done = lab.cmd("run-exec").arg("--unfinished").args(options).run().code(0).stdout("");
@@ -17,7 +17,7 @@ fn a_run_at_work_is_passed_over_alone_as_among_others() {
     }
     // Without the option it is asked for.
     for options in [&["r"][..], &["--resume", "r"]] {
-        lab.cmd("run-exec").args(options).run().code(125).stderr_has("it is running already");
+        lab.cmd("run-exec").args(options).run().code(125).stderr_has("it is already running");
     }
     lab.write("go", "");
     exec.wait().code(0);
@@ -28,8 +28,7 @@ fn a_run_at_work_is_passed_over_alone_as_among_others() {
 #[test]
 fn a_command_that_cannot_be_executed_can_be_replaced() {
     let lab = Lab::new();
-    let advice =
-        "run-exec: --resume with another command after -- executes that; run-new makes another run\n";
+    let advice = "run-exec: use --resume with another command after --, or create a new run with run-new\n";
     lab.write("denied", "");
     for (name, command, code, why) in [
         ("absent", "pyhton", 127, "command not found: pyhton"),

@@ -76,7 +76,7 @@ fn a_batch_goes_on_past_failures_in_order_and_sums_up_after_each() {
     assert!(listed.contains("\nall/  1 completed, 3 failed\n  a "), "{listed}");
     lab.cmd("run-stop").arg("all").run().code(0).stdout("");
     // What was executed is refused; with --unfinished it is tried again, and what completed is not.
-    lab.cmd("run-exec").arg("all").run().code(1).stderr_has("it has been executed, and is failed");
+    lab.cmd("run-exec").arg("all").run().code(1).stderr_has("it has already run and failed");
     lab.write("wrong.py", "");
     lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(1);
     let attempts = |name: &str| lab.status(&format!("runs/all/{name}"))["attempt"].clone();
@@ -119,7 +119,11 @@ fn several_operands_and_lines_are_worked_off() {
     lab.cmd("run-exec").arg("-").stdin("").run().code(0).stdout("");
     // Of one run named as such, the status is the command's.
     lab.cmd("run-exec").args(["-q", "--resume", "x\u{1f680}"]).run().code(7);
-    lab.cmd("run-exec").args(["--stdin", "a", "b c"]).run().code(125).stderr_has("--stdin is for one run");
+    lab.cmd("run-exec")
+        .args(["--stdin", "a", "b c"])
+        .run()
+        .code(125)
+        .stderr_has("--stdin needs a single run");
 }
 
 #[test]
@@ -156,10 +160,10 @@ fn a_run_that_is_named_twice_is_executed_once() {
     let lab = Lab::new();
     let once = "test $RUN_ATTEMPT = 1 && echo $RUN_NAME";
     lab.new_run("a", &["sh", "-c", once]);
-    let expected = "run-exec: 'runs/a' was named before, and is executed once\n";
+    let expected = "run-exec: 'runs/a' is named several times; executing it once\n";
     lab.cmd("run-exec").args(["a", "runs/a"]).run().code(0).stdout("a\n").stderr(expected);
     batch(&lab, "all", &[("x", once), ("y", once)]);
-    let expected = "run-exec: 1 of the 2 runs of 'runs/all' were named before, and are executed once\n";
+    let expected = "run-exec: 1 of the 2 runs of 'runs/all' are named several times; executing each once\n";
     let done = lab.cmd("run-exec").args(["-j", "3", "-", "all"]).stdin("y\n").run().code(0).stderr(expected);
     assert_eq!(done.out().lines().collect::<std::collections::BTreeSet<_>>(), ["x", "y"].into());
     let lines = lab.cmd("run-exec").args(["--resume", "-"]).stdin("x\nall/x\nx\n").run().code(1).err();

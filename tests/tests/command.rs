@@ -93,12 +93,12 @@ fn overrides_that_the_command_does_not_use_are_refused() {
     let script = "import json, os; print(json.loads(os.environ['RUN_SET'])['lr'])";
     new(&lab, &["-n", "env", "--set-by-env", "-s", "lr=1e-3", "--", "python3", "-c", script]).code(0);
     assert_eq!(words(&lab, "env", &[]), ["1e-3"]);
-    // A command that is typed later is executed, and what it is not told is said.
+    // A command that is typed later is executed, and what it does not use is reported.
     new(&lab, &["-n", "later", "-s", "lr=1"]).code(0);
     let done = lab.cmd("run-exec").args(["later", "--", "true"]).run().code(0);
     let run = lab.path("runs/later").display().to_string();
     done.stderr(&format!(
-        "run-exec: the command is not told of 'lr', which '{run}' was created with: it has no {{set}}\n"
+        "run-exec: the command does not use 'lr', with which '{run}' was created: it has no {{set}}\n"
     ));
     lab.cmd("run-exec").args(["--resume", "later", "--", "echo", "{set}"]).run().code(0).stdout("--lr=1\n");
 }
@@ -208,7 +208,7 @@ fn a_resume_that_the_program_is_not_told_is_said() {
             _ => "it has neither {resume} nor {checkpoint}",
         };
         let expected = format!(
-            "run-exec: the command of '{}' is not told to resume from 'model_5.ckpt': {why}\n",
+            "run-exec: the command of '{}' does not use the checkpoint 'model_5.ckpt': {why}\n",
             lab.path(format!("runs/{name}")).display()
         );
         let done = lab.cmd("run-exec").args(["-q", "--resume", name]).run().code(0);

@@ -92,7 +92,7 @@ fn a_run_in_a_container_is_running_and_can_be_stopped_from_anywhere() {
         let exec = start(&lab, inside, &name);
         assert_eq!(told(&lab, outside, &name), is("running", ""), "{what}");
         let refused = cmd(&lab, outside, "run-exec").args(["--resume", &name]).run().code(125);
-        refused.stderr_has("it is running already, by process ");
+        refused.stderr_has("it is already running, as process ");
         let stopped = cmd(&lab, outside, "run-stop").arg(&name).run().code(0);
         stopped.stdout(format!("runs/{name}: stopped\n")).stderr("");
         exec.wait().code(143);
@@ -187,7 +187,7 @@ fn a_run_of_another_host_is_stale_and_taken_over_when_that_is_asked_for() {
         .args(["--resume", "--take-over", "r"])
         .run()
         .code(125)
-        .stderr_has("it is running already");
+        .stderr_has("it is already running");
     let beat = |name: &str| {
         let file = format!("runs/{name}/.run/status.json");
         let mut record = lab.json(&file);
@@ -199,7 +199,8 @@ fn a_run_of_another_host_is_stale_and_taken_over_when_that_is_asked_for() {
     let (status, reason) = told(&lab, Here, "r");
     assert_eq!(status, "stale");
     assert!(reason.starts_with("no heartbeat from elsewhere for "), "{reason}");
-    let way_out = "run-exec: if its host or container is known to be gone, run-exec --resume --take-over makes another attempt\n";
+    let way_out =
+        "run-exec: if you know that its host or container is gone, use run-exec --resume --take-over\n";
     lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has(way_out);
     lab.cmd("run-exec").args(["-q", "--unfinished", "r", "s"]).run().code(4).stderr_has(way_out);
     lab.cmd("run-exec").args(["-q", "--unfinished", "-j", "2", "r", "s"]).run().code(4).stderr_has(way_out);

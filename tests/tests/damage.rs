@@ -145,7 +145,7 @@ fn an_empty_status_of_a_run_at_work_hides_nothing_and_keeps_it_from_nothing() {
         .args(["--resume", "r"])
         .run()
         .code(125)
-        .stderr_has("it is running already, by process ");
+        .stderr_has("it is already running, as process ");
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n").stderr("");
     run.exec.wait().code(143);
     assert_eq!(told(&lab, "r").0, "stopped");

@@ -114,11 +114,11 @@ fn the_second_of_two_is_refused_and_names_the_first() {
     let second = lab.cmd("run-exec").arg(&run).run().code(125);
     let expected = format!("by process {} on {}", status["pid"], status["host"].as_str().unwrap());
     assert!(second.err().contains(&expected), "{}", second.err());
-    lab.cmd("run-exec").args(["--resume", &run]).run().code(125).stderr_has("it is running already");
+    lab.cmd("run-exec").args(["--resume", &run]).run().code(125).stderr_has("it is already running");
     first.signal(Signal::TERM);
     first.wait().code(143);
     let done = lab.cmd("run-exec").arg(&run).run().code(125);
-    assert!(done.err().contains("it has been executed, and is stopped"), "{}", done.err());
+    assert!(done.err().contains("it has already run and was stopped"), "{}", done.err());
     assert_eq!(lab.status(&run)["attempt"], 1);
 }
 
@@ -387,7 +387,7 @@ fn a_redacted_variable_is_taken_from_the_caller() {
         .arg("s")
         .run()
         .code(125)
-        .stderr_has("the value of HF_TOKEN was a secret, and not recorded");
+        .stderr_has("the value of HF_TOKEN is a secret and was not recorded");
     lab.cmd("run-exec").env("HF_TOKEN", "mine").arg("s").run().code(0).stdout("mine\n");
 }
 

@@ -270,7 +270,7 @@ fn the_lock_is_deleted() {
     let run = sleeper(&lab);
     fs::remove_file(lab.path("runs/r/.run/lock")).unwrap();
     assert_eq!(told(&lab, "r"), is("running", ""));
-    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("it is running already");
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("it is already running");
     lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: stopped\n");
     run.exec.wait().code(143);
     // Without lock and supervisor it is dead.

@@ -104,7 +104,7 @@ fn run_exec_goes_on_with_the_records_of_0_1() {
     let here = lab.dir().to_str().unwrap().to_owned();
     let exec = |words: &[&str]| lab.cmd("run-exec").arg("-q").args(words).cwd(&here).run();
     exec(&["created", "--", "true"]).code(0);
-    exec(&["completed", "--", "true"]).code(125).stderr_has("it has been executed, and is completed");
+    exec(&["completed", "--", "true"]).code(125).stderr_has("it has already run and completed");
     for name in ["failed", "signalled", "stopped", "stopped_before", "resumed", "retried"] {
         let before = lab.status(name)["attempt"].as_u64().unwrap();
         exec(&["--resume", name, "--", "sh", "-c", "echo $RUN_ATTEMPT"]).code(0);
@@ -112,7 +112,7 @@ fn run_exec_goes_on_with_the_records_of_0_1() {
         assert_eq!((now["status"].as_str(), now["attempt"].as_u64()), (Some("completed"), Some(before + 1)));
     }
     let resume = ["--resume", "dead", "--", "true"];
-    exec(&resume).code(125).stderr_has("--resume --take-over makes another attempt");
+    exec(&resume).code(125).stderr_has("use run-exec --resume --take-over");
     exec(&[&["--take-over"], &resume[..]].concat()).code(0);
     exec(&["--unfinished", "--take-over", "running", "batch", "--", "true"]).code(0);
     let batch = lab.cmd("run-status").args(["--json", "batch"]).run().code(0);

@@ -152,7 +152,8 @@ fn a_secret_override_is_refused_and_not_passed_on_as_a_word() {
             .code(0);
     }
     for name in ["set", "x={set:api_key"] {
-        let done = lab.cmd("run-exec").arg(name).run().code(125).stderr_has("was a secret, and not recorded");
+        let done =
+            lab.cmd("run-exec").arg(name).run().code(125).stderr_has("is a secret and was not recorded");
         assert!(!done.err().contains("k123"));
     }
 }

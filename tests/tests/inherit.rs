@@ -114,6 +114,6 @@ fn a_secret_for_the_end_is_not_recorded_and_has_to_be_given_anew() {
         .args(["-q", "--resume", "r"])
         .run()
         .code(0)
-        .stderr_has("runs/r' held a secret, which was not recorded; give it anew\n");
+        .stderr_has("runs/r' contained a secret and was not recorded; give it again\n");
     assert_eq!(lab.read("ends").lines().count(), 1);
 }

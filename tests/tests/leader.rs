@@ -64,7 +64,7 @@ fn it_runs_until_its_last_thread_has_ended() {
     let status = lab.status("r");
     assert_eq!((status["status"].as_str(), lives(run.child)), (Some("running"), true));
     assert!(!lab.path("runs/r/.run/result.json").exists());
-    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("it is running already");
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("it is already running");
     lab.write("go", "");
     run.exec.wait().code(0);
     assert_eq!(ended(&lab), is("completed", ""));

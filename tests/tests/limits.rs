@@ -157,7 +157,7 @@ fn a_tool_without_stdout_says_so_when_it_has_something_to_print() {
     lab.cmd("sh").args(["-c", "exec run-exec --help >&-"]).run().code(125);
     let done = lab.cmd("sh").args(["-c", "exec run-exec --resume r >&-"]).run().code(0);
     assert!(
-        done.err().contains("run-exec: stdout is closed: the output is in the logs alone\n"),
+        done.err().contains("run-exec: stdout is closed: output goes only to the logs\n"),
         "{}",
         done.err()
     );

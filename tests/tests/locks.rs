@@ -62,7 +62,7 @@ fn runs_do_not_wait_for_the_files_for_people() {
     let holder = hold(&lab);
     let done = lab.cmd("run-exec").args(["-q", "b"]).run().code(0);
     let expected = format!(
-        "run-exec: 'runs/b/experiment_summary.json' is behind: process {} on elsewhere holds its lock\n",
+        "run-exec: 'runs/b/experiment_summary.json' is out of date: process {} on elsewhere holds its lock\n",
         holder.pid()
     );
     assert_eq!(done.err(), expected);
@@ -98,7 +98,7 @@ fn a_batch_is_interrupted_while_another_process_has_the_lock() {
     let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "--grace", "1s", "b"]).spawn();
     lab.await_child("runs/b/run_k-1");
     exec.signal(Signal::INT);
-    exec.wait().code(130).stderr_has("is behind: process");
+    exec.wait().code(130).stderr_has("is out of date: process");
     assert_eq!(lab.status("runs/b/run_k-1")["status"], "stopped");
     assert!(events(&lab).last().unwrap().starts_with("batch ended: 0 of 3 completed"));
     holder.signal(Signal::KILL);
@@ -114,7 +114,7 @@ fn a_run_exec_that_was_suspended_with_the_lock_does_not_stop_another() {
     holder.signal(Signal::STOP);
     lab.cmd("run-exec").args(["-q", "runs/b/run_k-1"]).run().code(0).stderr("");
     lab.cmd("run-exec").args(["-q", "runs/b/run_k-2", "runs/b/run_k-3"]).run().code(1);
-    lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(0).stderr_has("is behind");
+    lab.cmd("run-exec").args(["-q", "--unfinished", "b"]).run().code(0).stderr_has("is out of date");
     assert_eq!(lab.status("runs/b/run_k-3")["status"], "completed");
 }
 

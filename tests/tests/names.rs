@@ -131,10 +131,7 @@ fn files_of_one_step_are_one_checkpoint_and_what_it_lacks_is_said() {
     let state =
         |why: &str| ["model010000.pt 10000 complete".to_owned(), format!("model020000.pt 20000 {why}")];
     assert_eq!(listed(&lab, "a", &[]), state("incomplete: lacks 'opt010000.pt', which 'model010000.pt' has"));
-    resume(&lab, "a", &[])
-        .code(0)
-        .stdout("10000 model010000.pt\n")
-        .stderr_has("passing over 'model020000.pt'");
+    resume(&lab, "a", &[]).code(0).stdout("10000 model010000.pt\n").stderr_has("skipping 'model020000.pt'");
     lab.write("runs/a/opt020000.pt", b"\x80\x04N");
     assert_eq!(listed(&lab, "a", &[]), state("incomplete: 'opt020000.pt' is cut short, or no pickle"));
     lab.write("runs/a/opt020000.pt", b"\x80\x04N.");
@@ -182,7 +179,7 @@ fn a_directory_that_lacks_what_its_siblings_have_is_incomplete() {
     resume(&lab, "a", &[])
         .code(0)
         .stdout("1000 checkpoint-1000\n")
-        .stderr_has("passing over 'checkpoint-1500'")
+        .stderr_has("skipping 'checkpoint-1500'")
         .stderr_has("lacks 'optimizer.bin', which 'checkpoint-1000' has");
     let refused = "the checkpoint is incomplete: it lacks 'optimizer.bin', which 'checkpoint-1000' has";
     let eval =
@@ -226,10 +223,10 @@ fn steps_that_begin_again_with_each_epoch_are_ordered_by_both() {
     resume(&lab, "a", &["--from-step", "100"])
         .code(0)
         .stdout("100 epoch2_step100.pt\n")
-        .stderr_has("not from 'epoch1_step100.pt' of step 100: --checkpoint names another");
+        .stderr_has("not from 'epoch1_step100.pt' of step 100; choose with --checkpoint");
     resume(&lab, "a", &["--additional-steps", "5"])
         .code(125)
-        .stderr_has("its step is one of epoch 10, and steps begin again with each");
+        .stderr_has("its step counts within epoch 10, and steps restart in each epoch");
     // Where steps go on through the epochs, they alone count; directories may say the epoch.
     run_with(&lab, "b", &[], &["epoch=2-step=50.ckpt", "epoch=3-step=51.ckpt"]);
     resume(&lab, "b", &["--additional-steps", "5"]).code(0).stdout("51 epoch=3-step=51.ckpt\n").stderr("");
@@ -243,8 +240,8 @@ fn ties_are_said() {
     run_with(&lab, "a", &[], &["x_step_5.pt", "y_step_5.pt", "best_step_5.pt", "last.ckpt", "z_step_4.pt"]);
     let run = lab.path("runs/a").display().to_string();
     resume(&lab, "a", &[]).code(0).stdout("5 y_step_5.pt\n").stderr(&format!(
-        "run-exec: resuming from 'y_step_5.pt' of '{run}', not from 'best_step_5.pt', 'x_step_5.pt' of the same step 5: \
-         --checkpoint names another\n"
+        "run-exec: resuming from 'y_step_5.pt' of '{run}', not from 'best_step_5.pt', 'x_step_5.pt' of the same step 5; \
+         choose with --checkpoint\n"
     ));
     let said = "run-eval: 'a' has several checkpoints at step 5: evaluating 'y_step_5.pt', not 'best_step_5.pt', 'x_step_5.pt'; \
                 choose with --checkpoint\n";

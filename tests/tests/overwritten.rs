@@ -156,7 +156,7 @@ fn the_step_is_that_of_the_metrics_at_its_time_where_the_file_says_none() {
         .args(["--resume", "--additional-steps", "5", "none"])
         .run()
         .code(125)
-        .stderr_has("it does not say its step");
+        .stderr_has("its step is unknown");
 }
 
 #[test]

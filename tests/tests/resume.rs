@@ -54,8 +54,8 @@ fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
     exec(&lab, &["--resume"], "")
         .code(1)
         .stdout(given(200, 300))
-        .stderr_has("run-exec: passing over 'checkpoint-240' of ")
-        .stderr_has("run-exec: passing over 'checkpoint-320' of ");
+        .stderr_has("run-exec: skipping 'checkpoint-240' of ")
+        .stderr_has("run-exec: skipping 'checkpoint-320' of ");
     let start = lab.json_lines("runs/r/.run/attempts.jsonl")[2].clone();
     assert_eq!(
         (&start["resume_from"], &start["resume_step"], &start["total_steps"]),
@@ -67,13 +67,13 @@ fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
         .code(1)
         .stdout(given(80, 300))
         .stderr_has("run-exec: 'checkpoint-200' of ")
-        .stderr_has(" is later, and stays: a resume from the latest would take it\n");
+        .stderr_has(" is later and is kept: a resume from the latest would use it\n");
     exec(&lab, &["--resume", "--from-step", "latest", "--additional-steps", "50"], "")
         .code(1)
         .stdout(given(200, 250));
     assert_eq!(lab.status("r")["total_steps"], 250);
     exec(&lab, &["--unfinished"], "").code(1).stdout(given(200, 250));
-    for (step, why) in [("240", "'checkpoint-240' is not complete"), ("81", "there is no such checkpoint")] {
+    for (step, why) in [("240", "'checkpoint-240' is not complete"), ("81", "no such checkpoint")] {
         exec(&lab, &["--resume", "--from-step", step], "").code(125).stderr_has(why);
     }
     for wrong in ["0", "-5", "x"] {
@@ -101,13 +101,12 @@ fn without_a_checkpoint_it_begins_anew_and_says_so() {
     lab.write("runs/r/checkpoint-5/model.bin", "");
     let none = format!("run-exec: '{shown}' has no complete checkpoint to resume from\n");
     let said = exec(&lab, &["--unfinished"], "").code(1).stdout("[] None None 7\n").err();
-    assert!(said.contains("passing over 'checkpoint-5'") && said.ends_with(&none), "{said}");
+    assert!(said.contains("skipping 'checkpoint-5'") && said.ends_with(&none), "{said}");
     // Nor can it be seen what is on a disk that is not mounted.
     fs::remove_dir_all(lab.path("runs/r/checkpoint-5")).unwrap();
     std::os::unix::fs::symlink("/not/mounted", lab.path("runs/r/checkpoints")).unwrap();
-    let passed = format!(
-        "run-exec: passing over 'checkpoints' of '{shown}': cannot be read: No such file or directory\n"
-    );
+    let passed =
+        format!("run-exec: skipping 'checkpoints' of '{shown}': cannot be read: No such file or directory\n");
     exec(&lab, &["--unfinished"], "").code(1).stderr(&format!("{passed}{none}"));
 }
 
@@ -117,7 +116,7 @@ fn a_checkpoint_without_a_step_is_gone_on_from_where_no_other_is() {
     let resume = ["--resume-args", "--init_from={checkpoint}"];
     new_run(&lab, &resume, &["{resume}"]);
     lab.write("runs/r/out/best.pt", b"\x80\x04N.");
-    exec(&lab, &["--resume", "--from-step", "best"], "").code(125).stderr_has("there was no attempt before");
+    exec(&lab, &["--resume", "--from-step", "best"], "").code(125).stderr_has("no attempt has been made yet");
     exec(&lab, &[], "").code(1);
     exec(&lab, &["--resume"], "").code(1).stderr_has("has no complete checkpoint to resume from");
     let given = |name: &str| {
@@ -131,8 +130,8 @@ fn a_checkpoint_without_a_step_is_gone_on_from_where_no_other_is() {
         .code(1)
         .stdout(given("ckpt.pt"))
         .stderr_has("has no complete checkpoint with a step; resuming from 'out/ckpt.pt'");
-    exec(&lab, &["--resume", "--additional-steps", "5"], "").code(125).stderr_has("it does not say its step");
-    exec(&lab, &["--resume", "--from-step", "final"], "").code(125).stderr_has("there is no such checkpoint");
+    exec(&lab, &["--resume", "--additional-steps", "5"], "").code(125).stderr_has("its step is unknown");
+    exec(&lab, &["--resume", "--from-step", "final"], "").code(125).stderr_has("no such checkpoint");
     exec(&lab, &["--resume", "--from-step", "first"], "").code(125).stderr_has("latest, final, best or last");
     lab.write("runs/r/out/ckpt.pt", b"\x80\x04");
     exec(&lab, &["--resume", "--from-step", "last"], "")
@@ -186,8 +185,8 @@ fn a_changed_config_is_another_training() {
     exec(&lab, &[], "5").code(1);
     lab.write("runs/r/config.yaml", "lr: 2\n");
     let expected = format!(
-        "run-exec: cannot resume '{}': 'config.yaml' in it was changed since the run was created\n\
-         run-exec: --allow-config-change resumes it all the same; run-new makes another run\n",
+        "run-exec: cannot resume '{}': its 'config.yaml' has changed since the run was created\n\
+         run-exec: use --allow-config-change to resume anyway, or create a new run with run-new\n",
         lab.path("runs/r").display()
     );
     exec(&lab, &["--resume"], "").code(125).stdout("").stderr(&expected);

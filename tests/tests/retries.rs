@@ -161,7 +161,7 @@ fn between_attempts_a_run_is_running_and_can_be_stopped() {
             status["reason"].as_str().is_some_and(|reason| reason == "retry in 16m40s: signal 9 (KILL)")
         });
         assert_eq!((&status["status"], &status["attempt"]), (&json!("running"), &json!(1)));
-        lab.cmd("run-exec").args(["--resume", name]).run().code(125).stderr_has("it is running already");
+        lab.cmd("run-exec").args(["--resume", name]).run().code(125).stderr_has("it is already running");
         match name {
             "signal" => {
                 // The process that waits is the one that is recorded; run-stop finds it.

@@ -347,7 +347,7 @@ fn what_was_redacted_is_not_executed_as_a_word() {
             done.code(0);
             done = lab.cmd("run-exec").args(["--resume", name]).run();
         }
-        shows_none(done.code(125).stderr_has("was a secret, and not recorded"));
+        shows_none(done.code(125).stderr_has("is a secret and was not recorded"));
     }
 }
 

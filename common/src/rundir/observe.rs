@@ -268,7 +268,7 @@ pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Recipient {
 
 /// What to do about a run that was supervised elsewhere and is in doubt.
 pub const TAKE_OVER: &str =
-    "if its host or container is known to be gone, run-exec --resume --take-over makes another attempt";
+    "if you know that its host or container is gone, use run-exec --resume --take-over";
 
 impl Observed {
     /// Says whether the recorded supervisor is one of another host or container.

@@ -88,7 +88,7 @@ impl RunDir {
                 };
                 Err(Error::new(Exit::Busy, format!("cannot start '{}'", self.layout.root().display()))
                     .because(cause)
-                    .hint("run-stop(1) stops it; run-status(1) says what it does"))
+                    .hint("stop it with run-stop, or look at it with run-status"))
             }
         }
     }

@@ -126,7 +126,7 @@ fn add_overrides(filled: &mut Filled, values: &Values, spelling: Spelling) -> Re
 }
 
 fn not_recorded(token: &str, what: &str) -> Error {
-    Error::usage(format!("cannot fill in '{token}': {what} was a secret, and not recorded"))
+    Error::usage(format!("cannot fill in '{token}': {what} is a secret and was not recorded"))
         .hint("pass it as --option={env:NAME} in the command")
 }
 
@@ -177,7 +177,7 @@ fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, Stri
 /// Returns a value that was recorded, unless a secret was taken out of it.
 fn known(value: &str, what: &str) -> Result<String, String> {
     if value.contains(REDACTED) {
-        return Err(format!("{what} was a secret, and not recorded"));
+        return Err(format!("{what} is a secret and was not recorded"));
     }
     Ok(value.to_owned())
 }
