@@ -37,8 +37,8 @@ impl Rates {
         let bytes = read.map_err(|error| Error::io("read", path, error))?;
         Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|line| {
             Error::usage(format!("cannot use '{}'", path.display()))
-                .because(format!("line {line} is no device and its price"))
-                .hint("a line is 'H100 2.49': dollars for an hour of a device")
+                .because(format!("line {line} is not a device and its price"))
+                .hint("write lines such as 'H100 2.49': a device and its price in dollars per hour")
         })
     }
 
@@ -64,7 +64,7 @@ impl Rates {
         let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
         if let Some(rate) = variable("RUN_RATE") {
             let usd = price(&rate)
-                .ok_or_else(|| Error::usage(format!("RUN_RATE is '{rate}', which is no price")))?;
+                .ok_or_else(|| Error::usage(format!("RUN_RATE is '{rate}', which is not a price")))?;
             return Ok(Some(Self::one(usd)));
         }
         let of_file = |path: String| {

@@ -130,7 +130,7 @@ pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86400);
 
 /// Parses a duration such as `90s`, `5m`, `2h30m`, `1d`, `1.5s`, `250ms`; a bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no duration; write 90s, 5m or 2h30m");
+    let wrong = || format!("'{text}' is not a duration; write 90s, 5m or 2h30m");
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {
@@ -162,7 +162,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Parses a duration that is to be more than nothing.
 pub fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        Duration::ZERO => Err("must be greater than zero".to_owned()),
         duration => Ok(duration),
     }
 }

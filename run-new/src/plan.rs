@@ -73,8 +73,9 @@ impl Plan {
             None => here,
             Some(dir) if dir.is_dir() => here.join(dir),
             Some(dir) => {
-                return Err(Error::usage(format!("cannot use '{}'", dir.display()))
-                    .because("there is no such directory"));
+                return Err(
+                    Error::usage(format!("cannot use '{}'", dir.display())).because("no such directory")
+                );
             }
         };
         let Some(cwd_text) = cwd.to_str().map(str::to_owned) else {

@@ -283,7 +283,7 @@ fn a_recorded_pattern_stands_in_place_of_the_known_names() {
     );
     for wrong in ["/ckpt/*", "../x_*", "", "a/../b", "./"] {
         let error = discover(&Layout::new(lab.dir()), Some(&recorded(Some(wrong), &[])), Program::Ended);
-        assert!(error.unwrap_err().to_string().contains("names nothing below the run"), "{wrong}");
+        assert!(error.unwrap_err().to_string().contains("matches nothing below the run"), "{wrong}");
     }
 }
 

@@ -234,8 +234,8 @@ fn epochs_beside_numbers_of_which_nothing_tells_what_they_count_are_said() {
     assert_eq!(
         doubts(&Layout::new(lab.dir()), None),
         [
-            "'epoch-1.pt', 'epoch-2.pt' count epochs and 'checkpoint-10000.pt' something else; the greatest number is taken \
-          for the latest: --checkpoint names one kind"
+            "'epoch-1.pt', 'epoch-2.pt' count epochs and 'checkpoint-10000.pt' something else; taking the greatest \
+          number as the latest; choose with --checkpoint"
         ]
     );
 }
@@ -261,7 +261,7 @@ fn a_pattern_that_matches_nothing_is_said_and_slips_are_refused() {
         ("net-[0-9]*.pt", "[0-9]"),
     ] {
         let why = checkpoint_pattern(pattern).unwrap_err();
-        assert!(why.starts_with(&format!("'{slip}' stands for nothing in a pattern: ")), "{why}");
+        assert!(why.starts_with(&format!("'{slip}' has no meaning in a pattern; ")), "{why}");
     }
     for pattern in ["net-{step}.pt", "50%done_{step}.pt", "net[1]/*.pt"] {
         assert_eq!(checkpoint_pattern(pattern).as_deref(), Ok(pattern));

@@ -113,12 +113,12 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
             "'{set:lr}' of '--lr={set:lr}': there is no override 'lr'",
         ),
         (&["--", "true", "{input:data}"], "'{input:data}' of '{input:data}': there is no input 'data'"),
-        (&["--", "true", "x{resume}"], "'{resume}' of 'x{resume}': it must be an argument of its own"),
+        (&["--", "true", "x{resume}"], "'{resume}' of 'x{resume}': it must be a whole argument"),
         (
             &["-s", "x=1", "--", "true", "a={set:plain}"],
             "'{set:plain}' of 'a={set:plain}': it must be an argument",
         ),
-        (&["--env", "A={set}", "--", "true"], "'{set}' of '{set}': it must be an argument of its own"),
+        (&["--env", "A={set}", "--", "true"], "'{set}' of '{set}': it must be a whole argument"),
         (&["--env", "A={set:lr}", "--", "true"], "'{set:lr}' of '{set:lr}': there is no override 'lr'"),
         (&["--", "true", "{config}"], "'{config}' of '{config}': there is no config"),
         (
@@ -146,14 +146,14 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
         "{epoch}",
     ];
     new(&lab, &typed).code(0).stderr(
-        "run-new: '{chekpoint}' is no placeholder, and stays as it is: '{checkpoint}' may be meant\n\
-         run-new: '{rundir}' is no placeholder, and stays as it is: '{run}' may be meant\n",
+        "run-new: '{chekpoint}' is not a placeholder and stays unchanged; did you mean '{checkpoint}'?\n\
+         run-new: '{rundir}' is not a placeholder and stays unchanged; did you mean '{run}'?\n",
     );
     let done = lab.cmd("run-exec").args(["-q", "r", "--", "true", "{output_dir}"]).run().code(0);
-    done.stderr("run-exec: '{output_dir}' is no placeholder, and stays as it is: '{run}' may be meant\n");
+    done.stderr("run-exec: '{output_dir}' is not a placeholder and stays unchanged; did you mean '{run}'?\n");
     lab.write("runs/r/model_5.ckpt", "weights");
     let done = lab.cmd("run-eval").args(["r", "--", "echo", "{\"a\": 1}", "{out}", "{chekpoint}"]).run();
-    done.stderr_has("'{chekpoint}' is no placeholder, and stays as it is: '{checkpoint}' may be meant\n");
+    done.stderr_has("'{chekpoint}' is not a placeholder and stays unchanged; did you mean '{checkpoint}'?\n");
 }
 
 #[test]

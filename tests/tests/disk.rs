@@ -33,7 +33,7 @@ fn a_training_goes_on_when_its_logs_have_filled_the_disk() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!((lines[0], lab.read("done").as_str()), ("exit 0", "yes"));
     assert!(
-        done.err().contains("No space left on device; the command goes on, its output is LOST"),
+        done.err().contains("No space left on device; the command continues, but output is LOST"),
         "{}",
         done.err()
     );

@@ -200,7 +200,7 @@ fn the_identity_of_evaluations_is_json_and_what_others_do_to_its_view_is_nothing
     eval(&lab, &["--label", "good", "r"], SCRIPT).code(0);
     for (text, why) in [
         (good[..100].to_owned(), "it is damaged"),
-        (good.replace("\"schema\":1", "\"schema\":99"), "it has schema 99, and this version knows 1"),
+        (good.replace("\"schema\":1", "\"schema\":99"), "its schema is 99, but this version supports 1"),
     ] {
         lab.write(identity, &text);
         eval(&lab, &["r"], SCRIPT).code(3).stderr_has(why);

@@ -60,7 +60,7 @@ fn every_exit_status_is_passed_on_and_recorded() {
     fs::create_dir(&gone).unwrap();
     lab.cmd("run-new").args(["-n", "nowhere", "--chdir", "gone", "--", "true"]).run().code(0);
     fs::remove_dir(&gone).unwrap();
-    lab.cmd("run-exec").arg("nowhere").run().code(125).stderr_has("there is no such directory");
+    lab.cmd("run-exec").arg("nowhere").run().code(125).stderr_has("no such directory");
     assert_eq!(lab.status("nowhere")["status"], "failed");
 }
 
@@ -84,7 +84,7 @@ fn a_stalled_program_is_one_that_writes_neither_output_nor_metrics() {
 fn its_own_failures_are_125_and_leave_no_trace_in_the_run() {
     let lab = Lab::new();
     lab.cmd("run-exec").arg("nope").run().code(125).stderr(
-        "run-exec: no run 'nope' below 'runs'\nrun-exec: run-status -a lists all runs; -d names another runs directory\n",
+        "run-exec: no run 'nope' below 'runs'\nrun-exec: list all runs with run-status -a, or choose another runs directory with -d\n",
     );
     lab.cmd("run-exec").run().code(125).stderr_has("<RUN>");
     lab.cmd("run-exec").args(["x", "--frobnicate"]).run().code(125).stderr_has("--frobnicate");

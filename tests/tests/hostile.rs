@@ -191,7 +191,7 @@ fn no_duration_is_too_long_to_be_refused() {
         let done = lab.cmd("run-exec").args([option, "10000000000000000000", &run]).run().code(125);
         assert!(done.err().contains("longer than a century"), "{}", done.err());
     }
-    lab.cmd("run-exec").args(["--timeout", "99y", &run]).run().code(125).stderr_has("no duration");
+    lab.cmd("run-exec").args(["--timeout", "99y", &run]).run().code(125).stderr_has("not a duration");
     lab.cmd("run-exec")
         .args(["--timeout", "36500d", "--stall-timeout", "36500d", "--grace", "36500d", &run])
         .run()

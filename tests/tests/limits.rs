@@ -33,7 +33,7 @@ fn too_few_files_are_no_fault_of_the_supervisor() {
     }
     let few = limited(&lab, "-n 20", "exec run-exec runs/r7");
     assert!(
-        few.err().ends_with("Too many open files\nrun-exec: ulimit -n tells and sets the limit\n"),
+        few.err().ends_with("Too many open files\nrun-exec: ulimit -n shows and sets the limit\n"),
         "{}",
         few.err()
     );
@@ -62,7 +62,9 @@ fn a_file_at_its_limit_is_a_write_error_that_is_said_and_recorded() {
         let (out, err) = (done.out(), done.err());
         assert_eq!(out.lines().count(), 100_000);
         assert!(
-            err.contains("cannot write stdout.log: File too large; the command goes on, its output is LOST"),
+            err.contains(
+                "cannot write stdout.log: File too large; the command continues, but output is LOST"
+            ),
             "{err}"
         );
         assert!(err.contains("153\n"), "128 and SIGXFSZ: {err}");
@@ -84,7 +86,7 @@ fn without_proc(lab: &Lab, script: &str) -> Done {
     done
 }
 
-const UNSEEN: &str = "run-exec: /proc cannot be read: processes that outlive the main one cannot be found\n";
+const UNSEEN: &str = "run-exec: cannot read /proc; processes that outlive the main process cannot be found\n";
 
 #[test]
 fn without_proc_a_helper_that_lives_on_is_said_and_recorded() {

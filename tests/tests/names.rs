@@ -285,8 +285,8 @@ fn what_looks_like_a_checkpoint_and_is_not_recognised_is_said() {
     assert_eq!(evaluated(&lab, "c", ""), "0 50 950 1000");
     // Some count epochs, and others steps.
     run_with(&lab, "d", &[], &["epoch_1.pt", "epoch_2.pt", "step_900.pt", "best_epoch_1.pt"]);
-    let mixed = "'epoch_1.pt', 'epoch_2.pt' count epochs and 'step_900.pt' steps; the greatest number is taken for the latest: \
-                 --checkpoint names one kind";
+    let mixed = "'epoch_1.pt', 'epoch_2.pt' count epochs and 'step_900.pt' steps; taking the greatest number as the latest; \
+                 choose with --checkpoint";
     resume(&lab, "d", &[]).code(0).stdout("900 step_900.pt\n").stderr(&format!("run-exec: {mixed}\n"));
     lab.cmd("run-status").arg("d").run().code(0).stderr(&format!("run-status: {mixed}\n"));
     lab.cmd("run-eval")
@@ -324,10 +324,10 @@ fn a_pattern_is_accepted_by_all_tools_or_by_none() {
     let lab = Lab::new();
     run_with(&lab, "a", &[], &[]);
     for (pattern, why) in [
-        ("/abs/{step}", "it names nothing below the run"),
-        ("../x_{step}", "it names nothing below the run"),
-        ("", "it names nothing below the run"),
-        (".cache/{step}.pt", "it names a hidden file or directory, where no checkpoints are looked for"),
+        ("/abs/{step}", "it matches nothing below the run"),
+        ("../x_{step}", "it matches nothing below the run"),
+        ("", "it matches nothing below the run"),
+        (".cache/{step}.pt", "it names a hidden file or directory, which is never searched for checkpoints"),
         (&"*a".repeat(65), "it has too many wildcards"),
     ] {
         let option = format!("--checkpoint={pattern}");

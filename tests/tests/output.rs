@@ -194,7 +194,7 @@ fn a_caller_that_is_stuck_cannot_keep_a_run_from_ending() {
     lab.cmd("run-stop").arg(&run).run().code(0).stdout("runs/stuck: stopped\n");
     exec.signal(Signal::TERM);
     let done = exec.wait();
-    assert!(done.err().contains("the rest of it is in the logs alone"), "{}", done.err());
+    assert!(done.err().contains("the rest goes only to the logs"), "{}", done.err());
     let log = lab.read("runs/stuck/stdout.log");
     assert!(log.starts_with("1\n2\n") && log.len() >= done.out().len());
 }

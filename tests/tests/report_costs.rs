@@ -212,7 +212,7 @@ fn cost_is_time_by_devices_by_price_over_all_attempts() {
         .args(["--cost", "--rates", "rates"])
         .run()
         .code(2)
-        .stderr_has("line 1 is no device and its price");
+        .stderr_has("line 1 is not a device and its price");
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn json_is_strict_and_a_list_of_runs_in_itself() {
     let names = lab.cmd("run-status").args(["--json", "-0", "-"]).stdin("a b\0🚀\0").run().code(0).out();
     assert_eq!(names.lines().count(), 2);
     lab.cmd("run-status").arg("-").stdin("a b\n\nnope\n{\"k\": 1}\n").run().code(3).stderr(
-        "run-status: no run 'nope' below 'runs'\nrun-status: run-status -a lists all runs; -d names another runs directory\n\
+        "run-status: no run 'nope' below 'runs'\nrun-status: list all runs with run-status -a, or choose another runs directory with -d\n\
          run-status: a JSON object on stdin has no \"path\"\n",
     );
 }
@@ -119,8 +119,8 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
         "run-status: cannot read 'runs/bad\u{fffd}?[31m': its name is not UTF-8",
         "run-status: cannot read 'runs/cut/.run/status.json': it is damaged: EOF while parsing",
         "run-status: cannot read 'runs/gone/.run/status.json': No such file or directory",
-        "run-status: cannot read 'runs/newer/.run/status.json': it has schema 7, and this version knows 1",
-        "run-status: a newer run-tools wrote it; update this one",
+        "run-status: cannot read 'runs/newer/.run/status.json': its schema is 7, but this version supports 1",
+        "run-status: it was written by a newer version; update run-tools",
         "run-status: cannot read 'runs/unreadable/.run': Permission denied",
     ];
     for (line, expected) in lines.iter().zip(expected) {
@@ -193,7 +193,7 @@ fn a_name_is_looked_up_and_an_ambiguous_one_is_refused() {
         .arg("nope/x")
         .run()
         .code(3)
-        .stderr("run-status: no run 'nope/x': there is no such directory\n");
+        .stderr("run-status: no run 'nope/x': no such directory\n");
     lab.cmd("run-status").arg("runs/batch").run().code(3).stderr_has("the directory has no .run/meta.json");
     let by_variable =
         lab.cmd("run-status").env("RUNS_DIR", "runs/batch").args(["--json", "-a"]).run().code(0).out();

@@ -339,7 +339,7 @@ pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<Strin
     if let Some((unit, what)) = other.filter(|_| count(Unit::Epochs).next().is_some()) {
         let (epochs, others) = (listed(count(Unit::Epochs)), listed(count(unit)));
         doubts.push(format!(
-            "{epochs} count epochs and {others} {what}; the greatest number is taken for the latest: --checkpoint names one kind"
+            "{epochs} count epochs and {others} {what}; taking the greatest number as the latest; choose with --checkpoint"
         ));
     }
     doubts

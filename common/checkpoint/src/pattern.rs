@@ -40,10 +40,10 @@ impl Pattern {
     fn new(text: &str) -> Result<Self, &'static str> {
         let components = components(text);
         if components.is_empty() || text.starts_with('/') || components.contains(&"..") {
-            return Err("names nothing below the run");
+            return Err("matches nothing below the run");
         }
         if components.iter().any(|part| part.starts_with('.')) {
-            return Err("names a hidden file or directory, where no checkpoints are looked for");
+            return Err("names a hidden file or directory, which is never searched for checkpoints");
         }
         let compiled = Compiled::new(&components, r"\z")?;
         Ok(Self {
@@ -92,7 +92,7 @@ impl Pattern {
 pub fn checkpoint_pattern(text: &str) -> Result<String, String> {
     if let Some(slip) = slip(text) {
         return Err(format!(
-            "'{slip}' stands for nothing in a pattern: {STEP} stands for the step, and * for any characters"
+            "'{slip}' has no meaning in a pattern; use {STEP} for the step and * for any characters"
         ));
     }
     match Pattern::new(text) {

@@ -100,7 +100,7 @@ impl MetricSource {
     /// Checks the name of a file below a run, and returns it as typed.
     pub fn check_name(name: &str) -> Result<String, String> {
         if Path::new(name).components().any(|part| part == Component::ParentDir) {
-            return Err("it must be below the run, such as out/history.csv".to_owned());
+            return Err("must be below the run, such as out/history.csv".to_owned());
         }
         Ok(name.to_owned())
     }

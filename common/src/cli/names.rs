@@ -53,7 +53,7 @@ impl Names {
             (Err(error), 0) => Err(match error.exit() {
                 Exit::BadRun if !direct.exists() => {
                     Error::new(Exit::BadRun, format!("no run '{name}' below '{}'", self.runs_dir.display()))
-                        .hint("run-status -a lists all runs; -d names another runs directory")
+                        .hint("list all runs with run-status -a, or choose another runs directory with -d")
                 }
                 _ => error,
             }),

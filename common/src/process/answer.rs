@@ -23,7 +23,7 @@ pub fn answer(command: &mut Command, limit: Duration) -> Option<Vec<u8>> {
     let answered = read(&mut child, Instant::now() + limit);
     if answered.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
         let program = command.get_program().display();
-        warn(&format!("'{program}' has not answered within {}: what it tells is unknown", human(limit)));
+        warn(&format!("'{program}' has not answered within {}: continuing without its answer", human(limit)));
     }
     if answered.is_err() {
         let group = Pid::from_raw(i32::try_from(child.id()).ok()?);

@@ -33,8 +33,8 @@ impl RunDir {
                 let what = format!("no run '{}'", path.display());
                 Err(Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
                     Ok(found) if found.is_dir() => "the directory has no .run/meta.json",
-                    Ok(_) => "it is no directory",
-                    Err(_) => "there is no such directory",
+                    Ok(_) => "not a directory",
+                    Err(_) => "no such directory",
                 }))
             }
             Err(error) => Err(Error::io("read", &layout.meta(), error).at_fault()),
@@ -151,10 +151,10 @@ fn parse<T: Document>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
     };
     let what = || format!("cannot read '{}'", path.display());
     if schema > SCHEMA {
-        let cause = format!("it has schema {schema}, and this version knows {SCHEMA}");
+        let cause = format!("its schema is {schema}, but this version supports {SCHEMA}");
         return Err(Error::new(Exit::BadRun, what())
             .because(cause)
-            .hint("a newer run-tools wrote it; update this one"));
+            .hint("it was written by a newer version; update run-tools"));
     }
     read.map_err(|error| Error::new(Exit::BadRun, what()).because(format!("it is damaged: {error}")))
 }

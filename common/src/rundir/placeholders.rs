@@ -150,8 +150,8 @@ pub fn refuse(
         }
         for name in placeholders(word) {
             let cause = match name.split_once(':') {
-                None if ["set", "resume"].contains(&name) => "it must be an argument of its own".to_owned(),
-                Some(("set", "py" | "plain" | "words")) => "it must be an argument of its own".to_owned(),
+                None if ["set", "resume"].contains(&name) => "it must be a whole argument".to_owned(),
+                Some(("set", "py" | "plain" | "words")) => "it must be a whole argument".to_owned(),
                 None if name.starts_with("config") && !has_config => "there is no config".to_owned(),
                 Some(("set", key)) if !overrides.contains_key(key) => {
                     format!("there is no override '{key}'")
@@ -197,7 +197,7 @@ pub fn tell_of_resume(words: &[String], resume_args: Option<&[String]>) -> bool 
 pub fn say_misspelt(words: &[String], has_out: bool) {
     for (typed, meant) in misspelt(words, has_out) {
         let typed = redact_text(&typed);
-        warn(&format!("'{typed}' is no placeholder, and stays as it is: '{meant}' may be meant"));
+        warn(&format!("'{typed}' is not a placeholder and stays unchanged; did you mean '{meant}'?"));
     }
 }
 

@@ -185,7 +185,7 @@ fn known(value: &str, what: &str) -> Result<String, String> {
 fn value_of(name: &str, values: &Values) -> Result<Token, String> {
     let meta = values.meta;
     let number = |number: Option<String>, option: &str| {
-        number.ok_or_else(|| format!("the run has none; run-new {option} sets it"))
+        number.ok_or_else(|| format!("the run has none; set it with run-new {option}"))
     };
     let text = match name {
         "run" => values.run.to_string_lossy().into_owned(),
@@ -202,16 +202,16 @@ fn value_of(name: &str, values: &Values) -> Result<Token, String> {
         "gpu" => match values.gpu {
             Some(gpu) => gpu.to_owned(),
             None => (values.env)("CUDA_VISIBLE_DEVICES")
-                .ok_or("CUDA_VISIBLE_DEVICES is not set, nor is --gpus given")?,
+                .ok_or("neither --gpus nor CUDA_VISIBLE_DEVICES is set")?,
         },
         "checkpoint" | "step" | "out" => match (values.checkpoint, name) {
             (None, _) => return Ok(Token::Drop),
             (Some(chosen), "checkpoint") => chosen.path.to_string_lossy().into_owned(),
             (Some(Chosen { out: Some(out), .. }), "out") => out.to_string_lossy().into_owned(),
-            (Some(chosen), _) => chosen.step.ok_or("the checkpoint does not say its step")?.to_string(),
+            (Some(chosen), _) => chosen.step.ok_or("the step of the checkpoint is unknown")?.to_string(),
         },
         "set" | "set:py" | "set:plain" | "set:words" | "resume" => {
-            return Err("it must be an argument of its own".to_owned());
+            return Err("it must be a whole argument".to_owned());
         }
         _ => match name.split_once(':') {
             Some(("set", key)) => match meta.overrides.get(key).and_then(Value::as_str) {

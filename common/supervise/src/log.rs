@@ -100,7 +100,7 @@ impl Log {
                         self.said = Some(Instant::now());
                         let why = plain(&error);
                         warn(&format!(
-                            "cannot write {}: {why}; the command goes on, its output is LOST",
+                            "cannot write {}: {why}; the command continues, but output is LOST",
                             self.name
                         ));
                     }

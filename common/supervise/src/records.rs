@@ -199,7 +199,7 @@ impl<'a> Records<'a> {
         let started = Instant::now();
         while self.take_in_metrics() {
             if started.elapsed() > LAST {
-                warn("the metrics were not read to their end: what is recorded of them is not the last");
+                warn("the metrics were not read completely; the recorded values are not the last");
                 break;
             }
         }

@@ -19,7 +19,7 @@ pub(super) fn check_files(run: &Path) -> Result<(), Error> {
     spare.map(drop).map_err(|error| {
         Error::new(Exit::System, format!("cannot start '{}'", run.display()))
             .because(error)
-            .hint("ulimit -n tells and sets the limit")
+            .hint("ulimit -n shows and sets the limit")
     })
 }
 
@@ -27,6 +27,6 @@ pub(super) fn check_files(run: &Path) -> Result<(), Error> {
 pub(super) fn look_for_proc() {
     static SAID: AtomicBool = AtomicBool::new(false); // forked processes have it, too
     if !has_proc() && !SAID.swap(true, Ordering::Relaxed) {
-        warn("/proc cannot be read: processes that outlive the main one cannot be found");
+        warn("cannot read /proc; processes that outlive the main process cannot be found");
     }
 }

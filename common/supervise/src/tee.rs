@@ -333,7 +333,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let finishing = self.shared.finish.load(Ordering::Acquire);
                     if finishing && stuck.get_or_insert_with(Instant::now).elapsed() >= self.patience {
-                        warn("the output is not being read; the rest of it is in the logs alone");
+                        warn("the output is not being read; the rest goes only to the logs");
                         return false;
                     }
                     let mut fds = [

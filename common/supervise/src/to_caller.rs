@@ -93,7 +93,7 @@ fn copy(pipe: Pipe, mut to: impl Write + Send + 'static, done: UnixStream) {
         }
     };
     if let Err(error) = thread::Builder::new().name("copy".to_owned()).spawn(work) {
-        warn(&format!("cannot start a thread: {}; the output is in the logs alone", plain(&error)));
+        warn(&format!("cannot start a thread: {}; output goes only to the logs", plain(&error)));
     }
 }
 

@@ -87,7 +87,7 @@ impl Pattern {
         })?;
         match regex.capture_names().flatten().next() {
             Some(_) => Ok(Self(regex)),
-            None => Err("it has no named group, such as (?<loss>[0-9.]+)".to_owned()),
+            None => Err("must have a named group, such as (?<loss>[0-9.]+)".to_owned()),
         }
     }
 
