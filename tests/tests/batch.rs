@@ -167,7 +167,7 @@ fn a_run_that_is_named_twice_is_executed_once() {
     let done = lab.cmd("run-exec").args(["-j", "3", "-", "all"]).stdin("y\n").run().code(0).stderr(expected);
     assert_eq!(done.out().lines().collect::<std::collections::BTreeSet<_>>(), ["x", "y"].into());
     let lines = lab.cmd("run-exec").args(["--resume", "-"]).stdin("x\nall/x\nx\n").run().code(1).err();
-    assert_eq!(lines.matches("'runs/all/x' was named before").count(), 2, "{lines}");
+    assert_eq!(lines.matches("'runs/all/x' is named several times").count(), 2, "{lines}");
     assert_eq!(lab.status("x")["attempt"], 2);
 }
 
@@ -232,7 +232,7 @@ fn slots_are_never_shared_and_free_after_a_kill() {
         .args(["--gpus", "0,1", "-j", "3", "all"])
         .run()
         .code(125)
-        .stderr_has("more than the 2 slots");
+        .stderr_has("exceeds the number of GPU slots (2)");
     // Two processors for each, and the placeholder.
     lab.cmd("run-new")
         .args(["-n", "two", "--", "sh", "-c", "echo $0 $CUDA_VISIBLE_DEVICES", "{gpu}"])
@@ -317,7 +317,7 @@ fn a_stop_of_one_run_is_for_it_alone_and_of_the_batch_for_all() {
     assert_eq!((found["c"].as_str(), found["d"].as_str()), ("created", "created"));
     assert!(events(&lab, "all").last().unwrap().ends_with(": enough"), "{:?}", events(&lab, "all"));
     // It stays stopped until it is wanted again.
-    lab.cmd("run-exec").args(["-q", "all"]).run().code(1).stderr_has("--unfinished goes on with it");
+    lab.cmd("run-exec").args(["-q", "all"]).run().code(1).stderr_has("continue with --unfinished");
     assert_eq!(statuses(&lab, "all")["c"], "created");
     // By hand.
     let exec = lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).spawn();

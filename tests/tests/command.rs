@@ -116,7 +116,7 @@ fn placeholders_that_can_never_be_filled_in_are_refused_and_slips_are_said() {
         (&["--", "true", "x{resume}"], "'{resume}' of 'x{resume}': it must be a whole argument"),
         (
             &["-s", "x=1", "--", "true", "a={set:plain}"],
-            "'{set:plain}' of 'a={set:plain}': it must be an argument",
+            "'{set:plain}' of 'a={set:plain}': it must be a whole argument",
         ),
         (&["--env", "A={set}", "--", "true"], "'{set}' of '{set}': it must be a whole argument"),
         (&["--env", "A={set:lr}", "--", "true"], "'{set:lr}' of '{set:lr}': there is no override 'lr'"),

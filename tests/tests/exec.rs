@@ -112,7 +112,7 @@ fn the_second_of_two_is_refused_and_names_the_first() {
     let first = lab.cmd("run-exec").arg(&run).spawn();
     let status = lab.await_child(&run);
     let second = lab.cmd("run-exec").arg(&run).run().code(125);
-    let expected = format!("by process {} on {}", status["pid"], status["host"].as_str().unwrap());
+    let expected = format!("as process {} on {}", status["pid"], status["host"].as_str().unwrap());
     assert!(second.err().contains(&expected), "{}", second.err());
     lab.cmd("run-exec").args(["--resume", &run]).run().code(125).stderr_has("it is already running");
     first.signal(Signal::TERM);
@@ -368,7 +368,7 @@ fn a_redacted_command_is_not_executed_from_the_record() {
     let record = lab.read("runs/s/.run/meta.json");
     assert!(!record.contains("k123") && record.contains("[redacted]"));
     let refused =
-        "the secret in '--api-key [redacted]' was not recorded\nrun-exec: write {env:NAME} in its place";
+        "the secret in '--api-key [redacted]' was not recorded\nrun-exec: use {env:NAME} instead of the secret";
     lab.cmd("run-exec").arg("s").run().code(125).stderr_has(refused);
     lab.cmd("run-exec").args(["s", "--", "echo", "--token=k123"]).run().code(0).stdout("--token=k123\n");
     for file in ["attempts.jsonl", "status.json", "result.json"] {
@@ -396,7 +396,7 @@ fn a_resume_that_is_refused_leaves_the_request_to_stop() {
     let lab = Lab::new();
     lab.new_run("r", &["echo", "{gpu}"]);
     lab.write("runs/r/stop", "");
-    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("CUDA_VISIBLE_DEVICES is not set");
+    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("neither --gpus nor CUDA_VISIBLE_DEVICES is set");
     assert!(lab.path("runs/r/stop").exists());
 }
 

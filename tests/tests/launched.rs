@@ -111,7 +111,7 @@ fn a_run_is_executed_once_whatever_its_names() {
     lab.new_run("a", &["sh", "-c", "echo x >>count"]);
     symlink("a", lab.path("runs/b")).unwrap();
     let done = lab.cmd("run-exec").args(["-q", "a", "b", "runs/../runs/a"]).run().code(0);
-    assert_eq!(done.err().matches("was named before").count(), 2, "{}", done.err());
+    assert_eq!(done.err().matches("is named several times").count(), 2, "{}", done.err());
     assert_eq!(lab.read("count"), "x\n");
 }
 

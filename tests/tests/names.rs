@@ -346,7 +346,7 @@ fn a_pattern_is_accepted_by_all_tools_or_by_none() {
     // A path is one checkpoint, of one run, and stays as it is.
     for (wrong, why) in [
         (&["--follow", "--checkpoint", "x", "a"][..], "takes a pattern, not a path"),
-        (&["--checkpoint", "x", "a", "a"], "a path in --checkpoint is of one run"),
+        (&["--checkpoint", "x", "a", "a"], "a path in --checkpoint needs a single run"),
     ] {
         lab.cmd("run-eval").args(wrong).args(["--", "true"]).run().code(2).stderr_has(why);
     }

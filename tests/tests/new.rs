@@ -19,7 +19,7 @@ fn a_run_is_a_directory_with_its_record_and_its_config() {
         .args(["configs/base.yaml", "--", "python3", "train.py", "--lr", "0.1"])
         .run()
         .code(0);
-    assert!(done.err().contains("cannot be understood") && done.err().lines().count() == 1, "{}", done.err());
+    assert!(done.err().contains("cannot parse") && done.err().lines().count() == 1, "{}", done.err());
     let path = done.out().trim_end().to_owned();
     let name = path.strip_prefix("runs/").unwrap();
     let (stem, time) = name.split_at(5);
