@@ -1,4 +1,4 @@
-//! What runs cost: time by devices by price. Used by run-report, by run-status where a price is
+//! The cost of runs: time multiplied by devices and price. Used by run-report, by run-status if a price is
 //! known, and by the record of an attempt.
 
 use crate::error::Error;
@@ -16,19 +16,19 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rates(Vec<(String, f64)>);
 
-/// A name that every device has.
+/// The name that matches every device.
 const ANY: &str = "*";
 
 impl Rates {
-    /// Makes one price for every device.
+    /// Creates a single price for every device.
     pub fn one(usd: f64) -> Self {
         Self(vec![(ANY.to_owned(), usd)])
     }
 
-    /// Reads a file of a device and its price a line, such as `H100 2.49`; `*` is any device, `#`
+    /// Reads a file with a device and its price in each line, such as `H100 2.49`; `*` is any device, `#`
     /// begins a comment.
     ///
-    /// Errors: it cannot be read, or a line has no price.
+    /// Errors: the file cannot be read, or a line has no price.
     pub fn read(path: &Path) -> Result<Self, Error> {
         Self::from_bytes(path, read_argument(path))
     }
@@ -42,7 +42,7 @@ impl Rates {
         })
     }
 
-    /// Reads the lines; returns the number of one that is wrong.
+    /// Reads the lines; the error is the number of a wrong line.
     fn parse(text: &str) -> Result<Self, usize> {
         let mut rates = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -57,9 +57,9 @@ impl Rates {
         Ok(Self(rates))
     }
 
-    /// Returns what the environment says: `RUN_RATE`, one price, else `RUN_RATES`, a file.
+    /// Returns the prices of the environment: `RUN_RATE`, a single price, else `RUN_RATES`, a file.
     ///
-    /// Errors: there is something that is no price.
+    /// Errors: the value is not a price.
     pub fn from_environment() -> Result<Option<Self>, Error> {
         let variable = |name| env::var(name).ok().filter(|value: &String| !value.is_empty());
         if let Some(rate) = variable("RUN_RATE") {
@@ -69,19 +69,19 @@ impl Rates {
         }
         let of_file = |path: String| {
             let path = Path::new(&path);
-            Self::from_bytes(path, read_small(path)) // a supervisor asks, too, and must not wait for a pipe
+            Self::from_bytes(path, read_small(path)) // also called by a supervisor, which must not wait for a pipe
         };
         variable("RUN_RATES").map(of_file).transpose()
     }
 
-    /// Returns the price of a device: that of the longest name which its own contains.
+    /// Returns the price of a device: that of the longest name that its own name contains.
     pub fn of(&self, device: &str) -> Option<f64> {
         let device = device.to_lowercase();
         let known = self.0.iter().filter(|(name, _)| name == ANY || device.contains(name.as_str()));
         known.max_by_key(|(name, _)| if name == ANY { 0 } else { name.len() }).map(|(_, usd)| *usd)
     }
 
-    /// Returns the price of an hour of some devices together; `None` when one has none.
+    /// Returns the total hourly price of some devices; `None` if one has no price.
     pub fn of_all(&self, devices: &[String]) -> Option<f64> {
         devices.iter().map(|device| self.of(device)).sum()
     }
@@ -92,8 +92,7 @@ pub fn price(text: &str) -> Option<f64> {
     text.trim().trim_start_matches('$').parse().ok().filter(|usd| (0.0..1e9).contains(usd))
 }
 
-/// Returns the devices of an attempt by name: the graphics processors that it could see, else its
-/// device, else `cpu`.
+/// Returns the devices of an attempt by name: the GPUs that were visible to it, else its device, else `cpu`.
 pub fn devices(device: Option<&str>, gpus: &[String], visible: Option<&str>) -> Vec<String> {
     let device = device.unwrap_or(if gpus.is_empty() { "cpu" } else { "cuda" });
     if device == "cpu" {
@@ -107,53 +106,53 @@ pub fn devices(device: Option<&str>, gpus: &[String], visible: Option<&str>) -> 
     };
     match seen {
         0 => vec!["cpu".to_owned()],
-        // An index says which: machines have one kind as a rule.
+        // The index of a GPU does not matter: machines usually have one kind of GPU.
         seen => (0..seen)
             .map(|number| gpus.get(number).or(gpus.last()).cloned().unwrap_or_else(|| device.to_owned()))
             .collect(),
     }
 }
 
-/// Returns what an attempt cost, where every price is known.
+/// Returns the cost of an attempt, if every price is known.
 pub fn of_attempt(start: &AttemptStart, duration_s: f64, rates: &Rates) -> Option<f64> {
     let visible = start.cuda_visible_devices.as_deref();
     let hour = rates.of_all(&devices(start.device.as_deref(), &start.gpus, visible))?;
     Some(hour * duration_s / 3600.0)
 }
 
-/// Returns what an attempt cost that has just ended, where the environment says the prices. What is wrong with
-/// them is not said: the end of an attempt is no time to complain.
+/// Returns the cost of an attempt that has just ended, with the prices of the environment. Errors in the
+/// prices are not reported at this point.
 pub fn of_ended_attempt(start: &AttemptStart, duration_s: f64) -> Option<f64> {
     of_attempt(start, duration_s, &Rates::from_environment().ok()??)
 }
 
-/// What a run has used, and cost, over all attempts.
+/// Usage and cost of a run, over all attempts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spent {
-    /// How many attempts there were.
+    /// Number of attempts.
     pub attempts: u32,
-    /// Attempts of which nobody knows when they ended, or at what price; they are not in the sums.
+    /// Number of attempts whose end or price is unknown; they are not in the sums.
     pub unknown: u32,
-    /// Seconds.
+    /// Duration in seconds.
     pub duration_s: f64,
-    /// Seconds times devices.
+    /// Duration multiplied by the number of devices.
     pub device_s: f64,
-    /// Seconds times graphics processors on which processes of the run were seen, where that is known.
+    /// Duration multiplied by the number of GPUs on which processes of the run were seen, if known.
     pub gpu_s: Option<f64>,
     /// The devices of the last attempt.
     pub devices: Vec<String>,
-    /// Dollars; `None` without prices.
+    /// Cost in dollars; `None` without prices.
     pub usd: Option<f64>,
-    /// Seconds after the last complete checkpoint of attempts that failed or died.
+    /// Time of failed and dead attempts after the last complete checkpoint, in seconds.
     pub wasted_s: f64,
-    /// Dollars of them.
+    /// Cost of this time, in dollars.
     pub wasted_usd: Option<f64>,
     /// Devices without a price.
     pub unpriced: Vec<String>,
 }
 
-/// Adds up the attempts of a run, given what attempts.jsonl tells and, where that matters, when its
-/// complete checkpoints were written. Without prices, what was recorded at the end of each attempt counts.
+/// Adds up the attempts of a run, given its attempts.jsonl and, if needed, the times of its complete
+/// checkpoints. Without prices, the costs recorded at the end of each attempt count.
 pub fn spent(
     run: &Observed,
     attempts: &Attempts,
@@ -216,7 +215,7 @@ pub fn spent(
         }
     }
     if spent.usd.is_some() {
-        spent.unknown += unpriced; // else nobody asked for prices
+        spent.unknown += unpriced; // else no prices were given
     }
     spent.unpriced.sort();
     spent.unpriced.dedup();
@@ -226,9 +225,9 @@ pub fn spent(
 /// An amount of dollars that a program logs, by the words of its name.
 #[derive(Debug)]
 struct Amount {
-    /// The words, but for those that say that it is a sum.
+    /// The words of the name, without those that mark a sum.
     words: Vec<String>,
-    /// Each value is all that was spent until then.
+    /// Whether each value is the total so far.
     is_sum: bool,
 }
 
@@ -242,23 +241,22 @@ impl Amount {
         amount.words.iter().any(|word| word == "usd").then_some(amount)
     }
 
-    /// Says whether another amount is a part of this one: `total_usd` has `api_usd` in it.
+    /// Returns whether another amount is part of this one: `total_usd` includes `api_usd`.
     fn has(&self, other: &Self) -> bool {
         self.is_sum && self.words.iter().all(|word| other.words.contains(word))
     }
 }
 
-/// Says whether a metric is an amount of dollars, and whether each is what was spent until then.
+/// Returns whether a metric is an amount of dollars, and whether each value is the total so far.
 pub fn dollars(name: &str) -> Option<bool> {
     Amount::of(name).map(|amount| amount.is_sum)
 }
 
-/// Adds up what was spent by metrics of different names. An amount counts once, however many sums it
-/// is in.
+/// Adds up amounts of different names. An amount counts once, however many sums include it.
 pub fn add_up<'a>(spent: impl Iterator<Item = (&'a str, f64)>) -> Option<f64> {
     let spent: Vec<(Amount, f64)> = spent.filter_map(|(name, usd)| Some((Amount::of(name)?, usd))).collect();
     let is_counted = |number: usize, amount: &Amount| {
-        // Of two sums that have each other the first counts.
+        // If two sums include each other, the first counts.
         let has = |(other, (sum, _)): (usize, &(Amount, f64))| {
             other != number && sum.has(amount) && (other < number || !amount.has(sum))
         };
@@ -268,8 +266,8 @@ pub fn add_up<'a>(spent: impl Iterator<Item = (&'a str, f64)>) -> Option<f64> {
     counted.map(|(_, (_, usd))| *usd).reduce(|one, other| one + other)
 }
 
-/// Returns what the program says it has spent, by the figures of its metrics: without rows that a
-/// later attempt went over again.
+/// Returns the money that the program has logged as spent, from the figures of its metrics: without rows that
+/// a later attempt repeated.
 pub fn logged(figures: &Map<String, Value>) -> Option<f64> {
     add_up(figures.iter().filter_map(|(name, of)| {
         let number = |figure: &str| of[figure].as_f64();
@@ -278,7 +276,8 @@ pub fn logged(figures: &Map<String, Value>) -> Option<f64> {
     }))
 }
 
-/// Returns the seconds of an attempt after the last checkpoint that it wrote; all of them without any.
+/// Returns the time of an attempt after the last checkpoint that it wrote, in seconds; all of its time
+/// without any.
 fn wasted(start: Timestamp, duration: f64, checkpoints: &[Timestamp]) -> f64 {
     let at =
         checkpoints.iter().map(|time| time.seconds_since(start)).filter(|at| (0.0..=duration).contains(at));

@@ -1,17 +1,17 @@
-//! The one error type of the suite, and the exit statuses that it leads to.
+//! The error type of the suite, and its exit statuses.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Exit statuses shared by every tool but `run-exec`. The numbers are a contract (run-tools(7)).
+/// Exit statuses shared by every tool except `run-exec`. The numbers are a contract (run-tools(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything asked for was done.
+    /// Everything requested was done.
     Ok = 0,
-    /// The question was understood and the answer is no, or some run failed.
+    /// The request was understood and the answer is no, or some run failed.
     No = 1,
     /// The command line was wrong; nothing was touched.
     Usage = 2,
@@ -41,49 +41,49 @@ pub struct Error {
 }
 
 impl Error {
-    /// Makes an error of a kind; `what` is lower case, names its subject in single quotes and
-    /// ends without a full stop.
+    /// Creates an error of a kind; `what` is lower case, names its subject in single quotes and ends without
+    /// a full stop.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), cause: None, hint: None }
     }
 
-    /// Makes a usage error: the command line was wrong and nothing was touched.
+    /// Creates a usage error: the command line was wrong and nothing was touched.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(Exit::Usage, what)
     }
 
-    /// Makes the error of a failed system call on a path, such as "cannot read 'x': …". A file that is
-    /// unfit is the run's fault, and anything else the machine's.
+    /// Creates the error of a failed system call on a path, such as "cannot read 'x': …". An unfit file is
+    /// the run's fault, any other failure the machine's.
     pub fn io(verb: &str, path: &Path, cause: io::Error) -> Self {
         let exit = if Unfit::is(&cause) { Exit::BadRun } else { Exit::System };
         Self::new(exit, format!("cannot {verb} '{}'", path.display())).because(cause)
     }
 
-    /// Adds why it failed.
+    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Adds a line of advice.
+    /// Adds a hint: one line of advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Returns the exit status that this error leads to.
+    /// Returns the exit status of this error.
     pub fn exit(&self) -> Exit {
         self.exit
     }
 
-    /// Returns the line of advice, if there is one.
+    /// Returns the hint, if there is one.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Says whether the reader of our output has gone away, which is no failure.
+    /// Returns whether the reader of the output has gone away, which is not a failure.
     pub fn is_broken_pipe(&self) -> bool {
         self.cause
             .as_ref()
@@ -107,17 +107,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a name in a run is not the file that it should be: it is a link, a pipe, too large.
+/// Why a path in a run is unfit: it is a link, a pipe, too large.
 #[derive(Debug)]
 pub struct Unfit(&'static str);
 
 impl Unfit {
-    /// Says what it is instead, such as "it is a pipe".
+    /// Describes the path, as in "it is a pipe".
     pub fn new(why: &'static str) -> Self {
         Self(why)
     }
 
-    /// Says whether an I/O error tells of an unfit file.
+    /// Returns whether an I/O error was caused by an unfit file.
     pub fn is(error: &io::Error) -> bool {
         error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
@@ -137,7 +137,7 @@ impl From<Unfit> for io::Error {
     }
 }
 
-/// Returns the words of an I/O error in the manner of strerror(3): without "(os error 2)".
+/// Returns the text of an I/O error as strerror(3) has it: without "(os error 2)".
 pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {

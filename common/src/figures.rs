@@ -15,7 +15,7 @@ pub fn human_bytes(bytes: u64) -> String {
     if unit.is_empty() || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
 }
 
-/// Formats a number of things, of which `one` is called so: `1 file`, `2 files`.
+/// Formats a count with its noun, whose singular is `one`: `1 file`, `2 files`.
 pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
@@ -35,7 +35,7 @@ pub fn figure(number: f64) -> String {
     format!("{number:.digits$}")
 }
 
-/// Formats a sum of money for people: with cents, and below one in few digits.
+/// Formats a sum of money for people: with cents, and small sums in few digits.
 pub fn money(sum: f64) -> String {
     if sum.abs() < 0.01 { figure(sum) } else { format!("{sum:.2}") }
 }

@@ -7,23 +7,23 @@ use std::sync::OnceLock;
 
 static TOOL: OnceLock<&'static str> = OnceLock::new();
 
-/// Names the tool that speaks.
+/// Sets the name of the tool for its messages.
 pub(crate) fn set_tool(tool: &'static str) {
-    let _ = TOOL.set(tool); // the first one counts
+    let _ = TOOL.set(tool); // the first name counts
 }
 
-/// Returns the name of the tool that speaks.
+/// Returns the name of the tool.
 pub fn tool() -> &'static str {
     TOOL.get().copied().unwrap_or("run-tools")
 }
 
-/// Says something. A stderr that is gone or full changes nothing.
+/// Prints a message. A closed or full stderr changes nothing.
 pub fn warn(message: &str) {
     let line = format!("{}: {}\n", tool(), printable(message));
-    let _ = std::io::stderr().write_all(line.as_bytes()); // in one write, and there is nobody else to tell
+    let _ = std::io::stderr().write_all(line.as_bytes()); // in a single write; a failure cannot be reported anywhere
 }
 
-/// Says what failed, and its advice.
+/// Prints an error and its hint.
 pub fn complain(error: &Error) {
     warn(&error.to_string());
     if let Some(advice) = error.advice() {

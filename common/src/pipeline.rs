@@ -1,6 +1,6 @@
-//! The ordered pipeline: several threads work on many items, and one taker gets the results in the order
-//! of the items. The work ahead of the taker is bounded, and the taker's first failure ends all of it.
-//! Discovery, listings, curves and consolidation use it.
+//! The ordered pipeline: several threads process many items, and a single consumer ("taker") gets the results
+//! in the order of the items. The work ahead of the taker is bounded, and the taker's first failure ends the
+//! pipeline. Used by discovery, listings, curves and consolidation.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -11,34 +11,34 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Small items that a thread takes at a time.
+/// Number of small items that a thread takes at a time.
 const CHUNK: usize = 32;
 
-/// For small items, which are read from a disk or a network file system: two threads are enough where all
-/// of it is in memory; a cold disk serves many readers better than few.
+/// For small items, which are read from a disk or a network file system: two threads are enough if all of
+/// them are in memory; a cold disk serves many readers better than few.
 const SMALL: Limits = Limits { threads: 2..=32, ahead: 64, room: 1 };
 
-/// For items that keep a processor busy.
+/// For items that keep a CPU busy.
 const LARGE: Limits = Limits { threads: 2..=2, ahead: 64, room: 1 };
 
-/// For items with results in parts, each of which may take much memory.
+/// For items with results in parts, each of which may need much memory.
 const IN_PARTS: Limits = Limits { threads: 2..=2, ahead: 4, room: 8 };
 
-/// How long the taker waits for the next result before it starts one thread more.
+/// How long the taker waits for the next result before it starts another thread.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Bounds of a pipeline.
 struct Limits {
-    /// Threads at first, and at most.
+    /// Initial and maximum number of threads.
     threads: RangeInclusive<usize>,
-    /// Jobs that are handed out before the first of them is done.
+    /// Maximum number of jobs ahead of the first unfinished one.
     ahead: usize,
-    /// Parts of a job that wait for the taker.
+    /// Maximum number of parts of a job that wait for the taker.
     room: usize,
 }
 
-/// Does `work` for every item, by several threads where there are many items, and hands the results to
-/// `take`, in the order of the items, until `take` fails.
+/// Calls `work` for every item, in several threads if there are many items, and passes the results to `take`,
+/// in the order of the items, until `take` fails.
 pub fn in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
@@ -49,7 +49,7 @@ pub fn in_order<T: Send, R: Send, E>(
     run(&SMALL, chunks(items, CHUNK), || (), work, take)
 }
 
-/// Does the same for items that are much work each: two threads take one item at a time.
+/// Like [`in_order`], for items that are much work each: two threads take a single item at a time.
 pub fn large_in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
@@ -58,8 +58,8 @@ pub fn large_in_order<T: Send, R: Send, E>(
     run(&LARGE, items, || (), |(): &mut (), item: T, _: &mut dyn FnMut(R)| work(item), take)
 }
 
-/// Does the same for items that are much work each and have results in parts: `work` hands on each part when
-/// it is made, and returns the last one. Every thread has a state of its own, such as buffers.
+/// Like [`in_order`], for items that are much work each and have results in parts: `work` passes each part on,
+/// and returns the last one. Every thread has a state of its own, such as buffers.
 pub fn parts_in_order<T: Send, S, P: Send, E>(
     items: impl IntoIterator<Item = T>,
     state: impl Fn() -> S + Sync,
@@ -69,11 +69,11 @@ pub fn parts_in_order<T: Send, S, P: Send, E>(
     run(&IN_PARTS, items, state, work, take)
 }
 
-/// A part of what a job makes, and whether it is the last one.
+/// A part of a job's result, and whether it is the last part.
 type Part<P> = (P, bool);
 
-/// Every job is handed out together with a channel of its own for its parts. The taker keeps the other ends
-/// in the order of the jobs.
+/// Every job comes with a channel of its own for its parts. The taker keeps the receivers in the order of the
+/// jobs.
 fn run<T: Send, S, P: Send, E>(
     limits: &Limits,
     jobs: impl IntoIterator<Item = T>,
@@ -105,7 +105,7 @@ fn run<T: Send, S, P: Send, E>(
         }
     };
     thread::scope(|scope| {
-        let hand_out = hand_out; // the threads end when it is dropped
+        let hand_out = hand_out; // the threads end when the channel is dropped
         let start = || thread::Builder::new().spawn_scoped(scope, body).is_ok();
         let mut threads = (0..*limits.threads.start()).take_while(|_| start()).count();
         if threads == 0 {
@@ -141,7 +141,7 @@ fn run<T: Send, S, P: Send, E>(
     })
 }
 
-/// Does all of it in this thread: there is one job alone, or no thread can be started.
+/// Processes everything in this thread: there is a single job, or no thread can be started.
 fn here<T, S, P, E>(
     jobs: impl IntoIterator<Item = T>,
     state: impl Fn() -> S,

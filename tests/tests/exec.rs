@@ -367,8 +367,7 @@ fn a_redacted_command_is_not_executed_from_the_record() {
     lab.new_run("s", &["echo", "--api-key", "k123"]);
     let record = lab.read("runs/s/.run/meta.json");
     assert!(!record.contains("k123") && record.contains("[redacted]"));
-    let refused =
-        "the secret in '--api-key [redacted]' was not recorded\nrun-exec: use {env:NAME} instead of the secret";
+    let refused = "the secret in '--api-key [redacted]' was not recorded\nrun-exec: use {env:NAME} instead of the secret";
     lab.cmd("run-exec").arg("s").run().code(125).stderr_has(refused);
     lab.cmd("run-exec").args(["s", "--", "echo", "--token=k123"]).run().code(0).stdout("--token=k123\n");
     for file in ["attempts.jsonl", "status.json", "result.json"] {
@@ -396,7 +395,11 @@ fn a_resume_that_is_refused_leaves_the_request_to_stop() {
     let lab = Lab::new();
     lab.new_run("r", &["echo", "{gpu}"]);
     lab.write("runs/r/stop", "");
-    lab.cmd("run-exec").args(["--resume", "r"]).run().code(125).stderr_has("neither --gpus nor CUDA_VISIBLE_DEVICES is set");
+    lab.cmd("run-exec")
+        .args(["--resume", "r"])
+        .run()
+        .code(125)
+        .stderr_has("neither --gpus nor CUDA_VISIBLE_DEVICES is set");
     assert!(lab.path("runs/r/stop").exists());
 }
 

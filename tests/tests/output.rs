@@ -215,7 +215,8 @@ fn output_that_ends_without_newline_and_nothing_at_all_are_output_too() {
 #[test]
 fn the_log_is_printed_as_it_was_written_and_followed_to_its_end() {
     let lab = Lab::new();
-    let program = "printf 'one\\ntwo'; until [ -s \"$RUN_DIR/stdout.log\" ]; do sleep 0.02; done; echo err >&2
+    let program =
+        "printf 'one\\ntwo'; until [ -s \"$RUN_DIR/stdout.log\" ]; do sleep 0.02; done; echo err >&2
                    until [ -e go ]; do sleep 0.02; done; echo; printf '%05000000d' 0";
     let run = lab.new_run("l", &["sh", "-c", program]);
     let exec = lab.cmd("run-exec").args(["-q", &run]).spawn();

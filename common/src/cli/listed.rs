@@ -1,4 +1,4 @@
-//! Names that a stream lists, one a line, whatever pieces it comes in. What is no name is bounded.
+//! Parses names from a stream, one a line, in pieces of any size. Text that is not a name is bounded.
 
 use crate::error::{Error, Exit};
 use crate::fsio::read::LIMIT;
@@ -6,36 +6,36 @@ use memchr::memchr;
 use serde_json::Value;
 use std::io::{self, BufRead};
 
-/// Bytes of a longest name: the kernel takes no longer path.
+/// Maximum length of a name in bytes: the kernel accepts no longer path.
 const LONGEST: usize = 4096;
 
-/// What was read of a list of names: one a line, or one up to each NUL. A line that is a JSON object is taken by
-/// its `"path"`.
+/// The unparsed part of a list of names: one a line, or one up to each NUL. If a line is a JSON object, its
+/// `"path"` names the run.
 #[derive(Debug)]
 pub struct Listed {
-    /// What ends a name.
+    /// The byte that ends a name.
     end: u8,
-    /// What was read and not taken.
+    /// Bytes that were read and not consumed.
     read: Vec<u8>,
-    /// So much of that has no end of a name in it.
+    /// Length of the part that contains no end of a name.
     seen: usize,
-    /// What comes up to the next end belongs to a line that was given up.
+    /// Whether the bytes up to the next end belong to a line that was given up.
     skips: bool,
 }
 
 impl Listed {
-    /// Begins a list: of lines, or, when `null`, of words that NULs end.
+    /// Creates a list: of lines, or if `null`, of words that end in NUL.
     pub fn new(null: bool) -> Self {
         Self { end: if null { b'\0' } else { b'\n' }, read: Vec::new(), seen: 0, skips: false }
     }
 
-    /// Takes in what was read.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.read.extend_from_slice(bytes);
     }
 
-    /// Takes the next name out; a last one without an end counts when there is no more to come. `None` when more
-    /// has to be read.
+    /// Removes and returns the next name. At the end of input, a last name without an end counts. `None` if
+    /// more input is needed.
     pub fn take_next(&mut self, is_last: bool) -> Option<Result<String, Error>> {
         loop {
             let length = match memchr(self.end, &self.read[self.seen..]) {
@@ -56,7 +56,7 @@ impl Listed {
         }
     }
 
-    /// Gives up a line that is too long already; says so once.
+    /// Gives up a line that is too long already; reports it once.
     fn give_up(&mut self) -> Option<Result<String, Error>> {
         if !self.skips && !is_too_long(&self.read) {
             return None;
@@ -92,7 +92,7 @@ fn parse(line: &[u8]) -> Result<String, Error> {
     }
 }
 
-/// Returns the names that a stream lists as they come.
+/// Returns the names in a stream as they arrive.
 pub(super) fn names_from(
     mut stream: impl BufRead,
     null: bool,

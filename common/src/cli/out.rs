@@ -18,7 +18,7 @@ pub struct Out {
     colour: bool,
 }
 
-/// Stdout, which cannot be written to when the tool was started without one.
+/// Stdout; writing fails if the tool was started without a stdout.
 #[derive(Debug)]
 struct Stdout(StdoutLock<'static>);
 
@@ -41,7 +41,7 @@ impl Out {
         Self { sink: BufWriter::with_capacity(64 << 10, Stdout(io::stdout().lock())), colour }
     }
 
-    /// Says whether colours are wanted.
+    /// Returns whether to use colours.
     pub fn has_colour(&self) -> bool {
         self.colour
     }
@@ -52,18 +52,18 @@ impl Out {
         self.sink.write_all(b"\n").map_err(failed)
     }
 
-    /// Prints a line as it is: data for the next tool.
+    /// Prints a line unchanged: data for the next tool.
     pub fn line(&mut self, line: &str) -> Result<(), Error> {
         self.bytes(line.as_bytes())?;
         self.bytes(b"\n")
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes unchanged.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.sink.write_all(bytes).map_err(failed)
     }
 
-    /// Prints a line for people; control characters do not come through.
+    /// Prints a line for people, with control characters replaced.
     pub fn text(&mut self, line: &str) -> Result<(), Error> {
         self.line(&printable(line))
     }
@@ -76,12 +76,12 @@ impl Out {
         Ok(())
     }
 
-    /// Hands on what was printed so far.
+    /// Flushes the output.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.sink.flush().map_err(failed)
     }
 
-    /// Lets time pass, unless the reader goes away, which is an error as when it is written to.
+    /// Waits, unless the reader goes away, which is an error as with a write.
     pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
         self.flush()?;
         let until = Instant::now() + time;
@@ -99,7 +99,7 @@ impl Out {
                 }
                 _ if left.is_zero() => return Ok(()),
                 Ok(ready) if ready > 0 => {
-                    thread::sleep(left); // a terminal that hung up, say, is noticed when it is written to
+                    thread::sleep(left); // a terminal that hung up is noticed by the next write
                     return Ok(());
                 }
                 _ => {}
@@ -113,7 +113,7 @@ impl Out {
     }
 }
 
-/// Says that stdout cannot be written.
+/// Returns the error of a failed write to stdout.
 pub(super) fn failed(error: io::Error) -> Error {
     Error::new(Exit::System, "cannot write to stdout").because(error)
 }

@@ -1,25 +1,25 @@
-//! A line on the terminal that says how far a tool is. Used by run-exec and run-eval.
+//! A progress line on the terminal. Used by run-exec and run-eval.
 
 use crate::time::human;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// How many have ended how.
+/// Counts by outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Well.
+    /// Completed.
     pub completed: usize,
-    /// Otherwise.
+    /// Failed.
     pub failed: usize,
-    /// When asked to.
+    /// Stopped.
     pub stopped: usize,
-    /// Before the tool was started.
+    /// Completed before the tool was started.
     pub passed: usize,
 }
 
 impl Counts {
-    /// Returns how many have ended by now.
+    /// Returns the number that have ended during this execution.
     fn made(self) -> usize {
         self.completed + self.failed + self.stopped
     }
@@ -33,8 +33,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins, if stderr is a terminal that `is_free`. What the line looks like is told by a
-    /// [template](ProgressStyle).
+    /// Starts the line, if stderr is a terminal that `is_free`, with this [template](ProgressStyle).
     pub fn new(is_free: bool, template: &str) -> Self {
         let line = (is_free && io::stderr().is_terminal()).then(|| {
             let line = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
@@ -45,7 +44,7 @@ impl Progress {
         Self { line, started: Instant::now() }
     }
 
-    /// Shows how far it is in numbers and in words. `left` is how many are at work or known to follow.
+    /// Shows the progress in numbers and words. `left` is the number of active and remaining ones.
     pub fn show(&self, counts: Counts, left: Option<usize>, mut said: Vec<String>) {
         let Some(line) = &self.line else { return };
         let made = counts.made();
@@ -60,7 +59,7 @@ impl Progress {
         line.tick();
     }
 
-    /// Says something else meanwhile.
+    /// Prints a message without disturbing the line.
     pub fn aside(&self, say: impl FnOnce()) {
         match &self.line {
             Some(line) => line.suspend(say),
@@ -68,14 +67,14 @@ impl Progress {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn clear(&self) {
         if let Some(line) = &self.line {
             line.finish_and_clear();
         }
     }
 
-    /// Forgets the line in a process that is not the tool's first any more.
+    /// Forgets the line in a forked process.
     pub fn forget(&self) {
         if let Some(line) = &self.line {
             line.set_draw_target(ProgressDrawTarget::hidden());

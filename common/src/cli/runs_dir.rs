@@ -4,7 +4,7 @@ use clap::Args;
 use std::env;
 use std::path::PathBuf;
 
-/// Where runs lie, and in which names of runs are looked up.
+/// The option for the directory that holds the runs.
 #[derive(Args, Clone, Debug)]
 pub struct RunsDir {
     /// The directory as given.

@@ -1,4 +1,4 @@
-//! A terminal that is redrawn in place, and left as it was found. Used by `run-status --watch`.
+//! A terminal that is redrawn in place, and restored at the end. Used by `run-status --watch`.
 
 use crate::process::signals::Signals;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,33 +11,33 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// To the other screen; no cursor; long lines are cut, not wrapped.
+/// Switches to the alternate screen, without cursor; long lines are cut, not wrapped.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[H\x1b[2J";
 
-/// And back.
+/// Switches back.
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-/// A terminal that shows what it is given until it is left.
+/// A terminal in use for a redrawn picture.
 pub struct Screen {
     signals: Signals,
-    /// How the keyboard was set, when it was ours to change.
+    /// The original settings of the keyboard, if they were changed.
     keyboard: Option<Termios>,
     shown: Vec<String>,
 }
 
-/// Why a pause is over.
+/// What ended a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
     /// The time has passed.
     Time,
-    /// The terminal has another size, or has come back.
+    /// The terminal was resized, or has come back to the foreground.
     Redraw,
-    /// The user has seen enough.
+    /// The user quit.
     Quit,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Takes over the terminal.
     pub fn enter() -> io::Result<Self> {
         let signals = Signals::catch(&[SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGCONT, SIGWINCH])?;
         let mut screen = Self { signals, keyboard: None, shown: Vec::new() };
@@ -60,7 +60,7 @@ impl Screen {
     }
 
     fn give_back(&mut self) {
-        let _ = write(LEAVE.as_bytes()); // it may be gone
+        let _ = write(LEAVE.as_bytes()); // the terminal may be gone
         if let Some(settings) = self.keyboard.take() {
             let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);
         }
@@ -74,7 +74,7 @@ impl Screen {
         }
     }
 
-    /// Shows these lines, of which only those are written that differ from what is shown.
+    /// Shows these lines; writes only lines that have changed.
     pub fn draw(&mut self, mut lines: Vec<String>) -> io::Result<()> {
         lines.truncate(self.size().1);
         let mut bytes: Vec<u8> = Vec::new();
@@ -90,8 +90,8 @@ impl Screen {
         if bytes.is_empty() { Ok(()) } else { write(&bytes) }
     }
 
-    /// Waits until a moment, or until the user or the terminal wants something. A signal that asks
-    /// for the end takes the terminal back and has its usual effect, but for SIGINT.
+    /// Waits until a deadline, a key, or a change of the terminal. A signal that asks for the end restores
+    /// the terminal and then has its usual effect, except SIGINT.
     pub fn pause(&mut self, until: Instant) -> io::Result<Woken> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -150,7 +150,7 @@ impl Screen {
     }
 }
 
-/// Returns the columns of the terminal that stdout is, if it is one.
+/// Returns the width of the terminal on stdout, if stdout is a terminal.
 pub fn columns() -> Option<usize> {
     tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }

@@ -1,21 +1,21 @@
-//! Exit statuses of a tool that executes a command where the command has none of its own, as env(1) and
-//! timeout(1) have them. Used by run-exec and run-eval.
+//! Exit statuses of a tool that executes a command, for cases in which the command has no status, as with
+//! env(1) and timeout(1). Used by run-exec and run-eval.
 
 use crate::process::foreground::is_in_foreground;
 
-/// How the process of such a tool ends.
+/// How the process of such a tool exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// With this status.
     With(u8),
-    /// By SIGINT, as the tool was interrupted, so that a loop of the shell that executes it ends, too. The status is
-    /// for whoever does not want to end so.
+    /// By SIGINT, because the tool was interrupted, so that a shell loop ends, too. The status is for callers
+    /// that cannot end in this way.
     Interrupted(u8),
 }
 
 impl Ended {
-    /// Returns how a tool ends that has this status, and may have been interrupted: by SIGINT where Ctrl-C has sent
-    /// that to the shell as well.
+    /// Returns how a tool exits with this status after a possible interrupt: by SIGINT if Ctrl-C has reached
+    /// the shell as well.
     pub fn after(status: u8, is_interrupted: bool) -> Self {
         if is_interrupted && is_in_foreground() { Self::Interrupted(status) } else { Self::With(status) }
     }
@@ -28,12 +28,12 @@ impl Ended {
     }
 }
 
-/// A status for each way in which a command has none.
+/// A status for each case in which a command has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statuses {
     /// A time limit ended the command.
     pub timed_out: u8,
-    /// The tool failed itself, or refused.
+    /// The tool itself failed, or refused.
     pub failed: u8,
     /// The command cannot be executed.
     pub cannot_execute: u8,

@@ -7,15 +7,15 @@ use unicode_width::UnicodeWidthStr;
 /// A colour that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tint {
-    /// As any other text.
+    /// No colour.
     None,
-    /// It goes well.
+    /// Good.
     Good,
     /// It needs attention.
     Doubt,
-    /// It went wrong.
+    /// Failed.
     Bad,
-    /// It matters less.
+    /// Less important.
     Dim,
 }
 
@@ -39,22 +39,22 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes a table with these heads.
+    /// Creates a table with these heads.
     pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { heads: heads.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row; a missing value is an empty cell. A row of one cell stands across the columns.
+    /// Adds a row; a missing value is an empty cell. A row of a single cell spans all columns.
     pub fn row(&mut self, cells: Vec<(String, Tint)>) {
         self.rows.push(cells.into_iter().map(|(cell, tint)| (printable(&cell).into_owned(), tint)).collect());
     }
 
-    /// Says whether there is nothing in it.
+    /// Returns whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Lays the table out in lines of at most so many columns of a terminal.
+    /// Formats the table as lines of at most this width.
     pub fn lines(&self, colour: bool, columns: usize) -> Vec<String> {
         let heads: Vec<(String, Tint)> = self.heads.iter().map(|head| (head.clone(), Tint::Dim)).collect();
         let rows = || std::iter::once(&heads).filter(|heads| !heads.is_empty()).chain(&self.rows);
@@ -67,7 +67,7 @@ impl Table {
         rows()
             .map(|row| {
                 let mut line = String::new();
-                let mut owed = 0; // blanks that the next cell with text needs before it
+                let mut owed = 0; // blanks before the next cell with text
                 let mut left = columns;
                 for ((cell, tint), width) in row.iter().zip(&widths) {
                     if !cell.is_empty() && left > owed {

@@ -9,11 +9,11 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The largest file that is read into memory.
+/// Maximum size of a file that is read into memory.
 const MOST: u64 = 256 << 20;
 
-/// Appends one JSON object as a line, in one write, by its only writer. A line that a crash cut off before
-/// it is closed first, so that it spoils nothing but itself. On a full disk nothing is added.
+/// Appends a JSON object as a line, in a single write, by the file's only writer. First terminates a line
+/// that a crash has cut off, so that only that line is damaged. On a full disk nothing is added.
 pub fn append_line(path: &Path, record: &impl Serialize) -> io::Result<()> {
     let mut file = open_append(path)?;
     let mut line = Vec::new();
@@ -25,7 +25,8 @@ pub fn append_line(path: &Path, record: &impl Serialize) -> io::Result<()> {
     add(&mut file, &line)
 }
 
-/// Appends whole lines of text, in one write, by their only writer. On a full disk nothing is added.
+/// Appends whole lines of text, in a single write, by the file's only writer. On a full disk nothing is
+/// added.
 pub fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
     add(&mut open_append(path)?, lines)
 }
@@ -33,16 +34,16 @@ pub fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
 fn add(file: &mut File, lines: &[u8]) -> io::Result<()> {
     let before = file.metadata()?.len();
     file.write_all(lines).inspect_err(|_| {
-        let _ = file.set_len(before); // a torn line is skipped by who reads it
+        let _ = file.set_len(before); // readers skip a torn line
     })
 }
 
-/// Takes back what was appended to a file by its only writer since it had this length.
+/// Removes what the file's only writer has appended since the file had this length.
 pub fn truncate(path: &Path, length: u64) -> io::Result<()> {
     open_append(path)?.set_len(length)
 }
 
-/// Ends the last line of a file that a crash has cut off, if there is such a file: the next line is its own.
+/// Terminates the last line of a file after a crash, if the file exists, so that the next line is separate.
 pub fn end_last_line(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0) {
         return Ok(());
@@ -50,12 +51,12 @@ pub fn end_last_line(path: &Path) -> io::Result<()> {
     close_last_line(&mut open_append(path)?)
 }
 
-/// Ends the last line of a file that is open to append, where its writer was killed.
+/// Terminates the last line of a file that is open for appending, after its writer was killed.
 pub fn close_last_line(file: &mut File) -> io::Result<()> {
     if ends_whole(file)? { Ok(()) } else { file.write_all(b"\n") }
 }
 
-/// Says whether a file is empty or ends in a newline.
+/// Returns whether a file is empty or ends in a newline.
 pub fn ends_whole(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(true);
@@ -66,17 +67,17 @@ pub fn ends_whole(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The objects of a file of JSON lines, and how many lines were none.
+/// The objects of a file of JSON lines, and the number of other lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     /// The records, in the order of the file.
     pub records: Vec<Value>,
-    /// Whole lines that are no JSON object; an unterminated last line does not count.
+    /// Number of whole lines that are not a JSON object; an unterminated last line does not count.
     pub skipped: usize,
 }
 
-/// Reads all JSON objects of a file; a missing file is an empty one. A line that is longer than 16 MiB is
-/// skipped without being kept.
+/// Reads all JSON objects of a file; a missing file counts as empty. Lines longer than 16 MiB are skipped
+/// without being kept in memory.
 pub fn read_lines(path: &Path) -> io::Result<Lines> {
     let file = match open_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lines::default()),

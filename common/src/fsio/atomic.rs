@@ -1,5 +1,5 @@
-//! Replaces a small file whole: a reader sees the old version or the new one, never a mixture. The new one
-//! has the mode of the old one.
+//! Replaces a small file as a whole: a reader sees the old version or the new one, never a mixture. The new
+//! version keeps the mode of the old one.
 
 use super::write::{self, create, create_with_mode, open_existing};
 use crate::error::Unfit;
@@ -13,39 +13,39 @@ use std::path::{Path, PathBuf};
 /// What a replacement survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The death of any process; for heartbeats and what can be derived again.
+    /// The death of any process; for heartbeats and data that can be derived again.
     Process,
     /// A power cut too: the file and its directory are synced.
     Power,
 }
 
-/// Replaces `target` by `bytes`. Only the holder of the run may call it: the temporary name
-/// (`.NAME.tmp` beside the target) is fixed, so that a crash leaves at most one behind.
+/// Replaces `target` by `bytes`. Only the holder of the run may call it: the temporary name (`.NAME.tmp`
+/// beside the target) is fixed, so that a crash leaves at most one behind.
 ///
-/// After a failure, a full disk for example, the old version stands.
+/// After a failure, such as a full disk, the old version stays.
 pub fn replace(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
     replace_by_scratch(target, &scratch, create(&scratch), bytes, durability)
 }
 
-/// Replaces `target` like [`replace`], by what is written again within a moment. The old version is
-/// left under the temporary name, until [`reserve`] removes it: ext4 writes to the disk at once what
-/// is renamed over another file, and some disks take long over what is removed.
+/// Replaces `target` like [`replace`], with contents that will soon be replaced again. The old version stays
+/// under the temporary name, until [`reserve`] removes it: ext4 writes a file to the disk at once when it is
+/// renamed over another, and some disks are slow to remove files.
 pub(crate) fn exchange(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let scratch = scratch_name(target)?;
     let write = |mut file: File| keep_mode(&file, target).and_then(|()| file.write_all(bytes));
     let written = create(&scratch).and_then(write).and_then(|()| {
         let exchanged = renameat2(AT_FDCWD, &scratch, AT_FDCWD, target, RenameFlags::RENAME_EXCHANGE);
-        exchanged.or_else(|_| fs::rename(&scratch, target)) // where the file system cannot, or there is no old one
+        exchanged.or_else(|_| fs::rename(&scratch, target)) // if the file system cannot exchange names, or there is no old version
     });
     if written.is_err() {
-        let _ = fs::remove_file(&scratch); // best effort: the next replacement makes it anew
+        let _ = fs::remove_file(&scratch); // best effort: the next replacement recreates the file
     }
     written
 }
 
-/// Replaces `target` by what `fill` writes, which may be more than fits into memory. It survives the
-/// death of any process; after a failure the old version stands.
+/// Replaces `target` with the output of `fill`, which may be larger than memory. The result survives the
+/// death of any process; after a failure the old version stays.
 pub fn replace_by<E: From<io::Error>>(
     target: &Path,
     fill: impl FnOnce(&mut File) -> Result<(), E>,
@@ -57,18 +57,18 @@ pub fn replace_by<E: From<io::Error>>(
         .and_then(|mut file| fill(&mut file))
         .and_then(|()| Ok(fs::rename(&scratch, target)?));
     if written.is_err() {
-        let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites it
+        let _ = fs::remove_file(&scratch); // best effort: the next replacement overwrites the file
     }
     written
 }
 
-/// Makes the temporary file for a later [`replace_reserved`], and keeps the space in it that these
-/// bytes take, so that a disk which fills meanwhile cannot refuse it.
+/// Creates the temporary file for a later [`replace_reserved`], and reserves space for these bytes, so that
+/// the replacement succeeds on a full disk.
 pub fn reserve(target: &Path, bytes: &[u8]) -> io::Result<()> {
     create(&scratch_name(target)?)?.write_all(bytes)
 }
 
-/// Replaces `target` like [`replace`], in the space that was reserved for it where that is still there.
+/// Replaces `target` like [`replace`], in the reserved space if it still exists.
 pub(crate) fn replace_reserved(target: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let scratch = scratch_name(target)?;
     match open_existing(&scratch) {
@@ -79,7 +79,7 @@ pub(crate) fn replace_reserved(target: &Path, bytes: &[u8], durability: Durabili
     }
 }
 
-/// Refuses a name at which these functions cannot put a file; a missing one they can.
+/// Refuses a path at which these functions cannot put a file; a missing file is accepted.
 pub(crate) fn check_replace(target: &Path) -> io::Result<()> {
     write::check_replace(target)?;
     match fs::symlink_metadata(scratch_name(target)?) {
@@ -99,7 +99,7 @@ fn replace_by_scratch(
         keep_mode(&file, target)?;
         file.write_all(bytes)?;
         if file.metadata()?.len() > bytes.len() as u64 {
-            file.set_len(bytes.len() as u64)?; // more was reserved
+            file.set_len(bytes.len() as u64)?; // more space was reserved
         }
         if durability == Durability::Power {
             file.sync_all()?;
@@ -107,7 +107,7 @@ fn replace_by_scratch(
         fs::rename(scratch, target)
     });
     if let Err(error) = written {
-        let _ = fs::remove_file(scratch); // best effort: the next replacement makes it anew
+        let _ = fs::remove_file(scratch); // best effort: the next replacement recreates the file
         return Err(error);
     }
     match durability {
@@ -116,7 +116,7 @@ fn replace_by_scratch(
     }
 }
 
-/// Gives a file the mode of the one that it is to replace, if there is one.
+/// Gives a file the mode of the file it replaces, if there is one.
 pub(crate) fn keep_mode(file: &File, target: &Path) -> io::Result<()> {
     match fs::symlink_metadata(target) {
         Ok(before) if before.is_file() && before.mode() != file.metadata()?.mode() => {
@@ -126,12 +126,12 @@ pub(crate) fn keep_mode(file: &File, target: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a new file, synced when it must survive a power cut.
+/// Writes a new file, and syncs it if it must survive a power cut.
 pub fn write_whole(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     write_with_mode(path, bytes, 0o666, durability)
 }
 
-/// Writes a new file like [`write_whole`], with a mode of which the umask is taken.
+/// Writes a new file like [`write_whole`], with a mode, restricted by the umask.
 pub fn write_with_mode(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let mut file = create_with_mode(path, mode)?;
     file.write_all(bytes)?;
@@ -150,8 +150,8 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Syncs the file system that holds a directory: all that was written to it survives a power cut.
-/// For many files this is one wait in place of one for each.
+/// Syncs the file system that holds a directory: everything written to it survives a power cut. For many
+/// files this is a single wait instead of one for each.
 pub fn sync_file_system(directory: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(directory)?)?)
 }

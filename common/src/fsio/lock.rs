@@ -1,5 +1,5 @@
-//! The lock of a run: an open-file-description lock, which dies with the last process that holds
-//! it, and about which a reader can ask without taking it.
+//! The lock of a run: an open-file-description lock, which disappears with the last process that holds it,
+//! and which readers can test without taking it.
 
 use super::write::open_update;
 use crate::process::identity::ProcessId;
@@ -12,10 +12,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often a lock is tried that is not free.
+/// How often to retry a lock.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Bytes of a lock's file that are read.
+/// Maximum number of bytes to read from a lock's file.
 const SIGNATURE: u64 = 4 << 10;
 
 /// A lock that is held until the last copy of it, forked ones included, is dropped or its
@@ -23,21 +23,20 @@ const SIGNATURE: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct Lock(File);
 
-/// What can be said of a lock without taking it.
+/// The state of a lock, as seen without taking it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
     /// Some process holds it.
     Yes,
-    /// Nobody on any host that shares its file system's locks holds it.
+    /// No process on any host that shares the file system's locks holds it.
     No,
-    /// There is no lock file, or the file system knows no locks.
+    /// There is no lock file, or the file system has no locks.
     Unknown,
 }
 
 impl Lock {
-    /// Takes the lock, creating its file when it is missing, or returns `None` when another
-    /// process holds it. Where the file system knows no locks, the owner's record has to serve,
-    /// and this succeeds.
+    /// Takes the lock, and creates its file if missing; returns `None` if another process holds the lock.
+    /// Succeeds on a file system without locks, where the owner's record must serve instead.
     pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
         let file = open_update(path)?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
@@ -49,8 +48,8 @@ impl Lock {
         }
     }
 
-    /// Takes the lock, creating its file when it is missing, or gives up when it is not free within some time:
-    /// a process that was suspended may hold it for ever.
+    /// Takes the lock, and creates its file if missing; gives up after some time, because a suspended process
+    /// may hold the lock for ever.
     pub fn take_within(path: &Path, time: Duration) -> io::Result<Self> {
         let started = Instant::now();
         loop {
@@ -64,36 +63,35 @@ impl Lock {
         }
     }
 
-    /// Records who holds the lock, for people, for the error of whoever comes second, and so that the holder
-    /// can be found: a line in words, and the same as JSON.
+    /// Records the holder, for people, for the "held by" error, and to find the process again: a line in
+    /// words, and the same as JSON.
     pub fn sign(&mut self, holder: &ProcessId) -> io::Result<()> {
         let ProcessId { host, pid, .. } = holder;
         let text = format!("process {pid} on {host}\n{}\n", serde_json::to_string(holder)?);
         self.0.write_all_at(text.as_bytes(), 0)?;
-        // Cut afterwards: a file that was cut to nothing is written to the disk when it is closed, by ext4.
+        // Truncated afterwards: ext4 writes a file to the disk on close if it was truncated to nothing.
         self.0.set_len(text.len() as u64)
     }
 
-    /// Returns the inode of the lock's file, which may have been removed since it was opened.
+    /// Returns the inode of the lock's file, which may have been removed since.
     pub fn inode(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.ino())
     }
 
-    /// Says whether the lock's file was removed since it was opened.
+    /// Returns whether the lock's file was removed since it was opened.
     pub(crate) fn is_removed(&self) -> bool {
         self.0.metadata().is_ok_and(|file| file.nlink() == 0)
     }
 
-    /// Gives the lock up now, for every process that shares it.
+    /// Releases the lock now, for every process that shares it.
     pub fn release(self) {
         let mut unlock = whole_file();
         unlock.l_type = short(libc::F_UNLCK);
-        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&unlock)); // it is gone with the file in any case
+        let _ = fcntl(&self.0, FcntlArg::F_OFD_SETLK(&unlock)); // the lock disappears with the file in any case
     }
 }
 
-/// Returns who signed a lock last. Locks that were signed by version 0.1.0 have no boot and no start time
-/// of the process.
+/// Returns the last signer of a lock. Locks signed by version 0.1.0 have no boot and no start time.
 pub fn holder(path: &Path) -> Option<ProcessId> {
     let mut text = Vec::new();
     open_to_ask(path).ok()?.take(SIGNATURE).read_to_end(&mut text).ok()?;
@@ -107,11 +105,11 @@ pub fn holder(path: &Path) -> Option<ProcessId> {
     Some(ProcessId::of_unknown_boot(host.to_owned(), pid.parse().ok()?))
 }
 
-/// Asks whether a lock is held.
+/// Tests whether a lock is held.
 pub fn ask(path: &Path) -> io::Result<Held> {
     let file = match open_to_ask(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Held::Unknown),
-        Err(error) if error.raw_os_error() == Some(ELOOP) => return Ok(Held::Unknown), // a link is no lock
+        Err(error) if error.raw_os_error() == Some(ELOOP) => return Ok(Held::Unknown), // a link is not a lock
         opened => opened?,
     };
     let mut lock = whole_file();
@@ -122,7 +120,7 @@ pub fn ask(path: &Path) -> io::Result<Held> {
     }
 }
 
-/// Opens a lock to learn about it, whatever lies there.
+/// Opens a lock's file for testing, whatever kind of file it is.
 fn open_to_ask(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK | O_NOCTTY).open(path)
 }

@@ -1,5 +1,5 @@
-//! Files that survive a crash: replaced whole, appended by whole lines, locked. And the one way to open a
-//! file: what is read is not waited for, and what is written is no link.
+//! Files that survive a crash: replaced as a whole, appended by whole lines, locked. All files of a run are
+//! opened here: opening for reading never blocks, and links are never written to.
 
 pub mod append;
 pub mod atomic;

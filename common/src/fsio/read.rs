@@ -1,5 +1,4 @@
-//! Opens and reads what others may have written, or put in the place of a file: nothing is waited for, and
-//! memory is bounded.
+//! Opens and reads files that other programs may have written or replaced: never blocks, and bounds memory.
 
 use super::write::kind;
 use crate::error::Unfit;
@@ -12,18 +11,18 @@ use std::mem::MaybeUninit;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The largest document of a record, and the longest line of a file of JSON lines.
+/// Maximum size of a document of a record, and of a line in a file of JSON lines.
 pub const LIMIT: u64 = 16 << 20;
 
-/// Opens a regular file, or a link to one, for reading. What is no file is an error.
+/// Opens a regular file, or a link to one, for reading. Any other kind of file is an error.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
     let found = file.metadata()?;
     if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
 }
 
-/// Opens a file that a program may have put there, for reading; `None` when there is none or it is
-/// no regular file.
+/// Opens a file that a program may have created, for reading; `None` if it does not exist or is not a regular
+/// file.
 pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
     match open_file(path) {
         Ok(file) => Ok(Some(file)),
@@ -32,23 +31,24 @@ pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Reads a document: a file that is small as a rule.
+/// Reads a document, which is usually small.
 pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     with_small(path, <[u8]>::to_vec)
 }
 
-/// Reads a document as text, with replacements for what is no UTF-8.
+/// Reads a document as text, with replacements for invalid UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     with_small(path, |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Hands on what a document holds, by as few system calls as can be: a listing reads thousands.
+/// Passes the contents of a document on, with as few system calls as possible, because a listing reads
+/// thousands.
 pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = retry_on_intr(|| open(path, flags, Mode::empty()))?;
     let mut memory = [MaybeUninit::uninit(); 8 << 10];
-    // A document ends in a newline, and has no other. What ends otherwise may be no file; of a pipe or a
-    // terminal nothing can be read at a place.
+    // A document ends in its only newline. Other contents may come from a special file; a pipe or a terminal
+    // cannot be read at an offset.
     if let Ok((start, room)) = pread(&file, &mut memory, 0)
         && !room.is_empty()
         && start.ends_with(b"\n")
@@ -63,7 +63,7 @@ pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Res
     Ok(to(&bounded(file, found.len())?))
 }
 
-/// Reads a file of this length, unless that is too large.
+/// Reads a file of this length, unless it is too large.
 fn bounded(file: impl Read, length: u64) -> io::Result<Vec<u8>> {
     let too_large = || Unfit::new("it is larger than 16 MiB").into();
     if length > LIMIT {
@@ -74,14 +74,14 @@ fn bounded(file: impl Read, length: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > LIMIT { Err(too_large()) } else { Ok(bytes) }
 }
 
-/// Reads the beginning of a file, at most so many bytes.
+/// Reads at most this many bytes from the beginning of a file.
 pub fn read_start(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     open_file(path)?.take(most).read_to_end(&mut start)?;
     Ok(start)
 }
 
-/// Reads the end of a file, at most so many bytes, and none before the position `from`.
+/// Reads at most this many bytes from the end of a file, and none before the offset `from`.
 pub fn read_end(path: &Path, from: u64, most: u64) -> io::Result<Vec<u8>> {
     let mut file = open_file(path)?;
     let length = file.metadata()?.len();
@@ -91,8 +91,8 @@ pub fn read_end(path: &Path, from: u64, most: u64) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// Reads a file that the user named on the command line, which may be a pipe, as of `<(…)`: that is waited
-/// for. Its size is bounded all the same.
+/// Reads a file from the command line, which may be a pipe, as with `<(…)`: waits for its contents, but
+/// limits their size.
 pub fn read_argument(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let found = file.metadata()?;
@@ -103,7 +103,7 @@ pub fn read_argument(path: &Path) -> io::Result<Vec<u8>> {
     bounded(file, length).map_err(no_fault_of_a_run)
 }
 
-/// Reads a file of the kernel, as below `/proc` and `/sys`, which has no length before it is read.
+/// Reads a file of the kernel, as below `/proc` and `/sys`, whose length is unknown before reading.
 pub fn read_kernel(path: impl AsRef<Path>) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LIMIT).read_to_end(&mut bytes)?;

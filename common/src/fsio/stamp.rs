@@ -1,11 +1,10 @@
-//! What a file is known by, without reading it.
+//! Stamps: identify the version of a file without reading it.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Which file it is, how long, and when it was modified: of two that are equal, nothing was written between
-/// them.
+/// Identity, length and modification time of a file. Equal stamps mean that nothing was written in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,
@@ -15,12 +14,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Returns the stamp of a file of which this is known.
+    /// Returns the stamp of a file with this metadata.
     pub fn of(file: &Metadata) -> Self {
         Self { inode: file.ino(), length: file.len(), modified: (file.mtime(), file.mtime_nsec()) }
     }
 
-    /// Returns the stamp of a file, or of what a link leads to, if it is there.
+    /// Returns the stamp of a file or of a link's target, if it exists.
     pub fn at(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|file| Self::of(&file))
     }

@@ -1,5 +1,5 @@
-//! Opens the files of a record for writing. Whoever could write to a run may have put a link, a pipe or a
-//! device in the place of one: such a name is refused, and what it leads to is not touched.
+//! Opens the files of a record for writing. Other users may have put a link, a pipe or a device in the place
+//! of a file: such a path is refused, and its target is not touched.
 
 use super::read::open_file;
 use crate::error::Unfit;
@@ -9,28 +9,28 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Opens a file to append to it and to read its end; makes it when it is missing.
+/// Opens a file for appending and for reading its end; creates a missing file.
 pub fn open_append(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true).append(true).create(true))
 }
 
-/// Opens a file to read it and to write into it, such as a lock; makes it when it is missing.
+/// Opens a file for reading and writing, such as a lock; creates a missing file.
 pub(crate) fn open_update(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true).write(true).create(true).truncate(false))
 }
 
-/// Opens a file that is there, to write over it.
+/// Opens an existing file for overwriting.
 pub fn open_existing(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().write(true))
 }
 
-/// Makes a file anew. What has the name loses it first: somebody may still read that, and if it is a link,
-/// what it leads to stays.
+/// Creates a new file. Removes an existing file of this name first, because other processes may still read
+/// it; the target of a link stays.
 pub fn create(path: &Path) -> io::Result<File> {
     create_with_mode(path, 0o666)
 }
 
-/// Makes a file anew like [`create`], with a mode of which the umask is taken.
+/// Creates a new file like [`create`], with a mode, restricted by the umask.
 pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<File> {
     let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     match create() {
@@ -42,8 +42,8 @@ pub fn create_with_mode(path: &Path, mode: u32) -> io::Result<File> {
     }
 }
 
-/// Copies a file with its mode, and shares its blocks where the file system can; anything but a file is
-/// refused.
+/// Copies a regular file with its mode, and shares its blocks if the file system can; refuses other kinds of
+/// files.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = open_file(from)?;
     let mut target = create(to)?;
@@ -51,12 +51,12 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     target.set_permissions(source.metadata()?.permissions())
 }
 
-/// Opens what is no file of a record and ends what it is given: `/dev/null`.
+/// Opens a sink that is not a file of a record, such as `/dev/null`.
 pub fn open_null() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/null")
 }
 
-/// Makes a directory of a record, unless it is there; a link in its place is refused.
+/// Creates a directory of a record, unless it exists; a link in its place is refused.
 pub fn make_dir(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_dir(path),
@@ -64,28 +64,28 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses what is no directory itself, such as a link to one.
+/// Refuses anything but a directory, such as a link to one.
 pub fn check_dir(path: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     if found.is_dir() { Ok(()) } else { Err(Unfit::new(kind(&found)).into()) }
 }
 
-/// Refuses what cannot be written to in place by these functions; a missing file can be.
+/// Refuses a path that these functions cannot write in place; a missing file is accepted.
 pub(crate) fn check_update(path: &Path) -> io::Result<()> {
     check(path, Use::InPlace)
 }
 
-/// Refuses what cannot be replaced by another file; a missing one can be.
+/// Refuses a path that cannot be replaced by a file; a missing file is accepted.
 pub(super) fn check_replace(path: &Path) -> io::Result<()> {
     check(path, Use::Replaced)
 }
 
-/// What is done to a file.
+/// The kind of change to a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// Its bytes change, under all of its names.
+    /// Change its bytes, under all of its names.
     InPlace,
-    /// Its name is given to another file.
+    /// Give its name to another file.
     Replaced,
 }
 
@@ -100,7 +100,7 @@ fn check(path: &Path, used: Use) -> io::Result<()> {
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let opened = options.custom_flags(O_NOFOLLOW | O_NONBLOCK | O_NOCTTY).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
-        // The name may have become another since: then the kernel's word stands.
+        // The file at this path may have changed since: then the kernel's error stands.
         Some(ELOOP | ENXIO) => check(path, Use::InPlace).err().unwrap_or(error),
         _ if error.kind() == io::ErrorKind::IsADirectory => Unfit::new("it is a directory").into(),
         _ => error,
@@ -119,7 +119,7 @@ fn fit(found: &Metadata, used: Use) -> io::Result<()> {
     }
 }
 
-/// Says what something is that is no file.
+/// Describes a path that is not a regular file.
 pub(super) fn kind(found: &Metadata) -> &'static str {
     match found.file_type() {
         kind if kind.is_symlink() => "it is a symbolic link",

@@ -1,4 +1,4 @@
-//! What a program answers that is asked about the machine or the code, and may hang: it is waited for a while.
+//! Asks a program about the machine or the code, with a time limit, because the program may hang.
 
 use super::identity::Process;
 use crate::message::warn;
@@ -12,11 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Bytes of an answer, at most.
+/// Maximum size of an answer, in bytes.
 const MOST: usize = 16 << 20;
 
-/// Executes a program and returns what it prints; `None` when it fails. After `limit` it is killed, with its process
-/// group, and a warning is printed.
+/// Executes a program and returns its output; `None` if it fails. After `limit`, kills its process group and
+/// prints a warning.
 pub fn answer(command: &mut Command, limit: Duration) -> Option<Vec<u8>> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().ok()?;
@@ -27,7 +27,7 @@ pub fn answer(command: &mut Command, limit: Duration) -> Option<Vec<u8>> {
     }
     if answered.is_err() {
         let group = Pid::from_raw(i32::try_from(child.id()).ok()?);
-        let _ = killpg(group, Signal::SIGKILL); // it may have ended meanwhile
+        let _ = killpg(group, Signal::SIGKILL); // the process may have ended meanwhile
     }
     let status = child.wait().ok()?;
     answered.ok().filter(|_| status.success())

@@ -1,5 +1,5 @@
-//! Whether a Ctrl-C reaches this process together with the shell that waits for it. Used by tools that execute
-//! commands, and where shells are told from other programs.
+//! Determines whether a Ctrl-C reaches this process together with the shell that waits for it. Used by tools
+//! that execute commands, and to recognise shells.
 
 use super::signals::was_ignored;
 use super::stat::Stat;
@@ -9,15 +9,15 @@ use std::fs;
 /// Shells that wait for a command.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "busybox", "zsh", "fish", "ksh", "ksh93", "mksh"];
 
-/// Says whether a process executes a shell.
+/// Returns whether a process is a shell.
 pub fn is_shell(pid: i32) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     program.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name))
 }
 
-/// Says whether this process is in the foreground: of its terminal, or of a script, which is a shell in the same
-/// process group that did not start it with SIGINT ignored. A SIGINT that comes then has reached the shell as well,
-/// unless somebody has sent it to this process alone, which the shell knows.
+/// Returns whether this process is in the foreground: of its terminal, or of a script, which is a shell in
+/// the same process group that did not start it with SIGINT ignored. A SIGINT has then reached the shell as
+/// well, unless it was sent to this process alone, which the shell knows.
 pub(crate) fn is_in_foreground() -> bool {
     let Some(me) = Stat::of_myself() else { return false };
     let is_of_script = || {

@@ -1,4 +1,4 @@
-//! Who a process is: a pid alone names nobody, since pids are used again.
+//! Identities of processes: a pid alone identifies no process, because pids are reused.
 
 use super::stat::{Stat, read_short};
 use nix::unistd::gethostname;
@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 
 pub use rustix::process::Signal;
 
-/// The machine and the name space in which a pid means something. What could not be found out is empty,
-/// and the same as nothing.
+/// The machine and the pid name space in which a pid has a meaning. Unknown parts are empty, and equal no
+/// other value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     /// The host's name.
@@ -25,7 +25,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns where this process runs. It is looked up once.
+    /// Returns the place of this process, determined once.
     pub fn here() -> &'static Self {
         static HERE: OnceLock<Place> = OnceLock::new();
         HERE.get_or_init(Self::look_up)
@@ -41,8 +41,8 @@ impl Place {
     }
 }
 
-/// A process, beyond doubt: supervisors, commands, controllers and holders of locks are recorded as this. A
-/// part that is not known is empty or 0, and matches nothing.
+/// An unambiguous identity of a process, recorded for supervisors, commands, controllers and holders of
+/// locks. Unknown parts are empty or 0, and match nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     /// The host's name.
@@ -58,14 +58,14 @@ pub struct ProcessId {
     pub start: u64,
 }
 
-/// What can be seen of a process from here.
+/// The state of a process, as seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// It lives, and is in this state.
+    /// The process lives, and is in this state.
     Alive(Stat),
-    /// It does not live any more.
+    /// The process has ended.
     Gone,
-    /// It runs, or ran, where this process cannot look: on another host or in another container.
+    /// The process runs, or ran, where this process cannot look: on another host or in another container.
     Unseen,
 }
 
@@ -82,23 +82,23 @@ impl ProcessId {
         Self { host, boot_id, pid_ns, pid, start }
     }
 
-    /// Makes the identity of a process of which no more than this is known, so that it is never found.
+    /// Creates an incomplete identity, which never matches a process.
     pub(crate) fn of_unknown_boot(host: String, pid: i32) -> Self {
         Self { host, boot_id: String::new(), pid_ns: String::new(), pid, start: 0 }
     }
 
-    /// Says whether the process runs, or ran, on this boot of this kernel.
+    /// Returns whether the process runs, or ran, in this boot of this kernel.
     pub(crate) fn is_of_this_boot(&self) -> bool {
         !self.boot_id.is_empty() && self.boot_id == Place::here().boot_id
     }
 
-    /// Says whether its pid means something here.
+    /// Returns whether its pid has a meaning here.
     pub fn is_visible(&self) -> bool {
         self.is_of_this_boot() && !self.pid_ns.is_empty() && self.pid_ns == Place::here().pid_ns
     }
 
-    /// Says whether the process lives, as far as can be seen from here. Of another boot of this host nothing
-    /// is left.
+    /// Returns whether the process lives, as far as visible from here. No process of another boot of this
+    /// host lives.
     pub fn life(&self) -> Life {
         let here = Place::here();
         if self.is_visible() {
@@ -112,15 +112,15 @@ impl ProcessId {
     }
 }
 
-/// A process that was there when this was made, by a handle that no other process can inherit.
+/// A handle (pidfd) of a process, which never refers to another process.
 #[derive(Debug)]
 pub struct Process(OwnedFd);
 
 impl Process {
-    /// Opens the process, provided that it is still the one that was seen.
+    /// Opens the process, if it is still the process that was seen.
     ///
-    /// The handle is opened first and the start time read afterwards: if it still is the process
-    /// that was meant then, the handle is its, whatever happens later.
+    /// Opens the handle first and reads the start time afterwards: if the start time still matches,
+    /// the handle belongs to this process, whatever happens later.
     pub fn open(seen: &Stat) -> Option<Self> {
         let handle = open_pidfd(seen.pid).ok()?;
         let now = Stat::of(seen.pid)?;
@@ -132,7 +132,7 @@ impl Process {
         open_pidfd(std::process::id().cast_signed()).map(Self)
     }
 
-    /// Opens a child that has not been waited for, whose pid can therefore mean no other.
+    /// Opens a child that has not been waited for, whose pid is therefore unambiguous.
     pub fn child(pid: i32) -> io::Result<Self> {
         open_pidfd(pid).map(Self)
     }
@@ -142,7 +142,7 @@ impl Process {
         Ok(pidfd_send_signal(&self.0, signal)?)
     }
 
-    /// Asks exactly this process to end, also when it is suspended. One that has ended needs no asking.
+    /// Asks exactly this process to end, even if it is suspended. A process that has ended is not an error.
     pub fn ask_to_end(&self) -> io::Result<()> {
         for signal in [Signal::TERM, Signal::CONT] {
             match pidfd_send_signal(&self.0, signal) {

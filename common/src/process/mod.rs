@@ -1,4 +1,4 @@
-//! Processes: started, named beyond doubt, found with all that they started, and ended.
+//! Processes: start, identify, find with all descendants, and end them.
 
 pub mod answer;
 pub mod foreground;

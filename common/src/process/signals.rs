@@ -1,6 +1,6 @@
-//! Signals as something to poll for: the one way in which the tools catch them. A signal is noted, and wakes
-//! whoever polls, by signal-hook. Used by controllers, monitors, supervisors, `run-status --watch` and whatever
-//! waits for runs.
+//! Signals as file descriptors to poll. The tools catch signals only in this way: signal-hook notes a signal
+//! and wakes the poll. Used by controllers, monitors, supervisors, `run-status --watch` and tools that wait
+//! for runs.
 
 use super::stat::Stat;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -15,15 +15,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-/// Signals that are caught as long as this lives. A process that was forked off shares what wakes the old
-/// one, so it catches them anew or lets them go, and polls this no more.
+/// Catches signals while it lives. A forked process shares the wake-up descriptor of its parent, so it must
+/// catch the signals again or release them, and must no longer poll this one.
 #[derive(Debug)]
 pub struct Signals {
     signals: Vec<i32>,
     delivery: SignalDelivery<UnixStream, SignalOnly>,
 }
 
-/// The signals that were let go have their usual effect.
+/// Whether the signals were released to their usual effect.
 static ARE_LET_GO: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 impl Signals {
@@ -35,12 +35,12 @@ impl Signals {
         Ok(Self { signals: signals.to_owned(), delivery })
     }
 
-    /// Returns the signals that came since the last call, each once.
+    /// Returns the signals that arrived since the last call, each once.
     pub fn pending(&mut self) -> Vec<i32> {
         self.delivery.pending().collect()
     }
 
-    /// Gives the signals their usual effect again, until any are caught anew.
+    /// Restores the usual effect of the signals, until they are caught again.
     pub fn let_go(self) -> io::Result<()> {
         for &signal in &self.signals {
             register_conditional_default(signal, Arc::clone(&*ARE_LET_GO))?;
@@ -51,19 +51,19 @@ impl Signals {
 }
 
 impl AsFd for Signals {
-    /// Becomes readable when a signal has come.
+    /// Becomes readable when a signal has arrived.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
     }
 }
 
-/// Holds all signals back as long as this lives, so that none is lost between a fork and the moment at which
-/// the new process catches them.
+/// Blocks all signals while it lives, so that none is lost between a fork and the moment at which the new
+/// process catches them.
 #[derive(Debug)]
 pub struct Held(SigSet);
 
 impl Held {
-    /// Holds them back in the calling thread.
+    /// Blocks all signals in the calling thread.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
     }
@@ -71,13 +71,13 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let _ = self.0.thread_set_mask(); // it cannot fail with a mask that was in force
+        let _ = self.0.thread_set_mask(); // cannot fail with a mask that was in force
     }
 }
 
-/// Lets all signals through: a launcher may have left some blocked, which what is executed would inherit.
+/// Unblocks all signals: a launcher may have left some blocked, and executed programs would inherit this.
 pub(crate) fn unblock() {
-    let _ = SigSet::empty().thread_set_mask(); // it cannot fail with a mask that is one
+    let _ = SigSet::empty().thread_set_mask(); // cannot fail with a valid mask
 }
 
 /// Returns the signals that ask for an end: SIGINT, SIGTERM and, unless it was ignored from the start, SIGHUP.
@@ -89,29 +89,29 @@ pub fn requests() -> Vec<i32> {
     signals
 }
 
-/// Says whether a signal asks for an end.
+/// Returns whether a signal asks for an end.
 pub fn is_request(signal: i32) -> bool {
     matches!(signal, SIGINT | SIGTERM | SIGHUP)
 }
 
-/// Says whether the process was started with a signal ignored, as with SIGHUP under nohup(1), and with SIGINT in
-/// the background of a script. It is looked up once, before signals are caught, and known to those that are forked
-/// later.
+/// Returns whether the process was started with a signal ignored, as with SIGHUP under nohup(1), and with
+/// SIGINT in the background of a script. Determined once, before signals are caught; forked processes inherit
+/// the result.
 pub(super) fn was_ignored(signal: i32) -> bool {
     static IGNORED: OnceLock<u64> = OnceLock::new();
     let ignored = *IGNORED.get_or_init(|| Stat::of_myself().map_or(0, |stat| stat.ignored));
     ignored >> (signal - 1) & 1 == 1
 }
 
-/// Makes a file that has reached the limit on its size one that cannot be written, and not the end of its writer.
-/// What is executed has the default again.
+/// Turns the file size limit into a write error instead of the end of the process. Executed programs have the
+/// default effect again.
 pub(crate) fn survive_limit() {
-    let _ = flag::register(SIGXFSZ, Arc::default()); // a handler, which is no more after execve(2)
+    let _ = flag::register(SIGXFSZ, Arc::default()); // a handler, which execve(2) removes
 }
 
-/// Ends the process by a signal, as if it had not been caught; returns where that cannot be.
+/// Ends the process by a signal, as if it had not been caught; returns if that is impossible.
 pub(crate) fn end_by(signal: i32) {
-    let _ = emulate_default_handler(signal); // the caller goes on, then
+    let _ = emulate_default_handler(signal); // then the caller continues
 }
 
 /// Returns the name of a signal without `SIG`.

@@ -1,6 +1,6 @@
-//! Starts processes: the one place with `unsafe`. A fork has no safe interface, and a controlling terminal
-//! can only be taken between fork and exec. What a process was started with must be looked at before the
-//! library mends it, which is before `main`.
+//! Starts processes: the only place with `unsafe`. A fork has no safe interface, and a controlling terminal
+//! can only be acquired between fork and exec. The original descriptors must be examined before `main`,
+//! because the standard library repairs them.
 #![expect(
     unsafe_code,
     reason = "fork(2); setsid(2) and ioctl(2) between fork and exec; what is done before main"
@@ -20,20 +20,20 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long threads may take to end.
+/// How long to wait for threads to end.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Which side of a fork the caller finds itself on.
+/// The side of a fork.
 #[derive(Debug)]
 pub enum Side {
     /// The old process, with the child's pid.
     Parent(i32),
-    /// The new process, in which signals are held back until it says what they are to do.
+    /// The new process, in which signals are blocked until it decides about them.
     Child(Held),
 }
 
-/// Splits the process in two. Fails when other threads run: they would not exist in the child,
-/// and what they had locked would stay locked. One that has done its work may need a moment to end.
+/// Forks the process. Fails if other threads run: they would not exist in the child, and their locks would
+/// stay locked. A thread that has finished may need a moment to end.
 pub fn fork() -> io::Result<Side> {
     let started = Instant::now();
     while let Some(threads) = threads().filter(|&threads| threads > 1) {
@@ -50,15 +50,16 @@ pub fn fork() -> io::Result<Side> {
     }
 }
 
-/// Returns how many threads the process has: each is a directory, and so a link to the one above it.
+/// Returns the number of threads of the process: each is a directory, and thus a link to its parent
+/// directory.
 fn threads() -> Option<u64> {
     fs::metadata("/proc/self/task").ok()?.nlink().checked_sub(2)
 }
 
-/// Starts a command in a process group of its own and returns its pid. With a terminal, the
-/// command leads a session of its own and has the terminal as its controlling one.
+/// Starts a command in a process group of its own and returns its pid. With a terminal, the command leads a
+/// session of its own, with the terminal as its controlling terminal.
 ///
-/// The child is not waited for: the caller reaps all of its children by pid.
+/// Does not wait for the child: the caller reaps all of its children by pid.
 pub fn start(command: &mut Command, terminal: Option<&OwnedFd>) -> io::Result<i32> {
     match terminal {
         None => {
@@ -85,7 +86,7 @@ pub fn start(command: &mut Command, terminal: Option<&OwnedFd>) -> io::Result<i3
 /// Which of the descriptors 0 to 2 were closed when the process was started, as bits.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-/// Executed before `main`, and before the library opens `/dev/null` in the place of what is closed.
+/// Executed before `main`, before the standard library opens `/dev/null` for closed descriptors.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_START: extern "C" fn() = note_closed;
@@ -99,8 +100,8 @@ extern "C" fn note_closed() {
     }
 }
 
-/// Fails when a descriptor, 0 to 2, was closed when the process was started: what is written to it since, or
-/// read from it, is lost in `/dev/null`.
+/// Fails if a descriptor, 0 to 2, was closed when the process was started: reads and writes would silently go
+/// to `/dev/null`.
 pub fn check_open(descriptor: u8) -> io::Result<()> {
     match CLOSED.load(Ordering::Relaxed) >> descriptor & 1 {
         0 => Ok(()),

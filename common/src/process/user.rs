@@ -1,9 +1,9 @@
-//! Who the user is.
+//! The name of the user.
 
 use std::fs;
 
-/// Returns the name of the user: of `/etc/passwd`, else what the environment says, else the number.
-/// Name services are not asked: that takes shared libraries, and a network that may be down.
+/// Returns the name of the user: from `/etc/passwd`, else from the environment, else the number. Name
+/// services are not used: they need shared libraries, and a network that may be down.
 pub fn user_name() -> String {
     let id = nix::unistd::getuid().to_string();
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();

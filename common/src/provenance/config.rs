@@ -1,11 +1,11 @@
-//! What a config says: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-new
-//! and run-report.
+//! Values of configs: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-new and
+//! run-report.
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 use std::path::Path;
 
-/// Bytes up to which a config is read for what it says.
+/// Maximum size of a config to parse, in bytes.
 pub const LIMIT: u64 = 4 << 20;
 
 /// Returns the values of a config under dotted keys, in their order; lists are values.
@@ -36,7 +36,7 @@ pub fn get<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
     get(values.get(first)?, rest)
 }
 
-/// Reads a config by its extension. What is no known format says nothing.
+/// Reads a config by its extension. An unknown format has no values.
 pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > LIMIT {
         return Err("it is too large".to_owned());
@@ -60,7 +60,7 @@ fn parse_yaml(text: &str) -> Result<Value, String> {
     Ok(documents.first().map_or(Value::Null, from_yaml))
 }
 
-/// Bounds how deeply a YAML text can be nested: by brackets, or by indentation and dashes.
+/// Limits the nesting of a YAML text: by brackets, or by indentation and dashes.
 fn nesting(text: &str) -> usize {
     let brackets = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
     let deepest =

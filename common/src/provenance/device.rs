@@ -1,11 +1,11 @@
-//! The graphics processors of this host, found without asking a driver; and how a driver is asked who uses them.
+//! The GPUs of this host, found without a driver; and the programs that report their usage.
 
 use crate::fsio::read::read_kernel;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
-/// Returns the models of the NVIDIA processors, as the driver lists them below `/proc`.
+/// Returns the models of the NVIDIA GPUs, as the driver lists them below `/proc`.
 pub fn gpus() -> Vec<String> {
     let Ok(entries) = fs::read_dir("/proc/driver/nvidia/gpus") else {
         return Vec::new();
@@ -21,7 +21,7 @@ fn model(file: &Path) -> String {
     model.map_or_else(|| "unknown".to_owned(), |model| model.trim().to_owned())
 }
 
-/// Returns the device that `PyTorch` would choose here: `cuda` (also for AMD's processors) or `cpu`.
+/// Returns the device that `PyTorch` would choose here: `cuda` (also for AMD GPUs) or `cpu`.
 pub fn default_device() -> &'static str {
     let cuda = ["/dev/nvidia0", "/proc/driver/nvidia/gpus", "/dev/kfd"]
         .into_iter()
@@ -29,54 +29,54 @@ pub fn default_device() -> &'static str {
     if cuda { "cuda" } else { "cpu" }
 }
 
-/// A program that tells again and again what processors do, and which processes use them: a line for each.
+/// A program that repeatedly reports the state of GPUs, and the processes that use them: a line for each.
 #[derive(Clone, Copy, Debug)]
 pub struct UseQuery {
-    /// Its name, to be looked for on the path.
+    /// Its name, to find on the path.
     pub program: &'static str,
-    /// Its arguments for the state of each processor.
+    /// Its arguments for the state of each GPU.
     pub of_states: &'static [&'static str],
-    /// Its arguments for the processes that use each.
+    /// Its arguments for the processes that use each GPU.
     pub of_uses: &'static [&'static str],
-    /// Begins the argument that says how often it is to tell, in seconds.
+    /// Prefix of the argument for the interval, in seconds.
     pub every: &'static str,
-    /// Understands a line on the state of a processor.
+    /// Parses a line about a GPU.
     pub parse_state: fn(&str) -> Option<DeviceState>,
-    /// Understands a line on a process.
+    /// Parses a line about a process.
     pub parse_use: fn(&str) -> Option<DeviceUse>,
 }
 
-/// A process that uses a processor.
+/// A process that uses a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceUse {
     /// The process.
     pub pid: i32,
-    /// The processor's UUID.
+    /// The GPU's UUID.
     pub device: String,
-    /// Its memory that the process uses.
+    /// GPU memory that the process uses, in bytes.
     pub memory_bytes: u64,
 }
 
-/// What a processor does.
+/// The state of a GPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceState {
     /// Its UUID.
     pub uuid: String,
     /// Its number on the host.
     pub index: Option<u32>,
-    /// Percent of the time in which it worked.
+    /// Utilization: percent of the time in which it worked.
     pub utilization: Option<f64>,
-    /// Memory in use, whoever uses it.
+    /// Memory in use by all processes, in bytes.
     pub memory_bytes: Option<u64>,
-    /// All its memory.
+    /// Total memory, in bytes.
     pub memory_total_bytes: Option<u64>,
-    /// Power that it draws, in watts.
+    /// Power draw, in watts.
     pub power_w: Option<f64>,
     /// Its temperature, in degrees Celsius.
     pub temperature_c: Option<f64>,
 }
 
-/// How NVIDIA's driver is asked (nvidia-smi(1)).
+/// The program of NVIDIA's driver (nvidia-smi(1)).
 pub const NVIDIA_SMI: UseQuery = UseQuery {
     program: "nvidia-smi",
     of_states: &[
@@ -113,7 +113,7 @@ fn parse_state(line: &str) -> Option<DeviceState> {
     })
 }
 
-/// Splits a line into so many fields, of which the first says something.
+/// Splits a line into this number of fields, of which the first is not empty.
 fn fields<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     fields.try_into().ok().filter(|fields: &[&str; COUNT]| !fields[0].is_empty())

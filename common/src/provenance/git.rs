@@ -1,4 +1,4 @@
-//! The state of the code, as git(1) tells it.
+//! The state of the code, as reported by git(1).
 
 use crate::process::answer::answer;
 use std::io::Read;
@@ -6,16 +6,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Bytes of a patch that are kept.
+/// Maximum size of a patch, in bytes.
 pub(crate) const PATCH_LIMIT: usize = 16 << 20;
 
-/// How long git is waited for: a large repository on a slow disk takes its time.
+/// Time limit for git: a large repository on a slow disk takes its time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Names of untracked files that are kept.
+/// Maximum number of names of untracked files.
 const UNTRACKED_LIMIT: usize = 1000;
 
-/// What is checked out.
+/// The state of a working tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Code {
     /// The commit; null outside a repository and before the first commit.
@@ -29,8 +29,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// Looks at the repository that `directory` is in. Untracked files are listed on demand: that
-    /// can take long. Without a repository or git, nothing is known and nothing is executed.
+    /// Looks at the repository of a directory. Untracked files are listed on demand, because that can take
+    /// long. Without a repository or git, nothing is known and nothing is executed.
     pub fn at(directory: &Path, untracked: bool) -> Self {
         if !in_repository(directory) {
             return Self::default();
@@ -74,9 +74,9 @@ impl Code {
 /// The difference between the tracked files and their commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// What `git apply` takes, unless it was cut.
+    /// The patch for `git apply`, unless it was cut.
     pub bytes: Vec<u8>,
-    /// Bytes that were left out.
+    /// Number of bytes cut off.
     pub cut: u64,
 }
 
@@ -98,7 +98,8 @@ pub fn patch(directory: &Path) -> std::io::Result<Patch> {
 
 fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
-    // Reading must not wait for, or take, a lock that somebody's own git needs, nor execute what a repository names.
+    // Reading must neither wait for nor take a lock that the user's own git needs, nor execute what a
+    // repository names.
     command.args(["--no-optional-locks", "-c", "core.fsmonitor=false", "-C"]).arg(directory);
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command

@@ -1,4 +1,4 @@
-//! The hash by which a config is known again.
+//! The hash that identifies a config.
 
 use crate::fsio::read::open_file;
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ pub fn sha256_of(path: &Path) -> io::Result<String> {
     copy_hashed(&mut open_file(path)?, &mut io::sink())
 }
 
-/// Copies what is left of a stream, of any length, and returns its SHA-256.
+/// Copies the rest of a stream, of any length, and returns its SHA-256.
 pub fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut block = vec![0; 256 << 10];

@@ -1,11 +1,11 @@
-//! What settings say of a run: its seed, number of steps and device, under the names that trainers give them.
-//! Used by run-new for overrides, commands and configs, and by run-exec for commands.
+//! Seed, number of steps and device from settings, under the names that trainers use. Used by run-new for
+//! overrides, commands and configs, and by run-exec for commands.
 
 use super::config::get;
 use super::params::params;
 use serde_json::{Map, Value};
 
-/// Tables of a config in which keys are looked for, with a dot; first none.
+/// Prefixes of the tables of a config to search for keys, first the top level.
 const TABLES: [&str; 4] = ["", "train.", "training.", "trainer."];
 
 /// Names of the seed, in order of preference.
@@ -43,19 +43,19 @@ const TOTAL_STEPS: [&str; 25] = [
 /// Names of the device.
 const DEVICE: [&str; 1] = ["device"];
 
-/// Keys that are not a name in one of the tables, and what they are in order of preference after these.
+/// Further keys outside these tables, in order of preference after the names.
 const OTHER_SEED: [&str; 1] = ["general.seed"];
 const OTHER_STEPS: [&str; 3] = ["training.steps", "solver.max_iter", "schedule.steps"];
 const OTHER_DEVICE: [&str; 2] = ["agent.params.device", "model.device"];
 
-/// What settings say of a run.
+/// Values of a run that settings contain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// Random seed.
     pub seed: Option<i64>,
-    /// Number of steps that the training is to take.
+    /// Number of steps to train for.
     pub total_steps: Option<u64>,
-    /// The number of steps is negative, as in `--max_steps=-1`: something else ends the training.
+    /// Whether the number of steps is negative, as in `--max_steps=-1`: something else ends the training.
     pub is_unbounded: bool,
     /// Device to train on.
     pub device: Option<String>,
@@ -67,7 +67,7 @@ impl Hints {
         Self::find(|key| get(values, key).cloned())
     }
 
-    /// Reads overrides as typed, of which the last of several with one key counts.
+    /// Reads overrides as typed; the last value of a key counts.
     pub fn of_overrides(overrides: &[(String, String)]) -> Self {
         let typed = |value: &str| serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         Self::find(|key| {
@@ -76,7 +76,7 @@ impl Hints {
         })
     }
 
-    /// Reads the options of a command, and of the script of a shell in it. What is a placeholder says nothing.
+    /// Reads the options of a command, and of a shell script in it. Placeholders are ignored.
     pub fn of_command(command: &[String]) -> Self {
         let mut options = params(command);
         for script in command.iter().filter(|word| word.contains(char::is_whitespace)) {
@@ -86,7 +86,7 @@ impl Hints {
         Self::of_overrides(&as_typed(options))
     }
 
-    /// Adds what `others` say and these do not.
+    /// Fills missing values from `others`.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Hints {
         }
     }
 
-    /// Takes the first key of each kind that has a fitting value.
+    /// Takes the first key of each kind with a suitable value.
     fn find(value: impl Fn(&str) -> Option<Value>) -> Self {
         let all = |names: &'static [&'static str], others: &'static [&'static str]| {
             keys(names, others).filter_map(|key| value(&key)).collect::<Vec<_>>()
@@ -114,12 +114,12 @@ impl Hints {
     }
 }
 
-/// Says whether a key is one of the seed.
+/// Returns whether a key names the seed.
 pub(crate) fn is_seed(key: &str) -> bool {
     keys(&SEED, &OTHER_SEED).any(|known| known == plain(key))
 }
 
-/// Says whether a key is one of the number of steps.
+/// Returns whether a key names the number of steps.
 pub(crate) fn is_total_steps(key: &str) -> bool {
     keys(&TOTAL_STEPS, &OTHER_STEPS).any(|known| known == plain(key))
 }
@@ -129,7 +129,7 @@ fn keys(names: &'static [&str], others: &'static [&str]) -> impl Iterator<Item =
     names.iter().flat_map(in_tables).chain(others.iter().map(|&key| key.to_owned()))
 }
 
-/// Returns a key as the lists above have it: `+trainer.Max-Steps` is `trainer.max_steps`.
+/// Normalizes a key as in the lists above: `+trainer.Max-Steps` becomes `trainer.max_steps`.
 fn plain(key: &str) -> String {
     key.trim_start_matches('+').to_lowercase().replace('-', "_").replace('/', ".")
 }
@@ -147,12 +147,12 @@ fn as_typed(options: Map<String, Value>) -> Vec<(String, String)> {
     options.into_iter().filter_map(typed).collect()
 }
 
-/// Reads a number, also in quotes and with underscores, as `5_000`.
+/// Reads a number, quoted or not, with underscores as in `5_000`.
 fn float(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.replace('_', "").parse().ok())
 }
 
-/// Takes `1e6` and `5_000` for what is meant.
+/// Converts `1e6` and `5_000` to numbers.
 fn whole(value: &Value) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,

@@ -1,5 +1,5 @@
-//! Where a run comes from: code, interpreter, machine, command line. Used by run-new at creation
-//! and by run-exec at the start of each attempt, and by run-report to compare.
+//! Provenance of a run: code, interpreter, machine, command line. Used by run-new at creation and by run-exec
+//! at the start of each attempt, and by run-report to compare.
 
 pub mod config;
 pub mod device;

@@ -1,10 +1,10 @@
-//! Options of a command line, read as key and value, so that runs can be compared by them.
+//! Options of a command line as keys and values, to compare runs by them.
 
 use serde_json::{Map, Value};
 
-/// Reads `--key=value`, `--key value`, `--flag` and `key=value`; values stay as typed, and a flag
-/// is `true`. What precedes the options, and what is neither, is left out; so are the short
-/// options of an interpreter or a launcher, and the module after `-m` and the program after `-c`.
+/// Reads `--key=value`, `--key value`, `--flag` and `key=value`; values stay as typed, and a flag is `true`.
+/// Ignores words before the options, other words, the short options of an interpreter or a launcher, the
+/// module after `-m` and the program after `-c`.
 pub fn params(command: &[String]) -> Map<String, Value> {
     let mut params = Map::new();
     let mut arguments = command.iter().peekable();
@@ -33,7 +33,7 @@ pub fn params(command: &[String]) -> Map<String, Value> {
                 params.insert(key.trim_start_matches('-').to_owned(), value.into());
             }
             (Some(key), None) if is_name(key) => {
-                // Of `xvfb-run -a python train.py` the interpreter is no value.
+                // In `xvfb-run -a python train.py`, the interpreter is not a value.
                 let is_of_launcher = !has_interpreter && !argument.starts_with("--");
                 let is_value = |next: &str| !next.starts_with('-') || next.parse::<f64>().is_ok();
                 let value =
@@ -49,7 +49,7 @@ pub fn params(command: &[String]) -> Map<String, Value> {
     params
 }
 
-/// Says whether a word names a program that takes another by `-m` or `-c`.
+/// Returns whether a word names a program that takes another program by `-m` or `-c`.
 fn is_interpreter(word: &str) -> bool {
     let name = word.rsplit('/').next().unwrap_or_default();
     let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
@@ -70,7 +70,7 @@ fn is_interpreter(word: &str) -> bool {
     .contains(&name)
 }
 
-/// Says whether a word can be a key: `lr`, `train.lr`, `learning-rate`, `+optim/lr`.
+/// Returns whether a word can be a key: `lr`, `train.lr`, `learning-rate`, `+optim/lr`.
 fn is_name(word: &str) -> bool {
     word.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '+')
         && word.chars().all(|c| c.is_alphanumeric() || "._-+/@".contains(c))

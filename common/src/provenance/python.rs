@@ -1,5 +1,4 @@
-//! The Python interpreter of a command and what is installed for it, found without importing
-//! anything.
+//! The Python interpreter of a command and its packages, found without importing anything.
 
 use crate::fsio::read::{read_start, read_text};
 use crate::process::answer::answer;
@@ -11,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long an interpreter is waited for that is asked for its version.
+/// Time limit for an interpreter that is asked for its version.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An interpreter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Python {
-    /// Its path (absolute; links are kept, since a virtual environment is one).
+    /// Its absolute path; links are kept, because a virtual environment is one.
     pub executable: Option<PathBuf>,
     /// Its version, such as `3.11.7`.
     pub version: Option<String>,
@@ -25,7 +24,7 @@ pub struct Python {
     pub torch: Option<String>,
 }
 
-/// Finds a program as execvp(3) would: a path as it is, relative to `cwd`, a name on the path.
+/// Finds a program like execvp(3): a path relative to `cwd`, a name on the search path.
 pub fn find_program(name: &OsStr, cwd: &Path) -> Option<PathBuf> {
     if name.as_encoded_bytes().contains(&b'/') {
         return Some(cwd.join(name)).filter(|file| is_executable(file));
@@ -38,7 +37,7 @@ fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// Returns the interpreter of a program: itself, or the one its first line names.
+/// Returns the interpreter of a program: the program itself, or the interpreter in its first line.
 pub fn interpreter_of(program: &Path) -> Option<PathBuf> {
     if is_python(program) {
         return Some(without_shim(program));
@@ -57,12 +56,12 @@ pub fn interpreter_of(program: &Path) -> Option<PathBuf> {
     is_python(&named).then(|| without_shim(&named))
 }
 
-/// Returns a program as it is to be recorded: what stands behind a shim, when it is an interpreter.
+/// Returns a program for the record: the interpreter behind a shim, if the program is a shim.
 pub fn named_interpreter(program: PathBuf) -> PathBuf {
     if is_python(&program) { without_shim(&program) } else { program }
 }
 
-/// Returns the interpreter that the environment names: of the virtual environment, or on the path.
+/// Returns the interpreter of the environment: of the virtual environment, or on the path.
 pub fn interpreter_of_environment() -> Option<PathBuf> {
     for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
         if let Some(python) = env::var_os(variable)
@@ -78,7 +77,7 @@ pub fn interpreter_of_environment() -> Option<PathBuf> {
         .map(|python| without_shim(&python))
 }
 
-/// Says whether a program is called like an interpreter.
+/// Returns whether the name of a program is that of an interpreter.
 pub(super) fn is_python(program: &Path) -> bool {
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix("python")
@@ -86,8 +85,8 @@ pub(super) fn is_python(program: &Path) -> bool {
         .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
 }
 
-/// Looks behind a shim of pyenv, a shell script that finds the interpreter at every call:
-/// `$PYENV_VERSION`, `.python-version` here or above, or the root's `version` file name it.
+/// Finds the interpreter behind a shim of pyenv, a shell script that determines the interpreter at every
+/// call: `$PYENV_VERSION`, `.python-version` here or above, or the root's `version` file name it.
 fn without_shim(python: &Path) -> PathBuf {
     let behind = || {
         let shims = python.parent().filter(|parent| parent.ends_with("shims"))?;
@@ -107,7 +106,7 @@ fn without_shim(python: &Path) -> PathBuf {
 }
 
 impl Python {
-    /// Finds out about an interpreter.
+    /// Determines the versions of an interpreter.
     pub fn at(executable: PathBuf) -> Self {
         let prefix = executable.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
         let virtual_env = read_text(&prefix.join("pyvenv.cfg")).ok();
@@ -130,7 +129,7 @@ impl Python {
             });
             if !isolated {
                 roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
-                // Debian's own interpreter finds what was installed below /usr/local, and no other does.
+                // Only Debian's own interpreter uses packages below /usr/local.
                 let is_of_system = base.as_deref().unwrap_or(&prefix) == Path::new("/usr");
                 roots.extend(is_of_system.then(|| PathBuf::from("/usr/local")));
                 roots.extend(base);
@@ -141,13 +140,13 @@ impl Python {
     }
 }
 
-/// Asks for the version in the way that starts no interpreter.
+/// Asks for the version in a way that does not start an interpreter.
 fn ask_version(executable: &Path) -> Option<String> {
     let text = String::from_utf8(answer(Command::new(executable).arg("-V"), PATIENCE)?).ok()?;
     text.trim().strip_prefix("Python ").map(str::to_owned)
 }
 
-/// Finds torch by the directory that its installer left: `torch-2.3.1+cu121.dist-info`.
+/// Finds torch by the directory that its installer created: `torch-2.3.1+cu121.dist-info`.
 fn torch_below(roots: &[PathBuf], minor: &str) -> Option<String> {
     let python = format!("python{minor}");
     let places = roots.iter().flat_map(|root| {

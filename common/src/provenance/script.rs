@@ -1,10 +1,10 @@
-//! The words of a shell script: what its simple commands are called with, as far as quotes say. No shell reads it.
+//! The words of a shell script's simple commands, split by quotes. No shell reads the script.
 
 /// A word of a script, without its quotes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
-    /// It was in single quotes: a `$` in it is one.
+    /// Whether it was in single quotes, where `$` is literal.
     pub(super) is_literal: bool,
 }
 

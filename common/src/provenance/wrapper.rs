@@ -1,5 +1,5 @@
-//! The Python interpreter that a command comes to, through launchers and shell scripts. Words are followed, and
-//! nothing is executed: where they do not say which interpreter that is, none is known.
+//! Finds the Python interpreter of a command through launchers and shell scripts. Nothing is executed: if the
+//! words do not determine the interpreter, it is unknown.
 
 use super::python::{find_program, interpreter_of, is_python, named_interpreter};
 use super::script::{Word, commands};
@@ -9,16 +9,16 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a script that are read.
+/// Maximum number of bytes to read of a script.
 const LONGEST: u64 = 64 << 10;
 
-/// How many scripts are followed, one called by the other.
+/// Maximum depth of scripts that call each other.
 const DEPTH: usize = 4;
 
 /// Shells.
 const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "ksh", "ash"];
 
-/// Programs that execute another one somewhere else, or in an environment of their own.
+/// Programs that execute another program elsewhere, or in an environment of their own.
 const OPAQUE: [&str; 27] = [
     "docker",
     "podman",
@@ -49,18 +49,18 @@ const OPAQUE: [&str; 27] = [
     "chroot",
 ];
 
-/// Programs that execute the one that their arguments name.
+/// Programs that execute the program in their arguments.
 const LAUNCHERS: [&str; 24] = [
     "exec", "env", "nohup", "nice", "ionice", "time", "timeout", "srun", "mpirun", "mpiexec", "numactl",
     "taskset", "stdbuf", "setsid", "sudo", "xvfb-run", "chrt", "nsys", "ncu", "perf", "strace", "prlimit",
     "flock", "unbuffer",
 ];
 
-/// Commands of a shell that change what a name means in a way that is not followed.
+/// Shell commands that change the meaning of names in a way that is not followed.
 const CHANGES: [&str; 5] = ["module", "ml", "eval", "workon", "spack"];
 
-/// Returns the interpreter of a command: of its program, else of what that executes. `executable` is where its
-/// program was found.
+/// Returns the interpreter of a command: of its program, else of the program that this one executes.
+/// `executable` is the path of its program.
 pub fn interpreter_of_command(command: &[String], executable: Option<&Path>, cwd: &Path) -> Option<PathBuf> {
     if let Some(own) = executable.and_then(interpreter_of) {
         return Some(own);
@@ -70,7 +70,8 @@ pub fn interpreter_of_command(command: &[String], executable: Option<&Path>, cwd
     shell.interpreter()
 }
 
-/// Says whether a command with these arguments changes what names mean, as `conda activate x` and `pyenv shell 3.12`.
+/// Returns whether a command with these arguments changes the meaning of names, such as `conda activate x`
+/// and `pyenv shell 3.12`.
 fn activates(arguments: &[String]) -> bool {
     arguments
         .first()
@@ -80,32 +81,32 @@ fn activates(arguments: &[String]) -> bool {
 /// How a command is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Executed {
-    /// The shell waits for it, and goes on.
+    /// The shell waits for it and continues.
     Aside,
-    /// It takes the place of the shell.
+    /// It replaces the shell (`exec`).
     Instead,
 }
 
-/// What was seen of a shell and of the commands in it.
+/// The state of a shell and of the commands in it.
 #[derive(Debug, Default)]
 struct Shell {
-    /// The present directory, where it is known.
+    /// The current directory, if known.
     cwd: Option<PathBuf>,
-    /// The directory of programs of a virtual environment that was activated.
+    /// The program directory of an activated virtual environment.
     activated: Option<PathBuf>,
-    /// Names of programs may mean anything.
+    /// Whether names of programs may mean anything.
     is_changed: bool,
     variables: HashMap<String, String>,
-    /// The script at hand and its arguments.
+    /// The current script and its arguments.
     script: Option<PathBuf>,
     arguments: Vec<String>,
-    /// The interpreters that are executed; `None` for one that is not known.
+    /// The executed interpreters; `None` for an unknown one.
     found: Vec<(Option<PathBuf>, Executed)>,
 }
 
 impl Shell {
-    /// Returns the interpreter, if there is no doubt about it. What comes before one that takes the place of the
-    /// shell prepares for that.
+    /// Returns the interpreter, if there is no doubt. Commands before one that replaces the shell only
+    /// prepare for it.
     fn interpreter(&self) -> Option<PathBuf> {
         let first = self.found.iter().position(|(_, how)| *how == Executed::Instead).unwrap_or_default();
         let ((found, _), others) = self.found.get(first..)?.split_first()?;
@@ -150,13 +151,14 @@ impl Shell {
             _ => {}
         }
         let how = if name == "exec" { Executed::Instead } else { Executed::Aside };
-        // A launcher has options of its own before the program. In a script another command may only name one.
+        // A launcher has its own options before the program. In a script, another command may only mention an
+        // interpreter.
         let may_launch = depth == 0 || LAUNCHERS.contains(&name);
         let most = if may_launch { words.len() } else { at + 1 };
         while let Some(word) = words[..most].get(at) {
             let name = base_name(word);
             if OPAQUE.contains(&name) {
-                // Without a word of Python it may be anything: a build, say.
+                // Without any mention of Python, it may be anything, such as a build.
                 let hides = ["python", "torchrun", "accelerate"];
                 if words[at..].iter().any(|word| hides.iter().any(|hidden| word.contains(hidden)))
                     || depth == 0
@@ -187,12 +189,12 @@ impl Shell {
         }
     }
 
-    /// Takes note of an interpreter.
+    /// Records an interpreter.
     fn find(&mut self, found: Option<PathBuf>, how: Executed) {
         self.found.push((found, how));
     }
 
-    /// Follows what a shell is called with.
+    /// Follows the arguments of a shell.
     fn shell(&mut self, words: &[String], depth: usize) {
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -218,7 +220,7 @@ impl Shell {
         }
     }
 
-    /// Follows a script of a shell of its own.
+    /// Follows a script that runs in a shell of its own.
     fn file(&mut self, program: &Path, arguments: &[String], depth: usize) {
         if let Ok(bytes) = read_start(program, LONGEST) {
             self.text(&String::from_utf8_lossy(&bytes), Some(program), arguments, depth);
@@ -246,7 +248,7 @@ impl Shell {
         self.found.extend(inner.found);
     }
 
-    /// Takes note of a file whose commands the shell executes itself.
+    /// Follows a file that the shell sources.
     fn source(&mut self, file: Option<&String>) {
         let bin = file.and_then(|file| {
             let file = self.cwd.as_ref()?.join(file);
@@ -259,7 +261,7 @@ impl Shell {
 
     fn set(&mut self, name: &str, value: &str) {
         if name == "PATH" {
-            // What comes first counts, if that is a directory of programs that is known.
+            // The first entry counts, if it is a known directory of programs.
             let first =
                 value.split(':').next().map(PathBuf::from).filter(|bin| bin.is_absolute() && bin.is_dir());
             self.is_changed = first.is_none();
@@ -268,7 +270,7 @@ impl Shell {
         self.variables.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Finds a program as this shell would.
+    /// Finds a program like this shell.
     fn program(&self, word: &str) -> Option<PathBuf> {
         let cwd = self.cwd.as_deref();
         if word.contains('$') || word.contains('`') {
@@ -287,7 +289,7 @@ impl Shell {
         find_program(OsStr::new(word), cwd.unwrap_or(Path::new("/"))).filter(|_| !self.is_changed)
     }
 
-    /// Returns the words that a word of a script stands for, as far as its variables are known.
+    /// Returns the expansion of a word, as far as its variables are known.
     fn expand(&self, word: &Word) -> Vec<String> {
         if ["$@", "$*", "${@}"].contains(&word.text.as_str()) {
             return self.arguments.clone();

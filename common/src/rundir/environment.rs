@@ -8,12 +8,12 @@ use std::env;
 use std::ffi::OsString;
 use std::path::Path;
 
-/// A variable of the environment, with its value or to be without.
+/// A variable to set, or to remove if it has no value.
 pub type Variable = (OsString, Option<OsString>);
 
-/// Returns the variables that say for which run an attempt is made, and where what it writes belongs:
-/// `layout` and `id` are the run's own, or those of an evaluation of it. Variables that an attempt
-/// would have from elsewhere are taken from it: a script for the end of another may have started it.
+/// Returns the variables that describe the run and its attempt to the command: `layout` and `id` are those of
+/// the run, or of an evaluation. Variables of an outer attempt are removed: an `--on-end` script may have
+/// started this one.
 pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Meta) -> Vec<Variable> {
     let own: [(&str, Option<OsString>); 16] = [
         ("RUN_DIR", Some(layout.root().into())),
@@ -38,7 +38,7 @@ pub fn of_attempt(layout: &Layout, id: &str, attempt: u32, run: &Path, meta: &Me
     own.into_iter().chain(unbuffered).map(|(name, value)| (name.into(), value)).collect()
 }
 
-/// Returns the overrides of a run as a JSON object, but for secrets.
+/// Returns the overrides of a run as a JSON object, without secrets.
 fn overrides(meta: &Meta) -> Option<OsString> {
     let is_known =
         |(_, value): &(&String, &Value)| value.as_str().is_some_and(|value| !value.contains(REDACTED));
@@ -47,7 +47,7 @@ fn overrides(meta: &Meta) -> Option<OsString> {
     (!known.is_empty()).then(|| Value::Object(known).to_string().into())
 }
 
-/// Returns the variables by which CUDA has these graphics processors alone.
+/// Returns the variables that restrict CUDA to these GPUs.
 pub fn of_slot(gpus: &str) -> [Variable; 2] {
     [
         ("CUDA_VISIBLE_DEVICES".into(), Some(gpus.into())),

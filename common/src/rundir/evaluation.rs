@@ -1,5 +1,5 @@
-//! The record of one evaluation: what is evaluated, and what was measured. Written by run-eval, read by
-//! whoever shows a run.
+//! The record of an evaluation: its subject and its results. Written by run-eval, read by every tool that
+//! shows a run.
 
 use super::layout::Layout;
 use super::open::{Document, read_document};
@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// `.eval/meta.json`: what is evaluated, and how. Written before the evaluation starts.
+/// `.eval/meta.json`: the subject of the evaluation. Written before the evaluation starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Version of the record.
@@ -19,39 +19,39 @@ pub struct Evaluation {
     pub run_id: String,
     /// The run's name.
     pub run_name: String,
-    /// What the evaluations of this kind are called.
+    /// The label of the evaluations.
     pub label: String,
     /// The checkpoint's step, if it has one.
     pub step: Option<u64>,
-    /// The epoch that its step is counted in, where the steps of the run begin again with each.
+    /// The epoch of its step, if the steps of the run restart in each epoch.
     #[serde(default)]
     pub epoch: Option<u64>,
-    /// The checkpoint's path, below the run where it lies there.
+    /// The checkpoint's path, relative to the run if it is below the run.
     pub checkpoint: String,
-    /// What was evaluated, so that a checkpoint which has changed is told from it.
+    /// The fingerprint of the evaluated content, to notice a changed checkpoint.
     pub content: Content,
     /// The command with its placeholders, secrets redacted.
     pub command: Vec<String>,
-    /// When it was decided to evaluate it.
+    /// Time of the decision to evaluate it.
     pub created: Timestamp,
     /// Version of the suite.
     pub tool_version: String,
 }
 
-/// A checkpoint's content, as far as a look at its files tells.
+/// The fingerprint of a checkpoint's content, from the metadata of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// Lengths of all its files together.
+    /// Total size of its files, in bytes.
     pub bytes: u64,
-    /// How many files it has.
+    /// Number of its files.
     pub files: u64,
-    /// Newest time of modification, in nanoseconds since 1970.
+    /// Newest modification time, in nanoseconds since 1970.
     pub modified_ns: i64,
 }
 
-/// `.eval/metrics.json`: figures of what an evaluation has measured, so that nobody needs to read tables to
-/// tell how it went. It is written when the command has ended well, before that end is recorded: it is there
-/// for each that has completed, and may be for one that died.
+/// `.eval/metrics.json`: figures of an evaluation, so that readers need not read tables. Written after the
+/// command has succeeded, before this end is recorded: it exists for each completed evaluation, and may exist
+/// for one that died.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// Version of the record.
@@ -60,8 +60,8 @@ pub struct Measured {
     pub step: Option<u64>,
     /// Number of rows.
     pub rows: u64,
-    /// Figures over the rows of each column that holds numbers and nothing else and does not count the rows,
-    /// as status.json of a run has them, in the order of the columns.
+    /// Figures over the rows of each column that contains only numbers and does not number the rows, as in
+    /// the status.json of a run, in the order of the columns.
     pub metrics: Map<String, Value>,
 }
 
@@ -77,7 +77,7 @@ impl Measured {
         read_document(&layout.measured())
     }
 
-    /// Returns the mean of each metric over the rows, NaN where none is finite.
+    /// Returns the mean of each metric over the rows, NaN if no value is finite.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
         self.metrics
             .iter()

@@ -1,10 +1,10 @@
-//! The arguments of a command.
+//! Redacts the arguments of a command.
 
 use super::hint::may_hold_secret;
 use super::scan::Scanner;
 use super::text::Extent;
 
-/// Returns a command as it may be recorded. `{env:NAME}` is no secret, and stays.
+/// Returns a command for the record. `{env:NAME}` is not a secret, and stays.
 pub fn redact_command(command: &[String]) -> Vec<String> {
     if !command.iter().any(|argument| may_hold_secret(argument)) {
         return command.to_vec();
@@ -19,7 +19,7 @@ pub fn redact_command(command: &[String]) -> Vec<String> {
     command.iter().map(redact).collect()
 }
 
-/// Says whether a script follows an option: of a shell, as in `bash -lc`, or of a scheduler.
+/// Returns whether a script follows an option: of a shell, as in `bash -lc`, or of a scheduler.
 fn takes_script(option: &str) -> bool {
     let letters = option.strip_prefix('-').and_then(|rest| rest.strip_suffix('c'));
     letters.is_some_and(|letters| letters.bytes().all(|byte| byte.is_ascii_lowercase())) || option == "--wrap"

@@ -1,11 +1,11 @@
-//! Tells quickly that a text holds no secret: a listing shows thousands of commands.
+//! Quickly finds texts without secrets, because a listing shows thousands of commands.
 
 use crate::provenance::secret::{NO_STEMS, SHAPES, STEMS, WEBHOOKS};
 
-/// What stems and shapes begin with: three bytes, whatever their case, as a number of 15 bits.
+/// The first three bytes of stems and shapes, ignoring case, as a number of 15 bits.
 static BEGINNINGS: [u64; 512] = beginnings();
 
-/// Says whether a text, which may be JSON, has anything in it that leads to a secret.
+/// Returns whether a text, which may be JSON, contains anything that may lead to a secret.
 pub(super) fn may_hold_secret(text: &str) -> bool {
     let mut number = 0;
     text.bytes().chain([0]).enumerate().any(|(at, byte)| {

@@ -1,4 +1,4 @@
-//! Values of JSON: what a config or a record says.
+//! Redacts JSON values of configs and records.
 
 use super::{REDACTED, is_plain, redact_command, redact_text, redact_under};
 use crate::provenance::secret::{Verdict, verdict};
@@ -7,15 +7,15 @@ use serde_json::Value;
 /// Keys of records whose value is a command.
 const COMMANDS: [&str; 4] = ["command", "template", "argv", "resume_args"];
 
-/// Keys of records whose value is made of sentences.
+/// Keys of records whose value is prose.
 const SENTENCES: [&str; 4] = ["note", "reason", "traceback", "why"];
 
-/// Redacts a value under a name, with all that is in it; says whether anything was secret.
+/// Redacts a value under a name, with all nested values; returns whether anything was secret.
 pub fn redact_json(name: &str, value: &mut Value) -> bool {
     redact_below(name, verdict(name), value)
 }
 
-/// Redacts a value under a name, or below one of that verdict.
+/// Redacts a value under a name, or below a name with this verdict.
 fn redact_below(name: &str, above: Verdict, value: &mut Value) -> bool {
     let verdict = above.max(verdict(name));
     let mut is_changed = false;

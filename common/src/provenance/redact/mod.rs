@@ -1,5 +1,5 @@
-//! Takes what is secret out of what is recorded and shown. Used by whoever writes or shows a command, an
-//! override, a note, a reason. What was redacted stays as it is when it is redacted again.
+//! Removes secrets from everything that is recorded or shown: commands, overrides, notes, reasons. Redacting
+//! twice changes nothing.
 
 mod command;
 mod hint;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use text::Extent;
 use value::is_plain;
 
-/// What stands in the place of a secret.
+/// The replacement for a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// Returns a text, such as a note or the message of an exception, without its secrets.
@@ -28,7 +28,7 @@ pub fn redact_text(text: &str) -> Cow<'_, str> {
     if may_hold_secret(text) { Scanner::default().scan(text, Extent::Word) } else { Cow::Borrowed(text) }
 }
 
-/// Returns a value without what is secret under its name, and in itself.
+/// Returns a value without secrets, judged by its name and by its contents.
 pub fn redact_value<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     redact_under(verdict(name), value)
 }
@@ -41,7 +41,7 @@ fn redact_under(verdict: Verdict, value: &str) -> Cow<'_, str> {
     }
 }
 
-/// Redacts a JSON text of that name; `None` when there is nothing to redact.
+/// Redacts a JSON text of this name; `None` if there is nothing to redact.
 pub(crate) fn redact_raw(name: &str, text: &str) -> Option<Value> {
     if !may_hold_secret(text) {
         return None;
@@ -50,7 +50,7 @@ pub(crate) fn redact_raw(name: &str, text: &str) -> Option<Value> {
     redact_json(name, &mut value).then_some(value)
 }
 
-/// Does one thing after the other with a text, which stays borrowed when neither changes it.
+/// Applies two functions to a text, which stays borrowed if neither changes it.
 fn and_then(text: Cow<'_, str>, change: impl FnOnce(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => change(text),

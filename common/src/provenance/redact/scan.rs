@@ -1,5 +1,5 @@
-//! Finds names and the values after them in a text: `name=value`, `--name value`, `"name": "value"`, headers,
-//! queries of URLs, and each of them inside of another.
+//! Finds names and their values in a text: `name=value`, `--name value`, `"name": "value"`, headers, queries
+//! of URLs, and nested forms of these.
 
 use super::shape::{Edit, shapes, urls};
 use super::text::{Extent, Pair, Sign, Text, is_in_name};
@@ -11,7 +11,7 @@ use crate::provenance::secret::{
 };
 use std::borrow::Cow;
 
-/// What a text begins with, as the one before says.
+/// The meaning of the beginning of a text, determined by the text before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Awaited {
     #[default]
@@ -22,17 +22,17 @@ enum Awaited {
     Header,
     /// A user and a password.
     User,
-    /// A value after a name that stands alone, unless it could be a word.
+    /// A value after a name in an argument of its own, unless it could be an ordinary word.
     NoWord(Verdict),
 }
 
-/// Redacts texts one after the other, as the arguments of a command are.
+/// Redacts successive texts, such as the arguments of a command.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     awaited: Awaited,
-    /// The program that was named last, of those with options of their own.
+    /// The last named program that has options of its own.
     program: Option<&'static str>,
-    /// A program was named to which `--user` means another thing.
+    /// Whether a program was named for which `--user` has another meaning.
     is_other: bool,
 }
 
@@ -47,7 +47,7 @@ impl Scanner {
         })
     }
 
-    /// Returns a text that is what was awaited; `None` when it is something else.
+    /// Returns an expected value, redacted; `None` if it is something else.
     fn fulfil<'a>(&mut self, awaited: Awaited, text: &'a str) -> Option<Cow<'a, str>> {
         let is_option = text.starts_with("--") && text.len() > 2 || text.len() == 2 && text.starts_with('-');
         match awaited {
@@ -72,7 +72,7 @@ impl Scanner {
         }
     }
 
-    /// Returns where the password begins in `user:password`.
+    /// Returns the start of the password in `user:password`.
     fn password(&self, text: &str) -> Option<usize> {
         let (user, word) = text.split_once(':')?;
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
@@ -84,26 +84,26 @@ impl Scanner {
     }
 }
 
-/// What the value of a pair is.
+/// The kind of a pair's value.
 #[derive(Debug)]
 enum Wanted {
     Nothing,
     Value(Verdict),
-    /// A secret unless it could be a word of a sentence.
+    /// A secret, unless it could be an ordinary word.
     NoWord(Verdict),
     User,
 }
 
-/// A look at one text.
+/// A scan of a text.
 struct Scan<'a, 's> {
     scanner: &'s mut Scanner,
     text: Text<'a>,
     at: usize,
-    /// Brackets that are open.
+    /// Open brackets.
     depth: usize,
-    /// Nothing but names and signs came so far.
+    /// Whether only names and signs came so far.
     is_first: bool,
-    /// It is in a list, or the value of another.
+    /// Whether it is in a list, or nested in a value.
     is_nested: bool,
     edit: Edit<'a>,
 }
@@ -129,7 +129,7 @@ impl<'a, 's> Scan<'a, 's> {
         self.edit.done()
     }
 
-    /// Goes to the next name, past what is between names.
+    /// Advances to the next name.
     fn next_name(&mut self) -> Option<usize> {
         while let Some(&byte) = self.text.bytes().get(self.at) {
             match byte {
@@ -149,7 +149,7 @@ impl<'a, 's> Scan<'a, 's> {
         None
     }
 
-    /// Notes a program with options of its own.
+    /// Records a program that has options of its own.
     fn note_program(&mut self, name: &str, start: usize) {
         let is_begun = start == 0 || !matches!(self.text.bytes()[start - 1], b'=' | b':' | b',' | b'@');
         let programs = PROGRAMS.iter().map(|(program, _)| *program).chain(ATTACHED.split(' '));
@@ -160,18 +160,18 @@ impl<'a, 's> Scan<'a, 's> {
         self.scanner.is_other |= is_begun && has(OTHER_USERS, name);
     }
 
-    /// Says whether a name is an option of its program with the password in it.
+    /// Returns whether a name is an option of the program that contains the password.
     fn holds_password(&self, start: usize, end: usize) -> bool {
         let is_attached = end > start + 2 && self.text.whole[start..end].starts_with("-p");
         is_attached && self.scanner.program.is_some_and(|program| has(ATTACHED, program))
     }
 
-    /// Says whether a secret follows a word of the program that was named last.
+    /// Returns whether a secret follows a word of the last named program.
     fn is_own(&self, name: &str) -> bool {
         PROGRAMS.iter().any(|own| self.scanner.program == Some(own.0) && own.1 == name)
     }
 
-    /// Says what the value of a pair is.
+    /// Returns the kind of a pair's value.
     fn wanted(&self, pair: &Pair) -> Wanted {
         let name = pair.name;
         let bare = name.trim_start_matches('-');
@@ -184,7 +184,7 @@ impl<'a, 's> Scan<'a, 's> {
             Sign::Blank if self.is_own(name) => Wanted::Value(Verdict::Password),
             Sign::Blank if bare.eq_ignore_ascii_case("bearer") => Wanted::NoWord(Verdict::Secret),
             Sign::Blank if is_option && !is_flag(bare) => Wanted::of(verdict(bare)),
-            // A name and a value, as arguments of their own: WANDB.API_KEY value.
+            // A name and a value in separate arguments: WANDB.API_KEY value.
             Sign::Blank
                 if pair.start == 0
                     && pair.value == self.text.whole.len()
@@ -223,7 +223,7 @@ impl<'a, 's> Scan<'a, 's> {
         }
     }
 
-    /// Redacts the value of a pair, where it is secret.
+    /// Redacts the value of a pair, if it is secret.
     fn take(&mut self, pair: &Pair) {
         let wanted = self.wanted(pair);
         if matches!(wanted, Wanted::Nothing) {
@@ -266,12 +266,12 @@ impl<'a, 's> Scan<'a, 's> {
             self.is_first = false;
         }
         if self.is_own(pair.name) {
-            self.scanner.program = None; // another may follow: sshpass -p WORD ssh -p PORT
+            self.scanner.program = None; // another secret may follow: sshpass -p WORD ssh -p PORT
         }
         self.at = if is_secret { to } else { from.max(self.at) };
     }
 
-    /// Lets the next text be the value of a pair whose text ends before it.
+    /// Expects the next text as the value of a pair whose own text has ended.
     fn await_value(&mut self, pair: &Pair, wanted: &Wanted, has_scheme: bool) {
         let is_alone = pair.start == 0 && self.text.extent == Extent::Whole;
         self.scanner.awaited = match (pair.sign, wanted) {
@@ -293,7 +293,7 @@ impl<'a, 's> Scan<'a, 's> {
         self.text.end_of_word(from, self.depth > 0)
     }
 
-    /// Returns where the value of a pair ends.
+    /// Returns the end of a pair's value.
     fn end_of_value(&self, pair: &Pair, from: usize) -> usize {
         let end_at = |ends: &[char]| {
             self.text.whole[from..].find(ends).map_or(self.text.whole.len(), |end| from + end)

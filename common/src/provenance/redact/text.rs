@@ -1,11 +1,11 @@
-//! Where names and their values begin and end in a text, between quotes and brackets.
+//! Finds the bounds of names and values in a text, between quotes and brackets.
 
 use crate::provenance::secret::{SCHEMES, has};
 
-/// Bytes in which brackets are closed, so that a long text of open ones takes no long time.
+/// Maximum distance of matching brackets, so that a long text of open brackets is fast.
 const FAR: usize = 4096;
 
-/// How far the value of the first name of a text goes.
+/// The extent of the value of the first name in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     /// To the end, as in an argument.
@@ -14,7 +14,7 @@ pub(super) enum Extent {
     Word,
 }
 
-/// What stands between a name and its value.
+/// The separator of a name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
     Equals,
@@ -22,18 +22,18 @@ pub(super) enum Sign {
     Blank,
 }
 
-/// A name, and where its value begins.
+/// A name, and the start of its value.
 #[derive(Debug)]
 pub(super) struct Pair<'a> {
     pub(super) name: &'a str,
     pub(super) start: usize,
     pub(super) sign: Sign,
-    /// The name is in quotes of its own.
+    /// Whether the name is in quotes of its own.
     pub(super) is_quoted: bool,
     pub(super) value: usize,
 }
 
-/// A text, of which positions are asked for.
+/// A text with functions that find positions in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
     pub(super) whole: &'a str,
@@ -45,12 +45,12 @@ impl<'a> Text<'a> {
         self.whole.as_bytes()
     }
 
-    /// Returns where the name ends that begins there.
+    /// Returns the end of the name that begins here.
     pub(super) fn end_of_name(self, start: usize) -> usize {
         start + self.bytes()[start..].iter().take_while(|&&byte| is_in_name(byte)).count()
     }
 
-    /// Reads what follows a name, if that makes a pair.
+    /// Reads the text after a name, if the two form a pair.
     pub(super) fn pair(self, start: usize, end: usize) -> Option<Pair<'a>> {
         let name = &self.whole[start..end];
         let rest = self.bytes();
@@ -83,21 +83,21 @@ impl<'a> Text<'a> {
         at + self.bytes()[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
     }
 
-    /// Returns the quote right before a name, with the backslashes before that.
+    /// Returns the quote directly before a name, with its backslashes.
     pub(super) fn quote_before(self, start: usize) -> &'a str {
         let before = &self.whole[..start];
         let bare = before.strip_suffix(is_quote).unwrap_or(before);
         if bare.len() == before.len() { "" } else { &before[bare.trim_end_matches('\\').len()..] }
     }
 
-    /// Returns the quote that begins there, with the backslashes before it.
+    /// Returns the quote that begins here, with its backslashes.
     pub(super) fn quote_at(self, at: usize) -> &'a str {
         let rest = &self.whole[at..];
         let bare = rest.trim_start_matches('\\');
         if bare.starts_with(is_quote) { &rest[..=rest.len() - bare.len()] } else { "" }
     }
 
-    /// Returns where a quote is closed.
+    /// Returns the end of a quote.
     pub(super) fn closing(self, quote: &str, from: usize) -> Option<usize> {
         let end = if self.extent == Extent::Whole { self.whole.len() } else { self.end_of_line(from) };
         let found = self.whole[from..end].match_indices(quote).map(|(at, _)| from + at);
@@ -109,13 +109,13 @@ impl<'a> Text<'a> {
         self.whole[from..].find('\n').map_or(self.whole.len(), |end| from + end)
     }
 
-    /// Returns where the next pair of a list begins.
+    /// Returns the start of the next pair of a list.
     pub(super) fn end_in_list(self, from: usize) -> usize {
         let mut commas = self.whole[from..].match_indices(',').map(|(comma, _)| from + comma);
         commas.find(|comma| self.begins_pair(comma + 1)).unwrap_or(self.whole.len())
     }
 
-    /// Returns where a word ends that may be in quotes or brackets, and is inside of others.
+    /// Returns the end of a word that may be in quotes or brackets, and nested in others.
     pub(super) fn end_of_word(self, from: usize, is_inside: bool) -> usize {
         let bytes = self.bytes();
         let quote = self.quote_at(from);
@@ -145,7 +145,7 @@ impl<'a> Text<'a> {
         at
     }
 
-    /// Returns where brackets that open there are closed, in the same line and not far away.
+    /// Returns the end of brackets that open here, in the same line and not far away.
     fn end_of_brackets(self, open: usize) -> Option<usize> {
         let mut depth = 0_usize;
         for (at, byte) in self.whole[open..].bytes().take(FAR).enumerate() {
@@ -162,7 +162,7 @@ impl<'a> Text<'a> {
         None
     }
 
-    /// Says whether a value that is followed by this is over.
+    /// Returns whether this text ends a value.
     fn is_over(self, at: usize) -> bool {
         self.bytes().get(at).is_none_or(|byte| {
             byte.is_ascii_whitespace()
@@ -170,7 +170,7 @@ impl<'a> Text<'a> {
         }) || self.begins_pair(at)
     }
 
-    /// Says whether a name and an equals sign, or a quoted one and a colon, are there.
+    /// Returns whether a name and an equals sign, or a quoted name and a colon, follow.
     fn begins_pair(self, at: usize) -> bool {
         let Some(rest) = self.whole.get(at..) else { return false };
         let bare = rest.trim_start_matches([' ', '"', '\'']);
@@ -179,7 +179,7 @@ impl<'a> Text<'a> {
             && (after.starts_with('=') || after.starts_with("\":") || after.starts_with("':"))
     }
 
-    /// Returns where the value begins after the scheme of a header, if there is one.
+    /// Returns the start of the value after the scheme of a header, if there is one.
     pub(super) fn after_scheme(self, from: usize) -> usize {
         let rest = &self.whole[from..];
         let word = rest.split([' ', '\t']).next().unwrap_or(rest);

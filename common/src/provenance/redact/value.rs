@@ -1,20 +1,20 @@
-//! What a value is, apart from its name: some are no secret under any.
+//! Judges values without their names: some are never a secret.
 
 use super::REDACTED;
 use crate::provenance::secret::{SCHEMES, Verdict, has};
 
-/// Words that stand for a choice.
+/// Words that are choices.
 const CHOICES: &str = "true false yes no on off none null nil";
 
-/// Ends of the names of files.
+/// Extensions of files.
 const FILES: &str = "crt env ini json key p12 pem pub toml txt yaml yml";
 
-/// Directories at the top, by which a path is told from a secret that begins with a slash.
+/// Top-level directories, which distinguish a path from a secret that begins with a slash.
 const TOPS: &str = "\
     app bin content data dev etc export home kaggle lustre media mnt nfs nvme opt private proc root run runs \
     scratch srv storage tmp usr users var vol volumes work workspace";
 
-/// Says whether a value is no secret under a name of that verdict.
+/// Returns whether a value is not a secret under a name of this verdict.
 pub(super) fn is_plain(verdict: Verdict, value: &str) -> bool {
     let value = unquoted(value.trim());
     match verdict {
@@ -33,13 +33,13 @@ pub(super) fn is_plain(verdict: Verdict, value: &str) -> bool {
     }
 }
 
-/// Takes the quotes around a value away.
+/// Removes the quotes around a value.
 pub(super) fn unquoted(value: &str) -> &str {
     let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\'' | '`'));
     quote.and_then(|quote| value[1..].strip_suffix(quote)).unwrap_or(value)
 }
 
-/// Says whether a value stands for another: `{env:NAME}`, `$NAME`, `$(command)`.
+/// Returns whether a value refers to another: `{env:NAME}`, `$NAME`, `$(command)`.
 pub(super) fn refers(value: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name =
@@ -53,15 +53,14 @@ pub(super) fn refers(value: &str) -> bool {
         || value.strip_prefix('$').is_some_and(is_variable)
 }
 
-/// Says whether a value is a mark in a text of a tokenizer, or stands for what is to be filled in: `<pad>`,
-/// `[MASK]`.
+/// Returns whether a value is a special token of a tokenizer or a blank to fill in: `<pad>`, `[MASK]`.
 fn is_mark(value: &str) -> bool {
     let inside = |start: char, end: char| value.strip_prefix(start)?.strip_suffix(end);
     inside('<', '>').is_some_and(|mark| !mark.contains(['<', '>']))
         || inside('[', ']').is_some_and(|mark| mark.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
-/// Says whether a value is a number of at most six digits.
+/// Returns whether a value is a number of at most six digits.
 fn is_small_number(value: &str) -> bool {
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
     digits <= 6
@@ -69,7 +68,7 @@ fn is_small_number(value: &str) -> bool {
         && value.parse::<f64>().is_ok()
 }
 
-/// Says whether a value is the path of a file: with a directory that is known, or an end that is.
+/// Returns whether a value is the path of a file: with a known directory or extension.
 fn is_path(value: &str) -> bool {
     let path = value.strip_prefix('@').unwrap_or(value);
     let path = path.strip_prefix("file://").unwrap_or(path);
@@ -85,7 +84,7 @@ fn is_path(value: &str) -> bool {
     is_led && path.split('/').all(is_part)
 }
 
-/// Says whether a value looks as if it was drawn: long, with letters and digits in one run.
+/// Returns whether a value looks random: long, with letters and digits in a run.
 pub(super) fn is_random(value: &str) -> bool {
     let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=.%".contains(&byte);
     value.len() >= 20
@@ -94,8 +93,8 @@ pub(super) fn is_random(value: &str) -> bool {
         && has_run(value, 16)
 }
 
-/// Says whether a text has a run of letters and digits that is this long and has two kinds of characters, or
-/// is so long that it is no word.
+/// Returns whether a text has a run of letters and digits of at least this length, with two kinds of
+/// characters, or too long for a word.
 pub(super) fn has_run(text: &str, length: usize) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
         let has = |kind: fn(&u8) -> bool| usize::from(run.bytes().any(|byte| kind(&byte)));
@@ -104,7 +103,7 @@ pub(super) fn has_run(text: &str, length: usize) -> bool {
     })
 }
 
-/// Says whether a text could be a word of a sentence, and no secret.
+/// Returns whether a text could be an ordinary word, and not a secret.
 pub(super) fn is_word(text: &str) -> bool {
     let word = text.strip_suffix(REDACTED).unwrap_or(text);
     let word = word.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '\'', '"']);
