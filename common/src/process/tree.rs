@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 /// All processes that could be seen at one moment, threads not included.
 #[derive(Debug, Default)]
-pub struct Table(Vec<Stat>);
+pub struct ProcessTable(Vec<Stat>);
 
-impl Table {
+impl ProcessTable {
     /// Reads `/proc`.
     pub fn read() -> Self {
         Self(pids().filter_map(Stat::of).collect())
@@ -61,7 +61,7 @@ pub fn my_children() -> Vec<Stat> {
     match lists.collect::<Result<String, _>>() {
         Ok(lists) => lists.split_whitespace().filter_map(|pid| Stat::of(pid.parse().ok()?)).collect(),
         // Not every kernel has the list.
-        Err(_) => Table::read().children(std::process::id().cast_signed()).copied().collect(),
+        Err(_) => ProcessTable::read().children(std::process::id().cast_signed()).copied().collect(),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::feed::Feed;
 use run_common::process::identity::Place;
 use run_common::process::stat::Stat;
-use run_common::process::tree::Table;
+use run_common::process::tree::ProcessTable;
 use run_common::provenance::device::{DeviceState, DeviceUse, UseQuery};
 use std::collections::BTreeSet;
 use std::env;
@@ -87,7 +87,7 @@ impl Devices {
     }
 
     /// Starts what does not run, and ends what does not answer. `table` has all processes.
-    pub(super) fn tend(&mut self, table: &Table) {
+    pub(super) fn tend(&mut self, table: &ProcessTable) {
         let patience = self.patience();
         let running = [self.states.group(), self.uses.group()];
         self.groups.retain(|&group| running.contains(&Some(group)) || table.has_group(group));

@@ -5,7 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::process::foreground::is_shell;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::stat::Stat;
-use run_common::process::tree::{Table, signal_all};
+use run_common::process::tree::{ProcessTable, signal_all};
 use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -45,7 +45,7 @@ impl MainProcess {
 
     /// Returns the command, or the chain of shells that it is, each of which waits for the next.
     fn chain(&self) -> Vec<Stat> {
-        let table = Table::read();
+        let table = ProcessTable::read();
         let mut chain: Vec<Stat> = Stat::of(self.command).into_iter().collect();
         while let Some(shell) = chain.last().filter(|stat| is_shell(stat.pid)) {
             let children: Vec<&Stat> = table.children(shell.pid).filter(|child| child.is_alive()).collect();

@@ -19,7 +19,7 @@ use run_common::message::warn;
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::{Signals, is_request};
 use run_common::process::stat::Stat;
-use run_common::process::tree::{Table, my_children, signal_all};
+use run_common::process::tree::{ProcessTable, my_children, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
@@ -176,7 +176,7 @@ impl<'a> Monitor<'a> {
             // What lives of it is the script for its end.
             warn("the supervisor was killed after the run had ended");
             let me = std::process::id().cast_signed();
-            signal_all(&Table::read().descendants(me, &[], &self.inherited), Signal::TERM);
+            signal_all(&ProcessTable::read().descendants(me, &[], &self.inherited), Signal::TERM);
             let code = end.exit_code.and_then(|code| u8::try_from(code).ok());
             return Ok(code.unwrap_or(self.task.statuses.failed));
         }

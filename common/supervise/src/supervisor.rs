@@ -20,7 +20,7 @@ use run_common::message::{tool, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::signals::{Signals, signal_name};
 use run_common::process::stat::{Stat, has_proc};
-use run_common::process::tree::{Table, signal_all};
+use run_common::process::tree::{ProcessTable, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::record::Record;
 use run_common::rundir::stop::StopRequest;
@@ -247,10 +247,10 @@ impl<'a> Supervisor<'a> {
 
     /// Returns the living processes of the run.
     fn processes(&self) -> Vec<Stat> {
-        self.processes_of(&Table::read())
+        self.processes_of(&ProcessTable::read())
     }
 
-    fn processes_of(&self, table: &Table) -> Vec<Stat> {
+    fn processes_of(&self, table: &ProcessTable) -> Vec<Stat> {
         table.descendants(std::process::id().cast_signed(), self.meter.devices.groups(), &self.inherited)
     }
 
@@ -344,7 +344,7 @@ impl<'a> Supervisor<'a> {
         if self.records.is_lost() {
             return;
         }
-        let table = Table::read();
+        let table = ProcessTable::read();
         let processes = self.processes_of(&table);
         self.meter.devices.tend(&table);
         let sample = self.meter.sample(&processes);
