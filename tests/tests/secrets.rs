@@ -13,7 +13,7 @@ const MARK: &str = "hunter";
 const SECRET: &str = "Zq7hunter2Zq7hunter2Zq7hunter2";
 
 /// Arguments of a command, `¤` being the secret.
-const SPELLINGS: [&str; 74] = [
+const SPELLINGS: [&str; 76] = [
     "--wandb_key",
     "¤",
     "--openai-key",
@@ -73,6 +73,8 @@ const SPELLINGS: [&str; 74] = [
     "glpat-¤",
     "xoxb-1-¤",
     "npm_¤",
+    "dapi0123456789ab¤",
+    "SG.0aB1cD2eF3gH4iJ5kL6mN7.¤",
     "AIza¤Zq7",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.¤",
     "-----BEGIN RSA PRIVATE KEY-----\n¤\n-----END RSA PRIVATE KEY-----",

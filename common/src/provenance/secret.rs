@@ -168,43 +168,106 @@ const fn shape(start: &'static str, least: usize, also: &'static str, is_random:
     Shape { start, least, also, is_random }
 }
 
-/// The shapes. A private key in PEM is known as well.
-pub(super) const SHAPES: [Shape; 35] = [
-    shape("hf_", 20, "", true),           // Hugging Face
-    shape("api_org_", 20, "", true),      // Hugging Face, of an organization
-    shape("sk-", 16, "-_", true),         // OpenAI, Anthropic and others
-    shape("sk_live_", 16, "", false),     // Stripe
-    shape("sk_test_", 16, "", false),     // Stripe
-    shape("rk_live_", 16, "", false),     // Stripe
-    shape("gsk_", 20, "", true),          // Groq
-    shape("nvapi-", 20, "-_", false),     // NVIDIA
-    shape("pplx-", 20, "", true),         // Perplexity
-    shape("r8_", 20, "", true),           // Replicate
-    shape("xai-", 20, "", true),          // xAI
-    shape("ghp_", 20, "", false),         // GitHub
-    shape("gho_", 20, "", false),         // GitHub
-    shape("ghu_", 20, "", false),         // GitHub
-    shape("ghs_", 20, "", false),         // GitHub
-    shape("ghr_", 20, "", false),         // GitHub
-    shape("github_pat_", 20, "_", false), // GitHub
-    shape("glpat-", 16, "-_.", false),    // GitLab
-    shape("xoxb-", 10, "-", false),       // Slack
-    shape("xoxp-", 10, "-", false),       // Slack
-    shape("xoxa-", 10, "-", false),       // Slack
-    shape("xoxr-", 10, "-", false),       // Slack
-    shape("xoxs-", 10, "-", false),       // Slack
-    shape("xoxe.", 10, "-.", false),      // Slack
-    shape("xapp-", 10, "-", false),       // Slack
-    shape("AKIA", 16, "", false),         // AWS
-    shape("ASIA", 16, "", false),         // AWS
-    shape("AIza", 30, "-_", false),       // Google
-    shape("ya29.", 20, "-_", false),      // Google
-    shape("npm_", 20, "", true),          // npm
-    shape("pypi-", 32, "-_", false),      // PyPI
-    shape("dckr_pat_", 20, "-_", false),  // Docker
-    shape("dop_v1_", 20, "", false),      // DigitalOcean
-    shape("wandb_v1_", 20, "_", false),   // Weights & Biases
-    shape("eyJ", 30, "-_.", false),       // a JSON web token
+/// The shapes. A private key in PEM is known as well. What begins as ordinary words do (`as-`, `sk_`) is left
+/// to names: each such word would cost a look at its whole text.
+pub(super) const SHAPES: [Shape; 97] = [
+    shape("hf_", 20, "", true),               // Hugging Face
+    shape("api_org_", 20, "", true),          // Hugging Face, of an organization
+    shape("sk-", 16, "-_", true),             // OpenAI, Anthropic and others
+    shape("sk_live_", 16, "", false),         // Stripe
+    shape("sk_test_", 16, "", false),         // Stripe
+    shape("rk_live_", 16, "", false),         // Stripe
+    shape("rk_test_", 16, "", false),         // Stripe
+    shape("whsec_", 24, "+/=", true),         // Stripe, webhooks
+    shape("gsk_", 20, "", true),              // Groq
+    shape("nvapi-", 20, "-_", false),         // NVIDIA
+    shape("pplx-", 20, "", true),             // Perplexity
+    shape("r8_", 20, "", true),               // Replicate
+    shape("xai-", 20, "", true),              // xAI
+    shape("csk-", 32, "", true),              // Cerebras
+    shape("fw_", 20, "", true),               // Fireworks
+    shape("tgp_v1_", 20, "-_", true),         // Together
+    shape("jina_", 32, "-_", true),           // Jina
+    shape("llx-", 32, "-_", true),            // LlamaIndex
+    shape("tvly-", 20, "-_", true),           // Tavily
+    shape("pcsk_", 32, "_", true),            // Pinecone
+    shape("lsv2_pt_", 32, "_", false),        // LangSmith
+    shape("lsv2_sk_", 32, "_", false),        // LangSmith
+    shape("rpa_", 32, "", true),              // RunPod
+    shape("KGAT_", 32, "", false),            // Kaggle
+    shape("wandb_v1_", 20, "_", false),       // Weights & Biases
+    shape("eyJhcGlf", 40, "-_=+/", false),    // Neptune
+    shape("pnu_", 32, "", true),              // Prefect
+    shape("dapi", 32, "-", true),             // Databricks
+    shape("dose", 32, "", true),              // Databricks, of a service
+    shape("ghp_", 20, "", false),             // GitHub
+    shape("gho_", 20, "", false),             // GitHub
+    shape("ghu_", 20, "", false),             // GitHub
+    shape("ghs_", 20, "", false),             // GitHub
+    shape("ghr_", 20, "", false),             // GitHub
+    shape("github_pat_", 20, "_", false),     // GitHub
+    shape("glpat-", 16, "-_.", false),        // GitLab
+    shape("gldt-", 16, "-_.", false),         // GitLab, deploy
+    shape("glptt-", 16, "-_.", false),        // GitLab, trigger
+    shape("glrt-", 16, "-_.", false),         // GitLab, runner
+    shape("glcbt-", 16, "-_.", false),        // GitLab, job
+    shape("glft-", 16, "-_.", false),         // GitLab, feed
+    shape("glagent-", 16, "-_.", false),      // GitLab, agent
+    shape("gloas-", 16, "-_.", false),        // GitLab, application
+    shape("ATATT3", 40, "-_=", false),        // Atlassian
+    shape("ATBB", 24, "-_=", true),           // Bitbucket
+    shape("xoxb-", 10, "-", false),           // Slack
+    shape("xoxp-", 10, "-", false),           // Slack
+    shape("xoxa-", 10, "-", false),           // Slack
+    shape("xoxr-", 10, "-", false),           // Slack
+    shape("xoxs-", 10, "-", false),           // Slack
+    shape("xoxc-", 10, "-", false),           // Slack
+    shape("xoxd-", 10, "-%", false),          // Slack
+    shape("xoxe-", 10, "-", false),           // Slack
+    shape("xoxe.", 10, "-.", false),          // Slack
+    shape("xapp-", 10, "-", false),           // Slack
+    shape("AKIA", 16, "", false),             // AWS
+    shape("ASIA", 16, "", false),             // AWS
+    shape("ABSK", 60, "+/=", false),          // AWS, Bedrock
+    shape("LTAI", 16, "", true),              // Alibaba
+    shape("AIza", 30, "-_", false),           // Google
+    shape("GOCSPX-", 20, "-_", false),        // Google
+    shape("ya29.", 20, "-_", false),          // Google
+    shape("1//0", 40, "-_", true),            // Google, refresh
+    shape("npm_", 20, "", true),              // npm
+    shape("pypi-", 32, "-_", false),          // PyPI
+    shape("rubygems_", 32, "", true),         // RubyGems
+    shape("dckr_pat_", 20, "-_", false),      // Docker
+    shape("dckr_oat_", 20, "-_", false),      // Docker, of an organization
+    shape("AKCp", 60, "", false),             // JFrog
+    shape("dop_v1_", 20, "", false),          // DigitalOcean
+    shape("doo_v1_", 20, "", false),          // DigitalOcean
+    shape("dor_v1_", 20, "", false),          // DigitalOcean
+    shape("nfp_", 32, "", true),              // Netlify
+    shape("sbp_", 32, "", true),              // Supabase
+    shape("pscale_tkn_", 32, "-_=.", true),   // PlanetScale
+    shape("pscale_pw_", 32, "-_=.", true),    // PlanetScale
+    shape("hvs.", 20, "-_.", true),           // Vault
+    shape("hvb.", 20, "-_.", true),           // Vault, batch
+    shape("dp.pt.", 32, "", true),            // Doppler
+    shape("dp.st.", 32, "-_.", true),         // Doppler, service
+    shape("pul-", 32, "", true),              // Pulumi
+    shape("tskey-", 16, "-", true),           // Tailscale
+    shape("ops_eyJ", 40, "-_=+/", false),     // 1Password
+    shape("AGE-SECRET-KEY-1", 50, "", false), // age
+    shape("glsa_", 32, "_", true),            // Grafana
+    shape("glc_", 32, "+/=", true),           // Grafana
+    shape("sntrys_", 32, "+/=_", true),       // Sentry
+    shape("sntryu_", 32, "", true),           // Sentry
+    shape("NRAK-", 20, "", true),             // New Relic
+    shape("PMAK-", 32, "-", true),            // Postman
+    shape("lin_api_", 32, "", true),          // Linear
+    shape("ntn_", 32, "", true),              // Notion
+    shape("secret_", 32, "", true),           // Notion, Lambda
+    shape("shpat_", 32, "", true),            // Shopify
+    shape("SG.", 32, "-_.", true),            // SendGrid
+    shape("xkeysib-", 32, "-", true),         // Brevo
+    shape("eyJ", 30, "-_.", false),           // a JSON web token
 ];
 
 /// Says whether a list of words has a word, in whatever case.

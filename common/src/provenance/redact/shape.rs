@@ -2,7 +2,7 @@
 
 use super::value::{has_run, refers};
 use super::{REDACTED, and_then};
-use crate::provenance::secret::{SHAPES, WEBHOOKS};
+use crate::provenance::secret::{SHAPES, Shape, WEBHOOKS};
 use std::borrow::Cow;
 
 /// Bytes by which a shape is judged, so that a long text of beginnings takes no long time.
@@ -120,14 +120,18 @@ fn end_of_shape(text: &str, at: usize) -> Option<usize> {
     if first == b'-' {
         return end_of_key(text, at);
     }
-    let shape = SHAPES.iter().find(|shape| {
-        shape.start.as_bytes()[0] == first && text.as_bytes()[at..].starts_with(shape.start.as_bytes())
-    })?;
-    let start = at + shape.start.len();
-    let rest = text.as_bytes().get(start..)?;
-    let is_inside = |byte: &&u8| byte.is_ascii_alphanumeric() || shape.also.as_bytes().contains(byte);
-    let length = rest.iter().take(LOOK).take_while(is_inside).count();
-    let tail = text.get(start..start + length)?;
+    let rest = text.as_bytes().get(at..)?;
+    SHAPES.iter().filter(|shape| rest.starts_with(shape.start.as_bytes())).find_map(|shape| {
+        let start = at + shape.start.len();
+        Some(start + length_of_tail(shape, text.get(start..)?)?)
+    })
+}
+
+/// Returns how long the rest of a secret is, if what comes after the beginning of a shape makes one.
+fn length_of_tail(shape: &Shape, rest: &str) -> Option<usize> {
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || shape.also.as_bytes().contains(byte);
+    let length = rest.bytes().take(LOOK).take_while(is_inside).count();
+    let tail = rest.get(..length)?;
     let is_whole = match shape.start {
         "AKIA" | "ASIA" => {
             length == shape.least
@@ -137,7 +141,7 @@ fn end_of_shape(text: &str, at: usize) -> Option<usize> {
         _ => true,
     };
     let is_one = length >= shape.least && is_whole && (!shape.is_random || has_run(tail, 8));
-    is_one.then(|| start + rest.iter().take_while(is_inside).count())
+    is_one.then(|| rest.bytes().take_while(is_inside).count())
 }
 
 /// Returns where a private key in PEM ends; one that was cut ends with the text.

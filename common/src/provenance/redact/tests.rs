@@ -1,4 +1,5 @@
 use super::*;
+use crate::provenance::secret::SHAPES;
 use proptest::prelude::*;
 
 /// Names of secrets, as programs call them.
@@ -257,6 +258,25 @@ fn documents_are_redacted_below_secret_names() {
         "tokens_of": {"secret": {"command": [REDACTED, REDACTED]}}
     });
     assert_eq!(value, expected);
+}
+
+#[test]
+fn every_shape_is_redacted_and_words_that_begin_so_are_not() {
+    for shape in &SHAPES {
+        let random = "A7C3E5G2I9K4M6O8".repeat(4);
+        let body = if matches!(shape.start, "AKIA" | "ASIA") { &random[..16] } else { &random };
+        let dot = if shape.start == "eyJ" { "." } else { "" };
+        let token = format!("{}{dot}{body}", shape.start);
+        assert_eq!(redact_text(&format!("see '{token}'")), "see '[redacted]'", "{}", shape.start);
+        assert_eq!(redact_text(&format!("x{token}")), format!("x{token}"), "{}", shape.start);
+        if shape.is_random {
+            let words = format!("{}{}", shape.start, "what-was.learned_by-heart".repeat(3));
+            assert_eq!(redact_text(&words), words);
+        }
+    }
+    // One token that two shapes begin is the one or the other.
+    let token = "eyJhcGlfdiI6MX0.eyJzdWIiOiIxIn0.Zq7Zq7";
+    assert_eq!(redact_text(token), "[redacted]");
 }
 
 #[test]
