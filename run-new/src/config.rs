@@ -8,6 +8,7 @@ use run_common::fsio::write::create_with_mode;
 use run_common::message::warn;
 use run_common::provenance::config::{self, get, parse};
 use run_common::provenance::hash::{copy_hashed, sha256, sha256_of};
+use run_common::provenance::redact::{redact_json, redact_text};
 use serde_json::Value;
 use std::fs;
 use std::io;
@@ -20,7 +21,7 @@ pub(crate) struct Config {
     /// Its absolute path.
     pub(crate) path: PathBuf,
     content: Content,
-    /// The mode of the copy: others may read the copy only if they may read the config.
+    /// The mode of the copy: others may read the copy only if they may read the config and it holds no secret.
     mode: u32,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub(crate) sha256: String,
@@ -97,7 +98,7 @@ impl Config {
             warn(&format!("cannot parse '{}', so nothing is read from it: {cause}", path.display()));
             Value::Null
         });
-        let mode = found.mode() & 0o066 | 0o600;
+        let mode = if may_hold_secret(&content, &values) { 0o600 } else { found.mode() & 0o066 | 0o600 };
         Ok(Self { path: absolute, content, mode, sha256, values })
     }
 
@@ -134,6 +135,13 @@ impl Config {
             Some(key) => Err(Error::new(Exit::Usage, format!("'{}' has no '{key}'", self.path.display()))),
         }
     }
+}
+
+/// Says whether a config has a secret in it, which its copy holds in clear; one that is not looked at may.
+fn may_hold_secret(content: &Content, values: &Value) -> bool {
+    let Content::Read(bytes) = content else { return true };
+    let text = String::from_utf8_lossy(bytes);
+    redact_text(&text) != text || redact_json("", &mut values.clone())
 }
 
 #[cfg(test)]

@@ -388,6 +388,21 @@ fn what_may_hold_secrets_is_as_private_as_it_was() {
         assert_eq!(mode(&lab, &format!("runs/{name}/config.yaml")), copied, "{wanted:o}");
         assert_eq!(mode(&lab, &format!("runs/{name}/.run/git.patch")), 0o600);
     }
+    // The copy of a config with a secret in it is private, whatever form the config has.
+    let yaml = format!("hub:\n  token: {SECRET}\n");
+    let word = "password: hunter2\n".to_owned();
+    let torn = format!("{{[\nAPI_KEY={SECRET}\n");
+    let python = format!("token = '{SECRET}'\n");
+    for (file, text) in
+        [("a.yaml", &yaml), ("b.yaml", &word), ("c.yaml", &torn), ("d.py", &python), ("e", &torn)]
+    {
+        lab.write(file, text);
+        lab.set_mode(file, 0o644);
+        lab.cmd("run-new").args(["-n", file, file, "--", "true"]).run().code(0);
+        let copy = format!("config{}", &file[1..]);
+        assert_eq!(lab.read(&format!("runs/{file}/{copy}")), *text);
+        assert_eq!(mode(&lab, &format!("runs/{file}/{copy}")), 0o600, "{file}");
+    }
     // What is replaced keeps its mode: heartbeats, ends, and reports.
     for file in ["runs/r600/.run/status.json", "runs/r600/.run/result.json", "page.html"] {
         lab.write(file, fs::read(lab.path(file)).unwrap_or_default());
