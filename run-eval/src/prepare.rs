@@ -22,6 +22,7 @@ use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
 use run_metrics::scrape::Patterns;
 use run_supervise::{Limits, Output, Sources, Task};
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -160,6 +161,7 @@ pub(crate) fn prepare(
         checkpoint_pattern: None,
         options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),
+        fingerprints: BTreeMap::new(),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt, filled.env);
     env.push((VISIBLE.into(), Some(visible.into())));

@@ -19,6 +19,7 @@ use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
 use run_common::rundir::environment::of_slot;
+use run_common::rundir::fingerprint::fingerprints;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
@@ -190,6 +191,7 @@ impl<'a> Choices<'a> {
         let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
         let executable = self.executable.as_ref().filter(|_| !is_hidden);
         let (resume_from, resume_step) = resume.from.clone().unzip();
+        let offsets = offsets(self.layout, self.number, &self.metrics_from);
         AttemptStart {
             schema: SCHEMA,
             run_id: meta.run_id.clone(),
@@ -213,7 +215,8 @@ impl<'a> Choices<'a> {
             total_steps: resume.total_steps,
             checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
             options: this.settings.recorded.clone(),
-            offsets: offsets(self.layout, self.number, &self.metrics_from),
+            fingerprints: fingerprints(self.layout, &offsets),
+            offsets,
         }
     }
 

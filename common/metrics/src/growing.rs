@@ -69,7 +69,7 @@ impl GrowingFile {
     fn new(source: &MetricSource, file: &SourceFile, attempts: &Resumptions) -> Self {
         Self {
             reader: RowReader::new(source.format()),
-            origins: Origins::of(file, attempts),
+            origins: Origins::of(file, source.format(), attempts),
             stamp: None,
             head: Vec::new(),
             tail: Vec::new(),
@@ -176,7 +176,7 @@ impl Growing {
             known.stamp = Some(stamp);
             if known.reader.is_incremental() {
                 if known.is_another(&file, stamp.length) {
-                    known.origins.forget(); // of earlier attempts nothing is left where it was
+                    known.origins.begin_anew(); // of earlier attempts nothing is left where it was
                     (known.reader, known.head) = (RowReader::new(self.source.format()), Vec::new());
                     must_read_again = true;
                 }
@@ -390,6 +390,38 @@ mod tests {
             let (at_once, step_at_once, rows_at_once) = read_at_once(&source, &attempts);
             prop_assert_eq!((figures, step), (at_once, step_at_once));
             prop_assert!(format == 2 || rows == rows_at_once);
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_written_anew_says_the_same_at_once_and_as_it_grows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metrics.csv");
+        let old = "steps,loss\n10,1\n20,1\n30,1\n";
+        let rows = |steps: &[u32]| steps.iter().map(|step| format!("{step},2\n")).collect::<String>();
+        for (new, steps, count) in [
+            // Lengths of episodes are no order of the rows; the fourth begins where the attempt did.
+            (format!("steps,loss\n{}", rows(&[40, 50, 60, 20, 70])), 70.0, 5),
+            // The same header and a longer row.
+            (format!("steps,loss\n{}", rows(&[100, 200, 300, 50])), 50.0, 4),
+            (format!("{old}{}", rows(&[20, 30])), 30.0, 3), // it has grown
+        ] {
+            fs::write(&path, old).unwrap();
+            let time = "2026-01-29T12:00:20.000Z".parse().unwrap();
+            let attempts = Resumptions::resumed(time, "metrics.csv", old.len() as u64).fingerprinted(&path);
+            // The file is written anew before the first look, and after it.
+            for is_before in [true, false] {
+                fs::write(&path, if is_before { &new } else { old }).unwrap();
+                let mut growing = Growing::new(source(&path), &attempts);
+                growing.poll().unwrap();
+                fs::write(&path, &new).unwrap();
+                growing.poll().unwrap();
+                growing.hurry();
+                growing.poll().unwrap();
+                let (figures, step, rows) = said(growing.figures());
+                assert_eq!((step, rows), (Some(steps), count), "{new}");
+                assert_eq!((figures, step, rows), read_at_once(growing.source(), &attempts), "{new}");
+            }
         }
     }
 

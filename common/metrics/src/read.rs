@@ -4,13 +4,11 @@
 use super::ascent::ascends;
 use super::resumptions::Resumptions;
 use super::row::MetricRow;
-use super::row_reader::{Place, RowReader};
+use super::row_reader::{RowPlace, RowReader};
 use super::source::{MetricSource, SourceFile, SourceFormat};
 use super::supersede::{FirstSteps, RowOrigin};
 use run_common::fsio::open_regular;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 /// How many rows there were, and what was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,10 +82,7 @@ fn pass(
     let mut skipped = 0;
     for of_source in source.files() {
         let Some(file) = open_regular(&of_source.path)? else { continue };
-        let mut origins = Origins::of(of_source, attempts);
-        if source.format() == SourceFormat::Csv {
-            origins.check(&file);
-        }
+        let origins = Origins::of(of_source, source.format(), attempts);
         let mut reader = RowReader::new(source.format());
         reader.read(&file, &of_source.prefix, u64::MAX, &mut |place, row, _| {
             match row {
@@ -112,39 +107,26 @@ pub(super) struct Origins {
 }
 
 impl Origins {
-    pub(super) fn of(file: &SourceFile, attempts: &Resumptions) -> Self {
+    pub(super) fn of(file: &SourceFile, format: SourceFormat, attempts: &Resumptions) -> Self {
         Self {
             first: file.origin,
-            boundaries: file.boundaries(attempts),
+            boundaries: file.boundaries(format, attempts),
             attempts: attempts.clone(),
             is_of_one: file.is_of_one,
         }
     }
 
     /// Returns the origin of the row at a place.
-    pub(super) fn at(&self, place: Place) -> RowOrigin {
+    pub(super) fn at(&self, place: RowPlace) -> RowOrigin {
         let RowOrigin { attempt, .. } = self.first;
         match place {
-            Place::Offset(offset) => {
+            RowPlace::Offset(offset) => {
                 let begun = self.boundaries.iter().filter(|&&start| start <= offset).count();
                 RowOrigin { attempt: attempt + begun, offset, ..self.first }
             }
-            Place::Time(_) if self.is_of_one || self.attempts.is_single() => self.first,
-            Place::Time(seconds) => RowOrigin { attempt: self.attempts.at(seconds), ..self.first },
+            RowPlace::Time(_) if self.is_of_one || self.attempts.is_single() => self.first,
+            RowPlace::Time(seconds) => RowOrigin { attempt: self.attempts.at(seconds), ..self.first },
         }
-    }
-
-    /// Forgets where attempts began, if no line of the file begins there: it was written anew since then, as tables
-    /// are that a trainer rewrites on a resume. Where rows began anew their steps tell.
-    fn check(&mut self, file: &File) {
-        let is_line_start = |&offset: &u64| {
-            let mut before = [0];
-            match offset.checked_sub(1).map(|at| file.read_at(&mut before, at)) {
-                Some(Ok(1)) => before == *b"\n",
-                _ => true,
-            }
-        };
-        self.boundaries.retain(is_line_start);
     }
 
     /// Returns where the last attempt began in the file.
@@ -152,9 +134,9 @@ impl Origins {
         self.boundaries.last().copied().unwrap_or_default()
     }
 
-    /// Has the whole file be of one attempt: it was written anew.
-    pub(super) fn forget(&mut self) {
-        self.boundaries.clear();
+    /// Has the whole file be of the last attempt, which wrote it anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.boundaries.fill(0);
     }
 }
 

@@ -1,10 +1,15 @@
 //! Where and when the attempts of a run began, by which rows are told apart.
 
+use super::row_reader::SourceFormat;
+use run_common::fsio::open_regular;
 use run_common::rundir;
 use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::fingerprint::fingerprint;
 use run_common::rundir::layout::Layout;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// The attempts of a run after the first, the oldest first; none, for a run that has no record.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,17 +19,33 @@ pub struct Resumptions(Vec<Begun>);
 struct Begun {
     /// Milliseconds since 1970.
     time: i64,
-    /// Lengths of files.
+    /// Lengths of files, and what they began with.
     offsets: BTreeMap<String, u64>,
+    fingerprints: BTreeMap<String, String>,
+}
+
+impl Begun {
+    fn of(start: &AttemptStart) -> Self {
+        let (offsets, fingerprints) = (start.offsets.clone(), start.fingerprints.clone());
+        Self { time: start.start_time.millis(), offsets, fingerprints }
+    }
+}
+
+/// Says whether a line of a file begins at a place, or may.
+fn is_line_start(path: &Path, offset: u64) -> bool {
+    let Some(at) = offset.checked_sub(1) else { return true };
+    let mut before = [0];
+    match open_regular(path).map(|file| file.map(|file| file.read_at(&mut before, at))) {
+        Ok(Some(Ok(1))) => before == *b"\n",
+        _ => true,
+    }
 }
 
 impl Resumptions {
     /// Takes the attempts after the first from what attempts.jsonl tells.
     pub fn of(attempts: &rundir::attempts::Attempts) -> Self {
         let later = attempts.iter().map(|one| &one.start).filter(|start| start.attempt > 1);
-        let begun =
-            |start: &AttemptStart| Begun { time: start.start_time.millis(), offsets: start.offsets.clone() };
-        Self(later.map(begun).collect())
+        Self(later.map(Begun::of).collect())
     }
 
     /// Reads the attempts.jsonl of a run.
@@ -35,7 +56,18 @@ impl Resumptions {
     /// Makes one further attempt that began at this time, when a file had this length.
     #[cfg(test)]
     pub(crate) fn resumed(time: run_common::time::Timestamp, file: &str, offset: u64) -> Self {
-        Self(vec![Begun { time: time.millis(), offsets: [(file.to_owned(), offset)].into() }])
+        let (offsets, fingerprints) = ([(file.to_owned(), offset)].into(), BTreeMap::new());
+        Self(vec![Begun { time: time.millis(), offsets, fingerprints }])
+    }
+
+    /// Takes the fingerprint of the one file that an attempt recorded.
+    #[cfg(test)]
+    pub(crate) fn fingerprinted(mut self, path: &Path) -> Self {
+        for begun in &mut self.0 {
+            let of = |(name, length): (&String, &u64)| Some((name.clone(), fingerprint(path, *length)?));
+            begun.fingerprints = begun.offsets.iter().filter_map(of).collect();
+        }
+        self
     }
 
     /// Says whether there was one attempt at most, as far as is known.
@@ -43,10 +75,23 @@ impl Resumptions {
         self.0.is_empty()
     }
 
-    /// Returns where the attempts after the first began in a file of the record's `offsets`. One
-    /// that says nothing of the file began before it.
-    pub fn offsets(&self, name: &str) -> Vec<u64> {
-        self.0.iter().map(|begun| begun.offsets.get(name).copied().unwrap_or_default()).collect()
+    /// Returns where the attempts after the first began in a file of the record's `offsets`: before it, where
+    /// one says nothing of the file, and where a file of rows was written anew since then.
+    pub(super) fn boundaries(&self, name: &str, path: &Path, format: SourceFormat) -> Vec<u64> {
+        let of = |begun: &Begun| begun.offsets.get(name).copied().unwrap_or_default();
+        let mut boundaries: Vec<u64> = self.0.iter().map(of).collect();
+        let mut pairs = self.0.iter().zip(&boundaries);
+        let is_another = |(begun, &length): (&Begun, &u64)| match (format, begun.fingerprints.get(name)) {
+            (SourceFormat::Csv | SourceFormat::Lines, Some(known)) => {
+                fingerprint(path, length).as_ref() != Some(known)
+            }
+            (SourceFormat::Csv, None) => !is_line_start(path, length), // of an older version
+            _ => false,
+        };
+        if let Some(last) = pairs.rposition(is_another) {
+            boundaries[..=last].fill(0);
+        }
+        boundaries
     }
 
     /// Adds the present attempt, which may be among them already.
@@ -54,7 +99,7 @@ impl Resumptions {
     pub fn with(mut self, present: &AttemptStart) -> Self {
         let time = present.start_time.millis();
         if present.attempt > 1 && self.0.last().is_none_or(|last| last.time != time) {
-            self.0.push(Begun { time, offsets: present.offsets.clone() });
+            self.0.push(Begun::of(present));
         }
         self
     }

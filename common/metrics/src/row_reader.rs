@@ -25,7 +25,7 @@ pub enum SourceFormat {
 
 /// Where a row stands, by which its attempt is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Place {
+pub(super) enum RowPlace {
     /// Bytes before it.
     Offset(u64),
     /// When it was written, in seconds since 1970.
@@ -33,7 +33,7 @@ pub(super) enum Place {
 }
 
 /// What a reader hands out: where a row stands, the row unless it could not be read, and its bytes.
-pub(super) type EachRow<'a> = dyn FnMut(Place, Option<MetricRow>, usize) -> io::Result<()> + 'a;
+pub(super) type EachRow<'a> = dyn FnMut(RowPlace, Option<MetricRow>, usize) -> io::Result<()> + 'a;
 
 /// Where a reader stands in a file.
 #[derive(Debug)]
@@ -85,7 +85,11 @@ impl RowReader {
                 if row.is_none() && !is_damage(line) {
                     return Ok(());
                 }
-                act(Place::Offset(offset), row.map(|row| prefixed(row, prefix)), line.map_or(0, <[u8]>::len))
+                act(
+                    RowPlace::Offset(offset),
+                    row.map(|row| prefixed(row, prefix)),
+                    line.map_or(0, <[u8]>::len),
+                )
             }),
             Self::Csv(lines, table) => lines.read(file, limit, &mut |offset, line| {
                 let row = match table.line(line) {
@@ -93,14 +97,14 @@ impl RowReader {
                     Meaning::Damaged => None,
                     Meaning::Nothing => return Ok(()),
                 };
-                act(Place::Offset(offset), row, line.map_or(0, <[u8]>::len))
+                act(RowPlace::Offset(offset), row, line.map_or(0, <[u8]>::len))
             }),
             Self::Events(events) => {
                 let end = events.position().saturating_add(limit);
                 let mut result = Ok(());
                 events.read(file, prefix, end, &mut |seconds, row| {
                     if result.is_ok() {
-                        result = act(Place::Time(seconds), row, 0);
+                        result = act(RowPlace::Time(seconds), row, 0);
                     }
                 })?;
                 result.map(|()| events.position() >= end)
@@ -109,7 +113,7 @@ impl RowReader {
                 let mut result = Ok(());
                 let mut each = |row| {
                     if result.is_ok() {
-                        result = act(Place::Offset(0), row, 0);
+                        result = act(RowPlace::Offset(0), row, 0);
                     }
                 };
                 if *format == SourceFormat::Snapshot {

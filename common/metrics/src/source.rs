@@ -45,14 +45,14 @@ impl SourceFile {
         Self { name, ..Self::new(path) }
     }
 
-    /// Returns where the attempts after the first began in it.
-    pub(super) fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
+    /// Returns where the attempts after the first began in it, which has this format.
+    pub(super) fn boundaries(&self, format: SourceFormat, attempts: &Resumptions) -> Vec<u64> {
         if let Some(begun) = &self.begun {
             return begun.clone();
         }
         let is_at_top = |name: &&String| !name.contains('/');
         let name = self.name.as_ref().filter(|name| is_at_top(name) || attempts.knows(name));
-        name.map(|name| attempts.offsets(name)).unwrap_or_default()
+        name.map(|name| attempts.boundaries(name, &self.path, format)).unwrap_or_default()
     }
 }
 
@@ -145,7 +145,7 @@ impl MetricSource {
 
     /// Returns where attempts after the first began in its first file.
     pub fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
-        self.files.first().map(|file| file.boundaries(attempts)).unwrap_or_default()
+        self.files.first().map(|file| file.boundaries(self.format, attempts)).unwrap_or_default()
     }
 
     /// Returns the paths of its files.

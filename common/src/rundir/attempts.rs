@@ -70,6 +70,9 @@ pub struct AttemptStart {
     pub options: AttemptOptions,
     /// Length of each log, and of files with metrics, when the attempt started.
     pub offsets: BTreeMap<String, u64>,
+    /// SHA-256 of the beginning of each of those files with metrics ([`super::fingerprint`]).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fingerprints: BTreeMap<String, String>,
 }
 
 /// Tells the line of a start from that of an end.

@@ -6,6 +6,7 @@ pub mod environment;
 pub mod evaluation;
 pub mod evaluations;
 pub mod find;
+pub mod fingerprint;
 pub mod layout;
 pub mod meta;
 pub mod observe;
