@@ -217,6 +217,56 @@ fn metrics_in_a_file(lab: &Lab) -> String {
     text.strip_prefix("before\n").unwrap().to_owned()
 }
 
+/// Bytes of a file that are read at a time, and of a line in the next test.
+const PIECE: usize = 256 << 10;
+const LINE: usize = 64;
+
+#[test]
+fn a_step_that_goes_back_where_a_piece_begins_supersedes_as_elsewhere() {
+    let lab = Lab::new();
+    // Each piece begins ten steps before the last one of the piece before it ended.
+    let of_piece = |piece: usize, epoch: bool| {
+        let start = piece * (PIECE / LINE - 10);
+        let line = move |step: usize| {
+            let text = if epoch {
+                format!("{{\"step\": {step}, \"epoch\": {}, \"loss\": {piece}", step / 1000)
+            } else {
+                format!("{{\"step\": {step}, \"loss\": {piece}")
+            };
+            format!("{text:<width$}}}\n", width = LINE - 2)
+        };
+        (start..start + PIECE / LINE).map(line).collect::<String>()
+    };
+    let pieces = 6;
+    for (name, epoch, has_attempts) in
+        [("one", false, false), ("attempts", false, true), ("epochs", true, true), ("restarts", true, false)]
+    {
+        made(&lab, name, &[]);
+        let text: String = (0..pieces).map(|piece| of_piece(piece, epoch)).collect();
+        if has_attempts {
+            let script =
+                format!("head -c $((RUN_ATTEMPT * {PIECE})) rows | tail -c {PIECE} >>$RUN_METRICS; exit 1");
+            lab.write("rows", &text);
+            for attempt in 0..pieces {
+                let options: &[&str] = if attempt > 0 { &["--resume"] } else { &[] };
+                let exec = lab.cmd("run-exec").arg("-q").args(options);
+                exec.args([name, "--", "sh", "-c", &script]).run().code(1);
+            }
+        } else {
+            lab.write(&format!("runs/{name}/metrics.jsonl"), &text);
+        }
+        let done = lab.cmd("run-report").args(["--metrics", name]).run().code(0);
+        let count = 10 * (pieces - 1);
+        let said =
+            format!("run-report: {count} rows of 'runs/{name}' are superseded by later ones and left out\n");
+        assert_eq!(done.err(), said, "{name}");
+        let out = done.out();
+        let steps = out.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<usize>().unwrap());
+        let last = (pieces - 1) * (PIECE / LINE - 10) + PIECE / LINE;
+        assert!(steps.eq(0..last), "{name}");
+    }
+}
+
 #[test]
 fn a_file_gets_what_a_pipe_gets_and_nothing_is_taken_back_from_it() {
     let lab = Lab::new();

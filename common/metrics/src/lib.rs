@@ -31,3 +31,4 @@ pub mod supersede;
 mod trainer_csv;
 mod trainer_files;
 mod trainer_state;
+pub mod turns;

@@ -124,7 +124,7 @@ impl MetricRow {
     }
 
     /// Returns where the row stands among others; `None` without a step.
-    pub fn standing(&self) -> Option<Standing<'_>> {
+    pub fn standing(&self) -> Option<Standing> {
         let fields = StepFields::of(self.fields.iter().map(|(name, _)| name.as_str()));
         let cell = |at: usize| match self.fields.get(at) {
             Some((_, MetricValue::Number(number))) => Cell::Number(*number),

@@ -40,11 +40,20 @@ const SERIES: [&str; 27] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepFields {
     /// Fields that may be the step, the better first.
-    steps: Vec<(StepKey, usize)>,
+    steps: Vec<Step>,
     /// Fields that tell the series.
     series: Vec<usize>,
     /// Stands for all names.
     names: u64,
+}
+
+/// A field that may be the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step {
+    key: StepKey,
+    at: usize,
+    /// Stands for its name.
+    name: u64,
 }
 
 /// The value of a field.
@@ -60,9 +69,9 @@ pub enum Cell<'a> {
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing<'a> {
-    /// The key of the step.
-    pub(crate) key: &'a str,
+pub struct Standing {
+    /// Stands for the name of the step.
+    pub(crate) key: u64,
     /// The key may be that of something else, such as the length of an episode.
     pub(crate) is_doubtful: bool,
     /// The step, or a part of an epoch.
@@ -76,10 +85,31 @@ pub struct Standing<'a> {
     pub(crate) shape: u64,
 }
 
-impl Standing<'_> {
+impl Standing {
     /// Returns the step, or the part of an epoch, and the counter within which it may begin anew.
     pub fn position(&self) -> (f64, Option<f64>) {
         (self.step, self.outer)
+    }
+
+    /// Says whether a row is of the same series and the same shape.
+    pub(super) fn is_of_kind(&self, other: &Self) -> bool {
+        (self.shape, self.key, self.series) == (other.shape, other.key, other.series)
+    }
+
+    /// Says whether the next row of that kind plainly goes on from this one: by its step, and by its outer counter.
+    pub(super) fn goes_on(&self, next: &Self) -> bool {
+        match (self.outer, next.outer) {
+            (None, None) => self.step <= next.step,
+            (Some(one), Some(other)) => {
+                one <= other && self.step <= next.step && (one >= other || self.step < next.step)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the same at another step.
+    pub(super) fn at_step(self, step: f64) -> Self {
+        Self { step, ..self }
     }
 
     /// Says whether the step is a part of an epoch, which is none.
@@ -96,7 +126,7 @@ impl StepFields {
         for (at, name) in names.enumerate() {
             name.hash(&mut hasher);
             if let Some(key) = StepKey::of(name) {
-                fields.steps.push((key, at));
+                fields.steps.push(Step { key, at, name: hash(name) });
             } else if is_series(name) {
                 fields.series.push(at);
             }
@@ -108,7 +138,12 @@ impl StepFields {
 
     /// Returns the fields that may be the step, the better first, and whether they count epochs.
     pub fn steps(&self) -> impl Iterator<Item = (usize, bool)> {
-        self.steps.iter().map(|(key, at)| (*at, key.is_epoch()))
+        self.steps.iter().map(|step| (step.at, step.key.is_epoch()))
+    }
+
+    /// Says whether a step alone tells where rows stand.
+    pub fn has_only_a_step(&self) -> bool {
+        self.steps.len() == 1 && self.series.is_empty()
     }
 
     /// Returns where a row stands, by its names and values; `None` without a step.
@@ -116,13 +151,13 @@ impl StepFields {
         &self,
         name: impl Fn(usize) -> &'a str,
         value: impl Fn(usize) -> Cell<'a>,
-    ) -> Option<Standing<'a>> {
+    ) -> Option<Standing> {
         let number = |at: usize| match value(at) {
             Cell::Number(number) if number.is_finite() => Some(number),
             _ => None,
         };
-        let numbers = || self.steps.iter().filter_map(|(key, at)| Some((*key, *at, number(*at)?)));
-        let (key, at, step) = numbers().next()?;
+        let numbers = || self.steps.iter().filter_map(|of| Some((of.key, of.name, number(of.at)?)));
+        let (key, of_name, step) = numbers().next()?;
         let outer = numbers().filter_map(|(other, _, number)| Some((key.within(other)?, number)));
         let outer = outer.reduce(|one, other| if other.0 < one.0 { other } else { one });
         let series = if self.series.is_empty() {
@@ -140,8 +175,14 @@ impl StepFields {
         };
         let outer = outer.map(|(_, number)| number);
         let (is_doubtful, is_epoch) = (!key.is_sure(), key.is_epoch());
-        Some(Standing { key: name(at), is_doubtful, step, is_epoch, outer, series, shape: self.names })
+        Some(Standing { key: of_name, is_doubtful, step, is_epoch, outer, series, shape: self.names })
     }
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn is_series(name: &str) -> bool {

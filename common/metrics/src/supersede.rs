@@ -38,13 +38,13 @@ pub struct RowOrigin {
 }
 
 impl RowOrigin {
-    fn place(self) -> Place {
+    fn moment(self) -> Moment {
         (self.attempt, self.offset)
     }
 }
 
 /// The attempt of a row and its offset, by which rows are ordered in time.
-type Place = (usize, u64);
+type Moment = (usize, u64);
 
 /// The counter within which steps count, or 0, and the step.
 type Position = (f64, f64);
@@ -103,7 +103,7 @@ struct Order {
 /// The first row of an attempt, which may be a check of the model before the training goes on.
 #[derive(Clone, Debug)]
 struct Doubted {
-    place: Place,
+    moment: Moment,
     at: Position,
     shape: u64,
     /// What began before the attempt.
@@ -122,7 +122,7 @@ impl Doubted {
 
 #[derive(Clone, Copy, Debug)]
 struct Begun {
-    place: Place,
+    moment: Moment,
     at: Position,
     is_restart: bool,
 }
@@ -161,9 +161,9 @@ impl FirstSteps {
         if series.is_disordered {
             false
         } else if series.votes.are_for() {
-            series.by_both.supersedes(origin.place(), by_both(standing))
+            series.by_both.supersedes(origin.moment(), by_both(standing))
         } else {
-            series.by_step.supersedes(origin.place(), by_step(standing))
+            series.by_step.supersedes(origin.moment(), by_step(standing))
         }
     }
 }
@@ -221,14 +221,14 @@ impl Order {
             && self.attempts.last() == Some(&origin.attempt)
             && last.is_some_and(|last| at < *last);
         let is_restart = is_restart && self.restarts <= RESTARTS;
-        let doubted = self.doubted.take().filter(|doubted| doubted.place.0 == origin.attempt);
+        let doubted = self.doubted.take().filter(|doubted| doubted.moment.0 == origin.attempt);
         if let Some(doubted) = doubted
             && doubted.is_check(shape, at, self.first.get(&shape))
         {
             self.begun = doubted.begun;
             self.last.clear();
             self.last.insert(shape, at);
-            self.begin(Begun { place: doubted.place, at, is_restart: false });
+            self.begin(Begun { moment: doubted.moment, at, is_restart: false });
             return true;
         }
         if self.first.len() < SHAPES {
@@ -252,15 +252,15 @@ impl Order {
             return false;
         }
         if is_first && self.attempts.len() > 1 {
-            self.doubted = Some(Doubted { place: origin.place(), at, shape, begun: self.begun.clone() });
+            self.doubted = Some(Doubted { moment: origin.moment(), at, shape, begun: self.begun.clone() });
         }
-        self.begin(Begun { place: origin.place(), at, is_restart });
+        self.begin(Begun { moment: origin.moment(), at, is_restart });
         self.attempts.len() + self.restarts > 1
     }
 
     /// Adds what began somewhere, and drops what it makes needless.
     fn begin(&mut self, new: Begun) {
-        let at = self.begun.partition_point(|begun| begun.place <= new.place);
+        let at = self.begun.partition_point(|begun| begun.moment <= new.moment);
         if self.begun.get(at).is_some_and(|later| later.at <= new.at) {
             return; // that supersedes all of it
         }
@@ -268,8 +268,8 @@ impl Order {
         self.begun.splice(kept..at, [new]);
     }
 
-    fn supersedes(&self, place: Place, at: Position) -> bool {
-        let next = self.begun.partition_point(|begun| begun.place <= place);
+    fn supersedes(&self, moment: Moment, at: Position) -> bool {
+        let next = self.begun.partition_point(|begun| begun.moment <= moment);
         self.begun.get(next).is_some_and(|begun| at >= begun.at)
     }
 }

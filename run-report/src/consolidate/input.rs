@@ -22,6 +22,14 @@ pub(super) struct Piece {
     pub(super) end: u64,
     /// Number of the run's rows before the piece, once counted.
     pub(super) rows_before: u64,
+    /// Later rows may supersede some of it.
+    pub(super) may_be_superseded: bool,
+}
+
+impl Piece {
+    pub(super) fn of(input: usize, start: u64, end: u64) -> Self {
+        Self { input, start, end, rows_before: 0, may_be_superseded: false }
+    }
 }
 
 /// A run to consolidate.
@@ -56,11 +64,19 @@ impl Input {
         Self { field, layout, lines, starts: FirstSteps::default(), has_parts_of_epochs: false }
     }
 
-    /// Cuts the file into pieces.
+    /// Cuts the file into pieces, each of one attempt.
     pub(super) fn pieces(&self, input: usize) -> impl Iterator<Item = Piece> {
         let length = self.lines.as_ref().map_or(1, |lines| lines.length);
-        let starts = (0..length).step_by(usize::try_from(PIECE).unwrap_or(usize::MAX));
-        starts.map(move |start| Piece { input, start, end: (start + PIECE).min(length), rows_before: 0 })
+        let mut boundaries = self.lines.as_ref().map(|lines| lines.boundaries.clone()).unwrap_or_default();
+        boundaries.sort_unstable();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let next = boundaries.get(boundaries.partition_point(|&boundary| boundary <= start));
+            let end = next.map_or(length, |&next| next).min(start + PIECE).min(length);
+            let piece = (start < end).then(|| Piece::of(input, start, end));
+            start = end;
+            piece
+        })
     }
 }
 

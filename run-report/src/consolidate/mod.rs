@@ -4,6 +4,7 @@
 
 mod columns;
 mod input;
+mod order;
 mod reader;
 mod rows;
 mod scan;

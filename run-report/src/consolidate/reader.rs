@@ -2,8 +2,9 @@
 
 use super::columns::Plan;
 use super::input::{LinesFile, Piece};
+use super::order::Skim;
 use super::template::Template;
-use super::value::{Digits, Kind, PAD, Span, float};
+use super::value::{Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;
@@ -37,7 +38,7 @@ pub(super) struct Reader {
 pub(super) struct Known {
     pub(super) template: Template,
     pub(super) plan: Option<Plan>,
-    /// Whether the scan knows its columns, so that its lines may be skipped.
+    /// Its columns are known, so that lines of it may be only counted.
     pub(super) is_noted: bool,
     /// The template of the line that followed the last line of this template.
     next: usize,
@@ -72,8 +73,8 @@ impl Known {
         steps.find(is_step).map(|(at, _)| *at)
     }
 
-    /// Returns the position of a row in the order of rows.
-    pub(super) fn standing<'a>(&'a self, spans: &'a [Span], buffer: &'a [u8]) -> Option<Standing<'a>> {
+    /// Returns where a row stands among others.
+    pub(super) fn standing(&self, spans: &[Span], buffer: &[u8]) -> Option<Standing> {
         let Template { keys, fields, .. } = &self.template;
         let cell = |at: usize| {
             let span = &spans[at];
@@ -91,86 +92,33 @@ impl Known {
     }
 }
 
-/// Tracks whether successive rows are plainly in the order of their steps: all have the same step key, and
-/// whole numbers that never decrease.
-#[derive(Default)]
-pub(super) struct Ascent {
-    /// The key.
-    key: Option<String>,
-    first: Digits,
-    last: Digits,
-    /// The rows are not plainly in order.
-    pub(super) is_broken: bool,
-    /// Rows that were only counted.
-    pub(super) skipped: u64,
-}
-
-impl Ascent {
-    /// Adds a row with a step.
-    fn note(&mut self, key: &str, step: Option<Digits>) {
-        let Some(step) = step.filter(|step| *step >= self.last) else {
-            self.is_broken = true;
-            return;
-        };
-        self.last = step;
-        match &self.key {
-            Some(known) => self.is_broken |= known != key,
-            None => (self.key, self.first) = (Some(key.to_owned()), step),
-        }
-    }
-
-    fn note_line(&mut self, known: &Known, spans: &[Span], buffer: &[u8]) {
-        if let Some(at) = known.step(spans, true) {
-            self.note(&known.template.keys[at], Digits::at(buffer, spans[at].start));
-        }
-    }
-
-    fn note_row(&mut self, row: &MetricRow) {
-        if let Some((key, step)) = row.step() {
-            self.note(key, Digits::of(step));
-        }
-        self.is_broken |= row.has_part_of_epoch();
-    }
-
-    /// Adds the result for the following rows.
-    pub(super) fn extend(&mut self, later: Self) {
-        self.is_broken |= later.is_broken;
-        if let Some(key) = later.key {
-            self.is_broken |= later.first < self.last || self.key.as_ref().is_some_and(|known| *known != key);
-            (self.key, self.last) = (Some(key), later.last);
-        }
-    }
-}
-
 impl Reader {
-    /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns the number of
-    /// lines that are not rows. An unfinished last line does not count, unless it is too long already. With
-    /// `ascent`, which is updated, successive lines with known keys and the same step key are only counted.
+    /// Calls `visit` for every row that begins in a piece of a file, with its offset; returns how many lines
+    /// are no rows. An unfinished last line does not count, unless it is too long already. With `skim`, lines that
+    /// plainly go on from the one before are only counted.
     pub(super) fn rows(
         &mut self,
         file: &LinesFile,
         piece: &Piece,
-        mut ascent: Option<&mut Ascent>,
+        mut skim: Option<&mut Skim>,
         visit: &mut impl FnMut(u64, Visit),
     ) -> io::Result<u64> {
         let Lines { mut at, within, length } = self.fill(file, piece)?;
         let from = piece.start.saturating_sub(1); // the buffer's offset in the file
         let mut skipped = 0;
         while at < length && at < within {
-            if let Some(ascent) = ascent.as_deref_mut()
-                && let Some(known) = self.known.get(self.last).filter(|known| known.is_noted)
-                && let Some(after) = known.template.skip(&self.buffer, at, &mut ascent.last)
-                && after <= length
+            let offset = from + at as u64;
+            if let Some(skim) = skim.as_deref_mut()
+                && let Some(known) = self.known.get(self.last)
+                && let Some(after) = skim.skip(known, &self.buffer, at, length, offset)
             {
-                ascent.skipped += 1;
                 at = after;
                 continue;
             }
-            let offset = from + at as u64;
             if let Some(after) = self.find(at).filter(|&after| after <= length) {
                 let known = &mut self.known[self.last];
-                if let Some(ascent) = ascent.as_deref_mut() {
-                    ascent.note_line(known, &self.spans, &self.buffer);
+                if let Some(skim) = skim.as_deref_mut() {
+                    skim.note_line(offset, known, &self.spans, &self.buffer);
                 }
                 visit(offset, Visit::Plain(known, &self.spans, &self.buffer));
                 at = after;
@@ -187,8 +135,8 @@ impl Reader {
             let line = &self.buffer[at..after];
             match MetricRow::parse(line) {
                 Some(row) => {
-                    if let Some(ascent) = ascent.as_deref_mut() {
-                        ascent.note_row(&row);
+                    if let Some(skim) = skim.as_deref_mut() {
+                        skim.note_row(offset, &row);
                     }
                     visit(offset, Visit::Odd(row));
                 }
@@ -306,7 +254,7 @@ mod tests {
     fn rows(reader: &mut Reader, file: &LinesFile, size: u64) -> (Vec<(u64, String)>, u64) {
         let (mut rows, mut skipped) = (Vec::new(), 0);
         for start in (0..file.length).step_by(usize::try_from(size).unwrap()) {
-            let piece = Piece { input: 0, start, end: (start + size).min(file.length), rows_before: 0 };
+            let piece = Piece::of(0, start, (start + size).min(file.length));
             let mut visit = |offset, line: Visit| {
                 let values = match line {
                     Visit::Plain(known, spans, buffer) => known

@@ -2,11 +2,13 @@
 
 use super::columns::column;
 use super::input::{Input, LinesFile, Piece};
-use super::reader::{Ascent, Reader, Visit};
+use super::order::{Ascent, Found, Skim};
+use super::reader::{Reader, Visit};
 use run_common::pipeline::parts_in_order;
 use run_metrics::of_run;
 use run_metrics::standing::Standing;
 use run_metrics::supersede::FirstSteps;
+use run_metrics::turns::Noted;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
@@ -33,12 +35,32 @@ struct Scanned {
     /// Names of columns that were new to this thread.
     columns: Vec<String>,
     rows: u64,
-    ascent: Ascent,
+    order: Option<Found>,
     error: Option<io::Error>,
 }
 
-/// Scans the rows of some pieces: finds their columns, in the order of first appearance, counts rows, and
-/// determines which rows supersede others.
+/// What is known of the order of the rows of an input.
+#[derive(Default)]
+struct InputOrder {
+    ascent: Ascent,
+    starts: FirstSteps,
+    has_parts_of_epochs: bool,
+}
+
+impl InputOrder {
+    /// Takes what need be noted of the next piece; returns its greatest rows.
+    fn take(&mut self, lines: Option<&LinesFile>, noted: Noted) -> Option<Vec<Standing>> {
+        let lines = lines?;
+        for (offset, standing) in noted.rows {
+            self.starts.note_at(lines.origin(offset), &standing);
+        }
+        self.has_parts_of_epochs |= noted.has_parts_of_epochs;
+        noted.greatest
+    }
+}
+
+/// Goes through the rows of some pieces for their columns, in the order in which they first appear.
+/// Counts rows, and finds out which supersede others.
 pub(super) fn columns(
     inputs: &mut [Input],
     pieces: &mut [Piece],
@@ -47,8 +69,9 @@ pub(super) fn columns(
     let mut all = Vec::new();
     let mut known = HashSet::new();
     let mut rows = vec![0; inputs.len()];
-    let mut ascents: Vec<Ascent> = inputs.iter().map(|_| Ascent::default()).collect();
+    let mut orders: Vec<InputOrder> = inputs.iter().map(|_| InputOrder::default()).collect();
     let mut counted = Vec::with_capacity(pieces.len());
+    let mut greatest = Vec::with_capacity(pieces.len());
     let given: &[Input] = inputs;
     let state = || (Reader::default(), Names::default());
     let work = |(reader, names): &mut (Reader, Names), piece: &Piece, _: &mut dyn FnMut((usize, Scanned))| {
@@ -62,23 +85,40 @@ pub(super) fn columns(
         }
         counted.push(rows[input]);
         rows[input] += found.rows;
-        ascents[input].extend(found.ascent);
+        greatest.push(match found.order {
+            Some(Found::Turns(noted)) => orders[input].take(given[input].lines.as_ref(), noted),
+            Some(Found::Ascent(ascent)) => {
+                orders[input].ascent.extend(ascent);
+                None
+            }
+            None => None,
+        });
         if let Some(error) = found.error {
             fail(input, error);
         }
         Ok(())
     };
     let Ok(()) = parts_in_order(&*pieces, state, work, take);
-    for (piece, rows_before) in pieces.iter_mut().zip(counted) {
+    look_again(given, pieces, &mut orders, &mut greatest, fail);
+    for ((piece, rows_before), greatest) in pieces.iter_mut().zip(counted).zip(greatest) {
         piece.rows_before = rows_before;
+        let (input, starts) = (&inputs[piece.input], &orders[piece.input].starts);
+        piece.may_be_superseded = starts.may_supersede()
+            && input.lines.as_ref().is_some_and(|lines| {
+                let start = lines.origin(piece.start);
+                greatest.is_none_or(|greatest| greatest.iter().any(|row| starts.supersede_at(start, row)))
+            });
     }
-    find_starts(inputs, &ascents, fail);
+    for (input, order) in inputs.iter_mut().zip(orders) {
+        input.starts = order.starts;
+        input.has_parts_of_epochs = order.has_parts_of_epochs;
+    }
     all
 }
 
 fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) -> Scanned {
     let mut scanned = Scanned::default();
-    let Scanned { columns, rows, ascent, error } = &mut scanned;
+    let Scanned { columns, rows, order, error } = &mut scanned;
     let Some(lines) = &input.lines else {
         let counts = of_run::rows(&input.layout, &mut |row, _| {
             names.note(row.fields().map(|(name, _)| name), columns);
@@ -89,7 +129,8 @@ fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) ->
         }
         return scanned;
     };
-    let read = reader.rows(lines, piece, Some(ascent), &mut |_, line| {
+    let mut skim = if lines.has_attempts() { Skim::for_turns() } else { Skim::for_ascent() };
+    let read = reader.rows(lines, piece, Some(&mut skim), &mut |_, line| {
         *rows += 1;
         match line {
             Visit::Plain(known, ..) => {
@@ -101,61 +142,43 @@ fn scan(piece: &Piece, input: &Input, reader: &mut Reader, names: &mut Names) ->
             Visit::Odd(row) => names.note(row.fields().map(|(name, _)| name), columns),
         }
     });
-    *rows += ascent.skipped;
+    *rows += skim.skipped;
+    *order = Some(skim.finish());
     *error = read.err();
     scanned
 }
 
-/// Finds where the steps of rows restarted in a file, unless the rows are plainly in order. Pieces are read
-/// one after another, because the meaning of a row depends on earlier rows.
-fn find_starts(inputs: &mut [Input], ascents: &[Ascent], fail: &mut dyn FnMut(usize, io::Error)) {
-    let may_repeat = |(number, ascent): (usize, &Ascent)| {
-        let has_attempts = inputs[number].lines.as_ref().is_some_and(LinesFile::has_attempts);
-        (has_attempts || ascent.is_broken).then_some(number)
+/// Looks once more at files that one attempt wrote, but not plainly in order: something in it may have begun anew.
+fn look_again(
+    inputs: &[Input],
+    pieces: &[Piece],
+    orders: &mut [InputOrder],
+    greatest: &mut [Option<Vec<Standing>>],
+    fail: &mut dyn FnMut(usize, io::Error),
+) {
+    let is_wanted = |(_, piece): &(usize, &Piece)| orders[piece.input].ascent.is_broken;
+    let wanted: Vec<(usize, &Piece)> = pieces.iter().enumerate().filter(is_wanted).collect();
+    let work = |reader: &mut Reader, (number, piece): &(usize, &Piece), _: &mut dyn FnMut(_)| {
+        let mut skim = Skim::for_turns();
+        let read = match &inputs[piece.input].lines {
+            Some(lines) => reader.rows(lines, piece, Some(&mut skim), &mut |_, line| {
+                if let Visit::Plain(known, ..) = line {
+                    known.is_noted = true;
+                }
+            }),
+            None => Ok(0),
+        };
+        (*number, piece.input, read.map(|_| skim.finish()))
     };
-    let wanted: Vec<usize> = ascents.iter().enumerate().filter_map(may_repeat).collect();
-    let given: &[Input] = inputs;
-    let work = |reader: &mut Reader, number: &usize, _: &mut dyn FnMut((usize, io::Result<Starts>))| {
-        (*number, starts(&given[*number], *number, reader))
-    };
-    let mut found = Vec::new();
-    let take = |(number, starts): (usize, io::Result<Starts>)| -> Result<(), Infallible> {
-        match starts {
-            Ok(starts) => found.push((number, starts)),
-            Err(error) => fail(number, error),
+    let take = |(number, input, found): (usize, usize, io::Result<Found>)| -> Result<(), Infallible> {
+        match found {
+            Ok(Found::Turns(noted)) => {
+                greatest[number] = orders[input].take(inputs[input].lines.as_ref(), noted);
+            }
+            Ok(Found::Ascent(_)) => {}
+            Err(error) => fail(input, error),
         }
         Ok(())
     };
     let Ok(()) = parts_in_order(&wanted, Reader::default, work, take);
-    for (number, starts) in found {
-        inputs[number].starts = starts.first_steps;
-        inputs[number].has_parts_of_epochs = starts.has_parts_of_epochs;
-    }
-}
-
-/// The result for a file.
-#[derive(Default)]
-struct Starts {
-    first_steps: FirstSteps,
-    has_parts_of_epochs: bool,
-}
-
-fn starts(input: &Input, number: usize, reader: &mut Reader) -> io::Result<Starts> {
-    let mut found = Starts::default();
-    let Some(lines) = &input.lines else { return Ok(found) };
-    for piece in input.pieces(number) {
-        reader.rows(lines, &piece, None, &mut |offset, line| {
-            let mut note = |standing: Option<Standing>| {
-                if let Some(standing) = standing {
-                    found.has_parts_of_epochs |= standing.is_part_of_epoch();
-                    found.first_steps.note_at(lines.origin(offset), &standing);
-                }
-            };
-            match line {
-                Visit::Plain(known, spans, buffer) => note(known.standing(spans, buffer)),
-                Visit::Odd(row) => note(row.standing()),
-            }
-        })?;
-    }
-    Ok(found)
 }

@@ -110,8 +110,13 @@ impl Template {
         last.is_at(buffer, end).then_some(end + last.bytes.len())
     }
 
-    /// Creates the template of a line that ends in a newline; `None` if the line contains objects, or texts
-    /// with escapes.
+    /// Returns which value is the step, when nothing else tells where a row stands.
+    pub(super) fn only_step(&self) -> Option<usize> {
+        self.steps.first().filter(|_| self.fields.has_only_a_step()).map(|(at, _)| *at)
+    }
+
+    /// Makes the template of a line with its newline. One that holds other objects, or texts with
+    /// escapes, has none.
     pub(super) fn of(line: &[u8]) -> Option<Self> {
         let mut padded = line.to_vec();
         padded.resize(line.len() + PAD, 0);

@@ -171,7 +171,16 @@ impl Digits {
         (length > 0 && ends).then(|| Self(text >> (128 - 8 * length)))
     }
 
-    /// Converts a number, if it is whole and has at most fifteen digits.
+    /// Returns the number.
+    pub(super) fn number(self) -> f64 {
+        self.0
+            .to_be_bytes()
+            .iter()
+            .filter(|byte| **byte != 0)
+            .fold(0.0, |number, byte| number * 10.0 + f64::from(byte & 0x0f))
+    }
+
+    /// Takes a number, if it is whole and has no more digits.
     pub(super) fn of(number: f64) -> Option<Self> {
         Self::at(format!("{number},{:WINDOW$}", "").as_bytes(), 0)
     }
@@ -247,6 +256,7 @@ mod tests {
             let digits = |number: u64| Digits::at(format!("{number},{:32}", "").as_bytes(), 0).unwrap();
             prop_assert_eq!(digits(one).cmp(&digits(other.into())), one.cmp(&other.into()));
             prop_assert!(digits(one) > Digits::default());
+            prop_assert_eq!(digits(one).number().to_string(), one.to_string());
         }
 
         #[test]

@@ -90,7 +90,6 @@ fn write(
         part.left_out = counts.into();
         return Ok(part);
     };
-    let may_supersede = input.starts.may_supersede();
     let epochs = !input.has_parts_of_epochs;
     let mut superseded = 0;
     let skipped = reader.rows(lines, piece, None, &mut |offset, line| {
@@ -100,7 +99,7 @@ fn write(
         };
         match line {
             Visit::Plain(known, spans, buffer) => {
-                if may_supersede && is_superseded(known.standing(spans, buffer)) {
+                if piece.may_be_superseded && is_superseded(known.standing(spans, buffer)) {
                     superseded += 1;
                     return;
                 }
@@ -115,7 +114,7 @@ fn write(
                 plan.get_or_insert_with(|| columns.plan(template)).write(spans, buffer, &mut part.rows);
             }
             Visit::Odd(row) => {
-                if may_supersede && is_superseded(row.standing()) {
+                if piece.may_be_superseded && is_superseded(row.standing()) {
                     superseded += 1;
                     return;
                 }
