@@ -1,6 +1,7 @@
 //! A checkpoint that the program writes again in place, such as nanoGPT's `ckpt.pt`: its step, and that all tools
 //! take it like any other.
 
+use serde_json::json;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 use testkit::{Lab, checkout, wait_for};
@@ -157,6 +158,35 @@ fn the_step_is_that_of_the_metrics_at_its_time_where_the_file_says_none() {
         .run()
         .code(125)
         .stderr_has("its step is unknown");
+}
+
+#[test]
+fn the_step_is_that_of_the_rows_before_it_though_others_came_after_it() {
+    let lab = Lab::new();
+    // The heartbeats are far apart: the look comes with the file.
+    let script = "row() { echo \"{\\\"step\\\": $1}\" >>$RUN_METRICS; }
+await() { until grep -q \"\\\"step\\\":$1,\" $RUN_DIR/.run/overwritten.json; do sleep 0.01; done 2>/dev/null; }
+until grep -q '\"child_pid\":[0-9]' $RUN_DIR/.run/status.json; do sleep 0.01; done
+row 10; printf '\\200\\004N.' >$RUN_DIR/ckpt.pt; await 10
+for step in 20 30; do row $step; done
+printf '\\200\\004NN.' >$RUN_DIR/ckpt.tmp; mv $RUN_DIR/ckpt.tmp $RUN_DIR/ckpt.pt; await 30
+row 40; exit 1";
+    lab.cmd("run-new").args(["-n", "r", "--", "sh", "-c", script]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "--heartbeat", "60s", "--timeout", "60s", "r"]).run().code(1);
+    let size = std::fs::metadata(lab.path("runs/r/ckpt.pt")).unwrap();
+    let modified = size.modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let modified = u64::try_from(modified).unwrap();
+    let expected = json!({"ckpt.pt": {"step": 30, "bytes": 5, "modified_ns": modified}});
+    assert_eq!(lab.json("runs/r/.run/overwritten.json"), expected);
+    let told = ["sh", "-c", "echo $RUN_TOTAL_STEPS $RUN_RESUME_STEP"];
+    let resume = ["--resume", "--additional-steps", "5", "r", "--"];
+    lab.cmd("run-exec").args(resume).args(told).run().code(0).stdout("35 30\n").stderr("");
+    // A file that was written again since says nothing.
+    lab.write("runs/r/ckpt.pt", b"\x80\x04N.");
+    let time = SystemTime::now() - Duration::from_secs(60);
+    File::options().write(true).open(lab.path("runs/r/ckpt.pt")).unwrap().set_modified(time).unwrap();
+    let resume = ["--resume", "--additional-steps", "5", "r"];
+    lab.cmd("run-exec").args(resume).run().code(125).stderr_has("it does not say its step");
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Judge<'_> {
             found.step = own_step(path);
         }
         if found.step.is_none() && found.is_complete() && found.labels.contains(&Label::Last) {
-            found.step = step_of_overwritten(self.layout, path, size);
+            found.step = step_of_overwritten(self.layout, &found.path, size);
         }
         found
     }

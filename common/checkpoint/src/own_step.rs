@@ -4,6 +4,7 @@
 use crate::checkpoint::Size;
 use crate::contents::modified_ns;
 use crate::document;
+use crate::overwritten::Overwritten;
 use crate::saved_step::saved;
 use run_common::fsio::open_regular;
 use run_common::rundir::attempts::Attempts;
@@ -28,10 +29,13 @@ pub(crate) fn own_step(path: &Path) -> Option<u64> {
 }
 
 /// Returns the step of a checkpoint that is written again in place: the one that it was saved with, else that
-/// of the last metric row before it was written, else the epoch that it was saved with.
+/// of the last metric row before it was written, as rows tell it or as run-exec saw it, else the epoch that it was
+/// saved with. Its path is below the run.
 pub(crate) fn step_of_overwritten(layout: &Layout, path: &Path, size: Size) -> Option<u64> {
-    let saved = saved(path);
-    saved.step.or_else(|| logged(layout, size.modified_ns)).or(saved.epoch)
+    let saved = saved(&layout.root().join(path));
+    let logged = || logged(layout, size.modified_ns);
+    let seen = || Overwritten::read(layout).step(path, size);
+    saved.step.or_else(logged).or_else(seen).or(saved.epoch)
 }
 
 /// Returns the step that a run had logged at a time, in nanoseconds since 1970; `None` where nothing tells.

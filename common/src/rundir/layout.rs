@@ -123,6 +123,8 @@ files! { Layout, below_record:
     result = "result.json";
     /// Metric rows read off the command's output.
     scraped = "scraped.jsonl";
+    /// The steps of checkpoints that are written again in place.
+    overwritten = "overwritten.json";
     /// CPU, memory and GPU use over time.
     resources = "resources.jsonl";
     /// Figures of what an evaluation has measured.

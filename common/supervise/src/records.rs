@@ -14,6 +14,7 @@ use run_common::rundir::sample::Sample;
 use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// How long metrics are read after the end of a program: a file of a terabyte keeps nobody waiting.
@@ -126,6 +127,7 @@ impl<'a> Records<'a> {
         if (appended.is_err() || written.is_err()) && self.record.look_for_loss().is_some() {
             return; // that is said at the next heartbeat
         }
+        self.watch.write_overwritten();
         let resources = self.task.layout.resources();
         self.resources_fail.note(&appended, || format!("'{}'", resources.display()));
         self.note_record(&written);
@@ -187,6 +189,27 @@ impl<'a> Records<'a> {
         growth.is_behind
     }
 
+    /// Returns what becomes readable when checkpoints may have changed.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.awaited()
+    }
+
+    /// Returns how long those are not looked at yet.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        self.watch.rest()
+    }
+
+    /// Looks at checkpoints that have changed.
+    pub(super) fn look_at_checkpoints(&mut self) {
+        if !self.is_lost && self.watch.look_at_changes() {
+            self.grew = Instant::now();
+            self.record.change(|running| running.attempt.last_output = Some(Timestamp::now()));
+            if self.record.look_for_loss().is_none() {
+                self.watch.write_overwritten();
+            }
+        }
+    }
+
     /// Looks for whatever says that the program lives.
     pub(super) fn look_for_life(&mut self) {
         self.watch.look_everywhere();
@@ -237,6 +260,9 @@ impl<'a> Records<'a> {
     /// Writes how the attempt ended.
     pub(super) fn write_end(&mut self, end: &AttemptEnd) {
         let written = self.record.end(end);
+        if written.is_ok() {
+            self.watch.write_overwritten();
+        }
         if written.is_err() && self.record.look_for_loss().is_none() {
             self.record_fails = Failing::default(); // the end is worth saying again
             self.note_record(&written);

@@ -103,7 +103,9 @@ impl<'a> Supervisor<'a> {
         self.oom_kills = OomKills::find();
         self.reap();
         while self.state != State::Over {
-            self.wait(&tee)?;
+            if self.wait(&tee)? {
+                self.records.look_at_checkpoints();
+            }
             self.heed_signals();
             if let Err(error) = tee.look() {
                 warn(&format!("cannot start a thread: {}; ending the run", plain(&error)));
@@ -131,17 +133,20 @@ impl<'a> Supervisor<'a> {
         Ok(status)
     }
 
-    /// Waits until something happens or some time is up.
-    fn wait(&self, tee: &Tee) -> io::Result<()> {
-        let awaited =
-            [Some(self.signals.as_fd()), self.monitor.as_ref().map(Process::as_fd), self.main.awaited()];
+    /// Waits until something happens or some time is up; says whether checkpoints may have changed.
+    fn wait(&self, tee: &Tee) -> io::Result<bool> {
+        let checkpoints = self.records.awaited();
+        let monitor = self.monitor.as_ref().map(Process::as_fd);
+        let awaited = [checkpoints, Some(self.signals.as_fd()), monitor, self.main.awaited()];
         let awaited = awaited.into_iter().flatten().chain(self.meter.devices.output()).chain(tee.awaited());
         let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // A millisecond more than is left, since poll counts in whole ones and rounds down.
         let left = self.clock.pause(self.state, Instant::now()) + Duration::from_millis(1);
+        let left = self.records.rest().map_or(left, |rest| left.min(rest));
         let timeout = PollTimeout::try_from(left.min(Duration::from_secs(3600))).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+            Ok(_) => Ok(checkpoints.is_some() && fds.first().and_then(PollFd::any) == Some(true)),
+            Err(nix::Error::EINTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

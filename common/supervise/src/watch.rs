@@ -1,7 +1,7 @@
 //! How far the training is, and whether it lives, by what its program writes: metrics and checkpoints.
 
 use super::task::{Sources, Task};
-use run_checkpoint::{Checkpoint, Program, Size, UNNOTICED, Watcher, discover};
+use run_checkpoint::{Checkpoint, Overwritten, Program, Size, UNNOTICED, Watcher, discover};
 use run_common::rundir::attempts::AttemptStart;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::record::Record;
@@ -10,6 +10,7 @@ use run_metrics::bar::last_step;
 use run_metrics::follow::{Beside, Follower, Progress, Wanted};
 use run_metrics::growing::Growth;
 use run_metrics::resumptions::Resumptions;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -30,6 +31,8 @@ pub(super) struct Watch<'a> {
     pub(super) follower: Follower,
     /// The checkpoints that there were.
     checkpoints: Option<Vec<(PathBuf, Size)>>,
+    /// The steps of those that are written again in place.
+    overwritten: Overwritten,
     /// What is known beside the metrics.
     beside: Beside,
     /// Where the output of the attempt begins in the logs that may hold a bar.
@@ -62,6 +65,7 @@ impl<'a> Watch<'a> {
             sources,
             follower: Follower::new(task.layout.clone(), wanted, attempts(start, &task.layout)),
             checkpoints: None,
+            overwritten: Overwritten::read(&task.layout),
             beside: Beside {
                 checkpoint: start.resume_step.map(count),
                 rows: None,
@@ -97,7 +101,29 @@ impl<'a> Watch<'a> {
     /// latter are looked at now and then.
     pub(super) fn has_signs_of_life(&mut self) -> bool {
         let has_files = self.follower.has_signs_of_life();
-        has_files | (!self.has_ended && self.is_look_due() && self.look_at_checkpoints(Program::Lives))
+        has_files | self.look_at_changes()
+    }
+
+    /// Returns what becomes readable when checkpoints may have changed and can be looked at.
+    pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        let is_early = self.rest().is_some();
+        self.watcher.as_ref().filter(|_| !self.has_ended && !is_early).and_then(Watcher::handle)
+    }
+
+    /// Returns how long checkpoints that have changed are not looked at yet.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.earliest_look.filter(|time| !self.has_ended && *time > now).map(|time| time - now)
+    }
+
+    /// Looks at checkpoints as soon as they have changed, before further rows are logged; says whether they have.
+    pub(super) fn look_at_changes(&mut self) -> bool {
+        !self.has_ended && self.is_look_due() && self.look_at_checkpoints(Program::Lives)
+    }
+
+    /// Records the steps of checkpoints that are written again in place.
+    pub(super) fn write_overwritten(&mut self) {
+        let _ = self.overwritten.write(self.layout); // without that, nothing may tell their steps later
     }
 
     /// Looks at once for whatever is looked for now and then.
@@ -152,6 +178,7 @@ impl<'a> Watch<'a> {
             let rows = self.follower.figures().step().filter(|_| latest.epoch.is_none());
             (self.beside.checkpoint, self.beside.rows) = (Some(step), rows);
         }
+        self.overwritten.note(&found);
         let is_watched = program == Program::Lives && now.elapsed() < SHORT;
         let is_new = is_watched && self.watch(&found);
         self.has_noticed = is_new; // something may have come before it was watched
