@@ -12,8 +12,11 @@ pub mod log;
 mod meters;
 mod open_mmlab;
 mod rank;
+mod rsl_rl;
 mod scan;
+mod speech;
 mod stable_baselines;
+mod tianshou;
 mod yolo;
 
 use crate::row::{MetricRow, MetricValue};
@@ -21,6 +24,7 @@ use keras::KerasBar;
 use memchr::memmem::{self, Finder};
 use open_mmlab::Progress;
 use regex::bytes::{Regex, RegexBuilder};
+use rsl_rl::RslBlock;
 use scan::number;
 use stable_baselines::BaselinesTable;
 use std::borrow::Cow;
@@ -116,6 +120,7 @@ pub struct Scraper {
     patterns: Patterns,
     bar: KerasBar,
     table: BaselinesTable,
+    block: RslBlock,
     yolo: Yolo,
     progress: Progress,
     /// The first rank that printed a row, when a launcher names ranks: what the others print is the same, or
@@ -130,6 +135,7 @@ impl Scraper {
             patterns,
             bar: KerasBar::default(),
             table: BaselinesTable::default(),
+            block: RslBlock::default(),
             yolo: Yolo::default(),
             progress: Progress::default(),
             rank: None,
@@ -166,20 +172,22 @@ impl Scraper {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
         match line {
             [b' ', b'[' | b'i' | b'v' | b's', ..] if ends(b"|") => true,
-            [b' ', ..] => Yolo::may_be(line) || has_rank(line),
+            [b' ', ..] => Yolo::may_be(line) || self.block.may_be(line) || has_rank(line),
             [b'-', b'-', ..] => ends(b"-"),
             [b'0'..=b'9', ..] => {
                 self.bar.is_waiting() || has_rank(line) || is_logged(line) || is_boosted(line)
             }
-            [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfNM") || has_rank(line),
+            [b'[', b'0'..=b'9', ..] => ends(b"])0123456789nfNM") || has_rank(line) || speech::may_be(line),
             [b'[', b't', ..] if line.starts_with(b"[titan] ") => true,
-            [b'[' | b'(', ..] => has_rank(line),
+            [b'[', ..] => has_rank(line) || speech::may_be(line),
+            [b'(', ..] => has_rank(line),
             [b'g', ..] => line.starts_with(b"global_step="),
             [b'\x1b', b'[', ..] | [b'T', b'r', b'a', b'i', b'n', ..] => true,
             [b't', ..] => line.starts_with(b"timestep="),
             [b'v', ..] => line.starts_with(b"validate step:"),
             [b'{', b'\'' | b'"' | b' ', ..] => ends(b"}") && has_step(line),
             [b'|', b' ', ..] => self.table.is_open(),
+            [b's', b'p', ..] => line.starts_with(speech::SPEECHBRAIN.as_bytes()),
             [b's' | b'S', ..] => begins_with_step(line, b"step"),
             [b'e' | b'E', ..] => begins_with_step(line, b"epoch") || begins_with_step(line, b"episode"),
             [b'i' | b'I', ..] => begins_with_step(line, b"iter") || begins_with_step(line, b"iteration"),
@@ -220,11 +228,13 @@ impl Scraper {
             return None;
         }
         match *text.as_bytes().first()? {
-            b'-' | b'|' => self.table.line(text),
+            b'-' | b'|' => self.block.end(text).or_else(|| self.table.line(text)),
             b'E' => self
                 .bar
                 .line(text)
                 .or_else(|| lightning::row(text))
+                .or_else(|| tianshou::row(text))
+                .or_else(|| speech::speechbrain(text))
                 .or_else(|| meters::epoch(text))
                 .or_else(|| home_made::row(text)),
             b'0'..=b'9' => self
@@ -234,10 +244,18 @@ impl Scraper {
                 .or_else(|| fairseq::row(text))
                 .or_else(|| boosting::numbered(text)),
             b'T' => meters::train(text).or_else(|| meters::training(text)),
-            b' ' => line_formats::row(text).or_else(|| self.yolo.line(text)),
-            b'[' => line_formats::row(text).or_else(|| boosting::in_brackets(text)),
+            b' ' => {
+                self.block.line(text);
+                line_formats::row(text).or_else(|| self.yolo.line(text))
+            }
+            b'[' => line_formats::row(text)
+                .or_else(|| boosting::in_brackets(text))
+                .or_else(|| speech::in_brackets(text)),
             b'{' => line_formats::row(text),
-            _ => line_formats::row(text).or_else(|| colons::row(text)).or_else(|| home_made::row(text)),
+            _ => line_formats::row(text)
+                .or_else(|| colons::row(text))
+                .or_else(|| speech::speechbrain(text))
+                .or_else(|| home_made::row(text)),
         }
     }
 }

@@ -1,4 +1,5 @@
 mod loops;
+mod toolkits;
 
 use super::*;
 use proptest::prelude::*;

@@ -1,0 +1,58 @@
+//! `rsl_rl`, with which robots are trained: a block of lines for each iteration, with names before colons at one
+//! column, that a line of dashes ends.
+
+use super::scan::{Numbers, number};
+use crate::row::MetricRow;
+use memchr::memmem;
+
+/// The longest block, in lines.
+const LINES: usize = 200;
+
+const HEAD: &str = "Learning iteration ";
+
+/// The block that is being read.
+#[derive(Debug, Default)]
+pub(super) struct RslBlock {
+    numbers: Option<Numbers>,
+    lines: usize,
+}
+
+impl RslBlock {
+    /// Says whether a line that begins with a blank can be of a block.
+    pub(super) fn may_be(&self, line: &[u8]) -> bool {
+        self.numbers.is_some() || memmem::find(&line[..line.len().min(120)], HEAD.as_bytes()).is_some()
+    }
+
+    /// Takes a line that begins with a blank: ` Learning iteration 5/1500 ` begins a block, and
+    /// `     Mean reward: 12.34` is of it.
+    pub(super) fn line(&mut self, text: &str) {
+        let text = text.trim();
+        if let Some((iteration, _)) = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('/')) {
+            *self = Self::default();
+            if let Ok(iteration) = iteration.parse::<u32>() {
+                let mut numbers = Numbers::default();
+                numbers.add("iteration", iteration.into());
+                self.numbers = Some(numbers);
+            }
+            return;
+        }
+        self.lines += 1;
+        if self.lines > LINES {
+            *self = Self::default();
+        }
+        if let Some(numbers) = &mut self.numbers
+            && let Some((name, value)) = text.rsplit_once(": ")
+            && let Some(value) = number(value.trim())
+        {
+            numbers.add(name, value);
+        }
+    }
+
+    /// Takes a line of dashes, which ends a block.
+    pub(super) fn end(&mut self, text: &str) -> Option<MetricRow> {
+        let is_end = text.len() > 40 && text.bytes().all(|byte| byte == b'-');
+        let numbers = self.numbers.take_if(|_| is_end)?;
+        *self = Self::default();
+        numbers.row()
+    }
+}
