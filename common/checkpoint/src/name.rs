@@ -221,19 +221,31 @@ fn is_key(word: &str) -> bool {
 
 /// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
-    of_file_in(name, Place::Other)
+    of_file_in(name, DirectoryUse::Other)
 }
 
 /// What the directory of a file is for, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DirectoryUse {
     Checkpoints,
+    Models,
     Data,
     Other,
 }
 
-/// The same of a file in such a place.
-pub(crate) fn of_file_in(name: &str, place: Place) -> Option<Name> {
+/// Says whether a name is a number and nothing else, or a word and a number with leading zeros, `w_00010`.
+fn is_a_number(tokens: &[Token]) -> bool {
+    match tokens {
+        [Number(_)] => true,
+        [Word(word), Mark('_' | '-'), Number(digits)] => {
+            digits.len() > 3 && digits.starts_with('0') && !OTHER_NUMBERS.contains(word)
+        }
+        _ => false,
+    }
+}
+
+/// The same of a file in a directory of that use.
+pub(crate) fn of_file_in(name: &str, directory: DirectoryUse) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
     let Some(ending) = ending(&name) else { return of_part(&name).or_else(|| of_bare_file(&name, marked)) };
     let mut tokens = tokens(name.strip_suffix(ending)?);
@@ -260,8 +272,12 @@ pub(crate) fn of_file_in(name: &str, place: Place) -> Option<Name> {
         found.role = Role::Second;
     }
     // Files with these endings, and in such places, hold other things more often.
-    let is_shared = SHARED_ENDINGS.contains(&ending) || place == Place::Data;
-    let is_held = place == Place::Checkpoints;
+    let is_shared = SHARED_ENDINGS.contains(&ending) || directory == DirectoryUse::Data;
+    let is_held = match directory {
+        DirectoryUse::Checkpoints => true,
+        DirectoryUse::Models => is_a_number(&tokens),
+        DirectoryUse::Data | DirectoryUse::Other => false,
+    };
     let is_made = !is_held && (are_of_a_split(&words) || are_of_what_is_made(&without_values(&tokens)));
     if found.role != Role::Part && (is_shared && !are_of_a_model(&words, is_held) || is_made) {
         return None;

@@ -3,9 +3,9 @@
 use crate::checkpoint::{Checkpoint, Size, State};
 use crate::contents::modified_ns;
 use crate::inside::{holds_state, is_container, is_of_run};
-use crate::name::{self, Name, Place, Role};
+use crate::name::{self, DirectoryUse, Name, Role};
 use crate::pattern::Pattern;
-use crate::words::{is_other_place, is_place_of_data};
+use crate::words::{is_other_place, is_place_of_data, is_place_of_models};
 use run_common::error::plain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -193,12 +193,14 @@ impl Walk<'_> {
         let is_held = components.len().checked_sub(2).is_some_and(|above| is_holder(&components[above]));
         if !is_directory {
             let is_data = components.iter().rev().skip(1).any(|above| is_place_of_data(above));
-            let place = match is_held {
-                true => Place::Checkpoints,
-                false if is_data => Place::Data,
-                false => Place::Other,
+            let mut above = components.iter().rev().skip(1).take(2);
+            let directory = match is_held {
+                true => DirectoryUse::Checkpoints,
+                false if is_data => DirectoryUse::Data,
+                false if above.any(|above| is_place_of_models(above)) => DirectoryUse::Models,
+                false => DirectoryUse::Other,
             };
-            return name::of_file_in(name, place);
+            return name::of_file_in(name, directory);
         }
         let path = self.root.join(path);
         let numbered = || name::of_numbered_directory(name).filter(|_| is_held && holds_state(&path));

@@ -180,6 +180,9 @@ const OTHER_PLACES: [&str; 21] = [
 /// [`SHARED_ENDINGS`] must.
 const OF_DATA: [&str; 6] = ["data", "dataset", "datasets", "cache", "replay", "replay_buffer"];
 
+/// Directories of models, whose files may have no other name than a number: `models/PPO/1000000.zip`.
+const OF_MODELS: [&str; 3] = ["models", "saved_models", "weights"];
+
 /// Words of files that are a part of a checkpoint, and none without it.
 pub(crate) const PARTS: [&str; 9] =
     ["optimizer", "optim", "opt", "scheduler", "scaler", "rng", "buffer", "replay", "vecnormalize"];
@@ -267,6 +270,11 @@ pub(crate) fn is_other_place(name: &str) -> bool {
 /// Says whether a directory of this name holds data.
 pub(crate) fn is_place_of_data(name: &str) -> bool {
     OF_DATA.contains(&name)
+}
+
+/// Says whether a directory of this name holds models.
+pub(crate) fn is_place_of_models(name: &str) -> bool {
+    OF_MODELS.contains(&name)
 }
 
 /// Says whether the last of the words that tell what is in a file is that of what a model has read or made.

@@ -27,6 +27,17 @@ fn the_number_beside_a_step_counts_else_that_of_an_epoch_else_the_last() {
 }
 
 #[test]
+fn a_number_is_a_name_among_models() {
+    let among = |name: &str| of_file_in(name, DirectoryUse::Models).and_then(|name| name.step);
+    assert_eq!(among("1000000.zip"), Some(1_000_000));
+    assert_eq!(among("w_00010.h5"), Some(10));
+    for name in ["classes_10.npy", "imagenet_2012.h5", "seed_0001.zip", "vocab.pkl", "w_10.h5"] {
+        assert_eq!(among(name), None, "{name}");
+    }
+    assert_eq!((file("1000000.zip"), file("w_00010.h5")), (None, None));
+}
+
+#[test]
 fn versions_scores_dates_and_parts_are_no_steps() {
     for name in [
         "loss-0.25.pt",
