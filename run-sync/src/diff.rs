@@ -2,12 +2,12 @@
 
 use crate::address::{address, shown};
 use crate::at::choose;
-use crate::backup::subject::Subject;
 use crate::cli;
 use crate::format::entry::{Entry, Identity, Kind, Place};
 use crate::format::manifest::Manifest;
 use crate::local::root::Root;
 use crate::local::scan::{Found, Scan};
+use crate::local::subject::Subject;
 use crate::set::SetName;
 use crate::source::Source;
 use crate::workers;

@@ -1,9 +1,9 @@
 //! The store that a verb reads.
 
 use crate::address::address;
-use crate::cli::Reach;
 use crate::names::Names;
 use crate::set::{Set, SetName};
+use crate::store::reach::Reach;
 use crate::store::url::StoreUrl;
 use crate::store::{self, Access, Store};
 use run_common::error::{Error, Exit};

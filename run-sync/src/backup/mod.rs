@@ -5,7 +5,6 @@ mod batch;
 mod budget;
 mod commit;
 mod follow;
-pub(crate) mod home;
 mod journal;
 mod large;
 mod objects;
@@ -14,7 +13,6 @@ mod plan;
 mod report;
 mod send;
 mod session;
-pub(crate) mod subject;
 mod writer;
 
 use crate::address::{address, shown};

@@ -9,10 +9,10 @@ mod report;
 mod values;
 
 use crate::address::shown;
-use crate::backup::home::Home;
-use crate::backup::subject::Subject;
 use crate::cli::{self, Keep};
+use crate::local::home::Home;
 use crate::local::scan::Scan;
+use crate::local::subject::Subject;
 use crate::store::Access;
 use copies::{Copy, copies};
 use keep::Policy;

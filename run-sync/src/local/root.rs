@@ -1,14 +1,13 @@
 //! Opens what lies below a directory, so that nothing is reached through a link.
 
+use super::beneath::open_beneath;
 use crate::format::stamp::Stamp;
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat as Found, fstat, open, openat, openat2, statat,
-};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat as Found, fstat, open, openat, statat};
+use rustix::io::retry_on_intr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// A directory whose files are stored: a run, a batch, or the evaluations of a run under one label.
 #[derive(Debug)]
@@ -66,13 +65,8 @@ impl Root {
     /// Opens a file below it for reading. What has become a link, a pipe or the like since it was listed, or lies
     /// below what has become a link, is an error.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let opened = retry_on_intr(|| openat2(&self.directory, path, flags, Mode::empty(), beneath));
-        let file = match opened {
-            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.open_stepwise(path, flags)?, // old kernels, sandboxes
-            opened => opened?,
-        };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = open_beneath(&self.directory, path, flags)?;
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
             return Err(run_common::error::Unfit::new("it is no file any more").into());
         }
@@ -87,20 +81,6 @@ impl Root {
     /// Looks at what lies below it.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(Stat::from(&statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
-    }
-
-    fn open_stepwise(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-        let mut above: Option<OwnedFd> = None;
-        let mut names = path.components().peekable();
-        while let Some(name) = names.next() {
-            let Component::Normal(name) = name else { return Err(io::ErrorKind::InvalidInput.into()) };
-            let from = above.as_ref().unwrap_or(&self.directory);
-            if names.peek().is_none() {
-                return Ok(openat(from, name, flags, Mode::empty())?);
-            }
-            above = Some(open_dir_at(from, name)?);
-        }
-        Err(io::ErrorKind::InvalidInput.into())
     }
 }
 

@@ -2,12 +2,12 @@
 //! and a link in it is an error.
 
 use crate::format::stamp::Stamp;
+use crate::local::beneath::open_beneath;
 use crate::local::root::Stat;
 use run_common::error::Unfit;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Timespec, Timestamps, UTIME_OMIT,
-    chmodat, linkat, mkdirat, openat, openat2, readlinkat, renameat, renameat_with, statat, symlinkat,
-    unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, chmodat,
+    linkat, mkdirat, openat, readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// A directory that is held open, and paths below it.
 #[derive(Debug)]
@@ -39,20 +39,7 @@ impl Tree {
         if path.as_os_str().is_empty() {
             return Ok(openat(&self.root, ".", DIRECTORY, Mode::empty())?);
         }
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match retry_on_intr(|| openat2(&self.root, path, DIRECTORY, Mode::empty(), beneath)) {
-            Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => self.stepwise(path), // old kernels, sandboxes
-            opened => Ok(opened?),
-        }
-    }
-
-    fn stepwise(&self, path: &Path) -> io::Result<OwnedFd> {
-        let mut directory = self.directory(Path::new(""))?;
-        for part in path.components() {
-            let Component::Normal(name) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
-            directory = openat(&directory, name, DIRECTORY, Mode::empty())?;
-        }
-        Ok(directory)
+        open_beneath(&self.root, path, DIRECTORY)
     }
 
     fn above<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {

@@ -1,7 +1,7 @@
 //! How stores are reached: what the options and the environment say.
 
 use super::environment::Environment;
-use crate::cli::Reach;
+use super::reach::Reach;
 use run_common::error::Error;
 use std::time::Duration;
 

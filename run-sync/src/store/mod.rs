@@ -10,6 +10,7 @@ mod environment;
 pub(crate) mod fault;
 mod misbehaviour;
 mod rclone;
+pub(crate) mod reach;
 pub(crate) mod url;
 
 use crate::format::digest::Digest;

@@ -5,10 +5,10 @@ use super::super::failure::{Answer, Failure};
 use super::super::http::{Call, Http, accept, header};
 use super::super::retry::Retry;
 use super::super::text::{encode, query};
+use super::address::BucketAddress;
 use super::credentials;
 use super::dialect::Dialect;
 use super::google;
-use super::place::Place;
 use super::sign::{Credentials, Signed, authorization};
 use crate::format::digest::Digest;
 use crate::store::access::Access;
@@ -32,7 +32,7 @@ pub(crate) struct Bucket {
     pub(super) dialect: Dialect,
     name: String,
     environment: Mutex<Environment>,
-    place: RwLock<Arc<Place>>,
+    address: RwLock<Arc<BucketAddress>>,
     who: RwLock<Arc<Credentials>>,
     clock: Clock,
     /// Whether an answer led elsewhere.
@@ -68,7 +68,7 @@ impl Bucket {
     /// Finds credentials and the address of a bucket.
     pub(super) fn new(dialect: Dialect, name: &str, access: &Access) -> Result<Self, String> {
         let found = find(dialect, &access.environment)?;
-        let place = Place::new(dialect, found.endpoint.as_deref(), name, &found.region)?;
+        let address = BucketAddress::new(dialect, found.endpoint.as_deref(), name, &found.region)?;
         let silence = access.patience.min(Duration::from_secs(60)) / 2;
         Ok(Self {
             http: Http::new(&access.environment, access.rate, access.transfers, silence),
@@ -76,7 +76,7 @@ impl Bucket {
             dialect,
             name: name.to_owned(),
             environment: Mutex::new(access.environment.clone()),
-            place: RwLock::new(Arc::new(place)),
+            address: RwLock::new(Arc::new(address)),
             who: RwLock::new(Arc::new(found.who)),
             clock: Clock::default(),
             redirects: AtomicBool::new(false),
@@ -90,21 +90,21 @@ impl Bucket {
 
     /// The address of the bucket.
     pub(super) fn address(&self) -> String {
-        let place = self.place();
-        format!("{}{}", place.origin, place.base)
+        let address = self.present_address();
+        format!("{}{}", address.origin, address.base)
     }
 
     /// Makes a request once, wherever the store wants it to be made, and returns the answer of success.
     pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         let mut turns = 0;
         loop {
-            let (place, who) = (self.place(), self.who());
-            let failure = match self.send(ask, &place, &who).and_then(accept) {
+            let (address, who) = (self.present_address(), self.who());
+            let failure = match self.send(ask, &address, &who).and_then(accept) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             turns += 1;
-            let turn = if turns > TURNS { Turn::End } else { self.turn(ask, &failure, &place, &who) };
+            let turn = if turns > TURNS { Turn::End } else { self.turn(ask, &failure, &address, &who) };
             match turn {
                 Turn::Again => {}
                 Turn::Follow(url) => return self.follow(ask, &url),
@@ -125,26 +125,31 @@ impl Bucket {
         self.retry.run(|| self.ask(ask).and_then(&mut read))
     }
 
-    fn send(&self, ask: &Ask<'_>, place: &Place, who: &Credentials) -> Result<Response<Body>, Failure> {
+    fn send(
+        &self,
+        ask: &Ask<'_>,
+        address: &BucketAddress,
+        who: &Credentials,
+    ) -> Result<Response<Body>, Failure> {
         let (now, names) = (self.clock.now(), self.dialect.names());
         let date = now.format("%Y%m%dT%H%M%SZ").to_string();
         let path = match ask.key {
-            "" if place.base.is_empty() => "/".to_owned(),
-            "" => place.base.clone(),
-            key => format!("{}/{}", place.base, encode(key, true)),
+            "" if address.base.is_empty() => "/".to_owned(),
+            "" => address.base.clone(),
+            key => format!("{}/{}", address.base, encode(key, true)),
         };
         let query = query(ask.query);
         let digest = ask.sha256.to_string();
-        let mut headers = vec![("host", place.host()), (names.hash, digest.as_str()), (names.date, &date)];
+        let mut headers = vec![("host", address.host()), (names.hash, digest.as_str()), (names.date, &date)];
         headers.extend(who.token.as_deref().map(|token| ("x-amz-security-token", token)));
         headers.extend_from_slice(ask.headers);
         headers.sort_unstable();
         let signed =
             Signed { method: ask.method, path: &path, query: &query, headers: &headers, body: ask.sha256 };
-        let authorization = authorization(who, self.dialect, &place.region, now, &signed);
+        let authorization = authorization(who, self.dialect, &address.region, now, &signed);
         headers.push(("authorization", &authorization));
         let mark = if query.is_empty() { "" } else { "?" };
-        let url = format!("{}{path}{mark}{query}", place.origin);
+        let url = format!("{}{path}{mark}{query}", address.origin);
         let answer =
             self.http.send(&Call { method: ask.method, url: &url, headers: &headers, body: ask.body })?;
         self.retry.answered();
@@ -169,17 +174,17 @@ impl Bucket {
     }
 
     /// Decides what follows from an answer of failure.
-    fn turn(&self, ask: &Ask<'_>, failure: &Failure, place: &Place, who: &Credentials) -> Turn {
+    fn turn(&self, ask: &Ask<'_>, failure: &Failure, address: &BucketAddress, who: &Credentials) -> Turn {
         let Failure::Answer(answer) = failure else { return Turn::End };
         if let Some(region) = &answer.region
             && matches!(answer.status, 301 | 307 | 400 | 403)
-            && let Some(there) = place.in_region(region, &self.name)
+            && let Some(there) = address.in_region(region, &self.name)
         {
-            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+            *self.address.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
             return Turn::Again;
         }
         if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-            return self.turn_to(ask, answer, place);
+            return self.turn_to(ask, answer, address);
         }
         if answer.is(403) && self.clock.learn(answer) {
             return Turn::Again;
@@ -190,7 +195,7 @@ impl Bucket {
         Turn::End
     }
 
-    fn turn_to(&self, ask: &Ask<'_>, answer: &Answer, place: &Place) -> Turn {
+    fn turn_to(&self, ask: &Ask<'_>, answer: &Answer, address: &BucketAddress) -> Turn {
         self.redirects.store(true, Ordering::Relaxed);
         let Some(location) = answer.location.as_deref().filter(|location| is_address(location)) else {
             return Turn::End;
@@ -198,10 +203,10 @@ impl Bucket {
         let host =
             location.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
         let is_signed = location.contains("X-Amz-Signature=") || location.contains("Signature=");
-        if !is_signed && host != place.host() && place.trusts(host) {
+        if !is_signed && host != address.host() && address.trusts(host) {
             let scheme = location.split("://").next().unwrap_or("https");
-            let there = place.at(format!("{scheme}://{host}"), &self.name);
-            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+            let there = address.at(format!("{scheme}://{host}"), &self.name);
+            *self.address.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
             return Turn::Again;
         }
         match ask.method {
@@ -230,8 +235,8 @@ impl Bucket {
         }
     }
 
-    fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.place.read().unwrap_or_else(PoisonError::into_inner))
+    fn present_address(&self) -> Arc<BucketAddress> {
+        Arc::clone(&self.address.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn who(&self) -> Arc<Credentials> {

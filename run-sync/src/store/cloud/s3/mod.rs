@@ -2,12 +2,12 @@
 //!
 //! Sources: Amazon S3 API Reference; "XML API", Cloud Storage reference.
 
+mod address;
 mod bucket;
 mod credentials;
 pub(crate) mod dialect;
 mod google;
 mod list;
-mod place;
 mod sign;
 
 use super::When;

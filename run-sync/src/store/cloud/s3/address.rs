@@ -5,7 +5,7 @@ use super::dialect::Dialect;
 
 /// The address of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct BucketAddress {
     /// `https://HOST`, or with a port.
     pub(super) origin: String,
     /// The path before each key: `/BUCKET`, or nothing where the host names the bucket.
@@ -16,7 +16,7 @@ pub(super) struct Place {
     is_amazon: bool,
 }
 
-impl Place {
+impl BucketAddress {
     /// Finds the address of a bucket: in the path of a server that is named, in the name of Amazon's host otherwise.
     pub(super) fn new(
         dialect: Dialect,
@@ -109,25 +109,25 @@ mod tests {
             (Some("http://127.0.0.1:1/"), "b", "r", "http://127.0.0.1:1/b"),
             (Some("https://h/s3"), "b", "auto", "https://h/s3/b"),
         ] {
-            let place = Place::new(Dialect::Amazon, endpoint, bucket, region).unwrap();
-            assert_eq!(format!("{}{}", place.origin, place.base), address);
+            let found = BucketAddress::new(Dialect::Amazon, endpoint, bucket, region).unwrap();
+            assert_eq!(format!("{}{}", found.origin, found.base), address);
         }
         for endpoint in ["h", "ftp://h", "https://", "https://key:secret@h", "https://h?x"] {
-            let why = Place::new(Dialect::Amazon, Some(endpoint), "b", "r").unwrap_err();
+            let why = BucketAddress::new(Dialect::Amazon, Some(endpoint), "b", "r").unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
         assert!(
-            Place::new(Dialect::Amazon, None, "b/../c", "r").is_err()
-                && Place::new(Dialect::Amazon, None, "b", "r.evil.com/").is_err()
+            BucketAddress::new(Dialect::Amazon, None, "b/../c", "r").is_err()
+                && BucketAddress::new(Dialect::Amazon, None, "b", "r.evil.com/").is_err()
         );
     }
 
     #[test]
     fn a_bucket_elsewhere_is_asked_for_there() {
-        let place = Place::new(Dialect::Amazon, None, "b", "us-east-1").unwrap();
-        let other = place.in_region("eu-west-1", "b").unwrap();
+        let found = BucketAddress::new(Dialect::Amazon, None, "b", "us-east-1").unwrap();
+        let other = found.in_region("eu-west-1", "b").unwrap();
         assert_eq!(other.origin, "https://b.s3.eu-west-1.amazonaws.com");
         assert_eq!(other.in_region("eu-west-1", "b"), None);
-        assert!(place.trusts("s3.eu-west-1.amazonaws.com") && !place.trusts("evil.com"));
+        assert!(found.trusts("s3.eu-west-1.amazonaws.com") && !found.trusts("evil.com"));
     }
 }
