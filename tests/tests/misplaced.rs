@@ -10,11 +10,12 @@ use testkit::process::Signal;
 use testkit::{Done, Lab, Random, times};
 
 /// Places of files that are read, of a record and of a trainer.
-const READ: [&str; 28] = [
+const READ: [&str; 29] = [
     "runs/r/.run/meta.json",
     "runs/r/.run/status.json",
     "runs/r/.run/result.json",
     "runs/r/.run/attempts.jsonl",
+    "runs/r/.run/overwritten.json",
     "runs/r/.run/resources.jsonl",
     "runs/r/.run/scraped.jsonl",
     "runs/r/.run/lock",
