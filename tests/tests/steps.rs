@@ -216,29 +216,41 @@ raise SystemExit(1)";
 }
 
 #[test]
-fn a_table_that_was_written_anew_is_no_longer_cut_where_an_attempt_began() {
-    let lab = Lab::new();
+fn a_file_that_was_written_anew_is_no_longer_cut_where_an_attempt_began() {
     // Lengths of episodes, which are no order of the rows; the second attempt writes the row 20 where it began.
     let script = "rows='30 40 50'; test $RUN_ATTEMPT = 1 || rows='40 50 60 20 70'
-{ echo steps,loss; for i in $rows; do echo $i,$RUN_ATTEMPT; done; } > $RUN_DIR/new
-mv $RUN_DIR/new $RUN_DIR/metrics.csv
+table() { echo steps,loss; printf '%d,%d\\n' \"$@\"; }
+lines() { printf '{\"steps\":%d,\"loss\":%d}\\n' \"$@\"; }
+$0 $(for i in $rows; do echo $i $RUN_ATTEMPT; done) > $RUN_DIR/new
+mv $RUN_DIR/new $RUN_DIR/$1
 test $RUN_ATTEMPT = 1 || until test -e go; do sleep 0.02; done
 exit 1";
-    lab.new_run("r", &["sh", "-c", script]);
-    lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
-    let exec = lab.cmd("run-exec").args(["-q", "--resume", "--heartbeat", "50ms", "r"]).spawn();
-    let has_all = |status: &Value| status["metrics"]["loss"]["count"] == 5;
-    let status = lab.await_status("r", "five rows", has_all);
-    assert_eq!((&status["step"], &status["metrics"]["loss"]["min"]), (&json!(70), &json!(2)));
-    lab.write("go", "");
-    exec.wait().code(1);
-    let (found, said) = rows(&lab);
-    assert_eq!(found, ["r,40,40,2", "r,50,50,2", "r,60,60,2", "r,20,20,2", "r,70,70,2"]);
-    assert_eq!(said, "");
-    assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 5);
-    let start = lab.json_lines("runs/r/.run/attempts.jsonl").remove(2);
-    let sum = lab.cmd("sh").args(["-c", "printf 'steps,loss\\n30,1\\n40,1\\n50,1\\n' | sha256sum"]).run();
-    assert_eq!(start["fingerprints"], json!({"metrics.csv": sum.code(0).out().split(' ').next()}));
+    for (write, file, begin) in [
+        ("table", "metrics.csv", "steps,loss\n30,1\n40,1\n50,1\n"),
+        (
+            "lines",
+            "metrics.jsonl",
+            "{\"steps\":30,\"loss\":1}\n{\"steps\":40,\"loss\":1}\n{\"steps\":50,\"loss\":1}\n",
+        ),
+    ] {
+        let lab = Lab::new();
+        lab.new_run("r", &["sh", "-c", script, write, file]);
+        lab.cmd("run-exec").args(["-q", "r"]).run().code(1);
+        let exec = lab.cmd("run-exec").args(["-q", "--resume", "--heartbeat", "50ms", "r"]).spawn();
+        let has_all = |status: &Value| status["metrics"]["loss"]["count"] == 5;
+        let status = lab.await_status("r", "five rows", has_all);
+        assert_eq!((&status["step"], &status["metrics"]["loss"]["min"]), (&json!(70), &json!(2)));
+        lab.write("go", "");
+        exec.wait().code(1);
+        let (found, said) = rows(&lab);
+        assert_eq!(found, ["r,40,40,2", "r,50,50,2", "r,60,60,2", "r,20,20,2", "r,70,70,2"], "{file}");
+        assert_eq!(said, "");
+        assert_eq!(lab.status("r")["metrics"]["loss"]["count"], 5);
+        let start = lab.json_lines("runs/r/.run/attempts.jsonl").remove(2);
+        lab.write("begin", begin);
+        let sum = lab.cmd("sha256sum").arg("begin").run().code(0).out();
+        assert_eq!(start["fingerprints"], json!({file: sum.split(' ').next()}));
+    }
 }
 
 #[test]
