@@ -17,25 +17,28 @@ const EXAMPLES: &str = "Examples:
   run-report --compare first second
   run-report --plot loss --log --smooth 0.9 first second
   run-report --html report.html
+  run-report --export-mlflow mlruns
+  run-report --sql runs.sql && duckdb -init runs.sql
   run-status -a --json | jq -c 'select(.step > 100)' | run-report -";
 
 /// Compare runs, consolidate their metrics, draw curves, add up costs.
 #[derive(Debug, Parser)]
 #[command(name = "run-report", version, after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "cost"]))]
+#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "export_tensorboard", "export_mlflow", "sql", "cost"]))]
 #[command(group = ArgGroup::new("curves").args(["plot", "svg", "html", "export"]).multiple(true))]
+#[command(group = ArgGroup::new("away").args(["export_tensorboard", "export_mlflow", "sql"]).multiple(true))]
 #[command(group = ArgGroup::new("whole").args(["metrics", "evals", "compare"]).multiple(true))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
     /// Format of a table
-    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves"])]
+    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves", "away"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "curves"])]
+    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "curves", "away"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc in descending order
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves"])]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves", "away"])]
     pub(crate) sort: Option<String>,
     /// Sort by the best value of a metric; :min or :max if its name does not tell which is better
     #[arg(long, value_name = "METRIC", conflicts_with_all = ["sort", "what", "plot"])]
@@ -58,13 +61,13 @@ pub(crate) struct Args {
     )]
     pub(crate) eval_dir: Option<PathBuf>,
     /// Read metrics from the logs of ended runs: auto, none, or a regular expression with named groups
-    #[arg(long, value_name = "SPEC", conflicts_with = "evals", value_parser = Patterns::check)]
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["evals", "sql"], value_parser = Patterns::check)]
     pub(crate) scrape: Vec<String>,
     /// Show the differences between runs side by side
     #[arg(long)]
     pub(crate) compare: bool,
     /// Draw curves of metrics in the terminal, or in the file of --svg, --html or --export
-    #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost"])]
+    #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost", "sql"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
@@ -75,17 +78,26 @@ pub(crate) struct Args {
     /// Write the whole report to a file as a JSON document
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
+    /// Write event files for TensorBoard below a directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) export_tensorboard: Option<PathBuf>,
+    /// Write a file store of MLflow
+    #[arg(long, value_name = "DIR")]
+    pub(crate) export_mlflow: Option<PathBuf>,
+    /// Write views for DuckDB, which queries runs in place; - is stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sql: Option<PathBuf>,
     /// Draw values on a logarithmic axis
-    #[arg(long, requires = "curves")]
+    #[arg(long, requires = "curves", conflicts_with = "away")]
     pub(crate) log: bool,
     /// Draw curves over epoch, time or another logged field instead of the step
-    #[arg(long, value_name = "KEY", requires = "curves")]
+    #[arg(long, value_name = "KEY", requires = "curves", conflicts_with = "away")]
     pub(crate) x: Option<String>,
     /// Draw steps on a logarithmic axis
-    #[arg(long, requires = "curves")]
+    #[arg(long, requires = "curves", conflicts_with = "away")]
     pub(crate) log_x: bool,
     /// Smooth curves by a running mean of this weight, from 0 to less than 1
-    #[arg(long, value_name = "WEIGHT", requires = "curves", value_parser = weight)]
+    #[arg(long, value_name = "WEIGHT", requires = "curves", conflicts_with = "away", value_parser = weight)]
     pub(crate) smooth: Option<f64>,
     /// Add up the costs of runs
     #[arg(long)]
@@ -95,7 +107,7 @@ pub(crate) struct Args {
         long,
         value_name = "USD",
         requires = "cost",
-        conflicts_with_all = ["whole", "curves"],
+        conflicts_with_all = ["whole", "curves", "away"],
         value_parser = price,
         help = "Price of a device for an hour [default: $RUN_RATE]"
     )]
@@ -105,15 +117,15 @@ pub(crate) struct Args {
         long,
         value_name = "FILE",
         requires = "cost",
-        conflicts_with_all = ["rate", "whole", "curves"],
+        conflicts_with_all = ["rate", "whole", "curves", "away"],
         help = "File of prices by device [default: $RUN_RATES]"
     )]
     pub(crate) rates: Option<PathBuf>,
     /// Ask a command for further costs of a run: JSON on stdin, {"usd": ...} on stdout
-    #[arg(long, value_name = "COMMAND", requires = "cost", conflicts_with_all = ["whole", "curves"])]
+    #[arg(long, value_name = "COMMAND", requires = "cost", conflicts_with_all = ["whole", "curves", "away"])]
     pub(crate) cost_command: Option<String>,
     /// Time limit of --cost-command per run
-    #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves"], value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves", "away"], value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
     /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]

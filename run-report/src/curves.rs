@@ -78,7 +78,7 @@ pub(crate) fn read<T: Send>(
 
 /// Makes steps that restart in each epoch continuous.
 #[derive(Debug, Default)]
-struct Unrolled {
+pub(crate) struct Unrolled {
     /// The epoch of the last row with an epoch.
     epoch: Option<f64>,
     /// Steps before that epoch.
@@ -88,7 +88,8 @@ struct Unrolled {
 }
 
 impl Unrolled {
-    fn step(&mut self, row: &MetricRow) -> Option<f64> {
+    /// Returns the step of a row; `None` where the row has none.
+    pub(crate) fn step(&mut self, row: &MetricRow) -> Option<f64> {
         let (_, step) = row.step()?;
         if let Some((_, Some(epoch))) = row.standing().map(|standing| standing.position()) {
             if self.epoch.is_some_and(|last| epoch > last) && step <= self.greatest {

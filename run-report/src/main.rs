@@ -1,5 +1,6 @@
 //! `run-report`: compare runs, consolidate their metrics, draw curves, add up costs.
 
+mod bridge;
 mod cli;
 mod compare;
 mod consolidate;
@@ -19,6 +20,7 @@ mod runs;
 mod scalar;
 mod scraped;
 mod settings;
+mod sql;
 mod table;
 
 fn main() -> std::process::ExitCode {

@@ -4,7 +4,7 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::{compare, consolidate, cost, curves, evals, export, plot, table};
+use crate::{bridge, compare, consolidate, cost, curves, evals, export, plot, sql, table};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -31,6 +31,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
         Report::Page(curves, file) => export::page::write(&runs, &curves, file, out),
         Report::Document(curves, file) => export::write(&runs, &curves, file, out),
+        Report::TensorBoard(curves, directory) => bridge::tensorboard::write(&runs, &curves, directory),
+        Report::Mlflow(curves, directory) => bridge::mlflow::write(&runs, &curves, directory),
+        Report::Sql(file) => sql::write(&runs, file, out),
         Report::Cost(options) => cost::print(&runs, &options, out),
     }
 }
@@ -53,7 +56,13 @@ enum Report<'a> {
     Page(curves::Options<'a>, &'a Path),
     /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
-    /// The costs of runs.
+    /// Event files.
+    TensorBoard(curves::Options<'a>, &'a Path),
+    /// A file store.
+    Mlflow(curves::Options<'a>, &'a Path),
+    /// Views for queries.
+    Sql(&'a Path),
+    /// What runs cost.
     Cost(cost::Options<'a>),
 }
 
@@ -77,6 +86,12 @@ impl<'a> Report<'a> {
             Self::Page(curves, file)
         } else if let Some(file) = &args.export {
             Self::Document(curves, file)
+        } else if let Some(directory) = &args.export_tensorboard {
+            Self::TensorBoard(curves, directory)
+        } else if let Some(directory) = &args.export_mlflow {
+            Self::Mlflow(curves, directory)
+        } else if let Some(file) = &args.sql {
+            Self::Sql(file)
         } else if !args.plot.is_empty() {
             Self::Plot(curves)
         } else if args.cost {

@@ -19,6 +19,7 @@ pub mod checkpoints;
 pub mod evals;
 pub mod misplaced;
 pub mod progress;
+pub mod python;
 pub mod reports;
 pub mod sets;
 pub mod stores;

@@ -40,7 +40,7 @@ pub fn by_python(lab: &Lab, csv: &str) -> Value {
     serde_json::from_str(&lab.cmd("python3").args(["-c", program]).run().code(0).out()).unwrap()
 }
 
-/// Returns what `DuckDB` reads, left to find out for itself how the file is written.
+/// Returns what DuckDB reads, left to find out for itself how the file is written.
 pub fn by_duckdb(lab: &Lab, csv: &str) -> Value {
     lab.write("in.csv", csv);
     let program = "import duckdb, json

@@ -115,7 +115,8 @@ fn execute(lab: &Lab, name: &str, text: &str) {
     let text = text.replace("\\\n", "");
     let lines: Vec<&str> = text.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")).collect();
     assert!(!lines.is_empty(), "{name} shows no command");
-    let script = lines.join("\n");
+    let peers = checkout().join("target/peers/bin"); // duckdb; python3 is that of the system
+    let script = format!("PATH=$PATH:{}\n{}", peers.display(), lines.join("\n"));
     let done = lab.cmd("bash").args(["-e", "-c", &script]).run();
     assert_eq!(done.code, 0, "{name}:\n{script}\n{}\n{}", done.out(), done.err());
     lab.cmd("run-stop").args(["--all", "--grace", "1s"]).run();

@@ -1,11 +1,11 @@
 //! TensorBoard event files, `events.out.tfevents.*`: scalars, as `simple_value` and as the tensors
 //! of the newer scalar plugin. Nothing else in them is a metric.
 //!
-//! Framing: TensorFlow's TFRecord (`tensorflow/core/lib/io/record_writer.h`): length as 64 bits,
-//! little endian, its masked CRC-32C, the data, and theirs. Data: `Event`, `Summary`
-//! and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`, `tensor.proto`) in the encoding of Protocol Buffers.
+//! Framing: TFRecord. Data: `Event`, `Summary` and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`,
+//! `tensor.proto`) in the encoding of Protocol Buffers.
 
 use super::row::{MetricRow, MetricValue};
+use super::tfrecord::masked_crc;
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -53,7 +53,7 @@ impl EventReader {
                 break;
             }
             let (length, crc) = head.split_at(8);
-            if masked(crc32c(length)) != little(crc) {
+            if u64::from(masked_crc(length)) != little(crc) {
                 self.is_lost = true;
                 rows.skip();
                 break;
@@ -72,7 +72,7 @@ impl EventReader {
                 if !fill(&mut reader, &mut data)? || !fill(&mut reader, &mut tail)? {
                     break;
                 }
-                is_damaged = masked(crc32c(&data)) != little(&tail) || rows.event(&data).is_err();
+                is_damaged = u64::from(masked_crc(&data)) != little(&tail) || rows.event(&data).is_err();
             }
             self.position = self.position.saturating_add(length).saturating_add(16);
             if is_damaged {
@@ -95,32 +95,6 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 
 fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
-}
-
-/// CRC-32C (Castagnoli, reflected), a byte at a time.
-fn crc32c(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
-            let mut rest = byte as u32;
-            let mut bit = 0;
-            while bit < 8 {
-                rest = rest >> 1 ^ (if rest & 1 == 1 { 0x82f6_3b78 } else { 0 });
-                bit += 1;
-            }
-            table[byte] = rest;
-            byte += 1;
-        }
-        table
-    };
-    !bytes.iter().fold(!0, |crc, &byte| crc >> 8 ^ TABLE[usize::from((crc & 0xff) as u8 ^ byte)])
-}
-
-/// Masks a checksum, as TFRecord does for those of data that hold checksums.
-fn masked(crc: u32) -> u64 {
-    crc.rotate_right(15).wrapping_add(0xa282_ead8).into()
 }
 
 /// A message that is none, or a value that is not as its type says.

@@ -28,6 +28,7 @@ pub mod source;
 pub mod standing;
 pub mod step_key;
 pub mod supersede;
+pub mod tfrecord;
 mod trainer_csv;
 mod trainer_files;
 mod trainer_state;

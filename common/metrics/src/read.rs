@@ -29,6 +29,19 @@ pub fn rows(
     attempts: &Resumptions,
     each: &mut dyn FnMut(MetricRow, usize),
 ) -> io::Result<RowCounts> {
+    judged_rows(source, attempts, &mut |row| {
+        if let Some((row, attempt)) = row {
+            each(row, attempt);
+        }
+    })
+}
+
+/// Reads the rows like [`rows`], with `None` in the place of each that a later one superseded.
+pub fn judged_rows(
+    source: &MetricSource,
+    attempts: &Resumptions,
+    each: &mut dyn FnMut(Option<(MetricRow, usize)>),
+) -> io::Result<RowCounts> {
     let mut starts = FirstSteps::default();
     let mut has_parts_of_epochs = false;
     if !is_plain(source, attempts)? {
@@ -41,9 +54,10 @@ pub fn rows(
     counts.skipped = pass(source, attempts, &mut |origin, row| {
         if starts.supersede(origin, &row) {
             counts.superseded += 1;
+            each(None);
         } else {
             counts.rows += 1;
-            each(if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1);
+            each(Some((if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1)));
         }
     })?;
     Ok(counts)

@@ -218,6 +218,11 @@ fn words<'a, 'b>(text: &'a str, into: &'b mut [&'a str; WORDS]) -> Option<&'b [&
     Some(&into[..count]).filter(|words| !words.is_empty())
 }
 
+/// Puts names of steps into the order in which they count, and what is no such name behind them.
+pub fn sort_step_names(names: &mut [String]) {
+    names.sort_by_cached_key(|name| (StepKey::of(name).is_none(), StepKey::of(name)));
+}
+
 /// Says whether a name is that of a step: no metric.
 pub fn is_step(name: &str) -> bool {
     StepKey::of(name).is_some()

@@ -1,0 +1,159 @@
+//! What a run logged as other systems hold it: values at whole steps, each with a time.
+
+use crate::curves::{Options, Unrolled};
+use crate::fault::Fault;
+use crate::run::Run;
+use run_common::rundir::attempts::Attempts;
+use run_common::time::Timestamp;
+use run_metrics::of_run;
+use run_metrics::row::{MetricRow, MetricValue};
+use std::collections::HashSet;
+
+/// Seconds since 1970 that are taken for a time: from 2001 to 2096. Others have passed since something began.
+const TIMES: std::ops::Range<f64> = 1e9..4e9;
+
+/// What was logged at once.
+#[derive(Debug)]
+pub(super) struct Point<'a> {
+    /// The step, whole: a fraction is cut off.
+    pub(super) step: i64,
+    /// When, in milliseconds since 1970.
+    pub(super) millis: i64,
+    /// The metrics and their values.
+    pub(super) values: &'a [(&'a str, f64)],
+}
+
+/// What was found in a run.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The metrics that were wanted.
+    pub(super) metrics: HashSet<String>,
+    /// What is wrong with others.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Hands out the rows of a run that count, and then what was measured of its checkpoints, under names such as
+/// `gsm8k/accuracy`. Steps that begin anew in each epoch are put one epoch after another, and a row without a step has
+/// its number for one.
+pub(super) fn points<E>(
+    run: &Run,
+    options: &Options,
+    mut each: impl FnMut(&Point) -> Result<(), E>,
+) -> Result<Found, E> {
+    let mut failed = Ok(());
+    let mut clock = Clock::of(run);
+    let mut unrolled = Unrolled::default();
+    let (mut number, mut own) = (0.0, HashSet::new());
+    let mut hand_out = |failed: &mut Result<(), E>, point: &Point| {
+        if failed.is_ok() && !point.values.is_empty() {
+            *failed = each(point);
+        }
+    };
+    let read = of_run::rows(run.seen.run.layout(), &mut |row, attempt| {
+        number += 1.0;
+        let step = whole(unrolled.step(&row).unwrap_or(number));
+        let values: Vec<(&str, f64)> = row.numbers().filter(|(name, _)| options.wants(name)).collect();
+        for (name, _) in &values {
+            if !own.contains(*name) {
+                own.insert((*name).to_owned());
+            }
+        }
+        let point = Point { step, millis: clock.at(logged(&row), attempt), values: &values };
+        hand_out(&mut failed, &point);
+    });
+    let mut metrics = own.clone();
+    run.measured(&mut |name, step, mean| {
+        if !own.contains(name) && options.wants(name) {
+            metrics.insert(name.to_owned());
+            let millis = clock.tick();
+            hand_out(&mut failed, &Point { step: whole(step), millis, values: &[(name, mean)] });
+        }
+    });
+    failed.map(|()| Found { metrics, faults: run.faults(read) })
+}
+
+/// Tells when rows were logged. One that does not say so comes a millisecond after the one before, or at the start of
+/// its attempt: that keeps the order of the rows, and claims no more.
+struct Clock<'a> {
+    attempts: &'a Attempts,
+    /// Number of the attempt of the last row.
+    attempt: usize,
+    next: i64,
+}
+
+impl<'a> Clock<'a> {
+    fn of(run: &'a Run) -> Self {
+        Self { attempts: &run.attempts, attempt: 0, next: begun(run).millis() }
+    }
+
+    fn at(&mut self, logged: Option<i64>, attempt: usize) -> i64 {
+        if self.attempt != attempt {
+            self.attempt = attempt;
+            let start = u32::try_from(attempt).ok().and_then(|attempt| self.attempts.get(attempt));
+            self.next = start.map_or(self.next, |attempt| attempt.start.start_time.millis().max(self.next));
+        }
+        let millis = logged.unwrap_or(self.next);
+        self.next = millis + 1;
+        millis
+    }
+
+    /// Returns the next moment.
+    fn tick(&mut self) -> i64 {
+        self.at(None, self.attempt)
+    }
+}
+
+/// Returns when a run began: its first attempt, or else the run itself.
+pub(super) fn begun(run: &Run) -> Timestamp {
+    let first = run.attempts.iter().next().map(|first| first.start.start_time);
+    first.or(run.seen.start_time()).unwrap_or(run.seen.recorded.created)
+}
+
+/// Returns when a row was logged, in milliseconds since 1970, where it says so.
+fn logged(row: &MetricRow) -> Option<i64> {
+    let seconds = row.number_under("time").filter(|seconds| TIMES.contains(seconds));
+    let millis = seconds.map(|seconds| whole((seconds * 1000.0).round()));
+    millis.or_else(|| {
+        let is_time = |name: &str| {
+            let last = name.rsplit('/').next().unwrap_or(name);
+            ["time", "timestamp", "wall_time"].contains(&last.trim_start_matches('_'))
+        };
+        let texts = row.fields().filter(|(name, _)| is_time(name)).filter_map(|(_, value)| match value {
+            MetricValue::Other(value) => value.as_str(),
+            MetricValue::Number(_) => None,
+        });
+        texts.filter_map(|text| text.parse::<Timestamp>().ok()).map(Timestamp::millis).next()
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a fraction is cut off, and what is too large is the largest"
+)]
+fn whole(number: f64) -> i64 {
+    number as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged_in(line: &str) -> Option<i64> {
+        logged(&MetricRow::parse(line.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_row_may_say_when_it_was_logged() {
+        assert_eq!(logged_in(r#"{"step": 1, "timestamp": 1700000000.5}"#), Some(1_700_000_000_500));
+        assert_eq!(logged_in(r#"{"step": 1, "_timestamp": 1700000000}"#), Some(1_700_000_000_000));
+        assert_eq!(logged_in(r#"{"timestamp": "2023-11-14T22:13:20+00:00"}"#), Some(1_700_000_000_000));
+        assert_eq!(logged_in(r#"{"step": 1, "time": 12.5}"#), None);
+        assert_eq!(logged_in(r#"{"step": 1, "time": "noon"}"#), None);
+        assert_eq!(logged_in(r#"{"step": 1, "time": NaN}"#), None);
+    }
+
+    #[test]
+    fn steps_are_whole() {
+        assert_eq!([0.0, 2.9, -1.5, 1e300, f64::NAN].map(whole), [0, 2, -1, i64::MAX, 0]);
+    }
+}
