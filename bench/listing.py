@@ -272,7 +272,7 @@ def installed(lab, package, module):
             # The caller's environment: it may be what says where packages come from.
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE, text=True, timeout=2 * TIMEOUT_S, check=True)
-        lines = lab.output([target / "bin/pip", "show", package], lab.root).splitlines()
+        lines = lab.output([target / "bin/pip", "show", package.partition("==")[0]], lab.root).splitlines()
     except (subprocess.SubprocessError, Failed) as error:
         lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return None, f"{package} could not be installed: {lines[-1] if lines else 'no reason given'}"
