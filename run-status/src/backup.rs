@@ -38,11 +38,16 @@ impl BackupOut {
                 && (one.modified() > self.time || one.step > self.last_step && one.step.is_some())
         };
         let since = found.iter().filter(is_new).count();
-        let ago = human_seconds(Timestamp::now().seconds_since(self.time));
         let since = counted(since, "checkpoint");
-        format!(
-            "backed up {ago} ago, {since} since (backup {} of '{}' in {})",
-            self.number, self.name, self.url
-        )
+        let Self { number, name, url, .. } = self;
+        format!("backed up {}, {since} since (backup {number} of '{name}' in {url})", ago(self.time))
+    }
+}
+
+/// Says how long ago something was.
+fn ago(then: Timestamp) -> String {
+    match Timestamp::now().seconds_since(then).round() {
+        seconds if seconds < 1.0 => "just now".to_owned(),
+        seconds => format!("{} ago", human_seconds(seconds)),
     }
 }

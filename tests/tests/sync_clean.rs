@@ -333,8 +333,15 @@ fn run_status_says_when_a_run_was_backed_up_and_what_came_since() {
         (&1.into(), &4.into(), &40.into())
     );
     assert_eq!(backup["url"], lab.path("store").to_str().unwrap());
-    assert!(words().contains("ago, 3 checkpoints since (backup 1 of 'trial' in "), "{}", words());
+    assert!(!words().contains("0.0s ago"), "{}", words());
+    assert!(words().contains(", 3 checkpoints since (backup 1 of 'trial' in "), "{}", words());
     lab.cmd("run-sync").args(["backup", "--to", "store", "--cleanup", "trial"]).run().code(0).stderr("");
-    assert!(words().contains("ago, 0 checkpoints since (backup 2 of"), "{}", words());
+    assert!(words().contains(", 0 checkpoints since (backup 2 of"), "{}", words());
     assert_eq!(lab.status("trial")["backup"]["number"], 2);
 }
+    let time = lab.status("trial")["backup"]["time"].as_str().unwrap().to_owned();
+    let receipts = lab.read(&format!("{run}/.run/backup.jsonl"));
+    let older = (chrono::Utc::now() - chrono::TimeDelta::seconds(7260))
+        .to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    lab.write(&format!("{run}/.run/backup.jsonl"), receipts.replace(&time, &older));
+    assert!(words().contains("backed up 2h01m ago, "), "{}", words());
