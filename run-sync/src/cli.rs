@@ -81,7 +81,7 @@ pub(crate) struct Runs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Keep {
     /// Checkpoints to keep: latest, best:METRIC[:min|max], N (the last N), every:K (steps), final
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST")]
     pub(crate) keep: Vec<String>,
     /// Same as --keep latest
     #[arg(long)]

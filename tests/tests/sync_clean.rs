@@ -14,8 +14,10 @@ fn trained(lab: &Lab) -> String {
     lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
     for (step, loss) in [(10, 4), (20, 1), (30, 3), (40, 2)] {
         lab.write(&format!("{run}/ckpt/step_{step}.pt"), torch_noise(step, 40_000));
-        let rows =
-            format!("{{\"step\": {}, \"loss\": 9}}\n{{\"step\": {step}, \"loss\": {loss}}}\n", step - 1);
+        let rows = format!(
+            "{{\"step\": {}, \"loss\": 9}}\n{{\"step\": {step}, \"loss\": {loss}, \"acc,none\": {loss}}}\n",
+            step - 1
+        );
         let old = fs::read_to_string(lab.path(format!("{run}/metrics.jsonl"))).unwrap_or_default();
         lab.write(&format!("{run}/metrics.jsonl"), old + &rows);
     }
@@ -129,6 +131,8 @@ fn a_flipped_byte_in_the_store_is_named_and_nothing_is_removed() {
     let done = clean(&lab, &[]).code(1).stdout("trial: removed nothing\n");
     assert!(done.err().contains("'ckpt/step_20.pt'"), "{}", done.err());
     assert!(done.err().contains("not those that were stored"), "{}", done.err());
+        ("\"best:acc,none:max\"", "[\"ckpt/step_10.pt\",\"ckpt/step_40.pt\"]"),
+        ("2,\"best:acc,none:min\"", "[\"ckpt/step_20.pt\",\"ckpt/step_30.pt\",\"ckpt/step_40.pt\"]"),
     assert_eq!(names(&lab, &format!("{run}/ckpt")), "step_10.pt step_20.pt step_30.pt step_40.pt");
     fs::remove_file(lab.path("store/trial/ckpt/step_20.pt")).unwrap();
     assert!(clean(&lab, &[]).code(1).err().contains("does not have it"));

@@ -4,6 +4,7 @@ use crate::cli::Keep;
 use run_checkpoint::{Checkpoint, latest, passed_over};
 use run_common::error::Error;
 use run_metrics::goal::Goal;
+use run_metrics::name_list::NameList;
 use std::collections::BTreeSet;
 
 /// One item of the list.
@@ -32,7 +33,8 @@ pub(super) struct Policy {
 impl Policy {
     /// Takes what the command line says.
     pub(super) fn new(args: &Keep) -> Result<Self, Error> {
-        let rules = args.keep.iter().map(|text| Rule::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let items = NameList::of(&args.keep).names(|_| false); // a name with commas stands in quotes
+        let rules = items.iter().map(|text| Rule::parse(text)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { is_given: args.keep_latest || !rules.is_empty(), rules, keeps_weights: args.keep_weights })
     }
 
@@ -170,7 +172,7 @@ mod tests {
     }
 
     fn policy(list: &str) -> Result<Policy, Error> {
-        let keep = list.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect();
+        let keep = if list.is_empty() { Vec::new() } else { vec![list.to_owned()] };
         Policy::new(&Keep { keep, keep_latest: false, keep_weights: false, copies: 1 })
     }
 
@@ -210,6 +212,7 @@ mod tests {
             ("best:reward:max,1", "30 40 50"),
             ("best:accuracy", "no checkpoint has a value of 'accuracy'"),
             ("99", "10 20 30 40 50"),
+            ("\"best:acc,none:max\",3", "no checkpoint has a value of 'acc,none'"),
         ] {
             assert_eq!(names(list, &all), expected, "{list}");
         }
