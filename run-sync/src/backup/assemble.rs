@@ -3,10 +3,10 @@
 
 use super::plan::{Step, entry};
 use super::report::Report;
+use crate::format::digest::Digest;
 use crate::format::entry::{Absent, Entry, File, Kind, Place};
 use crate::local::scan::{Found, Scan};
 use run_common::rundir::receipts::Receipt;
-use run_common::time::Timestamp;
 use rustix::fs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ pub(crate) enum Kept {
 pub(crate) struct Assembly<'a> {
     /// The entries of the manifest before.
     pub(crate) before: &'a [Entry],
-    /// When that was made.
-    pub(crate) parent_created: Option<Timestamp>,
+    /// Its hash.
+    pub(crate) parent: Option<Digest>,
     /// What was found in the run.
     pub(crate) scan: &'a Scan,
     /// What was decided of each.
@@ -141,13 +141,15 @@ impl Assembly<'_> {
         }
     }
 
-    /// Returns the paths that were removed since the manifest before, with the directories above them.
+    /// Returns the paths that were removed since the manifest before, with the directories above them. Receipts are in
+    /// their order, whatever a clock says; all of them count where none is of that manifest.
     fn cleaned(&self) -> HashSet<&Path> {
+        let parent = self.parent.as_ref().map(Digest::to_string);
+        let is_of_parent = |receipt: &Receipt| matches!(receipt, Receipt::Backup(backup) if Some(&backup.manifest) == parent.as_ref());
+        let since = self.receipts.iter().rposition(is_of_parent).map_or(0, |at| at + 1);
         let mut cleaned = HashSet::new();
-        for receipt in self.receipts {
-            if let Receipt::Clean(clean) = receipt
-                && self.parent_created.is_none_or(|created| created <= clean.time)
-            {
+        for receipt in &self.receipts[since..] {
+            if let Receipt::Clean(clean) = receipt {
                 cleaned.extend(clean.removed.iter().flat_map(|path| Path::new(path).ancestors()));
             }
         }

@@ -179,7 +179,7 @@ impl OneBackup<'_> {
             self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
         let assembly = Assembly {
             before: entries,
-            parent_created: parent.map(|parent| parent.head.created),
+            parent: self.writer.parent.as_ref().map(|(commit, _)| commit.digest),
             scan: &self.scan,
             steps,
             kept,
