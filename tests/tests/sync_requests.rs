@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use testkit::process::Signal;
-use testkit::stores::{Act, BUCKET, Scripted, Server};
+use std::sync::atomic::{AtomicU64, Ordering};
+use testkit::stores::{Act, BUCKET, Request, Scripted, Server};
 use testkit::sync::{StoredSet, noise};
-use testkit::{Cmd, Lab, await_end, signal, wait_for};
+use testkit::{Cmd, Lab, times};
 
 /// A run, and a store for it.
 struct Site {
+    /// The protocol of the store.
+    scheme: &'static str,
     lab: Lab,
     run: String,
     server: Scripted,
 }
 
 impl Site {
-    fn new() -> Self {
+    fn new(scheme: &'static str) -> Self {
         let lab = Lab::new();
         let run = lab.new_run("trial", &["true"]);
         for number in 0..4 {
@@ -25,13 +25,16 @@ impl Site {
         }
         lab.write(&format!("{run}/large.bin"), noise(100, 17 << 20));
         lab.write(&format!("{run}/log.txt"), "one\n");
-        Self { lab, run, server: Scripted::new() }
+        Self { scheme, lab, run, server: Scripted::new() }
+    }
+
+    fn url(&self) -> String {
+        format!("{}://{BUCKET}/runs", self.scheme)
     }
 
     fn backup(&self) -> Cmd {
-        let url = format!("s3://{BUCKET}/runs");
-        let command = self.lab.cmd("run-sync").args(["backup", "--to", &url, "--transfers", "4", "trial"]);
-        self.server.reached_by(command)
+        let args = ["backup", "--to", &self.url(), "--transfers", "4", "trial"];
+        self.server.reached_by(self.lab.cmd("run-sync").args(args))
     }
 
     /// Changes what the second backup is of.
@@ -80,25 +83,10 @@ impl Site {
 
     /// Kills a backup when a request has come, which the server does or does not do, and does it again.
     fn cut_off(&self, index: u64, act: Act) {
-        let shown = format!("{act:?} at {index}");
-        let pid = Arc::new(AtomicI32::new(0));
-        self.server.follow({
-            let pid = Arc::clone(&pid);
-            move |request| {
-                if request.index == index {
-                    wait_for("the pid", || pid.load(Ordering::Relaxed) != 0);
-                    signal(pid.load(Ordering::Relaxed), Signal::KILL);
-                    await_end(pid.load(Ordering::Relaxed));
-                }
-                if request.index == index { act.clone() } else { Act::Serve }
-            }
-        });
-        let running = self.backup().spawn();
-        pid.store(running.pid(), Ordering::Relaxed);
-        let done = running.wait();
+        let shown = format!("{} {act:?} at {index}", self.scheme);
+        let done = self.server.run_and_kill(move |request| request.index == index, act, self.backup());
         assert_ne!(done.code, 0, "{shown}: {}", done.err());
         self.seen().check();
-        self.server.follow(|_| Act::Serve);
         let done = self.backup().run();
         assert_eq!((done.code, done.err()), (0, String::new()), "{shown}");
         let set = self.seen();
@@ -106,11 +94,13 @@ impl Site {
         self.lab.cmd("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).cwd(&set.path).run().code(0);
         let journal = self.lab.path(format!("{}/.run/backup.journal", self.run));
         assert!(!journal.exists(), "{shown}");
-        let left = self.server.objects(|objects| objects.uploads.len());
-        assert!(left <= 1, "{shown}: {left} uploads are left");
+        if self.scheme != "az" {
+            let left = self.server.objects(|objects| objects.uploads.len());
+            assert_eq!(left, 0, "{shown}: uploads are left"); // Azure gives them up by itself
+        }
     }
 
-    /// Cuts a backup off at each of its requests.
+    /// Cuts a backup off at each of its requests; of other protocols than S3 at some, but in `make soak`.
     fn cut_off_at_each(&self, before: &State) {
         self.go_back(before);
         self.server.follow(|_| Act::Serve);
@@ -118,8 +108,9 @@ impl Site {
         let count = self.server.requests().len() as u64;
         let files = self.files();
         assert!(count > 8, "{count}");
-        for act in [Act::Reset, Act::Serve] {
-            for index in 0..count {
+        let pace = if self.scheme == "s3" { 1 } else { times(5, 1) };
+        for (start, act) in [Act::Reset, Act::Serve].into_iter().enumerate() {
+            for index in (0..count).skip(start * 2 % pace).step_by(pace) {
                 self.go_back(before);
                 self.cut_off(index, act.clone());
                 assert_eq!(self.files(), files, "{act:?} at {index}: a second copy");
@@ -134,20 +125,99 @@ struct State {
     receipts: Option<Vec<u8>>,
 }
 
-#[test]
-fn a_first_backup_that_is_killed_at_any_request_is_continued() {
-    let site = Site::new();
+/// Kills first backups, and later ones.
+fn kill_at_requests(scheme: &'static str) {
+    let site = Site::new(scheme);
     site.cut_off_at_each(&site.state());
-}
-
-#[test]
-fn a_later_backup_that_is_killed_at_any_request_is_continued() {
-    let site = Site::new();
+    site.go_back(&State { whole: BTreeMap::new(), receipts: None });
     site.backup().run().code(0).stderr("");
     let before = site.state();
     site.change();
     site.cut_off_at_each(&before);
 }
+
+#[test]
+fn a_backup_that_is_killed_at_any_request_is_continued() {
+    kill_at_requests("s3");
+}
+
+#[test]
+fn so_is_one_by_the_protocols_of_google_and_azure() {
+    kill_at_requests("gs");
+    kill_at_requests("az");
+}
+
+#[test]
+fn of_a_store_that_lists_no_uploads_one_may_be_left_and_that_is_all() {
+    let site = Site::new("s3");
+    site.server.objects(|objects| objects.lists_uploads = false);
+    let is_begin = |request: &Request| request.query.contains_key("uploads");
+    let done = site.server.run_and_kill(is_begin, Act::Serve, site.backup());
+    assert_eq!(done.code, 1009, "{}", done.err());
+    site.backup().run().code(0).stderr("");
+    site.seen().check_newest_is(&site.lab.path(&site.run));
+    assert_eq!(site.server.objects(|objects| objects.uploads.len()), 1);
+}
+
+#[test]
+fn an_upload_whose_beginning_was_answered_too_late_is_given_up() {
+    for scheme in ["s3", "gs"] {
+        for act in [Act::Lose, Act::ResetAfter, Act::Truncate] {
+            let site = Site::new(scheme);
+            let first = AtomicU64::new(0);
+            let begun = act.clone();
+            site.server.follow(move |request| {
+                let is_begin = request.method == "POST" && request.query.contains_key("uploads");
+                if is_begin && first.fetch_add(1, Ordering::Relaxed) == 0 {
+                    begun.clone()
+                } else {
+                    Act::Serve
+                }
+            });
+            site.backup().run().code(0).stderr("");
+            site.seen().check_newest_is(&site.lab.path(&site.run));
+            assert_eq!(site.server.objects(|objects| objects.uploads.len()), 0, "{scheme} {act:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_success_alone_is_not_believed() {
+    let site = Site::new("s3");
+    let before = site.state();
+    site.backup().run().code(0).stderr("");
+    let count = site.server.requests().len() as u64;
+    let acts = [
+        Act::Pretend,
+        Act::Reply(200, ""),
+        Act::Reply(200, "<Error><Code>InternalError</Code><Message>later</Message></Error>"),
+        Act::Reply(200, "<Error><Code>AccessDenied</Code><Message>never</Message></Error>"),
+        Act::Reply(200, "<html><body>Sign in to the network</body></html>"),
+        Act::Reply(301, ""),
+    ];
+    let mut refused = 0;
+    for index in 0..count {
+        let act = &acts[usize::try_from(index).unwrap() % acts.len()];
+        let some = if times(0, 1) == 1 { &acts[..] } else { std::slice::from_ref(act) };
+        for act in some {
+            let shown = format!("{act:?} at {index}");
+            site.go_back(&before);
+            let now = act.clone();
+            site.server.follow(move |request| if request.index == index { now.clone() } else { Act::Serve });
+            let done = site.backup().run();
+            site.seen().check();
+            assert_eq!(done.code == 0, done.err().is_empty(), "{shown}: {}", done.err());
+            refused += u64::from(done.code != 0);
+            site.server.follow(|_| Act::Serve);
+            site.backup().run().code(0).stderr("");
+            site.seen().check_newest_is(&site.lab.path(&site.run));
+        }
+    }
+    assert!(refused > 0 && refused < count * acts.len() as u64, "{refused}");
+}
+
+/// Seconds for which requests are tried again; for half of them one that is not answered is waited for.
+const PATIENCE: &str = "8";
 
 /// Misbehaves at so many of a hundred requests.
 fn misbehave(server: &Scripted, seed: u64, of_a_hundred: u64) {
@@ -161,27 +231,33 @@ fn misbehave(server: &Scripted, seed: u64, of_a_hundred: u64) {
         if (number >> 8) % 100 >= of_a_hundred {
             return Act::Serve;
         }
-        match (number >> 16) % 16 {
-            0..4 => Act::Fail(503, "SlowDown"),
-            4..6 => Act::Lose,
-            6..8 => Act::Reset,
-            8..10 => Act::ResetAfter,
-            10..12 => Act::Truncate,
-            12..14 => Act::CorruptUp,
-            14..16 => Act::CorruptDown,
-            _ => Act::Stall,
+        match (number >> 16) % 64 {
+            0..16 => Act::Fail(503, "SlowDown"),
+            16..24 => Act::Lose,
+            24..32 => Act::Reset,
+            32..40 => Act::ResetAfter,
+            40..48 => Act::Truncate,
+            48..56 => Act::CorruptUp,
+            56..63 => Act::CorruptDown,
+            _ => Act::Stall, // until the client no longer waits
         }
     });
 }
 
 #[test]
 fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
-    let site = Site::new();
-    let rounds = if std::env::var_os("RUN_SOAK").is_some() { 500 } else { 30 }; // each a backup and a restore
+    let few = fail_in_rounds("s3", times(30, 500) as u64); // each a backup and a restore
+    let more = fail_in_rounds("gs", times(4, 50) as u64) + fail_in_rounds("az", times(4, 50) as u64);
+    println!("{few} and {more} were refused");
+}
+
+/// Backs up and restores so many times. Returns how often that was refused.
+fn fail_in_rounds(scheme: &'static str, rounds: u64) -> u64 {
+    let site = Site::new(scheme);
+    let patiently = |command: Cmd| command.env("RUN_SYNC_TIMEOUT", PATIENCE);
     let restore = |into: &str| {
-        let url = format!("s3://{BUCKET}/runs");
-        let command = site.lab.cmd("run-sync").args(["restore", "--from", &url, "--into", into, "trial"]);
-        site.server.reached_by(command).env("RUN_SYNC_TIMEOUT", "20").run()
+        let args = ["restore", "--from", &site.url(), "--into", into, "trial"];
+        patiently(site.server.reached_by(site.lab.cmd("run-sync").args(args))).run()
     };
     let mut refused = 0;
     for round in 0..rounds {
@@ -192,7 +268,7 @@ fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
         let log: String = (0..round + 2).map(|line| format!("line {line}\n")).collect();
         site.lab.write(&format!("{}/log.txt", site.run), log);
         misbehave(&site.server, round + 1, 30);
-        let done = site.backup().env("RUN_SYNC_TIMEOUT", "20").run();
+        let done = patiently(site.backup()).run();
         site.seen().check();
         if done.code != 0 {
             assert!(!done.err().is_empty(), "a refusal has its reason");
@@ -219,5 +295,6 @@ fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
         }
         let _ = fs::remove_dir_all(site.lab.path(&into));
     }
-    assert!(refused * 4 < rounds, "{refused} of {rounds} were refused");
+    assert!(refused * 4 <= rounds, "{scheme}: {refused} of {rounds} were refused");
+    refused
 }

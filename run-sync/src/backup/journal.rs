@@ -9,7 +9,7 @@ use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::write::open_append;
 use run_common::message::warn;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,9 @@ enum Line {
     Sending(Sending),
     /// It was: the entry that a manifest would have of it.
     Sent(Sent),
-    /// An upload in parts was begun.
+    /// An upload in parts is about to begin, to this key.
+    Beginning(String),
+    /// It has begun.
     Upload(Upload),
     /// A part of it was stored.
     Part(SentPart),
@@ -119,6 +121,8 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 enum State {
     /// Nothing was written yet.
+    /// Keys of uploads that may have begun, and of which nobody has the name.
+    pub(crate) beginning: HashSet<String>,
     Unopened,
     Open(File),
     /// It cannot be written: what was sent is sent again after an interruption, which is no failure of the backup.
@@ -199,6 +203,11 @@ impl Journal {
     pub(crate) fn finish(&self) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         if !self.others.is_empty() {
+    /// Records that an upload is about to begin.
+    pub(crate) fn beginning(&self, key: &str) {
+        self.add(&Line::Beginning(key.to_owned()));
+    }
+
             let mut bytes = Vec::new();
             for line in &self.others {
                 serde_json::to_writer(&mut bytes, line)?;
@@ -269,3 +278,8 @@ impl Earlier {
         }
     }
 }
+            Line::Beginning(key) => {
+                self.uploads.remove(&key); // it was given up
+                self.beginning.insert(key);
+            }
+                self.beginning.remove(&upload.key);

@@ -127,6 +127,7 @@ impl<'a> Sending<'a> {
                 if let Some((upload, _)) = other {
                     self.give_up(&upload);
                 }
+                self.journal.beginning(&key);
                 let upload = self.set.store.begin(&self.set.key(&key), part_size);
                 let upload = upload.map_err(|fault| self.set.failed("store", &key, fault))?;
                 self.journal.upload(&Upload { key: key.clone(), ..upload.clone() });

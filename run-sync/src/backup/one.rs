@@ -138,6 +138,9 @@ impl OneBackup<'_> {
         if !sent.is_empty() {
             listed.ask(&self.set, self.subject)?;
         }
+        for key in &earlier.beginning {
+            let _ = self.set.store.abort_all(&self.set.key(key)); // what the store cannot do it will not do later
+        }
         let mut steps = self.steps(&knowledge, &listed);
         if steps.iter().any(|step| matches!(step, Step::Read(_))) && listed.0.is_none() {
             listed.ask(&self.set, self.subject)?;

@@ -85,6 +85,12 @@ pub(crate) trait Store: Send + Sync {
     /// Gives an upload up. One that is not there is no failure.
     fn abort(&self, upload: &Upload) -> Result<(), Fault>;
 
+    /// Gives up every upload of a key: of one that was begun in the moment of a death nobody has the name. What the
+    /// store cannot list stays.
+    fn abort_all(&self, _key: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Makes what was stored survive a power cut, where that needs more than an answer. Before a manifest is written,
     /// and after it.
     fn sync(&self) -> Result<(), Fault>;

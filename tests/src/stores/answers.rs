@@ -23,6 +23,8 @@ pub struct Objects {
     pub checksums: bool,
     /// Whether ranges are honoured.
     pub ranges: bool,
+    /// Whether uploads are listed.
+    pub lists_uploads: bool,
     /// Whether nobody needs a signature.
     pub is_public: bool,
     /// Bytes that there is room for.
@@ -83,6 +85,7 @@ impl Default for Objects {
             conditions: true,
             checksums: true,
             ranges: true,
+            lists_uploads: true,
             is_public: false,
             room: usize::MAX,
             page: 1000,
@@ -109,6 +112,7 @@ pub(super) fn answer(objects: &mut Objects, arrived: &Arrived, key: &str, skew: 
     }
     let upload = arrived.query.get("uploadId");
     match (arrived.method.as_str(), key, upload) {
+        ("GET", "", None) if arrived.query.contains_key("uploads") => list_uploads(objects, arrived),
         ("GET", "", None) => list(objects, arrived),
         ("GET" | "HEAD", _, None) => read(objects, arrived, key),
         ("PUT", _, None) => put(objects, arrived, key, &hash),
@@ -295,6 +299,20 @@ fn list(objects: &Objects, arrived: &Arrived) -> Answer {
         let _ = write!(document, "<NextContinuationToken>{next}</NextContinuationToken>");
     }
     Answer::new(200).body(document + "</ListBucketResult>")
+}
+
+fn list_uploads(objects: &Objects, arrived: &Arrived) -> Answer {
+    if !objects.lists_uploads {
+        return error(501, "NotImplemented");
+    }
+    let prefix = arrived.query.get("prefix").map(String::as_str).unwrap_or_default();
+    let mut document =
+        String::from("<?xml version=\"1.0\"?><ListMultipartUploadsResult><EncodingType>url</EncodingType>");
+    for (id, upload) in objects.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix)) {
+        let key = encoded(&upload.key);
+        let _ = write!(document, "<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
+    }
+    Answer::new(200).body(document + "<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>")
 }
 
 fn encoded(text: &str) -> String {

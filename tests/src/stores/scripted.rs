@@ -4,12 +4,14 @@ use super::Server;
 use super::answers::{Object, Objects, answer, error};
 use super::blobs;
 use super::wire::{self, Answer, Arrived};
+use crate::process::Signal;
+use crate::{Cmd, Done, await_end, signal, wait_for};
 use run_common::time::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -36,6 +38,10 @@ pub enum Act {
     Stall,
     /// Leads elsewhere.
     Redirect(u16, String),
+    /// Answers with this document, and does nothing.
+    Reply(u16, &'static str),
+    /// Answers that an object or part is stored, and does nothing.
+    Pretend,
 }
 
 /// A request, as the script sees it.
@@ -114,6 +120,31 @@ impl Scripted {
         self.shared.count.store(0, Ordering::Relaxed);
     }
 
+    /// Runs a command, and kills it when such a request has come, which is then dealt with by `act`.
+    pub fn run_and_kill(
+        &self,
+        is_it: impl Fn(&Request) -> bool + Send + Sync + 'static,
+        act: Act,
+        command: Cmd,
+    ) -> Done {
+        let victim = Arc::new(AtomicI32::new(0));
+        let pid = Arc::clone(&victim);
+        self.follow(move |request| {
+            if !is_it(request) {
+                return Act::Serve;
+            }
+            wait_for("the pid", || pid.load(Ordering::Relaxed) != 0);
+            signal(pid.load(Ordering::Relaxed), Signal::KILL);
+            await_end(pid.load(Ordering::Relaxed));
+            act.clone()
+        });
+        let running = command.spawn();
+        victim.store(running.pid(), Ordering::Relaxed);
+        let done = running.wait();
+        self.follow(|_| Act::Serve);
+        done
+    }
+
     /// Looks at its objects, or changes them, or what it honours.
     pub fn objects<T>(&self, look: impl FnOnce(&mut Objects) -> T) -> T {
         look(&mut lock(&self.shared.objects))
@@ -128,6 +159,13 @@ impl Scripted {
     /// Returns the bytes of an object.
     pub fn object(&self, key: &str) -> Option<Vec<u8>> {
         self.objects(|objects| objects.whole.get(key).map(|object| object.bytes.to_vec()))
+    }
+
+    /// Returns all objects, to compare with what they are later.
+    pub fn contents(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
+        self.objects(|objects| {
+            objects.whole.iter().map(|(key, object)| (key.clone(), Arc::clone(&object.bytes))).collect()
+        })
     }
 
     /// Returns all keys.
@@ -212,6 +250,8 @@ impl Shared {
         let reply = match act {
             Act::Reset => return false,
             Act::Fail(status, code) => error(status, code),
+            Act::Reply(status, document) => Answer::new(status).body(document),
+            Act::Pretend if arrived.method == "PUT" => Answer::new(200).with("etag", "\"0123\""),
             Act::Redirect(status, ref location) => Answer::new(status).with("location", location),
             _ if arrived.headers.contains_key("x-ms-version") => {
                 blobs::answer(&mut lock(&self.objects), &arrived, &key, skew)

@@ -1,7 +1,7 @@
 //! Lists of objects, page by page.
 
 use super::super::failure::Failure;
-use super::super::http::text;
+use super::super::http::{headers, text};
 use super::super::listed::Listed;
 use super::super::xml::elements;
 use super::S3;
@@ -49,6 +49,42 @@ impl S3 {
     }
 }
 
+    /// Gives up the uploads of a key, a whole one, other than the one with this id.
+    pub(super) fn give_up_others(&self, key: &str, id: Option<&str>) -> Result<(), Failure> {
+        let query = [("encoding-type", "url"), ("prefix", key), ("uploads", "")];
+        let ids = self.bucket.run(&self.plain("GET", "", &query), |answer| uploads(&text(answer)?, key))?;
+        for other in ids.iter().filter(|other| Some(other.as_str()) != id) {
+            let query = [("uploadId", other.as_str())];
+            match self.bucket.run(&self.plain("DELETE", key, &query), headers) {
+                Err(failure) if failure.status() != 404 => return Err(failure),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the ids of the uploads of a key. Only one page is read: a key has a few.
+fn uploads(document: &str, key: &str) -> Result<Vec<String>, Failure> {
+    let (mut found, mut is_encoded, mut is_list) = (Vec::new(), false, false);
+    let mut upload = (String::new(), String::new());
+    elements(document, &mut |path, text| {
+        match path {
+            ["ListMultipartUploadsResult"] => is_list = true,
+            ["ListMultipartUploadsResult", "EncodingType"] => is_encoded = text == "url",
+            ["ListMultipartUploadsResult", "Upload", "Key"] => text.clone_into(&mut upload.0),
+            ["ListMultipartUploadsResult", "Upload", "UploadId"] => text.clone_into(&mut upload.1),
+            ["ListMultipartUploadsResult", "Upload"] => found.push(std::mem::take(&mut upload)),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    if !is_list {
+        return Err(Failure::Malformed("it is no list of uploads".to_owned()));
+    }
+    let is_it = |name: &String| if is_encoded { decoded(name).as_deref() == Some(key) } else { name == key };
+    Ok(found.into_iter().filter(|(name, _)| is_it(name)).map(|(_, id)| id).collect())
+
 fn page(document: &str) -> Result<Page, Failure> {
     let (mut page, mut is_list) = (Page::default(), false);
     let mut object = (String::new(), None, String::new());
@@ -88,6 +124,19 @@ mod tests {
     use super::*;
 
     #[test]
+    #[test]
+    fn uploads_of_a_key_are_told_from_those_of_longer_ones() {
+        let upload =
+            |key: &str, id: &str| format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
+        let list = |rest: &str| format!("<ListMultipartUploadsResult>{rest}</ListMultipartUploadsResult>");
+        let all = upload("a+b", "1") + &upload("a+bc", "2") + &upload("a+b", "3");
+        assert_eq!(uploads(&list(&all), "a+b").unwrap(), ["1", "3"]);
+        let encoded = list(&format!("<EncodingType>url</EncodingType>{all}"));
+        assert_eq!(uploads(&encoded, "a b").unwrap(), ["1", "3"]);
+        assert_eq!(uploads(&list(""), "a").unwrap(), [""; 0]);
+        assert!(matches!(uploads("<ListBucketResult></ListBucketResult>", "a"), Err(Failure::Malformed(_))));
+    }
+
     fn a_page_has_sizes_and_a_continuation() {
         let object = "<Contents><Key>a+b%25%C3%A9</Key><Size>7</Size><ETag>&quot;x&quot;</ETag></Contents>";
         let rest = "<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>";

@@ -221,7 +221,8 @@ impl Store for S3 {
             Dialect::Google => [(MARK, mark.as_str())],
         };
         let ask = Ask { headers: &with, ..self.plain("POST", &whole, &[("uploads", "")]) };
-        let id = self.bucket.run(&ask, |answer| {
+        let mut tries = 0;
+        let mut begun = |answer| {
             let mut id = String::new();
             elements(&text(answer)?, &mut |path, text| {
                 if let ["InitiateMultipartUploadResult", "UploadId"] = path {
@@ -230,7 +231,14 @@ impl Store for S3 {
                 Ok(())
             })?;
             if id.is_empty() { Err(Failure::Malformed("there is no UploadId".to_owned())) } else { Ok(id) }
+        };
+        let id = self.bucket.retry.run(|| {
+            tries += 1;
+            self.bucket.ask(&ask).and_then(&mut begun)
         })?;
+        if tries > 1 {
+            let _ = self.give_up_others(&whole, Some(&id)); // it is a nicety: an answer may have been lost
+        }
         let id = if self.bucket.dialect == Dialect::Google { format!("{mark}/{id}") } else { id };
         Ok(Upload { key: key.to_owned(), id, part_size })
     }
@@ -294,6 +302,10 @@ impl Store for S3 {
             Err(failure) if failure.status() != 404 => Err(failure.into()),
             _ => Ok(()),
         }
+    }
+
+    fn abort_all(&self, key: &str) -> Result<(), Fault> {
+        Ok(self.give_up_others(&self.key(key), None)?)
     }
 
     fn sync(&self) -> Result<(), Fault> {
