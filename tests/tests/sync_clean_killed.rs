@@ -9,12 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 use testkit::process::Signal;
 use testkit::sync::{noise, sha256, torch_noise};
-use testkit::{Lab, bin, signal};
-
-/// Kills in `make test`, and in `make soak`.
-fn kills() -> u64 {
-    if std::env::var_os("RUN_SOAK").is_some() { 200 } else { 12 }
-}
+use testkit::{Lab, bin, signal, times};
 
 fn hashes(directory: &Path) -> BTreeMap<String, String> {
     let mut hashes = BTreeMap::new();
@@ -49,8 +44,8 @@ fn a_cleanup_that_was_killed_has_lost_nothing_and_is_continued() {
     let stored = hashes(&lab.path("store/trial/ckpt"));
     assert_eq!(stored, whole);
     let mut random = noise(815, 8 * 3000);
-    let (mut killed, mut within) = (0, 0);
-    while killed < kills() {
+    let (mut killed, mut within) = (0, 0_usize);
+    while killed < times(12, 200) {
         let mut clean = Command::new(bin().join("run-sync"));
         clean.args(["clean", "trial"]).current_dir(lab.dir()).env_clear().env("LAB", lab.mark());
         let mut clean = clean.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -64,7 +59,7 @@ fn a_cleanup_that_was_killed_has_lost_nothing_and_is_continued() {
         let latest = here.keys().filter(|path| path.starts_with("step_12/")).count();
         assert_eq!(latest, 10, "the latest is whole");
         if here.len() < whole.len() {
-            within += u64::from(!has_ended && here.len() > 10);
+            within += usize::from(!has_ended && here.len() > 10);
             // Every other time a backup comes between.
             if number % 2 == 0 {
                 lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(0).stderr("");
@@ -75,7 +70,7 @@ fn a_cleanup_that_was_killed_has_lost_nothing_and_is_continued() {
             lab.cmd("run-sync").args(["restore", "--from", "store", "trial"]).run().code(0).stderr("");
             assert_eq!(hashes(&lab.path(&checkpoints)), whole, "what was cleaned comes back");
         }
-        killed += u64::from(!has_ended);
+        killed += usize::from(!has_ended);
     }
     eprintln!("{within} of {killed} between the first file and the last");
 }

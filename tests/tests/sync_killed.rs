@@ -1,16 +1,12 @@
-//! Backups that are killed at random moments: the next one ends right, and sends again nothing that was sent.
+//! Backups that are killed at random moments: the next one ends right, and sends again nothing that was sent. Verifications
+//! that are killed: nothing has changed.
 
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 use testkit::process::Signal;
 use testkit::sync::{StoredSet, noise};
-use testkit::{Lab, bin, signal};
-
-/// Kills in `make test`, and in `make soak`.
-fn kills() -> u64 {
-    if std::env::var_os("RUN_SOAK").is_some() { 200 } else { 12 }
-}
+use testkit::{Lab, Random, bin, signal, times};
 
 fn change(lab: &Lab, run: &str, round: u64) {
     for file in 0..40 {
@@ -29,7 +25,7 @@ fn a_backup_that_was_killed_is_continued() {
     let run = lab.new_run("trial", &["true"]);
     lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
     let set = StoredSet::new(&lab, "store/trial");
-    let mut random = noise(4711, 8 * 300);
+    let mut random = Random::new(4711);
     let mut killed = 0;
     for round in 0.. {
         change(&lab, &run, round);
@@ -39,9 +35,7 @@ fn a_backup_that_was_killed_is_continued() {
             command.args(["backup", "--to", "store", "trial"]).current_dir(lab.dir());
             command.env("LAB", lab.mark()).stdout(Stdio::null()).stderr(Stdio::null());
             let mut backup = command.spawn().unwrap();
-            let bytes: Vec<u8> = random.drain(..8).collect();
-            let number = u64::from_le_bytes(bytes.try_into().unwrap());
-            sleep(Duration::from_millis(number % 700 + 5)); // the moment is what is tried
+            sleep(Duration::from_micros(random.below(500_000))); // the moment is what is tried
             signal(backup.id().cast_signed(), Signal::KILL);
             attempts += 1;
             if backup.wait().unwrap().success() {
@@ -63,7 +57,7 @@ fn a_backup_that_was_killed_is_continued() {
             .stderr("");
         assert!(!lab.path(format!("{run}/.run/backup.journal")).exists());
         assert!(std::fs::read_dir(lab.path("store/.run-store/uploads")).unwrap().next().is_none());
-        if killed >= kills() {
+        if killed >= times(12, 200) {
             break;
         }
     }
@@ -74,4 +68,28 @@ fn a_backup_that_was_killed_is_continued() {
     for key in keys.iter().filter(|key| key.starts_with(".gen/")) {
         assert!(key.ends_with("/overwritten.bin"), "{key}");
     }
+}
+
+#[test]
+fn a_verification_that_was_killed_has_changed_nothing() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    change(&lab, &run, 0);
+    lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(0).stderr("");
+    let set = StoredSet::new(&lab, "store/trial");
+    let (stored, here) = (set.objects(), StoredSet::new(&lab, &run).objects());
+    let verify = || lab.cmd("run-sync").args(["verify", "--from", "store", "trial"]);
+    let intact = verify().run().code(0).stderr("").out();
+    let mut random = Random::new(42);
+    let mut killed = 0;
+    while killed < times(12, 200) {
+        let verifying = verify().spawn();
+        sleep(Duration::from_micros(random.below(200_000))); // the moment is what is tried
+        verifying.signal(Signal::KILL);
+        let done = verifying.wait();
+        killed += usize::from(done.code != 0);
+        assert!(done.code == 0 || done.out().is_empty() && done.err().is_empty(), "{}", done.err());
+    }
+    assert!(set.objects() == stored && StoredSet::new(&lab, &run).objects() == here);
+    verify().run().code(0).stderr("").stdout(intact);
 }

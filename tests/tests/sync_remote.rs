@@ -3,9 +3,6 @@
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use testkit::process::Signal;
 use testkit::sets::{Backup, sha256};
 use testkit::stores::scripted::{Act, Request, Scripted};
 use testkit::stores::seaweed::Seaweed;
@@ -39,7 +36,12 @@ fn stored(lab: &Lab, server: &Scripted) {
 }
 
 fn restore(lab: &Lab, server: &dyn Server) -> Cmd {
-    let args = ["restore", "--json", "--from", &format!("s3://{BUCKET}/runs"), "--transfers", "1", "trial"];
+    restore_by("s3", lab, server)
+}
+
+fn restore_by(scheme: &str, lab: &Lab, server: &dyn Server) -> Cmd {
+    let url = format!("{scheme}://{BUCKET}/runs");
+    let args = ["restore", "--json", "--from", &url, "--transfers", "1", "trial"];
     let command = lab.cmd("run-sync").args(args).env("RUN_SYNC_TIMEOUT", "20");
     server.variables().iter().fold(command, |command, (name, value)| command.env(name, value))
 }
@@ -67,6 +69,8 @@ fn a_fault_at_any_request_is_passed_over() {
         Act::ResetAfter,
         Act::Truncate,
         Act::CorruptDown,
+        Act::Reply(200, "<Error><Code>InternalError</Code></Error>"),
+        Act::Reply(200, "<html>Sign in</html>"),
     ];
     for at in 0..count {
         let fault = &faults[usize::try_from(at).unwrap() % faults.len()];
@@ -91,10 +95,17 @@ fn a_fault_at_any_request_is_passed_over() {
 
 #[test]
 fn a_restore_that_is_killed_at_any_request_is_continued_and_nothing_comes_twice() {
+    for scheme in ["s3", "gs", "az"] {
+        kill_at_each_request(scheme);
+    }
+}
+
+fn kill_at_each_request(scheme: &str) {
     let lab = Lab::new();
     let server = Scripted::new();
     stored(&lab, &server);
-    restore(&lab, &server).run().code(0);
+    let restore = || restore_by(scheme, &lab, &server);
+    restore().run().code(0);
     let is_data = |request: &Request| {
         request.method == "GET" && request.key.starts_with("runs/trial/") && !request.key.contains(".backup")
     };
@@ -103,26 +114,14 @@ fn a_restore_that_is_killed_at_any_request_is_continued_and_nothing_comes_twice(
     assert_eq!(all, 7);
     for at in 0..requests.len() as u64 {
         fs::remove_dir_all(lab.path("runs")).unwrap();
-        let victim = Arc::new(AtomicI32::new(0));
-        let of_script = Arc::clone(&victim);
-        server.follow(move |request: &Request| {
-            if request.index < at {
-                return Act::Serve;
-            }
-            testkit::wait_for("the pid", || of_script.load(Ordering::Relaxed) != 0);
-            testkit::signal(of_script.load(Ordering::Relaxed), Signal::KILL);
-            Act::Reset
-        });
-        let restoring = restore(&lab, &server).spawn();
-        victim.store(restoring.pid(), Ordering::Relaxed);
-        restoring.wait().code(1009);
-        assert!(!lab.path("runs/trial").exists(), "{at}");
-        let came = server.requests().iter().filter(|request| is_data(request) && request.index < at).count();
-        server.follow(|_| Act::Serve);
-        let report = restore(&lab, &server).run().code(0).stderr("").json_lines().remove(0);
-        assert!(is_whole(&lab), "{at}");
+        server.run_and_kill(move |request| request.index == at, Act::Reset, restore()).code(1009);
+        assert!(!lab.path("runs/trial").exists(), "{scheme} {at}");
+        let before = usize::try_from(at).unwrap();
+        let came = requests[..before].iter().filter(|request| is_data(request)).count(); // one after the other
+        let report = restore().run().code(0).stderr("").json_lines().remove(0);
+        assert!(is_whole(&lab), "{scheme} {at}");
         let again = server.requests().iter().filter(|request| is_data(request)).count();
-        assert!(again <= all - came, "{at}: {came} of {all} had come, and {again} came again");
+        assert!(again <= all - came, "{scheme} {at}: {came} of {all} had come, and {again} came again");
         assert!(report["bytes"].as_u64().unwrap() <= (3 << 20) + 12_000);
     }
 }
