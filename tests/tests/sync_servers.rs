@@ -22,10 +22,6 @@ fn url(prefix: &str) -> String {
     format!("s3://{BUCKET}/{prefix}")
 }
 
-fn backup(lab: &Lab, server: &dyn Server) -> Cmd {
-    server.reached_by(lab.cmd("run-sync").args(["backup", "--to", &url("runs"), "trial"]))
-}
-
 fn restore(lab: &Lab, server: &dyn Server, into: &str) -> Cmd {
     server.reached_by(lab.cmd("run-sync").args(["restore", "--from", &url("runs"), "--into", into, "trial"]))
 }
@@ -73,14 +69,18 @@ fn a_real_server_may_die_in_the_middle() {
 
 #[test]
 fn two_copies_of_a_run_are_backed_up_at_once() {
-    for conditions in [true, false] {
+    for (scheme, conditions) in [("s3", true), ("s3", false), ("gs", true), ("az", true), ("az", false)] {
         let (one, two) = (Lab::new(), Lab::new());
         let run = make_run(&one);
         one.cmd("cp").args(["-a", "runs"]).arg(two.dir()).run().code(0);
         two.write(&format!("{run}/data/0.bin"), noise(1234, 5000));
         let server = Scripted::new();
         server.objects(|objects| objects.conditions = conditions);
-        let (first, second) = (backup(&one, &server).spawn(), backup(&two, &server).spawn());
+        let url = format!("{scheme}://{BUCKET}/runs");
+        let backup = |lab: &Lab| {
+            server.reached_by(lab.cmd("run-sync").args(["backup", "--to", &url, "trial"])).spawn()
+        };
+        let (first, second) = (backup(&one), backup(&two));
         first.wait().code(0).stderr("");
         second.wait().code(0).stderr("");
         let manifests: Vec<String> = server
@@ -94,19 +94,32 @@ fn two_copies_of_a_run_are_backed_up_at_once() {
             let name = Path::new(key).file_stem().unwrap().to_str().unwrap();
             let (_, hash) = name.split_once('-').unwrap();
             let into = format!("back-{number}");
-            let command = one.cmd("run-sync").args([
-                "restore",
-                "--from",
-                &url("runs"),
-                "--into",
-                &into,
-                "--at",
-                &hash[..12],
-            ]);
+            let command =
+                one.cmd("run-sync").args(["restore", "--from", &url, "--into", &into, "--at", &hash[..12]]);
             server.reached_by(command.arg("trial")).run().code(0).stderr("");
             contents.push(one.bytes(&format!("{into}/trial/data/0.bin")).len());
         }
         contents.sort_unstable();
         assert_eq!(contents, [3000, 5000]);
     }
+}
+
+#[test]
+fn a_slow_link_is_not_taken_for_a_dead_one() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let run = lab.new_run("trial", &["true"]);
+    for number in 0..4 {
+        lab.write(&format!("{run}/{number}.bin"), noise(number, 12_000));
+    }
+    let slowly = |args: &[&str]| {
+        let command = lab.cmd("run-sync").args(args).args(["--limit", "20K", "--transfers", "4"]);
+        server.reached_by(command).env("RUN_SYNC_TIMEOUT", "4").run().code(0).stderr("")
+    };
+    slowly(&["backup", "--to", &url("runs"), "trial"]);
+    slowly(&["restore", "--from", &url("runs"), "--into", "back", "trial"]);
+    same(&lab, &run, "back/trial");
+    // No request was made twice.
+    let puts = server.requests().into_iter().filter(|request| request.key.contains(".bin"));
+    assert_eq!(puts.count(), 8);
 }

@@ -71,7 +71,7 @@ impl Http {
             .timeout_per_write(Some(silence))
             .build()
             .new_agent();
-        Self { agent, limit: rate.map(Limit::new) }
+        Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)) }
     }
 
     /// Sends a request and returns the answer, whatever its status is.
@@ -106,7 +106,7 @@ impl Http {
         mut sink: impl FnMut(&[u8]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut body = answer.into_body().into_reader();
-        let mut block = vec![0; if self.limit.is_some() { BLOCK } else { 4 * BLOCK }];
+        let mut block = vec![0; self.limit.as_ref().map_or(4 * BLOCK, |limit| limit.block)];
         loop {
             match body.read(&mut block) {
                 Ok(0) => return Ok(()),
@@ -131,7 +131,7 @@ struct Slowly<'a> {
 
 impl Read for Slowly<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let length = into.len().min(BLOCK).min(self.from.len());
+        let length = into.len().min(self.limit.block).min(self.from.len());
         self.limit.pass(length);
         let (now, later) = self.from.split_at(length);
         into[..length].copy_from_slice(now);

@@ -6,19 +6,26 @@ use std::time::{Duration, Instant};
 
 /// Bytes that are counted at a time: small, so that the link is used evenly.
 pub(super) const BLOCK: usize = 64 << 10;
+/// The fewest.
+const LEAST: u64 = 256;
 
 /// Lets so many bytes a second pass.
 #[derive(Debug)]
 pub(super) struct Limit {
     rate: u64,
+    /// Bytes that are counted at a time.
+    pub(super) block: usize,
     /// When what was let pass so far has had its time.
     over: Mutex<Instant>,
 }
 
 impl Limit {
-    /// Makes a limit of so many bytes a second.
-    pub(super) fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1), over: Mutex::new(Instant::now()) }
+    /// Makes a limit of so many bytes a second, for so many requests at a time: each of them moves about once a second,
+    /// so that no store takes it for dead.
+    pub(super) fn new(rate: u64, transfers: usize) -> Self {
+        let block = (rate / transfers.max(1) as u64).max(LEAST);
+        let block = usize::try_from(block).unwrap_or(BLOCK).min(BLOCK);
+        Self { rate: rate.max(1), block, over: Mutex::new(Instant::now()) }
     }
 
     /// Waits until these bytes may pass.
@@ -45,7 +52,7 @@ mod tests {
 
     #[test]
     fn threads_share_one_rate() {
-        let limit = Limit::new(1 << 20);
+        let limit = Limit::new(1 << 20, 4);
         let start = Instant::now();
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -54,5 +61,14 @@ mod tests {
         });
         // 16 blocks of 1/64 s, of which the last need not be waited for.
         assert!(start.elapsed() >= Duration::from_millis(234));
+    }
+
+    #[test]
+    fn a_slow_link_is_shared_in_small_pieces() {
+        for (rate, transfers, block) in
+            [(1 << 30, 16, BLOCK), (160 << 10, 16, 10 << 10), (20 << 10, 1, 20 << 10), (1, 256, 256)]
+        {
+            assert_eq!(Limit::new(rate, transfers).block, block, "{rate} {transfers}");
+        }
     }
 }
