@@ -79,8 +79,22 @@ fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
     let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")], &url);
     let file = lab.path(".aws/credentials");
     let why = "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write profile 'default'";
-    assert_eq!(said, format!("run-sync: cannot use {url}: {why} to '{}'\n{advice}", file.display()));
+    let role = "no instance is asked for its role, whose keys 'eval \"$(aws configure export-credentials --format env)\"' gives";
+    assert_eq!(said, format!("run-sync: cannot use {url}: {why} to '{}'; {role}\n{advice}", file.display()));
     assert_eq!(code, 5);
+
+    // What Kubernetes and container services set is told, and not asked.
+    let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    let asked_by = server.requests().len();
+    for (name, value) in [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/token"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &*server.address()),
+    ] {
+        let (code, said) = asked(&[none[0], none[1], ("AWS_ROLE_ARN", "arn:x"), (name, value)], &url);
+        assert!(said.contains(&format!("{name} is set, which run-sync does not use")), "{said}");
+        assert_eq!(code, 5);
+    }
+    assert_eq!(server.requests().len(), asked_by);
 
     let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", "wrong")], &url);
     let what = format!("run-sync: cannot use '.run-store/abilities.json' in {url}: ");
@@ -177,4 +191,76 @@ fn what_rclone_reaches_is_a_store() {
     let secret = format!("rclone::s3,secret_access_key={SECRET}:bucket");
     let said = lab.cmd("run-sync").args(["probe", &secret]).run().code(2).err();
     assert!(!said.contains(SECRET), "{said}");
+}
+
+#[test]
+fn an_address_with_a_signature_that_a_store_leads_to_is_never_shown() {
+    let lab = Lab::new();
+    let signature = "0123456789abcdef0123456789abcdef";
+    let url = format!("s3://{BUCKET}/x");
+    for address in
+        ["http://127.0.0.1:1/b/k", "http://no host/k", "http://[::/k", "https://127.0.0.1:1/k", "http://%/k"]
+    {
+        let location = format!("{address}?X-Amz-Credential=x&X-Amz-Signature={signature}");
+        let server = Scripted::with(move |_| Act::Redirect(307, location.clone()));
+        let command = lab.cmd("run-sync").args(["list", "--from", &url]).env("RUN_SYNC_TIMEOUT", "1");
+        let said = server.reached_by(command).run().code(5).stdout("").err();
+        assert!(!said.contains(signature) && !said.contains(SECRET), "{said}");
+    }
+}
+
+#[test]
+fn a_list_that_goes_in_circles_ends() {
+    let lab = Lab::new();
+    let page = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>TOKEN</NextContinuationToken></ListBucketResult>";
+    let pages: Vec<&'static str> = ["a", "b", "c"]
+        .iter()
+        .map(|token| &*Box::leak(page.replace("TOKEN", token).into_boxed_str()))
+        .collect();
+    let server = Scripted::with(move |request| {
+        let at = request
+            .query
+            .get("continuation-token")
+            .map_or(0, |token| usize::from(token.as_bytes()[0] - b'a') + 1);
+        Act::Reply(200, pages[at % 3])
+    });
+    let command = lab.cmd("run-sync").args(["list", "--from", &format!("s3://{BUCKET}/x")]);
+    let said = server.reached_by(command).run().code(5).stdout("").err();
+    assert!(said.contains("a list does not end"), "{said}");
+    assert_eq!(server.requests().len(), 4);
+}
+
+#[test]
+fn what_is_no_store_is_said_soon() {
+    let lab = Lab::new();
+    let url = format!("s3://{BUCKET}/x");
+    for (status, document, why) in [
+        (
+            200,
+            "<html><body>Sign in</body></html>",
+            "the store answered something else than it should: it is no list",
+        ),
+        (200, "nothing", "the store answered something else than it should: it is cut off"),
+        (404, "<html>no page</html>", "the store answered 404"),
+        (403, "<html>go away</html>", "the store answered 403"),
+    ] {
+        let server = Scripted::with(move |_| Act::Reply(status, document));
+        let done = server.reached_by(lab.cmd("run-sync").args(["list", "--from", &url])).run().code(5);
+        assert!(done.err().starts_with(&format!("run-sync: cannot list {url}: {why}\n")), "{}", done.err());
+        assert!(server.requests().len() < 10, "{}", server.requests().len());
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_to_is_no_matter_of_credentials() {
+    let lab = Lab::new();
+    lab.new_run("trial", &["true"]);
+    std::fs::create_dir(lab.path("store")).unwrap();
+    lab.cmd("chmod").args(["-R", "a+rwX", "runs"]).run().code(0);
+    let done = lab.cmd_by_somebody("run-sync").args(["backup", "--to", "store", "trial"]).run().code(5);
+    assert!(
+        done.err().contains("Permission denied") && !done.err().contains("CREDENTIALS"),
+        "{}",
+        done.err()
+    );
 }

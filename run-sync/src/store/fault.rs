@@ -36,8 +36,11 @@ impl Fault {
             Self::Unavailable(_) => Some("the same command continues where it was"),
             _ => None,
         };
-        let error =
-            Error::new(Exit::System, format!("cannot {verb} '{key}' in {store}")).because(self.to_string());
+        let what = match key {
+            "" => format!("cannot {verb} {store}"),
+            key => format!("cannot {verb} '{key}' in {store}"),
+        };
+        let error = Error::new(Exit::System, what).because(self.to_string());
         match hint {
             Some(hint) => error.hint(hint),
             None => error,
@@ -70,7 +73,7 @@ impl From<io::Error> for Fault {
             }
             _ if Unfit::is(&error) => Self::Corrupt(why),
             io::ErrorKind::AlreadyExists => Self::Exists,
-            io::ErrorKind::PermissionDenied => Self::Denied(why),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Refused(why),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(why),
             _ => Self::Unavailable(why),
         }

@@ -130,6 +130,11 @@ impl Failure {
         failure
     }
 
+    /// Makes the fault of a list: where there is none, there is no store.
+    pub(super) fn of_list(self) -> Fault {
+        if self.status() == 404 { Fault::NoStore(self.to_string()) } else { self.into() }
+    }
+
     /// Returns the status of the answer, 0 if there was none.
     pub(crate) fn status(&self) -> u16 {
         match self {

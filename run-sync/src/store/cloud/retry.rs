@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 const UNKNOWN: Duration = Duration::from_secs(20);
 /// The first pause is at most this.
 const FIRST: Duration = Duration::from_millis(50);
+/// How often an answer that is none of the protocol is passed over: it may have been damaged on its way, or come from
+/// another server than a store.
+const STRANGE: u32 = 6;
 /// No pause is longer, unless the store asks for it.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -35,7 +38,7 @@ impl Retry {
 
     /// Begins a request.
     pub(super) fn begin(&self) -> Attempts<'_> {
-        Attempts { retry: self, first: None, pause: FIRST }
+        Attempts { retry: self, first: None, pause: FIRST, strange: 0 }
     }
 
     /// Makes a request until it has success, fails for good, or time is over; then the last failure. Requests are
@@ -56,6 +59,7 @@ pub(super) struct Attempts<'a> {
     retry: &'a Retry,
     first: Option<Instant>,
     pause: Duration,
+    strange: u32,
 }
 
 impl Attempts<'_> {
@@ -67,6 +71,10 @@ impl Attempts<'_> {
     /// Waits for the next attempt, or hands the failure back if there should be none.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.may_pass() {
+            return Err(failure);
+        }
+        self.strange += u32::from(matches!(failure, Failure::Malformed(_)));
+        if self.strange > STRANGE {
             return Err(failure);
         }
         let first = *self.first.get_or_insert_with(Instant::now);

@@ -11,6 +11,14 @@ const GROUP: [&str; 4] = [
     "AZURE_STORAGE_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 ];
+/// Variables of identities, which are to be asked for a token.
+const ASKED: [&str; 5] = [
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_ID",
+    "IDENTITY_ENDPOINT",
+    "MSI_ENDPOINT",
+];
 /// The account that emulators have, and its key, which is no secret.
 const EMULATOR: [&str; 2] = [
     "devstoreaccount1",
@@ -67,16 +75,25 @@ pub(super) fn find(environment: &Environment) -> Result<Settings, String> {
     let account = variables.get("AZURE_STORAGE_ACCOUNT");
     let (key, token) = (variables.get("AZURE_STORAGE_KEY"), variables.get("AZURE_STORAGE_SAS_TOKEN"));
     let key_or_token = "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN";
+    let identity = ASKED.iter().find(|name| environment.get(name).is_some());
     let Some(account) = account else {
-        return Err(match (key, token) {
-            (None, None) => format!(
+        return Err(match (key, token, identity) {
+            (None, None, Some(name)) => {
+                format!(
+                    "{name} is set, which run-sync does not use: set AZURE_STORAGE_ACCOUNT and {key_or_token}"
+                )
+            }
+            (None, None, None) => format!(
                 "there are no credentials: set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT and {key_or_token}"
             ),
             _ => "AZURE_STORAGE_ACCOUNT is not set".to_owned(),
         });
     };
-    let proof =
-        proof(key, token)?.ok_or_else(|| format!("{account} has no credentials: set {key_or_token}"))?;
+    let missing = || match identity {
+        Some(name) => format!("{name} is set, which run-sync does not use: set {key_or_token}"),
+        None => format!("{account} has no credentials: set {key_or_token}"),
+    };
+    let proof = proof(key, token)?.ok_or_else(missing)?;
     let server = endpoint.unwrap_or_else(|| format!("https://{account}.blob.core.windows.net"));
     checked(account, proof, &server, "AZURE_STORAGE_SERVICE_ENDPOINT")
 }
@@ -184,6 +201,12 @@ mod tests {
         let account = ("AZURE_STORAGE_ACCOUNT", "me");
         assert!(look(&[]).unwrap_err().starts_with("there are no credentials"));
         assert!(look(&[account]).unwrap_err().starts_with("me has no credentials"));
+        for name in ASKED {
+            for variables in [&[(name, "x")][..], &[account, (name, "x")]] {
+                let why = look(variables).unwrap_err();
+                assert!(why.starts_with(&format!("{name} is set, which run-sync does not use")), "{why}");
+            }
+        }
         assert!(look(&[("AZURE_STORAGE_KEY", "a2V5")]).unwrap_err().contains("ACCOUNT is not set"));
         for wrong in [
             [account, ("AZURE_STORAGE_KEY", "secret!")],

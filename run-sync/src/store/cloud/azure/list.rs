@@ -7,11 +7,12 @@ use super::super::xml::elements;
 use super::Azure;
 use super::container::Ask;
 use crate::store::Object;
+use std::collections::HashSet;
 
 impl Azure {
     /// Lists all blobs whose keys begin with a prefix, or the directories that these lie in.
     pub(super) fn list_all(&self, prefix: &str, directories: bool) -> Result<Listed, Failure> {
-        let (mut listed, mut marker) = (Listed::default(), String::new());
+        let (mut listed, mut marker, mut seen) = (Listed::default(), String::new(), HashSet::new());
         loop {
             let mut query = vec![("comp", "list")];
             if directories {
@@ -27,7 +28,9 @@ impl Azure {
             listed.directories.extend(page.directories);
             match next {
                 next if next.is_empty() => return Ok(listed),
-                next if next == marker => return Err(Failure::Malformed("a list does not end".to_owned())),
+                next if !seen.insert(next.clone()) => {
+                    return Err(Failure::Malformed("a list does not end".to_owned()));
+                }
                 next => marker = next,
             }
         }

@@ -88,6 +88,14 @@ impl BucketAddress {
         there
     }
 
+    /// The same server over TLS, if that is where an answer leads, and it was asked without.
+    pub(super) fn over_tls(&self, scheme: &str, host: &str) -> Option<Self> {
+        let name = |host: &str| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+        let is_it =
+            scheme == "https" && self.origin.starts_with("http://") && name(host) == name(self.host());
+        is_it.then(|| Self { origin: format!("https://{host}"), ..self.clone() })
+    }
+
     /// Says whether what is signed may go to this host: the same, or another of Amazon's.
     pub(super) fn trusts(&self, host: &str) -> bool {
         let is_of_amazon =
@@ -128,6 +136,11 @@ mod tests {
         let other = found.in_region("eu-west-1", "b").unwrap();
         assert_eq!(other.origin, "https://b.s3.eu-west-1.amazonaws.com");
         assert_eq!(other.in_region("eu-west-1", "b"), None);
-        assert!(found.trusts("s3.eu-west-1.amazonaws.com") && !found.trusts("evil.com"));
+        let plain = Place::new(Dialect::Amazon, Some("http://h:9000/s3"), "b", "r").unwrap();
+        let secure = plain.over_tls("https", "h").unwrap();
+        assert_eq!((secure.origin.as_str(), secure.base.as_str()), ("https://h", "/s3/b"));
+        assert!(plain.over_tls("https", "evil").is_none() && plain.over_tls("http", "h:1").is_none());
+        assert!(secure.over_tls("https", "h:1").is_none());
+        assert!(place.trusts("s3.eu-west-1.amazonaws.com") && !place.trusts("evil.com"));
     }
 }

@@ -161,13 +161,17 @@ impl Bucket {
         let headers: Vec<_> = ask.headers.iter().filter(|(name, _)| *name == "range").copied().collect();
         let mut url = url.to_owned();
         for _ in 0..TURNS {
-            let answer =
-                self.http.send(&Call { method: ask.method, url: &url, headers: &headers, body: &[] })?;
+            let query = url.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
+            let proof =
+                query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1)).chain([query.as_str()]);
+            let proof: Vec<_> = proof.collect();
+            let call = Call { method: ask.method, url: &url, headers: &headers, body: &[] };
+            let answer = self.http.send(&call).map_err(|failure| failure.without(&proof))?;
             match header(answer.headers(), "location") {
                 Some(next) if answer.status().is_redirection() && is_address(next) => {
                     next.clone_into(&mut url);
                 }
-                _ => return accept(answer),
+                _ => return accept(answer).map_err(|failure| failure.without(&proof)),
             }
         }
         Err(Failure::Malformed("it leads from place to place".to_owned()))
@@ -203,10 +207,16 @@ impl Bucket {
         let host =
             location.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
         let is_signed = location.contains("X-Amz-Signature=") || location.contains("Signature=");
-        if !is_signed && host != address.host() && address.trusts(host) {
-            let scheme = location.split("://").next().unwrap_or("https");
-            let there = address.at(format!("{scheme}://{host}"), &self.name);
-            *self.address.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+        let scheme = location.split("://").next().unwrap_or("https");
+        let there = if is_signed {
+            None
+        } else if host != place.host() && place.trusts(host) {
+            Some(place.at(format!("{scheme}://{host}"), &self.name))
+        } else {
+            place.over_tls(scheme, host)
+        };
+        if let Some(there) = there {
+            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
             return Turn::Again;
         }
         match ask.method {

@@ -11,6 +11,12 @@ use std::path::{Path, PathBuf};
 /// Variables that belong together.
 const GROUP: [&str; 5] =
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
+/// Variables of credentials that are to be asked for: of a service account of Kubernetes, of a container, of CI.
+const ASKED: [&str; 3] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
 /// Keys of a profile that need more than is written there.
 const INDIRECT: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
@@ -64,7 +70,7 @@ pub(super) fn find(
             key("aws_session_token"),
             &format!("profile '{profile}'"),
         )?
-        .ok_or_else(|| missing(&profile, &keys, secrets.as_deref()))?,
+        .ok_or_else(|| missing(environment, &profile, &keys, secrets.as_deref()))?,
     };
     let region = environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| key("region"));
     let endpoint = environment
@@ -94,16 +100,27 @@ pub(super) fn pair(
     }
 }
 
-fn missing(profile: &str, keys: &BTreeMap<String, String>, secrets: Option<&Path>) -> String {
-    match INDIRECT.iter().find(|key| keys.contains_key(**key)) {
-        Some(key) => format!(
-            "profile '{profile}' uses {key}; this gives its keys: eval \"$(aws configure export-credentials --profile {profile} --format env)\""
-        ),
-        None => format!(
-            "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write profile '{profile}' to '{}'",
-            secrets.unwrap_or(Path::new("~/.aws/credentials")).display()
-        ),
+fn missing(
+    environment: &Environment,
+    profile: &str,
+    keys: &BTreeMap<String, String>,
+    secrets: Option<&Path>,
+) -> String {
+    let export = "aws configure export-credentials";
+    if let Some(key) = INDIRECT.iter().find(|key| keys.contains_key(**key)) {
+        return format!(
+            "profile '{profile}' uses {key}, which run-sync does not; this gives its keys: eval \"$({export} --profile {profile} --format env)\""
+        );
     }
+    if let Some(variable) = ASKED.iter().find(|variable| environment.get(variable).is_some()) {
+        return format!(
+            "{variable} is set, which run-sync does not use; this gives its keys: eval \"$({export} --format env)\""
+        );
+    }
+    format!(
+        "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write profile '{profile}' to '{}'; no instance is asked for its role, whose keys 'eval \"$({export} --format env)\"' gives",
+        secrets.unwrap_or(Path::new("~/.aws/credentials")).display()
+    )
 }
 
 /// Reads sections and keys of a file of Amazon's tools, or of gsutil. Settings within settings, which are indented, are left out.
@@ -157,6 +174,11 @@ mod tests {
     fn what_is_missing_is_said() {
         assert!(look(&[("HOME", "/h"), ("AWS_PROFILE", "sso")]).unwrap_err().contains("sso_session"));
         assert!(look(&[]).unwrap_err().starts_with("there are no credentials"));
+        for variable in ASKED {
+            let why = look(&[("AWS_ROLE_ARN", "arn:x"), (variable, "/x")]).unwrap_err();
+            assert!(why.starts_with(&format!("{variable} is set, which run-sync does not use")), "{why}");
+            assert_eq!(look(&[("HOME", "/h"), (variable, "/x")]).unwrap(), "A S  eu-west-1 ");
+        }
         assert!(look(&[("AWS_ACCESS_KEY_ID", "E")]).unwrap_err().contains("no secret"));
         assert!(look(&[("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "a\nb")]).is_err());
     }

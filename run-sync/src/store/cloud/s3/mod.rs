@@ -197,13 +197,13 @@ impl Store for S3 {
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault> {
-        self.list_all(&self.key(prefix), false)?.each(&self.prefix, each);
+        self.list_all(&self.key(prefix), false).map_err(Failure::of_list)?.each(&self.prefix, each);
         Ok(())
     }
 
     fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Fault> {
         let below = self.key(prefix);
-        Ok(self.list_all(&below, true)?.names(&below))
+        Ok(self.list_all(&below, true).map_err(Failure::of_list)?.names(&below))
     }
 
     fn delete(&self, key: &str) -> Result<(), Fault> {
