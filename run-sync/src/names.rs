@@ -3,16 +3,8 @@
 use crate::format::key;
 use crate::set::SetName;
 use crate::store::Store;
+use crate::workers;
 use run_common::error::{Error, Exit};
-
-/// What lies below a name.
-#[derive(Clone, Copy)]
-struct Below {
-    /// Manifests: it is a set.
-    is_set: bool,
-    /// Runs may lie in it: it is a batch, or holds one of which the own files are not stored.
-    may_hold: bool,
-}
 
 /// Finds sets in a store.
 pub(crate) struct Names<'a> {
@@ -20,26 +12,23 @@ pub(crate) struct Names<'a> {
     pub(crate) store: &'a dyn Store,
     /// How messages call it.
     pub(crate) url: &'a str,
+    /// Requests at a time.
+    pub(crate) transfers: usize,
 }
 
 impl Names<'_> {
     /// Returns all sets of the store, those of a batch after the batch's own.
     pub(crate) fn all(&self) -> Result<Vec<SetName>, Error> {
-        let mut sets = Vec::new();
-        for name in self.directories("")? {
-            self.at(&name, &mut sets)?;
-        }
-        Ok(sets)
+        self.below(&self.directories("")?)
     }
 
     /// Returns the sets that a name stands for: a run, a run in a batch, or a batch and all its runs.
     pub(crate) fn named(&self, name: &str) -> Result<Vec<SetName>, Error> {
-        let mut sets = Vec::new();
-        match SetName::parse(name) {
-            Some(SetName { batch: None, name }) => self.at(&name, &mut sets)?,
-            Some(set) if self.has(&set)? => sets.push(set),
-            _ => {}
-        }
+        let sets = match SetName::parse(name) {
+            Some(SetName { batch: None, name }) => self.below(&[name])?,
+            Some(set) if self.has(&set)? => vec![set],
+            _ => Vec::new(),
+        };
         if sets.is_empty() {
             let what = format!("no backup of '{name}' in {}", self.url);
             return Err(Error::new(Exit::BadRun, what).hint("run-sync list shows which runs a store has"));
@@ -49,33 +38,42 @@ impl Names<'_> {
 
     /// Says whether a store has a set.
     pub(crate) fn has(&self, set: &SetName) -> Result<bool, Error> {
-        Ok(self.below(&set.prefix())?.is_set)
+        Ok(self.directories(&set.prefix())?.iter().any(|name| name == key::BACKUP))
     }
 
-    /// Adds the sets at the top of the store that have a name, or lie in the batch of this name.
-    fn at(&self, name: &str, sets: &mut Vec<SetName>) -> Result<(), Error> {
-        let set = SetName { batch: None, name: name.to_owned() };
-        let prefix = set.prefix();
-        let below = self.below(&prefix)?;
-        if below.is_set {
-            sets.push(set);
+    /// Returns the sets at the top of the store that have these names, or lie in the batches of these names. Each
+    /// name is a request.
+    fn below(&self, names: &[String]) -> Result<Vec<SetName>, Error> {
+        let all = workers::map(names, self.transfers, |name| {
+            let set = SetName { batch: None, name: name.clone() };
+            let names = self.directories(&set.prefix())?;
+            Ok((set, names))
+        });
+        // Sets, and what may be one.
+        let mut found = Vec::new();
+        for top in all {
+            let (set, names) = top?;
+            let has = |name: &str| names.iter().any(|found| found == name);
+            let is_set = has(key::BACKUP);
+            // A batch, or what holds one of which the own files are not stored.
+            let may_hold = !is_set || has(key::BATCH);
+            let batch = set.name.clone();
+            found.extend(is_set.then_some((set, true)));
+            let runs = names.into_iter().filter(|_| may_hold);
+            found.extend(runs.map(|name| (SetName { batch: Some(batch.clone()), name }, false)));
         }
-        if below.may_hold {
-            for run in self.directories(&prefix)? {
-                let run = SetName { batch: Some(name.to_owned()), name: run };
-                if self.has(&run)? {
-                    sets.push(run);
-                }
-            }
+        let are_sets = workers::map(
+            &found,
+            self.transfers,
+            |(set, is_set)| {
+                if *is_set { Ok(true) } else { self.has(set) }
+            },
+        );
+        let mut sets = Vec::new();
+        for ((set, _), is_set) in found.into_iter().zip(are_sets) {
+            sets.extend(is_set?.then_some(set));
         }
-        Ok(())
-    }
-
-    fn below(&self, prefix: &str) -> Result<Below, Error> {
-        let names = self.directories(prefix)?;
-        let has = |name: &str| names.iter().any(|found| found == name);
-        let is_set = has(key::BACKUP);
-        Ok(Below { is_set, may_hold: !is_set || has(key::BATCH) })
+        Ok(sets)
     }
 
     /// Lists the names of directories below a prefix; what cannot be a name of ours is left out.

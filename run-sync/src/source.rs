@@ -6,6 +6,7 @@ use crate::set::{Set, SetName};
 use crate::store::reach::Reach;
 use crate::store::url::StoreUrl;
 use crate::store::{self, Access, Store};
+use crate::workers;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
 
@@ -30,7 +31,7 @@ impl Source {
         }
         let access = Access::new(reach)?;
         let store = store::open(&url, &access)?;
-        Ok(Self { store, url: url.to_string(), transfers: access.transfers })
+        Ok(Self { store, url: url.to_string(), shown: shown(&url), transfers: access.transfers })
     }
 
     /// Returns a set of it.
@@ -40,7 +41,7 @@ impl Source {
 
     /// Finds its sets.
     pub(crate) fn names(&self) -> Names<'_> {
-        Names { store: self.store.as_ref(), url: &self.url }
+        Names { store: self.store.as_ref(), url: &self.url, transfers: self.transfers }
     }
 
     /// Returns the sets that names stand for, or all. A name that stands for none is said, and makes the status.
@@ -50,8 +51,9 @@ impl Source {
             return Ok((finder.all()?, Exit::Ok));
         }
         let (mut sets, mut status) = (Vec::new(), Exit::Ok);
-        for name in names {
-            match finder.named(name) {
+        let found = workers::map(names, self.transfers, |name| finder.named(name));
+        for found in found {
+            match found {
                 Ok(named) => sets.extend(named),
                 Err(error) if error.exit() == Exit::System => return Err(error),
                 Err(error) => {

@@ -159,7 +159,7 @@ impl OneBackup<'_> {
             |(found, step): (&Found, &Step)| matches!(step, Step::Read(_)) && found.stat.size >= batch::LEAST;
         if self.scan.found.iter().zip(&steps).any(is_large) {
             batches
-                .others(&self.set)
+                .others(&self.set, self.options.transfers)
                 .for_each(|known| objects.learn(known.key.clone(), known.hashed.clone()));
         }
         let bar = Bar::new(&report.name, self.to_read(&steps));
