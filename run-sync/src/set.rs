@@ -137,6 +137,11 @@ impl Set<'_> {
 
     /// Reads a manifest, and believes it only if it has its hash.
     pub(crate) fn manifest(&self, commit: Commit) -> Result<Manifest, Error> {
+        self.whole_manifest(commit)?.ok_or_else(|| self.damaged(commit))
+    }
+
+    /// Reads a manifest; none if it does not have its hash, so that nobody knows what it said.
+    pub(crate) fn whole_manifest(&self, commit: Commit) -> Result<Option<Manifest>, Error> {
         let key = key::manifest(commit.number, &commit.digest);
         let mut bytes = self.read(&key, LIMIT)?;
         for _ in 1..READS {
@@ -145,18 +150,24 @@ impl Set<'_> {
             }
             bytes = self.read(&key, LIMIT)?; // the way may have changed a byte
         }
-        let bad = |why: &str| {
-            let name = format!("manifest {} of '{}' in {}", commit.number, self.name, self.url);
-            Error::new(Exit::BadRun, format!("{name} is damaged")).because(why.to_owned())
-        };
         if Digest::of(&bytes) != commit.digest {
-            return Err(bad("it does not have the hash in its name"));
+            return Ok(None);
         }
-        let manifest = Manifest::parse(&bytes).map_err(|why| bad(&why))?;
+        let unfit = |why: String| {
+            let what = format!("cannot use manifest {} of '{}' in {}", commit.number, self.name, self.url);
+            Error::new(Exit::BadRun, what).because(why)
+        };
+        let manifest = Manifest::parse(&bytes).map_err(unfit)?;
         if manifest.head.number != commit.number {
-            return Err(bad("it has another number than its name says"));
+            return Err(unfit("it has another number than its name says".to_owned()));
         }
-        Ok(manifest)
+        Ok(Some(manifest))
+    }
+
+    /// The error of a manifest that does not have its hash.
+    pub(crate) fn damaged(&self, commit: Commit) -> Error {
+        let what = format!("manifest {} of '{}' in {} is damaged", commit.number, self.name, self.url);
+        Error::new(Exit::BadRun, what).because("it does not have the hash in its name")
     }
 
     /// Reads a small object whole.

@@ -148,3 +148,36 @@ fn a_second_backup_of_a_run_at_once_is_refused() {
         .stderr("run-sync: cannot back up 'runs/trial': another run-sync is at work in it\n");
     held.release();
 }
+
+#[test]
+fn a_damaged_manifest_does_not_end_all_backups() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    let set = StoredSet::new(&lab, "store/trial");
+    let backup = || lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(0);
+    for number in 1..=2 {
+        lab.write(&format!("{run}/file"), format!("content {number}"));
+        backup().stderr("");
+    }
+    let first = set.manifests().keys().next().unwrap().clone();
+    let second = set.manifests().keys().next_back().unwrap().clone();
+    let path = set.path.join(format!(".backup/{second}.json"));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"0644\"", "\"0666\"")).unwrap();
+    lab.write(&format!("{run}/file"), "content 3");
+    let said = "run-sync: manifest 2 of 'trial' in STORE is damaged: it does not have the hash in its name; this backup continues an earlier one\n";
+    backup().stderr(&said.replace("STORE", lab.path("store").to_str().unwrap()));
+    backup().stderr("");
+    fs::remove_file(&path).unwrap(); // it is no backup
+    set.check_newest_is(&lab.path(&run));
+    let newest = set.newest();
+    assert_eq!(
+        (&newest["number"], newest["parent"].as_str()),
+        (&3.into(), first.split_once('-').map(|name| name.1))
+    );
+    for (at, content) in [("1", "content 1"), ("3", "content 3")] {
+        let restore = ["restore", "--from", "store", "--into", at, "--at", at, "trial"];
+        lab.cmd("run-sync").args(restore).run().code(0).stderr("");
+        assert_eq!(lab.read(&format!("{at}/trial/file")), content);
+    }
+}

@@ -375,7 +375,15 @@ impl OneBackup<'_> {
             report.result = "incomplete";
             return Ok(report);
         }
-        self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)))?;
+        if Begin::new(&self.options.url, &self.subject.name, self.subject.path()).ok().as_ref()
+            != Some(&self.here)
+        {
+            let what =
+                format!("'{}' was removed or replaced during its backup", self.subject.path().display());
+            return Err(Error::new(Exit::No, what).because("there is no receipt"));
+        }
+        let added = self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)));
+        added.map_err(|error| error.hint("the backup is stored; only its receipt is missing"))?;
         self.journal.finish().map_err(|error| Error::io("write", &self.subject.record, error))?;
         Ok(report)
     }

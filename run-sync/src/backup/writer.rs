@@ -6,7 +6,9 @@ use crate::format::key;
 use crate::format::manifest::Manifest;
 use crate::set::{Commit, History, Set};
 use run_common::error::{Error, Exit};
-use run_common::rundir::receipts::{Backup, Receipt};
+use run_common::message::warn;
+use run_common::rundir::receipts::{self, Backup, Receipt};
+use std::path::Path;
 use uuid::Uuid;
 
 /// A writer, and what its backup continues.
@@ -113,21 +115,30 @@ fn own_newest(
     }
     let least = known.map_or(0, |known| known.number);
     for commit in history.commits.iter().filter(|commit| commit.number >= least && Some(**commit) != known) {
-        if set.manifest(*commit)?.head.writer == writer {
+        if set.whole_manifest(*commit)?.is_none_or(|manifest| manifest.head.writer == writer) {
             return Ok(None);
         }
     }
-    known.map(|known| Ok((known, set.manifest(known)?))).transpose().map(Some)
+    let Some(known) = known else { return Ok(Some(None)) };
+    // What a damaged one has stored nobody knows: then this is another writer, too.
+    Ok(set.whole_manifest(known)?.map(|manifest| Some((known, manifest))))
 }
 
-/// Returns the newest manifest, which must be one of this run.
+/// Returns the newest manifest that is whole, which must be one of this run.
 fn newest_of_all(
     set: &Set<'_>,
     history: &History,
     run_id: &str,
 ) -> Result<Option<(Commit, Manifest)>, Error> {
-    let Some(newest) = history.newest() else { return Ok(None) };
-    let manifest = set.manifest(newest)?;
+    let mut found = None;
+    for commit in history.commits.iter().rev() {
+        found = set.whole_manifest(*commit)?.map(|manifest| (*commit, manifest));
+        if found.is_some() {
+            break;
+        }
+        warn(&format!("{}; this backup continues an earlier one", set.damaged(*commit)));
+    }
+    let Some((newest, manifest)) = found else { return Ok(None) };
     if manifest.head.run_id != run_id {
         let what = format!("cannot back up to '{}' in {}", set.name, set.url);
         return Err(Error::new(Exit::No, what)
