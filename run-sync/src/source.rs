@@ -1,6 +1,7 @@
 //! The store that a verb reads.
 
-use crate::address::address;
+use crate::address::{address, shown};
+use crate::cli::Reach;
 use crate::names::Names;
 use crate::set::{Set, SetName};
 use crate::store::reach::Reach;
@@ -15,6 +16,8 @@ pub(crate) struct Source {
     store: Box<dyn Store>,
     /// How messages call it.
     pub(crate) url: String,
+    /// How receipts call it.
+    pub(crate) shown: String,
     /// Requests at a time.
     pub(crate) transfers: usize,
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use testkit::stores::{Act, BUCKET, Scripted, Server};
 use testkit::sync::{StoredSet, noise, torch_noise};
 use testkit::{Done, Lab, wait_for};
 
@@ -211,4 +212,34 @@ fn a_run_that_cannot_be_written_to_is_backed_up_without_a_receipt() {
     assert_eq!(done.err(), expected);
     StoredSet::new(&lab, "store/trial").check_newest_is(&lab.path(&run));
     assert!(!lab.path(format!("{run}/.run/backup.jsonl")).exists());
+}
+
+#[test]
+fn a_run_that_is_replaced_during_its_backup_gets_no_receipt() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let run = lab.new_run("trial", &["true"]);
+    lab.write(&format!("{run}/file"), "old");
+    let replaced = lab.path("replaced");
+    server.follow(move |request| {
+        if request.key.ends_with("trial/file") && request.method == "PUT" {
+            wait_for("another run", || replaced.exists());
+        }
+        Act::Serve
+    });
+    let url = format!("s3://{BUCKET}/p");
+    let sync = || server.reached_by(lab.cmd("run-sync").args(["backup", "--to", &url, "trial"]));
+    let running = sync().spawn();
+    wait_for("the request", || server.requests().iter().any(|request| request.key.ends_with("trial/file")));
+    fs::remove_dir_all(lab.path(&run)).unwrap();
+    lab.new_run("trial", &["true"]);
+    lab.write("replaced", "");
+    let done = running.wait().code(1);
+    assert_eq!(
+        done.err(),
+        "run-sync: 'runs/trial' was removed or replaced during its backup: there is no receipt\n"
+    );
+    assert!(!lab.path(format!("{run}/.run/backup.jsonl")).exists());
+    let done = sync().run().code(1);
+    assert!(done.err().contains("another run has this name"), "{}", done.err());
 }

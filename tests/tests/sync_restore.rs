@@ -1,9 +1,11 @@
 //! `run-sync restore`: what comes back, what is left alone, and what is refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use testkit::sets::{Backup, MTIME, sha256};
+use testkit::stores::{Act, BUCKET, Scripted, Server};
+use testkit::sync::StoredSet;
 use testkit::{Cmd, Lab};
 
 fn restore(lab: &Lab, args: &[&str]) -> Cmd {
@@ -227,4 +229,84 @@ fn evaluations_and_the_files_of_a_batch_come_with_a_run() {
     let missing =
         "run-sync: no backup of 'c' in store\nrun-sync: run-sync list shows which runs a store has\n";
     restore(&lab, &["c"]).run().code(3).stdout("").stderr(missing);
+}
+
+/// Backs a run up with a real tool, and returns it, and its manifest.
+fn backed_up(lab: &Lab) -> (String, Value) {
+    let run =
+        lab.new_run("trial", &["sh", "-c", "touch started; while [ ! -e enough ]; do sleep 0.05; done"]);
+    lab.write(&format!("{run}/model.pt"), "weights");
+    lab.write(&format!("{run}/lost.pt"), "lost");
+    lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(0).stderr("");
+    (run, StoredSet::new(lab, "store/trial").newest())
+}
+
+#[test]
+fn a_file_that_is_the_very_version_of_the_backup_is_not_read() {
+    let lab = Lab::new();
+    let (run, manifest) = backed_up(&lab);
+    let path = lab.path(format!("{run}/model.pt"));
+    let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "WEIGHTS").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(mtime).unwrap();
+    let restored = |at: &str| restore(&lab, &["--json", "--at", at, "trial"]).run().json_lines().remove(0);
+    assert_eq!(restored("1")["left"][0]["path"], "model.pt", "its ctime is another: it is read");
+    // Only a manifest that says that just this version has these bytes is believed without a look at them.
+    let found = fs::metadata(&path).unwrap();
+    let mut forged = manifest.clone();
+    (forged["number"], forged["parent"]) = (json!(2), json!("0".repeat(64)));
+    let entries = forged["entries"].as_array_mut().unwrap();
+    let entry = entries.iter_mut().find(|entry| entry["path"] == "model.pt").unwrap();
+    entry["inode"] = json!(found.ino());
+    let seconds = chrono::DateTime::from_timestamp(found.ctime(), found.ctime_nsec().try_into().unwrap());
+    entry["ctime"] = json!(seconds.unwrap().to_rfc3339_opts(chrono::SecondsFormat::Nanos, true));
+    let commit = |manifest: &Value| {
+        let entries = manifest["entries"].as_array().unwrap().clone();
+        let begun = Backup::first(&lab, "store", "trial");
+        let keys = manifest.as_object().unwrap().iter().filter(|(key, _)| *key != "entries");
+        let begun = keys.fold(begun, |begun, (key, value)| begun.head(key, value.clone()));
+        entries.into_iter().fold(begun, Backup::entry).commit();
+    };
+    commit(&forged);
+    assert_eq!(restored("2")["left"], json!([]));
+    // That of another copy of the run says nothing of files here.
+    (forged["number"], forged["writer"]) = (json!(3), json!("f".repeat(32)));
+    commit(&forged);
+    assert_eq!(restored("3")["left"][0]["path"], "model.pt");
+}
+
+#[test]
+fn a_run_that_is_started_during_a_restore_is_left_alone() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let run =
+        lab.new_run("trial", &["sh", "-c", "touch started; while [ ! -e enough ]; do sleep 0.05; done"]);
+    lab.write(&format!("{run}/lost.pt"), "lost");
+    let url = format!("s3://{BUCKET}/p");
+    let sync = |words: &[&str]| server.reached_by(lab.cmd("run-sync").args(words));
+    sync(&["backup", "--to", &url, "trial"]).run().code(0).stderr("");
+    fs::remove_file(lab.path(format!("{run}/lost.pt"))).unwrap();
+    let started = lab.path("started");
+    server.follow(move |request| {
+        if request.key.ends_with("lost.pt") {
+            testkit::wait_for("the run", || started.exists());
+        }
+        Act::Serve
+    });
+    let restoring = sync(&["restore", "--from", &url, "--only", "lost.pt", "trial"]).spawn();
+    testkit::wait_for("the request", || {
+        server.requests().iter().any(|request| request.key.ends_with("lost.pt"))
+    });
+    lab.cmd("run-exec").args(["-q", "--detach", "trial"]).run().code(0);
+    let done = restoring.wait().code(4).stdout("");
+    assert_eq!(
+        done.err(),
+        "run-sync: cannot restore to 'runs/trial': it was started meanwhile\n\
+         run-sync: the same command continues when it has ended\n"
+    );
+    assert!(!lab.path(format!("{run}/lost.pt")).exists());
+    lab.write("enough", "");
+    lab.await_status(&run, "over", |status| status["status"] == "completed");
+    sync(&["restore", "--from", &url, "--only", "lost.pt", "trial"]).run().code(0).stderr("");
+    assert_eq!(lab.read(&format!("{run}/lost.pt")), "lost");
 }

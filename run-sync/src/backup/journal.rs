@@ -2,16 +2,19 @@
 
 use crate::format::digest::Digest;
 use crate::format::entry::Entry;
+use crate::set::SetName;
 use crate::store::{Part, Upload};
-use run_common::error::plain;
+use run_common::error::{Error, plain};
 use run_common::fsio::append::{close_last_line, read_lines};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::write::open_append;
 use run_common::message::warn;
+use run_common::process::identity::Place;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,6 +36,22 @@ pub(crate) struct Begin {
     pub(crate) inode: u64,
     /// Its path, links resolved.
     pub(crate) path: String,
+}
+
+impl Begin {
+    /// Says which copy of a run this is, its writer left out.
+    pub(crate) fn new(url: &str, name: &SetName, root: &Path) -> Result<Self, Error> {
+        let look = || Ok((fs::metadata(root)?.ino(), fs::canonicalize(root)?));
+        let (inode, path) = look().map_err(|error| Error::io("read", root, error))?;
+        Ok(Self {
+            url: url.to_owned(),
+            name: name.to_string(),
+            writer: String::new(),
+            host: Place::here().host.clone(),
+            inode,
+            path: path.to_string_lossy().into_owned(),
+        })
+    }
 }
 
 /// A line of the journal.
@@ -102,6 +121,8 @@ pub(crate) struct Earlier {
     pub(crate) sending: HashMap<String, Sending>,
     /// What of large files was stored.
     pub(crate) uploads: Uploads,
+    /// Keys of uploads that may have begun, and of which nobody has the name.
+    pub(crate) beginning: HashSet<String>,
     /// The manifest that may have been stored.
     pub(crate) commit: Option<(u64, Digest)>,
 }
@@ -121,8 +142,6 @@ pub(crate) struct Journal {
 #[derive(Debug)]
 enum State {
     /// Nothing was written yet.
-    /// Keys of uploads that may have begun, and of which nobody has the name.
-    pub(crate) beginning: HashSet<String>,
     Unopened,
     Open(File),
     /// It cannot be written: what was sent is sent again after an interruption, which is no failure of the backup.
@@ -184,6 +203,11 @@ impl Journal {
         self.add(&Line::Sent(Sent { entry: entry.clone(), tag }));
     }
 
+    /// Records that an upload is about to begin.
+    pub(crate) fn beginning(&self, key: &str) {
+        self.add(&Line::Beginning(key.to_owned()));
+    }
+
     /// Records an upload that has begun.
     pub(crate) fn upload(&self, upload: &Upload) {
         self.add(&Line::Upload(upload.clone()));
@@ -203,11 +227,6 @@ impl Journal {
     pub(crate) fn finish(&self) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         if !self.others.is_empty() {
-    /// Records that an upload is about to begin.
-    pub(crate) fn beginning(&self, key: &str) {
-        self.add(&Line::Beginning(key.to_owned()));
-    }
-
             let mut bytes = Vec::new();
             for line in &self.others {
                 serde_json::to_writer(&mut bytes, line)?;
@@ -266,7 +285,12 @@ impl Earlier {
                 }
                 self.sent.push(sent);
             }
+            Line::Beginning(key) => {
+                self.uploads.remove(&key); // it was given up
+                self.beginning.insert(key);
+            }
             Line::Upload(upload) => {
+                self.beginning.remove(&upload.key);
                 self.uploads.insert(upload.key.clone(), (upload, HashMap::new()));
             }
             Line::Part(SentPart { id, part }) => {
@@ -278,8 +302,3 @@ impl Earlier {
         }
     }
 }
-            Line::Beginning(key) => {
-                self.uploads.remove(&key); // it was given up
-                self.beginning.insert(key);
-            }
-                self.beginning.remove(&upload.key);

@@ -13,7 +13,8 @@ mod plan;
 mod report;
 mod send;
 mod session;
-mod writer;
+pub(crate) mod subject;
+pub(crate) mod writer;
 
 use crate::address::{address, shown};
 use crate::clean::Cleaner;

@@ -4,6 +4,7 @@ use super::assemble::{Assembly, Kept, shown};
 use super::batch::{self, Batches};
 use super::budget::Budget;
 use super::commit::{commit, publish_sums, verify};
+use super::home::Home;
 use super::journal::{Begin, Earlier, Journal, Sent};
 use super::objects::Objects;
 use super::plan::{Knowledge, Old, Step};
@@ -19,8 +20,7 @@ use crate::local::scan::{Found, Scan};
 use crate::local::subject::Subject;
 use crate::set::{Commit, Set};
 use crate::store::Store;
-use run_common::error::{Error, plain};
-use run_common::process::identity::Place as Machine;
+use run_common::error::{Error, Exit, plain};
 use run_common::rundir::layout::RECORD_DIR;
 use run_common::rundir::receipts::{Backup, Receipt};
 use run_common::time::Timestamp;
@@ -57,15 +57,7 @@ pub(crate) fn back_up(
     let created = Timestamp::now();
     let home = Home::open(subject, "back up")?;
     let scan = Scan::of(&subject.roots);
-    let (inode, path) = identity(subject.path())?;
-    let here = Begin {
-        url: options.url.clone(),
-        name: subject.name.to_string(),
-        writer: String::new(),
-        host: Machine::here().host.clone(),
-        inode,
-        path: path.to_string_lossy().into_owned(),
-    };
+    let here = Begin::new(&options.url, &subject.name, subject.path())?;
     let writable = home.is_writable() && !options.dry_run;
     let opened = Journal::open(&subject.record, here.clone(), writable);
     let (mut journal, earlier) = opened.map_err(|error| Error::io("read", &subject.record, error))?;
@@ -138,9 +130,6 @@ impl OneBackup<'_> {
         if !sent.is_empty() {
             listed.ask(&self.set, self.subject)?;
         }
-        for key in &earlier.beginning {
-            let _ = self.set.store.abort_all(&self.set.key(key)); // what the store cannot do it will not do later
-        }
         let mut steps = self.steps(&knowledge, &listed);
         if steps.iter().any(|step| matches!(step, Step::Read(_))) && listed.0.is_none() {
             listed.ask(&self.set, self.subject)?;
@@ -149,6 +138,9 @@ impl OneBackup<'_> {
         let mut report = self.report();
         if self.options.dry_run {
             return Ok(self.planned(report, &steps));
+        }
+        for key in &earlier.beginning {
+            let _ = self.set.store.abort_all(&self.set.key(key)); // what the store cannot do it will not do later
         }
         let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
         listed.0.iter().flat_map(HashMap::keys).for_each(|key| objects.take(key.clone()));

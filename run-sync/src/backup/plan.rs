@@ -1,10 +1,8 @@
 //! What a backup has to read, of what a run has: the rest is known from the manifest that it continues, or from a
 //! backup that was interrupted. Pure.
 
-use crate::format::entry::{Entry, File, Identity, Kind, Place};
-use crate::format::stamp::Stamp;
+use crate::format::entry::{Entry, File, Kind, Place};
 use crate::local::hash::Hashed;
-use crate::local::root::Stat;
 use crate::local::scan::Found;
 use rustix::fs::FileType;
 use std::collections::HashMap;
@@ -63,7 +61,7 @@ impl Knowledge<'_> {
         let trusted = [before.filter(|_| self.is_own), sent];
         for known in trusted.into_iter().flatten() {
             if let Kind::File(file) = &known.kind
-                && is_unchanged(file, known.mtime, &found.stat)
+                && found.stat.is_version_of(file, known.mtime)
                 && is_there(known)
             {
                 let file = File { same_file: None, ..file.clone() };
@@ -97,10 +95,4 @@ pub(crate) fn entry(found: &Found, kind: Kind) -> Entry {
 
 fn kind(target: Option<OsString>) -> Kind {
     target.map_or(Kind::Dir, Kind::Link)
-}
-
-/// Says whether a file is the version that an entry of this machine tells of.
-fn is_unchanged(file: &File, mtime: Stamp, stat: &Stat) -> bool {
-    let identity = Identity { inode: stat.inode, ctime: stat.ctime };
-    file.identity == Some(identity) && file.size == stat.size && mtime == stat.mtime
 }

@@ -4,7 +4,7 @@ use super::journal::{Begin, Earlier, Journal};
 use crate::format::digest::Digest;
 use crate::format::key;
 use crate::format::manifest::Manifest;
-use crate::set::{Commit, History, Set};
+use crate::set::{Commit, History, Set, SetName};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::rundir::receipts::{self, Backup, Receipt};
@@ -86,6 +86,12 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
     let parent = newest_of_all(set, history, run_id)?;
     let keys = if may_claim { claim_keys(set, &id, journal)? } else { String::new() };
     Ok(Writer { id, keys, parent, is_own: false, number })
+}
+
+/// Says which writer the copy of a run in a directory is to a set, by its receipts; none if it is none yet.
+pub(crate) fn writer_here(url: &str, name: &SetName, root: &Path, record: &Path) -> Option<String> {
+    let here = Begin::new(url, name, root).ok()?;
+    from_receipts(&receipts::read(record).ok()?, &here).map(|claim| claim.writer)
 }
 
 fn from_receipts(receipts: &[Receipt], here: &Begin) -> Option<Claim> {

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A run's record while its backup is made, or its files are cleaned up.
 #[derive(Debug)]
@@ -94,10 +94,4 @@ impl Drop for Home {
 fn is_refused(error: &io::Error) -> bool {
     Unfit::is(error)
         || matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
-}
-
-/// Returns the inode of a directory and its path, links resolved.
-pub(crate) fn identity(path: &Path) -> Result<(u64, PathBuf), Error> {
-    let look = || Ok((fs::metadata(path)?.ino(), fs::canonicalize(path)?));
-    look().map_err(|error| Error::io("read", path, error))
 }

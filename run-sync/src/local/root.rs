@@ -1,6 +1,6 @@
 //! Opens what lies below a directory, so that nothing is reached through a link.
 
-use super::beneath::open_beneath;
+use crate::format::entry::{File as Content, Identity};
 use crate::format::stamp::Stamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat as Found, fstat, open, openat, statat};
 use rustix::io::retry_on_intr;
@@ -103,6 +103,12 @@ impl Stat {
     pub(crate) fn is_same_version(&self, other: &Self) -> bool {
         (self.device, self.inode, self.size, self.mtime, self.ctime)
             == (other.device, other.inode, other.size, other.mtime, other.ctime)
+    }
+
+    /// Says whether a file is the very version that an entry tells of, which was made on this machine.
+    pub(crate) fn is_version_of(&self, file: &Content, mtime: Stamp) -> bool {
+        let identity = Identity { inode: self.inode, ctime: self.ctime };
+        file.identity == Some(identity) && file.size == self.size && mtime == self.mtime
     }
 }
 

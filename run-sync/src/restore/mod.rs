@@ -9,6 +9,7 @@ mod receive;
 mod tree;
 
 use crate::at::{Chosen, choose};
+use crate::backup::writer::writer_here;
 use crate::bar::Bar;
 use crate::cli;
 use crate::format::entry::{Entry, Place};
@@ -22,7 +23,7 @@ use receive::Zeros;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::figures::{counted, human_bytes};
-use run_common::fsio::lock::{Held, ask};
+use run_common::fsio::lock::{Held, Lock, ask};
 use run_common::message::{complain, warn};
 use run_common::rundir::evaluations::{Evaluations, directory};
 use run_common::rundir::meta::Meta;
@@ -71,6 +72,8 @@ struct Order<'a> {
     choice: Choice,
     into: PathBuf,
     threads: usize,
+    /// The store, as receipts call it.
+    receipts_of: String,
 }
 
 /// Restores runs.
@@ -78,7 +81,7 @@ pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
     let choice = Choice::new(&args.only, args.gone, args.no_eval)?;
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let into = args.into.clone().unwrap_or_else(|| args.runs_dir.path());
-    let order = Order { args, choice, into, threads: source.transfers };
+    let order = Order { args, choice, into, threads: source.transfers, receipts_of: source.shown.clone() };
     let (sets, mut status) = source.sets(&args.names)?;
     for name in order.with_batches(&source, sets)? {
         let set = source.set(name);
@@ -133,7 +136,10 @@ impl Order<'_> {
             return Err(Error::new(Exit::No, what));
         }
         let (mut grounds, entries) = grounds(&path, &entries)?;
-        let plan = Planner::new(&grounds, self.args.force).plan(&entries, self.threads)?;
+        let record = RunDir::seen(&path).layout().record();
+        let writer = writer_here(&self.receipts_of, &set.name, &path, &record);
+        let is_own = writer.is_some_and(|writer| writer == chosen.manifest.head.writer);
+        let plan = Planner::new(&grounds, self.args.force, is_own).plan(&entries, self.threads)?;
         check_space(set, &plan, &grounds)?;
         let mut report = self.report(set, chosen, &path, &plan);
         if self.args.dry_run || plan.units.is_empty() {
@@ -148,6 +154,8 @@ impl Order<'_> {
         let received = receive::receive(set, &plan, &grounds, self.threads, &bar)?;
         drop(bar);
         let damaged = place::complete(&plan, &grounds, &received)?;
+        let run = RunDir::seen(&path);
+        let _run = if grounds[0].exists { keep_idle(&run)? } else { None };
         let taken = place::publish(&plan, &grounds)?;
         let here = "something has taken its name here meanwhile";
         report.left.extend(
@@ -237,6 +245,25 @@ fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Lets no attempt begin in a run that is here while files get their names. Fails if one has.
+fn keep_idle(run: &RunDir) -> Result<Option<Lock>, Error> {
+    let path = run.layout().lock();
+    if ask(&path).is_ok_and(|held| held == Held::Unknown) {
+        return Ok(None); // it is no run, or nothing here knows locks
+    }
+    match Lock::try_take(&path) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => {
+            let error =
+                Error::new(Exit::Busy, format!("cannot restore to '{}'", run.layout().root().display()));
+            Err(error
+                .because("it was started meanwhile")
+                .hint("the same command continues when it has ended"))
+        }
+        Err(error) => Err(Error::io("lock", &path, error)),
+    }
 }
 
 /// Entries, each with the place of its directory in a list of these.

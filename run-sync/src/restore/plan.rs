@@ -107,14 +107,16 @@ enum Above {
 pub(super) struct Planner<'g, 'a> {
     grounds: &'g [Ground],
     force: bool,
+    /// The manifest was written by this copy of the run: what it says of inodes is true here.
+    is_own: bool,
     plan: Plan<'a>,
     above: HashMap<(usize, PathBuf), Above>,
 }
 
 impl<'g, 'a> Planner<'g, 'a> {
     /// Begins. With `force`, what differs here is replaced.
-    pub(super) fn new(grounds: &'g [Ground], force: bool) -> Self {
-        Self { grounds, force, plan: Plan::default(), above: HashMap::new() }
+    pub(super) fn new(grounds: &'g [Ground], force: bool, is_own: bool) -> Self {
+        Self { grounds, force, is_own, plan: Plan::default(), above: HashMap::new() }
     }
 
     /// Makes the plan for entries, each with the number of the directory that it is restored to.
@@ -129,10 +131,10 @@ impl<'g, 'a> Planner<'g, 'a> {
             let here = self.look(*ground, &path, entry)?;
             found.push((*ground, path, *entry, here));
         }
-        let grounds = self.grounds;
+        let (grounds, is_own) = (self.grounds, self.is_own);
         let are_equal = workers::map(&found, threads, |(ground, path, entry, here)| {
             if *here == Here::Comparable {
-                equals(&grounds[*ground], path, &entry.kind).map(Some)
+                equals(&grounds[*ground], path, entry, is_own).map(Some)
             } else {
                 Ok(None)
             }
@@ -283,14 +285,15 @@ fn name_of<'a>(entry: &'a Entry, file: &'a File) -> &'a Path {
     file.same_file.as_deref().unwrap_or(&entry.place.path)
 }
 
-/// Says whether a file or link here is what was stored.
-fn equals(ground: &Ground, path: &Path, kind: &Kind) -> Result<bool, Error> {
-    let compared = ground.tree().and_then(|tree| match kind {
+/// Says whether a file or link here is what was stored. A file is read, unless it is known to be the version that was.
+fn equals(ground: &Ground, path: &Path, entry: &Entry, is_own: bool) -> Result<bool, Error> {
+    let compared = ground.tree().and_then(|tree| match &entry.kind {
         Kind::Link(target) => Ok(tree.target(path)? == *target),
         Kind::File(file) => {
             let here = tree.open_file(path)?;
-            if Stat::of(&here)?.size != file.size {
-                return Ok(false);
+            let found = Stat::of(&here)?;
+            if found.size != file.size || is_own && found.is_version_of(file, entry.mtime) {
+                return Ok(found.size == file.size);
             }
             for piece in file.pieces() {
                 if !piece.is_in(&here)? {
