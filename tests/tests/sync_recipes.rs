@@ -97,3 +97,50 @@ fn the_weights_alone_come_to_a_new_machine() {
     assert!(lab.path("new/trial/checkpoints/step_200/optimizer.pt").exists());
     assert!(!lab.path("new/trial/checkpoints/step_100/optimizer.pt").exists());
 }
+
+#[test]
+fn completed_runs_are_archived_and_their_key_checkpoints_stay() {
+    let lab = Lab::new();
+    for (name, command, losses) in [
+        ("good", "true", [3.0, 1.0, 2.0]),
+        ("late", "true", [3.0, 2.0, 1.0]),
+        ("broken", "false", [3.0, 2.0, 1.0]),
+    ] {
+        let run = lab.new_run(name, &[command]);
+        lab.cmd("run-exec").args(["-q", name]).run();
+        let mut rows = String::new();
+        for (step, loss) in [100_u64, 200, 300].into_iter().zip(losses) {
+            rows += &format!("{{\"step\": {step}, \"loss\": {loss}}}\n");
+            lab.write(&format!("{run}/checkpoints/step_{step}/model.pt"), torch_noise(step, 2000));
+            lab.write(&format!("{run}/checkpoints/step_{step}/optimizer.pt"), torch_noise(step + 1, 2000));
+        }
+        lab.write(&format!("{run}/metrics.jsonl"), rows);
+    }
+    lab.new_run("empty", &["true"]);
+    lab.cmd("run-exec").args(["-q", "empty"]).run().code(0);
+    lab.cmd("cp").args(["-a", "runs", "copy"]).run().code(0);
+    let archive = "run-status -a --json | jq -c 'select(.status == \"completed\")' |
+        run-sync backup --to archive --cleanup --keep latest,best:loss -";
+    lab.cmd("bash").args(["-o", "pipefail", "-c", archive]).run().code(0).stderr("");
+    let kept = |name: &str| {
+        let found = lab.cmd("ls").arg(format!("runs/{name}/checkpoints")).run().code(0).out();
+        found.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(kept("good"), "step_200 step_300");
+    assert_eq!(kept("late"), "step_300");
+    assert_eq!(kept("broken"), "step_100 step_200 step_300");
+    // The archive has all of them; years later another machine brings one back.
+    lab.cmd("run-sync").args(["verify", "--from", "archive", "--all"]).run().code(0).stderr("");
+    let rows = lab.cmd("run-sync").args(["list", "--from", "archive", "--json"]).run().code(0).json_lines();
+    let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["empty", "good", "late"]);
+    let restore = ["restore", "--from", "archive", "--into", "back", "--all"];
+    lab.cmd("run-sync").args(restore).run().code(0).stderr("");
+    for name in names {
+        let diff = ["-r", "--no-dereference", &format!("copy/{name}"), &format!("back/{name}")];
+        lab.cmd("diff").args(diff).run().code(0).stdout("");
+    }
+    // Again is no work, and removes nothing.
+    let again = lab.cmd("bash").args(["-o", "pipefail", "-c", archive]).run().code(0).stderr("").out();
+    assert_eq!(again.matches("nothing to remove").count(), 3, "{again}");
+}

@@ -216,4 +216,11 @@ fn a_run_comes_back_from_an_object_store_and_other_clients_prove_it() {
     server.reached_by(rclone).run().code(0).stderr("");
     let sums = ["--check", "--quiet", "--strict", "SHA256SUMS"];
     lab.cmd("sha256sum").args(sums).cwd(lab.path("down")).run().code(0).stdout("").stderr("");
+
+    // Down by Amazon's own.
+    let aws = lab.cmd(testkit::checkout().join("target/peers/bin/aws"));
+    let from = format!("s3://{BUCKET}/roundtrip/trial");
+    let quick = ["--only-show-errors", "--cli-read-timeout", "5"];
+    server.reached_by(aws.args(["s3", "sync", &from, "synced"]).args(quick)).run().code(0).stderr("");
+    lab.cmd("sha256sum").args(sums).cwd(lab.path("synced")).run().code(0).stdout("").stderr("");
 }

@@ -72,6 +72,7 @@ impl Policy {
                     one.is_complete() && one.step.is_some_and(|step| step.is_multiple_of(*count))
                 }),
                 Rule::Final => mark(&mut kept, all, |one| !one.is_named || !one.labels.is_empty()),
+                Rule::Best { .. } if all.is_empty() => {}
                 Rule::Best { metric, is_more } => {
                     let best = best(all, metric, *is_more, value)?;
                     mark(&mut kept, all, |one| one.is_complete() && one.order() == Some(best));
@@ -211,8 +212,8 @@ mod tests {
             ("best:loss:max", "10 40 50"),
             ("best:reward:max,1", "30 40 50"),
             ("best:accuracy", "no checkpoint has a value of 'accuracy'"),
-            ("99", "10 20 30 40 50"),
             ("\"best:acc,none:max\",3", "no checkpoint has a value of 'acc,none'"),
+            ("99", "10 20 30 40 50"),
         ] {
             assert_eq!(names(list, &all), expected, "{list}");
         }
@@ -229,6 +230,11 @@ mod tests {
             vec![checkpoint("a", None, true), checkpoint("b", None, true), checkpoint("c", None, false)];
         all[0].size.modified_ns = 5;
         assert_eq!(names("latest", &all), "a c");
+    }
+
+    #[test]
+    fn where_there_is_no_checkpoint_there_is_nothing_to_decide() {
+        assert_eq!(names("latest,best:accuracy,3", &[]), "");
     }
 
     #[test]
