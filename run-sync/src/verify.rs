@@ -60,6 +60,7 @@ struct Work<'a> {
 
 /// Verifies backups.
 pub(crate) fn run(args: &cli::Verify, out: &mut Out) -> Result<Exit, Error> {
+    out.outlive_reader();
     let share = args.sample.as_deref().map_or(Ok(WHOLE), share)?;
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let (names, mut status) = source.sets(&args.names)?;

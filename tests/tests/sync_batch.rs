@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use testkit::Lab;
-use testkit::sync::{StoredSet, noise};
+use testkit::sync::{StoredSet, noise, torch_noise};
 
 fn batch(lab: &Lab) {
     lab.cmd("run-new").args(["--batch=sweep", "--sweep", "lr=1,2", "--", "true", "{set}"]).run().code(0);
@@ -96,4 +96,35 @@ fn all_runs_are_backed_up_once_however_links_lead_to_them() {
         lab.cmd("run-sync").args(["backup", "--to", "store", "latest", "single"]).run().code(0).stderr("");
     assert_eq!(done.out().lines().count(), 1);
     assert!(done.out().starts_with("single: backup 1 is up to date"), "{}", done.out());
+}
+
+#[test]
+fn all_runs_are_done_though_nobody_reads_what_is_said_of_them() {
+    let lab = Lab::new();
+    for name in ["a", "b", "c"] {
+        let run = lab.new_run(name, &["true"]);
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+        for step in [10, 20] {
+            lab.write(&format!("{run}/step_{step}.pt"), torch_noise(step, 2000));
+        }
+    }
+    let unread = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        lab.cmd("run-sync").args(args).stdout_to(writer).run()
+    };
+    unread(&["backup", "--to", "store", "--all"]).code(0).stderr("");
+    for name in ["a", "b", "c"] {
+        assert!(lab.path(format!("store/{name}/step_20.pt")).exists(), "{name}");
+    }
+    unread(&["clean", "--all"]).code(0).stderr("");
+    for name in ["a", "b", "c"] {
+        assert!(!lab.path(format!("runs/{name}/step_10.pt")).exists(), "{name}");
+    }
+    unread(&["restore", "--from", "store", "--into", "back", "--json", "--all"]).code(0).stderr("");
+    fs::write(lab.path("store/c/step_20.pt"), "damaged").unwrap();
+    unread(&["verify", "--from", "store", "--all"]).code(1).stderr_has("'step_20.pt' of 'c' is damaged");
+    for name in ["a", "b", "c"] {
+        assert!(lab.path(format!("back/{name}/step_10.pt")).exists(), "{name}");
+    }
 }

@@ -20,16 +20,32 @@ pub struct Out {
 
 /// Stdout; writing fails if the tool was started without a stdout.
 #[derive(Debug)]
-struct Stdout(StdoutLock<'static>);
+struct Stdout {
+    lock: StdoutLock<'static>,
+    /// Nobody has to read.
+    may_be_gone: bool,
+}
+
+impl Stdout {
+    /// Passes over a reader that has gone away, where nobody has to read.
+    fn passed<T>(&self, done: io::Result<T>, instead: T) -> io::Result<T> {
+        match done {
+            Err(error) if self.may_be_gone && error.kind() == io::ErrorKind::BrokenPipe => Ok(instead),
+            done => done,
+        }
+    }
+}
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         check_open(1)?;
-        self.0.write(bytes)
+        let written = self.lock.write(bytes);
+        self.passed(written, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        let flushed = self.lock.flush();
+        self.passed(flushed, ())
     }
 }
 
@@ -38,7 +54,13 @@ impl Out {
     pub fn stdout() -> Self {
         let colour =
             io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { sink: BufWriter::with_capacity(64 << 10, Stdout(io::stdout().lock())), colour }
+        let stdout = Stdout { lock: io::stdout().lock(), may_be_gone: false };
+        Self { sink: BufWriter::with_capacity(64 << 10, stdout), colour }
+    }
+
+    /// Goes on though the reader goes away: what is done matters more than what is printed of it.
+    pub fn outlive_reader(&mut self) {
+        self.sink.get_mut().may_be_gone = true;
     }
 
     /// Returns whether to use colours.

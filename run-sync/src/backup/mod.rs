@@ -35,6 +35,7 @@ use std::collections::HashSet;
 
 /// Backs up what the command line names.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    out.outlive_reader();
     if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {
         return Err(Error::usage("--as names one run"));
     }

@@ -40,6 +40,7 @@ use values::Values;
 
 /// Cleans up what the command line names.
 pub(crate) fn run(args: &cli::Clean, out: &mut Out) -> Result<Exit, Error> {
+    out.outlive_reader();
     let mut cleaner = Cleaner::new(&args.keep, Access::new(&args.reach)?)?;
     cleaner.from = args.from.from.as_ref().map(shown);
     cleaner.dry_run = args.dry_run;

@@ -78,6 +78,7 @@ struct Order<'a> {
 
 /// Restores runs.
 pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
+    out.outlive_reader();
     let choice = Choice::new(&args.only, args.gone, args.no_eval)?;
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let into = args.into.clone().unwrap_or_else(|| args.runs_dir.path());
