@@ -1,7 +1,6 @@
 //! The store that a verb reads.
 
 use crate::address::{address, shown};
-use crate::cli::Reach;
 use crate::names::Names;
 use crate::set::{Set, SetName};
 use crate::store::reach::Reach;

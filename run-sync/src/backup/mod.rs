@@ -13,7 +13,6 @@ mod plan;
 mod report;
 mod send;
 mod session;
-pub(crate) mod subject;
 pub(crate) mod writer;
 
 use crate::address::{address, shown};

@@ -1,5 +1,6 @@
 //! Opens what lies below a directory, so that nothing is reached through a link.
 
+use super::beneath::open_beneath;
 use crate::format::entry::{File as Content, Identity};
 use crate::format::stamp::Stamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat as Found, fstat, open, openat, statat};

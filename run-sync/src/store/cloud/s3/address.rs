@@ -136,11 +136,11 @@ mod tests {
         let other = found.in_region("eu-west-1", "b").unwrap();
         assert_eq!(other.origin, "https://b.s3.eu-west-1.amazonaws.com");
         assert_eq!(other.in_region("eu-west-1", "b"), None);
-        let plain = Place::new(Dialect::Amazon, Some("http://h:9000/s3"), "b", "r").unwrap();
+        let plain = BucketAddress::new(Dialect::Amazon, Some("http://h:9000/s3"), "b", "r").unwrap();
         let secure = plain.over_tls("https", "h").unwrap();
         assert_eq!((secure.origin.as_str(), secure.base.as_str()), ("https://h", "/s3/b"));
         assert!(plain.over_tls("https", "evil").is_none() && plain.over_tls("http", "h:1").is_none());
         assert!(secure.over_tls("https", "h:1").is_none());
-        assert!(place.trusts("s3.eu-west-1.amazonaws.com") && !place.trusts("evil.com"));
+        assert!(found.trusts("s3.eu-west-1.amazonaws.com") && !found.trusts("evil.com"));
     }
 }

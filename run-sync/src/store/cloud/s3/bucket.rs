@@ -210,13 +210,13 @@ impl Bucket {
         let scheme = location.split("://").next().unwrap_or("https");
         let there = if is_signed {
             None
-        } else if host != place.host() && place.trusts(host) {
-            Some(place.at(format!("{scheme}://{host}"), &self.name))
+        } else if host != address.host() && address.trusts(host) {
+            Some(address.at(format!("{scheme}://{host}"), &self.name))
         } else {
-            place.over_tls(scheme, host)
+            address.over_tls(scheme, host)
         };
         if let Some(there) = there {
-            *self.place.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
+            *self.address.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(there);
             return Turn::Again;
         }
         match ask.method {
