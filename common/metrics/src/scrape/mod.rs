@@ -14,6 +14,7 @@ mod open_mmlab;
 mod rank;
 mod rsl_rl;
 mod scan;
+mod spacy;
 mod speech;
 mod stable_baselines;
 mod tianshou;
@@ -26,6 +27,7 @@ use open_mmlab::Progress;
 use regex::bytes::{Regex, RegexBuilder};
 use rsl_rl::RslBlock;
 use scan::number;
+use spacy::SpacyTable;
 use stable_baselines::BaselinesTable;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -121,6 +123,7 @@ pub struct Scraper {
     bar: KerasBar,
     table: BaselinesTable,
     block: RslBlock,
+    spacy: SpacyTable,
     yolo: Yolo,
     progress: Progress,
     /// The first rank that printed a row, when a launcher names ranks: what the others print is the same, or
@@ -136,6 +139,7 @@ impl Scraper {
             bar: KerasBar::default(),
             table: BaselinesTable::default(),
             block: RslBlock::default(),
+            spacy: SpacyTable::default(),
             yolo: Yolo::default(),
             progress: Progress::default(),
             rank: None,
@@ -172,7 +176,9 @@ impl Scraper {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
         match line {
             [b' ', b'[' | b'i' | b'v' | b's', ..] if ends(b"|") => true,
-            [b' ', ..] => Yolo::may_be(line) || self.block.may_be(line) || has_rank(line),
+            [b' ', ..] => {
+                Yolo::may_be(line) || self.block.may_be(line) || self.spacy.is_open() || has_rank(line)
+            }
             [b'-', b'-', ..] => ends(b"-"),
             [b'0'..=b'9', ..] => {
                 self.bar.is_waiting() || has_rank(line) || is_logged(line) || is_boosted(line)
@@ -189,6 +195,7 @@ impl Scraper {
             [b'|', b' ', ..] => self.table.is_open(),
             [b's', b'p', ..] => line.starts_with(speech::SPEECHBRAIN.as_bytes()),
             [b's' | b'S', ..] => begins_with_step(line, b"step"),
+            [b'E', b' ', ..] => line.starts_with(spacy::HEAD.as_bytes()),
             [b'e' | b'E', ..] => begins_with_step(line, b"epoch") || begins_with_step(line, b"episode"),
             [b'i' | b'I', ..] => begins_with_step(line, b"iter") || begins_with_step(line, b"iteration"),
             [b'u' | b'U', ..] => begins_with_step(line, b"update"),
@@ -229,6 +236,10 @@ impl Scraper {
         }
         match *text.as_bytes().first()? {
             b'-' | b'|' => self.block.end(text).or_else(|| self.table.line(text)),
+            b'E' if text.starts_with(spacy::HEAD) => {
+                self.spacy.head(text);
+                None
+            }
             b'E' => self
                 .bar
                 .line(text)
@@ -246,7 +257,7 @@ impl Scraper {
             b'T' => meters::train(text).or_else(|| meters::training(text)),
             b' ' => {
                 self.block.line(text);
-                line_formats::row(text).or_else(|| self.yolo.line(text))
+                line_formats::row(text).or_else(|| self.yolo.line(text)).or_else(|| self.spacy.line(text))
             }
             b'[' => line_formats::row(text)
                 .or_else(|| boosting::in_brackets(text))

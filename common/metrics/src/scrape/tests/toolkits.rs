@@ -55,6 +55,23 @@ fn speechbrain() {
 }
 
 #[test]
+fn spacy() {
+    let table = "E    #       LOSS TOK2VEC  LOSS NER  ENTS_F  SCORE \n\
+                 ---  ------  ------------  --------  ------  ------\n  \
+                   0       0         31.00     51.10    0.00    0.00\n  \
+                   7     200       1400.28   3114.39   63.12    0.63\n  \
+                   8     400    another line in it\n";
+    assert_eq!(
+        rows(&format!("  1  2  3  4  5  6\n{table}  1  2  3\n")),
+        [
+            r#"{"epoch":0,"step":0,"LOSS TOK2VEC":31,"LOSS NER":51.1,"ENTS_F":0,"SCORE":0}"#,
+            r#"{"epoch":7,"step":200,"LOSS TOK2VEC":1400.28,"LOSS NER":3114.39,"ENTS_F":63.12,"SCORE":0.63}"#,
+        ]
+    );
+    assert_eq!(rows("E    #       LOSS  OTHER\n  0       0     31.00    0.00\n"), [""; 0]);
+}
+
+#[test]
 fn rsl_rl() {
     let block = |iteration: u32, reward: f64| {
         format!(
