@@ -186,7 +186,7 @@ row 40; exit 1";
     let time = SystemTime::now() - Duration::from_secs(60);
     File::options().write(true).open(lab.path("runs/r/ckpt.pt")).unwrap().set_modified(time).unwrap();
     let resume = ["--resume", "--additional-steps", "5", "r"];
-    lab.cmd("run-exec").args(resume).run().code(125).stderr_has("it does not say its step");
+    lab.cmd("run-exec").args(resume).run().code(125).stderr_has("its step is unknown");
 }
 
 #[test]

@@ -348,7 +348,7 @@ fn own_patterns_add_to_the_known_formats_or_replace_them() {
 fn a_wrong_pattern_is_refused_before_anything_starts() {
     let lab = Lab::new();
     lab.new_run("r", &["touch", "started"]);
-    for (spec, why) in [("loss (", "unclosed group"), ("loss", "it has no named group")] {
+    for (spec, why) in [("loss (", "unclosed group"), ("loss", "must have a named group")] {
         let done = lab.cmd("run-exec").args(["--scrape", spec, "r"]).run().code(125);
         assert!(done.err().contains(why) && done.err().contains(spec), "{}", done.err());
     }

@@ -244,7 +244,7 @@ fn own_patterns_come_first_and_may_be_alone() {
 #[test]
 fn an_expression_that_cannot_work_is_refused() {
     assert_eq!(Pattern::new("loss (").unwrap_err(), "unclosed group");
-    assert!(Pattern::new("loss (.*)").unwrap_err().starts_with("it has no named group"));
+    assert!(Pattern::new("loss (.*)").unwrap_err().starts_with("must have a named group"));
 }
 
 proptest! {
