@@ -95,10 +95,11 @@ impl<'a> Sending<'a> {
     /// Stores files, so many at a time, and says of each what became of it.
     pub(crate) fn send(&'a self, tasks: &'a [Task<'a>], transfers: usize) -> Result<Vec<Outcome>, Error> {
         let (results, outcomes) = channel();
+        let workers = if tasks.iter().any(is_large) { transfers } else { transfers.min(tasks.len()) };
         thread::scope(|scope| {
             let (jobs, queue) = channel();
             let queue = Arc::new(Mutex::new(queue));
-            for _ in 0..transfers {
+            for _ in 0..workers {
                 let (queue, results) = (Arc::clone(&queue), results.clone());
                 scope.spawn(move || self.work(&queue, &results));
             }
