@@ -165,6 +165,23 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     store.abort(&upload).unwrap();
     let _ = store.put_part(&upload, 1, b"x", &Digest::of(b"x")); // Azure takes it, and gives it up itself
     assert_eq!(store.head("given-up").unwrap(), None);
+    // Those of one key alone.
+    let (lost, other) = (store.begin("lost é+&", PART).unwrap(), store.begin("lost é+&x", PART).unwrap());
+    store.abort_all("lost é+&").unwrap();
+    let part = store.put_part(&other, 1, b"x", &Digest::of(b"x")).unwrap();
+    store.complete(&other, &[part]).unwrap();
+    store.delete("lost é+&x").unwrap();
+    store.abort(&lost).unwrap();
+}
+
+/// Of a store that lists uploads: all of a key are given up.
+fn lost_uploads_are_found(store: &dyn Store) {
+    let uploads = [1, 2].map(|_| store.begin("lost é+&", PART).unwrap());
+    store.abort_all("lost é+&").unwrap();
+    for upload in uploads {
+        let part = store.put_part(&upload, 1, b"x", &Digest::of(b"x"));
+        assert!(matches!(part, Err(Fault::NotFound)), "{part:?}");
+    }
 }
 
 fn threads_share_a_store(store: &dyn Store) {
@@ -210,6 +227,9 @@ fn a_scripted_server() {
         let server = Scripted::new();
         let at = |prefix| at_scheme(scheme, &server, prefix);
         conforms(&*at("a/prefix"));
+        if scheme != "az" {
+            lost_uploads_are_found(&*at("a/prefix"));
+        }
         assert!(scheme == "az" || server.objects(|objects| objects.uploads.is_empty()));
         conforms(&*at(""));
         server.objects(|objects| objects.page = 2);
@@ -222,6 +242,7 @@ fn a_scripted_server() {
 #[test]
 fn a_real_server() {
     conforms(&*at(Seaweed::shared(), "conformance"));
+    lost_uploads_are_found(&*at(Seaweed::shared(), "conformance"));
 }
 
 #[test]

@@ -306,10 +306,9 @@ fn list_uploads(objects: &Objects, arrived: &Arrived) -> Answer {
         return error(501, "NotImplemented");
     }
     let prefix = arrived.query.get("prefix").map(String::as_str).unwrap_or_default();
-    let mut document =
-        String::from("<?xml version=\"1.0\"?><ListMultipartUploadsResult><EncodingType>url</EncodingType>");
+    let mut document = String::from("<?xml version=\"1.0\"?><ListMultipartUploadsResult>");
     for (id, upload) in objects.uploads.iter().filter(|(_, upload)| upload.key.starts_with(prefix)) {
-        let key = encoded(&upload.key);
+        let key = upload.key.replace('&', "&amp;").replace('<', "&lt;");
         let _ = write!(document, "<Upload><Key>{key}</Key><UploadId>{id}</UploadId></Upload>");
     }
     Answer::new(200).body(document + "<IsTruncated>false</IsTruncated></ListMultipartUploadsResult>")
