@@ -420,3 +420,62 @@ fn metrics_become_parquet_by_one_line() {
     let rows = lab.cmd("run-report").arg("--metrics").run().code(0).out().lines().count() - 1;
     assert_eq!(asked(&lab, "peers", DUCKDB, &["runs.sql", query])[0], json!([[rows, 5]]));
 }
+
+/// Names of metrics, and what they are called in SQL and in MLflow; each has its number for a value.
+const NAMES: [[&str; 3]; 12] = [
+    ["Loss", "Loss", "Loss"],
+    ["loss", "loss_2", "loss"],
+    ["", "metric.", "_"],
+    ["*", "*", "__2"],
+    ["a\"b", "a\"b", "a_b"],
+    ["b\\c", "b\\c", "b_c"],
+    ["/lead", "/lead", "lead"],
+    ["$.x", "$.x", "_.x"],
+    ["a~b", "a~b", "a_b_2"],
+    ["run", "metric.run", "run"],
+    ["../up", "../up", "up"],
+    ["deep/er", "deep/er", "deep/er"],
+];
+
+#[test]
+fn names_of_every_kind_reach_every_system() {
+    let lab = Lab::new();
+    let runs = ["a=1", "st*r?", "[z]", "q'\"uote"];
+    for (number, run) in runs.iter().enumerate() {
+        lab.new_run(run, &["true"]);
+        let row: serde_json::Map<String, Value> =
+            NAMES.iter().enumerate().map(|(at, [name, ..])| ((*name).to_owned(), at.into())).collect();
+        let row = Value::Object(row);
+        lab.write(
+            &format!("runs/{run}/metrics.jsonl"),
+            format!("{row}\nnot JSON\n\n[1]\n{{\"loss\": {number}}}\n"),
+        );
+    }
+    for option in [["--export-tensorboard", "tb"], ["--export-mlflow", "ml"], ["--sql", "runs.sql"]] {
+        lab.cmd("run-report").args(option).run().code(0);
+    }
+    let board = asked(&lab, "trainers", TENSORBOARD, &["tb"]);
+    let store = asked(&lab, "peers", MLFLOW, &["ml"])[0].take();
+    let values = |found: &Value, of: &str| -> Vec<f64> {
+        let found = found.as_array().unwrap_or_else(|| panic!("{of}: nothing"));
+        found.iter().map(|row| row[1].as_str().unwrap().parse().unwrap()).collect()
+    };
+    let (mut queries, mut answers) = (Vec::new(), Vec::new());
+    for (number, run) in (0_i32..).zip(runs) {
+        for (at, [name, column, key]) in (0_i32..).zip(NAMES) {
+            let expected: Vec<f64> =
+                [at, number].into_iter().take(1 + usize::from(name == "loss")).map(f64::from).collect();
+            assert_eq!(values(&board[run]["scalars"][name], name), expected, "{run} {name}");
+            assert_eq!(values(&store[run]["metrics"][key], key), expected, "{run} {name}");
+            let (run, column) = (run.replace('\'', "''"), column.replace('"', "\"\""));
+            queries.push(format!("SELECT step, \"{column}\"::DOUBLE FROM metrics WHERE run = '{run}' AND \"{column}\" IS NOT NULL ORDER BY step"));
+            answers.push(expected);
+        }
+    }
+    let words: Vec<&str> = std::iter::once("runs.sql").chain(queries.iter().map(String::as_str)).collect();
+    for ((found, expected), query) in
+        asked(&lab, "peers", DUCKDB, &words).as_array().unwrap().iter().zip(answers).zip(&queries)
+    {
+        assert_eq!(values(found, query), expected, "{query}");
+    }
+}

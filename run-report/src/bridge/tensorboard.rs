@@ -2,7 +2,7 @@
 
 mod event;
 
-use super::points::{begun, points};
+use super::points::{Found, begun, points};
 use super::target::Target;
 use crate::curves::Options;
 use crate::fault::Fault;
@@ -30,8 +30,7 @@ pub(crate) fn write(runs: &Runs, options: &Options, directory: &Path) -> Result<
     let target = Target::open(directory, "tensorboard")?;
     let (mut exit, mut known) = (runs.exit, HashSet::new());
     let work = |(run, below): (&Run, PathBuf)| {
-        let path = target.root().join(below);
-        of_run(run, options, &path).map_err(|error| Error::io("write", &path, error))
+        of_run(run, options, &target.root().join(below)).map_err(|error| Error::io("write", directory, error))
     };
     let take = |found: Result<(HashSet<String>, Vec<Fault>), Error>| {
         let (metrics, faults) = found?;
@@ -66,7 +65,19 @@ fn directories(runs: &Runs) -> Vec<PathBuf> {
 fn of_run(run: &Run, options: &Options, directory: &Path) -> io::Result<(HashSet<String>, Vec<Fault>)> {
     fs::create_dir_all(directory)?;
     let scratch = directory.join(SCRATCH);
-    let mut file = BufWriter::with_capacity(256 << 10, create(&scratch)?);
+    let written = events(run, options, &scratch).and_then(|found| {
+        fs::rename(&scratch, directory.join(FILE))?;
+        Ok((found.metrics, found.faults))
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch); // best effort: the next export makes it anew
+    }
+    written
+}
+
+/// Writes an event file.
+fn events(run: &Run, options: &Options, path: &Path) -> io::Result<Found> {
+    let mut file = BufWriter::with_capacity(256 << 10, create(path)?);
     let start = begun(run);
     let mut writer = Writer::new(&mut file, start)?;
     writer.settings(&settings(run))?;
@@ -74,8 +85,7 @@ fn of_run(run: &Run, options: &Options, directory: &Path) -> io::Result<(HashSet
     let found = points(run, options, |point| writer.scalars(point))?;
     writer.end(outcome(run.seen.status()), run.seen.end_time())?;
     file.flush()?;
-    fs::rename(&scratch, directory.join(FILE))?;
-    Ok((found.metrics, found.faults))
+    Ok(found)
 }
 
 /// Returns what is known of a run as a table of Markdown, which TensorBoard shows.

@@ -210,7 +210,8 @@ fn columns(fields: &[Field]) -> String {
     let mut known = HashSet::from(["run".to_owned(), "step".to_owned()]);
     let mut columns = String::new();
     for field in fields.iter().filter(|field| field.name != "step") {
-        let mut column = if field.name == "run" { "metric.run".to_owned() } else { field.name.clone() };
+        let is_taken = ["", "run"].contains(&field.name.as_str()); // SQL has no column without a name
+        let mut column = if is_taken { format!("metric.{}", field.name) } else { field.name.clone() };
         for number in 2.. {
             if known.insert(column.to_lowercase()) {
                 break;
@@ -224,15 +225,19 @@ fn columns(fields: &[Field]) -> String {
     columns
 }
 
-/// Returns the value of a field as text. A name with slashes may be that of a field of an object in the object.
+/// Returns the value of a field as text, by a pointer of RFC 6901, which takes every name. A name with slashes may be that
+/// of a field of an object in the object.
 fn value(name: &str) -> String {
-    let part = |part: &str| format!("\"{}\"", part.replace('\\', "\\\\").replace('"', "\\\""));
-    let flat = format!("json ->> {}", literal(&format!("$.{}", part(name))));
+    let pointer = |parts: &[&str]| {
+        let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));
+        literal(&escaped.map(|part| format!("/{part}")).collect::<String>())
+    };
+    let flat = format!("json ->> {}", pointer(&[name]));
     if !name.contains('/') {
         return format!("({flat})");
     }
-    let nested = name.split('/').map(part).collect::<Vec<_>>().join(".");
-    format!("coalesce({flat}, json ->> {})", literal(&format!("$.{nested}")))
+    let parts: Vec<&str> = name.split('/').collect();
+    format!("coalesce({flat}, json ->> {})", pointer(&parts))
 }
 
 #[cfg(test)]
@@ -242,21 +247,22 @@ mod tests {
     #[test]
     fn columns_have_names_of_their_own() {
         let field = |name: &str| Field { name: name.to_owned(), is_number: true };
-        let columns = columns(&["step", "Loss", "loss", "run", "Step"].map(field));
+        let columns = columns(&["step", "Loss", "loss", "run", "Step", ""].map(field));
         let names: Vec<&str> =
             columns.split(" AS \"").skip(1).map(|one| one.split('"').next().unwrap()).collect();
-        assert_eq!(names, ["Loss", "loss_2", "metric.run", "Step_2"]);
+        assert_eq!(names, ["Loss", "loss_2", "metric.run", "Step_2", "metric."]);
     }
 
     #[test]
     fn a_step_is_the_first_that_there_is() {
-        let expected = r#"coalesce(TRY_CAST((json ->> '$."step"') AS DOUBLE), TRY_CAST((json ->> '$."epoch"') AS DOUBLE), n::DOUBLE)"#;
+        let expected = "coalesce(TRY_CAST((json ->> '/step') AS DOUBLE), TRY_CAST((json ->> '/epoch') AS DOUBLE), n::DOUBLE)";
         assert_eq!(step(&["step".to_owned(), "epoch".to_owned()], "n"), expected);
     }
 
     #[test]
     fn names_are_quoted_and_may_be_nested() {
-        assert_eq!(value("it's"), r#"(json ->> '$."it''s"')"#);
-        assert_eq!(value("a/b"), r#"coalesce(json ->> '$."a/b"', json ->> '$."a"."b"')"#);
+        assert_eq!(value("it's"), "(json ->> '/it''s')");
+        assert_eq!(value(""), "(json ->> '/')");
+        assert_eq!(value("a/b"), "coalesce(json ->> '/a~1b', json ->> '/a/b')");
     }
 }

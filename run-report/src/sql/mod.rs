@@ -118,7 +118,7 @@ fn recorded(runs: &[&Run]) -> String {
         .collect();
     format!(
         "\nCREATE OR REPLACE VIEW runs AS SELECT l.run,\n{columns}  l.settings::JSON AS settings, l.path
-FROM run_list l JOIN {source} s ON s.filename = l.path || '/.run/status.json';\n"
+FROM run_list l LEFT JOIN {source} s ON s.filename = l.path || '/.run/status.json';\n"
     )
 }
 

@@ -101,7 +101,6 @@ fn of_run(run: &Run, options: &Options, id: &str, experiment: &Experiment) -> io
     let own = [
         ("mlflow.runName", run.name.clone()),
         ("mlflow.source.type", "LOCAL".to_owned()),
-        ("mlflow.user", run.meta.user.clone()),
         ("run-tools.run_id", run.meta.run_id.clone()),
         ("run-tools.path", run.path()),
         ("run-tools.status", status.to_string()),
@@ -113,6 +112,7 @@ fn of_run(run: &Run, options: &Options, id: &str, experiment: &Experiment) -> io
             "command" => "mlflow.source.name".to_owned(),
             "git_commit" => "mlflow.source.git.commit".to_owned(),
             "git_branch" => "mlflow.source.git.branch".to_owned(),
+            "user" => "mlflow.user".to_owned(),
             "note" => "mlflow.note.content".to_owned(),
             _ => format!("run-tools.{name}"),
         };
