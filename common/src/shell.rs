@@ -1,8 +1,8 @@
-//! Words as a shell would need them typed. Used by run-status and run-report.
+//! Quotes words for a shell. Used by run-status and run-report.
 
 use std::borrow::Cow;
 
-/// Quotes a word for a POSIX shell where it needs it.
+/// Quotes a word for a POSIX shell if necessary.
 pub(crate) fn shell_word(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -12,7 +12,7 @@ pub(crate) fn shell_word(word: &str) -> Cow<'_, str> {
     }
 }
 
-/// Joins words as a shell would need them typed.
+/// Joins words into a shell command line.
 pub fn shell_line(words: &[String]) -> String {
     words.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,8 +1,8 @@
-//! Memory that was used, for further use: threads that free what others allocated wait for each other.
+//! Reusable buffers: threads that free memory of other threads wait for each other.
 
 use std::sync::{Mutex, PoisonError};
 
-/// What is not in use at present.
+/// The unused buffers.
 #[derive(Debug)]
 pub struct Spare<T>(Mutex<Vec<T>>);
 
@@ -13,13 +13,13 @@ impl<T> Default for Spare<T> {
 }
 
 impl<T> Spare<T> {
-    /// Takes one out, or makes one when there is none.
+    /// Takes a buffer, or creates one.
     pub fn take(&self, make: impl FnOnce() -> T) -> T {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         spare.unwrap_or_else(make)
     }
 
-    /// Keeps one for others.
+    /// Returns a buffer for reuse.
     pub fn put(&self, used: T) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(used);
     }

@@ -17,7 +17,7 @@ fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Cuts `text` to at most `limit` characters, the last of them an ellipsis when it was cut.
+/// Cuts `text` to at most `limit` characters; if cut, the last one is an ellipsis.
 pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     match text.char_indices().nth(limit) {
         None => Cow::Borrowed(text),
@@ -28,8 +28,8 @@ pub fn cut(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
-/// Cuts `text`, made safe, to so many columns of a terminal, the last of them an ellipsis when it was
-/// cut.
+/// Cuts `text`, made safe, to at most this width in columns of a terminal; if cut, the last one is an
+/// ellipsis.
 pub fn fit(text: &str, columns: usize) -> String {
     let text = printable(text);
     if text.width() <= columns {

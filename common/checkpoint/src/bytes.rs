@@ -1,4 +1,4 @@
-//! Files that are read in places: heads and tails, and the numbers in them.
+//! Random-access reading of files: heads and tails, and the numbers in them.
 
 use run_common::error::{Unfit, plain};
 use run_common::fsio::read::open_file;
@@ -7,21 +7,21 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// A file that is read in places. A file that becomes shorter gives fewer bytes.
+/// A file with random access. A file that becomes shorter gives fewer bytes.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     file: File,
     meta: Metadata,
     len: u64,
-    /// Its beginning, which all formats ask for: of a small file all of it.
+    /// Its beginning, which all formats need; for a small file the whole file.
     head: Vec<u8>,
 }
 
-/// Bytes at the beginning that are read at once.
+/// Number of bytes to read at the beginning.
 const HEAD: usize = 4096;
 
 impl Bytes {
-    /// Opens a regular file, or says why not.
+    /// Opens a regular file; the error says why not.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot be read: {}", plain(&error));
         let unfit = |error| if Unfit::is(&error) { "is no regular file".to_owned() } else { failed(error) };
@@ -32,17 +32,17 @@ impl Bytes {
         Ok(bytes)
     }
 
-    /// Returns what it was when it was opened.
+    /// Returns its metadata at the time of opening.
     pub(crate) fn meta(&self) -> &Metadata {
         &self.meta
     }
 
-    /// Returns its length when it was opened.
+    /// Returns its length at the time of opening.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Reads up to `length` bytes from `offset` on.
+    /// Reads up to `length` bytes at `offset`.
     pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let end = offset.saturating_add(length as u64).min(self.len);
         if let (Ok(from), Ok(to)) = (usize::try_from(offset), usize::try_from(end))

@@ -1,57 +1,57 @@
-//! A checkpoint as it was found and judged, and which of several counts.
+//! A checkpoint with its verdict, and the choice among several.
 
 use run_common::text::printable;
 use run_common::time::Timestamp;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// For how long files that prove nothing have to be left alone by a living program.
+/// How long files that cannot prove their completeness must be unchanged while the program lives.
 pub const QUIET: Duration = Duration::from_secs(10);
 
-/// Whether something may still be writing below the run.
+/// Whether a program may still write below the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// It may: the run is running, or nobody knows.
+    /// It may: the run is running, or its state is unknown.
     Lives,
-    /// It does not: the run is known to have ended or died.
+    /// It cannot: the run is known to have ended or died.
     Ended,
 }
 
 /// A checkpoint, complete or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its path below the run. For TensorFlow the common prefix of its files, as programs take it.
+    /// Its path below the run. For TensorFlow the common prefix of its files, as programs expect it.
     pub path: PathBuf,
-    /// The files and directories it consists of, below the run: `path` and what goes with it, such as the
-    /// optimizer beside a model. For TensorFlow the files that have the prefix.
+    /// Its files and directories, below the run: `path` and its companions, such as the optimizer beside a
+    /// model. For TensorFlow the files with the prefix.
     pub parts: Vec<PathBuf>,
-    /// The step that its name, its own record, its content or the metrics of its time give.
+    /// The step from its name, its own record, its content or the metrics logged before it.
     pub step: Option<u64>,
-    /// The epoch that its step is counted in, where the steps of a run begin again with each.
+    /// The epoch of its step, if the steps of the run restart in each epoch.
     pub epoch: Option<u64>,
-    /// Its name says its step.
+    /// Whether its name contains its step.
     pub is_named: bool,
-    /// What else it is called, by its name or that of a link to it.
+    /// Its labels, from its name or that of a link to it.
     pub labels: Vec<Label>,
-    /// How large and how old it was when looked at.
+    /// Its size and age at the time of the look.
     pub size: Size,
-    /// Whether it can be relied on.
+    /// Whether it is complete.
     pub state: State,
 }
 
-/// A name that stands for a checkpoint without saying its step.
+/// A label that identifies a checkpoint without a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
-    /// The one at the end of the training.
+    /// The checkpoint at the end of the training.
     Final,
-    /// The one with the best result, by the program's measure.
+    /// The checkpoint with the best result, by the program's measure.
     Best,
-    /// The newest; `latest` too, and `ckpt.pt`, which is overwritten in place.
+    /// The newest checkpoint; also `latest`, and `ckpt.pt`, which is overwritten in place.
     Last,
 }
 
 impl Label {
-    /// Returns the word for it.
+    /// Returns its word.
     pub fn word(self) -> &'static str {
         match self {
             Self::Final => "final",
@@ -66,33 +66,34 @@ impl Label {
     }
 }
 
-/// What a look at a checkpoint has measured. Two that are equal saw no growth between them.
+/// The measured size of a checkpoint. Equal values mean no growth in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Lengths of all its files together.
+    /// Total size of its files, in bytes.
     pub bytes: u64,
-    /// How many files it has.
+    /// Number of its files.
     pub files: u64,
-    /// Newest time of modification, in nanoseconds since 1970.
+    /// Newest modification time, in nanoseconds since 1970.
     pub modified_ns: i128,
 }
 
-/// Whether a checkpoint can be relied on.
+/// Whether a checkpoint is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is all there.
+    /// It is complete.
     Complete,
-    /// It is not, or cannot be read; why, in one line.
+    /// It is incomplete, or cannot be read; the reason, in one line.
     Incomplete(String),
 }
 
 impl Checkpoint {
-    /// Says whether it is complete.
+    /// Returns whether it is complete.
     pub fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
 
-    /// Returns what checkpoints are ordered by: the epoch, where steps begin again with each, and the step.
+    /// Returns its position in the order of checkpoints: the epoch, if steps restart in each epoch, and the
+    /// step.
     pub fn order(&self) -> Option<(u64, u64)> {
         self.step.map(|step| (self.epoch.unwrap_or(0), step))
     }
@@ -103,22 +104,22 @@ impl Checkpoint {
         self.step.map(|step| format!("step {step}{epoch}"))
     }
 
-    /// Returns when it was last modified; times that no record can hold are the present.
+    /// Returns its modification time; a time that no record can hold becomes the present.
     pub fn modified(&self) -> Timestamp {
         let millis = i64::try_from(self.size.modified_ns.div_euclid(1_000_000));
         millis.ok().and_then(Timestamp::from_millis).unwrap_or_else(Timestamp::now)
     }
 }
 
-/// Returns the complete checkpoint with the greatest step; of several the one whose name says it, and of
-/// these the one listed last.
+/// Returns the complete checkpoint with the greatest step; of several, one with the step in its name, and of
+/// these the last.
 pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
     let complete = all.iter().filter(|one| one.is_complete() && one.step.is_some());
     complete.max_by_key(|one| (one.order(), one.is_named))
 }
 
-/// Returns the other complete checkpoints whose names say the step that the name of `one` says, too: nothing
-/// tells which of them is meant.
+/// Returns the other complete checkpoints whose names contain the same step as the name of `one`: it is
+/// unknown which is meant.
 pub fn ties<'a>(all: &'a [Checkpoint], one: &'a Checkpoint) -> impl Iterator<Item = &'a Checkpoint> {
     let is_tie = |other: &&Checkpoint| {
         one.is_named
@@ -130,7 +131,7 @@ pub fn ties<'a>(all: &'a [Checkpoint], one: &'a Checkpoint) -> impl Iterator<Ite
     all.iter().filter(is_tie)
 }
 
-/// Lists checkpoints by their paths, for a line of text: the first three, and how many more there are.
+/// Lists checkpoints by path, for a line of text: the first three, and the number of the others.
 pub fn listed<'a>(all: impl Iterator<Item = &'a Path>) -> String {
     let mut shown: Vec<String> =
         all.map(|path| format!("'{}'", printable(&path.to_string_lossy()))).collect();
@@ -142,11 +143,11 @@ pub fn listed<'a>(all: impl Iterator<Item = &'a Path>) -> String {
     shown.join(", ")
 }
 
-/// Paths that a line of text names.
+/// Maximum number of paths in a line of text.
 const SHOWN: usize = 3;
 
-/// Returns the incomplete checkpoints that may be newer than the [`latest`], with the reasons:
-/// those of a greater step, and those without any.
+/// Returns the incomplete checkpoints that may be newer than the [`latest`], with the reasons: those with a
+/// greater step, and those without a step.
 pub fn passed_over(all: &[Checkpoint]) -> impl Iterator<Item = (&Checkpoint, &str)> {
     let latest = latest(all).and_then(Checkpoint::order);
     all.iter().filter_map(move |one| match &one.state {

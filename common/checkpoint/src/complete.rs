@@ -14,41 +14,41 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Something that may be a checkpoint, to be looked at.
+/// A candidate for a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: &'a Path,
-    /// It is known that a regular file is at `path`.
+    /// Whether `path` is known to be a regular file.
     pub(crate) is_file: bool,
-    /// The files that it consists of, when it is not what is at `path`.
+    /// Its files, if it is not just the file or directory at `path`.
     pub(crate) shards: Option<&'a [PathBuf]>,
-    /// Files that go with it.
+    /// Its companion files.
     pub(crate) companions: &'a [PathBuf],
-    /// Its name is a temporary one.
+    /// Whether its name is temporary.
     pub(crate) temporary: bool,
     /// Files that were recorded as required.
     pub(crate) requires: &'a [Required],
-    /// Whether these stand in place of those that its format is known for.
+    /// Whether these replace the requirements of its format.
     pub(crate) requires_alone: bool,
-    /// Whether something may still write to it.
+    /// Whether a program may still write to it.
     pub(crate) program: Program,
 }
 
-/// Which directories are no checkpoints after all.
+/// Which directories turn out not to be checkpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
-    /// Anything, for a pattern was recorded.
+    /// None, because a pattern was recorded.
     Nothing,
-    /// Not only pictures: the name carries a step.
+    /// Those with only pictures: the name contains a step.
     Step,
-    /// Files that can hold state: the name is `best` or the like.
+    /// Those without files that can hold state: the name is `best` or the like.
     Label,
 }
 
-/// Looks at a checkpoint; `None` when it is gone, or none after all.
+/// Checks a candidate; `None` if it is gone, or not a checkpoint.
 pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> {
-    // A file is asked through itself: each question by its name costs as much as opening it.
+    // Use the open file: each query by name costs as much as opening it.
     let open = if subject.is_file { Bytes::open(subject.path).ok() } else { None };
     let own = open
         .as_ref()
@@ -88,7 +88,7 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     Some((contents.size, proof.map_or_else(State::Incomplete, |_| State::Complete)))
 }
 
-/// Looks at the files that go with a checkpoint: it is as whole as each of them.
+/// Checks the companion files: a checkpoint is as complete as each of them.
 fn companions(paths: &[PathBuf], contents: &mut Contents, proof: Proof) -> Result<Proof, String> {
     contents.add_files(paths)?;
     let mut all = proof;
@@ -106,7 +106,7 @@ fn companions(paths: &[PathBuf], contents: &mut Contents, proof: Proof) -> Resul
     Ok(all)
 }
 
-/// Refuses what changes before our eyes, and what proves nothing and was changed just now.
+/// Refuses a checkpoint that changes during the check, or that proves nothing and was changed recently.
 fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof, String> {
     let mut again = Contents::read(subject.path, subject.shards).map_err(|(_, why)| why)?;
     again.add_files(subject.companions)?;
@@ -115,7 +115,7 @@ fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
-    // A time in the future says nothing, or else it would do so for ever.
+    // Ignore a time in the future, which would otherwise refuse it for ever.
     let quiet = i128::try_from(QUIET.as_nanos()).unwrap_or(0);
     if proof == Proof::None && (now - contents.size.modified_ns).abs() < quiet {
         return Err(format!("may still be written: it was changed within {} seconds", QUIET.as_secs()));
@@ -123,7 +123,8 @@ fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof
     Ok(proof)
 }
 
-/// A directory: what its format demands, what was recorded, and each file that tells of itself.
+/// Checks a directory: the requirements of its format, the recorded requirements, and each file that can
+/// prove its completeness.
 fn directory(subject: &Subject, contents: &Contents) -> Result<Proof, String> {
     if contents.size.bytes == 0 {
         return Err("is empty".to_owned());
@@ -155,7 +156,7 @@ fn directory(subject: &Subject, contents: &Contents) -> Result<Proof, String> {
             }
         }
     }
-    // Named files prove as much as each proves of itself.
+    // Named files prove only their own completeness.
     let all_shown = !required.is_empty()
         && required.iter().all(|item| {
             shown.contains(item.name.as_str())

@@ -1,4 +1,4 @@
-//! What is in a checkpoint: its files, by name and length, and how large and old they are together.
+//! The contents of a checkpoint: its files, by name and length, and their total size and age.
 
 use crate::bytes::Bytes;
 use crate::checkpoint::Size;
@@ -32,7 +32,7 @@ pub(crate) struct Contents {
     pub(crate) broken: Option<String>,
 }
 
-/// Returns when a file was modified, in nanoseconds since 1970.
+/// Returns the modification time of a file, in nanoseconds since 1970.
 pub(crate) fn modified_ns(file: &Metadata) -> i128 {
     i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec())
 }
@@ -47,7 +47,7 @@ impl Contents {
         self.items.push(Item { name, path: path.to_owned(), len: meta.len() });
     }
 
-    /// Adds files that lie beside it.
+    /// Adds companion files.
     pub(crate) fn add_files(&mut self, paths: &[PathBuf]) -> Result<(), String> {
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -58,15 +58,15 @@ impl Contents {
         Ok(())
     }
 
-    /// Returns a file that is open.
+    /// Returns a file, opened.
     pub(crate) fn of(file: &Bytes) -> Self {
         let mut found = Self::default();
         found.add(String::new(), Path::new(""), file.meta());
         found
     }
 
-    /// Reads what is at `top`, or the `shards` where the checkpoint is several files. Links to files
-    /// count as the files, links to directories as such.
+    /// Reads the file or directory at `top`, or the `shards` of a checkpoint of several files. Links to files
+    /// count as the files, links to directories as directories.
     pub(crate) fn read(top: &Path, shards: Option<&[PathBuf]>) -> Result<Self, (io::ErrorKind, String)> {
         let failed = |path: &Path, error: &io::Error| {
             let name = path.strip_prefix(top).unwrap_or(path);
@@ -122,7 +122,7 @@ impl Contents {
         Ok(found)
     }
 
-    /// Says whether there is a file of this name, not empty, or below a directory of this name.
+    /// Returns whether there is a file of this name, not empty, or any file below a directory of this name.
     pub(crate) fn holds(&self, name: &str) -> bool {
         let is_it = |item: &Item| match item.name.strip_prefix(name) {
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
@@ -135,13 +135,13 @@ impl Contents {
         self.items.iter().find(|item| item.name == name)
     }
 
-    /// Says whether there is something that a training could go on from.
+    /// Returns whether there is something to resume a training from.
     pub(crate) fn holds_state(&self) -> bool {
         self.items.iter().any(|item| holds_state(&item.name.to_ascii_lowercase()))
             || self.item("_CHECKPOINT_METADATA").is_some()
     }
 
-    /// Says whether there is nothing but pictures, texts and such: samples of a step, not its checkpoint.
+    /// Returns whether there are only pictures, texts and the like: samples of a step, not its checkpoint.
     pub(crate) fn is_of_results(&self) -> bool {
         const MEDIA: [&str; 15] = [
             ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".avi", ".wav", ".mp3",
@@ -152,7 +152,7 @@ impl Contents {
             ["model", "state", "param", "weight", "config", "tokenizer", "info", "args", "meta"];
         let is_of_results = |item: &Item| {
             let name = item.name.to_ascii_lowercase();
-            // A document may be a model, as that of XGBoost, or a table of values.
+            // A document may be a model, as with XGBoost, or a table of values.
             let is_text = ends_in(&name, &TEXTS) || ends_in(&name, &[".json"]) && is_of_results(&name);
             ends_in(&name, &MEDIA) || is_text && !OF_MODELS.iter().any(|word| name.contains(word))
         };
@@ -160,7 +160,7 @@ impl Contents {
     }
 }
 
-/// Puts a name into quotes, safe for a line of text.
+/// Quotes a name, made safe for a line of text.
 pub(crate) fn quoted(name: &str) -> String {
     format!("'{}'", printable(name))
 }

@@ -1,35 +1,35 @@
-//! The numbers in a name: which of them is the step, and which the epoch.
+//! Determines which of the numbers in a name is the step, and which the epoch.
 
 use crate::tokens::Token::{self, Fraction, Mark, Number, Word};
 use crate::words::{CHECKPOINTS, EPOCHS, OTHER_NUMBERS, STEPS, is_model, is_score};
 
-/// What a number in a name counts.
+/// The unit of a number in a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// The name does not say.
+    /// Unknown.
     #[default]
     Unknown,
     Steps,
     Epochs,
 }
 
-/// What the numbers in a name say.
+/// The step and epoch of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) step: Option<u64>,
     pub(crate) epoch: Option<u64>,
-    /// What the step counts.
+    /// The unit of the step.
     pub(crate) unit: Unit,
-    /// A word stands beside the step.
+    /// Whether a word names the unit of the step.
     pub(crate) is_named: bool,
 }
 
-/// Says whether a mark may stand between a word and its number.
+/// Returns whether a separator may stand between a word and its number.
 fn joins(mark: char) -> bool {
     matches!(mark, '_' | '-' | '=' | '.' | ' ' | ':' | '@' | '#')
 }
 
-/// Says whether words are bounded by marks, or the ends of the name, on the left.
+/// Returns whether a word is bounded by separators, or the ends of the name, on the left.
 pub(crate) fn begins(tokens: &[Token], at: usize) -> bool {
     at == 0 || matches!(tokens[at - 1], Mark(_))
 }
@@ -39,7 +39,7 @@ pub(crate) fn ends(tokens: &[Token], at: usize) -> bool {
     tokens.get(at + 1).is_none_or(|next| matches!(next, Mark(_)))
 }
 
-/// Says whether digits are a date such as 20240128, or a time with it.
+/// Returns whether digits are a date such as 20240128, or a time with it.
 pub(crate) fn is_date(digits: &str) -> bool {
     let number =
         |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok()).unwrap_or(0);
@@ -49,7 +49,7 @@ pub(crate) fn is_date(digits: &str) -> bool {
         && (1..=31).contains(&number(6, 8))
 }
 
-/// Returns the word that says what a number is, if one stands right before it.
+/// Returns the word directly before a number.
 fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     match tokens[..at] {
         [.., Word(word)] => Some(word),
@@ -58,8 +58,8 @@ fn word_before<'a>(tokens: &[Token<'a>], at: usize) -> Option<&'a str> {
     }
 }
 
-/// Returns where the number beside one of `words` is: `step_5`, `step=5`, `step5`, else `5_steps`. A short
-/// word counts only when it stands alone.
+/// Returns the position of the number next to one of `words`: `step_5`, `step=5`, `step5`, else `5_steps`. A
+/// short word counts only if it is separate.
 pub(crate) fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
     let is_joined = |at: usize| matches!(tokens.get(at), Some(Mark(mark)) if joins(*mark));
     let is_count = |at: &usize| tokens.get(*at).is_some_and(|token| token.value().is_some());
@@ -67,7 +67,7 @@ pub(crate) fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
         (0..tokens.len()).filter_map(|at| if let Word(word) = tokens[at] { Some((at, word)) } else { None })
     };
     let is_sure = |word: &str| word.len() > 2;
-    // As in `modelEpoch5`; but `writer5` says no `iter`.
+    // As in `modelEpoch5`; but `writer5` does not contain `iter`.
     let is_end =
         |word: &str| words.iter().any(|known| known.len() > 3 && *known != "iter" && word.ends_with(known));
     let is_it = |word: &str| words.contains(&word) || is_end(word);
@@ -82,8 +82,8 @@ pub(crate) fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
     })
 }
 
-/// Returns the number at the end, apart from what stands before it; scores after it do not count. A date, a
-/// time, a version, a seed and the like are no steps.
+/// Returns the number at the end, ignoring scores after it. A date, a time, a version, a seed and the like
+/// are not steps.
 pub(crate) fn trailing(mut tokens: &[Token]) -> Option<u64> {
     loop {
         match *tokens {
@@ -110,7 +110,7 @@ pub(crate) fn trailing(mut tokens: &[Token]) -> Option<u64> {
     }
 }
 
-/// Takes off what says that a score follows: marks and words of scores. `None` when another word is there.
+/// Removes the words and separators before a score. `None` if another word is there.
 fn before_score<'a, 'b>(mut tokens: &'a [Token<'b>]) -> Option<&'a [Token<'b>]> {
     while let Some((last, rest)) = tokens.split_last() {
         match last {
@@ -124,8 +124,7 @@ fn before_score<'a, 'b>(mut tokens: &'a [Token<'b>]) -> Option<&'a [Token<'b>]> 
     Some(tokens)
 }
 
-/// Says whether the piece of a name after the last mark is a hash, as `b0353104` in the names of published
-/// weights.
+/// Returns whether the last part of a name is a hash, such as `b0353104` in the names of published weights.
 fn is_hash(tokens: &[Token]) -> bool {
     let piece = tokens.rsplit(|token| matches!(token, Mark(_))).next().unwrap_or_default();
     let texts = piece.iter().map(|token| match token {
@@ -136,8 +135,8 @@ fn is_hash(tokens: &[Token]) -> bool {
     text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns the number at the beginning, `0000100_adapters` or `10_net_G`, where it has leading zeros or a
-/// word of a model follows.
+/// Returns the number at the beginning, `0000100_adapters` or `10_net_G`, if it has leading zeros or a word
+/// for a model follows.
 fn leading(tokens: &[Token]) -> Option<u64> {
     let [Number(digits), Mark('_' | '-' | '.'), rest @ ..] = tokens else { return None };
     let is_padded = digits.len() > 1 && digits.starts_with('0');
@@ -168,7 +167,7 @@ fn short_pair(tokens: &[Token]) -> Option<Count> {
     })
 }
 
-/// Says whether a date begins with this token.
+/// Returns whether a date begins with this token.
 fn begins_date(tokens: &[Token], at: usize) -> bool {
     match tokens.get(at..) {
         Some([Number(year), Mark('-'), Number(_), Mark('-'), Number(_), ..]) => year.len() == 4,
@@ -177,7 +176,7 @@ fn begins_date(tokens: &[Token], at: usize) -> bool {
     }
 }
 
-/// Returns the number that a name begins with, where the directory that it lies in says that it is a checkpoint.
+/// Returns the number at the beginning of a name whose directory is known to hold checkpoints.
 pub(crate) fn first(tokens: &[Token]) -> Option<u64> {
     match tokens {
         [Number(digits), Mark('_' | '-' | '.'), Word(_), ..] if !is_date(digits) => digits.parse().ok(),

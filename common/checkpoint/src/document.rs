@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// Longest document that is parsed.
+/// Maximum size of a document to parse.
 const DOCUMENT: u64 = 64 << 20;
-/// Longest index of shards that is read.
+/// Maximum size of an index of shards.
 const INDEX: u64 = 100_000_000;
 
-/// Reads a JSON document; of one that is very long only its last character. A row is of one that
-/// is an object, `NaN` and `Infinity` included.
+/// Reads a JSON document; of a very long one only its last character. The result is a row if it is an object,
+/// `NaN` and `Infinity` included.
 pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<MetricRow>, String>> {
     if file.len() > DOCUMENT {
         let tail = file.tail(64)?;
@@ -30,7 +30,7 @@ pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<MetricRow>, String
     })
 }
 
-/// Reads a JSON object that says something of a checkpoint.
+/// Reads a JSON object about a checkpoint.
 pub(crate) fn record(path: &Path) -> Result<MetricRow, String> {
     let file = Bytes::open(path)?;
     if file.len() == 0 {
@@ -44,7 +44,7 @@ pub(crate) fn record(path: &Path) -> Result<MetricRow, String> {
     }
 }
 
-/// Returns the step under one of `keys`, the first that is a whole number from 0 on.
+/// Returns the step under the first of `keys` that has a whole number, 0 or greater.
 pub(crate) fn step(row: &MetricRow, keys: &[&str]) -> Option<u64> {
     keys.iter().find_map(|key| match row.get(key) {
         #[expect(

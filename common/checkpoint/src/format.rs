@@ -1,4 +1,4 @@
-//! What the formats of directories are known to need, and which marks they write last.
+//! The requirements of directory formats, and the marker files they write last.
 
 use crate::contents::{Contents, Item, quoted};
 use crate::document;
@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Files of training states, in the order in which they are written.
+/// Files of a training state, in the order of writing.
 const TRAINING_STATE: [&str; 4] = ["model", "optimizer.pt", "scheduler.pt", "training_info.json"];
 
-/// Demands what the format of a directory is known for.
+/// Checks the requirements of a directory's format.
 pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let parent = path.parent().unwrap_or(Path::new("."));
@@ -48,7 +48,8 @@ pub(crate) fn directory(path: &Path, contents: &Contents) -> Result<Proof, Strin
     Ok(proof)
 }
 
-/// Orbax gives a checkpoint its name last; in a store that cannot rename it writes a file last.
+/// Orbax renames a checkpoint to its final name last; in a store without renames it writes a marker file
+/// last.
 fn orbax(parent: &Path, contents: &Contents) -> Result<(), String> {
     const MARK: &str = "commit_success.txt";
     if contents.item(MARK).is_some() {
@@ -61,8 +62,8 @@ fn orbax(parent: &Path, contents: &Contents) -> Result<(), String> {
     Ok(())
 }
 
-/// torch's distributed checkpoints: `.metadata` is written when all ranks have written. Says
-/// whether the directory itself is such a one.
+/// torch's distributed checkpoints: `.metadata` is written after all ranks have written. Returns whether the
+/// directory itself is such a checkpoint.
 fn distributed(contents: &Contents) -> Result<bool, String> {
     let mut is_one = false;
     let above: BTreeSet<&str> = contents
@@ -82,15 +83,15 @@ fn distributed(contents: &Contents) -> Result<bool, String> {
     Ok(is_one)
 }
 
-/// Megatron's tracker, and verl's.
+/// The trackers of Megatron and verl.
 const MEGATRON: &str = "latest_checkpointed_iteration.txt";
 
-/// A tracker beside a checkpoint is written after it: the checkpoint counts when the tracker names
-/// it or a later one. Says whether one was asked.
+/// A tracker beside a checkpoint is written after it: the checkpoint counts if the tracker names it or a
+/// later one. Returns whether there is a tracker.
 fn trackers(name: &str, parent: &Path) -> Result<bool, String> {
     let number = |text: &str| text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().ok();
     if let Some(step) = deepspeed_step(name) {
-        // A link to the directory does as well as a text.
+        // A link to the directory is as good as a text.
         let path = parent.join("latest");
         let named = match fs::read_link(&path) {
             Ok(target) => target.file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -110,8 +111,8 @@ fn trackers(name: &str, parent: &Path) -> Result<bool, String> {
     }
 }
 
-/// Demands the shards that indexes name, and an index where there are shards. Says whether the
-/// directory itself has an index.
+/// Checks that the shards of an index exist, and that shards have an index. Returns whether the directory
+/// itself has an index.
 pub(crate) fn indexes(contents: &Contents) -> Result<bool, String> {
     const END: &str = ".index.json";
     let mut is_one = false;
@@ -133,7 +134,7 @@ pub(crate) fn indexes(contents: &Contents) -> Result<bool, String> {
     let any = contents.items.iter().any(|item| item.name.ends_with(END));
     let is_shard = |item: &&Item| {
         let stem = item.name.strip_suffix(".safetensors").or_else(|| item.name.strip_suffix(".bin"));
-        // Other trainers' names say the ranks so, as `tp-rank-0-of-1`, and need no index.
+        // Other trainers' names contain the ranks, as in `tp-rank-0-of-1`, and need no index.
         let of = stem.and_then(|stem| stem.rsplit_once("-of-")).map(|(_, of)| of);
         of.is_some_and(|of| of.len() >= 5 && of.parse::<u64>().is_ok())
     };
@@ -143,7 +144,7 @@ pub(crate) fn indexes(contents: &Contents) -> Result<bool, String> {
     }
 }
 
-/// torchtitan's name for a checkpoint: its index is written when all shards have been.
+/// torchtitan's name for a checkpoint: its index is written after all shards.
 pub(crate) fn is_step_dash(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"step-"))
 }

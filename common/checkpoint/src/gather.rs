@@ -1,4 +1,5 @@
-//! What files are one checkpoint, and whether the steps of a run begin again with each epoch. By names alone.
+//! Groups files into checkpoints, and determines whether the steps of a run restart in each epoch. By names
+//! alone.
 
 use crate::checkpoint::Label;
 use crate::name::{Name, Role};
@@ -6,11 +7,11 @@ use crate::walk::Candidate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Files that are parts of one checkpoint agree in this: the directory, the epoch and step, or else the labels.
+/// Files with the same key belong to one checkpoint: the directory, the epoch and step, or else the labels.
 type Key = (PathBuf, Option<(u64, u64)>, Vec<Label>);
 
-/// Gives parts to the checkpoint that they lie beside: the optimizer to the model, the weights that were
-/// averaged to those that were trained. Parts alone are none, and what several may own belongs to none.
+/// Assigns parts to the checkpoint beside them: the optimizer to the model, averaged weights to trained ones.
+/// Parts alone are not a checkpoint, and a part that may belong to several belongs to none.
 pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
     let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
     let mut groups: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
@@ -25,7 +26,7 @@ pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
         let above = one.path.parent().unwrap_or(Path::new("")).to_owned();
         groups.entry((above, one.name.order(), labels)).or_default().push(one);
     }
-    // A directory that is called otherwise, `global_step100_hf`, is no second one of that step.
+    // A directory with an additional word, `global_step100_hf`, is not a second checkpoint of the step.
     let key = |one: &Candidate| (one.path.parent().unwrap_or(Path::new("")).to_owned(), one.name.order());
     let plain: BTreeSet<_> = kept.iter().filter(|one| one.name.role == Role::Main).map(key).collect();
     kept.retain(|one| one.name.role == Role::Main || !plain.contains(&key(one)));
@@ -41,13 +42,13 @@ pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
-/// Forgets the epochs of a run whose steps go on through all of them: there they tell nothing more.
+/// Drops the epochs of a run whose steps continue through all epochs: they are redundant there.
 pub(crate) fn forget_epochs<'a>(names: impl Iterator<Item = &'a mut Name>) {
     let names: Vec<&mut Name> = names.collect();
     let mut counts: Vec<(u64, u64)> =
         names.iter().filter_map(|name| Some((name.epoch?, name.step?))).collect();
     counts.sort_unstable();
-    // From one epoch to the next the step does not grow.
+    // From one epoch to the next, the step does not increase.
     let begins_again = counts.windows(2).any(|pair| pair[0].0 < pair[1].0 && pair[1].1 <= pair[0].1);
     if !begins_again {
         for name in names {

@@ -1,31 +1,32 @@
-//! What a directory `checkpoint-N` needs: that of Hugging Face's trainer, of Accelerate, or of a program that only
-//! gives it that name.
+//! The requirements of a directory `checkpoint-N`: from Hugging Face's trainer, from Accelerate, or from a
+//! program that only uses this name.
 
 use crate::contents::{Contents, Item};
 use crate::integrity::{Proof, holds_state};
 use std::fs;
 use std::path::Path;
 
-/// What the trainer writes last.
+/// The file that the trainer writes last.
 const TRAINER_STATE: &str = "trainer_state.json";
 
-/// What Accelerate writes at last, each process one: `save_accelerator_state` of its `checkpointing.py`.
+/// The files that Accelerate writes last, one per process: `save_accelerator_state` of its
+/// `checkpointing.py`.
 const RANDOM_STATES: &str = "random_states_0.pkl";
 
 /// Files that the trainer and Accelerate write before their last.
 const EARLY: [&str; 5] =
     ["training_args.bin", "rng_state.pth", "rng_state_0.pth", "optimizer.bin", "scheduler.bin"];
 
-/// What simpletransformers writes, which drives no trainer, and so writes no state of one.
+/// The file of simpletransformers, which does not use the trainer, and so writes no trainer state.
 const MODEL_ARGS: &str = "model_args.json";
 
-/// Directories beside one that are looked at.
+/// Maximum number of sibling directories to examine.
 const MOST: usize = 100;
 
 /// Words in the names of files of weights.
 const WEIGHTS: [&str; 5] = ["model", "weights", "adapter", "lora", "consolidated"];
 
-/// Demands what the program that wrote a directory `checkpoint-N` is known to write.
+/// Checks the files that the program of a directory `checkpoint-N` is known to write.
 pub(crate) fn check(path: &Path, contents: &Contents) -> Result<Proof, String> {
     let is_trainers = contents.item(TRAINER_STATE).is_some();
     if !is_trainers && !contents.items.iter().any(is_of_accelerate) && !is_of_another(path, contents) {
@@ -38,7 +39,7 @@ pub(crate) fn check(path: &Path, contents: &Contents) -> Result<Proof, String> {
     Ok(if is_trainers { Proof::Shown } else { Proof::None })
 }
 
-/// Says whether a file holds weights, by its name in lower case.
+/// Returns whether a file holds weights, by its name in lower case.
 pub(crate) fn is_weights(name: &str) -> bool {
     let (above, file) = name.rsplit_once('/').unwrap_or(("", name));
     let mut words = file.split(|c: char| !c.is_ascii_alphabetic());
@@ -52,8 +53,8 @@ fn is_of_accelerate(item: &Item) -> bool {
     rank.is_some()
 }
 
-/// Says whether another program has written a directory: one of several `checkpoint-N`, none of which holds what
-/// the trainer or Accelerate leaves.
+/// Returns whether another program wrote a directory: one of several `checkpoint-N`, none of which contains
+/// files of the trainer or Accelerate.
 fn is_of_another(path: &Path, contents: &Contents) -> bool {
     if contents.item(MODEL_ARGS).is_some() {
         return true;

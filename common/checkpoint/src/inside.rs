@@ -1,4 +1,5 @@
-//! What lies in a directory whose name may be that of a checkpoint: state of its own, or checkpoints.
+//! Examines the contents of a directory whose name may be that of a checkpoint: its own state, or other
+//! checkpoints.
 
 use crate::integrity;
 use crate::name::{self, Role, ends_in};
@@ -6,14 +7,14 @@ use std::fs;
 use std::path::Path;
 use walkdir::WalkDir;
 
-/// How deep in a directory its state may lie.
+/// Maximum depth of state in a directory.
 const DEPTH: usize = 4;
 
-/// Entries of a directory that are looked at.
+/// Maximum number of entries to examine.
 const MOST: usize = 1000;
 
-/// Says whether a directory holds checkpoints and nothing of its own, as `epoch_1/step_500/`; one that is named
-/// for an epoch may hold files that are, as `epoch_1/step_500.pt`.
+/// Returns whether a directory contains only checkpoints, as in `epoch_1/step_500/`; a directory named after
+/// an epoch may contain checkpoint files, as in `epoch_1/step_500.pt`.
 pub(crate) fn is_container(path: &Path, name: &str) -> bool {
     let is_of_epoch = name::epoch_directory(name).is_some();
     let mut holds_step = false;
@@ -34,8 +35,8 @@ pub(crate) fn is_container(path: &Path, name: &str) -> bool {
     holds_step
 }
 
-/// Says whether a directory holds state of its own, and no checkpoints: those of a seed or a fold may lie in one
-/// that is named by a number.
+/// Returns whether a directory contains its own state, and no checkpoints: a directory named by a number may
+/// be that of a seed or a fold.
 pub(crate) fn holds_state(path: &Path) -> bool {
     let mut holds_state = false;
     for entry in WalkDir::new(path).min_depth(1).max_depth(DEPTH).into_iter().take(MOST).flatten() {
@@ -53,7 +54,7 @@ pub(crate) fn holds_state(path: &Path) -> bool {
     holds_state
 }
 
-/// Says whether a directory is that of a training, as programs make one for each: it holds a log.
+/// Returns whether a directory is that of a training, which some programs create for each: it contains a log.
 pub(crate) fn is_of_run(path: &Path) -> bool {
     fs::read_dir(path).into_iter().flatten().flatten().any(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();

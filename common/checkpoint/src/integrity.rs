@@ -1,4 +1,4 @@
-//! Whether a file is whole, as far as its format tells. Heads and tails are read, not files.
+//! Checks whether a file is whole, as far as its format shows. Reads heads and tails, not whole files.
 
 use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use crate::name::ends_in;
@@ -9,29 +9,29 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// What a file or directory shows of itself.
+/// The proof that a file or directory contains of its completeness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// It is whole.
     Shown,
-    /// Nothing: any beginning of it would look as good.
+    /// None: any prefix of it would look the same.
     None,
 }
 
-/// What arrays of `NumPy` begin with.
+/// Magic bytes of `NumPy` arrays.
 const NUMPY: &[u8] = b"\x93NUMPY";
 
-/// What HDF5 files begin with.
+/// Magic bytes of HDF5 files.
 const HDF5: &[u8] = b"\x89HDF\r\n\x1a\n";
 
-/// Longest header of a safetensors file, by its specification.
+/// Maximum size of a safetensors header, by its specification.
 const HEADER: u64 = 100_000_000;
 
-/// Extensions whose files are of a format that tells whether it is whole.
+/// Extensions of formats that show whether a file is whole.
 const MUST_TELL: [&str; 6] = [".pt", ".pth", ".pth.tar", ".zip", ".npz", ".keras"];
-/// Extensions whose files may be of such a format.
+/// Extensions of files that may have such a format.
 const MAY_TELL: [&str; 6] = [".ckpt", ".bin", ".pkl", ".pickle", ".th", ".tar"];
-/// Extensions of other files that hold state, and so something.
+/// Extensions of other state files.
 const STATE: [&str; 20] = [
     ".safetensors",
     ".h5",
@@ -55,30 +55,30 @@ const STATE: [&str; 20] = [
     ".cbm",
 ];
 
-/// Names of files that hold state without an ending that says so: Orbax's, TensorFlow's and spaCy's.
+/// Names of state files without a telling extension: Orbax's, TensorFlow's and spaCy's.
 const BARE: [&str; 3] = ["manifest.ocdbt", "saved_model.pb", "model"];
 
 fn may_tell(name: &str) -> bool {
     ends_in(name, &MUST_TELL) || ends_in(name, &MAY_TELL)
 }
 
-/// Says whether a file holds state, by its name in lower case.
+/// Returns whether a file holds state, by its name in lower case.
 pub(crate) fn holds_state(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     may_tell(name) || ends_in(name, &STATE) || BARE.contains(&file)
 }
 
-/// Says whether a file inside of a checkpoint needs to be looked into, by its name in lower case.
+/// Returns whether a file inside a checkpoint needs to be opened, by its name in lower case.
 pub(crate) fn concerns(name: &str) -> bool {
     may_tell(name) || ends_in(name, &[".safetensors", ".npy", ".h5", ".hdf5"])
 }
 
-/// Checks a file: it is whole, tells nothing, or why it is not whole.
+/// Checks a file: whether it is whole, shows nothing, or why it is not whole.
 pub(crate) fn check(path: &Path) -> Result<Proof, String> {
     check_open(&Bytes::open(path)?, path)
 }
 
-/// Checks a file that is open, whose name is that of `path`.
+/// Checks an open file with the name of `path`.
 pub(crate) fn check_open(file: &Bytes, path: &Path) -> Result<Proof, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if file.len() == 0 {
@@ -121,8 +121,8 @@ fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {
     if ends_in(name, &MUST_TELL) { cut("zip archive or pickle") } else { Ok(Ok(Proof::None)) }
 }
 
-/// An array of `NumPy`: a magic word, a version, the length of a header, the header as a Python dictionary, and
-/// the values (its documentation of `numpy.lib.format`).
+/// A `NumPy` array: a magic word, a version, the length of a header, the header as a Python dictionary, and
+/// the values (documentation of `numpy.lib.format`).
 fn npy(file: &Bytes) -> io::Result<Result<Proof, String>> {
     let head = file.read(0, 12)?;
     if !head.starts_with(NUMPY) {
@@ -145,7 +145,7 @@ fn npy(file: &Bytes) -> io::Result<Result<Proof, String>> {
     })
 }
 
-/// Returns how many bytes the values take, by the header of an array of plain numbers.
+/// Returns the size of the values in bytes, by the header of an array of plain numbers.
 fn npy_bytes(header: &str) -> Option<u64> {
     let after = |key: &str| Some(header.split_once(key)?.1.trim_start_matches([':', ' ']));
     let kind = after("'descr'")?.strip_prefix('\'')?.split('\'').next()?;
@@ -157,11 +157,11 @@ fn npy_bytes(header: &str) -> Option<u64> {
     is_plain.then(|| count.checked_mul(size))?
 }
 
-/// Length of the shortest first block of HDF5.
+/// Minimum length of the first block of HDF5.
 const BLOCK: usize = 48;
 
-/// A file of HDF5 says in its first block where it ends; it is written before the rest, and so a file that
-/// reaches that far may still lack something (HDF5 File Format Specification, III.A).
+/// An HDF5 file states its end in its first block, which is written before the rest, so a file that reaches
+/// this end may still be incomplete (HDF5 File Format Specification, III.A).
 fn hdf5(file: &Bytes) -> io::Result<Result<Proof, String>> {
     let head = file.read(0, 64)?;
     if !head.starts_with(HDF5) {

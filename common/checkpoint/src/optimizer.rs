@@ -1,5 +1,5 @@
-//! Which files of a checkpoint hold the state of optimizers and schedulers alone, by their names: what training needs
-//! and a model that is only used does not.
+//! Files of a checkpoint that only contain the state of optimizers and schedulers, by their names: needed for
+//! training, not for using the model.
 
 use crate::integrity::holds_state;
 use crate::name::ends_in;
@@ -7,16 +7,16 @@ use crate::tokens::{Token, tokens};
 use crate::words::PART_ENDINGS;
 use std::path::Path;
 
-/// Words of what else a file holds that has an optimizer in its name, as `model_optim_rng.pt` of Megatron. `DeepSpeed`
-/// keeps weights in `zero_pp_rank_0_mp_rank_00_optim_states.pt`.
+/// Words that show other contents in a file with an optimizer in its name, such as `model_optim_rng.pt` of
+/// Megatron. `DeepSpeed` keeps weights in `zero_pp_rank_0_mp_rank_00_optim_states.pt`.
 const OTHERS: [&str; 8] = ["adapter", "consolidated", "lora", "model", "models", "params", "weights", "zero"];
 
-/// Words that may stand beside `opt`, which is a name of models, too.
+/// Words that may accompany `opt`, which is also a name of models.
 const BESIDE_OPT: [&str; 12] =
     ["state", "states", "step", "epoch", "iter", "ckpt", "checkpoint", "pt", "pth", "npz", "pkl", "msgpack"];
 
-/// Says whether a file holds the state of an optimizer or scheduler and nothing else, by its path below the checkpoint
-/// that it belongs to. Where names leave a doubt, it does not.
+/// Returns whether a file contains only the state of an optimizer or scheduler, by its path below its
+/// checkpoint. In doubt, it does not.
 pub fn is_optimizer_state(path: &Path) -> bool {
     let names: Vec<String> = path.iter().map(|name| name.to_string_lossy().to_ascii_lowercase()).collect();
     let Some(file) = names.last() else { return false };

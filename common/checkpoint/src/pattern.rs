@@ -14,7 +14,7 @@ use run_common::error::{Error, Exit};
 /// Longer patterns are refused.
 const LONGEST: usize = 4096;
 
-/// Patterns with more are refused: the time of a match grows with each.
+/// Patterns with more wildcards are refused, because the time of a match grows with each.
 const MOST_WILDCARDS: usize = 64;
 
 const STEP: &str = "{step}";
@@ -25,18 +25,18 @@ pub(crate) struct Pattern {
     compiled: Compiled,
     depth: Option<usize>,
     holder: Option<String>,
-    /// It stands for more than one path.
+    /// Whether it can match more than one path.
     is_wild: bool,
 }
 
 impl Pattern {
-    /// Reads a pattern; one that leads out of the run is an error.
+    /// Reads a pattern; a pattern that leads out of the run is an error.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         Self::new(text)
             .map_err(|why| Error::new(Exit::BadRun, format!("the checkpoint pattern '{text}' {why}")))
     }
 
-    /// Reads a pattern, or says why it can match nothing.
+    /// Reads a pattern; the error says why it can match nothing.
     fn new(text: &str) -> Result<Self, &'static str> {
         let components = components(text);
         if components.is_empty() || text.starts_with('/') || components.contains(&"..") {
@@ -56,21 +56,20 @@ impl Pattern {
         })
     }
 
-    /// Returns how deep below the run a match can be; `None` for any depth.
+    /// Returns the maximum depth of a match below the run; `None` for any depth.
     pub(crate) fn depth(&self) -> Option<usize> {
         self.depth
     }
 
-    /// Returns the directory at the top of the run that all matches lie in, where the pattern says it
-    /// without a wildcard.
+    /// Returns the top-level directory of all matches, if the pattern begins with one without a wildcard.
     pub(crate) fn holder(&self) -> Option<&str> {
         self.holder.as_deref()
     }
 
-    /// Reads a path of components; `None` when it does not match. Without `{step}` the step is read from
-    /// what each `*` stands for, the last one first; a path without any number there has no step. The last
-    /// component is matched without the mark of a temporary name too, so that what is being written is
-    /// listed as such.
+    /// Matches a path of components; `None` if it does not match. Without `{step}` the step is read from the
+    /// text of each `*`, the last one first; a path without any number there has no step. The last component
+    /// is also matched without a temporary suffix, so that a checkpoint that is being written is listed as
+    /// such.
     pub(crate) fn read(&self, path: &[String]) -> Option<Name> {
         let (last, above) = path.split_last()?;
         let unmarked = Some(without_mark(last)).filter(|(_, was_marked)| *was_marked).map(|(base, _)| base);
@@ -82,13 +81,13 @@ impl Pattern {
         })?;
         let mut labels = labels_in(last);
         if !self.is_wild {
-            labels.push(Label::Last); // the program writes it again in place
+            labels.push(Label::Last); // the program overwrites it in place
         }
         Some(Name { step, epoch: epoch_in(last), labels, temporary: is_temporary(last), ..Name::default() })
     }
 }
 
-/// Reads the pattern of a command line: what is accepted here, all tools accept.
+/// Checks the pattern of a command line: all tools accept the same patterns.
 pub fn checkpoint_pattern(text: &str) -> Result<String, String> {
     if let Some(slip) = slip(text) {
         return Err(format!(
@@ -101,7 +100,7 @@ pub fn checkpoint_pattern(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns what is meant for a number in a pattern and is none, as `{step:06d}`, `{epoch}`, `%d` or `[0-9]`.
+/// Returns a mistaken notation for a number in a pattern, such as `{step:06d}`, `{epoch}`, `%d` or `[0-9]`.
 fn slip(text: &str) -> Option<&str> {
     let rest = |at: usize, end: char| text[at..].find(end).map(|length| &text[at..=at + length]);
     let braced = text.match_indices('{').filter_map(|(at, _)| rest(at, '}')).find(|braced| *braced != STEP);
@@ -110,28 +109,29 @@ fn slip(text: &str) -> Option<&str> {
     braced.or_else(printf).or_else(class)
 }
 
-/// Returns the `%d` or `%06d` that a text begins with.
+/// Returns the `%d` or `%06d` at the beginning of a text.
 fn printf(text: &str) -> Option<&str> {
     let kind = text[1..].trim_start_matches(|c: char| c.is_ascii_digit());
     let is_apart = !kind[kind.len().min(1)..].starts_with(|c: char| c.is_ascii_alphabetic());
     (kind.starts_with('d') && is_apart).then(|| &text[..=text.len() - kind.len()])
 }
 
-/// Says whether a text is a pattern rather than a path.
+/// Returns whether a text is a pattern rather than a path.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?']) || text.contains(STEP)
 }
 
-/// A file that a checkpoint needs, or several: a path below it, or the path of a directory above them.
+/// A required file of a checkpoint, or several: a path below the checkpoint, or the path of a directory above
+/// the files.
 #[derive(Clone, Debug)]
 pub(crate) struct Required {
     text: String,
-    /// None when it can match nothing.
+    /// `None` if it can match nothing.
     compiled: Option<Compiled>,
 }
 
 impl Required {
-    /// Reads what was recorded; what says nothing is left out.
+    /// Reads the recorded requirements; leaves out empty ones.
     pub(crate) fn all(recorded: &[String]) -> Vec<Self> {
         let said = recorded.iter().filter(|text| !text.is_empty());
         said.map(|text| Self { text: text.clone(), compiled: Self::compile(text) }).collect()
@@ -142,12 +142,12 @@ impl Required {
         if components.is_empty() { None } else { Compiled::new(&components, r"(?:/|\z)").ok() }
     }
 
-    /// Returns what was recorded.
+    /// Returns the recorded text.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Says whether a path below a checkpoint, or one of the directories above it, matches.
+    /// Returns whether a path below a checkpoint, or one of its parent directories, matches.
     pub(crate) fn covers(&self, path: &str) -> bool {
         self.compiled.as_ref().is_some_and(|compiled| compiled.regex.is_match(&format!("/{path}")))
     }
@@ -158,16 +158,16 @@ fn components(text: &str) -> Vec<&str> {
     text.split('/').filter(|part| !matches!(*part, "" | ".")).collect()
 }
 
-/// A pattern that is ready to be matched, with paths in which each component has a `/` before it.
+/// A compiled pattern, for paths in which each component has a `/` before it.
 #[derive(Clone, Debug)]
 struct Compiled {
     regex: Regex,
-    /// The group of `{step}`, if there is one: of several the first one in the last component that has any.
+    /// The group of `{step}`, if there is one: of several, the first in the last component that has any.
     step: Option<usize>,
 }
 
 impl Compiled {
-    /// Compiles components, after which the path has to match `end`; or says why that cannot be.
+    /// Compiles components, after which the path must match `end`; the error says why that is impossible.
     fn new(components: &[&str], end: &str) -> Result<Self, &'static str> {
         const TOO_LONG: &str = "is too long";
         if components.iter().map(|part| part.len()).sum::<usize>() > LONGEST {
@@ -196,7 +196,7 @@ impl Compiled {
                     '*' => {
                         text.push_str("([^/]*?)");
                         groups += 1;
-                        rest = rest.trim_start_matches('*'); // several in a row are as good as one
+                        rest = rest.trim_start_matches('*'); // several in a row are the same as one
                         continue;
                     }
                     '?' => text.push_str("[^/]"),
@@ -212,7 +212,7 @@ impl Compiled {
         Ok(Self { regex: Regex::new(&text).map_err(|_| TOO_LONG)?, step })
     }
 
-    /// Returns the step of a path by what its wildcards stand for.
+    /// Returns the step of a path from the text of its wildcards.
     fn step(&self, wildcards: &Captures) -> Option<u64> {
         let text = |group: usize| wildcards.get(group).map(|found| found.as_str());
         match self.step {
@@ -222,7 +222,7 @@ impl Compiled {
     }
 }
 
-/// Writes a path as it is matched.
+/// Formats a path for matching.
 fn joined(above: &[String], last: &str) -> String {
     let mut path = String::new();
     for part in above.iter().map(String::as_str).chain([last]) {

@@ -1,39 +1,39 @@
-//! Whether pickles are whole, and where in a file the one of interest begins (Python's pickletools describes the
-//! format).
+//! Checks whether pickles are whole, and finds the object of interest in a file (Python's pickletools
+//! describes the format).
 
 use crate::bytes::Bytes;
 use std::io;
 
-/// The first pickle of a file of torch before 1.6: `MAGIC_NUMBER` of `torch/serialization.py`. The bytes
-/// of the tensors follow the pickles there, and nothing tells where they end.
+/// The first pickle of a file of torch before 1.6: `MAGIC_NUMBER` of `torch/serialization.py`. The bytes of
+/// the tensors follow the pickles, and their end is not recorded.
 const TORCH: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// In what joblib writes: the bytes of an array follow such an object, amid the opcodes.
+/// Class names in files of joblib: the bytes of an array follow such an object, amid the opcodes.
 const JOBLIB: &[u8] = b"NumpyArrayWrapper";
 
-/// Opcodes that are looked at; beyond that many nothing is known.
+/// Maximum number of opcodes to read; beyond this, the answer is unknown.
 const MOST: usize = 1_000_000;
 
-/// Longest name of a class.
+/// Maximum length of a class name.
 const LINE: usize = 64 << 10;
 
-/// What is known of a file that begins like a pickle.
+/// The verdict about a file that begins like a pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// It ends where its contents do.
+    /// It is whole: it ends where its contents end.
     Whole,
-    /// It does not.
+    /// It is cut.
     Cut,
-    /// It cannot be told.
+    /// Unknown.
     Unknown,
 }
 
-/// Says whether a file begins like a pickle of protocol 2 or later.
+/// Returns whether a file begins like a pickle of protocol 2 or later.
 pub(crate) fn begins(head: &[u8]) -> bool {
     matches!(head, [0x80, 2..=5, ..] | [0x80])
 }
 
-/// Says whether a file of pickles is whole.
+/// Returns whether a file of pickles is whole.
 pub(crate) fn check(file: &Bytes) -> io::Result<Finding> {
     if is_of_old_torch(file)? {
         return Ok(Finding::Unknown);
@@ -43,15 +43,15 @@ pub(crate) fn check(file: &Bytes) -> io::Result<Finding> {
     Ok(if found == Finding::Cut && is_of_joblib(&file.read(0, LINE)?) { Finding::Unknown } else { found })
 }
 
-/// Says whether torch before 1.6 has written a file.
+/// Returns whether torch before 1.6 wrote a file.
 fn is_of_old_torch(file: &Bytes) -> io::Result<bool> {
-    // After the protocol, and from protocol 4 on a frame.
+    // After the protocol, and a frame from protocol 4 on.
     let head = file.read(2, 9 + TORCH.len())?;
     Ok(head.starts_with(TORCH) || head.get(9..) == Some(TORCH))
 }
 
-/// Returns where the object of interest begins in a file of pickles: what torch before 1.6 has written begins
-/// with three others. `None` where there is none.
+/// Returns the start of the object of interest in a file of pickles: files of torch before 1.6 begin with
+/// three other objects. `None` if there is none.
 pub(crate) fn object_at(file: &Bytes) -> io::Result<Option<u64>> {
     if !begins(&file.read(0, 2)?) {
         return Ok(None);
@@ -90,12 +90,12 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads from an offset on.
+    /// Starts reading at an offset.
     pub(crate) fn new(file: &'a Bytes, at: u64) -> Self {
         Self { file, at: at.min(file.len()), window: Vec::new(), start: 0 }
     }
 
-    /// Returns the next bytes; `None` when the file ends before.
+    /// Returns the next bytes; `None` if the file ends before.
     pub(crate) fn take(&mut self, length: usize) -> io::Result<Option<&[u8]>> {
         if self.file.len() - self.at < length as u64 {
             return Ok(None);
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Passes over bytes without reading them; false when the file ends before.
+    /// Skips bytes without reading them; false if the file ends before.
     pub(crate) fn skip(&mut self, length: u64) -> bool {
         let there = self.file.len() - self.at >= length;
         if there {
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         there
     }
 
-    /// Passes over a line; false when the file or patience ends before its end.
+    /// Skips a line; false if the file or the limit ends before its end.
     pub(crate) fn skip_line(&mut self) -> io::Result<bool> {
         for _ in 0..LINE {
             match self.take(1)? {
@@ -137,17 +137,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What follows an opcode.
+/// The argument of an opcode.
 enum Argument {
-    /// So many bytes, or none.
+    /// A fixed number of bytes, possibly 0.
     Bytes(usize),
-    /// A length of so many bytes, and as many bytes as it says.
+    /// A length in a fixed number of bytes, followed by this many bytes.
     Counted(usize),
-    /// The module and the name of a class, a line each.
+    /// The module and the name of a class, one line each.
     TwoLines,
 }
 
-/// Returns what follows an opcode; `None` of what is no opcode, or one of protocol 0.
+/// Returns the argument of an opcode; `None` for an unknown opcode, or one of protocol 0.
 fn argument(opcode: u8) -> Option<Argument> {
     match opcode {
         0x80 | b'K' | b'h' | b'q' | 0x82 => Some(Argument::Bytes(1)),

@@ -1,6 +1,6 @@
-//! The step that a file says it was saved at: a number at the top of what `torch.save` or `pickle.dump` has
-//! written, such as `iter_num`. Nothing in the file is executed: only numbers and the keys below are kept, all
-//! else that a pickle makes is passed over (Python's pickletools describes the opcodes).
+//! Reads the step that is recorded in a file: a number at the top level of the output of `torch.save` or
+//! `pickle.dump`, such as `iter_num`. Nothing in the file is executed: only numbers and the keys below are
+//! kept, all other objects of a pickle are skipped (Python's pickletools describes the opcodes).
 
 use crate::bytes::Bytes;
 use crate::pickle::{self, Reader};
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-/// Keys of a step, those first that count where several are there.
+/// Keys of a step, in order of preference.
 const STEPS: [&str; 17] = [
     "global_step",
     "global_steps",
@@ -33,17 +33,17 @@ const STEPS: [&str; 17] = [
 /// Keys of an epoch.
 const EPOCHS: [&str; 2] = ["epoch", "current_epoch"];
 
-/// Opcodes that are looked at; beyond that many nothing is known.
+/// Maximum number of opcodes to read; beyond this, the step is unknown.
 const MOST: usize = 2_000_000;
 
-/// What a file says.
+/// The recorded numbers of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
     pub(crate) step: Option<u64>,
     pub(crate) epoch: Option<u64>,
 }
 
-/// Reads what a file says of when it was saved; nothing of one that cannot be read.
+/// Reads the recorded numbers of a file; none from an unreadable file.
 pub(crate) fn saved(path: &Path) -> Saved {
     let read = || -> io::Result<Saved> {
         let Ok(file) = Bytes::open(path) else { return Ok(Saved::default()) };
@@ -70,7 +70,7 @@ fn of_pickle(file: &Bytes, start: u64) -> io::Result<Saved> {
     for _ in 0..MOST {
         match machine.next()? {
             Some(true) => {}
-            // What was found in a part of a file is as true as what is found in all of it.
+            // Numbers found in part of a file are as valid as those in the whole file.
             Some(false) | None => break,
         }
     }
@@ -78,7 +78,7 @@ fn of_pickle(file: &Bytes, start: u64) -> io::Result<Saved> {
     Ok(Saved { step: first(&STEPS), epoch: first(&EPOCHS) })
 }
 
-/// What is on the stack of the machine.
+/// An entry of the machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Item {
     Mark,
@@ -87,18 +87,18 @@ enum Item {
     Other,
 }
 
-/// A machine that executes a pickle as far as its stack goes, and makes nothing.
+/// A machine that executes the stack operations of a pickle, and creates no objects.
 struct Machine<'a> {
     reader: Reader<'a>,
     stack: Vec<Item>,
     memo: HashMap<u32, Item>,
     memoized: u32,
-    /// Numbers in the first thing that was made.
+    /// Numbers in the first object.
     found: HashMap<&'static str, u64>,
 }
 
 impl Machine<'_> {
-    /// Executes an opcode; false at the end, `None` where the pickle is cut or unknown.
+    /// Executes an opcode; false at the end, `None` if the pickle is cut or unknown.
     fn next(&mut self) -> io::Result<Option<bool>> {
         let Some(opcode) = self.number(1)? else { return Ok(None) };
         let is_done = match u8::try_from(opcode).unwrap_or(b'.') {
@@ -173,7 +173,7 @@ impl Machine<'_> {
         Some(items)
     }
 
-    /// Takes keys and values of a dictionary; those of the first thing on the stack count.
+    /// Takes keys and values of a dictionary; those of the first object on the stack count.
     fn note(&mut self, items: &[Item]) -> bool {
         if self.stack.len() == 1 {
             for pair in items.chunks_exact(2) {
@@ -200,7 +200,7 @@ impl Machine<'_> {
         self.push(item.unwrap_or(Item::Other))
     }
 
-    /// Reads an unsigned number of so many bytes.
+    /// Reads an unsigned number of this many bytes.
     fn number(&mut self, length: usize) -> io::Result<Option<u64>> {
         let mut bytes = [0; 8];
         Ok(self.reader.take(length)?.map(|taken| {
@@ -209,7 +209,7 @@ impl Machine<'_> {
         }))
     }
 
-    /// Pushes a whole number of so many bytes; one of more than two is signed.
+    /// Pushes a whole number of this many bytes; with more than two bytes it is signed.
     fn whole(&mut self, length: usize) -> io::Result<bool> {
         let Some(number) = self.number(length)? else { return Ok(false) };
         let is_negative = length != 2 && length > 1 && number >> (8 * length - 1) == 1;
@@ -232,7 +232,7 @@ impl Machine<'_> {
         Ok(self.push(item))
     }
 
-    /// Pushes a text whose length is in so many bytes: a key that is known, or anything.
+    /// Pushes a text whose length has this many bytes: as a known key, or as an unknown object.
     fn text(&mut self, length: usize) -> io::Result<bool> {
         let Some(count) = self.number(length)? else { return Ok(false) };
         let longest = STEPS.iter().chain(&EPOCHS).map(|key| key.len()).max().unwrap_or(0);
@@ -247,7 +247,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Passes over bytes whose length is in so many bytes.
+    /// Skips bytes whose length has this many bytes.
     fn passed(&mut self, length: usize) -> io::Result<bool> {
         let Some(count) = self.number(length)? else { return Ok(false) };
         Ok(self.reader.skip(count) && self.push(Item::Other))

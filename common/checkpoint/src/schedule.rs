@@ -1,50 +1,49 @@
-//! When a run is looked at for new checkpoints: soon after something has changed, else now and then. Used
-//! by run-eval and run-stop.
+//! Schedules looks for new checkpoints: soon after a change, else now and then. Used by run-eval and
+//! run-stop.
 
 use std::time::{Duration, Instant};
 
-/// Between two looks that have to agree, and at least between any.
+/// Interval of two looks that must agree, and minimum interval of any looks.
 pub const AGAIN: Duration = Duration::from_millis(500);
 
-/// When a run is looked at again of which a [`crate::Watcher`] has noticed nothing: a checkpoint that proves
-/// nothing counts when it was left alone for some seconds, and what is written on another host is not noticed.
+/// Interval of looks at a run without noticed changes by a [`crate::Watcher`]: a checkpoint that proves
+/// nothing counts after some unchanged seconds, and changes on another host are not noticed.
 pub const UNNOTICED: Duration = Duration::from_secs(10);
 
-/// Looks take at most this part of the time.
+/// Looks use at most this fraction of the time.
 const SHARE: u32 = 10;
 
-/// When a run is looked at.
+/// The times of looks at a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     next: Instant,
-    /// Not before, whatever happens.
+    /// Earliest time of the next look.
     earliest: Instant,
 }
 
 impl Schedule {
-    /// Makes one by which a look is due now.
+    /// Creates a schedule with a look due now.
     pub fn new(now: Instant) -> Self {
         Self { next: now, earliest: now }
     }
 
-    /// Says whether a look is due.
+    /// Returns whether a look is due.
     pub fn is_due(&self, now: Instant) -> bool {
         now >= self.next
     }
 
-    /// Returns when the next look is due.
+    /// Returns the time of the next look.
     pub fn next(&self) -> Instant {
         self.next
     }
 
-    /// Takes note of a look that took from `start` to `end`, and after what pause another one is due if
-    /// nothing happens.
+    /// Records a look from `start` to `end`, and the pause until the next one if nothing happens.
     pub fn looked(&mut self, start: Instant, end: Instant, pause: Duration) {
         self.earliest = end + AGAIN.max((end - start).saturating_mul(SHARE));
         self.next = self.earliest.max(end + pause);
     }
 
-    /// Takes note that something has changed.
+    /// Records a change.
     pub fn hasten(&mut self) {
         self.next = self.next.min(self.earliest);
     }

@@ -1,5 +1,5 @@
-//! What a checkpoint lacks that its siblings have: an optimizer, say, without which a training would go on
-//! with a fresh one, silently.
+//! Finds files that a checkpoint lacks and its siblings have: for example an optimizer, without which a
+//! training would silently continue with a fresh one.
 
 use crate::hugging_face::is_weights;
 use crate::integrity::holds_state;
@@ -11,35 +11,34 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use walkdir::WalkDir;
 
-/// Files of a checkpoint that are looked at.
+/// Maximum number of files of a checkpoint to examine.
 const MOST: usize = 10_000;
 
-/// The checkpoints of a run by their families: those that lie beside each other and whose names differ in
-/// numbers alone.
+/// The checkpoints of a run by family: those in the same directory whose names differ only in numbers.
 pub(crate) struct Siblings {
     root: PathBuf,
     families: HashMap<(PathBuf, String), Family>,
 }
 
-/// Checkpoints of one family, in the order of their steps.
+/// Checkpoints of a family, in the order of their steps.
 #[derive(Default)]
 struct Family {
     members: Vec<Sibling>,
-    /// Some may have files that others lack.
+    /// Whether some may have files that others lack.
     has_files: bool,
 }
 
 struct Sibling {
     order: (u64, u64),
     path: PathBuf,
-    /// Its companions, where it is a file.
+    /// Its companions, if it is a file.
     companions: Option<Vec<PathBuf>>,
-    /// The files that it has, without the numbers in their names, and one by its whole name.
+    /// Its files, without the numbers in their names, and one by its whole name.
     files: OnceLock<BTreeMap<String, String>>,
 }
 
 impl Siblings {
-    /// Sorts what was found below a run.
+    /// Sorts the checkpoints of a run into families.
     pub(crate) fn new(root: &Path, found: &[Candidate]) -> Self {
         let mut families: HashMap<(PathBuf, String), Family> = HashMap::new();
         for one in
@@ -61,8 +60,8 @@ impl Siblings {
         Self { root: root.to_owned(), families }
     }
 
-    /// Says what a checkpoint lacks that the one before it has; of the first, what all others have, if there are
-    /// two at least.
+    /// Returns what a checkpoint lacks that the one before it has; for the first, what all others have, if
+    /// there are at least two.
     pub(crate) fn lack(&self, path: &Path, order: Option<(u64, u64)>) -> Option<String> {
         let family = self.families.get(&family(path)).filter(|family| family.has_files)?;
         let (family, order) = (&family.members[..], order?);
@@ -99,7 +98,8 @@ impl Siblings {
     }
 }
 
-/// Returns the files and directories of a directory that hold state; weights have many names, and formats demand them anyway.
+/// Returns the state files and directories in a directory; weights have many names, and formats require them
+/// anyway.
 fn state_in(top: &Path) -> BTreeMap<String, String> {
     let entries = WalkDir::new(top).min_depth(1).into_iter().take(MOST).flatten();
     let names =
@@ -117,7 +117,7 @@ fn family(path: &Path) -> (PathBuf, String) {
     (path.parent().unwrap_or(Path::new("")).to_owned(), without_numbers(&without_mark(&name).0))
 }
 
-/// Takes the numbers out of a name, and a mark before each: `rng_state_0.pth` is that of one process,
+/// Removes the numbers from a name, and a separator before each: `rng_state_0.pth` is that of one process,
 /// `rng_state.pth` that of the only one.
 fn without_numbers(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
@@ -133,7 +133,7 @@ fn without_numbers(name: &str) -> String {
     text
 }
 
-/// Takes the ending off a name: `optimizer.pt` and `optimizer.bin` are the same thing.
+/// Removes the extension of a name: `optimizer.pt` and `optimizer.bin` are the same part.
 fn without_ending(name: &str) -> &str {
     let from = name.rfind('/').map_or(0, |slash| slash + 1);
     name[from..].rfind('.').filter(|&dot| dot > 0).map_or(name, |dot| &name[..from + dot])

@@ -1,4 +1,4 @@
-//! The pieces of names: words, numbers and what stands between them.
+//! Splits names into words, numbers and separators.
 
 /// A piece of a name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) enum Token<'a> {
     Number(&'a str),
     /// A number with a unit or an exponent, `10k` or `1e6`, and its value if it is whole.
     Scaled(Option<u64>),
-    /// A fraction or a negative number, which is no step.
+    /// A fraction or a negative number, which is not a step.
     Fraction,
     /// Any other character.
     Mark(char),
@@ -17,7 +17,7 @@ pub(crate) enum Token<'a> {
 use Token::{Fraction, Mark, Number, Scaled, Word};
 
 impl Token<'_> {
-    /// Returns the whole number that it is.
+    /// Returns its value, if it is a whole number.
     pub(crate) fn value(&self) -> Option<u64> {
         match self {
             Number(digits) => digits.parse().ok(),
@@ -26,13 +26,13 @@ impl Token<'_> {
         }
     }
 
-    /// Says whether it is a number of any kind.
+    /// Returns whether it is a number of any kind.
     pub(crate) fn is_number(&self) -> bool {
         matches!(self, Number(_) | Scaled(_) | Fraction)
     }
 }
 
-/// Takes a lower-case name apart.
+/// Splits a lower-case name.
 pub(crate) fn tokens(name: &str) -> Vec<Token<'_>> {
     let mut found: Vec<Token> = Vec::new();
     let mut rest = name;
@@ -53,7 +53,7 @@ pub(crate) fn tokens(name: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// Returns how many bytes at the beginning of a text are such characters.
+/// Returns the length in bytes of the prefix with such characters.
 fn run(text: &str, is: fn(char) -> bool) -> usize {
     text.find(|c| !is(c)).unwrap_or(text.len())
 }
@@ -62,8 +62,8 @@ fn digits(text: &str) -> &str {
     &text[..run(text, |c| c.is_ascii_digit())]
 }
 
-/// Reads the number that a text begins with, and how long it is: `12`, `0.25`, `10k`, `1.5m`, `1e6`, `1e-4`.
-/// What has more dots is a version, and so no step either.
+/// Reads the number at the beginning of a text, and its length: `12`, `0.25`, `10k`, `1.5m`, `1e6`, `1e-4`. A
+/// number with more dots is a version, and so not a step.
 fn number(text: &str) -> (Token<'_>, usize) {
     let whole = digits(text);
     let mut length = whole.len();

@@ -1,5 +1,5 @@
-//! Watches the directories in which checkpoints of runs are or may come to be, by inotify(7), so that
-//! whoever waits for one need not look again and again. Used by run-eval and run-stop.
+//! Watches the directories where checkpoints are or may appear, by inotify(7), so that tools need not poll.
+//! Used by run-eval and run-stop.
 
 use crate::checkpoint::Checkpoint;
 use crate::pattern::Pattern;
@@ -15,27 +15,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use walkdir::WalkDir;
 
-/// Ends of the names of files that are written all the time and are no part of a checkpoint with a known
-/// name.
+/// Extensions of files that are written constantly and are not part of a checkpoint with a recognised name.
 const LOGS: [&[u8]; 4] = [b".jsonl", b".log", b".csv", b".tsv"];
 
-/// Tells of runs whose checkpoints may have changed. What is written on another host, or beyond what the
-/// kernel can watch, is not noticed: whoever waits looks now and then as well.
+/// Notifies of runs whose checkpoints may have changed. Changes on another host, or beyond the kernel's
+/// limits, are not noticed, so callers also poll now and then.
 #[derive(Debug)]
 pub struct Watcher {
-    /// None where the kernel has no more to give.
+    /// `None` if the kernel has no more watches.
     inotify: Option<Inotify>,
     watched: HashMap<WatchDescriptor, Watched>,
 }
 
-/// A directory that is watched.
+/// A watched directory.
 #[derive(Debug)]
 struct Watched {
     /// The number of its run.
     run: usize,
-    /// It is part of a checkpoint: everything in it matters.
+    /// Whether it is part of a checkpoint, so that everything in it matters.
     is_inside: bool,
-    /// Names of every kind may be those of checkpoints, since a pattern was recorded.
+    /// Whether any name may be that of a checkpoint, because a pattern was recorded.
     has_pattern: bool,
 }
 
@@ -46,15 +45,15 @@ impl Default for Watcher {
 }
 
 impl Watcher {
-    /// Makes one that watches nothing.
+    /// Creates a watcher that watches nothing.
     pub fn new() -> Self {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok();
         Self { inotify, watched: HashMap::new() }
     }
 
-    /// Watches a run, which has this number: the directories that may hold checkpoints, and those that
-    /// are one which is not complete, by what was `found`. Says whether one of them was not watched before:
-    /// something may have happened there since it was looked at.
+    /// Watches the run with this number: the directories that may hold checkpoints, and incomplete checkpoint
+    /// directories, as `found`. Returns whether one of them was not watched before: it may have changed since
+    /// the look.
     pub fn watch(
         &mut self,
         run: usize,
@@ -66,7 +65,7 @@ impl Watcher {
         let pattern = recorded.and_then(|recorded| recorded.pattern.as_deref());
         let Ok(pattern) = pattern.map(Pattern::parse).transpose() else { return false };
         let Ok(walked) = walk(root, pattern.as_ref()) else { return false };
-        // One without a step may be written again in place.
+        // A checkpoint without a step may be overwritten in place.
         let is_settled = |one: &&Checkpoint| one.is_complete() && one.step.is_some();
         let settled: HashSet<&Path> = found.iter().filter(is_settled).map(|one| one.path.as_path()).collect();
         let unsettled = walked.candidates.iter().filter(|one| !settled.contains(one.path.as_path()));
@@ -80,7 +79,7 @@ impl Watcher {
         is_new
     }
 
-    /// Watches a directory; says whether it was not watched before.
+    /// Watches a directory; returns whether it was not watched before.
     fn add(&mut self, path: &Path, watched: Watched) -> bool {
         let events = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVE
@@ -90,22 +89,21 @@ impl Watcher {
         let added = self.inotify.as_ref().map(|inotify| inotify.add_watch(path, events));
         match added {
             Some(Ok(descriptor)) => self.watched.insert(descriptor, watched).is_none(),
-            _ => false, // it is gone, or there are too many: it is looked at now and then
+            _ => false, // it is gone, or there are too many: it is polled instead
         }
     }
 
-    /// Returns what becomes readable when something has happened; none where nothing is watched.
+    /// Returns a descriptor that becomes readable after a change; `None` if nothing is watched.
     pub fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Waits until something has happened where checkpoints may be, at most for `limit`; returns the
-    /// numbers of the runs.
+    /// Waits for a change of possible checkpoints, at most for `limit`; returns the numbers of the runs.
     pub fn wait(&mut self, limit: Duration) -> BTreeSet<usize> {
         let mut changed = BTreeSet::new();
         let mut handles: Vec<PollFd> =
             self.handle().into_iter().map(|handle| PollFd::new(handle, PollFlags::POLLIN)).collect();
-        let _ = poll(&mut handles, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // what came is read anyway
+        let _ = poll(&mut handles, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // events are read anyway
         while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             for event in events {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
@@ -124,7 +122,7 @@ impl Watcher {
 }
 
 impl Watched {
-    /// Says whether an event may be that of a checkpoint.
+    /// Returns whether an event may concern a checkpoint.
     fn matters(&self, event: &InotifyEvent) -> bool {
         let name = event.name.as_deref().unwrap_or_default().as_bytes();
         let is_written = event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE);
@@ -133,7 +131,7 @@ impl Watched {
     }
 }
 
-/// Returns a directory and those in it; of a file none.
+/// Returns a directory and its subdirectories; empty for a file.
 fn directories(path: PathBuf) -> impl Iterator<Item = PathBuf> {
     let entries = WalkDir::new(path).into_iter().flatten();
     entries.filter(|entry| entry.file_type().is_dir()).map(walkdir::DirEntry::into_path)

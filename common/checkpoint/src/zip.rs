@@ -1,10 +1,11 @@
-//! Whether a zip archive is whole, and where a file in it begins, by its central directory (PKWARE APPNOTE 6.3,
+//! Checks whether a zip archive is whole, and finds a file in it, by its central directory (PKWARE APPNOTE
+//! 6.3, 4.3).
 //! 4.3).
 
 use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use std::io;
 
-/// What an archive begins with: its first local header.
+/// The beginning of an archive: its first local header.
 pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const END: &[u8] = b"PK\x05\x06";
@@ -14,15 +15,14 @@ const END_LEN: usize = 22;
 const LOCATOR64_LEN: usize = 20;
 const END64_LEN: usize = 56;
 
-/// A central directory of more bytes is not read: 64 MiB are half a million entries.
+/// Maximum size of a central directory: 64 MiB are half a million entries.
 const LARGEST: u64 = 64 << 20;
 
-/// Says whether an archive is whole: it ends in an end record, right before which lies a central
-/// directory whose entries lie in the file from its first byte on, without overlap. The end of an
-/// archive that is stored inside of another one does not pass: its entries do not begin where the
-/// file does.
+/// Returns whether an archive is whole: it ends in an end record, directly preceded by a central directory
+/// whose entries cover the file from its first byte on, without overlap. The end of an archive that is stored
+/// inside another one does not pass: its entries do not begin at the start of the file.
 pub(crate) fn is_whole(file: &Bytes) -> io::Result<bool> {
-    // The end record is mostly the last thing in the file; a comment may follow.
+    // The end record is usually the last part of the file; a comment may follow.
     for reach in [END_LEN, END_LEN + usize::from(u16::MAX)] {
         let tail = file.tail(reach + LOCATOR64_LEN + END64_LEN)?;
         let start = file.len() - tail.len() as u64;
@@ -40,8 +40,8 @@ pub(crate) fn is_whole(file: &Bytes) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Returns where the content of a file in an archive that is whole begins, one that is not compressed and whose
-/// name is `name`, in a directory or not.
+/// Returns the start of the content of an uncompressed file in a whole archive, whose name is `name`, in a
+/// directory or not.
 pub(crate) fn stored(file: &Bytes, name: &str) -> io::Result<Option<u64>> {
     let tail = file.tail(END_LEN + LOCATOR64_LEN + END64_LEN)?;
     let Some(at) = tail.len().checked_sub(END_LEN) else { return Ok(None) };
@@ -70,16 +70,16 @@ pub(crate) fn stored(file: &Bytes, name: &str) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// What an end record says of the central directory.
+/// The description of the central directory in an end record.
 struct Directory {
     entries: u64,
     size: u64,
     offset: u64,
-    /// Where it has to end.
+    /// The required end.
     end: u64,
 }
 
-/// Checks what the end record at `position` speaks of.
+/// Checks the central directory of the end record at `position`.
 fn directory_is_whole(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io::Result<bool> {
     let Some(directory) = read_end(file, tail, at, position)? else { return Ok(false) };
     let Directory { entries, size, offset, end } = directory;
@@ -95,7 +95,7 @@ fn directory_is_whole(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io
         rest = &rest[length..];
     }
     spans.sort_unstable();
-    let mut free = 0; // up to here all bytes are accounted for
+    let mut free = 0; // all bytes up to here are accounted for
     for &(start, end) in &spans {
         if start < free {
             return Ok(false);
@@ -106,7 +106,7 @@ fn directory_is_whole(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io
     Ok(rest.is_empty() && begins && free <= offset && file.read(0, MAGIC.len())? == MAGIC)
 }
 
-/// Reads an end record and, where there is one, the zip64 record before it, which counts.
+/// Reads an end record and, if present, the zip64 record before it, which takes precedence.
 fn read_end(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io::Result<Option<Directory>> {
     let record = &tail[at..];
     let field = |offset| u32_at(record, offset).map(u64::from);
@@ -133,8 +133,7 @@ fn read_end(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io::Result<O
     Ok((record.starts_with(END64) && fits).then_some(Directory { entries, size, offset, end: start }))
 }
 
-/// Reads an entry of the central directory: the span that it takes at least in the file, and the
-/// length of the entry itself.
+/// Reads an entry of the central directory: the minimum span in the file, and the length of the entry itself.
 fn read_entry(bytes: &[u8]) -> Option<((u64, u64), usize)> {
     if !bytes.starts_with(CENTRAL) {
         return None;
@@ -150,7 +149,7 @@ fn read_entry(bytes: &[u8]) -> Option<((u64, u64), usize)> {
     while let (Some(id), Some(size)) = (u16_at(extras, 0), u16_at(extras, 2).map(usize::from)) {
         let Some(body) = extras.get(4..4 + size) else { break };
         if id == 1 {
-            // Only what does not fit above is here, in this order.
+            // Contains only the values that do not fit above, in this order.
             let mut at = if full == u32::MAX { 8 } else { 0 };
             if packed == u64::from(u32::MAX) {
                 packed = u64_at(body, at)?;

@@ -1,5 +1,5 @@
-//! Where the evaluations of a run lie, and how they are found: beside the directory that holds the run,
-//! `eval_runs/<run>_<label>/step_<step>_<label>/`. Written by run-eval, read by whoever shows a run.
+//! The directories of a run's evaluations, and how to find them: beside the directory that holds the run,
+//! `eval_runs/<run>_<label>/step_<step>_<label>/`. Written by run-eval, read by every tool that shows a run.
 
 use super::batch::BatchDir;
 use super::evaluation::{Evaluation, Measured};
@@ -21,13 +21,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The document that says whose evaluations lie in a directory, in its own record.
+/// The document that identifies the run of a directory of evaluations.
 const IDENTITY: &str = "evaluations.json";
 
-/// The same for people and other programs, which nothing of ours reads where there is [`IDENTITY`].
+/// The same for people and other programs; the tools read it only if [`IDENTITY`] is missing.
 const VIEW: &str = "eval_config.yaml";
 
-/// `.eval/evaluations.json`: whose evaluations a directory holds, and how run-eval made the last of them.
+/// `.eval/evaluations.json`: the run of the evaluations, and the options of the last run-eval.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identity {
     /// Version of the record.
@@ -38,15 +38,15 @@ pub struct Identity {
     pub run_name: String,
     /// The run's directory.
     pub run: String,
-    /// What the evaluations are called.
+    /// The label of the evaluations.
     pub label: String,
     /// The command with its placeholders, secrets redacted.
     pub command: Vec<String>,
-    /// What `--steps` said.
+    /// The value of `--steps`.
     pub steps: String,
-    /// What `--checkpoint` said.
+    /// The value of `--checkpoint`.
     pub checkpoint: Option<String>,
-    /// What `--timeout` said, in seconds.
+    /// The value of `--timeout`, in seconds.
     pub timeout: Option<f64>,
 }
 
@@ -66,14 +66,14 @@ impl Identity {
     }
 }
 
-/// Whose evaluations lie in a directory.
+/// The run and label of a directory of evaluations.
 #[derive(Debug, PartialEq, Eq)]
 struct Owner {
     run_id: String,
     label: String,
 }
 
-/// The evaluations of one run under one label. It says nothing of whether they exist.
+/// The evaluations of a run under a label, which need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluations {
     root: PathBuf,
@@ -81,7 +81,7 @@ pub struct Evaluations {
 }
 
 impl Evaluations {
-    /// Names those of a run below [`directory`].
+    /// Names the evaluations of a run below [`directory`].
     pub fn of(run: &RunDir, label: &str, directory: &Path) -> Self {
         let mut name = place(run).file_name().unwrap_or_default().to_owned();
         name.push(format!("_{label}"));
@@ -93,32 +93,32 @@ impl Evaluations {
         &self.root
     }
 
-    /// Returns what they are called.
+    /// Returns the label.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Returns the directory of the record that they have in common.
+    /// Returns the directory of their common record.
     pub(super) fn record(&self) -> PathBuf {
         self.root.join(EVAL_RECORD_DIR)
     }
 
-    /// Returns the file that says of which run they are, and how they were made.
+    /// Returns the file that identifies their run and options.
     pub(super) fn identity_file(&self) -> PathBuf {
         self.record().join(IDENTITY)
     }
 
-    /// Returns the file that says the same for people and other programs.
+    /// Returns the same file for people and other programs.
     pub(super) fn view(&self) -> PathBuf {
         self.root.join(VIEW)
     }
 
-    /// Returns the file with the metrics of all.
+    /// Returns the file with the metrics of all evaluations.
     pub fn consolidated(&self) -> PathBuf {
         self.root.join("consolidated_metrics.csv")
     }
 
-    /// Returns the file that is locked while run-eval works on them.
+    /// Returns the file that run-eval locks.
     pub fn lock(&self) -> PathBuf {
         self.root.join(".lock")
     }
@@ -128,7 +128,7 @@ impl Evaluations {
         RunDir::of_evaluation(self.root.join(format!("step_{step}_{}", self.label)))
     }
 
-    /// Records whose they are, and how they are made from now on. Only the holder of the lock may do that.
+    /// Records their run and the options of this run-eval. Only the holder of the lock may call this.
     pub fn identify(&self, identity: &Identity) -> Result<(), Error> {
         let (record, path) = (self.record(), self.identity_file());
         make_dir(&record).map_err(|error| Error::io("write to", &record, error))?;
@@ -136,17 +136,17 @@ impl Evaluations {
         written.map_err(|error| Error::io("write", &path, error))?;
         let view = self.view();
         if let Err(error) = replace(&view, identity.view().as_bytes(), Durability::Process) {
-            complain(&Error::io("write", &view, error)); // nobody of ours needs it
+            complain(&Error::io("write", &view, error)); // the tools do not need it
         }
         Ok(())
     }
 
-    /// Returns the id of the run that they are of; `None` when the directory does not say.
+    /// Returns the id of their run; `None` if the directory does not contain it.
     pub fn run_id(&self) -> Result<Option<String>, Error> {
         Ok(owner(&self.root)?.map(|owner| owner.run_id))
     }
 
-    /// Returns what was measured of checkpoints with a step, in the order of the steps. Warns of damaged files.
+    /// Returns the results for checkpoints with a step, in the order of the steps. Warns of damaged files.
     pub fn measured(&self) -> Vec<(u64, Measured)> {
         let end = format!("_{}", self.label);
         let dirs = self.dirs().inspect_err(complain).unwrap_or_default();
@@ -163,9 +163,8 @@ impl Evaluations {
         all
     }
 
-    /// Returns the evaluations that were begun, with what each is of, in the order of their steps;
-    /// those without step are the last.
-    /// Leaves damaged ones out, and warns of them.
+    /// Returns the evaluations that have begun, with their subjects, in the order of their steps; those
+    /// without a step come last. Leaves out damaged ones, with a warning.
     pub fn all(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
         let mut all: Vec<(RunDir, Evaluation)> = self
             .dirs()?
@@ -184,7 +183,7 @@ impl Evaluations {
         Ok(all)
     }
 
-    /// Returns the evaluations that were begun and whose records are intact, in any order. Does not warn of the
+    /// Returns the evaluations that have begun and have intact records, in any order. Does not warn of the
     /// others: [`Self::all`] does.
     pub fn intact(&self) -> Result<Vec<(RunDir, Evaluation)>, Error> {
         let read = |dir: RunDir| Evaluation::read(dir.layout()).ok().map(|evaluation| (dir, evaluation));
@@ -192,7 +191,7 @@ impl Evaluations {
         Ok(all.filter(|(_, evaluation)| evaluation.label == self.label).collect())
     }
 
-    /// Returns the directories of the evaluations; none where no evaluation was begun.
+    /// Returns the directories of the evaluations; empty if none has begun.
     fn dirs(&self) -> Result<Vec<RunDir>, Error> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -205,14 +204,16 @@ impl Evaluations {
     }
 }
 
-/// Reads a file of an evaluation, if it is there: one that is just being made has none. Warns of damage.
+/// Reads a file of an evaluation, if it exists: an evaluation that is being created has none. Warns of
+/// damage.
 fn there<T>(path: &Path, read: impl FnOnce() -> Result<T, Error>) -> Option<T> {
     fs::symlink_metadata(path).ok()?;
     read().inspect_err(complain).ok()
 }
 
 /// Returns the directory that holds the evaluations of a run: below `given`, else `$EVAL_RUNS_DIR`, else
-/// `eval_runs` beside the directory that holds the run; of a run in a batch, one of the batch's name in it.
+/// `eval_runs` beside the directory that holds the run; for a run in a batch, the directory in it that is
+/// named after the batch.
 pub fn directory(run: &RunDir, given: Option<&Path>) -> PathBuf {
     let path = place(run);
     let parent = path.parent().unwrap_or(Path::new("/"));
@@ -230,16 +231,16 @@ pub fn directory(run: &RunDir, given: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Returns the path of a run, absolute, the last part of which is its name.
+/// Returns the absolute path of a run, whose last part is its name.
 fn place(run: &RunDir) -> PathBuf {
     let path = run.absolute();
     match path.file_name() {
         Some(_) => path,
-        None => path.canonicalize().unwrap_or(path), // it ends in `..`
+        None => path.canonicalize().unwrap_or(path), // the path ends in `..`
     }
 }
 
-/// Finds the evaluations of runs. What a directory holds is read once, since those of many runs lie in one.
+/// Finds the evaluations of runs. Reads each directory once, because many runs share one.
 #[derive(Debug, Default)]
 pub struct Finder {
     given: Option<PathBuf>,
@@ -247,12 +248,12 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// Makes one that looks below `given`, else where evaluations are by default.
+    /// Creates a finder that looks below `given`, else in the default directory.
     pub fn new(given: Option<&Path>) -> Self {
         Self { given: given.map(Path::to_owned), listed: Mutex::default() }
     }
 
-    /// Returns the evaluations of a run, by label, that lie where they are written to.
+    /// Returns the evaluations of a run in the default place, by label.
     pub fn of_run(&self, run: &RunDir, run_id: &str) -> Vec<Evaluations> {
         let mut prefix = place(run).file_name().unwrap_or_default().to_owned();
         prefix.push("_");
@@ -264,7 +265,7 @@ impl Finder {
             .filter_map(|name| {
                 let root = directory.join(name);
                 let owner = owner(&root).unwrap_or_else(|error| {
-                    complain(&error); // the others are found all the same
+                    complain(&error); // the others are still found
                     None
                 });
                 let owner = owner.filter(|owner| owner.run_id == run_id)?;
@@ -287,7 +288,7 @@ impl Finder {
     }
 }
 
-/// Returns whose evaluations lie in a directory; `None` when it does not say.
+/// Returns the identity of a directory of evaluations; `None` if it has none.
 fn owner(root: &Path) -> Result<Option<Owner>, Error> {
     let path = join([root, Path::new(EVAL_RECORD_DIR), Path::new(IDENTITY)]);
     match fs::symlink_metadata(&path) {
@@ -296,8 +297,8 @@ fn owner(root: &Path) -> Result<Option<Owner>, Error> {
     }
 }
 
-/// Reads whose evaluations lie in a directory that run-tools 0.1 made before there was [`IDENTITY`], from the
-/// view: lines of `key: "JSON"`, in which quotes may be missing.
+/// Reads the identity of a directory from run-tools 0.1, before [`IDENTITY`] existed, from the view: lines of
+/// `key: "JSON"`, in which quotes may be missing.
 fn owner_in(view: &str) -> Option<Owner> {
     let value = |key: &str| -> Option<String> {
         let value = view.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?.trim();

@@ -1,53 +1,55 @@
-//! Options of run-exec that later attempts inherit: an attempt has what the last one had, unless an option is
-//! given anew. Recorded in the start lines of attempts.jsonl, and in meta.json what run-new was given.
+//! Options of run-exec that later attempts inherit: an attempt has the options of the last one, unless an
+//! option is given again. Recorded in the start lines of attempts.jsonl, and in meta.json as given to
+//! run-new.
 
 use crate::provenance::redact::redact_text;
 use serde::{Deserialize, Serialize};
 
-/// What an attempt was given or has inherited. An option that was never given is absent, and has its default.
+/// The given and inherited options of an attempt. An option that was never given is absent, and has its
+/// default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AttemptOptions {
-    /// What is looked for in the output, as typed: `auto`, `none`, or regular expressions.
+    /// What to look for in the output, as typed: `auto`, `none`, or regular expressions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrape: Option<Vec<String>>,
-    /// The file below the run that alone holds its metrics.
+    /// The only file below the run to read metrics from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
-    /// The name of the step in them.
+    /// The name of the step in the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_key: Option<String>,
-    /// Seconds from the request to stop to the end of all.
+    /// Seconds from the stop request to the end of all processes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace_s: Option<f64>,
-    /// Seconds for what outlives the main process.
+    /// Seconds for processes that outlive the main process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linger_s: Option<f64>,
     /// Seconds between two heartbeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_s: Option<f64>,
-    /// Seconds that an attempt may take; 0: any number.
+    /// Time limit of an attempt in seconds; 0 means none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<f64>,
-    /// Seconds without a sign of life; 0: any number.
+    /// Limit of seconds without a sign of life; 0 means none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_timeout_s: Option<f64>,
-    /// How many attempts may follow ends that may pass.
+    /// Maximum number of retries after transient failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// Seconds before the first of these attempts.
+    /// Seconds before the first retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_delay_s: Option<f64>,
-    /// Exit statuses after which one is made.
+    /// Exit statuses after which to retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_on: Option<Vec<i32>>,
-    /// Shell command for the end of an attempt, secrets redacted; empty: none.
+    /// Shell command for the end of an attempt, secrets redacted; empty means none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_end: Option<String>,
 }
 
 impl AttemptOptions {
-    /// Adds what was given `before` and is not given now.
+    /// Adds the options of `before` that are not given now.
     #[must_use]
     pub fn or(self, before: Self) -> Self {
         Self {
@@ -66,7 +68,7 @@ impl AttemptOptions {
         }
     }
 
-    /// Returns the options as they may be recorded.
+    /// Returns the options for the record.
     #[must_use]
     pub fn redacted(&self) -> Self {
         let on_end = self.on_end.as_deref().map(|command| redact_text(command).into_owned());

@@ -1,5 +1,5 @@
-//! The placeholders in words of a command and in variables: where they stand, what they are for, and what only
-//! looks like one. Used to fill them in, and by run-new and run-exec to say what cannot be meant.
+//! The placeholders in words of a command and in variables: positions, names, and words that only look like
+//! one. Used to fill them in, and by run-new and run-exec to report mistakes.
 
 use crate::error::Error;
 use crate::message::warn;
@@ -23,10 +23,10 @@ const NAMES: [&str; 11] = [
     "resume",
 ];
 
-/// What stands before the colon of the others.
+/// Prefixes of the placeholders with a colon.
 const KINDS: [&str; 3] = ["set", "input", "env"];
 
-/// Words that are taken for a placeholder by those who do not know its name.
+/// Words that users mistake for a placeholder.
 const ALIASES: [(&str, &str); 26] = [
     ("run_dir", "run"),
     ("rundir", "run"),
@@ -56,7 +56,7 @@ const ALIASES: [(&str, &str); 26] = [
     ("gpu_id", "gpu"),
 ];
 
-/// How all overrides are spelled as arguments.
+/// The spelling of all overrides as arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spelling {
     /// `--key=value`.
@@ -70,7 +70,7 @@ pub(super) enum Spelling {
 }
 
 impl Spelling {
-    /// Returns that of an argument that stands for all overrides.
+    /// Returns the spelling of an argument that stands for all overrides.
     pub(super) fn of(argument: &str) -> Option<Self> {
         match argument {
             "{set}" => Some(Self::Options),
@@ -85,13 +85,13 @@ impl Spelling {
 /// A piece of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
-    /// Text as it stands; of `{{run}}` it is `{run}`.
+    /// Literal text; for `{{run}}` it is `{run}`.
     Text(&'a str),
     /// A placeholder, without its braces.
     Placeholder(&'a str),
 }
 
-/// Cuts a word into its pieces; `{out}` is a placeholder where an evaluation has one.
+/// Splits a word into its pieces; `{out}` is a placeholder only for an evaluation.
 pub(super) fn pieces(word: &str, has_out: bool) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let (mut start, mut at) = (0, 0);
@@ -130,13 +130,14 @@ fn placeholders(word: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Returns the first word that holds the placeholder of this name.
+/// Returns the first word that contains the placeholder of this name.
 pub fn word_with<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
     words.iter().find(|word| placeholders(word).any(|found| found == name)).map(String::as_str)
 }
 
-/// Refuses words with a placeholder that can never be filled in: an override or an input that the run lacks, the
-/// config of a run without one, and what has to be an argument of its own. Variables are no arguments.
+/// Refuses words with a placeholder that can never be filled in: an override or an input that the run lacks,
+/// the config of a run without one, and placeholders that must be a whole argument. Variables are not
+/// arguments.
 pub fn refuse(
     words: &[String],
     are_arguments: bool,
@@ -168,7 +169,7 @@ pub fn refuse(
     Ok(())
 }
 
-/// Returns those of the overrides that nothing in the words passes on.
+/// Returns the overrides that no word passes on.
 pub fn unreached<'a>(words: &[String], overrides: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     if words.iter().any(|word| Spelling::of(word).is_some()) {
         return Vec::new();
@@ -184,7 +185,7 @@ pub fn unreached<'a>(words: &[String], overrides: impl Iterator<Item = &'a str>)
     overrides.filter(|key| !is_used(key)).collect()
 }
 
-/// Says whether words tell a program which checkpoint it resumes from, or that it does.
+/// Returns whether the words pass the checkpoint to resume from, or the fact of resuming.
 pub fn tell_of_resume(words: &[String], resume_args: Option<&[String]>) -> bool {
     let has_arguments = resume_args.is_some_and(|arguments| !arguments.is_empty());
     words.iter().flat_map(|word| placeholders(word)).any(|name| match name {
@@ -193,7 +194,7 @@ pub fn tell_of_resume(words: &[String], resume_args: Option<&[String]>) -> bool 
     })
 }
 
-/// Says what looks like a misspelt placeholder; `has_out` in the command of an evaluation.
+/// Warns about words that look like misspelt placeholders; `has_out` for the command of an evaluation.
 pub fn say_misspelt(words: &[String], has_out: bool) {
     for (typed, meant) in misspelt(words, has_out) {
         let typed = redact_text(&typed);
@@ -201,7 +202,8 @@ pub fn say_misspelt(words: &[String], has_out: bool) {
     }
 }
 
-/// Returns what looks like a misspelt placeholder, with its braces, and the placeholder that may be meant.
+/// Returns words that look like misspelt placeholders, with their braces, and the placeholder that may be
+/// meant.
 fn misspelt(words: &[String], has_out: bool) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for word in words {
@@ -222,7 +224,7 @@ fn misspelt(words: &[String], has_out: bool) -> Vec<(String, String)> {
     found
 }
 
-/// Returns the placeholder that is meant by an unknown one, if that is likely.
+/// Returns the placeholder that an unknown one probably means.
 fn meant_by(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     if let Some((kind, key)) = lower.split_once([':', '.']) {
@@ -245,8 +247,8 @@ fn meant_by(name: &str) -> Option<String> {
     alias.or_else(near).map(str::to_owned)
 }
 
-/// Says whether a word is a name with a slip in it; of a short name a letter too many, too few or out of place, as
-/// short words that differ by one letter are many.
+/// Returns whether a word is a name with a typo; in a short name only an extra, missing or transposed letter
+/// counts, because many short words differ by one letter.
 fn is_near(word: &str, name: &str) -> bool {
     match osa_distance(word, name) {
         0 => true,

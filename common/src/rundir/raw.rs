@@ -18,14 +18,14 @@ impl Raw {
         Self(to_raw_value(value).unwrap_or_default())
     }
 
-    /// Takes secrets out of the value, of that name.
+    /// Redacts secrets in the value, under this name.
     pub(super) fn redact(&mut self, name: &str) {
         if let Some(redacted) = redact_raw(name, self.0.get()) {
             *self = Self::of(&redacted);
         }
     }
 
-    /// Parses the value; of another type it is as good as missing.
+    /// Parses the value; a value of another type counts as missing.
     pub fn parse<T: DeserializeOwned + Default>(&self) -> T {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
@@ -35,13 +35,13 @@ impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         if memchr(b'\n', raw.get().as_bytes()).is_some() {
-            return Ok(Self::of(&Self(raw).parse::<Value>())); // JSON lines have to stay lines
+            return Ok(Self::of(&Self(raw).parse::<Value>())); // JSON lines must stay single lines
         }
         Ok(Self(raw))
     }
 }
 
-/// Figures by metric name, in the order in which the names first appeared.
+/// Figures by metric name, in the order of first appearance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Metrics(Raw);

@@ -1,5 +1,5 @@
-//! `.run/backup.jsonl`: what is known to be in a store, and what was removed here since (run-store(5), Receipts).
-//! Written by run-sync, read by whoever shows a run.
+//! `.run/backup.jsonl`: what is known to be in a store, and what was removed here since (run-store(5),
+//! Receipts). Written by run-sync, read by every tool that shows a run.
 
 use crate::fsio::append::{append_line, read_lines};
 use crate::fsio::read::read_end;
@@ -11,46 +11,46 @@ use std::path::{Path, PathBuf};
 /// Name of the file in the record of a run or batch.
 pub const RECEIPTS: &str = "backup.jsonl";
 
-/// What was done.
+/// The kind of event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Receipt {
     /// A backup was verified.
     Backup(Backup),
-    /// Files were removed here that the store is seen to have.
+    /// Files that are in the store were removed here.
     Clean(Clean),
 }
 
-/// A backup that was verified.
+/// A verified backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Backup {
     /// When its manifest was seen in the store.
     pub time: Timestamp,
     /// The store, without credentials.
     pub url: String,
-    /// The set in it: `NAME`, or `BATCH/NAME`.
+    /// The set in the store: `NAME`, or `BATCH/NAME`.
     pub name: String,
     /// Number of the manifest.
     pub number: u64,
     /// Hash of the manifest.
     pub manifest: String,
-    /// How what was sent was verified: `read`, `checksum` or `length`.
+    /// How the sent data was verified: `read`, `checksum` or `length`.
     pub verified: String,
-    /// Files that the manifest holds, without those that are no longer in the run.
+    /// Number of files in the manifest, without those that are no longer in the run.
     pub files: u64,
-    /// Their bytes.
+    /// Their total size, in bytes.
     pub bytes: u64,
-    /// Complete checkpoints among them.
+    /// Number of complete checkpoints among them.
     pub checkpoints: u64,
-    /// Step of the last of these.
+    /// Step of the last of these checkpoints.
     pub last_step: Option<u64>,
     /// Host of the writer.
     pub host: String,
-    /// Inode of the directory of the run.
+    /// Inode of the run's directory.
     pub inode: u64,
     /// Its path, links resolved.
     pub path: String,
-    /// Which copy of the run this is, for the store.
+    /// Identity of this copy of the run, for the store.
     pub writer: String,
     /// Prefix of the writer's own keys.
     pub keys: String,
@@ -61,9 +61,9 @@ pub struct Backup {
 pub struct Clean {
     /// When the files were removed.
     pub time: Timestamp,
-    /// The store that has them, without credentials.
+    /// The store that holds them, without credentials.
     pub url: String,
-    /// The set in it.
+    /// The set in the store.
     pub name: String,
     /// Number of the manifest that lists them.
     pub number: u64,
@@ -73,21 +73,21 @@ pub struct Clean {
     pub removed: Vec<String>,
 }
 
-/// Returns where the receipts of a run or batch are, from the directory of its record.
+/// Returns the path of the receipts of a run or batch, from the directory of its record.
 pub fn path(record: &Path) -> PathBuf {
     record.join(RECEIPTS)
 }
 
-/// Reads the receipts in the directory of a record, the oldest first. Lines that are none are skipped.
+/// Reads the receipts in the directory of a record, the oldest first. Skips other lines.
 pub fn read(record: &Path) -> io::Result<Vec<Receipt>> {
     let lines = read_lines(&path(record))?.records;
     Ok(lines.into_iter().filter_map(|line| serde_json::from_value(line).ok()).collect())
 }
 
-/// Bytes at the end of the receipts in which the last backup is looked for first.
+/// Bytes at the end of the receipts to search first for the last backup.
 const TAIL: u64 = 16 << 10;
 
-/// Returns the receipt of the last backup, if there is one that can be read. Whoever lists many runs can afford this.
+/// Returns the receipt of the last backup, if there is a readable one. Cheap enough for lists of many runs.
 pub fn last_backup(record: &Path) -> Option<Backup> {
     let of_lines = |lines: &[u8]| lines.rsplit(|&byte| byte == b'\n').find_map(backup);
     let path = path(record);
@@ -109,7 +109,7 @@ fn backup(line: &[u8]) -> Option<Backup> {
     }
 }
 
-/// Appends a receipt. Only the holder of the lock of the file may do that.
+/// Appends a receipt. Only the holder of the file's lock may call this.
 pub fn append(record: &Path, receipt: &Receipt) -> io::Result<()> {
     append_line(&path(record), receipt)
 }

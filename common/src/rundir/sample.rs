@@ -1,4 +1,4 @@
-//! What the processes of a run used at one time: a line of `resources.jsonl`.
+//! Resource usage of a run's processes at one time: a line of `resources.jsonl`.
 
 use super::layout::Layout;
 use crate::fsio::read::read_end;
@@ -6,25 +6,25 @@ use crate::provenance::device::DeviceState;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Bytes at the end of the file in which the last line is looked for: hosts have few devices.
+/// Bytes at the end of the file to search for the last line: hosts have few devices.
 const TAIL: u64 = 64 << 10;
 
 /// A sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// When it was taken.
+    /// Time of the sample.
     pub time: Timestamp,
-    /// Living processes of the run.
+    /// Number of living processes of the run.
     pub processes: usize,
-    /// CPU time that the attempt had used so far.
+    /// CPU time that the attempt had used so far, in seconds.
     pub cpu_seconds: f64,
-    /// Resident memory of the processes.
+    /// Resident memory of the processes, in bytes.
     pub rss_bytes: u64,
-    /// Graphics processors that the processes used; null where nobody tells.
+    /// Number of GPUs that the processes used; null if unknown.
     pub gpus: Option<u32>,
-    /// Memory of these that the processes used.
+    /// GPU memory that the processes used, in bytes.
     pub gpu_mem_bytes: Option<u64>,
-    /// What these did; null where nobody tells.
+    /// The state of these GPUs; null if unknown.
     #[serde(default)]
     pub devices: Option<Vec<DeviceState>>,
 }

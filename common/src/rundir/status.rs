@@ -1,17 +1,17 @@
-//! The words for what a run does and for how it ended.
+//! The statuses of runs and attempts.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How an attempt ended: what is recorded of it.
+/// The recorded outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// Exit 0, and no stop was asked for.
+    /// Exit 0, and no stop was requested.
     Completed,
-    /// Any other end that was not asked for, time limits included.
+    /// Any other unrequested end, time limits included.
     Failed,
-    /// A stop was asked for and it ended, whatever its exit code.
+    /// A stop was requested and the attempt ended, with any exit code.
     Stopped,
 }
 
@@ -25,8 +25,8 @@ impl From<Outcome> for Status {
     }
 }
 
-/// What a run does, as tables and JSON say it. A record holds an [`Outcome`] or less; this cannot be read
-/// back, and nothing that writes records takes it.
+/// The status of a run, in tables and JSON. A record holds at most an [`Outcome`]; this type cannot be read
+/// back, and no writer of records accepts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -34,23 +34,23 @@ pub enum Status {
     Created,
     /// Handed to a scheduler.
     Queued,
-    /// Started, and not yet recorded to have ended.
+    /// Started, and its end is not recorded yet.
     Running,
-    /// Exit 0, and no stop was asked for.
+    /// Exit 0, and no stop was requested.
     Completed,
-    /// Any other end that was not asked for, time limits included.
+    /// Any other unrequested end, time limits included.
     Failed,
-    /// A stop was asked for and it ended, whatever its exit code.
+    /// A stop was requested and the attempt ended, with any exit code.
     Stopped,
-    /// Recorded as running or queued, and proven not to be.
+    /// Recorded as running or queued, and known not to be running.
     Dead,
-    /// It cannot be proven from here and the heartbeat is old; or the supervisor is stopped, or
-    /// gone while the program lives.
+    /// This cannot be known from here and the heartbeat is old; or the supervisor is stopped, or gone while
+    /// the program lives.
     Stale,
 }
 
 impl Status {
-    /// Every status there is.
+    /// All statuses.
     pub const ALL: [Self; 8] = [
         Self::Created,
         Self::Queued,
@@ -62,7 +62,7 @@ impl Status {
         Self::Stale,
     ];
 
-    /// Returns the word of files, tables and options.
+    /// Returns its word in files, tables and options.
     pub fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -76,7 +76,7 @@ impl Status {
         }
     }
 
-    /// Says whether the run is over: dead is, stale is not.
+    /// Returns whether the run has ended: a dead run has, a stale run has not.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Stopped | Self::Dead)
     }

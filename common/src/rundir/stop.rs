@@ -1,4 +1,4 @@
-//! The `stop` file: it asks for a stop by existing. The suite writes into it who asked and why.
+//! The `stop` file: its existence is a stop request. The tools write into it who asked and why.
 
 use super::record::document;
 use crate::fsio::atomic::keep_mode;
@@ -12,46 +12,47 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of the file that are read.
+/// Maximum number of bytes to read.
 const LIMIT: u64 = 64 << 10;
 
-/// Who asked for a stop. A file that was touched by hand holds none of it.
+/// A stop request. A file that was created by `touch` contains none of these fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StopRequest {
     /// `user@host`.
     pub by: Option<String>,
-    /// What they said.
+    /// The given reason.
     pub why: Option<String>,
-    /// When.
+    /// Time of the request.
     pub time: Option<Timestamp>,
-    /// Seconds between the request and TERM to all that is left, in place of run-exec's.
+    /// Seconds between the request and TERM to all remaining processes, instead of run-exec's grace.
     pub grace_s: Option<f64>,
     /// Whether to kill at once.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub kill: bool,
-    /// Of a batch: whether the runs at work go on until they are asked themselves.
+    /// For a batch: whether active runs continue until they are asked themselves.
     #[serde(rename = "spares", skip_serializing_if = "std::ops::Not::not")]
     pub leaves_running: bool,
 }
 
-/// Says that a run was killed which had not ended after these times, as the reason of its end does.
+/// Returns the remark that a run was killed after these times, for the reason of its end.
 pub fn killed_after(grace: Duration, linger: Duration) -> String {
     format!("killed after grace {} and linger {}", human(grace), human(linger))
 }
 
-/// Returns the remark of a reason that the run, or what outlived its main process, had to be killed.
+/// Returns the remark in a reason that the run, or processes that outlived its main process, had to be
+/// killed.
 pub fn killed_remark(reason: &str) -> Option<&str> {
     reason.split("; ").skip(1).find(|remark| remark.starts_with("killed "))
 }
 
 impl StopRequest {
-    /// Writes the request. The first who asks is recorded; whoever asks again can change the grace, or kill.
-    /// Several may ask at once. On a full disk the file says nothing, but is there.
+    /// Writes the request. The first request is recorded; a later one may change the grace, or kill. Several
+    /// processes may write at once. On a full disk the file is left empty; its existence is the request.
     pub fn write(&self, stop: &Path) -> io::Result<()> {
         let scratch = stop.with_file_name(format!(".stop.{}.tmp", std::process::id()));
         let written = self.clone().without_secrets().write_by(stop, &scratch);
-        let _ = fs::remove_file(&scratch); // it has another name by now, or is of no use
+        let _ = fs::remove_file(&scratch); // best effort: it has its final name by now, or is useless
         match written {
             Err(_) if fs::symlink_metadata(stop).is_err() => create(stop).map(drop),
             written => written,
@@ -86,7 +87,7 @@ impl StopRequest {
     /// Reads the request of a run or a batch, if there is one, whatever kind of file it is.
     pub fn read(stop: &Path) -> Option<Self> {
         fs::symlink_metadata(stop).ok()?;
-        let text = read_start(stop, LIMIT).unwrap_or_default(); // its being there is what counts
+        let text = read_start(stop, LIMIT).unwrap_or_default(); // its existence is what counts
         Some(serde_json::from_slice::<Self>(&text).unwrap_or_default().without_secrets())
     }
 
@@ -95,7 +96,7 @@ impl StopRequest {
         self
     }
 
-    /// Says in words who asked.
+    /// Returns who asked, in words.
     pub fn words(&self) -> String {
         let by = self.by.as_deref().unwrap_or("the file 'stop'");
         match &self.why {

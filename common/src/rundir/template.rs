@@ -8,57 +8,57 @@ use crate::provenance::redact::{REDACTED, redact_command, redact_text};
 use serde_json::Value;
 use std::path::Path;
 
-/// Where the values of placeholders come from.
+/// The sources of the values of placeholders.
 #[derive(Debug)]
 pub struct Values<'a> {
     /// The run directory, absolute.
     pub run: &'a Path,
     /// Its record.
     pub meta: &'a Meta,
-    /// Graphics processors that the attempt has for its own.
+    /// GPUs assigned to the attempt.
     pub gpu: Option<&'a str>,
-    /// The checkpoint that the attempt resumes from, or that is to be evaluated.
+    /// The checkpoint to resume from, or to evaluate.
     pub checkpoint: Option<Chosen<'a>>,
-    /// Number of steps to come to, where the record says another.
+    /// Number of steps to train for, if different from the record.
     pub total_steps: Option<u64>,
     /// Returns a variable of the environment.
     pub env: fn(&str) -> Option<String>,
 }
 
-/// A checkpoint, and where its evaluation is written to.
+/// A checkpoint, and the directory of its evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Chosen<'a> {
-    /// Where it is, absolute.
+    /// Its absolute path.
     pub path: &'a Path,
     /// Its step, if it has one.
     pub step: Option<u64>,
-    /// The directory of the evaluation, absolute; none for an attempt.
+    /// The absolute path of the evaluation's directory; `None` for an attempt.
     pub out: Option<&'a Path>,
 }
 
 /// A command and the variables of the record, with their placeholders filled in.
 #[derive(Debug, PartialEq)]
 pub struct Filled {
-    /// As it is executed.
+    /// The command to execute.
     pub command: Vec<String>,
-    /// As it may be recorded: `{env:NAME}` stays as it is, secrets are redacted.
+    /// The command for the record: `{env:NAME}` stays, secrets are redacted.
     pub recorded: Vec<String>,
-    /// The variables that were recorded with the run, but for secrets: their values were not. One that is about
-    /// a checkpoint is not set without one.
+    /// The recorded variables of the run, except secrets, whose values were not recorded. A variable with a
+    /// checkpoint placeholder is not set without a checkpoint.
     pub env: Vec<Variable>,
 }
 
-/// What a placeholder turns into.
+/// The expansion of a placeholder.
 enum Token {
-    /// Text in the place of the token.
+    /// Text that replaces the token.
     Text(String),
     /// Text that must not be recorded.
     Hidden(String),
-    /// The argument as a whole is left out.
+    /// The whole argument is left out.
     Drop,
 }
 
-/// Fills in the placeholders of a command, and of the variables that were recorded.
+/// Fills in the placeholders of a command and of the recorded variables.
 pub fn fill(template: &[String], values: &Values) -> Result<Filled, Error> {
     let mut filled = Filled { command: Vec::new(), recorded: Vec::new(), env: variables(values)? };
     for argument in template {
@@ -92,7 +92,7 @@ fn add_argument(filled: &mut Filled, argument: &str, values: &Values) -> Result<
     Ok(())
 }
 
-/// Fills in the variables that were recorded.
+/// Fills in the recorded variables.
 fn variables(values: &Values) -> Result<Vec<Variable>, Error> {
     let mut variables = Vec::new();
     for (name, value) in &values.meta.env {
@@ -143,7 +143,7 @@ fn python_spelling(value: &str) -> String {
     }
 }
 
-/// Fills in one argument; `None` when it is to be left out.
+/// Fills in an argument; `None` to leave it out.
 fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, String)>, Error> {
     let (mut command, mut recorded) = (String::new(), String::new());
     let has_out = values.checkpoint.is_some_and(|chosen| chosen.out.is_some());
@@ -174,7 +174,7 @@ fn fill_argument(argument: &str, values: &Values) -> Result<Option<(String, Stri
     Ok(Some((command, recorded)))
 }
 
-/// Returns a value that was recorded, unless a secret was taken out of it.
+/// Returns a recorded value, unless a secret was removed from it.
 fn known(value: &str, what: &str) -> Result<String, String> {
     if value.contains(REDACTED) {
         return Err(format!("{what} is a secret and was not recorded"));

@@ -1,5 +1,4 @@
-//! Whether a process that a record names may be signalled for the run: records can be forged, and root may
-//! signal anybody.
+//! Whether a recorded process may be signalled: records can be forged, and root may signal any process.
 
 use super::layout::Layout;
 use crate::process::stat::Stat;
@@ -10,10 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Says whether a living process, whose start was as recorded, is the run's. It was given the run's id and
-/// directory; or it acts for the user who wrote the record, and carries no other run's id, unless it holds the
-/// lock of this one, as the supervisor of a run does that a command of another run has started. A run that was
-/// moved has another directory than its processes know.
+/// Returns whether a living process with the recorded start time belongs to the run. It was started with the
+/// run's id and directory; or it acts for the user who wrote the record, and carries no other run's id,
+/// unless it holds the lock of this run, like the supervisor of a run that the command of another run has
+/// started. After a run was moved, its processes still have the old directory.
 pub(super) fn belongs(process: &Stat, layout: &Layout, run_id: &str) -> bool {
     let environment = Environment::of(process.pid);
     let value = |name| environment.as_ref().and_then(|environment| environment.value(name));
@@ -29,7 +28,7 @@ pub(super) fn belongs(process: &Stat, layout: &Layout, run_id: &str) -> bool {
     }
 }
 
-/// Returns the user who wrote the record of a run last.
+/// Returns the user who last wrote the record of a run.
 pub(super) fn owner(layout: &Layout) -> Option<u32> {
     fs::symlink_metadata(layout.status()).ok().map(|record| record.uid())
 }

@@ -1,5 +1,5 @@
-//! Waits until something happens to runs: on this host by asking the kernel, elsewhere by looking
-//! now and then. Used by `run-status --wait` and run-stop.
+//! Waits for changes of runs: on this host notified by the kernel, elsewhere by polling. Used by `run-status
+//! --wait` and run-stop.
 
 use super::observe::{Observed, Recipient, open_supervisor};
 use super::status::Status;
@@ -11,26 +11,26 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often runs are looked at that cannot be waited for: those of other hosts.
+/// How often to look at runs on other hosts, which the kernel does not notify.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a run is looked at whose supervisor has ended and whose record has not: its monitor is
-/// at it.
+/// How often to look at a run whose supervisor has ended and whose record has not: its monitor is about to
+/// update the record.
 const MOMENT: Duration = Duration::from_millis(10);
 
-/// How many supervisors are waited for by a handle of their own; descriptors are limited.
+/// Maximum number of supervisors with a handle of their own; descriptors are limited.
 const MOST: usize = 200;
 
 /// Waits for runs.
 #[derive(Debug, Default)]
 pub struct Waiter {
-    /// Tells of records that are written; none where the kernel has no more to give.
+    /// Notifies of written records; `None` if the kernel has no more watches.
     inotify: Option<Inotify>,
     watched: HashMap<PathBuf, WatchDescriptor>,
 }
 
 impl Waiter {
-    /// Makes one.
+    /// Creates a waiter.
     pub fn new() -> Self {
         Self {
             inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok(),
@@ -38,8 +38,8 @@ impl Waiter {
         }
     }
 
-    /// Waits until something may have happened to one of these runs, which have not ended, since
-    /// they were observed; or until `limit` has passed. It may return for nothing.
+    /// Waits until one of these unfinished runs may have changed since it was observed, or until `limit` has
+    /// passed. May return without a change.
     pub fn pause<'a>(&mut self, runs: impl IntoIterator<Item = &'a Observed>, limit: Option<Duration>) {
         let mut pause = PAUSE.min(limit.unwrap_or(PAUSE));
         let mut supervisors: Vec<Process> = Vec::new();
@@ -57,7 +57,7 @@ impl Waiter {
                     Recipient::Unproven(_) | Recipient::Nobody => {}
                 }
             } else if self.watch(run) {
-                return; // something may have happened before it was watched
+                return; // the run may have changed before it was watched
             }
         }
         let mut fds: Vec<PollFd> = supervisors
@@ -66,13 +66,13 @@ impl Waiter {
             .chain(self.inotify.as_ref().map(AsFd::as_fd))
             .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
             .collect();
-        let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // whatever it says, all are looked at
+        let _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX)); // all runs are looked at, whatever the event
         if let Some(inotify) = &self.inotify {
-            while inotify.read_events().is_ok() {} // what it was does not matter
+            while inotify.read_events().is_ok() {} // the event itself does not matter
         }
     }
 
-    /// Watches the record of a run; says whether it was not before.
+    /// Watches the record of a run; returns whether it was not watched before.
     fn watch(&mut self, run: &Observed) -> bool {
         let record = run.run.layout().record();
         let Some(inotify) = self.inotify.as_ref().filter(|_| !self.watched.contains_key(&record)) else {
@@ -80,7 +80,7 @@ impl Waiter {
         };
         match inotify.add_watch(&record, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR) {
             Ok(descriptor) => self.watched.insert(record, descriptor).is_none(),
-            Err(_) => false, // it is looked at now and then
+            Err(_) => false, // it is polled instead
         }
     }
 }
