@@ -1,21 +1,21 @@
-//! When a supervisor has something to do: heartbeats, looks at the `stop` file, limits, and the time that what
-//! is being ended still has. Pure: it is told what time it is.
+//! The timers of a supervisor: heartbeats, looks at the `stop` file, limits, and the time left for processes
+//! that are being ended. Pure: the caller passes the current time.
 
 use super::machine::{State, Wait};
 use super::task::Limits;
 use std::time::{Duration, Instant};
 
-/// How often the `stop` file is looked for.
+/// How often to look for the `stop` file.
 const STOP_FILE: Duration = Duration::from_secs(1);
 
-/// When status.json is first written again, so that a listing soon knows the command's pid. The next times are twice as
-/// late each, until they are a heartbeat apart: whoever looks at a run that has just started sees its steps.
+/// Delay of the second write of status.json, so that a listing soon knows the command's pid. The delay
+/// doubles until the interval of heartbeats is reached, so that the first steps of a run are visible.
 const FIRST_BEAT: Duration = Duration::from_millis(250);
 
-/// What has been killed must be gone after this; a process that waits for a dead disk is not.
+/// Time limit for killed processes to disappear; a process that waits for a dead disk exceeds it.
 const LAST: Duration = Duration::from_secs(10);
 
-/// How often what is being killed is looked for again: it may have forked.
+/// How often to look again for processes to kill, because they may have forked.
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// The times of an attempt.
@@ -25,10 +25,10 @@ pub(super) struct Clock {
     started: Instant,
     next_beat: Instant,
     next_look: Instant,
-    /// When it has been silent for too long, unless it writes something until then.
+    /// When it will have been silent for too long, unless it writes something until then.
     next_stall: Option<Instant>,
     timer: Option<Instant>,
-    /// The grace that whoever asked for the stop wants, if it is shorter.
+    /// The grace of the stop request, if it is shorter.
     grace: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Clock {
         }
     }
 
-    /// Returns how long there is nothing to do in a state.
+    /// Returns the time until the next event in a state.
     pub(super) fn pause(&self, state: State, now: Instant) -> Duration {
         let again = is_killing(state).then(|| now + AGAIN);
         let times = [self.timer, self.deadline(state).map(|(time, _)| time), self.next_stall, again];
@@ -54,7 +54,7 @@ impl Clock {
         until.saturating_duration_since(now)
     }
 
-    /// Sets the time after which a timer is over, in place of any other.
+    /// Sets the timer, replacing any other.
     pub(super) fn arm(&mut self, wait: Wait, now: Instant) {
         let time = match wait {
             Wait::Grace => self.limits.grace,
@@ -64,7 +64,7 @@ impl Clock {
         self.timer = Some(now + time);
     }
 
-    /// Ends the grace after this time from now, if that is sooner.
+    /// Shortens the grace to this time from now.
     pub(super) fn shorten_grace(&mut self, grace: Duration, now: Instant) {
         if self.timer.is_some_and(|timer| now + grace < timer) {
             self.timer = Some(now + grace);
@@ -77,45 +77,45 @@ impl Clock {
         self.grace
     }
 
-    /// Says whether the timer is over, once.
+    /// Returns once whether the timer has expired.
     pub(super) fn is_timer_over(&mut self, now: Instant) -> bool {
         self.timer.take_if(|timer| now >= *timer).is_some()
     }
 
-    /// Has a heartbeat happen at once.
+    /// Makes a heartbeat due now.
     pub(super) fn hurry_beat(&mut self, now: Instant) {
         self.next_beat = now;
     }
 
-    /// Says whether it is time for a heartbeat, which is then that of the next one.
+    /// Returns whether a heartbeat is due, and schedules the next.
     pub(super) fn is_beat_due(&mut self, now: Instant) -> bool {
         let age = now.saturating_duration_since(self.started).max(FIRST_BEAT);
         is_due(&mut self.next_beat, self.limits.heartbeat.min(age), now)
     }
 
-    /// Says whether it is time to look for the `stop` file.
+    /// Returns whether to look for the `stop` file now.
     pub(super) fn is_look_due(&mut self, now: Instant) -> bool {
         is_due(&mut self.next_look, STOP_FILE, now)
     }
 
-    /// Returns the limit that an attempt has reached.
+    /// Returns the time limit that the attempt has reached, if any.
     pub(super) fn timeout(&self, state: State, now: Instant) -> Option<Duration> {
         self.deadline(state).filter(|(time, _)| now >= *time).map(|(_, limit)| limit)
     }
 
-    /// Returns when the attempt's time is over, and the limit.
+    /// Returns the end of the attempt's time, and the limit.
     fn deadline(&self, state: State) -> Option<(Instant, Duration)> {
         let limit = self.limits.timeout.filter(|_| state == State::Running)?;
         Some((self.started + limit, limit))
     }
 
-    /// Says whether it is time to ask when the command last wrote something.
+    /// Returns whether to check now when the command last wrote something.
     pub(super) fn is_stall_due(&mut self, now: Instant) -> bool {
         self.next_stall.take_if(|stall| now >= *stall).is_some()
     }
 
-    /// Returns the limit that a command has reached which last wrote something at a time; unless it has, it is
-    /// asked again when it may have.
+    /// Returns the stall limit that the command has reached, given when it last wrote something; otherwise
+    /// schedules the next check.
     pub(super) fn stall(&mut self, state: State, last: Instant, now: Instant) -> Option<Duration> {
         let limit = self.limits.stall.filter(|_| state == State::Running)?;
         if now >= last + limit {
@@ -126,7 +126,7 @@ impl Clock {
     }
 }
 
-/// Says whether all that is left is being killed.
+/// Returns whether all remaining processes are being killed.
 pub(super) fn is_killing(state: State) -> bool {
     matches!(state, State::Killing | State::Purging)
 }

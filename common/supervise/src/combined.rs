@@ -4,20 +4,20 @@
 use chrono::{DateTime, Utc};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
 
-/// Longest piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
+/// Maximum size of a piece of a line; longer lines are cut into pieces marked `P`, the last one `F`.
 pub(super) const PIECE: usize = 16 << 10;
 
-/// How often a line that is redrawn is sampled while it lasts, in microseconds.
+/// How often to sample a line that is being redrawn, in microseconds.
 const SAMPLE: i64 = 10_000_000;
 
-/// A line of at most so many bytes is copied together with what follows, which is then written over: a copy of a
-/// constant size takes no call.
+/// Lines up to this size are copied with a constant size, which needs no call; excess bytes are overwritten
+/// by the next copy.
 const SHORT: usize = 32;
 
-/// The same of a longer one.
+/// The same for longer lines.
 const USUAL: usize = 128;
 
-/// Which of the command's outputs.
+/// An output stream of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
     /// Standard output.
@@ -26,7 +26,7 @@ pub(super) enum Stream {
     Stderr,
 }
 
-/// Turns what the streams bring into lines of combined.log.
+/// Turns the bytes of the streams into lines of combined.log.
 #[derive(Debug)]
 pub(super) struct Combined {
     stamp: Stamp,
@@ -34,22 +34,23 @@ pub(super) struct Combined {
     stderr: Line,
 }
 
-/// The line that a stream is in the middle of.
+/// The unfinished line of a stream.
 #[derive(Debug, Default)]
 struct Line {
     /// Text since the line began or was last redrawn.
     text: Vec<u8>,
-    /// A carriage return was the last byte: with a newline it ends the line, else redraws it.
+    /// Whether the last byte was a carriage return: with a newline it ends the line, else it redraws the
+    /// line.
     returned: bool,
-    /// The cursor was moved up: this line redraws others.
+    /// Whether the cursor was moved up: this line redraws others.
     moved_up: bool,
-    /// Pieces of the line have been written.
+    /// Whether pieces of the line have been written.
     cut: bool,
-    /// When the line began or was last sampled.
+    /// Time at which the line began or was last sampled.
     since: Option<i64>,
-    /// The last of several lines that each redraw what is above; written when that is over.
+    /// The last of several lines that each redraw the lines above; written when redrawing ends.
     held: Option<Vec<u8>>,
-    /// When lines began to be held, or one was last written.
+    /// Time since which lines are held back, or of the last written one.
     held_since: i64,
 }
 
@@ -60,10 +61,10 @@ impl Default for Combined {
 }
 
 impl Combined {
-    /// Takes in what a stream brought at `now` (microseconds since 1970), and appends to `out`
-    /// the lines that this completes. Their size is bounded by that of `bytes` and 16 KiB, plus
-    /// the 37 bytes before every line. `each` gets the whole lines that
-    /// are not cut into pieces, without their ends and as they were last drawn.
+    /// Adds bytes of a stream that arrived at `now` (microseconds since 1970), and appends the completed
+    /// lines to `out`. Their size is bounded by that of `bytes` and 16 KiB, plus the 37 bytes before every
+    /// line. `each` gets the whole lines that are not cut into pieces, without line ends and in their final
+    /// state.
     pub(super) fn push(
         &mut self,
         stream: Stream,
@@ -80,7 +81,7 @@ impl Combined {
         let writer = Writer { head: self.stamp.head(*name), now };
         let mut rest = bytes;
         if line.is_plain() && memchr2(b'\r', b'\x1b', rest).is_none() {
-            // What nearly all output is: lines of plain text.
+            // Nearly all output consists of lines of plain text.
             if !line.text.is_empty() || line.cut {
                 let end = memchr(b'\n', rest);
                 line.add(&rest[..end.unwrap_or(rest.len())], &writer, out);
@@ -106,14 +107,14 @@ impl Combined {
         line.add(&rest[start..], &writer, out);
     }
 
-    /// Appends what is left when the streams have ended: a last line without newline.
+    /// Appends the rest after the streams have ended: a last line without newline.
     pub(super) fn finish(&mut self, now: i64, out: &mut Out) {
         self.stamp.set(now);
         for (line, name) in [(&mut self.stdout, b" stdout "), (&mut self.stderr, b" stderr ")] {
             let writer = Writer { head: self.stamp.head(*name), now };
             if !line.text.is_empty() || line.cut {
                 line.moved_up = false;
-                line.finish(&writer, out); // nobody sees what may be a part of a line
+                line.finish(&writer, out); // `each` gets no partial lines
             }
             line.release(&writer, out);
         }
@@ -150,7 +151,7 @@ impl Line {
         self.text.extend_from_slice(text);
     }
 
-    /// Shows the line if it is whole.
+    /// Passes the line on if it is whole.
     fn show(&self, each: &mut impl FnMut(&[u8])) {
         if !self.cut {
             each(&self.text);
@@ -176,7 +177,7 @@ impl Line {
         (self.returned, self.moved_up, self.cut, self.since) = (false, false, false, None);
     }
 
-    /// Writes the line that was held back, if one was.
+    /// Writes the line that was held back, if any.
     fn release(&mut self, writer: &Writer, out: &mut Out) {
         if let Some(held) = self.held.take() {
             writer.line(&held, out);
@@ -184,7 +185,7 @@ impl Line {
     }
 }
 
-/// Finds a cursor-up sequence, `ESC [ n A`; returns where it begins and ends.
+/// Finds a cursor-up sequence, `ESC [ n A`; returns its start and end.
 fn cursor_up(text: &[u8]) -> Option<(usize, usize)> {
     memchr_iter(b'\x1b', text).find_map(|start| {
         let parameters = text[start + 1..].strip_prefix(b"[")?;
@@ -197,7 +198,7 @@ fn has_cursor_up(text: &[u8]) -> bool {
     cursor_up(text).is_some()
 }
 
-/// Returns what was last drawn by a text that moves the cursor up: its last part that is not empty.
+/// Returns the last drawn part of a text that moves the cursor up: its last part that is not empty.
 fn last_state(text: &[u8]) -> &[u8] {
     let (mut last, mut rest) = (text, text);
     while let Some((start, end)) = cursor_up(rest) {
@@ -215,17 +216,17 @@ const STAMP: usize = 27;
 /// Length of the stamp, ` stdout ` and `F `.
 const HEAD: usize = STAMP + 10;
 
-/// The same in whole vectors: a copy of so many bytes takes no call.
+/// The same, rounded up to whole vectors: a copy of constant size needs no call.
 const PADDED_HEAD: usize = 48;
 
-/// Writes lines that arrived at one time on one stream.
+/// Writes lines that arrived together on one stream.
 struct Writer {
     head: [u8; PADDED_HEAD],
     now: i64,
 }
 
 impl Writer {
-    /// Writes the whole lines of plain text; returns what follows them.
+    /// Writes the whole lines of plain text; returns the rest.
     fn plain<'a>(&self, bytes: &'a [u8], out: &mut Out, each: &mut impl FnMut(&[u8])) -> &'a [u8] {
         let to = out.room(bytes.len() * (1 + HEAD) + PADDED_HEAD + USUAL);
         let (mut start, mut at) = (0, 0);
@@ -258,7 +259,7 @@ impl Writer {
     }
 }
 
-/// Copies a text of a length up to `SIZE`, with what follows; says whether there was room for that.
+/// Copies a text of a length up to `SIZE`, with excess bytes; returns whether there was room.
 fn copy_short<const SIZE: usize>(from: &[u8], to: &mut [u8], length: usize) -> bool {
     match (from.first_chunk::<SIZE>(), to.first_chunk_mut::<SIZE>()) {
         (Some(from), Some(to)) if length <= SIZE => {
@@ -269,7 +270,7 @@ fn copy_short<const SIZE: usize>(from: &[u8], to: &mut [u8], length: usize) -> b
     }
 }
 
-/// Text of combined.log that is to be written. Its memory is not given back, nor set to zero again.
+/// Buffered text of combined.log. Its memory is reused without being zeroed again.
 #[derive(Debug, Default)]
 pub(super) struct Out {
     bytes: Vec<u8>,
@@ -282,12 +283,12 @@ impl Out {
         &self.bytes[..self.length]
     }
 
-    /// Forgets the text, which was written.
+    /// Clears the written text.
     pub(super) fn clear(&mut self) {
         self.length = 0;
     }
 
-    /// Returns the space after the text, of at least so many bytes.
+    /// Returns the space after the text, of at least this many bytes.
     fn room(&mut self, size: usize) -> &mut [u8] {
         if self.bytes.len() < self.length + size {
             self.bytes.resize(self.length + size, 0);
@@ -301,7 +302,7 @@ impl Out {
     }
 }
 
-/// A time as text, of which the seconds are made anew only when they change.
+/// A time as text; the seconds are formatted only when they change.
 #[derive(Debug)]
 struct Stamp {
     second: i64,

@@ -9,12 +9,12 @@ use run_common::process::spawn::{Side, fork};
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-/// Which of the processes the caller of [`detach`] is now.
+/// The side of a [`detach`].
 #[derive(Debug)]
 pub(super) enum Detached {
     /// The caller's process: the run has started, or failed to, with this status.
     Caller(u8),
-    /// The process that stays, and how it tells the caller.
+    /// The process that continues, and its channel to the caller.
     Stays(Started),
 }
 
@@ -22,8 +22,8 @@ pub(super) enum Detached {
 #[derive(Debug)]
 pub(super) struct Started(File);
 
-/// Splits the process in two, of which one leaves the caller's session; the other returns `failed` if the run
-/// does not start.
+/// Forks the process; the child leaves the caller's session, and the caller's process returns `failed` if the
+/// run does not start.
 pub(super) fn detach(failed: u8) -> io::Result<Detached> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     match fork()? {
@@ -43,7 +43,7 @@ pub(super) fn detach(failed: u8) -> io::Result<Detached> {
 }
 
 impl Started {
-    /// Lets the caller go with a status, and lets go of what is the caller's.
+    /// Tells the caller the status, and closes the caller's descriptors.
     pub(super) fn tell(mut self, status: u8) {
         if let Ok(null) = open_null() {
             let _ = (dup2_stdin(&null), dup2_stdout(&null), dup2_stderr(&null)); // open descriptors

@@ -1,5 +1,5 @@
-//! A program that tells something again and again, a line at a time, in a session of its own: of each thing the
-//! last that was told is known. On a terminal it writes each line at once, and it is hung up when the supervisor
+//! A program that repeatedly reports facts, one a line, in a session of its own; the last report of each fact
+//! is kept. It writes to a terminal, so that it writes each line at once, and is hung up when the supervisor
 //! is killed.
 
 use super::streams::set_nonblocking;
@@ -14,28 +14,28 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often in a row it may fail before it is started no more.
+/// Maximum number of failures in a row before it is no longer started.
 const PATIENCE: u32 = 3;
 
-/// Things that are known at most.
+/// Maximum number of facts.
 const MOST: usize = 4096;
 
-/// Bytes of a line at most.
+/// Maximum size of a line, in bytes.
 const LONGEST: usize = 16 << 10;
 
-/// A program, and what it has told.
+/// A program, and its reports.
 #[derive(Debug)]
 pub(super) struct Feed<T> {
     arguments: &'static [&'static str],
     parse: fn(&str) -> Option<T>,
     is_same: fn(&T, &T) -> bool,
-    /// There may be nothing to tell.
+    /// Whether it may have nothing to report.
     may_be_silent: bool,
     running: Option<Running>,
     failures: u32,
-    /// Of each thing the last that was told, and when.
+    /// The last report of each fact, and its time.
     known: Vec<(Instant, T)>,
-    /// When something was last told.
+    /// Time of the last report.
     last: Option<Instant>,
 }
 
@@ -44,16 +44,16 @@ struct Running {
     /// The process, and the group and session that it leads.
     pid: i32,
     output: File,
-    /// A line that is not complete.
+    /// An unfinished line.
     line: Vec<u8>,
     since: Instant,
-    /// It has told something that was understood, or nothing that was not.
+    /// Whether its output was understood, or empty.
     is_good: bool,
 }
 
 impl<T> Feed<T> {
-    /// Makes one that was never started. A line replaces what was told of the same thing. A program that has told
-    /// nothing when it ends has failed, unless it may be silent.
+    /// Creates a feed that is not started. A line replaces the last report of the same fact. A program that
+    /// ends without a report has failed, unless it may be silent.
     pub(super) fn new(
         arguments: &'static [&'static str],
         parse: fn(&str) -> Option<T>,
@@ -77,33 +77,33 @@ impl<T> Feed<T> {
         self.running.as_ref().map(|running| running.pid)
     }
 
-    /// Returns what becomes readable when it tells something.
+    /// Returns a descriptor that becomes readable with a report.
     pub(super) fn output(&self) -> Option<BorrowedFd<'_>> {
         self.running.as_ref().map(|running| running.output.as_fd())
     }
 
-    /// Says whether it was ever understood.
+    /// Returns whether a report was ever understood.
     pub(super) fn was_understood(&self) -> bool {
         self.last.is_some()
     }
 
-    /// Says whether it failed so often that it is started no more.
+    /// Returns whether it has failed too often to be started again.
     pub(super) fn is_given_up(&self) -> bool {
         self.failures >= PATIENCE
     }
 
-    /// Says whether it has told anything for so long.
+    /// Returns whether it has reported anything within this time.
     pub(super) fn is_fresh(&self, limit: Duration) -> bool {
         self.last.is_some_and(|last| last.elapsed() <= limit)
     }
 
-    /// Returns what it has told for so long.
+    /// Returns the reports of this time.
     pub(super) fn fresh(&self, limit: Duration) -> impl Iterator<Item = &T> {
         self.known.iter().filter(move |(time, _)| time.elapsed() <= limit).map(|(_, thing)| thing)
     }
 
-    /// Starts the program unless it runs, with a last argument; ends it when it has told nothing for longer than
-    /// `patience`. Returns the process group of a new one.
+    /// Starts the program unless it runs, with a last argument; ends it if it has reported nothing for longer
+    /// than `patience`. Returns the process group of a new one.
     pub(super) fn tend(&mut self, program: &Path, last: &str, patience: Duration) -> Option<i32> {
         if let Some(running) = &self.running {
             if running.since.max(self.last.unwrap_or(running.since)).elapsed() > patience {
@@ -122,7 +122,7 @@ impl<T> Feed<T> {
         self.group()
     }
 
-    /// Takes in what was told so far.
+    /// Reads the reports so far.
     pub(super) fn listen(&mut self, now: Instant) {
         let mut bytes = [0; 4096];
         while let Some(running) = &mut self.running {
@@ -135,7 +135,7 @@ impl<T> Feed<T> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => {
                     self.failures += u32::from(!running.is_good);
-                    return self.end(); // its side of the terminal is closed
+                    return self.end(); // the program's side of the terminal is closed
                 }
             }
         }
@@ -166,8 +166,8 @@ impl<T> Feed<T> {
         self.known.drain(..superfluous);
     }
 
-    /// Takes note that a child has ended, which was not waited for: what is left of the group, if that was the
-    /// program, is ended.
+    /// Handles a child that has ended and was not waited for: if it was the program, ends the rest of its
+    /// group.
     pub(super) fn note_end(&mut self, pid: i32) {
         if self.group() == Some(pid) {
             self.listen(Instant::now());
@@ -176,10 +176,11 @@ impl<T> Feed<T> {
         }
     }
 
-    /// Ends the program, and all in its process group: the child is not yet waited for, so that the group is its.
+    /// Ends the program and its process group: the child is not yet waited for, so the group still belongs to
+    /// it.
     pub(super) fn end(&mut self) {
         if let Some(running) = self.running.take() {
-            let _ = killpg(Pid::from_raw(running.pid), Signal::SIGKILL); // it has ended, then
+            let _ = killpg(Pid::from_raw(running.pid), Signal::SIGKILL); // then it has ended
         }
     }
 }

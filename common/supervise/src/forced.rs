@@ -1,30 +1,30 @@
-//! What of a run did not end by itself, and how the reason says so.
+//! Processes that had to be ended by force, and the remarks about them in the reason.
 
 use run_common::process::stat::Stat;
 use run_common::rundir::stop::killed_after;
 use run_common::time::human;
 use std::time::Duration;
 
-/// What did not end by itself.
+/// The processes that did not end by themselves.
 #[derive(Debug, Default)]
 pub(super) struct Forced {
-    /// All of it was killed when it had not ended after this grace.
+    /// All processes were killed because they had not ended after this grace.
     pub(super) grace: Option<Duration>,
-    /// Processes that were asked to end after the main one had.
+    /// Number of processes that were asked to end after the main process had ended.
     pub(super) asked: usize,
-    /// Processes that were killed after that.
+    /// Number of processes that were killed after that.
     pub(super) killed: usize,
     /// Processes that could not be killed.
     pub(super) undying: Vec<Stat>,
 }
 
 impl Forced {
-    /// Says that all was killed, if so.
+    /// Returns the remark that all processes were killed, if so.
     pub(super) fn killed_words(&self, linger: Duration) -> Option<String> {
         self.grace.map(|grace| killed_after(grace, linger))
     }
 
-    /// Says what outlived the main process, and was not simply part of a stop that was asked for.
+    /// Returns the remarks about processes that outlived the main process, other than in a requested stop.
     pub(super) fn words(&self, was_asked: bool, linger: Duration) -> Vec<String> {
         let mut words = Vec::new();
         let ended = self.asked.saturating_sub(self.killed);

@@ -1,39 +1,39 @@
-//! What a supervisor does about what happens: a pure table, so that every case stands in it.
+//! The state machine of a supervisor: a pure table, which lists every case.
 
-/// Where a run is between its start and its end.
+/// The state of a run between its start and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The main process runs and nobody asked for a stop.
+    /// The main process runs and no stop was requested.
     Running,
     /// The main process has been asked to end. `interrupted` once a SIGINT was among the requests.
     Stopping {
         /// The next SIGINT kills.
         interrupted: bool,
     },
-    /// The grace is over; all processes have been asked.
+    /// The grace is over; all processes have been asked to end.
     Terminating,
     /// All processes are being killed.
     Killing,
-    /// The main process has ended; what it left has time to close its output.
+    /// The main process has ended; the other processes have time to end and to close their output.
     Lingering,
-    /// What it left has been asked to end.
+    /// The other processes have been asked to end.
     Sweeping,
-    /// What it left is being killed.
+    /// The other processes are being killed.
     Purging,
-    /// Nothing is left, or what is left cannot be killed.
+    /// No process is left, or the remaining ones cannot be killed.
     Over,
 }
 
-/// What may happen.
+/// The events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A stop was asked for, or a time limit reached.
+    /// A stop was requested, or a time limit reached.
     Stop,
-    /// SIGINT, which asks for a stop, and for the end when it comes again.
+    /// SIGINT: requests a stop, and kills when it comes again.
     Interrupt,
-    /// The end is asked for at once.
+    /// An immediate end was requested.
     Kill,
-    /// The time that was set has passed.
+    /// The timer has expired.
     Timer,
     /// The main process has ended.
     MainEnded,
@@ -41,7 +41,7 @@ pub(super) enum Event {
     Empty,
 }
 
-/// What is to be sent.
+/// A signal to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     /// SIGINT.
@@ -59,22 +59,22 @@ pub(super) enum Wait {
     Grace,
     /// `--linger`.
     Linger,
-    /// Until what has been killed must be gone.
+    /// Until killed processes must be gone.
     Last,
 }
 
-/// What is to be done.
+/// The actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Signals the main process, through a chain of shells.
     SignalMain(Sent),
     /// Signals every process of the run.
     SignalAll(Sent),
-    /// Sets the time after which `Timer` happens, in place of any other.
+    /// Sets the timer for the event `Timer`, replacing any other.
     Arm(Wait),
 }
 
-/// Says what follows from an event.
+/// Returns the next state and the actions for an event.
 pub(super) fn step(state: State, event: Event) -> (State, Vec<Action>) {
     use {Action::*, Event::*, State::*};
     let terminate = || vec![SignalAll(Sent::Term), Arm(Wait::Linger)];
@@ -95,7 +95,7 @@ pub(super) fn step(state: State, event: Event) -> (State, Vec<Action>) {
         (Running | Stopping { .. } | Terminating | Lingering | Sweeping, Empty)
         | (Killing | Purging, Empty | Timer) => (Over, vec![]),
         (Running, Timer)
-        | (Stopping { .. } | Terminating, Stop) // a stop asked for twice is one stop
+        | (Stopping { .. } | Terminating, Stop) // two stop requests are the same as one
         | (Killing, Stop | Interrupt | Kill)
         | (Lingering, MainEnded)
         | (Sweeping, Stop | MainEnded)

@@ -1,9 +1,10 @@
-//! Whether the kernel has killed processes because memory ran out, as the cgroup counts them (cgroups(7)).
+//! Detects whether the kernel has killed processes because memory ran out, from the counters of the cgroup
+//! (cgroups(7)).
 
 use run_common::fsio::read::read_kernel;
 use std::path::PathBuf;
 
-/// Counts the processes of this cgroup that were killed for want of memory since it was found.
+/// Counts the out-of-memory kills in this cgroup since its creation.
 #[derive(Debug)]
 pub(super) struct OomKills {
     path: PathBuf,
@@ -18,13 +19,13 @@ impl OomKills {
         candidates.find_map(|path| count(&path).map(|before| Self { path, before }))
     }
 
-    /// Returns how many there were.
+    /// Returns the number of kills.
     pub(super) fn since(&self) -> u64 {
         count(&self.path).and_then(|now| now.checked_sub(self.before)).unwrap_or_default()
     }
 }
 
-/// Returns where the counter may be of a line of `/proc/self/cgroup`.
+/// Returns the possible paths of the counter for a line of `/proc/self/cgroup`.
 fn candidates(line: &str) -> Vec<PathBuf> {
     let mut fields = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(group)) = (fields.next(), fields.next()) else { return Vec::new() };
@@ -35,7 +36,8 @@ fn candidates(line: &str) -> Vec<PathBuf> {
         }
         _ => (&[], ""),
     };
-    // In a container the group's path may be that of the host, and the root our own.
+    // In a container, the path of the group may be that of the host, while the container's root is the group
+    // itself.
     let of_root = |root: &&str| [format!("{root}{group}/{file}"), format!("{root}/{file}")];
     roots.iter().flat_map(of_root).map(PathBuf::from).collect()
 }

@@ -1,5 +1,5 @@
-//! Jobs in slots, each done by a process of its own: the controller of several has one thread and forks, so
-//! that whatever becomes of one is nothing to the others. Used by run-exec and run-eval.
+//! Jobs in slots, each in a process of its own: the controller of several jobs has one thread and forks, so
+//! that no job can disturb another. Used by run-exec and run-eval.
 
 use super::requirements::look_for_proc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,15 +13,15 @@ use signal_hook::consts::SIGCHLD;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// How often a job is looked at whose process was killed.
+/// How often to look at a job whose process was killed.
 const SOON: Duration = Duration::from_millis(50);
 
-/// Jobs at work, and the signals that the controller waits for.
+/// Active jobs, and the signals that the controller waits for.
 #[derive(Debug)]
 pub struct Pool<J> {
     slots: usize,
     working: Vec<Working<J>>,
-    /// None in a process that was forked off.
+    /// `None` in a forked process.
     signals: Option<Signals>,
     ended_by: Option<Signal>,
 }
@@ -29,18 +29,18 @@ pub struct Pool<J> {
 #[derive(Debug)]
 struct Working<J> {
     job: J,
-    /// Its process; none when that was killed, and another may be ending what it began.
+    /// Its process; `None` if it was killed, while another process may still be ending the job.
     pid: Option<i32>,
     slot: usize,
 }
 
 impl<J> Pool<J> {
-    /// Makes one of so many slots. From now on SIGINT, SIGTERM and, unless it is ignored, SIGHUP are
-    /// noticed in [`Self::wait`] alone.
+    /// Creates a pool with this number of slots. From now on SIGINT, SIGTERM and, unless it is ignored,
+    /// SIGHUP are only noticed in [`Self::wait`].
     pub fn new(slots: usize) -> Result<Self, Error> {
         look_for_proc();
         let mut signals = requests();
-        signals.push(SIGCHLD); // also where whoever started this process ignores it
+        signals.push(SIGCHLD); // even if the parent process ignores it
         let signals = Signals::catch(&signals)
             .map_err(|error| Error::new(Exit::System, "cannot catch signals").because(error))?;
         Ok(Self { slots, working: Vec::new(), signals: Some(signals), ended_by: None })
@@ -51,33 +51,33 @@ impl<J> Pool<J> {
         self.slots
     }
 
-    /// Returns a slot that nothing is at work in.
+    /// Returns a free slot.
     pub fn free_slot(&self) -> Option<usize> {
         (0..self.slots).find(|slot| self.working.iter().all(|working| working.slot != *slot))
     }
 
-    /// Returns the jobs at work.
+    /// Returns the active jobs.
     pub fn jobs(&self) -> impl ExactSizeIterator<Item = &J> {
         self.working.iter().map(|working| &working.job)
     }
 
-    /// Says whether nothing is at work.
+    /// Returns whether no job is active.
     pub fn is_empty(&self) -> bool {
         self.working.is_empty()
     }
 
-    /// Returns the signal that has asked for the end.
+    /// Returns the signal that has requested the end.
     pub fn ended_by(&self) -> Option<Signal> {
         self.ended_by
     }
 
-    /// Takes note of what a process does that was forked off, and in which slot.
+    /// Records the job of a forked process, and its slot.
     pub fn add(&mut self, pid: i32, slot: usize, job: J) {
         self.working.push(Working { job, pid: Some(pid), slot });
     }
 
-    /// Makes the process that was forked off one of its own. It reads nothing, what the terminal sends
-    /// goes to the controller, which passes it on, and what is held for other jobs is the controller's alone.
+    /// Sets up a forked process: it reads no input, signals of the terminal go to the controller, which
+    /// passes them on, and it releases what the controller holds for other jobs.
     pub fn leave(&mut self, held: Held) -> Result<(), Error> {
         self.working.clear();
         let left = open_null().and_then(|null| {
@@ -89,8 +89,8 @@ impl<J> Pool<J> {
         left.map_err(|error| Error::new(Exit::System, "cannot start a process").because(error))
     }
 
-    /// Takes out a job whose process has ended, with its exit status. One whose process was killed is
-    /// taken out, without, as soon as it `is_over`.
+    /// Removes a job whose process has ended, with its exit status; a job whose process was killed, without a
+    /// status, once `is_over`.
     pub fn next_ended(&mut self, mut is_over: impl FnMut(&mut J) -> bool) -> Option<(J, Option<i32>)> {
         loop {
             let (pid, status) = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
@@ -112,14 +112,14 @@ impl<J> Pool<J> {
         Some((self.working.remove(number).job, None))
     }
 
-    /// Waits until a process has ended, a signal has come, `input` has something, or some time is up;
-    /// says whether `input` has. Signals that ask for the end are passed on to all that is at work.
+    /// Waits for the end of a process, a signal, `input`, or a timeout; returns whether `input` is readable.
+    /// Passes requests to end on to all active jobs.
     pub fn wait(&mut self, time: Duration, input: Option<BorrowedFd>) -> bool {
         let has_orphan = self.working.iter().any(|working| working.pid.is_none());
         let time = if has_orphan { time.min(SOON) } else { time } + Duration::from_millis(1); // poll rounds down
         let awaited = input.into_iter().chain(self.signals.as_ref().map(Signals::as_fd));
         let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let _ = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)); // all is looked at anyway
+        let _ = poll(&mut fds, PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)); // everything is checked anyway
         let has_input = input.is_some() && fds.first().is_some_and(|fd| fd.any().unwrap_or(false));
         let signals = self.signals.as_mut().map(Signals::pending).unwrap_or_default();
         for signal in signals.into_iter().filter(|&signal| is_request(signal)) {
@@ -130,7 +130,7 @@ impl<J> Pool<J> {
         has_input
     }
 
-    /// Ends all that is at work by a signal, the first of which is remembered.
+    /// Ends all active jobs by a signal; remembers the first signal.
     pub fn end(&mut self, signal: Signal) {
         self.ended_by = self.ended_by.or(Some(signal));
         self.signal(signal, |_| true);
@@ -139,7 +139,7 @@ impl<J> Pool<J> {
     /// Sends a signal to the processes of some jobs.
     pub fn signal(&self, signal: Signal, mut is_meant: impl FnMut(&J) -> bool) {
         for pid in self.working.iter().filter(|working| is_meant(&working.job)).filter_map(|job| job.pid) {
-            let _ = kill(Pid::from_raw(pid), signal); // it has just ended, then
+            let _ = kill(Pid::from_raw(pid), signal); // then it has just ended
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an attempt needs of the machine, looked at before anything is begun.
+//! Checks the requirements of an attempt before anything is started.
 
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
@@ -9,10 +9,10 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Files that a monitor and a supervisor need, or somewhat more.
+/// Number of files that a monitor and a supervisor need, with a margin.
 const FILES: usize = 32;
 
-/// Makes sure that as many files can be opened as are needed: later nothing could be undone.
+/// Checks that enough files can be opened: a later failure could not be undone.
 pub(super) fn check_files(run: &Path) -> Result<(), Error> {
     let null = open_null();
     let spare: io::Result<Vec<File>> = null.and_then(|null| (0..FILES).map(|_| null.try_clone()).collect());
@@ -23,9 +23,9 @@ pub(super) fn check_files(run: &Path) -> Result<(), Error> {
     })
 }
 
-/// Says, once for all attempts of a command line, that processes cannot be seen here.
+/// Warns, once for all attempts of a command line, that processes are not visible here.
 pub(super) fn look_for_proc() {
-    static SAID: AtomicBool = AtomicBool::new(false); // forked processes have it, too
+    static SAID: AtomicBool = AtomicBool::new(false); // also set in forked processes
     if !has_proc() && !SAID.swap(true, Ordering::Relaxed) {
         warn("cannot read /proc; processes that outlive the main process cannot be found");
     }

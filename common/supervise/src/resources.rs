@@ -1,4 +1,4 @@
-//! What the processes of a run use: CPU time, memory, graphics processors.
+//! Resource usage of a run's processes: CPU time, memory, GPUs.
 
 use super::devices::Devices;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -11,33 +11,33 @@ use run_common::rundir::sample::Sample;
 use run_common::time::Timestamp;
 use std::time::Instant;
 
-/// Adds up what a run uses, from samples of its processes and from what the kernel tells of those
-/// that have ended.
+/// Adds up the usage of a run, from samples of its processes and from the kernel's figures of ended ones.
 #[derive(Debug)]
 pub(super) struct Meter {
     used: Resources,
     ticks_per_second: f64,
     page: u64,
     last: Option<Instant>,
-    /// What the kernel counts among the children of this process and is none of the run's.
+    /// Usage that the kernel counts for children of this process that do not belong to the run.
     foreign: Foreign,
-    /// What the graphics processors do.
+    /// The state of the GPUs.
     pub(super) devices: Devices,
 }
 
-/// What children have used that are none of the run's.
+/// Usage of children that do not belong to the run.
 #[derive(Debug, Default)]
 struct Foreign {
     cpu_seconds: f64,
-    /// The largest child, after which one was waited for that was larger still, and that one.
+    /// The largest child before a larger one that does not belong to the run was waited for, and that larger
+    /// one.
     shadowed: Option<(u64, u64)>,
 }
 
 impl Foreign {
-    /// Waits for a child that has ended and is none of the run's.
+    /// Waits for an ended child that does not belong to the run.
     fn wait_for(&mut self, pid: i32) {
         let before = children();
-        let _ = waitpid(Pid::from_raw(pid), None); // it is there, and has ended
+        let _ = waitpid(Pid::from_raw(pid), None); // it exists and has ended
         let after = children();
         self.cpu_seconds += after.0 - before.0;
         if after.1 > before.1 {
@@ -45,7 +45,7 @@ impl Foreign {
         }
     }
 
-    /// Returns the largest child of the run, as far as is known, where the largest of all was so large.
+    /// Returns the memory of the run's largest child, as far as known, given the largest of all children.
     fn largest(&self, of_all: u64) -> u64 {
         match self.shadowed {
             Some((largest, shadow)) if shadow == of_all => largest,
@@ -55,7 +55,7 @@ impl Foreign {
 }
 
 impl Meter {
-    /// Makes a meter.
+    /// Creates a meter.
     pub(super) fn new(devices: Devices) -> Self {
         let figure = |variable| sysconf(variable).ok().flatten().and_then(|value| u32::try_from(value).ok());
         Self {
@@ -107,7 +107,7 @@ impl Meter {
         self.used
     }
 
-    /// Waits for a child that has ended, unless it is the run's; says whether it was not.
+    /// Waits for an ended child, unless it belongs to the run; returns whether it did not.
     pub(super) fn wait_for_foreign(&mut self, pid: i32) -> bool {
         let is_foreign = self.devices.owns(pid);
         if is_foreign {
@@ -116,15 +116,14 @@ impl Meter {
         is_foreign
     }
 
-    /// Returns the CPU seconds of all processes of the run that were waited for, and the memory of the largest of
-    /// them.
+    /// Returns the CPU seconds of all waited-for processes of the run, and the memory of the largest one.
     fn ended(&self) -> (f64, u64) {
         let (cpu, largest) = children();
         (cpu - self.foreign.cpu_seconds, self.foreign.largest(largest))
     }
 }
 
-/// CPU seconds of all descendants that were waited for, and the memory of the largest of them.
+/// CPU seconds of all waited-for descendants, and the memory of the largest one.
 fn children() -> (f64, u64) {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
         return (0.0, 0);

@@ -1,4 +1,4 @@
-//! Splits a process into the monitor and the supervisor of an attempt.
+//! Forks a process into the monitor and the supervisor of an attempt.
 
 use super::detach::{Detached, detach};
 use super::log::Log;
@@ -25,10 +25,9 @@ use run_common::process::spawn::{Side, fork};
 use run_common::rundir::record::Record;
 use std::io;
 
-/// Executes a task and returns how to end. Both the caller's process, which is the monitor, and
-/// the supervisor's return from here, and, when detached, a third one. A monitor that works for another
-/// process, the `parent`, ends with it, and then is as good as killed. The signals may have been `caught`
-/// before.
+/// Executes a task and returns how to exit. Returns in the caller's process, which is the monitor, in the
+/// supervisor's process, and, when detached, in a third one. A monitor that works for another process, the
+/// `parent`, ends with it, as if killed. The signals may have been `caught` before.
 pub fn run(
     task: &Task,
     record: Record,
@@ -64,13 +63,13 @@ pub fn run(
     let supervisor = match fork().map_err(failed("cannot fork"))? {
         Side::Parent(supervisor) => supervisor,
         Side::Child(held) => {
-            drop((started, signals)); // they are the monitor's
+            drop((started, signals)); // they belong to the monitor
             let report = Report::new(report_write);
             let monitor = if task.detach { None } else { Some(myself) };
             let supervised = supervise(task, record, streams, to_caller, monitor, &report, held);
             return supervised.map(Ended::With).map_err(|error| {
                 complain(&failed("cannot supervise")(error));
-                std::process::abort() // the monitor sees that, ends what runs and records it
+                std::process::abort() // the monitor notices this, ends the run and records it
             });
         }
     };
@@ -85,7 +84,7 @@ pub fn run(
     monitor.watch(record, sources, combined, copied.as_ref()).map_err(failed("cannot watch the supervisor"))
 }
 
-/// What happens in the supervisor's process.
+/// The supervisor's process.
 fn supervise(
     task: &Task,
     record: Record,

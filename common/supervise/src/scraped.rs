@@ -1,5 +1,5 @@
-//! Writes scraped.jsonl: the metric rows in what the command prints. It is created with its first
-//! row, and a failure to write it is said once and changes nothing else.
+//! Writes scraped.jsonl: the metric rows in the command's output. The file is created with its first row; a
+//! failure to write is reported once and has no other effect.
 
 use super::combined::Stream;
 use super::task::Task;
@@ -20,12 +20,12 @@ pub(super) struct Scraped {
     stdout: Scraper,
     stderr: Scraper,
     rows: Vec<u8>,
-    /// That it cannot be written was said.
+    /// Whether a failure to write was reported.
     fails: bool,
 }
 
 impl Scraped {
-    /// Gets ready for what the task wants; `None` when that is nothing.
+    /// Prepares the patterns of the task; `None` if there are none.
     pub(super) fn new(task: &Task) -> Option<Self> {
         let scraper = || Scraper::new(task.scrape.clone());
         (!task.scrape.is_none()).then(|| Self {
@@ -38,7 +38,7 @@ impl Scraped {
         })
     }
 
-    /// Returns with what bytes a line of a stream must begin to be wanted.
+    /// Returns the set of first bytes of lines it wants.
     pub(super) fn wanted(&self, stream: Stream) -> &'static [bool; 256] {
         match stream {
             Stream::Stdout => self.stdout.wanted(),
@@ -46,7 +46,7 @@ impl Scraped {
         }
     }
 
-    /// Takes a whole line of a stream; returns with what bytes the next one must begin.
+    /// Adds a whole line of a stream; returns the set of first bytes of lines it wants next.
     #[inline]
     pub(super) fn line(&mut self, stream: Stream, line: &[u8]) -> &'static [bool; 256] {
         let scraper = match stream {
@@ -59,13 +59,13 @@ impl Scraped {
         scraper.wanted()
     }
 
-    /// Appends the rows that were found.
+    /// Appends the found rows.
     pub(super) fn write(&mut self) {
         if self.rows.is_empty() {
             return;
         }
         if let Err(error) = self.append() {
-            self.file = None; // what it ends with is looked at when it is opened again
+            self.file = None; // the end of the file is checked when it is opened again
             if !std::mem::replace(&mut self.fails, true) {
                 warn(&format!("cannot write scraped.jsonl: {}; metrics are lost", plain(&error)));
             }

@@ -1,4 +1,4 @@
-//! The shell command of the tool for when an attempt has ended and is recorded.
+//! The tool's shell command that is executed after the end of an attempt has been recorded.
 
 use super::ending::Script;
 use super::task::{Task, change_environment};
@@ -21,7 +21,7 @@ pub(super) fn execute(task: &Task, end: &AttemptEnd, signals: &mut Signals) {
     let mut command = Command::new("sh");
     command.arg("-c").arg(text).stdin(Stdio::null());
     if let Ok(messages) = io::stderr().as_fd().try_clone_to_owned() {
-        command.stdout(Stdio::from(messages)); // what it prints is for people
+        command.stdout(Stdio::from(messages)); // its output is for people
     }
     task.prepare(&mut command);
     change_environment(&mut command, &env);
@@ -34,7 +34,7 @@ pub(super) fn execute(task: &Task, end: &AttemptEnd, signals: &mut Signals) {
     }
 }
 
-/// Waits for the script; a request to stop is passed on to it. Returns how it failed.
+/// Waits for the script; passes stop requests on to it. Returns its failure.
 fn wait_for(pid: i32, signals: &mut Signals) -> Option<String> {
     loop {
         match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
@@ -47,9 +47,9 @@ fn wait_for(pid: i32, signals: &mut Signals) -> Option<String> {
             Err(error) => return Some(error.desc().to_owned()),
         }
         let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD comes this way, like all others
+        let _ = poll(&mut fds, PollTimeout::NONE); // SIGCHLD arrives here, like all signals
         if signals.pending().into_iter().any(is_request) {
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM); // its group has ended, then
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM); // then its group has ended
         }
     }
 }

@@ -4,7 +4,8 @@ use run_common::process::signals::{Signals, requests};
 use signal_hook::consts::{SIGCHLD, SIGUSR1, SIGUSR2, SIGWINCH};
 use std::io;
 
-/// Catches what a monitor or a supervisor acts upon: requests to stop, SIGCHLD, SIGWINCH, SIGUSR1 and SIGUSR2.
+/// Catches the signals that a monitor or a supervisor handles: stop requests, SIGCHLD, SIGWINCH, SIGUSR1 and
+/// SIGUSR2.
 pub fn catch() -> io::Result<Signals> {
     let mut signals = requests();
     signals.extend([SIGCHLD, SIGWINCH, SIGUSR1, SIGUSR2]);

@@ -18,26 +18,26 @@ use std::process::Stdio;
 pub(super) struct Report(File);
 
 impl Report {
-    /// Makes one by the writing end of a pipe.
+    /// Creates the notifier from the writing end of a pipe.
     pub(super) fn new(write: OwnedFd) -> Self {
         Self(write.into())
     }
 
     fn started(&self, pid: i32) {
-        let _ = (&self.0).write_all(&pid.to_ne_bytes()); // a monitor that was killed is noticed elsewhere
+        let _ = (&self.0).write_all(&pid.to_ne_bytes()); // a killed monitor is noticed elsewhere
     }
 }
 
 /// Why a command was not started.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unstarted {
-    /// The status to exit with.
+    /// The exit status.
     status: u8,
     reason: String,
 }
 
 impl Supervisor<'_> {
-    /// Records the start and starts the command, with these as its stdout and stderr.
+    /// Records the start and starts the command, with these descriptors as its stdout and stderr.
     pub(super) fn start(
         &mut self,
         stdout: OwnedFd,
@@ -59,13 +59,13 @@ impl Supervisor<'_> {
                 None
             }
         };
-        // Without --stdin, ours is /dev/null by now.
+        // Without --stdin, our stdin is /dev/null by now.
         if let (Some(terminal), true) = (&terminal, self.task.stdin) {
             let stdin = terminal.try_clone();
             command.stdin(stdin.map_err(|error| failed(format!("{} failed: {}", tool(), plain(&error))))?);
         }
         let pid = spawn::start(&mut command, terminal.as_ref()).map_err(|error| {
-            let shown = self.records.start().command.first().map_or("", String::as_str); // no secret in it
+            let shown = self.records.start().command.first().map_or("", String::as_str); // contains no secret
             why_not(self.task, shown, &error)
         })?;
         self.main = MainProcess::started(pid);
@@ -75,7 +75,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Says and records that the command did not start; returns the status to exit with.
+    /// Reports and records that the command did not start; returns the exit status.
     pub(super) fn finish_unstarted(mut self, unstarted: Unstarted) -> u8 {
         let Unstarted { status, reason } = unstarted;
         warn(&reason);
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
     }
 }
 
-/// Explains why a command did not start, which is `shown` by this name.
+/// Returns why a command, `shown` by this name, did not start.
 fn why_not(task: &Task, shown: &str, error: &io::Error) -> Unstarted {
     let statuses = task.statuses;
     let program = Path::new(&task.program);

@@ -1,5 +1,5 @@
-//! Where the command's output goes through, made before the fork: the monitor keeps the ends that are read
-//! from, so that nothing in them is lost, and nobody's pipe breaks, when the supervisor is killed.
+//! The streams of the command's output, created before the fork: the monitor keeps the reading ends, so that
+//! no output is lost, and no pipe breaks, if the supervisor is killed.
 
 use super::combined::Stream;
 use super::log::Log;
@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// The streams of a command, with the logs they go to.
 #[derive(Debug)]
 pub(super) struct Streams {
-    /// Ends that are read from.
+    /// The reading ends.
     pub(super) sources: Vec<Source>,
     /// combined.log, which ends in a newline.
     pub(super) combined: File,
@@ -25,12 +25,12 @@ pub(super) struct Streams {
     pub(super) stdout: OwnedFd,
     /// The command's stderr.
     pub(super) stderr: OwnedFd,
-    /// Our side of the command's terminal.
+    /// The master side of the command's terminal.
     pub(super) terminal: Option<OwnedFd>,
 }
 
 impl Streams {
-    /// Opens the logs, and makes what the command writes to.
+    /// Opens the logs, and creates the streams that the command writes to.
     pub(super) fn open(task: &Task) -> io::Result<Self> {
         let layout = &task.layout;
         let mut combined = open_append(&layout.combined())?;
@@ -80,7 +80,7 @@ impl Streams {
     }
 }
 
-/// Makes reads and writes of a descriptor return instead of wait.
+/// Makes a descriptor non-blocking.
 pub(super) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
     fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

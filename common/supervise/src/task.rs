@@ -1,4 +1,4 @@
-//! What is executed in a run, with everything that was decided about it.
+//! The task of a supervisor, with everything that was decided about it.
 
 use super::ending::Ending;
 use run_common::cli::statuses::Statuses;
@@ -14,67 +14,67 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// A command to be executed in a run.
+/// A command to execute in a run.
 #[derive(Debug)]
 pub struct Task {
     /// The run's files.
     pub layout: Layout,
-    /// What is executed: a path, or a name to be found on the path.
+    /// The program: a path, or a name to find on the path.
     pub program: OsString,
-    /// The command's arguments, the first of which is the name it is called by.
+    /// The command's arguments, beginning with its name.
     pub arguments: Vec<OsString>,
-    /// Variables to set, or to remove where they would be another run's.
+    /// Variables to set, or to remove if they belong to another run.
     pub env: Vec<Variable>,
-    /// Directory to execute it in.
+    /// The directory to execute it in.
     pub cwd: PathBuf,
     /// Whether it reads the caller's stdin rather than `/dev/null`.
     pub stdin: bool,
-    /// What its stdout and stderr are.
+    /// The kind of its stdout and stderr.
     pub output: Output,
-    /// Times.
+    /// Time limits and intervals.
     pub limits: Limits,
-    /// Whether its output goes to the logs alone.
+    /// Whether its output goes only to the logs.
     pub quiet: bool,
     /// Whether the caller returns as soon as it has started.
     pub detach: bool,
-    /// What is looked for in its output.
+    /// What to look for in its output.
     pub scrape: Patterns,
-    /// What tells how far it is.
+    /// The sources of its progress.
     pub sources: Sources,
-    /// Whether another attempt follows this one, should it end in a way that may pass.
+    /// Whether to retry after a transient failure of this attempt.
     pub retry: Option<Retry>,
-    /// What is asked which processes use which graphics processors.
+    /// The program that reports which processes use which GPUs.
     pub devices: UseQuery,
-    /// Statuses to exit with where the command has none of its own.
+    /// Exit statuses for cases in which the command has none.
     pub statuses: Statuses,
-    /// What the tool decides about its end.
+    /// The tool's decisions about its end.
     pub ending: Box<dyn Ending>,
 }
 
-/// What tells how far a command is, and that it lives, beside its output and the metrics that it writes for
-/// the suite.
+/// The sources of a command's progress and signs of life, besides its output and the metrics that it writes
+/// for the suite.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Whether it is a trainer, whose files of metrics and checkpoints count.
+    /// Whether it is a trainer, whose metric files and checkpoints count.
     pub trainer: bool,
-    /// The file below the run that alone holds its metrics.
+    /// The only file below the run to read metrics from.
     pub metrics: Option<String>,
-    /// The name of the step in them.
+    /// The name of the step in the metrics.
     pub step_key: Option<String>,
-    /// What its checkpoints look like.
+    /// How to recognise its checkpoints.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// When another attempt is made.
+/// When to retry.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// Time before it.
+    /// Delay before the retry.
     pub delay: Duration,
-    /// Exit statuses after which one is made; after a signal, a want of memory and a stall it always is.
+    /// Exit statuses after which to retry, besides signals, out-of-memory kills and stalls.
     pub exit_codes: Vec<i32>,
 }
 
-/// What the command's stdout and stderr are.
+/// The kind of the command's stdout and stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A pipe each.
@@ -85,23 +85,23 @@ pub enum Output {
     Terminal,
 }
 
-/// Times that a supervisor keeps.
+/// Time limits and intervals of a supervisor.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Between the request to the main process and TERM to all that is left.
+    /// Time between the request to the main process and TERM to all remaining processes.
     pub grace: Duration,
-    /// What outlives the main process has this long, and after TERM again.
+    /// Time for processes that outlive the main process, and the same again after TERM.
     pub linger: Duration,
-    /// Between two writes of status.json.
+    /// Interval of writes of status.json.
     pub heartbeat: Duration,
-    /// For the attempt.
+    /// Time limit of the attempt.
     pub timeout: Option<Duration>,
-    /// Without output, metric or checkpoint.
+    /// Time limit without output, metric or checkpoint.
     pub stall: Option<Duration>,
 }
 
 impl Task {
-    /// Returns the value that a variable of the environment has for the command.
+    /// Returns the value of a variable for the command.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         match self.env.iter().rev().find(|(changed, _)| changed == name) {
             Some((_, value)) => value.as_ref()?.to_str().map(str::to_owned),
@@ -109,7 +109,7 @@ impl Task {
         }
     }
 
-    /// Makes the command ready to be spawned.
+    /// Prepares the command for spawning.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some((name, arguments)) = self.arguments.split_first() {
@@ -119,10 +119,10 @@ impl Task {
         command
     }
 
-    /// Gives a command the run's environment and directory.
+    /// Sets a command's environment and directory.
     pub(super) fn prepare(&self, command: &mut Command) {
         change_environment(command, &self.env);
-        // A process that stays where it is can be started without a copy of this one.
+        // Without a change of directory, a process can be spawned without a copy of this one.
         if env::current_dir().ok().as_ref() != Some(&self.cwd) {
             command.current_dir(&self.cwd);
         }

@@ -1,4 +1,4 @@
-//! A terminal of the command's own (`--pty`), which passes its bytes on unchanged.
+//! A terminal for the command (`--pty`), which passes its bytes on unchanged.
 
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 /// Both sides of a terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    /// Our side.
+    /// The master side.
     pub(super) ours: OwnedFd,
     /// The command's side.
     pub(super) theirs: OwnedFd,

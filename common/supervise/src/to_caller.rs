@@ -1,5 +1,5 @@
-//! What passes between the caller and the command by way of the monitor: output to the one, and stdin to the
-//! terminal of the other.
+//! Traffic between the caller and the command through the monitor: output in one direction, stdin for the
+//! terminal in the other.
 
 use super::combined::Stream;
 use super::streams::set_nonblocking;
@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-/// Output on its way from the supervisor to the caller. Without it, as with `--quiet`, the supervisor says the
-/// little it has to say on the caller's stderr itself.
+/// Output on its way from the supervisor to the caller. Without it, as with `--quiet`, the supervisor prints
+/// its few messages directly on the caller's stderr.
 #[derive(Debug)]
 pub(super) struct ToCaller {
     stdout: Pipe,
@@ -26,28 +26,27 @@ pub(super) struct ToCaller {
 #[derive(Debug)]
 struct Pipe {
     read: File,
-    /// Not blocking.
+    /// Non-blocking.
     write: File,
 }
 
 impl Pipe {
-    /// Makes a pipe as large as the kernel lets this user have.
+    /// Creates a pipe as large as the kernel allows this user.
     fn new() -> io::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        let _ = fcntl(&read, FcntlArg::F_SETPIPE_SZ(PIPE)); // the usual 64 KiB will do
+        let _ = fcntl(&read, FcntlArg::F_SETPIPE_SZ(PIPE)); // the default 64 KiB are enough
         set_nonblocking(&write)?;
         Ok(Self { read: read.into(), write: write.into() })
     }
 }
 
 impl ToCaller {
-    /// Makes a pipe for each stream.
+    /// Creates a pipe for each stream.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { stdout: Pipe::new()?, stderr: Pipe::new()? })
     }
 
-    /// Has the streams of a command passed on, and what this process itself says on stderr: it is the
-    /// supervisor.
+    /// Sets up the supervisor: passes on the streams of a command, and this process's own messages on stderr.
     pub(super) fn feed(self, sources: &mut [Source]) -> io::Result<()> {
         dup2_stderr(&self.stderr.write)?;
         for source in sources {
@@ -60,8 +59,8 @@ impl ToCaller {
         Ok(())
     }
 
-    /// Copies to the caller what the supervisor passes on: this process is the monitor. Returns what becomes
-    /// readable when the caller has it all.
+    /// Sets up the monitor: copies the supervisor's output to the caller. Returns a descriptor that becomes
+    /// readable when the caller has all of it.
     pub(super) fn copy(self) -> io::Result<UnixStream> {
         let (copied, copying) = UnixStream::pair()?;
         let done = copying.try_clone()?;
@@ -71,8 +70,8 @@ impl ToCaller {
     }
 }
 
-/// Copies a stream to the caller until it ends, and closes `done` then. When the caller's side is
-/// gone the pipe is closed, by which the supervisor learns that nobody reads any more.
+/// Copies a stream to the caller until its end, then closes `done`. If the caller's side is gone, closes the
+/// pipe, which tells the supervisor that the reader is gone.
 fn copy(pipe: Pipe, mut to: impl Write + Send + 'static, done: UnixStream) {
     let Pipe { mut read, write } = pipe;
     drop(write);
@@ -110,7 +109,7 @@ pub(super) fn feed_terminal(terminal: &OwnedFd) -> io::Result<()> {
                     Ok(written) => bytes = &bytes[written..],
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         let mut fds = [PollFd::new(terminal.as_fd(), PollFlags::POLLOUT)];
-                        let _ = poll(&mut fds, PollTimeout::NONE); // what it would say, the write says
+                        let _ = poll(&mut fds, PollTimeout::NONE); // the write reports the same error
                     }
                     Err(_) => return,
                 }

@@ -1,4 +1,4 @@
-//! Which of the errors in a log is the one that a program died of.
+//! Chooses the error in a log that the program died of.
 
 use super::lines::{
     Channel, Line, channels, closes_box, has_letter, indentation, inside, is_aside, is_of_status, opens_box,
@@ -9,19 +9,19 @@ use super::python::tracebacks;
 use super::report::{Report, Role};
 use std::collections::{HashMap, HashSet};
 
-/// So many lines of the program's usual work after an error, and it has lived on.
+/// After this many lines of usual output after an error, the program has survived the error.
 const WORK: usize = 5;
 
-/// So many lines of any kind, likewise.
+/// The same for lines of any kind.
 const MANY: usize = 200;
 
-/// Lines at the end among which one that says `error` counts more than the last.
+/// Number of last lines among which a line with `error` takes precedence over the last line.
 const END: usize = 10;
 
-/// Exceptions of launchers: they say that what was launched has failed.
+/// Exceptions of launchers, which report the failure of the launched program.
 const LAUNCHERS: [&str; 3] = ["ChildFailedError", "CalledProcessError", "ProcessExitedException"];
 
-/// Words of an exception that another process's end has caused.
+/// Words of an exception that was caused by the end of another process.
 const OF_PEERS: [&str; 9] = [
     "NCCL",
     "Gloo",
@@ -34,41 +34,41 @@ const OF_PEERS: [&str; 9] = [
     "remote process exited",
 ];
 
-/// Ends of errors that say no more than that another error was met: the interpreter's, when a library has called
-/// abort(3), and Rust's of a thread whose panic was said before.
+/// Endings of errors that only report another error: the interpreter's, when a library has called abort(3),
+/// and Rust's of a thread whose panic was printed before.
 const OF_LIBRARIES: [&str; 2] = ["Fatal Python error: Aborted", "on an `Err` value: Any { .. }"];
 
-/// An error, and where it stands.
+/// An error, and its position.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Cause {
     /// The error.
     pub(super) error: Option<String>,
-    /// Numbers of the lines of its traceback.
+    /// Line numbers of its traceback.
     pub(super) traceback: Vec<usize>,
-    /// It is that of a report.
+    /// Whether it comes from a report.
     pub(super) is_reported: bool,
 }
 
-/// The end of a log with what was found in it.
+/// The end of a log with the errors found in it.
 struct Log<'a> {
     channels: Vec<Channel<'a>>,
     reports: Vec<Report>,
-    /// How many lines outside of reports have each shape.
+    /// Number of lines of each shape outside reports.
     shapes: HashMap<String, usize>,
-    /// Lines that belong to reports.
+    /// Line numbers that belong to reports.
     taken: HashSet<usize>,
 }
 
-/// What is known of a program beside the log.
+/// Facts about a program besides the log.
 pub(super) struct Known<'a> {
-    /// It ended otherwise than Python does after an exception that nobody caught.
+    /// Whether it ended differently from Python after an uncaught exception.
     pub(super) has_own_status: bool,
-    /// Says whether the program did its work on its other stream after it had written a line.
+    /// Returns whether the program continued its output on its other stream after it had written a line.
     pub(super) went_on: &'a dyn Fn(&str) -> bool,
 }
 
 impl Known<'_> {
-    /// Nothing is known.
+    /// No facts.
     pub(super) const NOTHING: Known<'static> = Known { has_own_status: false, went_on: &|_| false };
 }
 
@@ -124,7 +124,7 @@ impl<'a> Log<'a> {
         self.channels[report.channel].lines[report.at]
     }
 
-    /// Returns the report of what the program died of.
+    /// Returns the report of the error that the program died of.
     fn choose(&self, known: &Known) -> Option<Report> {
         let of = |role: Role| self.reports.iter().filter(move |report| report.role == role);
         let launcher = of(Role::Launcher).next_back();
@@ -170,7 +170,7 @@ impl<'a> Log<'a> {
             })
     }
 
-    /// Says whether a report stands in the table of a launcher, which repeats what the program has said.
+    /// Returns whether a report is in the table of a launcher, which repeats the program's output.
     fn is_below(&self, report: &Report, launcher: &Report) -> bool {
         let line = self.line_of(report);
         report.is_traceback
@@ -179,9 +179,8 @@ impl<'a> Log<'a> {
             && line.number > self.line_of(launcher).number
     }
 
-    /// Says whether the program has lived on after an error: it went on with what it does, on this stream or on
-    /// the other, or it has said something else last and called that an error, or has ended with a status of its
-    /// own.
+    /// Returns whether the program has survived an error: it continued its usual output, on either stream, or
+    /// printed another line with an error last, or ended with a status of its own.
     fn was_survived(&self, report: &Report, known: &Known) -> bool {
         let channel = &self.channels[report.channel];
         if channel.is_of_dead() {
@@ -190,7 +189,7 @@ impl<'a> Log<'a> {
         let after = &channel.lines[report.last + 1..];
         let (mut work, mut all, mut last) = (0, 0, "");
         for (place, line) in after.iter().enumerate() {
-            // A long message has lines with others below them.
+            // A long message contains lines with other lines below them.
             let has_lines_below = after.get(place + 1).is_some_and(|next| indentation(next.text) > 0);
             if self.is_work(line) && indentation(line.text) == 0 && !has_lines_below {
                 all += 1;
@@ -205,19 +204,19 @@ impl<'a> Log<'a> {
             || (known.went_on)(channel.lines[report.at].text)
     }
 
-    /// Says whether a line is the program's own, and of no report: also one of numbers alone.
+    /// Returns whether a line is the program's own, outside reports; lines of numbers count, too.
     fn is_work(&self, line: &Line) -> bool {
         line.text.contains(char::is_alphanumeric)
             && !self.taken.contains(&line.number)
             && !is_aside(line.text)
     }
 
-    /// Says whether a line is the program's own, and of no report.
+    /// Returns whether a line is the program's own, outside reports.
     fn is_ordinary(&self, line: &Line) -> bool {
         has_letter(line.text) && self.is_work(line)
     }
 
-    /// Returns what a launcher says of the process that failed first.
+    /// Returns a launcher's words about the process that failed first.
     fn root(&self, launcher: &Report) -> Option<Root> {
         if let Some((_, signal)) = launcher.error.split_once("died with <") {
             let signal = signal.split_once('>').map_or(signal, |(signal, _)| signal);
@@ -259,7 +258,7 @@ impl<'a> Log<'a> {
             .or_else(|| ignored().map(|report| report.error.clone()))
     }
 
-    /// Returns the last words before a line; where only a `rare` line counts, not one of the usual work.
+    /// Returns the last words before a line; if only a `rare` line counts, not one of the usual output.
     fn words_before(&self, end: usize, rare: bool) -> Option<String> {
         let mut lines: Vec<Line> =
             self.channels.iter().flat_map(|channel| channel.lines.iter().copied()).collect();
@@ -280,8 +279,8 @@ impl<'a> Log<'a> {
     }
 }
 
-/// Returns the text of a box that ends the lines: up to the first rule, blank line or indented line, which counts
-/// where what is above it ends in a colon.
+/// Returns the text of a box at the end of the lines: up to the first rule, blank line or indented line; an
+/// indented line counts if the text above ends in a colon.
 fn in_box(lines: &[Line]) -> Option<String> {
     let bottom = lines.iter().rposition(|line| has_letter(line.text) || closes_box(line.text))?;
     closes_box(lines[bottom].text).then_some(())?;
@@ -303,7 +302,7 @@ fn in_box(lines: &[Line]) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Says whether a line calls itself an error.
+/// Returns whether a line calls itself an error.
 pub(super) fn says_error(line: &str) -> bool {
     let lower = line.to_lowercase();
     lower.contains("error:")
@@ -311,13 +310,13 @@ pub(super) fn says_error(line: &str) -> bool {
         || ["ERROR", "Error ", "exits with return code"].iter().any(|word| line.contains(word))
 }
 
-/// Says whether an error says more than that another one was met.
+/// Returns whether an error does more than report another one.
 fn says_more(report: &Report) -> bool {
     !OF_LIBRARIES.iter().any(|words| report.error.ends_with(words))
 }
 
-/// Picks the error of the process that failed `first`; else of those of ranks the first that is not the end of
-/// another, and otherwise the last such.
+/// Picks the error of the process that failed `first`; else among the errors of ranks the first that is not
+/// caused by the end of another rank, and otherwise the last such.
 fn pick<'a>(own: &[&'a Report], channels: &[Channel], first: Option<u32>) -> Option<&'a Report> {
     let is_own =
         |report: &&&Report| !OF_PEERS.iter().any(|words| report.error.contains(words)) && says_more(report);
@@ -331,7 +330,7 @@ fn pick<'a>(own: &[&'a Report], channels: &[Channel], first: Option<u32>) -> Opt
         .copied()
 }
 
-/// What a launcher says of the process that failed first.
+/// A launcher's words about the process that failed first.
 #[derive(Debug, Default)]
 struct Root {
     rank: Option<u32>,
@@ -341,7 +340,7 @@ struct Root {
 }
 
 impl Root {
-    /// Says which process failed, where the launcher's error says nothing.
+    /// Returns which process failed, if the launcher's error does not contain this.
     fn words(&self, error: &str) -> String {
         match (self.rank, &self.exit_code) {
             (Some(rank), Some(code)) => {
@@ -352,8 +351,8 @@ impl Root {
     }
 }
 
-/// Says whether a program did its usual work on one stream after it had written a line to the other: in
-/// combined.log, of which this is the end, `is_cut` at its beginning.
+/// Returns whether a program continued its usual output on one stream after it had written a line to the
+/// other, according to this end of combined.log, `is_cut` at its beginning.
 pub(super) fn went_on(combined: &str, is_cut: bool, stream: &str, line: &str) -> bool {
     let mut shapes: HashMap<String, usize> = HashMap::new();
     let mut after = None;

@@ -1,12 +1,12 @@
-//! The lines of a log's end as a person sees them, told apart by the process that wrote them.
+//! The lines of a log's end as a person sees them, separated by process.
 
 use run_common::text::without_escapes;
 use std::collections::HashMap;
 
-/// What begins a traceback of Python.
+/// The header of a Python traceback.
 pub(super) const HEADER: &str = "Traceback (most recent call last)";
 
-/// Returns the lines of a text as a terminal shows them when all of it was drawn.
+/// Returns the lines of a text in their final state on a terminal.
 pub(super) fn shown(text: &str) -> Vec<String> {
     let last_drawn = |line: &str| {
         let line = line.trim_end_matches('\r');
@@ -15,39 +15,39 @@ pub(super) fn shown(text: &str) -> Vec<String> {
     text.split('\n').map(last_drawn).collect()
 }
 
-/// A line of a channel.
+/// A line of a channel, that is, of a process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
-    /// Its number in the log's end.
+    /// Its line number in the log's end.
     pub(super) number: usize,
     /// Its text without the name of the channel.
     pub(super) text: &'a str,
 }
 
-/// The lines of one process, as far as a launcher tells processes apart.
+/// The lines of a process, as far as the launcher's labels separate processes.
 #[derive(Debug, Default)]
 pub(super) struct Channel<'a> {
-    /// What precedes each line, such as `[rank1]:`; empty for lines without.
+    /// The label before each line, such as `[rank1]:`; empty for lines without a label.
     pub(super) name: String,
     pub(super) lines: Vec<Line<'a>>,
 }
 
 impl Channel<'_> {
-    /// Returns the rank of the process, where the name tells it.
+    /// Returns the rank of the process, if the label contains it.
     pub(super) fn rank(&self) -> Option<u32> {
         let digits = self.name.trim_end_matches([']', ':', ' ']);
         let start = digits.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |last| last + 1);
         digits[start..].parse().ok()
     }
 
-    /// Says whether its process has died of what stands in it: PyTorch puts the rank before nothing but the
+    /// Returns whether the process has died of the error in its lines: PyTorch puts the rank only before the
     /// traceback that a process dies of.
     pub(super) fn is_of_dead(&self) -> bool {
         self.name.starts_with("[rank")
     }
 }
 
-/// Tells lines apart by what launchers put before them. The lines of no process in particular come first.
+/// Separates lines by the labels of launchers. Lines without a label come first.
 pub(super) fn channels(lines: &[String]) -> Vec<Channel<'_>> {
     let labels = labels(lines);
     let mut channels = vec![Channel::default()];
@@ -71,8 +71,8 @@ pub(super) fn channels(lines: &[String]) -> Vec<Channel<'_>> {
     channels
 }
 
-/// Returns what stands before the headers of tracebacks, and before the lines after them: the label of a
-/// process, with the blanks that end it.
+/// Returns the text before the headers of tracebacks, and before the lines after them: the label of a
+/// process, with its trailing blanks.
 fn labels(lines: &[String]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for (line, next) in lines.iter().zip(lines.iter().skip(1)) {
@@ -86,7 +86,7 @@ fn labels(lines: &[String]) -> Vec<String> {
     labels
 }
 
-/// Drops the label of a line, and as many blanks after it as it has.
+/// Removes the label of a line, and as many blanks after it as it has.
 fn after_label<'a>(line: &'a str, label: &str) -> &'a str {
     let name = label.trim_end();
     let blanks = label.len() - name.len();
@@ -95,28 +95,28 @@ fn after_label<'a>(line: &'a str, label: &str) -> &'a str {
     &rest[dropped..]
 }
 
-/// Returns the length of the label of a rank: `[rank0]: ` as PyTorch writes it, `[default0]:` as torchrun does.
+/// Returns the length of a rank's label: `[rank0]: ` with PyTorch, `[default0]:` with torchrun.
 fn label_of_rank(line: &str) -> Option<usize> {
     let (role, _) = line.strip_prefix('[')?.split_once("]:")?;
     let word = role.trim_end_matches(|c: char| c.is_ascii_digit());
     let is_label = word.len() < role.len() && matches!(word, "rank" | "default" | "trainer" | "worker");
     let length = role.len() + 3;
     let blanks = usize::from(word == "rank" && line[length..].starts_with(' '));
-    // The log lines of NCCL begin like this as well, and are no tracebacks.
+    // The log lines of NCCL begin like this, too, and are not tracebacks.
     (is_label && !line[length..].starts_with('[')).then_some(length + blanks)
 }
 
-/// Says whether a line has anything to say.
+/// Returns whether a line has any content.
 pub(super) fn has_letter(line: &str) -> bool {
     line.chars().any(char::is_alphabetic)
 }
 
-/// Returns the blanks before a line.
+/// Returns the indentation of a line.
 pub(super) fn indentation(line: &str) -> usize {
     line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
-/// Begins what tells of no error, at the end of a program that died of one.
+/// Beginnings of lines that are not an error, at the end of a program that died of one.
 const ASIDE: [&str; 37] = [
     "wandb:",
     "note: run with `RUST_BACKTRACE",
@@ -157,7 +157,7 @@ const ASIDE: [&str; 37] = [
     "\t [[{{node ",
 ];
 
-/// Stands in what tells of no error.
+/// Parts of lines that are not an error.
 const ASIDE_WORDS: [&str; 10] = [
     "resource_tracker: There appear to be",
     "semaphore_tracker: There appear to be",
@@ -171,8 +171,8 @@ const ASIDE_WORDS: [&str; 10] = [
     "conda.cli.main_run",
 ];
 
-/// Says whether a line is nothing of the program's own: what a launcher says at the end, advice, a warning, a
-/// bar, or the log line of a library in C++.
+/// Returns whether a line is not the program's own: a launcher's last words, advice, a warning, a bar, or a
+/// log line of a C++ library.
 pub(super) fn is_aside(line: &str) -> bool {
     let is_glog = || {
         let line = after_time(line.strip_prefix('[').unwrap_or(line));
@@ -187,14 +187,14 @@ pub(super) fn is_aside(line: &str) -> bool {
         || is_glog()
 }
 
-/// Drops the time that TensorFlow puts before the lines of its log, `2026-01-29 12:00:00.123456: `.
+/// Removes the time that TensorFlow puts before its log lines, `2026-01-29 12:00:00.123456: `.
 pub(super) fn after_time(line: &str) -> &str {
     let (time, rest) = line.split_once(": ").unwrap_or(("", line));
     let is_time = time.len() > 18 && time.chars().all(|c| c.is_ascii_digit() || "-:. ".contains(c));
     if is_time { rest } else { line }
 }
 
-/// Says whether a line says no more than with which status another program has ended.
+/// Returns whether a line only reports the exit status of another program.
 pub(super) fn is_of_status(line: &str) -> bool {
     let words = ["exited with ", "exit code ", "return code "];
     let is_last = |word: &str| {
@@ -206,7 +206,7 @@ pub(super) fn is_of_status(line: &str) -> bool {
     words.iter().any(|word| is_last(word))
 }
 
-/// Returns the numbers of the lines of Python's warnings: the place with the warning, and the code below it.
+/// Returns the line numbers of Python warnings: the place with the warning, and the code below it.
 pub(super) fn warnings(lines: &[Line]) -> Vec<usize> {
     let warns = |line: &str| {
         let mut parts = line.splitn(4, ':');
@@ -224,30 +224,31 @@ pub(super) fn warnings(lines: &[Line]) -> Vec<usize> {
     found
 }
 
-/// Says whether a line is a progress bar, as tqdm and pip draw them.
+/// Returns whether a line is a progress bar, as drawn by tqdm and pip.
 fn is_bar(line: &str) -> bool {
     let has_rate = ["it/s", "s/it", "B/s", "?it"].iter().any(|unit| line.contains(unit));
     has_rate && (line.contains("%|") || line.contains('[') && line.contains('<')) || line.contains('━')
 }
 
-/// Returns what lines of the same kind have in common: all but the numbers, and what is no letter.
+/// Returns the shape of a line, which is the same for lines of the same kind: without numbers, and without
+/// characters that are not letters.
 pub(super) fn shape(line: &str) -> String {
     line.chars().filter(|c| c.is_alphabetic()).collect()
 }
 
-/// Returns the text within the frame of a box, as rich and tyro draw them; `None` for a line without.
+/// Returns the text inside the frame of a box, as drawn by rich and tyro; `None` for a line without a frame.
 pub(super) fn inside(line: &str) -> Option<&str> {
     let line = line.trim();
     let bars = ['│', '┃', '║'];
     line.strip_prefix(bars).map(|inner| inner.strip_suffix(bars).unwrap_or(inner))
 }
 
-/// Says whether a line begins a box.
+/// Returns whether a line begins a box.
 pub(super) fn opens_box(line: &str) -> bool {
     line.trim_start().starts_with(['╭', '┌', '┏', '╔'])
 }
 
-/// Says whether a line ends a box.
+/// Returns whether a line ends a box.
 pub(super) fn closes_box(line: &str) -> bool {
     line.trim_start().starts_with(['╰', '└', '┗', '╚'])
 }

@@ -1,4 +1,4 @@
-//! What a program said last: the error that it died of, or else its last line.
+//! The last words of a program: the error that it died of, or else its last line.
 
 mod cause;
 mod lines;
@@ -18,28 +18,28 @@ use run_common::text::{cut, printable, without_escapes};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Lines of a traceback that are kept, its last ones.
+/// Maximum number of traceback lines to keep, from its end.
 const TRACEBACK_LINES: usize = 20;
 
-/// Characters of a reason.
+/// Maximum length of a reason, in characters.
 const LIMIT: usize = 300;
 
-/// What a program's last words say.
+/// The last words of a program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LastWords {
     /// The error, such as `Type: message`, or else the last line.
     pub(super) line: Option<String>,
     /// The last lines of the traceback.
     pub(super) traceback: Option<Vec<String>>,
-    /// The line names an error.
+    /// Whether the line is an error.
     pub(super) is_error: bool,
-    /// The line is that of a report, as programming languages write them.
+    /// Whether the line comes from an error report of a programming language.
     pub(super) is_reported: bool,
 }
 
-/// Reads the last words of an attempt, without the secrets in them: in the log of its stderr, and with what could
-/// not be written to that. Where stderr names no error, one that is reported on stdout counts. An attempt that
-/// `has_own_status` did not end as Python does after an exception that nobody caught.
+/// Reads the last words of an attempt, without secrets: from the log of its stderr, and from lost output. If
+/// stderr contains no error, an error report on stdout counts. An attempt that `has_own_status` did not end
+/// like Python after an uncaught exception.
 pub(super) fn last_words(
     layout: &Layout,
     start: &AttemptStart,
@@ -74,16 +74,16 @@ pub(super) fn last_words(
     }
 }
 
-/// The end of what an attempt wrote to a log, without secrets and colours.
+/// The end of an attempt's output in a log, without secrets and colours.
 #[derive(Debug, Default)]
 struct Tail {
     text: String,
-    /// There is more before it.
+    /// Whether there is more before it.
     is_cut: bool,
 }
 
 impl Tail {
-    /// Reads the end of a log, in which the attempt begins at `offset`.
+    /// Reads the end of a log; the attempt begins at `offset`.
     fn read(log: &Path, offset: u64, unlogged: Option<&Unlogged>) -> io::Result<Self> {
         let kept = unlogged.and_then(kept);
         let mut file = open_file(log)?;

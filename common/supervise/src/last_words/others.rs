@@ -1,13 +1,13 @@
-//! Errors as other languages, shells and schedulers report them.
+//! Errors as reported by other languages, shells and schedulers.
 
 use super::lines::{Line, after_time, has_letter, indentation};
 use super::python::is_exception;
 use super::report::{Report, Role, without_module};
 
-/// Lines after the first one of a report among which its mark must be.
+/// Maximum distance of a report's mark from its first line, in lines.
 const NEAR: usize = 20;
 
-/// Signals as shells name them when one has ended a command.
+/// The names that shells use for the signal that has ended a command.
 const SIGNALS: [&str; 7] = [
     "Killed",
     "Segmentation fault",
@@ -18,11 +18,11 @@ const SIGNALS: [&str; 7] = [
     "Terminated",
 ];
 
-/// Why Slurm ends a job, in its words.
+/// Slurm's words for the end of a job.
 const OF_SLURM: [&str; 7] =
     ["oom_kill", "oom-kill", "OOM Killed", "Out Of Memory", "TIME LIMIT", "PREEMPT", "NODE FAIL"];
 
-/// Finds the reports of a channel that are no tracebacks.
+/// Finds the reports of a channel that are not tracebacks.
 pub(super) fn others(channel: usize, lines: &[Line]) -> Vec<Report> {
     let report = |first: usize| {
         let (role, error, at) = find(lines, first)?;
@@ -40,7 +40,7 @@ pub(super) fn others(channel: usize, lines: &[Line]) -> Vec<Report> {
     (0..lines.len()).filter_map(report).collect()
 }
 
-/// Returns the report that a line begins: whose it is, the error, and the line that names it.
+/// Returns the report that begins with a line: its kind, the error, and the line that contains the error.
 fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
     let line = lines[first].text;
     let after = || lines[first + 1..].iter().take(NEAR).map(|line| line.text);
@@ -76,7 +76,7 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
     if is_terminated || line.starts_with("libc++abi: ") {
         return main(line);
     }
-    // What handlers of signals write: those of glog and Abseil, and of Open MPI.
+    // Output of signal handlers: glog, Abseil and Open MPI.
     if line.starts_with("*** SIG") && line.contains(" received ") {
         return main(line);
     }
@@ -122,7 +122,7 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
         let cause = after().map(|line| line.trim_start_matches(['#', ' '])).find(|line| has_letter(line));
         return main(cause.unwrap_or(line));
     }
-    // What a launcher says of a process that a signal has ended.
+    // A launcher's words about a process that a signal has ended.
     if line.contains("exits with return code = -")
         || line.contains(" exited with code -")
         || line.contains(" exited on signal ")
@@ -145,7 +145,7 @@ fn find(lines: &[Line], first: usize) -> Option<(Role, String, usize)> {
     None
 }
 
-/// Returns the first line of a message that ends with this one, as that of JavaScript for a module that is missing.
+/// Returns the first line of a message that ends with this one, as with JavaScript for a missing module.
 fn begins_message<'a>(lines: &[Line<'a>], last: usize) -> &'a str {
     let names_error = |line: &str| line.split(':').next().is_some_and(|name| name.ends_with("Error"));
     if is_exception(lines[last].text) {
@@ -156,7 +156,7 @@ fn begins_message<'a>(lines: &[Line<'a>], last: usize) -> &'a str {
     message.find(|line| names_error(line) && is_exception(line)).unwrap_or(lines[last].text)
 }
 
-/// Says whether a line names a place in the code, as Java and JavaScript write it.
+/// Returns whether a line names a place in the code, as Java and JavaScript write it.
 fn is_frame(line: &str) -> bool {
     let place = line.trim_end();
     let names_place =
@@ -164,7 +164,7 @@ fn is_frame(line: &str) -> bool {
     indentation(line) > 0 && line.trim_start().starts_with("at ") && names_place
 }
 
-/// Drops what precedes an exception of Java, JavaScript or C#.
+/// Removes the text before an exception of Java, JavaScript or C#.
 fn without_thread(line: &str) -> &str {
     let rest = line.strip_prefix("Exception in thread \"").and_then(|rest| rest.split_once("\" "));
     let line = rest.map_or(line, |(_, rest)| rest);
@@ -172,7 +172,7 @@ fn without_thread(line: &str) -> &str {
     starts.iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line)
 }
 
-/// Returns the line in which a shell says that a signal has ended a command: `x.sh: line 3: 4711 Killed`.
+/// Returns the line of a shell that reports a signal: `x.sh: line 3: 4711 Killed`.
 fn signal_of_shell(line: &str) -> Option<&str> {
     let (_, said) = line.split_once(": line ")?;
     let (_, said) = said.split_once(": ")?;
@@ -180,13 +180,13 @@ fn signal_of_shell(line: &str) -> Option<&str> {
     SIGNALS.iter().any(|signal| said.starts_with(signal)).then_some(line)
 }
 
-/// Returns the line in which Slurm says why it ends a job.
+/// Returns the line in which Slurm reports why it ends a job.
 fn of_slurm(line: &str) -> Option<&str> {
     let is_its = ["slurmstepd", "srun: "].iter().any(|start| line.starts_with(start));
     (is_its && OF_SLURM.iter().any(|why| line.contains(why))).then_some(line)
 }
 
-/// Returns an error with the line after it, where its own ends in a colon and the next is indented.
+/// Returns an error with the line after it, if its own line ends in a colon and the next is indented.
 pub(super) fn joined(line: &str, next: Option<&str>) -> String {
     let line = line.trim_end();
     match next.filter(|next| line.ends_with(':') && indentation(next) > 0 && has_letter(next)) {

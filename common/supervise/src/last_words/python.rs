@@ -1,17 +1,17 @@
-//! Tracebacks of Python: as the interpreter writes them, of groups of exceptions, in the boxes of rich, in the
-//! colours of loguru, and as notebooks have them.
+//! Tracebacks of Python: as written by the interpreter, of exception groups, in the boxes of rich, in the
+//! colours of loguru, and in notebooks.
 
 use super::lines::{HEADER, Line, closes_box, has_letter, indentation, is_aside, opens_box};
 use super::report::{Report, Role, without_module};
 
-/// Lines that may stand between a traceback and its exception where processes write at the same time.
+/// Maximum number of lines between a traceback and its exception if processes write at the same time.
 const INTERLEAVED: usize = 30;
 
-/// Says that an exception follows which came of the one before.
+/// Announces an exception that was caused by the one before.
 const CHAINED: [&str; 2] =
     ["During handling of the above exception", "The above exception was the direct cause"];
 
-/// Precedes the traceback of what a program may survive.
+/// Precedes the traceback of an exception that a program may survive.
 const SIDE: [&str; 6] = [
     "Exception in thread ",
     "Exception in callback ",
@@ -21,25 +21,25 @@ const SIDE: [&str; 6] = [
     "Error in ",
 ];
 
-/// Begins the lines of what the interpreter ignores.
+/// Beginning of the lines about an exception that the interpreter ignores.
 const IGNORED: &str = "Exception ignored ";
 
-/// Begins the report of an error of the package logging itself.
+/// Beginning of a report about an error inside the package logging.
 const OF_LOGGING: &str = "--- Logging error ---";
 
-/// How a traceback is laid out.
+/// The layout of a traceback.
 enum Form {
-    /// Indented by so many blanks.
+    /// Indented by this number of blanks.
     Plain(usize),
-    /// A group of exceptions, whose frame is indented by so many blanks.
+    /// An exception group, whose frame is indented by this number of blanks.
     Group(usize),
     /// In a box; the exception follows below.
     Boxed,
-    /// Of a notebook, which names the exception before and after.
+    /// In a notebook, which names the exception before and after.
     Notebook(String),
 }
 
-/// Finds the tracebacks of a channel; of those that came of one another the last.
+/// Finds the tracebacks of a channel; of a chain of exceptions the last.
 pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
     let mut found: Vec<Report> = Vec::new();
     let mut next = 0;
@@ -73,10 +73,10 @@ pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
             Context::Chained => {
                 if let Some(before) = found.pop() {
                     report.role = before.role;
-                    // Why a worker was killed says more than that it is gone.
+                    // The cause of a worker's death is better than the fact of its death.
                     let is_of_worker = report.error.contains("exited unexpectedly")
                         && before.error.contains("DataLoader worker");
-                    // Nor does Ray's say more than that there is a cause.
+                    // Ray's exception only says that there is a cause.
                     if is_of_worker || report.error.starts_with("TrainingFailedError") {
                         report.error = before.error;
                     }
@@ -91,7 +91,7 @@ pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
 }
 
 impl Form {
-    /// Returns the form of a traceback that begins with this line, if one does.
+    /// Returns the layout of a traceback that begins with this line, if any.
     fn of(line: &str) -> Option<Self> {
         let (before, after) = line.split_once(HEADER)?;
         let (head, after) = (before.trim(), after.trim());
@@ -108,7 +108,7 @@ impl Form {
         }
     }
 
-    /// Returns the line that names the exception, and the last one of the traceback.
+    /// Returns the line with the exception, and the last line of the traceback.
     fn find_exception(&self, lines: &[Line], header: usize) -> Option<(usize, usize)> {
         let after = header + 1..lines.len();
         match self {
@@ -140,8 +140,8 @@ impl Form {
     }
 }
 
-/// Finds the exception after a plain traceback: the first line that is not further indented. What another
-/// process has written meanwhile is passed over.
+/// Finds the exception after a plain traceback: the first line that is not further indented. Skips lines that
+/// other processes have written meanwhile.
 fn plain_exception(lines: &[Line], header: usize, indented: usize) -> Option<(usize, usize)> {
     let mut first = None;
     let mut candidates = 0;
@@ -163,13 +163,13 @@ fn plain_exception(lines: &[Line], header: usize, indented: usize) -> Option<(us
     first
 }
 
-/// Returns what a line says of an exception, with the line after it where that alone says it.
+/// Returns the exception in a line, with the next line if the message is there.
 fn named_error(lines: &[Line], at: usize, form: &Form) -> String {
     let text = lines[at].text.trim_start();
     let text = if matches!(form, Form::Group(_)) { text.trim_start_matches(['|', ' ']) } else { text };
     let error = without_module(text).trim_end();
     let Some(before) = error.strip_suffix(':') else { return error.to_owned() };
-    // A message may begin with blank lines, or go on below its first line.
+    // A message may begin with blank lines, or continue below its first line.
     let is_named_alone = is_name(before);
     let blanks = lines[at + 1..].iter().take_while(|line| line.text.trim().is_empty()).count();
     let next = lines.get(at + 1 + blanks).map(|line| line.text).filter(|next| {
@@ -183,7 +183,7 @@ fn named_error(lines: &[Line], at: usize, form: &Form) -> String {
     }
 }
 
-/// Says whether a line names an exception: `package.Type: message`, or the type alone.
+/// Returns whether a line contains an exception: `package.Type: message`, or only the type.
 pub(super) fn is_exception(line: &str) -> bool {
     let (name, has_message) = match line.split_once(':') {
         Some((name, message)) => (name, message.is_empty() || message.starts_with(' ')),
@@ -192,7 +192,7 @@ pub(super) fn is_exception(line: &str) -> bool {
     has_message && is_name(name)
 }
 
-/// Says whether a word is the name of an exception, with its module or without.
+/// Returns whether a word is the name of an exception, with or without its module.
 fn is_name(name: &str) -> bool {
     let is_part = |part: &str| {
         part == "<locals>" || !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_')
@@ -200,17 +200,17 @@ fn is_name(name: &str) -> bool {
     name.split('.').all(is_part)
 }
 
-/// What precedes a traceback.
+/// The introduction of a traceback.
 enum Context {
-    /// Nothing of it.
+    /// None.
     Alone,
-    /// Whose it is.
+    /// Its owner, such as a thread.
     Of(Role),
-    /// The exception that it came of.
+    /// The exception that caused it.
     Chained,
 }
 
-/// Returns what precedes the traceback that begins with a line.
+/// Returns the introduction of the traceback that begins with a line.
 fn context(lines: &[Line], header: usize) -> Context {
     if lines[header].text.trim_start().starts_with("Original ") {
         return Context::Chained;
@@ -226,7 +226,7 @@ fn context(lines: &[Line], header: usize) -> Context {
         SIDE.iter().any(|words| line.starts_with(words))
             || line.starts_with("Process ") && line.ends_with(':')
     };
-    let is_future = nearest.starts_with("future: <"); // stands below the words
+    let is_future = nearest.starts_with("future: <"); // below the introduction
     let above = before.next().filter(|_| is_future).unwrap_or(nearest);
     if nearest.starts_with(IGNORED) || nearest == OF_LOGGING {
         Context::Of(Role::Ignored)
@@ -237,7 +237,7 @@ fn context(lines: &[Line], header: usize) -> Context {
     }
 }
 
-/// Returns an exception that is ignored and comes without a traceback.
+/// Returns an ignored exception without a traceback.
 fn ignored_without_traceback(channel: usize, lines: &[Line], first: usize) -> Option<Report> {
     lines[first].text.starts_with(IGNORED).then_some(())?;
     let at = first + 1;

@@ -1,19 +1,19 @@
 //! A report of an error in a log, in whatever language.
 
-/// Whose error is reported.
+/// The owner of a reported error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The main thread's of a program.
+    /// The main thread of a program.
     Main,
-    /// Another thread's, a child process's, or a task's, which the program may survive.
+    /// Another thread, a child process, or a task, whose error the program may survive.
     Side,
-    /// One that the interpreter reports and ignores.
+    /// The interpreter, which reports and ignores the error.
     Ignored,
-    /// A launcher's, which says no more than that its program has failed.
+    /// A launcher, which only reports that its program has failed.
     Launcher,
 }
 
-/// A report. Places are those of lines in their channel.
+/// A report. Positions are line numbers in its channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) role: Role,
@@ -23,15 +23,15 @@ pub(super) struct Report {
     pub(super) channel: usize,
     /// Its first line.
     pub(super) first: usize,
-    /// The line that names the error.
+    /// The line that contains the error.
     pub(super) at: usize,
     /// Its last line.
     pub(super) last: usize,
-    /// It is a traceback of Python.
+    /// Whether it is a Python traceback.
     pub(super) is_traceback: bool,
 }
 
-/// Drops the module of an exception: `torch.cuda.OutOfMemoryError: …` says it without.
+/// Removes the module of an exception: `torch.cuda.OutOfMemoryError: …` becomes `OutOfMemoryError: …`.
 pub(super) fn without_module(line: &str) -> &str {
     let name = line.split(':').next().unwrap_or(line);
     let is_path = name.split('.').all(|part| {
