@@ -1,10 +1,10 @@
-//! Running figures of metrics: last, least, greatest, mean, standard deviation.
+//! Running figures of metrics: last, minimum, maximum, mean, standard deviation.
 
 use run_common::json::json_number;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
-/// Figures of the values seen so far; all but `last` skip what is not finite.
+/// Figures of the values so far; all except `last` skip values that are not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregate {
     last: f64,
@@ -23,7 +23,7 @@ impl Default for Aggregate {
 }
 
 impl Aggregate {
-    /// Takes in a value.
+    /// Adds a value.
     pub fn add(&mut self, value: f64) {
         self.last = value;
         if !value.is_finite() {
@@ -47,7 +47,7 @@ impl Aggregate {
         (degrees > 0.0).then(|| (self.squares / degrees).sqrt())
     }
 
-    /// Returns the figures as status.json holds them; what is not finite is null.
+    /// Returns the figures as in status.json; values that are not finite are null.
     pub fn to_json(self) -> Value {
         json!({
             "last": json_number(self.last),
@@ -70,12 +70,12 @@ pub struct Aggregates {
 }
 
 impl Aggregates {
-    /// Makes some of as many metrics as have room in a record.
+    /// Creates figures for as many metrics as a record has room for.
     pub(crate) fn for_record() -> Self {
         Self { room: Some(Room::default()), ..Self::default() }
     }
 
-    /// Takes in a value of a metric.
+    /// Adds a value of a metric.
     pub fn add(&mut self, name: &str, value: f64) {
         if let Some(&place) = self.places.get(name) {
             self.all[place].1.add(value);
@@ -93,10 +93,10 @@ impl Aggregates {
     }
 }
 
-/// Metrics of which a record has the figures, at most: a record that is too large is not read.
+/// Maximum number of metrics with figures in a record: a record that is too large is not read.
 const METRICS: usize = 10_000;
 
-/// Bytes of their names, and of the longest among these.
+/// Maximum total size of their names, and of a single name, in bytes.
 const NAMES: usize = 1 << 20;
 const NAME: usize = 1 << 10;
 
@@ -108,7 +108,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes room for one more metric; `false` when there is none.
+    /// Reserves room for another metric; `false` if there is none.
     pub fn take(&mut self, name: &str) -> bool {
         let has_room = !self.is_full() && name.len() <= NAME;
         if has_room {
@@ -122,7 +122,7 @@ impl Room {
         self.metrics >= METRICS || self.names >= NAMES
     }
 
-    /// Says whether a record with these metrics may lack others.
+    /// Returns whether a record with these metrics may lack others.
     pub fn is_filled_by<'a>(names: impl Iterator<Item = &'a String>) -> bool {
         let mut room = Self::default();
         names.for_each(|name| {

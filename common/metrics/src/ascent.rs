@@ -1,4 +1,5 @@
-//! Whether the rows of a file plainly come in the order of their steps: a quick look that spares a thorough one.
+//! Quickly determines whether the rows of a file are plainly in the order of their steps, which saves a
+//! thorough check.
 
 use super::lines::LineReader;
 use super::row::MetricRow;
@@ -7,8 +8,8 @@ use memchr::memmem::Finder;
 use std::fs::File;
 use std::io;
 
-/// Says whether every row of a file of JSON lines has the step key of the first, a whole number, and none is
-/// less than that before. Where `false` is returned, that may still be so.
+/// Returns whether every row of a file of JSON lines has the step key of the first row, with whole numbers
+/// that never decrease. After `false`, the rows may still be in order.
 pub(super) fn ascends(file: &File) -> io::Result<bool> {
     let mut known: Option<Finder> = None;
     let mut last = f64::NEG_INFINITY;

@@ -1,4 +1,4 @@
-//! What a trainer says of its progress beside its metrics, in a document that it writes anew now and then.
+//! The progress in a document that a trainer keeps rewriting beside its metrics.
 
 use run_common::fsio::open_regular;
 use run_common::fsio::stamp::Stamp;
@@ -6,14 +6,14 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// What a document says of the progress.
+/// The progress in a document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Said {
     pub(super) step: f64,
     pub(super) total: Option<f64>,
 }
 
-/// A document beside the metrics that is written anew now and then.
+/// A document beside the metrics that the trainer keeps rewriting.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     pub(super) path: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// Reads the document, if it has changed. One that cannot be read is being written.
+    /// Reads the document, if it has changed. An unreadable document is being written.
     pub(super) fn look(&mut self, read: impl Fn(&File) -> Option<Said>) {
         let Some(path) = &self.path else { return };
         let Ok(Some(file)) = open_regular(path) else { return };
@@ -38,12 +38,12 @@ impl Aside {
         }
     }
 
-    /// Says whether another step was said since this was last asked.
+    /// Returns whether the step has changed since the last call.
     pub(super) fn take_change(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// Says whether the document was written since a time.
+    /// Returns whether the document was written since a time.
     pub(super) fn is_newer_than(&self, since: SystemTime) -> bool {
         self.modified.is_some_and(|modified| modified >= since)
     }

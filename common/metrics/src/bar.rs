@@ -1,18 +1,18 @@
-//! The step in a progress bar as tqdm draws it, for programs that tell it nowhere else: the Trainer of Hugging
-//! Face prints with its metrics the part of the epoch alone.
+//! The step in a progress bar of tqdm, for programs that show the step nowhere else: the Hugging Face Trainer
+//! prints only the fraction of the epoch with its metrics.
 
 use run_common::fsio::open_regular;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// How much of the end of a log is looked at.
+/// Number of bytes at the end of a log to search.
 const END: u64 = 8 << 10;
 
 /// Words in the title of a bar that counts steps.
 const TITLES: [&str; 4] = ["step", "train", "iter", "epoch"];
 
-/// Returns where the last bar in a log stands that goes up to `total`, in what was written after `start`. A bar
-/// with another title, such as that of a data set that is read, is none.
+/// Returns the position of the last bar in a log that goes up to `total`, in the output after `start`. A bar
+/// with another title, such as for reading a data set, does not count.
 pub fn last_step(log: &Path, start: u64, total: f64) -> Option<f64> {
     let mut file = open_regular(log).ok()??;
     let length = file.metadata().ok()?.len();

@@ -1,7 +1,6 @@
-//! CSV (RFC 4180): the one reader and the one quoter of the suite, used by whoever reads tables that
-//! other programs wrote, or prints some. Records are read as Python's csv module reads them, in
-//! bounded memory. Fields can be had as they stand in the file, quotes included, so that a copy
-//! changes nothing in them.
+//! CSV (RFC 4180): the reader and the quoter of the suite, for tables of other programs and of its own.
+//! Records are read like by Python's csv module, in bounded memory. Fields are available as in the file,
+//! quotes included, so that a copy changes nothing in them.
 
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 use memchr::{memchr, memchr_iter, memchr2, memchr2_iter};
@@ -12,24 +11,24 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::slice;
 
-/// Bytes that are read at a time.
+/// Bytes to read at a time.
 const BLOCK: usize = 256 << 10;
 
-/// The longest record. Beyond it, a quote was never closed.
+/// Maximum size of a record. Beyond it, a quote was never closed.
 const LONGEST: usize = 16 << 20;
 
-/// Bytes for what a field says that are there at least.
+/// Minimum capacity for the decoded text of a field, in bytes.
 const ROOM: usize = 256;
 
-/// The mark that spreadsheets put before UTF-8.
+/// The byte order mark that spreadsheets put before UTF-8.
 pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a table cannot be used.
 #[derive(Debug)]
 pub enum Damage {
-    /// It cannot be read.
+    /// The table cannot be read.
     Io(io::Error),
-    /// It is no table, in these words.
+    /// It is not a table, as this message says.
     Form(String),
 }
 
@@ -48,7 +47,7 @@ impl fmt::Display for Damage {
     }
 }
 
-/// The records of a table that is being read, the header first. Empty lines are none.
+/// The records of a table, the header first. Empty lines are skipped.
 ///
 /// csv-core says what quotes mean. Where there are none, which is nearly everywhere, newlines and
 /// commas are looked for: rows are copied in a fifth of the time that the csv crate takes (0.03 s
@@ -58,16 +57,16 @@ pub struct Records<R> {
     block: Vec<u8>,
     /// The part of the block that was read and not yet handed out.
     left: Range<usize>,
-    /// Up to here, what is left has neither quotes nor carriage returns but those before newlines.
+    /// Up to here, the remaining bytes have neither quotes nor carriage returns except before newlines.
     plain_until: usize,
-    /// There is one at that place.
+    /// Whether there is one at that position.
     is_obstructed: bool,
     has_ended: bool,
     parser: Parser,
 }
 
 impl<R: Read> Records<R> {
-    /// Begins to read, by blocks as large as the given one; an empty one gets the size that is quick.
+    /// Starts reading, in blocks of the given size; an empty block gets a fast default size.
     pub fn new(source: R, mut block: Vec<u8>) -> Result<Self, Damage> {
         if block.is_empty() {
             block.resize(BLOCK, 0);
@@ -108,7 +107,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Finds where the next record ends, and says whether it has no quotes; else, the parser has it.
+    /// Finds the end of the next record, and whether it has no quotes; otherwise the parser contains it.
     #[inline]
     fn find_end(&mut self) -> Result<Option<(usize, bool)>, Damage> {
         match self.find_newline() {
@@ -117,7 +116,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Finds the newline in what is known to be plain.
+    /// Finds the newline in a part that is known to be plain.
     #[inline]
     fn find_newline(&self) -> Option<usize> {
         let start = self.left.start;
@@ -148,7 +147,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Finds how far what is left is plain.
+    /// Finds how far the remaining bytes are plain.
     fn look_ahead(&mut self) {
         if self.plain_until < self.left.start {
             (self.plain_until, self.is_obstructed) = (self.left.start, false);
@@ -164,7 +163,7 @@ impl<R: Read> Records<R> {
         self.plain_until += obstacle.unwrap_or(length);
     }
 
-    /// Reads more; `false` when there is no more.
+    /// Reads more; `false` at the end.
     fn fill(&mut self) -> Result<bool, Damage> {
         if self.left.start > 0 {
             self.block.copy_within(self.left.clone(), 0);
@@ -189,15 +188,16 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// A record as it stands in the file, without its end.
+/// A record as in the file, without its line end.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     bytes: &'a [u8],
-    /// Of one with quotes, where its fields end, and what they say; others have commas alone.
+    /// For a record with quotes: the ends of its fields, and their decoded text; other records have only
+    /// commas.
     quoted: Option<(&'a [Ends], &'a [u8])>,
 }
 
-/// Where a field ends: in the file, and in the text of what the fields of its record say.
+/// The end of a field: in the file, and in the decoded text of the record's fields.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     field: usize,
@@ -222,7 +222,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Puts where its fields are in it into `fields`, with their quotes.
+    /// Writes the positions of its fields in the record into `fields`, with their quotes.
     pub fn split(&self, fields: &mut Vec<Range<usize>>) {
         fields.clear();
         let mut start = 0;
@@ -239,7 +239,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Returns what its fields say.
+    /// Returns its decoded fields.
     pub fn cells(&self) -> Cells<'a> {
         match self.quoted {
             Some((ends, said)) => Cells(Left::Quoted { ends: ends.iter(), said, start: 0 }),
@@ -248,11 +248,11 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What the fields of a record say, one after another.
+/// The decoded fields of a record, one after another.
 #[derive(Clone, Debug)]
 pub struct Cells<'a>(Left<'a>);
 
-/// What is left of a record.
+/// The rest of a record.
 #[derive(Clone, Debug)]
 enum Left<'a> {
     Plain(Option<&'a [u8]>),
@@ -283,7 +283,7 @@ impl<'a> Iterator for Cells<'a> {
 pub struct Parser {
     /// The byte between fields.
     separator: u8,
-    /// Made when it is needed: its tables take ten microseconds, and most files have no quotes.
+    /// Created on demand: its tables take ten microseconds, and most files have no quotes.
     reader: Option<Reader>,
     ends: Vec<Ends>,
     said: Vec<u8>,
@@ -296,12 +296,12 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// Splits records whose fields have this byte between them.
+    /// Splits records whose fields are separated by this byte.
     pub(crate) fn separated_by(separator: u8) -> Self {
         Self { separator, reader: None, ends: Vec::new(), said: Vec::new() }
     }
 
-    /// Splits a line without its end; `None` when a quote in it is not closed.
+    /// Splits a line without its end; `None` if a quote in it is not closed.
     pub fn line<'a>(&'a mut self, line: &'a [u8]) -> Option<Record<'a>> {
         if self.separator == b',' && memchr2(b'"', b'\r', line).is_none() {
             return Some(Record::plain(line));
@@ -309,19 +309,19 @@ impl Parser {
         (self.parse(line, true)? == line.len()).then(|| self.found(line))
     }
 
-    /// Returns the record that was parsed last.
+    /// Returns the last parsed record.
     fn found<'a>(&'a self, bytes: &'a [u8]) -> Record<'a> {
         Record { bytes, quoted: Some((&self.ends, &self.said)) }
     }
 
-    /// Splits the record that a text begins with, and returns where it ends; `None` when its end is
-    /// not there. The last one needs none.
+    /// Splits the record at the beginning of a text, and returns its end; `None` if its end is missing. The
+    /// last record needs no end.
     fn parse(&mut self, text: &[u8], is_last: bool) -> Option<usize> {
         self.ends.clear();
         let separator = self.separator;
         let reader = self.reader.get_or_insert_with(|| ReaderBuilder::new().delimiter(separator).build());
         reader.reset();
-        reader.read_field(b"\n", &mut [0]); // a mark of UTF-8 that comes later is a part of a field
+        reader.read_field(b"\n", &mut [0]); // a later byte order mark is part of a field
         let (mut field, mut cell) = (0, 0);
         loop {
             let is_over = field == text.len();
@@ -340,18 +340,18 @@ impl Parser {
                     return Some(field - 1);
                 }
             } else if is_over {
-                return None; // within quotes
+                return None; // inside quotes
             }
         }
     }
 }
 
-/// Returns names of columns, each a different one: of those that share a name, all but the first get the number
-/// of their like, as in `loss.1`. Each is given as it is to be called, and as it stands in the table.
+/// Makes names of columns unique: duplicates get a number, as in `loss.1`. Returns each name as used, and as
+/// in the table.
 pub fn apart<'a>(cells: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Vec<u8>> {
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut taken: HashSet<Vec<u8>> = HashSet::new();
-    let mut numbers: HashMap<&[u8], u64> = HashMap::new(); // the last that a name got
+    let mut numbers: HashMap<&[u8], u64> = HashMap::new(); // the last number of a name
     for (wanted, cell) in cells {
         let mut name = wanted.to_vec();
         while !taken.insert(name.clone()) {
@@ -364,8 +364,8 @@ pub fn apart<'a>(cells: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Vec<u
     names
 }
 
-/// Appends a field, in quotes where it would be read as something else without them: a text that is
-/// empty is another thing than none, and readers take blanks away.
+/// Appends a field, quoted if necessary: an empty text differs from a missing value, and readers strip
+/// blanks.
 pub fn quote(field: &[u8], into: &mut Vec<u8>) {
     let is_special = |byte: &u8| matches!(byte, b'"' | b',' | b'\n' | b'\r');
     let is_blank = |byte: Option<&u8>| byte.is_none_or(|byte| matches!(byte, b' ' | b'\t'));

@@ -1,4 +1,4 @@
-//! The figures of the rows that count: of every metric, the last rows, and the step.
+//! The figures of the rows that count: figures of every metric, the last rows, and the step.
 
 use super::aggregate::{Aggregate, Aggregates};
 use super::row::MetricRow;
@@ -8,19 +8,19 @@ use super::supersede::RowOrigin;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
 
-/// How many of the last rows are kept, and bytes of each.
+/// Number of last rows to keep, and maximum size of each in bytes.
 const RECENT: usize = 5;
 pub(super) const ROW: usize = 256 << 10;
 
-/// Shapes of rows whose last steps are kept, for each track.
+/// Maximum number of row shapes with a last step, for each track.
 const SHAPES: usize = 1000;
 
-/// What a step counts.
+/// The unit of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Step,
     Epoch,
-    /// An episode, say.
+    /// A larger unit, such as an episode.
     Larger,
 }
 
@@ -34,18 +34,18 @@ impl Unit {
     }
 }
 
-/// How far the rows of a track are that count in one unit.
+/// The progress of a track's rows that count in one unit.
 #[derive(Clone, Debug)]
 struct Reached {
     origin: RowOrigin,
     unit: Unit,
-    /// The last step of the rows of each shape. Rows of one shape may count in something else than the others, as
-    /// the validations of mmengine, whose steps are epochs.
+    /// The last step of the rows of each shape. Rows of different shapes may count differently, such as the
+    /// validations of mmengine, whose steps are epochs.
     by_shape: HashMap<u64, f64>,
 }
 
 impl Reached {
-    /// Takes in the step of a row. Where rows of one shape go back, all begin anew.
+    /// Adds the step of a row. If rows of a shape go back, all shapes start over.
     fn note(&mut self, origin: RowOrigin, shape: u64, step: f64) {
         let goes_back = self.by_shape.get(&shape).is_some_and(|last| step < *last);
         if goes_back || origin.attempt != self.origin.attempt {
@@ -68,11 +68,11 @@ pub struct Figures {
     aggregates: Aggregates,
     recent: VecDeque<MetricRow>,
     rows: u64,
-    /// How far each track is, in steps and in larger units.
+    /// The progress of each track, in steps and in larger units.
     steps: Vec<Reached>,
-    /// Some epochs are parts, so that no epoch is a step.
+    /// Whether some epochs are fractions, so that epochs do not count as steps.
     has_parts_of_epochs: bool,
-    /// Rows name an epoch that is no step, so that their number is none either.
+    /// Whether rows have an epoch that is not a step, so that their number is not a step either.
     is_in_epochs: bool,
     pub(super) skipped: u64,
     pub(super) superseded: u64,
@@ -85,7 +85,7 @@ impl Default for Figures {
 }
 
 impl Figures {
-    /// Makes figures that keep to what has room in a record.
+    /// Creates figures that stay within the room of a record.
     pub(super) fn for_record() -> Self {
         Self::of(Aggregates::for_record())
     }
@@ -103,7 +103,7 @@ impl Figures {
         }
     }
 
-    /// Takes in a row of so many bytes, and what stands for its shape.
+    /// Adds a row with its size in bytes and the hash of its shape.
     pub(super) fn add(&mut self, origin: RowOrigin, row: MetricRow, shape: u64, length: usize) {
         self.rows += 1;
         if row.has_part_of_epoch() && !self.has_parts_of_epochs {
@@ -143,13 +143,13 @@ impl Figures {
         self.recent.iter().map(MetricRow::to_json).collect()
     }
 
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Returns the step of the last row that names one; of rows of several shapes, and of several tracks, that of
-    /// the furthest of the last attempt. Epochs and episodes count where nothing smaller is named.
+    /// Returns the step of the last row with a step; for rows of several shapes and tracks, that of the
+    /// furthest one of the last attempt. Epochs and episodes count if there is no smaller unit.
     pub fn step(&self) -> Option<f64> {
         let furthest = |is_small: bool| {
             let of = || self.steps.iter().filter(move |one| (one.unit == Unit::Step) == is_small);
@@ -159,34 +159,34 @@ impl Figures {
         furthest(true).or_else(|| furthest(false))
     }
 
-    /// Returns the number of the last attempt, from 0, that has rows with a step.
+    /// Returns the number of the last attempt, from 0, with a row that has a step.
     pub(super) fn attempt(&self) -> Option<usize> {
         self.steps.iter().map(|reached| reached.origin.attempt).max()
     }
 
-    /// Says whether the step counts epochs or episodes.
+    /// Returns whether the step counts epochs or episodes.
     pub(super) fn is_in_large_units(&self) -> bool {
         self.step().is_some() && self.steps.iter().all(|one| one.unit != Unit::Step)
     }
 
-    /// Returns the number of the last row, for rows that name nothing like a step.
+    /// Returns the number of the last row, for rows without any step.
     pub(super) fn row_number(&self) -> Option<f64> {
         #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
         let number = self.rows as f64;
         Some(number).filter(|_| self.rows > 0 && !self.is_in_epochs)
     }
 
-    /// Returns how many steps the last rows say that there are to take.
+    /// Returns the number of steps to train for, from the last rows.
     pub(super) fn total(&self) -> Option<f64> {
         self.recent.iter().rev().find_map(snapshot::total)
     }
 
-    /// Returns how many rows later ones superseded.
+    /// Returns the number of superseded rows.
     pub fn superseded(&self) -> u64 {
         self.superseded
     }
 
-    /// Returns how many lines of the present attempt could not be read.
+    /// Returns the number of unreadable lines of the current attempt.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }

@@ -1,6 +1,6 @@
-//! Follows the metrics of a run while its program writes them: finds where they are, reads what is added, and
-//! says what else the trainer's files tell of its progress. Used by the supervisor, so that nobody else needs
-//! to read a long file again.
+//! Follows the metrics of a run while its program writes them: finds their files, reads what is appended, and
+//! determines the progress from the trainer's other files. Used by the supervisor, so that no other tool
+//! needs to read a long file again.
 
 use super::aside::{Aside, Said};
 use super::figures::Figures;
@@ -16,57 +16,59 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Longest time between two searches once the source is chosen, for files that are added to it or lie beside it.
+/// Maximum time between two searches once the source is chosen, for files that are added to the source or lie
+/// beside it.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// A search comes not before so many times what the last one took: it costs less than a hundredth of a core.
+/// The next search waits at least this many times the duration of the last, so that searching uses less than
+/// 1% of a core.
 const RARENESS: u32 = 150;
 
-/// How many files are watched for signs of life.
+/// Maximum number of files to watch for signs of life.
 const WATCHED: usize = 256;
 
-/// How many files of a source a record names.
+/// Maximum number of a source's files to name in a record.
 const NAMED: usize = 20;
 
-/// What is to be followed.
+/// What to follow.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The file below the run that the user named.
     pub named: Option<String>,
-    /// The name of the step, where that was said.
+    /// The name of the step, if given.
     pub step_key: Option<String>,
-    /// Whether files count that a trainer leaves.
+    /// Whether files of a trainer count.
     pub with_trainer: bool,
-    /// Files below the run that were chosen by an attempt before.
+    /// Files below the run that an earlier attempt chose.
     pub chosen: Vec<String>,
-    /// When the attempt began: what is older tells nothing of where it is.
+    /// When the attempt began: older files do not show its progress.
     pub since: SystemTime,
 }
 
-/// How far a training is.
+/// The progress of a training.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Progress {
-    /// The step it is at.
+    /// The current step.
     pub step: Option<f64>,
-    /// How many steps there are to take.
+    /// The number of steps to train for.
     pub total: Option<f64>,
 }
 
-/// What is known of a training beside what its metrics and its own files say.
+/// Facts about the progress besides the metrics and the trainer's own files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside {
     /// The step of the latest checkpoint that the attempt has saved, or began with.
     pub checkpoint: Option<f64>,
-    /// The step of the rows when that checkpoint was found, if there were any: rows that went back since are of
-    /// another training, and a checkpoint that was there first may be of another one, too.
+    /// The step of the rows when that checkpoint was found, if there were any: rows that went back since then
+    /// belong to another training, and so may a checkpoint that existed before all rows.
     pub rows: Option<f64>,
-    /// How many steps there are to take.
+    /// The number of steps to train for.
     pub total: Option<f64>,
 }
 
 impl Beside {
-    /// Returns the step of the checkpoint where that says more than the last row: rows may count from 0, or come
-    /// less often than checkpoints.
+    /// Returns the step of the checkpoint if it is further than the last row: rows may count from 0, or be
+    /// rarer than checkpoints.
     fn ahead(&self, of_rows: f64, is_exact: bool, total: Option<f64>) -> Option<f64> {
         self.rows.filter(|rows| of_rows >= *rows)?;
         let step = self.checkpoint?;
@@ -85,18 +87,18 @@ pub struct Follower {
     followed: Option<(Rank, Growing)>,
     begun: Instant,
     next_search: Option<Instant>,
-    /// What the trainer saves with checkpoints, and what it says of the present.
+    /// The trainer's records beside checkpoints, and its document about the present.
     saved: Aside,
     present: Aside,
-    /// Files that were there before the attempt began.
+    /// Files that existed before the attempt began.
     old: HashMap<PathBuf, Stamp>,
-    /// Files in which a change is a sign of life.
+    /// Files whose change is a sign of life.
     watched: HashMap<PathBuf, Option<Stamp>>,
     nothing: Figures,
 }
 
 impl Follower {
-    /// Follows the metrics of a run, of which these were the attempts, the present one the last.
+    /// Starts following the metrics of a run with these attempts, of which the current one is the last.
     pub fn new(layout: Layout, wanted: Wanted, attempts: Resumptions) -> Self {
         Self {
             layout,
@@ -113,8 +115,8 @@ impl Follower {
         }
     }
 
-    /// Takes note of what a trainer's files are like before the attempt begins: those that stay so are not its
-    /// own.
+    /// Records the state of a trainer's files before the attempt begins: files that stay unchanged do not
+    /// belong to the attempt.
     pub fn begin(&mut self) {
         if self.wanted.with_trainer {
             let found = candidates(&self.layout, true);
@@ -128,7 +130,7 @@ impl Follower {
         self.followed.as_ref().map_or(&self.nothing, |(_, growing)| growing.figures())
     }
 
-    /// Returns the names below the run of the files that the figures are of, the first ones of many.
+    /// Returns the paths below the run of the files behind the figures, at most the first ones.
     pub fn names(&self) -> Vec<String> {
         let Some((_, growing)) = &self.followed else { return Vec::new() };
         let mut names = growing.source().names(self.layout.root());
@@ -136,7 +138,7 @@ impl Follower {
         names
     }
 
-    /// Reads what was added, or a part of it, and says what that was.
+    /// Reads some or all of what was appended, and returns what changed.
     pub fn poll(&mut self) -> io::Result<Growth> {
         self.choose(false);
         self.look_aside();
@@ -146,7 +148,7 @@ impl Follower {
         }
     }
 
-    /// Looks for sources anew, and has the next [`Self::poll`] be exact, whenever that was done last.
+    /// Searches for sources again, and makes the next [`Self::poll`] exact, however recent the last search.
     pub fn search(&mut self) {
         self.choose(true);
         if let Some((_, growing)) = &mut self.followed {
@@ -154,7 +156,7 @@ impl Follower {
         }
     }
 
-    /// Says whether a file that may hold metrics has changed since this was last asked.
+    /// Returns whether a file that may hold metrics has changed since the last call.
     pub fn has_signs_of_life(&mut self) -> bool {
         let mut has_changed = self.present.take_change();
         for (path, known) in &mut self.watched {
@@ -165,8 +167,8 @@ impl Follower {
         has_changed
     }
 
-    /// Returns how far the training is. Rows that name a step know best, then what the trainer says of the
-    /// present, then a checkpoint, or what was saved with it, and the bar that `bar` finds of so many steps.
+    /// Returns the progress of the training. In order of precedence: rows with a step, the trainer's document
+    /// about the present, a checkpoint or its record, and the bar that `bar` finds for a number of steps.
     pub fn progress(&self, beside: &Beside, bar: impl Fn(f64) -> Option<f64>) -> Progress {
         let figures = self.figures();
         let of_rows = figures.step();
@@ -182,7 +184,7 @@ impl Follower {
             let all = [saved.map(|saved| saved.step), beside.checkpoint, known.and_then(&bar)];
             all.into_iter().flatten().reduce(f64::max)
         };
-        // Rows that are all of attempts before say less than what this one has written.
+        // Rows of earlier attempts say less than the files of this attempt.
         let is_before = figures.attempt().is_some_and(|attempt| attempt < self.attempts.count());
         let present_now = present.filter(|_| self.present.is_newer_than(self.wanted.since));
         let later = || {
@@ -199,12 +201,12 @@ impl Follower {
         Progress { step, total }
     }
 
-    /// Chooses the source, if there is reason to.
+    /// Chooses the source, if necessary.
     fn choose(&mut self, must_search: bool) {
         if let Some((rank, source)) = self.direct() {
             self.follow(rank, source);
         } else if self.followed.as_ref().is_some_and(|(rank, _)| *rank <= Rank::Written) {
-            (self.followed, self.next_search) = (None, None); // it was emptied
+            (self.followed, self.next_search) = (None, None); // the file was emptied
         }
         let now = Instant::now();
         if must_search || self.next_search.is_none_or(|time| now >= time) {
@@ -219,7 +221,7 @@ impl Follower {
         }
     }
 
-    /// Returns how long no search is needed: what trainers write beside their metrics comes soon, as a rule.
+    /// Returns how long no search is needed: files beside the metrics usually appear soon.
     fn pause(&self, now: Instant) -> Duration {
         match &self.followed {
             Some((Rank::Left, _)) if self.is_settled() => SELDOM.min((now - self.begun) / 4),
@@ -228,7 +230,7 @@ impl Follower {
         }
     }
 
-    /// Returns the source that needs no search: the one that was named, else the one for the suite.
+    /// Returns the source that needs no search: the named one, else the suite's own file.
     fn direct(&self) -> Option<(Rank, MetricSource)> {
         match &self.wanted.named {
             Some(name) => Some((Rank::Named, MetricSource::named(self.layout.root(), name)?)),
@@ -236,14 +238,14 @@ impl Follower {
         }
     }
 
-    /// Says whether a source was chosen that is not given up for a better one that may come: one with steps, or
-    /// one that was named or is written for the suite.
+    /// Returns whether the chosen source is not replaced by a better one that may appear: a source with
+    /// steps, a named one, or the suite's own file.
     fn is_settled(&self) -> bool {
         let has_steps = self.figures().step().is_some();
         self.followed.as_ref().is_some_and(|(rank, _)| *rank < Rank::Left || *rank == Rank::Left && has_steps)
     }
 
-    /// Finds all that there is, and chooses; `must_choose` also in place of a table that was emptied.
+    /// Finds all sources and chooses one; with `must_choose` also replaces an emptied table.
     fn look_around(&mut self, must_choose: bool) {
         let mut candidates = candidates(&self.layout, self.wanted.with_trainer);
         for (rank, source) in &candidates {
@@ -271,7 +273,7 @@ impl Follower {
             && emptied.exists()
             && !candidates.iter().any(|(_, source)| source.paths().any(|path| path == emptied))
         {
-            return; // the program begins its table anew
+            return; // the program starts its table over
         }
         let known = match &self.followed {
             Some((_, growing)) if self.is_settled() => growing.source().names(root),
@@ -288,7 +290,7 @@ impl Follower {
         }
     }
 
-    /// Goes over to a source, unless it is the one that is followed.
+    /// Switches to a source, unless it is already followed.
     fn follow(&mut self, rank: Rank, source: MetricSource) {
         let source = source.with_step_key(self.wanted.step_key.as_deref());
         if let Some((known, growing)) = &mut self.followed
@@ -300,8 +302,8 @@ impl Follower {
         self.followed = Some((rank, Growing::new(source, &self.attempts)));
     }
 
-    /// Reads what the trainer says beside its metrics, where that has changed. Its status is at the top as a rule,
-    /// for which nothing needs to be searched.
+    /// Reads the trainer's document beside its metrics, if it has changed. It is usually at the top of the
+    /// run, which needs no search.
     fn look_aside(&mut self) {
         if self.present.path.is_none() && self.wanted.with_trainer {
             let status = self.layout.root().join(SNAPSHOTS[0]);
@@ -318,7 +320,7 @@ impl Follower {
     }
 }
 
-/// Finds the source that holds the first of these files.
+/// Finds the source that contains the first of these files.
 pub(crate) fn chosen(candidates: &[(Rank, MetricSource)], names: &[String], root: &Path) -> Option<usize> {
     let first = root.join(names.first()?);
     candidates.iter().position(|(_, source)| source.paths().any(|path| path == first))

@@ -1,13 +1,13 @@
-//! Which metric is to be the best, as options say it: `val_loss`, `reward:max`.
+//! The metric to optimise, as options name it: `val_loss`, `reward:max`.
 
 use crate::names::Better;
 
-/// A metric, and which of its values are the better ones.
+/// A metric, and whether higher or lower is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Goal<'a> {
     /// Name of the metric.
     pub metric: &'a str,
-    /// As the option says, else as the name does; none where nobody knows.
+    /// From the option, else from the name; `None` if unknown.
     pub better: Option<Better>,
 }
 

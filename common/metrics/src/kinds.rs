@@ -1,5 +1,5 @@
-//! The table of sources: which files are taken for metrics that a trainer writes, by their names and by what
-//! is in them (run-dir(5)). A name alone says little: a row has to be there.
+//! The table of sources: which files count as metrics of a trainer, by name and contents (run-dir(5)). A name
+//! alone is not enough: the file must contain a row.
 
 use super::row::MetricRow;
 use super::row_reader::{SourceFormat, first_row};
@@ -11,23 +11,23 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Kind {
     pub(super) format: SourceFormat,
-    /// Names, of which `*` stands for any beginning.
+    /// Names; `*` stands for any beginning.
     names: &'static [&'static str],
-    /// Directories that it lies in, if it must be one of these.
+    /// Directories that it must be in; empty for any.
     directories: &'static [&'static str],
-    /// What its first row must have, for the name to mean it.
+    /// Requirements on its first row.
     needs: Needs,
-    /// Files of one directory are read together, each as a track of its own.
+    /// Whether files of a directory are read together, each as a track of its own.
     pub(super) is_many: bool,
 }
 
-/// What a first row has.
+/// Requirements on a first row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needs {
     Nothing,
     /// A column `epoch`.
     Epoch,
-    /// A step, and a number beside it.
+    /// A step, and another number.
     Step,
 }
 
@@ -35,7 +35,7 @@ const LINES: Kind =
     Kind { format: SourceFormat::Lines, names: &[], directories: &[], needs: Needs::Step, is_many: false };
 const TABLE: Kind = Kind { format: SourceFormat::Csv, needs: Needs::Nothing, ..LINES };
 
-/// All kinds of tables and files of lines, the better one first.
+/// All kinds of tables and files of lines, the best first.
 pub(super) const KINDS: [Kind; 18] = [
     // Lightning and many others.
     Kind { names: &["metrics.csv"], ..TABLE },
@@ -71,7 +71,7 @@ pub(super) const KINDS: [Kind; 18] = [
     Kind { names: &["*.monitor.csv"], is_many: true, ..TABLE },
 ];
 
-/// Words in the names of files of lines that hold what a model said, or what it learns from.
+/// Words in the names of files of lines that hold texts of a model or of its training data.
 const TEXTS: [&str; 10] = [
     "rollout",
     "sample",
@@ -85,15 +85,16 @@ const TEXTS: [&str; 10] = [
     "dataset",
 ];
 
-/// Lines of JSON among which the first row is looked for: what a program was started with may come before.
+/// Maximum number of JSON lines to search for the first row: lines about the start of a program may come
+/// before.
 const ROWS_BEFORE: usize = 20;
 
-/// Bytes in which the first row is looked for; where the name says enough, a header may be as long as a line.
+/// Number of bytes to search for the first row; if the name is specific, a header may be as long as a line.
 const START: u64 = 1 << 20;
 const LONG: u64 = 2 * LIMIT;
 
 impl Kind {
-    /// Says whether a file may be one, by its name and that of its directory.
+    /// Returns whether a file may be of this kind, by its name and that of its directory.
     pub(super) fn may_be(&self, directory: &str, name: &str) -> bool {
         let is_called = |pattern: &&str| match pattern.strip_prefix('*') {
             Some(end) => name.ends_with(end),
@@ -105,7 +106,7 @@ impl Kind {
             && !is_text()
     }
 
-    /// Returns the first row of a file that is one.
+    /// Returns the first row of a file of this kind.
     pub(super) fn first_row(&self, path: &Path) -> Option<MetricRow> {
         let file = open_regular(path).ok()??;
         let limit = if self.needs == Needs::Nothing { LONG } else { START };
@@ -122,13 +123,13 @@ impl Kind {
     }
 }
 
-/// Says whether there is a scalar at the beginning of an event file.
+/// Returns whether there is a scalar at the beginning of an event file.
 pub(super) fn has_scalars(path: &Path) -> bool {
     let file = open_regular(path).ok().flatten();
     file.is_some_and(|file| first_row(&file, SourceFormat::Events, START, 1, |_| true).is_some())
 }
 
-/// Says which of several files of lines is the main one: the smaller, the better.
+/// Returns the rank of a file of lines as the main one: the smaller, the better.
 pub(super) fn rank(name: &str) -> usize {
     ["train", "metric", "log"].iter().position(|word| name.contains(word)).unwrap_or(3)
 }

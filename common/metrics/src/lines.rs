@@ -1,5 +1,5 @@
-//! The whole lines of files that may grow, and documents, in bounded memory. A line of more than
-//! 16 MiB is passed over, and the lines after it are read. Used by whoever reads rows line by line.
+//! Reads whole lines of growing files, and documents, in bounded memory. A line of more than 16 MiB is
+//! skipped, and the lines after it are read. Used by all readers of rows.
 
 use memchr::memchr;
 use run_common::fsio::read::LIMIT;
@@ -7,36 +7,36 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 
-/// Bytes of the longest line that is read, with its newline.
+/// Maximum size of a line in bytes, with its newline.
 #[expect(clippy::cast_possible_truncation, reason = "it is small")]
 pub const LONGEST: usize = LIMIT as usize;
 
-/// Bytes that are read at a time.
+/// Bytes to read at a time.
 const BLOCK: usize = 64 << 10;
 
-/// Where a reader stands in a file of lines.
+/// The position of a reader in a file of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineReader {
-    /// Where the next line begins.
+    /// The start of the next line.
     offset: u64,
-    /// Bytes of that line that were passed over: it is too long.
+    /// Number of skipped bytes of that line, which is too long.
     passed: u64,
 }
 
 impl LineReader {
-    /// Begins at an offset.
+    /// Starts at an offset.
     pub(crate) fn at(offset: u64) -> Self {
         Self { offset, passed: 0 }
     }
 
-    /// Returns up to where the file was read. An unfinished line is read again.
+    /// Returns the offset up to which the file was read. An unfinished line is read again.
     pub fn position(&self) -> u64 {
         self.offset + self.passed
     }
 
-    /// Reads at most `limit` bytes, and hands each whole line to `act` with where it begins; one that
-    /// is too long is `None`, as soon as that is seen. Says whether more may be there to be read; with
-    /// a limit of [`LONGEST`] or more, each call gets further then.
+    /// Reads at most `limit` bytes, and passes each whole line to `act` with its offset; a line that is too
+    /// long is passed as `None`, as soon as this is known. Returns whether there may be more to read; with a
+    /// limit of [`LONGEST`] or more, each call then makes progress.
     pub fn read(
         &mut self,
         file: &File,
@@ -74,7 +74,7 @@ impl LineReader {
     }
 }
 
-/// A file from a position on, whatever others read in it meanwhile.
+/// A file from an offset on, independent of other readers.
 struct Positioned<'a> {
     file: &'a File,
     position: u64,
@@ -88,8 +88,7 @@ impl Read for Positioned<'_> {
     }
 }
 
-/// Passes over the rest of a line; returns how many bytes that were, and whether its newline was
-/// among them.
+/// Skips the rest of a line; returns the number of skipped bytes, and whether its newline was among them.
 fn pass_over(reader: &mut impl BufRead) -> io::Result<(u64, bool)> {
     let mut count = 0;
     loop {
@@ -110,12 +109,12 @@ fn pass_over(reader: &mut impl BufRead) -> io::Result<(u64, bool)> {
     }
 }
 
-/// Says whether a line counts as one that could not be read.
+/// Returns whether a line counts as unreadable.
 pub(crate) fn is_damage(line: Option<&[u8]>) -> bool {
     line.is_none_or(|line| !line.trim_ascii().is_empty())
 }
 
-/// The largest document that is read whole.
+/// Maximum size of a document that is read as a whole.
 const DOCUMENT: u64 = 256 << 20;
 
 /// Reads a whole document.

@@ -1,5 +1,5 @@
-//! Files and directories that a trainer makes anew for every attempt, such as `PPO_1` and `PPO_2`, `version_0`, or
-//! those with a date in their names: they are of one source. Used by whoever finds the sources of metrics.
+//! Files and directories that a trainer creates for every attempt, such as `PPO_1` and `PPO_2`, `version_0`,
+//! or with a date in their names: they form one source. Used to find the sources of metrics.
 
 use super::resumptions::Resumptions;
 use std::collections::{HashMap, HashSet};
@@ -7,12 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Files, or directories with files in them, whose paths differ in numbers alone and that were last written to in
+/// Files, or directories with files, whose paths differ only in numbers and that were last written to in
 /// different attempts.
 #[derive(Debug, Default)]
 pub(super) struct MadeAnew(HashMap<PathBuf, OfAttempt>);
 
-/// One of them.
+/// One of these files or directories.
 #[derive(Debug)]
 pub(super) struct OfAttempt {
     /// Its path without the numbers.
@@ -22,7 +22,7 @@ pub(super) struct OfAttempt {
 }
 
 impl MadeAnew {
-    /// Finds those among files below a run.
+    /// Finds them among files below a run.
     pub(super) fn files<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
         root: &Path,
@@ -31,7 +31,7 @@ impl MadeAnew {
         Self::among(files.map(|file| (file.as_path(), file.as_path())), root, attempts)
     }
 
-    /// Finds those among the directories of files.
+    /// Finds them among the directories of files.
     pub(super) fn directories<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
         root: &Path,
@@ -40,7 +40,7 @@ impl MadeAnew {
         Self::among(files.filter_map(|file| Some((file.parent()?, file.as_path()))), root, attempts)
     }
 
-    /// Finds those among paths, each with a file that was written there.
+    /// Finds them among paths, each with a file that was written there.
     fn among<'a>(
         paths: impl Iterator<Item = (&'a Path, &'a Path)>,
         root: &Path,
@@ -76,20 +76,20 @@ impl MadeAnew {
         Self(found)
     }
 
-    /// Returns that of a path.
+    /// Returns the entry of a path.
     pub(super) fn of(&self, path: &Path) -> Option<&OfAttempt> {
         self.0.get(path)
     }
 }
 
-/// Returns a path below a run with a sign for each number in its names, and without those at their ends.
+/// Returns a path below a run with a `#` for each number in its names, and without numbers at their ends.
 fn stem(path: &Path, root: &Path) -> Option<PathBuf> {
     let names = path.strip_prefix(root).ok()?.components();
     let shapes: Option<Vec<String>> = names.map(|name| name.as_os_str().to_str().map(shape)).collect();
     Some(root.join(shapes?.iter().collect::<PathBuf>()))
 }
 
-/// Returns a name with `#` for each number, and without those before its endings.
+/// Returns a name with `#` for each number, and without numbers before its extensions.
 fn shape(name: &str) -> String {
     let mut shape = String::new();
     for c in name.chars() {

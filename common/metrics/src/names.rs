@@ -1,21 +1,21 @@
-//! What the name of a metric tells: whether more of it is better, and whether it says how well the training goes
-//! or keeps the books. Used by whoever compares runs, and by whoever shows the first metrics of many.
+//! What the name of a metric tells: whether higher or lower is better, and whether the metric judges the
+//! training or is mere bookkeeping. Used to compare runs, and to choose the metrics to show first.
 
 use super::step_key::is_step;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Which values of a metric are the better ones.
+/// The better direction of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// The less.
+    /// Lower is better.
     Less,
-    /// The greater.
+    /// Higher is better.
     More,
 }
 
 impl Better {
-    /// Reads it off the words of a name; `None` where nothing is known of them. A loss of rewards is a loss.
+    /// Derives the direction from the words of a name; `None` if unknown. The loss of a reward is a loss.
     pub fn of(name: &str) -> Option<Self> {
         let words = words(name);
         let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
@@ -46,19 +46,19 @@ impl Better {
         is_more.then_some(Self::More)
     }
 
-    /// Says whether the greater values are the better ones.
+    /// Returns whether higher is better.
     pub fn is_more(self) -> bool {
         self == Self::More
     }
 }
 
-/// Words of what is the better the less there is of it.
+/// Words of metrics for which lower is better.
 const LESS: &str = "abserr absrel bpb bpc bpd bppl brier ce cer cost crossentropy crps distortion ece \
     eer emd epe err error errors fad fde fid fvd hausdorff hd95 hter huber kid latency logloss loss losses \
     lpips mae mape mcd minade mindcf minfde mpjpe mse msle nll nmse overfit perplexity ppl regret rmsd rmse \
     rmsle silog smape ter violation violations wer";
 
-/// Words of what is the better the more there is of it.
+/// Words of metrics for which higher is better.
 const MORE: &str = "acc accuracies accuracy ami amota ap apl apm aps ar ari arl arm ars auc aucpr auprc \
     auroc bertscore bleu bleurt chrf cider cka clipscore comet concordance corr corrcoef correct correlation \
     dice dsc elbo elo em exact f1 f2 fbeta fmeasure fps fscore gleu hit hitrate hits hmean hota idf1 iou \
@@ -69,32 +69,33 @@ const MORE: &str = "acc accuracies accuracy ami amota ap apl apm aps ar ari arl 
     spearman spearmanr specificity spice squad ssim stoi success successes throughput tnr tpr vmaf win \
     winrate wins won youden";
 
-/// How many answers count, as in `top-5` and `p@10`.
+/// Numbers of answers that count, as in `top-5` and `p@10`.
 const TOP: &str = "1 2 3 5 10 20 50 100 1000";
 
-/// Words beside which nothing is known: measures of spread, what is set and not achieved, and what has two sides.
+/// Words that make the direction unknown: measures of spread, settings rather than results, and metrics with
+/// two sides.
 const NEITHER: &str = "coef coefficient count counts lr num rejected scale sem std stddev stderr target threshold var \
     variance weight weights";
 
-/// Words that turn what follows them into its opposite.
+/// Words that turn the following words into their opposite.
 const OPPOSITES: &str = "minus neg negative inverse";
 
-/// Words of what keeps the books of a training and does not say how well that goes.
+/// Words of bookkeeping metrics, which do not judge the training.
 const BOOKKEEPING: &str = "cpu cuda dt duration elapsed eta flops flos fps gpu gpus hours iters mem memory mfu minutes ms \
     percentage persec pid progress ram rank rss runtime sec second seconds secs seed sps throughput \
     time times timestamp tps vram walltime wall";
 
-/// Words of what a training is judged by first, beside what is measured on data that was held out.
+/// Words of the metrics that judge a training first, besides metrics of validation data.
 const MAIN: &str = "acc accuracies accuracy loss losses ret return returns rew reward rewards";
 
-/// Words of what is measured on data that was held out.
+/// Words of metrics of validation data.
 const VALIDATION: &str = "val valid validation eval evaluation test dev";
 
 /// A word of a name.
 struct Word {
-    /// In small letters.
+    /// The word in lower case.
     text: String,
-    /// Without digits at its end.
+    /// The word without trailing digits.
     bare: usize,
     has_digits: bool,
 }
@@ -114,14 +115,14 @@ impl Word {
         self.text == word || &self.text[..self.bare] == word
     }
 
-    /// Says whether it is in a list of words with blanks between them.
+    /// Returns whether it is in a list of words separated by blanks.
     fn is_one_of(&self, list: &str) -> bool {
         list.split(' ').any(|word| self.is(word))
     }
 }
 
-/// Splits a name into its words, at whatever is no letter or digit; also where a capital letter follows a small
-/// one, beside the whole.
+/// Splits a name into its words, at all characters other than letters and digits; also before a capital
+/// letter after a lower-case one, in addition to the whole.
 fn words(name: &str) -> Vec<Word> {
     let mut found = Vec::new();
     for word in name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
@@ -142,7 +143,7 @@ fn follow_any(words: &[Word], first: &str, second: &str) -> bool {
     words.windows(2).any(|pair| pair[0].is_one_of(first) && pair[1].is_one_of(second))
 }
 
-/// Reads the rate of an outcome: whether that is a good one.
+/// Derives the direction of a rate of an outcome: whether that outcome is good.
 fn of_outcomes(words: &[Word]) -> Option<bool> {
     let has = |list: &str| words.iter().any(|word| word.is_one_of(list));
     let is_rate = has("rate rates ratio");
@@ -157,19 +158,19 @@ fn of_outcomes(words: &[Word]) -> Option<bool> {
     (is_rate && (has("completion solve solves") || follow_any(words, "true", answers))).then_some(true)
 }
 
-/// Says whether a column is a metric: neither a step nor a time.
+/// Returns whether a column is a metric: neither a step nor a time.
 pub fn is_metric(name: &str) -> bool {
     !is_step(name) && !["time", "timestamp", "wall_time"].contains(&name)
 }
 
-/// How much a metric tells of a training at first sight: the smaller, the more.
+/// How much a metric tells about a training at first sight: the smaller, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Interest {
-    /// What it is judged by first.
+    /// It judges the training first.
     Main,
-    /// How well it goes, otherwise.
+    /// It judges the training otherwise.
     Result,
-    /// Anything else that it does.
+    /// Anything else.
     State,
     Bookkeeping,
 }
@@ -190,10 +191,10 @@ impl Interest {
     }
 }
 
-/// Names whose interest a thread keeps, at most.
+/// Maximum number of names whose interest a thread caches.
 const KEPT: usize = 1000;
 
-/// Returns how much a metric interests, which is found out once: the rows of a listing have the same names.
+/// Returns how much a metric tells, computed once per name: the rows of a listing have the same names.
 fn interest(name: &str) -> Interest {
     thread_local!(static FOUND: RefCell<HashMap<String, Interest>> = RefCell::default());
     FOUND.with_borrow_mut(|found| {
@@ -209,9 +210,9 @@ fn interest(name: &str) -> Interest {
     })
 }
 
-/// Chooses the metrics that are shown first: losses, rewards, returns, accuracies and validations, then those that
-/// also say how well a training goes, then others, and of these the ones that most runs have; none that keeps the books, where there are others. Each is given with the
-/// number of runs that have it, in the order first logged, and stays in that order.
+/// Chooses the metrics to show first: losses, rewards, returns, accuracies and validations, then others that
+/// judge the training, then others, and among these the ones that most runs have; no bookkeeping metrics if
+/// there are others. Returns each with the number of runs that have it, in the order first logged.
 pub fn headline<'a>(metrics: impl Iterator<Item = (&'a str, usize)>, most: usize) -> Vec<&'a str> {
     let mut all: Vec<(Interest, usize, usize, &str)> = metrics
         .filter(|(name, _)| is_metric(name))
@@ -227,7 +228,7 @@ pub fn headline<'a>(metrics: impl Iterator<Item = (&'a str, usize)>, most: usize
     all.into_iter().map(|(.., name)| name).collect()
 }
 
-/// Counts in how many of several lists each name is, in the order in which names first appear.
+/// Counts in how many lists each name is, in the order of first appearance.
 pub fn counted<'a>(lists: impl Iterator<Item = impl Iterator<Item = &'a str>>) -> Vec<(&'a str, usize)> {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();

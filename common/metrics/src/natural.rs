@@ -1,4 +1,4 @@
-//! The natural order of paths, in which numbers count as such.
+//! The natural order of paths, in which numbers are compared as numbers.
 
 use std::cmp::Ordering;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(super) fn natural(one: &Path, other: &Path) -> Ordering {
     }
 }
 
-/// Returns what a text begins with: its digits, or what comes before the next ones.
+/// Returns the beginning of a text: its digits, or the text before the next digits.
 fn piece(text: &str) -> Option<&str> {
     let is_digit = text.chars().next()?.is_ascii_digit();
     let end = text.find(|c: char| c.is_ascii_digit() != is_digit).unwrap_or(text.len());

@@ -1,13 +1,12 @@
-//! A document that a trainer writes anew as it goes on, such as a `status.json` of its own: an object with
-//! the step it is at, often how many there are to take, and present values.
+//! A document that a trainer keeps rewriting, such as its own `status.json`: an object with the current step,
+//! often the number of steps to train for, and current values.
 
 use super::row::{MetricRow, MetricValue};
 use run_common::fsio::read::LIMIT;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 
-/// Names under which trainers say how many steps they will take, by the unit that they count in: the last part of a
-/// name, in small letters.
+/// Names of the number of steps to train for, by unit: the last part of a name, in lower case.
 const TOTALS: [(&str, &[&str]); 3] = [
     ("episode", &["total_episodes", "max_episodes", "num_episodes", "n_episodes"]),
     ("epoch", &["total_epochs", "max_epochs", "num_epochs", "n_epochs", "epochs"]),
@@ -31,25 +30,24 @@ const TOTALS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// Numbers that say nothing of the training.
+/// Numbers that are not about the training.
 const OTHERS: [&str; 6] = ["pid", "ppid", "schema", "version", "seed", "port"];
 
-/// The present of a training.
+/// The current state of a training.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Present {
-    /// The numbers, but for those that say how many steps there are to take.
+    /// The numbers, without the number of steps to train for.
     pub(super) row: MetricRow,
     pub(super) step: f64,
     pub(super) total: Option<f64>,
 }
 
-/// Reads the numbers in a document, of which the step may be under a key of one's own; `None` when they name no
-/// step.
+/// Reads the numbers in a document; the step may be under a custom key. `None` if there is no step.
 pub(super) fn read(file: &File, step_key: Option<&str>) -> io::Result<Option<Present>> {
     Ok(parse(file)?.and_then(|row| present(&row.with_step(step_key))))
 }
 
-/// Reads the numbers in a document that was named, or all that is in it when they name no step that is known.
+/// Reads the numbers in a named document, even without a known step.
 pub(super) fn row(file: &File) -> io::Result<Option<MetricRow>> {
     Ok(parse(file)?.map(|row| present(&row).map_or(row, |present| present.row)))
 }
@@ -64,7 +62,7 @@ fn parse(mut file: &File) -> io::Result<Option<MetricRow>> {
     Ok(MetricRow::parse(&bytes))
 }
 
-/// Says whether a name says how many steps there are to take.
+/// Returns whether a name is that of the number of steps to train for.
 fn is_total(name: &str) -> bool {
     TOTALS.iter().any(|(_, names)| names.contains(&&*last_part(name)))
 }
@@ -74,7 +72,7 @@ fn present(row: &MetricRow) -> Option<Present> {
         matches!(value, MetricValue::Number(_)) && !OTHERS.contains(name)
     };
     let owned = |(name, value): (&str, &MetricValue)| (name.to_owned(), value.clone());
-    // A total is a step by its name, but not beside another.
+    // A total is a step by its name, unless there is another step.
     let values = row.fields().filter(is_value).filter(|(name, _)| !is_total(name));
     let values = MetricRow::new(values.map(owned).collect());
     if let Some((key, step)) = values.step() {
@@ -89,7 +87,7 @@ fn present(row: &MetricRow) -> Option<Present> {
     })
 }
 
-/// Returns how many steps a row says that the training will take, in the unit of its step.
+/// Returns the number of steps to train for in a row, in the unit of its step.
 pub(super) fn total(row: &MetricRow) -> Option<f64> {
     total_in(row, row.step()?.0)
 }
@@ -103,7 +101,7 @@ fn total_in(row: &MetricRow, key: &str) -> Option<f64> {
     names.iter().filter(|name| **name != key).find_map(of)
 }
 
-/// Returns the last part of a name in small letters.
+/// Returns the last part of a name in lower case.
 fn last_part(name: &str) -> String {
     name.rsplit('/').next().unwrap_or(name).to_lowercase()
 }

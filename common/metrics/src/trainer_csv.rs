@@ -18,13 +18,14 @@ pub(super) struct TableReader {
 }
 
 impl TableReader {
-    /// Reads a line; one whose cells are not as many as the columns is damaged, as nobody knows what they mean.
+    /// Reads a line; a line with another number of cells than columns is damaged, because its meaning is
+    /// unknown.
     pub(super) fn line(&mut self, line: Option<&[u8]>) -> Meaning {
         line.map_or(Meaning::Damaged, |line| self.columns.read(line, &mut self.parser))
     }
 }
 
-/// What a line is.
+/// The kind of a line.
 pub(super) enum Meaning {
     Row(MetricRow),
     /// A header, or a row without values.
@@ -32,7 +33,7 @@ pub(super) enum Meaning {
     Damaged,
 }
 
-/// The columns by the last header.
+/// The columns of the last header.
 #[derive(Debug, Default)]
 struct Columns {
     names: Vec<String>,
@@ -65,7 +66,7 @@ impl Columns {
         if row.fields().next().is_some() { Meaning::Row(row) } else { Meaning::Nothing }
     }
 
-    /// Says whether cells are names: the first ones, or others that have a column in common.
+    /// Returns whether cells are names: the first line, or a line that shares a column with the header.
     fn is_header(&self, cells: &[&str]) -> bool {
         let is_known = |cell: &&str| is_step(cell) || self.known.contains(*cell);
         let is_filled = |cell: &&str| !cell.is_empty();
@@ -78,13 +79,13 @@ impl Columns {
     }
 }
 
-/// Returns the byte between the columns of a header: of those that tables have the most frequent.
+/// Returns the separator of a header: the most frequent one of those in use.
 fn separator(header: &str) -> u8 {
     let count = |separator: u8| header.bytes().filter(|&byte| byte == separator).count();
     [b';', b'\t', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
 }
 
-/// Returns the names of columns, each a different one but for columns without a name.
+/// Returns the names of columns, made unique except for empty names.
 fn names(cells: &[&str], are_distinct: bool) -> Vec<String> {
     if are_distinct {
         return cells.iter().map(|&cell| cell.to_owned()).collect();
@@ -101,7 +102,7 @@ fn value(cell: &str) -> MetricValue {
     number(cell).map_or_else(|| MetricValue::Other(Value::from(cell)), MetricValue::Number)
 }
 
-/// Reads a number as Python's float and NumPy write it.
+/// Reads a number as written by Python's float and NumPy.
 fn number(cell: &str) -> Option<f64> {
     cell.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Lines of trainers of boosted trees: an iteration and its scores, between tabs.
+//! Lines of trainers of boosted trees: an iteration and its scores, separated by tabs.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;

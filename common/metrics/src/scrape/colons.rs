@@ -1,4 +1,4 @@
-//! Lines of names and values with colons between them, the step first.
+//! Lines of names and values separated by colons, the step first.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;

@@ -8,7 +8,7 @@ use crate::row::MetricRow;
 /// Words for the step.
 const KEYS: [&str; 6] = ["epoch", "step", "episode", "iter", "iteration", "update"];
 
-/// Parts of names of which one must be among the metrics.
+/// Parts of names, one of which must be among the metrics.
 const MEASURED: [&str; 15] = [
     "loss",
     "acc",
@@ -27,11 +27,11 @@ const MEASURED: [&str; 15] = [
     "elbo",
 ];
 
-/// Words that stand in sentences and in no name.
+/// Words that occur in sentences and in no name.
 const SPOKEN: [&str; 14] =
     ["improved", "from", "to", "was", "is", "in", "at", "after", "took", "the", "saved", "of", "for", "did"];
 
-/// Units that may stand after a value.
+/// Units that may follow a value.
 const UNITS: [&str; 4] = [" GB", " MB", " ms", " s"];
 
 /// Words in a name.
@@ -61,7 +61,7 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         number(share)?;
         scan.0 = rest;
     }
-    // Most lines that begin like this are none: that is seen before anything is kept.
+    // Most lines that begin like this are not rows; check this before storing anything.
     let is_table = scan.tag(" | ").is_some();
     if !is_table {
         scan.tag(": ").or_else(|| scan.tag(", "))?;
@@ -75,7 +75,7 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
     }
     let mut is_measured = false;
     if is_table {
-        // Columns without a name, and those that are no number, are left out.
+        // Columns without a name, or without a number, are left out.
         for field in scan.0.split('|') {
             if let Some((name, value)) = field_of_table(field) {
                 is_measured |= is_measure(name);
@@ -84,7 +84,7 @@ pub(super) fn row(text: &str) -> Option<MetricRow> {
         }
     } else {
         if key.starts_with("iter") && !is_capital {
-            return None; // a part of one of nanoGPT's
+            return None; // part of a line of nanoGPT
         }
         for field in scan.0.split(", ").filter(|field| !field.contains(" took ")) {
             let (name, value) = field_of_list(field)?;

@@ -1,17 +1,17 @@
-//! Keras: a line `Epoch 3/10`, then a bar that is complete, with the epoch's metrics. A bar that is
-//! not, or that follows none of these lines, as that of an evaluation, is no row.
+//! Keras: a line `Epoch 3/10`, then a complete bar with the epoch's metrics. An incomplete bar, or a bar
+//! without such a line, as in an evaluation, is not a row.
 
 use super::scan::{Numbers, Scan};
 use crate::row::MetricRow;
 
-/// What was seen of an epoch.
+/// The state of an epoch.
 #[derive(Debug, Default)]
 pub(super) struct KerasBar {
     epoch: Option<f64>,
 }
 
 impl KerasBar {
-    /// Says whether the bar of an epoch may come.
+    /// Returns whether the bar of an epoch may follow.
     pub(super) fn is_waiting(&self) -> bool {
         self.epoch.is_some()
     }
@@ -78,7 +78,7 @@ fn bar(text: &str, epoch: f64) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// Says whether it is `14s`, `14s 8ms/step`, `8ms/step` or `14s/epoch`.
+/// Returns whether it is `14s`, `14s 8ms/step`, `8ms/step` or `14s/epoch`.
 fn is_time(text: &str) -> bool {
     text.split(' ').all(|word| {
         let word = word.split_once('/').map_or(word, |(time, _)| time);

@@ -1,4 +1,4 @@
-//! Formats of which each line is a row.
+//! Formats in which each line is a row.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
@@ -87,7 +87,7 @@ fn hugging_face(text: &str) -> Option<MetricRow> {
     row.get("epoch").is_some().then_some(row)
 }
 
-/// Says whether a name is one of those that tell a log of the Trainer from a config.
+/// Returns whether a name shows that a dictionary is a log of the Trainer and not a config.
 fn is_logged(name: &str) -> bool {
     let part = name.strip_prefix("eval_").or_else(|| name.strip_prefix("train_"));
     name == "loss"
@@ -95,7 +95,7 @@ fn is_logged(name: &str) -> bool {
         || part.is_some_and(|part| part.ends_with("loss") || part.ends_with("runtime"))
 }
 
-/// Takes a string as Python's repr writes it when nothing in it needs to be escaped.
+/// Takes a string as written by Python's repr, without escapes.
 fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
     let quote = scan.0.as_bytes().first().copied().filter(|byte| b"'\"".contains(byte))?;
     scan.tag(if quote == b'"' { "\"" } else { "'" })?;
@@ -104,13 +104,13 @@ fn quoted<'a>(scan: &mut Scan<'a>) -> Option<&'a str> {
     Some(text)
 }
 
-/// A row as it would be in metrics.jsonl.
+/// A row as in metrics.jsonl.
 fn json(text: &str) -> Option<MetricRow> {
     let row = MetricRow::parse(text.as_bytes())?;
     (row.sure_step().is_some() && row.numbers().next().is_some()).then_some(row)
 }
 
-/// Names that such a line begins with: those of a step and nothing else, as any program prints pairs.
+/// Names that such a line may begin with: unambiguous step keys only, because any program prints pairs.
 const FIRST: [&str; 7] = ["step", "global_step", "iteration", "iter", "epoch", "episode", "timestep"];
 
 /// `global_step=22, episodic_return=[21.]` (CleanRL, DeepSpeed): begins with a step key.
@@ -134,8 +134,8 @@ fn pairs(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// Takes a number, or a list of them: a list of one is that one, and the numbers of a longer list
-/// get their places as names.
+/// Takes a number, or a list of numbers: a list of one number is that number; the numbers of a longer list
+/// get their positions as names.
 fn values(scan: &mut Scan, name: &str, numbers: &mut Numbers, depth: usize) -> Option<()> {
     let close = match scan.0.as_bytes().first()? {
         b'[' => "]",
@@ -163,7 +163,7 @@ fn values(scan: &mut Scan, name: &str, numbers: &mut Numbers, depth: usize) -> O
     }
 }
 
-/// Says whether a list has one element.
+/// Returns whether a list has one element.
 fn is_of_one(list: &str) -> bool {
     let mut depth = 0;
     let mut elements = 0;
@@ -292,8 +292,8 @@ fn torchtitan(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// Removes what loggers put before a message: torchtitan's
-/// `[titan] TIME - root - INFO - `, and DeepSpeed's `[TIME] [INFO] [logging.py:96:log_dist] [Rank 0] `.
+/// Removes the prefixes of loggers: torchtitan's `[titan] TIME - root - INFO - `, and DeepSpeed's `[TIME]
+/// [INFO] [logging.py:96:log_dist] [Rank 0] `.
 fn without_prefix(text: &str) -> Option<&str> {
     let mut scan = Scan(text);
     if scan.tag("[titan] ").is_some() {

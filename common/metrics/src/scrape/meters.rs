@@ -1,4 +1,4 @@
-//! Lines of training loops that many have taken over: a place in an epoch, then meters that show a value and its mean.
+//! Lines of widely copied training loops: a position in an epoch, then meters that show a value and its mean.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
@@ -47,7 +47,7 @@ fn place(scan: &mut Scan) -> Option<(f64, f64)> {
     Some((done, of))
 }
 
-/// Reads the meters, of which one must be a loss. Those that show something else than a number are left out.
+/// Reads the meters, one of which must be a loss. Meters without a number are left out.
 fn fields(text: &str, epoch: f64, step: f64) -> Option<MetricRow> {
     let mut numbers = Numbers::default();
     numbers.add("epoch", epoch);

@@ -3,7 +3,7 @@
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
 
-/// The last step of the training, which those of a validation are of.
+/// The last step of the training, which is also the step of a validation.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     step: Option<f64>,
@@ -71,7 +71,7 @@ fn in_brackets(scan: &mut Scan) -> Option<(f64, Option<f64>)> {
     Some((done, of))
 }
 
-/// Returns the fields after the place: between two blanks, or after a tab between commas.
+/// Returns the fields after the position: separated by two blanks, or after a tab by commas.
 fn fields(text: &str) -> impl Iterator<Item = &str> {
     let separator = if text.starts_with('\t') { ", " } else { "  " };
     text.split(separator).map(str::trim).filter(|field| !field.is_empty())

@@ -1,9 +1,10 @@
-//! What launchers put before the lines of each of several processes: the rank of the process.
+//! The rank that launchers put before the lines of each of several processes.
 
-/// Digits of the largest rank.
+/// Maximum number of digits of a rank.
 const DIGITS: usize = 6;
 
-/// Cuts the rank off a line; `None` for a line without. The rest may begin with a blank that is the launcher's.
+/// Removes the rank from a line; `None` for a line without a rank. The rest may begin with a blank of the
+/// launcher.
 ///
 /// `[default0]:text` (torchrun with `--tee`), `[rank0]: text` (PyTorch), `0: text` (srun with `--label`),
 /// `[1,0]<stdout>:text` (mpirun with `--tag-output`), `(Worker pid=7, ip=10.0.0.1) text` (Ray).

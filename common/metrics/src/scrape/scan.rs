@@ -1,19 +1,19 @@
-//! Reads a line from left to right, for the formats that are known.
+//! Scans a line from left to right, for the known formats.
 
 use crate::row::{MetricRow, MetricValue};
 
-/// What is left of a line.
+/// The rest of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan<'a>(pub(super) &'a str);
 
 impl<'a> Scan<'a> {
-    /// Takes exactly this.
+    /// Takes exactly this text.
     pub(super) fn tag(&mut self, tag: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(tag)?;
         Some(())
     }
 
-    /// Takes bytes as long as they are such, at least one.
+    /// Takes bytes while they match, at least one.
     pub(super) fn some(&mut self, mut is_such: impl FnMut(u8) -> bool) -> Option<&'a str> {
         let end = self.0.bytes().position(|byte| !is_such(byte)).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(end).filter(|(taken, _)| !taken.is_empty())?;
@@ -44,7 +44,7 @@ impl<'a> Scan<'a> {
         Some(value)
     }
 
-    /// Says that nothing may be left.
+    /// Requires that nothing is left.
     pub(super) fn end(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }
@@ -73,12 +73,12 @@ pub(super) fn ungrouped(text: &str) -> Option<String> {
 pub(super) struct Numbers(Vec<(String, MetricValue)>);
 
 impl Numbers {
-    /// Adds one.
+    /// Adds a number.
     pub(super) fn add(&mut self, name: impl Into<String>, number: f64) {
         self.0.push((name.into(), MetricValue::Number(number)));
     }
 
-    /// Returns the row, if there is anything beside its step.
+    /// Returns the row, if it has more than a step.
     pub(super) fn row(self) -> Option<MetricRow> {
         Some(MetricRow::new(self.0)).filter(|row| row.has_step_key() && row.numbers().next().is_some())
     }

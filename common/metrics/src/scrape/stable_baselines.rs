@@ -1,16 +1,16 @@
-//! Stable Baselines 3: a table of two columns between lines of dashes, all as wide, in which a line
-//! such as `| rollout/ | |` names the group of those below. Its step is `time/total_timesteps`.
+//! Stable Baselines 3: a table of two columns between lines of dashes of the same width, in which a line such
+//! as `| rollout/ | |` names the group of the lines below. Its step is `time/total_timesteps`.
 
 use super::scan::number;
 use crate::row::{MetricRow, MetricValue};
 
-/// The longest table, in lines.
+/// Maximum number of lines of a table.
 const LINES: usize = 200;
 
-/// The table that is being read.
+/// The current table.
 #[derive(Debug, Default)]
 pub(super) struct BaselinesTable {
-    /// Characters in a line; 0 outside of a table.
+    /// Number of characters in a line; 0 outside a table.
     width: usize,
     group: String,
     fields: Vec<(String, MetricValue)>,
@@ -18,13 +18,13 @@ pub(super) struct BaselinesTable {
 }
 
 impl BaselinesTable {
-    /// Says whether a table has begun.
+    /// Returns whether a table has begun.
     pub(super) fn is_open(&self) -> bool {
         self.width > 0
     }
 
-    /// Takes a line that begins with `-` or `|`. Other lines between those of a table, as another
-    /// thread may print, change nothing.
+    /// Takes a line that begins with `-` or `|`. Other lines between those of a table, such as those of
+    /// another thread, are ignored.
     pub(super) fn line(&mut self, text: &str) -> Option<MetricRow> {
         let width = text.chars().count();
         if text.bytes().all(|byte| byte == b'-') {

@@ -1,10 +1,10 @@
-//! Ultralytics' YOLO: a line with the names of columns, then the complete bar of an epoch, whose text before the
-//! bar holds the values, and after it the scores of all classes. The names are those of its results.csv.
+//! Ultralytics' YOLO: a line with the names of columns, then the complete bar of an epoch, with the values
+//! before the bar, and after it the scores of all classes. The names are those of its results.csv.
 
 use super::scan::{Numbers, number};
 use crate::row::MetricRow;
 
-/// What was seen of a training.
+/// The state of a training.
 #[derive(Debug, Default)]
 pub(super) struct Yolo {
     /// Names of the columns of the training.
@@ -16,7 +16,7 @@ pub(super) struct Yolo {
 }
 
 impl Yolo {
-    /// Says whether a line can be one of these, which costs less than to read it.
+    /// Returns whether a line can be one of these, which is cheaper than reading it.
     pub(super) fn may_be(line: &[u8]) -> bool {
         match line.trim_ascii_start() {
             [b'E', b'p', b'o', b'c', b'h', b' ', ..]
@@ -27,7 +27,7 @@ impl Yolo {
         }
     }
 
-    /// Takes a line that is indented.
+    /// Takes an indented line.
     pub(super) fn line(&mut self, text: &str) -> Option<MetricRow> {
         let words: Vec<&str> = text.split_ascii_whitespace().take(40).collect();
         match *words.first()? {
