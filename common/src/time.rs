@@ -48,8 +48,8 @@ impl Timestamp {
         here.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
     }
 
-    /// Hands on the form of files. A listing writes tens of thousands of them, of years with four digits
-    /// and without leap seconds.
+    /// Formats as in files and passes the text to `to`. A listing writes tens of thousands of them, of years
+    /// with four digits and without leap seconds.
     fn written<R>(self, to: impl FnOnce(&str) -> R) -> R {
         let mut text = *FORM;
         let mut put = |at: Range<usize>, mut number: u32| {

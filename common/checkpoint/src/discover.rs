@@ -27,14 +27,13 @@ use std::path::{Path, PathBuf};
 /// steps, then the others by name.
 ///
 /// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden
-/// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but
-/// for one: a link to a directory that is called `checkpoints` or the like, at the top of the run, is
-/// followed, for so they are put on another disk; `models` and the like are often inputs. A link whose
-/// own name is that of a checkpoint stands for what it leads to, if that lies below the run or such a
-/// directory; what is found under several names is listed once, under the name of the thing itself. A
-/// link that leads nowhere or out of the run is incomplete. A directory that cannot be looked
-/// into, at the end of a followed link too, is listed as an incomplete checkpoint without step, for it may
-/// hold some.
+/// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but for
+/// one: a link to a directory named `checkpoints` or the like, at the top of the run, is followed, for so
+/// they are put on another disk; `models` and the like are often inputs. A link whose own name is that of a
+/// checkpoint stands for what it leads to, if that lies below the run or such a directory; what is found
+/// under several names is listed once, under the name of the thing itself. A link that leads nowhere or out
+/// of the run is incomplete. A directory that cannot be looked into, at the end of a followed link too, is
+/// listed as an incomplete checkpoint without step, for it may hold some.
 ///
 /// `recorded` is the pattern and the required files of the run. A recorded pattern stands in place
 /// of the names that are known. The required files, paths or globs below the checkpoint, are
@@ -329,7 +328,7 @@ pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<Strin
             ),
         });
     }
-    // One that is called the best is not taken for the latest.
+    // A checkpoint named `best` does not count as the latest.
     let count = |unit: Unit| {
         let of_unit = move |one: &&Candidate| one.name.unit == unit && one.name.labels.is_empty();
         candidates.iter().filter(is_known).filter(of_unit).map(|one| one.path.as_path())

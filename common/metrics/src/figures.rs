@@ -225,6 +225,6 @@ mod tests {
         assert_eq!(step(&[(0, train), (0, validation)]), Some(100.0), "of another shape, in epochs");
         let again = r#"{"step": 0, "loss": 1}"#;
         let far = r#"{"step": 900, "val": 1}"#;
-        assert_eq!(step(&[(0, far), (0, train), (0, again)]), Some(0.0), "all began anew");
+        assert_eq!(step(&[(0, far), (0, train), (0, again)]), Some(0.0), "all started over");
     }
 }

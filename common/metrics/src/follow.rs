@@ -98,7 +98,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts following the metrics of a run with these attempts, of which the current one is the last.
+    /// Starts following the metrics of a run with these attempts, the current one being the last.
     pub fn new(layout: Layout, wanted: Wanted, attempts: Resumptions) -> Self {
         Self {
             layout,
@@ -356,7 +356,7 @@ mod tests {
             Self { written: layout.metrics(), scraped: layout.scraped(), layout, _dir: dir }
         }
 
-        /// Follows them in an attempt that began when the first file had so many bytes.
+        /// Follows them in an attempt that began when the first file had this length.
         fn follow(&self, boundary: Option<usize>) -> Follower {
             let time = run_common::time::Timestamp::now();
             let resumed = |at| Resumptions::resumed(time, "metrics.jsonl", at as u64);

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 /// Bytes of each file that one call reads at most: a heartbeat must not wait for a gigabyte.
 const PIECE: u64 = LIMIT;
 
-/// Bytes at the beginning of a file, and before where it was read to, by which one that was written anew is
+/// Bytes at the beginning of a file, and before where it was read to, by which a rewritten file is
 /// recognised.
 const HEAD: usize = 256;
 const TAIL: usize = 64;
 
-/// A step that goes back has everything read again, which may take so long; longer, it comes not before so many
-/// times as long have passed.
+/// A step that goes back has everything read again, which may take this long; a longer one waits for this
+/// many times as long have passed.
 const READ_AGAIN: Duration = Duration::from_millis(10);
 const RARENESS: u32 = 100;
 
@@ -44,7 +44,7 @@ pub(super) struct Growing {
     source: MetricSource,
     files: Vec<GrowingFile>,
     figures: Figures,
-    /// Where rows began anew, and what they began with.
+    /// Where rows restarted, and with which values.
     starts: FirstSteps,
     attempts: Resumptions,
     is_begun: bool,
@@ -76,14 +76,14 @@ impl GrowingFile {
         }
     }
 
-    /// Says whether the file, of this length, is no longer the one of which the beginning was read.
+    /// Returns whether the file, of this length, is no longer the one whose beginning was read.
     fn is_another(&self, file: &File, length: u64) -> bool {
         let position = self.reader.position();
         let least = position.max(self.origins.last_boundary());
         length < least || self.head != bytes(file, 0, self.head.len()) || self.tail != tail(file, position)
     }
 
-    /// Takes note of what the file is recognised by.
+    /// Records what identifies the file.
     fn mark(&mut self, file: &File) {
         let position = self.reader.position();
         if self.head.len() < HEAD {
@@ -93,7 +93,7 @@ impl GrowingFile {
     }
 }
 
-/// Reads so many bytes at an offset, or what there is of them.
+/// Reads this many bytes at an offset, or as many as there are.
 fn bytes(file: &File, offset: u64, count: usize) -> Vec<u8> {
     let mut buffer = vec![0; count];
     let mut length = 0;
@@ -176,7 +176,7 @@ impl Growing {
             known.stamp = Some(stamp);
             if known.reader.is_incremental() {
                 if known.is_another(&file, stamp.length) {
-                    known.origins.begin_anew(); // of earlier attempts nothing is left where it was
+                    known.origins.begin_anew(); // positions of earlier attempts are no longer valid
                     (known.reader, known.head) = (RowReader::new(self.source.format()), Vec::new());
                     must_read_again = true;
                 }

@@ -72,7 +72,7 @@ impl NameList {
         names
     }
 
-    /// Joins so many parts; `None` when there are fewer, or one of several is in quotes.
+    /// Joins this number of parts; `None` when there are fewer, or one of several is in quotes.
     fn joined(&self, start: usize, count: usize) -> Option<String> {
         let parts = self.parts.get(start..start + count)?;
         let is_joined = |part: &Part| !part.is_quoted && part.value == parts[0].value;

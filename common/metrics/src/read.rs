@@ -1,4 +1,4 @@
-//! Reads the metric rows of a run from wherever it keeps them, in bounded memory. Used by whoever
+//! Reads the metric rows of a run from wherever it keeps them, in bounded memory. Used by every tool that
 //! needs more than the figures in status.json.
 
 use super::ascent::ascends;

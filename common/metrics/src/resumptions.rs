@@ -1,4 +1,4 @@
-//! Where and when the attempts of a run began, by which rows are told apart.
+//! Where and when the attempts of a run began, which assigns rows to attempts.
 
 use super::row_reader::SourceFormat;
 use run_common::fsio::open_regular;
@@ -53,7 +53,7 @@ impl Resumptions {
         Ok(Self::of(&rundir::attempts::Attempts::read(layout)?))
     }
 
-    /// Makes one further attempt that began at this time, when a file had this length.
+    /// Creates one further attempt that began at this time, when a file had this length.
     #[cfg(test)]
     pub(crate) fn resumed(time: run_common::time::Timestamp, file: &str, offset: u64) -> Self {
         let (offsets, fingerprints) = ([(file.to_owned(), offset)].into(), BTreeMap::new());

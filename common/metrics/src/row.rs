@@ -31,7 +31,7 @@ pub struct MetricRow {
     fields: Vec<(String, MetricValue)>,
     /// Which field is the step.
     step: Option<usize>,
-    /// When it was logged, in seconds since 1970, where that is told beside the fields.
+    /// When it was logged, in seconds since 1970, if known from outside the fields.
     logged: Option<f64>,
 }
 
@@ -46,7 +46,7 @@ impl MetricRow {
         Self { fields, step, logged: None }
     }
 
-    /// Takes note of when the row was logged, in seconds since 1970, if that is known.
+    /// Records when the row was logged, in seconds since 1970, if that is known.
     pub(crate) fn logged_at(self, seconds: Option<f64>) -> Self {
         Self { logged: seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0), ..self }
     }
@@ -139,8 +139,8 @@ impl MetricRow {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is when the row
-    /// was logged, where that is told beside the fields, and else also a timestamp.
+    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is when
+    /// the row was logged, if known from outside the fields, and otherwise also a timestamp.
     pub fn number_under(&self, key: &str) -> Option<f64> {
         let finite = |value: &MetricValue| match value {
             MetricValue::Number(number) if number.is_finite() => Some(*number),
@@ -170,7 +170,7 @@ impl MetricRow {
         })
     }
 
-    /// Leaves out fields that would make it larger than so many bytes.
+    /// Leaves out fields that would make it larger than this number of bytes.
     pub(crate) fn cut(mut self, most: usize) -> Self {
         let mut left = most;
         self.fields.retain(|(name, value)| {

@@ -141,8 +141,8 @@ fn prefixed(row: MetricRow, prefix: &str) -> MetricRow {
     MetricRow::new(fields.collect())
 }
 
-/// Reads the first row of a file that is wanted, if it is among the first so many bytes and rows; in a file of JSON
-/// lines, lines that are no rows count as well.
+/// Reads the first row of a file that is wanted, if it is within a number of bytes and rows; in a file of
+/// JSON lines, lines that are no rows count as well.
 pub(super) fn first_row(
     file: &File,
     format: SourceFormat,

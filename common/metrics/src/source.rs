@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 pub struct MetricSource {
     format: SourceFormat,
     files: Vec<SourceFile>,
-    /// The name of the step, where that was said.
+    /// The name of the step, if given.
     step_key: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl SourceFile {
         Self { path, name: None, prefix: String::new(), origin, begun: None, is_of_one: false }
     }
 
-    /// Makes one of a file below a run that attempts append to.
+    /// Creates a source from a file below a run that attempts append to.
     pub(super) fn appended(path: PathBuf, root: &Path) -> Self {
         let name = path.strip_prefix(root).ok().map(|name| name.to_string_lossy().into_owned());
         Self { name, ..Self::new(path) }
@@ -65,7 +65,7 @@ pub(crate) enum Rank {
     Written,
     /// Tables, JSON lines and event files of the trainer.
     Left,
-    /// Rows read off the output.
+    /// Rows read from the output.
     Scraped,
     /// What is saved with checkpoints, and lags behind.
     Saved,
@@ -120,7 +120,7 @@ impl MetricSource {
         self
     }
 
-    /// Returns the name of the step, where that was said.
+    /// Returns the name of the step, if given.
     pub(super) fn step_key(&self) -> Option<&str> {
         self.step_key.as_deref()
     }

@@ -1,5 +1,5 @@
-//! Where a row stands among others of its run: its step, the counter within which that may begin anew, such
-//! as an epoch, and the series that it belongs to. Used by whoever finds out which rows were superseded.
+//! Where a row stands among others of its run: its step, the counter within which that may restart, such as
+//! an epoch, and the series that it belongs to. Used to determine which rows were superseded.
 
 use super::step_key::StepKey;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -86,7 +86,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Returns the step, or the part of an epoch, and the counter within which it may begin anew.
+    /// Returns the step, or the part of an epoch, and the counter within which it may restart.
     pub fn position(&self) -> (f64, Option<f64>) {
         (self.step, self.outer)
     }

@@ -1,5 +1,5 @@
-//! Names under which programs log the step of a row, and which of them counts where a row has
-//! several (run-dir(5)). Used by whoever orders rows, and by whoever tells metrics from counters.
+//! Names under which programs log the step of a row, and which of them counts where a row has several
+//! (run-dir(5)). Used to order rows, and to separate metrics from counters.
 
 /// What a counter counts. Of two in a row, the one that comes first here is the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,7 +135,7 @@ impl StepKey {
         matches!(self.unit, Unit::Epoch | Unit::Episode | Unit::Counts)
     }
 
-    /// Returns what orders the counters within which this one may begin anew, the better first; `None` when it
+    /// Returns what orders the counters within which this one may restart, the best first; `None` when it
     /// does not count within another.
     pub(crate) fn within(self, other: Self) -> Option<u8> {
         let is_outer = other.is_sure() && self.unit < other.unit && other.unit != Unit::Timestep;

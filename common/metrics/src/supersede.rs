@@ -1,20 +1,20 @@
 //! Which rows were superseded: the training went on from a checkpoint and over the same ground again, in
-//! another attempt, or in the same one where something within it starts the program anew. Used by whoever
-//! reads rows of more than one start.
+//! another attempt, or in the same one where something within it starts the program anew. Used by every
+//! reader that reads rows of more than one start.
 //!
-//! Rows of a series begin anew where an attempt begins, and where the step of rows of one shape goes back.
-//! What begins at a step supersedes the rows before it whose step is at or after that. A step that goes back
-//! while an epoch goes on counts within that epoch, and rows are ordered by both. A key such as `steps` that
-//! goes back within an attempt is the length of an episode, say, and no order at all. An attempt may check its
-//! model before it goes on: a first row at a small step, as of a validation at step 0, begins nothing where the
-//! first row of another shape is far beyond where such rows began.
+//! Rows of a series restart where an attempt begins, and where the step of rows of one shape goes back. What
+//! begins at a step supersedes the rows before it whose step is at or after that. A step that goes back while
+//! an epoch goes on counts within that epoch, and rows are ordered by both. A key such as `steps` that goes
+//! back within an attempt is the length of an episode, say, and no order at all. An attempt may check its
+//! model before it goes on: a first row at a small step, as of a validation at step 0, begins nothing where
+//! the first row of another shape is far beyond where such rows began.
 
 use super::row::MetricRow;
 use super::standing::Standing;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How often rows of a series may begin anew within attempts. Beyond, the step is no order of the rows, as
+/// How often rows of a series may restart within attempts. Beyond this, the step does not order the rows, as
 /// where several processes write them, and what does not begin an attempt supersedes nothing.
 const RESTARTS: usize = 10_000;
 
@@ -49,7 +49,7 @@ type Moment = (usize, u64);
 /// The counter within which steps count, or 0, and the step.
 type Position = (f64, f64);
 
-/// Where rows began anew, and what they began with.
+/// Where rows restarted, and with which values.
 #[derive(Clone, Debug, Default)]
 pub struct FirstSteps {
     series: HashMap<u64, Series>,
@@ -67,7 +67,7 @@ struct Series {
     last: HashMap<u64, (Position, usize)>,
 }
 
-/// What speaks for a step that begins anew in each epoch, and what against.
+/// What speaks for a step that restarts in each epoch, and what against.
 #[derive(Clone, Copy, Debug, Default)]
 struct Votes {
     /// Within an attempt the epoch went on while the step went back.
@@ -84,14 +84,14 @@ impl Votes {
     }
 }
 
-/// Where rows began anew, as far as one order of them tells.
+/// Where rows restarted, as far as one order of them shows.
 #[derive(Clone, Debug, Default)]
 struct Order {
     /// What began there. Only what may supersede rows is kept: the later one began at the greater position.
     begun: Vec<Begun>,
     /// Attempts that have rows.
     attempts: Vec<usize>,
-    /// The last row of each shape since rows began anew.
+    /// The last row of each shape since rows restarted.
     last: HashMap<u64, Position>,
     /// The first row of each shape.
     first: HashMap<u64, Position>,
@@ -128,13 +128,13 @@ struct Begun {
 }
 
 impl FirstSteps {
-    /// Takes note of a row, which comes after those of its attempt that were noted; says whether rows before it
-    /// may count no longer, or count again.
+    /// Records a row, which comes after those of its attempt that were noted; says whether rows before it may
+    /// count no longer, or count again.
     pub(crate) fn note(&mut self, origin: RowOrigin, row: &MetricRow) -> bool {
         row.standing().is_some_and(|standing| self.note_at(origin, &standing))
     }
 
-    /// Takes note of where a row stands, likewise.
+    /// Records the position of a row, likewise.
     pub fn note_at(&mut self, origin: RowOrigin, standing: &Standing) -> bool {
         let has_room = self.series.len() < SERIES;
         let key = series_of(origin, standing);

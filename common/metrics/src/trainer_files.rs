@@ -336,7 +336,7 @@ fn side_by_side<'a>(
         let Some(row) = kind.first_row(path) else { continue };
         let made = made_anew.of(path);
         if made.is_some_and(|one| !stems.insert(&one.stem)) {
-            continue; // it is in the track of its like
+            continue; // it is in the track of similar files
         }
         let is_metric = |name: &&str| !is_step(name) && !SHARED.contains(name);
         let metrics: Vec<String> =

@@ -104,7 +104,7 @@ fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, E
     })
 }
 
-/// Makes one line of what clap says in several, and drops its usage and tips.
+/// Joins clap's lines into one, and drops its usage and tips.
 fn first_paragraph(message: &str) -> String {
     let lines: Vec<&str> = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()

@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(opened(&mut names, path.split_once('/').unwrap().1).as_ref(), Ok(path));
         }
         assert_eq!(names.searches, 1);
-        // Likewise while a batch is at work, which writes what its runs do into its directory.
+        // Likewise while a batch is running, which writes its summary into its directory.
         fs::write(runs.0.path().join("batch0/experiment_summary.json"), "{}").unwrap();
         let mut names = runs.names();
         for path in &all[..200] {

@@ -113,7 +113,7 @@ fn parse_state(line: &str) -> Option<DeviceState> {
     })
 }
 
-/// Splits a line into this number of fields, of which the first is not empty.
+/// Splits a line into this number of fields, the first of which is not empty.
 fn fields<const COUNT: usize>(line: &str) -> Option<[&str; COUNT]> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     fields.try_into().ok().filter(|fields: &[&str; COUNT]| !fields[0].is_empty())

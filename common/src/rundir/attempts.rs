@@ -1,5 +1,5 @@
 //! The attempts of a run: `attempts.jsonl`, a line for the start and one for the end of each, and
-//! `result.json`, which is the last end once more.
+//! `result.json`, which repeats the last end.
 
 use super::layout::Layout;
 use super::meta::{Checkpoint, Meta};
@@ -182,7 +182,7 @@ impl AttemptEnd {
     }
 }
 
-/// Returns what a checkpoint of a run looks like: as the last attempt was told, else as was recorded at the
+/// Returns how to recognise checkpoints of a run: as given to the last attempt, else as recorded at the
 /// creation.
 pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
     let attempts = Attempts::read(layout).unwrap_or_default();

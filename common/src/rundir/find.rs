@@ -128,11 +128,10 @@ pub fn search(root: &Path) -> Search {
     Search { found, holders }
 }
 
-/// Goes through the runs below `root`, by path, several at once, and hands on what `look` makes of
-/// each. It does not descend into a run, nor deeper than three levels. Names that begin with `.` are
-/// skipped. A run that links lead to comes once, by its own name where that is below `root` too, and
-/// after all others else; so does what cannot be looked into. Returns the directories in which runs were
-/// looked for.
+/// Goes through the runs below `root`, by path, several at once, and passes on the results of `look`. It does
+/// not descend into a run, nor deeper than three levels. Names that begin with `.` are skipped. A run that
+/// links lead to comes once, by its own name where that is below `root` too, and after all others else; so
+/// does what cannot be looked into. Returns the directories in which runs were looked for.
 pub fn visit<R: Send, E>(
     root: &Path,
     look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
@@ -176,7 +175,7 @@ pub(super) fn identity(directory: &Path) -> Option<(u64, u64)> {
 struct Entered(Mutex<HashMap<(u64, u64), usize>>);
 
 impl Entered {
-    /// Takes note of a directory; says whether it was not gone into before, from where it lies as deep.
+    /// Records a directory; returns whether it was not visited before at the same depth or higher.
     fn enter(&self, directory: &Path, depth: usize) -> bool {
         let Some(identity) = identity(directory) else { return true };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +235,7 @@ where
         Ok(any)
     }
 
-    /// Hands on what was found in a directory, or keeps it for the end.
+    /// Passes on what was found in a directory, or keeps it for the end.
     fn pass(&mut self, path: PathBuf, is_linked: bool, found: Found<Result<R, Error>>) -> Result<(), E> {
         if is_linked {
             self.linked.push((path, found));

@@ -134,7 +134,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// Takes the secrets out of what somebody typed.
+    /// Redacts the secrets in typed text.
     pub fn redact(&mut self) {
         for command in [&mut self.command, &mut self.resume_args].into_iter().flatten() {
             *command = redact_command(command);

@@ -1,4 +1,4 @@
-//! A run directory and its record (run-dir(5)): names, contents, and what is so.
+//! A run directory and its record (run-dir(5)): names, contents, and state.
 
 pub mod attempts;
 pub mod batch;

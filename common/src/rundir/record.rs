@@ -56,7 +56,7 @@ impl ActiveRun {
         self.run.layout()
     }
 
-    /// Writes the record of a run for which no attempt is at work, so that it survives a power cut.
+    /// Writes the record of a run without a running attempt, so that it survives a power cut.
     pub fn write(&self, recorded: &Recorded) -> Result<(), Error> {
         let status = self.layout().status();
         let written = document(recorded).and_then(|bytes| replace(&status, &bytes, Durability::Power));
@@ -170,8 +170,8 @@ impl Record {
         }
     }
 
-    /// Takes note of how many steps the program says that there are to take. It counts where nobody else has said
-    /// it, and where the program is beyond what was said.
+    /// Records the number of steps to train for that the program reports. It counts if no other number is
+    /// known, or if the program is beyond the known number.
     pub fn note_total(&mut self, total: Option<f64>) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
         let total = total.filter(|total| (1.0..=9e15).contains(total)).map(|total| total as u64);
@@ -290,8 +290,8 @@ impl Record {
     }
 }
 
-/// Makes the end of an attempt that nobody saw end. What is known is when it was last seen, what it had come to by
-/// then, and why it is not at work any more.
+/// Makes the end of an attempt that nobody saw end. What is known is when it was last seen, what it had come
+/// to by then, and why it no longer runs.
 fn unseen_end(layout: &Layout, before: &Recorded, why: String) -> Option<AttemptEnd> {
     let State::Running(Running { attempt, .. }) = &before.state else { return None };
     let start = attempt.start_time?;

@@ -56,7 +56,7 @@ pub enum State {
     Ended(Ended),
 }
 
-/// An attempt that was at work.
+/// An attempt that was running.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// The attempt.
@@ -65,7 +65,7 @@ pub struct Running {
     pub notice: Option<String>,
 }
 
-/// The end of a run, until somebody resumes it.
+/// The end of a run, until it is resumed.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The last attempt; `None` for a run that was stopped, or could not be started, before its first.
@@ -105,7 +105,7 @@ pub struct AttemptState {
     pub start_step: Option<f64>,
     /// Files below the run that the metrics are read from, the first ones of many; `None` while there are none.
     pub metrics_from: Option<Vec<String>>,
-    /// The name of the step in them, where that was said.
+    /// The name of the step in them, if given.
     pub step_key: Option<String>,
     /// How many rows later ones superseded; `None` where that was not counted.
     pub superseded_rows: Option<u64>,
@@ -250,7 +250,7 @@ impl Recorded {
         });
     }
 
-    /// Records that another attempt follows the one that has just ended, after so many seconds.
+    /// Records that another attempt follows the one that has just ended, after this number of seconds.
     pub(super) fn await_retry(&mut self, end: &AttemptEnd, delay: f64) {
         self.end(end);
         if let State::Ended(ended) = std::mem::replace(&mut self.state, State::Created) {

@@ -1,4 +1,4 @@
-//! The record of an attempt's end: what became of it, and what the reason says beside that.
+//! The record of an attempt's end: its outcome, and further remarks of the reason.
 
 use super::last_words::{LastWords, last_words};
 use super::log::Unlogged;
@@ -11,7 +11,7 @@ use run_common::rundir::status::Outcome;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 
-/// What is told where processes live that cannot be found.
+/// The remark about processes that cannot be found.
 const UNSEEN: &str = "processes that outlived it could not be found: /proc cannot be read";
 
 impl Supervisor<'_> {

@@ -48,7 +48,7 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    /// Makes one that asks nothing so far, and then as often as a heartbeat comes, but in whole seconds.
+    /// Creates one that asks nothing yet, and later at every heartbeat, in whole seconds.
     pub(super) fn new(query: UseQuery, heartbeat: Duration, visible: Option<String>) -> Self {
         let every = Duration::from_secs(heartbeat.as_secs() + u64::from(heartbeat.subsec_nanos() > 0))
             .max(Duration::from_secs(1));

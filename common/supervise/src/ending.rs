@@ -11,8 +11,7 @@ pub trait Ending: fmt::Debug {
         None
     }
 
-    /// Returns what the record of the end says beside what the supervisor saw; the attempt took so many
-    /// seconds.
+    /// Returns additions to the record of the end; the attempt took `seconds`.
     fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
         let _ = (start, duration_s);
         Additions::default()

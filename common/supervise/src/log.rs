@@ -1,5 +1,5 @@
-//! A log that is appended to, and may fail, which is said now and then. What it lacks then is kept as far as a
-//! program's last words may stand in it.
+//! A log that is appended to, and may fail, which is reported now and then. The lost output is kept as far as
+//! it may contain a program's last words.
 
 use run_common::error::plain;
 use run_common::message::warn;

@@ -28,7 +28,7 @@ impl MainProcess {
         Self { command, last: command, ..Self::default() }
     }
 
-    /// Makes one that was gone before this process came to it.
+    /// Creates a main process that was gone before this process took over.
     pub(super) fn gone() -> Self {
         Self { has_ended: true, ..Self::default() }
     }
@@ -88,7 +88,7 @@ impl MainProcess {
         }
     }
 
-    /// Takes note of how a child has ended; says whether the main process has by that.
+    /// Records how a child has ended; returns whether it was the main process.
     pub(super) fn note_end(&mut self, pid: i32, end: End) -> bool {
         if pid == self.command {
             self.command_end = Some(end);
@@ -105,7 +105,7 @@ impl MainProcess {
         self.handle.as_ref().is_some_and(has_ended) && self.note_gone()
     }
 
-    /// Takes note that it has ended; says whether that is news.
+    /// Records that it has ended; returns whether that is new.
     pub(super) fn note_gone(&mut self) -> bool {
         self.handle = None;
         !std::mem::replace(&mut self.has_ended, true)

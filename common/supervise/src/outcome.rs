@@ -16,14 +16,14 @@ pub(super) enum End {
     Exited(i32),
     /// A signal ended it.
     Signaled(i32),
-    /// It is gone, and whoever waited for it was not us.
+    /// It is gone, and another process waited for it.
     Unseen,
 }
 
 /// Why a run was ended before it ended by itself. The first cause counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Somebody asked for it, in these words.
+    /// A stop was requested, in these words.
     Asked(String),
     /// The limit on its time.
     Timeout(Duration),

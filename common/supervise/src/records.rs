@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How long metrics are read after the end of a program: a file of a terabyte keeps nobody waiting.
 const LAST: Duration = Duration::from_secs(10);
 
-/// The record of an attempt at work, and what it is made of.
+/// The record of a running attempt, and its parts.
 #[derive(Debug)]
 pub(super) struct Records<'a> {
     task: &'a Task,
@@ -28,18 +28,18 @@ pub(super) struct Records<'a> {
     watch: Watch<'a>,
     /// When a metric row or a checkpoint last came.
     grew: Instant,
-    /// The record is not this attempt's any more, which was said.
+    /// Whether the record is no longer this attempt's, which was reported.
     is_lost: bool,
     record_fails: Failing,
     resources_fail: Failing,
 }
 
-/// Whether a file could not be written, and that was said.
+/// Whether a file could not be written, which was reported.
 #[derive(Debug, Default)]
 struct Failing(bool);
 
 impl Failing {
-    /// Says what failed, unless it was said since it last did not.
+    /// Reports a failure, once until the next success.
     fn note(&mut self, written: &io::Result<()>, what: impl FnOnce() -> String) {
         if let Err(error) = written
             && !self.0
@@ -103,17 +103,17 @@ impl<'a> Records<'a> {
         self.note_record(&made);
     }
 
-    /// Takes note of the command's process.
+    /// Records the command's process.
     pub(super) fn note_child(&mut self, pid: i32) {
         self.record.note_child(pid);
     }
 
-    /// Takes note of why the attempt is being ended.
+    /// Records why the attempt is being ended.
     pub(super) fn note_cause(&mut self, words: &str) {
         self.record.change(|running| running.notice = Some(format!("ending: {words}")));
     }
 
-    /// Takes note of what has been used and written so far.
+    /// Records what has been used and written so far.
     pub(super) fn note_use(&mut self, used: Resources, seen: Seen) {
         self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();
@@ -125,7 +125,7 @@ impl<'a> Records<'a> {
         let appended = append_line(&self.task.layout.resources(), sample);
         let written = self.record.beat();
         if (appended.is_err() || written.is_err()) && self.record.look_for_loss().is_some() {
-            return; // that is said at the next heartbeat
+            return; // reported at the next heartbeat
         }
         self.watch.write_overwritten();
         let resources = self.task.layout.resources();
@@ -150,7 +150,7 @@ impl<'a> Records<'a> {
         self.is_lost
     }
 
-    /// Takes note of what is known of the output.
+    /// Records the state of the output.
     pub(super) fn note_output(&mut self, seen: Seen) {
         let last_output = seen.last_output.and_then(Timestamp::from_millis);
         self.record.change(|running| {
@@ -159,7 +159,7 @@ impl<'a> Records<'a> {
         });
     }
 
-    /// Reads the metric rows that were added, or a part of them, and takes note of what else was written; says
+    /// Reads the metric rows that were added, or a part of them, and records what else was written; returns
     /// whether there are more rows.
     pub(super) fn take_in_metrics(&mut self) -> bool {
         let growth = self.watch.poll();

@@ -1,5 +1,5 @@
-//! The supervisor at work: feeds what happens to the machine, and does what it says, until nothing of the run
-//! is left.
+//! The supervisor: feeds events to the machine, and carries out its actions, until nothing of the run is
+//! left.
 
 use super::clock::{Clock, is_killing};
 use super::devices::Devices;
@@ -53,7 +53,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// Makes one that supervises nothing so far.
+    /// Creates a supervisor that supervises nothing yet.
     pub(super) fn new(task: &'a Task, record: Record, signals: Signals, monitor: Option<Process>) -> Self {
         Self {
             task,
@@ -163,7 +163,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Takes note of a signal that asks for a stop.
+    /// Records a signal that asks for a stop.
     fn asked(&mut self, signal: i32, event: Event) {
         let request = StopRequest::read(&self.task.layout.stop()).filter(|_| event == Event::Stop);
         match request {
@@ -175,7 +175,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does what the `stop` file asks for, with the grace that whoever asked wants, from when they asked.
+    /// Does what the `stop` file asks for, with the grace of the request, counted from its time.
     fn grant(&mut self, request: &StopRequest) {
         self.request(Cause::Asked(request.words()), if request.kill { Event::Kill } else { Event::Stop });
         let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -214,7 +214,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Takes note of what has not ended in its time, and says so where that is not what was asked for.
+    /// Records processes that have not ended in time, and reports them unless this was requested.
     fn note_overtime(&mut self, before: State) {
         let task = self.task;
         let (root, grace) = (task.layout.root().display(), self.clock.grace());
@@ -259,7 +259,7 @@ impl<'a> Supervisor<'a> {
         table.descendants(std::process::id().cast_signed(), self.meter.devices.groups(), &self.inherited)
     }
 
-    /// Waits for a child that has ended, if one has; those that are none of the run's are passed over.
+    /// Waits for a child that has ended, if one has; skips children that do not belong to the run.
     fn next_ended(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
         loop {
             let is_there = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -275,8 +275,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Collects whoever has ended, and notices when the main process or all of them have. Says whether a child
-    /// of ours is left.
+    /// Collects children that have ended, and notices when the main process or all of them have. Says whether
+    /// a child of ours is left.
     fn reap(&mut self) -> bool {
         let has_children = loop {
             let (pid, status) = match self.next_ended() {

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-/// A look at the checkpoints comes not before so many times what the last one took.
+/// The next look at the checkpoints waits at least this many times the duration of the last.
 const RARENESS: u32 = 150;
 
 /// A look that takes longer goes through a data set, whose directories are not watched.
@@ -81,12 +81,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Takes note of what is there before the command is started.
+    /// Records what exists before the command is started.
     pub(super) fn begin(&mut self) {
         self.follower.begin();
     }
 
-    /// Takes note of the rows that the attempts before have left.
+    /// Records the rows of earlier attempts.
     pub(super) fn note_start(&mut self) {
         self.beside.rows = self.follower.figures().step();
     }
@@ -132,7 +132,7 @@ impl<'a> Watch<'a> {
         (self.next_look, self.earliest_look) = (None, None);
     }
 
-    /// Takes note that the program has ended, and looks for sources once more.
+    /// Records that the program has ended, and looks for sources again.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.follower.search();

@@ -105,7 +105,7 @@ proptest! {
     fn the_start_of_a_table_has_its_first_records(table in any_table(), cut: prop::sample::Index) {
         let text = written(&table, "\n");
         let part = &text[..cut.index(text.len() + 1)];
-        let Ok(found) = read_by(part, 7) else { return Ok(()) }; // it ends within quotes, which is said
+        let Ok(found) = read_by(part, 7) else { return Ok(()) }; // it ends within quotes, which is an error
         let whole = found.len().saturating_sub(1);
         for (found, cells) in found[..whole].iter().zip(&table) {
             prop_assert!(found.iter().zip(cells).all(|(found, cell)| found == cell.as_bytes()));

@@ -1,4 +1,4 @@
-//! Reads metric rows off a log that was written before: what run-exec would have read off the output.
+//! Reads metric rows from an earlier log: the rows that run-exec would have read from the output.
 
 use super::{Patterns, Scraper};
 use crate::lines::LineReader;

@@ -25,7 +25,7 @@ impl<'a> Edit<'a> {
         Self { text, copied: 0, edited: String::new() }
     }
 
-    /// Puts [`REDACTED`] in the place of a part.
+    /// Replaces a part by [`REDACTED`].
     pub(super) fn redact(&mut self, from: usize, to: usize) {
         if let Some(kept) = self.text.get(self.copied..from)
             && self.text.get(from..to).is_some_and(|part| part != REDACTED)
