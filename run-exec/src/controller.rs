@@ -229,7 +229,7 @@ impl<'a> Controller<'a> {
         };
         let name = layout.name();
         if self.was_passed_over(&worker, &observed, status) {
-            self.note(worker.batch, &format!("run passed over: {name}"));
+            self.note(worker.batch, &format!("run skipped: {name}"));
             return None;
         }
         if let Some(held) = &worker.held

@@ -1,4 +1,4 @@
-//! Runs that are executed in the background, what is said of them, and their records, changed as a fault would.
+//! Runs that are executed in the background, their reports, and their records, changed as a fault would.
 
 use crate::process::Signal;
 use crate::{Lab, Running, await_end, pid, signal};

@@ -1,4 +1,4 @@
-//! Batches, and what is told of them.
+//! Batches, and their reports.
 
 use crate::Lab;
 use serde_json::Value;

@@ -61,12 +61,12 @@ impl Default for Lab {
 }
 
 impl Lab {
-    /// Makes one below the directory for temporary files.
+    /// Creates a lab below the directory for temporary files.
     pub fn new() -> Self {
         Self::below(&std::env::temp_dir())
     }
 
-    /// Makes one below a directory.
+    /// Creates a lab below a directory.
     pub fn below(parent: &Path) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("lab-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -143,7 +143,7 @@ impl Lab {
         Cmd { command, input: None }
     }
 
-    /// Prepares a program for somebody to whom the modes of files mean something: not root.
+    /// Prepares a program for a user to whom file modes apply: not root.
     pub fn cmd_by_somebody(&self, program: &str) -> Cmd {
         self.set_mode("", 0o755);
         if process::getuid().is_root() {

@@ -1,5 +1,5 @@
-//! What may lie in the place of a file of a run: links, pipes, devices, directories, files without end. All that
-//! links lead to lies in the laboratory.
+//! What may be at the path of a file of a run: links, pipes, devices, directories, files without end. All
+//! that links lead to lies in the laboratory.
 
 use crate::{Done, Lab};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -9,12 +9,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// What is put in the place of a file.
+/// What is put at the path of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     /// A link to the file itself, which was moved away: all can be read as before.
     Link,
-    /// A link to a file of somebody else.
+    /// A link to a file of another user.
     LinkToOther,
     /// A link to a file that is not there.
     Dangling,
@@ -117,7 +117,7 @@ impl Stage {
         Self { lab }
     }
 
-    /// Makes a case ready: something in the place of a file.
+    /// Makes a case ready: something at the path of a file.
     pub fn case(&self, put: Put, place: &str) -> Case<'_> {
         let root = self.lab.path("case");
         if root.exists() {
@@ -130,7 +130,7 @@ impl Stage {
     }
 }
 
-/// Something in the place of a file.
+/// Something at the path of a file.
 pub struct Case<'a> {
     lab: &'a Lab,
     /// What it is.

@@ -1,4 +1,4 @@
-//! Object stores for tests: a real server, and one in this process that misbehaves as it is told to.
+//! Object stores for tests: a real server, and one in this process that misbehaves on request.
 //!
 //! Both are reached with the variables that [`Server::variables`] gives, and have one bucket, [`BUCKET`].
 

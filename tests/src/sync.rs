@@ -171,7 +171,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns a checkpoint as torch.save writes it, of so many bytes of noise.
+/// Returns a checkpoint as torch.save writes it, with this number of bytes of noise.
 pub fn torch_noise(seed: u64, length: usize) -> Vec<u8> {
     torch_zip(
         &[("archive/data.pkl", b"\x80\x02}q\x00."), ("archive/data/0", &noise(seed, length))],

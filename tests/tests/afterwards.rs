@@ -1,4 +1,4 @@
-//! Metrics that are read off the logs of runs that have ended, and what is said of those that were not seen.
+//! Metrics that are read from the logs of ended runs, and warnings about metrics that were not found.
 
 use serde_json::{Value, json};
 use testkit::Lab;
@@ -11,7 +11,7 @@ fn ran(lab: &Lab, name: &str, options: &[&str], script: &str) {
     lab.cmd("run-exec").arg("-q").args(options).arg(name).run();
 }
 
-/// Lets a run have begun so many seconds earlier.
+/// Makes a run have begun this number of seconds earlier.
 fn lengthen(lab: &Lab, name: &str, seconds: &str) {
     let path = format!("runs/{name}/.run/status.json");
     let mut record = lab.json(&path);

@@ -1,4 +1,4 @@
-//! A run that was executed before, or is at work, and is executed once more.
+//! A run that was executed before, or is running, and is executed again.
 
 use serde_json::json;
 use testkit::Lab;

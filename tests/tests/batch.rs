@@ -279,7 +279,7 @@ fn an_interrupt_ends_the_runs_at_work_and_starts_no_more() {
             "{last}"
         );
         lab.nothing_left();
-        // The same line again goes on where it was.
+        // The same line again continues where it stopped.
         lab.cmd("run-exec").args(["-q", "-j", "2", "--unfinished", &name, "--", "true"]).run().code(0);
         assert!(statuses(&lab, &name).values().all(|status| status == "completed"));
     }

@@ -11,7 +11,7 @@ const SAVE: &str = "
 def save(name): replace(name, open('whole.pt', 'rb').read())
 ";
 
-/// Starts a program in the run `r` with so many steps to take.
+/// Starts a program in the run `r` with this number of steps to train for.
 fn start(lab: &Lab, total: &[&str], program: &str) -> Running {
     lab.write("whole.pt", torch());
     let program = format!("{AWAIT}{SAVE}{program}");
@@ -89,7 +89,7 @@ append('metrics.csv', 'step,loss\\n20,2\\n')
     lab.await_status("r", "at the model", |status| status["step"] == 35);
     lab.write("train", "");
     ended_at(&lab, exec, 20);
-    // One of an attempt before says nothing of this one, which begins anew.
+    // A document of an earlier attempt says nothing about this one, which starts over.
     let lab = Lab::new();
     let first = "append('metrics.csv', 'step,loss\\n30,2\\n')\nsave('step_35.pt')";
     ended_at(&lab, start(&lab, &["--total-steps", "40"], first), 35);

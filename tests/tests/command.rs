@@ -1,4 +1,4 @@
-//! The command of a run: what it is told, what is read from it, and what is refused.
+//! The command of a run: what it gets, what is read from it, and what is refused.
 
 use serde_json::{Value, json};
 use testkit::{Done, Lab};

@@ -402,7 +402,7 @@ fn runs_are_called_the_same_and_count_once_however_they_are_named() {
     assert_eq!(named("runs/one", &["./"]), "run\none\n");
     assert_eq!(named("runs", &["./sweep"]), batch);
     assert_eq!(named("runs", &["-d", "."]), format!("run\none\n{}", &batch[4..]));
-    // Where nothing is named, that is said.
+    // Operands that name no run are reported.
     for mode in [&[][..], &["--metrics"], &["--cost"], &["--group-by", "status"]] {
         let done = lab.cmd("run-report").args(mode).arg("-").stdin("").run().code(0);
         assert_eq!(done.err(), "run-report: no runs: the operands name no run\n", "{mode:?}");

@@ -15,7 +15,7 @@ enum Where {
     Container,
     /// In one that has a host name of its own, too.
     NamedContainer,
-    /// On a host that is called otherwise, but in no container.
+    /// On a host with another name, but in no container.
     Renamed,
 }
 

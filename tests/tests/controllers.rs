@@ -142,13 +142,13 @@ fn the_summary_follows_the_runs_whoever_executes_them() {
     let long = "echo ready; while [ ! -e go ]; do sleep 0.02; done";
     batch(&lab, "all", &[("a", "[ $RUN_ATTEMPT -gt 1 ]"), ("b", long)]);
     let exec = lab.cmd("run-exec").args(["-q", "-j", "2", "all"]).spawn();
-    // Runs at work are said to be, without another event.
+    // Running runs are shown as running, without another event.
     wait_for("the summary to say so", || {
         lab.path("runs/all/experiment_summary.json").exists()
             && summary(&lab, "all")["running"] == 1
             && summary(&lab, "all")["failed"] == 1
     });
-    lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(0).stderr_has("passed over");
+    lab.cmd("run-exec").args(["-q", "--unfinished", "all"]).run().code(0).stderr_has("skipping");
     assert_eq!(summary(&lab, "all")["completed"], 1);
     lab.write("go", "");
     exec.wait().code(1); // it saw a fail

@@ -96,7 +96,7 @@ fn campaign(victim: Victim, seed: u64) {
                     await_end(pid);
                 }
             }
-            // Whoever is left ends the run; the monitor returns only when it has.
+            // The process that is left ends the run; the monitor returns only when it has.
             Victim::Supervisor => lab.nothing_left(),
             Victim::Monitor => wait_for("the supervisor to end the run", || lab.alive().is_empty()),
         }

@@ -1,5 +1,5 @@
-//! Damaged records: what cannot be read is said by every tool in the same words, hides no other run, and keeps
-//! no run from being stopped.
+//! Damaged records: every tool reports damage in the same words, hides no other run, and keeps no run from
+//! being stopped.
 
 use serde_json::{Value, json};
 use std::fs;
@@ -32,7 +32,7 @@ fn damages(text: &[u8]) -> Vec<(String, Option<Vec<u8>>)> {
     damages
 }
 
-/// Puts something in the place of a file; a directory where there is nothing to write.
+/// Replaces a file by something else; a directory where there is nothing to write.
 fn put(lab: &Lab, file: &str, content: Option<&[u8]>) {
     let path = lab.path(file);
     if path.is_dir() {
@@ -75,7 +75,7 @@ fn a_damaged_meta_json_is_one_rule_for_all_tools() {
                 fs::create_dir(lab.path(file)).unwrap();
             }
         }
-        // What status.json tells is listed, and what is wrong with the rest is said.
+        // The facts of status.json are listed, and damage of the rest is reported.
         let listed = lab.cmd("run-status").args(["--json"]).run().code(3);
         let statuses: Vec<(Value, Value)> = listed
             .json_lines()
@@ -114,7 +114,7 @@ fn a_damaged_meta_json_is_one_rule_for_all_tools() {
         let waited = lab.cmd("run-status").args(["--wait", "live"]).run().code(1);
         waited.stdout("runs/live: stopped\n").stderr("");
         assert_eq!(said(&lab.cmd("run-exec").args(["--resume", "live"]).run().code(125), &what), words);
-        // Those that are over are listed by what status.json tells; who asks for one is told.
+        // Ended runs are listed from status.json; the details of one report the damage.
         let over = lab.cmd("run-status").args(["--status", "stopped", "--json"]).run().code(0).stderr("");
         assert_eq!(over.json_lines().len(), 1, "{what}");
         assert_eq!(said(&lab.cmd("run-status").args(["--json", "live"]).run().code(3), &what), words);
@@ -230,7 +230,7 @@ fn damaged_records_of_evaluations_are_said() {
         let reader = if file == "metrics.json" { "run-report" } else { "run-status" };
         let err = lab.cmd(reader).arg("r").run().err();
         assert!(err.contains(&said), "{reader} says nothing of {file}: {err}");
-        // What cannot be told to be done is done again, or left out, which is said.
+        // An evaluation whose result is unknown is repeated, or left out, which is reported.
         let err = lab.cmd("run-eval").args(evaluate).run().err();
         assert!(
             lab.read(table) == both || err.contains("is not in consolidated_metrics.csv"),

@@ -7,8 +7,8 @@ use testkit::process::Signal;
 use testkit::progress::fact;
 use testkit::{Lab, await_end, lives, wait_for};
 
-/// Answers as nvidia-smi does, of two processors, the first of which the process in `child` uses: a line for each,
-/// again and again when `--loop` is given.
+/// Answers as nvidia-smi does, about two GPUs; the process in `child` uses the first: a line for each, again
+/// and again when `--loop` is given.
 const NVIDIA_SMI: &str = r#"#!/bin/sh
 echo "$$ $*" >> started
 while :; do

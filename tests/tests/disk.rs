@@ -1,5 +1,5 @@
-//! A full disk: the training goes on or dies of its own error, the last good record survives, and
-//! it is said.
+//! A full disk: the training goes on or dies of its own error, the last good record survives, and it is
+//! reported.
 
 use serde_json::{Value, json};
 use std::fs;

@@ -89,7 +89,7 @@ print(len(rows), ",".join(names))
 "#;
     let names = "14 step,q_idx,pass_rate,answer,new col,metrics.step,acc,acc.1,pass@1,größe,only\n";
     lab.cmd("python3").args(["-c", program]).run().code(0).stdout(names);
-    // What cannot be a row is said, with the row.
+    // A row that cannot be read is reported, with its number.
     lab.write("tables/1", "a,b\n1,2\n1,2,3\n");
     lab.write("tables/2", "a,b\n1,\"2\n");
     lab.write("tables/3", "a,b\n");

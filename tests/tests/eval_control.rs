@@ -1,4 +1,4 @@
-//! Evaluations at work: several at once, interrupted, killed; pins; what is shown of them.
+//! Running evaluations: several at once, interrupted, killed; pins; their output.
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 use serde_json::Value;

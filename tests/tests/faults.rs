@@ -198,7 +198,7 @@ fn the_heartbeat_cannot_be_written() {
     lab.new_run("r", &["sh", "-c", "while [ ! -e go ]; do sleep 0.02; done"]);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "20ms", "r"]).spawn();
     lab.await_child("r");
-    // A directory in the place of the file that would replace it.
+    // A directory at the path of the file that would replace it.
     let scratch = lab.path("runs/r/.run/.status.json.tmp");
     wait_for("the directory to be there", || fs::create_dir(&scratch).is_ok() || scratch.is_dir());
     let beat = || lab.json("runs/r/.run/status.json")["last_heartbeat"].clone();
@@ -223,8 +223,8 @@ fn the_heartbeat_cannot_be_written_and_the_run_is_stopped() {
     assert_eq!(told(&lab, "r").0, "stopped");
 }
 
-/// Expects that a run whose resources.jsonl cannot be written goes on to tell all else, and that this is said
-/// once.
+/// Expects that a run whose resources.jsonl cannot be written still shows everything else, and that this is
+/// reported once.
 fn tells_all_but_resources(lab: &Lab, exec: Running) {
     let beat = |step: u64| {
         let program = format!("echo '{{\"step\": {step}}}' >> runs/r/metrics.jsonl");
@@ -414,7 +414,7 @@ fn waiting_for_a_checkpoint_looks_when_there_is_something_to_see() {
     let run = start(&lab, "r", &["--heartbeat", "100ms"], &["sh", "-c", program]);
     lab.await_text("runs/r/stdout.log", "ready");
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
-    // Events that are the same are told once: each opening is followed by another one, which is not.
+    // Equal events are reported once: each opening is followed by another one, which is not.
     let events = WatchFlags::OPEN | WatchFlags::CLOSE;
     inotify::add_watch(&watch, lab.path("runs/r/checkpoints"), events).unwrap();
     let stop = lab.cmd("run-stop").args(["--after-checkpoint", "r"]).spawn();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use std::fs;
 use testkit::{Lab, checkout};
 
-/// What is concluded of a run that may be at work, by the time and the place of who asks.
+/// What is determined about a run that may be running, by the time and the place of the reader.
 const CONCLUDED: [&str; 5] = ["status", "reason", "quiet_s", "duration_s", "eta_s"];
 
 /// Makes a lab with the records of a version.
@@ -31,7 +31,7 @@ fn objects(text: &str) -> Vec<Map<String, Value>> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Expects that all which was said is still said, but for conclusions; fields may have been added.
+/// Expects that all recorded facts are still shown, except determined ones; fields may have been added.
 #[track_caller]
 fn holds(before: &str, now: &str) {
     let (before, now) = (objects(before), objects(now));

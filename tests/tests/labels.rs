@@ -34,7 +34,7 @@ fn a_second_command_is_refused_unless_it_is_forced_or_has_a_label_of_its_own() {
     ));
     assert_eq!(table(&lab, "eval"), "step,x\n5,a5\n10,a10\n");
     assert_eq!(lab.read("eval_runs/r_eval/.eval/evaluations.json"), identity);
-    // What is wrong with the command line is said first.
+    // Errors in the command line are reported first.
     lab.cmd("run-eval").args(["--force", "r", "--", "nope"]).run().code(5);
     assert_eq!(table(&lab, "eval"), "step,x\n5,a5\n10,a10\n");
     eval(&lab, &["--label", "b"], "b").code(0).stderr("");

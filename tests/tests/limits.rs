@@ -149,7 +149,7 @@ fn a_tool_without_stdout_says_so_when_it_has_something_to_print() {
             );
             let _ = fs::remove_dir_all(lab.path("runs/n"));
         }
-        // Whoever wants nothing gets nothing, however that was opened.
+        // A caller that wants nothing gets nothing, however the file was opened.
         for to in [">/dev/null", "1<>/dev/null"] {
             lab.cmd("sh").args(["-c", &format!("exec {line} {to}")]).run().code(0);
             let _ = fs::remove_dir_all(lab.path("runs/n"));

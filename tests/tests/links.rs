@@ -1,4 +1,4 @@
-//! Links and other things in the place of a file that is written: no tool writes to anything but the run's own
+//! Links and other things at the path of a file that is written: no tool writes to anything but the run's own
 //! files.
 
 use std::fs;

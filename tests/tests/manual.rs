@@ -317,7 +317,7 @@ fn the_loops_of_the_examples_work() {
     assert_eq!(lab.read("runs/one/metrics.jsonl"), lab.read("runs/two/metrics.jsonl"));
     assert_eq!(lab.read("two.csv").lines().count(), 4);
     assert!(makefile("two.csv").out().contains("up to date"));
-    // A loop that is stopped ends, and goes on where it was when it is started again.
+    // A loop that is stopped ends, and continues when it is started again.
     let three = || lab.cmd(examples.join("loop")).args(["three", "1000000", "1000000"]);
     let running = three().spawn();
     wait_for("a row of metrics", || {

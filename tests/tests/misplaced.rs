@@ -1,5 +1,5 @@
-//! Links and other things in the place of a file that is read: no tool waits, fills memory, or lets one bad run
-//! hide the others.
+//! Links and other things at the path of a file that is read: no tool waits, fills memory, or lets one bad
+//! run hide the others.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

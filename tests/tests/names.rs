@@ -1,5 +1,5 @@
-//! Names of checkpoints: which is the latest by them, which files are one, what is said where they say too little,
-//! and patterns that say it in their place.
+//! Names of checkpoints: which is the latest by them, which files are one, what is reported if they are
+//! ambiguous, and patterns that say it in their place.
 
 use testkit::{Done, Lab};
 

@@ -43,7 +43,7 @@ fn run(lab: &Lab, name: &str, script: &str) {
     lab.cmd("run-exec").args(["-q", name]).run().code(0);
 }
 
-/// Resumes a run; returns the step that it was told, if any, and the checkpoint.
+/// Resumes a run; returns the step that it got, if any, and the checkpoint.
 fn resumed(lab: &Lab, name: &str) -> String {
     lab.cmd("run-exec")
         .args([

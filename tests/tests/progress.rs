@@ -361,7 +361,7 @@ fn a_file_and_the_name_of_the_step_can_be_named() {
     assert_eq!(rows, "run,step,loss\nr,4096,0.5\n");
 }
 
-/// A trainer that takes as many steps as it is told, from the checkpoint that it is told, and saves in the end.
+/// A trainer that takes the given number of steps, from the given checkpoint, and saves at the end.
 const RESUMABLE: &str = "
 start = int(os.environ.get('RUN_RESUME_STEP', 0))
 total = int(os.environ['RUN_TOTAL_STEPS'])

@@ -28,7 +28,7 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains, and expects what is so at every turn.
+    /// Trains, and checks the state at every turn.
     fn run(&self) {
         let lab = Lab::new();
         self.create(&lab);

@@ -1,5 +1,5 @@
-//! Why a run failed is said in one line: the error that its program died of, in its own words, whatever stands
-//! around it in the log; and what ended by a signal below a shell is tried again as if it had itself.
+//! Why a run failed is reported in one line: the error that its program died of, in its own words, whatever
+//! stands around it in the log; and what ended by a signal below a shell is tried again as if it had itself.
 
 use serde_json::json;
 use std::fs;

@@ -18,7 +18,7 @@ fn evaluations_of_all_runs_are_one_table() {
         "step,pass@1,note\n5,0.5,\"x,\n\"\"y\"\"\"\n10,,\n",
     );
     lab.write("eval_runs/b_math/consolidated_metrics.csv", "step,label,bleu\n5,=1,0.25\n7,1\n");
-    // A label under which nothing was evaluated yet is passed over.
+    // A label under which nothing was evaluated yet is skipped.
     lab.cmd("cp").args(["-r", "eval_runs/a_math", "eval_runs/a_new"]).run().code(0);
     fs::remove_file(lab.path("eval_runs/a_new/consolidated_metrics.csv")).unwrap();
     lab.write("eval_runs/a_other/eval_config.yaml", "run_id: another\n");

@@ -276,7 +276,7 @@ fn svg_and_export_are_whole_documents() {
     );
     assert_eq!(document["runs"][0]["settings"], json!({"lr": 0.2, "seed": 1, "same": 5}));
     lab.cmd("run-report").args(["--html", "none/x.html"]).run().code(5).stdout("");
-    // A name that no run knows is said, and the rest is drawn.
+    // A name that no run has is reported, and the rest is drawn.
     for option in ["--svg", "--html", "--export"] {
         let done = lab.cmd("run-report").args([option, "-", "--plot", "loss,los"]).run().code(1);
         assert_eq!(

@@ -62,7 +62,7 @@ fn an_attempt_goes_on_from_the_latest_complete_checkpoint() {
         (&json!(path(200)), &json!(200), &json!(300))
     );
     assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-200");
-    // From another step; with so many steps more, which is the total from then on.
+    // From another step; with more steps, whose sum is the total from then on.
     exec(&lab, &["--resume", "--from-step", "80"], "")
         .code(1)
         .stdout(given(80, 300))
@@ -207,7 +207,7 @@ fn retries_go_on_from_the_last_checkpoint() {
     lab.cmd("run-exec").args(["-q", "--retries", "5", "--retry-delay", "10ms", "r"]).run().code(0).stderr("");
     assert_eq!(lab.read("runs/r/stdout.log"), "None None\n10 None\n20 None\n");
     assert_eq!(lab.json("runs/r/.run/result.json")["final_checkpoint"], "checkpoint-30");
-    // Where to begin, and for how many steps, is said of the first attempt, and not of its retries.
+    // Where to start, and for how many steps, applies to the first attempt, and not to its retries.
     let args = ["--resume", "--from-step", "10", "--additional-steps", "50", "--retries", "5"];
     lab.cmd("run-exec")
         .args(args)

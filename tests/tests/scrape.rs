@@ -1,4 +1,4 @@
-//! Metrics read off what programs print: all of the numbers, and nothing else.
+//! Metrics read from the output of programs: all of the numbers, and nothing else.
 
 use serde_json::{Value, json};
 use std::fs;

@@ -25,7 +25,7 @@ fn attempts(lab: &Lab, file: &str, rows: &[&str]) {
     }
 }
 
-/// Returns the consolidated rows of all runs, and what was said beside.
+/// Returns the consolidated rows of all runs, and the messages.
 fn rows(lab: &Lab) -> (Vec<String>, String) {
     let done = lab.cmd("run-report").arg("--metrics").run().code(0);
     (done.out().lines().skip(1).map(str::to_owned).collect(), done.err())

@@ -1,4 +1,4 @@
-//! `run-sync probe`, and how stores are reached: credentials, addresses, what is said when they are wrong.
+//! `run-sync probe`, and how stores are reached: credentials, addresses, messages when they are wrong.
 
 use serde_json::Value;
 use std::fs;

@@ -16,7 +16,7 @@ fn start_of(pid: i32) -> u64 {
     stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap()
 }
 
-/// Makes the record of a run that has ended say that it is at work, written by the forger.
+/// Forges the record of an ended run, so that it says that the run is running.
 fn forge(lab: &Lab, name: &str, change: impl FnOnce(&mut Value)) -> String {
     let run = lab.new_run(name, &["true"]);
     lab.cmd("run-exec").args(["-q", &run]).run().code(0);
@@ -74,7 +74,7 @@ fn hold(lab: &Lab, run: &str, signature: &str) -> Running {
     holder
 }
 
-/// Expects that nobody can be made to signal these processes for a run, and returns what is said.
+/// Expects that nobody can be made to signal these processes for a run, and returns the messages.
 #[track_caller]
 fn spared(lab: &Lab, run: &str, strangers: &[i32]) -> String {
     let mut said = String::new();

@@ -336,7 +336,7 @@ fn draws_are_the_same_for_a_seed() {
     // More of them begin with the same ones.
     let more = draw("-b=a", "5", &["--sample-seed", "42"]).code(0);
     assert_eq!(overrides(&more)[..3], overrides(&done));
-    // A seed that is not given is said, recorded, and taken again.
+    // A random seed is printed, recorded, and used again.
     let first = draw("-b=b", "3", &[]).code(0);
     let seed = lab.json("runs/b/.batch/batch.json")["sample_seed"].to_string();
     let said = format!("run-new: use --sample-seed {seed} to repeat these draws\n");

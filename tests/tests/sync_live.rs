@@ -1,4 +1,4 @@
-//! Backups of runs that are at work: logs as they are at one moment, checkpoints that are complete.
+//! Backups of running runs: logs as they are at one moment, checkpoints that are complete.
 
 use serde_json::Value;
 use std::fs::{self, OpenOptions};

@@ -219,7 +219,7 @@ fn an_answer_of_success_alone_is_not_believed() {
 /// Seconds for which requests are tried again; for half of them one that is not answered is waited for.
 const PATIENCE: &str = "8";
 
-/// Misbehaves at so many of a hundred requests.
+/// Misbehaves at this number of a hundred requests.
 fn misbehave(server: &Scripted, seed: u64, of_a_hundred: u64) {
     let state = AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     server.follow(move |_| {

@@ -290,7 +290,7 @@ fn waiting_ends_with_the_last_run_and_says_how_each_ended() {
     assert_eq!(lines, ["runs/bad: failed", "runs/good: completed"]);
     let line: Value = serde_json::from_str(&only_good.wait().code(0).out()).unwrap();
     assert_eq!(line["status"], "completed");
-    // Nothing is at work: nothing is waited for.
+    // No run is active: nothing is waited for.
     lab.cmd("run-status").arg("--wait").run().code(0).stdout("");
     lab.cmd("run-status").args(["--wait", "nope"]).run().code(3);
 }

@@ -71,7 +71,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Makes one of a key, without parts.
+    /// Creates one of a key, without parts.
     pub fn new(key: &str) -> Self {
         Self { key: key.to_owned(), parts: BTreeMap::new(), blocks: BTreeMap::new(), mark: None }
     }

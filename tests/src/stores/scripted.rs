@@ -178,7 +178,7 @@ impl Scripted {
         lock(&self.shared.requests).clone()
     }
 
-    /// Sets its clock so many seconds ahead.
+    /// Sets its clock ahead by this number of seconds.
     pub fn set_clock(&self, seconds: i64) {
         self.shared.skew.store(seconds, Ordering::Relaxed);
     }

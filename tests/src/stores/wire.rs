@@ -22,7 +22,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
-    /// The length that is told in place of the body's: of an object that HEAD asks for.
+    /// The length to send instead of the body's: that of an object of a HEAD request.
     pub(super) length: Option<usize>,
 }
 
