@@ -78,7 +78,7 @@ fn another_process_has_the_pid() {
     let child = orphan(sleeper(&lab));
     testkit::signal(child, Signal::KILL);
     await_end(child);
-    // The pids of the record are those of a process that is none of the run's.
+    // The pids of the record are those of a process that does not belong to the run.
     let other = lab.cmd("sleep").arg("1000").spawn();
     edit(&lab, "r", |record| {
         record["pid"] = other.pid().into();

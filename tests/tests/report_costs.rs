@@ -72,7 +72,7 @@ fn what_was_evaluated_is_a_metric_of_the_run() {
     assert_eq!((&curves[2]["step"], &curves[2]["nonfinite"]), (&json!([5, 10, 15]), &json!([15])));
     assert!(report(&lab, &["--plot", "math/acc", "a"]).contains("a (3 rows)"));
     assert!(report(&lab, &["--compare", "a", "b"]).contains("math/acc"));
-    // Elsewhere there is nothing of it.
+    // Elsewhere it does not appear.
     for words in [&[][..], &["--format", "csv"], &["--export", "-"], &["--compare", "a", "b"]] {
         assert!(!report(&lab, &[words, &["--eval-dir", "x"]].concat()).contains("math/acc"), "{words:?}");
     }

@@ -83,7 +83,7 @@ fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
     assert_eq!(said, format!("run-sync: cannot use {url}: {why} to '{}'; {role}\n{advice}", file.display()));
     assert_eq!(code, 5);
 
-    // What Kubernetes and container services set is told, and not asked.
+    // What Kubernetes and container services set is reported, and not used.
     let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     let asked_by = server.requests().len();
     for (name, value) in [

@@ -15,7 +15,7 @@ const ROWS: &str = r#"{"step": 1, "loss": 0.5, "acc,none": 0.125, "train/kl": 1e
 {"step": 3, "loss/val": 2.5, "Schärfe": 3}
 "#;
 
-/// A run in two attempts, of which the second goes over steps 3 and 4 again.
+/// A run in two attempts; the second repeats steps 3 and 4.
 const RESUMED: &str = r#"case $RUN_ATTEMPT in
 1) for i in 1 2 3 4; do echo "{\"step\": $i, \"loss\": $i.5}" >> $RUN_METRICS; done; exit 3;;
 *) for i in 3 4 5; do echo "{\"step\": $i, \"loss\": $i.25}" >> $RUN_METRICS; done;;

@@ -33,7 +33,7 @@ impl Overwritten {
         Self { saved: serde_json::from_slice(&bytes).unwrap_or_default(), is_changed: false }
     }
 
-    /// Takes note of those among the checkpoints found that may be written again.
+    /// Records those among the checkpoints found that may be written again.
     pub fn note(&mut self, found: &[Checkpoint]) {
         for one in found.iter().filter(|one| one.is_complete() && !one.is_named) {
             if let Some(step) = one.step

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Bytes of each file that one call reads at most: a heartbeat must not wait for a gigabyte.
 const PIECE: u64 = LIMIT;
 
-/// Bytes at the beginning of a file, and before where it was read to, by which a rewritten file is
+/// Bytes at the beginning of a file, and before the end of what was read, by which a rewritten file is
 /// recognised.
 const HEAD: usize = 256;
 const TAIL: usize = 64;
@@ -237,7 +237,7 @@ impl Growing {
         Ok(repeats)
     }
 
-    /// Reads everything again, up to where it was read.
+    /// Reads everything again, up to the previous end.
     fn read_all_again(&mut self, growth: &mut Growth) -> io::Result<()> {
         let before = (self.figures.rows(), self.figures.step());
         let ends: Vec<u64> = self

@@ -36,7 +36,7 @@ pub fn rows(
     })
 }
 
-/// Reads the rows like [`rows`], with `None` in the place of each that a later one superseded.
+/// Reads the rows like [`rows`], with `None` for each row that a later one superseded.
 pub fn judged_rows(
     source: &MetricSource,
     attempts: &Resumptions,

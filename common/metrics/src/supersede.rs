@@ -22,7 +22,7 @@ const RESTARTS: usize = 10_000;
 /// be a check: an attempt that begins at the beginning again may log less often.
 const FAR: f64 = 3.0;
 
-/// Series that are told apart, and shapes of the rows in each. Rows of others supersede nothing.
+/// Maximum number of series, and shapes of the rows in each. Rows of others supersede nothing.
 const SERIES: usize = 10_000;
 const SHAPES: usize = 1000;
 

@@ -1,10 +1,10 @@
-//! Which rows of a long file need be noted to know which rows supersede others: the first and the last of each kind,
-//! and those where their steps turn back. Rows between them go on plainly, and change nothing. Used by whoever reads
-//! files in pieces, at the same time.
+//! Which rows of a long file need be noted to know which rows supersede others: the first and the last of
+//! each kind, and those where their steps turn back. Rows between them go on plainly, and change nothing.
+//! Used to read files in pieces, at the same time.
 
 use super::standing::Standing;
 
-/// Kinds of rows that are told apart. All rows of further ones are noted.
+/// Maximum number of kinds of rows. All rows of further ones are noted.
 const KINDS: usize = 64;
 
 /// Rows of a piece of a file, all of one attempt, of which those are kept that need be noted.

@@ -27,7 +27,7 @@ struct Stdout {
 }
 
 impl Stdout {
-    /// Passes over a reader that has gone away, where nobody has to read.
+    /// Ignores a reader that has gone away, where nobody has to read.
     fn passed<T>(&self, done: io::Result<T>, instead: T) -> io::Result<T> {
         match done {
             Err(error) if self.may_be_gone && error.kind() == io::ErrorKind::BrokenPipe => Ok(instead),

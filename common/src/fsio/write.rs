@@ -1,4 +1,4 @@
-//! Opens the files of a record for writing. Other users may have put a link, a pipe or a device in the place
+//! Opens the files of a record for writing. Other users may have put a link, a pipe or a device at the path
 //! of a file: such a path is refused, and its target is not touched.
 
 use super::read::open_file;

@@ -1,5 +1,5 @@
-//! Fingerprints of files with metrics, by which a file that was written anew is told from one that has grown.
-//! Used by whoever starts an attempt, and by whoever tells the rows of attempts apart.
+//! Fingerprints of files with metrics, which distinguish a rewritten file from one that has grown. Used at
+//! the start of an attempt, and to separate the rows of attempts.
 
 use crate::fsio::open_regular;
 use crate::provenance::hash::sha256;

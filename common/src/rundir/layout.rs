@@ -121,7 +121,7 @@ files! { Layout, below_record:
     attempts = "attempts.jsonl";
     /// How the last attempt ended.
     result = "result.json";
-    /// Metric rows read off the command's output.
+    /// Metric rows read from the command's output.
     scraped = "scraped.jsonl";
     /// The steps of checkpoints that are written again in place.
     overwritten = "overwritten.json";
@@ -153,7 +153,7 @@ files! { BatchLayout, below_root:
     lock = ".batch/lock";
     /// What happened, a line an event, for people.
     master_log = "master_log.txt";
-    /// What became of the runs, for people.
+    /// State of all runs, for people.
     summary = "experiment_summary.json";
     /// Exists when a stop of the whole batch has been asked for.
     stop = "stop";

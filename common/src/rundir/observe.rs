@@ -233,7 +233,7 @@ fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
     attempt.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
 }
 
-/// Who can be told that a run is to stop.
+/// The recipient of a stop request.
 #[derive(Debug)]
 pub enum Recipient {
     /// The supervisor, or the process that is to take its place.

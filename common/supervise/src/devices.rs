@@ -65,13 +65,13 @@ impl Devices {
         }
     }
 
-    /// Returns the process groups that are none of the run's.
+    /// Returns the process groups that do not belong to the run.
     pub(super) fn groups(&self) -> &[i32] {
         &self.groups
     }
 
-    /// Says whether a child that has ended, and was not waited for, is none of the run's. What its group is left
-    /// with is ended.
+    /// Returns whether an ended child that was not waited for does not belong to the run. Ends the rest of
+    /// its group.
     pub(super) fn owns(&mut self, pid: i32) -> bool {
         if self.groups.is_empty() {
             return false;

@@ -1,4 +1,4 @@
-//! What became of a run: status, reason and exit status, from what ended it. Pure.
+//! The outcome of a run: status, reason and exit status, from what ended it. Pure.
 
 use super::last_words::LastWords;
 use nix::libc::{SIGABRT, SIGKILL};

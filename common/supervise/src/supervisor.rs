@@ -297,7 +297,7 @@ impl<'a> Supervisor<'a> {
         if self.main.was_seen_to_end() {
             self.happen(Event::MainEnded);
         }
-        // A driver in trouble may keep a child that is none of the run's.
+        // A driver in trouble may keep a child that does not belong to the run.
         let has_others = !self.inherited.is_empty() || !self.meter.devices.groups().is_empty();
         if !has_children || self.main.has_ended() && has_others && has_proc() && self.processes().is_empty() {
             if self.main.note_gone() {

@@ -23,7 +23,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Opens a directory for exports of a kind, such as `mlflow`. One that is missing is made anew.
+    /// Opens a directory for exports of a kind, such as `mlflow`. A missing one is created.
     pub(super) fn open(path: &Path, kind: &str) -> Result<Self, Error> {
         let failed = |error| Error::io("write", path, error);
         let place = std::path::absolute(path).map_err(failed)?;

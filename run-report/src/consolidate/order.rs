@@ -69,7 +69,7 @@ impl Skim {
         Some(after)
     }
 
-    /// Takes note of a line.
+    /// Adds a line.
     pub(super) fn note_line(&mut self, offset: u64, known: &Known, spans: &[Span], buffer: &[u8]) {
         self.end_skipping();
         match &mut self.order {
@@ -92,7 +92,7 @@ impl Skim {
         }
     }
 
-    /// Takes note of a row that is no plain line.
+    /// Adds a row that was parsed in full.
     pub(super) fn note_row(&mut self, offset: u64, row: &MetricRow) {
         self.end_skipping();
         match &mut self.order {
@@ -140,7 +140,7 @@ pub(super) struct Ascent {
 }
 
 impl Ascent {
-    /// Takes note of a row with a step, which becomes the last one.
+    /// Adds a row with a step, which becomes the last one.
     fn note(&mut self, key: &str, step: Option<Digits>, last: &mut Digits) {
         let Some(step) = step.filter(|step| *step >= *last) else {
             self.is_broken = true;

@@ -83,7 +83,7 @@ fn id(run: &Run, taken: &mut HashSet<String>) -> String {
     id
 }
 
-/// Makes the directory of a run aside, and puts it in the place of an earlier one.
+/// Creates the directory of a run under a temporary name, and replaces an earlier one by it.
 fn of_run(run: &Run, options: &Options, id: &str, experiment: &Experiment) -> io::Result<Exported> {
     // A directory without meta.yaml is no run to MLflow.
     let scratch = directory_in(&experiment.root)?;
