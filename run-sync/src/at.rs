@@ -71,7 +71,8 @@ fn missing(set: &Set<'_>, when: &str) -> Error {
         .hint("run-sync list --history shows all")
 }
 
-/// Returns the backup of a number. Of two, by two writers, the one that was begun later; this is said.
+/// Returns the backup of a number. Of two by different writers, returns the one that began later, and reports
+/// this.
 fn newest_of(set: &Set<'_>, commits: &[Commit], number: u64) -> Result<Chosen, Error> {
     let same: Vec<_> = commits.iter().filter(|commit| commit.number == number).collect();
     let mut newest: Option<Chosen> = None;

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal};
 pub(crate) struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// Begins, if stderr is a terminal: so many bytes of a run are to move.
+    /// Starts the bar, if stderr is a terminal, with the number of bytes to move.
     pub(crate) fn new(name: &str, bytes: u64) -> Self {
         Self(io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());

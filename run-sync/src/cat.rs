@@ -11,7 +11,7 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::io;
 
-/// Pieces that are read at a time: so many are in memory.
+/// Number of pieces that are read ahead and kept in memory.
 const AHEAD: usize = 4;
 /// The longest piece that is kept in memory until it was verified.
 const LONGEST: u64 = 64 << 20;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &cli::Cat, out: &mut Out) -> Result<Exit, Error> {
             format!("no file '{}' in backup {} of '{}'", args.file.display(), chosen.commit.number, set.name);
         Error::new(Exit::No, what).because(why.to_owned())
     };
-    let entry = entry.ok_or_else(|| missing("there is nothing of this name"))?;
+    let entry = entry.ok_or_else(|| missing("nothing has this name"))?;
     match &entry.kind {
         Kind::File(file) => print(&set, entry, &file.pieces(), source.transfers, out)?,
         Kind::Dir => return Err(missing("it is a directory")),

@@ -42,7 +42,7 @@ pub(crate) enum Damage {
 pub(crate) enum Trouble {
     /// The stored file is damaged.
     Damaged(Damage),
-    /// Whoever took the bytes has failed.
+    /// The receiver of the bytes has failed.
     Sink(io::Error),
     /// The store cannot be read.
     Store(Error),

@@ -55,7 +55,7 @@ impl Names<'_> {
             let (set, names) = top?;
             let has = |name: &str| names.iter().any(|found| found == name);
             let is_set = has(key::BACKUP);
-            // A batch, or what holds one of which the own files are not stored.
+            // A batch, or a directory that holds one without its own files in the store.
             let may_hold = !is_set || has(key::BATCH);
             let batch = set.name.clone();
             found.extend(is_set.then_some((set, true)));

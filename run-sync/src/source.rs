@@ -46,7 +46,8 @@ impl Source {
         Names { store: self.store.as_ref(), url: &self.url, transfers: self.transfers }
     }
 
-    /// Returns the sets that names stand for, or all. A name that stands for none is said, and makes the status.
+    /// Returns the sets that names stand for, or all. A name without a set is reported, and determines the
+    /// status.
     pub(crate) fn sets(&self, names: &[String]) -> Result<(Vec<SetName>, Exit), Error> {
         let finder = self.names();
         if names.is_empty() {

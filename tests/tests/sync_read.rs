@@ -179,7 +179,7 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
         done.err(),
         "run-sync: 'large' of 'trial' is damaged: its bytes in the store are not those that were stored\n"
     );
-    cat(&lab, &["store", "trial", "nope"]).run().code(1).stderr_has("there is nothing of this name");
+    cat(&lab, &["store", "trial", "nope"]).run().code(1).stderr_has("nothing has this name");
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
     println!("{few} and {more} were refused");
 }
 
-/// Backs up and restores so many times. Returns how often that was refused.
+/// Backs up and restores this number of times. Returns how often that was refused.
 fn fail_in_rounds(scheme: &'static str, rounds: u64) -> u64 {
     let site = Site::new(scheme);
     let patiently = |command: Cmd| command.env("RUN_SYNC_TIMEOUT", PATIENCE);

@@ -145,7 +145,7 @@ fn a_second_backup_of_a_run_at_once_is_refused() {
         .args(["backup", "--to", "store", "trial"])
         .run()
         .code(4)
-        .stderr("run-sync: cannot back up 'runs/trial': another run-sync is at work in it\n");
+        .stderr("run-sync: cannot back up 'runs/trial': another run-sync is active in it\n");
     held.release();
 }
 

@@ -32,9 +32,9 @@ pub(super) struct Found {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Hands out the rows of a run that count, and then what was measured of its checkpoints, under names such as
-/// `gsm8k/accuracy`. Steps that begin anew in each epoch are put one epoch after another, and a row without a step has
-/// its number for one.
+/// Visits the rows of a run that count, and then the results of its evaluations, under names such as
+/// `gsm8k/accuracy`. Steps that restart in each epoch continue from epoch to epoch, and a row without a step
+/// has its number as the step.
 pub(super) fn points<E>(
     run: &Run,
     options: &Options,

@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What became of a file that was read.
+/// The outcome of a file that was read.
 #[derive(Debug)]
 pub(crate) enum Kept {
     /// It is stored.
@@ -34,7 +34,7 @@ pub(crate) struct Assembly<'a> {
     pub(crate) scan: &'a Scan,
     /// What was decided of each.
     pub(crate) steps: Vec<Step>,
-    /// What became of those that were read, by their numbers.
+    /// The outcomes of those that were read, by their numbers.
     pub(crate) kept: HashMap<usize, Kept>,
     /// What was done to the run.
     pub(crate) receipts: &'a [Receipt],
@@ -45,7 +45,7 @@ pub(crate) struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    /// Returns the entries in their order. Takes note of what cannot be stored as it is.
+    /// Returns the entries in their order. Records what cannot be stored as it is.
     pub(crate) fn entries(mut self, report: &mut Report) -> Vec<Entry> {
         let before: HashMap<&Place, &Entry> = self.before.iter().map(|entry| (&entry.place, entry)).collect();
         let left = self.left_groups();

@@ -16,15 +16,15 @@ pub(crate) const LEAST: u64 = 1 << 20;
 pub(crate) struct Batches(HashMap<SetName, Vec<Known>>);
 
 impl Batches {
-    /// Takes note of what a set has, for the others of its batch.
+    /// Records what a set has, for the others of its batch.
     pub(crate) fn add(&mut self, name: &SetName, entries: &[Entry]) {
         if name.batch.is_some() {
             self.0.insert(name.clone(), large(name, entries));
         }
     }
 
-    /// Returns the large files of the other sets of the batch; reads the newest manifests of those that are not
-    /// known, so many at a time. What cannot be read is no help, and no failure.
+    /// Returns the large files of the other sets of the batch; reads the newest manifests of those that are
+    /// not known, several at a time. What cannot be read is no help, and no failure.
     pub(crate) fn others(&mut self, set: &Set<'_>, transfers: usize) -> impl Iterator<Item = &Known> {
         if let Some(batch) = &set.name.batch {
             let names = set.store.list_directories(&format!("{}/", key::name(batch))).unwrap_or_default();

@@ -35,8 +35,8 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Budget {
-    /// Waits until there is room for so many bytes; one file, or part, has room whatever its size. None after a
-    /// failure.
+    /// Waits until there is room for this number of bytes; one file, or part, has room whatever its size.
+    /// None after a failure.
     pub(crate) fn take(&self, bytes: u64) -> Option<Permit<'_>> {
         let bytes = if bytes < LARGE { bytes } else { bytes.max(PART) };
         let mut state = self.state();
@@ -50,7 +50,7 @@ impl Budget {
         Some(Permit { budget: self, bytes })
     }
 
-    /// Returns memory of this length at least, for whoever has a permit.
+    /// Returns memory of this length at least, for the holder of a permit.
     pub(crate) fn memory(&self, length: u64) -> Vec<u8> {
         let spare = if (LARGE..=PART).contains(&length) { self.state().spare.pop() } else { None };
         let size = if (LARGE..=PART).contains(&length) { PART } else { length };
@@ -65,7 +65,7 @@ impl Budget {
         }
     }
 
-    /// Ends all; the first failure is the one that is told.
+    /// Ends all; the first failure is the reported one.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state();
         if !state.has_failed {

@@ -32,7 +32,7 @@ pub(super) struct Followed {
     /// The complete ones at the last look.
     last: HashMap<PathBuf, Size>,
     schedule: Schedule,
-    /// What became of the last backup.
+    /// The outcome of the last backup.
     exit: Exit,
     /// How often the last backup was tried.
     attempts: u32,
@@ -47,7 +47,7 @@ enum Due {
 }
 
 impl Followed {
-    /// Begins with a run of which the first backup became this.
+    /// Starts with a run and the outcome of its first backup.
     pub(super) fn new(run: &RunDir, number: usize, found: &[Checkpoint], exit: Exit) -> Self {
         let meta = Meta::read(run.layout()).ok();
         let recorded = meta.and_then(|meta| checkpoint_of(&meta, run.layout()));
@@ -80,7 +80,7 @@ impl Followed {
         Ok(if is_due { Due::Backup } else { Due::Nothing })
     }
 
-    /// Takes note of a backup. Says whether the run is done with.
+    /// Records a backup. Returns whether the run is done.
     fn backed_up(&mut self, due: Due, exit: Exit) -> bool {
         self.exit = exit;
         if exit == Exit::Ok {

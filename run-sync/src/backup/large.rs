@@ -65,7 +65,7 @@ impl<'a> Sending<'a> {
             return;
         }
         let tell = |outcome| {
-            let _ = results.send((at, outcome)); // whoever wants to know waits
+            let _ = results.send((at, outcome)); // the receiver waits for it
         };
         let_rest(&task.found.stat);
         let open = match self.open(task.found) {
@@ -197,14 +197,14 @@ impl<'a> Sending<'a> {
         large.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
     }
 
-    /// Takes note that a part is done, or the reading; after the last one the file is.
+    /// Records that a part, or the reading, is done; after the last one the file is done.
     pub(super) fn end_part(&self, large: &Arc<Large<'a>>, results: &Results<'a>) {
         if large.left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
         if !self.budget.has_failed() {
             let outcome = self.complete(large);
-            let _ = results.send((large.at, self.told(outcome))); // whoever wants to know waits
+            let _ = results.send((large.at, self.told(outcome))); // the receiver waits for it
         }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(&large.open.stat.size);

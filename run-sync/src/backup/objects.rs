@@ -52,25 +52,25 @@ impl Objects {
         }
     }
 
-    /// Takes note of what an interrupted backup has begun to store: it goes on under the same keys.
+    /// Records what an interrupted backup has begun to store: it continues under the same keys.
     pub(crate) fn resume(&mut self, begun: &HashMap<String, Sending>, uploads: &Uploads) {
         self.begun.clone_from(begun);
         self.uploads = uploads.keys().cloned().collect();
     }
 
-    /// Takes note of a key that has an object.
+    /// Records a key that has an object.
     pub(crate) fn take(&mut self, key: String) {
         self.taken.insert(key);
     }
 
-    /// Takes note of what an entry says of its object.
+    /// Records the object of an entry.
     pub(crate) fn know(&mut self, entry: &Entry) {
         if let (Kind::File(file), Some(key)) = (&entry.kind, entry.object()) {
             self.learn(key, Hashed::from(file));
         }
     }
 
-    /// Takes note of the content of an object. Nothing is gained from empty ones.
+    /// Records the content of an object. Empty ones are ignored.
     pub(crate) fn learn(&mut self, key: String, hashed: Hashed) {
         if hashed.size > 0 {
             self.by_size.entry(hashed.size).or_default().push(Arc::new(Known { key, hashed }));
@@ -123,7 +123,7 @@ impl Objects {
         }
     }
 
-    /// Takes note that an upload which was to be continued is none.
+    /// Records that an upload that was to be continued does not exist.
     pub(crate) fn forget_upload(&mut self, key: &str) {
         self.uploads.remove(key);
     }

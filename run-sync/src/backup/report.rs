@@ -1,4 +1,4 @@
-//! What is said of a backup: a line for people, an object for programs.
+//! The report of a backup: a line for people, an object for programs.
 
 use crate::format::manifest::Verified;
 use run_checkpoint::listed;

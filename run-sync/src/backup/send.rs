@@ -37,7 +37,7 @@ pub(crate) struct Task<'a> {
     pub(crate) old: Option<Old>,
 }
 
-/// What became of a file.
+/// The outcome of a file.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It is stored.
@@ -84,15 +84,15 @@ pub(crate) struct Sending<'a> {
 pub(super) enum Job<'a> {
     /// A file of one part, for which there is room.
     Small(usize, &'a Task<'a>, Permit<'a>),
-    /// A part of a larger one: its number, and the memory that so many bytes of are the part.
+    /// A part of a larger one: its number, and the memory that holds its bytes.
     Part(Arc<Large<'a>>, u32, (Vec<u8>, usize), Permit<'a>),
 }
 
-/// Where results go: the number of the task, and what became of it.
+/// The channel of results: the number of the task, and its outcome.
 pub(super) type Results<'a> = Sender<(usize, Outcome)>;
 
 impl<'a> Sending<'a> {
-    /// Stores files, so many at a time, and says of each what became of it.
+    /// Stores files, several at a time, and returns the outcome of each.
     pub(crate) fn send(&'a self, tasks: &'a [Task<'a>], transfers: usize) -> Result<Vec<Outcome>, Error> {
         let (results, outcomes) = channel();
         let workers = if tasks.iter().any(is_large) { transfers } else { transfers.min(tasks.len()) };
@@ -308,7 +308,7 @@ fn age(ctime: Stamp, now: SystemTime) -> Option<Duration> {
     now.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(since)
 }
 
-/// Waits until a file that was changed a moment ago can be told from a later version.
+/// Waits until a file that was changed a moment ago can be distinguished from a later version.
 pub(super) fn let_rest(stat: &Stat) {
     if let Some(age) = age(stat.ctime, SystemTime::now()) {
         thread::sleep(YOUNG.saturating_sub(age));

@@ -47,7 +47,7 @@ pub(super) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Takes note of an error, if there is one.
+    /// Records an error, if there is one.
     pub(super) fn note(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             complain(&error);
@@ -132,7 +132,7 @@ impl Session<'_> {
         self.store.head(ABILITIES).is_ok()
     }
 
-    /// Refuses a store that lies in the run, or has the run in the place of its set.
+    /// Refuses a store that lies in the run, or has the run at the path of its set.
     fn check_apart(&self, subject: &Subject) -> Result<(), Error> {
         let Some(store) = self.directory else { return Ok(()) };
         let real =

@@ -82,7 +82,7 @@ impl Copy {
     }
 }
 
-/// Opens so many stores that have a run, those of the newest receipts first. Fails if there are fewer.
+/// Opens this number of stores that have a run, those of the newest receipts first. Fails if there are fewer.
 pub(super) fn copies(
     receipts: &[Receipt],
     from: Option<&str>,

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 /// One item of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
-    /// The last ones, so many.
+    /// This number of last ones.
     Last(usize),
-    /// Those of which the step can be divided by this.
+    /// Those whose step can be divided by this.
     Every(u64),
     /// Those that a name other than a step tells apart.
     Final,

@@ -29,7 +29,7 @@ struct Work<'a> {
     at: usize,
     copy: &'a Copy,
     key: String,
-    /// None for an empty file, of which the object is only looked at.
+    /// `None` for an empty file, whose object is only looked at.
     piece: Option<Piece>,
     /// The bytes here have been compared with the same hash for another store.
     is_known: bool,

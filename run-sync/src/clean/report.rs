@@ -1,4 +1,4 @@
-//! What is said of a cleanup: a line for people, an object for programs.
+//! The report of a cleanup: a line for people, an object for programs.
 
 use run_common::figures::{counted, human_bytes};
 use run_common::message::warn;

@@ -1,4 +1,4 @@
-//! What a manifest must be before anything is done by it. Whoever can write to a store can forge one.
+//! Checks a manifest before it is used: anyone who can write to a store can forge one.
 
 use super::entry::{Entry, File, Kind, Place, ROOT};
 use super::key::{self, BATCH};

@@ -52,7 +52,7 @@ pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usiz
     Ok(read)
 }
 
-/// Hashes the first bytes of a file; none if there are not so many.
+/// Hashes the first bytes of a file; `None` if there are fewer.
 pub(crate) fn hash_start(file: &File, size: u64) -> io::Result<Option<Digest>> {
     let mut hash = Sha256::new();
     let mut block = vec![0; 256 << 10];

@@ -37,7 +37,7 @@ impl Home {
             Ok(Some(lock)) => Some(lock),
             Ok(None) => {
                 let what = format!("cannot {verb} '{}'", subject.path().display());
-                return Err(Error::new(Exit::Busy, what).because("another run-sync is at work in it"));
+                return Err(Error::new(Exit::Busy, what).because("another run-sync is active in it"));
             }
             Err(error) if is_refused(&error) => {
                 let shown = path.display();
@@ -48,7 +48,7 @@ impl Home {
         };
         let receipts = match receipts::read(&record) {
             Ok(receipts) => receipts,
-            Err(_) if lock.is_none() => Vec::new(), // that was said
+            Err(_) if lock.is_none() => Vec::new(), // that was reported
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         let home = Self { record, lock, mtime, receipts };

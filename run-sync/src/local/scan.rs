@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Scan {
     /// Files, directories and links, in the order of their places.
     pub(crate) found: Vec<Found>,
-    /// What is none of these, such as a pipe.
+    /// Anything else, such as a pipe.
     pub(crate) others: Vec<Place>,
     /// What could not be looked at, and why.
     pub(crate) unreadable: Vec<(Place, io::Error)>,

@@ -230,7 +230,7 @@ impl Report {
     }
 }
 
-/// Refuses a place where another run lies, or one that is at work.
+/// Refuses a place with another run, or with an active run.
 fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
     let head = &chosen.manifest.head;
     let refused = |exit, why: &str| {

@@ -40,7 +40,7 @@ pub(super) fn set_attributes(file: &File, entry: &Entry) -> io::Result<()> {
     ignore_unable(futimens(file, &times).map_err(Into::into))
 }
 
-/// Passes over what a file system cannot do.
+/// Ignores what a file system cannot do.
 fn ignore_unable(done: io::Result<()>) -> io::Result<()> {
     let unable = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL].map(Errno::raw_os_error);
     match done {
@@ -184,7 +184,7 @@ fn usual_mode() -> u32 {
     0o777 & !mask.as_raw_mode()
 }
 
-/// Removes what an interrupted restore has left in the place of a link or a second name.
+/// Removes what an interrupted restore has left at the path of a link or a second name.
 fn remove_old(ground: &Ground, path: &Path) -> io::Result<()> {
     match ground.tree()?.look(path)? {
         Some(_) => ground.tree()?.remove(path),
@@ -202,7 +202,7 @@ pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Vec<PathBuf
     }
     let mut taken = Vec::new();
     let mut changed: HashSet<(usize, PathBuf)> = HashSet::new();
-    // Those of the run itself come last: whoever sees the run sees all of it.
+    // Those of the run itself come last: a reader who sees the run sees all of it.
     let mut order: Vec<&Unit> = plan.units.iter().collect();
     order.sort_by_key(|unit| std::cmp::Reverse(unit.ground));
     for unit in order {

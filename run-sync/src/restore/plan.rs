@@ -88,7 +88,7 @@ enum Here {
     Comparable,
     /// Something of another kind, for which it can be exchanged.
     Other,
-    /// A directory, where it is none; or something is in the place of a directory above.
+    /// A directory, where it is none; or a directory above is something else.
     Blocked,
 }
 

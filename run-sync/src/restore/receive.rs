@@ -173,7 +173,7 @@ impl Work<'_> {
         let job = self.job;
         let failed = |error| {
             let error = Error::io("write", &ground.shown(&job.receipt.step.path), error);
-            error.hint("nothing was given its name yet; the same command continues where it was")
+            error.hint("nothing was given its name yet; the same command continues where it stopped")
         };
         let open = job.open(ground).map_err(failed)?;
         let mut read = 0;

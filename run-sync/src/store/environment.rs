@@ -26,7 +26,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Makes one of these variables alone.
+    /// Creates one from these variables alone.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let of_process =
@@ -79,8 +79,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Reads lines of `KEY=VALUE`, with or without `export`, quotes and comments, as a shell would read them; but nothing
-/// is expanded. A wrong line is told by its number alone: it may be secret.
+/// Reads lines of `KEY=VALUE`, with or without `export`, quotes and comments, as a shell would read them; but
+/// nothing is expanded. A wrong line is reported only by its number, because it may be secret.
 fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, &'static str)> {
     let mut variables = BTreeMap::new();
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {

@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     Unavailable(String),
     /// The request is none that the store can do.
     Refused(String),
-    /// Whoever took the bytes has failed.
+    /// The receiver of the bytes has failed.
     Sink(io::Error),
 }
 
@@ -33,7 +33,7 @@ impl Fault {
         let hint = match &self {
             Self::Denied(_) => Some("see run-sync(1), CREDENTIALS"),
             Self::Full(_) => Some("nothing was removed here; the same command continues when there is room"),
-            Self::Unavailable(_) => Some("the same command continues where it was"),
+            Self::Unavailable(_) => Some("the same command continues where it stopped"),
             _ => None,
         };
         let what = match key {

@@ -54,8 +54,9 @@ pub(crate) trait Store: Send + Sync {
     /// the caller reads back and compares.
     fn create(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault>;
 
-    /// Hands on the bytes of an object, or of a range of it, as they come. After a failure in the middle the call is
-    /// retried from where it was. A range beyond the end is cut. The sink's error ends the call: [`Fault::Sink`].
+    /// Passes on the bytes of an object, or of a range of it, as they arrive. After a failure in the middle
+    /// the call is retried from where it stopped. A range beyond the end is cut. The sink's error ends the
+    /// call: [`Fault::Sink`].
     fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault>;
 
     /// Makes the store ready to be written to, where that needs something, such as a directory.

@@ -100,7 +100,7 @@ impl Rclone {
     }
 }
 
-/// Runs rclone and hands on what it prints. None if it says that nothing is there.
+/// Runs rclone and passes its output on. `None` if it reports that nothing is there.
 fn run(mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Fault::Refused("rclone is not installed".to_owned()),
@@ -139,7 +139,7 @@ fn path(id: &str) -> Result<PathBuf, Fault> {
     if is_ours { Ok(temp_dir().join(id)) } else { Err(Fault::NotFound) }
 }
 
-/// Hands on what a process prints.
+/// Passes the output of a process on.
 fn hand_on(child: &mut Child, sink: &mut Sink<'_>) -> Result<(), Fault> {
     let Some(mut from) = child.stdout.take() else { return Ok(()) };
     let mut block = vec![0; BLOCK];
@@ -288,7 +288,7 @@ impl Store for Rclone {
     fn complete(&self, upload: &Upload, _: &[Part]) -> Result<Stored, Fault> {
         let file = path(&upload.id)?;
         let name = file.to_str().ok_or_else(|| Fault::Refused("TMPDIR is no UTF-8".to_owned()))?;
-        open_existing(&file)?; // that it is gone is told from a failure of rclone
+        open_existing(&file)?; // distinguishes a missing file from a failure of rclone
         let stored = self.send(name, &upload.key)?;
         fs::remove_file(&file)?;
         Ok(stored)

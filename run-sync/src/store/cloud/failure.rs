@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Transport(String),
     /// The store cannot be spoken to: its certificate or address is wrong.
     Unspeakable(String),
-    /// The answer is none of the protocol.
+    /// The answer does not follow the protocol.
     Malformed(String),
     /// Who took the bytes has failed.
     Sink(io::Error),

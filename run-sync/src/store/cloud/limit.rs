@@ -9,7 +9,7 @@ pub(super) const BLOCK: usize = 64 << 10;
 /// The fewest.
 const LEAST: u64 = 256;
 
-/// Lets so many bytes a second pass.
+/// Limits the bytes per second.
 #[derive(Debug)]
 pub(super) struct Limit {
     rate: u64,
@@ -20,8 +20,8 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Makes a limit of so many bytes a second, for so many requests at a time: each of them moves about once a second,
-    /// so that no store takes it for dead.
+    /// Creates a limit of bytes per second, for a number of requests at a time: each of them moves about once
+    /// a second, so that no store takes it for dead.
     pub(super) fn new(rate: u64, transfers: usize) -> Self {
         let block = (rate / transfers.max(1) as u64).max(LEAST);
         let block = usize::try_from(block).unwrap_or(BLOCK).min(BLOCK);
@@ -59,7 +59,7 @@ mod tests {
                 scope.spawn(|| (0..4).for_each(|_| limit.pass(16 << 10)));
             }
         });
-        // 16 blocks of 1/64 s, of which the last need not be waited for.
+        // 16 blocks of 1/64 s, the last of which need not be waited for.
         assert!(start.elapsed() >= Duration::from_millis(234));
     }
 

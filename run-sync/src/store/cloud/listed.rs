@@ -12,7 +12,7 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// Hands on the objects in the order of their keys, which follow `root`.
+    /// Passes on the objects in the order of their keys, which follow `root`.
     pub(super) fn each(mut self, root: &str, each: &mut dyn FnMut(Object)) {
         for object in &mut self.objects {
             object.key.drain(..root.len());

@@ -11,7 +11,7 @@ use ureq::http::Response;
 /// Asks once for an object, whole or the range that a header names.
 type Ask<'a> = dyn Fn(Option<&str>) -> Result<Response<Body>, Failure> + 'a;
 
-/// Hands on the bytes of a range, which is not empty, as they come. A range up to [`u64::MAX`] has no end.
+/// Passes on the bytes of a range, which is not empty, as they arrive. A range up to [`u64::MAX`] has no end.
 pub(super) fn read(
     http: &Http,
     retry: &Retry,

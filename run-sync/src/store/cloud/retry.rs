@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const UNKNOWN: Duration = Duration::from_secs(20);
 /// The first pause is at most this.
 const FIRST: Duration = Duration::from_millis(50);
-/// How often an answer that is none of the protocol is passed over: it may have been damaged on its way, or come from
-/// another server than a store.
+/// How often an answer that does not follow the protocol is ignored: it may have been damaged on its way, or
+/// come from another server than a store.
 const STRANGE: u32 = 6;
 /// No pause is longer, unless the store asks for it.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(super) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// Takes note that something arrived: what fails now fails for the first time.
+    /// Records that something arrived: what fails now fails for the first time.
     pub(super) fn progressed(&mut self) {
         *self = self.retry.begin();
     }
