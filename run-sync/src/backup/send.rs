@@ -135,7 +135,7 @@ impl<'a> Sending<'a> {
                     if !self.budget.has_failed() {
                         let outcome = self.send_small(task);
                         self.bar.add(task.found.stat.size);
-                        let _ = results.send((at, self.told(outcome))); // whoever wants to know waits
+                        let _ = results.send((at, self.told(outcome))); // the receiver waits for it
                     }
                     drop(permit);
                 }
@@ -214,7 +214,7 @@ impl<'a> Sending<'a> {
         is_listed || found().is_some_and(|found| found.size >= size)
     }
 
-    /// Takes note of an object that was stored.
+    /// Records a stored object.
     pub(super) fn note(&self, entry: &Entry, key: String, hashed: &Hashed, tag: Option<String>) {
         self.journal.sent(entry, tag);
         let object = Object { key, size: hashed.size, sha256: hashed.sha256 };
