@@ -137,7 +137,7 @@ impl Config {
     }
 }
 
-/// Says whether a config has a secret in it, which its copy holds in clear; one that is not looked at may.
+/// Returns whether a config has a secret in it, which its copy holds in clear; one that is not looked at may.
 fn may_hold_secret(content: &Content, values: &Value) -> bool {
     let Content::Read(bytes) = content else { return true };
     let text = String::from_utf8_lossy(bytes);

@@ -82,7 +82,7 @@ impl Piece {
         self.range.end - self.range.start
     }
 
-    /// Says whether a file has it.
+    /// Returns whether a file has it.
     pub(crate) fn is_in(&self, file: &fs::File) -> io::Result<bool> {
         let mut hash = Sha256::new();
         let mut block = vec![0; usize::try_from(self.len()).unwrap_or(BLOCK).min(BLOCK)];

@@ -137,7 +137,7 @@ pub fn hugging_face(lab: &Lab, step: u32) {
     lab.write(&format!("{dir}/trainer_state.json"), state);
 }
 
-/// Says whether a file of this name and content is complete, at once and later.
+/// Returns whether a file of this name and content is complete, at once and later.
 pub fn is_whole(lab: &Lab, name: &str, content: &[u8]) -> bool {
     lab.write(name, content);
     let all = find(lab);

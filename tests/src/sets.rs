@@ -42,7 +42,7 @@ impl Backup {
             .head("created", json!(created))
     }
 
-    /// Says something else of the backup.
+    /// Changes the statements about the backup.
     pub fn head(mut self, key: &str, value: Value) -> Self {
         self.head[key] = value;
         self

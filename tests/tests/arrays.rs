@@ -4,7 +4,7 @@ use run_checkpoint::{Program, discover};
 use run_common::rundir::layout::Layout;
 use testkit::Lab;
 
-/// Says whether a file of this name and content is complete.
+/// Returns whether a file of this name and content is complete.
 fn is_whole(lab: &Lab, name: &str, content: &[u8]) -> bool {
     lab.write(name, content);
     let all = discover(&Layout::new(lab.dir()), None, Program::Ended).unwrap();

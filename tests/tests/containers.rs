@@ -36,7 +36,7 @@ fn cmd(lab: &Lab, place: Where, tool: &str) -> Cmd {
     lab.cmd("unshare").args(user).args(spaces).args(words).arg(tool)
 }
 
-/// Says why, if name spaces are not permitted here.
+/// Reports why, if name spaces are not permitted here.
 fn need_name_spaces(lab: &Lab) {
     let done = cmd(lab, NamedContainer, "true").run();
     assert_eq!(done.code, 0, "unshare(1) cannot make name spaces, which these tests need: {}", done.err());

@@ -46,7 +46,7 @@ fn restore_by(scheme: &str, lab: &Lab, server: &dyn Server) -> Cmd {
     server.variables().iter().fold(command, |command, (name, value)| command.env(name, value))
 }
 
-/// Says whether a run is here as the directory store has it.
+/// Returns whether a run is here as the directory store has it.
 fn is_whole(lab: &Lab) -> bool {
     let names = ["large", "small/0", "small/1", "small/2", "small/3", "empty"];
     let same =

@@ -292,10 +292,10 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
-/// Says what names below a run leave in doubt, a sentence each: files with the endings of checkpoints and names
-/// that say nothing, if they are more than those whose names say a step; and names of which some count epochs
-/// and others steps. Where a pattern was recorded, only that nothing matches the pattern, while there is what would
-/// be known without.
+/// Returns a sentence for each ambiguity of names below a run: files with the extensions of checkpoints and
+/// without a recognised name, if they outnumber those with a step in their names; and names of which some
+/// count epochs and others steps. With a recorded pattern, only that nothing matches the pattern although
+/// checkpoints would be recognised without it.
 pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<String> {
     let Ok(Walked { unknown, candidates, .. }) = walk(layout.root(), None) else { return Vec::new() };
     if let Some(text) = recorded.and_then(|recorded| recorded.pattern.as_deref()) {

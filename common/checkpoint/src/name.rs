@@ -45,7 +45,7 @@ pub(crate) enum Role {
     Part,
 }
 
-/// Says whether a name ends in one of these.
+/// Returns whether a name ends in one of these.
 pub(crate) fn ends_in(name: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
@@ -115,7 +115,7 @@ pub(crate) fn epoch_directory(name: &str) -> Option<u64> {
     }
 }
 
-/// Takes the mark of a temporary name off; says whether there was one.
+/// Takes the mark of a temporary name off; returns whether there was one.
 pub(crate) fn without_mark(name: &str) -> (String, bool) {
     const MARKS: [&str; 7] =
         [".orbax-checkpoint-tmp", ".incomplete", ".inprogress", ".partial", ".part", ".temp", ".tmp"];
@@ -142,12 +142,12 @@ pub(crate) fn without_mark(name: &str) -> (String, bool) {
     (name.to_owned(), name == "tmp")
 }
 
-/// Says whether a name is that of something which is still being written.
+/// Returns whether a name is that of something which is still being written.
 pub(crate) fn is_temporary(name: &str) -> bool {
     without_mark(&name.to_ascii_lowercase()).1
 }
 
-/// Says whether one of `words` stands alone, or before a number that does: `opt010000`, but not `data2vec_200`.
+/// Returns whether one of `words` stands alone, or before a number that does: `opt010000`, but not `data2vec_200`.
 fn has_alone(tokens: &[Token], words: &[&str]) -> bool {
     (0..tokens.len()).any(|at| {
         let is_it = matches!(tokens[at], Word(word) if words.contains(&word));
@@ -177,7 +177,7 @@ fn without_rank(tokens: &mut Vec<Token>) -> bool {
     true
 }
 
-/// Says whether a name is that of a shard, `00001-of-00002`; `epoch_5_of_100` is none.
+/// Returns whether a name is that of a shard, `00001-of-00002`; `epoch_5_of_100` is none.
 fn is_shard(tokens: &[Token]) -> bool {
     let of = |five: &[Token]| matches!(five, [Number(_), Mark(_), Word("of"), Mark(_), Number(_)]);
     let counts = STEPS.into_iter().chain([&EPOCHS[..]]).filter_map(|words| beside(tokens, words));
@@ -214,7 +214,7 @@ fn of_part(name: &str) -> Option<Name> {
     Some(Name { step, epoch, unit, labels: labels(&tokens), role: Role::Part, ..Name::default() })
 }
 
-/// Says whether a word tells what a number beside it counts.
+/// Returns whether a word tells what a number beside it counts.
 fn is_key(word: &str) -> bool {
     is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word)
 }
@@ -233,7 +233,7 @@ pub(crate) enum DirectoryUse {
     Other,
 }
 
-/// Says whether a name is a number and nothing else, or a word and a number with leading zeros, `w_00010`.
+/// Returns whether a name is a number and nothing else, or a word and a number with leading zeros, `w_00010`.
 fn is_a_number(tokens: &[Token]) -> bool {
     match tokens {
         [Number(_)] => true,
@@ -314,7 +314,7 @@ pub(crate) fn series(name: &str) -> Option<(String, u64)> {
     }
 }
 
-/// Says whether a file whose name is not that of a checkpoint has the ending of one: a shard or what is being
+/// Returns whether a file whose name is not that of a checkpoint has the ending of one: a shard or what is being
 /// written is known for what it is.
 pub(crate) fn looks_like_one(name: &str) -> bool {
     let name = name.to_ascii_lowercase();

@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Says what is read of a path.
+    /// Returns the step that a pattern reads from a path.
     fn told(step: Option<u64>) -> String {
         step.map_or("no step".to_owned(), |step| step.to_string())
     }

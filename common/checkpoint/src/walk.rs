@@ -67,7 +67,7 @@ pub(crate) fn walk(root: &Path, pattern: Option<&Pattern>) -> io::Result<Walked>
 /// Directories at the top of a run that hold its checkpoints and nothing else, by their names in lower case.
 const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "training_state"];
 
-/// Says whether a directory of this name holds checkpoints and nothing else.
+/// Returns whether a directory of this name holds checkpoints and nothing else.
 fn is_holder(name: &str) -> bool {
     HOLDERS.contains(&name.to_lowercase().as_str())
 }
@@ -168,7 +168,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Says whether checkpoints may be in a directory that is none.
+    /// Returns whether checkpoints may be in a directory that is none.
     fn enters(&self, components: &[String]) -> bool {
         let name = components.last().map_or("", String::as_str);
         match self.pattern {

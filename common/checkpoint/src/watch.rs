@@ -170,14 +170,14 @@ mod tests {
             fs::write(self.path(name), "{}").unwrap();
         }
 
-        /// Looks at the run, which is number 7; says whether there was something new to watch.
+        /// Looks at the run, which is number 7; returns whether there was something new to watch.
         fn watch(&mut self) -> bool {
             let layout = Layout::new(self.dir.path());
             let found = discover(&layout, self.recorded.as_ref(), Program::Ended).unwrap();
             self.watcher.watch(7, &layout, self.recorded.as_ref(), &found)
         }
 
-        /// Says whether something has happened since the last question.
+        /// Returns whether something has happened since the last question.
         fn has_changed(&mut self) -> bool {
             let changed = self.watcher.wait(Duration::ZERO);
             assert!(changed.iter().all(|&run| run == 7));

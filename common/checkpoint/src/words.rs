@@ -240,44 +240,44 @@ const SCORES: [&str; 19] = [
 /// Words of names of what is still being written.
 pub(crate) const TEMPORARY: [&str; 4] = ["tmp", "temp", "partial", "incomplete"];
 
-/// Says whether a word is that of a step.
+/// Returns whether a word is that of a step.
 pub(crate) fn is_step(word: &str) -> bool {
     STEPS.iter().any(|words| words.contains(&word))
 }
 
-/// Says whether a word belongs to a score.
+/// Returns whether a word belongs to a score.
 pub(crate) fn is_score(word: &str) -> bool {
     let is_name = ["v", "version", "of", "trial", "exp", "stage", "phase", "client", "player", "task"];
     let is_number = OTHER_NUMBERS.contains(&word) && !is_name.contains(&word);
     is_number || SCORES.contains(&word)
 }
 
-/// Says whether a word is that of a model.
+/// Returns whether a word is that of a model.
 pub(crate) fn is_model(word: &str) -> bool {
     COMPANIONS.contains(&word) || MODELS.contains(&word)
 }
 
-/// Says whether a path says that it holds results rather than state.
+/// Returns whether a path says that it holds results rather than state.
 pub(crate) fn is_of_results(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
 }
 
-/// Says whether a directory of this name holds no checkpoints.
+/// Returns whether a directory of this name holds no checkpoints.
 pub(crate) fn is_other_place(name: &str) -> bool {
     name.starts_with("eval_") || OTHER_PLACES.contains(&name)
 }
 
-/// Says whether a directory of this name holds data.
+/// Returns whether a directory of this name holds data.
 pub(crate) fn is_place_of_data(name: &str) -> bool {
     OF_DATA.contains(&name)
 }
 
-/// Says whether a directory of this name holds models.
+/// Returns whether a directory of this name holds models.
 pub(crate) fn is_place_of_models(name: &str) -> bool {
     OF_MODELS.contains(&name)
 }
 
-/// Says whether the last of the words that tell what is in a file is that of what a model has read or made.
+/// Returns whether the last of the words that tell what is in a file is that of what a model has read or made.
 pub(crate) fn are_of_what_is_made(words: &[&str]) -> bool {
     let is_label = |word: &str| ["final", "best", "last", "latest"].contains(&word);
     let is_other =
@@ -285,17 +285,17 @@ pub(crate) fn are_of_what_is_made(words: &[&str]) -> bool {
     words.iter().rev().find(|word| !is_other(word)).is_some_and(|word| MADE.contains(word))
 }
 
-/// Says whether words say no more than which part of the data it is.
+/// Returns whether words say no more than which part of the data it is.
 pub(crate) fn are_of_a_split(words: &[&str]) -> bool {
     !words.is_empty() && words.iter().all(|word| SPLITS.contains(word))
 }
 
-/// Says whether a word is that of results.
+/// Returns whether a word is that of results.
 pub(crate) fn is_result(word: &str) -> bool {
     RESULTS.contains(&word) || MADE.contains(&word)
 }
 
-/// Says whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint; one that `is_held`
+/// Returns whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint; one that `is_held`
 /// lies in a directory of checkpoints.
 pub(crate) fn are_of_a_model(words: &[&str], is_held: bool) -> bool {
     let ends_known =

@@ -202,7 +202,7 @@ impl Growing {
         Ok(growth)
     }
 
-    /// Reads what was added to a file; says whether rows that were read before may not count any more.
+    /// Reads what was added to a file; returns whether rows that were read before may not count any more.
     fn read_on(
         &mut self,
         file: &File,

@@ -46,12 +46,12 @@ impl NameList {
         Self { parts }
     }
 
-    /// Says whether it has no names.
+    /// Returns whether it has no names.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Says whether a name may be one of the list.
+    /// Returns whether a name may be one of the list.
     pub fn may_have(&self, name: &str) -> bool {
         (0..self.parts.len())
             .any(|start| (1..=PARTS).any(|count| self.joined(start, count).as_deref() == Some(name)))

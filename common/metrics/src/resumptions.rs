@@ -31,7 +31,7 @@ impl Begun {
     }
 }
 
-/// Says whether a line of a file begins at a place, or may.
+/// Returns whether a line of a file begins at a place, or may.
 fn is_line_start(path: &Path, offset: u64) -> bool {
     let Some(at) = offset.checked_sub(1) else { return true };
     let mut before = [0];
@@ -70,7 +70,7 @@ impl Resumptions {
         self
     }
 
-    /// Says whether there was one attempt at most, as far as is known.
+    /// Returns whether there was one attempt at most, as far as is known.
     pub(super) fn is_single(&self) -> bool {
         self.0.is_empty()
     }
@@ -109,7 +109,7 @@ impl Resumptions {
         self.0.len()
     }
 
-    /// Says whether an attempt recorded the length of a file.
+    /// Returns whether an attempt recorded the length of a file.
     pub(super) fn knows(&self, name: &str) -> bool {
         self.0.iter().any(|begun| begun.offsets.contains_key(name))
     }

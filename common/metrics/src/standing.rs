@@ -91,12 +91,12 @@ impl Standing {
         (self.step, self.outer)
     }
 
-    /// Says whether a row is of the same series and the same shape.
+    /// Returns whether a row is of the same series and the same shape.
     pub(super) fn is_of_kind(&self, other: &Self) -> bool {
         (self.shape, self.key, self.series) == (other.shape, other.key, other.series)
     }
 
-    /// Says whether the next row of that kind plainly goes on from this one: by its step, and by its outer counter.
+    /// Returns whether the next row of that kind plainly goes on from this one: by its step, and by its outer counter.
     pub(super) fn goes_on(&self, next: &Self) -> bool {
         match (self.outer, next.outer) {
             (None, None) => self.step <= next.step,
@@ -112,7 +112,7 @@ impl Standing {
         Self { step, ..self }
     }
 
-    /// Says whether the step is a part of an epoch, which is none.
+    /// Returns whether the step is a part of an epoch, which is none.
     pub fn is_part_of_epoch(&self) -> bool {
         self.is_epoch && self.step.fract() != 0.0
     }
@@ -141,7 +141,7 @@ impl StepFields {
         self.steps.iter().map(|step| (step.at, step.key.is_epoch()))
     }
 
-    /// Says whether a step alone tells where rows stand.
+    /// Returns whether a step alone tells where rows stand.
     pub fn has_only_a_step(&self) -> bool {
         self.steps.len() == 1 && self.series.is_empty()
     }

@@ -119,18 +119,18 @@ impl StepKey {
         Some(Self { unit, prefix, spelling: 4 * qualifier + variant })
     }
 
-    /// Says whether the name alone is enough to take a line of output for a row of metrics: configs have
+    /// Returns whether the name alone is enough to take a line of output for a row of metrics: configs have
     /// `steps` and `epochs`, too.
     pub(crate) fn is_sure(self) -> bool {
         self.unit < Unit::Steps
     }
 
-    /// Says whether it counts epochs, which may have fractions.
+    /// Returns whether it counts epochs, which may have fractions.
     pub(crate) fn is_epoch(self) -> bool {
         self.unit == Unit::Epoch
     }
 
-    /// Says whether it counts what has many steps, such as epochs and episodes.
+    /// Returns whether it counts what has many steps, such as epochs and episodes.
     pub(crate) fn is_large(self) -> bool {
         matches!(self.unit, Unit::Epoch | Unit::Episode | Unit::Counts)
     }
@@ -223,7 +223,7 @@ pub fn sort_step_names(names: &mut [String]) {
     names.sort_by_cached_key(|name| (StepKey::of(name).is_none(), StepKey::of(name)));
 }
 
-/// Says whether a name is that of a step: no metric.
+/// Returns whether a name is that of a step: no metric.
 pub fn is_step(name: &str) -> bool {
     StepKey::of(name).is_some()
 }

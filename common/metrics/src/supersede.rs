@@ -111,7 +111,7 @@ struct Doubted {
 }
 
 impl Doubted {
-    /// Says whether it is a check, by the first row after it, and where rows of that shape began.
+    /// Returns whether it is a check, by the first row after it, and where rows of that shape began.
     fn is_check(&self, shape: u64, at: Position, first: Option<&Position>) -> bool {
         let Some(&first) = first.filter(|_| shape != self.shape) else { return false };
         let is_same_outer = self.at.0 >= first.0 && first.0 >= at.0;
@@ -128,7 +128,7 @@ struct Begun {
 }
 
 impl FirstSteps {
-    /// Records a row, which comes after those of its attempt that were noted; says whether rows before it may
+    /// Records a row, which comes after those of its attempt that were noted; returns whether rows before it may
     /// count no longer, or count again.
     pub(crate) fn note(&mut self, origin: RowOrigin, row: &MetricRow) -> bool {
         row.standing().is_some_and(|standing| self.note_at(origin, &standing))
@@ -144,18 +144,18 @@ impl FirstSteps {
         self.series.entry(key).or_default().note(origin, standing)
     }
 
-    /// Says whether there may be rows that later ones supersede.
+    /// Returns whether there may be rows that later ones supersede.
     pub fn may_supersede(&self) -> bool {
         let has_several = |order: &Order| order.attempts.len() + order.restarts > 1;
         self.series.values().any(|series| has_several(&series.by_step) || has_several(&series.by_both))
     }
 
-    /// Says whether a later row began at or before a row.
+    /// Returns whether a later row began at or before a row.
     pub(crate) fn supersede(&self, origin: RowOrigin, row: &MetricRow) -> bool {
         row.standing().is_some_and(|standing| self.supersede_at(origin, &standing))
     }
 
-    /// Says whether a later row began at or before where a row stands.
+    /// Returns whether a later row began at or before where a row stands.
     pub fn supersede_at(&self, origin: RowOrigin, standing: &Standing) -> bool {
         let Some(series) = self.series.get(&series_of(origin, standing)) else { return false };
         if series.is_disordered {

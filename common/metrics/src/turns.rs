@@ -67,7 +67,7 @@ impl Turns {
         }
     }
 
-    /// Says whether rows that plainly go on may follow without being taken, but for the last of them.
+    /// Returns whether rows that plainly go on may follow without being taken, but for the last of them.
     pub fn may_go_on(&self) -> bool {
         self.current.and_then(|current| self.kinds.get(current)).is_some_and(|kind| kind.rows > 1)
     }

@@ -43,7 +43,7 @@ impl ProcessTable {
         found
     }
 
-    /// Says whether any process is in a process group, one included that was not waited for.
+    /// Returns whether any process is in a process group, one included that was not waited for.
     pub fn has_group(&self, group: i32) -> bool {
         self.0.iter().any(|stat| stat.group == group)
     }
@@ -183,7 +183,7 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Says whether both are the same directory; `None` where one cannot be looked at, as when it was moved away.
+/// Returns whether both are the same directory; `None` where one cannot be looked at, as when it was moved away.
 pub(crate) fn is_the_same(one: &Path, other: &Path) -> Option<bool> {
     let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
     Some((one.dev(), one.ino()) == (other.dev(), other.ino()))

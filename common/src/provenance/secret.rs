@@ -270,17 +270,17 @@ pub(super) const SHAPES: [Shape; 97] = [
     shape("eyJ", 30, "-_.", false),           // a JSON web token
 ];
 
-/// Says whether a list of words has a word, in whatever case.
+/// Returns whether a list of words has a word, in whatever case.
 pub(super) fn has(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed.eq_ignore_ascii_case(word))
 }
 
-/// Says whether an option takes no value, as its first word tells: `--use-auth-token`.
+/// Returns whether an option takes no value, as its first word tells: `--use-auth-token`.
 pub(super) fn is_flag(option: &str) -> bool {
     words(option).first().is_some_and(|first| has(FLAGS, first))
 }
 
-/// Says whether a name in the query of a URL is secret there, though not elsewhere.
+/// Returns whether a name in the query of a URL is secret there, though not elsewhere.
 pub(super) fn is_secret_in_query(name: &str) -> bool {
     has(QUERY, name)
 }
@@ -330,7 +330,7 @@ fn is_variable(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-/// Says whether one of the words of a variable makes it secret.
+/// Returns whether one of the words of a variable makes it secret.
 fn holds_word(words: &[&str]) -> bool {
     let before = |at: usize| at.checked_sub(1).and_then(|at| words.get(at));
     let is_plain = |at: usize| before(at).is_some_and(|word| has(PLAIN_TOKENS, word));

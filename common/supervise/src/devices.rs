@@ -125,7 +125,7 @@ impl Devices {
         self.uses.end();
     }
 
-    /// Says what these processes use, as of the last answers; `None` when nothing is known.
+    /// Returns the usage of these processes, as of the last answers; `None` if unknown.
     pub(super) fn usage(&self, processes: &[Stat]) -> Option<Used> {
         let is_known = !self.uses.is_given_up() && self.is_fresh();
         let used = is_known.then(|| self.used_by(processes))?;
@@ -169,7 +169,7 @@ fn is_same_use(one: &DeviceUse, other: &DeviceUse) -> bool {
     (one.pid, &one.device) == (other.pid, &other.device)
 }
 
-/// Says whether `CUDA_VISIBLE_DEVICES` names a processor, by its number or the beginning of its UUID.
+/// Returns whether `CUDA_VISIBLE_DEVICES` names a processor, by its number or the beginning of its UUID.
 fn is_visible(state: &DeviceState, visible: &str) -> bool {
     let is_named = |name: &str| match name.parse::<u32>() {
         Ok(number) => state.index == Some(number),

@@ -33,7 +33,7 @@ impl MainProcess {
         Self { has_ended: true, ..Self::default() }
     }
 
-    /// Says whether it has ended, as far as was noticed.
+    /// Returns whether it has ended, as far as was noticed.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -100,7 +100,7 @@ impl MainProcess {
         self.note_gone()
     }
 
-    /// Says whether it has ended since this was last asked, where that was no child.
+    /// Returns whether it has ended since this was last asked, where that was no child.
     pub(super) fn was_seen_to_end(&mut self) -> bool {
         self.handle.as_ref().is_some_and(has_ended) && self.note_gone()
     }
@@ -117,7 +117,7 @@ impl MainProcess {
     }
 }
 
-/// Says whether a process that is open has ended.
+/// Returns whether a process that is open has ended.
 pub(super) fn has_ended(process: &Process) -> bool {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)

@@ -97,7 +97,7 @@ impl<'a> Watch<'a> {
         self.follower.poll().unwrap_or_default()
     }
 
-    /// Says whether files that may hold metrics, or checkpoints, have changed since this was last asked; the
+    /// Returns whether files that may hold metrics, or checkpoints, have changed since this was last asked; the
     /// latter are looked at now and then.
     pub(super) fn has_signs_of_life(&mut self) -> bool {
         let has_files = self.follower.has_signs_of_life();
@@ -116,7 +116,7 @@ impl<'a> Watch<'a> {
         self.earliest_look.filter(|time| !self.has_ended && *time > now).map(|time| time - now)
     }
 
-    /// Looks at checkpoints as soon as they have changed, before further rows are logged; says whether they have.
+    /// Looks at checkpoints as soon as they have changed, before further rows are logged; returns whether they have.
     pub(super) fn look_at_changes(&mut self) -> bool {
         !self.has_ended && self.is_look_due() && self.look_at_checkpoints(Program::Lives)
     }
@@ -149,7 +149,7 @@ impl<'a> Watch<'a> {
         self.follower.progress(&self.beside, bar)
     }
 
-    /// Has the directories watched in which checkpoints may come; says whether one was not watched before.
+    /// Has the directories watched in which checkpoints may come; returns whether one was not watched before.
     fn watch(&mut self, found: &[Checkpoint]) -> bool {
         let watcher = self.watcher.get_or_insert_with(Watcher::new);
         watcher.watch(0, self.layout, self.sources.checkpoint.as_ref(), found)
@@ -162,7 +162,7 @@ impl<'a> Watch<'a> {
         time.is_none_or(|time| Instant::now() >= time)
     }
 
-    /// Looks at the checkpoints; says whether they have changed.
+    /// Looks at the checkpoints; returns whether they have changed.
     fn look_at_checkpoints(&mut self, program: Program) -> bool {
         if !self.sources.trainer {
             return false;

@@ -19,7 +19,7 @@ function figure(number) {
   return String(Number(number.toPrecision(5)));
 }
 
-/** Says whether a step is a time in seconds since 1970. */
+/** Returns whether a step is a time in seconds since 1970. */
 const isTime = (step) => data.x === "time" && step > 9e8 && step < 9e9;
 
 /** Formats a step, or a time, in full. */

@@ -75,7 +75,7 @@ impl Budget {
         self.changed.notify_all();
     }
 
-    /// Says whether something has failed.
+    /// Returns whether something has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.state().has_failed
     }

@@ -55,7 +55,7 @@ impl Followed {
         Self { run: run.clone(), number, recorded, stored, last: HashMap::new(), schedule, exit, attempts: 0 }
     }
 
-    /// Says whether there is a checkpoint that is not stored, and does not grow; or nothing more to wait for.
+    /// Returns whether there is a checkpoint that is not stored, and does not grow; or nothing more to wait for.
     fn due(&mut self, observer: &Observer, watcher: &mut Watcher) -> Result<Due, Error> {
         let start = Instant::now();
         let has_ended = observer.observe(&self.run)?.status().has_ended();

@@ -39,7 +39,7 @@ pub(crate) struct Begin {
 }
 
 impl Begin {
-    /// Says which copy of a run this is, its writer left out.
+    /// Identifies this copy of a run, without its writer.
     pub(crate) fn new(url: &str, name: &SetName, root: &Path) -> Result<Self, Error> {
         let look = || Ok((fs::metadata(root)?.ino(), fs::canonicalize(root)?));
         let (inode, path) = look().map_err(|error| Error::io("read", root, error))?;

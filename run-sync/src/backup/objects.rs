@@ -128,7 +128,7 @@ impl Objects {
         self.uploads.remove(key);
     }
 
-    /// Says whether the object of a key may be stored anew with more at its end: the key is the writer's own.
+    /// Returns whether the object of a key may be stored anew with more at its end: the key is the writer's own.
     fn is_own(&self, key: &str) -> bool {
         let is_foreign = key.starts_with("../") || key.starts_with(".by/") && self.keys.is_empty();
         match key.strip_prefix(".gen/") {
@@ -156,7 +156,7 @@ impl Objects {
         chosen
     }
 
-    /// Says whether an interrupted backup was about to store just this.
+    /// Returns whether an interrupted backup was about to store just this.
     fn is_begun(&self, key: &str, content: Option<&Hashed>) -> bool {
         match content {
             Some(content) => self
@@ -167,7 +167,7 @@ impl Objects {
         }
     }
 
-    /// Says whether no object has a key, or one above or below it: in a directory these cannot be side by side.
+    /// Returns whether no object has a key, or one above or below it: in a directory these cannot be side by side.
     fn is_free(&self, key: &str) -> bool {
         let below = format!("{key}/");
         let from = (Bound::Included(below.as_str()), Bound::Unbounded);

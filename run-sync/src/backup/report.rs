@@ -46,7 +46,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Says what is not stored as it is in the run, or not at all.
+    /// Reports files that are stored differently from the run, or not at all.
     pub(crate) fn say(&self) {
         let name = &self.name;
         let say = |what: &str, all: &[String]| {

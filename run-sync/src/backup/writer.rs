@@ -88,7 +88,8 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
     Ok(Writer { id, keys, parent, is_own: false, number })
 }
 
-/// Says which writer the copy of a run in a directory is to a set, by its receipts; none if it is none yet.
+/// Returns which writer of a set the copy of a run in a directory is, by its receipts; `None` if it is none
+/// yet.
 pub(crate) fn writer_here(url: &str, name: &SetName, root: &Path, record: &Path) -> Option<String> {
     let here = Begin::new(url, name, root).ok()?;
     from_receipts(&receipts::read(record).ok()?, &here).map(|claim| claim.writer)

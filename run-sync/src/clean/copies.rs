@@ -52,7 +52,7 @@ impl Copy {
         }
     }
 
-    /// Says whether an object is a file of this machine itself, reached through a link.
+    /// Returns whether an object is a file of this machine itself, reached through a link.
     pub(super) fn is_itself(&self, key: &str, device: u64, inode: u64) -> bool {
         let path = self.directory.as_ref().map(|root| root.join(self.set().key(key)));
         path.and_then(|path| fs::metadata(path).ok())

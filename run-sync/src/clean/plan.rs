@@ -92,7 +92,7 @@ pub(super) fn plan(
     plan
 }
 
-/// Says whether a file is a part of a checkpoint without which its weights can be used.
+/// Returns whether a file is a part of a checkpoint without which its weights can be used.
 fn is_state(one: &Checkpoint, part: &Path, found: &Found) -> bool {
     let path = &found.place.path;
     let below = path.strip_prefix(part).ok().filter(|below| !below.as_os_str().is_empty());
@@ -102,7 +102,7 @@ fn is_state(one: &Checkpoint, part: &Path, found: &Found) -> bool {
         && below.or(name).is_some_and(is_optimizer_state)
 }
 
-/// Says whether something is a link to a checkpoint, which would lead nowhere without.
+/// Returns whether something is a link to a checkpoint, which would lead nowhere without.
 fn leads_to(root: &Path, found: &Found, parts: &[PathBuf]) -> bool {
     let target = || fs::canonicalize(root.join(&found.place.path)).ok();
     found.target.is_some()
@@ -111,7 +111,7 @@ fn leads_to(root: &Path, found: &Found, parts: &[PathBuf]) -> bool {
         })
 }
 
-/// Says whether a file is a file of a checkpoint, under another name of a checkpoint.
+/// Returns whether a file is a file of a checkpoint, under another name of a checkpoint.
 fn is_other_name(root: &Path, found: &Found, parts: &[&Found]) -> bool {
     let identity = |found: &Found| (found.stat.kind, found.stat.device, found.stat.inode);
     let is_file = found.stat.kind == FileType::RegularFile && found.stat.links > 1;

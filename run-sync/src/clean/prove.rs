@@ -148,7 +148,7 @@ impl Work<'_> {
         }
     }
 
-    /// Says whether the file here is the version that was found, before and after a piece of it was read, and has the
+    /// Returns whether the file here is the version that was found, before and after a piece of it was read, and has the
     /// piece.
     fn is_here(&self, root: &Root, piece: &Piece) -> std::io::Result<bool> {
         let file = root.open_file(&self.file.place.path)?;

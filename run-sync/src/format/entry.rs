@@ -25,7 +25,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Says whether it is another place, or lies below it.
+    /// Returns whether it is another place, or lies below it.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         self.evaluation == other.evaluation && self.path.starts_with(&other.path)
     }

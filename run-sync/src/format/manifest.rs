@@ -144,7 +144,7 @@ impl Manifest {
     /// Reads a document and checks all that can be checked without a store.
     ///
     /// # Errors
-    /// Says what is wrong, in words that follow "manifest X: ".
+    /// Describes the fault, in words that follow "manifest X: ".
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let version: Version = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         if version.schema > SCHEMA {

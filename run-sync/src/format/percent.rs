@@ -37,7 +37,7 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Says whether bytes begin with a `%` and two hexadecimal digits.
+/// Returns whether bytes begin with a `%` and two hexadecimal digits.
 pub(crate) fn begins_encoded(bytes: &[u8]) -> bool {
     matches!(bytes, [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }

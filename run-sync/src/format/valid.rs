@@ -52,13 +52,13 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// Says whether a path is one of a batch itself: its runs are sets of their own.
+/// Returns whether a path is one of a batch itself: its runs are sets of their own.
 fn is_of_batch(place: &Place) -> bool {
     let first = place.path.iter().next().unwrap_or_default();
     place.evaluation.is_none() && (first == BATCH || BATCH_FILES.iter().any(|name| first == *name))
 }
 
-/// Says whether text can be a name of a run, batch or label: one part of a path.
+/// Returns whether text can be a name of a run, batch or label: one part of a path.
 pub(crate) fn is_name(text: &str) -> bool {
     check_path(Path::new(text)).is_ok() && !text.contains('/')
 }

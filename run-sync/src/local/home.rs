@@ -61,7 +61,7 @@ impl Home {
         &self.receipts
     }
 
-    /// Says whether the run can be written to.
+    /// Returns whether the run can be written to.
     pub(crate) fn is_writable(&self) -> bool {
         self.lock.is_some()
     }
@@ -90,7 +90,7 @@ impl Drop for Home {
     }
 }
 
-/// Says whether a run cannot be written to, which is no reason not to back it up.
+/// Returns whether a run cannot be written to, which is no reason not to back it up.
 fn is_refused(error: &io::Error) -> bool {
     Unfit::is(error)
         || matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)

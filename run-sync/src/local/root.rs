@@ -100,13 +100,13 @@ impl Stat {
         Ok(Self::from(&fstat(file)?))
     }
 
-    /// Says whether a file was not changed between two looks.
+    /// Returns whether a file was not changed between two looks.
     pub(crate) fn is_same_version(&self, other: &Self) -> bool {
         (self.device, self.inode, self.size, self.mtime, self.ctime)
             == (other.device, other.inode, other.size, other.mtime, other.ctime)
     }
 
-    /// Says whether a file is the very version that an entry tells of, which was made on this machine.
+    /// Returns whether a file is the very version that an entry tells of, which was made on this machine.
     pub(crate) fn is_version_of(&self, file: &Content, mtime: Stamp) -> bool {
         let identity = Identity { inode: self.inode, ctime: self.ctime };
         file.identity == Some(identity) && file.size == self.size && mtime == self.mtime

@@ -28,7 +28,7 @@ impl Choice {
         Ok(Self { only: only.iter().map(pattern).collect::<Result<_, _>>()?, gone, no_eval })
     }
 
-    /// Says whether all that was not removed is wanted.
+    /// Returns whether all that was not removed is wanted.
     pub(crate) fn is_all(&self) -> bool {
         self.only.is_empty()
     }
@@ -53,7 +53,7 @@ impl Choice {
         is_there && is_run && (self.only.is_empty() || self.matches(&entry.place.shown()))
     }
 
-    /// Says whether a path, or a directory above it, matches: as a whole, or by its name alone.
+    /// Returns whether a path, or a directory above it, matches: as a whole, or by its name alone.
     fn matches(&self, path: &Path) -> bool {
         let text = |part: &Path| part.to_string_lossy().into_owned();
         path.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| {

@@ -266,7 +266,7 @@ impl<'g, 'a> Planner<'g, 'a> {
         }
     }
 
-    /// Says how a file or link differs from its entry.
+    /// Returns how a file or link differs from its entry.
     fn why(&self, ground: usize, path: &Path, entry: &Entry) -> Result<&'static str, Error> {
         let found = self.grounds[ground].look(path)?;
         let (Some(found), Kind::File(file)) = (found, &entry.kind) else {
@@ -285,7 +285,7 @@ fn name_of<'a>(entry: &'a Entry, file: &'a File) -> &'a Path {
     file.same_file.as_deref().unwrap_or(&entry.place.path)
 }
 
-/// Says whether a file or link here is what was stored. A file is read, unless it is known to be the version that was.
+/// Returns whether a file or link here is what was stored. A file is read, unless it is known to be the version that was.
 fn equals(ground: &Ground, path: &Path, entry: &Entry, is_own: bool) -> Result<bool, Error> {
     let compared = ground.tree().and_then(|tree| match &entry.kind {
         Kind::Link(target) => Ok(tree.target(path)? == *target),

@@ -66,7 +66,7 @@ pub(super) struct Zeros(HashMap<u64, Digest>);
 const MOST: u64 = 1 << 30;
 
 impl Zeros {
-    /// Says whether a piece of a file is to be a hole, whole.
+    /// Returns whether a piece of a file is to be a hole, whole.
     fn are(&mut self, file: &Content, piece: &Piece) -> bool {
         let length = piece.len();
         let is_possible = file.sparse && length.is_power_of_two() && length <= MOST;

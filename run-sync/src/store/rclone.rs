@@ -153,7 +153,7 @@ fn hand_on(child: &mut Child, sink: &mut Sink<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Says why rclone has failed, in its last words.
+/// Returns why rclone has failed, in its last words.
 fn failed(code: Option<i32>, said: &str) -> Fault {
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     // After the time that it begins with.

@@ -18,7 +18,7 @@ pub(super) struct RslBlock {
 }
 
 impl RslBlock {
-    /// Says whether a line that begins with a blank can be of a block.
+    /// Returns whether a line that begins with a blank can be of a block.
     pub(super) fn may_be(&self, line: &[u8]) -> bool {
         self.numbers.is_some() || memmem::find(&line[..line.len().min(120)], HEAD.as_bytes()).is_some()
     }

@@ -6,7 +6,7 @@ use crate::row::MetricRow;
 /// What stands before a line of `SpeechBrain` that goes through its logger.
 pub(super) const SPEECHBRAIN: &str = "speechbrain.utils.train_logger - ";
 
-/// Says whether a line that begins with a bracket can be one of `OpenNMT-py` or `ESPnet`.
+/// Returns whether a line that begins with a bracket can be one of `OpenNMT-py` or `ESPnet`.
 pub(super) fn may_be(line: &[u8]) -> bool {
     let head = &line[..line.len().min(120)];
     [&b" INFO] Step "[..], b") INFO: "].iter().any(|sign| memchr::memmem::find(head, sign).is_some())

@@ -62,7 +62,7 @@ fn plain(name: &str) -> String {
     if plain.is_empty() { "_".to_owned() } else { plain }
 }
 
-/// Says whether every version of MLflow takes a character: Python's `\w`, and some others. Of letters that are not ASCII
+/// Returns whether every version of MLflow takes a character: Python's `\w`, and some others. Of letters that are not ASCII
 /// those of scripts are taken in which all agree what a letter is.
 fn is_taken(c: char) -> bool {
     let is_of_script = || {

@@ -70,7 +70,7 @@ impl<W: Write> Writer<W> {
         self.session("session_start_info", &Message::default().message(3, &start))
     }
 
-    /// Says how the run ended, or that it runs.
+    /// Describes the end of the run, or that it is running.
     pub(super) fn end(&mut self, outcome: Outcome, time: Option<Timestamp>) -> io::Result<()> {
         let end = Message::default().number(1, outcome as u64);
         let end = time.into_iter().fold(end, |end, time| end.double(2, seconds(time.millis())));

@@ -84,7 +84,7 @@ const FULL: [&str; 5] = [
 ];
 
 impl Failure {
-    /// Says whether the same request may have success later.
+    /// Returns whether the same request may have success later.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Answer(answer) => {
@@ -97,7 +97,7 @@ impl Failure {
         }
     }
 
-    /// Says whether the credentials that were used are no longer good.
+    /// Returns whether the credentials that were used are no longer good.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
             Self::Answer(answer) => {
@@ -107,7 +107,7 @@ impl Failure {
         }
     }
 
-    /// Says whether the store tells that the bytes are not those of their hash.
+    /// Returns whether the store tells that the bytes are not those of their hash.
     pub(crate) fn is_corrupt(&self) -> bool {
         matches!(self, Self::Answer(answer) if CORRUPT.contains(&answer.code.as_str()))
     }

@@ -84,7 +84,7 @@ impl Azure {
     }
 }
 
-/// Says whether there is no such blob; a container that is missing is another matter.
+/// Returns whether there is no such blob; a container that is missing is another matter.
 fn is_missing(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.is(404) && answer.code != "ContainerNotFound")
 }

@@ -96,7 +96,7 @@ impl BucketAddress {
         is_it.then(|| Self { origin: format!("https://{host}"), ..self.clone() })
     }
 
-    /// Says whether what is signed may go to this host: the same, or another of Amazon's.
+    /// Returns whether what is signed may go to this host: the same, or another of Amazon's.
     pub(super) fn trusts(&self, host: &str) -> bool {
         let is_of_amazon =
             |host: &str| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
