@@ -42,7 +42,7 @@ impl Backup {
             .head("created", json!(created))
     }
 
-    /// Changes the statements about the backup.
+    /// Sets a field of the head of the backup.
     pub fn head(mut self, key: &str, value: Value) -> Self {
         self.head[key] = value;
         self

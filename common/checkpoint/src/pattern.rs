@@ -277,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Returns the step that a pattern reads from a path.
+    /// Formats a step.
     fn told(step: Option<u64>) -> String {
         step.map_or("no step".to_owned(), |step| step.to_string())
     }
