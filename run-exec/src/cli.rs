@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Resume even if the config in the run has changed since its creation
     #[arg(long)]
     pub(crate) allow_config_change: bool,
-    /// Resume a stale run of another host, whose host you know is gone
+    /// Resume a stale run of another host that you know is gone
     #[arg(long)]
     pub(crate) take_over: bool,
     #[command(flatten)]

@@ -66,7 +66,7 @@ pub(crate) struct Args {
     /// Show the differences between runs side by side
     #[arg(long)]
     pub(crate) compare: bool,
-    /// Draw curves of metrics in the terminal, or in the file of --svg, --html or --export
+    /// Draw curves of metrics in the terminal, or in the file of an export
     #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost", "sql"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
@@ -78,13 +78,13 @@ pub(crate) struct Args {
     /// Write the whole report to a file as a JSON document
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,
-    /// Write event files for TensorBoard below a directory
+    /// Write TensorBoard event files to a directory
     #[arg(long, value_name = "DIR")]
     pub(crate) export_tensorboard: Option<PathBuf>,
-    /// Write a file store of MLflow
+    /// Write an MLflow file store to a directory
     #[arg(long, value_name = "DIR")]
     pub(crate) export_mlflow: Option<PathBuf>,
-    /// Write views for DuckDB, which queries runs in place; - is stdout
+    /// Write a script of views for querying runs in place with DuckDB; - is stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) sql: Option<PathBuf>,
     /// Draw values on a logarithmic axis

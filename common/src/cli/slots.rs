@@ -10,7 +10,7 @@ pub struct Slots {
     /// Run up to N at once [default: 1, or the number of GPU slots]
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
-    /// Assign each run one of these GPUs (or a group: 0+1)
+    /// Assign each command one of these GPUs (or a group: 0+1)
     #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
     gpus: Vec<String>,
 }
