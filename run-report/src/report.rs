@@ -56,13 +56,13 @@ enum Report<'a> {
     Page(curves::Options<'a>, &'a Path),
     /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
-    /// Event files.
+    /// TensorBoard event files.
     TensorBoard(curves::Options<'a>, &'a Path),
-    /// A file store.
+    /// An MLflow file store.
     Mlflow(curves::Options<'a>, &'a Path),
-    /// Views for queries.
+    /// Views for SQL queries.
     Sql(&'a Path),
-    /// What runs cost.
+    /// The costs of runs.
     Cost(cost::Options<'a>),
 }
 

@@ -1,4 +1,4 @@
-//! Ways out: what runs logged, written as other systems keep it, for who looks at runs there.
+//! Exports: writes the logged values of runs in the formats of other systems.
 
 pub(crate) mod mlflow;
 mod points;

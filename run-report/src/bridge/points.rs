@@ -1,4 +1,4 @@
-//! What a run logged as other systems hold it: values at whole steps, each with a time.
+//! The logged values of a run as other systems store them: at whole steps, each with a time.
 
 use crate::curves::{Options, Unrolled};
 use crate::fault::Fault;
@@ -9,26 +9,27 @@ use run_metrics::of_run;
 use run_metrics::row::{MetricRow, MetricValue};
 use std::collections::HashSet;
 
-/// Seconds since 1970 that are taken for a time: from 2001 to 2096. Others have passed since something began.
+/// Numbers that count as a time: seconds since 1970, from 2001 to 2096. Other numbers are seconds since some
+/// start.
 const TIMES: std::ops::Range<f64> = 1e9..4e9;
 
-/// What was logged at once.
+/// Values that were logged together.
 #[derive(Debug)]
 pub(super) struct Point<'a> {
-    /// The step, whole: a fraction is cut off.
+    /// The step, a whole number: a fraction is cut off.
     pub(super) step: i64,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     pub(super) millis: i64,
     /// The metrics and their values.
     pub(super) values: &'a [(&'a str, f64)],
 }
 
-/// What was found in a run.
+/// The result of reading a run.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The metrics that were wanted.
+    /// The requested metrics that exist.
     pub(super) metrics: HashSet<String>,
-    /// What is wrong with others.
+    /// Faults of others.
     pub(super) faults: Vec<Fault>,
 }
 
@@ -72,8 +73,8 @@ pub(super) fn points<E>(
     failed.map(|()| Found { metrics, faults: run.faults(read) })
 }
 
-/// Tells when rows were logged. One that does not say so comes a millisecond after the one before, or at the start of
-/// its attempt: that keeps the order of the rows, and claims no more.
+/// Determines the times of rows. A row without a time comes a millisecond after the row before, or at the
+/// start of its attempt, which only keeps the order of the rows.
 struct Clock<'a> {
     attempts: &'a Attempts,
     /// Number of the attempt of the last row.
@@ -97,19 +98,19 @@ impl<'a> Clock<'a> {
         millis
     }
 
-    /// Returns the next moment.
+    /// Returns the next time.
     fn tick(&mut self) -> i64 {
         self.at(None, self.attempt)
     }
 }
 
-/// Returns when a run began: its first attempt, or else the run itself.
+/// Returns the start of a run: that of its first attempt, or else the run's creation.
 pub(super) fn begun(run: &Run) -> Timestamp {
     let first = run.attempts.iter().next().map(|first| first.start.start_time);
     first.or(run.seen.start_time()).unwrap_or(run.seen.recorded.created)
 }
 
-/// Returns when a row was logged, in milliseconds since 1970, where it says so.
+/// Returns the time of a row in milliseconds since 1970, if the row contains it.
 fn logged(row: &MetricRow) -> Option<i64> {
     let seconds = row.number_under("time").filter(|seconds| TIMES.contains(seconds));
     let millis = seconds.map(|seconds| whole((seconds * 1000.0).round()));

@@ -1,5 +1,5 @@
-//! The directory that an export is written to. A new one appears when it is whole. In one that an export made, each run
-//! is replaced when its new export is whole, and what other runs were exported to it stays.
+//! The directory of an export. A new one appears when it is complete. In the directory of an earlier export,
+//! each run is replaced when its new export is complete, and other runs stay.
 
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, write_whole};
@@ -11,14 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The file by which such a directory is known. Neither system reads it.
+/// The file that identifies such a directory. Neither system reads it.
 const MARK: &str = ".run-report.json";
 
-/// A directory that is written to.
+/// A directory of an export.
 pub(super) struct Target {
-    /// Where it is when all is done, absolute.
+    /// Its final absolute path.
     place: PathBuf,
-    /// A new one, until it is whole.
+    /// The temporary directory of a new one, until it is complete.
     scratch: Option<TempDir>,
 }
 
@@ -53,7 +53,7 @@ impl Target {
         self.scratch.as_ref().map_or(&self.place, TempDir::path)
     }
 
-    /// Returns where the directory is when all is done.
+    /// Returns the final path of the directory.
     pub(super) fn place(&self) -> &Path {
         &self.place
     }
@@ -67,7 +67,7 @@ impl Target {
     }
 }
 
-/// Makes a directory of an unknown name, which is removed when it is dropped.
+/// Creates a directory with a random name, which is removed when dropped.
 pub(super) fn directory_in(parent: &Path) -> io::Result<TempDir> {
     tempfile::Builder::new()
         .prefix(".run-report-")

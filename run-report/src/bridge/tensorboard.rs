@@ -19,10 +19,10 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// The file of a run. TensorBoard takes every name with `tfevents` in it.
+/// The file of a run. TensorBoard reads every file with `tfevents` in its name.
 const FILE: &str = "events.out.tfevents.0.run-report";
 
-/// Its name until it is whole.
+/// Its name until it is complete.
 const SCRATCH: &str = ".run-report.tmp";
 
 /// Writes the runs.
@@ -43,7 +43,7 @@ pub(crate) fn write(runs: &Runs, options: &Options, directory: &Path) -> Result<
     Ok(exit.max(options.say_missing(runs, |metric| known.contains(metric))))
 }
 
-/// Returns a directory for each run: its name, without what would lead elsewhere.
+/// Returns a directory for each run: its name, without parts that would lead elsewhere.
 fn directories(runs: &Runs) -> Vec<PathBuf> {
     let mut taken = HashSet::new();
     let mut directory = |run: &Run| {
@@ -88,7 +88,7 @@ fn events(run: &Run, options: &Options, path: &Path) -> io::Result<Found> {
     Ok(found)
 }
 
-/// Returns what is known of a run as a table of Markdown, which TensorBoard shows.
+/// Returns the facts of a run as a Markdown table, which TensorBoard shows.
 fn about(run: &Run) -> String {
     let mut lines = vec!["| | |".to_owned(), "|---|---|".to_owned()];
     let mut line = |name: &str, value: &str| {

@@ -1,4 +1,5 @@
-//! What a first look at a piece of a file finds out about the order of its rows, so that most lines are only counted.
+//! A first look at a piece of a file, which determines the order of its rows, so that most lines are only
+//! counted.
 
 use super::reader::Known;
 use super::value::{Digits, Span};
@@ -7,38 +8,38 @@ use run_metrics::turns::{Noted, Turns};
 
 /// A first look at the rows of a piece.
 pub(super) struct Skim {
-    /// No step that is less goes on.
+    /// A row with a smaller step does not continue the order.
     least: Digits,
-    /// Lines like the one before may be only counted.
+    /// Whether lines like the one before may be only counted.
     may_skip: bool,
-    /// Rows that were only counted.
+    /// Number of rows that were only counted.
     pub(super) skipped: u64,
-    /// Where the last of them begins, until that is noted.
+    /// Start of the last of these rows, until it is recorded.
     last_skipped: Option<u64>,
     order: Order,
 }
 
-/// How much need be known of the order.
+/// How much of the order must be known.
 enum Order {
     /// Whether the rows plainly come one after another.
     Ascent(Ascent),
-    /// Which rows supersede others.
+    /// The rows that supersede others.
     Turns(Turns),
 }
 
-/// What was found out.
+/// The result.
 pub(super) enum Found {
     Ascent(Ascent),
     Turns(Noted),
 }
 
 impl Skim {
-    /// Begins a piece of a file that one attempt wrote, as a rule in order.
+    /// Starts a piece of a file that one attempt wrote, usually in order.
     pub(super) fn for_ascent() -> Self {
         Self::of(Order::Ascent(Ascent::default()))
     }
 
-    /// Begins a piece of a file in which rows may supersede others.
+    /// Starts a piece of a file in which rows may supersede others.
     pub(super) fn for_turns() -> Self {
         Self::of(Order::Turns(Turns::default()))
     }
@@ -47,8 +48,8 @@ impl Skim {
         Self { least: Digits::default(), may_skip: false, skipped: 0, last_skipped: None, order }
     }
 
-    /// Only counts the line at `at`, if it has the keys of the one before and goes on from that; returns where the
-    /// next line begins. `offset` is where this one begins in the file.
+    /// Only counts the line at `at`, if it has the keys of the line before and continues its order; returns
+    /// the start of the next line. `offset` is the position of this line in the file.
     #[inline]
     pub(super) fn skip(
         &mut self,
@@ -117,7 +118,7 @@ impl Skim {
         }
     }
 
-    /// Returns what was found out.
+    /// Returns the result.
     pub(super) fn finish(mut self) -> Found {
         self.end_skipping();
         match self.order {
@@ -127,15 +128,15 @@ impl Skim {
     }
 }
 
-/// Whether successive rows plainly come in the order of their steps: all with one key, whole numbers, and none
-/// less than that before.
+/// Tracks whether successive rows are plainly in the order of their steps: all have the same step key, and
+/// whole numbers that never decrease.
 #[derive(Default)]
 pub(super) struct Ascent {
     /// The key.
     key: Option<String>,
     first: Digits,
     last: Digits,
-    /// They do not.
+    /// The rows are not plainly in order.
     pub(super) is_broken: bool,
 }
 
@@ -153,7 +154,7 @@ impl Ascent {
         }
     }
 
-    /// Takes over what was found out about the rows that follow.
+    /// Adds the result for the following rows.
     pub(super) fn extend(&mut self, later: Self) {
         self.is_broken |= later.is_broken;
         if let Some(key) = later.key {

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-/// Returns the view, and the worst that happened.
+/// Returns the view, and the worst exit status.
 pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
     let (mut files, mut owners, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
     let (mut columns, mut known) = (Vec::new(), HashSet::from(["step".to_owned()]));
@@ -58,7 +58,7 @@ FROM ({owners}) l JOIN read_csv([{}], delim = ',', quote = '\"', escape = '\"', 
     (view, exit)
 }
 
-/// Returns the names of the columns of a table; `None` when nothing was evaluated yet.
+/// Returns the names of the columns of a table; `None` if nothing has been evaluated yet.
 fn header(path: &Path) -> io::Result<Option<Vec<String>>> {
     let file = match open_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,5 +1,5 @@
-//! The view of metrics: the rows that count, with a column for each metric. Files of JSON lines are read in place. Rows
-//! that are kept in any other way are in the script itself.
+//! The view of metrics: the rows that count, with a column for each metric. Files of JSON lines are read in
+//! place. Other rows are in the script itself.
 
 use super::text::{identifier, literal, paths, values};
 use crate::fault::{Fault, LeftOut};
@@ -17,20 +17,20 @@ use std::convert::Infallible;
 use std::io;
 use std::ops::RangeInclusive;
 
-/// The rows of a run, as a scan finds them.
+/// The rows of a run, as found by a scan.
 #[derive(Default)]
 struct Scanned {
     /// The file of JSON lines that is read in place.
     file: Option<String>,
-    /// Else the rows: their numbers and lines.
+    /// Otherwise the rows: their numbers and lines.
     rows: Vec<(u64, String)>,
-    /// Names of the step, those that count before others first.
+    /// Names of the step, in order of precedence.
     steps: Vec<String>,
-    /// Some rows have no step, or do not count, so that their numbers are needed.
+    /// Whether some rows have no step, or do not count, so that row numbers are needed.
     is_numbered: bool,
     /// Numbers of the rows that do not count, from 1.
     superseded: Vec<RangeInclusive<u64>>,
-    /// All fields in the order in which they first appear.
+    /// All fields, in the order of first appearance.
     fields: Vec<Field>,
     left_out: LeftOut,
 }
@@ -38,11 +38,11 @@ struct Scanned {
 /// A field of rows.
 struct Field {
     name: String,
-    /// Every value is a number or null.
+    /// Whether every value is a number or null.
     is_number: bool,
 }
 
-/// Returns the view, and the worst that happened.
+/// Returns the view, and the worst exit status.
 pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
     let (mut exit, mut found, mut fields) = (Exit::Ok, Vec::new(), Fields::default());
     let take = |scanned: io::Result<Scanned>| -> Result<(), Infallible> {
@@ -190,7 +190,7 @@ fn numbered(file: &str, steps: &[String]) -> String {
     )
 }
 
-/// Returns rows that are not read in place.
+/// Returns the rows that are not read in place.
 fn given(path: &str, scanned: &Scanned) -> String {
     let rows = scanned.rows.iter().map(|(n, line)| format!("{n}, {}", literal(line)));
     let rows = values(rows, "n BIGINT, json VARCHAR");
@@ -198,14 +198,14 @@ fn given(path: &str, scanned: &Scanned) -> String {
     format!("SELECT {} AS filename, n, {step} AS step, json::JSON AS json FROM ({rows})", literal(path))
 }
 
-/// Returns the step of a row: the first that there is, or else what is given.
+/// Returns the step of a row: the first that exists, or else the given one.
 fn step(names: &[String], or: &str) -> String {
     let numbers = names.iter().map(|name| format!("TRY_CAST({} AS DOUBLE)", value(name)));
     let numbers: Vec<String> = numbers.chain([format!("{or}::DOUBLE")]).collect();
     format!("coalesce({})", numbers.join(", "))
 }
 
-/// Returns the columns of the fields. The step has its own; SQL makes no difference between small letters and capitals.
+/// Returns the columns of the fields. The step has its own column; SQL ignores case.
 fn columns(fields: &[Field]) -> String {
     let mut known = HashSet::from(["run".to_owned(), "step".to_owned()]);
     let mut columns = String::new();
@@ -225,8 +225,7 @@ fn columns(fields: &[Field]) -> String {
     columns
 }
 
-/// Returns the value of a field as text, by a pointer of RFC 6901, which takes every name. A name with slashes may be that
-/// of a field of an object in the object.
+/// Returns the value of a field as text. A name with slashes may be that of a nested field.
 fn value(name: &str) -> String {
     let pointer = |parts: &[&str]| {
         let escaped = parts.iter().map(|part| part.replace('~', "~0").replace('/', "~1"));

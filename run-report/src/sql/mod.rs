@@ -1,4 +1,5 @@
-//! A script of views with which DuckDB queries runs where they lie: their records, metrics, attempts and evaluations.
+//! A script of views with which DuckDB queries runs in place: their records, metrics, attempts and
+//! evaluations.
 
 mod evaluations;
 mod metrics;
@@ -20,7 +21,7 @@ const HEAD: &str = "-- Views of runs for DuckDB, written by run-report(1). They 
 -- Which runs, metrics and evaluations there are is as it was when this script was written.
 ";
 
-/// Columns of the view `runs` that status.json has: what reads each, and what is taken of that.
+/// Columns of the view `runs` from status.json: how each is read, and what is taken from it.
 const RECORDED: [(&str, &str, &str); 17] = [
     ("run_id", "VARCHAR", "s.run_id"),
     ("status", "VARCHAR", "s.status"),
@@ -41,7 +42,7 @@ const RECORDED: [(&str, &str, &str); 17] = [
     ("resources", "JSON", "s.resources"),
 ];
 
-/// Columns of the view `attempts` that the lines of attempts.jsonl have, after the number.
+/// Columns of the view `attempts` from the lines of attempts.jsonl, after the number.
 const ATTEMPTED: [(&str, &str, Event); 18] = [
     ("start_time", "VARCHAR", Event::Start),
     ("end_time", "VARCHAR", Event::End),
@@ -63,7 +64,7 @@ const ATTEMPTED: [(&str, &str, Event); 18] = [
     ("cost_usd", "DOUBLE", Event::End),
 ];
 
-/// Stands for a time, which is a text in the files.
+/// The type of a time, which is text in the files.
 const TIME: &str = "";
 
 /// A line of attempts.jsonl.
@@ -104,7 +105,7 @@ fn list(runs: &[&Run]) -> String {
     format!("\nCREATE OR REPLACE VIEW run_list AS {rows};\n")
 }
 
-/// What the runs recorded last.
+/// The last recorded state of the runs.
 fn recorded(runs: &[&Run]) -> String {
     let files = runs.iter().map(|run| run.seen.run.layout().status());
     let read = RECORDED.iter().map(|(name, kind, _)| (*name, *kind));
@@ -122,7 +123,7 @@ FROM run_list l LEFT JOIN {source} s ON s.filename = l.path || '/.run/status.jso
     )
 }
 
-/// The attempts: of each a line for the start, and one for the end.
+/// The attempts: a line for the start of each, and one for its end.
 fn attempted(runs: &[&Run]) -> String {
     let files = runs.iter().map(|run| run.seen.run.layout().attempts());
     let read = [("event", "VARCHAR"), ("attempt", "BIGINT")].into_iter();
@@ -148,7 +149,7 @@ WHERE a.event IN ('start', 'end') GROUP BY l.run, a.attempt ORDER BY l.run, a.at
     )
 }
 
-/// Returns the absolute paths of those files that are there.
+/// Returns the absolute paths of the files that exist.
 fn existing<'a>(
     runs: &'a [&Run],
     files: impl Iterator<Item = PathBuf> + 'a,
@@ -175,7 +176,7 @@ fn documents<'a>(
     let mut list = String::new();
     for (number, (name, kind)) in columns.iter().enumerate() {
         let comma = if number > 0 { ", " } else { "" };
-        let _ = write!(list, "{comma}{name}: '{kind}'"); // a String takes all
+        let _ = write!(list, "{comma}{name}: '{kind}'"); // writing to a String cannot fail
     }
     let ignore = if format == "newline_delimited" { ", ignore_errors = true" } else { "" };
     format!(

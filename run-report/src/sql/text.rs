@@ -1,16 +1,16 @@
-//! Words of SQL as DuckDB reads it.
+//! SQL text for DuckDB.
 
 /// Returns a text as a literal.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Returns a name of a column.
+/// Returns a column name.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Returns a list of paths, each of which is that file alone and no pattern.
+/// Returns a list of paths, each escaped so that it is not a pattern.
 pub(super) fn paths(files: &[String]) -> String {
     let path = |file: &String| {
         let escaped: String =

@@ -1,4 +1,5 @@
-//! The experiments of a file store: one of the name of each batch, and the default one for all other runs.
+//! The experiments of a file store: one for each batch, named after the batch, and the default one for all
+//! other runs.
 
 use super::yaml;
 use crate::run::Run;
@@ -17,7 +18,7 @@ const DEFAULT: (&str, &str) = ("0", "Default");
 #[derive(Clone, Debug)]
 pub(super) struct Experiment {
     pub(super) id: String,
-    /// Its directory, and where that is when all is done.
+    /// Its current directory, and its final path.
     pub(super) root: PathBuf,
     pub(super) artifacts: PathBuf,
 }
@@ -29,12 +30,12 @@ pub(super) struct Experiments {
     place: PathBuf,
     /// Ids by name.
     known: BTreeMap<String, String>,
-    /// All ids, also those of experiments that cannot be read.
+    /// All ids, including those of unreadable experiments.
     taken: Vec<String>,
 }
 
 impl Experiments {
-    /// Reads the experiments of the store at `root`, which will be at `place`.
+    /// Reads the experiments of the store at `root`, whose final path is `place`.
     pub(super) fn open(root: &Path, place: &Path) -> io::Result<Self> {
         let mut found = Self {
             root: root.to_owned(),
@@ -51,11 +52,11 @@ impl Experiments {
             }
             found.taken.push(id);
         }
-        fs::create_dir_all(root.join(".trash"))?; // where MLflow puts what is deleted
+        fs::create_dir_all(root.join(".trash"))?; // MLflow's trash
         Ok(found)
     }
 
-    /// Returns the experiment of a run: that in which its id is already, else that of its batch.
+    /// Returns the experiment of a run: the one that already contains its id, else that of its batch.
     pub(super) fn of(&mut self, run: &Run, id: &str) -> io::Result<Experiment> {
         let has_it = |experiment: &&String| self.root.join(experiment).join(id).is_dir();
         if let Some(experiment) = self.known.values().find(has_it) {

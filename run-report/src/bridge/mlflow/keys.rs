@@ -1,8 +1,10 @@
-//! Names as MLflow takes them for metrics, parameters and tags: each is the path of a file (`mlflow/utils/validation.py`).
+//! Converts names to those that MLflow accepts for metrics, parameters and tags: each is the path of a file
+//! (`mlflow/utils/validation.py`).
 
 use std::collections::{HashMap, HashSet};
 
-/// Bytes of a part of a path, at most, and characters of a name. The rest is for what tells equal names apart.
+/// Maximum size of a part of a path in bytes, and of a name in characters. The rest is reserved for suffixes
+/// of duplicates.
 const PART: usize = 200;
 const NAME: usize = 240;
 
@@ -10,21 +12,21 @@ const NAME: usize = 240;
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     given: HashMap<String, String>,
-    /// Names that are taken, and those that are directories for others.
+    /// Used names, and those that are directories of others.
     taken: HashSet<String>,
     directories: HashSet<String>,
 }
 
 impl Keys {
-    /// Returns what a name is called, always the same for the same. Where that is taken, or would be a file and a directory
-    /// at once, as `loss` is beside `loss/train`, it gets dots in place of slashes, or a number.
+    /// Returns the converted name, always the same for the same name. If it is taken, or would be a file and
+    /// a directory at once, like `loss` beside `loss/train`, it gets dots instead of slashes, or a number.
     pub(super) fn of(&mut self, name: &str) -> &str {
         if !self.given.contains_key(name) {
             let plain = plain(name);
             let dotted = plain.replace('/', ".");
             let numbered = (2..).map(|number: u32| format!("{dotted}_{number}"));
             let mut ways = [plain, dotted.clone()].into_iter().chain(numbered);
-            let key = ways.find(|key| self.is_free(key)).unwrap_or_default(); // there is always one
+            let key = ways.find(|key| self.is_free(key)).unwrap_or_default(); // there is always a part
             self.directories.extend(above(&key).map(str::to_owned));
             self.taken.insert(key.clone());
             self.given.insert(name.to_owned(), key);
@@ -38,7 +40,7 @@ impl Keys {
             && !above(key).any(|above| self.taken.contains(above))
     }
 
-    /// Returns the names that were changed, and what they are called.
+    /// Returns the changed names, with their replacements.
     pub(super) fn changed(self) -> impl Iterator<Item = (String, String)> {
         self.given.into_iter().filter(|(name, key)| name != key)
     }
@@ -49,7 +51,7 @@ fn above(key: &str) -> impl Iterator<Item = &str> {
     key.match_indices('/').map(|(at, _)| &key[..at])
 }
 
-/// Makes a name of characters that MLflow takes, which is a plain path.
+/// Converts a name to the characters that MLflow accepts, and to a plain path.
 fn plain(name: &str) -> String {
     let letters: String = name.chars().take(NAME).map(|c| if is_taken(c) { c } else { '_' }).collect();
     let part = |part: &str| {
@@ -62,8 +64,8 @@ fn plain(name: &str) -> String {
     if plain.is_empty() { "_".to_owned() } else { plain }
 }
 
-/// Returns whether every version of MLflow takes a character: Python's `\w`, and some others. Of letters that are not ASCII
-/// those of scripts are taken in which all agree what a letter is.
+/// Returns whether every version of MLflow accepts a character: Python's `\w`, and some others. Of letters
+/// outside ASCII, only those of scripts whose letters are undisputed.
 fn is_taken(c: char) -> bool {
     let is_of_script = || {
         matches!(c, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{481}' | '\u{48a}'..='\u{52f}' | '\u{3041}'..='\u{3096}'

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes of lines that are kept back: a file for each of a thousand metrics cannot stay open.
+/// Maximum size of buffered lines, in bytes: the files of a thousand metrics cannot stay open.
 const ROOM: usize = 64 << 10;
 
 /// Writes metrics.
@@ -52,7 +52,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Writes what waits; returns the names that were changed, and what they are called.
+    /// Writes the buffered lines; returns the changed names, with their replacements.
     pub(super) fn finish(mut self) -> io::Result<BTreeMap<String, String>> {
         for (name, lines) in &mut self.files {
             lines.write(&self.directory.join(self.keys.of(name)))?;
@@ -62,13 +62,13 @@ impl Metrics {
 }
 
 impl Lines {
-    /// Adds a line. Two lines of one step never have the same time: a database has room for one of them, and the later is
-    /// the last value.
+    /// Adds a line. Two lines of the same step never have the same time: a database has room for only one of
+    /// them, and the later one is the last value.
     fn add(&mut self, step: i64, millis: i64, value: f64) {
         let is_ahead = self.step.is_none_or(|last| step > last);
         let millis = if is_ahead { millis } else { millis.max(self.millis + 1) };
         let value = if value.is_nan() { "nan".to_owned() } else { csv_number(value) };
-        let _ = writeln!(self.waiting, "{millis} {value} {step}"); // a String takes all
+        let _ = writeln!(self.waiting, "{millis} {value} {step}"); // writing to a String cannot fail
         self.step = self.step.max(Some(step));
         self.millis = self.millis.max(millis);
     }

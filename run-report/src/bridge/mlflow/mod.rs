@@ -30,14 +30,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Characters of a value, at most: MLflow refuses longer tags.
+/// Maximum length of a value, in characters: MLflow refuses longer tags.
 const LONGEST: usize = 5000;
 
-/// What came of a run.
+/// The result of a run's export.
 struct Exported {
     metrics: HashSet<String>,
     faults: Vec<Fault>,
-    /// Metrics whose names MLflow does not take, and what they are called there.
+    /// Metrics whose names MLflow does not accept, with their replacements.
     renamed: BTreeMap<String, String>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn write(runs: &Runs, options: &Options, directory: &Path) -> Result<
     Ok(exit.max(options.say_missing(runs, |metric| known.contains(metric))))
 }
 
-/// Returns the id of a run: 32 hexadecimal digits, those of its own id where no other run has that.
+/// Returns the id of a run: 32 hexadecimal digits, those of its own id unless another run has it.
 fn id(run: &Run, taken: &mut HashSet<String>) -> String {
     let own = run.meta.run_id.replace('-', "").to_lowercase();
     let is_one = own.len() == 32 && own.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -85,7 +85,7 @@ fn id(run: &Run, taken: &mut HashSet<String>) -> String {
 
 /// Creates the directory of a run under a temporary name, and replaces an earlier one by it.
 fn of_run(run: &Run, options: &Options, id: &str, experiment: &Experiment) -> io::Result<Exported> {
-    // A directory without meta.yaml is no run to MLflow.
+    // For MLflow, a directory without meta.yaml is not a run.
     let scratch = directory_in(&experiment.root)?;
     let made = scratch.path().join(id);
     for below in ["metrics", "params", "tags", "artifacts"] {
@@ -143,7 +143,7 @@ fn of_run(run: &Run, options: &Options, id: &str, experiment: &Experiment) -> io
     match renameat_with(CWD, &made, CWD, &place, RenameFlags::EXCHANGE) {
         Err(rustix::io::Errno::NOENT) => fs::rename(&made, &place)?,
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-            // The file system cannot exchange: for a moment the run is missing.
+            // The file system cannot exchange names: for a moment the run is missing.
             fs::rename(&place, scratch.path().join("before"))?;
             fs::rename(&made, &place)?;
         }
@@ -170,7 +170,7 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Returns the number that MLflow has for a status (`mlflow/protos/service.proto`).
+/// Returns MLflow's number for a status (`mlflow/protos/service.proto`).
 fn number_of(status: Status) -> u8 {
     match status {
         Status::Running | Status::Stale => 1,

@@ -10,7 +10,8 @@ pub(super) fn document(values: &[(&str, Value)]) -> String {
     values.iter().map(|(key, value)| format!("{key}: {}\n", scalar(value))).collect()
 }
 
-/// Returns a value. A text is in quotes, with escapes for all but printable ASCII: of the rest not all may stand there.
+/// Returns a value. A text is quoted, with escapes for everything except printable ASCII, because not all
+/// other characters are allowed.
 fn scalar(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
     let mut quoted = String::from('"');
@@ -18,13 +19,13 @@ fn scalar(value: &Value) -> String {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             ' '..='~' => quoted.push(c),
-            _ => _ = write!(quoted, "\\U{:08x}", u32::from(c)), // a String takes all
+            _ => _ = write!(quoted, "\\U{:08x}", u32::from(c)), // writing to a String cannot fail
         }
     }
     quoted + "\""
 }
 
-/// Returns the URI of a path that is absolute.
+/// Returns the URI of an absolute path.
 pub(super) fn uri(path: &Path) -> String {
     let mut uri = String::from("file://");
     for &byte in path.as_os_str().as_bytes() {

@@ -31,7 +31,7 @@ pub(super) struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file.
+    /// Starts a file.
     pub(super) fn new(out: W, start: Timestamp) -> io::Result<Self> {
         let mut writer = Self { out, start: seconds(start.millis()) };
         let version = Message::default().text(3, "brain.Event:2");
@@ -39,7 +39,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Writes scalars that were logged at once.
+    /// Writes scalars that were logged together.
     pub(super) fn scalars(&mut self, point: &Point) -> io::Result<()> {
         let summary = point.values.iter().fold(Message::default(), |summary, (tag, value)| {
             #[expect(clippy::cast_possible_truncation, reason = "a scalar has single precision")]
@@ -79,7 +79,7 @@ impl<W: Write> Writer<W> {
 
     fn session(&mut self, name: &str, content: &Message) -> io::Result<()> {
         let none = Message::default().message(2, &Message::default());
-        let tensor = Message::default().number(1, FLOAT).message(2, &none); // there has to be one, of no numbers
+        let tensor = Message::default().number(1, FLOAT).message(2, &none); // a value is required, but without numbers
         self.of_plugin(&format!("_hparams_/{name}"), "hparams", content, &tensor)
     }
 
