@@ -3,7 +3,7 @@
 
 usage: examples/eval.py CHECKPOINT
 
-It prints a JSON object, which run-eval takes for the metrics.
+It prints a JSON object, which run-eval uses as the metrics.
 """
 
 import json

@@ -1,5 +1,5 @@
-# Trains a while, evaluates what was saved, trains on from there: three rounds. Each round needs the one
-# before, and what is done is not done again: the same line goes on after an interruption.
+# Trains and evaluates in turns, three rounds. Each round depends on the one before, and nothing is done
+# twice: the same line continues after an interruption.
 #
 #   make -f examples/loop.mk            STEPS=200 a round, of the run RUN=loop
 
@@ -21,8 +21,8 @@ runs/$(RUN):
 	run-new -n $(RUN) --total-steps $(STEPS) $(examples)digits.json -- \
 	    python3 $(examples)train.py --config {config}
 
-# So many steps more when the last round has completed; else this starts the run, or takes the steps that
-# were left. A run that was asked to stop has not completed, and --wait fails.
+# Trains for STEPS more steps if the last round has completed; otherwise starts the run, or trains for the
+# remaining steps. A run that was asked to stop has not completed, and --wait fails.
 $(RUN).trained-%:
 	if run-status --status completed $(RUN) >/dev/null; \
 	then run-exec --quiet --resume --additional-steps $(STEPS) $(RUN); \

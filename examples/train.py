@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Trains a small network on handwritten digits: a trainer that cooperates with run-exec.
 
-It needs Python 3.9 and nothing else. Four habits make it cooperate; copy those you like:
+It needs only Python 3.9. It cooperates in four ways; copy those you like:
 
   metrics      it appends one JSON object a line to $RUN_METRICS
-  checkpoints  it saves all its state below $RUN_DIR, under names that carry the step
+  checkpoints  it saves its whole state below $RUN_DIR, under names that contain the step
   stop         on SIGTERM, SIGINT or when $RUN_STOP_FILE exists it saves and exits with status 0
-  resume       it goes on from $RUN_RESUME_FROM to the very numbers of an unbroken run
+  resume       it resumes from $RUN_RESUME_FROM, and ends with exactly the numbers of an uninterrupted run
 
 Without run-exec it does the same below the current directory.
 """
@@ -41,7 +41,7 @@ DEFAULTS = {
 
 def main():
     stop = Stop(os.environ.get("RUN_STOP_FILE"))  # first, so that no early signal is missed
-    sys.stdout.reconfigure(line_buffering=True)  # a line is seen when it is printed, in a pipe too
+    sys.stdout.reconfigure(line_buffering=True)  # so that a line appears at once, even in a pipe
     options = read_options()
     run_dir = Path(os.environ.get("RUN_DIR", "."))
     folder = run_dir / "checkpoints"
@@ -53,7 +53,7 @@ def main():
         raise ValueError(f"the checkpoint has {len(weights[0])} hidden units, not {options.hidden}")
 
     log = os.environ.get("RUN_METRICS") or run_dir / "metrics.jsonl"
-    with open(log, "a", buffering=1) as metrics:  # a row is one write: nobody reads half of it
+    with open(log, "a", buffering=1) as metrics:  # a row is a single write: no reader sees half of it
         while state["step"] < total and not stop.asked():
             state["step"] += 1
             step = state["step"]
@@ -79,7 +79,7 @@ def main():
 
 
 class Stop:
-    """Knows whether somebody asked for an end: with SIGTERM, SIGINT or the stop file.
+    """Knows whether an end was requested: by SIGTERM, SIGINT or the stop file.
 
     The handler only takes a note. The loop looks at it between two steps, where the state is whole.
     """
@@ -94,7 +94,7 @@ class Stop:
         self.signalled = True
 
     def ignore(self):
-        """Lets no late signal spoil the exit status of a program that has done its work."""
+        """Ignores late signals, so that they do not change the exit status after the work is done."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -103,7 +103,7 @@ class Stop:
 
 
 def read_options():
-    """Returns the options: of the environment, else the command line, else the config."""
+    """Returns the options: from the environment, else the command line, else the config."""
     parser = argparse.ArgumentParser(
         description="Train a small network on handwritten digits.", allow_abbrev=False
     )
@@ -120,13 +120,13 @@ def read_options():
             parser.error(f"{config}: unknown: {', '.join(sorted(unknown))}")
         parser.set_defaults(**values)
     options = parser.parse_args()
-    # run-exec has the last word: its --additional-steps go beyond what the config says.
+    # run-exec takes precedence: its --additional-steps exceed the number in the config.
     options.seed = int(os.environ.get("RUN_SEED") or options.seed)
     options.total_steps = int(os.environ.get("RUN_TOTAL_STEPS") or options.total_steps)
     return options
 
 
-# State and checkpoints. The state is all that the next step depends on, and nothing else.
+# State and checkpoints. The state is everything that the next step depends on, and nothing else.
 
 
 def begin(options):
@@ -142,7 +142,7 @@ def begin(options):
         "step": 0,
         "weights": [drawn(*shape) for shape in shapes],
         "velocity": [[[0.0] * inputs for _ in range(outputs)] for outputs, inputs in shapes],
-        "rng": rng,  # draws the batches: without it a resumed run would see others
+        "rng": rng,  # draws the batches: without it, a resumed run would see other batches
     }
 
 
@@ -155,14 +155,14 @@ def resume(folder):
     with open(chosen, "rb") as file:
         state = pickle.load(file)
     for step, path in found:
-        if step > state["step"]:  # of a course given up: kept, but never the latest again
+        if step > state["step"]:  # of an abandoned course: kept, but never the latest again
             path.rename(f"{path}.superseded")
     print(f"resumed at step {state['step']} from {chosen}")
     return state
 
 
 def save(folder, state):
-    """Saves a checkpoint. It gets its name last: a crash leaves it whole or not there at all."""
+    """Saves a checkpoint. It gets its name last: after a crash it is complete or missing."""
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / "model.tmp"
     with open(scratch, "wb") as file:
@@ -203,7 +203,7 @@ def transposed(matrix):
 
 
 def forward(weights, images):
-    """Returns what the hidden layer and the output layer say. The last 1.0 feeds the bias."""
+    """Returns the outputs of the hidden layer and the output layer. The last 1.0 feeds the bias."""
     hidden = [[max(value, 0.0) for value in row] + [1.0] for row in product(images, weights[0])]
     return hidden, product(hidden, weights[1])
 
