@@ -113,7 +113,7 @@ fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
     let (code, said) = asked(&[], &format!("s3://{KEY}:{SECRET}@{BUCKET}/x"));
     let advice = "see run-sync(1), CREDENTIALS";
     let expected = format!("run-sync: credentials do not belong into the address of a store; {advice}\n");
-    assert_eq!((code, said), (2, format!("{expected}run-sync: see 'run-sync --help'\n")));
+    assert_eq!((code, said), (2, format!("{expected}run-sync: see 'run-sync probe --help'\n")));
 }
 
 #[test]

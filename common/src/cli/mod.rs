@@ -10,6 +10,7 @@ pub mod screen;
 pub mod slots;
 pub mod statuses;
 pub mod table;
+mod usage;
 
 use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
@@ -97,17 +98,13 @@ fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, E
             answered(printed.map_err(out::failed))
         }
         _ => {
-            warn(&first_paragraph(&error.to_string()));
-            warn(&format!("see '{tool} --help'"));
+            let words: Vec<_> = env::args_os().skip(1).collect();
+            let (what, help) = usage::explain(&error, &A::command(), &words);
+            warn(&what);
+            warn(&help);
             ExitCode::from(usage)
         }
     })
-}
-
-/// Joins clap's lines into one, and drops its usage and tips.
-fn first_paragraph(message: &str) -> String {
-    let lines: Vec<&str> = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-    lines.join(" ").trim_start_matches("error: ").to_owned()
 }
 
 fn completions<A: CommandFactory>(tool: &'static str, shell: Shell) -> Result<(), Error> {
