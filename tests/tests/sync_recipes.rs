@@ -74,6 +74,28 @@ fn a_preempted_run_is_restored_elsewhere_resumed_and_backed_up_again() {
 }
 
 #[test]
+fn a_run_of_a_directory_that_is_not_here_is_resumed_by_the_command_in_another() {
+    let lab = Lab::new();
+    let train = "import os\nprint('here', flush=True)\n";
+    for directory in ["old", "new"] {
+        lab.write(&format!("{directory}/train.py"), train);
+    }
+    let at = |directory: &str, tool: &str, args: &[&str]| lab.cmd(tool).args(args).cwd(lab.path(directory));
+    at("old", "run-new", &["-n", "trial", "--", "python3", "train.py"]).run().code(0);
+    at("old", "run-exec", &["-q", "trial"]).run().code(0);
+    at("old", "run-sync", &["backup", "--to", "../store", "trial"]).run().code(0);
+    let old = lab.path("old").canonicalize().unwrap();
+    fs::remove_dir_all(&old).unwrap();
+    at("new", "run-sync", &["restore", "--from", "../store", "trial"]).run().code(0);
+    let said = at("new", "run-exec", &["-q", "--resume", "trial"]).run().code(125);
+    let why = format!("run-exec: cannot enter '{}': there is no such directory\n", old.display());
+    let hint = "run-exec: --resume with the command after -- executes it in the current directory\n";
+    assert!(said.err().ends_with(&(why + hint)), "{}", said.err());
+    at("new", "run-exec", &["-q", "--resume", "trial", "--", "python3", "train.py"]).run().code(0);
+    assert_eq!(lab.read("new/runs/trial/stdout.log"), "here\nhere\n");
+}
+
+#[test]
 fn the_weights_alone_come_to_a_new_machine() {
     let lab = Lab::new();
     let run = lab.new_run("trial", &["true"]);

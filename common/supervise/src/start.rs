@@ -79,6 +79,9 @@ impl Supervisor<'_> {
     pub(super) fn finish_unstarted(mut self, unstarted: Unstarted) -> u8 {
         let Unstarted { status, reason } = unstarted;
         warn(&reason);
+        if !self.task.cwd.is_dir() {
+            warn("--resume with the command after -- executes it in the current directory");
+        }
         let mut end = self.end(Outcome::Failed, Some(reason));
         end.exit_code = Some(status.into());
         self.write_end(&end);
