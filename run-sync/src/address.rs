@@ -1,17 +1,18 @@
 //! Which store is meant, and how receipts and messages call it.
 
+use crate::store::Access;
 use crate::store::url::StoreUrl;
 use run_common::error::Error;
-use std::env;
 use std::fs;
 
-/// Returns the store that was given, else that of `$RUN_SYNC_URL`.
-pub(crate) fn address(given: Option<&StoreUrl>) -> Result<StoreUrl, Error> {
-    match (given, env::var("RUN_SYNC_URL")) {
+/// Returns the store that was given, else that of `RUN_SYNC_URL`. `option` is what names one on the command line.
+pub(crate) fn address(given: Option<&StoreUrl>, option: &str, access: &Access) -> Result<StoreUrl, Error> {
+    match (given, access.environment.get("RUN_SYNC_URL")) {
         (Some(given), _) => Ok(given.clone()),
-        (None, Ok(url)) if !url.is_empty() => url.parse(),
-        (None, _) => {
-            Err(Error::usage("no store is given").hint("--to or --from names one, or $RUN_SYNC_URL"))
+        (None, Some(url)) => url.parse(),
+        (None, None) => {
+            let hint = format!("name one by {option} or RUN_SYNC_URL: s3://BUCKET/PREFIX, or a directory");
+            Err(Error::usage("no store is given").hint(hint))
         }
     }
 }

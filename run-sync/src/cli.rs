@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Arg, Args as ClapArgs, Command, Parser, Subcommand};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:
@@ -16,7 +16,7 @@ const EXAMPLES: &str = "Examples:
   run-sync restore --from s3://bucket/runs trial
   run-sync clean --keep latest,best:loss trial";
 
-/// Back runs up, verify, restore and clean up.
+/// Back up, verify, restore and clean up runs.
 #[derive(Debug, Parser)]
 #[command(name = "run-sync", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -48,16 +48,21 @@ pub(crate) enum Verb {
 /// The store that is written to.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct To {
-    /// The store: <s3://bucket/prefix>, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $`RUN_SYNC_URL`]
-    #[arg(long, value_name = "URL", value_parser = Address)]
+    /// The store.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = Address,
+        help = "The store: s3://BUCKET/PREFIX, gs://…, az://…, rclone:REMOTE:PATH or a directory [default: $RUN_SYNC_URL]"
+    )]
     pub(crate) to: Option<StoreUrl>,
 }
 
 /// The store that is read.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct From {
-    /// The store [default: $`RUN_SYNC_URL`]
-    #[arg(long, value_name = "URL", value_parser = Address)]
+    /// The store.
+    #[arg(long, value_name = "URL", value_parser = Address, help = "The store [default: $RUN_SYNC_URL]")]
     pub(crate) from: Option<StoreUrl>,
 }
 
@@ -105,7 +110,7 @@ pub(crate) struct Backup {
     pub(crate) reach: Reach,
     #[command(flatten)]
     pub(crate) keep: Keep,
-    /// Say what would be done
+    /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Name in the store, in place of the run's
@@ -188,7 +193,7 @@ pub(crate) struct Restore {
     /// Replace local files that are newer or different
     #[arg(long)]
     pub(crate) force: bool,
-    /// Say what would be done
+    /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// All runs in the store
@@ -210,28 +215,25 @@ pub(crate) struct Clean {
     pub(crate) reach: Reach,
     #[command(flatten)]
     pub(crate) keep: Keep,
-    /// Say what would be done
+    /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
 }
 
 /// Arguments of `cat`.
 #[derive(Debug, ClapArgs)]
+#[command(override_usage = "run-sync cat [OPTIONS] [--from <URL> | URL] NAME FILE")]
 pub(crate) struct Cat {
+    #[command(flatten)]
+    pub(crate) from: From,
     #[command(flatten)]
     pub(crate) reach: Reach,
     /// The backup: its number, the start of its hash, or a time
     #[arg(long, value_name = "WHEN")]
     pub(crate) at: Option<String>,
-    /// The store
-    #[arg(value_name = "URL", value_parser = Address)]
-    pub(crate) url: StoreUrl,
-    /// Name in the store
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// Path below the run
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// The store, unless --from names it; the name of a run in it; the path of a file below the run
+    #[arg(value_name = "OPERAND", required = true)]
+    pub(crate) operands: Vec<OsString>,
 }
 
 /// Arguments of `diff`.
@@ -259,8 +261,8 @@ pub(crate) struct Diff {
 pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) reach: Reach,
-    /// The store [default: $`RUN_SYNC_URL`]
-    #[arg(value_name = "URL", value_parser = Address)]
+    /// The store.
+    #[arg(value_name = "URL", value_parser = Address, help = "The store [default: $RUN_SYNC_URL]")]
     pub(crate) url: Option<StoreUrl>,
 }
 

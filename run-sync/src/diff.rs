@@ -10,6 +10,7 @@ use crate::local::scan::{Found, Scan};
 use crate::local::subject::Subject;
 use crate::set::SetName;
 use crate::source::Source;
+use crate::store::Access;
 use crate::workers;
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
@@ -47,7 +48,7 @@ enum Change {
 /// Prints what differs.
 pub(crate) fn run(args: &cli::Diff, out: &mut Out) -> Result<Exit, Error> {
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
-    let url = shown(&address(args.from.from.as_ref())?);
+    let url = shown(&address(args.from.from.as_ref(), "--from", &Access::new(&args.reach)?)?);
     let named = SetName::parse(&args.name).filter(|_| args.new.is_some());
     let is_stored = named.as_ref().map_or(Ok(false), |name| source.names().has(name))?;
     let (name, subject) = match named.filter(|_| is_stored) {

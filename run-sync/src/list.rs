@@ -28,7 +28,8 @@ struct Row {
     created: Timestamp,
     host: String,
     writer: String,
-    status: String,
+    /// None for a batch.
+    status: Option<String>,
     verified: Verified,
     /// Files in the run when it was backed up.
     files: usize,
@@ -52,7 +53,7 @@ impl Row {
             created: head.created,
             host: head.host.clone(),
             writer: head.writer.clone(),
-            status: head.status.clone(),
+            status: Some(head.status.clone()).filter(|status| !status.is_empty()),
             verified: head.verified,
             files: sizes.len(),
             bytes: sizes.into_iter().fold(0, u64::saturating_add),
@@ -98,17 +99,34 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
 fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> {
     let commits = set.history()?.commits;
     let newest = commits.last().map(|commit| commit.number);
-    let wanted = commits.into_iter().filter(|commit| history || Some(commit.number) == newest);
+    let wanted: Vec<Commit> =
+        commits.iter().filter(|commit| history || Some(commit.number) == newest).copied().collect();
     let read = |commit| Ok(Row::new(&set.name, commit, &set.manifest(commit)?));
-    let mut rows: Vec<Result<Row, Error>> = wanted.map(read).collect();
+    let mut rows: Vec<Result<Row, Error>> = wanted.into_iter().map(read).collect();
     let mut children: HashMap<Option<Digest>, usize> = HashMap::new();
     for row in rows.iter().flatten() {
         *children.entry(row.parent).or_default() += 1;
     }
     for row in rows.iter_mut().flatten() {
-        row.fork = children.get(&row.parent).is_some_and(|count| *count > 1);
+        let has_sibling = children.get(&row.parent).is_some_and(|count| *count > 1);
+        row.fork = has_sibling || (!history && leaves_out(&commits, row));
     }
     Ok(rows)
+}
+
+/// Says whether a backup does not continue the one before it in the store: a later number than its parent's is then
+/// of another copy of the run, and is not in this backup.
+fn leaves_out(commits: &[Commit], row: &Row) -> bool {
+    let least = match row.parent {
+        None => 0,
+        Some(parent) => match commits.iter().find(|commit| commit.digest == parent) {
+            Some(parent) => parent.number,
+            None => return false, // it was removed from the store by hand
+        },
+    };
+    commits
+        .iter()
+        .any(|commit| commit.digest != row.manifest && (least + 1..=row.number).contains(&commit.number))
 }
 
 fn table(rows: &[Row], history: bool) -> Table {
@@ -126,7 +144,7 @@ fn table(rows: &[Row], history: bool) -> Table {
             row.files.to_string(),
             human_bytes(row.bytes),
             row.verified.word().to_owned(),
-            row.status.clone(),
+            row.status.clone().unwrap_or_default(),
         ];
         if history {
             cells.extend([row.manifest.to_string()[..12].to_owned(), row.created.local(), row.host.clone()]);

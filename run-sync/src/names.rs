@@ -31,7 +31,8 @@ impl Names<'_> {
         };
         if sets.is_empty() {
             let what = format!("no backup of '{name}' in {}", self.url);
-            return Err(Error::new(Exit::BadRun, what).hint("run-sync list shows which runs a store has"));
+            let hint = format!("run-sync list --from {} shows which runs it has", self.url);
+            return Err(Error::new(Exit::BadRun, what).hint(hint));
         }
         Ok(sets)
     }

@@ -23,9 +23,10 @@ const PART: usize = 5 << 20;
 
 /// Does the experiments.
 pub(crate) fn run(args: &Probe, out: &mut Out) -> Result<Exit, Error> {
-    let url = address(args.url.as_ref())?;
+    let access = Access::new(&args.reach)?;
+    let url = address(args.url.as_ref(), "URL", &access)?;
     let name = shown(&url);
-    let store = open(&url, &Access::new(&args.reach)?)?;
+    let store = open(&url, &access)?;
     store.prepare()?;
     let experiments = store.experiments();
     let mut seen = Abilities::new(&experiments.map_or_else(|| name.clone(), Experiments::address));

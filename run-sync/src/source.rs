@@ -8,7 +8,7 @@ use crate::store::url::StoreUrl;
 use crate::store::{self, Access, Store};
 use crate::workers;
 use run_common::error::{Error, Exit};
-use run_common::message::complain;
+use run_common::message::{complain, warn};
 
 /// A store that is read.
 pub(crate) struct Source {
@@ -22,16 +22,16 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Opens the store that was given, else that of `$RUN_SYNC_URL`. A directory has to be there.
+    /// Opens the store that was given, else that of `RUN_SYNC_URL`. A directory has to be there.
     pub(crate) fn open(given: Option<&StoreUrl>, reach: &Reach) -> Result<Self, Error> {
-        let url = address(given)?;
+        let access = Access::new(reach)?;
+        let url = address(given, "--from", &access)?;
         if let StoreUrl::Directory(root) = &url
             && !root.is_dir()
         {
             let error = Error::new(Exit::System, format!("no store '{}'", root.display()));
             return Err(error.because("there is no such directory"));
         }
-        let access = Access::new(reach)?;
         let store = store::open(&url, &access)?;
         Ok(Self { store, url: url.to_string(), shown: shown(&url), transfers: access.transfers })
     }
@@ -51,7 +51,11 @@ impl Source {
     pub(crate) fn sets(&self, names: &[String]) -> Result<(Vec<SetName>, Exit), Error> {
         let finder = self.names();
         if names.is_empty() {
-            return Ok((finder.all()?, Exit::Ok));
+            let all = finder.all()?;
+            if all.is_empty() {
+                warn(&format!("no runs in {}", self.url));
+            }
+            return Ok((all, Exit::Ok));
         }
         let (mut sets, mut status) = (Vec::new(), Exit::Ok);
         let found = workers::map(names, self.transfers, |name| finder.named(name));

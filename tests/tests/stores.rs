@@ -97,12 +97,17 @@ fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
     assert_eq!(server.requests().len(), asked_by);
 
     let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", "wrong")], &url);
-    let what = format!("run-sync: cannot use '.run-store/abilities.json' in {url}: ");
+    let what = format!("run-sync: cannot use {url}: ");
     let why = "the store answered 403 InvalidAccessKeyId (scripted InvalidAccessKeyId), request R1\n";
     assert_eq!((code, said), (5, format!("{what}{why}{advice}")));
 
     let (code, said) = asked(&[], "s3://absent/x");
-    assert!(said.contains("404 NoSuchBucket"), "{said}");
+    let check = "run-sync: check its name: run-sync creates neither buckets nor remotes\n";
+    assert!(
+        said.starts_with("run-sync: cannot use s3://absent/x: the store answered 404 NoSuchBucket"),
+        "{said}"
+    );
+    assert!(said.ends_with(check), "{said}");
     assert_eq!(code, 5);
 
     let address = format!("http://{KEY}:{SECRET}@127.0.0.1:1");
@@ -123,7 +128,9 @@ fn a_store_that_is_not_there_is_given_up() {
         lab.cmd("run-sync").args(["probe", &format!("s3://{BUCKET}/x")]).env("RUN_SYNC_TIMEOUT", "1");
     let command = command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
     let done = command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1").run().code(5);
-    assert!(done.err().contains("Connection refused"), "{}", done.err());
+    let why = "http://127.0.0.1:1 does not answer: Connection refused";
+    let hint = "try the same command again: backups and restores continue where they stopped";
+    done.stderr(&format!("run-sync: cannot use s3://{BUCKET}/x: {why}\nrun-sync: {hint}\n"));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn all_but_the_latest_is_removed_and_comes_back_from_the_store() {
     copy(&lab, &run);
     backup(&lab);
     let planned = clean(&lab, &["--dry-run"]).code(0).stderr("").out();
-    assert_eq!(planned.lines().count(), 4, "{planned}");
+    assert_eq!(planned.lines().count(), 5, "{planned}");
     assert!(planned.contains("trial: would remove ckpt/step_10.pt ("), "{planned}");
     assert_eq!(names(&lab, &format!("{run}/ckpt")), "step_10.pt step_20.pt step_30.pt step_40.pt");
     let receipts = lab.json_lines(&format!("{run}/.run/backup.jsonl")).len();

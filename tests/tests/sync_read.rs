@@ -118,7 +118,12 @@ fn runs_and_batches_are_listed() {
     lab.cmd("run-sync").args(["list", "--from", "none"]).run().code(5).stderr(none);
     lab.cmd("run-sync").arg("list").run().code(2).stderr_has("no store is given");
     fs::create_dir(lab.path("empty")).unwrap();
-    lab.cmd("run-sync").args(["list", "--from", "empty"]).run().code(0).stdout("").stderr("");
+    lab.cmd("run-sync")
+        .args(["list", "--from", "empty"])
+        .run()
+        .code(0)
+        .stdout("")
+        .stderr("run-sync: no runs in empty\n");
 }
 
 #[test]

@@ -83,7 +83,11 @@ fn what_is_newer_longer_or_different_here_stays_and_the_rest_comes() {
                 run-sync: 'old' of 'trial' is left as it is: it differs here\n\
                 run-sync: 'outside' of 'trial' is left as it is: it points elsewhere here\n\
                 run-sync: --force replaces files and links that differ here\n";
-    restore(&lab, &["trial"]).run().code(1).stderr(left).stdout("trial: backup 1, restored 1 file (0)\n");
+    restore(&lab, &["trial"])
+        .run()
+        .code(1)
+        .stderr(left)
+        .stdout("trial: backup 1, restored 1 file (0), 5 left\n");
     assert_eq!(lab.read("runs/trial/config.yaml"), "lr: 2\n");
     assert_eq!(lab.read("runs/trial/log"), "1\n2\n");
     assert_eq!(lab.read("runs/trial/empty"), "");
@@ -110,7 +114,7 @@ fn a_directory_here_is_never_replaced() {
         .run()
         .code(1)
         .stderr(left)
-        .stdout("trial: backup 1, restored 1 file (1)\n");
+        .stdout("trial: backup 1, restored 1 file (1), 1 left\n");
     assert_eq!(lab.read("runs/trial/a/mine"), "mine");
     assert_eq!(lab.read("runs/trial/b"), "y");
 }
@@ -135,8 +139,8 @@ fn patterns_choose_files_and_dry_run_says_which() {
     let lab = Lab::new();
     trial(&lab).commit();
     lab.write("runs/trial/config.yaml", "lr: 2\n");
-    let would =
-        "~ config.yaml\n+ checkpoints/step_100/model.pt\ntrial: backup 1, would restore 2 files (20)\n";
+    let would = "trial: would replace config.yaml (6)\ntrial: would restore checkpoints/step_100/model.pt (14)\n\
+                 trial: backup 1, would restore 2 files (20)\n";
     let args = ["-n", "--force", "--only", "*.pt", "--only", "config.yaml", "trial"];
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -227,7 +231,7 @@ fn evaluations_and_the_files_of_a_batch_come_with_a_run() {
     restore(&lab, &["--all", "--into", "all"]).run().code(0);
     assert!(lab.path("all/lr/a/x").exists());
     let missing =
-        "run-sync: no backup of 'c' in store\nrun-sync: run-sync list shows which runs a store has\n";
+        "run-sync: no backup of 'c' in store\nrun-sync: run-sync list --from store shows which runs it has\n";
     restore(&lab, &["c"]).run().code(3).stdout("").stderr(missing);
 }
 

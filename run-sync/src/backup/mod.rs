@@ -38,8 +38,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {
         return Err(Error::usage("--as names one run"));
     }
-    let url = address(args.to.to.as_ref())?;
     let access = Access::new(&args.reach)?;
+    let url = address(args.to.to.as_ref(), "--to", &access)?;
     let cleaner = Cleaner::of_backup(args, &access)?;
     let store = store::open(&url, &access)?;
     let options = Options {

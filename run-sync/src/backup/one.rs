@@ -217,6 +217,7 @@ impl OneBackup<'_> {
         report.result = "planned";
         for (found, step) in self.scan.found.iter().zip(steps) {
             match step {
+                Step::Read(old) if old.as_ref().is_some_and(|old| self.has_content(found, &old.hashed)) => {}
                 Step::Read(_) => {
                     report.would_send.push((shown(&found.place), found.stat.size));
                     report.sent_files += 1;
@@ -227,6 +228,17 @@ impl OneBackup<'_> {
             }
         }
         report
+    }
+
+    /// Says whether a file that may have changed has the content that is stored. It is read only if the size is the same.
+    fn has_content(&self, found: &Found, hashed: &Hashed) -> bool {
+        let root = self.subject.roots.iter().find(|root| root.evaluation == found.place.evaluation);
+        let file = root
+            .filter(|_| found.stat.size == hashed.size)
+            .and_then(|root| root.open_file(&found.place.path).ok());
+        file.is_some_and(|file| {
+            hash_start(&file, hashed.size).is_ok_and(|start| start == Some(hashed.sha256))
+        })
     }
 
     /// Reads and stores files, those that change meanwhile several times, until none does.

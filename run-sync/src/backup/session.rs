@@ -6,7 +6,7 @@ use super::one::{Options, back_up};
 use super::report::Report;
 use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
-use crate::format::key::ABILITIES;
+use crate::format::key::STORE;
 use crate::format::manifest::SetKind;
 use crate::local::subject::Subject;
 use crate::store::Store;
@@ -129,7 +129,7 @@ impl Session<'_> {
 
     /// Says whether the store answers at all: what has failed with one run may work with the next.
     fn is_reachable(&self) -> bool {
-        self.store.head(ABILITIES).is_ok()
+        self.store.list_directories(STORE).is_ok() // unlike HEAD, this tells a bucket that is missing
     }
 
     /// Refuses a store that lies in the run, or has the run at the path of its set.

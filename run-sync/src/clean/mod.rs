@@ -162,10 +162,12 @@ impl Cleaner {
         let values = Values::of(run, &subject.run_id, self.policy.metrics())?;
         let kept = match self.extent {
             Extent::All if !self.policy.is_given => vec![false; subject.checkpoints.len()],
-            _ => self
-                .policy
-                .kept(&subject.checkpoints, &|metric, step| values.at(metric, step))
-                .map_err(|why| Error::new(Exit::No, what()).because(why))?,
+            _ => self.policy.kept(&subject.checkpoints, &|metric, step| values.at(metric, step)).map_err(
+                |why| {
+                    let hint = format!("'run-status {}' lists its metrics", subject.path().display());
+                    Error::new(Exit::No, what()).because(why).hint(hint)
+                },
+            )?,
         };
         let scan = Scan::of(&subject.roots);
         let Plan { removals: planned, behind } =

@@ -56,6 +56,7 @@ impl Report {
             let each =
                 |one: &Removed| format!("{name}: would remove {} ({})", one.path, human_bytes(one.bytes));
             lines.extend(self.removed.iter().map(each));
+            lines.extend(self.kept.iter().map(|path| format!("{name}: would keep {path}")));
         }
         let amount = match &self.removed[..] {
             [one] if one.path == "." => format!("{} but the record", counted(one.files, "file")),
@@ -66,7 +67,10 @@ impl Report {
             "refused" => format!("{name}: removed nothing"),
             _ if self.removed.is_empty() => format!("{name}: nothing to remove"),
             "planned" => format!("{name}: would remove {amount}"),
-            _ => format!("{name}: removed {amount}"),
+            _ => format!(
+                "{name}: removed {amount}, after reading them back from {}",
+                self.stores.join(" and ")
+            ),
         });
         lines
     }

@@ -14,6 +14,8 @@ pub(crate) const WRITERS: &str = ".backup/writers";
 pub(crate) const SUMS: &str = "SHA256SUMS";
 /// What a batch has and a run has not: its own record.
 pub(crate) const BATCH: &str = ".batch";
+/// What belongs to the store itself.
+pub(crate) const STORE: &str = ".run-store/";
 /// What the store can do, below its root.
 pub(crate) const ABILITIES: &str = ".run-store/abilities.json";
 

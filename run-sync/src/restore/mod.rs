@@ -12,7 +12,7 @@ use crate::at::{Chosen, choose};
 use crate::backup::writer::writer_here;
 use crate::bar::Bar;
 use crate::cli;
-use crate::format::entry::{Entry, Place};
+use crate::format::entry::{Entry, Kind, Place};
 use crate::format::manifest::SetKind;
 use crate::set::{Set, SetName};
 use crate::source::Source;
@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Serialize)]
 struct Report {
     name: String,
+    /// Directory of the run, absolute.
     path: String,
     number: u64,
     manifest: String,
@@ -49,6 +50,7 @@ struct Report {
     equal: usize,
     left: Vec<Left>,
     damaged: Vec<Left>,
+    /// With `--dry-run`: a line for each file that would be restored.
     #[serde(skip)]
     marks: Vec<String>,
 }
@@ -174,16 +176,20 @@ impl Order<'_> {
         let made = plan.files.iter().map(|receipt| &receipt.step);
         let made =
             made.chain(plan.links.iter().map(|(step, _)| step)).chain(plan.same.iter().map(|(step, _)| step));
-        let mut marks: Vec<_> = made
-            .filter_map(|step| Some((step.entry?.place.shown(), plan.units[step.unit].replaces)))
-            .collect();
-        marks.sort_unstable();
-        let mark = |(path, replaces): (PathBuf, bool)| {
-            format!("{} {}", if replaces { '~' } else { '+' }, path.display())
+        let mut marks: Vec<_> =
+            made.filter_map(|step| Some((step.entry?, plan.units[step.unit].replaces))).collect();
+        marks.sort_by_cached_key(|(entry, _)| entry.place.shown());
+        let mark = |(entry, replaces): (&Entry, bool)| {
+            let verb = if replaces { "replace" } else { "restore" };
+            let line = format!("{}: would {verb} {}", set.name, entry.place.shown().display());
+            match &entry.kind {
+                Kind::File(file) => format!("{line} ({})", human_bytes(file.size)),
+                Kind::Dir | Kind::Link(_) => line,
+            }
         };
         Report {
             name: set.name.to_string(),
-            path: path.display().to_string(),
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string(),
             number: chosen.commit.number,
             manifest: chosen.commit.digest.to_string(),
             dry_run: self.args.dry_run,
@@ -226,7 +232,11 @@ impl Report {
                 format!("{verb} {} ({}), {equal} were here", counted(files, "file"), human_bytes(self.bytes))
             }
         };
-        out.text(&format!("{}: backup {}, {what}", self.name, self.number))
+        let left = match self.left.len() {
+            0 => String::new(),
+            left => format!(", {left} left"),
+        };
+        out.text(&format!("{}: backup {}, {what}{left}", self.name, self.number))
     }
 }
 

@@ -84,7 +84,7 @@ impl Abilities {
     ) -> Result<(), Error> {
         if checks.get().is_none() {
             let known = Self::known_or_seen(store, experiments, &experiments.address());
-            let abilities = known.map_err(|fault| fault.error("use", ABILITIES, name))?;
+            let abilities = known.map_err(|fault| fault.error("use", "", name))?;
             let _ = checks.set(abilities.checks()); // another thread may have been faster
         }
         Ok(())

@@ -33,12 +33,16 @@ impl Fault {
         let hint = match &self {
             Self::Denied(_) => Some("see run-sync(1), CREDENTIALS"),
             Self::Full(_) => Some("nothing was removed here; the same command continues when there is room"),
-            Self::Unavailable(_) => Some("the same command continues where it stopped"),
+            Self::NoStore(_) => Some("check its name: run-sync creates neither buckets nor remotes"),
+            Self::Unavailable(_) => {
+                Some("try the same command again: backups and restores continue where they stopped")
+            }
             _ => None,
         };
-        let what = match key {
-            "" => format!("cannot {verb} {store}"),
-            key => format!("cannot {verb} '{key}' in {store}"),
+        let what = match (&self, key) {
+            (Self::NoStore(_), _) => format!("cannot use {store}"),
+            (_, "") => format!("cannot {verb} {store}"),
+            (_, key) => format!("cannot {verb} '{key}' in {store}"),
         };
         let error = Error::new(Exit::System, what).because(self.to_string());
         match hint {

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 /// How a store is reached.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Reach {
-    /// File of export KEY=VALUE lines with the store's credentials
+    /// File of KEY=VALUE lines: credentials of the store, and other variables
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
     /// Run up to N requests at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) transfers: u16,
-    /// Send and receive at most this many bytes a second
+    /// Send and receive at most this many bytes a second: 500K, 20M, 1G
     #[arg(long, value_name = "RATE")]
     pub(crate) limit: Option<String>,
     /// Print JSON, one line a run

@@ -63,7 +63,10 @@ impl FromStr for StoreUrl {
         let Some((scheme, rest)) = text.split_once("://") else {
             return match text {
                 "" => Err(Error::usage("the address of the store is empty")),
-                text => Ok(Self::Directory(text.into())),
+                text => match not_a_directory(text) {
+                    Some(error) => Err(error),
+                    None => Ok(Self::Directory(text.into())),
+                },
             };
         };
         let cloud = match scheme {
@@ -93,6 +96,19 @@ impl FromStr for StoreUrl {
     }
 }
 
+/// Refuses what is most likely meant for another machine: `s3:/bucket`, `remote:path` or `host:/path`. As the name of
+/// a directory it would be created here, and the backup would be nowhere else.
+fn not_a_directory(text: &str) -> Option<Error> {
+    let (name, _) = text.split_once(':').filter(|(name, _)| !name.contains('/'))?;
+    let hint = match name {
+        "s3" | "gs" | "az" => {
+            format!("an address is {name}://BUCKET/PREFIX; a directory of this name is ./{text}")
+        }
+        _ => format!("a remote of rclone(1) is rclone:{text}; a directory of this name is ./{text}"),
+    };
+    Some(Error::usage(format!("'{text}' is no store")).hint(hint))
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,6 +135,8 @@ mod tests {
             ("file:///mnt/usb", "/mnt/usb"),
             ("rclone:drive:runs/", "rclone:drive:runs"),
             ("rclone::local:/mnt", "rclone::local:/mnt"),
+            ("./s3:/bucket", "./s3:/bucket"),
+            ("dir/a:b", "dir/a:b"),
         ] {
             assert_eq!(text.parse::<StoreUrl>().map(|url| url.to_string()).ok().as_deref(), Some(again));
         }
@@ -127,6 +145,11 @@ mod tests {
             "http://x/y",
             "s3://",
             "s3:///x",
+            "s3:/bucket/x",
+            "s3:bucket",
+            "drive:runs",
+            "user@host:/mnt",
+            ":local:/mnt",
             "s3://key:secret@bucket/x",
             "s3://b/a/../c",
             "rclone:x",

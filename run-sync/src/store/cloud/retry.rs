@@ -1,13 +1,17 @@
 //! What may pass is tried again, after pauses that grow and are random, until a deadline.
 
 use super::failure::Failure;
+use run_common::message::warn;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a store is waited for that has never answered: its address is probably wrong.
 const UNKNOWN: Duration = Duration::from_secs(20);
+/// A store that does not answer is reported after this time.
+const NOTED: Duration = Duration::from_secs(2);
 /// The first pause is at most this.
 const FIRST: Duration = Duration::from_millis(50);
 /// How often an answer that does not follow the protocol is ignored: it may have been damaged on its way, or
@@ -23,12 +27,21 @@ pub(super) struct Retry {
     within: Duration,
     /// Whether the store has ever answered anything.
     answered: AtomicBool,
+    /// Address of the store, for messages.
+    address: String,
+    /// When the first of all requests failed, while the store has never answered.
+    silent: OnceLock<Instant>,
+    /// It was reported that the store does not answer.
+    noted: AtomicBool,
+    /// The store has never answered and was given up: each further request is tried once.
+    given_up: AtomicBool,
 }
 
 impl Retry {
-    /// Tries requests until so long after their first failure.
-    pub(super) fn new(within: Duration) -> Self {
-        Self { within, answered: AtomicBool::new(false) }
+    /// Tries requests to the store at this address until so long after their first failure.
+    pub(super) fn new(within: Duration, address: String) -> Self {
+        let no = || AtomicBool::new(false);
+        Self { within, answered: no(), address, silent: OnceLock::new(), noted: no(), given_up: no() }
     }
 
     /// Notes that the store has answered.
@@ -77,9 +90,13 @@ impl Attempts<'_> {
         if self.strange > STRANGE {
             return Err(failure);
         }
-        let first = *self.first.get_or_insert_with(Instant::now);
+        let mut first = *self.first.get_or_insert_with(Instant::now);
+        let mut within = self.retry.within;
         let has_answered = self.retry.answered.load(Ordering::Relaxed);
-        let within = if has_answered { self.retry.within } else { self.retry.within.min(UNKNOWN) };
+        if !has_answered {
+            first = *self.retry.silent.get_or_init(|| first); // all requests share this patience
+            within = within.min(UNKNOWN);
+        }
         let asked = match &failure {
             Failure::Answer(answer) => answer.retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
@@ -87,7 +104,20 @@ impl Attempts<'_> {
         // Any share of the pause: clients that failed together do not come back together.
         let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
         let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
-        if first.elapsed() + pause >= within {
+        let is_given_up = !has_answered && self.retry.given_up.load(Ordering::Relaxed);
+        let is_over = is_given_up || first.elapsed() + pause >= within;
+        let failure = match failure {
+            Failure::Transport(why) if !has_answered => {
+                let what = format!("{} does not answer: {why}", self.retry.address);
+                if !is_over && first.elapsed() >= NOTED && !self.retry.noted.swap(true, Ordering::Relaxed) {
+                    warn(&format!("{what}; trying for {} seconds", within.as_secs()));
+                }
+                Failure::Transport(what)
+            }
+            failure => failure,
+        };
+        if is_over {
+            self.retry.given_up.store(!has_answered, Ordering::Relaxed);
             return Err(failure);
         }
         sleep(pause);
@@ -102,7 +132,7 @@ mod tests {
     use super::*;
 
     fn failing(status: u16, within: Duration, has_answered: bool) -> (u32, Duration) {
-        let retry = Retry::new(within);
+        let retry = Retry::new(within, "https://store".to_owned());
         if has_answered {
             retry.answered();
         }
@@ -122,5 +152,22 @@ mod tests {
         for status in [301, 400, 403, 404, 412, 501, 507] {
             assert_eq!(failing(status, Duration::from_secs(60), true).0, 1, "{status}");
         }
+    }
+
+    #[test]
+    fn requests_to_a_store_that_never_answers_share_one_deadline_and_tell_its_address() {
+        let retry = Retry::new(Duration::from_millis(300), "https://store".to_owned());
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let mut count = 0;
+            let failed = retry.run(|| -> Result<(), _> {
+                count += 1;
+                Err(Failure::Transport("Connection refused".to_owned()))
+            });
+            let said = failed.map_err(|failure| failure.to_string());
+            assert_eq!(said, Err("https://store does not answer: Connection refused".to_owned()));
+            counts.push(count);
+        }
+        assert!(counts[0] > 1 && counts[1..] == [1, 1], "{counts:?}");
     }
 }

@@ -72,7 +72,7 @@ impl Bucket {
         let silence = access.patience.min(Duration::from_secs(60)) / 2;
         Ok(Self {
             http: Http::new(&access.environment, access.rate, access.transfers, silence),
-            retry: Retry::new(access.patience),
+            retry: Retry::new(access.patience, address.origin.clone()),
             dialect,
             name: name.to_owned(),
             environment: Mutex::new(access.environment.clone()),
