@@ -40,8 +40,7 @@ impl Fault {
             _ => None,
         };
         let what = match (&self, key) {
-            (Self::NoStore(_), _) => format!("cannot use {store}"),
-            (_, "") => format!("cannot {verb} {store}"),
+            (Self::NoStore(_), _) | (_, "") => format!("cannot {verb} {store}"),
             (_, key) => format!("cannot {verb} '{key}' in {store}"),
         };
         let error = Error::new(Exit::System, what).because(self.to_string());
