@@ -3,6 +3,10 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+/// Numbers that Python's json module writes and JSON does not have. The longer of two that begin alike comes first.
+pub const CONSTANTS: [(&str, f64); 3] =
+    [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
+
 /// Writes a number as JSON: whole ones without a fraction, null when it is not finite.
 pub fn json_number(number: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
@@ -17,4 +21,28 @@ pub fn json_number(number: f64) -> Value {
 #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
 pub(crate) fn whole_if_it_is<S: Serializer>(step: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     step.map(json_number).serialize(serializer)
+}
+
+/// Makes strings of the constants that are none; `None` when there are no such.
+pub fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
+    let mut quoted = Vec::with_capacity(text.len() + 16);
+    let mut found = false;
+    let mut in_string = false;
+    let mut rest = text;
+    while let Some(&byte) = rest.first() {
+        let is_one = |(name, _): &&(&str, f64)| rest.starts_with(name.as_bytes());
+        if !in_string && let Some((name, _)) = CONSTANTS.iter().find(is_one) {
+            quoted.push(b'"');
+            quoted.extend_from_slice(name.as_bytes());
+            quoted.push(b'"');
+            rest = &rest[name.len()..];
+            found = true;
+            continue;
+        }
+        let length = if in_string && byte == b'\\' { rest.len().min(2) } else { 1 };
+        in_string ^= byte == b'"';
+        quoted.extend_from_slice(&rest[..length]);
+        rest = &rest[length..];
+    }
+    found.then_some(quoted)
 }

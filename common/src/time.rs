@@ -1,12 +1,12 @@
 //! Instants as the records write them, and durations as people type and read them.
 
-use chrono::{DateTime, Datelike, Local, NaiveDate, SecondsFormat, Timelike, Utc};
+use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::str::{self, FromStr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// An instant in UTC. In files: RFC 3339 with milliseconds and `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,55 @@ impl Timestamp {
         DateTime::from_timestamp_millis(millis).map(Self)
     }
 
+    /// 1970.
+    pub(crate) const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
+
+    /// Takes the time of a file.
+    pub(crate) fn of_system(time: SystemTime) -> Option<Self> {
+        let millis = match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).ok()?,
+            Err(before) => -i64::try_from(before.duration().as_millis()).ok()?,
+        };
+        Self::from_millis(millis)
+    }
+
+    /// Takes seconds since 1970, as Python's `time.time()` has them.
+    pub fn of_seconds(seconds: f64) -> Option<Self> {
+        #[expect(clippy::cast_possible_truncation, reason = "what is out of bounds is no instant")]
+        let millis = (seconds * 1000.0).round() as i64;
+        seconds.is_finite().then(|| Self::from_millis(millis))?
+    }
+
+    /// Reads an instant as other programs write it: ISO 8601, with `T` or a blank, with or without a fraction. What
+    /// names no zone is in local time; of an hour that a change of clocks repeats, the first.
+    pub fn of_iso(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+            return Some(Self(time.with_timezone(&Utc)));
+        }
+        for form in ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"] {
+            if let Ok(time) = NaiveDateTime::parse_from_str(text, form) {
+                return Self::of_local(time);
+            }
+            if let Ok(time) = DateTime::parse_from_str(text, &format!("{form}%#z")) {
+                return Some(Self(time.with_timezone(&Utc)));
+            }
+        }
+        None
+    }
+
+    /// Reads the local time in the name of a directory, by a strftime(3) pattern of the whole text.
+    pub(crate) fn of_name(text: &str, pattern: &str) -> Option<Self> {
+        Self::of_local(NaiveDateTime::parse_from_str(text, pattern).ok()?)
+    }
+
+    /// Takes a local time; one that a change of clocks left out is taken as the same time after it.
+    fn of_local(time: NaiveDateTime) -> Option<Self> {
+        let later = || Local.from_local_datetime(&(time + chrono::Duration::hours(1))).earliest();
+        let local = Local.from_local_datetime(&time).earliest().or_else(later)?;
+        Some(Self(local.with_timezone(&Utc)))
+    }
+
     /// Returns milliseconds since 1970.
     pub fn millis(self) -> i64 {
         self.0.timestamp_millis()
@@ -34,6 +83,12 @@ impl Timestamp {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of millennia fit a double")]
         let seconds = millis as f64 / 1000.0;
         seconds
+    }
+
+    /// Returns the instant so many seconds later.
+    pub(crate) fn after_seconds(self, seconds: f64) -> Option<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of millennia fit a double")]
+        Self::of_seconds(self.millis() as f64 / 1000.0 + seconds)
     }
 
     /// Formats the instant in UTC by a strftime(3) pattern, as names of directories need it.

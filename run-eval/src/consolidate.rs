@@ -1,7 +1,7 @@
 //! Writes `consolidated_metrics.csv`: the rows of all evaluations in the order of their steps, under the
 //! union of their columns. Only headers are kept in memory.
 
-use crate::metrics::{MetricsSource, columns, find, fits};
+use crate::metrics::{MetricsSource, find};
 use run_common::error::Error;
 use run_common::fsio::atomic::replace_by;
 use run_common::message::{complain, warn};
@@ -10,6 +10,7 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::status::Status;
 use run_metrics::csv::{Damage, Records, quote};
+use run_metrics::evaluated::{columns, fits};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};

@@ -4,7 +4,7 @@
 use crate::object::{Field, last_object_in, parse, table_of};
 use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
-use run_metrics::csv::{Damage, Record, apart};
+use run_metrics::csv::Damage;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
@@ -58,37 +58,4 @@ fn last_object(layout: &Layout) -> io::Result<Option<Vec<Field>>> {
     let mut text = Vec::new();
     file.take(LIMIT).read_to_end(&mut text)?;
     Ok(last_object_in(&text))
-}
-
-/// Refuses a row with more fields than columns; empty fields at the end do not count.
-pub(crate) fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) -> Result<(), Damage> {
-    if fields.iter().skip(columns).all(std::ops::Range::is_empty) {
-        return Ok(());
-    }
-    let count = fields.len();
-    Err(Damage::Form(format!("has {count} fields in row {row}, and {columns} columns")))
-}
-
-/// Returns the names of the columns, made unique.
-pub(crate) fn columns(header: Record) -> Vec<Vec<u8>> {
-    // `step` is the checkpoint's step.
-    apart(header.cells().map(|cell| (if cell == b"step" { b"metrics.step".as_slice() } else { cell }, cell)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use run_metrics::csv::Parser;
-
-    #[test]
-    fn columns_with_one_name_are_numbered_however_many_they_are() {
-        let names = |header: &str| {
-            let mut parser = Parser::default();
-            let names = columns(parser.line(header.as_bytes()).unwrap());
-            names.into_iter().map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
-        };
-        let expected = ["a", "a.2", "a.1", "a.3", "metrics.step", "step.1", "", ".1"];
-        assert_eq!(names("a,a.2,a,a,step,step,,"), expected);
-        assert_eq!(names(&vec!["a"; 500_000].join(",")).last().unwrap(), "a.499999");
-    }
 }

@@ -1,7 +1,8 @@
 //! Turns a JSON object into a table of one row, and finds the last object in a text.
 
+use run_common::json::with_quoted_constants;
 use run_metrics::csv::quote;
-use run_metrics::row::{DEEPEST, with_quoted_constants};
+use run_metrics::row::DEEPEST;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;

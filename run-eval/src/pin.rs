@@ -47,6 +47,11 @@ impl RunPins {
         Self { own: own.ok(), elsewhere: HashMap::new() }
     }
 
+    /// Pins nothing.
+    pub(crate) fn none() -> Self {
+        Self { own: None, elsewhere: HashMap::new() }
+    }
+
     /// Creates a directory for pins on the other disk that holds a checkpoint, so that these pins are links,
     /// too.
     pub(crate) fn reach(&mut self, run: &Path, checkpoint: &Checkpoint) {

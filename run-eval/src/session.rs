@@ -41,7 +41,7 @@ pub(crate) struct Session {
 impl Session {
     /// Claims and prepares the directory of a run's evaluations.
     pub(crate) fn open(options: &Options, run: &RunDir) -> Result<Self, Error> {
-        let run = RunDir::seen(run.absolute());
+        let run = run.by_absolute();
         let root = run.layout().root();
         let mut meta = Meta::read(run.layout())?;
         meta.checkpoint = checkpoint_of(&meta, run.layout());
@@ -51,7 +51,8 @@ impl Session {
         let directory = directory(&run, options.eval_dir.as_deref());
         let evaluations = Evaluations::of(&run, &options.label, &directory);
         let lock = claim(&meta, &evaluations)?;
-        let pins = RunPins::open(root);
+        // Nothing is written into a run of another system: its checkpoints are evaluated where they lie.
+        let pins = if run.layout().foreign().is_some() { RunPins::none() } else { RunPins::open(root) };
         let (is_followed, schedule) = (options.follow, Schedule::new(Instant::now()));
         let (seen, pending, said) = (HashSet::new(), HashSet::new(), HashSet::new());
         Ok(Self { run, meta, evaluations, _lock: lock, pins, is_followed, schedule, seen, pending, said })

@@ -26,6 +26,9 @@ impl HeldRun {
     /// Takes a run, if it may be executed.
     pub(crate) fn take(run: &RunDir, options: &Options) -> Result<Self, Error> {
         let run = RunDir::at(&run.absolute())?;
+        if let Some(foreign) = run.layout().foreign() {
+            return Err(foreign.refuse("execute", &run));
+        }
         let before = Observer::default().observe(&run)?;
         refuse(&before, options.resumes(), options.take_over)?;
         let active = run.activate()?;
@@ -173,7 +176,14 @@ mod tests {
                 signal: None,
             }),
         };
-        Observed { run: RunDir::seen("runs/r"), recorded, verdict, leftovers: Vec::new(), unproven: None }
+        Observed {
+            run: RunDir::seen("runs/r"),
+            recorded,
+            verdict,
+            leftovers: Vec::new(),
+            unproven: None,
+            damage: None,
+        }
     }
 
     fn refused(before: &Observed, resumes: bool, take_over: bool) -> Option<(Exit, String)> {

@@ -103,6 +103,7 @@ impl Queue {
                         ));
                     }
                 }
+                Ok(Operand::Others(_, runs)) => self.runs.extend(runs), // each is refused
                 Err(error) => return Next::Failed(error),
             }
         }

@@ -39,7 +39,7 @@ fn single(options: &Options) -> Result<Option<RunDir>, Error> {
     match options.operands.as_slice() {
         [name] if name != "-" => match Names::below(options.runs_dir.clone()).open(name)? {
             Operand::Run(run) => Ok(Some(run)),
-            Operand::Batch(_) => Ok(None),
+            Operand::Batch(_) | Operand::Others(..) => Ok(None),
         },
         _ => Ok(None),
     }

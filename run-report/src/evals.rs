@@ -3,44 +3,38 @@
 use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::fsio::read::open_file;
 use run_common::message::{complain, warn};
-use run_metrics::csv::{Damage, Record, Records, quote};
+use run_metrics::csv::quote;
+use run_metrics::evaluated::EvaluationTable;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, ErrorKind};
 use std::path::Path;
-
-/// The consolidated rows of an evaluation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Consolidated {
-    /// The names of the columns.
-    columns: Vec<String>,
-    /// The cells of each row, one for each column.
-    rows: Vec<Vec<String>>,
-    /// Number of damaged rows: with another number of cells, or an unclosed quote.
-    skipped: u64,
-}
 
 /// Prints the rows.
 pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut exit = runs.exit;
-    let mut tables: Vec<(&str, String, Consolidated)> = Vec::new();
+    let mut tables: Vec<(&str, String, EvaluationTable)> = Vec::new();
+    let mut read = |path: &Path| {
+        EvaluationTable::read(path).unwrap_or_else(|error| {
+            let what = format!("cannot read '{}'", path.display());
+            complain(&Error::new(Exit::BadRun, what).because(error));
+            exit = exit.max(Exit::BadRun);
+            None
+        })
+    };
     for run in &runs.all {
         for evaluations in &run.evaluations {
-            let path = evaluations.consolidated();
-            match read_table(&path) {
-                Ok(table) => {
-                    tables.extend(
-                        table.map(|table| (run.name.as_str(), evaluations.label().to_owned(), table)),
-                    );
-                }
-                Err(error) => {
-                    let what = format!("cannot read '{}'", path.display());
-                    complain(&Error::new(Exit::BadRun, what).because(error));
-                    exit = exit.max(Exit::BadRun);
+            let table = read(&evaluations.consolidated());
+            tables.extend(table.map(|table| (run.name.as_str(), evaluations.label().to_owned(), table)));
+        }
+        for evaluations in &run.foreign_evaluations {
+            let mut all = EvaluationTable::default();
+            for (step, path) in &evaluations.tables {
+                let step = step.map_or_else(|| "final".to_owned(), |step| step.to_string());
+                if let Some(table) = read(path) {
+                    all.add_step(&step, table);
                 }
             }
+            tables.push((run.name.as_str(), evaluations.label.clone(), all));
         }
     }
     if tables.is_empty() {
@@ -93,38 +87,4 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
         ));
     }
     Ok(exit)
-}
-
-impl Consolidated {
-    /// Reads a table, the header first.
-    fn read(&mut self, file: File) -> Result<(), Damage> {
-        let mut records = Records::new(file, Vec::new())?;
-        let text = |record: Record| -> Vec<String> {
-            record.cells().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
-        };
-        self.columns = records.next_record()?.map(text).unwrap_or_default();
-        while let Some(record) = records.next_record()? {
-            if record.count() == self.columns.len() {
-                self.rows.push(text(record));
-            } else {
-                self.skipped += 1;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Reads a file; `None` if nothing has been evaluated yet.
-fn read_table(path: &Path) -> io::Result<Option<Consolidated>> {
-    let file = match open_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let mut table = Consolidated::default();
-    match table.read(file) {
-        Ok(()) => {}
-        Err(Damage::Form(_)) => table.skipped += 1, // an unclosed quote; earlier rows count
-        Err(Damage::Io(error)) => return Err(error),
-    }
-    Ok(Some(table))
 }

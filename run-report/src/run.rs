@@ -2,13 +2,17 @@
 
 use crate::fault::Fault;
 use run_common::error::Error;
+use run_common::fsio::open_regular;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::evaluations::{Evaluations, Finder};
+use run_common::rundir::foreign::ForeignEvaluations;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
+use run_metrics::evaluated::measure;
 use run_metrics::names::is_metric;
 use run_metrics::read::RowCounts;
+use serde_json::{Map, Value};
 use std::io;
 
 /// A run in a report.
@@ -22,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) attempts: Attempts,
     /// The evaluations of its checkpoints.
     pub(crate) evaluations: Vec<Evaluations>,
+    /// What another system evaluated them for.
+    pub(crate) foreign_evaluations: Vec<ForeignEvaluations>,
 }
 
 impl Run {
@@ -40,6 +46,10 @@ impl Run {
             name,
             seen: observer.observe(run)?,
             evaluations: finder.of_run(run, &meta.run_id),
+            foreign_evaluations: layout
+                .foreign()
+                .map(|foreign| foreign.evaluations(layout.root()))
+                .unwrap_or_default(),
             meta,
             attempts,
         })
@@ -61,10 +71,28 @@ impl Run {
                 }
             }
         }
+        for evaluations in &self.foreign_evaluations {
+            for (step, metrics) in measured(evaluations) {
+                for (name, figures) in metrics.iter().filter(|(name, _)| is_metric(name)) {
+                    let mean = figures["mean"].as_f64().unwrap_or(f64::NAN);
+                    each(&format!("{}/{name}", evaluations.label), step, mean);
+                }
+            }
+        }
     }
 
     /// Returns the faults found while reading the metrics of the run, including what was left out.
     pub(crate) fn faults(&self, read: io::Result<RowCounts>) -> Vec<Fault> {
         Fault::of(self.seen.run.layout().root(), read.map(RowCounts::into))
     }
+}
+
+/// Returns what was measured of the checkpoints with a step, in the order of the steps. Damaged tables are left out.
+fn measured(evaluations: &ForeignEvaluations) -> impl Iterator<Item = (f64, Map<String, Value>)> {
+    evaluations.tables.iter().filter_map(|(step, path)| {
+        #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
+        let step = (*step)? as f64;
+        let (_, metrics) = measure(open_regular(path).ok()??).ok()?;
+        Some((step, metrics))
+    })
 }

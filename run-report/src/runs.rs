@@ -10,6 +10,7 @@ use run_common::rundir::evaluations::Finder;
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use run_metrics::foreign::figures;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,7 @@ impl Runs {
     pub(crate) fn read(selection: &Selection) -> Result<Self, Error> {
         let runs_dir = selection.runs_dir.as_path();
         let opened = open(selection)?;
-        let observer = Observer::of_many(None);
+        let observer = Observer::of_many(None).with_figures(figures);
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
         let above = std::path::absolute(runs_dir).unwrap_or_else(|_| runs_dir.to_owned());
         let finder = Finder::new(selection.eval_dir);
@@ -46,6 +47,11 @@ impl Runs {
         };
         in_order(opened, work, |run| match run {
             Ok(run) => {
+                // Lines that are left out are said with the rows.
+                if let Some(damage) = run.seen.damage.as_ref().filter(|damage| damage.exit != Exit::Ok) {
+                    runs.exit = runs.exit.max(damage.exit);
+                    complain(&damage.error());
+                }
                 runs.all.push(run);
                 Ok(())
             }
@@ -94,7 +100,7 @@ fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
     let mut runs = Vec::new();
     for found in find(runs_dir) {
         match found {
-            Found::Run(path, ()) => runs.push(Ok(RunDir::seen(path))),
+            Found::Run(run, ()) => runs.push(Ok(run)),
             found => match found.fault(runs_dir) {
                 Some(error) if error.exit() == Exit::System => return Err(error),
                 fault => runs.extend(fault.map(Err)),

@@ -9,20 +9,23 @@ use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
+use run_common::fsio::open_regular;
 use run_common::fsio::read::read_end;
 use run_common::message::{complain, warn};
 use run_common::provenance::redact::redact_text;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
-use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
 use run_common::text::without_escapes;
 use run_common::time::{Timestamp, human_seconds};
+use run_metrics::evaluated::measure;
+use run_metrics::names::is_metric;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
+use std::path::Path;
 
 /// Number of log lines to show for a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
@@ -41,6 +44,9 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         complain(&error);
         exit = exit.max(error.exit());
     };
+    if let Some(damage) = &run.damage {
+        damaged(damage.error());
+    }
     let meta = Meta::shown(layout).map_err(&mut damaged).ok();
     let known = meta.as_ref();
     let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error));
@@ -221,6 +227,24 @@ fn evaluations(run: &Observed) -> Table {
             ]);
         }
     }
+    let layout = run.run.layout();
+    let foreign = layout.foreign().map(|foreign| foreign.evaluations(layout.root())).unwrap_or_default();
+    for evaluations in foreign {
+        for (step, path) in evaluations.tables {
+            let measured = open_regular(&path).ok().flatten().map(measure);
+            let (rows, metrics, reason) = match measured {
+                Some(Ok((rows, metrics))) => (rows.to_string(), metrics, String::new()),
+                Some(Err(damage)) => (String::new(), Map::new(), format!("metrics.csv {damage}")),
+                None => (String::new(), Map::new(), "metrics.csv cannot be read".to_owned()),
+            };
+            let step = step.map_or_else(|| "final".to_owned(), |step| step.to_string());
+            let means = metrics.iter().filter(|(name, _)| is_metric(name)).take(MEANS_SHOWN);
+            let means = means.map(|(name, of)| format!("{name}={}", figure(&of["mean"])));
+            let means = means.collect::<Vec<_>>().join(" ");
+            let cells = [evaluations.label.clone(), step, String::new(), String::new(), rows, means, reason];
+            table.row(cells.map(|cell| (cell, Tint::None)).to_vec());
+        }
+    }
     if table.is_empty() { Table::default() } else { table }
 }
 
@@ -240,9 +264,18 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     if matches!(run.status(), Status::Failed | Status::Dead) {
         let end = AttemptEnd::read(layout, &run.recorded.run_id, run.recorded.attempts());
         let lines = end.and_then(|end| end.traceback).or_else(|| {
+            if let Some(foreign) = layout.foreign() {
+                let logs = foreign.logs(layout.root());
+                return [logs.stderr, logs.stdout, logs.combined]
+                    .into_iter()
+                    .flatten()
+                    .find_map(|log| tail(&log, 0));
+            }
             let offsets = &attempts.last()?.start.offsets;
             let start = |log| offsets.get(log).copied().unwrap_or_default();
-            ["stderr.log", "stdout.log"].into_iter().find_map(|log| tail(layout, log, start(log)))
+            ["stderr.log", "stdout.log"]
+                .into_iter()
+                .find_map(|log| tail(&layout.root().join(log), start(log)))
         });
         for line in lines.unwrap_or_default() {
             table.row(vec![(line, Tint::None)]);
@@ -252,8 +285,8 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
 }
 
 /// Returns the last lines that an attempt wrote to a log, if any.
-fn tail(layout: &Layout, log: &str, start: u64) -> Option<Vec<String>> {
-    let bytes = read_end(&layout.root().join(log), start, TAIL).ok()?;
+fn tail(log: &Path, start: u64) -> Option<Vec<String>> {
+    let bytes = read_end(log, start, TAIL).ok()?;
     let text = without_escapes(&String::from_utf8_lossy(&bytes));
     let text = redact_text(&text);
     let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();

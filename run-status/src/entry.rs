@@ -5,7 +5,7 @@ use crate::cli::Args;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::rundir::meta::Meta;
-use run_common::rundir::observe::Observed;
+use run_common::rundir::observe::{Damage, Observed};
 use run_common::rundir::record::document_in;
 use run_common::rundir::status::Status;
 use run_common::rundir::status_json::StatusOut;
@@ -47,8 +47,11 @@ impl<'a> Format<'a> {
 
 /// Returns what is wrong with the meta.json of a run. A list needs only status.json and should be fast:
 /// unless the run `is_named`, it checks meta.json only for unfinished and dead runs, which may be executed
-/// again.
+/// again. The damage of a run of another system was found when the run was observed.
 pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
+    if run.run.layout().foreign().is_some() {
+        return run.damage.as_ref().map(Damage::error);
+    }
     let counts = is_named || !run.status().has_ended() || run.status() == Status::Dead;
     if counts { Meta::read(run.run.layout()).err() } else { None }
 }
@@ -61,7 +64,7 @@ pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, O
         return (entry, damage_of(run, is_named));
     }
     match Meta::shown(run.run.layout()) {
-        Ok(meta) => (entry.with(&meta), None),
+        Ok(meta) => (entry.with(&meta), run.damage.as_ref().map(Damage::error)),
         Err(damage) => (entry, Some(damage)),
     }
 }
@@ -74,6 +77,9 @@ pub(crate) struct Entry<'a> {
     #[serde(skip)]
     run: &'a Observed,
     path: String,
+    /// Which system made the run, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layout: Option<&'static str>,
     quiet_s: Option<f64>,
     duration_s: Option<f64>,
     eta_s: Option<f64>,
@@ -91,6 +97,7 @@ impl<'a> Entry<'a> {
         Self {
             state: run.json(),
             run,
+            layout: run.run.layout().foreign().map(|foreign| foreign.name()),
             path: path.unwrap_or_else(|path| path.to_string_lossy().into_owned()),
             quiet_s: rounded(run.quiet_s()),
             duration_s: rounded(run.duration_s()),
@@ -145,6 +152,11 @@ impl<'a> Entry<'a> {
     /// Returns the absolute path of the run.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Returns the system that made the run, if another did.
+    pub(crate) fn layout(&self) -> Option<&'static str> {
+        self.layout
     }
 
     /// Returns the duration and the remaining time of the attempt, in seconds.

@@ -67,6 +67,7 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     let [duration, eta] = entry.times();
     facts.say("run", Some(entry.name().to_owned()));
     facts.say("path", Some(entry.path().to_owned()));
+    facts.say("made by", entry.layout().map(str::to_owned));
     facts.tinted("status", Some(entry.status()), run.status().into());
     facts.say("reason", run.reason().map(str::to_owned));
     facts.say("step", Some(entry.progress()));
@@ -105,7 +106,9 @@ fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
     facts.say("device", meta.device.clone());
     facts.say("gpus", Some(meta.gpus.join(", ")));
     facts.say("host", Some(run.recorded.host().unwrap_or(&meta.host).to_owned()));
-    facts.say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
+    if run.run.layout().foreign().is_none() {
+        facts.say("created", Some(format!("{} by {} on {}", meta.created.local(), meta.user, meta.host)));
+    }
 }
 
 /// Adds the resources that the last attempt has used.

@@ -5,12 +5,13 @@ use crate::rows::{RunRow, table};
 use crate::select::Scope;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::message::complain;
+use run_common::message::{complain, warn};
 use run_common::pipeline::in_order;
 use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::spare::Spare;
+use std::path::PathBuf;
 
 /// Initial capacity for a line of JSON, in bytes.
 const LINE: usize = 4 << 10;
@@ -29,12 +30,13 @@ pub(crate) fn print(
     if listed.shown == 0 && listed.exit == Exit::Ok {
         // As with grep, "no run has this status" is an answer and needs no message.
         if !scope.is_named() && (!scope.is_filtered() || !scope.runs_dir().exists()) {
-            scope.explain_emptiness(listed.hidden, listed.unlike);
+            scope.explain_emptiness(listed.hidden, listed.unlike.len());
         }
         if scope.is_filtered() {
             return Ok(Exit::No);
         }
     }
+    listed.say_unlike();
     Ok(listed.exit)
 }
 
@@ -43,11 +45,24 @@ struct Listed {
     exit: Exit,
     shown: usize,
     hidden: usize,
-    /// Number of top-level directories that are not runs and contain no runs.
-    unlike: usize,
+    /// Top-level directories that are not runs and contain no runs.
+    unlike: Vec<PathBuf>,
+    /// Some runs are of other systems.
+    has_foreign: bool,
 }
 
 impl Listed {
+    /// Says beside runs of other systems which directories were not recognised: one may be of a system that is not
+    /// known.
+    fn say_unlike(&self) {
+        let Some((first, others)) = self.unlike.split_first().filter(|_| self.has_foreign) else { return };
+        let first = first.display();
+        warn(&match others.len() {
+            0 => format!("'{first}' is not recognised as a run, and holds none"),
+            more => format!("'{first}' and {more} more are not recognised as runs, and hold none"),
+        });
+    }
+
     fn fail(&mut self, error: &Error) {
         self.exit = self.exit.max(error.exit());
         complain(error);
@@ -70,7 +85,7 @@ fn look<T: Send>(
         let is_shown = scope.wants(&run);
         Ok((is_shown, make(&run, is_shown)?))
     };
-    let mut listed = Listed { exit: Exit::Ok, shown: 0, hidden: 0, unlike: 0 };
+    let mut listed = Listed { exit: Exit::Ok, shown: 0, hidden: 0, unlike: Vec::new(), has_foreign: false };
     let mut note = |listed: &mut Listed, made: Result<(bool, Made<T>), Error>| match made {
         Ok((is_shown, (item, damage))) => {
             *(if is_shown { &mut listed.shown } else { &mut listed.hidden }) += 1;
@@ -89,11 +104,17 @@ fn look<T: Send>(
         return Ok(listed);
     }
     visit(scope.runs_dir(), work, |found| match found {
-        Found::Run(_, made) => note(&mut listed, made),
+        Found::Run(run, made) => {
+            listed.has_foreign |= run.layout().foreign().is_some();
+            note(&mut listed, made)
+        }
+        Found::Other(path) => {
+            listed.unlike.push(path);
+            Ok(())
+        }
         found => {
-            match scope.fault(found)? {
-                Some(error) => listed.fail(&error),
-                None => listed.unlike += 1,
+            if let Some(error) = scope.fault(found)? {
+                listed.fail(&error);
             }
             Ok(())
         }

@@ -4,10 +4,12 @@ use crate::cli::Log;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::read::open_file;
+use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often to look at a followed log.
@@ -28,11 +30,7 @@ pub(crate) fn print(
     out: &mut Out,
 ) -> Result<Exit, Error> {
     let layout = run.layout();
-    let path = match which {
-        Log::Combined => layout.combined(),
-        Log::Stdout => layout.stdout(),
-        Log::Stderr => layout.stderr(),
-    };
+    let path = path(layout, which)?;
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
     let mut is_within = false;
@@ -47,8 +45,10 @@ pub(crate) fn print(
         }
         if let Some(log) = &mut log {
             match which {
-                Log::Combined => print_lines(log, out, has_ended, &mut is_within).map_err(failed)??,
-                Log::Stdout | Log::Stderr => print_bytes(log, out).map_err(failed)??,
+                Log::Combined if layout.foreign().is_none() => {
+                    print_lines(log, out, has_ended, &mut is_within).map_err(failed)??;
+                }
+                Log::Combined | Log::Stdout | Log::Stderr => print_bytes(log, out).map_err(failed)??,
             }
         }
         out.flush()?;
@@ -58,6 +58,27 @@ pub(crate) fn print(
         out.pause(PAUSE)?;
         has_ended = observer.observe(run)?.status().has_ended();
     }
+}
+
+/// Returns where a log is. A run of another system may not have it.
+fn path(layout: &Layout, which: Log) -> Result<PathBuf, Error> {
+    let Some(foreign) = layout.foreign() else {
+        return Ok(match which {
+            Log::Combined => layout.combined(),
+            Log::Stdout => layout.stdout(),
+            Log::Stderr => layout.stderr(),
+        });
+    };
+    let logs = foreign.logs(layout.root());
+    let (path, name) = match which {
+        Log::Combined => (logs.combined.or(logs.stdout), "log"),
+        Log::Stdout => (logs.stdout, "log of its stdout alone"),
+        Log::Stderr => (logs.stderr, "log of its stderr alone"),
+    };
+    path.ok_or_else(|| {
+        let what = format!("cannot print the log of '{}'", layout.root().display());
+        Error::new(Exit::BadRun, what).because(format!("a run of {} has no {name}", foreign.name()))
+    })
 }
 
 fn print_bytes(log: &mut BufReader<File>, out: &mut Out) -> io::Result<Result<(), Error>> {

@@ -76,7 +76,7 @@ impl<'a> Scope<'a> {
         let mut runs = Vec::new();
         for found in search.found {
             match found {
-                Found::Run(path, ()) => runs.push(Ok(RunDir::seen(path))),
+                Found::Run(run, ()) => runs.push(Ok(run)),
                 found => runs.extend(self.fault(found)?.map(Err)),
             }
         }
@@ -150,7 +150,14 @@ mod tests {
             "overrides": {}, "tags": [],
         });
         let recorded = serde_json::from_value(record).unwrap();
-        Observed { run: RunDir::seen(path), recorded, verdict, leftovers: Vec::new(), unproven: None }
+        Observed {
+            run: RunDir::seen(path),
+            recorded,
+            verdict,
+            leftovers: Vec::new(),
+            unproven: None,
+            damage: None,
+        }
     }
 
     #[test]
@@ -189,7 +196,7 @@ mod tests {
             Err(error) => Some((error.exit(), format!("nothing to do: {error}"))),
         };
         let unreadable = |path: &str| Found::Unreadable(path.into(), "Permission denied".to_owned());
-        assert_eq!(fault(Found::Run("runs/r".into(), ())), None);
+        assert_eq!(fault(Found::Run(RunDir::seen("runs/r"), ())), None);
         assert_eq!(fault(Found::Other("runs/notes".into())), None);
         let odd = "cannot read 'runs/odd': its name is not UTF-8".to_owned();
         assert_eq!(fault(Found::NotUtf8("runs/odd".into())), Some((Exit::BadRun, odd)));

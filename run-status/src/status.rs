@@ -10,10 +10,11 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use run_metrics::foreign::figures;
 
 /// Prints the requested output.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let observer = Observer::of_many(Some(args.stale_after));
+    let observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
     let scope = Scope::new(args);
     let format = Format::new(args);
     if let Some(which) = args.log {
@@ -50,6 +51,6 @@ fn one_run(args: &Args) -> Result<Option<RunDir>, Error> {
     }
     match Names::below(args.runs_dir.path()).open(name)? {
         Operand::Run(run) => Ok(Some(run)),
-        Operand::Batch(_) => Ok(None),
+        Operand::Batch(_) | Operand::Others(..) => Ok(None),
     }
 }

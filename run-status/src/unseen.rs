@@ -17,6 +17,9 @@ const ROWS: u64 = 1 << 20;
 /// have matched no line.
 pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
     let layout = run.run.layout();
+    if layout.foreign().is_some() {
+        return None; // nobody looked
+    }
     let start = &attempts.last()?.start;
     let has_ended = run.status().has_ended();
     let is_late = run.duration_s().is_some_and(|seconds| seconds >= PATIENCE);

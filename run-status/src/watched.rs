@@ -3,11 +3,10 @@
 
 use crate::select::Scope;
 use run_common::error::{Error, Exit};
-use run_common::fsio::stamp::Stamp;
 use run_common::message::complain;
 use run_common::rundir::find::Holders;
 use run_common::rundir::observe::{Observed, Observer};
-use run_common::rundir::open::RunDir;
+use run_common::rundir::open::{RunDir, RunStamp};
 use run_common::rundir::status::Status;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,7 +29,7 @@ pub(crate) struct Watched<'a> {
 pub(crate) struct Known {
     pub(crate) dir: RunDir,
     /// The stamp of its record.
-    stamp: Option<Stamp>,
+    stamp: Option<RunStamp>,
     pub(crate) observed: Option<Observed>,
     /// Whether it was looked at just now.
     pub(crate) is_new: bool,
@@ -57,11 +56,14 @@ impl<'a> Watched<'a> {
         }
         for number in 0..self.runs.len() {
             let known = &mut self.runs[number];
-            let stamp = Stamp::at(&known.dir.layout().status());
-            let rests = known
-                .observed
-                .as_ref()
-                .is_some_and(|run| !matches!(run.status(), Status::Queued | Status::Running | Status::Stale));
+            let stamp = known.dir.stamp();
+            // What another system does not write any more stays in doubt until it does.
+            let is_foreign = known.dir.layout().foreign().is_some();
+            let rests = known.observed.as_ref().is_some_and(|run| match run.status() {
+                Status::Queued | Status::Running => false,
+                Status::Stale => is_foreign,
+                _ => true,
+            });
             known.is_new =
                 !(rests || known.observed.is_none()) || stamp != known.stamp || known.stamp.is_none();
             if !known.is_new {

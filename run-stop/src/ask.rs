@@ -1,11 +1,12 @@
 //! Asks runs to stop, by signal or by stop file.
 
 use crate::leftovers;
-use run_common::error::{Error, plain};
+use run_common::error::{Error, Exit, plain};
 use run_common::fsio::lock::{self, Held};
 use run_common::message::{complain, warn};
-use run_common::process::identity::Process;
+use run_common::process::identity::{Process, Signal};
 use run_common::process::stat::Stat;
+use run_common::rundir::foreign::Foreign;
 use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
@@ -48,6 +49,10 @@ impl Asker<'_> {
             warn(&format!("'{shown}' has already ended: {status}"));
             return Ok(asked);
         }
+        if let Some(foreign) = run.layout().foreign() {
+            asked.supervisor = self.ask_foreign(run, foreign)?;
+            return Ok(asked);
+        }
         if let Some(command) = &observed.unproven {
             spare(run, command, "program");
         }
@@ -60,6 +65,29 @@ impl Asker<'_> {
             warn(&format!("'{shown}' has not started, and will not start"));
         }
         Ok(asked)
+    }
+
+    /// Asks a run of another system: its process, where that is proven to be its trainer, else by the file that it
+    /// looks for. Returns the process.
+    fn ask_foreign(&self, run: &RunDir, foreign: Foreign) -> Result<Option<Process>, Error> {
+        let shown = run.layout().root().display();
+        let Some(way) = foreign.stop(run.layout().root()) else {
+            return Err(Error::new(Exit::BadRun, format!("cannot stop '{shown}'"))
+                .because(format!("a run of {} does not say which process it is", foreign.name()))
+                .hint("end its program as it was started"));
+        };
+        let process = way.process.as_ref().and_then(Process::open);
+        let signal = |process: &Process| {
+            if self.request.kill { process.signal(Signal::KILL) } else { process.ask_to_end() }
+        };
+        let why = match process.as_ref().map(signal) {
+            Some(Ok(())) => return Ok(process),
+            Some(Err(error)) => plain(&error),
+            None => way.unproven.unwrap_or_else(|| "its process has just ended".to_owned()),
+        };
+        self.request.write(&way.file).map_err(|error| Error::io("write", &way.file, error))?;
+        warn(&format!("'{shown}' is not signalled ({why}); it will find the file 'stop'"));
+        Ok(None)
     }
 
     fn ask_supervisor(&self, observed: &Observed, asked: &mut Asked) -> Result<(), Error> {

@@ -24,6 +24,7 @@ impl Batches<'_> {
         let batch = match operand {
             Ok(Operand::Run(run)) => return vec![Ok(run)],
             Ok(Operand::Batch(batch)) => batch,
+            Ok(Operand::Others(_, runs)) => return self.active(runs),
             Err(error) => return vec![Err(error)],
         };
         let shown = batch.layout().root().display();
@@ -53,7 +54,7 @@ impl Batches<'_> {
         let mut faults = Vec::new();
         for found in find(runs_dir) {
             match found {
-                Found::Run(path, ()) => runs.push(RunDir::seen(path)),
+                Found::Run(run, ()) => runs.push(run),
                 found => faults.extend(found.fault(runs_dir).map(Err)),
             }
         }

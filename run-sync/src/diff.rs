@@ -99,6 +99,9 @@ fn local(name: &str, runs_dir: &Path) -> Result<Subject, Error> {
     match Names::below(runs_dir).open(name)? {
         Operand::Run(run) => Subject::run(&run, None, Some(&Finder::new(None))),
         Operand::Batch(batch) => Subject::batch(&batch),
+        Operand::Others(path, _) => {
+            Err(Error::usage(format!("'{}' holds several runs", path.display())).hint("name one of them"))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod active;
 pub mod batches;
 pub mod checkpoints;
 pub mod evals;
+pub mod foreign;
 pub mod misplaced;
 pub mod progress;
 pub mod python;

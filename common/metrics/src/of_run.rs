@@ -1,6 +1,7 @@
 //! The metrics of a run: which of its files count, and the rows in them.
 
 use crate::follow::chosen;
+use crate::foreign;
 use crate::read::{self, RowCounts};
 use crate::resumptions::Resumptions;
 use crate::row::MetricRow;
@@ -18,13 +19,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)). Files
 /// that were there before the run was executed, and that no attempt has written to, are not its own.
 pub fn source(layout: &Layout) -> Option<MetricSource> {
-    source_by(layout, Recorded::read(layout).ok().as_ref())
+    let recorded = if layout.foreign().is_some() { None } else { Recorded::read(layout).ok() };
+    source_by(layout, recorded.as_ref())
 }
 
 /// Does the same for a run whose record was read, if it can be.
 pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricSource> {
     if let Some(MadeRows { path, begun }) = layout.rows() {
         return Some(MetricSource::made(path.clone(), begun.clone()));
+    }
+    if let Some(foreign) = layout.foreign() {
+        return foreign::source(layout, foreign);
     }
     let attempt = recorded.and_then(Recorded::attempt);
     let step_key = attempt.and_then(|attempt| attempt.step_key.as_deref());

@@ -83,7 +83,7 @@ fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
         (SourceFormat::Lines, [only]) if source.step_key().is_none() => {
             open_regular(&only.path)?.as_ref().map_or(Ok(true), ascends)
         }
-        (SourceFormat::Lines | SourceFormat::Csv, _) => Ok(false),
+        (SourceFormat::Lines | SourceFormat::Csv | SourceFormat::Printed, _) => Ok(false),
     }
 }
 

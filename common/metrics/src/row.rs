@@ -6,7 +6,7 @@
 use super::csv::MARK;
 use super::standing::{Cell, Standing, StepFields};
 use super::step_key::StepKey;
-use run_common::json::json_number;
+use run_common::json::{CONSTANTS, json_number, with_quoted_constants};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -256,10 +256,6 @@ impl From<Value> for MetricValue {
     }
 }
 
-/// Python's constants. The longer of two that begin alike comes first.
-const CONSTANTS: [(&str, f64); 3] =
-    [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
-
 /// Reads a number that stands in quotes, as loggers write it that turn every value into text: one of JSON, so that
 /// `007` and `1.2.3` stay texts, or a constant.
 fn quoted_number(text: &str) -> Option<f64> {
@@ -270,30 +266,6 @@ fn quoted_number(text: &str) -> Option<f64> {
 
 fn same(one: f64, other: f64) -> bool {
     one.is_nan() && other.is_nan() || one.is_infinite() && one.total_cmp(&other).is_eq()
-}
-
-/// Makes strings of the constants that are none; `None` when there are no such.
-pub fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
-    let mut quoted = Vec::with_capacity(text.len() + 16);
-    let mut found = false;
-    let mut in_string = false;
-    let mut rest = text;
-    while let Some(&byte) = rest.first() {
-        let is_one = |(name, _): &&(&str, f64)| rest.starts_with(name.as_bytes());
-        if !in_string && let Some((name, _)) = CONSTANTS.iter().find(is_one) {
-            quoted.push(b'"');
-            quoted.extend_from_slice(name.as_bytes());
-            quoted.push(b'"');
-            rest = &rest[name.len()..];
-            found = true;
-            continue;
-        }
-        let length = if in_string && byte == b'\\' { rest.len().min(2) } else { 1 };
-        in_string ^= byte == b'"';
-        quoted.extend_from_slice(&rest[..length]);
-        rest = &rest[length..];
-    }
-    found.then_some(quoted)
 }
 
 #[cfg(test)]
@@ -403,6 +375,7 @@ mod tests {
 
         #[test]
         fn every_row_is_written_as_strict_json(values in prop::collection::vec(prop::num::f64::ANY, 0..5), text: String) {
+            let text = format!("no number: {text}"); // a number in quotes is one
             let mut fields: Vec<String> = values.iter().enumerate().map(|(i, v)| match v {
                 v if v.is_nan() => format!(r#""k{i}": NaN"#),
                 v if v.is_infinite() && *v > 0.0 => format!(r#""k{i}": Infinity"#),

@@ -3,6 +3,7 @@
 use super::events::EventReader;
 use super::lines::{LineReader, is_damage};
 use super::row::MetricRow;
+use super::scrape::{Patterns, Scraper};
 use super::trainer_csv::{Meaning, TableReader};
 use super::{snapshot, trainer_state};
 use std::fs::File;
@@ -21,6 +22,8 @@ pub enum SourceFormat {
     Events,
     /// A JSON object that is written anew, with the present values.
     Snapshot,
+    /// Lines that a trainer printed.
+    Printed,
 }
 
 /// Where a row stands, by which its attempt is known.
@@ -41,6 +44,7 @@ pub(super) enum RowReader {
     Lines(LineReader),
     Csv(LineReader, Box<TableReader>),
     Events(EventReader),
+    Printed(LineReader, Box<Scraper>),
     /// A document, which is read as a whole each time.
     Document(SourceFormat),
 }
@@ -52,6 +56,9 @@ impl RowReader {
             SourceFormat::Lines => Self::Lines(LineReader::default()),
             SourceFormat::Csv => Self::Csv(LineReader::default(), Box::default()),
             SourceFormat::Events => Self::Events(EventReader::default()),
+            SourceFormat::Printed => {
+                Self::Printed(LineReader::default(), Box::new(Scraper::new(Patterns::default())))
+            }
             SourceFormat::TrainerState | SourceFormat::Snapshot => Self::Document(format),
         }
     }
@@ -64,7 +71,7 @@ impl RowReader {
     /// Returns up to where the file was read.
     pub(super) fn position(&self) -> u64 {
         match self {
-            Self::Lines(lines) | Self::Csv(lines, _) => lines.position(),
+            Self::Lines(lines) | Self::Csv(lines, _) | Self::Printed(lines, _) => lines.position(),
             Self::Events(events) => events.position(),
             Self::Document(_) => 0,
         }
@@ -98,6 +105,12 @@ impl RowReader {
                     Meaning::Nothing => return Ok(()),
                 };
                 act(RowPlace::Offset(offset), row, line.map_or(0, <[u8]>::len))
+            }),
+            Self::Printed(lines, scraper) => lines.read(file, limit, &mut |offset, line| match line
+                .and_then(|line| scraper.printed(line))
+            {
+                Some(row) => act(Place::Offset(offset), Some(prefixed(row, prefix)), 0),
+                None => Ok(()),
             }),
             Self::Events(events) => {
                 let end = events.position().saturating_add(limit);

@@ -3,7 +3,8 @@
 //! before (transformers, `trainer_callback.py`). Python writes NaN into it.
 
 use super::lines::document;
-use super::row::{MetricRow, with_quoted_constants};
+use super::row::MetricRow;
+use run_common::json::with_quoted_constants;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

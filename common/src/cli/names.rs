@@ -23,7 +23,7 @@ pub struct Names {
 /// The runs below a directory by the names of their own directories.
 #[derive(Debug)]
 struct Index {
-    runs: HashMap<OsString, Vec<PathBuf>>,
+    runs: HashMap<OsString, Vec<RunDir>>,
     holders: Holders,
 }
 
@@ -49,7 +49,7 @@ impl Names {
         let mut below = self.inside(name, &direct, named.is_ok());
         match (named, below.len()) {
             (Ok(operand), 0) => Ok(operand),
-            (Err(_), 1) => Ok(Operand::Run(RunDir::seen(below.remove(0)))),
+            (Err(_), 1) => Ok(Operand::Run(below.remove(0))),
             (Err(error), 0) => Err(match error.exit() {
                 Exit::BadRun if !direct.exists() => {
                     Error::new(Exit::BadRun, format!("no run '{name}' below '{}'", self.runs_dir.display()))
@@ -58,6 +58,7 @@ impl Names {
                 _ => error,
             }),
             (direct, _) => {
+                let below = below.iter().map(|run| run.layout().root().to_owned());
                 let paths = direct.ok().map(|operand| operand.path().to_owned()).into_iter().chain(below);
                 let paths: Vec<String> = paths.map(|path| format!("'{}'", path.display())).collect();
                 Err(Error::usage(format!("'{name}' names {} runs", paths.len()))
@@ -79,7 +80,7 @@ impl Names {
 
     /// Returns the runs of a name but the one directly in the runs directory. Without one of that name
     /// anywhere, what the index does not have is searched for anew.
-    fn inside(&mut self, name: &str, direct: &Path, is_direct: bool) -> Vec<PathBuf> {
+    fn inside(&mut self, name: &str, direct: &Path, is_direct: bool) -> Vec<RunDir> {
         let is_current = self.index.as_ref().is_some_and(|index| !index.holders.have_changed());
         let mut is_new = !is_current;
         loop {
@@ -93,7 +94,7 @@ impl Names {
                 self.searches += usize::from(is_new);
             }
             let named = index.runs.get(OsStr::new(name)).into_iter().flatten();
-            let inside: Vec<PathBuf> = named.filter(|path| *path != direct).cloned().collect();
+            let inside: Vec<RunDir> = named.filter(|run| run.layout().root() != direct).cloned().collect();
             if is_new || is_direct || !inside.is_empty() {
                 return inside;
             }
@@ -104,12 +105,12 @@ impl Names {
 
 impl Index {
     fn of(search: Search) -> Self {
-        let mut runs: HashMap<OsString, Vec<PathBuf>> = HashMap::new();
+        let mut runs: HashMap<OsString, Vec<RunDir>> = HashMap::new();
         for found in search.found {
-            if let Found::Run(path, ()) = found
-                && let Some(name) = path.file_name()
+            if let Found::Run(run, ()) = found
+                && let Some(name) = run.layout().root().file_name()
             {
-                runs.entry(name.to_owned()).or_default().push(path);
+                runs.entry(name.to_owned()).or_default().push(run);
             }
         }
         Self { runs, holders: search.holders }

@@ -5,10 +5,11 @@ use super::names::Names;
 use crate::error::{Error, Exit};
 use crate::process::spawn::check_open;
 use crate::rundir::batch::BatchDir;
+use crate::rundir::find::{Found, find};
 use crate::rundir::open::RunDir;
 use std::io;
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What an operand names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Operand {
     Run(RunDir),
     /// All runs of a batch.
     Batch(BatchDir),
+    /// All runs of other systems below a directory.
+    Others(PathBuf, Vec<RunDir>),
 }
 
 impl Operand {
@@ -25,6 +28,10 @@ impl Operand {
         match (RunDir::at(path), BatchDir::at(path)) {
             (Err(_), Ok(Some(batch))) => Ok(Self::Batch(batch)),
             (Err(_), Err(error)) => Err(error),
+            (Err(error), Ok(None)) => {
+                let others = others(path);
+                if others.is_empty() { Err(error) } else { Ok(Self::Others(path.to_owned(), others)) }
+            }
             (run, _) => run.map(Self::Run),
         }
     }
@@ -34,6 +41,7 @@ impl Operand {
         match self {
             Self::Run(run) => run.layout().root(),
             Self::Batch(batch) => batch.layout().root(),
+            Self::Others(path, _) => path,
         }
     }
 
@@ -42,8 +50,18 @@ impl Operand {
         match self {
             Self::Run(run) => Ok(vec![run]),
             Self::Batch(batch) => batch.runs(),
+            Self::Others(_, runs) => Ok(runs),
         }
     }
+}
+
+/// Returns the runs of other systems below a directory that is no run, such as a batch of theirs, by path.
+fn others(path: &Path) -> Vec<RunDir> {
+    let foreign = |found: Found| match found {
+        Found::Run(run, ()) if run.layout().foreign().is_some() => Some(run),
+        _ => None,
+    };
+    if path.is_dir() { find(path).into_iter().filter_map(foreign).collect() } else { Vec::new() }
 }
 
 /// Opens what operands name, in their order; `-` stands for what stdin names.

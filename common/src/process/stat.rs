@@ -1,5 +1,7 @@
 //! What the kernel says of a process (proc(5)).
 
+use crate::time::Timestamp;
+use nix::unistd::{SysconfVar, sysconf};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -76,6 +78,20 @@ impl Stat {
         !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
     }
 
+    /// Returns when the process started, by the present clock, to about a second.
+    pub(crate) fn started(&self) -> Option<Timestamp> {
+        let ticks = sysconf(SysconfVar::CLK_TCK).ok()??;
+        #[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^53")]
+        let seconds = self.start as f64 / ticks as f64;
+        Timestamp::of_seconds(boot_time()? + seconds)
+    }
+
+    /// Returns the words of the command that the process executes, where they may be seen.
+    pub(crate) fn arguments(&self) -> Option<Vec<String>> {
+        let text = read_long(&format!("/proc/{}/cmdline", self.pid))?;
+        Some(text.trim_end_matches('\0').split('\0').map(str::to_owned).collect())
+    }
+
     /// Returns the user id that the process acts with.
     pub fn owner(&self) -> Option<u32> {
         fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
@@ -96,9 +112,23 @@ impl Stat {
     }
 }
 
+/// Returns when this kernel was booted, in seconds since 1970.
+pub(crate) fn boot_time() -> Option<f64> {
+    let text = read_long("/proc/stat")?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
 /// Says whether processes can be seen at all: in a chroot(2) there may be no `/proc`.
 pub fn has_proc() -> bool {
     fs::metadata("/proc/self/stat").is_ok()
+}
+
+/// Reads a file of proc(5) that may be as long as the arguments of a process.
+fn read_long(path: &str) -> Option<String> {
+    const LIMIT: u64 = 4 << 20;
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(LIMIT).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.

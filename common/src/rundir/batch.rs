@@ -102,8 +102,7 @@ impl BatchDir {
         let mut paths: Vec<_> = paths.into_iter().map(|(_, path)| path).collect();
         paths.retain(|path| path.to_str().is_some());
         paths.sort();
-        paths.retain(|path| has_record(&Layout::new(path)).unwrap_or(true));
-        Ok(paths.into_iter().map(RunDir::seen).collect())
+        Ok(paths.iter().filter_map(|path| run_at(path)).collect())
     }
 
     /// Returns its runs in the order in which they were created.
@@ -112,6 +111,14 @@ impl BatchDir {
         let mut runs: Vec<_> = self.runs()?.into_iter().map(|run| (id(&run), run)).collect();
         runs.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+}
+
+/// Returns the run at a path, also one that cannot be read.
+fn run_at(path: &Path) -> Option<RunDir> {
+    match has_record(&Layout::new(path)) {
+        Ok(false) => RunDir::at(path).ok(),
+        Ok(true) | Err(_) => Some(RunDir::seen(path)),
     }
 }
 

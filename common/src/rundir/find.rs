@@ -1,5 +1,6 @@
 //! Discovery: which directories below another are runs.
 
+use super::foreign::{self, Foreign, Kind, Listing};
 use super::layout::{Layout, RECORD_DIR};
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, Exit, plain};
@@ -7,6 +8,7 @@ use crate::fsio::join;
 use crate::pipeline::in_order;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -21,8 +23,8 @@ const DEPTH: usize = 3;
 /// What discovery comes upon, and what was made of a run.
 #[derive(Debug)]
 pub enum Found<R = ()> {
-    /// A run.
-    Run(PathBuf, R),
+    /// A run, of ours or of another system.
+    Run(RunDir, R),
     /// A run whose name no record and no JSON can hold.
     NotUtf8(PathBuf),
     /// A directory at the top that is no run and holds none.
@@ -98,9 +100,15 @@ struct Candidate {
 
 /// What a candidate turned out to be.
 enum Nature<R> {
-    Run(R),
-    /// No run; it may hold some. It was last changed then.
-    Holder(Option<Changed>, Vec<Candidate>),
+    Run(RunDir, R),
+    /// No run; it may hold some, a level deeper or not. It was last changed then.
+    Holder {
+        changed: Option<Changed>,
+        inside: Vec<Candidate>,
+        is_level: bool,
+    },
+    /// The evaluations of runs.
+    Evaluations,
     Unreadable(PathBuf, String),
     /// It is gone, or no directory.
     Nothing,
@@ -114,10 +122,10 @@ pub fn find(root: &Path) -> Vec<Found> {
 /// Like [`find`], and says where runs were looked for.
 pub fn search(root: &Path) -> Search {
     let mut found = Vec::new();
-    let is_run = |run: &RunDir| RunDir::at(run.layout().root()).map(drop);
+    let is_run = RunDir::check;
     let take = |what: Found<Result<(), Error>>| -> Result<(), Infallible> {
         found.push(match what {
-            Found::Run(path, _) => Found::Run(path, ()),
+            Found::Run(run, _) => Found::Run(run, ()),
             Found::NotUtf8(path) => Found::NotUtf8(path),
             Found::Other(path) => Found::Other(path),
             Found::Unreadable(path, why) => Found::Unreadable(path, why),
@@ -142,9 +150,9 @@ pub fn visit<R: Send, E>(
     entered.enter(root, 1);
     let (passed, linked) = (Vec::new(), Vec::new());
     let mut walk = Walk { look: &look, take: &mut take, entered: &entered, holders, passed, linked };
-    match inside(root, false) {
+    match Listing::read(root) {
         Ok(top) => {
-            walk.through(top, 1)?;
+            walk.through(inside(&top, false), 1)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => (walk.take)(Found::Unreadable(root.to_owned(), plain(&error)))?,
@@ -215,17 +223,18 @@ where
                 let Candidate { path, is_linked } = candidate;
                 let mut holds_runs = true;
                 match nature {
-                    Nature::Run(made) => self.pass(path.clone(), is_linked, run(path, made))?,
+                    Nature::Run(run, made) => self.pass(path, is_linked, found(run, made))?,
                     Nature::Unreadable(what, why) => {
                         self.pass(path, is_linked, Found::Unreadable(what, why))?;
                     }
-                    Nature::Holder(changed, inside) => {
+                    Nature::Holder { changed, inside, is_level } => {
                         self.holders.push((path.clone(), changed));
-                        holds_runs = self.through(inside, depth + 1)?;
+                        holds_runs = self.through(inside, depth + usize::from(is_level))?;
                         if depth == 1 && !holds_runs {
                             (self.take)(Found::Other(path))?;
                         }
                     }
+                    Nature::Evaluations => {}
                     Nature::Nothing => holds_runs = false,
                 }
                 any |= holds_runs;
@@ -246,28 +255,30 @@ where
     }
 }
 
-fn run<R>(path: PathBuf, made: R) -> Found<R> {
-    if path.to_str().is_some() { Found::Run(path, made) } else { Found::NotUtf8(path) }
+fn found<R>(run: RunDir, made: R) -> Found<R> {
+    let root = run.layout().root();
+    if root.to_str().is_some() { Found::Run(run, made) } else { Found::NotUtf8(root.to_owned()) }
 }
 
 impl Candidate {
-    /// Classifies the directory. A run is one of which something can be made, or that has a record.
+    /// Classifies the directory. A run is one of which something can be made, or that has a record, or is laid out
+    /// as runs of another system are.
     fn look<R>(
         &self,
         depth: usize,
         look: impl Fn(&RunDir) -> Result<R, Error>,
         entered: &Entered,
     ) -> Nature<Result<R, Error>> {
-        let failure = match look(&RunDir::seen(&self.path)) {
-            Ok(made) => return Nature::Run(Ok(made)),
+        let own = RunDir::seen(&self.path);
+        let failure = match look(&own) {
+            Ok(made) => return Nature::Run(own, Ok(made)),
             Err(failure) => failure,
         };
         match has_record(&Layout::new(&self.path)) {
-            Ok(true) => return Nature::Run(Err(failure)),
+            Ok(true) => return Nature::Run(own, Err(failure)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return Nature::Unreadable(self.path.join(RECORD_DIR), plain(&error));
             }
-            Ok(false) | Err(_) if depth == DEPTH => return Nature::Nothing,
             // A link to where this is, or to what was gone through already, brings nothing new.
             Ok(false) | Err(_) if !entered.enter(&self.path, depth + 1) && self.is_linked => {
                 return Nature::Nothing;
@@ -275,32 +286,37 @@ impl Candidate {
             Ok(false) | Err(_) => {}
         }
         let changed = changed(&self.path); // before it is read
-        match inside(&self.path, self.is_linked) {
-            Ok(inside) => Nature::Holder(changed, inside),
-            Err(error) if is_missing(&error) => Nature::Nothing,
-            Err(error) => Nature::Unreadable(self.path.clone(), plain(&error)),
+        let listing = match Listing::read(&self.path) {
+            Ok(listing) => listing,
+            Err(error) if is_missing(&error) || depth >= DEPTH => return Nature::Nothing,
+            Err(error) => return Nature::Unreadable(self.path.clone(), plain(&error)),
+        };
+        if let Some(foreign) = Foreign::of_listing(&listing) {
+            let run = RunDir::foreign(&self.path, foreign);
+            let made = look(&run);
+            return Nature::Run(run, made);
         }
+        if foreign::has_evaluations(&listing) {
+            return Nature::Evaluations;
+        }
+        let is_level = !foreign::is_holder(&listing);
+        if is_level && depth >= DEPTH {
+            return Nature::Nothing;
+        }
+        Nature::Holder { changed, inside: inside(&listing, self.is_linked), is_level }
     }
 }
 
 /// Returns the directories in a directory, and the links, by name.
-fn inside(directory: &Path, is_linked: bool) -> io::Result<Vec<Candidate>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let Ok(kind) = entry.file_type() else { continue }; // it is gone
-        let name = entry.file_name();
-        if (kind.is_dir() || kind.is_symlink()) && !name.as_bytes().starts_with(b".") {
-            let path = join([directory, Path::new(&name)]);
-            found.push(Candidate { path, is_linked: is_linked || kind.is_symlink() });
-        }
-    }
-    found.sort_by(|one, other| bytes(&one.path).cmp(bytes(&other.path)));
-    Ok(found)
-}
-
-fn bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_bytes()
+fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
+    let may_be = |(name, kind): &(&OsStr, Kind)| {
+        matches!(kind, Kind::Directory | Kind::Link) && !name.as_bytes().starts_with(b".")
+    };
+    let candidate = |(name, kind): (&OsStr, Kind)| Candidate {
+        path: join([listing.path(), Path::new(name)]),
+        is_linked: is_linked || kind == Kind::Link,
+    };
+    listing.entries().filter(may_be).map(candidate).collect()
 }
 
 #[cfg(test)]
@@ -322,10 +338,10 @@ mod tests {
                 Found::Other(_) => "other",
                 Found::Unreadable(..) => "unreadable",
             };
-            let (Found::Run(path, ())
-            | Found::NotUtf8(path)
-            | Found::Other(path)
-            | Found::Unreadable(path, _)) = &found;
+            let path = match &found {
+                Found::Run(run, ()) => run.layout().root(),
+                Found::NotUtf8(path) | Found::Other(path) | Found::Unreadable(path, _) => path,
+            };
             format!("{kind} {}", path.strip_prefix(root).unwrap().display())
         });
         found.collect()

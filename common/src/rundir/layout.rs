@@ -1,5 +1,6 @@
 //! The name of every file in a run directory, and in the directory of a batch.
 
+use super::foreign::Foreign;
 use crate::fsio::join;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub struct Layout {
     record: &'static str,
     /// Metric rows that were made elsewhere, to be read in place of the run's own.
     rows: Option<MadeRows>,
+    /// How it is laid out, where another system made it.
+    foreign: Option<Foreign>,
 }
 
 /// A file of JSON lines that is read in place of the metrics of a run.
@@ -36,12 +39,27 @@ pub struct BatchLayout {
 impl Layout {
     /// Names the files of the run `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), record: RECORD_DIR, rows: None }
+        Self { root: root.into(), record: RECORD_DIR, rows: None, foreign: None }
     }
 
     /// Names the files of the evaluation `root`.
     pub fn of_evaluation(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), record: EVAL_RECORD_DIR, rows: None }
+        Self { record: EVAL_RECORD_DIR, ..Self::new(root) }
+    }
+
+    /// Names the files of the run `root` of another system.
+    pub(super) fn of_foreign(root: impl Into<PathBuf>, foreign: Foreign) -> Self {
+        Self { foreign: Some(foreign), ..Self::new(root) }
+    }
+
+    /// Returns how the run is laid out, where another system made it.
+    pub fn foreign(&self) -> Option<Foreign> {
+        self.foreign
+    }
+
+    /// Names the same files from another path of the run.
+    pub(super) fn moved(&self, root: PathBuf) -> Self {
+        Self { root, ..self.clone() }
     }
 
     /// Has a file of JSON lines be read in place of the metrics of the run.

@@ -1,5 +1,6 @@
 //! `meta.json`: who the run is, and what was so when it was created. Written once by run-new.
 
+use super::foreign::Account;
 use super::layout::Layout;
 use super::open::{Document, read_document};
 use super::options::AttemptOptions;
@@ -114,8 +115,11 @@ impl Document for Meta {
 }
 
 impl Meta {
-    /// Reads the meta.json of a run.
+    /// Reads the meta.json of a run, or makes that which a run of another system would have.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
+        if let Some(foreign) = layout.foreign() {
+            return Ok(Account::of(foreign, layout.root()).meta);
+        }
         read_document(&layout.meta())
     }
 

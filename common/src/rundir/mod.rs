@@ -7,6 +7,7 @@ pub mod evaluation;
 pub mod evaluations;
 pub mod find;
 pub mod fingerprint;
+pub mod foreign;
 pub mod layout;
 pub mod meta;
 pub mod observe;

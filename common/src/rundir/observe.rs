@@ -1,13 +1,14 @@
 //! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
 use super::attempts::AttemptEnd;
+use super::foreign::Account;
 use super::layout::Layout;
 use super::open::RunDir;
 use super::recorded::{AttemptState, Recorded, State};
 use super::status::Status;
 use super::status_json::StatusOut;
 use super::trust::{belongs, owner};
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::fsio::lock::{self, Held};
 use crate::process::identity::{Life, Place, Process, ProcessId};
 use crate::process::stat::Stat;
@@ -31,6 +32,24 @@ pub struct Observed {
     /// The process that the record of such a run names as its command, where it lives and nothing proves that
     /// it is the run's: another user may have written the record.
     pub unproven: Option<Stat>,
+    /// What is damaged of a run of another system, which is told of all the same.
+    pub damage: Option<Damage>,
+}
+
+/// What is damaged of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What it leads to: lines that are left out of the metrics are no failure.
+    pub exit: Exit,
+    /// What cannot be done and why, in one line.
+    pub words: String,
+}
+
+impl Damage {
+    /// Makes an error of it.
+    pub fn error(&self) -> Error {
+        Error::new(self.exit, self.words.clone())
+    }
 }
 
 /// What a reader makes of a record. Only `Holds` can be recorded.
@@ -51,7 +70,13 @@ pub struct Observer {
     /// What carries a run's id, read once a second for all runs that were last heard of long ago; none where it is
     /// read anew for each.
     processes: Option<Carriers>,
+    /// Adds the figures of the metrics to the record of a run of another system, which has none.
+    figures: Option<FiguresOf>,
 }
+
+/// Reads the metrics of a run of another system, and adds their figures to its record; returns what is damaged of
+/// them, in one line.
+pub type FiguresOf = fn(&Layout, &mut Recorded) -> Option<String>;
 
 /// Age at which the heartbeat of another host is in doubt, unless the user says otherwise.
 const STALE_AFTER: Duration = Duration::from_secs(120);
@@ -71,7 +96,7 @@ enum Supervisor {
 
 impl Default for Observer {
     fn default() -> Self {
-        Self { stale_after: STALE_AFTER, processes: None }
+        Self { stale_after: STALE_AFTER, processes: None, figures: None }
     }
 }
 
@@ -79,12 +104,22 @@ impl Observer {
     /// Looks at many runs from this host, for a list; a run of another is stale when its heartbeat is older than
     /// given.
     pub fn of_many(stale_after: Option<Duration>) -> Self {
-        Self { stale_after: stale_after.unwrap_or(STALE_AFTER), processes: Some(Carriers::default()) }
+        let stale_after = stale_after.unwrap_or(STALE_AFTER);
+        Self { stale_after, processes: Some(Carriers::default()), figures: None }
+    }
+
+    /// Reads the metrics of runs of other systems, too.
+    #[must_use]
+    pub fn with_figures(self, figures: FiguresOf) -> Self {
+        Self { figures: Some(figures), ..self }
     }
 
     /// Finds out what a run does.
     pub fn observe(&self, run: &RunDir) -> Result<Observed, Error> {
         let layout = run.layout();
+        if let Some(foreign) = layout.foreign() {
+            return Ok(self.observe_foreign(run, &Account::of(foreign, layout.root())));
+        }
         let mut recorded = Recorded::read(layout)?;
         let mut verdict = Verdict::Holds;
         let (mut leftovers, mut unproven) = (Vec::new(), None);
@@ -121,7 +156,23 @@ impl Observer {
             break;
         }
         recorded.redact();
-        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven })
+        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None })
+    }
+
+    /// Finds out what a run of another system does.
+    fn observe_foreign(&self, run: &RunDir, account: &Account) -> Observed {
+        let mut recorded = account.recorded();
+        let of_metrics = self.figures.and_then(|figures| figures(run.layout(), &mut recorded));
+        recorded.redact();
+        let verdict = account.verdict(self.stale_after);
+        let damage = match (account.damage_in_words(), of_metrics) {
+            (Some(words), Some(more)) => {
+                Some(Damage { exit: Exit::BadRun, words: format!("{words}; {more}") })
+            }
+            (Some(words), None) => Some(Damage { exit: Exit::BadRun, words }),
+            (None, words) => words.map(|words| Damage { exit: Exit::Ok, words }),
+        };
+        Observed { run: run.clone(), recorded, verdict, leftovers: Vec::new(), unproven: None, damage }
     }
 
     /// Returns what lives of a run without supervisor: what carries its id, and the command, also
@@ -324,6 +375,7 @@ impl Observed {
         let attempt = self.recorded.attempt()?;
         let end = match self.status() {
             Status::Dead => attempt.last_heartbeat,
+            Status::Stale if self.run.layout().foreign().is_some() => attempt.last_heartbeat,
             status => self.end_time().or_else(|| (!status.has_ended()).then(Timestamp::now)),
         };
         Some(end?.seconds_since(attempt.start_time?).max(0.0))

@@ -1,11 +1,13 @@
 //! From what a user names to a run that exists, and from a file to a document that is understood.
 
 use super::SCHEMA;
+use super::foreign::{Foreign, stamp};
 use super::layout::{Layout, MadeRows};
 use super::record::ActiveRun;
 use super::writable;
 use crate::error::{Error, Exit};
 use crate::fsio::lock::{Lock, holder};
+use crate::fsio::stamp::Stamp;
 use crate::fsio::{join, with_small};
 use crate::process::identity::ProcessId;
 use serde::Deserialize;
@@ -23,27 +25,45 @@ pub struct RunDir {
     layout: Layout,
 }
 
+/// What a run is known by, without reading it: of two that are equal, nothing was written between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunStamp {
+    /// That of its record.
+    Own(Stamp),
+    /// That of the files of a run of another system.
+    Foreign(u64),
+}
+
 impl RunDir {
-    /// Opens the run at `path`.
+    /// Opens the run at `path`: one of ours, or one that another system made.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let layout = Layout::new(path);
         match has_record(&layout) {
             Ok(true) => Ok(Self { layout }),
-            Ok(false) => {
-                let what = format!("no run '{}'", path.display());
-                Err(Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
-                    Ok(found) if found.is_dir() => "the directory has no .run/meta.json",
-                    Ok(_) => "not a directory",
-                    Err(_) => "no such directory",
-                }))
-            }
-            Err(error) => Err(Error::io("read", &layout.meta(), error).at_fault()),
+            Ok(false) => match Foreign::of(path) {
+                Some(foreign) => Ok(Self::foreign(path, foreign)),
+                None => Err(missing(path)),
+            },
+            Err(error) => Err(unread(&layout, error)),
         }
+    }
+
+    /// Fails where there is no run. Whether another system made one that is here is not asked.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let layout = &self.layout;
+        let is_run =
+            layout.foreign().is_some() || has_record(layout).map_err(|error| unread(layout, error))?;
+        if is_run { Ok(()) } else { Err(missing(layout.root())) }
     }
 
     /// Trusts that `path` was just seen to be a run.
     pub fn seen(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::new(path) }
+    }
+
+    /// Takes a directory for the run of another system that it was seen to be.
+    pub(super) fn foreign(path: impl Into<PathBuf>, foreign: Foreign) -> Self {
+        Self { layout: Layout::of_foreign(path, foreign) }
     }
 
     /// Takes the directory of an evaluation for that of a run, which it is but for its name of the record.
@@ -74,9 +94,26 @@ impl RunDir {
         std::path::absolute(&path).unwrap_or(path)
     }
 
+    /// Returns the same run by its absolute path.
+    #[must_use]
+    pub fn by_absolute(&self) -> Self {
+        Self { layout: self.layout.moved(self.absolute()) }
+    }
+
+    /// Returns what differs as soon as something new is known of the run, if it is there.
+    pub fn stamp(&self) -> Option<RunStamp> {
+        match self.layout.foreign() {
+            None => Stamp::at(&self.layout.status()).map(RunStamp::Own),
+            Some(_) => Some(RunStamp::Foreign(stamp(self.layout.root()))),
+        }
+    }
+
     /// Takes the run for writing and signs its lock, or says that another process has it, or that one of its
     /// files cannot be written.
     pub fn activate(self) -> Result<ActiveRun, Error> {
+        if let Some(foreign) = self.layout.foreign() {
+            return Err(foreign.refuse("execute", &self));
+        }
         writable::check(&self.layout)?;
         let path = self.layout.lock();
         match Lock::try_take(&path).map_err(|error| Error::io("lock", &path, error))? {
@@ -92,6 +129,19 @@ impl RunDir {
             }
         }
     }
+}
+
+fn missing(path: &Path) -> Error {
+    let what = format!("no run '{}'", path.display());
+    Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
+        Ok(found) if found.is_dir() => "the directory has no .run/meta.json, and no known layout",
+        Ok(_) => "not a directory",
+        Err(_) => "no such directory",
+    })
+}
+
+fn unread(layout: &Layout, error: io::Error) -> Error {
+    Error::io("read", &layout.meta(), error).at_fault()
 }
 
 impl Error {

@@ -3,6 +3,7 @@
 
 use super::SCHEMA;
 use super::attempts::{AttemptEnd, AttemptStart, Attempts, Resources};
+use super::foreign::Account;
 use super::layout::Layout;
 use super::meta::Meta;
 use super::open::{Document, read_document};
@@ -182,6 +183,9 @@ impl Recorded {
     /// Reads the status.json of a run. It is not written durably, so that a power cut may leave an
     /// empty file: what it said before the first heartbeat follows from the rest of the record.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
+        if let Some(foreign) = layout.foreign() {
+            return Ok(Account::of(foreign, layout.root()).recorded());
+        }
         let path = layout.status();
         read_document(&path).or_else(|error| match fs::symlink_metadata(&path) {
             Ok(file) if file.len() == 0 && file.is_file() => Self::derive(layout),

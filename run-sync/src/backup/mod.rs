@@ -28,7 +28,6 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::rundir::evaluations::Finder;
 use run_common::rundir::find::{Found, find};
-use run_common::rundir::open::RunDir;
 use session::Session;
 use std::collections::HashSet;
 
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.runs.all {
         for found in find(&runs_dir) {
             match found {
-                Found::Run(path, ()) => session.run(&RunDir::seen(path), out)?,
+                Found::Run(run, ()) => session.run(&run, out)?,
                 found => session.note(found.fault(&runs_dir)),
             }
         }
@@ -80,6 +79,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         match operand {
             Ok(Operand::Run(run)) => session.run(&run, out)?,
             Ok(Operand::Batch(batch)) => session.batch(batch, out)?,
+            Ok(Operand::Others(_, runs)) => runs.iter().try_for_each(|run| session.run(run, out))?,
             Err(error) => session.note(Some(error)),
         }
     }

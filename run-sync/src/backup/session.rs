@@ -74,7 +74,7 @@ impl Session<'_> {
             return Ok(());
         }
         if self.args.name.is_none() {
-            self.batches.extend(BatchDir::of(&RunDir::seen(run.absolute())));
+            self.batches.extend(BatchDir::of(&run.by_absolute()));
         }
         let subject = match self.subject(run) {
             Ok(subject) => subject,

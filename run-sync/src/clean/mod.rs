@@ -58,7 +58,7 @@ pub(crate) fn run(args: &cli::Clean, out: &mut Out) -> Result<Exit, Error> {
     if args.runs.all {
         for found in find(&runs_dir) {
             match found {
-                Found::Run(path, ()) => runs.push(RunDir::seen(path)),
+                Found::Run(run, ()) => runs.push(run),
                 found => exit = exit.max(found.fault(&runs_dir).map_or(Exit::Ok, &mut note)),
             }
         }
@@ -70,6 +70,7 @@ pub(crate) fn run(args: &cli::Clean, out: &mut Out) -> Result<Exit, Error> {
                 Ok(found) => runs.extend(found),
                 Err(error) => exit = exit.max(note(error)),
             },
+            Ok(Operand::Others(_, found)) => runs.extend(found), // each is refused
             Err(error) => exit = exit.max(note(error)),
         }
     }
@@ -147,6 +148,9 @@ impl Cleaner {
     }
 
     fn one(&self, run: &RunDir) -> Result<Report, Error> {
+        if let Some(foreign) = run.layout().foreign() {
+            return Err(foreign.refuse("clean", run));
+        }
         let subject = Subject::run(run, None, None)?;
         let what = || format!("cannot clean '{}'", subject.path().display());
         if !subject.has_ended && (subject.is_live || subject.status != Status::Created.word()) {

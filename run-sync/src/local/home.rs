@@ -29,6 +29,9 @@ impl Home {
     /// not be done.
     pub(crate) fn open(subject: &Subject, verb: &str) -> Result<Self, Error> {
         let record = subject.record.clone();
+        if subject.is_foreign {
+            return Ok(Self { record, lock: None, mtime: None, receipts: Vec::new() });
+        }
         check_dir(&record).map_err(|error| Error::io("read", &record, error))?;
         let mtime = fs::metadata(&record).ok().filter(|_| !subject.is_live);
         let mtime = mtime.map(|found| Timespec { tv_sec: found.mtime(), tv_nsec: found.mtime_nsec() as _ });

@@ -40,6 +40,8 @@ pub(crate) struct Subject {
     pub(crate) roots: Vec<Root>,
     /// The directory of its record, for receipts and the journal.
     pub(crate) record: PathBuf,
+    /// Another system made it: it has no such directory, and gets none.
+    pub(crate) is_foreign: bool,
     /// Its checkpoints; none for a batch.
     pub(crate) checkpoints: Vec<Checkpoint>,
 }
@@ -64,7 +66,7 @@ impl Subject {
         let recorded = meta.as_ref().and_then(|meta| checkpoint_of(meta, layout));
         let checkpoints = discover(layout, recorded.as_ref(), program)?;
         let own = own_name(&run.absolute())?;
-        let batch = match BatchDir::of(&RunDir::seen(run.absolute())) {
+        let batch = match BatchDir::of(&run.by_absolute()) {
             Some(batch) => Some(own_name(&RunDir::seen(batch.layout().root()).absolute())?),
             None => None,
         };
@@ -79,6 +81,7 @@ impl Subject {
             has_ended: observed.status().has_ended() && !is_live,
             roots,
             record: layout.record(),
+            is_foreign: layout.foreign().is_some(),
             checkpoints,
         })
     }
@@ -100,6 +103,7 @@ impl Subject {
             has_ended: true,
             roots: vec![root],
             record: layout.record(),
+            is_foreign: false,
             checkpoints: Vec::new(),
         })
     }

@@ -16,12 +16,19 @@ pub fn scrape_log(
     let Some(file) = open_regular(log)? else { return Ok(()) };
     let mut scraper = Scraper::new(patterns.clone());
     let mut act = |offset, line: Option<&[u8]>| {
-        let Some(line) = line.map(last_drawn) else { return Ok(()) };
-        let is_wanted = line.first().is_some_and(|&first| scraper.wanted()[usize::from(first)]);
-        let row = is_wanted.then(|| scraper.line(line)).flatten();
+        let row = line.and_then(|line| scraper.printed(line));
         row.map_or(Ok(()), |row| each(offset, &row))
     };
     LineReader::default().read(&file, u64::MAX, &mut act).map(drop)
+}
+
+impl Scraper {
+    /// Takes a line of a log with its end; returns the row that it completes as it was last drawn.
+    pub(crate) fn printed(&mut self, line: &[u8]) -> Option<MetricRow> {
+        let line = last_drawn(line);
+        let is_wanted = line.first().is_some_and(|&first| self.wanted()[usize::from(first)]);
+        is_wanted.then(|| self.line(line)).flatten()
+    }
 }
 
 /// Returns a line without its end, as it was last drawn.

@@ -1,0 +1,96 @@
+//! The metrics of runs that other systems made: where their layouts say, and their figures, which no record has.
+
+use crate::figures::Figures;
+use crate::read;
+use crate::resumptions::Resumptions;
+use crate::row::MetricRow;
+use crate::row_reader::SourceFormat;
+use crate::source::{MetricSource, SourceFile};
+use crate::supersede::RowOrigin;
+use crate::trainer_files::candidates;
+use run_common::error::plain;
+use run_common::rundir::foreign::{Foreign, MetricFiles, MetricFormat};
+use run_common::rundir::layout::Layout;
+use run_common::rundir::raw::{Metrics, Recent};
+use run_common::rundir::recorded::{Recorded, State};
+use run_common::time::Timestamp;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Fields of a row that tell when it was written.
+const TIMES: [&str; 4] = ["timestamp", "time", "wall_time", "_timestamp"];
+
+/// Finds where a run keeps its metrics.
+pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
+    let (format, files) = match foreign.metrics(layout.root()) {
+        MetricFiles::Usual => return Some(candidates(layout, true).into_iter().next()?.1),
+        MetricFiles::Files(format, files) => (format, files),
+    };
+    let format = match format {
+        MetricFormat::Lines => SourceFormat::Lines,
+        MetricFormat::Table => SourceFormat::Csv,
+        MetricFormat::Printed => SourceFormat::Printed,
+    };
+    let files: Vec<SourceFile> = files
+        .into_iter()
+        .enumerate()
+        .map(|(track, file)| SourceFile {
+            prefix: file.prefix,
+            origin: RowOrigin { track, ..RowOrigin::default() },
+            ..SourceFile::new(file.path)
+        })
+        .collect();
+    (!files.is_empty()).then(|| MetricSource::of(format, files))
+}
+
+/// Reads the metrics of a run, and adds their figures to its record: the step that they have reached, the last rows,
+/// and the end of a run that does not say when that was. Returns what could not be read, in one line.
+pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
+    let source = source(layout, layout.foreign()?)?;
+    let mut figures = Figures::for_record();
+    let mut each = |row: MetricRow, attempt: usize| {
+        let origin = RowOrigin { attempt: attempt.saturating_sub(1), ..RowOrigin::default() };
+        let shape = row.standing().map_or(0, |standing| standing.shape);
+        figures.add(origin, row, shape, 0);
+    };
+    let counts = match read::rows(&source, &Resumptions::default(), &mut each) {
+        Ok(counts) => counts,
+        Err(error) => {
+            let first = source.paths().next().unwrap_or(Path::new("")).display();
+            return Some(format!("cannot read '{first}': {}", plain(&error)));
+        }
+    };
+    if counts.rows > 0 {
+        let recent = figures.recent();
+        let last = recent.last().and_then(written);
+        if let State::Ended(ended) = &mut recorded.state {
+            ended.time = ended.time.or(last);
+        }
+        if let Some(attempt) = recorded.attempt_mut() {
+            attempt.step = attempt.step.or_else(|| figures.step());
+            let of = |(name, of): (&str, crate::aggregate::Aggregate)| (name.to_owned(), of.to_json());
+            attempt.metrics = Metrics::new(&figures.aggregates().map(of).collect());
+            attempt.recent = Recent::new(&recent);
+            attempt.metrics_from = Some(source.names(layout.root()));
+            attempt.last_output = attempt.last_output.or(last);
+        }
+    }
+    let shown = layout.root().display();
+    match counts.skipped {
+        0 => None,
+        1 => Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out")),
+        many => Some(format!("{many} lines of the metrics of '{shown}' cannot be read and are left out")),
+    }
+}
+
+/// Returns when a row was written, where it says that.
+fn written(row: &Map<String, Value>) -> Option<Timestamp> {
+    TIMES.iter().find_map(|name| match row.get(*name)? {
+        Value::String(text) => Timestamp::of_iso(text),
+        // Smaller numbers are seconds since the start.
+        Value::Number(seconds) => {
+            seconds.as_f64().filter(|seconds| *seconds > 1e9).and_then(Timestamp::of_seconds)
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,272 @@
+//! What the files of a run of another system tell, and how the record of a run of ours would say it.
+
+use super::Foreign;
+use super::change::newest_change;
+use crate::process::identity::ProcessId;
+use crate::provenance::hash::sha256;
+use crate::rundir::SCHEMA;
+use crate::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, EndEvent, Resources, StartEvent};
+use crate::rundir::meta::Meta;
+use crate::rundir::observe::Verdict;
+use crate::rundir::options::AttemptOptions;
+use crate::rundir::recorded::{AttemptState, Ended, Recorded, Running, State};
+use crate::rundir::status::Outcome;
+use crate::time::{Timestamp, human_seconds};
+use serde_json::Map;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What the files of a run tell. What they do not tell stays as [`Account::default`] has it.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// Identity, settings and provenance. `run_name` is the name of the directory unless it is set; `run_id` is
+    /// made of the system, the name and the start unless the system has one; `created` is the start.
+    pub meta: Meta,
+    /// What the run says that it does.
+    pub claim: Claim,
+    /// Why it ended, in one line.
+    pub reason: Option<String>,
+    /// When it started.
+    pub start_time: Option<Timestamp>,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+    /// When the trainer last said that it lives, if it says that anywhere. Else the changes of its files tell.
+    pub last_heartbeat: Option<Timestamp>,
+    /// Its process, if that is known to live.
+    pub process: Option<ProcessId>,
+    /// Step that it has reached, unless the metrics tell.
+    pub step: Option<f64>,
+    /// Exit status of the command.
+    pub exit_code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// What is damaged, a line each: what cannot be done, and why.
+    pub damage: Vec<String>,
+}
+
+/// What a run says that it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing: it may run while its files change, and is in doubt later.
+    #[default]
+    Nothing,
+    /// It has not started.
+    Created,
+    /// It waits for a scheduler.
+    Queued,
+    /// It runs. In doubt when nothing was heard of it for too long.
+    Running,
+    /// It says that it runs, or says nothing, and is known not to run: why.
+    Dead(String),
+    /// It has ended.
+    Ended(Outcome),
+}
+
+impl Claim {
+    /// Reads the word by which a system calls the state of a run; a word that is not known says nothing.
+    pub fn of_word(word: &str) -> Self {
+        match word.to_lowercase().as_str() {
+            "running" | "started" | "in_progress" => Self::Running,
+            "created" | "pending" => Self::Created,
+            "queued" | "scheduled" => Self::Queued,
+            "completed" | "complete" | "finished" | "succeeded" | "success" | "done" => {
+                Self::Ended(Outcome::Completed)
+            }
+            "failed" | "error" | "errored" | "crashed" => Self::Ended(Outcome::Failed),
+            "stopped" | "killed" | "interrupted" | "cancelled" | "canceled" | "terminated" => {
+                Self::Ended(Outcome::Stopped)
+            }
+            _ => Self::Nothing,
+        }
+    }
+}
+
+impl Account {
+    /// Reads the account of a run, and adds what every layout has.
+    pub(in crate::rundir) fn of(foreign: Foreign, run: &Path) -> Self {
+        let mut account = foreign.account(run);
+        let name = || run.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let meta = &mut account.meta;
+        if meta.run_name.is_empty() {
+            meta.run_name = name();
+        }
+        if let Some(start) = account.start_time {
+            meta.created = start;
+        }
+        if meta.run_id.is_empty() {
+            // Without a start of its own, a name such as `out` is that of many runs.
+            let told = match account.start_time {
+                Some(start) => start.to_string(),
+                None => std::path::absolute(run).unwrap_or_default().to_string_lossy().into_owned(),
+            };
+            meta.run_id = id_of(&format!("{}\0{}\0{told}", foreign.name(), meta.run_name));
+        }
+        if account.last_heartbeat.is_none()
+            && !matches!(account.claim, Claim::Created | Claim::Queued | Claim::Ended(_))
+        {
+            account.last_heartbeat = newest_change(run);
+        }
+        account
+    }
+
+    /// Says what is damaged, in one line.
+    pub(in crate::rundir) fn damage_in_words(&self) -> Option<String> {
+        let (first, others) = self.damage.split_first()?;
+        Some(if others.is_empty() { first.clone() } else { format!("{first}; and {} more", others.len()) })
+    }
+
+    /// Judges the claim: whoever says that it runs, or says nothing, is believed while something is heard of it.
+    pub(in crate::rundir) fn verdict(&self, stale_after: Duration) -> Verdict {
+        match &self.claim {
+            Claim::Created | Claim::Queued | Claim::Ended(_) => Verdict::Holds,
+            Claim::Dead(why) => Verdict::Dead(why.clone()),
+            Claim::Running | Claim::Nothing => {
+                let Some(heard) = self.last_heartbeat else {
+                    return Verdict::Stale("nothing tells whether it runs".to_owned());
+                };
+                let age = Timestamp::now().seconds_since(heard);
+                if age <= stale_after.as_secs_f64() {
+                    return Verdict::Holds;
+                }
+                let age = human_seconds(age);
+                Verdict::Stale(match self.claim {
+                    Claim::Running => format!("nothing was written for {age}"),
+                    _ => format!("nothing was written for {age}, and nothing says that it has ended"),
+                })
+            }
+        }
+    }
+
+    /// Returns the record that such a run would have.
+    pub(in crate::rundir) fn recorded(&self) -> Recorded {
+        let mut recorded = Recorded::created(&self.meta);
+        let attempt = AttemptState {
+            start_time: self.start_time,
+            last_heartbeat: self.last_heartbeat,
+            supervisor: self.process.clone(),
+            step: self.step,
+            ..AttemptState::new(1)
+        };
+        recorded.state = match self.claim {
+            Claim::Created => State::Created,
+            Claim::Queued => State::Queued,
+            Claim::Nothing | Claim::Running | Claim::Dead(_) => {
+                State::Running(Running { attempt, notice: self.reason.clone() })
+            }
+            Claim::Ended(outcome) => State::Ended(Ended {
+                attempt: Some(attempt),
+                outcome,
+                reason: self.reason.clone(),
+                time: self.end_time,
+                exit_code: self.exit_code,
+                signal: self.signal,
+            }),
+        };
+        recorded
+    }
+
+    /// Returns the one attempt that such a run has made, unless it has not started or nothing tells when.
+    pub(in crate::rundir) fn attempt(&self) -> Option<Attempt> {
+        let meta = &self.meta;
+        let start_time = self.start_time?;
+        let start = AttemptStart {
+            schema: SCHEMA,
+            run_id: meta.run_id.clone(),
+            event: StartEvent::Start,
+            attempt: 1,
+            start_time,
+            command: meta.command.clone().unwrap_or_default(),
+            template: meta.command.clone().unwrap_or_default(),
+            executable: meta.executable.clone(),
+            cwd: meta.cwd.clone(),
+            host: meta.host.clone(),
+            pid: self.process.as_ref().map_or(0, |process| process.pid),
+            git_commit: meta.git_commit.clone(),
+            git_dirty: meta.git_dirty,
+            python_version: meta.python_version.clone(),
+            device: meta.device.clone(),
+            gpus: meta.gpus.clone(),
+            cuda_visible_devices: None,
+            resume_from: None,
+            resume_step: None,
+            total_steps: meta.total_steps,
+            checkpoint_pattern: None,
+            options: AttemptOptions::default(),
+            offsets: BTreeMap::new(),
+        };
+        let end = match self.claim {
+            Claim::Ended(status) => self.end_time.map(|end_time| AttemptEnd {
+                schema: SCHEMA,
+                run_id: meta.run_id.clone(),
+                event: EndEvent::End,
+                attempt: 1,
+                status,
+                reason: self.reason.clone(),
+                end_time,
+                duration_s: end_time.seconds_since(start_time).max(0.0),
+                exit_code: self.exit_code,
+                signal: self.signal,
+                final_step: self.step,
+                final_checkpoint: None,
+                retry_in_s: None,
+                traceback: None,
+                resources: Resources::default(),
+                lost_bytes: 0,
+                cost_usd: None,
+            }),
+            _ => None,
+        };
+        Some(Attempt { start, end })
+    }
+}
+
+/// Makes an id that is the same wherever the run is read: a UUID of version 8, of a hash (RFC 9562).
+fn id_of(told: &str) -> String {
+    let hash = sha256(told.as_bytes());
+    format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
+}
+
+impl Default for Meta {
+    /// Makes the meta.json of a run of which nothing is known.
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            run_id: String::new(),
+            run_name: String::new(),
+            created: Timestamp::EPOCH,
+            command: None,
+            executable: None,
+            resume_args: None,
+            config_path: None,
+            config_file: None,
+            config_sha256: None,
+            overrides: Map::new(),
+            params: Map::new(),
+            inputs: Map::new(),
+            tags: Vec::new(),
+            note: None,
+            seed: None,
+            total_steps: None,
+            checkpoint: None,
+            set_by_env: false,
+            options: AttemptOptions::default(),
+            batch: None,
+            host: String::new(),
+            user: String::new(),
+            cwd: String::new(),
+            env: Map::new(),
+            git_commit: None,
+            git_branch: None,
+            git_dirty: None,
+            git_patch_cut: 0,
+            untracked: Vec::new(),
+            device: None,
+            gpus: Vec::new(),
+            python_executable: None,
+            python_version: None,
+            torch_version: None,
+            tool_version: String::new(),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The Connect4 training pipeline: `meta.json`, `status.json`, `pid`, `config.yaml`, `metrics.csv`, `checkpoints/`
+//! and `stop`, all written by the trainer itself.
+
+use super::pid_file::Named;
+use super::{Account, Claim, Fields, ForeignLayout, Listing, MetricFile, MetricFiles, MetricFormat, StopWay};
+use crate::process::identity::ProcessId;
+use crate::process::stat::Stat;
+use crate::time::Timestamp;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The layout.
+#[derive(Debug)]
+pub(super) struct Connect4;
+
+impl ForeignLayout for Connect4 {
+    fn name(&self) -> &'static str {
+        "the Connect4 pipeline"
+    }
+
+    fn is_run(&self, listing: &Listing) -> bool {
+        let has = |name| listing.has_file(name);
+        let is_one = has("status.json") && (has("meta.json") || has("pid") || has("config.yaml"));
+        is_one || has("config.yaml") && has("pid") || {
+            has("config.yaml")
+                && listing.document("meta.json").is_some_and(|meta| meta.value("start_time_iso").is_some())
+        }
+    }
+
+    fn account(&self, run: &Path) -> Account {
+        let mut account = Account::default();
+        let meta = Fields::read(&run.join("meta.json"), &mut account.damage).unwrap_or_default();
+        let has_status = run.join("status.json").exists();
+        let status = Fields::read(&run.join("status.json"), &mut account.damage);
+        let is_damaged = has_status && status.is_none();
+        let status = status.unwrap_or_default();
+        account.start_time = meta.time("start_time_iso").or_else(|| status.time("start_time"));
+        account.last_heartbeat = status.time("last_heartbeat");
+        account.step = status.number("step");
+        let of = &mut account.meta;
+        of.total_steps = status.whole("total_steps");
+        of.command = meta.command("command");
+        of.config_path = meta.text("config_path");
+        of.config_file = run.join("config.yaml").exists().then(|| "config.yaml".to_owned());
+        of.seed = meta.value("seed").and_then(serde_json::Value::as_i64);
+        of.git_commit = meta.text("git_commit");
+        of.git_dirty = meta.flag("git_dirty");
+        of.device = meta.text("device").or_else(|| status.text("device"));
+        of.python_version = meta.text("python_version");
+        of.torch_version = meta.text("torch_version");
+        let named = Named::by(&run.join("pid"));
+        if let Named::Alive(stat) = named {
+            account.process = Some(ProcessId::here(stat.pid, stat.start));
+        }
+        let said = status.text("status");
+        account.claim = match said.as_deref().map(Claim::of_word) {
+            Some(ended @ Claim::Ended(_)) => ended,
+            _ => match named {
+                Named::Alive(_) | Named::Hidden(_) => Claim::Running,
+                Named::Gone(pid) => Claim::Dead(format!("its process {pid} is gone")),
+                Named::Nobody => Claim::Dead("its pid file names no process".to_owned()),
+                Named::NoFile if is_damaged => Claim::Nothing,
+                Named::NoFile if said.is_some() => {
+                    Claim::Dead("its process has ended and did not say how".to_owned())
+                }
+                Named::NoFile => Claim::Dead("its process has ended before the first step".to_owned()),
+            },
+        };
+        if let Claim::Ended(_) = account.claim {
+            account.end_time = account.last_heartbeat; // the status is written for the last time in the end
+        }
+        account
+    }
+
+    fn stop(&self, run: &Path) -> Option<StopWay> {
+        let file = run.join("stop");
+        let pid = run.join("pid");
+        let (process, unproven) = match Named::by(&pid) {
+            Named::Alive(stat) => {
+                let meta = Fields::read(&run.join("meta.json"), &mut Vec::new()).unwrap_or_default();
+                match doubt(&stat, &pid, &meta) {
+                    None => (Some(stat), None),
+                    Some(why) => (None, Some(format!("process {} {why}", stat.pid))),
+                }
+            }
+            Named::Hidden(pid) => (None, Some(format!("process {pid} cannot be seen"))),
+            Named::NoFile | Named::Nobody | Named::Gone(_) => {
+                (None, Some("its pid file names no living process".to_owned()))
+            }
+        };
+        Some(StopWay { process, unproven, file })
+    }
+
+    fn metrics(&self, run: &Path) -> MetricFiles {
+        MetricFiles::Files(MetricFormat::Table, vec![MetricFile::new(run.join("metrics.csv"))])
+    }
+}
+
+/// Seconds by which a process may seem to have started after the time that its trainer recorded: clocks are set.
+const SLACK: f64 = 10.0;
+
+/// Says why a living process may not be the trainer that wrote a pid file: it has another owner, started later than
+/// the run, or executes something else. Nothing else proves that it is, and it is not signalled then.
+fn doubt(stat: &Stat, pid: &Path, meta: &Fields) -> Option<&'static str> {
+    let owner = fs::metadata(pid).ok().map(|file| file.uid());
+    if owner.is_none() || stat.owner() != owner {
+        return Some("is of another user than its pid file");
+    }
+    let is_later = |start: Timestamp| stat.started().is_none_or(|own| own.seconds_since(start) > SLACK);
+    if meta.time("start_time_iso").is_none_or(is_later) {
+        return Some("did not start before the run, as its meta.json has it");
+    }
+    let is_its =
+        stat.arguments().zip(meta.command("command")).is_some_and(|(own, told)| is_same(&own, &told));
+    (!is_its).then_some("does not execute the command of the run, as its meta.json has it")
+}
+
+/// Says whether the words of a process are those of a recorded command, which may be `sys.argv`: without interpreter,
+/// and the program by its path. Quotes that a shell would take away do not count.
+fn is_same(own: &[String], told: &[String]) -> bool {
+    let plain = |words: &[String]| words.join(" ").replace(['\'', '"', '\\'], "");
+    let (own, Some((program, arguments))) = (plain(own), told.split_first()) else { return false };
+    let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments = plain(arguments);
+    !stem.is_empty() && own.contains(&stem) && own.ends_with(&arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_known_by_its_program_and_all_its_arguments() {
+        let same = |own: &str, told: &str| {
+            let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            is_same(&words(own), &words(told))
+        };
+        let own = "/usr/bin/python3 -m src.cli.train --config configs/a b.yaml";
+        for told in [
+            "python -m src.cli.train --config configs/a b.yaml",
+            "python -m src.cli.train --config 'configs/a b.yaml'",
+            "/home/me/src/cli/train.py --config configs/a b.yaml",
+        ] {
+            assert!(same(own, told), "{told}");
+        }
+        for other in
+            ["python -m src.cli.train --config configs/b.yaml", "/home/me/serve.py --config configs/a b.yaml"]
+        {
+            assert!(!same(own, other), "{other}");
+        }
+        assert!(!same("sleep 100", "python -m src.cli.train"));
+        assert!(same("python train.py", "train.py") && !same("python serve.py", "train.py"));
+        assert!(!is_same(&[], &[]) && !is_same(&["a".to_owned()], &[]));
+    }
+}

@@ -1,0 +1,12 @@
+//! What another system evaluated checkpoints of a run for.
+
+use std::path::PathBuf;
+
+/// The evaluations of one run under one label: a table each, one row a question or so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignEvaluations {
+    /// What they are called, such as the data set.
+    pub label: String,
+    /// The tables (CSV), by step; `None` for `final` and the like.
+    pub tables: Vec<(Option<u64>, PathBuf)>,
+}

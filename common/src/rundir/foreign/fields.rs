@@ -1,0 +1,126 @@
+//! A JSON object as another program wrote it: whatever a field holds, what it should be is asked for by type.
+
+use crate::error::plain;
+use crate::fsio::read_small;
+use crate::json::with_quoted_constants;
+use crate::time::Timestamp;
+use serde_json::{Map, Value};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// A JSON object.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(Map<String, Value>);
+
+impl From<Map<String, Value>> for Fields {
+    fn from(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+}
+
+impl Fields {
+    /// Reads a small JSON object; `None` when there is none, or no object. What is wrong is added to `damage`. NaN
+    /// and infinities are strings; a byte that is no UTF-8 is replaced.
+    pub fn read(path: &Path, damage: &mut Vec<String>) -> Option<Self> {
+        let mut fault = |why: &str| damage.push(format!("cannot read '{}': {why}", path.display()));
+        let bytes = match read_small(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    fault(&plain(&error));
+                }
+                return None;
+            }
+        };
+        if bytes.trim_ascii().is_empty() {
+            fault("it is empty");
+            return None;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let std::borrow::Cow::Owned(_) = text {
+            damage.push(format!("'{}' is not all UTF-8", path.display()));
+        }
+        let quoted = with_quoted_constants(text.as_bytes());
+        match serde_json::from_slice(quoted.as_deref().unwrap_or(text.as_bytes())) {
+            Ok(Value::Object(fields)) => Some(Self(fields)),
+            Ok(_) => {
+                damage.push(format!("cannot read '{}': it is no JSON object", path.display()));
+                None
+            }
+            Err(error) => {
+                damage.push(format!("cannot read '{}': it is damaged: {error}", path.display()));
+                None
+            }
+        }
+    }
+
+    /// Returns a value, unless it is null.
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Returns a text that is not empty.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.value(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// Returns a finite number, also one in quotes.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        let number = match self.value(key)? {
+            Value::Number(number) => number.as_f64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| number.is_finite())
+    }
+
+    /// Returns a whole number that is not negative.
+    pub fn whole(&self, key: &str) -> Option<u64> {
+        whole(self.number(key)?)
+    }
+
+    /// Returns a truth value.
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        self.value(key)?.as_bool()
+    }
+
+    /// Returns an instant: ISO 8601, in local time where no zone is named, or seconds since 1970.
+    pub fn time(&self, key: &str) -> Option<Timestamp> {
+        match self.value(key)? {
+            Value::String(text) => Timestamp::of_iso(text),
+            Value::Number(seconds) => Timestamp::of_seconds(seconds.as_f64()?),
+            _ => None,
+        }
+    }
+
+    /// Returns the words of a command: an array, or a line as it is typed in a shell.
+    pub fn command(&self, key: &str) -> Option<Vec<String>> {
+        let words: Vec<String> = match self.value(key)? {
+            Value::Array(words) => words.iter().map(word).collect(),
+            Value::String(line) => line.split_whitespace().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// Returns an object.
+    pub fn object(&self, key: &str) -> Option<&Map<String, Value>> {
+        self.value(key)?.as_object()
+    }
+
+    /// Returns all fields.
+    pub fn all(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+/// Returns a number that is whole and not negative as such.
+pub(super) fn whole(number: f64) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in bounds")]
+    let whole = ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64);
+    whole
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,163 @@
+//! The RL practice repository: `training_runs/run_<time>/` with `config.yaml`, `training_state/step_N/`,
+//! `logs/*.jsonl` and `tensorboard/`; before that `rl_runs/run_<time>/` with `train_log.jsonl` and checkpoints at
+//! the top; evaluations beside, in `eval_runs/<run>_<dataset>/`. No file says what state a run is in
+//! (`rl_training/runners/rl_runner.py`, `eval_batch.py`).
+
+use super::{Account, Claim, ForeignEvaluations, ForeignLayout, Listing};
+use crate::fsio::read_small;
+use crate::provenance::config;
+use crate::rundir::status::Outcome;
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layout.
+#[derive(Debug)]
+pub(super) struct RlPractice;
+
+const CONFIG: &str = "config.yaml";
+
+/// Directories of the final checkpoint, of now and of before.
+const FINAL: [&str; 2] = ["training_state/step_final", "ckpt_final"];
+
+/// Files that grow while a run is at work.
+const GROWING: [&str; 2] = ["logs/train_log.jsonl", "train_log.jsonl"];
+
+/// Seconds by which rows may come after the final checkpoint of a run that is over.
+const SLACK: f64 = 60.0;
+
+/// How deep tables lie below the evaluations of a run, at most, and how many entries are looked at.
+const DEPTH: usize = 4;
+const ENTRIES: usize = 100_000;
+
+impl ForeignLayout for RlPractice {
+    fn name(&self) -> &'static str {
+        "RL practice"
+    }
+
+    fn is_run(&self, listing: &Listing) -> bool {
+        let has_log = || listing.has_dir("logs") && listing.path().join(GROWING[0]).is_file();
+        let is_old = || {
+            listing.has_file("train_log.jsonl")
+                || listing.any_dir(|name| name.starts_with("ckpt_step-") || is_step(name))
+                    && listing.any_file(|name| name.contains(".tfevents."))
+        };
+        listing.has_dir("training_state") || listing.has_file(CONFIG) && (has_log() || is_old())
+    }
+
+    fn account(&self, run: &Path) -> Account {
+        let mut account = Account::default();
+        let name = run.file_name().unwrap_or_default().to_string_lossy();
+        let config = run.join(CONFIG);
+        account.start_time = Timestamp::of_name(&name, "run_%Y-%m-%d_%H-%M-%S").or_else(|| modified(&config));
+        let values = match read_small(&config).map(|bytes| config::parse(&config, &bytes)) {
+            Ok(Ok(values)) => values,
+            Ok(Err(why)) => {
+                account.damage.push(format!("cannot read '{}': {why}", config.display()));
+                Value::Null
+            }
+            Err(_) => Value::Null,
+        };
+        let meta = &mut account.meta;
+        meta.config_file = config.exists().then(|| CONFIG.to_owned());
+        meta.total_steps = config::get(&values, "total_steps").and_then(Value::as_u64);
+        meta.seed = config::get(&values, "seed").and_then(Value::as_i64);
+        let written = |names: [&str; 2]| names.iter().filter_map(|name| modified(&run.join(name))).max();
+        // The time of a directory is that of its last entry.
+        if let Some(end) = written(FINAL)
+            && written(GROWING).is_none_or(|grown| grown.seconds_since(end) <= SLACK)
+        {
+            account.claim = Claim::Ended(Outcome::Completed);
+            account.end_time = Some(end);
+        }
+        account
+    }
+
+    fn evaluations(&self, run: &Path) -> Vec<ForeignEvaluations> {
+        let absolute = std::path::absolute(run).unwrap_or_else(|_| run.to_owned());
+        let Some((name, top)) = absolute.file_name().zip(absolute.parent().and_then(Path::parent)) else {
+            return Vec::new();
+        };
+        let (top, Some(name)) = (top.join("eval_runs"), name.to_str()) else { return Vec::new() };
+        let mut found: Vec<ForeignEvaluations> = fs::read_dir(&top)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| {
+                let label = entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('_')?.to_owned();
+                Some((label, entry.path()))
+            })
+            .filter(|(_, path)| is_of(path, name))
+            .flat_map(|(label, path)| tables(&label, &path))
+            .collect();
+        found.sort_by(|one, other| one.label.cmp(&other.label));
+        found
+    }
+}
+
+/// Says whether evaluations are of a run: their config names it, or it names none. Those of ours are found otherwise.
+fn is_of(path: &Path, run: &str) -> bool {
+    let config = path.join("eval_config.yaml");
+    let Ok(bytes) = read_small(&config) else { return path.is_dir() && !path.join(".eval").exists() };
+    let values = config::parse(&config, &bytes).unwrap_or_default();
+    values.get("run_id").is_none()
+        && values
+            .get("training_run")
+            .and_then(Value::as_str)
+            .is_none_or(|named| named == run || run.strip_prefix("run_") == Some(named))
+}
+
+/// Finds the tables below the evaluations of a run: directly in the directory of a step, or one deeper, in that of
+/// the way in which was sampled. Several ways have labels of their own.
+fn tables(label: &str, root: &Path) -> Vec<ForeignEvaluations> {
+    let mut by_way: BTreeMap<String, Vec<(Option<u64>, PathBuf)>> = BTreeMap::new();
+    let mut left = ENTRIES;
+    let mut directories = vec![(root.to_owned(), 0, None, String::new())];
+    while let Some((directory, depth, step, way)) = directories.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            left -= 1;
+            if left == 0 {
+                return Vec::new();
+            }
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if let (false, "metrics.csv", Some(step)) = (is_dir, name.as_str(), step) {
+                by_way.entry(way.clone()).or_default().push((step, path));
+            } else if is_dir && depth < DEPTH {
+                let (step, way) = match step {
+                    Some(step) => (Some(step), name),
+                    None => (step_of(&name), way.clone()),
+                };
+                directories.push((path, depth + 1, step, way));
+            }
+        }
+    }
+    let is_one = by_way.len() == 1;
+    let named = by_way.into_iter().map(|(way, mut tables)| {
+        tables.sort();
+        let is_plain = is_one || way.is_empty();
+        ForeignEvaluations {
+            label: if is_plain { label.to_owned() } else { format!("{label}/{way}") },
+            tables,
+        }
+    });
+    named.collect()
+}
+
+/// Returns the step of a directory such as `step_10_gsm8k`, which is none for `step_final`; `None` for others.
+#[expect(clippy::option_option, reason = "a final step has no number")]
+fn step_of(name: &str) -> Option<Option<u64>> {
+    let rest = name.strip_prefix("step_")?;
+    let word = rest.split('_').next()?;
+    if word == "final" { Some(None) } else { word.parse().ok().map(Some) }
+}
+
+fn is_step(name: &str) -> bool {
+    step_of(name).is_some()
+}
+
+fn modified(path: &Path) -> Option<Timestamp> {
+    Timestamp::of_system(fs::metadata(path).and_then(|found| found.modified()).ok()?)
+}
