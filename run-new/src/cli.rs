@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Continue the batch: print existing runs, create missing runs
     #[arg(long)]
     pub(crate) exist_ok: bool,
+    /// Give runs of other systems, named in place of configs, a record of their own
+    #[arg(long, conflicts_with_all = ["name", "batch", "exist_ok", "set", "set_by_env", "sweep", "sample", "device", "input", "scrape", "require"])]
+    pub(crate) adopt: bool,
     /// Override for the command's {set}, recorded as typed
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
@@ -96,7 +99,7 @@ pub(crate) struct Args {
     /// End each path with NUL instead of a newline
     #[arg(short = '0', long, conflicts_with = "json")]
     pub(crate) null: bool,
-    /// Config files, one run each; a quoted pattern stands for all matching files
+    /// Config files, one run each; a quoted pattern stands for all matching files. With --adopt: directories
     #[arg(value_name = "CONFIG")]
     pub(crate) configs: Vec<PathBuf>,
     /// Command that run-exec will execute

@@ -1,5 +1,6 @@
 //! `run-new`: create run directories and print their paths.
 
+mod adopt;
 mod batch;
 mod cli;
 mod command;

@@ -1,6 +1,7 @@
 //! Creates the runs that the arguments ask for: first plans all runs, then creates and prints them in blocks
 //! that become durable together.
 
+use crate::adopt;
 use crate::batch::{self, Home};
 use crate::cli::Args;
 use crate::create::Maker;
@@ -10,6 +11,7 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::read_small;
 use run_common::rundir::layout::Layout;
 use std::io;
+use std::path::Path;
 
 /// Maximum number of runs that become durable together.
 const BLOCK: usize = 1024;
@@ -21,6 +23,9 @@ const GROWTH: usize = 4;
 /// Creates a run for every config and every cell of the sweeps, and prints their paths.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let args = &args.settled();
+    if args.adopt {
+        return adopt::run(args, out);
+    }
     let plan = Plan::make(args)?;
     let (home, mut planned) = batch::open(args, &plan)?;
     let mut maker = Maker::new(args, &plan, &home, planned.len())?;
@@ -38,11 +43,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
 }
 
 fn print(args: &Args, home: &Home, name: &str, out: &mut Out) -> Result<(), Error> {
+    print_run(args, &home.shown.join(name), &home.root.join(name), out)
+}
+
+/// Prints a run by a path, or its record as JSON, with its other path made absolute.
+pub(crate) fn print_run(args: &Args, shown: &Path, path: &Path, out: &mut Out) -> Result<(), Error> {
     if !args.json {
-        out.bytes(home.shown.join(name).to_string_lossy().as_bytes())?;
+        out.bytes(shown.to_string_lossy().as_bytes())?;
         return out.bytes(if args.null { b"\0" } else { b"\n" });
     }
-    let path = home.root.join(name);
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let file = Layout::new(&path).meta();
     let read = || -> io::Result<Vec<u8>> {
         let mut line = read_small(&file)?;

@@ -2,11 +2,13 @@
 
 use crate::Lab;
 use crate::checkpoints::torch_zip;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::SystemTime;
 
 /// Makes a run of `StealthRL`, whose metadata has these fields instead, or not at all where they are null.
 pub fn stealthrl(lab: &Lab, run: &str, change: &Value, metrics: &str) {
@@ -121,7 +123,7 @@ pub fn connect4_status(status: &str, age: u64) -> Value {
 
 /// Returns the time so many seconds ago as Python writes it in UTC.
 pub fn iso(age: u64) -> String {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - age;
+    let seconds = now() - age;
     let (days, of_day) = (seconds / 86400, seconds % 86400);
     // Days to a date of the Gregorian calendar, counted from March of the year 0.
     let shifted = days + 719_468;
@@ -134,6 +136,11 @@ pub fn iso(age: u64) -> String {
         (year_of_era + era * 400 + u64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00")
+}
+
+/// Returns seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// Makes a run of RL practice below `<root>/training_runs`, with these checkpoints and as many rows as steps.
@@ -191,18 +198,18 @@ pub fn rl_evaluations(lab: &Lab, root: &str, name: &str, dataset: &str, is_docum
 
 /// Sets the time of everything below a path, as of what was written so many seconds ago.
 pub fn age(lab: &Lab, path: &str, seconds: u64) {
-    fn set(path: &std::path::Path, time: SystemTime) {
+    fn set(path: &Path, time: Timespec) {
         let Ok(found) = fs::symlink_metadata(path) else { return };
         if found.is_dir() {
             for entry in fs::read_dir(path).unwrap() {
                 set(&entry.unwrap().path(), time);
             }
         }
-        if found.is_dir() || found.is_file() {
-            File::open(path).unwrap().set_modified(time).unwrap();
-        }
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
-    set(&lab.path(path), SystemTime::now() - Duration::from_secs(seconds));
+    let then = now() - seconds;
+    set(&lab.path(path), Timespec { tv_sec: then.try_into().unwrap(), tv_nsec: 0 });
 }
 
 /// Returns a checkpoint as torch writes it.

@@ -38,7 +38,7 @@ pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
         let found = fs::symlink_metadata(path).ok()?;
         Timestamp::of_system(found.modified().ok()?)
     };
-    let mut newest = of(run);
+    let mut newest = None; // the directory itself tells also of what was removed
     for (name, kind) in Listing::read(run).ok()?.entries() {
         let path = run.join(name);
         newest = newest.max(of(&path));

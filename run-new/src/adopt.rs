@@ -1,0 +1,249 @@
+//! `--adopt`: gives runs that other systems made a record of their own, as if they had been executed here once. Their
+//! files are not touched; without `.run` they are what they were.
+
+use crate::cli::Args;
+use crate::guard::SCRATCH;
+use crate::new::print_run;
+use crate::staged::{is_taken, remove_dir, rename_new};
+use run_common::cli::out::Out;
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, sync_parent, write_whole, write_with_mode};
+use run_common::message::complain;
+use run_common::process::identity::Place;
+use run_common::process::user::user_name;
+use run_common::provenance::hash::sha256_of;
+use run_common::provenance::python::{find_program, named_interpreter};
+use run_common::rundir::SCHEMA;
+use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts, EndEvent, Resources};
+use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::{Checkpoint, Meta};
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::raw::Raw;
+use run_common::rundir::record::document;
+use run_common::rundir::recorded::Recorded;
+use run_common::rundir::status::{Outcome, Status};
+use run_common::time::Timestamp;
+use run_metrics::foreign::figures;
+use run_metrics::of_run;
+use run_metrics::source::SourceFormat;
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::Path;
+use uuid::Uuid;
+
+/// Adopts the directories that are named; what is wrong with one is said, and the others are adopted.
+pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
+    if args.configs.is_empty() {
+        return Err(Error::usage("--adopt takes the directories of runs"));
+    }
+    let mut exit = Exit::Ok;
+    for directory in &args.configs {
+        match adopt(args, directory) {
+            Ok(()) => print_run(args, directory, directory, out)?,
+            Err(error) => {
+                complain(&error);
+                exit = exit.max(error.exit());
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// What is recorded of a run.
+struct Adopted {
+    meta: Meta,
+    recorded: Recorded,
+    /// The attempt that the run was, if it has started.
+    attempt: Option<(AttemptStart, AttemptEnd)>,
+    /// Rows of metrics in a format that records do not name: JSON lines.
+    rows: Option<Vec<u8>>,
+}
+
+fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
+    let run = RunDir::at(directory)?;
+    let what = || format!("cannot adopt '{}'", directory.display());
+    if run.layout().foreign().is_none() {
+        return Err(Error::new(Exit::No, what()).because("it has a record of its own already"));
+    }
+    let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
+    if observed.status() == Status::Running {
+        return Err(Error::new(Exit::Busy, what())
+            .because("it is running")
+            .hint("adopt it when it has ended"));
+    }
+    let adopted = Adopted::of(args, &run, observed)?;
+    let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
+    let written = adopted.write(&scratch).and_then(|()| {
+        let (from, to) = (Layout::new(&scratch).record(), Layout::new(run.layout().root()).record());
+        rename_new(&from, &to)?;
+        sync_parent(&to)
+    });
+    remove_dir(&scratch);
+    written.map_err(|error| match error {
+        error if is_taken(&error) => Error::new(Exit::No, what()).because("it has just got a record"),
+        error => Error::io("write to", directory, error),
+    })
+}
+
+impl Adopted {
+    fn of(args: &Args, run: &RunDir, observed: Observed) -> Result<Self, Error> {
+        let layout = run.layout();
+        let meta = meta(args, run)?;
+        let attempts = Attempts::read(layout).map_err(|error| Error::io("read", layout.root(), error))?;
+        let attempt = attempts.last().map(|Attempt { start, end }| {
+            let command = meta.command.clone().unwrap_or_default();
+            let start = AttemptStart {
+                run_id: meta.run_id.clone(),
+                cwd: meta.cwd.clone(),
+                command: command.clone(),
+                template: command, // what another attempt executes
+                ..start.clone()
+            };
+            let end = match end {
+                Some(end) => AttemptEnd { run_id: meta.run_id.clone(), ..end.clone() },
+                None => end_of(&meta, &observed, &start),
+            };
+            (start, end)
+        });
+        let mut recorded = Recorded {
+            run_id: meta.run_id.clone(),
+            run_name: meta.run_name.clone(),
+            command: Raw::of(&meta.command),
+            total_steps: meta.total_steps,
+            ..observed.recorded
+        };
+        let mut rows = None;
+        if let Some(source) = of_run::source(layout)
+            && !is_known(source.format())
+        {
+            let mut lines = Vec::new();
+            let read = of_run::rows(layout, &mut |row, _| row.write_line(&mut lines));
+            read.map_err(|error| Error::io("read", layout.root(), error))?;
+            rows = Some(lines).filter(|lines| !lines.is_empty());
+        }
+        if let Some((_, end)) = &attempt {
+            recorded.end(end);
+        } else {
+            recorded = Recorded::created(&meta);
+        }
+        if let Some(attempt) = recorded.attempt_mut() {
+            attempt.supervisor = None; // it was none of ours
+            if rows.is_some() {
+                let scraped = layout.scraped();
+                let name = scraped.strip_prefix(layout.root()).unwrap_or(&scraped);
+                attempt.metrics_from = Some(vec![name.to_string_lossy().into_owned()]);
+            }
+        }
+        Ok(Self { meta, recorded, attempt, rows })
+    }
+
+    /// Writes the record below a run that nobody looks at.
+    fn write(&self, scratch: &Path) -> io::Result<()> {
+        let layout = Layout::new(scratch);
+        fs::create_dir(scratch)?;
+        fs::create_dir(layout.record())?;
+        write_whole(&layout.lock(), b"", Durability::Process)?;
+        if let Some((start, end)) = &self.attempt {
+            let lines = [document(start)?, document(end)?].concat();
+            write_whole(&layout.attempts(), &lines, Durability::Power)?;
+            write_whole(&layout.result(), &document(end)?, Durability::Power)?;
+        }
+        if let Some(rows) = &self.rows {
+            write_with_mode(&layout.scraped(), rows, 0o644, Durability::Power)?;
+        }
+        write_whole(&layout.meta(), &document(&self.meta)?, Durability::Power)?;
+        write_whole(&layout.status(), &document(&self.recorded)?, Durability::Power)?;
+        sync_parent(&layout.meta())
+    }
+}
+
+/// Says whether a record can name files of a format: run-exec reads them from trainers of its own runs, too.
+fn is_known(format: SourceFormat) -> bool {
+    use SourceFormat::{Csv, Events, Lines, Snapshot, TrainerState};
+    matches!(format, Lines | Csv | Events | TrainerState | Snapshot)
+}
+
+/// Makes the meta.json: what the run says of itself, and what the options say instead.
+fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
+    let layout = run.layout();
+    let told = Meta::read(layout)?;
+    let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+    let cwd = match &args.chdir {
+        Some(directory) => here.join(directory),
+        None if Path::new(&told.cwd).is_dir() => told.cwd.clone().into(),
+        None => here,
+    };
+    let command = if args.command.is_empty() { told.command.clone() } else { Some(args.command.clone()) };
+    let program = command.as_ref().and_then(|words| words.first());
+    let executable =
+        program.and_then(|program| find_program(OsStr::new(program), &cwd)).map(named_interpreter);
+    let has_checkpoint = args.checkpoint.is_some() || !args.checkpoint_requires.is_empty();
+    let mut options = told.options.clone();
+    options.metrics = args.metrics.clone().or(options.metrics);
+    options.step_key = args.step_key.clone().or(options.step_key);
+    let mut meta = Meta {
+        run_id: Uuid::now_v7().to_string(),
+        run_name: layout.name(),
+        created: if told.created.millis() == 0 { Timestamp::now() } else { told.created },
+        executable: executable.and_then(|path| path.to_str().map(str::to_owned)),
+        command,
+        resume_args: Some(args.resume_args.clone()).filter(|words| !words.is_empty()),
+        config_sha256: told.config_file.as_ref().and_then(|file| sha256_of(&layout.root().join(file)).ok()),
+        tags: told.tags.iter().chain(&args.tag).cloned().collect(),
+        note: args.note.clone().or(told.note),
+        seed: args.seed.or(told.seed),
+        total_steps: args.total_steps.or(told.total_steps),
+        checkpoint: if has_checkpoint {
+            Some(Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() })
+        } else {
+            told.checkpoint
+        },
+        options,
+        env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
+        host: if told.host.is_empty() { Place::here().host.clone() } else { told.host },
+        user: if told.user.is_empty() { user_name() } else { told.user },
+        cwd: cwd.to_string_lossy().into_owned(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..told
+    };
+    let params = meta.params.clone();
+    meta.redact();
+    for (name, value) in params {
+        meta.params.entry(name).or_insert(value);
+    }
+    Ok(meta)
+}
+
+/// Makes the end of a run that did not say how it ended.
+fn end_of(meta: &Meta, observed: &Observed, start: &AttemptStart) -> AttemptEnd {
+    let heard = observed.recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
+    let end_time = observed.end_time().or(heard).unwrap_or(start.start_time);
+    let status = match observed.status() {
+        Status::Completed => Outcome::Completed,
+        Status::Stopped => Outcome::Stopped,
+        _ => Outcome::Failed,
+    };
+    let reason = observed.reason().map(str::to_owned);
+    AttemptEnd {
+        schema: SCHEMA,
+        run_id: meta.run_id.clone(),
+        event: EndEvent::End,
+        attempt: start.attempt,
+        status,
+        reason: reason.filter(|_| status != Outcome::Completed),
+        end_time,
+        duration_s: end_time.seconds_since(start.start_time).max(0.0),
+        exit_code: observed.recorded.exit_code(),
+        signal: observed.recorded.signal(),
+        final_step: observed.recorded.step(),
+        final_checkpoint: None,
+        retry_in_s: None,
+        traceback: None,
+        resources: Resources::default(),
+        lost_bytes: 0,
+        cost_usd: None,
+    }
+}
