@@ -43,7 +43,7 @@ pub const LENGTH: u64 = 10 << 30;
 
 impl Put {
     /// Puts it at a place below a directory; what it leads to is below `victims` there.
-    fn at(self, root: &Path, place: &str) {
+    pub fn at(self, root: &Path, place: &str) {
         let path = root.join(place);
         let victims = root.join("victims");
         let moved = victims.join("moved");
