@@ -25,6 +25,9 @@ pub(crate) struct BackupOut {
 impl BackupOut {
     /// Reads the last receipt of a run.
     pub(crate) fn of(run: &Observed) -> Option<Self> {
+        if run.run.layout().foreign().is_some() {
+            return None; // there is no record to say so
+        }
         let Backup {
             time, url, name, number, manifest, verified, files, bytes, checkpoints, last_step, ..
         } = last_backup(&run.run.layout().record())?;

@@ -1,7 +1,7 @@
 //! Discovery: which directories below another are runs.
 
 use super::foreign::{self, Foreign, Kind, Listing};
-use super::layout::{Layout, RECORD_DIR};
+use super::layout::RECORD_DIR;
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, Exit, plain};
 use crate::fsio::join;
@@ -274,19 +274,19 @@ impl Candidate {
             Ok(made) => return Nature::Run(own, Ok(made)),
             Err(failure) => failure,
         };
-        match has_record(&Layout::new(&self.path)) {
-            Ok(true) => return Nature::Run(own, Err(failure)),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Nature::Unreadable(self.path.join(RECORD_DIR), plain(&error));
-            }
-            // A link to where this is, or to what was gone through already, brings nothing new.
-            Ok(false) | Err(_) if !entered.enter(&self.path, depth + 1) && self.is_linked => {
-                return Nature::Nothing;
-            }
-            Ok(false) | Err(_) => {}
-        }
         let changed = changed(&self.path); // before it is read
-        let listing = match Listing::read(&self.path) {
+        let listing = Listing::read(&self.path);
+        // What has no record needs no further look for one.
+        if listing.as_ref().map_or(true, |listing| listing.has(RECORD_DIR)) {
+            match has_record(own.layout()) {
+                Ok(true) => return Nature::Run(own, Err(failure)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Nature::Unreadable(self.path.join(RECORD_DIR), plain(&error));
+                }
+                Ok(false) | Err(_) => {}
+            }
+        }
+        let listing = match listing {
             Ok(listing) => listing,
             Err(error) if is_missing(&error) || depth >= DEPTH => return Nature::Nothing,
             Err(error) => return Nature::Unreadable(self.path.clone(), plain(&error)),
@@ -295,6 +295,10 @@ impl Candidate {
             let run = RunDir::foreign(&self.path, foreign);
             let made = look(&run);
             return Nature::Run(run, made);
+        }
+        // A link to where this is, or to what was gone through already, brings nothing new.
+        if !entered.enter(&self.path, depth + 1) && self.is_linked {
+            return Nature::Nothing;
         }
         if foreign::has_evaluations(&listing) {
             return Nature::Evaluations;

@@ -84,9 +84,18 @@ impl Listing {
         self.is(name, Kind::Directory, Path::is_dir)
     }
 
-    fn is(&self, name: &str, wanted: Kind, leads_there: impl Fn(&Path) -> bool) -> bool {
+    /// Says whether there is something of this name.
+    pub(in crate::rundir) fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    fn find(&self, name: &str) -> Option<Kind> {
         let found = self.entries.binary_search_by(|(known, _)| known.as_bytes().cmp(name.as_bytes()));
-        found.is_ok_and(|at| match self.entries[at].1 {
+        found.ok().map(|at| self.entries[at].1)
+    }
+
+    fn is(&self, name: &str, wanted: Kind, leads_there: impl Fn(&Path) -> bool) -> bool {
+        self.find(name).is_some_and(|found| match found {
             Kind::Link => leads_there(&self.path.join(name)),
             kind => kind == wanted,
         })
