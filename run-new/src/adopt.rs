@@ -3,7 +3,7 @@
 
 use crate::cli::Args;
 use crate::guard::SCRATCH;
-use crate::new::print_run;
+use crate::print::print_run;
 use crate::staged::{is_taken, remove_dir, rename_new};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};

@@ -11,6 +11,7 @@ mod name;
 mod new;
 mod numbers;
 mod plan;
+mod print;
 mod random;
 mod spec;
 mod staged;
