@@ -77,14 +77,26 @@ impl Aggregates {
 
     /// Adds a value of a metric.
     pub fn add(&mut self, name: &str, value: f64) {
-        if let Some(&place) = self.places.get(name) {
-            self.all[place].1.add(value);
-        } else if self.room.as_mut().is_none_or(|room| room.take(name)) {
-            let mut first = Aggregate::default();
-            first.add(value);
-            self.places.insert(name.to_owned(), self.all.len());
-            self.all.push((name.to_owned(), first));
+        if let Some(place) = self.place(name) {
+            self.add_at(place, value);
         }
+    }
+
+    /// Returns the place of a metric, a new one if need be; `None` where there is no more room.
+    pub(crate) fn place(&mut self, name: &str) -> Option<usize> {
+        if let Some(&place) = self.places.get(name) {
+            return Some(place);
+        }
+        self.room.as_mut().is_none_or(|room| room.take(name)).then(|| {
+            self.places.insert(name.to_owned(), self.all.len());
+            self.all.push((name.to_owned(), Aggregate::default()));
+            self.all.len() - 1
+        })
+    }
+
+    /// Takes in a value of the metric at a place.
+    pub(crate) fn add_at(&mut self, place: usize, value: f64) {
+        self.all[place].1.add(value);
     }
 
     /// Returns the figures with the names of the metrics.

@@ -138,6 +138,11 @@ impl Figures {
         self.aggregates.iter()
     }
 
+    /// Gives the figures away.
+    pub(super) fn into_aggregates(self) -> Aggregates {
+        self.aggregates
+    }
+
     /// Returns the last rows.
     pub fn recent(&self) -> Vec<Map<String, Value>> {
         self.recent.iter().map(MetricRow::to_json).collect()

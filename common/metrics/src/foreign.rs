@@ -1,11 +1,8 @@
 //! The metrics of runs that other systems made: where their layouts say, and their figures, which no record has.
 
-use crate::figures::Figures;
-use crate::read;
-use crate::resumptions::Resumptions;
-use crate::row::MetricRow;
 use crate::row_reader::SourceFormat;
 use crate::source::{MetricSource, SourceFile};
+use crate::summary::Summary;
 use crate::supersede::RowOrigin;
 use crate::trainer_files::candidates;
 use run_common::error::plain;
@@ -47,36 +44,29 @@ pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> 
 /// and the end of a run that does not say when that was. Returns what could not be read, in one line.
 pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
     let source = source(layout, layout.foreign()?)?;
-    let mut figures = Figures::for_record();
-    let mut each = |row: MetricRow, attempt: usize| {
-        let origin = RowOrigin { attempt: attempt.saturating_sub(1), ..RowOrigin::default() };
-        let shape = row.standing().map_or(0, |standing| standing.shape);
-        figures.add(origin, row, shape, 0);
-    };
-    let counts = match read::rows(&source, &Resumptions::default(), &mut each) {
-        Ok(counts) => counts,
+    let summary = match Summary::of(&source) {
+        Ok(summary) => summary,
         Err(error) => {
             let first = source.paths().next().unwrap_or(Path::new("")).display();
             return Some(format!("cannot read '{first}': {}", plain(&error)));
         }
     };
-    if counts.rows > 0 {
-        let recent = figures.recent();
-        let last = recent.last().and_then(written);
+    if summary.rows > 0 {
+        let last = summary.recent.last().and_then(written);
         if let State::Ended(ended) = &mut recorded.state {
             ended.time = ended.time.or(last);
         }
         if let Some(attempt) = recorded.attempt_mut() {
-            attempt.step = attempt.step.or_else(|| figures.step());
+            attempt.step = attempt.step.or(summary.step);
             let of = |(name, of): (&str, crate::aggregate::Aggregate)| (name.to_owned(), of.to_json());
-            attempt.metrics = Metrics::new(&figures.aggregates().map(of).collect());
-            attempt.recent = Recent::new(&recent);
+            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(of).collect());
+            attempt.recent = Recent::new(&summary.recent);
             attempt.metrics_from = Some(source.names(layout.root()));
             attempt.last_output = attempt.last_output.or(last);
         }
     }
     let shown = layout.root().display();
-    match counts.skipped {
+    match summary.skipped {
         0 => None,
         1 => Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out")),
         many => Some(format!("{many} lines of the metrics of '{shown}' cannot be read and are left out")),

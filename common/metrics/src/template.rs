@@ -3,8 +3,8 @@
 //! full.
 
 use super::value::{Digits, Kind, PAD, Span, number, other_value, quote, text, value, window};
+use crate::standing::StepFields;
 use memchr::memchr;
-use run_metrics::standing::StepFields;
 
 /// The text between two values of a line, stored so that sixteen bytes are compared at once.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,21 +51,21 @@ fn eight<const SIZE: usize>(block: &[u8; SIZE], at: usize) -> u64 {
 
 /// The common part of lines that differ only in their values.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Template {
+pub struct Template {
     /// The text before each value, and after the last.
     literals: Vec<Literal>,
     /// The name of each value.
-    pub(super) keys: Vec<String>,
+    pub keys: Vec<String>,
     /// The values that may be the step, the best first, and whether they count epochs.
-    pub(super) steps: Vec<(usize, bool)>,
+    pub steps: Vec<(usize, bool)>,
     /// The values that determine the position of a row in the order of rows.
-    pub(super) fields: StepFields,
+    pub fields: StepFields,
 }
 
 impl Template {
     /// Finds the values of the line at `at`, if the line has this template; returns the start of the next line.
     #[inline]
-    pub(super) fn find(&self, buffer: &[u8], at: usize, spans: &mut Vec<Span>) -> Option<usize> {
+    pub fn find(&self, buffer: &[u8], at: usize, spans: &mut Vec<Span>) -> Option<usize> {
         let mut at = at;
         let (last, before) = self.literals.split_last()?;
         if spans.len() != before.len() {
@@ -91,7 +91,7 @@ impl Template {
     /// set to the step; returns the start of the next line. Other values are not checked, except that they
     /// contain no quote and hence no other key.
     #[inline]
-    pub(super) fn skip(&self, buffer: &[u8], at: usize, least: &mut Digits) -> Option<usize> {
+    pub fn skip(&self, buffer: &[u8], at: usize, least: &mut Digits) -> Option<usize> {
         let (last, before) = self.literals.split_last()?;
         let (step, _) = *self.steps.first()?;
         let mut end = at;
@@ -111,13 +111,13 @@ impl Template {
     }
 
     /// Returns which value is the step, when nothing else tells where a row stands.
-    pub(super) fn only_step(&self) -> Option<usize> {
+    pub fn only_step(&self) -> Option<usize> {
         self.steps.first().filter(|_| self.fields.has_only_a_step()).map(|(at, _)| *at)
     }
 
     /// Makes the template of a line with its newline. One that holds other objects, or texts with
     /// escapes, has none.
-    pub(super) fn of(line: &[u8]) -> Option<Self> {
+    pub fn of(line: &[u8]) -> Option<Self> {
         let mut padded = line.to_vec();
         padded.resize(line.len() + PAD, 0);
         let (mut literals, mut keys) = (Vec::new(), Vec::new());
@@ -168,10 +168,10 @@ fn blanks(buffer: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "the numbers are exact")]
 mod tests {
-    use super::super::value::float;
     use super::*;
+    use crate::row::{MetricRow, MetricValue};
+    use crate::value::float;
     use proptest::prelude::*;
-    use run_metrics::row::{MetricRow, MetricValue};
     use serde_json::Value;
 
     fn padded(text: &str) -> Vec<u8> {

@@ -3,14 +3,14 @@
 use wide::u8x16;
 
 /// Padding after the last line of a buffer, so that windows may overrun; contents ignored.
-pub(super) const PAD: usize = WINDOW;
+pub const PAD: usize = WINDOW;
 
 /// Bytes that are compared at once; nearly every value is shorter.
-pub(super) const WINDOW: usize = 32;
+pub const WINDOW: usize = 32;
 
 /// The kind of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A finite number, quoted or not; the quotes are not in the span.
     #[default]
     Number,
@@ -30,20 +30,23 @@ pub(super) enum Kind {
 
 /// The position of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) kind: Kind,
+pub struct Span {
+    /// Where it begins in the buffer.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// Returns some bytes from `at` on.
 #[inline]
-pub(super) fn window<const SIZE: usize>(buffer: &[u8], at: usize) -> Option<&[u8; SIZE]> {
+pub fn window<const SIZE: usize>(buffer: &[u8], at: usize) -> Option<&[u8; SIZE]> {
     buffer.get(at..)?.first_chunk()
 }
 
 /// Reads a text without escapes; returns the text between its quotes, and its end.
-pub(super) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
+pub(crate) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let inside = buffer.get(at..)?.strip_prefix(b"\"")?;
     let length = inside.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
     let text = &inside[..length];
@@ -52,7 +55,7 @@ pub(super) fn text(buffer: &[u8], at: usize) -> Option<(&[u8], usize)> {
 }
 
 /// Reads a value; returns the value and its end.
-pub(super) fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
+pub(crate) fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     if let Some(end) = number(buffer, at) {
         return Some((Span { start: at, end, kind: Kind::Number }, end));
     }
@@ -61,7 +64,7 @@ pub(super) fn value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
 
 #[cold]
 #[inline(never)]
-pub(super) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
+pub(crate) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
     if buffer.get(at) == Some(&b'"') {
         let (inside, end) = text(buffer, at)?;
         let kind = match inside {
@@ -90,7 +93,7 @@ pub(super) fn other_value(buffer: &[u8], at: usize) -> Option<(Span, usize)> {
 /// Returns the end of the number that begins here, by the grammar of JSON.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "it is all that is done for most values, and a call costs as much")]
-pub(super) fn number(buffer: &[u8], at: usize) -> Option<usize> {
+pub fn number(buffer: &[u8], at: usize) -> Option<usize> {
     let window = window::<WINDOW>(buffer, at)?;
     let byte = |at: u32| window.get(at as usize).copied().unwrap_or_default();
     let mut others = !digits(window); // a bit for each byte that is not a digit
@@ -155,12 +158,12 @@ fn long_number(buffer: &[u8], at: usize) -> Option<usize> {
 /// The digits of a whole number with at most fifteen digits, packed so that they compare like the number.
 /// `None` is less than any number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Digits(u128);
+pub struct Digits(u128);
 
 impl Digits {
     /// Reads the number that begins here, if it consists of digits only.
     #[inline]
-    pub(super) fn at(buffer: &[u8], at: usize) -> Option<Self> {
+    pub fn at(buffer: &[u8], at: usize) -> Option<Self> {
         // Digits are 0x30 to 0x39, and no other byte of a JSON number has the upper half 3.
         const HIGH: u128 = u128::from_be_bytes([0xf0; 16]);
         const DIGITS: u128 = u128::from_be_bytes([0x30; 16]);
@@ -172,7 +175,7 @@ impl Digits {
     }
 
     /// Returns the number.
-    pub(super) fn number(self) -> f64 {
+    pub fn number(self) -> f64 {
         self.0
             .to_be_bytes()
             .iter()
@@ -181,19 +184,19 @@ impl Digits {
     }
 
     /// Takes a number, if it is whole and has no more digits.
-    pub(super) fn of(number: f64) -> Option<Self> {
+    pub fn of(number: f64) -> Option<Self> {
         Self::at(format!("{number},{:WINDOW$}", "").as_bytes(), 0)
     }
 }
 
 /// Converts back to a number.
-pub(super) fn float(text: &[u8]) -> Option<f64> {
+pub fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// Returns the position of the next quote.
 #[inline]
-pub(super) fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
+pub(crate) fn quote(buffer: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let found = quotes(window(buffer, at)?);
         if found != 0 {

@@ -1,11 +1,11 @@
 //! The columns of the consolidated CSV, and the order of a row's values under them.
 
 use super::rows::{Rows, write_value};
-use super::template::Template;
-use super::value::Span;
 use crate::scalar::csv_number;
 use run_metrics::csv::quote;
 use run_metrics::row::{MetricRow, MetricValue};
+use run_metrics::template::Template;
+use run_metrics::value::Span;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -110,9 +110,9 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::PAD;
     use super::*;
     use proptest::prelude::*;
+    use run_metrics::value::PAD;
     use serde_json::Map;
 
     /// Returns the cells of the one record that a row is.

@@ -8,8 +8,6 @@ mod order;
 mod reader;
 mod rows;
 mod scan;
-mod template;
-mod value;
 mod write;
 
 use crate::fault::Fault;

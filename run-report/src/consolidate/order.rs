@@ -2,9 +2,9 @@
 //! counted.
 
 use super::reader::Known;
-use super::value::{Digits, Span};
 use run_metrics::row::MetricRow;
 use run_metrics::turns::{Noted, Turns};
+use run_metrics::value::{Digits, Span};
 
 /// A first look at the rows of a piece.
 pub(super) struct Skim {

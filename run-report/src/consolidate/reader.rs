@@ -3,13 +3,15 @@
 use super::columns::Plan;
 use super::input::{LinesFile, Piece};
 use super::order::Skim;
-use super::template::Template;
-use super::value::{Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
 use run_common::fsio::open_regular;
 use run_metrics::lines::LONGEST;
 use run_metrics::row::MetricRow;
 use run_metrics::standing::{Cell, Standing};
+use run_metrics::template::Template;
+use run_metrics::template::Template;
+use run_metrics::value::{Digits, Kind, PAD, Span, float};
+use run_metrics::value::{Kind, PAD, Span, float};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

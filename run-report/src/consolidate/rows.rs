@@ -1,7 +1,7 @@
 //! The buffer of printed rows, and functions that append values to it.
 
-use super::value::{Kind, Span, WINDOW, window};
 use run_metrics::csv::quote;
+use run_metrics::value::{Kind, Span, WINDOW, window};
 
 /// Rows as printed. The bytes after them are allocated already, so that a short text can be appended as a
 /// block of fixed size, which is faster than copying its exact length. Excess bytes are overwritten by the
