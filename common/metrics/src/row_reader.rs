@@ -109,7 +109,7 @@ impl RowReader {
             Self::Printed(lines, scraper) => lines.read(file, limit, &mut |offset, line| match line
                 .and_then(|line| scraper.printed(line))
             {
-                Some(row) => act(Place::Offset(offset), Some(prefixed(row, prefix)), 0),
+                Some(row) => act(RowPlace::Offset(offset), Some(prefixed(row, prefix)), 0),
                 None => Ok(()),
             }),
             Self::Events(events) => {

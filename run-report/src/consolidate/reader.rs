@@ -9,8 +9,6 @@ use run_metrics::lines::LONGEST;
 use run_metrics::row::MetricRow;
 use run_metrics::standing::{Cell, Standing};
 use run_metrics::template::Template;
-use run_metrics::template::Template;
-use run_metrics::value::{Digits, Kind, PAD, Span, float};
 use run_metrics::value::{Kind, PAD, Span, float};
 use std::fs::File;
 use std::io;

@@ -194,6 +194,7 @@ impl Account {
             checkpoint_pattern: None,
             options: AttemptOptions::default(),
             offsets: BTreeMap::new(),
+            fingerprints: BTreeMap::new(),
         };
         let end = match self.claim {
             Claim::Ended(status) => self.end_time.map(|end_time| AttemptEnd {
