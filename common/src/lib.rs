@@ -1,11 +1,13 @@
 //! What the run tools share. A layer uses only the layers above it in this list: a test holds
 //! that true.
 
+pub mod checksum;
 pub mod error;
 pub mod figures;
 pub mod json;
 pub mod message;
 pub mod pipeline;
+pub mod protobuf;
 pub mod shell;
 pub mod spare;
 pub mod text;

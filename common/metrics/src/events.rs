@@ -6,6 +6,7 @@
 
 use super::row::{MetricRow, MetricValue};
 use super::tfrecord::masked_crc;
+use run_common::protobuf::{Malformed, WireFields, WireValue, varint};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -96,9 +97,6 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
-
-/// A message that is none, or a value that is not as its type says.
-struct Malformed;
 
 /// A row to which more may be added.
 struct OpenRow {
@@ -255,68 +253,4 @@ fn only_number(data: &[u8]) -> Option<f64> {
 /// Reads a single-precision number as the double with the same digits: 0.1 is not 0.10000000149.
 fn single(bytes: &[u8]) -> Option<f64> {
     f32::from_le_bytes(bytes.try_into().ok()?).to_string().parse().ok()
-}
-
-/// A field's value in the encoding of Protocol Buffers.
-#[derive(Clone, Copy, Debug)]
-enum WireValue<'a> {
-    Varint(u64),
-    /// Of 4 or 8 bytes.
-    Fixed(&'a [u8]),
-    Bytes(&'a [u8]),
-}
-
-/// The fields of a message, by number. One that cannot be read is the last.
-struct WireFields<'a>(&'a [u8]);
-
-impl<'a> Iterator for WireFields<'a> {
-    type Item = Result<(u64, WireValue<'a>), Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field.ok_or(Malformed))
-    }
-}
-
-impl<'a> WireFields<'a> {
-    fn field(&mut self) -> Option<(u64, WireValue<'a>)> {
-        let key = varint(&mut self.0)?;
-        let value = match key & 7 {
-            0 => WireValue::Varint(varint(&mut self.0)?),
-            1 => WireValue::Fixed(self.take(8)?),
-            5 => WireValue::Fixed(self.take(4)?),
-            2 => {
-                let length = varint(&mut self.0)?;
-                WireValue::Bytes(self.take(length)?)
-            }
-            _ => return None,
-        };
-        Some((key >> 3, value))
-    }
-
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-}
-
-/// Takes a number of variable length.
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(number);
-        }
-    }
-    None
 }
