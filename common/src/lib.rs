@@ -17,6 +17,8 @@ pub mod process;
 
 pub mod fsio;
 
+pub mod wandb;
+
 pub mod provenance;
 
 pub mod rundir;

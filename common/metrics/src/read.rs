@@ -2,6 +2,7 @@
 //! needs more than the figures in status.json.
 
 use super::ascent::ascends;
+use super::mlflow;
 use super::resumptions::Resumptions;
 use super::row::MetricRow;
 use super::row_reader::{RowPlace, RowReader};
@@ -79,11 +80,20 @@ fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
         return Ok(false);
     }
     match (source.format(), source.files()) {
-        (SourceFormat::TrainerState | SourceFormat::Events | SourceFormat::Snapshot, _) => Ok(true),
+        (
+            SourceFormat::TrainerState
+            | SourceFormat::Events
+            | SourceFormat::Snapshot
+            | SourceFormat::Sacred
+            | SourceFormat::Wandb,
+            _,
+        ) => Ok(true),
         (SourceFormat::Lines, [only]) if source.step_key().is_none() => {
             open_regular(&only.path)?.as_ref().map_or(Ok(true), ascends)
         }
-        (SourceFormat::Lines | SourceFormat::Csv | SourceFormat::Printed, _) => Ok(false),
+        (SourceFormat::Lines | SourceFormat::Csv | SourceFormat::Printed | SourceFormat::Mlflow, _) => {
+            Ok(false)
+        }
     }
 }
 
@@ -93,6 +103,14 @@ fn pass(
     attempts: &Resumptions,
     act: &mut dyn FnMut(RowOrigin, MetricRow),
 ) -> io::Result<u64> {
+    if source.format() == SourceFormat::Mlflow {
+        let files: Vec<_> =
+            source.files().iter().map(|file| (file.path.as_path(), file.prefix.as_str())).collect();
+        let mut each = |row: MetricRow| act(RowOrigin::default(), row.with_step(source.step_key()));
+        if let Some(skipped) = mlflow::merged(&files, &mut each)? {
+            return Ok(skipped);
+        }
+    }
     let mut skipped = 0;
     for of_source in source.files() {
         let Some(file) = open_regular(&of_source.path)? else { continue };

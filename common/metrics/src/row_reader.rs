@@ -5,7 +5,8 @@ use super::lines::{LineReader, is_damage};
 use super::row::MetricRow;
 use super::scrape::{Patterns, Scraper};
 use super::trainer_csv::{Meaning, TableReader};
-use super::{snapshot, trainer_state};
+use super::{mlflow, sacred, snapshot, trainer_state, wandb_rows};
+use run_common::wandb::log::LogReader;
 use std::fs::File;
 use std::io;
 
@@ -24,6 +25,12 @@ pub enum SourceFormat {
     Snapshot,
     /// Lines that a trainer printed.
     Printed,
+    /// A metric of `MLflow`'s file store, of the name that is the prefix of the file.
+    Mlflow,
+    /// The metrics of Sacred's file storage.
+    Sacred,
+    /// The datastore of a W&B run.
+    Wandb,
 }
 
 /// Where a row stands, by which its attempt is known.
@@ -45,6 +52,8 @@ pub(super) enum RowReader {
     Csv(LineReader, Box<TableReader>),
     Events(EventReader),
     Printed(LineReader, Box<Scraper>),
+    Mlflow(LineReader),
+    Wandb(LogReader),
     /// A document, which is read as a whole each time.
     Document(SourceFormat),
 }
@@ -59,7 +68,11 @@ impl RowReader {
             SourceFormat::Printed => {
                 Self::Printed(LineReader::default(), Box::new(Scraper::new(Patterns::default())))
             }
-            SourceFormat::TrainerState | SourceFormat::Snapshot => Self::Document(format),
+            SourceFormat::Mlflow => Self::Mlflow(LineReader::default()),
+            SourceFormat::Wandb => Self::Wandb(LogReader::default()),
+            SourceFormat::TrainerState | SourceFormat::Snapshot | SourceFormat::Sacred => {
+                Self::Document(format)
+            }
         }
     }
 
@@ -71,7 +84,10 @@ impl RowReader {
     /// Returns up to where the file was read.
     pub(super) fn position(&self) -> u64 {
         match self {
-            Self::Lines(lines) | Self::Csv(lines, _) | Self::Printed(lines, _) => lines.position(),
+            Self::Lines(lines) | Self::Csv(lines, _) | Self::Printed(lines, _) | Self::Mlflow(lines) => {
+                lines.position()
+            }
+            Self::Wandb(log) => log.position(),
             Self::Events(events) => events.position(),
             Self::Document(_) => 0,
         }
@@ -112,6 +128,20 @@ impl RowReader {
                 Some(row) => act(RowPlace::Offset(offset), Some(prefixed(row, prefix)), 0),
                 None => Ok(()),
             }),
+            Self::Mlflow(lines) => lines.read(file, limit, &mut |offset, line| {
+                let row = line.and_then(|line| mlflow::row(line, prefix));
+                if row.is_none() && !is_damage(line) {
+                    return Ok(());
+                }
+                act(RowPlace::Offset(offset), row, line.map_or(0, <[u8]>::len))
+            }),
+            Self::Wandb(log) => {
+                log.read(file, limit, &mut |offset, record| match record.map_or(Err(()), wandb_rows::row) {
+                    Ok(Some(row)) => act(RowPlace::Offset(offset), Some(prefixed(row, prefix)), 0),
+                    Ok(None) => Ok(()),
+                    Err(()) => act(RowPlace::Offset(offset), None, 0),
+                })
+            }
             Self::Events(events) => {
                 let end = events.position().saturating_add(limit);
                 let mut result = Ok(());
@@ -129,12 +159,15 @@ impl RowReader {
                         result = act(RowPlace::Offset(0), row, 0);
                     }
                 };
-                if *format == SourceFormat::Snapshot {
-                    each(snapshot::row(file)?);
-                } else {
-                    let skipped = trainer_state::read(file, &mut |row| each(Some(row)))?;
-                    (0..skipped).for_each(|_| each(None));
-                }
+                let skipped = match format {
+                    SourceFormat::Snapshot => {
+                        each(snapshot::row(file)?);
+                        0
+                    }
+                    SourceFormat::Sacred => sacred::read(file, &mut |row| each(Some(row)))?,
+                    _ => trainer_state::read(file, &mut |row| each(Some(row)))?,
+                };
+                (0..skipped).for_each(|_| each(None));
                 result.map(|()| false)
             }
         }

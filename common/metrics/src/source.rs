@@ -5,6 +5,7 @@ use super::row::MetricRow;
 pub use super::row_reader::SourceFormat;
 use super::supersede::RowOrigin;
 use run_common::fsio::open_regular;
+use run_common::wandb::is_datastore;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -165,7 +166,8 @@ impl MetricSource {
 
     /// Says whether an attempt may have gone over the same ground as one before.
     pub(super) fn may_repeat(&self, attempts: &Resumptions) -> bool {
-        let is_document = matches!(self.format, SourceFormat::TrainerState | SourceFormat::Snapshot);
+        let is_document =
+            matches!(self.format, SourceFormat::TrainerState | SourceFormat::Snapshot | SourceFormat::Sacred);
         !is_document && (!attempts.is_single() || self.files.len() > 1)
     }
 }
@@ -180,6 +182,8 @@ impl SourceFormat {
         let first = start.trim_ascii_start().first()?;
         Some(if name.contains(".tfevents.") {
             Self::Events
+        } else if is_datastore(&name) {
+            Self::Wandb
         } else if name == "trainer_state.json" {
             Self::TrainerState
         } else if *first == b'{' && name.ends_with(".json") {

@@ -11,6 +11,7 @@ use super::supersede::RowOrigin;
 use super::{snapshot, trainer_state};
 use run_common::fsio::open_regular;
 use run_common::rundir::layout::Layout;
+use run_common::wandb::is_datastore;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -43,7 +44,7 @@ const IN_DIRECTORY: usize = 5_000;
 const LOOKED_INTO: usize = 64;
 
 /// Directories with metrics of something else than the training.
-const ELSEWHERE: [&str; 5] = ["eval", "eval_runs", "evals", "evaluation", "wandb"];
+const ELSEWHERE: [&str; 4] = ["eval", "eval_runs", "evals", "evaluation"];
 
 /// Names of documents that trainers write anew with the present values.
 pub(super) const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
@@ -77,6 +78,7 @@ fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, Met
         found.tables(root, attempts, true).into_iter().map(|source| (Rank::Left, source)).collect();
     all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
     all.extend(found.tables(root, attempts, false).into_iter().map(|source| (Rank::Left, source)));
+    all.extend(found.datastores().map(|source| (Rank::Left, source)));
     all.extend(found.trainer_state().map(|source| (Rank::Saved, source)));
     all.extend(found.snapshot().map(|source| (Rank::Present, source)));
     all
@@ -89,6 +91,7 @@ struct TrainerFiles {
     tables: Vec<Vec<(usize, PathBuf)>>,
     states: Vec<(usize, PathBuf)>,
     events: Vec<(usize, PathBuf)>,
+    datastores: Vec<(usize, PathBuf)>,
     snapshots: Vec<(usize, PathBuf)>,
 }
 
@@ -114,7 +117,7 @@ impl TrainerFiles {
                         found.note(depth, &directory, &name);
                         links.extend(is_link.then_some(path));
                     }
-                    Ok(kind) if kind.is_dir() && depth < DEPTH && !is_elsewhere(&name) => {
+                    Ok(kind) if kind.is_dir() && depth < DEPTH && !is_elsewhere(&directory, root, &name) => {
                         let is_linked = || depth == 1 && LINKED.contains(&&*name) && leads_out(&path, root);
                         directories.extend((!is_link || is_linked()).then_some((depth + 1, path)));
                     }
@@ -133,7 +136,8 @@ impl TrainerFiles {
     }
 
     fn lists(&mut self) -> impl Iterator<Item = &mut Vec<(usize, PathBuf)>> {
-        self.tables.iter_mut().chain([&mut self.states, &mut self.events, &mut self.snapshots])
+        let others = [&mut self.states, &mut self.events, &mut self.datastores, &mut self.snapshots];
+        self.tables.iter_mut().chain(others)
     }
 
     /// Leaves out those of the links to files that lead to one that was found itself.
@@ -156,6 +160,8 @@ impl TrainerFiles {
             self.states.push(file());
         } else if name.contains(".tfevents.") {
             self.events.push(file());
+        } else if is_datastore(name) {
+            self.datastores.push(file());
         } else if SNAPSHOTS.contains(&name) {
             self.snapshots.push(file());
         } else if depth > 1 || name != "metrics.jsonl" {
@@ -173,6 +179,16 @@ impl TrainerFiles {
     fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions, with_steps: bool) -> Vec<MetricSource> {
         let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
         KINDS.iter().zip(&self.tables).filter_map(of).collect()
+    }
+
+    /// Takes the datastores of W&B, which makes one in a directory of its own for every attempt.
+    fn datastores(&self) -> Option<MetricSource> {
+        let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
+            origin: RowOrigin { attempt, ..RowOrigin::default() },
+            ..SourceFile::new(path.clone())
+        };
+        let files: Vec<SourceFile> = self.datastores.iter().enumerate().map(file).collect();
+        (!files.is_empty()).then(|| MetricSource::of(SourceFormat::Wandb, files))
     }
 
     /// Takes the nearest document with present values.
@@ -257,9 +273,16 @@ fn leads_out(link: &Path, root: &Path) -> bool {
     }
 }
 
-/// Says whether a directory holds no metrics of the training.
-fn is_elsewhere(name: &str) -> bool {
-    name.starts_with('.') || name.starts_with("step_") || ELSEWHERE.contains(&name)
+/// Says whether a directory holds no metrics of the training. That of a W&B run has its datastore, and copies of
+/// other files.
+fn is_elsewhere(above: &Path, root: &Path, name: &str) -> bool {
+    let mut parents = above.strip_prefix(root).unwrap_or(above).iter().rev();
+    let is_of_wandb = parents.next().is_some_and(|name| name == "wandb") && !name.contains("run-");
+    name.starts_with('.')
+        || name.starts_with("step_")
+        || ELSEWHERE.contains(&name)
+        || is_of_wandb
+        || parents.next().is_some_and(|name| name == "wandb")
 }
 
 /// Takes the nearest table of a kind, and with it what attempts have made anew. Lightning makes a directory

@@ -1,0 +1,149 @@
+//! The files of metrics in a file store of `MLflow`: `metrics/NAME`, a line for each value with the time in
+//! milliseconds since 1970, the value, and the step, which early versions do not write; since version 3 the data set
+//! may follow (mlflow, `store/tracking/file_store.py`). A file holds one metric.
+
+use super::lines::is_damage;
+use super::row::{MetricRow, MetricValue};
+use run_common::fsio::open_regular;
+use run_common::fsio::read::LIMIT;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// How many files are read side by side; a process may have some hundreds open.
+const TOGETHER: usize = 256;
+
+/// Reads the metrics of a run, each with its name, side by side: the values of a step are a row. Returns how many
+/// lines were damaged, or `None` when there are too many files for that.
+pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) -> io::Result<Option<u64>> {
+    if files.len() > TOGETHER {
+        return Ok(None);
+    }
+    let mut series = Vec::new();
+    for (path, name) in files {
+        if let Some(opened) = open_regular(path)? {
+            let mut one = Series { name, lines: BufReader::new(opened), next: None, skipped: 0 };
+            one.advance()?;
+            series.push(one);
+        }
+    }
+    while let Some(step) =
+        series.iter().filter_map(|one| one.next).map(|value| value.step).min_by(f64::total_cmp)
+    {
+        let mut row = Row::new(step);
+        for one in
+            series.iter_mut().filter(|one| one.next.is_some_and(|value| value.step.total_cmp(&step).is_eq()))
+        {
+            row.add(one.name, one.next);
+            one.advance()?;
+        }
+        act(row.made());
+    }
+    Ok(Some(series.iter().map(|one| one.skipped).sum()))
+}
+
+/// A metric that is being read.
+struct Series<'a> {
+    name: &'a str,
+    lines: BufReader<File>,
+    next: Option<Value>,
+    /// Damaged lines.
+    skipped: u64,
+}
+
+impl Series<'_> {
+    /// Reads the next value. An unfinished last line is none.
+    fn advance(&mut self) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            self.lines.by_ref().take(LIMIT).read_until(b'\n', &mut line)?;
+            let is_whole = line.ends_with(b"\n");
+            self.next = if is_whole { Value::parse(&line) } else { None };
+            let is_too_long = line.len() as u64 == LIMIT;
+            if self.next.is_some() || !is_whole && !is_too_long {
+                return Ok(());
+            }
+            self.skipped += u64::from(is_damage(Some(&line)));
+        }
+    }
+}
+
+/// What a line says.
+#[derive(Clone, Copy)]
+struct Value {
+    /// In seconds since 1970.
+    time: f64,
+    step: f64,
+    value: f64,
+}
+
+impl Value {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
+        let time: i64 = words.next()?.parse().ok()?;
+        let value = words.next()?.parse().ok()?;
+        let step: i64 = words.next().map_or(Some(0), |step| step.parse().ok())?;
+        #[expect(clippy::cast_precision_loss, reason = "steps and milliseconds are below 2^53")]
+        Some(Self { time: time as f64 / 1000.0, step: step as f64, value })
+    }
+}
+
+/// The values of a step.
+struct Row {
+    fields: Vec<(String, MetricValue)>,
+    time: Option<f64>,
+}
+
+impl Row {
+    fn new(step: f64) -> Self {
+        Self { fields: vec![("step".to_owned(), MetricValue::Number(step))], time: None }
+    }
+
+    /// Adds a value. A metric of the name of the step adds nothing.
+    fn add(&mut self, name: &str, value: Option<Value>) {
+        let Some(Value { time, value, .. }) = value else { return };
+        self.time = self.time.or(Some(time));
+        if name != "step" {
+            self.fields.push((name.to_owned(), MetricValue::Number(value)));
+        }
+    }
+
+    fn made(self) -> MetricRow {
+        MetricRow::new(self.fields).logged_at(self.time)
+    }
+}
+
+/// Reads a line of the file of a metric; `None` when that is damaged.
+pub(super) fn row(line: &[u8], name: &str) -> Option<MetricRow> {
+    let value = Value::parse(line)?;
+    let mut row = Row::new(value.step);
+    row.add(name, Some(value));
+    Some(row.made())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_a_time_a_value_and_mostly_a_step() {
+        let read = |line: &str| {
+            let row = row(line.as_bytes(), "loss")?;
+            let (_, step) = row.step()?;
+            let (name, value) = row.numbers().next()?;
+            Some((row.logged()?, step.to_string(), name.to_owned(), value.to_string()))
+        };
+        let found = |step: &str, value: &str| {
+            Some((1_700_000_000.25, step.to_owned(), "loss".to_owned(), value.to_owned()))
+        };
+        assert_eq!(read("1700000000250 0.5 7\n"), found("7", "0.5"));
+        assert_eq!(read("1700000000250 1e-05 7 name digest\n"), found("7", "0.00001"));
+        assert_eq!(read("1700000000250 nan -1\n"), found("-1", "NaN"));
+        assert_eq!(read("1700000000250 -inf 0\n"), found("0", "-inf"));
+        assert_eq!(read("1700000000250 2.0\n"), found("0", "2"));
+        for damaged in ["", "\n", "1700000000250", "x 0.5 7", "1700000000250 x 7", "1700000000250 0.5 x"] {
+            assert_eq!(read(damaged), None, "{damaged}");
+        }
+    }
+}

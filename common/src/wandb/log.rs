@@ -1,0 +1,233 @@
+//! The log of records that a datastore of W&B is: that of `LevelDB` (`doc/log_format.md`) after a header of its own.
+//!
+//! The header: `:W&B`, the number 0xBEE1, and version 0. Then blocks of 32 KiB, the first with the header. A record
+//! is whole in a block, or in several parts: checksum (CRC-32 of the type and the data, not masked), length of 16
+//! bits, type, data. Fewer than 7 bytes at the end of a block are padding. Numbers are little endian
+//! (`wandb/sdk/internal/datastore.py`). A run that was killed leaves a part of a record at the end.
+
+use crate::checksum::crc32;
+use crate::fsio::read::LIMIT;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const HEADER: &[u8; 7] = b":W&B\xe1\xbe\0";
+
+/// Bytes of a block, and of what precedes the data of a part.
+const BLOCK: usize = 32 << 10;
+const HEAD: usize = 7;
+
+/// Blocks at the end of a log, in which the last records are looked for.
+const END: u64 = 4;
+
+/// What a reader hands out: where a record begins, and the record, unless that cannot be read.
+pub type EachRecord<'a> = dyn FnMut(u64, Option<&[u8]>) -> io::Result<()> + 'a;
+
+/// Where a reader stands in a log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogReader {
+    /// Where the next record begins.
+    position: u64,
+    /// Records have begun before; the rest of one is passed over.
+    is_within: bool,
+    /// What is there is damaged, and was handed on as such: nothing before the next block can be read.
+    is_damaged: bool,
+}
+
+/// A part of a record.
+enum Part<'a> {
+    /// Of this type, and what is in it.
+    Whole(u8, &'a [u8]),
+    /// The rest of the block is padding.
+    Padding,
+    /// The file ends before it does, for now.
+    Unfinished,
+    /// What is there is none. The next one begins so many bytes later, or in the next block.
+    Damaged(Option<usize>),
+}
+
+/// Types of parts.
+const FULL: u8 = 1;
+const FIRST: u8 = 2; // 3 is one in the middle
+const LAST: u8 = 4;
+
+impl LogReader {
+    /// Begins with the first record that begins within the last blocks of a log.
+    pub fn at_end(file: &File) -> io::Result<Self> {
+        let block = BLOCK as u64;
+        let first = (file.metadata()?.len() / block).saturating_sub(END - 1);
+        Ok(Self { position: first * block, is_within: first > 0, is_damaged: false })
+    }
+
+    /// Returns up to where the log was read. An unfinished record is read again.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads about `limit` bytes, and hands each whole record to `act` with where it begins; what is damaged, or
+    /// larger than 16 MiB, is `None`. Says whether more may be there.
+    pub fn read(&mut self, file: &File, limit: u64, act: &mut EachRecord) -> io::Result<bool> {
+        let until = self.position.saturating_add(limit);
+        let mut block = Block::default();
+        if self.position == 0 && !self.header(file, &mut block, act)? {
+            return Ok(false);
+        }
+        let mut record = Vec::new();
+        let mut place = self.position; // of the next part
+        let mut has_begun = false;
+        while has_begun || place < until {
+            block.load(file, place)?;
+            let part = if self.is_damaged { Part::Damaged(None) } else { block.part(place) };
+            match part {
+                Part::Unfinished => return Ok(false),
+                Part::Padding => place = block.end(),
+                Part::Damaged(length) => {
+                    if !self.is_damaged {
+                        (self.position, self.is_damaged) = (place, true);
+                        act(place, None)?;
+                    }
+                    match length {
+                        Some(length) => place += length as u64,
+                        None if block.is_whole() => place = block.end(),
+                        None => return Ok(false),
+                    }
+                    (self.position, self.is_damaged, self.is_within) = (place, false, true);
+                    has_begun = false;
+                    continue;
+                }
+                Part::Whole(kind, data) => {
+                    let next = place + (HEAD + data.len()) as u64;
+                    match kind {
+                        FULL | FIRST => {
+                            if has_begun {
+                                act(self.position, None)?; // one that was never finished
+                            }
+                            (self.position, self.is_within, has_begun) = (place, false, true);
+                            record.clear();
+                        }
+                        _ if !has_begun => {
+                            if !self.is_within {
+                                act(place, None)?;
+                            }
+                            (place, self.position) = (next, next);
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    // One that is too large goes on to be read, and is none.
+                    let is_too_large = record.len() as u64 > LIMIT;
+                    if !is_too_large {
+                        record.extend_from_slice(data);
+                    }
+                    place = next;
+                    if matches!(kind, FULL | LAST) {
+                        let begun = std::mem::replace(&mut self.position, next);
+                        has_begun = false;
+                        act(begun, Some(record.as_slice()).filter(|record| record.len() as u64 <= LIMIT))?;
+                    }
+                    continue;
+                }
+            }
+            if !has_begun {
+                self.position = place;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the header; says whether records may follow.
+    fn header(&mut self, file: &File, block: &mut Block, act: &mut EachRecord) -> io::Result<bool> {
+        block.load(file, 0)?;
+        let start = &block.bytes[..block.bytes.len().min(HEAD)];
+        if start == HEADER {
+            self.position = HEAD as u64;
+            return Ok(true);
+        }
+        if !HEADER.starts_with(start) && !self.is_damaged {
+            self.is_damaged = true;
+            act(0, None)?;
+        }
+        Ok(false)
+    }
+}
+
+/// A block of a log, as far as it was written.
+#[derive(Default)]
+struct Block {
+    /// Where it begins.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// Reads the block that has a place, unless that was done.
+    fn load(&mut self, file: &File, place: u64) -> io::Result<()> {
+        let start = place - place % BLOCK as u64;
+        if self.start == start && !self.bytes.is_empty() {
+            return Ok(());
+        }
+        self.start = start;
+        self.bytes.resize(BLOCK, 0);
+        let mut length = 0;
+        while length < BLOCK {
+            match file.read_at(&mut self.bytes[length..], start + length as u64) {
+                Ok(0) => break,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.bytes.truncate(length);
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.bytes.len() == BLOCK
+    }
+
+    /// Returns where the next block begins.
+    fn end(&self) -> u64 {
+        self.start + BLOCK as u64
+    }
+
+    /// Reads the part at a place in it.
+    fn part(&self, place: u64) -> Part<'_> {
+        let within = usize::try_from(place - self.start).unwrap_or(BLOCK);
+        if BLOCK - within < HEAD {
+            return if self.is_whole() { Part::Padding } else { Part::Unfinished };
+        }
+        match self.framed(within) {
+            Framed::Data(kind, data, true) => Part::Whole(kind, data),
+            // Its length can be trusted if it leads to another part.
+            Framed::Data(_, data, false) => {
+                let length = HEAD + data.len();
+                let is_next = matches!(self.framed(within + length), Framed::Data(_, _, true));
+                Part::Damaged(is_next.then_some(length))
+            }
+            Framed::Nonsense => Part::Damaged(None),
+            Framed::Unfinished => Part::Unfinished,
+        }
+    }
+
+    /// Reads what frames a part, and compares the checksum.
+    fn framed(&self, within: usize) -> Framed<'_> {
+        let rest = self.bytes.get(within..).unwrap_or_default();
+        let Some((&[a, b, c, d, low, high, kind], rest)) = rest.split_first_chunk::<HEAD>() else {
+            return Framed::Unfinished;
+        };
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        if within + HEAD + length > BLOCK || !(FULL..=LAST).contains(&kind) {
+            return Framed::Nonsense;
+        }
+        let is_right = |data: &[u8]| crc32(&[&[kind], data]) == u32::from_le_bytes([a, b, c, d]);
+        rest.get(..length).map_or(Framed::Unfinished, |data| Framed::Data(kind, data, is_right(data)))
+    }
+}
+
+/// What stands at a place of a block.
+enum Framed<'a> {
+    /// A part of a type, what is in it, and whether that is what was written.
+    Data(u8, &'a [u8], bool),
+    Nonsense,
+    Unfinished,
+}
