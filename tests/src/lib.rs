@@ -25,6 +25,7 @@ pub mod reports;
 pub mod sets;
 pub mod stores;
 pub mod sync;
+pub mod trackers;
 
 pub use rustix::process;
 

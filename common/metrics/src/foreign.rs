@@ -27,6 +27,10 @@ pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> 
         MetricFormat::Lines => SourceFormat::Lines,
         MetricFormat::Table => SourceFormat::Csv,
         MetricFormat::Printed => SourceFormat::Printed,
+        MetricFormat::Events => SourceFormat::Events,
+        MetricFormat::Mlflow => SourceFormat::Mlflow,
+        MetricFormat::Sacred => SourceFormat::Sacred,
+        MetricFormat::Wandb => SourceFormat::Wandb,
     };
     let files: Vec<SourceFile> = files
         .into_iter()

@@ -230,7 +230,7 @@ where
                     Nature::Holder { changed, inside, is_level } => {
                         self.holders.push((path.clone(), changed));
                         holds_runs = self.through(inside, depth + usize::from(is_level))?;
-                        if depth == 1 && !holds_runs {
+                        if depth == 1 && is_level && !holds_runs {
                             (self.take)(Found::Other(path))?;
                         }
                     }
@@ -314,7 +314,8 @@ impl Candidate {
 /// Returns the directories in a directory, and the links, by name.
 fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
     let may_be = |(name, kind): &(&OsStr, Kind)| {
-        matches!(kind, Kind::Directory | Kind::Link) && !name.as_bytes().starts_with(b".")
+        let is_hidden = name.as_bytes().starts_with(b".") && !foreign::is_hidden_holder(name);
+        matches!(kind, Kind::Directory | Kind::Link) && !is_hidden
     };
     let candidate = |(name, kind): (&OsStr, Kind)| Candidate {
         path: join([listing.path(), Path::new(name)]),

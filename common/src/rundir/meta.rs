@@ -126,8 +126,16 @@ impl Meta {
     /// Reads the meta.json of a run as it may be shown: an older version recorded secrets.
     pub fn shown(layout: &Layout) -> Result<Self, Error> {
         let mut meta = Self::read(layout)?;
-        let recorded = std::mem::take(&mut meta.params);
+        let mut recorded = std::mem::take(&mut meta.params);
         meta.redact();
+        if layout.foreign().is_some() {
+            // Its settings are in no command.
+            for (name, value) in &mut recorded {
+                redact_json(name, value);
+            }
+            meta.params.extend(recorded);
+            return Ok(meta);
+        }
         // It took more for params. What of these holds a secret is not in the command any more.
         for (name, value) in recorded.into_iter().filter(|(name, _)| name == "c" || name == "m") {
             let words = meta.command.as_deref().unwrap_or_default();

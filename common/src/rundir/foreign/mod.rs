@@ -25,15 +25,31 @@
 //! 7. A test with a fixture that the system itself wrote, or one in exactly its format.
 
 mod account;
+mod baselines;
 mod change;
 mod connect4;
 mod evaluations;
 mod experiment_runner;
 mod fields;
+mod guild;
+mod hydra;
+mod keras;
+mod lightning;
 mod listing;
+mod mlflow;
+mod nanogpt;
 mod pid_file;
+mod ray_tune;
 mod rl_practice;
+mod sacred;
+mod settings;
 mod stealthrl;
+mod submitit;
+mod tensorboard;
+mod traces;
+mod transformers;
+mod wandb;
+mod yolo;
 
 pub use account::{Account, Claim};
 pub(super) use change::stamp;
@@ -44,15 +60,49 @@ pub use listing::Listing;
 
 use super::open::RunDir;
 use crate::error::{Error, Exit};
+use baselines::Baselines;
 use connect4::Connect4;
 use experiment_runner::ExperimentRunner;
+use guild::Guild;
+use hydra::Hydra;
+use keras::Keras;
+use lightning::Lightning;
+use mlflow::Mlflow;
+use nanogpt::NanoGpt;
+use ray_tune::RayTune;
 use rl_practice::RlPractice;
+use sacred::Sacred;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use stealthrl::StealthRl;
+use submitit::Submitit;
+use tensorboard::TensorBoard;
+use transformers::Transformers;
+use wandb::Wandb;
+use yolo::Yolo;
 
 /// All layouts that are known, the more specific first.
-const LAYOUTS: [&dyn ForeignLayout; 4] = [&StealthRl, &ExperimentRunner, &Connect4, &RlPractice];
+const LAYOUTS: [&dyn ForeignLayout; 18] = [
+    &StealthRl,
+    &ExperimentRunner,
+    &Connect4,
+    &RlPractice,
+    &Wandb,
+    &Mlflow,
+    &Sacred,
+    &Guild,
+    &Submitit,
+    &Hydra,
+    &RayTune,
+    &Yolo,
+    &Transformers,
+    &Lightning,
+    &NanoGpt,
+    &Baselines,
+    &Keras,
+    &TensorBoard,
+];
 
 /// How another system lays out its runs.
 pub trait ForeignLayout: fmt::Debug + Sync {
@@ -109,6 +159,14 @@ pub enum MetricFormat {
     Table,
     /// Lines that a trainer printed, of the formats that run-exec reads off its output.
     Printed,
+    /// `TensorBoard`'s event files.
+    Events,
+    /// Files of `MLflow`'s file store, each with one metric, whose name is the prefix.
+    Mlflow,
+    /// The metrics of Sacred's file storage.
+    Sacred,
+    /// The datastore of a W&B run.
+    Wandb,
 }
 
 /// A file with metrics.
@@ -198,6 +256,11 @@ impl Eq for Foreign {}
 /// Says whether a directory holds runs and is none, so that what is in it lies no deeper.
 pub(super) fn is_holder(listing: &Listing) -> bool {
     LAYOUTS.iter().any(|layout| layout.is_holder(listing))
+}
+
+/// Says whether a directory whose name begins with a dot may hold runs.
+pub(super) fn is_hidden_holder(name: &OsStr) -> bool {
+    name == guild::HOME
 }
 
 /// Says whether a directory holds evaluations, of ours or of another system: neither a run nor a holder of runs.

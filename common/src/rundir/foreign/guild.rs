@@ -1,0 +1,115 @@
+//! Runs of Guild AI, `.guild/runs/ID/`: the directory of the operation, with `.guild/` in it: a file for each of
+//! `attrs/`, `LOCK` with the pid while it runs, `PENDING` or `STAGED` before, and `output` (guild, `run.py`).
+
+use super::pid_file::Named;
+use super::traces::event_files;
+use super::{Account, Claim, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat, settings};
+use crate::fsio::read_small;
+use crate::process::identity::{Place, ProcessId};
+use crate::provenance::config::parse;
+use crate::rundir::status::Outcome;
+use crate::time::Timestamp;
+use serde_json::Value;
+use std::path::Path;
+
+/// The layout.
+#[derive(Debug)]
+pub(super) struct Guild;
+
+/// The directory of a run in which Guild keeps what it knows of it, and that of a project in which its runs are.
+pub(super) const HOME: &str = ".guild";
+
+impl ForeignLayout for Guild {
+    fn name(&self) -> &'static str {
+        "Guild AI"
+    }
+
+    fn is_run(&self, listing: &Listing) -> bool {
+        let is_deleted = || listing.path().parent().is_some_and(|runs| runs.ends_with("trash/runs"));
+        listing.has_dir(HOME) && listing.path().join(HOME).join("attrs").is_dir() && !is_deleted()
+    }
+
+    fn is_holder(&self, listing: &Listing) -> bool {
+        listing.name() == HOME
+    }
+
+    fn account(&self, run: &Path) -> Account {
+        let mut account = Account::default();
+        let of_guild = |name: &str| run.join(HOME).join(name);
+        let attribute = |name: &str| -> Option<Value> {
+            let bytes = read_small(&of_guild("attrs").join(name)).ok()?;
+            parse(Path::new("attribute.yaml"), &bytes).ok().filter(|value| !value.is_null())
+        };
+        let text = |name: &str| Some(attribute(name)?.as_str()?.to_owned()).filter(|text| !text.is_empty());
+        let micros = |name: &str| Timestamp::from_millis(attribute(name)?.as_i64()? / 1000);
+        account.start_time = micros("started").or_else(|| micros("initialized"));
+        account.end_time = micros("stopped");
+        let status = attribute("exit_status").and_then(|status| i32::try_from(status.as_i64()?).ok());
+        account.exit_code = status.filter(|status| *status >= 0);
+        let host = text("host").unwrap_or_default();
+        let is_elsewhere = !host.is_empty() && host != Place::here().host;
+        let named = Named::by(&of_guild("LOCK"));
+        account.claim = match (named, status) {
+            _ if of_guild("PENDING").exists() => Claim::Queued,
+            _ if of_guild("STAGED").exists() => Claim::Created,
+            _ if named != Named::NoFile && is_elsewhere => Claim::Running,
+            (Named::Alive(stat), _) => {
+                account.process = Some(ProcessId::here(stat.pid, stat.start));
+                account.last_heartbeat = Some(Timestamp::now());
+                Claim::Running
+            }
+            (Named::Hidden(_), _) => {
+                account.last_heartbeat = Some(Timestamp::now());
+                Claim::Running
+            }
+            (_, Some(0)) => Claim::Ended(Outcome::Completed),
+            // What Guild calls terminated: a signal, also as a shell says it.
+            (_, Some(status @ (-2 | -15 | 130 | 143))) => {
+                account.reason =
+                    Some(format!("stopped by signal {}", if status < 0 { -status } else { status - 128 }));
+                Claim::Ended(Outcome::Stopped)
+            }
+            (_, Some(status)) => {
+                let by_signal = format!("signal {}", -status);
+                account.reason = Some(if status < 0 { by_signal } else { format!("exit {status}") });
+                Claim::Ended(Outcome::Failed)
+            }
+            (Named::Gone(pid), None) => Claim::Dead(format!("its process {pid} is gone")),
+            (Named::Nobody, None) => Claim::Dead("its LOCK names no process".to_owned()),
+            (Named::NoFile, None) => Claim::Nothing,
+        };
+        let of = &mut account.meta;
+        of.run_name = text("label").unwrap_or_default();
+        of.run_id = text("id").unwrap_or_default();
+        of.host = host;
+        of.seed = attribute("random_seed").and_then(|seed| seed.as_i64());
+        of.user = text("user").unwrap_or_default();
+        of.note = text("comments");
+        of.git_commit = text("vcs_commit").map(|commit| commit.trim_start_matches("git:").to_owned());
+        if let Some(Value::Array(words)) = attribute("cmd") {
+            let word = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+            of.command = Some(words.iter().map(word).collect());
+        }
+        if let Some(Value::Array(tags)) = attribute("tags") {
+            of.tags = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        }
+        if let Some(flags) = attribute("flags") {
+            settings::params(of, &flags);
+        }
+        account
+    }
+
+    /// Guild itself logs the scalars that it reads off the output.
+    fn metrics(&self, run: &Path) -> MetricFiles {
+        let files = event_files(&run.join(HOME));
+        if files.is_empty() {
+            return MetricFiles::Usual;
+        }
+        MetricFiles::Files(MetricFormat::Events, files.into_iter().map(MetricFile::new).collect())
+    }
+
+    fn logs(&self, run: &Path) -> Logs {
+        let output = run.join(HOME).join("output");
+        Logs { combined: output.exists().then_some(output), ..Logs::default() }
+    }
+}

@@ -1,0 +1,66 @@
+//! Settings that a run was made with, as files of another system have them.
+
+use super::Fields;
+use crate::fsio::read_small;
+use crate::provenance::config::{flat, parse};
+use crate::provenance::hints::Hints;
+use crate::rundir::meta::Meta;
+use serde_json::{Map, Value};
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// Settings of a run, at most.
+const SETTINGS: usize = 10_000;
+
+/// Reads a config in a run, by the extension of its name; `None` when there is none. What is wrong is added to
+/// `damage`.
+pub(super) fn read(path: &Path, damage: &mut Vec<String>) -> Option<Value> {
+    let fault = |why: &str| format!("cannot read '{}': {why}", path.display());
+    let bytes = match read_small(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            damage.push(fault(&crate::error::plain(&error)));
+            return None;
+        }
+    };
+    parse(path, &bytes).map_err(|why| damage.push(fault(&why))).ok()
+}
+
+/// Takes over what the copy of a config in a run says of it.
+pub(super) fn config_file(
+    meta: &mut Meta,
+    run: &Path,
+    name: &str,
+    damage: &mut Vec<String>,
+) -> Option<Value> {
+    let values = read(&run.join(name), damage)?;
+    meta.config_file = Some(name.to_owned());
+    hints(meta, &values);
+    Some(values)
+}
+
+/// Takes over settings that are in no config.
+pub(super) fn params(meta: &mut Meta, values: &Value) {
+    hints(meta, values);
+    meta.params.extend(flat(values).into_iter().take(SETTINGS));
+}
+
+/// Takes over seed, number of steps and device, where nothing else has told them.
+fn hints(meta: &mut Meta, values: &Value) {
+    let hints = Hints::of_config(values);
+    meta.seed = meta.seed.or(hints.seed);
+    meta.total_steps = meta.total_steps.or(hints.total_steps);
+    meta.device = meta.device.take().or(hints.device);
+}
+
+/// Takes over the text of a field, by the way to it in objects.
+pub(super) fn text_at(fields: &Fields, way: &[&str]) -> Option<String> {
+    value_at(fields.all(), way)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// Finds a value by the way to it in objects.
+pub(super) fn value_at<'a>(object: &'a Map<String, Value>, way: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = way.split_first()?;
+    rest.iter().try_fold(object.get(*first)?, |value, key| value.get(*key))
+}
