@@ -132,7 +132,10 @@ impl<'a> Entry<'a> {
         let plain = |text: String| (text, Tint::None);
         let time = |seconds: Option<f64>| plain(seconds.map(human_seconds).unwrap_or_default());
         vec![
-            plain(self.name().to_owned()),
+            plain(match self.title() {
+                Some(title) => format!("{} ({title})", self.name()),
+                None => self.name().to_owned(),
+            }),
             (self.status(), self.run.status().into()),
             plain(self.progress()),
             plain(self.metrics(columns)),
@@ -147,6 +150,12 @@ impl<'a> Entry<'a> {
     /// Returns the name of the run's directory, whatever operand named the run.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.path)
+    }
+
+    /// Returns what another system calls the run, where its directory has another name.
+    pub(crate) fn title(&self) -> Option<&str> {
+        let title = self.run.recorded.run_name.as_str();
+        (self.layout.is_some() && title != self.name()).then_some(title)
     }
 
     /// Returns the absolute path of the run.

@@ -66,6 +66,7 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     let entry = Entry::of(run);
     let [duration, eta] = entry.times();
     facts.say("run", Some(entry.name().to_owned()));
+    facts.say("name", entry.title().map(str::to_owned));
     facts.say("path", Some(entry.path().to_owned()));
     facts.say("made by", entry.layout().map(str::to_owned));
     facts.tinted("status", Some(entry.status()), run.status().into());

@@ -1,7 +1,7 @@
 //! What the files of a run of another system tell, and how the record of a run of ours would say it.
 
 use super::Foreign;
-use super::change::newest_change;
+use super::change::{born, newest_change};
 use crate::process::identity::ProcessId;
 use crate::provenance::hash::sha256;
 use crate::rundir::SCHEMA;
@@ -91,6 +91,9 @@ impl Account {
         if meta.run_name.is_empty() {
             meta.run_name = name();
         }
+        if !matches!(account.claim, Claim::Created | Claim::Queued) {
+            account.start_time = account.start_time.or_else(|| born(run));
+        }
         if let Some(start) = account.start_time {
             meta.created = start;
         }
@@ -144,6 +147,7 @@ impl Account {
         let attempt = AttemptState {
             start_time: self.start_time,
             last_heartbeat: self.last_heartbeat,
+            last_output: self.last_heartbeat, // which is a change of its files
             supervisor: self.process.clone(),
             step: self.step,
             ..AttemptState::new(1)

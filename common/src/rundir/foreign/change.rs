@@ -1,4 +1,4 @@
-//! When something of a run was written last.
+//! When something of a run was written first and last.
 
 use super::listing::{Kind, Listing};
 use crate::time::Timestamp;
@@ -32,6 +32,9 @@ pub(in crate::rundir) fn stamp(run: &Path) -> u64 {
     hash.finish()
 }
 
+/// Seconds by which the clock of a file system may be behind.
+const TICK: f64 = 0.02;
+
 /// Returns when a run was changed last: one of its files, or of those in directories of it.
 pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
     let of = |path: &Path| {
@@ -48,4 +51,13 @@ pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
         }
     }
     newest
+}
+
+/// Returns when the directory of a run was made, unless something in it is older: it was copied, then.
+pub(super) fn born(run: &Path) -> Option<Timestamp> {
+    let born = Timestamp::of_system(fs::metadata(run).ok()?.created().ok()?)?;
+    let listing = Listing::read(run).ok()?;
+    let modified = |name| Timestamp::of_system(fs::symlink_metadata(run.join(name)).ok()?.modified().ok()?);
+    let is_first = |(name, _)| modified(name).is_none_or(|modified| modified.seconds_since(born) >= -TICK);
+    listing.entries().take(ENTRIES).all(is_first).then_some(born)
 }
