@@ -10,6 +10,7 @@ use testkit::foreign::{
     age, connect4, connect4_status, experiments, rl_evaluations, rl_practice, short_rows, stealthrl,
 };
 use testkit::process::getuid;
+use testkit::trackers::{RUNS, ecosystem};
 
 /// What a file is: its kind and mode, length, times, links and content.
 type Seen = (u32, u64, i64, i64, u64, Vec<u8>);
@@ -125,6 +126,34 @@ fn every_tool_leaves_everything_as_it_was() {
     assert_eq!(lab.bytes("back/stealth/metrics.jsonl"), lab.bytes("all/outputs/stealth/metrics.jsonl"));
     let back = lab.cmd("run-status").args(["-d", "back", "-a", "--json"]).run().code(0).json_lines();
     assert_eq!((&back[0]["status"], &back[0]["layout"]), (&json!("completed"), &json!("StealthRL")));
+}
+
+#[test]
+fn every_tool_leaves_what_trackers_and_trainers_wrote_as_it_was() {
+    let lab = Lab::new();
+    ecosystem(&lab, "all");
+    age(&lab, "all", 600);
+    let before = tree(&lab.path("all"));
+    let runs = RUNS.map(|run| format!("all/{run}"));
+    let with = |tool: &str, words: &[&str]| lab.cmd(tool).args(words).args(&runs).run();
+    with("run-status", &["--json"]).code(0);
+    for run in &runs {
+        lab.cmd("run-status").arg(run).run().code(0);
+        lab.cmd("run-status").args(["--log", run]).run();
+    }
+    for words in [&[][..], &["--metrics"], &["--evals"], &["--html", "p.html"], &["--export", "e.json"]] {
+        with("run-report", words);
+    }
+    fs::create_dir(lab.path("store")).unwrap();
+    with("run-sync", &["backup", "--to", "store"]).code(0);
+    with("run-eval", &["--eval-dir", "evals", "--", "true"]);
+    with("run-exec", &[]).code(3);
+    with("run-stop", &[]);
+    let after = tree(&lab.path("all"));
+    for (path, seen) in &after {
+        assert_eq!(before.get(path), Some(seen), "{}", path.display());
+    }
+    assert_eq!(before.len(), after.len());
 }
 
 #[test]

@@ -222,3 +222,35 @@ fn working_directories_of_hydra_are_runs_at_whatever_depth() {
     assert_eq!(run["overrides"], json!({"lr": "0.2"}));
     assert_eq!(series(&lab, names[1])["loss"][0], (0.0, 0.2));
 }
+
+#[test]
+fn what_a_program_logs_to_wandb_offline_is_seen_live() {
+    let lab = Lab::new();
+    let program = "import os, sys, time
+os.environ.update(WANDB_MODE='offline', WANDB_SILENT='true')
+import wandb
+with wandb.init(project='p', dir=os.environ['RUN_DIR']) as run:
+    for step in range(int(sys.argv[1]), int(sys.argv[1]) + 10):
+        run.log({'loss': 1 / (step + 1)}, step=step)
+    if sys.argv[1] == '0':
+        while not os.path.exists('go'):
+            run.log({'loss': 0.5}, step=9 + time.monotonic_ns() // 10**8)
+            time.sleep(0.1)
+";
+    lab.write("train.py", program);
+    let python = testkit::checkout().join("target/trackers/bin/python3");
+    let new = lab.cmd("run-new").args(["-n", "r", "--"]).arg(python).args(["train.py", "0"]);
+    new.run().code(0);
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "200ms", "r"]).spawn();
+    let status = lab.await_status("r", "some rows", |status| {
+        status["metrics"]["loss"]["count"].as_u64().is_some_and(|count| count >= 12)
+    });
+    let from = status["metrics_from"][0].as_str().unwrap();
+    assert!(from.starts_with("wandb/offline-run-") && run_common::wandb::is_datastore(from), "{from}");
+    lab.write("go", "");
+    exec.wait().code(0);
+    let details = lab.cmd("run-status").args(["-a", "--json"]).run().code(0).json_lines();
+    assert_eq!(details.len(), 1, "the directory of W&B in a run is no run: {details:?}");
+    let rows = series(&lab, "runs/r");
+    assert_eq!(rows["loss"].len() as u64, lab.status("r")["metrics"]["loss"]["count"].as_u64().unwrap());
+}
