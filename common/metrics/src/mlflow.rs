@@ -6,26 +6,36 @@ use super::lines::is_damage;
 use super::row::{MetricRow, MetricValue};
 use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// How many files are read side by side; a process may have some hundreds open.
+/// Bytes of the files of a run that are read at once. Of larger ones some hundreds are open at a time.
+const AT_ONCE: u64 = 64 << 20;
 const TOGETHER: usize = 256;
 
 /// Reads the metrics of a run, each with its name, side by side: the values of a step are a row. Returns how many
 /// lines were damaged, or `None` when there are too many files for that.
 pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) -> io::Result<Option<u64>> {
-    if files.len() > TOGETHER {
-        return Ok(None);
-    }
     let mut series = Vec::new();
+    let (mut left, mut open) = (AT_ONCE, 0);
     for (path, name) in files {
-        if let Some(opened) = open_regular(path)? {
-            let mut one = Series { name, lines: BufReader::new(opened), next: None, skipped: 0 };
-            one.advance()?;
-            series.push(one);
-        }
+        let Some(file) = open_regular(path)? else { continue };
+        let lines: Box<dyn BufRead> = match left.checked_sub(file.metadata()?.len()) {
+            Some(rest) => {
+                let mut bytes = Vec::new();
+                file.take(left - rest).read_to_end(&mut bytes)?;
+                left = rest;
+                Box::new(Cursor::new(bytes))
+            }
+            None if open == TOGETHER => return Ok(None),
+            None => {
+                open += 1;
+                Box::new(BufReader::new(file))
+            }
+        };
+        let mut one = Series { name, lines, next: None, skipped: 0 };
+        one.advance()?;
+        series.push(one);
     }
     while let Some(step) =
         series.iter().filter_map(|one| one.next).map(|value| value.step).min_by(f64::total_cmp)
@@ -45,7 +55,7 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
 /// A metric that is being read.
 struct Series<'a> {
     name: &'a str,
-    lines: BufReader<File>,
+    lines: Box<dyn BufRead>,
     next: Option<Value>,
     /// Damaged lines.
     skipped: u64,
@@ -125,6 +135,33 @@ pub(super) fn row(line: &[u8], name: &str) -> Option<MetricRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_values_of_a_step_are_a_row_however_many_metrics_there_are() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let names: Vec<String> = (0..600).map(|number| format!("m{number}")).collect();
+        let paths: Vec<_> = names.iter().map(|name| dir.path().join(name)).collect();
+        for (path, lines) in
+            paths.iter().zip(["1000 1 1\n2000 2 2\n", "1500 3 2\nx\n1600 4 3\n1700 5"].iter().cycle())
+        {
+            std::fs::write(path, lines).unwrap();
+        }
+        let gone = dir.path().join("gone");
+        let files: Vec<(&Path, &str)> = paths
+            .iter()
+            .map(std::path::PathBuf::as_path)
+            .zip(names.iter().map(String::as_str))
+            .chain([(&*gone, "gone")])
+            .collect();
+        let mut rows = Vec::new();
+        let mut each = |row: MetricRow| {
+            rows.push((row.step().unwrap().1.to_string(), row.numbers().count(), row.logged()));
+        };
+        let skipped = merged(&files, &mut each).unwrap();
+        assert_eq!(skipped, Some(300));
+        let expected = [("1", 300, 1.0), ("2", 600, 2.0), ("3", 300, 1.6)];
+        assert_eq!(rows, expected.map(|(step, count, time)| (step.to_owned(), count, Some(time))));
+    }
 
     #[test]
     fn a_line_has_a_time_a_value_and_mostly_a_step() {
