@@ -85,7 +85,7 @@ impl Timestamp {
         seconds
     }
 
-    /// Returns the instant so many seconds later.
+    /// Returns the time this number of seconds later.
     pub(crate) fn after_seconds(self, seconds: f64) -> Option<Self> {
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of millennia fit a double")]
         Self::of_seconds(self.millis() as f64 / 1000.0 + seconds)

@@ -34,7 +34,7 @@ use std::io;
 use std::path::Path;
 use uuid::Uuid;
 
-/// Adopts the directories that are named; what is wrong with one is said, and the others are adopted.
+/// Adopts the named directories; reports errors and continues with the others.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.configs.is_empty() {
         return Err(Error::usage("--adopt takes the directories of runs"));
@@ -66,13 +66,13 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let run = RunDir::at(directory)?;
     let what = || format!("cannot adopt '{}'", directory.display());
     if run.layout().foreign().is_none() {
-        return Err(Error::new(Exit::No, what()).because("it has a record of its own already"));
+        return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
     }
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
     if observed.status() == Status::Running {
         return Err(Error::new(Exit::Busy, what())
             .because("it is running")
-            .hint("adopt it when it has ended"));
+            .hint("adopt it after it has ended"));
     }
     let adopted = Adopted::of(args, &run, observed)?;
     let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
@@ -83,7 +83,7 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     });
     remove_dir(&scratch);
     written.map_err(|error| match error {
-        error if is_taken(&error) => Error::new(Exit::No, what()).because("it has just got a record"),
+        error if is_taken(&error) => Error::new(Exit::No, what()).because("it has just been given a record"),
         error => Error::io("write to", directory, error),
     })
 }

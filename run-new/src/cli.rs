@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Continue the batch: print existing runs, create missing runs
     #[arg(long)]
     pub(crate) exist_ok: bool,
-    /// Give runs of other systems, named in place of configs, a record of their own
+    /// Adopt runs of other systems: give the named directories a record of their own
     #[arg(long, conflicts_with_all = ["name", "batch", "exist_ok", "set", "set_by_env", "sweep", "sample", "device", "input", "scrape", "require"])]
     pub(crate) adopt: bool,
     /// Override for the command's {set}, recorded as typed

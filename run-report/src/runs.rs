@@ -47,7 +47,7 @@ impl Runs {
         };
         in_order(opened, work, |run| match run {
             Ok(run) => {
-                // Lines that are left out are said with the rows.
+                // Lines that are left out are reported with the rows.
                 if let Some(damage) = run.seen.damage.as_ref().filter(|damage| damage.exit != Exit::Ok) {
                     runs.exit = runs.exit.max(damage.exit);
                     complain(&damage.error());

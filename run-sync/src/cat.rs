@@ -33,7 +33,7 @@ pub(crate) fn run(args: &cli::Cat, out: &mut Out) -> Result<Exit, Error> {
     };
     let entry = entry.ok_or_else(|| {
         let hint = format!("its files: run-sync restore --dry-run --into NEW-DIR {}", set.name);
-        missing("there is nothing of this name").hint(hint)
+        missing("nothing has this name").hint(hint)
     })?;
     match &entry.kind {
         Kind::File(file) => print(&set, entry, &file.pieces(), source.transfers, out)?,

@@ -48,7 +48,7 @@ pub fn slash_rows(count: usize) -> String {
 }
 
 /// Makes a batch of the experiment runner: `easy` has completed, `moderate` failed, `hard` raised an error in the
-/// runner, and `last` is at work.
+/// runner, and `last` is running.
 pub fn experiments(lab: &Lab, batch: &str) {
     lab.write(&format!("{batch}/master_log.txt"), "2024-01-28 14:30:22,123 - ExperimentRunner - INFO - go\n");
     for (name, result) in [
@@ -113,7 +113,7 @@ pub fn connect4(lab: &Lab, run: &str, status: &Value, pid: Option<&str>) {
     }
 }
 
-/// Returns a status of that pipeline, with a heartbeat so many seconds ago.
+/// Returns a status of that pipeline, with a heartbeat of that age in seconds.
 pub fn connect4_status(status: &str, age: u64) -> Value {
     json!({
         "status": status, "step": 12345, "total_steps": 50000, "episode": 678, "epsilon": 0.42,
@@ -121,7 +121,7 @@ pub fn connect4_status(status: &str, age: u64) -> Value {
     })
 }
 
-/// Returns the time so many seconds ago as Python writes it in UTC.
+/// Returns the time that number of seconds ago as Python writes it in UTC.
 pub fn iso(age: u64) -> String {
     let seconds = now() - age;
     let (days, of_day) = (seconds / 86400, seconds % 86400);
@@ -196,7 +196,7 @@ pub fn rl_evaluations(lab: &Lab, root: &str, name: &str, dataset: &str, is_docum
     }
 }
 
-/// Sets the time of everything below a path, as of what was written so many seconds ago.
+/// Sets the time of everything below a path, as of what was written that number of seconds ago.
 pub fn age(lab: &Lab, path: &str, seconds: u64) {
     fn set(path: &Path, time: Timespec) {
         let Ok(found) = fs::symlink_metadata(path) else { return };

@@ -49,7 +49,7 @@ fn adopted_runs_tell_the_same_as_before_and_are_given_back_by_removing_the_recor
     );
     assert_eq!(lab.json("runs/c4/.run/meta.json")["config_file"], "config.yaml");
     let again = lab.cmd("run-new").args(["--adopt", "runs/c4"]).run().code(1);
-    assert_eq!(again.err(), "run-new: cannot adopt 'runs/c4': it has a record of its own already\n");
+    assert_eq!(again.err(), "run-new: cannot adopt 'runs/c4': it already has a record of its own\n");
     for directory in directories {
         fs::remove_dir_all(lab.path(format!("{directory}/.run"))).unwrap();
     }

@@ -1,5 +1,5 @@
-//! Whatever lies in the place of a file of a run of another system: nobody waits for it, nobody reads without end, and
-//! the other runs are told of.
+//! Whatever lies at the path of a file of a run of another system: no tool waits for it or reads without end, and
+//! the other runs are shown.
 
 use serde_json::json;
 use std::fs;

@@ -52,7 +52,7 @@ impl EvaluationTable {
         Ok(())
     }
 
-    /// Adds the rows of the table of one step below the columns of all, of which the step is the first.
+    /// Adds the rows of the table of one step below the columns of all, the first of which is the step.
     pub fn add_step(&mut self, step: &str, table: Self) {
         if self.columns.is_empty() {
             self.columns.push("step".to_owned());

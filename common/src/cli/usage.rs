@@ -1,10 +1,10 @@
-//! What is said of a command line that is wrong: one line, and where to read on.
+//! Messages about a wrong command line: one line, and a pointer to the help.
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::OsString;
 
-/// Returns what is wrong, and which help tells more, of the command line of a tool.
+/// Returns the fault of a tool's command line, and the help to read.
 pub(super) fn explain(error: &Error, command: &Command, words: &[OsString]) -> (String, String) {
     let verb = words.iter().find_map(|word| command.find_subcommand(word));
     let asked = verb.unwrap_or(command);
@@ -20,7 +20,7 @@ pub(super) fn explain(error: &Error, command: &Command, words: &[OsString]) -> (
     (what, format!("see '{}{verb} --help'", command.get_name()))
 }
 
-/// Names the operands or options that are missing, and `--all` where that stands for all operands.
+/// Names the missing operands or options, and `--all` if it stands for all operands.
 fn missing(error: &Error, command: &Command) -> String {
     let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else {
         return first_paragraph(&error.to_string());
@@ -31,7 +31,7 @@ fn missing(error: &Error, command: &Command) -> String {
     format!("{} missing", if has_all { format!("{} or --all", names[0]) } else { names.join(" and ") })
 }
 
-/// Returns what was probably meant.
+/// Returns the word that was probably meant.
 fn suggestion(error: &Error) -> String {
     let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
     let meant = kinds.into_iter().find_map(|kind| match error.get(kind)? {
@@ -42,7 +42,7 @@ fn suggestion(error: &Error) -> String {
     meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default()
 }
 
-/// Makes one line of what clap says in several, and drops its usage and tips.
+/// Joins clap's lines into one, without its usage and tips.
 fn first_paragraph(message: &str) -> String {
     let lines: Vec<&str> = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     lines.join(" ").trim_start_matches("error: ").to_owned()

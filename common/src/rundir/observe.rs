@@ -32,7 +32,7 @@ pub struct Observed {
     /// The process that the record of such a run names as its command, where it lives and nothing proves that
     /// it is the run's: another user may have written the record.
     pub unproven: Option<Stat>,
-    /// What is damaged of a run of another system, which is told of all the same.
+    /// The damage of a run of another system, which is shown all the same.
     pub damage: Option<Damage>,
 }
 

@@ -119,7 +119,7 @@ impl Account {
         Some(if others.is_empty() { first.clone() } else { format!("{first}; and {} more", others.len()) })
     }
 
-    /// Judges the claim: whoever says that it runs, or says nothing, is believed while something is heard of it.
+    /// Judges the claim: a run that claims to be running, or claims nothing, is believed while its files change.
     pub(in crate::rundir) fn verdict(&self, stale_after: Duration) -> Verdict {
         match &self.claim {
             Claim::Created | Claim::Queued | Claim::Ended(_) => Verdict::Holds,

@@ -1,4 +1,4 @@
-//! The names in a directory, by which a layout is told.
+//! The names in a directory, which identify a layout.
 
 use super::fields::Fields;
 use std::ffi::OsStr;

@@ -14,8 +14,8 @@
 //!    down to three levels, so neither a data set nor a subdirectory of another run may be taken for a run.
 //! 3. [`ForeignLayout::is_holder`], if runs lie deeper than three levels, such as below a directory of a date: a
 //!    holder is no level.
-//! 4. [`ForeignLayout::account`]: name, times, state, progress, settings. It never fails: what cannot be read is
-//!    said in [`Account::damage`], a line each, and the rest is told all the same. Documents are read by
+//! 4. [`ForeignLayout::account`]: name, times, state, progress, settings. It never fails: unreadable
+//!    parts are reported in [`Account::damage`], a line each, and the rest is returned. Documents are read by
 //!    [`Fields::read`], which bounds their size and stands NaN, a byte that is no UTF-8 and null fields.
 //! 5. [`ForeignLayout::metrics`], unless what run-metrics finds by itself is right: `metrics.csv`, `results.csv`,
 //!    `progress.csv`, `trainer_state.json`, `logs/*.jsonl`, event files and the like. A new format is a variant
@@ -157,7 +157,7 @@ pub enum MetricFormat {
     Lines,
     /// A table with a header: CSV.
     Table,
-    /// Lines that a trainer printed, of the formats that run-exec reads off its output.
+    /// Lines that a trainer printed, in the formats that run-exec reads from the output.
     Printed,
     /// `TensorBoard`'s event files.
     Events,

@@ -22,7 +22,7 @@ const CONFIG: &str = "config.yaml";
 /// Directories of the final checkpoint, of now and of before.
 const FINAL: [&str; 2] = ["training_state/step_final", "ckpt_final"];
 
-/// Files that grow while a run is at work.
+/// Files that grow while a run is running.
 const GROWING: [&str; 2] = ["logs/train_log.jsonl", "train_log.jsonl"];
 
 /// Seconds by which rows may come after the final checkpoint of a run that is over.

@@ -1,5 +1,5 @@
 //! `StealthRL`: `run_metadata.json`, `metrics.jsonl`, `training.log`, `checkpoints/`. Times are local; nothing but
-//! `status` tells whether a run is at work (`stealthrl/tinker/train.py`, `scripts/track_runs.py`).
+//! `status` tells whether a run is running (`stealthrl/tinker/train.py`, `scripts/track_runs.py`).
 
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::time::Timestamp;
