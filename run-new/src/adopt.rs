@@ -160,7 +160,7 @@ impl Adopted {
     }
 }
 
-/// Says whether a record can name files of a format: run-exec reads them from trainers of its own runs, too.
+/// Returns whether a record can name files of a format: run-exec reads them from trainers of its own runs, too.
 fn is_known(format: SourceFormat) -> bool {
     use SourceFormat::{Csv, Events, Lines, Snapshot, TrainerState};
     matches!(format, Lines | Csv | Events | TrainerState | Snapshot)

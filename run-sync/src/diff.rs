@@ -168,7 +168,7 @@ fn is_same(old: &Entry, new: &Entry) -> bool {
     is_same_kind && old.mode == new.mode
 }
 
-/// Says whether something is here as it was stored: as stat(2) tells, else by its hash.
+/// Returns whether something is here as it was stored: as stat(2) tells, else by its hash.
 fn is_still(entry: &Entry, found: &Found, roots: &[Root]) -> io::Result<bool> {
     let stat = found.stat;
     match &entry.kind {

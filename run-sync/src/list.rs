@@ -114,7 +114,7 @@ fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> 
     Ok(rows)
 }
 
-/// Says whether a backup does not continue the one before it in the store: a later number than its parent's is then
+/// Returns whether a backup does not continue the one before it in the store: a later number than its parent's is then
 /// of another copy of the run, and is not in this backup.
 fn leaves_out(commits: &[Commit], row: &Row) -> bool {
     let least = match row.parent {

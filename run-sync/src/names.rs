@@ -37,7 +37,7 @@ impl Names<'_> {
         Ok(sets)
     }
 
-    /// Says whether a store has a set.
+    /// Returns whether a store has a set.
     pub(crate) fn has(&self, set: &SetName) -> Result<bool, Error> {
         Ok(self.directories(&set.prefix())?.iter().any(|name| name == key::BACKUP))
     }

@@ -113,7 +113,7 @@ fn one_wins(
     Ok(winners.is_empty() || (winners.len() == 1 && there == winners))
 }
 
-/// Says whether an object that is there is not created again, and of several writers one creates it.
+/// Returns whether an object that is there is not created again, and of several writers one creates it.
 fn creates_once(store: &dyn Store) -> Result<bool, Fault> {
     let start = Instant::now();
     for race in 0..RACES {
@@ -131,7 +131,7 @@ fn creates_once(store: &dyn Store) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// Says whether an object that has changed since is not replaced, and of several writers one replaces it.
+/// Returns whether an object that has changed since is not replaced, and of several writers one replaces it.
 fn replaces_once(store: &dyn Store, experiments: &dyn Experiments) -> Result<bool, Fault> {
     let start = Instant::now();
     for race in 0..RACES {
@@ -154,7 +154,7 @@ fn replaces_once(store: &dyn Store, experiments: &dyn Experiments) -> Result<boo
     Ok(true)
 }
 
-/// Says whether parts of one size are taken, and whether those of several are.
+/// Returns whether parts of one size are taken, and whether those of several are.
 fn takes_parts(store: &dyn Store) -> Result<(bool, bool), Fault> {
     let sent = |sizes: &[usize]| {
         let key = probe_key();

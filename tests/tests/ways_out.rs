@@ -94,7 +94,7 @@ fn expected(lab: &Lab) -> BTreeMap<String, BTreeMap<String, Vec<(i64, f64)>>> {
     all
 }
 
-/// Says whether two lists of `[step, value]` are the same, after `round`.
+/// Returns whether two lists of `[step, value]` are the same, after `round`.
 fn same(read: &Value, expected: &[(i64, f64)], round: fn(f64) -> f64) -> bool {
     let number = |value: &Value| match value {
         Value::String(text) => text.parse().unwrap(),

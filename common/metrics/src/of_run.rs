@@ -75,7 +75,7 @@ fn named(attempts: &Attempts) -> Option<&String> {
     attempts.last()?.start.options.metrics.as_ref()
 }
 
-/// Says whether a file was written to since a time. The clock of file systems is behind by a tick of the kernel.
+/// Returns whether a file was written to since a time. The clock of file systems is behind by a tick of the kernel.
 fn is_since(path: &Path, since: Timestamp) -> bool {
     const TICK: i128 = 10; // milliseconds
     let modified = fs::metadata(path).and_then(|file| file.modified());

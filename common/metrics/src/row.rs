@@ -79,12 +79,12 @@ impl MetricRow {
         (!is_part).then_some((name.as_str(), *step))
     }
 
-    /// Says whether there is a step, or a part of an epoch.
+    /// Returns whether there is a step, or a part of an epoch.
     pub(crate) fn has_step_key(&self) -> bool {
         self.step.is_some()
     }
 
-    /// Says whether the step is a part of an epoch, so that whole epochs beside it are no steps either.
+    /// Returns whether the step is a part of an epoch, so that whole epochs beside it are no steps either.
     pub fn has_part_of_epoch(&self) -> bool {
         self.step.is_some() && self.step().is_none()
     }

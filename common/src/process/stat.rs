@@ -72,7 +72,7 @@ impl Stat {
         })
     }
 
-    /// Says whether the process can still do anything. A zombie is dead, unless only its main thread has
+    /// Returns whether the process can still do anything. A zombie is dead, unless only its main thread has
     /// ended and others go on.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
@@ -97,7 +97,7 @@ impl Stat {
         fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
     }
 
-    /// Says whether the process has this file open. A link is not followed. `None` where the process's files may not
+    /// Returns whether the process has this file open. A link is not followed. `None` where the process's files may not
     /// be seen.
     pub(crate) fn has_open(&self, file: &Path) -> Option<bool> {
         let file = fs::symlink_metadata(file).ok()?;
@@ -106,7 +106,7 @@ impl Stat {
         Some(open.any(|open| (open.dev(), open.ino()) == (file.dev(), file.ino())))
     }
 
-    /// Says whether the process was stopped by a signal or a debugger.
+    /// Returns whether the process was stopped by a signal or a debugger.
     pub(crate) fn is_stopped(&self) -> bool {
         matches!(self.state, 'T' | 't')
     }
@@ -118,7 +118,7 @@ pub(crate) fn boot_time() -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// Says whether processes can be seen at all: in a chroot(2) there may be no `/proc`.
+/// Returns whether processes can be seen at all: in a chroot(2) there may be no `/proc`.
 pub fn has_proc() -> bool {
     fs::metadata("/proc/self/stat").is_ok()
 }

@@ -279,7 +279,7 @@ fn holder(layout: &Layout) -> Option<Stat> {
     }
 }
 
-/// Says whether this is the directory that the supervisor wrote to, and not a copy of it.
+/// Returns whether this is the directory that the supervisor wrote to, and not a copy of it.
 fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
     attempt.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
 }
@@ -322,7 +322,7 @@ pub const TAKE_OVER: &str =
     "if you know that its host or container is gone, use run-exec --resume --take-over";
 
 impl Observed {
-    /// Says whether the recorded supervisor is one of another host or container.
+    /// Returns whether the recorded supervisor is one of another host or container.
     pub fn is_elsewhere(&self) -> bool {
         let supervisor = self.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
         supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)

@@ -155,7 +155,7 @@ impl Error {
     }
 }
 
-/// Says whether a directory is a run, whatever may be wrong with it: for every tool, one that has a meta.json,
+/// Returns whether a directory is a run, whatever may be wrong with it: for every tool, one that has a meta.json,
 /// or has lost that and still has a status.json.
 pub(super) fn has_record(layout: &Layout) -> io::Result<bool> {
     for file in [layout.meta(), layout.status()] {
@@ -168,7 +168,7 @@ pub(super) fn has_record(layout: &Layout) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Says whether a path leads to nothing: it is gone, or leads through a file, or is a link to nowhere or in a
+/// Returns whether a path leads to nothing: it is gone, or leads through a file, or is a link to nowhere or in a
 /// circle.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)

@@ -230,7 +230,7 @@ impl OneBackup<'_> {
         report
     }
 
-    /// Says whether a file that may have changed has the content that is stored. It is read only if the size is the same.
+    /// Returns whether a file that may have changed has the content that is stored. It is read only if the size is the same.
     fn has_content(&self, found: &Found, hashed: &Hashed) -> bool {
         let root = self.subject.roots.iter().find(|root| root.evaluation == found.place.evaluation);
         let file = root
@@ -448,7 +448,7 @@ fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) -> Vec<Object
     objects.collect()
 }
 
-/// Says whether a run is as it was: all but what tells that files were not changed.
+/// Returns whether a run is as it was: all but what tells that files were not changed.
 fn is_same(one: &[Entry], other: &[Entry]) -> bool {
     let plain = |entry: &Entry| match &entry.kind {
         Kind::File(file) => {

@@ -207,7 +207,7 @@ impl<'a> Sending<'a> {
         Ok(Outcome::Stored(entry.into()))
     }
 
-    /// Says whether an object is long enough, where the set itself does not tell: that of another set of the batch.
+    /// Returns whether an object is long enough, where the set itself does not tell: that of another set of the batch.
     pub(super) fn is_there(&self, key: &str, size: u64) -> bool {
         let is_listed = !key.starts_with("../");
         let found = || self.set.store.head(&self.set.key(key)).ok().flatten();
@@ -260,7 +260,7 @@ pub(super) struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Reads the file as long as it was when it was opened; says whether it has grown since. None if it changed.
+    /// Reads the file as long as it was when it was opened; returns whether it has grown since. None if it changed.
     fn read_whole(&self, bytes: &mut [u8]) -> io::Result<Option<bool>> {
         if read_at(&self.file, 0, bytes)? < bytes.len() {
             return Ok(None);
@@ -297,7 +297,7 @@ pub(crate) fn shown_key(place: &Place, key: &str) -> Option<String> {
     (key::plain(place).as_deref() != Some(key)).then(|| key.to_owned())
 }
 
-/// Says whether a file may be changed without its ctime telling, seen from when its reading began.
+/// Returns whether a file may be changed without its ctime telling, seen from when its reading began.
 fn is_young(ctime: Stamp, began: SystemTime) -> bool {
     age(ctime, began).is_none_or(|age| age < YOUNG)
 }

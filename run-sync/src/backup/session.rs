@@ -127,7 +127,7 @@ impl Session<'_> {
         self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
     }
 
-    /// Says whether the store answers at all: what has failed with one run may work with the next.
+    /// Returns whether the store answers at all: what has failed with one run may work with the next.
     fn is_reachable(&self) -> bool {
         self.store.list_directories(STORE).is_ok() // unlike HEAD, this tells a bucket that is missing
     }

@@ -72,7 +72,7 @@ impl Patterns {
         Self::parse(std::slice::from_ref(&spec)).map(|_| spec)
     }
 
-    /// Says whether there is nothing to look for.
+    /// Returns whether there is nothing to look for.
     pub fn is_none(&self) -> bool {
         !self.known && self.own.is_empty()
     }
@@ -170,7 +170,7 @@ impl Scraper {
         }
     }
 
-    /// Says whether a line can be of a known format, which costs less than to read it.
+    /// Returns whether a line can be of a known format, which costs less than to read it.
     #[inline]
     fn may_be_known(&self, line: &[u8]) -> bool {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
@@ -271,7 +271,7 @@ impl Scraper {
     }
 }
 
-/// Says whether a line can begin with the rank of the process that printed it.
+/// Returns whether a line can begin with the rank of the process that printed it.
 fn has_rank(line: &[u8]) -> bool {
     let text = line.trim_ascii_start();
     let head = &text[..text.len().min(64)];
@@ -288,7 +288,7 @@ fn has_rank(line: &[u8]) -> bool {
     }
 }
 
-/// Says whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers and of fairseq do.
+/// Returns whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers and of fairseq do.
 fn is_logged(line: &[u8]) -> bool {
     let is_dated = line.get(2) == Some(&b'/') || matches!(line.get(4), Some(b'/' | b'-'));
     let head = &line[..line.len().min(80)];
@@ -299,13 +299,13 @@ fn is_logged(line: &[u8]) -> bool {
                 .is_some_and(|at| matches!(line.get(at + 10), Some(b't' | b'v'))))
 }
 
-/// Says whether a line begins with an iteration, as those of `CatBoost` do.
+/// Returns whether a line begins with an iteration, as those of `CatBoost` do.
 fn is_boosted(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
     line[digits..].starts_with(b":\tlearn: ")
 }
 
-/// Says whether a line begins with a word for the step, in capitals or not, and a place for its number. Many lines
+/// Returns whether a line begins with a word for the step, in capitals or not, and a place for its number. Many lines
 /// that do are none: `step 5 loss 0.1`, of which no known format is.
 #[inline]
 fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bool {
@@ -315,7 +315,7 @@ fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bo
         && !goes_on_with_a_word(rest)
 }
 
-/// Says whether a number between blanks is followed by a word.
+/// Returns whether a number between blanks is followed by a word.
 #[inline]
 fn goes_on_with_a_word(rest: &[u8]) -> bool {
     let blanks = rest.iter().take_while(|&&byte| byte == b' ').count();
@@ -325,7 +325,7 @@ fn goes_on_with_a_word(rest: &[u8]) -> bool {
         && matches!(rest[blanks + digits..], [b' ', next, ..] if next.is_ascii_alphabetic())
 }
 
-/// Says whether a part of any of the names of a step is there.
+/// Returns whether a part of any of the names of a step is there.
 fn has_step(line: &[u8]) -> bool {
     static PARTS: LazyLock<[Finder; 2]> = LazyLock::new(|| ["ep", "iter"].map(Finder::new));
     PARTS.iter().any(|part| part.find(line).is_some())

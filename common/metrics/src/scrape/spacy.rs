@@ -14,7 +14,7 @@ pub(super) struct SpacyTable {
 }
 
 impl SpacyTable {
-    /// Says whether a table has begun.
+    /// Returns whether a table has begun.
     pub(super) fn is_open(&self) -> bool {
         !self.names.is_empty()
     }

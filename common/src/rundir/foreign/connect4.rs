@@ -116,7 +116,7 @@ fn doubt(stat: &Stat, pid: &Path, meta: &Fields) -> Option<&'static str> {
     (!is_its).then_some("does not execute the command of the run, as its meta.json has it")
 }
 
-/// Says whether the words of a process are those of a recorded command, which may be `sys.argv`: without interpreter,
+/// Returns whether the words of a process are those of a recorded command, which may be `sys.argv`: without interpreter,
 /// and the program by its path. Quotes that a shell would take away do not count.
 fn is_same(own: &[String], told: &[String]) -> bool {
     let plain = |words: &[String]| words.join(" ").replace(['\'', '"', '\\'], "");

@@ -74,17 +74,17 @@ impl Listing {
         self.entries.iter().map(|(name, kind)| (&**name, *kind))
     }
 
-    /// Says whether there is a file of this name, or a link to one.
+    /// Returns whether there is a file of this name, or a link to one.
     pub fn has_file(&self, name: &str) -> bool {
         self.is(name, Kind::File, Path::is_file)
     }
 
-    /// Says whether there is a directory of this name, or a link to one.
+    /// Returns whether there is a directory of this name, or a link to one.
     pub fn has_dir(&self, name: &str) -> bool {
         self.is(name, Kind::Directory, Path::is_dir)
     }
 
-    /// Says whether there is something of this name.
+    /// Returns whether there is something of this name.
     pub(in crate::rundir) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
@@ -101,13 +101,13 @@ impl Listing {
         })
     }
 
-    /// Says whether there is a file with such a name; names that are no UTF-8 are not asked for.
+    /// Returns whether there is a file with such a name; names that are no UTF-8 are not asked for.
     pub fn any_file(&self, is_such: impl Fn(&str) -> bool) -> bool {
         let may_be = |kind| matches!(kind, Kind::File | Kind::Link);
         self.entries.iter().any(|(name, kind)| may_be(*kind) && name.to_str().is_some_and(&is_such))
     }
 
-    /// Says whether there is a directory with such a name, likewise.
+    /// Returns whether there is a directory with such a name, likewise.
     pub fn any_dir(&self, is_such: impl Fn(&str) -> bool) -> bool {
         let may_be = |kind| matches!(kind, Kind::Directory | Kind::Link);
         self.entries.iter().any(|(name, kind)| may_be(*kind) && name.to_str().is_some_and(&is_such))

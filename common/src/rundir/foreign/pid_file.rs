@@ -48,7 +48,7 @@ impl Named {
     }
 }
 
-/// Says whether a process started after a file was written.
+/// Returns whether a process started after a file was written.
 fn is_later(stat: &Stat, written: Option<Timestamp>) -> bool {
     stat.started().zip(written).is_some_and(|(started, written)| started.seconds_since(written) > SLACK)
 }

@@ -97,7 +97,7 @@ impl ForeignLayout for RlPractice {
     }
 }
 
-/// Says whether evaluations are of a run: their config names it, or it names none. Those of ours are found otherwise.
+/// Returns whether evaluations are of a run: their config names it, or it names none. Those of ours are found otherwise.
 fn is_of(path: &Path, run: &str) -> bool {
     let config = path.join("eval_config.yaml");
     let Ok(bytes) = read_small(&config) else { return path.is_dir() && !path.join(".eval").exists() };
