@@ -205,8 +205,8 @@ mod tests {
         let (exit, words) = refused(&absent, false, false).unwrap();
         assert_eq!(exit, Exit::No);
         assert!(words.ends_with(
-            "its command could not be executed: command not found: pyhton; --resume with another command after -- \
-             executes that; run-new makes another run"
+            "its command could not be executed: command not found: pyhton; use --resume with another command after \
+             --, or create a new run with run-new"
         ), "{words}");
         let dead = observed(Some(&Place::here().host), Verdict::Dead("gone".to_owned()));
         assert!(refused(&dead, false, false).is_some_and(|(exit, _)| exit == Exit::No));
@@ -219,7 +219,7 @@ mod tests {
         for (resumes, take_over) in [(false, false), (true, false), (true, true)] {
             let (exit, words) = refused(&running, resumes, take_over).unwrap();
             assert_eq!(exit, Exit::Busy);
-            let who = format!("by process {} on node7; run-stop(1)", std::process::id());
+            let who = format!("as process {} on node7; stop it with run-stop", std::process::id());
             assert!(words.contains(&who), "{words}");
         }
     }
