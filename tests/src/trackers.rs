@@ -110,7 +110,7 @@ pub const ECOSYSTEM: [(&str, &str, bool); 35] = [
     ("diffusion/checkpoint-5/random_states_0.pkl", "x", true),
 ];
 
-/// The runs that these files make, with that of W&B, of which the datastore was written by W&B itself.
+/// The runs that these files make, and the run of W&B, whose datastore W&B itself wrote.
 pub const RUNS: [&str; 16] = [
     ".guild/runs/0b",
     "diffusion",

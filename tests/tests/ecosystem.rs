@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testkit::trackers::{listed, series};
 use testkit::{Lab, checkout};
 
-/// Trains below a directory by one of the real trainers, for so many steps.
+/// Trains below a directory by one of the real trainers, for a number of steps.
 fn train(lab: &Lab, words: &[&str], directory: &str, steps: u32) {
     let python = checkout().join("target/trainers/bin/python3");
     assert!(python.exists(), "the trainers are not installed: tests/setup installs them");
@@ -15,7 +15,7 @@ fn train(lab: &Lab, words: &[&str], directory: &str, steps: u32) {
     command.env("OMP_NUM_THREADS", "1").env("MPLCONFIGDIR", lab.path("cache")).run().code(0);
 }
 
-/// Returns what is said of the only run there is: its path, layout and status.
+/// Returns the path and the status of the only run.
 fn only(lab: &Lab) -> (String, Value) {
     let runs = listed(lab, "proj");
     assert_eq!(runs.len(), 1, "{runs:#?}");
@@ -68,7 +68,7 @@ fn keras_without_run_exec() {
 /// Files with what is in them.
 type Files<'a> = &'a [(&'a str, &'a str)];
 
-/// What each layout needs at least, the directory of its run, and what is said of it: status and step.
+/// The least files of each layout, the directory of the run, its status and its step.
 const LAYOUTS: [(Files, &str, &str, Option<f64>); 11] = [
     (
         &[

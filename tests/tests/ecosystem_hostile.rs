@@ -1,5 +1,5 @@
-//! Whatever lies in the place of a file of a tracker or trainer: nobody waits, nobody reads without end, and the other
-//! runs are told of.
+//! Other things instead of the files of trackers and trainers: no tool waits or reads without end, and the other runs
+//! are listed.
 
 use testkit::Lab;
 use testkit::misplaced::Put;

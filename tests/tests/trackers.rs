@@ -144,7 +144,7 @@ fn a_datastore_of_wandb_that_is_cut_anywhere_has_all_rows_before_the_cut() {
     }
     counts.dedup();
     assert_eq!(counts, [38, 39, 40]);
-    // What is damaged is said once, and what follows is read.
+    // A damaged record is reported once, and the records after it are read.
     let mut damaged = whole.clone();
     damaged[rows[20].0 + 20] ^= 1;
     lab.write("cut/run-a/run-a.wandb", &damaged);

@@ -28,7 +28,7 @@ pub type EachRecord<'a> = dyn FnMut(u64, Option<&[u8]>) -> io::Result<()> + 'a;
 pub struct LogReader {
     /// Where the next record begins.
     position: u64,
-    /// Records have begun before; the rest of one is passed over.
+    /// Records have begun before; the rest of one is skipped.
     is_within: bool,
     /// What is there is damaged, and was handed on as such: nothing before the next block can be read.
     is_damaged: bool,
@@ -42,7 +42,7 @@ enum Part<'a> {
     Padding,
     /// The file ends before it does, for now.
     Unfinished,
-    /// What is there is none. The next one begins so many bytes later, or in the next block.
+    /// What is there is none. The next part begins at this distance in bytes, or in the next block.
     Damaged(Option<usize>),
 }
 

@@ -77,7 +77,7 @@ pub struct Exit {
 /// Values that were logged together: names, the parts of nested ones with `/` between, and JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logged<'a> {
-    /// The number of the row, where it is told beside the values.
+    /// The number of the row, if the record holds it beside the values.
     pub step: Option<u64>,
     /// The values.
     pub items: Vec<(String, &'a [u8])>,

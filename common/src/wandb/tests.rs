@@ -48,7 +48,7 @@ fn open(dir: &TempDir, bytes: &[u8]) -> File {
     crate::fsio::read::open_file(&path).unwrap()
 }
 
-/// Reads records, by so many bytes at a time; says how many were damaged.
+/// Reads records, `limit` bytes at a time; returns them and the number of damaged ones.
 fn read(reader: &mut LogReader, file: &File, limit: u64) -> (Vec<Vec<u8>>, usize) {
     let (mut records, mut damaged) = (Vec::new(), 0);
     let mut act = |_, record: Option<&[u8]>| {

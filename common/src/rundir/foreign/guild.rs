@@ -99,7 +99,7 @@ impl ForeignLayout for Guild {
         account
     }
 
-    /// Guild itself logs the scalars that it reads off the output.
+    /// Guild itself logs the scalars that it finds in the output.
     fn metrics(&self, run: &Path) -> MetricFiles {
         let files = event_files(&run.join(HOME));
         if files.is_empty() {

@@ -15,7 +15,7 @@ pub(super) struct Submitit;
 /// The end of the name of what was submitted.
 const SUBMITTED: &str = "_submitted.pkl";
 
-/// A result is a pair of which the first is a word, among the first bytes of its pickle.
+/// A result is a pair. Its first element, a word, is among the first bytes of the pickle.
 const START: u64 = 64;
 
 impl ForeignLayout for Submitit {
