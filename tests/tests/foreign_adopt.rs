@@ -90,7 +90,7 @@ fn what_is_at_work_or_is_no_run_is_not_adopted() {
         refused.err(),
         "run-new: cannot adopt 'runs/works': it is running\nrun-new: adopt it when it has ended\n"
     );
-    lab.cmd("run-new").args(["--adopt", "runs/data"]).run().code(3).stderr_has("no layout that is known");
+    lab.cmd("run-new").args(["--adopt", "runs/data"]).run().code(3).stderr_has("no known layout");
     lab.cmd("run-new").arg("--adopt").run().code(2).stderr_has("--adopt takes the directories of runs");
     lab.cmd("run-new").args(["--adopt", "-s", "lr=1", "runs/works"]).run().code(2);
     for run in ["works", "data"] {

@@ -50,7 +50,7 @@ fn a_trainer_is_signalled_and_says_how_it_ended() {
     trainer.wait().code(0);
     assert!(!lab.path("runs/c4/stop").exists(), "nothing was written");
     let again = lab.cmd("run-stop").arg("c4").run().code(0);
-    assert_eq!(again.err(), "run-stop: 'runs/c4' has ended already: it is stopped\n");
+    assert_eq!(again.err(), "run-stop: 'runs/c4' has already ended: stopped\n");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_pid_that_names_nobody_or_another_is_not_signalled() {
         let run = format!("runs/p{pid}");
         connect4(&lab, &run, &connect4_status("running", 1), Some(pid));
         let asked = lab.cmd("run-stop").arg(&run).run().code(0);
-        assert_eq!(asked.err(), format!("run-stop: '{run}' has ended already: it is dead\n"));
+        assert_eq!(asked.err(), format!("run-stop: '{run}' has already ended: dead\n"));
     }
     let mine = std::process::id().to_string();
     connect4(&lab, "runs/reused", &connect4_status("running", 1), Some(&mine));
