@@ -284,6 +284,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn instants_of_other_programs_are_read() {
+        let read = |text: &str| Timestamp::of_iso(text).map(|time| time.to_string());
+        let zoned = Some("2026-01-29T12:00:00.250Z".to_owned());
+        for text in
+            ["2026-01-29T12:00:00.250000+00:00", "2026-01-29 13:00:00.25+01:00", " 2026-01-29T12:00:00.25Z"]
+        {
+            assert_eq!(read(text), zoned, "{text}");
+        }
+        let local = |text: &str| Timestamp::of_iso(text).unwrap().0.with_timezone(&Local).naive_local();
+        for text in ["2026-01-29T12:00:00", "2026-01-29 12:00:00", "2026-01-29T12:00:00.000001"] {
+            assert_eq!(local(text).to_string()[..19], *"2026-01-29 12:00:00", "{text}");
+        }
+        for wrong in ["", "yesterday", "2026-01-29", "12:00:00", "2026-02-30T12:00:00"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(Timestamp::of_seconds(f64::NAN), None);
+        assert_eq!(Timestamp::of_seconds(1e300), None);
+        assert_eq!(Timestamp::of_seconds(1.5).map(Timestamp::millis), Some(1500));
+    }
+
     /// Any instant that a clock can show, leap seconds and years far away among them.
     fn instants() -> impl Strategy<Value = DateTime<Utc>> {
         let all = DateTime::<Utc>::MIN_UTC.timestamp()..=DateTime::<Utc>::MAX_UTC.timestamp();
