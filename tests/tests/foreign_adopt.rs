@@ -88,7 +88,7 @@ fn what_is_at_work_or_is_no_run_is_not_adopted() {
     let refused = lab.cmd("run-new").args(["--adopt", "runs/works"]).run().code(4);
     assert_eq!(
         refused.err(),
-        "run-new: cannot adopt 'runs/works': it is running\nrun-new: adopt it when it has ended\n"
+        "run-new: cannot adopt 'runs/works': it is running\nrun-new: adopt it after it has ended\n"
     );
     lab.cmd("run-new").args(["--adopt", "runs/data"]).run().code(3).stderr_has("no known layout");
     lab.cmd("run-new").arg("--adopt").run().code(2).stderr_has("--adopt takes the directories of runs");
