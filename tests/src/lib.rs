@@ -23,6 +23,7 @@ pub mod progress;
 pub mod python;
 pub mod reports;
 pub mod sets;
+pub mod slurm;
 pub mod stores;
 pub mod sync;
 pub mod trackers;
