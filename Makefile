@@ -21,12 +21,12 @@ endif
 TOOLS := run-new run-exec run-status run-stop run-eval run-report run-sync
 MAN1 := $(TOOLS:%=man/%.1)
 MAN5 := man/run-dir.5 man/run-store.5
-MAN7 := man/run-tools.7
+MAN7 := man/run-tools.7 man/run-launch.7
 
 .PHONY: all demo test soak lint bench install setup clean
 
 all:
-	$(CARGO) build --release --locked $(TOOLS:%=-p %)
+	$(CARGO) build --release --locked $(TOOLS:%=-p %) -p run-launch
 
 demo: all
 	RUN_BIN=$(CURDIR)/$(BIN) examples/demo
@@ -55,7 +55,7 @@ setup:
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
-	install $(TOOLS:%=$(BIN)/%) $(DESTDIR)$(PREFIX)/bin
+	install $(TOOLS:%=$(BIN)/%) $(BIN)/run-launch-slurm $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(MAN5) $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 644 $(MAN7) $(DESTDIR)$(PREFIX)/share/man/man7

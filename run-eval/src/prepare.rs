@@ -159,6 +159,7 @@ pub(crate) fn prepare(
         resume_step: None,
         total_steps: None,
         checkpoint_pattern: None,
+        job: None,
         options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),
         fingerprints: BTreeMap::new(),

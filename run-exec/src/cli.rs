@@ -1,5 +1,6 @@
 //! The command line of run-exec.
 
+use crate::choice::Choice;
 use clap::Parser;
 use run_checkpoint::{Label, checkpoint_pattern};
 use run_common::cli::runs_dir::RunsDir;
@@ -102,6 +103,39 @@ pub(crate) struct Args {
     /// Shell command to execute after the attempt has ended
     #[arg(long, value_name = "COMMAND")]
     on_end: Option<String>,
+    /// Have Slurm execute the runs, with these options of sbatch
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        group = "launcher",
+        conflicts_with_all = ["detach", "stdin", "gpus"],
+        value_parser = Choice::slurm
+    )]
+    pub(crate) slurm: Option<Choice>,
+    /// Have the program run-launch-NAME execute the runs elsewhere, with these options
+    #[arg(
+        long,
+        value_name = "NAME[=OPTIONS]",
+        group = "launcher",
+        conflicts_with_all = ["detach", "stdin", "gpus"],
+        value_parser = Choice::named
+    )]
+    pub(crate) launch: Option<Choice>,
+    /// Wait until the runs that were submitted have ended
+    #[arg(long, requires = "launcher")]
+    pub(crate) wait: bool,
+    /// Have jobs started again that are ended before their runs are complete
+    #[arg(long, requires = "launcher")]
+    pub(crate) requeue: bool,
+    /// With --requeue, also runs that begin anew, for want of a checkpoint
+    #[arg(long, requires = "requeue")]
+    pub(crate) restart_ok: bool,
+    /// Execute the run for this submission; jobs of launchers are told so
+    #[arg(long, value_name = "ID", conflicts_with_all = ["launcher", "detach", "stdin"])]
+    pub(crate) job: Option<String>,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<String>,

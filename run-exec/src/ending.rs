@@ -7,8 +7,10 @@ use run_common::rundir::environment::Variable;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Checkpoint;
 use run_common::rundir::status::Status;
-use run_supervise::{Additions, Script};
+use run_launch::inside::Inside;
+use run_supervise::{Additions, Asked, Script};
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// The end of an attempt of a run.
 #[derive(Debug)]
@@ -18,9 +20,20 @@ pub(crate) struct Ending {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Shell command to execute.
     pub(crate) on_end: Option<String>,
+    /// The job that makes the attempt, if one does.
+    pub(crate) job: Option<Inside>,
+    /// Time between SIGTERM and SIGKILL when that is ended, where it is known.
+    pub(crate) kill_wait: Option<Duration>,
+    /// Time before its limit at which it is signalled.
+    pub(crate) warning: Duration,
 }
 
 impl run_supervise::Ending for Ending {
+    fn asked(&self) -> Option<Asked> {
+        let ending = self.job.as_ref()?.ending(self.warning, self.kill_wait)?;
+        Some(Asked { words: ending.why.words().to_owned(), left: ending.left })
+    }
+
     fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
         let found = discover_latest(&self.layout, self.checkpoint.as_ref(), Program::Ended);
         let found = found.unwrap_or_default();

@@ -8,10 +8,14 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::{Observed, Observer, TAKE_OVER};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::record::ActiveRun;
-use run_common::rundir::recorded::{AttemptState, Ended, Recorded, State};
-use run_common::rundir::status::{Outcome, Status};
+use run_common::rundir::recorded::Recorded;
+use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
-use run_common::time::Timestamp;
+use run_launch::settle::settle;
+use std::time::Duration;
+
+/// Age of the heartbeat of a supervisor on another host from which a job takes the run over that it has claimed.
+pub(crate) const PREDECESSOR: Duration = Duration::from_secs(30);
 
 /// A run whose lock this process holds, and its record.
 #[derive(Debug)]
@@ -29,9 +33,20 @@ impl HeldRun {
         if let Some(foreign) = run.layout().foreign() {
             return Err(foreign.refuse("execute", &run));
         }
-        let before = Observer::default().observe(&run)?;
+        let observer = match options.owner {
+            Some(_) => Observer::of_many(Some(PREDECESSOR)),
+            None => Observer::default(),
+        };
+        let mut before = observer.observe(&run)?;
+        if options.owner.is_none() && options.launch.is_none() {
+            settle(&observer, [&mut before]);
+            refuse_queued(&before)?;
+        }
         refuse(&before, options.resumes(), options.take_over)?;
-        let active = run.activate()?;
+        let mut active = run.activate()?;
+        if let Some(owner) = &options.owner {
+            active.owned_by(owner.clone());
+        }
         let recorded = Recorded::read(active.layout())?;
         if recorded.attempts() != before.recorded.attempts() {
             return Err(
@@ -49,7 +64,7 @@ impl HeldRun {
     /// Records that a run is not executed because a stop was requested; returns the refusal.
     pub(crate) fn refuse_stopped(&self) -> Error {
         let words = StopRequest::read(&self.layout().stop()).unwrap_or_default().words();
-        match write_stopped(&self.active, &self.recorded, words.clone()) {
+        match self.active.write_stopped(&self.recorded, words.clone()) {
             Ok(()) => cannot_start(self.active.run(), Exit::No)
                 .because(format!("it was {words} before it started"))
                 .hint("use --resume to execute it anyway"),
@@ -69,27 +84,23 @@ impl HeldRun {
 
     /// Returns why this process no longer owns the run, or `None` while it does.
     pub(crate) fn loss(&self) -> Option<Error> {
-        let why = self.active.loss(&self.recorded)?;
-        Some(Error::new(Exit::BadRun, "cannot make another attempt").because(why))
+        let loss = self.active.loss(&self.recorded)?;
+        Some(Error::new(Exit::BadRun, "cannot make another attempt").because(loss.why))
     }
-}
-
-/// Records that a run was stopped between attempts.
-pub(crate) fn write_stopped(active: &ActiveRun, recorded: &Recorded, words: String) -> Result<(), Error> {
-    let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
-    let ended = Ended {
-        attempt,
-        outcome: Outcome::Stopped,
-        reason: Some(words),
-        time: Some(Timestamp::now()),
-        exit_code: None,
-        signal: None,
-    };
-    active.write(&Recorded { state: State::Ended(ended), ..recorded.clone() })
 }
 
 fn cannot_start(run: &RunDir, exit: Exit) -> Error {
     Error::new(exit, format!("cannot start '{}'", run.layout().root().display()))
+}
+
+/// Refuses a run that waits for a job, which alone may execute it.
+fn refuse_queued(before: &Observed) -> Result<(), Error> {
+    if before.status() != Status::Queued {
+        return Ok(());
+    }
+    Err(cannot_start(&before.run, Exit::Busy)
+        .because(format!("it is queued: {}", before.reason().unwrap_or("it waits for its job")))
+        .hint("run-stop(1) takes it out of the queue"))
 }
 
 /// Refuses a run that is active, or that needs `--resume`.
@@ -98,6 +109,7 @@ pub(crate) fn refuse(before: &Observed, resumes: bool, take_over: bool) -> Resul
     let reason = before.reason().unwrap_or("its state is in doubt");
     match before.status() {
         Status::Created | Status::Queued => Ok(()),
+        Status::Dead if recorded.attempts() == 0 => Ok(()), // its job was lost before it began
         Status::Running => Err(cannot_start(&before.run, Exit::Busy)
             .because(match recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref()) {
                 Some(ProcessId { pid, host, .. }) => {
@@ -150,7 +162,8 @@ mod tests {
     use super::*;
     use run_common::process::identity::Place;
     use run_common::rundir::observe::Verdict;
-    use run_common::rundir::recorded::Running;
+    use run_common::rundir::recorded::{AttemptState, Ended, Running, State};
+    use run_common::rundir::status::Outcome;
     use serde_json::json;
 
     /// Makes a run that is recorded to run on a host, or else to have ended, and judged so.

@@ -2,11 +2,13 @@
 
 mod attempt;
 mod batch;
+mod choice;
 mod cli;
 mod controller;
 mod ending;
 mod environment;
 mod held_run;
+mod launch;
 mod options;
 mod plan;
 mod prepare;

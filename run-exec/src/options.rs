@@ -1,14 +1,17 @@
 //! The resolved command line.
 
+use crate::choice::Choice;
 use crate::cli::{Args, FromStep};
 use run_common::cli::slots::Slots;
+use run_common::rundir::launch::Owner;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::Timestamp;
 use run_supervise::Output;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The resolved command line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) operands: Vec<String>,
     pub(crate) runs_dir: PathBuf,
@@ -29,6 +32,22 @@ pub(crate) struct Options {
     pub(crate) checkpoint: Option<String>,
     /// The command, if given.
     pub(crate) command: Vec<String>,
+    /// Who is to execute the runs, if not this process.
+    pub(crate) launch: Option<Choice>,
+    /// Runs that were submitted are waited for.
+    pub(crate) waits: bool,
+    /// Jobs are to be started again.
+    pub(crate) requeue: bool,
+    /// Also where their runs begin anew.
+    pub(crate) restart_ok: bool,
+    /// The submission that this process executes a run for.
+    pub(crate) submission: Option<String>,
+    /// The claim of this process on the run, in a job.
+    pub(crate) owner: Option<Owner>,
+    /// Time between SIGTERM and SIGKILL when the job is ended, where that is known.
+    pub(crate) kill_wait: Option<Duration>,
+    /// An attempt was made for the submission before.
+    pub(crate) is_again: bool,
     pub(crate) quiet: bool,
     pub(crate) detach: bool,
     pub(crate) stdin: bool,
@@ -71,6 +90,14 @@ impl Options {
             additional_steps: args.additional_steps,
             checkpoint: args.checkpoint.clone(),
             command: args.command.clone(),
+            launch: args.slurm.clone().or_else(|| args.launch.clone()),
+            waits: args.wait,
+            requeue: args.requeue,
+            restart_ok: args.restart_ok,
+            submission: args.job.clone(),
+            owner: None,
+            kill_wait: None,
+            is_again: false,
             quiet: args.quiet || args.detach,
             detach: args.detach,
             stdin: args.stdin,

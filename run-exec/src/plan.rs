@@ -28,6 +28,7 @@ use run_common::rundir::recorded::Recorded;
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::text::cut;
 use run_common::time::Timestamp;
+use run_launch::inside::Inside;
 use run_supervise::{Sources, Task};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -83,6 +84,34 @@ impl Source {
 }
 
 impl Plan {
+    /// Finds out whether an attempt could be made: the command, its placeholders, its program, the config and the
+    /// inputs. Where it will be made other graphics processors are there.
+    pub(crate) fn check(
+        options: &Options,
+        this: &Attempt,
+        run: &RunDir,
+        meta: &Meta,
+        recorded: &Recorded,
+    ) -> Result<(), Error> {
+        let layout = run.layout();
+        let choices = Choices::make(options, this, layout, meta, recorded)?;
+        let cannot = || Error::new(Exit::BadRun, format!("cannot submit '{}'", layout.root().display()));
+        if choices.executable.is_none() {
+            let name = choices.filled.recorded.first().map_or("", String::as_str);
+            return Err(cannot().because(format!("command not found: {name}")));
+        }
+        if !choices.source.cwd.is_dir() {
+            let shown = choices.source.cwd.display();
+            return Err(cannot().because(format!("there is no directory '{shown}'")));
+        }
+        let config = meta.config_file.as_ref().map(|file| layout.root().join(file));
+        let inputs = meta.inputs.values().filter_map(|input| input["path"].as_str().map(PathBuf::from));
+        match config.into_iter().chain(inputs).find(|path| !path.exists()) {
+            Some(missing) => Err(cannot().because(format!("there is no '{}'", missing.display()))),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the plan.
     pub(crate) fn make(
         options: &Options,
@@ -214,6 +243,7 @@ impl<'a> Choices<'a> {
             resume_step: resume_step.flatten(),
             total_steps: resume.total_steps,
             checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
+            job: Inside::find().map(|job| job.start),
             options: this.settings.recorded.clone(),
             fingerprints: fingerprints(self.layout, &offsets),
             offsets,
@@ -255,6 +285,9 @@ impl<'a> Choices<'a> {
                 layout: layout.clone(),
                 checkpoint: meta.checkpoint.clone(),
                 on_end: this.settings.on_end(layout),
+                job: Inside::find(),
+                kill_wait: options.kill_wait,
+                warning: this.settings.warning(),
             }),
         })
     }

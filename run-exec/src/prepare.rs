@@ -27,7 +27,8 @@ impl Attempt {
         held.active.sign()?; // the parent process may have taken the lock
         let stop = held.layout().stop();
         let asked_before = stamp(&stop);
-        if (!self.is_resume || self.is_retry) && asked_before.is_some() {
+        let heeds_stop = !self.is_resume || self.is_retry || options.owner.is_some();
+        if heeds_stop && asked_before.is_some() {
             return Err(held.refuse_stopped());
         }
         let mut meta = Meta::read(held.layout())?;

@@ -41,6 +41,17 @@ pub(crate) enum Next {
     End,
 }
 
+/// Returns the run, if a single one is named.
+pub(crate) fn single(options: &Options) -> Result<Option<RunDir>, Error> {
+    match options.operands.as_slice() {
+        [name] if name != "-" => match Names::below(options.runs_dir.clone()).open(name)? {
+            Operand::Run(run) => Ok(Some(run)),
+            Operand::Batch(_) | Operand::Others(..) => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
 impl Queue {
     pub(crate) fn new(options: &Options) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! A retry of a run whose lock was kept: waits before the attempt, and notices stop requests meanwhile.
 
 use crate::attempt::Attempt;
-use crate::held_run::{HeldRun, write_stopped};
+use crate::held_run::HeldRun;
 use crate::options::Options;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::cli::statuses::{Ended, STATUSES};
@@ -95,6 +95,6 @@ fn stop(active: &ActiveRun, recorded: &Recorded, signal: Option<i32>) -> Result<
         (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),
         (None, None) => return Ok(None),
     };
-    write_stopped(active, recorded, words)?;
+    active.write_stopped(recorded, words)?;
     Ok(Some(128 + u8::try_from(signal.unwrap_or(SIGTERM)).unwrap_or_default()))
 }

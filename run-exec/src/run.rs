@@ -4,12 +4,13 @@ use crate::attempt::Attempt;
 use crate::cli::Args;
 use crate::controller::Controller;
 use crate::held_run::HeldRun;
+use crate::launch;
 use crate::options::Options;
+use crate::queue::single;
 use crate::settings::Settings;
 use crate::unfinished::Left;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 use run_common::cli::names::Names;
-use run_common::cli::operands::Operand;
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
@@ -25,23 +26,23 @@ pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     if !options.quiet && check_open(1).is_err() {
         warn("stdout is closed: output goes only to the logs");
     }
-    match single(&options)? {
-        Some(run) => match Settings::of(&options, &run) {
-            settings if settings.retries == 0 => execute_one(&options, &run, settings),
-            _ => execute_several(&options, true),
-        },
-        None => execute_several(&options, false),
+    if options.launch.is_some() {
+        return launch::submit::submit(&options);
     }
+    if options.submission.is_some() {
+        return launch::job::execute(options, execute);
+    }
+    execute(&options)
 }
 
-/// Returns the run, if a single run is named.
-fn single(options: &Options) -> Result<Option<RunDir>, Error> {
-    match options.operands.as_slice() {
-        [name] if name != "-" => match Names::below(options.runs_dir.clone()).open(name)? {
-            Operand::Run(run) => Ok(Some(run)),
-            Operand::Batch(_) | Operand::Others(..) => Ok(None),
+/// Executes a command in one run or several, by processes of this one.
+pub(crate) fn execute(options: &Options) -> Result<Ended, Error> {
+    match single(options)? {
+        Some(run) => match Settings::of(options, &run) {
+            settings if settings.retries == 0 => execute_one(options, &run, settings),
+            _ => execute_several(options, true),
         },
-        _ => Ok(None),
+        None => execute_several(options, false),
     }
 }
 
@@ -58,7 +59,7 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<En
     };
     let attempt = Attempt {
         is_resume: options.resumes(),
-        is_retry: false,
+        is_retry: options.is_again,
         gpu: options.slots.gpu(0).cloned(),
         settings,
         retry: None,

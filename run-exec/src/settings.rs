@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Maximum time between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
+/// Time for the record of an end.
+const RECORD: Duration = Duration::from_secs(5);
+
 /// The options of an attempt of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -46,6 +49,12 @@ impl Settings {
         let settings = Self::resolve(options.given.clone(), inherited);
         let retries = if options.stdin { 0 } else { settings.retries }; // stdin cannot be read again
         Self { retries, ..settings }
+    }
+
+    /// Returns the time that an attempt may need to end when it is asked to: so long before its limit a job is
+    /// signalled.
+    pub(crate) fn warning(&self) -> Duration {
+        self.limits.grace + 2 * self.limits.linger + RECORD
     }
 
     /// Returns the shell command for the end of an attempt; warns if the command is unknown.

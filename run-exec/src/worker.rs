@@ -57,7 +57,7 @@ impl Worker {
     pub(crate) fn attempt(&self, options: &Options, follows: bool) -> Attempt {
         Attempt {
             is_resume: options.resumes() || follows,
-            is_retry: follows,
+            is_retry: follows || options.is_again,
             gpu: options.slots.gpu(self.slot).cloned(),
             settings: self.settings.clone(),
             retry: self.settings.retry(self.retries),

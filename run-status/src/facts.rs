@@ -6,7 +6,7 @@ use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
 use run_common::figures::{human_bytes, money};
 use run_common::provenance::device::DeviceState;
-use run_common::rundir::attempts::{Attempt, Attempts};
+use run_common::rundir::attempts::{Attempt, Attempts, JobStart};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::sample::Sample;
@@ -115,6 +115,8 @@ fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
 /// Adds the resources that the last attempt has used.
 fn of_machine(facts: &mut Facts, run: &Observed) {
     let Some(attempt) = run.recorded.attempt() else { return };
+    let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
+    facts.say("job", attempts.last().and_then(|last| last.start.job.as_ref()).map(job));
     let used = attempt.resources.map(|used| {
         let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
         let (cpu, memory) = (human_seconds(used.cpu_seconds), used.max_rss_bytes >> 20);
@@ -123,6 +125,13 @@ fn of_machine(facts: &mut Facts, run: &Observed) {
     facts.say("resources", used);
     let lost = Some(attempt.lost_bytes).filter(|&lost| lost > 0);
     facts.say("lost output", lost.map(|lost| format!("{lost} bytes")));
+}
+
+/// Says which job has made an attempt.
+fn job(job: &JobStart) -> String {
+    let node = job.node.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
+    let again = if job.restart > 0 { format!(", restart {}", job.restart) } else { String::new() };
+    format!("{} {}{node}{again}", job.launcher, job.id)
 }
 
 /// Adds the state of the GPUs at the last sample, unless the run has ended.

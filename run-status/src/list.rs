@@ -11,6 +11,7 @@ use run_common::rundir::find::{Found, visit};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::spare::Spare;
+use run_launch::settle;
 use std::path::PathBuf;
 
 /// Initial capacity for a line of JSON, in bytes.
@@ -69,6 +70,14 @@ impl Listed {
     }
 }
 
+/// A run that was looked at.
+enum Looked<T> {
+    /// Whether it is shown, and what is made of it.
+    Made(bool, Made<T>),
+    /// Only a launcher can tell what it does: all launchers are asked together.
+    Open(Box<Observed>),
+}
+
 /// The output for a run, and an error if part of its record is damaged.
 type Made<T> = (T, Option<Error>);
 
@@ -82,43 +91,73 @@ fn look<T: Send>(
 ) -> Result<Listed, Error> {
     let work = |run: &RunDir| {
         let run = observer.observe(run)?;
+        if settle::is_open(&run) {
+            return Ok(Looked::Open(Box::new(run)));
+        }
         let is_shown = scope.wants(&run);
-        Ok((is_shown, make(&run, is_shown)?))
+        Ok(Looked::Made(is_shown, make(&run, is_shown)?))
     };
     let mut listed = Listed { exit: Exit::Ok, shown: 0, hidden: 0, unlike: Vec::new(), has_foreign: false };
-    let mut note = |listed: &mut Listed, made: Result<(bool, Made<T>), Error>| match made {
-        Ok((is_shown, (item, damage))) => {
+    // What comes after a run that is open waits for it.
+    let mut waiting: Vec<Result<Looked<T>, Error>> = Vec::new();
+    let mut show = |listed: &mut Listed, made: Result<Looked<T>, Error>| match made {
+        Ok(Looked::Made(is_shown, (item, damage))) => {
             *(if is_shown { &mut listed.shown } else { &mut listed.hidden }) += 1;
             if let Some(damage) = damage {
                 listed.fail(&damage);
             }
             take(item)
         }
+        Ok(Looked::Open(_)) => Ok(()),
         Err(error) => {
             listed.fail(&error);
             Ok(())
         }
     };
+    let mut note = |listed: &mut Listed, looked: Result<Looked<T>, Error>| {
+        if waiting.is_empty() && !matches!(looked, Ok(Looked::Open(_))) {
+            return show(listed, looked);
+        }
+        waiting.push(looked);
+        Ok(())
+    };
     if scope.is_named() {
         in_order(scope.named(), |run: Result<RunDir, Error>| work(&run?), |made| note(&mut listed, made))?;
-        return Ok(listed);
-    }
-    visit(scope.runs_dir(), work, |found| match found {
-        Found::Run(run, made) => {
-            listed.has_foreign |= run.layout().foreign().is_some();
-            note(&mut listed, made)
-        }
-        Found::Other(path) => {
-            listed.unlike.push(path);
-            Ok(())
-        }
-        found => {
-            if let Some(error) = scope.fault(found)? {
-                listed.fail(&error);
+    } else {
+        visit(scope.runs_dir(), work, |found| match found {
+            Found::Run(run, made) => {
+                listed.has_foreign |= run.layout().foreign().is_some();
+                note(&mut listed, made)
             }
-            Ok(())
-        }
-    })?;
+            Found::Other(path) => {
+                listed.unlike.push(path);
+                Ok(())
+            }
+            found => {
+                if let Some(error) = scope.fault(found)? {
+                    listed.fail(&error);
+                }
+                Ok(())
+            }
+        })?;
+    }
+    settle::settle(
+        observer,
+        waiting.iter_mut().filter_map(|looked| match looked {
+            Ok(Looked::Open(run)) => Some(run.as_mut()),
+            _ => None,
+        }),
+    );
+    for looked in waiting {
+        let looked = match looked {
+            Ok(Looked::Open(run)) => {
+                let is_shown = scope.wants(&run);
+                make(&run, is_shown).map(|made| Looked::Made(is_shown, made))
+            }
+            looked => looked,
+        };
+        show(&mut listed, looked)?;
+    }
     Ok(listed)
 }
 

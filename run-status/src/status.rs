@@ -10,6 +10,7 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use run_launch::settle::settle;
 use run_metrics::foreign::figures;
 
 /// Prints the requested output.
@@ -30,7 +31,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if let Format::Table { .. } = format
         && let Some(run) = one_run(args)?
     {
-        let run = observer.observe(&run)?;
+        let mut run = observer.observe(&run)?;
+        settle(&observer, [&mut run]);
         return if scope.wants(&run) {
             detail::print(&run, args.checkpoint.as_deref(), out)
         } else {

@@ -10,6 +10,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::rundir::wait::Waiter;
 use run_common::time::human;
+use run_launch::settle::settle;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -33,18 +34,26 @@ pub(crate) fn run(
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut waiter = Waiter::new();
     loop {
-        let mut pending: Vec<Observed> = Vec::new();
+        let mut looked: Vec<Observed> = Vec::new();
         for run in mem::take(&mut runs) {
             match observer.observe(&run) {
-                Ok(run) if !waits_for_all && !is_at_work(run.status()) => {}
-                Ok(run) if run.status().has_ended() => {
-                    exit = exit.max(print(&run, format, scope.is_named(), out)?);
-                    if run.status() != Status::Completed {
-                        exit = exit.max(Exit::No);
-                    }
-                }
-                Ok(run) => pending.push(run),
+                Ok(run) => looked.push(run),
                 Err(error) => fail(&mut exit, &error),
+            }
+        }
+        settle(observer, looked.iter_mut());
+        let mut pending: Vec<Observed> = Vec::new();
+        for run in looked {
+            if !waits_for_all && !is_at_work(run.status()) {
+                continue;
+            }
+            if !run.status().has_ended() {
+                pending.push(run);
+                continue;
+            }
+            exit = exit.max(print(&run, format, scope.is_named(), out)?);
+            if run.status() != Status::Completed {
+                exit = exit.max(Exit::No);
             }
         }
         waits_for_all = true;

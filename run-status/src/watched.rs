@@ -8,6 +8,7 @@ use run_common::rundir::find::Holders;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::{RunDir, RunStamp};
 use run_common::rundir::status::Status;
+use run_launch::settle::settle;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -80,6 +81,8 @@ impl<'a> Watched<'a> {
                 }
             }
         }
+        let new = self.runs.iter_mut().filter(|run| run.is_new);
+        settle(&self.observer, new.filter_map(|run| run.observed.as_mut()));
         self.is_first = false;
         Ok(())
     }

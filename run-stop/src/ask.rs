@@ -7,16 +7,22 @@ use run_common::message::{complain, warn};
 use run_common::process::identity::{Process, Signal};
 use run_common::process::stat::Stat;
 use run_common::rundir::foreign::Foreign;
+use run_common::rundir::launch::Launch;
 use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
 use run_common::rundir::open::RunDir;
+use run_common::rundir::recorded::Recorded;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
+use run_launch::launcher::launcher_of;
+use std::cell::RefCell;
 use std::time::Instant;
 
 /// Asks runs.
 pub(crate) struct Asker<'a> {
     pub(crate) observer: &'a Observer,
     pub(crate) request: &'a StopRequest,
+    /// Submissions of runs that were taken out of the queue.
+    pub(crate) launches: RefCell<Vec<Launch>>,
 }
 
 /// A run that was asked to stop.
@@ -51,6 +57,9 @@ impl Asker<'_> {
         }
         if let Some(foreign) = run.layout().foreign() {
             asked.supervisor = self.ask_foreign(run, foreign)?;
+            return Ok(asked);
+        }
+        if status == Status::Queued && self.take_out(run)? {
             return Ok(asked);
         }
         if let Some(command) = &observed.unproven {
@@ -88,6 +97,45 @@ impl Asker<'_> {
         self.request.write(&way.file).map_err(|error| Error::io("write", &way.file, error))?;
         warn(&format!("'{shown}' is not signalled ({why}); it will find the file 'stop'"));
         Ok(None)
+    }
+
+    /// Takes a run that waits for a job out of the queue, unless it is just being started: then its job finds the
+    /// request. Says whether it has.
+    fn take_out(&self, run: &RunDir) -> Result<bool, Error> {
+        let layout = run.layout();
+        self.request.write(&layout.stop()).map_err(|error| Error::io("write", &layout.stop(), error))?;
+        let active = match run.clone().activate() {
+            Ok(active) => active,
+            Err(error) if error.exit() == Exit::Busy => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let recorded = Recorded::read(layout)?;
+        if recorded.status() != Status::Queued {
+            return Ok(false);
+        }
+        active.write_stopped(&recorded, self.request.words())?;
+        if let Some(launch) = Launch::read(layout)? {
+            self.launches.borrow_mut().push(launch);
+        }
+        Ok(true)
+    }
+
+    /// Cancels the jobs of runs that were taken out of the queue.
+    pub(crate) fn cancel_jobs(&self) -> Result<(), Error> {
+        let mut launches = self.launches.borrow_mut();
+        while let Some(first) = launches.pop() {
+            let is_of_it = |launch: &Launch| launch.launcher == first.launcher && launch.args == first.args;
+            let (mut together, rest): (Vec<Launch>, Vec<Launch>) = launches.drain(..).partition(is_of_it);
+            *launches = rest;
+            together.push(first);
+            let jobs: Vec<String> = together.iter().filter_map(|launch| launch.job.clone()).collect();
+            if let (Some(launch), false) = (together.first(), jobs.is_empty()) {
+                launcher_of(launch).cancel(&jobs).map_err(|error| {
+                    error.hint("the runs are recorded as stopped: their jobs will find nothing to do")
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn ask_supervisor(&self, observed: &Observed, asked: &mut Asked) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use run_common::rundir::observe::{Observer, TAKE_OVER};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// Default grace for processes of a dead run.
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         exit = exit.max(error.exit());
         complain(error);
     };
-    let asker = Asker { observer: &observer, request: &request };
+    let asker = Asker { observer: &observer, request: &request, launches: RefCell::default() };
     let mut asked = Vec::new();
     let mut ask = |run: Result<RunDir, Error>| match run.and_then(|run| asker.ask(&run)) {
         Ok(one) => asked.push(one),
@@ -53,6 +54,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         after_checkpoint(runs, &observer, &mut ask);
     } else {
         runs.into_iter().for_each(&mut ask);
+    }
+    if let Err(error) = asker.cancel_jobs() {
+        fail(&error);
     }
     for one in asked {
         let shown = one.run.layout().root().display().to_string();

@@ -16,6 +16,11 @@ pub struct Slots {
 }
 
 impl Slots {
+    /// Returns what `-j` says, if it is given.
+    pub fn given(&self) -> Option<usize> {
+        self.jobs.map(NonZeroUsize::get)
+    }
+
     /// Returns the number of slots: that of `-j`, else that of `--gpus`, else 1.
     pub fn count(&self) -> Result<usize, Error> {
         match (self.jobs.map(NonZeroUsize::get), self.gpus.len()) {

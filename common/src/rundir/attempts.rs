@@ -66,6 +66,9 @@ pub struct AttemptStart {
     /// The pattern of checkpoints that it was given, or an attempt before it, in place of that of meta.json.
     #[serde(default)]
     pub checkpoint_pattern: Option<String>,
+    /// The job of a cluster that makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStart>,
     /// Options that were given or inherited.
     #[serde(default)]
     pub options: AttemptOptions,
@@ -74,6 +77,19 @@ pub struct AttemptStart {
     /// SHA-256 of the beginning of each of those files with metrics ([`super::fingerprint`]).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fingerprints: BTreeMap<String, String>,
+}
+
+/// A job of a cluster, as an attempt found it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStart {
+    /// What started it, such as `slurm`.
+    pub launcher: String,
+    /// Its id; `JOB_TASK` for a task of an array.
+    pub id: String,
+    /// How often it was started before.
+    pub restart: u32,
+    /// The name by which the cluster knows the node.
+    pub node: Option<String>,
 }
 
 /// Tells the line of a start from that of an end.

@@ -143,6 +143,10 @@ files! { Layout, below_record:
     scraped = "scraped.jsonl";
     /// The steps of checkpoints that are written again in place.
     overwritten = "overwritten.json";
+    /// The job that is to execute the run, where a launcher was told to.
+    launch = "launch.json";
+    /// The process of a job that may write to the run.
+    owner = "owner.json";
     /// CPU, memory and GPU use over time.
     resources = "resources.jsonl";
     /// Figures of what an evaluation has measured.

@@ -8,6 +8,7 @@ pub mod evaluations;
 pub mod find;
 pub mod fingerprint;
 pub mod foreign;
+pub mod launch;
 pub mod layout;
 pub mod meta;
 pub mod observe;

@@ -3,10 +3,11 @@
 
 use super::SCHEMA;
 use super::attempts::{AttemptEnd, AttemptStart, Attempts, EndEvent};
+use super::launch::Owner;
 use super::layout::{Layout, RECORD_DIR};
 use super::open::RunDir;
 use super::raw::Raw;
-use super::recorded::{AttemptState, Recorded, Running, State};
+use super::recorded::{AttemptState, Ended, Queued, Recorded, Running, State};
 use super::sample::Sample;
 use super::status::Outcome;
 use crate::error::Error;
@@ -31,11 +32,22 @@ static RESULT: [u8; 16 << 10] = [0; 16 << 10];
 pub struct ActiveRun {
     run: RunDir,
     lock: Lock,
+    /// What this process has claimed the run by, in a job.
+    owner: Option<Owner>,
+}
+
+/// Why a process no longer owns the record of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why, in words.
+    pub why: String,
+    /// Another process makes an attempt of the run, or is about to.
+    pub has_successor: bool,
 }
 
 impl ActiveRun {
     pub(super) fn new(run: RunDir, lock: Lock) -> Result<Self, Error> {
-        let mut active = Self { run, lock };
+        let mut active = Self { run, lock, owner: None };
         active.sign()?;
         Ok(active)
     }
@@ -44,6 +56,11 @@ impl ActiveRun {
     pub fn sign(&mut self) -> Result<(), Error> {
         let signed = self.lock.sign(&ProcessId::myself());
         signed.map_err(|error| Error::io("write", &self.layout().lock(), error))
+    }
+
+    /// Gives the run up as soon as another process claims it.
+    pub fn owned_by(&mut self, owner: Owner) {
+        self.owner = Some(owner);
     }
 
     /// Returns the run.
@@ -65,6 +82,38 @@ impl ActiveRun {
         Ok(())
     }
 
+    /// Writes that a launcher is to make the next attempt of a run. The last one has ended before, or it `died` for
+    /// this reason, which is its end then.
+    pub fn queue(
+        &self,
+        previous: &Recorded,
+        died: Option<String>,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        let attempts = self.layout().attempts();
+        let unseen = died.and_then(|why| unseen_end(self.layout(), previous, why));
+        Attempts::read(self.layout())
+            .and_then(|before| before.complete(self.layout(), unseen.as_ref()))
+            .map_err(|error| Error::io("write", &attempts, error))?;
+        let attempt = previous.attempt().cloned();
+        let state = State::Queued(Queued { attempt, reason });
+        self.write(&Recorded { state, ..previous.clone() })
+    }
+
+    /// Writes that a run was stopped while no attempt was made, in these words.
+    pub fn write_stopped(&self, recorded: &Recorded, words: String) -> Result<(), Error> {
+        let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
+        let ended = Ended {
+            attempt,
+            outcome: Outcome::Stopped,
+            reason: Some(words),
+            time: Some(Timestamp::now()),
+            exit_code: None,
+            signal: None,
+        };
+        self.write(&Recorded { state: State::Ended(ended), ..recorded.clone() })
+    }
+
     /// Writes the record of a run with whose next attempt the calling process waits.
     pub fn write_waiting(&self, recorded: &mut Recorded) -> io::Result<()> {
         if let Some(attempt) = recorded.attempt_mut() {
@@ -79,22 +128,26 @@ impl ActiveRun {
     }
 
     /// Returns why this process no longer owns the record, or `None` while it does.
-    pub fn loss(&self, own: &Recorded) -> Option<String> {
+    pub fn loss(&self, own: &Recorded) -> Option<Loss> {
         let root = self.layout().root().display();
+        let lost = |why| Some(Loss { why, has_successor: false });
+        if let Some(why) = self.owner.as_ref().and_then(|owner| owner.successor(self.layout())) {
+            return Some(Loss { why, has_successor: true });
+        }
         // What is read may be our own, written into a directory that had just taken the place of this one.
         let inode = own.attempt().and_then(|attempt| attempt.inode);
         let record = fs::symlink_metadata(self.layout().record());
         let is_other =
             |record: Metadata| !record.is_dir() || inode.is_some_and(|inode| record.ino() != inode);
         if record.is_ok_and(is_other) {
-            return Some(format!("another run is now '{root}'"));
+            return lost(format!("another run is now '{root}'"));
         }
         match Recorded::read(self.layout()) {
-            Ok(written) if written.run_id != own.run_id => Some(format!("another run is now '{root}'")),
+            Ok(written) if written.run_id != own.run_id => lost(format!("another run is now '{root}'")),
             Ok(written) if written.attempts() > own.attempts() => {
-                Some("another run-exec has taken the run over".to_owned())
+                Some(Loss { why: "another run-exec has taken the run over".to_owned(), has_successor: true })
             }
-            Err(_) if self.lock.is_removed() => Some(format!("'{root}' was removed")),
+            Err(_) if self.lock.is_removed() => lost(format!("'{root}' was removed")),
             _ => None,
         }
     }
@@ -239,10 +292,10 @@ impl Record {
     }
 
     /// Returns why the record is not this attempt's any more, if so; nothing more is written then.
-    pub fn look_for_loss(&mut self) -> Option<String> {
-        let why = self.active.as_ref().and_then(|active| active.loss(&self.recorded));
-        self.is_lost |= why.is_some();
-        why
+    pub fn look_for_loss(&mut self) -> Option<Loss> {
+        let loss = self.active.as_ref().and_then(|active| active.loss(&self.recorded));
+        self.is_lost |= loss.is_some();
+        loss
     }
 
     /// Writes status.json.

@@ -47,14 +47,23 @@ pub struct Recorded {
 pub enum State {
     /// Never started.
     Created,
-    /// Handed to a scheduler.
-    Queued,
+    /// Handed to a launcher, and not started since.
+    Queued(Queued),
     /// Started, and not yet recorded to have ended.
     Running(Running),
     /// The last attempt has ended, and another follows: recorded as running, since the lock is held.
     Waiting(Ended),
     /// Recorded to have ended.
     Ended(Ended),
+}
+
+/// A run whose next attempt a launcher is to start.
+#[derive(Clone, Debug, Default)]
+pub struct Queued {
+    /// The last attempt before, if there was one.
+    pub attempt: Option<AttemptState>,
+    /// What is known of its job: why it waits, and when it may start.
+    pub reason: Option<String>,
 }
 
 /// An attempt that was running.
@@ -227,7 +236,8 @@ impl Recorded {
         self.overrides.redact("");
         self.tags.redact("");
         let reason = match &mut self.state {
-            State::Created | State::Queued => None,
+            State::Created => None,
+            State::Queued(queued) => queued.reason.as_mut(),
             State::Running(running) => running.notice.as_mut(),
             State::Waiting(ended) | State::Ended(ended) => ended.reason.as_mut(),
         };
@@ -266,7 +276,8 @@ impl Recorded {
 
     fn take_attempt(&mut self) -> Option<AttemptState> {
         match std::mem::replace(&mut self.state, State::Created) {
-            State::Created | State::Queued => None,
+            State::Created => None,
+            State::Queued(queued) => queued.attempt,
             State::Running(running) => Some(running.attempt),
             State::Waiting(ended) | State::Ended(ended) => ended.attempt,
         }
@@ -276,7 +287,7 @@ impl Recorded {
     pub fn status(&self) -> Status {
         match &self.state {
             State::Created => Status::Created,
-            State::Queued => Status::Queued,
+            State::Queued(_) => Status::Queued,
             State::Running(_) | State::Waiting(_) => Status::Running,
             State::Ended(ended) => ended.outcome.into(),
         }
@@ -285,7 +296,8 @@ impl Recorded {
     /// Returns why it ended, or what it is about to do.
     pub fn reason(&self) -> Option<&str> {
         match &self.state {
-            State::Created | State::Queued => None,
+            State::Created => None,
+            State::Queued(queued) => queued.reason.as_deref(),
             State::Running(running) => running.notice.as_deref(),
             State::Waiting(ended) | State::Ended(ended) => ended.reason.as_deref(),
         }
@@ -294,7 +306,8 @@ impl Recorded {
     /// Returns the last attempt.
     pub fn attempt(&self) -> Option<&AttemptState> {
         match &self.state {
-            State::Created | State::Queued => None,
+            State::Created => None,
+            State::Queued(queued) => queued.attempt.as_ref(),
             State::Running(running) => Some(&running.attempt),
             State::Waiting(ended) | State::Ended(ended) => ended.attempt.as_ref(),
         }
@@ -303,7 +316,8 @@ impl Recorded {
     /// Returns the last attempt, to be changed.
     pub fn attempt_mut(&mut self) -> Option<&mut AttemptState> {
         match &mut self.state {
-            State::Created | State::Queued => None,
+            State::Created => None,
+            State::Queued(queued) => queued.attempt.as_mut(),
             State::Running(running) => Some(&mut running.attempt),
             State::Waiting(ended) | State::Ended(ended) => ended.attempt.as_mut(),
         }
@@ -318,7 +332,7 @@ impl Recorded {
     pub fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Ended(ended) => Some(ended),
-            State::Created | State::Queued | State::Running(_) | State::Waiting(_) => None,
+            State::Created | State::Queued(_) | State::Running(_) | State::Waiting(_) => None,
         }
     }
 
@@ -335,7 +349,7 @@ impl Recorded {
     fn end_of_command(&self) -> Option<&Ended> {
         match &self.state {
             State::Waiting(ended) | State::Ended(ended) => Some(ended),
-            State::Created | State::Queued | State::Running(_) => None,
+            State::Created | State::Queued(_) | State::Running(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::attempts::Resources;
 use super::raw::{Metrics, Raw, Recent};
-use super::recorded::{AttemptState, Ended, Recorded, Running, State};
+use super::recorded::{AttemptState, Ended, Queued, Recorded, Running, State};
 use super::status::{Outcome, Status};
 use crate::json::whole_if_it_is;
 use crate::process::identity::ProcessId;
@@ -184,12 +184,11 @@ impl From<StatusIn> for Recorded {
             signal: read.signal,
         };
         let has_ended = read.exit_code.is_some() || read.signal.is_some();
-        let recorded = |outcome, attempt: AttemptState, reason| {
-            State::Ended(ended(Some(attempt).filter(|attempt| attempt.number > 0), outcome, reason))
-        };
+        let made = |attempt: AttemptState| Some(attempt).filter(|attempt| attempt.number > 0);
+        let recorded = |outcome, attempt, reason| State::Ended(ended(made(attempt), outcome, reason));
         let state = match read.status {
             Word::Created => State::Created,
-            Word::Queued => State::Queued,
+            Word::Queued => State::Queued(Queued { attempt: made(attempt), reason: read.reason }),
             Word::Running if has_ended => State::Waiting(ended(Some(attempt), Outcome::Failed, read.reason)),
             Word::Running => State::Running(Running { attempt, notice: read.reason }),
             Word::Completed => recorded(Outcome::Completed, attempt, read.reason),

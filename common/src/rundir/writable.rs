@@ -20,7 +20,8 @@ pub(super) fn check(layout: &Layout) -> Result<(), Error> {
         layout.stderr(),
         layout.combined(),
     ];
-    let replaced = [layout.status(), layout.result(), layout.pid(), layout.measured()];
+    let replaced =
+        [layout.status(), layout.result(), layout.pid(), layout.measured(), layout.launch(), layout.owner()];
     one(&layout.record(), check_dir)?;
     all(&appended, &replaced)
 }

@@ -58,7 +58,9 @@ impl Writer {
             }
         }
         self.write();
-        if let Some(scraped) = &mut self.scraped {
+        if let Some(scraped) = &mut self.scraped
+            && !self.log.is_muted()
+        {
             scraped.write();
         }
     }

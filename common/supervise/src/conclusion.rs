@@ -2,7 +2,7 @@
 
 use super::last_words::{LastWords, last_words};
 use super::log::Unlogged;
-use super::outcome::{Cause, End, has_own_status, judge, may_pass, was_killed};
+use super::outcome::{Cause, End, has_own_status, judge, may_pass, was_killed, was_signalled};
 use super::supervisor::Supervisor;
 use super::tee::Seen;
 use run_common::rundir::SCHEMA;
@@ -23,6 +23,10 @@ impl Supervisor<'_> {
                 StopRequest::read(&self.task.layout.stop()).map(|request| Cause::Asked(request.words()));
         }
         let end = self.main.end();
+        if self.cause.is_none() && was_signalled(end) {
+            // A scheduler signals all processes at once, and the program may be the first that ends.
+            self.cause = self.task.ending.asked().map(|asked| Cause::Asked(asked.words));
+        }
         let words = match end {
             End::Exited(0) => LastWords::default(),
             _ => {

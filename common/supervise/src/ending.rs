@@ -3,9 +3,16 @@
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
 use run_common::rundir::environment::Variable;
 use std::fmt;
+use std::time::Duration;
 
 /// A tool's part in the end of an attempt. The supervisor calls its methods in this order.
 pub trait Ending: fmt::Debug {
+    /// Returns who or what has the program end, when it gets SIGTERM or has ended by a signal, and nobody has said
+    /// so: a scheduler, perhaps.
+    fn asked(&self) -> Option<Asked> {
+        None
+    }
+
     /// Says what is wrong with what a command has left that ended well: then it has failed.
     fn fault(&self) -> Option<String> {
         None
@@ -22,6 +29,15 @@ pub trait Ending: fmt::Debug {
         let _ = end;
         None
     }
+}
+
+/// What has a program end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who or what, as the reason of the end says it.
+    pub words: String,
+    /// Time after which the program is killed, and the supervisor with it, where that is known.
+    pub left: Option<Duration>,
 }
 
 /// What the record of an end says beside what the supervisor saw.

@@ -5,6 +5,7 @@ use run_common::error::plain;
 use run_common::message::warn;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,11 @@ pub(super) struct Log {
     /// It failed because the disk, or the user's share of it, was full.
     was_full: bool,
     unlogged: Unlogged,
+    muted: Muted,
 }
+
+/// Whether nothing more is to be written to a log, which another thread may say.
+pub(super) type Muted = Arc<AtomicBool>;
 
 /// What is kept of the output from the first byte on that a log lacks, while another thread may add to it.
 pub(super) type Unlogged = Arc<Mutex<Option<Kept>>>;
@@ -58,7 +63,24 @@ pub(super) fn kept(unlogged: &Unlogged) -> Option<Kept> {
 impl Log {
     /// Takes a file that was opened for appending, and its name for messages.
     pub(super) fn new(file: File, name: &'static str) -> Self {
-        Self { file, name, said: None, was_full: false, unlogged: Unlogged::default() }
+        Self {
+            file,
+            name,
+            said: None,
+            was_full: false,
+            unlogged: Unlogged::default(),
+            muted: Muted::default(),
+        }
+    }
+
+    /// Returns what to set when nothing more is to be written.
+    pub(super) fn muted(&self) -> Muted {
+        Arc::clone(&self.muted)
+    }
+
+    /// Says whether nothing more is written.
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
     }
 
     /// Returns where the output is kept that the log lacks.
@@ -85,6 +107,9 @@ impl Log {
 
     /// Appends bytes; returns how many could not be.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> usize {
+        if self.is_muted() {
+            return 0;
+        }
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(count) => {

@@ -92,6 +92,14 @@ pub(super) fn was_killed(end: End, words: &LastWords) -> bool {
     }
 }
 
+/// Says whether a signal has ended the program, or a process that it waited for.
+pub(super) fn was_signalled(end: End) -> bool {
+    match end {
+        End::Signaled(_) | End::Unseen => true,
+        End::Exited(code) => told_signal(code).is_some(),
+    }
+}
+
 /// Words in which programs say that SIGKILL has ended one of their processes.
 const KILLED: [&str; 4] = ["SIGKILL", "Killed", "exit code -9", "return code = -9"];
 

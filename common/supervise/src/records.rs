@@ -9,7 +9,7 @@ use run_common::fsio::append::append_line;
 use run_common::message::warn;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Resources};
 use run_common::rundir::raw::{Metrics, Recent};
-use run_common::rundir::record::Record;
+use run_common::rundir::record::{Loss, Record};
 use run_common::rundir::sample::Sample;
 use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
@@ -139,10 +139,10 @@ impl<'a> Records<'a> {
     }
 
     /// Says why the record is not this attempt's any more: once.
-    pub(super) fn find_loss(&mut self) -> Option<String> {
-        let why = self.record.look_for_loss();
-        let was_lost = std::mem::replace(&mut self.is_lost, why.is_some());
-        why.filter(|_| !was_lost)
+    pub(super) fn find_loss(&mut self) -> Option<Loss> {
+        let loss = self.record.look_for_loss();
+        let was_lost = std::mem::replace(&mut self.is_lost, loss.is_some());
+        loss.filter(|_| !was_lost)
     }
 
     /// Says whether the record was found not to be this attempt's any more.

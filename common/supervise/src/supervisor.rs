@@ -3,6 +3,7 @@
 
 use super::clock::{Clock, is_killing};
 use super::devices::Devices;
+use super::ending::Asked;
 use super::forced::Forced;
 use super::machine::{Action, Event, Sent, State, step};
 use super::main_process::{MainProcess, has_ended};
@@ -22,7 +23,7 @@ use run_common::process::signals::{Signals, signal_name};
 use run_common::process::stat::{Stat, has_proc};
 use run_common::process::tree::{ProcessTable, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
-use run_common::rundir::record::Record;
+use run_common::rundir::record::{Loss, Record};
 use run_common::rundir::stop::StopRequest;
 use run_common::time::{LONGEST, human};
 use rustix::io::Errno;
@@ -31,6 +32,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+
+/// Time for the record of the end, before a scheduler kills the supervisor.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A supervisor of one attempt.
 pub(super) struct Supervisor<'a> {
@@ -50,6 +54,8 @@ pub(super) struct Supervisor<'a> {
     inherited: Vec<Stat>,
     /// Processes live that could not be found: there is no `/proc`.
     pub(super) has_unseen: bool,
+    /// Another process makes an attempt of the run now.
+    has_successor: bool,
 }
 
 impl<'a> Supervisor<'a> {
@@ -73,6 +79,7 @@ impl<'a> Supervisor<'a> {
             forced: Forced::default(),
             inherited: Vec::new(),
             has_unseen: false,
+            has_successor: false,
         }
     }
 
@@ -169,9 +176,24 @@ impl<'a> Supervisor<'a> {
         match request {
             Some(request) => self.grant(&request),
             None => {
+                let is_first = self.cause.is_none() && !self.main.has_ended();
                 let words = format!("stopped by signal {signal} ({})", signal_name(signal));
                 self.request(Cause::Asked(words), event);
+                if is_first && signal == SIGTERM {
+                    self.explain();
+                }
             }
+        }
+    }
+
+    /// Asks why the program, which was told to, is to end; and leaves it no more time than there is.
+    fn explain(&mut self) {
+        let Some(Asked { words, left }) = self.task.ending.asked() else { return };
+        self.records.note_cause(&words);
+        self.cause = Some(Cause::Asked(words));
+        if let Some(left) = left {
+            let spare = self.task.limits.linger + LAST_WORDS;
+            self.clock.shorten_grace(left.saturating_sub(spare), Instant::now());
         }
     }
 
@@ -355,19 +377,26 @@ impl<'a> Supervisor<'a> {
         let sample = self.meter.sample(&processes);
         self.records.note_use(self.meter.used(), tee.seen());
         // What takes time is done: the record is written right after it was looked at.
-        if !self.is_lost() {
+        if self.is_lost() {
+            if self.has_successor {
+                tee.mute();
+            }
+        } else {
             self.records.beat(&sample);
         }
     }
 
     /// Says whether the record is not this attempt's any more, which is ended then.
     fn is_lost(&mut self) -> bool {
-        if let Some(why) = self.records.find_loss() {
+        if let Some(Loss { why, has_successor }) = self.records.find_loss() {
+            self.has_successor = has_successor;
             let has_ended = self.main.has_ended();
             let then = if has_ended { "how it ended is not recorded" } else { "ending the program" };
             warn(&format!("{why}; {then}"));
             if !has_ended {
-                self.request(Cause::Failure(why), Event::Stop);
+                // What it saved now would be in the way of its successor.
+                let event = if has_successor { Event::Kill } else { Event::Stop };
+                self.request(Cause::Failure(why), event);
             }
         }
         self.records.is_lost()

@@ -5,7 +5,7 @@
 
 use super::combine::{Brought, CombinedLog};
 use super::combined::Stream;
-use super::log::{Log, Unlogged};
+use super::log::{Log, Muted, Unlogged};
 use super::scraped::Scraped;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -77,6 +77,8 @@ pub(super) struct Tee {
     state: State,
     /// There was no thread to be had.
     is_hopeless: bool,
+    /// Set when nothing more is to be written to the logs.
+    muted: Vec<Muted>,
     /// What the log of the last stream lacks: of stderr, where that is a stream of its own.
     unlogged: Unlogged,
 }
@@ -106,6 +108,7 @@ impl Tee {
             wake: EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?,
         });
         let started = Instant::now();
+        let muted = sources.iter().map(|source| &source.log).chain([&combined]).map(Log::muted).collect();
         let unlogged = sources.last().map(|source| source.log.unlogged()).unwrap_or_default();
         let worker = Worker {
             shared: Arc::clone(&shared),
@@ -119,6 +122,7 @@ impl Tee {
             started,
             state: State::Idle(Box::new(worker), sources),
             is_hopeless: false,
+            muted,
             unlogged,
         })
     }
@@ -166,6 +170,11 @@ impl Tee {
     /// of its own.
     pub(super) fn unlogged(&self) -> Unlogged {
         Unlogged::clone(&self.unlogged)
+    }
+
+    /// Has nothing more be written to the logs, which are another's now.
+    pub(super) fn mute(&self) {
+        self.muted.iter().for_each(|muted| muted.store(true, Ordering::Relaxed));
     }
 
     /// Returns when output last came, or else when the tee started, by a clock that nobody sets.

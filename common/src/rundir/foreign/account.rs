@@ -9,7 +9,7 @@ use crate::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, EndEvent, Resou
 use crate::rundir::meta::Meta;
 use crate::rundir::observe::Verdict;
 use crate::rundir::options::AttemptOptions;
-use crate::rundir::recorded::{AttemptState, Ended, Recorded, Running, State};
+use crate::rundir::recorded::{AttemptState, Ended, Queued, Recorded, Running, State};
 use crate::rundir::status::Outcome;
 use crate::time::{Timestamp, human_seconds};
 use serde_json::Map;
@@ -154,7 +154,7 @@ impl Account {
         };
         recorded.state = match self.claim {
             Claim::Created => State::Created,
-            Claim::Queued => State::Queued,
+            Claim::Queued => State::Queued(Queued::default()),
             Claim::Nothing | Claim::Running | Claim::Dead(_) => {
                 State::Running(Running { attempt, notice: self.reason.clone() })
             }
@@ -196,6 +196,7 @@ impl Account {
             resume_step: None,
             total_steps: meta.total_steps,
             checkpoint_pattern: None,
+            job: None,
             options: AttemptOptions::default(),
             offsets: BTreeMap::new(),
             fingerprints: BTreeMap::new(),

@@ -1,0 +1,180 @@
+//! What launchers have answered, shared by all tools of a user on this host: however many of them run, a launcher is
+//! asked at most once in ten seconds.
+
+use crate::contract::{Answer, Known};
+use crate::launcher::launcher;
+use nix::unistd::getuid;
+use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, replace};
+use run_common::fsio::lock::Lock;
+use run_common::fsio::read_small;
+use run_common::fsio::write::check_dir;
+use run_common::provenance::hash::sha256;
+use run_common::rundir::record::document;
+use run_common::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long an answer counts, in seconds.
+const FRESH: f64 = 10.0;
+
+/// How long a launcher is waited for, and another tool that asks it.
+const PATIENCE: Duration = Duration::from_millis(1800);
+
+/// Seconds after which a job is not asked about any more, unless somebody wants to know.
+const FORGOTTEN: f64 = 600.0;
+
+/// What a launcher has answered last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Answers {
+    /// When it was asked.
+    asked: Option<Timestamp>,
+    /// Why it did not answer then.
+    failure: Option<String>,
+    jobs: BTreeMap<String, Entry>,
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    /// When somebody last wanted to know.
+    wanted: Timestamp,
+    /// None until the launcher was asked.
+    answer: Option<Answer>,
+    /// When the job was first seen to be gone, if it is.
+    gone_since: Option<Timestamp>,
+}
+
+/// An answer, and for how long a job that is gone was seen to be so.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) answer: Answer,
+    pub(crate) gone_s: f64,
+}
+
+/// What there is to know about jobs, and why that is not new, if so.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) told: BTreeMap<String, Told>,
+    pub(crate) failure: Option<String>,
+}
+
+/// Returns what a launcher knows about jobs, asked now or within the last seconds.
+pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
+    // Without a place for what others have asked it is asked once more.
+    let kept = Kept::open(name, args).ok();
+    let mut answers = kept.as_ref().map(Kept::read).unwrap_or_default();
+    answers.want(jobs);
+    if !answers.is_fresh() {
+        answers.renew(name, args);
+    }
+    if let Some(kept) = kept {
+        kept.write(&answers);
+    }
+    answers.told(jobs)
+}
+
+impl Answers {
+    fn is_fresh(&self) -> bool {
+        let age = self.asked.map(|asked| Timestamp::now().seconds_since(asked));
+        age.is_some_and(|age| (0.0..FRESH).contains(&age))
+    }
+
+    fn want(&mut self, jobs: &[String]) {
+        let now = Timestamp::now();
+        for job in jobs {
+            self.jobs.entry(job.clone()).and_modify(|entry| entry.wanted = now).or_insert(Entry {
+                wanted: now,
+                answer: None,
+                gone_since: None,
+            });
+        }
+        self.jobs.retain(|_, entry| now.seconds_since(entry.wanted) < FORGOTTEN);
+    }
+
+    /// Asks the launcher about all jobs that somebody wants to know about.
+    fn renew(&mut self, name: &str, args: &[String]) {
+        let jobs: Vec<String> = self.jobs.keys().cloned().collect();
+        let answered = launcher(name, args).query(&jobs, PATIENCE);
+        let now = Timestamp::now();
+        self.asked = Some(now);
+        match answered {
+            Ok(answers) => {
+                self.failure = None;
+                for answer in answers {
+                    let Some(entry) = self.jobs.get_mut(&answer.job) else { continue };
+                    entry.gone_since = (answer.state == Known::Gone).then(|| entry.gone_since.unwrap_or(now));
+                    entry.answer = Some(answer);
+                }
+            }
+            Err(error) => self.failure = Some(error.to_string()),
+        }
+    }
+
+    fn told(&self, jobs: &[String]) -> Asked {
+        let of = |job: &String| {
+            let entry = self.jobs.get(job)?;
+            let gone_s =
+                entry.gone_since.zip(self.asked).map_or(0.0, |(since, now)| now.seconds_since(since));
+            Some((job.clone(), Told { answer: entry.answer.clone()?, gone_s }))
+        };
+        Asked { told: jobs.iter().filter_map(of).collect(), failure: self.failure.clone() }
+    }
+}
+
+/// The file that answers are kept in, while nobody else may change it.
+struct Kept {
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Kept {
+    fn open(name: &str, args: &[String]) -> Result<Self, Error> {
+        let directory = directory()?;
+        // Another cluster may be reached from another environment.
+        let cluster = env::var("SLURM_CONF").unwrap_or_default();
+        let key = sha256(format!("{args:?} {cluster}").as_bytes());
+        let path = directory.join(format!("{name}-{}.json", key.get(..16).unwrap_or_default()));
+        let lock = path.with_extension("lock");
+        match Lock::take_within(&lock, PATIENCE) {
+            Ok(lock) => Ok(Self { path, _lock: lock }),
+            Err(error) => Err(Error::io("lock", &lock, error)),
+        }
+    }
+
+    fn read(&self) -> Answers {
+        let bytes = read_small(&self.path).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    fn write(&self, answers: &Answers) {
+        // Where that fails the launcher is asked once more.
+        let _ = document(answers).and_then(|bytes| replace(&self.path, &bytes, Durability::Process));
+    }
+}
+
+/// Returns a directory that only this user can write to.
+fn directory() -> Result<PathBuf, Error> {
+    let (parent, name) =
+        match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+            Some(own) => (own, "run-tools".to_owned()),
+            None => (env::temp_dir(), format!("run-tools-{}", getuid())),
+        };
+    let path = parent.join(name);
+    let _ = DirBuilder::new().mode(0o700).create(&path); // what is there is looked at
+    let failed = |error| Error::io("use", &path, error);
+    check_dir(&path).map_err(failed)?;
+    let found = fs::symlink_metadata(&path).map_err(failed)?;
+    if found.uid() == getuid().as_raw() && found.mode() & 0o022 == 0 {
+        Ok(path)
+    } else {
+        Err(Error::new(Exit::System, format!("cannot use '{}'", path.display()))
+            .because("others can write to it"))
+    }
+}

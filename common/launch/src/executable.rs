@@ -1,0 +1,82 @@
+//! A launcher that is an executable `run-launch-NAME` on the PATH.
+
+use crate::call::{Answered, call};
+use crate::contract::{Answer, Job, Launcher, Limits, Named, Submitted, lines, read_lines};
+use run_common::error::{Error, Exit};
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long a submission may take.
+const SUBMISSION: Duration = Duration::from_secs(600);
+
+/// How long another answer may take that nobody is in a hurry for.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// The executable, and what it is called with besides the verb.
+#[derive(Debug)]
+pub(crate) struct Executable {
+    program: String,
+    args: Vec<String>,
+}
+
+impl Executable {
+    pub(crate) fn new(name: &str, args: Vec<String>) -> Self {
+        Self { program: format!("run-launch-{name}"), args }
+    }
+
+    fn call(&self, verb: &[&str], input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
+        let answered = call(Command::new(&self.program).args(verb).args(&self.args), input, limit)?;
+        if answered.is_ok {
+            return Ok(answered);
+        }
+        Err(Error::new(Exit::System, format!("'{} {}' failed", self.program, verb.join(" ")))
+            .because(answered.why().to_owned()))
+    }
+
+    fn read<T: DeserializeOwned>(&self, verb: &str, text: &str) -> Result<Vec<T>, Error> {
+        read_lines(text).map_err(|why| {
+            Error::new(Exit::System, format!("cannot understand '{} {verb}'", self.program)).because(why)
+        })
+    }
+}
+
+impl Launcher for Executable {
+    fn limits(&self) -> Result<Limits, Error> {
+        let answered = self.call(&["limits"], Vec::new(), ANSWER)?;
+        Ok(self.read("limits", &answered.stdout)?.first().copied().unwrap_or_default())
+    }
+
+    fn check(&self, jobs: &[Job]) -> Result<(), Error> {
+        self.call(&["submit", "--check"], lines(jobs)?, SUBMISSION).map(drop)
+    }
+
+    fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
+        let answered = self.call(&["submit"], lines(jobs)?, SUBMISSION)?;
+        let told = self.read::<Submitted>("submit", &answered.stdout)?;
+        let mut told: HashMap<String, Submitted> =
+            told.into_iter().map(|one| (one.run_id.clone(), one)).collect();
+        let silent = |job: &Job| Submitted {
+            run_id: job.run_id.clone(),
+            job: None,
+            error: Some(format!("'{} submit' said nothing of it", self.program)),
+        };
+        Ok(jobs.iter().map(|job| told.remove(&job.run_id).unwrap_or_else(|| silent(job))).collect())
+    }
+
+    fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error> {
+        let answered = self.call(&["query"], lines(&named(jobs))?, limit)?;
+        let told = self.read::<Answer>("query", &answered.stdout)?;
+        let mut told: HashMap<String, Answer> = told.into_iter().map(|one| (one.job.clone(), one)).collect();
+        Ok(jobs.iter().map(|job| told.remove(job).unwrap_or_else(|| Answer::unknown(job))).collect())
+    }
+
+    fn cancel(&self, jobs: &[String]) -> Result<(), Error> {
+        self.call(&["cancel"], lines(&named(jobs))?, ANSWER).map(drop)
+    }
+}
+
+fn named(jobs: &[String]) -> Vec<Named> {
+    jobs.iter().map(|job| Named { job: job.clone() }).collect()
+}

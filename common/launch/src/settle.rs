@@ -1,0 +1,137 @@
+//! What becomes of runs whose record alone does not tell: those that wait for a job, and those whose job is out of
+//! sight. All of them are asked about at once.
+
+use crate::cache::{Told, ask};
+use crate::contract::{Answer, Known};
+use run_common::message::warn;
+use run_common::process::identity::Life;
+use run_common::rundir::launch::Launch;
+use run_common::rundir::observe::{Observed, Observer, Verdict};
+use run_common::rundir::recorded::{Queued, State};
+use run_common::rundir::status::Status;
+use run_common::time::Timestamp;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+/// Seconds between the first look at which a job is gone and the one that counts: its record may come late.
+const SECOND_LOOK: f64 = 60.0;
+
+/// Seconds after which a submission is over of which nothing more is known.
+const LONGEST_SUBMISSION: f64 = 900.0;
+
+/// Says whether only a launcher can tell what a run does.
+pub fn is_open(run: &Observed) -> bool {
+    match run.status() {
+        _ if run.run.layout().foreign().is_some() => false,
+        Status::Queued => true,
+        Status::Stale => run.is_elsewhere() && run.leftovers.is_empty(),
+        _ => false,
+    }
+}
+
+/// Asks the launchers of runs what became of their jobs, and concludes what the runs do. Runs of which a record tells
+/// enough stay as they are.
+pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Observed>) {
+    let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| is_open(run)).collect();
+    // By launcher and its arguments: the places of runs, and their submissions.
+    let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
+    for (at, run) in runs.iter_mut().enumerate() {
+        match Launch::read(run.run.layout()) {
+            Ok(Some(launch)) if launch.run_id == run.recorded.run_id => {
+                if launch.job.is_some() {
+                    asked
+                        .entry((launch.launcher.clone(), launch.args.clone()))
+                        .or_default()
+                        .push((at, launch));
+                } else {
+                    unsubmitted(run, &launch);
+                }
+            }
+            _ if run.status() == Status::Queued => {
+                run.verdict = Verdict::Dead("nothing is recorded of its job".to_owned());
+            }
+            _ => {}
+        }
+    }
+    for ((name, args), of_launcher) in asked {
+        let jobs: Vec<String> = of_launcher.iter().filter_map(|(_, launch)| launch.job.clone()).collect();
+        let answers = ask(&name, &args, &jobs);
+        if let Some(why) = &answers.failure {
+            say_once(why);
+        }
+        for (at, launch) in of_launcher {
+            let (Some(run), Some(job)) = (runs.get_mut(at), launch.job) else { continue };
+            let told = answers.told.get(&job).filter(|_| answers.failure.is_none());
+            conclude(observer, run, &job, told);
+        }
+    }
+}
+
+/// Says why a launcher does not answer, once.
+fn say_once(why: &str) {
+    static SAID: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.get_or_insert_default().insert(why.to_owned()) {
+        warn(&format!("{why}; what is shown of queued runs is what is recorded"));
+    }
+}
+
+/// Concludes what became of a run that its launcher has given no job.
+fn unsubmitted(run: &mut Observed, launch: &Launch) {
+    let is_over = match launch.submitter.life() {
+        Life::Alive(_) => false,
+        Life::Gone => true,
+        Life::Unseen => Timestamp::now().seconds_since(launch.time) > LONGEST_SUBMISSION,
+    };
+    if run.status() == Status::Queued {
+        if is_over {
+            run.verdict = Verdict::Dead("its submission was interrupted".to_owned());
+        } else {
+            wait(run, "is being submitted".to_owned());
+        }
+    }
+}
+
+/// Has a run be one that waits, for this reason.
+fn wait(run: &mut Observed, reason: String) {
+    let attempt = run.recorded.attempt().cloned();
+    run.recorded.state = State::Queued(Queued { attempt, reason: Some(reason) });
+    run.verdict = Verdict::Holds;
+}
+
+fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&Told>) {
+    let was_queued = run.status() == Status::Queued;
+    let Some(Told { answer: Answer { state, reason, start, .. }, gone_s }) = told else {
+        if was_queued {
+            wait(run, format!("job {job}"));
+        }
+        return;
+    };
+    let why = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    match state {
+        Known::Pending => {
+            let start =
+                start.map(|start| format!(", expected to start {}", start.local())).unwrap_or_default();
+            wait(run, format!("job {job} is pending{why}{start}"));
+        }
+        Known::Started if was_queued => wait(run, format!("job {job} is starting")),
+        Known::Unknown if was_queued => wait(run, format!("job {job}")),
+        Known::Started | Known::Unknown => {}
+        Known::Gone => {
+            // It may have begun or ended since it was looked at.
+            if let Ok(again) = observer.observe(&run.run) {
+                let has_changed = again.status() != run.status();
+                *run = again;
+                if has_changed {
+                    return;
+                }
+            }
+            if *gone_s >= SECOND_LOOK {
+                let what = if was_queued { "ended without starting the run" } else { "is gone" };
+                run.verdict = Verdict::Dead(format!("job {job} {what}{why}"));
+            } else if was_queued {
+                wait(run, format!("job {job} has ended{why}, and the run has not begun"));
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Slurm (22.05 and later), by its commands: sbatch, squeue, scancel and scontrol.
+
+pub(crate) mod control;
+mod query;
+mod submit;
+mod time;
+
+use crate::call::{Answered, call};
+use crate::contract::{Answer, Job, Launcher, Limits, Submitted};
+use run_common::error::{Error, Exit};
+use std::process::Command;
+use std::time::Duration;
+
+/// How long sbatch may take: a busy controller lets it wait.
+const SUBMISSION: Duration = Duration::from_secs(120);
+
+/// How long another answer may take that nobody is in a hurry for.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Ids that scancel gets at once.
+const AT_ONCE: usize = 500;
+
+/// The Slurm that the environment leads to.
+#[derive(Debug)]
+pub struct Slurm {
+    /// Options of sbatch.
+    args: Vec<String>,
+}
+
+impl Slurm {
+    /// Takes options of sbatch; of those the other commands use the one that names a cluster.
+    pub fn new(args: Vec<String>) -> Self {
+        Self { args }
+    }
+
+    /// Returns the option that names the cluster, if one does.
+    fn cluster(&self) -> Option<String> {
+        let mut words = self.args.iter();
+        let mut cluster = None;
+        while let Some(word) = words.next() {
+            cluster = match word.as_str() {
+                "-M" | "--clusters" => words.next().cloned(),
+                word => match word.strip_prefix("--clusters=").or_else(|| word.strip_prefix("-M")) {
+                    Some(name) => Some(name.to_owned()),
+                    None => cluster,
+                },
+            };
+        }
+        cluster.map(|name| format!("--clusters={name}"))
+    }
+
+    /// Executes one of Slurm's commands.
+    fn call(
+        &self,
+        program: &str,
+        args: &[String],
+        input: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Answered, Error> {
+        let mut command = Command::new(program);
+        command.args(self.cluster()).args(args).env("SLURM_TIME_FORMAT", "%s");
+        call(&mut command, input, limit)
+    }
+}
+
+/// Makes the error of a command that has refused.
+fn refused(what: &str, answered: &Answered) -> Error {
+    Error::new(Exit::System, what).because(answered.why().to_owned())
+}
+
+impl Launcher for Slurm {
+    fn limits(&self) -> Result<Limits, Error> {
+        let words = ["show".to_owned(), "config".to_owned()];
+        let answered = self.call("scontrol", &words, Vec::new(), ANSWER)?;
+        if !answered.is_ok {
+            return Err(refused("cannot ask Slurm for its settings", &answered));
+        }
+        Ok(limits(&answered.stdout))
+    }
+
+    fn check(&self, jobs: &[Job]) -> Result<(), Error> {
+        let Some(first) = jobs.first() else { return Ok(()) };
+        let mut args = vec!["--test-only".to_owned()];
+        args.extend(submit::options(jobs, None, &self.args));
+        let answered =
+            self.call("sbatch", &args, submit::script(std::slice::from_ref(first)).into_bytes(), SUBMISSION)?;
+        if answered.is_ok { Ok(()) } else { Err(refused("Slurm does not accept the job", &answered)) }
+    }
+
+    fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
+        let most = self.limits()?.array_max.unwrap_or(1000).max(1);
+        let mut submitted: Vec<Submitted> = Vec::new();
+        let mut before: Option<String> = None;
+        for list in jobs.chunks(most) {
+            // A limit holds in an array: of several one follows another.
+            let after = before.as_deref().filter(|_| list.iter().any(|job| job.at_once.is_some()));
+            let mut args = vec!["--parsable".to_owned()];
+            args.extend(submit::options(list, after, &self.args));
+            let script = submit::script(list).into_bytes();
+            let told = self.call("sbatch", &args, script, SUBMISSION).and_then(|answered| {
+                let id = answered.stdout.trim().split(';').next().unwrap_or_default().to_owned();
+                let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+                if answered.is_ok && is_id {
+                    Ok(id)
+                } else {
+                    Err(refused("Slurm does not accept the job", &answered))
+                }
+            });
+            match told {
+                Ok(id) => {
+                    submitted.extend(submit::ids(list, &id));
+                    before = Some(id);
+                }
+                Err(error) if submitted.is_empty() => return Err(error),
+                Err(error) => {
+                    submitted.extend(jobs[submitted.len()..].iter().map(|job| Submitted {
+                        run_id: job.run_id.clone(),
+                        job: None,
+                        error: Some(error.to_string()),
+                    }));
+                    break;
+                }
+            }
+        }
+        Ok(submitted)
+    }
+
+    fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answered = self.call("squeue", &query::options(jobs), Vec::new(), limit)?;
+        // Of several ids squeue passes over those that it does not know; when there is one it says so.
+        if !answered.is_ok && !answered.says("Invalid job id specified") {
+            return Err(refused("Slurm does not answer", &answered));
+        }
+        Ok(query::answers(jobs, &answered.stdout))
+    }
+
+    fn cancel(&self, jobs: &[String]) -> Result<(), Error> {
+        for ids in jobs.chunks(AT_ONCE) {
+            let answered = self.call("scancel", ids, Vec::new(), ANSWER)?;
+            let is_gone = ["Invalid job id", "already completing or completed"];
+            if !answered.is_ok && !is_gone.iter().any(|words| answered.says(words)) {
+                return Err(refused("Slurm does not cancel the job", &answered));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what `scontrol show config` prints.
+fn limits(config: &str) -> Limits {
+    let value = |key: &str| {
+        config.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            (name.trim() == key).then(|| value.split_whitespace().next().unwrap_or_default().to_owned())
+        })
+    };
+    let number = |key: &str| value(key).and_then(|value| value.parse::<u32>().ok());
+    Limits {
+        // The largest index is one less; there is one of 0.
+        array_max: number("MaxArraySize").map(|most| most as usize).filter(|&most| most > 0),
+        submit_max: None,
+        kill_wait_s: number("KillWait").map(f64::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_off_what_scontrol_prints() {
+        let config = "Configuration data as of 2026-01-29T12:00:00\nKillWait                = 30 sec\n\
+                      MaxArraySize            = 1001\nMaxJobCount             = 10000\n";
+        let expected = Limits { array_max: Some(1001), submit_max: None, kill_wait_s: Some(30.0) };
+        assert_eq!(limits(config), expected);
+        assert_eq!(limits("slurm_load_ctl_conf error"), Limits::default());
+    }
+
+    #[test]
+    fn the_cluster_is_the_last_that_is_named() {
+        for (args, expected) in [
+            (&["-p", "gpu"][..], None),
+            (&["-M", "one", "--clusters=two"], Some("--clusters=two")),
+            (&["-Mone"], Some("--clusters=one")),
+            (&["--clusters", "one", "-t", "5"], Some("--clusters=one")),
+        ] {
+            let slurm = Slurm::new(args.iter().map(|&word| word.to_owned()).collect());
+            assert_eq!(slurm.cluster().as_deref(), expected, "{args:?}");
+        }
+    }
+}

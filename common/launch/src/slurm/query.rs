@@ -1,0 +1,79 @@
+//! What squeue is asked, and what it says.
+
+use super::time::point;
+use crate::contract::{Answer, Known};
+use std::collections::{BTreeSet, HashMap};
+
+/// The columns: id, state, start, reason. The reason comes last, as it may hold anything.
+const FORMAT: &str = "--format=%i|%T|%S|%r";
+
+/// Returns the options that ask about jobs, those that have ended among them. Of an array its own id is enough.
+pub(super) fn options(jobs: &[String]) -> Vec<String> {
+    let ids: BTreeSet<&str> = jobs.iter().map(|job| job.split('_').next().unwrap_or_default()).collect();
+    let ids: Vec<&str> = ids.into_iter().collect();
+    let asked = format!("--jobs={}", ids.join(","));
+    ["--noheader", "--array", "--states=all", FORMAT, &asked].map(str::to_owned).into()
+}
+
+/// Reads the answer. A job that it does not name is gone, and nothing else is known of it.
+pub(super) fn answers(jobs: &[String], text: &str) -> Vec<Answer> {
+    let known: HashMap<&str, Answer> = text.lines().filter_map(answer).collect();
+    let gone = |job: &String| Answer { state: Known::Gone, ..Answer::unknown(job) };
+    jobs.iter().map(|job| known.get(job.as_str()).cloned().unwrap_or_else(|| gone(job))).collect()
+}
+
+fn answer(line: &str) -> Option<(&str, Answer)> {
+    let mut cells = line.splitn(4, '|');
+    let mut cell = || cells.next().map(str::trim);
+    let (job, word, start, why) = (cell()?, cell()?, cell()?, cell()?);
+    let state = state(word);
+    let reason = match state {
+        Known::Pending => Some(why).filter(|why| *why != "None"),
+        Known::Started => None,
+        Known::Gone | Known::Unknown => Some(word),
+    };
+    let start = point(start).filter(|_| state == Known::Pending);
+    Some((job, Answer { job: job.to_owned(), state, reason: reason.map(str::to_owned), start }))
+}
+
+/// Says what a state of squeue(1) means.
+pub(crate) fn state(word: &str) -> Known {
+    match word {
+        "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => {
+            Known::Pending
+        }
+        "CONFIGURING" | "RUNNING" | "COMPLETING" | "SIGNALING" | "STAGE_OUT" | "STOPPED" | "SUSPENDED"
+        | "RESIZING" => Known::Started,
+        "BOOT_FAIL" | "CANCELLED" | "COMPLETED" | "DEADLINE" | "FAILED" | "NODE_FAIL" | "OUT_OF_MEMORY"
+        | "PREEMPTED" | "REVOKED" | "TIMEOUT" => Known::Gone,
+        _ => Known::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use run_common::time::Timestamp;
+
+    #[test]
+    fn each_job_is_asked_about_once_and_has_an_answer() {
+        let jobs = ["7_0", "7_1", "9", "12"].map(str::to_owned);
+        assert_eq!(options(&jobs).last().unwrap(), "--jobs=12,7,9");
+        let text =
+            "7_0|RUNNING|1769688000|None\n7_1|PENDING|1769688060|Resources\n9|CANCELLED|N/A|None\nrubbish\n";
+        let told = answers(&jobs, text);
+        let told: Vec<_> =
+            told.iter().map(|one| (one.job.as_str(), one.state, one.reason.as_deref())).collect();
+        assert_eq!(
+            told,
+            [
+                ("7_0", Known::Started, None),
+                ("7_1", Known::Pending, Some("Resources")),
+                ("9", Known::Gone, Some("CANCELLED")),
+                ("12", Known::Gone, None),
+            ]
+        );
+        let start = answers(&jobs, text)[1].start.map(Timestamp::millis);
+        assert_eq!(start, Some(1_769_688_060_000));
+    }
+}

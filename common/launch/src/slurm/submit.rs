@@ -1,0 +1,156 @@
+//! What sbatch gets: the options and the script of one job, or of an array.
+
+use super::time;
+use crate::contract::{Job, Submitted};
+use run_common::shell::shell_line;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Seconds that are allowed for what happens around the end of a program: writing the record, and Slurm's own clock.
+const MARGIN: u64 = 5;
+
+/// The longest time before its end at which Slurm can signal a job.
+const LONGEST: u64 = 65535;
+
+/// Returns the options for a list of jobs, which starts when another job has ended if it is to; the user's own come
+/// last, and count.
+pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<String> {
+    let Some(first) = jobs.first() else { return Vec::new() };
+    let is_array = jobs.len() > 1;
+    let mut options = vec![
+        format!("--job-name={}", if is_array { &first.list } else { &first.name }),
+        format!("--comment={}", if is_array { &first.list } else { &first.run_id }),
+        format!("--chdir={}", first.cwd),
+        // What is executed writes its own; Slurm would truncate the file when the job is started again.
+        "--output=/dev/null".to_owned(),
+        "--open-mode=append".to_owned(),
+        format!("--signal=B:TERM@{}", signal_time(jobs, own)),
+        if jobs.iter().all(|job| job.requeue) { "--requeue" } else { "--no-requeue" }.to_owned(),
+    ];
+    if is_array {
+        let at_once = first.at_once.map(|most| format!("%{most}")).unwrap_or_default();
+        options.push(format!("--array=0-{}{at_once}", jobs.len() - 1));
+    }
+    options.extend(after.map(|job| format!("--dependency=afterany:{job}")));
+    options.extend(own.iter().cloned());
+    options
+}
+
+/// Returns how many seconds before its time limit a job is asked to end: as many as it may need, unless half of its
+/// time is less.
+fn signal_time(jobs: &[Job], own: &[String]) -> u64 {
+    let longest = jobs.iter().map(|job| job.grace_s).fold(0.0, f64::max);
+    let grace = Duration::try_from_secs_f64(longest.max(0.0)).unwrap_or_default().as_secs() + MARGIN;
+    let half = time_limit(own).map_or(u64::MAX, |limit| limit.as_secs() / 2);
+    grace.min(half).clamp(1, LONGEST)
+}
+
+/// Returns the time limit among the options of sbatch, if one is.
+fn time_limit(own: &[String]) -> Option<Duration> {
+    let mut words = own.iter();
+    let mut limit = None;
+    while let Some(word) = words.next() {
+        let value = match word.as_str() {
+            "-t" | "--time" => words.next().map(String::as_str),
+            word => word.strip_prefix("--time=").or_else(|| word.strip_prefix("-t")),
+        };
+        if let Some(value) = value {
+            limit = time::limit(value);
+        }
+    }
+    limit
+}
+
+/// Writes the script: the shell is replaced by the command, so that signals reach that.
+pub(super) fn script(jobs: &[Job]) -> String {
+    let shared = shared(jobs);
+    let mut script = "#!/bin/sh\ncase ${SLURM_ARRAY_TASK_ID-0} in\n".to_owned();
+    for (number, job) in jobs.iter().enumerate() {
+        let rest = shell_line(&job.command[shared..]);
+        let output = shell_line(std::slice::from_ref(&job.output));
+        let _ = writeln!(script, "{number}) set -- {rest}; output={output} ;;"); // a string takes all
+    }
+    let first = jobs.first().map(|job| shell_line(&job.command[..shared])).unwrap_or_default();
+    let _ = writeln!(script, "esac\nexec {first} \"$@\" >>\"$output\" 2>&1");
+    script
+}
+
+/// Returns how many words all commands begin with.
+fn shared(jobs: &[Job]) -> usize {
+    let Some((first, others)) = jobs.split_first() else { return 0 };
+    let is_shared = |at: &usize| others.iter().all(|job| job.command.get(*at) == first.command.get(*at));
+    (0..first.command.len().saturating_sub(1)).take_while(is_shared).count()
+}
+
+/// Returns the ids of the jobs of a list that was accepted.
+pub(super) fn ids<'a>(jobs: &'a [Job], id: &'a str) -> impl Iterator<Item = Submitted> + 'a {
+    jobs.iter().enumerate().map(move |(number, job)| Submitted {
+        run_id: job.run_id.clone(),
+        job: Some(if jobs.len() > 1 { format!("{id}_{number}") } else { id.to_owned() }),
+        error: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(name: &str) -> Job {
+        Job {
+            run_id: format!("id-{name}"),
+            name: name.to_owned(),
+            command: ["/opt/run-exec", "--job", "s", "-q", &format!("/runs/it's {name}")]
+                .map(str::to_owned)
+                .into(),
+            cwd: "/home/a b".to_owned(),
+            output: format!("/runs/{name}/.run/job.log"),
+            grace_s: 130.0,
+            requeue: false,
+            list: "sweep".to_owned(),
+            at_once: Some(4),
+        }
+    }
+
+    fn own(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_script_is_replaced_by_the_command() {
+        let expected = "#!/bin/sh\ncase ${SLURM_ARRAY_TASK_ID-0} in\n\
+            0) set -- '/runs/it'\\''s a'; output=/runs/a/.run/job.log ;;\n\
+            1) set -- '/runs/it'\\''s b'; output=/runs/b/.run/job.log ;;\n\
+            esac\nexec /opt/run-exec --job s -q \"$@\" >>\"$output\" 2>&1\n";
+        assert_eq!(script(&[job("a"), job("b")]), expected);
+        assert!(script(&[job("a")]).contains("\n0) set -- '/runs/it'\\''s a'; "));
+        let other = Job { command: vec!["true".to_owned()], ..job("b") };
+        assert!(script(&[job("a"), other]).contains("\n1) set -- true; "));
+    }
+
+    #[test]
+    fn one_run_is_a_job_and_several_are_an_array() {
+        let one = options(&[job("a")], None, &[]);
+        assert!(
+            one.contains(&"--job-name=a".to_owned()) && one.contains(&"--comment=id-a".to_owned()),
+            "{one:?}"
+        );
+        assert!(!one.iter().any(|option| option.starts_with("--array")), "{one:?}");
+        let two = options(&[job("a"), job("b")], Some("7"), &own(&["-p", "gpu"]));
+        assert!(two.contains(&"--array=0-1%4".to_owned()) && two.ends_with(&own(&["-p", "gpu"])), "{two:?}");
+        assert!(two.contains(&"--dependency=afterany:7".to_owned()), "{two:?}");
+        let told: Vec<_> = ids(&[job("a"), job("b")], "7").map(|one| one.job.unwrap()).collect();
+        assert_eq!(told, ["7_0", "7_1"]);
+        assert_eq!(ids(&[job("a")], "7").next().unwrap().job.unwrap(), "7");
+    }
+
+    #[test]
+    fn the_signal_comes_early_enough_and_not_at_once() {
+        let time = |words: &[&str]| signal_time(&[job("a")], &own(words));
+        assert_eq!(time(&[]), 135);
+        assert_eq!(time(&["-t", "4:00:00"]), 135);
+        assert_eq!(
+            (time(&["-t1"]), time(&["--time=1", "-p", "gpu"]), time(&["--time", "2:00"])),
+            (30, 30, 60)
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! A run that a launcher is to start on another machine: `launch.json`, which job that is, and `owner.json`, which
+//! process of which job may write to the run. Each file has one writer: whoever submits the job, and the job.
+
+use super::SCHEMA;
+use super::layout::Layout;
+use super::open::{Document, is_missing, read_document};
+use super::record::document;
+use crate::error::Error;
+use crate::fsio::atomic::{Durability, replace};
+use crate::process::identity::ProcessId;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+
+/// The last submission of a run to a launcher.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Version of the record.
+    pub schema: u32,
+    /// The run's id.
+    pub run_id: String,
+    /// Tells this submission from others of the run.
+    pub submission: String,
+    /// `slurm`, or the NAME of an executable `run-launch-NAME`.
+    pub launcher: String,
+    /// Arguments of the launcher.
+    pub args: Vec<String>,
+    /// The launcher's id of the job; null until the launcher has told it.
+    pub job: Option<String>,
+    /// When the run was handed over.
+    pub time: Timestamp,
+    /// The process that did that.
+    pub submitter: ProcessId,
+    /// Seconds between the launcher's SIGTERM and SIGKILL when it ends a job, where that is known.
+    #[serde(default)]
+    pub kill_wait_s: Option<f64>,
+    /// A job that is ended before its run is complete is to be started again.
+    #[serde(default)]
+    pub requeue: bool,
+    /// The run may begin anew where there is no checkpoint to resume from.
+    #[serde(default)]
+    pub restart_ok: bool,
+    /// How many attempts there had been.
+    #[serde(default)]
+    pub attempts: u32,
+}
+
+/// The process that may write to a run which was submitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Version of the record.
+    pub schema: u32,
+    /// The submission that it was started for.
+    pub submission: String,
+    /// The launcher's id of the job.
+    pub job: Option<String>,
+    /// How often the launcher has started the job before.
+    pub restart: u32,
+    /// When it claimed the run.
+    pub time: Timestamp,
+    /// The process.
+    #[serde(flatten)]
+    pub process: ProcessId,
+}
+
+impl Document for Launch {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Document for Owner {
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
+impl Launch {
+    /// Reads the last submission of a run, if there was one.
+    pub fn read(layout: &Layout) -> Result<Option<Self>, Error> {
+        read_if_there(&layout.launch())
+    }
+
+    /// Writes the submission. Called by whoever submits the run.
+    pub fn write(&self, layout: &Layout) -> Result<(), Error> {
+        let path = layout.launch();
+        let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        written.map_err(|error| Error::io("write", &path, error))
+    }
+}
+
+impl Owner {
+    /// Makes the claim of the calling process.
+    pub fn myself(submission: String, job: Option<String>, restart: u32) -> Self {
+        let (time, process) = (Timestamp::now(), ProcessId::myself());
+        Self { schema: SCHEMA, submission, job, restart, time, process }
+    }
+
+    /// Reads who has claimed a run last, if anybody has.
+    pub fn read(layout: &Layout) -> Result<Option<Self>, Error> {
+        // A network file system may remember what was there: it looks a directory up anew that is listed.
+        let _ = fs::read_dir(layout.record()).map(Iterator::count);
+        read_if_there(&layout.owner())
+    }
+
+    /// Claims the run: whoever had it before finds out at its next heartbeat, and gives it up.
+    pub fn claim(&self, layout: &Layout) -> Result<(), Error> {
+        let path = layout.owner();
+        let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        written.map_err(|error| Error::io("write", &path, error))
+    }
+
+    /// Says who has claimed a run in the place of this process, if another has.
+    pub fn successor(&self, layout: &Layout) -> Option<String> {
+        let is_other = |now: &Self| now.submission != self.submission || now.process != self.process;
+        let now = Self::read(layout).ok().flatten().filter(is_other)?;
+        let job = now.job.map(|job| format!("job {job}"));
+        let job = job.unwrap_or_else(|| "another job".to_owned());
+        let again = if now.restart > 0 { format!(", restart {}", now.restart) } else { String::new() };
+        Some(format!("{job}{again} on {} has the run now", now.process.host))
+    }
+}
+
+/// Reads a file of the record that few runs have.
+fn read_if_there<T: Document>(path: &Path) -> Result<Option<T>, Error> {
+    match fs::symlink_metadata(path) {
+        Err(error) if is_missing(&error) => Ok(None),
+        _ => read_document(path).map(Some),
+    }
+}

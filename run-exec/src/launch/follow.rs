@@ -1,0 +1,50 @@
+//! `--wait`: waits until the runs that were submitted have ended.
+
+use crate::tally::{Done, Tally};
+use run_common::cli::statuses::Ended;
+use run_common::error::{Error, Exit};
+use run_common::message::{complain, warn};
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::wait::Waiter;
+use run_launch::settle::settle;
+
+/// Waits for runs, and says how each has ended that has not completed; returns how to end.
+pub(crate) fn follow(mut runs: Vec<RunDir>, mut tally: Tally) -> Result<Ended, Error> {
+    let observer = Observer::of_many(None);
+    let mut waiter = Waiter::new();
+    loop {
+        let mut observed: Vec<Observed> = Vec::new();
+        for run in runs {
+            match observer.observe(&run) {
+                Ok(run) => observed.push(run),
+                Err(error) => {
+                    complain(&error);
+                    tally.fail(error.exit());
+                }
+            }
+        }
+        settle(&observer, observed.iter_mut());
+        observed.retain(|run| {
+            let status = run.status();
+            if status.has_ended() {
+                say(run);
+                tally.add(Done { code: Exit::No as u8, status, was_executed: true });
+            }
+            !status.has_ended()
+        });
+        if observed.is_empty() {
+            return Ok(Ended::With(tally.status(None)));
+        }
+        waiter.pause(&observed, None);
+        runs = observed.into_iter().map(|run| run.run).collect();
+    }
+}
+
+fn say(run: &Observed) {
+    use run_common::rundir::status::Status;
+    if run.status() != Status::Completed {
+        let why = run.reason().map(|why| format!(": {why}")).unwrap_or_default();
+        warn(&format!("'{}' is {}{why}", run.run.layout().root().display(), run.status()));
+    }
+}

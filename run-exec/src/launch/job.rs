@@ -1,0 +1,164 @@
+//! What a job does: it claims its run, waits until whoever had the run before has given it up, executes it, and
+//! arranges to be started again where that is wanted.
+
+use crate::batch::Batches;
+use crate::held_run::{HeldRun, PREDECESSOR};
+use crate::launch::again;
+use crate::options::{Executed, Options};
+use crate::queue::single;
+use run_checkpoint::{Program, discover_latest, latest};
+use run_common::cli::statuses::{Ended, STATUSES};
+use run_common::error::{Error, Exit};
+use run_common::message::warn;
+use run_common::process::identity::Signal;
+use run_common::process::tree::signal_all;
+use run_common::rundir::attempts::checkpoint_of;
+use run_common::rundir::launch::{Launch, Owner};
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_launch::inside::Inside;
+use std::process;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How often a run is looked at that another process still has.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long another process may take to give the run up.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long the files of a batch for people are tried to be written.
+const VIEWS: Duration = Duration::from_secs(1);
+
+/// Executes the run of a job, as `execute` does with one run; returns how to end.
+pub(crate) fn execute(
+    mut options: Options,
+    execute: fn(&Options) -> Result<Ended, Error>,
+) -> Result<Ended, Error> {
+    let run = single(&options)?.ok_or_else(|| Error::usage("--job is for one run"))?;
+    let Some(launch) = submission(&run, &options)? else { return Ok(Ended::With(0)) };
+    let inside = Inside::find();
+    let (job, restart) = inside.as_ref().map(|job| (job.start.id.clone(), job.start.restart)).unzip();
+    let owner = Owner::myself(launch.submission.clone(), job.or(launch.job.clone()), restart.unwrap_or(0));
+    let observer = Observer::of_many(Some(PREDECESSOR));
+    if !is_to_be_executed(&observer.observe(&run)?, &launch) {
+        return Ok(Ended::With(0));
+    }
+    owner.claim(run.layout())?;
+    let before = await_predecessor(&observer, &run, &owner)?;
+    options.is_again = before.recorded.attempts() > launch.attempts;
+    if before.recorded.attempts() > 0 {
+        options.executed = Executed::Unfinished;
+        options.take_over = true;
+    }
+    options.begun = launch.time;
+    options.kill_wait = launch.kill_wait_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    options.owner = Some(owner);
+    if options.is_again && !launch.restart_ok && !has_checkpoint(&run) {
+        return give_up(&run, &options);
+    }
+    note(&run, &format!("run started: {}", run.layout().name()));
+    let myself = process::id();
+    let ended = execute(&options);
+    // The processes that were forked off return from here, too.
+    if process::id() == myself {
+        again::after(&run, &launch, inside.as_ref(), &options);
+        if let Ok(now) = observer.observe(&run) {
+            let reason = now.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            note(&run, &format!("run ended: {}: {}{reason}", run.layout().name(), now.status()));
+        }
+    }
+    ended
+}
+
+/// Returns the submission that this job is for; none when the run was submitted anew since.
+fn submission(run: &RunDir, options: &Options) -> Result<Option<Launch>, Error> {
+    let shown = run.layout().root().display();
+    let launch = Launch::read(run.layout())?;
+    match launch {
+        Some(launch) if Some(&launch.submission) == options.submission.as_ref() => Ok(Some(launch)),
+        Some(launch) => {
+            let job = launch.job.map(|job| format!(", as job {job}")).unwrap_or_default();
+            warn(&format!("'{shown}' was submitted again{job}: there is nothing left for this job to do"));
+            Ok(None)
+        }
+        None => Err(Error::new(Exit::BadRun, format!("cannot start '{shown}'"))
+            .because("it was not handed to a launcher")),
+    }
+}
+
+/// Says whether there is something to do: the run waits, or was at work when the job was ended.
+fn is_to_be_executed(observed: &Observed, launch: &Launch) -> bool {
+    let is_ended_by_scheduler = observed.reason().is_some_and(again::is_of_scheduler);
+    let answer = match observed.status() {
+        Status::Queued | Status::Running | Status::Stale | Status::Dead => true,
+        Status::Stopped | Status::Failed => launch.requeue && is_ended_by_scheduler,
+        Status::Created | Status::Completed => false,
+    };
+    if !answer {
+        let (shown, status) = (observed.run.layout().root().display(), observed.status());
+        warn(&format!("'{shown}' is {status}: there is nothing left for this job to do"));
+    }
+    answer
+}
+
+/// Waits until whoever had the run before has given it up, which it does at its next heartbeat.
+fn await_predecessor(observer: &Observer, run: &RunDir, owner: &Owner) -> Result<Observed, Error> {
+    let started = Instant::now();
+    loop {
+        let observed = observer.observe(run)?;
+        let is_over = match observed.status() {
+            Status::Running => false,
+            Status::Stale if !observed.leftovers.is_empty() => {
+                signal_all(&observed.leftovers, Signal::KILL); // nobody supervises them
+                false
+            }
+            Status::Stale => observed.is_elsewhere(),
+            _ => true,
+        };
+        if is_over {
+            return Ok(observed);
+        }
+        let shown = run.layout().root().display();
+        if let Some(successor) = owner.successor(run.layout()) {
+            return Err(Error::new(Exit::Busy, format!("cannot start '{shown}'")).because(successor));
+        }
+        if started.elapsed() > PATIENCE {
+            let why = observed.reason().unwrap_or("its supervisor goes on");
+            return Err(Error::new(Exit::Busy, format!("cannot start '{shown}'")).because(why.to_owned()));
+        }
+        sleep(LOOK);
+    }
+}
+
+fn has_checkpoint(run: &RunDir) -> bool {
+    let layout = run.layout();
+    let pattern = Meta::read(layout).ok().and_then(|meta| checkpoint_of(&meta, layout));
+    let found = discover_latest(layout, pattern.as_ref(), Program::Ended).unwrap_or_default();
+    latest(&found).is_some()
+}
+
+/// Records that a run is not started again, since it would begin anew.
+fn give_up(run: &RunDir, options: &Options) -> Result<Ended, Error> {
+    let held = HeldRun::take(run, options)?;
+    let before = held.recorded.reason().map(|reason| format!("{reason}; ")).unwrap_or_default();
+    let words = format!("{before}not started again: {}", again::NO_CHECKPOINT);
+    held.active.write_stopped(&held.recorded, words.clone())?;
+    warn(&format!("'{}': {words}", run.layout().root().display()));
+    Ok(Ended::With(STATUSES.failed))
+}
+
+/// Writes an event to the files for people of the run's batch.
+fn note(run: &RunDir, event: &str) {
+    let (mut batches, observer) = (Batches::default(), Observer::of_many(None));
+    let number = batches.of(run, false);
+    let Some(batch) = batches.get(number) else { return };
+    batch.note(event, &observer);
+    let started = Instant::now();
+    while !batch.catch_up(&observer) && started.elapsed() < VIEWS {
+        sleep(LOOK / 10);
+    }
+    batch.give_up();
+}

@@ -1,0 +1,111 @@
+//! The command line of a job: the options that were given, as far as they are for an attempt.
+
+use crate::cli::Args;
+use clap::CommandFactory;
+use clap::parser::ValueSource;
+use std::env;
+use std::ffi::OsString;
+
+/// Options of whoever submits, which a job does not have.
+const KEPT: [&str; 17] = [
+    "runs-dir",
+    "quiet",
+    "detach",
+    "resume",
+    "unfinished",
+    "take-over",
+    "jobs",
+    "gpus",
+    "fail-fast",
+    "null",
+    "stdin",
+    "slurm",
+    "launch",
+    "wait",
+    "requeue",
+    "restart-ok",
+    "job",
+];
+
+/// Returns the options of this process's command line that a job is given as well, and its command.
+pub(crate) fn passed_on() -> (Vec<String>, Vec<String>) {
+    of(env::args_os())
+}
+
+fn of(line: impl IntoIterator<Item = OsString>) -> (Vec<String>, Vec<String>) {
+    let command = Args::command();
+    let Ok(matches) = command.clone().try_get_matches_from(line) else { return Default::default() };
+    let mut options = Vec::new();
+    let values = |id: &str| {
+        let raw = matches.get_raw(id).into_iter().flatten();
+        raw.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<String>>()
+    };
+    for argument in command.get_arguments() {
+        let id = argument.get_id().as_str();
+        let Some(long) = argument.get_long().filter(|long| !KEPT.contains(long)) else { continue };
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        if argument.get_action().takes_values() {
+            options.extend(values(id).into_iter().map(|value| format!("--{long}={value}")));
+        } else {
+            options.push(format!("--{long}"));
+        }
+    }
+    (options, values("command"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(words: &[&str]) -> (Vec<String>, Vec<String>) {
+        of(["run-exec"].iter().chain(words).map(OsString::from))
+    }
+
+    #[test]
+    fn a_job_has_the_options_of_the_attempt_and_no_others() {
+        let (options, command) = passed(&[
+            "--slurm=-p gpu",
+            "-j",
+            "4",
+            "-q",
+            "--wait",
+            "--unfinished",
+            "-d",
+            "runs",
+            "--grace",
+            "30s",
+            "--scrape",
+            "none",
+            "--scrape",
+            "a=(?<a>.)",
+            "--merge",
+            "--retries",
+            "2",
+            "--retry-on",
+            "7,9",
+            "r",
+            "-",
+            "--",
+            "python",
+            "-u",
+            "train.py",
+        ]);
+        let expected =
+            ["--merge", "--retries=2", "--retry-on=7", "--retry-on=9", "--grace=30s", "--scrape=none"];
+        for option in expected.iter().chain(&["--scrape=a=(?<a>.)"]) {
+            assert!(options.contains(&(*option).to_owned()), "{option}: {options:?}");
+        }
+        assert_eq!(options.len(), expected.len() + 1, "{options:?}");
+        assert_eq!(command, ["python", "-u", "train.py"]);
+    }
+
+    #[test]
+    fn what_is_kept_exists() {
+        let command = Args::command();
+        for kept in KEPT {
+            assert!(command.get_arguments().any(|argument| argument.get_long() == Some(kept)), "{kept}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Hands runs to a launcher: all are checked first, then recorded as queued, then submitted together.
+
+use crate::attempt::Attempt;
+use crate::choice::Choice;
+use crate::held_run::{HeldRun, refuse};
+use crate::launch::follow;
+use crate::launch::passed::passed_on;
+use crate::options::{Executed, Options};
+use crate::plan::Plan;
+use crate::queue::{Next, Queue};
+use crate::settings::Settings;
+use crate::tally::Tally;
+use crate::unfinished::Left;
+use run_common::cli::statuses::Ended;
+use run_common::error::{Error, Exit};
+use run_common::message::{complain, warn};
+use run_common::process::identity::ProcessId;
+use run_common::rundir::SCHEMA;
+use run_common::rundir::batch::BatchDir;
+use run_common::rundir::launch::Launch;
+use run_common::rundir::meta::Meta;
+use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::open::RunDir;
+use run_common::rundir::recorded::{Recorded, State};
+use run_common::rundir::status::Status;
+use run_common::time::Timestamp;
+use run_launch::contract::{Job, Limits, Submitted};
+use run_launch::launcher::launcher;
+use run_launch::settle::settle;
+use std::env;
+use std::fs;
+use std::path::Path;
+use uuid::Uuid;
+
+/// The file in a run's record that a job writes what it has to say to.
+const JOB_LOG: &str = "job.log";
+
+/// A run that may be submitted.
+struct Candidate {
+    run: RunDir,
+    meta: Meta,
+    settings: Settings,
+}
+
+/// A run that is recorded as queued, and what was recorded before.
+struct Handed {
+    run: RunDir,
+    before: Recorded,
+    launch: Launch,
+}
+
+/// Submits the runs that the operands name; returns how to end.
+pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
+    let Some(choice) = &options.launch else { return Ok(Ended::With(0)) };
+    let mut tally = Tally::new(false);
+    let candidates = candidates(options, &mut tally);
+    if candidates.is_empty() {
+        return Ok(Ended::With(tally.status(None)));
+    }
+    let submission = Uuid::now_v7().to_string();
+    let jobs = candidates.iter().map(|one| job(options, one, &submission, &candidates));
+    let jobs = jobs.collect::<Result<Vec<Job>, Error>>()?;
+    let launcher = launcher(&choice.name, &choice.args);
+    launcher.check(&jobs)?;
+    let limits = launcher.limits()?;
+    let (handed, jobs) = queue(options, choice, &submission, limits, candidates, jobs, &mut tally);
+    if handed.is_empty() {
+        return Ok(Ended::With(tally.status(None)));
+    }
+    let submitted = match launcher.submit(&jobs) {
+        Ok(submitted) => submitted,
+        Err(error) => {
+            handed.iter().for_each(take_back);
+            return Err(error);
+        }
+    };
+    let runs = note(options, handed, submitted, &mut tally);
+    if options.waits {
+        return follow::follow(runs, tally);
+    }
+    Ok(Ended::With(tally.status(None)))
+}
+
+/// Finds the runs that can be submitted, and says what is wrong with others.
+fn candidates(options: &Options, tally: &mut Tally) -> Vec<Candidate> {
+    let observer = Observer::of_many(None);
+    let mut observed = Vec::new();
+    let mut fail = |error: &Error| {
+        complain(error);
+        tally.fail(error.exit());
+    };
+    let mut queue = Queue::new(options);
+    loop {
+        match queue.next() {
+            Next::Run(run) => match observer.observe(&run) {
+                Ok(run) => observed.push(run),
+                Err(error) => fail(&error),
+            },
+            Next::Failed(error) => fail(&error),
+            Next::Again(words) => warn(&words),
+            Next::Awaited => {
+                if let Err(error) = queue.fill() {
+                    fail(&error);
+                }
+            }
+            Next::End => break,
+        }
+    }
+    settle(&observer, observed.iter_mut());
+    let mut candidates = Vec::new();
+    for run in observed {
+        match candidate(options, run) {
+            Ok(Some(candidate)) => candidates.push(candidate),
+            Ok(None) => {}
+            Err(error) => fail(&error),
+        }
+    }
+    candidates
+}
+
+/// Checks a run: whether it may be executed, and could be.
+fn candidate(options: &Options, observed: Observed) -> Result<Option<Candidate>, Error> {
+    if let Some(foreign) = observed.run.layout().foreign() {
+        return Err(foreign.refuse("execute", &observed.run));
+    }
+    if observed.status() == Status::Queued {
+        if options.executed == Executed::Unfinished {
+            return Ok(None);
+        }
+        let shown = observed.run.layout().root().display();
+        return Err(Error::new(Exit::Busy, format!("cannot submit '{shown}'"))
+            .because(format!("it is queued already: {}", observed.reason().unwrap_or("it waits for its job")))
+            .hint("run-stop(1) takes it out of the queue"));
+    }
+    if Left::of(options, &observed)?.is_some() {
+        return Ok(None);
+    }
+    refuse(&observed, options.resumes(), options.take_over)?;
+    let Observed { run, recorded, .. } = observed;
+    let run = RunDir::at(&run.absolute())?;
+    let meta = Meta::read(run.layout())?;
+    let settings = Settings::of(options, &run);
+    let attempt = Attempt {
+        is_resume: options.resumes(),
+        is_retry: false,
+        gpu: Some("0".to_owned()), // any: others are where it will run
+        settings: settings.clone(),
+        retry: None,
+        parent: None,
+    };
+    Plan::check(options, &attempt, &run, &meta, &recorded)?;
+    Ok(Some(Candidate { run, meta, settings }))
+}
+
+/// Describes the job of a run to the launcher.
+fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -> Result<Job, Error> {
+    let text = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::usage(format!("cannot submit '{}': its path is not UTF-8", path.display())))
+    };
+    let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+    let program =
+        env::current_exe().map_err(|error| Error::io("find", Path::new("/proc/self/exe"), error))?;
+    let (passed, typed) = passed_on();
+    let mut command = vec![text(&program)?, "--quiet".to_owned(), format!("--job={submission}")];
+    command.extend(passed);
+    let root = of.run.absolute();
+    command.push(text(&root)?);
+    if !typed.is_empty() {
+        command.push("--".to_owned());
+        command.extend(typed);
+    }
+    let list = all.first().and_then(|first| BatchDir::of(&first.run)).map(|batch| batch.layout().name());
+    Ok(Job {
+        run_id: of.meta.run_id.clone(),
+        name: of.run.layout().name(),
+        command,
+        cwd: text(&here)?,
+        output: text(&of.run.layout().record().join(JOB_LOG))?,
+        grace_s: of.settings.warning().as_secs_f64(),
+        requeue: options.requeue,
+        list: list.unwrap_or_else(|| format!("{} and {} more", of.run.layout().name(), all.len() - 1)),
+        at_once: options.slots.given(),
+    })
+}
+
+/// Records runs as queued. Those that others have taken meanwhile are left out.
+fn queue(
+    options: &Options,
+    choice: &Choice,
+    submission: &str,
+    limits: Limits,
+    candidates: Vec<Candidate>,
+    jobs: Vec<Job>,
+    tally: &mut Tally,
+) -> (Vec<Handed>, Vec<Job>) {
+    let mut taken = (Vec::new(), Vec::new());
+    for (candidate, job) in candidates.into_iter().zip(jobs) {
+        let queued = HeldRun::take(&candidate.run, options).and_then(|held| {
+            let launch = Launch {
+                schema: SCHEMA,
+                run_id: held.recorded.run_id.clone(),
+                submission: submission.to_owned(),
+                launcher: choice.name.clone(),
+                args: choice.args.clone(),
+                job: None,
+                time: Timestamp::now(),
+                submitter: ProcessId::myself(),
+                kill_wait_s: limits.kill_wait_s,
+                requeue: options.requeue,
+                restart_ok: options.restart_ok,
+                attempts: held.recorded.attempts(),
+            };
+            queue_one(options, &held, &launch)?;
+            Ok(Handed { run: candidate.run, before: held.recorded, launch })
+        });
+        match queued {
+            Ok(handed) => {
+                taken.0.push(handed);
+                taken.1.push(job);
+            }
+            Err(error) => {
+                complain(&error);
+                tally.fail(error.exit());
+            }
+        }
+    }
+    taken
+}
+
+fn queue_one(options: &Options, held: &HeldRun, launch: &Launch) -> Result<(), Error> {
+    let stop = held.layout().stop();
+    if stop.symlink_metadata().is_ok() {
+        if !options.resumes() {
+            return Err(held.refuse_stopped());
+        }
+        fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
+    }
+    launch.write(held.layout())?;
+    held.active.queue(&held.recorded, held.died.clone(), None)
+}
+
+/// Takes note of what became of the submission; returns the runs that have jobs.
+fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally: &mut Tally) -> Vec<RunDir> {
+    let mut runs = Vec::new();
+    let mut ids = Vec::new();
+    let mut refused: Option<(usize, String)> = None;
+    for (one, told) in handed.into_iter().zip(submitted) {
+        let Some(job) = told.job else {
+            take_back(&one);
+            let why = told.error.unwrap_or_else(|| "the launcher does not say why".to_owned());
+            refused = Some((refused.map_or(1, |(count, _)| count + 1), why));
+            continue;
+        };
+        let launch = Launch { job: Some(job.clone()), ..one.launch };
+        if let Err(error) = launch.write(one.run.layout()) {
+            complain(&error); // the job will say so itself
+        }
+        ids.push(job);
+        runs.push(one.run);
+    }
+    if !options.quiet
+        && let (Some(first), Some(last)) = (ids.first(), ids.last())
+    {
+        let jobs = if ids.len() == 1 { format!("job {first}") } else { format!("jobs {first} to {last}") };
+        let noun = if ids.len() == 1 { "1 run".to_owned() } else { format!("{} runs", ids.len()) };
+        warn(&format!("queued {noun}: {jobs}"));
+    }
+    if let Some((count, why)) = refused {
+        let noun = if count == 1 { "1 run was".to_owned() } else { format!("{count} runs were") };
+        let error = Error::new(Exit::System, format!("{noun} not queued")).because(why);
+        complain(&error.hint("the same command with --unfinished submits what is left"));
+        tally.fail(Exit::System);
+    }
+    runs
+}
+
+/// Records a run that no job was made for as it was before.
+fn take_back(handed: &Handed) {
+    let is_its_own = |recorded: &Recorded| {
+        let launch = Launch::read(handed.run.layout()).ok().flatten();
+        matches!(recorded.state, State::Queued(_))
+            && launch.is_some_and(|launch| launch.submission == handed.launch.submission)
+    };
+    let written = handed.run.clone().activate().and_then(|active| {
+        let now = Recorded::read(active.layout())?;
+        if is_its_own(&now) { active.write(&handed.before) } else { Ok(()) }
+    });
+    if let Err(error) = written {
+        complain(&error);
+    }
+}
