@@ -7,8 +7,9 @@ use run_common::rundir::environment::Variable;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Checkpoint;
 use run_common::rundir::status::Status;
+use run_launch::ending;
 use run_launch::inside::Inside;
-use run_supervise::{Additions, Asked, Script};
+use run_supervise::{Additions, Asked, Noticed, Script};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -29,8 +30,13 @@ pub(crate) struct Ending {
 }
 
 impl run_supervise::Ending for Ending {
-    fn asked(&self) -> Option<Asked> {
-        let ending = self.job.as_ref()?.ending(self.warning, self.kill_wait)?;
+    fn asked(&self, noticed: Noticed) -> Option<Asked> {
+        let noticed = match noticed {
+            Noticed::Request => ending::Noticed::Request,
+            Noticed::Signal => ending::Noticed::Signal,
+            Noticed::End => ending::Noticed::End,
+        };
+        let ending = self.job.as_ref()?.ending(noticed, self.warning, self.kill_wait)?;
         Some(Asked { words: ending.why.words().to_owned(), left: ending.left })
     }
 

@@ -1,6 +1,8 @@
 //! A Slurm of three nodes on this machine, of Debian's packages, which tests/setup has installed. Its files are below a
 //! directory of its own, and nothing of it is left over when this process ends.
 
+pub mod jobs;
+
 use crate::{Cmd, DEADLINE, Lab, lives, signal, wait_for};
 use rustix::process::{Signal, getuid};
 use serde_json::Value;
@@ -35,8 +37,7 @@ rm -rf "$1"
 pub struct Cluster {
     dir: PathBuf,
     daemons: Mutex<BTreeMap<String, Child>>,
-    /// Notices by its stdin that this process has ended.
-    #[expect(dead_code, reason = "it is held open")]
+    /// Notices by its stdin that this process has ended, or that the cluster is not needed any more.
     keeper: Child,
 }
 
@@ -227,6 +228,16 @@ impl Cluster {
         command.env_clear().args([format!("PATH={PATH}"), "LC_ALL=C.UTF-8".to_owned(), "TZ=UTC".to_owned()]);
         command.arg(format!("SLURM_CONF={}", self.dir.join("slurm.conf").display())).arg(program);
         command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait(); // whatever it says, the directory is gone or will be
+        for child in self.daemons.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            let _ = child.wait(); // it was killed
+        }
     }
 }
 

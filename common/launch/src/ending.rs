@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-/// Why a job is being ended.
+/// Why a job is being ended, and what follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Why, in words.
+    /// Why.
     pub why: Why,
     /// Time until its processes are killed, where that is known.
     pub left: Option<Duration>,
-    /// It will be started again.
-    pub returns: bool,
 }
 
 /// What ends a job.
@@ -20,9 +18,11 @@ pub enum Why {
     TimeLimit,
     /// Another job needs its place.
     Preempted,
+    /// It was told to start again.
+    Requeued,
     /// Somebody has cancelled it.
     Cancelled,
-    /// Its node is taken out of service.
+    /// Its node has failed, or is taken out of service.
     Node,
 }
 
@@ -32,8 +32,20 @@ impl Why {
         match self {
             Self::TimeLimit => "time limit",
             Self::Preempted => "preempted",
+            Self::Requeued => "requeued",
             Self::Cancelled => "cancelled",
             Self::Node => "node failed",
         }
     }
+}
+
+/// What a supervisor has noticed, and asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// A request to end.
+    Request,
+    /// A signal that nobody here has sent has ended the program.
+    Signal,
+    /// The program has ended by itself.
+    End,
 }

@@ -1,10 +1,12 @@
 //! The job that this process is part of, as Slurm tells it by the environment, and why it is being ended.
 
 use crate::contract::SLURM;
-use crate::ending::Ending;
-use crate::slurm::control::Control;
+use crate::ending::{Ending, Noticed, Why};
+use crate::slurm::control::{Control, NOTES, Note, noted};
 use run_common::rundir::attempts::JobStart;
 use std::env;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A job, from within.
@@ -14,6 +16,8 @@ pub struct Inside {
     pub start: JobStart,
     /// The id by which scontrol knows it alone.
     id: String,
+    /// Where Slurm writes why it ends the job, and how much was there before.
+    notes: Option<(PathBuf, u64)>,
 }
 
 impl Inside {
@@ -27,18 +31,47 @@ impl Inside {
         };
         let restart = value("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
         let node = value("SLURMD_NODENAME");
-        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node }, id })
+        let notes = env::var_os(NOTES).map(PathBuf::from).map(|path| {
+            let length = fs::metadata(&path).map_or(0, |file| file.len());
+            (path, length)
+        });
+        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node }, id, notes })
     }
 
-    /// Asks Slurm why the job is being ended, which it is by SIGTERM; `None` where nothing ends it, or Slurm does not
-    /// say. `warning` is the time before its limit at which the job is signalled, and `kill_wait` the time until
-    /// processes are killed that were asked to end.
-    pub fn ending(&self, warning: Duration, kill_wait: Option<Duration>) -> Option<Ending> {
-        Control::show(&self.id)?.ending(warning, kill_wait)
+    /// Finds out why the job is being ended; `None` where nothing ends it, or Slurm does not say. `warning` is the
+    /// time before its limit at which the job is signalled, and `kill_wait` the time until processes are killed that
+    /// were asked to end.
+    pub fn ending(&self, noticed: Noticed, warning: Duration, kill_wait: Option<Duration>) -> Option<Ending> {
+        let note = self.notes.as_ref().and_then(|(path, from)| noted(path, *from));
+        match (note, noticed) {
+            (Some(Note::Why(why)), _) => return Some(Ending { why, left: kill_wait }),
+            (None, Noticed::End) => return None,
+            (Some(Note::Signal) | None, _) => {}
+        }
+        let shown = Control::show(&self.id)?;
+        if shown.is_near_its_limit(warning) && (note.is_some() || noticed == Noticed::Request) {
+            return Some(Ending { why: Why::TimeLimit, left: shown.left() });
+        }
+        let cancelled = note.map(|_| Why::Cancelled);
+        shown.why(self.start.restart).or(cancelled).map(|why| Ending { why, left: kill_wait })
     }
 
-    /// Has Slurm start the job again, once this process has ended; says why not, if so.
+    /// Says whether Slurm will start the job again by itself.
+    pub fn returns(&self) -> bool {
+        Control::show(&self.id).is_some_and(|shown| shown.returns(self.start.restart))
+    }
+
+    /// Has Slurm end the job and start it again; says why not, if so.
     pub fn requeue(&self) -> Result<(), String> {
         Control::requeue(&self.id)
+    }
+
+    /// Removes what Slurm has written besides the run, as the job ends.
+    pub fn clean(&self) {
+        if let Some((path, _)) = &self.notes
+            && self.start.id != self.id
+        {
+            let _ = fs::remove_file(path); // it is of no more use
+        }
     }
 }

@@ -25,6 +25,8 @@ pub fn is_open(run: &Observed) -> bool {
         _ if run.run.layout().foreign().is_some() => false,
         Status::Queued => true,
         Status::Stale => run.is_elsewhere() && run.leftovers.is_empty(),
+        // Its job may be started again.
+        Status::Dead => matches!(run.recorded.state, State::Running(_)),
         _ => false,
     }
 }
@@ -38,6 +40,9 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
     for (at, run) in runs.iter_mut().enumerate() {
         match Launch::read(run.run.layout()) {
             Ok(Some(launch)) if launch.run_id == run.recorded.run_id => {
+                if run.status() == Status::Dead && !launch.requeue {
+                    continue;
+                }
                 if launch.job.is_some() {
                     asked
                         .entry((launch.launcher.clone(), launch.args.clone()))
@@ -101,6 +106,7 @@ fn wait(run: &mut Observed, reason: String) {
 
 fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&Told>) {
     let was_queued = run.status() == Status::Queued;
+    let was_dead = run.status() == Status::Dead;
     let Some(Told { answer: Answer { state, reason, start, .. }, gone_s }) = told else {
         if was_queued {
             wait(run, format!("job {job}"));
@@ -116,6 +122,7 @@ fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&To
         }
         Known::Started if was_queued => wait(run, format!("job {job} is starting")),
         Known::Unknown if was_queued => wait(run, format!("job {job}")),
+        Known::Gone if was_dead => {}
         Known::Started | Known::Unknown => {}
         Known::Gone => {
             // It may have begun or ended since it was looked at.

@@ -41,6 +41,9 @@ pub struct Launch {
     /// The run may begin anew where there is no checkpoint to resume from.
     #[serde(default)]
     pub restart_ok: bool,
+    /// How often the job itself has submitted its run once more.
+    #[serde(default)]
+    pub resubmitted: u32,
     /// How many attempts there had been.
     #[serde(default)]
     pub attempts: u32,

@@ -1,5 +1,6 @@
 //! The record of an attempt's end: its outcome, and further remarks of the reason.
 
+use super::ending::Noticed;
 use super::last_words::{LastWords, last_words};
 use super::log::Unlogged;
 use super::outcome::{Cause, End, has_own_status, judge, may_pass, was_killed, was_signalled};
@@ -23,9 +24,10 @@ impl Supervisor<'_> {
                 StopRequest::read(&self.task.layout.stop()).map(|request| Cause::Asked(request.words()));
         }
         let end = self.main.end();
-        if self.cause.is_none() && was_signalled(end) {
+        if self.cause.is_none() {
             // A scheduler signals all processes at once, and the program may be the first that ends.
-            self.cause = self.task.ending.asked().map(|asked| Cause::Asked(asked.words));
+            let noticed = if was_signalled(end) { Noticed::Signal } else { Noticed::End };
+            self.cause = self.task.ending.asked(noticed).map(|asked| Cause::Asked(asked.words));
         }
         let words = match end {
             End::Exited(0) => LastWords::default(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 /// A tool's part in the end of an attempt. The supervisor calls its methods in this order.
 pub trait Ending: fmt::Debug {
-    /// Returns who or what has the program end, when it gets SIGTERM or has ended by a signal, and nobody has said
-    /// so: a scheduler, perhaps.
-    fn asked(&self) -> Option<Asked> {
+    /// Returns who or what has the program end, where nobody has said so: a scheduler, perhaps.
+    fn asked(&self, noticed: Noticed) -> Option<Asked> {
+        let _ = noticed;
         None
     }
 
@@ -29,6 +29,17 @@ pub trait Ending: fmt::Debug {
         let _ = end;
         None
     }
+}
+
+/// What a supervisor has noticed when it asks who has a program end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noticed {
+    /// SIGTERM.
+    Request,
+    /// A signal that nobody here has sent has ended the program.
+    Signal,
+    /// The program has ended by itself.
+    End,
 }
 
 /// What has a program end.

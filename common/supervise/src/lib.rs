@@ -35,7 +35,7 @@ mod terminal;
 mod to_caller;
 mod watch;
 
-pub use ending::{Additions, Asked, Ending, Script};
+pub use ending::{Additions, Asked, Ending, Noticed, Script};
 pub use run::run;
 pub use signals::catch;
 pub use task::{Limits, Output, Retry, Sources, Task};

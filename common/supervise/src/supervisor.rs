@@ -3,7 +3,7 @@
 
 use super::clock::{Clock, is_killing};
 use super::devices::Devices;
-use super::ending::Asked;
+use super::ending::{Asked, Noticed};
 use super::forced::Forced;
 use super::machine::{Action, Event, Sent, State, step};
 use super::main_process::{MainProcess, has_ended};
@@ -188,7 +188,7 @@ impl<'a> Supervisor<'a> {
 
     /// Asks why the program, which was told to, is to end; and leaves it no more time than there is.
     fn explain(&mut self) {
-        let Some(Asked { words, left }) = self.task.ending.asked() else { return };
+        let Some(Asked { words, left }) = self.task.ending.asked(Noticed::Request) else { return };
         self.records.note_cause(&words);
         self.cause = Some(Cause::Asked(words));
         if let Some(left) = left {

@@ -1,31 +1,54 @@
 //! What a job does when its attempt has ended before the run is complete: it has itself started again.
 
 use crate::held_run::HeldRun;
+use crate::launch::submit::JOB_LOG;
 use crate::options::{Executed, Options};
-use run_common::error::Error;
+use crate::settings::Settings;
+use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::launch::Launch;
 use run_common::rundir::open::RunDir;
-use run_common::rundir::recorded::Recorded;
+use run_common::rundir::recorded::{Recorded, State};
+use run_launch::contract::Job;
 use run_launch::ending::Why;
 use run_launch::inside::Inside;
+use run_launch::launcher::launcher_of;
+use std::env;
+use std::fmt::Display;
+use std::path::Path;
+
+/// How often a job submits its run once more.
+const MOST: u32 = 20;
 
 /// Why a run is not started again.
 pub(crate) const NO_CHECKPOINT: &str = "there is no complete checkpoint to resume from, and no --restart-ok";
 
 /// Says whether a reason is one of the scheduler's.
 pub(crate) fn is_of_scheduler(reason: &str) -> bool {
-    [Why::TimeLimit, Why::Preempted, Why::Node].iter().any(|why| reason.starts_with(why.words()))
+    [Why::TimeLimit, Why::Preempted, Why::Requeued, Why::Node]
+        .iter()
+        .any(|why| reason.starts_with(why.words()))
 }
 
-/// Has the job started again after the end of its attempt, if that is wanted. Says what stands in the way.
+/// Has the job started again after the end of its attempt, if that is wanted. Where that cannot be, says why, and
+/// records what became of the attempt.
 pub(crate) fn after(run: &RunDir, launch: &Launch, inside: Option<&Inside>, options: &Options) {
-    if let (true, Some(inside)) = (launch.requeue, inside)
+    let Some(inside) = inside else { return };
+    if launch.requeue
+        && let Ok(ended) = Recorded::read(run.layout())
         && let Err(error) = try_after(run, launch, inside, options)
     {
         complain(&error);
+        let options = Options { executed: Executed::Unfinished, ..options.clone() };
+        if let Ok(held) = HeldRun::take(run, &options)
+            && matches!(held.recorded.state, State::Queued(_))
+            && let Err(error) = held.active.write(&ended)
+        {
+            complain(&error);
+        }
     }
+    inside.clean();
 }
 
 fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) -> Result<(), Error> {
@@ -43,18 +66,45 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
         warn(&format!("'{shown}' is not started again: {NO_CHECKPOINT}"));
         return Ok(());
     }
-    // Whoever asks for a stop now finds a run that waits.
-    let options = Options { executed: Executed::Unfinished, ..options.clone() };
-    let held = HeldRun::take(run, &options)?;
-    let words = format!("{reason}; job {} is to be started again", inside.start.id);
-    held.active.queue(&held.recorded, None, Some(words))?;
-    drop(held);
-    if reason.starts_with(Why::TimeLimit.words())
-        && let Err(why) = inside.requeue()
-    {
-        warn(&format!("'{shown}' cannot be started again: {why}"));
+    let queue = |words: String| {
+        // Whoever asks for a stop now finds a run that waits.
+        let options = Options { executed: Executed::Unfinished, ..options.clone() };
         let held = HeldRun::take(run, &options)?;
-        held.active.write(&recorded)?;
+        held.active.queue(&held.recorded, None, Some(words))
+    };
+    let started_again = format!("{reason}; job {} is to be started again", inside.start.id);
+    if reason.starts_with(Why::TimeLimit.words()) {
+        queue(started_again)?;
+        inside.requeue().map_err(|why| why_not(&shown, why))
+    } else if inside.returns() {
+        queue(started_again)
+    } else if launch.resubmitted < MOST {
+        let resubmitted = Launch { resubmitted: launch.resubmitted + 1, job: None, ..launch.clone() };
+        resubmitted.write(layout)?;
+        queue(format!("{reason}; submitted again"))?;
+        let job = Job {
+            run_id: launch.run_id.clone(),
+            name: layout.name(),
+            command: env::args().collect(),
+            cwd: text(&env::current_dir().unwrap_or_default()),
+            output: text(&layout.record().join(JOB_LOG)),
+            grace_s: Settings::of(options, run).warning().as_secs_f64(),
+            requeue: true,
+            list: layout.name(),
+            at_once: None,
+        };
+        let told = launcher_of(launch).submit(&[job])?;
+        let job = told.into_iter().next().and_then(|told| told.job);
+        Launch { job, ..resubmitted }.write(layout)
+    } else {
+        Err(why_not(&shown, format!("that was done {MOST} times")))
     }
-    Ok(())
+}
+
+fn why_not(shown: &impl Display, why: String) -> Error {
+    Error::new(Exit::System, format!("'{shown}' cannot be started again")).because(why)
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }

@@ -33,7 +33,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 /// The file in a run's record that a job writes what it has to say to.
-const JOB_LOG: &str = "job.log";
+pub(crate) const JOB_LOG: &str = "job.log";
 
 /// A run that may be submitted.
 struct Candidate {
@@ -209,6 +209,7 @@ fn queue(
                 kill_wait_s: limits.kill_wait_s,
                 requeue: options.requeue,
                 restart_ok: options.restart_ok,
+                resubmitted: 0,
                 attempts: held.recorded.attempts(),
             };
             queue_one(options, &held, &launch)?;

@@ -1,12 +1,14 @@
-//! A job as scontrol shows it, to the job itself.
+//! What Slurm tells a job about itself: by scontrol, and by the notes that the step daemon leaves in its output.
 
 use super::query::state;
 use super::time::point;
 use crate::call::call;
 use crate::contract::Known;
-use crate::ending::{Ending, Why};
+use crate::ending::Why;
+use run_common::fsio::read::read_end;
 use run_common::process::answer::answer;
 use run_common::time::Timestamp;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +20,12 @@ const REQUEUE: Duration = Duration::from_secs(30);
 
 /// Slurm may signal a job this much earlier than it was told to.
 const EARLY: Duration = Duration::from_secs(60);
+
+/// The variable that names the file to which Slurm writes why it ends a job.
+pub(crate) const NOTES: &str = "RUN_JOB_NOTES";
+
+/// Bytes at the end of that file in which notes are looked for.
+const LAST: u64 = 4 << 10;
 
 /// What scontrol shows.
 #[derive(Debug)]
@@ -49,61 +57,127 @@ impl Control {
         word.split_once('=').map(|(_, value)| value)
     }
 
-    /// Concludes why the job is being ended. Its time limit is the reason when no more is left than the time before
-    /// it at which Slurm was told to signal the job.
-    pub(crate) fn ending(&self, warning: Duration, kill_wait: Option<Duration>) -> Option<Ending> {
-        let word = self.field("JobState")?;
-        let left = self.field("EndTime").and_then(point).map(|end| end.seconds_since(Timestamp::now()));
-        let near = (warning + EARLY).as_secs_f64();
-        let is_preempted = self.field("PreemptTime").is_some_and(|time| point(time).is_some());
-        let returns = state(word) == Known::Pending;
-        let why = match word {
-            _ if is_preempted => Why::Preempted,
-            "PREEMPTED" => Why::Preempted,
-            "CANCELLED" => Why::Cancelled,
-            "TIMEOUT" | "DEADLINE" => Why::TimeLimit,
-            "NODE_FAIL" | "BOOT_FAIL" => Why::Node,
-            _ if returns => Why::Preempted,
-            "RUNNING" if left.is_some_and(|left| left <= near) => Why::TimeLimit,
-            _ => return None,
-        };
-        let until_killed = match (why, left) {
-            (Why::TimeLimit, Some(left)) if word == "RUNNING" => {
-                Duration::try_from_secs_f64(left).ok().or(kill_wait)
-            }
-            _ => kill_wait,
-        };
-        Some(Ending { why, left: until_killed, returns })
+    fn time(&self, name: &str) -> Option<Timestamp> {
+        self.field(name).and_then(point)
     }
+
+    /// Says whether the job, which was started again so often, will be once more.
+    pub(crate) fn returns(&self, restarts: u32) -> bool {
+        let is_pending = self.field("JobState").is_some_and(|word| state(word) == Known::Pending);
+        is_pending
+            || self
+                .field("Restarts")
+                .and_then(|count| count.parse().ok())
+                .is_some_and(|now: u32| now > restarts)
+    }
+
+    /// Returns the time until the job reaches its limit.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left = self.time("EndTime")?.seconds_since(Timestamp::now());
+        Duration::try_from_secs_f64(left.max(0.0)).ok()
+    }
+
+    /// Says whether the job is at work, and no more time is left than the time before its limit at which Slurm was told
+    /// to signal it.
+    pub(crate) fn is_near_its_limit(&self, warning: Duration) -> bool {
+        self.field("JobState") == Some("RUNNING") && self.left().is_some_and(|left| left <= warning + EARLY)
+    }
+
+    /// Concludes why the job, which was started again so often before, is not at work any more.
+    pub(crate) fn why(&self, restarts: u32) -> Option<Why> {
+        let is_preempted = self.time("PreemptTime").is_some();
+        match self.field("JobState")? {
+            "RUNNING" | "SUSPENDED" | "CONFIGURING" => None,
+            "PREEMPTED" => Some(Why::Preempted),
+            _ if is_preempted => Some(Why::Preempted),
+            "CANCELLED" => Some(Why::Cancelled),
+            "TIMEOUT" | "DEADLINE" => Some(Why::TimeLimit),
+            "NODE_FAIL" | "BOOT_FAIL" => Some(Why::Node),
+            _ if self.returns(restarts) => Some(Why::Requeued),
+            "COMPLETING" => Some(Why::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+/// What the step daemon notes when it signals a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It says why.
+    Why(Why),
+    /// It does not: somebody has cancelled the job, or its limit is near.
+    Signal,
+}
+
+/// Finds what the step daemon has noted last in a job's output, beyond its first bytes.
+pub(crate) fn noted(output: &Path, from: u64) -> Option<Note> {
+    let bytes = read_end(output, from, LAST).ok()?;
+    String::from_utf8_lossy(&bytes).lines().rev().find_map(note)
+}
+
+fn note(line: &str) -> Option<Note> {
+    let words = line.strip_prefix("slurmstepd")?.split_once("error: *** ")?.1.strip_suffix(" ***")?;
+    let (_, rest) = words.split_once(" CANCELLED AT ")?;
+    Some(match rest.split_once(" DUE TO ").map(|(_, why)| why) {
+        Some("TIME LIMIT") => Note::Why(Why::TimeLimit),
+        Some("PREEMPTION") => Note::Why(Why::Preempted),
+        Some("JOB REQUEUE") => Note::Why(Why::Requeued),
+        Some(why) if why.starts_with("NODE FAILURE") => Note::Why(Why::Node),
+        Some(_) => Note::Why(Why::Cancelled),
+        None => Note::Signal,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(state: &str, left: i64, rest: &str) -> Option<(Why, Option<u64>, bool)> {
+    fn shown(state: &str, left: i64, rest: &str) -> Control {
         let end = Timestamp::now().millis() / 1000 + left;
-        let text =
-            format!("JobId=7 JobName=a b UserId=x(1) JobState={state} Requeue=1 EndTime={end} {rest}\n");
-        let ending = Control(text).ending(Duration::from_secs(30), Some(Duration::from_secs(3)))?;
-        Some((ending.why, ending.left.map(|left| left.as_secs().div_ceil(10) * 10), ending.returns))
+        Control(format!("JobId=7 JobName=a b UserId=x(1) JobState={state} Requeue=1 EndTime={end} {rest}\n"))
     }
 
     #[test]
-    fn what_ends_a_job_is_told_by_its_state_and_its_times() {
-        let soon = Some(10);
-        for (state, left, rest, expected) in [
-            ("RUNNING", 3600, "PreemptTime=None", None),
-            ("RUNNING", 85, "PreemptTime=None", Some((Why::TimeLimit, Some(90), false))),
-            ("RUNNING", 3600, "PreemptTime=1769688000", Some((Why::Preempted, soon, false))),
-            ("PENDING", 3600, "PreemptTime=None", Some((Why::Preempted, soon, true))),
-            ("CANCELLED", 0, "PreemptTime=None", Some((Why::Cancelled, soon, false))),
-            ("PREEMPTED", 0, "", Some((Why::Preempted, soon, false))),
-            ("TIMEOUT", 0, "", Some((Why::TimeLimit, soon, false))),
-            ("NODE_FAIL", 0, "", Some((Why::Node, soon, false))),
-            ("CONFIGURING", 0, "", None),
+    fn what_ends_a_job_is_told_by_its_state() {
+        for (state, rest, expected) in [
+            ("RUNNING", "Restarts=0 PreemptTime=None", None),
+            ("PENDING", "Restarts=1 PreemptTime=None", Some(Why::Requeued)),
+            ("COMPLETING", "Restarts=0", Some(Why::Cancelled)),
+            ("COMPLETING", "Restarts=1", Some(Why::Requeued)),
+            ("COMPLETING", "Restarts=0 PreemptTime=1769688000", Some(Why::Preempted)),
+            ("CANCELLED", "PreemptTime=None", Some(Why::Cancelled)),
+            ("PREEMPTED", "", Some(Why::Preempted)),
+            ("TIMEOUT", "", Some(Why::TimeLimit)),
+            ("NODE_FAIL", "", Some(Why::Node)),
+            ("COMPLETED", "", None),
         ] {
-            assert_eq!(told(state, left, rest), expected, "{state} {left} {rest}");
+            assert_eq!(shown(state, 0, rest).why(0), expected, "{state} {rest}");
+        }
+        let near = |state, left| shown(state, left, "").is_near_its_limit(Duration::from_secs(30));
+        assert!(near("RUNNING", 85) && !near("RUNNING", 3600) && !near("COMPLETING", 10));
+    }
+
+    #[test]
+    fn notes_of_the_step_daemon_are_read() {
+        let at = "2026-11-28T19:36:29";
+        for (line, expected) in [
+            (
+                format!("slurmstepd-n1: error: *** JOB 2 ON n1 CANCELLED AT {at} DUE TO PREEMPTION ***"),
+                Some(Note::Why(Why::Preempted)),
+            ),
+            (
+                format!("slurmstepd: error: *** JOB 2 ON n1 CANCELLED AT {at} DUE TO JOB REQUEUE ***"),
+                Some(Note::Why(Why::Requeued)),
+            ),
+            (
+                format!("slurmstepd: error: *** JOB 2 ON n1 CANCELLED AT {at} DUE TO TIME LIMIT ***"),
+                Some(Note::Why(Why::TimeLimit)),
+            ),
+            (format!("slurmstepd: error: *** JOB 2 ON n1 CANCELLED AT {at} ***"), Some(Note::Signal)),
+            ("slurmstepd: error: something else".to_owned(), None),
+            (format!("error: *** JOB 2 ON n1 CANCELLED AT {at} ***"), None),
+        ] {
+            assert_eq!(note(&line), expected, "{line}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod time;
 use crate::call::{Answered, call};
 use crate::contract::{Answer, Job, Launcher, Limits, Submitted};
 use run_common::error::{Error, Exit};
+use std::env;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// Ids that scancel gets at once.
 const AT_ONCE: usize = 500;
+
+/// What the names of variables begin with that tell a job of itself.
+const OF_A_JOB: [&str; 5] = ["SLURM_JOB", "SLURM_ARRAY_", "SLURM_RESTART_", "SLURM_TASK", "SLURM_STEP"];
 
 /// The Slurm that the environment leads to.
 #[derive(Debug)]
@@ -59,6 +63,14 @@ impl Slurm {
     ) -> Result<Answered, Error> {
         let mut command = Command::new(program);
         command.args(self.cluster()).args(args).env("SLURM_TIME_FORMAT", "%s");
+        // What is submitted from within a job is no part of that.
+        let is_of_job =
+            |name: &str| OF_A_JOB.iter().any(|start| name.starts_with(start)) || name == control::NOTES;
+        for (name, _) in env::vars_os() {
+            if name.to_str().is_some_and(is_of_job) {
+                command.env_remove(name);
+            }
+        }
         call(&mut command, input, limit)
     }
 }

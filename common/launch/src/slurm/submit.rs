@@ -2,6 +2,7 @@
 
 use super::time;
 use crate::contract::{Job, Submitted};
+use crate::slurm::control::NOTES;
 use run_common::shell::shell_line;
 use std::fmt::Write;
 use std::time::Duration;
@@ -21,8 +22,11 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
         format!("--job-name={}", if is_array { &first.list } else { &first.name }),
         format!("--comment={}", if is_array { &first.list } else { &first.run_id }),
         format!("--chdir={}", first.cwd),
-        // What is executed writes its own; Slurm would truncate the file when the job is started again.
-        "--output=/dev/null".to_owned(),
+        format!(
+            "--output={}",
+            notes(first, is_array, "%A_%a").replace('%', "%%").replace("%%A_%%a", "%A_%a")
+        ),
+        // A job that is started again would find its file empty.
         "--open-mode=append".to_owned(),
         format!("--signal=B:TERM@{}", signal_time(jobs, own)),
         if jobs.iter().all(|job| job.requeue) { "--requeue" } else { "--no-requeue" }.to_owned(),
@@ -34,6 +38,12 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
     options.extend(after.map(|job| format!("--dependency=afterany:{job}")));
     options.extend(own.iter().cloned());
     options
+}
+
+/// Returns the file in which Slurm says why it ends a job: the job's own, or beside that of the first of an array one
+/// of its own for each.
+fn notes(first: &Job, is_array: bool, id: &str) -> String {
+    if is_array { format!("{}.{id}", first.output) } else { first.output.clone() }
 }
 
 /// Returns how many seconds before its time limit a job is asked to end: as many as it may need, unless half of its
@@ -70,8 +80,11 @@ pub(super) fn script(jobs: &[Job]) -> String {
         let output = shell_line(std::slice::from_ref(&job.output));
         let _ = writeln!(script, "{number}) set -- {rest}; output={output} ;;"); // a string takes all
     }
-    let first = jobs.first().map(|job| shell_line(&job.command[..shared])).unwrap_or_default();
-    let _ = writeln!(script, "esac\nexec {first} \"$@\" >>\"$output\" 2>&1");
+    let Some(first) = jobs.first() else { return script };
+    let notes = shell_line(&[notes(first, jobs.len() > 1, "")]);
+    let id = if jobs.len() > 1 { "\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\"" } else { "" };
+    let command = shell_line(&first.command[..shared]);
+    let _ = writeln!(script, "esac\nexport {NOTES}={notes}{id}\nexec {command} \"$@\" >>\"$output\" 2>&1");
     script
 }
 
@@ -120,7 +133,8 @@ mod tests {
         let expected = "#!/bin/sh\ncase ${SLURM_ARRAY_TASK_ID-0} in\n\
             0) set -- '/runs/it'\\''s a'; output=/runs/a/.run/job.log ;;\n\
             1) set -- '/runs/it'\\''s b'; output=/runs/b/.run/job.log ;;\n\
-            esac\nexec /opt/run-exec --job s -q \"$@\" >>\"$output\" 2>&1\n";
+            esac\nexport RUN_JOB_NOTES=/runs/a/.run/job.log.\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\"\n\
+            exec /opt/run-exec --job s -q \"$@\" >>\"$output\" 2>&1\n";
         assert_eq!(script(&[job("a"), job("b")]), expected);
         assert!(script(&[job("a")]).contains("\n0) set -- '/runs/it'\\''s a'; "));
         let other = Job { command: vec!["true".to_owned()], ..job("b") };
@@ -136,6 +150,8 @@ mod tests {
         );
         assert!(!one.iter().any(|option| option.starts_with("--array")), "{one:?}");
         let two = options(&[job("a"), job("b")], Some("7"), &own(&["-p", "gpu"]));
+        assert!(one.contains(&"--output=/runs/a/.run/job.log".to_owned()), "{one:?}");
+        assert!(two.contains(&"--output=/runs/a/.run/job.log.%A_%a".to_owned()), "{two:?}");
         assert!(two.contains(&"--array=0-1%4".to_owned()) && two.ends_with(&own(&["-p", "gpu"])), "{two:?}");
         assert!(two.contains(&"--dependency=afterany:7".to_owned()), "{two:?}");
         let told: Vec<_> = ids(&[job("a"), job("b")], "7").map(|one| one.job.unwrap()).collect();

@@ -1,0 +1,61 @@
+//! Runs that jobs execute, and how far they are.
+
+use super::Cluster;
+use crate::{Lab, wait_for};
+use serde_json::Value;
+
+/// A program that goes on where it was, a step each 0.1 s, saves at each, and says when it is told to end.
+pub const TRAINER: &str = r#"
+trap 'echo told; exit 0' TERM
+step=${2:-0}
+echo "from $step"
+while [ $step -lt 1000000 ] && [ ! -e enough ]; do
+    step=$((step + 1))
+    mkdir -p "$RUN_DIR/checkpoints/step_$step.tmp" && echo $step >"$RUN_DIR/checkpoints/step_$step.tmp/state"
+    mv "$RUN_DIR/checkpoints/step_$step.tmp" "$RUN_DIR/checkpoints/step_$step"
+    rm -rf "$RUN_DIR/checkpoints/step_$((step - 3))"
+    echo "{\"step\": $step, \"pid\": $$}" >>"$RUN_METRICS"
+    sleep 0.1
+done
+"#;
+
+/// Returns a text of what run-status says.
+pub fn word<'a>(status: &'a Value, key: &str) -> &'a str {
+    status[key].as_str().unwrap_or_default()
+}
+
+/// Creates a run of [`TRAINER`] and has Slurm execute it.
+pub fn submit(lab: &Lab, cluster: &Cluster, run: &str, options: &[&str]) -> String {
+    let made = lab.cmd("run-new").args(["-n", run, "--resume-args", "from", "{step}", "--"]);
+    made.args(["sh", "-c", TRAINER, "sh", "{resume}"]).run().code(0);
+    let exec = cluster.cmd(lab, "run-exec").args(["-q", "--linger", "500ms", "--heartbeat", "1s"]);
+    exec.args(options).arg(run).run().code(0).stderr("");
+    lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the run has taken some steps in an attempt.
+pub fn await_steps(lab: &Lab, cluster: &Cluster, run: &str, attempt: u64) -> Value {
+    let mut last = Value::Null;
+    wait_for(&format!("attempt {attempt} of {run}"), || {
+        last = cluster.status(lab, run);
+        last["attempt"] == attempt
+            && last["status"] == "running"
+            && last["step"].as_f64() > last["start_step"].as_f64()
+    });
+    last
+}
+
+/// Returns status and reason of a run that has ended, and that nothing of it lives.
+pub fn end(lab: &Lab, cluster: &Cluster, run: &str) -> (String, String) {
+    let mut last = Value::Null;
+    wait_for(&format!("{run} to end"), || {
+        last = cluster.status(lab, run);
+        ["completed", "failed", "stopped", "dead"].contains(&word(&last, "status"))
+    });
+    (word(&last, "status").to_owned(), word(&last, "reason").to_owned())
+}
+
+/// Makes what [`end`] returns.
+pub fn is(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}

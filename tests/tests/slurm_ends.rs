@@ -1,0 +1,156 @@
+//! How runs end that Slurm executes: time limits, preemption, cancellation, lost nodes, a controller that is gone; and
+//! how they are started again. The Slurm is a real one.
+
+use serde_json::Value;
+use testkit::slurm::Cluster;
+use testkit::slurm::jobs::{TRAINER, await_steps, end, is, submit, word};
+use testkit::{Lab, wait_for};
+
+#[test]
+fn a_job_that_is_cancelled_stops_its_run() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let id = submit(&lab, cluster, "r", &["--slurm"]);
+    await_steps(&lab, cluster, "r", 1);
+    cluster.ask(&["scancel", &id]);
+    assert_eq!(end(&lab, cluster, "r"), is("stopped", "cancelled"));
+    assert!(lab.read("runs/r/stdout.log").ends_with("told\n"));
+    wait_for("the job to end", || lab.alive().is_empty());
+}
+
+#[test]
+fn one_task_of_an_array_is_cancelled_and_the_other_goes_on() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let made =
+        lab.cmd("run-new").args(["-b=b", "--sweep", "x=1,2", "--", "sh", "-c", TRAINER, "sh", "{set:x}"]);
+    let made = made.run().code(0);
+    cluster.cmd(&lab, "run-exec").args(["-q", "--slurm", "-"]).stdin(&made.stdout).run().code(0);
+    let runs: Vec<String> = made.out().lines().map(str::to_owned).collect();
+    for run in &runs {
+        await_steps(&lab, cluster, run, 1);
+    }
+    let id = lab.json(&format!("{}/.run/launch.json", runs[0]))["job"].as_str().unwrap().to_owned();
+    cluster.ask(&["scancel", &id]);
+    assert_eq!(end(&lab, cluster, &runs[0]), is("stopped", "cancelled"));
+    assert_eq!(cluster.status(&lab, &runs[1])["status"], "running");
+    lab.write("enough", "");
+    assert_eq!(end(&lab, cluster, &runs[1]), is("completed", ""));
+}
+
+#[test]
+fn a_job_whose_time_is_over_stops_its_run_before() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    // The grace, 2 minutes, does not fit into the limit: half of that is left to train.
+    submit(&lab, cluster, "r", &["--slurm=-t 1"]);
+    await_steps(&lab, cluster, "r", 1);
+    assert_eq!(end(&lab, cluster, "r"), is("stopped", "time limit"));
+    assert!(lab.read("runs/r/stdout.log").ends_with("told\n"));
+}
+
+#[test]
+fn a_run_that_is_preempted_goes_on_from_its_checkpoint() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let id = submit(&lab, cluster, "r", &["--slurm=--exclusive -w n1", "--requeue"]);
+    await_steps(&lab, cluster, "r", 1);
+    // Another job, of a partition that preempts, takes its place.
+    let urgent = cluster.ask(&[
+        "sbatch",
+        "--parsable",
+        "-p",
+        "urgent",
+        "-w",
+        "n1",
+        "--exclusive",
+        "--wrap",
+        "sleep 1",
+        "-o",
+        "/dev/null",
+    ]);
+    let queued = cluster.await_status(&lab, "r", "queued");
+    assert!(word(&queued, "reason").starts_with(&format!("job {id} is pending")), "{queued}");
+    wait_for("the other job to end", || {
+        cluster.ask(&["squeue", "-h", "-t", "all", "-j", urgent.trim(), "-o", "%T"]) == "COMPLETED\n"
+    });
+    // Slurm lets a job wait for two minutes before it starts it again.
+    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
+    let again = await_steps(&lab, cluster, "r", 2);
+    assert!(again["start_step"].as_f64() > Some(0.0), "{again}");
+    lab.write("enough", "");
+    assert_eq!(end(&lab, cluster, "r"), is("completed", ""));
+    let ends = lab.json_lines("runs/r/.run/attempts.jsonl");
+    let first = ends.iter().find(|line| line["event"] == "end" && line["attempt"] == 1).unwrap();
+    assert_eq!((&first["status"], &first["reason"]), (&"stopped".into(), &"preempted".into()));
+    let second = ends.iter().find(|line| line["event"] == "start" && line["attempt"] == 2).unwrap();
+    assert_eq!((&second["job"]["id"], &second["job"]["restart"]), (&id.as_str().into(), &1.into()));
+}
+
+#[test]
+fn a_job_that_is_held_waits_and_says_why_and_so_do_others_that_cannot_start() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let other = cluster.ask(&["sbatch", "--parsable", "--wrap", "exit 1", "-o", "/dev/null"]);
+    wait_for("a job to fail", || {
+        cluster.ask(&["squeue", "-h", "-t", "all", "-j", other.trim(), "-o", "%T"]) == "FAILED\n"
+    });
+    for (run, options, why) in [
+        ("held", "--slurm=--hold".to_owned(), "JobHeldUser"),
+        ("waits", format!("--slurm=-d afterok:{}", other.trim()), "DependencyNeverSatisfied"),
+        ("closed", "--slurm=-p closed".to_owned(), "PartitionDown"),
+    ] {
+        let id = submit(&lab, cluster, run, &[&options]);
+        let reason = format!("job {id} is pending: {why}");
+        let mut last = Value::Null;
+        wait_for(&format!("{reason}, not {last}"), || {
+            last = cluster.status(&lab, run);
+            word(&last, "status") == "queued" && word(&last, "reason") == reason
+        });
+    }
+    cluster.cmd(&lab, "run-stop").args(["held", "waits", "closed"]).run().code(0).stderr("");
+}
+
+#[test]
+fn a_run_that_slurm_cancels_to_preempt_it_is_submitted_again() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let id = submit(&lab, cluster, "r", &["--slurm=-p cancelled --exclusive -w n2", "--requeue"]);
+    await_steps(&lab, cluster, "r", 1);
+    let sleep = ["sbatch", "-p", "urgent", "-w", "n2", "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null"];
+    cluster.ask(&sleep);
+    let again = await_steps(&lab, cluster, "r", 2);
+    assert!(again["start_step"].as_f64() > Some(0.0), "{again}");
+    lab.write("enough", "");
+    assert_eq!(end(&lab, cluster, "r"), is("completed", ""));
+    let launch = lab.json("runs/r/.run/launch.json");
+    assert_eq!(launch["resubmitted"], 1);
+    assert_ne!(word(&launch, "job"), id);
+    let lines = lab.json_lines("runs/r/.run/attempts.jsonl");
+    let jobs: Vec<&str> = lines.iter().filter_map(|line| line["job"]["id"].as_str()).collect();
+    assert_eq!(jobs, [id.as_str(), word(&launch, "job")]);
+}
+
+#[test]
+fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    for (run, option, expected) in [("r", "--requeue", "stopped"), ("s", "--restart-ok", "completed")] {
+        let program =
+            "[ $RUN_ATTEMPT = 2 ] && exit 0; trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done";
+        lab.new_run(run, &["sh", "-c", program]);
+        let exec = cluster.cmd(&lab, "run-exec").args(["-q", "--slurm=-w n3", "--requeue"]);
+        let exec = if option == "--requeue" { exec } else { exec.arg(option) };
+        exec.arg(run).run().code(0);
+        lab.await_text(&format!("runs/{run}/stdout.log"), "begun");
+        let id = lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
+        cluster.ask(&["scontrol", "requeue", &id]);
+        wait_for("the job to be requeued", || {
+            cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]) == "PENDING\n"
+        });
+        cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
+        wait_for("the job to end", || {
+            let state = cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]);
+            ["FAILED\n", "COMPLETED\n"].contains(&state.as_str())
+        });
+        let status = cluster.status(&lab, run);
+        assert_eq!(word(&status, "status"), expected, "{status}");
+        if expected == "stopped" {
+            let reason = "requeued; not started again: there is no complete checkpoint to resume from, and no --restart-ok";
+            assert_eq!((word(&status, "reason"), &status["attempt"]), (reason, &1.into()));
+        }
+    }
+}
