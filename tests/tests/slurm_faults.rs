@@ -114,3 +114,26 @@ fn a_node_daemon_that_is_restarted_disturbs_no_run() {
     assert_eq!(end(&lab, &cluster, "r"), is("completed", ""));
     assert_eq!(lab.json_lines("runs/r/.run/attempts.jsonl").len(), 2);
 }
+
+#[test]
+fn more_runs_than_an_array_takes_become_arrays_one_after_the_other() {
+    let lab = Lab::new();
+    let cluster = Cluster::start(&lab.path("slurm"), "MaxArraySize=4\n");
+    let program = "echo in >>tally; sleep 0.3; echo out >>tally";
+    let made =
+        lab.cmd("run-new").args(["-b=b", "--sweep", "x=1..7", "--", "sh", "-c", program, "sh", "{set}"]);
+    let made = made.run().code(0);
+    let exec = cluster.cmd(&lab, "run-exec").args(["-q", "--slurm", "-j", "3", "--wait", "-"]);
+    exec.stdin(&made.stdout).run().code(0).stderr("");
+    let job = |run: &str| lab.json(&format!("{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
+    let jobs: Vec<String> = made.out().lines().map(job).collect();
+    let tasks: Vec<&str> = jobs.iter().map(|job| job.split_once('_').unwrap().1).collect();
+    assert_eq!(tasks, ["0", "1", "2", "3", "0", "1", "2"]);
+    let arrays: BTreeSet<&str> = jobs.iter().map(|job| job.split_once('_').unwrap().0).collect();
+    assert_eq!(arrays.len(), 2);
+    let mut at_once = 0;
+    for line in lab.read("tally").lines() {
+        at_once += if line == "in" { 1 } else { -1 };
+        assert!(at_once <= 3);
+    }
+}

@@ -91,11 +91,11 @@ impl Launcher for Slurm {
     }
 
     fn check(&self, jobs: &[Job]) -> Result<(), Error> {
-        let Some(first) = jobs.first() else { return Ok(()) };
+        // They differ in nothing that Slurm looks at, and more than one array may be needed.
+        let Some(first) = jobs.first().map(std::slice::from_ref) else { return Ok(()) };
         let mut args = vec!["--test-only".to_owned()];
-        args.extend(submit::options(jobs, None, &self.args));
-        let answered =
-            self.call("sbatch", &args, submit::script(std::slice::from_ref(first)).into_bytes(), SUBMISSION)?;
+        args.extend(submit::options(first, None, &self.args));
+        let answered = self.call("sbatch", &args, submit::script(first).into_bytes(), SUBMISSION)?;
         if answered.is_ok { Ok(()) } else { Err(refused("Slurm does not accept the job", &answered)) }
     }
 
