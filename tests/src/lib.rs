@@ -24,6 +24,7 @@ pub mod python;
 pub mod reports;
 pub mod sets;
 pub mod slurm;
+pub mod sshd;
 pub mod stores;
 pub mod sync;
 pub mod trackers;
