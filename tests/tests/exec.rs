@@ -86,7 +86,7 @@ fn its_own_failures_are_125_and_leave_no_trace_in_the_run() {
     lab.cmd("run-exec").arg("nope").run().code(125).stderr(
         "run-exec: no run 'nope' below 'runs'\nrun-exec: list all runs with run-status -a, or choose another runs directory with -d\n",
     );
-    lab.cmd("run-exec").run().code(125).stderr_has("<RUN>");
+    lab.cmd("run-exec").run().code(125).stderr_has("RUN missing");
     lab.cmd("run-exec").args(["x", "--frobnicate"]).run().code(125).stderr_has("--frobnicate");
     lab.cmd("run-new").args(["-n", "bare"]).run().code(0);
     lab.cmd("run-exec").arg("bare").run().code(125).stderr_has("no command for");

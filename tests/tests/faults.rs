@@ -20,7 +20,7 @@ fn the_supervisor_is_killed() {
     testkit::signal(run.supervisor, Signal::KILL);
     run.exec.wait().code(125);
     assert_eq!(told(&lab, "r"), is("failed", "supervisor was killed"));
-    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has ended already");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has already ended");
     lab.nothing_left();
 }
 
@@ -31,7 +31,7 @@ fn the_trainer_is_killed() {
     testkit::signal(run.child, Signal::KILL);
     run.exec.wait().code(137);
     assert_eq!(told(&lab, "r"), is("failed", "signal 9 (KILL)"));
-    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has ended already");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: failed\n").stderr_has("has already ended");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_host_was_restarted() {
     await_end(child);
     edit(&lab, "r", |record| record["boot_id"] = "a boot before this".into());
     assert_eq!(told(&lab, "r"), is("dead", "the host was restarted"));
-    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n").stderr_has("has ended already");
+    lab.cmd("run-stop").arg("r").run().code(0).stdout("runs/r: dead\n").stderr_has("has already ended");
 }
 
 #[test]
