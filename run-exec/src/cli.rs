@@ -130,10 +130,10 @@ pub(crate) struct Args {
     /// Have jobs started again that are ended before their runs are complete
     #[arg(long, requires = "launcher")]
     pub(crate) requeue: bool,
-    /// With --requeue, also runs that begin anew, for want of a checkpoint
+    /// With --requeue, also runs that start over, without a checkpoint
     #[arg(long, requires = "requeue")]
     pub(crate) restart_ok: bool,
-    /// Execute the run for this submission; jobs of launchers are told so
+    /// Execute the run for this submission; for jobs of launchers
     #[arg(long, value_name = "ID", conflicts_with_all = ["launcher", "detach", "stdin"])]
     pub(crate) job: Option<String>,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin

@@ -38,7 +38,7 @@ pub(crate) struct Options {
     pub(crate) waits: bool,
     /// Jobs are to be started again.
     pub(crate) requeue: bool,
-    /// Also where their runs begin anew.
+    /// Also if their runs have to start over.
     pub(crate) restart_ok: bool,
     /// The submission that this process executes a run for.
     pub(crate) submission: Option<String>,

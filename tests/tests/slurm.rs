@@ -1,4 +1,4 @@
-//! Runs that Slurm executes: how they are submitted, what is said of them, and how they are stopped. The Slurm is a
+//! Runs that Slurm executes: how they are submitted, shown, and stopped. The Slurm is a
 //! real one.
 
 use serde_json::Value;

@@ -26,16 +26,16 @@ pub struct Job {
     pub requeue: bool,
     /// The name of all that are submitted together.
     pub list: String,
-    /// How many of these may be at work at once; null for any number.
+    /// How many of these may run at once; null for any number.
     pub at_once: Option<usize>,
 }
 
-/// What became of the submission of a job: a line that `submit` writes.
+/// The outcome of the submission of a job: a line that `submit` writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submitted {
     /// Id of the run.
     pub run_id: String,
-    /// The launcher's id of the job; null where it was refused.
+    /// The launcher's id of the job; null if the job was refused.
     #[serde(default)]
     pub job: Option<String>,
     /// Why it was refused.
@@ -109,7 +109,7 @@ pub trait Launcher: fmt::Debug {
     /// Finds out whether these jobs would be accepted, without submitting them.
     fn check(&self, jobs: &[Job]) -> Result<(), Error>;
 
-    /// Submits jobs; returns what became of each, in their order. An error means that none was submitted.
+    /// Submits jobs; returns the outcome of each, in their order. An error means that none was submitted.
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error>;
 
     /// Says what is known of jobs, in their order; an error where nothing is within the time.

@@ -18,7 +18,7 @@ pub enum Why {
     TimeLimit,
     /// Another job needs its place.
     Preempted,
-    /// It was told to start again.
+    /// Somebody has it start again.
     Requeued,
     /// Somebody has cancelled it.
     Cancelled,

@@ -1,7 +1,7 @@
 //! Has runs executed on other machines. A launcher is whatever starts jobs there: Slurm, which is built in, or an
 //! executable `run-launch-NAME`. Both keep the contract of run-launch(7): four verbs, JSON lines in and out.
 //!
-//! What became of a run is told by its record. A launcher says whether a job waits, was started, or is gone, and may
+//! The record of a run tells its outcome. A launcher says whether a job waits, was started, or is gone, and may
 //! say that it does not know.
 
 mod cache;

@@ -1,4 +1,4 @@
-//! What becomes of runs whose record alone does not tell: those that wait for a job, and those whose job is out of
+//! The state of runs whose record alone does not tell it: those that wait for a job, and those whose job is out of
 //! sight. All of them are asked about at once.
 
 use crate::cache::{Told, ask};
@@ -31,7 +31,7 @@ pub fn is_open(run: &Observed) -> bool {
     }
 }
 
-/// Asks the launchers of runs what became of their jobs, and concludes what the runs do. Runs of which a record tells
+/// Asks the launchers of runs about their jobs, and concludes what the runs do. Runs of which a record tells
 /// enough stay as they are.
 pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Observed>) {
     let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| is_open(run)).collect();
@@ -81,7 +81,7 @@ fn say_once(why: &str) {
     }
 }
 
-/// Concludes what became of a run that its launcher has given no job.
+/// Concludes what a run does that its launcher has given no job.
 fn unsubmitted(run: &mut Observed, launch: &Launch) {
     let is_over = match launch.submitter.life() {
         Life::Alive(_) => false,

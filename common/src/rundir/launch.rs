@@ -1,5 +1,5 @@
 //! A run that a launcher is to start on another machine: `launch.json`, which job that is, and `owner.json`, which
-//! process of which job may write to the run. Each file has one writer: whoever submits the job, and the job.
+//! process of which job may write to the run. Each file has one writer: the submitting process, and the job.
 
 use super::SCHEMA;
 use super::layout::Layout;
@@ -38,7 +38,7 @@ pub struct Launch {
     /// A job that is ended before its run is complete is to be started again.
     #[serde(default)]
     pub requeue: bool,
-    /// The run may begin anew where there is no checkpoint to resume from.
+    /// The run may start over if it has no checkpoint to resume from.
     #[serde(default)]
     pub restart_ok: bool,
     /// How often the job itself has submitted its run once more.
@@ -85,7 +85,7 @@ impl Launch {
         read_if_there(&layout.launch())
     }
 
-    /// Writes the submission. Called by whoever submits the run.
+    /// Writes the submission. Called by the submitting process.
     pub fn write(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.launch();
         let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
@@ -107,14 +107,14 @@ impl Owner {
         read_if_there(&layout.owner())
     }
 
-    /// Claims the run: whoever had it before finds out at its next heartbeat, and gives it up.
+    /// Claims the run: its previous owner notices at its next heartbeat, and gives it up.
     pub fn claim(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.owner();
         let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
         written.map_err(|error| Error::io("write", &path, error))
     }
 
-    /// Says who has claimed a run in the place of this process, if another has.
+    /// Says who has claimed the run since, if another process has.
     pub fn successor(&self, layout: &Layout) -> Option<String> {
         let is_other = |now: &Self| now.submission != self.submission || now.process != self.process;
         let now = Self::read(layout).ok().flatten().filter(is_other)?;

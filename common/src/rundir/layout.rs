@@ -143,7 +143,7 @@ files! { Layout, below_record:
     scraped = "scraped.jsonl";
     /// The steps of checkpoints that are written again in place.
     overwritten = "overwritten.json";
-    /// The job that is to execute the run, where a launcher was told to.
+    /// The job that is to execute the run, if it was submitted to a launcher.
     launch = "launch.json";
     /// The process of a job that may write to the run.
     owner = "owner.json";

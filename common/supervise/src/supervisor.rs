@@ -186,7 +186,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Asks why the program, which was told to, is to end; and leaves it no more time than there is.
+    /// Finds out why the program, which was asked to end, has to; and leaves it no more time than there is.
     fn explain(&mut self) {
         let Some(Asked { words, left }) = self.task.ending.asked(Noticed::Request) else { return };
         self.records.note_cause(&words);

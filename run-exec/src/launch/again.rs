@@ -32,7 +32,7 @@ pub(crate) fn is_of_scheduler(reason: &str) -> bool {
 }
 
 /// Has the job started again after the end of its attempt, if that is wanted. Where that cannot be, says why, and
-/// records what became of the attempt.
+/// records the outcome of the attempt.
 pub(crate) fn after(run: &RunDir, launch: &Launch, inside: Option<&Inside>, options: &Options) {
     let Some(inside) = inside else { return };
     if launch.requeue
@@ -67,7 +67,7 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
         return Ok(());
     }
     let queue = |words: String| {
-        // Whoever asks for a stop now finds a run that waits.
+        // A stop that is requested now finds a waiting run.
         let options = Options { executed: Executed::Unfinished, ..options.clone() };
         let held = HeldRun::take(run, &options)?;
         held.active.queue(&held.recorded, None, Some(words))

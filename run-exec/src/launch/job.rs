@@ -1,4 +1,4 @@
-//! What a job does: it claims its run, waits until whoever had the run before has given it up, executes it, and
+//! What a job does: it claims its run, waits until the previous owner has given it up, executes it, and
 //! arranges to be started again where that is wanted.
 
 use crate::batch::Batches;
@@ -89,7 +89,7 @@ fn submission(run: &RunDir, options: &Options) -> Result<Option<Launch>, Error> 
     }
 }
 
-/// Says whether there is something to do: the run waits, or was at work when the job was ended.
+/// Says whether there is something to do: the run waits, or was running when the job was ended.
 fn is_to_be_executed(observed: &Observed, launch: &Launch) -> bool {
     let is_ended_by_scheduler = observed.reason().is_some_and(again::is_of_scheduler);
     let answer = match observed.status() {
@@ -104,7 +104,7 @@ fn is_to_be_executed(observed: &Observed, launch: &Launch) -> bool {
     answer
 }
 
-/// Waits until whoever had the run before has given it up, which it does at its next heartbeat.
+/// Waits until the previous owner has given the run up, at its next heartbeat.
 fn await_predecessor(observer: &Observer, run: &RunDir, owner: &Owner) -> Result<Observed, Error> {
     let started = Instant::now();
     loop {
@@ -140,7 +140,7 @@ fn has_checkpoint(run: &RunDir) -> bool {
     latest(&found).is_some()
 }
 
-/// Records that a run is not started again, since it would begin anew.
+/// Records that a run is not started again, because it would start over.
 fn give_up(run: &RunDir, options: &Options) -> Result<Ended, Error> {
     let held = HeldRun::take(run, options)?;
     let before = held.recorded.reason().map(|reason| format!("{reason}; ")).unwrap_or_default();

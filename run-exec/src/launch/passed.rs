@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use std::env;
 use std::ffi::OsString;
 
-/// Options of whoever submits, which a job does not have.
+/// Options of the submitting process, which a job does not get.
 const KEPT: [&str; 17] = [
     "runs-dir",
     "quiet",

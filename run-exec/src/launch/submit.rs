@@ -241,7 +241,7 @@ fn queue_one(options: &Options, held: &HeldRun, launch: &Launch) -> Result<(), E
     held.active.queue(&held.recorded, held.died.clone(), None)
 }
 
-/// Takes note of what became of the submission; returns the runs that have jobs.
+/// Records the outcome of the submission; returns the runs that have jobs.
 fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally: &mut Tally) -> Vec<RunDir> {
     let mut runs = Vec::new();
     let mut ids = Vec::new();

@@ -4,7 +4,7 @@ use super::Cluster;
 use crate::{Lab, wait_for};
 use serde_json::Value;
 
-/// A program that goes on where it was, a step each 0.1 s, saves at each, and says when it is told to end.
+/// A program that resumes where it stopped, takes and saves a step each 0.1 s, and says when it is asked to end.
 pub const TRAINER: &str = r#"
 trap 'echo told; exit 0' TERM
 step=${2:-0}

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may take to have a job started again.
 const REQUEUE: Duration = Duration::from_secs(30);
 
-/// Slurm may signal a job this much earlier than it was told to.
+/// Slurm may signal a job this much earlier than requested.
 const EARLY: Duration = Duration::from_secs(60);
 
 /// The variable that names the file to which Slurm writes why it ends a job.
@@ -40,7 +40,7 @@ impl Control {
         Some(Self(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Has a job that is at work be started again: it is ended first.
+    /// Has a running job start again: it is ended first.
     pub(crate) fn requeue(id: &str) -> Result<(), String> {
         let called = call(Command::new("scontrol").args(["requeue", id]), Vec::new(), REQUEUE);
         match called {
@@ -77,13 +77,13 @@ impl Control {
         Duration::try_from_secs_f64(left.max(0.0)).ok()
     }
 
-    /// Says whether the job is at work, and no more time is left than the time before its limit at which Slurm was told
+    /// Says whether the job is running, and no more time is left than that before its limit at which Slurm was asked
     /// to signal it.
     pub(crate) fn is_near_its_limit(&self, warning: Duration) -> bool {
         self.field("JobState") == Some("RUNNING") && self.left().is_some_and(|left| left <= warning + EARLY)
     }
 
-    /// Concludes why the job, which was started again so often before, is not at work any more.
+    /// Concludes why the job, which was started again so often before, is not running any more.
     pub(crate) fn why(&self, restarts: u32) -> Option<Why> {
         let is_preempted = self.time("PreemptTime").is_some();
         match self.field("JobState")? {

@@ -142,7 +142,7 @@ impl Launcher for Slurm {
             return Ok(Vec::new());
         }
         let answered = self.call("squeue", &query::options(jobs), Vec::new(), limit)?;
-        // Of several ids squeue passes over those that it does not know; when there is one it says so.
+        // Of several ids squeue skips those that it does not know; of one it says so.
         if !answered.is_ok && !answered.says("Invalid job id specified") {
             return Err(refused("Slurm does not answer", &answered));
         }
