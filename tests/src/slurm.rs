@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The nodes.
@@ -254,12 +255,13 @@ fn listens_below(pid: i32, dir: &str) -> bool {
         .any(|to| inodes.iter().any(|inode| to == Path::new(&format!("socket:[{inode}]"))))
 }
 
-/// Finds ports that follow each other and are free.
+/// Finds ports that follow each other and are free, below those from which the kernel takes one for each connection.
 fn free_ports(count: u16) -> u16 {
-    for _ in 0..100 {
-        let first = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let Some(last) = first.checked_add(count) else { continue };
-        if (first..last).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 1000).unwrap() * 20;
+    for _ in 0..1000 {
+        let first = 10_000 + (own + TRIED.fetch_add(count, Ordering::Relaxed)) % 20_000;
+        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return first;
         }
     }

@@ -2,10 +2,11 @@
 //! real one.
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use testkit::process::getuid;
 use testkit::slurm::{Cluster, NODES};
-use testkit::{Lab, wait_for};
+use testkit::{Lab, times, wait_for};
 
 /// A program that waits until a file is there.
 const UNTIL_GO: &str = "until [ -e go ]; do sleep 0.05; done; echo done";
@@ -50,39 +51,46 @@ fn a_run_is_queued_then_executed_on_a_node_and_its_record_tells_of_the_job() {
 #[test]
 fn a_sweep_is_one_array_of_which_no_more_run_at_once_than_are_allowed() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let (count, most) = (times(6, 64), times(2, 4));
     let program = "echo in >>tally; sleep 0.3; echo out >>tally";
-    let made = lab
-        .cmd("run-new")
-        .args(["-b=sweep", "--sweep", "x=1..6", "--", "sh", "-c", program, "sh", "{set}"])
-        .run()
-        .code(0);
-    let done =
-        cluster.cmd(&lab, "run-exec").args(["--slurm", "-j", "2", "--wait", "-"]).stdin(&made.stdout).run();
-    let done = done.code(0);
+    let sweep = format!("x=1..{count}");
+    let made =
+        lab.cmd("run-new").args(["-b=sweep", "--sweep", &sweep, "--", "sh", "-c", program, "sh", "{set}"]);
+    let made = made.run().code(0);
+    let exec = cluster.cmd(&lab, "run-exec").args(["--slurm", "-j", &most.to_string(), "--wait", "-"]);
+    let mut exec = exec.stdin(&made.stdout).spawn();
+    // All is true whenever it is looked at: a run that is dead or stale would be wrong.
+    let mut statuses = BTreeSet::new();
+    while exec.child.try_wait().unwrap().is_none() {
+        let listed = cluster.cmd(&lab, "run-status").args(["-a", "--json"]).run().code(0).json_lines();
+        assert_eq!(listed.len(), count);
+        assert!(listed.iter().filter(|run| word(run, "status") == "running").count() <= most, "{listed:?}");
+        statuses.extend(listed.iter().map(|run| word(run, "status").to_owned()));
+    }
+    let done = exec.wait().code(0);
+    let known = ["created", "queued", "running", "completed"];
+    assert!(statuses.iter().all(|status| known.contains(&status.as_str())), "{statuses:?}");
     let runs: Vec<String> = made.out().lines().map(str::to_owned).collect();
-    let ids: Vec<String> = runs
-        .iter()
-        .map(|run| lab.json(&format!("{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned())
-        .collect();
+    let id = |run: &String| word(&lab.json(&format!("{run}/.run/launch.json")), "job").to_owned();
+    let ids: Vec<String> = runs.iter().map(id).collect();
     let array = ids[0].split('_').next().unwrap();
-    let expected: Vec<String> = (0..6).map(|task| format!("{array}_{task}")).collect();
+    let expected: Vec<String> = (0..count).map(|task| format!("{array}_{task}")).collect();
     assert_eq!(ids, expected);
-    done.stderr(&format!("run-exec: queued 6 runs: jobs {array}_0 to {array}_5\n"));
+    done.stderr(&format!("run-exec: queued {count} runs: jobs {array}_0 to {array}_{}\n", count - 1));
     let mut at_once = 0;
     for line in lab.read("tally").lines() {
-        at_once += if line == "in" { 1 } else { -1 };
-        assert!(at_once <= 2);
+        at_once = if line == "in" { at_once + 1 } else { at_once - 1 };
+        assert!(at_once <= most);
     }
-    assert_eq!(
-        cluster.ask(&["squeue", "-h", "-t", "all", "-j", array, "-o", "%j"]).lines().next(),
-        Some("sweep")
-    );
+    let name = cluster.ask(&["squeue", "-h", "-t", "all", "-j", array, "-o", "%j"]);
+    assert_eq!(name.lines().next(), Some("sweep"));
     wait_for("the summary to tell of all", || {
-        lab.json("runs/sweep/experiment_summary.json")["completed"] == 6
+        lab.json("runs/sweep/experiment_summary.json")["completed"] == count
     });
     // Each had its own settings.
     let commands: Vec<Value> = runs.iter().map(|run| lab.status(run)["command"][4].clone()).collect();
-    assert_eq!(commands, ["--x=1", "--x=2", "--x=3", "--x=4", "--x=5", "--x=6"]);
+    let expected: Vec<String> = (1..=count).map(|x| format!("--x={x}")).collect();
+    assert_eq!(commands, expected);
 }
 
 #[test]
