@@ -99,7 +99,7 @@ pub(crate) struct Args {
     /// End each path with NUL instead of a newline
     #[arg(short = '0', long, conflicts_with = "json")]
     pub(crate) null: bool,
-    /// Config files, one run each; a quoted pattern stands for all matching files. With --adopt: directories
+    /// Config files, one run each; a quoted pattern stands for all matching files. Directories with --adopt
     #[arg(value_name = "CONFIG")]
     pub(crate) configs: Vec<PathBuf>,
     /// Command that run-exec will execute

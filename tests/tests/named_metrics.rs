@@ -37,7 +37,7 @@ fn beside_a_file_that_was_named_no_other_counts_though_it_never_comes() {
     assert_eq!(lab.cmd("run-report").arg("--metrics").run().code(0).out(), "run,step\n");
     for tool in ["run-exec", "run-new"] {
         let done = lab.cmd(tool).args(["--metrics", "../other/metrics.csv", "x", "--", "true"]).run();
-        assert!(done.err().contains("it must be below the run"), "{}", done.err());
+        assert!(done.err().contains("must be below the run"), "{}", done.err());
     }
 }
 
