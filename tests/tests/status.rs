@@ -131,7 +131,7 @@ fn a_damaged_run_is_one_clear_line_and_hides_no_other() {
     assert!(done.out().lines().nth(1).unwrap().starts_with("good  created"));
     // What is damaged is refused, not repaired, by those who write, too.
     lab.cmd("run-exec").arg("cut").run().code(125).stderr_has("it is damaged");
-    lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("schema 7");
+    lab.cmd("run-stop").arg("newer").run().code(3).stderr_has("its schema is 7");
 }
 
 #[test]
