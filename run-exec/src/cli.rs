@@ -124,16 +124,16 @@ pub(crate) struct Args {
         value_parser = Choice::named
     )]
     pub(crate) launch: Option<Choice>,
-    /// Wait until the runs that were submitted have ended
+    /// Wait until the submitted runs have ended
     #[arg(long, requires = "launcher")]
     pub(crate) wait: bool,
-    /// Have jobs started again that are ended before their runs are complete
+    /// Have a job started again if it is ended before its run is complete
     #[arg(long, requires = "launcher")]
     pub(crate) requeue: bool,
-    /// With --requeue, also runs that start over, without a checkpoint
+    /// With --requeue, also start a run again that has no checkpoint to resume from
     #[arg(long, requires = "requeue")]
     pub(crate) restart_ok: bool,
-    /// Execute the run for this submission; for jobs of launchers
+    /// Execute the run for this submission; only jobs of launchers need this option
     #[arg(long, value_name = "ID", conflicts_with_all = ["launcher", "detach", "stdin"])]
     pub(crate) job: Option<String>,
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin

@@ -1,11 +1,11 @@
-//! Runs of other systems while they are at work: watched, waited for, followed.
+//! Runs of other systems while they are running: watched, waited for, followed.
 
 use serde_json::{Value, json};
 use std::fs;
 use testkit::Lab;
 use testkit::foreign::{short_rows, stealthrl};
 
-/// Makes a run that says that it is at work, with so many rows.
+/// Creates a run that is running according to its files, with this number of rows.
 fn works(lab: &Lab, rows: usize) {
     stealthrl(lab, "runs/s", &json!({"status": "running", "end_time": Value::Null}), &short_rows(rows));
 }

@@ -1,5 +1,5 @@
-//! What launchers have answered, shared by all tools of a user on this host: however many of them run, a launcher is
-//! asked at most once in ten seconds.
+//! The answers of launchers, shared by all tools of a user on this host. However many tools run, a launcher is asked at
+//! most once in ten seconds.
 
 use crate::contract::{Answer, Known};
 use crate::launcher::launcher;
@@ -20,54 +20,54 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long an answer counts, in seconds.
+/// How long an answer is valid, in seconds.
 const FRESH: f64 = 10.0;
 
-/// How long a launcher is waited for, and another tool that asks it.
+/// Longest wait for a launcher, and for another tool that asks the launcher.
 const PATIENCE: Duration = Duration::from_millis(1800);
 
-/// Seconds after which a job is not asked about any more, unless somebody wants to know.
+/// Seconds after which the launcher is not asked about a job any more, unless a tool needs the answer.
 const FORGOTTEN: f64 = 600.0;
 
-/// What a launcher has answered last.
+/// The last answer of a launcher.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Answers {
-    /// When it was asked.
+    /// When the launcher was asked.
     asked: Option<Timestamp>,
-    /// Why it did not answer then.
+    /// Why the launcher did not answer then.
     failure: Option<String>,
     jobs: BTreeMap<String, Entry>,
 }
 
-/// What is known of a job.
+/// What is known about a job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
-    /// When somebody last wanted to know.
+    /// When a tool last needed the answer.
     wanted: Timestamp,
     /// None until the launcher was asked.
     answer: Option<Answer>,
-    /// When the job was first seen to be gone, if it is.
+    /// When the job was first gone, if it is gone.
     gone_since: Option<Timestamp>,
 }
 
-/// An answer, and for how long a job that is gone was seen to be so.
+/// An answer, and how long the job has been gone.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Told {
     pub(crate) answer: Answer,
     pub(crate) gone_s: f64,
 }
 
-/// What there is to know about jobs, and why that is not new, if so.
+/// What is known about jobs, and why that is old, if it is.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) told: BTreeMap<String, Told>,
     pub(crate) failure: Option<String>,
 }
 
-/// Returns what a launcher knows about jobs, asked now or within the last seconds.
+/// Returns what a launcher knows about jobs: its answer of now or of the last seconds.
 pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
-    // Without a place for what others have asked it is asked once more.
+    // Without a place for shared answers, the launcher is asked each time.
     let kept = Kept::open(name, args).ok();
     let mut answers = kept.as_ref().map(Kept::read).unwrap_or_default();
     answers.want(jobs);
@@ -98,7 +98,7 @@ impl Answers {
         self.jobs.retain(|_, entry| now.seconds_since(entry.wanted) < FORGOTTEN);
     }
 
-    /// Asks the launcher about all jobs that somebody wants to know about.
+    /// Asks the launcher about all jobs for which a tool needs the answer.
     fn renew(&mut self, name: &str, args: &[String]) {
         let jobs: Vec<String> = self.jobs.keys().cloned().collect();
         let answered = launcher(name, args).query(&jobs, PATIENCE);
@@ -128,7 +128,7 @@ impl Answers {
     }
 }
 
-/// The file that answers are kept in, while nobody else may change it.
+/// The file of the answers, locked against other tools.
 struct Kept {
     path: PathBuf,
     _lock: Lock,
@@ -137,7 +137,7 @@ struct Kept {
 impl Kept {
     fn open(name: &str, args: &[String]) -> Result<Self, Error> {
         let directory = directory()?;
-        // Another cluster may be reached from another environment.
+        // Another environment may lead to another cluster.
         let cluster = env::var("SLURM_CONF").unwrap_or_default();
         let key = sha256(format!("{args:?} {cluster}").as_bytes());
         let path = directory.join(format!("{name}-{}.json", key.get(..16).unwrap_or_default()));
@@ -154,7 +154,7 @@ impl Kept {
     }
 
     fn write(&self, answers: &Answers) {
-        // Where that fails the launcher is asked once more.
+        // If this fails, the launcher is asked once more.
         let _ = document(answers).and_then(|bytes| replace(&self.path, &bytes, Durability::Process));
     }
 }

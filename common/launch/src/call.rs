@@ -1,4 +1,4 @@
-//! Calls a program of a launcher, which may hang: it gets its input, and is waited for a while.
+//! Calls a program of a launcher with its input. The program may hang, so the wait for its end is limited.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 /// Bytes of an answer, at most.
 const MOST: u64 = 64 << 20;
 
-/// How long after its end a program's output is waited for, which a process that it left may hold open.
+/// Longest wait for the end of a program's output after the program has ended: a process that it started may hold the
+/// output open.
 const LAST: Duration = Duration::from_millis(200);
 
-/// What a program has answered.
+/// The answer of a program.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// It exited with 0.
+    /// The program exited with 0.
     pub(crate) is_ok: bool,
     pub(crate) stdout: String,
     stderr: String,
@@ -36,7 +37,7 @@ impl Answered {
         lines.rfind(|line| !line.is_empty()).unwrap_or("it does not say why")
     }
 
-    /// Says whether the program has complained in these words.
+    /// Returns whether the standard error of the program contains these words.
     pub(crate) fn says(&self, words: &str) -> bool {
         self.stderr.contains(words)
     }

@@ -1,4 +1,4 @@
-//! What a launcher does, and the lines that it reads and writes: run-launch(7).
+//! The verbs of a launcher, and the lines that it reads and writes: run-launch(7).
 
 use run_common::error::{Error, Exit};
 use run_common::time::Timestamp;
@@ -10,21 +10,21 @@ use std::time::Duration;
 /// A job to be started once: a line that `submit` reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
-    /// Id of the run, by which the answer names the job.
+    /// Id of the run; the answer repeats it.
     pub run_id: String,
     /// Name for people.
     pub name: String,
-    /// What is executed: a program and its arguments.
+    /// The program to execute, and its arguments.
     pub command: Vec<String>,
     /// The directory to execute it in.
     pub cwd: String,
-    /// The file that its output is appended to.
+    /// The file to which the job's output is appended.
     pub output: String,
-    /// Seconds that it needs to end when it gets SIGTERM.
+    /// Seconds that the job needs to end after SIGTERM.
     pub grace_s: f64,
-    /// It may be started again when its machine fails or is taken away.
+    /// The job may be started again when its machine fails or is taken away.
     pub requeue: bool,
-    /// The name of all that are submitted together.
+    /// The common name of all jobs that are submitted together.
     pub list: String,
     /// How many of these may run at once; null for any number.
     pub at_once: Option<usize>,
@@ -38,7 +38,7 @@ pub struct Submitted {
     /// The launcher's id of the job; null if the job was refused.
     #[serde(default)]
     pub job: Option<String>,
-    /// Why it was refused.
+    /// Why the job was refused.
     #[serde(default)]
     pub error: Option<String>,
 }
@@ -54,11 +54,11 @@ pub struct Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Known {
-    /// It waits to be started, perhaps once more.
+    /// The job waits to be started, for the first time or again.
     Pending,
-    /// It was started, and has not ended.
+    /// The job was started, and has not ended.
     Started,
-    /// It has ended, or there is no such job.
+    /// The job has ended, or there is no such job.
     Gone,
     /// The launcher cannot tell.
     Unknown,
@@ -69,50 +69,50 @@ pub enum Known {
 pub struct Answer {
     /// The launcher's id.
     pub job: String,
-    /// What is known of it.
+    /// The state of the job, as far as known.
     pub state: Known,
-    /// Why it waits, or how it has ended, in a word or two of the launcher.
+    /// Why the job waits, or how it has ended, in one or two words of the launcher.
     #[serde(default)]
     pub reason: Option<String>,
-    /// When it is expected to start.
+    /// When the job is expected to start.
     #[serde(default)]
     pub start: Option<Timestamp>,
 }
 
 impl Answer {
-    /// Answers that nothing is known of a job.
+    /// Returns the answer that nothing is known about a job.
     pub fn unknown(job: &str) -> Self {
         Self { job: job.to_owned(), state: Known::Unknown, reason: None, start: None }
     }
 }
 
-/// What a launcher can take: the line that `limits` writes. What it does not say is not limited, or not known.
+/// The limits of a launcher: the line that `limits` writes. A missing field means no limit, or an unknown limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Jobs that are handed over together, at most.
+    /// Most jobs in one submission.
     pub array_max: Option<usize>,
-    /// Jobs that a user may have there at once.
+    /// Most jobs of a user at the same time.
     pub submit_max: Option<usize>,
-    /// Seconds between SIGTERM and SIGKILL when it ends a job.
+    /// Seconds between SIGTERM and SIGKILL when the launcher ends a job.
     pub kill_wait_s: Option<f64>,
 }
 
-/// The name of the launcher that is built in.
+/// The name of the built-in launcher.
 pub const SLURM: &str = "slurm";
 
 /// Starts jobs on other machines: the four verbs of run-launch(7).
 pub trait Launcher: fmt::Debug {
-    /// Says how much the launcher can take.
+    /// Returns the limits of the launcher.
     fn limits(&self) -> Result<Limits, Error>;
 
-    /// Finds out whether these jobs would be accepted, without submitting them.
+    /// Checks whether these jobs would be accepted, without submitting them.
     fn check(&self, jobs: &[Job]) -> Result<(), Error>;
 
     /// Submits jobs; returns the outcome of each, in their order. An error means that none was submitted.
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error>;
 
-    /// Says what is known of jobs, in their order; an error where nothing is within the time.
+    /// Returns what is known about jobs, in their order; an error if there is no answer within the time.
     fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error>;
 
     /// Ends jobs, whether they were started or not. A job that is gone is no failure.
@@ -130,7 +130,7 @@ pub fn lines<T: Serialize>(items: &[T]) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// Reads lines of JSON; one that is none is an error that shows it.
+/// Reads lines of JSON. The error for another line shows the line.
 pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     let read = |line: &str| {
         serde_json::from_str(line).map_err(|error| {

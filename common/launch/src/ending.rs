@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-/// Why a job is being ended, and what follows.
+/// Why a job is being ended, and how much time it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Why.
+    /// The cause.
     pub why: Why,
-    /// Time until its processes are killed, where that is known.
+    /// Time until its processes are killed, if known.
     pub left: Option<Duration>,
 }
 
 /// What ends a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Its time is over.
+    /// The job has reached its time limit.
     TimeLimit,
     /// Another job needs its place.
     Preempted,
     /// Somebody has it start again.
     Requeued,
-    /// Somebody has cancelled it.
+    /// Somebody has cancelled the job.
     Cancelled,
-    /// Its node has failed, or is taken out of service.
+    /// The node of the job has failed, or is taken out of service.
     Node,
 }
 
 impl Why {
-    /// Says so in words, as a reason has it.
+    /// Returns the words for a reason.
     pub fn words(self) -> &'static str {
         match self {
             Self::TimeLimit => "time limit",
@@ -39,12 +39,12 @@ impl Why {
     }
 }
 
-/// What a supervisor has noticed, and asks about.
+/// The event whose cause a supervisor wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {
     /// A request to end.
     Request,
-    /// A signal that nobody here has sent has ended the program.
+    /// A signal from outside has ended the program.
     Signal,
     /// The program has ended by itself.
     End,

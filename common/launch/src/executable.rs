@@ -11,10 +11,10 @@ use std::time::Duration;
 /// How long a submission may take.
 const SUBMISSION: Duration = Duration::from_secs(600);
 
-/// How long another answer may take that nobody is in a hurry for.
+/// Longest time for other answers that are not urgent.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// The executable, and what it is called with besides the verb.
+/// The executable, and its arguments besides the verb.
 #[derive(Debug)]
 pub(crate) struct Executable {
     program: String,

@@ -1,4 +1,4 @@
-//! The job that this process is part of, as Slurm tells it by the environment, and why it is being ended.
+//! The job that this process is part of, which Slurm describes in the environment, and why the job is being ended.
 
 use crate::contract::SLURM;
 use crate::ending::{Ending, Noticed, Why};
@@ -9,14 +9,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A job, from within.
+/// The job of this process.
 #[derive(Clone, Debug)]
 pub struct Inside {
-    /// What is recorded of it.
+    /// The record of the job.
     pub start: JobStart,
-    /// The id by which scontrol knows it alone.
+    /// The id by which scontrol knows this job alone, not its array.
     id: String,
-    /// Where Slurm writes why it ends the job, and how much was there before.
+    /// The file in which Slurm notes why it ends the job, and the file's length before.
     notes: Option<(PathBuf, u64)>,
 }
 
@@ -38,9 +38,8 @@ impl Inside {
         Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node }, id, notes })
     }
 
-    /// Finds out why the job is being ended; `None` where nothing ends it, or Slurm does not say. `warning` is the
-    /// time before its limit at which the job is signalled, and `kill_wait` the time until processes are killed that
-    /// were asked to end.
+    /// Finds out why the job is being ended; `None` if nothing ends it, or if Slurm does not say. `warning` is the
+    /// time between the signal to the job and its time limit, and `kill_wait` the time between SIGTERM and SIGKILL.
     pub fn ending(&self, noticed: Noticed, warning: Duration, kill_wait: Option<Duration>) -> Option<Ending> {
         let note = self.notes.as_ref().and_then(|(path, from)| noted(path, *from));
         match (note, noticed) {
@@ -56,17 +55,17 @@ impl Inside {
         shown.why(self.start.restart).or(cancelled).map(|why| Ending { why, left: kill_wait })
     }
 
-    /// Says whether Slurm will start the job again by itself.
+    /// Returns whether Slurm will start the job again by itself.
     pub fn returns(&self) -> bool {
         Control::show(&self.id).is_some_and(|shown| shown.returns(self.start.restart))
     }
 
-    /// Has Slurm end the job and start it again; says why not, if so.
+    /// Has Slurm end the job and start it again; returns why this is impossible, if it is.
     pub fn requeue(&self) -> Result<(), String> {
         Control::requeue(&self.id)
     }
 
-    /// Removes what Slurm has written besides the run, as the job ends.
+    /// Removes Slurm's file besides the job's output, when the job ends.
     pub fn clean(&self) {
         if let Some((path, _)) = &self.notes
             && self.start.id != self.id

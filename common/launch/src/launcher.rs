@@ -1,4 +1,4 @@
-//! Which launcher a name means.
+//! Finds the launcher for a name.
 
 use crate::contract::{Launcher, SLURM};
 use crate::executable::Executable;
@@ -19,7 +19,7 @@ pub fn launcher_of(launch: &Launch) -> Box<dyn Launcher> {
     launcher(&launch.launcher, &launch.args)
 }
 
-/// Says whether a launcher may be called so: the name becomes a part of that of a program.
+/// Returns whether a launcher may have this name, which becomes a part of a program's name.
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }

@@ -13,13 +13,13 @@ use run_common::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
-/// Seconds between the first look at which a job is gone and the one that counts: its record may come late.
+/// A run is dead if its job is gone at two looks that are this many seconds apart: its record may come late.
 const SECOND_LOOK: f64 = 60.0;
 
-/// Seconds after which a submission is over of which nothing more is known.
+/// Seconds after which a submission without news counts as interrupted, if its process cannot be seen.
 const LONGEST_SUBMISSION: f64 = 900.0;
 
-/// Says whether only a launcher can tell what a run does.
+/// Returns whether only a launcher knows the state of a run.
 pub fn is_open(run: &Observed) -> bool {
     match run.status() {
         _ if run.run.layout().foreign().is_some() => false,
@@ -35,7 +35,7 @@ pub fn is_open(run: &Observed) -> bool {
 /// enough stay as they are.
 pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Observed>) {
     let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| is_open(run)).collect();
-    // By launcher and its arguments: the places of runs, and their submissions.
+    // By launcher and arguments: the indices of runs, and their submissions.
     let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
     for (at, run) in runs.iter_mut().enumerate() {
         match Launch::read(run.run.layout()) {
@@ -72,7 +72,7 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
     }
 }
 
-/// Says why a launcher does not answer, once.
+/// Reports why a launcher does not answer, once.
 fn say_once(why: &str) {
     static SAID: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,7 +81,7 @@ fn say_once(why: &str) {
     }
 }
 
-/// Concludes what a run does that its launcher has given no job.
+/// Concludes the state of a run without a job.
 fn unsubmitted(run: &mut Observed, launch: &Launch) {
     let is_over = match launch.submitter.life() {
         Life::Alive(_) => false,
@@ -97,7 +97,7 @@ fn unsubmitted(run: &mut Observed, launch: &Launch) {
     }
 }
 
-/// Has a run be one that waits, for this reason.
+/// Marks a run as queued, for this reason.
 fn wait(run: &mut Observed, reason: String) {
     let attempt = run.recorded.attempt().cloned();
     run.recorded.state = State::Queued(Queued { attempt, reason: Some(reason) });
@@ -125,7 +125,7 @@ fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&To
         Known::Gone if was_dead => {}
         Known::Started | Known::Unknown => {}
         Known::Gone => {
-            // It may have begun or ended since it was looked at.
+            // The run may have started or ended since the last look.
             if let Ok(again) = observer.observe(&run.run) {
                 let has_changed = again.status() != run.status();
                 *run = again;

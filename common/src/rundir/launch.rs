@@ -20,19 +20,19 @@ pub struct Launch {
     pub schema: u32,
     /// The run's id.
     pub run_id: String,
-    /// Tells this submission from others of the run.
+    /// Distinguishes this submission from other submissions of the run.
     pub submission: String,
     /// `slurm`, or the NAME of an executable `run-launch-NAME`.
     pub launcher: String,
     /// Arguments of the launcher.
     pub args: Vec<String>,
-    /// The launcher's id of the job; null until the launcher has told it.
+    /// The launcher's id of the job; null until the launcher has reported it.
     pub job: Option<String>,
     /// When the run was handed over.
     pub time: Timestamp,
-    /// The process that did that.
+    /// The process that handed the run over.
     pub submitter: ProcessId,
-    /// Seconds between the launcher's SIGTERM and SIGKILL when it ends a job, where that is known.
+    /// Seconds between the launcher's SIGTERM and SIGKILL when it ends a job, if known.
     #[serde(default)]
     pub kill_wait_s: Option<f64>,
     /// A job that is ended before its run is complete is to be started again.
@@ -41,26 +41,26 @@ pub struct Launch {
     /// The run may start over if it has no checkpoint to resume from.
     #[serde(default)]
     pub restart_ok: bool,
-    /// How often the job itself has submitted its run once more.
+    /// How often the job itself has submitted its run again.
     #[serde(default)]
     pub resubmitted: u32,
-    /// How many attempts there had been.
+    /// Number of attempts before the submission.
     #[serde(default)]
     pub attempts: u32,
 }
 
-/// The process that may write to a run which was submitted.
+/// The process that may write to a submitted run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Owner {
     /// Version of the record.
     pub schema: u32,
-    /// The submission that it was started for.
+    /// The submission that the process was started for.
     pub submission: String,
     /// The launcher's id of the job.
     pub job: Option<String>,
     /// How often the launcher has started the job before.
     pub restart: u32,
-    /// When it claimed the run.
+    /// When the process claimed the run.
     pub time: Timestamp,
     /// The process.
     #[serde(flatten)]
@@ -94,15 +94,15 @@ impl Launch {
 }
 
 impl Owner {
-    /// Makes the claim of the calling process.
+    /// Returns the claim of the calling process.
     pub fn myself(submission: String, job: Option<String>, restart: u32) -> Self {
         let (time, process) = (Timestamp::now(), ProcessId::myself());
         Self { schema: SCHEMA, submission, job, restart, time, process }
     }
 
-    /// Reads who has claimed a run last, if anybody has.
+    /// Reads the last claim of a run, if there is one.
     pub fn read(layout: &Layout) -> Result<Option<Self>, Error> {
-        // A network file system may remember what was there: it looks a directory up anew that is listed.
+        // A network file system may answer from its cache; listing the directory refreshes the cache.
         let _ = fs::read_dir(layout.record()).map(Iterator::count);
         read_if_there(&layout.owner())
     }

@@ -1,4 +1,4 @@
-//! What a job does when its attempt has ended before the run is complete: it has itself started again.
+//! A job whose attempt has ended before the run is complete has itself started again.
 
 use crate::held_run::HeldRun;
 use crate::launch::submit::JOB_LOG;
@@ -18,13 +18,13 @@ use std::env;
 use std::fmt::Display;
 use std::path::Path;
 
-/// How often a job submits its run once more.
+/// How often a job submits its run again, at most.
 const MOST: u32 = 20;
 
 /// Why a run is not started again.
 pub(crate) const NO_CHECKPOINT: &str = "there is no complete checkpoint to resume from, and no --restart-ok";
 
-/// Says whether a reason is one of the scheduler's.
+/// Returns whether a reason is one of the scheduler's.
 pub(crate) fn is_of_scheduler(reason: &str) -> bool {
     [Why::TimeLimit, Why::Preempted, Why::Requeued, Why::Node]
         .iter()

@@ -1,4 +1,4 @@
-//! `--wait`: waits until the runs that were submitted have ended.
+//! `--wait`: waits until the submitted runs have ended.
 
 use crate::tally::{Done, Tally};
 use run_common::cli::statuses::Ended;
@@ -9,7 +9,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::wait::Waiter;
 use run_launch::settle::settle;
 
-/// Waits for runs, and says how each has ended that has not completed; returns how to end.
+/// Waits for runs, and reports the end of each run that has not completed; returns the exit status.
 pub(crate) fn follow(mut runs: Vec<RunDir>, mut tally: Tally) -> Result<Ended, Error> {
     let observer = Observer::of_many(None);
     let mut waiter = Waiter::new();

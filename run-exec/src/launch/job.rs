@@ -23,13 +23,13 @@ use std::process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often a run is looked at that another process still has.
+/// Time between two looks at a run that another process still owns.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long another process may take to give the run up.
+/// Longest time that another process may take to give the run up.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How long the files of a batch for people are tried to be written.
+/// Longest time for an attempt to write the files of a batch for people.
 const VIEWS: Duration = Duration::from_secs(1);
 
 /// Executes the run of a job, as `execute` does with one run; returns how to end.
@@ -62,7 +62,7 @@ pub(crate) fn execute(
     note(&run, &format!("run started: {}", run.layout().name()));
     let myself = process::id();
     let ended = execute(&options);
-    // The processes that were forked off return from here, too.
+    // Forked processes return from here, too.
     if process::id() == myself {
         again::after(&run, &launch, inside.as_ref(), &options);
         if let Ok(now) = observer.observe(&run) {
@@ -73,7 +73,7 @@ pub(crate) fn execute(
     ended
 }
 
-/// Returns the submission that this job is for; none when the run was submitted anew since.
+/// Returns the submission of this job; `None` if the run was submitted again since.
 fn submission(run: &RunDir, options: &Options) -> Result<Option<Launch>, Error> {
     let shown = run.layout().root().display();
     let launch = Launch::read(run.layout())?;

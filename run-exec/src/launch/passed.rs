@@ -1,4 +1,4 @@
-//! The command line of a job: the options that were given, as far as they are for an attempt.
+//! The command line of a job: the user's options, as far as they apply to an attempt.
 
 use crate::cli::Args;
 use clap::CommandFactory;
@@ -27,7 +27,7 @@ const KEPT: [&str; 17] = [
     "job",
 ];
 
-/// Returns the options of this process's command line that a job is given as well, and its command.
+/// Returns the options of this process's command line that a job gets as well, and its command.
 pub(crate) fn passed_on() -> (Vec<String>, Vec<String>) {
     of(env::args_os())
 }

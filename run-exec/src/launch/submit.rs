@@ -32,7 +32,7 @@ use std::fs;
 use std::path::Path;
 use uuid::Uuid;
 
-/// The file in a run's record that a job writes what it has to say to.
+/// The file in a run's record for the messages of its job.
 pub(crate) const JOB_LOG: &str = "job.log";
 
 /// A run that may be submitted.
@@ -42,7 +42,7 @@ struct Candidate {
     settings: Settings,
 }
 
-/// A run that is recorded as queued, and what was recorded before.
+/// A run that is recorded as queued, and its previous record.
 struct Handed {
     run: RunDir,
     before: Recorded,
@@ -81,7 +81,7 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     Ok(Ended::With(tally.status(None)))
 }
 
-/// Finds the runs that can be submitted, and says what is wrong with others.
+/// Finds the runs that can be submitted, and reports what is wrong with the others.
 fn candidates(options: &Options, tally: &mut Tally) -> Vec<Candidate> {
     let observer = Observer::of_many(None);
     let mut observed = Vec::new();
@@ -118,7 +118,7 @@ fn candidates(options: &Options, tally: &mut Tally) -> Vec<Candidate> {
     candidates
 }
 
-/// Checks a run: whether it may be executed, and could be.
+/// Checks whether a run may be executed, and whether its execution is possible.
 fn candidate(options: &Options, observed: Observed) -> Result<Option<Candidate>, Error> {
     if let Some(foreign) = observed.run.layout().foreign() {
         return Err(foreign.refuse("execute", &observed.run));
@@ -184,7 +184,7 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
     })
 }
 
-/// Records runs as queued. Those that others have taken meanwhile are left out.
+/// Records runs as queued. Leaves out runs that other processes have taken meanwhile.
 fn queue(
     options: &Options,
     choice: &Choice,
@@ -276,7 +276,7 @@ fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally
     runs
 }
 
-/// Records a run that no job was made for as it was before.
+/// Restores the previous record of a run that has got no job.
 fn take_back(handed: &Handed) {
     let is_its_own = |recorded: &Recorded| {
         let launch = Launch::read(handed.run.layout()).ok().flatten();

@@ -1,4 +1,4 @@
-//! What Slurm tells a job about itself: by scontrol, and by the notes that the step daemon leaves in its output.
+//! What a job learns from Slurm about itself: from scontrol, and from the notes of the step daemon in its output.
 
 use super::query::state;
 use super::time::point;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// How long a job waits for an answer while it is being ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long it may take to have a job started again.
+/// Longest time for a request to start a job again.
 const REQUEUE: Duration = Duration::from_secs(30);
 
 /// Slurm may signal a job this much earlier than requested.
@@ -24,10 +24,10 @@ const EARLY: Duration = Duration::from_secs(60);
 /// The variable that names the file to which Slurm writes why it ends a job.
 pub(crate) const NOTES: &str = "RUN_JOB_NOTES";
 
-/// Bytes at the end of that file in which notes are looked for.
+/// Bytes at the end of that file that are searched for notes.
 const LAST: u64 = 4 << 10;
 
-/// What scontrol shows.
+/// The output of `scontrol show job`.
 #[derive(Debug)]
 pub(crate) struct Control(String);
 
@@ -61,7 +61,7 @@ impl Control {
         self.field(name).and_then(point)
     }
 
-    /// Says whether the job, which was started again so often, will be once more.
+    /// Returns whether Slurm will start the job again, after this number of restarts.
     pub(crate) fn returns(&self, restarts: u32) -> bool {
         let is_pending = self.field("JobState").is_some_and(|word| state(word) == Known::Pending);
         is_pending
@@ -100,16 +100,16 @@ impl Control {
     }
 }
 
-/// What the step daemon notes when it signals a job.
+/// A note of the step daemon about a signal to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// It says why.
+    /// The note gives the cause.
     Why(Why),
-    /// It does not: somebody has cancelled the job, or its limit is near.
+    /// The note gives no cause: somebody has cancelled the job, or its limit is near.
     Signal,
 }
 
-/// Finds what the step daemon has noted last in a job's output, beyond its first bytes.
+/// Finds the last note of the step daemon in a job's output, after a number of bytes.
 pub(crate) fn noted(output: &Path, from: u64) -> Option<Note> {
     let bytes = read_end(output, from, LAST).ok()?;
     String::from_utf8_lossy(&bytes).lines().rev().find_map(note)

@@ -15,13 +15,13 @@ use std::time::Duration;
 /// How long sbatch may take: a busy controller lets it wait.
 const SUBMISSION: Duration = Duration::from_secs(120);
 
-/// How long another answer may take that nobody is in a hurry for.
+/// Longest time for other answers that are not urgent.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Ids that scancel gets at once.
+/// Number of ids in one call of scancel.
 const AT_ONCE: usize = 500;
 
-/// What the names of variables begin with that tell a job of itself.
+/// Prefixes of the variables that describe a job to itself.
 const OF_A_JOB: [&str; 5] = ["SLURM_JOB", "SLURM_ARRAY_", "SLURM_RESTART_", "SLURM_TASK", "SLURM_STEP"];
 
 /// The Slurm that the environment leads to.
@@ -32,12 +32,12 @@ pub struct Slurm {
 }
 
 impl Slurm {
-    /// Takes options of sbatch; of those the other commands use the one that names a cluster.
+    /// Takes options of sbatch. The other commands use only the option that names a cluster.
     pub fn new(args: Vec<String>) -> Self {
         Self { args }
     }
 
-    /// Returns the option that names the cluster, if one does.
+    /// Returns the option that names the cluster, if there is one.
     fn cluster(&self) -> Option<String> {
         let mut words = self.args.iter();
         let mut cluster = None;
@@ -63,7 +63,7 @@ impl Slurm {
     ) -> Result<Answered, Error> {
         let mut command = Command::new(program);
         command.args(self.cluster()).args(args).env("SLURM_TIME_FORMAT", "%s");
-        // What is submitted from within a job is no part of that.
+        // A job that is submitted from within a job is independent of it.
         let is_of_job =
             |name: &str| OF_A_JOB.iter().any(|start| name.starts_with(start)) || name == control::NOTES;
         for (name, _) in env::vars_os() {
@@ -91,7 +91,7 @@ impl Launcher for Slurm {
     }
 
     fn check(&self, jobs: &[Job]) -> Result<(), Error> {
-        // They differ in nothing that Slurm looks at, and more than one array may be needed.
+        // Slurm sees no difference between the jobs, and more than one array may be needed.
         let Some(first) = jobs.first().map(std::slice::from_ref) else { return Ok(()) };
         let mut args = vec!["--test-only".to_owned()];
         args.extend(submit::options(first, None, &self.args));
@@ -104,7 +104,7 @@ impl Launcher for Slurm {
         let mut submitted: Vec<Submitted> = Vec::new();
         let mut before: Option<String> = None;
         for list in jobs.chunks(most) {
-            // A limit holds in an array: of several one follows another.
+            // The limit of active jobs applies within one array: several arrays run one after another.
             let after = before.as_deref().filter(|_| list.iter().any(|job| job.at_once.is_some()));
             let mut args = vec!["--parsable".to_owned()];
             args.extend(submit::options(list, after, &self.args));
@@ -171,7 +171,7 @@ fn limits(config: &str) -> Limits {
     };
     let number = |key: &str| value(key).and_then(|value| value.parse::<u32>().ok());
     Limits {
-        // The largest index is one less; there is one of 0.
+        // The largest index is MaxArraySize - 1; indices begin with 0.
         array_max: number("MaxArraySize").map(|most| most as usize).filter(|&most| most > 0),
         submit_max: None,
         kill_wait_s: number("KillWait").map(f64::from),

@@ -1,4 +1,4 @@
-//! What squeue is asked, and what it says.
+//! The options of squeue, and its output.
 
 use super::time::point;
 use crate::contract::{Answer, Known};
@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 /// The columns: id, state, start, reason. The reason comes last, as it may hold anything.
 const FORMAT: &str = "--format=%i|%T|%S|%r";
 
-/// Returns the options that ask about jobs, those that have ended among them. Of an array its own id is enough.
+/// Returns the options that ask about jobs, including jobs that have ended. For an array, its own id is enough.
 pub(super) fn options(jobs: &[String]) -> Vec<String> {
     let ids: BTreeSet<&str> = jobs.iter().map(|job| job.split('_').next().unwrap_or_default()).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
@@ -15,7 +15,7 @@ pub(super) fn options(jobs: &[String]) -> Vec<String> {
     ["--noheader", "--array", "--states=all", FORMAT, &asked].map(str::to_owned).into()
 }
 
-/// Reads the answer. A job that it does not name is gone, and nothing else is known of it.
+/// Reads the answer. A job that is missing in the answer is gone, and nothing else is known about it.
 pub(super) fn answers(jobs: &[String], text: &str) -> Vec<Answer> {
     let known: HashMap<&str, Answer> = text.lines().filter_map(answer).collect();
     let gone = |job: &String| Answer { state: Known::Gone, ..Answer::unknown(job) };
@@ -36,7 +36,7 @@ fn answer(line: &str) -> Option<(&str, Answer)> {
     Some((job, Answer { job: job.to_owned(), state, reason: reason.map(str::to_owned), start }))
 }
 
-/// Says what a state of squeue(1) means.
+/// Returns the meaning of a state of squeue(1).
 pub(crate) fn state(word: &str) -> Known {
     match word {
         "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => {

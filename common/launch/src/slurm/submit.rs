@@ -1,4 +1,4 @@
-//! What sbatch gets: the options and the script of one job, or of an array.
+//! The options and the script for sbatch, of one job or of an array.
 
 use super::time;
 use crate::contract::{Job, Submitted};
@@ -7,14 +7,14 @@ use run_common::shell::shell_line;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Seconds that are allowed for what happens around the end of a program: writing the record, and Slurm's own clock.
+/// Additional seconds around the end of a program: for writing the record, and for the precision of Slurm's clock.
 const MARGIN: u64 = 5;
 
 /// The longest time before its end at which Slurm can signal a job.
 const LONGEST: u64 = 65535;
 
-/// Returns the options for a list of jobs, which starts when another job has ended if it is to; the user's own come
-/// last, and count.
+/// Returns the options for a list of jobs, which starts after the job `after` if there is one. The user's own options
+/// come last, and take precedence.
 pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<String> {
     let Some(first) = jobs.first() else { return Vec::new() };
     let is_array = jobs.len() > 1;
@@ -40,14 +40,14 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
     options
 }
 
-/// Returns the file in which Slurm says why it ends a job: the job's own, or beside that of the first of an array one
-/// of its own for each.
+/// Returns the file in which Slurm notes why it ends a job: the job's own output; or, for each job of an array, a file
+/// beside the output of the first.
 fn notes(first: &Job, is_array: bool, id: &str) -> String {
     if is_array { format!("{}.{id}", first.output) } else { first.output.clone() }
 }
 
-/// Returns how many seconds before its time limit a job is asked to end: as many as it may need, unless half of its
-/// time is less.
+/// Returns how many seconds before its time limit a job is asked to end: the time that the job may need, but at most
+/// half of its limit.
 fn signal_time(jobs: &[Job], own: &[String]) -> u64 {
     let longest = jobs.iter().map(|job| job.grace_s).fold(0.0, f64::max);
     let grace = Duration::try_from_secs_f64(longest.max(0.0)).unwrap_or_default().as_secs() + MARGIN;
@@ -55,7 +55,7 @@ fn signal_time(jobs: &[Job], own: &[String]) -> u64 {
     grace.min(half).clamp(1, LONGEST)
 }
 
-/// Returns the time limit among the options of sbatch, if one is.
+/// Returns the time limit among the options of sbatch, if there is one.
 fn time_limit(own: &[String]) -> Option<Duration> {
     let mut words = own.iter();
     let mut limit = None;
@@ -71,7 +71,7 @@ fn time_limit(own: &[String]) -> Option<Duration> {
     limit
 }
 
-/// Writes the script: the shell is replaced by the command, so that signals reach that.
+/// Writes the script. The command replaces the shell, so that signals reach the command.
 pub(super) fn script(jobs: &[Job]) -> String {
     let shared = shared(jobs);
     let mut script = "#!/bin/sh\ncase ${SLURM_ARRAY_TASK_ID-0} in\n".to_owned();
@@ -88,14 +88,14 @@ pub(super) fn script(jobs: &[Job]) -> String {
     script
 }
 
-/// Returns how many words all commands begin with.
+/// Returns the number of words at the beginning that all commands have in common.
 fn shared(jobs: &[Job]) -> usize {
     let Some((first, others)) = jobs.split_first() else { return 0 };
     let is_shared = |at: &usize| others.iter().all(|job| job.command.get(*at) == first.command.get(*at));
     (0..first.command.len().saturating_sub(1)).take_while(is_shared).count()
 }
 
-/// Returns the ids of the jobs of a list that was accepted.
+/// Returns the ids of the jobs of an accepted list.
 pub(super) fn ids<'a>(jobs: &'a [Job], id: &'a str) -> impl Iterator<Item = Submitted> + 'a {
     jobs.iter().enumerate().map(move |(number, job)| Submitted {
         run_id: job.run_id.clone(),

@@ -4,7 +4,7 @@ use run_common::time::Timestamp;
 use std::time::Duration;
 
 /// Reads a time limit as sbatch takes it: `minutes`, `minutes:seconds`, `h:m:s`, `days-h`, `days-h:m`,
-/// `days-h:m:s`. None is no limit, or none that can be read.
+/// `days-h:m:s`. `None` means no limit, or no readable limit.
 pub(super) fn limit(text: &str) -> Option<Duration> {
     let numbers = |text: &str| text.split(':').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
     let seconds = match text.split_once('-') {
