@@ -90,7 +90,7 @@ impl Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Most jobs in one submission.
+    /// Most jobs that can be handed over together.
     pub array_max: Option<usize>,
     /// Most jobs of a user at the same time.
     pub submit_max: Option<usize>,
