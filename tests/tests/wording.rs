@@ -49,7 +49,7 @@ const HABITS: [(&str, &str); 39] = [
 ];
 
 /// Directories without texts of ours, or that others maintain.
-const SKIPPED: [&str; 4] = ["target", "fixtures", "results", ".git"];
+const SKIPPED: [&str; 5] = ["scratch", "target", "fixtures", "results", ".git"];
 
 /// Returns all files with texts: sources, manuals, scripts and the README.
 fn texts(below: &Path) -> Vec<PathBuf> {
