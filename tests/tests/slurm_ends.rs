@@ -127,7 +127,8 @@ fn a_run_that_slurm_cancels_to_preempt_it_is_submitted_again() {
 
 #[test]
 fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
-    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let lab = Lab::new();
+    let cluster = Cluster::start(&lab.path("slurm"), ""); // of its own: other tests take the node of a requeued job
     for (run, option, expected) in [("r", "--requeue", "stopped"), ("s", "--restart-ok", "completed")] {
         let program =
             "[ $RUN_ATTEMPT = 2 ] && exit 0; trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done";
@@ -142,15 +143,17 @@ fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
             cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]) == "PENDING\n"
         });
         cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
-        wait_for("the job to end", || {
-            let state = cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]);
-            ["FAILED\n", "COMPLETED\n"].contains(&state.as_str())
-        });
+        let is_decided = |status: &Value| match expected {
+            "stopped" => word(status, "reason").contains("not started again"),
+            _ => word(status, "status") == expected,
+        };
+        wait_for("the job to be started again", || is_decided(&cluster.status(&lab, run)));
         let status = cluster.status(&lab, run);
         assert_eq!(word(&status, "status"), expected, "{status}");
         if expected == "stopped" {
             let reason = "requeued; not started again: there is no complete checkpoint to resume from, and no --restart-ok";
-            assert_eq!((word(&status, "reason"), &status["attempt"]), (reason, &1.into()));
+            let log = lab.read(&format!("runs/{run}/.run/job.log"));
+            assert_eq!((word(&status, "reason"), &status["attempt"]), (reason, &1.into()), "{log}");
         }
     }
 }

@@ -142,12 +142,23 @@ fn has_checkpoint(run: &RunDir) -> bool {
 
 /// Records that a run is not started again, because it would start over.
 fn give_up(run: &RunDir, options: &Options) -> Result<Ended, Error> {
-    let held = HeldRun::take(run, options)?;
+    let held = take_patiently(run, options)?;
     let before = held.recorded.reason().map(|reason| format!("{reason}; ")).unwrap_or_default();
     let words = format!("{before}not started again: {}", again::NO_CHECKPOINT);
     held.active.write_stopped(&held.recorded, words.clone())?;
     warn(&format!("'{}': {words}", run.layout().root().display()));
     Ok(Ended::With(STATUSES.failed))
+}
+
+/// Takes a run, for which a predecessor that is about to exit may still have the lock.
+fn take_patiently(run: &RunDir, options: &Options) -> Result<HeldRun, Error> {
+    let started = Instant::now();
+    loop {
+        match HeldRun::take(run, options) {
+            Err(error) if error.exit() == Exit::Busy && started.elapsed() < PATIENCE => sleep(LOOK),
+            result => return result,
+        }
+    }
 }
 
 /// Writes an event to the files for people of the run's batch.
