@@ -96,7 +96,7 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
-    /// Creates a directory for pins, and removes the pins of dead run-evals. A link in its place is an error,
+    /// Creates a directory for pins, and removes the pins of dead run-evals. A link of that name is an error,
     /// because the target is not ours.
     fn open(directory: &Path) -> io::Result<Self> {
         let all = directory.join(DIR);

@@ -18,7 +18,7 @@ pub(crate) enum Left {
 }
 
 impl Left {
-    /// Returns why to skip a run, if so; an error if its state is in doubt.
+    /// Returns the reason to skip a run; `None` if the run is to be executed. Errors: the state of the run is in doubt.
     pub(crate) fn of(options: &Options, before: &Observed) -> Result<Option<Self>, Error> {
         if options.executed != Executed::Unfinished {
             return Ok(None);

@@ -27,7 +27,7 @@ pub(crate) struct Finisher<'a> {
 }
 
 impl Finisher<'_> {
-    /// Waits for the end of a run; returns its final state, and why that state is in doubt, if so.
+    /// Waits for the end of a run, and returns the final state, with the reason if that state is in doubt.
     pub(crate) fn finish(&self, mut asked: Asked) -> Result<(Observed, Option<String>), Error> {
         if asked.leftovers.is_empty() && self.waits {
             let (observed, doubt) = self.wait(&asked)?;

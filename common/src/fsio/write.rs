@@ -56,7 +56,7 @@ pub fn open_null() -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open("/dev/null")
 }
 
-/// Creates a directory of a record, unless it exists; a link in its place is refused.
+/// Creates a directory of a record if it is missing. Refuses a link of that name.
 pub fn make_dir(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_dir(path),

@@ -19,7 +19,7 @@ pub(super) struct Forced {
 }
 
 impl Forced {
-    /// Returns the remark that all processes were killed, if so.
+    /// Returns the words "killed after grace …" if all processes were killed, else `None`.
     pub(super) fn killed_words(&self, linger: Duration) -> Option<String> {
         self.grace.map(|grace| killed_after(grace, linger))
     }
