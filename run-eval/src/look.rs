@@ -6,7 +6,7 @@ use crate::job::Job;
 use crate::options::{Options, Wanted};
 use crate::select::select;
 use crate::session::Session;
-use run_checkpoint::{self, Checkpoint, Program, UNNOTICED, Watcher, discover, discover_latest, doubts};
+use run_checkpoint::{self, Checkpoint, Names, Program, UNNOTICED, Watcher};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Place;
@@ -43,9 +43,11 @@ pub(crate) fn look(
     let program = if has_ended { Program::Ended } else { Program::Lives };
     session.is_followed &= !has_ended || !session.pending.is_empty();
     let run = session.run.layout().root().to_owned();
-    let search = if options.wanted.is_only(Pick::Latest) { discover_latest } else { discover };
     let recorded = session.meta.checkpoint.as_ref();
-    let all = search(session.run.layout(), recorded, program)?;
+    let names = Names::below(session.run.layout(), recorded)?;
+    let doubts = if session.seen.is_empty() { names.doubts() } else { Vec::new() };
+    let is_latest = options.wanted.is_only(Pick::Latest);
+    let all = if is_latest { names.latest(program) } else { names.checkpoints(program) };
     if session.is_followed {
         let is_new = watcher.watch(number, session.run.layout(), recorded, &all);
         let is_noticed = !is_new && observed.recorded.host() == Some(&Place::here().host);
@@ -55,8 +57,6 @@ pub(crate) fn look(
     let chosen = match &options.wanted {
         Wanted::Path(path, step) => vec![at_path(path, *step, &run, all, program)?],
         Wanted::Picks(picks) => {
-            let is_first = session.seen.is_empty();
-            let doubts = if is_first { doubts(session.run.layout(), recorded) } else { Vec::new() };
             let is_empty = all.is_empty();
             let selection = select(picks, all);
             if !session.is_followed {

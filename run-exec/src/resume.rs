@@ -2,9 +2,7 @@
 
 use crate::cli::FromStep;
 use crate::options::{Executed, Options};
-use run_checkpoint::{
-    Checkpoint, Label, Program, discover, discover_latest, doubts, latest, listed, passed_over, ties,
-};
+use run_checkpoint::{Checkpoint, Label, Names, Program, latest, listed, passed_over, ties};
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::provenance::hash::sha256_of;
@@ -50,8 +48,10 @@ impl Resume {
         }
         let from = options.from_step;
         let additional_steps = options.additional_steps.filter(|_| !is_retry);
-        let search = if from == FromStep::Latest { discover_latest } else { discover };
-        let all = search(layout, meta.checkpoint.as_ref(), Program::Ended)?;
+        let is_latest = from == FromStep::Latest;
+        let names = Names::below(layout, meta.checkpoint.as_ref())?;
+        let doubts = if is_latest { names.doubts() } else { Vec::new() };
+        let all = if is_latest { names.latest(Program::Ended) } else { names.checkpoints(Program::Ended) };
         let shown = layout.root().display();
         let has_branched = is_retry && from != FromStep::Latest;
         let is_own = |one: &&Checkpoint| has_branched && one.modified() >= options.begun;
@@ -77,10 +77,9 @@ impl Resume {
                 "'{path}' of '{shown}' is later and is kept: a resume from the latest would use it"
             ));
         }
-        let is_told = options.executed == Executed::Resume && from == FromStep::Latest;
-        if is_told {
-            for doubt in doubts(layout, meta.checkpoint.as_ref()) {
-                warn(&doubt);
+        if options.executed == Executed::Resume {
+            for doubt in &doubts {
+                warn(doubt);
             }
         }
         match (chosen, step) {

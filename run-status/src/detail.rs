@@ -4,7 +4,7 @@ use crate::backup::BackupOut;
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
 use crate::unseen::unseen;
-use run_checkpoint::{self as checkpoint, Program, State, discover, doubts};
+use run_checkpoint::{self as checkpoint, Names, Program, State};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
@@ -167,9 +167,11 @@ fn found(run: &Observed, meta: Option<&Meta>, pattern: Option<&str>) -> Vec<chec
     if let Some(pattern) = pattern {
         recorded = Some(Checkpoint::with_pattern(recorded, pattern));
     }
-    let found = discover(layout, recorded.as_ref(), program).inspect_err(complain).unwrap_or_default();
-    for doubt in doubts(layout, recorded.as_ref()) {
-        warn(&doubt);
+    let Ok(names) = Names::below(layout, recorded.as_ref()).inspect_err(complain) else { return Vec::new() };
+    let doubts = names.doubts();
+    let found = names.checkpoints(program);
+    for doubt in &doubts {
+        warn(doubt);
     }
     found
 }

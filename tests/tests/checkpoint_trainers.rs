@@ -1,7 +1,8 @@
 //! Trees of checkpoints as many trainers leave them: which is the latest, and what is none.
 
-use run_checkpoint::{Program, at, checkpoint_pattern, doubts, latest};
+use run_checkpoint::{Names, Program, at, checkpoint_pattern, latest};
 use run_common::rundir::layout::Layout;
+use run_common::rundir::meta;
 use std::path::Path;
 use testkit::Lab;
 use testkit::checkpoints::{find, lines, recorded, safetensors, torch};
@@ -228,11 +229,15 @@ fn what_a_model_has_read_or_made_is_no_checkpoint() {
     latest_is(&["image_encoder_500.pt"], "image_encoder_500.pt 500");
 }
 
+fn doubts(lab: &Lab, recorded: Option<&meta::Checkpoint>) -> Vec<String> {
+    Names::below(&Layout::new(lab.dir()), recorded).unwrap().doubts()
+}
+
 #[test]
 fn epochs_beside_numbers_of_which_nothing_tells_what_they_count_are_said() {
     let lab = tree(&["epoch-1.pt", "epoch-2.pt", "checkpoint-10000.pt"]);
     assert_eq!(
-        doubts(&Layout::new(lab.dir()), None),
+        doubts(&lab, None),
         [
             "'epoch-1.pt', 'epoch-2.pt' count epochs and 'checkpoint-10000.pt' something else; taking the greatest \
           number as the latest; choose with --checkpoint"
@@ -243,7 +248,7 @@ fn epochs_beside_numbers_of_which_nothing_tells_what_they_count_are_said() {
 #[test]
 fn a_pattern_that_matches_nothing_is_said_and_slips_are_refused() {
     let lab = tree(&["ckpt/net-5.foo.pt"]);
-    let with = |pattern: &str| doubts(&Layout::new(lab.dir()), Some(&recorded(Some(pattern), &[])));
+    let with = |pattern: &str| doubts(&lab, Some(&recorded(Some(pattern), &[])));
     assert_eq!(
         with("ckpts/net-{step}.foo.pt"),
         [
@@ -251,7 +256,7 @@ fn a_pattern_that_matches_nothing_is_said_and_slips_are_refused() {
         ]
     );
     assert_eq!(with("ckpt/net-{step}.foo.pt"), [""; 0]);
-    assert_eq!(doubts(&Layout::new(tree(&[]).dir()), Some(&recorded(Some("x{step}"), &[]))), [""; 0]);
+    assert_eq!(doubts(&tree(&[]), Some(&recorded(Some("x{step}"), &[]))), [""; 0]);
     for (pattern, slip) in [
         ("net-{step:06d}.pt", "{step:06d}"),
         ("net-{STEP}.pt", "{STEP}"),

@@ -1,8 +1,7 @@
 //! Finds the checkpoints of a run.
 
-use crate::checkpoint::{Checkpoint, Label, Program, Size, State, listed};
+use crate::checkpoint::{Checkpoint, Label, Program, Size, State};
 use crate::complete::{Demand, Subject, judge};
-use crate::count::Unit;
 use crate::gather::{forget_epochs, with_parts};
 use crate::name::{self, Name, Role};
 use crate::own_step::{own_step, step_of_overwritten};
@@ -15,7 +14,6 @@ use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{self, Meta};
 use run_common::rundir::observe::Observed;
-use run_common::text::printable;
 use run_common::time::Timestamp;
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -46,17 +44,7 @@ pub fn discover(
     recorded: Option<&meta::Checkpoint>,
     program: Program,
 ) -> Result<Vec<Checkpoint>, Error> {
-    let (found, lost, judge) = search(layout, recorded, program)?;
-    let mut all: Vec<(u64, Checkpoint)> = lost;
-    let Ok(()) = in_order(
-        found,
-        |one| judge.judge(one),
-        |looked| -> Result<(), Infallible> {
-            all.extend(looked);
-            Ok(())
-        },
-    );
-    Ok(sorted(all))
+    Ok(Names::below(layout, recorded)?.checkpoints(program))
 }
 
 /// Returns what [`discover()`] does, without the checkpoints of smaller steps than the latest complete one
@@ -66,22 +54,7 @@ pub fn discover_latest(
     recorded: Option<&meta::Checkpoint>,
     program: Program,
 ) -> Result<Vec<Checkpoint>, Error> {
-    let (found, lost, judge) = search(layout, recorded, program)?;
-    let (mut stepped, others): (Vec<Candidate>, Vec<Candidate>) =
-        found.into_iter().partition(|one| one.name.step.is_some());
-    let mut all: Vec<(u64, Checkpoint)> = lost;
-    all.extend(others.into_iter().filter_map(|one| judge.judge(one)));
-    let complete = |(_, one): &(u64, Checkpoint)| one.order().filter(|_| one.is_complete());
-    let mut latest = all.iter().filter_map(complete).max();
-    stepped.sort_by_key(|one| one.name.order());
-    while let Some(one) = stepped.pop_if(|one| one.name.order() >= latest) {
-        if let Some(looked) = judge.judge(one) {
-            latest = latest.max(complete(&looked));
-            all.push(looked);
-        }
-    }
-    all.retain(|(_, one)| one.step.is_none() || one.order() >= latest);
-    Ok(sorted(all))
+    Ok(Names::below(layout, recorded)?.latest(program))
 }
 
 /// Puts checkpoints, each with its version, into their order.
@@ -116,29 +89,78 @@ fn natural(path: &Path) -> String {
     text
 }
 
-/// What a search has found: what may be checkpoints, what cannot be looked at, and what judges the former.
+/// Candidates for checkpoints, what cannot be looked at, and the judge of the candidates.
 type Findings<'a> = (Vec<Candidate>, Vec<(u64, Checkpoint)>, Judge<'a>);
 
-/// Finds what may be checkpoints, by names alone.
-fn search<'a>(
-    layout: &'a Layout,
-    recorded: Option<&'a meta::Checkpoint>,
-    program: Program,
-) -> Result<Findings<'a>, Error> {
-    let pattern =
-        recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
-    let root = layout.root();
-    let walked = walk(root, pattern.as_ref()).map_err(|error| Error::io("read", root, error))?;
-    let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
-    let mut found = distinct(root, walked.candidates);
-    if pattern.is_none() {
-        found = with_parts(found);
+/// The names below a run: the result of one walk, of which checkpoints are found and doubts told.
+#[derive(Debug)]
+pub struct Names<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) recorded: Option<&'a meta::Checkpoint>,
+    pattern: Option<Pattern>,
+    pub(crate) walked: Walked,
+}
+
+impl<'a> Names<'a> {
+    /// Goes through a run, with the recorded pattern and required files. Errors: the run cannot be read; the
+    /// pattern leads out of it.
+    pub fn below(layout: &'a Layout, recorded: Option<&'a meta::Checkpoint>) -> Result<Self, Error> {
+        let pattern =
+            recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
+        let root = layout.root();
+        let walked = walk(root, pattern.as_ref()).map_err(|error| Error::io("read", root, error))?;
+        Ok(Self { layout, recorded, pattern, walked })
     }
-    forget_epochs(found.iter_mut().map(|one| &mut one.name));
-    let siblings = Siblings::new(root, &found);
-    let judge = Judge { layout, requires, has_pattern: pattern.is_some(), program, siblings };
-    let lost = walked.lost.into_iter().map(|lost| (0, Checkpoint { epoch: None, ..lost })).collect();
-    Ok((found, lost, judge))
+
+    /// Returns the checkpoints, as [`discover()`] does.
+    pub fn checkpoints(self, program: Program) -> Vec<Checkpoint> {
+        let (found, lost, judge) = self.findings(program);
+        let mut all: Vec<(u64, Checkpoint)> = lost;
+        let Ok(()) = in_order(
+            found,
+            |one| judge.judge(one),
+            |looked| -> Result<(), Infallible> {
+                all.extend(looked);
+                Ok(())
+            },
+        );
+        sorted(all)
+    }
+
+    /// Returns the latest checkpoints, as [`discover_latest()`] does.
+    pub fn latest(self, program: Program) -> Vec<Checkpoint> {
+        let (found, lost, judge) = self.findings(program);
+        let (mut stepped, others): (Vec<Candidate>, Vec<Candidate>) =
+            found.into_iter().partition(|one| one.name.step.is_some());
+        let mut all: Vec<(u64, Checkpoint)> = lost;
+        all.extend(others.into_iter().filter_map(|one| judge.judge(one)));
+        let complete = |(_, one): &(u64, Checkpoint)| one.order().filter(|_| one.is_complete());
+        let mut latest = all.iter().filter_map(complete).max();
+        stepped.sort_by_key(|one| one.name.order());
+        while let Some(one) = stepped.pop_if(|one| one.name.order() >= latest) {
+            if let Some(looked) = judge.judge(one) {
+                latest = latest.max(complete(&looked));
+                all.push(looked);
+            }
+        }
+        all.retain(|(_, one)| one.step.is_none() || one.order() >= latest);
+        sorted(all)
+    }
+
+    fn findings(self, program: Program) -> Findings<'a> {
+        let Self { layout, recorded, pattern, walked } = self;
+        let root = layout.root();
+        let requires = recorded.map_or_else(Vec::new, |recorded| Required::all(&recorded.requires));
+        let mut found = distinct(root, walked.candidates);
+        if pattern.is_none() {
+            found = with_parts(found);
+        }
+        forget_epochs(found.iter_mut().map(|one| &mut one.name));
+        let siblings = Siblings::new(root, &found);
+        let judge = Judge { layout, requires, has_pattern: pattern.is_some(), program, siblings };
+        let lost = walked.lost.into_iter().map(|lost| (0, Checkpoint { epoch: None, ..lost })).collect();
+        (found, lost, judge)
+    }
 }
 
 /// Judges what was found below a run.
@@ -290,58 +312,6 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
         kept.push(one);
     }
     kept
-}
-
-/// Returns a sentence for each ambiguity of names below a run: files with the extensions of checkpoints and
-/// without a recognised name, if they outnumber those with a step in their names; and names of which some
-/// count epochs and others steps. With a recorded pattern, only that nothing matches the pattern although
-/// checkpoints would be recognised without it.
-pub fn doubts(layout: &Layout, recorded: Option<&meta::Checkpoint>) -> Vec<String> {
-    let Ok(Walked { unknown, candidates, .. }) = walk(layout.root(), None) else { return Vec::new() };
-    if let Some(text) = recorded.and_then(|recorded| recorded.pattern.as_deref()) {
-        let others: Vec<&Path> = candidates
-            .iter()
-            .map(|one| one.path.as_path())
-            .chain(unknown.iter().map(PathBuf::as_path))
-            .collect();
-        let matches_nothing =
-            |pattern| walk(layout.root(), Some(&pattern)).is_ok_and(|walked| walked.candidates.is_empty());
-        return if !others.is_empty() && Pattern::parse(text).is_ok_and(matches_nothing) {
-            let shown = listed(others.into_iter());
-            vec![format!(
-                "nothing matches the checkpoint pattern '{}', but there is {shown}",
-                printable(text)
-            )]
-        } else {
-            Vec::new()
-        };
-    }
-    let is_known = |one: &&Candidate| one.name.step.is_some() && one.name.role == Role::Main;
-    let known = candidates.iter().filter(is_known).count();
-    let mut doubts = Vec::new();
-    if unknown.len() > known {
-        let shown = listed(unknown.iter().map(PathBuf::as_path));
-        doubts.push(match unknown.len() {
-            1 => format!("1 file looks like a checkpoint and is not recognised ({shown}); name it with --checkpoint"),
-            count => format!(
-                "{count} files look like checkpoints and are not recognised ({shown}); name them with --checkpoint"
-            ),
-        });
-    }
-    // A checkpoint named `best` does not count as the latest.
-    let count = |unit: Unit| {
-        let of_unit = move |one: &&Candidate| one.name.unit == unit && one.name.labels.is_empty();
-        candidates.iter().filter(is_known).filter(of_unit).map(|one| one.path.as_path())
-    };
-    let others = [(Unit::Steps, "steps"), (Unit::Unknown, "something else")];
-    let other = others.into_iter().find(|(unit, _)| count(*unit).next().is_some());
-    if let Some((unit, what)) = other.filter(|_| count(Unit::Epochs).next().is_some()) {
-        let (epochs, others) = (listed(count(Unit::Epochs)), listed(count(unit)));
-        doubts.push(format!(
-            "{epochs} count epochs and {others} {what}; taking the greatest number as the latest; choose with --checkpoint"
-        ));
-    }
-    doubts
 }
 
 /// Returns when the complete checkpoints of a run were written.

@@ -24,6 +24,7 @@ mod contents;
 mod count;
 mod discover;
 mod document;
+mod doubts;
 mod format;
 mod gather;
 mod hugging_face;
@@ -45,7 +46,7 @@ mod words;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Label, Program, QUIET, Size, State, latest, listed, passed_over, ties};
-pub use discover::{at, discover, discover_latest, doubts, look_again, save_times};
+pub use discover::{Names, at, discover, discover_latest, look_again, save_times};
 pub use optimizer::is_optimizer_state;
 pub use overwritten::Overwritten;
 pub use pattern::{checkpoint_pattern, is_pattern};
