@@ -6,11 +6,13 @@ mod answers;
 mod blobs;
 pub mod scripted;
 pub mod seaweed;
+pub mod site;
 mod wire;
 
 pub use answers::Object;
 pub use scripted::{Act, Request, Scripted};
 pub use seaweed::Seaweed;
+pub use site::Site;
 
 use crate::Cmd;
 

@@ -3,118 +3,89 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
-use testkit::stores::{Act, BUCKET, Request, Scripted, Server};
-use testkit::sync::{StoredSet, noise};
-use testkit::{Cmd, Lab, times};
+use testkit::stores::{Act, Request, Scripted, Server, Site};
+use testkit::sync::noise;
+use testkit::{Cmd, times};
 
-/// A run, and a store for it.
-struct Site {
-    /// The protocol of the store.
-    scheme: &'static str,
-    lab: Lab,
-    run: String,
-    server: Scripted,
+/// Makes a run of small files and a large one.
+fn site(scheme: &'static str) -> Site {
+    let site = Site::new(scheme);
+    for number in 0..4 {
+        site.lab.write(&format!("{}/file {number}.bin", site.run), noise(number + 1, 5000));
+    }
+    site.lab.write(&format!("{}/large.bin", site.run), noise(100, 17 << 20));
+    site.lab.write(&format!("{}/log.txt", site.run), "one\n");
+    site
 }
 
-impl Site {
-    fn new(scheme: &'static str) -> Self {
-        let lab = Lab::new();
-        let run = lab.new_run("trial", &["true"]);
-        for number in 0..4 {
-            lab.write(&format!("{run}/file {number}.bin"), noise(number + 1, 5000));
-        }
-        lab.write(&format!("{run}/large.bin"), noise(100, 17 << 20));
-        lab.write(&format!("{run}/log.txt"), "one\n");
-        Self { scheme, lab, run, server: Scripted::new() }
-    }
+/// Changes what the second backup is of.
+fn change(site: &Site) {
+    site.lab.write(&format!("{}/log.txt", site.run), "one\ntwo\n");
+    site.lab.write(&format!("{}/file 0.bin", site.run), noise(51, 5000));
+    site.lab.write(&format!("{}/file new.bin", site.run), noise(52, 5000));
+    site.lab.write(&format!("{}/large.bin", site.run), [noise(100, 17 << 20), noise(53, 1000)].concat());
+    fs::remove_file(site.lab.path(format!("{}/file 1.bin", site.run))).unwrap();
+}
 
-    fn url(&self) -> String {
-        format!("{}://{BUCKET}/runs", self.scheme)
-    }
+/// Returns the keys of files of the run, and their sizes.
+fn files(site: &Site) -> BTreeMap<String, usize> {
+    let is_file = |key: &String| !key.contains("/.backup/") && !key.contains(".run-store/");
+    let keys = site.server.keys().into_iter().filter(is_file);
+    keys.map(|key| (key.clone(), site.server.object(&key).unwrap().len())).collect()
+}
 
-    fn backup(&self) -> Cmd {
-        let args = ["backup", "--to", &self.url(), "--transfers", "4", "trial"];
-        self.server.reached_by(self.lab.cmd("run-sync").args(args))
+/// Goes back to what the store and the record of the run were.
+fn go_back(site: &Site, to: &State) {
+    site.server.objects(|objects| {
+        objects.whole.clone_from(&to.whole);
+        objects.uploads.clear();
+    });
+    let record = format!("{}/.run", site.run);
+    let _ = fs::remove_file(site.lab.path(format!("{record}/backup.journal")));
+    match &to.receipts {
+        Some(receipts) => _ = site.lab.write(&format!("{record}/backup.jsonl"), receipts),
+        None => drop(fs::remove_file(site.lab.path(format!("{record}/backup.jsonl")))),
     }
+}
 
-    /// Changes what the second backup is of.
-    fn change(&self) {
-        self.lab.write(&format!("{}/log.txt", self.run), "one\ntwo\n");
-        self.lab.write(&format!("{}/file 0.bin", self.run), noise(51, 5000));
-        self.lab.write(&format!("{}/file new.bin", self.run), noise(52, 5000));
-        self.lab.write(&format!("{}/large.bin", self.run), [noise(100, 17 << 20), noise(53, 1000)].concat());
-        fs::remove_file(self.lab.path(format!("{}/file 1.bin", self.run))).unwrap();
+fn state(site: &Site) -> State {
+    let receipts = fs::read(site.lab.path(format!("{}/.run/backup.jsonl", site.run))).ok();
+    State { whole: site.server.objects(|objects| objects.whole.clone()), receipts }
+}
+
+/// Kills a backup when a request has come, which the server does or does not do, and does it again.
+fn cut_off(site: &Site, index: u64, act: Act) {
+    let shown = format!("{} {act:?} at {index}", site.scheme);
+    let done = site.server.run_and_kill(move |request| request.index == index, act, site.backup());
+    assert_ne!(done.code, 0, "{shown}: {}", done.err());
+    site.seen().check();
+    let done = site.backup().run();
+    assert_eq!((done.code, done.err()), (0, String::new()), "{shown}");
+    let set = site.seen();
+    set.check_newest_is(&site.lab.path(&site.run));
+    site.lab.cmd("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).cwd(&set.path).run().code(0);
+    let journal = site.lab.path(format!("{}/.run/backup.journal", site.run));
+    assert!(!journal.exists(), "{shown}");
+    if site.scheme != "az" {
+        let left = site.server.objects(|objects| objects.uploads.len());
+        assert_eq!(left, 0, "{shown}: uploads are left"); // Azure gives them up by itself
     }
+}
 
-    /// Copies the store into the lab, to look at.
-    fn seen(&self) -> StoredSet {
-        let _ = fs::remove_dir_all(self.lab.path("seen"));
-        for key in self.server.keys() {
-            self.lab.write(&format!("seen/{key}"), self.server.object(&key).unwrap());
-        }
-        StoredSet::new(&self.lab, "seen/runs/trial")
-    }
-
-    /// Returns the keys of files of the run, and their sizes.
-    fn files(&self) -> BTreeMap<String, usize> {
-        let is_file = |key: &String| !key.contains("/.backup/") && !key.contains(".run-store/");
-        let keys = self.server.keys().into_iter().filter(is_file);
-        keys.map(|key| (key.clone(), self.server.object(&key).unwrap().len())).collect()
-    }
-
-    /// Goes back to what the store and the record of the run were.
-    fn go_back(&self, to: &State) {
-        self.server.objects(|objects| {
-            objects.whole.clone_from(&to.whole);
-            objects.uploads.clear();
-        });
-        let record = format!("{}/.run", self.run);
-        let _ = fs::remove_file(self.lab.path(format!("{record}/backup.journal")));
-        match &to.receipts {
-            Some(receipts) => _ = self.lab.write(&format!("{record}/backup.jsonl"), receipts),
-            None => drop(fs::remove_file(self.lab.path(format!("{record}/backup.jsonl")))),
-        }
-    }
-
-    fn state(&self) -> State {
-        let receipts = fs::read(self.lab.path(format!("{}/.run/backup.jsonl", self.run))).ok();
-        State { whole: self.server.objects(|objects| objects.whole.clone()), receipts }
-    }
-
-    /// Kills a backup when a request has come, which the server does or does not do, and does it again.
-    fn cut_off(&self, index: u64, act: Act) {
-        let shown = format!("{} {act:?} at {index}", self.scheme);
-        let done = self.server.run_and_kill(move |request| request.index == index, act, self.backup());
-        assert_ne!(done.code, 0, "{shown}: {}", done.err());
-        self.seen().check();
-        let done = self.backup().run();
-        assert_eq!((done.code, done.err()), (0, String::new()), "{shown}");
-        let set = self.seen();
-        set.check_newest_is(&self.lab.path(&self.run));
-        self.lab.cmd("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).cwd(&set.path).run().code(0);
-        let journal = self.lab.path(format!("{}/.run/backup.journal", self.run));
-        assert!(!journal.exists(), "{shown}");
-        if self.scheme != "az" {
-            let left = self.server.objects(|objects| objects.uploads.len());
-            assert_eq!(left, 0, "{shown}: uploads are left"); // Azure gives them up by itself
-        }
-    }
-
-    /// Cuts a backup off at each of its requests; of other protocols than S3 at some, but in `make soak`.
-    fn cut_off_at_each(&self, before: &State) {
-        self.go_back(before);
-        self.server.follow(|_| Act::Serve);
-        self.backup().run().code(0).stderr("");
-        let count = self.server.requests().len() as u64;
-        let files = self.files();
-        assert!(count > 8, "{count}");
-        let pace = if self.scheme == "s3" { 1 } else { times(5, 1) };
-        for (start, act) in [Act::Reset, Act::Serve].into_iter().enumerate() {
-            for index in (0..count).skip(start * 2 % pace).step_by(pace) {
-                self.go_back(before);
-                self.cut_off(index, act.clone());
-                assert_eq!(self.files(), files, "{act:?} at {index}: a second copy");
-            }
+/// Cuts a backup off at each of its requests; of other protocols than S3 at some, but in `make soak`.
+fn cut_off_at_each(site: &Site, before: &State) {
+    go_back(site, before);
+    site.server.follow(|_| Act::Serve);
+    site.backup().run().code(0).stderr("");
+    let count = site.server.requests().len() as u64;
+    let expected = files(site);
+    assert!(count > 8, "{count}");
+    let pace = if site.scheme == "s3" { 1 } else { times(5, 1) };
+    for (start, act) in [Act::Reset, Act::Serve].into_iter().enumerate() {
+        for index in (0..count).skip(start * 2 % pace).step_by(pace) {
+            go_back(site, before);
+            cut_off(site, index, act.clone());
+            assert_eq!(files(site), expected, "{act:?} at {index}: a second copy");
         }
     }
 }
@@ -127,13 +98,13 @@ struct State {
 
 /// Kills first backups, and later ones.
 fn kill_at_requests(scheme: &'static str) {
-    let site = Site::new(scheme);
-    site.cut_off_at_each(&site.state());
-    site.go_back(&State { whole: BTreeMap::new(), receipts: None });
+    let site = site(scheme);
+    cut_off_at_each(&site, &state(&site));
+    go_back(&site, &State { whole: BTreeMap::new(), receipts: None });
     site.backup().run().code(0).stderr("");
-    let before = site.state();
-    site.change();
-    site.cut_off_at_each(&before);
+    let before = state(&site);
+    change(&site);
+    cut_off_at_each(&site, &before);
 }
 
 #[test]
@@ -149,7 +120,7 @@ fn so_is_one_by_the_protocols_of_google_and_azure() {
 
 #[test]
 fn of_a_store_that_lists_no_uploads_one_may_be_left_and_that_is_all() {
-    let site = Site::new("s3");
+    let site = site("s3");
     site.server.objects(|objects| objects.lists_uploads = false);
     let is_begin = |request: &Request| request.query.contains_key("uploads");
     let done = site.server.run_and_kill(is_begin, Act::Serve, site.backup());
@@ -163,7 +134,7 @@ fn of_a_store_that_lists_no_uploads_one_may_be_left_and_that_is_all() {
 fn an_upload_whose_beginning_was_answered_too_late_is_given_up() {
     for scheme in ["s3", "gs"] {
         for act in [Act::Lose, Act::ResetAfter, Act::Truncate] {
-            let site = Site::new(scheme);
+            let site = site(scheme);
             let first = AtomicU64::new(0);
             let begun = act.clone();
             site.server.follow(move |request| {
@@ -183,8 +154,8 @@ fn an_upload_whose_beginning_was_answered_too_late_is_given_up() {
 
 #[test]
 fn an_answer_of_success_alone_is_not_believed() {
-    let site = Site::new("s3");
-    let before = site.state();
+    let site = site("s3");
+    let before = state(&site);
     site.backup().run().code(0).stderr("");
     let count = site.server.requests().len() as u64;
     let acts = [
@@ -201,7 +172,7 @@ fn an_answer_of_success_alone_is_not_believed() {
         let some = if times(0, 1) == 1 { &acts[..] } else { std::slice::from_ref(act) };
         for act in some {
             let shown = format!("{act:?} at {index}");
-            site.go_back(&before);
+            go_back(&site, &before);
             let now = act.clone();
             site.server.follow(move |request| if request.index == index { now.clone() } else { Act::Serve });
             let done = site.backup().run();
@@ -253,7 +224,7 @@ fn with_a_third_of_all_requests_failing_nothing_is_ever_wrong() {
 
 /// Backs up and restores this number of times. Returns how often that was refused.
 fn fail_in_rounds(scheme: &'static str, rounds: u64) -> u64 {
-    let site = Site::new(scheme);
+    let site = site(scheme);
     let patiently = |command: Cmd| command.env("RUN_SYNC_TIMEOUT", PATIENCE);
     let restore = |into: &str| {
         let args = ["restore", "--from", &site.url(), "--into", into, "trial"];
