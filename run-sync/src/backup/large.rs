@@ -109,8 +109,8 @@ impl<'a> Sending<'a> {
         Ok(match compared {
             Compared::Equal(at) => Decision::Known(Arc::clone(&known[at])),
             Compared::Grown | Compared::Other => {
-                let key = self.objects().key_for(&open.found.place, old, compared == Compared::Grown, None);
-                Decision::Send(key)
+                let (place, is_grown) = (&open.found.place, compared == Compared::Grown);
+                Decision::Send(self.objects().key_for(place, old, is_grown, open.stat.size, None))
             }
         })
     }

@@ -5,7 +5,7 @@ use super::plan::Old;
 use crate::format::entry::{Entry, Kind, Place};
 use crate::format::key;
 use crate::local::hash::Hashed;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -27,9 +27,10 @@ pub(crate) struct Objects {
     writer: String,
     /// Number of the manifest.
     number: u64,
-    taken: BTreeSet<String>,
-    /// Keys among them that had no object before.
-    chosen: HashSet<String>,
+    /// Keys that have an object, or will have one, and its bytes.
+    taken: BTreeMap<String, u64>,
+    /// Keys among them that this backup stores to, and the bytes of the object before, if there was one.
+    claimed: HashMap<String, Option<u64>>,
     /// What an interrupted backup may have stored under a key of ours.
     begun: HashMap<String, Sending>,
     /// Keys of uploads of an interrupted backup.
@@ -44,8 +45,8 @@ impl Objects {
             keys: keys.to_owned(),
             writer: writer.to_owned(),
             number,
-            taken: BTreeSet::new(),
-            chosen: HashSet::new(),
+            taken: BTreeMap::new(),
+            claimed: HashMap::new(),
             begun: HashMap::new(),
             uploads: HashSet::new(),
             by_size: HashMap::new(),
@@ -58,9 +59,9 @@ impl Objects {
         self.uploads = uploads.keys().cloned().collect();
     }
 
-    /// Records a key that has an object.
-    pub(crate) fn take(&mut self, key: String) {
-        self.taken.insert(key);
+    /// Records a key that has an object of so many bytes.
+    pub(crate) fn take(&mut self, key: String, size: u64) {
+        self.taken.insert(key, size);
     }
 
     /// Records the object of an entry.
@@ -98,8 +99,8 @@ impl Objects {
         same.find(|known| is_there(&known.key)).map(|known| known.key.clone())
     }
 
-    /// Returns the key under which a content is stored that is nowhere yet. It replaces the content of the file before
-    /// only where that is its beginning.
+    /// Returns the key under which a content of a size is stored that is nowhere yet. It replaces the content of the
+    /// file before only where that is its beginning, and all that the object has.
     ///
     /// `content` is what will be stored, where that is known.
     pub(crate) fn key_for(
@@ -107,19 +108,32 @@ impl Objects {
         place: &Place,
         old: Option<&Old>,
         is_grown: bool,
+        size: u64,
         content: Option<&Hashed>,
     ) -> String {
         let own = old.filter(|old| self.is_own(&old.key));
-        match own {
-            Some(own) if is_grown => own.key.clone(),
-            own => self.choose(place, own.is_none(), content),
-        }
+        let key = match own {
+            Some(own) if is_grown && self.may_grow(own, size, content) => own.key.clone(),
+            own => self.choose(place, own.is_none(), size, content),
+        };
+        let before = self.taken.insert(key.clone(), size);
+        self.claimed.insert(key.clone(), before);
+        key
     }
 
-    /// Gives a key back under which nothing was stored.
+    /// Returns whether more may be stored at the end of an object. One that has more than the file had belongs to
+    /// another file, too: one that began alike and has grown, or had the same content and a name that is new now.
+    fn may_grow(&self, old: &Old, size: u64, content: Option<&Hashed>) -> bool {
+        let there = self.taken.get(&old.key);
+        there == Some(&old.hashed.size) || self.is_begun(&old.key, size, content)
+    }
+
+    /// Gives a key back under which nothing was stored since it was last given out.
     pub(crate) fn release(&mut self, key: &str) {
-        if self.chosen.remove(key) {
-            self.taken.remove(key);
+        match self.claimed.remove(key) {
+            Some(Some(before)) => _ = self.taken.insert(key.to_owned(), before),
+            Some(None) => _ = self.taken.remove(key),
+            None => {}
         }
     }
 
@@ -141,39 +155,39 @@ impl Objects {
         }
     }
 
-    /// Returns a key for a new content of a file, and takes it.
-    fn choose(&mut self, place: &Place, is_first: bool, content: Option<&Hashed>) -> String {
+    /// Returns a key for a new content of a file.
+    fn choose(&self, place: &Place, is_first: bool, size: u64, content: Option<&Hashed>) -> String {
         let plain = key::plain(place).filter(|_| is_first).map(|plain| format!("{}{plain}", self.keys));
         let mut chosen = plain.unwrap_or_else(|| key::generation(place, self.number, &self.writer, 1));
         let mut version = 1;
-        while !self.is_free(&chosen) && !self.is_begun(&chosen, content) {
+        while !self.is_free(&chosen) && !self.is_begun(&chosen, size, content) {
             chosen = key::generation(place, self.number, &self.writer, version);
             version += 1;
-        }
-        if self.taken.insert(chosen.clone()) {
-            self.chosen.insert(chosen.clone());
         }
         chosen
     }
 
-    /// Returns whether an interrupted backup was about to store just this.
-    fn is_begun(&self, key: &str, content: Option<&Hashed>) -> bool {
-        match content {
+    /// Returns whether an interrupted backup was about to store just this, and the object that is there can only be
+    /// that: no file of this backup was given its key.
+    fn is_begun(&self, key: &str, size: u64, content: Option<&Hashed>) -> bool {
+        let is_begun = match content {
             Some(content) => self
                 .begun
                 .get(key)
                 .is_some_and(|begun| (begun.size, begun.sha256) == (content.size, content.sha256)),
             None => self.uploads.contains(key),
-        }
+        };
+        is_begun && !self.claimed.contains_key(key) && self.taken.get(key) == Some(&size)
     }
 
     /// Returns whether no object has a key, or one above or below it: in a directory these cannot be side by side.
     fn is_free(&self, key: &str) -> bool {
         let below = format!("{key}/");
         let from = (Bound::Included(below.as_str()), Bound::Unbounded);
-        let is_above = self.taken.range::<str, _>(from).next().is_some_and(|next| next.starts_with(&below));
+        let is_above =
+            self.taken.range::<str, _>(from).next().is_some_and(|(next, _)| next.starts_with(&below));
         let mut above = key.match_indices('/').map(|(at, _)| &key[..at]);
-        !is_above && !self.taken.contains(key) && !above.any(|above| self.taken.contains(above))
+        !is_above && !self.taken.contains_key(key) && !above.any(|above| self.taken.contains_key(above))
     }
 }
 
@@ -200,9 +214,9 @@ mod tests {
     fn a_new_file_has_its_own_path_unless_something_is_in_its_way() {
         let mut objects = Objects::new("", WRITER, 7);
         for taken in ["a", "b/c", ".gen/000007-01234567/x"] {
-            objects.take(taken.to_owned());
+            objects.take(taken.to_owned(), 1);
         }
-        let mut key = |path: &str| objects.key_for(&place(path), None, false, None);
+        let mut key = |path: &str| objects.key_for(&place(path), None, false, 1, None);
         assert_eq!(key("new"), "new");
         assert_eq!(key("a"), ".gen/000007-01234567/a");
         assert_eq!(key("a"), ".gen/000007-01234567-2/a");
@@ -226,13 +240,14 @@ mod tests {
             ("", "../other/a", true, "a"),
             (".by/w/", "a", true, ".by/w/a"),
             (".by/w/", ".by/w/a", true, ".by/w/a"),
+            (".by/w/", ".gen/000003-01234567/a", true, ".gen/000003-01234567/a"),
             (".by/w/", ".by/w/a", false, ".gen/000007-01234567/a"),
         ] {
             let mut objects = Objects::new(keys, WRITER, 7);
-            if old_key.starts_with(keys) && keys.is_empty() == (old_key == "a") {
-                objects.take(old_key.to_owned());
+            if old_key != "a" || keys.is_empty() {
+                objects.take(old_key.to_owned(), 1);
             }
-            let key = objects.key_for(&place("a"), Some(&old(old_key, "x")), is_grown, None);
+            let key = objects.key_for(&place("a"), Some(&old(old_key, "x")), is_grown, 2, None);
             assert_eq!(key, expected, "{keys:?} {old_key} {is_grown}");
         }
     }
@@ -244,11 +259,79 @@ mod tests {
             (key.to_owned(), Sending { key: key.to_owned(), size, sha256 })
         };
         let mut objects = Objects::new("", WRITER, 1);
-        objects.take("a".to_owned());
+        objects.take("a".to_owned(), 3);
         objects.resume(&[begun("a", "one")].into(), &Uploads::new());
-        let mut key = |text: &str| objects.key_for(&place("a"), None, false, Some(&hashed(text)));
+        let mut key = |text: &str| objects.key_for(&place("a"), None, false, 3, Some(&hashed(text)));
         assert_eq!(key("two"), ".gen/000001-01234567/a");
         assert_eq!(key("one"), "a");
+    }
+
+    #[test]
+    fn of_files_that_began_alike_one_grows_under_the_key() {
+        let key = |objects: &mut Objects, path: &str, text: &str| {
+            objects.key_for(&place(path), Some(&old("a", "x")), true, text.len() as u64, Some(&hashed(text)))
+        };
+        let mut objects = Objects::new("", WRITER, 2);
+        objects.take("a".to_owned(), 1);
+        assert_eq!(key(&mut objects, "b", "x1"), "a");
+        assert_eq!(key(&mut objects, "a", "x2"), ".gen/000002-01234567/a", "in one backup");
+        assert_eq!(key(&mut objects, "c", "x34"), ".gen/000002-01234567/c");
+
+        let mut objects = Objects::new("", WRITER, 3);
+        objects.take("a".to_owned(), 2);
+        assert_eq!(key(&mut objects, "a", "x2"), ".gen/000003-01234567/a", "after another backup");
+
+        let mut objects = Objects::new("", WRITER, 3);
+        assert_eq!(key(&mut objects, "a", "x2"), ".gen/000003-01234567/a", "of what nothing is known");
+    }
+
+    #[test]
+    fn what_was_about_to_grow_goes_on_under_its_key_unless_another_file_has_it() {
+        let begun = Hashed { size: 2, ..hashed("x1") };
+        let resumed = |size: u64| {
+            let mut objects = Objects::new("", WRITER, 2);
+            objects.take("a".to_owned(), size);
+            let sending = Sending { key: "a".to_owned(), size: 2, sha256: begun.sha256 };
+            objects.resume(&[("a".to_owned(), sending)].into(), &Uploads::new());
+            objects
+        };
+        let key = |objects: &mut Objects, text: &str| {
+            let size = text.len() as u64;
+            objects.key_for(&place("a"), Some(&old("a", "x")), true, size, Some(&hashed(text)))
+        };
+        for (size, text, expected) in [
+            (1, "x1", "a"), // the object was not stored
+            (2, "x1", "a"), // it was
+            (2, "x2", ".gen/000002-01234567/a"),
+            (3, "x1", ".gen/000002-01234567/a"),
+        ] {
+            assert_eq!(key(&mut resumed(size), text), expected, "{size} {text}");
+        }
+        let mut objects = resumed(2);
+        assert_eq!(key(&mut objects, "x1"), "a");
+        assert_eq!(key(&mut objects, "x1"), ".gen/000002-01234567/a");
+    }
+
+    #[test]
+    fn a_key_that_is_given_back_is_what_it_was() {
+        let grow = |objects: &mut Objects, from: &str, to: &str| {
+            let size = to.len() as u64;
+            objects.key_for(&place("a"), Some(&old("a", from)), true, size, Some(&hashed(to)))
+        };
+        let mut objects = Objects::new("", WRITER, 2);
+        objects.take("a".to_owned(), 1);
+        assert_eq!(grow(&mut objects, "x", "x1"), "a");
+        objects.release("a");
+        assert_eq!(grow(&mut objects, "x", "x2"), "a", "nothing was stored");
+        assert_eq!(grow(&mut objects, "x2", "x23"), "a", "the same file goes on");
+        objects.release("a");
+        assert_eq!(grow(&mut objects, "x", "x4"), ".gen/000002-01234567/a", "the first growth was stored");
+        assert_eq!(grow(&mut objects, "x2", "x24"), "a");
+        let mut new = |path: &str| objects.key_for(&place(path), None, false, 1, None);
+        assert_eq!((new("b"), new("b")), ("b".to_owned(), ".gen/000002-01234567/b".to_owned()));
+        objects.release("b");
+        let mut new = |path: &str| objects.key_for(&place(path), None, false, 1, None);
+        assert_eq!(new("b"), "b");
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl Listed {
         Ok(())
     }
 
+    /// Records which keys have objects.
+    fn tell(&self, objects: &mut Objects) {
+        self.0.iter().flatten().for_each(|(key, size)| objects.take(key.clone(), *size));
+    }
+
     fn len(&self) -> usize {
         self.0.as_ref().map_or(0, HashMap::len)
     }
@@ -142,7 +147,7 @@ impl OneBackup<'_> {
             let _ = self.set.store.abort_all(&self.set.key(key)); // what the store cannot do it will not do later
         }
         let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
-        listed.0.iter().flat_map(HashMap::keys).for_each(|key| objects.take(key.clone()));
+        listed.tell(&mut objects);
         objects.resume(&earlier.sending, &earlier.uploads);
         let known = entries.iter().chain(earlier.sent.iter().map(|sent| &sent.entry));
         known.filter(|entry| listed.has(entry)).for_each(|entry| objects.know(entry));
@@ -166,7 +171,7 @@ impl OneBackup<'_> {
             pending: Mutex::default(),
             settled: Condvar::new(),
         };
-        let kept = self.read(&sending, &steps)?;
+        let kept = self.read(&sending, &steps, &mut listed)?;
         let Sending { uploads, sent: sent_now, .. } = sending;
         drop(bar);
         let groups: Vec<Vec<PathBuf>> =
@@ -242,7 +247,12 @@ impl OneBackup<'_> {
     }
 
     /// Reads and stores files, those that change meanwhile several times, until none does.
-    fn read(&self, sending: &Sending<'_>, steps: &[Step]) -> Result<HashMap<usize, Kept>, Error> {
+    fn read(
+        &self,
+        sending: &Sending<'_>,
+        steps: &[Step],
+        listed: &mut Listed,
+    ) -> Result<HashMap<usize, Kept>, Error> {
         let mut kept: HashMap<usize, Kept> = HashMap::new();
         let mut next: Vec<(usize, Option<Old>)> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
@@ -253,6 +263,10 @@ impl OneBackup<'_> {
         // The youngest last: they may have come to rest until then.
         next.sort_by_key(|(at, _)| self.scan.found[*at].stat.ctime);
         for round in 1..=ROUNDS {
+            if !next.is_empty() && listed.0.is_none() {
+                listed.ask(&self.set, self.subject)?; // no key is given out before it is known which are taken
+                listed.tell(&mut sending.objects());
+            }
             let found: Vec<Found> = next.iter().map(|(at, _)| self.again(*at)).collect();
             let olds = next.iter().map(|(_, old)| old.clone());
             let tasks: Vec<Task<'_>> =

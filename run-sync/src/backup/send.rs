@@ -191,7 +191,8 @@ impl<'a> Sending<'a> {
             match objects.find(task.old.as_ref(), &hashed, &|key| self.is_there(key, hashed.size)) {
                 Some(key) => (key, true),
                 None => {
-                    let key = objects.key_for(&task.found.place, task.old.as_ref(), is_grown, Some(&hashed));
+                    let (place, old) = (&task.found.place, task.old.as_ref());
+                    let key = objects.key_for(place, old, is_grown, hashed.size, Some(&hashed));
                     objects.learn(key.clone(), hashed.clone());
                     (key, false)
                 }
