@@ -11,6 +11,10 @@ use super::supersede::{FirstSteps, RowOrigin};
 use run_common::fsio::open_regular;
 use std::io;
 
+/// Maximum total size, in bytes, of the files of a source whose rows are kept in memory until it is known which of
+/// them count. Larger files are read twice.
+const KEPT: u64 = 1 << 20;
+
 /// How many rows there were, and what was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
@@ -45,14 +49,20 @@ pub fn judged_rows(
 ) -> io::Result<RowCounts> {
     let mut starts = FirstSteps::default();
     let mut has_parts_of_epochs = false;
+    let mut kept = None;
     if !is_plain(source, attempts)? {
-        pass(source, attempts, &mut |origin, row| {
+        let mut rows = (source.size() <= KEPT).then(Vec::new);
+        let skipped = pass(source, attempts, &mut |origin, row| {
             has_parts_of_epochs |= row.has_part_of_epoch();
             starts.note(origin, &row);
+            if let Some(rows) = &mut rows {
+                rows.push((origin, row));
+            }
         })?;
+        kept = rows.map(|rows| (rows, skipped));
     }
     let mut counts = RowCounts::default();
-    counts.skipped = pass(source, attempts, &mut |origin, row| {
+    let mut judge = |origin: RowOrigin, row: MetricRow| {
         if starts.supersede(origin, &row) {
             counts.superseded += 1;
             each(None);
@@ -60,8 +70,17 @@ pub fn judged_rows(
             counts.rows += 1;
             each(Some((if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1)));
         }
-    })?;
-    Ok(counts)
+    };
+    let skipped = match kept {
+        Some((rows, skipped)) => {
+            for (origin, row) in rows {
+                judge(origin, row);
+            }
+            skipped
+        }
+        None => pass(source, attempts, &mut judge)?,
+    };
+    Ok(RowCounts { skipped, ..counts })
 }
 
 /// Reads all rows, also those that later ones superseded.

@@ -9,6 +9,7 @@ use super::step_key::StepKey;
 use run_common::json::{CONSTANTS, json_number, with_quoted_constants};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Objects that lie deeper in others are no fields: nobody means them for metrics.
 pub const DEEPEST: usize = 64;
@@ -29,8 +30,10 @@ pub enum MetricValue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {
     fields: Vec<(String, MetricValue)>,
-    /// Which field is the step.
-    step: Option<usize>,
+    /// Which fields tell where it stands.
+    kind: Arc<StepFields>,
+    /// What says the step, and which field that is.
+    step: Option<(StepKey, usize)>,
     /// When it was logged, in seconds since 1970, if known from outside the fields.
     logged: Option<f64>,
 }
@@ -38,12 +41,10 @@ pub struct MetricRow {
 impl MetricRow {
     /// Makes a row of its fields, in their order.
     pub(crate) fn new(fields: Vec<(String, MetricValue)>) -> Self {
-        let is_number =
-            |value: &MetricValue| matches!(value, MetricValue::Number(number) if number.is_finite());
-        let keys = fields.iter().enumerate().filter(|(_, (_, value))| is_number(value));
-        let keys = keys.filter_map(|(at, (name, _))| Some((StepKey::of(name)?, at)));
-        let step = keys.min().map(|(_, at)| at);
-        Self { fields, step, logged: None }
+        let is_number = |at: usize| matches!(fields[at].1, MetricValue::Number(number) if number.is_finite());
+        let kind = StepFields::shared(fields.iter().map(|(name, _)| name.as_str()));
+        let step = kind.keys().find(|&(_, at)| is_number(at));
+        Self { fields, kind, step, logged: None }
     }
 
     /// Records when the row was logged, in seconds since 1970, if that is known.
@@ -74,8 +75,9 @@ impl MetricRow {
     /// Returns the step's key and value, or `None` when the row's number has to serve. A part of an epoch is no
     /// step.
     pub fn step(&self) -> Option<(&str, f64)> {
-        let (name, MetricValue::Number(step)) = self.fields.get(self.step?)? else { return None };
-        let is_part = step.fract() != 0.0 && StepKey::of(name).is_some_and(StepKey::is_epoch);
+        let (key, at) = self.step?;
+        let (name, MetricValue::Number(step)) = self.fields.get(at)? else { return None };
+        let is_part = step.fract() != 0.0 && key.is_epoch();
         (!is_part).then_some((name.as_str(), *step))
     }
 
@@ -92,7 +94,7 @@ impl MetricRow {
     /// Takes an epoch for no step.
     #[must_use]
     pub fn without_epoch(mut self) -> Self {
-        self.step = self.step.filter(|&at| !StepKey::of(&self.fields[at].0).is_some_and(StepKey::is_epoch));
+        self.step = self.step.filter(|(key, _)| !key.is_epoch());
         self
     }
 
@@ -120,18 +122,17 @@ impl MetricRow {
 
     /// Returns the step's key and value where no config has that key.
     pub(crate) fn sure_step(&self) -> Option<(&str, f64)> {
-        self.step().filter(|(name, _)| StepKey::of(name).is_some_and(StepKey::is_sure))
+        self.step().filter(|_| self.step.is_some_and(|(key, _)| key.is_sure()))
     }
 
     /// Returns where the row stands among others; `None` without a step.
     pub fn standing(&self) -> Option<Standing> {
-        let fields = StepFields::of(self.fields.iter().map(|(name, _)| name.as_str()));
         let cell = |at: usize| match self.fields.get(at) {
             Some((_, MetricValue::Number(number))) => Cell::Number(*number),
             Some((_, MetricValue::Other(Value::String(text)))) => Cell::Text(text.as_bytes()),
             _ => Cell::Other,
         };
-        fields.standing(|at| &self.fields[at].0, cell)
+        self.kind.standing(|at| &self.fields[at].0, cell)
     }
 
     /// Returns a field.
@@ -163,7 +164,7 @@ impl MetricRow {
 
     /// Returns the numbers of the row other than its step.
     pub fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
-        let step = self.step.filter(|_| self.step().is_some());
+        let step = self.step.filter(|_| self.step().is_some()).map(|(_, at)| at);
         self.fields.iter().enumerate().filter_map(move |(at, (name, value))| match value {
             MetricValue::Number(number) if Some(at) != step => Some((name.as_str(), *number)),
             _ => None,

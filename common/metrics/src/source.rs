@@ -121,6 +121,11 @@ impl MetricSource {
         self
     }
 
+    /// Returns the total size of its files in bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.files.iter().filter_map(|file| Some(fs::metadata(&file.path).ok()?.len())).sum()
+    }
+
     /// Returns the name of the step, if given.
     pub(super) fn step_key(&self) -> Option<&str> {
         self.step_key.as_deref()

@@ -2,7 +2,22 @@
 //! an epoch, and the series that it belongs to. Used to determine which rows were superseded.
 
 use super::step_key::StepKey;
+use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+/// Kinds of rows whose fields are remembered, and bytes of the names of one.
+const REMEMBERED: usize = 8;
+const NAMES: usize = 16 << 10;
+
+/// The names of rows, and which of them tell where they stand.
+type Kind = (Vec<String>, Arc<StepFields>);
+
+thread_local! {
+    /// The last kinds of rows: nearly each row of a file has the names of one shortly before it, and names are judged
+    /// ten times as slowly as compared.
+    static KINDS: RefCell<Vec<Kind>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Fields whose values tell series of rows apart, of which a program may write several at a time: each has
 /// steps of its own.
@@ -136,9 +151,30 @@ impl StepFields {
         fields
     }
 
+    /// Makes those of rows with these names, or returns those that were made for an earlier row.
+    pub(crate) fn shared<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Arc<Self> {
+        KINDS.with_borrow_mut(|kinds| {
+            let is_of = |kind: &Kind| kind.0.iter().map(String::as_str).eq(names.clone());
+            if let Some(at) = kinds.iter().position(is_of) {
+                return Arc::clone(&kinds[at].1);
+            }
+            let fields = Arc::new(Self::of(names.clone()));
+            if names.clone().map(str::len).sum::<usize>() <= NAMES {
+                kinds.truncate(REMEMBERED - 1);
+                kinds.insert(0, (names.map(str::to_owned).collect(), Arc::clone(&fields)));
+            }
+            fields
+        })
+    }
+
     /// Returns the fields that may be the step, the better first, and whether they count epochs.
     pub fn steps(&self) -> impl Iterator<Item = (usize, bool)> {
         self.steps.iter().map(|step| (step.at, step.key.is_epoch()))
+    }
+
+    /// Returns the names that may say the step, the better first, and the places of their fields.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (StepKey, usize)> {
+        self.steps.iter().map(|step| (step.key, step.at))
     }
 
     /// Returns whether a step alone tells where rows stand.

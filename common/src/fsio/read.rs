@@ -47,12 +47,13 @@ pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Res
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = retry_on_intr(|| open(path, flags, Mode::empty()))?;
     let mut memory = [MaybeUninit::uninit(); 8 << 10];
+    let start = match pread(&file, &mut memory, 0) {
+        Ok((start, room)) if !room.is_empty() => Some(&*start),
+        Ok(_) | Err(_) => None,
+    };
     // A document ends in its only newline. Other contents may come from a special file; a pipe or a terminal
     // cannot be read at an offset.
-    if let Ok((start, room)) = pread(&file, &mut memory, 0)
-        && !room.is_empty()
-        && start.ends_with(b"\n")
-    {
+    if let Some(start) = start.filter(|start| start.ends_with(b"\n")) {
         return Ok(to(start));
     }
     let file = File::from(file);
@@ -60,7 +61,10 @@ pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Res
     if !found.is_file() {
         return Err(Unfit::new(kind(&found)).into());
     }
-    Ok(to(&bounded(file, found.len())?))
+    match start.filter(|start| start.len() as u64 == found.len()) {
+        Some(whole) => Ok(to(whole)),
+        None => Ok(to(&bounded(file, found.len())?)),
+    }
 }
 
 /// Reads a file of this length, unless it is too large.
