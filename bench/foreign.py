@@ -1,6 +1,7 @@
 """foreign: how long it takes to list runs of other systems, beside what their own tools do."""
 
 import json
+import os
 import random
 import sys
 import time
@@ -110,17 +111,19 @@ def four(lab, repeat, quick, raw):
         for number in range(count):
             layout(runs, number, 1_700_000_000 + 1000 * number)
         below = str(runs / "training_runs") if layout is rl_practice else str(runs)
-        python = "its own way, in Python"
+        python, c = "its own way, in Python", "reads every file, in C"
         ours = "run-status -a --json"
+        depth = "2" if layout is experiments else "1"
         peers = [Peer(python, (sys.executable, str(BENCH / "sketch/list_foreign.py"), layout.__name__, below)),
                  Peer(ours, (str(lab.binaries / "run-status"), "-a", "--json", "-d", below)),
+                 Peer(c, (lab.program("list_foreign"), str(os.cpu_count()), depth, below)),
                  Peer("run-status -a", (str(lab.binaries / "run-status"), "-a", "-d", below), None)]  # it also prints batches
-        for peer in peers[:2]:
+        for peer in peers[:3]:
             found = lab.output(peer.command, lab.root).count("\n") - peer.more
             if found != count:
                 raise Failed(f"{name}, {peer.name}: {found} of {count} runs")
         timings = measured(lab, peers, repeat, name, count, raw)
-        tables.append((f"{name}: {count:,} runs, warm cache", heads("Python"), rows_of(timings, count, (python,))))
+        tables.append((f"{name}: {count:,} runs, warm cache", heads("Python", "C"), rows_of(timings, count, (python, c))))
         goals.append(Goal(f"{name}, JSON beside Python", ms(timings, ours) / ms(timings, python), round(1 / 30, 4)))
     return tables, goals
 
@@ -174,7 +177,8 @@ def run(lab, repeat, quick):
         raise Refused("foreign compares run-status with other tools; without it there is nothing to compare")
     raw = []
     tables, goals = four(lab, repeat, quick, raw)
-    notes = ["The script in Python reads every file that the layout's own tool reads, and computes its averages.",
+    notes = ["The program in C opens every file of every run, with as many threads as there are cores, and counts its lines.",
+             "The script in Python reads every file that the layout's own tool reads, and computes its averages.",
              "CPU time is that of the whole command, all threads and processes; max RSS is that of its largest process."]
     for name, fill, listing in () if quick else (("MLflow", fill_mlflow, "list_mlflow.py"), ("wandb", fill_wandb, "list_wandb.py")):
         try:
