@@ -53,7 +53,7 @@ impl HeldRun {
                 cannot_start(active.run(), Exit::Busy).because("another run-exec has just executed it")
             );
         }
-        Ok(Self { active, recorded, died: why_over(&before) })
+        Ok(Self { active, recorded, died: before.why_over() })
     }
 
     /// Returns the layout of the run.
@@ -139,16 +139,6 @@ fn past(status: Status) -> String {
         Status::Stopped => "was stopped".to_owned(),
         Status::Dead => "died".to_owned(),
         status => status.to_string(),
-    }
-}
-
-/// Returns why the attempt of a run that may be resumed is over, if its end was not recorded.
-fn why_over(before: &Observed) -> Option<String> {
-    let reason = before.reason().unwrap_or_default();
-    match before.status() {
-        Status::Dead => Some(format!("died: {reason}")),
-        Status::Stale => Some(format!("taken over: {reason}")),
-        _ => None,
     }
 }
 

@@ -13,16 +13,18 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::recorded::Recorded;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
-use run_launch::launcher::launcher_of;
+use run_launch::launcher::used;
+use run_launch::settle::settle;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Asks runs.
 pub(crate) struct Asker<'a> {
     pub(crate) observer: &'a Observer,
     pub(crate) request: &'a StopRequest,
-    /// Submissions of runs that were taken out of the queue.
-    pub(crate) launches: RefCell<Vec<Launch>>,
+    /// Submissions of runs that were taken out of the queue, each with the user who has written it.
+    pub(crate) launches: RefCell<Vec<(Launch, Option<u32>)>>,
 }
 
 /// A run that was asked to stop.
@@ -41,7 +43,11 @@ pub(crate) struct Asked {
 impl Asker<'_> {
     /// Asks a run to stop.
     pub(crate) fn ask(&self, run: &RunDir) -> Result<Asked, Error> {
-        let observed = self.observer.observe(run)?;
+        let mut observed = self.observer.observe(run)?;
+        let died = observed.why_over();
+        if died.is_some() {
+            settle(self.observer, [&mut observed]); // its job may be started again
+        }
         let (status, shown) = (observed.status(), run.layout().root().display());
         let mut asked = Asked {
             run: run.clone(),
@@ -59,7 +65,7 @@ impl Asker<'_> {
             asked.supervisor = self.ask_foreign(run, foreign)?;
             return Ok(asked);
         }
-        if status == Status::Queued && self.take_out(run)? {
+        if status == Status::Queued && self.take_out(&observed, died)? {
             return Ok(asked);
         }
         if let Some(command) = &observed.unproven {
@@ -100,9 +106,9 @@ impl Asker<'_> {
     }
 
     /// Takes a run that waits for a job out of the queue, unless it is just being started: then its job finds the
-    /// request. Says whether it has.
-    fn take_out(&self, run: &RunDir) -> Result<bool, Error> {
-        let layout = run.layout();
+    /// request. Says whether it has. The last attempt may have `died` unseen.
+    fn take_out(&self, observed: &Observed, died: Option<String>) -> Result<bool, Error> {
+        let (run, layout) = (&observed.run, observed.run.layout());
         self.request.write(&layout.stop()).map_err(|error| Error::io("write", &layout.stop(), error))?;
         let active = match run.clone().activate() {
             Ok(active) => active,
@@ -110,32 +116,35 @@ impl Asker<'_> {
             Err(error) => return Err(error),
         };
         let recorded = Recorded::read(layout)?;
-        if recorded.status() != Status::Queued {
+        let is_as_seen =
+            recorded.attempts() == observed.recorded.attempts() && !recorded.status().has_ended();
+        if recorded.status() != Status::Queued && !(died.is_some() && is_as_seen) {
             return Ok(false);
         }
+        active.complete_attempts(&recorded, died)?;
         active.write_stopped(&recorded, self.request.words())?;
         if let Some(launch) = Launch::read(layout)? {
-            self.launches.borrow_mut().push(launch);
+            self.launches.borrow_mut().push((launch, Launch::writer(layout)));
         }
         Ok(true)
     }
 
-    /// Cancels the jobs of runs that were taken out of the queue.
-    pub(crate) fn cancel_jobs(&self) -> Result<(), Error> {
-        let mut launches = self.launches.borrow_mut();
-        while let Some(first) = launches.pop() {
-            let is_of_it = |launch: &Launch| launch.launcher == first.launcher && launch.args == first.args;
-            let (mut together, rest): (Vec<Launch>, Vec<Launch>) = launches.drain(..).partition(is_of_it);
-            *launches = rest;
-            together.push(first);
-            let jobs: Vec<String> = together.iter().filter_map(|launch| launch.job.clone()).collect();
-            if let (Some(launch), false) = (together.first(), jobs.is_empty()) {
-                launcher_of(launch).cancel(&jobs).map_err(|error| {
-                    error.hint("the runs are recorded as stopped: their jobs will find nothing to do")
-                })?;
-            }
+    /// Cancels the jobs of runs that were taken out of the queue; returns why launchers have failed.
+    pub(crate) fn cancel_jobs(&self) -> Vec<Error> {
+        let mut by_launcher = BTreeMap::<_, Vec<String>>::new();
+        for (Launch { launcher, args, job, .. }, user) in self.launches.take() {
+            by_launcher.entry((launcher, args, user)).or_default().extend(job);
         }
-        Ok(())
+        let cancel = |((name, args, user), jobs): ((String, Vec<String>, Option<u32>), Vec<String>)| {
+            let first = jobs.first()?;
+            let cancelled = used(&name, &args, user).and_then(|launcher| launcher.cancel(&jobs));
+            let more = if jobs.len() > 1 { format!(" and {} more", jobs.len() - 1) } else { String::new() };
+            let error = cancelled.err()?;
+            let said = Error::new(error.exit(), format!("cannot cancel job {first}{more}"))
+                .because(error.to_string());
+            Some(said.hint("the runs are recorded as stopped: their jobs will find nothing to do"))
+        };
+        by_launcher.into_iter().filter_map(cancel).collect()
     }
 
     fn ask_supervisor(&self, observed: &Observed, asked: &mut Asked) -> Result<(), Error> {

@@ -55,9 +55,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     } else {
         runs.into_iter().for_each(&mut ask);
     }
-    if let Err(error) = asker.cancel_jobs() {
-        fail(&error);
-    }
+    asker.cancel_jobs().iter().for_each(&mut fail);
     for one in asked {
         let shown = one.run.layout().root().display().to_string();
         match finisher.finish(one) {

@@ -1,11 +1,12 @@
 //! The contract of launchers, by the launchers that there are, and runs that are executed through it.
 
+use serde_json::Value;
 use testkit::slurm::Cluster;
 use testkit::sshd::Sshd;
 use testkit::{Lab, wait_for};
 
 /// Every point that examples/check-launcher tries.
-const POINTS: usize = 13;
+const POINTS: usize = 15;
 
 #[test]
 fn slurm_keeps_the_contract_of_launchers() {
@@ -70,6 +71,40 @@ fn runs_are_executed_by_ssh_and_stopped_wherever_they_are() {
     done.code(125).stderr_has("cannot start jobs on 'no-such-host.invalid'");
     assert_eq!(lab.status("r")["status"], "created");
     drop(sshd);
+    wait_for("the jobs to end", || lab.alive().is_empty());
+}
+
+#[test]
+fn a_run_that_waits_for_its_turn_on_a_host_is_queued() {
+    let lab = Lab::new();
+    let sshd = Sshd::start(&lab);
+    let tool = |program: &str| Sshd::with_examples(lab.cmd(program)).env("XDG_RUNTIME_DIR", lab.dir());
+    for run in ["a", "b"] {
+        lab.new_run(run, &["sh", "-c", "until [ -e go ]; do sleep 0.05; done"]);
+    }
+    let launch = format!("ssh=gpu1 -F {}", sshd.config());
+    tool("run-exec").args(["-q", "-j", "1", "--launch", &launch, "a", "b"]).run().code(0).stderr("");
+    let job =
+        |run: &str| lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
+    let expected = |first: &str, other: &str| {
+        [
+            (first.to_owned(), "running".to_owned(), String::new()),
+            (other.to_owned(), "queued".to_owned(), format!("job {} is pending", job(other))),
+        ]
+    };
+    // Either may come first.
+    wait_for("one to run and the other to wait", || {
+        let rows = tool("run-status").args(["--json", "a", "b"]).run().code(0).stderr("").json_lines();
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let mut seen: Vec<_> = rows
+            .iter()
+            .map(|row| (text(row, "run_name"), text(row, "status"), text(row, "reason")))
+            .collect();
+        seen.sort_by_key(|(_, status, _)| status == "queued");
+        seen == expected("a", "b") || seen == expected("b", "a")
+    });
+    lab.write("go", "");
+    tool("run-status").args(["--wait", "a", "b"]).run().code(0);
     wait_for("the jobs to end", || lab.alive().is_empty());
 }
 

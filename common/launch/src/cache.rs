@@ -1,22 +1,20 @@
 //! The answers of launchers, shared by all tools of a user on this host. However many tools run, a launcher is asked at
 //! most once in ten seconds.
 
-use crate::contract::{Answer, Known};
-use crate::launcher::launcher;
+use crate::contract::{Answer, Known, Launcher};
+use crate::launcher::used;
+use crate::own::make_own;
 use nix::unistd::getuid;
-use run_common::error::{Error, Exit};
+use run_common::error::Error;
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::Lock;
 use run_common::fsio::read_small;
-use run_common::fsio::write::check_dir;
 use run_common::provenance::hash::sha256;
 use run_common::rundir::record::document;
 use run_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,12 +65,16 @@ pub(crate) struct Asked {
 
 /// Returns what a launcher knows about jobs: its answer of now or of the last seconds.
 pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
+    let launcher = match used(name, args, None) {
+        Ok(launcher) => launcher,
+        Err(error) => return Asked { told: BTreeMap::new(), failure: Some(error.to_string()) },
+    };
     // Without a place for shared answers, the launcher is asked each time.
     let kept = Kept::open(name, args).ok();
     let mut answers = kept.as_ref().map(Kept::read).unwrap_or_default();
     answers.want(jobs);
     if !answers.is_fresh() {
-        answers.renew(name, args);
+        answers.renew(launcher.as_ref());
     }
     if let Some(kept) = kept {
         kept.write(&answers);
@@ -99,9 +101,9 @@ impl Answers {
     }
 
     /// Asks the launcher about all jobs for which a tool needs the answer.
-    fn renew(&mut self, name: &str, args: &[String]) {
+    fn renew(&mut self, launcher: &dyn Launcher) {
         let jobs: Vec<String> = self.jobs.keys().cloned().collect();
-        let answered = launcher(name, args).query(&jobs, PATIENCE);
+        let answered = launcher.query(&jobs, PATIENCE);
         let now = Timestamp::now();
         self.asked = Some(now);
         match answered {
@@ -166,15 +168,5 @@ fn directory() -> Result<PathBuf, Error> {
             Some(own) => (own, "run-tools".to_owned()),
             None => (env::temp_dir(), format!("run-tools-{}", getuid())),
         };
-    let path = parent.join(name);
-    let _ = DirBuilder::new().mode(0o700).create(&path); // what is there is looked at
-    let failed = |error| Error::io("use", &path, error);
-    check_dir(&path).map_err(failed)?;
-    let found = fs::symlink_metadata(&path).map_err(failed)?;
-    if found.uid() == getuid().as_raw() && found.mode() & 0o022 == 0 {
-        Ok(path)
-    } else {
-        Err(Error::new(Exit::System, format!("cannot use '{}'", path.display()))
-            .because("others can write to it"))
-    }
+    make_own(parent.join(name))
 }

@@ -5,6 +5,7 @@ use crate::contract::{Answer, Job, Launcher, Limits, Named, Submitted, lines, re
 use run_common::error::{Error, Exit};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,15 +20,23 @@ const ANSWER: Duration = Duration::from_secs(60);
 pub(crate) struct Executable {
     program: String,
     args: Vec<String>,
+    /// The directory to execute it in, if that is not the current one.
+    cwd: Option<PathBuf>,
 }
 
 impl Executable {
-    pub(crate) fn new(name: &str, args: Vec<String>) -> Self {
-        Self { program: format!("run-launch-{name}"), args }
+    /// Takes the arguments, and the directory to which paths among them refer.
+    pub(crate) fn new(name: &str, args: Vec<String>, cwd: Option<PathBuf>) -> Self {
+        Self { program: format!("run-launch-{name}"), args, cwd }
     }
 
     fn call(&self, verb: &[&str], input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
-        let answered = call(Command::new(&self.program).args(verb).args(&self.args), input, limit)?;
+        let mut command = Command::new(&self.program);
+        command.args(verb).args(&self.args);
+        if let Some(cwd) = self.cwd.as_ref().filter(|cwd| cwd.is_dir()) {
+            command.current_dir(cwd);
+        }
+        let answered = call(&mut command, input, limit)?;
         if answered.is_ok {
             return Ok(answered);
         }

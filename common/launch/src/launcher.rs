@@ -3,20 +3,32 @@
 use crate::contract::{Launcher, SLURM};
 use crate::executable::Executable;
 use crate::slurm::Slurm;
-use run_common::rundir::launch::Launch;
+use crate::used::directory_of_use;
+use run_common::error::{Error, Exit};
 
-/// Returns the launcher of a name, with its arguments.
+/// Returns the launcher of a name, with its arguments: both come from the calling user.
 pub fn launcher(name: &str, args: &[String]) -> Box<dyn Launcher> {
     if name == SLURM {
         Box::new(Slurm::new(args.to_vec()))
     } else {
-        Box::new(Executable::new(name, args.to_vec()))
+        Box::new(Executable::new(name, args.to_vec(), None))
     }
 }
 
-/// Returns the launcher that a run was handed to.
-pub fn launcher_of(launch: &Launch) -> Box<dyn Launcher> {
-    launcher(&launch.launcher, &launch.args)
+/// Returns a launcher that the record of a run names. Records can be forged, and an executable is a program: it is
+/// returned only if the calling user has used it before, with these arguments. Of Slurm's jobs only those of the `user`
+/// are cancelled who wrote the record, if one is given.
+pub fn used(name: &str, args: &[String], user: Option<u32>) -> Result<Box<dyn Launcher>, Error> {
+    if name == SLURM {
+        return Ok(Box::new(Slurm::of_user(args.to_vec(), user)));
+    }
+    match directory_of_use(name, args) {
+        Some(directory) => Ok(Box::new(Executable::new(name, args.to_vec(), Some(directory)))),
+        None => Err(Error::new(
+            Exit::System,
+            "launchers that you have not used, with their arguments, are not executed",
+        )),
+    }
 }
 
 /// Returns whether a launcher may have this name, which becomes a part of a program's name.

@@ -11,5 +11,7 @@ pub mod ending;
 mod executable;
 pub mod inside;
 pub mod launcher;
+mod own;
 pub mod settle;
 pub mod slurm;
+pub mod used;

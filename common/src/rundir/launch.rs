@@ -11,6 +11,7 @@ use crate::process::identity::ProcessId;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The last submission of a run to a launcher.
@@ -83,6 +84,11 @@ impl Launch {
     /// Reads the last submission of a run, if there was one.
     pub fn read(layout: &Layout) -> Result<Option<Self>, Error> {
         read_if_there(&layout.launch())
+    }
+
+    /// Returns the user who has written the submission.
+    pub fn writer(layout: &Layout) -> Option<u32> {
+        fs::symlink_metadata(layout.launch()).ok().map(|file| file.uid())
     }
 
     /// Writes the submission. Called by the submitting process.

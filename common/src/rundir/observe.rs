@@ -345,6 +345,15 @@ impl Observed {
         }
     }
 
+    /// Returns why the attempt of a run that is over is over, if its end was not recorded.
+    pub fn why_over(&self) -> Option<String> {
+        match &self.verdict {
+            Verdict::Holds => None,
+            Verdict::Dead(why) => Some(format!("died: {why}")),
+            Verdict::Stale(why) => Some(format!("taken over: {why}")),
+        }
+    }
+
     /// Returns the record as JSON holds it, with the status and the reason as observed.
     pub fn json(&self) -> StatusOut<'_> {
         StatusOut::of(&self.recorded, self.status(), self.reason())

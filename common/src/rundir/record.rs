@@ -90,14 +90,19 @@ impl ActiveRun {
         died: Option<String>,
         reason: Option<String>,
     ) -> Result<(), Error> {
-        let attempts = self.layout().attempts();
-        let unseen = died.and_then(|why| unseen_end(self.layout(), previous, why));
-        Attempts::read(self.layout())
-            .and_then(|before| before.complete(self.layout(), unseen.as_ref()))
-            .map_err(|error| Error::io("write", &attempts, error))?;
+        self.complete_attempts(previous, died)?;
         let attempt = previous.attempt().cloned();
         let state = State::Queued(Queued { attempt, reason });
         self.write(&Recorded { state, ..previous.clone() })
+    }
+
+    /// Appends the end of the last attempt to attempts.jsonl, if that is missing. The attempt has ended before, or it
+    /// `died` for this reason, which is its end then.
+    pub fn complete_attempts(&self, previous: &Recorded, died: Option<String>) -> Result<(), Error> {
+        let unseen = died.and_then(|why| unseen_end(self.layout(), previous, why));
+        Attempts::read(self.layout())
+            .and_then(|before| before.complete(self.layout(), unseen.as_ref()))
+            .map_err(|error| Error::io("write", &self.layout().attempts(), error))
     }
 
     /// Writes that a run was stopped while no attempt was made, in these words.

@@ -10,10 +10,10 @@ use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::launch::Launch;
 use run_common::rundir::open::RunDir;
 use run_common::rundir::recorded::{Recorded, State};
-use run_launch::contract::Job;
+use run_launch::contract::{Job, SLURM};
 use run_launch::ending::Why;
 use run_launch::inside::Inside;
-use run_launch::launcher::launcher_of;
+use run_launch::launcher::launcher;
 use std::env;
 use std::fmt::Display;
 use std::path::Path;
@@ -36,6 +36,7 @@ pub(crate) fn is_of_scheduler(reason: &str) -> bool {
 pub(crate) fn after(run: &RunDir, launch: &Launch, inside: Option<&Inside>, options: &Options) {
     let Some(inside) = inside else { return };
     if launch.requeue
+        && launch.launcher == SLURM
         && let Ok(ended) = Recorded::read(run.layout())
         && let Err(error) = try_after(run, launch, inside, options)
     {
@@ -93,7 +94,7 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
             list: layout.name(),
             at_once: None,
         };
-        let told = launcher_of(launch).submit(&[job])?;
+        let told = launcher(SLURM, &launch.args).submit(&[job])?;
         let job = told.into_iter().next().and_then(|told| told.job);
         Launch { job, ..resubmitted }.write(layout)
     } else {

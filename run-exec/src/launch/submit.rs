@@ -24,9 +24,10 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::recorded::{Recorded, State};
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
-use run_launch::contract::{Job, Limits, Submitted};
+use run_launch::contract::{Job, Limits, SLURM, Submitted};
 use run_launch::launcher::launcher;
 use run_launch::settle::settle;
+use run_launch::used;
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -63,6 +64,11 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     let launcher = launcher(&choice.name, &choice.args);
     launcher.check(&jobs)?;
     let limits = launcher.limits()?;
+    if choice.name != SLURM
+        && let Err(error) = used::note(&choice.name, &choice.args)
+    {
+        complain(&error.hint("run-status and run-stop will not ask the launcher about the jobs"));
+    }
     let (handed, jobs) = queue(options, choice, &submission, limits, candidates, jobs, &mut tally);
     if handed.is_empty() {
         return Ok(Ended::With(tally.status(None)));
@@ -170,7 +176,8 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
         command.push("--".to_owned());
         command.extend(typed);
     }
-    let list = all.first().and_then(|first| BatchDir::of(&first.run)).map(|batch| batch.layout().name());
+    let first = all.first().map_or(&of.run, |first| &first.run);
+    let list = BatchDir::of(first).map(|batch| batch.layout().name());
     Ok(Job {
         run_id: of.meta.run_id.clone(),
         name: of.run.layout().name(),
@@ -179,7 +186,7 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
         output: text(&of.run.layout().record().join(JOB_LOG))?,
         grace_s: of.settings.warning().as_secs_f64(),
         requeue: options.requeue,
-        list: list.unwrap_or_else(|| format!("{} and {} more", of.run.layout().name(), all.len() - 1)),
+        list: list.unwrap_or_else(|| format!("{} and {} more", first.layout().name(), all.len() - 1)),
         at_once: options.slots.given(),
     })
 }

@@ -29,12 +29,19 @@ const OF_A_JOB: [&str; 5] = ["SLURM_JOB", "SLURM_ARRAY_", "SLURM_RESTART_", "SLU
 pub struct Slurm {
     /// Options of sbatch.
     args: Vec<String>,
+    /// The user whose jobs may be cancelled; `None` for those of any.
+    user: Option<u32>,
 }
 
 impl Slurm {
     /// Takes options of sbatch. The other commands use only the option that names a cluster.
     pub fn new(args: Vec<String>) -> Self {
-        Self { args }
+        Self::of_user(args, None)
+    }
+
+    /// Takes options of sbatch, and the user whose jobs may be cancelled.
+    pub(crate) fn of_user(args: Vec<String>, user: Option<u32>) -> Self {
+        Self { args, user }
     }
 
     /// Returns the option that names the cluster, if there is one.
@@ -138,10 +145,11 @@ impl Launcher for Slurm {
     }
 
     fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error> {
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+        let known: Vec<String> = jobs.iter().filter(|job| query::is_id(job)).cloned().collect();
+        if known.is_empty() {
+            return Ok(query::answers(jobs, ""));
         }
-        let answered = self.call("squeue", &query::options(jobs), Vec::new(), limit)?;
+        let answered = self.call("squeue", &query::options(&known), Vec::new(), limit)?;
         // Of several ids squeue skips those that it does not know; of one it says so.
         if !answered.is_ok && !answered.says("Invalid job id specified") {
             return Err(refused("Slurm does not answer", &answered));
@@ -150,8 +158,11 @@ impl Launcher for Slurm {
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Error> {
+        let jobs: Vec<String> = jobs.iter().filter(|job| query::is_id(job)).cloned().collect();
         for ids in jobs.chunks(AT_ONCE) {
-            let answered = self.call("scancel", ids, Vec::new(), ANSWER)?;
+            let user = self.user.map(|user| format!("--user={user}"));
+            let words: Vec<String> = user.into_iter().chain(ids.iter().cloned()).collect();
+            let answered = self.call("scancel", &words, Vec::new(), ANSWER)?;
             let is_gone = ["Invalid job id", "already completing or completed"];
             if !answered.is_ok && !is_gone.iter().any(|words| answered.says(words)) {
                 return Err(refused("Slurm does not cancel the job", &answered));

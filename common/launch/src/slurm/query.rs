@@ -7,6 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 /// The columns: id, state, start, reason. The reason comes last, as it may hold anything.
 const FORMAT: &str = "--format=%i|%T|%S|%r";
 
+/// Returns whether this is an id of a job or of a task of an array. Others come from forged records: Slurm's commands
+/// would take them for options, or for other jobs.
+pub(super) fn is_id(job: &str) -> bool {
+    let is_number =
+        |part: &str| (1..=10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    job.split('_').count() <= 2 && job.split('_').all(is_number)
+}
+
 /// Returns the options that ask about jobs, including jobs that have ended. For an array, its own id is enough.
 pub(super) fn options(jobs: &[String]) -> Vec<String> {
     let ids: BTreeSet<&str> = jobs.iter().map(|job| job.split('_').next().unwrap_or_default()).collect();
@@ -54,6 +62,16 @@ pub(crate) fn state(word: &str) -> Known {
 mod tests {
     use super::*;
     use run_common::time::Timestamp;
+
+    #[test]
+    fn what_is_no_id_is_told_from_ids() {
+        assert!(["7", "12_3", "4294967295_0"].iter().all(|job| is_id(job)));
+        let others =
+            ["", "--me", "-u0", "7 8", "7,8", "7_", "_7", "7_1_2", "7_[0-5]", "7+1", "7\n8", "12345678901"];
+        for job in others {
+            assert!(!is_id(job), "{job}");
+        }
+    }
 
     #[test]
     fn each_job_is_asked_about_once_and_has_an_answer() {
