@@ -27,7 +27,7 @@ impl Timestamp {
     pub(crate) const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
 
     /// Takes the time of a file.
-    pub(crate) fn of_system(time: SystemTime) -> Option<Self> {
+    pub fn of_system(time: SystemTime) -> Option<Self> {
         let millis = match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).ok()?,
             Err(before) => -i64::try_from(before.duration().as_millis()).ok()?,

@@ -3,6 +3,7 @@
 
 use crate::attempt::Attempt;
 use crate::batch::{Batch, Batches};
+use crate::held_run::PREDECESSOR;
 use crate::options::{Executed, Options};
 use crate::queue::{Next, Queue};
 use crate::tally::{Done, Tally};
@@ -60,7 +61,7 @@ impl<'a> Controller<'a> {
             is_one,
             pool: Pool::new(slots)?,
             batches: Batches::default(),
-            observer: Observer::of_many(None),
+            observer: Observer::of_many(options.owner.as_ref().map(|_| PREDECESSOR)),
             tally: Tally::new(is_one),
             // The output of the runs may go to the terminal.
             progress: Progress::new(options.quiet || !io::stdout().is_terminal(), "{msg}"),

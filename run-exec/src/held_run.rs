@@ -12,10 +12,17 @@ use run_common::rundir::recorded::Recorded;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
 use run_launch::settle::settle;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Age of the heartbeat of a supervisor on another host from which a job takes the run over that it has claimed.
 pub(crate) const PREDECESSOR: Duration = Duration::from_secs(30);
+
+/// Time between two looks of a job at a run that another process still has.
+pub(crate) const LOOK: Duration = Duration::from_millis(200);
+
+/// Longest time for which a job waits until another process has given the run up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A run whose lock this process holds, and its record.
 #[derive(Debug)]
@@ -26,17 +33,37 @@ pub(crate) struct HeldRun {
     pub(crate) died: Option<String>,
 }
 
+/// Returns the observer that judges a run before its attempt. A job takes over sooner: it has claimed the run.
+pub(crate) fn observer(options: &Options) -> Observer {
+    match options.owner {
+        Some(_) => Observer::of_many(Some(PREDECESSOR)),
+        None => Observer::default(),
+    }
+}
+
 impl HeldRun {
-    /// Takes a run, if it may be executed.
+    /// Takes a run, if it may be executed. In a job, waits for a predecessor that is about to exit.
     pub(crate) fn take(run: &RunDir, options: &Options) -> Result<Self, Error> {
+        let started = Instant::now();
+        loop {
+            let taken = Self::take_now(run, options);
+            let (Err(error), Some(owner)) = (&taken, &options.owner) else { return taken };
+            if error.exit() != Exit::Busy || started.elapsed() > PATIENCE {
+                return taken;
+            }
+            if let Some(successor) = owner.successor(run.layout()) {
+                return Err(cannot_start(run, Exit::Busy).because(successor));
+            }
+            sleep(LOOK);
+        }
+    }
+
+    fn take_now(run: &RunDir, options: &Options) -> Result<Self, Error> {
         let run = RunDir::at(&run.absolute())?;
         if let Some(foreign) = run.layout().foreign() {
             return Err(foreign.refuse("execute", &run));
         }
-        let observer = match options.owner {
-            Some(_) => Observer::of_many(Some(PREDECESSOR)),
-            None => Observer::default(),
-        };
+        let observer = observer(options);
         let mut before = observer.observe(&run)?;
         if options.owner.is_none() && options.launch.is_none() {
             settle(&observer, [&mut before]);

@@ -3,7 +3,7 @@
 use crate::attempt::Attempt;
 use crate::cli::Args;
 use crate::controller::Controller;
-use crate::held_run::HeldRun;
+use crate::held_run::{HeldRun, observer};
 use crate::launch;
 use crate::options::Options;
 use crate::queue::single;
@@ -16,7 +16,6 @@ use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
 use run_common::message::warn;
 use run_common::process::spawn::{Side, check_open, fork};
-use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use std::io;
 
@@ -50,7 +49,7 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<En
     if options.slots.gpu(1).is_some() {
         return Err(Error::usage("a single run takes a single slot of --gpus"));
     }
-    if Left::of(options, &Observer::default().observe(run)?)?.is_some() {
+    if Left::of(options, &observer(options).observe(run)?)?.is_some() {
         return Ok(Ended::With(0));
     }
     let held = match HeldRun::take(run, options) {

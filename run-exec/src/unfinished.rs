@@ -25,7 +25,8 @@ impl Left {
         }
         match before.status() {
             Status::Completed => Ok(Some(Self::Completed)),
-            Status::Running => Ok(Some(Self::busy(&before.run))),
+            // A job waits for its turn instead: nobody else would go on.
+            Status::Running if options.owner.is_none() => Ok(Some(Self::busy(&before.run))),
             Status::Stale => refuse(before, true, options.take_over).map(|()| None),
             _ => Ok(None),
         }
@@ -33,7 +34,8 @@ impl Left {
 
     /// Returns why to skip a run that another run-exec has just taken; otherwise the error.
     pub(crate) fn after(options: &Options, run: &RunDir, error: Error) -> Result<Self, Error> {
-        let is_busy = options.executed == Executed::Unfinished && error.exit() == Exit::Busy;
+        let is_busy =
+            options.executed == Executed::Unfinished && options.owner.is_none() && error.exit() == Exit::Busy;
         if is_busy { Ok(Self::busy(run)) } else { Err(error) }
     }
 

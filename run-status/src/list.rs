@@ -91,7 +91,7 @@ fn look<T: Send>(
 ) -> Result<Listed, Error> {
     let work = |run: &RunDir| {
         let run = observer.observe(run)?;
-        if settle::is_open(&run) {
+        if settle::needs_launcher(&run) {
             return Ok(Looked::Open(Box::new(run)));
         }
         let is_shown = scope.wants(&run);

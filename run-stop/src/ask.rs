@@ -45,7 +45,8 @@ impl Asker<'_> {
     pub(crate) fn ask(&self, run: &RunDir) -> Result<Asked, Error> {
         let mut observed = self.observer.observe(run)?;
         let died = observed.why_over();
-        if died.is_some() {
+        let before = (observed.recorded.status(), observed.recorded.attempts());
+        if observed.status() != Status::Queued {
             settle(self.observer, [&mut observed]); // its job may be started again
         }
         let (status, shown) = (observed.status(), run.layout().root().display());
@@ -65,7 +66,7 @@ impl Asker<'_> {
             asked.supervisor = self.ask_foreign(run, foreign)?;
             return Ok(asked);
         }
-        if status == Status::Queued && self.take_out(&observed, died)? {
+        if status == Status::Queued && self.take_out(run, before, died)? {
             return Ok(asked);
         }
         if let Some(command) = &observed.unproven {
@@ -106,9 +107,10 @@ impl Asker<'_> {
     }
 
     /// Takes a run that waits for a job out of the queue, unless it is just being started: then its job finds the
-    /// request. Says whether it has. The last attempt may have `died` unseen.
-    fn take_out(&self, observed: &Observed, died: Option<String>) -> Result<bool, Error> {
-        let (run, layout) = (&observed.run, observed.run.layout());
+    /// request. Says whether it has. `before` is what was recorded of the run, of which the last attempt may have
+    /// `died` unseen.
+    fn take_out(&self, run: &RunDir, before: (Status, u32), died: Option<String>) -> Result<bool, Error> {
+        let layout = run.layout();
         self.request.write(&layout.stop()).map_err(|error| Error::io("write", &layout.stop(), error))?;
         let active = match run.clone().activate() {
             Ok(active) => active,
@@ -116,9 +118,7 @@ impl Asker<'_> {
             Err(error) => return Err(error),
         };
         let recorded = Recorded::read(layout)?;
-        let is_as_seen =
-            recorded.attempts() == observed.recorded.attempts() && !recorded.status().has_ended();
-        if recorded.status() != Status::Queued && !(died.is_some() && is_as_seen) {
+        if recorded.status() != Status::Queued && (recorded.status(), recorded.attempts()) != before {
             return Ok(false);
         }
         active.complete_attempts(&recorded, died)?;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::{TRAINER, await_steps, end, is, submit, word};
+use testkit::slurm::jobs::{TRAINER, await_steps, end, hurry, is, submit, word};
 use testkit::{Lab, wait_for};
 
 #[test]
@@ -139,10 +139,7 @@ fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
         lab.await_text(&format!("runs/{run}/stdout.log"), "begun");
         let id = lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
         cluster.ask(&["scontrol", "requeue", &id]);
-        wait_for("the job to be requeued", || {
-            cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]) == "PENDING\n"
-        });
-        cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
+        hurry(&cluster, &id);
         let is_decided = |status: &Value| match expected {
             "stopped" => word(status, "reason").contains("not started again"),
             _ => word(status, "status") == expected,

@@ -4,16 +4,8 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::{await_steps, end, is, submit, word};
+use testkit::slurm::jobs::{await_steps, end, hurry, is, submit, word};
 use testkit::{Lab, wait_for};
-
-/// Lets Slurm start a job that it would let wait for two minutes.
-fn hurry(cluster: &Cluster, id: &str) {
-    wait_for("the job to be requeued", || {
-        cluster.ask(&["squeue", "-h", "-t", "all", "-j", id, "-o", "%T"]) == "PENDING\n"
-    });
-    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
-}
 
 /// Returns the processes that have written metric rows, in order, and expects that each step was counted once.
 fn writers(lab: &Lab) -> Vec<Value> {

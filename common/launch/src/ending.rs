@@ -39,6 +39,16 @@ impl Why {
     }
 }
 
+/// Says that a run is not started again, in its reason.
+pub const NOT_AGAIN: &str = "not started again: ";
+
+/// Returns whether a reason is one of the scheduler's, which may start the job again.
+pub fn is_of_scheduler(reason: &str) -> bool {
+    [Why::TimeLimit, Why::Preempted, Why::Requeued, Why::Node]
+        .iter()
+        .any(|why| reason.starts_with(why.words()))
+}
+
 /// The event whose cause a supervisor wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {

@@ -2,12 +2,16 @@
 
 use crate::contract::SLURM;
 use crate::ending::{Ending, Noticed, Why};
-use crate::slurm::control::{Control, NOTES, Note, noted};
+pub use crate::slurm::control::NOTES;
+use crate::slurm::control::{Control, Note, noted};
 use run_common::rundir::attempts::JobStart;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How often Slurm is asked whether it starts the job again.
+const LOOKS: u32 = 3;
 
 /// The job of this process.
 #[derive(Clone, Debug)]
@@ -55,9 +59,10 @@ impl Inside {
         shown.why(self.start.restart).or(cancelled).map(|why| Ending { why, left: kill_wait })
     }
 
-    /// Returns whether Slurm will start the job again by itself.
-    pub fn returns(&self) -> bool {
-        Control::show(&self.id).is_some_and(|shown| shown.returns(self.start.restart))
+    /// Returns whether Slurm will start the job again by itself; `None` if it does not say.
+    pub fn returns(&self) -> Option<bool> {
+        let shown = (0..LOOKS).find_map(|_| Control::show(&self.id))?;
+        Some(shown.returns(self.start.restart))
     }
 
     /// Has Slurm end the job and start it again; returns why this is impossible, if it is.

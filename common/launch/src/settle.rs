@@ -3,6 +3,7 @@
 
 use crate::cache::{Told, ask};
 use crate::contract::{Answer, Known};
+use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use run_common::message::warn;
 use run_common::process::identity::Life;
 use run_common::rundir::launch::Launch;
@@ -19,14 +20,21 @@ const SECOND_LOOK: f64 = 60.0;
 /// Seconds after which a submission without news counts as interrupted, if its process cannot be seen.
 const LONGEST_SUBMISSION: f64 = 900.0;
 
+/// Seconds after the end of an attempt in which its job may be started again without a word about that in the record.
+const RESTART: f64 = 86400.0;
+
 /// Returns whether only a launcher knows the state of a run.
-pub fn is_open(run: &Observed) -> bool {
+pub fn needs_launcher(run: &Observed) -> bool {
     match run.status() {
         _ if run.run.layout().foreign().is_some() => false,
         Status::Queued => true,
         Status::Stale => run.is_elsewhere() && run.leftovers.is_empty(),
         // Its job may be started again.
         Status::Dead => matches!(run.recorded.state, State::Running(_)),
+        Status::Stopped | Status::Failed => {
+            let is_recent = run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < RESTART);
+            is_recent && run.reason().is_some_and(|why| is_of_scheduler(why) && !why.contains(NOT_AGAIN))
+        }
         _ => false,
     }
 }
@@ -34,13 +42,13 @@ pub fn is_open(run: &Observed) -> bool {
 /// Asks the launchers of runs about their jobs, and concludes what the runs do. Runs of which a record tells
 /// enough stay as they are.
 pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Observed>) {
-    let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| is_open(run)).collect();
+    let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| needs_launcher(run)).collect();
     // By launcher and arguments: the indices of runs, and their submissions.
     let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
     for (at, run) in runs.iter_mut().enumerate() {
         match Launch::read(run.run.layout()) {
             Ok(Some(launch)) if launch.run_id == run.recorded.run_id => {
-                if run.status() == Status::Dead && !launch.requeue {
+                if run.status().has_ended() && !launch.requeue {
                     continue;
                 }
                 if launch.job.is_some() {
@@ -86,7 +94,10 @@ fn unsubmitted(run: &mut Observed, launch: &Launch) {
     let is_over = match launch.submitter.life() {
         Life::Alive(_) => false,
         Life::Gone => true,
-        Life::Unseen => Timestamp::now().seconds_since(launch.time) > LONGEST_SUBMISSION,
+        Life::Unseen => {
+            let time = launch.resubmit_time.unwrap_or(launch.time);
+            Timestamp::now().seconds_since(time) > LONGEST_SUBMISSION
+        }
     };
     if run.status() == Status::Queued {
         if is_over {
@@ -106,10 +117,15 @@ fn wait(run: &mut Observed, reason: String) {
 
 fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&Told>) {
     let was_queued = run.status() == Status::Queued;
-    let was_dead = run.status() == Status::Dead;
+    let had_ended = run.status().has_ended();
+    let ended_by = run.recorded.ended().and_then(|ended| ended.reason.clone());
     let Some(Told { answer: Answer { state, reason, start, .. }, gone_s }) = told else {
         if was_queued {
             wait(run, format!("job {job}"));
+        } else if let Some(why) = ended_by
+            && run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < LONGEST_SUBMISSION)
+        {
+            wait(run, format!("{why}; job {job} may start again"));
         }
         return;
     };
@@ -122,8 +138,12 @@ fn conclude(observer: &Observer, run: &mut Observed, job: &str, told: Option<&To
         }
         Known::Started if was_queued => wait(run, format!("job {job} is starting")),
         Known::Unknown if was_queued => wait(run, format!("job {job}")),
-        Known::Gone if was_dead => {}
-        Known::Started | Known::Unknown => {}
+        Known::Started | Known::Unknown => {
+            if let Some(why) = ended_by {
+                wait(run, format!("{why}; job {job} may start again"));
+            }
+        }
+        Known::Gone if had_ended => {}
         Known::Gone => {
             // The run may have started or ended since the last look.
             if let Ok(again) = observer.observe(&run.run) {

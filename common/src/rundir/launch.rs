@@ -1,11 +1,11 @@
 //! A run that a launcher is to start on another machine: `launch.json`, which job that is, and `owner.json`, which
-//! process of which job may write to the run. Each file has one writer: the submitting process, and the job.
+//! process of which job may write to the run. A job that submits its run again writes both files.
 
 use super::SCHEMA;
 use super::layout::Layout;
 use super::open::{Document, is_missing, read_document};
 use super::record::document;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::fsio::atomic::{Durability, replace};
 use crate::process::identity::ProcessId;
 use crate::time::Timestamp;
@@ -45,6 +45,9 @@ pub struct Launch {
     /// How often the job itself has submitted its run again.
     #[serde(default)]
     pub resubmitted: u32,
+    /// When it last did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resubmit_time: Option<Timestamp>,
     /// Number of attempts before the submission.
     #[serde(default)]
     pub attempts: u32,
@@ -113,9 +116,17 @@ impl Owner {
         read_if_there(&layout.owner())
     }
 
-    /// Claims the run: its previous owner notices at its next heartbeat, and gives it up.
+    /// Claims the run: its previous owner notices at its next heartbeat, and gives it up. A process whose job was
+    /// started again meanwhile comes too late.
     pub fn claim(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.owner();
+        let is_later = |now: &Self| {
+            now.submission == self.submission && now.job == self.job && now.restart > self.restart
+        };
+        if let Some(now) = Self::read(layout)?.filter(is_later) {
+            let shown = layout.root().display();
+            return Err(Error::new(Exit::Busy, format!("cannot start '{shown}'")).because(now.has_it()));
+        }
         let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
         written.map_err(|error| Error::io("write", &path, error))
     }
@@ -123,11 +134,13 @@ impl Owner {
     /// Says who has claimed the run since, if another process has.
     pub fn successor(&self, layout: &Layout) -> Option<String> {
         let is_other = |now: &Self| now.submission != self.submission || now.process != self.process;
-        let now = Self::read(layout).ok().flatten().filter(is_other)?;
-        let job = now.job.map(|job| format!("job {job}"));
-        let job = job.unwrap_or_else(|| "another job".to_owned());
-        let again = if now.restart > 0 { format!(", restart {}", now.restart) } else { String::new() };
-        Some(format!("{job}{again} on {} has the run now", now.process.host))
+        Some(Self::read(layout).ok().flatten().filter(is_other)?.has_it())
+    }
+
+    fn has_it(&self) -> String {
+        let job = self.job.as_ref().map_or_else(|| "another job".to_owned(), |job| format!("job {job}"));
+        let again = if self.restart > 0 { format!(", restart {}", self.restart) } else { String::new() };
+        format!("{job}{again} on {} has the run now", self.process.host)
     }
 }
 

@@ -2,7 +2,7 @@
 //! arranges to be started again where that is wanted.
 
 use crate::batch::Batches;
-use crate::held_run::{HeldRun, PREDECESSOR};
+use crate::held_run::{HeldRun, LOOK, PATIENCE, PREDECESSOR};
 use crate::launch::again;
 use crate::options::{Executed, Options};
 use crate::queue::single;
@@ -12,42 +12,57 @@ use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Signal;
 use run_common::process::tree::signal_all;
-use run_common::rundir::attempts::checkpoint_of;
+use run_common::rundir::attempts::{Attempts, checkpoint_of};
 use run_common::rundir::launch::{Launch, Owner};
 use run_common::rundir::meta::Meta;
-use run_common::rundir::observe::{Observed, Observer};
+use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
+use run_launch::ending::{NOT_AGAIN, Why, is_of_scheduler};
 use run_launch::inside::Inside;
 use std::process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// Time between two looks at a run that another process still owns.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// Longest time that another process may take to give the run up.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Longest time for an attempt to write the files of a batch for people.
 const VIEWS: Duration = Duration::from_secs(1);
 
 /// Executes the run of a job, as `execute` does with one run; returns how to end.
 pub(crate) fn execute(
-    mut options: Options,
+    options: Options,
     execute: fn(&Options) -> Result<Ended, Error>,
 ) -> Result<Ended, Error> {
     let run = single(&options)?.ok_or_else(|| Error::usage("--job is for one run"))?;
-    let Some(launch) = submission(&run, &options)? else { return Ok(Ended::With(0)) };
-    let inside = Inside::find();
-    let (job, restart) = inside.as_ref().map(|job| (job.start.id.clone(), job.start.restart)).unzip();
+    let (inside, myself) = (Inside::find(), process::id());
+    let ended = execute_run(options, &run, inside.as_ref(), execute);
+    // Forked processes return from here, too.
+    if process::id() == myself
+        && let Some(inside) = inside
+    {
+        inside.clean();
+    }
+    ended
+}
+
+fn execute_run(
+    mut options: Options,
+    run: &RunDir,
+    inside: Option<&Inside>,
+    execute: fn(&Options) -> Result<Ended, Error>,
+) -> Result<Ended, Error> {
+    let Some(launch) = submission(run, &options)? else { return Ok(Ended::With(0)) };
+    let (job, restart) = inside.map(|job| (job.start.id.clone(), job.start.restart)).unzip();
     let owner = Owner::myself(launch.submission.clone(), job.or(launch.job.clone()), restart.unwrap_or(0));
     let observer = Observer::of_many(Some(PREDECESSOR));
-    if !is_to_be_executed(&observer.observe(&run)?, &launch) {
+    if !is_to_be_executed(&observer.observe(run)?, &launch, inside) {
         return Ok(Ended::With(0));
     }
     owner.claim(run.layout())?;
-    let before = await_predecessor(&observer, &run, &owner)?;
+    let before = await_predecessor(&observer, run, &owner)?;
+    // It may have ended by itself meanwhile.
+    if !is_to_be_executed(&before, &launch, inside) {
+        return Ok(Ended::With(0));
+    }
     options.is_again = before.recorded.attempts() > launch.attempts;
     if before.recorded.attempts() > 0 {
         options.executed = Executed::Unfinished;
@@ -56,18 +71,18 @@ pub(crate) fn execute(
     options.begun = launch.time;
     options.kill_wait = launch.kill_wait_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     options.owner = Some(owner);
-    if options.is_again && !launch.restart_ok && !has_checkpoint(&run) {
-        return give_up(&run, &options);
+    if options.is_again && !launch.restart_ok && !has_checkpoint(run) {
+        return give_up(run, &options);
     }
-    note(&run, &format!("run started: {}", run.layout().name()));
+    note(run, &format!("run started: {}", run.layout().name()));
     let myself = process::id();
     let ended = execute(&options);
-    // Forked processes return from here, too.
     if process::id() == myself {
-        again::after(&run, &launch, inside.as_ref(), &options);
-        if let Ok(now) = observer.observe(&run) {
+        again::after(run, &launch, inside, &options);
+        if let Ok(now) = observer.observe(run) {
+            let event = if now.status() == Status::Queued { "run waits again" } else { "run ended" };
             let reason = now.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
-            note(&run, &format!("run ended: {}: {}{reason}", run.layout().name(), now.status()));
+            note(run, &format!("{event}: {}: {}{reason}", run.layout().name(), now.status()));
         }
     }
     ended
@@ -90,11 +105,13 @@ fn submission(run: &RunDir, options: &Options) -> Result<Option<Launch>, Error> 
 }
 
 /// Says whether there is something to do: the run waits, or was running when the job was ended.
-fn is_to_be_executed(observed: &Observed, launch: &Launch) -> bool {
-    let is_ended_by_scheduler = observed.reason().is_some_and(again::is_of_scheduler);
+fn is_to_be_executed(observed: &Observed, launch: &Launch, inside: Option<&Inside>) -> bool {
     let answer = match observed.status() {
         Status::Queued | Status::Running | Status::Stale | Status::Dead => true,
-        Status::Stopped | Status::Failed => launch.requeue && is_ended_by_scheduler,
+        Status::Stopped | Status::Failed => {
+            let why = observed.reason().unwrap_or_default();
+            launch.requeue && (is_of_scheduler(why) || is_signal(why) && is_restart(observed, inside))
+        }
         Status::Created | Status::Completed => false,
     };
     if !answer {
@@ -102,6 +119,18 @@ fn is_to_be_executed(observed: &Observed, launch: &Launch) -> bool {
         warn(&format!("'{shown}' is {status}: there is nothing left for this job to do"));
     }
     answer
+}
+
+/// Says whether a signal from outside has ended an attempt, of which Slurm did not say the cause in time.
+fn is_signal(reason: &str) -> bool {
+    [Why::Cancelled.words(), "stopped by signal"].iter().any(|words| reason.starts_with(words))
+}
+
+/// Says whether Slurm has started this job again after the last attempt.
+fn is_restart(observed: &Observed, inside: Option<&Inside>) -> bool {
+    let attempts = Attempts::read(observed.run.layout()).unwrap_or_default();
+    let last = attempts.get(observed.recorded.attempts()).and_then(|attempt| attempt.start.job.as_ref());
+    last.zip(inside).is_some_and(|(last, now)| last.id == now.start.id && last.restart < now.start.restart)
 }
 
 /// Waits until the previous owner has given the run up, at its next heartbeat.
@@ -115,7 +144,14 @@ fn await_predecessor(observer: &Observer, run: &RunDir, owner: &Owner) -> Result
                 signal_all(&observed.leftovers, Signal::KILL); // nobody supervises them
                 false
             }
-            Status::Stale => observed.is_elsewhere(),
+            Status::Stale if observed.is_elsewhere() => true,
+            Status::Stale => {
+                // It is suspended, and cannot give the run up.
+                if let Recipient::Supervisor(process) = open_supervisor(run.layout(), &observed.recorded) {
+                    let _ = process.signal(Signal::KILL); // it may have ended meanwhile
+                }
+                false
+            }
             _ => true,
         };
         if is_over {
@@ -142,23 +178,12 @@ fn has_checkpoint(run: &RunDir) -> bool {
 
 /// Records that a run is not started again, because it would start over.
 fn give_up(run: &RunDir, options: &Options) -> Result<Ended, Error> {
-    let held = take_patiently(run, options)?;
+    let held = HeldRun::take(run, options)?;
     let before = held.recorded.reason().map(|reason| format!("{reason}; ")).unwrap_or_default();
-    let words = format!("{before}not started again: {}", again::NO_CHECKPOINT);
+    let words = format!("{before}{NOT_AGAIN}{}", again::NO_CHECKPOINT);
     held.active.write_stopped(&held.recorded, words.clone())?;
     warn(&format!("'{}': {words}", run.layout().root().display()));
     Ok(Ended::With(STATUSES.failed))
-}
-
-/// Takes a run, for which a predecessor that is about to exit may still have the lock.
-fn take_patiently(run: &RunDir, options: &Options) -> Result<HeldRun, Error> {
-    let started = Instant::now();
-    loop {
-        match HeldRun::take(run, options) {
-            Err(error) if error.exit() == Exit::Busy && started.elapsed() < PATIENCE => sleep(LOOK),
-            result => return result,
-        }
-    }
 }
 
 /// Writes an event to the files for people of the run's batch.

@@ -30,7 +30,7 @@ use run_launch::settle::settle;
 use run_launch::used;
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The file in a run's record for the messages of its job.
@@ -160,11 +160,6 @@ fn candidate(options: &Options, observed: Observed) -> Result<Option<Candidate>,
 
 /// Describes the job of a run to the launcher.
 fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -> Result<Job, Error> {
-    let text = |path: &Path| {
-        let text = path.to_str().map(str::to_owned);
-        text.ok_or_else(|| Error::usage(format!("cannot submit '{}': its path is not UTF-8", path.display())))
-    };
-    let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
     let program =
         env::current_exe().map_err(|error| Error::io("find", Path::new("/proc/self/exe"), error))?;
     let (passed, typed) = passed_on();
@@ -182,13 +177,24 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
         run_id: of.meta.run_id.clone(),
         name: of.run.layout().name(),
         command,
-        cwd: text(&here)?,
+        cwd: text(&here()?)?,
         output: text(&of.run.layout().record().join(JOB_LOG))?,
         grace_s: of.settings.warning().as_secs_f64(),
         requeue: options.requeue,
         list: list.unwrap_or_else(|| format!("{} and {} more", first.layout().name(), all.len() - 1)),
         at_once: options.slots.given(),
     })
+}
+
+/// Returns the current directory.
+pub(crate) fn here() -> Result<PathBuf, Error> {
+    env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))
+}
+
+/// Returns a path, or another word of a command line, as the text that a launcher needs.
+pub(crate) fn text(path: &Path) -> Result<String, Error> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::usage(format!("cannot submit '{}': it is not UTF-8", path.display())))
 }
 
 /// Records runs as queued. Leaves out runs that other processes have taken meanwhile.
@@ -217,6 +223,7 @@ fn queue(
                 requeue: options.requeue,
                 restart_ok: options.restart_ok,
                 resubmitted: 0,
+                resubmit_time: None,
                 attempts: held.recorded.attempts(),
             };
             queue_one(options, &held, &launch)?;

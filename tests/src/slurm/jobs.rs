@@ -24,10 +24,15 @@ pub fn word<'a>(status: &'a Value, key: &str) -> &'a str {
     status[key].as_str().unwrap_or_default()
 }
 
-/// Creates a run of [`TRAINER`] and has Slurm execute it.
-pub fn submit(lab: &Lab, cluster: &Cluster, run: &str, options: &[&str]) -> String {
+/// Creates a run of [`TRAINER`].
+pub fn create(lab: &Lab, run: &str) {
     let made = lab.cmd("run-new").args(["-n", run, "--resume-args", "from", "{step}", "--"]);
     made.args(["sh", "-c", TRAINER, "sh", "{resume}"]).run().code(0);
+}
+
+/// Creates a run of [`TRAINER`] and has Slurm execute it.
+pub fn submit(lab: &Lab, cluster: &Cluster, run: &str, options: &[&str]) -> String {
+    create(lab, run);
     let exec = cluster.cmd(lab, "run-exec").args(["-q", "--linger", "500ms", "--heartbeat", "1s"]);
     exec.args(options).arg(run).run().code(0).stderr("");
     lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned()
@@ -58,4 +63,12 @@ pub fn end(lab: &Lab, cluster: &Cluster, run: &str) -> (String, String) {
 /// Makes what [`end`] returns.
 pub fn is(status: &str, reason: &str) -> (String, String) {
     (status.to_owned(), reason.to_owned())
+}
+
+/// Lets Slurm start a job that it would let wait for two minutes.
+pub fn hurry(cluster: &Cluster, id: &str) {
+    wait_for("the job to be requeued", || {
+        cluster.ask(&["squeue", "-h", "-t", "all", "-j", id, "-o", "%T"]) == "PENDING\n"
+    });
+    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
 }

@@ -22,7 +22,7 @@ const REQUEUE: Duration = Duration::from_secs(30);
 const EARLY: Duration = Duration::from_secs(60);
 
 /// The variable that names the file to which Slurm writes why it ends a job.
-pub(crate) const NOTES: &str = "RUN_JOB_NOTES";
+pub const NOTES: &str = "RUN_JOB_NOTES";
 
 /// Bytes at the end of that file that are searched for notes.
 const LAST: u64 = 4 << 10;

@@ -19,10 +19,14 @@ const SUBMISSION: Duration = Duration::from_secs(120);
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Number of ids in one call of scancel.
-const AT_ONCE: usize = 500;
+const IDS_A_CALL: usize = 500;
 
-/// Prefixes of the variables that describe a job to itself.
-const OF_A_JOB: [&str; 5] = ["SLURM_JOB", "SLURM_ARRAY_", "SLURM_RESTART_", "SLURM_TASK", "SLURM_STEP"];
+/// The variables of Slurm that lead to a cluster. All others describe a job to itself.
+const OF_CLUSTER: [&str; 2] = ["SLURM_CONF", "SLURM_CLUSTERS"];
+
+/// Variables that give devices to a job.
+const DEVICES: [&str; 4] =
+    ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
 
 /// The Slurm that the environment leads to.
 #[derive(Debug)]
@@ -60,6 +64,17 @@ impl Slurm {
         cluster.map(|name| format!("--clusters={name}"))
     }
 
+    /// Returns what squeue prints of jobs.
+    fn look(&self, jobs: &[String], limit: Duration) -> Result<String, Error> {
+        let answered = self.call("squeue", &query::options(jobs), Vec::new(), limit)?;
+        // Of several ids squeue skips those that it does not know; of one it says so.
+        if answered.is_ok || answered.says("Invalid job id specified") {
+            Ok(answered.stdout)
+        } else {
+            Err(refused("Slurm does not answer", &answered))
+        }
+    }
+
     /// Executes one of Slurm's commands.
     fn call(
         &self,
@@ -69,16 +84,21 @@ impl Slurm {
         limit: Duration,
     ) -> Result<Answered, Error> {
         let mut command = Command::new(program);
-        command.args(self.cluster()).args(args).env("SLURM_TIME_FORMAT", "%s");
+        command.args(self.cluster()).args(args);
         // A job that is submitted from within a job is independent of it.
-        let is_of_job =
-            |name: &str| OF_A_JOB.iter().any(|start| name.starts_with(start)) || name == control::NOTES;
-        for (name, _) in env::vars_os() {
-            if name.to_str().is_some_and(is_of_job) {
-                command.env_remove(name);
+        if env::var_os("SLURM_JOB_ID").is_some() {
+            let is_of_job = |name: &str| {
+                name.starts_with("SLURM_") && !OF_CLUSTER.contains(&name)
+                    || DEVICES.contains(&name)
+                    || name == control::NOTES
+            };
+            for (name, _) in env::vars_os() {
+                if name.to_str().is_some_and(is_of_job) {
+                    command.env_remove(name);
+                }
             }
         }
-        call(&mut command, input, limit)
+        call(command.env("SLURM_TIME_FORMAT", "%s"), input, limit)
     }
 }
 
@@ -149,20 +169,19 @@ impl Launcher for Slurm {
         if known.is_empty() {
             return Ok(query::answers(jobs, ""));
         }
-        let answered = self.call("squeue", &query::options(&known), Vec::new(), limit)?;
-        // Of several ids squeue skips those that it does not know; of one it says so.
-        if !answered.is_ok && !answered.says("Invalid job id specified") {
-            return Err(refused("Slurm does not answer", &answered));
-        }
-        Ok(query::answers(jobs, &answered.stdout))
+        Ok(query::answers(jobs, &self.look(&known, limit)?))
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Error> {
-        let jobs: Vec<String> = jobs.iter().filter(|job| query::is_id(job)).cloned().collect();
-        for ids in jobs.chunks(AT_ONCE) {
-            let user = self.user.map(|user| format!("--user={user}"));
-            let words: Vec<String> = user.into_iter().chain(ids.iter().cloned()).collect();
-            let answered = self.call("scancel", &words, Vec::new(), ANSWER)?;
+        let mut jobs: Vec<String> = jobs.iter().filter(|job| query::is_id(job)).cloned().collect();
+        // With --user, scancel would take a task for its whole array.
+        if let Some(user) = self.user
+            && !jobs.is_empty()
+        {
+            jobs = query::of_user(&jobs, &self.look(&jobs, ANSWER)?, user);
+        }
+        for ids in jobs.chunks(IDS_A_CALL) {
+            let answered = self.call("scancel", ids, Vec::new(), ANSWER)?;
             let is_gone = ["Invalid job id", "already completing or completed"];
             if !answered.is_ok && !is_gone.iter().any(|words| answered.says(words)) {
                 return Err(refused("Slurm does not cancel the job", &answered));

@@ -4,8 +4,8 @@ use super::time::point;
 use crate::contract::{Answer, Known};
 use std::collections::{BTreeSet, HashMap};
 
-/// The columns: id, state, start, reason. The reason comes last, as it may hold anything.
-const FORMAT: &str = "--format=%i|%T|%S|%r";
+/// The columns: id, user, state, start, reason. The reason comes last, as it may hold anything.
+const FORMAT: &str = "--format=%i|%U|%T|%S|%r";
 
 /// Returns whether this is an id of a job or of a task of an array. Others come from forged records: Slurm's commands
 /// would take them for options, or for other jobs.
@@ -30,10 +30,23 @@ pub(super) fn answers(jobs: &[String], text: &str) -> Vec<Answer> {
     jobs.iter().map(|job| known.get(job.as_str()).cloned().unwrap_or_else(|| gone(job))).collect()
 }
 
+/// Returns those of the jobs that are there, and of this user.
+pub(super) fn of_user(jobs: &[String], text: &str, user: u32) -> Vec<String> {
+    let users: HashMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim);
+            Some((cells.next()?, cells.next()?))
+        })
+        .collect();
+    let is_own = |job: &&String| users.get(job.as_str()).is_some_and(|&id| id == user.to_string());
+    jobs.iter().filter(is_own).cloned().collect()
+}
+
 fn answer(line: &str) -> Option<(&str, Answer)> {
-    let mut cells = line.splitn(4, '|');
+    let mut cells = line.splitn(5, '|');
     let mut cell = || cells.next().map(str::trim);
-    let (job, word, start, why) = (cell()?, cell()?, cell()?, cell()?);
+    let (job, _, word, start, why) = (cell()?, cell()?, cell()?, cell()?, cell()?);
     let state = state(word);
     let reason = match state {
         Known::Pending => Some(why).filter(|why| *why != "None"),
@@ -77,8 +90,8 @@ mod tests {
     fn each_job_is_asked_about_once_and_has_an_answer() {
         let jobs = ["7_0", "7_1", "9", "12"].map(str::to_owned);
         assert_eq!(options(&jobs).last().unwrap(), "--jobs=12,7,9");
-        let text =
-            "7_0|RUNNING|1769688000|None\n7_1|PENDING|1769688060|Resources\n9|CANCELLED|N/A|None\nrubbish\n";
+        let text = "7_0|1000|RUNNING|1769688000|None\n7_1|1000|PENDING|1769688060|Resources\n9|1001|CANCELLED|N/A|None\nrubbish\n";
+        assert_eq!(of_user(&jobs, text, 1000), ["7_0", "7_1"]);
         let told = answers(&jobs, text);
         let told: Vec<_> =
             told.iter().map(|one| (one.job.as_str(), one.state, one.reason.as_deref())).collect();
