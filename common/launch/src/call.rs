@@ -1,4 +1,4 @@
-//! Calls a program of a launcher with its input. The program may hang, so the wait for its end is limited.
+//! Calls a program of a launcher with its input, and waits for its end for a limited time: the program may hang.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
@@ -7,18 +7,19 @@ use run_common::error::{Error, Exit};
 use run_common::process::identity::Process;
 use run_common::time::human;
 use std::io::{self, Read, Write};
+use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Bytes of an answer, at most.
 const MOST: u64 = 64 << 20;
 
-/// Longest wait for the end of a program's output after the program has ended: a process that it started may hold the
-/// output open.
+/// Shortest wait for the end of a program's output after the program has ended.
 const LAST: Duration = Duration::from_millis(200);
 
 /// The answer of a program.
@@ -43,8 +44,19 @@ impl Answered {
     }
 }
 
-/// Executes a program. One that has not ended after `limit` is killed, with its process group.
+/// Executes a program. One that has not ended after `limit` is killed, with its process group. Output that has not
+/// ended by then is no answer.
 pub(crate) fn call(command: &mut Command, input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
+    let (answered, failure) = call_for_lines(command, input, limit)?;
+    failure.map_or(Ok(answered), Err)
+}
+
+/// Executes a program as [`call`] does. Where the answer is not whole, returns what there is of it, and why.
+pub(crate) fn call_for_lines(
+    command: &mut Command,
+    input: Vec<u8>,
+    limit: Duration,
+) -> Result<(Answered, Option<Error>), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => {
@@ -60,32 +72,70 @@ pub(crate) fn call(command: &mut Command, input: Vec<u8>, limit: Duration) -> Re
     if let Some(mut stdin) = child.stdin.take() {
         thread::spawn(move || stdin.write_all(&input)); // a program that does not read it says so by its status
     }
-    let (stdout, stderr) = (child.stdout.take().map(read), child.stderr.take().map(read));
-    if !has_ended(&process, until) {
+    let (stdout, stderr) = (child.stdout.take().map(Stream::read), child.stderr.take().map(Stream::read));
+    let has_ended = has_ended(&process, until);
+    if !has_ended {
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL); // it may have ended meanwhile
-        let _ = child.wait();
-        return Err(Error::new(
-            Exit::System,
-            format!("'{program}' has not answered within {}", human(limit)),
-        ));
     }
     let status = child.wait().map_err(failed)?;
-    let text = |read: Option<Receiver<Vec<u8>>>| {
-        let bytes = read.and_then(|read| read.recv_timeout(LAST).ok()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+    // A process that the program has started may hold its output open.
+    let left = LAST.max(until.saturating_duration_since(Instant::now()));
+    let (stdout, is_whole) = stdout.map_or_else(Default::default, |stream| stream.end(left));
+    let (stderr, _) = stderr.map_or_else(Default::default, |stream| stream.end(LAST));
+    let is_too_much = stdout.len() as u64 > MOST;
+    let answered = Answered { is_ok: status.success(), stdout: text(&stdout), stderr: text(&stderr) };
+    let why = match () {
+        () if is_too_much => Some(format!("'{program}' answers more than {} MiB", MOST >> 20)),
+        () if !has_ended => {
+            let last = answered.stderr.lines().rfind(|line| !line.trim().is_empty());
+            let last = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+            Some(format!("'{program}' has not answered within {}{last}", human(limit)))
+        }
+        () if !is_whole => Some(format!("'{program}' has ended, but something holds its output open")),
+        () => None,
     };
-    Ok(Answered { is_ok: status.success(), stdout: text(stdout), stderr: text(stderr) })
+    Ok((answered, why.map(|why| Error::new(Exit::System, why))))
 }
 
-/// Reads a stream to its end, in a thread of its own.
-fn read(stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (done, read) = sync_channel(1);
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = stream.take(MOST).read_to_end(&mut bytes); // what was read counts
-        let _ = done.send(bytes); // nobody may wait for it any more
-    });
-    read
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A stream that a thread of its own reads.
+struct Stream {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    end: Receiver<()>,
+}
+
+impl Stream {
+    fn read(mut stream: impl Read + Send + 'static) -> Self {
+        let (done, end) = sync_channel(1);
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let read = Arc::clone(&bytes);
+        thread::spawn(move || {
+            let mut block = [0; 1 << 16];
+            loop {
+                let count = match stream.read(&mut block) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Ok(0) | Err(_) => break, // what was read counts
+                    Ok(count) => count,
+                };
+                let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+                read.extend_from_slice(&block[..count]);
+                if read.len() as u64 > MOST {
+                    break;
+                }
+            }
+            let _ = done.send(()); // nobody may wait for the end any more
+        });
+        Self { bytes, end }
+    }
+
+    /// Returns what there is after this time, and whether that is all.
+    fn end(self, limit: Duration) -> (Vec<u8>, bool) {
+        let is_whole = self.end.recv_timeout(limit).is_ok();
+        (mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner)), is_whole)
+    }
 }
 
 fn has_ended(process: &Process, until: Instant) -> bool {
@@ -120,7 +170,12 @@ mod tests {
         let started = Instant::now();
         let words = called("sleep 100", b"", Duration::from_millis(100)).unwrap_err();
         assert_eq!(words, "'sh' has not answered within 0.1s");
-        assert_eq!(called("sleep 100 & echo a", b"", long).unwrap().stdout, "", "its output is held open");
+        let words = called("echo >&2 unreachable; sleep 100", b"", Duration::from_millis(500)).unwrap_err();
+        assert_eq!(words, "'sh' has not answered within 0.5s: unreachable");
+        let words = called("sleep 100 & echo a", b"", Duration::from_millis(100)).unwrap_err();
+        assert_eq!(words, "'sh' has ended, but something holds its output open");
+        assert_eq!(called("{ sleep 0.5; echo late; } &", b"", long).unwrap().stdout, "late\n");
+        assert_eq!(called("yes", b"", long).unwrap_err(), "'sh' answers more than 64 MiB");
         assert!(started.elapsed() < long);
     }
 

@@ -1,6 +1,6 @@
 //! A launcher that is an executable `run-launch-NAME` on the PATH.
 
-use crate::call::{Answered, call};
+use crate::call::{Answered, call, call_for_lines};
 use crate::contract::{Answer, Job, Launcher, Limits, Named, Submitted, lines, read_lines};
 use run_common::error::{Error, Exit};
 use serde::de::DeserializeOwned;
@@ -30,18 +30,23 @@ impl Executable {
         Self { program: format!("run-launch-{name}"), args, cwd }
     }
 
-    fn call(&self, verb: &[&str], input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
+    fn command(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(verb).args(&self.args);
         if let Some(cwd) = self.cwd.as_ref().filter(|cwd| cwd.is_dir()) {
             command.current_dir(cwd);
         }
-        let answered = call(&mut command, input, limit)?;
-        if answered.is_ok {
-            return Ok(answered);
-        }
-        Err(Error::new(Exit::System, format!("'{} {}' failed", self.program, verb.join(" ")))
-            .because(answered.why().to_owned()))
+        command
+    }
+
+    fn call(&self, verb: &[&str], input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
+        let answered = call(&mut self.command(verb), input, limit)?;
+        self.failure(verb, &answered).map_or(Ok(answered), Err)
+    }
+
+    fn failure(&self, verb: &[&str], answered: &Answered) -> Option<Error> {
+        let failed = Error::new(Exit::System, format!("'{} {}' failed", self.program, verb.join(" ")));
+        (!answered.is_ok).then(|| failed.because(answered.why().to_owned()))
     }
 
     fn read<T: DeserializeOwned>(&self, verb: &str, text: &str) -> Result<Vec<T>, Error> {
@@ -62,15 +67,29 @@ impl Launcher for Executable {
     }
 
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
-        let answered = self.call(&["submit"], lines(jobs)?, SUBMISSION)?;
-        let told = self.read::<Submitted>("submit", &answered.stdout)?;
-        let mut told: HashMap<String, Submitted> =
-            told.into_iter().map(|one| (one.run_id.clone(), one)).collect();
-        let silent = |job: &Job| Submitted {
-            run_id: job.run_id.clone(),
-            job: None,
-            error: Some(format!("'{} submit' said nothing of it", self.program)),
-        };
+        let (answered, failure) = call_for_lines(&mut self.command(&["submit"]), lines(jobs)?, SUBMISSION)?;
+        let mut failure = failure.or_else(|| self.failure(&["submit"], &answered));
+        // Jobs that were started before a failure are there all the same. The last line may be torn.
+        let lines = answered.stdout.split_inclusive('\n');
+        let whole = lines.filter(|line| failure.is_none() || line.ends_with('\n'));
+        let mut told = HashMap::<String, Submitted>::new();
+        let mut not_understood = None;
+        for line in whole {
+            match self.read::<Submitted>("submit", line) {
+                Ok(read) => told.extend(read.into_iter().map(|one| (one.run_id.clone(), one))),
+                Err(error) => not_understood = Some(error),
+            }
+        }
+        failure = failure.or(not_understood);
+        if told.is_empty()
+            && let Some(error) = failure
+        {
+            return Err(error);
+        }
+        let why = failure.map(|error| error.to_string());
+        let why = why.unwrap_or_else(|| format!("'{} submit' said nothing of it", self.program));
+        let silent =
+            |job: &Job| Submitted { run_id: job.run_id.clone(), job: None, error: Some(why.clone()) };
         Ok(jobs.iter().map(|job| told.remove(&job.run_id).unwrap_or_else(|| silent(job))).collect())
     }
 

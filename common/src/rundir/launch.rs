@@ -94,6 +94,12 @@ impl Launch {
         fs::symlink_metadata(layout.launch()).ok().map(|file| file.uid())
     }
 
+    /// Removes the submission, which has led to no job.
+    pub fn remove(layout: &Layout) -> Result<(), Error> {
+        let path = layout.launch();
+        fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))
+    }
+
     /// Writes the submission. Called by the submitting process.
     pub fn write(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.launch();

@@ -47,6 +47,8 @@ struct Candidate {
 struct Handed {
     run: RunDir,
     before: Recorded,
+    /// The submission before this one.
+    launch_before: Option<Launch>,
     launch: Launch,
 }
 
@@ -226,8 +228,9 @@ fn queue(
                 resubmit_time: None,
                 attempts: held.recorded.attempts(),
             };
+            let launch_before = Launch::read(held.layout()).unwrap_or_default();
             queue_one(options, &held, &launch)?;
-            Ok(Handed { run: candidate.run, before: held.recorded, launch })
+            Ok(Handed { run: candidate.run, before: held.recorded, launch_before, launch })
         });
         match queued {
             Ok(handed) => {
@@ -290,7 +293,7 @@ fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally
     runs
 }
 
-/// Restores the previous record of a run that has got no job.
+/// Restores the previous record of a run that has got no job. One that it gets all the same finds nothing to do.
 fn take_back(handed: &Handed) {
     let is_its_own = |recorded: &Recorded| {
         let launch = Launch::read(handed.run.layout()).ok().flatten();
@@ -299,7 +302,14 @@ fn take_back(handed: &Handed) {
     };
     let written = handed.run.clone().activate().and_then(|active| {
         let now = Recorded::read(active.layout())?;
-        if is_its_own(&now) { active.write(&handed.before) } else { Ok(()) }
+        if !is_its_own(&now) {
+            return Ok(());
+        }
+        active.write(&handed.before)?;
+        match &handed.launch_before {
+            Some(launch) => launch.write(active.layout()),
+            None => Launch::remove(active.layout()),
+        }
     });
     if let Err(error) = written {
         complain(&error);

@@ -8,6 +8,8 @@ mod time;
 use crate::call::{Answered, call};
 use crate::contract::{Answer, Job, Launcher, Limits, Submitted};
 use run_common::error::{Error, Exit};
+use run_common::time::Timestamp;
+use std::collections::BTreeSet;
 use std::env;
 use std::process::Command;
 use std::time::Duration;
@@ -75,6 +77,15 @@ impl Slurm {
         }
     }
 
+    /// Finds the id under which a list was accepted after a point in time, if it is beyond doubt.
+    fn accepted_since(&self, list: &[Job], since: Timestamp) -> Option<String> {
+        let words = ["--noheader", "--me", "--states=all", "--format=%F|%V|%k"].map(str::to_owned);
+        let answered = self.call("squeue", &words, Vec::new(), ANSWER).ok().filter(|told| told.is_ok)?;
+        let comment = submit::comment(list)?;
+        let ids: BTreeSet<&str> = query::accepted(&answered.stdout, &comment, since).collect();
+        ids.first().filter(|_| ids.len() == 1).map(|&id| id.to_owned())
+    }
+
     /// Executes one of Slurm's commands.
     fn call(
         &self,
@@ -136,7 +147,9 @@ impl Launcher for Slurm {
             let mut args = vec!["--parsable".to_owned()];
             args.extend(submit::options(list, after, &self.args));
             let script = submit::script(list).into_bytes();
-            let told = self.call("sbatch", &args, script, SUBMISSION).and_then(|answered| {
+            let since = Timestamp::now();
+            let answered = self.call("sbatch", &args, script, SUBMISSION);
+            let told = answered.and_then(|answered| {
                 let id = answered.stdout.trim().split(';').next().unwrap_or_default().to_owned();
                 let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
                 if answered.is_ok && is_id {
@@ -145,6 +158,8 @@ impl Launcher for Slurm {
                     Err(refused("Slurm does not accept the job", &answered))
                 }
             });
+            // A busy controller may accept a job although sbatch has given up.
+            let told = told.or_else(|error| self.accepted_since(list, since).ok_or(error));
             match told {
                 Ok(id) => {
                     submitted.extend(submit::ids(list, &id));

@@ -2,6 +2,7 @@
 
 use super::time::point;
 use crate::contract::{Answer, Known};
+use run_common::time::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 
 /// The columns: id, user, state, start, reason. The reason comes last, as it may hold anything.
@@ -43,6 +44,20 @@ pub(super) fn of_user(jobs: &[String], text: &str, user: u32) -> Vec<String> {
     jobs.iter().filter(is_own).cloned().collect()
 }
 
+/// Returns the ids of jobs with this comment that were accepted after a point in time, from lines of id, time and
+/// comment. Slurm counts whole seconds.
+pub(super) fn accepted<'a>(
+    text: &'a str,
+    comment: &'a str,
+    since: Timestamp,
+) -> impl Iterator<Item = &'a str> + 'a {
+    text.lines().filter_map(move |line| {
+        let mut cells = line.splitn(3, '|').map(str::trim);
+        let (id, time, found) = (cells.next()?, point(cells.next()?)?, cells.next()?);
+        (found == comment && time.seconds_since(since) > -1.0).then_some(id)
+    })
+}
+
 fn answer(line: &str) -> Option<(&str, Answer)> {
     let mut cells = line.splitn(5, '|');
     let mut cell = || cells.next().map(str::trim);
@@ -74,7 +89,6 @@ pub(crate) fn state(word: &str) -> Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use run_common::time::Timestamp;
 
     #[test]
     fn what_is_no_id_is_told_from_ids() {

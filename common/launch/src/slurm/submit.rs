@@ -20,7 +20,7 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
     let is_array = jobs.len() > 1;
     let mut options = vec![
         format!("--job-name={}", if is_array { &first.list } else { &first.name }),
-        format!("--comment={}", if is_array { &first.list } else { &first.run_id }),
+        format!("--comment={}", comment(jobs).unwrap_or_default()),
         format!("--chdir={}", first.cwd),
         format!(
             "--output={}",
@@ -38,6 +38,15 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
     options.extend(after.map(|job| format!("--dependency=afterany:{job}")));
     options.extend(own.iter().cloned());
     options
+}
+
+/// Returns the comment of a list of jobs.
+pub(super) fn comment(jobs: &[Job]) -> Option<String> {
+    match jobs {
+        [] => None,
+        [one] => Some(one.run_id.clone()),
+        [first, ..] => Some(first.list.clone()),
+    }
 }
 
 /// Returns the file in which Slurm notes why it ends a job: the job's own output; or, for each job of an array, a file

@@ -1,0 +1,100 @@
+//! Launchers whose answers come late, in part, or not at all: what is not known is not taken for gone, and jobs that
+//! were started are remembered.
+
+use testkit::{Cmd, Lab};
+
+/// A launcher whose verbs a lab writes: files `submit` and `query`.
+const LAUNCHER: &str = r#"#!/bin/sh
+case $1 in
+limits) echo '{}' ;;
+submit) [ "$2" = --check ] || . "$LAB_DIR/submit" ;;
+*) . "$LAB_DIR/$1" ;;
+esac
+"#;
+
+/// Slurm's commands, of which a lab writes `sbatch` and `squeue`.
+const SCONTROL: &str = "#!/bin/sh\necho 'KillWait = 30 sec'\n";
+const SQUEUE: &str = "#!/bin/sh\n. \"$LAB_DIR/queue\"\n";
+const SBATCH: &str = "#!/bin/sh\ncase \"$*\" in *--test-only*) exit 0 ;; esac\n. \"$LAB_DIR/batch\"\n";
+
+fn lab() -> Lab {
+    let lab = Lab::new();
+    for (name, script) in
+        [("run-launch-fake", LAUNCHER), ("scontrol", SCONTROL), ("squeue", SQUEUE), ("sbatch", SBATCH)]
+    {
+        lab.write(&format!("bin/{name}"), script);
+        lab.set_mode(&format!("bin/{name}"), 0o755);
+    }
+    for run in ["a", "b"] {
+        lab.new_run(run, &["true"]);
+    }
+    lab
+}
+
+fn cmd(lab: &Lab, program: &str) -> Cmd {
+    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    lab.cmd(program).env("PATH", path).env("LAB_DIR", lab.dir()).env("XDG_RUNTIME_DIR", lab.dir())
+}
+
+/// Returns what run-status says of a run, and of the launcher.
+fn told(lab: &Lab, run: &str) -> (String, String, String) {
+    let done = cmd(lab, "run-status").args(["--json", run]).run().code(0);
+    let status = &done.json_lines()[0];
+    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    (word("status"), word("reason"), done.err())
+}
+
+#[test]
+fn an_answer_that_comes_after_the_end_of_the_program_counts() {
+    let lab = lab();
+    lab.write("submit", "jq -c '{run_id, job: .name}'");
+    cmd(&lab, "run-exec").args(["-q", "--launch", "fake", "a", "b"]).run().code(0).stderr("");
+    lab.write("query", "{ sleep 0.4; echo '{\"job\":\"a\",\"state\":\"pending\"}'; } &");
+    assert_eq!(told(&lab, "a"), ("queued".to_owned(), "job a is pending".to_owned(), String::new()));
+}
+
+#[test]
+fn an_answer_that_does_not_end_is_none() {
+    let lab = lab();
+    lab.write("batch", "echo 7");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+    lab.write("queue", "sleep 100 &");
+    let (status, reason, said) = told(&lab, "a");
+    assert_eq!((status.as_str(), reason.as_str()), ("queued", "job 7"));
+    let why = "run-status: 'squeue' has ended, but something holds its output open; what is shown of queued runs is";
+    assert!(said.starts_with(why), "{said}");
+}
+
+#[test]
+fn jobs_that_were_started_before_a_launcher_failed_are_remembered() {
+    let lab = lab();
+    for failure in ["echo >&2 'disk full'; exit 3", "printf '{\"run_id\": \"'; exit 3"] {
+        lab.write("submit", format!("head -n 1 | jq -c '{{run_id, job: \"7\"}}'; {failure}"));
+        let done =
+            cmd(&lab, "run-exec").args(["-q", "--launch", "fake", "--unfinished", "a", "b"]).run().code(5);
+        done.stderr_has("run-exec: 1 run was not queued: 'run-launch-fake submit' failed: ");
+        assert_eq!(lab.json("runs/a/.run/launch.json")["job"], "7");
+        assert_eq!(lab.json("runs/a/.run/status.json")["status"], "queued");
+        assert_eq!(lab.json("runs/b/.run/status.json")["status"], "created");
+        assert!(!lab.path("runs/b/.run/launch.json").exists());
+        lab.write("cancel", "");
+        cmd(&lab, "run-stop").arg("a").run().code(0);
+    }
+}
+
+#[test]
+fn a_job_that_slurm_accepts_although_sbatch_fails_is_remembered() {
+    let lab = lab();
+    lab.write(
+        "batch",
+        "echo \"$*\" | tr ' ' '\\n' | sed -n 's/^--comment=//p' >\"$LAB_DIR/comment\"; exit 1",
+    );
+    lab.write("queue", "echo \"6|$(date +%s)|other\"; echo \"7|$(date +%s)|$(cat \"$LAB_DIR/comment\")\"");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+    assert_eq!(lab.json("runs/a/.run/launch.json")["job"], "7");
+    // A job of an hour ago with this comment is another.
+    lab.write("queue", "echo \"7|$(($(date +%s) - 3600))|$(cat \"$LAB_DIR/comment\")\"");
+    let done = cmd(&lab, "run-exec").args(["-q", "--slurm", "b"]).run().code(125);
+    done.stderr("run-exec: Slurm does not accept the job: it does not say why\n");
+    assert_eq!(lab.json("runs/b/.run/status.json")["status"], "created");
+}
