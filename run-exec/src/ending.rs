@@ -37,7 +37,7 @@ impl run_supervise::Ending for Ending {
             Noticed::End => ending::Noticed::End,
         };
         let ending = self.job.as_ref()?.ending(noticed, self.warning, self.kill_wait)?;
-        Some(Asked { words: ending.why.words().to_owned(), left: ending.left })
+        Some(Asked { words: ending.words(), left: ending.left })
     }
 
     fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {

@@ -18,6 +18,32 @@ fn a_job_that_is_cancelled_stops_its_run() {
 }
 
 #[test]
+fn the_user_whom_slurm_names_has_cancelled_the_job() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    // This Slurm keeps no accounts: a script answers in their place.
+    let script = "#!/bin/sh\nfor job; do :; done\necho \"CANCELLED by $(cat \"$LAB_DIR/by.$job\")\"\n";
+    lab.write("bin/sacct", script);
+    lab.set_mode("bin/sacct", 0o755);
+    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    let made =
+        lab.cmd("run-new").args(["-b=b", "--sweep", "x=1..3", "--", "sh", "-c", TRAINER, "sh", "{set:x}"]);
+    let made = made.run().code(0);
+    let exec = cluster.cmd(&lab, "run-exec").env("PATH", path).env("LAB_DIR", lab.dir());
+    exec.args(["-q", "--slurm", "-"]).stdin(&made.stdout).run().code(0);
+    for (run, (by, who)) in made.out().lines().zip([
+        ("65534", "cancelled by nobody"),
+        ("4242424", "cancelled by user 4242424"),
+        ("", "cancelled"),
+    ]) {
+        await_steps(&lab, cluster, run, 1);
+        let id = lab.json(&format!("{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
+        lab.write(&format!("by.{id}"), by);
+        cluster.ask(&["scancel", &id]);
+        assert_eq!(end(&lab, cluster, run), is("stopped", who));
+    }
+}
+
+#[test]
 fn one_task_of_an_array_is_cancelled_and_the_other_goes_on() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
     let made =

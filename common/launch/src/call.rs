@@ -113,7 +113,7 @@ impl Stream {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let read = Arc::clone(&bytes);
         thread::spawn(move || {
-            let mut block = [0; 1 << 16];
+            let mut block = [0; 1 << 14];
             loop {
                 let count = match stream.read(&mut block) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -7,8 +7,18 @@ use std::time::Duration;
 pub struct Ending {
     /// The cause.
     pub why: Why,
+    /// Who has cancelled the job, if the scheduler says so.
+    pub user: Option<String>,
     /// Time until its processes are killed, if known.
     pub left: Option<Duration>,
+}
+
+impl Ending {
+    /// Returns the words for a reason.
+    pub fn words(&self) -> String {
+        let user = self.user.as_ref().map(|user| format!(" by {user}")).unwrap_or_default();
+        format!("{}{user}", self.why.words())
+    }
 }
 
 /// What ends a job.

@@ -3,7 +3,7 @@
 use crate::contract::SLURM;
 use crate::ending::{Ending, Noticed, Why};
 pub use crate::slurm::control::NOTES;
-use crate::slurm::control::{Control, Note, noted};
+use crate::slurm::control::{Control, Note, cancelled_by, noted};
 use run_common::rundir::attempts::JobStart;
 use std::env;
 use std::fs;
@@ -46,17 +46,21 @@ impl Inside {
     /// time between the signal to the job and its time limit, and `kill_wait` the time between SIGTERM and SIGKILL.
     pub fn ending(&self, noticed: Noticed, warning: Duration, kill_wait: Option<Duration>) -> Option<Ending> {
         let note = self.notes.as_ref().and_then(|(path, from)| noted(path, *from));
+        let ends = |why| {
+            let user = (why == Why::Cancelled).then(|| cancelled_by(&self.start.id)).flatten();
+            Some(Ending { why, user, left: kill_wait })
+        };
         match (note, noticed) {
-            (Some(Note::Why(why)), _) => return Some(Ending { why, left: kill_wait }),
+            (Some(Note::Why(why)), _) => return ends(why),
             (None, Noticed::End) => return None,
             (Some(Note::Signal) | None, _) => {}
         }
         let shown = Control::show(&self.id)?;
         if shown.is_near_its_limit(warning) && (note.is_some() || noticed == Noticed::Request) {
-            return Some(Ending { why: Why::TimeLimit, left: shown.left() });
+            return Some(Ending { why: Why::TimeLimit, user: None, left: shown.left() });
         }
         let cancelled = note.map(|_| Why::Cancelled);
-        shown.why(self.start.restart).or(cancelled).map(|why| Ending { why, left: kill_wait })
+        shown.why(self.start.restart).or(cancelled).and_then(ends)
     }
 
     /// Returns whether Slurm will start the job again by itself; `None` if it does not say.

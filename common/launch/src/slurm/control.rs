@@ -5,6 +5,7 @@ use super::time::point;
 use crate::call::call;
 use crate::contract::Known;
 use crate::ending::Why;
+use nix::unistd::{Uid, User};
 use run_common::fsio::read::read_end;
 use run_common::process::answer::answer;
 use run_common::time::Timestamp;
@@ -98,6 +99,16 @@ impl Control {
             _ => None,
         }
     }
+}
+
+/// Returns who has cancelled a job, if Slurm keeps accounts and says so.
+pub(crate) fn cancelled_by(job: &str) -> Option<String> {
+    let options = ["--noheader", "--allocations", "--parsable2", "--format=State", "--jobs", job];
+    let text = answer(Command::new("sacct").args(options), PATIENCE)?;
+    let text = String::from_utf8_lossy(&text);
+    let uid: u32 = text.lines().find_map(|line| line.trim().strip_prefix("CANCELLED by "))?.parse().ok()?;
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    Some(user.map_or_else(|| format!("user {uid}"), |user| user.name))
 }
 
 /// A note of the step daemon about a signal to a job.
