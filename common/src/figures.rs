@@ -1,18 +1,18 @@
 //! Numbers for people: in few digits. Used by run-status, run-report and run-sync.
 
-/// Formats a size for people: `512`, `1.5K`, `64M`, `2.0G`.
+/// Formats a size for people: `512B`, `1.5K`, `64M`, `2.0G`.
 pub fn human_bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let mut size = bytes as f64;
-    let mut units = ["", "K", "M", "G", "T", "P"].iter();
-    let mut unit = units.next().unwrap_or(&"");
+    let mut units = ["K", "M", "G", "T", "P"].iter();
+    let mut unit = "B";
     while size >= 1023.5
         && let Some(next) = units.next()
     {
         size /= 1024.0;
         unit = next;
     }
-    if unit.is_empty() || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
+    if unit == "B" || size >= 9.95 { format!("{size:.0}{unit}") } else { format!("{size:.1}{unit}") }
 }
 
 /// Formats a count with its noun, whose singular is `one`: `1 file`, `2 files`.
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn sizes_have_two_or_three_digits() {
         let shown = [0, 1023, 1024, 1536, 10_239, 67_108_864, 2 << 30, u64::MAX].map(human_bytes);
-        assert_eq!(shown, ["0", "1023", "1.0K", "1.5K", "10K", "64M", "2.0G", "16384P"]);
+        assert_eq!(shown, ["0B", "1023B", "1.0K", "1.5K", "10K", "64M", "2.0G", "16384P"]);
     }
 
     #[test]

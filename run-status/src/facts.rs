@@ -95,7 +95,9 @@ fn names(files: &[String]) -> String {
 
 /// Adds the circumstances of the run's creation.
 fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
-    facts.say("directory", Some(meta.cwd.clone()));
+    let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
+    let last = attempts.last().map(|last| &last.start.cwd).filter(|directory| !directory.is_empty());
+    facts.say("directory", Some(last.unwrap_or(&meta.cwd).clone())); // that of the command above
     facts.say("environment", Some(pairs(&meta.env)));
     let input = |(name, input): (&String, &Value)| format!("{name}={}", text(&input["path"]));
     facts.say("inputs", Some(meta.inputs.iter().map(input).collect::<Vec<_>>().join(" ")));

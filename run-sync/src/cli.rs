@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) enum Verb {
     /// Store what is new of runs, and prove it
     Backup(Backup),
-    /// List the runs in a store
+    /// List the runs in a store, or the files of a backup
     List(List),
     /// Read stored files back and compare their hashes
     Verify(Verify),
@@ -140,6 +140,12 @@ pub(crate) struct List {
     /// List every backup of each run
     #[arg(long)]
     pub(crate) history: bool,
+    /// List the files of the newest backup of each run
+    #[arg(long, conflicts_with = "history")]
+    pub(crate) files: bool,
+    /// With --files, the backup: its number, the start of its hash, or a time
+    #[arg(long, value_name = "WHEN", requires = "files")]
+    pub(crate) at: Option<String>,
     /// Names in the store [default: all]
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,

@@ -1,6 +1,7 @@
 //! `run-sync list`: the runs in a store, and their backups.
 
 use crate::cli;
+use crate::files;
 use crate::format::digest::Digest;
 use crate::format::entry::{Entry, Kind};
 use crate::format::manifest::{Manifest, SetKind, Verified};
@@ -11,10 +12,10 @@ use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
-use run_common::message::complain;
+use run_common::message::{complain, warn};
 use run_common::time::{Timestamp, human_seconds};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A backup of a run.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,9 @@ struct Row {
     bytes: u64,
     /// Another backup continues the same one.
     fork: bool,
+    /// The directory that it lies in is no batch, but a store of its own.
+    #[serde(skip)]
+    store_below: Option<String>,
 }
 
 impl Row {
@@ -58,6 +62,10 @@ impl Row {
             files: sizes.len(),
             bytes: sizes.into_iter().fold(0, u64::saturating_add),
             fork: false,
+            store_below: name
+                .batch
+                .clone()
+                .filter(|_| head.kind == SetKind::Batch || head.batch != name.batch),
         }
     }
 }
@@ -72,6 +80,9 @@ fn size_of(entry: &Entry) -> Option<u64> {
 
 /// Lists runs or backups.
 pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
+    if args.files {
+        return files::run(args, out);
+    }
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let (names, mut status) = source.sets(&args.names)?;
     let all = workers::map(&names, source.transfers, |name| rows(&source.set(name.clone()), args.history));
@@ -87,6 +98,11 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
             }
         }
     }
+    let below: BTreeSet<&String> = rows.iter().filter_map(|row| row.store_below.as_ref()).collect();
+    for name in below {
+        let url = source.url.trim_end_matches('/');
+        warn(&format!("'{name}' is no batch, but a store: run-sync list --from {url}/{name} lists its runs"));
+    }
     if args.reach.json {
         rows.iter().try_for_each(|row| out.json(row))?;
     } else if !rows.is_empty() {
@@ -97,10 +113,10 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
 
 /// Reads the newest backups of a set, or all. One that is damaged does not hide the others.
 fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> {
-    let commits = set.history()?.commits;
-    let newest = commits.last().map(|commit| commit.number);
-    let wanted: Vec<Commit> =
-        commits.iter().filter(|commit| history || Some(commit.number) == newest).copied().collect();
+    let all = set.history()?;
+    let newest = all.newest().map(|commit| commit.number);
+    let is_wanted = |commit: &&Commit| history || Some(commit.number) == newest;
+    let wanted: Vec<Commit> = all.commits.iter().filter(is_wanted).copied().collect();
     let read = |commit| Ok(Row::new(&set.name, commit, &set.manifest(commit)?));
     let mut rows: Vec<Result<Row, Error>> = wanted.into_iter().map(read).collect();
     let mut children: HashMap<Option<Digest>, usize> = HashMap::new();
@@ -109,24 +125,10 @@ fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> 
     }
     for row in rows.iter_mut().flatten() {
         let has_sibling = children.get(&row.parent).is_some_and(|count| *count > 1);
-        row.fork = has_sibling || (!history && leaves_out(&commits, row));
+        let commit = Commit { number: row.number, digest: row.manifest };
+        row.fork = has_sibling || (!history && all.leaves_out(commit, row.parent));
     }
     Ok(rows)
-}
-
-/// Returns whether a backup does not continue the one before it in the store: a later number than its parent's is then
-/// of another copy of the run, and is not in this backup.
-fn leaves_out(commits: &[Commit], row: &Row) -> bool {
-    let least = match row.parent {
-        None => 0,
-        Some(parent) => match commits.iter().find(|commit| commit.digest == parent) {
-            Some(parent) => parent.number,
-            None => return false, // it was removed from the store by hand
-        },
-    };
-    commits
-        .iter()
-        .any(|commit| commit.digest != row.manifest && (least + 1..=row.number).contains(&commit.number))
 }
 
 fn table(rows: &[Row], history: bool) -> Table {

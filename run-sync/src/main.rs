@@ -9,6 +9,7 @@ mod clean;
 mod cli;
 mod diff;
 mod fetch;
+mod files;
 mod format;
 mod list;
 mod local;

@@ -6,6 +6,9 @@ use crate::store::Store;
 use crate::workers;
 use run_common::error::{Error, Exit};
 
+/// Directories that a message names.
+const SHOWN: usize = 5;
+
 /// Finds sets in a store.
 pub(crate) struct Names<'a> {
     /// The store.
@@ -75,6 +78,17 @@ impl Names<'_> {
             sets.extend(is_set?.then_some(set));
         }
         Ok(sets)
+    }
+
+    /// Returns what a store without runs has, for a message: it may be another place than was meant.
+    pub(crate) fn what_else(&self) -> Result<String, Error> {
+        let names = self.store.list_directories("").map_err(|fault| fault.error("list", "", self.url))?;
+        if names.iter().any(|name| name == key::BACKUP) {
+            return Ok(": it is the backup of one run; the store is the directory above".to_owned());
+        }
+        let is_visible = |name: &&String| !name.starts_with('.');
+        let names: Vec<&str> = names.iter().filter(is_visible).take(SHOWN).map(String::as_str).collect();
+        Ok(if names.is_empty() { String::new() } else { format!("; below are: {}", names.join(", ")) })
     }
 
     /// Lists the names of directories below a prefix; what cannot be a name of ours is left out.

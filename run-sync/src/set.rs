@@ -195,6 +195,20 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Returns whether a backup does not continue the one before it in the store: a later number than its parent's is
+    /// then of another copy of the run, and is not in this backup.
+    pub(crate) fn leaves_out(&self, commit: Commit, parent: Option<Digest>) -> bool {
+        let least = match parent {
+            None => 0,
+            Some(parent) => match self.commits.iter().find(|commit| commit.digest == parent) {
+                Some(parent) => parent.number,
+                None => return false, // it was removed from the store by hand
+            },
+        };
+        let is_later = |other: &&Commit| (least + 1..=commit.number).contains(&other.number);
+        self.commits.iter().filter(is_later).any(|other| other.digest != commit.digest)
+    }
+
     /// The newest manifest. Of two with one number, both are as new: the caller sees by their parents that there is a
     /// fork.
     pub(crate) fn newest(&self) -> Option<Commit> {

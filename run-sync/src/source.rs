@@ -53,7 +53,7 @@ impl Source {
         if names.is_empty() {
             let all = finder.all()?;
             if all.is_empty() {
-                warn(&format!("no runs in {}", self.url));
+                warn(&format!("no runs in {}{}", self.url, finder.what_else()?));
             }
             return Ok((all, Exit::Ok));
         }

@@ -282,7 +282,9 @@ fn as_many_stores_must_have_it_as_are_asked_for() {
     let lab = Lab::new();
     let run = trained(&lab);
     backup(&lab);
-    clean(&lab, &["--copies", "2"]).code(3).stdout("");
+    let said = "run-sync: cannot clean 'runs/trial': no backup: --copies 2 asks for 2 stores, and the receipts of the run name 1\n\
+                run-sync: run-sync backup stores it, and writes the receipt\n";
+    clean(&lab, &["--copies", "2"]).code(3).stdout("").stderr(said);
     // The same store under another name is no second one.
     symlink("store", lab.path("same")).unwrap();
     lab.cmd("run-sync").args(["backup", "--to", "same", "trial"]).run().code(0);

@@ -86,7 +86,7 @@ fn a_manifest_that_is_damaged_or_of_a_newer_format_is_never_believed() {
     let damaged = "run-sync: manifest 2 of 'trial' in store is damaged: it does not have the hash in its name\n\
                    run-sync: run-sync list --history shows the earlier backups; --at restores one of them\n";
     restore(&lab, &["trial"]).run().code(3).stdout("").stderr(damaged);
-    restore(&lab, &["--at", "1", "trial"]).run().code(0).stdout("trial: backup 1, restored 1 file (1)\n");
+    restore(&lab, &["--at", "1", "trial"]).run().code(0).stdout("trial: backup 1, restored 1 file (1B)\n");
     // What is listed is listed all the same.
     let done = lab.cmd("run-sync").args(["list", "--from", "store", "--history", "--json"]).run().code(3);
     assert_eq!(done.json_lines().iter().map(|row| row["number"].as_u64().unwrap()).collect::<Vec<_>>(), [1]);
@@ -155,12 +155,12 @@ fn a_million_entries_are_read_within_seconds() {
     }
     document.push_str("]}\n");
     backup.commit_text(&document);
-    let would = format!("trial: backup 1, would restore {count} files (0)\n");
+    let would = format!("trial: backup 1, would restore {count} files (0B)\n");
     let done = restore(&lab, &["-n", "trial"]).run().code(0).stderr("");
     assert!(done.out().ends_with(&would));
     // Of all of these one is looked for.
     let args = ["--only", "*/0000007", "trial"];
-    restore(&lab, &args).run().code(0).stderr("").stdout("trial: backup 1, restored 1 file (0)\n");
+    restore(&lab, &args).run().code(0).stderr("").stdout("trial: backup 1, restored 1 file (0B)\n");
     assert!(lab.path("runs/trial/007/0000007").exists());
 }
 

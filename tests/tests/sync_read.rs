@@ -59,7 +59,7 @@ fn any_backup_is_meant_by_its_number_its_hash_or_a_time() {
     sync(&lab, "restore", &["--at", "1", "trial"]).run().code(0);
     assert_eq!([lab.read("runs/trial/a"), lab.read("runs/trial/log")], ["one\n", "1\n"]);
     let report = sync(&lab, "verify", &["--at", "1", "trial"]).run().code(0).stderr("");
-    assert_eq!(report.out(), "trial: backup 1, 2 files intact (6)\n");
+    assert_eq!(report.out(), "trial: backup 1, 2 files intact (6B)\n");
 }
 
 #[test]

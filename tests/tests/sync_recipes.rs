@@ -93,6 +93,9 @@ fn a_run_of_a_directory_that_is_not_here_is_resumed_by_the_command_in_another() 
     assert!(said.err().ends_with(&(why + hint)), "{}", said.err());
     at("new", "run-exec", &["-q", "--resume", "trial", "--", "python3", "train.py"]).run().code(0);
     assert_eq!(lab.read("new/runs/trial/stdout.log"), "here\nhere\n");
+    let shown = at("new", "run-status", &["trial"]).run().code(0).out();
+    let directory = shown.lines().find_map(|line| line.strip_prefix("directory:")).map(str::trim);
+    assert_eq!(directory, lab.path("new").canonicalize().unwrap().to_str(), "{shown}");
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn the_weights_alone_come_to_a_new_machine() {
     }
     sync(&lab, &["backup", "trial"]).run().code(0);
     let args = ["restore", "--only", "*.safetensors", "--only", "config.*", "--into", "new", "trial"];
-    sync(&lab, &args).run().code(0).stderr("").stdout("trial: backup 1, restored 2 files (200)\n");
+    sync(&lab, &args).run().code(0).stderr("").stdout("trial: backup 1, restored 2 files (200B)\n");
     assert_eq!(lab.bytes("new/trial/checkpoints/step_200/model.safetensors"), [200; 100]);
     let mut names: Vec<_> = fs::read_dir(lab.path("new/trial/checkpoints/step_100"))
         .unwrap()

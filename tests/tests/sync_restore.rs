@@ -46,7 +46,7 @@ fn a_run_comes_back_with_modes_times_and_links() {
         "size": 0, "sha256": sha256(b"")}),
         )
         .commit();
-    restore(&lab, &["trial"]).run().code(0).stderr("").stdout("trial: backup 1, restored 6 files (20)\n");
+    restore(&lab, &["trial"]).run().code(0).stderr("").stdout("trial: backup 1, restored 6 files (20B)\n");
     let time = "2026-01-29+12:00:00.1234567890";
     let expected = format!(
         " d 750 {time} \ncheckpoints d 755 {time} \ncheckpoints/latest l 777 {time} step_100\n\
@@ -87,7 +87,7 @@ fn what_is_newer_longer_or_different_here_stays_and_the_rest_comes() {
         .run()
         .code(1)
         .stderr(left)
-        .stdout("trial: backup 1, restored 1 file (0), 5 left\n");
+        .stdout("trial: backup 1, restored 1 file (0B), 5 left\n");
     assert_eq!(lab.read("runs/trial/config.yaml"), "lr: 2\n");
     assert_eq!(lab.read("runs/trial/log"), "1\n2\n");
     assert_eq!(lab.read("runs/trial/empty"), "");
@@ -114,7 +114,7 @@ fn a_directory_here_is_never_replaced() {
         .run()
         .code(1)
         .stderr(left)
-        .stdout("trial: backup 1, restored 1 file (1), 1 left\n");
+        .stdout("trial: backup 1, restored 1 file (1B), 1 left\n");
     assert_eq!(lab.read("runs/trial/a/mine"), "mine");
     assert_eq!(lab.read("runs/trial/b"), "y");
 }
@@ -130,7 +130,7 @@ fn what_clean_removed_comes_back_and_what_the_program_removed_only_when_asked() 
     restore(&lab, &["--gone", "trial"])
         .run()
         .code(0)
-        .stdout("trial: backup 1, restored 1 file (1), 6 were here\n");
+        .stdout("trial: backup 1, restored 1 file (1B), 6 were here\n");
     assert_eq!(lab.read("runs/trial/gone/x"), "2");
 }
 
@@ -139,8 +139,8 @@ fn patterns_choose_files_and_dry_run_says_which() {
     let lab = Lab::new();
     trial(&lab).commit();
     lab.write("runs/trial/config.yaml", "lr: 2\n");
-    let would = "trial: would replace config.yaml (6)\ntrial: would restore checkpoints/step_100/model.pt (14)\n\
-                 trial: backup 1, would restore 2 files (20)\n";
+    let would = "trial: would replace config.yaml (6B)\ntrial: would restore checkpoints/step_100/model.pt (14B)\n\
+                 trial: backup 1, would restore 2 files (20B)\n";
     let args = ["-n", "--force", "--only", "*.pt", "--only", "config.yaml", "trial"];
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -154,7 +154,7 @@ fn patterns_choose_files_and_dry_run_says_which() {
         .run()
         .code(0)
         .stderr("")
-        .stdout("trial: backup 1, restored 1 file (14)\n");
+        .stdout("trial: backup 1, restored 1 file (14B)\n");
     assert_eq!(lab.read("runs/trial/checkpoints/step_100/model.pt"), "weights of 100");
     let nothing = "run-sync: nothing in backup 1 of 'trial' matches --only\n";
     restore(&lab, &["--only", "nope", "trial"]).run().code(1).stdout("").stderr(nothing);
@@ -170,7 +170,7 @@ fn a_byte_that_flipped_in_the_store_is_named_and_nothing_wrong_gets_a_name() {
     fs::remove_file(backup.object("config.yaml")).unwrap();
     let named = "run-sync: 'checkpoints/step_100/model.pt' of 'trial' is not restored: its bytes in the store are not those that were stored\n\
                  run-sync: 'config.yaml' of 'trial' is not restored: the store does not have it\n";
-    restore(&lab, &["trial"]).run().code(1).stderr(named).stdout("trial: backup 1, restored 4 files (4)\n");
+    restore(&lab, &["trial"]).run().code(1).stderr(named).stdout("trial: backup 1, restored 4 files (4B)\n");
     assert_eq!(lab.read("runs/trial/other"), "good");
     assert!(!lab.path("runs/trial/config.yaml").exists());
     assert_eq!(fs::read_dir(lab.path("runs/trial/checkpoints/step_100")).unwrap().count(), 0);
@@ -215,7 +215,7 @@ fn evaluations_and_the_files_of_a_batch_come_with_a_run() {
     shared["key"] = json!("../b/base.bin");
     let run = run.entry(shared);
     run.commit();
-    let out = "lr: backup 1, restored 2 files (17)\nlr/a: backup 1, restored 3 files (9)\n";
+    let out = "lr: backup 1, restored 2 files (17B)\nlr/a: backup 1, restored 3 files (9B)\n";
     restore(&lab, &["lr/a"]).run().code(0).stderr("").stdout(out);
     assert_eq!(lab.read("runs/lr/master_log.txt"), "log\n");
     assert_eq!(lab.read("eval_runs/lr/a_gsm8k/step_100_gsm8k/result.json"), "{}");

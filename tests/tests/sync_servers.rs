@@ -81,14 +81,19 @@ fn two_copies_of_a_run_are_backed_up_at_once() {
             server.reached_by(lab.cmd("run-sync").args(["backup", "--to", &url, "trial"])).spawn()
         };
         let (first, second) = (backup(&one), backup(&two));
-        first.wait().code(0).stderr("");
-        second.wait().code(0).stderr("");
+        let said = [first, second].map(|backup| backup.wait().code(0).err());
         let manifests: Vec<String> = server
             .keys()
             .into_iter()
             .filter(|key| key.contains("/.backup/0") && key.contains(".json"))
             .collect();
         assert_eq!(manifests.len(), 2, "{manifests:?}");
+        let is_fork = manifests.iter().all(|key| key.contains("/000001-"));
+        let has_said = said.iter().any(|said| said.contains(": a fork, "));
+        assert!(
+            said.iter().all(|said| said.lines().count() <= 1) && has_said == is_fork,
+            "{said:?} {manifests:?}"
+        );
         let mut contents = Vec::new();
         for (number, key) in manifests.iter().enumerate() {
             let name = Path::new(key).file_stem().unwrap().to_str().unwrap();

@@ -14,10 +14,22 @@ fn run(lab: &Lab) -> String {
     run
 }
 
+/// Backs a run up. A fork is in the report, and in one line.
 fn backup(lab: &Lab, runs_dir: &str) -> Value {
     let args = ["backup", "--json", "--to", "store", "-d", runs_dir, "trial"];
-    let done = lab.cmd("run-sync").args(args).run().code(0).stderr("");
-    serde_json::from_str(&done.out()).unwrap()
+    let done = lab.cmd("run-sync").args(args).run().code(0);
+    let report: Value = serde_json::from_str(&done.out()).unwrap();
+    let fork = format!("run-sync: {}\n", fork(report["number"].as_u64().unwrap()));
+    done.stderr(if report["fork"] == true { &fork } else { "" });
+    report
+}
+
+/// What a backup says that makes a fork.
+fn fork(number: u64) -> String {
+    format!(
+        "'trial': backup {number} does not continue all earlier ones: a fork, as two copies of a run make it; \
+         'run-sync list --history' lists them"
+    )
 }
 
 fn copy(lab: &Lab, to: &str) {
@@ -47,6 +59,7 @@ fn a_copy_of_a_run_is_another_writer_and_uses_what_is_stored() {
         lab.write(&format!("{runs_dir}/trial/step_1.pt"), torch_noise(number, 40_000));
         let done = backup(&lab, runs_dir);
         assert_eq!((&done["number"], &done["sent_files"]), (&number.into(), &2.into()));
+        assert_eq!(done["fork"], number == 4, "the first copy has not seen 2 and 3");
         set.check_newest_is(&lab.path(format!("{runs_dir}/trial")));
     }
     lab.write("copies/trial/log.txt", "one\ntwo of the copy\nthree of the copy\n");
@@ -89,6 +102,7 @@ fn backups_of_two_copies_at_once_are_one_history_or_a_visible_fork() {
     copy(&lab, "copies");
     let set = StoredSet::new(&lab, "store/trial");
     let rounds = if std::env::var_os("RUN_SOAK").is_some() { 100 } else { 10 };
+    let mut has_forked = false;
     for round in 0..rounds {
         for (runs_dir, seed) in [("runs", 0), ("copies", 1)] {
             let mut log = fs::read_to_string(lab.path(format!("{runs_dir}/trial/log.txt"))).unwrap();
@@ -100,13 +114,16 @@ fn backups_of_two_copies_at_once_are_one_history_or_a_visible_fork() {
         let both: Vec<_> = ["runs", "copies"]
             .map(|dir| lab.cmd("run-sync").args(["backup", "--to", "store", "-d", dir, "trial"]).spawn())
             .into();
-        for one in both {
-            one.wait().code(0).stderr("");
-        }
+        let said: Vec<String> = both.into_iter().map(|one| one.wait().code(0).err()).collect();
+        assert!(said.iter().all(|said| said.is_empty() || said.contains(": a fork, ")), "{said:?}");
         let manifests = set.check();
         assert_eq!(manifests as u64, (round + 1) * 2);
+        has_forked |= said.iter().any(|said| !said.is_empty());
     }
     assert_eq!(writers(&set), 2);
+    let rows =
+        lab.cmd("run-sync").args(["list", "--from", "store", "--history", "--json"]).run().json_lines();
+    assert_eq!(rows.iter().any(|row| row["fork"] == true), has_forked, "{rows:?}");
 }
 
 #[test]
@@ -165,8 +182,9 @@ fn a_damaged_manifest_does_not_end_all_backups() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"0644\"", "\"0666\"")).unwrap();
     lab.write(&format!("{run}/file"), "content 3");
-    let said = "run-sync: manifest 2 of 'trial' in STORE is damaged: it does not have the hash in its name; this backup continues an earlier one\n";
-    backup().stderr(&said.replace("STORE", lab.path("store").to_str().unwrap()));
+    let damaged = "run-sync: manifest 2 of 'trial' in STORE is damaged: it does not have the hash in its name; this backup continues an earlier one\n";
+    let damaged = damaged.replace("STORE", lab.path("store").to_str().unwrap());
+    backup().stderr(&format!("{damaged}run-sync: {}\n", fork(3)));
     backup().stderr("");
     fs::remove_file(&path).unwrap(); // it is no backup
     set.check_newest_is(&lab.path(&run));

@@ -17,7 +17,7 @@ use crate::local::hash::{Hashed, hash_start};
 use crate::local::home::Home;
 use crate::local::scan::{Found, Scan};
 use crate::local::subject::Subject;
-use crate::set::{Commit, Set};
+use crate::set::{Commit, History, Set};
 use crate::store::Store;
 use run_common::error::{Error, Exit, plain};
 use run_common::rundir::layout::RECORD_DIR;
@@ -382,7 +382,10 @@ impl OneBackup<'_> {
             let Options { transfers, read_back, .. } = *self.options;
             let verified = verify(&self.set, self.subject.kind, sent, listed, transfers, read_back)?;
             let manifest = Manifest { head: self.head(verified), entries };
-            (commit(&self.set, &manifest, &self.journal)?, verified)
+            let done = commit(&self.set, &manifest, &self.journal)?;
+            let leaves_out = |history: History| history.leaves_out(done, manifest.head.parent);
+            report.fork = self.set.history().is_ok_and(leaves_out); // of two at once the later one sees both
+            (done, verified)
         };
         report.number = Some(done.number);
         report.manifest = Some(done.digest.to_string());

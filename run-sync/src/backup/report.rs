@@ -33,6 +33,8 @@ pub(crate) struct Report {
     /// With `--dry-run`: files that are new or may have changed, and their bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) would_send: Vec<(String, u64)>,
+    /// The store has an earlier backup that this one does not continue.
+    pub(crate) fork: bool,
     /// How what was sent was verified.
     pub(crate) verified: Option<Verified>,
     /// Files that were stored as they were at one moment, while they grew.
@@ -57,6 +59,13 @@ impl Report {
         say("stored as at one moment, for it grows", &self.prefixes);
         say("left for the next backup, for it changes or is not complete", &self.left);
         say("not stored, for it is no file", &self.others);
+        if self.fork {
+            let number = self.number.unwrap_or_default();
+            warn(&format!(
+                "'{name}': backup {number} does not continue all earlier ones: a fork, as two copies of a run make it; \
+                 'run-sync list --history' lists them"
+            ));
+        }
         for unreadable in &self.unreadable {
             warn(&format!("'{name}': cannot read {unreadable}"));
         }

@@ -121,7 +121,10 @@ pub(super) fn copies(
     let what = match (seen.len(), from) {
         (0, Some(from)) => format!("no receipt says that {from} has it"),
         (0, None) => "no receipt says that a store has it".to_owned(),
-        _ => format!("receipts name {} of {count} stores", found.len()),
+        _ => format!(
+            "--copies {count} asks for {count} stores, and the receipts of the run name {}",
+            found.len()
+        ),
     };
     let error = Error::new(Exit::BadRun, "no backup").because(what);
     Err(error.hint("run-sync backup stores it, and writes the receipt"))

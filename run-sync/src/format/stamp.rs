@@ -1,6 +1,7 @@
 //! Times of files, to the nanosecond.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use run_common::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -17,6 +18,11 @@ impl Stamp {
     /// The time of a file; nanoseconds as stat(2) gives them.
     pub(crate) fn new(seconds: i64, nanoseconds: i64) -> Self {
         Self { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0).min(999_999_999) }
+    }
+
+    /// Returns the time of day here, for people; none where calendars end.
+    pub(crate) fn local(self) -> Option<String> {
+        Timestamp::from_millis(self.seconds.checked_mul(1000)?).map(Timestamp::local)
     }
 }
 
