@@ -49,7 +49,7 @@ impl Assembly<'_> {
     pub(crate) fn entries(mut self, report: &mut Report) -> Vec<Entry> {
         let before: HashMap<&Place, &Entry> = self.before.iter().map(|entry| (&entry.place, entry)).collect();
         let left = self.left_groups();
-        let mut entries: BTreeMap<Place, Entry> = BTreeMap::new();
+        let mut entries: BTreeMap<Place, Box<Entry>> = BTreeMap::new(); // boxed: half of its room is empty
         let mut names = Vec::new();
         let steps = std::mem::take(&mut self.steps);
         for (at, (found, step)) in self.scan.found.iter().zip(steps).enumerate() {
@@ -62,8 +62,7 @@ impl Assembly<'_> {
                         .extend((found.stat.kind == FileType::RegularFile).then(|| shown(&found.place)));
                     old()
                 }
-                (Some(Kept::Stored(entry)), _) => Some(*entry),
-                (None, Step::Known(entry)) => Some(entry),
+                (Some(Kept::Stored(entry)), _) | (None, Step::Known(entry)) => Some(*entry),
                 (Some(Kept::Torn), _) | (None, Step::Read(_)) => {
                     report.left.push(shown(&found.place));
                     old()
@@ -81,25 +80,25 @@ impl Assembly<'_> {
                     report
                         .left
                         .extend((found.stat.kind == FileType::RegularFile).then(|| shown(&found.place)));
-                    entry
+                    entry.map(|entry| *entry)
                 }
             };
             if let Some(entry) = made {
                 report.prefixes.extend(is_prefix(&entry).then(|| shown(&entry.place)));
-                entries.insert(found.place.clone(), entry);
+                entries.insert(found.place.clone(), entry.into());
             }
         }
         for (found, first) in names {
             let first_place = Place { path: first.clone(), evaluation: found.place.evaluation.clone() };
             let made = entries.get(&first_place).and_then(|first| other_name(found, first));
-            entries.extend(made.map(|entry| (found.place.clone(), entry)));
+            entries.extend(made.map(|entry| (found.place.clone(), entry.into())));
         }
         for (place, error) in &self.scan.unreadable {
             report.unreadable.push(format!("{}: {}", shown(place), run_common::error::plain(error)));
         }
         report.others.extend(self.scan.others.iter().map(shown));
         self.add_absent(&mut entries, &left);
-        entries.into_values().collect()
+        entries.into_values().map(|entry| *entry).collect()
     }
 
     /// Returns the paths of checkpoints of which a part could not be stored: the others of its files would be of
@@ -116,7 +115,7 @@ impl Assembly<'_> {
     }
 
     /// Adds what the manifest before had and the run has not.
-    fn add_absent(&self, entries: &mut BTreeMap<Place, Entry>, left: &[PathBuf]) {
+    fn add_absent(&self, entries: &mut BTreeMap<Place, Box<Entry>>, left: &[PathBuf]) {
         let cleaned = self.cleaned();
         let is_unseen = |place: &Place| {
             place.evaluation.is_some() && !self.evaluations
@@ -137,7 +136,7 @@ impl Assembly<'_> {
                 }
                 None => Some(Absent::Gone),
             };
-            entries.insert(entry.place.clone(), Entry { absent, ..entry.clone() });
+            entries.insert(entry.place.clone(), Entry { absent, ..entry.clone() }.into());
         }
     }
 

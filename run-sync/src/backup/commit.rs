@@ -79,13 +79,13 @@ fn read_back_one(set: &Set<'_>, object: &Object) -> Result<(), Error> {
 
 /// Stores a manifest, after which the backup exists.
 pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> Result<Commit, Error> {
+    let list = sums(&manifest.entries);
     let bytes = manifest
         .to_bytes()
         .map_err(|error| Error::new(Exit::System, "cannot write the manifest").because(error))?;
     let commit = Commit { number: manifest.head.number, digest: Digest::of(&bytes) };
     let sync = || set.store.sync().map_err(|fault| set.failed("write", "", fault));
     sync()?;
-    let list = sums(&manifest.entries);
     put(set, &key::sums(commit.number, &commit.digest), list.as_bytes())?;
     journal.commit(commit.number, commit.digest);
     let name = key::manifest(commit.number, &commit.digest);

@@ -74,7 +74,7 @@ impl<'a> Sending<'a> {
             Err(error) => return tell(failed(error)),
         };
         self.wait_for_others(open.stat.size);
-        match self.decide(&open, task.old.as_ref()) {
+        match self.decide(&open, task.old.as_deref()) {
             Err(error) => tell(failed(error)),
             Ok(Decision::Known(known)) => {
                 self.bar.add(open.stat.size);

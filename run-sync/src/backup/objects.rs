@@ -2,9 +2,10 @@
 
 use super::journal::{Sending, Uploads};
 use super::plan::Old;
+use crate::format::digest::Digest;
 use crate::format::entry::{Entry, Kind, Place};
 use crate::format::key;
-use crate::local::hash::Hashed;
+use crate::local::hash::{Hashed, PART};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -35,7 +36,10 @@ pub(crate) struct Objects {
     begun: HashMap<String, Sending>,
     /// Keys of uploads of an interrupted backup.
     uploads: HashSet<String>,
-    by_size: HashMap<u64, Vec<Arc<Known>>>,
+    /// Keys of contents of one part.
+    small: HashMap<Digest, Vec<String>>,
+    /// Larger contents, by size.
+    large: HashMap<u64, Vec<Arc<Known>>>,
 }
 
 impl Objects {
@@ -49,7 +53,8 @@ impl Objects {
             claimed: HashMap::new(),
             begun: HashMap::new(),
             uploads: HashSet::new(),
-            by_size: HashMap::new(),
+            small: HashMap::new(),
+            large: HashMap::new(),
         }
     }
 
@@ -73,17 +78,19 @@ impl Objects {
 
     /// Records the content of an object. Empty ones are ignored.
     pub(crate) fn learn(&mut self, key: String, hashed: Hashed) {
-        if hashed.size > 0 {
-            self.by_size.entry(hashed.size).or_default().push(Arc::new(Known { key, hashed }));
+        if hashed.size > PART {
+            self.large.entry(hashed.size).or_default().push(Arc::new(Known { key, hashed }));
+        } else if hashed.size > 0 {
+            self.small.entry(hashed.sha256).or_insert_with(|| Vec::with_capacity(1)).push(key); // mostly one
         }
     }
 
-    /// Returns the contents of a size.
+    /// Returns the contents of a size that has several parts.
     pub(crate) fn of_size(&self, size: u64) -> &[Arc<Known>] {
-        self.by_size.get(&size).map_or(&[], Vec::as_slice)
+        self.large.get(&size).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the key of a content, that of its own file first.
+    /// Returns the key of a content of one part, that of its own file first.
     pub(crate) fn find(
         &self,
         old: Option<&Old>,
@@ -95,8 +102,7 @@ impl Objects {
         {
             return Some(old.key.clone());
         }
-        let mut same = self.of_size(hashed.size).iter().filter(|known| known.hashed.sha256 == hashed.sha256);
-        same.find(|known| is_there(&known.key)).map(|known| known.key.clone())
+        self.small.get(&hashed.sha256)?.iter().find(|key| is_there(key)).cloned()
     }
 
     /// Returns the key under which a content of a size is stored that is nowhere yet. It replaces the content of the

@@ -29,6 +29,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How often files are read that change while they are read.
 const ROUNDS: usize = 3;
+/// How many files are looked at again and handed to the workers at a time; more of them take memory.
+const TASKS: usize = 16 << 10;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ pub(crate) fn back_up(
     };
     let writer = writer(&set, &known, &mut journal)?;
     let was_interrupted = earlier.commit.is_some();
-    let backup =
+    let mut backup =
         OneBackup { subject, options, set, home, scan, here, journal, writer, created, was_interrupted };
     backup.run(earlier, batches)
 }
@@ -121,7 +123,7 @@ impl Listed {
 }
 
 impl OneBackup<'_> {
-    fn run(&self, earlier: Earlier, batches: &mut Batches) -> Result<Report, Error> {
+    fn run(&mut self, earlier: Earlier, batches: &mut Batches) -> Result<Report, Error> {
         let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
         let entries = parent.map_or(&[][..], |parent| &parent.entries);
         let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
@@ -172,8 +174,8 @@ impl OneBackup<'_> {
             settled: Condvar::new(),
         };
         let kept = self.read(&sending, &steps, &mut listed)?;
-        let Sending { uploads, sent: sent_now, .. } = sending;
-        drop(bar);
+        let Sending { uploads, sent: sent_now, objects, .. } = sending;
+        drop((objects, bar));
         let groups: Vec<Vec<PathBuf>> =
             self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
         let assembly = Assembly {
@@ -187,6 +189,7 @@ impl OneBackup<'_> {
             evaluations: self.options.evaluations,
         };
         let entries = assembly.entries(&mut report);
+        self.scan = Scan::default(); // its memory is needed for the manifest
         batches.add(&self.set.name, &entries);
         for (upload, _) in uploads.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
             let key = self.set.key(&upload.key);
@@ -196,7 +199,7 @@ impl OneBackup<'_> {
         report.sent_files = sent_now.len() as u64;
         report.sent_bytes = sent_now.iter().map(|object| object.size).sum();
         sent_now.extend(from_before(&entries, &earlier.sent, &sent_now));
-        self.finish(entries, &sent_now, listed.len(), report)
+        self.finish(entries, sent_now, listed.len(), report)
     }
 
     fn steps(&self, knowledge: &Knowledge<'_>, listed: &Listed) -> Vec<Step> {
@@ -254,7 +257,7 @@ impl OneBackup<'_> {
         listed: &mut Listed,
     ) -> Result<HashMap<usize, Kept>, Error> {
         let mut kept: HashMap<usize, Kept> = HashMap::new();
-        let mut next: Vec<(usize, Option<Old>)> = Vec::new();
+        let mut next: Vec<(usize, Option<Box<Old>>)> = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             if let Step::Read(old) = step {
                 next.push((at, old.clone()));
@@ -267,21 +270,23 @@ impl OneBackup<'_> {
                 listed.ask(&self.set, self.subject)?; // no key is given out before it is known which are taken
                 listed.tell(&mut sending.objects());
             }
-            let found: Vec<Found> = next.iter().map(|(at, _)| self.again(*at)).collect();
-            let olds = next.iter().map(|(_, old)| old.clone());
-            let tasks: Vec<Task<'_>> =
-                found.iter().zip(olds).map(|(found, old)| Task { found, old }).collect();
-            let outcomes = sending.send(&tasks, self.options.transfers)?;
             let mut torn = Vec::new();
-            for ((at, old), outcome) in next.into_iter().zip(outcomes) {
-                match outcome {
-                    Outcome::Stored(entry) => _ = kept.insert(at, Kept::Stored(entry)),
-                    Outcome::Torn | Outcome::Dropped => {
-                        kept.entry(at).or_insert(Kept::Torn);
-                        torn.push((at, old));
+            for some in next.chunks(TASKS) {
+                let found: Vec<Found> = some.iter().map(|(at, _)| self.again(*at)).collect();
+                let olds = some.iter().map(|(_, old)| old.clone());
+                let tasks: Vec<Task<'_>> =
+                    found.iter().zip(olds).map(|(found, old)| Task { found, old }).collect();
+                let outcomes = sending.send(&tasks, self.options.transfers)?;
+                for ((at, old), outcome) in some.iter().zip(outcomes) {
+                    match outcome {
+                        Outcome::Stored(entry) => _ = kept.insert(*at, Kept::Stored(entry)),
+                        Outcome::Torn | Outcome::Dropped => {
+                            kept.entry(*at).or_insert(Kept::Torn);
+                            torn.push((*at, old.clone()));
+                        }
+                        Outcome::Gone => _ = kept.insert(*at, Kept::Gone),
+                        Outcome::Unreadable(error) => _ = kept.insert(*at, Kept::Unreadable(plain(&error))),
                     }
-                    Outcome::Gone => _ = kept.insert(at, Kept::Gone),
-                    Outcome::Unreadable(error) => _ = kept.insert(at, Kept::Unreadable(plain(&error))),
                 }
             }
             next = torn;
@@ -315,12 +320,11 @@ impl OneBackup<'_> {
         sending: &Sending<'_>,
         steps: &[Step],
         kept: &mut HashMap<usize, Kept>,
-    ) -> Vec<(usize, Option<Old>)> {
+    ) -> Vec<(usize, Option<Box<Old>>)> {
         let mut changed = Vec::new();
         for (at, step) in steps.iter().enumerate() {
             let entry = match (kept.get(&at), step) {
-                (Some(Kept::Stored(entry)), _) => entry.as_ref(),
-                (None, Step::Known(entry)) => entry,
+                (Some(Kept::Stored(entry)), _) | (None, Step::Known(entry)) => entry.as_ref(),
                 _ => continue,
             };
             let (Kind::File(file), Some(key)) = (&entry.kind, entry.object()) else { continue };
@@ -337,7 +341,7 @@ impl OneBackup<'_> {
                 let entry = Entry { kind: Kind::File(file), ..entry.clone() };
                 kept.insert(at, Kept::Stored(entry.into()));
             } else {
-                changed.push((at, Some(Old { key, hashed: Hashed::from(file) })));
+                changed.push((at, Some(Old { key, hashed: Hashed::from(file) }.into())));
             }
         }
         changed
@@ -345,7 +349,7 @@ impl OneBackup<'_> {
 
     /// Gives up what has changed whenever it was read: what is part of a checkpoint is left, for it must go with the
     /// other parts; all else stands as it was read last.
-    fn give_up(&self, changed: &[(usize, Option<Old>)], kept: &mut HashMap<usize, Kept>) {
+    fn give_up(&self, changed: &[(usize, Option<Box<Old>>)], kept: &mut HashMap<usize, Kept>) {
         for (at, _) in changed {
             let place = &self.scan.found[*at].place;
             let parts = self.subject.checkpoints.iter().flat_map(|one| &one.parts);
@@ -359,7 +363,7 @@ impl OneBackup<'_> {
     fn finish(
         &self,
         entries: Vec<Entry>,
-        sent: &[Object],
+        sent: Vec<Object>,
         listed: usize,
         mut report: Report,
     ) -> Result<Report, Error> {
@@ -380,7 +384,8 @@ impl OneBackup<'_> {
         } else {
             report.result = "stored";
             let Options { transfers, read_back, .. } = *self.options;
-            let verified = verify(&self.set, self.subject.kind, sent, listed, transfers, read_back)?;
+            let verified = verify(&self.set, self.subject.kind, &sent, listed, transfers, read_back)?;
+            drop(sent);
             let manifest = Manifest { head: self.head(verified), entries };
             let done = commit(&self.set, &manifest, &self.journal)?;
             let leaves_out = |history: History| history.leaves_out(done, manifest.head.parent);

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Its entry is known.
-    Known(Entry),
+    Known(Box<Entry>),
     /// It is to be read, and compared with its content before, if there was one.
-    Read(Option<Old>),
+    Read(Option<Box<Old>>),
     /// It is another name of the file at this path.
     Same(PathBuf),
     /// It may not be complete: what the manifest before says of it stands.
-    Left(Option<Entry>),
+    Left(Option<Box<Entry>>),
 }
 
 /// What is stored of a file.
@@ -49,10 +49,10 @@ impl Knowledge<'_> {
     pub(crate) fn step(&self, found: &Found, is_there: &dyn Fn(&Entry) -> bool) -> Step {
         let before = self.before.get(&found.place).copied();
         if self.is_incomplete(found) {
-            return Step::Left(before.cloned());
+            return Step::Left(before.cloned().map(Box::new));
         }
         if found.stat.kind != FileType::RegularFile {
-            return Step::Known(entry(found, kind(found.target.clone())));
+            return Step::Known(entry(found, kind(found.target.clone())).into());
         }
         if let Some(first) = &found.same_file {
             return Step::Same(first.clone());
@@ -65,11 +65,11 @@ impl Knowledge<'_> {
                 && is_there(known)
             {
                 let file = File { same_file: None, ..file.clone() };
-                return Step::Known(entry(found, Kind::File(file)));
+                return Step::Known(entry(found, Kind::File(file)).into());
             }
         }
         let mut old = [sent, before].into_iter().flatten().filter(|known| is_there(known));
-        Step::Read(old.find_map(Old::of))
+        Step::Read(old.find_map(Old::of).map(Box::new))
     }
 
     fn is_incomplete(&self, found: &Found) -> bool {

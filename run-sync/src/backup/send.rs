@@ -34,7 +34,7 @@ pub(crate) struct Task<'a> {
     /// The file as it was found.
     pub(crate) found: &'a Found,
     /// What is stored of it.
-    pub(crate) old: Option<Old>,
+    pub(crate) old: Option<Box<Old>>,
 }
 
 /// The outcome of a file.
@@ -185,13 +185,13 @@ impl<'a> Sending<'a> {
             let start = usize::try_from(old.hashed.size).ok().and_then(|size| bytes.get(..size));
             start.is_some_and(|start| Digest::of(start) == old.hashed.sha256)
         };
-        let is_grown = task.old.as_ref().is_some_and(is_grown);
+        let is_grown = task.old.as_deref().is_some_and(is_grown);
         let (key, is_there) = {
             let mut objects = self.objects();
-            match objects.find(task.old.as_ref(), &hashed, &|key| self.is_there(key, hashed.size)) {
+            match objects.find(task.old.as_deref(), &hashed, &|key| self.is_there(key, hashed.size)) {
                 Some(key) => (key, true),
                 None => {
-                    let (place, old) = (&task.found.place, task.old.as_ref());
+                    let (place, old) = (&task.found.place, task.old.as_deref());
                     let key = objects.key_for(place, old, is_grown, hashed.size, Some(&hashed));
                     objects.learn(key.clone(), hashed.clone());
                     (key, false)
