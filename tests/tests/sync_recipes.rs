@@ -169,3 +169,93 @@ fn completed_runs_are_archived_and_their_key_checkpoints_stay() {
     let again = lab.cmd("bash").args(["-o", "pipefail", "-c", archive]).run().code(0).stderr("").out();
     assert_eq!(again.matches("nothing to remove").count(), 3, "{again}");
 }
+
+#[test]
+fn every_night_what_has_ended_is_backed_up_and_nothing_else() {
+    let lab = Lab::new();
+    for (name, command) in [("good", "true"), ("broken", "false"), ("idle", "true")] {
+        lab.new_run(name, &[command]);
+    }
+    lab.new_run("busy", &["sleep", "1000"]);
+    for name in ["good", "broken"] {
+        lab.cmd("run-exec").args(["-q", name]).run();
+    }
+    lab.cmd("run-exec").args(["--detach", "busy"]).run().code(0);
+    lab.await_child("busy");
+    // As cron(8) does it: by sh, with its own short environment.
+    let line = "run-status -a --json | jq -c 'select(.end_time)' | run-sync backup --to store -";
+    let night = || lab.cmd("sh").args(["-c", line]).run().code(0).stderr("").out();
+    let names = || {
+        let rows = lab.cmd("run-sync").args(["list", "--from", "store", "--json"]).run().code(0).json_lines();
+        rows.iter()
+            .map(|row| format!("{} {}", row["name"].as_str().unwrap(), row["number"]))
+            .collect::<Vec<_>>()
+    };
+    night();
+    assert_eq!(names(), ["broken 1", "good 1"]);
+    let second = night();
+    assert_eq!(second.matches("backup 1 is up to date").count(), 2, "{second}");
+    lab.cmd("run-stop").arg("busy").run().code(0);
+    night();
+    assert_eq!(names(), ["broken 1", "busy 1", "good 1"]);
+}
+
+#[test]
+fn checkpoints_of_a_machine_that_vanishes_are_in_the_store_and_training_continues_on_another() {
+    let lab = Lab::new();
+    lab.write("train.py", TRAIN);
+    let train = lab.path("train.py").to_str().unwrap().to_owned();
+    let run = lab.new_run("trial", &["python3", &train]);
+    let exec = lab.cmd("run-exec").args(["-q", "trial"]).spawn();
+    testkit::wait_for("the run", || lab.path(format!("{run}/.run/pid")).exists());
+    let following = sync(&lab, &["backup", "--follow", "trial"]).spawn();
+    let last = |step: &str| {
+        let done = sync(&lab, &["list", "--files", "--json", "trial"]).run();
+        done.code == 0
+            && done
+                .json_lines()
+                .iter()
+                .any(|row| row["file"] == format!("checkpoints/step_{step}.safetensors"))
+    };
+    testkit::wait_for("step 2 in the store", || last("2"));
+    // The machine goes away, with all that was on it.
+    let supervisor = testkit::pid(&lab.status(&run), "pid");
+    following.signal(Signal::KILL);
+    following.wait();
+    exec.kill_with(supervisor);
+    lab.alive().into_iter().for_each(|pid| testkit::signal(pid, Signal::KILL));
+    fs::remove_dir_all(lab.path("runs")).unwrap();
+
+    sync(&lab, &["restore", "trial"]).run().code(0).stderr("");
+    let exec = lab.cmd("run-exec").args(["-q", "--detach", "--resume", "trial"]).run();
+    exec.code(0);
+    sync(&lab, &["backup", "--follow", "trial"]).run().code(0);
+    assert_eq!(lab.status(&run)["status"], "completed");
+    assert_eq!(lab.read(&format!("{run}/stdout.log")).lines().last(), Some("from 3"));
+    assert!(last("6"));
+}
+
+#[test]
+fn a_run_that_moves_to_another_host_is_resumed_there_and_has_one_history() {
+    let lab = Lab::new();
+    let command = "echo attempt $RUN_ATTEMPT; touch $RUN_DIR/step_$RUN_ATTEMPT";
+    lab.new_run("trial", &["sh", "-c", command]);
+    lab.cmd("run-exec").args(["-q", "trial"]).run().code(0);
+    sync(&lab, &["backup", "trial"]).run().code(0).stderr("");
+    let host = lab.path("host");
+    fs::create_dir(&host).unwrap();
+    lab.cmd("cp").args(["-a", "runs"]).arg(&host).run().code(0);
+    fs::remove_dir_all(lab.path("runs")).unwrap();
+    lab.cmd("run-exec").args(["-q", "--resume", "trial"]).cwd(&host).run().code(0);
+    sync(&lab, &["backup", "trial"]).cwd(&host).run().code(0).stderr("");
+    let rows = sync(&lab, &["list", "--history", "--json", "trial"]).run().code(0).json_lines();
+    assert_eq!(rows.iter().map(|row| row["fork"].as_bool().unwrap()).collect::<Vec<_>>(), [false, false]);
+    assert_ne!(rows[0]["writer"], rows[1]["writer"]);
+    fs::remove_dir_all(host.join("runs")).unwrap();
+    sync(&lab, &["restore", "trial"]).cwd(&host).run().code(0).stderr("");
+    assert_eq!(lab.read("host/runs/trial/stdout.log"), "attempt 1\nattempt 2\n");
+    assert_eq!(
+        lab.cmd("run-status").args(["--json", "trial"]).cwd(&host).run().json_lines()[0]["attempt"],
+        2
+    );
+}
