@@ -47,6 +47,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         dry_run: args.dry_run,
         read_back: args.read_back,
         evaluations: !args.no_eval,
+        gauge: access.gauge.clone(),
     };
     let finder = Finder::new(None);
     let mut session = Session {

@@ -10,7 +10,7 @@ use super::plan::{Knowledge, Old, Step};
 use super::report::Report;
 use super::send::{Object, Outcome, Sending, Task};
 use super::writer::{Known, Writer, writer};
-use crate::bar::Bar;
+use crate::bar::{Bar, Gauge};
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::format::manifest::{Head, Manifest, Verified};
 use crate::local::hash::{Hashed, hash_start};
@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) read_back: bool,
     /// The results of evaluations count.
     pub(crate) evaluations: bool,
+    /// Where the store shows bytes as they are sent.
+    pub(crate) gauge: Gauge,
 }
 
 /// Backs up one run, or the files of a batch.
@@ -160,7 +162,7 @@ impl OneBackup<'_> {
                 .others(&self.set, self.options.transfers)
                 .for_each(|known| objects.learn(known.key.clone(), known.hashed.clone()));
         }
-        let bar = Bar::new(&report.name, self.to_read(&steps));
+        let bar = Bar::with(&report.name, self.to_read(&steps), &self.options.gauge);
         let sending = Sending {
             set: &self.set,
             bar: &bar,

@@ -2,6 +2,7 @@
 
 use super::environment::Environment;
 use super::reach::Reach;
+use crate::bar::Gauge;
 use run_common::error::Error;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(crate) struct Access {
     pub(crate) patience: Duration,
     /// Where credentials are looked up.
     pub(crate) environment: Environment,
+    /// Where bytes are shown as they are sent.
+    pub(crate) gauge: Gauge,
 }
 
 impl Access {
@@ -37,7 +40,7 @@ impl Access {
             },
         };
         let rate = reach.limit.as_deref().map(rate).transpose()?;
-        Ok(Self { transfers: reach.transfers.into(), rate, patience, environment })
+        Ok(Self { transfers: reach.transfers.into(), rate, patience, environment, gauge: Gauge::default() })
     }
 }
 

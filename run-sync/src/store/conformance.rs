@@ -6,6 +6,7 @@ use super::access::Access;
 use super::environment::Environment;
 use super::fault::Fault;
 use super::{Object, Store, open};
+use crate::bar::Gauge;
 use crate::format::digest::Digest;
 use std::ops::Range;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(super) fn access(variables: &[(&'static str, String)]) -> Access {
         rate: None,
         patience: Duration::from_secs(10),
         environment: Environment::of(&variables),
+        gauge: Gauge::default(),
     }
 }
 

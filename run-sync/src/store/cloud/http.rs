@@ -3,6 +3,8 @@
 use super::failure::{Answer, Failure};
 use super::limit::{BLOCK, Limit};
 use super::xml;
+use crate::bar::{Gauge, Moving};
+use crate::store::Access;
 use crate::store::environment::Environment;
 use run_common::fsio::read::read_text;
 use std::io::{self, Read};
@@ -34,6 +36,7 @@ const ROOTS: [&str; 4] = [
 pub(super) struct Http {
     agent: Agent,
     limit: Option<Limit>,
+    gauge: Gauge,
 }
 
 /// A request. Names of headers are in lower case.
@@ -50,12 +53,9 @@ pub(super) struct Call<'a> {
 
 impl Http {
     /// Makes connections of a pool; no byte for `silence` ends a request.
-    pub(super) fn new(
-        environment: &Environment,
-        rate: Option<u64>,
-        transfers: usize,
-        silence: Duration,
-    ) -> Self {
+    pub(super) fn new(access: &Access, silence: Duration) -> Self {
+        let Access { environment, rate, transfers, gauge, .. } = access;
+        let transfers = *transfers;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0) // what a redirect leads to is signed anew
@@ -71,7 +71,7 @@ impl Http {
             .timeout_per_write(Some(silence))
             .build()
             .new_agent();
-        Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)) }
+        Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)), gauge: gauge.clone() }
     }
 
     /// Sends a request and returns the answer, whatever its status is.
@@ -88,15 +88,18 @@ impl Http {
         if call.body.len() > ANNOUNCED {
             request = request.header("expect", "100-continue");
         }
-        match &self.limit {
-            None => Ok(self.agent.run(request.body(call.body).map_err(wrong)?)?),
-            Some(limit) => {
-                let mut body = Slowly { limit, from: call.body };
-                let request = request.header("content-length", call.body.len());
-                let request = request.body(SendBody::from_reader(&mut body)).map_err(wrong)?;
-                Ok(self.agent.run(request)?)
-            }
+        let moving = self.gauge.moving();
+        if self.limit.is_none() && moving.is_none() {
+            return Ok(self.agent.run(request.body(call.body).map_err(wrong)?)?);
         }
+        let mut body = Watched { limit: self.limit.as_ref(), moving, from: call.body };
+        let request = request.header("content-length", call.body.len());
+        let request = request.body(SendBody::from_reader(&mut body)).map_err(wrong)?;
+        let answer = self.agent.run(request)?;
+        if let Some(moving) = body.moving.filter(|_| answer.status().is_success()) {
+            moving.succeed();
+        }
+        Ok(answer)
     }
 
     /// Takes the bytes of an answer as they come.
@@ -123,19 +126,26 @@ impl Http {
     }
 }
 
-/// Reads no faster than the limit allows.
-struct Slowly<'a> {
-    limit: &'a Limit,
+/// Reads no faster than the limit allows, and shows what was read.
+struct Watched<'a> {
+    limit: Option<&'a Limit>,
+    moving: Option<Moving>,
     from: &'a [u8],
 }
 
-impl Read for Slowly<'_> {
+impl Read for Watched<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let length = into.len().min(self.limit.block).min(self.from.len());
-        self.limit.pass(length);
+        let most = self.limit.map_or(4 * BLOCK, |limit| limit.block);
+        let length = into.len().min(most).min(self.from.len());
+        if let Some(limit) = self.limit {
+            limit.pass(length);
+        }
         let (now, later) = self.from.split_at(length);
         into[..length].copy_from_slice(now);
         self.from = later;
+        if let Some(moving) = &mut self.moving {
+            moving.add(length as u64);
+        }
         Ok(length)
     }
 }
