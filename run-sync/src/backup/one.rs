@@ -177,7 +177,8 @@ impl OneBackup<'_> {
         };
         let kept = self.read(&sending, &steps, &mut listed)?;
         let Sending { uploads, sent: sent_now, objects, .. } = sending;
-        drop((objects, bar));
+        let count = listed.len();
+        drop((objects, listed, before, bar)); // their memory is needed for the manifest
         let groups: Vec<Vec<PathBuf>> =
             self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
         let assembly = Assembly {
@@ -191,7 +192,7 @@ impl OneBackup<'_> {
             evaluations: self.options.evaluations,
         };
         let entries = assembly.entries(&mut report);
-        self.scan = Scan::default(); // its memory is needed for the manifest
+        self.scan = Scan::default(); // as that of these
         batches.add(&self.set.name, &entries);
         for (upload, _) in uploads.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
             let key = self.set.key(&upload.key);
@@ -201,7 +202,7 @@ impl OneBackup<'_> {
         report.sent_files = sent_now.len() as u64;
         report.sent_bytes = sent_now.iter().map(|object| object.size).sum();
         sent_now.extend(from_before(&entries, &earlier.sent, &sent_now));
-        self.finish(entries, sent_now, listed.len(), report)
+        self.finish(entries, sent_now, count, report)
     }
 
     fn steps(&self, knowledge: &Knowledge<'_>, listed: &Listed) -> Vec<Step> {
