@@ -2,6 +2,7 @@
 
 use run_checkpoint::{Program, discover_latest, latest};
 use run_common::cost::of_ended_attempt;
+use run_common::process::identity::Signal;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
 use run_common::rundir::environment::Variable;
 use run_common::rundir::layout::Layout;
@@ -9,6 +10,7 @@ use run_common::rundir::meta::Checkpoint;
 use run_common::rundir::status::Status;
 use run_launch::ending;
 use run_launch::inside::Inside;
+use run_launch::slurm::step::signal_step;
 use run_supervise::{Additions, Asked, Noticed, Script};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -38,6 +40,10 @@ impl run_supervise::Ending for Ending {
         };
         let ending = self.job.as_ref()?.ending(noticed, self.warning, self.kill_wait)?;
         Some(Asked { words: ending.words(), left: ending.left })
+    }
+
+    fn signal_elsewhere(&self, pid: i32, signal: Signal) -> bool {
+        signal_step(pid, signal)
     }
 
     fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {

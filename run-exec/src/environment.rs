@@ -35,10 +35,18 @@ pub(crate) fn environment(
     env.push(("RUN_TOTAL_STEPS".into(), number(resume.total_steps)));
     env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
     env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
-    env.push((NOTES.into(), None)); // they tell of this job, not of a run within the run
+    env.extend(of_srun());
     env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
     env.extend(recorded);
     Ok(env)
+}
+
+/// Returns the variable that has srun end a step when one of its tasks fails, unless it is set: the others would wait
+/// for that task for ever.
+fn of_srun() -> Option<Variable> {
+    let name = "SLURM_KILL_BAD_EXIT";
+    let is_of_slurm = env::var_os("SLURM_JOB_ID").is_some() && env::var_os(name).is_none();
+    is_of_slurm.then(|| (name.into(), Some("1".into())))
 }
 
 /// Returns a search path with the recorded interpreter, if it is missing from this path: cron(8) sets a short path.

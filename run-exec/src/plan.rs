@@ -172,7 +172,7 @@ impl<'a> Choices<'a> {
             gpu: this.gpu.as_deref(),
             checkpoint: checkpoint.as_ref().map(|(path, step)| Chosen { path, step: *step, out: None }),
             total_steps: resume.total_steps,
-            env: |name| env::var(name).ok(),
+            env: if options.launch.is_some() { value_in_job } else { |name| env::var(name).ok() },
         };
         let filled = fill(&source.template, &values)?;
         if !source.is_recorded && options.additional_steps.is_none() {
@@ -291,6 +291,11 @@ impl<'a> Choices<'a> {
             }),
         })
     }
+}
+
+/// Returns the value of a variable for a run that is submitted; any for what Slurm sets in the job.
+fn value_in_job(name: &str) -> Option<String> {
+    env::var(name).ok().or_else(|| name.starts_with("SLURM").then(String::new))
 }
 
 /// Returns the version of the interpreter that a command comes to, as was recorded where it is the same. Of the

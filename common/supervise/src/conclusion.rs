@@ -36,8 +36,11 @@ impl Supervisor<'_> {
                 last_words(&task.layout, self.records.start(), task.output, has_own_status(end), unlogged)
             }
         };
+        // The status of srun is the greatest of its tasks, most of which it has ended itself.
+        let of_task = words.task.as_ref().filter(|task| end == End::Exited(task.step_status));
+        let first = of_task.and_then(|task| task.end).unwrap_or(end);
         let oom_kills = match &self.oom_kills {
-            Some(kills) if was_killed(end, &words) => kills.since(),
+            Some(kills) if was_killed(first, &words) => kills.since(),
             _ => 0,
         };
         let (mut status, mut reason) = judge(self.cause.as_ref(), end, &words, oom_kills);
@@ -64,7 +67,7 @@ impl Supervisor<'_> {
         }
         if let Some(retry) = &self.task.retry
             && !self.lives_on()
-            && may_pass(self.cause.as_ref(), end, &retry.exit_codes)
+            && may_pass(self.cause.as_ref(), first, &retry.exit_codes)
         {
             record.retry_in_s = Some(retry.delay.as_secs_f64());
         }

@@ -1,16 +1,24 @@
 //! What a tool decides about the end of an attempt: the supervisor asks, and does or records the answer.
 
+use run_common::process::identity::Signal;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
 use run_common::rundir::environment::Variable;
 use std::fmt;
 use std::time::Duration;
 
-/// A tool's part in the end of an attempt. The supervisor calls its methods in this order.
+/// A tool's part in the end of an attempt. The supervisor calls its methods in this order, but for `signal_elsewhere`.
 pub trait Ending: fmt::Debug {
     /// Returns who or what has the program end, where nobody has said so: a scheduler, perhaps.
     fn asked(&self, noticed: Noticed) -> Option<Asked> {
         let _ = noticed;
         None
+    }
+
+    /// Signals the processes that a program, with this process id, has started elsewhere, where a signal to the program
+    /// itself would not do so; returns whether that was done.
+    fn signal_elsewhere(&self, pid: i32, signal: Signal) -> bool {
+        let _ = (pid, signal);
+        false
     }
 
     /// Says what is wrong with what a command has left that ended well: then it has failed.

@@ -62,9 +62,14 @@ impl MainProcess {
         }
     }
 
-    /// Asks it to end, shells before what they wait for.
-    pub(super) fn ask(&mut self, signal: Signal) {
-        let chain = self.chain();
+    /// Returns the pid of the last of the chain.
+    pub(super) fn last(&self) -> Option<i32> {
+        self.chain().last().map(|last| last.pid)
+    }
+
+    /// Asks it to end, shells before what they wait for. The last of the chain gets no signal if `asks` has asked it.
+    pub(super) fn ask(&mut self, signal: Signal, asks: impl Fn(i32) -> bool) {
+        let mut chain = self.chain();
         if let Some(last) = chain.last().filter(|last| last.pid != self.command) {
             self.last = last.pid;
             self.handle = Process::open(last);
@@ -74,7 +79,12 @@ impl MainProcess {
             let main = Some(self.command).filter(|&pid| pid > 0).map(Process::child);
             let _ = main.and_then(Result::ok).map(|main| main.signal(signal));
         }
+        let last = chain.pop();
         signal_all(&chain, signal);
+        if let Some(last) = last.filter(|last| !asks(last.pid)) {
+            signal_all(&[last], signal);
+            chain.push(last);
+        }
         signal_all(&chain, Signal::CONT); // a stopped process would not take notice
     }
 

@@ -1,6 +1,6 @@
 //! The outcome of a run: status, reason and exit status, from what ended it. Pure.
 
-use super::last_words::LastWords;
+use super::last_words::{FailedTask, LastWords};
 use nix::libc::{SIGABRT, SIGKILL};
 use run_common::cli::statuses::Statuses;
 use run_common::message::tool;
@@ -66,11 +66,15 @@ pub(super) fn judge(
         1.. if was_killed(end, words) => format!(", probably out of memory: oom_kill +{oom_kills}"),
         _ => String::new(),
     };
+    let of_task = words.task.as_ref().filter(|task| end == End::Exited(task.step_status));
     let reason = match (cause, end) {
         (Some(cause @ Cause::Asked(_)), _) => return (Outcome::Stopped, Some(cause.words())),
         (None, End::Exited(0)) => return (Outcome::Completed, None),
         (Some(cause), _) => cause.words(),
-        (None, End::Exited(code)) => with_words(format!("exit {code}")) + &memory,
+        (None, End::Exited(code)) => {
+            let alone = || with_words(format!("exit {code}"));
+            of_task.map_or_else(alone, |task| of_first_task(task, words)) + &memory
+        }
         (None, End::Unseen) => "it is not known how it ended".to_owned(),
         (None, End::Signaled(signal)) => {
             let named = format!("signal {signal} ({})", signal_name(signal));
@@ -78,6 +82,26 @@ pub(super) fn judge(
         }
     };
     (Outcome::Failed, Some(reason))
+}
+
+/// Returns how the end of a task that failed first is described.
+fn of_first_task(task: &FailedTask, words: &LastWords) -> String {
+    let FailedTask { number, node, .. } = task;
+    let head = match task.end {
+        Some(End::Exited(code)) => format!("exit {code} of task {number} on {node}"),
+        Some(End::Signaled(signal)) => {
+            format!("signal {signal} ({}) of task {number} on {node}", signal_name(signal))
+        }
+        Some(End::Unseen) | None => format!("task {number} on {node}: {}", task.words),
+    };
+    // srun repeats how its tasks have ended.
+    let is_own = |line: &&String| !line.starts_with("srun: ") && !line.starts_with("slurmstepd");
+    match words.line.as_ref().filter(is_own) {
+        Some(line) if !matches!(task.end, Some(End::Signaled(signal)) if signal != SIGABRT) => {
+            format!("{head}: {line}")
+        }
+        _ => head,
+    }
 }
 
 /// Says whether SIGKILL has ended the program, or a process that it waited for.
@@ -161,6 +185,31 @@ mod tests {
             assert_eq!(reason(Some(&asked), end, 0), (Outcome::Stopped, "stopped by a@b".to_owned()));
             assert_eq!(reason(Some(&late), end, 0), (Outcome::Failed, "timeout 2h".to_owned()));
         }
+    }
+
+    #[test]
+    fn the_task_that_failed_first_is_named() {
+        let said = |end, step_status, line: &str, code| {
+            let task = FailedTask {
+                number: 3,
+                node: "n2".to_owned(),
+                end,
+                words: "Out Of Memory".to_owned(),
+                step_status,
+            };
+            let words = LastWords { line: Some(line.to_owned()), task: Some(task), ..LastWords::default() };
+            judge(None, End::Exited(code), &words, 0).1.unwrap()
+        };
+        let exited = Some(End::Exited(7));
+        assert_eq!(said(exited, 143, "ValueError: x", 143), "exit 7 of task 3 on n2: ValueError: x");
+        assert_eq!(
+            said(exited, 7, "srun: error: n2: task 3: Exited with exit code 7", 7),
+            "exit 7 of task 3 on n2"
+        );
+        assert_eq!(said(exited, 7, "ValueError: x", 1), "exit 1: ValueError: x", "it was not the step");
+        let killed = Some(End::Signaled(9));
+        assert_eq!(said(killed, 137, "KeyError: 'x'", 137), "signal 9 (KILL) of task 3 on n2");
+        assert_eq!(said(None, 1, "srun: error: x", 1), "task 3 on n2: Out Of Memory");
     }
 
     #[test]

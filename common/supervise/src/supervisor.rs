@@ -229,7 +229,10 @@ impl<'a> Supervisor<'a> {
         }
         for action in actions {
             match action {
-                Action::SignalMain(sent) => self.main.ask(signal(sent)),
+                Action::SignalMain(sent) => {
+                    let ending = &self.task.ending;
+                    self.main.ask(signal(sent), |pid| ending.signal_elsewhere(pid, signal(sent)));
+                }
                 Action::SignalAll(sent) => self.signal_all(sent),
                 Action::Arm(wait) => self.clock.arm(wait, Instant::now()),
             }
@@ -259,6 +262,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn signal_all(&mut self, sent: Sent) {
+        if sent == Sent::Kill
+            && let Some(last) = self.main.last()
+        {
+            self.task.ending.signal_elsewhere(last, Signal::KILL);
+        }
         let left = self.processes();
         if left.is_empty() {
             self.main.signal_group(signal(sent));

@@ -2,6 +2,7 @@
 
 pub(crate) mod control;
 mod query;
+pub mod step;
 mod submit;
 mod time;
 

@@ -7,6 +7,7 @@ use super::lines::{
 use super::others::{joined, others};
 use super::python::tracebacks;
 use super::report::{Report, Role};
+use super::tasks::{FailedTask, first_failed};
 use std::collections::{HashMap, HashSet};
 
 /// After this many lines of usual output after an error, the program has survived the error.
@@ -53,6 +54,8 @@ pub(super) struct Cause {
 struct Log<'a> {
     channels: Vec<Channel<'a>>,
     reports: Vec<Report>,
+    /// The task of srun that failed first, and the number of the line that reports it.
+    task: Option<(FailedTask, usize)>,
     /// Number of lines of each shape outside reports.
     shapes: HashMap<String, usize>,
     /// Line numbers that belong to reports.
@@ -117,16 +120,29 @@ impl<'a> Log<'a> {
                 *shapes.entry(shape(line.text)).or_default() += 1;
             }
         }
-        Self { channels, reports, shapes, taken }
+        Self { channels, reports, task: first_failed(lines), shapes, taken }
     }
 
     fn line_of(&self, report: &Report) -> Line<'a> {
         self.channels[report.channel].lines[report.at]
     }
 
+    /// Returns the reports of the task of srun that failed first, where srun tells the lines of tasks apart; else those
+    /// before srun has reported the failure; all without srun, or if there are no such reports.
+    fn of_first_task(&self) -> Vec<&Report> {
+        let all: Vec<&Report> = self.reports.iter().collect();
+        let Some((task, at)) = &self.task else { return all };
+        let is_its = |report: &&&Report| self.channels[report.channel].task() == Some(task.number);
+        let is_before = |report: &&&Report| self.line_of(report).number < *at;
+        let its: Vec<&Report> = all.iter().filter(is_its).copied().collect();
+        let before: Vec<&Report> = all.iter().filter(is_before).copied().collect();
+        [its, before].into_iter().find(|found| !found.is_empty()).unwrap_or(all)
+    }
+
     /// Returns the report of the error that the program died of.
     fn choose(&self, known: &Known) -> Option<Report> {
-        let of = |role: Role| self.reports.iter().filter(move |report| report.role == role);
+        let reports = self.of_first_task();
+        let of = |role: Role| reports.iter().copied().filter(move |report| report.role == role);
         let launcher = of(Role::Launcher).next_back();
         let number = |report: &Report| self.line_of(report).number;
         let has_last_word = launcher.filter(|launcher| {

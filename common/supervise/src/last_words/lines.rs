@@ -40,10 +40,18 @@ impl Channel<'_> {
         digits[start..].parse().ok()
     }
 
+    /// Returns the task of srun that the process belongs to, if srun has put its number before the lines.
+    pub(super) fn task(&self) -> Option<u32> {
+        let (digits, _) = self.name.split_once(':')?;
+        digits.trim_start().parse().ok()
+    }
+
     /// Returns whether the process has died of the error in its lines: PyTorch puts the rank only before the
     /// traceback that a process dies of.
     pub(super) fn is_of_dead(&self) -> bool {
-        self.name.starts_with("[rank")
+        let name =
+            self.task().and_then(|_| self.name.split_once(": ")).map_or(self.name.as_str(), |(_, name)| name);
+        name.starts_with("[rank")
     }
 }
 
@@ -53,7 +61,8 @@ pub(super) fn channels(lines: &[String]) -> Vec<Channel<'_>> {
     let mut channels = vec![Channel::default()];
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     for (number, line) in lines.iter().enumerate() {
-        let label = labels.iter().map(String::as_str).find(|label| line.starts_with(label.trim_end()));
+        let label = labels.iter().map(String::as_str).filter(|label| line.starts_with(label.trim_end()));
+        let label = label.max_by_key(|label| label.len()); // a launcher may start another
         let (name, text) = match label {
             Some(label) => (label.trim_end(), after_label(line, label)),
             None => label_of_rank(line)

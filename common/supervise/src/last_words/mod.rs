@@ -5,6 +5,7 @@ mod lines;
 mod others;
 mod python;
 mod report;
+mod tasks;
 
 use super::log::{TAIL, Unlogged, kept};
 use super::task::Output;
@@ -17,6 +18,8 @@ use run_common::rundir::layout::Layout;
 use run_common::text::{cut, printable, without_escapes};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+pub(super) use tasks::FailedTask;
+use tasks::first_failed;
 
 /// Maximum number of traceback lines to keep, from its end.
 const TRACEBACK_LINES: usize = 20;
@@ -35,6 +38,8 @@ pub(super) struct LastWords {
     pub(super) is_error: bool,
     /// Whether the line comes from an error report of a programming language.
     pub(super) is_reported: bool,
+    /// The task of srun that failed first.
+    pub(super) task: Option<FailedTask>,
 }
 
 /// Reads the last words of an attempt, without secrets: from the log of its stderr, and from lost output. If
@@ -69,7 +74,11 @@ pub(super) fn last_words(
             }
             let others = find_last_words(&tail(&layout.stdout(), None).text, &Known::NOTHING);
             let is_silent = words.line.is_none();
-            if others.is_reported || is_silent && others.is_error { others } else { words }
+            if others.is_reported || is_silent && others.is_error {
+                LastWords { task: words.task, ..others }
+            } else {
+                words
+            }
         }
     }
 }
@@ -113,6 +122,7 @@ fn find_last_words(text: &str, known: &Known) -> LastWords {
         traceback: (!traceback.is_empty()).then_some(traceback),
         is_error: found.is_reported || found.error.as_deref().is_some_and(says_error),
         is_reported: found.is_reported,
+        task: first_failed(&lines).map(|(task, _)| task),
     }
 }
 

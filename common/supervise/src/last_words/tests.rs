@@ -152,6 +152,26 @@ fn a_launchers_exception_is_not_the_reason() {
             + "srun: error: gpu3: task 1: Exited with exit code 1\n"),
         "KeyError: 'x'",
     );
+    // Of the tasks of srun the first that failed counts; those that fail later were ended, or miss the first.
+    let of_srun = "srun: error: n2: task 3: Exited with exit code 1\nsrun: Terminating StepId=7.0\n";
+    let late = "srun: error: n1: tasks 0-1: Terminated\n";
+    let (first, second) = (traceback("ValueError: bad shard 7"), traceback("RuntimeError: peer is gone"));
+    for text in [
+        labelled("3: ", &first) + of_srun + &labelled("0: ", &second) + late,
+        labelled("0: ", &second) + &labelled("3: ", &first) + of_srun + late,
+        first.clone() + of_srun + &second + late,
+    ] {
+        says(&text, "ValueError: bad shard 7");
+        assert_eq!(words(&text).task.map(|task| (task.number, task.step_status)), Some((3, 143)));
+    }
+    let agents = |task, rank, error: &str| {
+        labelled(&format!("{task}: [rank{rank}]: "), &traceback(error))
+            + &labelled(&format!("{task}: "), BY_TORCHRUN)
+    };
+    let text = agents(1, 1, "ValueError: bad shard 7")
+        + "srun: error: n2: task 1: Exited with exit code 1\n"
+        + &agents(0, 1, "KeyError: 'x'");
+    says(&text, "ValueError: bad shard 7");
     let by_deepspeed = "[2026-01-01 10:00:00,123] [INFO] [launch.py:316:sigkill_handler] Killing subprocess 1234\n\
         [2026-01-01 10:00:00,123] [ERROR] [launch.py:322:sigkill_handler] ['python', 'train.py'] exits with return code = 1\n";
     says(&(traceback("KeyError: 'x'") + by_deepspeed), "KeyError: 'x'");
