@@ -46,6 +46,9 @@ impl Options {
     /// Resolves and checks a command line.
     pub(crate) fn resolve(args: &Args) -> Result<Self, Error> {
         say_misspelt(&args.command, true);
+        if args.slots.free()?.is_some() {
+            return Err(Error::usage("run-eval does not wait for GPUs").hint("name them, as in --gpus 0,1"));
+        }
         let words: Vec<String> = args.steps.iter().map(|pick| pick.word()).collect();
         Ok(Self {
             wanted: Wanted::resolve(args)?,

@@ -13,6 +13,8 @@ pub(crate) struct Attempt {
     pub(crate) is_retry: bool,
     /// The GPUs assigned to it.
     pub(crate) gpu: Option<String>,
+    /// How many free GPUs it is to wait for, which are then assigned to it.
+    pub(crate) free: Option<usize>,
     /// Given and inherited options.
     pub(crate) settings: Settings,
     /// When to retry.

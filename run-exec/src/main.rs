@@ -7,6 +7,7 @@ mod cli;
 mod controller;
 mod ending;
 mod environment;
+mod gpus;
 mod held_run;
 mod launch;
 mod options;

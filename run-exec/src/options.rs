@@ -3,6 +3,7 @@
 use crate::choice::Choice;
 use crate::cli::{Args, FromStep};
 use run_common::cli::slots::Slots;
+use run_common::error::Error;
 use run_common::rundir::launch::Owner;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::Timestamp;
@@ -18,6 +19,8 @@ pub(crate) struct Options {
     /// Whether names on stdin end in NUL.
     pub(crate) null: bool,
     pub(crate) slots: Slots,
+    /// How many free GPUs each run waits for, if it does.
+    pub(crate) free_gpus: Option<usize>,
     pub(crate) fail_fast: bool,
     /// What to do with runs that were executed before.
     pub(crate) executed: Executed,
@@ -71,13 +74,14 @@ pub(crate) enum Executed {
 
 impl Options {
     /// Resolves a command line.
-    pub(crate) fn resolve(args: &Args) -> Self {
+    pub(crate) fn resolve(args: &Args) -> Result<Self, Error> {
         let (resume, unfinished) = (args.resume, args.unfinished);
-        Self {
+        Ok(Self {
             operands: args.runs.clone(),
             runs_dir: args.runs_dir.path(),
             null: args.null,
             slots: args.slots.clone(),
+            free_gpus: args.slots.free()?,
             fail_fast: args.fail_fast,
             executed: match (unfinished, resume) {
                 (true, _) => Executed::Unfinished,
@@ -108,7 +112,12 @@ impl Options {
             },
             given: args.inherited(),
             begun: Timestamp::now(),
-        }
+        })
+    }
+
+    /// Returns the GPUs of a slot, if they are named.
+    pub(crate) fn gpu(&self, slot: usize) -> Option<String> {
+        self.slots.gpu(slot).filter(|_| self.free_gpus.is_none()).cloned()
     }
 
     /// Returns whether attempts may be retried.
@@ -123,7 +132,7 @@ mod tests {
     use clap::Parser;
 
     fn resolved(words: &[&str]) -> Options {
-        Options::resolve(&Args::parse_from(["run-exec"].iter().chain(words).chain(&["run"])))
+        Options::resolve(&Args::parse_from(["run-exec"].iter().chain(words).chain(&["run"]))).unwrap()
     }
 
     #[test]

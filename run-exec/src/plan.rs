@@ -95,7 +95,8 @@ impl Plan {
     ) -> Result<(), Error> {
         let layout = run.layout();
         let choices = Choices::make(options, this, layout, meta, recorded)?;
-        let cannot = || Error::new(Exit::BadRun, format!("cannot submit '{}'", layout.root().display()));
+        let what = if options.launch.is_some() { "submit" } else { "start" };
+        let cannot = || Error::new(Exit::BadRun, format!("cannot {what} '{}'", layout.root().display()));
         if choices.executable.is_none() {
             let name = choices.filled.recorded.first().map_or("", String::as_str);
             return Err(cannot().because(format!("command not found: {name}")));

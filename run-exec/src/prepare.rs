@@ -18,6 +18,9 @@ use std::path::Path;
 impl Attempt {
     /// Makes the attempt of a held run; returns how to exit.
     pub(crate) fn make(self, options: &Options, held: HeldRun) -> Result<Ended, Error> {
+        if let Some(count) = self.free {
+            return self.make_when_free(options, held, count, None);
+        }
         let (task, record) = self.prepare(options, held)?;
         run(&task, record, self.parent, None)
     }

@@ -234,7 +234,7 @@ mod tests {
         let (_dir, layout) = run(names);
         let words =
             ["run-exec", "--resume", "--allow-config-change", "r"].into_iter().chain(words.iter().copied());
-        let options = Options::resolve(&Args::parse_from(words));
+        let options = Options::resolve(&Args::parse_from(words)).unwrap();
         let meta = include_str!("../../tests/fixtures/0.1/runs/scraped/.run/meta.json");
         let meta = Meta { total_steps: Some(1000), ..serde_json::from_str(meta).unwrap() };
         let resume = Resume::find(&options, false, &layout, &meta).map_err(|error| error.exit())?;

@@ -40,6 +40,19 @@ impl Attempt {
         if let Waited::Ended(status) = self.wait(&mut held, &mut signals, until)? {
             return Ok(Ended::With(status));
         }
+        match self.free {
+            Some(count) => self.make_when_free(options, held, count, Some(signals)),
+            None => self.make_now(options, held, signals),
+        }
+    }
+
+    /// Makes the attempt, for which signals are caught already.
+    pub(crate) fn make_now(
+        self,
+        options: &Options,
+        held: HeldRun,
+        mut signals: Signals,
+    ) -> Result<Ended, Error> {
         let before = held.recorded.clone();
         let (task, record) = self.prepare(options, held)?;
         // If a signal has come meanwhile, no attempt follows.
@@ -84,12 +97,16 @@ impl Attempt {
 }
 
 /// Returns the signal that requested a stop, if any.
-fn asked(signals: &mut Signals) -> Option<i32> {
+pub(crate) fn asked(signals: &mut Signals) -> Option<i32> {
     signals.pending().into_iter().find(|&signal| is_request(signal))
 }
 
 /// Records a stop that was requested by a signal or the `stop` file, if any; returns the exit status.
-fn stop(active: &ActiveRun, recorded: &Recorded, signal: Option<i32>) -> Result<Option<u8>, Error> {
+pub(crate) fn stop(
+    active: &ActiveRun,
+    recorded: &Recorded,
+    signal: Option<i32>,
+) -> Result<Option<u8>, Error> {
     let words = match (StopRequest::read(&active.layout().stop()), signal) {
         (Some(request), _) => request.words(),
         (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),

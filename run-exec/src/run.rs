@@ -21,7 +21,7 @@ use std::io;
 
 /// Executes a command in one or several runs; returns how to exit.
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
-    let options = Options::resolve(args);
+    let options = Options::resolve(args)?;
     if !options.quiet && check_open(1).is_err() {
         warn("stdout is closed: output goes only to the logs");
     }
@@ -38,7 +38,10 @@ pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
 pub(crate) fn execute(options: &Options) -> Result<Ended, Error> {
     match single(options)? {
         Some(run) => match Settings::of(options, &run) {
-            settings if settings.retries == 0 => execute_one(options, &run, settings),
+            // A detached run waits for GPUs without the caller.
+            settings if settings.retries == 0 && (options.free_gpus.is_none() || !options.detach) => {
+                execute_one(options, &run, settings)
+            }
             _ => execute_several(options, true),
         },
         None => execute_several(options, false),
@@ -59,7 +62,8 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<En
     let attempt = Attempt {
         is_resume: options.resumes(),
         is_retry: options.is_again,
-        gpu: options.slots.gpu(0).cloned(),
+        gpu: options.gpu(0),
+        free: options.free_gpus,
         settings,
         retry: None,
         parent: None,

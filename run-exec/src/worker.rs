@@ -58,7 +58,8 @@ impl Worker {
         Attempt {
             is_resume: options.resumes() || follows,
             is_retry: follows || options.is_again,
-            gpu: options.slots.gpu(self.slot).cloned(),
+            gpu: options.gpu(self.slot),
+            free: options.free_gpus,
             settings: self.settings.clone(),
             retry: self.settings.retry(self.retries),
             parent: Process::myself().ok(),

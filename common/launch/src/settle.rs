@@ -6,7 +6,7 @@ use crate::contract::{Answer, Known};
 use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use run_common::message::warn;
 use run_common::process::identity::Life;
-use run_common::rundir::launch::Launch;
+use run_common::rundir::launch::{FREE_GPUS, Launch};
 use run_common::rundir::observe::{Observed, Observer, Verdict};
 use run_common::rundir::recorded::{Queued, State};
 use run_common::rundir::status::Status;
@@ -99,12 +99,16 @@ fn unsubmitted(run: &mut Observed, launch: &Launch) {
             Timestamp::now().seconds_since(time) > LONGEST_SUBMISSION
         }
     };
-    if run.status() == Status::Queued {
-        if is_over {
-            run.verdict = Verdict::Dead("its submission was interrupted".to_owned());
-        } else {
-            wait(run, "is being submitted".to_owned());
+    let waits_for_gpus = launch.launcher == FREE_GPUS;
+    match run.status() {
+        Status::Queued if is_over && waits_for_gpus => {
+            run.verdict = Verdict::Dead("run-exec was killed while it waited for free GPUs".to_owned());
         }
+        Status::Queued if is_over => {
+            run.verdict = Verdict::Dead("its submission was interrupted".to_owned());
+        }
+        Status::Queued if !waits_for_gpus => wait(run, "is being submitted".to_owned()),
+        _ => {} // what it waits for is recorded
     }
 }
 

@@ -4,13 +4,16 @@ use crate::error::Error;
 use clap::Args;
 use std::num::NonZeroUsize;
 
+/// The value of `--gpus` for GPUs that nothing else uses.
+const FREE: &str = "free";
+
 /// The slots for commands that run at once.
 #[derive(Args, Clone, Debug)]
 pub struct Slots {
     /// Run up to N at once [default: 1, or the number of GPU slots]
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
-    /// Assign each command one of these GPUs (or a group: 0+1)
+    /// Assign each command one of these GPUs (or a group: 0+1), or free[:N] that nothing else uses
     #[arg(long, value_name = "GPU,...", value_delimiter = ',', value_parser = gpus)]
     gpus: Vec<String>,
 }
@@ -21,9 +24,23 @@ impl Slots {
         self.jobs.map(NonZeroUsize::get)
     }
 
+    /// Returns how many GPUs each command waits for until nothing else uses them, with `--gpus free[:N]`.
+    pub fn free(&self) -> Result<Option<usize>, Error> {
+        let count = |slot: &String| {
+            let count = slot.strip_prefix(FREE)?;
+            if count.is_empty() { Some(Some(1)) } else { Some(count.strip_prefix(':')?.parse().ok()) }
+        };
+        match (self.gpus.as_slice(), self.gpus.iter().find_map(count)) {
+            (_, None) => Ok(None),
+            ([_], Some(Some(count @ 1..))) => Ok(Some(count)),
+            _ => Err(Error::usage("cannot read --gpus").because("write free or free:2, alone")),
+        }
+    }
+
     /// Returns the number of slots: that of `-j`, else that of `--gpus`, else 1.
     pub fn count(&self) -> Result<usize, Error> {
-        match (self.jobs.map(NonZeroUsize::get), self.gpus.len()) {
+        let named = if self.free()?.is_some() { 0 } else { self.gpus.len() };
+        match (self.jobs.map(NonZeroUsize::get), named) {
             (Some(jobs), slots @ 1..) if jobs > slots => {
                 Err(Error::usage(format!("-j {jobs} exceeds the number of GPU slots ({slots})")))
             }

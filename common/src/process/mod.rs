@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod foreground;
 pub mod identity;
+pub mod machine_lock;
 pub mod signals;
 pub mod spawn;
 pub mod stat;

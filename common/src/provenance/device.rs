@@ -76,6 +76,17 @@ pub struct DeviceState {
     pub temperature_c: Option<f64>,
 }
 
+impl DeviceState {
+    /// Returns whether a value of `CUDA_VISIBLE_DEVICES` names the GPU, by its number or the beginning of its UUID.
+    pub fn is_in(&self, visible: &str) -> bool {
+        let is_named = |name: &str| match name.parse::<u32>() {
+            Ok(number) => self.index == Some(number),
+            Err(_) => name.len() > "GPU-".len() && self.uuid.starts_with(name),
+        };
+        visible.split(',').any(|name| is_named(name.trim()))
+    }
+}
+
 /// The program of NVIDIA's driver (nvidia-smi(1)).
 pub const NVIDIA_SMI: UseQuery = UseQuery {
     program: "nvidia-smi",

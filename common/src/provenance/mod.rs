@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod device;
+pub mod free_gpus;
 pub mod git;
 pub mod hash;
 pub mod hints;

@@ -14,6 +14,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// The launcher of a run that waits for free GPUs of the submitter's machine, without a job. No launcher has this name.
+pub const FREE_GPUS: &str = "free GPUs";
+
 /// The last submission of a run to a launcher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Launch {
@@ -23,7 +26,7 @@ pub struct Launch {
     pub run_id: String,
     /// Distinguishes this submission from other submissions of the run.
     pub submission: String,
-    /// `slurm`, or the NAME of an executable `run-launch-NAME`.
+    /// `slurm`, the NAME of an executable `run-launch-NAME`, or [`FREE_GPUS`].
     pub launcher: String,
     /// Arguments of the launcher.
     pub args: Vec<String>,

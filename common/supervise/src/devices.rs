@@ -144,7 +144,7 @@ impl Devices {
         let used = self.used_by(processes);
         let is_meant = |state: &&DeviceState| match &self.visible {
             _ if !used.is_empty() => used.iter().any(|used| used.device == state.uuid),
-            Some(visible) => is_visible(state, visible),
+            Some(visible) => state.is_in(visible),
             None => Place::here().pid_ns != FIRST_PID_NS,
         };
         Some(self.states.fresh(self.patience()).filter(is_meant).cloned().collect())
@@ -169,15 +169,6 @@ fn is_same_use(one: &DeviceUse, other: &DeviceUse) -> bool {
     (one.pid, &one.device) == (other.pid, &other.device)
 }
 
-/// Returns whether `CUDA_VISIBLE_DEVICES` names a processor, by its number or the beginning of its UUID.
-fn is_visible(state: &DeviceState, visible: &str) -> bool {
-    let is_named = |name: &str| match name.parse::<u32>() {
-        Ok(number) => state.index == Some(number),
-        Err(_) => name.len() > "GPU-".len() && state.uuid.starts_with(name),
-    };
-    visible.split(',').any(|name| is_named(name.trim()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +186,7 @@ mod tests {
             ("-1", false),
             ("", false),
         ] {
-            assert_eq!(is_visible(&state, visible), is, "{visible}");
+            assert_eq!(state.is_in(visible), is, "{visible}");
         }
     }
 

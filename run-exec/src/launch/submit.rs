@@ -152,6 +152,7 @@ fn candidate(options: &Options, observed: Observed) -> Result<Option<Candidate>,
         is_resume: options.resumes(),
         is_retry: false,
         gpu: Some("0".to_owned()), // any: others are where it will run
+        free: None,
         settings: settings.clone(),
         retry: None,
         parent: None,
