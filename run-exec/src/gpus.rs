@@ -44,7 +44,7 @@ enum Waited {
 }
 
 impl Attempt {
-    /// Makes the attempt as soon as so many GPUs are free, which are its own then.
+    /// Makes the attempt as soon as this number of GPUs is free, and assigns them to it.
     pub(crate) fn make_when_free(
         self,
         options: &Options,
@@ -73,7 +73,7 @@ impl Attempt {
         let attempt = Self {
             gpu: Some("0".to_owned()), // any
             settings: self.settings.clone(),
-            is_retry: true, // what is said of the command is said when it starts
+            is_retry: true, // warnings about the command come when it starts
             is_resume: self.is_resume,
             free: None,
             retry: None,

@@ -5,7 +5,7 @@ use testkit::slurm::Cluster;
 use testkit::slurm::jobs::{end, is};
 use testkit::{Lab, wait_for};
 
-/// A rank that works until it is told to end, or does what its argument says of one of them: `dies` or `hangs`. The others
+/// A rank that works until SIGTERM, or does what its argument says of one of them: `dies` or `hangs`. The others
 /// wait for that one then, deaf as in a collective operation.
 const RANK: &str = r#"
 import os, pathlib, signal, sys, time
@@ -32,7 +32,7 @@ while not pathlib.Path("enough").exists():
     time.sleep(0.1)
 "#;
 
-/// Starts two ranks on its node, and ends them when one has failed or it is told to end, as torchrun does.
+/// Starts two ranks on its node, and ends them when one has failed, or at SIGTERM, as torchrun does.
 const STARTER: &str = r#"
 import os, signal, subprocess, sys, time
 def told(*_):
