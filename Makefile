@@ -44,7 +44,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)
-	shellcheck examples/demo examples/loop examples/check-launcher examples/run-launch-ssh tests/setup tests/fixtures/0.1/make .ci/run
+	shellcheck examples/demo examples/loop examples/check-launcher examples/run-launch-ssh examples/run-launch-kubernetes tests/setup tests/fixtures/0.1/make .ci/run
 
 bench: all
 	bench/run --bin $(BIN)
