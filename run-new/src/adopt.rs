@@ -7,14 +7,15 @@ use crate::print::print_run;
 use crate::staged::{is_taken, remove_dir, rename_new};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
-use run_common::fsio::atomic::{Durability, sync_parent, write_whole, write_with_mode};
+use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::fsio::write::create_with_mode;
 use run_common::message::complain;
 use run_common::process::identity::Place;
 use run_common::process::user::user_name;
 use run_common::provenance::hash::sha256_of;
+use run_common::provenance::params::params;
 use run_common::provenance::python::{find_program, named_interpreter};
-use run_common::rundir::SCHEMA;
-use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts, EndEvent, Resources};
+use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
@@ -30,7 +31,7 @@ use run_metrics::source::SourceFormat;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -58,25 +59,30 @@ struct Adopted {
     recorded: Recorded,
     /// The attempt that the run was, if it has started.
     attempt: Option<(AttemptStart, AttemptEnd)>,
-    /// Rows of metrics in a format that records do not name: JSON lines.
-    rows: Option<Vec<u8>>,
+    /// Its metrics are in a format that records do not name, and are copied as JSON lines.
+    has_rows: bool,
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let run = RunDir::at(directory)?;
     let what = || format!("cannot adopt '{}'", directory.display());
-    if run.layout().foreign().is_none() {
+    let Some(foreign) = run.layout().foreign() else {
         return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
-    }
+    };
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
-    if observed.status() == Status::Running {
-        return Err(Error::new(Exit::Busy, what())
-            .because("it is running")
-            .hint("adopt it after it has ended"));
+    let is_at_work = match observed.status() {
+        Status::Running => Some("it is running"),
+        Status::Stale if foreign.account(run.layout().root()).may_live() => {
+            Some("its process may still live")
+        }
+        _ => None,
+    };
+    if let Some(why) = is_at_work {
+        return Err(Error::new(Exit::Busy, what()).because(why).hint("adopt it after it has ended"));
     }
     let adopted = Adopted::of(args, &run, observed)?;
     let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
-    let written = adopted.write(&scratch).and_then(|()| {
+    let written = adopted.write(run.layout(), &scratch).and_then(|()| {
         let (from, to) = (Layout::new(&scratch).record(), Layout::new(run.layout().root()).record());
         rename_new(&from, &to)?;
         sync_parent(&to)
@@ -92,7 +98,7 @@ impl Adopted {
     fn of(args: &Args, run: &RunDir, observed: Observed) -> Result<Self, Error> {
         let layout = run.layout();
         let meta = meta(args, run)?;
-        let attempts = Attempts::read(layout).map_err(|error| Error::io("read", layout.root(), error))?;
+        let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", layout.root(), error))?;
         let attempt = attempts.last().map(|Attempt { start, end }| {
             let command = meta.command.clone().unwrap_or_default();
             let start = AttemptStart {
@@ -115,15 +121,7 @@ impl Adopted {
             total_steps: meta.total_steps,
             ..observed.recorded
         };
-        let mut rows = None;
-        if let Some(source) = of_run::source(layout)
-            && !is_known(source.format())
-        {
-            let mut lines = Vec::new();
-            let read = of_run::rows(layout, &mut |row, _| row.write_line(&mut lines));
-            read.map_err(|error| Error::io("read", layout.root(), error))?;
-            rows = Some(lines).filter(|lines| !lines.is_empty());
-        }
+        let has_rows = of_run::source(layout).is_some_and(|source| !is_known(source.format()));
         if let Some((_, end)) = &attempt {
             recorded.end(end);
         } else {
@@ -131,17 +129,12 @@ impl Adopted {
         }
         if let Some(attempt) = recorded.attempt_mut() {
             attempt.supervisor = None; // it was none of ours
-            if rows.is_some() {
-                let scraped = layout.scraped();
-                let name = scraped.strip_prefix(layout.root()).unwrap_or(&scraped);
-                attempt.metrics_from = Some(vec![name.to_string_lossy().into_owned()]);
-            }
         }
-        Ok(Self { meta, recorded, attempt, rows })
+        Ok(Self { meta, recorded, attempt, has_rows })
     }
 
-    /// Writes the record below a run that nobody looks at.
-    fn write(&self, scratch: &Path) -> io::Result<()> {
+    /// Writes the record of a run into a directory that no tool looks into.
+    fn write(mut self, run: &Layout, scratch: &Path) -> io::Result<()> {
         let layout = Layout::new(scratch);
         fs::create_dir(scratch)?;
         fs::create_dir(layout.record())?;
@@ -151,13 +144,35 @@ impl Adopted {
             write_whole(&layout.attempts(), &lines, Durability::Power)?;
             write_whole(&layout.result(), &document(end)?, Durability::Power)?;
         }
-        if let Some(rows) = &self.rows {
-            write_with_mode(&layout.scraped(), rows, 0o644, Durability::Power)?;
+        if self.has_rows
+            && copy_rows(run, &layout.scraped())? > 0
+            && let Some(attempt) = self.recorded.attempt_mut()
+        {
+            let scraped = layout.scraped();
+            let name = scraped.strip_prefix(layout.root()).unwrap_or(&scraped);
+            attempt.metrics_from = Some(vec![name.to_string_lossy().into_owned()]);
         }
         write_whole(&layout.meta(), &document(&self.meta)?, Durability::Power)?;
         write_whole(&layout.status(), &document(&self.recorded)?, Durability::Power)?;
         sync_parent(&layout.meta())
     }
+}
+
+/// Copies the metrics of a run to a new file of JSON lines, as they are read. Returns how many rows there are.
+fn copy_rows(run: &Layout, to: &Path) -> io::Result<usize> {
+    let mut file = BufWriter::new(create_with_mode(to, 0o644)?);
+    let (mut count, mut line, mut written) = (0, Vec::new(), Ok(()));
+    of_run::rows(run, &mut |row, _| {
+        line.clear();
+        row.write_line(&mut line);
+        if written.is_ok() {
+            written = file.write_all(&line);
+        }
+        count += 1;
+    })?;
+    written?;
+    file.into_inner()?.sync_all()?;
+    Ok(count)
 }
 
 /// Returns whether a record can name files of a format: run-exec reads them from trainers of its own runs, too.
@@ -209,41 +224,29 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         ..told
     };
-    let params = meta.params.clone();
     meta.redact();
-    for (name, value) in params {
-        meta.params.entry(name).or_insert(value);
+    if let (Some(command), false) = (&meta.command, args.command.is_empty()) {
+        meta.params.extend(params(command)); // the options of another command outrank what was recorded
     }
     Ok(meta)
 }
 
 /// Makes the end of a run that did not say how it ended.
 fn end_of(meta: &Meta, observed: &Observed, start: &AttemptStart) -> AttemptEnd {
-    let heard = observed.recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
+    let recorded = &observed.recorded;
+    let heard = recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
     let end_time = observed.end_time().or(heard).unwrap_or(start.start_time);
     let status = match observed.status() {
         Status::Completed => Outcome::Completed,
         Status::Stopped => Outcome::Stopped,
         _ => Outcome::Failed,
     };
-    let reason = observed.reason().map(str::to_owned);
+    let reason = observed.reason().filter(|_| status != Outcome::Completed);
     AttemptEnd {
-        schema: SCHEMA,
-        run_id: meta.run_id.clone(),
-        event: EndEvent::End,
-        attempt: start.attempt,
-        status,
-        reason: reason.filter(|_| status != Outcome::Completed),
-        end_time,
-        duration_s: end_time.seconds_since(start.start_time).max(0.0),
-        exit_code: observed.recorded.exit_code(),
-        signal: observed.recorded.signal(),
-        final_step: observed.recorded.step(),
-        final_checkpoint: None,
-        retry_in_s: None,
-        traceback: None,
-        resources: Resources::default(),
-        lost_bytes: 0,
-        cost_usd: None,
+        reason: reason.map(str::to_owned),
+        exit_code: recorded.exit_code(),
+        signal: recorded.signal(),
+        final_step: recorded.step(),
+        ..AttemptEnd::of(&meta.run_id, start.attempt, status, start.start_time, end_time)
     }
 }

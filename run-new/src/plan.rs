@@ -149,6 +149,7 @@ impl Plan {
             python_version: python.version,
             torch_version: python.torch,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            system: None,
         };
         template.redact();
         let default_device = device::default_device();

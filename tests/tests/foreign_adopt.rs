@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use std::fs;
 use testkit::Lab;
 use testkit::foreign::{age, connect4, connect4_status, experiments, rl_practice, short_rows, stealthrl};
+use testkit::process::Signal;
 use testkit::reports::{by_python, report};
+use testkit::trackers::{DATASTORE, assert_same, ecosystem, series};
 
 #[test]
 fn adopted_runs_tell_the_same_as_before_and_are_given_back_by_removing_the_record() {
@@ -98,4 +100,94 @@ fn what_is_at_work_or_is_no_run_is_not_adopted() {
         let left = fs::read_dir(lab.path(format!("runs/{run}"))).unwrap().flatten();
         assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with('.')));
     }
+}
+
+#[test]
+fn settings_are_as_before_and_secrets_are_not_recorded() {
+    let lab = Lab::new();
+    stealthrl(&lab, "runs/stealth", &json!({"lr": 1e-4, "hf_token": "s3cret-of-stealth"}), &short_rows(2));
+    ecosystem(&lab, "runs");
+    lab.write("runs/mlruns/1/0a/params/api_key", "s3cret-of-mlflow");
+    lab.write("runs/mlruns/1/0a/tags/auth_token", "s3cret-of-a-tag");
+    lab.write("runs/.guild/runs/0b/.guild/attrs/flags", "lr: 0.1\npassword: s3cret-of-guild\n");
+    lab.write("runs/.guild/runs/0b/.guild/attrs/cmd", "- python\n- train.py\n- --api-key=s3cret-of-guild\n");
+    let runs =
+        ["stealth", "mlruns/1/0a", DATASTORE.0, "sacred/1", ".guild/runs/0b", "outputs/2026-01-29/12-00-00"];
+    let columns = "lr,batch_size,hf_token,api_key,password,model.depth,seed,command";
+    age(&lab, "runs", 600);
+    let told = || {
+        let words = ["--format", "json", "--columns", columns];
+        let report = lab.cmd("run-report").args(words).args(runs).run().code(0);
+        report.json_lines()
+    };
+    let before = told();
+    assert_eq!((&before[0]["batch_size"], &before[1]["lr"]), (&json!(8), &json!(0.1)), "{before:#?}");
+    lab.cmd("run-new").arg("--adopt").args(runs.map(|run| format!("runs/{run}"))).run().code(0);
+    assert_eq!(told(), before);
+    for run in runs {
+        let found = lab.cmd("grep").args(["-rl", "s3cret", &format!("runs/{run}/.run")]).run();
+        assert_eq!((found.code, found.out()), (1, String::new()), "{run}");
+    }
+    assert_eq!(lab.json("runs/stealth/.run/meta.json")["system"], "StealthRL");
+    // The options of another command outrank what was recorded.
+    fs::remove_dir_all(lab.path("runs/stealth/.run")).unwrap();
+    lab.cmd("run-new")
+        .args(["--adopt", "runs/stealth", "--", "true", "--lr=2", "--api-key=s3cret"])
+        .run()
+        .code(0);
+    let report = lab.cmd("run-report").args(["--format", "json", "--columns", "lr,batch_size", "stealth"]);
+    let report = report.run().code(0).json_lines().remove(0);
+    assert_eq!((&report["lr"], &report["batch_size"]), (&json!(2), &json!(8)));
+    assert!(!lab.read("runs/stealth/.run/meta.json").contains("s3cret"));
+}
+
+#[test]
+fn rows_in_a_format_of_their_own_are_copied_and_the_run_goes_on() {
+    let lab = Lab::new();
+    ecosystem(&lab, "runs");
+    let runs = ["mlruns/1/0a", DATASTORE.0, "sacred/1"].map(|run| format!("runs/{run}"));
+    let rows = || runs.each_ref().map(|run| series(&lab, run));
+    let before = rows();
+    assert!(before.iter().all(|series| series.contains_key("loss")), "{before:?}");
+    lab.cmd("run-new").arg("--adopt").args(&runs).run().code(0);
+    for (now, before) in rows().iter().zip(&before) {
+        assert_same(now, before);
+    }
+    for run in &runs {
+        let words = ["--adopt", run, "--", "sh", "-c", "echo '{\"step\": 900, \"loss\": 0.125}'"];
+        fs::remove_dir_all(lab.path(format!("{run}/.run"))).unwrap();
+        lab.cmd("run-new").args(words).run().code(0);
+        lab.cmd("run-exec").args(["-q", "--resume", run]).run().code(0);
+        assert_eq!(lab.status(run)["step"], 900, "{run}");
+    }
+    for (now, mut before) in rows().into_iter().zip(before) {
+        before.get_mut("loss").unwrap().push((900.0, 0.125));
+        assert_same(&now, &before);
+    }
+}
+
+#[test]
+fn a_silent_run_whose_process_lives_is_not_adopted() {
+    let lab = Lab::new();
+    let trainer = lab.cmd("sleep").arg("1000").spawn();
+    connect4(&lab, "runs/hangs", &connect4_status("running", 300), Some(&trainer.pid().to_string()));
+    // What cannot be read may name a process that lives.
+    connect4(&lab, "runs/unknown", &connect4_status("running", 300), None);
+    fs::create_dir(lab.path("runs/unknown/pid")).unwrap();
+    for run in ["runs/hangs", "runs/unknown"] {
+        assert_eq!(
+            lab.cmd("run-status").args(["--json", run]).run().code(0).json_lines()[0]["status"],
+            "stale"
+        );
+        let refused = lab.cmd("run-new").args(["--adopt", run]).run().code(4);
+        assert_eq!(
+            refused.err(),
+            format!(
+                "run-new: cannot adopt '{run}': its process may still live\nrun-new: adopt it after it has ended\n"
+            )
+        );
+    }
+    trainer.signal(Signal::KILL);
+    trainer.wait();
+    lab.cmd("run-new").args(["--adopt", "runs/hangs"]).run().code(0);
 }

@@ -2,7 +2,7 @@
 
 use super::write::kind;
 use crate::error::Unfit;
-use nix::libc::{O_NOCTTY, O_NONBLOCK};
+use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
 use std::fs::{File, OpenOptions};
@@ -17,6 +17,15 @@ pub const LIMIT: u64 = 16 << 20;
 /// Opens a regular file, or a link to one, for reading. Any other kind of file is an error.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
+}
+
+/// Opens a regular file for reading. Anything else is an error, also a link to one: what a link leads to may be
+/// somebody else's.
+pub(crate) fn open_no_link(path: &Path) -> io::Result<File> {
+    let flags = O_NONBLOCK | O_NOCTTY | O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
     if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
 }
@@ -68,7 +77,7 @@ pub(crate) fn with_small<R>(path: &Path, to: impl FnOnce(&[u8]) -> R) -> io::Res
 }
 
 /// Reads a file of this length, unless it is too large.
-fn bounded(file: impl Read, length: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn bounded(file: impl Read, length: u64) -> io::Result<Vec<u8>> {
     let too_large = || Unfit::new("it is larger than 16 MiB").into();
     if length > LIMIT {
         return Err(too_large());

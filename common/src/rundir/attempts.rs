@@ -1,6 +1,7 @@
 //! The attempts of a run: `attempts.jsonl`, a line for the start and one for the end of each, and
 //! `result.json`, which repeats the last end.
 
+use super::SCHEMA;
 use super::foreign::Account;
 use super::layout::Layout;
 use super::meta::{Checkpoint, Meta};
@@ -175,6 +176,35 @@ impl Document for AttemptEnd {
 }
 
 impl AttemptEnd {
+    /// Makes the end of an attempt of which nothing is known but how and when it ended.
+    pub fn of(
+        run_id: &str,
+        attempt: u32,
+        status: Outcome,
+        start_time: Timestamp,
+        end_time: Timestamp,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            run_id: run_id.to_owned(),
+            event: EndEvent::End,
+            attempt,
+            status,
+            reason: None,
+            end_time,
+            duration_s: end_time.seconds_since(start_time).max(0.0),
+            exit_code: None,
+            signal: None,
+            final_step: None,
+            final_checkpoint: None,
+            retry_in_s: None,
+            traceback: None,
+            resources: Resources::default(),
+            lost_bytes: 0,
+            cost_usd: None,
+        }
+    }
+
     /// Reads result.json: how the last attempt of a run ended, if one has. Of another attempt, or of another
     /// run, it says nothing.
     pub fn read(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {

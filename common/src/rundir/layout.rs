@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// The directory of the suite's own record, below a run.
 pub const RECORD_DIR: &str = ".run";
 
+/// The directory of the record of a batch, below it.
+pub(super) const BATCH_DIR: &str = ".batch";
+
 /// The directory of the record of an evaluation, which is kept like that of a run.
 pub(crate) const EVAL_RECORD_DIR: &str = ".eval";
 

@@ -89,6 +89,9 @@ pub struct Meta {
     pub torch_version: Option<String>,
     /// Version of the suite.
     pub tool_version: String,
+    /// The system that made the run, where that was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
 }
 
 /// What a checkpoint of this run looks like.
@@ -126,16 +129,12 @@ impl Meta {
     /// Reads the meta.json of a run as it may be shown: an older version recorded secrets.
     pub fn shown(layout: &Layout) -> Result<Self, Error> {
         let mut meta = Self::read(layout)?;
-        let mut recorded = std::mem::take(&mut meta.params);
-        meta.redact();
-        if layout.foreign().is_some() {
-            // Its settings are in no command.
-            for (name, value) in &mut recorded {
-                redact_json(name, value);
-            }
-            meta.params.extend(recorded);
+        if meta.system.is_some() {
+            meta.redact();
             return Ok(meta);
         }
+        let recorded = std::mem::take(&mut meta.params);
+        meta.redact();
         // It took more for params. What of these holds a secret is not in the command any more.
         for (name, value) in recorded.into_iter().filter(|(name, _)| name == "c" || name == "m") {
             let words = meta.command.as_deref().unwrap_or_default();
@@ -152,7 +151,14 @@ impl Meta {
             *command = redact_command(command);
         }
         if let Some(command) = &self.command {
-            self.params = params(command);
+            // What another system recorded is in no command.
+            let recorded = std::mem::replace(&mut self.params, params(command));
+            self.params.extend(recorded.into_iter().filter(|_| self.system.is_some()));
+        }
+        if self.system.is_some() {
+            self.params.iter_mut().for_each(|(name, value)| {
+                redact_json(name, value);
+            });
         }
         for values in [&mut self.overrides, &mut self.env] {
             for (name, value) in values.iter_mut() {

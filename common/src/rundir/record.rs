@@ -1,8 +1,7 @@
 //! Writes the record of a run. Only the holder of the run's lock does: all that writes is done by an
 //! [`ActiveRun`], or by the [`Record`] of an attempt, which has one.
 
-use super::SCHEMA;
-use super::attempts::{AttemptEnd, AttemptStart, Attempts, EndEvent};
+use super::attempts::{AttemptEnd, AttemptStart, Attempts};
 use super::launch::Owner;
 use super::layout::{Layout, RECORD_DIR};
 use super::open::RunDir;
@@ -356,23 +355,11 @@ fn unseen_end(layout: &Layout, before: &Recorded, why: String) -> Option<Attempt
     let sampled = Sample::last(layout).map(|sample| sample.time);
     let end_time = attempt.last_heartbeat.max(sampled).max(Some(start))?;
     Some(AttemptEnd {
-        schema: SCHEMA,
-        run_id: before.run_id.clone(),
-        event: EndEvent::End,
-        attempt: attempt.number,
-        status: Outcome::Failed,
         reason: Some(why),
-        end_time,
-        duration_s: end_time.seconds_since(start),
-        exit_code: None,
-        signal: None,
         final_step: attempt.step,
-        final_checkpoint: None,
-        retry_in_s: None,
-        traceback: None,
         resources: attempt.resources.unwrap_or_default(),
         lost_bytes: attempt.lost_bytes,
-        cost_usd: None,
+        ..AttemptEnd::of(&before.run_id, attempt.number, Outcome::Failed, start, end_time)
     })
 }
 

@@ -5,7 +5,7 @@ use super::change::{born, newest_change};
 use crate::process::identity::ProcessId;
 use crate::provenance::hash::sha256;
 use crate::rundir::SCHEMA;
-use crate::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, EndEvent, Resources, StartEvent};
+use crate::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, StartEvent};
 use crate::rundir::meta::Meta;
 use crate::rundir::observe::Verdict;
 use crate::rundir::options::AttemptOptions;
@@ -33,8 +33,10 @@ pub struct Account {
     pub end_time: Option<Timestamp>,
     /// When the trainer last said that it lives, if it says that anywhere. Else the changes of its files tell.
     pub last_heartbeat: Option<Timestamp>,
-    /// Its process, if that is known to live.
+    /// The process that its files name, which lives.
     pub process: Option<ProcessId>,
+    /// Its files name a process, or may, of which nothing can be seen.
+    pub is_unseen: bool,
     /// Step that it has reached, unless the metrics tell.
     pub step: Option<f64>,
     /// Exit status of the command.
@@ -83,11 +85,17 @@ impl Claim {
 }
 
 impl Account {
+    /// Says whether a process that the run's files name lives, or cannot be ruled out.
+    pub fn may_live(&self) -> bool {
+        self.process.is_some() || self.is_unseen
+    }
+
     /// Reads the account of a run, and adds what every layout has.
     pub(in crate::rundir) fn of(foreign: Foreign, run: &Path) -> Self {
         let mut account = foreign.account(run);
         let name = || run.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let meta = &mut account.meta;
+        meta.system = Some(foreign.name().to_owned());
         if meta.run_name.is_empty() {
             meta.run_name = name();
         }
@@ -203,23 +211,11 @@ impl Account {
         };
         let end = match self.claim {
             Claim::Ended(status) => self.end_time.map(|end_time| AttemptEnd {
-                schema: SCHEMA,
-                run_id: meta.run_id.clone(),
-                event: EndEvent::End,
-                attempt: 1,
-                status,
                 reason: self.reason.clone(),
-                end_time,
-                duration_s: end_time.seconds_since(start_time).max(0.0),
                 exit_code: self.exit_code,
                 signal: self.signal,
                 final_step: self.step,
-                final_checkpoint: None,
-                retry_in_s: None,
-                traceback: None,
-                resources: Resources::default(),
-                lost_bytes: 0,
-                cost_usd: None,
+                ..AttemptEnd::of(&meta.run_id, start.attempt, status, start_time, end_time)
             }),
             _ => None,
         };
@@ -273,6 +269,7 @@ impl Default for Meta {
             python_version: None,
             torch_version: None,
             tool_version: String::new(),
+            system: None,
         }
     }
 }

@@ -1,56 +1,61 @@
 //! When something of a run was written first and last.
 
-use super::listing::{Kind, Listing};
+use super::listing::Listing;
 use crate::time::Timestamp;
-use std::fs;
+use std::collections::VecDeque;
+use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Entries that are looked at in a directory below the run.
+/// Entries that are looked at in a directory below the run, and in all of them.
 const ENTRIES: usize = 1_000;
+const ALL: usize = 20_000;
 
-/// Returns what differs as soon as a file of a run is written, appears or goes: of those at its top, and of those in
-/// directories there.
-pub(in crate::rundir) fn stamp(run: &Path) -> u64 {
-    let mut hash = DefaultHasher::new();
-    let mut add = |path: &Path| {
-        if let Ok(found) = fs::symlink_metadata(path) {
-            (path, found.ino(), found.len(), found.mtime(), found.mtime_nsec()).hash(&mut hash);
-        }
-    };
-    add(run);
-    let Ok(listing) = Listing::read(run) else { return hash.finish() };
-    for (name, kind) in listing.entries() {
-        let path = run.join(name);
-        add(&path);
-        if kind == Kind::Directory {
-            let inside = fs::read_dir(&path).into_iter().flatten().flatten().take(ENTRIES);
-            inside.for_each(|entry| add(&entry.path()));
-        }
-    }
-    hash.finish()
-}
+/// How deep directories below the run are looked into: Hydra and Lightning nest three of them.
+const DEPTH: usize = 3;
 
 /// Seconds by which the clock of a file system may be behind.
 const TICK: f64 = 0.02;
 
-/// Returns when a run was changed last: one of its files, or of those in directories of it.
-pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
-    let of = |path: &Path| {
-        let found = fs::symlink_metadata(path).ok()?;
-        Timestamp::of_system(found.modified().ok()?)
+/// Returns a number that changes when a file of a run is written, appears or goes.
+pub(in crate::rundir) fn stamp(run: &Path) -> u64 {
+    let hash = |path: &Path, found: &Metadata| {
+        let mut hash = DefaultHasher::new();
+        (path, found.ino(), found.len(), found.mtime(), found.mtime_nsec()).hash(&mut hash);
+        hash.finish()
     };
-    let mut newest = None; // the directory itself tells also of what was removed
-    for (name, kind) in Listing::read(run).ok()?.entries() {
-        let path = run.join(name);
-        newest = newest.max(of(&path));
-        if kind == Kind::Directory {
-            let inside = fs::read_dir(&path).into_iter().flatten().flatten().take(ENTRIES);
-            newest = inside.fold(newest, |newest, entry| newest.max(of(&entry.path())));
+    // The order of entries in a directory is not always the same: it must not count.
+    let mut sum = fs::symlink_metadata(run).map_or(0, |found| hash(run, &found));
+    each_below(run, &mut |path, found| sum = sum.wrapping_add(hash(path, found)));
+    sum
+}
+
+/// Returns when a file of a run was changed last. The time of the run's own directory does not count: it changes also
+/// when a file is removed.
+pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
+    let mut newest = None;
+    each_below(run, &mut |_, found| {
+        newest = newest.max(found.modified().ok().and_then(Timestamp::of_system));
+    });
+    newest
+}
+
+/// Visits what is below a run, a bounded number of entries, without following links. All at its top come first.
+fn each_below(run: &Path, visit: &mut dyn FnMut(&Path, &Metadata)) {
+    let (mut left, mut directories) = (ALL, VecDeque::from([(run.to_owned(), 0)]));
+    while let Some((directory, depth)) = directories.pop_front() {
+        let most = if depth == 0 { usize::MAX } else { ENTRIES.min(left) };
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten().take(most) {
+            let Ok(found) = entry.metadata() else { continue };
+            left -= usize::from(depth > 0);
+            let path = entry.path();
+            visit(&path, &found);
+            if found.is_dir() && depth < DEPTH {
+                directories.push_back((path, depth + 1));
+            }
         }
     }
-    newest
 }
 
 /// Returns when the directory of a run was made, unless something in it is older: it was copied, then.

@@ -1,13 +1,11 @@
 //! The Connect4 training pipeline: `meta.json`, `status.json`, `pid`, `config.yaml`, `metrics.csv`, `checkpoints/`
 //! and `stop`, all written by the trainer itself.
 
-use super::pid_file::Named;
+use super::pid_file::{Named, PidFile, SLACK};
 use super::{Account, Claim, Fields, ForeignLayout, Listing, MetricFile, MetricFiles, MetricFormat, StopWay};
 use crate::process::identity::ProcessId;
 use crate::process::stat::Stat;
 use crate::time::Timestamp;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The layout.
@@ -31,9 +29,9 @@ impl ForeignLayout for Connect4 {
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
         let meta = Fields::read(&run.join("meta.json"), &mut account.damage).unwrap_or_default();
-        let has_status = run.join("status.json").exists();
+        let faults = account.damage.len();
         let status = Fields::read(&run.join("status.json"), &mut account.damage);
-        let is_damaged = has_status && status.is_none();
+        let is_damaged = status.is_none() && account.damage.len() > faults;
         let status = status.unwrap_or_default();
         account.start_time = meta.time("start_time_iso").or_else(|| status.time("start_time"));
         account.last_heartbeat = status.time("last_heartbeat");
@@ -49,7 +47,8 @@ impl ForeignLayout for Connect4 {
         of.device = meta.text("device").or_else(|| status.text("device"));
         of.python_version = meta.text("python_version");
         of.torch_version = meta.text("torch_version");
-        let named = Named::by(&run.join("pid"));
+        let named = PidFile::read(&run.join("pid")).named;
+        account.is_unseen = matches!(named, Named::Hidden(_) | Named::Unknown);
         if let Named::Alive(stat) = named {
             account.process = Some(ProcessId::here(stat.pid, stat.start));
         }
@@ -57,7 +56,7 @@ impl ForeignLayout for Connect4 {
         account.claim = match said.as_deref().map(Claim::of_word) {
             Some(ended @ Claim::Ended(_)) => ended,
             _ => match named {
-                Named::Alive(_) | Named::Hidden(_) => Claim::Running,
+                Named::Alive(_) | Named::Hidden(_) | Named::Unknown => Claim::Running,
                 Named::Gone(pid) => Claim::Dead(format!("its process {pid} is gone")),
                 Named::Nobody => Claim::Dead("its pid file names no process".to_owned()),
                 Named::NoFile if is_damaged => Claim::Nothing,
@@ -75,16 +74,14 @@ impl ForeignLayout for Connect4 {
 
     fn stop(&self, run: &Path) -> Option<StopWay> {
         let file = run.join("stop");
-        let pid = run.join("pid");
-        let (process, unproven) = match Named::by(&pid) {
-            Named::Alive(stat) => {
-                let meta = Fields::read(&run.join("meta.json"), &mut Vec::new()).unwrap_or_default();
-                match doubt(&stat, &pid, &meta) {
-                    None => (Some(stat), None),
-                    Some(why) => (None, Some(format!("process {} {why}", stat.pid))),
-                }
-            }
+        let PidFile { named, owner } = PidFile::read(&run.join("pid"));
+        let (process, unproven) = match named {
+            Named::Alive(stat) => match why_not_its_trainer(&stat, owner, &run.join("meta.json")) {
+                None => (Some(stat), None),
+                Some(why) => (None, Some(format!("process {} {why}", stat.pid))),
+            },
             Named::Hidden(pid) => (None, Some(format!("process {pid} cannot be seen"))),
+            Named::Unknown => (None, Some("its pid file cannot be read, or is no file".to_owned())),
             Named::NoFile | Named::Nobody | Named::Gone(_) => {
                 (None, Some("its pid file names no living process".to_owned()))
             }
@@ -97,16 +94,16 @@ impl ForeignLayout for Connect4 {
     }
 }
 
-/// Seconds by which a process may seem to have started after the time that its trainer recorded: clocks are set.
-const SLACK: f64 = 10.0;
-
-/// Says why a living process may not be the trainer that wrote a pid file: it has another owner, started later than
-/// the run, or executes something else. Nothing else proves that it is, and it is not signalled then.
-fn doubt(stat: &Stat, pid: &Path, meta: &Fields) -> Option<&'static str> {
-    let owner = fs::metadata(pid).ok().map(|file| file.uid());
-    if owner.is_none() || stat.owner() != owner {
+/// Returns why a living process may not be the trainer that wrote a pid file of this owner: the process has another
+/// owner, started later than the run, or executes something else, as the meta.json of the same owner has it. Nothing
+/// else proves that it is the trainer, and it is not signalled then.
+fn why_not_its_trainer(stat: &Stat, owner: Option<u32>, meta: &Path) -> Option<&'static str> {
+    let Some(owner) = owner.filter(|owner| stat.owner() == Some(*owner)) else {
         return Some("is of another user than its pid file");
-    }
+    };
+    let Some(meta) = Fields::read_of(meta, owner) else {
+        return Some("has no meta.json of its own user");
+    };
     let is_later = |start: Timestamp| stat.started().is_none_or(|own| own.seconds_since(start) > SLACK);
     if meta.time("start_time_iso").is_none_or(is_later) {
         return Some("did not start before the run, as its meta.json has it");

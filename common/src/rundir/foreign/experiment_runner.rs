@@ -5,6 +5,7 @@
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::fsio::read_small;
 use crate::provenance::config;
+use crate::rundir::layout::BATCH_DIR;
 use crate::rundir::status::Outcome;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -29,7 +30,7 @@ impl ForeignLayout for ExperimentRunner {
     }
 
     fn is_holder(&self, listing: &Listing) -> bool {
-        listing.has_file("master_log.txt") && !listing.has_dir(".batch")
+        listing.has_file("master_log.txt") && !listing.has_dir(BATCH_DIR)
     }
 
     fn account(&self, run: &Path) -> Account {

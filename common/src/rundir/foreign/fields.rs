@@ -1,11 +1,14 @@
-//! A JSON object as another program wrote it: whatever a field holds, what it should be is asked for by type.
+//! A JSON object as another program wrote it: a field is read as a type, and counts only if it is of that type.
 
 use crate::error::plain;
+use crate::fsio::read::{bounded, open_no_link};
 use crate::fsio::read_small;
 use crate::json::with_quoted_constants;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// A JSON object.
@@ -22,33 +25,43 @@ impl Fields {
     /// Reads a small JSON object; `None` when there is none, or no object. What is wrong is added to `damage`. NaN
     /// and infinities are strings; a byte that is no UTF-8 is replaced.
     pub fn read(path: &Path, damage: &mut Vec<String>) -> Option<Self> {
-        let mut fault = |why: &str| damage.push(format!("cannot read '{}': {why}", path.display()));
-        let bytes = match read_small(path) {
-            Ok(bytes) => bytes,
+        match read_small(path) {
+            Ok(bytes) => Self::parse(path, &bytes, damage),
             Err(error) => {
                 if error.kind() != ErrorKind::NotFound {
-                    fault(&plain(&error));
+                    damage.push(format!("cannot read '{}': {}", path.display(), plain(&error)));
                 }
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    /// Reads a small JSON object in a file that a user has, which is no link; `None` for anything else.
+    pub(super) fn read_of(path: &Path, owner: u32) -> Option<Self> {
+        let file = open_no_link(path).ok()?;
+        let found = file.metadata().ok().filter(|found| found.uid() == owner)?;
+        Self::parse(path, &bounded(file, found.len()).ok()?, &mut Vec::new())
+    }
+
+    fn parse(path: &Path, bytes: &[u8], damage: &mut Vec<String>) -> Option<Self> {
         if bytes.trim_ascii().is_empty() {
-            fault("it is empty");
+            damage.push(format!("cannot read '{}': it is empty", path.display()));
             return None;
         }
-        let text = String::from_utf8_lossy(&bytes);
-        if let std::borrow::Cow::Owned(_) = text {
+        let text = String::from_utf8_lossy(bytes);
+        if let Cow::Owned(_) = text {
             damage.push(format!("'{}' is not all UTF-8", path.display()));
         }
+        let mut fault = |why: &str| damage.push(format!("cannot read '{}': {why}", path.display()));
         let quoted = with_quoted_constants(text.as_bytes());
         match serde_json::from_slice(quoted.as_deref().unwrap_or(text.as_bytes())) {
             Ok(Value::Object(fields)) => Some(Self(fields)),
             Ok(_) => {
-                damage.push(format!("cannot read '{}': it is no JSON object", path.display()));
+                fault("it is no JSON object");
                 None
             }
             Err(error) => {
-                damage.push(format!("cannot read '{}': it is damaged: {error}", path.display()));
+                fault(&format!("it is damaged: {error}"));
                 None
             }
         }

@@ -1,7 +1,7 @@
 //! Runs of Guild AI, `.guild/runs/ID/`: the directory of the operation, with `.guild/` in it: a file for each of
 //! `attrs/`, `LOCK` with the pid while it runs, `PENDING` or `STAGED` before, and `output` (guild, `run.py`).
 
-use super::pid_file::Named;
+use super::pid_file::{Named, PidFile};
 use super::traces::event_files;
 use super::{Account, Claim, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat, settings};
 use crate::fsio::read_small;
@@ -48,7 +48,11 @@ impl ForeignLayout for Guild {
         account.exit_code = status.filter(|status| *status >= 0);
         let host = text("host").unwrap_or_default();
         let is_elsewhere = !host.is_empty() && host != Place::here().host;
-        let named = Named::by(&of_guild("LOCK"));
+        let named = PidFile::read(&of_guild("LOCK")).named;
+        account.is_unseen = match named {
+            Named::Hidden(_) | Named::Unknown => true,
+            _ => is_elsewhere && named != Named::NoFile,
+        };
         account.claim = match (named, status) {
             _ if of_guild("PENDING").exists() => Claim::Queued,
             _ if of_guild("STAGED").exists() => Claim::Created,
@@ -76,6 +80,7 @@ impl ForeignLayout for Guild {
             }
             (Named::Gone(pid), None) => Claim::Dead(format!("its process {pid} is gone")),
             (Named::Nobody, None) => Claim::Dead("its LOCK names no process".to_owned()),
+            (Named::Unknown, None) => Claim::Running,
             (Named::NoFile, None) => Claim::Nothing,
         };
         let of = &mut account.meta;

@@ -1,14 +1,14 @@
 //! Runs that other systems made, read as they are. Nothing below such a run is ever written.
 //!
 //! A run with a record of its own (`.run/`) is ours, whatever else lies in it. What has none may be a run of a
-//! layout in [`LAYOUTS`]: [`Layout`](super::layout::Layout) carries which one, and the readers of the record
+//! layout in [`DISTINCT`] or [`VAGUE`]: [`Layout`](super::layout::Layout) carries which one, and the readers of the record
 //! (`Meta::read`, `Recorded::read`, `Attempts::read`, the `Observer`) answer from what that layout tells. So tools
 //! that read runs need not know of it; tools that write them refuse one in a line (`Foreign::refuse`).
 //!
 //! # A module for another layout
 //!
 //! 1. A file here, named for the system, with a unit struct that implements [`ForeignLayout`], and a line in
-//!    [`LAYOUTS`], the more specific layout first.
+//!    [`DISTINCT`], the more specific layout first, or in [`VAGUE`].
 //! 2. [`ForeignLayout::is_run`]: by the names in the directory alone wherever these are enough. Where they are
 //!    not, a small file may be read (`Listing::document`). Discovery asks every directory that is no run of ours,
 //!    down to three levels, so neither a data set nor a subdirectory of another run may be taken for a run.
@@ -26,6 +26,7 @@
 
 mod account;
 mod baselines;
+mod beside;
 mod change;
 mod connect4;
 mod evaluations;
@@ -82,8 +83,8 @@ use transformers::Transformers;
 use wandb::Wandb;
 use yolo::Yolo;
 
-/// All layouts that are known, the more specific first.
-const LAYOUTS: [&dyn ForeignLayout; 18] = [
+/// Layouts that cannot be mistaken, the more specific first.
+const DISTINCT: [&dyn ForeignLayout; 14] = [
     &StealthRl,
     &ExperimentRunner,
     &Connect4,
@@ -98,11 +99,11 @@ const LAYOUTS: [&dyn ForeignLayout; 18] = [
     &Yolo,
     &Transformers,
     &Lightning,
-    &NanoGpt,
-    &Baselines,
-    &Keras,
-    &TensorBoard,
 ];
+
+/// Layouts known by a single file, which a program may also leave beside runs. Only a directory that no other layout
+/// fits, and that holds no runs of those, is a run of one of these.
+const VAGUE: [&dyn ForeignLayout; 4] = [&NanoGpt, &Baselines, &Keras, &TensorBoard];
 
 /// How another system lays out its runs.
 pub trait ForeignLayout: fmt::Debug + Sync {
@@ -217,9 +218,13 @@ impl Foreign {
         Self::of_listing(&Listing::read(path).ok()?)
     }
 
-    /// Does the same for a directory that was listed.
+    /// Does the same for a directory that was listed. A directory that holds runs of ours is none of another system:
+    /// whatever a program left beside them hides none of them.
     pub(super) fn of_listing(listing: &Listing) -> Option<Self> {
-        LAYOUTS.iter().find(|layout| layout.is_run(listing)).map(|layout| Self(*layout))
+        let fits = |layout: &&&dyn ForeignLayout| layout.is_run(listing);
+        let vague = || VAGUE.iter().find(fits).filter(|_| !beside::holds_others(listing));
+        let layout = DISTINCT.iter().find(fits).or_else(vague)?;
+        (!beside::holds_ours(listing)).then_some(Self(*layout))
     }
 
     /// Refuses what would write into a run.
@@ -255,7 +260,7 @@ impl Eq for Foreign {}
 
 /// Says whether a directory holds runs and is none, so that what is in it lies no deeper.
 pub(super) fn is_holder(listing: &Listing) -> bool {
-    LAYOUTS.iter().any(|layout| layout.is_holder(listing))
+    DISTINCT.iter().chain(&VAGUE).any(|layout| layout.is_holder(listing))
 }
 
 /// Says whether a directory whose name begins with a dot may hold runs.
@@ -265,5 +270,6 @@ pub(super) fn is_hidden_holder(name: &OsStr) -> bool {
 
 /// Says whether a directory holds evaluations, of ours or of another system: neither a run nor a holder of runs.
 pub(super) fn has_evaluations(listing: &Listing) -> bool {
-    listing.has_file("eval_config.yaml") || listing.has_dir(super::layout::EVAL_RECORD_DIR)
+    listing.has_dir(super::layout::EVAL_RECORD_DIR)
+        || listing.has_file("eval_config.yaml") && !beside::holds_ours(listing)
 }

@@ -1,22 +1,37 @@
-//! A file that names a process by its pid alone, and what can be made of it: pids are used again.
+//! A file that names a process by its pid alone. Pids are used again, so the file may name another process by now.
 
-use crate::fsio::read_small;
+use crate::fsio::read::open_no_link;
 use crate::process::stat::Stat;
 use crate::time::Timestamp;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use std::fs;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Seconds by which a process may seem to have started after it wrote the file: clocks are set.
-const SLACK: f64 = 10.0;
+/// Seconds by which a process may seem to have started after its pid or its start was written: clocks are set.
+pub(super) const SLACK: f64 = 10.0;
+
+/// Bytes of a pid file that are read; a longer one holds no pid.
+const LENGTH: u64 = 64;
+
+/// A pid file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PidFile {
+    /// The process that it names.
+    pub(super) named: Named,
+    /// The user who has it, if it can be read.
+    pub(super) owner: Option<u32>,
+}
 
 /// The process that a pid file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
     /// There is no such file.
     NoFile,
+    /// The file cannot be read, or is a link or anything else than a file.
+    Unknown,
     /// It names no process: it is empty, or holds 0 or -1 or no number.
     Nobody,
     /// There is no such process, or what has the pid now started after the file was written.
@@ -27,12 +42,28 @@ pub(super) enum Named {
     Hidden(i32),
 }
 
+impl PidFile {
+    /// Reads a pid file. A link is not followed: it could lead to the pid file of another run.
+    pub(super) fn read(file: &Path) -> Self {
+        match read(file) {
+            Ok((owner, written, text)) => Self { named: Named::by(&text, written), owner: Some(owner) },
+            Err(error) if error.kind() == ErrorKind::NotFound => Self { named: Named::NoFile, owner: None },
+            Err(_) => Self { named: Named::Unknown, owner: None },
+        }
+    }
+}
+
+/// Returns the owner of a file, when it was written, and its beginning.
+fn read(file: &Path) -> io::Result<(u32, Option<Timestamp>, Vec<u8>)> {
+    let file = open_no_link(file)?;
+    let found = file.metadata()?;
+    let mut text = Vec::new();
+    file.take(LENGTH).read_to_end(&mut text)?;
+    Ok((found.uid(), found.modified().ok().and_then(Timestamp::of_system), text))
+}
+
 impl Named {
-    /// Reads a pid file.
-    pub(super) fn by(file: &Path) -> Self {
-        let Ok(found) = fs::metadata(file) else { return Self::NoFile };
-        let written = found.modified().ok().and_then(Timestamp::of_system);
-        let text = read_small(file).unwrap_or_default();
+    fn by(text: &[u8], written: Option<Timestamp>) -> Self {
         let pid = std::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
         let Some(pid) = pid.filter(|&pid: &i32| pid > 0) else { return Self::Nobody };
         match Stat::of(pid) {

@@ -3,6 +3,7 @@
 //! the top; evaluations beside, in `eval_runs/<run>_<dataset>/`. No file says what state a run is in
 //! (`rl_training/runners/rl_runner.py`, `eval_batch.py`).
 
+use super::traces::{names, written};
 use super::{Account, Claim, ForeignEvaluations, ForeignLayout, Listing};
 use crate::fsio::read_small;
 use crate::provenance::config;
@@ -19,8 +20,11 @@ pub(super) struct RlPractice;
 
 const CONFIG: &str = "config.yaml";
 
-/// Directories of the final checkpoint, of now and of before.
-const FINAL: [&str; 2] = ["training_state/step_final", "ckpt_final"];
+/// The last file of the final checkpoint.
+const FINAL: &str = "training_state/step_final/training_info.json";
+
+/// The directory of the final checkpoint before that, in which no file is known to be the last.
+const OLD_FINAL: &str = "ckpt_final";
 
 /// Files that grow while a run is running.
 const GROWING: [&str; 2] = ["logs/train_log.jsonl", "train_log.jsonl"];
@@ -51,7 +55,7 @@ impl ForeignLayout for RlPractice {
         let mut account = Account::default();
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         let config = run.join(CONFIG);
-        account.start_time = Timestamp::of_name(&name, "run_%Y-%m-%d_%H-%M-%S").or_else(|| modified(&config));
+        account.start_time = Timestamp::of_name(&name, "run_%Y-%m-%d_%H-%M-%S").or_else(|| written(&config));
         let values = match read_small(&config).map(|bytes| config::parse(&config, &bytes)) {
             Ok(Ok(values)) => values,
             Ok(Err(why)) => {
@@ -64,10 +68,12 @@ impl ForeignLayout for RlPractice {
         meta.config_file = config.exists().then(|| CONFIG.to_owned());
         meta.total_steps = config::get(&values, "total_steps").and_then(Value::as_u64);
         meta.seed = config::get(&values, "seed").and_then(Value::as_i64);
-        let written = |names: [&str; 2]| names.iter().filter_map(|name| modified(&run.join(name))).max();
-        // The time of a directory is that of its last entry.
-        if let Some(end) = written(FINAL)
-            && written(GROWING).is_none_or(|grown| grown.seconds_since(end) <= SLACK)
+        let old = run.join(OLD_FINAL);
+        // The time of a directory is that of a copy, too.
+        let old_end = names(&old).into_iter().filter_map(|name| written(&old.join(name))).max();
+        let grown = GROWING.iter().filter_map(|name| written(&run.join(name))).max();
+        if let Some(end) = written(&run.join(FINAL)).max(old_end)
+            && grown.is_none_or(|grown| grown.seconds_since(end) <= SLACK)
         {
             account.claim = Claim::Ended(Outcome::Completed);
             account.end_time = Some(end);
@@ -116,11 +122,8 @@ fn tables(label: &str, root: &Path) -> Vec<ForeignEvaluations> {
     let mut left = ENTRIES;
     let mut directories = vec![(root.to_owned(), 0, None, String::new())];
     while let Some((directory, depth, step, way)) = directories.pop() {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten().take(left) {
             left -= 1;
-            if left == 0 {
-                return Vec::new();
-            }
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
             if let (false, "metrics.csv", Some(step)) = (is_dir, name.as_str(), step) {
@@ -156,8 +159,4 @@ fn step_of(name: &str) -> Option<Option<u64>> {
 
 fn is_step(name: &str) -> bool {
     step_of(name).is_some()
-}
-
-fn modified(path: &Path) -> Option<Timestamp> {
-    Timestamp::of_system(fs::metadata(path).and_then(|found| found.modified()).ok()?)
 }

@@ -2,18 +2,24 @@
 //! `ID_TASK_log.err` and in the end `ID_TASK_result.pkl` (submitit, `core/utils.py`). A folder is a run, whose jobs
 //! are its parts. Nothing is unpickled.
 
-use super::traces::{last_words, names, written};
+use super::traces::{last_words, names, some_names, written};
 use super::{Account, Claim, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::fsio::read::read_start;
 use crate::rundir::status::Outcome;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The layout.
 #[derive(Debug)]
 pub(super) struct Submitit;
 
-/// The end of the name of what was submitted.
+/// The ends of the names of what was submitted, and of the output and the result of each task.
 const SUBMITTED: &str = "_submitted.pkl";
+const LOG: &str = "_log.out";
+const RESULT: &str = "_result.pkl";
+
+/// Names in a folder that are looked at: a folder that is used for years has thousands of jobs.
+const NAMES: usize = 200_000;
 
 /// A result is a pair. Its first element, a word, is among the first bytes of the pickle.
 const START: u64 = 64;
@@ -29,36 +35,38 @@ impl ForeignLayout for Submitit {
 
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
-        let names = names(run);
-        let jobs: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(SUBMITTED)).collect();
-        let of = |job: &str, end: &str| -> Vec<&String> {
-            let is_task = |task: &str| !task.is_empty() && task.bytes().all(|byte| byte.is_ascii_digit());
-            let task = |name: &str| name.strip_prefix(job)?.strip_prefix('_')?.strip_suffix(end).map(is_task);
-            names.iter().filter(|name| task(name) == Some(true)).collect()
-        };
-        let (mut begun, mut ended, mut failed) = (0, 0, Vec::new());
-        for job in &jobs {
-            account.start_time = [account.start_time, written(&run.join(format!("{job}{SUBMITTED}")))]
-                .into_iter()
-                .flatten()
-                .min();
-            begun += usize::from(!of(job, "_log.out").is_empty());
-            let results = of(job, "_result.pkl");
-            ended += usize::from(!results.is_empty());
-            account.end_time =
-                results.iter().filter_map(|name| written(&run.join(name))).max().max(account.end_time);
-            failed.extend(results.into_iter().filter(|name| is_error(&run.join(name))));
+        let names = some_names(run, NAMES);
+        let mut jobs: BTreeMap<&str, Tasks> =
+            names.iter().filter_map(|name| Some((name.strip_suffix(SUBMITTED)?, Tasks::default()))).collect();
+        for name in &names {
+            if let Some(tasks) = job_of(name, LOG).and_then(|job| jobs.get_mut(job)) {
+                tasks.begun += 1;
+            } else if let Some(tasks) = job_of(name, RESULT).and_then(|job| jobs.get_mut(job)) {
+                tasks.results.push(name);
+            }
         }
+        let begun = jobs.values().filter(|tasks| tasks.begun > 0).count();
+        let ended = jobs.values().filter(|tasks| tasks.have_ended()).count();
+        let results = || jobs.values().flat_map(|tasks| &tasks.results);
+        let failed: Vec<&&str> = results().filter(|name| is_error(&run.join(name))).collect();
+        let submitted = jobs.keys().filter_map(|job| written(&run.join(format!("{job}{SUBMITTED}"))));
+        account.start_time = submitted.min();
+        account.end_time = results().filter_map(|name| written(&run.join(name))).max();
         account.claim = match (ended == jobs.len(), failed.first()) {
             (true, None) => Claim::Ended(Outcome::Completed),
             (true, Some(first)) => {
-                let log = run.join(first.replace("_result.pkl", "_log.err"));
+                let log = run.join(first.replace(RESULT, "_log.err"));
                 account.reason = last_words(&log);
                 Claim::Ended(Outcome::Failed)
             }
             (false, _) if begun == 0 => Claim::Queued,
             (false, _) => Claim::Running,
         };
+        if names.len() == NAMES {
+            let shown = run.display();
+            account.damage.push(format!("'{shown}' has more than {NAMES} files, and not all are looked at"));
+            account.claim = Claim::Nothing;
+        }
         if ended < jobs.len() {
             account.end_time = None;
         }
@@ -74,14 +82,36 @@ impl ForeignLayout for Submitit {
     }
 
     fn metrics(&self, run: &Path) -> MetricFiles {
-        let files = logs(run, "_log.out").into_iter().map(|name| MetricFile::new(run.join(name))).collect();
+        let files = logs(run, LOG).into_iter().map(|name| MetricFile::new(run.join(name))).collect();
         MetricFiles::Files(MetricFormat::Printed, files)
     }
 
     fn logs(&self, run: &Path) -> Logs {
         let last = |end: &str| logs(run, end).pop().map(|name| run.join(name));
-        Logs { combined: None, stdout: last("_log.out"), stderr: last("_log.err") }
+        Logs { combined: None, stdout: last(LOG), stderr: last("_log.err") }
     }
+}
+
+/// What is there of the tasks of a job.
+#[derive(Default)]
+struct Tasks<'a> {
+    /// Tasks that have begun.
+    begun: usize,
+    /// The names of the results of those that have ended.
+    results: Vec<&'a str>,
+}
+
+impl Tasks<'_> {
+    /// Says whether every task that has begun has a result.
+    fn have_ended(&self) -> bool {
+        !self.results.is_empty() && self.results.len() >= self.begun
+    }
+}
+
+/// Returns the job of a file of one of its tasks, `JOB_TASK` and this end.
+fn job_of<'a>(name: &'a str, end: &str) -> Option<&'a str> {
+    let (job, task) = name.strip_suffix(end)?.rsplit_once('_')?;
+    (!task.is_empty() && task.bytes().all(|byte| byte.is_ascii_digit())).then_some(job)
 }
 
 /// Returns the names of the logs of a folder.

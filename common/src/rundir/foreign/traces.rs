@@ -32,7 +32,12 @@ pub(super) fn last_words(path: &Path) -> Option<String> {
 
 /// Returns the names in a directory that are UTF-8, in order, a bounded number of them.
 pub(super) fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(ENTRIES);
+    some_names(directory, ENTRIES)
+}
+
+/// Returns the names in a directory that are UTF-8, in order, at most this number of them.
+pub(super) fn some_names(directory: &Path, most: usize) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(most);
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     names

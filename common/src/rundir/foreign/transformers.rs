@@ -6,6 +6,7 @@ use super::traces::{first_event, names, number_after, written};
 use super::{Account, Claim, Fields, ForeignLayout, Listing};
 use crate::fsio::read::LIMIT;
 use crate::rundir::status::Outcome;
+use crate::time::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +16,11 @@ pub(super) struct Transformers;
 
 const STATE: &str = "trainer_state.json";
 
-/// What is written when the training has ended.
-const RESULTS: [&str; 2] = ["train_results.json", "all_results.json"];
+/// What an evaluation or a prediction writes, too.
+const OTHER_RESULTS: [&str; 3] = ["all_results.json", "eval_results.json", "predict_results.json"];
+
+/// Seconds within which the files of one end are written.
+const SLACK: f64 = 60.0;
 
 impl ForeignLayout for Transformers {
     fn name(&self) -> &'static str {
@@ -36,36 +40,71 @@ impl ForeignLayout for Transformers {
 
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
-        let path = state(run);
-        // The metrics in a large one are read all the same, and tell the step.
-        let small = path.as_ref().filter(|path| fs::metadata(path).is_ok_and(|file| file.len() <= LIMIT));
-        let state = small.and_then(|path| Fields::read(path, &mut account.damage)).unwrap_or_default();
+        let (path, state) = last_saved(run, &mut account.damage);
         account.step = state.number("global_step");
         account.meta.total_steps = state.whole("max_steps").filter(|steps| *steps > 0);
-        let directories = names(&run.join("runs")).into_iter().map(|name| run.join("runs").join(name));
-        account.start_time = first_event(directories);
+        let events: Vec<Timestamp> = names(&run.join("runs"))
+            .into_iter()
+            .filter_map(|name| first_event([run.join("runs").join(name)]))
+            .collect();
+        account.start_time = events.iter().min().copied();
         let control = ["stateful_callbacks", "TrainerControl", "args", "should_training_stop"];
         let is_over = super::settings::value_at(state.all(), &control).is_some_and(|stop| stop == true)
             || account
                 .step
                 .zip(state.number("max_steps"))
                 .is_some_and(|(step, most)| most > 0.0 && step >= most);
-        let results = RESULTS.iter().map(|name| run.join(name)).find(|path| path.exists());
-        if is_over || results.is_some() {
+        let saved = path.and_then(|path| written(&path));
+        let is_late = |time: Timestamp, after: Timestamp| time.seconds_since(after) > SLACK;
+        // Results that are older than what was saved last are those of a training before.
+        let results = results(run).filter(|results| saved.is_none_or(|saved| !is_late(saved, *results)));
+        let Some(end) = results.or(saved.filter(|_| is_over)) else { return account };
+        // Each process logs to a directory of its own. One that began after the end trains on, until it writes results.
+        let others = OTHER_RESULTS.iter().filter_map(|name| written(&run.join(name))).max();
+        let known = Some(end).max(others).unwrap_or(end);
+        if !events.iter().any(|begun| is_late(*begun, known)) {
             account.claim = Claim::Ended(Outcome::Completed);
-            account.end_time = results.or(path).and_then(|path| written(&path));
+            account.end_time = Some(end);
         }
         account
     }
 }
 
-/// Finds what the Trainer saved last: in the end beside the checkpoints, else in the one with the highest number.
-fn state(run: &Path) -> Option<PathBuf> {
-    let mut checkpoints: Vec<(u64, String)> =
-        names(run).into_iter().filter_map(|name| Some((number_after("checkpoint-", &name)?, name))).collect();
+/// Returns when the results of a training were written. An evaluation alone also writes `all_results.json`.
+fn results(run: &Path) -> Option<Timestamp> {
+    let all = run.join("all_results.json");
+    let is_of_training = || {
+        let fields = Fields::read(&all, &mut Vec::new()).unwrap_or_default();
+        fields.all().keys().any(|key| key.starts_with("train_"))
+    };
+    written(&run.join("train_results.json")).or_else(|| written(&all).filter(|_| is_of_training()))
+}
+
+/// Finds what the Trainer saved last, in the end beside the checkpoints, else in the one with the highest number: where
+/// more steps were made. The times tell it only where the steps do not: a copy has others.
+fn last_saved(run: &Path, damage: &mut Vec<String>) -> (Option<PathBuf>, Fields) {
+    let mut read = |path: &Path| {
+        // The metrics in a large one are read all the same, and tell the step.
+        let is_small = fs::metadata(path).is_ok_and(|file| file.len() <= LIMIT);
+        if is_small { Fields::read(path, damage).unwrap_or_default() } else { Fields::default() }
+    };
+    let mut checkpoints: Vec<(u64, PathBuf)> = names(run)
+        .into_iter()
+        .filter_map(|name| Some((number_after("checkpoint-", &name)?, run.join(name).join(STATE))))
+        .collect();
     checkpoints.sort();
-    let saved = checkpoints.iter().rev().map(|(_, name)| run.join(name).join(STATE));
-    let saved = saved.into_iter().find(|path| path.exists());
-    let last = Some(run.join(STATE)).filter(|path| path.exists());
-    [last, saved].into_iter().flatten().max_by_key(|path| written(path))
+    let saved = checkpoints.into_iter().rev().find(|(_, path)| path.exists());
+    let top = Some(run.join(STATE)).filter(|path| path.exists()).map(|path| (read(&path), path));
+    match (top, saved) {
+        (None, None) => (None, Fields::default()),
+        (Some((state, path)), None) => (Some(path), state),
+        (None, Some((_, path))) => (Some(path.clone()), read(&path)),
+        (Some((state, path)), Some((step, saved))) => {
+            let is_top = match state.whole("global_step") {
+                Some(reached) => reached >= step,
+                None => written(&path) >= written(&saved),
+            };
+            if is_top { (Some(path), state) } else { (Some(saved.clone()), read(&saved)) }
+        }
+    }
 }

@@ -11,6 +11,9 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Yolo;
 
+/// Seconds within which the table and the plots of one end are written.
+const SLACK: f64 = 60.0;
+
 impl ForeignLayout for Yolo {
     fn name(&self) -> &'static str {
         "YOLO"
@@ -37,7 +40,12 @@ impl ForeignLayout for Yolo {
         // The first versions count epochs from 0, and their tables have no time.
         let is_last = |(epoch, epochs): (f64, Value)| epochs.as_f64().is_some_and(|epochs| epoch >= epochs);
         let is_over = epoch.zip(epochs.map(Value::from)).is_some_and(is_last);
-        if is_over || run.join("results.png").exists() {
+        // Plots that are older than the table are those of a training that goes on.
+        let drawn = written(&run.join("results.png"));
+        let is_drawn = drawn.is_some_and(|drawn| {
+            written(&results).is_none_or(|written| written.seconds_since(drawn) <= SLACK)
+        });
+        if is_over || is_drawn {
             account.claim = Claim::Ended(Outcome::Completed);
             account.end_time = written(&results);
         }
