@@ -35,6 +35,7 @@ pub(crate) fn environment(
     env.push(("RUN_TOTAL_STEPS".into(), number(resume.total_steps)));
     env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
     env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
+    env.push((NOTES.into(), None)); // they tell of this job, not of a run within the run
     env.extend(of_srun());
     env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
     env.extend(recorded);

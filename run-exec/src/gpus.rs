@@ -160,6 +160,7 @@ fn waiting(run_id: &str) -> Launch {
         requeue: false,
         restart_ok: false,
         resubmitted: 0,
+        resubmit_time: None,
         attempts: 0,
     }
 }
