@@ -64,7 +64,7 @@ impl Objects {
         self.uploads = uploads.keys().cloned().collect();
     }
 
-    /// Records a key that has an object of so many bytes.
+    /// Records a key that has an object, and the bytes of that.
     pub(crate) fn take(&mut self, key: String, size: u64) {
         self.taken.insert(key, size);
     }
