@@ -1,7 +1,7 @@
 //! Which launcher the command line names.
 
 use run_launch::contract::SLURM;
-use run_launch::launcher::is_name;
+use run_launch::contract::is_name;
 
 /// A launcher and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]

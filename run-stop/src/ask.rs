@@ -107,7 +107,7 @@ impl Asker<'_> {
     }
 
     /// Takes a run that waits for a job out of the queue, unless it is just being started: then its job finds the
-    /// request. Says whether it has. `before` is what was recorded of the run, of which the last attempt may have
+    /// request. Says whether it has. `before` is what was recorded of the run. Its last attempt may have
     /// `died` unseen.
     fn take_out(&self, run: &RunDir, before: (Status, u32), died: Option<String>) -> Result<bool, Error> {
         let layout = run.layout();

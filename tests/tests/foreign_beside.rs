@@ -1,4 +1,4 @@
-//! Files of other systems that a program left beside runs of ours, or beside those of a layout that is told for sure:
+//! Files of other systems that a program left beside runs of ours, or beside those of a layout with sure marks:
 //! no run is hidden by them, and the directory is not taken for a run.
 
 use serde_json::{Value, json};

@@ -51,7 +51,7 @@ fn launch(lab: &Lab) -> Value {
     lab.json("runs/r/.run/launch.json")
 }
 
-/// Prepares the process of a job of the last submission, after so many restarts.
+/// Prepares the process of a job of the last submission, after a number of restarts.
 fn job(lab: &Lab, id: &str, restart: u32, options: &[&str]) -> Cmd {
     let submission = launch(lab)["submission"].as_str().unwrap().to_owned();
     let job = cmd(lab, "run-exec").env("SLURM_JOB_ID", id).env("SLURM_RESTART_COUNT", restart.to_string());
@@ -60,7 +60,7 @@ fn job(lab: &Lab, id: &str, restart: u32, options: &[&str]) -> Cmd {
     job.args(["--linger", "100ms", "--heartbeat", "100ms"]).args(options).arg(lab.path("runs/r"))
 }
 
-/// Waits until a process has claimed the run after so many restarts.
+/// Waits until a process has claimed the run after a number of restarts.
 fn await_claim(lab: &Lab, restart: u32) {
     wait_for("the claim", || {
         lab.path("runs/r/.run/owner.json").exists()

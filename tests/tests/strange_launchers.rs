@@ -9,7 +9,7 @@ use testkit::slurm::Cluster;
 use testkit::sshd::Sshd;
 use testkit::{Cmd, Lab};
 
-/// A launcher that says with which arguments and where it was executed, and that its job 7 waits.
+/// A launcher that prints its arguments and its directory, and answers that job 7 waits.
 const LAUNCHER: &str = r#"#!/bin/sh
 echo "$PWD $*" >>"$LAB_DIR/executed"
 case $1 in

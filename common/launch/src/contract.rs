@@ -141,6 +141,11 @@ pub fn read_lines<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     text.lines().filter(|line| !line.trim().is_empty()).map(read).collect()
 }
 
+/// Returns whether a launcher may have this name, which becomes a part of a program's name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,8 +30,3 @@ pub fn used(name: &str, args: &[String], user: Option<u32>) -> Result<Box<dyn La
         )),
     }
 }
-
-/// Returns whether a launcher may have this name, which becomes a part of a program's name.
-pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-}

@@ -1,7 +1,7 @@
 //! The launchers that the calling user has used, with their arguments. A record of a run names a launcher, which is a
 //! program; a record can be forged, or come from somebody else. So the tools execute only what the user has once typed.
 
-use crate::launcher::is_name;
+use crate::contract::is_name;
 use crate::own::{check_own, make_own};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};

@@ -1,9 +1,10 @@
 //! The record of an attempt's end: its outcome, and further remarks of the reason.
 
+use super::end::End;
 use super::ending::Noticed;
 use super::last_words::{LastWords, last_words};
 use super::log::Unlogged;
-use super::outcome::{Cause, End, has_own_status, judge, may_pass, was_killed, was_signalled};
+use super::outcome::{Cause, has_own_status, judge, may_pass, was_killed, was_signalled};
 use super::supervisor::Supervisor;
 use super::tee::Seen;
 use run_common::rundir::SCHEMA;

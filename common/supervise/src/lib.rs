@@ -8,6 +8,7 @@ mod combined;
 mod conclusion;
 mod detach;
 mod devices;
+mod end;
 mod ending;
 mod feed;
 mod forced;

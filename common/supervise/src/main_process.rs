@@ -1,6 +1,6 @@
 //! The main process of an attempt: the command, or the last of a chain of shells that it turned out to be.
 
-use super::outcome::End;
+use super::end::End;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::process::foreground::is_shell;
 use run_common::process::identity::{Process, Signal};

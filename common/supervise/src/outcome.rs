@@ -1,5 +1,6 @@
 //! The outcome of a run: status, reason and exit status, from what ended it. Pure.
 
+use super::end::End;
 use super::last_words::{FailedTask, LastWords};
 use nix::libc::{SIGABRT, SIGKILL};
 use run_common::cli::statuses::Statuses;
@@ -8,17 +9,6 @@ use run_common::process::signals::signal_name;
 use run_common::rundir::status::Outcome;
 use run_common::time::human;
 use std::time::Duration;
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It returned a status.
-    Exited(i32),
-    /// A signal ended it.
-    Signaled(i32),
-    /// It is gone, and another process waited for it.
-    Unseen,
-}
 
 /// Why a run was ended before it ended by itself. The first cause counts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 
 use super::clock::{Clock, is_killing};
 use super::devices::Devices;
+use super::end::End;
 use super::ending::{Asked, Noticed};
 use super::forced::Forced;
 use super::machine::{Action, Event, Sent, State, step};
 use super::main_process::{MainProcess, has_ended};
 use super::oom::OomKills;
-use super::outcome::{Cause, End, exit_status};
+use super::outcome::{Cause, exit_status};
 use super::records::Records;
 use super::resources::Meter;
 use super::script;

@@ -1,6 +1,6 @@
 //! What srun reports about the tasks of a step that have failed: the first one is the cause.
 
-use crate::outcome::End;
+use crate::end::End;
 use nix::libc;
 
 /// Signals, as srun names them.
