@@ -14,9 +14,13 @@ use std::path::Path;
 pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
     let (mut files, mut owners, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
     let (mut columns, mut known) = (Vec::new(), HashSet::from(["step".to_owned()]));
+    let (mut has_steps, mut has_foreign) = (false, false);
     for run in runs {
-        for evaluations in &run.evaluations {
-            let path = evaluations.consolidated();
+        let ours = run.evaluations.iter().map(|of| (of.label(), None, of.consolidated()));
+        let foreign = run.foreign_evaluations.iter().flat_map(|of| {
+            of.tables.iter().map(|(step, path)| (of.label.as_str(), Some(*step), path.clone()))
+        });
+        for (label, step, path) in ours.chain(foreign) {
             let found = match header(&path) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
@@ -29,8 +33,11 @@ pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
             };
             let Ok(path) = std::path::absolute(&path) else { continue };
             let Some(path) = path.to_str() else { continue };
+            has_foreign |= step.is_some();
+            has_steps |= found.iter().any(|column| column.eq_ignore_ascii_case("step"));
+            let step = step.flatten().map_or_else(|| "NULL".to_owned(), |step| step.to_string());
             columns.extend(found.into_iter().filter(|column| known.insert(column.to_lowercase())));
-            owners.push([literal(path), literal(&run.name), literal(evaluations.label())].join(", "));
+            owners.push([literal(path), literal(&run.name), literal(label), step].join(", "));
             files.push(path.to_owned());
         }
     }
@@ -48,11 +55,18 @@ pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
             _ => format!(", e.{}", identifier(column)),
         })
         .collect();
-    let owners = values(owners.into_iter(), "file VARCHAR, run VARCHAR, label VARCHAR");
+    let owners = values(owners.into_iter(), "file VARCHAR, run VARCHAR, label VARCHAR, step BIGINT");
+    // The tables of other systems have their step in their path, and may be damaged.
+    let step = match (has_foreign, has_steps) {
+        (false, _) => "e.step",
+        (true, true) => "coalesce(l.step::BIGINT, TRY_CAST(e.step AS BIGINT)) AS step",
+        (true, false) => "l.step::BIGINT AS step",
+    };
+    let ignore = if has_foreign { ", ignore_errors = true" } else { "" };
     let view = format!(
-        "{head} SELECT l.run, l.label, e.step{columns}
+        "{head} SELECT l.run, l.label, {step}{columns}
 FROM ({owners}) l JOIN read_csv([{}], delim = ',', quote = '\"', escape = '\"', header = true, union_by_name = true,
-    sample_size = -1, filename = 'file of the row', hive_partitioning = false) e ON e.\"file of the row\" = l.file;\n",
+    sample_size = -1, filename = 'file of the row', hive_partitioning = false{ignore}) e ON e.\"file of the row\" = l.file;\n",
         paths(&files)
     );
     (view, exit)

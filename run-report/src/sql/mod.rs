@@ -12,6 +12,7 @@ use crate::settings::settings;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::message::warn;
+use run_common::rundir::attempts::Attempt;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -109,7 +110,8 @@ fn list(runs: &[&Run]) -> String {
 fn recorded(runs: &[&Run]) -> String {
     let files = runs.iter().map(|run| run.seen.run.layout().status());
     let read = RECORDED.iter().map(|(name, kind, _)| (*name, *kind));
-    let source = documents(existing(runs, files), "unstructured", read);
+    let given = without_record(runs).map(|run| given(run, "status.json", state(run)));
+    let source = documents(existing(runs, files), "unstructured", read, given);
     let columns: String = RECORDED
         .iter()
         .map(|(name, _, taken)| match *taken {
@@ -128,7 +130,13 @@ fn attempted(runs: &[&Run]) -> String {
     let files = runs.iter().map(|run| run.seen.run.layout().attempts());
     let read = [("event", "VARCHAR"), ("attempt", "BIGINT")].into_iter();
     let read = read.chain(ATTEMPTED.iter().map(|(name, kind, _)| (*name, *kind)));
-    let source = documents(existing(runs, files), "newline_delimited", read);
+    let given = without_record(runs).flat_map(|run| {
+        let lines = run.attempts.iter().flat_map(|Attempt { start, end }| {
+            [serde_json::to_value(start).ok(), end.as_ref().and_then(|end| serde_json::to_value(end).ok())]
+        });
+        lines.flatten().map(|line| given(run, "attempts.jsonl", line))
+    });
+    let source = documents(existing(runs, files), "newline_delimited", read, given);
     let columns: String = ATTEMPTED
         .iter()
         .map(|(name, _, event)| {
@@ -149,6 +157,26 @@ WHERE a.event IN ('start', 'end') GROUP BY l.run, a.attempt ORDER BY l.run, a.at
     )
 }
 
+/// Returns the runs of other systems, which have no record: the script itself holds what is known of them.
+fn without_record<'a>(runs: &'a [&Run]) -> impl Iterator<Item = &'a Run> {
+    runs.iter().copied().filter(|run| run.seen.run.layout().foreign().is_some())
+}
+
+/// Returns the state of a run as its status.json would have it.
+fn state(run: &Run) -> Value {
+    let mut state = serde_json::to_value(&run.seen.recorded).unwrap_or_default();
+    if let Value::Object(fields) = &mut state {
+        fields.insert("status".to_owned(), run.seen.status().to_string().into());
+        fields.insert("reason".to_owned(), run.seen.reason().into());
+    }
+    state
+}
+
+/// Returns a row of what is known of a run without a record: the file that would hold it, and the document.
+fn given(run: &Run, file: &str, document: Value) -> String {
+    [literal(&format!("{}/.run/{file}", run.path())), literal(&document.to_string())].join(", ")
+}
+
 /// Returns the absolute paths of the files that exist.
 fn existing<'a>(
     runs: &'a [&Run],
@@ -161,13 +189,28 @@ fn existing<'a>(
     runs.iter().zip(files).map(absolute).filter(|file| file.is_file())
 }
 
-/// Returns a table of the objects in files, with these columns.
+/// Returns a table of the objects in files, and of those that are given, with these columns.
 fn documents<'a>(
     files: impl Iterator<Item = PathBuf>,
     format: &str,
     columns: impl Iterator<Item = (&'a str, &'a str)>,
+    given: impl Iterator<Item = String>,
 ) -> String {
     let columns: Vec<(&str, &str)> = columns.collect();
+    let given: Vec<String> = given.collect();
+    if !given.is_empty() {
+        let read = documents(files, format, columns.iter().copied(), std::iter::empty());
+        let (mut names, mut values_of) = (String::new(), String::new());
+        for (name, kind) in &columns {
+            let arrow = if *kind == "JSON" { "->" } else { "->>" };
+            let _ = write!(names, "{name}, ");
+            let _ = write!(values_of, "TRY_CAST((json::JSON {arrow} '/{name}') AS {kind}) AS {name}, ");
+        }
+        let given = values(given.into_iter(), "filename VARCHAR, json VARCHAR");
+        return format!(
+            "(SELECT {names}filename FROM {read} UNION ALL\nSELECT {values_of}filename FROM ({given}))"
+        );
+    }
     let files: Vec<String> = files.map(|file| file.to_string_lossy().into_owned()).collect();
     if files.is_empty() {
         let none = columns.iter().map(|(name, kind)| format!("NULL::{kind} AS {name}, ")).collect::<String>();
