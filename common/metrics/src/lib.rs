@@ -21,6 +21,7 @@ pub mod name_list;
 pub mod names;
 mod natural;
 pub mod of_run;
+mod ordered_step;
 pub mod read;
 pub mod resumptions;
 pub mod row;

@@ -3,9 +3,13 @@
 //! may follow (mlflow, `store/tracking/file_store.py`). A file holds one metric.
 
 use super::lines::is_damage;
+use super::ordered_step::Step;
 use super::row::{MetricRow, MetricValue};
 use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -37,16 +41,20 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
         one.advance()?;
         series.push(one);
     }
-    while let Some(step) =
-        series.iter().filter_map(|one| one.next).map(|value| value.step).min_by(f64::total_cmp)
-    {
-        let mut row = Row::new(step);
-        for one in
-            series.iter_mut().filter(|one| one.next.is_some_and(|value| value.step.total_cmp(&step).is_eq()))
-        {
+    let place = |at: usize, one: &Series| Some(Reverse((Step(one.next?.step), at)));
+    let mut next: BinaryHeap<_> = series.iter().enumerate().filter_map(|(at, one)| place(at, one)).collect();
+    while let Some(&Reverse((step, _))) = next.peek() {
+        let mut row = Row::new(step.0);
+        // A second value of a metric at this step belongs to the next row.
+        let mut later = Vec::new();
+        while let Some(first) = next.peek_mut().filter(|first| first.0.0 == step) {
+            let Reverse((_, at)) = PeekMut::pop(first);
+            let one = &mut series[at];
             row.add(one.name, one.next);
             one.advance()?;
+            later.extend(place(at, one));
         }
+        next.extend(later);
         act(row.made());
     }
     Ok(Some(series.iter().map(|one| one.skipped).sum()))
@@ -161,6 +169,24 @@ mod tests {
         assert_eq!(skipped, Some(300));
         let expected = [("1", 300, 1.0), ("2", 600, 2.0), ("3", 300, 1.6)];
         assert_eq!(rows, expected.map(|(step, count, time)| (step.to_owned(), count, Some(time))));
+    }
+
+    #[test]
+    fn a_step_that_is_logged_twice_is_two_rows() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let [one, other] = [("a", "1 1 5\n1 2 5\n1 3 4\n"), ("b", "1 7 5\n1 8 6\n")].map(|(name, lines)| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, lines).unwrap();
+            path
+        });
+        let mut rows = Vec::new();
+        let mut each = |row: MetricRow| {
+            let values = row.numbers().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+            rows.push((row.step().unwrap().1.to_string(), values.join(" ")));
+        };
+        merged(&[(&one, "a"), (&other, "b")], &mut each).unwrap();
+        let expected = [("5", "a=1 b=7"), ("5", "a=2"), ("4", "a=3"), ("6", "b=8")];
+        assert_eq!(rows, expected.map(|(step, values)| (step.to_owned(), values.to_owned())));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! in them.
 
 use super::lines::document;
+use super::ordered_step::Step;
 use super::row::{MetricRow, MetricValue};
 use run_common::json::with_quoted_constants;
 use run_common::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -83,30 +83,6 @@ fn seconds(time: &Value) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are below 2^53")]
     Some(time.millis() as f64 / 1000.0)
 }
-
-/// A step: a number of JSON, which is finite.
-#[derive(Clone, Copy)]
-struct Step(f64);
-
-impl Ord for Step {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Step {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Step {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Step {}
 
 #[cfg(test)]
 mod tests {
