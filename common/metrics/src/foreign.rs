@@ -1,5 +1,6 @@
 //! The metrics of runs that other systems made: where their layouts say, and their figures, which no record has.
 
+use crate::row::MetricRow;
 use crate::row_reader::SourceFormat;
 use crate::source::{MetricSource, SourceFile};
 use crate::summary::Summary;
@@ -10,12 +11,7 @@ use run_common::rundir::foreign::{Foreign, MetricFiles, MetricFormat};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::{Recorded, State};
-use run_common::time::Timestamp;
-use serde_json::{Map, Value};
 use std::path::Path;
-
-/// Fields of a row that tell when it was written.
-const TIMES: [&str; 4] = ["timestamp", "time", "wall_time", "_timestamp"];
 
 /// Finds where a run keeps its metrics.
 pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
@@ -56,7 +52,7 @@ pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
         }
     };
     if summary.rows > 0 {
-        let last = summary.recent.last().and_then(written);
+        let last = summary.recent.last().and_then(|row| MetricRow::from(row.clone()).written());
         if let State::Ended(ended) = &mut recorded.state {
             ended.time = ended.time.or(last);
         }
@@ -75,16 +71,4 @@ pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
         1 => Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out")),
         many => Some(format!("{many} lines of the metrics of '{shown}' cannot be read and are left out")),
     }
-}
-
-/// Returns when a row was written, where it says that.
-fn written(row: &Map<String, Value>) -> Option<Timestamp> {
-    TIMES.iter().find_map(|name| match row.get(*name)? {
-        Value::String(text) => Timestamp::of_iso(text),
-        // Smaller numbers are seconds since the start.
-        Value::Number(seconds) => {
-            seconds.as_f64().filter(|seconds| *seconds > 1e9).and_then(Timestamp::of_seconds)
-        }
-        _ => None,
-    })
 }

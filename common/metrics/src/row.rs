@@ -7,6 +7,7 @@ use super::csv::MARK;
 use super::standing::{Cell, Standing, StepFields};
 use super::step_key::StepKey;
 use run_common::json::{CONSTANTS, json_number, with_quoted_constants};
+use run_common::time::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,6 +17,12 @@ pub const DEEPEST: usize = 64;
 
 /// Names of the time of a row, beside `time`.
 const TIMES: [&str; 6] = ["timestamp", "wall_time", "walltime", "time_elapsed", "elapsed", "runtime"];
+
+/// Names of the instant at which a row was written, or of the last part of these.
+const INSTANTS: [&str; 4] = ["time", "timestamp", "wall_time", "walltime"];
+
+/// Numbers that are an instant: seconds since 1970, from 2001 to 2096. Smaller ones are seconds since some start.
+const SECONDS: std::ops::Range<f64> = 1e9..4e9;
 
 /// One field of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +62,26 @@ impl MetricRow {
     /// Returns when the row was logged, in seconds since 1970, where its file tells so beside the fields.
     pub fn logged(&self) -> Option<f64> {
         self.logged
+    }
+
+    /// Returns when the row was written, where its file or one of its fields tells so: in seconds or milliseconds since
+    /// 1970, or as a text in ISO 8601. A text without a zone is in local time.
+    pub fn written(&self) -> Option<Timestamp> {
+        let instant = |number: f64| {
+            let seconds = [number, number / 1000.0].into_iter().find(|seconds| SECONDS.contains(seconds));
+            seconds.and_then(Timestamp::of_seconds)
+        };
+        let is_instant = |name: &str| {
+            let last = name.rsplit('/').next().unwrap_or(name).trim_start_matches('_');
+            INSTANTS.iter().any(|known| last.eq_ignore_ascii_case(known))
+        };
+        let field = || {
+            self.fields().filter(|(name, _)| is_instant(name)).find_map(|(_, value)| match value {
+                MetricValue::Number(number) => instant(*number),
+                MetricValue::Other(value) => Timestamp::of_iso(value.as_str()?),
+            })
+        };
+        self.logged.and_then(instant).or_else(field)
     }
 
     /// Parses a line; `None` when it is no object. The mark that some editors put before UTF-8 is left out.
@@ -277,6 +304,22 @@ mod tests {
     fn numbers(line: &str) -> Vec<(String, String)> {
         let row = MetricRow::parse(line.as_bytes()).unwrap();
         row.numbers().map(|(name, number)| (name.to_owned(), number.to_string())).collect()
+    }
+
+    #[test]
+    fn a_row_may_say_when_it_was_written() {
+        let written =
+            |line: &str| MetricRow::parse(line.as_bytes()).unwrap().written().map(Timestamp::millis);
+        assert_eq!(written(r#"{"step": 1, "timestamp": 1700000000.5}"#), Some(1_700_000_000_500));
+        assert_eq!(written(r#"{"step": 1, "wandb/_timestamp": 1700000000}"#), Some(1_700_000_000_000));
+        assert_eq!(written(r#"{"timestamp": 1700000000500}"#), Some(1_700_000_000_500));
+        assert_eq!(written(r#"{"time": 12.5, "Wall_Time": 1700000000}"#), Some(1_700_000_000_000));
+        assert_eq!(written(r#"{"timestamp": "2023-11-14T22:13:20+00:00"}"#), Some(1_700_000_000_000));
+        let naive = Timestamp::of_iso("2026-01-29T12:00:00.25").map(Timestamp::millis);
+        assert_eq!(written(r#"{"timestamp": "2026-01-29 12:00:00.250000"}"#), naive);
+        for none in ["12.5", "\"noon\"", "NaN", "1e18", "null", "-1700000000"] {
+            assert_eq!(written(&format!("{{\"step\": 1, \"time\": {none}}}")), None, "{none}");
+        }
     }
 
     #[test]

@@ -6,12 +6,7 @@ use crate::run::Run;
 use run_common::rundir::attempts::Attempts;
 use run_common::time::Timestamp;
 use run_metrics::of_run;
-use run_metrics::row::{MetricRow, MetricValue};
 use std::collections::HashSet;
-
-/// Numbers that count as a time: seconds since 1970, from 2001 to 2096. Other numbers are seconds since some
-/// start.
-const TIMES: std::ops::Range<f64> = 1e9..4e9;
 
 /// Values that were logged together.
 #[derive(Debug)]
@@ -59,7 +54,8 @@ pub(super) fn points<E>(
                 own.insert((*name).to_owned());
             }
         }
-        let point = Point { step, millis: clock.at(logged(&row), attempt), values: &values };
+        let point =
+            Point { step, millis: clock.at(row.written().map(Timestamp::millis), attempt), values: &values };
         hand_out(&mut failed, &point);
     });
     let mut metrics = own.clone();
@@ -110,23 +106,6 @@ pub(super) fn begun(run: &Run) -> Timestamp {
     first.or(run.seen.start_time()).unwrap_or(run.seen.recorded.created)
 }
 
-/// Returns the time of a row in milliseconds since 1970, if the row contains it.
-fn logged(row: &MetricRow) -> Option<i64> {
-    let seconds = row.number_under("time").filter(|seconds| TIMES.contains(seconds));
-    let millis = seconds.map(|seconds| whole((seconds * 1000.0).round()));
-    millis.or_else(|| {
-        let is_time = |name: &str| {
-            let last = name.rsplit('/').next().unwrap_or(name);
-            ["time", "timestamp", "wall_time"].contains(&last.trim_start_matches('_'))
-        };
-        let texts = row.fields().filter(|(name, _)| is_time(name)).filter_map(|(_, value)| match value {
-            MetricValue::Other(value) => value.as_str(),
-            MetricValue::Number(_) => None,
-        });
-        texts.filter_map(|text| text.parse::<Timestamp>().ok()).map(Timestamp::millis).next()
-    })
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     reason = "a fraction is cut off, and what is too large is the largest"
@@ -138,20 +117,6 @@ fn whole(number: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn logged_in(line: &str) -> Option<i64> {
-        logged(&MetricRow::parse(line.as_bytes()).unwrap())
-    }
-
-    #[test]
-    fn a_row_may_say_when_it_was_logged() {
-        assert_eq!(logged_in(r#"{"step": 1, "timestamp": 1700000000.5}"#), Some(1_700_000_000_500));
-        assert_eq!(logged_in(r#"{"step": 1, "_timestamp": 1700000000}"#), Some(1_700_000_000_000));
-        assert_eq!(logged_in(r#"{"timestamp": "2023-11-14T22:13:20+00:00"}"#), Some(1_700_000_000_000));
-        assert_eq!(logged_in(r#"{"step": 1, "time": 12.5}"#), None);
-        assert_eq!(logged_in(r#"{"step": 1, "time": "noon"}"#), None);
-        assert_eq!(logged_in(r#"{"step": 1, "time": NaN}"#), None);
-    }
 
     #[test]
     fn steps_are_whole() {
