@@ -205,3 +205,48 @@ fn a_link_leads_to_no_process_of_another_run() {
         assert!(lives(victim.pid()), "{name}");
     }
 }
+
+#[test]
+fn a_trial_that_is_tried_again_has_not_failed() {
+    let lab = Lab::new();
+    let row = |done: bool, more: &str| {
+        format!("{{\"loss\": NaN, \"done\": {done}, \"timestamp\": 1769688000{more}}}\n")
+    };
+    lab.write("ray/t/params.json", "{}");
+    lab.write("ray/t/result.json", row(false, ""));
+    lab.write("ray/t/error.txt", "Traceback (most recent call last):\nValueError: x\n");
+    age(&lab, "ray", 600);
+    let told = || (status(&lab, "ray/t")["status"].clone(), status(&lab, "ray/t")["reason"].clone());
+    assert_eq!(told(), (json!("failed"), json!("ValueError: x")));
+    lab.write("ray/t/result.json", row(false, "").repeat(2));
+    assert_eq!(told().0, json!("running"));
+    // A line of RLlib holds the whole config.
+    let config = format!(", \"config\": \"{}\"", "x".repeat(200_000));
+    lab.write("ray/t/result.json", row(false, "") + &row(true, &config));
+    assert_eq!(told(), (json!("completed"), json!(null)));
+    lab.write("ray/t/error.txt", "ValueError: before\n");
+    assert_eq!(told().0, json!("completed"));
+}
+
+#[test]
+fn a_run_is_the_same_from_within() {
+    let lab = Lab::new();
+    let name = "training_runs/run_2025-08-19_12-34-56";
+    rl_practice(&lab, "all", "run_2025-08-19_12-34-56", &["10"], 3);
+    lab.write("all/lightning_logs/version_0/metrics.csv", "epoch,step,loss\n0,1,0.5\n");
+    age(&lab, "all", 600);
+    for run in [&format!("all/{name}"), "all/lightning_logs/version_0"] {
+        let outside = status(&lab, run);
+        let below = if run.ends_with("version_0") { "x" } else { "logs" };
+        fs::create_dir_all(lab.path(format!("{run}/{below}"))).unwrap();
+        age(&lab, "all", 600);
+        for (from, word) in [(run.to_owned(), "."), (format!("{run}/{below}"), ".."), (run.to_owned(), "./.")]
+        {
+            let words = ["-c", "cd \"$1\" && exec run-status --json \"$2\"", "sh", &from, word];
+            let inside = lab.cmd("sh").args(words).run().code(0).json_lines().remove(0);
+            for key in ["path", "run_name", "layout", "status", "start_time", "step", "run_id"] {
+                assert_eq!(inside[key], outside[key], "{run} {word} {key}");
+            }
+        }
+    }
+}

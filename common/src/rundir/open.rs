@@ -12,6 +12,7 @@ use crate::fsio::{join, with_small};
 use crate::process::identity::ProcessId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::env;
 use std::fs;
 use std::io;
@@ -40,10 +41,13 @@ impl RunDir {
         let layout = Layout::new(path);
         match has_record(&layout) {
             Ok(true) => Ok(Self { layout }),
-            Ok(false) => match Foreign::of(path) {
-                Some(foreign) => Ok(Self::foreign(path, foreign)),
-                None => Err(missing(path)),
-            },
+            Ok(false) => {
+                let named = with_name(path);
+                match Foreign::of(&named) {
+                    Some(foreign) => Ok(Self::foreign(named, foreign)),
+                    None => Err(missing(path)),
+                }
+            }
             Err(error) => Err(unread(&layout, error)),
         }
     }
@@ -128,6 +132,15 @@ impl RunDir {
                     .hint("stop it with run-stop, or look at it with run-status"))
             }
         }
+    }
+}
+
+/// Returns a path that ends with the name of the directory, which tells something of runs of other systems; `.` and
+/// `..` do not.
+fn with_name(path: &Path) -> Cow<'_, Path> {
+    match path.file_name() {
+        Some(_) => Cow::Borrowed(path),
+        None => fs::canonicalize(path).map_or(Cow::Borrowed(path), Cow::Owned),
     }
 }
 

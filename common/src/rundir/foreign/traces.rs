@@ -18,7 +18,12 @@ pub(super) fn written(path: &Path) -> Option<Timestamp> {
 
 /// Returns the last lines of a file that are not empty, the last one first.
 pub(super) fn last_lines(path: &Path) -> Vec<String> {
-    let end = read_end(path, 0, END).unwrap_or_default();
+    lines_at_end(path, END)
+}
+
+/// Returns the same of the lines in this number of bytes at its end.
+pub(super) fn lines_at_end(path: &Path, bytes: u64) -> Vec<String> {
+    let end = read_end(path, 0, bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&end);
     text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
