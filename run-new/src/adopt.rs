@@ -35,6 +35,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use uuid::Uuid;
 
+/// Advice for a directory whose layout is not known.
+const UNKNOWN: &str = "make a run with run-new -n NAME -- COMMAND and copy the files into it; run-tools(7) lists the layouts that --adopt knows";
+
 /// Adopts the named directories; reports errors and continues with the others.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.configs.is_empty() {
@@ -64,7 +67,11 @@ struct Adopted {
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
-    let run = RunDir::at(directory)?;
+    let run = RunDir::at(directory).map_err(
+        |error| {
+            if directory.is_dir() { error.hint(UNKNOWN) } else { error }
+        },
+    )?;
     let what = || format!("cannot adopt '{}'", directory.display());
     let Some(foreign) = run.layout().foreign() else {
         return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));

@@ -89,7 +89,7 @@ impl Asker<'_> {
         let shown = run.layout().root().display();
         let Some(way) = foreign.stop(run.layout().root()) else {
             return Err(Error::new(Exit::BadRun, format!("cannot stop '{shown}'"))
-                .because(format!("a run of {} does not say which process it is", foreign.name()))
+                .because(format!("run-stop stops no runs of {}", foreign.name()))
                 .hint("end its program as it was started"));
         };
         let process = way.process.as_ref().and_then(Process::open);

@@ -99,7 +99,7 @@ pub fn connect4(lab: &Lab, run: &str, status: &Value, pid: Option<&str>) {
         "git_commit": "0123456789abcdef0123456789abcdef01234567", "git_dirty": true,
         "command": "python -m src.cli.train --config configs/dqn_connect4.yaml",
         "start_time_iso": "2026-01-29T12:00:00.000000+00:00", "seed": 42, "device": "cpu",
-        "python_version": "3.11.4", "torch_version": null, "config_path": "/work/configs/dqn_connect4.yaml",
+        "python_version": "3.11.4", "torch_version": null, "config_path": "/data/configs/dqn_connect4.yaml",
     });
     lab.write(&format!("{run}/meta.json"), format!("{meta:#}"));
     lab.write(&format!("{run}/config.yaml"), "seed: 42\ngame: {id: connect4}\ntrain: {total_steps: 50000}\n");

@@ -127,11 +127,7 @@ fn runs_of_other_layouts_are_never_signalled() {
         ("all/training_runs/run_2025-08-19_12-34-56", "RL practice"),
     ] {
         let refused = lab.cmd("run-stop").arg(run).run().code(3);
-        assert!(
-            refused.err().contains(&format!("a run of {system} does not say which process it is")),
-            "{}",
-            refused.err()
-        );
+        assert!(refused.err().contains(&format!("run-stop stops no runs of {system}")), "{}", refused.err());
         assert!(!lab.path(format!("{run}/stop")).exists());
     }
 }
