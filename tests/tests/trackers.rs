@@ -153,15 +153,17 @@ fn a_datastore_of_wandb_that_is_cut_anywhere_has_all_rows_before_the_cut() {
     assert_eq!(done.json_lines()[0]["metrics"]["loss"]["count"], 39);
 }
 
+/// Returns how runs ended: their paths, status and reason.
+fn ends(runs: &BTreeMap<String, Value>) -> Vec<(&str, Value, Value)> {
+    runs.iter().map(|(path, run)| (path.as_str(), run["status"].clone(), run["reason"].clone())).collect()
+}
+
 #[test]
 fn runs_of_sacred_tell_how_they_ended() {
     let lab = Lab::new();
     tracker(&lab, "sacred_files.py").arg("sacred").run().code(0);
     let runs = listed(&lab, "sacred");
-    let found: Vec<_> = runs
-        .iter()
-        .map(|(path, run)| (path.as_str(), run["status"].clone(), run["reason"].clone()))
-        .collect();
+    let found = ends(&runs);
     assert_eq!(
         found,
         [
@@ -183,10 +185,7 @@ fn folders_of_submitit_tell_what_became_of_their_jobs() {
     let lab = Lab::new();
     tracker(&lab, "submitit_jobs.py").arg("jobs").run().code(0);
     let runs = listed(&lab, "jobs");
-    let found: Vec<_> = runs
-        .iter()
-        .map(|(path, run)| (path.as_str(), run["status"].clone(), run["reason"].clone()))
-        .collect();
+    let found = ends(&runs);
     assert_eq!(
         found,
         [

@@ -110,7 +110,7 @@ fn list(runs: &[&Run]) -> String {
 fn recorded(runs: &[&Run]) -> String {
     let files = runs.iter().map(|run| run.seen.run.layout().status());
     let read = RECORDED.iter().map(|(name, kind, _)| (*name, *kind));
-    let given = without_record(runs).map(|run| given(run, "status.json", state(run)));
+    let given = without_record(runs).map(|run| given(run, "status.json", &state(run)));
     let source = documents(existing(runs, files), "unstructured", read, given);
     let columns: String = RECORDED
         .iter()
@@ -134,7 +134,7 @@ fn attempted(runs: &[&Run]) -> String {
         let lines = run.attempts.iter().flat_map(|Attempt { start, end }| {
             [serde_json::to_value(start).ok(), end.as_ref().and_then(|end| serde_json::to_value(end).ok())]
         });
-        lines.flatten().map(|line| given(run, "attempts.jsonl", line))
+        lines.flatten().map(|line| given(run, "attempts.jsonl", &line))
     });
     let source = documents(existing(runs, files), "newline_delimited", read, given);
     let columns: String = ATTEMPTED
@@ -173,7 +173,7 @@ fn state(run: &Run) -> Value {
 }
 
 /// Returns a row of what is known of a run without a record: the file that would hold it, and the document.
-fn given(run: &Run, file: &str, document: Value) -> String {
+fn given(run: &Run, file: &str, document: &Value) -> String {
     [literal(&format!("{}/.run/{file}", run.path())), literal(&document.to_string())].join(", ")
 }
 
