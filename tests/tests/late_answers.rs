@@ -1,6 +1,7 @@
 //! Launchers whose answers come late, in part, or not at all: what is not known is not taken for gone, and jobs that
 //! were started are remembered.
 
+use std::time::Instant;
 use testkit::{Cmd, Lab};
 
 /// A launcher whose verbs a lab writes: files `submit` and `query`.
@@ -97,4 +98,41 @@ fn a_job_that_slurm_accepts_although_sbatch_fails_is_remembered() {
     let done = cmd(&lab, "run-exec").args(["-q", "--slurm", "b"]).run().code(125);
     done.stderr("run-exec: Slurm does not accept the job: it does not say why\n");
     assert_eq!(lab.json("runs/b/.run/status.json")["status"], "created");
+}
+
+#[test]
+fn one_question_is_for_all_whatever_options_they_were_submitted_with() {
+    let lab = lab();
+    lab.write("batch", "echo x >>\"$LAB_DIR/n\"; wc -l <\"$LAB_DIR/n\"");
+    cmd(&lab, "run-exec").args(["-q", "--slurm=-t 1:00:00", "a"]).run().code(0).stderr("");
+    cmd(&lab, "run-exec").args(["-q", "--slurm=-t 2:00:00", "b"]).run().code(0).stderr("");
+    lab.write(
+        "queue",
+        "echo asked >>\"$LAB_DIR/asked\"; printf '1|0|PENDING|N/A|Priority\\n2|0|PENDING|N/A|Priority\\n'",
+    );
+    let done = cmd(&lab, "run-status").arg("--json").run().code(0).stderr("");
+    let told: Vec<_> =
+        done.json_lines().iter().map(|run| run["reason"].as_str().unwrap().to_owned()).collect();
+    assert!(told.iter().all(|reason| reason.ends_with("is pending: Priority")), "{told:?}");
+    assert_eq!(lab.read("asked"), "asked\n");
+}
+
+#[test]
+fn slurm_is_asked_at_most_six_times_a_minute_whatever_number_of_tools_run() {
+    for script in ["printf '1|0|PENDING|N/A|Priority\\n'", "sleep 100"] {
+        let lab = lab();
+        lab.write("batch", "echo 1");
+        cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+        lab.write("queue", format!("echo asked >>\"$LAB_DIR/asked\"; {script}"));
+        let started = Instant::now();
+        for _ in 0..3 {
+            let tools: Vec<_> = (0..8).map(|_| cmd(&lab, "run-status").spawn()).collect();
+            for tool in tools {
+                tool.wait().code(0);
+            }
+        }
+        // However long that took, an answer was used for ten seconds.
+        let asked = lab.read("asked").lines().count() as u64;
+        assert!(asked <= started.elapsed().as_secs() / 10 + 1, "{asked}: {script}");
+    }
 }

@@ -15,7 +15,8 @@ use run_common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long an answer is valid, in seconds.
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(1800);
 const FORGOTTEN: f64 = 600.0;
 
 /// The last answer of a launcher.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Answers {
     /// When the launcher was asked.
@@ -69,14 +70,27 @@ pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
         Ok(launcher) => launcher,
         Err(error) => return Asked { told: BTreeMap::new(), failure: Some(error.to_string()) },
     };
-    // Without a place for shared answers, the launcher is asked each time.
-    let kept = Kept::open(name, args).ok();
-    let mut answers = kept.as_ref().map(Kept::read).unwrap_or_default();
+    let kept = match Kept::open(name, args) {
+        Ok(kept) => kept,
+        // Another tool has been waiting for an answer for as long as this one would.
+        Err(Closed::Busy(path)) => {
+            let failure = Some(format!("'{name}' does not answer another tool that asks"));
+            return Asked { failure, ..read(&path).told(jobs) };
+        }
+        Err(Closed::Unusable) => {
+            let mut answers = Answers::default();
+            answers.want(jobs);
+            answers.renew(launcher.as_ref());
+            return answers.told(jobs);
+        }
+    };
+    let before = read(&kept.path);
+    let mut answers = before.clone();
     answers.want(jobs);
     if !answers.is_fresh() {
         answers.renew(launcher.as_ref());
     }
-    if let Some(kept) = kept {
+    if answers.differs(&before) {
         kept.write(&answers);
     }
     answers.told(jobs)
@@ -98,6 +112,14 @@ impl Answers {
             });
         }
         self.jobs.retain(|_, entry| now.seconds_since(entry.wanted) < FORGOTTEN);
+    }
+
+    /// Says whether other tools need to know of the change.
+    fn differs(&self, before: &Self) -> bool {
+        let is_newer = |(job, entry): (&String, &Entry)| {
+            before.jobs.get(job).is_none_or(|old| entry.wanted.seconds_since(old.wanted) > FRESH)
+        };
+        self.asked != before.asked || self.jobs.iter().any(is_newer)
     }
 
     /// Asks the launcher about all jobs for which a tool needs the answer.
@@ -136,29 +158,38 @@ struct Kept {
     _lock: Lock,
 }
 
+/// Why the file of the answers cannot be had.
+enum Closed {
+    /// Another tool has it: this file.
+    Busy(PathBuf),
+    /// There is no place for it. The launcher is asked each time.
+    Unusable,
+}
+
 impl Kept {
-    fn open(name: &str, args: &[String]) -> Result<Self, Error> {
-        let directory = directory()?;
+    fn open(name: &str, args: &[String]) -> Result<Self, Closed> {
+        let directory = directory().map_err(|_| Closed::Unusable)?;
         // Another environment may lead to another cluster.
-        let cluster = env::var("SLURM_CONF").unwrap_or_default();
-        let key = sha256(format!("{args:?} {cluster}").as_bytes());
+        let cluster = ["SLURM_CONF", "SLURM_CLUSTERS"].map(|name| env::var(name).unwrap_or_default());
+        let key = sha256(format!("{args:?} {cluster:?}").as_bytes());
         let path = directory.join(format!("{name}-{}.json", key.get(..16).unwrap_or_default()));
         let lock = path.with_extension("lock");
         match Lock::take_within(&lock, PATIENCE) {
             Ok(lock) => Ok(Self { path, _lock: lock }),
-            Err(error) => Err(Error::io("lock", &lock, error)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Closed::Busy(path)),
+            Err(_) => Err(Closed::Unusable),
         }
-    }
-
-    fn read(&self) -> Answers {
-        let bytes = read_small(&self.path).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     fn write(&self, answers: &Answers) {
         // If this fails, the launcher is asked once more.
         let _ = document(answers).and_then(|bytes| replace(&self.path, &bytes, Durability::Process));
     }
+}
+
+fn read(path: &Path) -> Answers {
+    let bytes = read_small(path).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
 /// Returns a directory that only this user can write to.

@@ -15,6 +15,12 @@ pub fn launcher(name: &str, args: &[String]) -> Box<dyn Launcher> {
     }
 }
 
+/// Returns the arguments that make a difference to the answers of a launcher. Runs whose arguments differ otherwise
+/// are asked about together.
+pub(crate) fn of_query(name: &str, args: &[String]) -> Vec<String> {
+    if name == SLURM { Slurm::new(args.to_vec()).cluster().into_iter().collect() } else { args.to_vec() }
+}
+
 /// Returns a launcher that the record of a run names. Records can be forged, and an executable is a program: it is
 /// returned only if the calling user has used it before, with these arguments. Of Slurm's jobs only those of the `user`
 /// are cancelled who wrote the record, if one is given.

@@ -4,6 +4,7 @@
 use crate::cache::{Told, ask};
 use crate::contract::{Answer, Known};
 use crate::ending::{NOT_AGAIN, is_of_scheduler};
+use crate::launcher::of_query;
 use run_common::message::warn;
 use run_common::process::identity::Life;
 use run_common::rundir::launch::{FREE_GPUS, Launch};
@@ -53,7 +54,7 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
                 }
                 if launch.job.is_some() {
                     asked
-                        .entry((launch.launcher.clone(), launch.args.clone()))
+                        .entry((launch.launcher.clone(), of_query(&launch.launcher, &launch.args)))
                         .or_default()
                         .push((at, launch));
                 } else {

@@ -52,7 +52,7 @@ impl Slurm {
     }
 
     /// Returns the option that names the cluster, if there is one.
-    fn cluster(&self) -> Option<String> {
+    pub(crate) fn cluster(&self) -> Option<String> {
         let mut words = self.args.iter();
         let mut cluster = None;
         while let Some(word) = words.next() {
