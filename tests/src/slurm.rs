@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,6 +63,12 @@ impl Cluster {
         }
         let dir = dir.canonicalize().unwrap();
         fs::write(dir.join("slurm.conf"), settings(&dir) + more).unwrap();
+        // Other devices take the place of two GPUs of each node.
+        let gpus = format!("AutoDetect=off\nName=gpu File={}/gpu[0-1]\n", dir.display());
+        fs::write(dir.join("gres.conf"), gpus).unwrap();
+        for (gpu, device) in [("gpu0", "/dev/null"), ("gpu1", "/dev/zero")] {
+            symlink(device, dir.join(gpu)).unwrap();
+        }
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])
             .arg(&dir)
@@ -295,6 +302,7 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SwitchType=switch/none
 MpiDefault=none
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerType=sched/backfill
@@ -310,7 +318,7 @@ MessageTimeout=10
 UnkillableStepTimeout=30
 ReturnToService=2
 SlurmdParameters=config_overrides
-NodeName=n[1-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=2 RealMemory=500 State=UNKNOWN
+NodeName=n[1-3] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=2 RealMemory=500 Gres=gpu:2 State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES DefaultTime=60 MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL DefaultTime=60 MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=cancelled Nodes=ALL DefaultTime=60 MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL

@@ -94,6 +94,34 @@ fn a_sweep_is_one_array_of_which_no_more_run_at_once_than_are_allowed() {
 }
 
 #[test]
+fn gpus_that_slurm_gives_are_recorded_and_left_to_the_program() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let new = lab.cmd("run-new").env("CUDA_VISIBLE_DEVICES", "7").args(["-b=b", "--sweep", "x=1,2", "--"]);
+    let program = "echo \"$CUDA_VISIBLE_DEVICES\"; until [ -e go ]; do sleep 0.05; done";
+    let made = new.args(["sh", "-c", program, "sh", "{set}"]).run().code(0);
+    // Both on one node, at the same time.
+    let exec = cluster.cmd(&lab, "run-exec").args(["-q", "--slurm=--gres=gpu:1 -w n2", "-"]);
+    exec.stdin(&made.stdout).run().code(0).stderr("");
+    let runs: Vec<String> = made.out().lines().map(str::to_owned).collect();
+    let given: BTreeSet<(String, String, String)> = runs
+        .iter()
+        .map(|run| {
+            lab.await_text(&format!("{run}/stdout.log"), "\n");
+            let start = &lab.json_lines(&format!("{run}/.run/attempts.jsonl"))[0];
+            let recorded = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let seen = lab.read(&format!("{run}/stdout.log")).trim().to_owned();
+            (recorded(&start["job"]["gpus"]), recorded(&start["CUDA_VISIBLE_DEVICES"]), seen)
+        })
+        .collect();
+    let gpu = |number: &str| (number.to_owned(), number.to_owned(), number.to_owned());
+    assert_eq!(given, BTreeSet::from([gpu("0"), gpu("1")]));
+    lab.write("go", "");
+    for run in &runs {
+        cluster.await_status(&lab, run, "completed");
+    }
+}
+
+#[test]
 fn what_cannot_run_is_refused_before_anything_is_queued() {
     let (lab, cluster) = (Lab::new(), Cluster::shared());
     lab.new_run("lost", &["no-such-program"]);

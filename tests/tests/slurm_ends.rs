@@ -96,8 +96,7 @@ fn a_run_that_is_preempted_goes_on_from_its_checkpoint() {
     wait_for("the other job to end", || {
         cluster.ask(&["squeue", "-h", "-t", "all", "-j", urgent.trim(), "-o", "%T"]) == "COMPLETED\n"
     });
-    // Slurm lets a job wait for two minutes before it starts it again.
-    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
+    hurry(cluster, &id);
     let again = await_steps(&lab, cluster, "r", 2);
     assert!(again["start_step"].as_f64() > Some(0.0), "{again}");
     lab.write("enough", "");
@@ -153,8 +152,7 @@ fn a_run_that_slurm_cancels_to_preempt_it_is_submitted_again() {
 
 #[test]
 fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
-    let lab = Lab::new();
-    let cluster = Cluster::start(&lab.path("slurm"), ""); // of its own: other tests take the node of a requeued job
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
     for (run, option, expected) in [("r", "--requeue", "stopped"), ("s", "--restart-ok", "completed")] {
         let program =
             "[ $RUN_ATTEMPT = 2 ] && exit 0; trap 'exit 0' TERM; echo begun; while :; do sleep 0.1; done";
@@ -165,7 +163,7 @@ fn a_run_without_a_checkpoint_is_not_started_again_unless_it_may_be() {
         lab.await_text(&format!("runs/{run}/stdout.log"), "begun");
         let id = lab.json(&format!("runs/{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
         cluster.ask(&["scontrol", "requeue", &id]);
-        hurry(&cluster, &id);
+        hurry(cluster, &id);
         let is_decided = |status: &Value| match expected {
             "stopped" => word(status, "reason").contains("not started again"),
             _ => word(status, "status") == expected,

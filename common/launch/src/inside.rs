@@ -35,11 +35,12 @@ impl Inside {
         };
         let restart = value("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
         let node = value("SLURMD_NODENAME");
+        let gpus = value("SLURM_JOB_GPUS");
         let notes = env::var_os(NOTES).map(PathBuf::from).map(|path| {
             let length = fs::metadata(&path).map_or(0, |file| file.len());
             (path, length)
         });
-        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node }, id, notes })
+        Some(Self { start: JobStart { launcher: SLURM.to_owned(), id: job, restart, node, gpus }, id, notes })
     }
 
     /// Finds out why the job is being ended; `None` if nothing ends it, or if Slurm does not say. `warning` is the

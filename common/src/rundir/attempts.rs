@@ -91,6 +91,9 @@ pub struct JobStart {
     pub restart: u32,
     /// The name by which the cluster knows the node.
     pub node: Option<String>,
+    /// The GPUs of the node that the job was given, as the cluster numbers them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<String>,
 }
 
 /// Tells the line of a start from that of an end.

@@ -65,10 +65,11 @@ pub fn is(status: &str, reason: &str) -> (String, String) {
     (status.to_owned(), reason.to_owned())
 }
 
-/// Lets Slurm start a job that it would let wait for two minutes.
+/// Lets Slurm start a job that it would let wait for two minutes, but not within the second in which it was ended:
+/// a node does not tell its two starts apart then, and refuses ("already killed, do not launch batch job").
 pub fn hurry(cluster: &Cluster, id: &str) {
     wait_for("the job to be requeued", || {
         cluster.ask(&["squeue", "-h", "-t", "all", "-j", id, "-o", "%T"]) == "PENDING\n"
     });
-    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now"]);
+    cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now+2"]);
 }
