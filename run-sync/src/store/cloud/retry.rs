@@ -105,7 +105,7 @@ impl Attempts<'_> {
         let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
         let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
         let is_given_up = !has_answered && self.retry.given_up.load(Ordering::Relaxed);
-        let is_over = is_given_up || first.elapsed() + pause >= within;
+        let is_over = is_given_up || first.elapsed().saturating_add(pause) >= within;
         let failure = match failure {
             Failure::Transport(why) if !has_answered => {
                 let what = format!("{} does not answer: {why}", self.retry.address);
@@ -151,6 +151,18 @@ mod tests {
         assert!(count > 2 && lasted < Duration::from_millis(450), "{count} in {lasted:?}");
         for status in [301, 400, 403, 404, 412, 501, 507] {
             assert_eq!(failing(status, Duration::from_secs(60), true).0, 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pause_that_a_store_asks_for_is_never_too_long_to_count() {
+        for asked in [Duration::MAX, Duration::from_secs(u64::MAX)] {
+            let retry = Retry::new(Duration::from_secs(60), "https://store".to_owned());
+            retry.answered();
+            let mut attempts = retry.begin();
+            attempts.first = Instant::now().checked_sub(Duration::from_secs(2));
+            let answer = Answer { status: 503, retry_after: Some(asked), ..Answer::default() };
+            assert!(attempts.failed(Failure::Answer(Box::new(answer))).is_err());
         }
     }
 
