@@ -51,6 +51,7 @@ impl Assembly<'_> {
         let left = self.left_groups();
         let mut entries: BTreeMap<Place, Box<Entry>> = BTreeMap::new(); // boxed: half of its room is empty
         let mut names = Vec::new();
+        let mut other_first: HashMap<Place, Place> = HashMap::new();
         let steps = std::mem::take(&mut self.steps);
         for (at, (found, step)) in self.scan.found.iter().zip(steps).enumerate() {
             let old = || before.get(&found.place).map(|entry| (*entry).clone());
@@ -62,7 +63,13 @@ impl Assembly<'_> {
                         .extend((found.stat.kind == FileType::RegularFile).then(|| shown(&found.place)));
                     old()
                 }
-                (Some(Kept::Stored(entry)), _) | (None, Step::Known(entry)) => Some(*entry),
+                (Some(Kept::Stored(entry)), step) => {
+                    if let Step::Same(first) = step {
+                        other_first.entry(beside(found, first)).or_insert_with(|| found.place.clone());
+                    }
+                    Some(*entry)
+                }
+                (None, Step::Known(entry)) => Some(*entry),
                 (Some(Kept::Torn), _) | (None, Step::Read(_)) => {
                     report.left.push(shown(&found.place));
                     old()
@@ -89,8 +96,12 @@ impl Assembly<'_> {
             }
         }
         for (found, first) in names {
-            let first_place = Place { path: first.clone(), evaluation: found.place.evaluation.clone() };
-            let made = entries.get(&first_place).and_then(|first| other_name(found, first));
+            let first = beside(found, first);
+            let stored = entries.get(&first).or_else(|| entries.get(other_first.get(&first)?));
+            let made = stored.and_then(|stored| other_name(found, stored)).or_else(|| {
+                report.left.push(shown(&found.place));
+                before.get(&found.place).map(|entry| (*entry).clone())
+            });
             entries.extend(made.map(|entry| (found.place.clone(), entry.into())));
         }
         for (place, error) in &self.scan.unreadable {
@@ -162,6 +173,11 @@ fn is_below(place: &Place, paths: &[PathBuf]) -> bool {
 
 fn is_prefix(entry: &Entry) -> bool {
     matches!(&entry.kind, Kind::File(file) if file.prefix)
+}
+
+/// Returns the place of a path in the directory in which something was found.
+fn beside(found: &Found, path: PathBuf) -> Place {
+    Place { path, evaluation: found.place.evaluation.clone() }
 }
 
 /// Makes the entry of another name of a file.

@@ -7,6 +7,7 @@ mod commit;
 mod follow;
 mod journal;
 mod large;
+mod listed;
 mod objects;
 mod one;
 mod plan;

@@ -5,6 +5,7 @@ use super::batch::{self, Batches};
 use super::budget::Budget;
 use super::commit::{commit, publish_sums, verify};
 use super::journal::{Begin, Earlier, Journal, Sent};
+use super::listed::Listed;
 use super::objects::Objects;
 use super::plan::{Knowledge, Old, Step};
 use super::report::Report;
@@ -91,37 +92,6 @@ struct OneBackup<'a> {
     created: Timestamp,
     /// A backup before may have ended between its manifest and what follows that.
     was_interrupted: bool,
-}
-
-/// What the store has, as far as it was asked.
-#[derive(Default)]
-struct Listed(Option<HashMap<String, u64>>);
-
-impl Listed {
-    fn has(&self, entry: &Entry) -> bool {
-        let (Some(listed), Kind::File(file), Some(key)) = (&self.0, &entry.kind, entry.object()) else {
-            return true;
-        };
-        key.starts_with("../") || listed.get(&key).is_some_and(|size| *size >= file.size)
-    }
-
-    fn ask(&mut self, set: &Set<'_>, subject: &Subject) -> Result<(), Error> {
-        if self.0.is_none() {
-            let mut listed = HashMap::new();
-            set.objects(subject.kind, &mut |object| _ = listed.insert(object.key, object.size))?;
-            self.0 = Some(listed);
-        }
-        Ok(())
-    }
-
-    /// Records which keys have objects.
-    fn tell(&self, objects: &mut Objects) {
-        self.0.iter().flatten().for_each(|(key, size)| objects.take(key.clone(), *size));
-    }
-
-    fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, HashMap::len)
-    }
 }
 
 impl OneBackup<'_> {
@@ -287,7 +257,10 @@ impl OneBackup<'_> {
                             kept.entry(*at).or_insert(Kept::Torn);
                             torn.push((*at, old.clone()));
                         }
-                        Outcome::Gone => _ = kept.insert(*at, Kept::Gone),
+                        Outcome::Gone => {
+                            kept.insert(*at, Kept::Gone);
+                            torn.extend(self.other_name(*at, steps).map(|other| (other, old.clone())));
+                        }
                         Outcome::Unreadable(error) => _ = kept.insert(*at, Kept::Unreadable(plain(&error))),
                     }
                 }
@@ -306,6 +279,20 @@ impl OneBackup<'_> {
             }
         }
         Ok(kept)
+    }
+
+    /// Returns the next name of a file of which one is gone.
+    fn other_name(&self, gone: usize, steps: &[Step]) -> Option<usize> {
+        let gone_now = &self.scan.found[gone].place;
+        let first = match &steps[gone] {
+            Step::Same(first) => first,
+            _ => &gone_now.path,
+        };
+        let is_other = |at: &usize| {
+            let is_same = matches!(&steps[*at], Step::Same(other) if other == first);
+            is_same && self.scan.found[*at].place.evaluation == gone_now.evaluation
+        };
+        (gone + 1..steps.len()).find(is_other)
     }
 
     /// Returns something as it is now; as it was found, if it is gone.
