@@ -165,8 +165,9 @@ fn takes_parts(store: &dyn Store) -> Result<(bool, bool), Fault> {
                 let bytes = vec![b'x'; *size];
                 parts.push(store.put_part(&upload, number, &bytes, &Digest::of(&bytes))?);
             }
-            store.complete(&upload, &parts)?;
-            Ok(store.head(&key)?.is_some_and(|object| object.size == sizes.iter().sum::<usize>() as u64))
+            let size = sizes.iter().sum::<usize>() as u64;
+            store.complete(&upload, &parts, size)?;
+            Ok(store.head(&key)?.is_some_and(|object| object.size == size))
         };
         let is_taken: Result<bool, Fault> = send();
         if !matches!(is_taken, Ok(true)) {

@@ -180,6 +180,7 @@ impl<'a> Sending<'a> {
         }
         let sha256 = Digest::of(bytes);
         let earlier = large.earlier.get(&number).filter(|part| part.sha256 == sha256).cloned();
+        let earlier = earlier.filter(|_| self.set.store.keeps_part(&large.upload, number, bytes));
         let part = match earlier.map_or_else(
             || {
                 self.set.store.put_part(&large.upload, number, bytes, &sha256).inspect(|part| {
@@ -227,7 +228,7 @@ impl<'a> Sending<'a> {
         let mut parts = std::mem::take(&mut *large.parts.lock().unwrap_or_else(PoisonError::into_inner));
         let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
         let parts: Vec<Part> = (1..=count).filter_map(|number| parts.remove(&number)).collect();
-        let tag = match self.set.store.complete(&large.upload, &parts) {
+        let tag = match self.set.store.complete(&large.upload, &parts, large.open.stat.size) {
             Ok(stored) => stored.tag,
             Err(Fault::NotFound) if !large.earlier.is_empty() => match self.completed_before(large)? {
                 Some(object) => object.tag,

@@ -19,7 +19,7 @@ pub(super) const SCHEMES: [&str; 3] = ["s3", "gs", "az"];
 pub(super) const PART: u64 = 5 << 20;
 
 /// Reaches a store as these variables say.
-pub(super) fn access(variables: &[(&'static str, String)]) -> Access {
+pub(crate) fn access(variables: &[(&'static str, String)]) -> Access {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Access {
         transfers: 16,
@@ -153,12 +153,24 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     parts[0] = part(&chunks[2]); // sent twice
     parts.sort_unstable_by_key(|part| part.number);
     assert_eq!(store.head("dir/parts").unwrap(), None);
-    store.complete(&upload, &parts).unwrap();
+    store.complete(&upload, &parts, bytes.len() as u64).unwrap();
     assert_eq!(store.head("dir/parts").unwrap().unwrap().size, bytes.len() as u64);
     assert!(get(store, "dir/parts", None).unwrap() == bytes);
     let middle = PART - 3..PART + 3;
     let expected = &bytes[usize::try_from(middle.start).unwrap()..usize::try_from(middle.end).unwrap()];
     assert_eq!(get(store, "dir/parts", Some(middle)).unwrap(), expected);
+    store.delete("dir/parts").unwrap();
+
+    // It is continued with less than there was when it began.
+    let upload = store.begin("dir/parts", PART).unwrap();
+    for (number, chunk) in chunks.iter().take(2) {
+        store.put_part(&upload, *number, chunk, &Digest::of(chunk)).unwrap();
+        assert!(store.keeps_part(&upload, *number, chunk));
+    }
+    let less = &bytes[..1000];
+    let part = store.put_part(&upload, 1, less, &Digest::of(less)).unwrap();
+    store.complete(&upload, &[part], 1000).unwrap();
+    assert!(get(store, "dir/parts", None).unwrap() == less);
     store.delete("dir/parts").unwrap();
 
     let upload = store.begin("given-up", PART).unwrap();
@@ -171,7 +183,7 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     let (lost, other) = (store.begin("lost é+&", PART).unwrap(), store.begin("lost é+&x", PART).unwrap());
     store.abort_all("lost é+&").unwrap();
     let part = store.put_part(&other, 1, b"x", &Digest::of(b"x")).unwrap();
-    store.complete(&other, &[part]).unwrap();
+    store.complete(&other, &[part], 1).unwrap();
     store.delete("lost é+&x").unwrap();
     store.abort(&lost).unwrap();
 }

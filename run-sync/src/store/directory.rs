@@ -132,6 +132,42 @@ fn read(file: &mut File, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Resu
     Ok(())
 }
 
+/// Removes files of uploads that nobody continues.
+pub(super) fn remove_forgotten(directory: &Path, is_ours: impl Fn(&str) -> bool) {
+    for left in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_old = || {
+            let age = SystemTime::now().duration_since(left.metadata().ok()?.modified().ok()?).ok()?;
+            Some(age > FORGOTTEN)
+        };
+        if left.file_name().to_str().is_some_and(&is_ours) && is_old() == Some(true) {
+            let _ = fs::remove_file(left.path()); // it is in nobody's way
+        }
+    }
+}
+
+/// Returns where a part begins in the file of an upload.
+pub(super) fn start(upload: &Upload, number: u32) -> u64 {
+    u64::from(number.saturating_sub(1)).saturating_mul(upload.part_size)
+}
+
+/// Returns whether the file of an upload has these bytes for a part. Where there is no file nothing is said of it: the
+/// upload may have ended.
+pub(super) fn keeps_part(path: &Path, upload: &Upload, number: u32, bytes: &[u8]) -> bool {
+    let Ok(mut file) = open_file(path) else { return true };
+    let start = start(upload, number);
+    let mut left = bytes;
+    let compared = read(&mut file, Some(start..start.saturating_add(bytes.len() as u64)), &mut |piece| {
+        left = left.strip_prefix(piece).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(())
+    });
+    compared.is_ok() && left.is_empty()
+}
+
+/// Removes what lies behind the end of the last part: a file was longer when its upload began.
+pub(super) fn truncate(file: &File, size: u64) -> io::Result<()> {
+    if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) }
+}
+
 impl Store for Directory {
     fn prepare(&self) -> Result<(), Error> {
         let failed = |error| Error::io("use the store", &self.root, error);
@@ -142,15 +178,7 @@ impl Store for Directory {
             Ok(_) => {}
             Err(_) => fs::create_dir_all(&self.root).map_err(failed)?,
         }
-        for left in fs::read_dir(self.root.join(UPLOADS)).into_iter().flatten().flatten() {
-            let age = left
-                .metadata()
-                .and_then(|left| left.modified())
-                .map(|then| SystemTime::now().duration_since(then));
-            if age.is_ok_and(|age| age.is_ok_and(|age| age > FORGOTTEN)) {
-                let _ = fs::remove_file(left.path()); // it is in nobody's way
-            }
-        }
+        remove_forgotten(&self.root.join(UPLOADS), |_| true);
         Ok(())
     }
 
@@ -225,12 +253,18 @@ impl Store for Directory {
 
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
         let file = open_existing(&self.upload(&upload.id))?;
-        file.write_all_at(bytes, u64::from(number.saturating_sub(1)) * upload.part_size)?;
+        file.write_all_at(bytes, start(upload, number))?;
         Ok(Part { number, tag: String::new(), sha256: *sha256 })
     }
 
-    fn complete(&self, upload: &Upload, _: &[Part]) -> Result<Stored, Fault> {
-        Ok(self.name(&self.upload(&upload.id), &upload.key)?)
+    fn keeps_part(&self, upload: &Upload, number: u32, bytes: &[u8]) -> bool {
+        keeps_part(&self.upload(&upload.id), upload, number, bytes)
+    }
+
+    fn complete(&self, upload: &Upload, _: &[Part], size: u64) -> Result<Stored, Fault> {
+        let path = self.upload(&upload.id);
+        truncate(&open_existing(&path)?, size)?;
+        Ok(self.name(&path, &upload.key)?)
     }
 
     fn abort(&self, upload: &Upload) -> Result<(), Fault> {

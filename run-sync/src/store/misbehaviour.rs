@@ -22,7 +22,7 @@ fn exercise(store: &dyn Store) -> Result<(), Fault> {
     for (number, chunk) in (1..).zip(large.chunks(usize::try_from(PART).unwrap())) {
         parts.push(store.put_part(&upload, number, chunk, &Digest::of(chunk))?);
     }
-    store.complete(&upload, &parts)?;
+    store.complete(&upload, &parts, large.len() as u64)?;
     assert_eq!(store.head("b")?.unwrap().size, large.len() as u64);
     let mut found = Vec::new();
     store.list("", &mut |object| found.push((object.key, object.size)))?;
@@ -135,15 +135,15 @@ fn an_upload_in_parts_whose_end_was_not_answered_has_ended() {
             .map(|(number, chunk)| store.put_part(&upload, number, chunk, &Digest::of(chunk)).unwrap())
             .collect();
         server.follow(move |request| if request.index == 0 { act.clone() } else { Act::Serve });
-        store.complete(&upload, &parts).unwrap();
+        store.complete(&upload, &parts, PART + 1).unwrap();
         // A process that was killed before it noted that does it again.
-        store.complete(&upload, &parts).unwrap();
+        store.complete(&upload, &parts, PART + 1).unwrap();
         assert!(server.object("x").unwrap() == bytes);
         // An older object of that name is not taken for it.
         let again = store.begin("x", PART).unwrap();
         store.abort(&again).unwrap();
         put(&*store, "x", b"other");
-        assert!(matches!(store.complete(&again, &parts), Err(Fault::NotFound)));
+        assert!(matches!(store.complete(&again, &parts, PART + 1), Err(Fault::NotFound)));
     }
 }
 

@@ -4,7 +4,7 @@
 pub(crate) mod abilities;
 pub(crate) mod access;
 mod cloud;
-mod conformance;
+pub(crate) mod conformance;
 pub(crate) mod directory;
 mod environment;
 pub(crate) mod fault;
@@ -80,8 +80,14 @@ pub(crate) trait Store: Send + Sync {
     /// Stores a part of an upload; the first is number 1. A part that is stored again replaces the first.
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault>;
 
-    /// Ends an upload: its parts, numbered from 1, are the object.
-    fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<Stored, Fault>;
+    /// Returns whether a part that another process has stored is still what it was: a power cut since may have taken
+    /// what was not yet made to survive one.
+    fn keeps_part(&self, _upload: &Upload, _number: u32, _bytes: &[u8]) -> bool {
+        true
+    }
+
+    /// Ends an upload: its parts, numbered from 1, are the object, which has so many bytes.
+    fn complete(&self, upload: &Upload, parts: &[Part], size: u64) -> Result<Stored, Fault>;
 
     /// Gives an upload up. One that is not there is no failure.
     fn abort(&self, upload: &Upload) -> Result<(), Fault>;

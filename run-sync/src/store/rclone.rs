@@ -2,6 +2,7 @@
 //! temporary file before rclone begins, so that a death in the middle stores nothing that is cut off.
 
 use super::access::Access;
+use super::directory::{keeps_part, remove_forgotten, start, truncate};
 use super::environment::Environment;
 use super::fault::Fault;
 use super::{Checks, Object, Part, Sink, Store, Stored, Upload};
@@ -35,6 +36,7 @@ pub(crate) struct Rclone {
     root: String,
     name: String,
     variables: Environment,
+    /// Bytes a second that each process may move: they know nothing of each other.
     rate: Option<u64>,
 }
 
@@ -55,7 +57,7 @@ impl Rclone {
             root: format!("{remote}{slash}"),
             name: format!("rclone:{remote}"),
             variables: access.environment.clone(),
-            rate: access.rate,
+            rate: access.rate.map(|rate| (rate / access.transfers.max(1) as u64).max(1)),
         }
     }
 
@@ -134,9 +136,12 @@ fn spool() -> String {
     format!("run-sync-{}", Uuid::new_v4())
 }
 
+fn is_spool(id: &str) -> bool {
+    id.strip_prefix("run-sync-").is_some_and(|rest| Uuid::parse_str(rest).is_ok())
+}
+
 fn path(id: &str) -> Result<PathBuf, Fault> {
-    let is_ours = id.strip_prefix("run-sync-").is_some_and(|rest| Uuid::parse_str(rest).is_ok());
-    if is_ours { Ok(temp_dir().join(id)) } else { Err(Fault::NotFound) }
+    if is_spool(id) { Ok(temp_dir().join(id)) } else { Err(Fault::NotFound) }
 }
 
 /// Passes the output of a process on.
@@ -184,6 +189,7 @@ fn failed(code: Option<i32>, said: &str) -> Fault {
 
 impl Store for Rclone {
     fn prepare(&self) -> Result<(), Error> {
+        remove_forgotten(&temp_dir(), is_spool);
         match Command::new("rclone").arg("version").stdin(Stdio::null()).output() {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -197,9 +203,9 @@ impl Store for Rclone {
     fn put(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault> {
         let upload = self.begin(key, bytes.len() as u64)?;
         let part = self.put_part(&upload, 1, bytes, sha256);
-        let stored = part.and_then(|part| self.complete(&upload, &[part]));
+        let stored = part.and_then(|part| self.complete(&upload, &[part], bytes.len() as u64));
         if stored.is_err() {
-            self.abort(&upload)?;
+            let _ = self.abort(&upload); // its file is in nobody's way
         }
         stored
     }
@@ -281,14 +287,18 @@ impl Store for Rclone {
 
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
         let file = open_existing(&path(&upload.id)?)?;
-        file.write_all_at(bytes, u64::from(number.saturating_sub(1)) * upload.part_size)?;
+        file.write_all_at(bytes, start(upload, number))?;
         Ok(Part { number, tag: String::new(), sha256: *sha256 })
     }
 
-    fn complete(&self, upload: &Upload, _: &[Part]) -> Result<Stored, Fault> {
+    fn keeps_part(&self, upload: &Upload, number: u32, bytes: &[u8]) -> bool {
+        path(&upload.id).is_ok_and(|path| keeps_part(&path, upload, number, bytes))
+    }
+
+    fn complete(&self, upload: &Upload, _: &[Part], size: u64) -> Result<Stored, Fault> {
         let file = path(&upload.id)?;
         let name = file.to_str().ok_or_else(|| Fault::Refused("TMPDIR is no UTF-8".to_owned()))?;
-        open_existing(&file)?; // distinguishes a missing file from a failure of rclone
+        truncate(&open_existing(&file)?, size)?; // a missing file is no failure of rclone
         let stored = self.send(name, &upload.key)?;
         fs::remove_file(&file)?;
         Ok(stored)
@@ -307,5 +317,21 @@ impl Store for Rclone {
 
     fn checks(&self) -> Checks {
         Checks::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::access;
+    use super::*;
+
+    #[test]
+    fn processes_that_run_at_once_share_the_limit() {
+        for (rate, transfers, expected) in [(16 << 20, 16, "1048576"), (1000, 1, "1000"), (3, 16, "1")] {
+            let access = Access { rate: Some(rate), transfers, ..access(&[]) };
+            let command = Rclone::new("x:", &access).command(&["cat"], "key");
+            let limit = format!("--bwlimit={expected}B");
+            assert!(command.get_args().any(|word| word.to_str() == Some(&limit)), "{command:?}");
+        }
     }
 }

@@ -169,7 +169,7 @@ impl Store for Azure {
         Ok(Part { number, tag: md5, sha256: *sha256 })
     }
 
-    fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<Stored, Fault> {
+    fn complete(&self, upload: &Upload, parts: &[Part], _: u64) -> Result<Stored, Fault> {
         let key = self.key(&upload.key);
         let mut body = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>");
         for part in parts {

@@ -253,7 +253,7 @@ impl Store for S3 {
         Ok(Part { number, tag: stored.tag.unwrap_or_default(), sha256: *sha256 })
     }
 
-    fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<Stored, Fault> {
+    fn complete(&self, upload: &Upload, parts: &[Part], _: u64) -> Result<Stored, Fault> {
         let key = self.key(&upload.key);
         let mut body = String::from("<CompleteMultipartUpload>");
         for Part { number, tag, sha256 } in parts {
