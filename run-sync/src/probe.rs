@@ -109,8 +109,9 @@ fn one_wins(
         }
     }
     let there = get(store, key)?;
-    // Of nobody it is known if the winner's answer was lost.
-    Ok(winners.is_empty() || (winners.len() == 1 && there == winners))
+    // Of nobody it is known if the winner's answer was lost, but its byte is there.
+    let is_of_one = matches!(there[..], [writer] if writer < WRITERS);
+    Ok(is_of_one && (winners.is_empty() || there == winners))
 }
 
 /// Returns whether an object that is there is not created again, and of several writers one creates it.
@@ -180,4 +181,25 @@ fn takes_parts(store: &dyn Store) -> Result<(bool, bool), Fault> {
         }
     };
     Ok((sent(&[PART, PART, 1])?, sent(&[PART, PART + 1, 1])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::access;
+    use crate::store::{Access, open};
+    use std::time::Duration;
+    use testkit::stores::{Act, BUCKET, Scripted, Server};
+
+    #[test]
+    fn writers_who_are_all_left_without_an_answer_prove_nothing() {
+        let server = Scripted::with(|request| match request.headers.get("if-match") {
+            Some(_) => Act::Fail(500, "InternalError"),
+            None => Act::Serve,
+        });
+        let access = Access { patience: Duration::from_millis(300), ..access(&server.variables()) };
+        let store = open(&format!("s3://{BUCKET}/x").parse().unwrap(), &access).unwrap();
+        assert!(!replaces_once(&*store, store.experiments().unwrap()).unwrap());
+        assert!(creates_once(&*store).unwrap());
+    }
 }
