@@ -1,9 +1,9 @@
 //! Ends a backup: what was sent is verified, then the manifest is stored, which makes it a backup.
 
-use super::journal::Journal;
+use super::journal::{Earlier, Journal, Sending, Sent};
 use super::send::Object;
 use crate::format::digest::Digest;
-use crate::format::entry::Entry;
+use crate::format::entry::{Entry, Kind};
 use crate::format::key;
 use crate::format::manifest::{Manifest, SetKind, Verified};
 use crate::format::sums::sums;
@@ -74,6 +74,28 @@ fn read_back_one(set: &Set<'_>, object: &Object) -> Result<(), Error> {
         Ok(())
     } else {
         Err(differs(set, &object.key, "it has another hash"))
+    }
+}
+
+/// Reads what an interrupted backup has sent: a power cut may have taken it. What is not there counts as begun.
+pub(crate) fn recheck(set: &Set<'_>, earlier: &mut Earlier, transfers: usize) {
+    let is_whole = |sent: &Sent| match (&sent.entry.kind, sent.entry.object()) {
+        (Kind::File(file), Some(key)) => {
+            let object = Object { key, size: file.size, sha256: file.sha256 };
+            read_back_one(set, &object).is_ok()
+        }
+        _ => true,
+    };
+    let whole = workers::map(&earlier.sent, transfers, is_whole);
+    let sent = std::mem::take(&mut earlier.sent);
+    for (sent, is_whole) in sent.into_iter().zip(whole) {
+        match (&sent.entry.kind, sent.entry.object()) {
+            (Kind::File(file), Some(key)) if !is_whole => {
+                let sending = Sending { key: key.clone(), size: file.size, sha256: file.sha256 };
+                earlier.sending.insert(key, sending);
+            }
+            _ => earlier.sent.push(sent),
+        }
     }
 }
 

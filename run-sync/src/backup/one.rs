@@ -3,7 +3,7 @@
 use super::assemble::{Assembly, Kept, shown};
 use super::batch::{self, Batches};
 use super::budget::Budget;
-use super::commit::{commit, publish_sums, verify};
+use super::commit::{commit, publish_sums, recheck, verify};
 use super::journal::{Begin, Earlier, Journal, Sent};
 use super::listed::Listed;
 use super::objects::Objects;
@@ -95,10 +95,13 @@ struct OneBackup<'a> {
 }
 
 impl OneBackup<'_> {
-    fn run(&mut self, earlier: Earlier, batches: &mut Batches) -> Result<Report, Error> {
+    fn run(&mut self, mut earlier: Earlier, batches: &mut Batches) -> Result<Report, Error> {
         let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
         let entries = parent.map_or(&[][..], |parent| &parent.entries);
         let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
+        if !self.set.store.is_durable() {
+            recheck(&self.set, &mut earlier, self.options.transfers);
+        }
         let sent: HashMap<&Place, &Entry> =
             earlier.sent.iter().map(|sent| (&sent.entry.place, &sent.entry)).collect();
         let incomplete: Vec<PathBuf> = self.subject.incomplete().flat_map(|one| one.parts.clone()).collect();

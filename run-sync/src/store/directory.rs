@@ -76,7 +76,12 @@ impl Directory {
     /// Gives an object its name.
     fn name(&self, incomplete: &Path, key: &str) -> io::Result<Stored> {
         let path = self.path(key);
-        let named = self.make_above(&path).and_then(|()| fs::rename(incomplete, &path));
+        let named = self.make_above(&path).and_then(|()| {
+            if fs::symlink_metadata(&path).is_ok() {
+                open_existing(incomplete)?.sync_data()?; // after a power cut older manifests find their bytes
+            }
+            fs::rename(incomplete, &path)
+        });
         named.inspect_err(|_| drop(fs::remove_file(incomplete)))?;
         Ok(Stored::default())
     }
@@ -255,6 +260,10 @@ impl Store for Directory {
         let file = open_existing(&self.upload(&upload.id))?;
         file.write_all_at(bytes, start(upload, number))?;
         Ok(Part { number, tag: String::new(), sha256: *sha256 })
+    }
+
+    fn is_durable(&self) -> bool {
+        false
     }
 
     fn keeps_part(&self, upload: &Upload, number: u32, bytes: &[u8]) -> bool {

@@ -86,6 +86,11 @@ pub(crate) trait Store: Send + Sync {
         true
     }
 
+    /// Returns whether what was stored survives a power cut, without [`Store::sync`].
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     /// Ends an upload: its parts, numbered from 1, are the object, which has so many bytes.
     fn complete(&self, upload: &Upload, parts: &[Part], size: u64) -> Result<Stored, Fault>;
 
