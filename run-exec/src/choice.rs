@@ -3,6 +3,9 @@
 use run_launch::contract::SLURM;
 use run_launch::contract::is_name;
 
+/// Options of sbatch that run-exec needs for itself. So is `-a`, with a value in the same word.
+const OWN: [&str; 6] = ["--array", "--parsable", "--test-only", "--wait", "--wrap", "-W"];
+
 /// A launcher and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
@@ -13,7 +16,13 @@ pub(crate) struct Choice {
 impl Choice {
     /// Reads the value of `--slurm`: options of sbatch.
     pub(crate) fn slurm(text: &str) -> Result<Self, String> {
-        Ok(Self { name: SLURM.to_owned(), args: words(text)? })
+        let args = words(text)?;
+        let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+        let is_own = |word: &&String| OWN.contains(&name(word).as_str()) || word.starts_with("-a");
+        match args.iter().find(is_own) {
+            Some(word) => Err(format!("'{word}' is decided by run-exec")),
+            None => Ok(Self { name: SLURM.to_owned(), args }),
+        }
     }
 
     /// Reads the value of `--launch`: `NAME` or `NAME=OPTIONS`.
@@ -42,6 +51,13 @@ mod tests {
         assert_eq!(args(Choice::slurm("-p gpu --comment='a b'").unwrap()), ["-p", "gpu", "--comment=a b"]);
         assert_eq!(args(Choice::slurm("").unwrap()), [""; 0]);
         assert!(Choice::slurm("-J 'a").is_err());
+        for own in
+            ["--array=0-3", "-a0-3", "-a 0-3", "--wrap=true", "--wrap true", "-W", "--wait", "--parsable"]
+        {
+            let words = Choice::slurm(&format!("-p gpu {own}")).unwrap_err();
+            assert!(words.ends_with("is decided by run-exec"), "{words}");
+        }
+        assert!(Choice::slurm("--wait-all-nodes=1 -w n1 --wckey=a").is_ok());
         let ssh = Choice::named("ssh=gpu1 gpu2 -o User=ann").unwrap();
         assert_eq!((ssh.name.as_str(), ssh.args.len()), ("ssh", 4));
         assert_eq!(args(Choice::named("ssh").unwrap()), [""; 0]);
