@@ -104,7 +104,7 @@ impl RunDir {
         Self { layout: self.layout.moved(self.absolute()) }
     }
 
-    /// Returns what differs as soon as something new is known of the run, if it is there.
+    /// Returns a mark that changes when something is written of the run; `None` if the run is gone.
     pub fn stamp(&self) -> Option<RunStamp> {
         match self.layout.foreign() {
             None => Stamp::at(&self.layout.status()).map(RunStamp::Own),

@@ -28,9 +28,9 @@ pub type EachRecord<'a> = dyn FnMut(u64, Option<&[u8]>) -> io::Result<()> + 'a;
 pub struct LogReader {
     /// Where the next record begins.
     position: u64,
-    /// Records have begun before; the rest of one is skipped.
+    /// The log is read from its middle: parts are skipped until a record begins.
     is_within: bool,
-    /// What is there is damaged, and was handed on as such: nothing before the next block can be read.
+    /// The part at `position` is damaged, and was reported: reading goes on with the next block.
     is_damaged: bool,
 }
 
@@ -114,7 +114,7 @@ impl LogReader {
                         }
                         _ => {}
                     }
-                    // One that is too large goes on to be read, and is none.
+                    // A record that is too large is read to its end, and reported as damaged.
                     let is_too_large = record.len() as u64 > LIMIT;
                     if !is_too_large {
                         record.extend_from_slice(data);

@@ -1,4 +1,4 @@
-//! What another system evaluated checkpoints of a run for.
+//! Evaluations of the checkpoints of a run that another system made.
 
 use std::path::PathBuf;
 

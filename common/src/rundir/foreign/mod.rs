@@ -16,7 +16,7 @@
 //!    holder is no level.
 //! 4. [`ForeignLayout::account`]: name, times, state, progress, settings. It never fails: unreadable
 //!    parts are reported in [`Account::damage`], a line each, and the rest is returned. Documents are read by
-//!    [`Fields::read`], which bounds their size and stands NaN, a byte that is no UTF-8 and null fields.
+//!    [`Fields::read`], which bounds their size and accepts NaN, bytes that are no UTF-8, and null.
 //! 5. [`ForeignLayout::metrics`], unless what run-metrics finds by itself is right: `metrics.csv`, `results.csv`,
 //!    `progress.csv`, `trainer_state.json`, `logs/*.jsonl`, event files and the like. A new format is a variant
 //!    of [`MetricFormat`] with its reader in run-metrics.
@@ -131,7 +131,7 @@ pub trait ForeignLayout: fmt::Debug + Sync {
         Logs::default()
     }
 
-    /// Returns what the checkpoints of a run were evaluated for, by the system itself.
+    /// Returns the evaluations of the checkpoints of a run that the system itself made.
     fn evaluations(&self, _run: &Path) -> Vec<ForeignEvaluations> {
         Vec::new()
     }
