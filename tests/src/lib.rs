@@ -18,6 +18,7 @@ pub mod batches;
 pub mod checkpoints;
 pub mod evals;
 pub mod foreign;
+pub mod hosts;
 pub mod kubectl;
 pub mod misplaced;
 pub mod progress;

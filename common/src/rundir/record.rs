@@ -151,10 +151,24 @@ impl ActiveRun {
             Ok(written) if written.attempts() > own.attempts() => {
                 Some(Loss { why: "another run-exec has taken the run over".to_owned(), has_successor: true })
             }
+            Ok(written) => {
+                let host = rival(own, &written)?;
+                let why = format!("a run-exec on {host}, which does not see its lock, has started it, too");
+                Some(Loss { why, has_successor: true })
+            }
             Err(_) if self.lock.is_removed() => lost(format!("'{root}' was removed")),
-            _ => None,
+            Err(_) => None,
         }
     }
+}
+
+/// Returns the host whose supervisor makes the same attempt: on some file systems each host sees only its own locks.
+/// Of two that have started at once, the one that has written last goes on: the other notices before it writes again.
+fn rival<'a>(own: &Recorded, written: &'a Recorded) -> Option<&'a str> {
+    let (State::Running(own), State::Running(written)) = (&own.state, &written.state) else { return None };
+    let (mine, other) = (own.attempt.supervisor.as_ref()?, written.attempt.supervisor.as_ref()?);
+    let is_same = own.attempt.number == written.attempt.number;
+    (is_same && mine != other && mine.is_visible() && !other.is_visible()).then_some(other.host.as_str())
 }
 
 /// The record of the present attempt, kept in memory and written at every change.
