@@ -24,7 +24,8 @@ const EXAMPLES: &str = "Examples:
 /// Compare runs, consolidate their metrics, draw curves, add up costs.
 #[derive(Debug, Parser)]
 #[command(name = "run-report", version, after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "export_tensorboard", "export_mlflow", "sql", "cost"]))]
+#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "export_tensorboard", "export_mlflow", "sql", "cost", "goodput"]))]
+#[command(group = ArgGroup::new("priced").args(["cost", "goodput"]))]
 #[command(group = ArgGroup::new("curves").args(["plot", "svg", "html", "export"]).multiple(true))]
 #[command(group = ArgGroup::new("away").args(["export_tensorboard", "export_mlflow", "sql"]).multiple(true))]
 #[command(group = ArgGroup::new("whole").args(["metrics", "evals", "compare"]).multiple(true))]
@@ -35,10 +36,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves", "away"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "curves", "away"])]
+    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "goodput", "curves", "away"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc in descending order
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "curves", "away"])]
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "goodput", "curves", "away"])]
     pub(crate) sort: Option<String>,
     /// Sort by the best value of a metric; :min or :max if its name does not tell which is better
     #[arg(long, value_name = "METRIC", conflicts_with_all = ["sort", "what", "plot"])]
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["metrics", "cost"],
+        conflicts_with_all = ["metrics", "priced"],
         help = "Directory of evaluations [default: $EVAL_RUNS_DIR, else eval_runs beside the runs directory]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,
@@ -67,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) compare: bool,
     /// Draw curves of metrics in the terminal, or in the file of an export
-    #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "cost", "sql"])]
+    #[arg(long, value_name = "METRIC,...", conflicts_with_all = ["whole", "priced", "sql"])]
     pub(crate) plot: Vec<String>,
     /// Write curves to a file as SVG; - is stdout
     #[arg(long, value_name = "FILE")]
@@ -102,11 +103,14 @@ pub(crate) struct Args {
     /// Add up the costs of runs
     #[arg(long)]
     pub(crate) cost: bool,
+    /// Show what time and money went to: training, a queue, a start, stalls, repeated work
+    #[arg(long)]
+    pub(crate) goodput: bool,
     /// The price of all devices.
     #[arg(
         long,
         value_name = "USD",
-        requires = "cost",
+        requires = "priced",
         conflicts_with_all = ["whole", "curves", "away"],
         value_parser = price,
         help = "Price of a device for an hour [default: $RUN_RATE]"
@@ -116,7 +120,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "FILE",
-        requires = "cost",
+        requires = "priced",
         conflicts_with_all = ["rate", "whole", "curves", "away"],
         help = "File of prices by device [default: $RUN_RATES]"
     )]

@@ -12,6 +12,7 @@ mod export;
 mod fault;
 mod figures;
 mod frame;
+mod goodput;
 mod output;
 mod plot;
 mod report;

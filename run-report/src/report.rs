@@ -4,7 +4,7 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::{bridge, compare, consolidate, cost, curves, evals, export, plot, sql, table};
+use crate::{bridge, compare, consolidate, cost, curves, evals, export, goodput, plot, sql, table};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Report::Mlflow(curves, directory) => bridge::mlflow::write(&runs, &curves, directory),
         Report::Sql(file) => sql::write(&runs, file, out),
         Report::Cost(options) => cost::print(&runs, &options, out),
+        Report::Goodput(format, rates) => goodput::print(&runs, format, rates.as_ref(), out),
     }
 }
 
@@ -64,6 +65,8 @@ enum Report<'a> {
     Sql(&'a Path),
     /// The costs of runs.
     Cost(cost::Options<'a>),
+    /// What time and money went to, with the prices of devices, if known.
+    Goodput(TableFormat, Option<Rates>),
 }
 
 impl<'a> Report<'a> {
@@ -102,6 +105,8 @@ impl<'a> Report<'a> {
                 rates: rates(args)?,
                 command: args.cost_command.as_deref().map(|command| (command, args.cost_timeout)),
             })
+        } else if args.goodput {
+            Self::Goodput(args.format, rates(args)?)
         } else if args.compare {
             Self::Compare(args.format)
         } else {

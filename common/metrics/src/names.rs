@@ -163,6 +163,11 @@ pub fn is_metric(name: &str) -> bool {
     !is_step(name) && !["time", "timestamp", "wall_time"].contains(&name)
 }
 
+/// Returns whether a metric is of validation data, such as `eval/loss` or `val_acc`.
+pub fn is_validation(name: &str) -> bool {
+    words(name).iter().any(|word| word.is_one_of(VALIDATION))
+}
+
 /// How much a metric tells about a training at first sight: the smaller, the more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Interest {

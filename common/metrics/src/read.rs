@@ -47,6 +47,15 @@ pub fn judged_rows(
     attempts: &Resumptions,
     each: &mut dyn FnMut(Option<(MetricRow, usize)>),
 ) -> io::Result<RowCounts> {
+    marked_rows(source, attempts, &mut |row, attempt, counts| each(counts.then_some((row, attempt))))
+}
+
+/// Reads all rows like [`rows`], each with the number of its attempt from 1 and whether it counts.
+pub fn marked_rows(
+    source: &MetricSource,
+    attempts: &Resumptions,
+    each: &mut dyn FnMut(MetricRow, usize, bool),
+) -> io::Result<RowCounts> {
     let mut starts = FirstSteps::default();
     let mut has_parts_of_epochs = false;
     let mut kept = None;
@@ -65,10 +74,10 @@ pub fn judged_rows(
     let mut judge = |origin: RowOrigin, row: MetricRow| {
         if starts.supersede(origin, &row) {
             counts.superseded += 1;
-            each(None);
+            each(row, origin.attempt + 1, false);
         } else {
             counts.rows += 1;
-            each(Some((if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1)));
+            each(if has_parts_of_epochs { row.without_epoch() } else { row }, origin.attempt + 1, true);
         }
     };
     let skipped = match kept {

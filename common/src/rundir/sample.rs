@@ -1,13 +1,18 @@
 //! Resource usage of a run's processes at one time: a line of `resources.jsonl`.
 
 use super::layout::Layout;
-use crate::fsio::read::read_end;
+use crate::fsio::open_regular;
+use crate::fsio::read::{LIMIT, read_end};
 use crate::provenance::device::DeviceState;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes at the end of the file to search for the last line: hosts have few devices.
 const TAIL: u64 = 64 << 10;
+
+/// Maximum number of bytes of the file to read: samples of years.
+const MOST: u64 = 1 << 30;
 
 /// A sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +32,58 @@ pub struct Sample {
     /// The state of these GPUs; null if unknown.
     #[serde(default)]
     pub devices: Option<Vec<DeviceState>>,
+    /// How far the program was; older versions recorded nothing of it.
+    #[serde(flatten)]
+    pub life: Life,
+}
+
+/// How far a program was at the time of a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Number of metric rows of all attempts so far, including superseded ones.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// Time of the last output, metric row or checkpoint of the attempt.
+    #[serde(default)]
+    pub last_output: Option<Timestamp>,
+}
+
+/// The part of a sample that tells how far the program was, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Beat {
+    /// Time of the sample.
+    pub time: Timestamp,
+    /// How far the program was.
+    #[serde(flatten)]
+    pub life: Life,
+}
+
+impl Beat {
+    /// Reads all beats of a run, in the order of the file. Lines that are not samples are skipped; a missing file
+    /// has none, and of a file larger than 1 GiB the beginning counts.
+    pub fn all(layout: &Layout) -> io::Result<Vec<Self>> {
+        let path = layout.resources();
+        let file = match open_regular(&path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut file = BufReader::new(file.take(MOST));
+        let (mut beats, mut line) = (Vec::new(), Vec::new());
+        loop {
+            line.clear();
+            let length = file.by_ref().take(LIMIT).read_until(b'\n', &mut line)?;
+            if length == 0 {
+                return Ok(beats);
+            }
+            if !line.ends_with(b"\n") {
+                file.skip_until(b'\n')?;
+            } else if let Ok(beat) = serde_json::from_slice(&line) {
+                beats.push(beat);
+            }
+        }
+    }
 }
 
 impl Sample {

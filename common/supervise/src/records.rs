@@ -10,7 +10,7 @@ use run_common::message::warn;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Resources};
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::{Loss, Record};
-use run_common::rundir::sample::Sample;
+use run_common::rundir::sample::{Life, Sample};
 use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
 use std::io;
@@ -118,6 +118,15 @@ impl<'a> Records<'a> {
         self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();
         self.note_output(seen);
+    }
+
+    /// Returns how far the program is, as of the last look.
+    pub(super) fn life(&self) -> Life {
+        let figures = self.watch.follower.figures();
+        Life {
+            rows: Some(figures.rows() + figures.superseded()),
+            last_output: self.record.attempt().and_then(|attempt| attempt.last_output),
+        }
     }
 
     /// Writes what the run does: a line of resources.jsonl, and status.json.

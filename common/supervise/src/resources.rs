@@ -7,7 +7,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use run_common::process::stat::Stat;
 use run_common::rundir::attempts::Resources;
-use run_common::rundir::sample::Sample;
+use run_common::rundir::sample::{Life, Sample};
 use run_common::time::Timestamp;
 use std::time::Instant;
 
@@ -68,7 +68,8 @@ impl Meter {
         }
     }
 
-    /// Takes a sample of the run's living processes; returns it as a line of resources.jsonl.
+    /// Takes a sample of the run's living processes; returns it as a line of resources.jsonl,
+    /// without how far the program is.
     pub(super) fn sample(&mut self, processes: &[Stat]) -> Sample {
         let rss = processes.iter().map(|process| process.rss_pages).sum::<u64>() * self.page;
         let ticks: u64 = processes.iter().map(|process| process.cpu_ticks).sum();
@@ -91,6 +92,7 @@ impl Meter {
             gpus: gpu.map(|usage| usage.devices),
             gpu_mem_bytes: gpu.map(|usage| usage.memory_bytes),
             devices: self.devices.states(processes),
+            life: Life::default(),
         }
     }
 

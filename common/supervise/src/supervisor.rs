@@ -383,8 +383,9 @@ impl<'a> Supervisor<'a> {
         let table = ProcessTable::read();
         let processes = self.processes_of(&table);
         self.meter.devices.tend(&table);
-        let sample = self.meter.sample(&processes);
+        let mut sample = self.meter.sample(&processes);
         self.records.note_use(self.meter.used(), tee.seen());
+        sample.life = self.records.life();
         // What takes time is done: the record is written right after it was looked at.
         if self.is_lost() {
             if self.has_successor {

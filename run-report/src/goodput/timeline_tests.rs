@@ -1,0 +1,105 @@
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const TRAINED: Row = Row { counts: true, is_validation: false };
+const LOST: Row = Row { counts: false, is_validation: false };
+const VALIDATED: Row = Row { counts: true, is_validation: true };
+
+fn facts(time: Range<Millis>, rows: &[Row], progress: &[(Millis, usize)]) -> Facts {
+    let progress =
+        progress.iter().map(|&(time, rows)| Progress { time, rows: Some(rows), last_output: Some(time) });
+    Facts { time, rows: rows.to_vec(), progress: progress.collect(), stall: 1000, ..Facts::default() }
+}
+
+fn shown(attempts: &[Facts], waiting: Option<Range<Millis>>) -> Vec<(Millis, Millis, &'static str)> {
+    let spans = timeline(attempts, waiting);
+    spans.iter().map(|span| (span.time.start, span.time.end, span.kind.name())).collect()
+}
+
+#[test]
+fn work_that_was_repeated_is_lost() {
+    let first = facts(0..100, &[TRAINED, TRAINED, LOST, LOST], &[(20, 1), (40, 2), (60, 3), (80, 4)]);
+    let second = facts(150..250, &[TRAINED, TRAINED], &[(170, 1), (250, 2)]);
+    let expected = [
+        (0, 20, "starting"),
+        (20, 40, "training"),
+        (40, 100, "lost"),
+        (100, 150, "idle"),
+        (150, 170, "starting"),
+        (170, 250, "training"),
+    ];
+    assert_eq!(shown(&[first, second], None), expected);
+}
+
+#[test]
+fn a_queue_a_validation_a_checkpoint_and_a_stall_have_their_times() {
+    let rows = [TRAINED, TRAINED, VALIDATED, TRAINED];
+    let mut attempt = facts(100..3000, &rows, &[(110, 1), (200, 2), (300, 3), (400, 4)]);
+    attempt.queued = Some(40);
+    attempt.saves = vec![150..180, 290..290, 20..30];
+    let expected = [
+        (40, 100, "queued"),
+        (100, 110, "starting"),
+        (110, 150, "training"),
+        (150, 180, "saving"),
+        (180, 200, "training"),
+        (200, 300, "evaluating"),
+        (300, 400, "training"),
+        (400, 3000, "stalled"),
+    ];
+    assert_eq!(shown(&[attempt], None), expected);
+    assert_eq!(shown(&[], Some(5..9)), [(5, 9, "queued")]);
+    assert_eq!(shown(&[], None), []);
+}
+
+#[test]
+fn without_samples_rows_are_evenly_spread_and_a_program_without_rows_trains() {
+    let spread = facts(0..100, &[TRAINED, TRAINED, LOST, LOST], &[]);
+    assert_eq!(shown(&[spread], None), [(0, 25, "starting"), (25, 50, "training"), (50, 100, "lost")]);
+    assert_eq!(shown(&[facts(0..100, &[], &[])], None), [(0, 100, "training")]);
+    let validations = facts(0..100, &[VALIDATED, VALIDATED], &[]);
+    assert_eq!(shown(&[validations], None), [(0, 50, "starting"), (50, 100, "training")]);
+}
+
+fn any_attempt() -> impl Strategy<Value = Facts> {
+    let row = (any::<bool>(), any::<bool>());
+    let time = -50..500i64;
+    (
+        (time.clone(), time.clone()),
+        proptest::option::of(time.clone()),
+        vec(row, 0..12),
+        vec((time.clone(), proptest::option::of(0..15usize), proptest::option::of(time.clone())), 0..8),
+        vec((time.clone(), time), 0..4),
+        (0..200i64, any::<bool>()),
+    )
+        .prop_map(|(time, queued, rows, progress, saves, (stall, has_stalled))| Facts {
+            time: time.0..time.1,
+            queued,
+            rows: rows.into_iter().map(|(counts, is_validation)| Row { counts, is_validation }).collect(),
+            progress: progress
+                .into_iter()
+                .map(|(time, rows, last_output)| Progress { time, rows, last_output })
+                .collect(),
+            saves: saves.into_iter().map(|(from, to)| from..to).collect(),
+            stall,
+            has_stalled,
+        })
+}
+
+proptest! {
+    #[test]
+    fn spans_have_no_gap_and_no_overlap(attempts in vec(any_attempt(), 0..5)) {
+        let spans = timeline(&attempts, None);
+        for pair in spans.windows(2) {
+            prop_assert_eq!(pair[0].time.end, pair[1].time.start);
+        }
+        for span in &spans {
+            prop_assert!(span.time.start < span.time.end);
+        }
+        let ends = attempts.iter().map(|attempt| attempt.time.end.max(attempt.time.start));
+        if let (Some(last), Some(end)) = (spans.last(), ends.max()) {
+            prop_assert_eq!(last.time.end, end);
+        }
+    }
+}
