@@ -131,6 +131,9 @@ pub(crate) struct Args {
     /// Time limit of --cost-command per run
     #[arg(long, value_name = "TIME", default_value = "30s", requires = "cost_command", conflicts_with_all = ["whole", "curves", "away"], value_parser = parse_duration)]
     pub(crate) cost_timeout: Duration,
+    /// Report on the runs that have this tag; of several tags, all
+    #[arg(long, value_name = "WORD")]
+    pub(crate) tag: Vec<String>,
     /// Names on stdin end in NUL instead of a newline
     #[arg(short = '0', long)]
     pub(crate) null: bool,

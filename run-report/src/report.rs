@@ -20,6 +20,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         names: &args.runs,
         null: args.null,
         eval_dir: args.eval_dir.as_deref(),
+        tags: &args.tag,
     })?;
     let _scratch = if args.scrape.is_empty() { None } else { Some(scrape(&mut runs.all, &args.scrape)?) };
     match report {

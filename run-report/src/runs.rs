@@ -24,6 +24,8 @@ pub(crate) struct Selection<'a> {
     pub(crate) null: bool,
     /// The directory of evaluations, if given.
     pub(crate) eval_dir: Option<&'a Path>,
+    /// The tags that runs must have.
+    pub(crate) tags: &'a [String],
 }
 
 /// The runs, and the worst exit status of reading them.
@@ -52,7 +54,9 @@ impl Runs {
                     runs.exit = runs.exit.max(damage.exit);
                     complain(&damage.error());
                 }
-                runs.all.push(run);
+                if selection.tags.iter().all(|tag| run.meta.tags.contains(tag)) {
+                    runs.all.push(run);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -62,7 +66,9 @@ impl Runs {
             }
         })?;
         if runs.all.is_empty() && runs.exit == Exit::Ok {
-            warn(&if !selection.names.is_empty() {
+            warn(&if !selection.tags.is_empty() {
+                format!("no runs: none has the tag '{}'", selection.tags.join("' and '"))
+            } else if !selection.names.is_empty() {
                 "no runs: the operands name no run".to_owned()
             } else if runs_dir.exists() {
                 format!("no runs in '{}'", runs_dir.display())

@@ -1,6 +1,7 @@
 //! The command line of run-status.
 
-use clap::{Parser, ValueEnum};
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Parser, ValueEnum};
 use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::rundir::status::Status;
@@ -18,6 +19,8 @@ const EXAMPLES: &str = "Examples:
 /// Report the state of runs.
 #[derive(Debug, Parser)]
 #[command(name = "run-status", version, after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("change").args(["add_tag", "remove_tag", "note"]).multiple(true).requires("runs")
+    .conflicts_with_all(["all", "status", "tag", "json", "full", "watch", "wait", "log", "columns", "checkpoint"]))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
@@ -27,6 +30,18 @@ pub(crate) struct Args {
     /// List the runs with one of these statuses; exit 1 if there are none
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',', value_parser = Status::ALL.map(Status::word))]
     pub(crate) status: Vec<String>,
+    /// List the runs that have this tag; of several tags, all; exit 1 if there are none
+    #[arg(long, value_name = "WORD")]
+    pub(crate) tag: Vec<String>,
+    /// Give the named runs a tag
+    #[arg(long, value_name = "WORD", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) add_tag: Vec<String>,
+    /// Take a tag from the named runs
+    #[arg(long, value_name = "WORD", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) remove_tag: Vec<String>,
+    /// Replace the note of the named runs; an empty text removes the note
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
     /// Print a line of JSON for each run
     #[arg(long)]
     pub(crate) json: bool,

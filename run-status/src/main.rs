@@ -1,5 +1,6 @@
 //! `run-status`: report the state of runs.
 
+mod annotate;
 mod backup;
 mod cli;
 mod detail;

@@ -25,6 +25,8 @@ pub(crate) struct Scope<'a> {
     all: bool,
     /// The statuses to show; empty for any.
     statuses: Vec<Status>,
+    /// The tags that runs must have.
+    tags: &'a [String],
 }
 
 /// The selected runs, and errors in place of those that cannot be opened.
@@ -44,6 +46,7 @@ impl<'a> Scope<'a> {
             null: args.null,
             all: args.all,
             statuses: Status::ALL.into_iter().filter(is_asked_for).collect(),
+            tags: &args.tag,
         }
     }
 
@@ -57,9 +60,18 @@ impl<'a> Scope<'a> {
         !self.operands.is_empty()
     }
 
-    /// Returns whether `--status` was given.
+    /// Returns whether `--status` or `--tag` was given.
     pub(crate) fn is_filtered(&self) -> bool {
-        !self.statuses.is_empty()
+        !self.statuses.is_empty() || !self.tags.is_empty()
+    }
+
+    /// Returns whether a run has the tags of `--tag`.
+    fn has_tags(&self, run: &Observed) -> bool {
+        if self.tags.is_empty() {
+            return true;
+        }
+        let has: Vec<String> = run.recorded.tags.parse();
+        self.tags.iter().all(|tag| has.contains(tag))
     }
 
     /// Opens the named runs.
@@ -95,7 +107,7 @@ impl<'a> Scope<'a> {
     /// Returns whether to show a run: any named run, else the runs that need attention.
     pub(crate) fn wants(&self, run: &Observed) -> bool {
         if self.is_filtered() {
-            return self.statuses.contains(&run.status());
+            return (self.statuses.is_empty() || self.statuses.contains(&run.status())) && self.has_tags(run);
         }
         let lately = || run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < FAILED_SHOWN);
         self.all
@@ -140,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     fn scope<'a>(operands: &'a [String], all: bool, statuses: &[Status]) -> Scope<'a> {
-        Scope { runs_dir: "runs".into(), operands, null: false, all, statuses: statuses.to_vec() }
+        Scope { runs_dir: "runs".into(), operands, null: false, all, statuses: statuses.to_vec(), tags: &[] }
     }
 
     fn run(path: &str, status: &str, end: Option<Timestamp>, verdict: Verdict) -> Observed {

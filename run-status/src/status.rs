@@ -3,11 +3,12 @@
 use crate::cli::Args;
 use crate::entry::Format;
 use crate::select::Scope;
-use crate::{detail, list, log, wait, watch};
+use crate::{annotate, detail, list, log, wait, watch};
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
+use run_common::rundir::notes::Change;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use run_launch::settle::settle;
@@ -15,9 +16,16 @@ use run_metrics::foreign::figures;
 
 /// Prints the requested output.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
+    let mut observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
     let scope = Scope::new(args);
     let format = Format::new(args);
+    let changes = changes(args);
+    if !changes.is_empty() {
+        return annotate::run(&scope, &changes);
+    }
+    if !args.tag.is_empty() || matches!(format, Format::Json { .. }) {
+        observer = observer.with_notes();
+    }
     if let Some(which) = args.log {
         let run = one_run(args)?.ok_or_else(|| Error::usage("--log takes one run"))?;
         return log::print(&run, which, args.follow, &observer, out);
@@ -43,6 +51,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return Err(Error::usage("--checkpoint is for the details of one run"));
     }
     list::print(&scope, format, &observer, out)
+}
+
+/// Returns the changes of notes and tags that the arguments ask for.
+fn changes(args: &Args) -> Vec<Change> {
+    let note = args.note.iter().map(|text| Change::Note { text: text.clone() });
+    let added = args.add_tag.iter().map(|tag| Change::Tag { tag: tag.clone() });
+    let removed = args.remove_tag.iter().map(|tag| Change::Untag { tag: tag.clone() });
+    note.chain(added).chain(removed).collect()
 }
 
 /// Opens the run, if a single run was named.

@@ -150,6 +150,8 @@ files! { Layout, below_record:
     launch = "launch.json";
     /// The process of a job that may write to the run.
     owner = "owner.json";
+    /// The note and the tags that were given after the creation.
+    notes = "notes.jsonl";
     /// CPU, memory and GPU use over time.
     resources = "resources.jsonl";
     /// Figures of what an evaluation has measured.

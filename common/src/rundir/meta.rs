@@ -2,6 +2,7 @@
 
 use super::foreign::Account;
 use super::layout::Layout;
+use super::notes;
 use super::open::{Document, read_document};
 use super::options::AttemptOptions;
 use crate::error::Error;
@@ -126,9 +127,13 @@ impl Meta {
         read_document(&layout.meta())
     }
 
-    /// Reads the meta.json of a run as it may be shown: an older version recorded secrets.
+    /// Reads the meta.json of a run as it may be shown: with the note and the tags that it has now, and without
+    /// the secrets that an older version recorded.
     pub fn shown(layout: &Layout) -> Result<Self, Error> {
         let mut meta = Self::read(layout)?;
+        if layout.foreign().is_none() {
+            notes::apply(layout, &mut meta.note, &mut meta.tags);
+        }
         if meta.system.is_some() {
             meta.redact();
             return Ok(meta);

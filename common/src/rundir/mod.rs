@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod launch;
 pub mod layout;
 pub mod meta;
+pub mod notes;
 pub mod observe;
 pub mod open;
 pub mod options;

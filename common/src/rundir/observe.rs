@@ -3,7 +3,9 @@
 use super::attempts::AttemptEnd;
 use super::foreign::Account;
 use super::layout::Layout;
+use super::notes;
 use super::open::RunDir;
+use super::raw::Raw;
 use super::recorded::{AttemptState, Recorded, State};
 use super::status::Status;
 use super::status_json::StatusOut;
@@ -72,6 +74,8 @@ pub struct Observer {
     processes: Option<Carriers>,
     /// Adds the figures of the metrics to the record of a run of another system, which has none.
     figures: Option<FiguresOf>,
+    /// Reads the tags that runs were given after their creation.
+    has_notes: bool,
 }
 
 /// Reads the metrics of a run of another system, and adds their figures to its record; returns what is damaged of
@@ -96,7 +100,7 @@ enum Supervisor {
 
 impl Default for Observer {
     fn default() -> Self {
-        Self { stale_after: STALE_AFTER, processes: None, figures: None }
+        Self { stale_after: STALE_AFTER, processes: None, figures: None, has_notes: false }
     }
 }
 
@@ -105,13 +109,19 @@ impl Observer {
     /// given.
     pub fn of_many(stale_after: Option<Duration>) -> Self {
         let stale_after = stale_after.unwrap_or(STALE_AFTER);
-        Self { stale_after, processes: Some(Carriers::default()), figures: None }
+        Self { stale_after, processes: Some(Carriers::default()), figures: None, has_notes: false }
     }
 
     /// Reads the metrics of runs of other systems, too.
     #[must_use]
     pub fn with_figures(self, figures: FiguresOf) -> Self {
         Self { figures: Some(figures), ..self }
+    }
+
+    /// Reads the tags that runs were given after their creation, too.
+    #[must_use]
+    pub fn with_notes(self) -> Self {
+        Self { has_notes: true, ..self }
     }
 
     /// Finds out what a run does.
@@ -156,6 +166,11 @@ impl Observer {
             break;
         }
         recorded.redact();
+        if self.has_notes && notes::exist(layout) {
+            let mut tags = recorded.tags.parse();
+            notes::apply(layout, &mut None, &mut tags);
+            recorded.tags = Raw::of(&tags);
+        }
         Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None })
     }
 

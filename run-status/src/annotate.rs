@@ -1,0 +1,30 @@
+//! Notes and tags that runs are given after their creation.
+
+use crate::select::Scope;
+use run_common::error::{Error, Exit};
+use run_common::message::complain;
+use run_common::rundir::notes::{Change, record};
+use run_common::rundir::open::RunDir;
+
+/// Records the changes in each named run. Reports errors and continues with the other runs.
+pub(crate) fn run(scope: &Scope, changes: &[Change]) -> Result<Exit, Error> {
+    let mut exit = Exit::Ok;
+    for run in scope.named() {
+        if let Err(error) = run.and_then(|run| change(&run, changes)) {
+            exit = exit.max(error.exit());
+            complain(&error);
+        }
+    }
+    Ok(exit)
+}
+
+fn change(run: &RunDir, changes: &[Change]) -> Result<(), Error> {
+    let layout = run.layout();
+    if let Some(foreign) = layout.foreign() {
+        let what = format!("cannot write to '{}'", layout.root().display());
+        return Err(Error::new(Exit::BadRun, what)
+            .because(format!("a run of {} is only read", foreign.name()))
+            .hint("'run-new --adopt' gives it a record of its own"));
+    }
+    record(layout, changes)
+}
