@@ -7,7 +7,7 @@ use run_common::rundir::notes::{Change, record};
 use run_common::rundir::open::RunDir;
 
 /// Records the changes in each named run. Reports errors and continues with the other runs.
-pub(crate) fn run(scope: &Scope, changes: &[Change]) -> Result<Exit, Error> {
+pub(crate) fn run(scope: &Scope, changes: &[Change]) -> Exit {
     let mut exit = Exit::Ok;
     for run in scope.named() {
         if let Err(error) = run.and_then(|run| change(&run, changes)) {
@@ -15,7 +15,7 @@ pub(crate) fn run(scope: &Scope, changes: &[Change]) -> Result<Exit, Error> {
             complain(&error);
         }
     }
-    Ok(exit)
+    exit
 }
 
 fn change(run: &RunDir, changes: &[Change]) -> Result<(), Error> {

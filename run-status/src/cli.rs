@@ -5,7 +5,7 @@ use clap::{ArgGroup, Parser, ValueEnum};
 use run_checkpoint::checkpoint_pattern;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::rundir::status::Status;
-use run_common::time::parse_duration;
+use run_common::time::{Timestamp, parse_duration};
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Parser)]
 #[command(name = "run-status", version, after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("change").args(["add_tag", "remove_tag", "note"]).multiple(true).requires("runs")
-    .conflicts_with_all(["all", "status", "tag", "json", "full", "watch", "wait", "log", "columns", "checkpoint"]))]
+    .conflicts_with_all(["all", "status", "tag", "since", "json", "full", "watch", "wait", "log", "columns", "checkpoint"]))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// List the runs that have this tag; of several tags, all; exit 1 if there are none
     #[arg(long, value_name = "WORD")]
     pub(crate) tag: Vec<String>,
+    /// List the runs that have changed since TIME: 90s ago, or an instant such as 2026-01-29T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = instant, conflicts_with_all = ["watch", "wait", "log"])]
+    pub(crate) since: Option<Timestamp>,
     /// Give the named runs a tag
     #[arg(long, value_name = "WORD", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) add_tag: Vec<String>,
@@ -78,6 +81,16 @@ pub(crate) struct Args {
     /// Runs: a single run for its details, several for a list; - reads them from stdin
     #[arg(value_name = "RUN")]
     pub(crate) runs: Vec<String>,
+}
+
+/// Reads an instant, or the time since then.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let ago = || {
+        let millis = i64::try_from(parse_duration(text).ok()?.as_millis()).ok()?;
+        Timestamp::from_millis(Timestamp::now().millis().checked_sub(millis)?)
+    };
+    let instant = Timestamp::of_iso(text).or_else(ago);
+    instant.ok_or_else(|| "write a duration such as 90s, or a time such as 2026-01-29T12:00:00Z".to_owned())
 }
 
 /// A log of a run.

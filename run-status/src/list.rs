@@ -30,7 +30,7 @@ pub(crate) fn print(
     };
     if listed.shown == 0 && listed.exit == Exit::Ok {
         // As with grep, "no run has this status" is an answer and needs no message.
-        if !scope.is_named() && (!scope.is_filtered() || !scope.runs_dir().exists()) {
+        if !scope.is_named() && !scope.has_since() && (!scope.is_filtered() || !scope.runs_dir().exists()) {
             scope.explain_emptiness(listed.hidden, listed.unlike.len());
         }
         if scope.is_filtered() {

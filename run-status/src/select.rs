@@ -10,9 +10,13 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long a failed run needs attention, in seconds.
 const FAILED_SHOWN: f64 = 86400.0;
+
+/// Resolution of the times of files, in milliseconds.
+const TICK: i64 = 10;
 
 /// The selection of the command line.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ pub(crate) struct Scope<'a> {
     statuses: Vec<Status>,
     /// The tags that runs must have.
     tags: &'a [String],
+    /// Runs must have changed since then.
+    since: Option<Timestamp>,
+    stale_after: Duration,
 }
 
 /// The selected runs, and errors in place of those that cannot be opened.
@@ -47,6 +54,8 @@ impl<'a> Scope<'a> {
             all: args.all,
             statuses: Status::ALL.into_iter().filter(is_asked_for).collect(),
             tags: &args.tag,
+            since: args.since,
+            stale_after: args.stale_after,
         }
     }
 
@@ -63,6 +72,23 @@ impl<'a> Scope<'a> {
     /// Returns whether `--status` or `--tag` was given.
     pub(crate) fn is_filtered(&self) -> bool {
         !self.statuses.is_empty() || !self.tags.is_empty()
+    }
+
+    /// Returns whether `--since` was given: then no run is an answer, too.
+    pub(crate) fn has_since(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Returns whether a run has changed since the time of `--since`.
+    fn has_changed(&self, run: &Observed) -> bool {
+        let Some(since) = self.since else { return true };
+        let changed = changed(run).map_or(i64::MAX, Timestamp::millis);
+        let noticed = match run.status() {
+            // That a run has died is noticed some time after its last heartbeat.
+            Status::Dead | Status::Stale => i64::try_from(self.stale_after.as_millis()).unwrap_or(i64::MAX),
+            _ => TICK,
+        };
+        changed.saturating_add(noticed) >= since.millis()
     }
 
     /// Returns whether a run has the tags of `--tag`.
@@ -106,12 +132,16 @@ impl<'a> Scope<'a> {
 
     /// Returns whether to show a run: any named run, else the runs that need attention.
     pub(crate) fn wants(&self, run: &Observed) -> bool {
+        if !self.has_changed(run) {
+            return false;
+        }
         if self.is_filtered() {
             return (self.statuses.is_empty() || self.statuses.contains(&run.status())) && self.has_tags(run);
         }
         let lately = || run.end_time().is_some_and(|end| Timestamp::now().seconds_since(end) < FAILED_SHOWN);
         self.all
             || self.is_named()
+            || self.has_since()
             || match run.status() {
                 Status::Created | Status::Queued | Status::Running | Status::Dead | Status::Stale => true,
                 Status::Failed => lately(),
@@ -145,6 +175,20 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// Returns when a run last changed: its record or, while it runs, its last sign of life. Heartbeats are no change.
+fn changed(run: &Observed) -> Option<Timestamp> {
+    let attempt = run.recorded.attempt();
+    let layout = run.run.layout();
+    match run.status() {
+        Status::Running if run.reason().is_none() => {
+            attempt.and_then(|one| one.last_output.max(one.start_time))
+        }
+        Status::Running | Status::Dead | Status::Stale => attempt.and_then(|one| one.last_heartbeat),
+        _ if layout.foreign().is_some() => run.end_time().or(attempt.and_then(|one| one.last_heartbeat)),
+        _ => layout.status().metadata().and_then(|file| file.modified()).ok().and_then(Timestamp::of_system),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,7 +196,16 @@ mod tests {
     use serde_json::json;
 
     fn scope<'a>(operands: &'a [String], all: bool, statuses: &[Status]) -> Scope<'a> {
-        Scope { runs_dir: "runs".into(), operands, null: false, all, statuses: statuses.to_vec(), tags: &[] }
+        Scope {
+            runs_dir: "runs".into(),
+            operands,
+            null: false,
+            all,
+            statuses: statuses.to_vec(),
+            tags: &[],
+            since: None,
+            stale_after: Duration::from_secs(120),
+        }
     }
 
     fn run(path: &str, status: &str, end: Option<Timestamp>, verdict: Verdict) -> Observed {

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let format = Format::new(args);
     let changes = changes(args);
     if !changes.is_empty() {
-        return annotate::run(&scope, &changes);
+        return Ok(annotate::run(&scope, &changes));
     }
     if !args.tag.is_empty() || matches!(format, Format::Json { .. }) {
         observer = observer.with_notes();
