@@ -20,7 +20,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Parser)]
 #[command(name = "run-status", version, after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("change").args(["add_tag", "remove_tag", "note"]).multiple(true).requires("runs")
-    .conflicts_with_all(["all", "status", "tag", "since", "json", "full", "watch", "wait", "log", "columns", "checkpoint"]))]
+    .conflicts_with_all(["all", "status", "tag", "since", "format", "json", "full", "watch", "wait", "log", "columns", "checkpoint"]))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Print a line of JSON for each run, with all fields of meta.json
     #[arg(long)]
     pub(crate) full: bool,
+    /// Print metrics of the runs for other programs: prometheus, for a textfile collector
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["json", "full", "watch", "wait", "log", "checkpoint"])]
+    pub(crate) format: Option<TextFormat>,
     /// Show the runs live, and look again every SECONDS [default: 5]; on a pipe, print changes as JSON
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5", value_parser = parse_duration, conflicts_with = "wait")]
     pub(crate) watch: Option<Duration>,
@@ -91,6 +94,13 @@ fn instant(text: &str) -> Result<Timestamp, String> {
     };
     let instant = Timestamp::of_iso(text).or_else(ago);
     instant.ok_or_else(|| "write a duration such as 90s, or a time such as 2026-01-29T12:00:00Z".to_owned())
+}
+
+/// A format for other programs, besides JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    /// The text format of Prometheus.
+    Prometheus,
 }
 
 /// A log of a run.

@@ -9,6 +9,7 @@ mod facts;
 mod list;
 mod log;
 mod picture;
+mod prometheus;
 mod rows;
 mod select;
 mod sparkline;

@@ -1,9 +1,9 @@
 //! Chooses between list, details, log, watch and wait.
 
-use crate::cli::Args;
+use crate::cli::{Args, TextFormat};
 use crate::entry::Format;
 use crate::select::Scope;
-use crate::{annotate, detail, list, log, wait, watch};
+use crate::{annotate, detail, list, log, prometheus, wait, watch};
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
 use run_common::cli::out::Out;
@@ -29,6 +29,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if let Some(which) = args.log {
         let run = one_run(args)?.ok_or_else(|| Error::usage("--log takes one run"))?;
         return log::print(&run, which, args.follow, &observer, out);
+    }
+    if let Some(TextFormat::Prometheus) = args.format {
+        return prometheus::print(&scope, &args.columns, &observer, out);
     }
     if let Some(period) = args.watch {
         return watch::run(&scope, one_run(args)?.is_some(), format, period, observer, out);
