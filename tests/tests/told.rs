@@ -1,0 +1,64 @@
+//! The recipes of run-exec(1) for --on-end that need no account, against a server of the test.
+
+use serde_json::Value;
+use std::fs;
+use testkit::{Lab, checkout, wait_for};
+
+/// A server that writes each request as a line of JSON, and its port to a file.
+const SERVER: &str = r#"
+import http.server, json
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        with open("requests", "a") as file:
+            file.write(json.dumps({"path": self.path, "title": self.headers["Title"], "body": body}) + "\n")
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+with open("port.new", "w") as file:
+    file.write(str(server.server_port))
+import os
+os.rename("port.new", "port")
+server.serve_forever()
+"#;
+
+/// Returns the command of the recipe in the manual that has these words.
+fn recipe(words: &str) -> String {
+    let page = fs::read_to_string(checkout().join("man/run-exec.1")).unwrap();
+    let page = page.replace("\\(aq", "'").replace("\\(dq", "\"").replace("\\e\n", "\\\n");
+    let section = page.split(".Sh WHEN IT HAS ENDED").nth(1).unwrap();
+    let blocks = section.split(".Bd -literal -offset indent\n").skip(1);
+    let mut blocks = blocks.map(|block| block.split("\n.Ed").next().unwrap());
+    blocks.find(|block| block.contains(words)).unwrap().to_owned()
+}
+
+#[test]
+fn the_recipes_tell_a_phone_and_a_chat_room() {
+    let lab = Lab::new();
+    lab.write("server.py", SERVER);
+    let server = lab.cmd("python3").arg("server.py").spawn();
+    wait_for("the port of the server", || lab.path("port").exists());
+    let address = format!("http://127.0.0.1:{}", lab.read("port"));
+    lab.new_run("trial", &["sh", "-c", "echo 'oh no' >&2; exit 3"]);
+    // The recipes execute the run in the background, where a test cannot wait for the script.
+    let told = |command: &str| {
+        let command = command.replace("run-exec --detach", "run-exec -q --resume");
+        lab.cmd("sh").args(["-c", &command]).env("WEBHOOK_URL", format!("{address}/hook")).run().code(3)
+    };
+    lab.cmd("run-exec").args(["-q", "trial"]).run().code(3);
+    told(&recipe("ntfy.sh").replace("https://ntfy.sh", &address));
+    lab.write("bin/tell-chat", recipe("#!/bin/sh"));
+    lab.set_mode("bin/tell-chat", 0o755);
+    told(&format!("PATH=$PATH:{} run-exec --detach --on-end tell-chat trial", lab.path("bin").display()));
+    let requests = lab.json_lines("requests");
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert_eq!((&requests[0]["path"], &requests[0]["title"]), (&"/anns-runs".into(), &"trial".into()));
+    assert!(requests[0]["body"].as_str().unwrap().starts_with("failed exit 3"), "{requests:?}");
+    let message: Value = serde_json::from_str(requests[1]["body"].as_str().unwrap()).unwrap();
+    assert_eq!(requests[1]["path"], "/hook");
+    assert!(message["text"].as_str().unwrap().starts_with("trial: failed exit 3"), "{message}");
+    server.signal(testkit::process::Signal::KILL);
+    server.wait();
+}
