@@ -164,6 +164,15 @@ fn a_job_is_queued_from_its_submission_to_its_start() {
     ]);
     assert_eq!(row["timeline"], spans);
     assert_eq!(row["trained_percent"], 100);
+    // A job that waits.
+    made(&lab, "waits", &[]);
+    let mut status = lab.json("runs/waits/.run/status.json");
+    status["status"] = json!("queued");
+    lab.write("runs/waits/.run/status.json", status.to_string());
+    lab.write("runs/waits/.run/launch.json", launch.to_string());
+    let row = &objects(&lab, &["--goodput", "waits"])[0];
+    assert!(of(row, "queued") > 0 && of(row, "queued") == millis(row, "wall_s"), "{row}");
+    assert_eq!((&row["status"], &row["trained_percent"]), (&json!("queued"), &Value::Null));
 }
 
 #[test]

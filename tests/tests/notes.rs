@@ -100,7 +100,7 @@ fn nothing_is_written_where_no_run_of_ours_is() {
         1
     );
     fs::remove_file(&path).unwrap();
-    // Damaged lines are passed over.
+    // Damaged lines are skipped.
     lab.write(
         "runs/a/.run/notes.jsonl",
         "no json\n{\"event\":\"tag\",\"tag\":7}\n{\"event\":\"tag\",\"tag\":\"y\"}\n{\"event\":\"ta",

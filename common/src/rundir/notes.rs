@@ -67,8 +67,8 @@ impl Change {
     }
 }
 
-/// Applies the recorded changes to the note and the tags that a run was created with. Lines that are no changes, and
-/// a file that cannot be read, are passed over: a note must not keep a run from being shown.
+/// Applies the recorded changes to the note and the tags that a run was created with. Skips lines that are
+/// no changes, and a file that cannot be read: a note must not keep a run from being shown.
 pub(super) fn apply(layout: &Layout, note: &mut Option<String>, tags: &mut Vec<String>) {
     for line in read_lines(&layout.notes()).unwrap_or_default().records {
         if let Ok(mut change) = serde_json::from_value::<Change>(line) {

@@ -76,7 +76,9 @@ pub(crate) fn goodput(run: &Run, rates: Option<&Rates>) -> Goodput {
         facts[place].rows = of_attempt;
     }
     let waits = run.seen.status() == Status::Queued;
-    let waiting = launch.filter(|_| waits).map(|launch| launch.time.millis()..Timestamp::now().millis());
+    let waiting = launch
+        .filter(|launch| waits && launch.attempts as usize == attempts.len())
+        .map(|launch| launch.time.millis()..Timestamp::now().millis());
     let spans = timeline(&facts, waiting.filter(|waiting| waiting.start <= waiting.end));
     let prices: Vec<Option<Micros>> =
         attempts.iter().zip(&facts).map(|(attempt, facts)| price(attempt, &facts.time, rates)).collect();
