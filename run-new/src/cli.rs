@@ -11,12 +11,12 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "Examples:
   run-new configs/base.yaml -- python train.py --config {config}
   run-new -n trial -s lr=1e-3 base.toml -- python train.py {config} {set}
-  run-new -b --sweep lr=1e-3,1e-2 --sweep seed=1..3 base.yaml -- python train.py {config} {set}
-  run-exec \"$(run-new base.yaml -- python train.py {config})\"";
+  run-new -b --sweep 'lr=log(1e-4,1e-2,3)' --sweep seed=1..3 base.yaml -- python train.py {config} {set}
+  run-new base.yaml -- python train.py {config} | run-exec -";
 
 /// Create run directories and print their paths.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "run-new", version, after_help = EXAMPLES)]
+#[command(name = "run-new", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,

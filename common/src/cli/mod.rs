@@ -97,6 +97,10 @@ fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, E
             let printed = check_open(1).and_then(|()| error.print()).and_then(|()| io::stdout().flush());
             answered(printed.map_err(out::failed))
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !A::command().has_subcommands() => {
+            let _ = io::stderr().write_all(usage::brief(A::command()).as_bytes()); // a failure cannot be reported
+            ExitCode::from(usage)
+        }
         _ => {
             let words: Vec<_> = env::args_os().skip(1).collect();
             let (what, help) = usage::explain(&error, &A::command(), &words);

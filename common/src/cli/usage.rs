@@ -20,6 +20,13 @@ pub(super) fn explain(error: &Error, command: &Command, words: &[OsString]) -> (
     (what, format!("see '{}{verb} --help'", command.get_name()))
 }
 
+/// Returns the usage and the examples of a tool, for a command line that is empty.
+pub(super) fn brief(mut command: Command) -> String {
+    let usage = command.render_usage();
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    format!("{usage}\n\n{examples}\n\nsee '{} --help'\n", command.get_name())
+}
+
 /// Names the missing operands or options, and `--all` if it stands for all operands.
 fn missing(error: &Error, command: &Command) -> String {
     let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else {
