@@ -5,6 +5,7 @@ mod batch;
 mod choice;
 mod cli;
 mod controller;
+mod detached;
 mod ending;
 mod environment;
 mod gpus;

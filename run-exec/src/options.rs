@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) is_again: bool,
     pub(crate) quiet: bool,
     pub(crate) detach: bool,
+    /// Whether to print how to follow a detached run.
+    pub(crate) has_hints: bool,
     pub(crate) stdin: bool,
     pub(crate) output: Output,
     /// The given options that later attempts inherit.
@@ -103,6 +105,7 @@ impl Options {
             kill_wait: None,
             is_again: false,
             quiet: args.quiet || args.detach,
+            has_hints: !args.quiet,
             detach: args.detach,
             stdin: args.stdin,
             output: match (args.pty, args.merge) {

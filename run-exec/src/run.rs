@@ -3,14 +3,14 @@
 use crate::attempt::Attempt;
 use crate::cli::Args;
 use crate::controller::Controller;
-use crate::held_run::{HeldRun, observer};
+use crate::detached;
+use crate::held_run::HeldRun;
 use crate::launch;
 use crate::options::Options;
 use crate::queue::single;
 use crate::settings::Settings;
 use crate::unfinished::Left;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
-use run_common::cli::names::Names;
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
@@ -18,10 +18,15 @@ use run_common::message::warn;
 use run_common::process::spawn::{Side, check_open, fork};
 use run_common::rundir::open::RunDir;
 use std::io;
+use std::process;
+use std::slice;
 
 /// Executes a command in one or several runs; returns how to exit.
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
-    let options = Options::resolve(args)?;
+    let mut options = Options::resolve(args);
+    if options.detach {
+        options.operands = detached::named(&options)?;
+    }
     if !options.quiet && check_open(1).is_err() {
         warn("stdout is closed: output goes only to the logs");
     }
@@ -68,7 +73,12 @@ fn execute_one(options: &Options, run: &RunDir, settings: Settings) -> Result<En
         retry: None,
         parent: None,
     };
-    attempt.make(options, held)
+    let caller = process::id();
+    let ended = attempt.make(options, held)?;
+    if options.detach && process::id() == caller && ended == Ended::With(0) {
+        detached::report(options, slice::from_ref(run));
+    }
+    Ok(ended)
 }
 
 /// Executes several runs, or one run several times.
@@ -79,18 +89,16 @@ fn execute_several(options: &Options, is_one: bool) -> Result<Ended, Error> {
     let slots = options.slots.count()?;
     if options.detach {
         // Errors in the operands can only be reported now.
-        let mut names = Names::below(options.runs_dir.clone());
-        for name in options.operands.iter().filter(|name| *name != "-") {
-            names.open(name)?;
-        }
+        let runs = detached::open(options)?;
         if let Side::Parent(_) = detach()? {
+            detached::report(options, &runs);
             return Ok(Ended::With(0));
         }
     }
     Ok(Controller::new(options, slots, is_one)?.control())
 }
 
-/// Detaches from the caller's process; keeps stdin, which may name runs.
+/// Detaches from the caller's process.
 fn detach() -> Result<Side, Error> {
     let failed = |error: io::Error| Error::new(Exit::System, "cannot detach").because(error);
     let side = fork().map_err(failed)?;

@@ -90,7 +90,9 @@ fn two_controllers_share_a_batch() {
 fn a_batch_can_be_left_to_itself() {
     let lab = Lab::new();
     batch(&lab, "all", &[("a", "sleep 0.1"), ("b", "exit 4")]);
-    lab.cmd("run-exec").args(["--detach", "all"]).run().code(0).stdout("").stderr("");
+    let hint = "run-exec: follow the runs: run-status --watch runs/all\n";
+    let done = lab.cmd("run-exec").args(["--detach", "all"]).run().code(0);
+    done.stdout("runs/all/a\nruns/all/b\n").stderr(hint);
     wait_for("the batch to end", || {
         lab.path("runs/all/master_log.txt").exists()
             && events(&lab, "all").last().is_some_and(|event| event.starts_with("batch ended"))

@@ -235,7 +235,8 @@ fn a_detached_run_goes_on_without_its_caller() {
     let run =
         lab.new_run("one", &["sh", "-c", "echo begun; until [ -e go ]; do sleep 0.02; done; echo ended"]);
     // The caller's output is closed when it returns: reading it to the end would hang otherwise.
-    lab.cmd("run-exec").args(["--detach", &run]).run().code(0).stdout("").stderr("");
+    let hint = "run-exec: follow the output: run-status --log -f runs/one\n";
+    lab.cmd("run-exec").args(["--detach", &run]).run().code(0).stdout("runs/one\n").stderr(hint);
     let pid: i32 = lab.read(&format!("{run}/.run/pid")).trim().parse().unwrap();
     assert!(testkit::state(pid).is_some());
     let status = lab.await_status(&run, "running", |status| status["status"] == "running");
@@ -245,7 +246,7 @@ fn a_detached_run_goes_on_without_its_caller() {
     assert_eq!(lab.read(&format!("{run}/stdout.log")), "begun\nended\n");
     wait_for("the watcher to end", || lab.alive().is_empty());
     lab.new_run("two", &["no-such-program"]);
-    let done = lab.cmd("run-exec").args(["--detach", "two"]).run().code(127);
+    let done = lab.cmd("run-exec").args(["--detach", "two"]).run().code(127).stdout("");
     assert_eq!(done.err(), "run-exec: command not found: no-such-program\n");
     wait_for("the watcher to end", || lab.alive().is_empty());
 }

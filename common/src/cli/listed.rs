@@ -93,10 +93,7 @@ fn parse(line: &[u8]) -> Result<String, Error> {
 }
 
 /// Returns the names in a stream as they arrive.
-pub(super) fn names_from(
-    mut stream: impl BufRead,
-    null: bool,
-) -> impl Iterator<Item = Result<String, Error>> {
+pub fn names_from(mut stream: impl BufRead, null: bool) -> impl Iterator<Item = Result<String, Error>> {
     let mut listed = Listed::new(null);
     let mut is_over = false;
     std::iter::from_fn(move || {
