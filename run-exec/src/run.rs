@@ -11,6 +11,8 @@ use crate::queue::single;
 use crate::settings::Settings;
 use crate::unfinished::Left;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
+use run_common::cli::mistakes::check_command_apart;
+use run_common::cli::names::Names;
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::fsio::write::open_null;
@@ -24,6 +26,8 @@ use std::slice;
 /// Executes a command in one or several runs; returns how to exit.
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
     let mut options = Options::resolve(args);
+    let mut names = Names::below(options.runs_dir.clone());
+    check_command_apart(&mut names, &options.operands, !options.command.is_empty())?;
     if options.detach {
         options.operands = detached::named(&options)?;
     }

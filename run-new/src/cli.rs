@@ -3,10 +3,14 @@
 use crate::sweep::Sweep;
 use clap::Parser;
 use run_checkpoint::checkpoint_pattern;
+use run_common::cli::mistakes::{check_value_joined, command_without_dashes, is_program};
+use run_common::cli::number::{integer, natural};
 use run_common::cli::runs_dir::RunsDir;
+use run_common::error::Error;
+use run_common::message::warn;
 use run_metrics::scrape::Patterns;
 use run_metrics::source::MetricSource;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
   run-new configs/base.yaml -- python train.py --config {config}
@@ -46,13 +50,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) sample: Option<usize>,
     /// Seed for the draws [default: random, printed]
-    #[arg(long, value_name = "SEED", requires = "sample")]
+    #[arg(long, value_name = "SEED", requires = "sample", allow_negative_numbers = true, value_parser = natural)]
     pub(crate) sample_seed: Option<u64>,
     /// Random seed of the training [default: from overrides, command or config]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = integer)]
     pub(crate) seed: Option<i64>,
     /// Number of steps to train for [default: from overrides, command or config]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = natural)]
     pub(crate) total_steps: Option<u64>,
     /// Device, such as cuda or cpu [default: from overrides, command or config, else what the host has]
     #[arg(long, value_name = "DEVICE")]
@@ -117,6 +121,36 @@ impl Args {
         }
         settled
     }
+}
+
+/// Refuses the mistakes that make a config of something else.
+pub(crate) fn check_configs(args: &Args) -> Result<(), Error> {
+    let words: Vec<String> = args.configs.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    if args.batch == Some(None) {
+        let is_name =
+            |word: &str| words.iter().any(|config| config == word) && !word.contains(['*', '?', '[']);
+        for option in ["-b", "--batch"] {
+            check_value_joined(option, is_name, |word| Path::new(word).exists())?;
+        }
+    }
+    if args.command.is_empty()
+        && let Some(at) = words.iter().position(|word| is_program(word))
+    {
+        return Err(command_without_dashes(&words[at..]));
+    }
+    if args.configs.is_empty()
+        && let Some(config) = args.resume_args.iter().find(|word| is_config(word))
+    {
+        warn(&format!("--resume-args takes '{config}', too: put configs before --resume-args"));
+    }
+    Ok(())
+}
+
+/// Returns whether a word is the path of a config.
+fn is_config(word: &str) -> bool {
+    let path = Path::new(word);
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["yaml", "yml", "toml", "json"].contains(&extension) && path.is_file()
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,6 @@
 //! Decides all that a call is to create, before anything is created.
 
-use crate::cli::Args;
+use crate::cli::{Args, check_configs};
 use crate::command;
 use crate::config::{Config, expand};
 use crate::name::{self, Sign};
@@ -57,6 +57,7 @@ pub(crate) struct Planned {
 impl Plan {
     /// Decides everything, and refuses impossible requests, before anything is created.
     pub(crate) fn make(args: &Args) -> Result<Self, Error> {
+        check_configs(args)?;
         check_names(args)?;
         check_sweeps(args)?;
         if !args.require.is_empty() && args.configs.is_empty() {

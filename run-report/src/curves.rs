@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::frame::ALL_COLUMNS;
 use crate::run::Run;
 use crate::runs::Runs;
+use run_common::cli::mistakes::meant;
 use run_common::error::Exit;
 use run_common::message::warn;
 use run_common::pipeline::large_in_order;
@@ -41,7 +42,11 @@ impl Options<'_> {
         let missing: Vec<&String> = wanted.iter().filter(|metric| !is_known(metric)).collect();
         let beside = self.x.map(|x| format!(" in a row with '{x}'")).unwrap_or_default();
         for metric in &missing {
-            warn(&format!("no run has '{metric}'{beside}"));
+            let recorded = runs.all.iter().flat_map(|run| run.seen.recorded.metrics().figures());
+            let names: Vec<String> = recorded.map(|(name, _)| name).filter(|name| is_metric(name)).collect();
+            let meant = meant(metric, names.iter().map(String::as_str).filter(|_| self.x.is_none()));
+            let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
+            warn(&format!("no run has '{metric}'{beside}{meant}"));
         }
         if missing.is_empty() {
             return Exit::Ok;

@@ -1,5 +1,6 @@
 //! The list of runs, as a table or as JSON lines.
 
+use crate::columns::Columns;
 use crate::entry::{Format, damage_of, entry};
 use crate::rows::{RunRow, table};
 use crate::select::Scope;
@@ -178,8 +179,10 @@ fn as_json(scope: &Scope, full: bool, observer: &Observer, out: &mut Out) -> Res
 
 fn as_table(scope: &Scope, columns: &[String], observer: &Observer, out: &mut Out) -> Result<Listed, Error> {
     let mut rows = Vec::new();
+    let asked = Columns::new(columns);
     let make = |run: &Observed, is_shown: bool| {
         Ok(if is_shown {
+            asked.look(run);
             (RunRow::shown(run, scope, columns), damage_of(run, scope.is_named()))
         } else {
             (RunRow::counted(run, scope), None)
@@ -191,6 +194,7 @@ fn as_table(scope: &Scope, columns: &[String], observer: &Observer, out: &mut Ou
     })?;
     if listed.shown > 0 {
         out.table(&table(rows))?;
+        asked.say_missing();
     }
     Ok(listed)
 }

@@ -3,6 +3,7 @@
 mod annotate;
 mod backup;
 mod cli;
+mod columns;
 mod detail;
 mod entry;
 mod facts;

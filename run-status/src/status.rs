@@ -1,9 +1,11 @@
 //! Chooses between list, details, log, watch and wait.
 
-use crate::cli::{Args, TextFormat};
+use crate::cli::{Args, Log};
 use crate::entry::Format;
 use crate::select::Scope;
-use crate::{annotate, detail, list, log, prometheus, wait, watch};
+use crate::{detail, list, log, wait, watch};
+use clap::ValueEnum;
+use run_common::cli::mistakes::check_value_joined;
 use run_common::cli::names::Names;
 use run_common::cli::operands::Operand;
 use run_common::cli::out::Out;
@@ -11,12 +13,14 @@ use run_common::error::{Error, Exit};
 use run_common::rundir::notes::Change;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
+use run_common::time::parse_duration;
 use run_launch::settle::settle;
 use run_metrics::foreign::figures;
 
 /// Prints the requested output.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let mut observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
+    check_values(args)?;
+    let observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
     let scope = Scope::new(args);
     let format = Format::new(args);
     let changes = changes(args);
@@ -56,12 +60,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     list::print(&scope, format, &observer, out)
 }
 
-/// Returns the changes of notes and tags that the arguments ask for.
-fn changes(args: &Args) -> Vec<Change> {
-    let note = args.note.iter().map(|text| Change::Note { text: text.clone() });
-    let added = args.add_tag.iter().map(|tag| Change::Tag { tag: tag.clone() });
-    let removed = args.remove_tag.iter().map(|tag| Change::Untag { tag: tag.clone() });
-    note.chain(added).chain(removed).collect()
+/// Refuses the value of an option that was not joined with the option.
+fn check_values(args: &Args) -> Result<(), Error> {
+    let has_name = |word: &str| Names::below(args.runs_dir.path()).open(word).is_ok();
+    if args.watch.is_some() {
+        check_value_joined("--watch", |word| parse_duration(word).is_ok(), has_name)?;
+    }
+    if args.log.is_some() {
+        check_value_joined("--log", |word| Log::from_str(word, false).is_ok(), has_name)?;
+    }
+    Ok(())
 }
 
 /// Opens the run, if a single run was named.

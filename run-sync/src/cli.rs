@@ -5,6 +5,7 @@ use crate::store::url::StoreUrl;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Args as ClapArgs, Command, Parser, Subcommand};
+use run_common::cli::number::within;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -95,7 +96,7 @@ pub(crate) struct Keep {
     #[arg(long)]
     pub(crate) keep_weights: bool,
     /// Remove only what this many stores have
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = within(1_u8..=9))]
     pub(crate) copies: u8,
 }
 

@@ -136,12 +136,9 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
     let sorted = |by: &str| objects(&lab, &["--sort", by])[0]["run"].clone();
     assert_eq!((sorted("loss.last"), sorted("loss.last:desc")), (json!("c"), json!("a")));
     assert_eq!((sorted("loss"), sorted("loss:desc")), (json!("c"), json!("a")));
-    lab.cmd("run-report")
-        .args(["--best", "los"])
-        .run()
-        .code(2)
-        .stdout("")
-        .stderr("run-report: no run has 'los'\nrun-report: --format csv shows all columns\n");
+    lab.cmd("run-report").args(["--best", "los"]).run().code(2).stdout("").stderr(
+        "run-report: no run has 'los'; did you mean 'loss'?\nrun-report: --format csv shows all columns\n",
+    );
 }
 
 #[test]

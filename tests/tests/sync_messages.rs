@@ -53,7 +53,7 @@ fn a_wrong_command_line_says_what_to_write() {
         (&["backup", "--to", "x"], "RUN or --all missing\nrun-sync: see 'run-sync backup --help'"),
         (
             &["restore", "--form", "x"],
-            "unexpected argument '--form' found; did you mean '--from'?\nrun-sync: see 'run-sync restore --help'",
+            "unknown option '--form'; did you mean '--from'?\nrun-sync: see 'run-sync restore --help'",
         ),
         (
             &["list"],

@@ -1,7 +1,9 @@
 //! What every tool's command line has in common: entry, runs directory, operands, output.
 
 pub mod listed;
+pub mod mistakes;
 pub mod names;
+pub mod number;
 pub mod operands;
 pub mod out;
 pub mod progress;

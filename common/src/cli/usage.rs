@@ -1,5 +1,7 @@
 //! Messages about a wrong command line: one line, and a pointer to the help.
 
+use super::mistakes::is_program;
+use crate::shell::shell_line;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use std::ffi::OsString;
@@ -14,10 +16,70 @@ pub(super) fn explain(error: &Error, command: &Command, words: &[OsString]) -> (
             format!("which command? {}", verbs.collect::<Vec<_>>().join(", "))
         }
         ErrorKind::MissingRequiredArgument => missing(error, asked),
+        ErrorKind::UnknownArgument => unknown(error, asked, words),
         _ => format!("{}{}", first_paragraph(&error.to_string()), suggestion(error)),
     };
     let verb = verb.map(|verb| format!(" {}", verb.get_name())).unwrap_or_default();
     (what, format!("see '{}{verb} --help'", command.get_name()))
+}
+
+/// Explains an option that does not exist, or that was meant otherwise.
+fn unknown(error: &Error, command: &Command, words: &[OsString]) -> String {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else {
+        return first_paragraph(&error.to_string());
+    };
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let at = words.iter().position(|word| word.starts_with(given.as_str()));
+    let before = at.and_then(|at| words.get(at.checked_sub(1)?));
+    if given.parse::<f64>().is_ok()
+        && let Some(option) = before.filter(|word| word.starts_with('-'))
+    {
+        return format!("invalid value '{given}' for '{option}'");
+    }
+    let fault = format!("unknown option '{given}'");
+    for arg in command.get_arguments().filter(|arg| arg.is_require_equals_set()) {
+        let Some(short) = arg.get_short() else { continue };
+        let joined = words.iter().find_map(|word| word.strip_prefix('-')?.strip_prefix(short));
+        if let Some(value) = joined.filter(|value| !value.is_empty() && !value.starts_with(['-', '='])) {
+            return format!("{fault}; write -{short}={value} for a value of -{short}");
+        }
+    }
+    let takes_command = command.get_positionals().any(clap::Arg::is_last_set);
+    let is_program = |word: &str| is_program(word) || has_script_name(word);
+    let starts = words.iter().take(at.unwrap_or(0)).position(|word| is_program(word));
+    if let Some(start) = starts.filter(|_| takes_command && !words.iter().any(|word| word == "--")) {
+        let command: Vec<String> = words[start..].iter().map(|word| word.clone().into_owned()).collect();
+        return format!("{fault}; put -- before the command: -- {}", shell_line(&command));
+    }
+    let other = SYNONYMS.iter().find(|(word, option)| {
+        *word == given.trim_start_matches('-')
+            && command.get_arguments().any(|arg| arg.get_long() == Some(*option))
+    });
+    match other {
+        Some((_, option)) => format!("{fault}; did you mean '--{option}'?"),
+        None => format!("{fault}{}", suggestion(error)),
+    }
+}
+
+/// Words for options in other programs, and ours.
+const SYNONYMS: [(&str, &str); 12] = [
+    ("reason", "why"),
+    ("message", "why"),
+    ("because", "why"),
+    ("message", "note"),
+    ("description", "note"),
+    ("background", "detach"),
+    ("daemon", "detach"),
+    ("parallel", "jobs"),
+    ("workers", "jobs"),
+    ("dir", "runs-dir"),
+    ("restart", "resume"),
+    ("filter", "status"),
+];
+
+/// Returns whether a word has the name of a script.
+fn has_script_name(word: &str) -> bool {
+    [".py", ".sh"].iter().any(|end| word.ends_with(end))
 }
 
 /// Returns the usage and the examples of a tool, for a command line that is empty.
@@ -46,6 +108,7 @@ fn suggestion(error: &Error) -> String {
         ContextValue::Strings(meant) => meant.first().cloned(),
         _ => None,
     });
+    let meant = meant.filter(|meant| !["--version", "--help"].contains(&meant.as_str()));
     meant.map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default()
 }
 
@@ -86,10 +149,10 @@ mod tests {
             ("tool backup", "RUN or --all missing", "see 'tool backup --help'"),
             (
                 "tool list --form x",
-                "unexpected argument '--form' found; did you mean '--from'?",
+                "unknown option '--form'; did you mean '--from'?",
                 "see 'tool list --help'",
             ),
-            ("tool list --zzz", "unexpected argument '--zzz' found", "see 'tool list --help'"),
+            ("tool list --zzz", "unknown option '--zzz'", "see 'tool list --help'"),
         ] {
             assert_eq!(said(line), (what.to_owned(), help.to_owned()), "{line}");
         }

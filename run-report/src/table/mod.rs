@@ -9,6 +9,7 @@ use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
 use crate::run::Run;
 use crate::runs::Runs;
 use rows::{FIGURES, Shown};
+use run_common::cli::mistakes::meant;
 use run_common::cli::out::Out;
 use run_common::cli::screen;
 use run_common::error::{Error, Exit};
@@ -158,6 +159,8 @@ fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
             format!("'{metric}' has no best value: its name does not tell whether higher or lower is better");
         return Error::usage(what).hint(format!("use --best '{metric}:min' or --best '{metric}:max'"));
     }
-    let error = Error::usage(format!("no run has '{name}'"));
+    let meant = meant(name, metrics.iter().map(String::as_str));
+    let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
+    let error = Error::usage(format!("no run has '{name}'{meant}"));
     if runs.is_empty() { error } else { error.hint(ALL_COLUMNS) }
 }

@@ -24,6 +24,8 @@ use crate::store::Access;
 use crate::store::url::StoreUrl;
 use batch::Batches;
 use one::Options;
+use run_common::cli::mistakes::check_value_joined;
+use run_common::cli::names::Names;
 use run_common::cli::operands::{Operand, open_all};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
@@ -37,6 +39,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     out.outlive_reader();
     if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {
         return Err(Error::usage("--as names one run"));
+    }
+    if args.cleanup.is_some() {
+        let has_name = |word: &str| Names::below(args.runs.runs_dir.path()).open(word).is_ok();
+        check_value_joined("--cleanup", |word| word == "all" || word == "checkpoints", has_name)?;
     }
     let access = Access::new(&args.reach)?;
     let url = address(args.to.to.as_ref(), "--to", &access)?;

@@ -1,6 +1,7 @@
 //! The options that say how a store is reached.
 
 use clap::Args as ClapArgs;
+use run_common::cli::number::within;
 use std::path::PathBuf;
 
 /// How a store is reached.
@@ -10,7 +11,7 @@ pub(crate) struct Reach {
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
     /// Run up to N requests at once
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = within(1_u16..=256))]
     pub(crate) transfers: u16,
     /// Send and receive at most this many bytes a second: 500K, 20M, 1G
     #[arg(long, value_name = "RATE")]

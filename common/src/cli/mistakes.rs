@@ -1,0 +1,116 @@
+//! Mistakes on the command line that many people make, and the line that is right.
+
+use super::names::Names;
+use crate::error::Error;
+use crate::provenance::python::find_program;
+use crate::shell::shell_line;
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use strsim::osa_distance;
+
+/// Maximum number of names in a hint.
+const SHOWN: usize = 8;
+
+/// Refuses a program among the operands of a command line without `--`.
+pub fn check_command_apart(names: &mut Names, operands: &[String], has_command: bool) -> Result<(), Error> {
+    if has_command {
+        return Ok(());
+    }
+    match operands.iter().position(|word| is_program(word) && names.open(word).is_err()) {
+        Some(at) => Err(command_without_dashes(&operands[at..])),
+        None => Ok(()),
+    }
+}
+
+/// Returns whether a word names a program, and no file in the current directory.
+pub fn is_program(word: &str) -> bool {
+    !word.is_empty()
+        && !Path::new(word).exists()
+        && !word.contains('/')
+        && find_program(OsStr::new(word), Path::new(".")).is_some()
+}
+
+/// Returns the error of a command that is not set apart by `--`.
+pub fn command_without_dashes(command: &[String]) -> Error {
+    Error::usage(format!("'{}' is a program", command[0]))
+        .hint(format!("put -- before the command: -- {}", shell_line(command)))
+}
+
+/// Refuses the value of an option that is not joined with the option by `=`, and so is an operand, one that
+/// nothing `has_name`.
+pub fn check_value_joined(
+    option: &str,
+    is_value: impl Fn(&str) -> bool,
+    mut has_name: impl FnMut(&str) -> bool,
+) -> Result<(), Error> {
+    let words: Vec<String> = env::args().take_while(|word| word != "--").collect();
+    for pair in words.windows(2) {
+        if pair[0] == option && is_value(&pair[1]) && !has_name(&pair[1]) {
+            let right = shell_line(&[format!("{option}={}", pair[1])]);
+            return Err(Error::usage(format!("'{}' is neither a run nor a file", pair[1]))
+                .hint(format!("write {right} for a value of {option}")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns which of the names were probably meant by a name that is unknown, or which names there are.
+pub fn meant<'a>(unknown: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut near: Vec<(usize, &str)> =
+        names.iter().filter_map(|name| nearness(unknown, name).map(|nearness| (nearness, *name))).collect();
+    near.sort_unstable();
+    let quoted =
+        |names: &[&str], joint| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(joint);
+    if !near.is_empty() {
+        let near: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+        return Some(format!("did you mean {}?", quoted(&near, " or ")));
+    }
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = quoted(&names[..names.len().min(SHOWN)], ", ");
+    (!names.is_empty()).then(|| format!("there are {shown}{more}"))
+}
+
+/// Returns how far a name is from another, if it is near: few letters differ, or its words are those of the other
+/// or begin like them, as `valid_loss` and `val/loss` do.
+fn nearness(unknown: &str, name: &str) -> Option<usize> {
+    let (one, other) = (unknown.to_lowercase(), name.to_lowercase());
+    let distance = osa_distance(&one, &other);
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let (ones, others) = (words(&one), words(&other));
+    let is_like =
+        |word: &String, other: &String| word.starts_with(other.as_str()) || other.starts_with(word.as_str());
+    let has_all = |few: &[String], many: &[String]| {
+        !few.is_empty() && few.iter().all(|word| many.iter().any(|other| is_like(word, other)))
+    };
+    let is_near = distance <= 2.min(one.chars().count() / 3);
+    (is_near || has_all(&ones, &others) || has_all(&others, &ones)).then_some(distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_offered_else_all() {
+        let names = ["val/loss", "train/loss", "loss", "lr", "accuracy"];
+        let said = |name: &str| meant(name, names).unwrap();
+        assert_eq!(said("valid_loss"), "did you mean 'val/loss' or 'loss'?");
+        assert_eq!(said("acuracy"), "did you mean 'accuracy'?");
+        assert_eq!(said("Loss"), "did you mean 'loss' or 'val/loss' or 'train/loss'?");
+        assert_eq!(said("nope"), "there are 'accuracy', 'loss', 'lr', 'train/loss', 'val/loss'");
+        assert_eq!(meant("nope", []), None);
+        let many: Vec<String> = (0..20).map(|number| format!("x{number:02}")).collect();
+        let said = meant("nope", many.iter().map(String::as_str)).unwrap();
+        assert!(said.ends_with("'x07' and 12 more"), "{said}");
+    }
+}
