@@ -41,7 +41,7 @@ pub(crate) fn open(options: &Options) -> Result<Vec<RunDir>, Error> {
     Ok(runs)
 }
 
-/// Prints the paths of the runs, and how to follow them. The runs continue even if the caller cannot be told.
+/// Prints the paths of the runs, and how to follow them. The runs continue even if printing fails.
 pub(crate) fn report(options: &Options, runs: &[RunDir]) {
     let mut out = Out::stdout();
     let print = |run: &RunDir| out.line(&run.layout().root().display().to_string());

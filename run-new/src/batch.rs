@@ -39,6 +39,9 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Err
     let Some(given) = &args.batch else {
         let seed = sample_seed(args, None);
         let planned = plan.planned(args, seed)?;
+        if args.name.is_some() {
+            check_free(&root, &planned)?;
+        }
         make_runs_dir()?;
         say(args, seed);
         return Ok((Home { root, shown: runs_dir, batch: None, existed: false }, planned));
@@ -68,6 +71,15 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Err
         }
         number += 1;
         name = format!("{wanted}-{number}");
+    }
+}
+
+/// Refuses names that are taken, before any run is created.
+fn check_free(root: &Path, planned: &[Planned]) -> Result<(), Error> {
+    match planned.iter().find(|one| root.join(&one.name).symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(one) => Err(Error::new(Exit::No, format!("cannot create '{}'", one.name))
+            .because("a run of this name exists")),
     }
 }
 

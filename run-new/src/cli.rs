@@ -24,7 +24,7 @@ const EXAMPLES: &str = "Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) runs_dir: RunsDir,
-    /// Name of the run [default: the config's name without extension and the time (UTC)]
+    /// Name of the run, or prefix of the names of several [default: the config's name without extension and the time (UTC)]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Create the runs in a batch directory [default name: experiment_ and the time (UTC)]

@@ -166,14 +166,20 @@ impl Plan {
                 .map_err(|cause| Error::usage("cannot draw what --sample asks for").because(cause))?,
             _ => sweep::product(&args.sweep),
         };
+        let is_one = args.sweep.is_empty() && self.configs.len() <= 1;
         let name = |base: &str, values: &Values| match &args.name {
-            Some(name) => name.clone(),
-            None => cell_name(args, base, values, Sign::Dash),
+            Some(name) if is_one => name.clone(), // as given, also with a character that made names avoid
+            _ => cell_name(args, base, values, Sign::Dash),
         };
         let mut planned = Vec::new();
         for (config, base) in self.bases(args, Sign::Dash).iter().enumerate() {
             let cell = |values: &Values| Planned { name: name(base, values), config, values: values.clone() };
             planned.extend(values.iter().map(cell));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = planned.iter().find(|one| !names.insert(&one.name)) {
+            return Err(Error::usage(format!("two runs would have the name '{}'", twice.name))
+                .hint("give a shorter --name"));
         }
         self.check_numbers(args, &planned)?;
         Ok(planned)
@@ -186,8 +192,17 @@ impl Plan {
         } else {
             self.configs.iter().map(|config| name::stem(Some(&config.path), sign)).collect()
         };
+        // With a name, that is the prefix, which the configs follow if there are several.
+        let stems = match &args.name {
+            Some(name) if stems.len() > 1 => stems.iter().map(|stem| format!("{name}_{stem}")).collect(),
+            Some(name) => vec![name.clone()],
+            None => stems,
+        };
         if args.batch.is_some() {
             return name::different(stems, &BATCH_FILES);
+        }
+        if args.name.is_some() {
+            return name::different(stems, &[]);
         }
         let time = self.template.created.utc("%Y-%m-%d_%H-%M-%S");
         stems.into_iter().map(|stem| format!("{stem}_{time}")).collect()
@@ -275,7 +290,9 @@ fn check_names(args: &Args) -> Result<(), Error> {
         return Err(Error::usage("--exist-ok needs a batch with a name").hint("write --batch=NAME"));
     }
     match &args.name {
-        Some(name) if args.batch.is_some() && BATCH_FILES.contains(&name.as_str()) => {
+        Some(name)
+            if args.batch.is_some() && args.sweep.is_empty() && BATCH_FILES.contains(&name.as_str()) =>
+        {
             Err(Error::usage(format!("cannot use the name '{name}'"))
                 .because("a file of the batch has this name"))
         }
@@ -313,11 +330,6 @@ fn check_sweeps(args: &Args) -> Result<(), Error> {
 fn check_number(args: &Args, configs: usize) -> Result<(), Error> {
     let each = args.sample.unwrap_or_else(|| sweep::count(&args.sweep));
     let number = each.saturating_mul(configs.max(1));
-    if args.name.is_some() && number > 1 {
-        let what = if configs > 1 { "configs" } else { "combinations of the sweep" };
-        let number = if configs > 1 { configs } else { number };
-        return Err(Error::usage("--name names a single run").because(format!("there are {number} {what}")));
-    }
     if number > LIMIT {
         return Err(Error::usage(format!("cannot create {number} runs"))
             .because(format!("one call creates at most {LIMIT}"))

@@ -152,7 +152,6 @@ fn nothing_is_created_when_something_is_missing() {
     refused(&["--require", "model.size,model.depth", "a.yaml"], 2, "'model.depth'");
     refused(&["--require", "seed"], 2, "needs a config");
     refused(&["--chdir", "nowhere"], 2, "no such directory");
-    refused(&["-n", "x", "a.yaml", "a.yaml"], 2, "--name names a single run");
     refused(&["-s", "novalue"], 2, "KEY=VALUE");
     refused(&["--seed", "x"], 2, "--seed");
     refused(&["--frobnicate"], 2, "--frobnicate");

@@ -397,11 +397,6 @@ fn what_cannot_be_swept_is_refused_before_anything_is_created() {
         2,
         "cannot create 1000000 runs: one call creates at most 100000",
     );
-    refused(
-        &["-n", "x", "--sweep", "a=1,2"],
-        2,
-        "--name names a single run: there are 2 combinations of the sweep",
-    );
     refused(&["--exist-ok"], 2, "--exist-ok needs a batch with a name");
     refused(&["--exist-ok", "-b"], 2, "--exist-ok needs a batch with a name");
     refused(&["-b=a/b"], 2, "cannot use the name 'a/b': it contains '/'");
