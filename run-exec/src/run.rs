@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::cli::Args;
 use crate::controller::Controller;
 use crate::detached;
-use crate::held_run::HeldRun;
+use crate::held_run::{HeldRun, observer};
 use crate::launch;
 use crate::options::Options;
 use crate::queue::single;
@@ -25,7 +25,7 @@ use std::slice;
 
 /// Executes a command in one or several runs; returns how to exit.
 pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
-    let mut options = Options::resolve(args);
+    let mut options = Options::resolve(args)?;
     let mut names = Names::below(options.runs_dir.clone());
     check_command_apart(&mut names, &options.operands, !options.command.is_empty())?;
     if options.detach {

@@ -1,9 +1,9 @@
 //! Chooses between list, details, log, watch and wait.
 
-use crate::cli::{Args, Log};
+use crate::cli::{Args, Log, TextFormat};
 use crate::entry::Format;
 use crate::select::Scope;
-use crate::{detail, list, log, wait, watch};
+use crate::{annotate, detail, list, log, prometheus, wait, watch};
 use clap::ValueEnum;
 use run_common::cli::mistakes::check_value_joined;
 use run_common::cli::names::Names;
@@ -20,7 +20,7 @@ use run_metrics::foreign::figures;
 /// Prints the requested output.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     check_values(args)?;
-    let observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
+    let mut observer = Observer::of_many(Some(args.stale_after)).with_figures(figures);
     let scope = Scope::new(args);
     let format = Format::new(args);
     let changes = changes(args);
@@ -58,6 +58,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return Err(Error::usage("--checkpoint is for the details of one run"));
     }
     list::print(&scope, format, &observer, out)
+}
+
+/// Returns the changes of notes and tags that the arguments ask for.
+fn changes(args: &Args) -> Vec<Change> {
+    let note = args.note.iter().map(|text| Change::Note { text: text.clone() });
+    let added = args.add_tag.iter().map(|tag| Change::Tag { tag: tag.clone() });
+    let removed = args.remove_tag.iter().map(|tag| Change::Untag { tag: tag.clone() });
+    note.chain(added).chain(removed).collect()
 }
 
 /// Refuses the value of an option that was not joined with the option.

@@ -13,7 +13,9 @@ fn backup_while(site: &Site, removed: &[&str]) -> Cmd {
         removed.iter().map(|name| site.lab.path(format!("{}/{name}", site.run))).collect();
     site.server.follow(move |request| {
         if request.method == "PUT" && request.key.ends_with("/first.bin") {
-            paths.iter().for_each(|path| drop(fs::remove_file(path)));
+            for path in &paths {
+                let _ = fs::remove_file(path);
+            }
         }
         Act::Serve
     });

@@ -36,7 +36,9 @@ fn what_a_power_cut_took_is_sent_again() {
     let uploads = fs::read_dir(lab.path("store/.run-store/uploads")).unwrap();
     let uploads: Vec<_> = uploads.map(|upload| upload.unwrap().path()).collect();
     assert!(!uploads.is_empty());
-    uploads.iter().for_each(|upload| empty(upload));
+    for upload in &uploads {
+        empty(upload);
+    }
     let small = fs::read_dir(lab.path("store/trial/small")).unwrap();
     assert!(small.map(|object| empty(&object.unwrap().path())).count() > 0);
     backup().run().code(0).stderr("");
