@@ -79,7 +79,7 @@ fn a_training_that_dies_of_a_full_disk_died_of_it() {
 #[test]
 fn a_run_on_a_full_disk_can_be_stopped() {
     let lab = Lab::new();
-    let script = "run-new -n r -- sleep 1000 >/dev/null && run-exec --detach r && dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; run-stop r";
+    let script = "run-new -n r -- sleep 1000 >/dev/null && run-exec --detach r >/dev/null && dd if=/dev/zero of=small/fill bs=4k 2>/dev/null; run-stop r";
     on_small_disk(&lab, script).code(0).stdout("small/r: stopped\n");
     assert_eq!(lab.json("kept/r/.run/result.json")["status"], "stopped");
 }
@@ -179,7 +179,7 @@ fn a_copy_for_an_evaluation_leaves_the_training_room_for_its_next_checkpoint() {
     let eval = "run-eval --eval-dir evals --json --steps best,final r -- sh -c 'test -s {checkpoint}/model.safetensors; \
         case {checkpoint} in */.eval-pins/*) echo \"{\\\"x\\\": 1}\";; esac'";
     let script = format!(
-        "run-new -n r -- python3 train.py >/dev/null && run-exec --detach r && while [ ! -e saved ]; do sleep 0.01; done; \
+        "run-new -n r -- python3 train.py >/dev/null && run-exec --detach r >/dev/null && while [ ! -e saved ]; do sleep 0.01; done; \
          {eval}; echo exit $?; ls -A small/r | grep pins; touch go; run-status --wait r >/dev/null; {eval}; echo exit $?"
     );
     let done = on_small_disk(&lab, &script);
