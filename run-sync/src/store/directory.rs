@@ -155,7 +155,7 @@ pub(super) fn start(upload: &Upload, number: u32) -> u64 {
     u64::from(number.saturating_sub(1)).saturating_mul(upload.part_size)
 }
 
-/// Returns whether the file of an upload has these bytes for a part. Where there is no file nothing is said of it: the
+/// Returns whether the file of an upload has these bytes for a part, or there is no such file: the
 /// upload may have ended.
 pub(super) fn keeps_part(path: &Path, upload: &Upload, number: u32, bytes: &[u8]) -> bool {
     let Ok(mut file) = open_file(path) else { return true };

@@ -91,7 +91,7 @@ pub(crate) trait Store: Send + Sync {
         true
     }
 
-    /// Ends an upload: its parts, numbered from 1, are the object, which has so many bytes.
+    /// Ends an upload: its parts, numbered from 1, are the object, of `size` bytes.
     fn complete(&self, upload: &Upload, parts: &[Part], size: u64) -> Result<Stored, Fault>;
 
     /// Gives an upload up. One that is not there is no failure.

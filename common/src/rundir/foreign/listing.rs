@@ -113,7 +113,7 @@ impl Listing {
         self.entries.iter().any(|(name, kind)| may_be(*kind) && name.to_str().is_some_and(&is_such))
     }
 
-    /// Reads a small JSON object in the directory, for a layout that cannot be told by names alone.
+    /// Reads a small JSON object in the directory, for a layout whose names alone do not identify it.
     pub fn document(&self, name: &str) -> Option<Fields> {
         if self.has_file(name) { Fields::read(&self.path.join(name), &mut Vec::new()) } else { None }
     }
