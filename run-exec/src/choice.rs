@@ -1,7 +1,6 @@
 //! Which launcher the command line names.
 
-use run_launch::contract::SLURM;
-use run_launch::contract::is_name;
+use run_launch::contract::{SLURM, is_name};
 
 /// Options of sbatch that run-exec needs for itself. So is `-a`, with a value in the same word.
 const OWN: [&str; 6] = ["--array", "--parsable", "--test-only", "--wait", "--wrap", "-W"];

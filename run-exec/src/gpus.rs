@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::held_run::HeldRun;
 use crate::options::Options;
 use crate::plan::Plan;
-use crate::retry::{asked, stop};
+use crate::retry::stopped;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};
@@ -104,10 +104,7 @@ impl Attempt {
         held.recorded = Recorded::read(held.layout())?;
         let (started, mut news, mut look) = (Instant::now(), Instant::now(), Instant::now() + FIRST);
         loop {
-            if let Some(error) = held.loss() {
-                return Err(error);
-            }
-            if let Some(status) = stop(&held.active, &held.recorded, asked(signals))? {
+            if let Some(status) = stopped(held, signals)? {
                 return Ok(Waited::Ended(status));
             }
             let now = Instant::now();

@@ -67,10 +67,7 @@ impl Attempt {
     fn wait(&self, held: &mut HeldRun, signals: &mut Signals, until: Instant) -> Result<Waited, Error> {
         let mut beat = Instant::now();
         loop {
-            if let Some(error) = held.loss() {
-                return Err(error);
-            }
-            if let Some(status) = stop(&held.active, &held.recorded, asked(signals))? {
+            if let Some(status) = stopped(held, signals)? {
                 return Ok(Waited::Ended(status));
             }
             let now = Instant::now();
@@ -96,17 +93,21 @@ impl Attempt {
     }
 }
 
+/// Records a stop of a run that waits, if one was requested; returns the exit status. Errors: the run is lost.
+pub(crate) fn stopped(held: &HeldRun, signals: &mut Signals) -> Result<Option<u8>, Error> {
+    match held.loss() {
+        Some(error) => Err(error),
+        None => stop(&held.active, &held.recorded, asked(signals)),
+    }
+}
+
 /// Returns the signal that requested a stop, if any.
-pub(crate) fn asked(signals: &mut Signals) -> Option<i32> {
+fn asked(signals: &mut Signals) -> Option<i32> {
     signals.pending().into_iter().find(|&signal| is_request(signal))
 }
 
 /// Records a stop that was requested by a signal or the `stop` file, if any; returns the exit status.
-pub(crate) fn stop(
-    active: &ActiveRun,
-    recorded: &Recorded,
-    signal: Option<i32>,
-) -> Result<Option<u8>, Error> {
+fn stop(active: &ActiveRun, recorded: &Recorded, signal: Option<i32>) -> Result<Option<u8>, Error> {
     let words = match (StopRequest::read(&active.layout().stop()), signal) {
         (Some(request), _) => request.words(),
         (None, Some(signal)) => format!("stopped by signal {signal} ({})", signal_name(signal)),

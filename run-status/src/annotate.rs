@@ -19,12 +19,8 @@ pub(crate) fn run(scope: &Scope, changes: &[Change]) -> Exit {
 }
 
 fn change(run: &RunDir, changes: &[Change]) -> Result<(), Error> {
-    let layout = run.layout();
-    if let Some(foreign) = layout.foreign() {
-        let what = format!("cannot write to '{}'", layout.root().display());
-        return Err(Error::new(Exit::BadRun, what)
-            .because(format!("a run of {} is only read", foreign.name()))
-            .hint("'run-new --adopt' gives it a record of its own"));
+    match run.layout().foreign() {
+        Some(foreign) => Err(foreign.refuse("annotate", run)),
+        None => record(run.layout(), changes),
     }
-    record(layout, changes)
 }

@@ -4,7 +4,7 @@ use crate::format::manifest::Manifest;
 use crate::set::{Commit, Set};
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeZone};
 use run_common::error::{Error, Exit};
-use run_common::message::warn;
+use run_common::message::{complain, warn};
 use run_common::time::{Timestamp, parse_duration};
 
 /// Digits of a hash that are enough to name it.
@@ -27,6 +27,24 @@ enum When {
     Hash,
     /// The last one that was begun by then.
     Time(Timestamp),
+}
+
+/// Reads the backup of a set that is meant, as [`choose`] does. A set without it is reported, raises the status, and
+/// keeps no other set from its turn.
+pub(crate) fn choose_of_several(
+    set: &Set<'_>,
+    when: Option<&str>,
+    status: &mut Exit,
+) -> Result<Option<Chosen>, Error> {
+    match choose(set, when) {
+        Err(error) if matches!(error.exit(), Exit::System | Exit::Usage) => Err(error),
+        Err(error) => {
+            complain(&error);
+            *status = (*status).max(error.exit());
+            Ok(None)
+        }
+        Ok(chosen) => Ok(Some(chosen)),
+    }
 }
 
 /// Reads the backup of a set that is meant; the newest if none is named.

@@ -1,6 +1,6 @@
 //! `run-sync list --files`: the files of a backup.
 
-use crate::at::choose;
+use crate::at::choose_of_several;
 use crate::cli;
 use crate::format::digest::Digest;
 use crate::format::entry::{Absent, Entry, Kind};
@@ -11,7 +11,6 @@ use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
-use run_common::message::complain;
 use serde::Serialize;
 
 /// A file or link of a backup.
@@ -85,15 +84,7 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
     let mut table = Table::new(["RUN"].into_iter().filter(|_| of_several).chain(heads));
     for name in names {
         let set = source.set(name);
-        let chosen = match choose(&set, args.at.as_deref()) {
-            Err(error) if matches!(error.exit(), Exit::System | Exit::Usage) => return Err(error),
-            Err(error) => {
-                complain(&error);
-                status = status.max(error.exit());
-                continue;
-            }
-            Ok(chosen) => chosen,
-        };
+        let Some(chosen) = choose_of_several(&set, args.at.as_deref(), &mut status)? else { continue };
         let rows = chosen.manifest.entries.iter();
         for row in rows.filter_map(|entry| Row::new(&set, chosen.commit.number, entry)) {
             if args.reach.json {

@@ -1,6 +1,6 @@
 //! `run-sync verify`: reads what a store holds of runs, and compares it with the hashes of their manifests.
 
-use crate::at::{Chosen, choose};
+use crate::at::{Chosen, choose_of_several};
 use crate::bar::Bar;
 use crate::cli;
 use crate::fetch::{Damage, Piece, Trouble};
@@ -14,7 +14,7 @@ use crate::workers;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::figures::{counted, human_bytes};
-use run_common::message::{complain, warn};
+use run_common::message::warn;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,15 +66,7 @@ pub(crate) fn run(args: &cli::Verify, out: &mut Out) -> Result<Exit, Error> {
     let (names, mut status) = source.sets(&args.names)?;
     for name in names {
         let set = source.set(name);
-        let chosen = match choose(&set, args.at.as_deref()) {
-            Err(error) if matches!(error.exit(), Exit::System | Exit::Usage) => return Err(error),
-            Err(error) => {
-                complain(&error);
-                status = status.max(error.exit());
-                continue;
-            }
-            Ok(chosen) => chosen,
-        };
+        let Some(chosen) = choose_of_several(&set, args.at.as_deref(), &mut status)? else { continue };
         let report = verify(&set, &chosen, share, source.transfers)?;
         if !report.damaged.is_empty() {
             status = status.max(Exit::No);

@@ -215,15 +215,21 @@ fn end(lab: &Lab, options: &[&str], why: &str) -> Running {
     job
 }
 
+/// Ends job 7 by a preemption after which Slurm does not start it again, and waits until it submits its run. sbatch takes
+/// its time. Returns the process of the job, and the submission before.
+fn end_and_resubmit(lab: &Lab) -> (Running, Value) {
+    lab.write("queue", "");
+    lab.write("shown", "JobId=7 JobState=PREEMPTED Restarts=0\n");
+    let first = end(lab, &[], "PREEMPTION");
+    let before = launch(lab);
+    wait_for("another submission", || launch(lab)["submission"] != before["submission"]);
+    (first, before)
+}
+
 #[test]
 fn a_run_that_is_submitted_again_is_never_shown_as_dead_and_its_old_job_is_of_no_more_use() {
     let lab = Lab::new();
-    lab.write("queue", "");
-    lab.write("shown", "JobId=7 JobState=PREEMPTED Restarts=0\n");
-    let first = end(&lab, &[], "PREEMPTION");
-    let before = launch(&lab);
-    // sbatch takes its time.
-    wait_for("another submission", || launch(&lab)["submission"] != before["submission"]);
+    let (first, before) = end_and_resubmit(&lab);
     assert_eq!(told(&lab), is("queued", "is being submitted"));
     assert_eq!(launch(&lab)["time"], before["time"]);
     lab.write("accepts", "");
@@ -259,11 +265,7 @@ fn a_run_is_not_submitted_again_if_slurm_may_start_its_job_itself() {
 #[test]
 fn a_submission_that_fails_is_taken_back_and_the_record_says_so() {
     let lab = Lab::new();
-    lab.write("queue", "");
-    lab.write("shown", "JobId=7 JobState=PREEMPTED Restarts=0\n");
-    let first = end(&lab, &[], "PREEMPTION");
-    let before = launch(&lab);
-    wait_for("another submission", || launch(&lab)["submission"] != before["submission"]);
+    let (first, before) = end_and_resubmit(&lab);
     lab.write("refuses", "");
     lab.write("accepts", "");
     first.wait();

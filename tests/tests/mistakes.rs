@@ -1,5 +1,7 @@
 //! Command lines with a mistake that many people make: a line says how to write it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use testkit::Lab;
 
 #[test]
@@ -62,6 +64,9 @@ fn a_value_that_needs_an_equals_sign_is_met() {
     says(&lab, "run-sync backup --to s --cleanup all r", 2, &apart("all", "--cleanup"));
     says(&lab, "run-new -b mybatch", 2, &apart("mybatch", "-b"));
     says(&lab, "run-new --batch mybatch cfg.yaml", 2, &apart("mybatch", "--batch"));
+    let bytes = OsStr::from_bytes(b"c\xff.yaml");
+    let why = "run-new: cannot use 'c\u{fffd}.yaml': its path is not UTF-8\n";
+    lab.cmd("run-new").arg("-b").arg(bytes).run().code(2).stderr(why);
     let joined = "unknown option '-f'; write -b=foo for a value of -b\nsee 'run-new --help'";
     says(&lab, "run-new -bfoo cfg.yaml", 2, joined);
     lab.cmd("run-new").args(["-b", "cfg.yaml"]).run().code(0).stderr("");

@@ -84,7 +84,7 @@ fn nothing_is_written_where_no_run_of_ours_is() {
     lab.write("runs/other/trainer_state.json", r#"{"global_step": 1, "log_history": []}"#);
     lab.write("runs/other/training_args.bin", "");
     lab.write("runs/other/checkpoint-1/trainer_state.json", r#"{"global_step": 1, "log_history": []}"#);
-    tag("other").code(3).stderr_has("is only read");
+    tag("other").code(3).stderr_has("which run-tools only reads");
     assert!(!lab.path("runs/other/.run").exists());
     // A link, a pipe, a directory in place of the file, and a record that is a link.
     let path = lab.path("runs/a/.run/notes.jsonl");

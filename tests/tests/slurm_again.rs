@@ -1,7 +1,7 @@
 //! Runs that Slurm starts again: they are waited for, stopped, and go on after a time limit. The Slurm is a real one.
 
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::{await_steps, create, end, hurry, is, submit, word};
+use testkit::slurm::jobs::{await_steps, crash_first_node, create, end, hurry, is, submit, word};
 use testkit::{Lab, wait_for};
 
 #[test]
@@ -48,9 +48,7 @@ fn a_run_that_slurm_would_start_again_is_stopped_and_its_job_is_cancelled() {
     let lab = Lab::new();
     let cluster = Cluster::start(&lab.path("slurm"), "");
     let id = submit(&lab, &cluster, "r", &["--slurm", "--requeue"]);
-    await_steps(&lab, &cluster, "r", 1);
-    let node = lab.json_lines("runs/r/.run/attempts.jsonl")[0]["job"]["node"].as_str().unwrap().to_owned();
-    cluster.crash(&node);
+    crash_first_node(&lab, &cluster);
     let state = || cluster.ask(&["squeue", "-h", "-t", "all", "-j", &id, "-o", "%T"]);
     wait_for("the job to be requeued", || state() == "PENDING\n");
     assert_eq!(word(&cluster.await_status(&lab, "r", "queued"), "status"), "queued");

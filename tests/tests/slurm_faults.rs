@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::{await_steps, end, hurry, is, submit, word};
+use testkit::slurm::jobs::{await_steps, crash_first_node, end, hurry, is, submit, word};
 use testkit::{Lab, wait_for};
 
 /// Returns the processes that have written metric rows, in order, and expects that each step was counted once.
@@ -55,9 +55,7 @@ fn a_run_whose_node_dies_goes_on_elsewhere() {
     let lab = Lab::new();
     let cluster = Cluster::start(&lab.path("slurm"), "");
     let id = submit(&lab, &cluster, "r", &["--slurm", "--requeue"]);
-    await_steps(&lab, &cluster, "r", 1);
-    let node = lab.json_lines("runs/r/.run/attempts.jsonl")[0]["job"]["node"].as_str().unwrap().to_owned();
-    cluster.crash(&node);
+    crash_first_node(&lab, &cluster);
     hurry(&cluster, &id);
     await_steps(&lab, &cluster, "r", 2);
     lab.write("enough", "");

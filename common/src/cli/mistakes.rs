@@ -44,7 +44,8 @@ pub fn check_value_joined(
     is_value: impl Fn(&str) -> bool,
     mut has_name: impl FnMut(&str) -> bool,
 ) -> Result<(), Error> {
-    let words: Vec<String> = env::args().take_while(|word| word != "--").collect();
+    let words = env::args_os().map(|word| word.into_string().unwrap_or_default()); // other bytes are no value
+    let words: Vec<String> = words.take_while(|word| word != "--").collect();
     for pair in words.windows(2) {
         if pair[0] == option && is_value(&pair[1]) && !has_name(&pair[1]) {
             let right = shell_line(&[format!("{option}={}", pair[1])]);

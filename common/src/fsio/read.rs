@@ -16,16 +16,17 @@ pub const LIMIT: u64 = 16 << 20;
 
 /// Opens a regular file, or a link to one, for reading. Any other kind of file is an error.
 pub fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY).open(path)?;
-    let found = file.metadata()?;
-    if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
+    open_with(path, 0)
 }
 
 /// Opens a regular file for reading. Anything else is an error, also a link to one: what a link leads to may be
 /// somebody else's.
 pub(crate) fn open_no_link(path: &Path) -> io::Result<File> {
-    let flags = O_NONBLOCK | O_NOCTTY | O_NOFOLLOW;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    open_with(path, O_NOFOLLOW)
+}
+
+fn open_with(path: &Path, flags: i32) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK | O_NOCTTY | flags).open(path)?;
     let found = file.metadata()?;
     if found.is_file() { Ok(file) } else { Err(Unfit::new(kind(&found)).into()) }
 }

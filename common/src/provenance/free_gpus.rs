@@ -1,12 +1,14 @@
 //! GPUs of this machine that nothing uses: no run of ours has locked them, and the driver shows no use of them.
 
 use super::device::{DeviceState, UseQuery};
+use super::python::find_program;
 use crate::error::{Error, Exit, plain};
 use crate::process::answer::answer;
 use crate::process::machine_lock::MachineLock;
 use std::env;
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,9 +48,7 @@ pub enum Look {
 impl FreeGpus {
     /// Prepares to take this number of GPUs.
     pub fn new(query: UseQuery, count: usize) -> Result<Self, Error> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let program = env::split_paths(&path).map(|dir| dir.join(query.program)).find(|file| file.is_file());
-        let Some(program) = program else {
+        let Some(program) = find_program(OsStr::new(query.program), Path::new("")) else {
             return Err(Error::new(Exit::System, "cannot find free GPUs")
                 .because(format!("{} is not on the PATH", query.program)));
         };
@@ -102,8 +102,7 @@ impl FreeGpus {
     fn states(&self) -> Option<Vec<DeviceState>> {
         let states = self.ask(self.query.of_states, self.query.parse_state)?;
         let visible = |state: &DeviceState| self.visible.as_ref().is_none_or(|list| state.is_in(list));
-        let states: Vec<DeviceState> = states.into_iter().filter(visible).collect();
-        Some(states)
+        Some(states.into_iter().filter(visible).collect())
     }
 
     /// Leaves out the GPUs that some process uses.

@@ -62,13 +62,7 @@ impl Beat {
     /// Reads all beats of a run, in the order of the file. Lines that are not samples are skipped; a missing file
     /// has none, and of a file larger than 1 GiB the beginning counts.
     pub fn all(layout: &Layout) -> io::Result<Vec<Self>> {
-        let path = layout.resources();
-        let file = match open_regular(&path) {
-            Ok(Some(file)) => file,
-            Ok(None) => return Ok(Vec::new()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = open_regular(&layout.resources())? else { return Ok(Vec::new()) };
         let mut file = BufReader::new(file.take(MOST));
         let (mut beats, mut line) = (Vec::new(), Vec::new());
         loop {

@@ -102,8 +102,8 @@ pub(super) struct Facts {
 }
 
 /// Returns the spans of a run, in the order of time and without gaps. They begin when the first attempt was
-/// submitted or started, and end with the last attempt or, for a run that waits in a queue, at `waits_until`.
-/// Attempts that overlap are cut, as after a change of the clock. `has_rows` tells whether the run logs metrics.
+/// submitted or started, and end with the last attempt or, for a run that waits in a queue, with `waiting`.
+/// Attempts that overlap are cut, as after a change of the clock.
 pub(super) fn timeline(attempts: &[Facts], waiting: Option<Range<Millis>>) -> Vec<Span> {
     let has_rows = attempts.iter().any(|attempt| !attempt.rows.is_empty());
     let validates_only = attempts.iter().flat_map(|attempt| &attempt.rows).all(|row| row.is_validation);
@@ -167,9 +167,8 @@ fn base(attempt: &Facts, has_rows: bool, validates_only: bool) -> Parts {
         Row { is_validation: true, .. } if !validates_only => Kind::Evaluating,
         _ => Kind::Training,
     };
-    for (row, time) in attempt.rows.iter().zip(times(attempt)) {
-        let is_first = time.is_first;
-        add(time.at, if is_first { Kind::Starting } else { kind_of(row) });
+    for (number, (row, time)) in attempt.rows.iter().zip(times(attempt)).enumerate() {
+        add(time, if number == 0 { Kind::Starting } else { kind_of(row) });
     }
     let after = match attempt.rows.last() {
         None if has_rows => Kind::Starting,
@@ -180,15 +179,9 @@ fn base(attempt: &Facts, has_rows: bool, validates_only: bool) -> Parts {
     parts
 }
 
-/// When a row was written.
-struct RowTime {
-    at: Millis,
-    is_first: bool,
-}
-
 /// Returns when the rows of an attempt were written: between the samples that tell of fewer and of more of them,
 /// at even distances.
-fn times(attempt: &Facts) -> impl Iterator<Item = RowTime> {
+fn times(attempt: &Facts) -> impl Iterator<Item = Millis> {
     let Range { start, end } = attempt.time;
     let count = attempt.rows.len();
     let mut known: Vec<(Millis, usize)> = vec![(start, 0)];
@@ -209,7 +202,7 @@ fn times(attempt: &Facts) -> impl Iterator<Item = RowTime> {
         }
         let ((from, before), (to, after)) = (known[piece], known[piece + 1]);
         let share = i128::from(to - from) * ((row + 1 - before) as i128) / ((after - before) as i128);
-        RowTime { at: from + Millis::try_from(share).unwrap_or_default(), is_first: row == 0 }
+        from + Millis::try_from(share).unwrap_or_default()
     })
 }
 

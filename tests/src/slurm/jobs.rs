@@ -73,3 +73,10 @@ pub fn hurry(cluster: &Cluster, id: &str) {
     });
     cluster.ask(&["scontrol", "update", &format!("jobid={id}"), "starttime=now+2"]);
 }
+
+/// Kills the node of the first attempt of `r`, as soon as that has made a step.
+pub fn crash_first_node(lab: &Lab, cluster: &Cluster) {
+    await_steps(lab, cluster, "r", 1);
+    let start = &lab.json_lines("runs/r/.run/attempts.jsonl")[0];
+    cluster.crash(word(&start["job"], "node"));
+}
