@@ -104,11 +104,15 @@ fn one_wins(
     for (writer, result) in results {
         match result {
             Ok(()) => winners.push(writer),
-            Err(Fault::Exists | Fault::Unavailable(_)) => {}
+            // Some stores, such as rclone's directories, take what one has written for the failure of another.
+            Err(Fault::Exists | Fault::Unavailable(_) | Fault::NotFound) => {}
             Err(fault) => return Err(fault),
         }
     }
-    let there = get(store, key)?;
+    let there = match get(store, key) {
+        Err(Fault::NotFound) => Vec::new(),
+        there => there?,
+    };
     // Of nobody it is known if the winner's answer was lost, but its byte is there.
     let is_of_one = matches!(there[..], [writer] if writer < WRITERS);
     Ok(is_of_one && (winners.is_empty() || there == winners))
@@ -201,5 +205,15 @@ mod tests {
         let store = open(&format!("s3://{BUCKET}/x").parse().unwrap(), &access).unwrap();
         assert!(!replaces_once(&*store, store.experiments().unwrap()).unwrap());
         assert!(creates_once(&*store).unwrap());
+    }
+
+    #[test]
+    fn writers_whose_object_is_not_there_prove_nothing() {
+        let server = Scripted::with(|request| match request.headers.get("if-none-match") {
+            Some(_) => Act::Fail(404, "NoSuchKey"),
+            None => Act::Serve,
+        });
+        let store = open(&format!("s3://{BUCKET}/x").parse().unwrap(), &access(&server.variables())).unwrap();
+        assert!(!creates_once(&*store).unwrap());
     }
 }
