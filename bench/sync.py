@@ -166,8 +166,8 @@ def measured(lab, peers, shape, ways, repeat, workload, raw, quick):
                         raw.append({"workload": workload, "peer": peer.name, "way": way, "round": turn, **asdict(timing)})
                 if turn == 0:
                     check(peer.name, run, back / run.name if peer.name == OURS else back)
-                shutil.rmtree(back)
-    shutil.rmtree(run.parents[1])
+                lab.discard(back)
+    lab.discard(run.parents[1])
     return timings
 
 
@@ -204,8 +204,8 @@ def directories(lab, shape, repeat, raw):
             if turn > 0:
                 timings[peer.name, way].append(timing)
                 raw.append({"workload": "directory", "peer": peer.name, "way": way, "round": turn, **asdict(timing)})
-        shutil.rmtree(store)
-    shutil.rmtree(run.parents[1])
+        lab.discard(store)
+    lab.discard(run.parents[1])
     return timings, notes
 
 
@@ -216,8 +216,8 @@ def one_more(lab, size):
     lab.output(backup, store)
     write_large(run / "checkpoints/step_3/model.bin", size, random.Random(2))
     sent = json.loads(lab.output(backup, store))
-    shutil.rmtree(store)
-    shutil.rmtree(run.parents[1])
+    lab.discard(store)
+    lab.discard(run.parents[1])
     return sent["sent_files"], sent["sent_bytes"] / size
 
 
@@ -240,8 +240,8 @@ def linear(lab, counts, repeat, raw):
                 if turn > 0:
                     timings.setdefault((count, way), []).append(timing)
                     raw.append({"workload": "linear", "peer": OURS, "files": count, "way": way, "round": turn, **asdict(timing)})
-            shutil.rmtree(store)
-        shutil.rmtree(cwd)
+            lab.discard(store)
+        lab.discard(cwd)
     return timings
 
 

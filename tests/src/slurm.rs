@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The nodes.
 pub const NODES: [&str; 3] = ["n1", "n2", "n3"];
@@ -115,12 +117,15 @@ impl Cluster {
 
     /// Waits until run-status says something of a run, and returns it.
     pub fn await_status(&self, lab: &Lab, run: &str, status: &str) -> Value {
-        let mut last = Value::Null;
-        wait_for(&format!("{run} to be {status}, it is {last}"), || {
-            last = self.status(lab, run);
-            last["status"] == status
-        });
-        last
+        let start = Instant::now();
+        loop {
+            let found = self.status(lab, run);
+            if found["status"] == status {
+                return found;
+            }
+            assert!(start.elapsed() < DEADLINE, "waited in vain for {run} to be {status}: {found}");
+            sleep(Duration::from_millis(5));
+        }
     }
 
     /// Ends a daemon at once: `slurmctld`, or a node, whose jobs go on unseen.
@@ -209,7 +214,7 @@ impl Cluster {
     /// Waits until all nodes serve.
     pub fn await_nodes(&self) {
         let mut last = String::new();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         loop {
             last.clear();
             let told =
@@ -227,7 +232,7 @@ impl Cluster {
                     log.lines().rev().take(20).collect::<Vec<_>>().join("\n")
                 );
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            sleep(Duration::from_millis(20));
         }
     }
 
