@@ -151,6 +151,7 @@ fn waiting(run_id: &str) -> Launch {
         launcher: FREE_GPUS.to_owned(),
         args: Vec::new(),
         job: None,
+        list: None,
         time: Timestamp::now(),
         submitter: ProcessId::myself(),
         kill_wait_s: None,

@@ -9,6 +9,7 @@ mod call;
 pub mod contract;
 pub mod ending;
 mod executable;
+pub mod hand_over;
 pub mod inside;
 pub mod launcher;
 mod own;

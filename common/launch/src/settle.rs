@@ -2,17 +2,19 @@
 //! sight. All of them are asked about at once.
 
 use crate::cache::{Told, ask};
-use crate::contract::{Answer, Known};
+use crate::contract::{Answer, Known, SLURM};
 use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use crate::launcher::of_query;
 use run_common::message::warn;
 use run_common::process::identity::Life;
 use run_common::rundir::launch::{FREE_GPUS, Launch};
+use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::{Observed, Observer, Verdict};
 use run_common::rundir::recorded::{Queued, State};
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// A run is dead if its job is gone at two looks that are this many seconds apart: its record may come late.
@@ -57,6 +59,8 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
                         .entry((launch.launcher.clone(), of_query(&launch.launcher, &launch.args)))
                         .or_default()
                         .push((at, launch));
+                } else if let Some(list) = launch.list.as_ref().filter(|_| run.status() == Status::Queued) {
+                    wait_for_room(run, &launch, list);
                 } else {
                     unsubmitted(run, &launch);
                 }
@@ -87,6 +91,19 @@ fn say_once(why: &str) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if said.get_or_insert_default().insert(why.to_owned()) {
         warn(&format!("{why}; what is shown of queued runs is what is recorded"));
+    }
+}
+
+/// Concludes the state of a run that waits in a list until its launcher takes more jobs.
+fn wait_for_room(run: &mut Observed, launch: &Launch, list: &Path) {
+    let is_there = Layout::new(list).waiting().symlink_metadata().is_ok();
+    // The last ones may just have got their jobs.
+    let has_job = || Launch::read(run.run.layout()).is_ok_and(|now| now.is_some_and(|now| now.job.is_some()));
+    if is_there || has_job() {
+        let name = if launch.launcher == SLURM { "Slurm" } else { &launch.launcher };
+        wait(run, format!("waits until {name} takes more jobs"));
+    } else {
+        run.verdict = Verdict::Dead("the list with its job is gone".to_owned());
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::held_run::HeldRun;
 use crate::launch::submit::{JOB_LOG, here, text};
+use crate::launch::waiting::of_submission;
 use crate::options::{Executed, Options};
 use crate::settings::Settings;
 use run_common::error::{Error, Exit};
@@ -165,6 +166,7 @@ fn resubmit(held: HeldRun, launch: &Launch, options: &Options) -> Result<(), Err
             requeue: true,
             list: layout.name(),
             at_once: None,
+            after: None,
         };
         let told = launcher(SLURM, &launch.args).submit(&[job])?;
         Ok(told.into_iter().next().and_then(|told| told.job))
@@ -180,11 +182,6 @@ fn resubmit(held: HeldRun, launch: &Launch, options: &Options) -> Result<(), Err
 
 /// Returns the command line of this process, for another submission.
 fn command(submission: &str) -> Result<Vec<String>, Error> {
-    let mut is_option = true;
-    let word = |word: std::ffi::OsString| {
-        let word = text(Path::new(&word))?;
-        is_option &= word != "--";
-        Ok(if is_option && word.starts_with("--job=") { format!("--job={submission}") } else { word })
-    };
-    env::args_os().map(word).collect()
+    let words = env::args_os().map(|word| text(Path::new(&word))).collect::<Result<_, _>>()?;
+    Ok(of_submission(words, submission))
 }

@@ -3,7 +3,7 @@
 
 use crate::batch::Batches;
 use crate::held_run::{HeldRun, LOOK, PATIENCE, PREDECESSOR};
-use crate::launch::again;
+use crate::launch::{again, waiting};
 use crate::options::{Executed, Options};
 use crate::queue::single;
 use run_checkpoint::{Program, discover_latest, latest};
@@ -36,10 +36,11 @@ pub(crate) fn execute(
     let (inside, myself) = (Inside::find(), process::id());
     let ended = execute_run(options, &run, inside.as_ref(), execute);
     // Forked processes return from here, too.
-    if process::id() == myself
-        && let Some(inside) = inside
-    {
-        inside.clean();
+    if process::id() == myself {
+        if let Some(inside) = inside {
+            inside.clean();
+        }
+        waiting::at_end(&run);
     }
     ended
 }

@@ -5,6 +5,7 @@ use crate::choice::Choice;
 use crate::held_run::{HeldRun, refuse};
 use crate::launch::follow;
 use crate::launch::passed::passed_on;
+use crate::launch::waiting::{Waiting, Waits, top_up};
 use crate::options::{Executed, Options};
 use crate::plan::Plan;
 use crate::queue::{Next, Queue};
@@ -25,9 +26,11 @@ use run_common::rundir::recorded::{Recorded, State};
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use run_launch::contract::{Job, Limits, SLURM, Submitted};
+use run_launch::hand_over::hand_over;
 use run_launch::launcher::launcher;
 use run_launch::settle::settle;
 use run_launch::used;
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,7 +59,13 @@ struct Handed {
 pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     let Some(choice) = &options.launch else { return Ok(Ended::With(0)) };
     let mut tally = Tally::new(false);
-    let candidates = candidates(options, &mut tally);
+    let (candidates, lists) = candidates(options, &mut tally);
+    for list in &lists {
+        if let Err(error) = top_up(list, 0) {
+            complain(&error);
+            tally.fail(error.exit());
+        }
+    }
     if candidates.is_empty() {
         return Ok(Ended::With(tally.status(None)));
     }
@@ -75,22 +84,32 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     if handed.is_empty() {
         return Ok(Ended::With(tally.status(None)));
     }
-    let submitted = match launcher.submit(&jobs) {
+    let room = jobs.len().min(limits.submit_max.unwrap_or(usize::MAX).max(1));
+    let together = limits.array_max.unwrap_or(usize::MAX);
+    let mut submitted = match hand_over(launcher.as_ref(), &jobs[..room], together, None) {
         Ok(submitted) => submitted,
         Err(error) => {
             handed.iter().for_each(take_back);
             return Err(error);
         }
     };
-    let runs = note(options, handed, submitted, &mut tally);
+    let why = format!("the launcher takes {room} jobs");
+    submitted.extend(jobs[room..].iter().map(|job| Submitted::refused(job, &why, true)));
+    let (runs, list) = note(options, handed, jobs, submitted, &mut tally);
+    if let Some(list) = &list
+        && let Err(error) = top_up(list, 0)
+    {
+        complain(&error); // the jobs will try that again
+    }
     if options.waits {
-        return follow::follow(runs, tally);
+        return follow::follow(runs, tally, list);
     }
     Ok(Ended::With(tally.status(None)))
 }
 
-/// Finds the runs that can be submitted, and reports what is wrong with the others.
-fn candidates(options: &Options, tally: &mut Tally) -> Vec<Candidate> {
+/// Finds the runs that can be submitted, and reports what is wrong with the others. Returns the lists of runs that wait
+/// as well.
+fn candidates(options: &Options, tally: &mut Tally) -> (Vec<Candidate>, BTreeSet<PathBuf>) {
     let observer = Observer::of_many(None);
     let mut observed = Vec::new();
     let mut fail = |error: &Error| {
@@ -115,15 +134,20 @@ fn candidates(options: &Options, tally: &mut Tally) -> Vec<Candidate> {
         }
     }
     settle(&observer, observed.iter_mut());
-    let mut candidates = Vec::new();
+    let (mut candidates, mut lists) = (Vec::new(), BTreeSet::new());
     for run in observed {
+        if run.status() == Status::Queued && options.executed == Executed::Unfinished {
+            let launch = Launch::read(run.run.layout()).unwrap_or_default();
+            lists.extend(launch.filter(|launch| launch.job.is_none()).and_then(|launch| launch.list));
+            continue;
+        }
         match candidate(options, run) {
             Ok(Some(candidate)) => candidates.push(candidate),
             Ok(None) => {}
             Err(error) => fail(&error),
         }
     }
-    candidates
+    (candidates, lists)
 }
 
 /// Checks whether a run may be executed, and whether its execution is possible.
@@ -132,9 +156,6 @@ fn candidate(options: &Options, observed: Observed) -> Result<Option<Candidate>,
         return Err(foreign.refuse("execute", &observed.run));
     }
     if observed.status() == Status::Queued {
-        if options.executed == Executed::Unfinished {
-            return Ok(None);
-        }
         let shown = observed.run.layout().root().display();
         return Err(Error::new(Exit::Busy, format!("cannot submit '{shown}'"))
             .because(format!("it is queued already: {}", observed.reason().unwrap_or("it waits for its job")))
@@ -186,6 +207,7 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
         requeue: options.requeue,
         list: list.unwrap_or_else(|| format!("{} and {} more", first.layout().name(), all.len() - 1)),
         at_once: options.slots.given(),
+        after: None,
     })
 }
 
@@ -220,6 +242,7 @@ fn queue(
                 launcher: choice.name.clone(),
                 args: choice.args.clone(),
                 job: None,
+                list: None,
                 time: Timestamp::now(),
                 submitter: ProcessId::myself(),
                 kill_wait_s: limits.kill_wait_s,
@@ -259,31 +282,52 @@ fn queue_one(options: &Options, held: &HeldRun, launch: &Launch) -> Result<(), E
     held.active.queue(&held.recorded, held.died.clone(), None)
 }
 
-/// Records the outcome of the submission; returns the runs that have jobs.
-fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally: &mut Tally) -> Vec<RunDir> {
-    let mut runs = Vec::new();
-    let mut ids = Vec::new();
+/// Records the outcome of the submission; returns the runs that have jobs or wait for them, and the list of those that
+/// wait, if there are some.
+fn note(
+    options: &Options,
+    handed: Vec<Handed>,
+    jobs: Vec<Job>,
+    submitted: Vec<Submitted>,
+    tally: &mut Tally,
+) -> (Vec<RunDir>, Option<PathBuf>) {
+    let (mut sent, mut waits) = (Vec::new(), Vec::new());
     let mut refused: Option<(usize, String)> = None;
-    for (one, told) in handed.into_iter().zip(submitted) {
-        let Some(job) = told.job else {
-            take_back(&one);
-            let why = told.error.unwrap_or_else(|| "the launcher does not say why".to_owned());
-            refused = Some((refused.map_or(1, |(count, _)| count + 1), why));
-            continue;
-        };
-        let launch = Launch { job: Some(job.clone()), ..one.launch };
+    // Somebody has to submit those that wait: a job, or this process.
+    let is_followed = options.waits || submitted.iter().any(|told| told.job.is_some());
+    for ((one, job), told) in handed.into_iter().zip(jobs).zip(submitted) {
+        match told {
+            Submitted { job: Some(id), .. } => sent.push((one, id)),
+            Submitted { full: true, .. } if is_followed => waits.push((one, job)),
+            Submitted { error, .. } => {
+                take_back(&one);
+                let why = error.unwrap_or_else(|| "the launcher does not say why".to_owned());
+                refused = Some((refused.map_or(1, |(count, _)| count + 1), why));
+            }
+        }
+    }
+    let list = match keep(&sent, &waits) {
+        Ok(list) => list,
+        Err(error) => {
+            complain(&error);
+            tally.fail(error.exit());
+            waits.drain(..).for_each(|(one, _)| take_back(&one));
+            None
+        }
+    };
+    let ids: Vec<String> = sent.iter().map(|(_, id)| id.clone()).collect();
+    if !options.quiet {
+        say(&ids, waits.len());
+    }
+    let sent = sent.into_iter().map(|(one, id)| (one, Some(id)));
+    let all = sent.chain(waits.into_iter().map(|(one, _)| (one, None)));
+    let mut runs = Vec::new();
+    for (one, job) in all {
+        let launch = Launch { job, list: list.clone(), ..one.launch };
         if let Err(error) = launch.write(one.run.layout()) {
             complain(&error); // the job will say so itself
         }
-        ids.push(job);
         runs.push(one.run);
-    }
-    if !options.quiet
-        && let (Some(first), Some(last)) = (ids.first(), ids.last())
-    {
-        let jobs = if ids.len() == 1 { format!("job {first}") } else { format!("jobs {first} to {last}") };
-        let noun = if ids.len() == 1 { "1 run".to_owned() } else { format!("{} runs", ids.len()) };
-        warn(&format!("queued {noun}: {jobs}"));
     }
     if let Some((count, why)) = refused {
         let noun = if count == 1 { "1 run was".to_owned() } else { format!("{count} runs were") };
@@ -291,7 +335,34 @@ fn note(options: &Options, handed: Vec<Handed>, submitted: Vec<Submitted>, tally
         complain(&error.hint("the same command with --unfinished submits what is left"));
         tally.fail(Exit::System);
     }
-    runs
+    (runs, list)
+}
+
+/// Keeps the list of runs that wait; returns the run that has it.
+fn keep(sent: &[(Handed, String)], waits: &[(Handed, Job)]) -> Result<Option<PathBuf>, Error> {
+    let Some((first, _)) = waits.first() else { return Ok(None) };
+    let root = |handed: &Handed| handed.run.layout().root().to_owned();
+    let runs =
+        waits.iter().map(|(one, job)| Waits::new(root(one), one.launch.submission.clone(), job.clone()));
+    let roots = sent.iter().map(|(one, _)| root(one)).collect();
+    let last = sent.last().map(|(_, id)| id.clone());
+    Waiting::keep(&first.launch, roots, runs.collect(), last).map(Some)
+}
+
+/// Says which jobs runs have got, and how many runs wait.
+fn say(ids: &[String], waits: usize) {
+    let noun = |count: usize| if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
+    let jobs = match ids {
+        [] => String::new(),
+        [id] => format!(": job {id}"),
+        [first, .., last] => format!(": jobs {first} to {last}"),
+    };
+    let all = noun(ids.len() + waits);
+    match waits {
+        0 if ids.is_empty() => {}
+        0 => warn(&format!("queued {all}{jobs}")),
+        _ => warn(&format!("queued {all}{jobs}; {waits} wait until the launcher takes more jobs")),
+    }
 }
 
 /// Restores the previous record of a run that has got no job. One that it gets all the same finds nothing to do.

@@ -13,9 +13,8 @@ const MARGIN: u64 = 5;
 /// The longest time before its end at which Slurm can signal a job.
 const LONGEST: u64 = 65535;
 
-/// Returns the options for a list of jobs, which starts after the job `after` if there is one. The user's own options
-/// come last, and take precedence.
-pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<String> {
+/// Returns the options for a list of jobs. The user's own options come last, and take precedence.
+pub(super) fn options(jobs: &[Job], own: &[String]) -> Vec<String> {
     let Some(first) = jobs.first() else { return Vec::new() };
     let is_array = jobs.len() > 1;
     let mut options = vec![
@@ -35,9 +34,37 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
         let at_once = first.at_once.map(|most| format!("%{most}")).unwrap_or_default();
         options.push(format!("--array=0-{}{at_once}", jobs.len() - 1));
     }
-    options.extend(after.map(|job| format!("--dependency=afterany:{job}")));
     options.extend(own.iter().cloned());
+    options.extend(first.after.as_ref().map(|job| dependency(job, own)));
     options
+}
+
+/// Returns the option that lets a list start after the array of a job, and as the user's own options say.
+fn dependency(after: &str, own: &[String]) -> String {
+    let array = after.split('_').next().unwrap_or_default();
+    match value(own, "-d", "--dependency") {
+        // Slurm has no words for "one of these, and that".
+        Some(own) if own.contains('?') => format!("--dependency={own}"),
+        Some(own) if !own.is_empty() => format!("--dependency={own},afterany:{array}"),
+        _ => format!("--dependency=afterany:{array}"),
+    }
+}
+
+/// Returns the last value of an option among those of sbatch.
+pub(super) fn value<'a>(own: &'a [String], short: &str, long: &str) -> Option<&'a str> {
+    let mut words = own.iter();
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let told = match word.as_str() {
+            word if word == short || word == long => words.next().map(String::as_str),
+            word => word
+                .strip_prefix(long)
+                .and_then(|rest| rest.strip_prefix('='))
+                .or_else(|| word.strip_prefix(short).filter(|_| !word.starts_with("--"))),
+        };
+        found = told.or(found);
+    }
+    found
 }
 
 /// Returns the comment of a list of jobs.
@@ -66,18 +93,7 @@ fn signal_time(jobs: &[Job], own: &[String]) -> u64 {
 
 /// Returns the time limit among the options of sbatch, if there is one.
 fn time_limit(own: &[String]) -> Option<Duration> {
-    let mut words = own.iter();
-    let mut limit = None;
-    while let Some(word) = words.next() {
-        let value = match word.as_str() {
-            "-t" | "--time" => words.next().map(String::as_str),
-            word => word.strip_prefix("--time=").or_else(|| word.strip_prefix("-t")),
-        };
-        if let Some(value) = value {
-            limit = time::limit(value);
-        }
-    }
-    limit
+    value(own, "-t", "--time").and_then(time::limit)
 }
 
 /// Writes the script. The command replaces the shell, so that signals reach the command.
@@ -110,6 +126,7 @@ pub(super) fn ids<'a>(jobs: &'a [Job], id: &'a str) -> impl Iterator<Item = Subm
         run_id: job.run_id.clone(),
         job: Some(if jobs.len() > 1 { format!("{id}_{number}") } else { id.to_owned() }),
         error: None,
+        full: false,
     })
 }
 
@@ -130,6 +147,7 @@ mod tests {
             requeue: false,
             list: "sweep".to_owned(),
             at_once: Some(4),
+            after: None,
         }
     }
 
@@ -152,17 +170,26 @@ mod tests {
 
     #[test]
     fn one_run_is_a_job_and_several_are_an_array() {
-        let one = options(&[job("a")], None, &[]);
+        let one = options(&[job("a")], &[]);
         assert!(
             one.contains(&"--job-name=a".to_owned()) && one.contains(&"--comment=id-a".to_owned()),
             "{one:?}"
         );
         assert!(!one.iter().any(|option| option.starts_with("--array")), "{one:?}");
-        let two = options(&[job("a"), job("b")], Some("7"), &own(&["-p", "gpu"]));
+        let two = options(&[job("a"), job("b")], &own(&["-p", "gpu"]));
         assert!(one.contains(&"--output=/runs/a/.run/job.log".to_owned()), "{one:?}");
         assert!(two.contains(&"--output=/runs/a/.run/job.log.%A_%a".to_owned()), "{two:?}");
         assert!(two.contains(&"--array=0-1%4".to_owned()) && two.ends_with(&own(&["-p", "gpu"])), "{two:?}");
-        assert!(two.contains(&"--dependency=afterany:7".to_owned()), "{two:?}");
+        for (words, expected) in [
+            (&[][..], "afterany:7"),
+            (&["-d", "afterok:9"], "afterok:9,afterany:7"),
+            (&["--dependency=singleton"], "singleton,afterany:7"),
+            (&["-dafterok:9?afterok:8"], "afterok:9?afterok:8"),
+        ] {
+            let after = Job { after: Some("7_3".to_owned()), ..job("a") };
+            let last = options(&[after], &own(words)).pop().unwrap();
+            assert_eq!(last, format!("--dependency={expected}"));
+        }
         let told: Vec<_> = ids(&[job("a"), job("b")], "7").map(|one| one.job.unwrap()).collect();
         assert_eq!(told, ["7_0", "7_1"]);
         assert_eq!(ids(&[job("a")], "7").next().unwrap().job.unwrap(), "7");
