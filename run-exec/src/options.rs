@@ -1,12 +1,12 @@
 //! The resolved command line.
 
-use crate::choice::Choice;
 use crate::cli::{Args, FromStep};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
 use run_common::rundir::launch::Owner;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::Timestamp;
+use run_launch::choice::Choice;
 use run_supervise::Output;
 use std::path::PathBuf;
 use std::time::Duration;

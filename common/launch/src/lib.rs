@@ -6,6 +6,7 @@
 
 mod cache;
 mod call;
+pub mod choice;
 pub mod contract;
 pub mod ending;
 mod executable;
@@ -13,6 +14,7 @@ pub mod hand_over;
 pub mod inside;
 pub mod launcher;
 mod own;
+pub mod passed;
 pub mod settle;
 pub mod slurm;
 pub mod used;

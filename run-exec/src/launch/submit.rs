@@ -1,7 +1,6 @@
 //! Hands runs to a launcher: all are checked first, then recorded as queued, then submitted together.
 
 use crate::attempt::Attempt;
-use crate::choice::Choice;
 use crate::held_run::{HeldRun, refuse};
 use crate::launch::follow;
 use crate::launch::passed::passed_on;
@@ -25,6 +24,7 @@ use run_common::rundir::open::RunDir;
 use run_common::rundir::recorded::{Recorded, State};
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
+use run_launch::choice::Choice;
 use run_launch::contract::{Job, Limits, SLURM, Submitted};
 use run_launch::hand_over::hand_over;
 use run_launch::launcher::launcher;

@@ -3,7 +3,7 @@
 pub(crate) mod control;
 mod query;
 pub mod step;
-mod submit;
+pub(crate) mod submit;
 mod time;
 
 use crate::call::{Answered, call, call_until};

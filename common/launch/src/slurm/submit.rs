@@ -51,7 +51,7 @@ fn dependency(after: &str, own: &[String]) -> String {
 }
 
 /// Returns the last value of an option among those of sbatch.
-pub(super) fn value<'a>(own: &'a [String], short: &str, long: &str) -> Option<&'a str> {
+pub(crate) fn value<'a>(own: &'a [String], short: &str, long: &str) -> Option<&'a str> {
     let mut words = own.iter();
     let mut found = None;
     while let Some(word) = words.next() {
