@@ -188,6 +188,7 @@ fn describe(
         requeue: options.requeue,
         list: format!("evaluations: {}", options.label),
         at_once: options.slots.given(),
+        list_output: layout.root().parent().map(|all| text(&all.join(format!(".{JOB_LOG}")))).transpose()?,
         after: None,
     };
     let launch = Launch {

@@ -29,6 +29,9 @@ pub struct Job {
     pub list: String,
     /// How many of these may run at once; null for any number.
     pub at_once: Option<usize>,
+    /// A file for messages about all jobs that are submitted together; its directory outlasts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_output: Option<String>,
     /// A job of an earlier call. With `at_once`, this one is started after all jobs of that call have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,

@@ -108,6 +108,7 @@ mod tests {
             requeue: false,
             list: String::new(),
             at_once: Some(1),
+            list_output: None,
             after: None,
         };
         (0..count).map(job).collect()

@@ -166,6 +166,7 @@ fn resubmit(held: HeldRun, launch: &Launch, options: &Options) -> Result<(), Err
             requeue: true,
             list: layout.name(),
             at_once: None,
+            list_output: None,
             after: None,
         };
         let told = launcher(SLURM, &launch.args).submit(&[job])?;

@@ -70,7 +70,11 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
         return Ok(Ended::With(tally.status(None)));
     }
     let submission = Uuid::now_v7().to_string();
-    let jobs = candidates.iter().map(|one| job(options, one, &submission, &candidates));
+    let output = list_output(&candidates);
+    let jobs = candidates.iter().map(|one| {
+        let job = job(options, one, &submission, &candidates)?;
+        Ok(Job { list_output: output.as_deref().map(text).transpose()?, ..job })
+    });
     let jobs = jobs.collect::<Result<Vec<Job>, Error>>()?;
     let launcher = launcher(&choice.name, &choice.args);
     launcher.check(&jobs)?;
@@ -207,8 +211,19 @@ fn job(options: &Options, of: &Candidate, submission: &str, all: &[Candidate]) -
         requeue: options.requeue,
         list: list.unwrap_or_else(|| format!("{} and {} more", first.layout().name(), all.len() - 1)),
         at_once: options.slots.given(),
+        list_output: None,
         after: None,
     })
+}
+
+/// Returns the file for messages about all jobs, where all runs have one parent: any of the runs may be removed before the
+/// last of them begins.
+fn list_output(all: &[Candidate]) -> Option<PathBuf> {
+    let roots = all.iter().map(|one| one.run.layout().root());
+    let parents: BTreeSet<Option<&Path>> = roots.map(Path::parent).collect();
+    let parent = parents.first().copied().flatten().filter(|_| parents.len() == 1)?;
+    let batch = BatchDir::of(&all.first()?.run).map(|batch| batch.layout().record());
+    Some(batch.map_or_else(|| parent.join(format!(".{JOB_LOG}")), |record| record.join(JOB_LOG)))
 }
 
 /// Returns the current directory.

@@ -1,6 +1,7 @@
 //! Slurm (22.05 and later), by its commands: sbatch, squeue, scancel and scontrol.
 
 pub(crate) mod control;
+mod partition;
 mod query;
 pub mod step;
 pub(crate) mod submit;
@@ -36,6 +37,10 @@ const IDS_A_CALL: usize = 500;
 /// The variables of Slurm that lead to a cluster. All others describe a job to itself.
 const OF_CLUSTER: [&str; 2] = ["SLURM_CONF", "SLURM_CLUSTERS"];
 
+/// Variables that give options to sbatch.
+const TIME_LIMIT: &str = "SBATCH_TIMELIMIT";
+const PARTITION: &str = "SBATCH_PARTITION";
+
 /// Variables that give devices to a job.
 const DEVICES: [&str; 4] =
     ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
@@ -63,6 +68,18 @@ impl Slurm {
     /// Returns the option that names the cluster, if there is one.
     pub(crate) fn cluster(&self) -> Option<String> {
         submit::value(&self.args, "-M", "--clusters").map(|name| format!("--clusters={name}"))
+    }
+
+    /// Returns the time limit of a job, if there is one and Slurm tells.
+    fn time_limit(&self) -> Option<Duration> {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(limit) = submit::value(&self.args, "-t", "--time").map(str::to_owned).or(set(TIME_LIMIT))
+        {
+            return time::limit(&limit);
+        }
+        let words = ["show", "partition", "--oneliner"].map(str::to_owned);
+        let answered = self.call("scontrol", &words, Vec::new(), ANSWER).ok().filter(|told| told.is_ok)?;
+        partition::limit(&self.args, set(PARTITION).as_deref(), &answered.stdout)
     }
 
     /// Returns what squeue prints of jobs.
@@ -136,14 +153,14 @@ impl Launcher for Slurm {
         // Slurm sees no difference between the jobs, and more than one array may be needed.
         let Some(first) = jobs.first().map(std::slice::from_ref) else { return Ok(()) };
         let mut args = vec!["--test-only".to_owned()];
-        args.extend(submit::options(first, &self.args));
+        args.extend(submit::options(first, &self.args, self.time_limit()));
         let answered = self.call("sbatch", &args, submit::script(first).into_bytes(), SUBMISSION)?;
         if answered.is_ok { Ok(()) } else { Err(refused("Slurm does not accept the job", &answered)) }
     }
 
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
         let mut args = vec!["--parsable".to_owned()];
-        args.extend(submit::options(jobs, &self.args));
+        args.extend(submit::options(jobs, &self.args, self.time_limit()));
         let script = submit::script(jobs).into_bytes();
         let since = Timestamp::now();
         let words = (IS_FULL, if jobs.len() > 1 { Duration::ZERO } else { AGAIN });
