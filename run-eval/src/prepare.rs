@@ -20,7 +20,7 @@ use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
-use run_launch::inside::{Inside, NOTES};
+use run_launch::inside::{Inside, JOB, NOTES};
 use run_metrics::scrape::Patterns;
 use run_supervise::{Limits, Output, Sources, Task};
 use std::collections::BTreeMap;
@@ -167,7 +167,7 @@ pub(crate) fn prepare(
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt, filled.env);
     env.push((VISIBLE.into(), Some(visible.into())));
-    env.push((NOTES.into(), None));
+    env.extend([NOTES, JOB].map(|name| (name.into(), None)));
     env.extend(gpu.into_iter().flat_map(|gpu| of_slot(gpu)));
     let task = Task {
         layout: layout.clone(),

@@ -136,3 +136,27 @@ fn slurm_is_asked_at_most_six_times_a_minute_whatever_number_of_tools_run() {
         assert!(asked <= started.elapsed().as_secs() / 10 + 1, "{asked}: {script}");
     }
 }
+
+#[test]
+fn a_job_that_is_gone_at_two_looks_a_day_apart_is_lost() {
+    let lab = lab();
+    lab.write("batch", "echo 7");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+    lab.write("queue", "");
+    let (status, reason, _) = told(&lab, "a");
+    let expected = "job 7 has ended: Slurm does not know it any more, and the run has not begun";
+    assert_eq!((status.as_str(), reason.as_str()), ("queued", expected));
+    for entry in std::fs::read_dir(lab.path("run-tools")).unwrap().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "json") {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            let today = chrono::Utc::now();
+            let day = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d").to_string();
+            let before = text.replace(&day(today), &day(today - chrono::TimeDelta::days(1)));
+            assert_ne!(before, text);
+            std::fs::write(entry.path(), before).unwrap();
+        }
+    }
+    let (status, reason, _) = told(&lab, "a");
+    let expected = "job 7 ended without starting the run: Slurm does not know it any more";
+    assert_eq!((status.as_str(), reason.as_str()), ("dead", expected));
+}
