@@ -106,10 +106,15 @@ impl Launch {
         fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))
     }
 
-    /// Writes the submission. Called by the submitting process.
+    /// Writes the submission, which then survives a power cut. Called by the submitting process.
     pub fn write(&self, layout: &Layout) -> Result<(), Error> {
+        self.write_as(layout, Durability::Power)
+    }
+
+    /// Writes the submission, for as long as that has to last until a later sync of the file system.
+    pub fn write_as(&self, layout: &Layout, durability: Durability) -> Result<(), Error> {
         let path = layout.launch();
-        let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        let written = document(self).and_then(|bytes| replace(&path, &bytes, durability));
         written.map_err(|error| Error::io("write", &path, error))
     }
 }

@@ -6,6 +6,7 @@ use crate::launch::waiting::of_submission;
 use crate::options::{Executed, Options};
 use crate::settings::Settings;
 use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::Durability;
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::attempts::{AttemptEnd, Attempts};
@@ -71,7 +72,7 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
         Way::Requeue | Way::Itself => format!("job {} is to be started again", inside.start.id),
     };
     let held = take(run, options, &end)?;
-    held.active.queue(&held.recorded, None, Some(format!("{reason}; {what}")))?;
+    held.active.queue(&held.recorded, None, Some(format!("{reason}; {what}")), Durability::Power)?;
     // A stop that is requested from here on finds a waiting run.
     let done = match way {
         Way::Itself => Ok(()),

@@ -13,6 +13,7 @@ use crate::tally::Tally;
 use crate::unfinished::Left;
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::{Durability, sync_file_system};
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
@@ -35,6 +36,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+/// Up to this number of runs each file is synced by itself; of more, the file system is.
+const FEW: usize = 4;
 
 /// The file in a run's record for the messages of its job.
 pub(crate) const JOB_LOG: &str = "job.log";
@@ -88,6 +92,7 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     if handed.is_empty() {
         return Ok(Ended::With(tally.status(None)));
     }
+    sync(handed.iter().map(|one| &one.run)).inspect_err(|_| handed.iter().for_each(take_back))?;
     let room = jobs.len().min(limits.submit_max.unwrap_or(usize::MAX).max(1));
     let together = limits.array_max.unwrap_or(usize::MAX);
     let mut submitted = match hand_over(launcher.as_ref(), &jobs[..room], together, None) {
@@ -248,6 +253,7 @@ fn queue(
     tally: &mut Tally,
 ) -> (Vec<Handed>, Vec<Job>) {
     let mut taken = (Vec::new(), Vec::new());
+    let durability = durability(candidates.len());
     for (candidate, job) in candidates.into_iter().zip(jobs) {
         let queued = HeldRun::take(&candidate.run, options).and_then(|held| {
             let launch = Launch {
@@ -268,7 +274,7 @@ fn queue(
                 attempts: held.recorded.attempts(),
             };
             let launch_before = Launch::read(held.layout()).unwrap_or_default();
-            queue_one(options, &held, &launch)?;
+            queue_one(options, &held, &launch, durability)?;
             Ok(Handed { run: candidate.run, before: held.recorded, launch_before, launch })
         });
         match queued {
@@ -285,7 +291,12 @@ fn queue(
     taken
 }
 
-fn queue_one(options: &Options, held: &HeldRun, launch: &Launch) -> Result<(), Error> {
+fn queue_one(
+    options: &Options,
+    held: &HeldRun,
+    launch: &Launch,
+    durability: Durability,
+) -> Result<(), Error> {
     let stop = held.layout().stop();
     if stop.symlink_metadata().is_ok() {
         if !options.resumes() {
@@ -293,8 +304,8 @@ fn queue_one(options: &Options, held: &HeldRun, launch: &Launch) -> Result<(), E
         }
         fs::remove_file(&stop).map_err(|error| Error::io("remove", &stop, error))?;
     }
-    launch.write(held.layout())?;
-    held.active.queue(&held.recorded, held.died.clone(), None)
+    launch.write_as(held.layout(), durability)?;
+    held.active.queue(&held.recorded, held.died.clone(), None, durability)
 }
 
 /// Records the outcome of the submission; returns the runs that have jobs or wait for them, and the list of those that
@@ -334,15 +345,19 @@ fn note(
     if !options.quiet {
         say(&ids, waits.len());
     }
+    let durability = durability(sent.len() + waits.len());
     let sent = sent.into_iter().map(|(one, id)| (one, Some(id)));
     let all = sent.chain(waits.into_iter().map(|(one, _)| (one, None)));
     let mut runs = Vec::new();
     for (one, job) in all {
         let launch = Launch { job, list: list.clone(), ..one.launch };
-        if let Err(error) = launch.write(one.run.layout()) {
+        if let Err(error) = launch.write_as(one.run.layout(), durability) {
             complain(&error); // the job will say so itself
         }
         runs.push(one.run);
+    }
+    if let Err(error) = sync(runs.iter()) {
+        complain(&error);
     }
     if let Some((count, why)) = refused {
         let noun = if count == 1 { "1 run was".to_owned() } else { format!("{count} runs were") };
@@ -351,6 +366,22 @@ fn note(
         tally.fail(Exit::System);
     }
     (runs, list)
+}
+
+/// Returns how the records of a number of runs are written.
+fn durability(runs: usize) -> Durability {
+    if runs > FEW { Durability::Process } else { Durability::Power }
+}
+
+/// Has the records of runs survive a power cut, unless each was synced by itself.
+fn sync<'a>(runs: impl Iterator<Item = &'a RunDir>) -> Result<(), Error> {
+    let runs: Vec<&RunDir> = runs.collect();
+    if durability(runs.len()) == Durability::Power {
+        return Ok(());
+    }
+    let parents: BTreeSet<&Path> = runs.iter().filter_map(|run| run.layout().root().parent()).collect();
+    let one = |parent: &Path| sync_file_system(parent).map_err(|error| Error::io("sync", parent, error));
+    parents.into_iter().try_for_each(one)
 }
 
 /// Keeps the list of runs that wait; returns the run that has it.

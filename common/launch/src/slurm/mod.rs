@@ -11,6 +11,7 @@ use crate::call::{Answered, call, call_until};
 use crate::contract::{Answer, Job, Launcher, Limits, Submitted};
 use run_common::error::{Error, Exit};
 use run_common::time::Timestamp;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::env;
 use std::process::Command;
@@ -52,6 +53,8 @@ pub struct Slurm {
     args: Vec<String>,
     /// The user whose jobs may be cancelled; `None` for those of any.
     user: Option<u32>,
+    /// The time limit of a job, once Slurm was asked.
+    limit: OnceCell<Option<Duration>>,
 }
 
 impl Slurm {
@@ -62,7 +65,7 @@ impl Slurm {
 
     /// Takes options of sbatch, and the user whose jobs may be cancelled.
     pub(crate) fn of_user(args: Vec<String>, user: Option<u32>) -> Self {
-        Self { args, user }
+        Self { args, user, limit: OnceCell::new() }
     }
 
     /// Returns the option that names the cluster, if there is one.
@@ -72,6 +75,10 @@ impl Slurm {
 
     /// Returns the time limit of a job, if there is one and Slurm tells.
     fn time_limit(&self) -> Option<Duration> {
+        *self.limit.get_or_init(|| self.find_time_limit())
+    }
+
+    fn find_time_limit(&self) -> Option<Duration> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         if let Some(limit) = submit::value(&self.args, "-t", "--time").map(str::to_owned).or(set(TIME_LIMIT))
         {
