@@ -76,6 +76,15 @@ fn without_a_configuration_of_slurm_there_is_one_clear_line() {
     cluster.cmd(&lab, "run-stop").arg("r").run().code(0);
 }
 
+#[test]
+fn a_run_says_when_its_job_is_expected_to_start() {
+    let (lab, cluster) = (Lab::new(), Cluster::shared());
+    let id = submit(&lab, cluster, "r", &["--slurm=--begin=2037-01-29T12:00:00"]);
+    let reason = format!("job {id} is pending: BeginTime, expected to start 2037-01-29 12:00");
+    assert_eq!(word(&cluster.status(&lab, "r"), "reason"), reason);
+    cluster.cmd(&lab, "run-stop").arg("r").run().code(0).stderr("");
+}
+
 /// Has another job take the place of those on a node.
 fn preempt(cluster: &Cluster, node: &str) {
     let words = ["sbatch", "-p", "urgent", "-w", node, "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null"];

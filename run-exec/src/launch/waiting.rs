@@ -31,6 +31,9 @@ use uuid::Uuid;
 /// Longest wait for another process that submits runs of the list: its launcher may take this long.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// Time after which the launcher is asked about the jobs of a list, although their records say that enough are open.
+const ASKED: Duration = Duration::from_secs(300);
+
 /// How long the last job of a list tries to submit the rest, and the time between two tries.
 const LAST: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_secs(5);
@@ -123,7 +126,16 @@ impl Waiting {
         written.map_err(|error| Error::io("write", &path, error))
     }
 
-    /// Forgets jobs whose runs have ended.
+    /// Says whether more runs of the list are open than this number, by their records alone. Those that were submitted
+    /// last come first: they end last.
+    fn has_more_than(&self, few: usize) -> bool {
+        let is_open = |run: &&PathBuf| {
+            Recorded::read(&Layout::new(run.as_path())).is_ok_and(|recorded| recorded.ended().is_none())
+        };
+        self.sent.iter().rev().filter(is_open).nth(few).is_some()
+    }
+
+    /// Forgets jobs whose runs have ended, and asks the launcher about those that should have begun.
     fn count(&mut self) {
         let observer = Observer::of_many(None);
         let open = |run: &PathBuf| observer.observe(&RunDir::at(run).ok()?).ok();
@@ -279,11 +291,15 @@ pub(crate) fn top_up(list: &Path, own: usize) -> Result<bool, Error> {
     }
     let mut waiting: Waiting = read_document(&layout.waiting())?;
     waiting.recover(&layout)?;
-    waiting.count();
     let is_limited = waiting.runs.iter().any(|waits| waits.job.at_once.is_some());
     let few = waiting.most * if is_limited { FEW_AT_ONCE } else { FEW } / 4;
-    if waiting.sent.len() > few.max(1) {
+    let few = few.max(1);
+    if !is_old(&layout.waiting()) && waiting.has_more_than(few) {
         return Ok(false);
+    }
+    waiting.count();
+    if waiting.sent.len() > few {
+        return waiting.write(&layout).map(|()| false);
     }
     let submitted = waiting.submit(&layout, own);
     if waiting.runs.is_empty() {
@@ -293,6 +309,12 @@ pub(crate) fn top_up(list: &Path, own: usize) -> Result<bool, Error> {
     }
     held.release();
     submitted.map(|()| waiting.sent.is_empty() && !waiting.runs.is_empty())
+}
+
+/// Says whether a file was not written for so long that the launcher is asked about jobs of the list: some may be lost.
+fn is_old(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|found| found.modified());
+    written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ASKED))
 }
 
 /// Submits more runs of the list of a run whose job ends. The last job of the list tries for some time.
