@@ -2,6 +2,7 @@
 //! were started are remembered.
 
 use std::time::Instant;
+use testkit::slurm::jobs::age_answers;
 use testkit::{Cmd, Lab};
 
 /// A launcher whose verbs a lab writes: files `submit` and `query`.
@@ -146,16 +147,7 @@ fn a_job_that_is_gone_at_two_looks_a_day_apart_is_lost() {
     let (status, reason, _) = told(&lab, "a");
     let expected = "job 7 has ended: Slurm does not know it any more, and the run has not begun";
     assert_eq!((status.as_str(), reason.as_str()), ("queued", expected));
-    for entry in std::fs::read_dir(lab.path("run-tools")).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "json") {
-            let text = std::fs::read_to_string(entry.path()).unwrap();
-            let today = chrono::Utc::now();
-            let day = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d").to_string();
-            let before = text.replace(&day(today), &day(today - chrono::TimeDelta::days(1)));
-            assert_ne!(before, text);
-            std::fs::write(entry.path(), before).unwrap();
-        }
-    }
+    age_answers(&lab, 86400);
     let (status, reason, _) = told(&lab, "a");
     let expected = "job 7 ended without starting the run: Slurm does not know it any more";
     assert_eq!((status.as_str(), reason.as_str()), ("dead", expected));

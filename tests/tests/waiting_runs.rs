@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 use testkit::process::Signal;
 use testkit::slurm::Cluster;
-use testkit::slurm::jobs::word;
+use testkit::slurm::jobs::{age_answers, word};
 use testkit::{Cmd, Lab, times, wait_for};
 
 /// Creates runs of a program that notes when it begins and ends, and returns their paths.
@@ -148,9 +148,9 @@ for word; do case $word in --array=*) word=${word#--array=0-} tasks=$((${word%%%
 room=$(cat room)
 [ "$tasks" -le "$room" ] || { echo >&2 'sbatch: error: AssocMaxSubmitJobLimit'; echo >&2 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy'; exit 1; }
 echo $((room - tasks)) >room
-echo "$tasks" >>accepted
-id=$(wc -l <accepted)
+id=$(($(cat accepted 2>/dev/null | wc -l) + 1))
 mv script.$$ job.$id
+echo "$tasks" >>accepted
 while [ -e hangs ]; do sleep 0.05; done
 echo $id
 "#;
@@ -273,6 +273,27 @@ fn runs_that_wait_are_stopped_and_lost_with_their_list_but_not_for_ever() {
     submit(&lab, 9, &["--unfinished", "-q"]).run().code(0).stderr("");
     let job = |run: &str| lab.json(&format!("{run}/.run/launch.json"))["job"].clone();
     assert_eq!((job(&runs[2]), job(&runs[3])), ("2_0".into(), "2_1".into()));
+}
+
+#[test]
+fn a_list_whose_jobs_are_lost_is_submitted_by_unfinished() {
+    let lab = faked();
+    let runs = create(&lab, 6, "true");
+    submit(&lab, 2, &["-q"]).run().code(0).stderr("");
+    // Somebody has cancelled all jobs, before any of them began: Slurm does not know them any more.
+    let states = || {
+        let listed = cmd(&lab, "run-status").args(["-a", "--json"]).run().code(0).json_lines();
+        listed.iter().map(|run| word(run, "status").to_owned()).collect::<Vec<String>>()
+    };
+    assert_eq!(states(), ["queued"; 6]);
+    age_answers(&lab, 100);
+    assert_eq!(states(), ["dead", "dead", "queued", "queued", "queued", "queued"]);
+    submit(&lab, 9, &["--unfinished", "-q"]).run().code(0).stderr("");
+    assert_eq!(accepted(&lab), [1, 1, 2, 2, 2]);
+    let job = |run: &String| lab.json(&format!("{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();
+    let jobs: Vec<String> = runs.iter().map(job).collect();
+    assert_eq!(jobs, ["5_0", "5_1", "3_0", "3_1", "4_0", "4_1"]);
+    assert!(!has_list(&lab, &runs));
 }
 
 #[test]

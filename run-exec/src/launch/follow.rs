@@ -1,6 +1,6 @@
 //! `--wait`: waits until the submitted runs have ended.
 
-use crate::launch::waiting::top_up;
+use crate::launch::waiting::{Caller, top_up};
 use crate::tally::{Done, Tally};
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
@@ -30,7 +30,7 @@ pub(crate) fn follow(
             && (runs.len() < looked.0 || looked.1.elapsed() > AGAIN)
         {
             looked = (runs.len(), Instant::now());
-            if let Err(error) = top_up(waits, 0) {
+            if let Err(error) = top_up(waits, Caller::Submitter) {
                 complain(&error.hint("the other runs are waited for"));
                 list = None;
             }

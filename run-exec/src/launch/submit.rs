@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::held_run::{HeldRun, refuse};
 use crate::launch::follow;
 use crate::launch::passed::passed_on;
-use crate::launch::waiting::{Waiting, Waits, top_up};
+use crate::launch::waiting::{Caller, Waiting, Waits, top_up};
 use crate::options::{Executed, Options};
 use crate::plan::Plan;
 use crate::queue::{Next, Queue};
@@ -65,7 +65,7 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     let mut tally = Tally::new(false);
     let (candidates, lists) = candidates(options, &mut tally);
     for list in &lists {
-        if let Err(error) = top_up(list, 0) {
+        if let Err(error) = top_up(list, Caller::User) {
             complain(&error);
             tally.fail(error.exit());
         }
@@ -106,7 +106,7 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
     submitted.extend(jobs[room..].iter().map(|job| Submitted::refused(job, &why, true)));
     let (runs, list) = note(options, handed, jobs, submitted, &mut tally);
     if let Some(list) = &list
-        && let Err(error) = top_up(list, 0)
+        && let Err(error) = top_up(list, Caller::Submitter)
     {
         complain(&error); // the jobs will try that again
     }

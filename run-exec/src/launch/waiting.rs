@@ -135,10 +135,15 @@ impl Waiting {
         self.sent.iter().rev().filter(is_open).nth(few).is_some()
     }
 
-    /// Forgets jobs whose runs have ended, and asks the launcher about those that should have begun.
-    fn count(&mut self) {
+    /// Forgets runs that have ended or were submitted otherwise since, and asks the launcher about those that should
+    /// have begun.
+    fn count(&mut self, list: &Path) {
         let observer = Observer::of_many(None);
-        let open = |run: &PathBuf| observer.observe(&RunDir::at(run).ok()?).ok();
+        let open = |run: &PathBuf| {
+            let run = RunDir::at(run).ok()?;
+            let launch = Launch::read(run.layout()).ok().flatten()?;
+            if launch.list.as_deref() == Some(list) { observer.observe(&run).ok() } else { None }
+        };
         let mut observed: Vec<Observed> = self.sent.iter().filter_map(open).collect();
         settle(&observer, observed.iter_mut());
         observed.retain(|run| !run.status().has_ended());
@@ -277,9 +282,20 @@ impl Waits {
     }
 }
 
-/// Submits more runs of a list, whose file a run has, if enough of its jobs have ended. `own` jobs of those that the
-/// launcher still counts are about to end. Says whether runs are left that no other job of the list can submit.
-pub(crate) fn top_up(list: &Path, own: usize) -> Result<bool, Error> {
+/// Who has runs of a list submitted.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Caller {
+    /// A job of the list, which the launcher still counts although it is about to end.
+    Job,
+    /// A process that has just submitted runs of the list, or waits for them.
+    Submitter,
+    /// A user, by `--unfinished`.
+    User,
+}
+
+/// Submits more runs of a list, whose file a run has, if enough of its jobs have ended. Says whether runs are left that no
+/// other job of the list can submit.
+pub(crate) fn top_up(list: &Path, caller: Caller) -> Result<bool, Error> {
     let layout = Layout::new(list);
     if !Waiting::exists(&layout)? {
         return Ok(false);
@@ -294,14 +310,14 @@ pub(crate) fn top_up(list: &Path, own: usize) -> Result<bool, Error> {
     let is_limited = waiting.runs.iter().any(|waits| waits.job.at_once.is_some());
     let few = waiting.most * if is_limited { FEW_AT_ONCE } else { FEW } / 4;
     let few = few.max(1);
-    if !is_old(&layout.waiting()) && waiting.has_more_than(few) {
+    if caller != Caller::User && !is_old(&layout.waiting()) && waiting.has_more_than(few) {
         return Ok(false);
     }
-    waiting.count();
+    waiting.count(list);
     if waiting.sent.len() > few {
         return waiting.write(&layout).map(|()| false);
     }
-    let submitted = waiting.submit(&layout, own);
+    let submitted = waiting.submit(&layout, usize::from(caller == Caller::Job));
     if waiting.runs.is_empty() {
         for path in [layout.waiting(), lock] {
             fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
@@ -326,7 +342,7 @@ pub(crate) fn at_end(run: &RunDir) {
     let Some(list) = list else { return };
     let started = Instant::now();
     loop {
-        match top_up(&list, 1) {
+        match top_up(&list, Caller::Job) {
             Ok(true) if started.elapsed() < LAST => sleep(PAUSE),
             Ok(true) => {
                 let shown = Layout::new(list).waiting();
