@@ -288,6 +288,9 @@ fn a_list_whose_jobs_are_lost_is_submitted_by_unfinished() {
     assert_eq!(states(), ["queued"; 6]);
     age_answers(&lab, 100);
     assert_eq!(states(), ["dead", "dead", "queued", "queued", "queued", "queued"]);
+    let listed = cmd(&lab, "run-status").args(["--json", &runs[5]]).run().json_lines();
+    let why = "waits until Slurm takes more jobs; its last job, 2, has ended: submit it with --unfinished";
+    assert_eq!(word(&listed[0], "reason"), why);
     submit(&lab, 9, &["--unfinished", "-q"]).run().code(0).stderr("");
     assert_eq!(accepted(&lab), [1, 1, 2, 2, 2]);
     let job = |run: &String| lab.json(&format!("{run}/.run/launch.json"))["job"].as_str().unwrap().to_owned();

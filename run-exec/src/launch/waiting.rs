@@ -5,6 +5,7 @@ use nix::unistd::getuid;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::lock::Lock;
+use run_common::fsio::read::LIMIT;
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
@@ -122,7 +123,12 @@ impl Waiting {
 
     fn write(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.waiting();
-        let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        let written = document(self).and_then(|bytes| {
+            if bytes.len() as u64 > LIMIT {
+                return Err(io::Error::other("these are too many runs to wait: submit fewer at a time"));
+            }
+            replace(&path, &bytes, Durability::Power)
+        });
         written.map_err(|error| Error::io("write", &path, error))
     }
 
