@@ -7,6 +7,7 @@ use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use crate::launcher::of_query;
 use run_common::fsio::read_small;
 use run_common::message::warn;
+use run_common::pipeline::in_order;
 use run_common::process::identity::Life;
 use run_common::rundir::launch::{FREE_GPUS, Launch};
 use run_common::rundir::layout::Layout;
@@ -16,6 +17,7 @@ use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -52,8 +54,14 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
     let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
     // The last job of each list of runs that wait until a launcher takes more, and these runs.
     let (mut lists, mut waiting) = (BTreeMap::<PathBuf, Option<String>>::new(), HashSet::new());
-    for (at, run) in runs.iter_mut().enumerate() {
-        match Launch::read(run.run.layout()) {
+    let mut launches = Vec::new();
+    let layouts: Vec<&Layout> = runs.iter().map(|run| run.run.layout()).collect();
+    let Ok(()) = in_order(layouts, Launch::read, |launch| {
+        launches.push(launch);
+        Ok::<(), Infallible>(())
+    });
+    for ((at, run), launch) in runs.iter_mut().enumerate().zip(launches) {
+        match launch {
             Ok(Some(launch)) if launch.run_id == run.recorded.run_id => {
                 if run.status().has_ended() && !launch.requeue {
                     continue;

@@ -15,6 +15,7 @@ use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_file_system};
 use run_common::message::{complain, warn};
+use run_common::pipeline::in_order;
 use run_common::process::identity::ProcessId;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::batch::BatchDir;
@@ -32,6 +33,7 @@ use run_launch::launcher::launcher;
 use run_launch::settle::settle;
 use run_launch::used;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,7 +122,7 @@ pub(crate) fn submit(options: &Options) -> Result<Ended, Error> {
 /// as well.
 fn candidates(options: &Options, tally: &mut Tally) -> (Vec<Candidate>, BTreeSet<PathBuf>) {
     let observer = Observer::of_many(None);
-    let mut observed = Vec::new();
+    let mut named = Vec::new();
     let mut fail = |error: &Error| {
         complain(error);
         tally.fail(error.exit());
@@ -128,10 +130,7 @@ fn candidates(options: &Options, tally: &mut Tally) -> (Vec<Candidate>, BTreeSet
     let mut queue = Queue::new(options);
     loop {
         match queue.next() {
-            Next::Run(run) => match observer.observe(&run) {
-                Ok(run) => observed.push(run),
-                Err(error) => fail(&error),
-            },
+            Next::Run(run) => named.push(run),
             Next::Failed(error) => fail(&error),
             Next::Again(words) => warn(&words),
             Next::Awaited => {
@@ -142,21 +141,45 @@ fn candidates(options: &Options, tally: &mut Tally) -> (Vec<Candidate>, BTreeSet
             Next::End => break,
         }
     }
+    let mut observed = Vec::new();
+    each(
+        named,
+        |run| observer.observe(&run),
+        |run| match run {
+            Ok(run) => observed.push(run),
+            Err(error) => fail(&error),
+        },
+    );
     settle(&observer, observed.iter_mut());
     let (mut candidates, mut lists) = (Vec::new(), BTreeSet::new());
+    let mut open = Vec::new();
     for run in observed {
         if run.status() == Status::Queued && options.executed == Executed::Unfinished {
             let launch = Launch::read(run.run.layout()).unwrap_or_default();
             lists.extend(launch.filter(|launch| launch.job.is_none()).and_then(|launch| launch.list));
             continue;
         }
-        match candidate(options, run) {
-            Ok(Some(candidate)) => candidates.push(candidate),
-            Ok(None) => {}
-            Err(error) => fail(&error),
-        }
+        open.push(run);
     }
+    each(
+        open,
+        |run| candidate(options, run),
+        |found| match found {
+            Ok(found) => candidates.extend(found),
+            Err(error) => fail(&error),
+        },
+    );
     (candidates, lists)
+}
+
+/// Does something with each run, by several threads if there are many runs: the runs may be on a network file system.
+/// Passes the results on in the order of the runs.
+fn each<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync, mut take: impl FnMut(R)) {
+    let take = |result| {
+        take(result);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(()) = in_order(items, work, take);
 }
 
 /// Checks whether a run may be executed, and whether its execution is possible.
@@ -254,40 +277,40 @@ fn queue(
 ) -> (Vec<Handed>, Vec<Job>) {
     let mut taken = (Vec::new(), Vec::new());
     let durability = durability(candidates.len());
-    for (candidate, job) in candidates.into_iter().zip(jobs) {
-        let queued = HeldRun::take(&candidate.run, options).and_then(|held| {
-            let launch = Launch {
-                schema: SCHEMA,
-                run_id: held.recorded.run_id.clone(),
-                submission: submission.to_owned(),
-                launcher: choice.name.clone(),
-                args: choice.args.clone(),
-                job: None,
-                list: None,
-                time: Timestamp::now(),
-                submitter: ProcessId::myself(),
-                kill_wait_s: limits.kill_wait_s,
-                requeue: options.requeue,
-                restart_ok: options.restart_ok,
-                resubmitted: 0,
-                resubmit_time: None,
-                attempts: held.recorded.attempts(),
-            };
-            let launch_before = Launch::read(held.layout()).unwrap_or_default();
-            queue_one(options, &held, &launch, durability)?;
-            Ok(Handed { run: candidate.run, before: held.recorded, launch_before, launch })
-        });
-        match queued {
-            Ok(handed) => {
-                taken.0.push(handed);
-                taken.1.push(job);
-            }
-            Err(error) => {
-                complain(&error);
-                tally.fail(error.exit());
-            }
+    let queue = |(candidate, job): (Candidate, Job)| {
+        let held = HeldRun::take(&candidate.run, options)?;
+        let launch = Launch {
+            schema: SCHEMA,
+            run_id: held.recorded.run_id.clone(),
+            submission: submission.to_owned(),
+            launcher: choice.name.clone(),
+            args: choice.args.clone(),
+            job: None,
+            list: None,
+            time: Timestamp::now(),
+            submitter: ProcessId::myself(),
+            kill_wait_s: limits.kill_wait_s,
+            requeue: options.requeue,
+            restart_ok: options.restart_ok,
+            resubmitted: 0,
+            resubmit_time: None,
+            attempts: held.recorded.attempts(),
+        };
+        let launch_before = Launch::read(held.layout()).unwrap_or_default();
+        queue_one(options, &held, &launch, durability)?;
+        Ok((Handed { run: candidate.run, before: held.recorded, launch_before, launch }, job))
+    };
+    let pairs = candidates.into_iter().zip(jobs).collect();
+    each(pairs, queue, |queued: Result<(Handed, Job), Error>| match queued {
+        Ok((handed, job)) => {
+            taken.0.push(handed);
+            taken.1.push(job);
         }
-    }
+        Err(error) => {
+            complain(&error);
+            tally.fail(error.exit());
+        }
+    });
     taken
 }
 
@@ -349,13 +372,14 @@ fn note(
     let sent = sent.into_iter().map(|(one, id)| (one, Some(id)));
     let all = sent.chain(waits.into_iter().map(|(one, _)| (one, None)));
     let mut runs = Vec::new();
-    for (one, job) in all {
+    let write = |(one, job): (Handed, Option<String>)| {
         let launch = Launch { job, list: list.clone(), ..one.launch };
         if let Err(error) = launch.write_as(one.run.layout(), durability) {
             complain(&error); // the job will say so itself
         }
-        runs.push(one.run);
-    }
+        one.run
+    };
+    each(all.collect(), write, |run| runs.push(run));
     if let Err(error) = sync(runs.iter()) {
         complain(&error);
     }
