@@ -114,15 +114,28 @@ fn a_preemption_with_a_grace_time_that_is_shorter_than_the_grace_ends_the_run_in
 }
 
 #[test]
-fn the_time_limit_of_a_partition_leaves_time_to_train() {
+fn the_time_limit_of_a_partition_or_a_variable_leaves_time_to_train() {
     let lab = Lab::new();
-    let cluster =
-        Cluster::start(&lab.path("slurm"), "PartitionName=short Nodes=ALL DefaultTime=1 MaxTime=5\n");
-    // The grace, 2 minutes, does not fit into the limit.
-    submit(&lab, &cluster, "r", &["--slurm=-p short"]);
-    await_steps(&lab, &cluster, "r", 1);
-    assert_eq!(end(&lab, &cluster, "r"), is("stopped", "time limit"));
-    assert!(cluster.status(&lab, "r")["step"].as_f64() > Some(20.0), "{}", cluster.status(&lab, "r"));
+    let short = "PartitionName=short Nodes=ALL DefaultTime=3 MaxTime=INFINITE\n";
+    let cluster = Cluster::start(&lab.path("slurm"), short);
+    lab.write("bin/sbatch", "#!/bin/sh\necho \"$@\" >\"$LAB_DIR/options\"\nexec /usr/bin/sbatch \"$@\"\n");
+    lab.set_mode("bin/sbatch", 0o755);
+    let path = format!("{}:{}:/usr/bin:/bin", lab.path("bin").display(), testkit::bin().display());
+    // The grace, 2 minutes, and what follows it need 140 seconds.
+    for (run, options, variable, seconds) in [
+        ("a", "--hold -p short", None, 90),
+        ("b", "--hold -p short -t 4:00:00", None, 140),
+        ("c", "--hold", None, 140),
+        ("d", "--hold", Some("2"), 60),
+    ] {
+        lab.new_run(run, &["true"]);
+        let exec = cluster.cmd(&lab, "run-exec").env("PATH", &path).env("LAB_DIR", lab.dir());
+        let exec = variable.into_iter().fold(exec, |exec, time| exec.env("SBATCH_TIMELIMIT", time));
+        exec.args(["-q", &format!("--slurm={options}"), run]).run().code(0).stderr("");
+        let told = lab.read("options");
+        assert!(told.contains(&format!(" --signal=B:TERM@{seconds} ")), "{run}: {told}");
+    }
+    cluster.cmd(&lab, "run-stop").arg("--all").run().code(0);
 }
 
 #[test]
