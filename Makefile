@@ -36,7 +36,7 @@ test: setup all
 
 soak: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --release --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced \
-		--test sync_killed --test sync_writers --test slurm --test sync_clean_killed --test sync_interrupted --test sync_requests --test sync_clean_requests \
+		--test sync_killed --test sync_writers --test slurm --test waiting_runs --test sync_clean_killed --test sync_interrupted --test sync_requests --test sync_clean_requests \
 		--test sync_remote -- --nocapture --test-threads=1
 
 lint:

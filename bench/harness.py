@@ -15,6 +15,7 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent
 CHECKOUT = BENCH.parent
 PATH = "/usr/local/bin:/usr/bin:/bin"
+DAEMONS = f"{PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 TIMEOUT_S = 300
 MIB = 1 << 20
 
@@ -149,7 +150,7 @@ class Lab:
 
 def need(programs):
     """Refuses unless each program is there, and names the Debian packages of those that are not."""
-    missing = [program for program in programs if shutil.which(program, path=PATH) is None]
+    missing = [program for program in programs if shutil.which(program, path=DAEMONS) is None]
     if "parallel" in programs and "parallel" not in missing:
         done = subprocess.run(["parallel", "--version"], env={"PATH": PATH}, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False)
@@ -170,11 +171,15 @@ PACKAGES = {
     "jq": "jq",
     "mlr": "miller",
     "multilog": "daemontools",
+    "munged": "munge",
     "parallel": "parallel",
     "ps": "procps",
     "s6-log": "s6",
+    "sbatch": "slurm-client",
     "setpriv": "util-linux",
     "setsid": "util-linux",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
     "tail": "coreutils",
     "tee": "coreutils",
     "ts": "moreutils",

@@ -1,6 +1,6 @@
 //! The ordered pipeline: several threads process many items, and a single consumer ("taker") gets the results
 //! in the order of the items. The work ahead of the taker is bounded, and the taker's first failure ends the
-//! pipeline. Used by discovery, listings, curves and consolidation.
+//! pipeline. Used by discovery, listings, submissions, curves and consolidation.
 
 use std::collections::VecDeque;
 use std::iter;

@@ -5,6 +5,7 @@ use run_checkpoint::Label;
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::time::{parse_duration, parse_positive};
+use run_launch::choice::Choice;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +52,36 @@ pub(crate) struct Args {
         help = "Directory for the results [default: $EVAL_RUNS_DIR, else eval_runs beside the runs]"
     )]
     pub(crate) eval_dir: Option<PathBuf>,
+    /// Have Slurm evaluate the runs, each in a job, with these options of sbatch
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        group = "launcher",
+        conflicts_with = "gpus",
+        value_parser = Choice::slurm
+    )]
+    pub(crate) slurm: Option<Choice>,
+    /// Have the program run-launch-NAME evaluate the runs elsewhere, with these options
+    #[arg(
+        long,
+        value_name = "NAME[=OPTIONS]",
+        group = "launcher",
+        conflicts_with = "gpus",
+        value_parser = Choice::named
+    )]
+    pub(crate) launch: Option<Choice>,
+    /// Wait until the submitted jobs have ended
+    #[arg(long, requires = "launcher")]
+    pub(crate) wait: bool,
+    /// Have a job started again if its node fails or is taken away
+    #[arg(long, requires = "launcher")]
+    pub(crate) requeue: bool,
+    /// Evaluate the run for this submission; only jobs of launchers need this option
+    #[arg(long, value_name = "ID", conflicts_with = "launcher")]
+    pub(crate) job: Option<String>,
     /// Print a line of JSON for each evaluation
     #[arg(long)]
     pub(crate) json: bool,

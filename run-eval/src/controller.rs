@@ -347,7 +347,7 @@ impl Controller {
         self.progress.clear();
         for number in 0..self.sessions.len() {
             match consolidate(&self.sessions[number].evaluations, &self.observer) {
-                Ok(()) => self.reporter.table(&self.sessions[number])?,
+                Ok(()) => self.reporter.table(&self.sessions[number].evaluations)?,
                 Err(error) => self.fail(&error),
             }
         }

@@ -37,6 +37,7 @@ pub(crate) fn decide(
         return Some(Decision::PassOver(job));
     }
     match &job.checkpoint.state {
+        State::Complete if options.launch.is_some() => Some(Decision::Evaluate(job)), // its job pins it
         State::Complete => pin(session, job, program),
         State::Incomplete(_) if session.is_followed => None,
         State::Incomplete(why) if program == Program::Lives && !options.wanted.names_one() => {

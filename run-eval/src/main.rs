@@ -9,6 +9,7 @@ mod copy;
 mod decide;
 mod ending;
 mod job;
+mod launch;
 mod look;
 mod measure;
 mod metrics;

@@ -6,6 +6,7 @@ use run_common::cli::slots::Slots;
 use run_common::error::Error;
 use run_common::provenance::redact::redact_command;
 use run_common::rundir::placeholders::say_misspelt;
+use run_launch::choice::Choice;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +32,12 @@ pub(crate) struct Options {
     pub(crate) follow: bool,
     pub(crate) eval_dir: Option<PathBuf>,
     pub(crate) json: bool,
+    /// Who is to evaluate the runs, if not this process.
+    pub(crate) launch: Option<Choice>,
+    pub(crate) waits: bool,
+    pub(crate) requeue: bool,
+    /// The submission that this process evaluates a run for.
+    pub(crate) submission: Option<String>,
 }
 
 /// Which checkpoints to evaluate.
@@ -65,6 +72,10 @@ impl Options {
             follow: args.follow,
             eval_dir: args.eval_dir.clone(),
             json: args.json,
+            launch: args.slurm.clone().or_else(|| args.launch.clone()),
+            waits: args.wait,
+            requeue: args.requeue,
+            submission: args.job.clone(),
         })
     }
 

@@ -20,6 +20,7 @@ use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::record::{Record, offsets};
 use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::time::Timestamp;
+use run_launch::inside::{Inside, JOB, NOTES};
 use run_metrics::scrape::Patterns;
 use run_supervise::{Limits, Output, Sources, Task};
 use std::collections::BTreeMap;
@@ -159,13 +160,14 @@ pub(crate) fn prepare(
         resume_step: None,
         total_steps: None,
         checkpoint_pattern: None,
-        job: None,
+        job: Inside::find().map(|job| job.start),
         options: AttemptOptions::default(),
         offsets: offsets(&layout, attempt, &[]),
         fingerprints: BTreeMap::new(),
     };
     let mut env = environment(session, job, &layout, &evaluation, attempt, filled.env);
     env.push((VISIBLE.into(), Some(visible.into())));
+    env.extend([NOTES, JOB].map(|name| (name.into(), None)));
     env.extend(gpu.into_iter().flat_map(|gpu| of_slot(gpu)));
     let task = Task {
         layout: layout.clone(),

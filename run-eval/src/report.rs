@@ -6,6 +6,7 @@ use run_common::cli::out::Out;
 use run_common::error::Error;
 use run_common::json::json_number;
 use run_common::rundir::evaluation::Measured;
+use run_common::rundir::evaluations::Evaluations;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
 use serde::Serialize;
@@ -97,8 +98,8 @@ impl Reporter {
     }
 
     /// Prints the path of a run's table, for people.
-    pub(crate) fn table(&mut self, session: &Session) -> Result<(), Error> {
-        let path = session.evaluations.consolidated();
+    pub(crate) fn table(&mut self, evaluations: &Evaluations) -> Result<(), Error> {
+        let path = evaluations.consolidated();
         if self.json || !path.exists() {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use crate::cli::Args;
 use crate::controller::Controller;
+use crate::launch;
 use crate::open_files::OpenFiles;
 use crate::options::Options;
 use crate::prepare::{Provenance, check_command};
@@ -29,7 +30,16 @@ fn evaluate(args: &Args) -> Result<Ended, Error> {
     let open_files = OpenFiles::raise();
     let provenance = Provenance::find()?;
     let (sessions, status) = open(args, &options, &provenance)?;
-    Controller::new(options, sessions, provenance, open_files, status)?.work()
+    if options.launch.is_some() {
+        return launch::submit(&options, sessions, status);
+    }
+    let Some(submission) = options.submission.clone() else {
+        return Controller::new(options, sessions, provenance, open_files, status)?.work();
+    };
+    let Some(job) = launch::Job::find(&sessions, submission)? else { return Ok(Ended::With(0)) };
+    let ended = Controller::new(options, sessions, provenance, open_files, status)?.work();
+    job.end(); // each evaluation returns from here, too
+    ended
 }
 
 /// Opens the runs; returns a session for each, and the exit status for those that cannot be opened.

@@ -1,12 +1,12 @@
 //! The command line of run-exec.
 
-use crate::choice::Choice;
 use clap::Parser;
 use run_checkpoint::{Label, checkpoint_pattern};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cli::slots::Slots;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::{parse_duration, parse_positive};
+use run_launch::choice::Choice;
 use run_metrics::scrape::Patterns;
 use run_metrics::source::MetricSource;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use run_common::provenance::redact::REDACTED;
 use run_common::rundir::environment::{Variable, of_attempt};
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
-use run_launch::inside::NOTES;
+use run_launch::inside::{JOB, NOTES};
 use serde_json::Value;
 use std::env;
 use std::ffi::OsString;
@@ -35,7 +35,7 @@ pub(crate) fn environment(
     env.push(("RUN_TOTAL_STEPS".into(), number(resume.total_steps)));
     env.push(("RUN_RESUME_FROM".into(), from.map(OsString::from)));
     env.push(("RUN_RESUME_STEP".into(), number(step.flatten())));
-    env.push((NOTES.into(), None)); // they tell of this job, not of a run within the run
+    env.extend([NOTES, JOB].map(|name| (name.into(), None))); // of this job, not of a run within the run
     env.extend(of_srun());
     env.extend(interpreter.and_then(path_with).map(|path| ("PATH".into(), Some(path))));
     env.extend(recorded);

@@ -8,6 +8,7 @@ use crate::retry::stopped;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use run_common::cli::statuses::{Ended, STATUSES};
 use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::Durability;
 use run_common::message::warn;
 use run_common::process::identity::ProcessId;
 use run_common::process::signals::Signals;
@@ -100,7 +101,7 @@ impl Attempt {
         warn(&format!("'{}' {why}", held.layout().root().display()));
         let mut launch = waiting(&held.recorded.run_id);
         launch.write(held.layout())?;
-        held.active.queue(&held.recorded, held.died.take(), Some(why.clone()))?;
+        held.active.queue(&held.recorded, held.died.take(), Some(why.clone()), Durability::Power)?;
         held.recorded = Recorded::read(held.layout())?;
         let (started, mut news, mut look) = (Instant::now(), Instant::now(), Instant::now() + FIRST);
         loop {
@@ -112,7 +113,7 @@ impl Attempt {
                 match free.look()? {
                     Look::Taken(taken) => return Ok(Waited::Taken(taken)),
                     Look::Waits(now) if now != why => {
-                        held.active.queue(&held.recorded, None, Some(now.clone()))?;
+                        held.active.queue(&held.recorded, None, Some(now.clone()), Durability::Power)?;
                         why = now;
                     }
                     Look::Waits(_) => {}
@@ -151,6 +152,7 @@ fn waiting(run_id: &str) -> Launch {
         launcher: FREE_GPUS.to_owned(),
         args: Vec::new(),
         job: None,
+        list: None,
         time: Timestamp::now(),
         submitter: ProcessId::myself(),
         kill_wait_s: None,

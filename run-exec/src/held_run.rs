@@ -4,6 +4,7 @@ use crate::options::Options;
 use run_common::error::{Error, Exit};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::attempts::AttemptEnd;
+use run_common::rundir::launch::Launch;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::{Observed, Observer, TAKE_OVER};
 use run_common::rundir::open::RunDir;
@@ -72,6 +73,10 @@ impl HeldRun {
         refuse(&before, options.resumes(), options.take_over)?;
         let mut active = run.activate()?;
         if let Some(owner) = &options.owner {
+            let launch = Launch::read(active.layout())?;
+            if launch.is_none_or(|launch| launch.submission != owner.submission) {
+                return Err(cannot_start(active.run(), Exit::No).because("it was submitted again"));
+            }
             active.owned_by(owner.clone());
         }
         let recorded = Recorded::read(active.layout())?;

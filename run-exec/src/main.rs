@@ -2,7 +2,6 @@
 
 mod attempt;
 mod batch;
-mod choice;
 mod cli;
 mod controller;
 mod detached;

@@ -1,12 +1,13 @@
 //! The resolved command line.
 
-use crate::choice::Choice;
 use crate::cli::{Args, FromStep};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
+use run_common::rundir::attempts::JobStart;
 use run_common::rundir::launch::Owner;
 use run_common::rundir::options::AttemptOptions;
 use run_common::time::Timestamp;
+use run_launch::choice::Choice;
 use run_supervise::Output;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) owner: Option<Owner>,
     /// Time between SIGTERM and SIGKILL when the job is ended, where that is known.
     pub(crate) kill_wait: Option<Duration>,
+    /// The job that this process is part of.
+    pub(crate) job: Option<JobStart>,
     /// An attempt was made for the submission before.
     pub(crate) is_again: bool,
     pub(crate) quiet: bool,
@@ -103,6 +106,7 @@ impl Options {
             submission: args.job.clone(),
             owner: None,
             kill_wait: None,
+            job: None,
             is_again: false,
             quiet: args.quiet || args.detach,
             has_hints: !args.quiet,

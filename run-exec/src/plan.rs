@@ -244,7 +244,7 @@ impl<'a> Choices<'a> {
             resume_step: resume_step.flatten(),
             total_steps: resume.total_steps,
             checkpoint_pattern: meta.checkpoint.as_ref().and_then(|recorded| recorded.pattern.clone()),
-            job: Inside::find().map(|job| job.start),
+            job: self.options.job.clone().or_else(|| Inside::find().map(|job| job.start)),
             options: this.settings.recorded.clone(),
             fingerprints: fingerprints(self.layout, &offsets),
             offsets,

@@ -77,7 +77,8 @@ def start(job):
     """Starts the pod, as a process that outlives this one."""
     container = job["spec"]["template"]["spec"]["containers"][0]
     words = [expanded(word) for word in container["command"] + container.get("args", [])]
-    pod = subprocess.Popen(words, cwd=container.get("workingDir"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    environment = dict(os.environ, **{one["name"]: one["value"] for one in container.get("env", [])})
+    pod = subprocess.Popen(words, cwd=container.get("workingDir"), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL, start_new_session=True)
     job["pid"] = pod.pid
     job["start"] = stat(pod.pid)

@@ -5,7 +5,7 @@ use testkit::kubectl::{reached_by, set_up};
 use testkit::{Cmd, Lab, wait_for};
 
 /// Every point that examples/check-launcher tries.
-const POINTS: usize = 15;
+const POINTS: usize = 19;
 
 fn lab() -> Lab {
     let lab = Lab::new();
@@ -65,6 +65,8 @@ fn a_run_becomes_a_job_and_is_executed_and_stopped() {
         (&json!("team/train"), &Value::Null)
     );
     lab.await_text("runs/long/stdout.log", "begun");
+    let start = &lab.json_lines("runs/long/.run/attempts.jsonl")[0];
+    assert_eq!((&start["job"]["launcher"], &start["job"]["id"]), (&json!("kubernetes"), &json!(name)));
     cmd(&lab, "run-stop").arg("long").run().code(0).stdout("runs/long: stopped\n");
     assert_eq!(lab.read("runs/long/stdout.log"), "begun\ntold\n");
     wait_for("the jobs to end", || lab.alive().is_empty());

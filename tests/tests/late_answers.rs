@@ -2,6 +2,7 @@
 //! were started are remembered.
 
 use std::time::Instant;
+use testkit::slurm::jobs::age_answers;
 use testkit::{Cmd, Lab};
 
 /// A launcher whose verbs a lab writes: files `submit` and `query`.
@@ -135,4 +136,19 @@ fn slurm_is_asked_at_most_six_times_a_minute_whatever_number_of_tools_run() {
         let asked = lab.read("asked").lines().count() as u64;
         assert!(asked <= started.elapsed().as_secs() / 10 + 1, "{asked}: {script}");
     }
+}
+
+#[test]
+fn a_job_that_is_gone_at_two_looks_a_day_apart_is_lost() {
+    let lab = lab();
+    lab.write("batch", "echo 7");
+    cmd(&lab, "run-exec").args(["-q", "--slurm", "a"]).run().code(0).stderr("");
+    lab.write("queue", "");
+    let (status, reason, _) = told(&lab, "a");
+    let expected = "job 7 has ended: Slurm does not know it any more, and the run has not begun";
+    assert_eq!((status.as_str(), reason.as_str()), ("queued", expected));
+    age_answers(&lab, 86400);
+    let (status, reason, _) = told(&lab, "a");
+    let expected = "job 7 ended without starting the run: Slurm does not know it any more";
+    assert_eq!((status.as_str(), reason.as_str()), ("dead", expected));
 }

@@ -6,7 +6,7 @@ use testkit::sshd::Sshd;
 use testkit::{Lab, wait_for};
 
 /// Every point that examples/check-launcher tries.
-const POINTS: usize = 15;
+const POINTS: usize = 22;
 
 #[test]
 fn slurm_keeps_the_contract_of_launchers() {
@@ -62,6 +62,8 @@ fn runs_are_executed_by_ssh_and_stopped_wherever_they_are() {
     assert_eq!(status["status"], "running");
     let job = lab.json("runs/long/.run/launch.json")["job"].as_str().unwrap().to_owned();
     assert!(job.starts_with("gpu1:"), "{job}");
+    let start = &lab.json_lines("runs/long/.run/attempts.jsonl")[0];
+    assert_eq!((&start["job"]["launcher"], &start["job"]["id"]), (&"ssh".into(), &job.as_str().into()));
     lab.cmd("run-stop").arg("long").run().code(0).stdout("runs/long: stopped\n");
     assert_eq!(lab.read("runs/long/stdout.log"), "begun\ntold\n");
     // A host that nobody knows is found out before anything is queued.

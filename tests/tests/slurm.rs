@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use testkit::process::getuid;
+use testkit::slurm::jobs::age_answers;
 use testkit::slurm::{Cluster, NODES};
 use testkit::{Lab, times, wait_for};
 
@@ -208,36 +209,13 @@ fn a_job_that_vanished_is_dead_at_the_second_look() {
     let first = cluster.status(&lab, "r");
     let reason = format!("job {id} has ended: CANCELLED, and the run has not begun");
     assert_eq!((word(&first, "status"), word(&first, "reason")), ("queued", reason.as_str()));
-    age_answers(&lab);
+    age_answers(&lab, 100);
     let second = cluster.status(&lab, "r");
     let reason = format!("job {id} ended without starting the run: CANCELLED");
     assert_eq!((word(&second, "status"), word(&second, "reason")), ("dead", reason.as_str()));
     // It can be submitted again, without further ado.
     cluster.cmd(&lab, "run-exec").args(["-q", "--slurm", "--wait", "r"]).run().code(0);
     assert_eq!(lab.status("r")["attempt"], 1);
-}
-
-/// Makes what is known of jobs older, as if minutes had passed.
-fn age_answers(lab: &Lab) {
-    for entry in fs::read_dir(lab.path("run-tools")).unwrap().flatten() {
-        if entry.path().extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let text = fs::read_to_string(entry.path()).unwrap();
-        let mut answers: Value = serde_json::from_str(&text).unwrap();
-        let before = |time: &Value| {
-            let time = chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).unwrap();
-            let before = time.to_utc() - chrono::TimeDelta::seconds(100);
-            Value::from(before.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-        };
-        answers["asked"] = before(&answers["asked"]);
-        for (_, entry) in answers["jobs"].as_object_mut().unwrap() {
-            if !entry["gone_since"].is_null() {
-                entry["gone_since"] = before(&entry["gone_since"]);
-            }
-        }
-        fs::write(entry.path(), answers.to_string() + "\n").unwrap();
-    }
 }
 
 #[test]

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_millis(1800);
 /// Seconds after which the launcher is not asked about a job any more, unless a tool needs the answer.
 const FORGOTTEN: f64 = 600.0;
 
+/// Seconds for which a job stays known to be gone: people may look once a day.
+const REMEMBERED: f64 = 30.0 * 86400.0;
+
 /// The last answer of a launcher.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -111,7 +114,11 @@ impl Answers {
                 gone_since: None,
             });
         }
-        self.jobs.retain(|_, entry| now.seconds_since(entry.wanted) < FORGOTTEN);
+        let is_recent = |time: Timestamp, seconds| now.seconds_since(time) < seconds;
+        self.jobs.retain(|_, entry| {
+            is_recent(entry.wanted, FORGOTTEN)
+                || entry.gone_since.is_some() && is_recent(entry.wanted, REMEMBERED)
+        });
     }
 
     /// Says whether other tools need to know of the change.
@@ -124,7 +131,10 @@ impl Answers {
 
     /// Asks the launcher about all jobs for which a tool needs the answer.
     fn renew(&mut self, launcher: &dyn Launcher) {
-        let jobs: Vec<String> = self.jobs.keys().cloned().collect();
+        let now = Timestamp::now();
+        let is_wanted = |entry: &Entry| now.seconds_since(entry.wanted) < FORGOTTEN;
+        let wanted = self.jobs.iter().filter(|(_, entry)| is_wanted(entry));
+        let jobs: Vec<String> = wanted.map(|(job, _)| job.clone()).collect();
         let answered = launcher.query(&jobs, PATIENCE);
         let now = Timestamp::now();
         self.asked = Some(now);

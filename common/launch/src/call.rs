@@ -11,6 +11,7 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,6 +22,12 @@ const MOST: u64 = 64 << 20;
 
 /// Shortest wait for the end of a program's output after the program has ended.
 const LAST: Duration = Duration::from_millis(200);
+
+/// How often a program is looked at that may be killed.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of the longest words that are looked for in a program's standard error.
+const WORDS: usize = 100;
 
 /// The answer of a program.
 #[derive(Debug)]
@@ -42,6 +49,12 @@ impl Answered {
     pub(crate) fn says(&self, words: &str) -> bool {
         self.stderr.contains(words)
     }
+
+    /// Returns the line of the standard error of the program that has one of these words, without the program's name.
+    pub(crate) fn line_with(&self, words: &[&str]) -> Option<&str> {
+        let line = self.stderr.lines().find(|line| words.iter().any(|words| line.contains(words)))?;
+        Some(line.rsplit(": ").next().unwrap_or(line).trim())
+    }
 }
 
 /// Executes a program. One that has not ended after `limit` is killed, with its process group. Output that has not
@@ -51,11 +64,32 @@ pub(crate) fn call(command: &mut Command, input: Vec<u8>, limit: Duration) -> Re
     failure.map_or(Ok(answered), Err)
 }
 
+/// Executes a program as [`call`] does. A program whose standard error has these words, and that does not end within the
+/// time after them, is killed, with its process group.
+pub(crate) fn call_until(
+    command: &mut Command,
+    input: Vec<u8>,
+    limit: Duration,
+    words: (&'static str, Duration),
+) -> Result<Answered, Error> {
+    let (answered, failure) = execute(command, input, limit, Some(words))?;
+    failure.map_or(Ok(answered), Err)
+}
+
 /// Executes a program as [`call`] does. Where the answer is not whole, returns what there is of it, and why.
 pub(crate) fn call_for_lines(
     command: &mut Command,
     input: Vec<u8>,
     limit: Duration,
+) -> Result<(Answered, Option<Error>), Error> {
+    execute(command, input, limit, None)
+}
+
+fn execute(
+    command: &mut Command,
+    input: Vec<u8>,
+    limit: Duration,
+    last_words: Option<(&'static str, Duration)>,
 ) -> Result<(Answered, Option<Error>), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error: io::Error| match error.kind() {
@@ -72,11 +106,25 @@ pub(crate) fn call_for_lines(
     if let Some(mut stdin) = child.stdin.take() {
         thread::spawn(move || stdin.write_all(&input)); // a program that does not read it says so by its status
     }
-    let (stdout, stderr) = (child.stdout.take().map(Stream::read), child.stderr.take().map(Stream::read));
+    let stdout = child.stdout.take().map(|stream| Stream::read(stream, |_| {}));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let is_known_to_be_over = Arc::clone(&is_over);
+    let kill = move |said: &[u8]| {
+        let Some((_, patience)) = last_words.filter(|(words, _)| text(said).contains(words)) else { return };
+        let since = Instant::now();
+        while since.elapsed() < patience && !is_known_to_be_over.load(Ordering::Relaxed) {
+            thread::sleep(LOOK);
+        }
+        if !is_known_to_be_over.load(Ordering::Relaxed) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL); // it may have ended just now
+        }
+    };
+    let stderr = child.stderr.take().map(|stream| Stream::read(stream, kill));
     let has_ended = has_ended(&process, until);
     if !has_ended {
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL); // it may have ended meanwhile
     }
+    is_over.store(true, Ordering::Relaxed);
     let status = child.wait().map_err(failed)?;
     // A process that the program has started may hold its output open.
     let left = LAST.max(until.saturating_duration_since(Instant::now()));
@@ -108,7 +156,8 @@ struct Stream {
 }
 
 impl Stream {
-    fn read(mut stream: impl Read + Send + 'static) -> Self {
+    /// Reads the stream. `watch` gets what was read last, whenever there is more.
+    fn read(mut stream: impl Read + Send + 'static, watch: impl Fn(&[u8]) + Send + 'static) -> Self {
         let (done, end) = sync_channel(1);
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let read = Arc::clone(&bytes);
@@ -122,6 +171,7 @@ impl Stream {
                 };
                 let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
                 read.extend_from_slice(&block[..count]);
+                watch(&read[read.len().saturating_sub(count + WORDS)..]);
                 if read.len() as u64 > MOST {
                     break;
                 }
@@ -165,6 +215,14 @@ mod tests {
         let large = vec![b'x'; 1 << 20];
         let copied = called("cat", &large, long).unwrap();
         assert!(copied.is_ok && copied.stdout.len() == large.len());
+        let ended = call_until(
+            Command::new("sh").args(["-c", "echo >&2 'a: error: It is full, waiting'; sleep 100"]),
+            Vec::new(),
+            long,
+            ("It is full", Duration::ZERO),
+        );
+        let ended = ended.unwrap();
+        assert!(!ended.is_ok && ended.line_with(&["none", "It is full"]) == Some("It is full, waiting"));
         let refused = called("echo >&2 first; echo >&2 ' the reason'; exit 3", &large, long).unwrap();
         assert!(!refused.is_ok && refused.why() == "the reason");
         let started = Instant::now();

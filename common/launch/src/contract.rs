@@ -5,6 +5,7 @@ use run_common::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Not;
 use std::time::Duration;
 
 /// A job to be started once: a line that `submit` reads.
@@ -28,6 +29,12 @@ pub struct Job {
     pub list: String,
     /// How many of these may run at once; null for any number.
     pub at_once: Option<usize>,
+    /// A file for messages about all jobs that are submitted together; its directory outlasts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_output: Option<String>,
+    /// A job of an earlier call. With `at_once`, this one is started after all jobs of that call have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// The outcome of the submission of a job: a line that `submit` writes.
@@ -41,6 +48,16 @@ pub struct Submitted {
     /// Why the job was refused.
     #[serde(default)]
     pub error: Option<String>,
+    /// The job was refused because there are too many jobs now, and may be accepted later.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub full: bool,
+}
+
+impl Submitted {
+    /// Returns that a job was refused.
+    pub fn refused(job: &Job, why: &str, full: bool) -> Self {
+        Self { run_id: job.run_id.clone(), job: None, error: Some(why.to_owned()), full }
+    }
 }
 
 /// A job that is asked about or is to be cancelled: a line that `query` and `cancel` read.
@@ -109,7 +126,8 @@ pub trait Launcher: fmt::Debug {
     /// Checks whether these jobs would be accepted, without submitting them.
     fn check(&self, jobs: &[Job]) -> Result<(), Error>;
 
-    /// Submits jobs; returns the outcome of each, in their order. An error means that none was submitted.
+    /// Submits jobs together, at most as many as the limits allow; returns the outcome of each, in their order. An error
+    /// means that none was submitted.
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error>;
 
     /// Returns what is known about jobs, in their order; an error if there is no answer within the time.

@@ -88,8 +88,7 @@ impl Launcher for Executable {
         }
         let why = failure.map(|error| error.to_string());
         let why = why.unwrap_or_else(|| format!("'{} submit' said nothing of it", self.program));
-        let silent =
-            |job: &Job| Submitted { run_id: job.run_id.clone(), job: None, error: Some(why.clone()) };
+        let silent = |job: &Job| Submitted::refused(job, &why, false);
         Ok(jobs.iter().map(|job| told.remove(&job.run_id).unwrap_or_else(|| silent(job))).collect())
     }
 

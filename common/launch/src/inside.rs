@@ -10,6 +10,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The variable by which a launcher may tell a job its id.
+pub const JOB: &str = "RUN_LAUNCH_JOB";
+
 /// How often Slurm is asked whether it starts the job again.
 const LOOKS: u32 = 3;
 

@@ -6,12 +6,15 @@
 
 mod cache;
 mod call;
+pub mod choice;
 pub mod contract;
 pub mod ending;
 mod executable;
+pub mod hand_over;
 pub mod inside;
 pub mod launcher;
 mod own;
+pub mod passed;
 pub mod settle;
 pub mod slurm;
 pub mod used;

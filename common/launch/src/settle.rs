@@ -2,17 +2,23 @@
 //! sight. All of them are asked about at once.
 
 use crate::cache::{Told, ask};
-use crate::contract::{Answer, Known};
+use crate::contract::{Answer, Known, SLURM};
 use crate::ending::{NOT_AGAIN, is_of_scheduler};
 use crate::launcher::of_query;
+use run_common::fsio::read_small;
 use run_common::message::warn;
+use run_common::pipeline::in_order;
 use run_common::process::identity::Life;
 use run_common::rundir::launch::{FREE_GPUS, Launch};
+use run_common::rundir::layout::Layout;
 use run_common::rundir::observe::{Observed, Observer, Verdict};
 use run_common::rundir::recorded::{Queued, State};
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
+use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// A run is dead if its job is gone at two looks that are this many seconds apart: its record may come late.
@@ -46,8 +52,16 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
     let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| needs_launcher(run)).collect();
     // By launcher and arguments: the indices of runs, and their submissions.
     let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
-    for (at, run) in runs.iter_mut().enumerate() {
-        match Launch::read(run.run.layout()) {
+    // The last job of each list of runs that wait until a launcher takes more, and these runs.
+    let (mut lists, mut waiting) = (BTreeMap::<PathBuf, Option<String>>::new(), HashSet::new());
+    let mut launches = Vec::new();
+    let layouts: Vec<&Layout> = runs.iter().map(|run| run.run.layout()).collect();
+    let Ok(()) = in_order(layouts, Launch::read, |launch| {
+        launches.push(launch);
+        Ok::<(), Infallible>(())
+    });
+    for ((at, run), launch) in runs.iter_mut().enumerate().zip(launches) {
+        match launch {
             Ok(Some(launch)) if launch.run_id == run.recorded.run_id => {
                 if run.status().has_ended() && !launch.requeue {
                     continue;
@@ -57,6 +71,16 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
                         .entry((launch.launcher.clone(), of_query(&launch.launcher, &launch.args)))
                         .or_default()
                         .push((at, launch));
+                } else if let Some(list) = launch.list.clone().filter(|_| run.status() == Status::Queued) {
+                    wait_for_room(run, &launch, &list);
+                    let last = lists.entry(list).or_insert_with_key(|list| last_job(list)).clone();
+                    if run.status() == Status::Queued && last.is_some() {
+                        asked
+                            .entry((launch.launcher.clone(), of_query(&launch.launcher, &launch.args)))
+                            .or_default()
+                            .push((at, Launch { job: last, ..launch }));
+                        waiting.insert(at);
+                    }
                 } else {
                     unsubmitted(run, &launch);
                 }
@@ -76,7 +100,13 @@ pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Ob
         for (at, launch) in of_launcher {
             let (Some(run), Some(job)) = (runs.get_mut(at), launch.job) else { continue };
             let told = answers.told.get(&job).filter(|_| answers.failure.is_none());
-            conclude(observer, run, &job, told);
+            if !waiting.contains(&at) {
+                conclude(observer, run, &job, told);
+            } else if told.is_some_and(|told| told.answer.state == Known::Gone && told.gone_s >= SECOND_LOOK)
+            {
+                let reason = run.reason().unwrap_or_default().to_owned();
+                wait(run, format!("{reason}; its last job, {job}, has ended: submit it with --unfinished"));
+            }
         }
     }
 }
@@ -88,6 +118,29 @@ fn say_once(why: &str) {
     if said.get_or_insert_default().insert(why.to_owned()) {
         warn(&format!("{why}; what is shown of queued runs is what is recorded"));
     }
+}
+
+/// Concludes the state of a run that waits in a list until its launcher takes more jobs.
+fn wait_for_room(run: &mut Observed, launch: &Launch, list: &Path) {
+    let is_there = Layout::new(list).waiting().symlink_metadata().is_ok();
+    // The last ones may just have got their jobs.
+    let has_job = || Launch::read(run.run.layout()).is_ok_and(|now| now.is_some_and(|now| now.job.is_some()));
+    if is_there || has_job() {
+        let name = if launch.launcher == SLURM { "Slurm" } else { &launch.launcher };
+        wait(run, format!("waits until {name} takes more jobs"));
+    } else {
+        run.verdict = Verdict::Dead("the list with its job is gone".to_owned());
+    }
+}
+
+/// Returns the last job of a list of runs that wait.
+fn last_job(list: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct List {
+        last: Option<String>,
+    }
+    let bytes = read_small(&Layout::new(list).waiting()).ok()?;
+    serde_json::from_slice::<List>(&bytes).ok()?.last
 }
 
 /// Concludes the state of a run without a job.

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The launcher of a run that waits for free GPUs of the submitter's machine, without a job. No launcher has this name.
 pub const FREE_GPUS: &str = "free GPUs";
@@ -32,6 +32,9 @@ pub struct Launch {
     pub args: Vec<String>,
     /// The launcher's id of the job; null until the launcher has reported it.
     pub job: Option<String>,
+    /// The run whose record has the list of runs for which the launcher had no room, if there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<PathBuf>,
     /// When the run was handed over.
     pub time: Timestamp,
     /// The process that handed the run over.
@@ -103,10 +106,15 @@ impl Launch {
         fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))
     }
 
-    /// Writes the submission. Called by the submitting process.
+    /// Writes the submission, which then survives a power cut. Called by the submitting process.
     pub fn write(&self, layout: &Layout) -> Result<(), Error> {
+        self.write_as(layout, Durability::Power)
+    }
+
+    /// Writes the submission, for as long as that has to last until a later sync of the file system.
+    pub fn write_as(&self, layout: &Layout, durability: Durability) -> Result<(), Error> {
         let path = layout.launch();
-        let written = document(self).and_then(|bytes| replace(&path, &bytes, Durability::Power));
+        let written = document(self).and_then(|bytes| replace(&path, &bytes, durability));
         written.map_err(|error| Error::io("write", &path, error))
     }
 }

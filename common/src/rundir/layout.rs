@@ -148,6 +148,10 @@ files! { Layout, below_record:
     overwritten = "overwritten.json";
     /// The job that is to execute the run, if it was submitted to a launcher.
     launch = "launch.json";
+    /// Runs of a list for which its launcher had no room, in the record of the last of them.
+    waiting = "waiting.json";
+    /// Held while some of these runs are submitted.
+    waiting_lock = "waiting.lock";
     /// The process of a job that may write to the run.
     owner = "owner.json";
     /// The note and the tags that were given after the creation.

@@ -195,7 +195,7 @@ pub trait Document: DeserializeOwned {
 }
 
 /// Reads a JSON document of the record. A newer schema is refused by name; nothing is guessed.
-pub(crate) fn read_document<T: Document>(path: &Path) -> Result<T, Error> {
+pub fn read_document<T: Document>(path: &Path) -> Result<T, Error> {
     with_small(path, |bytes| parse(path, bytes)).map_err(|error| Error::io("read", path, error).at_fault())?
 }
 

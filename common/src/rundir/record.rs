@@ -74,25 +74,30 @@ impl ActiveRun {
 
     /// Writes the record of a run without a running attempt, so that it survives a power cut.
     pub fn write(&self, recorded: &Recorded) -> Result<(), Error> {
+        self.write_as(recorded, Durability::Power)
+    }
+
+    fn write_as(&self, recorded: &Recorded, durability: Durability) -> Result<(), Error> {
         let status = self.layout().status();
-        let written = document(recorded).and_then(|bytes| replace(&status, &bytes, Durability::Power));
+        let written = document(recorded).and_then(|bytes| replace(&status, &bytes, durability));
         written.map_err(|error| Error::io("write", &status, error))?;
         remove_pid(self.layout());
         Ok(())
     }
 
     /// Writes that a launcher is to make the next attempt of a run. The last one has ended before, or it `died` for
-    /// this reason, which is its end then.
+    /// this reason, which is its end then. Of many runs the caller syncs the file system once.
     pub fn queue(
         &self,
         previous: &Recorded,
         died: Option<String>,
         reason: Option<String>,
+        durability: Durability,
     ) -> Result<(), Error> {
         self.complete_attempts(previous, died)?;
         let attempt = previous.attempt().cloned();
         let state = State::Queued(Queued { attempt, reason });
-        self.write(&Recorded { state, ..previous.clone() })
+        self.write_as(&Recorded { state, ..previous.clone() }, durability)
     }
 
     /// Appends the end of the last attempt to attempts.jsonl, if that is missing. The attempt has ended before, or it

@@ -2,9 +2,11 @@
 
 use crate::held_run::HeldRun;
 use crate::launch::submit::{JOB_LOG, here, text};
+use crate::launch::waiting::of_submission;
 use crate::options::{Executed, Options};
 use crate::settings::Settings;
 use run_common::error::{Error, Exit};
+use run_common::fsio::atomic::Durability;
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
 use run_common::rundir::attempts::{AttemptEnd, Attempts};
@@ -70,7 +72,7 @@ fn try_after(run: &RunDir, launch: &Launch, inside: &Inside, options: &Options) 
         Way::Requeue | Way::Itself => format!("job {} is to be started again", inside.start.id),
     };
     let held = take(run, options, &end)?;
-    held.active.queue(&held.recorded, None, Some(format!("{reason}; {what}")))?;
+    held.active.queue(&held.recorded, None, Some(format!("{reason}; {what}")), Durability::Power)?;
     // A stop that is requested from here on finds a waiting run.
     let done = match way {
         Way::Itself => Ok(()),
@@ -165,6 +167,8 @@ fn resubmit(held: HeldRun, launch: &Launch, options: &Options) -> Result<(), Err
             requeue: true,
             list: layout.name(),
             at_once: None,
+            list_output: None,
+            after: None,
         };
         let told = launcher(SLURM, &launch.args).submit(&[job])?;
         Ok(told.into_iter().next().and_then(|told| told.job))
@@ -180,11 +184,6 @@ fn resubmit(held: HeldRun, launch: &Launch, options: &Options) -> Result<(), Err
 
 /// Returns the command line of this process, for another submission.
 fn command(submission: &str) -> Result<Vec<String>, Error> {
-    let mut is_option = true;
-    let word = |word: std::ffi::OsString| {
-        let word = text(Path::new(&word))?;
-        is_option &= word != "--";
-        Ok(if is_option && word.starts_with("--job=") { format!("--job={submission}") } else { word })
-    };
-    env::args_os().map(word).collect()
+    let words = env::args_os().map(|word| text(Path::new(&word))).collect::<Result<_, _>>()?;
+    Ok(of_submission(words, submission))
 }

@@ -1,5 +1,6 @@
 //! `--wait`: waits until the submitted runs have ended.
 
+use crate::launch::waiting::{Caller, top_up};
 use crate::tally::{Done, Tally};
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
@@ -8,12 +9,32 @@ use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::wait::Waiter;
 use run_launch::settle::settle;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// Waits for runs, and reports the end of each run that has not completed; returns the exit status.
-pub(crate) fn follow(mut runs: Vec<RunDir>, mut tally: Tally) -> Result<Ended, Error> {
+/// Time after which runs that wait are submitted although no job of their list has ended: other jobs may have.
+const AGAIN: Duration = Duration::from_secs(20);
+
+/// Waits for runs, and reports the end of each run that has not completed; returns the exit status. Submits the runs of
+/// a `list` that wait until the launcher takes more jobs.
+pub(crate) fn follow(
+    mut runs: Vec<RunDir>,
+    mut tally: Tally,
+    mut list: Option<PathBuf>,
+) -> Result<Ended, Error> {
     let observer = Observer::of_many(None);
     let mut waiter = Waiter::new();
+    let mut looked = (runs.len(), Instant::now());
     loop {
+        if let Some(waits) = &list
+            && (runs.len() < looked.0 || looked.1.elapsed() > AGAIN)
+        {
+            looked = (runs.len(), Instant::now());
+            if let Err(error) = top_up(waits, Caller::Submitter) {
+                complain(&error.hint("the other runs are waited for"));
+                list = None;
+            }
+        }
         let mut observed: Vec<Observed> = Vec::new();
         for run in runs {
             match observer.observe(&run) {

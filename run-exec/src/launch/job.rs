@@ -3,7 +3,7 @@
 
 use crate::batch::Batches;
 use crate::held_run::{HeldRun, LOOK, PATIENCE, PREDECESSOR};
-use crate::launch::again;
+use crate::launch::{again, waiting};
 use crate::options::{Executed, Options};
 use crate::queue::single;
 use run_checkpoint::{Program, discover_latest, latest};
@@ -12,14 +12,16 @@ use run_common::error::{Error, Exit};
 use run_common::message::warn;
 use run_common::process::identity::Signal;
 use run_common::process::tree::signal_all;
-use run_common::rundir::attempts::{Attempts, checkpoint_of};
+use run_common::rundir::attempts::{Attempts, JobStart, checkpoint_of};
 use run_common::rundir::launch::{Launch, Owner};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer, Recipient, open_supervisor};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
+use run_launch::contract::SLURM;
 use run_launch::ending::{NOT_AGAIN, Why, is_of_scheduler};
-use run_launch::inside::Inside;
+use run_launch::inside::{Inside, JOB};
+use std::env;
 use std::process;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -36,10 +38,11 @@ pub(crate) fn execute(
     let (inside, myself) = (Inside::find(), process::id());
     let ended = execute_run(options, &run, inside.as_ref(), execute);
     // Forked processes return from here, too.
-    if process::id() == myself
-        && let Some(inside) = inside
-    {
-        inside.clean();
+    if process::id() == myself {
+        if let Some(inside) = inside {
+            inside.clean();
+        }
+        waiting::at_end(&run);
     }
     ended
 }
@@ -70,6 +73,10 @@ fn execute_run(
     }
     options.begun = launch.time;
     options.kill_wait = launch.kill_wait_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    options.job = match inside {
+        Some(inside) if launch.launcher == SLURM => Some(inside.start.clone()),
+        _ => of_launcher(&launch),
+    };
     options.owner = Some(owner);
     if options.is_again && !launch.restart_ok && !has_checkpoint(run) {
         return give_up(run, &options);
@@ -86,6 +93,12 @@ fn execute_run(
         }
     }
     ended
+}
+
+/// Returns the job that a launcher has started. The launcher may tell the id before it has reported it.
+fn of_launcher(launch: &Launch) -> Option<JobStart> {
+    let id = env::var(JOB).ok().filter(|id| !id.is_empty()).or_else(|| launch.job.clone())?;
+    Some(JobStart { launcher: launch.launcher.clone(), id, restart: 0, node: None, gpus: None })
 }
 
 /// Returns the submission of this job; `None` if the run was submitted again since.

@@ -5,3 +5,4 @@ mod follow;
 pub(crate) mod job;
 mod passed;
 pub(crate) mod submit;
+mod waiting;

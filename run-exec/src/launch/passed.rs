@@ -2,7 +2,6 @@
 
 use crate::cli::Args;
 use clap::CommandFactory;
-use clap::parser::ValueSource;
 use std::env;
 use std::ffi::OsString;
 
@@ -33,26 +32,7 @@ pub(crate) fn passed_on() -> (Vec<String>, Vec<String>) {
 }
 
 fn of(line: impl IntoIterator<Item = OsString>) -> (Vec<String>, Vec<String>) {
-    let command = Args::command();
-    let Ok(matches) = command.clone().try_get_matches_from(line) else { return Default::default() };
-    let mut options = Vec::new();
-    let values = |id: &str| {
-        let raw = matches.get_raw(id).into_iter().flatten();
-        raw.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<String>>()
-    };
-    for argument in command.get_arguments() {
-        let id = argument.get_id().as_str();
-        let Some(long) = argument.get_long().filter(|long| !KEPT.contains(long)) else { continue };
-        if matches.value_source(id) != Some(ValueSource::CommandLine) {
-            continue;
-        }
-        if argument.get_action().takes_values() {
-            options.extend(values(id).into_iter().map(|value| format!("--{long}={value}")));
-        } else {
-            options.push(format!("--{long}"));
-        }
-    }
-    (options, values("command"))
+    run_launch::passed::passed_on(&Args::command(), &KEPT, line)
 }
 
 #[cfg(test)]

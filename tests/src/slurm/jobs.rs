@@ -3,6 +3,7 @@
 use super::Cluster;
 use crate::{Lab, wait_for};
 use serde_json::Value;
+use std::fs;
 
 /// A program that resumes where it stopped, takes and saves a step each 0.1 s, and says when it is asked to end.
 pub const TRAINER: &str = r#"
@@ -79,4 +80,28 @@ pub fn crash_first_node(lab: &Lab, cluster: &Cluster) {
     await_steps(lab, cluster, "r", 1);
     let start = &lab.json_lines("runs/r/.run/attempts.jsonl")[0];
     cluster.crash(word(&start["job"], "node"));
+}
+
+/// Makes what is known of jobs older, as if this time had passed.
+pub fn age_answers(lab: &Lab, seconds: i64) {
+    for entry in fs::read_dir(lab.path("run-tools")).unwrap().flatten() {
+        if entry.path().extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let mut answers: Value = serde_json::from_str(&text).unwrap();
+        let before = |time: &Value| {
+            let time = chrono::DateTime::parse_from_rfc3339(time.as_str().unwrap()).unwrap();
+            let before = time.to_utc() - chrono::TimeDelta::seconds(seconds);
+            Value::from(before.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+        };
+        answers["asked"] = before(&answers["asked"]);
+        for (_, entry) in answers["jobs"].as_object_mut().unwrap() {
+            entry["wanted"] = before(&entry["wanted"]);
+            if !entry["gone_since"].is_null() {
+                entry["gone_since"] = before(&entry["gone_since"]);
+            }
+        }
+        fs::write(entry.path(), answers.to_string() + "\n").unwrap();
+    }
 }

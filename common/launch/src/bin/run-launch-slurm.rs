@@ -5,6 +5,7 @@ use run_common::cli::entry;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_launch::contract::{Job, Named, SLURM, lines, read_lines};
+use run_launch::hand_over::hand_over;
 use run_launch::launcher::launcher;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -59,7 +60,9 @@ fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     match &args.verb {
         Verb::Submit { check: true, args } => launcher(SLURM, args).check(&read::<Job>()?)?,
         Verb::Submit { check: false, args } => {
-            out.bytes(&lines(&launcher(SLURM, args).submit(&read::<Job>()?)?)?)?;
+            let (slurm, jobs) = (launcher(SLURM, args), read::<Job>()?);
+            let together = slurm.limits()?.array_max.unwrap_or(usize::MAX);
+            out.bytes(&lines(&hand_over(slurm.as_ref(), &jobs, together, None)?)?)?;
         }
         Verb::Query { args } => {
             out.bytes(&lines(&launcher(SLURM, args).query(&named()?, ANSWER)?)?)?;

@@ -1,15 +1,17 @@
 //! Slurm (22.05 and later), by its commands: sbatch, squeue, scancel and scontrol.
 
 pub(crate) mod control;
+mod partition;
 mod query;
 pub mod step;
-mod submit;
+pub(crate) mod submit;
 mod time;
 
-use crate::call::{Answered, call};
+use crate::call::{Answered, call, call_until};
 use crate::contract::{Answer, Job, Launcher, Limits, Submitted};
 use run_common::error::{Error, Exit};
 use run_common::time::Timestamp;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::env;
 use std::process::Command;
@@ -21,11 +23,24 @@ const SUBMISSION: Duration = Duration::from_secs(120);
 /// Longest time for other answers that are not urgent.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// What sbatch says when Slurm takes no more jobs now (`MaxJobCount`, or for a moment), and tries again for two minutes.
+const IS_FULL: &str = "sleeping and retrying";
+
+/// How long it may try that for a single job. For an array, a smaller one is tried instead.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What sbatch says when there are too many jobs: of all, or of a user, an account or a quality of service.
+const LIMITS: [&str; 3] = [IS_FULL, "MaxSubmitJob", "GrpSubmitJob"];
+
 /// Number of ids in one call of scancel.
 const IDS_A_CALL: usize = 500;
 
 /// The variables of Slurm that lead to a cluster. All others describe a job to itself.
 const OF_CLUSTER: [&str; 2] = ["SLURM_CONF", "SLURM_CLUSTERS"];
+
+/// Variables that give options to sbatch.
+const TIME_LIMIT: &str = "SBATCH_TIMELIMIT";
+const PARTITION: &str = "SBATCH_PARTITION";
 
 /// Variables that give devices to a job.
 const DEVICES: [&str; 4] =
@@ -38,6 +53,8 @@ pub struct Slurm {
     args: Vec<String>,
     /// The user whose jobs may be cancelled; `None` for those of any.
     user: Option<u32>,
+    /// The time limit of a job, once Slurm was asked.
+    limit: OnceCell<Option<Duration>>,
 }
 
 impl Slurm {
@@ -48,23 +65,28 @@ impl Slurm {
 
     /// Takes options of sbatch, and the user whose jobs may be cancelled.
     pub(crate) fn of_user(args: Vec<String>, user: Option<u32>) -> Self {
-        Self { args, user }
+        Self { args, user, limit: OnceCell::new() }
     }
 
     /// Returns the option that names the cluster, if there is one.
     pub(crate) fn cluster(&self) -> Option<String> {
-        let mut words = self.args.iter();
-        let mut cluster = None;
-        while let Some(word) = words.next() {
-            cluster = match word.as_str() {
-                "-M" | "--clusters" => words.next().cloned(),
-                word => match word.strip_prefix("--clusters=").or_else(|| word.strip_prefix("-M")) {
-                    Some(name) => Some(name.to_owned()),
-                    None => cluster,
-                },
-            };
+        submit::value(&self.args, "-M", "--clusters").map(|name| format!("--clusters={name}"))
+    }
+
+    /// Returns the time limit of a job, if there is one and Slurm tells.
+    fn time_limit(&self) -> Option<Duration> {
+        *self.limit.get_or_init(|| self.find_time_limit())
+    }
+
+    fn find_time_limit(&self) -> Option<Duration> {
+        let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(limit) = submit::value(&self.args, "-t", "--time").map(str::to_owned).or(set(TIME_LIMIT))
+        {
+            return time::limit(&limit);
         }
-        cluster.map(|name| format!("--clusters={name}"))
+        let words = ["show", "partition", "--oneliner"].map(str::to_owned);
+        let answered = self.call("scontrol", &words, Vec::new(), ANSWER).ok().filter(|told| told.is_ok)?;
+        partition::limit(&self.args, set(PARTITION).as_deref(), &answered.stdout)
     }
 
     /// Returns what squeue prints of jobs.
@@ -95,6 +117,10 @@ impl Slurm {
         input: Vec<u8>,
         limit: Duration,
     ) -> Result<Answered, Error> {
+        call(&mut self.command(program, args), input, limit)
+    }
+
+    fn command(&self, program: &str, args: &[String]) -> Command {
         let mut command = Command::new(program);
         command.args(self.cluster()).args(args);
         // A job that is submitted from within a job is independent of it.
@@ -110,7 +136,8 @@ impl Slurm {
                 }
             }
         }
-        call(command.env("SLURM_TIME_FORMAT", "%s"), input, limit)
+        command.env("SLURM_TIME_FORMAT", "%s");
+        command
     }
 }
 
@@ -133,51 +160,35 @@ impl Launcher for Slurm {
         // Slurm sees no difference between the jobs, and more than one array may be needed.
         let Some(first) = jobs.first().map(std::slice::from_ref) else { return Ok(()) };
         let mut args = vec!["--test-only".to_owned()];
-        args.extend(submit::options(first, None, &self.args));
+        args.extend(submit::options(first, &self.args, self.time_limit()));
         let answered = self.call("sbatch", &args, submit::script(first).into_bytes(), SUBMISSION)?;
         if answered.is_ok { Ok(()) } else { Err(refused("Slurm does not accept the job", &answered)) }
     }
 
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
-        let most = self.limits()?.array_max.unwrap_or(1000).max(1);
-        let mut submitted: Vec<Submitted> = Vec::new();
-        let mut before: Option<String> = None;
-        for list in jobs.chunks(most) {
-            // The limit of active jobs applies within one array: several arrays run one after another.
-            let after = before.as_deref().filter(|_| list.iter().any(|job| job.at_once.is_some()));
-            let mut args = vec!["--parsable".to_owned()];
-            args.extend(submit::options(list, after, &self.args));
-            let script = submit::script(list).into_bytes();
-            let since = Timestamp::now();
-            let answered = self.call("sbatch", &args, script, SUBMISSION);
-            let told = answered.and_then(|answered| {
+        let mut args = vec!["--parsable".to_owned()];
+        args.extend(submit::options(jobs, &self.args, self.time_limit()));
+        let script = submit::script(jobs).into_bytes();
+        let since = Timestamp::now();
+        let words = (IS_FULL, if jobs.len() > 1 { Duration::ZERO } else { AGAIN });
+        let answered = call_until(&mut self.command("sbatch", &args), script, SUBMISSION, words);
+        let told = match answered {
+            Ok(answered) => {
                 let id = answered.stdout.trim().split(';').next().unwrap_or_default().to_owned();
                 let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
                 if answered.is_ok && is_id {
-                    Ok(id)
-                } else {
-                    Err(refused("Slurm does not accept the job", &answered))
+                    return Ok(submit::ids(jobs, &id).collect());
                 }
-            });
-            // A busy controller may accept a job although sbatch has given up.
-            let told = told.or_else(|error| self.accepted_since(list, since).ok_or(error));
-            match told {
-                Ok(id) => {
-                    submitted.extend(submit::ids(list, &id));
-                    before = Some(id);
+                if let Some(why) = answered.line_with(&LIMITS) {
+                    return Ok(jobs.iter().map(|job| Submitted::refused(job, why, true)).collect());
                 }
-                Err(error) if submitted.is_empty() => return Err(error),
-                Err(error) => {
-                    submitted.extend(jobs[submitted.len()..].iter().map(|job| Submitted {
-                        run_id: job.run_id.clone(),
-                        job: None,
-                        error: Some(error.to_string()),
-                    }));
-                    break;
-                }
+                refused("Slurm does not accept the job", &answered)
             }
-        }
-        Ok(submitted)
+            Err(error) => error,
+        };
+        // A busy controller may accept a job although sbatch has given up.
+        let id = self.accepted_since(jobs, since).ok_or(told)?;
+        Ok(submit::ids(jobs, &id).collect())
     }
 
     fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error> {

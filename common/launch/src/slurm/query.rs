@@ -24,10 +24,17 @@ pub(super) fn options(jobs: &[String]) -> Vec<String> {
     ["--noheader", "--array", "--states=all", FORMAT, &asked].map(str::to_owned).into()
 }
 
-/// Reads the answer. A job that is missing in the answer is gone, and nothing else is known about it.
+/// Why a job is gone that is missing in the answer: Slurm forgets jobs some minutes after their end.
+const FORGOTTEN: &str = "Slurm does not know it any more";
+
+/// Reads the answer. A job that is missing in the answer is gone.
 pub(super) fn answers(jobs: &[String], text: &str) -> Vec<Answer> {
     let known: HashMap<&str, Answer> = text.lines().filter_map(answer).collect();
-    let gone = |job: &String| Answer { state: Known::Gone, ..Answer::unknown(job) };
+    let gone = |job: &String| Answer {
+        state: Known::Gone,
+        reason: Some(FORGOTTEN.to_owned()),
+        ..Answer::unknown(job)
+    };
     jobs.iter().map(|job| known.get(job.as_str()).cloned().unwrap_or_else(|| gone(job))).collect()
 }
 
@@ -115,7 +122,7 @@ mod tests {
                 ("7_0", Known::Started, None),
                 ("7_1", Known::Pending, Some("Resources")),
                 ("9", Known::Gone, Some("CANCELLED")),
-                ("12", Known::Gone, None),
+                ("12", Known::Gone, Some(FORGOTTEN)),
             ]
         );
         let start = answers(&jobs, text)[1].start.map(Timestamp::millis);

@@ -1,6 +1,5 @@
 //! The options and the script for sbatch, of one job or of an array.
 
-use super::time;
 use crate::contract::{Job, Submitted};
 use crate::slurm::control::NOTES;
 use run_common::shell::shell_line;
@@ -13,9 +12,9 @@ const MARGIN: u64 = 5;
 /// The longest time before its end at which Slurm can signal a job.
 const LONGEST: u64 = 65535;
 
-/// Returns the options for a list of jobs, which starts after the job `after` if there is one. The user's own options
-/// come last, and take precedence.
-pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<String> {
+/// Returns the options for a list of jobs with a time limit, if they have one. The user's own options come last, and take
+/// precedence.
+pub(super) fn options(jobs: &[Job], own: &[String], limit: Option<Duration>) -> Vec<String> {
     let Some(first) = jobs.first() else { return Vec::new() };
     let is_array = jobs.len() > 1;
     let mut options = vec![
@@ -28,16 +27,44 @@ pub(super) fn options(jobs: &[Job], after: Option<&str>, own: &[String]) -> Vec<
         ),
         // A job that is started again would find its file empty.
         "--open-mode=append".to_owned(),
-        format!("--signal=B:TERM@{}", signal_time(jobs, own)),
+        format!("--signal=B:TERM@{}", signal_time(jobs, limit)),
         if jobs.iter().all(|job| job.requeue) { "--requeue" } else { "--no-requeue" }.to_owned(),
     ];
     if is_array {
         let at_once = first.at_once.map(|most| format!("%{most}")).unwrap_or_default();
         options.push(format!("--array=0-{}{at_once}", jobs.len() - 1));
     }
-    options.extend(after.map(|job| format!("--dependency=afterany:{job}")));
     options.extend(own.iter().cloned());
+    options.extend(first.after.as_ref().map(|job| dependency(job, own)));
     options
+}
+
+/// Returns the option that lets a list start after the array of a job, and as the user's own options say.
+fn dependency(after: &str, own: &[String]) -> String {
+    let array = after.split('_').next().unwrap_or_default();
+    match value(own, "-d", "--dependency") {
+        // Slurm has no words for "one of these, and that".
+        Some(own) if own.contains('?') => format!("--dependency={own}"),
+        Some(own) if !own.is_empty() => format!("--dependency={own},afterany:{array}"),
+        _ => format!("--dependency=afterany:{array}"),
+    }
+}
+
+/// Returns the last value of an option among those of sbatch.
+pub(crate) fn value<'a>(own: &'a [String], short: &str, long: &str) -> Option<&'a str> {
+    let mut words = own.iter();
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let told = match word.as_str() {
+            word if word == short || word == long => words.next().map(String::as_str),
+            word => word
+                .strip_prefix(long)
+                .and_then(|rest| rest.strip_prefix('='))
+                .or_else(|| word.strip_prefix(short).filter(|_| !word.starts_with("--"))),
+        };
+        found = told.or(found);
+    }
+    found
 }
 
 /// Returns the comment of a list of jobs.
@@ -49,35 +76,23 @@ pub(super) fn comment(jobs: &[Job]) -> Option<String> {
     }
 }
 
-/// Returns the file in which Slurm notes why it ends a job: the job's own output; or, for each job of an array, a file
-/// beside the output of the first.
+/// Returns the file in which Slurm notes why it ends a job: the job's own output; or, for each job of an array, a file of
+/// the list. Slurm starts no job whose file it cannot open: the directory has to last.
 fn notes(first: &Job, is_array: bool, id: &str) -> String {
-    if is_array { format!("{}.{id}", first.output) } else { first.output.clone() }
+    if is_array {
+        format!("{}.{id}", first.list_output.as_ref().unwrap_or(&first.output))
+    } else {
+        first.output.clone()
+    }
 }
 
 /// Returns how many seconds before its time limit a job is asked to end: the time that the job may need, but at most
 /// half of its limit.
-fn signal_time(jobs: &[Job], own: &[String]) -> u64 {
+fn signal_time(jobs: &[Job], limit: Option<Duration>) -> u64 {
     let longest = jobs.iter().map(|job| job.grace_s).fold(0.0, f64::max);
     let grace = Duration::try_from_secs_f64(longest.max(0.0)).unwrap_or_default().as_secs() + MARGIN;
-    let half = time_limit(own).map_or(u64::MAX, |limit| limit.as_secs() / 2);
+    let half = limit.map_or(u64::MAX, |limit| limit.as_secs() / 2);
     grace.min(half).clamp(1, LONGEST)
-}
-
-/// Returns the time limit among the options of sbatch, if there is one.
-fn time_limit(own: &[String]) -> Option<Duration> {
-    let mut words = own.iter();
-    let mut limit = None;
-    while let Some(word) = words.next() {
-        let value = match word.as_str() {
-            "-t" | "--time" => words.next().map(String::as_str),
-            word => word.strip_prefix("--time=").or_else(|| word.strip_prefix("-t")),
-        };
-        if let Some(value) = value {
-            limit = time::limit(value);
-        }
-    }
-    limit
 }
 
 /// Writes the script. The command replaces the shell, so that signals reach the command.
@@ -110,6 +125,7 @@ pub(super) fn ids<'a>(jobs: &'a [Job], id: &'a str) -> impl Iterator<Item = Subm
         run_id: job.run_id.clone(),
         job: Some(if jobs.len() > 1 { format!("{id}_{number}") } else { id.to_owned() }),
         error: None,
+        full: false,
     })
 }
 
@@ -130,6 +146,8 @@ mod tests {
             requeue: false,
             list: "sweep".to_owned(),
             at_once: Some(4),
+            list_output: None,
+            after: None,
         }
     }
 
@@ -152,17 +170,30 @@ mod tests {
 
     #[test]
     fn one_run_is_a_job_and_several_are_an_array() {
-        let one = options(&[job("a")], None, &[]);
+        let one = options(&[job("a")], &[], None);
         assert!(
             one.contains(&"--job-name=a".to_owned()) && one.contains(&"--comment=id-a".to_owned()),
             "{one:?}"
         );
         assert!(!one.iter().any(|option| option.starts_with("--array")), "{one:?}");
-        let two = options(&[job("a"), job("b")], Some("7"), &own(&["-p", "gpu"]));
+        let two = options(&[job("a"), job("b")], &own(&["-p", "gpu"]), None);
         assert!(one.contains(&"--output=/runs/a/.run/job.log".to_owned()), "{one:?}");
         assert!(two.contains(&"--output=/runs/a/.run/job.log.%A_%a".to_owned()), "{two:?}");
+        let batch = Job { list_output: Some("/runs/b/.batch/job.log".to_owned()), ..job("a") };
+        let of_batch = options(&[batch.clone(), job("b")], &[], None);
+        assert!(of_batch.contains(&"--output=/runs/b/.batch/job.log.%A_%a".to_owned()), "{of_batch:?}");
+        assert!(script(&[batch, job("b")]).contains("\nexport RUN_JOB_NOTES=/runs/b/.batch/job.log.\""));
         assert!(two.contains(&"--array=0-1%4".to_owned()) && two.ends_with(&own(&["-p", "gpu"])), "{two:?}");
-        assert!(two.contains(&"--dependency=afterany:7".to_owned()), "{two:?}");
+        for (words, expected) in [
+            (&[][..], "afterany:7"),
+            (&["-d", "afterok:9"], "afterok:9,afterany:7"),
+            (&["--dependency=singleton"], "singleton,afterany:7"),
+            (&["-dafterok:9?afterok:8"], "afterok:9?afterok:8"),
+        ] {
+            let after = Job { after: Some("7_3".to_owned()), ..job("a") };
+            let last = options(&[after], &own(words), None).pop().unwrap();
+            assert_eq!(last, format!("--dependency={expected}"));
+        }
         let told: Vec<_> = ids(&[job("a"), job("b")], "7").map(|one| one.job.unwrap()).collect();
         assert_eq!(told, ["7_0", "7_1"]);
         assert_eq!(ids(&[job("a")], "7").next().unwrap().job.unwrap(), "7");
@@ -170,12 +201,12 @@ mod tests {
 
     #[test]
     fn the_signal_comes_early_enough_and_not_at_once() {
-        let time = |words: &[&str]| signal_time(&[job("a")], &own(words));
-        assert_eq!(time(&[]), 135);
-        assert_eq!(time(&["-t", "4:00:00"]), 135);
-        assert_eq!(
-            (time(&["-t1"]), time(&["--time=1", "-p", "gpu"]), time(&["--time", "2:00"])),
-            (30, 30, 60)
-        );
+        let time = |seconds: u64| signal_time(&[job("a")], Some(Duration::from_secs(seconds)));
+        assert_eq!((signal_time(&[job("a")], None), time(14400)), (135, 135));
+        assert_eq!((time(60), time(120)), (30, 60));
+        let value = |words: &[&str]| value(&own(words), "-t", "--time").map(str::to_owned);
+        assert_eq!(value(&["-t1", "--time", "2:00"]).as_deref(), Some("2:00"));
+        assert_eq!(value(&["-p", "gpu", "--time=1", "--time-min=3"]).as_deref(), Some("1"));
+        assert_eq!(value(&["-p", "gpu"]), None);
     }
 }

@@ -1,0 +1,33 @@
+//! The command line of a job: the user's options, as far as they apply to what the job does, and the user's command.
+
+use clap::Command;
+use clap::parser::ValueSource;
+use std::ffi::OsString;
+
+/// Returns the options of a command line other than those of the submitting process, which are `kept`, and the values of
+/// its argument `command`. Text that is not UTF-8 is changed: the caller refuses it.
+pub fn passed_on(
+    tool: &Command,
+    kept: &[&str],
+    line: impl IntoIterator<Item = OsString>,
+) -> (Vec<String>, Vec<String>) {
+    let Ok(matches) = tool.clone().try_get_matches_from(line) else { return Default::default() };
+    let mut options = Vec::new();
+    let values = |id: &str| {
+        let raw = matches.get_raw(id).into_iter().flatten();
+        raw.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<String>>()
+    };
+    for argument in tool.get_arguments() {
+        let id = argument.get_id().as_str();
+        let Some(long) = argument.get_long().filter(|long| !kept.contains(long)) else { continue };
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        if argument.get_action().takes_values() {
+            options.extend(values(id).into_iter().map(|value| format!("--{long}={value}")));
+        } else {
+            options.push(format!("--{long}"));
+        }
+    }
+    (options, values("command"))
+}
