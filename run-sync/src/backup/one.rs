@@ -100,7 +100,7 @@ impl OneBackup<'_> {
         let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
         let entries = parent.map_or(&[][..], |parent| &parent.entries);
         let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
-        if !self.set.store.is_durable() {
+        if !self.set.store.is_durable() && !self.options.dry_run {
             recheck(&self.set, &mut earlier, self.options.transfers);
         }
         let sent: HashMap<&Place, &Entry> =
