@@ -4,10 +4,11 @@
 use crate::cli::Args;
 use crate::guard::SCRATCH;
 use crate::print::print_run;
-use crate::staged::{is_taken, remove_dir, rename_new};
+use crate::staged::{is_taken, remove_dir};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::fsio::rename::rename_new;
 use run_common::fsio::write::create_with_mode;
 use run_common::message::complain;
 use run_common::process::identity::Place;

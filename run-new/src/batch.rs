@@ -2,9 +2,10 @@
 
 use crate::cli::Args;
 use crate::plan::{Plan, Planned};
-use crate::staged::{is_taken, remove_dir, rename_new};
+use crate::staged::{is_taken, remove_dir};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::fsio::rename::rename_new;
 use run_common::message::warn;
 use run_common::provenance::redact::redact_command;
 use run_common::rundir::SCHEMA;

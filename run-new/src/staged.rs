@@ -2,9 +2,9 @@
 //! once.
 
 use crate::config::Config;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use run_common::error::{Error, Exit, plain};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
+use run_common::fsio::rename::rename_new;
 use run_common::message::warn;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
@@ -144,19 +144,7 @@ pub(crate) fn remove_dir(path: &Path) {
     }
 }
 
-/// Renames a directory unless the new name is taken. A file system that cannot check this atomically, such as
-/// NFS, still refuses to replace a directory that is not empty.
-pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
-        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => fs::rename(from, to),
-        renamed => Ok(renamed?),
-    }
-}
-
 /// Returns whether an error means that a name is taken.
 pub(crate) fn is_taken(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory
-    )
+    error.kind() == io::ErrorKind::AlreadyExists
 }

@@ -96,6 +96,19 @@ fn what_is_wrong_is_said_within_a_second_and_without_secrets() {
     }
     assert_eq!(server.requests().len(), asked_by);
 
+    // A file of certificates that is named has to have some.
+    let empty = lab.write("empty.pem", "none here\n");
+    for (path, why) in [
+        ("/nowhere.pem", "cannot read '/nowhere.pem', which AWS_CA_BUNDLE names: No such file or directory"),
+        (
+            empty.to_str().unwrap(),
+            &*format!("'{}', which AWS_CA_BUNDLE names, has no certificates", empty.display()),
+        ),
+    ] {
+        let (code, said) = asked(&[("AWS_CA_BUNDLE", path)], &url);
+        assert_eq!((code, said), (5, format!("run-sync: cannot use {url}: {why}\n{advice}")));
+    }
+
     let (code, said) = asked(&[("AWS_ACCESS_KEY_ID", "wrong")], &url);
     let what = format!("run-sync: cannot use {url}: ");
     let why = "the store answered 403 InvalidAccessKeyId (scripted InvalidAccessKeyId), request R1\n";

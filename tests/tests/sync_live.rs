@@ -200,6 +200,19 @@ fn pipes_and_unreadable_files_are_said_and_nothing_waits_for_them() {
 }
 
 #[test]
+fn a_file_that_no_store_takes_is_named_at_once() {
+    let lab = Lab::new();
+    let run = lab.new_run("trial", &["true"]);
+    let file = fs::File::create(lab.path(format!("{run}/sparse"))).unwrap();
+    if file.set_len(9 << 40).is_err() {
+        return; // nor does this file system have such a file
+    }
+    let done = lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(1);
+    done.stderr("run-sync: 'trial': cannot read sparse: it has more than 8 TiB, which no store takes\n");
+    assert_eq!(StoredSet::new(&lab, "store/trial").check(), 1);
+}
+
+#[test]
 fn a_run_that_cannot_be_written_to_is_backed_up_without_a_receipt() {
     let lab = Lab::new();
     let run = lab.new_run("trial", &["true"]);

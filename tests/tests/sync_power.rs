@@ -41,6 +41,16 @@ fn what_a_power_cut_took_is_sent_again() {
     }
     let small = fs::read_dir(lab.path("store/trial/small")).unwrap();
     assert!(small.map(|object| empty(&object.unwrap().path())).count() > 0);
+    // What would be sent is said without reading the store.
+    let planned = backup().arg("--dry-run").run().code(0).stderr("").out();
+    let stored = fs::read_to_string(&journal).unwrap();
+    let is_sent = |file: u64| {
+        stored
+            .lines()
+            .any(|line| line.contains(&format!("{{\"sent\":{{\"entry\":{{\"path\":\"small/{file}\"")))
+    };
+    assert!((0..20).any(is_sent));
+    assert!((0..20).all(|file| !is_sent(file) || !planned.contains(&format!("small/{file} "))), "{planned}");
     backup().run().code(0).stderr("");
     let set = StoredSet::new(&lab, "store/trial");
     set.check();

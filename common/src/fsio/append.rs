@@ -4,6 +4,7 @@ use super::read::{LIMIT, open_file};
 use super::write::open_append;
 use crate::error::Unfit;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -79,35 +80,47 @@ pub struct Lines {
 /// Reads all JSON objects of a file; a missing file counts as empty. Lines longer than 16 MiB are skipped
 /// without being kept in memory.
 pub fn read_lines(path: &Path) -> io::Result<Lines> {
-    let file = match open_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Lines::default()),
-        opened => opened?,
-    };
-    if file.metadata()?.len() > MOST {
-        return Err(Unfit::new("it is larger than 256 MiB").into());
-    }
-    lines_of(BufReader::new(file.take(MOST)), LIMIT)
+    let mut records = Vec::new();
+    let skipped = read_each(path, MOST, |object| records.push(Value::Object(object)))?;
+    Ok(Lines { records, skipped })
 }
 
-/// Reads the objects of lines of at most `longest` bytes each.
-fn lines_of(mut file: impl BufRead, longest: u64) -> io::Result<Lines> {
-    let mut lines = Lines::default();
+/// Hands on what each line of a file says, for files of more lines than memory should hold. Returns the number of whole
+/// lines that are no such value. A missing file counts as empty; one of more than `most` bytes is not read.
+pub fn read_each<T: DeserializeOwned>(path: &Path, most: u64, each: impl FnMut(T)) -> io::Result<usize> {
+    let file = match open_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        opened => opened?,
+    };
+    if file.metadata()?.len() > most {
+        return Err(Unfit::new("it is too large").into());
+    }
+    each_of(BufReader::new(file.take(most)), LIMIT, each)
+}
+
+/// Reads lines of at most `longest` bytes each.
+fn each_of<T: DeserializeOwned>(
+    mut file: impl BufRead,
+    longest: u64,
+    mut each: impl FnMut(T),
+) -> io::Result<usize> {
+    let mut skipped = 0;
     let mut line = Vec::new();
     loop {
         line.clear();
         let length = file.by_ref().take(longest).read_until(b'\n', &mut line)? as u64;
         let whole = line.ends_with(b"\n");
         if length == 0 {
-            return Ok(lines);
+            return Ok(skipped);
         } else if !whole && length == longest {
             file.skip_until(b'\n')?;
-            lines.skipped += 1;
+            skipped += 1;
             continue;
         }
         match serde_json::from_slice(&line) {
-            Ok(record @ Value::Object(_)) => lines.records.push(record),
-            _ if whole && !line.trim_ascii().is_empty() => lines.skipped += 1,
-            _ => {}
+            Ok(value) => each(value),
+            Err(_) if whole && !line.trim_ascii().is_empty() => skipped += 1,
+            Err(_) => {}
         }
     }
 }
@@ -122,24 +135,27 @@ mod tests {
     fn a_torn_line_spoils_nothing_but_itself() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("append");
-        std::fs::write(&path, "{\"a\":1}\nnonsense\n{\"b\":").unwrap();
-        assert_eq!(read_lines(&path).unwrap().skipped, 1);
+        std::fs::write(&path, "{\"a\":1}\nnonsense\n7\n{\"b\":").unwrap();
+        assert_eq!(read_lines(&path).unwrap().skipped, 2);
         append_line(&path, &json!({"c": 3})).unwrap();
         let lines = read_lines(&path).unwrap();
         assert_eq!(lines.records, [json!({"a": 1}), json!({"c": 3})]);
-        assert_eq!(lines.skipped, 2);
+        assert_eq!(lines.skipped, 3);
     }
 
     #[test]
     fn a_line_that_is_too_long_is_skipped_and_counted() {
-        let read = |text: &str, longest| lines_of(text.as_bytes(), longest).unwrap();
+        let read = |text: &str, longest| {
+            let mut count = 0;
+            let skipped = each_of(text.as_bytes(), longest, |_: Value| count += 1).unwrap();
+            (count, skipped)
+        };
         let long = format!("{{\"a\":1}}\n{{\"b\":\"{}\"}}\n{{\"c\":3}}\n", "x".repeat(100));
         for longest in [9, 20, 50, 108] {
-            let lines = read(&long, longest);
-            assert_eq!((lines.records.len(), lines.skipped), (2, 1), "{longest}");
+            assert_eq!(read(&long, longest), (2, 1), "{longest}");
         }
-        assert_eq!(read(&long, 110).records.len(), 3);
-        assert_eq!(read(&"\0".repeat(100), 20).skipped, 1);
+        assert_eq!(read(&long, 110), (3, 0));
+        assert_eq!(read(&"\0".repeat(100), 20), (0, 1));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod append;
 pub mod atomic;
 pub mod lock;
 pub mod read;
+pub mod rename;
 pub mod stamp;
 pub mod write;
 

@@ -128,6 +128,7 @@ impl Assembly<'_> {
     /// Adds what the manifest before had and the run has not.
     fn add_absent(&self, entries: &mut BTreeMap<Place, Box<Entry>>, left: &[PathBuf]) {
         let cleaned = self.cleaned();
+        let replaced = self.replaced(entries);
         let is_unseen = |place: &Place| {
             place.evaluation.is_some() && !self.evaluations
                 || is_below(place, left)
@@ -140,8 +141,10 @@ impl Assembly<'_> {
                 continue;
             }
             let absent = match entry.absent {
+                Some(Absent::Cleaned) if is_below(&entry.place, &replaced) => Some(Absent::Gone),
                 Some(absent) => Some(absent),
                 None if is_unseen(&entry.place) => None,
+                None if is_below(&entry.place, &replaced) => Some(Absent::Gone),
                 None if entry.place.evaluation.is_none() && cleaned.contains(entry.place.path.as_path()) => {
                     Some(Absent::Cleaned)
                 }
@@ -151,19 +154,49 @@ impl Assembly<'_> {
         }
     }
 
-    /// Returns the paths that were removed since the manifest before, with the directories above them. Receipts are in
-    /// their order, whatever a clock says; all of them count where none is of that manifest.
+    /// Returns the directories that a cleanup has removed, and which the program has made again with other files: what
+    /// was cleaned up of them is of another checkpoint, and does not come back into this one.
+    fn replaced(&self, entries: &BTreeMap<Place, Box<Entry>>) -> Vec<PathBuf> {
+        let removed: HashSet<&Path> = self.removed().map(Path::new).collect();
+        let was_removed = |entry: &&Entry| {
+            let path = entry.place.path.as_path();
+            let is_dir = matches!(entry.kind, Kind::Dir) && entry.place.evaluation.is_none();
+            is_dir && (entry.absent == Some(Absent::Cleaned) || removed.contains(path))
+        };
+        let dirs: Vec<&Place> = self.before.iter().filter(was_removed).map(|entry| &entry.place).collect();
+        if dirs.is_empty() {
+            return Vec::new();
+        }
+        let before: HashMap<&Place, &Entry> = self.before.iter().map(|entry| (&entry.place, entry)).collect();
+        let is_other = |place: &Place, entry: &Entry| match &entry.kind {
+            Kind::File(file) => before.get(place).is_none_or(
+                |before| !matches!(&before.kind, Kind::File(before) if before.sha256 == file.sha256),
+            ),
+            Kind::Dir | Kind::Link(_) => false,
+        };
+        let is_replaced = |place: &&Place| {
+            let below = entries.range(*place..).take_while(|(below, _)| below.path.starts_with(&place.path));
+            below.into_iter().any(|(place, entry)| is_other(place, entry))
+        };
+        dirs.into_iter().filter(is_replaced).map(|place| place.path.clone()).collect()
+    }
+
+    /// Returns the paths that were removed since the manifest before, with the directories above them.
     fn cleaned(&self) -> HashSet<&Path> {
+        self.removed().flat_map(|path| Path::new(path).ancestors()).collect()
+    }
+
+    /// Returns the paths that were removed since the manifest before. Receipts are in their order, whatever a clock says;
+    /// all of them count where none is of that manifest.
+    fn removed(&self) -> impl Iterator<Item = &str> {
         let parent = self.parent.as_ref().map(Digest::to_string);
         let is_of_parent = |receipt: &Receipt| matches!(receipt, Receipt::Backup(backup) if Some(&backup.manifest) == parent.as_ref());
         let since = self.receipts.iter().rposition(is_of_parent).map_or(0, |at| at + 1);
-        let mut cleaned = HashSet::new();
-        for receipt in &self.receipts[since..] {
-            if let Receipt::Clean(clean) = receipt {
-                cleaned.extend(clean.removed.iter().flat_map(|path| Path::new(path).ancestors()));
-            }
-        }
-        cleaned
+        let of_cleanups = self.receipts[since..].iter().filter_map(|receipt| match receipt {
+            Receipt::Clean(clean) => Some(&clean.removed),
+            Receipt::Backup(_) => None,
+        });
+        of_cleanups.flatten().map(String::as_str)
     }
 }
 

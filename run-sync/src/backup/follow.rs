@@ -1,6 +1,6 @@
 //! `--follow`: runs are backed up whenever they have another complete checkpoint, and once more when they have ended.
 
-use super::session::Session;
+use super::session::{Outcome, Session};
 use run_checkpoint::{AGAIN, Checkpoint, Program, Schedule, Size, UNNOTICED, Watcher, discover};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
@@ -11,13 +11,15 @@ use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
 use std::collections::HashMap;
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often it is asked whether a run has ended.
 const OBSERVE: Duration = Duration::from_secs(1);
 /// When a backup that has failed is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// When a last backup is made again that has left files, which something still writes to.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How often the last backup of a run that has ended is tried.
 const ATTEMPTS: u32 = 10;
 
@@ -48,11 +50,14 @@ enum Due {
 
 impl Followed {
     /// Starts with a run and the outcome of its first backup.
-    pub(super) fn new(run: &RunDir, number: usize, found: &[Checkpoint], exit: Exit) -> Self {
+    pub(super) fn new(run: &RunDir, number: usize, found: &[Checkpoint], outcome: &Outcome) -> Self {
         let meta = Meta::read(run.layout()).ok();
         let recorded = meta.and_then(|meta| checkpoint_of(&meta, run.layout()));
-        let (stored, schedule) = (complete(found), Schedule::new(Instant::now()));
-        Self { run: run.clone(), number, recorded, stored, last: HashMap::new(), schedule, exit, attempts: 0 }
+        let mut stored = complete(found);
+        stored.retain(|path, _| outcome.has(path));
+        let (last, schedule) = (HashMap::new(), Schedule::new(Instant::now()));
+        let run = run.clone();
+        Self { run, number, recorded, stored, last, schedule, exit: outcome.exit, attempts: 0 }
     }
 
     /// Returns whether there is a checkpoint that is not stored, and does not grow; or nothing more to wait for.
@@ -81,16 +86,37 @@ impl Followed {
     }
 
     /// Records a backup. Returns whether the run is done.
-    fn backed_up(&mut self, due: Due, exit: Exit) -> bool {
-        self.exit = exit;
-        if exit == Exit::Ok {
+    fn backed_up(&mut self, due: Due, outcome: &Outcome) -> bool {
+        self.exit = outcome.exit;
+        let is_last = due == Due::Last;
+        if outcome.is_stored() {
             self.stored.clone_from(&self.last);
-            return due == Due::Last;
+            self.stored.retain(|path, _| outcome.has(path));
+            if !is_last || outcome.left.is_empty() {
+                return is_last;
+            }
         }
         let now = Instant::now();
-        self.schedule.looked(now, now, RETRY);
-        self.attempts += u32::from(due == Due::Last);
+        self.schedule.looked(now, now, if outcome.is_stored() { SETTLED } else { RETRY });
+        self.attempts += u32::from(is_last);
         self.attempts == ATTEMPTS
+    }
+
+    /// Returns whether a change of the run is looked at at once.
+    fn is_hasty(&self) -> bool {
+        self.attempts == 0 && matches!(self.exit, Exit::Ok | Exit::No)
+    }
+}
+
+impl Outcome {
+    /// Returns whether there is a backup: all is stored but what could not be read, for which another try is of no use.
+    fn is_stored(&self) -> bool {
+        matches!(self.exit, Exit::Ok | Exit::No)
+    }
+
+    /// Returns whether the backup has a checkpoint: no file of it was left.
+    fn has(&self, path: &Path) -> bool {
+        self.is_stored() && !self.left.iter().any(|left| Path::new(left).starts_with(path))
     }
 }
 
@@ -111,8 +137,8 @@ impl Session<'_> {
                 let is_done = match due {
                     Ok(Due::Nothing) => false,
                     Ok(due) => {
-                        let exit = self.again(&one.run, out)?;
-                        one.backed_up(due, exit)
+                        let outcome = self.again(&one.run, out)?;
+                        one.backed_up(due, &outcome)
                     }
                     Err(error) => {
                         complain(&error);
@@ -130,7 +156,7 @@ impl Session<'_> {
             let Some(next) = all.iter().map(|one| one.schedule.next()).min() else { break };
             let pause = OBSERVE.min(next.saturating_duration_since(Instant::now()));
             let changed = watcher.wait(pause.max(Duration::from_millis(10)));
-            for one in all.iter_mut().filter(|one| changed.contains(&one.number) && one.exit == Exit::Ok) {
+            for one in all.iter_mut().filter(|one| changed.contains(&one.number) && one.is_hasty()) {
                 one.schedule.hasten();
             }
         }
@@ -138,13 +164,57 @@ impl Session<'_> {
     }
 
     /// Backs up once more. Only what cannot be printed ends all.
-    fn again(&mut self, run: &RunDir, out: &mut Out) -> Result<Exit, Error> {
-        match self.subject(run).and_then(|subject| self.back_up(&subject)) {
-            Ok(report) => self.print(&report, out),
-            Err(error) => {
-                complain(&error);
-                Ok(error.exit())
+    fn again(&mut self, run: &RunDir, out: &mut Out) -> Result<Outcome, Error> {
+        let done = self.subject(run).and_then(|subject| self.back_up(&subject));
+        self.end(done, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn outcome(exit: Exit, left: &[&str]) -> Outcome {
+        Outcome { exit, left: left.iter().map(|&path| path.to_owned()).collect() }
+    }
+
+    fn followed() -> Followed {
+        let run = RunDir::seen(Path::new("runs/trial"));
+        Followed::new(&run, 0, &[], &outcome(Exit::Ok, &[]))
+    }
+
+    #[test]
+    fn the_last_backup_is_made_until_it_has_everything_or_there_is_no_chance() {
+        for (exit, left, is_done) in [
+            (Exit::Ok, &[][..], true),
+            (Exit::No, &[], true), // a file cannot be read
+            (Exit::Ok, &["step_2.pt"], false),
+            (Exit::Busy, &[], false),
+            (Exit::System, &[], false),
+        ] {
+            let mut one = followed();
+            assert!(!one.backed_up(Due::Backup, &outcome(exit, left)));
+            for attempt in 1..=ATTEMPTS {
+                let done = one.backed_up(Due::Last, &outcome(exit, left));
+                assert_eq!(done, is_done || attempt == ATTEMPTS, "{exit:?} {left:?} {attempt}");
+                if done {
+                    break;
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_which_a_file_was_left_is_not_stored() {
+        let mut one = followed();
+        let checkpoint = |name: &str| (PathBuf::from(name), Size::default());
+        one.last = ["ckpt/step_1", "ckpt/step_2", "ckpt/step_2x"].map(checkpoint).into();
+        one.backed_up(Due::Backup, &outcome(Exit::System, &[]));
+        assert!(one.stored.is_empty());
+        one.backed_up(Due::Backup, &outcome(Exit::Ok, &["ckpt/step_2/model.pt", "log"]));
+        let mut stored: Vec<_> = one.stored.keys().collect();
+        stored.sort();
+        assert_eq!(stored, [Path::new("ckpt/step_1"), Path::new("ckpt/step_2x")]);
     }
 }

@@ -5,7 +5,7 @@ use crate::format::entry::Entry;
 use crate::set::SetName;
 use crate::store::{Part, Upload};
 use run_common::error::{Error, plain};
-use run_common::fsio::append::{close_last_line, read_lines};
+use run_common::fsio::append::{close_last_line, read_each};
 use run_common::fsio::atomic::{Durability, replace};
 use run_common::fsio::write::open_append;
 use run_common::message::warn;
@@ -20,6 +20,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Name of the file in the record of a run or batch.
 const JOURNAL: &str = "backup.journal";
+/// Bytes that a journal may have: some 2 million files that were sent.
+const MOST: u64 = 1 << 30;
 
 /// Which copy of a run writes to which set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +145,8 @@ pub(crate) struct Journal {
 enum State {
     /// Nothing was written yet.
     Unopened,
+    /// Neither, and what was there before is of no use.
+    Useless,
     Open(File),
     /// It cannot be written: what was sent is sent again after an interruption, which is no failure of the backup.
     Unwritable,
@@ -152,12 +156,11 @@ impl Journal {
     /// Reads the journal in the directory of a record, and takes out what belongs to a set and to this copy of the
     /// run: `begin` without its writer.
     pub(crate) fn open(record: &Path, begin: Begin, is_writable: bool) -> io::Result<(Self, Earlier)> {
-        let path = record.join(JOURNAL);
+        let path = Self::path(record);
         let mut others = Vec::new();
         let mut earlier = Earlier::default();
         let mut is_ours = false;
-        for line in read_lines(&path)?.records {
-            let Ok(line) = serde_json::from_value::<Line>(line) else { continue };
+        let take = |line: Line| {
             if let Line::Begin(found) = &line {
                 is_ours = (&found.url, &found.name) == (&begin.url, &begin.name);
                 let is_same = Begin { writer: found.writer.clone(), ..begin.clone() } == *found;
@@ -173,9 +176,22 @@ impl Journal {
             } else {
                 others.push(line);
             }
-        }
-        let file = Mutex::new(State::Unopened);
-        Ok((Self { path: is_writable.then_some(path), begin, others, file }, earlier))
+        };
+        let state = if fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() > MOST) {
+            let what = format!("'{}' is too large and not used", path.display());
+            warn(&format!("{what}; what an interrupted backup has sent is sent again"));
+            State::Useless
+        } else {
+            read_each(&path, MOST, take)?;
+            State::Unopened
+        };
+        let path = is_writable.then_some(path);
+        Ok((Self { path, begin, others, file: Mutex::new(state) }, earlier))
+    }
+
+    /// Returns the path of the journal of a record.
+    pub(crate) fn path(record: &Path) -> PathBuf {
+        record.join(JOURNAL)
     }
 
     /// Begins, or goes on, with the backup of a writer.
@@ -225,13 +241,24 @@ impl Journal {
 
     /// Ends the journal of a backup that has its receipt.
     pub(crate) fn finish(&self) -> io::Result<()> {
+        self.keep(&[])
+    }
+
+    /// Ends the journal of a backup that has no receipt: what remains is who wrote, and which manifest.
+    pub(crate) fn settle(&self, keys: &str, number: u64, digest: Digest) -> io::Result<()> {
+        let keys = Line::Keys(keys.to_owned());
+        self.keep(&[Line::Begin(self.begin.clone()), keys, Line::Commit { number, digest }])
+    }
+
+    /// Leaves these lines, and those of backups to other sets.
+    fn keep(&self, lines: &[Line]) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        if !self.others.is_empty() {
-            let mut bytes = Vec::new();
-            for line in &self.others {
-                serde_json::to_writer(&mut bytes, line)?;
-                bytes.push(b'\n');
-            }
+        let mut bytes = Vec::new();
+        for line in self.others.iter().chain(lines) {
+            serde_json::to_writer(&mut bytes, line)?;
+            bytes.push(b'\n');
+        }
+        if !bytes.is_empty() {
             return replace(path, &bytes, Durability::Process);
         }
         match fs::remove_file(path) {
@@ -244,8 +271,11 @@ impl Journal {
     fn add(&self, line: &Line) {
         let Some(path) = &self.path else { return };
         let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Unopened = *state {
-            *state = self.open_file(path).map_or_else(
+        if let State::Unopened | State::Useless = *state {
+            let is_anew = matches!(*state, State::Useless);
+            let opened =
+                if is_anew { fs::remove_file(path) } else { Ok(()) }.and_then(|()| self.open_file(path));
+            *state = opened.map_or_else(
                 |error| {
                     warn(&format!("cannot write '{}': {}", path.display(), plain(&error)));
                     State::Unwritable

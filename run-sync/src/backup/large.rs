@@ -4,7 +4,7 @@ use super::plan::Old;
 use super::send::{Job, Open, Outcome, Results, Sending, Task, failed, let_rest};
 use crate::format::digest::Digest;
 use crate::format::entry::Parts;
-use crate::local::hash::{Compared, Hashed, PART, compare, hash_start, part_size, read_at};
+use crate::local::hash::{Compared, Hashed, LARGEST, PART, compare, hash_start, part_size, read_at};
 use crate::local::root::Stat;
 use crate::store::fault::Fault;
 use crate::store::{Part, Upload};
@@ -69,6 +69,10 @@ impl<'a> Sending<'a> {
         };
         let_rest(&task.found.stat);
         let open = match self.open(task.found) {
+            Ok(open) if open.stat.size > LARGEST => {
+                let why = "it has more than 8 TiB, which no store takes";
+                return tell(Outcome::Unreadable(io::Error::other(why)));
+            }
             Ok(open) if open.stat.size > PART => open,
             Ok(_) => return tell(Outcome::Torn), // it has become small
             Err(error) => return tell(failed(error)),

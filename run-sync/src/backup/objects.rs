@@ -30,6 +30,8 @@ pub(crate) struct Objects {
     number: u64,
     /// Keys that have an object, or will have one, and its bytes.
     taken: BTreeMap<String, u64>,
+    /// Those that have capital letters, in small letters: some directories and clouds do not distinguish them.
+    small_letters: BTreeMap<String, u64>,
     /// Keys among them that this backup stores to, and the bytes of the object before, if there was one.
     claimed: HashMap<String, Option<u64>>,
     /// What an interrupted backup may have stored under a key of ours.
@@ -50,6 +52,7 @@ impl Objects {
             writer: writer.to_owned(),
             number,
             taken: BTreeMap::new(),
+            small_letters: BTreeMap::new(),
             claimed: HashMap::new(),
             begun: HashMap::new(),
             uploads: HashSet::new(),
@@ -66,7 +69,15 @@ impl Objects {
 
     /// Records a key that has an object, and the bytes of that.
     pub(crate) fn take(&mut self, key: String, size: u64) {
-        self.taken.insert(key, size);
+        self.put(key, size);
+    }
+
+    /// Records the bytes of a key; returns those before.
+    fn put(&mut self, key: String, size: u64) -> Option<u64> {
+        if key.contains(char::is_uppercase) {
+            self.small_letters.insert(key.to_lowercase(), size);
+        }
+        self.taken.insert(key, size)
     }
 
     /// Records the object of an entry.
@@ -122,7 +133,7 @@ impl Objects {
             Some(own) if is_grown && self.may_grow(own, size, content) => own.key.clone(),
             own => self.choose(place, own.is_none(), size, content),
         };
-        let before = self.taken.insert(key.clone(), size);
+        let before = self.put(key.clone(), size);
         self.claimed.insert(key.clone(), before);
         key
     }
@@ -138,7 +149,10 @@ impl Objects {
     pub(crate) fn release(&mut self, key: &str) {
         match self.claimed.remove(key) {
             Some(Some(before)) => _ = self.taken.insert(key.to_owned(), before),
-            Some(None) => _ = self.taken.remove(key),
+            Some(None) => {
+                self.taken.remove(key);
+                self.small_letters.remove(&key.to_lowercase());
+            }
             None => {}
         }
     }
@@ -186,15 +200,20 @@ impl Objects {
         is_begun && !self.claimed.contains_key(key) && self.taken.get(key) == Some(&size)
     }
 
-    /// Returns whether no object has a key, or one above or below it: in a directory these cannot be side by side.
+    /// Returns whether no object has a key, or one that differs in capital letters alone.
     fn is_free(&self, key: &str) -> bool {
-        let below = format!("{key}/");
-        let from = (Bound::Included(below.as_str()), Bound::Unbounded);
-        let is_above =
-            self.taken.range::<str, _>(from).next().is_some_and(|(next, _)| next.starts_with(&below));
-        let mut above = key.match_indices('/').map(|(at, _)| &key[..at]);
-        !is_above && !self.taken.contains_key(key) && !above.any(|above| self.taken.contains_key(above))
+        let small = key.to_lowercase();
+        is_free(&self.taken, key) && is_free(&self.taken, &small) && is_free(&self.small_letters, &small)
     }
+}
+
+/// Returns whether no object has a key, or one above or below it: in a directory these cannot be side by side.
+fn is_free(taken: &BTreeMap<String, u64>, key: &str) -> bool {
+    let below = format!("{key}/");
+    let from = (Bound::Included(below.as_str()), Bound::Unbounded);
+    let is_above = taken.range::<str, _>(from).next().is_some_and(|(next, _)| next.starts_with(&below));
+    let mut above = key.match_indices('/').map(|(at, _)| &key[..at]);
+    !is_above && !taken.contains_key(key) && !above.any(|above| taken.contains_key(above))
 }
 
 #[cfg(test)]
@@ -231,6 +250,26 @@ mod tests {
         assert_eq!(key("b/cd"), "b/cd");
         assert_eq!(key("SHA256SUMS"), ".gen/000007-01234567/SHA256SUMS");
         assert_eq!(key("x"), "x");
+    }
+
+    #[test]
+    fn no_two_keys_differ_in_capital_letters_alone() {
+        let mut objects = Objects::new("", WRITER, 1);
+        objects.take("Model.pt".to_owned(), 1);
+        let mut key = |path: &str| objects.key_for(&place(path), None, false, 1, None);
+        assert_eq!(key("model.pt"), ".gen/000001-01234567/model.pt");
+        assert_eq!(key("MODEL.PT"), ".gen/000001-01234567-2/MODEL.PT");
+        assert_eq!(key("MODEL.PT/x"), ".gen/000001-01234567-3/MODEL.PT/x", "a directory and a file");
+        assert_eq!((key("d/É"), key("D/é")), ("d/É".to_owned(), ".gen/000001-01234567/D/é".to_owned()));
+        assert_eq!(
+            (key("D/x"), key("d/y")),
+            ("D/x".to_owned(), "d/y".to_owned()),
+            "a directory of two names"
+        );
+        assert_eq!(key("New"), "New");
+        objects.release("New");
+        let mut key = |path: &str| objects.key_for(&place(path), None, false, 1, None);
+        assert_eq!((key("new"), key("New")), ("new".to_owned(), ".gen/000001-01234567/New".to_owned()));
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(crate) fn back_up(
     let here = Begin::new(&options.url, &subject.name, subject.path())?;
     let writable = home.is_writable() && !options.dry_run;
     let opened = Journal::open(&subject.record, here.clone(), writable);
-    let (mut journal, earlier) = opened.map_err(|error| Error::io("read", &subject.record, error))?;
+    let (mut journal, earlier) =
+        opened.map_err(|error| Error::io("read", &Journal::path(&subject.record), error))?;
     let known = Known {
         receipts: home.receipts(),
         here: &here,
@@ -99,7 +100,7 @@ impl OneBackup<'_> {
         let parent = self.writer.parent.as_ref().map(|(_, manifest)| manifest);
         let entries = parent.map_or(&[][..], |parent| &parent.entries);
         let before: HashMap<&Place, &Entry> = entries.iter().map(|entry| (&entry.place, entry)).collect();
-        if !self.set.store.is_durable() {
+        if !self.set.store.is_durable() && !self.options.dry_run {
             recheck(&self.set, &mut earlier, self.options.transfers);
         }
         let sent: HashMap<&Place, &Entry> =
@@ -391,6 +392,8 @@ impl OneBackup<'_> {
         report.say();
         if !report.unreadable.is_empty() {
             report.result = "incomplete";
+            let settled = self.journal.settle(&self.writer.keys, done.number, done.digest);
+            settled.map_err(|error| Error::io("write", &Journal::path(&self.subject.record), error))?;
             return Ok(report);
         }
         if Begin::new(&self.options.url, &self.subject.name, self.subject.path()).ok().as_ref()
@@ -402,7 +405,8 @@ impl OneBackup<'_> {
         }
         let added = self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)));
         added.map_err(|error| error.hint("the backup is stored; only its receipt is missing"))?;
-        self.journal.finish().map_err(|error| Error::io("write", &self.subject.record, error))?;
+        let finished = self.journal.finish();
+        finished.map_err(|error| Error::io("write", &Journal::path(&self.subject.record), error))?;
         Ok(report)
     }
 

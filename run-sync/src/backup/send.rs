@@ -12,7 +12,7 @@ use crate::format::digest::Digest;
 use crate::format::entry::{Entry, File as Content, Identity, Kind, Place};
 use crate::format::key;
 use crate::format::stamp::Stamp;
-use crate::local::hash::{Hashed, PART, read_at};
+use crate::local::hash::{Hashed, PART, hash_start, read_at};
 use crate::local::root::{Root, Stat};
 use crate::local::scan::Found;
 use crate::set::Set;
@@ -133,11 +133,10 @@ impl<'a> Sending<'a> {
             match job {
                 Ok(Job::Small(at, task, permit)) => {
                     if !self.budget.has_failed() {
-                        let outcome = self.send_small(task);
+                        let outcome = self.send_small(task, permit);
                         self.bar.add(task.found.stat.size);
                         let _ = results.send((at, self.told(outcome))); // the receiver waits for it
                     }
-                    drop(permit);
                 }
                 Ok(Job::Part(large, number, (memory, length), permit)) => {
                     self.send_part(&large, number, &memory[..length]);
@@ -159,28 +158,36 @@ impl<'a> Sending<'a> {
         })
     }
 
-    fn send_small(&self, task: &Task<'_>) -> Result<Outcome, Error> {
+    fn send_small(&'a self, task: &Task<'_>, mut permit: Permit<'a>) -> Result<Outcome, Error> {
         let open = match self.open(task.found) {
             Ok(open) if open.stat.size > PART => return Ok(Outcome::Torn), // it has grown so much since it was found
             Ok(open) => open,
             Err(error) => return Ok(failed(error)),
         };
+        if open.stat.size > task.found.stat.size {
+            drop(permit); // who waits for more holds nothing
+            permit = match self.budget.take(open.stat.size) {
+                Some(permit) => permit,
+                None => return Ok(Outcome::Dropped),
+            };
+        }
         let mut memory = self.budget.memory(open.stat.size);
         let length = usize::try_from(open.stat.size).unwrap_or(0);
         let outcome = self.send_read(task, &open, &mut memory[..length]);
         self.budget.give_back(memory);
+        drop(permit);
         outcome
     }
 
     /// Reads a file of one part into memory of its size, and stores it.
     fn send_read(&self, task: &Task<'_>, open: &Open<'_>, bytes: &mut [u8]) -> Result<Outcome, Error> {
-        let is_prefix = match open.read_whole(bytes) {
-            Ok(Some(is_prefix)) => is_prefix,
+        let (sha256, is_prefix) = match open.read_whole(bytes) {
+            Ok(Some(read)) => read,
             Ok(None) => return Ok(Outcome::Torn),
             Err(error) => return Ok(failed(error)),
         };
         let bytes = &*bytes;
-        let hashed = Hashed { size: bytes.len() as u64, sha256: Digest::of(bytes), parts: None };
+        let hashed = Hashed { size: bytes.len() as u64, sha256, parts: None };
         let is_grown = |old: &Old| {
             let start = usize::try_from(old.hashed.size).ok().and_then(|size| bytes.get(..size));
             start.is_some_and(|start| Digest::of(start) == old.hashed.sha256)
@@ -261,18 +268,20 @@ pub(super) struct Open<'a> {
 }
 
 impl Open<'_> {
-    /// Reads the file as long as it was when it was opened; returns whether it has grown since. None if it changed.
-    fn read_whole(&self, bytes: &mut [u8]) -> io::Result<Option<bool>> {
+    /// Reads the file as long as it was when it was opened; returns its hash, and whether it has grown since. None if it
+    /// changed.
+    fn read_whole(&self, bytes: &mut [u8]) -> io::Result<Option<(Digest, bool)>> {
         if read_at(&self.file, 0, bytes)? < bytes.len() {
             return Ok(None);
         }
         let after = Stat::of(&self.file)?;
+        let sha256 = Digest::of(bytes);
         if after.is_same_version(&self.stat) {
-            return Ok(Some(false));
+            return Ok(Some((sha256, false)));
         }
-        let mut again = vec![0; bytes.len()];
-        let is_start = after.size >= self.stat.size && read_at(&self.file, 0, &mut again)? == again.len();
-        Ok((is_start && again == bytes).then_some(true))
+        let is_start =
+            after.size >= self.stat.size && hash_start(&self.file, self.stat.size)? == Some(sha256);
+        Ok(is_start.then_some((sha256, true)))
     }
 
     /// Makes the entry of the file.

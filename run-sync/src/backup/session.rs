@@ -46,6 +46,15 @@ pub(super) struct Session<'a> {
     pub(super) exit: Exit,
 }
 
+/// The outcome of a backup.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// What the command ends with, for this one.
+    pub(super) exit: Exit,
+    /// Files that were left for the next backup.
+    pub(super) left: Vec<String>,
+}
+
 impl Session<'_> {
     /// Records an error, if there is one.
     pub(super) fn note(&mut self, error: Option<Error>) {
@@ -83,10 +92,11 @@ impl Session<'_> {
                 return Ok(());
             }
         };
-        let exit = self.one(&subject, out)?;
+        let outcome = self.one(&subject, out)?;
+        let exit = outcome.exit;
         if self.args.follow && !self.args.dry_run && !subject.has_ended {
             let number = self.followed.len();
-            self.followed.push(Followed::new(run, number, &subject.checkpoints, exit));
+            self.followed.push(Followed::new(run, number, &subject.checkpoints, &outcome));
         } else {
             self.exit = self.exit.max(exit);
             self.clean(run, exit, out)?;
@@ -115,7 +125,7 @@ impl Session<'_> {
         for batch in mem::take(&mut self.batches) {
             if self.is_new(batch.layout().root()) {
                 match Subject::batch(&batch) {
-                    Ok(subject) => self.exit = self.exit.max(self.one(&subject, out)?),
+                    Ok(subject) => self.exit = self.exit.max(self.one(&subject, out)?.exit),
                     Err(error) => self.note(Some(error)),
                 }
             }
@@ -151,13 +161,20 @@ impl Session<'_> {
     }
 
     /// Backs up one run, or the files of a batch, and says what came of it.
-    fn one(&mut self, subject: &Subject, out: &mut Out) -> Result<Exit, Error> {
+    fn one(&mut self, subject: &Subject, out: &mut Out) -> Result<Outcome, Error> {
         match self.back_up(subject) {
-            Ok(report) => self.print(&report, out),
             Err(error) if error.exit() == Exit::System && !self.is_reachable() => Err(error),
+            done => self.end(done, out),
+        }
+    }
+
+    /// Prints what came of a backup, or its error. Only what cannot be printed is an error.
+    pub(super) fn end(&self, done: Result<Report, Error>, out: &mut Out) -> Result<Outcome, Error> {
+        match done {
+            Ok(report) => Ok(Outcome { exit: self.print(&report, out)?, left: report.left }),
             Err(error) => {
                 complain(&error);
-                Ok(error.exit())
+                Ok(Outcome { exit: error.exit(), left: Vec::new() })
             }
         }
     }
@@ -171,8 +188,7 @@ impl Session<'_> {
         back_up(subject, self.store, self.options, &mut self.others)
     }
 
-    /// Prints what came of a backup.
-    pub(super) fn print(&self, report: &Report, out: &mut Out) -> Result<Exit, Error> {
+    fn print(&self, report: &Report, out: &mut Out) -> Result<Exit, Error> {
         if self.args.reach.json {
             out.json(report)?;
         } else {

@@ -4,6 +4,7 @@ mod copies;
 mod keep;
 mod plan;
 mod prove;
+mod receipt;
 mod remove;
 mod report;
 mod values;
@@ -31,9 +32,8 @@ use run_common::rundir::attempts::checkpoint_of;
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
-use run_common::rundir::receipts::{self, Clean, Receipt};
+use run_common::rundir::receipts::{self, Receipt};
 use run_common::rundir::status::Status;
-use run_common::time::Timestamp;
 use std::collections::HashSet;
 use std::fs;
 use values::Values;
@@ -246,8 +246,9 @@ fn remove(
         return Err(Error::new(Exit::No, "its checkpoints have changed meanwhile"));
     }
     // Before the first file is removed: what is listed and still there is no trouble.
-    for copy in copies.iter().take(1) {
-        home.add(&Receipt::Clean(receipt(copy, proven)))?;
+    if let Some(copy) = copies.first() {
+        let mut listed = receipt::all(copy, proven).into_iter().map(Receipt::Clean);
+        listed.try_for_each(|receipt| home.add(&receipt))?;
     }
     let path = receipts::path(&subject.record);
     let synced = open_file(&path).and_then(|file| file.sync_all());
@@ -270,17 +271,6 @@ impl Report {
             self.removed.push(Removed { path, files: removal.files().count(), bytes });
             self.bytes = self.bytes.saturating_add(bytes);
         }
-    }
-}
-
-fn receipt(copy: &Copy, proven: &[Removal]) -> Clean {
-    Clean {
-        time: Timestamp::now(),
-        url: copy.url.clone(),
-        name: copy.name(),
-        number: copy.commit.number,
-        manifest: copy.commit.digest.to_string(),
-        removed: proven.iter().flat_map(|removal| removal.found.iter().map(prove::shown)).collect(),
     }
 }
 

@@ -5,12 +5,17 @@ use crate::format::entry::{File as Content, Parts};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// Bytes of a part of all but the largest files. A file that is not larger has no parts.
 pub(crate) const PART: u64 = 16 << 20;
 /// The most parts of a file: its parts are larger where more would be needed.
 const PARTS: u64 = 8192;
+/// Bytes of the largest file: parts of a larger one would need more memory than a backup should.
+pub(crate) const LARGEST: u64 = PARTS << 30;
+/// Bytes that are hashed at a time.
+const BLOCK: usize = 256 << 10;
 
 /// Returns the size of the parts of a file.
 pub(crate) fn part_size(size: u64) -> u64 {
@@ -55,18 +60,23 @@ pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usiz
 /// Hashes the first bytes of a file; `None` if there are fewer.
 pub(crate) fn hash_start(file: &File, size: u64) -> io::Result<Option<Digest>> {
     let mut hash = Sha256::new();
-    let mut block = vec![0; 256 << 10];
-    let mut at = 0;
-    while at < size {
-        let most = usize::try_from(size - at).unwrap_or(block.len()).min(block.len());
+    Ok(read_into(file, 0..size, &mut hash)?.then(|| Digest::finish(hash)))
+}
+
+/// Hashes a range of a file; false if the file ends before.
+fn read_into(file: &File, range: Range<u64>, hash: &mut Sha256) -> io::Result<bool> {
+    let Range { start: mut at, end } = range;
+    let mut block = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(BLOCK).min(BLOCK)];
+    while at < end {
+        let most = usize::try_from(end - at).unwrap_or(block.len()).min(block.len());
         let read = read_at(file, at, &mut block[..most])?;
         if read == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         hash.update(&block[..read]);
         at += read as u64;
     }
-    Ok(Some(Digest::finish(hash)))
+    Ok(true)
 }
 
 /// What a file turned out to be, compared with contents that are stored.
@@ -93,28 +103,32 @@ pub(crate) fn compare(
         (0..equals.len()).filter(|at| equals[*at].size == size && is_divided(equals[*at], part)).collect();
     let mut shorter = shorter.filter(|old| old.size < size && is_divided(old, part));
     let mut is_grown = shorter.is_some_and(|old| old.size == 0);
-    let mut bytes = vec![0; usize::try_from(part.min(size)).unwrap_or(0)];
     let mut number = 0;
     let mut at = 0;
     while at < size && (!left.is_empty() || shorter.is_some() && !is_grown) {
-        let most = usize::try_from((size - at).min(part)).unwrap_or(bytes.len());
-        if read_at(file, at, &mut bytes[..most])? < most {
+        let end = at + (size - at).min(part);
+        let old = shorter.filter(|_| !is_grown);
+        let begin = old.map_or(at, |old| old.size.min(end)); // what the older content has of the part
+        let mut hash = Sha256::new();
+        if !read_into(file, at..begin, &mut hash)? {
             return Ok(Compared::Other);
         }
-        if let Some(old) = shorter.filter(|_| !is_grown) {
-            let length = usize::try_from((old.size - at).min(part)).unwrap_or(most);
-            if part_digest(old, number) == Some(Digest::of(&bytes[..length])) {
-                is_grown = at + length as u64 == old.size;
+        if let Some(old) = old {
+            if part_digest(old, number) == Some(Digest::finish(hash.clone())) {
+                is_grown = begin == old.size;
             } else {
                 shorter = None;
             }
         }
         if !left.is_empty() {
-            let digest = Digest::of(&bytes[..most]);
+            if !read_into(file, begin..end, &mut hash)? {
+                return Ok(Compared::Other);
+            }
+            let digest = Digest::finish(hash);
             left.retain(|one| part_digest(equals[*one], number) == Some(digest));
         }
         number += 1;
-        at += most as u64;
+        at = end;
     }
     Ok(match left.first() {
         Some(equal) => Compared::Equal(*equal),
@@ -159,6 +173,7 @@ mod tests {
             (PART * PARTS, PART),
             (PART * PARTS + 1, 2 * PART),
             (1 << 40, 1 << 27),
+            (LARGEST, 1 << 30),
             (u64::MAX / 2, 1 << 50),
         ] {
             assert_eq!(part_size(size), expected, "{size}");

@@ -18,7 +18,7 @@ use crate::set::{Set, SetName};
 use crate::source::Source;
 use choose::Choice;
 use ground::Ground;
-use plan::{Plan, Planner};
+use plan::{Plan, Planner, Step, Unit};
 use receive::Zeros;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
@@ -161,10 +161,15 @@ impl Order<'_> {
         let _run = if grounds[0].exists { keep_idle(&run)? } else { None };
         let taken = place::publish(&plan, &grounds)?;
         let here = "something has taken its name here meanwhile";
-        report.left.extend(
-            taken.into_iter().map(|path| Left { path: path.display().to_string(), why: here.to_owned() }),
-        );
-        report.files -= damaged.len();
+        report.left.extend(taken.iter().map(|unit| {
+            let Unit { ground, path, .. } = &plan.units[*unit];
+            Left { path: grounds[*ground].shown(path).display().to_string(), why: here.to_owned() }
+        }));
+        let without: HashSet<&Place> = damaged.iter().map(|(place, _)| *place).collect();
+        let is_restored = |step: &&Step<'_>| {
+            !taken.contains(&step.unit) && step.entry.is_none_or(|entry| !without.contains(&entry.place))
+        };
+        report.files = plan.made().filter(is_restored).count();
         report.bytes = received.bytes;
         report.damaged = damaged.iter().map(|(place, damage)| Left::new(place, damage)).collect();
         Ok(report)
@@ -173,11 +178,8 @@ impl Order<'_> {
     fn report(&self, set: &Set<'_>, chosen: &Chosen, path: &Path, plan: &Plan<'_>) -> Report {
         let mut zeros = Zeros::default();
         let sizes = plan.files.iter().map(|receipt| zeros.bytes(receipt.file));
-        let made = plan.files.iter().map(|receipt| &receipt.step);
-        let made =
-            made.chain(plan.links.iter().map(|(step, _)| step)).chain(plan.same.iter().map(|(step, _)| step));
         let mut marks: Vec<_> =
-            made.filter_map(|step| Some((step.entry?, plan.units[step.unit].replaces))).collect();
+            plan.made().filter_map(|step| Some((step.entry?, plan.units[step.unit].replaces))).collect();
         marks.sort_by_cached_key(|(entry, _)| entry.place.shown());
         let mark = |(entry, replaces): (&Entry, bool)| {
             let verb = if replaces { "replace" } else { "restore" };

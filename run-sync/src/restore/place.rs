@@ -192,20 +192,20 @@ fn remove_old(ground: &Ground, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the units of a plan their names. Returns the places that something else has taken meanwhile.
-pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Vec<PathBuf>, Error> {
+/// Gives the units of a plan their names. Returns the numbers of those whose names something else has taken meanwhile.
+pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<BTreeSet<usize>, Error> {
     let used: BTreeSet<usize> = plan.units.iter().map(|unit| unit.ground).collect();
     for ground in used.iter().map(|ground| &grounds[*ground]) {
         let holder = if ground.exists { Some(ground.root.as_path()) } else { ground.root.parent() };
         let holder = holder.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         sync_file_system(holder).map_err(|error| Error::io("write to", holder, error))?;
     }
-    let mut taken = Vec::new();
+    let mut taken = BTreeSet::new();
     let mut changed: HashSet<(usize, PathBuf)> = HashSet::new();
     // Those of the run itself come last: a reader who sees the run sees all of it.
-    let mut order: Vec<&Unit> = plan.units.iter().collect();
-    order.sort_by_key(|unit| std::cmp::Reverse(unit.ground));
-    for unit in order {
+    let mut order: Vec<(usize, &Unit)> = plan.units.iter().enumerate().collect();
+    order.sort_by_key(|(_, unit)| std::cmp::Reverse(unit.ground));
+    for (number, unit) in order {
         let ground = &grounds[unit.ground];
         let failed = |error| Error::io("write", &ground.shown(&unit.path), error);
         let tree = ground.tree().map_err(failed)?;
@@ -219,7 +219,7 @@ pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Vec<PathBuf
         };
         match named {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                taken.push(ground.shown(&unit.path));
+                taken.insert(number);
             }
             named => {
                 named.map_err(failed)?;

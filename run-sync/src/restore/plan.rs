@@ -79,6 +79,14 @@ pub(super) struct Plan<'a> {
     pub(super) equal: usize,
 }
 
+impl<'a> Plan<'a> {
+    /// The files and links that are made, second names of files among them.
+    pub(super) fn made(&self) -> impl Iterator<Item = &Step<'a>> {
+        let files = self.files.iter().map(|receipt| &receipt.step);
+        files.chain(self.links.iter().map(|(step, _)| step)).chain(self.same.iter().map(|(step, _)| step))
+    }
+}
+
 /// What is at the place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Here {

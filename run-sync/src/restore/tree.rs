@@ -5,9 +5,10 @@ use crate::format::stamp::Stamp;
 use crate::local::beneath::open_beneath;
 use crate::local::root::Stat;
 use run_common::error::Unfit;
+use run_common::fsio::rename::rename_new_at;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, chmodat,
-    linkat, mkdirat, openat, readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, chmodat, linkat, mkdirat,
+    openat, readlinkat, renameat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::{OsStr, OsString};
@@ -134,23 +135,22 @@ impl Tree {
     /// Gives something a name in the same directory that nothing has; fails if something has it.
     pub(super) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ((above, from), to) = (self.above(from)?, name_of(to)?);
-        match renameat_with(&above, from, &above, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS) => match statat(&above, to, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => Ok(renameat(&above, from, &above, to)?), // the file system cannot do better
-                found => found.and(Err(Errno::EXIST)).map_err(Into::into),
-            },
-            renamed => Ok(renamed?),
-        }
+        rename_new_at(above, Path::new(from), Path::new(to))
     }
 
-    /// Gives something a name in the same directory that a file or a link has, which loses it.
+    /// Gives something a name in the same directory that a file or a link has, which loses it. A directory that has the
+    /// name stays, and is an error.
     pub(super) fn rename_over(&self, from: &Path, to: &Path, is_dir: bool) -> io::Result<()> {
         let ((above, from), to) = (self.above(from)?, name_of(to)?);
         if !is_dir {
             return Ok(renameat(&above, from, &above, to)?);
         }
-        renameat_with(&above, from, &above, to, RenameFlags::EXCHANGE)?;
-        Ok(unlinkat(&above, from, AtFlags::empty())?)
+        match unlinkat(&above, to, AtFlags::empty()) {
+            Err(Errno::ISDIR) => return Err(Errno::EXIST.into()),
+            Err(Errno::NOENT) => {}
+            removed => removed?,
+        }
+        rename_new_at(above, Path::new(from), Path::new(to))
     }
 
     /// Lists the names in a directory.

@@ -7,6 +7,7 @@ use crate::format::digest::Digest;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::sync_file_system;
 use run_common::fsio::read::open_file;
+use run_common::fsio::rename::rename_new;
 use run_common::fsio::write::{create, make_dir, open_existing};
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -194,9 +195,8 @@ impl Store for Directory {
     fn create(&self, key: &str, bytes: &[u8], _: &Digest) -> Result<Stored, Fault> {
         let incomplete = self.incomplete(bytes)?;
         let path = self.path(key);
-        let named = self.make_above(&path).and_then(|()| fs::hard_link(&incomplete, &path));
-        let _ = fs::remove_file(&incomplete);
-        named?;
+        let named = self.make_above(&path).and_then(|()| rename_new(&incomplete, &path));
+        named.inspect_err(|_| drop(fs::remove_file(&incomplete)))?;
         Ok(Stored::default())
     }
 

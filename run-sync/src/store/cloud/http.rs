@@ -6,6 +6,7 @@ use super::xml;
 use crate::bar::{Gauge, Moving};
 use crate::store::Access;
 use crate::store::environment::Environment;
+use run_common::error::plain;
 use run_common::fsio::read::read_text;
 use std::io::{self, Read};
 use std::path::Path;
@@ -52,8 +53,8 @@ pub(super) struct Call<'a> {
 }
 
 impl Http {
-    /// Makes connections of a pool; no byte for `silence` ends a request.
-    pub(super) fn new(access: &Access, silence: Duration) -> Self {
+    /// Makes connections of a pool; no byte for `silence` ends a request. A profile may name a file of certificates.
+    pub(super) fn new(access: &Access, silence: Duration, of_profile: Option<&str>) -> Result<Self, String> {
         let Access { environment, rate, transfers, gauge, .. } = access;
         let transfers = *transfers;
         let agent = Agent::config_builder()
@@ -65,13 +66,13 @@ impl Http {
             .accept("")
             .max_idle_connections(transfers.max(4))
             .max_idle_connections_per_host(transfers.max(4))
-            .tls_config(TlsConfig::builder().root_certs(roots(environment)).build())
+            .tls_config(TlsConfig::builder().root_certs(roots(environment, of_profile)?).build())
             .timeout_connect(Some(silence.min(CONNECT)))
             .timeout_per_read(Some(silence))
             .timeout_per_write(Some(silence))
             .build()
             .new_agent();
-        Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)), gauge: gauge.clone() }
+        Ok(Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)), gauge: gauge.clone() })
     }
 
     /// Sends a request and returns the answer, whatever its status is.
@@ -151,18 +152,33 @@ impl Read for Watched<'_> {
 }
 
 /// The authorities that the machine trusts: a store of one's own often has a certificate of one's own. Else those of
-/// Mozilla, which are compiled in.
-fn roots(environment: &Environment) -> RootCerts {
-    let named = environment.first(&["AWS_CA_BUNDLE", "SSL_CERT_FILE"]).into_iter();
-    let Some(pem) = named.chain(ROOTS.map(Into::into)).find_map(|path| read_text(Path::new(&path)).ok())
-    else {
-        return RootCerts::WebPki;
+/// Mozilla, which are compiled in. A file that is named has to have some.
+fn roots(environment: &Environment, of_profile: Option<&str>) -> Result<RootCerts, String> {
+    let of_variable = |name: &'static str| environment.get(name).map(|path| (name, path));
+    let named = of_variable("AWS_CA_BUNDLE")
+        .or_else(|| of_profile.map(|path| ("ca_bundle", path.to_owned())))
+        .or_else(|| of_variable("SSL_CERT_FILE"));
+    let pem = match &named {
+        Some((name, path)) => {
+            let read = read_text(Path::new(path));
+            Some(
+                read.map_err(|error| format!("cannot read '{path}', which {name} names: {}", plain(&error)))?,
+            )
+        }
+        None => ROOTS.into_iter().find_map(|path| read_text(Path::new(path)).ok()),
     };
-    let certificates = parse_pem(pem.as_bytes()).filter_map(|item| match item {
+    let found = pem.iter().flat_map(|pem| parse_pem(pem.as_bytes())).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     });
-    RootCerts::Specific(Arc::new(certificates.collect()))
+    let found: Vec<_> = found.collect();
+    match named {
+        Some((name, path)) if found.is_empty() => {
+            Err(format!("'{path}', which {name} names, has no certificates"))
+        }
+        None if found.is_empty() => Ok(RootCerts::WebPki),
+        _ => Ok(RootCerts::Specific(Arc::new(found))),
+    }
 }
 
 /// Returns a header of an answer.

@@ -52,7 +52,7 @@ impl Container {
         }
         let silence = access.patience.min(Duration::from_secs(60)) / 2;
         Ok(Self {
-            http: Http::new(access, silence),
+            http: Http::new(access, silence, None)?,
             retry: Retry::new(access.patience, who.server.clone()),
             name: name.to_owned(),
             environment: Mutex::new(access.environment.clone()),

@@ -71,7 +71,7 @@ impl Bucket {
         let address = BucketAddress::new(dialect, found.endpoint.as_deref(), name, &found.region)?;
         let silence = access.patience.min(Duration::from_secs(60)) / 2;
         Ok(Self {
-            http: Http::new(access, silence),
+            http: Http::new(access, silence, found.certificates.as_deref())?,
             retry: Retry::new(access.patience, address.origin.clone()),
             dialect,
             name: name.to_owned(),

@@ -21,6 +21,9 @@ const ASKED: [&str; 3] = [
 const INDIRECT: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
 
+/// What gives the keys of anything.
+const EXPORT: &str = "aws configure export-credentials";
+
 /// What variables and files say of a store.
 #[derive(Debug)]
 pub(super) struct Settings {
@@ -30,6 +33,8 @@ pub(super) struct Settings {
     pub(super) region: String,
     /// Address of the server, where that is not Amazon.
     pub(super) endpoint: Option<String>,
+    /// File of the certificates to trust, of a profile.
+    pub(super) certificates: Option<String>,
 }
 
 /// Finds credentials. `read` reads a file; none if there is none.
@@ -64,6 +69,11 @@ pub(super) fn find(
     let key = |name: &str| keys.get(name).filter(|value| !value.is_empty()).cloned();
     let who = match of_variables {
         Some(who) => who,
+        None if key("role_arn").is_some()
+            && (key("source_profile").or_else(|| key("credential_source"))).is_some() =>
+        {
+            return Err(indirect(&profile, "role_arn")); // keys beside it are those of who takes the role
+        }
         None => pair(
             key("aws_access_key_id"),
             key("aws_secret_access_key"),
@@ -73,10 +83,21 @@ pub(super) fn find(
         .ok_or_else(|| missing(environment, &profile, &keys, secrets.as_deref()))?,
     };
     let region = environment.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| key("region"));
-    let endpoint = environment
-        .first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_ENDPOINT_URL"])
-        .or_else(|| key("endpoint_url"));
-    Ok(Settings { who, region: region.unwrap_or_else(|| "us-east-1".to_owned()), endpoint })
+    let of_services =
+        || section(&config, &format!("services {}", key("services")?))?.remove("s3.endpoint_url");
+    let is_ignored = environment
+        .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .or_else(|| key("ignore_configured_endpoint_urls"))
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let of_amazon = || {
+        environment
+            .first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+            .or_else(of_services)
+            .or_else(|| key("endpoint_url"))
+    };
+    let endpoint = if is_ignored { None } else { of_amazon() }.or_else(|| environment.get("S3_ENDPOINT_URL"));
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    Ok(Settings { who, region, endpoint, certificates: key("ca_bundle") })
 }
 
 pub(super) fn pair(
@@ -106,11 +127,9 @@ fn missing(
     keys: &BTreeMap<String, String>,
     secrets: Option<&Path>,
 ) -> String {
-    let export = "aws configure export-credentials";
+    let export = EXPORT;
     if let Some(key) = INDIRECT.iter().find(|key| keys.contains_key(**key)) {
-        return format!(
-            "profile '{profile}' uses {key}, which run-sync does not; this gives its keys: eval \"$({export} --profile {profile} --format env)\""
-        );
+        return indirect(profile, key);
     }
     if let Some(variable) = ASKED.iter().find(|variable| environment.get(variable).is_some()) {
         return format!(
@@ -123,19 +142,39 @@ fn missing(
     )
 }
 
-/// Reads sections and keys of a file of Amazon's tools, or of gsutil. Settings within settings, which are indented, are left out.
+fn indirect(profile: &str, key: &str) -> String {
+    format!(
+        "profile '{profile}' uses {key}, which run-sync does not; this gives its keys: eval \"$({EXPORT} --profile {profile} --format env)\""
+    )
+}
+
+/// Reads sections and keys of a file of Amazon's tools, or of gsutil. A setting within a setting, which is indented, has the
+/// names of both: `s3.endpoint_url`.
 pub(super) fn ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let (mut sections, mut section) = (BTreeMap::<String, BTreeMap<_, _>>::new(), String::new());
+    let mut outer = String::new();
     for line in text.trim_start_matches('\u{feff}').lines() {
-        if line.starts_with([' ', '\t', '#', ';']) {
+        if line.trim_start().starts_with(['#', ';']) {
             continue;
         }
         let start = line.split(" #").next().unwrap_or_default().trim();
+        if line.starts_with([' ', '\t']) {
+            if let Some((key, value)) = start.split_once('=').filter(|_| !outer.is_empty()) {
+                let keys = sections.entry(section.clone()).or_default();
+                keys.insert(format!("{outer}.{}", key.trim().to_ascii_lowercase()), value.trim().to_owned());
+            }
+            continue;
+        }
+        outer.clear();
         if let Some(name) = start.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.split_whitespace().collect::<Vec<_>>().join(" ").replace(['"', '\''], "");
         } else if let Some((key, value)) = start.split_once('=') {
             let keys = sections.entry(section.clone()).or_default();
-            keys.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+            let key = key.trim().to_ascii_lowercase();
+            if value.trim().is_empty() {
+                outer.clone_from(&key);
+            }
+            keys.insert(key, value.trim().to_owned());
         }
     }
     sections
@@ -146,7 +185,7 @@ mod tests {
     use super::*;
 
     const SECRETS: &str = "[default]\naws_access_key_id = A\naws_secret_access_key=S # x\n\n[other]\nAWS_ACCESS_KEY_ID=B\naws_secret_access_key=T\naws_session_token=K\n";
-    const CONFIG: &str = "[default]\nregion = eu-west-1\ns3 =\n  max_concurrent_requests = 20\n[profile  other]\nregion=x\nendpoint_url = http://h\n[profile sso]\nsso_session=me\n";
+    const CONFIG: &str = "[default]\nregion = eu-west-1\ns3 =\n  max_concurrent_requests = 20\n[profile  other]\nregion=x\nendpoint_url = http://h\n[profile sso]\nsso_session=me\n[profile role]\nrole_arn=arn:x\nsource_profile=default\n[profile made]\ncredential_process = /bin/x\n[profile local]\nservices = near\nendpoint_url = http://far\naws_access_key_id = A\naws_secret_access_key = S\n[services near]\ndynamodb =\n  endpoint_url = http://other\ns3 =\n  # of ours\n  endpoint_url = http://near\n";
 
     fn look(variables: &[(&str, &str)]) -> Result<String, String> {
         let read = |path: &Path| match path.to_str() {
@@ -168,11 +207,35 @@ mod tests {
         assert_eq!(look(&[home, ("AWS_PROFILE", "other")]).unwrap(), "B T K x http://h");
         let keys = [home, ("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "F"), ("AWS_REGION", "r")];
         assert_eq!(look(&keys).unwrap(), "E F  r ");
+        let profile = ("AWS_PROFILE", "other");
+        assert_eq!(look(&[home, profile, ("AWS_ENDPOINT_URL_S3", "http://s")]).unwrap(), "B T K x http://s");
+        let files =
+            [("AWS_CONFIG_FILE", "/h/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "/h/.aws/credentials")];
+        assert_eq!(look(&[&files[..], &[profile]].concat()).unwrap(), "B T K x http://h");
+        let default = ("AWS_DEFAULT_PROFILE", "other");
+        assert_eq!(look(&[home, default]).unwrap(), "B T K x http://h");
+    }
+
+    #[test]
+    fn a_server_is_that_of_s3_before_that_of_all_services() {
+        let local = [("HOME", "/h"), ("AWS_PROFILE", "local")];
+        let look = |more: &[(&str, &str)]| look(&[&local[..], more].concat()).unwrap();
+        assert_eq!(look(&[]), "A S  us-east-1 http://near");
+        assert_eq!(look(&[("AWS_ENDPOINT_URL", "http://e")]), "A S  us-east-1 http://e");
+        assert_eq!(look(&[("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")]), "A S  us-east-1 ");
     }
 
     #[test]
     fn what_is_missing_is_said() {
         assert!(look(&[("HOME", "/h"), ("AWS_PROFILE", "sso")]).unwrap_err().contains("sso_session"));
+        for (profile, key) in [("role", "role_arn"), ("made", "credential_process")] {
+            let why = look(&[("HOME", "/h"), ("AWS_PROFILE", profile)]).unwrap_err();
+            assert!(
+                why.starts_with(&format!("profile '{profile}' uses {key}, which run-sync does not")),
+                "{why}"
+            );
+        }
+        assert!(look(&[("HOME", "/h"), ("AWS_PROFILE", "none")]).unwrap_err().contains("profile 'none'"));
         assert!(look(&[]).unwrap_err().starts_with("there are no credentials"));
         for variable in ASKED {
             let why = look(&[("AWS_ROLE_ARN", "arn:x"), (variable, "/x")]).unwrap_err();

@@ -27,7 +27,7 @@ pub(super) fn find(
         Some(host) if host.contains("://") => host,
         Some(host) => format!("http://{host}"), // as Google's libraries take it
     };
-    Ok(Settings { who, region: "auto".to_owned(), endpoint: Some(endpoint) })
+    Ok(Settings { who, region: "auto".to_owned(), endpoint: Some(endpoint), certificates: None })
 }
 
 fn of_file(
