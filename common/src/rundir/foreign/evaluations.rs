@@ -9,4 +9,6 @@ pub struct ForeignEvaluations {
     pub label: String,
     /// The tables (CSV), by step; `None` for `final` and the like.
     pub tables: Vec<(Option<u64>, PathBuf)>,
+    /// There are too many files: some tables may be missing.
+    pub is_cut: bool,
 }
