@@ -213,6 +213,7 @@ mod tests {
             leftovers: Vec::new(),
             unproven: None,
             damage: None,
+            account: None,
         }
     }
 

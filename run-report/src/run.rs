@@ -38,18 +38,16 @@ impl Run {
         observer: &Observer,
         finder: &Finder,
     ) -> Result<Self, Error> {
-        let layout = run.layout();
-        let meta = Meta::shown(layout)?;
-        let attempts =
-            Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        let (layout, seen) = (run.layout(), observer.observe(run)?);
+        let (meta, attempts) = (seen.meta()?, seen.attempts()?);
         Ok(Self {
             name,
-            seen: observer.observe(run)?,
             evaluations: finder.of_run(run, &meta.run_id),
             foreign_evaluations: layout
                 .foreign()
                 .map(|foreign| foreign.evaluations(layout.root()))
                 .unwrap_or_default(),
+            seen,
             meta,
             attempts,
         })
