@@ -48,7 +48,7 @@ impl ForeignLayout for Guild {
         account.exit_code = status.filter(|status| *status >= 0);
         let host = text("host").unwrap_or_default();
         let is_elsewhere = !host.is_empty() && host != Place::here().host;
-        let named = PidFile::read(&of_guild("LOCK")).named;
+        let named = PidFile::read(&of_guild("LOCK")).with_proven_first(|_, _| false).named;
         account.is_unseen = match named {
             Named::Hidden(_) | Named::Unknown => true,
             _ => is_elsewhere && named != Named::NoFile,
@@ -83,23 +83,23 @@ impl ForeignLayout for Guild {
             (Named::Unknown, None) => Claim::Running,
             (Named::NoFile, None) => Claim::Nothing,
         };
-        let of = &mut account.meta;
-        of.run_name = text("label").unwrap_or_default();
-        of.run_id = text("id").unwrap_or_default();
-        of.host = host;
-        of.seed = attribute("random_seed").and_then(|seed| seed.as_i64());
-        of.user = text("user").unwrap_or_default();
-        of.note = text("comments");
-        of.git_commit = text("vcs_commit").map(|commit| commit.trim_start_matches("git:").to_owned());
+        let meta = &mut account.meta;
+        meta.run_name = text("label").unwrap_or_default();
+        meta.run_id = text("id").unwrap_or_default();
+        meta.host = host;
+        meta.seed = attribute("random_seed").and_then(|seed| seed.as_i64());
+        meta.user = text("user").unwrap_or_default();
+        meta.note = text("comments");
+        meta.git_commit = text("vcs_commit").map(|commit| commit.trim_start_matches("git:").to_owned());
         if let Some(Value::Array(words)) = attribute("cmd") {
             let word = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
-            of.command = Some(words.iter().map(word).collect());
+            meta.command = Some(words.iter().map(word).collect());
         }
         if let Some(Value::Array(tags)) = attribute("tags") {
-            of.tags = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            meta.tags = tags.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         }
         if let Some(flags) = attribute("flags") {
-            settings::params(of, &flags);
+            settings::params(meta, &flags);
         }
         account
     }

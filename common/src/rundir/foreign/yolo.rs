@@ -31,10 +31,10 @@ impl ForeignLayout for Yolo {
             ["args.yaml", "opt.yaml"].into_iter().find(|name| run.join(name).exists()).unwrap_or("args.yaml");
         account.start_time = written(&run.join(args));
         let results = run.join("results.csv");
-        let of = &mut account.meta;
-        let values = settings::config_file(of, run, args, &mut account.damage);
+        let meta = &mut account.meta;
+        let values = settings::config_file(meta, run, args, &mut account.damage);
         let epochs = values.as_ref().and_then(|values| values.get("epochs")?.as_u64());
-        of.total_steps = of.total_steps.or(epochs);
+        meta.total_steps = meta.total_steps.or(epochs);
         let last = last_lines(&results).into_iter().next();
         let epoch = last.and_then(|line| line.split(',').next()?.trim().parse::<f64>().ok());
         // The first versions count epochs from 0, and their tables have no time.
