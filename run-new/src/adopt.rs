@@ -5,6 +5,7 @@ use crate::cli::Args;
 use crate::guard::SCRATCH;
 use crate::print::print_run;
 use crate::staged::{is_taken, remove_dir, rename_new};
+use crate::unknown;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
@@ -16,6 +17,7 @@ use run_common::provenance::hash::sha256_of;
 use run_common::provenance::params::params;
 use run_common::provenance::python::{find_program, named_interpreter};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts};
+use run_common::rundir::foreign::Foreign;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
@@ -34,9 +36,6 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use uuid::Uuid;
-
-/// Advice for a directory whose layout is not known.
-const UNKNOWN: &str = "make a run with run-new -n NAME -- COMMAND and copy the files into it; run-tools(7) lists the layouts that --adopt knows";
 
 /// Adopts the named directories; reports errors and continues with the others.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
@@ -67,17 +66,17 @@ struct Adopted {
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
-    let run = RunDir::at(directory).map_err(
-        |error| {
-            if directory.is_dir() { error.hint(UNKNOWN) } else { error }
-        },
-    )?;
+    let run = match RunDir::at(directory) {
+        Err(_) if directory.is_dir() => unknown::run_in(directory)?,
+        found => found?,
+    };
     let what = || format!("cannot adopt '{}'", directory.display());
     let Some(foreign) = run.layout().foreign() else {
         return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
     };
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
     let is_at_work = match observed.status() {
+        Status::Running if foreign.is_unknown() => Some("its files have just changed"),
         Status::Running => Some("it is running"),
         Status::Stale if foreign.account(run.layout().root()).may_live() => {
             Some("its process may still live")
@@ -191,45 +190,48 @@ fn is_known(format: SourceFormat) -> bool {
 /// Makes the meta.json: what the run says of itself, and what the options say instead.
 fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     let layout = run.layout();
-    let told = Meta::read(layout)?;
+    let original = Meta::read(layout)?;
     let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
     let cwd = match &args.chdir {
         Some(directory) => here.join(directory),
-        None if Path::new(&told.cwd).is_dir() => told.cwd.clone().into(),
+        None if Path::new(&original.cwd).is_dir() => original.cwd.clone().into(),
         None => here,
     };
-    let command = if args.command.is_empty() { told.command.clone() } else { Some(args.command.clone()) };
+    let command = if args.command.is_empty() { original.command.clone() } else { Some(args.command.clone()) };
     let program = command.as_ref().and_then(|words| words.first());
     let executable =
         program.and_then(|program| find_program(OsStr::new(program), &cwd)).map(named_interpreter);
     let has_checkpoint = args.checkpoint.is_some() || !args.checkpoint_requires.is_empty();
-    let mut options = told.options.clone();
+    let mut options = original.options.clone();
     options.metrics = args.metrics.clone().or(options.metrics);
     options.step_key = args.step_key.clone().or(options.step_key);
     let mut meta = Meta {
         run_id: Uuid::now_v7().to_string(),
         run_name: layout.name(),
-        created: if told.created.millis() == 0 { Timestamp::now() } else { told.created },
+        created: if original.created.millis() == 0 { Timestamp::now() } else { original.created },
         executable: executable.and_then(|path| path.to_str().map(str::to_owned)),
         command,
         resume_args: Some(args.resume_args.clone()).filter(|words| !words.is_empty()),
-        config_sha256: told.config_file.as_ref().and_then(|file| sha256_of(&layout.root().join(file)).ok()),
-        tags: told.tags.iter().chain(&args.tag).cloned().collect(),
-        note: args.note.clone().or(told.note),
-        seed: args.seed.or(told.seed),
-        total_steps: args.total_steps.or(told.total_steps),
+        config_sha256: original
+            .config_file
+            .as_ref()
+            .and_then(|file| sha256_of(&layout.root().join(file)).ok()),
+        tags: original.tags.iter().chain(&args.tag).cloned().collect(),
+        note: args.note.clone().or(original.note),
+        seed: args.seed.or(original.seed),
+        total_steps: args.total_steps.or(original.total_steps),
         checkpoint: if has_checkpoint {
             Some(Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() })
         } else {
-            told.checkpoint
+            original.checkpoint
         },
         options,
         env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
-        host: if told.host.is_empty() { Place::here().host.clone() } else { told.host },
-        user: if told.user.is_empty() { user_name() } else { told.user },
+        host: if original.host.is_empty() { Place::here().host.clone() } else { original.host },
+        user: if original.user.is_empty() { user_name() } else { original.user },
         cwd: cwd.to_string_lossy().into_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..told
+        ..original
     };
     meta.redact();
     if let (Some(command), false) = (&meta.command, args.command.is_empty()) {
@@ -241,14 +243,15 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
 /// Makes the end of a run that did not say how it ended.
 fn end_of(meta: &Meta, observed: &Observed, start: &AttemptStart) -> AttemptEnd {
     let recorded = &observed.recorded;
-    let heard = recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
-    let end_time = observed.end_time().or(heard).unwrap_or(start.start_time);
-    let status = match observed.status() {
-        Status::Completed => Outcome::Completed,
-        Status::Stopped => Outcome::Stopped,
-        _ => Outcome::Failed,
+    let last_heartbeat = recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
+    let end_time = observed.end_time().or(last_heartbeat).unwrap_or(start.start_time);
+    let is_unknown = observed.run.layout().foreign().is_some_and(Foreign::is_unknown);
+    let (status, reason) = match observed.status() {
+        Status::Completed => (Outcome::Completed, None),
+        Status::Stopped => (Outcome::Stopped, observed.reason()),
+        _ if is_unknown => (Outcome::Stopped, Some("it was adopted, and nothing says how it ended")),
+        _ => (Outcome::Failed, observed.reason()),
     };
-    let reason = observed.reason().filter(|_| status != Outcome::Completed);
     AttemptEnd {
         reason: reason.map(str::to_owned),
         exit_code: recorded.exit_code(),

@@ -15,8 +15,13 @@ use std::path::Path;
 
 /// Finds where a run keeps its metrics.
 pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
+    let usual = || Some(candidates(layout, true).into_iter().next()?.1);
     let (format, files) = match foreign.metrics(layout.root()) {
-        MetricFiles::Usual => return Some(candidates(layout, true).into_iter().next()?.1),
+        MetricFiles::Usual => return usual(),
+        MetricFiles::UsualOrPrinted(log) => {
+            let printed = || MetricSource::of(SourceFormat::Printed, vec![SourceFile::new(log)]);
+            return usual().or_else(|| Some(printed()));
+        }
         MetricFiles::Files(format, files) => (format, files),
     };
     let format = match format {
@@ -58,8 +63,10 @@ pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
         }
         if let Some(attempt) = recorded.attempt_mut() {
             attempt.step = attempt.step.or(summary.step);
-            let of = |(name, of): (&str, crate::aggregate::Aggregate)| (name.to_owned(), of.to_json());
-            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(of).collect());
+            let json = |(name, aggregate): (&str, crate::aggregate::Aggregate)| {
+                (name.to_owned(), aggregate.to_json())
+            };
+            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(json).collect());
             attempt.recent = Recent::new(&summary.recent);
             attempt.metrics_from = Some(source.names(layout.root()));
             attempt.last_output = attempt.last_output.or(last);

@@ -70,6 +70,11 @@ impl RunDir {
         Self { layout: Layout::of_foreign(path, foreign) }
     }
 
+    /// Takes a directory for a run in no known layout, because a user says that the files of a run are in it.
+    pub fn of_unknown_layout(path: &Path) -> Self {
+        Self::foreign(with_name(path), Foreign::unknown())
+    }
+
     /// Takes the directory of an evaluation for that of a run, which it is but for its name of the record.
     pub fn of_evaluation(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::of_evaluation(path) }
