@@ -78,6 +78,7 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let is_at_work = match observed.status() {
         Status::Running if foreign.is_unknown() => Some("its files have just changed"),
         Status::Running => Some("it is running"),
+        Status::Queued => Some("it is queued"),
         Status::Stale if foreign.account(run.layout().root()).may_live() => {
             Some("its process may still live")
         }
@@ -207,7 +208,7 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     options.step_key = args.step_key.clone().or(options.step_key);
     let mut meta = Meta {
         run_id: Uuid::now_v7().to_string(),
-        run_name: layout.name(),
+        run_name: original.run_name,
         created: if original.created.millis() == 0 { Timestamp::now() } else { original.created },
         executable: executable.and_then(|path| path.to_str().map(str::to_owned)),
         command,

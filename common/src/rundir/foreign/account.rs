@@ -180,6 +180,9 @@ impl Account {
 
     /// Returns the one attempt that such a run has made, unless it has not started or nothing tells when.
     pub(in crate::rundir) fn attempt(&self) -> Option<Attempt> {
+        if matches!(self.claim, Claim::Created | Claim::Queued) {
+            return None;
+        }
         let meta = &self.meta;
         let start_time = self.start_time?;
         let start = AttemptStart {
