@@ -2,6 +2,7 @@
 //! `experiment_summary.json`; in each a directory for every config, with `experiment_metadata.json`, at its end
 //! `experiment_result.json`, and the logs of a trainer in the manner of nanoGPT (`run_experiments.py`).
 
+use super::cached::Cached;
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::fsio::read_small;
 use crate::provenance::config;
@@ -93,8 +94,10 @@ impl ForeignLayout for ExperimentRunner {
 
 /// Reads what the summary of a batch says of a run that has no result of its own.
 fn of_batch(run: &Path) -> Option<Fields> {
-    let summary = Fields::read(&run.parent()?.join(SUMMARY), &mut Vec::new())?;
-    let result = summary.object("results")?.get(run.file_name()?.to_str()?)?;
+    static SUMMARIES: Cached<Option<Fields>> = Cached::new();
+    let run = std::path::absolute(run).ok()?;
+    let summary = SUMMARIES.get(&run.parent()?.join(SUMMARY), |path| Fields::read(path, &mut Vec::new()))?;
+    let result = Option::as_ref(&summary)?.object("results")?.get(run.file_name()?.to_str()?)?;
     result.as_object().cloned().map(Fields::from)
 }
 

@@ -27,6 +27,7 @@
 mod account;
 mod baselines;
 mod beside;
+mod cached;
 mod change;
 mod connect4;
 mod evaluations;
