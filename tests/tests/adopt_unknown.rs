@@ -56,7 +56,7 @@ fn checkpoints_alone_become_a_stopped_run() {
 #[test]
 fn what_is_written_to_is_not_adopted() {
     let lab = Lab::new();
-    lab.write("mine/metrics.jsonl", &short_rows(2));
+    lab.write("mine/metrics.jsonl", short_rows(2));
     let refused = lab.cmd("run-new").args(["--adopt", "mine"]).run().code(4).err();
     assert_eq!(
         refused,

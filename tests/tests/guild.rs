@@ -27,7 +27,9 @@ fn guild(lab: &Lab, id: &str, exit_status: Option<i32>, files: &[(&str, &str)]) 
     let attribute = |name: &str, value: &str| {
         lab.write(&format!("{home}/attrs/{name}"), format!("{value}\n"));
     };
-    ATTRIBUTES.iter().for_each(|(name, value)| attribute(name, value));
+    for (name, value) in ATTRIBUTES {
+        attribute(name, value);
+    }
     attribute("id", id);
     if let Some(status) = exit_status {
         attribute("exit_status", &status.to_string());
@@ -121,7 +123,9 @@ fn a_run_that_is_started_again_is_not_what_it_was() {
     let lab = Lab::new();
     let running = lab.cmd("sleep").arg("1000").spawn();
     let pids = [("lives", running.pid().to_string()), ("died", "999999999".to_owned())];
-    pids.iter().for_each(|(id, _)| guild(&lab, id, Some(0), &[]));
+    for (id, _) in &pids {
+        guild(&lab, id, Some(0), &[]);
+    }
     age(&lab, "proj", 60);
     for (id, pid) in &pids {
         lab.write(&format!("proj/.guild/runs/{id}/.guild/LOCK"), pid);

@@ -41,9 +41,10 @@ pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
         }
     }
     let head = "\nCREATE OR REPLACE VIEW evaluations AS";
-    let foreign_step = match foreign.has_steps {
-        true => "coalesce(l.step::BIGINT, TRY_CAST(e.step AS BIGINT)) AS step",
-        false => "l.step::BIGINT AS step",
+    let foreign_step = if foreign.has_steps {
+        "coalesce(l.step::BIGINT, TRY_CAST(e.step AS BIGINT)) AS step"
+    } else {
+        "l.step::BIGINT AS step"
     };
     // The tables of other systems have their step in their path, and may be damaged.
     let parts = [ours.select("e.step", ""), foreign.select(foreign_step, ", ignore_errors = true")];

@@ -151,7 +151,8 @@ fn state_of(run: &Path) -> Option<(String, Option<Timestamp>)> {
 
 /// Returns the state that was begun last: each continuation of an experiment begins one.
 fn newest_state(experiment: &Path) -> Option<PathBuf> {
-    let is_state = |name: &String| name.starts_with("experiment_state-") && name.ends_with(".json");
+    let is_state =
+        |name: &String| name.strip_suffix(".json").is_some_and(|name| name.starts_with("experiment_state-"));
     some_names(experiment, NAMES).into_iter().rfind(is_state).map(|name| experiment.join(name))
 }
 

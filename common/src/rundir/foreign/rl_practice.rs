@@ -83,7 +83,7 @@ impl ForeignLayout for RlPractice {
 
     fn metrics(&self, run: &Path) -> MetricFiles {
         let mut logs = names(&run.join("logs"));
-        logs.retain(|name| name.ends_with(".jsonl"));
+        logs.retain(|name| name.strip_suffix(".jsonl").is_some());
         let log = run.join(GROWING[0]);
         let is_only = logs == ["train_log.jsonl"] && fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         if is_only {
