@@ -22,14 +22,16 @@ use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use run_common::rundir::raw::Raw;
+use run_common::rundir::options::AttemptOptions;
+use run_common::rundir::raw::{Metrics, Raw, Recent};
 use run_common::rundir::record::document;
-use run_common::rundir::recorded::Recorded;
+use run_common::rundir::recorded::{AttemptState, Recorded};
 use run_common::rundir::status::{Outcome, Status};
 use run_common::time::Timestamp;
-use run_metrics::foreign::figures;
-use run_metrics::of_run;
-use run_metrics::source::SourceFormat;
+use run_metrics::foreign::{self, figures, source_by};
+use run_metrics::read;
+use run_metrics::resumptions::Resumptions;
+use run_metrics::source::{MetricSource, SourceFormat};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -62,12 +64,12 @@ struct Adopted {
     /// The attempt that the run was, if it has started.
     attempt: Option<(AttemptStart, AttemptEnd)>,
     /// Its metrics are in a format that records do not name, and are copied as JSON lines.
-    has_rows: bool,
+    rows: Option<MetricSource>,
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let run = match RunDir::at(directory) {
-        Err(_) if directory.is_dir() => unknown::run_in(directory)?,
+        Err(_) if directory.is_dir() => unknown::run_in(directory, args)?,
         found => found?,
     };
     let what = || format!("cannot adopt '{}'", directory.display());
@@ -89,7 +91,7 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     }
     let adopted = Adopted::of(args, &run, observed)?;
     let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
-    let written = adopted.write(run.layout(), &scratch).and_then(|()| {
+    let written = adopted.write(&scratch).and_then(|()| {
         let (from, to) = (Layout::new(&scratch).record(), Layout::new(run.layout().root()).record());
         rename_new(&from, &to)?;
         sync_parent(&to)
@@ -102,9 +104,13 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
 }
 
 impl Adopted {
-    fn of(args: &Args, run: &RunDir, observed: Observed) -> Result<Self, Error> {
+    fn of(args: &Args, run: &RunDir, mut observed: Observed) -> Result<Self, Error> {
         let layout = run.layout();
         let meta = meta(args, run)?;
+        let source = source_by(layout, &meta.options);
+        if meta.options != AttemptOptions::default() {
+            read_again(&mut observed, &meta.options, source.as_ref());
+        }
         let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", layout.root(), error))?;
         let attempt = attempts.last().map(|Attempt { start, end }| {
             let command = meta.command.clone().unwrap_or_default();
@@ -112,7 +118,8 @@ impl Adopted {
                 run_id: meta.run_id.clone(),
                 cwd: meta.cwd.clone(),
                 command: command.clone(),
-                template: command, // what another attempt executes
+                template: command,             // what another attempt executes
+                options: meta.options.clone(), // which it inherits
                 ..start.clone()
             };
             let end = match end {
@@ -128,7 +135,7 @@ impl Adopted {
             total_steps: meta.total_steps,
             ..observed.recorded
         };
-        let has_rows = of_run::source(layout).is_some_and(|source| !is_known(source.format()));
+        let rows = source.filter(|source| !is_known(source.format()));
         if let Some((_, end)) = &attempt {
             recorded.end(end);
         } else {
@@ -137,11 +144,11 @@ impl Adopted {
         if let Some(attempt) = recorded.attempt_mut() {
             attempt.supervisor = None; // it was none of ours
         }
-        Ok(Self { meta, recorded, attempt, has_rows })
+        Ok(Self { meta, recorded, attempt, rows })
     }
 
     /// Writes the record of a run into a directory that no tool looks into.
-    fn write(mut self, run: &Layout, scratch: &Path) -> io::Result<()> {
+    fn write(mut self, scratch: &Path) -> io::Result<()> {
         let layout = Layout::new(scratch);
         fs::create_dir(scratch)?;
         fs::create_dir(layout.record())?;
@@ -151,8 +158,8 @@ impl Adopted {
             write_whole(&layout.attempts(), &lines, Durability::Power)?;
             write_whole(&layout.result(), &document(end)?, Durability::Power)?;
         }
-        if self.has_rows
-            && copy_rows(run, &layout.scraped())? > 0
+        if let Some(rows) = &self.rows
+            && copy_rows(rows, &layout.scraped())? > 0
             && let Some(attempt) = self.recorded.attempt_mut()
         {
             let scraped = layout.scraped();
@@ -165,11 +172,29 @@ impl Adopted {
     }
 }
 
+/// Reads the metrics of a run from the file that options name, instead of what its layout says.
+fn read_again(observed: &mut Observed, options: &AttemptOptions, source: Option<&MetricSource>) {
+    let step = observed.account.as_ref().and_then(|account| account.step);
+    if let Some(attempt) = observed.recorded.attempt_mut() {
+        *attempt = AttemptState {
+            step,
+            step_key: options.step_key.clone(),
+            metrics: Metrics::default(),
+            recent: Recent::default(),
+            metrics_from: None,
+            ..attempt.clone()
+        };
+    }
+    if let Some(source) = source {
+        foreign::add(source, observed.run.layout(), &mut observed.recorded);
+    }
+}
+
 /// Copies the metrics of a run to a new file of JSON lines, as they are read. Returns how many rows there are.
-fn copy_rows(run: &Layout, to: &Path) -> io::Result<usize> {
+fn copy_rows(rows: &MetricSource, to: &Path) -> io::Result<usize> {
     let mut file = BufWriter::new(create_with_mode(to, 0o644)?);
     let (mut count, mut line, mut written) = (0, Vec::new(), Ok(()));
-    of_run::rows(run, &mut |row, _| {
+    read::rows(rows, &Resumptions::default(), &mut |row, _| {
         line.clear();
         row.write_line(&mut line);
         if written.is_ok() {
@@ -188,6 +213,18 @@ fn is_known(format: SourceFormat) -> bool {
     matches!(format, Lines | Csv | Events | TrainerState | Snapshot)
 }
 
+/// Returns the options that say where the metrics are.
+pub(crate) fn options(args: &Args) -> AttemptOptions {
+    let (metrics, step_key) = (args.metrics.clone(), args.step_key.clone());
+    AttemptOptions { metrics, step_key, ..AttemptOptions::default() }
+}
+
+/// Returns how checkpoints are recognised, if options say so.
+pub(crate) fn checkpoint(args: &Args) -> Option<Checkpoint> {
+    let (pattern, requires) = (args.checkpoint.clone(), args.checkpoint_requires.clone());
+    (pattern.is_some() || !requires.is_empty()).then_some(Checkpoint { pattern, requires })
+}
+
 /// Makes the meta.json: what the run says of itself, and what the options say instead.
 fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     let layout = run.layout();
@@ -202,10 +239,6 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     let program = command.as_ref().and_then(|words| words.first());
     let executable =
         program.and_then(|program| find_program(OsStr::new(program), &cwd)).map(named_interpreter);
-    let has_checkpoint = args.checkpoint.is_some() || !args.checkpoint_requires.is_empty();
-    let mut options = original.options.clone();
-    options.metrics = args.metrics.clone().or(options.metrics);
-    options.step_key = args.step_key.clone().or(options.step_key);
     let mut meta = Meta {
         run_id: Uuid::now_v7().to_string(),
         run_name: original.run_name,
@@ -221,12 +254,8 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
         note: args.note.clone().or(original.note),
         seed: args.seed.or(original.seed),
         total_steps: args.total_steps.or(original.total_steps),
-        checkpoint: if has_checkpoint {
-            Some(Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() })
-        } else {
-            original.checkpoint
-        },
-        options,
+        checkpoint: checkpoint(args).or(original.checkpoint),
+        options: options(args),
         env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
         host: if original.host.is_empty() { Place::here().host.clone() } else { original.host },
         user: if original.user.is_empty() { user_name() } else { original.user },

@@ -1,10 +1,14 @@
 //! Directories in no known layout: whether the files of a run are in them.
 
+use crate::adopt::{checkpoint, options};
+use crate::cli::Args;
 use run_checkpoint::{Program, discover_latest};
 use run_common::error::{Error, Exit};
 use run_common::rundir::find::{Found, find};
 use run_common::rundir::open::RunDir;
-use run_metrics::of_run;
+use run_metrics::foreign::source_by;
+use run_metrics::read;
+use run_metrics::resumptions::Resumptions;
 use std::path::Path;
 
 /// Advice for a directory without files of a run.
@@ -27,11 +31,11 @@ const SOURCES: [&str; 9] = [
 const DEPTH: usize = 4;
 
 /// Words in the paths of checkpoints, of which one is there: a data set has numbered files, too.
-const CHECKPOINTS: [&str; 6] = ["checkpoint", "ckpt", "model", "weights", "step", "epoch"];
+const CHECKPOINTS: [&str; 7] = ["checkpoint", "ckpt", "model", "weights", "step", "epoch", "iter_"];
 
-/// Takes a directory for a run, if there are metrics or checkpoints in it. A directory that holds runs, or the source of
-/// programs, is none.
-pub(crate) fn run_in(directory: &Path) -> Result<RunDir, Error> {
+/// Takes a directory for a run, if there are metrics or checkpoints in it, or those that options name. A directory that
+/// holds runs, or the source of programs, is none.
+pub(crate) fn run_in(directory: &Path, args: &Args) -> Result<RunDir, Error> {
     let refused = |why: String| {
         Error::new(Exit::BadRun, format!("cannot adopt '{}'", directory.display())).because(why)
     };
@@ -47,25 +51,29 @@ pub(crate) fn run_in(directory: &Path) -> Result<RunDir, Error> {
             .hint("move the files of the run to a directory of their own"));
     }
     let run = RunDir::of_unknown_layout(directory);
-    if has_metrics(&run) || has_checkpoints(&run)? {
+    if has_metrics(&run, args) || has_checkpoints(&run, args)? {
         return Ok(run);
     }
     Err(refused("it has no known layout, and neither metrics nor checkpoints of a run".to_owned())
         .hint(OTHERWISE))
 }
 
-fn has_metrics(run: &RunDir) -> bool {
+fn has_metrics(run: &RunDir, args: &Args) -> bool {
     let layout = run.layout();
     let is_near =
         |path: &Path| path.strip_prefix(layout.root()).is_ok_and(|below| below.components().count() <= DEPTH);
-    of_run::source(layout).is_some_and(|source| source.paths().any(is_near))
-        && of_run::rows(layout, &mut |_, _| {}).is_ok_and(|counts| counts.rows > 0)
+    source_by(layout, &options(args)).is_some_and(|source| {
+        source.paths().any(is_near)
+            && read::rows(&source, &Resumptions::default(), &mut |_, _| {})
+                .is_ok_and(|counts| counts.rows > 0)
+    })
 }
 
-fn has_checkpoints(run: &RunDir) -> Result<bool, Error> {
-    let found = discover_latest(run.layout(), None, Program::Ended)?;
+fn has_checkpoints(run: &RunDir, args: &Args) -> Result<bool, Error> {
+    let named = checkpoint(args);
+    let found = discover_latest(run.layout(), named.as_ref(), Program::Ended)?;
     Ok(found.iter().any(|one| {
         let path = one.path.to_string_lossy().to_lowercase();
-        one.step.is_some() && CHECKPOINTS.iter().any(|word| path.contains(word))
+        named.is_some() || one.step.is_some() && CHECKPOINTS.iter().any(|word| path.contains(word))
     }))
 }

@@ -1,5 +1,6 @@
 //! `run-new --adopt` of directories in no known layout.
 
+use serde_json::json;
 use std::fs;
 use testkit::Lab;
 use testkit::foreign::{age, short_rows, stealthrl};
@@ -51,6 +52,55 @@ fn checkpoints_alone_become_a_stopped_run() {
     age(&lab, "out/mine", 3600);
     lab.cmd("run-new").args(["--adopt", "out/mine"]).run().code(0);
     assert_eq!(lab.status("out/mine")["status"], "stopped");
+}
+
+#[test]
+fn options_name_what_is_not_recognised() {
+    let lab = Lab::new();
+    lab.write("out/mine/history.csv", "it,my_loss\n10,0.5\n20,0.25\n");
+    lab.write("out/mine/snap-20.bin", "x");
+    lab.write("out/snaps/snap-20.bin", "x");
+    lab.write("out/csv/history.csv", "it,my_loss\n10,0.5\n");
+    age(&lab, "out", 3600);
+    for words in [&["out/mine"][..], &["--metrics=none.csv", "out/mine"], &["--checkpoint=*.pt", "out/snaps"]]
+    {
+        lab.cmd("run-new")
+            .arg("--adopt")
+            .args(words)
+            .run()
+            .code(3)
+            .stderr_has("neither metrics nor checkpoints");
+    }
+    let command = ["--", "sh", "-c", "echo 30,0.125 >> {run}/history.csv"];
+    let words = ["--adopt", "--metrics=history.csv", "--step-key=it", "--checkpoint=snap-*.bin", "out/mine"];
+    lab.cmd("run-new").args(words).args(command).run().code(0);
+    lab.cmd("run-status").arg("out/snaps").run().code(3).stderr_has("run-new --adopt makes it one");
+    lab.cmd("run-new").args(["--adopt", "--checkpoint=snap-*.bin", "out/snaps"]).run().code(0);
+    lab.cmd("run-new").args(["--adopt", "--metrics=history.csv", "out/csv"]).run().code(0);
+    let status = lab.status("out/mine");
+    assert_eq!((&status["step"], &status["metrics"]["my_loss"]["last"]), (&json!(20), &json!(0.25)));
+    let rows = |from: &str| lab.cmd("run-report").args(["--metrics", from]).run().code(0).out();
+    assert_eq!(rows("out/mine"), "run,step,my_loss\nmine,10,0.5\nmine,20,0.25\n");
+    // Another attempt inherits them.
+    lab.cmd("run-exec").args(["-q", "--resume", "out/mine"]).run().code(0);
+    assert_eq!(
+        (&lab.status("out/mine")["step"], &lab.status("out/mine")["step_key"]),
+        (&json!(30), &json!("it"))
+    );
+    assert_eq!(rows("out/mine"), "run,step,my_loss\nmine,10,0.5\nmine,20,0.25\nmine,30,0.125\n");
+}
+
+#[test]
+fn options_outrank_what_a_layout_says() {
+    let lab = Lab::new();
+    stealthrl(&lab, "out/s", &json!({}), &short_rows(3));
+    lab.write("out/s/other.csv", "step,other\n5,1\n7,2\n");
+    lab.cmd("run-new").args(["--adopt", "--metrics=other.csv", "out/s"]).run().code(0);
+    let status = lab.status("out/s");
+    assert_eq!((&status["step"], &status["metrics"]["other"]["last"]), (&json!(7), &json!(2)));
+    assert_eq!(status["metrics"].as_object().unwrap().len(), 1);
+    let rows = lab.cmd("run-report").args(["--metrics", "out/s"]).run().code(0).out();
+    assert_eq!(rows, "run,step,other\ns,5,1\ns,7,2\n");
 }
 
 #[test]

@@ -151,11 +151,14 @@ fn with_name(path: &Path) -> Cow<'_, Path> {
 
 fn missing(path: &Path) -> Error {
     let what = format!("no run '{}'", path.display());
-    Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
-        Ok(found) if found.is_dir() => "the directory has no .run/meta.json, and no known layout",
-        Ok(_) => "not a directory",
-        Err(_) => "no such directory",
-    })
+    let error = Error::new(Exit::BadRun, what);
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => error
+            .because("the directory has no .run/meta.json, and no known layout")
+            .hint("if metrics or checkpoints of a run are in it, run-new --adopt makes it one"),
+        Ok(_) => error.because("not a directory"),
+        Err(_) => error.because("no such directory"),
+    }
 }
 
 fn unread(layout: &Layout, error: io::Error) -> Error {
