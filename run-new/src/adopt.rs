@@ -76,6 +76,13 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let Some(foreign) = run.layout().foreign() else {
         return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
     };
+    let record = Layout::new(run.layout().root()).record();
+    if fs::symlink_metadata(&record).is_ok() {
+        let why = format!("'{}' is there, without a meta.json", record.display());
+        return Err(Error::new(Exit::BadRun, what())
+            .because(why)
+            .hint("remove it first, if nothing needs it"));
+    }
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
     let is_at_work = match observed.status() {
         Status::Running if foreign.is_unknown() => Some("its files have just changed"),
@@ -92,9 +99,8 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     let adopted = Adopted::of(args, &run, observed)?;
     let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
     let written = adopted.write(&scratch).and_then(|()| {
-        let (from, to) = (Layout::new(&scratch).record(), Layout::new(run.layout().root()).record());
-        rename_new(&from, &to)?;
-        sync_parent(&to)
+        rename_new(&Layout::new(&scratch).record(), &record)?;
+        sync_parent(&record)
     });
     remove_dir(&scratch);
     written.map_err(|error| match error {

@@ -158,3 +158,25 @@ fn a_directory_without_files_of_a_run_is_refused() {
         assert!(!lab.path(name).join(".run").exists(), "{name}");
     }
 }
+
+#[test]
+fn what_lies_in_the_place_of_the_record_is_named() {
+    let lab = Lab::new();
+    for put in ["fifo", "link", "empty"] {
+        lab.write(&format!("{put}/metrics.jsonl"), short_rows(2));
+    }
+    lab.cmd("mkfifo").arg("fifo/.run").run().code(0);
+    std::os::unix::fs::symlink("nowhere", lab.path("link/.run")).unwrap();
+    fs::create_dir(lab.path("empty/.run")).unwrap();
+    for put in ["fifo", "link", "empty"] {
+        age(&lab, put, 3600);
+        let refused = lab.cmd("run-new").args(["--adopt", put]).run().code(3).err();
+        assert_eq!(
+            refused,
+            format!(
+                "run-new: cannot adopt '{put}': '{put}/.run' is there, without a meta.json\n\
+                 run-new: remove it first, if nothing needs it\n"
+            )
+        );
+    }
+}
