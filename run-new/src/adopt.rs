@@ -19,7 +19,7 @@ use run_common::provenance::python::{find_program, named_interpreter};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts};
 use run_common::rundir::foreign::Foreign;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::{Checkpoint, Meta};
+use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::options::AttemptOptions;
@@ -219,18 +219,6 @@ fn is_known(format: SourceFormat) -> bool {
     matches!(format, Lines | Csv | Events | TrainerState | Snapshot)
 }
 
-/// Returns the options that say where the metrics are.
-pub(crate) fn options(args: &Args) -> AttemptOptions {
-    let (metrics, step_key) = (args.metrics.clone(), args.step_key.clone());
-    AttemptOptions { metrics, step_key, ..AttemptOptions::default() }
-}
-
-/// Returns how checkpoints are recognised, if options say so.
-pub(crate) fn checkpoint(args: &Args) -> Option<Checkpoint> {
-    let (pattern, requires) = (args.checkpoint.clone(), args.checkpoint_requires.clone());
-    (pattern.is_some() || !requires.is_empty()).then_some(Checkpoint { pattern, requires })
-}
-
 /// Makes the meta.json: what the run says of itself, and what the options say instead.
 fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     let layout = run.layout();
@@ -260,8 +248,8 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
         note: args.note.clone().or(original.note),
         seed: args.seed.or(original.seed),
         total_steps: args.total_steps.or(original.total_steps),
-        checkpoint: checkpoint(args).or(original.checkpoint),
-        options: options(args),
+        checkpoint: args.checkpoints().or(original.checkpoint),
+        options: args.attempt_options(),
         env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
         host: if original.host.is_empty() { Place::here().host.clone() } else { original.host },
         user: if original.user.is_empty() { user_name() } else { original.user },

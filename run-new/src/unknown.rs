@@ -1,6 +1,5 @@
 //! Directories in no known layout: whether the files of a run are in them.
 
-use crate::adopt::{checkpoint, options};
 use crate::cli::Args;
 use run_checkpoint::{Program, discover_latest};
 use run_common::error::{Error, Exit};
@@ -62,7 +61,7 @@ fn has_metrics(run: &RunDir, args: &Args) -> bool {
     let layout = run.layout();
     let is_near =
         |path: &Path| path.strip_prefix(layout.root()).is_ok_and(|below| below.components().count() <= DEPTH);
-    source_by(layout, &options(args)).is_some_and(|source| {
+    source_by(layout, &args.attempt_options()).is_some_and(|source| {
         source.paths().any(is_near)
             && read::rows(&source, &Resumptions::default(), &mut |_, _| {})
                 .is_ok_and(|counts| counts.rows > 0)
@@ -70,7 +69,7 @@ fn has_metrics(run: &RunDir, args: &Args) -> bool {
 }
 
 fn has_checkpoints(run: &RunDir, args: &Args) -> Result<bool, Error> {
-    let named = checkpoint(args);
+    let named = args.checkpoints();
     let found = discover_latest(run.layout(), named.as_ref(), Program::Ended)?;
     Ok(found.iter().any(|one| {
         let path = one.path.to_string_lossy().to_lowercase();

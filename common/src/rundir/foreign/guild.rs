@@ -87,7 +87,7 @@ impl ForeignLayout for Guild {
                 (account.exit_code, account.reason) = (None, Some("interrupted".to_owned()));
                 Claim::Ended(Outcome::Stopped)
             }
-            // Guild calls every signal terminated, a kill for want of memory and a crash, too.
+            // Guild calls every signal terminated, also that of a crash or of an out-of-memory kill.
             (_, Some(status @ (-2 | -15 | 130 | 143))) => {
                 account.reason =
                     Some(format!("stopped by signal {}", if status < 0 { -status } else { status - 128 }));
