@@ -122,3 +122,26 @@ fn damaged_rows_of_other_systems_are_left_out_and_those_of_ours_are_an_error() {
     let asked = lab.cmd(python).args(["-c", DUCKDB, "SELECT count(acc) FROM evaluations"]);
     asked.run().code(1).stderr_has("Error");
 }
+
+#[test]
+fn the_evaluation_of_the_final_checkpoint_has_the_last_step() {
+    let lab = Lab::new();
+    let run = "run_2025-08-19_12-34-56";
+    rl_practice(&lab, "runs", run, &["10", "20", "final"], 30);
+    rl_evaluations(&lab, "runs", run, "gsm8k", true);
+    lab.write(
+        &format!("runs/eval_runs/{run}_gsm8k/step_final_gsm8k/metrics.csv"),
+        "q_idx,pass_rate\n0,0.9\n",
+    );
+    let best = ["--columns", "gsm8k/pass_rate.last,gsm8k/pass_rate.best", "--format", "csv"];
+    let found = lab.cmd("run-report").args(best).run().code(0).out();
+    assert_eq!(
+        found,
+        format!("run,gsm8k/pass_rate.last,gsm8k/pass_rate.best\ntraining_runs/{run},0.9,0.9\n")
+    );
+    let rows = lab.cmd("run-report").arg("--evals").run().code(0).out();
+    assert_eq!(rows.lines().last(), Some(&*format!("training_runs/{run},gsm8k,final,0,0.9,")));
+    lab.cmd("run-report").args(["--sql", "runs.sql"]).run().code(0);
+    let found = asked(&lab, "peers", DUCKDB, &["SELECT DISTINCT step FROM evaluations ORDER BY step"]);
+    assert_eq!(found[0], json!([[10], [20], [30]]));
+}

@@ -37,7 +37,9 @@ pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
             take(&mut ours, run, of.label(), None, &of.consolidated());
         }
         for of in &run.foreign_evaluations {
-            of.tables.iter().for_each(|(step, path)| take(&mut foreign, run, &of.label, *step, path));
+            for (step, path) in &of.tables {
+                take(&mut foreign, run, &of.label, step.or_else(|| last_step(run)), path);
+            }
         }
     }
     let head = "\nCREATE OR REPLACE VIEW evaluations AS";
@@ -54,6 +56,14 @@ pub(super) fn view(runs: &[&Run]) -> (String, Exit) {
         return (format!("{head} SELECT {none} WHERE false;\n"), exit);
     }
     (format!("{head} {};\n", parts.join("\nUNION ALL BY NAME ")), exit)
+}
+
+/// Returns the step of the final checkpoint: the last step of the run.
+fn last_step(run: &Run) -> Option<u64> {
+    let step = run.seen.recorded.step().filter(|step| (0.0..9e15).contains(step) && step.fract() == 0.0)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in bounds")]
+    let whole = step as u64;
+    Some(whole)
 }
 
 impl Tables {

@@ -150,7 +150,7 @@ fn tables(label: &str, root: &Path, most: usize) -> Vec<ForeignEvaluations> {
     }
     let is_one = by_way.len() == 1;
     let named = by_way.into_iter().map(|(way, mut tables)| {
-        tables.sort();
+        tables.sort_by_cached_key(|(step, path)| (step.is_none(), *step, path.clone()));
         let is_plain = is_one || way.is_empty();
         ForeignEvaluations {
             label: if is_plain { label.to_owned() } else { format!("{label}/{way}") },
