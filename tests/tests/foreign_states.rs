@@ -250,3 +250,14 @@ fn a_run_is_the_same_from_within() {
         }
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_damage() {
+    let lab = Lab::new();
+    lab.write("all/s/run_metadata.json", "\u{feff}{\"status\": \"completed\"}\r\n");
+    lab.write("all/h/.hydra/config.yaml", "\u{feff}seed: 7\r\nlr: 0.5\r\n");
+    let runs = listed(&lab, "all"); // without damage
+    assert_eq!(runs["s"]["status"], "completed");
+    let details = lab.cmd("run-status").arg("all/h").run().code(0).stderr("").out();
+    assert!(details.lines().any(|line| line.split_whitespace().eq(["seed:", "7"])), "{details}");
+}

@@ -1,7 +1,7 @@
 //! Values of configs: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-new and
 //! run-report.
 
-use crate::json::with_quoted_constants;
+use crate::json::{with_quoted_constants, without_mark};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -42,6 +42,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > LIMIT {
         return Err("it is too large".to_owned());
     }
+    let bytes = without_mark(bytes);
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let text = || std::str::from_utf8(bytes).map_err(|error| error.to_string());
     match extension.as_str() {
