@@ -39,6 +39,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use uuid::Uuid;
 
+/// How many directories above one are asked whether they are runs.
+const LEVELS: usize = 4;
+
 /// Adopts the named directories; reports errors and continues with the others.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     if args.configs.is_empty() {
@@ -68,13 +71,20 @@ struct Adopted {
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
-    let run = match RunDir::at(directory) {
+    let what = || format!("cannot adopt '{}'", directory.display());
+    let found = RunDir::at(directory);
+    if found.as_ref().is_ok_and(|run| run.layout().foreign().is_none()) {
+        return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
+    }
+    if let Some(outer) = run_around(directory) {
+        let is_adopted = outer.layout().foreign().is_none();
+        let outer = outer.layout().root().display();
+        let error = Error::new(Exit::BadRun, what()).because(format!("it is part of the run '{outer}'"));
+        return Err(if is_adopted { error } else { error.hint(format!("adopt '{outer}' instead")) });
+    }
+    let run = match found {
         Err(_) if directory.is_dir() => unknown::run_in(directory, args)?,
         found => found?,
-    };
-    let what = || format!("cannot adopt '{}'", directory.display());
-    let Some(foreign) = run.layout().foreign() else {
-        return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
     };
     let record = Layout::new(run.layout().root()).record();
     if fs::symlink_metadata(&record).is_ok() {
@@ -84,11 +94,12 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
             .hint("remove it first, if nothing needs it"));
     }
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
+    let foreign = run.layout().foreign();
     let is_at_work = match observed.status() {
-        Status::Running if foreign.is_unknown() => Some("its files have just changed"),
+        Status::Running if foreign.is_some_and(Foreign::is_unknown) => Some("its files have just changed"),
         Status::Running => Some("it is running"),
         Status::Queued => Some("it is queued"),
-        Status::Stale if foreign.account(run.layout().root()).may_live() => {
+        Status::Stale if observed.account.as_ref().is_some_and(|account| account.may_live()) => {
             Some("its process may still live")
         }
         _ => None,
@@ -107,6 +118,12 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
         error if is_taken(&error) => Error::new(Exit::No, what()).because("it has just been given a record"),
         error => Error::io("write to", directory, error),
     })
+}
+
+/// Returns the run that a directory is part of: a record within it would hide the run that it is part of.
+fn run_around(directory: &Path) -> Option<RunDir> {
+    let path = fs::canonicalize(directory).ok()?;
+    path.ancestors().skip(1).take(LEVELS).find_map(|outer| RunDir::at(outer).ok())
 }
 
 impl Adopted {

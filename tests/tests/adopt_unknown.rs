@@ -180,3 +180,26 @@ fn what_lies_in_the_place_of_the_record_is_named() {
         );
     }
 }
+
+#[test]
+fn a_part_of_a_run_is_not_adopted() {
+    let lab = Lab::new();
+    lab.new_run("ours", &["true"]);
+    lab.write("runs/ours/checkpoints/model_10.pt", "PK");
+    stealthrl(&lab, "runs/s", &json!({}), &short_rows(2));
+    lab.write("runs/s/wandb/run-20260129_120000-a/run-a.wandb", "");
+    lab.write("runs/hf/checkpoint-20/trainer_state.json", r#"{"global_step": 20}"#);
+    age(&lab, "runs", 3600);
+    for (part, run) in [
+        ("runs/ours/checkpoints", "runs/ours"),
+        ("runs/s/wandb/run-20260129_120000-a", "runs/s"),
+        ("runs/hf/checkpoint-20", "runs/hf"),
+    ] {
+        let run = lab.path(run).canonicalize().unwrap();
+        let refused = lab.cmd("run-new").args(["--adopt", part]).run().code(3).err();
+        let run = run.display();
+        let hint =
+            if part.contains("ours") { String::new() } else { format!("run-new: adopt '{run}' instead\n") };
+        assert_eq!(refused, format!("run-new: cannot adopt '{part}': it is part of the run '{run}'\n{hint}"));
+    }
+}
