@@ -39,6 +39,8 @@ pub struct Account {
     pub is_unseen: bool,
     /// Step that it has reached, unless the metrics tell.
     pub step: Option<f64>,
+    /// Step at which it was resumed, where `start_time` is that of the resumption.
+    pub start_step: Option<f64>,
     /// Exit status of the command.
     pub exit_code: Option<i32>,
     /// Signal that ended it.
@@ -158,6 +160,7 @@ impl Account {
             last_output: self.last_heartbeat, // which is a change of its files
             supervisor: self.process.clone(),
             step: self.step,
+            start_step: self.start_step,
             ..AttemptState::new(1)
         };
         recorded.state = match self.claim {
