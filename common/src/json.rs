@@ -7,6 +7,11 @@ use serde_json::Value;
 pub const CONSTANTS: [(&str, f64); 3] =
     [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 
+/// Returns a text without the byte order mark with which editors of Windows begin it.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// Writes a number as JSON: whole ones without a fraction, null when it is not finite.
 pub fn json_number(number: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]

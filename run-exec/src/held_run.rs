@@ -218,6 +218,7 @@ mod tests {
             leftovers: Vec::new(),
             unproven: None,
             damage: None,
+            account: None,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::cli::Args;
 use crate::guard::SCRATCH;
 use crate::print::print_run;
 use crate::staged::{is_taken, remove_dir};
+use crate::unknown;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_parent, write_whole};
@@ -17,18 +18,21 @@ use run_common::provenance::hash::sha256_of;
 use run_common::provenance::params::params;
 use run_common::provenance::python::{find_program, named_interpreter};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts};
+use run_common::rundir::foreign::Foreign;
 use run_common::rundir::layout::Layout;
-use run_common::rundir::meta::{Checkpoint, Meta};
+use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
-use run_common::rundir::raw::Raw;
+use run_common::rundir::options::AttemptOptions;
+use run_common::rundir::raw::{Metrics, Raw, Recent};
 use run_common::rundir::record::document;
-use run_common::rundir::recorded::Recorded;
+use run_common::rundir::recorded::{AttemptState, Recorded};
 use run_common::rundir::status::{Outcome, Status};
 use run_common::time::Timestamp;
-use run_metrics::foreign::figures;
-use run_metrics::of_run;
-use run_metrics::source::SourceFormat;
+use run_metrics::foreign::{self, figures, source_by};
+use run_metrics::read;
+use run_metrics::resumptions::Resumptions;
+use run_metrics::source::{MetricSource, SourceFormat};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -36,8 +40,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use uuid::Uuid;
 
-/// Advice for a directory whose layout is not known.
-const UNKNOWN: &str = "make a run with run-new -n NAME -- COMMAND and copy the files into it; run-tools(7) lists the layouts that --adopt knows";
+/// How many directories above one are asked whether they are runs.
+const LEVELS: usize = 4;
 
 /// Adopts the named directories; reports errors and continues with the others.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
@@ -64,23 +68,39 @@ struct Adopted {
     /// The attempt that the run was, if it has started.
     attempt: Option<(AttemptStart, AttemptEnd)>,
     /// Its metrics are in a format that records do not name, and are copied as JSON lines.
-    has_rows: bool,
+    rows: Option<MetricSource>,
 }
 
 fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
-    let run = RunDir::at(directory).map_err(
-        |error| {
-            if directory.is_dir() { error.hint(UNKNOWN) } else { error }
-        },
-    )?;
     let what = || format!("cannot adopt '{}'", directory.display());
-    let Some(foreign) = run.layout().foreign() else {
+    let found = RunDir::at(directory);
+    if found.as_ref().is_ok_and(|run| run.layout().foreign().is_none()) {
         return Err(Error::new(Exit::No, what()).because("it already has a record of its own"));
+    }
+    if let Some(outer) = run_around(directory) {
+        let is_adopted = outer.layout().foreign().is_none();
+        let outer = outer.layout().root().display();
+        let error = Error::new(Exit::BadRun, what()).because(format!("it is part of the run '{outer}'"));
+        return Err(if is_adopted { error } else { error.hint(format!("adopt '{outer}' instead")) });
+    }
+    let run = match found {
+        Err(_) if directory.is_dir() => unknown::run_in(directory, args)?,
+        found => found?,
     };
+    let record = Layout::new(run.layout().root()).record();
+    if fs::symlink_metadata(&record).is_ok() {
+        let why = format!("'{}' is there, without a meta.json", record.display());
+        return Err(Error::new(Exit::BadRun, what())
+            .because(why)
+            .hint("remove it first, if nothing needs it"));
+    }
     let observed = Observer::of_many(None).with_figures(figures).observe(&run)?;
+    let foreign = run.layout().foreign();
     let is_at_work = match observed.status() {
+        Status::Running if foreign.is_some_and(Foreign::is_unknown) => Some("its files have just changed"),
         Status::Running => Some("it is running"),
-        Status::Stale if foreign.account(run.layout().root()).may_live() => {
+        Status::Queued => Some("it is queued"),
+        Status::Stale if observed.account.as_ref().is_some_and(|account| account.may_live()) => {
             Some("its process may still live")
         }
         _ => None,
@@ -90,10 +110,9 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     }
     let adopted = Adopted::of(args, &run, observed)?;
     let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
-    let written = adopted.write(run.layout(), &scratch).and_then(|()| {
-        let (from, to) = (Layout::new(&scratch).record(), Layout::new(run.layout().root()).record());
-        rename_new(&from, &to)?;
-        sync_parent(&to)
+    let written = adopted.write(&scratch).and_then(|()| {
+        rename_new(&Layout::new(&scratch).record(), &record)?;
+        sync_parent(&record)
     });
     remove_dir(&scratch);
     written.map_err(|error| match error {
@@ -102,10 +121,20 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
     })
 }
 
+/// Returns the run that a directory is part of: a record within it would hide the run that it is part of.
+fn run_around(directory: &Path) -> Option<RunDir> {
+    let path = fs::canonicalize(directory).ok()?;
+    path.ancestors().skip(1).take(LEVELS).find_map(|outer| RunDir::at(outer).ok())
+}
+
 impl Adopted {
-    fn of(args: &Args, run: &RunDir, observed: Observed) -> Result<Self, Error> {
+    fn of(args: &Args, run: &RunDir, mut observed: Observed) -> Result<Self, Error> {
         let layout = run.layout();
         let meta = meta(args, run)?;
+        let source = source_by(layout, &meta.options);
+        if meta.options != AttemptOptions::default() {
+            read_again(&mut observed, &meta.options, source.as_ref());
+        }
         let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", layout.root(), error))?;
         let attempt = attempts.last().map(|Attempt { start, end }| {
             let command = meta.command.clone().unwrap_or_default();
@@ -113,7 +142,8 @@ impl Adopted {
                 run_id: meta.run_id.clone(),
                 cwd: meta.cwd.clone(),
                 command: command.clone(),
-                template: command, // what another attempt executes
+                template: command,             // what another attempt executes
+                options: meta.options.clone(), // which it inherits
                 ..start.clone()
             };
             let end = match end {
@@ -129,7 +159,7 @@ impl Adopted {
             total_steps: meta.total_steps,
             ..observed.recorded
         };
-        let has_rows = of_run::source(layout).is_some_and(|source| !is_known(source.format()));
+        let rows = source.filter(|source| !is_known(source.format()));
         if let Some((_, end)) = &attempt {
             recorded.end(end);
         } else {
@@ -138,11 +168,11 @@ impl Adopted {
         if let Some(attempt) = recorded.attempt_mut() {
             attempt.supervisor = None; // it was none of ours
         }
-        Ok(Self { meta, recorded, attempt, has_rows })
+        Ok(Self { meta, recorded, attempt, rows })
     }
 
     /// Writes the record of a run into a directory that no tool looks into.
-    fn write(mut self, run: &Layout, scratch: &Path) -> io::Result<()> {
+    fn write(mut self, scratch: &Path) -> io::Result<()> {
         let layout = Layout::new(scratch);
         fs::create_dir(scratch)?;
         fs::create_dir(layout.record())?;
@@ -152,8 +182,8 @@ impl Adopted {
             write_whole(&layout.attempts(), &lines, Durability::Power)?;
             write_whole(&layout.result(), &document(end)?, Durability::Power)?;
         }
-        if self.has_rows
-            && copy_rows(run, &layout.scraped())? > 0
+        if let Some(rows) = &self.rows
+            && copy_rows(rows, &layout.scraped())? > 0
             && let Some(attempt) = self.recorded.attempt_mut()
         {
             let scraped = layout.scraped();
@@ -166,11 +196,29 @@ impl Adopted {
     }
 }
 
+/// Reads the metrics of a run from the file that options name, instead of what its layout says.
+fn read_again(observed: &mut Observed, options: &AttemptOptions, source: Option<&MetricSource>) {
+    let step = observed.account.as_ref().and_then(|account| account.step);
+    if let Some(attempt) = observed.recorded.attempt_mut() {
+        *attempt = AttemptState {
+            step,
+            step_key: options.step_key.clone(),
+            metrics: Metrics::default(),
+            recent: Recent::default(),
+            metrics_from: None,
+            ..attempt.clone()
+        };
+    }
+    if let Some(source) = source {
+        foreign::add(source, observed.run.layout(), &mut observed.recorded);
+    }
+}
+
 /// Copies the metrics of a run to a new file of JSON lines, as they are read. Returns how many rows there are.
-fn copy_rows(run: &Layout, to: &Path) -> io::Result<usize> {
+fn copy_rows(rows: &MetricSource, to: &Path) -> io::Result<usize> {
     let mut file = BufWriter::new(create_with_mode(to, 0o644)?);
     let (mut count, mut line, mut written) = (0, Vec::new(), Ok(()));
-    of_run::rows(run, &mut |row, _| {
+    read::rows(rows, &Resumptions::default(), &mut |row, _| {
         line.clear();
         row.write_line(&mut line);
         if written.is_ok() {
@@ -192,45 +240,40 @@ fn is_known(format: SourceFormat) -> bool {
 /// Makes the meta.json: what the run says of itself, and what the options say instead.
 fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
     let layout = run.layout();
-    let told = Meta::read(layout)?;
+    let original = Meta::read(layout)?;
     let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
     let cwd = match &args.chdir {
         Some(directory) => here.join(directory),
-        None if Path::new(&told.cwd).is_dir() => told.cwd.clone().into(),
+        None if Path::new(&original.cwd).is_dir() => original.cwd.clone().into(),
         None => here,
     };
-    let command = if args.command.is_empty() { told.command.clone() } else { Some(args.command.clone()) };
+    let command = if args.command.is_empty() { original.command.clone() } else { Some(args.command.clone()) };
     let program = command.as_ref().and_then(|words| words.first());
     let executable =
         program.and_then(|program| find_program(OsStr::new(program), &cwd)).map(named_interpreter);
-    let has_checkpoint = args.checkpoint.is_some() || !args.checkpoint_requires.is_empty();
-    let mut options = told.options.clone();
-    options.metrics = args.metrics.clone().or(options.metrics);
-    options.step_key = args.step_key.clone().or(options.step_key);
     let mut meta = Meta {
         run_id: Uuid::now_v7().to_string(),
-        run_name: layout.name(),
-        created: if told.created.millis() == 0 { Timestamp::now() } else { told.created },
+        run_name: original.run_name,
+        created: if original.created.millis() == 0 { Timestamp::now() } else { original.created },
         executable: executable.and_then(|path| path.to_str().map(str::to_owned)),
         command,
         resume_args: Some(args.resume_args.clone()).filter(|words| !words.is_empty()),
-        config_sha256: told.config_file.as_ref().and_then(|file| sha256_of(&layout.root().join(file)).ok()),
-        tags: told.tags.iter().chain(&args.tag).cloned().collect(),
-        note: args.note.clone().or(told.note),
-        seed: args.seed.or(told.seed),
-        total_steps: args.total_steps.or(told.total_steps),
-        checkpoint: if has_checkpoint {
-            Some(Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() })
-        } else {
-            told.checkpoint
-        },
-        options,
+        config_sha256: original
+            .config_file
+            .as_ref()
+            .and_then(|file| sha256_of(&layout.root().join(file)).ok()),
+        tags: original.tags.iter().chain(&args.tag).cloned().collect(),
+        note: args.note.clone().or(original.note),
+        seed: args.seed.or(original.seed),
+        total_steps: args.total_steps.or(original.total_steps),
+        checkpoint: args.checkpoints().or(original.checkpoint),
+        options: args.attempt_options(),
         env: args.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
-        host: if told.host.is_empty() { Place::here().host.clone() } else { told.host },
-        user: if told.user.is_empty() { user_name() } else { told.user },
+        host: if original.host.is_empty() { Place::here().host.clone() } else { original.host },
+        user: if original.user.is_empty() { user_name() } else { original.user },
         cwd: cwd.to_string_lossy().into_owned(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..told
+        ..original
     };
     meta.redact();
     if let (Some(command), false) = (&meta.command, args.command.is_empty()) {
@@ -242,14 +285,15 @@ fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
 /// Makes the end of a run that did not say how it ended.
 fn end_of(meta: &Meta, observed: &Observed, start: &AttemptStart) -> AttemptEnd {
     let recorded = &observed.recorded;
-    let heard = recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
-    let end_time = observed.end_time().or(heard).unwrap_or(start.start_time);
-    let status = match observed.status() {
-        Status::Completed => Outcome::Completed,
-        Status::Stopped => Outcome::Stopped,
-        _ => Outcome::Failed,
+    let last_heartbeat = recorded.attempt().and_then(|attempt| attempt.last_heartbeat);
+    let end_time = observed.end_time().or(last_heartbeat).unwrap_or(start.start_time);
+    let is_unknown = observed.run.layout().foreign().is_some_and(Foreign::is_unknown);
+    let (status, reason) = match observed.status() {
+        Status::Completed => (Outcome::Completed, None),
+        Status::Stopped => (Outcome::Stopped, observed.reason()),
+        _ if is_unknown => (Outcome::Stopped, Some("it was adopted, and nothing says how it ended")),
+        _ => (Outcome::Failed, observed.reason()),
     };
-    let reason = observed.reason().filter(|_| status != Outcome::Completed);
     AttemptEnd {
         reason: reason.map(str::to_owned),
         exit_code: recorded.exit_code(),

@@ -8,6 +8,8 @@ use run_common::cli::number::{integer, natural};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::error::Error;
 use run_common::message::warn;
+use run_common::rundir::meta::Checkpoint;
+use run_common::rundir::options::AttemptOptions;
 use run_metrics::scrape::Patterns;
 use run_metrics::source::MetricSource;
 use std::path::{Path, PathBuf};
@@ -112,6 +114,22 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Returns the options that attempts inherit.
+    pub(crate) fn attempt_options(&self) -> AttemptOptions {
+        AttemptOptions {
+            metrics: self.metrics.clone(),
+            step_key: self.step_key.clone(),
+            scrape: Some(self.scrape.clone()).filter(|specs| !specs.is_empty()),
+            ..AttemptOptions::default()
+        }
+    }
+
+    /// Returns how checkpoints are recognised, if options say so.
+    pub(crate) fn checkpoints(&self) -> Option<Checkpoint> {
+        let (pattern, requires) = (self.checkpoint.clone(), self.checkpoint_requires.clone());
+        (pattern.is_some() || !requires.is_empty()).then_some(Checkpoint { pattern, requires })
+    }
+
     /// Returns the words after `--` to the command: `--resume-args` takes any word, `--` too.
     pub(crate) fn settled(&self) -> Self {
         let mut settled = self.clone();

@@ -16,6 +16,7 @@ mod random;
 mod spec;
 mod staged;
 mod sweep;
+mod unknown;
 
 fn main() -> std::process::ExitCode {
     run_common::cli::entry("run-new", new::run)

@@ -19,8 +19,7 @@ use run_common::provenance::redact::{redact_text, redact_value};
 use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::BATCH_FILES;
-use run_common::rundir::meta::{Checkpoint, Meta};
-use run_common::rundir::options::AttemptOptions;
+use run_common::rundir::meta::Meta;
 use run_common::rundir::placeholders::word_with;
 use run_common::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -124,15 +123,8 @@ impl Plan {
             note: args.note.clone(),
             seed: args.seed,
             total_steps: args.total_steps,
-            checkpoint: (args.checkpoint.is_some() || !args.checkpoint_requires.is_empty()).then(|| {
-                Checkpoint { pattern: args.checkpoint.clone(), requires: args.checkpoint_requires.clone() }
-            }),
-            options: AttemptOptions {
-                metrics: args.metrics.clone(),
-                step_key: args.step_key.clone(),
-                scrape: Some(args.scrape.clone()).filter(|specs| !specs.is_empty()),
-                ..AttemptOptions::default()
-            },
+            checkpoint: args.checkpoints(),
+            options: args.attempt_options(),
             set_by_env: args.set_by_env,
             batch: None,
             host: Place::here().host.clone(),

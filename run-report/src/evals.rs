@@ -35,6 +35,12 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
                 }
             }
             tables.push((run.name.as_str(), evaluations.label.clone(), all));
+            if evaluations.is_cut {
+                warn(&format!(
+                    "the evaluation '{}' of '{}' has too many files: some of its steps may be missing",
+                    evaluations.label, run.name
+                ));
+            }
         }
     }
     if tables.is_empty() {

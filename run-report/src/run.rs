@@ -14,6 +14,7 @@ use run_metrics::names::is_metric;
 use run_metrics::read::RowCounts;
 use serde_json::{Map, Value};
 use std::io;
+use std::path::PathBuf;
 
 /// A run in a report.
 #[derive(Debug)]
@@ -38,18 +39,16 @@ impl Run {
         observer: &Observer,
         finder: &Finder,
     ) -> Result<Self, Error> {
-        let layout = run.layout();
-        let meta = Meta::shown(layout)?;
-        let attempts =
-            Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
+        let (layout, seen) = (run.layout(), observer.observe(run)?);
+        let (meta, attempts) = (seen.meta()?, seen.attempts()?);
         Ok(Self {
             name,
-            seen: observer.observe(run)?,
             evaluations: finder.of_run(run, &meta.run_id),
             foreign_evaluations: layout
                 .foreign()
                 .map(|foreign| foreign.evaluations(layout.root()))
                 .unwrap_or_default(),
+            seen,
             meta,
             attempts,
         })
@@ -72,7 +71,7 @@ impl Run {
             }
         }
         for evaluations in &self.foreign_evaluations {
-            for (step, metrics) in measured(evaluations) {
+            for (step, metrics) in measured(evaluations, self.seen.recorded.step()) {
                 for (name, figures) in metrics.iter().filter(|(name, _)| is_metric(name)) {
                     let mean = figures["mean"].as_f64().unwrap_or(f64::NAN);
                     each(&format!("{}/{name}", evaluations.label), step, mean);
@@ -87,12 +86,16 @@ impl Run {
     }
 }
 
-/// Returns what was measured of the checkpoints with a step, in the order of the steps. Damaged tables are left out.
-fn measured(evaluations: &ForeignEvaluations) -> impl Iterator<Item = (f64, Map<String, Value>)> {
-    evaluations.tables.iter().filter_map(|(step, path)| {
+/// Returns what was measured of the checkpoints, in the order of the steps; the final checkpoint has the last step of
+/// the run. Damaged tables are left out.
+fn measured(evaluations: &ForeignEvaluations, last: Option<f64>) -> Vec<(f64, Map<String, Value>)> {
+    let measured = |(step, path): &(Option<u64>, PathBuf)| {
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
-        let step = (*step)? as f64;
+        let step = step.map(|step| step as f64).or(last)?;
         let (_, metrics) = measure(open_regular(path).ok()??).ok()?;
         Some((step, metrics))
-    })
+    };
+    let mut all: Vec<_> = evaluations.tables.iter().filter_map(measured).collect();
+    all.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    all
 }

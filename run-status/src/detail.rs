@@ -47,10 +47,9 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
     if let Some(damage) = &run.damage {
         damaged(damage.error());
     }
-    let meta = Meta::shown(layout).map_err(&mut damaged).ok();
+    let meta = run.meta().map_err(&mut damaged).ok();
     let known = meta.as_ref();
-    let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error));
-    let attempts = attempts.map_err(&mut damaged).unwrap_or_default();
+    let attempts = run.attempts().map_err(&mut damaged).unwrap_or_default();
     if attempts.skipped() > 0 {
         let (count, path) = (attempts.skipped(), layout.attempts());
         let (lines, are) = if count == 1 { ("line", "is") } else { ("lines", "are") };

@@ -63,7 +63,7 @@ pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, O
     if !full {
         return (entry, damage_of(run, is_named));
     }
-    match Meta::shown(run.run.layout()) {
+    match run.meta() {
         Ok(meta) => (entry.with(&meta), run.damage.as_ref().map(Damage::error)),
         Err(damage) => (entry, Some(damage)),
     }

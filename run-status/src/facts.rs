@@ -6,7 +6,7 @@ use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
 use run_common::figures::{human_bytes, money};
 use run_common::provenance::device::DeviceState;
-use run_common::rundir::attempts::{Attempt, Attempts, JobStart};
+use run_common::rundir::attempts::{Attempt, JobStart};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::sample::Sample;
@@ -95,7 +95,7 @@ fn names(files: &[String]) -> String {
 
 /// Adds the circumstances of the run's creation.
 fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
-    let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
+    let attempts = run.attempts().unwrap_or_default();
     let last = attempts.last().map(|last| &last.start.cwd).filter(|directory| !directory.is_empty());
     facts.say("directory", Some(last.unwrap_or(&meta.cwd).clone())); // that of the command above
     facts.say("environment", Some(pairs(&meta.env)));
@@ -117,7 +117,7 @@ fn of_creation(facts: &mut Facts, run: &Observed, meta: &Meta) {
 /// Adds the resources that the last attempt has used.
 fn of_machine(facts: &mut Facts, run: &Observed) {
     let Some(attempt) = run.recorded.attempt() else { return };
-    let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
+    let attempts = run.attempts().unwrap_or_default();
     facts.say("job", attempts.last().and_then(|last| last.start.job.as_ref()).map(job));
     let used = attempt.resources.map(|used| {
         let gpu = used.gpu_seconds.map(|seconds| format!(", gpu {}", human_seconds(seconds)));
@@ -170,7 +170,7 @@ fn figures(device: &DeviceState) -> String {
 /// that the program has logged as spent.
 fn cost(run: &Observed, meta: &Meta) -> Option<String> {
     let rates = Rates::from_environment().ok().flatten(); // run-report reports errors in it
-    let attempts = Attempts::read(run.run.layout()).ok()?;
+    let attempts = run.attempts().ok()?;
     let is_known = |one: &Attempt| one.end.as_ref().is_some_and(|end| end.cost_usd.is_some());
     let mut words = Vec::new();
     if rates.is_some() || attempts.iter().any(is_known) {

@@ -8,7 +8,6 @@ use crate::rows::{RunRow, counts, table};
 use crate::select::Scope;
 use crate::sparkline::Sparkline;
 use crate::watched::Watched;
-use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
@@ -69,7 +68,7 @@ impl Picture<'_> {
             }
             lines.extend(block);
         };
-        let meta = Meta::shown(run.run.layout()).ok();
+        let meta = run.meta().ok();
         add(facts(run, meta.as_ref(), Extent::Short).lines(self.colour, columns));
         let metrics = run.recorded.metrics().figures();
         if let Some(name) = shown_metrics(&metrics, self.columns, 1).first() {

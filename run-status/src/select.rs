@@ -222,6 +222,7 @@ mod tests {
             leftovers: Vec::new(),
             unproven: None,
             damage: None,
+            account: None,
         }
     }
 

@@ -52,7 +52,7 @@ pub fn assert_same(found: &BTreeMap<String, Series>, expected: &BTreeMap<String,
 
 /// The files of a run of each layout of trackers and trainers, the smallest that tell all, and whether each is a small
 /// document.
-pub const ECOSYSTEM: [(&str, &str, bool); 35] = [
+pub const ECOSYSTEM: [(&str, &str, bool); 37] = [
     (
         "mlruns/1/0a/meta.yaml",
         "end_time: 1769688010000\nrun_id: 0a\nrun_name: f\nstart_time: 1769688000000\nstatus: 3\nuser_id: u\n",
@@ -79,6 +79,7 @@ pub const ECOSYSTEM: [(&str, &str, bool); 35] = [
     (".guild/runs/0b/.guild/attrs/flags", "lr: 0.1\n", true),
     (".guild/runs/0b/.guild/LOCK", "0", true),
     (".guild/runs/0b/.guild/output", "printed\n", false),
+    (".guild/runs/0b/.guild/output.index", "123456781", true),
     ("jobs/12_submitted.pkl", "x", true),
     ("jobs/12_0_log.out", "iter 5: loss 2.5, time 1.00ms, mfu 1.00%\n", false),
     ("jobs/12_0_result.pkl", "\u{4}\u{95}\u{7}success", true),
@@ -92,6 +93,11 @@ pub const ECOSYSTEM: [(&str, &str, bool); 35] = [
         false,
     ),
     ("ray/e/failed/params.json", "{}", true),
+    (
+        "ray/e/experiment_state-2026-01-29_12-00-00.json",
+        r#"{"trial_data": [["{\"status\": \"ERROR\", \"relative_logdir\": \"failed\"}", "{}"]]}"#,
+        true,
+    ),
     ("ray/e/failed/error.txt", "Traceback (most recent call last):\nValueError: x\n", true),
     ("runs/detect/train/args.yaml", "epochs: 2\n", true),
     ("runs/detect/train/results.csv", "epoch,loss\n1,1\n2,0.5\n", false),

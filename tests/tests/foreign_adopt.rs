@@ -191,19 +191,3 @@ fn a_silent_run_whose_process_lives_is_not_adopted() {
     trainer.wait();
     lab.cmd("run-new").args(["--adopt", "runs/hangs"]).run().code(0);
 }
-
-#[test]
-fn a_directory_of_no_known_layout_is_refused_with_advice() {
-    let lab = Lab::new();
-    lab.write("mine/train.txt", "epoch 1 loss 0.5\n");
-    lab.write("mine/model_10.pt", "PK");
-    let refused = lab.cmd("run-new").args(["--adopt", "mine"]).run().code(3).err();
-    assert_eq!(
-        refused,
-        "run-new: no run 'mine': the directory has no .run/meta.json, and no known layout\n\
-         run-new: make a run with run-new -n NAME -- COMMAND and copy the files into it; \
-         run-tools(7) lists the layouts that --adopt knows\n"
-    );
-    let missing = lab.cmd("run-new").args(["--adopt", "nowhere"]).run().code(3).err();
-    assert_eq!(missing, "run-new: no run 'nowhere': no such directory\n");
-}

@@ -108,3 +108,60 @@ fn an_event_file_beside_runs_of_another_system_hides_none() {
         assert_eq!(found.1, ["proj/lightning_logs/version_0", "proj/runs/s"], "{mark}");
     }
 }
+
+#[test]
+fn a_file_in_a_project_hides_no_runs_below_it_and_a_run_keeps_what_is_below_it() {
+    let logs = |lab: &Lab, top: &str| {
+        for version in 0..2 {
+            lab.write(&format!("{top}/lightning_logs/version_{version}/hparams.yaml"), "lr: 0.1\n");
+        }
+    };
+    let hydra = |lab: &Lab, top: &str| {
+        for time in ["12-00-00", "12-00-01"] {
+            lab.write(&format!("{top}/outputs/2026-01-29/{time}/.hydra/config.yaml"), "lr: 0.1\n");
+        }
+    };
+    let mlflow = |lab: &Lab, top: &str| {
+        for run in ["a", "b"] {
+            for file in ["meta.yaml", "metrics/loss", "params/lr", "tags/t"] {
+                lab.write(&format!("{top}/mlruns/0/{run}/{file}"), "");
+            }
+        }
+    };
+    let guild = |lab: &Lab, top: &str| {
+        for run in ["a", "b"] {
+            lab.write(&format!("{top}/.guild/runs/{run}/.guild/attrs/id"), run);
+        }
+    };
+    let projects: [fn(&Lab, &str); 4] = [logs, hydra, mlflow, guild];
+    for mark in ["events.out.tfevents.1769688000.h.1.0", "ckpt.pt", "progress.csv", "training.log"] {
+        let lab = Lab::new();
+        for (number, fill) in projects.iter().enumerate() {
+            let top = format!("home/p{number}");
+            fill(&lab, &top);
+            lab.write(&format!("{top}/{mark}"), "epoch,step\n1,1\n");
+        }
+        // A run of its own, with what W&B keeps in it.
+        lab.write(&format!("home/run/{mark}"), "epoch,step\n1,1\n");
+        for id in ["a", "b"] {
+            lab.write(&format!("home/run/wandb/offline-run-20260129_120000-{id}/run-{id}.wandb"), "");
+        }
+        let (_, mut others) = listed(&lab, &["-a", "-d", "home"]);
+        others.sort();
+        assert_eq!(
+            others,
+            [
+                "home/p0/lightning_logs/version_0",
+                "home/p0/lightning_logs/version_1",
+                "home/p1/outputs/2026-01-29/12-00-00",
+                "home/p1/outputs/2026-01-29/12-00-01",
+                "home/p2/mlruns/0/a",
+                "home/p2/mlruns/0/b",
+                "home/p3/.guild/runs/a",
+                "home/p3/.guild/runs/b",
+                "home/run",
+            ],
+            "{mark}"
+        );
+    }
+}

@@ -144,6 +144,31 @@ fn a_training_that_goes_on_has_not_ended() {
 }
 
 #[test]
+fn a_training_of_yolo_that_was_resumed_has_its_pace_from_then_on() {
+    let lab = Lab::new();
+    for (name, header, is_known) in
+        [("new", "epoch,time", true), ("old", "   epoch,   train/box_loss", false)]
+    {
+        lab.write(
+            &format!("all/{name}/args.yaml"),
+            "epochs: 100\nresume: runs/detect/train/weights/last.pt\n",
+        );
+        lab.write(
+            &format!("all/{name}/results.csv"),
+            format!("{header}\n1,5.5\n2,11\n60,330\n61,4\n62,8\n70,40\n"),
+        );
+        set_age(&lab, &format!("all/{name}/args.yaml"), 100);
+        let run = status(&lab, &format!("all/{name}"));
+        assert_eq!((&run["status"], &run["step"]), (&json!("running"), &json!(70)));
+        let start = if is_known { json!(60) } else { json!(null) };
+        assert_eq!(run["start_step"], start, "{run}");
+        // 30 epochs are left, at 10 s each, or at 100 s for all 70.
+        let left = run["eta_s"].as_f64().unwrap();
+        assert_eq!(left > 200.0, is_known, "{left}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_proves_no_death() {
     let lab = Lab::new();
     // Of each of these nothing is known, also for root.
@@ -249,4 +274,15 @@ fn a_run_is_the_same_from_within() {
             }
         }
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_damage() {
+    let lab = Lab::new();
+    lab.write("all/s/run_metadata.json", "\u{feff}{\"status\": \"completed\"}\r\n");
+    lab.write("all/h/.hydra/config.yaml", "\u{feff}seed: 7\r\nlr: 0.5\r\n");
+    let runs = listed(&lab, "all"); // without damage
+    assert_eq!(runs["s"]["status"], "completed");
+    let details = lab.cmd("run-status").arg("all/h").run().code(0).stderr("").out();
+    assert!(details.lines().any(|line| line.split_whitespace().eq(["seed:", "7"])), "{details}");
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 use testkit::foreign::{connect4, connect4_status, experiments, iso, rl_practice, stealthrl};
+use testkit::process::getuid;
 use testkit::{Lab, Running, lives, wait_for};
 
 /// A trainer in the manner of that pipeline: on SIGTERM, or when it finds `stop`, it ends well.
@@ -108,6 +109,37 @@ fn a_pid_that_names_nobody_or_another_is_not_signalled() {
     let long_ago = SystemTime::now() - Duration::from_secs(864_000);
     File::open(lab.path("runs/reused/pid")).unwrap().set_modified(long_ago).unwrap();
     lab.cmd("run-stop").arg("reused").run().code(0);
+}
+
+/// A trainer that looks at its run and stops it, as another process of its container would.
+const FIRST: &str = r#"
+import json, os, pathlib, signal, subprocess, sys, time
+run = pathlib.Path(sys.argv[2])
+run.mkdir(parents=True)
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+now = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+(run / "config.yaml").write_text("seed: 1\n")
+(run / "meta.json").write_text(json.dumps({"start_time_iso": now, "command": "python serve.py" if sys.argv[3:] else " ".join(sys.argv)}))
+(run / "pid").write_text(str(os.getpid()))
+(run / "status.json").write_text(json.dumps({"status": "running", "step": 7, "last_heartbeat": now}))
+seen = json.loads(subprocess.run(["run-status", "--json", run], stdout=subprocess.PIPE).stdout)
+subprocess.run(["run-stop", "--no-wait", run], stdout=subprocess.PIPE)
+print(os.getpid(), seen["status"], len(stopped), flush=True)
+"#;
+
+#[test]
+fn a_trainer_may_be_the_first_process_of_a_container() {
+    let lab = Lab::new();
+    lab.write("first.py", FIRST);
+    let user: &[&str] = if getuid().is_root() { &[] } else { &["--user", "--map-root-user"] };
+    let first = |run: &str, command: &[&str]| {
+        let spaces = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+        let words = ["python3", "first.py", "--run_dir", run];
+        lab.cmd("unshare").args(user).args(spaces).args(words).args(command).run().code(0).out()
+    };
+    assert_eq!(first("runs/its", &[]), "1 running 1\n");
+    assert_eq!(first("runs/other", &["other"]), "1 dead 0\n");
 }
 
 #[test]

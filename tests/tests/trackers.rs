@@ -55,6 +55,11 @@ fn runs_of_mlflow_are_as_mlflow_says() {
             })
             .collect();
         assert_same(&series(&lab, &format!("proj/{path}")), &expected);
+        for (name, latest) in run["latest"].as_object().unwrap() {
+            let latest: f64 = latest.as_str().unwrap().parse().unwrap();
+            let last = status["metrics"][name]["last"].as_f64();
+            assert_eq!(last, Some(latest).filter(|latest| latest.is_finite()), "{name}: {run}");
+        }
     }
     let (path, _) = named(&runs, "first");
     let report = settings(&lab, &format!("proj/{path}"), "lr,model/depth,seed");

@@ -9,14 +9,20 @@ use crate::trainer_files::candidates;
 use run_common::error::plain;
 use run_common::rundir::foreign::{Foreign, MetricFiles, MetricFormat};
 use run_common::rundir::layout::Layout;
+use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::{Recorded, State};
 use std::path::Path;
 
 /// Finds where a run keeps its metrics.
 pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
+    let usual = || Some(candidates(layout, true).into_iter().next()?.1);
     let (format, files) = match foreign.metrics(layout.root()) {
-        MetricFiles::Usual => return Some(candidates(layout, true).into_iter().next()?.1),
+        MetricFiles::Usual => return usual(),
+        MetricFiles::UsualOrPrinted(log) => {
+            let printed = || MetricSource::of(SourceFormat::Printed, vec![SourceFile::new(log)]);
+            return usual().or_else(|| Some(printed()));
+        }
         MetricFiles::Files(format, files) => (format, files),
     };
     let format = match format {
@@ -40,11 +46,24 @@ pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> 
     (!files.is_empty()).then(|| MetricSource::of(format, files))
 }
 
+/// Finds where a run keeps its metrics, by the options with which it is adopted.
+pub fn source_by(layout: &Layout, options: &AttemptOptions) -> Option<MetricSource> {
+    let source = match &options.metrics {
+        Some(name) => MetricSource::named(layout.root(), name),
+        None => source(layout, layout.foreign()?),
+    };
+    Some(source?.with_step_key(options.step_key.as_deref()))
+}
+
 /// Reads the metrics of a run, and adds their figures to its record: the step that they have reached, the last rows,
 /// and the end of a run that does not say when that was. Returns what could not be read, in one line.
 pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
-    let source = source(layout, layout.foreign()?)?;
-    let summary = match Summary::of(&source) {
+    add(&source(layout, layout.foreign()?)?, layout, recorded)
+}
+
+/// Does the same with the metrics of one source.
+pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> Option<String> {
+    let summary = match Summary::of(source) {
         Ok(summary) => summary,
         Err(error) => {
             let first = source.paths().next().unwrap_or(Path::new("")).display();
@@ -58,8 +77,10 @@ pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
         }
         if let Some(attempt) = recorded.attempt_mut() {
             attempt.step = attempt.step.or(summary.step);
-            let of = |(name, of): (&str, crate::aggregate::Aggregate)| (name.to_owned(), of.to_json());
-            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(of).collect());
+            let json = |(name, aggregate): (&str, crate::aggregate::Aggregate)| {
+                (name.to_owned(), aggregate.to_json())
+            };
+            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(json).collect());
             attempt.recent = Recent::new(&summary.recent);
             attempt.metrics_from = Some(source.names(layout.root()));
             attempt.last_output = attempt.last_output.or(last);

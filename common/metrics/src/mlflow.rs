@@ -29,7 +29,7 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
                 let mut bytes = Vec::new();
                 file.take(left - rest).read_to_end(&mut bytes)?;
                 left = rest;
-                Box::new(Cursor::new(bytes))
+                Box::new(Cursor::new(by_step(bytes)))
             }
             None if open == TOGETHER => return Ok(None),
             None => {
@@ -58,6 +58,22 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
         act(row.made());
     }
     Ok(Some(series.iter().map(|one| one.skipped).sum()))
+}
+
+/// Puts the lines of a file into the order of their steps, then times, then values: `MLflow` takes the greatest for the
+/// latest, in whatever order they were logged. Damaged lines come first, and an unfinished last line last.
+fn by_step(text: Vec<u8>) -> Vec<u8> {
+    let place = |line: &&[u8]| {
+        let Value { time, step, value } =
+            if line.ends_with(b"\n") { Value::parse(line)? } else { Value::LAST };
+        Some((Step(step), Step(time), Step(value)))
+    };
+    let mut lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+    if lines.is_sorted_by_key(place) {
+        return text;
+    }
+    lines.sort_by_cached_key(place);
+    lines.concat()
 }
 
 /// A metric that is being read.
@@ -97,6 +113,9 @@ struct Value {
 }
 
 impl Value {
+    /// After all others.
+    const LAST: Self = Self { time: f64::INFINITY, step: f64::INFINITY, value: f64::INFINITY };
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut words = str::from_utf8(line).ok()?.split_ascii_whitespace();
         let time: i64 = words.next()?.parse().ok()?;
@@ -145,6 +164,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_latest_value_is_that_of_the_greatest_step() {
+        let text = |lines: &[&str]| String::from_utf8(by_step(lines.concat().into_bytes())).unwrap();
+        assert_eq!(
+            text(&["1 2 2\n", "1 1 1\n", "x\n", "1 2"]),
+            ["x\n", "1 1 1\n", "1 2 2\n", "1 2"].concat()
+        );
+        assert_eq!(text(&["2 0.25 5\n", "9 0.5 -1\n", "3 nan 5\n"]), "9 0.5 -1\n2 0.25 5\n3 nan 5\n");
+        assert_eq!(text(&["1 1 1\n"]), "1 1 1\n");
+        assert_eq!(text(&[]), "");
+    }
+
+    #[test]
     fn the_values_of_a_step_are_a_row_however_many_metrics_there_are() {
         let dir = tempfile::TempDir::new().unwrap();
         let names: Vec<String> = (0..600).map(|number| format!("m{number}")).collect();
@@ -185,7 +216,7 @@ mod tests {
             rows.push((row.step().unwrap().1.to_string(), values.join(" ")));
         };
         merged(&[(&one, "a"), (&other, "b")], &mut each).unwrap();
-        let expected = [("5", "a=1 b=7"), ("5", "a=2"), ("4", "a=3"), ("6", "b=8")];
+        let expected = [("4", "a=3"), ("5", "a=1 b=7"), ("5", "a=2"), ("6", "b=8")];
         assert_eq!(rows, expected.map(|(step, values)| (step.to_owned(), values.to_owned())));
     }
 

@@ -81,7 +81,7 @@ const NEITHER: &str = "coef coefficient count counts lr num rejected scale sem s
 const OPPOSITES: &str = "minus neg negative inverse";
 
 /// Words of bookkeeping metrics, which do not judge the training.
-const BOOKKEEPING: &str = "cpu cuda dt duration elapsed eta flops flos fps gpu gpus hours iters mem memory mfu minutes ms \
+const BOOKKEEPING: &str = "cpu cuda dt duration elapsed eta flops flos fps gpu gpus hours iterations iters mem memory mfu minutes ms \
     percentage persec pid progress ram rank rss runtime sec second seconds secs seed sps throughput \
     time times timestamp tps vram walltime wall";
 

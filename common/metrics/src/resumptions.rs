@@ -48,8 +48,11 @@ impl Resumptions {
         Self(later.map(Begun::of).collect())
     }
 
-    /// Reads the attempts.jsonl of a run.
+    /// Reads the attempts.jsonl of a run. A run of another system has made one attempt at most.
     pub fn read(layout: &Layout) -> io::Result<Self> {
+        if layout.foreign().is_some() {
+            return Ok(Self::default());
+        }
         Ok(Self::of(&rundir::attempts::Attempts::read(layout)?))
     }
 

@@ -1,6 +1,7 @@
 //! Values of configs: YAML, TOML, JSON, and the plain assignments of a Python config. Used by run-new and
 //! run-report.
 
+use crate::json::{with_quoted_constants, without_mark};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -41,10 +42,16 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > LIMIT {
         return Err("it is too large".to_owned());
     }
+    let bytes = without_mark(bytes);
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let text = || std::str::from_utf8(bytes).map_err(|error| error.to_string());
     match extension.as_str() {
-        "json" => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+        "json" => serde_json::from_slice(bytes)
+            .or_else(|error| match with_quoted_constants(bytes) {
+                Some(quoted) => serde_json::from_slice(&quoted), // Python writes NaN and Infinity
+                None => Err(error),
+            })
+            .map_err(|error| error.to_string()),
         "toml" => toml::from_str(text()?).map_err(|error| error.message().to_owned()),
         "yaml" | "yml" => parse_yaml(text()?),
         "py" => Ok(parse_python(text()?)),
@@ -148,6 +155,10 @@ mod tests {
         assert_eq!(keys("a.yaml", "seed: 7\ntrain: {lr: 0.1, tags: [a]}\n"), expected);
         assert_eq!(keys("a.toml", "seed = 7\n[train]\nlr = 0.1\ntags = ['a']\n"), expected);
         assert_eq!(keys("a.json", r#"{"seed": 7, "train": {"lr": 0.1, "tags": ["a"]}}"#), expected);
+        assert_eq!(
+            parse(Path::new("a.json"), br#"{"a": -Infinity}"#),
+            Ok(serde_json::json!({"a": "-Infinity"}))
+        );
         assert_eq!(keys("a.py", "seed = 7\nlr = 1e-1  # rate\n"), ["seed=7", "lr=0.1"]);
         assert!(flat(&Value::from(3)).is_empty());
     }

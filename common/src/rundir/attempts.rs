@@ -235,6 +235,9 @@ impl AttemptEnd {
 /// Returns how to recognise checkpoints of a run: as given to the last attempt, else as recorded at the
 /// creation.
 pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
+    if layout.foreign().is_some() {
+        return meta.checkpoint.clone(); // its attempt was given none
+    }
     let attempts = Attempts::read(layout).unwrap_or_default();
     match attempts.last().and_then(|last| last.start.checkpoint_pattern.as_ref()) {
         Some(pattern) => Some(Checkpoint::with_pattern(meta.checkpoint.clone(), pattern)),
@@ -264,8 +267,7 @@ impl Attempts {
     /// that was killed while it wrote is followed by another that writes the same again.
     pub fn read(layout: &Layout) -> io::Result<Self> {
         if let Some(foreign) = layout.foreign() {
-            let all = Account::of(foreign, layout.root()).attempt().into_iter().collect();
-            return Ok(Self { all, skipped: 0 });
+            return Ok(Self::of(&Account::of(foreign, layout.root())));
         }
         let lines = read_lines(&layout.attempts())?;
         let mut attempts = Self { all: Vec::new(), skipped: lines.skipped };
@@ -277,13 +279,22 @@ impl Attempts {
 
     /// Reads attempts.jsonl as it may be shown: an older version recorded secrets.
     pub fn shown(layout: &Layout) -> io::Result<Self> {
-        let mut attempts = Self::read(layout)?;
-        for Attempt { start, end } in &mut attempts.all {
+        Ok(Self::read(layout)?.redacted())
+    }
+
+    /// Takes the one attempt that a run of another system has made.
+    pub(super) fn of(account: &Account) -> Self {
+        Self { all: account.attempt().into_iter().collect(), skipped: 0 }
+    }
+
+    /// Takes out the secrets that an older version, or another system, recorded.
+    pub(super) fn redacted(mut self) -> Self {
+        for Attempt { start, end } in &mut self.all {
             start.command = redact_command(&start.command);
             start.template = redact_command(&start.template);
             end.iter_mut().for_each(AttemptEnd::redact);
         }
-        Ok(attempts)
+        self
     }
 
     fn add(&mut self, line: Value) {

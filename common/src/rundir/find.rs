@@ -1,6 +1,6 @@
 //! Discovery: which directories below another are runs.
 
-use super::foreign::{self, Foreign, Kind, Listing};
+use super::foreign::{self, Foreign, Kind, Listing, is_hidden_holder};
 use super::layout::RECORD_DIR;
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, Exit, plain};
@@ -27,7 +27,7 @@ pub enum Found<R = ()> {
     Run(RunDir, R),
     /// A run whose name no record and no JSON can hold.
     NotUtf8(PathBuf),
-    /// A directory at the top that is no run and holds none.
+    /// A directory at the top that is no run and holds none, unless another system keeps it beside its runs.
     Other(PathBuf),
     /// What could not be looked into, and why.
     Unreadable(PathBuf, String),
@@ -230,7 +230,9 @@ where
                     Nature::Holder { changed, inside, is_level } => {
                         self.holders.push((path.clone(), changed));
                         holds_runs = self.through(inside, depth + usize::from(is_level))?;
-                        if depth == 1 && is_level && !holds_runs {
+                        let is_other =
+                            || !path.parent().and_then(Path::file_name).is_some_and(is_hidden_holder);
+                        if depth == 1 && is_level && !holds_runs && is_other() {
                             (self.take)(Found::Other(path))?;
                         }
                     }
@@ -314,7 +316,7 @@ impl Candidate {
 /// Returns the directories in a directory, and the links, by name.
 fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
     let may_be = |(name, kind): &(&OsStr, Kind)| {
-        let is_hidden = name.as_bytes().starts_with(b".") && !foreign::is_hidden_holder(name);
+        let is_hidden = name.as_bytes().starts_with(b".") && !is_hidden_holder(name);
         matches!(kind, Kind::Directory | Kind::Link) && !is_hidden
     };
     let candidate = |(name, kind): (&OsStr, Kind)| Candidate {

@@ -1,8 +1,9 @@
 //! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
-use super::attempts::AttemptEnd;
+use super::attempts::{AttemptEnd, Attempts};
 use super::foreign::Account;
 use super::layout::Layout;
+use super::meta::Meta;
 use super::notes;
 use super::open::RunDir;
 use super::raw::Raw;
@@ -36,6 +37,8 @@ pub struct Observed {
     pub unproven: Option<Stat>,
     /// The damage of a run of another system, which is shown all the same.
     pub damage: Option<Damage>,
+    /// What the files of such a run tell, as they were read.
+    pub account: Option<Box<Account>>,
 }
 
 /// What is damaged of a run.
@@ -105,8 +108,8 @@ impl Default for Observer {
 }
 
 impl Observer {
-    /// Looks at many runs from this host, for a list; a run of another is stale when its heartbeat is older than
-    /// given.
+    /// Looks at many runs from this host, for a list. A run of another host is stale when its heartbeat is older than
+    /// given, and so is a run of another system when no file of the run has changed for so long.
     pub fn of_many(stale_after: Option<Duration>) -> Self {
         let stale_after = stale_after.unwrap_or(STALE_AFTER);
         Self { stale_after, processes: Some(Carriers::default()), figures: None, has_notes: false }
@@ -128,7 +131,7 @@ impl Observer {
     pub fn observe(&self, run: &RunDir) -> Result<Observed, Error> {
         let layout = run.layout();
         if let Some(foreign) = layout.foreign() {
-            return Ok(self.observe_foreign(run, &Account::of(foreign, layout.root())));
+            return Ok(self.observe_foreign(run, Account::of(foreign, layout.root())));
         }
         let mut recorded = Recorded::read(layout)?;
         let mut verdict = Verdict::Holds;
@@ -171,11 +174,11 @@ impl Observer {
             notes::apply(layout, &mut None, &mut tags);
             recorded.tags = Raw::of(&tags);
         }
-        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None })
+        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None, account: None })
     }
 
     /// Finds out what a run of another system does.
-    fn observe_foreign(&self, run: &RunDir, account: &Account) -> Observed {
+    fn observe_foreign(&self, run: &RunDir, account: Account) -> Observed {
         let mut recorded = account.recorded();
         let of_metrics = self.figures.and_then(|figures| figures(run.layout(), &mut recorded));
         recorded.redact();
@@ -187,7 +190,16 @@ impl Observer {
             (Some(words), None) => Some(Damage { exit: Exit::BadRun, words }),
             (None, words) => words.map(|words| Damage { exit: Exit::Ok, words }),
         };
-        Observed { run: run.clone(), recorded, verdict, leftovers: Vec::new(), unproven: None, damage }
+        let account = Some(Box::new(account));
+        Observed {
+            run: run.clone(),
+            recorded,
+            verdict,
+            leftovers: Vec::new(),
+            unproven: None,
+            damage,
+            account,
+        }
     }
 
     /// Returns what lives of a run without supervisor: what carries its id, and the command, also
@@ -341,6 +353,23 @@ impl Observed {
     pub fn is_elsewhere(&self) -> bool {
         let supervisor = self.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
         supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
+    }
+
+    /// Returns the meta.json of the run as it may be shown. That of a run of another system is not read again.
+    pub fn meta(&self) -> Result<Meta, Error> {
+        let Some(account) = &self.account else { return Meta::shown(self.run.layout()) };
+        let mut meta = account.meta.clone();
+        meta.redact();
+        Ok(meta)
+    }
+
+    /// Returns the attempts of the run as they may be shown, likewise.
+    pub fn attempts(&self) -> Result<Attempts, Error> {
+        let layout = self.run.layout();
+        match &self.account {
+            Some(account) => Ok(Attempts::of(account).redacted()),
+            None => Attempts::shown(layout).map_err(|error| Error::io("read", &layout.attempts(), error)),
+        }
     }
 
     /// Returns what the run does.

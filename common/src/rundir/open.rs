@@ -70,6 +70,11 @@ impl RunDir {
         Self { layout: Layout::of_foreign(path, foreign) }
     }
 
+    /// Takes a directory for a run in no known layout, because a user says that the files of a run are in it.
+    pub fn of_unknown_layout(path: &Path) -> Self {
+        Self::foreign(with_name(path), Foreign::unknown())
+    }
+
     /// Takes the directory of an evaluation for that of a run, which it is but for its name of the record.
     pub fn of_evaluation(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::of_evaluation(path) }
@@ -146,11 +151,14 @@ fn with_name(path: &Path) -> Cow<'_, Path> {
 
 fn missing(path: &Path) -> Error {
     let what = format!("no run '{}'", path.display());
-    Error::new(Exit::BadRun, what).because(match fs::metadata(path) {
-        Ok(found) if found.is_dir() => "the directory has no .run/meta.json, and no known layout",
-        Ok(_) => "not a directory",
-        Err(_) => "no such directory",
-    })
+    let error = Error::new(Exit::BadRun, what);
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => error
+            .because("the directory has no .run/meta.json, and no known layout")
+            .hint("if metrics or checkpoints of a run are in it, run-new --adopt makes it one"),
+        Ok(_) => error.because("not a directory"),
+        Err(_) => error.because("no such directory"),
+    }
 }
 
 fn unread(layout: &Layout, error: io::Error) -> Error {

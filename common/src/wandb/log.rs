@@ -14,11 +14,8 @@ use std::os::unix::fs::FileExt;
 const HEADER: &[u8; 7] = b":W&B\xe1\xbe\0";
 
 /// Bytes of a block, and of what precedes the data of a part.
-const BLOCK: usize = 32 << 10;
+pub(super) const BLOCK: usize = 32 << 10;
 const HEAD: usize = 7;
-
-/// Blocks at the end of a log, in which the last records are looked for.
-const END: u64 = 4;
 
 /// What a reader hands out: where a record begins, and the record, unless that cannot be read.
 pub type EachRecord<'a> = dyn FnMut(u64, Option<&[u8]>) -> io::Result<()> + 'a;
@@ -42,7 +39,7 @@ enum Part<'a> {
     Padding,
     /// The file ends before it does, for now.
     Unfinished,
-    /// What is there is none. The next part begins at this distance in bytes, or in the next block.
+    /// There is no valid part. The next one begins at this distance in bytes, or in the next block.
     Damaged(Option<usize>),
 }
 
@@ -52,10 +49,10 @@ const FIRST: u8 = 2; // 3 is one in the middle
 const LAST: u8 = 4;
 
 impl LogReader {
-    /// Begins with the first record that begins within the last blocks of a log.
-    pub fn at_end(file: &File) -> io::Result<Self> {
+    /// Begins with the first record that begins within a number of last blocks of a log.
+    pub fn at_end(file: &File, blocks: u64) -> io::Result<Self> {
         let block = BLOCK as u64;
-        let first = (file.metadata()?.len() / block).saturating_sub(END - 1);
+        let first = (file.metadata()?.len() / block).saturating_sub(blocks - 1);
         Ok(Self { position: first * block, is_within: first > 0, is_damaged: false })
     }
 

@@ -7,7 +7,7 @@ pub mod log;
 
 use crate::protobuf::{Malformed, WireFields, WireValue};
 use crate::time::Timestamp;
-use log::LogReader;
+use log::{BLOCK, LogReader};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io;
@@ -15,6 +15,11 @@ use std::path::Path;
 
 /// The part of a datastore in which the identity and the configuration of a run are looked for.
 const HEAD: u64 = 1 << 20;
+
+/// Blocks at the end of a datastore in which the end of a run is looked for, and the number of them at most, where a
+/// large record takes their place: 16 MiB.
+const LEAST_END: u64 = 4;
+const MOST_END: u64 = 512;
 
 /// Settings of a run, at most.
 const SETTINGS: usize = 10_000;
@@ -109,16 +114,26 @@ impl Head {
     /// Reads the end of a datastore: settings that were changed late, and how the run ended; `None` where nothing
     /// says so.
     pub fn read_end(&mut self, file: &File) -> io::Result<Option<Exit>> {
-        let mut exit = None;
-        LogReader::at_end(file)?.read(file, u64::MAX, &mut |_, record| {
-            match record.and_then(payload) {
-                Some(Ok((EXIT, message))) => exit = Exit::parse(message).ok().or(exit),
-                Some(Ok((CONFIG, message))) => _ = self.configure(message),
-                _ => {}
+        let mut blocks = LEAST_END;
+        loop {
+            let mut reader = LogReader::at_end(file, blocks)?;
+            let (start, mut exit, mut first) = (reader.position(), None, None);
+            reader.read(file, u64::MAX, &mut |place, record| {
+                first = first.or(Some(place));
+                match record.and_then(payload) {
+                    Some(Ok((EXIT, message))) => exit = Exit::parse(message).ok().or(exit),
+                    Some(Ok((CONFIG, message))) => _ = self.configure(message),
+                    _ => {}
+                }
+                Ok(())
+            })?;
+            // A summary or a table that is larger than a block may follow the end of the run.
+            let is_within_large = start > 0 && first.is_none_or(|first| first >= start + BLOCK as u64);
+            if exit.is_some() || !is_within_large || blocks >= MOST_END {
+                return Ok(exit);
             }
-            Ok(())
-        })?;
-        Ok(exit)
+            blocks *= 2;
+        }
     }
 
     /// Takes a `RunRecord`.

@@ -144,6 +144,20 @@ fn the_beginning_says_who_a_run_is_and_the_end_how_it_ended() {
 }
 
 #[test]
+fn the_end_of_a_run_is_found_before_a_large_record() {
+    let dir = TempDir::new().unwrap();
+    let end = record(EXIT, &message(&[(1, WireValue::Varint(1)), (2, WireValue::Varint(60))]));
+    let mut records: Vec<_> = (0..20_000).map(|step| history(step, "loss", "0.5")).collect();
+    records.push(end);
+    for size in [100_000, 1_000_000, 5_000_000] {
+        records.push(record(4, &vec![b'x'; size]));
+        records.push(record(4, b""));
+        let file = open(&dir, &log(&records));
+        assert_eq!(Head::default().read_end(&file).unwrap(), Some(Exit { code: 1, runtime: 60 }), "{size}");
+    }
+}
+
+#[test]
 fn a_log_that_is_cut_off_has_all_records_before_the_cut_and_no_damage() {
     let dir = TempDir::new().unwrap();
     let records = [vec![1; 10], vec![2; 40_000], vec![], vec![3; 25_520], vec![4; 30]];

@@ -31,7 +31,7 @@ pub struct Account {
     pub start_time: Option<Timestamp>,
     /// When it ended.
     pub end_time: Option<Timestamp>,
-    /// When the trainer last said that it lives, if it says that anywhere. Else the changes of its files tell.
+    /// The last heartbeat that the trainer recorded; without one, the last change of its files counts.
     pub last_heartbeat: Option<Timestamp>,
     /// The process that its files name, which lives.
     pub process: Option<ProcessId>,
@@ -39,6 +39,8 @@ pub struct Account {
     pub is_unseen: bool,
     /// Step that it has reached, unless the metrics tell.
     pub step: Option<f64>,
+    /// Step at which it was resumed, where `start_time` is that of the resumption.
+    pub start_step: Option<f64>,
     /// Exit status of the command.
     pub exit_code: Option<i32>,
     /// Signal that ended it.
@@ -57,7 +59,7 @@ pub enum Claim {
     Created,
     /// It waits for a scheduler.
     Queued,
-    /// It runs. In doubt when nothing was heard of it for too long.
+    /// It runs; in doubt after too long without heartbeat or change.
     Running,
     /// It says that it runs, or says nothing, and is known not to run: why.
     Dead(String),
@@ -107,11 +109,11 @@ impl Account {
         }
         if meta.run_id.is_empty() {
             // Without a start of its own, a name such as `out` is that of many runs.
-            let told = match account.start_time {
+            let place = match account.start_time {
                 Some(start) => start.to_string(),
                 None => std::path::absolute(run).unwrap_or_default().to_string_lossy().into_owned(),
             };
-            meta.run_id = id_of(&format!("{}\0{}\0{told}", foreign.name(), meta.run_name));
+            meta.run_id = id_of(&format!("{}\0{}\0{place}", foreign.name(), meta.run_name));
         }
         if account.last_heartbeat.is_none()
             && !matches!(account.claim, Claim::Created | Claim::Queued | Claim::Ended(_))
@@ -133,10 +135,10 @@ impl Account {
             Claim::Created | Claim::Queued | Claim::Ended(_) => Verdict::Holds,
             Claim::Dead(why) => Verdict::Dead(why.clone()),
             Claim::Running | Claim::Nothing => {
-                let Some(heard) = self.last_heartbeat else {
+                let Some(last_change) = self.last_heartbeat else {
                     return Verdict::Stale("nothing tells whether it runs".to_owned());
                 };
-                let age = Timestamp::now().seconds_since(heard);
+                let age = Timestamp::now().seconds_since(last_change);
                 if age <= stale_after.as_secs_f64() {
                     return Verdict::Holds;
                 }
@@ -158,6 +160,7 @@ impl Account {
             last_output: self.last_heartbeat, // which is a change of its files
             supervisor: self.process.clone(),
             step: self.step,
+            start_step: self.start_step,
             ..AttemptState::new(1)
         };
         recorded.state = match self.claim {
@@ -180,6 +183,9 @@ impl Account {
 
     /// Returns the one attempt that such a run has made, unless it has not started or nothing tells when.
     pub(in crate::rundir) fn attempt(&self) -> Option<Attempt> {
+        if matches!(self.claim, Claim::Created | Claim::Queued) {
+            return None;
+        }
         let meta = &self.meta;
         let start_time = self.start_time?;
         let start = AttemptStart {
@@ -224,8 +230,8 @@ impl Account {
 }
 
 /// Makes an id that is the same wherever the run is read: a UUID of version 8, of a hash (RFC 9562).
-fn id_of(told: &str) -> String {
-    let hash = sha256(told.as_bytes());
+fn id_of(identity: &str) -> String {
+    let hash = sha256(identity.as_bytes());
     format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
 }
 

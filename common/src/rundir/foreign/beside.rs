@@ -1,38 +1,75 @@
 //! Runs below a directory that looks like a run itself, because a program left files beside them.
 
 use super::listing::{Kind, Listing};
-use super::{DISTINCT, has_evaluations};
+use super::{DISTINCT, has_evaluations, is_hidden_holder};
 use crate::rundir::layout::{BATCH_DIR, EVAL_RECORD_DIR, RECORD_DIR};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// The directories of records of ours.
+const RECORDS: [&str; 2] = [RECORD_DIR, BATCH_DIR];
 
 /// Entries that are looked at in a directory.
 const ENTRIES: usize = 10_000;
 
+/// How deep runs of other systems are looked for, and how many of them make a project.
+const DEPTH: usize = 4;
+const SEVERAL: usize = 2;
+
+/// The directory in which the RL practice keeps checkpoints: no runs lie in it, and it may be large.
+const CHECKPOINTS: &str = "training_state";
+
 /// Says whether a directory is a batch or an evaluation of ours, or has runs or batches of ours one or two levels
 /// below it. Links are not followed.
 pub(super) fn holds_ours(listing: &Listing) -> bool {
-    let is_ours = |directory: &Path| {
-        [RECORD_DIR, BATCH_DIR].iter().any(|record| fs::symlink_metadata(directory.join(record)).is_ok())
-    };
-    listing.has_dir(BATCH_DIR)
-        || listing.has_dir(EVAL_RECORD_DIR)
-        || directories(listing).any(|directory| {
-            let entries = fs::read_dir(&directory).into_iter().flatten().flatten().take(ENTRIES);
-            is_ours(&directory)
-                || entries
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .any(|entry| !is_hidden(&entry.file_name()) && is_ours(&entry.path()))
+    if listing.has_dir(BATCH_DIR) || listing.has_dir(EVAL_RECORD_DIR) {
+        return true;
+    }
+    let all: Vec<PathBuf> = directories(listing).filter(|path| !path.ends_with(CHECKPOINTS)).collect();
+    let is_counted = !all.is_empty() && counts_directories(listing);
+    all.into_iter().filter(|path| !is_counted || links_to(path) != Some(2)).any(|path| {
+        Listing::read(&path).is_ok_and(|inside| {
+            RECORDS.iter().any(|record| inside.has(record))
+                || directories(&inside)
+                    .any(|path| RECORDS.iter().any(|record| fs::symlink_metadata(path.join(record)).is_ok()))
         })
+    })
 }
 
-/// Says whether evaluations, or runs of layouts that cannot be mistaken, lie directly in a directory.
+/// Says whether the links to a directory tell how many directories are in it, each of which leads back by `..`. Many
+/// file systems count these; others say 1, or 2, of all.
+fn counts_directories(listing: &Listing) -> bool {
+    let inside = listing.entries().filter(|(_, kind)| *kind == Kind::Directory).count();
+    links_to(listing.path()) == u64::try_from(inside).ok().map(|inside| inside + 2)
+}
+
+fn links_to(directory: &Path) -> Option<u64> {
+    fs::symlink_metadata(directory).ok().map(|found| found.nlink())
+}
+
+/// Says whether evaluations, or runs of layouts that cannot be mistaken, lie directly in a directory, or several of
+/// those runs deeper in it, as in a project. What W&B keeps below a run does not count.
 pub(super) fn holds_others(listing: &Listing) -> bool {
-    directories(listing)
-        .filter_map(|directory| Listing::read(&directory).ok())
-        .any(|inside| has_evaluations(&inside) || DISTINCT.iter().any(|layout| layout.is_run(&inside)))
+    let (mut looked_at, mut runs) = (0, 0);
+    let mut left: Vec<_> = directories(listing).map(|path| (path, 1)).collect();
+    while let Some((path, depth)) = left.pop() {
+        looked_at += 1;
+        let Ok(inside) = Listing::read(&path) else { continue };
+        if DISTINCT.iter().any(|layout| layout.is_run(&inside)) {
+            runs += if depth == 1 { SEVERAL } else { 1 };
+        } else if depth == 1 && has_evaluations(&inside) {
+            return true;
+        } else if depth < DEPTH && looked_at < ENTRIES && !path.ends_with("wandb") {
+            left.extend(directories(&inside).map(|path| (path, depth + 1)));
+        }
+        if runs >= SEVERAL {
+            return true;
+        }
+    }
+    false
 }
 
 /// Returns the directories in a directory that may hold runs.
@@ -42,5 +79,5 @@ fn directories(listing: &Listing) -> impl Iterator<Item = PathBuf> {
 }
 
 fn is_hidden(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".")
+    name.as_bytes().starts_with(b".") && !is_hidden_holder(name)
 }

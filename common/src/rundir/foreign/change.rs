@@ -41,6 +41,16 @@ pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
     newest
 }
 
+/// Returns when the file of a run was changed last that was changed first.
+pub(super) fn oldest_change(run: &Path) -> Option<Timestamp> {
+    let mut oldest: Option<Timestamp> = None;
+    each_below(run, &mut |_, found| {
+        let changed = found.modified().ok().filter(|_| found.is_file()).and_then(Timestamp::of_system);
+        oldest = oldest.into_iter().chain(changed).min();
+    });
+    oldest
+}
+
 /// Visits what is below a run, a bounded number of entries, without following links. All at its top come first.
 fn each_below(run: &Path, visit: &mut dyn FnMut(&Path, &Metadata)) {
     let (mut left, mut directories) = (ALL, VecDeque::from([(run.to_owned(), 0)]));

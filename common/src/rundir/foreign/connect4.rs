@@ -22,45 +22,47 @@ impl ForeignLayout for Connect4 {
         let is_one = has("status.json") && (has("meta.json") || has("pid") || has("config.yaml"));
         is_one || has("config.yaml") && has("pid") || {
             has("config.yaml")
-                && listing.document("meta.json").is_some_and(|meta| meta.value("start_time_iso").is_some())
+                && listing
+                    .document("meta.json")
+                    .is_some_and(|metadata| metadata.value("start_time_iso").is_some())
         }
     }
 
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
-        let meta = Fields::read(&run.join("meta.json"), &mut account.damage).unwrap_or_default();
+        let metadata = Fields::read(&run.join("meta.json"), &mut account.damage).unwrap_or_default();
         let faults = account.damage.len();
         let status = Fields::read(&run.join("status.json"), &mut account.damage);
         let is_damaged = status.is_none() && account.damage.len() > faults;
         let status = status.unwrap_or_default();
-        account.start_time = meta.time("start_time_iso").or_else(|| status.time("start_time"));
+        account.start_time = metadata.time("start_time_iso").or_else(|| status.time("start_time"));
         account.last_heartbeat = status.time("last_heartbeat");
         account.step = status.number("step");
-        let of = &mut account.meta;
-        of.total_steps = status.whole("total_steps");
-        of.command = meta.command("command");
-        of.config_path = meta.text("config_path");
-        of.config_file = run.join("config.yaml").exists().then(|| "config.yaml".to_owned());
-        of.seed = meta.value("seed").and_then(serde_json::Value::as_i64);
-        of.git_commit = meta.text("git_commit");
-        of.git_dirty = meta.flag("git_dirty");
-        of.device = meta.text("device").or_else(|| status.text("device"));
-        of.python_version = meta.text("python_version");
-        of.torch_version = meta.text("torch_version");
-        let named = PidFile::read(&run.join("pid")).named;
+        let meta = &mut account.meta;
+        meta.total_steps = status.whole("total_steps");
+        meta.command = metadata.command("command");
+        meta.config_path = metadata.text("config_path");
+        meta.config_file = run.join("config.yaml").exists().then(|| "config.yaml".to_owned());
+        meta.seed = metadata.value("seed").and_then(serde_json::Value::as_i64);
+        meta.git_commit = metadata.text("git_commit");
+        meta.git_dirty = metadata.flag("git_dirty");
+        meta.device = metadata.text("device").or_else(|| status.text("device"));
+        meta.python_version = metadata.text("python_version");
+        meta.torch_version = metadata.text("torch_version");
+        let PidFile { named, .. } = pid_file(run);
         account.is_unseen = matches!(named, Named::Hidden(_) | Named::Unknown);
         if let Named::Alive(stat) = named {
             account.process = Some(ProcessId::here(stat.pid, stat.start));
         }
-        let said = status.text("status");
-        account.claim = match said.as_deref().map(Claim::of_word) {
+        let word = status.text("status");
+        account.claim = match word.as_deref().map(Claim::of_word) {
             Some(ended @ Claim::Ended(_)) => ended,
             _ => match named {
                 Named::Alive(_) | Named::Hidden(_) | Named::Unknown => Claim::Running,
                 Named::Gone(pid) => Claim::Dead(format!("its process {pid} is gone")),
                 Named::Nobody => Claim::Dead("its pid file names no process".to_owned()),
                 Named::NoFile if is_damaged => Claim::Nothing,
-                Named::NoFile if said.is_some() => {
+                Named::NoFile if word.is_some() => {
                     Claim::Dead("its process has ended and did not say how".to_owned())
                 }
                 Named::NoFile => Claim::Dead("its process has ended before the first step".to_owned()),
@@ -74,7 +76,7 @@ impl ForeignLayout for Connect4 {
 
     fn stop(&self, run: &Path) -> Option<StopWay> {
         let file = run.join("stop");
-        let PidFile { named, owner } = PidFile::read(&run.join("pid"));
+        let PidFile { named, owner } = pid_file(run);
         let (process, unproven) = match named {
             Named::Alive(stat) => match why_not_its_trainer(&stat, owner, &run.join("meta.json")) {
                 None => (Some(stat), None),
@@ -94,6 +96,12 @@ impl ForeignLayout for Connect4 {
     }
 }
 
+/// Reads the pid file of a run. A trainer may be the first process of a container.
+fn pid_file(run: &Path) -> PidFile {
+    let is_its = |stat: &Stat, owner| why_not_its_trainer(stat, owner, &run.join("meta.json")).is_none();
+    PidFile::read(&run.join("pid")).with_proven_first(is_its)
+}
+
 /// Returns why a living process may not be the trainer that wrote a pid file of this owner: the process has another
 /// owner, started later than the run, or executes something else, as the meta.json of the same owner has it. Nothing
 /// else proves that it is the trainer, and it is not signalled then.
@@ -101,23 +109,25 @@ fn why_not_its_trainer(stat: &Stat, owner: Option<u32>, meta: &Path) -> Option<&
     let Some(owner) = owner.filter(|owner| stat.owner() == Some(*owner)) else {
         return Some("is of another user than its pid file");
     };
-    let Some(meta) = Fields::read_of(meta, owner) else {
+    let Some(metadata) = Fields::read_of(meta, owner) else {
         return Some("has no meta.json of its own user");
     };
     let is_later = |start: Timestamp| stat.started().is_none_or(|own| own.seconds_since(start) > SLACK);
-    if meta.time("start_time_iso").is_none_or(is_later) {
+    if metadata.time("start_time_iso").is_none_or(is_later) {
         return Some("did not start before the run, as its meta.json has it");
     }
-    let is_its =
-        stat.arguments().zip(meta.command("command")).is_some_and(|(own, told)| is_same(&own, &told));
+    let is_its = stat
+        .arguments()
+        .zip(metadata.command("command"))
+        .is_some_and(|(own, recorded)| is_same(&own, &recorded));
     (!is_its).then_some("does not execute the command of the run, as its meta.json has it")
 }
 
 /// Returns whether the words of a process are those of a recorded command, which may be `sys.argv`: without interpreter,
 /// and the program by its path. Quotes that a shell would take away do not count.
-fn is_same(own: &[String], told: &[String]) -> bool {
+fn is_same(own: &[String], recorded: &[String]) -> bool {
     let plain = |words: &[String]| words.join(" ").replace(['\'', '"', '\\'], "");
-    let (own, Some((program, arguments))) = (plain(own), told.split_first()) else { return false };
+    let (own, Some((program, arguments))) = (plain(own), recorded.split_first()) else { return false };
     let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let arguments = plain(arguments);
     !stem.is_empty() && own.contains(&stem) && own.ends_with(&arguments)
@@ -129,17 +139,17 @@ mod tests {
 
     #[test]
     fn a_command_is_known_by_its_program_and_all_its_arguments() {
-        let same = |own: &str, told: &str| {
+        let same = |own: &str, recorded: &str| {
             let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-            is_same(&words(own), &words(told))
+            is_same(&words(own), &words(recorded))
         };
         let own = "/usr/bin/python3 -m src.cli.train --config configs/a b.yaml";
-        for told in [
+        for recorded in [
             "python -m src.cli.train --config configs/a b.yaml",
             "python -m src.cli.train --config 'configs/a b.yaml'",
             "/home/me/src/cli/train.py --config configs/a b.yaml",
         ] {
-            assert!(same(own, told), "{told}");
+            assert!(same(own, recorded), "{recorded}");
         }
         for other in
             ["python -m src.cli.train --config configs/b.yaml", "/home/me/serve.py --config configs/a b.yaml"]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct ForeignEvaluations {
     /// What they are called, such as the data set.
     pub label: String,
-    /// The tables (CSV), by step; `None` for `final` and the like.
+    /// The tables (CSV), by step; the last have `None`, for `final` and the like.
     pub tables: Vec<(Option<u64>, PathBuf)>,
+    /// There are too many files: some tables may be missing.
+    pub is_cut: bool,
 }

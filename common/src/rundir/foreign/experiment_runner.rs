@@ -2,6 +2,7 @@
 //! `experiment_summary.json`; in each a directory for every config, with `experiment_metadata.json`, at its end
 //! `experiment_result.json`, and the logs of a trainer in the manner of nanoGPT (`run_experiments.py`).
 
+use super::cached::Cached;
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::fsio::read_small;
 use crate::provenance::config;
@@ -35,10 +36,10 @@ impl ForeignLayout for ExperimentRunner {
 
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
-        let told = Fields::read(&run.join(METADATA), &mut account.damage).unwrap_or_default();
+        let metadata = Fields::read(&run.join(METADATA), &mut account.damage).unwrap_or_default();
         let result = Fields::read(&run.join(RESULT), &mut account.damage).or_else(|| of_batch(run));
         let result = result.unwrap_or_default();
-        account.start_time = told.time("start_time").or_else(|| result.time("start_time"));
+        account.start_time = metadata.time("start_time").or_else(|| result.time("start_time"));
         account.claim = match result.text("status") {
             Some(word) => Claim::of_word(&word),
             None => Claim::Running,
@@ -57,17 +58,18 @@ impl ForeignLayout for ExperimentRunner {
                 account.reason = result.text("error").map(|error| first_line(&error));
             }
         }
-        let overrides = told.object("global_overrides").cloned().unwrap_or_default();
+        let overrides = metadata.object("global_overrides").cloned().unwrap_or_default();
         let config = run.join(CONFIG);
-        let values = read_small(&config).ok();
-        let values = values.and_then(|bytes| config::parse(&config, &bytes).ok()).unwrap_or_default();
+        let read = read_small(&config).ok();
+        let has_config = read.is_some();
+        let values = read.and_then(|bytes| config::parse(&config, &bytes).ok()).unwrap_or_default();
         let meta = &mut account.meta;
         meta.run_name = result.text("config_name").unwrap_or_default();
-        meta.config_file = config.exists().then(|| CONFIG.to_owned());
-        meta.config_path = told.text("config_path").or_else(|| result.text("config_path"));
-        meta.command = told.command("command");
-        meta.python_executable = told.text("python_executable");
-        meta.cwd = told.text("working_directory").unwrap_or_default();
+        meta.config_file = has_config.then(|| CONFIG.to_owned());
+        meta.config_path = metadata.text("config_path").or_else(|| result.text("config_path"));
+        meta.command = metadata.command("command");
+        meta.python_executable = metadata.text("python_executable");
+        meta.cwd = metadata.text("working_directory").unwrap_or_default();
         meta.total_steps =
             whole_of(&overrides, "max_iters").or_else(|| whole_of(values.as_object()?, "max_iters"));
         meta.device = overrides
@@ -92,8 +94,10 @@ impl ForeignLayout for ExperimentRunner {
 
 /// Reads what the summary of a batch says of a run that has no result of its own.
 fn of_batch(run: &Path) -> Option<Fields> {
-    let summary = Fields::read(&run.parent()?.join(SUMMARY), &mut Vec::new())?;
-    let result = summary.object("results")?.get(run.file_name()?.to_str()?)?;
+    static SUMMARIES: Cached<Option<Fields>> = Cached::new();
+    let run = std::path::absolute(run).ok()?;
+    let summary = SUMMARIES.get(&run.parent()?.join(SUMMARY), |path| Fields::read(path, &mut Vec::new()))?;
+    let result = Option::as_ref(&summary)?.object("results")?.get(run.file_name()?.to_str()?)?;
     result.as_object().cloned().map(Fields::from)
 }
 

@@ -3,7 +3,7 @@
 use crate::error::plain;
 use crate::fsio::read::{bounded, open_no_link};
 use crate::fsio::read_small;
-use crate::json::with_quoted_constants;
+use crate::json::{with_quoted_constants, without_mark};
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -48,7 +48,7 @@ impl Fields {
             damage.push(format!("cannot read '{}': it is empty", path.display()));
             return None;
         }
-        let text = String::from_utf8_lossy(bytes);
+        let text = String::from_utf8_lossy(without_mark(bytes));
         if let Cow::Owned(_) = text {
             damage.push(format!("'{}' is not all UTF-8", path.display()));
         }

@@ -34,12 +34,12 @@ impl ForeignLayout for Hydra {
     fn account(&self, run: &Path) -> Account {
         let start_time = written(&run.join(".hydra/config.yaml")); // which Hydra writes at the start
         let mut account = Account { start_time, ..Account::default() };
-        let of = &mut account.meta;
-        settings::config_file(of, run, ".hydra/config.yaml", &mut account.damage);
+        let meta = &mut account.meta;
+        settings::config_file(meta, run, ".hydra/config.yaml", &mut account.damage);
         let overrides = settings::read(&run.join(".hydra/overrides.yaml"), &mut account.damage);
         for word in overrides.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str) {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
-            of.overrides.insert(key.to_owned(), Value::from(value));
+            meta.overrides.insert(key.to_owned(), Value::from(value));
         }
         account
     }

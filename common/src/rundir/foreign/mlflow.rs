@@ -58,26 +58,26 @@ impl ForeignLayout for Mlflow {
             Some(status) if status == 5 || status == "KILLED" => Claim::Ended(Outcome::Stopped),
             _ => Claim::Nothing,
         };
-        let of = &mut account.meta;
+        let meta = &mut account.meta;
         if let Some(id) = text("run_id").or_else(|| text("run_uuid")) {
-            of.run_id = id;
+            meta.run_id = id;
         }
         if let Some(name) = text("run_name").or_else(|| tag("mlflow.runName")) {
-            of.run_name = name;
+            meta.run_name = name;
         }
-        of.user = text("user_id").or_else(|| tag("mlflow.user")).unwrap_or_default();
-        of.note = tag("mlflow.note.content");
-        of.git_commit = tag("mlflow.source.git.commit");
-        of.git_branch = tag("mlflow.source.git.branch");
-        of.tags = tags
+        meta.user = text("user_id").or_else(|| tag("mlflow.user")).unwrap_or_default();
+        meta.note = tag("mlflow.note.content");
+        meta.git_commit = tag("mlflow.source.git.commit");
+        meta.git_branch = tag("mlflow.source.git.branch");
+        meta.tags = tags
             .iter()
             .filter(|(key, _)| !key.starts_with("mlflow."))
             .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
             .collect();
         if text("lifecycle_stage").as_deref() == Some("deleted") {
-            of.tags.push("deleted".to_owned());
+            meta.tags.push("deleted".to_owned());
         }
-        settings::params(of, &Value::Object(values(&run.join("params"))));
+        settings::params(meta, &Value::Object(values(&run.join("params"))));
         if account.claim == Claim::Running {
             let directory = run.join("metrics");
             let metrics = files(&directory).into_iter().filter_map(|name| written(&directory.join(name)));

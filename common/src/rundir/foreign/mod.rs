@@ -27,6 +27,7 @@
 mod account;
 mod baselines;
 mod beside;
+mod cached;
 mod change;
 mod connect4;
 mod evaluations;
@@ -49,6 +50,7 @@ mod submitit;
 mod tensorboard;
 mod traces;
 mod transformers;
+mod unknown;
 mod wandb;
 mod yolo;
 
@@ -80,6 +82,7 @@ use stealthrl::StealthRl;
 use submitit::Submitit;
 use tensorboard::TensorBoard;
 use transformers::Transformers;
+use unknown::Unknown;
 use wandb::Wandb;
 use yolo::Yolo;
 
@@ -147,6 +150,8 @@ pub trait ForeignLayout: fmt::Debug + Sync {
 pub enum MetricFiles {
     /// Where run-metrics finds them, as what a trainer left behind.
     Usual,
+    /// There, or else printed to this log.
+    UsualOrPrinted(PathBuf),
     /// In these files, which all count, of one format. None means that there are no metrics.
     Files(MetricFormat, Vec<MetricFile>),
 }
@@ -225,6 +230,16 @@ impl Foreign {
         let vague = || VAGUE.iter().find(fits).filter(|_| !beside::holds_others(listing));
         let layout = DISTINCT.iter().find(fits).or_else(vague)?;
         (!beside::holds_ours(listing)).then_some(Self(*layout))
+    }
+
+    /// Returns that of a run in no known layout.
+    pub(super) fn unknown() -> Self {
+        Self(&Unknown)
+    }
+
+    /// Says whether it is that.
+    pub fn is_unknown(self) -> bool {
+        self == Self::unknown()
     }
 
     /// Refuses what would write into a run.

@@ -51,6 +51,17 @@ impl PidFile {
             Err(_) => Self { named: Named::Unknown, owner: None },
         }
     }
+
+    /// Takes the first process of a machine or container for nobody, unless process and owner of the file prove that it
+    /// is the run's: hardly any other process has this pid.
+    pub(super) fn with_proven_first(self, is_proven: impl FnOnce(&Stat, Option<u32>) -> bool) -> Self {
+        match self.named {
+            Named::Alive(stat) if stat.pid == 1 && !is_proven(&stat, self.owner) => {
+                Self { named: Named::Nobody, ..self }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Returns the owner of a file, when it was written, and its beginning.
@@ -68,8 +79,6 @@ impl Named {
         let Some(pid) = pid.filter(|&pid: &i32| pid > 0) else { return Self::Nobody };
         match Stat::of(pid) {
             Some(stat) if !stat.is_alive() || is_later(&stat, written) => Self::Gone(pid),
-            // The first process of a machine or container is no trainer that left files beside others.
-            Some(_) if pid == 1 => Self::Nobody,
             Some(stat) => Self::Alive(stat),
             None => match kill(Pid::from_raw(pid), None) {
                 Err(Errno::EPERM) | Ok(()) => Self::Hidden(pid), // /proc hides the processes of others

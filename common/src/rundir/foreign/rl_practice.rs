@@ -4,7 +4,9 @@
 //! (`rl_training/runners/rl_runner.py`, `eval_batch.py`).
 
 use super::traces::{names, written};
-use super::{Account, Claim, ForeignEvaluations, ForeignLayout, Listing};
+use super::{
+    Account, Claim, ForeignEvaluations, ForeignLayout, Listing, MetricFile, MetricFiles, MetricFormat,
+};
 use crate::fsio::read_small;
 use crate::provenance::config;
 use crate::rundir::status::Outcome;
@@ -56,16 +58,14 @@ impl ForeignLayout for RlPractice {
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         let config = run.join(CONFIG);
         account.start_time = Timestamp::of_name(&name, "run_%Y-%m-%d_%H-%M-%S").or_else(|| written(&config));
-        let values = match read_small(&config).map(|bytes| config::parse(&config, &bytes)) {
-            Ok(Ok(values)) => values,
-            Ok(Err(why)) => {
-                account.damage.push(format!("cannot read '{}': {why}", config.display()));
-                Value::Null
-            }
-            Err(_) => Value::Null,
-        };
+        let read = read_small(&config).map(|bytes| config::parse(&config, &bytes)).ok();
+        let has_config = read.is_some();
+        let values = read.unwrap_or(Ok(Value::Null)).unwrap_or_else(|why| {
+            account.damage.push(format!("cannot read '{}': {why}", config.display()));
+            Value::Null
+        });
         let meta = &mut account.meta;
-        meta.config_file = config.exists().then(|| CONFIG.to_owned());
+        meta.config_file = has_config.then(|| CONFIG.to_owned());
         meta.total_steps = config::get(&values, "total_steps").and_then(Value::as_u64);
         meta.seed = config::get(&values, "seed").and_then(Value::as_i64);
         let old = run.join(OLD_FINAL);
@@ -79,6 +79,17 @@ impl ForeignLayout for RlPractice {
             account.end_time = Some(end);
         }
         account
+    }
+
+    fn metrics(&self, run: &Path) -> MetricFiles {
+        let mut logs = names(&run.join("logs"));
+        logs.retain(|name| name.strip_suffix(".jsonl").is_some());
+        let log = run.join(GROWING[0]);
+        let is_only = logs == ["train_log.jsonl"] && fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+        if is_only {
+            return MetricFiles::Files(MetricFormat::Lines, vec![MetricFile::new(log)]); // nothing else to look for
+        }
+        MetricFiles::Usual
     }
 
     fn evaluations(&self, run: &Path) -> Vec<ForeignEvaluations> {
@@ -96,7 +107,7 @@ impl ForeignLayout for RlPractice {
                 Some((label, entry.path()))
             })
             .filter(|(_, path)| is_of(path, name))
-            .flat_map(|(label, path)| tables(&label, &path))
+            .flat_map(|(label, path)| tables(&label, &path, ENTRIES))
             .collect();
         found.sort_by(|one, other| one.label.cmp(&other.label));
         found
@@ -116,10 +127,10 @@ fn is_of(path: &Path, run: &str) -> bool {
 }
 
 /// Finds the tables below the evaluations of a run: directly in the directory of a step, or one deeper, in that of
-/// the way in which was sampled. Several ways have labels of their own.
-fn tables(label: &str, root: &Path) -> Vec<ForeignEvaluations> {
+/// the way in which was sampled. Several ways have labels of their own. Looks at `most` entries.
+fn tables(label: &str, root: &Path, most: usize) -> Vec<ForeignEvaluations> {
     let mut by_way: BTreeMap<String, Vec<(Option<u64>, PathBuf)>> = BTreeMap::new();
-    let mut left = ENTRIES;
+    let mut left = most;
     let mut directories = vec![(root.to_owned(), 0, None, String::new())];
     while let Some((directory, depth, step, way)) = directories.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten().take(left) {
@@ -139,11 +150,12 @@ fn tables(label: &str, root: &Path) -> Vec<ForeignEvaluations> {
     }
     let is_one = by_way.len() == 1;
     let named = by_way.into_iter().map(|(way, mut tables)| {
-        tables.sort();
+        tables.sort_by_cached_key(|(step, path)| (step.is_none(), *step, path.clone()));
         let is_plain = is_one || way.is_empty();
         ForeignEvaluations {
             label: if is_plain { label.to_owned() } else { format!("{label}/{way}") },
             tables,
+            is_cut: left == 0,
         }
     });
     named.collect()
@@ -159,4 +171,26 @@ fn step_of(name: &str) -> Option<Option<u64>> {
 
 fn is_step(name: &str) -> bool {
     step_of(name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn evaluations_of_too_many_files_say_that_some_are_missing() {
+        let dir = TempDir::new().unwrap();
+        for step in 0..10 {
+            let directory = dir.path().join(format!("step_{step}"));
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("metrics.csv"), "correct\n1\n").unwrap();
+        }
+        let found = |most| {
+            let all = tables("gsm8k", dir.path(), most);
+            all.iter().map(|of| (of.label.clone(), of.tables.len(), of.is_cut)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(100), [("gsm8k".to_owned(), 10, false)]);
+        assert_eq!(found(15), [("gsm8k".to_owned(), 5, true)]);
+    }
 }

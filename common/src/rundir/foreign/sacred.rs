@@ -47,19 +47,19 @@ impl ForeignLayout for Sacred {
             let last = lines.and_then(|lines| lines.last()?.as_str()).map(|line| line.trim().to_owned());
             account.reason = last.filter(|line| !line.is_empty()).or(status);
         }
-        let of = &mut account.meta;
-        of.host = text_at(&entry, &["host", "hostname"]).unwrap_or_default();
-        of.python_version = text_at(&entry, &["host", "python_version"]);
-        of.cwd = text_at(&entry, &["experiment", "base_dir"]).unwrap_or_default();
-        of.note = text_at(&entry, &["meta", "comment"]);
+        let meta = &mut account.meta;
+        meta.host = text_at(&entry, &["host", "hostname"]).unwrap_or_default();
+        meta.python_version = text_at(&entry, &["host", "python_version"]);
+        meta.cwd = text_at(&entry, &["experiment", "base_dir"]).unwrap_or_default();
+        meta.note = text_at(&entry, &["meta", "comment"]);
         if let Some(file) = text_at(&entry, &["experiment", "mainfile"]) {
-            of.command = Some([Some(file), entry.text("command")].into_iter().flatten().collect());
+            meta.command = Some([Some(file), entry.text("command")].into_iter().flatten().collect());
         }
         let repository = value_at(entry.all(), &["experiment", "repositories"]).and_then(|all| all.get(0));
         let of_repository = |key: &str| repository.and_then(|repository| repository.get(key));
-        of.git_commit = of_repository("commit").and_then(Value::as_str).map(str::to_owned);
-        of.git_dirty = of_repository("dirty").and_then(Value::as_bool);
-        settings::config_file(of, run, "config.json", &mut account.damage);
+        meta.git_commit = of_repository("commit").and_then(Value::as_str).map(str::to_owned);
+        meta.git_dirty = of_repository("dirty").and_then(Value::as_bool);
+        settings::config_file(meta, run, "config.json", &mut account.damage);
         account
     }
 

@@ -26,17 +26,17 @@ impl ForeignLayout for StealthRl {
 
     fn account(&self, run: &Path) -> Account {
         let mut account = Account::default();
-        let told = Fields::read(&run.join(METADATA), &mut account.damage).unwrap_or_default();
+        let metadata = Fields::read(&run.join(METADATA), &mut account.damage).unwrap_or_default();
         let name = run.file_name().unwrap_or_default().to_string_lossy();
         account.start_time =
-            told.time("start_time").or_else(|| Timestamp::of_name(&name, "run_%Y%m%d_%H%M%S"));
-        account.end_time = told.time("end_time");
-        account.claim = told.text("status").map_or(Claim::Nothing, |word| Claim::of_word(&word));
+            metadata.time("start_time").or_else(|| Timestamp::of_name(&name, "run_%Y%m%d_%H%M%S"));
+        account.end_time = metadata.time("end_time");
+        account.claim = metadata.text("status").map_or(Claim::Nothing, |word| Claim::of_word(&word));
         let meta = &mut account.meta;
-        meta.run_name = told.text("run_name").unwrap_or_default();
-        meta.config_path = told.text("config_file");
+        meta.run_name = metadata.text("run_name").unwrap_or_default();
+        meta.config_path = metadata.text("config_file");
         let is_setting = |key: &str| !NO_SETTINGS.contains(&key);
-        let settings = told.all().iter().filter(|(key, value)| is_setting(key) && !value.is_null());
+        let settings = metadata.all().iter().filter(|(key, value)| is_setting(key) && !value.is_null());
         meta.params = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
         account
     }

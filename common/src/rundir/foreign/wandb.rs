@@ -72,27 +72,28 @@ impl ForeignLayout for Wandb {
             let counted = || Timestamp::from_millis(account.start_time?.millis() + 1000 * runtime?);
             account.end_time = counted().or_else(|| written(&path));
         }
-        let of = &mut account.meta;
+        let meta = &mut account.meta;
         let environment = head.environment;
-        of.run_id = head.id.unwrap_or_default();
-        of.run_name = head.name.unwrap_or_default();
-        of.note = head.notes;
-        of.tags = head.tags;
-        of.host = head.host.or_else(|| metadata.text("host")).unwrap_or_default();
-        of.user = environment.user.unwrap_or_default();
-        of.cwd = environment.root.or_else(|| metadata.text("root")).unwrap_or_default();
-        of.git_commit = environment.commit.or_else(|| settings::text_at(&metadata, &["git", "commit"]));
+        meta.run_id = head.id.unwrap_or_default();
+        meta.run_name = head.name.unwrap_or_default();
+        meta.note = head.notes;
+        meta.tags = head.tags;
+        meta.host = head.host.or_else(|| metadata.text("host")).unwrap_or_default();
+        meta.user = environment.user.unwrap_or_default();
+        meta.cwd = environment.root.or_else(|| metadata.text("root")).unwrap_or_default();
+        meta.git_commit = environment.commit.or_else(|| settings::text_at(&metadata, &["git", "commit"]));
         let python = environment.python.or_else(|| metadata.text("python"));
-        of.python_version = python.map(|version| version.trim_start_matches("CPython ").to_owned());
-        of.python_executable = environment.executable.or_else(|| metadata.text("executable"));
-        of.gpus = environment.gpu.or_else(|| metadata.text("gpu")).into_iter().collect();
+        meta.python_version = python.map(|version| version.trim_start_matches("CPython ").to_owned());
+        meta.python_executable = environment.executable.or_else(|| metadata.text("executable"));
+        meta.gpus = environment.gpu.or_else(|| metadata.text("gpu")).into_iter().collect();
         let (program, words) = match environment.program {
             Some(program) => (Some(program), environment.args),
             None => (metadata.text("program"), metadata.command("args").unwrap_or_default()),
         };
-        of.command = program
-            .map(|program| of.python_executable.clone().into_iter().chain([program]).chain(words).collect());
-        settings::params(of, &Value::Object(head.config));
+        meta.command = program.map(|program| {
+            meta.python_executable.clone().into_iter().chain([program]).chain(words).collect()
+        });
+        settings::params(meta, &Value::Object(head.config));
         account
     }
 

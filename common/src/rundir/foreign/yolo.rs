@@ -3,6 +3,7 @@
 
 use super::traces::{last_lines, written};
 use super::{Account, Claim, ForeignLayout, Listing, settings};
+use crate::fsio::read::read_start;
 use crate::rundir::status::Outcome;
 use serde_json::Value;
 use std::path::Path;
@@ -10,6 +11,9 @@ use std::path::Path;
 /// The layout.
 #[derive(Debug)]
 pub(super) struct Yolo;
+
+/// Bytes at the beginning of the table in which its first two columns are.
+const HEADER: u64 = 256;
 
 /// Seconds within which the table and the plots of one end are written.
 const SLACK: f64 = 60.0;
@@ -31,12 +35,16 @@ impl ForeignLayout for Yolo {
             ["args.yaml", "opt.yaml"].into_iter().find(|name| run.join(name).exists()).unwrap_or("args.yaml");
         account.start_time = written(&run.join(args));
         let results = run.join("results.csv");
-        let of = &mut account.meta;
-        let values = settings::config_file(of, run, args, &mut account.damage);
+        let meta = &mut account.meta;
+        let values = settings::config_file(meta, run, args, &mut account.damage);
         let epochs = values.as_ref().and_then(|values| values.get("epochs")?.as_u64());
-        of.total_steps = of.total_steps.or(epochs);
-        let last = last_lines(&results).into_iter().next();
-        let epoch = last.and_then(|line| line.split(',').next()?.trim().parse::<f64>().ok());
+        meta.total_steps = meta.total_steps.or(epochs);
+        let rows: Vec<_> = last_lines(&results).iter().filter_map(|line| row(line)).collect();
+        let epoch = rows.first().map(|(epoch, _)| *epoch);
+        // A training that is resumed counts its seconds anew. The first versions have no column of them.
+        let is_new = |pair: &&[(f64, f64)]| pair[0].1 < pair[1].1;
+        let resumed = rows.windows(2).find(is_new).map(|pair| pair[1].0);
+        account.start_step = resumed.filter(|_| has_seconds(&results));
         // The first versions count epochs from 0, and their tables have no time.
         let is_last = |(epoch, epochs): (f64, Value)| epochs.as_f64().is_some_and(|epochs| epoch >= epochs);
         let is_over = epoch.zip(epochs.map(Value::from)).is_some_and(is_last);
@@ -51,4 +59,15 @@ impl ForeignLayout for Yolo {
         }
         account
     }
+}
+
+/// Reads the first two cells of a row of the table: epoch, and seconds where there are any.
+fn row(line: &str) -> Option<(f64, f64)> {
+    let mut cells = line.split(',').map(|cell| cell.trim().parse().ok());
+    Some((cells.next()??, cells.next()??))
+}
+
+fn has_seconds(table: &Path) -> bool {
+    let start = read_start(table, HEADER).unwrap_or_default();
+    start.split(|byte| b",\n".contains(byte)).nth(1).is_some_and(|name| name.trim_ascii() == b"time")
 }
