@@ -6,6 +6,7 @@ use super::axes::Axes;
 use crate::curve::Curve;
 use run_common::cli::screen;
 use run_common::figures::figure;
+use run_common::palette::{hue, sgr};
 use run_common::text::printable;
 
 /// Height of a picture, in characters.
@@ -13,9 +14,6 @@ const HEIGHT: usize = 16;
 
 /// Width beside the picture, in characters.
 const MARGIN: usize = 12;
-
-/// Colours of runs, as SGR parameters.
-const COLOURS: [&str; 6] = ["36", "33", "35", "32", "34", "31"];
 
 /// Returns the maximum width of a picture.
 fn columns() -> usize {
@@ -59,11 +57,7 @@ fn letter(number: usize) -> char {
 }
 
 fn tinted(letter: char, number: usize, colour: bool) -> String {
-    if colour {
-        format!("\u{1b}[{}m{letter}\u{1b}[0m", COLOURS[number % COLOURS.len()])
-    } else {
-        letter.to_string()
-    }
+    if colour { format!("\u{1b}[{}m{letter}\u{1b}[0m", sgr(hue(number))) } else { letter.to_string() }
 }
 
 /// Returns the row or column at a fraction of their number.
