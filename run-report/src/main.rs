@@ -14,6 +14,7 @@ mod figures;
 mod frame;
 mod goodput;
 mod output;
+mod page;
 mod plot;
 mod report;
 mod run;

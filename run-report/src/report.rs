@@ -4,7 +4,7 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::{bridge, compare, consolidate, cost, curves, evals, export, goodput, plot, sql, table};
+use crate::{bridge, compare, consolidate, cost, curves, evals, export, goodput, page, plot, sql, table};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Report::Evals => evals::print(&runs, out),
         Report::Plot(curves) => plot::print(&runs, &curves, out),
         Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
-        Report::Page(curves, file) => export::page::write(&runs, &curves, file, out),
+        Report::Page(curves, rates, file) => page::write(&runs, &curves, rates.as_ref(), file, out),
         Report::Document(curves, file) => export::write(&runs, &curves, file, out),
         Report::TensorBoard(curves, directory) => bridge::tensorboard::write(&runs, &curves, directory),
         Report::Mlflow(curves, directory) => bridge::mlflow::write(&runs, &curves, directory),
@@ -55,7 +55,7 @@ enum Report<'a> {
     /// Curves as SVG.
     Svg(curves::Options<'a>, &'a Path),
     /// The HTML page.
-    Page(curves::Options<'a>, &'a Path),
+    Page(curves::Options<'a>, Option<Rates>, &'a Path),
     /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
     /// TensorBoard event files.
@@ -87,7 +87,7 @@ impl<'a> Report<'a> {
         } else if let Some(file) = &args.svg {
             Self::Svg(curves, file)
         } else if let Some(file) = &args.html {
-            Self::Page(curves, file)
+            Self::Page(curves, rates(args)?, file)
         } else if let Some(file) = &args.export {
             Self::Document(curves, file)
         } else if let Some(directory) = &args.export_tensorboard {

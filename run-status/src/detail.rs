@@ -10,31 +10,25 @@ use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
 use run_common::figures::human_bytes;
 use run_common::fsio::open_regular;
-use run_common::fsio::read::read_end;
 use run_common::message::{complain, warn};
-use run_common::provenance::redact::redact_text;
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
+use run_common::rundir::log_end::last_errors;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
-use run_common::text::without_escapes;
 use run_common::time::{Timestamp, human_seconds};
 use run_metrics::evaluated::measure;
 use run_metrics::names::is_metric;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::path::Path;
 
 /// Number of log lines to show for a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
 
 /// Number of metrics to show for an evaluation.
 const MEANS_SHOWN: usize = 4;
-
-/// Bytes at the end of a log to search for the last lines.
-const TAIL: u64 = 8 << 10;
 
 /// Prints all details of a run; warns about damaged parts.
 pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Result<Exit, Error> {
@@ -265,36 +259,12 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     let mut table = Table::default();
     if matches!(run.status(), Status::Failed | Status::Dead) {
         let end = AttemptEnd::read(layout, &run.recorded.run_id, run.recorded.attempts());
-        let lines = end.and_then(|end| end.traceback).or_else(|| {
-            if let Some(foreign) = layout.foreign() {
-                let logs = foreign.logs(layout.root());
-                return [logs.stderr, logs.stdout, logs.combined]
-                    .into_iter()
-                    .flatten()
-                    .find_map(|log| tail(&log, 0));
-            }
-            let offsets = &attempts.last()?.start.offsets;
-            let start = |log| offsets.get(log).copied().unwrap_or_default();
-            ["stderr.log", "stdout.log"]
-                .into_iter()
-                .find_map(|log| tail(&layout.root().join(log), start(log)))
-        });
+        let lines = end.and_then(|end| end.traceback).or_else(|| last_errors(layout, attempts, LAST_LINES));
         for line in lines.unwrap_or_default() {
             table.row(vec![(line, Tint::None)]);
         }
     }
     table
-}
-
-/// Returns the last lines that an attempt wrote to a log, if any.
-fn tail(log: &Path, start: u64) -> Option<Vec<String>> {
-    let bytes = read_end(log, start, TAIL).ok()?;
-    let text = without_escapes(&String::from_utf8_lossy(&bytes));
-    let text = redact_text(&text);
-    let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
-    let mut lines: Vec<String> = text.lines().map(shown).filter(|line| !line.trim().is_empty()).collect();
-    lines.drain(..lines.len().saturating_sub(LAST_LINES));
-    (!lines.is_empty()).then_some(lines)
 }
 
 #[cfg(test)]

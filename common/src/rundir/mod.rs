@@ -10,6 +10,7 @@ pub mod fingerprint;
 pub mod foreign;
 pub mod launch;
 pub mod layout;
+pub mod log_end;
 pub mod meta;
 pub mod notes;
 pub mod observe;

@@ -1,7 +1,5 @@
 //! The whole report as a JSON document: the table, and the curves, settings and provenance of every run.
 
-pub(crate) mod page;
-
 use crate::curve::{Bucket, Curve};
 use crate::curves::{Options, read};
 use crate::figures::Figures;
@@ -26,19 +24,19 @@ const BUCKETS: usize = 1 << 20;
 /// Writes the document.
 pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let (figures, _) = Figures::of_all(&runs.all); // errors are reported with the curves
-    let (document, exit) = document(runs, options, &figures, BUCKETS);
+    let (document, exit) = document(runs, options, &figures);
     write_file(file, document.as_bytes(), out).map(|()| exit)
 }
 
-/// Creates the document, which is also part of a page, with at most `buckets` buckets for each curve.
-fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize) -> (String, Exit) {
+/// Creates the document.
+fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exit) {
     let chosen = options.metrics.names(|name| figures.iter().any(|figures| figures.has(name)));
     let made = |run: &Run, mut curves: Vec<Curve>| {
         curves.retain(|curve| chosen.is_empty() || chosen.contains(&curve.metric));
         let names: Vec<String> = curves.iter().map(|curve| curve.metric.clone()).collect();
         (of_run(run, &curves).to_string(), names)
     };
-    let (made, exit) = read(runs, options, buckets, made);
+    let (made, exit) = read(runs, options, BUCKETS, made);
     let (curves, names): (Vec<String>, Vec<Vec<String>>) = made.into_iter().unzip();
     let exit =
         exit.max(options.say_missing(runs, |metric| names.iter().flatten().any(|name| name == metric)));
@@ -104,7 +102,7 @@ fn of_curve(curve: &Curve) -> Value {
 }
 
 /// Returns the colour of a status as a word.
-fn mood(status: Status) -> &'static str {
+pub(crate) fn mood(status: Status) -> &'static str {
     match status.into() {
         Tint::Good => "good",
         Tint::Doubt => "doubt",
