@@ -25,7 +25,7 @@ function sharedStart(names) {
 
 const shortName = (name) => name.startsWith(SHARED) ? name.slice(SHARED.length) : name;
 
-const TAIL = 9; // characters at the end of a long name that are always shown
+const TAIL = 7; // characters at the end of a long name that are always shown
 
 /** Makes an element whose text loses its middle, not its end, where there is no room for it. */
 function fitted(text, title = text) {

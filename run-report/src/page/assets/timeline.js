@@ -78,8 +78,8 @@ function fillReceipt() {
   const all = data.receipts;
   $("receipt").replaceChildren();
   if (all.length === 0) return;
-  const sum = data.sum, kinds = data.kinds.filter((kind) => sum.s[kind] > 0), hasMoney = sum.usd !== null && sum.usd > 0;
-  const heads = ["run", "wall", ...kinds, ...(hasMoney ? ["usd", "lost usd"] : []), "trained"];
+  const sum = data.sum, kinds = data.kinds.filter((kind) => sum.s[kind] > 0), hasMoney = sum.usd !== null && sum.usd > 0, hasLost = hasMoney && sum.lost_usd > 0;
+  const heads = ["run", "wall", ...kinds, ...(hasMoney ? ["usd"] : []), ...(hasLost ? ["lost usd"] : []), "trained"];
   const top = make("thead"), head = make("tr"), body = make("tbody");
   head.append(...heads.map((name, i) => make("th", name, { scope: "col", class: i > 0 ? "number" : "" })));
   top.append(head);
@@ -94,7 +94,8 @@ function fillReceipt() {
     }
     if (hasMoney) {
       const dollars = (usd) => usd === null ? "" : usd !== 0 && usd < 0.01 ? `$${figure(usd)}` : `$${usd.toFixed(2)}`;
-      element.append(cell(dollars(receipt.usd)), cell(receipt.lost_usd ? dollars(receipt.lost_usd) : ""));
+      element.append(cell(dollars(receipt.usd)));
+      if (hasLost) element.append(cell(receipt.lost_usd ? dollars(receipt.lost_usd) : ""));
     }
     element.append(cell(receipt.trained === null ? "" : `${Math.round(receipt.trained)} %`));
     return element;
