@@ -1,5 +1,5 @@
-//! The colours and dashes by which runs are told apart: in pages, in SVG and in a terminal. One place, so that a run
-//! looks the same everywhere.
+//! The colours and dashes of runs in pages, in SVG and in a terminal: one place, so that a run looks the same
+//! everywhere.
 
 /// A colour: red, green and blue.
 pub type Rgb = [u8; 3];

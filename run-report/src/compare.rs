@@ -6,7 +6,7 @@ use crate::frame::{Frame, TableFormat, Tinted};
 use crate::run::Run;
 use crate::runs::Runs;
 use crate::scalar::Scalar;
-use crate::settings::{provenance, settings, varying};
+use crate::settings::{Environment, environment, provenance, settings, varying};
 use run_common::cli::out::Out;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
@@ -32,10 +32,14 @@ pub(crate) fn print(runs: &Runs, format: TableFormat, out: &mut Out) -> Result<E
 fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let mut rows: Vec<(&str, String, Vec<Tinted>)> = Vec::new();
     let plain = |values: Vec<Scalar>| values.into_iter().map(|value| (value, Tint::None)).collect::<Vec<_>>();
-    for (what, of_runs) in [
-        ("config", runs.iter().map(settings).collect::<Vec<_>>()),
-        ("code", runs.iter().map(provenance).collect()),
-    ] {
+    let (mut code, mut packages) = (Vec::new(), Vec::new());
+    for run in runs {
+        let Environment { facts, packages: of_run } = environment(run);
+        code.push(provenance(run).into_iter().chain(facts).collect());
+        packages.push(of_run);
+    }
+    let config = runs.iter().map(settings).collect::<Vec<_>>();
+    for (what, of_runs) in [("config", config), ("code", code), ("package", packages)] {
         rows.extend(varying(&of_runs, |_| false).into_iter().map(|(key, values)| (what, key, plain(values))));
     }
     let mut result = |key: &str, values: Vec<Tinted>| {

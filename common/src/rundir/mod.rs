@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod batch;
+pub mod captured;
 pub mod environment;
 pub mod evaluation;
 pub mod evaluations;

@@ -6,7 +6,7 @@ use crate::figures::Figures;
 use crate::output::write_file;
 use crate::run::Run;
 use crate::runs::Runs;
-use crate::settings::{provenance, settings};
+use crate::settings::{Environment, environment, provenance, settings};
 use crate::table;
 use run_common::cli::out::Out;
 use run_common::cli::table::Tint;
@@ -62,6 +62,7 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exi
 }
 
 fn of_run(run: &Run, curves: &[Curve]) -> Value {
+    let Environment { facts, packages } = environment(run);
     json!({
         "run": run.name,
         "path": run.path(),
@@ -71,7 +72,8 @@ fn of_run(run: &Run, curves: &[Curve]) -> Value {
         "reason": run.seen.reason(),
         "attempts": run.attempts.iter().count(),
         "settings": settings(run),
-        "provenance": provenance(run),
+        "provenance": provenance(run).into_iter().chain(facts).collect::<Map<_, _>>(),
+        "packages": packages,
         "curves": curves.iter().map(of_curve).collect::<Vec<_>>(),
     })
 }

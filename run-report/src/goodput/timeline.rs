@@ -209,7 +209,7 @@ fn known_times(attempt: &Facts) -> Vec<(Millis, usize)> {
     known
 }
 
-/// Returns when there were so many rows, between two times at which their number is known: at even distances.
+/// Returns when there was this number of rows, between two times at which their number is known: at even distances.
 fn between((from, before): (Millis, usize), (to, after): (Millis, usize), rows: usize) -> Millis {
     let Some(parts) = after.checked_sub(before).filter(|&parts| parts > 0) else { return from };
     let share = i128::from(to - from) * (rows.saturating_sub(before) as i128) / (parts as i128);

@@ -15,7 +15,7 @@ use crate::goodput::timeline::{Kind, Span};
 use crate::goodput::{in_dollars, in_seconds, in_words};
 use crate::run::Run;
 use crate::runs::Runs;
-use crate::settings::{provenance, settings};
+use crate::settings::{Environment, environment, provenance, settings};
 use crate::table;
 use run_common::cost::Rates;
 use run_common::error::Exit;
@@ -73,7 +73,14 @@ pub(super) fn of_runs(
         all.push(run);
         Ok(())
     };
-    let Ok(()) = large_in_order(&runs.all, |run| of_run(run, &drawn, rates, buckets, &is_drawn), take);
+    let environments: Vec<Environment> = runs.all.iter().map(environment).collect();
+    let same = same_packages(&environments);
+    let reading = Reading { options: &drawn, rates, buckets, is_drawn: &is_drawn, same: &same };
+    let Ok(()) = large_in_order(
+        runs.all.iter().zip(environments),
+        |(run, environment)| reading.of_run(run, environment),
+        take,
+    );
     let has = |metric: &str| all.iter().any(|run| run.metrics.iter().any(|name| name == metric));
     let exit = exit.max(options.say_missing(runs, has));
     let frame = table::all_columns(&runs.all, figures);
@@ -104,6 +111,7 @@ pub(super) fn of_runs(
         "metrics": metrics(&all, figures),
         "columns": columns,
         "rows": rows,
+        "same_packages": same,
         "receipts": receipts,
         "sum": whole,
     });
@@ -130,34 +138,59 @@ fn metrics(all: &[PageRun], figures: &[Figures]) -> Vec<Value> {
     first.into_iter().chain(rest).map(metric).chain(RESOURCES.map(resource)).collect()
 }
 
-/// Reads the rows of a run once, for its curves and its timeline.
-fn of_run(
-    run: &Run,
-    options: &Options,
-    rates: Option<&Rates>,
-    buckets: usize,
-    is_drawn: &dyn Fn(&String) -> bool,
-) -> (PageRun, Vec<Fault>) {
-    let mut gathering = Gathering::new(options, buckets, run);
-    let mut places = RowPlaces::default();
-    let (rows, faults) = rows(run, &mut |row, counts| {
-        let place = places.next(row);
-        if counts {
-            gathering.add_beside(row, place);
-        }
-    });
-    let mut curves = gathering.curves(run);
-    curves.retain(|curve| is_drawn(&curve.metric));
-    let goodput = of_rows(run, rows, rates);
-    let made = PageRun {
-        json: json_of(run, &curves, &goodput),
-        metrics: curves.into_iter().map(|curve| curve.metric).collect(),
-        receipt: Some(goodput.receipt).filter(|_| !goodput.spans.is_empty()),
-    };
-    (made, faults)
+/// Returns the packages of which all runs with packages have the same versions: a page names them once.
+fn same_packages(environments: &[Environment]) -> Map<String, Value> {
+    let mut known = environments.iter().map(|one| &one.packages).filter(|packages| !packages.is_empty());
+    let mut same = known.next().cloned().unwrap_or_default();
+    for packages in known {
+        same.retain(|name, version| packages.get(name) == Some(version));
+    }
+    same
 }
 
-fn json_of(run: &Run, curves: &[Curve], goodput: &Goodput) -> String {
+/// How runs are read for the page.
+struct Reading<'a> {
+    options: &'a Options<'a>,
+    rates: Option<&'a Rates>,
+    /// Maximum number of points of a curve.
+    buckets: usize,
+    is_drawn: &'a (dyn Fn(&String) -> bool + Sync),
+    /// The packages that need no mention.
+    same: &'a Map<String, Value>,
+}
+
+impl Reading<'_> {
+    /// Reads the rows of a run once, for its curves and its timeline.
+    fn of_run(&self, run: &Run, mut environment: Environment) -> (PageRun, Vec<Fault>) {
+        let mut gathering = Gathering::new(self.options, self.buckets, run);
+        let mut places = RowPlaces::default();
+        let (rows, faults) = rows(run, &mut |row, counts| {
+            let place = places.next(row);
+            if counts {
+                gathering.add_beside(row, place);
+            }
+        });
+        let mut curves = gathering.curves(run);
+        curves.retain(|curve| (self.is_drawn)(&curve.metric));
+        let goodput = of_rows(run, rows, self.rates);
+        let has_packages = !environment.packages.is_empty();
+        environment.packages.retain(|name, _| !self.same.contains_key(name));
+        let made = PageRun {
+            json: json_of(run, &curves, &goodput, environment, has_packages),
+            metrics: curves.into_iter().map(|curve| curve.metric).collect(),
+            receipt: Some(goodput.receipt).filter(|_| !goodput.spans.is_empty()),
+        };
+        (made, faults)
+    }
+}
+
+fn json_of(
+    run: &Run,
+    curves: &[Curve],
+    goodput: &Goodput,
+    environment: Environment,
+    has_packages: bool,
+) -> String {
     let layout = run.seen.run.layout();
     let resources = resources::curves(layout);
     let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
@@ -180,7 +213,8 @@ fn json_of(run: &Run, curves: &[Curve], goodput: &Goodput) -> String {
         "attempts": run.attempts.iter().count(),
         "duration_s": run.seen.duration_s(),
         "settings": settings(run),
-        "provenance": provenance(run),
+        "provenance": provenance(run).into_iter().chain(environment.facts).collect::<Map<_, _>>(),
+        "packages": Some(environment.packages).filter(|_| has_packages),
         "timeline": seen(&goodput.spans).iter().map(of_span).collect::<Vec<_>>(),
         "log": log,
     });

@@ -44,7 +44,7 @@ pub(super) fn short(value: f64) -> f64 {
     }
 }
 
-/// Returns how to round times that span so many seconds.
+/// Returns the rounding of times that span this number of seconds.
 pub(super) fn rounding(span: f64) -> impl Fn(f64) -> f64 {
     let parts = if span > 5e4 {
         1.0

@@ -1,6 +1,7 @@
 "use strict";
 // The data of the page, as run-report wrote it; see run-report/src/page/data.rs.
 const data = JSON.parse(document.getElementById("data").textContent);
+for (const run of data.runs) if (run.packages) Object.assign(run.packages, data.same_packages);
 const $ = (id) => document.getElementById(id);
 
 /** Makes an element with text and attributes; texts are never read as HTML. */

@@ -79,7 +79,7 @@ function compared(runs, part) {
 
 /** Fills a table with a row a run and a column for each key in which runs differ, and a list of what is the same. */
 function sideBySide(part) {
-  const runs = data.runs.filter((_, number) => shown.has(number)), all = compared(runs, part);
+  const runs = data.runs.filter((run, number) => shown.has(number) && run[part]), all = compared(runs, part);
   const differing = all.filter((one) => one.differs), same = all.filter((one) => !one.differs);
   const top = make("thead"), head = make("tr"), body = make("tbody");
   head.append(make("th", "run", { scope: "col" }), ...differing.map(({ key }) => make("th", key, { scope: "col" })));
@@ -94,16 +94,17 @@ function sideBySide(part) {
   table.replaceChildren(...(differing.length > 0 ? [top, body] : []));
   table.parentElement.hidden = differing.length === 0;
   folded.hidden = same.length === 0;
-  const noun = part === "settings" ? "setting" : "fact", isOne = same.length === 1;
+  const noun = { settings: "setting", provenance: "fact", packages: "package" }[part], isOne = same.length === 1;
   const which = runs.length === 1 ? "" : `${isOne ? "is" : "are"} the same in all runs`;
   folded.querySelector("summary").textContent = `${same.length} ${noun}${isOne ? "" : "s"} ${which}`;
   folded.querySelector("dl").replaceChildren(...same.flatMap(({ key, values }) => [make("dt", key), make("dd", values[0])]));
-  if (runs.length === 1) folded.open = true;
+  if (runs.length === 1 && part === "settings") folded.open = true;
 }
 
 function fillSettings() {
   sideBySide("settings");
   sideBySide("provenance");
+  sideBySide("packages");
   $("configuration").hidden = $("settings").parentElement.hidden && $("settings-same").hidden;
 }
 
