@@ -82,7 +82,7 @@ pub(crate) fn read<T: Send>(
 }
 
 /// Makes steps that restart in each epoch continuous.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Unrolled {
     /// The epoch of the last row with an epoch.
     epoch: Option<f64>,
@@ -114,6 +114,7 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Faul
 }
 
 /// The curves of a run, row by row.
+#[derive(Clone)]
 pub(crate) struct Gathering<'a> {
     options: &'a Options<'a>,
     buckets: usize,
@@ -191,7 +192,7 @@ fn curve_of(curves: &mut Vec<Curve>, options: &Options, buckets: usize, name: &s
 }
 
 /// The places of curves by name. Most rows have the names of the row before, which are compared first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Names {
     known: Vec<(String, Option<usize>)>,
     by_name: HashMap<String, usize>,

@@ -21,6 +21,7 @@ mod run;
 mod runs;
 mod scalar;
 mod scraped;
+mod serve;
 mod settings;
 mod sql;
 mod table;

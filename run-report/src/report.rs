@@ -4,7 +4,9 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::{bridge, compare, consolidate, cost, curves, evals, export, goodput, page, plot, sql, table};
+use crate::{
+    bridge, compare, consolidate, cost, curves, evals, export, goodput, page, plot, serve, sql, table,
+};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -15,13 +17,17 @@ use std::path::Path;
 /// Prints or writes the requested report.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let report = Report::of(args)?;
-    let mut runs = Runs::read(&Selection {
+    let selection = Selection {
         runs_dir: args.runs_dir.path(),
         names: &args.runs,
         null: args.null,
         eval_dir: args.eval_dir.as_deref(),
         tags: &args.tag,
-    })?;
+    };
+    if let Report::Live(curves, rates, at) = &report {
+        return serve::serve(at, &selection, curves, rates.as_ref(), out);
+    }
+    let mut runs = Runs::read(&selection)?;
     let _scratch = if args.scrape.is_empty() { None } else { Some(scrape(&mut runs.all, &args.scrape)?) };
     match report {
         Report::Table(options) => table::print(&runs, &options, out),
@@ -31,6 +37,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         Report::Plot(curves) => plot::print(&runs, &curves, out),
         Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
         Report::Page(curves, rates, file) => page::write(&runs, &curves, rates.as_ref(), file, out),
+        Report::Live(..) => Ok(runs.exit), // served above, where runs come and go
         Report::Document(curves, file) => export::write(&runs, &curves, file, out),
         Report::TensorBoard(curves, directory) => bridge::tensorboard::write(&runs, &curves, directory),
         Report::Mlflow(curves, directory) => bridge::mlflow::write(&runs, &curves, directory),
@@ -56,6 +63,8 @@ enum Report<'a> {
     Svg(curves::Options<'a>, &'a Path),
     /// The HTML page.
     Page(curves::Options<'a>, Option<Rates>, &'a Path),
+    /// The live page, with the address to serve it at.
+    Live(curves::Options<'a>, Option<Rates>, &'a str),
     /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
     /// TensorBoard event files.
@@ -88,6 +97,8 @@ impl<'a> Report<'a> {
             Self::Svg(curves, file)
         } else if let Some(file) = &args.html {
             Self::Page(curves, rates(args)?, file)
+        } else if let Some(at) = &args.serve {
+            Self::Live(curves, rates(args)?, at)
         } else if let Some(file) = &args.export {
             Self::Document(curves, file)
         } else if let Some(directory) = &args.export_tensorboard {

@@ -157,14 +157,14 @@ pub(crate) fn rows(run: &Run, each: &mut dyn FnMut(&MetricRow, bool)) -> (Vec<Ve
 
 /// Tells the rows that have only metrics of validation data. Most rows have the names of the row before.
 #[derive(Debug, Default)]
-struct Validations {
+pub(crate) struct Validations {
     before: Vec<String>,
     is_one: bool,
     known: HashMap<String, bool>,
 }
 
 impl Validations {
-    fn have(&mut self, row: &MetricRow) -> bool {
+    pub(crate) fn have(&mut self, row: &MetricRow) -> bool {
         if row.numbers().map(|(name, _)| name).eq(self.before.iter()) {
             return self.is_one;
         }

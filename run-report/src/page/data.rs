@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::figures::{Figures, main_metrics};
 use crate::goodput::gather::{Goodput, of_rows, rows};
 use crate::goodput::receipt::Receipt;
-use crate::goodput::timeline::{Kind, Span};
+use crate::goodput::timeline::{Kind, Row, Span};
 use crate::goodput::{in_dollars, in_seconds, in_words};
 use crate::run::Run;
 use crate::runs::Runs;
@@ -56,14 +56,7 @@ pub(super) fn of_runs(
     figures: &[Figures],
     buckets: usize,
 ) -> (String, Exit) {
-    // The page smooths curves itself, and draws them over steps, epochs and times.
-    let way = options.x.filter(|x| ["epoch", "time"].contains(x));
-    let drawn = Options {
-        metrics: options.metrics.clone(),
-        x: options.x.filter(|_| way.is_none()),
-        smooth: None,
-        ..*options
-    };
+    let drawn = read_options(options);
     let chosen = options.metrics.names(|name| figures.iter().any(|figures| figures.has(name)));
     let is_drawn = |name: &String| chosen.is_empty() || chosen.contains(name);
     let mut exit = runs.exit;
@@ -97,24 +90,13 @@ pub(super) fn of_runs(
     }
     let mut whole = of_receipt(&sum);
     whole["words"] = in_words(&sum).into();
-    let head = json!({
-        "created": Timestamp::now(),
-        "tool_version": env!("CARGO_PKG_VERSION"),
-        "palette": HUES.map(css),
-        "dashes": DASHES,
-        "kinds": Kind::ALL.map(Kind::name),
-        "way": way.unwrap_or("step"),
-        "x": drawn.x,
-        "smooth": options.smooth,
-        "log": options.log,
-        "log_x": options.log_x,
-        "metrics": metrics(&all, figures),
-        "columns": columns,
-        "rows": rows,
-        "same_packages": same,
-        "receipts": receipts,
-        "sum": whole,
-    });
+    let mut head = head(options);
+    head["metrics"] = metrics(&all, figures).into();
+    head["columns"] = columns.into();
+    head["rows"] = json!(rows);
+    head["same_packages"] = json!(same);
+    head["receipts"] = receipts.into();
+    head["sum"] = whole;
     // The runs hold many numbers, so each run was serialized as soon as it was read.
     let head = head.to_string();
     let head = head.strip_suffix('}').unwrap_or(&head);
@@ -129,13 +111,67 @@ fn metrics(all: &[PageRun], figures: &[Figures]) -> Vec<Value> {
     let names: Vec<&String> =
         all.iter().flat_map(|run| &run.metrics).filter(|name| known.insert(*name)).collect();
     let (first, rest): (Vec<&String>, Vec<&String>) = names.into_iter().partition(|name| main.contains(name));
-    let metric = |name: &String| {
-        let kind = if is_bookkeeping(name) && !main.contains(name) { "book" } else { "metric" };
-        json!({"name": name, "kind": kind, "more": Better::of(name).map(Better::is_more), "unit": null})
-    };
-    let resource =
-        |(name, unit): (&str, &str)| json!({"name": name, "kind": "resource", "more": null, "unit": unit});
-    first.into_iter().chain(rest).map(metric).chain(RESOURCES.map(resource)).collect()
+    let metric = |name: &String| of_metric(name, is_bookkeeping(name) && !main.contains(name));
+    first.into_iter().chain(rest).map(metric).chain(RESOURCES.map(of_resource)).collect()
+}
+
+fn of_metric(name: &str, is_bookkeeping: bool) -> Value {
+    let kind = if is_bookkeeping { "book" } else { "metric" };
+    json!({"name": name, "kind": kind, "more": Better::of(name).map(Better::is_more), "unit": null})
+}
+
+fn of_resource((name, unit): (&str, &str)) -> Value {
+    json!({"name": name, "kind": "resource", "more": null, "unit": unit})
+}
+
+/// Returns the metrics of a run, as those of a page.
+pub(crate) fn metrics_of_run(curves: &[Curve]) -> Vec<Value> {
+    curves.iter().map(|curve| of_metric(&curve.metric, is_bookkeeping(&curve.metric))).collect()
+}
+
+/// Returns the data of a page that asks for the details of its runs.
+pub(crate) fn of_live(options: &Options, live: Value, columns: &[Value], runs: &[&Value]) -> String {
+    let mut head = head(options);
+    head["live"] = live;
+    head["metrics"] = RESOURCES.map(of_resource).to_vec().into();
+    head["columns"] = columns.into();
+    head["runs"] = json!(runs);
+    head.to_string()
+}
+
+/// Returns what every page has.
+fn head(options: &Options) -> Value {
+    let way = way(options);
+    json!({
+        "created": Timestamp::now(),
+        "tool_version": env!("CARGO_PKG_VERSION"),
+        "palette": HUES.map(css),
+        "dashes": DASHES,
+        "kinds": Kind::ALL.map(Kind::name),
+        "way": way.unwrap_or("step"),
+        "x": options.x.filter(|_| way.is_none()),
+        "smooth": options.smooth,
+        "log": options.log,
+        "log_x": options.log_x,
+        "live": null,
+        "metrics": [],
+        "columns": [],
+        "rows": [],
+        "same_packages": {},
+        "receipts": [],
+        "sum": null,
+    })
+}
+
+/// Returns how curves lie along the horizontal axis, if not over steps: the page itself draws them so.
+fn way<'a>(options: &Options<'a>) -> Option<&'a str> {
+    options.x.filter(|x| ["epoch", "time"].contains(x))
+}
+
+/// Returns the options to read curves with: the page smooths them, and draws them over steps, epochs and times.
+pub(crate) fn read_options<'a>(options: &Options<'a>) -> Options<'a> {
+    let x = options.x.filter(|_| way(options).is_none());
+    Options { metrics: options.metrics.clone(), x, smooth: None, ..*options }
 }
 
 /// Returns the packages of which all runs with packages have the same versions: a page names them once.
@@ -162,21 +198,20 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Reads the rows of a run once, for its curves and its timeline.
     fn of_run(&self, run: &Run, mut environment: Environment) -> (PageRun, Vec<Fault>) {
-        let mut gathering = Gathering::new(self.options, self.buckets, run);
-        let mut places = RowPlaces::default();
-        let (rows, faults) = rows(run, &mut |row, counts| {
-            let place = places.next(row);
-            if counts {
-                gathering.add_beside(row, place);
-            }
-        });
-        let mut curves = gathering.curves(run);
+        let (mut curves, rows, faults) = read_rows(run, self.options, self.buckets);
         curves.retain(|curve| (self.is_drawn)(&curve.metric));
         let goodput = of_rows(run, rows, self.rates);
         let has_packages = !environment.packages.is_empty();
         environment.packages.retain(|name, _| !self.same.contains_key(name));
         let made = PageRun {
-            json: json_of(run, &curves, &goodput, environment, has_packages),
+            json: Parts {
+                goodput: &goodput,
+                curves: &curves,
+                resources: &resources::curves(run.seen.run.layout()),
+                environment,
+                has_packages,
+            }
+            .json(run),
             metrics: curves.into_iter().map(|curve| curve.metric).collect(),
             receipt: Some(goodput.receipt).filter(|_| !goodput.spans.is_empty()),
         };
@@ -184,58 +219,80 @@ impl Reading<'_> {
     }
 }
 
-fn json_of(
-    run: &Run,
-    curves: &[Curve],
-    goodput: &Goodput,
-    environment: Environment,
-    has_packages: bool,
-) -> String {
-    let layout = run.seen.run.layout();
-    let resources = resources::curves(layout);
-    let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
-    let first_time =
-        || curves.iter().flat_map(|curve| &curve.buckets).map(|bucket| bucket.beside().time).reduce(f64::min);
-    let start = started.map_or_else(|| first_time().unwrap_or(f64::NAN), in_seconds);
-    let mut log = last_output(layout, LINES).unwrap_or_default();
-    for line in &mut log {
-        *line = cut(line, WIDTH).into_owned();
-    }
-    let head = json!({
-        "run": run.name,
-        "path": run.path(),
-        "run_id": run.meta.run_id,
-        "status": run.seen.status(),
-        "mood": mood(run.seen.status()),
-        "reason": run.seen.reason(),
-        "note": run.meta.note,
-        "tags": run.meta.tags,
-        "attempts": run.attempts.iter().count(),
-        "duration_s": run.seen.duration_s(),
-        "settings": settings(run),
-        "provenance": provenance(run).into_iter().chain(environment.facts).collect::<Map<_, _>>(),
-        "packages": Some(environment.packages).filter(|_| has_packages),
-        "timeline": seen(&goodput.spans).iter().map(of_span).collect::<Vec<_>>(),
-        "log": log,
-    });
-    let head = head.to_string();
-    let mut json = head.strip_suffix('}').unwrap_or(&head).to_owned();
-    json.push_str(",\"start\":");
-    number(&mut json, start);
-    json.push_str(",\"curves\":[");
-    let mut axes = Axes::new(start, &goodput.clock);
-    let all = curves.iter().map(|curve| (curve, false)).chain(resources.iter().map(|curve| (curve, true)));
-    for (place, (curve, is_resource)) in all.enumerate() {
-        if place > 0 {
-            json.push(',');
+/// Reads all rows of a run: its curves, the rows of each attempt, and what was wrong.
+fn read_rows(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Vec<Row>>, Vec<Fault>) {
+    let mut gathering = Gathering::new(options, buckets, run);
+    let mut places = RowPlaces::default();
+    let (rows, faults) = rows(run, &mut |row, counts| {
+        let place = places.next(row);
+        if counts {
+            gathering.add_beside(row, place);
         }
-        let axis = axes.of(curve, is_resource);
-        write_curve(&mut json, curve, axis, if is_resource { "resource" } else { "metric" });
+    });
+    (gathering.curves(run), rows, faults)
+}
+
+/// What the page shows of a run.
+pub(crate) struct Parts<'a> {
+    pub(crate) goodput: &'a Goodput,
+    pub(crate) curves: &'a [Curve],
+    pub(crate) resources: &'a [Curve],
+    pub(crate) environment: Environment,
+    /// Whether packages were recorded, some of which may be named elsewhere.
+    pub(crate) has_packages: bool,
+}
+
+impl Parts<'_> {
+    /// Returns the run as JSON.
+    pub(crate) fn json(self, run: &Run) -> String {
+        let Self { goodput, curves, resources, environment, has_packages } = self;
+        let layout = run.seen.run.layout();
+        let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
+        let first_time = || {
+            curves.iter().flat_map(|curve| &curve.buckets).map(|bucket| bucket.beside().time).reduce(f64::min)
+        };
+        let start = started.map_or_else(|| first_time().unwrap_or(f64::NAN), in_seconds);
+        let mut log = last_output(layout, LINES).unwrap_or_default();
+        for line in &mut log {
+            *line = cut(line, WIDTH).into_owned();
+        }
+        let head = json!({
+            "run": run.name,
+            "path": run.path(),
+            "run_id": run.meta.run_id,
+            "status": run.seen.status(),
+            "mood": mood(run.seen.status()),
+            "reason": run.seen.reason(),
+            "note": run.meta.note,
+            "tags": run.meta.tags,
+            "attempts": run.attempts.iter().count(),
+            "duration_s": run.seen.duration_s(),
+            "settings": settings(run),
+            "provenance": provenance(run).into_iter().chain(environment.facts).collect::<Map<_, _>>(),
+            "packages": Some(environment.packages).filter(|_| has_packages),
+            "timeline": seen(&goodput.spans).iter().map(of_span).collect::<Vec<_>>(),
+            "log": log,
+        });
+        let head = head.to_string();
+        let mut json = head.strip_suffix('}').unwrap_or(&head).to_owned();
+        json.push_str(",\"start\":");
+        number(&mut json, start);
+        json.push_str(",\"curves\":[");
+        let mut axes = Axes::new(start, &goodput.clock);
+        let all =
+            curves.iter().map(|curve| (curve, false)).chain(resources.iter().map(|curve| (curve, true)));
+        for (place, (curve, is_resource)) in all.enumerate() {
+            if place > 0 {
+                json.push(',');
+            }
+            let axis = axes.of(curve, is_resource);
+            write_curve(&mut json, curve, axis, if is_resource { "resource" } else { "metric" });
+        }
+        json.push_str("],\"axes\":");
+        axes.write(&mut json);
+        json.push('}');
+        json
     }
-    json.push_str("],\"axes\":");
-    axes.write(&mut json);
-    json.push('}');
-    json
 }
 
 /// A column of a curve: its name, its value for a bucket, and whether it is written.
@@ -315,7 +372,7 @@ fn of_span(span: &Span) -> Value {
     ])
 }
 
-fn of_receipt(receipt: &Receipt) -> Value {
+pub(crate) fn of_receipt(receipt: &Receipt) -> Value {
     let seconds: Map<String, Value> = Kind::ALL
         .iter()
         .map(|kind| (kind.name().to_owned(), in_seconds(receipt.time_of(*kind)).into()))
@@ -325,6 +382,7 @@ fn of_receipt(receipt: &Receipt) -> Value {
         "s": seconds,
         "usd": receipt.money().map(in_dollars),
         "lost_usd": receipt.money_of(Kind::Lost).map(in_dollars),
+        "trained_usd": receipt.money_of(Kind::Training).map(in_dollars),
         "trained": receipt.trained(),
     })
 }

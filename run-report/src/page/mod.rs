@@ -1,10 +1,10 @@
 //! The HTML page: one file that contains its data and needs no network.
 
 mod axes;
-mod data;
+pub(crate) mod data;
 mod numbers;
-mod resources;
-mod row_places;
+pub(crate) mod resources;
+pub(crate) mod row_places;
 
 use crate::curves::Options;
 use crate::figures::Figures;
@@ -29,6 +29,7 @@ const SCRIPT: &str = concat!(
     include_str!("assets/sidebar.js"),
     include_str!("assets/tables.js"),
     include_str!("assets/timeline.js"),
+    include_str!("assets/live.js"),
     include_str!("assets/main.js"),
 );
 
@@ -45,16 +46,21 @@ pub(crate) fn write(
     let curves: usize = figures.iter().map(drawn).sum();
     let buckets = (BUCKETS / curves.max(1)).clamp(32, 2048) & !1;
     let (data, exit) = data::of_runs(runs, options, rates, &figures, buckets);
-    write_file(file, page(&data).as_bytes(), out).map(|()| exit)
+    write_file(file, page(&data, "").as_bytes(), out).map(|()| exit)
+}
+
+/// Puts a page together that asks its server for what is new.
+pub(crate) fn live(data: &str) -> String {
+    page(data, " connect-src 'self';")
 }
 
 /// Puts a page together. Only its own program runs in it, whatever the data contain.
-fn page(data: &str) -> String {
+fn page(data: &str, more_policy: &str) -> String {
     // In a script element, only `</script` and `<!--` are special; escaping every `<` is enough.
     let data = data.replace('<', "\\u003c");
     let nonce = sha256(data.as_bytes()); // data cannot contain their own hash
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:;{more_policy} \
          base-uri 'none'; form-action 'none'"
     );
     include_str!("assets/page.html")

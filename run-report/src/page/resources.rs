@@ -19,7 +19,7 @@ pub(super) const RESOURCES: [(&str, &str); 6] = [
 
 /// Reads the curves of a run, over seconds since 1970, in the order of [`RESOURCES`]; none of what is not known.
 #[expect(clippy::cast_precision_loss, reason = "what is drawn needs fewer digits")]
-pub(super) fn curves(layout: &Layout) -> Vec<Curve> {
+pub(crate) fn curves(layout: &Layout) -> Vec<Curve> {
     let mut curves = RESOURCES.map(|(name, _)| Curve::new(name, BUCKETS, None));
     let mut before: Option<(f64, f64)> = None;
     let read = Sample::each(layout, |sample| {

@@ -6,7 +6,7 @@ use run_metrics::row::{MetricRow, MetricValue, instant, is_instant};
 
 /// Finds the places of the rows of a run, one after another. A row that does not tell is where the row before is.
 #[derive(Debug)]
-pub(super) struct RowPlaces {
+pub(crate) struct RowPlaces {
     /// The names of the row before, with the positions of its time and its epoch among them.
     names: Vec<String>,
     time: Option<usize>,
@@ -22,7 +22,7 @@ impl Default for RowPlaces {
 
 impl RowPlaces {
     /// Returns the place of the next row.
-    pub(super) fn next(&mut self, row: &MetricRow) -> Beside {
+    pub(crate) fn next(&mut self, row: &MetricRow) -> Beside {
         if !row.fields().map(|(name, _)| name).eq(self.names.iter()) {
             self.names = row.fields().map(|(name, _)| name.to_owned()).collect();
             let is_epoch = |name: &String| {

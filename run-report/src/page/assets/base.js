@@ -1,7 +1,15 @@
 "use strict";
 // The data of the page, as run-report wrote it; see run-report/src/page/data.rs.
 const data = JSON.parse(document.getElementById("data").textContent);
-for (const run of data.runs) if (run.packages) Object.assign(run.packages, data.same_packages);
+
+/** Completes a run, whose details a live page asks for later. */
+function prepare(run) {
+  for (const part of ["curves", "axes", "timeline", "log"]) run[part] ??= [];
+  if (run.packages) Object.assign(run.packages, data.same_packages);
+  return run;
+}
+data.runs.forEach(prepare);
+
 const $ = (id) => document.getElementById(id);
 
 /** Makes an element with text and attributes; texts are never read as HTML. */

@@ -11,7 +11,15 @@ const WAYS = {
 const chosen = {
   way: data.way, logx: data.log_x, logy: data.log, smooth: data.smooth ?? 0, zoom: null, trim: false, filter: "", group: "",
 };
-const shown = new Set(data.runs.keys());
+const SHOWN = 12; // most runs that a live page shows at first
+const shown = new Set(data.live ? firstRuns() : data.runs.keys());
+
+/** Returns the runs that a live page shows at first: active ones, then the latest. */
+function firstRuns() {
+  const numbers = [...data.runs.keys()], rank = (number) => [data.runs[number].active ? 1 : 0, data.runs[number].start ?? 0];
+  const later = (one, other) => rank(other)[0] - rank(one)[0] || rank(other)[1] - rank(one)[1];
+  return numbers.sort(later).slice(0, SHOWN);
+}
 let stamp = 0; // grows with each change of what the lines depend on
 
 /** Returns the colour and the dashes of a run or group. */
@@ -34,6 +42,7 @@ function groups() {
   if (grouping.of === chosen.group) return grouping.groups;
   const found = new Map();
   data.runs.forEach((run, number) => {
+    if (run.gone) return;
     const value = settingText(run.settings[chosen.group]) || "(none)";
     if (!found.has(value)) found.set(value, { name: `${chosen.group}=${value}`, runs: [] });
     found.get(value).runs.push(number);

@@ -43,16 +43,18 @@ function section(title, metrics, isOpen) {
   return details;
 }
 
+/** Makes the charts anew; those of sections that were folded stay so. */
 function fillCharts() {
+  const folds = new Map([...document.querySelectorAll("#charts details")].map((one) => [one.querySelector("h2").textContent, one.open]));
   charts.length = 0;
   const all = allMetrics(), of = (kind) => all.filter((metric) => metric.kind === kind);
   const constants = of("metric").concat(of("book")).filter(isConstant);
   const changing = (kind) => of(kind).filter((metric) => !constants.includes(metric));
   const made = sections(changing("metric")).filter(([, metrics]) => metrics.length > 0)
-    .map(([title, metrics], i) => section(title, metrics, i < 4));
+    .map(([title, metrics], i) => section(title, metrics, folds.get(title) ?? i < 4));
   if (made.length === 0) made.push(make("p", "No metrics.", { class: "facts" }));
   const folded = [["Bookkeeping", changing("book")], ["Resources", of("resource")]];
-  for (const [title, metrics] of folded) if (metrics.length > 0) made.push(section(title, metrics, title === "Resources" && data.runs.length === 1));
+  for (const [title, metrics] of folded) if (metrics.length > 0) made.push(section(title, metrics, folds.get(title) ?? (title === "Resources" && data.runs.length === 1)));
   $("charts").replaceChildren(...made);
   fillConstants(constants);
   return all.filter((metric) => metric.kind !== "resource").length;
@@ -67,7 +69,7 @@ function setDark(on) {
 }
 
 function startControls() {
-  const has = (way) => data.runs.some((run) => run.axes.some((axis) => (way === "step" ? axis.step : way === "epoch" ? axis.epoch : axis.t)));
+  const has = (way) => data.live || data.runs.some((run) => run.axes.some((axis) => (way === "step" ? axis.step : way === "epoch" ? axis.epoch : axis.t)));
   const ways = Object.keys(WAYS).filter(has);
   if (!ways.includes(chosen.way)) chosen.way = ways[0] ?? "step";
   $("way").append(...ways.map((way) => make("option", WAYS[way].name, { value: way })));
@@ -92,12 +94,18 @@ function startControls() {
   window.addEventListener("resize", () => { redraw(); drawTimeline(); });
 }
 
-function start() {
-  const count = data.runs.length, metrics = fillCharts();
-  document.title = count === 1 ? data.runs[0].run : `${count} runs`;
-  $("title").replaceChildren(fitted(count === 1 ? data.runs[0].run : SHARED ? `${SHARED.slice(0, -1)}: ${count} runs` : `${count} runs`));
-  $("about").textContent = `${metrics} ${metrics === 1 ? "metric" : "metrics"} · ${localTime(Date.parse(data.created) / 1000)}`;
+/** Writes how many runs and metrics there are. */
+function fillHead(metrics) {
+  const runs = data.runs.filter((run) => !run.gone), count = runs.length;
+  document.title = count === 1 ? runs[0].run : `${count} runs`;
+  $("title").replaceChildren(fitted(count === 1 ? runs[0].run : SHARED ? `${SHARED.slice(0, -1)}: ${count} runs` : `${count} runs`));
+  const words = [`${metrics} ${metrics === 1 ? "metric" : "metrics"}`, ...(data.live ? [] : [localTime(Date.parse(data.created) / 1000)])];
+  $("about").textContent = words.join(" · ");
   $("about").title = data.created;
+}
+
+function start() {
+  fillHead(fillCharts());
   startSidebar();
   startControls();
   fillTimeline();
@@ -106,6 +114,7 @@ function start() {
   fillSettings();
   fillLogs();
   setDark(window.matchMedia("(prefers-color-scheme: dark)").matches);
+  startLive();
 }
 
 start();

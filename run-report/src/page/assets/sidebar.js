@@ -10,11 +10,12 @@ function set(numbers) {
   listRuns();
   redraw();
   fillSettings();
+  ask();
 }
 
 /** Returns the runs whose names have the words that were typed. */
 function listed() {
-  return [...data.runs.keys()].filter((number) => data.runs[number].run.toLowerCase().includes(runFilter));
+  return [...data.runs.keys()].filter((number) => !data.runs[number].gone && data.runs[number].run.toLowerCase().includes(runFilter));
 }
 
 /** Makes an entry for some runs, with a box that shows or hides them. */
@@ -25,6 +26,7 @@ function entry(numbers, pen, name, title, number) {
     for (const one of numbers) { if (box.checked) shown.add(one); else shown.delete(one); }
     redraw();
     fillSettings();
+    ask();
   });
   label.append(box, swatch(pen), fitted(name, title));
   item.append(label);
@@ -54,14 +56,20 @@ function listRuns() {
   $("runs").replaceChildren(...items);
 }
 
+/** Fills the list of settings to group by. */
+function fillGroups() {
+  const keys = varyingSettings();
+  $("group").replaceChildren(make("option", "no groups", { value: "" }), ...keys.map((key) => make("option", key, { value: key })));
+  $("group").value = chosen.group;
+  $("grouping").hidden = keys.length === 0;
+}
+
 /** Prepares the buttons and lists above the runs. */
 function startSidebar() {
   $("all").addEventListener("click", () => set(listed()));
   $("none").addEventListener("click", () => set([...shown].filter((number) => !listed().includes(number))));
   $("find").addEventListener("input", (event) => { runFilter = event.target.value.toLowerCase(); listRuns(); });
-  const keys = varyingSettings();
-  $("group").append(make("option", "no groups", { value: "" }), ...keys.map((key) => make("option", key, { value: key })));
-  $("grouping").hidden = keys.length === 0;
+  fillGroups();
   $("group").addEventListener("change", (event) => { chosen.group = event.target.value; grouping.of = null; listRuns(); redraw(); });
   $("find").hidden = data.runs.length < 8;
   $("toggles").open = window.innerWidth > 700 || data.runs.length <= 4;

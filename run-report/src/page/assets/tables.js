@@ -3,11 +3,11 @@
 const sorted = { column: null, down: false };
 
 /** Returns the best value of each column of a metric whose name tells which is better. */
-function bestOf(columns) {
+function bestOf(columns, rows) {
   const best = new Map();
   for (const { name } of columns) {
     const metric = data.metrics.find((one) => one.kind !== "resource" && (name === `${one.name}.best` || name === `${one.name}.last`));
-    const values = data.rows.map((row) => row[name]).filter((value) => typeof value === "number");
+    const values = rows.map((row) => row[name]).filter((value) => typeof value === "number");
     if (!metric || metric.more === null || values.length < 2) continue;
     const value = metric.more ? Math.max(...values) : Math.min(...values);
     if (values.some((other) => other !== value)) best.set(name, value);
@@ -17,7 +17,7 @@ function bestOf(columns) {
 
 /** Returns the rows of the table in their order; missing values come last. */
 function sortedRows() {
-  const rows = data.rows.slice();
+  const rows = data.live ? data.runs.filter((run) => !run.gone).map((run) => run.row) : data.rows.slice();
   if (sorted.column === null) return rows;
   const sign = sorted.down ? -1 : 1;
   return rows.sort((one, other) => {
@@ -29,7 +29,7 @@ function sortedRows() {
 }
 
 function fillTable() {
-  const columns = data.columns.filter((column) => $("wide").checked || !column.extra), rows = sortedRows(), best = bestOf(columns);
+  const columns = data.columns.filter((column) => $("wide").checked || !column.extra), rows = sortedRows(), best = bestOf(columns, rows);
   const head = make("tr");
   for (const { name } of columns) {
     const isSorted = sorted.column === name, mark = isSorted ? (sorted.down ? " ▼" : " ▲") : "";
@@ -79,7 +79,7 @@ function compared(runs, part) {
 
 /** Fills a table with a row a run and a column for each key in which runs differ, and a list of what is the same. */
 function sideBySide(part) {
-  const runs = data.runs.filter((run, number) => shown.has(number) && run[part]), all = compared(runs, part);
+  const runs = data.runs.filter((run, number) => shown.has(number) && !run.gone && run[part]), all = compared(runs, part);
   const differing = all.filter((one) => one.differs), same = all.filter((one) => !one.differs);
   const top = make("thead"), head = make("tr"), body = make("tbody");
   head.append(make("th", "run", { scope: "col" }), ...differing.map(({ key }) => make("th", key, { scope: "col" })));

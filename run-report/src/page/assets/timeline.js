@@ -4,7 +4,7 @@ const timeline = { isLocal: false };
 
 /** Lays the strips of all runs along one axis: local time, or the time since the start of each. */
 function fillTimeline() {
-  const runs = data.runs.filter((run) => run.timeline.length > 0);
+  const runs = data.runs.filter((run, number) => run.timeline.length > 0 && !run.gone && (!data.live || shown.has(number)));
   $("attempts").hidden = runs.length === 0;
   if (runs.length === 0) return;
   $("kinds").replaceChildren(...data.kinds.filter((kind) => runs.some((run) => run.timeline.some(([one]) => one === kind))).map((kind) => {
@@ -75,10 +75,10 @@ function drawTimeline() {
 
 /** Fills the receipt: time and money by kind, whose parts add up. */
 function fillReceipt() {
-  const all = data.receipts;
+  const all = data.live ? liveReceipts() : data.receipts;
   $("receipt").replaceChildren();
   if (all.length === 0) return;
-  const sum = data.sum, kinds = data.kinds.filter((kind) => sum.s[kind] > 0), hasMoney = sum.usd !== null && sum.usd > 0, hasLost = hasMoney && sum.lost_usd > 0;
+  const sum = data.live ? sumOf(all) : data.sum, kinds = data.kinds.filter((kind) => sum.s[kind] > 0), hasMoney = sum.usd !== null && sum.usd > 0, hasLost = hasMoney && sum.lost_usd > 0;
   const heads = ["run", "wall", ...kinds, ...(hasMoney ? ["usd"] : []), ...(hasLost ? ["lost usd"] : []), "trained"];
   const top = make("thead"), head = make("tr"), body = make("tbody");
   head.append(...heads.map((name, i) => make("th", name, { scope: "col", class: i > 0 ? "number" : "" })));
@@ -109,8 +109,10 @@ function fillReceipt() {
 /** Lists how each run stands: its reason, its note, and the end of its log. */
 function fillLogs() {
   const isBad = (run) => run.mood === "bad" || run.mood === "doubt";
-  const order = data.runs.filter(isBad).concat(data.runs.filter((run) => !isBad(run)));
+  const all = data.live ? data.runs.filter((run, number) => shown.has(number) && run.known && !run.gone) : data.runs;
+  const order = all.filter(isBad).concat(all.filter((run) => !isBad(run)));
   const few = order.filter(isBad).length <= 3;
+  const open = new Set([...$("logs").children].filter((one) => one.open).map((one) => one.dataset.path));
   $("logs").replaceChildren(...order.map((run) => {
     const details = make("details"), summary = make("summary");
     summary.append(fitted(shortName(run.run), run.run), make("b", run.status, { class: run.mood }));
@@ -124,7 +126,8 @@ function fillLogs() {
     if (run.tags.length > 0) details.append(make("p", `tags: ${run.tags.join(", ")}`));
     if (run.note) details.append(make("p", run.note, { class: "note" }));
     details.append(run.log.length > 0 ? make("pre", run.log.join("\n")) : make("p", "no log", { class: "facts" }));
-    details.open = (isBad(run) && few) || data.runs.length === 1;
+    details.dataset.path = run.path;
+    details.open = (isBad(run) && few) || data.runs.length === 1 || open.has(run.path);
     return details;
   }));
 }
