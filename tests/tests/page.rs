@@ -415,3 +415,64 @@ fn a_page_of_fifty_runs_and_a_million_rows_stays_small_and_opens() {
     assert!(values[3].as_str().unwrap().contains("mean, min and max of up to "));
     assert_eq!(values[4], json!(true));
 }
+
+/// A picture of one pixel.
+const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x01\x00\xff\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+#[test]
+fn pictures_that_rows_name_are_shown_by_step() {
+    let lab = Lab::new();
+    let row = |step: u32, image: &str| json!({"step": step, "loss": 1.5, "image": image}).to_string() + "\n";
+    let rows = row(10, "samples/10.gif") + &row(40, "samples/40.gif") + &row(50, "../../secret.gif");
+    made(
+        &lab,
+        "a",
+        &[(
+            "metrics.jsonl",
+            &(rows
+                + &row(60, "link.gif")
+                + &row(70, "missing.gif")
+                + &row(80, "x' onerror='window.hacked=1.gif")),
+        )],
+    );
+    made(&lab, "b", &[("metrics.jsonl", &row(20, "samples/20.gif"))]);
+    for file in [
+        "runs/a/samples/10.gif",
+        "runs/a/samples/40.gif",
+        "runs/b/samples/20.gif",
+        "secret.gif",
+        "runs/a/x' onerror='window.hacked=1.gif",
+    ] {
+        lab.write(file, PIXEL);
+    }
+    std::os::unix::fs::symlink(lab.path("secret.gif"), lab.path("runs/a/link.gif")).unwrap();
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0);
+    let shown = "[...document.querySelectorAll('.pictures figure')].map(one => one.textContent)";
+    let values = browse(
+        &lab,
+        "page.html",
+        (1300, 900),
+        &json!([
+            ["do", "$('media').scrollIntoView()"],
+            ["wait", "[...document.querySelectorAll('.pictures img')].every(one => one.naturalWidth === 1)"],
+            ["eval", "data.runs.map(run => run.media.map(one => one.step))"],
+            ["eval", shown],
+            [
+                "do",
+                "const s = document.querySelector('.media input'); s.value = 1; s.dispatchEvent(new Event('input'))"
+            ],
+            ["eval", shown],
+            ["do", "s.value = 0; s.dispatchEvent(new Event('input'))"],
+            ["eval", shown],
+            ["eval", "window.hacked === undefined"],
+        ]),
+    );
+    let expected = [
+        json!([[10, 40, 80], [20]]),
+        json!(["astep 80", "bstep 20"]),
+        json!(["astep 10", "bstep 20"]),
+        json!(["astep 10"]),
+        json!(true),
+    ];
+    assert_eq!(values, expected);
+}

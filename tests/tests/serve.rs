@@ -104,6 +104,10 @@ fn the_server_only_reads_and_only_for_this_machine() {
     let lab = Lab::new();
     made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);
     lab.write("runs/secret.txt", "hunter2");
+    lab.write("runs/secret.png", "hunter2");
+    let image = |path: &str| json!({"step": 2, "image": path, "more": "../secret.png"}).to_string() + "\n";
+    made(&lab, "b", &[("metrics.jsonl", &image("a.png"))]);
+    lab.write("runs/b/a.png", "picture");
     let (server, url) = serve(&lab, &["--serve=0"]);
     let printed = lab.read("serve.out");
     let place = place(&url);
@@ -132,6 +136,14 @@ fn the_server_only_reads_and_only_for_this_machine() {
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         assert_eq!(status(&ask(place, &format!("{method} / HTTP/1.1\r\nHost: {place}\r\n\r\n"))), "405");
+    }
+    // Of a run only the pictures are served that its rows name.
+    let details: Value = serde_json::from_str(body(&get(place, "/run?id=2"))).unwrap();
+    assert_eq!(details["run"]["media"], json!([{"name": "image", "step": 2, "src": "media?id=2&place=0"}]));
+    let picture = get(place, "/media?id=2&place=0");
+    assert!(picture.contains("Content-Type: image/png\r\n") && body(&picture) == "picture", "{picture}");
+    for path in ["/media?id=2&place=1", "/media?id=2", "/media?id=1&place=0", "/media?id=2&place=-1"] {
+        assert_eq!(status(&get(place, path)), "404", "{path}");
     }
     // A page of another site may have its name lead here.
     for host in

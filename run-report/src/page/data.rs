@@ -1,6 +1,7 @@
 //! The data of the page, as JSON: what its program reads.
 
 use super::axes::Axes;
+use super::media::{Picture, ROOM, embedded};
 use super::numbers::{array, number, short};
 use super::resources::{self, RESOURCES};
 use super::row_places::RowPlaces;
@@ -19,6 +20,7 @@ use crate::settings::{Environment, environment, provenance, settings};
 use crate::table;
 use run_common::cost::Rates;
 use run_common::error::Exit;
+use run_common::json::json_number;
 use run_common::palette::{DASHES, HUES, css};
 use run_common::pipeline::large_in_order;
 use run_common::rundir::log_end::last_output;
@@ -68,7 +70,8 @@ pub(super) fn of_runs(
     };
     let environments: Vec<Environment> = runs.all.iter().map(environment).collect();
     let same = same_packages(&environments);
-    let reading = Reading { options: &drawn, rates, buckets, is_drawn: &is_drawn, same: &same };
+    let room = ROOM / runs.all.len().max(1);
+    let reading = Reading { options: &drawn, rates, buckets, is_drawn: &is_drawn, same: &same, room };
     let Ok(()) = large_in_order(
         runs.all.iter().zip(environments),
         |(run, environment)| reading.of_run(run, environment),
@@ -193,12 +196,14 @@ struct Reading<'a> {
     is_drawn: &'a (dyn Fn(&String) -> bool + Sync),
     /// The packages that need no mention.
     same: &'a Map<String, Value>,
+    /// Bytes of pictures of a run.
+    room: usize,
 }
 
 impl Reading<'_> {
     /// Reads the rows of a run once, for its curves and its timeline.
     fn of_run(&self, run: &Run, mut environment: Environment) -> (PageRun, Vec<Fault>) {
-        let (mut curves, rows, faults) = read_rows(run, self.options, self.buckets);
+        let (mut curves, rows, pictures, faults) = read_rows(run, self.options, self.buckets);
         curves.retain(|curve| (self.is_drawn)(&curve.metric));
         let goodput = of_rows(run, rows, self.rates);
         let has_packages = !environment.packages.is_empty();
@@ -210,6 +215,7 @@ impl Reading<'_> {
                 resources: &resources::curves(run.seen.run.layout()),
                 environment,
                 has_packages,
+                media: of_pictures(&pictures, embedded(&pictures, run.seen.run.layout().root(), self.room)),
             }
             .json(run),
             metrics: curves.into_iter().map(|curve| curve.metric).collect(),
@@ -220,7 +226,11 @@ impl Reading<'_> {
 }
 
 /// Reads all rows of a run: its curves, the rows of each attempt, and what was wrong.
-fn read_rows(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Vec<Row>>, Vec<Fault>) {
+fn read_rows(
+    run: &Run,
+    options: &Options,
+    buckets: usize,
+) -> (Vec<Curve>, Vec<Vec<Row>>, Vec<Picture>, Vec<Fault>) {
     let mut gathering = Gathering::new(options, buckets, run);
     let mut places = RowPlaces::default();
     let (rows, faults) = rows(run, &mut |row, counts| {
@@ -229,7 +239,7 @@ fn read_rows(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<V
             gathering.add_beside(row, place);
         }
     });
-    (gathering.curves(run), rows, faults)
+    (gathering.curves(run), rows, places.pictures, faults)
 }
 
 /// What the page shows of a run.
@@ -240,12 +250,23 @@ pub(crate) struct Parts<'a> {
     pub(crate) environment: Environment,
     /// Whether packages were recorded, some of which may be named elsewhere.
     pub(crate) has_packages: bool,
+    /// The pictures, as of [`of_pictures`].
+    pub(crate) media: Vec<Value>,
+}
+
+/// Returns pictures as the page has them, given the places of some and where the page finds these.
+pub(crate) fn of_pictures(pictures: &[Picture], sources: Vec<(usize, String)>) -> Vec<Value> {
+    let picture = |(place, source): (usize, String)| {
+        let Picture { name, step, .. } = pictures.get(place)?;
+        Some(json!({"name": name, "step": json_number(*step), "src": source}))
+    };
+    sources.into_iter().filter_map(picture).collect()
 }
 
 impl Parts<'_> {
     /// Returns the run as JSON.
     pub(crate) fn json(self, run: &Run) -> String {
-        let Self { goodput, curves, resources, environment, has_packages } = self;
+        let Self { goodput, curves, resources, environment, has_packages, media } = self;
         let layout = run.seen.run.layout();
         let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
         let first_time = || {
@@ -272,6 +293,7 @@ impl Parts<'_> {
             "packages": Some(environment.packages).filter(|_| has_packages),
             "timeline": seen(&goodput.spans).iter().map(of_span).collect::<Vec<_>>(),
             "log": log,
+            "media": media,
         });
         let head = head.to_string();
         let mut json = head.strip_suffix('}').unwrap_or(&head).to_owned();

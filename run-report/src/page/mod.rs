@@ -2,6 +2,7 @@
 
 mod axes;
 pub(crate) mod data;
+pub(crate) mod media;
 mod numbers;
 pub(crate) mod resources;
 pub(crate) mod row_places;
@@ -29,6 +30,7 @@ const SCRIPT: &str = concat!(
     include_str!("assets/sidebar.js"),
     include_str!("assets/tables.js"),
     include_str!("assets/timeline.js"),
+    include_str!("assets/media.js"),
     include_str!("assets/live.js"),
     include_str!("assets/main.js"),
 );
@@ -46,12 +48,12 @@ pub(crate) fn write(
     let curves: usize = figures.iter().map(drawn).sum();
     let buckets = (BUCKETS / curves.max(1)).clamp(32, 2048) & !1;
     let (data, exit) = data::of_runs(runs, options, rates, &figures, buckets);
-    write_file(file, page(&data, "").as_bytes(), out).map(|()| exit)
+    write_file(file, page(&data, "img-src data:;").as_bytes(), out).map(|()| exit)
 }
 
 /// Puts a page together that asks its server for what is new.
 pub(crate) fn live(data: &str) -> String {
-    page(data, " connect-src 'self';")
+    page(data, "connect-src 'self'; img-src 'self' data:;")
 }
 
 /// Puts a page together. Only its own program runs in it, whatever the data contain.
@@ -60,7 +62,7 @@ fn page(data: &str, more_policy: &str) -> String {
     let data = data.replace('<', "\\u003c");
     let nonce = sha256(data.as_bytes()); // data cannot contain their own hash
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:;{more_policy} \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; {more_policy} \
          base-uri 'none'; form-action 'none'"
     );
     include_str!("assets/page.html")

@@ -1,5 +1,6 @@
 //! Where rows are beside their steps: their number, when they were written, and their epoch.
 
+use super::media::{Picture, add};
 use crate::curve::Beside;
 use run_common::time::Timestamp;
 use run_metrics::row::{MetricRow, MetricValue, instant, is_instant};
@@ -12,11 +13,19 @@ pub(crate) struct RowPlaces {
     time: Option<usize>,
     epoch: Option<usize>,
     last: Beside,
+    /// The pictures that the rows name.
+    pub(crate) pictures: Vec<Picture>,
 }
 
 impl Default for RowPlaces {
     fn default() -> Self {
-        Self { names: Vec::new(), time: None, epoch: None, last: Beside { row: 0.0, ..Beside::NOTHING } }
+        Self {
+            names: Vec::new(),
+            time: None,
+            epoch: None,
+            last: Beside { row: 0.0, ..Beside::NOTHING },
+            pictures: Vec::new(),
+        }
     }
 }
 
@@ -50,6 +59,7 @@ impl RowPlaces {
             time: row.logged().and_then(instant).or_else(time).unwrap_or(self.last.time),
             epoch: epoch().unwrap_or(self.last.epoch),
         };
+        add(row, self.last.row, &mut self.pictures);
         self.last
     }
 }

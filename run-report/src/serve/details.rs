@@ -4,7 +4,8 @@ use super::follow::Follow;
 use crate::curve::Curve;
 use crate::curves::Options;
 use crate::goodput::gather::{Goodput, of_rows};
-use crate::page::data::{Parts, metrics_of_run, of_receipt};
+use crate::page::data::{Parts, metrics_of_run, of_pictures, of_receipt};
+use crate::page::media::Picture;
 use crate::page::resources;
 use crate::run::Run;
 use crate::settings::environment;
@@ -32,6 +33,7 @@ pub(super) struct Details<'a> {
     has_begun: bool,
     /// When and in which state of the run the slow parts were read.
     slow: Option<(Instant, String, Goodput, Vec<Curve>)>,
+    pictures: Vec<Picture>,
     /// Until when the rows are not read as a whole again.
     rests_until: Option<Instant>,
 }
@@ -40,6 +42,7 @@ impl<'a> Details<'a> {
     /// Returns the details as JSON, which are those of this version, or somewhat older.
     pub(super) fn json(
         &mut self,
+        id: u64,
         run: &Run,
         version: u64,
         options: &'a Options<'a>,
@@ -62,6 +65,7 @@ impl<'a> Details<'a> {
         let mut whole = None;
         let curves = if let Some(follow) = &self.follow {
             self.rests_until = None;
+            self.pictures = follow.pictures().to_vec();
             follow.curves(run)
         } else {
             let begun = Instant::now();
@@ -70,7 +74,7 @@ impl<'a> Details<'a> {
             let rest = begun.elapsed() * COST;
             self.rests_until = Some(Instant::now() + rest)
                 .filter(|_| !run.seen.status().has_ended() && self.follow.is_none());
-            whole = Some(all.rows);
+            (whole, self.pictures) = (Some(all.rows), all.pictures);
             all.curves
         };
         if !is_fresh {
@@ -79,8 +83,16 @@ impl<'a> Details<'a> {
             self.slow = Some((Instant::now(), state, of_rows(run, rows, rates), resources));
         }
         let Some((_, _, goodput, resources)) = &self.slow else { return Arc::default() };
-        let parts =
-            Parts { goodput, curves: &curves, resources, environment: environment(run), has_packages: true };
+        let source = |place: usize| (place, format!("media?id={id}&place={place}"));
+        let media = of_pictures(&self.pictures, (0..self.pictures.len()).map(source).collect());
+        let parts = Parts {
+            goodput,
+            curves: &curves,
+            resources,
+            environment: environment(run),
+            has_packages: true,
+            media,
+        };
         let receipt = Some(&goodput.receipt).filter(|_| !goodput.spans.is_empty()).map(of_receipt);
         let more = json!({"version": version, "metrics": metrics_of_run(&curves), "receipt": receipt});
         let json = parts.json(run);
@@ -89,6 +101,11 @@ impl<'a> Details<'a> {
         let json = Arc::new(json);
         self.json = Some(json.clone());
         json
+    }
+
+    /// Returns the picture at a place.
+    pub(super) fn picture(&self, place: usize) -> Option<Picture> {
+        self.pictures.get(place).cloned()
     }
 
     /// Forgets what can be read again.

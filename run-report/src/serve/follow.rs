@@ -4,6 +4,7 @@ use crate::curve::Curve;
 use crate::curves::{Gathering, Options};
 use crate::goodput::gather::{Validations, rows};
 use crate::goodput::timeline::Row;
+use crate::page::media::Picture;
 use crate::page::row_places::RowPlaces;
 use crate::run::Run;
 use run_common::fsio::append::ends_whole;
@@ -35,6 +36,7 @@ pub(super) struct Follow<'a> {
 pub(super) struct Whole {
     pub(super) curves: Vec<Curve>,
     pub(super) rows: Vec<Vec<Row>>,
+    pub(super) pictures: Vec<Picture>,
 }
 
 impl<'a> Follow<'a> {
@@ -67,7 +69,11 @@ impl<'a> Follow<'a> {
                 last_step = row.step().map_or(last_step, |(_, step)| step);
             }
         }); // faults are no news of a live page
-        let whole = Whole { curves: gathering.clone().curves(run), rows: rows.clone() };
+        let whole = Whole {
+            curves: gathering.clone().curves(run),
+            rows: rows.clone(),
+            pictures: places.pictures.clone(),
+        };
         let attempts = run.attempts.iter().count().max(1);
         let has_begun = rows.len() == attempts && rows.last().is_some_and(|rows| !rows.is_empty());
         let follow = before.filter(|before| has_begun && place(run, options).as_ref() == Some(before));
@@ -124,6 +130,11 @@ impl<'a> Follow<'a> {
     /// Returns the curves so far.
     pub(super) fn curves(&self, run: &Run) -> Vec<Curve> {
         self.gathering.clone().curves(run)
+    }
+
+    /// Returns the pictures that the rows name so far.
+    pub(super) fn pictures(&self) -> &[Picture] {
+        &self.places.pictures
     }
 
     /// Returns the rows so far.

@@ -175,6 +175,15 @@ fn respond(mut stream: TcpStream, world: &World, token: Option<&str>) -> io::Res
                 None => answer(stream, &request, "404 Not Found", text, b"no such run\n"),
             }
         }
+        "/media" => {
+            let number = |name| request.value(name).and_then(|text| text.parse::<u64>().ok());
+            let place = number("place").and_then(|place| usize::try_from(place).ok());
+            let picture = number("id").zip(place).and_then(|(id, place)| world.picture(id, place));
+            match picture {
+                Some((kind, bytes)) => answer(stream, &request, "200 OK", kind, &bytes),
+                None => answer(stream, &request, "404 Not Found", text, b"no such picture\n"),
+            }
+        }
         "/events" if request.method == "GET" => {
             begin_events(stream)?;
             let since = request.value("since").and_then(|since| since.parse().ok()).unwrap_or_default();

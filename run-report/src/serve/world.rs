@@ -243,6 +243,7 @@ impl<'a> World<'a> {
             (known.run.clone(), known.version, known.details.clone(), path.clone())
         };
         let json = details.lock().unwrap_or_else(PoisonError::into_inner).json(
+            id,
             &run,
             version,
             self.options,
@@ -252,6 +253,17 @@ impl<'a> World<'a> {
             self.keep(path);
         }
         Some(json)
+    }
+
+    /// Returns a picture of a run, with its type.
+    pub(super) fn picture(&self, id: u64, place: usize) -> Option<(&'static str, Vec<u8>)> {
+        let (root, details) = {
+            let state = self.state();
+            let known = state.runs.values().find(|known| known.id == id)?;
+            (known.run.seen.run.absolute(), known.details.clone())
+        };
+        let picture = details.lock().unwrap_or_else(PoisonError::into_inner).picture(place)?;
+        picture.read(&root)
     }
 
     /// Keeps the details of an ended run, and forgets those of the run whose turn it is.

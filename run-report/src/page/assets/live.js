@@ -67,7 +67,7 @@ function ask() {
 }
 
 function takeDetails(run, { detail, run: details }) {
-  for (const part of ["curves", "axes", "timeline", "log", "packages", "start", "provenance"]) run[part] = details[part];
+  for (const part of ["curves", "axes", "timeline", "log", "media", "packages", "start", "provenance"]) run[part] = details[part];
   run.receipt = detail.receipt;
   run.known = detail.version;
   const names = new Set(data.metrics.map((metric) => `${metric.kind} ${metric.name}`));

@@ -105,6 +105,7 @@ function fillSettings() {
   sideBySide("settings");
   sideBySide("provenance");
   sideBySide("packages");
+  fillMedia();
   $("configuration").hidden = $("settings").parentElement.hidden && $("settings-same").hidden;
 }
 
