@@ -72,6 +72,7 @@ class Chart {
       const cut = Math.floor(values.length * OUTLIERS);
       [y[0], y[1]] = [values[cut], values[values.length - 1 - cut]];
     }
+    if (this.metric.kind === "resource" && !logy && y[0] <= y[1]) y[0] = Math.min(0, y[0]); // a share of what there is
     if (zoom) { x[0] = logx ? Math.max(zoom[0], Number.MIN_VALUE) : zoom[0]; x[1] = zoom[1]; }
     return x[0] <= x[1] && y[0] <= y[1] ? { x, y } : null;
   }

@@ -72,7 +72,7 @@ class Axis {
   label(tick) {
     if (this.kind === "time") return timeLabel(tick, this.by, this.high - this.low);
     if (this.kind === "duration") return durationLabel(tick, this.by);
-    if (this.kind === "bytes") return bytes(tick);
+    if (this.kind === "bytes") return bytesLabel(tick, this.by, this.high);
     return numberLabel(tick, this.by, Math.max(Math.abs(this.low), Math.abs(this.high)));
   }
 }
@@ -92,6 +92,13 @@ function numberLabel(tick, by, most) {
     return tick.toExponential(Math.min(digits, 12)).replace("e+", "e");
   }
   return `${(tick / size).toFixed(Math.min(digitsOf(by / size), 12))}${unit}`;
+}
+
+/** Labels a size in the unit of the greatest one. */
+function bytesLabel(tick, by, most) {
+  const power = Math.min(4, Math.max(0, Math.floor(Math.log2(most) / 10))), unit = 1024 ** power;
+  const digits = by > 0 ? Math.max(0, -Math.floor(Math.log10(by / unit) + 1e-9)) : 1;
+  return tick === 0 ? "0" : `${(tick / unit).toFixed(Math.min(digits, 6))} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
 }
 
 function durationLabel(tick, by) {
