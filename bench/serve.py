@@ -39,6 +39,7 @@ class Peer:
     first: str
     again: tuple
     post: bytes = None
+    runs: int = 0  # that its first data have to tell of
 
 
 @dataclass
@@ -119,6 +120,14 @@ def follow(url, page, stop):
             fetch(f"{url}run?id={number}")
 
 
+def is_whole(peer, page):
+    """Returns whether the first data of a peer tell of all runs that they have to: it may still be reading."""
+    if peer.name == OURS:
+        return True
+    data = json.loads(page)
+    return len(data if peer.name == TENSORBOARD else data.get("runs", ())) >= peer.runs
+
+
 def serve(lab, cwd, peer, watch_s):
     """Starts a server, asks for its page, follows it for a while, and ends it."""
     log = cwd / "server.log"
@@ -137,6 +146,8 @@ def serve(lab, cwd, peer, watch_s):
             try:
                 page = fetch(url + peer.first, peer.post) if url else None
             except OSError:
+                page = None
+            if page is not None and not is_whole(peer, page):
                 page = None
             if page is None:
                 time.sleep(0.01)
@@ -160,7 +171,7 @@ def serve(lab, cwd, peer, watch_s):
         server.wait()
 
 
-def peers_of(lab, cwd, runs, quick):
+def peers_of(lab, cwd, runs, count, quick):
     """Returns the servers, and notes."""
     report = str(lab.binaries / "run-report")
     peers = [Peer(OURS, (report, "--serve=0", "-d", str(runs)), "", ())]
@@ -173,7 +184,7 @@ def peers_of(lab, cwd, runs, quick):
         lab.output([venv / "bin/pip", "install", "--quiet", "setuptools<81"], cwd)  # which it imports without asking for it
         lab.output([report, "--export-tensorboard", "events", "-d", str(runs)], cwd)
         command = (str(venv / "bin/tensorboard"), "--logdir", "events", "--port", "16006", "--host", "127.0.0.1")
-        peers.append(Peer(TENSORBOARD, command, "data/plugin/scalars/tags", ("http://127.0.0.1:16006/",)))
+        peers.append(Peer(TENSORBOARD, command, "data/plugin/scalars/tags", ("http://127.0.0.1:16006/",), runs=count))
     venv, note = installed(lab, "mlflow", "mlflow")
     notes.append(f"{note}.")
     if venv is not None:
@@ -181,7 +192,7 @@ def peers_of(lab, cwd, runs, quick):
         command = ("env", f"PATH={venv}/bin:/usr/bin:/bin", "MLFLOW_ALLOW_FILE_STORE=true", "MLFLOW_DISABLE_TELEMETRY=true",
                    str(venv / "bin/mlflow"), "ui", "--backend-store-uri", f"file://{cwd}/mlruns", "--port", "15000")
         search = json.dumps({"experiment_ids": experiments(cwd), "max_results": 100}).encode()
-        peers.append(Peer(MLFLOW, command, "api/2.0/mlflow/runs/search", ("http://127.0.0.1:15000/",), search))
+        peers.append(Peer(MLFLOW, command, "api/2.0/mlflow/runs/search", ("http://127.0.0.1:15000/",), search, min(100, count)))
     return peers, notes
 
 
@@ -197,7 +208,7 @@ def run(lab, repeat, quick):
     count, active, rows, watch_s = (40, 3, 200, 6) if quick else (1000, 10, 2000, 30)
     cwd = lab.fresh("serve")
     runs = make_runs(lab, cwd, count - active, rows)
-    peers, notes = peers_of(lab, cwd, runs, quick)
+    peers, notes = peers_of(lab, cwd, runs, count - active, quick)
     (cwd / "grow.py").write_text(GROW.replace("ROWS", str(rows)))
     programs = []
     for number in range(active):

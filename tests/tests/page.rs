@@ -476,3 +476,36 @@ fn pictures_that_rows_name_are_shown_by_step() {
     ];
     assert_eq!(values, expected);
 }
+
+#[test]
+fn the_use_of_gpus_is_drawn_over_time() {
+    let lab = Lab::new();
+    made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);
+    let sample = |second: u32, use_of: [u32; 2]| {
+        let device = |index: usize| {
+            json!({"uuid": format!("GPU-{index}"), "index": index, "utilization": use_of[index],
+            "memory_bytes": 8_u64 << 30, "memory_total_bytes": 16_u64 << 30, "power_w": 100.5, "temperature_c": 60 + index})
+        };
+        json!({"time": format!("2026-01-29T12:00:{second:02}.000Z"), "processes": 2, "cpu_seconds": second * 3,
+            "rss_bytes": 1 << 30, "gpus": 2, "gpu_mem_bytes": 4_u64 << 30, "devices": [device(0), device(1)]})
+        .to_string()
+            + "\n"
+    };
+    lab.write(
+        "runs/a/.run/resources.jsonl",
+        sample(0, [0, 100]) + &sample(10, [50, 100]) + "damaged\n" + &sample(20, [100, 100]),
+    );
+    lab.cmd("run-report").args(["--html", "page.html"]).run().code(0);
+    let found = "charts.filter(chart => chart.metric.kind === 'resource').map(chart => \
+                 [chart.metric.name, chart.metric.unit, chart.lines()[0].x, chart.lines()[0].y])";
+    let values = browse(&lab, "page.html", (1300, 900), &json!([["eval", found]]));
+    let expected = json!([
+        ["CPU", "cores", [10, 20], [3, 3]],
+        ["memory", "bytes", [0, 10, 20], [1 << 30, 1 << 30, 1 << 30]],
+        ["GPU utilization", "%", [0, 10, 20], [50, 75, 100]],
+        ["GPU memory", "bytes", [0, 10, 20], [4_u64 << 30, 4_u64 << 30, 4_u64 << 30]],
+        ["GPU power", "W", [0, 10, 20], [201, 201, 201]],
+        ["GPU temperature", "°C", [0, 10, 20], [61, 61, 61]],
+    ]);
+    assert_eq!(values[0], expected);
+}

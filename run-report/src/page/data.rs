@@ -270,7 +270,8 @@ impl Parts<'_> {
         let layout = run.seen.run.layout();
         let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
         let first_time = || {
-            curves.iter().flat_map(|curve| &curve.buckets).map(|bucket| bucket.beside().time).reduce(f64::min)
+            let buckets = curves.iter().chain(resources).flat_map(|curve| &curve.buckets);
+            buckets.map(|bucket| bucket.beside().time).reduce(f64::min)
         };
         let start = started.map_or_else(|| first_time().unwrap_or(f64::NAN), in_seconds);
         let mut log = last_output(layout, LINES).unwrap_or_default();
