@@ -18,6 +18,12 @@ pub const HUES: [Rgb; 10] = [
     [0x6f, 0x7f, 0x92], // slate
 ];
 
+/// The same for a terminal of 256 colours: parameters of SGR sequences.
+pub const SGR: [&str; HUES.len()] = [
+    "38;5;68", "38;5;172", "38;5;35", "38;5;167", "38;5;98", "38;5;31", "38;5;169", "38;5;100", "38;5;131",
+    "38;5;66",
+];
+
 /// Lengths of dashes and gaps, one for each round of the hues.
 pub const DASHES: [&[u8]; 4] = [&[], &[6, 3], &[2, 2], &[9, 3, 2, 3]];
 
@@ -34,18 +40,6 @@ pub fn dashes(place: usize) -> &'static [u8] {
 /// Returns a colour as in CSS, such as `#3b78d8`.
 pub fn css([red, green, blue]: Rgb) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
-}
-
-/// Returns the parameters of an SGR sequence for the nearest colour of a terminal with 256 of them, such as `38;5;68`.
-pub fn sgr(colour: Rgb) -> String {
-    // The colour cube has six levels of each part.
-    let level = |part: u8| match part {
-        0..48 => 0_u8,
-        48..115 => 1,
-        _ => (part - 35) / 40,
-    };
-    let [red, green, blue] = colour.map(level);
-    format!("38;5;{}", 16 + 36 * red + 6 * green + blue)
 }
 
 #[cfg(test)]
@@ -90,12 +84,24 @@ mod tests {
         }
     }
 
+    /// Returns the parameters for the nearest of 256 colours.
+    fn sgr(colour: Rgb) -> String {
+        // The colour cube has six levels of each part.
+        let level = |part: u8| match part {
+            0..48 => 0_u8,
+            48..115 => 1,
+            _ => (part - 35) / 40,
+        };
+        let [red, green, blue] = colour.map(level);
+        format!("38;5;{}", 16 + 36 * red + 6 * green + blue)
+    }
+
     #[test]
     fn runs_differ_in_colour_or_dashes() {
         let pens: HashSet<_> = (0..40).map(|place| (css(hue(place)), dashes(place))).collect();
         assert_eq!(pens.len(), 40);
-        let of_terminal: HashSet<_> = HUES.map(sgr).into_iter().collect();
-        assert_eq!(of_terminal.len(), HUES.len());
+        assert_eq!(SGR.iter().collect::<HashSet<_>>().len(), HUES.len());
+        assert_eq!(HUES.map(sgr), SGR);
         assert_eq!((css(hue(0)), sgr([255, 0, 0])), ("#3b78d8".to_owned(), "38;5;196".to_owned()));
     }
 }

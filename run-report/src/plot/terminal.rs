@@ -6,7 +6,7 @@ use super::axes::Axes;
 use crate::curve::Curve;
 use run_common::cli::screen;
 use run_common::figures::figure;
-use run_common::palette::{hue, sgr};
+use run_common::palette::SGR;
 use run_common::text::printable;
 
 /// Height of a picture, in characters.
@@ -57,7 +57,7 @@ fn letter(number: usize) -> char {
 }
 
 fn tinted(letter: char, number: usize, colour: bool) -> String {
-    if colour { format!("\u{1b}[{}m{letter}\u{1b}[0m", sgr(hue(number))) } else { letter.to_string() }
+    if colour { format!("\u{1b}[{}m{letter}\u{1b}[0m", SGR[number % SGR.len()]) } else { letter.to_string() }
 }
 
 /// Returns the row or column at a fraction of their number.
