@@ -18,13 +18,16 @@ pub fn last_errors(layout: &Layout, attempts: &Attempts, most: usize) -> Option<
     if let Some(foreign) = layout.foreign() {
         let logs = foreign.logs(layout.root());
         let mut logs = [logs.stderr, logs.stdout, logs.combined].into_iter().flatten();
-        return logs.find_map(|log| lines(&log, 0, most, |_| 0));
+        return logs.find_map(|log| tail(&log, 0, most));
     }
     let offsets = &attempts.last()?.start.offsets;
     let start = |log| offsets.get(log).copied().unwrap_or_default();
-    ["stderr.log", "stdout.log"]
-        .into_iter()
-        .find_map(|log| lines(&layout.root().join(log), start(log), most, |_| 0))
+    ["stderr.log", "stdout.log"].into_iter().find_map(|log| tail(&layout.root().join(log), start(log), most))
+}
+
+/// Returns the last lines of a log that has lines without heads, from an offset on, if there are any.
+pub fn tail(log: &Path, start: u64, most: usize) -> Option<Vec<String>> {
+    lines(log, start, most, |_| 0)
 }
 
 /// Returns the last lines of output, in the order in which both streams were written.
@@ -32,7 +35,7 @@ pub fn last_output(layout: &Layout, most: usize) -> Option<Vec<String>> {
     if let Some(foreign) = layout.foreign() {
         let logs = foreign.logs(layout.root());
         let mut logs: [Option<PathBuf>; 3] = [logs.combined, logs.stderr, logs.stdout];
-        return logs.iter_mut().flatten().find_map(|log| lines(log, 0, most, |_| 0));
+        return logs.iter_mut().flatten().find_map(|log| tail(log, 0, most));
     }
     let is_head = |line: &str| line.as_bytes().get(HEAD - 1) == Some(&b' ') && line.is_char_boundary(HEAD);
     lines(&layout.combined(), 0, most, |line| if is_head(line) { HEAD } else { 0 })
