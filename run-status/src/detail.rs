@@ -3,6 +3,7 @@
 use crate::backup::BackupOut;
 use crate::entry::figure;
 use crate::facts::{Extent, facts, text};
+use crate::rows::column;
 use crate::unseen::unseen;
 use run_checkpoint::{self as checkpoint, Names, Program, State};
 use run_common::cli::out::Out;
@@ -139,7 +140,7 @@ fn attempts_table(attempts: &Attempts, run: &Observed) -> Table {
     if attempts.last().is_none() {
         return Table::default();
     }
-    let mut table = Table::new(["ATTEMPT", "STARTED", "DURATION", "STATUS", "REASON"]);
+    let mut table = Table::new(["ATTEMPT", "STARTED", "DURATION", "STATUS", "REASON"].map(column));
     for Attempt { start, end } in attempts.iter() {
         let is_current = start.attempt == run.recorded.attempts();
         let (duration, status, reason) = match end {
@@ -201,7 +202,8 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
 
 /// The evaluations of the checkpoints, with the reason of a failure.
 fn evaluations(run: &Observed) -> Table {
-    let mut table = Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"]);
+    let mut table =
+        Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"].map(column));
     let observer = Observer::default();
     for kind in Finder::new(None).of_run(&run.run, &run.recorded.run_id) {
         for (dir, evaluation) in kind.all().inspect_err(complain).unwrap_or_default() {

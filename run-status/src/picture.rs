@@ -43,20 +43,29 @@ impl Picture<'_> {
                 RunRow::counted(run, self.scope)
             }
         };
-        let mut all: Vec<RunRow> = watched.observed().map(row).collect();
+        let all: Vec<RunRow> = watched.observed().map(row).collect();
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
-        let room = height.saturating_sub(watched.errors.len() + 3);
+        let room = height.saturating_sub(watched.errors.len() + 2);
         let mut lines = vec![run_common::text::fit(&head, columns)];
         let wanted = all.iter().filter(|row| row.is_shown()).count();
-        if wanted > room {
-            leave_out(&mut all, wanted - room);
-        }
+        // Names of batches and reasons take lines, too: fewer runs are drawn until all of them fit.
+        let mut hidden = wanted.saturating_sub(room);
+        let drawn = loop {
+            let mut kept = all.clone();
+            leave_out(&mut kept, hidden);
+            let drawn = table(kept).lines(self.colour, columns);
+            let over = drawn.len().saturating_sub(room);
+            if over == 0 || hidden == wanted {
+                break drawn;
+            }
+            hidden = (hidden + over.div_ceil(2)).min(wanted);
+        };
         if wanted > 0 {
-            lines.extend(table(all).lines(self.colour, columns));
+            lines.extend(drawn);
         }
         lines.truncate(height.saturating_sub(watched.errors.len() + 1));
-        if wanted > room {
-            lines.push(run_common::text::fit(&format!("and {} more", wanted - room), columns));
+        if hidden > 0 {
+            lines.push(run_common::text::fit(&format!("and {hidden} more"), columns));
         }
         lines
     }

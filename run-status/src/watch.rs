@@ -5,7 +5,7 @@ use crate::picture::Picture;
 use crate::select::Scope;
 use crate::watched::Watched;
 use run_common::cli::out::Out;
-use run_common::cli::screen::{Screen, Woken};
+use run_common::cli::screen::{Screen, Woken, columns};
 use run_common::error::{Error, Exit};
 use run_common::rundir::observe::{Observed, Observer};
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ fn on_terminal(
     loop {
         let next = Instant::now() + period;
         if watched.is_over() {
-            let last = picture.draw(&watched, (usize::MAX, usize::MAX));
+            let last = picture.draw(&watched, (columns().unwrap_or(usize::MAX), usize::MAX));
             drop(screen);
             last.iter().try_for_each(|line| out.line(line))?;
             return Ok(watched.exit);

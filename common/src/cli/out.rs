@@ -1,5 +1,6 @@
 //! A tool's stdout: data for the next tool, and text for people.
 
+use super::screen::columns;
 use super::table::Table;
 use crate::error::{Error, Exit};
 use crate::process::spawn::check_open;
@@ -90,9 +91,10 @@ impl Out {
         self.line(&printable(line))
     }
 
-    /// Prints a table.
+    /// Prints a table. On a terminal, a table with heads fits the width; elsewhere the table is whole.
     pub fn table(&mut self, table: &Table) -> Result<(), Error> {
-        for line in table.lines(self.colour, usize::MAX) {
+        let width = columns().filter(|_| table.has_heads()).unwrap_or(usize::MAX);
+        for line in table.lines(self.colour, width) {
             self.line(&line)?;
         }
         Ok(())

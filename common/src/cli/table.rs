@@ -1,5 +1,6 @@
 //! Tables for people: columns that line up, and colours that mean something.
 
+use super::fitting::{Cell, Column, fitted};
 use crate::rundir::status::Status;
 use crate::text::{fit, printable};
 use unicode_width::UnicodeWidthStr;
@@ -9,6 +10,8 @@ use unicode_width::UnicodeWidthStr;
 pub enum Tint {
     /// No colour.
     None,
+    /// Running.
+    Live,
     /// Good.
     Good,
     /// It needs attention.
@@ -23,7 +26,8 @@ impl From<Status> for Tint {
     /// Returns the colour of a status.
     fn from(status: Status) -> Self {
         match status {
-            Status::Running | Status::Completed => Self::Good,
+            Status::Running => Self::Live,
+            Status::Completed => Self::Good,
             Status::Created | Status::Queued | Status::Stopped => Self::None,
             Status::Stale => Self::Doubt,
             Status::Failed | Status::Dead => Self::Bad,
@@ -34,18 +38,18 @@ impl From<Status> for Tint {
 /// Rows under heads, in columns as wide as they need to be.
 #[derive(Debug, Default)]
 pub struct Table {
-    heads: Vec<String>,
-    rows: Vec<Vec<(String, Tint)>>,
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
-    /// Creates a table with these heads.
-    pub fn new(heads: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { heads: heads.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    /// Creates a table with these columns; a text is the head of a column.
+    pub fn new(columns: impl IntoIterator<Item = impl Into<Column>>) -> Self {
+        Self { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     /// Adds a row; a missing value is an empty cell. A row of a single cell spans all columns.
-    pub fn row(&mut self, cells: Vec<(String, Tint)>) {
+    pub fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells.into_iter().map(|(cell, tint)| (printable(&cell).into_owned(), tint)).collect());
     }
 
@@ -54,41 +58,62 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Formats the table as lines of at most this width.
-    pub fn lines(&self, colour: bool, columns: usize) -> Vec<String> {
-        let heads: Vec<(String, Tint)> = self.heads.iter().map(|head| (head.clone(), Tint::Dim)).collect();
-        let rows = || std::iter::once(&heads).filter(|heads| !heads.is_empty()).chain(&self.rows);
-        let count = rows().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let rows = rows().filter(|row| row.len() > 1);
-            rows.filter_map(|row| row.get(column)).map(|(cell, _)| cell.width()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..count).map(width).collect();
-        rows()
-            .map(|row| {
-                let mut line = String::new();
-                let mut owed = 0; // blanks before the next cell with text
-                let mut left = columns;
-                for ((cell, tint), width) in row.iter().zip(&widths) {
-                    if !cell.is_empty() && left > owed {
-                        left -= owed;
-                        line.extend(std::iter::repeat_n(' ', owed));
-                        let text = fit(cell, left);
-                        left -= text.width().min(left);
-                        line.push_str(&tinted(&text, if colour { *tint } else { Tint::None }));
-                        owed = 0;
-                    }
-                    owed += width.saturating_sub(cell.width()) + 2;
-                }
-                line
-            })
-            .collect()
+    /// Returns whether the columns have heads.
+    pub fn has_heads(&self) -> bool {
+        !self.columns.is_empty()
     }
+
+    /// Formats the table as lines of at most this width. A table with heads is [fitted]; a width of
+    /// `usize::MAX` leaves the table whole.
+    pub fn lines(&self, colour: bool, columns: usize) -> Vec<String> {
+        if self.has_heads() && columns != usize::MAX {
+            return fitted(&self.columns, &self.rows, columns).lines(colour, columns);
+        }
+        let heads: Vec<Cell> = self.columns.iter().map(|column| (column.head.clone(), Tint::Dim)).collect();
+        let rows: Vec<&[Cell]> = std::iter::once(heads.as_slice())
+            .filter(|heads| !heads.is_empty())
+            .chain(self.rows.iter().map(Vec::as_slice))
+            .collect();
+        lines(&rows, &[], colour, columns)
+    }
+}
+
+/// Formats rows as lines of at most this width; columns whose number is in `right` end together.
+pub(super) fn lines(rows: &[&[Cell]], right: &[bool], colour: bool, columns: usize) -> Vec<String> {
+    let mut widths: Vec<usize> = Vec::new();
+    for row in rows.iter().filter(|row| row.len() > 1) {
+        widths.resize(widths.len().max(row.len()), 0);
+        for ((cell, _), width) in row.iter().zip(&mut widths) {
+            *width = cell.width().max(*width);
+        }
+    }
+    let of_row = |row: &&[Cell]| {
+        let mut line = String::new();
+        let mut owed = 0; // blanks before the next cell with text
+        let mut left = columns;
+        for (number, (cell, tint)) in row.iter().enumerate() {
+            let blanks = widths.get(number).map_or(0, |width| width.saturating_sub(cell.width()));
+            let (before, after) = if right.get(number) == Some(&true) { (blanks, 0) } else { (0, blanks) };
+            owed += before;
+            if !cell.is_empty() && left > owed {
+                left -= owed;
+                line.extend(std::iter::repeat_n(' ', owed));
+                let text = fit(cell, left);
+                left -= text.width().min(left);
+                line.push_str(&tinted(&text, if colour { *tint } else { Tint::None }));
+                owed = 0;
+            }
+            owed += after + 2;
+        }
+        line
+    };
+    rows.iter().map(of_row).collect()
 }
 
 fn tinted(text: &str, tint: Tint) -> String {
     let code = match tint {
         Tint::None => return text.to_owned(),
+        Tint::Live => "36",
         Tint::Good => "32",
         Tint::Doubt => "33",
         Tint::Bad => "31",
@@ -107,8 +132,8 @@ mod tests {
         let row = |cells: [&str; 3]| cells.map(|cell| (cell.to_owned(), Tint::Good)).to_vec();
         table.row(row(["a", "created", ""]));
         table.row(row(["語\u{1b}", "", "x"]));
-        assert_eq!(table.lines(false, 8), ["RUN  ST…", "a    cr…", "語?"]);
-        assert_eq!(table.lines(false, 99), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
-        assert_eq!(table.lines(true, 99)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
+        let whole = usize::MAX;
+        assert_eq!(table.lines(false, whole), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
+        assert_eq!(table.lines(true, whole)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
     }
 }
