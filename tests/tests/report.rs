@@ -11,10 +11,10 @@ fn the_table_has_what_varies_and_how_each_run_went() {
     let shown = report(&lab, &["--columns", "lr,seed,loss,status"]);
     let expected = "\
 run            lr     seed  loss.last  loss.best  loss.mean  loss.std  status
-lr=0.1_seed=1  0.1    1     1.300      1.100      1.200      0.1000    completed
-lr=0.1_seed=2  0.1    2     2.300      2.100      2.200      0.1000    completed
 lr=1e-3_seed=1  0.001  1     1.300      1.100      1.200      0.1000    completed
 lr=1e-3_seed=2  0.001  2     2.300      2.100      2.200      0.1000    completed
+lr=0.1_seed=1  0.1    1     1.300      1.100      1.200      0.1000    completed
+lr=0.1_seed=2  0.1    2     2.300      2.100      2.200      0.1000    completed
 ";
     let words = |text: &str| -> Vec<Vec<String>> {
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
@@ -74,7 +74,7 @@ fn what_all_runs_share_is_a_column_when_it_is_asked_for() {
     let host = lab.json("runs/lr=0.1_seed=1/.run/meta.json")["host"].as_str().unwrap().to_owned();
     let lines = objects(&lab, &["--columns", "host,bs", "--sort", "bs"]);
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0], json!({"run": "lr=0.1_seed=1", "host": host, "bs": 8}));
+    assert_eq!(lines[0], json!({"run": "lr=1e-3_seed=1", "host": host, "bs": 8}));
     let groups = objects(&lab, &["--group-by", "host,bs"]);
     assert_eq!((groups.len(), &groups[0]["runs"], &groups[0]["bs"]), (1, &json!(4), &json!(8)));
     lab.cmd("run-report")

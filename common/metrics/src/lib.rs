@@ -19,7 +19,6 @@ mod made_anew;
 mod mlflow;
 pub mod name_list;
 pub mod names;
-mod natural;
 pub mod of_run;
 mod ordered_step;
 pub mod read;

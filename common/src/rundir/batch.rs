@@ -6,6 +6,7 @@ use super::layout::{BatchLayout, Layout};
 use super::open::{Document, RunDir, has_record, read_document};
 use super::recorded::Recorded;
 use crate::error::Error;
+use crate::natural::natural_paths;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -82,7 +83,7 @@ impl BatchDir {
         &self.layout
     }
 
-    /// Returns its runs by name. A run that a link leads to counts once, by its own name where that is in the
+    /// Returns its runs by name, in natural order. A run that a link leads to counts once, by its own name where that is in the
     /// batch.
     pub fn runs(&self) -> Result<Vec<RunDir>, Error> {
         let root = self.layout.root();
@@ -101,7 +102,7 @@ impl BatchDir {
         }
         let mut paths: Vec<_> = paths.into_iter().map(|(_, path)| path).collect();
         paths.retain(|path| path.to_str().is_some());
-        paths.sort();
+        paths.sort_by(|one, other| natural_paths(one, other));
         Ok(paths.iter().filter_map(|path| run_at(path)).collect())
     }
 
