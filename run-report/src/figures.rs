@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::run::Run;
 use crate::scalar::Scalar;
+use run_common::cost::dollars;
 use run_common::pipeline::large_in_order;
 use run_metrics::aggregate::{Aggregates, Room};
 use run_metrics::names::{Better, counted, headline, is_metric};
@@ -19,7 +20,7 @@ const METRICS_SHOWN: usize = 3;
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     by_metric: Map<String, Value>,
-    pub(crate) step: Option<f64>,
+    step: Option<f64>,
 }
 
 impl Figures {
@@ -77,6 +78,11 @@ impl Figures {
         (Self { by_metric, step }, run.faults(read))
     }
 
+    /// Returns the last step.
+    pub(crate) fn step(&self) -> Scalar {
+        self.step.map_or(Scalar::Empty, Scalar::Exact)
+    }
+
     /// Returns the names of all columns with figures, steps and times among them.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.by_metric.keys().map(String::as_str)
@@ -87,18 +93,23 @@ impl Figures {
         self.by_metric.contains_key(metric)
     }
 
-    /// Returns a figure of a metric, such as `last`. There is no `best` if it is not known whether higher or
-    /// lower is better. Null in the record becomes NaN.
+    /// Returns a figure of a metric, such as `last`, as money if the metric is an amount of dollars. There is no
+    /// `best` if it is not known whether higher or lower is better. Null in the record becomes NaN.
     pub(crate) fn get(&self, metric: &str, figure: &str, better: Option<Better>) -> Scalar {
         let Some(of) = self.by_metric.get(metric) else { return Scalar::Empty };
-        match figure {
+        let found = match figure {
             "best" => match better {
                 Some(Better::More) => Scalar::json(&of["max"]),
                 Some(Better::Less) => Scalar::json(&of["min"]),
                 None => Scalar::Empty,
             },
             "last" => Scalar::Number(of["last"].as_f64().unwrap_or(f64::NAN)),
+            "count" | "nonfinite" => of[figure].as_f64().map_or(Scalar::Empty, Scalar::Exact),
             _ => Scalar::json(&of[figure]),
+        };
+        match found {
+            Scalar::Number(usd) if usd.is_finite() && dollars(metric).is_some() => Scalar::Dollars(usd),
+            found => found,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Tables on terminals of 80 and 200 columns: what tells least goes, names and reasons stay.
 
 use testkit::Lab;
+use testkit::reports::ran;
 
-/// Returns what `run-status -a` prints on a terminal of this width.
-fn on_terminal(lab: &Lab, columns: u32) -> Vec<String> {
-    let line = format!("stty cols {columns} rows 40; run-status -a");
+/// Returns what a shell command prints on a terminal of this width.
+fn terminal_lines(lab: &Lab, columns: u32, command: &str) -> Vec<String> {
+    let line = format!("stty cols {columns} rows 40; {command}");
     let shown = lab.cmd("script").args(["-qec", &line, "/dev/null"]).env("NO_COLOR", "1").run().code(0).out();
     shown.lines().map(|line| line.trim_end_matches('\r').to_owned()).collect()
 }
@@ -17,7 +18,8 @@ fn a_list_fits_its_terminal_and_says_every_reason_whole() {
         lab.new_run(name, &["sh", "-c", &format!("echo '{error}' >&2; exit 3")]);
     }
     lab.cmd("run-exec").args(["-q", "resnet-of-today-lr=0.1"]).run().code(3);
-    let (narrow, wide) = (on_terminal(&lab, 80), on_terminal(&lab, 200));
+    let list = "run-status -a";
+    let (narrow, wide) = (terminal_lines(&lab, 80, list), terminal_lines(&lab, 200, list));
     for (lines, width) in [(&narrow, 80), (&wide, 200)] {
         assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("exit 3")), "{lines:#?}");
@@ -30,4 +32,66 @@ fn a_list_fits_its_terminal_and_says_every_reason_whole() {
     // On a pipe, the table is whole.
     let whole = lab.cmd("run-status").arg("-a").run().code(0).out();
     assert!(whole.starts_with("RUN                      STATUS   STEP  METRICS  STARTED"), "{whole}");
+}
+
+#[test]
+fn a_report_fits_its_terminal_with_what_tells_most_and_counts_the_rest() {
+    let lab = Lab::new();
+    for (lr, seed) in [("0.1", "1"), ("0.1", "10"), ("0.1", "2"), ("1e-3", "1")] {
+        let name = format!("resnet-of-today-lr={lr},seed={seed}");
+        let set = [format!("lr={lr}"), format!("seed={seed}"), format!("a-long-name-of-a-setting=v{seed}")];
+        let script = format!(
+            r#"for i in 1 2; do echo "{{\"step\": ${{i}}000000, \"loss\": {seed}.5, \"validation/accuracy\": 0.${{i}}5}}"; done >> $RUN_METRICS"#
+        );
+        ran(&lab, &name, &set.each_ref().map(String::as_str), &script);
+    }
+    let narrow = terminal_lines(&lab, 80, "run-report 2>err");
+    assert!(narrow.iter().all(|line| line.chars().count() <= 80), "{narrow:#?}");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&narrow[0])[..4], ["run", "status", "step", "lr"], "{narrow:#?}");
+    assert!(narrow[0].contains("loss.last"), "{narrow:#?}");
+    let names: Vec<String> = narrow[1..].iter().map(|line| words(line)[0].clone()).collect();
+    let expected = ["…lr=1e-3,seed=1", "…lr=0.1,seed=1", "…lr=0.1,seed=2", "…lr=0.1,seed=10"];
+    assert_eq!(names, expected, "{narrow:#?}");
+    assert!(narrow.iter().skip(1).all(|line| line.contains(" 2000000 ")), "{narrow:#?}");
+    // Numbers end together, and have one precision.
+    let ends: Vec<usize> = narrow
+        .iter()
+        .map(|line| line.find(".last").map_or(line.find(".500"), Some))
+        .map(|at| at.unwrap())
+        .collect();
+    assert!(ends[1..].iter().all(|end| *end == ends[1]), "{narrow:#?}");
+    let err = lab.read("err");
+    assert!(
+        err.starts_with("run-report: not shown: ") && err.contains("(terminal too narrow); choose with"),
+        "{err}"
+    );
+    // With room, all of the default columns, and no mean.
+    let wide = terminal_lines(&lab, 200, "run-report");
+    let heads = "run status step duration_s lr seed a-long-name-of-a-setting loss.last loss.best validation/accuracy.last validation/accuracy.best";
+    assert_eq!(words(&wide[0]).join(" "), heads, "{wide:#?}");
+    assert!(wide[1].starts_with("resnet-of-today-lr=1e-3,seed=1  completed"), "{wide:#?}");
+    assert_eq!(wide.len(), 5, "nothing is missing: {wide:#?}");
+    // One column is one.
+    let narrow = terminal_lines(&lab, 40, "run-report --columns status,loss.last,lr 2>&1 >/dev/tty");
+    assert!(
+        narrow.iter().any(|line| line.contains("not shown: 1 column (terminal too narrow)")),
+        "{narrow:#?}"
+    );
+}
+
+#[test]
+fn a_long_command_is_folded_on_a_terminal() {
+    let lab = Lab::new();
+    let words: Vec<String> = (0..30).map(|number| format!("--option-{number}")).collect();
+    let command: Vec<&str> = ["true"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    lab.new_run("r", &command);
+    let shown = terminal_lines(&lab, 80, "run-status r");
+    let at = shown.iter().position(|line| line.starts_with("command:")).unwrap();
+    assert!(shown[at].len() <= 80 && shown[at + 1].starts_with("            --option-"), "{shown:#?}");
+    let whole = lab.cmd("run-status").arg("r").run().code(0).out();
+    assert!(
+        whole.lines().any(|line| line.starts_with("command:") && line.ends_with("--option-29")),
+        "{whole}"
+    );
 }

@@ -27,6 +27,8 @@ enum Shrink {
     Words,
     /// Only the head is cut.
     Head,
+    /// Head and cells are cut in the middle.
+    Text,
     /// The cells move to lines of their own, whole.
     OwnLine,
 }
@@ -71,6 +73,12 @@ impl Column {
         Self { shrink: Shrink::Words, ..self }
     }
 
+    /// Lets head and cells be cut.
+    #[must_use]
+    pub fn of_text(self) -> Self {
+        Self { shrink: Shrink::Text, ..self }
+    }
+
     /// Lets the head be cut if the cells are narrower.
     #[must_use]
     pub fn with_long_head(self) -> Self {
@@ -82,6 +90,8 @@ impl Column {
 pub(super) struct Fitted {
     rows: Vec<Vec<Cell>>,
     right: Vec<bool>,
+    /// The number of columns that have no room.
+    pub(super) hidden: usize,
 }
 
 impl Fitted {
@@ -102,8 +112,8 @@ struct Draft {
     width: usize,
 }
 
-/// Fits a table: empty columns go, then the common begin of names; names are cut in the middle; then go the
-/// columns that tell least, by their ranks, and last words. Numbers end together.
+/// Fits a table: empty columns go, then the common begin of names; names, texts and heads are cut in the middle,
+/// the widest first; then go the columns that tell least, by their ranks, and last words. Numbers end together.
 pub(super) fn fitted(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Fitted {
     let mut rows = rows.to_vec();
     let whole = drafts(columns, &rows);
@@ -143,7 +153,7 @@ pub(super) fn fitted(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Fi
         let cell = |draft: &&Draft| {
             let (text, tint) = row.get(draft.at).cloned().unwrap_or((String::new(), Tint::None));
             let text = match columns[draft.at].shrink {
-                Shrink::Name => fit_middle(&text, draft.width),
+                Shrink::Name | Shrink::Text => fit_middle(&text, draft.width),
                 Shrink::Words => first_words(&text, draft.width),
                 _ => text,
             };
@@ -156,7 +166,8 @@ pub(super) fn fitted(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Fi
             shown.push(vec![(format!("    {head}: {reason}"), *tint)]);
         }
     }
-    Fitted { rows: shown, right }
+    let hidden = drafts.len() - kept.len() - usize::from(own.is_some());
+    Fitted { rows: shown, right, hidden }
 }
 
 /// Returns the columns that are not empty, each as wide as it needs to be.
@@ -173,6 +184,7 @@ fn drafts(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<Draft> {
         let least = match column.shrink {
             Shrink::No | Shrink::OwnLine => needs,
             Shrink::Name => NAME.min(needs),
+            Shrink::Text => WORDS.min(needs),
             Shrink::Words => WORDS.max(head).min(needs),
             Shrink::Head => cells.max(WORDS.min(head)),
         };
@@ -195,13 +207,13 @@ fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) ->
         let by_place = u32::try_from(draft.at).unwrap_or(u32::MAX);
         columns[draft.at].rank.unwrap_or(by_place)
     };
-    // Names and heads first; then each column by its rank, words before the column itself.
+    level(columns, drafts, width);
+    // Each column by its rank, words before the column itself.
     let mut steps: Vec<(u32, bool, usize)> = Vec::new();
     for (number, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.is_kept) {
         match columns[draft.at].shrink {
-            Shrink::Name | Shrink::Head => steps.push((u32::MAX, true, number)),
             Shrink::Words => steps.push((rank(draft).max(1) + 1, true, number)),
-            Shrink::No | Shrink::OwnLine => {}
+            Shrink::No | Shrink::OwnLine | Shrink::Name | Shrink::Head | Shrink::Text => {}
         }
         if rank(draft) >= limit.max(1) {
             steps.push((rank(draft), false, number));
@@ -232,7 +244,32 @@ fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) ->
             now += more;
         }
     }
-    now <= width
+    level(columns, drafts, width);
+    total(drafts) <= width
+}
+
+/// Cuts the widest names, texts and heads to one width, as far as need be.
+fn level(columns: &[Column], drafts: &mut [Draft], width: usize) {
+    let cut_to = |draft: &Draft, level: usize| match columns[draft.at].shrink {
+        Shrink::Name | Shrink::Head | Shrink::Text => draft.needs.min(draft.least.max(level)),
+        Shrink::No | Shrink::Words | Shrink::OwnLine => draft.width,
+    };
+    let total = |level: usize| {
+        let kept = drafts.iter().filter(|draft| draft.is_kept);
+        kept.map(|draft| cut_to(draft, level) + 2).sum::<usize>().saturating_sub(2)
+    };
+    let (mut low, mut high) = (0, drafts.iter().map(|draft| draft.needs).max().unwrap_or(0));
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if total(middle) <= width {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    for draft in drafts {
+        draft.width = cut_to(draft, low);
+    }
 }
 
 /// Leaves out the common begin of the names of a column, up to a sign between words. A row that spans the
@@ -377,8 +414,16 @@ mod tests {
         let long = table(columns, &[&["a-very-long-name-of-a-run-without-any-end", "0.5"]]);
         assert_eq!(
             long.lines(false, 42),
-            ["run                           valid…y.last", "a-very-long-n…ithout-any-end           0.5"]
+            ["run                       validat…acy.last", "a-very-long…hout-any-end               0.5"]
         );
+    }
+
+    #[test]
+    fn texts_are_cut_to_one_width_before_any_goes() {
+        let columns = ["what", "one", "other"].map(|head| Column::from(head).of_text()).to_vec();
+        let texts = table(columns, &[&["key", "a text that is too long", "another text that is too long"]]);
+        assert_eq!(texts.lines(false, 40)[1], "key   a text …too long  another…too long");
+        assert_eq!(texts.lines(false, 55)[1], "key   a text that is too long  another tex… is too long");
     }
 
     #[test]

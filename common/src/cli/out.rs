@@ -91,13 +91,15 @@ impl Out {
         self.line(&printable(line))
     }
 
-    /// Prints a table. On a terminal, a table with heads fits the width; elsewhere the table is whole.
-    pub fn table(&mut self, table: &Table) -> Result<(), Error> {
-        let width = columns().filter(|_| table.has_heads()).unwrap_or(usize::MAX);
-        for line in table.lines(self.colour, width) {
-            self.line(&line)?;
-        }
-        Ok(())
+    /// Prints a table; returns the number of columns that have no room. On a terminal, a table with heads fits
+    /// the width, and long values of a table without heads are folded; elsewhere the table is whole.
+    pub fn table(&mut self, table: &Table) -> Result<usize, Error> {
+        let (lines, hidden) = match columns() {
+            Some(width) if !table.has_heads() => (table.folded(self.colour, width), 0),
+            width => table.draw(self.colour, width.unwrap_or(usize::MAX)),
+        };
+        lines.iter().try_for_each(|line| self.line(line))?;
+        Ok(hidden)
     }
 
     /// Flushes the output.

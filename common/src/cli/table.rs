@@ -5,6 +5,9 @@ use crate::rundir::status::Status;
 use crate::text::{fit, printable};
 use unicode_width::UnicodeWidthStr;
 
+/// The least width for which values are folded, in columns of a terminal.
+const VALUES: usize = 20;
+
 /// A colour that means something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tint {
@@ -66,16 +69,59 @@ impl Table {
     /// Formats the table as lines of at most this width. A table with heads is [fitted]; a width of
     /// `usize::MAX` leaves the table whole.
     pub fn lines(&self, colour: bool, columns: usize) -> Vec<String> {
+        self.draw(colour, columns).0
+    }
+
+    /// Formats the table likewise; also returns the number of columns that have no room.
+    pub(super) fn draw(&self, colour: bool, columns: usize) -> (Vec<String>, usize) {
         if self.has_heads() && columns != usize::MAX {
-            return fitted(&self.columns, &self.rows, columns).lines(colour, columns);
+            let fitted = fitted(&self.columns, &self.rows, columns);
+            return (fitted.lines(colour, columns), fitted.hidden);
         }
         let heads: Vec<Cell> = self.columns.iter().map(|column| (column.head.clone(), Tint::Dim)).collect();
         let rows: Vec<&[Cell]> = std::iter::once(heads.as_slice())
             .filter(|heads| !heads.is_empty())
             .chain(self.rows.iter().map(Vec::as_slice))
             .collect();
-        lines(&rows, &[], colour, columns)
+        (lines(&rows, &[], colour, columns), 0)
     }
+
+    /// Formats names and values without heads: values that are wider than a terminal of this width continue below,
+    /// broken between words. Rows of a single cell are left whole.
+    pub(super) fn folded(&self, colour: bool, columns: usize) -> Vec<String> {
+        let named =
+            || self.rows.iter().filter_map(|row| row.split_first().filter(|(_, rest)| !rest.is_empty()));
+        let names = named().map(|((name, _), _)| name.width()).max().unwrap_or(0);
+        let room = columns.saturating_sub(names + 2);
+        let mut rows: Vec<Vec<Cell>> = Vec::new();
+        for row in &self.rows {
+            let [name, (value, tint)] = row.as_slice() else {
+                rows.push(row.clone());
+                continue;
+            };
+            let parts = if room < VALUES { vec![value.clone()] } else { broken(value, room) };
+            for (number, part) in parts.into_iter().enumerate() {
+                let name = if number == 0 { name.clone() } else { (String::new(), Tint::None) };
+                rows.push(vec![name, (part, *tint)]);
+            }
+        }
+        let rows: Vec<&[Cell]> = rows.iter().map(Vec::as_slice).collect();
+        lines(&rows, &[], colour, usize::MAX)
+    }
+}
+
+/// Breaks a text between words into parts of at most this width, if no word is wider.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        match parts.last_mut() {
+            Some(part) if part.is_empty() || part.width() + word.trim_end().width() <= width => {
+                part.push_str(word);
+            }
+            _ => parts.push(word.to_owned()),
+        }
+    }
+    parts.into_iter().map(|part| part.trim_end().to_owned()).collect()
 }
 
 /// Formats rows as lines of at most this width; columns whose number is in `right` end together.
@@ -135,5 +181,27 @@ mod tests {
         let whole = usize::MAX;
         assert_eq!(table.lines(false, whole), ["RUN  STATUS   NOTE", "a    created", "語?           x"]);
         assert_eq!(table.lines(true, whole)[1], "\u{1b}[32ma\u{1b}[0m    \u{1b}[32mcreated\u{1b}[0m");
+    }
+
+    #[test]
+    fn long_values_continue_below_between_words() {
+        let mut table = Table::default();
+        let row = |cells: &[&str]| cells.iter().map(|cell| ((*cell).to_owned(), Tint::None)).collect();
+        table.row(row(&[
+            "command:",
+            "python3 train.py --learning-rate 0.1 --a-word-of-more-than-twenty-letters x",
+        ]));
+        table.row(row(&["note:", ""]));
+        table.row(row(&["a line of a log, which is left as it is"]));
+        let folded = [
+            "command:  python3 train.py",
+            "          --learning-rate 0.1",
+            "          --a-word-of-more-than-twenty-letters",
+            "          x",
+            "note:",
+            "a line of a log, which is left as it is",
+        ];
+        assert_eq!(table.folded(false, 30), folded);
+        assert_eq!(table.folded(false, 29)[0], table.lines(false, usize::MAX)[0], "no room");
     }
 }

@@ -1,6 +1,6 @@
 //! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
-use super::attempts::AttemptEnd;
+use super::attempts::{Attempt, AttemptEnd, Attempts};
 use super::foreign::Account;
 use super::layout::Layout;
 use super::notes;
@@ -403,6 +403,20 @@ impl Observed {
             status => self.end_time().or_else(|| (!status.has_ended()).then(Timestamp::now)),
         };
         Some(end?.seconds_since(attempt.start_time?).max(0.0))
+    }
+
+    /// Returns how long all attempts have taken, as [`Self::duration_s`] for the last one. Reads the earlier ones
+    /// only where there are any; an attempt whose end is unknown does not count.
+    pub fn total_duration_s(&self, attempts: impl FnOnce() -> Attempts) -> Option<f64> {
+        let last = self.duration_s()?;
+        let current = self.recorded.attempts();
+        if current < 2 {
+            return Some(last);
+        }
+        let ended = |one: &Attempt| one.end.as_ref().map(|end| end.duration_s);
+        let earlier: f64 =
+            attempts().iter().filter(|one| one.start.attempt < current).filter_map(ended).sum();
+        Some(earlier + last)
     }
 
     /// Returns the seconds left at the pace of this attempt so far.

@@ -11,9 +11,7 @@ use crate::runs::Runs;
 use rows::{FIGURES, Shown};
 use run_common::cli::mistakes::meant;
 use run_common::cli::out::Out;
-use run_common::cli::screen;
 use run_common::error::{Error, Exit};
-use run_common::message::warn;
 use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use run_metrics::names::Better;
@@ -59,17 +57,13 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
         more_settings = 0; // settings that are not keys differ within a group
     }
     sort(&mut frame, options, &no_column)?;
-    if columns.is_empty() {
-        let width = screen::columns().filter(|_| options.format == TableFormat::Table);
-        let unfit = width.map_or(0, |width| frame.fit(width));
-        if matches!(options.format, TableFormat::Table | TableFormat::Md) {
-            say_hidden(metrics.len() - main.len(), more_settings, unfit);
-        }
-    } else {
+    let mut hidden = vec![(metrics.len() - main.len(), "more metric"), (more_settings, "more setting")];
+    if !columns.is_empty() {
         let columns = chosen(&frame, &columns, options.group_by.len().max(1), &no_column)?;
         frame.select(&columns);
+        hidden.clear();
     }
-    frame.print(options.format, out).map(|()| exit)
+    frame.print_without(&hidden, "choose with --columns; ", options.format, out).map(|()| exit)
 }
 
 /// Refuses a metric that no run has, or for which it is not known whether higher or lower is better.
@@ -134,21 +128,6 @@ fn chosen(
         chosen.extend(found.into_iter().filter(|&at| at >= keys));
     }
     Ok(chosen)
-}
-
-/// Reports how much a table leaves out.
-fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
-    let counts =
-        [(metrics, "more metrics"), (settings, "more settings"), (unfit, "columns (terminal too narrow)")];
-    let counts: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    if !counts.is_empty() {
-        let what = counts.join(", ");
-        warn(&format!("not shown: {what}; choose with --columns; --format csv and json show all"));
-    }
 }
 
 fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
