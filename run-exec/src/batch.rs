@@ -255,7 +255,7 @@ impl Entry {
             attempt,
             start_time: run.start_time(),
             end_time: run.end_time(),
-            duration_s: run.duration_s(),
+            duration_s: run.total_duration_s(),
             exit_code: recorded.exit_code(),
             signal: recorded.signal(),
             step: recorded.step().map(run_common::json::json_number),

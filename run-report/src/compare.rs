@@ -47,7 +47,7 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     result("status", runs.iter().map(status).collect());
     result("reason", plain(runs.iter().map(|run| Scalar::text(run.seen.reason())).collect()));
     result("step", plain(figures.iter().map(Figures::step).collect()));
-    let seconds = |run: &Run| run.duration_s().map_or(Scalar::Empty, Scalar::Seconds);
+    let seconds = |run: &Run| run.seen.total_duration_s().map_or(Scalar::Empty, Scalar::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));
     for name in &metrics_of(figures) {
         let better = Better::of(name);

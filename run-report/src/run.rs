@@ -55,11 +55,6 @@ impl Run {
         })
     }
 
-    /// Returns how long all of its attempts have taken, in seconds.
-    pub(crate) fn duration_s(&self) -> Option<f64> {
-        self.seen.total_duration_s(|| self.attempts.clone())
-    }
-
     /// Returns its absolute path.
     pub(crate) fn path(&self) -> String {
         self.seen.run.absolute().to_string_lossy().into_owned()

@@ -224,7 +224,7 @@ fn evaluations(run: &Observed) -> Table {
                 (evaluation.label, Tint::None),
                 (step, Tint::None),
                 (observed.status().to_string(), observed.status().into()),
-                (observed.duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
+                (observed.total_duration_s().map(human_seconds).unwrap_or_default(), Tint::None),
                 (found.map(|found| found.rows.to_string()).unwrap_or_default(), Tint::None),
                 (means, Tint::None),
                 (observed.reason().unwrap_or_default().to_owned(), Tint::None),

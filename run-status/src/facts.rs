@@ -71,7 +71,7 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     facts.say("made by", entry.layout().map(str::to_owned));
     facts.tinted("status", Some(entry.status()), run.status().into());
     facts.say("reason", run.reason().map(str::to_owned));
-    facts.say("step", Some(entry.progress()));
+    facts.say("step", Some(entry.progress(&run.recorded.metrics().figures())));
     facts.say(
         "metrics",
         run.recorded.attempt().and_then(|attempt| Some(names(attempt.metrics_from.as_ref()?))),

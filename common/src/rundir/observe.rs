@@ -1,6 +1,6 @@
 //! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
-use super::attempts::{Attempt, AttemptEnd, Attempts};
+use super::attempts::{AttemptEnd, Attempts};
 use super::foreign::Account;
 use super::layout::Layout;
 use super::notes;
@@ -405,17 +405,13 @@ impl Observed {
         Some(end?.seconds_since(attempt.start_time?).max(0.0))
     }
 
-    /// Returns how long all attempts have taken, as [`Self::duration_s`] for the last one. Reads the earlier ones
-    /// only where there are any; an attempt whose end is unknown does not count.
-    pub fn total_duration_s(&self, attempts: impl FnOnce() -> Attempts) -> Option<f64> {
+    /// Returns how long all attempts have taken, the last one as [`Self::duration_s`]. Reads the earlier ones only
+    /// where there are any; an attempt whose end was not recorded does not count.
+    pub fn total_duration_s(&self) -> Option<f64> {
         let last = self.duration_s()?;
         let current = self.recorded.attempts();
-        if current < 2 {
-            return Some(last);
-        }
-        let ended = |one: &Attempt| one.end.as_ref().map(|end| end.duration_s);
-        let earlier: f64 =
-            attempts().iter().filter(|one| one.start.attempt < current).filter_map(ended).sum();
+        let has_earlier = current > 1 && self.run.layout().foreign().is_none();
+        let earlier = if has_earlier { Attempts::seconds_before(self.run.layout(), current) } else { 0.0 };
         Some(earlier + last)
     }
 

@@ -59,7 +59,11 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
         true,
         state(|run| run.seen.recorded.total_steps.map_or(Scalar::Empty, |total| Scalar::Exact(total as f64))),
     );
-    frame.column("duration_s", false, state(|run| run.duration_s().map_or(Scalar::Empty, Scalar::Seconds)));
+    frame.column(
+        "duration_s",
+        false,
+        state(|run| run.seen.total_duration_s().map_or(Scalar::Empty, Scalar::Seconds)),
+    );
     frame.rank_last(DURATION);
     let is_wanted = |key: &str, prefix: &str| {
         shown.wanted.iter().any(|name| *name == key || name.strip_prefix(prefix) == Some(key))
