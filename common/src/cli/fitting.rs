@@ -1,7 +1,8 @@
 //! Fits a table to the width of a terminal: what tells least goes first, and the reason of a run never.
 
-use super::table::{Tint, lines};
+use super::table::{Tint, lines, width_of};
 use crate::text::{fit, fit_middle, printable};
+use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// A text and its colour.
@@ -86,22 +87,6 @@ impl Column {
     }
 }
 
-/// A table that fits.
-pub(super) struct Fitted {
-    rows: Vec<Vec<Cell>>,
-    right: Vec<bool>,
-    /// The number of columns that have no room.
-    pub(super) hidden: usize,
-}
-
-impl Fitted {
-    /// Formats the table.
-    pub(super) fn lines(&self, colour: bool, width: usize) -> Vec<String> {
-        let rows: Vec<&[Cell]> = self.rows.iter().map(Vec::as_slice).collect();
-        lines(&rows, &self.right, colour, width)
-    }
-}
-
 /// A column while the table is fitted.
 struct Draft {
     at: usize,
@@ -114,15 +99,24 @@ struct Draft {
 
 /// Fits a table: empty columns go, then the common begin of names; names, texts and heads are cut in the middle,
 /// the widest first; then go the columns that tell least, by their ranks, and last words. Numbers end together.
-pub(super) fn fitted(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Fitted {
-    let mut rows = rows.to_vec();
-    let whole = drafts(columns, &rows);
-    if total(&whole) > width
+/// Returns the lines, and the number of columns that have no room.
+pub(super) fn fitted(
+    columns: &[Column],
+    all: &[Vec<Cell>],
+    colour: bool,
+    width: usize,
+) -> (Vec<String>, usize) {
+    let mut stripped;
+    let mut rows = all;
+    let mut drafts = drafts_of(columns, rows);
+    if total(&drafts) > width
         && let Some(names) = columns.iter().position(|column| column.shrink == Shrink::Name)
     {
-        strip_prefixes(&mut rows, names);
+        stripped = rows.to_vec();
+        strip_prefixes(&mut stripped, names);
+        rows = &stripped;
+        drafts = drafts_of(columns, rows);
     }
-    let mut drafts = drafts(columns, &rows);
     let reasons = drafts.iter().position(|one| columns[one.at].shrink == Shrink::OwnLine);
     if let Some(reasons) = reasons {
         // What tells less than the reasons makes room for them; else they get lines of their own.
@@ -139,43 +133,43 @@ pub(super) fn fitted(columns: &[Column], rows: &[Vec<Cell>], width: usize) -> Fi
     }
     let kept: Vec<&Draft> = drafts.iter().filter(|draft| draft.is_kept).collect();
     let own = reasons.map(|at| &drafts[at]).filter(|draft| !draft.is_kept);
-    let mut shown = vec![
-        kept.iter()
-            .map(|draft| (fit_middle(&columns[draft.at].head, draft.width.max(1)), Tint::Dim))
-            .collect::<Vec<Cell>>(),
-    ];
-    let right: Vec<bool> = kept.iter().map(|draft| draft.at > 0 && is_numeric(&rows, draft.at)).collect();
-    for row in &rows {
+    let head =
+        |draft: &&Draft| (Cow::Owned(fit_middle(&columns[draft.at].head, draft.width.max(1))), Tint::Dim);
+    let mut shown: Vec<Vec<(Cow<str>, Tint)>> = vec![kept.iter().map(head).collect()];
+    let right: Vec<bool> = kept.iter().map(|draft| draft.at > 0 && is_numeric(rows, draft.at)).collect();
+    for row in rows {
         if row.len() == 1 {
-            shown.push(vec![(fit(&row[0].0, width), row[0].1)]);
+            shown.push(vec![(Cow::Owned(fit(&row[0].0, width)), row[0].1)]);
             continue;
         }
         let cell = |draft: &&Draft| {
-            let (text, tint) = row.get(draft.at).cloned().unwrap_or((String::new(), Tint::None));
+            let Some((text, tint)) = row.get(draft.at) else { return (Cow::Borrowed(""), Tint::None) };
             let text = match columns[draft.at].shrink {
-                Shrink::Name | Shrink::Text => fit_middle(&text, draft.width),
-                Shrink::Words => first_words(&text, draft.width),
-                _ => text,
+                _ if draft.width == draft.needs => Cow::Borrowed(text.as_str()),
+                Shrink::Name | Shrink::Text => Cow::Owned(fit_middle(text, draft.width)),
+                Shrink::Words => Cow::Owned(first_words(text, draft.width)),
+                _ => Cow::Borrowed(text.as_str()),
             };
-            (text, tint)
+            (text, *tint)
         };
         shown.push(kept.iter().map(cell).collect());
         if let Some((reason, tint)) = own.and_then(|own| row.get(own.at)).filter(|(text, _)| !text.is_empty())
         {
             let head = own.map(|own| columns[own.at].head.to_lowercase()).unwrap_or_default();
-            shown.push(vec![(format!("    {head}: {reason}"), *tint)]);
+            shown.push(vec![(Cow::Owned(format!("    {head}: {reason}")), *tint)]);
         }
     }
     let hidden = drafts.len() - kept.len() - usize::from(own.is_some());
-    Fitted { rows: shown, right, hidden }
+    let shown: Vec<&[(Cow<str>, Tint)]> = shown.iter().map(Vec::as_slice).collect();
+    (lines(&shown, &right, colour, width), hidden)
 }
 
 /// Returns the columns that are not empty, each as wide as it needs to be.
-fn drafts(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<Draft> {
+fn drafts_of(columns: &[Column], rows: &[Vec<Cell>]) -> Vec<Draft> {
     let mut needs = vec![0; columns.len()];
     for row in rows.iter().filter(|row| row.len() > 1) {
         for ((cell, _), width) in row.iter().zip(&mut needs) {
-            *width = cell.width().max(*width);
+            *width = width_of(cell).max(*width);
         }
     }
     let draft = |(at, (column, cells)): (usize, (&Column, usize))| {

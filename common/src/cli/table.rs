@@ -3,6 +3,7 @@
 use super::fitting::{Cell, Column, fitted};
 use crate::rundir::status::Status;
 use crate::text::{fit, printable};
+use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
 /// The least width for which values are folded, in columns of a terminal.
@@ -75,8 +76,7 @@ impl Table {
     /// Formats the table likewise; also returns the number of columns that have no room.
     pub(super) fn draw(&self, colour: bool, columns: usize) -> (Vec<String>, usize) {
         if self.has_heads() && columns != usize::MAX {
-            let fitted = fitted(&self.columns, &self.rows, columns);
-            return (fitted.lines(colour, columns), fitted.hidden);
+            return fitted(&self.columns, &self.rows, colour, columns);
         }
         let heads: Vec<Cell> = self.columns.iter().map(|column| (column.head.clone(), Tint::Dim)).collect();
         let rows: Vec<&[Cell]> = std::iter::once(heads.as_slice())
@@ -125,28 +125,35 @@ fn broken(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Formats rows as lines of at most this width; columns whose number is in `right` end together.
-pub(super) fn lines(rows: &[&[Cell]], right: &[bool], colour: bool, columns: usize) -> Vec<String> {
+pub(super) fn lines<T: AsRef<str>>(
+    rows: &[&[(T, Tint)]],
+    right: &[bool],
+    colour: bool,
+    columns: usize,
+) -> Vec<String> {
     let mut widths: Vec<usize> = Vec::new();
     for row in rows.iter().filter(|row| row.len() > 1) {
         widths.resize(widths.len().max(row.len()), 0);
         for ((cell, _), width) in row.iter().zip(&mut widths) {
-            *width = cell.width().max(*width);
+            *width = width_of(cell.as_ref()).max(*width);
         }
     }
-    let of_row = |row: &&[Cell]| {
+    let of_row = |row: &&[(T, Tint)]| {
         let mut line = String::new();
         let mut owed = 0; // blanks before the next cell with text
         let mut left = columns;
         for (number, (cell, tint)) in row.iter().enumerate() {
-            let blanks = widths.get(number).map_or(0, |width| width.saturating_sub(cell.width()));
+            let cell = cell.as_ref();
+            let needs = width_of(cell);
+            let blanks = widths.get(number).map_or(0, |width| width.saturating_sub(needs));
             let (before, after) = if right.get(number) == Some(&true) { (blanks, 0) } else { (0, blanks) };
             owed += before;
             if !cell.is_empty() && left > owed {
                 left -= owed;
                 line.extend(std::iter::repeat_n(' ', owed));
-                let text = fit(cell, left);
-                left -= text.width().min(left);
-                line.push_str(&tinted(&text, if colour { *tint } else { Tint::None }));
+                let text = if needs <= left { Cow::Borrowed(cell) } else { Cow::Owned(fit(cell, left)) };
+                left -= needs.min(left);
+                push_tinted(&text, if colour { *tint } else { Tint::None }, &mut line);
                 owed = 0;
             }
             owed += after + 2;
@@ -156,16 +163,23 @@ pub(super) fn lines(rows: &[&[Cell]], right: &[bool], colour: bool, columns: usi
     rows.iter().map(of_row).collect()
 }
 
-fn tinted(text: &str, tint: Tint) -> String {
+/// Returns the width of a printable text in columns of a terminal.
+pub(super) fn width_of(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
+fn push_tinted(text: &str, tint: Tint, into: &mut String) {
     let code = match tint {
-        Tint::None => return text.to_owned(),
+        Tint::None => return into.push_str(text),
         Tint::Live => "36",
         Tint::Good => "32",
         Tint::Doubt => "33",
         Tint::Bad => "31",
         Tint::Dim => "2",
     };
-    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    for part in ["\u{1b}[", code, "m", text, "\u{1b}[0m"] {
+        into.push_str(part);
+    }
 }
 
 #[cfg(test)]
