@@ -3,7 +3,6 @@
 use crate::fault::Fault;
 use crate::run::Run;
 use crate::scalar::Scalar;
-use run_common::cost::dollars;
 use run_common::pipeline::large_in_order;
 use run_metrics::aggregate::{Aggregates, Room};
 use run_metrics::names::{Better, counted, headline, is_metric};
@@ -14,7 +13,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 /// Number of metrics that a table shows by default.
-const METRICS_SHOWN: usize = 3;
+pub(crate) const METRICS_SHOWN: usize = 3;
 
 /// The figures of all metrics of a run, as in status.json, and its last step.
 #[derive(Debug, Default)]
@@ -108,7 +107,7 @@ impl Figures {
             _ => Scalar::json(&of[figure]),
         };
         match found {
-            Scalar::Number(usd) if usd.is_finite() && dollars(metric).is_some() => Scalar::Dollars(usd),
+            Scalar::Number(value) => Scalar::measured(metric, value),
             found => found,
         }
     }

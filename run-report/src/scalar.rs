@@ -1,5 +1,6 @@
 //! A value of a table: its order, and its form for people, CSV and JSON.
 
+use run_common::cost::dollars;
 use run_common::figures::{decimals, figure_alike, money_alike};
 use run_common::json::json_number;
 use run_common::natural::natural;
@@ -44,6 +45,15 @@ impl Scalar {
     #[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
     pub(crate) fn count(count: usize) -> Self {
         Self::Exact(count as f64)
+    }
+
+    /// Converts a value of a metric, which is money if the name says so.
+    pub(crate) fn measured(metric: &str, value: f64) -> Self {
+        if value.is_finite() && dollars(metric).is_some() {
+            Self::Dollars(value)
+        } else {
+            Self::Number(value)
+        }
     }
 
     /// Converts a time that may be missing.

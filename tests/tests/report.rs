@@ -142,6 +142,43 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
 }
 
 #[test]
+fn the_best_value_has_its_step_and_the_other_metrics_stand_beside_it() {
+    let lab = Lab::new();
+    let rows = |pairs: &[(u32, &str)]| -> String {
+        pairs
+            .iter()
+            .map(|(step, rest)| format!("echo '{{\"step\": {step}, {rest}}}' >> $RUN_METRICS; "))
+            .collect()
+    };
+    let a = rows(&[
+        (10, r#""loss": 0.5, "acc": 0.1, "api_usd": 0.5"#),
+        (20, r#""loss": 0.2"#),
+        (20, r#""acc": 0.4"#),
+        (30, r#""loss": 0.2, "acc": 0.9"#),
+        (40, r#""loss": NaN, "acc": 0.8"#),
+    ]);
+    ran(&lab, "a", &[], &a);
+    ran(&lab, "b", &[], &rows(&[(5, r#""acc": 0.7, "loss": 0.1"#), (6, r#""loss": 0.3"#)]));
+    ran(&lab, "none", &[], "true");
+    let lines = objects(&lab, &["--best", "loss"]);
+    let of = |line: &Value| {
+        ["run", "loss.best", "loss.best_step", "acc.at_best", "api_usd.at_best"].map(|key| line[key].clone())
+    };
+    assert_eq!(of(&lines[0]), [json!("b"), json!(0.1), json!(5), json!(0.7), Value::Null]);
+    assert_eq!(of(&lines[1]), [json!("a"), json!(0.2), json!(20), json!(0.4), json!(0.5)]);
+    assert_eq!(of(&lines[2]), [json!("none"), Value::Null, Value::Null, Value::Null, Value::Null]);
+    let worst = objects(&lab, &["--best", "acc:min"]);
+    assert_eq!((&worst[0]["run"], &worst[0]["loss.at_best"]), (&json!("a"), &json!(0.5)));
+    let shown = report(&lab, &["--best", "loss"]);
+    let heads: Vec<&str> = shown.lines().next().unwrap().split_whitespace().collect();
+    let expected = ["loss.last", "loss.best", "loss.best_step", "acc.at_best", "api_usd.at_best"];
+    assert_eq!(heads[4..], expected, "{shown}");
+    assert!(shown.lines().nth(2).unwrap().contains("  0.50"), "money as money: {shown}");
+    assert!(objects(&lab, &[])[0].get("loss.best_step").is_none());
+    assert_eq!(objects(&lab, &["--best", "loss", "--group-by", "status"]).len(), 1);
+}
+
+#[test]
 fn every_column_has_a_name_of_its_own() {
     let lab = Lab::new();
     for name in ["a", "b"] {
@@ -202,7 +239,7 @@ fn a_table_counts_what_it_does_not_show() {
     };
     for (words, expected) in [
         (&[][..], (said("2 more metrics, 2 more settings"), true, false, true, false)),
-        (&["--best", "m4:max"], (said("4 more metrics, 2 more settings"), true, false, false, true)),
+        (&["--best", "m4:max"], (said("2 more metrics, 2 more settings"), true, false, false, true)),
         (&["--group-by", "k1"], (said("2 more metrics"), false, false, true, false)),
         (&["--group-by", "k1", "--best", "m4:min"], (said("4 more metrics"), false, false, false, true)),
         (&["--format", "csv"], (said(""), true, true, true, true)),

@@ -1,14 +1,16 @@
 //! The table: a row for each run, or for each group of runs, with the requested columns.
 
+mod at_best;
 mod groups;
 mod rows;
 
 use crate::fault::Fault;
-use crate::figures::{Figures, main_metrics, metrics_of};
+use crate::figures::{Figures, METRICS_SHOWN, main_metrics, metrics_of};
 use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
 use crate::run::Run;
 use crate::runs::Runs;
-use rows::{FIGURES, Shown};
+use at_best::AtBest;
+use rows::{AT_BEST, BEST_STEP, FIGURES, Shown};
 use run_common::cli::mistakes::meant;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
@@ -48,8 +50,19 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     let asked = columns.iter().map(String::as_str).chain(options.sort.iter().map(|sort| sort.column));
     let mut wanted: Vec<&str> = asked.filter(|name| !is_metric(name)).collect();
     wanted.extend(options.group_by.iter().map(String::as_str));
-    let main = best.map_or_else(|| main_metrics(&figures), |best| vec![best.metric.to_owned()]);
-    let shown = Shown { best, main: &main, wanted: &wanted };
+    let mut main = main_metrics(&figures);
+    let mut at_best = Vec::new();
+    if let Some(best) = best {
+        let is_group = !options.group_by.is_empty();
+        main.retain(|name| name != best.metric && !is_group);
+        main.insert(0, best.metric.to_owned());
+        main.truncate(METRICS_SHOWN);
+        if !is_group {
+            at_best = AtBest::of_all(runs, best);
+        }
+    }
+    // For groups, the best step of each run tells nothing.
+    let shown = Shown { best, at_best: &at_best, main: &main, wanted: &wanted };
     let (mut frame, mut more_settings) = rows::frame(runs, &figures, &metrics, &shown);
     let no_column = |name: &str| no_column(name, runs, &metrics);
     if !options.group_by.is_empty() {
@@ -81,7 +94,7 @@ fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error
 
 /// Creates the row of every run, with all columns.
 pub(crate) fn all_columns(runs: &[Run], figures: &[Figures]) -> Frame {
-    let shown = Shown { best: None, main: &main_metrics(figures), wanted: &[] };
+    let shown = Shown { best: None, at_best: &[], main: &main_metrics(figures), wanted: &[] };
     rows::frame(runs, figures, &metrics_of(figures), &shown).0
 }
 
@@ -115,6 +128,7 @@ fn chosen(
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
             figure.is_some_and(|figure| {
                 FIGURES[..4].contains(&figure)
+                    || [BEST_STEP, AT_BEST].contains(&figure)
                     || matches!(figure, "last.mean" | "last.std" | "best.mean" | "best.std")
             })
         };

@@ -1,5 +1,6 @@
 //! The row of every run: state, settings and provenance that differ, and the figures of its metrics.
 
+use super::at_best::AtBest;
 use crate::figures::Figures;
 use crate::frame::Frame;
 use crate::run::Run;
@@ -28,13 +29,20 @@ const fn of_setting(number: u32) -> u32 {
 const CONFIG: &str = "config.";
 const RUN: &str = "run.";
 
-/// The figures of a metric.
-pub(super) const FIGURES: [&str; 6] = ["last", "best", "mean", "std", "count", "nonfinite"];
+/// The figures of a metric. The last two exist only with a metric to compare runs by.
+pub(super) const FIGURES: [&str; 8] =
+    ["last", "best", "mean", "std", "count", "nonfinite", BEST_STEP, AT_BEST];
+
+/// The step of the best value, and the value of another metric at that step.
+pub(super) const BEST_STEP: &str = "best_step";
+pub(super) const AT_BEST: &str = "at_best";
 
 /// Requested columns beside the default ones.
 pub(super) struct Shown<'a> {
     /// The metric to compare runs by.
     pub(super) best: Option<&'a Goal<'a>>,
+    /// Where this metric was best in each run.
+    pub(super) at_best: &'a [AtBest],
     /// The metrics to show to people.
     pub(super) main: &'a [String],
     /// Names of columns.
@@ -88,12 +96,26 @@ pub(super) fn frame(runs: &[Run], figures: &[Figures], metrics: &[String], shown
             Some(best) if best.metric == name => best.better,
             _ => Better::of(name),
         };
-        for figure in FIGURES.into_iter().filter(|figure| *figure != "best" || better.is_some()) {
-            let is_extra = !shown.main.contains(name) || !matches!(figure, "last" | "best");
+        let is_best = shown.best.is_some_and(|best| best.metric == name);
+        let is_other = shown.best.is_some() && !is_best;
+        let place = shown.main.iter().position(|main| main == name).and_then(|at| u32::try_from(at).ok());
+        let rank = |figure: u32| place.map_or(DURATION, |place| of_metric(place, figure));
+        for figure in FIGURES[..6].iter().filter(|figure| **figure != "best" || better.is_some()) {
+            let is_shown = place.is_some() && !is_other && matches!(*figure, "last" | "best");
             let values = figures.iter().map(|figures| figures.get(name, figure, better));
-            frame.column(format!("{name}.{figure}"), is_extra, values);
-            let place = shown.main.iter().position(|main| main == name).and_then(|at| u32::try_from(at).ok());
-            frame.rank_last(place.map_or(DURATION, |place| of_metric(place, u32::from(figure == "best"))));
+            frame.column(format!("{name}.{figure}"), !is_shown, values);
+            frame.rank_last(rank(u32::from(*figure == "best")));
+        }
+        if shown.at_best.is_empty() {
+            continue; // of groups
+        }
+        if is_best {
+            frame.column(format!("{name}.{BEST_STEP}"), false, shown.at_best.iter().map(AtBest::step));
+            frame.rank_last(rank(2));
+        } else if is_other {
+            let values = shown.at_best.iter().map(|at_best| at_best.value(name));
+            frame.column(format!("{name}.{AT_BEST}"), place.is_none(), values);
+            frame.rank_last(rank(0));
         }
     }
     frame.column("reason", true, state(|run| Scalar::text(run.seen.reason())));
