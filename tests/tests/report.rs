@@ -247,3 +247,29 @@ fn a_table_counts_what_it_does_not_show() {
         assert_eq!(shown(words), expected, "{words:?}");
     }
 }
+
+#[test]
+fn rows_have_the_settings_that_are_asked_for() {
+    let lab = Lab::new();
+    let script = r#"echo '{"step": 1, "loss": 0.5, "lr": 0.09}' >> $RUN_METRICS; echo '{"step": 2, "loss": 0.25}' >> $RUN_METRICS"#;
+    ran(&lab, "a", &["lr=0.1", "optimizer=sgd, nesterov", "step=x"], script);
+    ran(&lab, "b", &["lr=1e-3"], script);
+    let csv = report(&lab, &["--metrics", "--columns", "lr,optimizer,status,run,config.step"]);
+    let expected = "\
+run,config.lr,optimizer,status,config.step,step,loss,lr
+a,0.1,\"sgd, nesterov\",completed,x,1,0.5,0.09
+a,0.1,\"sgd, nesterov\",completed,x,2,0.25,
+b,0.001,,completed,,1,0.5,0.09
+b,0.001,,completed,,2,0.25,
+";
+    assert_eq!(csv, expected);
+    assert!(report(&lab, &["--metrics"]).starts_with("run,step,loss,lr\n"));
+    for (column, why) in [("loss", "'loss' is a metric, and no setting"), ("lrr", "no run has 'lrr'")] {
+        lab.cmd("run-report")
+            .args(["--metrics", "--columns", column])
+            .run()
+            .code(2)
+            .stdout("")
+            .stderr_has(why);
+    }
+}

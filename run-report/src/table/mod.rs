@@ -10,6 +10,7 @@ use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
 use crate::run::Run;
 use crate::runs::Runs;
 use at_best::AtBest;
+pub(crate) use rows::CONFIG;
 use rows::{AT_BEST, BEST_STEP, FIGURES, Shown};
 use run_common::cli::mistakes::meant;
 use run_common::cli::out::Out;
@@ -96,6 +97,30 @@ fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error
 pub(crate) fn all_columns(runs: &[Run], figures: &[Figures]) -> Frame {
     let shown = Shown { best: None, at_best: &[], main: &main_metrics(figures), wanted: &[] };
     rows::frame(runs, figures, &metrics_of(figures), &shown).0
+}
+
+/// Returns these settings and other facts of every run, without metrics.
+///
+/// Errors: a name that no run has, or that of a metric.
+pub(crate) fn facts(runs: &[Run], names: &[String]) -> Result<Frame, Error> {
+    let figures: Vec<Figures> = runs.iter().map(|_| Figures::default()).collect();
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shown = Shown { best: None, at_best: &[], main: &[], wanted: &wanted };
+    let (mut frame, _) = rows::frame(runs, &figures, &[], &shown);
+    let find = |name: &&String| -> Result<usize, Error> {
+        let is_metric = || runs.iter().any(|run| run.seen.recorded.metrics().figures().contains_key(*name));
+        match frame.find(name) {
+            Some(at) => Ok(at),
+            None if is_metric() => Err(Error::usage(format!("'{name}' is a metric, and no setting"))
+                .hint("--metrics prints all metrics; --columns adds settings")),
+            None => Err(no_column(name, runs, &[])),
+        }
+    };
+    // Run and step are there anyway.
+    let named = names.iter().filter(|name| !["run", "step"].contains(&name.as_str()));
+    let chosen: Vec<usize> = named.map(|name| find(&name)).collect::<Result<_, _>>()?;
+    frame.select(&chosen);
+    Ok(frame)
 }
 
 /// Sorts the rows as requested.

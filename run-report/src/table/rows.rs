@@ -26,7 +26,7 @@ const fn of_setting(number: u32) -> u32 {
 }
 
 /// Prefixes that disambiguate the column names of settings and of provenance.
-const CONFIG: &str = "config.";
+pub(crate) const CONFIG: &str = "config.";
 const RUN: &str = "run.";
 
 /// The figures of a metric. The last two exist only with a metric to compare runs by.
