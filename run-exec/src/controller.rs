@@ -3,6 +3,7 @@
 
 use crate::attempt::Attempt;
 use crate::batch::{Batch, Batches};
+use crate::cli::FailFast;
 use crate::held_run::PREDECESSOR;
 use crate::options::{Executed, Options};
 use crate::queue::{Next, Queue};
@@ -20,7 +21,8 @@ use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
-use run_common::time::human_seconds;
+use run_common::rundir::stop::StopRequest;
+use run_common::time::{Timestamp, human_seconds};
 use run_supervise::pool::Pool;
 use std::io::{self, IsTerminal};
 use std::mem;
@@ -250,11 +252,33 @@ impl<'a> Controller<'a> {
             observed.recorded.attempts() > worker.before || observed.status() == Status::Stopped;
         let done = Done { code, status: observed.status(), was_executed };
         self.tally.add(done);
-        self.is_closing |=
-            self.options.fail_fast && was_executed && done.status == Status::Failed && !self.is_one;
+        if let Some(fail_fast) = self.options.fail_fast
+            && was_executed
+            && done.status == Status::Failed
+            && !self.is_one
+        {
+            let was_closing = mem::replace(&mut self.is_closing, true);
+            if fail_fast == FailFast::StopAll && !was_closing {
+                self.stop_all(&name);
+            }
+        }
         let event = if was_executed { ended_event(&name, &observed) } else { format!("run refused: {name}") };
         self.note(worker.batch, &event);
         None
+    }
+
+    /// Stops all active runs because a run has failed.
+    fn stop_all(&mut self, failed: &str) {
+        let request = StopRequest {
+            by: Some("--fail-fast=now".to_owned()),
+            why: Some(format!("'{failed}' failed")),
+            time: Some(Timestamp::now()),
+            ..StopRequest::default()
+        };
+        for worker in self.pool.jobs() {
+            let _ = request.write(&worker.run.layout().stop()); // the signal is enough
+        }
+        self.pool.signal(Signal::SIGTERM, |_| true);
     }
 
     /// Returns whether a process has found that another run-exec is executing its run. A command may exit with the same
