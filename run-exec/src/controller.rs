@@ -49,6 +49,10 @@ pub(crate) struct Controller<'a> {
     observer: Observer,
     tally: Tally,
     progress: Progress,
+    /// Whether to print a line when a run starts or ends, and a summary.
+    tells: bool,
+    /// When the first run started.
+    since: Option<Instant>,
     /// Whether no more runs may start.
     is_closing: bool,
     has_ended_queue: bool,
@@ -67,6 +71,8 @@ impl<'a> Controller<'a> {
             tally: Tally::new(is_one),
             // The output of the runs may go to the terminal.
             progress: Progress::new(options.quiet || !io::stdout().is_terminal(), "{msg}"),
+            tells: !is_one && !options.detach && io::stderr().is_terminal(),
+            since: None,
             is_closing: false,
             has_ended_queue: false,
         })
@@ -115,13 +121,15 @@ impl<'a> Controller<'a> {
     fn show_progress(&self) {
         let counts = self.tally.counts();
         let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
-        let mut said = vec![format!("{completed} done")];
+        let to_do = self.queue.left();
+        let total = to_do.map(|to_do| completed + failed + stopped + counts.passed + running + to_do);
+        let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let mut said = vec![format!("{}{total} done", completed + counts.passed)];
         for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
             if count > 0 {
                 said.push(format!("{count} {word}"));
             }
         }
-        let to_do = self.queue.left();
         said.extend(to_do.map(|to_do| format!("{to_do} to do")));
         self.progress.show(counts, to_do.map(|to_do| to_do + running), said);
     }
@@ -156,7 +164,7 @@ impl<'a> Controller<'a> {
         if batch_is_new && let Some(batch) = self.batches.get(batch) {
             let slots = self.pool.slots();
             let at_once = if slots > 1 { format!(", {slots} at once") } else { String::new() };
-            let totals = batch.totals(&self.observer);
+            let totals = batch.totals(self.queue.may_grow(), &self.observer);
             batch.note(&format!("batch started: {totals}{at_once}"), &self.observer);
         }
         self.fork_off(worker, None)
@@ -170,10 +178,11 @@ impl<'a> Controller<'a> {
             Ok(Side::Parent(pid)) => {
                 let (batch, name) = (worker.batch, worker.run.layout().name());
                 self.pool.add(pid, worker.slot, worker);
+                self.since.get_or_insert_with(Instant::now);
+                if delay.is_none() {
+                    self.note(batch, &format!("run started: {name}"));
+                }
                 if let Some(batch) = self.batches.get(batch) {
-                    if delay.is_none() {
-                        batch.note(&format!("run started: {name}"), &self.observer);
-                    }
                     batch.is_behind = true;
                 }
                 None
@@ -291,7 +300,11 @@ impl<'a> Controller<'a> {
         !self.is_one && passes_over && status == Some(PASSED_OVER.into()) && !is_its_own
     }
 
+    /// Writes an event to the log of a batch, and prints the event on a terminal.
     fn note(&mut self, batch: Option<usize>, event: &str) {
+        if self.tells {
+            self.progress.aside(|| warn(event));
+        }
         if let Some(batch) = self.batches.get(batch) {
             batch.note(event, &self.observer);
         }
@@ -338,9 +351,13 @@ impl<'a> Controller<'a> {
     /// Writes the final state of the batches.
     fn finish(mut self) -> Ended {
         self.progress.clear();
+        let seconds = self.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        if let Some(summary) = self.tally.summary(seconds).filter(|_| self.tells) {
+            warn(&summary);
+        }
         let observer = &self.observer;
         for batch in self.batches.iter_mut().filter(|batch| !batch.is_new) {
-            let totals = batch.totals(observer);
+            let totals = batch.totals(false, observer);
             let why = match (&batch.stopped, self.pool.ended_by()) {
                 (Some(request), _) => format!(", {}", request.words()),
                 (None, Some(signal)) => format!(", ended by {signal}"),

@@ -101,6 +101,16 @@ fn fail_fast_starts_no_more() {
 }
 
 #[test]
+fn the_first_line_of_a_log_counts_the_runs_that_a_pipe_still_brings() {
+    let lab = Lab::new();
+    let script = "run-new -b=all --sweep seed=1..40 -- true {set} | run-exec -q -";
+    lab.cmd("sh").args(["-c", script]).run().code(0);
+    let events = events(&lab, "all");
+    assert_eq!(events[0], "batch started: 0 of 40 completed, 0 failed, 0 stopped, 40 not run");
+    assert_eq!(lab.json("runs/all/.batch/batch.json")["planned"], 40);
+}
+
+#[test]
 fn fail_fast_now_stops_the_others() {
     let lab = Lab::new();
     let waits = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.02; done";

@@ -352,16 +352,32 @@ fn several_runs_have_a_line_of_progress_that_is_gone_in_the_end() {
     }
     let terminal = Terminal::open(&lab, 80, 24);
     terminal.keys(&["clear; run-exec -q a b c; echo ended $?", "Enter"]);
-    terminal.await_text("0 done, 1 running, 2 to do");
+    terminal.await_text("0 of 3 done, 1 running, 2 to do");
     lab.write("go-a", "");
-    let shown = terminal.await_text("0 done, 1 failed, 1 running, 1 to do, eta ");
+    let shown = terminal.await_text("0 of 3 done, 1 failed, 1 running, 1 to do, eta ");
     assert_eq!(shown.lines().filter(|line| line.contains(" to do")).count(), 1, "{shown}");
     lab.write("go-b", "");
     lab.write("go-c", "");
     let shown = terminal.await_text("ended 1");
     assert!(!shown.contains("done"), "{shown}");
+    // What stays is a line for each start and end, and a summary.
+    let lines: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("run-exec: ")).collect();
+    let without_time = |line: &&str| line.split(" (").next().unwrap_or_default().to_owned();
+    let expected = [
+        "run started: a",
+        "run ended: a: failed: exit 1",
+        "run started: b",
+        "run ended: b: completed",
+        "run started: c",
+        "run ended: c: completed",
+    ];
+    assert_eq!(lines[..6].iter().map(without_time).collect::<Vec<_>>(), expected, "{shown}");
+    assert!(
+        lines[6].starts_with("3 runs ended in ") && lines[6].ends_with("s: 2 completed, 1 failed"),
+        "{shown}"
+    );
     terminal.is_as_it_was();
-    // On no terminal there is none.
+    // On no terminal there is none of this.
     let done = lab.cmd("run-exec").args(["-q", "--resume", "a", "b"]).run().code(1);
-    assert!(!done.err().contains("done"), "{}", done.err());
+    assert!(!done.err().contains("done") && !done.err().contains("ended"), "{}", done.err());
 }

@@ -31,6 +31,9 @@ pub struct Batch {
     pub argv: Vec<String>,
     /// What the draws of a sample begin with.
     pub sample_seed: Option<u64>,
+    /// How many runs it was created for; older versions recorded none.
+    #[serde(default)]
+    pub planned: Option<usize>,
     /// Host of the creation.
     pub host: String,
     /// User who created the batch.
