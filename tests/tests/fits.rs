@@ -95,3 +95,43 @@ fn a_long_command_is_folded_on_a_terminal() {
         "{whole}"
     );
 }
+
+#[test]
+fn curves_fit_the_terminal_in_colours_or_in_letters() {
+    let lab = Lab::new();
+    for name in ["a", "b"] {
+        let script = r#"for i in 1 2 3 4 5 6 7 8 9; do echo "{\"step\": $i, \"loss\": $((90 / i)), \"acc\": 0.$i}"; done >> $RUN_METRICS"#;
+        ran(&lab, name, &[], script);
+    }
+    let on_terminal = |prefix: &str, words: &str| {
+        let line = format!("stty cols 90 rows 30; {prefix} run-report --plot {words}");
+        lab.cmd("script").args(["-qec", &line, "/dev/null"]).run().code(0).out().replace('\r', "")
+    };
+    let coloured = on_terminal("", "loss");
+    assert!(
+        coloured.contains("\u{1b}[36m━━\u{1b}[0m a (9 rows)") && coloured.contains("\u{1b}[33m━━\u{1b}[0m b"),
+        "{coloured}"
+    );
+    assert!(coloured.chars().any(|sign| ('\u{2801}'..='\u{28ff}').contains(&sign)), "{coloured}");
+    assert_eq!(coloured.lines().count(), 29, "all but the prompt: {coloured}");
+    let plain = on_terminal("NO_COLOR=1", "loss");
+    assert!(!plain.contains('\u{1b}') && plain.contains("  b b (9 rows)") && !plain.contains('⠁'), "{plain}");
+    let lines: Vec<&str> = plain.lines().collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 90), "{plain}");
+    // Values stand between the ends of the axis, and the name of the step under it.
+    let labels: Vec<&str> =
+        lines.iter().filter_map(|line| line.split_once(" ┤")).map(|(label, _)| label.trim()).collect();
+    assert_eq!(
+        (labels.first(), labels.last(), labels.len() > 4),
+        (Some(&"90"), Some(&"10"), true),
+        "{plain}"
+    );
+    let axis = lines.iter().position(|line| line.contains('└')).unwrap();
+    let steps: Vec<&str> = lines[axis + 1].split_whitespace().collect();
+    assert_eq!((steps, lines[axis + 2].trim()), (vec!["1", "2", "4", "6", "8", "9"], "step"), "{plain}");
+    // Two pictures share the height.
+    assert_eq!(on_terminal("", "loss,acc a").lines().filter(|line| line.contains(['┤', '│'])).count(), 18);
+    // On a pipe, the height is fixed.
+    let piped = lab.cmd("run-report").args(["--plot", "loss", "--log-x"]).run().code(0).out();
+    assert_eq!(piped.lines().filter(|line| line.contains(['┤', '│'])).count(), 16, "{piped}");
+}

@@ -1,5 +1,6 @@
 //! What every tool's command line has in common: entry, runs directory, operands, output.
 
+pub mod braille;
 pub mod fitting;
 pub mod listed;
 pub mod mistakes;

@@ -155,6 +155,11 @@ pub fn columns() -> Option<usize> {
     tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
+/// Returns the height of the terminal on stdout, if stdout is a terminal.
+pub fn rows() -> Option<usize> {
+    tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_row)).filter(|&rows| rows > 0)
+}
+
 impl Drop for Screen {
     fn drop(&mut self) {
         self.give_back();
