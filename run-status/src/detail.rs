@@ -1,8 +1,8 @@
 //! The details of one run.
 
 use crate::backup::BackupOut;
-use crate::entry::figure;
-use crate::facts::{Extent, facts, text};
+use crate::entry::{figure, text};
+use crate::facts::{Extent, facts};
 use crate::rows::column;
 use crate::unseen::unseen;
 use run_checkpoint::{self as checkpoint, Names, Program, State};

@@ -2,7 +2,6 @@
 
 use crate::backup::BackupOut;
 use crate::cli::Args;
-use crate::facts::text;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
 use run_common::rundir::meta::Meta;
@@ -241,6 +240,11 @@ pub(crate) fn shown_metrics(metrics: &Map<String, Value>, asked: &[String], most
     let mut names = NameList::of(asked).names(|name| metrics.contains_key(name));
     names.retain(|name| metrics.contains_key(name));
     names
+}
+
+/// Returns a value as a text.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Returns a number in few digits; null stands for a value that is not finite.

@@ -1,6 +1,6 @@
 //! The facts of a run, as names and values, and its cost.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, text};
 use run_checkpoint::save_times;
 use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
@@ -195,10 +195,6 @@ fn code(meta: &Meta) -> Option<String> {
     let branch = meta.git_branch.as_ref().map(|branch| format!(" ({branch})")).unwrap_or_default();
     let dirty = if meta.git_dirty == Some(true) { ", with changes" } else { "" };
     Some(format!("{commit}{branch}{dirty}"))
-}
-
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn pairs(values: &Map<String, Value>) -> String {
