@@ -9,7 +9,7 @@ use run_checkpoint::{self as checkpoint, Names, Program, State};
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::{Error, Exit};
-use run_common::figures::human_bytes;
+use run_common::figures::{decimals, figure_alike, human_bytes};
 use run_common::fsio::open_regular;
 use run_common::fsio::read::read_end;
 use run_common::message::{complain, warn};
@@ -26,7 +26,8 @@ use run_metrics::evaluated::measure;
 use run_metrics::names::is_metric;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Number of log lines to show for a failed attempt without a traceback.
 const LAST_LINES: usize = 5;
@@ -97,9 +98,10 @@ pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
     }
     let mut table = Table::new(["METRIC", "LAST", "MIN", "MAX", "MEAN", "STD", "ROWS", "NOT FINITE"]);
     for (name, of) in metrics {
+        let most = most_decimals(["last", "min", "max", "mean", "std"].iter().map(|key| &of[*key]));
         let number = |key: &str| match &of[key] {
             Value::Null if key != "last" => String::new(),
-            value => figure(value),
+            value => figure_alike(value.as_f64().unwrap_or(f64::NAN), most),
         };
         let count = |key: &str| {
             of[key].as_u64().filter(|&count| count > 0).map(|count| count.to_string()).unwrap_or_default()
@@ -124,15 +126,24 @@ pub(crate) fn rows(recent: &[Map<String, Value>]) -> Table {
     let mut known = HashSet::new();
     let keys: Vec<&String> = recent.iter().flat_map(Map::keys).filter(|key| known.insert(*key)).collect();
     let mut table = Table::new(keys.iter().map(|key| run_common::text::printable(key).into_owned()));
+    let most: Vec<usize> =
+        keys.iter().map(|key| most_decimals(recent.iter().filter_map(|row| row.get(*key)))).collect();
     for row in recent {
-        let cell = |key: &&String| match row.get(*key) {
+        let cell = |(key, most): (&&String, &usize)| match row.get(*key) {
             None => String::new(),
-            Some(value @ (Value::Number(_) | Value::Null)) => figure(value),
+            Some(value @ (Value::Number(_) | Value::Null)) => {
+                figure_alike(value.as_f64().unwrap_or(f64::NAN), *most)
+            }
             Some(value) => text(value),
         };
-        table.row(keys.iter().map(|key| (cell(key), Tint::None)).collect());
+        table.row(keys.iter().zip(&most).map(|key| (cell(key), Tint::None)).collect());
     }
     table
+}
+
+/// Returns the most decimals of any of these numbers.
+fn most_decimals<'a>(values: impl Iterator<Item = &'a Value>) -> usize {
+    values.filter_map(|value| decimals(value.as_f64()?)).max().unwrap_or_default()
 }
 
 /// A row for each attempt: its start, and its end if recorded.
@@ -268,18 +279,7 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     if matches!(run.status(), Status::Failed | Status::Dead) {
         let end = AttemptEnd::read(layout, &run.recorded.run_id, run.recorded.attempts());
         let lines = end.and_then(|end| end.traceback).or_else(|| {
-            if let Some(foreign) = layout.foreign() {
-                let logs = foreign.logs(layout.root());
-                return [logs.stderr, logs.stdout, logs.combined]
-                    .into_iter()
-                    .flatten()
-                    .find_map(|log| tail(&log, 0));
-            }
-            let offsets = &attempts.last()?.start.offsets;
-            let start = |log| offsets.get(log).copied().unwrap_or_default();
-            ["stderr.log", "stdout.log"]
-                .into_iter()
-                .find_map(|log| tail(&layout.root().join(log), start(log)))
+            logs(run, attempts).into_iter().find_map(|(log, start)| tail(&log, start, LAST_LINES))
         });
         for line in lines.unwrap_or_default() {
             table.row(vec![(line, Tint::None)]);
@@ -288,14 +288,38 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
     table
 }
 
+/// Returns the logs of a run, that of errors first, with the offset at which its last attempt began.
+fn logs(run: &Observed, attempts: &Attempts) -> Vec<(PathBuf, u64)> {
+    let layout = run.run.layout();
+    if let Some(foreign) = layout.foreign() {
+        let logs = foreign.logs(layout.root());
+        return [logs.stderr, logs.stdout, logs.combined].into_iter().flatten().map(|log| (log, 0)).collect();
+    }
+    let Some(last) = attempts.last() else { return Vec::new() };
+    let start = |log: &str| last.start.offsets.get(log).copied().unwrap_or_default();
+    ["stderr.log", "stdout.log"].map(|log| (layout.root().join(log), start(log))).to_vec()
+}
+
+/// Returns the name and the last lines of the log that a run wrote to last, if any.
+pub(crate) fn last_log(run: &Observed, count: usize) -> Option<(String, Vec<String>)> {
+    let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
+    let written = |log: &Path| fs::metadata(log).and_then(|file| file.modified()).ok();
+    let mut logs = logs(run, &attempts);
+    logs.sort_by_key(|(log, _)| std::cmp::Reverse(written(log)));
+    logs.into_iter().find_map(|(log, start)| {
+        let lines = tail(&log, start, count)?;
+        Some((log.file_name()?.to_string_lossy().into_owned(), lines))
+    })
+}
+
 /// Returns the last lines that an attempt wrote to a log, if any.
-fn tail(log: &Path, start: u64) -> Option<Vec<String>> {
+fn tail(log: &Path, start: u64, count: usize) -> Option<Vec<String>> {
     let bytes = read_end(log, start, TAIL).ok()?;
     let text = without_escapes(&String::from_utf8_lossy(&bytes));
     let text = redact_text(&text);
     let shown = |line: &str| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or_default().to_owned();
     let mut lines: Vec<String> = text.lines().map(shown).filter(|line| !line.trim().is_empty()).collect();
-    lines.drain(..lines.len().saturating_sub(LAST_LINES));
+    lines.drain(..lines.len().saturating_sub(count));
     (!lines.is_empty()).then_some(lines)
 }
 

@@ -38,9 +38,7 @@ pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Tabl
             of_creation(&mut facts, run, meta);
         }
     }
-    if extent == Extent::Full {
-        of_machine(&mut facts, run);
-    }
+    of_machine(&mut facts, run);
     of_devices(&mut facts, run);
     facts.0
 }

@@ -1,17 +1,20 @@
 //! The picture that `--watch` draws on a terminal: the list, or the details of a run with a curve of its main
 //! metric.
 
+use crate::curve;
 use crate::detail;
 use crate::entry::{figure, shown_metrics};
 use crate::facts::{Extent, facts};
 use crate::rows::{RunRow, counts, table};
 use crate::select::Scope;
-use crate::sparkline::Sparkline;
 use crate::watched::Watched;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
+use run_common::text::{fit, printable};
 use run_common::time::Timestamp;
+use run_metrics::figures::Figures;
+use run_metrics::fresh::Fresh;
 
 /// What to draw.
 pub(crate) struct Picture<'a> {
@@ -21,14 +24,23 @@ pub(crate) struct Picture<'a> {
     /// Whether a single run was named.
     pub(crate) is_one: bool,
     pub(crate) colour: bool,
-    pub(crate) sparkline: Option<Sparkline>,
+    /// The metrics of the run whose details were drawn last.
+    pub(crate) fresh: Option<Fresh>,
 }
+
+/// The least and the greatest height of the picture of a curve.
+const LEAST: usize = 5;
+const GREATEST: usize = 24;
+
+/// Lines of a log that are shown if there is room for more than a curve, and at most.
+const LOG_LEAST: usize = 4;
+const LOG_MOST: usize = 12;
 
 impl Picture<'_> {
     /// Returns the lines that fit a terminal of this size.
     pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
         let mut lines = match watched.observed().next() {
-            Some(run) if self.is_one => self.one(run, columns),
+            Some(run) if self.is_one => self.one(run, columns, rows),
             _ => self.several(watched, columns, rows),
         };
         lines.extend(watched.errors.iter().map(|error| run_common::text::fit(error, columns)));
@@ -70,26 +82,52 @@ impl Picture<'_> {
         lines
     }
 
-    fn one(&mut self, run: &Observed, columns: usize) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut add = |block: Vec<String>| {
-            if !block.is_empty() && !lines.is_empty() {
-                lines.push(String::new());
-            }
-            lines.extend(block);
-        };
-        let meta = Meta::shown(run.run.layout()).ok();
-        add(facts(run, meta.as_ref(), Extent::Short).lines(self.colour, columns));
-        let metrics = run.recorded.metrics().figures();
-        if let Some(name) = shown_metrics(&metrics, self.columns, 1).first() {
-            let sparkline = self.sparkline.get_or_insert_with(|| Sparkline::of(run, name));
-            sparkline.follow();
-            let (drawn, last) = (sparkline.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
-            add(vec![run_common::text::fit(&format!("{name}  {drawn}  {last}"), columns)]);
+    /// Returns the details of a run: what its files say now, all of the same rows.
+    fn one(&mut self, run: &Observed, columns: usize, height: usize) -> Vec<String> {
+        let mut run = run.clone();
+        let layout = run.run.layout().clone();
+        let fresh = self.fresh.get_or_insert_with(|| Fresh::of(layout));
+        fresh.look(&run.recorded, run.status().has_ended());
+        let names = |run: &Observed| shown_metrics(&run.recorded.metrics().figures(), self.columns, 1);
+        fresh.put_into(&mut run.recorded);
+        let main = names(&run).into_iter().next();
+        if let Some(name) = &main {
+            fresh.trace(name);
+            fresh.put_into(&mut run.recorded);
         }
-        add(detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns));
-        add(detail::figures(&metrics).lines(self.colour, columns));
-        lines
+        let metrics = run.recorded.metrics().figures();
+        let meta = Meta::shown(run.run.layout()).ok();
+        let facts = facts(&run, meta.as_ref(), Extent::Short).lines(self.colour, columns);
+        let rows = detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns);
+        let figures = detail::figures(&metrics).lines(self.colour, columns);
+        let used: usize = [&facts, &rows, &figures].iter().map(|block| block.len() + 1).sum();
+        let mut left = height.saturating_sub(used);
+        let mut curve = Vec::new();
+        if let (Some(name), Some(trace)) = (&main, fresh.figures().and_then(Figures::trace)) {
+            let last = figure(&metrics[name]["last"]);
+            let (name, points) = (printable(name), trace.points());
+            let beside = if left > LEAST + LOG_LEAST + 5 { LOG_LEAST + 2 } else { 0 };
+            // Beside its rows, a picture has a title, steps and a blank line.
+            let room = left.saturating_sub(beside + 3).min(GREATEST);
+            if room >= LEAST && points.len() > 1 {
+                curve.push(fit(&format!("{name}  {last}"), columns));
+                curve.extend(curve::picture(points, columns, room));
+            } else {
+                let line = curve::line(points, columns.min(100) / 2);
+                curve.push(fit(&format!("{name}  {line}  {last}"), columns));
+            }
+            left = left.saturating_sub(curve.len() + 1);
+        }
+        let mut log = Vec::new();
+        let room = left.saturating_sub(2).min(LOG_MOST);
+        if room > 0
+            && let Some((name, lines)) = detail::last_log(&run, room)
+        {
+            log.push(fit(&format!("{name}:"), columns));
+            log.extend(lines.iter().map(|line| fit(line, columns)));
+        }
+        let blocks = [facts, curve, rows, figures, log];
+        blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join(&String::new())
     }
 }
 

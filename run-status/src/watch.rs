@@ -5,7 +5,7 @@ use crate::picture::Picture;
 use crate::select::Scope;
 use crate::watched::Watched;
 use run_common::cli::out::Out;
-use run_common::cli::screen::{Screen, Woken, columns};
+use run_common::cli::screen::{Screen, Woken};
 use run_common::error::{Error, Exit};
 use run_common::rundir::observe::{Observed, Observer};
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub(crate) fn run(
     let watched = Watched::new(scope, observer);
     match format {
         Format::Table { columns } if io::stdout().is_terminal() => {
-            let picture = Picture { scope, columns, is_one, colour: out.has_colour(), sparkline: None };
+            let picture = Picture { scope, columns, is_one, colour: out.has_colour(), fresh: None };
             on_terminal(watched, picture, period, out)
         }
         Format::Table { .. } => changes(watched, false, period, out),
@@ -96,7 +96,8 @@ fn on_terminal(
     loop {
         let next = Instant::now() + period;
         if watched.is_over() {
-            let last = picture.draw(&watched, (columns().unwrap_or(usize::MAX), usize::MAX));
+            let (columns, rows) = screen.size();
+            let last = picture.draw(&watched, (columns, if picture.is_one { rows } else { usize::MAX }));
             drop(screen);
             last.iter().try_for_each(|line| out.line(line))?;
             return Ok(watched.exit);

@@ -155,7 +155,7 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
         .run()
         .code(0);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "r"]).spawn();
-    let terminal = Terminal::open(&lab, 90, 40);
+    let terminal = Terminal::open(&lab, 90, 28);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▇▆▅▄▃▂▁  1");
     for part in
@@ -167,7 +167,7 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     assert!(
         rows.contains(&vec!["8", "1"]) && rows.contains(&vec!["4", "5"]) && !rows.contains(&vec!["3", "6"])
     );
-    assert!(rows.contains(&vec!["loss", "1", "1", "8", "4.500", "2.449", "8"]), "{shown}");
+    assert!(rows.contains(&vec!["loss", "1.000", "1.000", "8.000", "4.500", "2.449", "8"]), "{shown}");
     lab.write("go", "");
     exec.wait().code(0);
     // It ends with the run, and what it said last stays.
@@ -183,14 +183,56 @@ fn the_curve_is_that_of_the_file_that_the_trainer_writes() {
                    while [ ! -e go ]; do sleep 0.05; done; echo 5,1 >> $RUN_DIR/metrics.csv";
     let run = lab.new_run("r", &["sh", "-c", program]);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", &run]).spawn();
-    let terminal = Terminal::open(&lab, 90, 40);
+    let terminal = Terminal::open(&lab, 90, 26);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▆▃▁  1");
-    assert!(shown.contains("step:      4") && shown.contains("metrics:   metrics.csv"), "{shown}");
+    assert!(shown.contains("step:       4") && shown.contains("metrics:    metrics.csv"), "{shown}");
     lab.write("go", "");
     exec.wait().code(0);
-    let shown = terminal.await_text("status:    completed");
+    let shown = terminal.await_text("status:     completed");
     assert!(shown.contains("loss  █▆▃▁▁  1"), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn details_use_the_height_and_are_as_new_as_the_rows_in_every_part() {
+    let lab = Lab::new();
+    let program = "for i in 1 2 3 4; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i)).5}\" >> $RUN_METRICS; done; echo begun; \
+                   while [ ! -e more ]; do sleep 0.05; done; \
+                   for i in 5 6; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i)).5}\" >> $RUN_METRICS; done; \
+                   while [ ! -e go ]; do sleep 0.05; done";
+    lab.cmd("run-new").args(["-n", "r", "--total-steps", "16", "--", "sh", "-c", program]).run().code(0);
+    // The record is written at the start, and not again before the end.
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "1h", "r"]).spawn();
+    lab.await_text("runs/r/stdout.log", "begun");
+    let terminal = Terminal::open(&lab, 90, 45);
+    terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
+    let is_of = |shown: &str, step: u32| {
+        let last = format!("{}.500", 9 - step);
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        let starts = |words: &[&str]| rows.iter().any(|row| row.starts_with(words));
+        starts(&["step:", &format!("{step}/16")])
+            && starts(&["loss", &last])
+            && starts(&[&step.to_string(), &last])
+            && starts(&["loss", &last, &last, "8.500"])
+            && starts(&["1", "step", &step.to_string()])
+    };
+    let mut shown = String::new();
+    wait_for("all parts to tell of step 4", || {
+        shown = terminal.text();
+        is_of(&shown, 4)
+    });
+    assert!(shown.contains("8.500 ┤") && shown.contains("stdout.log:\nbegun\n"), "{shown}");
+    lab.write("more", "");
+    wait_for("all parts to tell of step 6", || {
+        shown = terminal.text();
+        is_of(&shown, 6)
+    });
+    assert!(shown.contains("resources:"), "{shown}");
+    lab.write("go", "");
+    exec.wait().code(0);
+    let shown = terminal.await_text("status:     completed");
+    assert!(is_of(&shown, 6), "{shown}");
     terminal.is_as_it_was();
 }
 

@@ -80,7 +80,8 @@ impl Screen {
         let mut bytes: Vec<u8> = Vec::new();
         for (number, line) in lines.iter().enumerate() {
             if self.shown.get(number) != Some(line) {
-                write!(bytes, "\x1b[{};1H{line}\x1b[K", number + 1)?;
+                // Erasing after a line of full width would erase its last character.
+                write!(bytes, "\x1b[{};1H\x1b[K{line}", number + 1)?;
             }
         }
         if lines.len() < self.shown.len() {
