@@ -8,6 +8,7 @@ mod curve;
 mod detail;
 mod entry;
 mod facts;
+mod keys;
 mod list;
 mod log;
 mod picture;

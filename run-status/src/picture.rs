@@ -5,9 +5,11 @@ use crate::curve;
 use crate::detail;
 use crate::entry::{figure, shown_metrics};
 use crate::facts::{Extent, facts};
+use crate::keys::Keys;
 use crate::rows::{RunRow, counts, table};
 use crate::select::Scope;
 use crate::watched::Watched;
+use run_common::cli::table::{Tint, tinted};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
@@ -15,18 +17,22 @@ use run_common::text::{fit, printable};
 use run_common::time::Timestamp;
 use run_metrics::figures::Figures;
 use run_metrics::fresh::Fresh;
+use std::path::PathBuf;
 
 /// What to draw.
 pub(crate) struct Picture<'a> {
     pub(crate) scope: &'a Scope<'a>,
     /// The requested metrics.
     pub(crate) columns: &'a [String],
-    /// Whether a single run was named.
-    pub(crate) is_one: bool,
     pub(crate) colour: bool,
-    /// The metrics of the run whose details were drawn last.
-    pub(crate) fresh: Option<Fresh>,
+    /// What the keys have chosen.
+    pub(crate) keys: Keys,
+    /// The run whose details were drawn last, and its metrics.
+    pub(crate) fresh: Option<(PathBuf, Fresh)>,
 }
+
+/// The least height of a terminal that shows the keys.
+const KEYS: usize = 10;
 
 /// The least and the greatest height of the picture of a curve.
 const LEAST: usize = 5;
@@ -37,14 +43,33 @@ const LOG_LEAST: usize = 4;
 const LOG_MOST: usize = 12;
 
 impl Picture<'_> {
+    /// Returns the lines that fit a terminal of this size, the last of which tells of the keys.
+    pub(crate) fn with_keys(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
+        if rows < KEYS {
+            return self.draw(watched, (columns, rows));
+        }
+        let mut lines = self.draw(watched, (columns, rows - 1));
+        lines.resize(rows - 1, String::new());
+        lines
+            .push(tinted(&fit(&self.keys.line(), columns), if self.colour { Tint::Dim } else { Tint::None }));
+        lines
+    }
+
     /// Returns the lines that fit a terminal of this size.
     pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
-        let mut lines = match watched.observed().next() {
-            Some(run) if self.is_one => self.one(run, columns, rows),
-            _ => self.several(watched, columns, rows),
+        let is_it = |run: &&Observed| self.keys.run.as_deref() == Some(run.run.layout().root());
+        let mut lines = match watched.observed().find(is_it) {
+            Some(run) if self.keys.shows_log => log(run, columns, rows),
+            Some(run) => self.one(run, columns, rows),
+            None => self.several(watched, columns, rows),
         };
-        lines.extend(watched.errors.iter().map(|error| run_common::text::fit(error, columns)));
+        lines.extend(watched.errors.iter().map(|error| fit(error, columns)));
         lines
+    }
+
+    /// Returns the shown runs, in the order of the list.
+    pub(crate) fn shown<'a>(&self, watched: &'a Watched) -> Vec<&'a Observed> {
+        watched.observed().filter(|run| self.scope.wants(run)).collect()
     }
 
     fn several(&self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
@@ -58,7 +83,7 @@ impl Picture<'_> {
         let all: Vec<RunRow> = watched.observed().map(row).collect();
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
         let room = height.saturating_sub(watched.errors.len() + 2);
-        let mut lines = vec![run_common::text::fit(&head, columns)];
+        let mut lines = vec![fit(&head, columns)];
         let wanted = all.iter().filter(|row| row.is_shown()).count();
         // Names of batches and reasons take lines, too: fewer runs are drawn until all of them fit.
         let mut hidden = wanted.saturating_sub(room);
@@ -77,7 +102,7 @@ impl Picture<'_> {
         }
         lines.truncate(height.saturating_sub(watched.errors.len() + 1));
         if hidden > 0 {
-            lines.push(run_common::text::fit(&format!("and {hidden} more"), columns));
+            lines.push(fit(&format!("and {hidden} more"), columns));
         }
         lines
     }
@@ -86,7 +111,10 @@ impl Picture<'_> {
     fn one(&mut self, run: &Observed, columns: usize, height: usize) -> Vec<String> {
         let mut run = run.clone();
         let layout = run.run.layout().clone();
-        let fresh = self.fresh.get_or_insert_with(|| Fresh::of(layout));
+        if self.fresh.as_ref().is_none_or(|(known, _)| known != layout.root()) {
+            self.fresh = Some((layout.root().to_owned(), Fresh::of(layout)));
+        }
+        let Some((_, fresh)) = &mut self.fresh else { return Vec::new() };
         fresh.look(&run.recorded, run.status().has_ended());
         let names = |run: &Observed| shown_metrics(&run.recorded.metrics().figures(), self.columns, 1);
         fresh.put_into(&mut run.recorded);
@@ -118,17 +146,18 @@ impl Picture<'_> {
             }
             left = left.saturating_sub(curve.len() + 1);
         }
-        let mut log = Vec::new();
-        let room = left.saturating_sub(2).min(LOG_MOST);
-        if room > 0
-            && let Some((name, lines)) = detail::last_log(&run, room)
-        {
-            log.push(fit(&format!("{name}:"), columns));
-            log.extend(lines.iter().map(|line| fit(line, columns)));
-        }
+        let room = left.saturating_sub(1).min(LOG_MOST + 1);
+        let log = if room > 1 { log(&run, columns, room) } else { Vec::new() };
         let blocks = [facts, curve, rows, figures, log];
         blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join(&String::new())
     }
+}
+
+/// Returns the name and the last lines of the log that a run wrote to last.
+fn log(run: &Observed, columns: usize, height: usize) -> Vec<String> {
+    let Some((name, lines)) = detail::last_log(run, height.saturating_sub(1)) else { return Vec::new() };
+    let head = fit(&format!("{name}:"), columns);
+    std::iter::once(head).chain(lines.iter().map(|line| fit(line, columns))).collect()
 }
 
 /// Leaves out this number of rows: ended runs first, from the end of the list.

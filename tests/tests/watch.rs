@@ -62,6 +62,11 @@ impl Drop for Terminal<'_> {
     }
 }
 
+/// Returns whether details have a fact with this value.
+fn has_fact(shown: &str, key: &str, value: &str) -> bool {
+    shown.lines().any(|line| line.split_whitespace().eq([key, value]))
+}
+
 /// Creates runs that have not started.
 fn create(lab: &Lab, names: &[&str]) {
     for name in names {
@@ -158,9 +163,7 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     let terminal = Terminal::open(&lab, 90, 28);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▇▆▅▄▃▂▁  1");
-    for part in
-        ["status:     running", "step:       8/16 (50.0%)", "lr=1e-3", "base.yaml", "duration:", "eta:"]
-    {
+    for part in ["running", "8/16 (50.0%)", "lr=1e-3", "base.yaml", "duration:", "eta:"] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -171,7 +174,8 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     lab.write("go", "");
     exec.wait().code(0);
     // It ends with the run, and what it said last stays.
-    let shown = terminal.await_text("status:     completed");
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
     assert!(shown.contains("loss  █▇▆▅▄▃▂▁  1"), "{shown}");
     terminal.is_as_it_was();
 }
@@ -186,10 +190,12 @@ fn the_curve_is_that_of_the_file_that_the_trainer_writes() {
     let terminal = Terminal::open(&lab, 90, 26);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▆▃▁  1");
-    assert!(shown.contains("step:       4") && shown.contains("metrics:    metrics.csv"), "{shown}");
+    assert!(has_fact(&shown, "step:", "4"), "{shown}");
+    wait_for("the record to name the file", || has_fact(&terminal.text(), "metrics:", "metrics.csv"));
     lab.write("go", "");
     exec.wait().code(0);
-    let shown = terminal.await_text("status:     completed");
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
     assert!(shown.contains("loss  █▆▃▁▁  1"), "{shown}");
     terminal.is_as_it_was();
 }
@@ -231,8 +237,54 @@ fn details_use_the_height_and_are_as_new_as_the_rows_in_every_part() {
     assert!(shown.contains("resources:"), "{shown}");
     lab.write("go", "");
     exec.wait().code(0);
-    let shown = terminal.await_text("status:     completed");
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
     assert!(is_of(&shown, 6), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn keys_show_another_run_and_its_log_and_stop_it_after_a_question() {
+    let lab = Lab::new();
+    lab.new_run("a", &["sh", "-c", "echo 'a line of the log'; sleep 1000"]);
+    create(&lab, &["b"]);
+    let exec = lab.cmd("run-exec").args(["-q", "a"]).spawn();
+    lab.await_text("runs/a/stdout.log", "a line");
+    let terminal = Terminal::open(&lab, 80, 30);
+    terminal.keys(&["clear; run-status --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("n details   q quit");
+    assert!(shown.contains("1 created, 1 running"), "{shown}");
+    terminal.keys(&["n"]);
+    let shown = terminal.await_text("n next run   l log   s stop   q quit");
+    assert!(has_fact(&shown, "run:", "a") && shown.trim_end().ends_with("q quit"), "{shown}");
+    terminal.keys(&["l"]);
+    let shown = terminal.await_text("l details");
+    assert!(shown.starts_with("stdout.log:\na line of the log\n") && !shown.contains("run: "), "{shown}");
+    // Any key but y takes the stop back.
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'a'? y yes   any other key no");
+    terminal.keys(&["n"]);
+    terminal.await_text("l details");
+    assert_eq!(lab.status("a")["status"], "running");
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'a'? y yes");
+    terminal.keys(&["y"]);
+    terminal.await_text("asked 'a' to stop");
+    exec.wait();
+    let reason = lab.status("a")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("stopped by "), "{reason}");
+    // A run that has ended is not stopped again.
+    terminal.keys(&["l"]);
+    wait_for("the end", || {
+        terminal.text().lines().any(|line| line.starts_with("reason:") && line.ends_with(&reason))
+    });
+    terminal.keys(&["s"]);
+    // The next run, and the list again.
+    terminal.keys(&["n"]);
+    wait_for("the next run", || has_fact(&terminal.text(), "run:", "b"));
+    terminal.keys(&["n"]);
+    terminal.await_text("n details   q quit");
+    terminal.keys(&["q"]);
     terminal.is_as_it_was();
 }
 

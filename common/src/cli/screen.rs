@@ -32,6 +32,8 @@ pub enum Woken {
     Time,
     /// The terminal was resized, or has come back to the foreground.
     Redraw,
+    /// The user pressed another key, a lower-case letter.
+    Key(char),
     /// The user quit.
     Quit,
 }
@@ -64,6 +66,11 @@ impl Screen {
         if let Some(settings) = self.keyboard.take() {
             let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);
         }
+    }
+
+    /// Returns whether keys can be read.
+    pub fn has_keys(&self) -> bool {
+        self.keyboard.is_some()
     }
 
     /// Returns the columns and rows of the terminal.
@@ -144,7 +151,8 @@ impl Screen {
                     Ok(count) if keys[..count].iter().any(|key| matches!(key, b'q' | b'Q' | 3 | 4)) => {
                         return Ok(Woken::Quit);
                     }
-                    Ok(_) => {}
+                    Ok(_) if keys[0].is_ascii_lowercase() => return Ok(Woken::Key(keys[0].into())),
+                    Ok(_) => {} // such as an arrow
                 }
             }
         }

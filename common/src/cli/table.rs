@@ -168,6 +168,13 @@ pub(super) fn width_of(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.width() }
 }
 
+/// Returns a text in a colour.
+pub fn tinted(text: &str, tint: Tint) -> String {
+    let mut line = String::new();
+    push_tinted(text, tint, &mut line);
+    line
+}
+
 fn push_tinted(text: &str, tint: Tint, into: &mut String) {
     let code = match tint {
         Tint::None => return into.push_str(text),
