@@ -53,11 +53,22 @@ pub fn fit(text: &str, columns: usize) -> String {
 /// Cuts `text`, made safe, to at most this width in columns of a terminal; if cut, an ellipsis stands for its
 /// middle.
 pub fn fit_middle(text: &str, columns: usize) -> String {
+    fit_around(text, columns, columns / 2 + columns % 2)
+}
+
+/// Like [`fit_middle`], but most of what is kept is the end, which tells names such as `loss.last` and `loss.best`
+/// apart.
+pub fn fit_end(text: &str, columns: usize) -> String {
+    fit_around(text, columns, columns.div_ceil(3))
+}
+
+/// Cuts a text; the part up to the ellipsis has at most `head` columns.
+fn fit_around(text: &str, columns: usize, head: usize) -> String {
     let text = printable(text);
     if text.width() <= columns {
         return text.into_owned();
     }
-    let head = fit(&text, columns / 2 + columns % 2);
+    let head = fit(&text, head);
     let mut used = head.width();
     let mut tail: Vec<char> = Vec::new();
     for c in text.chars().rev() {
@@ -128,5 +139,7 @@ mod tests {
             [7, 6, 2, 1, 0].map(|width| fit_middle("abcdefgh", width)),
             ["abc…fgh", "ab…fgh", "…h", "…", ""]
         );
+        assert_eq!(fit_end("loss.last.mean", 13), "loss…ast.mean");
+        assert_eq!([4, 1, 0].map(|width| fit_end("loss.last", width)), ["l…st", "…", ""]);
     }
 }

@@ -98,10 +98,14 @@ pub(crate) fn figures(metrics: &Map<String, Value>) -> Table {
     }
     let mut table = Table::new(["METRIC", "LAST", "MIN", "MAX", "MEAN", "STD", "ROWS", "NOT FINITE"]);
     for (name, of) in metrics {
-        let most = most_decimals(["last", "min", "max", "mean", "std"].iter().map(|key| &of[*key]));
+        let most = |keys: &[&str]| most_decimals(keys.iter().map(|key| &of[*key]));
+        let (of_values, of_means) = (most(&["last", "min", "max"]), most(&["mean", "std"]));
         let number = |key: &str| match &of[key] {
             Value::Null if key != "last" => String::new(),
-            value => figure_alike(value.as_f64().unwrap_or(f64::NAN), most),
+            value => {
+                let most = if ["mean", "std"].contains(&key) { of_means } else { of_values };
+                figure_alike(value.as_f64().unwrap_or(f64::NAN), most)
+            }
         };
         let count = |key: &str| {
             of[key].as_u64().filter(|&count| count > 0).map(|count| count.to_string()).unwrap_or_default()

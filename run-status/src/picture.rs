@@ -123,6 +123,11 @@ impl Picture<'_> {
             fresh.trace(name);
             fresh.put_into(&mut run.recorded);
         }
+        if run.status() == Status::Running
+            && let Some(attempt) = run.recorded.attempt_mut()
+        {
+            attempt.last_heartbeat = Some(Timestamp::now()); // the step is as new as this, for the remaining time
+        }
         let metrics = run.recorded.metrics().figures();
         let meta = Meta::shown(run.run.layout()).ok();
         let facts = facts(&run, meta.as_ref(), Extent::Short).lines(self.colour, columns);

@@ -1,7 +1,7 @@
 //! Fits a table to the width of a terminal: what tells least goes first, and the reason of a run never.
 
 use super::table::{Tint, lines, width_of};
-use crate::text::{fit, fit_middle, printable};
+use crate::text::{fit, fit_end, fit_middle, printable};
 use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -133,8 +133,7 @@ pub(super) fn fitted(
     }
     let kept: Vec<&Draft> = drafts.iter().filter(|draft| draft.is_kept).collect();
     let own = reasons.map(|at| &drafts[at]).filter(|draft| !draft.is_kept);
-    let head =
-        |draft: &&Draft| (Cow::Owned(fit_middle(&columns[draft.at].head, draft.width.max(1))), Tint::Dim);
+    let head = |draft: &&Draft| (Cow::Owned(fit_end(&columns[draft.at].head, draft.width.max(1))), Tint::Dim);
     let mut shown: Vec<Vec<(Cow<str>, Tint)>> = vec![kept.iter().map(head).collect()];
     let right: Vec<bool> = kept.iter().map(|draft| draft.at > 0 && is_numeric(rows, draft.at)).collect();
     for row in rows {
@@ -278,10 +277,13 @@ fn strip_prefixes(rows: &mut [Vec<Cell>], at: usize) {
             let end = same.map_or(common.len().min(name.len()), |((end, _), _)| end);
             common.get(..end).unwrap_or_default()
         });
-        let Some(end) = common.rfind(['/', '-', '_', ',', ' ']).map(|end| end + 1) else { continue };
-        if names().count() < 2 || common[..end].width() < PREFIX {
+        // A dash may stand between a setting and its value.
+        let up_to = |signs: &[char]| common.rfind(signs).map(|end| end + 1);
+        let ends = [up_to(&['/', '_', ',', ' ']), up_to(&['-'])];
+        let is_worth = |end: &usize| common[..*end].width() >= PREFIX;
+        let Some(end) = ends.into_iter().flatten().find(is_worth).filter(|_| names().count() > 1) else {
             continue;
-        }
+        };
         for (name, _) in group.iter_mut().filter(|row| row.len() > 1).filter_map(|row| row.get_mut(at)) {
             let indent = name.len() - name.trim_start().len();
             name.replace_range(indent..indent + end, "…");
@@ -408,8 +410,21 @@ mod tests {
         let long = table(columns, &[&["a-very-long-name-of-a-run-without-any-end", "0.5"]]);
         assert_eq!(
             long.lines(false, 42),
-            ["run                       validat…acy.last", "a-very-long…hout-any-end               0.5"]
+            ["run                       valid…uracy.last", "a-very-long…hout-any-end               0.5"]
         );
+    }
+
+    #[test]
+    fn a_prefix_ends_before_a_setting_and_its_value() {
+        let names = |names: &[&str]| {
+            let rows: Vec<Vec<&str>> = names.iter().map(|name| vec![*name, "completed"]).collect();
+            let rows: Vec<&[&str]> = rows.iter().map(Vec::as_slice).collect();
+            let lines = table(vec![Column::names("RUN"), Column::from("STATUS")], &rows).lines(false, 22);
+            lines[1].split("  ").next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(names(&["resnet_lr-0.1_h-4", "resnet_lr-0.1_h-16"]), "…h-4");
+        assert_eq!(names(&["resnet_lr-0.1", "resnet_lr-1e-3"]), "…lr-0.1");
+        assert_eq!(names(&["resnet-of-today-1", "resnet-of-today-2"]), "…1");
     }
 
     #[test]
