@@ -15,7 +15,7 @@ const NAME: usize = 24;
 const WORDS: usize = 12;
 
 /// The least saving for which the common begin of all names is left out.
-const PREFIX: usize = 4;
+const PREFIX: usize = 6;
 
 /// How a column becomes narrower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,7 @@ pub(super) fn fitted(
     } else {
         narrow(columns, &mut drafts, width, 1);
     }
+    refill(columns, rows, &mut drafts, width, reasons);
     let kept: Vec<&Draft> = drafts.iter().filter(|draft| draft.is_kept).collect();
     let own = reasons.map(|at| &drafts[at]).filter(|draft| !draft.is_kept);
     let head = |draft: &&Draft| (Cow::Owned(fit_end(&columns[draft.at].head, draft.width.max(1))), Tint::Dim);
@@ -196,10 +197,7 @@ fn total(drafts: &[Draft]) -> usize {
 /// Makes the table narrower until it fits; keeps the columns whose rank is lower than `limit`. Returns whether
 /// the table fits.
 fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) -> bool {
-    let rank = |draft: &Draft| {
-        let by_place = u32::try_from(draft.at).unwrap_or(u32::MAX);
-        columns[draft.at].rank.unwrap_or(by_place)
-    };
+    let rank = |draft: &Draft| rank_of(columns, draft.at);
     level(columns, drafts, width);
     // Each column by its rank, words before the column itself.
     let mut steps: Vec<(u32, bool, usize)> = Vec::new();
@@ -239,6 +237,37 @@ fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) ->
     }
     level(columns, drafts, width);
     total(drafts) <= width
+}
+
+/// Returns columns that were dropped, the lowest ranks first, as far as there is room beside what words take; not
+/// the reasons, which have lines of their own.
+fn refill(
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    drafts: &mut [Draft],
+    width: usize,
+    reasons: Option<usize>,
+) {
+    for draft in drafts.iter_mut().filter(|draft| draft.is_kept && draft.width < draft.needs) {
+        if columns[draft.at].shrink == Shrink::Words {
+            let cells = rows.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(draft.at));
+            let widest = cells.map(|(text, _)| first_words(text, draft.width).width()).max().unwrap_or(0);
+            draft.width = widest.max(columns[draft.at].head.width()).min(draft.width);
+        }
+    }
+    let mut dropped: Vec<usize> =
+        (0..drafts.len()).filter(|number| !drafts[*number].is_kept && Some(*number) != reasons).collect();
+    dropped.sort_by_key(|number| rank_of(columns, drafts[*number].at));
+    for number in dropped {
+        if total(drafts) + drafts[number].needs + 2 <= width {
+            (drafts[number].is_kept, drafts[number].width) = (true, drafts[number].needs);
+        }
+    }
+}
+
+/// Returns the rank of a column, which is that of its place unless set.
+fn rank_of(columns: &[Column], at: usize) -> u32 {
+    columns[at].rank.unwrap_or_else(|| u32::try_from(at).unwrap_or(u32::MAX))
 }
 
 /// Cuts the widest names, texts and heads to one width, as far as need be.
