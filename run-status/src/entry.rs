@@ -3,7 +3,9 @@
 use crate::backup::BackupOut;
 use crate::cli::Args;
 use run_common::cli::table::Tint;
+use run_common::cost::dollars;
 use run_common::error::{Error, Exit};
+use run_common::figures::money;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Damage, Observed};
 use run_common::rundir::record::document_in;
@@ -226,8 +228,17 @@ fn last_of<'a>(figures: &'a Map<String, Value>, word: &str) -> Option<&'a Value>
 /// Returns the last values of the requested or default metrics.
 fn last_values(figures: &Map<String, Value>, columns: &[String]) -> String {
     let names = shown_metrics(figures, columns, 3);
-    let shown = names.iter().map(|name| format!("{name}={}", figure(&figures[name]["last"])));
+    let shown = names.iter().map(|name| format!("{name}={}", figure_of(name, &figures[name]["last"])));
     shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a value of a metric in few digits, an amount of dollars as money.
+pub(crate) fn figure_of(name: &str, value: &Value) -> String {
+    let may_be_money = name.as_bytes().windows(3).any(|part| part.eq_ignore_ascii_case(b"usd"));
+    match value.as_f64() {
+        Some(usd) if may_be_money && dollars(name).is_some() => money(usd),
+        _ => figure(value),
+    }
 }
 
 /// Returns the names of the metrics to show: the requested ones, else at most `most` that tell most.

@@ -3,7 +3,7 @@
 
 use crate::curve;
 use crate::detail;
-use crate::entry::{figure, shown_metrics};
+use crate::entry::{figure_of, shown_metrics};
 use crate::facts::{Extent, facts};
 use crate::keys::Keys;
 use crate::rows::{RunRow, counts, table};
@@ -137,7 +137,7 @@ impl Picture<'_> {
         let mut left = height.saturating_sub(used);
         let mut curve = Vec::new();
         if let (Some(name), Some(trace)) = (&main, fresh.figures().and_then(Figures::trace)) {
-            let last = figure(&metrics[name]["last"]);
+            let last = figure_of(name, &metrics[name]["last"]);
             let (name, points) = (printable(name), trace.points());
             let beside = if left > LEAST + LOG_LEAST + 5 { LOG_LEAST + 2 } else { 0 };
             // Beside its rows, a picture has a title, steps and a blank line.

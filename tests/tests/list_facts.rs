@@ -29,6 +29,8 @@ fn the_episode_and_epsilon_stand_beside_the_step() {
     assert_eq!(row(&lab, "c")[2..5], ["7/10", "(70.0%)", "reward=1"], "the episode is the step");
     let details = lab.cmd("run-status").arg("a").run().code(0).out();
     assert!(details.contains("12345/50000 (24.7%) ep=678 ε=0.4200\n"), "{details}");
+    executed(&lab, "d", r#"{"step": 1, "api_usd": 0.5}"#, "2");
+    assert_eq!(row(&lab, "d")[4], "api_usd=0.50", "money as money");
     let asked = lab.cmd("run-status").args(["-a", "--columns", "epsilon"]).run().code(0).out();
     assert!(asked.contains("  epsilon=0.4200  "), "{asked}");
 }
