@@ -115,10 +115,16 @@ impl Picture<'_> {
             self.fresh = Some((layout.root().to_owned(), Fresh::of(layout)));
         }
         let Some((_, fresh)) = &mut self.fresh else { return Vec::new() };
+        let main = |run: &Observed| {
+            shown_metrics(&run.recorded.metrics().figures(), self.columns, 1).into_iter().next()
+        };
+        // If the metric is known before a long file is read, the file is read once.
+        if let Some(name) = main(&run) {
+            fresh.trace(&name);
+        }
         fresh.look(&run.recorded, run.status().has_ended());
-        let names = |run: &Observed| shown_metrics(&run.recorded.metrics().figures(), self.columns, 1);
         fresh.put_into(&mut run.recorded);
-        let main = names(&run).into_iter().next();
+        let main = main(&run);
         if let Some(name) = &main {
             fresh.trace(name);
             fresh.put_into(&mut run.recorded);

@@ -25,12 +25,21 @@ pub struct Fresh {
     attempt: u32,
     next_search: Instant,
     traced: Option<String>,
+    /// Whether the files have more rows than were read: the record may be newer.
+    is_behind: bool,
 }
 
 impl Fresh {
     /// Follows the metrics of a run.
     pub fn of(layout: Layout) -> Self {
-        Self { layout, growing: None, attempt: 0, next_search: Instant::now(), traced: None }
+        Self {
+            layout,
+            growing: None,
+            attempt: 0,
+            next_search: Instant::now(),
+            traced: None,
+            is_behind: false,
+        }
     }
 
     /// Reads what was added since the last look; all of it at the `last` one. Unreadable metrics add nothing.
@@ -41,10 +50,15 @@ impl Fresh {
         if is_last {
             growing.hurry();
         }
-        while growing.poll().is_ok_and(|growth| growth.is_behind) && (is_last || start.elapsed() < LOOK) {}
+        loop {
+            self.is_behind = growing.poll().is_ok_and(|growth| growth.is_behind);
+            if !self.is_behind || !is_last && start.elapsed() >= LOOK {
+                return;
+            }
+        }
     }
 
-    /// Has the course of this metric kept.
+    /// Has the course of this metric kept, from its first row on.
     pub fn trace(&mut self, metric: &str) {
         if self.traced.as_deref() == Some(metric) {
             return;
@@ -52,13 +66,14 @@ impl Fresh {
         self.traced = Some(metric.to_owned());
         if let Some(growing) = &mut self.growing {
             growing.trace(metric);
-            let _ = growing.poll(); // as in a look
+            self.is_behind |= growing.poll().is_ok_and(|growth| growth.is_behind);
         }
     }
 
-    /// Returns the figures of the rows that count, if there are rows.
+    /// Returns the figures of the rows that count, if there are rows and all of them were read.
     pub fn figures(&self) -> Option<&Figures> {
-        self.growing.as_ref().map(Growing::figures).filter(|figures| figures.rows() > 0)
+        let growing = self.growing.as_ref().filter(|_| !self.is_behind)?;
+        Some(growing.figures()).filter(|figures| figures.rows() > 0)
     }
 
     /// Puts the figures, the last rows and the step into a record, which may be older. A step that the rows do not
