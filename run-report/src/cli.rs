@@ -14,7 +14,7 @@ const EXAMPLES: &str = "Examples:
   run-report
   run-report --best val_loss:min --format csv > table.csv
   run-report --group-by lr
-  run-report --metrics > metrics.csv
+  run-report --metrics --columns lr,seed > metrics.csv
   run-report --compare first second
   run-report --plot loss --log --smooth 0.9 first second
   run-report --html report.html
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves", "away"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "goodput", "curves", "away"])]
+    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["evals", "compare", "goodput", "curves", "away"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc in descending order
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "goodput", "curves", "away"])]

@@ -50,8 +50,8 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let status = |run: &Run| (Scalar::Text(run.seen.status().to_string()), run.seen.status().into());
     result("status", runs.iter().map(status).collect());
     result("reason", plain(runs.iter().map(|run| Scalar::text(run.seen.reason())).collect()));
-    result("step", plain(figures.iter().map(|figures| Scalar::number(figures.step)).collect()));
-    let seconds = |run: &Run| run.seen.duration_s().map_or(Scalar::Empty, Scalar::Seconds);
+    result("step", plain(figures.iter().map(Figures::step).collect()));
+    let seconds = |run: &Run| run.seen.total_duration_s().map_or(Scalar::Empty, Scalar::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));
     for name in &metrics_of(figures) {
         let better = Better::of(name);
@@ -60,7 +60,7 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
             result(&format!("{name}.{figure}"), marked(values, better));
         }
     }
-    let mut frame = Frame::default();
+    let mut frame = Frame { has_kinds_in_rows: true, ..Frame::default() };
     frame.column("what", false, rows.iter().map(|(what, ..)| Scalar::Text((*what).to_owned())));
     frame.column("key", false, rows.iter().map(|(_, key, _)| Scalar::Text(key.clone())));
     for (number, run) in runs.iter().enumerate() {

@@ -12,9 +12,11 @@ use run_common::pipeline::large_in_order;
 use run_metrics::name_list::NameList;
 use run_metrics::names::is_metric;
 use run_metrics::of_run;
+use run_metrics::read::RowCounts;
 use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::io;
 
 /// Which curves to draw, and how.
 pub(crate) struct Options<'a> {
@@ -111,6 +113,40 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Faul
     let mut gathered = Gathering::new(options, buckets, run);
     let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| gathered.add(&row));
     (gathered.curves(run), run.faults(read))
+}
+
+/// Visits every value of a run: the name of the metric, its step or the field `x`, and the value. The results of
+/// evaluations come last, unless a metric of the run has the same name or `x` is not the step.
+pub(crate) fn visit(
+    run: &Run,
+    x: Option<&str>,
+    each: &mut dyn FnMut(&str, f64, f64),
+) -> io::Result<RowCounts> {
+    let mut number = 0.0;
+    let mut unrolled = Unrolled::default();
+    let mut own: HashSet<String> = HashSet::new();
+    let has_evaluations = !run.evaluations.is_empty();
+    let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
+        number += 1.0;
+        let x = match x {
+            Some(x) => row.number_under(x),
+            None => Some(unrolled.step(&row).unwrap_or(number)),
+        };
+        for (name, value) in row.numbers() {
+            if let Some(x) = x {
+                each(name, x, value);
+            }
+            if has_evaluations && !own.contains(name) {
+                own.insert(name.to_owned());
+            }
+        }
+    });
+    run.measured(&mut |name, step, mean| {
+        if !own.contains(name) && x.is_none() {
+            each(name, step, mean);
+        }
+    });
+    read
 }
 
 /// The curves of a run, row by row.

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     match report {
         Report::Table(options) => table::print(&runs, &options, out),
         Report::Compare(format) => compare::print(&runs, format, out),
-        Report::Metrics => consolidate::print(&runs, out),
+        Report::Metrics(settings) => consolidate::print(&runs, &settings, out),
         Report::Evals => evals::print(&runs, out),
         Report::Plot(curves) => plot::print(&runs, &curves, out),
         Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
@@ -53,8 +53,8 @@ enum Report<'a> {
     Table(table::Options<'a>),
     /// The differences between runs.
     Compare(TableFormat),
-    /// Every row of metrics.
-    Metrics,
+    /// Every row of metrics, with these settings.
+    Metrics(Vec<String>),
     /// Every row of evaluations.
     Evals,
     /// Curves in the terminal.
@@ -90,7 +90,7 @@ impl<'a> Report<'a> {
         };
         let sort = args.sort.as_deref().map(Sort::parse);
         Ok(if args.metrics {
-            Self::Metrics
+            Self::Metrics(NameList::of(&args.columns).names(|_| false))
         } else if args.evals {
             Self::Evals
         } else if let Some(file) = &args.svg {

@@ -1,6 +1,6 @@
 //! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
 
-use super::attempts::AttemptEnd;
+use super::attempts::{AttemptEnd, Attempts};
 use super::foreign::Account;
 use super::layout::Layout;
 use super::notes;
@@ -403,6 +403,16 @@ impl Observed {
             status => self.end_time().or_else(|| (!status.has_ended()).then(Timestamp::now)),
         };
         Some(end?.seconds_since(attempt.start_time?).max(0.0))
+    }
+
+    /// Returns how long all attempts have taken, the last one as [`Self::duration_s`]. Reads the earlier ones only
+    /// where there are any; an attempt whose end was not recorded does not count.
+    pub fn total_duration_s(&self) -> Option<f64> {
+        let last = self.duration_s()?;
+        let current = self.recorded.attempts();
+        let has_earlier = current > 1 && self.run.layout().foreign().is_none();
+        let earlier = if has_earlier { Attempts::seconds_before(self.run.layout(), current) } else { 0.0 };
+        Some(earlier + last)
     }
 
     /// Returns the seconds left at the pace of this attempt so far.

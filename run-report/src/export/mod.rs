@@ -106,7 +106,7 @@ fn of_curve(curve: &Curve) -> Value {
 /// Returns the colour of a status as a word.
 pub(crate) fn mood(status: Status) -> &'static str {
     match status.into() {
-        Tint::Good => "good",
+        Tint::Live | Tint::Good => "good",
         Tint::Doubt => "doubt",
         Tint::Bad => "bad",
         Tint::None | Tint::Dim => "",
