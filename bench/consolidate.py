@@ -191,7 +191,7 @@ def page(lab, repeat, quick, raw):
         median(timing.max_rss_bytes for timing in of) / MIB, size,
     ]
     shutil.rmtree(cwd)
-    goals = [Goal("time of the page", seconds, 2, "s"), Goal("size of the page", size, 5, "MB")]
+    goals = [Goal("time of the page", seconds, 1, "s"), Goal("size of the page", size, 3, "MB")]
     return (f"a page: {count} runs of {rows:,} rows", heads, [row]), goals
 
 

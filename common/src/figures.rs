@@ -22,22 +22,38 @@ pub fn counted(number: usize, one: &str) -> String {
 
 /// Formats a number for people, in few digits.
 pub fn figure(number: f64) -> String {
-    let magnitude = number.abs();
-    if number == 0.0 || (number.fract() == 0.0 && magnitude < 1e6) || !number.is_finite() {
-        return format!("{number}");
+    figure_alike(number, 0)
+}
+
+/// Formats a number for people with at least this many decimals, unless it has an exponent: the numbers of a
+/// column are alike if each has the most [`decimals`] of any.
+pub fn figure_alike(number: f64, least: usize) -> String {
+    match decimals(number) {
+        Some(decimals) => format!("{number:.0$}", decimals.max(least)),
+        None if number.is_finite() => format!("{number:.3e}"),
+        None => format!("{number}"),
     }
-    let digits = match magnitude {
-        m if !(1e-3..1e5).contains(&m) => return format!("{number:.3e}"),
-        m if m < 1.0 => 4,
-        m if m < 100.0 => 3,
-        _ => 1,
-    };
-    format!("{number:.digits$}")
+}
+
+/// Returns the number of decimals that a number has for people; `None` if it has an exponent or is not finite.
+pub fn decimals(number: f64) -> Option<usize> {
+    match number.abs() {
+        m if m == 0.0 || (m < 1e6 && number.fract() == 0.0) => Some(0),
+        m if !(1e-3..1e5).contains(&m) => None,
+        m if m < 1.0 => Some(4),
+        m if m < 100.0 => Some(3),
+        _ => Some(1),
+    }
 }
 
 /// Formats a sum of money for people: with cents, and small sums in few digits.
 pub fn money(sum: f64) -> String {
-    if sum.abs() < 0.01 { figure(sum) } else { format!("{sum:.2}") }
+    money_alike(sum, 0)
+}
+
+/// Formats a sum of money for people with at least this many decimals.
+pub fn money_alike(sum: f64, least: usize) -> String {
+    if sum.abs() < 0.01 { figure_alike(sum, least) } else { format!("{sum:.0$}", least.max(2)) }
 }
 
 #[cfg(test)]
@@ -51,7 +67,17 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_of_a_column_have_the_most_decimals_of_any() {
+        let numbers = [0.5, 3.0, 12.25, 1234.5, 1e-5, f64::NAN, 0.0];
+        let most = numbers.iter().filter_map(|number| decimals(*number)).max().unwrap_or_default();
+        let shown = numbers.map(|number| figure_alike(number, most));
+        assert_eq!(shown, ["0.5000", "3.0000", "12.2500", "1234.5000", "1.000e-5", "NaN", "0.0000"]);
+        assert_eq!(numbers.map(figure), ["0.5000", "3", "12.250", "1234.5", "1.000e-5", "NaN", "0"]);
+    }
+
+    #[test]
     fn small_sums_are_not_nothing() {
         assert_eq!([12.345, 0.01, 0.004, 0.0].map(money), ["12.35", "0.01", "0.0040", "0"]);
+        assert_eq!([12.345, 0.004, 0.0].map(|sum| money_alike(sum, 4)), ["12.3450", "0.0040", "0.0000"]);
     }
 }

@@ -6,6 +6,8 @@ pub mod error;
 pub mod figures;
 pub mod json;
 pub mod message;
+pub mod natural;
+pub mod palette;
 pub mod pipeline;
 pub mod protobuf;
 pub mod shell;

@@ -50,6 +50,37 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
+/// Cuts `text`, made safe, to at most this width in columns of a terminal; if cut, an ellipsis stands for its
+/// middle.
+pub fn fit_middle(text: &str, columns: usize) -> String {
+    fit_around(text, columns, columns / 2 + columns % 2)
+}
+
+/// Like [`fit_middle`], but most of what is kept is the end, which tells names such as `loss.last` and `loss.best`
+/// apart.
+pub fn fit_end(text: &str, columns: usize) -> String {
+    fit_around(text, columns, columns.div_ceil(3))
+}
+
+/// Cuts a text; the part up to the ellipsis has at most `head` columns.
+fn fit_around(text: &str, columns: usize, head: usize) -> String {
+    let text = printable(text);
+    if text.width() <= columns {
+        return text.into_owned();
+    }
+    let head = fit(&text, head);
+    let mut used = head.width();
+    let mut tail: Vec<char> = Vec::new();
+    for c in text.chars().rev() {
+        used += c.width().unwrap_or(0);
+        if used > columns {
+            break;
+        }
+        tail.push(c);
+    }
+    head + &tail.into_iter().rev().collect::<String>()
+}
+
 /// Removes terminal control sequences (`ESC [ … letter`, `ESC ] … BEL`, other two-byte escapes).
 pub fn without_escapes(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
@@ -103,5 +134,12 @@ mod tests {
         assert_eq!(fit("語語語", 5), "語語…");
         assert_eq!(fit("語語語", 4), "語…");
         assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit_middle("abcdefgh", 8), "abcdefgh");
+        assert_eq!(
+            [7, 6, 2, 1, 0].map(|width| fit_middle("abcdefgh", width)),
+            ["abc…fgh", "ab…fgh", "…h", "…", ""]
+        );
+        assert_eq!(fit_end("loss.last.mean", 13), "loss…ast.mean");
+        assert_eq!([4, 1, 0].map(|width| fit_end("loss.last", width)), ["l…st", "…", ""]);
     }
 }

@@ -191,6 +191,7 @@ pub(crate) fn prepare(
         retry: None,
         devices: NVIDIA_SMI,
         statuses: STATUSES,
+        beside: None,
         ending: Box::new(Ending(layout)),
     };
     Ok(Prepared { task, record: Record::new(active, recorded, None, start) })

@@ -8,7 +8,6 @@ use run_common::fsio::lock::{Lock, holder};
 use run_common::fsio::stamp::Stamp;
 use run_common::message::{complain, warn};
 use run_common::process::identity::ProcessId;
-use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::batch::BatchDir;
 use run_common::rundir::observe::{Observed, Observer};
@@ -17,6 +16,7 @@ use run_common::rundir::record::document;
 use run_common::rundir::status::Status;
 use run_common::rundir::stop::StopRequest;
 use run_common::rundir::writable::check_batch;
+use run_common::rundir::{self, SCHEMA};
 use run_common::time::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -227,13 +227,17 @@ impl Batch {
         })
     }
 
-    /// Returns the number of runs in each status, in words.
-    pub(crate) fn totals(&mut self, observer: &Observer) -> String {
+    /// Returns the number of runs in each status, in words. If `more_may_come`, the runs that the batch was created
+    /// for count, though some may not exist yet.
+    pub(crate) fn totals(&mut self, more_may_come: bool, observer: &Observer) -> String {
         let summary = match self.summary(observer) {
             Ok(summary) => summary,
             Err(error) => return error.to_string(),
         };
         let Summary { total, completed, failed, stopped, running, not_run, .. } = summary;
+        let planned = rundir::batch::Batch::read(self.dir.layout()).ok().and_then(|batch| batch.planned);
+        let to_come = planned.filter(|_| more_may_come).unwrap_or_default().saturating_sub(total);
+        let (total, not_run) = (total + to_come, not_run + to_come);
         let at_work = if running > 0 { format!("{running} running, ") } else { String::new() };
         format!(
             "{completed} of {total} completed, {failed} failed, {stopped} stopped, {at_work}{not_run} not run"
@@ -255,7 +259,7 @@ impl Entry {
             attempt,
             start_time: run.start_time(),
             end_time: run.end_time(),
-            duration_s: run.duration_s(),
+            duration_s: run.total_duration_s(),
             exit_code: recorded.exit_code(),
             signal: recorded.signal(),
             step: recorded.step().map(run_common::json::json_number),

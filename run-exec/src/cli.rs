@@ -49,9 +49,16 @@ pub(crate) struct Args {
     pub(crate) take_over: bool,
     #[command(flatten)]
     pub(crate) slots: Slots,
-    /// Start no more runs after a run has failed
-    #[arg(long)]
-    pub(crate) fail_fast: bool,
+    /// Start no more runs after a run has failed; =now also stops the others
+    #[arg(
+        long,
+        value_name = "now",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = fail_fast
+    )]
+    pub(crate) fail_fast: Option<FailFast>,
     /// Skip completed runs, and make another attempt of runs that ended in another way
     #[arg(long, conflicts_with = "resume")]
     pub(crate) unfinished: bool,
@@ -142,6 +149,23 @@ pub(crate) struct Args {
     /// Command to execute [default: the recorded command]
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+/// What a failed run does to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailFast {
+    /// No more runs start.
+    StartNone,
+    /// Active runs are stopped, too.
+    StopAll,
+}
+
+fn fail_fast(text: &str) -> Result<FailFast, String> {
+    match text {
+        "" => Ok(FailFast::StartNone),
+        "now" => Ok(FailFast::StopAll),
+        _ => Err("must be now, if given".to_owned()),
+    }
 }
 
 /// Where a resume starts.

@@ -3,6 +3,7 @@
 
 use crate::attempt::Attempt;
 use crate::batch::{Batch, Batches};
+use crate::cli::FailFast;
 use crate::held_run::PREDECESSOR;
 use crate::options::{Executed, Options};
 use crate::queue::{Next, Queue};
@@ -20,7 +21,8 @@ use run_common::rundir::attempts::AttemptEnd;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
 use run_common::rundir::status::Status;
-use run_common::time::human_seconds;
+use run_common::rundir::stop::StopRequest;
+use run_common::time::{Timestamp, human_seconds};
 use run_supervise::pool::Pool;
 use std::io::{self, IsTerminal};
 use std::mem;
@@ -47,6 +49,10 @@ pub(crate) struct Controller<'a> {
     observer: Observer,
     tally: Tally,
     progress: Progress,
+    /// Whether to print a line when a run starts or ends, and a summary.
+    tells: bool,
+    /// When the first run started.
+    since: Option<Instant>,
     /// Whether no more runs may start.
     is_closing: bool,
     has_ended_queue: bool,
@@ -65,6 +71,8 @@ impl<'a> Controller<'a> {
             tally: Tally::new(is_one),
             // The output of the runs may go to the terminal.
             progress: Progress::new(options.quiet || !io::stdout().is_terminal(), "{msg}"),
+            tells: !is_one && !options.detach && io::stderr().is_terminal(),
+            since: None,
             is_closing: false,
             has_ended_queue: false,
         })
@@ -113,13 +121,15 @@ impl<'a> Controller<'a> {
     fn show_progress(&self) {
         let counts = self.tally.counts();
         let (Counts { completed, failed, stopped, .. }, running) = (counts, self.pool.jobs().len());
-        let mut said = vec![format!("{completed} done")];
+        let to_do = self.queue.left();
+        let total = to_do.map(|to_do| completed + failed + stopped + counts.passed + running + to_do);
+        let total = total.map(|total| format!(" of {total}")).unwrap_or_default();
+        let mut said = vec![format!("{}{total} done", completed + counts.passed)];
         for (count, word) in [(failed, "failed"), (stopped, "stopped"), (running, "running")] {
             if count > 0 {
                 said.push(format!("{count} {word}"));
             }
         }
-        let to_do = self.queue.left();
         said.extend(to_do.map(|to_do| format!("{to_do} to do")));
         self.progress.show(counts, to_do.map(|to_do| to_do + running), said);
     }
@@ -154,7 +164,7 @@ impl<'a> Controller<'a> {
         if batch_is_new && let Some(batch) = self.batches.get(batch) {
             let slots = self.pool.slots();
             let at_once = if slots > 1 { format!(", {slots} at once") } else { String::new() };
-            let totals = batch.totals(&self.observer);
+            let totals = batch.totals(self.queue.may_grow(), &self.observer);
             batch.note(&format!("batch started: {totals}{at_once}"), &self.observer);
         }
         self.fork_off(worker, None)
@@ -168,10 +178,11 @@ impl<'a> Controller<'a> {
             Ok(Side::Parent(pid)) => {
                 let (batch, name) = (worker.batch, worker.run.layout().name());
                 self.pool.add(pid, worker.slot, worker);
+                self.since.get_or_insert_with(Instant::now);
+                if delay.is_none() {
+                    self.note(batch, &format!("run started: {name}"));
+                }
                 if let Some(batch) = self.batches.get(batch) {
-                    if delay.is_none() {
-                        batch.note(&format!("run started: {name}"), &self.observer);
-                    }
                     batch.is_behind = true;
                 }
                 None
@@ -250,11 +261,33 @@ impl<'a> Controller<'a> {
             observed.recorded.attempts() > worker.before || observed.status() == Status::Stopped;
         let done = Done { code, status: observed.status(), was_executed };
         self.tally.add(done);
-        self.is_closing |=
-            self.options.fail_fast && was_executed && done.status == Status::Failed && !self.is_one;
+        if let Some(fail_fast) = self.options.fail_fast
+            && was_executed
+            && done.status == Status::Failed
+            && !self.is_one
+        {
+            let was_closing = mem::replace(&mut self.is_closing, true);
+            if fail_fast == FailFast::StopAll && !was_closing {
+                self.stop_all(&name);
+            }
+        }
         let event = if was_executed { ended_event(&name, &observed) } else { format!("run refused: {name}") };
         self.note(worker.batch, &event);
         None
+    }
+
+    /// Stops all active runs because a run has failed.
+    fn stop_all(&mut self, failed: &str) {
+        let request = StopRequest {
+            by: Some("--fail-fast=now".to_owned()),
+            why: Some(format!("'{failed}' failed")),
+            time: Some(Timestamp::now()),
+            ..StopRequest::default()
+        };
+        for worker in self.pool.jobs() {
+            let _ = request.write(&worker.run.layout().stop()); // the signal is enough
+        }
+        self.pool.signal(Signal::SIGTERM, |_| true);
     }
 
     /// Returns whether a process has found that another run-exec is executing its run. A command may exit with the same
@@ -267,7 +300,11 @@ impl<'a> Controller<'a> {
         !self.is_one && passes_over && status == Some(PASSED_OVER.into()) && !is_its_own
     }
 
+    /// Writes an event to the log of a batch, and prints the event on a terminal.
     fn note(&mut self, batch: Option<usize>, event: &str) {
+        if self.tells {
+            self.progress.aside(|| warn(event));
+        }
         if let Some(batch) = self.batches.get(batch) {
             batch.note(event, &self.observer);
         }
@@ -314,9 +351,13 @@ impl<'a> Controller<'a> {
     /// Writes the final state of the batches.
     fn finish(mut self) -> Ended {
         self.progress.clear();
+        let seconds = self.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        if let Some(summary) = self.tally.summary(seconds).filter(|_| self.tells) {
+            warn(&summary);
+        }
         let observer = &self.observer;
         for batch in self.batches.iter_mut().filter(|batch| !batch.is_new) {
-            let totals = batch.totals(observer);
+            let totals = batch.totals(false, observer);
             let why = match (&batch.stopped, self.pool.ended_by()) {
                 (Some(request), _) => format!(", {}", request.words()),
                 (None, Some(signal)) => format!(", ended by {signal}"),

@@ -1,6 +1,6 @@
 //! The resolved command line.
 
-use crate::cli::{Args, FromStep};
+use crate::cli::{Args, FailFast, FromStep};
 use run_common::cli::slots::Slots;
 use run_common::error::Error;
 use run_common::rundir::attempts::JobStart;
@@ -22,7 +22,8 @@ pub(crate) struct Options {
     pub(crate) slots: Slots,
     /// How many free GPUs each run waits for, if it does.
     pub(crate) free_gpus: Option<usize>,
-    pub(crate) fail_fast: bool,
+    /// What a failed run does to the others, if anything.
+    pub(crate) fail_fast: Option<FailFast>,
     /// What to do with runs that were executed before.
     pub(crate) executed: Executed,
     /// Whether to resume a stale run of a host that is gone.

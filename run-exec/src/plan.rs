@@ -18,6 +18,7 @@ use run_common::provenance::redact::{REDACTED, redact_command};
 use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::attempts::{AttemptStart, Attempts, StartEvent};
+use run_common::rundir::captured::Captured;
 use run_common::rundir::environment::of_slot;
 use run_common::rundir::fingerprint::fingerprints;
 use run_common::rundir::layout::Layout;
@@ -29,10 +30,11 @@ use run_common::rundir::template::{Chosen, Filled, Values, fill};
 use run_common::text::cut;
 use run_common::time::Timestamp;
 use run_launch::inside::Inside;
-use run_supervise::{Sources, Task};
+use run_supervise::{Beside, Sources, Task};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The plan of an attempt.
 pub(crate) struct Plan {
@@ -122,8 +124,9 @@ impl Plan {
         recorded: &Recorded,
     ) -> Result<Self, Error> {
         let choices = Choices::make(options, this, run.layout(), meta, recorded)?;
-        let start = choices.start();
-        let task = choices.task()?;
+        let python = choices.python();
+        let start = choices.start(python.as_ref());
+        let task = choices.task(python)?;
         if options.executed == Executed::Resume && recorded.attempts() == 0 {
             let shown = run.layout().root().display();
             warn(&format!("'{shown}' starts from the beginning: no attempt has been made yet"));
@@ -214,8 +217,13 @@ impl<'a> Choices<'a> {
         })
     }
 
+    /// Returns the interpreter that the command comes to, and its version.
+    fn python(&self) -> Option<(PathBuf, Option<String>)> {
+        python(&self.filled.command, &self.source, self.executable.as_deref(), self.meta)
+    }
+
     /// Creates the record of the start.
-    fn start(&self) -> AttemptStart {
+    fn start(&self, python: Option<&(PathBuf, Option<String>)>) -> AttemptStart {
         let Self { this, meta, source, resume, .. } = self;
         let code = Code::at(&source.cwd, false);
         let is_hidden = source.template.first().is_some_and(|word| word.contains("{env:"));
@@ -236,7 +244,7 @@ impl<'a> Choices<'a> {
             pid: 0,
             git_commit: code.commit,
             git_dirty: code.dirty,
-            python_version: python_version(&self.filled.command, source, self.executable.as_deref(), meta),
+            python_version: python.and_then(|(_, version)| version.clone()),
             device: meta.device.clone(),
             gpus: gpus(),
             cuda_visible_devices: this.gpu.clone().or_else(|| env::var("CUDA_VISIBLE_DEVICES").ok()),
@@ -252,8 +260,10 @@ impl<'a> Choices<'a> {
     }
 
     /// Creates the task of the supervisor.
-    fn task(self) -> Result<Task, Error> {
+    fn task(self, python: Option<(PathBuf, Option<String>)>) -> Result<Task, Error> {
         let Self { options, this, layout, meta, .. } = self;
+        let beside =
+            capture(layout.clone(), meta.run_id.clone(), self.number, python, self.source.cwd.clone());
         let interpreter = meta.python_executable.as_deref().filter(|_| self.source.is_recorded);
         let mut env = environment(layout, meta, &self.resume, self.number, interpreter, self.filled.env)?;
         if let Some(gpu) = &this.gpu {
@@ -282,6 +292,7 @@ impl<'a> Choices<'a> {
             retry: this.retry.clone(),
             devices: NVIDIA_SMI,
             statuses: STATUSES,
+            beside: Some(beside),
             ending: Box::new(Ending {
                 layout: layout.clone(),
                 checkpoint: meta.checkpoint.clone(),
@@ -299,21 +310,40 @@ fn value_in_job(name: &str) -> Option<String> {
     env::var(name).ok().or_else(|| name.starts_with("SLURM").then(String::new))
 }
 
-/// Returns the version of the interpreter that a command comes to, as was recorded where it is the same. Of the
+/// Returns the capture of the environment of an attempt, which is no part of what the attempt needs.
+fn capture(
+    layout: Layout,
+    run_id: String,
+    attempt: u32,
+    python: Option<(PathBuf, Option<String>)>,
+    cwd: PathBuf,
+) -> Beside {
+    Beside(Arc::new(move || {
+        let known = python.as_ref().and_then(|(path, version)| Some((path.as_path(), version.as_deref()?)));
+        let _ = Captured::now(&run_id, attempt, known, &cwd).write(&layout); // a full disk is reported elsewhere
+    }))
+}
+
+/// Returns the interpreter that a command comes to, and its version, as was recorded where it is the same. Of the
 /// command that the run was created with the interpreter is known, whatever the search path is now.
-fn python_version(
+fn python(
     command: &[String],
     source: &Source,
     executable: Option<&Path>,
     meta: &Meta,
-) -> Option<String> {
+) -> Option<(PathBuf, Option<String>)> {
     let known = meta.python_executable.as_ref().map(PathBuf::from);
     let path = if meta.command.as_ref() == Some(&source.template) {
         executable.and_then(interpreter_of).or_else(|| known.clone())
     } else {
         interpreter_of_command(command, executable, &source.cwd)
     }?;
-    if Some(&path) == known.as_ref() { meta.python_version.clone() } else { Python::at(path).version }
+    let version = if Some(&path) == known.as_ref() {
+        meta.python_version.clone()
+    } else {
+        Python::at(path.clone()).version
+    };
+    Some((path, version))
 }
 
 /// Returns the arguments as the command gets them. It is called by the name that was typed, unless

@@ -120,6 +120,11 @@ impl Queue {
         }
     }
 
+    /// Returns whether stdin may name more runs.
+    pub(crate) fn may_grow(&self) -> bool {
+        self.stdin.is_some() && !self.stdin_ended
+    }
+
     /// Returns the number of remaining runs, if known.
     pub(crate) fn left(&self) -> Option<usize> {
         let is_known = self.stdin.is_none() && !self.operands.iter().any(|operand| operand == "-");

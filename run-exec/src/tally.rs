@@ -4,7 +4,9 @@ use nix::sys::signal::Signal;
 use run_common::cli::progress::Counts;
 use run_common::cli::statuses::STATUSES;
 use run_common::error::Exit;
+use run_common::figures::counted;
 use run_common::rundir::status::Status;
+use run_common::time::human_seconds;
 
 /// The outcomes so far.
 #[derive(Debug)]
@@ -74,6 +76,21 @@ impl Tally {
         };
     }
 
+    /// Returns the outcomes of all runs in words, after this time in seconds; `None` if none was executed.
+    pub(crate) fn summary(&self, seconds: f64) -> Option<String> {
+        let Counts { completed, failed, stopped, passed } = self.counts;
+        let made = completed + failed + stopped;
+        let counts = [(completed, "completed"), (failed, "failed"), (stopped, "stopped")];
+        let mut words: Vec<String> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        words.extend((passed > 0).then(|| format!("{passed} had completed before")));
+        let all = counted(made, "run");
+        (made > 0).then(|| format!("{all} ended in {}: {}", human_seconds(seconds), words.join(", ")))
+    }
+
     /// Returns the exit status; `ended_by` is the signal that ended run-exec, if any.
     pub(crate) fn status(&self, ended_by: Option<Signal>) -> u8 {
         match ended_by {
@@ -89,6 +106,18 @@ mod tests {
 
     fn done(code: u8, status: Status) -> Done {
         Done { code, status, was_executed: true }
+    }
+
+    #[test]
+    fn a_summary_counts_what_was_executed() {
+        let mut tally = Tally::new(false);
+        assert_eq!(tally.summary(1.0), None);
+        for one in [done(0, Status::Completed), refused(4), done(7, Status::Failed)] {
+            tally.add(one);
+        }
+        assert_eq!(tally.summary(65.0).unwrap(), "2 runs ended in 1m05s: 1 completed, 1 failed");
+        tally.pass();
+        assert!(tally.summary(1.0).unwrap().ends_with(", 1 had completed before"));
     }
 
     fn refused(code: u8) -> Done {

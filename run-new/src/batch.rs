@@ -58,7 +58,7 @@ pub(crate) fn open(args: &Args, plan: &Plan) -> Result<(Home, Vec<Planned>), Err
         let planned = plan.planned(args, seed)?;
         make_runs_dir()?;
         let existed = known.is_some();
-        if existed || create(&layout, plan, &name, seed)? {
+        if existed || create(&layout, plan, &name, seed, planned.len())? {
             say(args, seed);
             let shown = runs_dir.join(&name);
             return Ok((Home { root: layout.root().to_owned(), shown, batch: Some(name), existed }, planned));
@@ -110,7 +110,13 @@ fn existing(layout: &BatchLayout) -> Result<Option<Batch>, Error> {
 }
 
 /// Creates a batch; returns false if its name is taken.
-fn create(layout: &BatchLayout, plan: &Plan, name: &str, sample_seed: Option<u64>) -> Result<bool, Error> {
+fn create(
+    layout: &BatchLayout,
+    plan: &Plan,
+    name: &str,
+    sample_seed: Option<u64>,
+    planned: usize,
+) -> Result<bool, Error> {
     let template = &plan.template;
     let batch = Batch {
         schema: SCHEMA,
@@ -122,6 +128,7 @@ fn create(layout: &BatchLayout, plan: &Plan, name: &str, sample_seed: Option<u64
             &env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         ),
         sample_seed,
+        planned: Some(planned),
         host: template.host.clone(),
         user: template.user.clone(),
         cwd: env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),

@@ -7,7 +7,6 @@ use crate::plan::{Plan, Planned};
 use crate::staged::{IfTaken, Staged};
 use run_common::error::{Error, Exit};
 use run_common::fsio::atomic::{Durability, sync_file_system, sync_parent, write_with_mode};
-use run_common::provenance::git::Patch;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
@@ -27,7 +26,8 @@ pub(crate) struct Maker<'a> {
     home: &'a Home,
     /// The record of the current run.
     meta: Meta,
-    patch: SharedPatch<'a>,
+    /// The changes of the code, and its source files that git does not track.
+    patches: [SharedPatch<'a>; 2],
     /// Tells other processes that the scratch names are in use.
     guard: Option<Guard>,
 }
@@ -36,8 +36,10 @@ impl<'a> Maker<'a> {
     pub(crate) fn new(args: &'a Args, plan: &'a Plan, home: &'a Home, planned: usize) -> Result<Self, Error> {
         let guard = if planned > 1 { Some(Guard::take(&home.root)?) } else { None };
         let meta = Meta { batch: home.batch.clone(), ..plan.template.clone() };
-        let patch = SharedPatch { patch: plan.patch.as_ref(), at: None };
-        Ok(Self { args, plan, home, meta, patch, guard })
+        let patch = plan.patch.as_ref().map(|patch| patch.bytes.as_slice());
+        let untracked = plan.untracked.as_ref().map(String::as_bytes);
+        let patches = [patch, untracked].map(|bytes| SharedPatch { bytes, at: None });
+        Ok(Self { args, plan, home, meta, patches, guard })
     }
 
     /// Returns which runs are missing. An existing run with other contents is an error. Runs that an older
@@ -120,7 +122,9 @@ impl<'a> Maker<'a> {
                 Some(run) => {
                     let written = run.path().to_owned();
                     let placed = run.put_in_place(taken)?;
-                    self.patch.moved(&written, placed.as_ref().map(|name| root.join(name)).as_deref());
+                    for patch in &mut self.patches {
+                        patch.moved(&written, placed.as_ref().map(|name| root.join(name)).as_deref());
+                    }
                     if placed.is_none() {
                         self.plan.fill(&mut self.meta, self.args, one);
                         self.check_same(&one.name)?;
@@ -143,25 +147,29 @@ impl<'a> Maker<'a> {
             None => format!("{SCRATCH}{}", self.meta.run_id),
         };
         let config = self.plan.config(one);
-        let patch = |target: &Path| self.patch.write(target, durability);
-        Staged::write(&self.home.root, &scratch, &self.meta, config, patch, durability)
+        let [patch, untracked] = &mut self.patches;
+        let patches = |layout: &Layout| {
+            patch.write(&layout.patch(), durability)?;
+            untracked.write(&layout.untracked(), durability)
+        };
+        Staged::write(&self.home.root, &scratch, &self.meta, config, patches, durability)
     }
 }
 
-/// The uncommitted changes, the same for every run: written once, then linked.
+/// A patch, the same for every run: written once, then linked.
 struct SharedPatch<'a> {
-    patch: Option<&'a Patch>,
+    bytes: Option<&'a [u8]>,
     at: Option<PathBuf>,
 }
 
 impl SharedPatch<'_> {
     /// Links the patch, or writes a copy if the link is refused or its source is gone.
     fn write(&mut self, target: &Path, durability: Durability) -> io::Result<()> {
-        let Some(patch) = self.patch else { return Ok(()) };
+        let Some(bytes) = self.bytes else { return Ok(()) };
         if self.at.as_ref().is_some_and(|known| fs::hard_link(known, target).is_ok()) {
             return Ok(());
         }
-        write_with_mode(target, &patch.bytes, 0o600, durability)?; // code may hold secrets
+        write_with_mode(target, bytes, 0o600, durability)?; // code may hold secrets
         self.at = Some(target.to_owned());
         Ok(())
     }

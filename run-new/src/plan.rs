@@ -16,6 +16,7 @@ use run_common::provenance::hash::sha256;
 use run_common::provenance::hints::Hints;
 use run_common::provenance::python::{Python, find_program, interpreter_of_environment, named_interpreter};
 use run_common::provenance::redact::{redact_text, redact_value};
+use run_common::provenance::untracked::Untracked;
 use run_common::provenance::wrapper::interpreter_of_command;
 use run_common::rundir::SCHEMA;
 use run_common::rundir::layout::BATCH_FILES;
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) template: Meta,
     /// Uncommitted changes of the code.
     pub(crate) patch: Option<Patch>,
+    /// A patch of source files that git does not track.
+    pub(crate) untracked: Option<String>,
     /// Seed, steps and device from the command, which take precedence over the config.
     of_command: Hints,
     default_device: &'static str,
@@ -68,21 +71,7 @@ impl Plan {
         for config in &configs {
             config.require(&args.require)?;
         }
-        let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
-        let cwd = match &args.chdir {
-            None => here,
-            Some(dir) if dir.is_dir() => here.join(dir),
-            Some(dir) => {
-                return Err(
-                    Error::usage(format!("cannot use '{}'", dir.display())).because("no such directory")
-                );
-            }
-        };
-        let Some(cwd_text) = cwd.to_str().map(str::to_owned) else {
-            return Err(
-                Error::usage(format!("cannot use '{}'", cwd.display())).because("its path is not UTF-8")
-            );
-        };
+        let (cwd, cwd_text) = directory(args)?;
         if args.device.as_deref() == Some("gpu") {
             warn("PyTorch has no device 'gpu'; did you mean 'cuda'?");
         }
@@ -92,6 +81,11 @@ impl Plan {
         let patch = match code.dirty {
             Some(true) => patch(&cwd).ok(),
             _ => None,
+        };
+        let untracked = if code.untracked.is_empty() {
+            Untracked::default()
+        } else {
+            Untracked::at(&cwd, &of_runs(args, &cwd))
         };
         let executable = args
             .command
@@ -136,6 +130,8 @@ impl Plan {
             git_dirty: code.dirty,
             git_patch_cut: patch.as_ref().map_or(0, |patch| patch.cut),
             untracked: code.untracked,
+            untracked_saved: untracked.saved,
+            untracked_left_out: untracked.left_out,
             device: None,
             gpus: device::gpus(),
             python_executable: python.executable.and_then(text),
@@ -147,7 +143,8 @@ impl Plan {
         template.redact();
         let default_device = device::default_device();
         let of_command = Hints::of_command(&args.command);
-        Ok(Self { configs, template, patch, of_command, default_device })
+        let untracked = Some(untracked.patch).filter(|patch| !patch.is_empty());
+        Ok(Self { configs, template, patch, untracked, of_command, default_device })
     }
 
     /// Returns the runs to create, in order: configs outermost, the last sweep fastest. Names are unique
@@ -354,6 +351,33 @@ fn hash(overrides: &Map<String, Value>) -> String {
 
 fn redacted(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(key, value)| (key.clone(), redact_value(key, value).into_owned().into())).collect()
+}
+
+/// Returns the directory to execute the command in, and the same as text.
+fn directory(args: &Args) -> Result<(PathBuf, String), Error> {
+    let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
+    let cwd = match &args.chdir {
+        None => here,
+        Some(dir) if dir.is_dir() => here.join(dir),
+        Some(dir) => {
+            return Err(Error::usage(format!("cannot use '{}'", dir.display())).because("no such directory"));
+        }
+    };
+    let Some(cwd_text) = cwd.to_str().map(str::to_owned) else {
+        return Err(Error::usage(format!("cannot use '{}'", cwd.display())).because("its path is not UTF-8"));
+    };
+    Ok((cwd, cwd_text))
+}
+
+/// Returns the directories of runs and of their evaluations, whose files are no code.
+fn of_runs(args: &Args, cwd: &Path) -> Vec<PathBuf> {
+    let runs = args.runs_dir.path();
+    let beside = runs.parent().unwrap_or(Path::new("")).join("eval_runs");
+    let named = env::var_os("EVAL_RUNS_DIR").map(PathBuf::from);
+    let real = |dir: PathBuf| fs::canonicalize(&dir).or_else(|_| std::path::absolute(&dir)).ok();
+    let cwd = fs::canonicalize(cwd).unwrap_or_else(|_| cwd.to_owned());
+    let dirs = [Some(runs), Some(beside), named].into_iter().flatten().filter_map(real);
+    dirs.filter(|dir| !cwd.starts_with(dir)).collect()
 }
 
 /// Records the inputs, all of which must exist.

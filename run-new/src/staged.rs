@@ -42,12 +42,12 @@ impl Staged {
         scratch: &str,
         meta: &Meta,
         config: Option<&Config>,
-        patch: impl FnOnce(&Path) -> io::Result<()>,
+        patches: impl FnOnce(&Layout) -> io::Result<()>,
         durability: Durability,
     ) -> Result<Self, Error> {
         let (path, name) = (root.join(scratch), meta.run_name.clone());
         let staged = Self { root: root.to_owned(), path, name, is_placed: false };
-        let filled = staged.fill(meta, config, patch, durability);
+        let filled = staged.fill(meta, config, patches, durability);
         filled.map_err(|error| Error::io("create a run in", root, error))?;
         Ok(staged)
     }
@@ -56,7 +56,7 @@ impl Staged {
         &self,
         meta: &Meta,
         config: Option<&Config>,
-        patch: impl FnOnce(&Path) -> io::Result<()>,
+        patches: impl FnOnce(&Layout) -> io::Result<()>,
         durability: Durability,
     ) -> io::Result<()> {
         let layout = Layout::new(&self.path);
@@ -65,7 +65,7 @@ impl Staged {
         if let Some(config) = config {
             config.write(&self.path, durability)?;
         }
-        patch(&layout.patch())?;
+        patches(&layout)?;
         self.write_record(meta, durability)
     }
 

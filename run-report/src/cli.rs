@@ -1,6 +1,7 @@
 //! The command line of run-report.
 
 use crate::frame::TableFormat;
+use crate::serve::DEFAULT;
 use clap::{ArgGroup, Parser};
 use run_common::cli::runs_dir::RunsDir;
 use run_common::cost;
@@ -13,10 +14,11 @@ const EXAMPLES: &str = "Examples:
   run-report
   run-report --best val_loss:min --format csv > table.csv
   run-report --group-by lr
-  run-report --metrics > metrics.csv
+  run-report --metrics --columns lr,seed > metrics.csv
   run-report --compare first second
   run-report --plot loss --log --smooth 0.9 first second
   run-report --html report.html
+  run-report --serve
   run-report --export-mlflow mlruns
   run-report --sql runs.sql && duckdb -init runs.sql
   run-status -a --json | jq -c 'select(.step > 100)' | run-report -";
@@ -24,9 +26,9 @@ const EXAMPLES: &str = "Examples:
 /// Compare runs, consolidate their metrics, draw curves, add up costs.
 #[derive(Debug, Parser)]
 #[command(name = "run-report", version, after_help = EXAMPLES)]
-#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "export", "export_tensorboard", "export_mlflow", "sql", "cost", "goodput"]))]
+#[command(group = ArgGroup::new("what").args(["metrics", "evals", "compare", "svg", "html", "serve", "export", "export_tensorboard", "export_mlflow", "sql", "cost", "goodput"]))]
 #[command(group = ArgGroup::new("priced").args(["cost", "goodput"]))]
-#[command(group = ArgGroup::new("curves").args(["plot", "svg", "html", "export"]).multiple(true))]
+#[command(group = ArgGroup::new("curves").args(["plot", "svg", "html", "serve", "export"]).multiple(true))]
 #[command(group = ArgGroup::new("away").args(["export_tensorboard", "export_mlflow", "sql"]).multiple(true))]
 #[command(group = ArgGroup::new("whole").args(["metrics", "evals", "compare"]).multiple(true))]
 pub(crate) struct Args {
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with_all = ["metrics", "evals", "curves", "away"])]
     pub(crate) format: TableFormat,
     /// Columns to show; a metric stands for its last, best, mean and std
-    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["whole", "goodput", "curves", "away"])]
+    #[arg(long, value_name = "COLUMN,...", conflicts_with_all = ["evals", "compare", "goodput", "curves", "away"])]
     pub(crate) columns: Vec<String>,
     /// Sort by a column; with :desc in descending order
     #[arg(long, value_name = "COLUMN", conflicts_with_all = ["whole", "goodput", "curves", "away"])]
@@ -76,6 +78,17 @@ pub(crate) struct Args {
     /// Write an HTML page with curves, table and provenance to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// The address of the live page.
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = DEFAULT,
+        conflicts_with = "scrape",
+        help = "Serve the page, which follows the runs, until interrupted [default: 127.0.0.1:7117]"
+    )]
+    pub(crate) serve: Option<String>,
     /// Write the whole report to a file as a JSON document
     #[arg(long, value_name = "FILE")]
     pub(crate) export: Option<PathBuf>,

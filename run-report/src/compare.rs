@@ -6,7 +6,7 @@ use crate::frame::{Frame, TableFormat, Tinted};
 use crate::run::Run;
 use crate::runs::Runs;
 use crate::scalar::Scalar;
-use crate::settings::{provenance, settings, varying};
+use crate::settings::{Environment, environment, provenance, settings, varying};
 use run_common::cli::out::Out;
 use run_common::cli::table::Tint;
 use run_common::error::{Error, Exit};
@@ -32,10 +32,14 @@ pub(crate) fn print(runs: &Runs, format: TableFormat, out: &mut Out) -> Result<E
 fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let mut rows: Vec<(&str, String, Vec<Tinted>)> = Vec::new();
     let plain = |values: Vec<Scalar>| values.into_iter().map(|value| (value, Tint::None)).collect::<Vec<_>>();
-    for (what, of_runs) in [
-        ("config", runs.iter().map(settings).collect::<Vec<_>>()),
-        ("code", runs.iter().map(provenance).collect()),
-    ] {
+    let (mut code, mut packages) = (Vec::new(), Vec::new());
+    for run in runs {
+        let Environment { facts, packages: of_run } = environment(run);
+        code.push(provenance(run).into_iter().chain(facts).collect());
+        packages.push(of_run);
+    }
+    let config = runs.iter().map(settings).collect::<Vec<_>>();
+    for (what, of_runs) in [("config", config), ("code", code), ("package", packages)] {
         rows.extend(varying(&of_runs, |_| false).into_iter().map(|(key, values)| (what, key, plain(values))));
     }
     let mut result = |key: &str, values: Vec<Tinted>| {
@@ -46,8 +50,8 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
     let status = |run: &Run| (Scalar::Text(run.seen.status().to_string()), run.seen.status().into());
     result("status", runs.iter().map(status).collect());
     result("reason", plain(runs.iter().map(|run| Scalar::text(run.seen.reason())).collect()));
-    result("step", plain(figures.iter().map(|figures| Scalar::number(figures.step)).collect()));
-    let seconds = |run: &Run| run.seen.duration_s().map_or(Scalar::Empty, Scalar::Seconds);
+    result("step", plain(figures.iter().map(Figures::step).collect()));
+    let seconds = |run: &Run| run.seen.total_duration_s().map_or(Scalar::Empty, Scalar::Seconds);
     result("duration_s", plain(runs.iter().map(seconds).collect()));
     for name in &metrics_of(figures) {
         let better = Better::of(name);
@@ -56,7 +60,7 @@ fn differences(runs: &[Run], figures: &[Figures]) -> Frame {
             result(&format!("{name}.{figure}"), marked(values, better));
         }
     }
-    let mut frame = Frame::default();
+    let mut frame = Frame { has_kinds_in_rows: true, ..Frame::default() };
     frame.column("what", false, rows.iter().map(|(what, ..)| Scalar::Text((*what).to_owned())));
     frame.column("key", false, rows.iter().map(|(_, key, _)| Scalar::Text(key.clone())));
     for (number, run) in runs.iter().enumerate() {

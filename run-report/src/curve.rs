@@ -15,10 +15,28 @@ pub(crate) struct Bucket {
     count: u64,
     /// Number of values that were not finite.
     pub(crate) nonfinite: u64,
+    /// Number of rows, and the sums of their places beside the steps.
+    rows: u64,
+    beside: Beside,
+}
+
+/// Where a row is beside its step; NaN if its place is unknown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Beside {
+    /// Its number among all rows of the run.
+    pub(crate) row: f64,
+    /// When it was written, in seconds since 1970.
+    pub(crate) time: f64,
+    pub(crate) epoch: f64,
+}
+
+impl Beside {
+    /// Nothing is known.
+    pub(crate) const NOTHING: Self = Self { row: f64::NAN, time: f64::NAN, epoch: f64::NAN };
 }
 
 impl Bucket {
-    fn of(step: f64, value: f64) -> Self {
+    fn of(step: f64, value: f64, beside: Beside) -> Self {
         let finite = if value.is_finite() { value } else { f64::NAN };
         let (sum, count) = if value.is_finite() { (value, 1) } else { (0.0, 0) };
         Self {
@@ -29,6 +47,8 @@ impl Bucket {
             sum,
             count,
             nonfinite: u64::from(!value.is_finite()),
+            rows: 1,
+            beside,
         }
     }
 
@@ -40,6 +60,18 @@ impl Bucket {
         self.sum += later.sum;
         self.count += later.count;
         self.nonfinite += later.nonfinite;
+        self.rows += later.rows;
+        self.beside.row += later.beside.row;
+        self.beside.time += later.beside.time;
+        self.beside.epoch += later.beside.epoch;
+    }
+
+    /// Returns where its rows are in the mean, beside their steps.
+    pub(crate) fn beside(&self) -> Beside {
+        #[expect(clippy::cast_precision_loss, reason = "more than 2^53 rows are not to be had")]
+        let rows = self.rows as f64;
+        let Beside { row, time, epoch } = self.beside;
+        Beside { row: row / rows, time: time / rows, epoch: epoch / rows }
     }
 
     /// Returns the mean of the finite values; NaN if there are none.
@@ -118,8 +150,13 @@ impl Curve {
 
     /// Adds a row.
     pub(crate) fn add(&mut self, step: f64, value: f64) {
+        self.add_row(step, value, Beside::NOTHING);
+    }
+
+    /// Adds a row that may be drawn over another axis, too.
+    pub(crate) fn add_row(&mut self, step: f64, value: f64, beside: Beside) {
         let value = self.smooth.as_mut().map_or(value, |smooth| smooth.add(value));
-        let bucket = Bucket::of(step, value);
+        let bucket = Bucket::of(step, value, beside);
         self.rows += 1;
         match self.buckets.last_mut() {
             Some(last) if self.filled < self.rows_each => {

@@ -1,6 +1,6 @@
 //! The curves of all runs for the requested metrics, evaluations included.
 
-use crate::curve::Curve;
+use crate::curve::{Beside, Curve};
 use crate::fault::Fault;
 use crate::frame::ALL_COLUMNS;
 use crate::run::Run;
@@ -12,9 +12,11 @@ use run_common::pipeline::large_in_order;
 use run_metrics::name_list::NameList;
 use run_metrics::names::is_metric;
 use run_metrics::of_run;
+use run_metrics::read::RowCounts;
 use run_metrics::row::MetricRow;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
+use std::io;
 
 /// Which curves to draw, and how.
 pub(crate) struct Options<'a> {
@@ -82,7 +84,7 @@ pub(crate) fn read<T: Send>(
 }
 
 /// Makes steps that restart in each epoch continuous.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Unrolled {
     /// The epoch of the last row with an epoch.
     epoch: Option<f64>,
@@ -108,36 +110,31 @@ impl Unrolled {
 }
 
 fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Fault>) {
-    let mut curves: Vec<Curve> = Vec::new();
-    let mut places: HashMap<String, Option<usize>> = HashMap::new();
-    let mut add = |name: &str, step: f64, value: f64| {
-        let place = if let Some(place) = places.get(name) {
-            *place
-        } else {
-            let place = options.wants(name).then(|| {
-                curves.push(Curve::new(name, buckets, options.smooth));
-                curves.len() - 1
-            });
-            places.insert(name.to_owned(), place);
-            place
-        };
-        if let Some(place) = place {
-            curves[place].add(step, value);
-        }
-    };
+    let mut gathered = Gathering::new(options, buckets, run);
+    let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| gathered.add(&row));
+    (gathered.curves(run), run.faults(read))
+}
+
+/// Visits every value of a run: the name of the metric, its step or the field `x`, and the value. The results of
+/// evaluations come last, unless a metric of the run has the same name or `x` is not the step.
+pub(crate) fn visit(
+    run: &Run,
+    x: Option<&str>,
+    each: &mut dyn FnMut(&str, f64, f64),
+) -> io::Result<RowCounts> {
     let mut number = 0.0;
     let mut unrolled = Unrolled::default();
     let mut own: HashSet<String> = HashSet::new();
     let has_evaluations = !run.evaluations.is_empty();
     let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
         number += 1.0;
-        let x = match options.x {
+        let x = match x {
             Some(x) => row.number_under(x),
             None => Some(unrolled.step(&row).unwrap_or(number)),
         };
         for (name, value) in row.numbers() {
             if let Some(x) = x {
-                add(name, x, value);
+                each(name, x, value);
             }
             if has_evaluations && !own.contains(name) {
                 own.insert(name.to_owned());
@@ -145,12 +142,121 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Faul
         }
     });
     run.measured(&mut |name, step, mean| {
-        if !own.contains(name) && options.x.is_none() {
-            add(name, step, mean);
+        if !own.contains(name) && x.is_none() {
+            each(name, step, mean);
         }
     });
-    if options.x.is_some() {
-        curves.iter_mut().for_each(Curve::sort);
+    read
+}
+
+/// The curves of a run, row by row.
+#[derive(Clone)]
+pub(crate) struct Gathering<'a> {
+    options: &'a Options<'a>,
+    buckets: usize,
+    curves: Vec<Curve>,
+    names: Names,
+    number: f64,
+    unrolled: Unrolled,
+    has_evaluations: bool,
+    own: HashSet<String>,
+}
+
+impl<'a> Gathering<'a> {
+    /// Begins to gather the curves of a run, each with at most `buckets` buckets.
+    pub(crate) fn new(options: &'a Options, buckets: usize, run: &Run) -> Self {
+        Self {
+            options,
+            buckets,
+            curves: Vec::new(),
+            names: Names::default(),
+            number: 0.0,
+            unrolled: Unrolled::default(),
+            has_evaluations: !run.evaluations.is_empty() || !run.foreign_evaluations.is_empty(),
+            own: HashSet::new(),
+        }
     }
-    (curves, run.faults(read))
+
+    /// Adds a row that counts.
+    pub(crate) fn add(&mut self, row: &MetricRow) {
+        self.add_beside(row, Beside::NOTHING);
+    }
+
+    /// Adds a row that counts, and may be drawn over another axis, too.
+    pub(crate) fn add_beside(&mut self, row: &MetricRow, beside: Beside) {
+        self.number += 1.0;
+        let x = match self.options.x {
+            Some(x) => row.number_under(x),
+            None => Some(self.unrolled.step(row).unwrap_or(self.number)),
+        };
+        let Self { options, buckets, curves, names, .. } = self;
+        for (at, (name, value)) in row.numbers().enumerate() {
+            let place = names.place(at, name, || curve_of(curves, options, *buckets, name));
+            if let (Some(x), Some(place)) = (x, place) {
+                curves[place].add_row(x, value, beside);
+            }
+            if self.has_evaluations && !self.own.contains(name) {
+                self.own.insert(name.to_owned());
+            }
+        }
+    }
+
+    /// Adds the evaluations of the run, and returns all curves.
+    pub(crate) fn curves(mut self, run: &Run) -> Vec<Curve> {
+        let Self { options, buckets, curves, names, own, .. } = &mut self;
+        run.measured(&mut |name, step, mean| {
+            if own.contains(name) || options.x.is_some() {
+                return;
+            }
+            if let Some(place) = names.place(0, name, || curve_of(curves, options, *buckets, name)) {
+                curves[place].add(step, mean);
+            }
+        });
+        if options.x.is_some() {
+            curves.iter_mut().for_each(Curve::sort);
+        }
+        self.curves
+    }
+}
+
+/// Begins the curve of a metric, if it may be requested; returns its place.
+fn curve_of(curves: &mut Vec<Curve>, options: &Options, buckets: usize, name: &str) -> Option<usize> {
+    options.wants(name).then(|| {
+        curves.push(Curve::new(name, buckets, options.smooth));
+        curves.len() - 1
+    })
+}
+
+/// The places of curves by name. Most rows have the names of the row before, which are compared first.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    known: Vec<(String, Option<usize>)>,
+    by_name: HashMap<String, usize>,
+    /// The names of the row before.
+    before: Vec<usize>,
+}
+
+impl Names {
+    /// Returns the place of the name that is at this position in its row; a new name gets that of `new`.
+    fn place(&mut self, at: usize, name: &str, new: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        if let Some((known, place)) = self.before.get(at).map(|&known| &self.known[known])
+            && known == name
+        {
+            return *place;
+        }
+        let found = match self.by_name.get(name) {
+            Some(found) => *found,
+            None => {
+                self.known.push((name.to_owned(), new()));
+                self.by_name.insert(name.to_owned(), self.known.len() - 1);
+                self.known.len() - 1
+            }
+        };
+        if at < self.before.len() {
+            self.before[at] = found;
+        } else if at == self.before.len() {
+            self.before.push(found);
+        }
+        self.known[found].1
+    }
 }

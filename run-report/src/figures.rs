@@ -13,13 +13,13 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 
 /// Number of metrics that a table shows by default.
-const METRICS_SHOWN: usize = 3;
+pub(crate) const METRICS_SHOWN: usize = 3;
 
 /// The figures of all metrics of a run, as in status.json, and its last step.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     by_metric: Map<String, Value>,
-    pub(crate) step: Option<f64>,
+    step: Option<f64>,
 }
 
 impl Figures {
@@ -77,6 +77,11 @@ impl Figures {
         (Self { by_metric, step }, run.faults(read))
     }
 
+    /// Returns the last step.
+    pub(crate) fn step(&self) -> Scalar {
+        self.step.map_or(Scalar::Empty, Scalar::Exact)
+    }
+
     /// Returns the names of all columns with figures, steps and times among them.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.by_metric.keys().map(String::as_str)
@@ -87,18 +92,23 @@ impl Figures {
         self.by_metric.contains_key(metric)
     }
 
-    /// Returns a figure of a metric, such as `last`. There is no `best` if it is not known whether higher or
-    /// lower is better. Null in the record becomes NaN.
+    /// Returns a figure of a metric, such as `last`, as money if the metric is an amount of dollars. There is no
+    /// `best` if it is not known whether higher or lower is better. Null in the record becomes NaN.
     pub(crate) fn get(&self, metric: &str, figure: &str, better: Option<Better>) -> Scalar {
         let Some(of) = self.by_metric.get(metric) else { return Scalar::Empty };
-        match figure {
+        let found = match figure {
             "best" => match better {
                 Some(Better::More) => Scalar::json(&of["max"]),
                 Some(Better::Less) => Scalar::json(&of["min"]),
                 None => Scalar::Empty,
             },
             "last" => Scalar::Number(of["last"].as_f64().unwrap_or(f64::NAN)),
+            "count" | "nonfinite" => of[figure].as_f64().map_or(Scalar::Empty, Scalar::Exact),
             _ => Scalar::json(&of[figure]),
+        };
+        match found {
+            Scalar::Number(value) => Scalar::measured(metric, value),
+            found => found,
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use crate::scalar::Scalar;
 use clap::ValueEnum;
+use run_common::cli::fitting;
 use run_common::cli::out::Out;
 use run_common::cli::table::{Table, Tint};
 use run_common::error::Error;
-use run_common::text::{cut, printable};
+use run_common::figures::counted;
+use run_common::message::warn;
+use run_common::text::cut;
 use run_metrics::csv::quote;
 use serde_json::{Map, Value};
-use unicode_width::UnicodeWidthStr;
 
 /// Maximum length of a value in a table for people, in characters.
 const WIDTH: usize = 48;
@@ -51,6 +53,8 @@ pub(crate) struct Column {
     pub(crate) name: String,
     /// Whether the column is for programs, and shown to people only on request.
     pub(crate) is_extra: bool,
+    /// Where a terminal has no room, columns of a higher rank are dropped first; `None` for the rank by place.
+    rank: Option<u32>,
 }
 
 /// The hint for an unknown column.
@@ -61,6 +65,8 @@ pub(crate) const ALL_COLUMNS: &str = "--format csv shows all columns";
 pub(crate) struct Frame {
     pub(crate) columns: Vec<Column>,
     pub(crate) rows: Vec<Vec<Tinted>>,
+    /// Whether a row, and not a column, holds values of one kind, which have one precision.
+    pub(crate) has_kinds_in_rows: bool,
 }
 
 impl Frame {
@@ -81,7 +87,7 @@ impl Frame {
         is_extra: bool,
         values: impl Iterator<Item = Tinted>,
     ) {
-        self.columns.push(Column { name: name.into(), is_extra });
+        self.columns.push(Column { name: name.into(), is_extra, rank: None });
         for (number, value) in values.enumerate() {
             if self.rows.len() <= number {
                 self.rows.push(Vec::new());
@@ -90,9 +96,18 @@ impl Frame {
         }
     }
 
-    /// Finds a column.
+    /// Ranks the column that was added last: where a terminal has no room, columns of a higher rank are dropped
+    /// first.
+    pub(crate) fn rank_last(&mut self, rank: u32) {
+        if let Some(column) = self.columns.last_mut() {
+            column.rank = Some(rank);
+        }
+    }
+
+    /// Finds a column; `duration` is short for `duration_s`.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        let find = |name: &str| self.columns.iter().position(|column| column.name == name);
+        find(name).or_else(|| if name == "duration" { find("duration_s") } else { None })
     }
 
     /// Sorts the rows by a column.
@@ -108,31 +123,11 @@ impl Frame {
         });
     }
 
-    /// Drops columns of a table for people, from the right, until the table fits the terminal; returns the
-    /// number of dropped columns.
-    pub(crate) fn fit(&mut self, width: usize) -> usize {
-        let needs = |at: usize| {
-            let values = self.rows.iter().map(|row| cut(&row[at].0.shown(), WIDTH).width());
-            values.max().unwrap_or(0).max(self.columns[at].name.width()) + 2
-        };
-        let shown: Vec<usize> = self.shown().collect();
-        let mut end = 0;
-        let has_room = |at: &&usize| {
-            end += needs(**at);
-            end <= width + 2
-        };
-        let unfit: Vec<usize> =
-            shown.iter().skip(shown.iter().take_while(has_room).count().max(1)).copied().collect();
-        for &at in &unfit {
-            self.columns[at].is_extra = true;
-        }
-        unfit.len()
-    }
-
     /// Keeps these columns, in this order.
     pub(crate) fn select(&mut self, columns: &[usize]) {
-        let is_extra = false;
-        self.columns = columns.iter().map(|&at| Column { is_extra, ..self.columns[at].clone() }).collect();
+        let chosen =
+            |&at: &usize| Column { name: self.columns[at].name.clone(), is_extra: false, rank: None };
+        self.columns = columns.iter().map(chosen).collect();
         for row in &mut self.rows {
             *row = columns.iter().map(|&at| row[at].clone()).collect();
         }
@@ -140,30 +135,96 @@ impl Frame {
 
     /// Prints it.
     pub(crate) fn print(&self, format: TableFormat, out: &mut Out) -> Result<(), Error> {
-        match format {
-            TableFormat::Table => self.print_table(out),
-            TableFormat::Csv => out.bytes(&self.csv()),
-            TableFormat::Json => self.objects().try_for_each(|object| out.json(&object)),
-            TableFormat::Md => self.markdown().iter().try_for_each(|line| out.text(line)),
+        self.print_without(&[], "", format, out)
+    }
+
+    /// Prints it, and reports what it leaves out in a format for people: these numbers of things, and the columns
+    /// that a terminal has no room for. `advice` says how to see them, beside other formats.
+    pub(crate) fn print_without(
+        &self,
+        hidden: &[(usize, &str)],
+        advice: &str,
+        format: TableFormat,
+        out: &mut Out,
+    ) -> Result<(), Error> {
+        let unfit = match format {
+            TableFormat::Table => self.print_table(out)?,
+            TableFormat::Md => {
+                self.markdown().iter().try_for_each(|line| out.text(line))?;
+                0
+            }
+            TableFormat::Csv => return out.bytes(&self.csv()),
+            TableFormat::Json => return self.objects().try_for_each(|object| out.json(&object)),
+        };
+        let mut words: Vec<String> = hidden
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(*count, what))
+            .collect();
+        words.extend((unfit > 0).then(|| format!("{} (terminal too narrow)", counted(unfit, "column"))));
+        if !words.is_empty() {
+            out.flush()?;
+            warn(&format!("not shown: {}; {advice}--format csv and json show all", words.join(", ")));
         }
+        Ok(())
     }
 
     fn shown(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|&at| !self.columns[at].is_extra)
     }
 
-    fn print_table(&self, out: &mut Out) -> Result<(), Error> {
+    fn print_table(&self, out: &mut Out) -> Result<usize, Error> {
         if self.rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
-        let heads = self.shown().map(|at| printable(&self.columns[at].name).into_owned());
-        let mut table = Table::new(heads);
-        for row in &self.rows {
-            table.row(
-                self.shown().map(|at| (cut(&row[at].0.shown(), WIDTH).into_owned(), row[at].1)).collect(),
-            );
+        let mut table = Table::new(self.shown().map(|at| self.fitting(at)));
+        for row in self.texts() {
+            table.row(row.into_iter().map(|(at, text, tint)| (self.cut(at, text), tint)).collect());
         }
         out.table(&table)
+    }
+
+    /// Returns how a column is fitted to a terminal.
+    fn fitting(&self, at: usize) -> fitting::Column {
+        let Column { name, rank, .. } = &self.columns[at];
+        let is_text = || self.rows.iter().any(|row| matches!(row[at].0, Scalar::Text(_)));
+        let column = match name.as_str() {
+            "run" => return fitting::Column::names(name),
+            "reason" => return fitting::Column::reasons(name),
+            "status" | "what" => fitting::Column::from(name),
+            _ if self.has_kinds_in_rows || is_text() => fitting::Column::from(name).of_text(),
+            _ => fitting::Column::from(name).with_long_head(),
+        };
+        match rank {
+            Some(rank) => column.ranked(*rank),
+            None => column,
+        }
+    }
+
+    /// Cuts a long text of a table; names and reasons stay whole.
+    fn cut(&self, at: usize, text: String) -> String {
+        match self.columns[at].name.as_str() {
+            "run" | "reason" => text,
+            _ => cut(&text, WIDTH).into_owned(),
+        }
+    }
+
+    /// Returns the shown cells for people, with the numbers of their columns; numbers of one kind have one
+    /// precision.
+    fn texts(&self) -> Vec<Vec<(usize, String, Tint)>> {
+        let most = |values: &mut dyn Iterator<Item = &Tinted>| {
+            values.filter_map(|(value, _)| value.decimals()).max().unwrap_or_default()
+        };
+        let of_column = |at: usize| most(&mut self.rows.iter().map(|row| &row[at]));
+        let columns: Vec<(usize, usize)> = self.shown().map(|at| (at, of_column(at))).collect();
+        let of_row = |row: &Vec<Tinted>| {
+            let alike = self.has_kinds_in_rows.then(|| most(&mut row.iter()));
+            let text = |(at, decimals): &(usize, usize)| {
+                (*at, row[*at].0.shown_alike(alike.unwrap_or(*decimals)), row[*at].1)
+            };
+            columns.iter().map(text).collect()
+        };
+        self.rows.iter().map(of_row).collect()
     }
 
     /// Returns it as CSV, with all columns.
@@ -203,10 +264,12 @@ impl Frame {
             format!("| {} |", cells.into_iter().map(cell).collect::<Vec<_>>().join(" | "))
         };
         let heads = self.shown().map(|at| self.columns[at].name.clone()).collect();
-        let is_figure = |at: usize| self.rows.iter().all(|row| !matches!(row[at].0, Scalar::Text(_)));
+        let is_text = |value: &Scalar| matches!(value, Scalar::Text(_) | Scalar::Time(_));
+        let is_figure = |at: usize| !self.rows.iter().any(|row| is_text(&row[at].0));
         let rule = self.shown().map(|at| if is_figure(at) { "---:" } else { "---" }).collect::<Vec<_>>();
         let mut lines = vec![line(heads), format!("| {} |", rule.join(" | "))];
-        lines.extend(self.rows.iter().map(|row| line(self.shown().map(|at| row[at].0.shown()).collect())));
+        let cells = |row: Vec<(usize, String, Tint)>| row.into_iter().map(|(_, text, _)| text).collect();
+        lines.extend(self.texts().into_iter().map(|row| line(cells(row))));
         lines
     }
 }
@@ -249,13 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_left_out_from_the_right() {
-        let column = |text: &str| vec![Scalar::Text(text.to_owned())];
-        let fitted = |width| {
-            let mut frame = frame(vec![column("語語"), column("b"), column("c")]);
-            (frame.fit(width), frame.shown().count())
-        };
-        assert_eq!([4 + 2 + 2 + 2 + 2, 11, 8, 7, 1].map(fitted), [(0, 3), (1, 2), (1, 2), (2, 1), (2, 1)]);
+    fn numbers_of_one_kind_have_one_precision() {
+        let numbers = |numbers: &[f64]| numbers.iter().copied().map(Scalar::Number).collect::<Vec<_>>();
+        let mut frame = frame(vec![numbers(&[0.5, 12.25]), numbers(&[3.0, 7.0])]);
+        frame.columns[1].is_extra = true;
+        assert_eq!(frame.markdown()[2..], ["| 0.5000 |", "| 12.2500 |"]);
+        frame.columns[1].is_extra = false;
+        frame.has_kinds_in_rows = true;
+        assert_eq!(frame.markdown()[2..], ["| 0.5000 | 3.0000 |", "| 12.250 | 7.000 |"]);
     }
 
     #[test]

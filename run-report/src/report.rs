@@ -4,7 +4,9 @@ use crate::cli::Args;
 use crate::frame::{Sort, TableFormat};
 use crate::runs::{Runs, Selection};
 use crate::scraped::scrape;
-use crate::{bridge, compare, consolidate, cost, curves, evals, export, goodput, plot, sql, table};
+use crate::{
+    bridge, compare, consolidate, cost, curves, evals, export, goodput, page, plot, serve, sql, table,
+};
 use run_common::cli::out::Out;
 use run_common::cost::Rates;
 use run_common::error::{Error, Exit};
@@ -15,22 +17,27 @@ use std::path::Path;
 /// Prints or writes the requested report.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     let report = Report::of(args)?;
-    let mut runs = Runs::read(&Selection {
+    let selection = Selection {
         runs_dir: args.runs_dir.path(),
         names: &args.runs,
         null: args.null,
         eval_dir: args.eval_dir.as_deref(),
         tags: &args.tag,
-    })?;
+    };
+    if let Report::Live(curves, rates, at) = &report {
+        return serve::serve(at, &selection, curves, rates.as_ref(), out);
+    }
+    let mut runs = Runs::read(&selection)?;
     let _scratch = if args.scrape.is_empty() { None } else { Some(scrape(&mut runs.all, &args.scrape)?) };
     match report {
         Report::Table(options) => table::print(&runs, &options, out),
         Report::Compare(format) => compare::print(&runs, format, out),
-        Report::Metrics => consolidate::print(&runs, out),
+        Report::Metrics(settings) => consolidate::print(&runs, &settings, out),
         Report::Evals => evals::print(&runs, out),
         Report::Plot(curves) => plot::print(&runs, &curves, out),
         Report::Svg(curves, file) => plot::svg::write(&runs, &curves, file, out),
-        Report::Page(curves, file) => export::page::write(&runs, &curves, file, out),
+        Report::Page(curves, rates, file) => page::write(&runs, &curves, rates.as_ref(), file, out),
+        Report::Live(..) => Ok(runs.exit), // served above, where runs come and go
         Report::Document(curves, file) => export::write(&runs, &curves, file, out),
         Report::TensorBoard(curves, directory) => bridge::tensorboard::write(&runs, &curves, directory),
         Report::Mlflow(curves, directory) => bridge::mlflow::write(&runs, &curves, directory),
@@ -46,8 +53,8 @@ enum Report<'a> {
     Table(table::Options<'a>),
     /// The differences between runs.
     Compare(TableFormat),
-    /// Every row of metrics.
-    Metrics,
+    /// Every row of metrics, with these settings.
+    Metrics(Vec<String>),
     /// Every row of evaluations.
     Evals,
     /// Curves in the terminal.
@@ -55,7 +62,9 @@ enum Report<'a> {
     /// Curves as SVG.
     Svg(curves::Options<'a>, &'a Path),
     /// The HTML page.
-    Page(curves::Options<'a>, &'a Path),
+    Page(curves::Options<'a>, Option<Rates>, &'a Path),
+    /// The live page, with the address to serve it at.
+    Live(curves::Options<'a>, Option<Rates>, &'a str),
     /// The JSON document.
     Document(curves::Options<'a>, &'a Path),
     /// TensorBoard event files.
@@ -81,13 +90,15 @@ impl<'a> Report<'a> {
         };
         let sort = args.sort.as_deref().map(Sort::parse);
         Ok(if args.metrics {
-            Self::Metrics
+            Self::Metrics(NameList::of(&args.columns).names(|_| false))
         } else if args.evals {
             Self::Evals
         } else if let Some(file) = &args.svg {
             Self::Svg(curves, file)
         } else if let Some(file) = &args.html {
-            Self::Page(curves, file)
+            Self::Page(curves, rates(args)?, file)
+        } else if let Some(at) = &args.serve {
+            Self::Live(curves, rates(args)?, at)
         } else if let Some(file) = &args.export {
             Self::Document(curves, file)
         } else if let Some(directory) = &args.export_tensorboard {

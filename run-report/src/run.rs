@@ -17,7 +17,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// A run in a report.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
     /// Its name: that of its directory, preceded by the batch; its path if two runs have the same name.
     pub(crate) name: String,

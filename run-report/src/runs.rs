@@ -92,7 +92,7 @@ impl Runs {
     }
 }
 
-fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
+pub(crate) fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
     let runs_dir = selection.runs_dir.as_path();
     if !selection.names.is_empty() {
         let mut known = HashSet::new(); // a run that was named twice counts once
@@ -118,7 +118,7 @@ fn open(selection: &Selection) -> Result<Vec<Result<RunDir, Error>>, Error> {
 
 /// Returns the name of a run: its path below the runs directory (absolute), whatever operand named the run;
 /// elsewhere the name of its directory, preceded by that of its batch.
-fn name_of(run: &RunDir, runs_dir: &Path) -> String {
+pub(crate) fn name_of(run: &RunDir, runs_dir: &Path) -> String {
     let path = run.absolute();
     let above = match path.parent() {
         _ if path.starts_with(runs_dir) && path != runs_dir => Some(runs_dir),

@@ -1,8 +1,10 @@
 //! A value of a table: its order, and its form for people, CSV and JSON.
 
-use run_common::figures::{figure, money};
+use run_common::cost::dollars;
+use run_common::figures::{decimals, figure_alike, money_alike};
 use run_common::json::json_number;
-use run_common::time::human_seconds;
+use run_common::natural::natural;
+use run_common::time::{Timestamp, human_seconds};
 use run_metrics::csv::quote;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -18,8 +20,10 @@ pub(crate) enum Scalar {
     Seconds(f64),
     /// A sum of money.
     Dollars(f64),
-    /// A number that a person chose, shown in full.
+    /// A number that a person chose, or a count, shown in full.
     Exact(f64),
+    /// A time; for people in local time.
+    Time(Timestamp),
     /// A number that is the best of its row.
     Best(f64),
     /// Anything else.
@@ -40,7 +44,21 @@ impl Scalar {
     /// Converts a count.
     #[expect(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
     pub(crate) fn count(count: usize) -> Self {
-        Self::Number(count as f64)
+        Self::Exact(count as f64)
+    }
+
+    /// Converts a value of a metric, which is money if the name says so.
+    pub(crate) fn measured(metric: &str, value: f64) -> Self {
+        if value.is_finite() && dollars(metric).is_some() {
+            Self::Dollars(value)
+        } else {
+            Self::Number(value)
+        }
+    }
+
+    /// Converts a time that may be missing.
+    pub(crate) fn time(time: Option<Timestamp>) -> Self {
+        time.map_or(Self::Empty, Self::Time)
     }
 
     /// Converts a setting, whose numbers a person chose.
@@ -68,7 +86,7 @@ impl Scalar {
             | Self::Dollars(number)
             | Self::Exact(number)
             | Self::Best(number) => Some(*number),
-            Self::Empty | Self::Text(_) => None,
+            Self::Empty | Self::Text(_) | Self::Time(_) => None,
         }
     }
 
@@ -79,15 +97,32 @@ impl Scalar {
     }
 
     /// Returns the value for people.
+    #[cfg(test)]
     pub(crate) fn shown(&self) -> String {
+        self.shown_alike(0)
+    }
+
+    /// Returns the value for people; a measured number has at least this many decimals.
+    pub(crate) fn shown_alike(&self, decimals: usize) -> String {
         match self {
             Self::Empty => String::new(),
-            Self::Number(number) => figure(*number),
+            Self::Number(number) => figure_alike(*number, decimals),
             Self::Seconds(seconds) => human_seconds(*seconds),
-            Self::Dollars(usd) => money(*usd),
+            Self::Dollars(usd) => money_alike(*usd, decimals),
             Self::Exact(number) => csv_number(*number),
-            Self::Best(number) => format!("{} *", figure(*number)),
+            Self::Best(number) => format!("{} *", figure_alike(*number, decimals)),
+            Self::Time(time) => time.local(),
             Self::Text(text) => text.clone(),
+        }
+    }
+
+    /// Returns the number of decimals of a measured number for people.
+    pub(crate) fn decimals(&self) -> Option<usize> {
+        match self {
+            Self::Number(number) | Self::Best(number) => decimals(*number),
+            Self::Dollars(usd) if usd.abs() < 0.01 => decimals(*usd),
+            Self::Dollars(_) => Some(2),
+            _ => None,
         }
     }
 
@@ -96,6 +131,7 @@ impl Scalar {
         match (self, self.float()) {
             (_, Some(number)) => json_number(number),
             (Self::Text(text), _) => Value::from(text.as_str()),
+            (Self::Time(time), _) => Value::from(time.to_string()),
             _ => Value::Null,
         }
     }
@@ -105,20 +141,23 @@ impl Scalar {
         match (self, self.float()) {
             (_, Some(number)) => into.extend_from_slice(csv_number(number).as_bytes()),
             (Self::Text(text), _) => quote(text.as_bytes(), into),
+            (Self::Time(time), _) => into.extend_from_slice(time.to_string().as_bytes()),
             _ => {}
         }
     }
 
-    /// Compares two values: numbers before texts, NaN after numbers, missing values last.
+    /// Compares two values: numbers before times, times before texts, NaN after them, missing values last.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         let rank = |scalar: &Self| match (scalar, scalar.float()) {
-            (_, Some(number)) if number.is_nan() => 2,
+            (_, Some(number)) if number.is_nan() => 3,
             (_, Some(_)) => 0,
-            (Self::Text(_), _) => 1,
-            _ => 3,
+            (Self::Time(_), _) => 1,
+            (Self::Text(_), _) => 2,
+            _ => 4,
         };
         rank(self).cmp(&rank(other)).then_with(|| match (self, other) {
-            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            (Self::Text(one), Self::Text(other)) => natural(one.as_bytes(), other.as_bytes()),
+            (Self::Time(one), Self::Time(other)) => one.cmp(other),
             _ => self.float().partial_cmp(&other.float()).unwrap_or(Ordering::Equal),
         })
     }

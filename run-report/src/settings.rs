@@ -6,6 +6,7 @@ use run_common::fsio::read_small;
 use run_common::provenance::config;
 use run_common::provenance::redact::redact_json;
 use run_common::rundir::attempts::AttemptStart;
+use run_common::rundir::captured::Captured;
 use run_common::shell::shell_line;
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -58,6 +59,35 @@ pub(crate) fn provenance(run: &Run) -> Map<String, Value> {
     ];
     let is_known = |value: &Value| !value.is_null() && value != "";
     facts.into_iter().filter(|(_, v)| is_known(v)).map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What was captured of the environment of a run's last attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// Facts about the machine and the interpreter, by name, which are part of the provenance.
+    pub(crate) facts: Map<String, Value>,
+    /// Versions of packages by name.
+    pub(crate) packages: Map<String, Value>,
+}
+
+/// Reads what was captured of the environment of a run; nothing of a run that was not executed.
+pub(crate) fn environment(run: &Run) -> Environment {
+    let Some(captured) = Captured::read(run.seen.run.layout()) else { return Environment::default() };
+    let container = captured.container.unwrap_or_default();
+    let facts = [
+        ("python_executable", captured.python_executable),
+        ("uv_lock_sha256", captured.uv_lock_sha256),
+        ("cpu", captured.cpu),
+        ("cpus", captured.cpus.map(|cpus| cpus.to_string())),
+        ("gpu_driver", captured.gpu_driver),
+        ("container_image", container.image),
+        ("container_image_id", container.image_id),
+        ("container_id", container.id),
+    ];
+    let facts = facts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))).collect();
+    let conda = captured.conda.into_iter().map(|(name, version)| (format!("conda:{name}"), version.into()));
+    let packages = captured.packages.into_iter().map(|(name, version)| (name, version.into()));
+    Environment { facts, packages: packages.chain(conda).collect() }
 }
 
 fn list(value: &Value) -> String {

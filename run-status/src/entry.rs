@@ -3,7 +3,9 @@
 use crate::backup::BackupOut;
 use crate::cli::Args;
 use run_common::cli::table::Tint;
+use run_common::cost::dollars;
 use run_common::error::{Error, Exit};
+use run_common::figures::money;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Damage, Observed};
 use run_common::rundir::record::document_in;
@@ -100,7 +102,7 @@ impl<'a> Entry<'a> {
             layout: run.run.layout().foreign().map(|foreign| foreign.name()),
             path: path.unwrap_or_else(|path| path.to_string_lossy().into_owned()),
             quiet_s: rounded(run.quiet_s()),
-            duration_s: rounded(run.duration_s()),
+            duration_s: rounded(run.total_duration_s()),
             eta_s: rounded(run.eta_s()),
             backup: None,
             meta: None,
@@ -130,6 +132,7 @@ impl<'a> Entry<'a> {
     /// Returns the cells of the table.
     pub(crate) fn cells(&self, columns: &[String]) -> Vec<(String, Tint)> {
         let plain = |text: String| (text, Tint::None);
+        let figures = self.run.recorded.metrics().figures();
         let time = |seconds: Option<f64>| plain(seconds.map(human_seconds).unwrap_or_default());
         vec![
             plain(match self.title() {
@@ -137,8 +140,8 @@ impl<'a> Entry<'a> {
                 None => self.name().to_owned(),
             }),
             (self.status(), self.run.status().into()),
-            plain(self.progress()),
-            plain(self.metrics(columns)),
+            plain(self.progress(&figures)),
+            plain(last_values(&figures, columns)),
             plain(self.run.start_time().map(Timestamp::local).unwrap_or_default()),
             time(self.duration_s),
             time(self.eta_s),
@@ -168,7 +171,7 @@ impl<'a> Entry<'a> {
         self.layout
     }
 
-    /// Returns the duration and the remaining time of the attempt, in seconds.
+    /// Returns the duration of all attempts and the remaining time, in seconds.
     pub(crate) fn times(&self) -> [Option<f64>; 2] {
         [self.duration_s, self.eta_s]
     }
@@ -190,37 +193,69 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Returns the step, the number of steps, and the percentage.
-    pub(crate) fn progress(&self) -> String {
+    /// Returns the step, the number of steps, and the percentage; and the episode and epsilon, where logged.
+    pub(crate) fn progress(&self, figures: &Map<String, Value>) -> String {
         #[expect(clippy::cast_precision_loss, reason = "steps are far below 2^53")]
         let total = self.run.recorded.total_steps.map(|total| total as f64);
-        match (self.run.recorded.step(), total) {
-            (Some(step), Some(total)) if total > 0.0 => {
-                format!("{step}/{total} ({:.1}%)", step / total * 100.0)
-            }
-            (Some(step), _) => step.to_string(),
-            (None, _) => String::new(),
-        }
+        let step = self.run.recorded.step();
+        let mut words: Vec<String> = Vec::new();
+        words.extend(step.map(|step| match total {
+            Some(total) if total > 0.0 => format!("{step}/{total} ({:.1}%)", step / total * 100.0),
+            _ => step.to_string(),
+        }));
+        // Unless the episode is the step.
+        let episode = last_of(figures, EPISODE).filter(|episode| episode.as_f64() != step);
+        words.extend(episode.map(|episode| format!("ep={}", text(episode))));
+        words.extend(last_of(figures, EPSILON).map(|epsilon| format!("ε={}", figure(epsilon))));
+        words.join(" ")
     }
+}
 
-    /// Returns the last values of the requested or default metrics.
-    fn metrics(&self, columns: &[String]) -> String {
-        let metrics = self.run.recorded.metrics().figures();
-        let names = shown_metrics(&metrics, columns, 3);
-        let shown = names.iter().map(|name| format!("{name}={}", figure(&metrics[name]["last"])));
-        shown.collect::<Vec<_>>().join(" ")
+/// Names of metrics that stand beside the step, by their last parts.
+const EPISODE: &str = "episode";
+const EPSILON: &str = "epsilon";
+
+/// Returns whether the last part of a name is this word, in any case.
+fn is_called(name: &str, word: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.eq_ignore_ascii_case(word))
+}
+
+/// Returns the last value of the first metric whose last part is this word.
+fn last_of<'a>(figures: &'a Map<String, Value>, word: &str) -> Option<&'a Value> {
+    figures.iter().find(|(name, _)| is_called(name, word)).map(|(_, of)| &of["last"])
+}
+
+/// Returns the last values of the requested or default metrics.
+fn last_values(figures: &Map<String, Value>, columns: &[String]) -> String {
+    let names = shown_metrics(figures, columns, 3);
+    let shown = names.iter().map(|name| format!("{name}={}", figure_of(name, &figures[name]["last"])));
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns a value of a metric in few digits, an amount of dollars as money.
+pub(crate) fn figure_of(name: &str, value: &Value) -> String {
+    let may_be_money = name.as_bytes().windows(3).any(|part| part.eq_ignore_ascii_case(b"usd"));
+    match value.as_f64() {
+        Some(usd) if may_be_money && dollars(name).is_some() => money(usd),
+        _ => figure(value),
     }
 }
 
 /// Returns the names of the metrics to show: the requested ones, else at most `most` that tell most.
 pub(crate) fn shown_metrics(metrics: &Map<String, Value>, asked: &[String], most: usize) -> Vec<String> {
     if asked.is_empty() {
-        let names = metrics.keys().map(|name| (name.as_str(), 1));
+        // Epsilon stands beside the step.
+        let names = metrics.keys().filter(|name| !is_called(name, EPSILON)).map(|name| (name.as_str(), 1));
         return headline(names, most).into_iter().map(str::to_owned).collect();
     }
     let mut names = NameList::of(asked).names(|name| metrics.contains_key(name));
     names.retain(|name| metrics.contains_key(name));
     names
+}
+
+/// Returns a value as a text.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Returns a number in few digits; null stands for a value that is not finite.

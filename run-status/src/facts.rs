@@ -1,6 +1,6 @@
 //! The facts of a run, as names and values, and its cost.
 
-use crate::entry::Entry;
+use crate::entry::{Entry, text};
 use run_checkpoint::save_times;
 use run_common::cli::table::{Table, Tint};
 use run_common::cost::{Rates, logged, spent};
@@ -38,9 +38,7 @@ pub(crate) fn facts(run: &Observed, meta: Option<&Meta>, extent: Extent) -> Tabl
             of_creation(&mut facts, run, meta);
         }
     }
-    if extent == Extent::Full {
-        of_machine(&mut facts, run);
-    }
+    of_machine(&mut facts, run);
     of_devices(&mut facts, run);
     facts.0
 }
@@ -71,7 +69,7 @@ fn of_record(facts: &mut Facts, run: &Observed) {
     facts.say("made by", entry.layout().map(str::to_owned));
     facts.tinted("status", Some(entry.status()), run.status().into());
     facts.say("reason", run.reason().map(str::to_owned));
-    facts.say("step", Some(entry.progress()));
+    facts.say("step", Some(entry.progress(&run.recorded.metrics().figures())));
     facts.say(
         "metrics",
         run.recorded.attempt().and_then(|attempt| Some(names(attempt.metrics_from.as_ref()?))),
@@ -195,10 +193,6 @@ fn code(meta: &Meta) -> Option<String> {
     let branch = meta.git_branch.as_ref().map(|branch| format!(" ({branch})")).unwrap_or_default();
     let dirty = if meta.git_dirty == Some(true) { ", with changes" } else { "" };
     Some(format!("{commit}{branch}{dirty}"))
-}
-
-pub(crate) fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn pairs(values: &Map<String, Value>) -> String {

@@ -1,37 +1,74 @@
 //! The picture that `--watch` draws on a terminal: the list, or the details of a run with a curve of its main
 //! metric.
 
+use crate::curve;
 use crate::detail;
-use crate::entry::{figure, shown_metrics};
+use crate::entry::{figure_of, shown_metrics};
 use crate::facts::{Extent, facts};
+use crate::keys::Keys;
 use crate::rows::{RunRow, counts, table};
 use crate::select::Scope;
-use crate::sparkline::Sparkline;
 use crate::watched::Watched;
+use run_common::cli::table::{Tint, tinted};
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
+use run_common::text::{fit, printable};
 use run_common::time::Timestamp;
+use run_metrics::figures::Figures;
+use run_metrics::fresh::Fresh;
+use std::path::PathBuf;
 
 /// What to draw.
 pub(crate) struct Picture<'a> {
     pub(crate) scope: &'a Scope<'a>,
     /// The requested metrics.
     pub(crate) columns: &'a [String],
-    /// Whether a single run was named.
-    pub(crate) is_one: bool,
     pub(crate) colour: bool,
-    pub(crate) sparkline: Option<Sparkline>,
+    /// What the keys have chosen.
+    pub(crate) keys: Keys,
+    /// The run whose details were drawn last, and its metrics.
+    pub(crate) fresh: Option<(PathBuf, Fresh)>,
 }
 
+/// The least height of a terminal that shows the keys.
+const KEYS: usize = 10;
+
+/// The least and the greatest height of the picture of a curve.
+const LEAST: usize = 5;
+const GREATEST: usize = 24;
+
+/// Lines of a log that are shown if there is room for more than a curve, and at most.
+const LOG_LEAST: usize = 4;
+const LOG_MOST: usize = 12;
+
 impl Picture<'_> {
+    /// Returns the lines that fit a terminal of this size, the last of which tells of the keys.
+    pub(crate) fn with_keys(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
+        if rows < KEYS {
+            return self.draw(watched, (columns, rows));
+        }
+        let mut lines = self.draw(watched, (columns, rows - 1));
+        lines.resize(rows - 1, String::new());
+        lines
+            .push(tinted(&fit(&self.keys.line(), columns), if self.colour { Tint::Dim } else { Tint::None }));
+        lines
+    }
+
     /// Returns the lines that fit a terminal of this size.
     pub(crate) fn draw(&mut self, watched: &Watched, (columns, rows): (usize, usize)) -> Vec<String> {
-        let mut lines = match watched.observed().next() {
-            Some(run) if self.is_one => self.one(run, columns),
-            _ => self.several(watched, columns, rows),
+        let is_it = |run: &&Observed| self.keys.run.as_deref() == Some(run.run.layout().root());
+        let mut lines = match watched.observed().find(is_it) {
+            Some(run) if self.keys.shows_log => log(run, columns, rows),
+            Some(run) => self.one(run, columns, rows),
+            None => self.several(watched, columns, rows),
         };
-        lines.extend(watched.errors.iter().map(|error| run_common::text::fit(error, columns)));
+        lines.extend(watched.errors.iter().map(|error| fit(error, columns)));
         lines
+    }
+
+    /// Returns the shown runs, in the order of the list.
+    pub(crate) fn shown<'a>(&self, watched: &'a Watched) -> Vec<&'a Observed> {
+        watched.observed().filter(|run| self.scope.wants(run)).collect()
     }
 
     fn several(&self, watched: &Watched, columns: usize, height: usize) -> Vec<String> {
@@ -42,45 +79,95 @@ impl Picture<'_> {
                 RunRow::counted(run, self.scope)
             }
         };
-        let mut all: Vec<RunRow> = watched.observed().map(row).collect();
+        let all: Vec<RunRow> = watched.observed().map(row).collect();
         let head = format!("{}  {}", Timestamp::now().local(), counts(&all));
-        let room = height.saturating_sub(watched.errors.len() + 3);
-        let mut lines = vec![run_common::text::fit(&head, columns)];
+        let room = height.saturating_sub(watched.errors.len() + 2);
+        let mut lines = vec![fit(&head, columns)];
         let wanted = all.iter().filter(|row| row.is_shown()).count();
-        if wanted > room {
-            leave_out(&mut all, wanted - room);
-        }
+        // Names of batches and reasons take lines, too: fewer runs are drawn until all of them fit.
+        let mut hidden = wanted.saturating_sub(room);
+        let drawn = loop {
+            let mut kept = all.clone();
+            leave_out(&mut kept, hidden);
+            let drawn = table(kept).lines(self.colour, columns);
+            let over = drawn.len().saturating_sub(room);
+            if over == 0 || hidden == wanted {
+                break drawn;
+            }
+            hidden = (hidden + over.div_ceil(2)).min(wanted);
+        };
         if wanted > 0 {
-            lines.extend(table(all).lines(self.colour, columns));
+            lines.extend(drawn);
         }
         lines.truncate(height.saturating_sub(watched.errors.len() + 1));
-        if wanted > room {
-            lines.push(run_common::text::fit(&format!("and {} more", wanted - room), columns));
+        if hidden > 0 {
+            lines.push(fit(&format!("and {hidden} more"), columns));
         }
         lines
     }
 
-    fn one(&mut self, run: &Observed, columns: usize) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut add = |block: Vec<String>| {
-            if !block.is_empty() && !lines.is_empty() {
-                lines.push(String::new());
-            }
-            lines.extend(block);
-        };
-        let meta = run.meta().ok();
-        add(facts(run, meta.as_ref(), Extent::Short).lines(self.colour, columns));
-        let metrics = run.recorded.metrics().figures();
-        if let Some(name) = shown_metrics(&metrics, self.columns, 1).first() {
-            let sparkline = self.sparkline.get_or_insert_with(|| Sparkline::of(run, name));
-            sparkline.follow();
-            let (drawn, last) = (sparkline.draw(columns.min(100) / 2), figure(&metrics[name]["last"]));
-            add(vec![run_common::text::fit(&format!("{name}  {drawn}  {last}"), columns)]);
+    /// Returns the details of a run: what its files say now, all of the same rows.
+    fn one(&mut self, run: &Observed, columns: usize, height: usize) -> Vec<String> {
+        let mut run = run.clone();
+        let layout = run.run.layout().clone();
+        if self.fresh.as_ref().is_none_or(|(known, _)| known != layout.root()) {
+            self.fresh = Some((layout.root().to_owned(), Fresh::of(layout)));
         }
-        add(detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns));
-        add(detail::figures(&metrics).lines(self.colour, columns));
-        lines
+        let Some((_, fresh)) = &mut self.fresh else { return Vec::new() };
+        let main = |run: &Observed| {
+            shown_metrics(&run.recorded.metrics().figures(), self.columns, 1).into_iter().next()
+        };
+        // If the metric is known before a long file is read, the file is read once.
+        if let Some(name) = main(&run) {
+            fresh.trace(&name);
+        }
+        fresh.look(&run.recorded, run.status().has_ended());
+        fresh.put_into(&mut run.recorded);
+        let main = main(&run);
+        if let Some(name) = &main {
+            fresh.trace(name);
+            fresh.put_into(&mut run.recorded);
+        }
+        if run.status() == Status::Running
+            && let Some(attempt) = run.recorded.attempt_mut()
+        {
+            attempt.last_heartbeat = Some(Timestamp::now()); // the step is as new as this, for the remaining time
+        }
+        let metrics = run.recorded.metrics().figures();
+        let meta = run.meta().ok();
+        let facts = facts(&run, meta.as_ref(), Extent::Short).lines(self.colour, columns);
+        let rows = detail::rows(&run.recorded.recent().rows()).lines(self.colour, columns);
+        let figures = detail::figures(&metrics).lines(self.colour, columns);
+        let used: usize = [&facts, &rows, &figures].iter().map(|block| block.len() + 1).sum();
+        let mut left = height.saturating_sub(used);
+        let mut curve = Vec::new();
+        if let (Some(name), Some(trace)) = (&main, fresh.figures().and_then(Figures::trace)) {
+            let last = figure_of(name, &metrics[name]["last"]);
+            let (name, points) = (printable(name), trace.points());
+            let beside = if left > LEAST + LOG_LEAST + 5 { LOG_LEAST + 2 } else { 0 };
+            // Beside its rows, a picture has a title, steps and a blank line.
+            let room = left.saturating_sub(beside + 3).min(GREATEST);
+            if room >= LEAST && points.len() > 1 {
+                curve.push(fit(&format!("{name}  {last}"), columns));
+                curve.extend(curve::picture(points, columns, room));
+            } else {
+                let line = curve::line(points, columns.min(100) / 2);
+                curve.push(fit(&format!("{name}  {line}  {last}"), columns));
+            }
+            left = left.saturating_sub(curve.len() + 1);
+        }
+        let room = left.saturating_sub(1).min(LOG_MOST + 1);
+        let log = if room > 1 { log(&run, columns, room) } else { Vec::new() };
+        let blocks = [facts, curve, rows, figures, log];
+        blocks.into_iter().filter(|block| !block.is_empty()).collect::<Vec<_>>().join(&String::new())
     }
+}
+
+/// Returns the name and the last lines of the log that a run wrote to last.
+fn log(run: &Observed, columns: usize, height: usize) -> Vec<String> {
+    let Some((name, lines)) = detail::last_log(run, height.saturating_sub(1)) else { return Vec::new() };
+    let head = fit(&format!("{name}:"), columns);
+    std::iter::once(head).chain(lines.iter().map(|line| fit(line, columns))).collect()
 }
 
 /// Leaves out this number of rows: ended runs first, from the end of the list.

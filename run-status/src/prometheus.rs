@@ -37,7 +37,7 @@ const GAUGES: [Gauge; 7] = [
     },
     Gauge {
         name: "run_duration_seconds",
-        help: "Duration of the last attempt.",
+        help: "Duration of all attempts.",
         of: |_, entry| entry.times()[0],
     },
     Gauge {

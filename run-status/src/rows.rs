@@ -2,12 +2,14 @@
 
 use crate::entry::{Entry, HEADS};
 use crate::select::Scope;
+use run_common::cli::fitting::Column;
 use run_common::cli::table::{Table, Tint};
 use run_common::rundir::observe::Observed;
 use run_common::rundir::status::Status;
 use std::path::PathBuf;
 
 /// A run in the table, shown or only counted.
+#[derive(Clone)]
 pub(crate) struct RunRow {
     /// Its batch.
     batch: Option<PathBuf>,
@@ -44,7 +46,7 @@ impl RunRow {
 
 /// Creates the table: runs of a batch below its name and the number of its runs in each status.
 pub(crate) fn table(rows: Vec<RunRow>) -> Table {
-    let mut table = Table::new(HEADS);
+    let mut table = Table::new(HEADS.map(column));
     let mut rows = rows.into_iter().peekable();
     while let Some(first) = rows.next() {
         let batch = first.batch.clone();
@@ -58,6 +60,22 @@ pub(crate) fn table(rows: Vec<RunRow>) -> Table {
         together.into_iter().filter_map(|row| row.cells).for_each(|cells| table.row(cells));
     }
     table
+}
+
+/// Returns the column with this head; what tells least about a run has the highest rank.
+pub(crate) fn column(head: &str) -> Column {
+    let rank = match head {
+        "RUN" | "EVALUATION" => return Column::names(head),
+        "REASON" => return Column::reasons(head),
+        "ATTEMPT" | "STATUS" => 0,
+        "STEP" => 1,
+        "METRICS" => return Column::from(head).ranked(2).of_words(),
+        "DURATION" => 3,
+        "ETA" => 4,
+        "STARTED" => 5,
+        _ => 6,
+    };
+    Column::from(head).ranked(rank)
 }
 
 /// Returns the number of runs in each status.

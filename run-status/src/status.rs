@@ -38,7 +38,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         return prometheus::print(&scope, &args.columns, &observer, out);
     }
     if let Some(period) = args.watch {
-        return watch::run(&scope, one_run(args)?.is_some(), format, period, observer, out);
+        let one = one_run(args)?.map(|run| run.layout().root().to_owned());
+        return watch::run(&scope, one, format, period, observer, out);
     }
     if args.wait {
         return wait::run(&scope, format, args.timeout, &observer, out);

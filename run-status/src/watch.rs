@@ -1,6 +1,7 @@
 //! `--watch`: the runs as they change, on a terminal in place, on a pipe as JSON lines.
 
 use crate::entry::{Entry, Format, entry};
+use crate::keys::Keys;
 use crate::picture::Picture;
 use crate::select::Scope;
 use crate::watched::Watched;
@@ -16,10 +17,11 @@ use std::time::{Duration, Instant};
 /// The shortest time between two looks.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// Watches until interrupted, or until all named runs have ended. Shows the details of a single named run.
+/// Watches until interrupted, or until all named runs have ended. Shows the details of a single run with this
+/// directory.
 pub(crate) fn run(
     scope: &Scope,
-    is_one: bool,
+    one: Option<PathBuf>,
     format: Format,
     period: Duration,
     observer: Observer,
@@ -29,7 +31,8 @@ pub(crate) fn run(
     let watched = Watched::new(scope, observer);
     match format {
         Format::Table { columns } if io::stdout().is_terminal() => {
-            let picture = Picture { scope, columns, is_one, colour: out.has_colour(), sparkline: None };
+            let keys = Keys::new(one);
+            let picture = Picture { scope, columns, colour: out.has_colour(), keys, fresh: None };
             on_terminal(watched, picture, period, out)
         }
         Format::Table { .. } => changes(watched, false, period, out),
@@ -96,13 +99,17 @@ fn on_terminal(
     loop {
         let next = Instant::now() + period;
         if watched.is_over() {
-            let last = picture.draw(&watched, (usize::MAX, usize::MAX));
+            let (columns, rows) = screen.size();
+            let is_list = picture.keys.run.is_none();
+            let last = picture.draw(&watched, (columns, if is_list { usize::MAX } else { rows }));
             drop(screen);
             last.iter().try_for_each(|line| out.line(line))?;
             return Ok(watched.exit);
         }
         let redraw = |screen: &mut Screen, picture: &mut Picture, watched: &Watched| {
-            let lines = picture.draw(watched, screen.size());
+            let size = screen.size();
+            let has_keys = screen.has_keys();
+            let lines = if has_keys { picture.with_keys(watched, size) } else { picture.draw(watched, size) };
             screen.draw(lines).map_err(failed)
         };
         redraw(&mut screen, &mut picture, &watched)?;
@@ -110,6 +117,11 @@ fn on_terminal(
             match screen.pause(next).map_err(failed)? {
                 Woken::Time => break,
                 Woken::Redraw => redraw(&mut screen, &mut picture, &watched)?,
+                Woken::Key(key) => {
+                    let shown = picture.shown(&watched);
+                    picture.keys.press(key, &shown);
+                    redraw(&mut screen, &mut picture, &watched)?;
+                }
                 Woken::Quit => return Ok(watched.exit),
             }
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 pub mod active;
 pub mod batches;
+pub mod browser;
 pub mod checkpoints;
 pub mod evals;
 pub mod foreign;

@@ -78,3 +78,22 @@ pub fn sweep(lab: &Lab) {
         );
     }
 }
+
+/// Two runs with a spike, a NaN and names that would be HTML.
+pub fn drawn(lab: &Lab) {
+    lab.write("a.yaml", "lr: 0.1\nseed: 1\nsame: 5\n");
+    lab.write("b.yaml", "lr: 0.2\nseed: 1\nsame: 5\n");
+    for (name, config) in [("</script><b>one", "a.yaml"), ("two", "b.yaml")] {
+        lab.cmd("run-new").args(["-n", &name.replace('/', "_"), config, "--", "true"]).run().code(0);
+        let mut lines = String::new();
+        for step in 1..=3000 {
+            let loss = if step == 1234 { 9.5 } else { 1.0 / f64::from(step) };
+            lines += &format!("{{\"step\": {step}, \"loss\": {loss}, \"<i>\": {step}}}\n");
+        }
+        if name == "two" {
+            lines += "{\"step\": 3001, \"loss\": NaN}\n";
+        }
+        lab.write(&format!("runs/{}/metrics.jsonl", name.replace('/', "_")), lines);
+    }
+    lab.new_run("empty", &["true"]);
+}

@@ -101,6 +101,34 @@ fn fail_fast_starts_no_more() {
 }
 
 #[test]
+fn the_first_line_of_a_log_counts_the_runs_that_a_pipe_still_brings() {
+    let lab = Lab::new();
+    let script = "run-new -b=all --sweep seed=1..40 -- true {set} | run-exec -q -";
+    lab.cmd("sh").args(["-c", script]).run().code(0);
+    let events = events(&lab, "all");
+    assert_eq!(events[0], "batch started: 0 of 40 completed, 0 failed, 0 stopped, 40 not run");
+    assert_eq!(lab.json("runs/all/.batch/batch.json")["planned"], 40);
+}
+
+#[test]
+fn fail_fast_now_stops_the_others() {
+    let lab = Lab::new();
+    let waits = "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let fails = "while ! grep -q ready runs/all/a/stdout.log; do sleep 0.02; done; exit 3";
+    batch(&lab, "all", &[("a", waits), ("b", fails), ("c", "exit 0")]);
+    lab.cmd("run-exec").args(["-q", "-j", "2", "--fail-fast=now", "all"]).run().code(1).stderr("");
+    let expected = [("a", "stopped"), ("b", "failed"), ("c", "created")];
+    assert_eq!(
+        statuses(&lab, "all"),
+        expected.map(|(name, status)| (name.to_owned(), status.to_owned())).into()
+    );
+    assert_eq!(lab.status("all/a")["reason"], "stopped by --fail-fast=now: 'b' failed");
+    assert_eq!(lab.read("runs/all/a/stdout.log"), "ready\nsaved\n");
+    let wrong = lab.cmd("run-exec").args(["--fail-fast=later", "all"]).run().code(125);
+    wrong.stderr_has("must be now, if given");
+}
+
+#[test]
 fn several_operands_and_lines_are_worked_off() {
     let lab = Lab::new();
     for name in ["a", "b c", "it's"] {

@@ -10,7 +10,7 @@ use testkit::process::Signal;
 use testkit::{Done, Lab, Random, times};
 
 /// Places of files that are read, of a record and of a trainer.
-const READ: [&str; 29] = [
+const READ: [&str; 30] = [
     "runs/r/.run/meta.json",
     "runs/r/.run/status.json",
     "runs/r/.run/result.json",
@@ -20,6 +20,7 @@ const READ: [&str; 29] = [
     "runs/r/.run/scraped.jsonl",
     "runs/r/.run/lock",
     "runs/r/.run/git.patch",
+    "runs/r/.run/environment.json",
     "runs/r/stdout.log",
     "runs/r/stderr.log",
     "runs/r/combined.log",

@@ -116,7 +116,7 @@ reach('end')
         (&json!(0.5), &Value::Null)
     );
     assert_eq!(step(&lab), 50);
-    assert_eq!(fact(&lab, "r", "step"), "50/200 (25.0%)");
+    assert_eq!(fact(&lab, "r", "step"), "50/200 (25.0%) ep=5 ε=0.5000");
     lab.write("end", "");
     exec.wait().code(0).stderr("");
     // A table counts for more, and the total stays.

@@ -11,10 +11,10 @@ fn the_table_has_what_varies_and_how_each_run_went() {
     let shown = report(&lab, &["--columns", "lr,seed,loss,status"]);
     let expected = "\
 run            lr     seed  loss.last  loss.best  loss.mean  loss.std  status
-lr=0.1_seed=1  0.1    1     1.300      1.100      1.200      0.1000    completed
-lr=0.1_seed=2  0.1    2     2.300      2.100      2.200      0.1000    completed
 lr=1e-3_seed=1  0.001  1     1.300      1.100      1.200      0.1000    completed
 lr=1e-3_seed=2  0.001  2     2.300      2.100      2.200      0.1000    completed
+lr=0.1_seed=1  0.1    1     1.300      1.100      1.200      0.1000    completed
+lr=0.1_seed=2  0.1    2     2.300      2.100      2.200      0.1000    completed
 ";
     let words = |text: &str| -> Vec<Vec<String>> {
         text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
@@ -74,7 +74,7 @@ fn what_all_runs_share_is_a_column_when_it_is_asked_for() {
     let host = lab.json("runs/lr=0.1_seed=1/.run/meta.json")["host"].as_str().unwrap().to_owned();
     let lines = objects(&lab, &["--columns", "host,bs", "--sort", "bs"]);
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0], json!({"run": "lr=0.1_seed=1", "host": host, "bs": 8}));
+    assert_eq!(lines[0], json!({"run": "lr=1e-3_seed=1", "host": host, "bs": 8}));
     let groups = objects(&lab, &["--group-by", "host,bs"]);
     assert_eq!((groups.len(), &groups[0]["runs"], &groups[0]["bs"]), (1, &json!(4), &json!(8)));
     lab.cmd("run-report")
@@ -142,6 +142,43 @@ fn runs_are_ranked_by_the_best_value_of_a_metric() {
 }
 
 #[test]
+fn the_best_value_has_its_step_and_the_other_metrics_stand_beside_it() {
+    let lab = Lab::new();
+    let rows = |pairs: &[(u32, &str)]| -> String {
+        pairs
+            .iter()
+            .map(|(step, rest)| format!("echo '{{\"step\": {step}, {rest}}}' >> $RUN_METRICS; "))
+            .collect()
+    };
+    let a = rows(&[
+        (10, r#""loss": 0.5, "acc": 0.1, "api_usd": 0.5"#),
+        (20, r#""loss": 0.2"#),
+        (20, r#""acc": 0.4"#),
+        (30, r#""loss": 0.2, "acc": 0.9"#),
+        (40, r#""loss": NaN, "acc": 0.8"#),
+    ]);
+    ran(&lab, "a", &[], &a);
+    ran(&lab, "b", &[], &rows(&[(5, r#""acc": 0.7, "loss": 0.1"#), (6, r#""loss": 0.3"#)]));
+    ran(&lab, "none", &[], "true");
+    let lines = objects(&lab, &["--best", "loss"]);
+    let of = |line: &Value| {
+        ["run", "loss.best", "loss.best_step", "acc.at_best", "api_usd.at_best"].map(|key| line[key].clone())
+    };
+    assert_eq!(of(&lines[0]), [json!("b"), json!(0.1), json!(5), json!(0.7), Value::Null]);
+    assert_eq!(of(&lines[1]), [json!("a"), json!(0.2), json!(20), json!(0.4), json!(0.5)]);
+    assert_eq!(of(&lines[2]), [json!("none"), Value::Null, Value::Null, Value::Null, Value::Null]);
+    let worst = objects(&lab, &["--best", "acc:min"]);
+    assert_eq!((&worst[0]["run"], &worst[0]["loss.at_best"]), (&json!("a"), &json!(0.5)));
+    let shown = report(&lab, &["--best", "loss"]);
+    let heads: Vec<&str> = shown.lines().next().unwrap().split_whitespace().collect();
+    let expected = ["loss.last", "loss.best", "loss.best_step", "acc.at_best", "api_usd.at_best"];
+    assert_eq!(heads[4..], expected, "{shown}");
+    assert!(shown.lines().nth(2).unwrap().contains("  0.50"), "money as money: {shown}");
+    assert!(objects(&lab, &[])[0].get("loss.best_step").is_none());
+    assert_eq!(objects(&lab, &["--best", "loss", "--group-by", "status"]).len(), 1);
+}
+
+#[test]
 fn every_column_has_a_name_of_its_own() {
     let lab = Lab::new();
     for name in ["a", "b"] {
@@ -202,11 +239,37 @@ fn a_table_counts_what_it_does_not_show() {
     };
     for (words, expected) in [
         (&[][..], (said("2 more metrics, 2 more settings"), true, false, true, false)),
-        (&["--best", "m4:max"], (said("4 more metrics, 2 more settings"), true, false, false, true)),
+        (&["--best", "m4:max"], (said("2 more metrics, 2 more settings"), true, false, false, true)),
         (&["--group-by", "k1"], (said("2 more metrics"), false, false, true, false)),
         (&["--group-by", "k1", "--best", "m4:min"], (said("4 more metrics"), false, false, false, true)),
         (&["--format", "csv"], (said(""), true, true, true, true)),
     ] {
         assert_eq!(shown(words), expected, "{words:?}");
+    }
+}
+
+#[test]
+fn rows_have_the_settings_that_are_asked_for() {
+    let lab = Lab::new();
+    let script = r#"echo '{"step": 1, "loss": 0.5, "lr": 0.09}' >> $RUN_METRICS; echo '{"step": 2, "loss": 0.25}' >> $RUN_METRICS"#;
+    ran(&lab, "a", &["lr=0.1", "optimizer=sgd, nesterov", "step=x"], script);
+    ran(&lab, "b", &["lr=1e-3"], script);
+    let csv = report(&lab, &["--metrics", "--columns", "lr,optimizer,status,run,config.step"]);
+    let expected = "\
+run,config.lr,optimizer,status,config.step,step,loss,lr
+a,0.1,\"sgd, nesterov\",completed,x,1,0.5,0.09
+a,0.1,\"sgd, nesterov\",completed,x,2,0.25,
+b,0.001,,completed,,1,0.5,0.09
+b,0.001,,completed,,2,0.25,
+";
+    assert_eq!(csv, expected);
+    assert!(report(&lab, &["--metrics"]).starts_with("run,step,loss,lr\n"));
+    for (column, why) in [("loss", "'loss' is a metric, and no setting"), ("lrr", "no run has 'lrr'")] {
+        lab.cmd("run-report")
+            .args(["--metrics", "--columns", column])
+            .run()
+            .code(2)
+            .stdout("")
+            .stderr_has(why);
     }
 }

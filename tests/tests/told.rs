@@ -27,11 +27,54 @@ server.serve_forever()
 /// Returns the command of the recipe in the manual that has these words.
 fn recipe(words: &str) -> String {
     let page = fs::read_to_string(checkout().join("man/run-exec.1")).unwrap();
-    let page = page.replace("\\(aq", "'").replace("\\(dq", "\"").replace("\\e\n", "\\\n");
+    let page = page.replace("\\(aq", "'").replace("\\(dq", "\"").replace("\\e", "\\");
     let section = page.split(".Sh WHEN IT HAS ENDED").nth(1).unwrap();
     let blocks = section.split(".Bd -literal -offset indent\n").skip(1);
     let mut blocks = blocks.map(|block| block.split("\n.Ed").next().unwrap());
     blocks.find(|block| block.contains(words)).unwrap().to_owned()
+}
+
+/// A mail server that accepts one mail and writes it to a file.
+const MAIL_SERVER: &str = r#"
+import os, socket
+listener = socket.create_server(("127.0.0.1", 0))
+with open("port.new", "w") as file:
+    file.write(str(listener.getsockname()[1]))
+os.rename("port.new", "port")
+connection, _ = listener.accept()
+lines = connection.makefile("rb")
+connection.sendall(b"220 ready\r\n")
+mail = []
+while (line := lines.readline()):
+    verb = line[:4].upper()
+    if verb == b"DATA":
+        connection.sendall(b"354 go on\r\n")
+        while (text := lines.readline()) != b".\r\n":
+            mail.append(text)
+        with open("mail", "wb") as file:
+            file.writelines(mail)
+    elif verb in (b"MAIL", b"RCPT"):
+        mail.append(line)
+    elif verb == b"QUIT":
+        connection.sendall(b"221 bye\r\n")
+        break
+    connection.sendall(b"250 ok\r\n")
+"#;
+
+#[test]
+fn the_recipe_for_mail_sends_one() {
+    let lab = Lab::new();
+    lab.write("server.py", MAIL_SERVER);
+    let server = lab.cmd("python3").arg("server.py").spawn();
+    wait_for("the port of the server", || lab.path("port").exists());
+    let address = format!("smtp://127.0.0.1:{}", lab.read("port"));
+    lab.new_run("trial", &["sh", "-c", "echo 'ValueError: oh no' >&2; exit 3"]);
+    let command = recipe("SMTP_URL").replace("run-exec --detach", "run-exec -q");
+    lab.cmd("sh").args(["-c", &command]).env("SMTP_URL", address).run().code(3).stderr("");
+    server.wait().code(0);
+    let expected = "MAIL FROM:<ann@example.org>\r\nRCPT TO:<ann@example.org>\r\nTo: ann@example.org\r\n\
+                    Subject: trial: failed\r\n\r\nexit 3: ValueError: oh no\r\n";
+    assert_eq!(lab.read("mail"), expected);
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl Drop for Terminal<'_> {
     }
 }
 
+/// Returns whether details have a fact with this value.
+fn has_fact(shown: &str, key: &str, value: &str) -> bool {
+    shown.lines().any(|line| line.split_whitespace().eq([key, value]))
+}
+
 /// Creates runs that have not started.
 fn create(lab: &Lab, names: &[&str]) {
     for name in names {
@@ -155,12 +160,10 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
         .run()
         .code(0);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "r"]).spawn();
-    let terminal = Terminal::open(&lab, 90, 40);
+    let terminal = Terminal::open(&lab, 90, 28);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▇▆▅▄▃▂▁  1");
-    for part in
-        ["status:     running", "step:       8/16 (50.0%)", "lr=1e-3", "base.yaml", "duration:", "eta:"]
-    {
+    for part in ["running", "8/16 (50.0%)", "lr=1e-3", "base.yaml", "duration:", "eta:"] {
         assert!(shown.contains(part), "{part}\n{shown}");
     }
     let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -171,7 +174,8 @@ fn one_run_is_watched_until_it_ends_with_its_figures_and_its_curve() {
     lab.write("go", "");
     exec.wait().code(0);
     // It ends with the run, and what it said last stays.
-    let shown = terminal.await_text("status:     completed");
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
     assert!(shown.contains("loss  █▇▆▅▄▃▂▁  1"), "{shown}");
     terminal.is_as_it_was();
 }
@@ -183,14 +187,104 @@ fn the_curve_is_that_of_the_file_that_the_trainer_writes() {
                    while [ ! -e go ]; do sleep 0.05; done; echo 5,1 >> $RUN_DIR/metrics.csv";
     let run = lab.new_run("r", &["sh", "-c", program]);
     let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", &run]).spawn();
-    let terminal = Terminal::open(&lab, 90, 40);
+    let terminal = Terminal::open(&lab, 90, 26);
     terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
     let shown = terminal.await_text("loss  █▆▃▁  1");
-    assert!(shown.contains("step:      4") && shown.contains("metrics:   metrics.csv"), "{shown}");
+    assert!(has_fact(&shown, "step:", "4"), "{shown}");
+    wait_for("the record to name the file", || has_fact(&terminal.text(), "metrics:", "metrics.csv"));
     lab.write("go", "");
     exec.wait().code(0);
-    let shown = terminal.await_text("status:    completed");
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
     assert!(shown.contains("loss  █▆▃▁▁  1"), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn details_use_the_height_and_are_as_new_as_the_rows_in_every_part() {
+    let lab = Lab::new();
+    let program = "for i in 1 2 3 4; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i)).5}\" >> $RUN_METRICS; done; echo begun; \
+                   while [ ! -e more ]; do sleep 0.05; done; \
+                   for i in 5 6; do echo \"{\\\"step\\\": $i, \\\"loss\\\": $((9 - i)).5}\" >> $RUN_METRICS; done; \
+                   while [ ! -e go ]; do sleep 0.05; done";
+    lab.cmd("run-new").args(["-n", "r", "--total-steps", "16", "--", "sh", "-c", program]).run().code(0);
+    // The record is written at the start, and not again before the end.
+    let exec = lab.cmd("run-exec").args(["-q", "--heartbeat", "1h", "r"]).spawn();
+    lab.await_text("runs/r/stdout.log", "begun");
+    let terminal = Terminal::open(&lab, 90, 45);
+    terminal.keys(&["clear; run-status --watch=0.2 r", "Enter"]);
+    let is_of = |shown: &str, step: u32| {
+        let last = format!("{}.500", 9 - step);
+        let rows: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        let starts = |words: &[&str]| rows.iter().any(|row| row.starts_with(words));
+        starts(&["step:", &format!("{step}/16")])
+            && starts(&["loss", &last])
+            && starts(&[&step.to_string(), &last])
+            && starts(&["loss", &last, &last, "8.500"])
+            && starts(&["1", "step", &step.to_string()])
+    };
+    let mut shown = String::new();
+    wait_for("all parts to tell of step 4", || {
+        shown = terminal.text();
+        is_of(&shown, 4)
+    });
+    assert!(shown.contains("8.500 ┤") && shown.contains("stdout.log:\nbegun\n"), "{shown}");
+    lab.write("more", "");
+    wait_for("all parts to tell of step 6", || {
+        shown = terminal.text();
+        is_of(&shown, 6)
+    });
+    assert!(shown.contains("eta:") && !has_fact(&shown, "eta:", "0s"), "{shown}");
+    lab.write("go", "");
+    exec.wait().code(0);
+    wait_for("the end", || has_fact(&terminal.text(), "status:", "completed"));
+    let shown = terminal.text();
+    assert!(is_of(&shown, 6) && shown.contains("resources:"), "{shown}");
+    terminal.is_as_it_was();
+}
+
+#[test]
+fn keys_show_another_run_and_its_log_and_stop_it_after_a_question() {
+    let lab = Lab::new();
+    lab.new_run("a", &["sh", "-c", "echo 'a line of the log'; sleep 1000"]);
+    create(&lab, &["b"]);
+    let exec = lab.cmd("run-exec").args(["-q", "a"]).spawn();
+    lab.await_text("runs/a/stdout.log", "a line");
+    let terminal = Terminal::open(&lab, 80, 30);
+    terminal.keys(&["clear; run-status --watch=0.2", "Enter"]);
+    let shown = terminal.await_text("n details   q quit");
+    assert!(shown.contains("1 created, 1 running"), "{shown}");
+    terminal.keys(&["n"]);
+    let shown = terminal.await_text("n next run   l log   s stop   q quit");
+    assert!(has_fact(&shown, "run:", "a") && shown.trim_end().ends_with("q quit"), "{shown}");
+    terminal.keys(&["l"]);
+    let shown = terminal.await_text("l details");
+    assert!(shown.starts_with("stdout.log:\na line of the log\n") && !shown.contains("run: "), "{shown}");
+    // Any key but y takes the stop back.
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'a'? y yes   any other key no");
+    terminal.keys(&["n"]);
+    terminal.await_text("l details");
+    assert_eq!(lab.status("a")["status"], "running");
+    terminal.keys(&["s"]);
+    terminal.await_text("stop 'a'? y yes");
+    terminal.keys(&["y"]);
+    terminal.await_text("asked 'a' to stop");
+    exec.wait();
+    let reason = lab.status("a")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("stopped by "), "{reason}");
+    // A run that has ended is not stopped again.
+    terminal.keys(&["l"]);
+    wait_for("the end", || {
+        terminal.text().lines().any(|line| line.starts_with("reason:") && line.ends_with(&reason))
+    });
+    terminal.keys(&["s"]);
+    // The next run, and the list again.
+    terminal.keys(&["n"]);
+    wait_for("the next run", || has_fact(&terminal.text(), "run:", "b"));
+    terminal.keys(&["n"]);
+    terminal.await_text("n details   q quit");
+    terminal.keys(&["q"]);
     terminal.is_as_it_was();
 }
 
@@ -352,16 +446,32 @@ fn several_runs_have_a_line_of_progress_that_is_gone_in_the_end() {
     }
     let terminal = Terminal::open(&lab, 80, 24);
     terminal.keys(&["clear; run-exec -q a b c; echo ended $?", "Enter"]);
-    terminal.await_text("0 done, 1 running, 2 to do");
+    terminal.await_text("0 of 3 done, 1 running, 2 to do");
     lab.write("go-a", "");
-    let shown = terminal.await_text("0 done, 1 failed, 1 running, 1 to do, eta ");
+    let shown = terminal.await_text("0 of 3 done, 1 failed, 1 running, 1 to do, eta ");
     assert_eq!(shown.lines().filter(|line| line.contains(" to do")).count(), 1, "{shown}");
     lab.write("go-b", "");
     lab.write("go-c", "");
     let shown = terminal.await_text("ended 1");
     assert!(!shown.contains("done"), "{shown}");
+    // What stays is a line for each start and end, and a summary.
+    let lines: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("run-exec: ")).collect();
+    let without_time = |line: &&str| line.split(" (").next().unwrap_or_default().to_owned();
+    let expected = [
+        "run started: a",
+        "run ended: a: failed: exit 1",
+        "run started: b",
+        "run ended: b: completed",
+        "run started: c",
+        "run ended: c: completed",
+    ];
+    assert_eq!(lines[..6].iter().map(without_time).collect::<Vec<_>>(), expected, "{shown}");
+    assert!(
+        lines[6].starts_with("3 runs ended in ") && lines[6].ends_with("s: 2 completed, 1 failed"),
+        "{shown}"
+    );
     terminal.is_as_it_was();
-    // On no terminal there is none.
+    // On no terminal there is none of this.
     let done = lab.cmd("run-exec").args(["-q", "--resume", "a", "b"]).run().code(1);
-    assert!(!done.err().contains("done"), "{}", done.err());
+    assert!(!done.err().contains("done") && !done.err().contains("ended"), "{}", done.err());
 }

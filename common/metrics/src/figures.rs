@@ -5,6 +5,7 @@ use super::row::MetricRow;
 use super::snapshot;
 use super::step_key::StepKey;
 use super::supersede::RowOrigin;
+use super::trace::Trace;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, VecDeque};
 
@@ -76,6 +77,8 @@ pub struct Figures {
     is_in_epochs: bool,
     pub(super) skipped: u64,
     pub(super) superseded: u64,
+    /// The course of a metric, if wanted.
+    trace: Option<Trace>,
 }
 
 impl Default for Figures {
@@ -100,7 +103,13 @@ impl Figures {
             is_in_epochs: false,
             skipped: 0,
             superseded: 0,
+            trace: None,
         }
+    }
+
+    /// Keeps the course of a metric, too.
+    pub(super) fn traced(self, metric: Option<&str>) -> Self {
+        Self { trace: metric.map(Trace::of), ..self }
     }
 
     /// Adds a row with its size in bytes and the hash of its shape.
@@ -125,6 +134,9 @@ impl Figures {
         }
         for (name, value) in row.numbers() {
             self.aggregates.add(name, value);
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.add(&row);
         }
         let row = if length > ROW { row.cut(ROW) } else { row };
         if self.recent.len() == RECENT {
@@ -184,6 +196,11 @@ impl Figures {
     /// Returns the number of steps to train for, from the last rows.
     pub(super) fn total(&self) -> Option<f64> {
         self.recent.iter().rev().find_map(snapshot::total)
+    }
+
+    /// Returns the course of the metric that is traced.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_ref()
     }
 
     /// Returns the number of superseded rows.

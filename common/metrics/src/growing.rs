@@ -50,6 +50,8 @@ pub(super) struct Growing {
     is_begun: bool,
     /// Rows that were read may not count any more.
     repeats: bool,
+    /// The metric whose course is kept.
+    traced: Option<String>,
     /// Before this, that is not looked into.
     read_again_at: Instant,
 }
@@ -120,6 +122,7 @@ impl Growing {
             attempts: attempts.clone(),
             is_begun: false,
             repeats: false,
+            traced: None,
             read_again_at: Instant::now(),
         }
     }
@@ -130,6 +133,14 @@ impl Growing {
 
     pub(super) fn figures(&self) -> &Figures {
         &self.figures
+    }
+
+    /// Has the course of this metric kept; the next poll reads everything again.
+    pub(super) fn trace(&mut self, metric: &str) {
+        self.traced = Some(metric.to_owned());
+        self.figures = std::mem::replace(&mut self.figures, Figures::for_record()).traced(Some(metric));
+        self.repeats |= self.is_begun;
+        self.hurry();
     }
 
     /// Has rows that may not count any more be left out at the next look, whatever that costs.
@@ -248,7 +259,8 @@ impl Growing {
                 position => position,
             })
             .collect();
-        let figures = std::mem::replace(&mut self.figures, Figures::for_record());
+        let anew = Figures::for_record().traced(self.traced.as_deref());
+        let figures = std::mem::replace(&mut self.figures, anew);
         self.read_again(&ends)?;
         let is_document = self.files.iter().any(|file| !file.reader.is_incremental());
         if is_document && self.figures.rows() == 0 {
@@ -268,7 +280,7 @@ impl Growing {
     fn read_again(&mut self, ends: &[u64]) -> io::Result<()> {
         let present = self.attempts.count();
         let mut starts = FirstSteps::default();
-        let mut figures = Figures::for_record();
+        let mut figures = Figures::for_record().traced(self.traced.as_deref());
         let mut done = ends.to_vec();
         let key = self.source.step_key();
         for is_second in [false, true] {

@@ -196,6 +196,11 @@ impl Interest {
     }
 }
 
+/// Returns whether a metric does not judge the training, such as a time or the use of memory.
+pub fn is_bookkeeping(name: &str) -> bool {
+    interest(name) == Interest::Bookkeeping
+}
+
 /// Maximum number of names whose interest a thread caches.
 const KEPT: usize = 1000;
 

@@ -24,6 +24,17 @@ const INSTANTS: [&str; 4] = ["time", "timestamp", "wall_time", "walltime"];
 /// Numbers that are an instant: seconds since 1970, from 2001 to 2096. Smaller ones are seconds since some start.
 const SECONDS: std::ops::Range<f64> = 1e9..4e9;
 
+/// Returns the seconds since 1970 that a number tells, which may be milliseconds; `None` if it is no instant.
+pub fn instant(number: f64) -> Option<f64> {
+    [number, number / 1000.0].into_iter().find(|seconds| SECONDS.contains(seconds))
+}
+
+/// Returns whether fields of a name tell when a row was written.
+pub fn is_instant(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name).trim_start_matches('_');
+    INSTANTS.iter().any(|known| last.eq_ignore_ascii_case(known))
+}
+
 /// One field of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MetricValue {
@@ -67,21 +78,12 @@ impl MetricRow {
     /// Returns when the row was written, where its file or one of its fields tells so: in seconds or milliseconds since
     /// 1970, or as a text in ISO 8601. A text without a zone is in local time.
     pub fn written(&self) -> Option<Timestamp> {
-        let instant = |number: f64| {
-            let seconds = [number, number / 1000.0].into_iter().find(|seconds| SECONDS.contains(seconds));
-            seconds.and_then(Timestamp::of_seconds)
+        let field = |(_, value): (&str, &MetricValue)| match value {
+            MetricValue::Number(number) => instant(*number).and_then(Timestamp::of_seconds),
+            MetricValue::Other(value) => Timestamp::of_iso(value.as_str()?),
         };
-        let is_instant = |name: &str| {
-            let last = name.rsplit('/').next().unwrap_or(name).trim_start_matches('_');
-            INSTANTS.iter().any(|known| last.eq_ignore_ascii_case(known))
-        };
-        let field = || {
-            self.fields().filter(|(name, _)| is_instant(name)).find_map(|(_, value)| match value {
-                MetricValue::Number(number) => instant(*number),
-                MetricValue::Other(value) => Timestamp::of_iso(value.as_str()?),
-            })
-        };
-        self.logged.and_then(instant).or_else(field)
+        let logged = self.logged.and_then(instant).and_then(Timestamp::of_seconds);
+        logged.or_else(|| self.fields().filter(|(name, _)| is_instant(name)).find_map(field))
     }
 
     /// Parses a line; `None` when it is no object. The mark that some editors put before UTF-8 is left out.

@@ -2,7 +2,6 @@
 
 use super::kinds::{KINDS, Kind, has_scalars, rank};
 use super::made_anew::{MadeAnew, above, process, started, track, version};
-use super::natural::natural;
 use super::resumptions::Resumptions;
 use super::row_reader::SourceFormat;
 use super::source::{MetricSource, Rank, SourceFile, is_filled};
@@ -10,6 +9,7 @@ use super::step_key::is_step;
 use super::supersede::RowOrigin;
 use super::{snapshot, trainer_state};
 use run_common::fsio::open_regular;
+use run_common::natural::natural_paths;
 use run_common::rundir::layout::Layout;
 use run_common::wandb::is_datastore;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -129,7 +129,7 @@ impl TrainerFiles {
         for list in found.lists() {
             list.retain(|(_, path)| is_filled(path));
             list.sort_by(|(depth, path), (other_depth, other)| {
-                depth.cmp(other_depth).then_with(|| natural(path, other))
+                depth.cmp(other_depth).then_with(|| natural_paths(path, other))
             });
         }
         found
@@ -243,7 +243,9 @@ impl TrainerFiles {
         for (track, (directory, mut files)) in tracks.into_iter().enumerate() {
             let name = directory.strip_prefix(&common).unwrap_or(&directory).to_string_lossy();
             let prefix = if name.is_empty() { String::new() } else { format!("{name}/") };
-            files.sort_by(|one, other| started(one).cmp(&started(other)).then_with(|| natural(one, other)));
+            files.sort_by(|one, other| {
+                started(one).cmp(&started(other)).then_with(|| natural_paths(one, other))
+            });
             let mut processes: Vec<String> = Vec::new();
             for path in files {
                 let process = process(path);

@@ -1,5 +1,7 @@
 //! What every tool's command line has in common: entry, runs directory, operands, output.
 
+pub mod braille;
+pub mod fitting;
 pub mod listed;
 pub mod mistakes;
 pub mod names;

@@ -1,5 +1,6 @@
 //! A tool's stdout: data for the next tool, and text for people.
 
+use super::screen::columns;
 use super::table::Table;
 use crate::error::{Error, Exit};
 use crate::process::spawn::check_open;
@@ -90,12 +91,15 @@ impl Out {
         self.line(&printable(line))
     }
 
-    /// Prints a table.
-    pub fn table(&mut self, table: &Table) -> Result<(), Error> {
-        for line in table.lines(self.colour, usize::MAX) {
-            self.line(&line)?;
-        }
-        Ok(())
+    /// Prints a table; returns the number of columns that have no room. On a terminal, a table with heads fits
+    /// the width, and long values of a table without heads are folded; elsewhere the table is whole.
+    pub fn table(&mut self, table: &Table) -> Result<usize, Error> {
+        let (lines, hidden) = match columns() {
+            Some(width) if !table.has_heads() => (table.folded(self.colour, width), 0),
+            width => table.draw(self.colour, width.unwrap_or(usize::MAX)),
+        };
+        lines.iter().try_for_each(|line| self.line(line))?;
+        Ok(hidden)
     }
 
     /// Flushes the output.

@@ -32,6 +32,8 @@ pub enum Woken {
     Time,
     /// The terminal was resized, or has come back to the foreground.
     Redraw,
+    /// The user pressed another key, a lower-case letter.
+    Key(char),
     /// The user quit.
     Quit,
 }
@@ -66,6 +68,11 @@ impl Screen {
         }
     }
 
+    /// Returns whether keys can be read.
+    pub fn has_keys(&self) -> bool {
+        self.keyboard.is_some()
+    }
+
     /// Returns the columns and rows of the terminal.
     pub fn size(&self) -> (usize, usize) {
         match tcgetwinsize(io::stdout()) {
@@ -80,7 +87,8 @@ impl Screen {
         let mut bytes: Vec<u8> = Vec::new();
         for (number, line) in lines.iter().enumerate() {
             if self.shown.get(number) != Some(line) {
-                write!(bytes, "\x1b[{};1H{line}\x1b[K", number + 1)?;
+                // Erasing after a line of full width would erase its last character.
+                write!(bytes, "\x1b[{};1H\x1b[K{line}", number + 1)?;
             }
         }
         if lines.len() < self.shown.len() {
@@ -143,7 +151,8 @@ impl Screen {
                     Ok(count) if keys[..count].iter().any(|key| matches!(key, b'q' | b'Q' | 3 | 4)) => {
                         return Ok(Woken::Quit);
                     }
-                    Ok(_) => {}
+                    Ok(_) if keys[0].is_ascii_lowercase() => return Ok(Woken::Key(keys[0].into())),
+                    Ok(_) => {} // such as an arrow
                 }
             }
         }
@@ -153,6 +162,11 @@ impl Screen {
 /// Returns the width of the terminal on stdout, if stdout is a terminal.
 pub fn columns() -> Option<usize> {
     tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Returns the height of the terminal on stdout, if stdout is a terminal.
+pub fn rows() -> Option<usize> {
+    tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_row)).filter(|&rows| rows > 0)
 }
 
 impl Drop for Screen {

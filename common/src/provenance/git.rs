@@ -96,7 +96,7 @@ pub fn patch(directory: &Path) -> std::io::Result<Patch> {
     Ok(patch)
 }
 
-fn git(directory: &Path) -> Command {
+pub(super) fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
     // Reading must neither wait for nor take a lock that the user's own git needs, nor execute what a
     // repository names.
@@ -105,7 +105,7 @@ fn git(directory: &Path) -> Command {
     command
 }
 
-fn in_repository(directory: &Path) -> bool {
+pub(super) fn in_repository(directory: &Path) -> bool {
     std::env::var_os("GIT_DIR").is_some() || directory.ancestors().any(|parent| parent.join(".git").exists())
 }
 

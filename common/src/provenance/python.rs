@@ -1,5 +1,6 @@
 //! The Python interpreter of a command and its packages, found without importing anything.
 
+use super::packages::places;
 use crate::fsio::read::{read_start, read_text};
 use crate::process::answer::answer;
 use std::env;
@@ -121,20 +122,7 @@ impl Python {
         let version = from_config.or_else(|| ask_version(&executable));
         let torch = version.as_deref().and_then(|version| {
             let minor: Vec<&str> = version.split('.').take(2).collect();
-            let mut roots = vec![prefix.clone()];
-            let base =
-                fs::canonicalize(&executable).ok().and_then(|real| Some(real.parent()?.parent()?.to_owned()));
-            let isolated = virtual_env.as_deref().is_some_and(|config| {
-                !config.lines().any(|line| line.replace(' ', "") == "include-system-site-packages=true")
-            });
-            if !isolated {
-                roots.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".local")));
-                // Only Debian's own interpreter uses packages below /usr/local.
-                let is_of_system = base.as_deref().unwrap_or(&prefix) == Path::new("/usr");
-                roots.extend(is_of_system.then(|| PathBuf::from("/usr/local")));
-                roots.extend(base);
-            }
-            torch_below(&roots, &minor.join("."))
+            torch_in(&places(&executable, &minor.join(".")))
         });
         Self { executable: Some(executable), version, torch }
     }
@@ -147,22 +135,8 @@ fn ask_version(executable: &Path) -> Option<String> {
 }
 
 /// Finds torch by the directory that its installer created: `torch-2.3.1+cu121.dist-info`.
-fn torch_below(roots: &[PathBuf], minor: &str) -> Option<String> {
-    let python = format!("python{minor}");
-    let places = roots.iter().flat_map(|root| {
-        ["lib", "lib64"].into_iter().flat_map({
-            let python = python.clone();
-            move |lib| {
-                let lib = root.join(lib);
-                [
-                    lib.join(&python).join("site-packages"),
-                    lib.join(&python).join("dist-packages"),
-                    lib.join("python3/dist-packages"),
-                ]
-            }
-        })
-    });
-    places.flat_map(|place| fs::read_dir(place).into_iter().flatten()).find_map(|entry| {
+fn torch_in(places: &[PathBuf]) -> Option<String> {
+    places.iter().flat_map(|place| fs::read_dir(place).into_iter().flatten()).find_map(|entry| {
         let name = entry.ok()?.file_name().into_string().ok()?;
         let version = name.strip_prefix("torch-")?;
         Some(version.strip_suffix(".dist-info").or_else(|| version.strip_suffix(".egg-info"))?.to_owned())

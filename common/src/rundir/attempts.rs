@@ -9,6 +9,7 @@ use super::open::{Document, read_document};
 use super::options::AttemptOptions;
 use super::status::Outcome;
 use crate::fsio::append::{append_line, read_lines};
+use crate::fsio::read::read_small;
 use crate::json::whole_if_it_is;
 use crate::provenance::redact::{redact_command, redact_text};
 use crate::time::Timestamp;
@@ -295,6 +296,26 @@ impl Attempts {
             end.iter_mut().for_each(AttemptEnd::redact);
         }
         self
+    }
+
+    /// Returns how long the attempts before a number took, in seconds, where that was recorded. Reads nothing else
+    /// of them: a listing asks.
+    pub(super) fn seconds_before(layout: &Layout, number: u32) -> f64 {
+        #[derive(Deserialize)]
+        struct Took {
+            #[serde(rename = "event")]
+            _event: EndEvent,
+            attempt: u32,
+            duration_s: f64,
+        }
+        let bytes = read_small(&layout.attempts()).unwrap_or_default();
+        let mut ends: BTreeMap<u32, f64> = BTreeMap::new();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            if let Ok(Took { attempt, duration_s, .. }) = serde_json::from_slice(line) {
+                ends.entry(attempt).or_insert(duration_s);
+            }
+        }
+        ends.range(..number).map(|(_, seconds)| seconds).sum()
     }
 
     fn add(&mut self, line: Value) {

@@ -6,6 +6,7 @@ use super::layout::{BatchLayout, Layout};
 use super::open::{Document, RunDir, has_record, read_document};
 use super::recorded::Recorded;
 use crate::error::Error;
+use crate::natural::natural_paths;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -30,6 +31,9 @@ pub struct Batch {
     pub argv: Vec<String>,
     /// What the draws of a sample begin with.
     pub sample_seed: Option<u64>,
+    /// How many runs it was created for; older versions recorded none.
+    #[serde(default)]
+    pub planned: Option<usize>,
     /// Host of the creation.
     pub host: String,
     /// User who created the batch.
@@ -82,7 +86,7 @@ impl BatchDir {
         &self.layout
     }
 
-    /// Returns its runs by name. A run that a link leads to counts once, by its own name where that is in the
+    /// Returns its runs by name, in natural order. A run that a link leads to counts once, by its own name where that is in the
     /// batch.
     pub fn runs(&self) -> Result<Vec<RunDir>, Error> {
         let root = self.layout.root();
@@ -101,7 +105,7 @@ impl BatchDir {
         }
         let mut paths: Vec<_> = paths.into_iter().map(|(_, path)| path).collect();
         paths.retain(|path| path.to_str().is_some());
-        paths.sort();
+        paths.sort_by(|one, other| natural_paths(one, other));
         Ok(paths.iter().filter_map(|path| run_at(path)).collect())
     }
 

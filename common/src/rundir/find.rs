@@ -5,6 +5,7 @@ use super::layout::RECORD_DIR;
 use super::open::{RunDir, has_record, is_missing};
 use crate::error::{Error, Exit, plain};
 use crate::fsio::join;
+use crate::natural::natural_paths;
 use crate::pipeline::in_order;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -114,7 +115,7 @@ enum Nature<R> {
     Nothing,
 }
 
-/// Returns the runs below `root`, by path; see [`visit`].
+/// Returns the runs below `root`, in the natural order of their paths; see [`visit`].
 pub fn find(root: &Path) -> Vec<Found> {
     search(root).found
 }
@@ -136,8 +137,8 @@ pub fn search(root: &Path) -> Search {
     Search { found, holders }
 }
 
-/// Goes through the runs below `root`, by path, several at once, and passes on the results of `look`. It does
-/// not descend into a run, nor deeper than three levels. Names that begin with `.` are skipped. A run that
+/// Goes through the runs below `root`, in the natural order of their paths, several at once, and passes on the
+/// results of `look`. It does not descend into a run, nor deeper than three levels. Names that begin with `.` are skipped. A run that
 /// links lead to comes once, by its own name where that is below `root` too, and after all others else; so
 /// does what cannot be looked into. Returns the directories in which runs were looked for.
 pub fn visit<R: Send, E>(
@@ -313,7 +314,7 @@ impl Candidate {
     }
 }
 
-/// Returns the directories in a directory, and the links, by name.
+/// Returns the directories in a directory, and the links, by name, in natural order.
 fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
     let may_be = |(name, kind): &(&OsStr, Kind)| {
         let is_hidden = name.as_bytes().starts_with(b".") && !is_hidden_holder(name);
@@ -323,7 +324,9 @@ fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
         path: join([listing.path(), Path::new(name)]),
         is_linked: is_linked || kind == Kind::Link,
     };
-    listing.entries().filter(may_be).map(candidate).collect()
+    let mut inside: Vec<Candidate> = listing.entries().filter(may_be).map(candidate).collect();
+    inside.sort_by(|one, other| natural_paths(&one.path, &other.path));
+    inside
 }
 
 #[cfg(test)]

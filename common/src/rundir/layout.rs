@@ -132,6 +132,10 @@ files! { Layout, below_record:
     meta = "meta.json";
     /// The difference between the working tree and its commit at creation.
     patch = "git.patch";
+    /// Small source files that git does not track, as a patch, at creation.
+    untracked = "untracked.patch";
+    /// The packages and the machine of the last attempt.
+    environment = "environment.json";
     /// Held for the life of an attempt.
     lock = "lock";
     /// The supervisor's pid, for people.

@@ -78,6 +78,12 @@ pub struct Meta {
     pub git_patch_cut: u64,
     /// Files that git does not track, by name, a bounded number of them.
     pub untracked: Vec<String>,
+    /// Those of them whose contents are in untracked.patch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untracked_saved: Vec<String>,
+    /// Number of source files among them that were too large, or too many, for untracked.patch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untracked_left_out: usize,
     /// Device, such as `cuda` or `cpu`.
     pub device: Option<String>,
     /// Graphics processors of the host.
@@ -178,4 +184,10 @@ impl Meta {
             *text = redact_text(text).into_owned();
         }
     }
+}
+
+/// Returns whether a count is zero, and need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod batch;
+pub mod captured;
 pub mod environment;
 pub mod evaluation;
 pub mod evaluations;
@@ -10,6 +11,7 @@ pub mod fingerprint;
 pub mod foreign;
 pub mod launch;
 pub mod layout;
+pub mod log_end;
 pub mod meta;
 pub mod notes;
 pub mod observe;

@@ -434,6 +434,16 @@ impl Observed {
         Some(end?.seconds_since(attempt.start_time?).max(0.0))
     }
 
+    /// Returns how long all attempts have taken, the last one as [`Self::duration_s`]. Reads the earlier ones only
+    /// where there are any; an attempt whose end was not recorded does not count.
+    pub fn total_duration_s(&self) -> Option<f64> {
+        let last = self.duration_s()?;
+        let current = self.recorded.attempts();
+        let has_earlier = current > 1 && self.run.layout().foreign().is_none();
+        let earlier = if has_earlier { Attempts::seconds_before(self.run.layout(), current) } else { 0.0 };
+        Some(earlier + last)
+    }
+
     /// Returns the seconds left at the pace of this attempt so far.
     pub fn eta_s(&self) -> Option<f64> {
         if self.status() != Status::Running {

@@ -5,6 +5,7 @@ use crate::fsio::open_regular;
 use crate::fsio::read::{LIMIT, read_end};
 use crate::provenance::device::DeviceState;
 use crate::time::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -59,28 +60,40 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// Reads all beats of a run, in the order of the file. Lines that are not samples are skipped; a missing file
-    /// has none, and of a file larger than 1 GiB the beginning counts.
+    /// Reads all beats of a run, in the order of the file.
     pub fn all(layout: &Layout) -> io::Result<Vec<Self>> {
-        let Some(file) = open_regular(&layout.resources())? else { return Ok(Vec::new()) };
-        let mut file = BufReader::new(file.take(MOST));
-        let (mut beats, mut line) = (Vec::new(), Vec::new());
-        loop {
-            line.clear();
-            let length = file.by_ref().take(LIMIT).read_until(b'\n', &mut line)?;
-            if length == 0 {
-                return Ok(beats);
-            }
-            if !line.ends_with(b"\n") {
-                file.skip_until(b'\n')?;
-            } else if let Ok(beat) = serde_json::from_slice(&line) {
-                beats.push(beat);
-            }
+        let mut beats = Vec::new();
+        each_line(layout, |beat| beats.push(beat))?;
+        Ok(beats)
+    }
+}
+
+/// Reads the lines of resources.jsonl. Lines that are not samples are skipped; a missing file has none, and of a file
+/// larger than 1 GiB the beginning counts.
+fn each_line<T: DeserializeOwned>(layout: &Layout, mut each: impl FnMut(T)) -> io::Result<()> {
+    let Some(file) = open_regular(&layout.resources())? else { return Ok(()) };
+    let mut file = BufReader::new(file.take(MOST));
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = file.by_ref().take(LIMIT).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+        if !line.ends_with(b"\n") {
+            file.skip_until(b'\n')?;
+        } else if let Ok(found) = serde_json::from_slice(&line) {
+            each(found);
         }
     }
 }
 
 impl Sample {
+    /// Visits all samples of a run, in the order of the file.
+    pub fn each(layout: &Layout, each: impl FnMut(Self)) -> io::Result<()> {
+        each_line(layout, each)
+    }
+
     /// Reads the last sample of a run, if there is one.
     pub fn last(layout: &Layout) -> Option<Self> {
         let end = read_end(&layout.resources(), 0, TAIL).ok()?;

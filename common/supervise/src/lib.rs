@@ -39,4 +39,4 @@ mod watch;
 pub use ending::{Additions, Asked, Ending, Noticed, Script};
 pub use run::run;
 pub use signals::catch;
-pub use task::{Limits, Output, Retry, Sources, Task};
+pub use task::{Beside, Limits, Output, Retry, Sources, Task};

@@ -72,6 +72,7 @@ impl Supervisor<'_> {
         self.records.note_child(pid);
         self.records.make_room();
         report.started(pid);
+        self.begin_beside();
         Ok(())
     }
 

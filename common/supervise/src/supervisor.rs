@@ -13,7 +13,7 @@ use super::outcome::{Cause, exit_status};
 use super::records::Records;
 use super::resources::Meter;
 use super::script;
-use super::task::Task;
+use super::task::{Beside, Task};
 use super::tee::Tee;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -32,10 +32,15 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait, waitpid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Time for the record of the end, before a scheduler kills the supervisor.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Time for the tool's work beside a command that has ended.
+const BESIDE: Duration = Duration::from_secs(1);
 
 /// A supervisor of one attempt.
 pub(super) struct Supervisor<'a> {
@@ -57,6 +62,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) has_unseen: bool,
     /// Another process makes an attempt of the run now.
     has_successor: bool,
+    /// Receives word when the tool's work beside the command is done.
+    pub(super) beside: Option<Receiver<()>>,
 }
 
 impl<'a> Supervisor<'a> {
@@ -81,6 +88,25 @@ impl<'a> Supervisor<'a> {
             inherited: Vec::new(),
             has_unseen: false,
             has_successor: false,
+            beside: None,
+        }
+    }
+
+    /// Begins the tool's work beside the command.
+    pub(super) fn begin_beside(&mut self) {
+        let Some(Beside(work)) = self.task.beside.clone() else { return };
+        let (done, receiver) = channel();
+        let begun = thread::Builder::new().spawn(move || {
+            work();
+            let _ = done.send(()); // the supervisor may have ended
+        });
+        self.beside = begun.ok().map(|_| receiver);
+    }
+
+    /// Waits for the tool's work beside the command, but not for a file system that does not answer.
+    fn end_beside(&mut self) {
+        if let Some(done) = self.beside.take() {
+            let _ = done.recv_timeout(BESIDE);
         }
     }
 
@@ -132,6 +158,7 @@ impl<'a> Supervisor<'a> {
         self.records.say_skipped();
         self.records.note_output(seen);
         let end = self.conclude(seen, &unlogged);
+        self.end_beside();
         self.write_end(&end);
         let status = match exit_status(self.cause.as_ref(), self.main.end(), self.task.statuses) {
             0 if self.lives_on() => self.task.statuses.failed,

@@ -9,9 +9,11 @@ use run_common::rundir::meta::Checkpoint;
 use run_metrics::scrape::Patterns;
 use std::env;
 use std::ffi::OsString;
+use std::fmt::{self, Debug, Formatter};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A command to execute in a run.
@@ -47,8 +49,20 @@ pub struct Task {
     pub devices: UseQuery,
     /// Exit statuses for cases in which the command has none.
     pub statuses: Statuses,
+    /// What the tool does beside the command, in a thread, once the command has started.
+    pub beside: Option<Beside>,
     /// The tool's decisions about its end.
     pub ending: Box<dyn Ending>,
+}
+
+/// Work of a tool beside a command.
+#[derive(Clone)]
+pub struct Beside(pub Arc<dyn Fn() + Send + Sync>);
+
+impl Debug for Beside {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Beside")
+    }
 }
 
 /// The sources of a command's progress and signs of life, besides its output and the metrics that it writes

@@ -2,6 +2,7 @@
 
 use super::rows::{Rows, write_value};
 use crate::scalar::csv_number;
+use crate::table::CONFIG;
 use run_metrics::csv::quote;
 use run_metrics::row::{MetricRow, MetricValue};
 use run_metrics::template::Template;
@@ -9,8 +10,9 @@ use run_metrics::value::Span;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// Columns after run and step, by name.
+/// Columns of settings between run and step, and columns of metrics after the step, by name.
 pub(super) struct Columns {
+    settings: Vec<String>,
     names: Vec<String>,
     places: HashMap<String, usize>,
 }
@@ -33,14 +35,29 @@ pub(super) fn column(name: &str) -> Option<&str> {
 }
 
 impl Columns {
-    pub(super) fn new(names: Vec<String>) -> Self {
-        let places = names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
-        Self { names, places }
+    /// Creates columns. A setting with the name of a metric gets a prefix.
+    pub(super) fn new<'a>(names: Vec<String>, settings: impl Iterator<Item = &'a str>) -> Self {
+        let places: HashMap<String, usize> =
+            names.iter().enumerate().map(|(place, name)| (name.clone(), place)).collect();
+        let free = |name: &str| {
+            let mut name = name.to_owned();
+            while places.contains_key(&name) || ["run", "step"].contains(&name.as_str()) {
+                name.insert_str(0, CONFIG);
+            }
+            name
+        };
+        Self { settings: settings.map(free).collect(), names, places }
     }
 
     pub(super) fn header(&self) -> Vec<u8> {
-        let mut header = b"run,step".to_vec();
-        for name in &self.names {
+        let mut header = b"run".to_vec();
+        for name in self
+            .settings
+            .iter()
+            .map(String::as_str)
+            .chain(["step"])
+            .chain(self.names.iter().map(String::as_str))
+        {
             header.push(b',');
             quote(name.as_bytes(), &mut header);
         }
@@ -141,7 +158,7 @@ mod tests {
         let field = |number| format!("\"c{number}\": {number}");
         let line = format!("{{{}}}\n", (0..1_000_000).map(field).collect::<Vec<_>>().join(", "));
         let template = Template::of(line.as_bytes()).unwrap();
-        let plan = Columns::new(template.keys.clone()).plan(&template);
+        let plan = Columns::new(template.keys.clone(), std::iter::empty()).plan(&template);
         assert_eq!((plan.values.len(), plan.values[999_999], plan.rest), (1_000_000, (1, 999_999), 0));
     }
 
@@ -158,7 +175,7 @@ mod tests {
                     names.push(name.to_owned());
                 }
             }
-            let columns = Columns::new(names.clone());
+            let columns = Columns::new(names.clone(), std::iter::empty());
             prop_assert_eq!(&read_back(&columns.header())[2..], names.as_slice());
             let line = serde_json::to_string(&object).unwrap() + "\n";
             let row = MetricRow::parse(line.as_bytes()).unwrap();

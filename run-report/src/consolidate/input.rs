@@ -1,6 +1,7 @@
 //! The input: the runs, and the pieces of their files.
 
 use crate::run::Run;
+use crate::scalar::Scalar;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::recorded::Recorded;
 use run_metrics::csv::quote;
@@ -34,7 +35,7 @@ impl Piece {
 
 /// A run to consolidate.
 pub(super) struct Input {
-    /// Its name, as a field of CSV.
+    /// Its name and its settings, as fields of CSV.
     pub(super) field: Vec<u8>,
     pub(super) layout: Layout,
     /// The file of JSON lines; `None` for another format.
@@ -56,10 +57,15 @@ pub(super) struct LinesFile {
 }
 
 impl Input {
-    pub(super) fn of(run: &Run) -> Self {
+    /// Creates the input of a run with these settings.
+    pub(super) fn of<'a>(run: &Run, settings: impl Iterator<Item = &'a Scalar>) -> Self {
         let layout = run.seen.run.layout().clone();
         let mut field = Vec::new();
         quote(run.name.as_bytes(), &mut field);
+        for value in settings {
+            field.push(b',');
+            value.write_csv(&mut field);
+        }
         let lines = LinesFile::of(&layout, &run.seen.recorded);
         Self { field, layout, lines, starts: FirstSteps::default(), has_parts_of_epochs: false }
     }

@@ -11,15 +11,23 @@ mod scan;
 mod write;
 
 use crate::fault::Fault;
+use crate::run::Run;
 use crate::runs::Runs;
+use crate::table::facts;
+use columns::Columns;
 use input::{Input, Piece};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use std::io;
 
-/// Prints the rows of the runs.
-pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
-    let mut inputs: Vec<Input> = runs.all.iter().map(Input::of).collect();
+/// Prints the rows of the runs, each with these settings of its run.
+pub(crate) fn print(runs: &Runs, settings: &[String], out: &mut Out) -> Result<Exit, Error> {
+    let settings = facts(&runs.all, settings)?;
+    let of_run = |(number, run): (usize, &Run)| {
+        let values = settings.rows.get(number).into_iter().flatten().map(|(value, _)| value);
+        Input::of(run, values)
+    };
+    let mut inputs: Vec<Input> = runs.all.iter().enumerate().map(of_run).collect();
     let mut errors: Vec<Option<io::Error>> = inputs.iter().map(|_| None).collect();
     let mut fail = |input: usize, error| {
         errors[input].get_or_insert(error); // once per file, whatever the number of its pieces
@@ -27,7 +35,9 @@ pub(crate) fn print(runs: &Runs, out: &mut Out) -> Result<Exit, Error> {
     let mut pieces: Vec<Piece> =
         inputs.iter().enumerate().flat_map(|(number, input)| input.pieces(number)).collect();
     let columns = scan::columns(&mut inputs, &mut pieces, &mut fail);
-    let left_out = write::print(&inputs, &pieces, columns, out, &mut fail)?;
+    let settings = settings.columns.iter().map(|column| column.name.as_str());
+    let columns = Columns::new(columns, settings);
+    let left_out = write::print(&inputs, &pieces, &columns, out, &mut fail)?;
     // After the output, because stderr and stdout may be the same file.
     let mut exit = runs.exit;
     for ((input, error), left_out) in inputs.iter().zip(errors).zip(left_out) {

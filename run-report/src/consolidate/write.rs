@@ -38,17 +38,16 @@ fn room(spare: &Spare<Rows>) -> Rows {
 pub(super) fn print(
     inputs: &[Input],
     pieces: &[Piece],
-    columns: Vec<String>,
+    columns: &Columns,
     out: &mut Out,
     fail: &mut dyn FnMut(usize, io::Error),
 ) -> Result<Vec<LeftOut>, Error> {
-    let columns = Columns::new(columns);
     out.bytes(&columns.header())?;
     let mut left_out = vec![LeftOut::default(); inputs.len()];
     let spare = Spare::<Rows>::default();
     let work = |reader: &mut Reader, piece: &Piece, hand_on: &mut dyn FnMut((usize, io::Result<Written>))| {
         let mut hand_on = |part| hand_on((piece.input, part));
-        let last = write(piece, &inputs[piece.input], &columns, &spare, reader, &mut hand_on);
+        let last = write(piece, &inputs[piece.input], columns, &spare, reader, &mut hand_on);
         (piece.input, last)
     };
     let take = |(input, part): (usize, io::Result<Written>)| {

@@ -1,14 +1,12 @@
 //! The whole report as a JSON document: the table, and the curves, settings and provenance of every run.
 
-pub(crate) mod page;
-
 use crate::curve::{Bucket, Curve};
 use crate::curves::{Options, read};
 use crate::figures::Figures;
 use crate::output::write_file;
 use crate::run::Run;
 use crate::runs::Runs;
-use crate::settings::{provenance, settings};
+use crate::settings::{Environment, environment, provenance, settings};
 use crate::table;
 use run_common::cli::out::Out;
 use run_common::cli::table::Tint;
@@ -26,19 +24,19 @@ const BUCKETS: usize = 1 << 20;
 /// Writes the document.
 pub(crate) fn write(runs: &Runs, options: &Options, file: &Path, out: &mut Out) -> Result<Exit, Error> {
     let (figures, _) = Figures::of_all(&runs.all); // errors are reported with the curves
-    let (document, exit) = document(runs, options, &figures, BUCKETS);
+    let (document, exit) = document(runs, options, &figures);
     write_file(file, document.as_bytes(), out).map(|()| exit)
 }
 
-/// Creates the document, which is also part of a page, with at most `buckets` buckets for each curve.
-fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize) -> (String, Exit) {
+/// Creates the document.
+fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exit) {
     let chosen = options.metrics.names(|name| figures.iter().any(|figures| figures.has(name)));
     let made = |run: &Run, mut curves: Vec<Curve>| {
         curves.retain(|curve| chosen.is_empty() || chosen.contains(&curve.metric));
         let names: Vec<String> = curves.iter().map(|curve| curve.metric.clone()).collect();
         (of_run(run, &curves).to_string(), names)
     };
-    let (made, exit) = read(runs, options, buckets, made);
+    let (made, exit) = read(runs, options, BUCKETS, made);
     let (curves, names): (Vec<String>, Vec<Vec<String>>) = made.into_iter().unzip();
     let exit =
         exit.max(options.say_missing(runs, |metric| names.iter().flatten().any(|name| name == metric)));
@@ -64,6 +62,7 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures], buckets: usize)
 }
 
 fn of_run(run: &Run, curves: &[Curve]) -> Value {
+    let Environment { facts, packages } = environment(run);
     json!({
         "run": run.name,
         "path": run.path(),
@@ -73,7 +72,8 @@ fn of_run(run: &Run, curves: &[Curve]) -> Value {
         "reason": run.seen.reason(),
         "attempts": run.attempts.iter().count(),
         "settings": settings(run),
-        "provenance": provenance(run),
+        "provenance": provenance(run).into_iter().chain(facts).collect::<Map<_, _>>(),
+        "packages": packages,
         "curves": curves.iter().map(of_curve).collect::<Vec<_>>(),
     })
 }
@@ -104,9 +104,9 @@ fn of_curve(curve: &Curve) -> Value {
 }
 
 /// Returns the colour of a status as a word.
-fn mood(status: Status) -> &'static str {
+pub(crate) fn mood(status: Status) -> &'static str {
     match status.into() {
-        Tint::Good => "good",
+        Tint::Live | Tint::Good => "good",
         Tint::Doubt => "doubt",
         Tint::Bad => "bad",
         Tint::None | Tint::Dim => "",

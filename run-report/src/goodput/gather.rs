@@ -1,7 +1,7 @@
 //! Gathers from the records of a run what its timeline is made of.
 
 use super::receipt::{Micros, Receipt};
-use super::timeline::{Facts, Millis, Progress, Row, Span, timeline};
+use super::timeline::{Clock, Facts, Millis, Progress, Row, Span, timeline};
 use crate::fault::Fault;
 use crate::run::Run;
 use run_checkpoint::{Checkpoint, Program, discover};
@@ -30,6 +30,8 @@ pub(crate) struct Goodput {
     /// The spans of the run, without gaps.
     pub(crate) spans: Vec<Span>,
     pub(crate) receipt: Receipt,
+    /// When its rows were written.
+    pub(crate) clock: Clock,
     /// Number of rows that later ones superseded.
     pub(super) lost_rows: usize,
     pub(super) faults: Vec<Fault>,
@@ -37,10 +39,15 @@ pub(crate) struct Goodput {
 
 /// Reads the records of a run.
 pub(crate) fn goodput(run: &Run, rates: Option<&Rates>) -> Goodput {
+    let (rows, faults) = rows(run, &mut |_, _| {});
+    Goodput { faults, ..of_rows(run, rows, rates) }
+}
+
+/// Finds what a run did from its records and its rows, by attempt.
+pub(crate) fn of_rows(run: &Run, mut rows: Vec<Vec<Row>>, rates: Option<&Rates>) -> Goodput {
     let layout = run.seen.run.layout();
     let launch = Launch::read(layout).ok().flatten();
     let beats = Beat::all(layout).unwrap_or_default();
-    let (mut rows, faults) = rows(run);
     let attempts: Vec<&Attempt> = run.attempts.iter().collect();
     rows.resize_with(attempts.len(), Vec::new);
     let lost_rows = rows.iter().flatten().filter(|row| !row.counts).count();
@@ -83,7 +90,8 @@ pub(crate) fn goodput(run: &Run, rates: Option<&Rates>) -> Goodput {
     let prices: Vec<Option<Micros>> =
         attempts.iter().zip(&facts).map(|(attempt, facts)| price(attempt, &facts.time, rates)).collect();
     let receipt = Receipt::of(&spans, &prices);
-    Goodput { spans, receipt, lost_rows, faults }
+    let clock = Clock::of(&facts);
+    Goodput { spans, receipt, clock, lost_rows, faults: Vec::new() }
 }
 
 /// Returns from which length on silence is a stall: that of `--stall-timeout`, where the attempt had such a limit.
@@ -129,26 +137,15 @@ fn price(attempt: &Attempt, time: &Range<Millis>, rates: Option<&Rates>) -> Opti
     usd.filter(|usd| usd.is_finite() && (0.0..1e15).contains(usd)).map(|usd| (usd * 1e6).round() as Micros)
 }
 
-/// Returns the rows of each attempt, in the order of the files.
-fn rows(run: &Run) -> (Vec<Vec<Row>>, Vec<Fault>) {
+/// Reads all rows; returns those of each attempt, in the order of the files. Calls `each` for every row, with whether
+/// it counts.
+pub(crate) fn rows(run: &Run, each: &mut dyn FnMut(&MetricRow, bool)) -> (Vec<Vec<Row>>, Vec<Fault>) {
     let mut rows: Vec<Vec<Row>> = Vec::new();
     let Some(source) = of_run::source(run.seen.run.layout()) else { return (rows, Vec::new()) };
-    let mut known: HashMap<String, bool> = HashMap::new();
-    let mut is_of_validation = |row: &MetricRow| {
-        let step = row.step().map(|(name, _)| name);
-        let mut names = row.numbers().map(|(name, _)| name).filter(|name| step != Some(name)).peekable();
-        names.peek().is_some()
-            && names.all(|name| match known.get(name) {
-                Some(is_one) => *is_one,
-                None => {
-                    let is_one = is_validation(name);
-                    known.insert(name.to_owned(), is_one);
-                    is_one
-                }
-            })
-    };
+    let mut validations = Validations::default();
     let read = marked_rows(&source, &Resumptions::of(&run.attempts), &mut |row, attempt, counts| {
-        let is_validation = is_of_validation(&row);
+        each(&row, counts);
+        let is_validation = validations.have(&row);
         if rows.len() < attempt {
             rows.resize_with(attempt, Vec::new);
         }
@@ -156,6 +153,29 @@ fn rows(run: &Run) -> (Vec<Vec<Row>>, Vec<Fault>) {
     });
     let read = read.map(|counts| RowCounts { superseded: 0, ..counts }); // the report itself tells of these
     (rows, run.faults(read))
+}
+
+/// Tells the rows that have only metrics of validation data. Most rows have the names of the row before.
+#[derive(Debug, Default)]
+pub(crate) struct Validations {
+    before: Vec<String>,
+    is_one: bool,
+    known: HashMap<String, bool>,
+}
+
+impl Validations {
+    pub(crate) fn have(&mut self, row: &MetricRow) -> bool {
+        if row.numbers().map(|(name, _)| name).eq(self.before.iter()) {
+            return self.is_one;
+        }
+        self.before = row.numbers().map(|(name, _)| name.to_owned()).collect();
+        let is_validation = |name: &String| {
+            let known = self.known.get(name).copied();
+            known.unwrap_or_else(|| *self.known.entry(name.clone()).or_insert_with(|| is_validation(name)))
+        };
+        self.is_one = !self.before.is_empty() && self.before.iter().all(is_validation);
+        self.is_one
+    }
 }
 
 /// Returns when the checkpoints of a run were written, as far as the file system knows: from the birth of the file

@@ -1,8 +1,8 @@
 //! What the time and the money of runs went to: training, or a queue, a start, a stall, work that was repeated.
 
-mod gather;
-mod receipt;
-mod timeline;
+pub(crate) mod gather;
+pub(crate) mod receipt;
+pub(crate) mod timeline;
 
 use crate::fault::Fault;
 use crate::frame::{Frame, TableFormat};
@@ -73,14 +73,19 @@ pub(crate) fn print(
         return Ok(exit);
     }
     frame.print(format, out)?;
-    if is_for_people && let Some(percent) = sum.trained() {
-        let whole = match sum.money() {
-            Some(micros) if micros > 0 => format!("${}", money(in_dollars(micros))),
-            _ => human_seconds(in_seconds(sum.spent())),
-        };
-        out.bytes(format!("\n{percent:.0} % of {whole} trained\n").as_bytes())?;
+    if is_for_people && let Some(words) = in_words(&sum) {
+        out.bytes(format!("\n{words}\n").as_bytes())?;
     }
     Ok(exit)
+}
+
+/// Says what part of the money trained, else of the time.
+pub(crate) fn in_words(receipt: &Receipt) -> Option<String> {
+    let whole = match receipt.money() {
+        Some(micros) if micros > 0 => format!("${}", money(in_dollars(micros))),
+        _ => human_seconds(in_seconds(receipt.spent())),
+    };
+    Some(format!("{:.0} % of {whole} trained", receipt.trained()?))
 }
 
 /// Returns a span for JSON; attempts count from 1.
@@ -95,12 +100,12 @@ fn span(span: &Span) -> Value {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times of centuries fit a double to the millisecond")]
-fn in_seconds(millis: Millis) -> f64 {
+pub(crate) fn in_seconds(millis: Millis) -> f64 {
     millis as f64 / 1000.0
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a billion dollars fit a double to the millionth")]
-fn in_dollars(micros: Micros) -> f64 {
+pub(crate) fn in_dollars(micros: Micros) -> f64 {
     micros as f64 / 1e6
 }
 

@@ -3,7 +3,7 @@
 use super::timeline::{Kind, Millis, Span};
 
 /// Millionths of a dollar.
-pub(super) type Micros = i128;
+pub(crate) type Micros = i128;
 
 /// Time and money by kind, in the order of [`Kind::ALL`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Receipt {
     }
 
     /// Adds another receipt.
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (sum, millis) in self.millis.iter_mut().zip(other.millis) {
             *sum += millis;
         }
@@ -44,30 +44,30 @@ impl Receipt {
     }
 
     /// Returns the time from the beginning to the end.
-    pub(super) fn wall(&self) -> Millis {
+    pub(crate) fn wall(&self) -> Millis {
         self.millis.iter().sum()
     }
 
     /// Returns the time of the attempts.
-    pub(super) fn spent(&self) -> Millis {
+    pub(crate) fn spent(&self) -> Millis {
         self.wall() - self.time_of(Kind::Queued) - self.time_of(Kind::Idle)
     }
 
     /// Returns the money of all parts.
-    pub(super) fn money(&self) -> Option<Micros> {
+    pub(crate) fn money(&self) -> Option<Micros> {
         self.micros.map(|micros| micros.iter().sum())
     }
 
-    pub(super) fn time_of(&self, kind: Kind) -> Millis {
+    pub(crate) fn time_of(&self, kind: Kind) -> Millis {
         self.millis[kind as usize]
     }
 
-    pub(super) fn money_of(&self, kind: Kind) -> Option<Micros> {
+    pub(crate) fn money_of(&self, kind: Kind) -> Option<Micros> {
         self.micros.map(|micros| micros[kind as usize])
     }
 
     /// Returns how much of the money trained, else of the time of the attempts, in percent.
-    pub(super) fn trained(&self) -> Option<f64> {
+    pub(crate) fn trained(&self) -> Option<f64> {
         let (part, whole) = match (self.money_of(Kind::Training), self.money()) {
             (Some(part), Some(whole)) if whole > 0 => (part, whole),
             _ => (self.time_of(Kind::Training).into(), self.spent().into()),

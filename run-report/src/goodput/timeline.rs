@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// A time in milliseconds since 1970.
-pub(super) type Millis = i64;
+pub(crate) type Millis = i64;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,11 +66,11 @@ pub(crate) struct Span {
 
 /// A metric row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Whether no later row supersedes it.
-    pub(super) counts: bool,
+    pub(crate) counts: bool,
     /// Whether all its metrics are of validation data.
-    pub(super) is_validation: bool,
+    pub(crate) is_validation: bool,
 }
 
 /// How far an attempt was at a time.
@@ -179,9 +179,20 @@ fn base(attempt: &Facts, has_rows: bool, validates_only: bool) -> Parts {
     parts
 }
 
-/// Returns when the rows of an attempt were written: between the samples that tell of fewer and of more of them,
-/// at even distances.
+/// Returns when the rows of an attempt were written.
 fn times(attempt: &Facts) -> impl Iterator<Item = Millis> {
+    let known = known_times(attempt);
+    let mut piece = 0;
+    (0..attempt.rows.len()).map(move |row| {
+        while known[piece + 1].1 <= row {
+            piece += 1;
+        }
+        between(known[piece], known[piece + 1], row + 1)
+    })
+}
+
+/// Returns how many rows an attempt had written at some times: at its start, at samples, and at its end.
+fn known_times(attempt: &Facts) -> Vec<(Millis, usize)> {
     let Range { start, end } = attempt.time;
     let count = attempt.rows.len();
     let mut known: Vec<(Millis, usize)> = vec![(start, 0)];
@@ -195,15 +206,49 @@ fn times(attempt: &Facts) -> impl Iterator<Item = Millis> {
         }
     }
     known.push((end.max(known.last().map_or(start, |last| last.0)), count));
-    let mut piece = 0;
-    (0..count).map(move |row| {
-        while known[piece + 1].1 <= row {
-            piece += 1;
-        }
-        let ((from, before), (to, after)) = (known[piece], known[piece + 1]);
-        let share = i128::from(to - from) * ((row + 1 - before) as i128) / ((after - before) as i128);
-        from + Millis::try_from(share).unwrap_or_default()
-    })
+    known
+}
+
+/// Returns when there was this number of rows, between two times at which their number is known: at even distances.
+fn between((from, before): (Millis, usize), (to, after): (Millis, usize), rows: usize) -> Millis {
+    let Some(parts) = after.checked_sub(before).filter(|&parts| parts > 0) else { return from };
+    let share = i128::from(to - from) * (rows.saturating_sub(before) as i128) / (parts as i128);
+    from + Millis::try_from(share).unwrap_or_default()
+}
+
+/// Tells when the rows of a run were written, as far as samples tell.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clock {
+    /// For each attempt, the number of rows before it, and how many rows it had written when.
+    attempts: Vec<(usize, Vec<(Millis, usize)>)>,
+}
+
+impl Clock {
+    pub(super) fn of(attempts: &[Facts]) -> Self {
+        let mut before = 0;
+        let attempts = attempts.iter().map(|attempt| {
+            let known = (before, known_times(attempt));
+            before += attempt.rows.len();
+            known
+        });
+        Self { attempts: attempts.collect() }
+    }
+
+    /// Returns when the row of a number (from 1, of all attempts) was written, in seconds since 1970.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "numbers of rows are far below 2^53"
+    )]
+    pub(crate) fn time_of(&self, row: f64) -> Option<f64> {
+        let row = row.max(0.0) as usize;
+        let place = self.attempts.partition_point(|(before, _)| *before < row).checked_sub(1)?;
+        let (before, known) = &self.attempts[place];
+        let row = row - before;
+        let piece = known.partition_point(|(_, rows)| *rows < row).clamp(1, known.len() - 1);
+        Some(between(known[piece - 1], known[piece], row.min(known[piece].1)) as f64 / 1000.0)
+    }
 }
 
 /// Returns when an attempt gave no sign of life for as long as a stall takes.

@@ -62,6 +62,18 @@ fn without_samples_rows_are_evenly_spread_and_a_program_without_rows_trains() {
     assert_eq!(shown(&[validations], None), [(0, 50, "starting"), (50, 100, "training")]);
 }
 
+#[test]
+fn a_clock_tells_when_rows_were_written() {
+    let first = facts(0..1000, &[TRAINED, TRAINED, LOST, LOST], &[(200, 1), (600, 3)]);
+    let second = facts(2000..3000, &[TRAINED], &[(2500, 1)]);
+    let clock = Clock::of(&[first, Facts::default(), second]);
+    let times = [1.0, 2.0, 3.0, 4.0, 5.0].map(|row| clock.time_of(row).unwrap());
+    let expected = [0.2, 0.4, 0.6, 1.0, 2.5];
+    assert!(times.iter().zip(expected).all(|(time, expected)| (time - expected).abs() < 1e-9), "{times:?}");
+    assert_eq!((Clock::default().time_of(1.0), clock.time_of(0.0)), (None, None));
+    assert!(clock.time_of(99.0).is_some());
+}
+
 fn any_attempt() -> impl Strategy<Value = Facts> {
     let row = (any::<bool>(), any::<bool>());
     let time = -50..500i64;

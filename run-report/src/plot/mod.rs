@@ -22,16 +22,18 @@ pub(crate) fn print(runs: &Runs, options: &Options, out: &mut Out) -> Result<Exi
     let by_metric = by_metric(runs, &curves);
     let mut exit = exit.max(options.say_missing(runs, |metric| by_metric.contains_key(metric)));
     let mut is_first = true;
-    for metric in &names(&curves, options, &by_metric) {
+    let metrics = names(&curves, options, &by_metric);
+    for metric in &metrics {
         let Some(of_metric) = by_metric.get(metric.as_str()) else { continue };
         match Axes::of(of_metric.iter().map(|of| of.curve), options) {
             Some(axes) => {
                 if !std::mem::replace(&mut is_first, false) {
                     out.text("")?;
                 }
-                for line in terminal::draw(&caption(metric, options), of_metric, &axes, out.has_colour()) {
-                    out.line(&line)?;
-                }
+                let (caption, x) = (caption(metric, options), options.x.unwrap_or("step"));
+                let height = terminal::height(metrics.len(), of_metric.len());
+                let lines = terminal::draw(&caption, x, of_metric, &axes, height, out.has_colour());
+                lines.iter().try_for_each(|line| out.line(line))?;
             }
             None => exit = exit.max(say_nothing_to_draw(metric)),
         }

@@ -9,6 +9,7 @@ use crate::runs::Runs;
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::figures::figure;
+use run_common::palette::{self, css};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -21,15 +22,10 @@ const LEFT: f64 = 72.0;
 const INNER: (f64, f64) = (664.0, 220.0);
 const TOP: f64 = 36.0;
 
-/// Colours that most people can tell apart (those of Paul Tol).
-const COLOURS: [&str; 7] = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#777777"];
-
-/// Dash patterns for lines once all colours are used.
-const DASHES: [&str; 4] = ["none", "6 3", "2 2", "8 3 2 3"];
-
 /// Returns the colour and the dashes of a run.
-fn pen(number: usize) -> (&'static str, &'static str) {
-    (COLOURS[number % COLOURS.len()], DASHES[number / COLOURS.len() % DASHES.len()])
+fn pen(number: usize) -> (String, String) {
+    let dashes: Vec<String> = palette::dashes(number).iter().map(u8::to_string).collect();
+    (css(palette::hue(number)), if dashes.is_empty() { "none".to_owned() } else { dashes.join(" ") })
 }
 
 /// Writes the curves to a file.
@@ -79,7 +75,7 @@ fn panel(into: &mut String, title: &str, curves: &[OfRun], axes: Option<&Axes>, 
             let (colour, dashes) = pen(*number);
             let _ =
                 writeln!(into, "<g stroke=\"{colour}\" fill=\"{colour}\"><title>{}</title>", escaped(name));
-            into.push_str(&shapes(curve, axes, dashes));
+            into.push_str(&shapes(curve, axes, &dashes));
             into.push_str("</g>\n");
         }
     } else {

@@ -1,19 +1,20 @@
 //! The table: a row for each run, or for each group of runs, with the requested columns.
 
+mod at_best;
 mod groups;
 mod rows;
 
 use crate::fault::Fault;
-use crate::figures::{Figures, main_metrics, metrics_of};
+use crate::figures::{Figures, METRICS_SHOWN, main_metrics, metrics_of};
 use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
 use crate::run::Run;
 use crate::runs::Runs;
-use rows::{FIGURES, Shown};
+use at_best::AtBest;
+pub(crate) use rows::CONFIG;
+use rows::{AT_BEST, BEST_STEP, FIGURES, Shown};
 use run_common::cli::mistakes::meant;
 use run_common::cli::out::Out;
-use run_common::cli::screen;
 use run_common::error::{Error, Exit};
-use run_common::message::warn;
 use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use run_metrics::names::Better;
@@ -50,8 +51,19 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
     let asked = columns.iter().map(String::as_str).chain(options.sort.iter().map(|sort| sort.column));
     let mut wanted: Vec<&str> = asked.filter(|name| !is_metric(name)).collect();
     wanted.extend(options.group_by.iter().map(String::as_str));
-    let main = best.map_or_else(|| main_metrics(&figures), |best| vec![best.metric.to_owned()]);
-    let shown = Shown { best, main: &main, wanted: &wanted };
+    let mut main = main_metrics(&figures);
+    let mut at_best = Vec::new();
+    if let Some(best) = best {
+        let is_group = !options.group_by.is_empty();
+        main.retain(|name| name != best.metric && !is_group);
+        main.insert(0, best.metric.to_owned());
+        main.truncate(METRICS_SHOWN);
+        if !is_group {
+            at_best = AtBest::of_all(runs, best);
+        }
+    }
+    // For groups, the best step of each run tells nothing.
+    let shown = Shown { best, at_best: &at_best, main: &main, wanted: &wanted };
     let (mut frame, mut more_settings) = rows::frame(runs, &figures, &metrics, &shown);
     let no_column = |name: &str| no_column(name, runs, &metrics);
     if !options.group_by.is_empty() {
@@ -59,17 +71,13 @@ pub(crate) fn print(found: &Runs, options: &Options, out: &mut Out) -> Result<Ex
         more_settings = 0; // settings that are not keys differ within a group
     }
     sort(&mut frame, options, &no_column)?;
-    if columns.is_empty() {
-        let width = screen::columns().filter(|_| options.format == TableFormat::Table);
-        let unfit = width.map_or(0, |width| frame.fit(width));
-        if matches!(options.format, TableFormat::Table | TableFormat::Md) {
-            say_hidden(metrics.len() - main.len(), more_settings, unfit);
-        }
-    } else {
+    let mut hidden = vec![(metrics.len() - main.len(), "more metric"), (more_settings, "more setting")];
+    if !columns.is_empty() {
         let columns = chosen(&frame, &columns, options.group_by.len().max(1), &no_column)?;
         frame.select(&columns);
+        hidden.clear();
     }
-    frame.print(options.format, out).map(|()| exit)
+    frame.print_without(&hidden, "choose with --columns; ", options.format, out).map(|()| exit)
 }
 
 /// Refuses a metric that no run has, or for which it is not known whether higher or lower is better.
@@ -87,8 +95,32 @@ fn check_best(best: &Goal, metrics: &[String], runs: &[Run]) -> Result<(), Error
 
 /// Creates the row of every run, with all columns.
 pub(crate) fn all_columns(runs: &[Run], figures: &[Figures]) -> Frame {
-    let shown = Shown { best: None, main: &main_metrics(figures), wanted: &[] };
+    let shown = Shown { best: None, at_best: &[], main: &main_metrics(figures), wanted: &[] };
     rows::frame(runs, figures, &metrics_of(figures), &shown).0
+}
+
+/// Returns these settings and other facts of every run, without metrics.
+///
+/// Errors: a name that no run has, or that of a metric.
+pub(crate) fn facts(runs: &[Run], names: &[String]) -> Result<Frame, Error> {
+    let figures: Vec<Figures> = runs.iter().map(|_| Figures::default()).collect();
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shown = Shown { best: None, at_best: &[], main: &[], wanted: &wanted };
+    let (mut frame, _) = rows::frame(runs, &figures, &[], &shown);
+    let find = |name: &&String| -> Result<usize, Error> {
+        let is_metric = || runs.iter().any(|run| run.seen.recorded.metrics().figures().contains_key(*name));
+        match frame.find(name) {
+            Some(at) => Ok(at),
+            None if is_metric() => Err(Error::usage(format!("'{name}' is a metric, and no setting"))
+                .hint("--metrics prints all metrics; --columns adds settings")),
+            None => Err(no_column(name, runs, &[])),
+        }
+    };
+    // Run and step are there anyway.
+    let named = names.iter().filter(|name| !["run", "step"].contains(&name.as_str()));
+    let chosen: Vec<usize> = named.map(|name| find(&name)).collect::<Result<_, _>>()?;
+    frame.select(&chosen);
+    Ok(frame)
 }
 
 /// Sorts the rows as requested.
@@ -121,6 +153,7 @@ fn chosen(
             let figure = column.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('.'));
             figure.is_some_and(|figure| {
                 FIGURES[..4].contains(&figure)
+                    || [BEST_STEP, AT_BEST].contains(&figure)
                     || matches!(figure, "last.mean" | "last.std" | "best.mean" | "best.std")
             })
         };
@@ -134,21 +167,6 @@ fn chosen(
         chosen.extend(found.into_iter().filter(|&at| at >= keys));
     }
     Ok(chosen)
-}
-
-/// Reports how much a table leaves out.
-fn say_hidden(metrics: usize, settings: usize, unfit: usize) {
-    let counts =
-        [(metrics, "more metrics"), (settings, "more settings"), (unfit, "columns (terminal too narrow)")];
-    let counts: Vec<String> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    if !counts.is_empty() {
-        let what = counts.join(", ");
-        warn(&format!("not shown: {what}; choose with --columns; --format csv and json show all"));
-    }
 }
 
 fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {

@@ -269,6 +269,8 @@ impl Default for Meta {
             git_dirty: None,
             git_patch_cut: 0,
             untracked: Vec::new(),
+            untracked_saved: Vec::new(),
+            untracked_left_out: 0,
             device: None,
             gpus: Vec::new(),
             python_executable: None,

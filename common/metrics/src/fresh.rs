@@ -1,0 +1,119 @@
+//! The metrics of a run as its files are now, for a reader that does not wait for the record: figures, last rows,
+//! step and the course of one metric, all of the same rows. Used by `run-status --watch`.
+
+use super::figures::Figures;
+use super::growing::Growing;
+use super::of_run;
+use super::resumptions::Resumptions;
+use run_common::rundir::layout::Layout;
+use run_common::rundir::raw::{Metrics, Recent};
+use run_common::rundir::recorded::Recorded;
+use std::time::{Duration, Instant};
+
+/// How long a look may take; the next look continues.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The next search for files waits this many times the duration of the last.
+const RARENESS: u32 = 50;
+
+/// The metrics of a run, followed.
+#[derive(Debug)]
+pub struct Fresh {
+    layout: Layout,
+    growing: Option<Growing>,
+    /// The attempt that the files were searched for.
+    attempt: u32,
+    next_search: Instant,
+    traced: Option<String>,
+    /// Whether the files have more rows than were read: the record may be newer.
+    is_behind: bool,
+}
+
+impl Fresh {
+    /// Follows the metrics of a run.
+    pub fn of(layout: Layout) -> Self {
+        Self {
+            layout,
+            growing: None,
+            attempt: 0,
+            next_search: Instant::now(),
+            traced: None,
+            is_behind: false,
+        }
+    }
+
+    /// Reads what was added since the last look; all of it at the `last` one. Unreadable metrics add nothing.
+    pub fn look(&mut self, recorded: &Recorded, is_last: bool) {
+        self.search(recorded, is_last);
+        let Some(growing) = &mut self.growing else { return };
+        let start = Instant::now();
+        if is_last {
+            growing.hurry();
+        }
+        loop {
+            self.is_behind = growing.poll().is_ok_and(|growth| growth.is_behind);
+            if !self.is_behind || !is_last && start.elapsed() >= LOOK {
+                return;
+            }
+        }
+    }
+
+    /// Has the course of this metric kept, from its first row on.
+    pub fn trace(&mut self, metric: &str) {
+        if self.traced.as_deref() == Some(metric) {
+            return;
+        }
+        self.traced = Some(metric.to_owned());
+        if let Some(growing) = &mut self.growing {
+            growing.trace(metric);
+            self.is_behind |= growing.poll().is_ok_and(|growth| growth.is_behind);
+        }
+    }
+
+    /// Returns the figures of the rows that count, if there are rows and all of them were read.
+    pub fn figures(&self) -> Option<&Figures> {
+        let growing = self.growing.as_ref().filter(|_| !self.is_behind)?;
+        Some(growing.figures()).filter(|figures| figures.rows() > 0)
+    }
+
+    /// Puts the figures, the last rows and the step into a record, which may be older. A step that the rows do not
+    /// tell, or that is further, stays.
+    pub fn put_into(&self, recorded: &mut Recorded) {
+        let (Some(figures), Some(attempt)) = (self.figures(), recorded.attempt_mut()) else { return };
+        let all = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
+        attempt.metrics = Metrics::new(&all.collect());
+        attempt.recent = Recent::new(&figures.recent());
+        let is_other = figures.is_in_large_units() && attempt.step.is_some();
+        let step = figures.step().or_else(|| figures.row_number()).filter(|_| !is_other);
+        attempt.step = match (attempt.step, step) {
+            (Some(known), Some(step)) => Some(known.max(step)),
+            (known, step) => known.or(step),
+        };
+    }
+
+    /// Searches for the files, if need be.
+    fn search(&mut self, recorded: &Recorded, is_last: bool) {
+        let attempt = recorded.attempts();
+        let is_plain = self.growing.as_ref().is_some_and(|growing| growing.source().plain_lines().is_some());
+        let is_due = !is_plain && (is_last || Instant::now() >= self.next_search);
+        if self.growing.is_some() && attempt == self.attempt && !is_due {
+            return;
+        }
+        let start = Instant::now();
+        let recorded = Some(recorded).filter(|_| self.layout.foreign().is_none());
+        if let Some(source) = of_run::source_by(&self.layout, recorded) {
+            let goes_on = attempt == self.attempt
+                && self.growing.as_mut().is_some_and(|growing| growing.extend(&source));
+            if !goes_on {
+                let attempts = Resumptions::read(&self.layout).unwrap_or_default();
+                let mut growing = Growing::new(source, &attempts);
+                if let Some(metric) = &self.traced {
+                    growing.trace(metric);
+                }
+                self.growing = Some(growing);
+            }
+        }
+        self.attempt = attempt;
+        self.next_search = Instant::now() + start.elapsed() * RARENESS;
+    }
+}

@@ -1,0 +1,334 @@
+//! The runs as the live page shows them: what is light of all, kept up to date; details on demand.
+
+use super::details::Details;
+use crate::curves::Options;
+use crate::export::mood;
+use crate::figures::Figures;
+use crate::goodput::in_seconds;
+use crate::page::data;
+use crate::run::Run;
+use crate::runs::{Selection, name_of, open};
+use crate::settings::{provenance, settings};
+use crate::table;
+use run_common::cost::Rates;
+use run_common::error::Error;
+use run_common::pipeline::in_order;
+use run_common::rundir::evaluations::Finder;
+use run_common::rundir::observe::Observer;
+use run_common::rundir::open::RunDir;
+use run_common::rundir::status::Status;
+use run_metrics::foreign::figures;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use uuid::Uuid;
+
+/// Maximum number of messages that wait for a client; one that lets more wait has to connect again.
+const WAITING: usize = 64;
+
+/// Maximum number of ended runs whose details are kept.
+const KEPT: usize = 64;
+
+/// Maximum number of runs that are known to have gone.
+const GONE: usize = 10_000;
+
+/// Changes of files: their sizes and times.
+type Stamp = Vec<Option<(u64, i64, i64)>>;
+
+/// A run of the page.
+struct Known<'a> {
+    id: u64,
+    run: Run,
+    /// Grows with each change.
+    version: u64,
+    stamp: Stamp,
+    /// When it changed last, by the clock of the state.
+    changed: u64,
+    /// What the page has of it without its details.
+    light: Value,
+    details: Arc<Mutex<Details<'a>>>,
+}
+
+#[derive(Default)]
+struct State<'a> {
+    runs: BTreeMap<PathBuf, Known<'a>>,
+    last_id: u64,
+    /// Grows with each change.
+    clock: u64,
+    /// Runs that have gone, and when.
+    gone: Vec<(u64, u64)>,
+    /// The ended runs whose details are kept, the oldest first.
+    kept: VecDeque<PathBuf>,
+    clients: Vec<SyncSender<Arc<String>>>,
+}
+
+/// The runs, and the clients that follow them.
+pub(super) struct World<'a> {
+    selection: &'a Selection<'a>,
+    /// How curves are read, and how the page shows them first.
+    options: &'a Options<'a>,
+    shown: &'a Options<'a>,
+    rates: Option<&'a Rates>,
+    above: PathBuf,
+    /// What tells this server from another at the same address.
+    server: String,
+    state: Mutex<State<'a>>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(
+        selection: &'a Selection<'a>,
+        options: &'a Options<'a>,
+        shown: &'a Options<'a>,
+        rates: Option<&'a Rates>,
+    ) -> Self {
+        let above = std::path::absolute(&selection.runs_dir).unwrap_or_else(|_| selection.runs_dir.clone());
+        let server = Uuid::new_v4().simple().to_string();
+        Self { selection, options, shown, rates, above, server, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<'a>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for runs, and reads those that are new or have changed. Returns the number of runs.
+    pub(super) fn scan(&self) -> Result<usize, Error> {
+        let opened: Vec<RunDir> = open(self.selection)?.into_iter().filter_map(Result::ok).collect();
+        let mut changed: Vec<(RunDir, Stamp)> = Vec::new();
+        let mut gone: Vec<PathBuf>;
+        {
+            let state = self.state();
+            let mut found = HashSet::new();
+            for run in opened {
+                let path = run.absolute();
+                let stamp = stamp(&run);
+                if state.runs.get(&path).is_none_or(|known| known.stamp != stamp) {
+                    changed.push((run, stamp));
+                }
+                found.insert(path);
+            }
+            gone = state.runs.keys().filter(|path| !found.contains(*path)).cloned().collect();
+        }
+        gone.extend(self.read(changed));
+        self.forget(&gone);
+        Ok(self.state().runs.len())
+    }
+
+    /// Looks at the runs that are running; others change less often, and are seen by a scan.
+    pub(super) fn look(&self) {
+        let active: Vec<(RunDir, Stamp)> = {
+            let state = self.state();
+            let active = state.runs.values().filter(|known| known.run.seen.status() == Status::Running);
+            active.map(|known| (known.run.seen.run.clone(), stamp(&known.run.seen.run))).collect()
+        };
+        // A run without a change may have died.
+        self.read(active);
+    }
+
+    /// Reads runs, and tells the clients what has changed. Returns those that cannot be read any more.
+    fn read(&self, runs: Vec<(RunDir, Stamp)>) -> Vec<PathBuf> {
+        let observer = Observer::of_many(None).with_figures(figures);
+        let finder = Finder::new(self.selection.eval_dir);
+        let read = |(run, stamp): (RunDir, Stamp)| {
+            let read = Run::read(&run, name_of(&run, &self.above), &observer, &finder);
+            (run.absolute(), stamp, read.ok().map(|run| (light(&run), run)))
+        };
+        let (mut gone, mut changed) = (Vec::new(), Vec::new());
+        let take = |(path, stamp, read): (PathBuf, Stamp, Option<(Value, Run)>)| -> Result<(), Infallible> {
+            let mut state = self.state();
+            let Some((mut light, run)) = read else {
+                gone.push(path);
+                return Ok(());
+            };
+            if !self.selection.tags.iter().all(|tag| run.meta.tags.contains(tag)) {
+                return Ok(());
+            }
+            let before = state.runs.get(&path);
+            let is_same =
+                |known: &Known| known.stamp == stamp && known.run.seen.status() == run.seen.status();
+            if before.is_some_and(is_same) {
+                return Ok(());
+            }
+            let (id, version, details) = match before {
+                Some(known) => (known.id, known.version + 1, known.details.clone()),
+                None => (state.last_id + 1, 1, Arc::default()),
+            };
+            state.last_id = state.last_id.max(id);
+            state.clock += 1;
+            light["id"] = id.into();
+            light["version"] = version.into();
+            changed.push(light.clone());
+            let known = Known { id, run, version, stamp, changed: state.clock, light, details };
+            state.runs.insert(path, known);
+            Ok(())
+        };
+        let Ok(()) = in_order(runs, read, take);
+        if !changed.is_empty() {
+            self.tell(&json!({"changed": changed}));
+        }
+        gone
+    }
+
+    fn forget(&self, gone: &[PathBuf]) {
+        let mut ids = Vec::new();
+        for path in gone {
+            let mut state = self.state();
+            if let Some(known) = state.runs.remove(path) {
+                state.clock += 1;
+                let now = state.clock;
+                state.gone.push((now, known.id));
+                if state.gone.len() > GONE {
+                    state.gone.remove(0);
+                }
+                ids.push(known.id);
+            }
+        }
+        if !ids.is_empty() {
+            self.tell(&json!({"gone": ids}));
+        }
+    }
+
+    /// Sends a message to all clients. Those that do not read are left.
+    fn tell(&self, message: &Value) {
+        let text = Arc::new(format!("event: runs\ndata: {message}\n\n"));
+        self.state().clients.retain(|client| client.try_send(text.clone()).is_ok());
+    }
+
+    /// Returns whether anybody follows.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.state().clients.is_empty()
+    }
+
+    /// Begins to send messages to a client, the first about what has changed `since` its page was made.
+    pub(super) fn follow(&self, server: &str, since: u64) -> Receiver<Arc<String>> {
+        let (sender, receiver) = sync_channel(WAITING);
+        let mut state = self.state();
+        let changed: Vec<&Value> =
+            state.runs.values().filter(|known| known.changed > since).map(|known| &known.light).collect();
+        let gone: Vec<u64> = state.gone.iter().filter(|(time, _)| *time > since).map(|(_, id)| *id).collect();
+        let first = if server == self.server {
+            format!("event: runs\ndata: {}\n\n", json!({"changed": changed, "gone": gone}))
+        } else {
+            "event: other\ndata:\n\n".to_owned()
+        };
+        let _ = sender.try_send(Arc::new(first)); // there is room for the first message
+        state.clients.push(sender);
+        receiver
+    }
+
+    /// Ends the messages to clients that have gone; `empty` is sent to find out.
+    pub(super) fn sweep(&self) {
+        let text = Arc::new(String::from(": still here\n\n"));
+        self.state().clients.retain(|client| client.try_send(text.clone()).is_ok());
+    }
+
+    /// Returns the data of the page: all runs, without their details.
+    pub(super) fn page(&self) -> String {
+        let state = self.state();
+        let runs: Vec<&Value> = state.runs.values().map(|known| &known.light).collect();
+        let live = json!({"server": self.server, "clock": state.clock});
+        data::of_live(self.shown, live, &columns(&runs), &runs)
+    }
+
+    /// Returns the details of a run; `None` if it is not there.
+    pub(super) fn details(&self, id: u64) -> Option<Arc<String>> {
+        let (run, version, details, path) = {
+            let state = self.state();
+            let (path, known) = state.runs.iter().find(|(_, known)| known.id == id)?;
+            (known.run.clone(), known.version, known.details.clone(), path.clone())
+        };
+        let json = details.lock().unwrap_or_else(PoisonError::into_inner).json(
+            id,
+            &run,
+            version,
+            self.options,
+            self.rates,
+        );
+        if run.seen.status().has_ended() {
+            self.keep(path);
+        }
+        Some(json)
+    }
+
+    /// Returns a picture of a run, with its type.
+    pub(super) fn picture(&self, id: u64, place: usize) -> Option<(&'static str, Vec<u8>)> {
+        let (root, details) = {
+            let state = self.state();
+            let known = state.runs.values().find(|known| known.id == id)?;
+            (known.run.seen.run.absolute(), known.details.clone())
+        };
+        let picture = details.lock().unwrap_or_else(PoisonError::into_inner).picture(place)?;
+        picture.read(&root)
+    }
+
+    /// Keeps the details of an ended run, and forgets those of the run whose turn it is.
+    fn keep(&self, path: PathBuf) {
+        let oldest = {
+            let mut state = self.state();
+            state.kept.retain(|known| *known != path);
+            state.kept.push_back(path);
+            let oldest = if state.kept.len() > KEPT { state.kept.pop_front() } else { None };
+            oldest.and_then(|oldest| state.runs.get(&oldest).map(|known| known.details.clone()))
+        };
+        if let Some(oldest) = oldest {
+            oldest.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        }
+    }
+}
+
+/// Returns the columns of the table of all runs.
+fn columns(runs: &[&Value]) -> Vec<Value> {
+    let mut known = HashSet::new();
+    let names = runs.iter().filter_map(|run| run["row"].as_object()).flat_map(Map::keys);
+    let names = names.filter(|name| known.insert(name.as_str()));
+    let is_main = |name: &str| {
+        ["run", "status", "step", "duration_s"].contains(&name)
+            || name.rsplit_once('.').is_some_and(|(_, figure)| ["last", "best"].contains(&figure))
+    };
+    names.map(|name| json!({"name": name, "extra": !is_main(name)})).collect()
+}
+
+/// Returns the row of a run in the table.
+fn row_of(run: &Run) -> Map<String, Value> {
+    let runs = std::slice::from_ref(run);
+    let (figures, _) = Figures::of_all(runs); // faults are no news of a live page
+    table::all_columns(runs, &figures).objects().next().unwrap_or_default()
+}
+
+/// Returns a run without its details.
+fn light(run: &Run) -> Value {
+    let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
+    json!({
+        "run": run.name,
+        "path": run.path(),
+        "run_id": run.meta.run_id,
+        "status": run.seen.status(),
+        "mood": mood(run.seen.status()),
+        "active": !run.seen.status().has_ended(),
+        "reason": run.seen.reason(),
+        "note": run.meta.note,
+        "tags": run.meta.tags,
+        "attempts": run.attempts.iter().count(),
+        "duration_s": run.seen.duration_s(),
+        "start": started.map(in_seconds),
+        "settings": settings(run),
+        "provenance": provenance(run),
+        "row": row_of(run),
+    })
+}
+
+/// Returns the sizes and times of the files by which a run is seen to change.
+fn stamp(run: &RunDir) -> Stamp {
+    let layout = run.layout();
+    let of = |path: &Path| {
+        let found = fs::symlink_metadata(path).ok()?;
+        Some((found.len(), found.mtime(), found.mtime_nsec()))
+    };
+    let files = [layout.status(), layout.attempts(), layout.notes(), layout.metrics(), layout.scraped()];
+    files.iter().map(|file| of(file)).collect()
+}

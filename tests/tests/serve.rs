@@ -1,0 +1,295 @@
+//! The live page: in a real browser, and what its server does with all kinds of clients.
+
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use testkit::browser::browse;
+use testkit::process::Signal;
+use testkit::reports::made;
+use testkit::{Lab, Running, wait_for};
+
+/// Starts the server at a free port; returns it with the address that it prints.
+fn serve(lab: &Lab, words: &[&str]) -> (Running, String) {
+    let out = File::create(lab.path("serve.out")).unwrap();
+    let server = lab.cmd("run-report").args(words).stdout_to(out).spawn();
+    lab.await_text("serve.out", "\n");
+    let url = lab.read("serve.out").lines().next().unwrap().to_owned();
+    (server, url)
+}
+
+fn place(url: &str) -> &str {
+    url.strip_prefix("http://").unwrap().split('/').next().unwrap()
+}
+
+/// Sends a request, and returns the whole answer.
+fn ask(place: &str, head: &str) -> String {
+    let mut stream = TcpStream::connect(place).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer); // the server may close first
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn get(place: &str, path: &str) -> String {
+    ask(place, &format!("GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n"))
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or(answer)
+}
+
+fn body(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+/// A trainer that writes three rows, one more on demand, and fails on demand.
+const TRAINER: &str = r#"
+import json, os, sys, time
+def until(name):
+    while not os.path.exists(name):
+        time.sleep(0.02)
+with open(os.environ["RUN_METRICS"], "a", buffering=1) as rows:
+    for step in range(1, 4):
+        print(json.dumps({"step": step, "loss": 1 / step}), file=rows)
+    until("more")
+    print(json.dumps({"step": 4, "loss": 0.2}), file=rows)
+    until("end")
+    sys.exit("<b>diverged</b>")
+"#;
+
+#[test]
+fn the_page_follows_runs_that_come_grow_end_and_go() {
+    let lab = Lab::new();
+    lab.write("train.py", TRAINER);
+    lab.cmd("run-new").args(["-n", "one", "--", "python3", "train.py"]).run().code(0);
+    let training = lab.cmd("run-exec").args(["-q", "--heartbeat", "200ms", "one"]).spawn();
+    let script = "until [ -e new ]; do sleep 0.05; done; run-new -n '<i>two' -- true\n\
+                  until [ -e remove ]; do sleep 0.05; done; rm -r 'runs/<i>two'";
+    let other = lab.cmd("sh").args(["-c", script]).spawn();
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let names = "[...document.querySelectorAll('#runs .fit')].map(one => one.textContent).join()";
+    let states = "[...document.querySelectorAll('#runs small')].map(one => one.textContent).join()";
+    let points = |count: u32| format!("charts.length > 0 && charts[0].lines()[0].x.length === {count}");
+    let steps = json!([
+        ["wait", points(3)],
+        ["wait", format!("{states} === 'running'")],
+        ["eval", "[$('link').textContent, document.title]"],
+        ["shot", "live.png"],
+        ["file", "more"],
+        ["wait", points(4)],
+        ["eval", "charts[0].lines()[0].y[3]"],
+        ["file", "new"],
+        ["wait", format!("{names} === 'one,<i>two'")],
+        ["wait", "document.querySelectorAll('#table tbody tr').length === 2"],
+        ["file", "end"],
+        ["wait", format!("{states} === 'failed,created'")],
+        ["wait", "$('logs').textContent.includes('<b>diverged</b>')"],
+        ["wait", "!$('attempts').hidden && $('trained').textContent.endsWith('trained')"],
+        ["file", "remove"],
+        ["wait", format!("{names} === 'one'")],
+        ["eval", "window.hacked === undefined && document.querySelectorAll('i:not(.kind)').length"],
+    ]);
+    let values = browse(&lab, &url, (1300, 900), &steps);
+    assert_eq!(values, [json!(["● live", "one"]), json!(0.2), json!(0)]);
+    training.wait().code(1);
+    other.wait().code(0);
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn the_server_only_reads_and_only_for_this_machine() {
+    let lab = Lab::new();
+    made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n")]);
+    lab.write("runs/secret.txt", "hunter2");
+    lab.write("runs/secret.png", "hunter2");
+    let image = |path: &str| json!({"step": 2, "image": path, "more": "../secret.png"}).to_string() + "\n";
+    made(&lab, "b", &[("metrics.jsonl", &image("a.png"))]);
+    lab.write("runs/b/a.png", "picture");
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let printed = lab.read("serve.out");
+    let place = place(&url);
+    let port = place.rsplit(':').next().unwrap();
+    assert!(place.starts_with("127.0.0.1:"), "{url}");
+    let line = printed.lines().nth(1).unwrap();
+    assert!(line.starts_with(&format!("from another machine: ssh -N -L {port}:127.0.0.1:{port} ")), "{line}");
+    let page = get(place, "/");
+    assert_eq!(status(&page), "200");
+    assert!(page.contains("connect-src 'self'") && page.contains("no-store") && page.contains("nosniff"));
+    assert_eq!(status(&get(place, "/run?id=1")), "200");
+    let details: Value = serde_json::from_str(body(&get(place, "/run?id=1"))).unwrap();
+    assert_eq!(details["run"]["curves"][0]["min"], json!([2]));
+    for path in [
+        "/run?id=99",
+        "/run?id=../secret.txt",
+        "/run",
+        "/secret.txt",
+        "/../secret.txt",
+        "/runs/secret.txt",
+        "//etc/passwd",
+        "/%2e%2e/secret.txt",
+    ] {
+        let answer = get(place, path);
+        assert!(status(&answer) == "404" && !answer.contains("hunter2"), "{path}: {answer}");
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        assert_eq!(status(&ask(place, &format!("{method} / HTTP/1.1\r\nHost: {place}\r\n\r\n"))), "405");
+    }
+    // Of a run only the pictures are served that its rows name.
+    let details: Value = serde_json::from_str(body(&get(place, "/run?id=2"))).unwrap();
+    assert_eq!(details["run"]["media"], json!([{"name": "image", "step": 2, "src": "media?id=2&place=0"}]));
+    let picture = get(place, "/media?id=2&place=0");
+    assert!(picture.contains("Content-Type: image/png\r\n") && body(&picture) == "picture", "{picture}");
+    for path in ["/media?id=2&place=1", "/media?id=2", "/media?id=1&place=0", "/media?id=2&place=-1"] {
+        assert_eq!(status(&get(place, path)), "404", "{path}");
+    }
+    // A page of another site may have its name lead here.
+    for host in
+        ["Host: evil.example\r\n", "Host: 10.0.0.1\r\n", "", "Host: localhost\r\nHost: evil.example\r\n"]
+    {
+        assert_eq!(status(&ask(place, &format!("GET / HTTP/1.1\r\n{host}\r\n"))), "403", "{host}");
+    }
+    assert_eq!(status(&ask(place, "GET / HTTP/1.1\r\nHost: localhost:1\r\n\r\n")), "200", "through a tunnel");
+    assert_eq!(ask(place, &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(1 << 20))), "");
+    assert_eq!(ask(place, "\u{16}\u{3}\u{1} hello\r\n\r\n"), "");
+    let head = ask(place, &format!("HEAD / HTTP/1.1\r\nHost: {place}\r\n\r\n"));
+    assert!(status(&head) == "200" && body(&head).is_empty());
+    // The port is taken.
+    let taken = lab.cmd("run-report").arg(format!("--serve={port}")).run().code(4);
+    assert_eq!(
+        taken.err(),
+        format!(
+            "run-report: cannot serve at '{port}': another program listens there\n\
+             run-report: choose another port with --serve=PORT; 0 takes any that is free\n"
+        )
+    );
+    lab.cmd("run-report").arg("--serve=nowhere.invalid:1").run().code(5);
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn other_machines_need_a_token() {
+    let lab = Lab::new();
+    made(&lab, "a", &[("metrics.jsonl", "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1}\n")]);
+    let (server, url) = serve(&lab, &["--serve=0.0.0.0:0"]);
+    let (address, token) = url.split_once("/?token=").unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    assert!(token.len() == 32 && !lab.read("serve.out").contains("ssh"));
+    let place = format!("127.0.0.1:{port}");
+    for path in [
+        "/",
+        "/?token=",
+        "/?token=x",
+        "/run?id=1",
+        "/events",
+        "/?Token=",
+        &format!("/?token={}", &token[1..]),
+    ] {
+        let answer = get(&place, path);
+        assert!(status(&answer) == "403" && !answer.contains("loss"), "{path}: {answer}");
+    }
+    let steps = json!([
+        ["wait", "charts.length === 1 && charts[0].lines()[0].x.length === 2"],
+        ["wait", "$('link').textContent === '● live'"]
+    ]);
+    browse(&lab, &format!("http://{place}/?token={token}"), (400, 800), &steps);
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn many_clients_and_some_that_stall_are_served() {
+    let lab = Lab::new();
+    lab.write("train.py", TRAINER);
+    lab.cmd("run-new").args(["-n", "one", "--", "python3", "train.py"]).run().code(0);
+    let training = lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "one"]).spawn();
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let place = place(&url);
+    // Some say nothing, some ask and never read.
+    let silent: Vec<TcpStream> = (0..10).map(|_| TcpStream::connect(place).unwrap()).collect();
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {place}\r\n\r\n");
+    let stalled: Vec<TcpStream> = (0..10)
+        .map(|number| {
+            let mut stream = TcpStream::connect(place).unwrap();
+            let path = if number % 2 == 0 { "/events" } else { "/" };
+            stream.write_all(request(path).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // Twenty follow, and all learn of a change.
+    let mut followers: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(place).unwrap();
+            stream.write_all(request("/events").as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let until = |stream: &mut TcpStream, text: &str| {
+        let (mut seen, mut block) = (String::new(), [0; 4096]);
+        wait_for(text, || {
+            let length = stream.read(&mut block).unwrap();
+            seen.push_str(&String::from_utf8_lossy(&block[..length]));
+            seen.contains(text)
+        });
+    };
+    for stream in &mut followers {
+        until(stream, "event: other"); // they come with no page of this server
+    }
+    lab.write("more", "");
+    lab.write("end", "");
+    training.wait().code(1);
+    for stream in &mut followers {
+        until(stream, "\"status\":\"failed\"");
+    }
+    assert_eq!(status(&get(place, "/")), "200");
+    // All learn of a run that is removed, and its details are gone.
+    fs::remove_dir_all(lab.path("runs/one")).unwrap();
+    for stream in &mut followers {
+        until(stream, "\"gone\":[1]");
+    }
+    assert_eq!(status(&get(place, "/run?id=1")), "404");
+    drop((silent, stalled));
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
+
+#[test]
+fn rows_that_grow_are_those_of_a_reader_that_comes_later() {
+    let lab = Lab::new();
+    let row = |step: u32, loss: f64| json!({"step": step, "loss": loss}).to_string() + "\n";
+    made(&lab, "a", &[("metrics.jsonl", &(row(1, 0.5) + &row(2, 0.25)))]);
+    let (server, url) = serve(&lab, &["--serve=0"]);
+    let place = place(&url);
+    let mut written = row(1, 0.5) + &row(2, 0.25);
+    let mut same = |more: &str, count: usize| {
+        written += more;
+        lab.write("runs/a/metrics.jsonl", &written);
+        get(place, "/"); // looks at all runs
+        let details: Value = serde_json::from_str(body(&get(place, "/run?id=1"))).unwrap();
+        let export = lab.cmd("run-report").args(["--export", "-"]).run().code(0).out();
+        let document: Value = serde_json::from_str(&export).unwrap();
+        let of = |run: &Value| (run["curves"][0]["rows"].clone(), run["curves"][0]["min"].clone());
+        assert_eq!(of(&details["run"]), of(&document["runs"][0]), "{more}");
+        assert_eq!(details["run"]["curves"][0]["rows"], json!(count), "{more}");
+    };
+    same("", 2);
+    same(&(row(3, 0.125) + "{\"step\": 4, \"lo"), 3);
+    same("ss\": 0.0625}\n", 4);
+    same("not a row\n", 4);
+    same(&row(2, 8.0), 2); // which takes back what came after step 1
+    same(&row(3, 9.0), 3);
+    // A file that is written anew is read anew.
+    lab.write("runs/a/metrics.jsonl", row(7, 1.0));
+    get(place, "/");
+    let details: Value = serde_json::from_str(body(&get(place, "/run?id=1"))).unwrap();
+    assert_eq!(details["run"]["axes"][0]["step"], json!([7]));
+    server.signal(Signal::INT);
+    server.wait();
+    lab.nothing_left();
+}
