@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod create;
 mod guard;
+mod like;
 mod name;
 mod new;
 mod numbers;

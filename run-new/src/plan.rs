@@ -1,6 +1,6 @@
 //! Decides all that a call is to create, before anything is created.
 
-use crate::cli::{Args, check_configs};
+use crate::cli::Args;
 use crate::command;
 use crate::config::{Config, expand};
 use crate::name::{self, Sign};
@@ -57,7 +57,6 @@ pub(crate) struct Planned {
 impl Plan {
     /// Decides everything, and refuses impossible requests, before anything is created.
     pub(crate) fn make(args: &Args) -> Result<Self, Error> {
-        check_configs(args)?;
         check_names(args)?;
         check_sweeps(args)?;
         if !args.require.is_empty() && args.configs.is_empty() {
@@ -65,7 +64,10 @@ impl Plan {
         }
         let files = expand(&args.configs)?;
         check_number(args, files.len())?;
-        let configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
+        if let (Some(original), [config]) = (&args.taken.config_path, configs.as_mut_slice()) {
+            config.name_after(original);
+        }
         for config in &configs {
             config.require(&args.require)?;
         }
@@ -132,7 +134,8 @@ impl Plan {
                 step_key: args.step_key.clone(),
                 scrape: Some(args.scrape.clone()).filter(|specs| !specs.is_empty()),
                 ..AttemptOptions::default()
-            },
+            }
+            .or(args.taken.options.clone()),
             set_by_env: args.set_by_env,
             batch: None,
             host: Place::here().host.clone(),
