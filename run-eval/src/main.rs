@@ -19,6 +19,7 @@ mod options;
 mod pin;
 mod prepare;
 mod record;
+mod recorded;
 mod report;
 mod run;
 mod select;
