@@ -64,13 +64,7 @@ impl Plan {
         }
         let files = expand(&args.configs)?;
         check_number(args, files.len())?;
-        let mut configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
-        if let (Some(original), [config]) = (&args.taken.config_path, configs.as_mut_slice()) {
-            config.name_after(original);
-        }
-        for config in &configs {
-            config.require(&args.require)?;
-        }
+        let configs = read_configs(args, &files)?;
         let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
         let cwd = match &args.chdir {
             None => here,
@@ -280,6 +274,18 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Reads the configs, and refuses one that lacks a required key.
+fn read_configs(args: &Args, files: &[PathBuf]) -> Result<Vec<Config>, Error> {
+    let mut configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(original), [config]) = (&args.taken.config_path, configs.as_mut_slice()) {
+        config.name_after(original);
+    }
+    for config in &configs {
+        config.require(&args.require)?;
+    }
+    Ok(configs)
 }
 
 fn check_names(args: &Args) -> Result<(), Error> {

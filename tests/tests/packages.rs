@@ -57,7 +57,7 @@ fn a_wheel_installs_into_a_fresh_environment() {
     lab.cmd(lab.path("venv/bin/python3")).args(pip).run().code(0);
     for tool in &TOOLS[..7] {
         let version = lab.cmd(lab.path("venv/bin").join(tool)).arg("--version").run().code(0);
-        version.stdout(&format!("{tool} {}\n", env!("CARGO_PKG_VERSION")));
+        version.stdout(format!("{tool} {}\n", env!("CARGO_PKG_VERSION")));
     }
     has_texts(&lab.path("venv"), "");
     // The same files make the same wheel.
