@@ -52,6 +52,7 @@ lint:
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)
 	shellcheck examples/demo examples/loop examples/check-launcher examples/run-launch-ssh examples/run-launch-kubernetes tests/setup tests/fixtures/0.1/make packaging/tree packaging/deb .ci/run
+	shellcheck --shell=bash common/complete/src/shells/bash
 
 bench: all
 	bench/run --bin $(BIN)

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH|PATTERN")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Label of these evaluations, such as the data set
-    #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]
+    #[arg(long, value_name = "LABEL", default_value = "eval", value_parser = label)]
     pub(crate) label: String,
     /// End an evaluation after this time, with all its processes
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]

@@ -26,5 +26,7 @@ mod select;
 mod session;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)
+    run_complete::answer::<cli::Args>("run-eval").unwrap_or_else(|| {
+        run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)
+    })
 }

@@ -19,5 +19,6 @@ mod staged;
 mod sweep;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-new", new::run)
+    run_complete::answer::<cli::Args>("run-new")
+        .unwrap_or_else(|| run_common::cli::entry("run-new", new::run))
 }
