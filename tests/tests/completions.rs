@@ -95,3 +95,60 @@ fn fish_completes_runs_and_options() {
     assert!(fish(&lab, "run-status \\$").contains(&"\\$\\(touch\\ bad\\)".to_owned()));
     assert!(!lab.path("bad").exists());
 }
+
+#[test]
+fn values_are_those_of_the_runs_directory() {
+    let lab = lab();
+    lab.write("c.yaml", "lr: 1\ntrain:\n  steps: 3\n");
+    let train =
+        "cd \"$1\"; mkdir ckpt; echo x >ckpt/7.bin; echo '{\"step\": 7, \"val/loss\": 1}' >metrics.jsonl";
+    let new = [
+        "-n",
+        "t",
+        "-s",
+        "momentum=0.9",
+        "--tag",
+        "good",
+        "--checkpoint",
+        "ckpt/{step}.bin",
+        "c.yaml",
+        "--set-by-env",
+    ];
+    lab.cmd("run-new").args(new).args(["--", "sh", "-c", train, "sh", "{run}"]).run().code(0);
+    lab.cmd("run-exec").args(["-q", "t"]).run().code(0);
+    lab.cmd("run-eval").args(["--label", "mmlu", "t", "--", "echo", "{\"x\": 1}"]).run().code(0);
+    lab.cmd("run-sync").args(["backup", "--to", "store", "t"]).run().code(0);
+    let offered = |line: &[&str]| {
+        let done = lab.cmd(line[0]).args(["--complete", "zsh"]).args(line).run().code(0).stderr("");
+        done.out().trim_end_matches('\0').split('\0').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let store = lab.path("store").display().to_string();
+    for (line, expected) in [
+        (&["run-status", "--columns", ""][..], &["words", "val/loss"][..]),
+        (&["run-status", "--status=failed,co"], &["words", "--status=failed,completed"]),
+        (&["run-report", "--best", "val/loss"], &["words", "val/loss", "val/loss:min", "val/loss:max"]),
+        (
+            &["run-report", "--group-by", "t.", "t", ""],
+            &["words", "$(touch bad)", "a:b", "it's", "my run", "plain", "sweep", "two\nlines"],
+        ),
+        (&["run-report", "t", "--group-by", "momentum,"], &["words", "momentum,lr", "momentum,train.steps"]),
+        (&["run-new", "--tag", ""], &["words", "good"]),
+        (&["run-new", "c.yaml", "-s", ""], &["words", "lr=", "train.steps="]),
+        (&["run-eval", "t", "--label", ""], &["words", "mmlu"]),
+        (&["run-eval", "t", "--steps", "7,n"], &["words", "7,new", "7,final"]),
+        (
+            &["run-exec", "--resume", "t", "--from-step", ""],
+            &["words", "latest", "final", "best", "last", "7"],
+        ),
+        (&["run-sync", "list", "--from", ""], &["words", &store]),
+        (&["run-sync", "clean", "--keep", "latest,"], &["words", "latest,final", "latest,best:val/loss"]),
+        (&["run-status", "sweep/"], &["words", "sweep/lr-1"]),
+        (&["run-status", "lr-"], &["words", "lr-1"]),
+        (&["run-status", "runs/"], &["directories", "", "runs/"]),
+        (&["run-new", "--input", "data=c"], &["files", "data=", "c"]),
+        (&["run-exec", "t", "--", "pyt"], &["command"]),
+        (&["run-stop", "-d", "runs/sweep", ""], &["words", "lr-1"]),
+    ] {
+        assert_eq!(offered(line), expected, "{line:?}");
+    }
+}

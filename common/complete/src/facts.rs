@@ -110,5 +110,6 @@ pub(crate) fn launchers() -> BTreeSet<String> {
     let listed =
         env::split_paths(&path).filter_map(|directory| fs::read_dir(directory).ok()).flatten().flatten();
     let names = listed.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter_map(|name| name.strip_prefix("run-launch-").map(str::to_owned)).collect()
+    let launchers = names.filter_map(|name| name.strip_prefix("run-launch-").map(str::to_owned));
+    launchers.filter(|name| !name.contains('.')).collect()
 }
