@@ -4,7 +4,9 @@
 # make soak     the campaigns of the tests in full: hundreds of random kills
 # make lint     what CI checks beside the tests; installs nothing
 # make bench    measure beside the peers; results go to bench/results
-# make install  PREFIX=/usr/local DESTDIR=
+# make install  install what is built: PREFIX=/usr/local DESTDIR=
+# make wheel    a wheel with the tools and manuals, for pip: in target/dist
+# make deb      a Debian package: in target/dist
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -12,9 +14,14 @@ CARGO ?= cargo
 
 # The tools are linked statically where the system's C library is glibc: they start faster, and one copy serves
 # all nodes of a cluster. The flag is for the tools alone, hence the explicit target.
-TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+ifeq (,$(TARGET))
+# Without Rust, as under sudo: what was built before.
+BIN := $(firstword $(patsubst %/run-exec,%,$(wildcard target/*/release/run-exec)) target/release)
+else
 BIN := target/$(TARGET)/release
 export CARGO_BUILD_TARGET := $(TARGET)
+endif
 ifneq (,$(findstring -gnu,$(TARGET)))
 export RUSTFLAGS += -C target-feature=+crt-static
 endif
@@ -23,7 +30,7 @@ MAN1 := $(TOOLS:%=man/%.1)
 MAN5 := man/run-dir.5 man/run-store.5
 MAN7 := man/run-tools.7 man/run-launch.7
 
-.PHONY: all demo test soak lint bench install setup clean
+.PHONY: all demo test soak lint bench install wheel deb setup clean
 
 all:
 	$(CARGO) build --release --locked $(TOOLS:%=-p %) -p run-launch
@@ -44,7 +51,8 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	mandoc -T lint -W warning $(MAN1) $(MAN5) $(MAN7)
-	shellcheck examples/demo examples/loop examples/check-launcher examples/run-launch-ssh examples/run-launch-kubernetes tests/setup tests/fixtures/0.1/make .ci/run
+	shellcheck examples/demo examples/loop examples/check-launcher examples/run-launch-ssh examples/run-launch-kubernetes tests/setup tests/fixtures/0.1/make packaging/tree packaging/deb .ci/run
+	shellcheck --shell=bash common/complete/src/shells/bash
 
 bench: all
 	bench/run --bin $(BIN)
@@ -53,18 +61,15 @@ bench: all
 setup:
 	tests/setup
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
-	install $(TOOLS:%=$(BIN)/%) $(BIN)/run-launch-slurm $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 644 $(MAN5) $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 $(MAN7) $(DESTDIR)$(PREFIX)/share/man/man7
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	for tool in $(TOOLS); do \
-		$(BIN)/$$tool --generate-completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool && \
-		$(BIN)/$$tool --generate-completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$tool && \
-		$(BIN)/$$tool --generate-completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$tool.fish || exit 1; \
-	done
+# Installs what is built, and builds nothing: sudo has no cargo on its PATH.
+install:
+	packaging/tree '$(BIN)' '$(DESTDIR)$(PREFIX)'
+
+wheel: all
+	packaging/wheel '$(BIN)' target/dist
+
+deb: all
+	packaging/deb '$(BIN)' target/dist
 
 clean:
 	$(CARGO) clean

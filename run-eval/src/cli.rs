@@ -13,7 +13,8 @@ const EXAMPLES: &str = "Examples:
   run-eval trial -- python eval.py --ckpt {checkpoint} --out {out}
   run-eval --steps latest --timeout 30m trial -- python eval.py {checkpoint}
   run-eval --label gsm8k --gpus 0,1 batch -- python eval.py --data gsm8k {checkpoint} {out}
-  run-eval --follow trial -- python eval.py {checkpoint}";
+  run-eval --follow trial -- python eval.py {checkpoint}
+  run-eval trial";
 
 /// Evaluate the checkpoints of runs with a command, and consolidate the metrics.
 #[derive(Debug, Parser)]
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH|PATTERN")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Label of these evaluations, such as the data set
-    #[arg(long, value_name = "NAME", default_value = "eval", value_parser = label)]
+    #[arg(long, value_name = "LABEL", default_value = "eval", value_parser = label)]
     pub(crate) label: String,
     /// End an evaluation after this time, with all its processes
     #[arg(long, value_name = "TIME", value_parser = parse_positive)]
@@ -91,8 +92,8 @@ pub(crate) struct Args {
     /// Runs and batches: paths, or names below the runs directory; - reads them from stdin
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<String>,
-    /// Command that evaluates one checkpoint
-    #[arg(last = true, value_name = "COMMAND", required = true)]
+    /// Command that evaluates one checkpoint [default: the command recorded for the label]
+    #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
 }
 

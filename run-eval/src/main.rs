@@ -19,11 +19,14 @@ mod options;
 mod pin;
 mod prepare;
 mod record;
+mod recorded;
 mod report;
 mod run;
 mod select;
 mod session;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)
+    run_complete::answer::<cli::Args>("run-eval").unwrap_or_else(|| {
+        run_common::cli::entry_of_command("run-eval", run_common::error::Exit::Usage as u8, run::run)
+    })
 }

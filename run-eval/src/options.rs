@@ -79,6 +79,12 @@ impl Options {
         })
     }
 
+    /// Takes a command that was recorded.
+    pub(crate) fn repeat(&mut self, command: Vec<String>) {
+        self.recorded_command = redact_command(&command);
+        self.command = command;
+    }
+
     /// Returns the path or pattern of `--checkpoint`.
     pub(crate) fn checkpoint(&self) -> Option<String> {
         match &self.wanted {

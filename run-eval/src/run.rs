@@ -6,11 +6,15 @@ use crate::launch;
 use crate::open_files::OpenFiles;
 use crate::options::Options;
 use crate::prepare::{Provenance, check_command};
+use crate::recorded;
 use crate::session::Session;
+use run_common::cli::mistakes::check_command_apart;
+use run_common::cli::names::Names;
 use run_common::cli::operands::open_runs;
 use run_common::cli::statuses::Ended;
 use run_common::error::{Error, Exit};
 use run_common::message::complain;
+use run_common::rundir::open::RunDir;
 use std::collections::HashSet;
 
 /// Evaluates the requested checkpoints; returns how to exit, also after failures.
@@ -26,10 +30,17 @@ pub(crate) fn run(args: &Args) -> Result<Ended, Error> {
 }
 
 fn evaluate(args: &Args) -> Result<Ended, Error> {
-    let options = Options::resolve(args)?;
+    let mut options = Options::resolve(args)?;
+    let mut names = Names::below(args.runs_dir.path());
+    check_command_apart(&mut names, &args.runs, !args.command.is_empty())?;
     let open_files = OpenFiles::raise();
     let provenance = Provenance::find()?;
-    let (sessions, status) = open(args, &options, &provenance)?;
+    let runs: Vec<_> = open_runs(&args.runs, &args.runs_dir.path(), args.null).collect();
+    let opened: Vec<&RunDir> = runs.iter().flatten().collect();
+    if args.command.is_empty() && !opened.is_empty() {
+        options.repeat(recorded::command(&options, &opened)?);
+    }
+    let (sessions, status) = open(runs, &options, &provenance)?;
     if options.launch.is_some() {
         return launch::submit(&options, sessions, status);
     }
@@ -43,10 +54,14 @@ fn evaluate(args: &Args) -> Result<Ended, Error> {
 }
 
 /// Opens the runs; returns a session for each, and the exit status for those that cannot be opened.
-fn open(args: &Args, options: &Options, provenance: &Provenance) -> Result<(Vec<Session>, u8), Error> {
+fn open(
+    runs: Vec<Result<RunDir, Error>>,
+    options: &Options,
+    provenance: &Provenance,
+) -> Result<(Vec<Session>, u8), Error> {
     let (mut sessions, mut status) = (Vec::new(), 0);
     let mut known = HashSet::new();
-    for run in open_runs(&args.runs, &args.runs_dir.path(), args.null) {
+    for run in runs {
         let session = match run {
             Ok(run) if !known.insert(run.absolute()) => continue,
             run => run.and_then(|run| Session::open(options, &run)),

@@ -24,5 +24,7 @@ mod unfinished;
 mod worker;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, run::run)
+    run_complete::answer::<cli::Args>("run-exec").unwrap_or_else(|| {
+        run_common::cli::entry_of_command("run-exec", run_common::cli::statuses::STATUSES.failed, run::run)
+    })
 }

@@ -18,6 +18,7 @@ const EXAMPLES: &str = "Examples:
   run-new configs/base.yaml -- python train.py --config {config}
   run-new -n trial -s lr=1e-3 base.toml -- python train.py {config} {set}
   run-new -b --sweep 'lr=log(1e-4,1e-2,3)' --sweep seed=1..3 base.yaml -- python train.py {config} {set}
+  run-new --like trial -s lr=1e-4
   run-new base.yaml -- python train.py {config} | run-exec -";
 
 /// Create run directories and print their paths.
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Continue the batch: print existing runs, create missing runs
     #[arg(long)]
     pub(crate) exist_ok: bool,
+    /// Take what is not given from this run: command, config, overrides and options
+    #[arg(long, value_name = "RUN", conflicts_with = "adopt")]
+    pub(crate) like: Option<String>,
     /// Adopt runs of other systems: give the named directories a record of their own
     #[arg(long, conflicts_with_all = ["name", "batch", "exist_ok", "set", "set_by_env", "sweep", "sample", "device", "input", "scrape", "require"])]
     pub(crate) adopt: bool,
@@ -111,6 +115,18 @@ pub(crate) struct Args {
     /// Command that run-exec will execute
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+    /// What `--like` takes beside.
+    #[arg(skip)]
+    pub(crate) taken: Taken,
+}
+
+/// What a run like an earlier one takes that no option gives.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Taken {
+    /// The original path of the config, of which the earlier run has a copy.
+    pub(crate) config_path: Option<PathBuf>,
+    /// Options of run-exec, as the last attempt had them.
+    pub(crate) options: AttemptOptions,
 }
 
 impl Args {

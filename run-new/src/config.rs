@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     /// Its absolute path.
     pub(crate) path: PathBuf,
+    /// The file that holds it: another one if it is the copy of an earlier run.
+    source: PathBuf,
     content: Content,
     /// The mode of the copy: others may read the copy only if they may read the config and it holds no secret.
     mode: u32,
@@ -99,7 +101,12 @@ impl Config {
             Value::Null
         });
         let mode = if may_hold_secret(&content, &values) { 0o600 } else { found.mode() & 0o066 | 0o600 };
-        Ok(Self { path: absolute, content, mode, sha256, values })
+        Ok(Self { source: absolute.clone(), path: absolute, content, mode, sha256, values })
+    }
+
+    /// Names a copy after its original.
+    pub(crate) fn name_after(&mut self, original: &Path) {
+        original.clone_into(&mut self.path);
     }
 
     /// Writes the copy into a run.
@@ -111,7 +118,7 @@ impl Config {
 
     fn copy(&self, target: &Path, durability: Durability) -> io::Result<()> {
         let mut file = create_with_mode(target, self.mode)?;
-        if copy_hashed(&mut open_file(&self.path)?, &mut file)? != self.sha256 {
+        if copy_hashed(&mut open_file(&self.source)?, &mut file)? != self.sha256 {
             return Err(io::Error::other(format!("'{}' has just been changed", self.path.display())));
         }
         match durability {

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod create;
 mod guard;
+mod like;
 mod name;
 mod new;
 mod numbers;
@@ -19,5 +20,6 @@ mod sweep;
 mod unknown;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-new", new::run)
+    run_complete::answer::<cli::Args>("run-new")
+        .unwrap_or_else(|| run_common::cli::entry("run-new", new::run))
 }

@@ -3,8 +3,9 @@
 
 use crate::adopt;
 use crate::batch::{self, Home};
-use crate::cli::Args;
+use crate::cli::{Args, check_configs};
 use crate::create::Maker;
+use crate::like;
 use crate::plan::Plan;
 use crate::print::print_run;
 use run_common::cli::out::Out;
@@ -19,7 +20,10 @@ const GROWTH: usize = 4;
 
 /// Creates a run for every config and every cell of the sweeps, and prints their paths.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
-    let args = &args.settled();
+    let mut args = args.settled();
+    check_configs(&args)?;
+    like::fill(&mut args)?;
+    let args = &args;
     if args.adopt {
         return adopt::run(args, out);
     }

@@ -1,6 +1,6 @@
 //! Decides all that a call is to create, before anything is created.
 
-use crate::cli::{Args, check_configs};
+use crate::cli::Args;
 use crate::command;
 use crate::config::{Config, expand};
 use crate::name::{self, Sign};
@@ -59,7 +59,6 @@ pub(crate) struct Planned {
 impl Plan {
     /// Decides everything, and refuses impossible requests, before anything is created.
     pub(crate) fn make(args: &Args) -> Result<Self, Error> {
-        check_configs(args)?;
         check_names(args)?;
         check_sweeps(args)?;
         if !args.require.is_empty() && args.configs.is_empty() {
@@ -67,10 +66,7 @@ impl Plan {
         }
         let files = expand(&args.configs)?;
         check_number(args, files.len())?;
-        let configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
-        for config in &configs {
-            config.require(&args.require)?;
-        }
+        let configs = read_configs(args, &files)?;
         let (cwd, cwd_text) = directory(args)?;
         if args.device.as_deref() == Some("gpu") {
             warn("PyTorch has no device 'gpu'; did you mean 'cuda'?");
@@ -118,7 +114,7 @@ impl Plan {
             seed: args.seed,
             total_steps: args.total_steps,
             checkpoint: args.checkpoints(),
-            options: args.attempt_options(),
+            options: args.attempt_options().or(args.taken.options.clone()),
             set_by_env: args.set_by_env,
             batch: None,
             host: Place::here().host.clone(),
@@ -266,6 +262,18 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Reads the configs, and refuses one that lacks a required key.
+fn read_configs(args: &Args, files: &[PathBuf]) -> Result<Vec<Config>, Error> {
+    let mut configs = files.iter().map(|path| Config::read(path)).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(original), [config]) = (&args.taken.config_path, configs.as_mut_slice()) {
+        config.name_after(original);
+    }
+    for config in &configs {
+        config.require(&args.require)?;
+    }
+    Ok(configs)
 }
 
 fn check_names(args: &Args) -> Result<(), Error> {

@@ -27,5 +27,6 @@ mod sql;
 mod table;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-report", report::run)
+    run_complete::answer::<cli::Args>("run-report")
+        .unwrap_or_else(|| run_common::cli::entry("run-report", report::run))
 }

@@ -22,5 +22,6 @@ mod watch;
 mod watched;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-status", status::run)
+    run_complete::answer::<cli::Args>("run-status")
+        .unwrap_or_else(|| run_common::cli::entry("run-status", status::run))
 }

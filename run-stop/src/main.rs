@@ -9,5 +9,6 @@ mod leftovers;
 mod stop;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-stop", stop::run)
+    run_complete::answer::<cli::Args>("run-stop")
+        .unwrap_or_else(|| run_common::cli::entry("run-stop", stop::run))
 }

@@ -24,5 +24,6 @@ mod verify;
 mod workers;
 
 fn main() -> std::process::ExitCode {
-    run_common::cli::entry("run-sync", sync::run)
+    run_complete::answer::<cli::Args>("run-sync")
+        .unwrap_or_else(|| run_common::cli::entry("run-sync", sync::run))
 }

@@ -92,7 +92,7 @@ fn every_option_is_in_its_manual_and_every_option_of_the_manual_exists() {
 #[test]
 fn every_exit_status_is_in_the_manual() {
     let expected: [&[&str]; 7] = [
-        &["0", "1", "2", "5"],
+        &["0", "1", "2", "3", "5"],
         &["124", "125", "126", "127"],
         &["0", "1", "2", "3", "5"],
         &["0", "1", "2", "3", "5"],

@@ -33,6 +33,7 @@ fn a_command_without_dashes_is_met() {
     says(&lab, "run-new python3 fit.py", 2, &fix("python3", " fit.py"));
     says(&lab, "run-new cfg.yaml env python3 fit.py", 2, &fix("env", " python3 fit.py"));
     says(&lab, "run-exec r python3 fit.py", 125, &fix("python3", " fit.py"));
+    says(&lab, "run-eval r python3 fit.py", 2, &fix("python3", " fit.py"));
     let unknown = "unknown option '--lr'; put -- before the command: -- python3 fit.py --lr 3";
     for (line, tool) in [
         ("run-new python3 fit.py --lr 3", "run-new"),

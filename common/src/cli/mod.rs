@@ -20,9 +20,8 @@ use crate::error::{Error, Exit};
 use crate::message::{complain, set_tool, warn};
 use crate::process::signals::{end_by, survive_limit, unblock};
 use crate::process::spawn::check_open;
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
-use clap_complete::Shell;
 use out::Out;
 use signal_hook::consts::SIGINT;
 use statuses::Ended;
@@ -30,17 +29,27 @@ use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Option that makes every tool print a completion script for a shell: for packagers.
-const COMPLETIONS: &str = "--generate-completions";
-
 /// Parses the command line, runs the tool and turns its result into an exit status.
 pub fn entry<A: Parser>(tool: &'static str, run: fn(&A, &mut Out) -> Result<Exit, Error>) -> ExitCode {
     let args = match parse::<A>(tool, Exit::Usage as u8, Exit::System as u8) {
         Ok(args) => args,
         Err(status) => return status,
     };
+    printed(|out| run(&args, out))
+}
+
+/// Answers a question about the tool itself, which no other part of the command line matters for.
+pub fn answered(tool: &'static str, answer: impl FnOnce(&mut Out) -> Result<Exit, Error>) -> ExitCode {
+    set_tool(tool);
+    unblock();
+    survive_limit();
+    printed(answer)
+}
+
+/// Prints to stdout, and returns the exit status.
+fn printed(print: impl FnOnce(&mut Out) -> Result<Exit, Error>) -> ExitCode {
     let mut out = Out::stdout();
-    match run(&args, &mut out).and_then(|exit| out.finish().map(|()| exit)) {
+    match print(&mut out).and_then(|exit| out.finish().map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(error) => failed(&error, error.exit() as u8),
     }
@@ -85,17 +94,6 @@ fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, E
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error, unwritten),
     };
-    let mut words = env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == COMPLETIONS) {
-        let shell = words.next().and_then(|shell| shell.into_string().ok());
-        return Err(match shell.and_then(|shell| Shell::from_str(&shell, true).ok()) {
-            Some(shell) => answered(completions::<A>(tool, shell)),
-            None => {
-                warn(&format!("{COMPLETIONS} takes bash, zsh or fish"));
-                Exit::Usage.into()
-            }
-        });
-    }
     A::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let printed = check_open(1).and_then(|()| error.print()).and_then(|()| io::stdout().flush());
@@ -113,11 +111,4 @@ fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, E
             ExitCode::from(usage)
         }
     })
-}
-
-fn completions<A: CommandFactory>(tool: &'static str, shell: Shell) -> Result<(), Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut A::command(), tool, &mut script);
-    let mut out = Out::stdout();
-    out.bytes(&script).and_then(|()| out.finish())
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 pub struct RunsDir {
     /// The directory as given.
     #[arg(
+        id = "runs_dir",
         short = 'd',
         long = "runs-dir",
         value_name = "DIR",

@@ -146,6 +146,32 @@ impl Evaluations {
         Ok(owner(&self.root)?.map(|owner| owner.run_id))
     }
 
+    /// Returns the options of their last run-eval; `None` if they are not recorded.
+    pub fn identity(&self) -> Option<Identity> {
+        read_document(&self.identity_file()).ok()
+    }
+
+    /// Returns those of the last run that was evaluated under a label, below the directory of evaluations of `run`.
+    pub fn latest(run: &RunDir, label: &str, given: Option<&Path>) -> Option<Self> {
+        let directory = directory(run, given);
+        let is_of_batch = BatchDir::of(run).is_some();
+        let top = directory.parent().filter(|_| is_of_batch).unwrap_or(&directory);
+        let below =
+            |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let (own, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            below(top).partition(|path| path.join(EVAL_RECORD_DIR).join(IDENTITY).is_file());
+        let all = own.into_iter().chain(others.iter().flat_map(|path| below(path)));
+        let end = format!("_{label}");
+        let labelled = all.filter(|path| path.as_os_str().as_encoded_bytes().ends_with(end.as_bytes()));
+        let dated = labelled.filter_map(|root| {
+            let evaluations = Self { root, label: label.to_owned() };
+            let time = fs::metadata(evaluations.identity_file()).and_then(|file| file.modified()).ok()?;
+            evaluations.identity().filter(|identity| identity.label == label)?;
+            Some((time, evaluations))
+        });
+        dated.max_by_key(|(time, _)| *time).map(|(_, evaluations)| evaluations)
+    }
+
     /// Returns the results for checkpoints with a step, in the order of the steps. Warns of damaged files.
     pub fn measured(&self) -> Vec<(u64, Measured)> {
         let end = format!("_{}", self.label);
