@@ -106,7 +106,6 @@ fn steps_are_chosen_by_number_and_by_name() {
     {
         lab.cmd("run-eval").args(wrong).args(["r", "--", "true"]).run().code(2);
     }
-    lab.cmd("run-eval").arg("r").run().code(2);
     lab.cmd("run-eval").args(["r", "--", "true", "{set:lr}"]).run().code(2).stderr_has("no override 'lr'");
     lab.cmd("run-eval").args(["nope", "--", "true"]).run().code(3);
     let expected = "run-eval: cannot execute 'nope': command not found\n";

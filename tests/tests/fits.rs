@@ -109,7 +109,8 @@ fn curves_fit_the_terminal_in_colours_or_in_letters() {
     };
     let coloured = on_terminal("", "loss");
     assert!(
-        coloured.contains("\u{1b}[36m━━\u{1b}[0m a (9 rows)") && coloured.contains("\u{1b}[33m━━\u{1b}[0m b"),
+        coloured.contains("\u{1b}[38;5;68m━━\u{1b}[0m a (9 rows)")
+            && coloured.contains("\u{1b}[38;5;172m━━\u{1b}[0m b"),
         "{coloured}"
     );
     assert!(coloured.chars().any(|sign| ('\u{2801}'..='\u{28ff}').contains(&sign)), "{coloured}");
