@@ -174,7 +174,7 @@ fn describe(
     command.extend(passed);
     command.push(text(session.run.layout().root())?);
     command.push("--".to_owned());
-    command.extend(typed);
+    command.extend(if typed.is_empty() { options.command.clone() } else { typed });
     let cwd = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
     let layout = layout(&session.evaluations);
     let name = session.meta.run_name.clone();
