@@ -4,6 +4,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -180,15 +181,7 @@ impl Lab {
 
     /// Waits until run-status says something of a run, and returns it.
     pub fn await_status(&self, run: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let start = Instant::now();
-        loop {
-            let status = self.status(run);
-            if holds(&status) {
-                return status;
-            }
-            assert!(start.elapsed() < DEADLINE, "waited in vain for {run} to be {what}: {status}");
-            sleep(Duration::from_millis(5));
-        }
+        wait_to_see(&format!("{run} to be {what}"), || self.status(run), holds)
     }
 
     /// Waits until the command of a run runs, and returns what run-status says then.
@@ -278,10 +271,19 @@ pub fn await_end(pid: i32) {
 }
 
 /// Waits for a fact, with a deadline.
-pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, holds: impl FnMut() -> bool) {
+    wait_to_see(what, holds, |held| *held);
+}
+
+/// Looks until something is as it is expected, with a deadline, and returns what was seen.
+pub fn wait_to_see<T: Display>(what: &str, mut look: impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
     let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}");
+    loop {
+        let seen = look();
+        if holds(&seen) {
+            return seen;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain for {what}: {seen}");
         sleep(Duration::from_millis(5));
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod jobs;
 
-use crate::{Cmd, DEADLINE, Lab, lives, signal, wait_for};
+use crate::{Cmd, DEADLINE, Lab, lives, signal, wait_for, wait_to_see};
 use rustix::process::{Signal, getuid};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -117,15 +117,11 @@ impl Cluster {
 
     /// Waits until run-status says something of a run, and returns it.
     pub fn await_status(&self, lab: &Lab, run: &str, status: &str) -> Value {
-        let start = Instant::now();
-        loop {
-            let found = self.status(lab, run);
-            if found["status"] == status {
-                return found;
-            }
-            assert!(start.elapsed() < DEADLINE, "waited in vain for {run} to be {status}: {found}");
-            sleep(Duration::from_millis(5));
-        }
+        wait_to_see(
+            &format!("{run} to be {status}"),
+            || self.status(lab, run),
+            |found| found["status"] == status,
+        )
     }
 
     /// Ends a daemon at once: `slurmctld`, or a node, whose jobs go on unseen.
