@@ -123,7 +123,7 @@ pub(crate) struct Args {
 /// What a run like an earlier one takes that no option gives.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Taken {
-    /// The original path of the config, of which the earlier run has a copy.
+    /// The original path of the config; the earlier run has a copy.
     pub(crate) config_path: Option<PathBuf>,
     /// Options of run-exec, as the last attempt had them.
     pub(crate) options: AttemptOptions,

@@ -41,7 +41,7 @@ fn what_a_power_cut_took_is_sent_again() {
     }
     let small = fs::read_dir(lab.path("store/trial/small")).unwrap();
     assert!(small.map(|object| empty(&object.unwrap().path())).count() > 0);
-    // What would be sent is said without reading the store.
+    // What would be sent is reported without reading the store.
     let planned = backup().arg("--dry-run").run().code(0).stderr("").out();
     let stored = fs::read_to_string(&journal).unwrap();
     let is_sent = |file: u64| {

@@ -85,7 +85,7 @@ pub fn read_lines(path: &Path) -> io::Result<Lines> {
     Ok(Lines { records, skipped })
 }
 
-/// Hands on what each line of a file says, for files of more lines than memory should hold. Returns the number of whole
+/// Passes on what each line of a file says, for files of more lines than memory should hold. Returns the number of whole
 /// lines that are no such value. A missing file counts as empty; one of more than `most` bytes is not read.
 pub fn read_each<T: DeserializeOwned>(path: &Path, most: u64, each: impl FnMut(T)) -> io::Result<usize> {
     let file = match open_file(path) {
