@@ -191,8 +191,9 @@ impl<'a> Gathering<'a> {
         };
         let Self { options, buckets, curves, names, .. } = self;
         for (at, (name, value)) in row.numbers().enumerate() {
-            let place = names.place(at, name, || curve_of(curves, options, *buckets, name));
-            if let (Some(x), Some(place)) = (x, place) {
+            if let Some(x) = x
+                && let Some(place) = names.place(at, name, || curve_of(curves, options, *buckets, name))
+            {
                 curves[place].add_row(x, value, beside);
             }
             if self.has_evaluations && !self.own.contains(name) {
