@@ -38,44 +38,35 @@ const LINES: [&str; 7] = [
     "run-exec --additional",
 ];
 
-#[test]
-fn bash_completes_runs_and_options() {
+/// What bash and zsh make of the lines.
+const COMPLETED: [&str; 7] = [
+    "run-status plain ",
+    "run-status my\\ run ",
+    "run-status it\\'s ",
+    "run-status a:b ",
+    "run-status 'my run' ",
+    "run-status --status=completed ",
+    "run-exec --additional-steps ",
+];
+
+fn check_typed(shell: &str) {
     let lab = lab();
-    let expected = [
-        "run-status plain ",
-        "run-status my\\ run ",
-        "run-status it\\'s ",
-        "run-status a:b ",
-        "run-status 'my run' ",
-        "run-status --status=completed ",
-        "run-exec --additional-steps ",
-    ];
-    assert_eq!(typed(&lab, "bash", &LINES), expected);
+    assert_eq!(typed(&lab, shell, &LINES), COMPLETED);
     assert_eq!(
-        typed(&lab, "bash", &["run-status tw", "run-status \\$"]),
+        typed(&lab, shell, &["run-status tw", "run-status \\$"]),
         ["run-status two$'\\n'lines ", "run-status \\$\\(touch\\ bad\\) "]
     );
     assert!(!lab.path("bad").exists());
 }
 
 #[test]
+fn bash_completes_runs_and_options() {
+    check_typed("bash");
+}
+
+#[test]
 fn zsh_completes_runs_and_options() {
-    let lab = lab();
-    let expected = [
-        "run-status plain ",
-        "run-status my\\ run ",
-        "run-status it\\'s ",
-        "run-status a:b ",
-        "run-status 'my run' ",
-        "run-status --status=completed ",
-        "run-exec --additional-steps ",
-    ];
-    assert_eq!(typed(&lab, "zsh", &LINES), expected);
-    assert_eq!(
-        typed(&lab, "zsh", &["run-status tw", "run-status \\$"]),
-        ["run-status two$'\\n'lines ", "run-status \\$\\(touch\\ bad\\) "]
-    );
-    assert!(!lab.path("bad").exists());
+    check_typed("zsh");
 }
 
 #[test]

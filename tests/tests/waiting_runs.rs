@@ -39,8 +39,8 @@ fn has_list(lab: &Lab, runs: &[String]) -> bool {
     runs.iter().any(|run| lab.path(run).join(".run/waiting.json").exists())
 }
 
-/// Slurm limits the jobs of a user only where it keeps accounts: this sbatch does so in its place. With the file
-/// `login-only` it also refuses on the nodes, as some sites do.
+/// Slurm limits the number of a user's jobs only if it keeps accounts. This sbatch refuses jobs beyond the limit
+/// instead. If the file `login-only` exists, it refuses all jobs on the nodes, as some sites do.
 const LIMITED: &str = r#"#!/bin/sh
 case "$*" in *--test-only*) exec /usr/bin/sbatch "$@" ;; esac
 [ -z "$SLURMD_NODENAME" ] || [ ! -e "$LAB_DIR/login-only" ] || { echo >&2 'sbatch: error: not from here'; exit 1; }
