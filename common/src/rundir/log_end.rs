@@ -1,6 +1,5 @@
 //! The last lines of the logs of a run, for people, without secrets. Used by run-status and run-report.
 
-use super::attempts::Attempts;
 use super::layout::Layout;
 use crate::fsio::read::read_end;
 use crate::provenance::redact::redact_text;
@@ -12,18 +11,6 @@ const TAIL: u64 = 8 << 10;
 
 /// Length of the time, the stream and the tag before each line of combined.log.
 const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
-
-/// Returns the last lines that the last attempt wrote to its stderr; to its stdout, if there are none.
-pub fn last_errors(layout: &Layout, attempts: &Attempts, most: usize) -> Option<Vec<String>> {
-    if let Some(foreign) = layout.foreign() {
-        let logs = foreign.logs(layout.root());
-        let mut logs = [logs.stderr, logs.stdout, logs.combined].into_iter().flatten();
-        return logs.find_map(|log| tail(&log, 0, most));
-    }
-    let offsets = &attempts.last()?.start.offsets;
-    let start = |log| offsets.get(log).copied().unwrap_or_default();
-    ["stderr.log", "stdout.log"].into_iter().find_map(|log| tail(&layout.root().join(log), start(log), most))
-}
 
 /// Returns the last lines of a log that has lines without heads, from an offset on, if there are any.
 pub fn tail(log: &Path, start: u64, most: usize) -> Option<Vec<String>> {
