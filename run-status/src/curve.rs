@@ -1,6 +1,6 @@
 //! The course of a metric: a line of block characters, or a picture of Braille dots.
 
-use run_common::cli::braille::Canvas;
+use run_common::cli::braille::{Canvas, straight};
 use run_common::figures::{decimals, figure, figure_alike};
 use run_metrics::trace::mean;
 
@@ -51,20 +51,7 @@ pub(crate) fn picture(points: &[(f64, f64)], columns: usize, rows: usize) -> Vec
             continue;
         }
         let y = rows * 4 - 1 - place(share(value, values), rows * 4);
-        let (from_x, from_y) = before.unwrap_or((x, y));
-        let steps = x.saturating_sub(from_x).max(1);
-        let mut last = from_y;
-        for step in 1..=steps {
-            let now = if y >= from_y {
-                from_y + (y - from_y) * step / steps
-            } else {
-                from_y - (from_y - y) * step / steps
-            };
-            for y in last.min(now)..=last.max(now) {
-                canvas.dot((from_x + step).min(x), y, 0);
-            }
-            last = now;
-        }
+        straight(before.unwrap_or((x, y)), (x, y), &mut |x, y| canvas.dot(x, y, 0));
         before = Some((x, y));
     }
     let most = [values.0, values.1].into_iter().filter_map(decimals).max().unwrap_or_default();

@@ -6,6 +6,29 @@ const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x8
 /// The character without any dot.
 const NONE: u32 = 0x2800;
 
+/// Calls `dot` with the columns and rows of a line without gaps, in the order of columns. A line that goes back stays in
+/// its column.
+pub fn straight(
+    (from_x, from_y): (usize, usize),
+    (to_x, to_y): (usize, usize),
+    dot: &mut dyn FnMut(usize, usize),
+) {
+    let to_x = to_x.max(from_x);
+    let steps = (to_x - from_x).max(1);
+    let mut last = from_y;
+    for step in 1..=steps {
+        let now = if to_y >= from_y {
+            from_y + (to_y - from_y) * step / steps
+        } else {
+            from_y - (from_y - to_y) * step / steps
+        };
+        for y in last.min(now)..=last.max(now) {
+            dot((from_x + step).min(to_x), y);
+        }
+        last = now;
+    }
+}
+
 /// A picture of dots, drawn with numbered pens.
 #[derive(Clone, Debug)]
 pub struct Canvas {
@@ -82,6 +105,18 @@ impl Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_no_gaps() {
+        let drawn = |from, to| {
+            let mut dots = Vec::new();
+            straight(from, to, &mut |x, y| dots.push((x, y)));
+            dots
+        };
+        assert_eq!(drawn((0, 0), (2, 4)), [(1, 0), (1, 1), (1, 2), (2, 2), (2, 3), (2, 4)]);
+        assert_eq!(drawn((1, 3), (1, 1)), [(1, 1), (1, 2), (1, 3)]);
+        assert_eq!(drawn((5, 0), (3, 1)), [(5, 0), (5, 1)]);
+    }
 
     #[test]
     fn dots_are_characters_in_the_colour_of_their_pen() {

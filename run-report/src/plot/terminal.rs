@@ -3,7 +3,7 @@
 use super::OfRun;
 use super::axes::{Axes, ticks};
 use crate::curve::Curve;
-use run_common::cli::braille::Canvas;
+use run_common::cli::braille::{Canvas, straight};
 use run_common::cli::screen;
 use run_common::figures::{decimals, figure, figure_alike};
 use run_common::palette::SGR;
@@ -141,21 +141,8 @@ fn trace(curve: &Curve, axes: &Axes, width: usize, height: usize, dot: &mut dyn 
             dot(to, None);
         }
         let (top, bottom) = (height - 1 - place(high, height), height - 1 - place(low, height));
-        if let Some((x, y)) = before {
-            let middle = usize::midpoint(top, bottom);
-            let steps = from.saturating_sub(x).max(1);
-            let mut last = y;
-            for step in 1..=steps {
-                let now = if middle >= y {
-                    y + (middle - y) * step / steps
-                } else {
-                    y - (y - middle) * step / steps
-                };
-                for y in last.min(now)..=last.max(now) {
-                    dot((x + step).min(from.max(x)), Some(y));
-                }
-                last = now;
-            }
+        if let Some(before) = before {
+            straight(before, (from, usize::midpoint(top, bottom)), &mut |x, y| dot(x, Some(y)));
         }
         for x in from..=to.max(from) {
             (top..=bottom).for_each(|y| dot(x, Some(y)));
