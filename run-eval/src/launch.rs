@@ -22,7 +22,7 @@ use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use run_launch::choice::Choice;
 use run_launch::contract::{self, Answer, Known, Launcher, SLURM, Submitted};
-use run_launch::hand_over::hand_over;
+use run_launch::hand_over::{hand_over, named};
 use run_launch::inside::Inside;
 use run_launch::launcher::{launcher, used};
 use run_launch::passed::passed_on;
@@ -236,12 +236,9 @@ fn note(wanted: Vec<Wanted>, told: Vec<Submitted>) -> (Vec<Wanted>, Option<(usiz
         submitted.push(one);
     }
     let ids: Vec<&str> = submitted.iter().filter_map(|one| one.launch.job.as_deref()).collect();
-    match ids.as_slice() {
-        [] => {}
-        [id] => warn(&format!("queued the evaluations of 1 run: job {id}")),
-        [first, .., last] => {
-            warn(&format!("queued the evaluations of {} runs: jobs {first} to {last}", ids.len()));
-        }
+    let runs = if ids.len() == 1 { "run" } else { "runs" };
+    if !ids.is_empty() {
+        warn(&format!("queued the evaluations of {} {runs}: {}", ids.len(), named(&ids)));
     }
     (submitted, refused)
 }

@@ -3,6 +3,15 @@
 use crate::contract::{Job, Launcher, Submitted};
 use run_common::error::Error;
 
+/// Names jobs by their ids: `job 7`, or `jobs 7 to 12`; empty for none.
+pub fn named(ids: &[impl AsRef<str>]) -> String {
+    match ids {
+        [] => String::new(),
+        [id] => format!("job {}", id.as_ref()),
+        [first, .., last] => format!("jobs {} to {}", first.as_ref(), last.as_ref()),
+    }
+}
+
 /// Submits jobs in calls of at most `together`; returns the outcome of each, in their order. With a limit of active
 /// jobs, the jobs of a call start after those of the call before, or after the job `after`. While the launcher has no
 /// room for a first call, the call is halved; later it is the end. An error means that none was submitted.

@@ -28,7 +28,7 @@ use run_common::rundir::status::Status;
 use run_common::time::Timestamp;
 use run_launch::choice::Choice;
 use run_launch::contract::{Job, Limits, SLURM, Submitted};
-use run_launch::hand_over::hand_over;
+use run_launch::hand_over::{hand_over, named};
 use run_launch::launcher::launcher;
 use run_launch::settle::settle;
 use run_launch::used;
@@ -422,12 +422,8 @@ fn keep(sent: &[(Handed, String)], waits: &[(Handed, Job)]) -> Result<Option<Pat
 /// Says which jobs runs have got, and how many runs wait.
 fn say(ids: &[String], waits: usize) {
     let noun = |count: usize| if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
-    let jobs = match ids {
-        [] => String::new(),
-        [id] => format!(": job {id}"),
-        [first, .., last] => format!(": jobs {first} to {last}"),
-    };
     let all = noun(ids.len() + waits);
+    let jobs = if ids.is_empty() { String::new() } else { format!(": {}", named(ids)) };
     match waits {
         0 if ids.is_empty() => {}
         0 => warn(&format!("queued {all}{jobs}")),
