@@ -115,38 +115,74 @@ fn of_run(run: &Run, options: &Options, buckets: usize) -> (Vec<Curve>, Vec<Faul
     (gathered.curves(run), run.faults(read))
 }
 
-/// Visits every value of a run: the name of the metric, its step or the field `x`, and the value. The results of
-/// evaluations come last, unless a metric of the run has the same name or `x` is not the step.
-pub(crate) fn visit(
-    run: &Run,
-    x: Option<&str>,
-    each: &mut dyn FnMut(&str, f64, f64),
-) -> io::Result<RowCounts> {
-    let mut number = 0.0;
-    let mut unrolled = Unrolled::default();
-    let mut own: HashSet<String> = HashSet::new();
-    let has_evaluations = !run.evaluations.is_empty();
+/// Visits every value of a run: the name of the metric, its step, and the value. The results of evaluations come last.
+pub(crate) fn visit(run: &Run, each: &mut dyn FnMut(&str, f64, f64)) -> io::Result<RowCounts> {
+    let mut walk = Walk::new(None, run);
     let read = of_run::rows(run.seen.run.layout(), &mut |row: MetricRow, _| {
-        number += 1.0;
-        let x = match x {
-            Some(x) => row.number_under(x),
-            None => Some(unrolled.step(&row).unwrap_or(number)),
-        };
+        let step = walk.place(&row);
         for (name, value) in row.numbers() {
-            if let Some(x) = x {
-                each(name, x, value);
+            if let Some(step) = step {
+                each(name, step, value);
             }
-            if has_evaluations && !own.contains(name) {
-                own.insert(name.to_owned());
-            }
+            walk.meet(name);
         }
     });
-    run.measured(&mut |name, step, mean| {
-        if !own.contains(name) && x.is_none() {
-            each(name, step, mean);
-        }
-    });
+    walk.evaluated(run, each);
     read
+}
+
+/// A walk through the rows of a run, and then through the results of its evaluations.
+#[derive(Clone, Debug)]
+struct Walk<'a> {
+    x: Option<&'a str>,
+    /// Number of rows so far.
+    number: f64,
+    unrolled: Unrolled,
+    has_evaluations: bool,
+    /// The metrics of the rows, if there are evaluations.
+    own: HashSet<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(x: Option<&'a str>, run: &Run) -> Self {
+        Self {
+            x,
+            number: 0.0,
+            unrolled: Unrolled::default(),
+            has_evaluations: !run.evaluations.is_empty() || !run.foreign_evaluations.is_empty(),
+            own: HashSet::new(),
+        }
+    }
+
+    /// Returns where the values of the next row are: at the field `x`, at the step, or at the number of the row if it
+    /// has no step.
+    fn place(&mut self, row: &MetricRow) -> Option<f64> {
+        self.number += 1.0;
+        match self.x {
+            Some(x) => row.number_under(x),
+            None => Some(self.unrolled.step(row).unwrap_or(self.number)),
+        }
+    }
+
+    /// Records that a row has a metric.
+    fn meet(&mut self, name: &str) {
+        if self.has_evaluations && !self.own.contains(name) {
+            self.own.insert(name.to_owned());
+        }
+    }
+
+    /// Visits the results of evaluations, except those with the name of a metric of the rows. They have a step, but no
+    /// field `x`.
+    fn evaluated(&self, run: &Run, each: &mut dyn FnMut(&str, f64, f64)) {
+        if self.x.is_some() {
+            return;
+        }
+        run.measured(&mut |name, step, mean| {
+            if !self.own.contains(name) {
+                each(name, step, mean);
+            }
+        });
+    }
 }
 
 /// The curves of a run, row by row.
@@ -156,10 +192,7 @@ pub(crate) struct Gathering<'a> {
     buckets: usize,
     curves: Vec<Curve>,
     names: Names,
-    number: f64,
-    unrolled: Unrolled,
-    has_evaluations: bool,
-    own: HashSet<String>,
+    walk: Walk<'a>,
 }
 
 impl<'a> Gathering<'a> {
@@ -170,10 +203,7 @@ impl<'a> Gathering<'a> {
             buckets,
             curves: Vec::new(),
             names: Names::default(),
-            number: 0.0,
-            unrolled: Unrolled::default(),
-            has_evaluations: !run.evaluations.is_empty() || !run.foreign_evaluations.is_empty(),
-            own: HashSet::new(),
+            walk: Walk::new(options.x, run),
         }
     }
 
@@ -184,31 +214,22 @@ impl<'a> Gathering<'a> {
 
     /// Adds a row that counts, and may be drawn over another axis, too.
     pub(crate) fn add_beside(&mut self, row: &MetricRow, beside: Beside) {
-        self.number += 1.0;
-        let x = match self.options.x {
-            Some(x) => row.number_under(x),
-            None => Some(self.unrolled.step(row).unwrap_or(self.number)),
-        };
-        let Self { options, buckets, curves, names, .. } = self;
+        let Self { options, buckets, curves, names, walk } = self;
+        let x = walk.place(row);
         for (at, (name, value)) in row.numbers().enumerate() {
             if let Some(x) = x
                 && let Some(place) = names.place(at, name, || curve_of(curves, options, *buckets, name))
             {
                 curves[place].add_row(x, value, beside);
             }
-            if self.has_evaluations && !self.own.contains(name) {
-                self.own.insert(name.to_owned());
-            }
+            walk.meet(name);
         }
     }
 
     /// Adds the evaluations of the run, and returns all curves.
     pub(crate) fn curves(mut self, run: &Run) -> Vec<Curve> {
-        let Self { options, buckets, curves, names, own, .. } = &mut self;
-        run.measured(&mut |name, step, mean| {
-            if own.contains(name) || options.x.is_some() {
-                return;
-            }
+        let Self { options, buckets, curves, names, walk } = &mut self;
+        walk.evaluated(run, &mut |name, step, mean| {
             if let Some(place) = names.place(0, name, || curve_of(curves, options, *buckets, name)) {
                 curves[place].add(step, mean);
             }

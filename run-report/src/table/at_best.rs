@@ -33,7 +33,7 @@ impl AtBest {
     fn of(run: &Run, goal: &Goal) -> Self {
         let is_more = goal.better == Some(Better::More);
         let mut best: Option<(f64, f64)> = None;
-        let _ = visit(run, None, &mut |name, step, value| {
+        let _ = visit(run, &mut |name, step, value| {
             let is_better = |(_, best): (f64, f64)| if is_more { value > best } else { value < best };
             if name == goal.metric && value.is_finite() && best.is_none_or(is_better) {
                 best = Some((step, value));
@@ -41,7 +41,7 @@ impl AtBest {
         });
         let Some((step, _)) = best else { return Self::default() };
         let mut values: HashMap<String, f64> = HashMap::new();
-        let _ = visit(run, None, &mut |name, at, value| {
+        let _ = visit(run, &mut |name, at, value| {
             if at > step || name == goal.metric || !is_metric(name) {
                 return;
             }
