@@ -295,6 +295,7 @@ fn the_timeline_and_the_receipt_are_those_of_goodput() {
                 "eval",
                 "Math.round(charts[0].metric.curves[1].run.axes[0].t[89] - data.runs[1].timeline[0][1] + data.runs[1].start) >= 2"
             ],
+            ["eval", "data.runs.map(run => run.duration_s)"],
         ]),
     );
     let rows = report().args(["--goodput", "--format", "json"]).run().code(0).json_lines();
@@ -303,6 +304,14 @@ fn the_timeline_and_the_receipt_are_those_of_goodput() {
             assert_eq!(millis(&receipt[1]["s"][kind]), millis(&row[&format!("{kind}_s")]), "{kind} {row}");
         }
         assert_eq!(millis(&receipt[1]["wall"]), millis(&row["wall_s"]));
+    }
+    // The duration is that of all attempts.
+    let table = lab.cmd("run-report").args(["--format", "json"]).run().code(0).json_lines();
+    let document = lab.cmd("run-report").args(["--export", "-"]).run().code(0).out();
+    let document: Value = serde_json::from_str(&document).unwrap();
+    for (number, row) in table.iter().enumerate() {
+        let all = [&values[10][number], &document["runs"][number]["duration_s"]].map(millis);
+        assert_eq!(all, [millis(&row["duration_s"]); 2], "{row}");
     }
     let told = report().args(["--goodput"]).run().code(0).out();
     let words = told.lines().last().unwrap();

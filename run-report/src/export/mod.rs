@@ -63,19 +63,31 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exi
 
 fn of_run(run: &Run, curves: &[Curve]) -> Value {
     let Environment { facts, packages } = environment(run);
-    json!({
-        "run": run.name,
-        "path": run.path(),
-        "run_id": run.meta.run_id,
-        "status": run.seen.status(),
-        "mood": mood(run.seen.status()),
-        "reason": run.seen.reason(),
-        "attempts": run.attempts.iter().count(),
-        "settings": settings(run),
-        "provenance": provenance(run).into_iter().chain(facts).collect::<Map<_, _>>(),
-        "packages": packages,
-        "curves": curves.iter().map(of_curve).collect::<Vec<_>>(),
-    })
+    let mut document = about(run, facts);
+    document.insert("packages".to_owned(), packages.into());
+    document.insert("curves".to_owned(), curves.iter().map(of_curve).collect());
+    document.into()
+}
+
+/// Returns what a document and a page say of a run before its curves. Facts of its environment follow its provenance.
+pub(crate) fn about(run: &Run, facts: Map<String, Value>) -> Map<String, Value> {
+    [
+        ("run", run.name.as_str().into()),
+        ("path", run.path().into()),
+        ("run_id", run.meta.run_id.as_str().into()),
+        ("status", json!(run.seen.status())),
+        ("mood", mood(run.seen.status()).into()),
+        ("reason", run.seen.reason().into()),
+        ("note", json!(run.meta.note)),
+        ("tags", json!(run.meta.tags)),
+        ("attempts", run.attempts.iter().count().into()),
+        ("duration_s", json!(run.seen.total_duration_s())),
+        ("settings", settings(run).into()),
+        ("provenance", provenance(run).into_iter().chain(facts).collect::<Map<_, _>>().into()),
+    ]
+    .into_iter()
+    .map(|(name, value): (&str, Value)| (name.to_owned(), value))
+    .collect()
 }
 
 fn of_curve(curve: &Curve) -> Value {
@@ -104,7 +116,7 @@ fn of_curve(curve: &Curve) -> Value {
 }
 
 /// Returns the colour of a status as a word.
-pub(crate) fn mood(status: Status) -> &'static str {
+fn mood(status: Status) -> &'static str {
     match status.into() {
         Tint::Live | Tint::Good => "good",
         Tint::Doubt => "doubt",

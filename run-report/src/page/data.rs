@@ -7,7 +7,7 @@ use super::resources::{self, RESOURCES};
 use super::row_places::RowPlaces;
 use crate::curve::{Bucket, Curve};
 use crate::curves::{Gathering, Options};
-use crate::export::mood;
+use crate::export::about;
 use crate::fault::Fault;
 use crate::figures::{Figures, main_metrics};
 use crate::goodput::gather::{Goodput, of_rows, rows};
@@ -16,7 +16,7 @@ use crate::goodput::timeline::{Kind, Row, Span};
 use crate::goodput::{in_dollars, in_seconds, in_words};
 use crate::run::Run;
 use crate::runs::Runs;
-use crate::settings::{Environment, environment, provenance, settings};
+use crate::settings::{Environment, environment};
 use crate::table;
 use run_common::cost::Rates;
 use run_common::error::Exit;
@@ -278,25 +278,12 @@ impl Parts<'_> {
         for line in &mut log {
             *line = cut(line, WIDTH).into_owned();
         }
-        let head = json!({
-            "run": run.name,
-            "path": run.path(),
-            "run_id": run.meta.run_id,
-            "status": run.seen.status(),
-            "mood": mood(run.seen.status()),
-            "reason": run.seen.reason(),
-            "note": run.meta.note,
-            "tags": run.meta.tags,
-            "attempts": run.attempts.iter().count(),
-            "duration_s": run.seen.duration_s(),
-            "settings": settings(run),
-            "provenance": provenance(run).into_iter().chain(environment.facts).collect::<Map<_, _>>(),
-            "packages": Some(environment.packages).filter(|_| has_packages),
-            "timeline": seen(&goodput.spans).iter().map(of_span).collect::<Vec<_>>(),
-            "log": log,
-            "media": media,
-        });
-        let head = head.to_string();
+        let mut head = about(run, environment.facts);
+        head.insert("packages".to_owned(), json!(Some(environment.packages).filter(|_| has_packages)));
+        head.insert("timeline".to_owned(), seen(&goodput.spans).iter().map(of_span).collect());
+        head.insert("log".to_owned(), log.into());
+        head.insert("media".to_owned(), json!(media));
+        let head = Value::from(head).to_string();
         let mut json = head.strip_suffix('}').unwrap_or(&head).to_owned();
         json.push_str(",\"start\":");
         number(&mut json, start);

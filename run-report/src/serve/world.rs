@@ -2,13 +2,12 @@
 
 use super::details::Details;
 use crate::curves::Options;
-use crate::export::mood;
+use crate::export::about;
 use crate::figures::Figures;
 use crate::goodput::in_seconds;
 use crate::page::data;
 use crate::run::Run;
 use crate::runs::{Selection, name_of, open};
-use crate::settings::{provenance, settings};
 use crate::table;
 use run_common::cost::Rates;
 use run_common::error::Error;
@@ -221,7 +220,7 @@ impl<'a> World<'a> {
         receiver
     }
 
-    /// Ends the messages to clients that have gone; `empty` is sent to find out.
+    /// Ends the messages to clients that have gone. A comment, which a browser ignores, is sent to find out.
     pub(super) fn sweep(&self) {
         let text = Arc::new(String::from(": still here\n\n"));
         self.state().clients.retain(|client| client.try_send(text.clone()).is_ok());
@@ -303,23 +302,11 @@ fn row_of(run: &Run) -> Map<String, Value> {
 /// Returns a run without its details.
 fn light(run: &Run) -> Value {
     let started = run.attempts.iter().next().map(|first| first.start.start_time.millis());
-    json!({
-        "run": run.name,
-        "path": run.path(),
-        "run_id": run.meta.run_id,
-        "status": run.seen.status(),
-        "mood": mood(run.seen.status()),
-        "active": !run.seen.status().has_ended(),
-        "reason": run.seen.reason(),
-        "note": run.meta.note,
-        "tags": run.meta.tags,
-        "attempts": run.attempts.iter().count(),
-        "duration_s": run.seen.duration_s(),
-        "start": started.map(in_seconds),
-        "settings": settings(run),
-        "provenance": provenance(run),
-        "row": row_of(run),
-    })
+    let mut light = about(run, Map::new());
+    light.insert("active".to_owned(), (!run.seen.status().has_ended()).into());
+    light.insert("start".to_owned(), json!(started.map(in_seconds)));
+    light.insert("row".to_owned(), row_of(run).into());
+    light.into()
 }
 
 /// Returns the sizes and times of the files by which a run is seen to change.
