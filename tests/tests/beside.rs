@@ -13,11 +13,15 @@ def save(name): replace(name, open('whole.pt', 'rb').read())
 
 /// Starts a program in the run `r` with this number of steps to train for.
 fn start(lab: &Lab, total: &[&str], program: &str) -> Running {
+    start_with(lab, total, "100ms", program)
+}
+
+fn start_with(lab: &Lab, total: &[&str], heartbeat: &str, program: &str) -> Running {
     lab.write("whole.pt", torch());
     let program = format!("{AWAIT}{SAVE}{program}");
     let new = lab.cmd("run-new").args(["-n", "r"]).args(total).args(["--", "python3", "-c", &program]);
     new.run().code(0);
-    lab.cmd("run-exec").args(["-q", "--heartbeat", "100ms", "r"]).spawn()
+    lab.cmd("run-exec").args(["-q", "--heartbeat", heartbeat, "r"]).spawn()
 }
 
 /// Expects that all tools tell a step of the run, which has ended.
@@ -63,6 +67,27 @@ reach('end')
     lab.await_status("r", "at the restart", |status| status["step"] == 5);
     lab.write("end", "");
     ended_at(&lab, exec, 5);
+}
+
+#[test]
+fn a_checkpoint_that_comes_with_the_first_rows_is_ahead_of_them() {
+    let lab = Lab::new();
+    let program = "
+save('step_1.pt')
+reach('train')
+append('training.log', 'epoch,loss\\n' + ''.join(f'{epoch},1.5\\n' for epoch in range(7)))
+save('model.07.pt')
+reach('end')
+";
+    let exec = start_with(&lab, &["--total-steps", "10"], "2s", program);
+    // From here on, the checkpoint is noticed at once, and the rows are read with a heartbeat.
+    lab.await_status("r", "at the first checkpoint", |status| status["step"] == 1);
+    lab.write("train", "");
+    lab.await_status("r", "at the last checkpoint", |status| {
+        status["step"] == 7 && status["metrics"]["loss"]["count"] == 7
+    });
+    lab.write("end", "");
+    ended_at(&lab, exec, 7);
 }
 
 #[test]

@@ -38,6 +38,15 @@ pub struct Growth {
     pub is_behind: bool,
 }
 
+impl Growth {
+    /// Adds what a later look found.
+    pub fn add(&mut self, later: Self) {
+        self.has_rows |= later.has_rows;
+        self.is_changed |= later.is_changed;
+        self.is_behind = later.is_behind;
+    }
+}
+
 /// A source that is read as it grows.
 #[derive(Debug)]
 pub(super) struct Growing {

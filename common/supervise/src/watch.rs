@@ -41,6 +41,8 @@ pub(super) struct Watch<'a> {
     /// Notices where something has happened.
     watcher: Option<Watcher>,
     has_noticed: bool,
+    /// What was added to the metrics when a checkpoint came.
+    growth: Growth,
     /// When they are looked at, and when at the earliest if something was noticed.
     next_look: Option<Instant>,
     earliest_look: Option<Instant>,
@@ -75,6 +77,7 @@ impl<'a> Watch<'a> {
             since: start.start_time,
             watcher: None,
             has_noticed: false,
+            growth: Growth::default(),
             next_look: None,
             earliest_look: None,
             has_ended: false,
@@ -93,8 +96,23 @@ impl<'a> Watch<'a> {
 
     /// Reads the metric rows that were added, or a part of them.
     pub(super) fn poll(&mut self) -> Growth {
+        self.read_rows();
+        std::mem::take(&mut self.growth)
+    }
+
+    fn read_rows(&mut self) {
         // Metrics that cannot be read are the program's affair.
-        self.follower.poll().unwrap_or_default()
+        let growth = self.follower.poll().unwrap_or_default();
+        self.growth.add(growth);
+    }
+
+    /// Returns the step of the rows that were there when a checkpoint was found, whenever they are read.
+    fn step_of_rows(&mut self) -> Option<f64> {
+        if self.follower.figures().step().is_none() {
+            self.follower.search();
+        }
+        self.read_rows();
+        self.follower.figures().step()
     }
 
     /// Returns whether files that may hold metrics, or checkpoints, have changed since this was last asked; the
@@ -175,7 +193,8 @@ impl<'a> Watch<'a> {
             && self.beside.checkpoint != Some(step)
         {
             // Steps that begin again with each epoch are not compared with those of rows.
-            let rows = self.follower.figures().step().filter(|_| latest.epoch.is_none());
+            let is_comparable = latest.epoch.is_none();
+            let rows = self.step_of_rows().filter(|_| is_comparable);
             (self.beside.checkpoint, self.beside.rows) = (Some(step), rows);
         }
         self.overwritten.note(&found);
