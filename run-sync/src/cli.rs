@@ -25,10 +25,10 @@ pub(crate) struct Args {
     pub(crate) verb: Verb,
 }
 
-/// What is to be done.
+/// The verb, with its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Store what is new of runs, and prove it
+    /// Store new and changed files of runs, and verify them
     Backup(Backup),
     /// List the runs in a store, or the files of a backup
     List(List),
@@ -36,7 +36,7 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Bring runs back
     Restore(Restore),
-    /// Remove local checkpoints that the store is seen to have
+    /// Remove local checkpoints after seeing them in the store
     Clean(Clean),
     /// Print a stored file
     Cat(Cat),
@@ -46,7 +46,7 @@ pub(crate) enum Verb {
     Probe(Probe),
 }
 
-/// The store that is written to.
+/// The store to write to.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct To {
     /// The store.
@@ -59,7 +59,7 @@ pub(crate) struct To {
     pub(crate) to: Option<StoreUrl>,
 }
 
-/// The store that is read.
+/// The store to read from.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct From {
     /// The store.
@@ -114,7 +114,7 @@ pub(crate) struct Backup {
     /// Print what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
-    /// Name in the store, in place of the run's
+    /// Name in the store [default: the run's name]
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Leave out the results of evaluations
@@ -123,10 +123,10 @@ pub(crate) struct Backup {
     /// Read everything back before the backup counts
     #[arg(long)]
     pub(crate) read_back: bool,
-    /// Go on until the runs have ended: back up each checkpoint once it is complete
+    /// Continue until the runs have ended: back up each checkpoint once it is complete
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Then remove local checkpoints, as clean does; all: the whole run but its record
+    /// Afterwards remove local checkpoints, as clean does; all: the whole run except its record
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "checkpoints", value_parser = ["checkpoints", "all"])]
     pub(crate) cleanup: Option<String>,
 }
@@ -273,7 +273,7 @@ pub(crate) struct Probe {
     pub(crate) url: Option<StoreUrl>,
 }
 
-/// Reads the address of a store. Unlike clap's own message, ours does not repeat one that has a secret in it.
+/// Reads the address of a store. Unlike clap's message, ours does not repeat an address with a secret in it.
 #[derive(Clone)]
 struct Address;
 
