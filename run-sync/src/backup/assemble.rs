@@ -1,5 +1,5 @@
-//! Makes the entries of a manifest: of what is in the run, and of what its manifest before had and is no longer there.
-//! Pure.
+//! Assembles the entries of a manifest, from the files in the run and from the entries of the previous manifest
+//! whose files are gone. Pure.
 
 use super::plan::{Step, entry};
 use super::report::Report;
@@ -14,38 +14,38 @@ use std::path::{Path, PathBuf};
 /// The outcome of a file that was read.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// It is stored.
+    /// The file is stored.
     Stored(Box<Entry>),
-    /// It changed whenever it was read.
+    /// The file changed each time it was read.
     Torn,
-    /// It is not there any more.
+    /// The file no longer exists.
     Gone,
-    /// It cannot be read; why.
+    /// The file cannot be read, and why.
     Unreadable(String),
 }
 
-/// What a manifest is made of.
+/// The material for the entries of a manifest.
 pub(crate) struct Assembly<'a> {
-    /// The entries of the manifest before.
+    /// The entries of the previous manifest.
     pub(crate) before: &'a [Entry],
-    /// Its hash.
+    /// Hash of the previous manifest.
     pub(crate) parent: Option<Digest>,
     /// What was found in the run.
     pub(crate) scan: &'a Scan,
-    /// What was decided of each.
+    /// The step for each found item.
     pub(crate) steps: Vec<Step>,
-    /// The outcomes of those that were read, by their numbers.
+    /// The outcomes of the files that were read, by their numbers.
     pub(crate) kept: HashMap<usize, Kept>,
-    /// What was done to the run.
+    /// The backups and cleanups of the run so far.
     pub(crate) receipts: &'a [Receipt],
-    /// Files and directories that belong together, of each checkpoint.
+    /// The files and directories of each checkpoint, which belong together.
     pub(crate) groups: &'a [Vec<PathBuf>],
-    /// Evaluations were looked at.
+    /// The scan included the evaluations.
     pub(crate) evaluations: bool,
 }
 
 impl Assembly<'_> {
-    /// Returns the entries in their order. Records what cannot be stored as it is.
+    /// Returns the entries in order. Reports files that are not stored, or not as they are.
     pub(crate) fn entries(mut self, report: &mut Report) -> Vec<Entry> {
         let before: HashMap<&Place, &Entry> = self.before.iter().map(|entry| (&entry.place, entry)).collect();
         let left = self.left_groups();
@@ -112,7 +112,7 @@ impl Assembly<'_> {
         entries.into_values().map(|entry| *entry).collect()
     }
 
-    /// Returns the paths of checkpoints of which a part could not be stored: the others of its files would be of
+    /// Returns the paths of checkpoints with a part that could not be stored: the other files would be of
     /// another moment.
     fn left_groups(&self) -> Vec<PathBuf> {
         let is_torn = |(at, kept): (&usize, &Kept)| {
@@ -125,7 +125,7 @@ impl Assembly<'_> {
         self.groups.iter().filter(is_left).flatten().cloned().collect()
     }
 
-    /// Adds what the manifest before had and the run has not.
+    /// Adds the entries of the previous manifest that are no longer in the run.
     fn add_absent(&self, entries: &mut BTreeMap<Place, Box<Entry>>, left: &[PathBuf]) {
         let cleaned = self.cleaned();
         let replaced = self.replaced(entries);
@@ -154,8 +154,8 @@ impl Assembly<'_> {
         }
     }
 
-    /// Returns the directories that a cleanup has removed, and which the program has made again with other files: what
-    /// was cleaned up of them is of another checkpoint, and does not come back into this one.
+    /// Returns the directories that a cleanup removed and the program created again with other files. The
+    /// cleaned files belong to another checkpoint, and a restore must not mix them into the new one.
     fn replaced(&self, entries: &BTreeMap<Place, Box<Entry>>) -> Vec<PathBuf> {
         let removed: HashSet<&Path> = self.removed().map(Path::new).collect();
         let was_removed = |entry: &&Entry| {
@@ -181,13 +181,13 @@ impl Assembly<'_> {
         dirs.into_iter().filter(is_replaced).map(|place| place.path.clone()).collect()
     }
 
-    /// Returns the paths that were removed since the manifest before, with the directories above them.
+    /// Returns the paths that were cleaned since the previous manifest, with the directories above them.
     fn cleaned(&self) -> HashSet<&Path> {
         self.removed().flat_map(|path| Path::new(path).ancestors()).collect()
     }
 
-    /// Returns the paths that were removed since the manifest before. Receipts are in their order, whatever a clock says;
-    /// all of them count where none is of that manifest.
+    /// Returns the paths that were cleaned since the previous manifest. Receipts count in their order in the
+    /// file, whatever the clock said; without a receipt of that manifest, all of them count.
     fn removed(&self) -> impl Iterator<Item = &str> {
         let parent = self.parent.as_ref().map(Digest::to_string);
         let is_of_parent = |receipt: &Receipt| matches!(receipt, Receipt::Backup(backup) if Some(&backup.manifest) == parent.as_ref());
@@ -208,19 +208,19 @@ fn is_prefix(entry: &Entry) -> bool {
     matches!(&entry.kind, Kind::File(file) if file.prefix)
 }
 
-/// Returns the place of a path in the directory in which something was found.
+/// Returns a place in the same root directory as a found item.
 fn beside(found: &Found, path: PathBuf) -> Place {
     Place { path, evaluation: found.place.evaluation.clone() }
 }
 
-/// Makes the entry of another name of a file.
+/// Returns the entry of another name of a file.
 fn other_name(found: &Found, first: &Entry) -> Option<Entry> {
     let (Kind::File(file), Some(key)) = (&first.kind, first.object()) else { return None };
     let file = File { key: Some(key), same_file: Some(first.place.path.clone()), ..file.clone() };
     Some(Entry { mode: first.mode, mtime: first.mtime, ..entry(found, Kind::File(file)) })
 }
 
-/// Returns a place for people.
+/// Returns a place as people read it.
 pub(crate) fn shown(place: &Place) -> String {
     match &place.evaluation {
         Some(label) => format!("{label}: {}", place.path.display()),

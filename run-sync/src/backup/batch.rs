@@ -1,4 +1,5 @@
-//! What the other sets of a batch have: the same large file of several runs, such as a base model, is stored once.
+//! The contents of the other sets of a batch: a large file of several runs, such as a base model, is stored
+//! once.
 
 use super::objects::Known;
 use crate::format::entry::{Entry, Kind};
@@ -8,23 +9,23 @@ use crate::set::{Set, SetName};
 use crate::workers;
 use std::collections::HashMap;
 
-/// Bytes of a file for which it pays to look into other sets.
+/// Bytes from which on a search in other sets pays.
 pub(crate) const LEAST: u64 = 1 << 20;
 
-/// The large files of sets of batches that were read or written by this process.
+/// The large files of sets of batches that this process has read or written.
 #[derive(Debug, Default)]
 pub(crate) struct Batches(HashMap<SetName, Vec<Known>>);
 
 impl Batches {
-    /// Records what a set has, for the others of its batch.
+    /// Adds the files of a set, for the other sets of its batch.
     pub(crate) fn add(&mut self, name: &SetName, entries: &[Entry]) {
         if name.batch.is_some() {
             self.0.insert(name.clone(), large(name, entries));
         }
     }
 
-    /// Returns the large files of the other sets of the batch; reads the newest manifests of those that are
-    /// not known, several at a time. What cannot be read is no help, and no failure.
+    /// Returns the large files of the other sets of the batch. Reads the newest manifests of the sets not yet
+    /// known, several at a time; a manifest that cannot be read is skipped without an error.
     pub(crate) fn others(&mut self, set: &Set<'_>, transfers: usize) -> impl Iterator<Item = &Known> {
         if let Some(batch) = &set.name.batch {
             let names = set.store.list_directories(&format!("{}/", key::name(batch))).unwrap_or_default();
@@ -47,7 +48,7 @@ impl Batches {
     }
 }
 
-/// Returns the large files of a set of a batch, by the keys that the others of the batch have for them.
+/// Returns the large files of a set, with the keys by which other sets of the batch refer to them.
 fn large(name: &SetName, entries: &[Entry]) -> Vec<Known> {
     let is_large = |entry: &&Entry| matches!(&entry.kind, Kind::File(file) if file.size >= LEAST);
     let known = entries.iter().filter(is_large).filter_map(|entry| {

@@ -1,4 +1,4 @@
-//! How many bytes of files are in memory at once, and whether there is any use in going on.
+//! Limits the bytes of files in memory, and tells all threads when a failure makes more work useless.
 
 use crate::local::hash::PART;
 use run_common::error::Error;
@@ -6,13 +6,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The most bytes of files in memory.
 const BYTES: u64 = 8 * PART;
-/// From this length on, memory has the size of a part and is used again: memory of many sizes, given back by many
-/// threads, would not become free.
+/// From this length on, buffers have the size of a part and are reused: buffers of many sizes, freed by many
+/// threads, would fragment the memory.
 const LARGE: u64 = 1 << 20;
-/// Memory that is kept for what is read next.
+/// Buffers that are kept for later reads.
 const SPARE: usize = 8;
 
-/// Bytes of files in memory, and the first failure.
+/// The bytes of files in memory, and the first failure.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     state: Mutex<State>,
@@ -27,7 +27,7 @@ struct State {
     spare: Vec<Vec<u8>>,
 }
 
-/// Bytes that are used until this is dropped.
+/// Bytes in use until the permit is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     budget: &'a Budget,
@@ -35,8 +35,8 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Budget {
-    /// Waits until there is room for this number of bytes; one file, or part, has room whatever its size.
-    /// None after a failure.
+    /// Waits until there is room for this number of bytes; a single file or part has room whatever its size.
+    /// Returns none after a failure.
     pub(crate) fn take(&self, bytes: u64) -> Option<Permit<'_>> {
         let bytes = if bytes < LARGE { bytes } else { bytes.max(PART) };
         let mut state = self.state();
@@ -50,14 +50,14 @@ impl Budget {
         Some(Permit { budget: self, bytes })
     }
 
-    /// Returns memory of this length at least, for the holder of a permit.
+    /// Returns a buffer of at least this length, for the holder of a permit.
     pub(crate) fn memory(&self, length: u64) -> Vec<u8> {
         let spare = if (LARGE..=PART).contains(&length) { self.state().spare.pop() } else { None };
         let size = if (LARGE..=PART).contains(&length) { PART } else { length };
         spare.unwrap_or_else(|| vec![0; usize::try_from(size).unwrap_or(0)])
     }
 
-    /// Takes memory back.
+    /// Takes a buffer back.
     pub(crate) fn give_back(&self, memory: Vec<u8>) {
         let mut state = self.state();
         if memory.len() as u64 == PART && state.spare.len() < SPARE {
@@ -65,7 +65,7 @@ impl Budget {
         }
     }
 
-    /// Ends all; the first failure is the reported one.
+    /// Ends all work; the first failure is the one to report.
     pub(crate) fn fail(&self, error: Error) {
         let mut state = self.state();
         if !state.has_failed {
@@ -75,12 +75,12 @@ impl Budget {
         self.changed.notify_all();
     }
 
-    /// Returns whether something has failed.
+    /// Returns whether any work has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.state().has_failed
     }
 
-    /// Returns what has failed.
+    /// Returns the first failure.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.state().failure.take()
     }

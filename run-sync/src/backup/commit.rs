@@ -1,4 +1,4 @@
-//! Ends a backup: what was sent is verified, then the manifest is stored, which makes it a backup.
+//! Ends a backup: verifies the sent objects, then stores the manifest, with which the backup exists.
 
 use super::journal::{Earlier, Journal, Sending, Sent};
 use super::send::Object;
@@ -15,10 +15,10 @@ use run_common::error::{Error, Exit};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 
-/// Objects that one page of a list has.
+/// Objects on one page of a list.
 const PAGE: usize = 1000;
 
-/// Verifies that the store has what was sent, as it should be. `listed` is how many objects the set has, about.
+/// Verifies that the store has the sent objects. `listed` is the approximate number of objects in the set.
 pub(crate) fn verify(
     set: &Set<'_>,
     kind: SetKind,
@@ -77,7 +77,8 @@ fn read_back_one(set: &Set<'_>, object: &Object) -> Result<(), Error> {
     }
 }
 
-/// Reads what an interrupted backup has sent: a power cut may have taken it. What is not there counts as begun.
+/// Reads the objects that an interrupted backup has sent, because a power cut may have damaged them. A damaged
+/// object counts as begun.
 pub(crate) fn recheck(set: &Set<'_>, earlier: &mut Earlier, transfers: usize) {
     let is_whole = |sent: &Sent| match (&sent.entry.kind, sent.entry.object()) {
         (Kind::File(file), Some(key)) => {
@@ -99,7 +100,7 @@ pub(crate) fn recheck(set: &Set<'_>, earlier: &mut Earlier, transfers: usize) {
     }
 }
 
-/// Stores a manifest, after which the backup exists.
+/// Stores a manifest; from then on the backup exists.
 pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> Result<Commit, Error> {
     let list = sums(&manifest.entries);
     let bytes = manifest
@@ -112,7 +113,7 @@ pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> R
     journal.commit(commit.number, commit.digest);
     let name = key::manifest(commit.number, &commit.digest);
     if let Err(error) = put(set, &name, &bytes) {
-        // A lost reply looks like a failure.
+        // A lost reply looks like a failure, so look for the manifest.
         let is_there = set.read(&name, bytes.len()).is_ok_and(|found| found == bytes);
         if !is_there {
             return Err(error);
@@ -127,7 +128,7 @@ pub(crate) fn commit(set: &Set<'_>, manifest: &Manifest, journal: &Journal) -> R
     Ok(commit)
 }
 
-/// Stores the list of hashes of the newest manifest once more.
+/// Stores the list of hashes of the newest manifest again.
 pub(crate) fn publish_sums(set: &Set<'_>, entries: &[Entry]) -> Result<(), Error> {
     put(set, key::SUMS, sums(entries).as_bytes())
 }

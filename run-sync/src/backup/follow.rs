@@ -1,4 +1,4 @@
-//! `--follow`: runs are backed up whenever they have another complete checkpoint, and once more when they have ended.
+//! `--follow`: backs runs up at each new complete checkpoint, and once more when they have ended.
 
 use super::session::{Outcome, Session};
 use run_checkpoint::{AGAIN, Checkpoint, Program, Schedule, Size, UNNOTICED, Watcher, discover};
@@ -14,33 +14,33 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether a run has ended.
+/// How often the status of a run is checked.
 const OBSERVE: Duration = Duration::from_secs(1);
-/// When a backup that has failed is tried again.
+/// Time until a failed backup is repeated.
 const RETRY: Duration = Duration::from_secs(60);
-/// When a last backup is made again that has left files, which something still writes to.
+/// Time until the last backup is repeated if it left files that were still changing.
 const SETTLED: Duration = Duration::from_secs(5);
-/// How often the last backup of a run that has ended is tried.
+/// How often the last backup of an ended run is tried.
 const ATTEMPTS: u32 = 10;
 
-/// A run that is backed up until it has ended.
+/// A run to back up until it has ended.
 pub(super) struct Followed {
     run: RunDir,
-    /// What the watcher calls it.
+    /// The run's number in the watcher.
     number: usize,
     recorded: Option<meta::Checkpoint>,
-    /// The complete checkpoints that the last backup has, and how each was.
+    /// The complete checkpoints in the last backup, with their sizes and times.
     stored: HashMap<PathBuf, Size>,
-    /// The complete ones at the last look.
+    /// The complete checkpoints at the last look.
     last: HashMap<PathBuf, Size>,
     schedule: Schedule,
     /// The outcome of the last backup.
     exit: Exit,
-    /// How often the last backup was tried.
+    /// How often the backup after the end of the run was tried.
     attempts: u32,
 }
 
-/// What is to be done with a run.
+/// The next action for a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Due {
     Nothing,
@@ -60,7 +60,7 @@ impl Followed {
         Self { run, number, recorded, stored, last, schedule, exit: outcome.exit, attempts: 0 }
     }
 
-    /// Returns whether there is a checkpoint that is not stored, and does not grow; or nothing more to wait for.
+    /// Returns whether a backup is due: a new checkpoint has stopped growing, or the run has ended.
     fn due(&mut self, observer: &Observer, watcher: &mut Watcher) -> Result<Due, Error> {
         let start = Instant::now();
         let has_ended = observer.observe(&self.run)?.status().has_ended();
@@ -85,7 +85,7 @@ impl Followed {
         Ok(if is_due { Due::Backup } else { Due::Nothing })
     }
 
-    /// Records a backup. Returns whether the run is done.
+    /// Records the outcome of a backup. Returns whether the run is done.
     fn backed_up(&mut self, due: Due, outcome: &Outcome) -> bool {
         self.exit = outcome.exit;
         let is_last = due == Due::Last;
@@ -102,31 +102,31 @@ impl Followed {
         self.attempts == ATTEMPTS
     }
 
-    /// Returns whether a change of the run is looked at at once.
+    /// Returns whether a change in the run calls for an immediate look.
     fn is_hasty(&self) -> bool {
         self.attempts == 0 && matches!(self.exit, Exit::Ok | Exit::No)
     }
 }
 
 impl Outcome {
-    /// Returns whether there is a backup: all is stored but what could not be read, for which another try is of no use.
+    /// Returns whether there is a backup. It may lack files that cannot be read; another try would not help.
     fn is_stored(&self) -> bool {
         matches!(self.exit, Exit::Ok | Exit::No)
     }
 
-    /// Returns whether the backup has a checkpoint: no file of it was left.
+    /// Returns whether the backup has a whole checkpoint.
     fn has(&self, path: &Path) -> bool {
         self.is_stored() && !self.left.iter().any(|left| Path::new(left).starts_with(path))
     }
 }
 
-/// Returns the complete ones.
+/// Returns the complete checkpoints.
 fn complete(found: &[Checkpoint]) -> HashMap<PathBuf, Size> {
     found.iter().filter(|one| one.is_complete()).map(|one| (one.path.clone(), one.size)).collect()
 }
 
 impl Session<'_> {
-    /// Backs runs up until they have ended. A store that is out of reach for a while is waited for.
+    /// Backs runs up until they have ended. Waits for a store that is unreachable for a while.
     pub(super) fn follow(&mut self, out: &mut Out) -> Result<(), Error> {
         let observer = Observer::default();
         let mut watcher = Watcher::new();
@@ -163,7 +163,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Backs up once more. Only what cannot be printed ends all.
+    /// Backs a run up again. Fails only if the output cannot be written.
     fn again(&mut self, run: &RunDir, out: &mut Out) -> Result<Outcome, Error> {
         let done = self.subject(run).and_then(|subject| self.back_up(&subject));
         self.end(done, out)

@@ -1,4 +1,4 @@
-//! `.run/backup.journal`: what an unfinished backup has sent, so that the next one need not send it again.
+//! `.run/backup.journal`: what an unfinished backup has sent, so that the next backup need not send it again.
 
 use crate::format::digest::Digest;
 use crate::format::entry::Entry;
@@ -20,23 +20,23 @@ use std::sync::{Mutex, PoisonError};
 
 /// Name of the file in the record of a run or batch.
 const JOURNAL: &str = "backup.journal";
-/// Bytes that a journal may have: some 2 million files that were sent.
+/// Bytes that a journal may have: some 2 million sent files.
 const MOST: u64 = 1 << 30;
 
-/// Which copy of a run writes to which set.
+/// A copy of a run, and the set to which it is backed up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Begin {
     /// The store, without credentials.
     pub(crate) url: String,
     /// The set.
     pub(crate) name: String,
-    /// The writer's name for itself.
+    /// The writer's ID.
     pub(crate) writer: String,
-    /// Its host.
+    /// Host of the copy.
     pub(crate) host: String,
     /// Inode of the directory of the run.
     pub(crate) inode: u64,
-    /// Its path, links resolved.
+    /// Path of the directory, links resolved.
     pub(crate) path: String,
 }
 
@@ -60,21 +60,21 @@ impl Begin {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
-    /// What follows belongs to this writer and set.
+    /// The following lines belong to this writer and set.
     Begin(Begin),
-    /// The writer is about to say in the store who it is.
+    /// The writer is about to store its name.
     Claim {},
-    /// The prefix of the writer's own keys was found out.
+    /// The prefix of the writer's own keys is known.
     Keys(String),
     /// An object is about to be stored.
     Sending(Sending),
-    /// It was: the entry that a manifest would have of it.
+    /// An object was stored, with the entry for a manifest.
     Sent(Sent),
     /// An upload in parts is about to begin, to this key.
     Beginning(String),
-    /// It has begun.
+    /// An upload in parts has begun.
     Upload(Upload),
-    /// A part of it was stored.
+    /// A part of an upload was stored.
     Part(SentPart),
     /// A manifest is about to be stored.
     Commit { number: u64, digest: Digest },
@@ -83,20 +83,20 @@ enum Line {
 /// An object that is about to be stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sending {
-    /// Its key below the set.
+    /// Key of the object below the set.
     pub(crate) key: String,
     /// Bytes.
     pub(crate) size: u64,
-    /// Its hash.
+    /// Hash of the object.
     pub(crate) sha256: Digest,
 }
 
 /// An object that was stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sent {
-    /// Its file.
+    /// Entry of the object's file.
     pub(crate) entry: Entry,
-    /// The store's tag of it.
+    /// The store's tag of the object.
     pub(crate) tag: Option<String>,
 }
 
@@ -110,20 +110,20 @@ struct SentPart {
 /// Uploads by key, and their parts by number.
 pub(crate) type Uploads = HashMap<String, (Upload, HashMap<u32, Part>)>;
 
-/// What the journal says of an earlier, unfinished backup to the same set.
+/// What the journal tells about an earlier, unfinished backup to the same set.
 #[derive(Debug, Default)]
 pub(crate) struct Earlier {
-    /// Who wrote, if it is this copy of the run still.
+    /// The writer and its place, if the journal is by this copy of the run.
     pub(crate) begin: Option<Begin>,
     /// The prefix of the writer's keys.
     pub(crate) keys: Option<String>,
-    /// What was stored.
+    /// Objects that were stored.
     pub(crate) sent: Vec<Sent>,
-    /// What may have been stored, by key.
+    /// Objects that may have been stored, by key.
     pub(crate) sending: HashMap<String, Sending>,
-    /// What of large files was stored.
+    /// Uploads in parts, with the stored parts.
     pub(crate) uploads: Uploads,
-    /// Keys of uploads that may have begun, and of which nobody has the name.
+    /// Keys of uploads that may have begun, and whose names in the store are unknown.
     pub(crate) beginning: HashSet<String>,
     /// The manifest that may have been stored.
     pub(crate) commit: Option<(u64, Digest)>,
@@ -132,7 +132,7 @@ pub(crate) struct Earlier {
 /// The journal of one backup.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// None where the directory of the run cannot be written to.
+    /// None if the directory of the run cannot be written to.
     path: Option<PathBuf>,
     begin: Begin,
     /// Lines of backups to other sets.
@@ -145,16 +145,17 @@ pub(crate) struct Journal {
 enum State {
     /// Nothing was written yet.
     Unopened,
-    /// Neither, and what was there before is of no use.
+    /// Nothing was written yet, and the old content is useless.
     Useless,
     Open(File),
-    /// It cannot be written: what was sent is sent again after an interruption, which is no failure of the backup.
+    /// The file cannot be written. The backup continues; if it is interrupted, the next backup sends everything
+    /// again.
     Unwritable,
 }
 
 impl Journal {
-    /// Reads the journal in the directory of a record, and takes out what belongs to a set and to this copy of the
-    /// run: `begin` without its writer.
+    /// Reads the journal in a record's directory. Returns the lines for this set and copy of the run, which
+    /// `begin` identifies without its writer.
     pub(crate) fn open(record: &Path, begin: Begin, is_writable: bool) -> io::Result<(Self, Earlier)> {
         let path = Self::path(record);
         let mut others = Vec::new();
@@ -194,12 +195,12 @@ impl Journal {
         record.join(JOURNAL)
     }
 
-    /// Begins, or goes on, with the backup of a writer.
+    /// Begins or continues the backup of a writer.
     pub(crate) fn begin(&mut self, writer: &str) {
         writer.clone_into(&mut self.begin.writer);
     }
 
-    /// Records that the writer is about to say in the store who it is.
+    /// Records that the writer is about to store its name.
     pub(crate) fn claim(&self) {
         self.add(&Line::Claim {});
     }
@@ -244,13 +245,13 @@ impl Journal {
         self.keep(&[])
     }
 
-    /// Ends the journal of a backup that has no receipt: what remains is who wrote, and which manifest.
+    /// Ends the journal of a backup without a receipt: only the writer and the manifest remain.
     pub(crate) fn settle(&self, keys: &str, number: u64, digest: Digest) -> io::Result<()> {
         let keys = Line::Keys(keys.to_owned());
         self.keep(&[Line::Begin(self.begin.clone()), keys, Line::Commit { number, digest }])
     }
 
-    /// Leaves these lines, and those of backups to other sets.
+    /// Replaces the content by these lines, and those of backups to other sets.
     fn keep(&self, lines: &[Line]) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let mut bytes = Vec::new();
@@ -267,7 +268,7 @@ impl Journal {
         }
     }
 
-    /// Appends a line, in one write.
+    /// Appends a line, with one write.
     fn add(&self, line: &Line) {
         let Some(path) = &self.path else { return };
         let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);

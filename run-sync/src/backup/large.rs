@@ -23,37 +23,37 @@ pub(super) struct Large<'a> {
     open: Open<'a>,
     key: String,
     upload: Upload,
-    /// What an interrupted backup has sent of it.
+    /// Parts that an interrupted backup has sent.
     earlier: HashMap<u32, Part>,
     parts: Mutex<HashMap<u32, Part>>,
-    /// Parts that are not sent, and one while it is read.
+    /// Parts still to send, plus one while the file is read.
     left: AtomicUsize,
     end: Mutex<End>,
-    /// The store knows nothing of the upload that was to be continued.
+    /// The store does not know the upload to continue.
     is_forgotten: AtomicBool,
 }
 
-/// How the reading of a large file has ended.
+/// How the reading of a large file ended.
 #[derive(Debug)]
 enum End {
-    /// It has this hash; it may have grown since it was opened.
+    /// The hash of the content as of the opening of the file; the file may have grown since.
     Read { sha256: Digest, is_prefix: bool },
-    /// It changed meanwhile.
+    /// The file changed while it was read.
     Torn,
-    /// It cannot be read.
+    /// The file cannot be read.
     Failed(io::Error),
 }
 
-/// What is to be done with a large file.
+/// The decision about a large file.
 enum Decision {
-    /// Its content is stored.
+    /// The content is stored already.
     Known(Arc<super::objects::Known>),
-    /// It is to be sent, to this key.
+    /// The content must be sent, to this key.
     Send(String),
 }
 
 impl<'a> Sending<'a> {
-    /// Reads a large file, and hands its parts to the workers.
+    /// Reads a large file, and gives its parts to the workers.
     pub(super) fn send_large(
         &'a self,
         at: usize,
@@ -74,7 +74,7 @@ impl<'a> Sending<'a> {
                 return tell(Outcome::Unreadable(io::Error::other(why)));
             }
             Ok(open) if open.stat.size > PART => open,
-            Ok(_) => return tell(Outcome::Torn), // it has become small
+            Ok(_) => return tell(Outcome::Torn), // the file has become small
             Err(error) => return tell(failed(error)),
         };
         self.wait_for_others(open.stat.size);
@@ -97,7 +97,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Waits until no file of the same size is being sent: it may be the same.
+    /// Waits until no file of the same size is being sent, because the content may be the same.
     fn wait_for_others(&self, size: u64) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         while pending.contains_key(&size) {
@@ -146,7 +146,7 @@ impl<'a> Sending<'a> {
         Ok(Large { at, open, key, upload, earlier, parts, left, end, is_forgotten })
     }
 
-    /// Reads a file part by part, as long as it was when it was opened.
+    /// Reads a file part by part, up to its length when it was opened.
     fn read(&'a self, large: &Arc<Large<'a>>, jobs: &Sender<Job<'a>>) -> io::Result<End> {
         let Open { file, stat, .. } = &large.open;
         let mut whole = Sha256::new();
@@ -177,7 +177,7 @@ impl<'a> Sending<'a> {
         Ok(if is_start { End::Read { sha256, is_prefix: true } } else { End::Torn })
     }
 
-    /// Sends a part, unless an interrupted backup has sent the same.
+    /// Sends a part, unless an interrupted backup has sent the same part.
     pub(super) fn send_part(&self, large: &Large<'_>, number: u32, bytes: &[u8]) {
         if self.budget.has_failed() {
             return;
@@ -202,7 +202,7 @@ impl<'a> Sending<'a> {
         large.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
     }
 
-    /// Records that a part, or the reading, is done; after the last one the file is done.
+    /// Records the end of a part, or of reading; with the last one, the file is done.
     pub(super) fn end_part(&self, large: &Arc<Large<'a>>, results: &Results<'a>) {
         if large.left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
@@ -249,7 +249,7 @@ impl<'a> Sending<'a> {
         Ok(Outcome::Stored(entry.into()))
     }
 
-    /// Returns the object of an upload of which all parts were sent before, if it was completed then, too.
+    /// Returns the object of an upload, if an interrupted backup has sent all its parts and completed it.
     fn completed_before(&self, large: &Large<'_>) -> Result<Option<crate::store::Object>, Error> {
         let found = self.set.store.head(&self.set.key(&large.key));
         let found = found.map_err(|fault| self.set.failed("look at", &large.key, fault))?;
@@ -263,7 +263,7 @@ impl<'a> Sending<'a> {
         Outcome::Torn
     }
 
-    /// Gives an upload up. That a store does not do that is nothing that a backup fails by.
+    /// Gives an upload up. A store that cannot do this does not fail the backup.
     fn give_up(&self, upload: &Upload) {
         let _ = self.set.store.abort(upload);
     }

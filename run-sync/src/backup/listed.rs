@@ -1,4 +1,4 @@
-//! What a backup knows of the objects that a store has.
+//! The objects in the store, as a backup knows them.
 
 use super::objects::Objects;
 use crate::format::entry::{Entry, Kind};
@@ -7,12 +7,12 @@ use crate::set::Set;
 use run_common::error::Error;
 use std::collections::HashMap;
 
-/// What the store has, as far as it was asked.
+/// The keys and sizes of the set's objects, once the store was asked.
 #[derive(Default)]
 pub(super) struct Listed(pub(super) Option<HashMap<String, u64>>);
 
 impl Listed {
-    /// Returns whether the object of an entry is there, as far as the store was asked.
+    /// Returns whether the store has the object of an entry; true until the store was asked.
     pub(super) fn has(&self, entry: &Entry) -> bool {
         let (Some(listed), Kind::File(file), Some(key)) = (&self.0, &entry.kind, entry.object()) else {
             return true;
@@ -30,12 +30,12 @@ impl Listed {
         Ok(())
     }
 
-    /// Records which keys have objects.
+    /// Passes the keys with objects to `objects`.
     pub(super) fn tell(&self, objects: &mut Objects) {
         self.0.iter().flatten().for_each(|(key, size)| objects.take(key.clone(), *size));
     }
 
-    /// Returns how many objects are known.
+    /// Returns the number of known objects.
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, HashMap::len)
     }

@@ -1,4 +1,4 @@
-//! `run-sync backup`: stores what is new of runs, verifies it, and records that.
+//! `run-sync backup`: stores the new files of runs, verifies them, and records the backups.
 
 mod assemble;
 mod batch;
@@ -34,7 +34,7 @@ use run_common::rundir::find::{Found, find};
 use session::Session;
 use std::collections::HashSet;
 
-/// Backs up what the command line names.
+/// Backs up the runs that the command line names.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     out.outlive_reader();
     if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {

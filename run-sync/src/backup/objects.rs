@@ -1,4 +1,4 @@
-//! The objects of a set while a backup is made: which keys are taken, and which contents are there.
+//! The objects of a set during a backup: which keys are taken, and which contents exist.
 
 use super::journal::{Sending, Uploads};
 use super::plan::Old;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// A content that an object begins with.
+/// A content at the start of an object.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// Key of the object below the set.
@@ -24,17 +24,18 @@ pub(crate) struct Known {
 pub(crate) struct Objects {
     /// Prefix of the writer's own keys.
     keys: String,
-    /// Who writes.
+    /// The writer's ID.
     writer: String,
-    /// Number of the manifest.
+    /// Number of the new manifest.
     number: u64,
-    /// Keys that have an object, or will have one, and its bytes.
+    /// Keys that have an object or will have one, with the object's bytes.
     taken: BTreeMap<String, u64>,
-    /// Those that have capital letters, in small letters: some directories and clouds do not distinguish them.
+    /// The taken keys with capital letters, in small letters: some directories and clouds do not distinguish
+    /// them.
     small_letters: BTreeMap<String, u64>,
-    /// Keys among them that this backup stores to, and the bytes of the object before, if there was one.
+    /// Taken keys to which this backup stores, with the bytes of the earlier object, if there was one.
     claimed: HashMap<String, Option<u64>>,
-    /// What an interrupted backup may have stored under a key of ours.
+    /// Objects that an interrupted backup may have stored under the writer's keys.
     begun: HashMap<String, Sending>,
     /// Keys of uploads of an interrupted backup.
     uploads: HashSet<String>,
@@ -45,7 +46,7 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
-    /// Begins with nothing.
+    /// Creates an empty set.
     pub(crate) fn new(keys: &str, writer: &str, number: u64) -> Self {
         Self {
             keys: keys.to_owned(),
@@ -61,18 +62,18 @@ impl Objects {
         }
     }
 
-    /// Records what an interrupted backup has begun to store: it continues under the same keys.
+    /// Takes over what an interrupted backup began to store, to continue under the same keys.
     pub(crate) fn resume(&mut self, begun: &HashMap<String, Sending>, uploads: &Uploads) {
         self.begun.clone_from(begun);
         self.uploads = uploads.keys().cloned().collect();
     }
 
-    /// Records a key that has an object, and the bytes of that.
+    /// Marks the key of an object as taken, with the object's bytes.
     pub(crate) fn take(&mut self, key: String, size: u64) {
         self.put(key, size);
     }
 
-    /// Records the bytes of a key; returns those before.
+    /// Sets the bytes of a key, and returns the previous bytes.
     fn put(&mut self, key: String, size: u64) -> Option<u64> {
         if key.contains(char::is_uppercase) {
             self.small_letters.insert(key.to_lowercase(), size);
@@ -80,14 +81,14 @@ impl Objects {
         self.taken.insert(key, size)
     }
 
-    /// Records the object of an entry.
+    /// Adds the content of an entry's object.
     pub(crate) fn know(&mut self, entry: &Entry) {
         if let (Kind::File(file), Some(key)) = (&entry.kind, entry.object()) {
             self.learn(key, Hashed::from(file));
         }
     }
 
-    /// Records the content of an object. Empty ones are ignored.
+    /// Adds the content of an object. Empty contents are ignored.
     pub(crate) fn learn(&mut self, key: String, hashed: Hashed) {
         if hashed.size > PART {
             self.large.entry(hashed.size).or_default().push(Arc::new(Known { key, hashed }));
@@ -96,12 +97,12 @@ impl Objects {
         }
     }
 
-    /// Returns the contents of a size that has several parts.
+    /// Returns the stored contents of this size, which has several parts.
     pub(crate) fn of_size(&self, size: u64) -> &[Arc<Known>] {
         self.large.get(&size).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the key of a content of one part, that of its own file first.
+    /// Returns the key of a stored content of one part, preferring the file's own key.
     pub(crate) fn find(
         &self,
         old: Option<&Old>,
@@ -116,10 +117,10 @@ impl Objects {
         self.small.get(&hashed.sha256)?.iter().find(|key| is_there(key)).cloned()
     }
 
-    /// Returns the key under which a content of a size is stored that is nowhere yet. It replaces the content of the
-    /// file before only where that is its beginning, and all that the object has.
+    /// Returns the key for a content of this size that is not stored yet. The key is that of the file's old
+    /// content only if the old content is the start of the new content, and the whole object.
     ///
-    /// `content` is what will be stored, where that is known.
+    /// `content` is the content, if it is known.
     pub(crate) fn key_for(
         &mut self,
         place: &Place,
@@ -138,14 +139,15 @@ impl Objects {
         key
     }
 
-    /// Returns whether more may be stored at the end of an object. One that has more than the file had belongs to
-    /// another file, too: one that began alike and has grown, or had the same content and a name that is new now.
+    /// Returns whether a longer content may replace an object. An object that is longer than the file was also
+    /// belongs to another file, which had the same start and has grown, or had the same content under a new
+    /// name.
     fn may_grow(&self, old: &Old, size: u64, content: Option<&Hashed>) -> bool {
         let there = self.taken.get(&old.key);
         there == Some(&old.hashed.size) || self.is_begun(&old.key, size, content)
     }
 
-    /// Gives a key back under which nothing was stored since it was last given out.
+    /// Gives back a key under which nothing was stored.
     pub(crate) fn release(&mut self, key: &str) {
         match self.claimed.remove(key) {
             Some(Some(before)) => _ = self.taken.insert(key.to_owned(), before),
@@ -157,12 +159,12 @@ impl Objects {
         }
     }
 
-    /// Records that an upload that was to be continued does not exist.
+    /// Records that the upload to continue does not exist.
     pub(crate) fn forget_upload(&mut self, key: &str) {
         self.uploads.remove(key);
     }
 
-    /// Returns whether the object of a key may be stored anew with more at its end: the key is the writer's own.
+    /// Returns whether the key is the writer's own, so that its object may be replaced by a longer content.
     fn is_own(&self, key: &str) -> bool {
         let is_foreign = key.starts_with("../") || key.starts_with(".by/") && self.keys.is_empty();
         match key.strip_prefix(".gen/") {
@@ -187,8 +189,8 @@ impl Objects {
         chosen
     }
 
-    /// Returns whether an interrupted backup was about to store just this, and the object that is there can only be
-    /// that: no file of this backup was given its key.
+    /// Returns whether an interrupted backup was about to store this content, and the existing object can only
+    /// be this content: no file of this backup has got the key.
     fn is_begun(&self, key: &str, size: u64, content: Option<&Hashed>) -> bool {
         let is_begun = match content {
             Some(content) => self
@@ -200,14 +202,15 @@ impl Objects {
         is_begun && !self.claimed.contains_key(key) && self.taken.get(key) == Some(&size)
     }
 
-    /// Returns whether no object has a key, or one that differs in capital letters alone.
+    /// Returns whether no object has this key, or a key that differs only in capital letters.
     fn is_free(&self, key: &str) -> bool {
         let small = key.to_lowercase();
         is_free(&self.taken, key) && is_free(&self.taken, &small) && is_free(&self.small_letters, &small)
     }
 }
 
-/// Returns whether no object has a key, or one above or below it: in a directory these cannot be side by side.
+/// Returns whether no object has this key, or a key above or below it; in a directory, these exclude each
+/// other.
 fn is_free(taken: &BTreeMap<String, u64>, key: &str) -> bool {
     let below = format!("{key}/");
     let from = (Bound::Included(below.as_str()), Bound::Unbounded);
@@ -346,7 +349,7 @@ mod tests {
         };
         for (size, text, expected) in [
             (1, "x1", "a"), // the object was not stored
-            (2, "x1", "a"), // it was
+            (2, "x1", "a"), // the object was stored
             (2, "x2", ".gen/000002-01234567/a"),
             (3, "x1", ".gen/000002-01234567/a"),
         ] {

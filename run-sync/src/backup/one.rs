@@ -1,4 +1,4 @@
-//! The backup of one run: what is there, what is known, what is read and sent, and what is recorded of it.
+//! The backup of one run: finds what is new, reads and sends it, and records the backup.
 
 use super::assemble::{Assembly, Kept, shown};
 use super::batch::{self, Batches};
@@ -28,25 +28,25 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// How often files are read that change while they are read.
+/// How often a file is read that keeps changing.
 const ROUNDS: usize = 3;
-/// How many files are looked at again and handed to the workers at a time; more of them take memory.
+/// Files that are examined again and given to the workers at a time; more of them would take memory.
 const TASKS: usize = 16 << 10;
 
-/// What the command line asks for.
+/// The options of a backup.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// The store, as receipts and messages call it.
     pub(crate) url: String,
     /// Requests at a time.
     pub(crate) transfers: usize,
-    /// Say what would be done, and stop there.
+    /// Report what would be done, and stop.
     pub(crate) dry_run: bool,
     /// Read back what was sent.
     pub(crate) read_back: bool,
-    /// The results of evaluations count.
+    /// Include the results of evaluations.
     pub(crate) evaluations: bool,
-    /// Where the store shows bytes as they are sent.
+    /// Where the store reports bytes as they are sent.
     pub(crate) gauge: Gauge,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn back_up(
     backup.run(earlier, batches)
 }
 
-/// A backup that is being made.
+/// A backup in progress.
 struct OneBackup<'a> {
     subject: &'a Subject,
     options: &'a Options,
@@ -91,7 +91,7 @@ struct OneBackup<'a> {
     journal: Journal,
     writer: Writer,
     created: Timestamp,
-    /// A backup before may have ended between its manifest and what follows that.
+    /// An earlier backup may have ended between its manifest and the steps after it.
     was_interrupted: bool,
 }
 
@@ -122,7 +122,7 @@ impl OneBackup<'_> {
             return Ok(self.planned(report, &steps));
         }
         for key in &earlier.beginning {
-            let _ = self.set.store.abort_all(&self.set.key(key)); // what the store cannot do it will not do later
+            let _ = self.set.store.abort_all(&self.set.key(key)); // a failure would only repeat
         }
         let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
         listed.tell(&mut objects);
@@ -152,7 +152,7 @@ impl OneBackup<'_> {
         let kept = self.read(&sending, &steps, &mut listed)?;
         let Sending { uploads, sent: sent_now, objects, .. } = sending;
         let count = listed.len();
-        drop((objects, listed, before, bar)); // their memory is needed for the manifest
+        drop((objects, listed, before, bar)); // frees memory for the manifest
         let groups: Vec<Vec<PathBuf>> =
             self.subject.checkpoints.iter().map(|one| one.parts.clone()).collect();
         let assembly = Assembly {
@@ -166,11 +166,11 @@ impl OneBackup<'_> {
             evaluations: self.options.evaluations,
         };
         let entries = assembly.entries(&mut report);
-        self.scan = Scan::default(); // as that of these
+        self.scan = Scan::default(); // frees memory
         batches.add(&self.set.name, &entries);
         for (upload, _) in uploads.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
             let key = self.set.key(&upload.key);
-            let _ = self.set.store.abort(&crate::store::Upload { key, ..upload.clone() }); // what it had is of no use
+            let _ = self.set.store.abort(&crate::store::Upload { key, ..upload.clone() }); // its parts are useless
         }
         let mut sent_now = sent_now.into_inner().unwrap_or_else(PoisonError::into_inner);
         report.sent_files = sent_now.len() as u64;
@@ -183,7 +183,7 @@ impl OneBackup<'_> {
         self.scan.found.iter().map(|found| knowledge.step(found, &|entry| listed.has(entry))).collect()
     }
 
-    /// Returns how many bytes are to be read.
+    /// Returns the number of bytes to read.
     fn to_read(&self, steps: &[Step]) -> u64 {
         let both = self.scan.found.iter().zip(steps);
         both.filter(|(_, step)| matches!(step, Step::Read(_))).map(|(found, _)| found.stat.size).sum()
@@ -215,7 +215,8 @@ impl OneBackup<'_> {
         report
     }
 
-    /// Returns whether a file that may have changed has the content that is stored. It is read only if the size is the same.
+    /// Returns whether a file that may have changed has the stored content. Reads the file only if the size is
+    /// the same.
     fn has_content(&self, found: &Found, hashed: &Hashed) -> bool {
         let root = self.subject.roots.iter().find(|root| root.evaluation == found.place.evaluation);
         let file = root
@@ -226,7 +227,7 @@ impl OneBackup<'_> {
         })
     }
 
-    /// Reads and stores files, those that change meanwhile several times, until none does.
+    /// Reads and stores files, repeatedly as long as they change meanwhile.
     fn read(
         &self,
         sending: &Sending<'_>,
@@ -240,11 +241,11 @@ impl OneBackup<'_> {
                 next.push((at, old.clone()));
             }
         }
-        // The youngest last: they may have come to rest until then.
+        // The youngest come last, so that they may have stopped changing by then.
         next.sort_by_key(|(at, _)| self.scan.found[*at].stat.ctime);
         for round in 1..=ROUNDS {
             if !next.is_empty() && listed.0.is_none() {
-                listed.ask(&self.set, self.subject)?; // no key is given out before it is known which are taken
+                listed.ask(&self.set, self.subject)?; // keys are given out only once the taken ones are known
                 listed.tell(&mut sending.objects());
             }
             let mut torn = Vec::new();
@@ -285,7 +286,7 @@ impl OneBackup<'_> {
         Ok(kept)
     }
 
-    /// Returns the next name of a file of which one is gone.
+    /// Returns the next name of a file after one of its names is gone.
     fn other_name(&self, gone: usize, steps: &[Step]) -> Option<usize> {
         let gone_now = &self.scan.found[gone].place;
         let first = match &steps[gone] {
@@ -299,7 +300,7 @@ impl OneBackup<'_> {
         (gone + 1..steps.len()).find(is_other)
     }
 
-    /// Returns something as it is now; as it was found, if it is gone.
+    /// Returns a found item with its current state, or unchanged if it is gone.
     fn again(&self, at: usize) -> Found {
         let found = &self.scan.found[at];
         let root = self.subject.roots.iter().find(|root| root.evaluation == found.place.evaluation);
@@ -307,8 +308,8 @@ impl OneBackup<'_> {
         Found { stat, ..found.clone() }
     }
 
-    /// Returns the files that have changed since they were read, other than by growing: what was read of them may not
-    /// go with what was read of others.
+    /// Returns the files that have changed since they were read, other than by growing: their stored content
+    /// may not fit the content of other files.
     fn changed(
         &self,
         sending: &Sending<'_>,
@@ -327,7 +328,7 @@ impl OneBackup<'_> {
             let is_same = (now.stat.size, now.stat.mtime) == (file.size, entry.mtime)
                 && file.identity.is_none_or(|identity| identity.ctime == now.stat.ctime);
             if is_record || is_same {
-                continue; // files of the record are each replaced whole, and tell of themselves alone
+                continue; // each file of the record is replaced whole and stands alone
             }
             let start = sending.open(&now).and_then(|open| hash_start(&open.file, file.size));
             if start.is_ok_and(|start| start == Some(file.sha256)) {
@@ -341,8 +342,8 @@ impl OneBackup<'_> {
         changed
     }
 
-    /// Gives up what has changed whenever it was read: what is part of a checkpoint is left, for it must go with the
-    /// other parts; all else stands as it was read last.
+    /// Gives up on files that changed after each read: a file of a checkpoint is left, because it must fit the
+    /// other parts; any other file stays stored as it was last read.
     fn give_up(&self, changed: &[(usize, Option<Box<Old>>)], kept: &mut HashMap<usize, Kept>) {
         for (at, _) in changed {
             let place = &self.scan.found[*at].place;
@@ -353,7 +354,7 @@ impl OneBackup<'_> {
         }
     }
 
-    /// Verifies what was sent, and records the backup: in the store, then here.
+    /// Verifies the sent objects, and records the backup, first in the store, then in the run.
     fn finish(
         &self,
         entries: Vec<Entry>,
@@ -383,7 +384,7 @@ impl OneBackup<'_> {
             let manifest = Manifest { head: self.head(verified), entries };
             let done = commit(&self.set, &manifest, &self.journal)?;
             let leaves_out = |history: History| history.leaves_out(done, manifest.head.parent);
-            report.fork = self.set.history().is_ok_and(leaves_out); // of two at once the later one sees both
+            report.fork = self.set.history().is_ok_and(leaves_out); // of two at once, the later one sees both
             (done, verified)
         };
         report.number = Some(done.number);
@@ -467,7 +468,7 @@ fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) -> Vec<Object
     objects.collect()
 }
 
-/// Returns whether a run is as it was: all but what tells that files were not changed.
+/// Returns whether a run is unchanged, except for the identity of its files.
 fn is_same(one: &[Entry], other: &[Entry]) -> bool {
     let plain = |entry: &Entry| match &entry.kind {
         Kind::File(file) => {

@@ -1,5 +1,5 @@
-//! What a backup has to read, of what a run has: the rest is known from the manifest that it continues, or from a
-//! backup that was interrupted. Pure.
+//! Decides which files of a run a backup has to read: the other files are known from the manifest to continue,
+//! or from an interrupted backup. Pure.
 
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::local::hash::Hashed;
@@ -9,43 +9,42 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What becomes of a file, directory or link of the run.
+/// The decision about a file, directory or link of the run.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Its entry is known.
+    /// The entry is known.
     Known(Box<Entry>),
-    /// It is to be read, and compared with its content before, if there was one.
+    /// The file must be read, and compared with its old content, if there is one.
     Read(Option<Box<Old>>),
-    /// It is another name of the file at this path.
+    /// The file is another name of the file at this path.
     Same(PathBuf),
-    /// It may not be complete: what the manifest before says of it stands.
+    /// The file may be incomplete: the entry of the previous manifest stays.
     Left(Option<Box<Entry>>),
 }
 
-/// What is stored of a file.
+/// The stored content of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Old {
-    /// Key of its object.
+    /// Key of the content's object.
     pub(crate) key: String,
     /// Its content.
     pub(crate) hashed: Hashed,
 }
 
-/// What is known before anything is read.
+/// What is known before any file is read.
 pub(crate) struct Knowledge<'a> {
-    /// The entries of the manifest that is continued.
+    /// The entries of the manifest to continue.
     pub(crate) before: &'a HashMap<&'a Place, &'a Entry>,
-    /// The manifest was written here: what it says of inodes is true of these.
+    /// The manifest was written by this copy of the run, so its inodes are valid here.
     pub(crate) is_own: bool,
     /// What an interrupted backup of this run has stored.
     pub(crate) sent: &'a HashMap<&'a Place, &'a Entry>,
-    /// Paths of checkpoints that may not be complete.
+    /// Paths of checkpoints that may be incomplete.
     pub(crate) incomplete: &'a [PathBuf],
 }
 
 impl Knowledge<'_> {
-    /// Decides what becomes of something that was found. `is_there` says whether an object is in the store, as far
-    /// as that was looked at.
+    /// Decides about a found item. `is_there` tells whether the store has the object of an entry.
     pub(crate) fn step(&self, found: &Found, is_there: &dyn Fn(&Entry) -> bool) -> Step {
         let before = self.before.get(&found.place).copied();
         if self.is_incomplete(found) {
@@ -87,7 +86,7 @@ impl Old {
     }
 }
 
-/// Makes the entry of something that was found.
+/// Returns the entry of a found item.
 pub(crate) fn entry(found: &Found, kind: Kind) -> Entry {
     let mode = if matches!(kind, Kind::Link(_)) { 0 } else { found.stat.mode };
     Entry { place: found.place.clone(), kind, mode, mtime: found.stat.mtime, absent: None }

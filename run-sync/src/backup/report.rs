@@ -7,7 +7,7 @@ use run_common::message::warn;
 use serde::Serialize;
 use std::path::Path;
 
-/// What a backup has done.
+/// The outcome of a backup.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// The set.
@@ -20,28 +20,28 @@ pub(crate) struct Report {
     pub(crate) result: &'static str,
     /// Number of the manifest.
     pub(crate) number: Option<u64>,
-    /// Its hash.
+    /// Hash of the manifest.
     pub(crate) manifest: Option<String>,
-    /// Files that it holds and that are in the run.
+    /// Files of the manifest that are in the run.
     pub(crate) files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub(crate) bytes: u64,
     /// Files that were sent.
     pub(crate) sent_files: u64,
-    /// Their bytes.
+    /// Bytes of these files.
     pub(crate) sent_bytes: u64,
     /// With `--dry-run`: files that are new or may have changed, and their bytes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) would_send: Vec<(String, u64)>,
     /// The store has an earlier backup that this one does not continue.
     pub(crate) fork: bool,
-    /// How what was sent was verified.
+    /// How the sent objects were verified.
     pub(crate) verified: Option<Verified>,
-    /// Files that were stored as they were at one moment, while they grew.
+    /// Files that were growing, and are stored as of one moment.
     pub(crate) prefixes: Vec<String>,
     /// Files that were left for the next backup.
     pub(crate) left: Vec<String>,
-    /// What is no file, directory or link, and is not stored.
+    /// Items that are not stored, because they are no files, directories or links.
     pub(crate) others: Vec<String>,
     /// Files that could not be read.
     pub(crate) unreadable: Vec<String>,
@@ -71,7 +71,7 @@ impl Report {
         }
     }
 
-    /// Returns lines for people: what would be sent, and one of the whole.
+    /// Returns lines for people: with `--dry-run` a line for each file to send, and a summary.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let name = &self.name;
         let each = self

@@ -1,6 +1,6 @@
-//! Reads files, decides under which keys they are stored, and stores them, several at a time. A file of one part is
-//! read, hashed and sent from the same memory by a worker. A larger file is read by one thread, which hashes it whole;
-//! the workers hash and send its parts.
+//! Reads files, chooses their keys, and stores them, several at a time. A worker reads, hashes and sends a file
+//! of one part from the same buffer. One thread reads a larger file and hashes it whole, while the workers hash
+//! and send its parts.
 
 use super::budget::{Budget, Permit};
 use super::journal::{Journal, Uploads};
@@ -25,39 +25,39 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-/// A change of a file within this time after another may go unseen: some file systems count in seconds.
+/// Two changes of a file within this time may have the same timestamp: some file systems count in seconds.
 const YOUNG: Duration = Duration::from_secs(2);
 
-/// A file that is to be read.
+/// A file to read.
 #[derive(Debug)]
 pub(crate) struct Task<'a> {
     /// The file as it was found.
     pub(crate) found: &'a Found,
-    /// What is stored of it.
+    /// The stored content of the file.
     pub(crate) old: Option<Box<Old>>,
 }
 
 /// The outcome of a file.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is stored.
+    /// The file is stored.
     Stored(Box<Entry>),
-    /// It changed while it was read.
+    /// The file changed while it was read.
     Torn,
-    /// It is not there any more.
+    /// The file no longer exists.
     Gone,
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable(io::Error),
-    /// Something else has failed before.
+    /// The file was skipped after another failure.
     Dropped,
 }
 
 /// An object that was stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
-    /// Its key below the set.
+    /// Key of the object below the set.
     pub(crate) key: String,
-    /// Its content.
+    /// Size of the content.
     pub(crate) size: u64,
     pub(crate) sha256: Digest,
 }
@@ -70,21 +70,21 @@ pub(crate) struct Sending<'a> {
     pub(crate) objects: Mutex<Objects>,
     /// Uploads that an interrupted backup has begun, by key.
     pub(crate) uploads: Mutex<Uploads>,
-    /// What was stored.
+    /// Objects that were stored.
     pub(crate) sent: Mutex<Vec<Object>>,
     pub(crate) budget: Budget,
-    /// Says how far it is.
+    /// Shows the progress.
     pub(crate) bar: &'a Bar,
     /// Sizes of large files that are being sent.
     pub(super) pending: Mutex<HashMap<u64, usize>>,
     pub(super) settled: Condvar,
 }
 
-/// What a worker does.
+/// A job of a worker.
 pub(super) enum Job<'a> {
-    /// A file of one part, for which there is room.
+    /// A file of one part, with the permit for its buffer.
     Small(usize, &'a Task<'a>, Permit<'a>),
-    /// A part of a larger one: its number, and the memory that holds its bytes.
+    /// A part of a larger file: its number, and the buffer with its bytes.
     Part(Arc<Large<'a>>, u32, (Vec<u8>, usize), Permit<'a>),
 }
 
@@ -150,7 +150,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Makes an outcome of a result; an error of the store ends all.
+    /// Turns a result into an outcome; an error of the store ends all work.
     pub(super) fn told(&self, result: Result<Outcome, Error>) -> Outcome {
         result.unwrap_or_else(|error| {
             self.budget.fail(error);
@@ -160,12 +160,12 @@ impl<'a> Sending<'a> {
 
     fn send_small(&'a self, task: &Task<'_>, mut permit: Permit<'a>) -> Result<Outcome, Error> {
         let open = match self.open(task.found) {
-            Ok(open) if open.stat.size > PART => return Ok(Outcome::Torn), // it has grown so much since it was found
+            Ok(open) if open.stat.size > PART => return Ok(Outcome::Torn), // the file has grown
             Ok(open) => open,
             Err(error) => return Ok(failed(error)),
         };
         if open.stat.size > task.found.stat.size {
-            drop(permit); // who waits for more holds nothing
+            drop(permit); // frees the room for others
             permit = match self.budget.take(open.stat.size) {
                 Some(permit) => permit,
                 None => return Ok(Outcome::Dropped),
@@ -179,7 +179,7 @@ impl<'a> Sending<'a> {
         outcome
     }
 
-    /// Reads a file of one part into memory of its size, and stores it.
+    /// Reads a file of one part into a buffer of its size, and stores the file.
     fn send_read(&self, task: &Task<'_>, open: &Open<'_>, bytes: &mut [u8]) -> Result<Outcome, Error> {
         let (sha256, is_prefix) = match open.read_whole(bytes) {
             Ok(Some(read)) => read,
@@ -215,7 +215,8 @@ impl<'a> Sending<'a> {
         Ok(Outcome::Stored(entry.into()))
     }
 
-    /// Returns whether an object is long enough, where the set itself does not tell: that of another set of the batch.
+    /// Returns whether an object of another set of the batch is long enough; objects of the set itself are
+    /// known.
     pub(super) fn is_there(&self, key: &str, size: u64) -> bool {
         let is_listed = !key.starts_with("../");
         let found = || self.set.store.head(&self.set.key(key)).ok().flatten();
@@ -247,29 +248,29 @@ fn is_large(task: &Task<'_>) -> bool {
     task.found.stat.size > PART
 }
 
-/// Says why a file could not be read.
+/// Returns the outcome of a file that could not be read.
 pub(super) fn failed(error: io::Error) -> Outcome {
     let is_gone = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     if is_gone || Unfit::is(&error) || error.raw_os_error() == Some(nix::libc::ELOOP) {
-        Outcome::Gone // it is another thing now, which the next backup sees
+        Outcome::Gone // the name has become something else, which the next backup sees
     } else {
         Outcome::Unreadable(error)
     }
 }
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug)]
 pub(super) struct Open<'a> {
     pub(super) found: &'a Found,
     pub(super) file: File,
-    /// As it was when it was opened.
+    /// State of the file when it was opened.
     pub(super) stat: Stat,
     began: SystemTime,
 }
 
 impl Open<'_> {
-    /// Reads the file as long as it was when it was opened; returns its hash, and whether it has grown since. None if it
-    /// changed.
+    /// Reads the file up to its length when it was opened. Returns the hash, and whether the file has grown
+    /// since; none if the file changed.
     fn read_whole(&self, bytes: &mut [u8]) -> io::Result<Option<(Digest, bool)>> {
         if read_at(&self.file, 0, bytes)? < bytes.len() {
             return Ok(None);
@@ -284,7 +285,7 @@ impl Open<'_> {
         Ok(is_start.then_some((sha256, true)))
     }
 
-    /// Makes the entry of the file.
+    /// Returns the entry of the file.
     pub(super) fn entry(&self, hashed: &Hashed, key: &str, is_prefix: bool) -> Entry {
         let Stat { inode, ctime, mode, mtime, .. } = self.stat;
         let place = &self.found.place;
@@ -302,23 +303,23 @@ impl Open<'_> {
     }
 }
 
-/// Returns the key as an entry has it: none where its place tells.
+/// Returns the key for an entry; none if the key follows from the place.
 pub(crate) fn shown_key(place: &Place, key: &str) -> Option<String> {
     (key::plain(place).as_deref() != Some(key)).then(|| key.to_owned())
 }
 
-/// Returns whether a file may be changed without its ctime telling, seen from when its reading began.
+/// Returns whether a file may change without a new ctime, seen from the time when reading began.
 fn is_young(ctime: Stamp, began: SystemTime) -> bool {
     age(ctime, began).is_none_or(|age| age < YOUNG)
 }
 
-/// Returns how old a file is; none for one from the future.
+/// Returns the age of a file; none for a time in the future.
 fn age(ctime: Stamp, now: SystemTime) -> Option<Duration> {
     let since = Duration::new(u64::try_from(ctime.seconds).ok()?, ctime.nanoseconds);
     now.duration_since(SystemTime::UNIX_EPOCH).ok()?.checked_sub(since)
 }
 
-/// Waits until a file that was changed a moment ago can be distinguished from a later version.
+/// Waits until a recently changed file can be distinguished from a later version.
 pub(super) fn let_rest(stat: &Stat) {
     if let Some(age) = age(stat.ctime, SystemTime::now()) {
         thread::sleep(YOUNG.saturating_sub(age));

@@ -1,4 +1,4 @@
-//! The backups of one command: which runs are done, what batches they are of, and what came of it.
+//! The backups of one command: the runs that are done, their batches, and the outcomes.
 
 use super::batch::Batches;
 use super::follow::Followed;
@@ -26,37 +26,37 @@ pub(super) struct Session<'a> {
     pub(super) args: &'a Args,
     pub(super) store: &'a dyn Store,
     pub(super) options: &'a Options,
-    /// The store, if it is a directory.
+    /// The directory, if the store is one.
     pub(super) directory: Option<&'a Path>,
-    /// What finds evaluations, where these count.
+    /// Finds evaluations, if the backup includes them.
     pub(super) finder: Option<&'a Finder>,
-    /// Directories that were backed up.
+    /// Directories that are backed up already.
     pub(super) seen: HashSet<PathBuf>,
-    /// Batches whose own files are to be backed up.
+    /// Batches whose own files must be backed up.
     pub(super) batches: Vec<BatchDir>,
-    /// What is stored of batches.
+    /// Stored contents of batches.
     pub(super) others: Batches,
-    /// Runs that are backed up until they have ended.
+    /// Runs to back up until they have ended.
     pub(super) followed: Vec<Followed>,
-    /// What removes local files after a backup, if anything does.
+    /// Removes local files after a backup, with `--cleanup`.
     pub(super) cleaner: Option<Cleaner>,
-    /// The store was made ready.
+    /// The store is ready for writing.
     pub(super) is_prepared: bool,
-    /// What the command ends with.
+    /// Exit status of the command.
     pub(super) exit: Exit,
 }
 
 /// The outcome of a backup.
 #[derive(Debug)]
 pub(super) struct Outcome {
-    /// What the command ends with, for this one.
+    /// Exit status for this backup.
     pub(super) exit: Exit,
     /// Files that were left for the next backup.
     pub(super) left: Vec<String>,
 }
 
 impl Session<'_> {
-    /// Records an error, if there is one.
+    /// Reports an error, if there is one.
     pub(super) fn note(&mut self, error: Option<Error>) {
         if let Some(error) = error {
             complain(&error);
@@ -77,7 +77,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Backs up a run, unless that was done. Only a store that is out of reach, and what cannot be printed, ends all.
+    /// Backs up a run, unless this was done already. Fails only if the store is unreachable, or the output
+    /// cannot be written.
     pub(super) fn run(&mut self, run: &RunDir, out: &mut Out) -> Result<(), Error> {
         if !self.is_new(run.layout().root()) {
             return Ok(());
@@ -104,7 +105,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Removes local files of a run that was backed up, unless anything could not be sent.
+    /// Removes local files of a backed-up run, unless a file could not be sent.
     pub(super) fn clean(&mut self, run: &RunDir, exit: Exit, out: &mut Out) -> Result<(), Error> {
         if let Some(cleaner) = &self.cleaner
             && exit == Exit::Ok
@@ -115,12 +116,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Looks at a run.
+    /// Examines a run.
     pub(super) fn subject(&self, run: &RunDir) -> Result<Subject, Error> {
         Subject::run(run, self.args.name.as_deref(), self.finder)
     }
 
-    /// Backs up the files of the batches that runs were of.
+    /// Backs up the files of the batches of all runs.
     pub(super) fn batches(&mut self, out: &mut Out) -> Result<(), Error> {
         for batch in mem::take(&mut self.batches) {
             if self.is_new(batch.layout().root()) {
@@ -137,12 +138,12 @@ impl Session<'_> {
         self.seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
     }
 
-    /// Returns whether the store answers at all: what has failed with one run may work with the next.
+    /// Returns whether the store answers: after a failure with one run, another run may succeed.
     fn is_reachable(&self) -> bool {
-        self.store.list_directories(STORE).is_ok() // unlike HEAD, this tells a bucket that is missing
+        self.store.list_directories(STORE).is_ok() // unlike HEAD, this fails if the bucket is missing
     }
 
-    /// Refuses a store that lies in the run, or has the run at the path of its set.
+    /// Refuses a store inside the run, or a run at the path of its set in the store.
     fn check_apart(&self, subject: &Subject) -> Result<(), Error> {
         let Some(store) = self.directory else { return Ok(()) };
         let real =
@@ -160,7 +161,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Backs up one run, or the files of a batch, and says what came of it.
+    /// Backs up one run, or the files of a batch, and reports the outcome.
     fn one(&mut self, subject: &Subject, out: &mut Out) -> Result<Outcome, Error> {
         match self.back_up(subject) {
             Err(error) if error.exit() == Exit::System && !self.is_reachable() => Err(error),
@@ -168,7 +169,7 @@ impl Session<'_> {
         }
     }
 
-    /// Prints what came of a backup, or its error. Only what cannot be printed is an error.
+    /// Prints the outcome of a backup, or its error. Fails only if the output cannot be written.
     pub(super) fn end(&self, done: Result<Report, Error>, out: &mut Out) -> Result<Outcome, Error> {
         match done {
             Ok(report) => Ok(Outcome { exit: self.print(&report, out)?, left: report.left }),

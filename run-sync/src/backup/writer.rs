@@ -1,4 +1,4 @@
-//! Which copy of a run this is to a set, and what its keys begin with (run-store(5), Writers).
+//! The writer that this copy of a run is to a set, and the prefix of its keys (run-store(5), Writers).
 
 use super::journal::{Begin, Earlier, Journal};
 use crate::format::digest::Digest;
@@ -11,43 +11,43 @@ use run_common::rundir::receipts::{self, Backup, Receipt};
 use std::path::Path;
 use uuid::Uuid;
 
-/// A writer, and what its backup continues.
+/// A writer, and the manifest that its backup continues.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// Its name for itself.
+    /// The writer's ID.
     pub(crate) id: String,
-    /// The prefix of its own keys.
+    /// Prefix of the writer's own keys.
     pub(crate) keys: String,
-    /// The manifest that it continues.
+    /// The manifest to continue.
     pub(crate) parent: Option<(Commit, Manifest)>,
-    /// The parent is its own.
+    /// This writer wrote the parent.
     pub(crate) is_own: bool,
-    /// Number of the manifest that it writes next.
+    /// Number of the writer's next manifest.
     pub(crate) number: u64,
 }
 
-/// What a receipt or journal says: the writer, its keys, and its newest manifest.
+/// A writer according to a receipt or journal: its ID, its keys, and its newest manifest.
 struct Claim {
     writer: String,
     keys: String,
     newest: Option<Commit>,
 }
 
-/// What is known here of the writer of a run.
+/// Local knowledge about the writer of a run.
 pub(crate) struct Known<'a> {
     /// The receipts of the run.
     pub(crate) receipts: &'a [Receipt],
-    /// The set, and where the run is.
+    /// The set, and the place of the run.
     pub(crate) here: &'a Begin,
-    /// What the journal says.
+    /// What the journal tells.
     pub(crate) earlier: &'a Earlier,
-    /// Id of the run.
+    /// ID of the run.
     pub(crate) run_id: &'a str,
-    /// A new writer may say in the store who it is.
+    /// A new writer may store its name.
     pub(crate) may_claim: bool,
 }
 
-/// Finds out who writes. A new writer says so in the store.
+/// Determines the writer. A new writer stores its name in the store.
 pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) -> Result<Writer, Error> {
     let history = &set.history()?;
     let Known { receipts, here, earlier, run_id, may_claim } = *known;
@@ -64,7 +64,7 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
     if let (Some(claim), Some((number, digest))) = (&mut claim, earlier.commit) {
         let commit = Commit { number, digest };
         if history.commits.contains(&commit) {
-            claim.newest = Some(commit); // it was stored, and the receipt was not written
+            claim.newest = Some(commit); // it was stored, but the receipt was not written
         }
     }
     let next =
@@ -79,7 +79,7 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
         return Ok(Writer { id: writer, keys, parent, is_own, number });
     }
     let id = match (&earlier.begin, &earlier.keys) {
-        (Some(begin), None) => begin.writer.clone(), // it was about to find out
+        (Some(begin), None) => begin.writer.clone(), // it was about to learn its keys
         _ => Uuid::new_v4().simple().to_string(),
     };
     journal.begin(&id);
@@ -88,8 +88,8 @@ pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) ->
     Ok(Writer { id, keys, parent, is_own: false, number })
 }
 
-/// Returns which writer of a set the copy of a run in a directory is, by its receipts; `None` if it is none
-/// yet.
+/// Returns the writer that the copy of a run in a directory is to a set, by its receipts; none without a
+/// receipt.
 pub(crate) fn writer_here(url: &str, name: &SetName, root: &Path, record: &Path) -> Option<String> {
     let here = Begin::new(url, name, root).ok()?;
     from_receipts(&receipts::read(record).ok()?, &here).map(|claim| claim.writer)
@@ -106,8 +106,8 @@ fn from_receipts(receipts: &[Receipt], here: &Begin) -> Option<Claim> {
     is_here.then(|| Claim { writer: writer.clone(), keys: keys.clone(), newest: Some(newest) })
 }
 
-/// Returns the newest manifest of a writer; or that it has none yet. None if that is not the one that it knows of: then
-/// this is an older state of its directory, and another writer.
+/// Returns the newest manifest of a writer, `Some(None)` before the first. Returns `None` if the writer and the
+/// store disagree: then the directory is an older state, and another writer.
 #[expect(clippy::option_option, reason = "not to be believed, none yet, and one are three answers")]
 fn own_newest(
     set: &Set<'_>,
@@ -127,11 +127,11 @@ fn own_newest(
         }
     }
     let Some(known) = known else { return Ok(Some(None)) };
-    // What a damaged one has stored nobody knows: then this is another writer, too.
+    // Nobody knows the content of a damaged manifest: then this copy is another writer, too.
     Ok(set.whole_manifest(known)?.map(|manifest| Some((known, manifest))))
 }
 
-/// Returns the newest manifest that is whole, which must be one of this run.
+/// Returns the newest undamaged manifest, and fails if it is of another run.
 fn newest_of_all(
     set: &Set<'_>,
     history: &History,
@@ -155,7 +155,7 @@ fn newest_of_all(
     Ok(Some((newest, manifest)))
 }
 
-/// Says in the store who writes, then looks who else does.
+/// Stores the writer's name, then looks for other writers. Returns the prefix of its keys.
 fn claim_keys(set: &Set<'_>, id: &str, journal: &Journal) -> Result<String, Error> {
     journal.claim();
     let claim = format!("{}/{id}", key::WRITERS);
