@@ -1,4 +1,4 @@
-//! The stores that have a run, by its receipts: each with the manifest of its newest backup.
+//! The stores that have a run according to its receipts, each with the manifest of its newest backup.
 
 use crate::format::entry::{Absent, Entry, File, Kind, Place};
 use crate::format::manifest::Manifest;
@@ -19,10 +19,10 @@ pub(super) struct Copy {
     /// The store, as receipts and messages call it.
     pub(super) url: String,
     name: SetName,
-    /// The backup there.
+    /// The backup in the store.
     pub(super) commit: Commit,
     manifest: Manifest,
-    /// The store, if it is a directory.
+    /// The directory, if the store is one.
     directory: Option<PathBuf>,
 }
 
@@ -32,18 +32,18 @@ impl Copy {
         Set { store: &*self.store, url: &self.url, name: self.name.clone() }
     }
 
-    /// Its name in the store.
+    /// Name of the run in the store.
     pub(super) fn name(&self) -> String {
         self.name.to_string()
     }
 
-    /// Returns what the backup has at a place.
+    /// Returns the backup's entry of a place.
     pub(super) fn entry(&self, place: &Place) -> Option<&Entry> {
         let at = self.manifest.entries.binary_search_by(|entry| entry.place.cmp(place)).ok()?;
         self.manifest.entries.get(at).filter(|entry| entry.absent != Some(Absent::Gone))
     }
 
-    /// Returns what the backup has of a file, and the key of its object.
+    /// Returns the backup's entry of a file, and the key of the object.
     pub(super) fn file(&self, place: &Place) -> Option<(&File, String)> {
         let entry = self.entry(place)?;
         match (&entry.kind, entry.object()) {
@@ -52,7 +52,7 @@ impl Copy {
         }
     }
 
-    /// Returns whether an object is a file of this machine itself, reached through a link.
+    /// Returns whether an object is the local file itself, reached through a link.
     pub(super) fn is_itself(&self, key: &str, device: u64, inode: u64) -> bool {
         let path = self.directory.as_ref().map(|root| root.join(self.set().key(key)));
         path.and_then(|path| fs::metadata(path).ok())
@@ -82,7 +82,7 @@ impl Copy {
     }
 }
 
-/// Opens this number of stores that have a run, those of the newest receipts first. Fails if there are fewer.
+/// Opens this number of stores that have a run, by the newest receipts. Fails if there are fewer.
 pub(super) fn copies(
     receipts: &[Receipt],
     from: Option<&str>,

@@ -1,4 +1,4 @@
-//! Which checkpoints a cleanup keeps: the list of `--keep`. Pure.
+//! The checkpoints that a cleanup keeps, by the list of `--keep`. Pure.
 
 use crate::cli::Keep;
 use run_checkpoint::{Checkpoint, latest, passed_over};
@@ -7,38 +7,38 @@ use run_metrics::goal::Goal;
 use run_metrics::name_list::NameList;
 use std::collections::BTreeSet;
 
-/// One item of the list.
+/// An item of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
-    /// This number of last ones.
+    /// The last checkpoints, this number.
     Last(usize),
-    /// Those whose step can be divided by this.
+    /// Checkpoints whose step is a multiple of this.
     Every(u64),
-    /// Those that a name other than a step tells apart.
+    /// Checkpoints that have a label, or no step, in their names.
     Final,
-    /// The one at which a metric was best.
+    /// The checkpoint at which a metric was best.
     Best { metric: String, is_more: bool },
 }
 
-/// Which checkpoints are kept. The latest complete one always is.
+/// The checkpoints to keep. The latest complete checkpoint is always among them.
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     rules: Vec<Rule>,
-    /// Someone has said what to keep.
+    /// The user has given a list.
     pub(super) is_given: bool,
-    /// Of the others, the weights are kept.
+    /// Keep the weights of the other checkpoints.
     pub(super) keeps_weights: bool,
 }
 
 impl Policy {
-    /// Takes what the command line says.
+    /// Reads the options.
     pub(super) fn new(args: &Keep) -> Result<Self, Error> {
         let items = NameList::of(&args.keep).names(|_| false); // a name with commas stands in quotes
         let rules = items.iter().map(|text| Rule::parse(text)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { is_given: args.keep_latest || !rules.is_empty(), rules, keeps_weights: args.keep_weights })
     }
 
-    /// Returns the metrics that it needs.
+    /// Returns the metrics that the list needs.
     pub(super) fn metrics(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| match rule {
             Rule::Best { metric, .. } => Some(metric.as_str()),
@@ -46,8 +46,8 @@ impl Policy {
         })
     }
 
-    /// Says of each checkpoint whether it is kept. `value` is what a metric was at a step. Fails with why nothing can
-    /// be decided.
+    /// Returns for each checkpoint whether it is kept. `value` returns the value of a metric at a step. Fails
+    /// with the reason why the list cannot be applied.
     pub(super) fn kept(
         &self,
         all: &[Checkpoint],
@@ -55,7 +55,7 @@ impl Policy {
     ) -> Result<Vec<bool>, String> {
         let mut kept = of_last(all, 1);
         if latest(all).is_none() {
-            // No step is known: the one that was written last is the latest.
+            // Without a known step, the checkpoint that was written last is the latest.
             let complete = all.iter().filter(|one| one.is_complete());
             let newest = complete.map(|one| one.size.modified_ns).max();
             mark(&mut kept, all, |one| one.is_complete() && Some(one.size.modified_ns) == newest);
@@ -115,7 +115,8 @@ fn mark(kept: &mut [bool], all: &[Checkpoint], is_kept: impl Fn(&Checkpoint) -> 
     kept.iter_mut().zip(all).for_each(|(kept, one)| *kept |= is_kept(one));
 }
 
-/// Marks the complete checkpoints of the last steps: of several of one step those whose names say it, if any does.
+/// Marks the complete checkpoints of the last steps. Among several of one step, those whose names have the
+/// step, if any.
 fn of_last(all: &[Checkpoint], count: usize) -> Vec<bool> {
     let complete = || all.iter().filter(|one| one.is_complete());
     let orders: BTreeSet<_> = complete().filter_map(Checkpoint::order).collect();
@@ -130,7 +131,7 @@ fn of_last(all: &[Checkpoint], count: usize) -> Vec<bool> {
     all.iter().map(is_last).collect()
 }
 
-/// Returns the step at which a metric was best; of several the last.
+/// Returns the step at which a metric was best, the last of several.
 fn best(
     all: &[Checkpoint],
     metric: &str,

@@ -1,4 +1,4 @@
-//! `run-sync clean`: removes local checkpoints that stores are seen to have.
+//! `run-sync clean`: removes local checkpoints after seeing them in stores.
 
 mod copies;
 mod keep;
@@ -38,7 +38,7 @@ use std::collections::HashSet;
 use std::fs;
 use values::Values;
 
-/// Cleans up what the command line names.
+/// Cleans up the runs that the command line names.
 pub(crate) fn run(args: &cli::Clean, out: &mut Out) -> Result<Exit, Error> {
     out.outlive_reader();
     let mut cleaner = Cleaner::new(&args.keep, Access::new(&args.reach)?)?;
@@ -88,12 +88,12 @@ pub(crate) struct Cleaner {
     policy: Policy,
     extent: Extent,
     access: Access,
-    /// The one store of which receipts count.
+    /// The only store whose receipts count, if given.
     from: Option<String>,
-    /// How many stores must have what is removed.
+    /// Number of stores that must have what is removed.
     count: usize,
     dry_run: bool,
-    /// The backup that stores it is only planned.
+    /// The backup that would store the files is only planned.
     is_ahead: bool,
     json: bool,
 }
@@ -112,7 +112,7 @@ impl Cleaner {
         })
     }
 
-    /// Makes the one of `backup --cleanup`; none without that.
+    /// Returns the cleaner of `backup --cleanup`; none without this option.
     pub(crate) fn of_backup(args: &cli::Backup, access: &Access) -> Result<Option<Self>, Error> {
         let cleaner = Self::new(&args.keep, access.clone())?;
         let Some(cleanup) = &args.cleanup else {
@@ -128,7 +128,7 @@ impl Cleaner {
         Ok(Some(Self { extent, dry_run, is_ahead: dry_run, json, ..cleaner }))
     }
 
-    /// Cleans up a run, and says what came of it. Only what cannot be printed ends all.
+    /// Cleans up a run, and reports the outcome. Fails only if the output cannot be written.
     pub(crate) fn clean(&self, run: &RunDir, out: &mut Out) -> Result<Exit, Error> {
         let report = match self.one(run) {
             Ok(report) => report,
@@ -227,7 +227,7 @@ impl Cleaner {
     }
 }
 
-/// Removes what was proven to be stored. While this lasts, no attempt begins.
+/// Removes what the stores are proven to have. No attempt can begin meanwhile.
 fn remove(
     run: &RunDir,
     subject: &Subject,
@@ -245,7 +245,7 @@ fn remove(
     if discover(layout, recorded.as_ref(), Program::Ended)? != subject.checkpoints {
         return Err(Error::new(Exit::No, "its checkpoints have changed meanwhile"));
     }
-    // Before the first file is removed: what is listed and still there is no trouble.
+    // Written before the first file is removed: a listed file that still exists is harmless.
     if let Some(copy) = copies.first() {
         let mut listed = receipt::all(copy, proven).into_iter().map(Receipt::Clean);
         listed.try_for_each(|receipt| home.add(&receipt))?;
@@ -279,7 +279,7 @@ fn paths(checkpoints: &[Checkpoint], kept: &[bool]) -> Vec<String> {
     kept.map(|(one, _)| one.path.display().to_string()).collect()
 }
 
-/// Says what could not be done, and why.
+/// Returns the error with what could not be done, and why.
 fn explained(what: &str, error: &Error) -> Error {
     let explained = Error::new(error.exit(), what).because(error.to_string());
     match error.advice() {

@@ -1,5 +1,5 @@
-//! What is to be removed of a run: the files of checkpoints that are not kept, or of the whole run. Pure, but for where
-//! links lead.
+//! What to remove from a run: the files of checkpoints that are not kept, or of the whole run. Pure, except
+//! that it resolves links.
 
 use super::keep::Policy;
 use crate::format::entry::ROOT;
@@ -19,37 +19,37 @@ pub(super) enum Extent {
     All,
 }
 
-/// What is removed as a whole, or not at all: a checkpoint.
+/// A checkpoint, or the whole run, which is removed as a whole or not at all.
 #[derive(Debug)]
 pub(super) struct Removal {
-    /// Its path below the run; `.` for the run itself.
+    /// Path below the run; `.` for the run itself.
     pub(super) path: PathBuf,
-    /// Files, directories and links, in their order.
+    /// Files, directories and links, in order.
     pub(super) found: Vec<Found>,
 }
 
 impl Removal {
-    /// Returns its files.
+    /// Returns the files.
     pub(super) fn files(&self) -> impl Iterator<Item = &Found> {
         self.found.iter().filter(|found| found.stat.kind == FileType::RegularFile)
     }
 
-    /// Returns how many bytes its files have.
+    /// Returns the total size of the files.
     pub(super) fn bytes(&self) -> u64 {
         self.files().map(|file| file.stat.size).fold(0, u64::saturating_add)
     }
 }
 
-/// What is to be done with a run.
+/// What to remove from a run.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// What is removed.
+    /// The removals.
     pub(super) removals: Vec<Removal>,
-    /// Checkpoints that lie behind links, where no backup looks.
+    /// Checkpoints behind links, which backups do not follow.
     pub(super) behind: Vec<PathBuf>,
 }
 
-/// Returns what is to be removed. `kept` says of each checkpoint whether it stays.
+/// Returns what to remove. `kept` tells for each checkpoint whether it stays.
 pub(super) fn plan(
     scan: &Scan,
     root: &Path,
@@ -92,7 +92,7 @@ pub(super) fn plan(
     plan
 }
 
-/// Returns whether a file is a part of a checkpoint without which its weights can be used.
+/// Returns whether a file is a part of a checkpoint that its weights do not need.
 fn is_state(one: &Checkpoint, part: &Path, found: &Found) -> bool {
     let path = &found.place.path;
     let below = path.strip_prefix(part).ok().filter(|below| !below.as_os_str().is_empty());
@@ -102,7 +102,7 @@ fn is_state(one: &Checkpoint, part: &Path, found: &Found) -> bool {
         && below.or(name).is_some_and(is_optimizer_state)
 }
 
-/// Returns whether something is a link to a checkpoint, which would lead nowhere without.
+/// Returns whether an item is a link to a checkpoint, and would lead nowhere after its removal.
 fn leads_to(root: &Path, found: &Found, parts: &[PathBuf]) -> bool {
     let target = || fs::canonicalize(root.join(&found.place.path)).ok();
     found.target.is_some()
@@ -111,7 +111,7 @@ fn leads_to(root: &Path, found: &Found, parts: &[PathBuf]) -> bool {
         })
 }
 
-/// Returns whether a file is a file of a checkpoint, under another name of a checkpoint.
+/// Returns whether a file is another name of a checkpoint's file that is itself named as a checkpoint.
 fn is_other_name(root: &Path, found: &Found, parts: &[&Found]) -> bool {
     let identity = |found: &Found| (found.stat.kind, found.stat.device, found.stat.inode);
     let is_file = found.stat.kind == FileType::RegularFile && found.stat.links > 1;

@@ -1,5 +1,5 @@
-//! The proof that stores have what is to be removed here: every byte here is read, every byte there is read back, and
-//! both must have the hashes of the manifest.
+//! Proves that stores have what is removed locally: reads every local byte, reads every stored byte back, and
+//! compares both with the hashes of the manifest.
 
 use super::copies::Copy;
 use super::plan::Removal;
@@ -17,25 +17,26 @@ use std::sync::{Mutex, PoisonError};
 /// Why a file is not removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// The file here is not what is stored; why, in words that follow its path.
+    /// The local file is not the stored file; why, in words that follow its path.
     Left(String),
-    /// A store does not have what it should have.
+    /// A store lacks something that its manifest lists.
     Damaged(String),
 }
 
-/// A piece of a file that is compared.
+/// A piece of a file to compare.
 struct Work<'a> {
     file: &'a Found,
     at: usize,
     copy: &'a Copy,
     key: String,
-    /// `None` for an empty file, whose object is only looked at.
+    /// `None` for an empty file, whose object need only exist.
     piece: Option<Piece>,
-    /// The bytes here have been compared with the same hash for another store.
+    /// The local bytes were compared with the same hash for another store.
     is_known: bool,
 }
 
-/// Compares all files of removals with stores. Returns the doubts: number of the removal and path of the file.
+/// Compares all files of removals with stores. Returns the doubts, by number of the removal and path of the
+/// file.
 pub(super) fn prove(
     root: &Root,
     removals: &[Removal],
@@ -53,7 +54,7 @@ pub(super) fn prove(
             }
         }
     }
-    work.retain(|work| !doubts.keys().any(|(at, _)| *at == work.at)); // what stays is not read
+    work.retain(|work| !doubts.keys().any(|(at, _)| *at == work.at)); // files that stay need no reading
     let bytes = work.iter().filter_map(|work| work.piece.as_ref()).map(Piece::len);
     let bar = Bar::new(name, bytes.fold(0, u64::saturating_add));
     let doubts = Mutex::new(doubts);
@@ -67,12 +68,12 @@ pub(super) fn prove(
     Ok(doubts.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// How a path below the run is shown, and written to receipts.
+/// Returns a path as reports and receipts have it.
 pub(super) fn shown(found: &Found) -> String {
     found.place.path.display().to_string()
 }
 
-/// Compares something with what the manifests say of it, without reading it. Returns what is to be read.
+/// Compares an item with its entries in the manifests, without reading it. Returns the pieces to read.
 fn compare<'a>(root: &Root, found: &'a Found, copies: &'a [Copy]) -> Result<Vec<Work<'a>>, Doubt> {
     let left = |why: &str| Doubt::Left(why.to_owned());
     if found.place.path.to_str().is_none() {
@@ -115,7 +116,7 @@ fn compare<'a>(root: &Root, found: &'a Found, copies: &'a [Copy]) -> Result<Vec<
 }
 
 impl Work<'_> {
-    /// Reads a piece here and in the store. Returns what is wrong.
+    /// Reads a piece of the local and of the stored file. Returns the doubt, if they differ.
     fn look(&self, root: &Root, bar: &Bar) -> Result<Option<Doubt>, Error> {
         let set = self.copy.set();
         let damaged = |damage: Damage| Ok(Some(Doubt::Damaged(format!("in {}: {damage}", self.copy.url))));
@@ -148,8 +149,8 @@ impl Work<'_> {
         }
     }
 
-    /// Returns whether the file here is the version that was found, before and after a piece of it was read, and has the
-    /// piece.
+    /// Returns whether the local file has the piece, and is the found version both before and after the piece
+    /// is read.
     fn is_here(&self, root: &Root, piece: &Piece) -> std::io::Result<bool> {
         let file = root.open_file(&self.file.place.path)?;
         let is_same = |file| Ok::<_, std::io::Error>(Stat::of(file)?.is_same_version(&self.file.stat));

@@ -1,4 +1,4 @@
-//! The receipts of a cleanup: what is to be removed, in lines that are no longer than readers take.
+//! The receipts of a cleanup list what is removed, in lines that readers can hold.
 
 use super::copies::Copy;
 use super::plan::Removal;
@@ -6,10 +6,10 @@ use super::prove::shown;
 use run_common::rundir::receipts::Clean;
 use run_common::time::Timestamp;
 
-/// Bytes of the paths of a receipt: JSON may take six for each of them, and readers take lines of 16 MiB.
+/// Bytes of the paths in a receipt. In JSON, a byte may take six, and readers take lines of 16 MiB.
 const PATHS: usize = 1 << 20;
 
-/// Makes the receipts of a cleanup.
+/// Returns the receipts of a cleanup.
 pub(super) fn all(copy: &Copy, proven: &[Removal]) -> Vec<Clean> {
     let time = Timestamp::now();
     let paths = proven.iter().flat_map(|removal| removal.found.iter().map(shown));
@@ -24,7 +24,7 @@ pub(super) fn all(copy: &Copy, proven: &[Removal]) -> Vec<Clean> {
     lists(paths, PATHS).into_iter().map(make).collect()
 }
 
-/// Divides paths into lists of about this many bytes each.
+/// Divides paths into lists of about `most` bytes each.
 fn lists(paths: impl Iterator<Item = String>, most: usize) -> Vec<Vec<String>> {
     let mut lists: Vec<Vec<String>> = Vec::new();
     let mut room = 0;

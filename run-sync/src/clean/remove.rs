@@ -1,5 +1,5 @@
-//! Removes what was proven to be stored: each file by the directory that holds it, if it still is the very version that
-//! was compared.
+//! Removes what the stores are proven to have: each file through the directory that holds it, and only if it is
+//! still the compared version.
 
 use super::plan::Removal;
 use super::prove::shown;
@@ -19,17 +19,17 @@ pub(super) struct Remover<'a> {
     root: &'a Root,
     /// The directory that was opened last.
     above: Option<(PathBuf, OwnedFd)>,
-    /// What files with several names became when one of the names was removed.
+    /// The state of files with several names after one of the names was removed.
     since: HashMap<(u64, u64), Stat>,
 }
 
 impl<'a> Remover<'a> {
-    /// Begins below the directory of a run.
+    /// Starts in the directory of a run.
     pub(super) fn new(root: &'a Root) -> Self {
         Self { root, above: None, since: HashMap::new() }
     }
 
-    /// Removes a checkpoint, links to it first. Returns what is left of it: paths, and why.
+    /// Removes a checkpoint, links to it first. Returns the paths that remain, and why.
     pub(super) fn remove(&mut self, removal: &Removal) -> Vec<(String, String)> {
         let rank = |found: &&Found| match found.stat.kind {
             FileType::Symlink => 0,
@@ -44,7 +44,7 @@ impl<'a> Remover<'a> {
         for found in found {
             match self.one(found) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // someone else did
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // someone else removed it
                 Err(error) => left.push((shown(found), plain(&error))),
             }
         }
@@ -103,7 +103,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    /// Scans a directory of files, has something done to them, and removes them. Returns what is left, and why.
+    /// Scans a directory of files, calls `meanwhile`, and removes them. Returns the files that remain, and why.
     fn left(files: &[&str], meanwhile: impl FnOnce(&Path)) -> (Vec<String>, String) {
         let dir = TempDir::new().unwrap();
         for file in files {

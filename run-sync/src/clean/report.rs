@@ -4,16 +4,16 @@ use run_common::figures::{counted, human_bytes};
 use run_common::message::warn;
 use serde::Serialize;
 
-/// What a cleanup has done.
+/// The outcome of a cleanup.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Report {
-    /// Name of the run in the store, or its own.
+    /// Name of the run in the store, else its own name.
     pub(super) name: String,
     /// Directory of the run, absolute.
     pub(super) path: String,
     /// `removed`, `nothing`, `refused` or, with `--dry-run`, `planned`.
     pub(super) result: &'static str,
-    /// The stores of which every byte was read back.
+    /// The stores in which every byte was read back.
     pub(super) stores: Vec<String>,
     /// Checkpoints that were removed, or would be.
     pub(super) removed: Vec<Removed>,
@@ -21,7 +21,7 @@ pub(super) struct Report {
     pub(super) bytes: u64,
     /// Checkpoints that stay.
     pub(super) kept: Vec<String>,
-    /// What was not removed, and why.
+    /// Files that were not removed, and why.
     pub(super) left: Vec<Left>,
 }
 
@@ -41,14 +41,14 @@ pub(super) struct Left {
 }
 
 impl Report {
-    /// Says what was left.
+    /// Reports the files that were not removed.
     pub(super) fn say(&self) {
         for left in &self.left {
             warn(&format!("'{}': left '{}': {}", self.name, left.path, left.why));
         }
     }
 
-    /// Returns lines for people: what would be removed, and one of the whole.
+    /// Returns lines for people: with `--dry-run` a line for each checkpoint, and a summary.
     pub(super) fn lines(&self) -> Vec<String> {
         let name = &self.name;
         let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! What metrics were at steps: of the training, else of evaluations of its checkpoints.
+//! Values of metrics at steps, from the training, else from evaluations of its checkpoints.
 
 use run_common::error::Error;
 use run_common::rundir::evaluations::Finder;
@@ -10,9 +10,9 @@ use std::collections::HashMap;
 /// The values of metrics by step.
 #[derive(Debug)]
 pub(super) struct Values {
-    /// Of each metric of the training, by step, those of one step in the order of their rows.
+    /// For each metric of the training, its steps and values; rows of one step in their order.
     logged: HashMap<String, Vec<(f64, f64)>>,
-    /// Of each metric that evaluations alone have.
+    /// For each metric that only evaluations have, its values by step.
     measured: HashMap<String, HashMap<u64, f64>>,
 }
 
@@ -49,7 +49,7 @@ impl Values {
         Ok(values)
     }
 
-    /// Takes the means of evaluations, `METRIC` or `LABEL/METRIC`.
+    /// Adds the means of evaluations, as `METRIC` or `LABEL/METRIC`.
     fn measure(&mut self, run: &RunDir, run_id: &str) {
         let wanted: Vec<&String> =
             self.logged.iter().filter(|(_, logged)| logged.is_empty()).map(|(name, _)| name).collect();
@@ -70,7 +70,7 @@ impl Values {
         }
     }
 
-    /// Returns what a metric was at a step: as it was logged last at this step, or before.
+    /// Returns the value of a metric at a step: the last logged value at this step or before.
     pub(super) fn at(&self, metric: &str, step: u64) -> Option<f64> {
         if let Some(measured) = self.measured.get(metric) {
             return measured.get(&step).copied();

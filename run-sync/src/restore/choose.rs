@@ -1,4 +1,4 @@
-//! Which entries of a manifest are restored.
+//! Chooses the entries of a manifest to restore.
 
 use crate::format::entry::{Absent, Entry, Place};
 use crate::format::manifest::Manifest;
@@ -7,19 +7,19 @@ use run_common::error::Error;
 use std::collections::HashSet;
 use std::path::Path;
 
-/// What a user wants of a backup.
+/// The user's choice from a backup.
 #[derive(Debug, Default)]
 pub(crate) struct Choice {
-    /// Patterns, one of which a path has to match, if there are any.
+    /// Patterns for paths; a path must match one of them, if there are any.
     only: Vec<Pattern>,
-    /// Also what the program had removed.
+    /// Include files that the program had removed.
     gone: bool,
-    /// No evaluations.
+    /// Exclude evaluations.
     no_eval: bool,
 }
 
 impl Choice {
-    /// Reads patterns as a user writes them.
+    /// Reads the patterns of the user.
     pub(crate) fn new(only: &[String], gone: bool, no_eval: bool) -> Result<Self, Error> {
         let pattern = |text: &String| {
             Pattern::new(text.trim_end_matches('/'))
@@ -28,12 +28,12 @@ impl Choice {
         Ok(Self { only: only.iter().map(pattern).collect::<Result<_, _>>()?, gone, no_eval })
     }
 
-    /// Returns whether all that was not removed is wanted.
+    /// Returns whether the choice has no patterns.
     pub(crate) fn is_all(&self) -> bool {
         self.only.is_empty()
     }
 
-    /// Returns the entries that are wanted, in their order, with the directories above them.
+    /// Returns the chosen entries in order, with the directories above them.
     pub(crate) fn of<'a>(&self, manifest: &'a Manifest) -> Vec<&'a Entry> {
         let mut above: HashSet<(Option<&str>, &Path)> = HashSet::new();
         let wanted: Vec<bool> = manifest.entries.iter().map(|entry| self.wants(entry)).collect();
@@ -53,7 +53,7 @@ impl Choice {
         is_there && is_run && (self.only.is_empty() || self.matches(&entry.place.shown()))
     }
 
-    /// Returns whether a path, or a directory above it, matches: as a whole, or by its name alone.
+    /// Returns whether a path, or a directory above it, matches, by its whole path or its name.
     fn matches(&self, path: &Path) -> bool {
         let text = |part: &Path| part.to_string_lossy().into_owned();
         path.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| {

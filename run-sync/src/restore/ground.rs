@@ -1,4 +1,4 @@
-//! Where files of a set are restored to: the directory of the run, and one for each label of its evaluations.
+//! The directories to restore to: that of the run, and one for each label of its evaluations.
 
 use super::tree::Tree;
 use crate::format::digest::Digest;
@@ -13,21 +13,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A directory that is restored.
+/// A directory to restore to.
 #[derive(Debug)]
 pub(super) struct Ground {
-    /// Its path.
+    /// Path of the directory.
     pub(super) root: PathBuf,
-    /// Whether it was there before.
+    /// Whether the directory existed before.
     pub(super) exists: bool,
-    /// It; or the directory that is to hold it, when that is there.
+    /// The directory, or its parent if the directory is new.
     tree: Option<Tree>,
-    /// The path of the root in the tree.
+    /// Path of the directory in the tree.
     prefix: PathBuf,
 }
 
 impl Ground {
-    /// Looks what is there.
+    /// Looks for the directory.
     pub(super) fn new(root: PathBuf) -> Result<Self, Error> {
         let failed = |error| Error::io("restore to", &root, error);
         let exists = match fs::metadata(&root) {
@@ -44,7 +44,7 @@ impl Ground {
         Ok(Self { prefix: if exists { PathBuf::new() } else { name }, root, exists, tree })
     }
 
-    /// Makes the directory that is to hold it.
+    /// Creates the parent of a new directory.
     pub(super) fn prepare(&mut self) -> Result<(), Error> {
         if self.tree.is_none() {
             let holder = self.holder();
@@ -61,22 +61,22 @@ impl Ground {
         }
     }
 
-    /// The tree that paths are in.
+    /// Returns the tree of the paths.
     pub(super) fn tree(&self) -> io::Result<&Tree> {
         self.tree.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The path in the tree of a path of an entry.
+    /// Returns the path of an entry in the tree.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         if path.as_os_str() == ROOT { self.prefix.clone() } else { self.prefix.join(path) }
     }
 
-    /// How people call a path in the tree.
+    /// Returns a path in the tree as people read it.
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
         if self.exists { self.root.join(path) } else { self.holder().join(path) }
     }
 
-    /// Looks what has a path in the tree.
+    /// Returns the state of a path in the tree; none if there is nothing.
     pub(super) fn look(&self, path: &Path) -> Result<Option<Stat>, Error> {
         if !self.exists {
             return Ok(None);
@@ -85,7 +85,7 @@ impl Ground {
         found.map_err(|error| Error::io("look at", &self.shown(path), error))
     }
 
-    /// Returns the device that it is on, or will be.
+    /// Returns the room on the device of the directory, or of its future place.
     pub(super) fn space(&self) -> Option<Space> {
         let there = self
             .root
@@ -98,12 +98,12 @@ impl Ground {
         Some(Space { device, free: found.f_bavail.saturating_mul(found.f_frsize) })
     }
 
-    /// Returns the bytes that something takes already: what an interrupted restore has left.
+    /// Returns the bytes that an interrupted restore has already written at a path.
     pub(super) fn taken(&self, path: &Path) -> u64 {
         fs::symlink_metadata(self.shown(path)).map_or(0, |found| found.blocks().saturating_mul(512).max(1))
     }
 
-    /// Sets the time of a directory that was there before.
+    /// Sets the time of a directory that existed before.
     pub(super) fn set_mtime(&self, path: &Path, mtime: Stamp) -> io::Result<()> {
         self.tree()?.set_mtime(path, mtime)
     }
@@ -112,20 +112,20 @@ impl Ground {
 /// Room on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Space {
-    /// Which one.
+    /// The device.
     pub(super) device: u64,
     /// Bytes that are free.
     pub(super) free: u64,
 }
 
-/// The name that something has until it is complete: beside its own, and the same for each try.
+/// Returns the name of an item until it is complete: beside its own name, and the same on each try.
 pub(super) fn staged(path: &Path) -> PathBuf {
     let digest = Digest::of(path.as_os_str().as_bytes()).to_string();
     let (begin, end) = RESTORED;
     path.with_file_name(format!("{begin}{}{end}", &digest[..16]))
 }
 
-/// Fails if an error tells that another process restores to the same place.
+/// Returns the error of a second restore to the same place.
 pub(super) fn busy(root: &Path) -> Error {
     Error::new(Exit::Busy, format!("cannot restore to '{}'", root.display()))
         .because("another run-sync restores it")

@@ -1,5 +1,5 @@
-//! `run-sync restore`: brings runs back. Every byte is verified before anything gets its name, and nothing that is here
-//! is replaced unless that is asked for.
+//! `run-sync restore`: brings runs back. Verifies every byte before a file gets its name, and replaces local
+//! files only on request.
 
 mod choose;
 mod ground;
@@ -33,7 +33,7 @@ use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// What was restored of a run, or would be.
+/// The result of a restore, or of a dry run.
 #[derive(Debug, Serialize)]
 struct Report {
     name: String,
@@ -42,11 +42,11 @@ struct Report {
     number: u64,
     manifest: String,
     dry_run: bool,
-    /// Files that were received, or are to be.
+    /// Files that were received, or would be.
     files: usize,
-    /// Bytes of these.
+    /// Bytes of these files.
     bytes: u64,
-    /// Files that were here.
+    /// Files that were here already.
     equal: usize,
     left: Vec<Left>,
     damaged: Vec<Left>,
@@ -68,13 +68,13 @@ impl Left {
     }
 }
 
-/// What is wanted of each run.
+/// The user's order, for each run.
 struct Order<'a> {
     args: &'a cli::Restore,
     choice: Choice,
     into: PathBuf,
     threads: usize,
-    /// The store, as receipts call it.
+    /// The store's address in receipts.
     receipts_of: String,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
 }
 
 impl Order<'_> {
-    /// Adds the batches of runs, before these, whose own files are not here.
+    /// Adds, before the runs, their batches whose own files are missing here.
     fn with_batches(&self, source: &Source, sets: Vec<SetName>) -> Result<Vec<SetName>, Error> {
         let mut all: Vec<SetName> = Vec::with_capacity(sets.len());
         for set in sets {
@@ -260,11 +260,11 @@ fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lets no attempt begin in a run that is here while files get their names. Fails if one has.
+/// Keeps attempts from beginning in a local run while files get their names. Fails if an attempt has begun.
 fn keep_idle(run: &RunDir) -> Result<Option<Lock>, Error> {
     let path = run.layout().lock();
     if ask(&path).is_ok_and(|held| held == Held::Unknown) {
-        return Ok(None); // it is no run, or nothing here knows locks
+        return Ok(None); // no run, or no locks on this file system
     }
     match Lock::try_take(&path) {
         Ok(Some(lock)) => Ok(Some(lock)),
@@ -279,10 +279,10 @@ fn keep_idle(run: &RunDir) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// Entries, each with the place of its directory in a list of these.
+/// Entries, each with the index of its directory in a list.
 type Placed<'a> = Vec<(usize, &'a Entry)>;
 
-/// Returns the directories that entries are restored to, and which belongs to each entry.
+/// Returns the directories to restore to, and the entries with their directories.
 fn grounds<'a>(path: &Path, entries: &[&'a Entry]) -> Result<(Vec<Ground>, Placed<'a>), Error> {
     let run = RunDir::seen(path);
     let mut grounds = vec![Ground::new(path.to_owned())?];
@@ -306,7 +306,7 @@ fn grounds<'a>(path: &Path, entries: &[&'a Entry]) -> Result<(Vec<Ground>, Place
     Ok((grounds, placed))
 }
 
-/// Locks the run; one that is not there by the directory in which it is put together.
+/// Locks the run; a new run is locked by the directory in which it is assembled.
 fn lock(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Option<OwnedFd>, Error> {
     match grounds.first() {
         Some(run) if run.exists => place::lock(run, Path::new("")).map(Some),
@@ -315,7 +315,7 @@ fn lock(plan: &Plan<'_>, grounds: &[Ground]) -> Result<Option<OwnedFd>, Error> {
     }
 }
 
-/// Refuses to begin what the disk has no room for.
+/// Fails if the disk has too little room.
 fn check_space(set: &Set<'_>, plan: &Plan<'_>, grounds: &[Ground]) -> Result<(), Error> {
     let mut zeros = Zeros::default();
     let mut needed: HashMap<u64, (u64, u64, usize)> = HashMap::new();

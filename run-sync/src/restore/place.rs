@@ -1,4 +1,5 @@
-//! Makes what a plan says, under names that nobody looks at, and gives it its own names when all of it is there.
+//! Creates the items of a plan under temporary names, and gives them their own names once all of them are
+//! complete.
 
 use super::ground::{Ground, busy, staged};
 use super::plan::{Original, Plan, Step, Unit};
@@ -22,7 +23,8 @@ use std::path::{Path, PathBuf};
 /// The mode of a directory while it is filled.
 const OPEN: u32 = 0o700;
 
-/// Permissions that are restored. Those to act as the owner are not: the owner may be another here.
+/// Returns the permissions to restore. The bits to act as the owner are left out: the local owner may be
+/// another.
 fn permissions(entry: &Entry) -> u32 {
     match entry.kind {
         Kind::Dir => entry.mode & 0o7777,
@@ -30,7 +32,7 @@ fn permissions(entry: &Entry) -> u32 {
     }
 }
 
-/// Gives a file its mode and time. A file system that has no modes keeps its own.
+/// Sets the mode and time of a file. A file system without modes keeps its own.
 pub(super) fn set_attributes(file: &File, entry: &Entry) -> io::Result<()> {
     ignore_unable(fchmod(file, Mode::from_raw_mode(permissions(entry))).map_err(Into::into))?;
     let times = Timestamps {
@@ -40,7 +42,7 @@ pub(super) fn set_attributes(file: &File, entry: &Entry) -> io::Result<()> {
     ignore_unable(futimens(file, &times).map_err(Into::into))
 }
 
-/// Ignores what a file system cannot do.
+/// Ignores that a file system cannot do something.
 fn ignore_unable(done: io::Result<()>) -> io::Result<()> {
     let unable = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL].map(Errno::raw_os_error);
     match done {
@@ -49,7 +51,7 @@ fn ignore_unable(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Takes the lock of a directory that is there; a file system without locks has none.
+/// Locks an existing directory. On a file system without locks, this succeeds without a lock.
 pub(super) fn lock(ground: &Ground, path: &Path) -> Result<OwnedFd, Error> {
     let failed = |error| Error::io("lock", &ground.shown(path), error);
     let directory = ground.tree().and_then(|tree| tree.directory(path)).map_err(failed)?;
@@ -59,7 +61,7 @@ pub(super) fn lock(ground: &Ground, path: &Path) -> Result<OwnedFd, Error> {
     }
 }
 
-/// Locks a place where nothing is yet, by the directory in which what it is to hold is put together.
+/// Locks a new place, by the directory in which its content is assembled.
 pub(super) fn lock_new(ground: &Ground) -> Result<OwnedFd, Error> {
     let path = staged(&ground.path(Path::new(ROOT)));
     let failed = |error| Error::io("write", &ground.shown(&path), error);
@@ -69,7 +71,7 @@ pub(super) fn lock_new(ground: &Ground) -> Result<OwnedFd, Error> {
     }
     tree.make_dir(&path, OPEN).map_err(failed)?;
     let directory = lock(ground, &path)?;
-    // Another restore may have ended just now: then it has given this directory its name.
+    // If another restore has just ended, it has given this directory its own name.
     let locked = Stat::of(&directory).map_err(failed)?;
     match tree.look(&path).map_err(failed)? {
         Some(found) if (found.device, found.inode) == (locked.device, locked.inode) => Ok(directory),
@@ -77,7 +79,7 @@ pub(super) fn lock_new(ground: &Ground) -> Result<OwnedFd, Error> {
     }
 }
 
-/// Makes the directories of a plan, and removes what an interrupted restore has left and this one has no use for.
+/// Creates the directories of a plan, and removes leftovers of an interrupted restore that are of no use.
 pub(super) fn prepare(plan: &Plan<'_>, grounds: &[Ground]) -> Result<(), Error> {
     let mut planned: Option<HashMap<(usize, &Path), bool>> = None;
     for unit in &plan.units {
@@ -96,14 +98,15 @@ pub(super) fn prepare(plan: &Plan<'_>, grounds: &[Ground]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Returns the paths at which directories and files of a plan are made, and which of them are directories.
+/// Returns the paths of the plan's directories and files until they are complete, and whether each is a
+/// directory.
 fn paths<'a>(plan: &'a Plan<'_>) -> HashMap<(usize, &'a Path), bool> {
     let at = |step: &'a Step<'_>, is_dir| ((plan.units[step.unit].ground, step.path.as_path()), is_dir);
     let dirs = plan.dirs.iter().map(|step| at(step, true));
     dirs.chain(plan.files.iter().map(|file| at(&file.step, false))).collect()
 }
 
-/// Keeps of what an interrupted restore has left the files and directories that are made again.
+/// Removes leftovers of an interrupted restore, except planned files and directories.
 fn tidy(ground: &Ground, unit: &Unit, planned: &HashMap<(usize, &Path), bool>) -> io::Result<()> {
     let tree = ground.tree()?;
     let mut left = vec![unit.staged.clone()];
@@ -123,8 +126,8 @@ fn tidy(ground: &Ground, unit: &Unit, planned: &HashMap<(usize, &Path), bool>) -
     Ok(())
 }
 
-/// Makes the links and second names of a plan, and gives directories their modes and times. Returns what was damaged
-/// with the file that it is a name of.
+/// Creates the links and second names of a plan, and sets the modes and times of directories. Returns the
+/// damaged files, and the second names of damaged files.
 pub(super) fn complete<'a>(
     plan: &Plan<'a>,
     grounds: &[Ground],
@@ -177,14 +180,14 @@ pub(super) fn complete<'a>(
     Ok(damaged)
 }
 
-/// Returns the mode of a directory that no manifest lists: that of any new one.
+/// Returns the mode of a directory that the manifest does not list: that of any new directory.
 fn usual_mode() -> u32 {
     let mask = umask(Mode::empty());
-    umask(mask); // it cannot be asked for without being set
+    umask(mask); // umask(2) can be read only by setting it
     0o777 & !mask.as_raw_mode()
 }
 
-/// Removes what an interrupted restore has left at the path of a link or a second name.
+/// Removes a leftover of an interrupted restore at the path of a link or a second name.
 fn remove_old(ground: &Ground, path: &Path) -> io::Result<()> {
     match ground.tree()?.look(path)? {
         Some(_) => ground.tree()?.remove(path),
@@ -192,7 +195,7 @@ fn remove_old(ground: &Ground, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the units of a plan their names. Returns the numbers of those whose names something else has taken meanwhile.
+/// Gives the units of a plan their names. Returns the numbers of the units whose names are taken meanwhile.
 pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<BTreeSet<usize>, Error> {
     let used: BTreeSet<usize> = plan.units.iter().map(|unit| unit.ground).collect();
     for ground in used.iter().map(|ground| &grounds[*ground]) {
@@ -202,7 +205,7 @@ pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<BTreeSet<us
     }
     let mut taken = BTreeSet::new();
     let mut changed: HashSet<(usize, PathBuf)> = HashSet::new();
-    // Those of the run itself come last: a reader who sees the run sees all of it.
+    // Units of the run itself come last: a reader who sees the run sees all of it.
     let mut order: Vec<(usize, &Unit)> = plan.units.iter().enumerate().collect();
     order.sort_by_key(|(_, unit)| std::cmp::Reverse(unit.ground));
     for (number, unit) in order {
@@ -210,7 +213,7 @@ pub(super) fn publish(plan: &Plan<'_>, grounds: &[Ground]) -> Result<BTreeSet<us
         let failed = |error| Error::io("write", &ground.shown(&unit.path), error);
         let tree = ground.tree().map_err(failed)?;
         if tree.look(&unit.staged).map_err(failed)?.is_none() {
-            continue; // it is damaged
+            continue; // the file is damaged
         }
         let named = if unit.replaces {
             tree.rename_over(&unit.staged, &unit.path, unit.is_dir)

@@ -1,5 +1,5 @@
-//! What a restore is to do: which directories, files and links are made, and where. Looks at what is here, and changes
-//! nothing.
+//! Plans a restore: which directories, files and links to create, and where. Looks at the local files, and
+//! changes nothing.
 
 use super::ground::{Ground, staged};
 use crate::format::digest::Digest;
@@ -13,121 +13,121 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// What is made under another name, and gets its own when it is complete: a file, a link, or a directory with all that
-/// lies in it.
+/// An item that is created under a temporary name, and gets its own name when it is complete: a file, a link,
+/// or a directory with its content.
 #[derive(Debug)]
 pub(super) struct Unit {
-    /// Which directory it is restored to.
+    /// Index of the directory to restore to.
     pub(super) ground: usize,
-    /// Its path in the tree.
+    /// Path of the item in the tree.
     pub(super) path: PathBuf,
-    /// Its path until it is complete.
+    /// Path until the item is complete.
     pub(super) staged: PathBuf,
-    /// Whether it is a directory.
+    /// Whether the item is a directory.
     pub(super) is_dir: bool,
-    /// Whether it takes the place of a file or link.
+    /// Whether the item replaces a file or link.
     pub(super) replaces: bool,
 }
 
-/// Something that is made, as a part of a unit.
+/// An item to create, as a part of a unit.
 #[derive(Debug)]
 pub(super) struct Step<'a> {
-    /// The unit.
+    /// Index of the unit.
     pub(super) unit: usize,
-    /// The path in the tree at which it is made.
+    /// Path in the tree until the unit is complete.
     pub(super) path: PathBuf,
-    /// What it is; none for a directory that the manifest does not list.
+    /// The entry; none for a directory that the manifest does not list.
     pub(super) entry: Option<&'a Entry>,
 }
 
-/// A file that is received.
+/// A file to receive.
 #[derive(Debug)]
 pub(super) struct Receipt<'a> {
-    /// Where it is made.
+    /// Where the file is created.
     pub(super) step: Step<'a>,
-    /// What it holds.
+    /// The content of the file.
     pub(super) file: &'a File,
 }
 
-/// Where a file is that another is a name of.
+/// The first name of a file with several names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Original {
-    /// It is received: its number.
+    /// The file is received, with this number.
     Received(usize),
-    /// It is here: its path in the tree.
+    /// The file is here, at this path in the tree.
     Here(PathBuf),
 }
 
-/// What a restore is to do.
+/// The plan of a restore.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
-    /// What gets its name in the end.
+    /// Units, which get their names in the end.
     pub(super) units: Vec<Unit>,
-    /// Directories, those above before those below.
+    /// Directories, the upper ones first.
     pub(super) dirs: Vec<Step<'a>>,
     /// Files to receive.
     pub(super) files: Vec<Receipt<'a>>,
-    /// Links, and where they point.
+    /// Links, with their targets.
     pub(super) links: Vec<(Step<'a>, &'a OsStr)>,
     /// Other names of files.
     pub(super) same: Vec<(Step<'a>, Original)>,
-    /// Directories that are here and in which something gets its name, and their time in the manifest.
+    /// Existing directories in which an item gets its name, and their times in the manifest.
     pub(super) touched: HashMap<(usize, PathBuf), Stamp>,
-    /// What stays as it is here though it differs, and why.
+    /// Local items that differ but stay, and why.
     pub(super) left: Vec<(&'a Place, &'static str)>,
     /// Files that are here already.
     pub(super) equal: usize,
 }
 
 impl<'a> Plan<'a> {
-    /// The files and links that are made, second names of files among them.
+    /// Returns the files and links to create, including second names of files.
     pub(super) fn made(&self) -> impl Iterator<Item = &Step<'a>> {
         let files = self.files.iter().map(|receipt| &receipt.step);
         files.chain(self.links.iter().map(|(step, _)| step)).chain(self.same.iter().map(|(step, _)| step))
     }
 }
 
-/// What is at the place of an entry.
+/// The local state at the place of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Here {
-    /// Nothing; it is a part of this unit, or a new one.
+    /// Nothing; the entry belongs to this unit, or to a new one.
     Missing(Option<usize>),
-    /// A file or link to compare with it.
+    /// A file or link to compare with the entry.
     Comparable,
-    /// Something of another kind, for which it can be exchanged.
+    /// An item of another kind, which the entry can replace.
     Other,
-    /// A directory, where it is none; or a directory above is something else.
+    /// A directory at the place of a file or link, or something else than a directory above.
     Blocked,
 }
 
-/// What is at the place of a directory.
+/// The local state at the place of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Above {
     /// A directory.
     Here,
-    /// Nothing; it is a part of this unit.
+    /// Nothing; the directory belongs to this unit.
     InUnit(usize),
     /// Something else.
     Blocked,
 }
 
-/// Makes a plan.
+/// Builds a plan.
 pub(super) struct Planner<'g, 'a> {
     grounds: &'g [Ground],
     force: bool,
-    /// The manifest was written by this copy of the run: what it says of inodes is true here.
+    /// This copy of the run wrote the manifest, so its inodes are valid here.
     is_own: bool,
     plan: Plan<'a>,
     above: HashMap<(usize, PathBuf), Above>,
 }
 
 impl<'g, 'a> Planner<'g, 'a> {
-    /// Begins. With `force`, what differs here is replaced.
+    /// Starts a plan. With `force`, local items that differ are replaced.
     pub(super) fn new(grounds: &'g [Ground], force: bool, is_own: bool) -> Self {
         Self { grounds, force, is_own, plan: Plan::default(), above: HashMap::new() }
     }
 
-    /// Makes the plan for entries, each with the number of the directory that it is restored to.
+    /// Returns the plan for entries, each with the index of the directory to restore to.
     pub(super) fn plan(mut self, entries: &[(usize, &'a Entry)], threads: usize) -> Result<Plan<'a>, Error> {
         let mut found = Vec::with_capacity(entries.len());
         for (ground, entry) in entries {
@@ -169,7 +169,7 @@ impl<'g, 'a> Planner<'g, 'a> {
                     self.plan.left.push((&entry.place, "something else has its name here"));
                     continue;
                 }
-                (Here::Blocked, _) => continue, // said already
+                (Here::Blocked, _) => continue, // already reported
             };
             let step = Step { unit, path: self.staged(unit, &path), entry: Some(entry) };
             match &entry.kind {
@@ -190,7 +190,7 @@ impl<'g, 'a> Planner<'g, 'a> {
         Ok(self.plan)
     }
 
-    /// Finds out what is at the place of a directory, which becomes a part of the plan if it is missing.
+    /// Examines the place of a directory, and plans the directory if it is missing.
     fn enter(&mut self, ground: usize, path: &Path, entry: Option<&'a Entry>) -> Result<Above, Error> {
         let at = &self.grounds[ground];
         if at.exists && path.as_os_str().is_empty() {
@@ -237,7 +237,7 @@ impl<'g, 'a> Planner<'g, 'a> {
         Ok(above)
     }
 
-    /// Finds out what is at the place of a file or link.
+    /// Examines the place of a file or link.
     fn look(&mut self, ground: usize, path: &Path, entry: &'a Entry) -> Result<Here, Error> {
         let parent = path.parent().unwrap_or(Path::new(""));
         Ok(match self.enter(ground, parent, None)? {
@@ -265,7 +265,7 @@ impl<'g, 'a> Planner<'g, 'a> {
         self.plan.units.len() - 1
     }
 
-    /// Returns the path at which something of a unit is made.
+    /// Returns the path of an item until its unit is complete.
     fn staged(&self, unit: usize, path: &Path) -> PathBuf {
         let unit = &self.plan.units[unit];
         match path.strip_prefix(&unit.path) {
@@ -274,7 +274,7 @@ impl<'g, 'a> Planner<'g, 'a> {
         }
     }
 
-    /// Returns how a file or link differs from its entry.
+    /// Returns how a local file or link differs from its entry.
     fn why(&self, ground: usize, path: &Path, entry: &Entry) -> Result<&'static str, Error> {
         let found = self.grounds[ground].look(path)?;
         let (Some(found), Kind::File(file)) = (found, &entry.kind) else {
@@ -288,12 +288,13 @@ impl<'g, 'a> Planner<'g, 'a> {
     }
 }
 
-/// The path of the first entry that is the same file.
+/// Returns the path of the first entry that is the same file.
 fn name_of<'a>(entry: &'a Entry, file: &'a File) -> &'a Path {
     file.same_file.as_deref().unwrap_or(&entry.place.path)
 }
 
-/// Returns whether a file or link here is what was stored. A file is read, unless it is known to be the version that was.
+/// Returns whether a local file or link equals its entry. Reads a file, unless it is known to be the same
+/// version.
 fn equals(ground: &Ground, path: &Path, entry: &Entry, is_own: bool) -> Result<bool, Error> {
     let compared = ground.tree().and_then(|tree| match &entry.kind {
         Kind::Link(target) => Ok(tree.target(path)? == *target),

@@ -1,5 +1,5 @@
-//! Receives files: several pieces at a time, each of which is verified as it lands. What an interrupted restore has
-//! left is kept where it has the right hash.
+//! Receives files, several pieces at a time, and verifies each piece as it arrives. Pieces that an interrupted
+//! restore has left are kept if they have the right hash.
 
 use super::ground::Ground;
 use super::place::set_attributes;
@@ -23,57 +23,57 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Zeros of at least this many bytes are left as a hole.
 const HOLE: usize = 4 << 10;
 
-/// A file that is received.
+/// A file to receive.
 struct Job<'a> {
     receipt: &'a Receipt<'a>,
     key: String,
-    /// Pieces that are still to come.
+    /// Number of pieces still to come.
     left: AtomicUsize,
     open: Mutex<Option<Open>>,
     damage: OnceLock<Damage>,
 }
 
-/// A file while it is received.
+/// A file that is open for receiving.
 #[derive(Clone)]
 struct Open {
     file: Arc<File>,
-    /// It was there before: what an interrupted restore has left.
+    /// The file is left from an interrupted restore.
     is_old: bool,
 }
 
-/// A piece to receive; none to make an empty file.
+/// A piece to receive; none for an empty file.
 struct Work<'a> {
     job: &'a Job<'a>,
     piece: Option<Piece>,
-    /// It is all zeros, and the file is to have holes.
+    /// The piece is all zeros, and becomes a hole.
     is_hole: bool,
 }
 
-/// What came of receiving.
+/// The outcome of receiving.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// Bytes that were read from the store.
+    /// Bytes read from the store.
     pub(super) bytes: u64,
-    /// The files that are damaged in the store, by number.
+    /// Files that are damaged in the store, by number.
     pub(super) damaged: HashMap<usize, Damage>,
 }
 
-/// Hashes of zeros by their number, which is a power of two as the sizes of parts are.
+/// Hashes of zeros by their length, which is a power of two like the sizes of parts.
 #[derive(Debug, Default)]
 pub(super) struct Zeros(HashMap<u64, Digest>);
 
-/// The most zeros that are hashed.
+/// The longest piece of zeros that is hashed.
 const MOST: u64 = 1 << 30;
 
 impl Zeros {
-    /// Returns whether a piece of a file is to be a hole, whole.
+    /// Returns whether a whole piece of a file becomes a hole.
     fn are(&mut self, file: &Content, piece: &Piece) -> bool {
         let length = piece.len();
         let is_possible = file.sparse && length.is_power_of_two() && length <= MOST;
         is_possible && *self.0.entry(length).or_insert_with(|| of_zeros(length)) == piece.sha256
     }
 
-    /// Returns the bytes of a file that are to be received: not those of holes.
+    /// Returns the bytes of a file to receive, without holes.
     pub(super) fn bytes(&mut self, file: &Content) -> u64 {
         if file.sparse {
             file.pieces().iter().filter(|piece| !self.are(file, piece)).map(Piece::len).sum()
@@ -95,7 +95,7 @@ fn of_zeros(count: u64) -> Digest {
     Digest::finish(hash)
 }
 
-/// Receives the files of a plan. The first failure of the store or the disk ends it; a damaged file does not.
+/// Receives the files of a plan. Ends at the first failure of the store or the disk, but not at a damaged file.
 pub(super) fn receive(
     set: &Set<'_>,
     plan: &Plan<'_>,
@@ -116,7 +116,7 @@ pub(super) fn receive(
             Work { job, piece: Some(piece), is_hole }
         }));
     }
-    work.sort_by_key(|work| Reverse(work.job.receipt.file.size)); // what takes longest begins first
+    work.sort_by_key(|work| Reverse(work.job.receipt.file.size)); // the largest files begin first
     let bytes = AtomicU64::new(0);
     workers::each(&work, threads, |work| {
         let ground = &grounds[plan.units[work.job.receipt.step.unit].ground];
@@ -136,7 +136,7 @@ impl<'a> Job<'a> {
         Self { receipt, key, left, open: Mutex::default(), damage: OnceLock::new() }
     }
 
-    /// Returns the file, which the first piece opens.
+    /// Returns the open file; the first piece opens it.
     fn open(&self, ground: &Ground) -> io::Result<Open> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = &*open {
@@ -152,7 +152,7 @@ impl<'a> Job<'a> {
         Ok(opened)
     }
 
-    /// Ends a piece. After the last, the file gets its attributes; a damaged one is removed.
+    /// Ends a piece. After the last piece, sets the attributes of the file, or removes it if it is damaged.
     fn end(&self, ground: &Ground) -> io::Result<()> {
         if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
@@ -168,7 +168,7 @@ impl<'a> Job<'a> {
 }
 
 impl Work<'_> {
-    /// Receives the piece; returns how many bytes were read from the store.
+    /// Receives the piece; returns the bytes read from the store.
     fn run(&self, set: &Set<'_>, ground: &Ground, bar: &Bar) -> Result<u64, Error> {
         let job = self.job;
         let failed = |error| {
@@ -194,7 +194,7 @@ impl Work<'_> {
 
     fn receive(&self, piece: &Piece, set: &Set<'_>, open: &Open, bar: &Bar) -> Result<(), Trouble> {
         let content = self.job.receipt.file;
-        let mut written = piece.range.start; // up to here the file may hold what a first try has brought
+        let mut written = piece.range.start; // the file may hold bytes of a failed try up to here
         if open.is_old {
             written = piece.range.end;
         }
@@ -212,7 +212,7 @@ impl Work<'_> {
     }
 }
 
-/// Writes bytes into a hole, but for runs of zeros.
+/// Writes bytes into a hole, except runs of zeros.
 fn write_data(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
     let mut begun = None;
     let mut place = 0;

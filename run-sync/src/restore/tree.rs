@@ -1,5 +1,5 @@
-//! Writes below a directory, so that nothing is reached through a link: each path is resolved from the open directory,
-//! and a link in it is an error.
+//! Writes below a directory, and reaches nothing through a link: each path is resolved from the open directory,
+//! and a link in a path is an error.
 
 use crate::format::stamp::Stamp;
 use crate::local::beneath::open_beneath;
@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// A directory that is held open, and paths below it.
+/// An open directory, for the paths below it.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: OwnedFd,
@@ -50,8 +50,8 @@ impl Tree {
         Ok((self.directory(parent)?, name))
     }
 
-    /// Looks at what has a path, which may be empty; a link is not followed. None if there is nothing, or something
-    /// above is no directory.
+    /// Returns the state of a path, which may be empty; does not follow a link. None if there is nothing, or an
+    /// item above is no directory.
     pub(super) fn look(&self, path: &Path) -> io::Result<Option<Stat>> {
         if path.as_os_str().is_empty() {
             return Stat::of(&self.root).map(Some);
@@ -68,17 +68,17 @@ impl Tree {
         }
     }
 
-    /// Returns where a link points.
+    /// Returns the target of a link.
     pub(super) fn target(&self, path: &Path) -> io::Result<OsString> {
         let (above, name) = self.above(path)?;
         Ok(OsString::from_vec(readlinkat(above, name, Vec::new())?.into_bytes()))
     }
 
-    /// Makes a directory; one that is there is as good.
+    /// Creates a directory, or keeps an existing one.
     pub(super) fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         let (above, name) = self.above(path)?;
         match mkdirat(above, name, Mode::from_raw_mode(mode)) {
-            Err(Errno::EXIST) => self.directory(path).map(drop), // fails unless it is a directory
+            Err(Errno::EXIST) => self.directory(path).map(drop), // fails unless the item is a directory
             made => Ok(made?),
         }
     }
@@ -89,7 +89,7 @@ impl Tree {
         regular(openat(above, name, FILE | OFlags::RDONLY, Mode::empty())?)
     }
 
-    /// Makes a file, or opens the one that is there: whether it was there comes with it.
+    /// Creates a file, or opens an existing one. Returns also whether the file existed.
     pub(super) fn create(&self, path: &Path) -> io::Result<(File, bool)> {
         let (above, name) = self.above(path)?;
         let mode = Mode::from_raw_mode(0o600);
@@ -101,7 +101,7 @@ impl Tree {
         }
     }
 
-    /// Makes a link.
+    /// Creates a link.
     pub(super) fn make_link(&self, target: &OsStr, path: &Path) -> io::Result<()> {
         let (above, name) = self.above(path)?;
         Ok(symlinkat(target, above, name)?)
@@ -113,13 +113,13 @@ impl Tree {
         Ok(linkat(old, file, new, name, AtFlags::empty())?)
     }
 
-    /// Sets the mode of what is no link.
+    /// Sets the mode of an item that is no link.
     pub(super) fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
         let (above, name) = self.above(path)?;
         Ok(chmodat(above, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
     }
 
-    /// Sets the time of the last modification, of a link its own. The path may be empty.
+    /// Sets the modification time of an item, also of a link itself. The path may be empty.
     pub(super) fn set_mtime(&self, path: &Path, mtime: Stamp) -> io::Result<()> {
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -132,14 +132,14 @@ impl Tree {
         Ok(utimensat(above, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Gives something a name in the same directory that nothing has; fails if something has it.
+    /// Renames an item within its directory. Fails if the new name is taken.
     pub(super) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ((above, from), to) = (self.above(from)?, name_of(to)?);
         rename_new_at(above, Path::new(from), Path::new(to))
     }
 
-    /// Gives something a name in the same directory that a file or a link has, which loses it. A directory that has the
-    /// name stays, and is an error.
+    /// Renames an item within its directory, and replaces a file or link of that name. Fails if a directory has
+    /// the name.
     pub(super) fn rename_over(&self, from: &Path, to: &Path, is_dir: bool) -> io::Result<()> {
         let ((above, from), to) = (self.above(from)?, name_of(to)?);
         if !is_dir {
@@ -166,7 +166,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// Removes a file or a link, or a directory with all in it.
+    /// Removes a file, a link, or a directory with its content.
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         let mut left = vec![(path.to_owned(), false)];
         while let Some((path, is_empty)) = left.pop() {
