@@ -1,4 +1,5 @@
-//! What a store was seen to do: `.run-store/abilities.json` (run-store(5)). What it was not seen to do is not relied on.
+//! The abilities that were seen in a store: `.run-store/abilities.json` (run-store(5)). No other ability is
+//! relied on.
 
 use super::fault::Fault;
 use super::{Checks, Experiments, Store};
@@ -11,29 +12,29 @@ use std::io;
 use std::sync::OnceLock;
 use uuid::Uuid;
 
-/// Bytes that the document may have.
+/// Bytes of the document.
 const LIMIT: usize = 64 << 10;
-/// Where experiments are made.
+/// Prefix of the keys of experiments.
 pub(crate) const PROBES: &str = ".run-store/probe";
 
-/// What a store was seen to do; what is none was not tried.
+/// The abilities of a store; none where an ability was not tested.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Abilities {
     /// Version of the document.
     pub(crate) schema: u64,
-    /// The address that was asked: what was copied elsewhere says nothing.
+    /// Address of the tested store: in a copy elsewhere, the document says nothing.
     pub(crate) address: String,
-    /// When.
+    /// Time of the test.
     pub(crate) time: Timestamp,
-    /// Which version of the tool asked.
+    /// Version of the tool.
     pub(crate) tool_version: String,
-    /// A request whose bytes do not have the hash that it names is refused.
+    /// The store refuses a request whose bytes do not have the hash that the request names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checksums: Option<bool>,
-    /// Of writers that create one object at once, one has success.
+    /// If several writers create one object at once, one succeeds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) create: Option<bool>,
-    /// An object that has changed since is not replaced.
+    /// The store does not replace an object that has changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replace: Option<bool>,
     /// Objects can be sent in parts.
@@ -42,13 +43,13 @@ pub(crate) struct Abilities {
     /// Parts of an upload may have several sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unequal_parts: Option<bool>,
-    /// What is read comes from another address.
+    /// Objects are read from another address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) redirects: Option<bool>,
 }
 
 impl Abilities {
-    /// Knows nothing of an address yet.
+    /// Creates a document for an address, without any ability.
     pub(crate) fn new(address: &str) -> Self {
         Self {
             schema: 1,
@@ -64,7 +65,8 @@ impl Abilities {
         }
     }
 
-    /// Reads what was found out about this address, or finds out whether checksums are checked, and records that.
+    /// Reads the abilities of this address. If there are none, tests whether the store checks checksums, and
+    /// records this.
     fn known_or_seen(store: &dyn Store, experiments: &dyn Experiments, address: &str) -> Result<Self, Fault> {
         if let Some(known) = Self::read(store, address)?.filter(|known| known.checksums.is_some()) {
             return Ok(known);
@@ -75,7 +77,7 @@ impl Abilities {
         Ok(seen)
     }
 
-    /// Finds out, once, how far the checks of a store are relied on. Messages call it by its name.
+    /// Determines, once, how far to rely on the checks of a store. `name` is the store in messages.
     pub(crate) fn settle(
         store: &dyn Store,
         experiments: &dyn Experiments,
@@ -106,25 +108,25 @@ impl Abilities {
         }
     }
 
-    /// Records it in the store.
+    /// Stores the document.
     pub(crate) fn write(&self, store: &dyn Store) -> Result<(), Fault> {
         let mut bytes = serde_json::to_vec(self).unwrap_or_default();
         bytes.push(b'\n');
         store.put(ABILITIES, &bytes, &Digest::of(&bytes)).map(drop)
     }
 
-    /// How far the store's own checks are relied on.
+    /// Returns how far to rely on the store's own checks.
     fn checks(&self) -> Checks {
         if self.checksums == Some(true) { Checks::Hash } else { Checks::Nothing }
     }
 }
 
-/// Returns a key that an experiment may use.
+/// Returns a new key for an experiment.
 pub(crate) fn probe_key() -> String {
     format!("{PROBES}/{}", Uuid::new_v4())
 }
 
-/// Sends bytes that are not those of the hash. A store that takes them checks nothing.
+/// Sends bytes with the hash of others. A store that accepts them checks nothing.
 pub(crate) fn checks_hashes(store: &dyn Store, experiments: &dyn Experiments) -> Result<bool, Fault> {
     let key = probe_key();
     let is_refused =

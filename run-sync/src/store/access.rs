@@ -1,4 +1,4 @@
-//! How stores are reached: what the options and the environment say.
+//! How stores are reached, by the options and the environment.
 
 use super::environment::Environment;
 use super::reach::Reach;
@@ -6,7 +6,7 @@ use crate::bar::Gauge;
 use run_common::error::Error;
 use std::time::Duration;
 
-/// How long a request that fails is tried again, unless `RUN_SYNC_TIMEOUT` says otherwise.
+/// How long a failing request is retried, unless `RUN_SYNC_TIMEOUT` is set.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How stores are reached.
@@ -16,16 +16,16 @@ pub(crate) struct Access {
     pub(crate) transfers: usize,
     /// Bytes a second, up and down together.
     pub(crate) rate: Option<u64>,
-    /// How long a request that fails is tried again, and half of how long nothing may come from a store.
+    /// How long a failing request is retried, and half the time that a store may stay silent.
     pub(crate) patience: Duration,
     /// Where credentials are looked up.
     pub(crate) environment: Environment,
-    /// Where bytes are shown as they are sent.
+    /// Where bytes in progress are shown.
     pub(crate) gauge: Gauge,
 }
 
 impl Access {
-    /// Takes what the command line and the environment say.
+    /// Reads the options and the environment.
     pub(crate) fn new(reach: &Reach) -> Result<Self, Error> {
         let environment = Environment::new(reach.env_file.as_deref())?;
         let patience = match environment.get("RUN_SYNC_TIMEOUT") {
@@ -44,7 +44,7 @@ impl Access {
     }
 }
 
-/// Reads a number of bytes a second: `500K`, `20M`, `1.5G`.
+/// Parses a number of bytes a second: `500K`, `20M`, `1.5G`.
 fn rate(text: &str) -> Result<u64, Error> {
     let wrong = || Error::usage(format!("--limit '{text}' is no rate such as 500K, 20M or 1G"));
     let digits = text.trim_end_matches("/s").trim_end_matches(['B', 'b']).trim_end_matches('i');

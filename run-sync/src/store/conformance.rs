@@ -1,4 +1,4 @@
-//! What every store must do, tried with each: a directory, a scripted server, a real one, rclone.
+//! What every store must do, tested with a directory, a scripted server, a real server and rclone.
 
 #![cfg(test)]
 
@@ -18,7 +18,7 @@ pub(super) const SCHEMES: [&str; 3] = ["s3", "gs", "az"];
 /// Bytes of a part that every store takes.
 pub(super) const PART: u64 = 5 << 20;
 
-/// Reaches a store as these variables say.
+/// Returns the access to a store with these variables.
 pub(crate) fn access(variables: &[(&'static str, String)]) -> Access {
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Access {
@@ -35,7 +35,7 @@ pub(super) fn at(server: &dyn Server, prefix: &str) -> Box<dyn Store> {
     at_scheme("s3", server, prefix)
 }
 
-/// As [`at`], by the protocol of a scheme.
+/// Opens a prefix like [`at`], by the protocol of a scheme.
 pub(super) fn at_scheme(scheme: &str, server: &dyn Server, prefix: &str) -> Box<dyn Store> {
     let url = format!("{scheme}://{BUCKET}/{prefix}").parse().unwrap();
     open(&url, &access(&server.variables())).unwrap()
@@ -60,7 +60,7 @@ pub(super) fn list(store: &dyn Store, prefix: &str) -> Vec<(String, u64)> {
     found
 }
 
-/// Bytes that are not the same anywhere.
+/// Returns bytes that repeat nowhere.
 pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     std::iter::repeat_with(|| {
@@ -161,7 +161,7 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     assert_eq!(get(store, "dir/parts", Some(middle)).unwrap(), expected);
     store.delete("dir/parts").unwrap();
 
-    // It is continued with less than there was when it began.
+    // A continued upload may end with less than it began with.
     let upload = store.begin("dir/parts", PART).unwrap();
     for (number, chunk) in chunks.iter().take(2) {
         store.put_part(&upload, *number, chunk, &Digest::of(chunk)).unwrap();
@@ -177,9 +177,9 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     store.put_part(&upload, 1, b"x", &Digest::of(b"x")).unwrap();
     store.abort(&upload).unwrap();
     store.abort(&upload).unwrap();
-    let _ = store.put_part(&upload, 1, b"x", &Digest::of(b"x")); // Azure takes it, and gives it up itself
+    let _ = store.put_part(&upload, 1, b"x", &Digest::of(b"x")); // Azure takes the part, and removes it later
     assert_eq!(store.head("given-up").unwrap(), None);
-    // Those of one key alone.
+    // Only the uploads to this key are given up.
     let (lost, other) = (store.begin("lost é+&", PART).unwrap(), store.begin("lost é+&x", PART).unwrap());
     store.abort_all("lost é+&").unwrap();
     let part = store.put_part(&other, 1, b"x", &Digest::of(b"x")).unwrap();
@@ -188,7 +188,7 @@ fn uploads_in_parts_are_continued_and_given_up(store: &dyn Store) {
     store.abort(&lost).unwrap();
 }
 
-/// Of a store that lists uploads: all of a key are given up.
+/// Tests that a store that lists uploads gives up all uploads to a key.
 fn lost_uploads_are_found(store: &dyn Store) {
     let uploads = [1, 2].map(|_| store.begin("lost é+&", PART).unwrap());
     store.abort_all("lost é+&").unwrap();
@@ -217,7 +217,7 @@ fn threads_share_a_store(store: &dyn Store) {
     }
 }
 
-/// All of it.
+/// Runs all tests.
 fn conforms(store: &dyn Store) {
     store.prepare().unwrap();
     objects_are_stored_read_listed_and_removed(store);

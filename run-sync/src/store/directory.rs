@@ -1,5 +1,5 @@
-//! A directory as a store: a key is the path of a file. What is written appears by a rename, and survives a power cut
-//! when [`Store::sync`] has returned.
+//! A directory as a store: a key is the path of a file. An object appears by a rename, and survives a power cut
+//! once [`Store::sync`] has returned.
 
 use super::fault::Fault;
 use super::{Checks, Object, Part, Sink, Store, Stored, Upload};
@@ -19,23 +19,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
-/// Where objects are written until they are complete.
+/// Directory of incomplete objects.
 const UPLOADS: &str = ".run-store/uploads";
-/// After this time nobody writes to what is still incomplete.
+/// Age from which nobody writes to an incomplete object any more.
 const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Bytes that are read at a time.
+/// Bytes per read.
 const BLOCK: usize = 256 << 10;
 
 /// A directory as a store.
 #[derive(Debug)]
 pub(crate) struct Directory {
     root: PathBuf,
-    /// Directories that were seen to be there.
+    /// Directories that are known to exist.
     made: Mutex<HashSet<PathBuf>>,
 }
 
 impl Directory {
-    /// Opens a directory that need not exist yet; it is made by the first write.
+    /// Opens a directory, which need not exist yet: the first write creates it.
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), made: Mutex::default() }
     }
@@ -48,7 +48,7 @@ impl Directory {
         self.root.join(UPLOADS).join(id)
     }
 
-    /// Makes the directories above a file below the root. None of them may be a link.
+    /// Creates the directories above a file, below the root. Fails if one of them is a link.
     fn make_above(&self, path: &Path) -> io::Result<()> {
         let Some(parent) = path.parent().filter(|parent| parent.starts_with(&self.root)) else {
             return Ok(());
@@ -66,7 +66,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Writes an incomplete object and hands it on to be renamed.
+    /// Writes an incomplete object, and returns its path for the rename.
     fn incomplete(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         let path = self.upload(&Uuid::new_v4().to_string());
         self.make_above(&path)?;
@@ -74,12 +74,12 @@ impl Directory {
         Ok(path)
     }
 
-    /// Gives an object its name.
+    /// Renames an incomplete object to its key.
     fn name(&self, incomplete: &Path, key: &str) -> io::Result<Stored> {
         let path = self.path(key);
         let named = self.make_above(&path).and_then(|()| {
             if fs::symlink_metadata(&path).is_ok() {
-                open_existing(incomplete)?.sync_data()?; // after a power cut older manifests find their bytes
+                open_existing(incomplete)?.sync_data()?; // older manifests need the bytes after a power cut
             }
             fs::rename(incomplete, &path)
         });
@@ -97,7 +97,7 @@ fn collect(directory: &Path, key: &str, objects: &mut Vec<Object>) -> io::Result
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue }; // no key of ours
+        let Some(name) = name.to_str() else { continue }; // not a key of ours
         let key = format!("{key}{name}");
         let kind = entry.file_type()?;
         if kind.is_dir() && key != UPLOADS {
@@ -113,12 +113,12 @@ fn collect(directory: &Path, key: &str, objects: &mut Vec<Object>) -> io::Result
     Ok(())
 }
 
-/// What changes whenever a file is stored anew.
+/// Returns a text that changes whenever a file is stored again.
 fn tag(found: &fs::Metadata) -> String {
     format!("{}-{}.{:09}", found.ino(), found.mtime(), found.mtime_nsec())
 }
 
-/// Reads a range and hands it on.
+/// Reads a range and passes it on.
 fn read(file: &mut File, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault> {
     let Range { start, end } = range.unwrap_or(0..u64::MAX);
     let mut block = vec![0; BLOCK];
@@ -146,7 +146,7 @@ pub(super) fn remove_forgotten(directory: &Path, is_ours: impl Fn(&str) -> bool)
             Some(age > FORGOTTEN)
         };
         if left.file_name().to_str().is_some_and(&is_ours) && is_old() == Some(true) {
-            let _ = fs::remove_file(left.path()); // it is in nobody's way
+            let _ = fs::remove_file(left.path()); // a file that stays does no harm
         }
     }
 }
@@ -156,8 +156,8 @@ pub(super) fn start(upload: &Upload, number: u32) -> u64 {
     u64::from(number.saturating_sub(1)).saturating_mul(upload.part_size)
 }
 
-/// Returns whether the file of an upload has these bytes for a part, or there is no such file: the
-/// upload may have ended.
+/// Returns whether the file of an upload has these bytes in a part; true if the file does not exist, because
+/// the upload may have ended.
 pub(super) fn keeps_part(path: &Path, upload: &Upload, number: u32, bytes: &[u8]) -> bool {
     let Ok(mut file) = open_file(path) else { return true };
     let start = start(upload, number);
@@ -169,7 +169,7 @@ pub(super) fn keeps_part(path: &Path, upload: &Upload, number: u32, bytes: &[u8]
     compared.is_ok() && left.is_empty()
 }
 
-/// Removes what lies behind the end of the last part: a file was longer when its upload began.
+/// Removes bytes behind the last part: the uploaded file may have been longer when the upload began.
 pub(super) fn truncate(file: &File, size: u64) -> io::Result<()> {
     if file.metadata()?.len() > size { file.set_len(size) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Variables that say how a store is reached: those of `--env-file`, else those of the environment.
+//! Variables for access to a store, from `--env-file`, else from the environment.
 
 use run_common::error::{Error, Exit};
 use run_common::fsio::read::read_text;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where variables are looked up. They may be secret, so that `Debug` shows none.
+/// The variables. They may be secret, so `Debug` shows none.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
     file: Option<PathBuf>,
@@ -18,7 +18,7 @@ impl Environment {
     /// Reads the file, if there is one, and the environment of this process.
     pub(crate) fn new(file: Option<&Path>) -> Result<Self, Error> {
         let of_process = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?)) // no credential is anything but ASCII
+            Some((name.into_string().ok()?, value.into_string().ok()?)) // credentials are always ASCII
         });
         let mut environment =
             Self { file: file.map(Into::into), of_file: BTreeMap::new(), of_process: of_process.collect() };
@@ -26,7 +26,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Creates one from these variables alone.
+    /// Creates an environment with only these variables.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
         let of_process =
@@ -46,24 +46,24 @@ impl Environment {
         Ok(())
     }
 
-    /// Returns a variable; one that is empty counts as none.
+    /// Returns a variable; an empty variable counts as none.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         let value = self.of_file.get(name).or_else(|| self.of_process.get(name));
         value.filter(|value| !value.is_empty()).cloned()
     }
 
-    /// Returns what the file says, for a program that is started.
+    /// Returns the variables of the file, for a child process.
     pub(crate) fn of_file(&self) -> &BTreeMap<String, String> {
         &self.of_file
     }
 
-    /// Returns the first of these variables that is there.
+    /// Returns the first of these variables that is set.
     pub(crate) fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// Returns the variables that a group of names is taken from: those of the file if it has any of the group, so
-    /// that a key of the one is never joined with the secret of the other.
+    /// Returns the environment for a group of variables: only the file if it has any of them, so that a key
+    /// from one source is never combined with a secret from another.
     pub(crate) fn together(&self, names: &[&str]) -> Self {
         let mut variables = self.clone();
         if names.iter().any(|name| self.of_file.contains_key(*name)) {
@@ -79,8 +79,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// Reads lines of `KEY=VALUE`, with or without `export`, quotes and comments, as a shell would read them; but
-/// nothing is expanded. A wrong line is reported only by its number, because it may be secret.
+/// Parses lines of `KEY=VALUE`, with or without `export`, quotes and comments, like a shell but without
+/// expansion. Reports a wrong line only by its number, because the line may be secret.
 fn parse(text: &str) -> Result<BTreeMap<String, String>, (usize, &'static str)> {
     let mut variables = BTreeMap::new();
     for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {

@@ -1,4 +1,4 @@
-//! Why a request to a store failed: what the caller can do about it, not which library said so.
+//! Why a request to a store failed, in terms of what the caller can do about it, whatever the library.
 
 use run_common::error::{Error, Exit, Unfit};
 use std::fmt;
@@ -11,7 +11,7 @@ pub(crate) enum Fault {
     NotFound,
     /// There is such an object already.
     Exists,
-    /// What arrived is not what was sent.
+    /// The bytes that arrived are not those that were sent.
     Corrupt(String),
     /// Credentials are missing, wrong or expired, or do not permit the request.
     Denied(String),
@@ -19,16 +19,16 @@ pub(crate) enum Fault {
     NoStore(String),
     /// The store is full, or a quota is used up.
     Full(String),
-    /// The store could not be reached, or did not do its work, although it was tried again.
+    /// The store could not be reached, or did not do its work, even after retries.
     Unavailable(String),
-    /// The request is none that the store can do.
+    /// The store cannot do the request.
     Refused(String),
-    /// The receiver of the bytes has failed.
+    /// The receiver of the bytes failed.
     Sink(io::Error),
 }
 
 impl Fault {
-    /// Makes the error of a request: "cannot VERB 'KEY' in STORE: …".
+    /// Returns the error of a request: "cannot VERB 'KEY' in STORE: …".
     pub(crate) fn error(self, verb: &str, key: &str, store: &str) -> Error {
         let hint = match &self {
             Self::Denied(_) => Some("see run-sync(1), CREDENTIALS"),

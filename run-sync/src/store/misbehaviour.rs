@@ -1,4 +1,4 @@
-//! What the clients of object stores make of a server that misbehaves: each way, at each request.
+//! How clients of object stores react to a server that misbehaves in each way, at each request.
 
 #![cfg(test)]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use testkit::Lab;
 use testkit::stores::{AZURE_KEY, Act, BUCKET, KEY, Request, SECRET, Scripted, Server};
 
-/// Does what a backup and a restore do; 11 requests where all goes well.
+/// Does what a backup and a restore do, in 11 requests if none fails.
 fn exercise(store: &dyn Store) -> Result<(), Fault> {
     let small = noise(1000, 1);
     let large = noise(usize::try_from(PART).unwrap() + 1000, 2);
@@ -46,7 +46,7 @@ fn each_fails_once(scheme: &str) {
     let store = at_scheme(scheme, &server, "");
     exercise(&*store).unwrap();
     let count = u64::try_from(server.requests().len()).unwrap();
-    assert_eq!(count, if scheme == "az" { 10 } else { 11 }); // there nothing is asked to begin
+    assert_eq!(count, if scheme == "az" { 10 } else { 11 }); // Azure needs no request to begin an upload
     let acts = [
         Act::Fail(503, "SlowDown"),
         Act::Fail(500, "InternalError"),
@@ -84,7 +84,7 @@ fn a_read_goes_on_where_it_was_cut_off() {
     let store = at(&server, "");
     let bytes = noise(1 << 20, 9);
     put(&*store, "x", &bytes);
-    // Half of what is left, eighteen times.
+    // The server sends half of the remaining bytes, eighteen times.
     server.follow(|request| if request.index < 18 { Act::Truncate } else { Act::Serve });
     assert!(get(&*store, "x", None).unwrap() == bytes);
     assert_eq!(server.requests().len(), 19);
@@ -119,7 +119,7 @@ fn a_store_that_goes_on_failing_is_given_up_after_a_time() {
     let fault = store.put("x", b"x", &Digest::of(b"x")).unwrap_err();
     assert!(matches!(fault, Fault::Unavailable(_)), "{fault}");
     assert!(server.requests().len() > 3);
-    // The answer names what the operator of the store needs.
+    // The message has what the operator of the store needs.
     assert!(fault.to_string().contains("503 SlowDown") && fault.to_string().contains("R1"), "{fault}");
 }
 
@@ -136,10 +136,10 @@ fn an_upload_in_parts_whose_end_was_not_answered_has_ended() {
             .collect();
         server.follow(move |request| if request.index == 0 { act.clone() } else { Act::Serve });
         store.complete(&upload, &parts, PART + 1).unwrap();
-        // A process that was killed before it noted that does it again.
+        // A process that was killed before it recorded the completion completes the upload again.
         store.complete(&upload, &parts, PART + 1).unwrap();
         assert!(server.object("x").unwrap() == bytes);
-        // An older object of that name is not taken for it.
+        // An older object with this key is not mistaken for the upload's object.
         let again = store.begin("x", PART).unwrap();
         store.abort(&again).unwrap();
         put(&*store, "x", b"other");
@@ -219,7 +219,7 @@ fn checks_are_relied_on_where_they_were_seen() {
     assert_eq!(store.checks(), Checks::Hash);
     assert_eq!(server.keys(), [".run-store/abilities.json"]);
 
-    // What another store could do says nothing of this one.
+    // The abilities of another store say nothing about this one.
     let copied = server.object(".run-store/abilities.json").unwrap();
     let other = Scripted::new();
     other.objects(|objects| objects.checksums = false);
@@ -229,7 +229,7 @@ fn checks_are_relied_on_where_they_were_seen() {
     assert_eq!(store.checks(), Checks::Nothing);
     assert_eq!(list(&*store, ".run-store/").len(), 1);
 
-    // Known from then on: one request.
+    // From now on the abilities are known, so this takes one request.
     server.follow(|_| Act::Serve);
     at(&server, "").prepare().unwrap();
     assert_eq!(server.requests().len(), 1);

@@ -1,5 +1,5 @@
-//! Stores: where objects lie by key. One trait, which every kind of store implements and one suite of tests holds
-//! true (run-store(5), and `tests/tests/stores.rs`).
+//! Stores: objects by key. Every kind of store implements one trait, and passes one suite of tests
+//! (run-store(5), and `tests/tests/stores.rs`).
 
 pub(crate) mod abilities;
 pub(crate) mod access;
@@ -27,7 +27,7 @@ use std::io;
 use std::ops::Range;
 use url::{Cloud, StoreUrl};
 
-/// Opens a store; nothing is asked of it yet.
+/// Opens a store, without a request.
 pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Error> {
     match url {
         StoreUrl::Directory(root) => Ok(Box::new(Directory::new(root))),
@@ -45,33 +45,34 @@ pub(crate) fn open(url: &StoreUrl, access: &Access) -> Result<Box<dyn Store>, Er
 }
 
 /// A store of objects. Keys are those of run-store(5), below the store's root. Every call may come from several
-/// threads at once, blocks until it is done, and retries what may pass by itself.
+/// threads at once, blocks until it is done, and retries transient failures by itself.
 pub(crate) trait Store: Send + Sync {
-    /// Stores an object whole, in place of one that is there. Hashed by the caller, over the very bytes that are sent.
+    /// Stores an object whole, and replaces an existing object. `sha256` is the caller's hash of the bytes.
     fn put(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault>;
 
-    /// Stores an object if none has its key. [`Fault::Exists`] if one has, or if a lost reply makes that look so:
-    /// the caller reads back and compares.
+    /// Stores an object if none has its key. Returns [`Fault::Exists`] if one has, or if a lost reply makes it
+    /// look so: the caller must read back and compare.
     fn create(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault>;
 
-    /// Passes on the bytes of an object, or of a range of it, as they arrive. After a failure in the middle
-    /// the call is retried from where it stopped. A range beyond the end is cut. The sink's error ends the
-    /// call: [`Fault::Sink`].
+    /// Passes on the bytes of an object, or of a range of it, as they arrive. After a failure in the middle,
+    /// the call is retried from where it stopped. A range beyond the end is cut. An error of the sink ends the
+    /// call with [`Fault::Sink`].
     fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault>;
 
-    /// Makes the store ready to be written to, where that needs something, such as a directory.
+    /// Prepares the store for writing, for example by creating a directory.
     fn prepare(&self) -> Result<(), Error>;
 
-    /// Looks at an object; none if there is none.
+    /// Returns an object's size and tag; none if there is no such object.
     fn head(&self, key: &str) -> Result<Option<Object>, Fault>;
 
-    /// Lists all objects whose keys begin with a prefix that is empty or ends in `/`, in the order of their keys.
+    /// Lists all objects whose keys begin with a prefix that is empty or ends in `/`, in the order of their
+    /// keys.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Object)) -> Result<(), Fault>;
 
-    /// Lists the parts of keys that follow a prefix, up to the next `/`: the directories below it.
+    /// Lists the directories below a prefix: the next parts of the keys, up to a `/`.
     fn list_directories(&self, prefix: &str) -> Result<Vec<String>, Fault>;
 
-    /// Removes an object; one that is not there is no failure.
+    /// Removes an object. A missing object is no failure.
     fn delete(&self, key: &str) -> Result<(), Fault>;
 
     /// Begins an upload in parts of one size; the last may be smaller.
@@ -80,84 +81,84 @@ pub(crate) trait Store: Send + Sync {
     /// Stores a part of an upload; the first is number 1. A part that is stored again replaces the first.
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault>;
 
-    /// Returns whether a part that another process has stored is still what it was: a power cut since may have taken
-    /// what was not yet made to survive one.
+    /// Returns whether a part that another process has stored is still intact: a power cut may have destroyed
+    /// it before it was synced.
     fn keeps_part(&self, _upload: &Upload, _number: u32, _bytes: &[u8]) -> bool {
         true
     }
 
-    /// Returns whether what was stored survives a power cut, without [`Store::sync`].
+    /// Returns whether stored objects survive a power cut without [`Store::sync`].
     fn is_durable(&self) -> bool {
         true
     }
 
-    /// Ends an upload: its parts, numbered from 1, are the object, of `size` bytes.
+    /// Ends an upload: the parts, numbered from 1, become the object of `size` bytes.
     fn complete(&self, upload: &Upload, parts: &[Part], size: u64) -> Result<Stored, Fault>;
 
-    /// Gives an upload up. One that is not there is no failure.
+    /// Gives an upload up. A missing upload is no failure.
     fn abort(&self, upload: &Upload) -> Result<(), Fault>;
 
-    /// Gives up every upload of a key: of one that was begun in the moment of a death nobody has the name. What the
-    /// store cannot list stays.
+    /// Gives up every upload to a key: the ID of an upload is unknown if a process died when it began. Uploads
+    /// that the store cannot list stay.
     fn abort_all(&self, _key: &str) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// Makes what was stored survive a power cut, where that needs more than an answer. Before a manifest is written,
-    /// and after it.
+    /// Makes stored objects survive a power cut, if an answer does not suffice. Called before and after a
+    /// manifest is written.
     fn sync(&self) -> Result<(), Fault>;
 
-    /// How the store checks what it gets: nothing is claimed that it was not seen to do.
+    /// Returns how the store checks what it receives, as far as it was seen to.
     fn checks(&self) -> Checks;
 
-    /// What can be tried out with the store beyond this; none if there is nothing.
+    /// Returns the experiments that the store supports; none for stores without any.
     fn experiments(&self) -> Option<&dyn Experiments> {
         None
     }
 }
 
-/// Requests by which it is found out what an object store can do.
+/// Requests that test the abilities of an object store.
 pub(crate) trait Experiments: Sync {
-    /// Sends bytes with the hash of others, and says whether they were refused.
+    /// Sends bytes with the hash of others, and returns whether the store refused them.
     fn refuses(&self, key: &str, bytes: &[u8], wrong: &Digest) -> Result<bool, Fault>;
 
-    /// Stores an object in place of the one that has this tag; [`Fault::Exists`] if there is another by now.
+    /// Replaces the object that has this tag. Returns [`Fault::Exists`] if the object has changed.
     fn replace(&self, key: &str, bytes: &[u8], sha256: &Digest, tag: &str) -> Result<Stored, Fault>;
 
-    /// Whether a read was answered by the address of another server, so far.
+    /// Returns whether another server has answered a read so far.
     fn redirects(&self) -> bool;
 
-    /// The address of the store, without anything secret.
+    /// Returns the address of the store, without secrets.
     fn address(&self) -> String;
 }
 
-/// Takes bytes as they come.
+/// Receives bytes as they arrive.
 pub(crate) type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
-/// What a store says of an object.
+/// An object, as a store describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
-    /// Its key.
+    /// Key of the object.
     pub(crate) key: String,
     /// Bytes.
     pub(crate) size: u64,
-    /// What changes whenever the object does, where the store tells: its `ETag`.
+    /// The `ETag`, which changes whenever the object does, if the store has it.
     pub(crate) tag: Option<String>,
 }
 
-/// What a store answered to an upload.
+/// The answer of a store to an upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     /// As in [`Object`].
     pub(crate) tag: Option<String>,
 }
 
-/// An upload in parts that has begun. It can be continued by another process.
+/// An upload in parts that has begun. Another process can continue it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Upload {
     /// Key of the object.
     pub(crate) key: String,
-    /// The store's name of the upload.
+    /// The store's ID of the upload.
     pub(crate) id: String,
     /// Bytes of each part but the last.
     pub(crate) part_size: u64,
@@ -166,19 +167,19 @@ pub(crate) struct Upload {
 /// A part that was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
-    /// From 1.
+    /// Number of the part, from 1.
     pub(crate) number: u32,
-    /// The store's tag of it.
+    /// The store's tag of the part.
     pub(crate) tag: String,
-    /// Its hash.
+    /// Hash of the part.
     pub(crate) sha256: Digest,
 }
 
-/// What a store checks of what it gets.
+/// What a store checks in the bytes that it receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checks {
-    /// A request whose bytes do not have the hash that it names is refused.
+    /// The store refuses a request whose bytes do not have the hash that the request names.
     Hash,
-    /// Nothing that is known.
+    /// No check is known.
     Nothing,
 }

@@ -1,5 +1,5 @@
-//! Whatever an installed rclone(1) reaches as a store, by one process a request. What is sent is complete in a
-//! temporary file before rclone begins, so that a death in the middle stores nothing that is cut off.
+//! Any remote of an installed rclone(1) as a store, with one process for each request. An object is complete in
+//! a temporary file before rclone begins, so that an interrupted process stores no part of it.
 
 use super::access::Access;
 use super::directory::{keeps_part, remove_forgotten, start, truncate};
@@ -22,11 +22,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use uuid::Uuid;
 
-/// Statuses of rclone: there is no such directory, no such file.
+/// Statuses of rclone for a missing directory or file.
 const ABSENT: [i32; 2] = [3, 4];
-/// Bytes that are read at a time.
+/// Bytes per read.
 const BLOCK: usize = 64 << 10;
-/// Bytes of messages that are kept.
+/// Bytes of messages to keep.
 const MESSAGES: u64 = 64 << 10;
 
 /// A path of a remote.
@@ -36,11 +36,11 @@ pub(crate) struct Rclone {
     root: String,
     name: String,
     variables: Environment,
-    /// Bytes a second that each process may move: they know nothing of each other.
+    /// Bytes a second for each process: the processes know nothing of each other.
     rate: Option<u64>,
 }
 
-/// What rclone lists.
+/// An item in the list of rclone.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
@@ -50,7 +50,7 @@ struct Listed {
 }
 
 impl Rclone {
-    /// Takes `REMOTE:PATH`; nothing is asked yet.
+    /// Opens `REMOTE:PATH`, without a request.
     pub(crate) fn new(remote: &str, access: &Access) -> Self {
         let slash = if remote.ends_with([':', '/']) { "" } else { "/" };
         Self {
@@ -72,7 +72,7 @@ impl Rclone {
         command
     }
 
-    /// Lists what is below a key; none if there is nothing.
+    /// Lists the items below a key; none if there is nothing.
     fn listed(&self, words: &[&str], key: &str) -> Result<Vec<Listed>, Fault> {
         let mut document = Vec::new();
         let mut take = |bytes: &[u8]| {
@@ -93,7 +93,7 @@ impl Rclone {
 
     /// Sends a file.
     fn send(&self, file: &str, key: &str) -> Result<Stored, Fault> {
-        // Whatever is there is replaced, of whatever time and size it is.
+        // Replaces an existing object whatever its time and size.
         let command = self.command(&["copyto", "--ignore-times", "--no-traverse", file], key);
         match run(command, &mut |_| Ok(()))? {
             Some(()) => Ok(Stored::default()),
@@ -102,7 +102,7 @@ impl Rclone {
     }
 }
 
-/// Runs rclone and passes its output on. `None` if it reports that nothing is there.
+/// Runs rclone and passes its output on. `None` if rclone reports that nothing is there.
 fn run(mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Fault::Refused("rclone is not installed".to_owned()),
@@ -112,14 +112,14 @@ fn run(mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
     let said = thread::spawn(move || {
         let mut text = Vec::new();
         if let Some(mut messages) = messages {
-            let _ = messages.by_ref().take(MESSAGES).read_to_end(&mut text); // what is read is what it said
+            let _ = messages.by_ref().take(MESSAGES).read_to_end(&mut text); // keeps what could be read
             let _ = io::copy(&mut messages, &mut io::sink());
         }
         String::from_utf8_lossy(&text).into_owned()
     });
     let taken = hand_on(&mut child, sink);
     if taken.is_err() {
-        let _ = child.kill(); // it may have ended
+        let _ = child.kill(); // the process may have ended
     }
     let status = child.wait()?;
     let said = said.join().unwrap_or_default();
@@ -131,7 +131,7 @@ fn run(mut command: Command, sink: &mut Sink<'_>) -> Result<Option<()>, Fault> {
     }
 }
 
-/// Returns a name for what is being sent.
+/// Returns a name for a temporary file.
 fn spool() -> String {
     format!("run-sync-{}", Uuid::new_v4())
 }
@@ -144,7 +144,7 @@ fn path(id: &str) -> Result<PathBuf, Fault> {
     if is_spool(id) { Ok(temp_dir().join(id)) } else { Err(Fault::NotFound) }
 }
 
-/// Passes the output of a process on.
+/// Passes on the output of a process.
 fn hand_on(child: &mut Child, sink: &mut Sink<'_>) -> Result<(), Fault> {
     let Some(mut from) = child.stdout.take() else { return Ok(()) };
     let mut block = vec![0; BLOCK];
@@ -158,10 +158,10 @@ fn hand_on(child: &mut Child, sink: &mut Sink<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Returns why rclone has failed, in its last words.
+/// Returns why rclone failed, from its last line.
 fn failed(code: Option<i32>, said: &str) -> Fault {
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    // After the time that it begins with.
+    // The line begins with date and time.
     let last = last.splitn(3, ' ').nth(2).unwrap_or(last);
     let why = format!("rclone: {}", cut(&redact_text(last), 300));
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
@@ -205,12 +205,12 @@ impl Store for Rclone {
         let part = self.put_part(&upload, 1, bytes, sha256);
         let stored = part.and_then(|part| self.complete(&upload, &[part], bytes.len() as u64));
         if stored.is_err() {
-            let _ = self.abort(&upload); // its file is in nobody's way
+            let _ = self.abort(&upload); // the file does no harm
         }
         stored
     }
 
-    /// Not at once: remotes have nothing for it.
+    /// Not atomic: remotes have no operation for it.
     fn create(&self, key: &str, bytes: &[u8], sha256: &Digest) -> Result<Stored, Fault> {
         match self.head(key)? {
             Some(_) => Err(Fault::Exists),
@@ -219,7 +219,7 @@ impl Store for Rclone {
     }
 
     fn get(&self, key: &str, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Result<(), Fault> {
-        // A directory would be printed whole, and nothing is printed behind the end.
+        // rclone would print a directory whole, and prints nothing behind the end.
         let size = self.head(key)?.ok_or(Fault::NotFound)?.size;
         let Range { start, end } = range.unwrap_or(0..u64::MAX);
         let end = end.min(size);
@@ -298,7 +298,7 @@ impl Store for Rclone {
     fn complete(&self, upload: &Upload, _: &[Part], size: u64) -> Result<Stored, Fault> {
         let file = path(&upload.id)?;
         let name = file.to_str().ok_or_else(|| Fault::Refused("TMPDIR is no UTF-8".to_owned()))?;
-        truncate(&open_existing(&file)?, size)?; // a missing file is no failure of rclone
+        truncate(&open_existing(&file)?, size)?; // a missing file is our failure
         let stored = self.send(name, &upload.key)?;
         fs::remove_file(&file)?;
         Ok(stored)
@@ -312,7 +312,7 @@ impl Store for Rclone {
     }
 
     fn sync(&self) -> Result<(), Fault> {
-        Ok(()) // rclone ends when what it sent is safe
+        Ok(()) // rclone ends when the object is safe
     }
 
     fn checks(&self) -> Checks {

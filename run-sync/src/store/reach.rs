@@ -1,10 +1,10 @@
-//! The options that say how a store is reached.
+//! The options for access to a store.
 
 use clap::Args as ClapArgs;
 use run_common::cli::number::within;
 use std::path::PathBuf;
 
-/// How a store is reached.
+/// The options for access to a store.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Reach {
     /// File of KEY=VALUE lines: credentials of the store, and other variables

@@ -5,28 +5,28 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a store is. Holds no credentials: an address with user information is refused.
+/// The address of a store. An address with user information is refused, because it might contain credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
     /// A directory.
     Directory(PathBuf),
-    /// A bucket of an object store, and the keys in it that begin with `prefix`, which is empty or ends in `/`.
+    /// A bucket of an object store, with the keys that begin with `prefix`, which is empty or ends in `/`.
     Cloud {
-        /// Whose protocol it speaks.
+        /// The protocol of the store.
         cloud: Cloud,
         /// The bucket, or container.
         bucket: String,
         /// The prefix of all keys.
         prefix: String,
     },
-    /// A remote and path of rclone(1).
+    /// A remote of rclone(1), with a path.
     Rclone(String),
 }
 
 /// Protocols of object stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cloud {
-    /// Amazon S3, and what speaks its protocol.
+    /// Amazon S3, and servers with the same protocol.
     S3,
     /// Google Cloud Storage.
     Google,
@@ -96,8 +96,8 @@ impl FromStr for StoreUrl {
     }
 }
 
-/// Refuses what is most likely meant for another machine: `s3:/bucket`, `remote:path` or `host:/path`. As the name of
-/// a directory it would be created here, and the backup would be nowhere else.
+/// Refuses an address that most likely means another machine: `s3:/bucket`, `remote:path` or `host:/path`. As
+/// the name of a directory, it would put the backup on this machine only.
 fn not_a_directory(text: &str) -> Option<Error> {
     let (name, _) = text.split_once(':').filter(|(name, _)| !name.contains('/'))?;
     let hint = match name {

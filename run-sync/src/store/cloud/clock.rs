@@ -1,26 +1,26 @@
-//! The clock of a store: a signature of another time is refused.
+//! The clock of a store, which refuses signatures of another time.
 
 use super::failure::Answer;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// Seconds that two clocks may differ by before that is minded.
+/// Seconds by which the two clocks may differ without a correction.
 const SKEW: i64 = 300;
 
-/// The clock of a store, as far as its answers tell.
+/// The clock of a store, as known from its answers.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    /// Seconds that it is ahead of ours.
+    /// Seconds by which the store's clock is ahead of ours.
     skew: AtomicI64,
 }
 
 impl Clock {
-    /// The store's time.
+    /// Returns the store's time.
     pub(super) fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::seconds(self.skew.load(Ordering::Relaxed))
     }
 
-    /// Takes the store's time from an answer; true if it differs much from the one that was used.
+    /// Learns the store's time from an answer. Returns whether it differs much from the time used before.
     pub(super) fn learn(&self, answer: &Answer) -> bool {
         let Some(theirs) = answer.date.as_deref().and_then(|date| DateTime::parse_from_rfc2822(date).ok())
         else {

@@ -1,4 +1,4 @@
-//! Why a request to an object store had no success, and what that means for who asked.
+//! Why a request to an object store failed, and what this means for the caller.
 
 use super::super::fault::Fault;
 use super::text::plain;
@@ -6,50 +6,50 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// Why a request had no success.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The store answered with an error.
     Answer(Box<Answer>),
-    /// No whole answer came: nothing is known of what the store did.
+    /// No complete answer came: the store may have done the request or not.
     Transport(String),
-    /// The store cannot be spoken to: its certificate or address is wrong.
+    /// The store cannot be addressed: its certificate or address is wrong.
     Unspeakable(String),
     /// The answer does not follow the protocol.
     Malformed(String),
-    /// Who took the bytes has failed.
+    /// The receiver of the bytes failed.
     Sink(io::Error),
 }
 
-/// An error that a store answered with.
+/// An error from a store.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// The status of HTTP.
+    /// HTTP status.
     pub(crate) status: u16,
-    /// The code of the error, such as `SlowDown`; empty where the answer had none, as that to HEAD.
+    /// Code of the error, such as `SlowDown`; empty if the answer has none, such as an answer to HEAD.
     pub(crate) code: String,
-    /// What the store says.
+    /// Message of the store.
     pub(crate) message: String,
-    /// The store's own name of the request, for its operators.
+    /// The store's ID of the request, for its operators.
     pub(crate) request: String,
-    /// When to ask again.
+    /// How long to wait before the next attempt.
     pub(crate) retry_after: Option<Duration>,
-    /// The region that the bucket is in, where the store tells.
+    /// Region of the bucket, if the store tells.
     pub(crate) region: Option<String>,
-    /// Where to ask instead.
+    /// Address to ask instead.
     pub(crate) location: Option<String>,
-    /// The store's clock.
+    /// Time on the store's clock.
     pub(crate) date: Option<String>,
 }
 
 impl Answer {
-    /// The status alone, for what has no text.
+    /// Returns whether the answer has this status.
     pub(crate) fn is(&self, status: u16) -> bool {
         self.status == status
     }
 }
 
-/// Codes of answers that may be others later, whatever their status is.
+/// Codes of transient errors, whatever their status.
 const PASSING: [&str; 11] = [
     "BadDigest",
     "ConditionalRequestConflict",
@@ -63,9 +63,9 @@ const PASSING: [&str; 11] = [
     "SlowDown",
     "XAmzContentSHA256Mismatch",
 ];
-/// What was sent did not arrive as it was.
+/// Codes for bytes that did not arrive as they were sent.
 const CORRUPT: [&str; 4] = ["BadDigest", "InvalidDigest", "Md5Mismatch", "XAmzContentSHA256Mismatch"];
-/// Credentials that are wrong, with a status of 400.
+/// Codes of wrong credentials, with status 400.
 const DENIED: [&str; 6] = [
     "AuthorizationHeaderMalformed",
     "ExpiredToken",
@@ -74,7 +74,7 @@ const DENIED: [&str; 6] = [
     "RequestExpired",
     "TokenRefreshRequired",
 ];
-/// Codes that tell that something is used up.
+/// Codes of an exhausted quota or disk.
 const FULL: [&str; 5] = [
     "InsufficientStorage",
     "QuotaExceeded",
@@ -84,7 +84,7 @@ const FULL: [&str; 5] = [
 ];
 
 impl Failure {
-    /// Returns whether the same request may have success later.
+    /// Returns whether the same request may succeed later.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Answer(answer) => {
@@ -97,7 +97,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether the credentials that were used are no longer good.
+    /// Returns whether the credentials are no longer valid.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
             Self::Answer(answer) => {
@@ -107,12 +107,12 @@ impl Failure {
         }
     }
 
-    /// Returns whether the store tells that the bytes are not those of their hash.
+    /// Returns whether the bytes did not have the hash that the request named.
     pub(crate) fn is_corrupt(&self) -> bool {
         matches!(self, Self::Answer(answer) if CORRUPT.contains(&answer.code.as_str()))
     }
 
-    /// Takes what is secret out: a store might repeat a header, and an address may have a signature in it.
+    /// Removes secrets: a store might repeat a header, and an address may contain a signature.
     pub(super) fn without(self, secrets: &[&str]) -> Self {
         let clean = |text: &mut String| {
             for secret in secrets.iter().filter(|secret| secret.len() > 7) {
@@ -130,12 +130,12 @@ impl Failure {
         failure
     }
 
-    /// Makes the fault of a list: where there is none, there is no store.
+    /// Returns the fault of a list: if the list is missing, the store is.
     pub(super) fn of_list(self) -> Fault {
         if self.status() == 404 { Fault::NoStore(self.to_string()) } else { self.into() }
     }
 
-    /// Returns the status of the answer, 0 if there was none.
+    /// Returns the status of the answer, or 0 without an answer.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Answer(answer) => answer.status,

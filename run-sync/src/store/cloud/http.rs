@@ -1,4 +1,4 @@
-//! Requests and answers, below the protocols of the stores.
+//! HTTP requests and answers, below the protocols of the stores.
 
 use super::failure::{Answer, Failure};
 use super::limit::{BLOCK, Limit};
@@ -16,15 +16,15 @@ use ureq::http::{HeaderMap, Request, Response};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, SendBody};
 
-/// Bytes of the largest answer that is read into memory: a page of 1,000 keys, each escaped, has less.
+/// Bytes of the largest answer in memory: a page of 1,000 escaped keys is smaller.
 const ANSWER: u64 = 16 << 20;
-/// Bytes of an error that are read.
+/// Bytes of an error's body to read.
 const ERROR: u64 = 64 << 10;
-/// A body of more bytes is sent after the store has said that it wants it: an error is then seen as what it is.
+/// A larger body is sent only after the store has asked for it, so that an error arrives as an error.
 const ANNOUNCED: usize = 1 << 20;
-/// How long a connection may take.
+/// How long a connection attempt may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Where systems keep the certificates that they trust.
+/// Files in which systems keep their trusted certificates.
 const ROOTS: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -32,7 +32,7 @@ const ROOTS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Sends requests over connections that are kept.
+/// Sends requests over reused connections.
 #[derive(Debug)]
 pub(super) struct Http {
     agent: Agent,
@@ -40,7 +40,7 @@ pub(super) struct Http {
     gauge: Gauge,
 }
 
-/// A request. Names of headers are in lower case.
+/// A request. The names of headers are in lower case.
 pub(super) struct Call<'a> {
     /// `GET`, `HEAD`, `PUT`, `POST` or `DELETE`.
     pub(super) method: &'a str,
@@ -48,21 +48,22 @@ pub(super) struct Call<'a> {
     pub(super) url: &'a str,
     /// Headers.
     pub(super) headers: &'a [(&'a str, &'a str)],
-    /// What PUT and POST send.
+    /// The body of PUT and POST.
     pub(super) body: &'a [u8],
 }
 
 impl Http {
-    /// Makes connections of a pool; no byte for `silence` ends a request. A profile may name a file of certificates.
+    /// Creates a pool of connections. A request ends after `silence` without a byte. A profile may name a file
+    /// of certificates.
     pub(super) fn new(access: &Access, silence: Duration, of_profile: Option<&str>) -> Result<Self, String> {
         let Access { environment, rate, transfers, gauge, .. } = access;
         let transfers = *transfers;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(0) // what a redirect leads to is signed anew
+            .max_redirects(0) // the target of a redirect needs a new signature
             .max_redirects_will_error(false)
             .user_agent(concat!("run-sync/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("") // some stores change it on the way, and the signature with it
+            .accept_encoding("") // some stores change it on the way, and break the signature
             .accept("")
             .max_idle_connections(transfers.max(4))
             .max_idle_connections_per_host(transfers.max(4))
@@ -75,7 +76,7 @@ impl Http {
         Ok(Self { agent, limit: rate.map(|rate| Limit::new(rate, transfers)), gauge: gauge.clone() })
     }
 
-    /// Sends a request and returns the answer, whatever its status is.
+    /// Sends a request and returns the answer, whatever its status.
     pub(super) fn send(&self, call: &Call<'_>) -> Result<Response<Body>, Failure> {
         let wrong =
             |error: ureq::http::Error| Failure::Unspeakable(format!("no request can be made: {error}"));
@@ -103,7 +104,7 @@ impl Http {
         Ok(answer)
     }
 
-    /// Takes the bytes of an answer as they come.
+    /// Passes on the bytes of an answer as they arrive.
     pub(super) fn receive(
         &self,
         answer: Response<Body>,
@@ -127,7 +128,7 @@ impl Http {
     }
 }
 
-/// Reads no faster than the limit allows, and shows what was read.
+/// Reads no faster than the limit allows, and shows the progress.
 struct Watched<'a> {
     limit: Option<&'a Limit>,
     moving: Option<Moving>,
@@ -151,8 +152,8 @@ impl Read for Watched<'_> {
     }
 }
 
-/// The authorities that the machine trusts: a store of one's own often has a certificate of one's own. Else those of
-/// Mozilla, which are compiled in. A file that is named has to have some.
+/// Returns the certificates that the machine trusts, because private stores often have private certificates;
+/// else the compiled-in certificates of Mozilla. A file that the user names must contain certificates.
 fn roots(environment: &Environment, of_profile: Option<&str>) -> Result<RootCerts, String> {
     let of_variable = |name: &'static str| environment.get(name).map(|path| (name, path));
     let named = of_variable("AWS_CA_BUNDLE")
@@ -186,20 +187,20 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name)?.to_str().ok()
 }
 
-/// Reads a small answer whole, so that its connection serves the next request.
+/// Reads a small answer to its end, so that the connection can be reused.
 pub(super) fn text(answer: Response<Body>) -> Result<String, Failure> {
     let bytes = answer.into_body().into_with_config().limit(ANSWER).read_to_vec()?;
     String::from_utf8(bytes).map_err(|_| Failure::Malformed("no UTF-8".to_owned()))
 }
 
-/// Reads what is left of an answer that has nothing to say, and returns its headers.
+/// Reads an answer without content to its end, and returns its headers.
 pub(super) fn headers(answer: Response<Body>) -> Result<HeaderMap, Failure> {
     let (parts, body) = answer.into_parts();
     body.into_with_config().limit(ANSWER).read_to_vec()?;
     Ok(parts.headers)
 }
 
-/// Returns an answer of success, else the error that it tells of.
+/// Returns a successful answer, else its error.
 pub(super) fn accept(answer: Response<Body>) -> Result<Response<Body>, Failure> {
     let status = answer.status().as_u16();
     if (200..300).contains(&status) {

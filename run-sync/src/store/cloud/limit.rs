@@ -1,34 +1,34 @@
-//! The limit of bytes a second that all threads share.
+//! The limit of bytes a second, which all threads share.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Bytes that are counted at a time: small, so that the link is used evenly.
+/// Bytes of a block: small, so that the link is used evenly.
 pub(super) const BLOCK: usize = 64 << 10;
-/// The fewest.
+/// Bytes of the smallest block.
 const LEAST: u64 = 256;
 
-/// Limits the bytes per second.
+/// Limits the bytes a second.
 #[derive(Debug)]
 pub(super) struct Limit {
     rate: u64,
-    /// Bytes that are counted at a time.
+    /// Bytes of a block.
     pub(super) block: usize,
-    /// When what was let pass so far has had its time.
+    /// When the link will be free again.
     over: Mutex<Instant>,
 }
 
 impl Limit {
-    /// Creates a limit of bytes per second, for a number of requests at a time: each of them moves about once
-    /// a second, so that no store takes it for dead.
+    /// Creates a limit for a number of requests at once: each of them sends a block about once a second, so
+    /// that no store takes it for dead.
     pub(super) fn new(rate: u64, transfers: usize) -> Self {
         let block = (rate / transfers.max(1) as u64).max(LEAST);
         let block = usize::try_from(block).unwrap_or(BLOCK).min(BLOCK);
         Self { rate: rate.max(1), block, over: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until these bytes may pass.
+    /// Waits until these bytes may be sent or received.
     pub(super) fn pass(&self, bytes: usize) {
         let now = Instant::now();
         let begin = {
@@ -59,7 +59,7 @@ mod tests {
                 scope.spawn(|| (0..4).for_each(|_| limit.pass(16 << 10)));
             }
         });
-        // 16 blocks of 1/64 s, the last of which need not be waited for.
+        // 16 blocks of 1/64 s; the last block needs no waiting.
         assert!(start.elapsed() >= Duration::from_millis(234));
     }
 

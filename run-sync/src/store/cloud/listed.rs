@@ -1,24 +1,24 @@
-//! What a list of objects gave, whichever protocol it came by.
+//! The content of a list of objects, in any protocol.
 
 use crate::store::Object;
 
-/// What a bucket has below a prefix.
+/// The content of a bucket below a prefix.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
-    /// Objects, by their whole keys.
+    /// Objects, with their whole keys.
     pub(super) objects: Vec<Object>,
-    /// Prefixes up to the next `/`, if these were asked for.
+    /// Prefixes up to the next `/`, if requested.
     pub(super) directories: Vec<String>,
 }
 
 impl Listed {
-    /// Passes on the objects in the order of their keys, which follow `root`.
+    /// Passes on the objects in the order of their keys, without the prefix `root`.
     pub(super) fn each(mut self, root: &str, each: &mut dyn FnMut(Object)) {
         for object in &mut self.objects {
             object.key.drain(..root.len());
         }
         if !self.objects.is_sorted_by(|one, other| one.key < other.key) {
-            self.objects.sort_unstable_by(|one, other| one.key.cmp(&other.key)); // as some stores list
+            self.objects.sort_unstable_by(|one, other| one.key.cmp(&other.key)); // some stores do not sort
             self.objects.dedup_by(|one, other| one.key == other.key);
         }
         self.objects.into_iter().for_each(each);

@@ -1,4 +1,4 @@
-//! Reads that go on where they were cut off.
+//! Reads that continue where they were cut off.
 
 use super::failure::Failure;
 use super::http::{Http, header};
@@ -8,10 +8,10 @@ use std::ops::Range;
 use ureq::Body;
 use ureq::http::Response;
 
-/// Asks once for an object, whole or the range that a header names.
+/// Requests an object once, whole or the range in a header.
 type Ask<'a> = dyn Fn(Option<&str>) -> Result<Response<Body>, Failure> + 'a;
 
-/// Passes on the bytes of a range, which is not empty, as they arrive. A range up to [`u64::MAX`] has no end.
+/// Passes on the bytes of a non-empty range as they arrive. A range up to [`u64::MAX`] has no end.
 pub(super) fn read(
     http: &Http,
     retry: &Retry,
@@ -34,7 +34,7 @@ pub(super) fn read(
     }
 }
 
-/// Reads on from `at`, which follows what was handed on, up to `end`.
+/// Continues a read at `at`, after the bytes already passed on, up to `end`.
 fn read_on(http: &Http, at: &mut u64, end: u64, ask: &Ask<'_>, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let range = match end {
         u64::MAX => format!("bytes={at}-"),
@@ -42,11 +42,11 @@ fn read_on(http: &Http, at: &mut u64, end: u64, ask: &Ask<'_>, sink: &mut Sink<'
     };
     let is_whole = *at == 0 && end == u64::MAX;
     let answer = match ask(if is_whole { None } else { Some(&range) }) {
-        Err(failure) if failure.status() == 416 => return Ok(()), // it begins behind the last byte
+        Err(failure) if failure.status() == 416 => return Ok(()), // the range begins behind the last byte
         answer => answer?,
     };
     let length = header(answer.headers(), "content-length").and_then(|length| length.parse::<u64>().ok());
-    // A store that knows no ranges sends all.
+    // A store without ranges sends the whole object.
     let mut skip = if answer.status() == 206 { 0 } else { *at };
     if answer.status() == 206 {
         let told = header(answer.headers(), "content-range").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What may pass is tried again, after pauses that grow and are random, until a deadline.
+//! Retries transient failures until a deadline, after random pauses that grow.
 
 use super::failure::Failure;
 use run_common::message::warn;
@@ -8,54 +8,54 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long a store is waited for that has never answered: its address is probably wrong.
+/// How long to wait for a store that has never answered: its address is probably wrong.
 const UNKNOWN: Duration = Duration::from_secs(20);
-/// A store that does not answer is reported after this time.
+/// Time until a silent store is reported.
 const NOTED: Duration = Duration::from_secs(2);
-/// The first pause is at most this.
+/// The longest first pause.
 const FIRST: Duration = Duration::from_millis(50);
-/// How often an answer that does not follow the protocol is ignored: it may have been damaged on its way, or
-/// come from another server than a store.
+/// How often an answer that does not follow the protocol is ignored. The answer may be damaged, or come from
+/// another server than the store.
 const STRANGE: u32 = 6;
-/// No pause is longer, unless the store asks for it.
+/// The longest pause, unless the store asks for a longer one.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How often and how long requests to one store are tried.
+/// Retries requests to one store.
 #[derive(Debug)]
 pub(super) struct Retry {
-    /// How long after its first failure a request is tried again.
+    /// How long a request is retried after its first failure.
     within: Duration,
     /// Whether the store has ever answered anything.
     answered: AtomicBool,
     /// Address of the store, for messages.
     address: String,
-    /// When the first of all requests failed, while the store has never answered.
+    /// Time of the first failure of all requests, until the store answers.
     silent: OnceLock<Instant>,
-    /// It was reported that the store does not answer.
+    /// The silence of the store was reported.
     noted: AtomicBool,
-    /// The store has never answered and was given up: each further request is tried once.
+    /// The store has never answered, and was given up: each further request is tried once.
     given_up: AtomicBool,
 }
 
 impl Retry {
-    /// Tries requests to the store at this address until so long after their first failure.
+    /// Retries requests to the store at this address for this time after their first failure.
     pub(super) fn new(within: Duration, address: String) -> Self {
         let no = || AtomicBool::new(false);
         Self { within, answered: no(), address, silent: OnceLock::new(), noted: no(), given_up: no() }
     }
 
-    /// Notes that the store has answered.
+    /// Records that the store has answered.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// Begins a request.
+    /// Starts a request.
     pub(super) fn begin(&self) -> Attempts<'_> {
         Attempts { retry: self, first: None, pause: FIRST, strange: 0 }
     }
 
-    /// Makes a request until it has success, fails for good, or time is over; then the last failure. Requests are
-    /// such that they may be made twice.
+    /// Makes a request until it succeeds, fails for good, or runs out of time; then returns the last failure.
+    /// The request must be repeatable.
     pub(super) fn run<T>(&self, mut request: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut attempts = self.begin();
         loop {
@@ -76,12 +76,12 @@ pub(super) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// Records that something arrived: what fails now fails for the first time.
+    /// Records that something arrived, so that the next failure counts as the first.
     pub(super) fn progressed(&mut self) {
         *self = self.retry.begin();
     }
 
-    /// Waits for the next attempt, or hands the failure back if there should be none.
+    /// Waits for the next attempt, or returns the failure if there should be none.
     pub(super) fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.may_pass() {
             return Err(failure);
@@ -94,14 +94,14 @@ impl Attempts<'_> {
         let mut within = self.retry.within;
         let has_answered = self.retry.answered.load(Ordering::Relaxed);
         if !has_answered {
-            first = *self.retry.silent.get_or_init(|| first); // all requests share this patience
+            first = *self.retry.silent.get_or_init(|| first); // all requests share this deadline
             within = within.min(UNKNOWN);
         }
         let asked = match &failure {
             Failure::Answer(answer) => answer.retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
         };
-        // Any share of the pause: clients that failed together do not come back together.
+        // A random share of the pause, so that clients that failed together do not return together.
         let share = RandomState::new().hash_one(Instant::now()) & 0xffff;
         let pause = self.pause.mul_f64(f64::from(u32::try_from(share).unwrap_or(0)) / 65536.0).max(asked);
         let is_given_up = !has_answered && self.retry.given_up.load(Ordering::Relaxed);

@@ -1,27 +1,27 @@
-//! Text of requests: percent-encoding, base64, and words of a store in a message.
+//! Texts of requests: percent-encoding, base64, and the words of a store in a message.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 use std::fmt::Write as _;
 
-/// Characters of a store's message that are shown.
+/// Characters to show of a store's message.
 const SHOWN: usize = 200;
 
-/// Percent-encodes what an address may not have; `/` stays in a path.
+/// Percent-encodes the characters that an address cannot hold; `/` stays in a path.
 pub(super) fn encode(text: &str, is_path: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(byte.into()),
             b'/' if is_path => encoded.push('/'),
-            _ => drop(write!(encoded, "%{byte:02X}")), // a String takes everything
+            _ => drop(write!(encoded, "%{byte:02X}")), // writing to a String cannot fail
         }
     }
     encoded
 }
 
-/// Joins the pairs of a query, encoded.
+/// Returns the pairs of a query as text, encoded.
 pub(super) fn query(pairs: &[(&str, &str)]) -> String {
     let pairs = pairs.iter().map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
     pairs.collect::<Vec<_>>().join("&")
@@ -32,7 +32,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Returns the MD5 of bytes as the header `content-md5` has it: what all stores compare with what arrived.
+/// Returns the MD5 of bytes for the header `content-md5`, with which every store checks what arrives.
 pub(super) fn md5(bytes: &[u8]) -> String {
     base64(&Md5::digest(bytes))
 }
@@ -42,7 +42,7 @@ pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text.trim()).ok()
 }
 
-/// Makes a store's words fit for a message of one line.
+/// Makes the words of a store fit for a message of one line.
 pub(super) fn plain(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     run_common::text::cut(&run_common::text::printable(&words), SHOWN).into_owned()

@@ -4,14 +4,14 @@ use super::failure::{Answer, Failure};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// Elements within elements: no answer has more.
+/// The deepest nesting of elements: no answer has more.
 const DEPTH: usize = 16;
 
-/// Takes the path and the text of an element.
+/// Receives the path and the text of an element.
 type Each<'a> = dyn FnMut(&[&str], &str) -> Result<(), Failure> + 'a;
 
-/// Reads the answer of a request that had success, and calls `each` with the path and text of each element as it
-/// ends. An `Error` is one, whatever the status was: an upload in parts that ends is answered before its end is known.
+/// Parses a successful answer, and calls `each` with the path and text of each element at its end. An `Error`
+/// element is an error even so: the status for the end of an upload in parts comes before the end is known.
 pub(super) fn elements(document: &str, each: &mut Each<'_>) -> Result<(), Failure> {
     let (mut answer, mut is_error) = (Answer::default(), false);
     walk(document, &mut |path, text| match path {
@@ -29,9 +29,9 @@ pub(super) fn elements(document: &str, each: &mut Each<'_>) -> Result<(), Failur
     Ok(())
 }
 
-/// Reads what an answer of failure tells.
+/// Parses an answer of failure.
 pub(super) fn error(document: &str, answer: &mut Answer) {
-    // What is no XML tells nothing: the status is left.
+    // An answer that is not XML leaves only the status.
     let _ = walk(document, &mut |path, text| {
         if let ["Error", rest @ ..] = path {
             note(rest, text, answer);
@@ -51,7 +51,7 @@ fn note(path: &[&str], text: &str, answer: &mut Answer) {
     }
 }
 
-/// Calls `each` at the end of each element. A document that is cut off is malformed.
+/// Calls `each` at the end of each element. Fails if the document is cut off.
 fn walk(document: &str, each: &mut Each<'_>) -> Result<(), Failure> {
     let malformed = |what: &dyn std::fmt::Display| Failure::Malformed(what.to_string());
     let (mut path, mut text, mut has_ended) = (Vec::<String>::new(), String::new(), false);

@@ -1,4 +1,4 @@
-//! One container: requests to it are signed and are tried again.
+//! One container: signs the requests to it, and retries them.
 
 use super::super::clock::Clock;
 use super::super::failure::Failure;
@@ -14,9 +14,9 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
-/// Version of the protocol that is spoken.
+/// Version of the protocol.
 const VERSION: &str = "2021-12-02";
-/// How often one request is sent with another time or other credentials.
+/// How often a request is repeated with another time or other credentials.
 const TURNS: usize = 3;
 
 /// One container.
@@ -61,12 +61,12 @@ impl Container {
         })
     }
 
-    /// The address of the container.
+    /// Returns the address of the container.
     pub(super) fn address(&self) -> String {
         format!("{}/{}", self.who().server, self.name)
     }
 
-    /// Makes a request once, and returns the answer of success.
+    /// Makes a request once, and returns a successful answer.
     pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         let mut turns = 0;
         loop {
@@ -88,7 +88,8 @@ impl Container {
         }
     }
 
-    /// As [`Container::ask`], and hands the answer on to be read; all of which is tried again if it may pass.
+    /// Makes a request as [`Container::ask`] does, and passes the answer to `read`. Retries both after
+    /// transient failures.
     pub(super) fn run<T>(
         &self,
         ask: &Ask<'_>,
@@ -129,7 +130,7 @@ impl Container {
         Ok(answer)
     }
 
-    /// Looks for credentials that were written since, in place of those that are no longer good.
+    /// Looks for newer credentials after the old ones have expired.
     fn renew(&self, old: &Settings) -> bool {
         if *self.who() != *old {
             return true; // another thread has found them

@@ -1,4 +1,4 @@
-//! Where credentials of Azure come from: variables, as Azure's command line tool uses them. No address is asked.
+//! Finds credentials of Azure in the variables of Azure's command line tool. Asks no server for them.
 
 use super::super::text::from_base64;
 use crate::store::environment::Environment;
@@ -11,7 +11,7 @@ const GROUP: [&str; 4] = [
     "AZURE_STORAGE_KEY",
     "AZURE_STORAGE_SAS_TOKEN",
 ];
-/// Variables of identities, which are to be asked for a token.
+/// Variables of identities that would have to ask a server for a token.
 const ASKED: [&str; 5] = [
     "AZURE_FEDERATED_TOKEN_FILE",
     "AZURE_CLIENT_SECRET",
@@ -19,16 +19,16 @@ const ASKED: [&str; 5] = [
     "IDENTITY_ENDPOINT",
     "MSI_ENDPOINT",
 ];
-/// The account that emulators have, and its key, which is no secret.
+/// The account of emulators, and its key, which is no secret.
 const EMULATOR: [&str; 2] = [
     "devstoreaccount1",
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
 ];
 
-/// What proves who asks.
+/// Proves the identity of the client.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// The key of the account, and the same as it was written.
+    /// The key of the account, decoded and as text.
     Key(Vec<u8>, String),
     /// A signature that is part of each address.
     Token(String),
@@ -41,7 +41,7 @@ impl fmt::Debug for Proof {
 }
 
 impl Proof {
-    /// What no message may have in it.
+    /// Returns the texts that no message may contain.
     pub(super) fn secrets(&self) -> Vec<&str> {
         match self {
             Self::Key(_, text) => vec![text],
@@ -54,12 +54,12 @@ impl Proof {
     }
 }
 
-/// What variables say of a store.
+/// The settings for a store, from variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     /// The account.
     pub(super) account: String,
-    /// Who asks.
+    /// The proof of the client's identity.
     pub(super) proof: Proof,
     /// `https://ACCOUNT.blob.core.windows.net`, or the address of another server, without a `/` at its end.
     pub(super) server: String,

@@ -10,7 +10,7 @@ use crate::store::Object;
 use std::collections::HashSet;
 
 impl Azure {
-    /// Lists all blobs whose keys begin with a prefix, or the directories that these lie in.
+    /// Lists all blobs whose keys begin with a prefix, or the directories of these blobs.
     pub(super) fn list_all(&self, prefix: &str, directories: bool) -> Result<Listed, Failure> {
         let (mut listed, mut marker, mut seen) = (Listed::default(), String::new(), HashSet::new());
         loop {
@@ -37,7 +37,7 @@ impl Azure {
     }
 }
 
-/// Reads a page, and the marker of the next; empty if there is none.
+/// Parses a page. Returns the blobs and the marker of the next page, which is empty at the end.
 fn page(document: &str) -> Result<(Listed, String), Failure> {
     let (mut listed, mut next, mut is_list) = (Listed::default(), String::new(), false);
     let (mut key, mut size, mut tag) = (String::new(), None, None);

@@ -1,8 +1,8 @@
 //! Azure Blob Storage as a store.
 //!
-//! Source: "Blob service REST API", Azure Storage REST reference. An upload in parts is a set of blocks, whose ids begin
-//! with that of the upload, and a list of them. Nothing gives blocks up: the store does so after a week, or when
-//! another list is made of their blob.
+//! Source: "Blob service REST API", Azure Storage REST reference. An upload in parts consists of blocks, whose
+//! IDs begin with the ID of the upload, and of a list of blocks. No request gives blocks up: the store removes
+//! them after a week, or when another list is made for their blob.
 
 mod container;
 mod credentials;
@@ -27,7 +27,7 @@ use std::sync::OnceLock;
 use ureq::http::HeaderMap;
 use uuid::Uuid;
 
-/// What a blob is marked with that was sent in parts: the id of its upload.
+/// Metadata of a blob that was sent in parts: the ID of its upload.
 const MARK: &str = "x-ms-meta-runsyncupload";
 
 /// A prefix in a container.
@@ -36,14 +36,14 @@ pub(crate) struct Azure {
     container: Container,
     /// Empty, or ends in `/`.
     prefix: String,
-    /// How messages call it.
+    /// Name of the store in messages.
     name: String,
-    /// What it was seen to check.
+    /// What the store was seen to check.
     checks: OnceLock<Checks>,
 }
 
 impl Azure {
-    /// Finds the address of a container and who asks; nothing is sent.
+    /// Finds credentials and the address of a container, without a request.
     pub(crate) fn new(name: &str, container: &str, prefix: &str, access: &Access) -> Result<Self, Error> {
         let container = Container::new(container, access).map_err(|why| {
             let error = Error::new(Exit::System, format!("cannot use {name}")).because(why);
@@ -56,7 +56,7 @@ impl Azure {
         format!("{}{key}", self.prefix)
     }
 
-    /// Makes a request without a body.
+    /// Returns a request without a body.
     fn plain<'a>(method: &'a str, key: &'a str) -> Ask<'a> {
         Ask { method, key, query: &[], headers: &[], body: &[] }
     }
@@ -74,7 +74,7 @@ impl Azure {
         self.container.run(&ask, |answer| stored(&headers(answer)?))
     }
 
-    /// Looks at a blob.
+    /// Returns the headers of a blob; none if there is no such blob.
     fn found(&self, key: &str) -> Result<Option<HeaderMap>, Failure> {
         match self.container.run(&Self::plain("HEAD", key), headers) {
             Ok(found) => Ok(Some(found)),
@@ -84,12 +84,12 @@ impl Azure {
     }
 }
 
-/// Returns whether there is no such blob; a container that is missing is another matter.
+/// Returns whether a blob is missing; a missing container does not count.
 fn is_missing(failure: &Failure) -> bool {
     matches!(failure, Failure::Answer(answer) if answer.is(404) && answer.code != "ContainerNotFound")
 }
 
-/// Tags are quoted in headers and not in lists.
+/// Returns the tag, which is quoted in headers and unquoted in lists.
 fn tag(headers: &HeaderMap) -> Option<String> {
     header(headers, "etag").map(|tag| tag.trim_matches('"').to_owned())
 }
@@ -104,7 +104,7 @@ fn size(headers: &HeaderMap) -> Result<u64, Failure> {
     size.ok_or_else(|| Failure::Malformed("there is no length".to_owned()))
 }
 
-/// The id of a block: all of a blob are of one length.
+/// Returns the ID of a block: all IDs of a blob have the same length.
 fn block(upload: &Upload, number: u32) -> String {
     base64(format!("{}{number:08}", upload.id).as_bytes())
 }
@@ -181,7 +181,7 @@ impl Store for Azure {
         let ask = Ask { query: &query, headers: &with, body: body.as_bytes(), ..Self::plain("PUT", &key) };
         match self.container.run(&ask, |answer| stored(&headers(answer)?)) {
             Err(Failure::Answer(answer)) if answer.code == "InvalidBlockList" => {
-                // The blocks were given up, or are those of the blob, and the answer that said so was lost.
+                // The blocks were given up, or they are in the blob already and the answer was lost.
                 let found = self.found(&key)?.filter(|found| header(found, MARK) == Some(&upload.id));
                 Ok(stored(&found.ok_or(Fault::NotFound)?)?)
             }
@@ -194,7 +194,7 @@ impl Store for Azure {
     }
 
     fn sync(&self) -> Result<(), Fault> {
-        Ok(()) // an answer is given when a blob is safe
+        Ok(()) // Azure answers when a blob is safe
     }
 
     fn checks(&self) -> Checks {

@@ -6,7 +6,7 @@ use super::super::text::base64;
 use ring::hmac::{HMAC_SHA256, Key, sign};
 use std::fmt::Write as _;
 
-/// A request as it is signed.
+/// The signed parts of a request.
 pub(super) struct Signed<'a> {
     /// `GET`, `PUT`, …
     pub(super) method: &'a str,
@@ -25,7 +25,7 @@ pub(super) fn authorization(account: &str, key: &[u8], request: &Signed<'_>) -> 
     let of =
         |name: &str| request.headers.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| *value);
     let length = if request.length == 0 { String::new() } else { request.length.to_string() };
-    // Empty lines: encoding, language, type, date and conditions of time, range; none of which is sent.
+    // The empty lines are encoding, language, type, date, conditions of time, and range, which are not sent.
     let mut text = format!(
         "{}\n\n\n{length}\n{}\n\n\n\n{}\n{}\n\n\n",
         request.method,
@@ -34,7 +34,7 @@ pub(super) fn authorization(account: &str, key: &[u8], request: &Signed<'_>) -> 
         of("if-none-match")
     );
     for (name, value) in request.headers.iter().filter(|(name, _)| name.starts_with("x-ms-")) {
-        let _ = writeln!(text, "{name}:{value}"); // a String takes everything
+        let _ = writeln!(text, "{name}:{value}"); // writing to a String cannot fail
     }
     let _ = write!(text, "/{account}{}", request.path);
     for (name, value) in request.query {
@@ -48,7 +48,7 @@ pub(super) fn authorization(account: &str, key: &[u8], request: &Signed<'_>) -> 
 mod tests {
     use super::*;
 
-    /// Made with Python's hmac by the steps of the reference; Azurite takes what is signed so.
+    /// Computed with Python's hmac by the steps of the reference; Azurite accepts such signatures.
     #[test]
     fn requests_are_signed_as_the_reference_tells() {
         let headers = [

@@ -1,4 +1,4 @@
-//! Where a bucket is asked for.
+//! The address of a bucket.
 
 use super::super::text::encode;
 use super::dialect::Dialect;
@@ -6,18 +6,19 @@ use super::dialect::Dialect;
 /// The address of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BucketAddress {
-    /// `https://HOST`, or with a port.
+    /// `https://HOST`, with a port if needed.
     pub(super) origin: String,
-    /// The path before each key: `/BUCKET`, or nothing where the host names the bucket.
+    /// The path before each key: `/BUCKET`, or empty if the host names the bucket.
     pub(super) base: String,
-    /// The region that requests are signed for.
+    /// The region for signatures.
     pub(super) region: String,
-    /// Whether it is a server of Amazon, whose name follows from the region.
+    /// Whether the server is Amazon's, so that its name follows from the region.
     is_amazon: bool,
 }
 
 impl BucketAddress {
-    /// Finds the address of a bucket: in the path of a server that is named, in the name of Amazon's host otherwise.
+    /// Finds the address of a bucket: in the path of the endpoint, if there is one, else in the name of
+    /// Amazon's host.
     pub(super) fn new(
         dialect: Dialect,
         endpoint: Option<&str>,
@@ -37,7 +38,7 @@ impl BucketAddress {
         let region = region.to_owned();
         let Some(endpoint) = endpoint else {
             let top = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-            // A certificate for *.s3… is none for names with more dots.
+            // The certificate of *.s3… does not cover names with more dots.
             let is_host =
                 !bucket.contains(['.', '_']) && bucket.bytes().all(|byte| !byte.is_ascii_uppercase());
             let (host, base) = if is_host {
@@ -64,12 +65,12 @@ impl BucketAddress {
         }
     }
 
-    /// The host, as the header has it.
+    /// Returns the host, as in the header.
     pub(super) fn host(&self) -> &str {
         self.origin.split_once("://").map_or(self.origin.as_str(), |(_, host)| host)
     }
 
-    /// The same bucket in another region.
+    /// Returns the same bucket in another region.
     pub(super) fn in_region(&self, region: &str, bucket: &str) -> Option<Self> {
         let there = if self.is_amazon {
             Self::new(Dialect::Amazon, None, bucket, region).ok()?
@@ -79,7 +80,7 @@ impl BucketAddress {
         Some(there).filter(|there| there != self)
     }
 
-    /// The same bucket at the host that an answer named.
+    /// Returns the same bucket at the host that an answer named.
     pub(super) fn at(&self, origin: String, bucket: &str) -> Self {
         let mut there = Self { origin, base: format!("/{bucket}"), ..self.clone() };
         if there.host().starts_with(&format!("{bucket}.")) {
@@ -88,7 +89,7 @@ impl BucketAddress {
         there
     }
 
-    /// The same server over TLS, if that is where an answer leads, and it was asked without.
+    /// Returns the same server over TLS, if the answer leads there and the request was made without TLS.
     pub(super) fn over_tls(&self, scheme: &str, host: &str) -> Option<Self> {
         let name = |host: &str| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
         let is_it =
@@ -96,7 +97,7 @@ impl BucketAddress {
         is_it.then(|| Self { origin: format!("https://{host}"), ..self.clone() })
     }
 
-    /// Returns whether what is signed may go to this host: the same, or another of Amazon's.
+    /// Returns whether signed requests may go to this host: the same host, or another host of Amazon.
     pub(super) fn trusts(&self, host: &str) -> bool {
         let is_of_amazon =
             |host: &str| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");

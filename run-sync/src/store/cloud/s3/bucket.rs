@@ -1,4 +1,4 @@
-//! One bucket: requests to it are signed, follow it to where it is, and are tried again.
+//! One bucket: signs the requests to it, follows it to its region, and retries.
 
 use super::super::clock::Clock;
 use super::super::failure::{Answer, Failure};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::Response;
 
-/// How often one request is sent to another place, with another time or other credentials.
+/// How often a request is repeated at another address, with another time or other credentials.
 const TURNS: usize = 4;
 
 /// One bucket.
@@ -35,11 +35,11 @@ pub(crate) struct Bucket {
     address: RwLock<Arc<BucketAddress>>,
     who: RwLock<Arc<Credentials>>,
     clock: Clock,
-    /// Whether an answer led elsewhere.
+    /// Whether an answer has led to another server.
     redirects: AtomicBool,
 }
 
-/// A request to a bucket. Headers are in lower case, pairs of the query sorted.
+/// A request to a bucket. Headers are in lower case, the pairs of the query sorted.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) method: &'a str,
@@ -83,18 +83,18 @@ impl Bucket {
         })
     }
 
-    /// Whether an answer has led elsewhere so far.
+    /// Returns whether an answer has led to another server so far.
     pub(super) fn redirects(&self) -> bool {
         self.redirects.load(Ordering::Relaxed)
     }
 
-    /// The address of the bucket.
+    /// Returns the address of the bucket.
     pub(super) fn address(&self) -> String {
         let address = self.present_address();
         format!("{}{}", address.origin, address.base)
     }
 
-    /// Makes a request once, wherever the store wants it to be made, and returns the answer of success.
+    /// Makes a request once, at the address that the store wants, and returns a successful answer.
     pub(super) fn ask(&self, ask: &Ask<'_>) -> Result<Response<Body>, Failure> {
         let mut turns = 0;
         loop {
@@ -116,7 +116,8 @@ impl Bucket {
         }
     }
 
-    /// As [`Bucket::ask`], and hands the answer on to be read; all of which is tried again if it may pass.
+    /// Makes a request as [`Bucket::ask`] does, and passes the answer to `read`. Retries both after transient
+    /// failures.
     pub(super) fn run<T>(
         &self,
         ask: &Ask<'_>,
@@ -156,7 +157,7 @@ impl Bucket {
         Ok(answer)
     }
 
-    /// Follows an answer to where the bytes are. The address is signed itself; what proves us is not sent there.
+    /// Follows a redirect of a read. The new address is signed in itself, so no credentials are sent there.
     fn follow(&self, ask: &Ask<'_>, url: &str) -> Result<Response<Body>, Failure> {
         let headers: Vec<_> = ask.headers.iter().filter(|(name, _)| *name == "range").copied().collect();
         let mut url = url.to_owned();
@@ -177,7 +178,7 @@ impl Bucket {
         Err(Failure::Malformed("it leads from place to place".to_owned()))
     }
 
-    /// Decides what follows from an answer of failure.
+    /// Decides what to do after a failure.
     fn turn(&self, ask: &Ask<'_>, failure: &Failure, address: &BucketAddress, who: &Credentials) -> Turn {
         let Failure::Answer(answer) = failure else { return Turn::End };
         if let Some(region) = &answer.region
@@ -225,7 +226,7 @@ impl Bucket {
         }
     }
 
-    /// Looks for credentials that were written since, in place of those that are no longer good.
+    /// Looks for newer credentials after the old ones have expired.
     fn renew(&self, old: &Credentials) -> bool {
         if *self.who() != *old {
             return true; // another thread has found them

@@ -1,5 +1,5 @@
-//! Where credentials of S3 come from: variables, then the files of Amazon's tools. No address is asked that the user did
-//! not name, so that missing credentials are an error at once.
+//! Finds credentials of S3 in variables, then in the files of Amazon's tools. Asks no server that the user did
+//! not name, so that missing credentials are an immediate error.
 //!
 //! Order and names: "Configuration and credential precedence", AWS SDKs and Tools Reference Guide.
 
@@ -11,33 +11,33 @@ use std::path::{Path, PathBuf};
 /// Variables that belong together.
 const GROUP: [&str; 5] =
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"];
-/// Variables of credentials that are to be asked for: of a service account of Kubernetes, of a container, of CI.
+/// Variables of credentials that must be requested: of a service account of Kubernetes, of a container, of CI.
 const ASKED: [&str; 3] = [
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
-/// Keys of a profile that need more than is written there.
+/// Keys of a profile that need more than the file.
 const INDIRECT: [&str; 5] =
     ["role_arn", "sso_session", "sso_start_url", "credential_process", "web_identity_token_file"];
 
-/// What gives the keys of anything.
+/// The command that prints the keys of any credentials.
 const EXPORT: &str = "aws configure export-credentials";
 
-/// What variables and files say of a store.
+/// The settings for a store, from variables and files.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// Who asks.
+    /// The keys.
     pub(super) who: Credentials,
     /// Region.
     pub(super) region: String,
-    /// Address of the server, where that is not Amazon.
+    /// Address of the server, if it is not Amazon's.
     pub(super) endpoint: Option<String>,
-    /// File of the certificates to trust, of a profile.
+    /// File of trusted certificates, from a profile.
     pub(super) certificates: Option<String>,
 }
 
-/// Finds credentials. `read` reads a file; none if there is none.
+/// Finds credentials. `read` reads a file, and returns none for a missing file.
 pub(super) fn find(
     environment: &Environment,
     read: &dyn Fn(&Path) -> Option<String>,
@@ -72,7 +72,7 @@ pub(super) fn find(
         None if key("role_arn").is_some()
             && (key("source_profile").or_else(|| key("credential_source"))).is_some() =>
         {
-            return Err(indirect(&profile, "role_arn")); // keys beside it are those of who takes the role
+            return Err(indirect(&profile, "role_arn")); // its keys are for taking the role
         }
         None => pair(
             key("aws_access_key_id"),
@@ -148,8 +148,8 @@ fn indirect(profile: &str, key: &str) -> String {
     )
 }
 
-/// Reads sections and keys of a file of Amazon's tools, or of gsutil. A setting within a setting, which is indented, has the
-/// names of both: `s3.endpoint_url`.
+/// Parses a file of Amazon's tools, or of gsutil, into sections and keys. An indented setting within a setting
+/// has the names of both: `s3.endpoint_url`.
 pub(super) fn ini(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let (mut sections, mut section) = (BTreeMap::<String, BTreeMap<_, _>>::new(), String::new());
     let mut outer = String::new();

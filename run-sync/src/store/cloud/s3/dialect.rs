@@ -1,33 +1,34 @@
-//! The protocol of S3 as Google Cloud Storage speaks it: other names in signatures and headers, other conditions.
+//! The protocol of S3 in the dialect of Google Cloud Storage: other names in signatures and headers, other
+//! conditions.
 //!
-//! Source: "XML API" and "HMAC keys", Cloud Storage reference. Names of Amazon are taken there, too, but not beside those
-//! that only Google has, and conditions of writes are among these.
+//! Source: "XML API" and "HMAC keys", Cloud Storage reference. Google accepts Amazon's names, too, but not
+//! together with names of its own, such as the conditions of writes.
 
-/// Whose protocol a server speaks.
+/// The dialect of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Amazon's, which most servers speak.
+    /// Amazon's dialect, as most servers speak it.
     Amazon,
-    /// Google's.
+    /// Google's dialect.
     Google,
 }
 
-/// Names of a dialect.
+/// The names in a dialect.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// Of the kind of signature.
+    /// Algorithm of the signature.
     pub(super) algorithm: &'static str,
-    /// What the secret is preceded by.
+    /// Prefix of the secret.
     pub(super) version: &'static str,
-    /// Of the service.
+    /// Name of the service.
     pub(super) service: &'static str,
-    /// Of a request.
+    /// End of the scope of a signature.
     pub(super) request: &'static str,
-    /// The header that has the time.
+    /// Header with the time.
     pub(super) date: &'static str,
-    /// The header that has the hash of the body.
+    /// Header with the hash of the body.
     pub(super) hash: &'static str,
-    /// The variable that names another server.
+    /// Variable with the address of another server.
     pub(super) endpoint: &'static str,
 }
 
@@ -52,7 +53,7 @@ const GOOGLE: Names = Names {
 };
 
 impl Dialect {
-    /// Its names.
+    /// Returns the names of the dialect.
     pub(super) fn names(self) -> &'static Names {
         match self {
             Self::Amazon => &AMAZON,

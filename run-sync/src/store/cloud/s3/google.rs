@@ -1,4 +1,4 @@
-//! Where HMAC keys of Google Cloud Storage come from: variables, then the files of gsutil.
+//! Finds HMAC keys of Google Cloud Storage in variables, then in the files of gsutil.
 
 use super::credentials::{Settings, ini, pair};
 use crate::store::environment::Environment;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The server of the XML API.
 const SERVER: &str = "https://storage.googleapis.com";
-/// Variables that belong together: as gsutil's file, GDAL and duplicity call them.
+/// Variables that belong together, named as in gsutil's file, GDAL and duplicity.
 const GROUP: [&str; 2] = ["GS_ACCESS_KEY_ID", "GS_SECRET_ACCESS_KEY"];
 
-/// Finds HMAC keys. `read` reads a file; none if there is none.
+/// Finds HMAC keys. `read` reads a file, and returns none for a missing file.
 pub(super) fn find(
     environment: &Environment,
     read: &dyn Fn(&Path) -> Option<String>,
@@ -25,7 +25,7 @@ pub(super) fn find(
     let endpoint = match environment.get("STORAGE_EMULATOR_HOST") {
         None => SERVER.to_owned(),
         Some(host) if host.contains("://") => host,
-        Some(host) => format!("http://{host}"), // as Google's libraries take it
+        Some(host) => format!("http://{host}"), // as in Google's libraries
     };
     Ok(Settings { who, region: "auto".to_owned(), endpoint: Some(endpoint), certificates: None })
 }

@@ -19,7 +19,7 @@ struct Page {
 }
 
 impl S3 {
-    /// Lists all objects whose keys begin with a prefix, or the directories that these lie in.
+    /// Lists all objects whose keys begin with a prefix, or the directories of these objects.
     pub(super) fn list_all(&self, prefix: &str, directories: bool) -> Result<Listed, Failure> {
         let (mut listed, mut token, mut seen) = (Listed::default(), None::<String>, HashSet::new());
         loop {
@@ -31,7 +31,7 @@ impl S3 {
             query.extend([("encoding-type", "url"), ("list-type", "2"), ("prefix", prefix)]);
             let page = self.bucket.run(&self.plain("GET", "", &query), |answer| page(&text(answer)?))?;
             let key = |key: String| if page.is_encoded { decoded(&key) } else { Some(key) };
-            // What is no UTF-8 or lies elsewhere is no key of ours.
+            // A key that is not UTF-8 or lies elsewhere is not ours.
             let is_ours = |key: &String| key.starts_with(prefix);
             for (name, size, tag) in page.objects {
                 if let Some(key) = key(name).filter(is_ours) {
@@ -49,9 +49,10 @@ impl S3 {
         }
     }
 
-    /// Gives up the uploads of a key, a whole one, other than the one with this id.
+    /// Gives up the uploads to exactly this key, except the upload with this ID.
     pub(super) fn give_up_others(&self, key: &str, id: Option<&str>) -> Result<(), Failure> {
-        // Keys as they are: none of ours has a character that XML cannot have, and not all stores encode these.
+        // The key is sent unencoded: our keys have only characters that XML can hold, and some stores do not
+        // encode them.
         let query = [("prefix", key), ("uploads", "")];
         let ids = self.bucket.run(&self.plain("GET", "", &query), |answer| uploads(&text(answer)?, key))?;
         for other in ids.iter().filter(|other| Some(other.as_str()) != id) {
@@ -65,7 +66,7 @@ impl S3 {
     }
 }
 
-/// Reads the ids of the uploads of a key. Only one page is read: a key has a few.
+/// Reads the IDs of the uploads to a key, from one page: a key has only a few.
 fn uploads(document: &str, key: &str) -> Result<Vec<String>, Failure> {
     let (mut found, mut is_list) = (Vec::new(), false);
     let mut upload = (String::new(), String::new());
@@ -114,7 +115,7 @@ fn page(document: &str) -> Result<Page, Failure> {
     }
 }
 
-/// Undoes `encoding-type=url`, where a space is a `+`.
+/// Decodes `encoding-type=url`, in which a space is a `+`.
 fn decoded(text: &str) -> Option<String> {
     String::from_utf8(percent::decode(&text.replace('+', " "))?).ok()
 }

@@ -1,4 +1,5 @@
-//! Amazon S3, and what speaks its protocol, as a store; Google Cloud Storage, too, whose XML API differs in names.
+//! Amazon S3, and servers with the same protocol, as stores; Google Cloud Storage, too, whose XML API has other
+//! names.
 //!
 //! Sources: Amazon S3 API Reference; "XML API", Cloud Storage reference.
 
@@ -29,7 +30,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use uuid::Uuid;
 
-/// What an object of Google is marked with that was sent in parts: its `ETag` tells nothing of them.
+/// Metadata of a Google object that was sent in parts: its `ETag` does not tell the parts.
 const MARK: &str = "x-goog-meta-run-sync-upload";
 
 /// A prefix in a bucket.
@@ -38,16 +39,16 @@ pub(crate) struct S3 {
     bucket: Bucket,
     /// Empty, or ends in `/`.
     prefix: String,
-    /// How messages call it.
+    /// Name of the store in messages.
     name: String,
-    /// What it was seen to check.
+    /// What the store was seen to check.
     checks: OnceLock<Checks>,
     /// The hash of an empty body.
     nothing: Digest,
 }
 
 impl S3 {
-    /// Finds the address of a bucket and who asks; nothing is sent.
+    /// Finds credentials and the address of a bucket, without a request.
     pub(crate) fn new(
         dialect: Dialect,
         name: &str,
@@ -74,7 +75,7 @@ impl S3 {
         }
     }
 
-    /// Makes a request without a body.
+    /// Returns a request without a body.
     fn plain<'a>(&'a self, method: &'a str, key: &'a str, query: &'a [(&'a str, &'a str)]) -> Ask<'a> {
         Ask { method, key, query, headers: &[], body: &[], sha256: &self.nothing }
     }
@@ -97,7 +98,7 @@ impl S3 {
         self.bucket.run(&ask, |answer| stored(&headers(answer)?))
     }
 
-    /// The header by which the store compares what arrives: the hash that was made of it, or what all stores know.
+    /// Returns the header with which the store checks the bytes: their SHA-256, or the MD5 for Google.
     fn checksum(&self, bytes: &[u8], sha256: &Digest) -> (&'static str, String) {
         match self.bucket.dialect {
             Dialect::Amazon => ("x-amz-checksum-sha256", base64(&sha256.0)),
@@ -105,7 +106,7 @@ impl S3 {
         }
     }
 
-    /// Returns Google's number of an object that has this tag; 412 if it has another.
+    /// Returns Google's generation of the object if it has this tag, else status 412.
     fn generation(&self, key: &str, tag: &str) -> Result<String, Failure> {
         let found = self.bucket.run(&self.plain("HEAD", key, &[]), headers)?;
         match header(&found, "x-goog-generation").filter(|_| header(&found, "etag") == Some(tag)) {
@@ -117,7 +118,8 @@ impl S3 {
         }
     }
 
-    /// Looks whether an upload that the store no longer has has become its object: the answer to its end was lost.
+    /// Returns the object of an upload that the store no longer has, if the upload was completed and the answer
+    /// was lost.
     fn has_completed(&self, upload: &Upload, parts: &[Part]) -> Result<Option<Stored>, Failure> {
         let key = self.key(&upload.key);
         let with = [("x-amz-checksum-mode", "ENABLED")];
@@ -130,7 +132,7 @@ impl S3 {
         let size: u64 = header(&found, "content-length").and_then(|size| size.parse().ok()).unwrap_or(0);
         let tag = header(&found, "etag").unwrap_or_default().trim_matches('"');
         let count = parts.len() as u64;
-        // Where the store keeps checksums: the hash of the hashes of the parts, and how many these are.
+        // A store that keeps checksums has the hash of the hashes of the parts, and their number.
         let hashes: Vec<u8> = parts.iter().flat_map(|part| part.sha256.0).collect();
         let checksum = format!("{}-{count}", base64(&Digest::of(&hashes).0));
         let is_ours = match header(&found, "x-amz-checksum-sha256") {
@@ -143,7 +145,7 @@ impl S3 {
     }
 }
 
-/// Parts the id of an upload to Google: what marks its object, and Google's own id.
+/// Splits the ID of an upload to Google into the mark of its object, and Google's own ID.
 fn mark(upload: &Upload) -> (&str, &str) {
     upload.id.split_once('/').unwrap_or(("", &upload.id))
 }
@@ -237,7 +239,7 @@ impl Store for S3 {
             self.bucket.ask(&ask).and_then(&mut begun)
         })?;
         if tries > 1 {
-            let _ = self.give_up_others(&whole, Some(&id)); // it is a nicety: an answer may have been lost
+            let _ = self.give_up_others(&whole, Some(&id)); // best effort, for lost answers
         }
         let id = if self.bucket.dialect == Dialect::Google { format!("{mark}/{id}") } else { id };
         Ok(Upload { key: key.to_owned(), id, part_size })
@@ -309,7 +311,7 @@ impl Store for S3 {
     }
 
     fn sync(&self) -> Result<(), Fault> {
-        Ok(()) // an answer is given when an object is safe
+        Ok(()) // S3 answers when an object is safe
     }
 
     fn checks(&self) -> Checks {
@@ -323,7 +325,7 @@ impl Store for S3 {
 
 impl Experiments for S3 {
     fn refuses(&self, key: &str, bytes: &[u8], wrong: &Digest) -> Result<bool, Fault> {
-        // Of the MD5 it matters that it is another.
+        // The MD5 only has to be another one.
         let (key, (name, checksum)) = (self.key(key), self.checksum(&wrong.0, wrong));
         let with = [(name, checksum.as_str())];
         let ask = Ask { method: "PUT", key: &key, query: &[], headers: &with, body: bytes, sha256: wrong };

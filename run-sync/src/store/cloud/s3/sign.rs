@@ -1,7 +1,7 @@
-//! Signatures of requests: AWS Signature Version 4, as S3 wants it.
+//! Signatures of requests: AWS Signature Version 4 for S3.
 //!
-//! Source: "Authenticating Requests: Using the Authorization Header", Amazon S3 API Reference. Unlike other services, S3
-//! has paths encoded once and never normalised.
+//! Source: "Authenticating Requests: Using the Authorization Header", Amazon S3 API Reference. Unlike other
+//! services, S3 encodes paths once and never normalises them.
 
 use super::dialect::Dialect;
 use crate::format::digest::Digest;
@@ -10,10 +10,10 @@ use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 use std::fmt;
 use std::fmt::Write as _;
 
-/// What proves who asks.
+/// The keys of the client.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
-    /// The id of the access key, which is no secret.
+    /// ID of the access key, which is no secret.
     pub(crate) key: String,
     /// The secret access key.
     pub(crate) secret: String,
@@ -27,7 +27,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A request as it is signed.
+/// The signed parts of a request.
 pub(super) struct Signed<'a> {
     /// `GET`, `PUT`, …
     pub(super) method: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct Signed<'a> {
     pub(super) path: &'a str,
     /// The query, encoded, its pairs sorted by name.
     pub(super) query: &'a str,
-    /// All headers that are signed, in lower case and sorted: `host`, the hash of the body and the time at least.
+    /// All signed headers, in lower case and sorted, with at least `host`, the hash of the body and the time.
     pub(super) headers: &'a [(&'a str, &'a str)],
     /// The hash of the body.
     pub(super) body: &'a Digest,
@@ -53,7 +53,7 @@ pub(super) fn authorization(
     let Signed { method, path, query, headers, body } = request;
     let mut canonical = format!("{method}\n{path}\n{query}\n");
     for (name, value) in *headers {
-        let _ = writeln!(canonical, "{name}:{}", value.trim()); // a String takes everything
+        let _ = writeln!(canonical, "{name}:{}", value.trim()); // writing to a String cannot fail
     }
     let _ = write!(canonical, "\n{signed}\n{body}");
     let day = now.format("%Y%m%d").to_string();
@@ -105,7 +105,7 @@ mod tests {
         assert!(got.ends_with("=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"), "{got}");
     }
 
-    /// Made with Python's hmac and hashlib, by the steps of "Signatures", Cloud Storage reference.
+    /// Computed with Python's hmac and hashlib, by the steps of "Signatures", Cloud Storage reference.
     #[test]
     fn google_has_names_of_its_own() {
         let who = Credentials { key: "GOOGTEST".into(), secret: "a/secret+key".into(), token: None };
