@@ -1,11 +1,11 @@
-//! Which store is meant, and how receipts and messages call it.
+//! Which store a command uses, and the store's address in receipts and messages.
 
 use crate::store::Access;
 use crate::store::url::StoreUrl;
 use run_common::error::Error;
 use std::fs;
 
-/// Returns the store that was given, else that of `RUN_SYNC_URL`. `option` is what names one on the command line.
+/// Returns the given store, else that of `RUN_SYNC_URL`. `option` is the command-line option for it.
 pub(crate) fn address(given: Option<&StoreUrl>, option: &str, access: &Access) -> Result<StoreUrl, Error> {
     match (given, access.environment.get("RUN_SYNC_URL")) {
         (Some(given), _) => Ok(given.clone()),
@@ -17,7 +17,7 @@ pub(crate) fn address(given: Option<&StoreUrl>, option: &str, access: &Access) -
     }
 }
 
-/// Returns the address of a store as receipts and messages have it: of a directory the absolute path.
+/// Returns the address of a store for receipts and messages: for a directory, the absolute path.
 pub(crate) fn shown(url: &StoreUrl) -> String {
     match url {
         StoreUrl::Directory(root) => {

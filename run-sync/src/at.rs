@@ -1,4 +1,4 @@
-//! Which backup is meant: the newest, or that of a number, a hash or a time.
+//! Which backup the user wants: the newest, or the backup with a number, a hash or a time.
 
 use crate::format::manifest::Manifest;
 use crate::set::{Commit, Set};
@@ -7,30 +7,30 @@ use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 use run_common::time::{Timestamp, parse_duration};
 
-/// Digits of a hash that are enough to name it.
+/// Digits of a hash that suffice to name a backup.
 const LEAST: usize = 4;
 
-/// A backup, read.
+/// A backup, with its manifest.
 pub(crate) struct Chosen {
-    /// Its number and hash.
+    /// Number and hash of the manifest.
     pub(crate) commit: Commit,
-    /// What it holds.
+    /// The manifest.
     pub(crate) manifest: Manifest,
 }
 
-/// What a user writes to mean a backup.
+/// What the user wrote to name a backup.
 #[derive(Clone, Debug, PartialEq)]
 enum When {
     /// Digits: a number, or the start of a hash if no backup has this number.
     Number(u64),
     /// The start of a hash.
     Hash,
-    /// The last one that was begun by then.
+    /// The last backup that had begun by then.
     Time(Timestamp),
 }
 
-/// Reads the backup of a set that is meant, as [`choose`] does. A set without it is reported, raises the status, and
-/// keeps no other set from its turn.
+/// Reads the wanted backup of a set, as [`choose`] does. A set without this backup is reported and raises the
+/// status; the caller continues with the next set.
 pub(crate) fn choose_of_several(
     set: &Set<'_>,
     when: Option<&str>,
@@ -47,7 +47,7 @@ pub(crate) fn choose_of_several(
     }
 }
 
-/// Reads the backup of a set that is meant; the newest if none is named.
+/// Reads the wanted backup of a set; without `when`, the newest.
 pub(crate) fn choose(set: &Set<'_>, when: Option<&str>) -> Result<Chosen, Error> {
     let commits = set.history()?.commits;
     let Some(newest) = commits.last() else {
@@ -89,7 +89,7 @@ fn missing(set: &Set<'_>, when: &str) -> Error {
         .hint("run-sync list --history shows all")
 }
 
-/// Returns the backup of a number. Of two by different writers, returns the one that began later, and reports
+/// Returns the backup with a number. If two writers have used the number, returns the later backup, and reports
 /// this.
 fn newest_of(set: &Set<'_>, commits: &[Commit], number: u64) -> Result<Chosen, Error> {
     let same: Vec<_> = commits.iter().filter(|commit| commit.number == number).collect();
@@ -114,7 +114,7 @@ fn newest_of(set: &Set<'_>, commits: &[Commit], number: u64) -> Result<Chosen, E
     Ok(newest)
 }
 
-/// Returns the last backup that was begun by a time. Numbers tell the order; of one number the time does.
+/// Returns the last backup that had begun by a time. Numbers give the order; within one number, the time does.
 fn before(set: &Set<'_>, commits: &[Commit], when: &str, time: Timestamp) -> Result<Chosen, Error> {
     let mut found: Option<Chosen> = None;
     for commit in commits.iter().rev() {

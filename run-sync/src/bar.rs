@@ -1,10 +1,10 @@
-//! The line on a terminal that says how many bytes have moved, how fast, and when it will be over.
+//! The progress line on a terminal: bytes moved, speed, and remaining time.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The line, if there is a terminal for it.
+/// The progress line, if standard error is a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
     line: Option<ProgressBar>,
@@ -12,12 +12,12 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    /// Starts the bar, if stderr is a terminal, with the number of bytes to move.
+    /// Starts the line, with the number of bytes to move.
     pub(crate) fn new(name: &str, bytes: u64) -> Self {
         Self::with(name, bytes, &Gauge::default())
     }
 
-    /// Starts the bar, and shows also what requests have sent that are still under way.
+    /// Starts the line, which also shows bytes of requests in progress.
     pub(crate) fn with(name: &str, bytes: u64, gauge: &Gauge) -> Self {
         let line = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
@@ -31,7 +31,7 @@ impl Bar {
         Self { line, gauge: gauge.clone() }
     }
 
-    /// Counts bytes of which all is done, less what was shown while they moved.
+    /// Counts bytes as done, and does not count again those that requests have shown.
     pub(crate) fn add(&self, bytes: u64) {
         if let Some(line) = &self.line {
             let mut state = self.gauge.state();
@@ -51,20 +51,20 @@ impl Drop for Bar {
     }
 }
 
-/// Shows bytes on the line while their requests are under way: a part takes long on a slow link.
+/// Counts the bytes of requests in progress: a part takes long on a slow link.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Gauge(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     line: Option<ProgressBar>,
-    /// Bytes that are shown, and not done.
+    /// Bytes that are shown, but not done.
     ahead: u64,
-    /// Bytes of these whose request has failed: they are sent again, and not shown again.
+    /// Shown bytes whose requests have failed: they are sent again, but not shown again.
     wasted: u64,
 }
 
-/// A request whose bytes are shown. Unless it has succeeded, they will be sent again.
+/// A request in progress. Unless it succeeds, its bytes will be sent again.
 #[derive(Debug)]
 pub(crate) struct Moving {
     gauge: Gauge,
@@ -72,7 +72,7 @@ pub(crate) struct Moving {
 }
 
 impl Gauge {
-    /// Returns a request to count, if there is a line.
+    /// Returns a counter for a request, if there is a line.
     pub(crate) fn moving(&self) -> Option<Moving> {
         let is_shown = self.state().line.is_some();
         is_shown.then(|| Moving { gauge: self.clone(), bytes: 0 })
@@ -96,7 +96,7 @@ impl Moving {
         }
     }
 
-    /// The request has succeeded.
+    /// Records that the request has succeeded.
     pub(crate) fn succeed(mut self) {
         self.bytes = 0;
     }
@@ -122,7 +122,7 @@ mod tests {
         let mut first = gauge.moving().unwrap();
         first.add(30);
         assert_eq!(line.position(), 30);
-        drop(first); // it has failed
+        drop(first); // the request has failed
         let mut again = gauge.moving().unwrap();
         let mut other = gauge.moving().unwrap();
         again.add(20);
@@ -135,7 +135,7 @@ mod tests {
         bar.add(50);
         bar.add(5);
         assert_eq!(line.position(), 55);
-        bar.add(7); // that needed no request
+        bar.add(7); // these needed no request
         assert_eq!(line.position(), 62);
         drop(bar);
         assert!(gauge.moving().is_none());

@@ -1,4 +1,4 @@
-//! `run-sync cat`: prints a stored file. What is printed was verified, piece by piece.
+//! `run-sync cat`: prints a stored file, and verifies it piece by piece.
 
 use crate::at::choose;
 use crate::cli;
@@ -13,9 +13,9 @@ use run_common::error::{Error, Exit};
 use std::io;
 use std::path::Path;
 
-/// Number of pieces that are read ahead and kept in memory.
+/// Pieces that are read ahead and kept in memory.
 const AHEAD: usize = 4;
-/// The longest piece that is kept in memory until it was verified.
+/// The longest piece that is kept in memory until it is verified.
 const LONGEST: u64 = 64 << 20;
 
 /// Prints a file.
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &cli::Cat, out: &mut Out) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Returns the store, if one is named, the name of the run, and the file.
+/// Returns the store, if the operands name one, the name of the run, and the file.
 fn operands(args: &cli::Cat) -> Result<(Option<StoreUrl>, &str, &Path), Error> {
     let (url, name, file) = match &args.operands[..] {
         [name, file] => (args.from.from.clone(), name, file),
@@ -73,7 +73,7 @@ fn print(set: &Set<'_>, entry: &Entry, pieces: &[Piece], threads: usize, out: &m
                 let mut printed = piece.range.start;
                 let mut take = |at: u64, bytes: &[u8]| {
                     if at != printed {
-                        return Err(io::Error::other("the stored file is damaged")); // printed before it was verified
+                        return Err(io::Error::other("the stored file is damaged")); // too late to take it back
                     }
                     printed += bytes.len() as u64;
                     out.bytes(bytes).map_err(io::Error::other)

@@ -1,4 +1,4 @@
-//! `run-sync diff`: what differs between a backup and the run as it is, or between two backups.
+//! `run-sync diff`: the differences between a backup and the present run, or between two backups.
 
 use crate::address::{address, shown};
 use crate::at::choose;
@@ -24,20 +24,20 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// What differs.
+/// The differences.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     name: String,
     /// Number of the older backup.
     old: u64,
-    /// Number of the newer one; none for the run as it is.
+    /// Number of the newer backup; none for the present run.
     new: Option<u64>,
     added: Vec<String>,
     removed: Vec<String>,
     changed: Vec<String>,
 }
 
-/// How a place differs.
+/// The kind of difference.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Change {
     Added,
@@ -45,7 +45,7 @@ enum Change {
     Changed,
 }
 
-/// Prints what differs.
+/// Prints the differences.
 pub(crate) fn run(args: &cli::Diff, out: &mut Out) -> Result<Exit, Error> {
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let url = shown(&address(args.from.from.as_ref(), "--from", &Access::new(&args.reach)?)?);
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &cli::Diff, out: &mut Out) -> Result<Exit, Error> {
             between(&old.manifest, &new.manifest)
         }
         (None, Some(subject)) => since(&old.manifest, &subject, source.transfers)?,
-        (None, None) => BTreeMap::new(), // a name alone is looked up here
+        (None, None) => BTreeMap::new(), // a name without a second backup is a local run
     };
     for (place, change) in changes {
         let path = place.shown().display().to_string();
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &cli::Diff, out: &mut Out) -> Result<Exit, Error> {
     Ok(if is_same { Exit::Ok } else { Exit::No })
 }
 
-/// Opens the run or batch that a name means here.
+/// Opens the local run or batch with a name.
 fn local(name: &str, runs_dir: &Path) -> Result<Subject, Error> {
     match Names::below(runs_dir).open(name)? {
         Operand::Run(run) => Subject::run(&run, None, Some(&Finder::new(None))),
@@ -105,7 +105,7 @@ fn local(name: &str, runs_dir: &Path) -> Result<Subject, Error> {
     }
 }
 
-/// Returns the name that a run has in a store: that of its last backup there, else its own.
+/// Returns the name of a run in a store, from its last receipt for this store, else its own name.
 fn stored_name(subject: &Subject, url: &str) -> SetName {
     let receipts = receipts::read(&subject.record).unwrap_or_default();
     let here = receipts.iter().rev().find_map(|receipt| match receipt {
@@ -128,7 +128,7 @@ fn between(old: &Manifest, new: &Manifest) -> BTreeMap<Place, Change> {
     changes
 }
 
-/// Compares a backup with a run as it is.
+/// Compares a backup with the present run.
 fn since(old: &Manifest, subject: &Subject, threads: usize) -> Result<BTreeMap<Place, Change>, Error> {
     let scan = Scan::of(&subject.roots);
     if let Some((place, error)) = scan.unreadable.into_iter().next() {
@@ -148,13 +148,13 @@ fn since(old: &Manifest, subject: &Subject, threads: usize) -> Result<BTreeMap<P
     Ok(changes)
 }
 
-/// All that a backup has, as if it had been removed since.
+/// Returns all places of a backup as removed.
 fn removed_from(old: &Manifest) -> BTreeMap<Place, Change> {
     let there = old.entries.iter().filter(|entry| entry.absent.is_none());
     there.map(|entry| (entry.place.clone(), Change::Removed)).collect()
 }
 
-/// Returns what a backup has at a place.
+/// Returns the backup's entry of a place.
 fn there<'a>(manifest: &'a Manifest, place: &Place) -> Option<&'a Entry> {
     let found = manifest.entries.binary_search_by(|entry| entry.place.cmp(place)).ok()?;
     manifest.entries.get(found).filter(|entry| entry.absent.is_none())
@@ -168,7 +168,7 @@ fn is_same(old: &Entry, new: &Entry) -> bool {
     is_same_kind && old.mode == new.mode
 }
 
-/// Returns whether something is here as it was stored: as stat(2) tells, else by its hash.
+/// Returns whether an item is still as it was stored, by stat(2) or else by its hash.
 fn is_still(entry: &Entry, found: &Found, roots: &[Root]) -> io::Result<bool> {
     let stat = found.stat;
     match &entry.kind {

@@ -1,4 +1,4 @@
-//! Reads stored files in pieces, and believes a piece only if it has its hash.
+//! Reads stored files in pieces, and accepts a piece only with the right hash.
 
 use crate::format::digest::Digest;
 use crate::format::entry::File;
@@ -12,28 +12,28 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// How often a piece is read that is not what it should be: a network may have damaged it.
+/// How often a damaged piece is read again: the damage may come from the network.
 const TRIES: u32 = 4;
-/// Bytes that are read at a time.
+/// Bytes per read.
 const BLOCK: usize = 256 << 10;
 
 /// A part of a stored file, or all of a small one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
-    /// Which bytes.
+    /// Range of the bytes in the file.
     pub(crate) range: Range<u64>,
-    /// Their hash.
+    /// Hash of the bytes.
     pub(crate) sha256: Digest,
 }
 
-/// Why a stored file is not what its manifest says.
+/// Why a stored file does not match its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Damage {
-    /// There is no such object.
+    /// The object does not exist.
     Missing,
-    /// The object has fewer bytes.
+    /// The object is too short.
     Short,
-    /// Its bytes have another hash.
+    /// The bytes have another hash.
     Differs,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Damage {
 pub(crate) enum Trouble {
     /// The stored file is damaged.
     Damaged(Damage),
-    /// The receiver of the bytes has failed.
+    /// The receiver of the bytes failed.
     Sink(io::Error),
     /// The store cannot be read.
     Store(Error),
@@ -59,7 +59,7 @@ impl fmt::Display for Damage {
 }
 
 impl File {
-    /// Returns the pieces that the file is read in; an empty file has none.
+    /// Returns the pieces in which the file is read; none for an empty file.
     pub(crate) fn pieces(&self) -> Vec<Piece> {
         match &self.parts {
             _ if self.size == 0 => Vec::new(),
@@ -77,12 +77,12 @@ impl File {
 }
 
 impl Piece {
-    /// Its bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Returns whether a file has it.
+    /// Returns whether a file has this piece.
     pub(crate) fn is_in(&self, file: &fs::File) -> io::Result<bool> {
         let mut hash = Sha256::new();
         let mut block = vec![0; usize::try_from(self.len()).unwrap_or(BLOCK).min(BLOCK)];
@@ -102,8 +102,8 @@ impl Piece {
         Ok(Digest::finish(hash) == self.sha256)
     }
 
-    /// Reads the piece of an object, and hands the bytes on as they come, with the place of each in the file. They
-    /// count only if this returns without trouble; before that they may come again, from the start.
+    /// Reads the piece from an object, and passes the bytes on as they arrive, with their place in the file.
+    /// The bytes count only if this returns without trouble; until then, they may come again from the start.
     pub(crate) fn read(
         &self,
         set: &Set<'_>,

@@ -16,26 +16,26 @@ use serde::Serialize;
 /// A file or link of a backup.
 #[derive(Debug, Serialize)]
 struct Row {
-    /// The run, as its store calls it.
+    /// Name of the run in the store.
     name: String,
     /// Number of the backup.
     number: u64,
     /// Path below the run, as `cat` takes it.
     file: String,
-    /// Bytes; none of a link.
+    /// Bytes; none for a link.
     size: Option<u64>,
     mtime: Stamp,
     sha256: Option<Digest>,
-    /// Key of its object in the store.
+    /// Key of the object in the store.
     key: Option<String>,
     /// Where a link points.
     target: Option<String>,
-    /// Why it was not in the run any more.
+    /// Why the file is no longer in the run.
     absent: Option<Absent>,
 }
 
 impl Row {
-    /// Makes the row of an entry; none of a directory.
+    /// Returns the row of an entry; none for a directory.
     fn new(set: &Set<'_>, number: u64, entry: &Entry) -> Option<Self> {
         let (size, sha256, target) = match &entry.kind {
             Kind::Dir => return None,
@@ -55,7 +55,7 @@ impl Row {
         })
     }
 
-    /// Returns its cells, without the name of the run.
+    /// Returns the cells of the row, without the name of the run.
     fn cells(self) -> Vec<String> {
         let file = match &self.target {
             Some(target) => format!("{} -> {target}", self.file),

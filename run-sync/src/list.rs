@@ -34,11 +34,11 @@ struct Row {
     verified: Verified,
     /// Files in the run when it was backed up.
     files: usize,
-    /// Bytes of these.
+    /// Bytes of these files.
     bytes: u64,
-    /// Another backup continues the same one.
+    /// Another backup continues the same earlier backup.
     fork: bool,
-    /// The directory that it lies in is no batch, but a store of its own.
+    /// The directory of the backup is no batch, but a store of its own.
     #[serde(skip)]
     store_below: Option<String>,
 }
@@ -70,7 +70,7 @@ impl Row {
     }
 }
 
-/// Returns the size of a file that was in the run.
+/// Returns the size of a file, unless the file is absent.
 fn size_of(entry: &Entry) -> Option<u64> {
     match &entry.kind {
         Kind::File(file) if entry.absent.is_none() => Some(file.size),
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &cli::List, out: &mut Out) -> Result<Exit, Error> {
     Ok(status)
 }
 
-/// Reads the newest backups of a set, or all. One that is damaged does not hide the others.
+/// Reads the newest backups of a set, or all. A damaged backup does not hide the others.
 fn rows(set: &Set<'_>, history: bool) -> Result<Vec<Result<Row, Error>>, Error> {
     let all = set.history()?;
     let newest = all.newest().map(|commit| commit.number);

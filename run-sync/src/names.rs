@@ -1,4 +1,4 @@
-//! From names to the sets that a store has.
+//! Finds the sets of a store by their names.
 
 use crate::format::key;
 use crate::set::SetName;
@@ -6,21 +6,21 @@ use crate::store::Store;
 use crate::workers;
 use run_common::error::{Error, Exit};
 
-/// Directories that a message names.
+/// Directories in a message.
 const SHOWN: usize = 5;
 
 /// Finds sets in a store.
 pub(crate) struct Names<'a> {
     /// The store.
     pub(crate) store: &'a dyn Store,
-    /// How messages call it.
+    /// Name of the store in messages.
     pub(crate) url: &'a str,
     /// Requests at a time.
     pub(crate) transfers: usize,
 }
 
 impl Names<'_> {
-    /// Returns all sets of the store, those of a batch after the batch's own.
+    /// Returns all sets of the store; a batch comes before its runs.
     pub(crate) fn all(&self) -> Result<Vec<SetName>, Error> {
         self.below(&self.directories("")?)
     }
@@ -45,21 +45,21 @@ impl Names<'_> {
         Ok(self.directories(&set.prefix())?.iter().any(|name| name == key::BACKUP))
     }
 
-    /// Returns the sets at the top of the store that have these names, or lie in the batches of these names. Each
-    /// name is a request.
+    /// Returns the sets at the top of the store with these names, and the sets in batches with these names.
+    /// Each name takes a request.
     fn below(&self, names: &[String]) -> Result<Vec<SetName>, Error> {
         let all = workers::map(names, self.transfers, |name| {
             let set = SetName { batch: None, name: name.clone() };
             let names = self.directories(&set.prefix())?;
             Ok((set, names))
         });
-        // Sets, and what may be one.
+        // Sets and candidates for sets.
         let mut found = Vec::new();
         for top in all {
             let (set, names) = top?;
             let has = |name: &str| names.iter().any(|found| found == name);
             let is_set = has(key::BACKUP);
-            // A batch, or a directory that holds one without its own files in the store.
+            // A batch, or a directory with the runs of a batch whose own files are not in the store.
             let may_hold = !is_set || has(key::BATCH);
             let batch = set.name.clone();
             found.extend(is_set.then_some((set, true)));
@@ -80,7 +80,7 @@ impl Names<'_> {
         Ok(sets)
     }
 
-    /// Returns what a store without runs has, for a message: it may be another place than was meant.
+    /// Returns the contents of a store without runs, for a message: the user may have meant another place.
     pub(crate) fn what_else(&self) -> Result<String, Error> {
         let names = self.store.list_directories("").map_err(|fault| fault.error("list", "", self.url))?;
         if names.iter().any(|name| name == key::BACKUP) {
@@ -91,7 +91,7 @@ impl Names<'_> {
         Ok(if names.is_empty() { String::new() } else { format!("; below are: {}", names.join(", ")) })
     }
 
-    /// Lists the names of directories below a prefix; what cannot be a name of ours is left out.
+    /// Lists the directories below a prefix; leaves out those that cannot be names of ours.
     fn directories(&self, prefix: &str) -> Result<Vec<String>, Error> {
         let names = self.store.list_directories(prefix);
         let names = names.map_err(|fault| fault.error("list", prefix, self.url))?;

@@ -1,4 +1,4 @@
-//! `probe`: finds out by experiment what a store can do, and records that in it.
+//! `run-sync probe`: finds out by experiment what a store can do, and records the result in the store.
 
 use crate::address::{address, shown};
 use crate::cli::Probe;
@@ -12,16 +12,16 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Writers of a race.
+/// Writers in a race.
 const WRITERS: u8 = 32;
-/// Races of a kind.
+/// Races of each kind.
 const RACES: u8 = 3;
-/// No race begins later than this after the first.
+/// No race begins later after the first than this.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Bytes of parts: the least that stores take, and more.
+/// Bytes of the parts: stores take no smaller ones.
 const PART: usize = 5 << 20;
 
-/// Does the experiments.
+/// Runs the experiments.
 pub(crate) fn run(args: &Probe, out: &mut Out) -> Result<Exit, Error> {
     let access = Access::new(&args.reach)?;
     let url = address(args.url.as_ref(), "URL", &access)?;
@@ -86,7 +86,8 @@ fn get(store: &dyn Store, key: &str) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// Lets 32 writers write one key at once, and says whether at most one had success and its bytes are there.
+/// Lets all writers write one key at once. Returns whether at most one of them succeeded and its bytes are
+/// there.
 fn one_wins(
     store: &dyn Store,
     key: &str,
@@ -104,7 +105,8 @@ fn one_wins(
     for (writer, result) in results {
         match result {
             Ok(()) => winners.push(writer),
-            // Some stores, such as rclone's directories, take what one has written for the failure of another.
+            // Some stores, such as rclone's directories, mistake the object of one writer for the failure of
+            // another.
             Err(Fault::Exists | Fault::Unavailable(_) | Fault::NotFound) => {}
             Err(fault) => return Err(fault),
         }
@@ -113,12 +115,12 @@ fn one_wins(
         Err(Fault::NotFound) => Vec::new(),
         there => there?,
     };
-    // Of nobody it is known if the winner's answer was lost, but its byte is there.
+    // If the winner's answer was lost, no writer knows of its success, but its byte is there.
     let is_of_one = matches!(there[..], [writer] if writer < WRITERS);
     Ok(is_of_one && (winners.is_empty() || there == winners))
 }
 
-/// Returns whether an object that is there is not created again, and of several writers one creates it.
+/// Returns whether the store creates no object twice, and lets one of several writers create it.
 fn creates_once(store: &dyn Store) -> Result<bool, Fault> {
     let start = Instant::now();
     for race in 0..RACES {
@@ -136,7 +138,8 @@ fn creates_once(store: &dyn Store) -> Result<bool, Fault> {
     Ok(true)
 }
 
-/// Returns whether an object that has changed since is not replaced, and of several writers one replaces it.
+/// Returns whether the store replaces no object that has changed since, and lets one of several writers replace
+/// it.
 fn replaces_once(store: &dyn Store, experiments: &dyn Experiments) -> Result<bool, Fault> {
     let start = Instant::now();
     for race in 0..RACES {
@@ -159,7 +162,7 @@ fn replaces_once(store: &dyn Store, experiments: &dyn Experiments) -> Result<boo
     Ok(true)
 }
 
-/// Returns whether parts of one size are taken, and whether those of several are.
+/// Returns whether the store takes parts of one size, and of several sizes.
 fn takes_parts(store: &dyn Store) -> Result<(bool, bool), Fault> {
     let sent = |sizes: &[usize]| {
         let key = probe_key();

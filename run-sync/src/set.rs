@@ -1,4 +1,4 @@
-//! A set: what a store holds of one run, or of the files of a batch, below one name (run-store(5)).
+//! A set: the objects of one run, or of the files of a batch, below one name in a store (run-store(5)).
 
 use crate::format::digest::Digest;
 use crate::format::key;
@@ -14,13 +14,13 @@ use std::io;
 /// Bytes that a manifest may have: some 4 million entries.
 const LIMIT: usize = 1 << 30;
 
-/// How often a manifest is read that does not have its hash.
+/// How often a damaged manifest is read.
 const READS: usize = 3;
 
-/// The name of a set: of a run, of a run in a batch, or of a batch.
+/// The name of a set: a run, a run in a batch, or a batch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SetName {
-    /// The batch that the run is in.
+    /// The batch of the run.
     pub(crate) batch: Option<String>,
     /// The run, or the batch itself.
     pub(crate) name: String,
@@ -38,7 +38,7 @@ impl SetName {
         is_right.then(|| Self { batch, name: name.to_owned() })
     }
 
-    /// The prefix of all keys of the set.
+    /// Returns the prefix of all keys of the set.
     pub(crate) fn prefix(&self) -> String {
         let name = key::name(&self.name);
         match &self.batch {
@@ -57,27 +57,27 @@ impl fmt::Display for SetName {
     }
 }
 
-/// A set in a store. Keys of its methods are those below the set.
+/// A set in a store. Its methods take keys below the set.
 pub(crate) struct Set<'a> {
     /// The store.
     pub(crate) store: &'a dyn Store,
-    /// How messages call the store.
+    /// Name of the store in messages.
     pub(crate) url: &'a str,
-    /// The name.
+    /// Name of the set.
     pub(crate) name: SetName,
 }
 
-/// Which manifest is meant: its number, and its hash, which is part of its key.
+/// Identifies a manifest: its number, and its hash, which is part of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Commit {
     /// 1 for the first.
     pub(crate) number: u64,
-    /// Hash of the document.
+    /// Hash of the manifest.
     pub(crate) digest: Digest,
 }
 
 impl Set<'_> {
-    /// The key in the store of a key of the set, or of one of another set of the batch: `../NAME/…`.
+    /// Returns the key in the store for a key of the set, or of another set of the batch: `../NAME/…`.
     pub(crate) fn key(&self, key: &str) -> String {
         match (key.strip_prefix("../"), &self.name.batch) {
             (Some(other), Some(batch)) => format!("{}/{other}", key::name(batch)),
@@ -86,12 +86,12 @@ impl Set<'_> {
         }
     }
 
-    /// Makes the error of a request.
+    /// Returns the error of a failed request.
     pub(crate) fn failed(&self, verb: &str, key: &str, fault: Fault) -> Error {
         fault.error(verb, &self.key(key), self.url)
     }
 
-    /// Lists the manifests of the set, by number; and which writers there are.
+    /// Lists the manifests of the set, by number, and the writers.
     pub(crate) fn history(&self) -> Result<History, Error> {
         let mut history = History::default();
         let prefix = self.key(&format!("{}/", key::BACKUP));
@@ -111,7 +111,7 @@ impl Set<'_> {
         Ok(history)
     }
 
-    /// Lists the objects of the set, by their keys below it; of a batch without those of its runs.
+    /// Lists the objects of the set, with their keys below it; for a batch, without those of its runs.
     pub(crate) fn objects(&self, kind: SetKind, each: &mut dyn FnMut(Object)) -> Result<(), Error> {
         let below = self.name.prefix();
         let mut take = |object: Object| {
@@ -135,12 +135,12 @@ impl Set<'_> {
         Ok(())
     }
 
-    /// Reads a manifest, and believes it only if it has its hash.
+    /// Reads a manifest. Fails if it does not have its hash.
     pub(crate) fn manifest(&self, commit: Commit) -> Result<Manifest, Error> {
         self.whole_manifest(commit)?.ok_or_else(|| self.damaged(commit))
     }
 
-    /// Reads a manifest; none if it does not have its hash, so that nobody knows what it said.
+    /// Reads a manifest; none if it does not have its hash.
     pub(crate) fn whole_manifest(&self, commit: Commit) -> Result<Option<Manifest>, Error> {
         let key = key::manifest(commit.number, &commit.digest);
         let mut bytes = self.read(&key, LIMIT)?;
@@ -148,7 +148,7 @@ impl Set<'_> {
             if Digest::of(&bytes) == commit.digest {
                 break;
             }
-            bytes = self.read(&key, LIMIT)?; // the way may have changed a byte
+            bytes = self.read(&key, LIMIT)?; // the network may have changed a byte
         }
         if Digest::of(&bytes) != commit.digest {
             return Ok(None);
@@ -164,7 +164,7 @@ impl Set<'_> {
         Ok(Some(manifest))
     }
 
-    /// The error of a manifest that does not have its hash.
+    /// Returns the error of a manifest without its hash.
     pub(crate) fn damaged(&self, commit: Commit) -> Error {
         let what = format!("manifest {} of '{}' in {} is damaged", commit.number, self.name, self.url);
         Error::new(Exit::BadRun, what).because("it does not have the hash in its name")
@@ -188,29 +188,29 @@ impl Set<'_> {
 /// The backups of a set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// Its manifests, by number; more than one of a number after a fork.
+    /// The manifests of the set, by number; after a fork, several may have one number.
     pub(crate) commits: Vec<Commit>,
-    /// Who has written to it.
+    /// The writers of the set.
     pub(crate) writers: Vec<String>,
 }
 
 impl History {
-    /// Returns whether a backup does not continue the one before it in the store: a later number than its parent's is
-    /// then of another copy of the run, and is not in this backup.
+    /// Returns whether a backup leaves out another one, which is not its parent: a backup with a number after
+    /// the parent's is then by another copy of the run.
     pub(crate) fn leaves_out(&self, commit: Commit, parent: Option<Digest>) -> bool {
         let least = match parent {
             None => 0,
             Some(parent) => match self.commits.iter().find(|commit| commit.digest == parent) {
                 Some(parent) => parent.number,
-                None => return false, // it was removed from the store by hand
+                None => return false, // removed from the store by hand
             },
         };
         let is_later = |other: &&Commit| (least + 1..=commit.number).contains(&other.number);
         self.commits.iter().filter(is_later).any(|other| other.digest != commit.digest)
     }
 
-    /// The newest manifest. Of two with one number, both are as new: the caller sees by their parents that there is a
-    /// fork.
+    /// Returns the newest manifest. Of two with one number, both are newest: the caller sees by their parents
+    /// that there is a fork.
     pub(crate) fn newest(&self) -> Option<Commit> {
         self.commits.last().copied()
     }

@@ -10,19 +10,19 @@ use crate::workers;
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
 
-/// A store that is read.
+/// A store to read.
 pub(crate) struct Source {
     store: Box<dyn Store>,
-    /// How messages call it.
+    /// Name of the store in messages.
     pub(crate) url: String,
-    /// How receipts call it.
+    /// Address of the store in receipts.
     pub(crate) shown: String,
     /// Requests at a time.
     pub(crate) transfers: usize,
 }
 
 impl Source {
-    /// Opens the store that was given, else that of `RUN_SYNC_URL`. A directory has to be there.
+    /// Opens the given store, else that of `RUN_SYNC_URL`. A directory must exist.
     pub(crate) fn open(given: Option<&StoreUrl>, reach: &Reach) -> Result<Self, Error> {
         let access = Access::new(reach)?;
         let url = address(given, "--from", &access)?;
@@ -36,17 +36,17 @@ impl Source {
         Ok(Self { store, url: url.to_string(), shown: shown(&url), transfers: access.transfers })
     }
 
-    /// Returns a set of it.
+    /// Returns a set of the store.
     pub(crate) fn set(&self, name: SetName) -> Set<'_> {
         Set { store: self.store.as_ref(), url: &self.url, name }
     }
 
-    /// Finds its sets.
+    /// Returns a finder for the sets of the store.
     pub(crate) fn names(&self) -> Names<'_> {
         Names { store: self.store.as_ref(), url: &self.url, transfers: self.transfers }
     }
 
-    /// Returns the sets that names stand for, or all. A name without a set is reported, and determines the
+    /// Returns the sets for these names, or all sets. A name without a set is reported, and determines the
     /// status.
     pub(crate) fn sets(&self, names: &[String]) -> Result<(Vec<SetName>, Exit), Error> {
         let finder = self.names();

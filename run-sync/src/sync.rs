@@ -5,7 +5,7 @@ use crate::{backup, cat, clean, diff, list, probe, restore, verify};
 use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 
-/// Does what the command line asks for.
+/// Runs the verb of the command line.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     match &args.verb {
         Verb::Backup(args) => backup::run(args, out),

@@ -1,4 +1,4 @@
-//! `run-sync verify`: reads what a store holds of runs, and compares it with the hashes of their manifests.
+//! `run-sync verify`: reads the stored files of runs, and compares them with the hashes of their manifests.
 
 use crate::at::{Chosen, choose_of_several};
 use crate::bar::Bar;
@@ -23,25 +23,25 @@ use uuid::Uuid;
 
 /// Bytes that a list of hashes may have.
 const LIST: usize = 1 << 30;
-/// Shares are counted in millionths.
+/// The whole: shares are counted in millionths.
 const WHOLE: u64 = 1_000_000;
 
-/// What was found out about a backup.
+/// The result for a backup.
 #[derive(Debug, Serialize)]
 struct Report {
     name: String,
     number: u64,
     manifest: String,
-    /// Files that it holds.
+    /// Files in the backup.
     files: usize,
-    /// Bytes of their objects.
+    /// Bytes of the files' objects.
     bytes: u64,
     /// Bytes that were read.
     read: u64,
     damaged: Vec<Damaged>,
 }
 
-/// A file that is not in the store as it should be.
+/// A damaged or missing file.
 #[derive(Debug, Serialize)]
 struct Damaged {
     path: String,
@@ -52,9 +52,9 @@ struct Damaged {
 /// A part of an object.
 struct Work<'a> {
     key: &'a str,
-    /// None for an empty object, of which only its existence is looked at.
+    /// None for an empty object, which need only exist.
     piece: Option<Piece>,
-    /// It is read, and not only looked at.
+    /// The part is read; otherwise only existence and length are checked.
     is_read: bool,
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &cli::Verify, out: &mut Out) -> Result<Exit, Error> {
     Ok(status)
 }
 
-/// Reads a share: `5%`, `0.1%`, `5`.
+/// Parses a share: `5%`, `0.1%`, `5`.
 fn share(text: &str) -> Result<u64, Error> {
     let wrong = || Error::usage(format!("'{text}' is no share; write --sample 5%"));
     let percent: f64 = text.trim_end_matches('%').parse().map_err(|_| wrong())?;
@@ -88,7 +88,7 @@ fn share(text: &str) -> Result<u64, Error> {
     Ok(share)
 }
 
-/// Draws whether one of many is in a share.
+/// Draws at random whether an item belongs to a share.
 fn is_drawn(share: u64) -> bool {
     share == WHOLE || u64::from(Uuid::new_v4().as_fields().0) % WHOLE < share
 }
@@ -144,7 +144,7 @@ fn verify(set: &Set<'_>, chosen: &Chosen, share: u64, threads: usize) -> Result<
     })
 }
 
-/// Compares the lists of hashes with the manifest. One that is missing proves nothing, and is no damage.
+/// Compares the lists of hashes with the manifest. A missing list proves nothing, and is no damage.
 fn lists(set: &Set<'_>, chosen: &Chosen) -> Result<Vec<Damaged>, Error> {
     let expected = sums(&chosen.manifest.entries);
     let of = |commit: &Commit| key::sums(commit.number, &commit.digest);
@@ -153,7 +153,7 @@ fn lists(set: &Set<'_>, chosen: &Chosen) -> Result<Vec<Damaged>, Error> {
     if list(set, &own)?.is_some_and(|found| found != expected.as_bytes()) {
         damaged.push(own);
     }
-    // That of the newest backup may be of the one before: a backup was killed at its very end.
+    // `SHA256SUMS` may be the list of an earlier backup, if the newest backup was killed at its very end.
     if let Some(found) = list(set, key::SUMS)?.filter(|found| found != expected.as_bytes()) {
         let mut is_of_one = false;
         for commit in set.history()?.commits.iter().rev() {
@@ -177,7 +177,7 @@ fn list(set: &Set<'_>, key: &str) -> Result<Option<Vec<u8>>, Error> {
 }
 
 impl Work<'_> {
-    /// Looks at the object, or reads the piece of it.
+    /// Checks the existence and length of the object, or reads its piece.
     fn look(&self, set: &Set<'_>, bar: &Bar, read: &AtomicU64) -> Result<Option<Damage>, Error> {
         let Some(piece) = self.piece.as_ref().filter(|_| self.is_read) else {
             let found =

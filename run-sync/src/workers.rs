@@ -1,12 +1,12 @@
-//! Several threads that share out work.
+//! Threads that share work.
 
 use run_common::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Does the work of all items by several threads, begun in their order. The first error ends it: no other item is
-/// begun then.
+/// Processes all items with several threads, starting in their order. After the first error, no other item
+/// starts.
 pub(crate) fn each<T: Sync>(
     items: &[T],
     threads: usize,
@@ -34,7 +34,7 @@ pub(crate) fn each<T: Sync>(
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// Like [`each`], for results, in the order of the items.
+/// Like [`each`], but returns the results, in the order of the items.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
     let pairs: Vec<_> = items.iter().zip(&results).collect();

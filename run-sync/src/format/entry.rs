@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 /// First part of the keys of evaluations.
 pub(crate) const EVALUATIONS: &str = ".eval";
 
-/// The path of an entry that is the directory of the run, or of the evaluations, itself.
+/// The path of an entry for the directory of the run, or of the evaluations, itself.
 pub(crate) const ROOT: &str = ".";
 
-/// Where a file of a run lies: below the run, or below the directory of one of its evaluations.
+/// The place of a file of a run: below the run, or below the directory of one of its evaluations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The label of the evaluations; none for the run itself.
@@ -25,12 +25,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Returns whether it is another place, or lies below it.
+    /// Returns whether this is the other place, or lies below it.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         self.evaluation == other.evaluation && self.path.starts_with(&other.path)
     }
 
-    /// How people call it: evaluations as their keys are called.
+    /// Returns the path for people: the path of an evaluation begins as its key does.
     pub(crate) fn shown(&self) -> PathBuf {
         match &self.evaluation {
             Some(label) => Path::new(EVALUATIONS).join(label).join(&self.path),
@@ -42,26 +42,26 @@ impl Place {
 /// What a backup knows of one file, directory or link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where it lies.
+    /// The place of the item.
     pub(crate) place: Place,
-    /// What it is.
+    /// File, directory or link.
     pub(crate) kind: Kind,
     /// Permissions; 0 for links.
     pub(crate) mode: u32,
     /// Time of last modification.
     pub(crate) mtime: Stamp,
-    /// Why it is no longer in the run.
+    /// Why the item is no longer in the run.
     pub(crate) absent: Option<Absent>,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A regular file.
     File(File),
     /// A directory.
     Dir,
-    /// A symbolic link, and where it points.
+    /// A symbolic link, with its target.
     Link(OsString),
 }
 
@@ -72,35 +72,35 @@ pub(crate) struct File {
     pub(crate) size: u64,
     /// Hash of the first `size` bytes of its object.
     pub(crate) sha256: Digest,
-    /// Bytes of a part, and the hash of each, where there is more than one.
+    /// Size of the parts and their hashes, if there are several.
     pub(crate) parts: Option<Parts>,
-    /// Key of its object below the set, where that is not [`super::key::plain`].
+    /// Key of the object below the set, unless it is [`super::key::plain`].
     pub(crate) key: Option<String>,
-    /// Whether it had holes.
+    /// Whether the file had holes.
     pub(crate) sparse: bool,
-    /// Whether it was stored as it was at one moment, while it grew.
+    /// Whether the file was growing, and is stored as of one moment.
     pub(crate) prefix: bool,
     /// The path of the first entry that is the same file.
     pub(crate) same_file: Option<PathBuf>,
-    /// What tells that it was not changed since; none if it was too new.
+    /// Proof that the file has not changed since; none if the file was too new.
     pub(crate) identity: Option<Identity>,
 }
 
-/// The parts that a file is hashed in.
+/// The parts in which a file is hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// Bytes of each but the last.
+    /// Size of each part but the last.
     pub(crate) size: u64,
-    /// One a part.
+    /// The hash of each part.
     pub(crate) digests: Vec<Digest>,
 }
 
-/// What stat(2) says of a file that changes whenever its content does.
+/// The facts of stat(2) that change whenever the content of a file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// Inode.
     pub(crate) inode: u64,
-    /// Time of the last change of its content or inode.
+    /// Time of the last change of the file's content or inode.
     pub(crate) ctime: Stamp,
 }
 
@@ -108,14 +108,14 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Absent {
-    /// `run-sync clean` removed it: a restore brings it back.
+    /// `run-sync clean` removed the item: a restore brings it back.
     Cleaned,
-    /// The program, or someone, removed it: a restore leaves it away unless asked.
+    /// The program or the user removed the item: a restore leaves it out unless asked.
     Gone,
 }
 
 impl Entry {
-    /// Returns the key of its object below the set; none if it is no file.
+    /// Returns the key of the object below the set; none for directories and links.
     pub(crate) fn object(&self) -> Option<String> {
         match &self.kind {
             Kind::File(file) => file.key.clone().or_else(|| plain(&self.place)),
@@ -124,7 +124,7 @@ impl Entry {
     }
 }
 
-/// An entry as it is written. Names are those of run-store(5).
+/// An entry as JSON. The names are those of run-store(5).
 #[derive(Serialize, Deserialize)]
 pub(super) struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -181,7 +181,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Writes a name as text, or percent-encoded where it is none.
+/// Returns a name as text, or percent-encoded if it is not UTF-8.
 fn name(name: &OsStr) -> (Option<String>, Option<String>) {
     match name.to_str() {
         Some(text) => (Some(text.to_owned()), None),

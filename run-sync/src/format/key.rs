@@ -1,4 +1,4 @@
-//! The key of an object in a store, from the path of its file (run-store(5), Keys).
+//! Derives the key of an object in a store from the path of its file (run-store(5), Keys).
 
 use super::digest::Digest;
 use super::entry::{EVALUATIONS, Place};
@@ -6,28 +6,28 @@ use super::percent;
 use super::valid::is_name;
 use std::os::unix::ffi::OsStrExt;
 
-/// Where manifests and writers lie, below a set.
+/// Directory of manifests and writers, below a set.
 pub(crate) const BACKUP: &str = ".backup";
-/// Where writers say that they write.
+/// Directory of the names of writers, below a set.
 pub(crate) const WRITERS: &str = ".backup/writers";
 /// The list of hashes of the newest manifest.
 pub(crate) const SUMS: &str = "SHA256SUMS";
-/// What a batch has and a run has not: its own record.
+/// The record of a batch, which no run has.
 pub(crate) const BATCH: &str = ".batch";
-/// What belongs to the store itself.
+/// Directory of the store itself.
 pub(crate) const STORE: &str = ".run-store/";
-/// What the store can do, below its root.
+/// The abilities of the store, below its root.
 pub(crate) const ABILITIES: &str = ".run-store/abilities.json";
 
-/// First parts of keys that no file of a run has under its own path.
+/// First parts of keys that no file of a run gets by its own path.
 const RESERVED: [&str; 6] = [BACKUP, ".by", EVALUATIONS, ".gen", ".long", SUMS];
-/// Bytes that a key may have below its set; S3 allows 1,024 with prefix, batch and name.
+/// Bytes of a key below its set; S3 allows 1,024 with prefix, batch and name.
 const LENGTH: usize = 800;
-/// Bytes that a part of a key may have: what file systems allow.
+/// Bytes of a part of a key: file systems allow no more.
 const PART: usize = 255;
 
-/// Returns the key that a file has under its own path, below the set. None if this path is reserved: its file is
-/// always stored as one that was overwritten.
+/// Returns the key of a file by its own path, below the set. None if this path is reserved: such a file is
+/// always stored as if it had been overwritten.
 pub(crate) fn plain(place: &Place) -> Option<String> {
     let path = place.path.as_os_str().as_bytes();
     let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -37,15 +37,15 @@ pub(crate) fn plain(place: &Place) -> Option<String> {
     }
 }
 
-/// Returns the key of a file that was overwritten in place, below the set. One backup may have several versions of it,
-/// from 1: those before the last are of a file that changed while it was backed up.
+/// Returns the key of a file that was overwritten in place, below the set. A file that keeps changing during a
+/// backup leaves several versions, numbered from 1; the last one counts.
 pub(crate) fn generation(place: &Place, number: u64, writer: &str, version: u32) -> String {
     let writer = writer.get(..8).unwrap_or(writer);
     let version = if version > 1 { format!("-{version}") } else { String::new() };
     format!(".gen/{number:06}-{writer}{version}/{}", encoded(place))
 }
 
-/// Returns the prefix of the keys of a writer who is not the first of a set.
+/// Returns the prefix of a writer's keys; the first writer of a set has none.
 pub(crate) fn of_writer(writer: &str) -> String {
     format!(".by/{writer}/")
 }
@@ -60,7 +60,7 @@ pub(crate) fn sums(number: u64, digest: &Digest) -> String {
     format!("{BACKUP}/{number:06}-{digest}.sums")
 }
 
-/// Reads the key of a manifest: its number and hash.
+/// Parses the key of a manifest into its number and hash.
 pub(crate) fn parse_manifest(key: &str) -> Option<(u64, Digest)> {
     let name = key.strip_prefix(BACKUP)?.strip_prefix('/')?.strip_suffix(".json")?;
     let (number, digest) = name.split_once('-')?;
@@ -68,12 +68,12 @@ pub(crate) fn parse_manifest(key: &str) -> Option<(u64, Digest)> {
     Some((number.parse().ok().filter(|_| is_number)?, digest.parse().ok()?))
 }
 
-/// Percent-encodes a name of a set: of a batch or run.
+/// Percent-encodes the name of a run, batch or label.
 pub(crate) fn name(name: &str) -> String {
     text(percent::encode(name.as_bytes(), is_kept))
 }
 
-/// Reads what [`name`] wrote; none if it is no name, or would be written otherwise.
+/// Decodes the output of [`name`]; none if the text is no name, or no output of it.
 pub(crate) fn parse_name(encoded: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();
@@ -94,7 +94,7 @@ fn encoded(place: &Place) -> String {
         Some(label) => format!("{EVALUATIONS}/{}/", name(label)),
         None => String::new(),
     };
-    // Bytes of no UTF-8 are encoded one by one; the other characters are kept.
+    // Bytes that are not UTF-8 are encoded one by one; most other characters are kept.
     for chunk in path.utf8_chunks() {
         key.push_str(&text(percent::encode(chunk.valid().as_bytes(), is_kept)));
         key.push_str(&text(percent::encode(chunk.invalid(), |_| false)));
@@ -111,7 +111,7 @@ fn is_kept(rest: &[u8]) -> bool {
 }
 
 fn text(encoded: Vec<u8>) -> String {
-    String::from_utf8(encoded).unwrap_or_default() // what is kept is UTF-8, and what is encoded is ASCII
+    String::from_utf8(encoded).unwrap_or_default() // kept bytes are UTF-8, and encoded bytes are ASCII
 }
 
 #[cfg(test)]

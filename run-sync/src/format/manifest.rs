@@ -1,4 +1,4 @@
-//! A manifest: what one backup of a run holds (run-store(5), Manifest).
+//! A manifest: the content of one backup of a run (run-store(5), Manifest).
 
 use super::digest::Digest;
 use super::entry::{Entry, Written};
@@ -8,42 +8,42 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
-/// The version of the format that this tool writes, and the greatest it reads.
+/// Version of the format that this tool writes, and the greatest that it reads.
 const SCHEMA: u64 = 1;
 
-/// What one backup of a run holds.
+/// The content of one backup of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
-    /// What it says of the backup.
+    /// The facts about the backup.
     pub(crate) head: Head,
-    /// What it says of each file, directory and link; sorted by [`super::entry::Place`].
+    /// The files, directories and links, sorted by [`super::entry::Place`].
     pub(crate) entries: Vec<Entry>,
 }
 
-/// What a manifest says of its backup.
+/// The facts about a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
     /// Version of the format.
     pub(crate) schema: u64,
     /// 1 for the first backup of a set.
     pub(crate) number: u64,
-    /// Hash of the manifest that it continues.
+    /// Hash of the manifest that this backup continues.
     pub(crate) parent: Option<Digest>,
-    /// What the set is of.
+    /// Whether the set is of a run or a batch.
     pub(crate) kind: SetKind,
-    /// The run; for a batch, its name when it was created.
+    /// ID of the run; for a batch, its name when it was created.
     pub(crate) run_id: String,
-    /// Its name when it was backed up.
+    /// Name of the run when it was backed up.
     pub(crate) run_name: String,
-    /// The batch it was in.
+    /// Batch of the run.
     pub(crate) batch: Option<String>,
     /// When the backup began.
     pub(crate) created: Timestamp,
-    /// Who wrote it.
+    /// Host of the writer.
     pub(crate) host: String,
-    /// Which copy of the run it is of.
+    /// The writer: the copy of the run.
     pub(crate) writer: String,
-    /// Which version of the tool wrote it.
+    /// Version of the tool.
     pub(crate) tool_version: String,
     /// Prefix of the writer's own keys.
     pub(crate) keys: String,
@@ -53,30 +53,30 @@ pub(crate) struct Head {
     pub(crate) verified: Verified,
 }
 
-/// What a set is of.
+/// What a set contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SetKind {
-    /// A run, and its evaluations.
+    /// A run with its evaluations.
     Run,
-    /// The files of a batch itself; its runs are sets of their own.
+    /// The files of a batch itself; its runs have sets of their own.
     Batch,
 }
 
-/// How stored bytes were verified; the later is the stronger.
+/// How stored bytes were verified, the weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verified {
-    /// The store tells the right length.
+    /// The store reports the right length.
     Length,
-    /// The store has checked a hash of what it got, and tells the right length.
+    /// The store has checked a hash of each request, and reports the right length.
     Checksum,
     /// The bytes were read back and hashed.
     Read,
 }
 
 impl Verified {
-    /// Returns the word of manifests and receipts.
+    /// Returns the word in manifests and receipts.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Length => "length",
@@ -155,7 +155,7 @@ impl Manifest {
         }
         let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let mut manifest = Self { head: document.head, entries: document.entries };
-        manifest.entries.sort_by(|one, other| one.place.cmp(&other.place)); // they are, but for who forged one
+        manifest.entries.sort_by(|one, other| one.place.cmp(&other.place)); // for forged ones
         valid::check(&manifest)?;
         Ok(manifest)
     }

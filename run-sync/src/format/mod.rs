@@ -1,5 +1,5 @@
-//! What lies in a store, as run-store(5) defines it: keys, manifests, lists of hashes. Pure: reads and writes no
-//! file.
+//! The format of a store, as run-store(5) defines it: keys, manifests, lists of hashes. Pure: reads and writes
+//! no files.
 
 pub(crate) mod digest;
 pub(crate) mod entry;

@@ -1,9 +1,9 @@
-//! Percent-encoding of names: of bytes that JSON or a store cannot hold.
+//! Percent-encoding of names, for bytes that JSON or a store cannot hold.
 
 use std::fmt::Write as _;
 
-/// Writes bytes that are not `kept` as `%` and two upper case hexadecimal digits. `kept` is asked with the bytes
-/// from each place on.
+/// Encodes bytes as `%` and two upper case hexadecimal digits, unless `kept` returns true for the bytes from
+/// there on.
 pub(crate) fn encode(bytes: &[u8], kept: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut text = String::new();
     let mut encoded = Vec::with_capacity(bytes.len());
@@ -19,7 +19,7 @@ pub(crate) fn encode(bytes: &[u8], kept: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     encoded
 }
 
-/// Reads what [`encode`] wrote; none if a `%` is followed by anything but two hexadecimal digits.
+/// Decodes the output of [`encode`]; none if a `%` is not followed by two hexadecimal digits.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -15,12 +15,12 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The time of a file; nanoseconds as stat(2) gives them.
+    /// Creates a time; nanoseconds as stat(2) gives them.
     pub(crate) fn new(seconds: i64, nanoseconds: i64) -> Self {
         Self { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or(0).min(999_999_999) }
     }
 
-    /// Returns the time of day here, for people; none where calendars end.
+    /// Returns the local time for people; none beyond the calendar.
     pub(crate) fn local(self) -> Option<String> {
         Timestamp::from_millis(self.seconds.checked_mul(1000)?).map(Timestamp::local)
     }
@@ -30,7 +30,7 @@ impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match DateTime::<Utc>::from_timestamp(self.seconds, self.nanoseconds) {
             Some(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true)),
-            None => write!(f, "@{}.{:09}", self.seconds, self.nanoseconds), // beyond what RFC 3339 and calendars reach
+            None => write!(f, "@{}.{:09}", self.seconds, self.nanoseconds), // beyond the calendar of RFC 3339
         }
     }
 }

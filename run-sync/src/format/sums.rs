@@ -4,11 +4,11 @@ use super::digest::Digest;
 use super::entry::{Entry, Kind};
 use std::fmt::Write;
 
-/// Bytes of a line beside its key.
+/// Bytes of a line in addition to the key.
 const BESIDE: usize = 64 + 3;
 
-/// Writes the hashes of the objects of a manifest, by key. Of an object that grew since one of several entries was
-/// stored, the longest content is the present one.
+/// Returns the hashes of a manifest's objects, by key. If an object has grown between several entries, the
+/// longest content is the present one.
 pub(crate) fn sums(entries: &[Entry]) -> String {
     let mut objects: Vec<(String, u64, Digest)> = Vec::with_capacity(entries.len());
     for entry in entries {

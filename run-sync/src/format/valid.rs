@@ -1,4 +1,4 @@
-//! Checks a manifest before it is used: anyone who can write to a store can forge one.
+//! Checks a manifest before use: anyone who can write to a store can forge one.
 
 use super::entry::{Entry, File, Kind, Place, ROOT};
 use super::key::{self, BATCH};
@@ -7,18 +7,19 @@ use run_common::rundir::layout::BATCH_FILES;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Bytes of a path, with those of the directory it is restored to: what Linux opens.
+/// Bytes of a path: Linux must be able to open the path below the directory to which it is restored.
 const PATH: usize = 3000;
 /// Bytes of a part of a path.
 const NAME: usize = 255;
 /// The least size of a part.
 const LEAST_PART: u64 = 1 << 20;
 
-/// Checks that entries stay below their directory, are named once and have no file or link above them, and that
-/// sizes and parts agree. The entries are in the order of their places: what lies below a directory follows it.
+/// Checks that entries stay below their directory, occur once and have no file or link above them, and that
+/// sizes and parts agree. The entries are in the order of their places: the content of a directory follows the
+/// directory.
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     let mut total = 0_u64;
-    let mut above: Vec<(&Place, bool)> = Vec::new(); // the entries that lead to this one, and if each is a directory
+    let mut above: Vec<(&Place, bool)> = Vec::new(); // entries above, and whether each is a directory
     for entry in &manifest.entries {
         let Entry { place, kind, absent, .. } = entry;
         let fault = |why: &str| format!("'{}' {why}", place.path.display());
@@ -52,13 +53,13 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns whether a path is one of a batch itself: its runs are sets of their own.
+/// Returns whether a path belongs to a batch itself: its runs have sets of their own.
 fn is_of_batch(place: &Place) -> bool {
     let first = place.path.iter().next().unwrap_or_default();
     place.evaluation.is_none() && (first == BATCH || BATCH_FILES.iter().any(|name| first == *name))
 }
 
-/// Returns whether text can be a name of a run, batch or label: one part of a path.
+/// Returns whether text can be the name of a run, batch or label: one part of a path.
 pub(crate) fn is_name(text: &str) -> bool {
     check_path(Path::new(text)).is_ok() && !text.contains('/')
 }
@@ -158,7 +159,7 @@ mod tests {
         entry("f", Kind::File(File { parts: Some(parts), ..content(size) }))
     }
 
-    /// Writes a manifest of these entries and reads it back.
+    /// Writes a manifest of these entries, and parses it again.
     fn read(entries: Vec<Entry>) -> Result<Manifest, String> {
         read_set(SetKind::Run, entries)
     }

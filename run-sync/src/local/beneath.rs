@@ -1,4 +1,4 @@
-//! The one way in which what lies below an open directory is opened: no part of its path may be a link.
+//! Opens items below an open directory, and follows no link in any part of the path.
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::{Errno, retry_on_intr};
@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// Opens what has a path below a directory, which is not empty.
+/// Opens an item below a directory; the path is not empty.
 pub(crate) fn open_beneath(directory: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;

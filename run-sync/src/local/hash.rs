@@ -1,4 +1,4 @@
-//! Hashes of files, whole and in parts, and what the parts tell of an older content.
+//! Hashes of files, whole and in parts, and comparisons with older contents by their parts.
 
 use crate::format::digest::Digest;
 use crate::format::entry::{File as Content, Parts};
@@ -8,11 +8,11 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// Bytes of a part of all but the largest files. A file that is not larger has no parts.
+/// Bytes of a part, except in the largest files. A file up to this size has no parts.
 pub(crate) const PART: u64 = 16 << 20;
-/// The most parts of a file: its parts are larger where more would be needed.
+/// The most parts of a file; a larger file has larger parts.
 const PARTS: u64 = 8192;
-/// Bytes of the largest file: parts of a larger one would need more memory than a backup should.
+/// Bytes of the largest file. Parts beyond would need more memory than a backup should take.
 pub(crate) const LARGEST: u64 = PARTS << 30;
 /// Bytes that are hashed at a time.
 const BLOCK: usize = 256 << 10;
@@ -26,14 +26,14 @@ pub(crate) fn part_size(size: u64) -> u64 {
     part
 }
 
-/// Size and hashes of a content.
+/// The size and hashes of a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hashed {
     /// Bytes.
     pub(crate) size: u64,
-    /// Hash of all.
+    /// Hash of the whole content.
     pub(crate) sha256: Digest,
-    /// Hashes of the parts, where there is more than one.
+    /// Hashes of the parts, if there are several.
     pub(crate) parts: Option<Parts>,
 }
 
@@ -43,7 +43,7 @@ impl From<&Content> for Hashed {
     }
 }
 
-/// Reads a range of a file to its end, and may be short where the file is.
+/// Reads a range of a file; returns less than the range if the file ends there.
 pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while read < bytes.len() {
@@ -57,13 +57,13 @@ pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<usiz
     Ok(read)
 }
 
-/// Hashes the first bytes of a file; `None` if there are fewer.
+/// Hashes the first bytes of a file; `None` if the file is shorter.
 pub(crate) fn hash_start(file: &File, size: u64) -> io::Result<Option<Digest>> {
     let mut hash = Sha256::new();
     Ok(read_into(file, 0..size, &mut hash)?.then(|| Digest::finish(hash)))
 }
 
-/// Hashes a range of a file; false if the file ends before.
+/// Hashes a range of a file; returns false if the file ends before.
 fn read_into(file: &File, range: Range<u64>, hash: &mut Sha256) -> io::Result<bool> {
     let Range { start: mut at, end } = range;
     let mut block = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(BLOCK).min(BLOCK)];
@@ -79,19 +79,19 @@ fn read_into(file: &File, range: Range<u64>, hash: &mut Sha256) -> io::Result<bo
     Ok(true)
 }
 
-/// What a file turned out to be, compared with contents that are stored.
+/// The result of comparing a file with stored contents.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Compared {
-    /// The content with this number.
+    /// The file equals the content with this number.
     Equal(usize),
-    /// None of them, and its beginning is the older content.
+    /// The file equals none of the contents, but begins with the older content.
     Grown,
-    /// None of them.
+    /// Neither.
     Other,
 }
 
-/// Compares a file of a size with contents of the same size, and its beginning with a shorter one, by their parts.
-/// Stops reading as soon as it equals none. A file that is changed meanwhile may equal none.
+/// Compares a file with contents of its size, and its start with a shorter content, by their parts. Stops
+/// reading once the file equals none. A file that changes meanwhile may equal none.
 pub(crate) fn compare(
     file: &File,
     size: u64,
@@ -108,7 +108,7 @@ pub(crate) fn compare(
     while at < size && (!left.is_empty() || shorter.is_some() && !is_grown) {
         let end = at + (size - at).min(part);
         let old = shorter.filter(|_| !is_grown);
-        let begin = old.map_or(at, |old| old.size.min(end)); // what the older content has of the part
+        let begin = old.map_or(at, |old| old.size.min(end)); // end of the older content in this part
         let mut hash = Sha256::new();
         if !read_into(file, at..begin, &mut hash)? {
             return Ok(Compared::Other);
@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(compared(&[], Some(&other[..start])), Compared::Other, "{start}");
         }
         assert_eq!(compared(&[], Some(&long)), Compared::Other, "it is no longer than before");
-        // Cut while it is read.
+        // Cut while the file is read.
         let cut = file(&long[..=part]);
         assert_eq!(compare(&cut, size, &[&hashed(&long)], None).unwrap(), Compared::Other);
         assert_eq!(hash_start(&cut, 5).unwrap(), Some(Digest::of(&long[..5])));

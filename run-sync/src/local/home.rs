@@ -1,5 +1,5 @@
-//! The record of a run as far as backups write to it: the lock, receipts, and its time of modification, which is that
-//! of the run and not of its backups.
+//! The record of a run as far as backups write to it: the lock, the receipts, and the modification time, which
+//! must tell of the run and not of its backups.
 
 use super::subject::Subject;
 use run_common::error::{Error, Exit, Unfit, plain};
@@ -13,20 +13,20 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// A run's record while its backup is made, or its files are cleaned up.
+/// A run's record during its backup or cleanup.
 #[derive(Debug)]
 pub(crate) struct Home {
     record: PathBuf,
-    /// Other backups wait; none where the directory cannot be written to.
+    /// Keeps other backups out; none if the directory cannot be written to.
     lock: Option<Lock>,
-    /// When the directory was last modified, where nothing else writes to it.
+    /// Modification time of the directory to restore, if nothing else writes there.
     mtime: Option<Timespec>,
     receipts: Vec<Receipt>,
 }
 
 impl Home {
-    /// Takes the lock of the receipts of a run, unless another process has it, and reads them. Errors say what could
-    /// not be done.
+    /// Locks and reads the receipts of a run. Fails if another process has the lock; `verb` is for the
+    /// messages.
     pub(crate) fn open(subject: &Subject, verb: &str) -> Result<Self, Error> {
         let record = subject.record.clone();
         if subject.is_foreign {
@@ -51,7 +51,7 @@ impl Home {
         };
         let receipts = match receipts::read(&record) {
             Ok(receipts) => receipts,
-            Err(_) if lock.is_none() => Vec::new(), // that was reported
+            Err(_) if lock.is_none() => Vec::new(), // already reported
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         let home = Self { record, lock, mtime, receipts };
@@ -59,7 +59,7 @@ impl Home {
         Ok(home)
     }
 
-    /// The receipts, the oldest first.
+    /// Returns the receipts, the oldest first.
     pub(crate) fn receipts(&self) -> &[Receipt] {
         &self.receipts
     }
@@ -82,7 +82,7 @@ impl Home {
         if let Some(mtime) = self.mtime {
             let unchanged = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             let times = Timestamps { last_access: unchanged, last_modification: mtime };
-            let _ = utimensat(CWD, &self.record, &times, AtFlags::SYMLINK_NOFOLLOW); // it is a nicety
+            let _ = utimensat(CWD, &self.record, &times, AtFlags::SYMLINK_NOFOLLOW); // best effort
         }
     }
 }
@@ -93,7 +93,7 @@ impl Drop for Home {
     }
 }
 
-/// Returns whether a run cannot be written to, which is no reason not to back it up.
+/// Returns whether a run cannot be written to; it is backed up all the same.
 fn is_refused(error: &io::Error) -> bool {
     Unfit::is(error)
         || matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)

@@ -1,5 +1,4 @@
-//! A run's directories as they are on this machine: which they are, what lies in them, and the hashes of files.
-//! Follows no link.
+//! The local directories of a run: their names, their contents, and the hashes of files. Follows no links.
 
 pub(crate) mod beneath;
 pub(crate) mod hash;

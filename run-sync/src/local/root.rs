@@ -1,4 +1,4 @@
-//! Opens what lies below a directory, so that nothing is reached through a link.
+//! Opens items below a directory, and reaches nothing through a link.
 
 use super::beneath::open_beneath;
 use crate::format::entry::{File as Content, Identity};
@@ -10,38 +10,38 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// A directory whose files are stored: a run, a batch, or the evaluations of a run under one label.
+/// A directory to back up: a run, a batch, or the evaluations of a run under one label.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// The label of the evaluations that lie in it; none for the run or batch itself.
+    /// Label of the evaluations in the directory; none for the run or batch itself.
     pub(crate) evaluation: Option<String>,
-    /// Its path, which may be a link.
+    /// Path of the directory, which may be a link.
     pub(crate) path: PathBuf,
-    /// The names in it that belong to it, where not all do.
+    /// The names in the directory that belong to the set, if not all do.
     pub(crate) only: Option<&'static [&'static str]>,
     directory: OwnedFd,
 }
 
-/// What stat(2) says of a file, directory or link.
+/// The facts of stat(2) about a file, directory or link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
-    /// What it is.
+    /// The type of the item.
     pub(crate) kind: FileType,
-    /// The file system that it is on.
+    /// The device of the file system.
     pub(crate) device: u64,
-    /// Its inode there.
+    /// The inode on this device.
     pub(crate) inode: u64,
-    /// How many names it has.
+    /// Number of names.
     pub(crate) links: u64,
     /// Permissions.
     pub(crate) mode: u32,
     /// Bytes.
     pub(crate) size: u64,
-    /// Bytes that it takes.
+    /// Bytes on disk.
     pub(crate) taken: u64,
     /// Time of the last modification.
     pub(crate) mtime: Stamp,
-    /// Time of the last change of its content or inode.
+    /// Time of the last change of the content or inode.
     pub(crate) ctime: Stamp,
 }
 
@@ -52,19 +52,19 @@ impl Root {
         Ok(Self { evaluation: evaluation.map(str::to_owned), path: path.to_owned(), only: None, directory })
     }
 
-    /// Has only these names in it count.
+    /// Restricts the directory to these names.
     #[must_use]
     pub(crate) fn only(self, names: &'static [&'static str]) -> Self {
         Self { only: Some(names), ..self }
     }
 
-    /// The open directory.
+    /// Returns the open directory.
     pub(crate) fn directory(&self) -> &OwnedFd {
         &self.directory
     }
 
-    /// Opens a file below it for reading. What has become a link, a pipe or the like since it was listed, or lies
-    /// below what has become a link, is an error.
+    /// Opens a file below the directory for reading. Fails if the file, or a directory above it, has become a
+    /// link, a pipe or the like.
     pub(crate) fn open_file(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = open_beneath(&self.directory, path, flags)?;
@@ -74,18 +74,19 @@ impl Root {
         Ok(File::from(file))
     }
 
-    /// Opens a directory below it, or itself for an empty path; nothing on the way may be a link.
+    /// Opens a directory below, or the directory itself for an empty path. Fails if a part of the path is a
+    /// link.
     pub(crate) fn open_directory(&self, path: &Path) -> io::Result<OwnedFd> {
         path.iter().try_fold(open_dir_at(&self.directory, c".")?, open_dir_at)
     }
 
-    /// Looks at what lies below it.
+    /// Returns the state of an item below the directory.
     pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
         Ok(Stat::from(&statat(&self.directory, path, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 }
 
-/// Opens a directory in another for listing; a link is none.
+/// Opens a directory in another directory for listing. Fails for a link.
 pub(crate) fn open_dir_at(above: impl AsFd, name: impl rustix::path::Arg + Copy) -> io::Result<OwnedFd> {
     open_dir(|flags| openat(above.as_fd(), name, flags | OFlags::NOFOLLOW, Mode::empty()))
 }
@@ -95,18 +96,18 @@ fn open_dir(open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>) -> io::Result<
 }
 
 impl Stat {
-    /// Asks an open file.
+    /// Returns the state of an open file.
     pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         Ok(Self::from(&fstat(file)?))
     }
 
-    /// Returns whether a file was not changed between two looks.
+    /// Returns whether a file has not changed between two looks.
     pub(crate) fn is_same_version(&self, other: &Self) -> bool {
         (self.device, self.inode, self.size, self.mtime, self.ctime)
             == (other.device, other.inode, other.size, other.mtime, other.ctime)
     }
 
-    /// Returns whether a file is the very version that an entry tells of, which was made on this machine.
+    /// Returns whether a file is the version of an entry, which was written on this machine.
     pub(crate) fn is_version_of(&self, file: &Content, mtime: Stamp) -> bool {
         let identity = Identity { inode: self.inode, ctime: self.ctime };
         file.identity == Some(identity) && file.size == self.size && mtime == self.mtime

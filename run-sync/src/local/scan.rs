@@ -1,4 +1,4 @@
-//! Lists what lies below the directories of a run: files, directories and links, none of which is followed.
+//! Lists the files, directories and links below the directories of a run. Follows no link.
 
 use super::root::{Root, Stat, open_dir_at};
 use crate::format::entry::{Place, ROOT};
@@ -10,35 +10,35 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// What lies below the directories of a run.
+/// The content of the directories of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
     /// Files, directories and links, in the order of their places.
     pub(crate) found: Vec<Found>,
-    /// Anything else, such as a pipe.
+    /// Other items, such as pipes.
     pub(crate) others: Vec<Place>,
-    /// What could not be looked at, and why.
+    /// Items that could not be read, and why.
     pub(crate) unreadable: Vec<(Place, io::Error)>,
 }
 
 /// A file, directory or link of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// Where it lies.
+    /// The place of the item.
     pub(crate) place: Place,
-    /// What stat(2) says of it.
+    /// The state of the item.
     pub(crate) stat: Stat,
-    /// Where it points, if it is a link.
+    /// The target of a link.
     pub(crate) target: Option<OsString>,
-    /// The path of the first file in the same directory of the run that is the same file.
+    /// Path of the first file in the same root directory that is the same file.
     pub(crate) same_file: Option<PathBuf>,
 }
 
-/// Our own files in the record of a run or batch, which are about backups and not part of them.
+/// Files that a backup keeps in a record, and which are no part of the backup.
 const OURS: [&str; 3] = ["backup.jsonl", "backup.journal", ".backup.journal.tmp"];
-/// Where run-eval keeps checkpoints alive while it evaluates them, at the top of a run.
+/// The directory in which run-eval keeps checkpoints during their evaluation, at the top of a run.
 const PINS: &[u8] = b".eval-pins";
-/// How the names of files begin and end that a restore has not finished.
+/// Start and end of the names that files of an unfinished restore have.
 pub(crate) const RESTORED: (&str, &str) = (".run-sync-", ".part");
 
 impl Scan {
@@ -57,7 +57,7 @@ impl Scan {
 struct Walk<'a> {
     root: &'a Root,
     scan: &'a mut Scan,
-    /// Files with several names: device and inode, and the places in the list.
+    /// Files with several names: their indices in the list, by device and inode.
     first: HashMap<(u64, u64), Vec<usize>>,
 }
 
@@ -95,7 +95,7 @@ impl Walk<'_> {
         names.try_fold(open_dir_at(self.root.directory(), first)?, open_dir_at)
     }
 
-    /// Lists one directory; directories in it are left to be listed.
+    /// Lists one directory; adds its directories to `left`.
     fn inside(&mut self, directory: &OwnedFd, path: &Path, left: &mut Vec<PathBuf>) {
         let entries = match Dir::read_from(directory) {
             Ok(entries) => entries,

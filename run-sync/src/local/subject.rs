@@ -1,4 +1,5 @@
-//! What is backed up: a run with its evaluations, or the files of a batch; its name in the store, and its state.
+//! The subject of a backup: a run with its evaluations, or the files of a batch; its name in the store, and its
+//! state.
 
 use crate::format::manifest::SetKind;
 use crate::local::root::Root;
@@ -22,32 +23,32 @@ const OF_BATCH: [&str; 4] = [".batch", BATCH_FILES[0], BATCH_FILES[1], BATCH_FIL
 /// A run or a batch that is backed up.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    /// Its name in the store.
+    /// Name in the store.
     pub(crate) name: SetName,
-    /// What it is.
+    /// Run or batch.
     pub(crate) kind: SetKind,
-    /// Its id.
+    /// ID of the run or batch.
     pub(crate) run_id: String,
-    /// Its name.
+    /// Name of the run or batch.
     pub(crate) run_name: String,
-    /// Its status now.
+    /// Present status.
     pub(crate) status: String,
-    /// Something may write to it.
+    /// Something may write to the subject.
     pub(crate) is_live: bool,
-    /// It is over.
+    /// The run has ended.
     pub(crate) has_ended: bool,
-    /// The directories that belong to it; its own is the first.
+    /// The directories of the subject; its own directory is the first.
     pub(crate) roots: Vec<Root>,
-    /// The directory of its record, for receipts and the journal.
+    /// The directory of the record, for receipts and the journal.
     pub(crate) record: PathBuf,
-    /// Another system made it: it has no such directory, and gets none.
+    /// Another system made the run: it has no record, and gets none.
     pub(crate) is_foreign: bool,
-    /// Its checkpoints; none for a batch.
+    /// The checkpoints; none for a batch.
     pub(crate) checkpoints: Vec<Checkpoint>,
 }
 
 impl Subject {
-    /// Looks at a run.
+    /// Examines a run.
     pub(crate) fn run(run: &RunDir, name: Option<&str>, evaluations: Option<&Finder>) -> Result<Self, Error> {
         let layout = run.layout();
         let observed = Observer::default().observe(run)?;
@@ -86,7 +87,7 @@ impl Subject {
         })
     }
 
-    /// Looks at the files of a batch itself.
+    /// Examines the files of a batch itself.
     pub(crate) fn batch(batch: &BatchDir) -> Result<Self, Error> {
         let layout = batch.layout();
         let recorded = Batch::read(layout)?;
@@ -108,12 +109,12 @@ impl Subject {
         })
     }
 
-    /// Its own directory.
+    /// Returns the subject's own directory.
     pub(crate) fn path(&self) -> &Path {
         &self.roots[0].path
     }
 
-    /// Returns the checkpoints that may not be complete, for something may still write to them.
+    /// Returns the checkpoints that may be incomplete, because something may still write to them.
     pub(crate) fn incomplete(&self) -> impl Iterator<Item = &Checkpoint> {
         self.checkpoints.iter().filter(|one| self.is_live && !one.is_complete())
     }
@@ -125,7 +126,7 @@ impl Subject {
     }
 }
 
-/// Returns the name of a directory. A link to one beside it is called as that is.
+/// Returns the name of a directory; for a link to a directory beside it, the name of its target.
 fn own_name(path: &Path) -> Result<String, Error> {
     let real = fs::canonicalize(path).map_err(|error| Error::io("read", path, error))?;
     let beside = path.parent().and_then(|above| fs::canonicalize(above).ok());
