@@ -7,13 +7,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// A file with random access. A file that becomes shorter gives fewer bytes.
+/// A file with random access. If the file is truncated meanwhile, reads return fewer bytes.
 #[derive(Debug)]
 pub(crate) struct Bytes {
     file: File,
     meta: Metadata,
     len: u64,
-    /// Its beginning, which all formats need; for a small file the whole file.
+    /// The first bytes of the file, which all formats need; of a small file, all bytes.
     head: Vec<u8>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Bytes {
 const HEAD: usize = 4096;
 
 impl Bytes {
-    /// Opens a regular file; the error says why not.
+    /// Opens a regular file. The error is the reason for people.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| format!("cannot be read: {}", plain(&error));
         let unfit = |error| if Unfit::is(&error) { "is no regular file".to_owned() } else { failed(error) };

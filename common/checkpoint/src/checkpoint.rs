@@ -71,7 +71,7 @@ impl Label {
 pub struct Size {
     /// Total size of its files, in bytes.
     pub bytes: u64,
-    /// Number of its files.
+    /// Newest modification time, in nanoseconds since the Unix epoch.
     pub files: u64,
     /// Newest modification time, in nanoseconds since 1970.
     pub modified_ns: i128,
@@ -104,7 +104,7 @@ impl Checkpoint {
         self.step.map(|step| format!("step {step}{epoch}"))
     }
 
-    /// Returns its modification time; a time that no record can hold becomes the present.
+    /// Returns its modification time; a time that no record can hold is replaced by the present.
     pub fn modified(&self) -> Timestamp {
         let millis = i64::try_from(self.size.modified_ns.div_euclid(1_000_000));
         millis.ok().and_then(Timestamp::from_millis).unwrap_or_else(Timestamp::now)
@@ -118,8 +118,8 @@ pub fn latest(all: &[Checkpoint]) -> Option<&Checkpoint> {
     complete.max_by_key(|one| (one.order(), one.is_named))
 }
 
-/// Returns the other complete checkpoints whose names contain the same step as the name of `one`: it is
-/// unknown which is meant.
+/// Returns the other complete checkpoints whose names contain the same step as the name of `one`: a command
+/// line that gives this step could mean any of them.
 pub fn ties<'a>(all: &'a [Checkpoint], one: &'a Checkpoint) -> impl Iterator<Item = &'a Checkpoint> {
     let is_tie = |other: &&Checkpoint| {
         one.is_named
@@ -160,7 +160,7 @@ pub fn passed_over(all: &[Checkpoint]) -> impl Iterator<Item = (&Checkpoint, &st
 mod tests {
     use super::*;
 
-    /// Makes checkpoints, in this order: the step, and whether each is complete.
+    /// Creates checkpoints from pairs: the step, and whether the checkpoint is complete.
     fn made(all: &[(Option<u64>, bool)]) -> Vec<Checkpoint> {
         let state =
             |complete| if complete { State::Complete } else { State::Incomplete("is cut".to_owned()) };
@@ -210,7 +210,7 @@ mod tests {
             (None, true),
         ]);
         assert_eq!(passed(&all), ["3 is cut", "4 is cut"]);
-        // Without a latest, all that are incomplete.
+        // Without a latest checkpoint, all incomplete ones are returned.
         assert_eq!(passed(&made(&[(Some(5), false), (None, false)])), ["0 is cut", "1 is cut"]);
         assert_eq!(passed(&made(&[(Some(5), true), (Some(10), true)])), Vec::<String>::new());
     }

@@ -88,7 +88,7 @@ pub(crate) fn judge(subject: &Subject, demand: Demand) -> Option<(Size, State)> 
     Some((contents.size, proof.map_or_else(State::Incomplete, |_| State::Complete)))
 }
 
-/// Checks the companion files: a checkpoint is as complete as each of them.
+/// Checks the companion files: a checkpoint is proven complete only if each of them is.
 fn companions(paths: &[PathBuf], contents: &mut Contents, proof: Proof) -> Result<Proof, String> {
     contents.add_files(paths)?;
     let mut all = proof;
@@ -115,7 +115,7 @@ fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
-    // Ignore a time in the future, which would otherwise refuse it for ever.
+    // A time in the future proves nothing; without this rule the checkpoint would never be complete.
     let quiet = i128::try_from(QUIET.as_nanos()).unwrap_or(0);
     if proof == Proof::None && (now - contents.size.modified_ns).abs() < quiet {
         return Err(format!("may still be written: it was changed within {} seconds", QUIET.as_secs()));

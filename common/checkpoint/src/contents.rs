@@ -58,7 +58,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Returns a file, opened.
+    /// Returns the contents of a checkpoint that is one open file.
     pub(crate) fn of(file: &Bytes) -> Self {
         let mut found = Self::default();
         found.add(String::new(), Path::new(""), file.meta());
@@ -135,13 +135,13 @@ impl Contents {
         self.items.iter().find(|item| item.name == name)
     }
 
-    /// Returns whether there is something to resume a training from.
+    /// Returns whether a training can be resumed from the contents.
     pub(crate) fn holds_state(&self) -> bool {
         self.items.iter().any(|item| holds_state(&item.name.to_ascii_lowercase()))
             || self.item("_CHECKPOINT_METADATA").is_some()
     }
 
-    /// Returns whether there are only pictures, texts and the like: samples of a step, not its checkpoint.
+    /// Returns whether all files are pictures, texts and the like: samples taken at a step, not a checkpoint.
     pub(crate) fn is_of_results(&self) -> bool {
         const MEDIA: [&str; 15] = [
             ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".avi", ".wav", ".mp3",
@@ -152,7 +152,7 @@ impl Contents {
             ["model", "state", "param", "weight", "config", "tokenizer", "info", "args", "meta"];
         let is_of_results = |item: &Item| {
             let name = item.name.to_ascii_lowercase();
-            // A document may be a model, as with XGBoost, or a table of values.
+            // A JSON document may be a model, as with XGBoost, or a table of values.
             let is_text = ends_in(&name, &TEXTS) || ends_in(&name, &[".json"]) && is_of_results(&name);
             ends_in(&name, &MEDIA) || is_text && !OF_MODELS.iter().any(|word| name.contains(word))
         };

@@ -29,12 +29,12 @@ fn joins(mark: char) -> bool {
     matches!(mark, '_' | '-' | '=' | '.' | ' ' | ':' | '@' | '#')
 }
 
-/// Returns whether a word is bounded by separators, or the ends of the name, on the left.
+/// Returns whether the token has a separator, or the start of the name, on its left.
 pub(crate) fn begins(tokens: &[Token], at: usize) -> bool {
     at == 0 || matches!(tokens[at - 1], Mark(_))
 }
 
-/// The same on the right.
+/// Returns whether the token has a separator, or the end of the name, on its right.
 pub(crate) fn ends(tokens: &[Token], at: usize) -> bool {
     tokens.get(at + 1).is_none_or(|next| matches!(next, Mark(_)))
 }
@@ -67,7 +67,7 @@ pub(crate) fn beside(tokens: &[Token], words: &[&str]) -> Option<usize> {
         (0..tokens.len()).filter_map(|at| if let Word(word) = tokens[at] { Some((at, word)) } else { None })
     };
     let is_sure = |word: &str| word.len() > 2;
-    // As in `modelEpoch5`; but `writer5` does not contain `iter`.
+    // A longer word may end in a known one, as in `modelEpoch5`; `iter` is exempt because of `writer5`.
     let is_end =
         |word: &str| words.iter().any(|known| known.len() > 3 && *known != "iter" && word.ends_with(known));
     let is_it = |word: &str| words.contains(&word) || is_end(word);

@@ -21,24 +21,27 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Returns every checkpoint below a run, complete or not: those with a step in the order of their
-/// steps, then the others by name.
+/// Returns all checkpoints below a run, complete or not: first those with a step, by step, then the others by
+/// name.
 ///
-/// It does not descend into a checkpoint (a directory of directories with steps is none), nor into hidden
-/// directories (`.run`, `.eval`), outputs of evaluations, directories with temporary names, or links, but for
-/// one: a link to a directory named `checkpoints` or the like, at the top of the run, is followed, for so
-/// they are put on another disk; `models` and the like are often inputs. A link whose own name is that of a
-/// checkpoint stands for what it leads to, if that lies below the run or such a directory; what is found
-/// under several names is listed once, under the name of the thing itself. A link that leads nowhere or out
-/// of the run is incomplete. A directory that cannot be looked into, at the end of a followed link too, is
-/// listed as an incomplete checkpoint without step, for it may hold some.
+/// The search does not enter checkpoints, hidden directories (`.run`, `.eval`), outputs of evaluations, or
+/// directories with temporary names. A directory that only contains directories with steps is not a checkpoint.
 ///
-/// `recorded` is the pattern and the required files of the run. A recorded pattern stands in place
-/// of the names that are known. The required files, paths or globs below the checkpoint, are
-/// demanded of directories; together with a pattern they stand in place of what the format of a
-/// directory is known to demand.
+/// Links are not followed, with two exceptions:
+/// - A link at the top of the run that is named `checkpoints` or the like and leads to a directory is followed,
+///   because checkpoints are often stored on another disk. (`models` and the like are often inputs.)
+/// - A link named like a checkpoint represents its target, if the target lies below the run or below such a
+///   directory. A checkpoint with several names is listed once, under its real name. A link that is broken or
+///   leads out of the run is listed as incomplete.
 ///
-/// Errors: the run cannot be read; the recorded pattern leads out of it.
+/// A directory that cannot be read, even behind a followed link, is listed as an incomplete checkpoint without
+/// a step, because it may contain checkpoints.
+///
+/// `recorded` has the recorded pattern and required files of the run. A pattern replaces the known names. The
+/// required files are paths or globs below the checkpoint; only directories need them. Together with a pattern
+/// they replace the requirements of the directory's format.
+///
+/// Errors: the run cannot be read; the recorded pattern leads out of the run.
 pub fn discover(
     layout: &Layout,
     recorded: Option<&meta::Checkpoint>,
@@ -47,8 +50,8 @@ pub fn discover(
     Ok(Names::below(layout, recorded)?.checkpoints(program))
 }
 
-/// Returns what [`discover()`] does, without the checkpoints of smaller steps than the latest complete one
-/// has: those are not looked at, which is most of the work.
+/// Like [`discover()`], without checkpoints whose step is smaller than that of the latest complete one. These
+/// are not examined, which saves most of the work.
 pub fn discover_latest(
     layout: &Layout,
     recorded: Option<&meta::Checkpoint>,
@@ -57,7 +60,7 @@ pub fn discover_latest(
     Ok(Names::below(layout, recorded)?.latest(program))
 }
 
-/// Puts checkpoints, each with its version, into their order.
+/// Sorts checkpoints, each with its version.
 fn sorted(mut all: Vec<(u64, Checkpoint)>) -> Vec<Checkpoint> {
     all.sort_by(|(version, one), (other_version, other)| {
         let key = |one: &Checkpoint| (one.step.is_none(), one.order());
@@ -68,10 +71,10 @@ fn sorted(mut all: Vec<(u64, Checkpoint)>) -> Vec<Checkpoint> {
     all.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Digits of the longest number that is compared as one.
+/// Numbers with up to this many digits are compared as numbers.
 const LONGEST: usize = 20;
 
-/// Makes a text of a path by which `version_9` comes before `version_10`.
+/// Returns a sort key of a path: `version_9` sorts before `version_10`.
 fn natural(path: &Path) -> String {
     let mut text = String::new();
     let mut digits = String::new();
@@ -89,10 +92,10 @@ fn natural(path: &Path) -> String {
     text
 }
 
-/// Candidates for checkpoints, what cannot be looked at, and the judge of the candidates.
+/// Candidates for checkpoints, entries that cannot be read, and the judge of the candidates.
 type Findings<'a> = (Vec<Candidate>, Vec<(u64, Checkpoint)>, Judge<'a>);
 
-/// The names below a run: the result of one walk, of which checkpoints are found and doubts told.
+/// The names below a run: the result of one walk, which yields both the checkpoints and the doubts.
 #[derive(Debug)]
 pub struct Names<'a> {
     pub(crate) layout: &'a Layout,
@@ -102,8 +105,8 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Goes through a run, with the recorded pattern and required files. Errors: the run cannot be read; the
-    /// pattern leads out of it.
+    /// Walks through a run, with the recorded pattern and required files. Errors: the run cannot be read; the
+    /// pattern leads out of the run.
     pub fn below(layout: &'a Layout, recorded: Option<&'a meta::Checkpoint>) -> Result<Self, Error> {
         let pattern =
             recorded.and_then(|recorded| recorded.pattern.as_deref()).map(Pattern::parse).transpose()?;
@@ -163,7 +166,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Judges what was found below a run.
+/// Judges the candidates of a run.
 struct Judge<'a> {
     layout: &'a Layout,
     requires: Vec<Required>,
@@ -173,8 +176,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// Looks at what may be a checkpoint; `None` when it is gone, or none after all. The number is its
-    /// version.
+    /// Judges a candidate, and returns its version, too; `None` if it is gone, or not a checkpoint.
     fn judge(&self, one: Candidate) -> Option<(u64, Checkpoint)> {
         let root = self.layout.root();
         let path = root.join(&one.path);
@@ -196,7 +198,7 @@ impl Judge<'_> {
             None => Demand::Label,
         };
         let (size, mut state) = judge(&subject, demand)?;
-        // Files that were recorded as required stand in place of those that siblings have.
+        // Recorded requirements with a pattern replace those derived from siblings.
         if state == State::Complete
             && one.name.step.is_some()
             && !subject.requires_alone
@@ -227,7 +229,7 @@ impl Judge<'_> {
     }
 }
 
-/// Looks again at a checkpoint, below `root`: that of its run, or that of a copy. `None` when it is gone.
+/// Checks a checkpoint again; `root` is its run, or a copy of the run. `None` if the checkpoint is gone.
 pub fn look_again(
     root: &Path,
     one: &Checkpoint,
@@ -236,7 +238,7 @@ pub fn look_again(
 ) -> Option<Checkpoint> {
     let path = root.join(&one.path);
     let parts: Vec<PathBuf> = one.parts.iter().map(|part| root.join(part)).collect();
-    // The prefix of TensorFlow's files is none of them.
+    // For TensorFlow, `path` is a prefix and not one of the files.
     let (shards, companions) = match one.parts.first() {
         Some(first) if *first == one.path => (None, &parts[1..]),
         _ => (Some(&parts[..]), &[][..]),
@@ -257,8 +259,8 @@ pub fn look_again(
     Some(Checkpoint { size, state, ..one.clone() })
 }
 
-/// Looks at what lies at a path, which is taken for a checkpoint whatever its name; the path of what
-/// is returned is its name. `None` when there is nothing.
+/// Checks the file or directory at a path as a checkpoint, whatever its name. The path of the result is this
+/// name. `None` if nothing is there.
 pub fn at(path: &Path, program: Program) -> Option<Checkpoint> {
     let file_name = PathBuf::from(path.file_name()?);
     let text = file_name.to_string_lossy();
@@ -282,8 +284,8 @@ pub fn at(path: &Path, program: Program) -> Option<Checkpoint> {
     look_again(path.parent()?, &one, None, program)
 }
 
-/// Keeps one of those that are the same thing: no link, with a step, by the first name; it takes
-/// the labels of the others.
+/// Keeps one of several candidates that are the same file or directory: preferably not a link, then with a
+/// step, then the first by name. The kept candidate receives the labels of the others.
 fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     found.sort_by(|a, b| {
         let key = |one: &Candidate| (one.leads_to.is_some(), one.name.step.is_none());
@@ -314,7 +316,7 @@ fn distinct(root: &Path, mut found: Vec<Candidate>) -> Vec<Candidate> {
     kept
 }
 
-/// Returns when the complete checkpoints of a run were written.
+/// Returns the modification times of the complete checkpoints of a run.
 pub fn save_times(run: &Observed, meta: &Meta) -> Vec<Timestamp> {
     let program = if run.status().has_ended() { Program::Ended } else { Program::Lives };
     let layout = run.run.layout();

@@ -14,8 +14,8 @@ const DOCUMENT: u64 = 64 << 20;
 /// Maximum size of an index of shards.
 const INDEX: u64 = 100_000_000;
 
-/// Reads a JSON document; of a very long one only its last character. The result is a row if it is an object,
-/// `NaN` and `Infinity` included.
+/// Reads a JSON document; of a very long document only its last character. The result is a row if the document
+/// is an object; `NaN` and `Infinity` are accepted.
 pub(crate) fn parse(file: &Bytes) -> io::Result<Result<Option<MetricRow>, String>> {
     if file.len() > DOCUMENT {
         let tail = file.tail(64)?;

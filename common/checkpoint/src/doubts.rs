@@ -9,9 +9,9 @@ use run_common::text::printable;
 use std::path::PathBuf;
 
 impl Names<'_> {
-    /// Returns a sentence for each ambiguity of names below a run: files with the extensions of checkpoints and
-    /// without a recognised name, if they outnumber those with a step in their names; and names of which some
-    /// count epochs and others steps. With a recorded pattern, only that nothing matches the pattern although
+    /// Returns a sentence for each ambiguity of names below a run. There are two: more files have the extension
+    /// of a checkpoint but no recognised name than have a step in their names; some names count epochs and
+    /// others steps. With a recorded pattern, the only doubt is a pattern that matches nothing although
     /// checkpoints would be recognised without it.
     pub fn doubts(&self) -> Vec<String> {
         let Walked { unknown, candidates, .. } = &self.walked;

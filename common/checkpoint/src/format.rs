@@ -91,7 +91,7 @@ const MEGATRON: &str = "latest_checkpointed_iteration.txt";
 fn trackers(name: &str, parent: &Path) -> Result<bool, String> {
     let number = |text: &str| text.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().ok();
     if let Some(step) = deepspeed_step(name) {
-        // A link to the directory is as good as a text.
+        // `latest` may also be a link to the directory.
         let path = parent.join("latest");
         let named = match fs::read_link(&path) {
             Ok(target) => target.file_name().map(|name| name.to_string_lossy().into_owned()),

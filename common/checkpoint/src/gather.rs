@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 type Key = (PathBuf, Option<(u64, u64)>, Vec<Label>);
 
 /// Assigns parts to the checkpoint beside them: the optimizer to the model, averaged weights to trained ones.
-/// Parts alone are not a checkpoint, and a part that may belong to several belongs to none.
+/// Parts without a model are not a checkpoint. A part that may belong to several checkpoints is left out.
 pub(crate) fn with_parts(found: Vec<Candidate>) -> Vec<Candidate> {
     let mut kept: Vec<Candidate> = Vec::with_capacity(found.len());
     let mut groups: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
@@ -48,7 +48,7 @@ pub(crate) fn forget_epochs<'a>(names: impl Iterator<Item = &'a mut Name>) {
     let mut counts: Vec<(u64, u64)> =
         names.iter().filter_map(|name| Some((name.epoch?, name.step?))).collect();
     counts.sort_unstable();
-    // From one epoch to the next, the step does not increase.
+    // Steps restart if a later epoch begins at a step that is not greater.
     let begins_again = counts.windows(2).any(|pair| pair[0].0 < pair[1].0 && pair[1].1 <= pair[0].1);
     if !begins_again {
         for name in names {

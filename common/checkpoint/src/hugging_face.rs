@@ -9,8 +9,7 @@ use std::path::Path;
 /// The file that the trainer writes last.
 const TRAINER_STATE: &str = "trainer_state.json";
 
-/// The files that Accelerate writes last, one per process: `save_accelerator_state` of its
-/// `checkpointing.py`.
+/// The files that Accelerate writes last, one per process (`save_accelerator_state` in its `checkpointing.py`).
 const RANDOM_STATES: &str = "random_states_0.pkl";
 
 /// Files that the trainer and Accelerate write before their last.
@@ -53,8 +52,8 @@ fn is_of_accelerate(item: &Item) -> bool {
     rank.is_some()
 }
 
-/// Returns whether another program wrote a directory: one of several `checkpoint-N`, none of which contains
-/// files of the trainer or Accelerate.
+/// Returns whether another program wrote a directory: several directories are named `checkpoint-N`, and none
+/// contains files of the trainer or Accelerate.
 fn is_of_another(path: &Path, contents: &Contents) -> bool {
     if contents.item(MODEL_ARGS).is_some() {
         return true;

@@ -35,8 +35,8 @@ pub(crate) fn is_container(path: &Path, name: &str) -> bool {
     holds_step
 }
 
-/// Returns whether a directory contains its own state, and no checkpoints: a directory named by a number may
-/// be that of a seed or a fold.
+/// Returns whether a directory contains its own state, and no checkpoints. A directory named by a number may
+/// also belong to a seed or a fold.
 pub(crate) fn holds_state(path: &Path) -> bool {
     let mut holds_state = false;
     for entry in WalkDir::new(path).min_depth(1).max_depth(DEPTH).into_iter().take(MOST).flatten() {
@@ -54,7 +54,8 @@ pub(crate) fn holds_state(path: &Path) -> bool {
     holds_state
 }
 
-/// Returns whether a directory is that of a training, which some programs create for each: it contains a log.
+/// Returns whether a directory belongs to a whole training run, as some programs create one per run: it
+/// contains a log.
 pub(crate) fn is_of_run(path: &Path) -> bool {
     fs::read_dir(path).into_iter().flatten().flatten().any(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();

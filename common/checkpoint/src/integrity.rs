@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// The proof that a file or directory contains of its completeness.
+/// Whether a file or directory proves that it is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// It is whole.
+    /// The contents show that it is complete.
     Shown,
-    /// None: any prefix of it would look the same.
+    /// Nothing shows it: any prefix of the file would look the same.
     None,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn concerns(name: &str) -> bool {
     may_tell(name) || ends_in(name, &[".safetensors", ".npy", ".h5", ".hdf5"])
 }
 
-/// Checks a file: whether it is whole, shows nothing, or why it is not whole.
+/// Checks a file. `Ok`: it is whole, or proves nothing; the error is the reason why it is not whole.
 pub(crate) fn check(path: &Path) -> Result<Proof, String> {
     check_open(&Bytes::open(path)?, path)
 }
@@ -116,7 +116,7 @@ fn examine(file: &Bytes, name: &str) -> io::Result<Result<Proof, String>> {
         };
     }
     if may_tell(name) && head.get(257..262) == Some(b"ustar") {
-        return Ok(Ok(Proof::None)); // of torch before 0.1.11
+        return Ok(Ok(Proof::None)); // written by torch before 0.1.11
     }
     if ends_in(name, &MUST_TELL) { cut("zip archive or pickle") } else { Ok(Ok(Proof::None)) }
 }

@@ -1,21 +1,21 @@
-//! What a checkpoint is, and when it is complete: one definition for every tool (run-dir(5),
-//! CHECKPOINTS).
+//! Checkpoints: how tools find them, and when a checkpoint is complete. All tools share this definition
+//! (run-dir(5), CHECKPOINTS).
 //!
-//! A checkpoint is a file or directory below a run whose name carries a step or says `final`,
-//! `best` or `last`, or whose path matches the pattern that was recorded for the run, which then
-//! stands in place of the known names. [`discover()`] lists them and judges each.
+//! A checkpoint is a file or directory below a run whose name contains a step or the word `final`, `best` or
+//! `last`. If a pattern is recorded for the run, the paths that match the pattern are the checkpoints instead.
+//! [`discover()`] lists and judges them.
 //!
-//! What is promised of a [`State::Complete`] one:
-//! - A file whose format tells where it ends (zip, safetensors, pickle, JSON) is whole: a beginning of
-//!   it, of whatever length, is never complete.
-//! - A directory whose format writes a mark last (`trainer_state.json`, `training_info.json`,
-//!   `.metadata`, a tracker, a rename) has that mark and what goes with it.
-//! - All else proves nothing, files of torch before 1.6 included. While the program lives, such a
-//!   checkpoint counts when its newest file is older than [`QUIET`]. A program that has ended writes no
-//!   more; whether it ended amid a write cannot be seen in such a file.
+//! [`State::Complete`] guarantees:
+//! - A file whose format shows its end (zip, safetensors, pickle, JSON) is whole: no prefix of the file is ever
+//!   complete.
+//! - A directory whose format writes a marker last (`trainer_state.json`, `training_info.json`, `.metadata`, a
+//!   tracker, a rename) has this marker and the files that the marker implies.
+//! - All other files prove nothing, including those of torch before 1.6. While the program lives, such a
+//!   checkpoint counts as complete once its newest file is older than [`QUIET`]. A program that has ended
+//!   writes no more, but a write that its end interrupted leaves no trace in such a file.
 //!
-//! Nothing here sleeps. Who polls may compare [`Checkpoint::size`] of two looks, and so demand
-//! that both agree. Heads and tails of files are read, never the files.
+//! Nothing in this crate sleeps. Callers that poll may compare [`Checkpoint::size`] of two looks, and require
+//! that both agree. Only small documents are read whole; of other files the parts that matter.
 
 mod bytes;
 mod checkpoint;

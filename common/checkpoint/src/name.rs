@@ -1,4 +1,4 @@
-//! What the names of checkpoints say: the grammar that run-dir(5) publishes.
+//! Reads the names of checkpoints, by the grammar that run-dir(5) publishes.
 
 use crate::checkpoint::Label;
 use crate::count::{Count, Unit, begins, beside, count, ends, first, is_date, trailing};
@@ -10,47 +10,47 @@ use crate::words::{
     is_result, is_step,
 };
 
-/// What a name says.
+/// The contents of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) step: Option<u64>,
-    /// The epoch, where the name says it beside the step.
+    /// The epoch, if the name has one beside the step.
     pub(crate) epoch: Option<u64>,
-    /// What the step counts.
+    /// The unit of the step.
     pub(crate) unit: Unit,
     pub(crate) labels: Vec<Label>,
-    /// The number after `-v`: of two with one step the greater is newer.
+    /// The number after `-v`: the greater version of a step is newer.
     pub(crate) version: u64,
-    /// It says that the checkpoint is still being written.
+    /// Whether the name marks a checkpoint that is still being written.
     pub(crate) temporary: bool,
     pub(crate) role: Role,
 }
 
 impl Name {
-    /// Returns what checkpoints are ordered by: the epoch, where it counts, and the step.
+    /// Returns the sort key of checkpoints: the epoch (0 if there is none) and the step.
     pub(crate) fn order(&self) -> Option<(u64, u64)> {
         self.step.map(|step| (self.epoch.unwrap_or(0), step))
     }
 }
 
-/// What a file is to the checkpoint of its step.
+/// The role of a file in the checkpoint of its step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It is the checkpoint.
+    /// The file is the checkpoint.
     #[default]
     Main,
-    /// It is a part of the checkpoint where another file of its step lies beside it, else the checkpoint.
+    /// The file is a part if another file of its step lies beside it; else it is the checkpoint.
     Second,
-    /// It is a part of the checkpoint beside it, and nothing without one.
+    /// The file is a part of the checkpoint beside it, and never a checkpoint itself.
     Part,
 }
 
-/// Returns whether a name ends in one of these.
+/// Returns whether a name has one of these suffixes.
 pub(crate) fn ends_in(name: &str, ends: &[&str]) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Returns the ending of the name of a file that may be a checkpoint: that of several that is the longest.
+/// Returns the extension of a file that may be a checkpoint; the longest that fits.
 pub(crate) fn ending(name: &str) -> Option<&'static str> {
     let all = ENDINGS.into_iter().chain(SHARED_ENDINGS);
     all.filter(|end| name.ends_with(end)).max_by_key(|end| end.len())
@@ -60,7 +60,7 @@ fn words<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
     tokens.iter().filter_map(|token| if let Word(word) = token { Some(*word) } else { None }).collect()
 }
 
-/// Returns the words that no value follows, as `loss=0.5` and `consumed_samples=100` have one.
+/// Returns the words that have no value after them; `loss=0.5` and `consumed_samples=100` have values.
 fn without_values<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
     let has_value = |at: usize| match tokens.get(at + 1..) {
         Some([Mark('='), value, ..]) => value.is_number(),
@@ -84,27 +84,27 @@ fn labels(tokens: &[Token]) -> Vec<Label> {
     tokens.iter().filter_map(|token| if let Word(word) = token { label(word) } else { None }).collect()
 }
 
-/// Returns what a name says besides a step.
+/// Returns the labels in a name.
 pub(crate) fn labels_in(name: &str) -> Vec<Label> {
     labels(&tokens(&name.to_lowercase()))
 }
 
-/// Returns the step in a piece of a name: a number beside a word such as `step` or `epoch`, else its last
-/// number, fractions left aside.
+/// Returns the step in a part of a name: the number beside a word such as `step` or `epoch`, else the last
+/// whole number.
 pub(crate) fn step_in(piece: &str) -> Option<u64> {
     let piece = piece.to_lowercase();
     let tokens = tokens(&piece);
     count(&tokens).step.or_else(|| tokens.iter().rev().find_map(Token::value))
 }
 
-/// Returns the epoch that a name says.
+/// Returns the epoch in a name.
 pub(crate) fn epoch_in(name: &str) -> Option<u64> {
     let name = name.to_lowercase();
     let tokens = tokens(&name);
     beside(&tokens, &EPOCHS).and_then(|at| tokens.get(at)?.value())
 }
 
-/// Returns the number of a directory that is named for an epoch and nothing else, as `epoch_3`.
+/// Returns the number of a directory that is named after an epoch alone, such as `epoch_3`.
 pub(crate) fn epoch_directory(name: &str) -> Option<u64> {
     let name = name.to_lowercase();
     match tokens(&name)[..] {
@@ -115,7 +115,7 @@ pub(crate) fn epoch_directory(name: &str) -> Option<u64> {
     }
 }
 
-/// Takes the mark of a temporary name off; returns whether there was one.
+/// Removes the marker of a temporary name; returns whether there was one.
 pub(crate) fn without_mark(name: &str) -> (String, bool) {
     const MARKS: [&str; 7] =
         [".orbax-checkpoint-tmp", ".incomplete", ".inprogress", ".partial", ".part", ".temp", ".tmp"];
@@ -142,12 +142,13 @@ pub(crate) fn without_mark(name: &str) -> (String, bool) {
     (name.to_owned(), name == "tmp")
 }
 
-/// Returns whether a name is that of something which is still being written.
+/// Returns whether a name marks a file or directory that is still being written.
 pub(crate) fn is_temporary(name: &str) -> bool {
     without_mark(&name.to_ascii_lowercase()).1
 }
 
-/// Returns whether one of `words` stands alone, or before a number that does: `opt010000`, but not `data2vec_200`.
+/// Returns whether one of `words` is bounded by separators, or is followed by a number that is: `opt010000`,
+/// but not `data2vec_200`.
 fn has_alone(tokens: &[Token], words: &[&str]) -> bool {
     (0..tokens.len()).any(|at| {
         let is_it = matches!(tokens[at], Word(word) if words.contains(&word));
@@ -156,8 +157,8 @@ fn has_alone(tokens: &[Token], words: &[&str]) -> bool {
     })
 }
 
-/// Takes the rank off that saved for all, `rank0`, where the rest says something; false for another one, whose file
-/// is a part of it.
+/// Removes the rank 0 (`rank0`) from a name whose rest has a step or label, because rank 0 saves for all ranks.
+/// False if the file belongs to another rank, or the name has nothing else: it is only a part.
 fn without_rank(tokens: &mut Vec<Token>) -> bool {
     let at = |pair: &[Token]| matches!(pair, [Word("rank"), Number(_)] | [Word("rank"), Mark(_), Number(_)]);
     for length in [2, 3] {
@@ -177,16 +178,17 @@ fn without_rank(tokens: &mut Vec<Token>) -> bool {
     true
 }
 
-/// Returns whether a name is that of a shard, `00001-of-00002`; `epoch_5_of_100` is none.
+/// Returns whether a name is that of a shard, such as `00001-of-00002`, unlike `epoch_5_of_100`.
 fn is_shard(tokens: &[Token]) -> bool {
     let of = |five: &[Token]| matches!(five, [Number(_), Mark(_), Word("of"), Mark(_), Number(_)]);
     let counts = STEPS.into_iter().chain([&EPOCHS[..]]).filter_map(|words| beside(tokens, words));
     tokens.windows(5).position(of).is_some_and(|at| counts.into_iter().all(|count| count != at))
 }
 
-/// Reads the name of a file without an ending: `checkpoint_500` as Flax writes it, `snapshot_iter_500`, `ckpt.5`.
+/// Reads the name of a file without an extension: `checkpoint_500` as Flax writes it, `snapshot_iter_500`,
+/// `ckpt.5`.
 fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
-    // Nearly all files below a run are others.
+    // A quick test first: nearly all files below a run are not checkpoints.
     CHECKPOINTS.iter().find(|word| name.contains(**word))?;
     let tokens = tokens(name);
     let is_joined = |token: &Token| !matches!(token, Mark(mark) if !matches!(mark, '_' | '-' | '='));
@@ -206,7 +208,7 @@ fn of_bare_file(name: &str, temporary: bool) -> Option<Name> {
     is_one.then_some(Name { step: Some(step?), epoch, unit, temporary, ..Name::default() })
 }
 
-/// Reads the name of an optimizer that has an ending of its own, `10.pdopt`.
+/// Reads the name of an optimizer that has an extension of its own, such as `10.pdopt`.
 fn of_part(name: &str) -> Option<Name> {
     let stem = PART_ENDINGS.iter().find_map(|end| name.strip_suffix(end))?;
     let tokens = tokens(stem);
@@ -214,17 +216,17 @@ fn of_part(name: &str) -> Option<Name> {
     Some(Name { step, epoch, unit, labels: labels(&tokens), role: Role::Part, ..Name::default() })
 }
 
-/// Returns whether a word tells what a number beside it counts.
+/// Returns whether a word names the unit of a number beside it.
 fn is_key(word: &str) -> bool {
     is_step(word) || EPOCHS.contains(&word) || CHECKPOINTS.contains(&word)
 }
 
-/// Reads the name of a file; `None` when it is not that of a checkpoint or of a part of one.
+/// Reads the name of a file; `None` if the file is neither a checkpoint nor a part of one.
 pub(crate) fn of_file(name: &str) -> Option<Name> {
     of_file_in(name, DirectoryUse::Other)
 }
 
-/// What the directory of a file is for, by its name.
+/// The use of a file's directory, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DirectoryUse {
     Checkpoints,
@@ -233,7 +235,7 @@ pub(crate) enum DirectoryUse {
     Other,
 }
 
-/// Returns whether a name is a number and nothing else, or a word and a number with leading zeros, `w_00010`.
+/// Returns whether a name is just a number, or a word and a number with leading zeros, such as `w_00010`.
 fn is_a_number(tokens: &[Token]) -> bool {
     match tokens {
         [Number(_)] => true,
@@ -244,7 +246,7 @@ fn is_a_number(tokens: &[Token]) -> bool {
     }
 }
 
-/// The same of a file in a directory of that use.
+/// Reads the name of a file in a directory with this use; `None` as in [`of_file`].
 pub(crate) fn of_file_in(name: &str, directory: DirectoryUse) -> Option<Name> {
     let (name, marked) = without_mark(&name.to_ascii_lowercase());
     let Some(ending) = ending(&name) else { return of_part(&name).or_else(|| of_bare_file(&name, marked)) };
@@ -264,14 +266,14 @@ pub(crate) fn of_file_in(name: &str, directory: DirectoryUse) -> Option<Name> {
         return None;
     }
     let words = words(&tokens);
-    // The last is a state of one rank, as llm.c writes it beside `model_00010000.bin`.
+    // `state` in a `.bin` file is the state of one rank, which llm.c writes beside `model_00010000.bin`.
     let is_part = has_alone(&tokens, &PARTS) || ending == ".bin" && words.contains(&"state");
     if is_part {
         found.role = Role::Part;
     } else if has_alone(&tokens, &SECONDS) {
         found.role = Role::Second;
     }
-    // Files with these endings, and in such places, hold other things more often.
+    // Files with these extensions, or in directories of data, are usually not checkpoints.
     let is_shared = SHARED_ENDINGS.contains(&ending) || directory == DirectoryUse::Data;
     let is_held = match directory {
         DirectoryUse::Checkpoints => true,
@@ -300,8 +302,8 @@ pub(crate) fn of_file_in(name: &str, directory: DirectoryUse) -> Option<Name> {
     Some(found)
 }
 
-/// Splits the name of a file that ends in a word and a number, such as `model950.pt`, into all but the number, and
-/// the number: that of several such files counts when that of one of them does.
+/// Splits the name of a file that ends in a word and a number, such as `model950.pt`, into the name without the
+/// number, and the number. All files of such a series are checkpoints if one of them is.
 pub(crate) fn series(name: &str) -> Option<(String, u64)> {
     let name = name.to_ascii_lowercase();
     let stem = name.strip_suffix(ending(&name)?)?;
@@ -314,8 +316,8 @@ pub(crate) fn series(name: &str) -> Option<(String, u64)> {
     }
 }
 
-/// Returns whether a file whose name is not that of a checkpoint has the ending of one: a shard or what is being
-/// written is known for what it is.
+/// Returns whether a file has the extension of a checkpoint, but no recognised name. Shards, parts and
+/// temporary files are recognised.
 pub(crate) fn looks_like_one(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let Some(ending) = ending(&name) else { return false };
@@ -330,11 +332,11 @@ pub(crate) fn looks_like_one(name: &str) -> bool {
         && ![&PARTS[..], &NONE].iter().any(|known| has_alone(&tokens, known))
 }
 
-/// Reads the name of a directory; `None` when it is not that of a checkpoint.
+/// Reads the name of a directory; `None` if it is not that of a checkpoint.
 pub(crate) fn of_directory(name: &str) -> Option<Name> {
     let (base, temporary) = without_mark(&name.to_ascii_lowercase());
     if ending(&base).is_some() {
-        return of_file(name).filter(|name| name.role != Role::Part); // sharded strategies make directories where a file was
+        return of_file(name).filter(|name| name.role != Role::Part); // sharded strategies turn files into directories
     }
     let mut tokens = tokens(&base);
     without_rank(&mut tokens);
@@ -348,7 +350,7 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
         return None;
     }
     let labels = labels(&tokens);
-    // Of `checkpoint-500-best` and `step_best_500` the rest says the step.
+    // In `checkpoint-500-best` and `step_best_500`, the step is in the rest of the name.
     while let Some(at) = tokens.iter().position(|token| matches!(token, Word(word) if label(word).is_some()))
     {
         let mark = at.checked_sub(1).filter(|&mark| matches!(tokens[mark], Mark(_)));
@@ -376,7 +378,7 @@ pub(crate) fn of_directory(name: &str) -> Option<Name> {
     })
 }
 
-/// Reads the name of a directory that is a number and nothing else.
+/// Reads the name of a directory that is just a number.
 pub(crate) fn of_numbered_directory(name: &str) -> Option<Name> {
     let (name, temporary) = without_mark(&name.to_ascii_lowercase());
     match tokens(&name)[..] {
@@ -387,8 +389,8 @@ pub(crate) fn of_numbered_directory(name: &str) -> Option<Name> {
     }
 }
 
-/// Reads the name of a directory that holds the marks of a format which takes any name: a number beside a word that
-/// says what it counts, or at the end.
+/// Reads the name of a directory with the marker files of a format that allows any name. The step is a number
+/// beside a word that names its unit, or at the end.
 pub(crate) fn of_marked_directory(name: &str) -> Option<Name> {
     of_any_directory(name).or_else(|| {
         let (name, temporary) = without_mark(&name.to_ascii_lowercase());
@@ -397,13 +399,13 @@ pub(crate) fn of_marked_directory(name: &str) -> Option<Name> {
     })
 }
 
-/// Reads the name of a directory with other words in it than [`of_directory`] knows, such as `step1000-unsharded`:
-/// it is that of a checkpoint if state is in it.
+/// Reads the name of a directory with words that [`of_directory`] does not know, such as `step1000-unsharded`.
+/// Such a directory is a checkpoint only if it contains state.
 pub(crate) fn of_any_directory(name: &str) -> Option<Name> {
     let (name, temporary) = without_mark(&name.to_ascii_lowercase());
     let tokens = tokens(&name);
     let Count { step, epoch, unit, is_named } = count(&tokens);
-    // `epochs_10_lr_0.1` says how long the trainings in it are to last.
+    // `epochs_10_lr_0.1` is a setting: the number of epochs to train.
     let is_length = |word: &&str| *word == "max" || word.ends_with('s') && is_key(word);
     let is_one = is_named
         && !words(&tokens).iter().any(is_length)

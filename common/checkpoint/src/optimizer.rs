@@ -7,11 +7,11 @@ use crate::tokens::{Token, tokens};
 use crate::words::PART_ENDINGS;
 use std::path::Path;
 
-/// Words that show other contents in a file with an optimizer in its name, such as `model_optim_rng.pt` of
+/// Words that indicate other contents in a file named after an optimizer, such as `model_optim_rng.pt` of
 /// Megatron. `DeepSpeed` keeps weights in `zero_pp_rank_0_mp_rank_00_optim_states.pt`.
 const OTHERS: [&str; 8] = ["adapter", "consolidated", "lora", "model", "models", "params", "weights", "zero"];
 
-/// Words that may accompany `opt`, which is also a name of models.
+/// Words that may accompany `opt`; beside other words, `opt` is the name of a model.
 const BESIDE_OPT: [&str; 12] =
     ["state", "states", "step", "epoch", "iter", "ckpt", "checkpoint", "pt", "pth", "npz", "pkl", "msgpack"];
 

@@ -1,5 +1,5 @@
-//! Steps of checkpoints that a program writes again in place, as run-exec knew them when they changed: afterwards
-//! nothing may tell which rows were logged before.
+//! Records the steps of checkpoints that programs overwrite in place, as run-exec determined them after each
+//! change. Later, nothing may show which rows were logged before a checkpoint.
 
 use crate::checkpoint::{Checkpoint, Label, Size};
 use run_common::fsio::atomic::{Durability, replace};
@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-/// Checkpoints by their paths below the run.
+/// Recorded checkpoints, by their paths below the run.
 #[derive(Debug, Default)]
 pub struct Overwritten {
     saved: BTreeMap<String, Saved>,
     is_changed: bool,
 }
 
-/// A checkpoint as it was, and its step.
+/// A recorded checkpoint: its step, and the size and modification time of its files.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Saved {
     step: u64,
@@ -27,13 +27,13 @@ struct Saved {
 }
 
 impl Overwritten {
-    /// Reads what was recorded of a run; nothing, when it cannot be read.
+    /// Reads the record of a run; empty if it cannot be read.
     pub fn read(layout: &Layout) -> Self {
         let bytes = read_small(&layout.overwritten()).unwrap_or_default();
         Self { saved: serde_json::from_slice(&bytes).unwrap_or_default(), is_changed: false }
     }
 
-    /// Records those among the checkpoints found that may be written again.
+    /// Adds those of the checkpoints that may be overwritten.
     pub fn note(&mut self, found: &[Checkpoint]) {
         for one in found.iter().filter(|one| one.is_complete() && !one.is_named) {
             if let Some(step) = one.step
@@ -47,7 +47,7 @@ impl Overwritten {
         }
     }
 
-    /// Records what was noted since this was last called.
+    /// Writes the record if it changed since the last call.
     pub fn write(&mut self, layout: &Layout) -> io::Result<()> {
         if std::mem::take(&mut self.is_changed) {
             replace(&layout.overwritten(), &document(&self.saved)?, Durability::Process)?;
@@ -55,7 +55,7 @@ impl Overwritten {
         Ok(())
     }
 
-    /// Returns the step that was recorded of a checkpoint, if the checkpoint has not changed since.
+    /// Returns the recorded step of a checkpoint, if the checkpoint has not changed since.
     pub(crate) fn step(&self, path: &Path, size: Size) -> Option<u64> {
         let saved = self.saved.get(path.to_str()?)?;
         let is_same = saved.bytes == size.bytes && i128::from(saved.modified_ns) == size.modified_ns;

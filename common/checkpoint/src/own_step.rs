@@ -1,5 +1,5 @@
-//! The step of a checkpoint whose name says none: what is recorded in it, what it was saved with, or what the
-//! run had logged when it was written.
+//! Determines the step of a checkpoint whose name has none: from its own record, from its contents, or from the
+//! metrics that the run had logged when the checkpoint was written.
 
 use crate::checkpoint::Size;
 use crate::contents::modified_ns;
@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Files of more bytes are not read for the sake of a step.
+/// Maximum total size of the files that are read for a step, in bytes.
 const MOST: u64 = 64 << 20;
 
 /// Returns the step that a directory records.
@@ -28,9 +28,9 @@ pub(crate) fn own_step(path: &Path) -> Option<u64> {
         .or_else(|| document::step(&record("trainer_state.json")?, &["global_step"]))
 }
 
-/// Returns the step of a checkpoint that is written again in place: the one that it was saved with, else that
-/// of the last metric row before it was written, as rows tell it or as run-exec saw it, else the epoch that it was
-/// saved with. Its path is below the run.
+/// Returns the step of a checkpoint that is overwritten in place; `path` is below the run. In order of
+/// preference: the step in the checkpoint; the step of the last metric row before it was written, by the times
+/// of rows or as run-exec recorded it; the epoch in the checkpoint.
 pub(crate) fn step_of_overwritten(layout: &Layout, path: &Path, size: Size) -> Option<u64> {
     let saved = saved(&layout.root().join(path));
     let logged = || logged(layout, size.modified_ns);
@@ -38,14 +38,14 @@ pub(crate) fn step_of_overwritten(layout: &Layout, path: &Path, size: Size) -> O
     saved.step.or_else(logged).or_else(seen).or(saved.epoch)
 }
 
-/// Returns the step that a run had logged at a time, in nanoseconds since 1970; `None` where nothing tells.
+/// Returns the step that a run had logged at a time, in nanoseconds since the Unix epoch; `None` if unknown.
 fn logged(layout: &Layout, at_ns: i128) -> Option<u64> {
     let source = of_run::source(layout)?;
     let metas: Vec<_> = source.paths().filter_map(|path| fs::metadata(path).ok()).collect();
     if metas.iter().map(std::fs::Metadata::len).sum::<u64>() > MOST {
         return None;
     }
-    // All that was logged had been when the checkpoint was written.
+    // If no file of metrics is newer than the checkpoint, all rows precede it.
     let is_newest = metas.iter().map(modified_ns).max().is_some_and(|newest| newest <= at_ns);
     let (mut last, mut timed, mut has_times) = (None, None, false);
     of_run::rows(layout, &mut |row, _| {
@@ -66,13 +66,14 @@ fn logged(layout: &Layout, at_ns: i128) -> Option<u64> {
     }
 }
 
-/// Returns the step of a row.
+/// Returns the step of a row, if it is a whole number.
 fn step(row: &MetricRow) -> Option<u64> {
     let (key, _) = row.step()?;
     document::step(row, &[key])
 }
 
-/// Returns when a row was logged, where it says so: in seconds or milliseconds since 1970, or by the calendar.
+/// Returns the time at which a row was logged, in nanoseconds, if the row has one: seconds or milliseconds
+/// since the Unix epoch, or an ISO 8601 text.
 fn time_ns(row: &MetricRow) -> Option<i128> {
     #[expect(clippy::cast_possible_truncation, reason = "out of range, it is later than any file")]
     if let Some(seconds) = row.logged() {
@@ -91,7 +92,7 @@ fn time_ns(row: &MetricRow) -> Option<i128> {
     })
 }
 
-/// Returns the step of the last row that was printed before a time, by the times in combined.log.
+/// Returns the step of the last row that was printed before a time, by the timestamps in combined.log.
 fn printed(layout: &Layout, at_ns: i128) -> Option<u64> {
     let file = open_regular(&layout.root().join("combined.log")).ok()??;
     if file.metadata().ok()?.len() > MOST {
@@ -119,5 +120,5 @@ fn printed(layout: &Layout, at_ns: i128) -> Option<u64> {
     found
 }
 
-/// Where the text of a line of combined.log begins (run-dir(5)).
+/// Offset of the text in a line of combined.log (run-dir(5)).
 const TEXT: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();

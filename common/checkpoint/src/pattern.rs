@@ -1,17 +1,16 @@
-//! Patterns that were recorded for a run: of the paths of its checkpoints, and of the files that each
-//! needs. In both
-//! - `{step}` stands for the step, one or more decimal digits,
-//! - `*` for any characters but `/`, none too, and `?` for one,
-//! - `**` as a whole component for any number of components,
+//! Recorded patterns of a run: for the paths of its checkpoints, and for the files that each checkpoint needs.
+//! - `{step}` matches the step, one or more decimal digits;
+//! - `*` matches any number of characters except `/`, and `?` matches one;
+//! - `**` as a whole component matches any number of components.
 //!
-//! and all else for itself. A leading `./` and a trailing `/` are left off.
+//! All other characters match themselves. A leading `./` and a trailing `/` are ignored.
 
 use crate::checkpoint::Label;
 use crate::name::{Name, epoch_in, is_temporary, labels_in, step_in, without_mark};
 use regex::{Captures, Regex};
 use run_common::error::{Error, Exit};
 
-/// Longer patterns are refused.
+/// Maximum length of a pattern, in bytes.
 const LONGEST: usize = 4096;
 
 /// Patterns with more wildcards are refused, because the time of a match grows with each.
@@ -19,7 +18,7 @@ const MOST_WILDCARDS: usize = 64;
 
 const STEP: &str = "{step}";
 
-/// The pattern of the paths of checkpoints below a run. Names that begin with `.` are not looked at.
+/// The pattern of the paths of checkpoints below a run. Names that begin with `.` never match.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
     compiled: Compiled,
@@ -81,7 +80,7 @@ impl Pattern {
         })?;
         let mut labels = labels_in(last);
         if !self.is_wild {
-            labels.push(Label::Last); // the program overwrites it in place
+            labels.push(Label::Last); // a fixed path: the program overwrites it in place
         }
         Some(Name { step, epoch: epoch_in(last), labels, temporary: is_temporary(last), ..Name::default() })
     }
@@ -238,7 +237,7 @@ mod tests {
     use proptest::prelude::*;
     use std::slice;
 
-    /// What the wildcards of a component stand for, in their order: whether each is `{step}`, and the text.
+    /// The matches of the wildcards of a component, in order: whether each is `{step}`, and its text.
     type Stands = Vec<(bool, String)>;
 
     /// Matches a component by trying everything: the longest digits, the shortest texts.
@@ -293,7 +292,7 @@ mod tests {
         }))
     }
 
-    /// Puts texts in place of the wildcards of a pattern, so that many paths match.
+    /// Replaces the wildcards of a pattern by texts, so that many paths match.
     fn filled(pattern: &str, texts: &[String]) -> Vec<String> {
         let mut texts = texts.iter().cycle();
         let mut path = Vec::new();
@@ -361,10 +360,10 @@ mod tests {
             ("m?.x", "m.x", "no match"),
             ("**/w", "w", "no step"),
             ("**/{step}/**/w", "5/a/b/w", "5"),
-            ("a**b", "a/b", "no match"), // only a whole component stands for several
+            ("a**b", "a/b", "no match"), // `**` is special only as a whole component
             ("a.b+(c)", "a.b+(c)", "no step"),
             ("a.b", "axb", "no match"),
-            ("x{step}y*", "x99999999999999999999y5", "no step"), // more than a number holds
+            ("x{step}y*", "x99999999999999999999y5", "no step"), // exceeds a 64-bit number
         ] {
             let path: Vec<String> = path.split('/').map(str::to_owned).collect();
             let read = Pattern::parse(pattern).unwrap().read(&path);

@@ -8,7 +8,7 @@ use std::io;
 /// the tensors follow the pickles, and their end is not recorded.
 const TORCH: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// Class names in files of joblib: the bytes of an array follow such an object, amid the opcodes.
+/// Class name in files of joblib: the bytes of an array follow such an object, amid the opcodes.
 const JOBLIB: &[u8] = b"NumpyArrayWrapper";
 
 /// Maximum number of opcodes to read; beyond this, the answer is unknown.
@@ -22,7 +22,7 @@ const LINE: usize = 64 << 10;
 pub(crate) enum Finding {
     /// It is whole: it ends where its contents end.
     Whole,
-    /// It is cut.
+    /// It is truncated.
     Cut,
     /// Unknown.
     Unknown,

@@ -173,7 +173,7 @@ impl Machine<'_> {
         Some(items)
     }
 
-    /// Takes keys and values of a dictionary; those of the first object on the stack count.
+    /// Takes the keys and values of a dictionary; only those of the first object on the stack count.
     fn note(&mut self, items: &[Item]) -> bool {
         if self.stack.len() == 1 {
             for pair in items.chunks_exact(2) {
@@ -271,13 +271,13 @@ mod tests {
     fn numbers_at_the_top_count_and_those_inside_do_not() {
         let of = |step: Option<u64>, epoch: Option<u64>| Saved { step, epoch };
         assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepK\x07s."), of(Some(7), None));
-        // A key may have been used inside before, and be taken from the memo.
+        // A nested object may define a key earlier, and the memo then supplies it.
         let inside =
             b"\x80\x02}(X\x01\0\0\0o}X\x04\0\0\0stepq\x05K\x09sX\x05\0\0\0epochK\x02h\x05M\x2c\x01u.";
         assert_eq!(said(inside), of(Some(300), Some(2)));
         assert_eq!(said(b"\x80\x02]}X\x04\0\0\0stepK\x07sa."), of(None, None));
         assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepJ\xff\xff\xff\xffs."), of(None, None));
-        // What was read before the file ends is true.
+        // Numbers read before the file ends are valid.
         assert_eq!(said(b"\x80\x02}X\x04\0\0\0stepK\x07s(((("), of(Some(7), None));
     }
 

@@ -1,16 +1,17 @@
-//! Schedules looks for new checkpoints: soon after a change, else now and then. Used by run-eval and
+//! Schedules looks for new checkpoints: soon after a change, otherwise at intervals. Used by run-eval and
 //! run-stop.
 
 use std::time::{Duration, Instant};
 
-/// Interval of two looks that must agree, and minimum interval of any looks.
+/// Interval between two looks that must agree, and minimum interval between any looks.
 pub const AGAIN: Duration = Duration::from_millis(500);
 
-/// Interval of looks at a run without noticed changes by a [`crate::Watcher`]: a checkpoint that proves
-/// nothing counts after some unchanged seconds, and changes on another host are not noticed.
+/// Interval between looks at a run in which a [`crate::Watcher`] notices no changes. Two cases need them: a
+/// checkpoint that proves nothing is complete after some unchanged seconds, and changes on another host are not
+/// noticed.
 pub const UNNOTICED: Duration = Duration::from_secs(10);
 
-/// Looks use at most this fraction of the time.
+/// A look is followed by a pause of at least this many times its duration.
 const SHARE: u32 = 10;
 
 /// The times of looks at a run.
@@ -63,10 +64,10 @@ mod tests {
         assert!(!schedule.is_due(after(10_009)) && schedule.is_due(after(10_010)));
         schedule.hasten();
         assert!(!schedule.is_due(after(509)) && schedule.is_due(after(510)));
-        // What was seen once has to be seen again.
+        // What one look has seen, a second look must confirm.
         schedule.looked(after(1000), after(1010), AGAIN);
         assert!(!schedule.is_due(after(1509)) && schedule.is_due(after(1510)));
-        // Looks that take long are made less often, whatever happens.
+        // Looks that take long become rarer, whatever happens.
         schedule.looked(after(2000), after(4000), AGAIN);
         schedule.hasten();
         assert!(!schedule.is_due(after(23_999)) && schedule.is_due(after(24_000)));

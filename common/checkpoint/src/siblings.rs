@@ -33,7 +33,7 @@ struct Sibling {
     path: PathBuf,
     /// Its companions, if it is a file.
     companions: Option<Vec<PathBuf>>,
-    /// Its files, without the numbers in their names, and one by its whole name.
+    /// Its files: names without their numbers, each with one full name as an example.
     files: OnceLock<BTreeMap<String, String>>,
 }
 
@@ -117,8 +117,8 @@ fn family(path: &Path) -> (PathBuf, String) {
     (path.parent().unwrap_or(Path::new("")).to_owned(), without_numbers(&without_mark(&name).0))
 }
 
-/// Removes the numbers from a name, and a separator before each: `rng_state_0.pth` is that of one process,
-/// `rng_state.pth` that of the only one.
+/// Removes the numbers from a name, each with the separator before it: `rng_state_0.pth` belongs to one of
+/// several processes, `rng_state.pth` to the only one.
 fn without_numbers(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for c in name.chars() {

@@ -53,7 +53,7 @@ pub(crate) fn tokens(name: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// Returns the length in bytes of the prefix with such characters.
+/// Returns the length in bytes of the longest prefix of such characters.
 fn run(text: &str, is: fn(char) -> bool) -> usize {
     text.find(|c| !is(c)).unwrap_or(text.len())
 }

@@ -1,4 +1,4 @@
-//! Finds what may be checkpoints of a run, by names alone.
+//! Finds candidates for the checkpoints of a run, mostly by names.
 
 use crate::checkpoint::{Checkpoint, Size, State};
 use crate::contents::modified_ns;
@@ -16,42 +16,42 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// How many directories below the run a checkpoint with a known name may be.
+/// Maximum depth of a checkpoint with a known name, in directories below the run.
 const DEPTH: usize = 8;
-/// The same for a recorded pattern with `**`.
+/// Maximum depth with a recorded pattern that contains `**`.
 const DEEPEST: usize = 16;
 
-/// What may be a checkpoint.
+/// A candidate for a checkpoint. All paths are below the run.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// Below the run.
+    /// Its path; for TensorFlow the common prefix of its files.
     pub(crate) path: PathBuf,
-    /// Files of one that consists of several, below the run.
+    /// Its files, if it consists of several.
     pub(crate) shards: Vec<PathBuf>,
-    /// Files that go with it, such as an optimizer beside a model, below the run.
+    /// Its companion files, such as the optimizer beside a model.
     pub(crate) companions: Vec<PathBuf>,
     pub(crate) name: Name,
-    /// It is a regular file, by its directory.
+    /// Whether the directory entry is that of a regular file.
     pub(crate) is_file: bool,
-    /// The number of its inode, links followed; on another device it may be that of something else.
+    /// The inode number, after following links. Files on different devices may share a number.
     pub(crate) inode: Option<u64>,
-    /// What it stands for, below the run as far as is known, when it was found by a link.
+    /// For a link, the path of its target.
     pub(crate) leads_to: Option<PathBuf>,
 }
 
-/// What was found below a run.
+/// The result of a walk below a run.
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
     pub(crate) candidates: Vec<Candidate>,
-    /// The directories that were looked into, below the run.
+    /// The directories that were read, below the run.
     pub(crate) places: Vec<PathBuf>,
-    /// What could not be looked at.
+    /// Broken links, links that lead out of the run, and directories that cannot be read.
     pub(crate) lost: Vec<Checkpoint>,
-    /// Files with endings of checkpoints whose names say nothing.
+    /// Files with the extension of a checkpoint, but no recognised name.
     pub(crate) unknown: Vec<PathBuf>,
 }
 
-/// Finds what may be checkpoints below `root`. An error is that of the run's own directory.
+/// Finds candidates below `root`. Errors: the directory of the run cannot be read.
 pub(crate) fn walk(root: &Path, pattern: Option<&Pattern>) -> io::Result<Walked> {
     let (links, followed) = (Vec::new(), Vec::new());
     let mut walk =
@@ -64,28 +64,28 @@ pub(crate) fn walk(root: &Path, pattern: Option<&Pattern>) -> io::Result<Walked>
     Ok(walk.walked)
 }
 
-/// Directories at the top of a run that hold its checkpoints and nothing else, by their names in lower case.
+/// Directories at the top of a run that contain only checkpoints, by their names in lower case.
 const HOLDERS: [&str; 5] = ["checkpoints", "checkpoint", "ckpts", "ckpt", "training_state"];
 
-/// Returns whether a directory of this name holds checkpoints and nothing else.
+/// Returns whether a directory of this name contains only checkpoints.
 fn is_holder(name: &str) -> bool {
     HOLDERS.contains(&name.to_lowercase().as_str())
 }
 
 struct Walk<'a> {
     root: &'a Path,
-    /// The root without links, where any are looked at.
+    /// The root with all links resolved; empty if no link was found.
     canonical: PathBuf,
     pattern: Option<&'a Pattern>,
-    /// Links that were met, with the components of their paths.
+    /// Links found so far, with the components of their paths.
     links: Vec<(PathBuf, Vec<String>)>,
-    /// Links at the top of the run that were followed, by their names, and where they lead.
+    /// Links at the top of the run that were followed, with their targets.
     followed: Vec<(PathBuf, PathBuf)>,
     walked: Walked,
 }
 
 impl Walk<'_> {
-    /// Looks at a directory, `below` the run by these components.
+    /// Reads the directory at `below`, whose path has these components.
     fn visit(&mut self, below: &Path, components: &mut Vec<String>) -> io::Result<()> {
         self.walked.places.push(below.to_owned());
         let mut entries: Vec<(OsString, FileType, u64)> = Vec::new();
@@ -97,7 +97,7 @@ impl Walk<'_> {
             }
             match entry.file_type() {
                 Ok(kind) => entries.push((name, kind, entry.ino())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // it is gone meanwhile
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // removed meanwhile
                 Err(error) => return Err(error),
             }
         }
@@ -139,8 +139,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Takes files for checkpoints whose names differ from that of one beside them in the number alone:
-    /// `model950.pt` beside `model1000.pt`.
+    /// Adds files whose names differ only in the number from a checkpoint beside them: `model950.pt` beside
+    /// `model1000.pt`.
     fn complete_series(&mut self, below: &Path, first: usize, first_unknown: usize) {
         let series = |path: &Path| path.file_name().and_then(|name| name::series(&name.to_string_lossy()));
         let is_here = |path: &Path| path.parent() == Some(below);
@@ -168,7 +168,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns whether checkpoints may be in a directory that is none.
+    /// Returns whether a directory that is not a checkpoint may contain checkpoints.
     fn enters(&self, components: &[String]) -> bool {
         let name = components.last().map_or("", String::as_str);
         match self.pattern {
@@ -177,13 +177,13 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads the name of an entry that is no link; `None` when it is not that of a checkpoint.
+    /// Reads the name of an entry that is not a link; `None` if it is not that of a checkpoint.
     fn name(&self, path: &Path, components: &[String], is_directory: bool) -> Option<Name> {
         if let Some(pattern) = self.pattern {
             return pattern.read(components);
         }
         let name = self.by_grammar(path, components, is_directory)?;
-        // Where the name says no epoch, a directory that is named for one does.
+        // If the name has no epoch, a parent directory that is named after an epoch provides it.
         let above = components.iter().rev().skip(1).find_map(|above| name::epoch_directory(above));
         Some(Name { epoch: name.epoch.or(above), ..name })
     }
@@ -221,12 +221,12 @@ impl Walk<'_> {
             .or_else(other)
     }
 
-    /// Looks at a link. It is followed when its name is that of a checkpoint, and no further.
+    /// Adds a link as a candidate if its name is that of a checkpoint.
     fn link(&mut self, path: PathBuf, components: &[String]) {
         let whole = self.root.join(&path);
         let target = whole.canonicalize();
         let is_directory = target.as_ref().map_or_else(
-            // Which it was meant to be cannot be seen.
+            // A broken link does not show what its target was.
             |_| components.last().is_none_or(|name| name::of_file(name).is_none()),
             |target| target.is_dir(),
         );
@@ -272,7 +272,7 @@ impl Walk<'_> {
         });
     }
 
-    /// Returns where a path without links lies below the run, or a directory that a link was followed to.
+    /// Returns the path of a link's target below the run, or below the target of a followed link.
     fn below(&self, target: &Path) -> Option<PathBuf> {
         let run = (PathBuf::new(), self.canonical.clone());
         let mut tops = std::iter::once(&run).chain(&self.followed);
@@ -283,7 +283,7 @@ impl Walk<'_> {
         })
     }
 
-    /// Looks at the links, those first that lead to where checkpoints are put, as others may lead there.
+    /// Processes the links. Links to directories of checkpoints come first, because others may lead into these.
     fn follow(&mut self) {
         let links = mem::take(&mut self.links);
         for (path, components) in &links {
@@ -294,9 +294,9 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes on behind a link at the top of the run, if it leads to where checkpoints are put. What lies in
-    /// the run is looked at anyhow; what holds the run is none of it. As no link behind it is followed,
-    /// there are no loops.
+    /// Follows a link at the top of the run if it leads to a directory of checkpoints. Targets inside the run
+    /// are visited anyway; targets that contain the run are ignored. Links behind it are not followed, so there
+    /// are no loops.
     fn follow_holder(&mut self, path: &Path, components: &[String]) {
         let [name] = components else { return };
         let is_holder = match self.pattern {
@@ -321,7 +321,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Notes a directory that cannot be looked into.
+    /// Records a directory that cannot be read.
     fn lose(&mut self, path: PathBuf, why: &str) {
         self.walked.lost.push(Checkpoint {
             parts: vec![path.clone()],

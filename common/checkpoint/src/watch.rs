@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use walkdir::WalkDir;
 
-/// Extensions of files that are written constantly and are not part of a checkpoint with a recognised name.
+/// Extensions of files that programs write constantly, and that are not part of a checkpoint with a recognised
+/// name.
 const LOGS: [&[u8]; 4] = [b".jsonl", b".log", b".csv", b".tsv"];
 
 /// Notifies of runs whose checkpoints may have changed. Changes on another host, or beyond the kernel's
@@ -89,7 +90,7 @@ impl Watcher {
         let added = self.inotify.as_ref().map(|inotify| inotify.add_watch(path, events));
         match added {
             Some(Ok(descriptor)) => self.watched.insert(descriptor, watched).is_none(),
-            _ => false, // it is gone, or there are too many: it is polled instead
+            _ => false, // it is gone, or the limit is reached: callers poll it instead
         }
     }
 
@@ -146,7 +147,7 @@ mod tests {
     use std::io::Write;
     use tempfile::TempDir;
 
-    /// A run in which checkpoints are waited for.
+    /// A run with a watcher of its checkpoints.
     struct Run {
         dir: TempDir,
         watcher: Watcher,
@@ -170,14 +171,14 @@ mod tests {
             fs::write(self.path(name), "{}").unwrap();
         }
 
-        /// Looks at the run, which is number 7; returns whether there was something new to watch.
+        /// Watches the run, as number 7; returns whether a directory was not watched before.
         fn watch(&mut self) -> bool {
             let layout = Layout::new(self.dir.path());
             let found = discover(&layout, self.recorded.as_ref(), Program::Ended).unwrap();
             self.watcher.watch(7, &layout, self.recorded.as_ref(), &found)
         }
 
-        /// Returns whether something has happened since the last question.
+        /// Returns whether a change was noticed since the last call.
         fn has_changed(&mut self) -> bool {
             let changed = self.watcher.wait(Duration::ZERO);
             assert!(changed.iter().all(|&run| run == 7));
@@ -194,7 +195,7 @@ mod tests {
         assert!(!run.watch() && !run.has_changed());
         for name in ["metrics.jsonl", "logs.csv", "stdout.log"] {
             run.write(name);
-            assert!(run.has_changed(), "{name} is made"); // once
+            assert!(run.has_changed(), "{name} is made"); // its creation, once
             let mut file = OpenOptions::new().append(true).open(run.path(name)).unwrap();
             file.write_all(b"x").unwrap();
             drop(file);
@@ -202,7 +203,7 @@ mod tests {
         }
         run.write(".run/status.json");
         assert!(!run.has_changed(), "the record is none");
-        // One that is complete is not looked into, nor is it watched.
+        // A complete checkpoint directory is not watched.
         run.write("checkpoints/checkpoint-1/more");
         assert!(!run.has_changed());
         fs::create_dir(run.path("checkpoints/checkpoint-2")).unwrap();
@@ -211,7 +212,7 @@ mod tests {
         assert!(run.has_changed() && run.watch());
         run.write("checkpoints/checkpoint-2/deep/more.log");
         assert!(run.has_changed() && !run.watch());
-        // A file that is written again, one that is renamed, and one that is removed.
+        // A file that is written again, a renamed file, and a removed one.
         run.write("model_3.pt.tmp");
         assert!(run.has_changed());
         run.write("model_3.pt.tmp");

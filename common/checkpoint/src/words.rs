@@ -1,7 +1,7 @@
-//! The words that names of checkpoints are made of (run-dir(5) lists them).
+//! The words in the names of checkpoints (run-dir(5) lists them).
 
-/// Endings of files that are checkpoints when their names say so, in lower case; of two that fit, the longer
-/// comes first.
+/// Extensions of files that are checkpoints if their names fit, in lower case. If two extensions match, the
+/// longer comes first.
 pub(crate) const ENDINGS: [&str; 16] = [
     ".pth.tar",
     ".weights.h5",
@@ -21,17 +21,17 @@ pub(crate) const ENDINGS: [&str; 16] = [
     ".cbm",
 ];
 
-/// Endings of files that hold other things as well, and so need one of [`KNOWN`] in their names too.
+/// Extensions that are common for other contents, too: such names need a word that [`are_of_a_model`] accepts.
 pub(crate) const SHARED_ENDINGS: [&str; 13] = [
     ".zip", ".h5", ".hdf5", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".tar", ".gguf", ".bson", ".bin",
     ".ubj",
 ];
 
-/// Endings of files that are a part of the checkpoint beside them: the optimizers of `PaddlePaddle`, Caffe and
-/// `MXNet`.
+/// Extensions of files that are a part of the checkpoint beside them: the optimizers of `PaddlePaddle`, Caffe
+/// and `MXNet`.
 pub(crate) const PART_ENDINGS: [&str; 3] = [".pdopt", ".solverstate", ".states"];
 
-/// Words of a step.
+/// Words for a step.
 const STEP: [&str; 11] = [
     "step",
     "steps",
@@ -46,21 +46,21 @@ const STEP: [&str; 11] = [
     "updates",
 ];
 
-/// Words of what a training counts, those first that count where several are there: Composer's iterations
-/// hold many batches (`ep0-it0-ba100`), and `batch_32` beside a step is a size.
+/// Words for units of training, the preferred ones first if a name has several: an iteration of Composer
+/// consists of many batches (`ep0-it0-ba100`), and `batch_32` beside a step is a size.
 pub(crate) const STEPS: [&[&str]; 4] = [&STEP, &["ba"], &["it"], &["batch", "batches"]];
 
 pub(crate) const EPOCHS: [&str; 5] = ["epoch", "epochs", "episode", "episodes", "ep"];
 pub(crate) const CHECKPOINTS: [&str; 3] = ["checkpoint", "ckpt", "snapshot"];
 
-/// Words that may stand beside the others in the name of a directory.
+/// Words that may accompany the others in the name of a directory.
 pub(crate) const COMPANIONS: [&str; 9] =
     ["global", "model", "models", "rl", "train", "training", "state", "weights", "agent"];
 
-/// Those of [`COMPANIONS`] that files of data have in their names, too.
+/// Those of [`COMPANIONS`] that also occur in the names of data files.
 const OF_TRAINING: [&str; 4] = ["global", "rl", "train", "training"];
 
-/// Words of files that hold a model and seldom something else.
+/// Words for files that usually contain a model.
 const MODELS: [&str; 13] = [
     "net",
     "network",
@@ -77,7 +77,7 @@ const MODELS: [&str; 13] = [
     "cp",
 ];
 
-/// Words of files that hold no model.
+/// Words for files that contain results, not a model.
 const RESULTS: [&str; 28] = [
     "eval",
     "evals",
@@ -109,7 +109,7 @@ const RESULTS: [&str; 28] = [
     "videos",
 ];
 
-/// Words of files that hold what a model has read or made: the last word of a name says so.
+/// Words for inputs or outputs of a model, if they are the last word of a name.
 const MADE: [&str; 35] = [
     "sample",
     "samples",
@@ -148,10 +148,10 @@ const MADE: [&str; 35] = [
     "grads",
 ];
 
-/// Words of parts of the data.
+/// Words for the splits of a data set.
 const SPLITS: [&str; 6] = ["train", "val", "valid", "validation", "test", "dev"];
 
-/// Directories of what a model has made, and of installed programs, where no checkpoints are.
+/// Directories without checkpoints: outputs of models, and installed programs.
 const OTHER_PLACES: [&str; 21] = [
     "eval",
     "evals",
@@ -176,18 +176,17 @@ const OTHER_PLACES: [&str; 21] = [
     "node_modules",
 ];
 
-/// Directories of data, where files are checkpoints only if their names say so as those with
-/// [`SHARED_ENDINGS`] must.
+/// Directories of data, where files need names as strict as those with [`SHARED_ENDINGS`].
 const OF_DATA: [&str; 6] = ["data", "dataset", "datasets", "cache", "replay", "replay_buffer"];
 
-/// Directories of models, whose files may have no other name than a number: `models/PPO/1000000.zip`.
+/// Directories of models, where the name of a file may be just a number: `models/PPO/1000000.zip`.
 const OF_MODELS: [&str; 3] = ["models", "saved_models", "weights"];
 
-/// Words of files that are a part of a checkpoint, and none without it.
+/// Words for files that are a part of a checkpoint, and never a checkpoint themselves.
 pub(crate) const PARTS: [&str; 9] =
     ["optimizer", "optim", "opt", "scheduler", "scaler", "rng", "buffer", "replay", "vecnormalize"];
 
-/// Words of files that are a part of a checkpoint when another one of its step lies beside them.
+/// Words for files that are a part of a checkpoint if another file of its step lies beside them.
 pub(crate) const SECONDS: [&str; 12] = [
     "ema",
     "swa",
@@ -203,10 +202,10 @@ pub(crate) const SECONDS: [&str; 12] = [
     "training",
 ];
 
-/// Words of files that are a part of something else.
+/// Words for files that belong to neither a checkpoint nor its parts.
 pub(crate) const NONE: [&str; 5] = ["rank", "shard", "part", "data", "dataset"];
 
-/// Words before a number that is no step.
+/// Words before a number that is not a step.
 pub(crate) const OTHER_NUMBERS: [&str; 41] = [
     "v", "version", "fold", "seed", "rank", "gpu", "worker", "split", "size", "dim", "layer", "layers",
     "head", "heads", "lr", "bs", "loss", "acc", "accuracy", "auc", "score", "reward", "return", "map",
@@ -214,7 +213,7 @@ pub(crate) const OTHER_NUMBERS: [&str; 41] = [
     "phase", "client", "player", "task",
 ];
 
-/// Words of a score, which may stand at the end of a name.
+/// Words for a score, which may stand at the end of a name.
 const SCORES: [&str; 19] = [
     "val",
     "valid",
@@ -237,10 +236,10 @@ const SCORES: [&str; 19] = [
     "success",
 ];
 
-/// Words of names of what is still being written.
+/// Words in temporary names: the file is still being written.
 pub(crate) const TEMPORARY: [&str; 4] = ["tmp", "temp", "partial", "incomplete"];
 
-/// Returns whether a word is that of a step.
+/// Returns whether a word names a step.
 pub(crate) fn is_step(word: &str) -> bool {
     STEPS.iter().any(|words| words.contains(&word))
 }
@@ -252,32 +251,32 @@ pub(crate) fn is_score(word: &str) -> bool {
     is_number || SCORES.contains(&word)
 }
 
-/// Returns whether a word is that of a model.
+/// Returns whether a word names a model.
 pub(crate) fn is_model(word: &str) -> bool {
     COMPANIONS.contains(&word) || MODELS.contains(&word)
 }
 
-/// Returns whether a path says that it holds results rather than state.
+/// Returns whether a path contains a word for results rather than state.
 pub(crate) fn is_of_results(path: &str) -> bool {
     path.split(|c: char| !c.is_ascii_alphabetic()).any(|word| RESULTS.contains(&word))
 }
 
-/// Returns whether a directory of this name holds no checkpoints.
+/// Returns whether a directory of this name contains no checkpoints.
 pub(crate) fn is_other_place(name: &str) -> bool {
     name.starts_with("eval_") || OTHER_PLACES.contains(&name)
 }
 
-/// Returns whether a directory of this name holds data.
+/// Returns whether a directory of this name contains data.
 pub(crate) fn is_place_of_data(name: &str) -> bool {
     OF_DATA.contains(&name)
 }
 
-/// Returns whether a directory of this name holds models.
+/// Returns whether a directory of this name contains models.
 pub(crate) fn is_place_of_models(name: &str) -> bool {
     OF_MODELS.contains(&name)
 }
 
-/// Returns whether the last of the words that tell what is in a file is that of what a model has read or made.
+/// Returns whether the last word that describes the contents of a file is one for inputs or outputs of a model.
 pub(crate) fn are_of_what_is_made(words: &[&str]) -> bool {
     let is_label = |word: &str| ["final", "best", "last", "latest"].contains(&word);
     let is_other =
@@ -285,17 +284,17 @@ pub(crate) fn are_of_what_is_made(words: &[&str]) -> bool {
     words.iter().rev().find(|word| !is_other(word)).is_some_and(|word| MADE.contains(word))
 }
 
-/// Returns whether words say no more than which part of the data it is.
+/// Returns whether all words name splits of a data set.
 pub(crate) fn are_of_a_split(words: &[&str]) -> bool {
     !words.is_empty() && words.iter().all(|word| SPLITS.contains(word))
 }
 
-/// Returns whether a word is that of results.
+/// Returns whether a word names results.
 pub(crate) fn is_result(word: &str) -> bool {
     RESULTS.contains(&word) || MADE.contains(&word)
 }
 
-/// Returns whether the words of a file with one of [`SHARED_ENDINGS`] are those of a checkpoint; one that `is_held`
+/// Returns whether a file with one of [`SHARED_ENDINGS`] is a checkpoint by these words. `is_held`: the file
 /// lies in a directory of checkpoints.
 pub(crate) fn are_of_a_model(words: &[&str], is_held: bool) -> bool {
     let ends_known =

@@ -1,6 +1,5 @@
-//! Checks whether a zip archive is whole, and finds a file in it, by its central directory (PKWARE APPNOTE
-//! 6.3, 4.3).
-//! 4.3).
+//! Checks whether a zip archive is whole, and finds a file in it, by its central directory (PKWARE APPNOTE 6.3,
+//! section 4.3).
 
 use crate::bytes::{Bytes, u16_at, u32_at, u64_at};
 use std::io;
@@ -40,8 +39,8 @@ pub(crate) fn is_whole(file: &Bytes) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Returns the start of the content of an uncompressed file in a whole archive, whose name is `name`, in a
-/// directory or not.
+/// Returns the offset of the content of an uncompressed file in a whole archive. `name` is its name, with or
+/// without a directory before it.
 pub(crate) fn stored(file: &Bytes, name: &str) -> io::Result<Option<u64>> {
     let tail = file.tail(END_LEN + LOCATOR64_LEN + END64_LEN)?;
     let Some(at) = tail.len().checked_sub(END_LEN) else { return Ok(None) };
@@ -70,12 +69,12 @@ pub(crate) fn stored(file: &Bytes, name: &str) -> io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// The description of the central directory in an end record.
+/// The central directory, as an end record describes it.
 struct Directory {
     entries: u64,
     size: u64,
     offset: u64,
-    /// The required end.
+    /// The offset at which the central directory must end.
     end: u64,
 }
 
@@ -95,7 +94,7 @@ fn directory_is_whole(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io
         rest = &rest[length..];
     }
     spans.sort_unstable();
-    let mut free = 0; // all bytes up to here are accounted for
+    let mut free = 0; // all bytes before this offset are accounted for
     for &(start, end) in &spans {
         if start < free {
             return Ok(false);
@@ -133,7 +132,7 @@ fn read_end(file: &Bytes, tail: &[u8], at: usize, position: u64) -> io::Result<O
     Ok((record.starts_with(END64) && fits).then_some(Directory { entries, size, offset, end: start }))
 }
 
-/// Reads an entry of the central directory: the minimum span in the file, and the length of the entry itself.
+/// Reads an entry of the central directory: its minimum span in the file, and its own length.
 fn read_entry(bytes: &[u8]) -> Option<((u64, u64), usize)> {
     if !bytes.starts_with(CENTRAL) {
         return None;

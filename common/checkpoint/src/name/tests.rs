@@ -1,4 +1,4 @@
-//! What names say, and do not.
+//! Tests of the names of checkpoints.
 
 use super::*;
 use proptest::prelude::*;
@@ -80,7 +80,7 @@ fn temporary_names_are_told_from_others() {
     }
 }
 
-/// Returns what a name says: `step`, or `epoch/step`, and the labels.
+/// Formats what a name contains: `step` or `epoch/step`, and the labels.
 fn said(name: &str) -> String {
     let Some(found) = of_file(name) else { return "none".to_owned() };
     let count = match (found.epoch, found.step) {
@@ -249,7 +249,7 @@ fn the_manual_lists_all_endings() {
     assert_eq!(block("Files with these also need a word"), sorted(&SHARED_ENDINGS));
 }
 
-/// Ways to write a number, all but the first of which need a word that says what it counts.
+/// Spellings of a number. All but the first need a word before them that names the unit.
 fn spellings(number: u64) -> Vec<String> {
     let mut all = vec![format!("{number:08}"), number.to_string(), format!("{number:04}")];
     if number.is_multiple_of(1000) && number > 0 {
