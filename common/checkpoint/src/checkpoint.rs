@@ -71,7 +71,7 @@ impl Label {
 pub struct Size {
     /// Total size of its files, in bytes.
     pub bytes: u64,
-    /// Newest modification time, in nanoseconds since the Unix epoch.
+    /// Newest modification time, in nanoseconds since 1970.
     pub files: u64,
     /// Newest modification time, in nanoseconds since 1970.
     pub modified_ns: i128,

@@ -38,7 +38,7 @@ pub(crate) fn step_of_overwritten(layout: &Layout, path: &Path, size: Size) -> O
     saved.step.or_else(logged).or_else(seen).or(saved.epoch)
 }
 
-/// Returns the step that a run had logged at a time, in nanoseconds since the Unix epoch; `None` if unknown.
+/// Returns the step that a run had logged at a time, in nanoseconds since 1970; `None` if unknown.
 fn logged(layout: &Layout, at_ns: i128) -> Option<u64> {
     let source = of_run::source(layout)?;
     let metas: Vec<_> = source.paths().filter_map(|path| fs::metadata(path).ok()).collect();
@@ -73,7 +73,7 @@ fn step(row: &MetricRow) -> Option<u64> {
 }
 
 /// Returns the time at which a row was logged, in nanoseconds, if the row has one: seconds or milliseconds
-/// since the Unix epoch, or an ISO 8601 text.
+/// since 1970, or an ISO 8601 text.
 fn time_ns(row: &MetricRow) -> Option<i128> {
     #[expect(clippy::cast_possible_truncation, reason = "out of range, it is later than any file")]
     if let Some(seconds) = row.logged() {

@@ -70,7 +70,7 @@ pub struct Aggregates {
 }
 
 impl Aggregates {
-    /// Creates figures for as many metrics as a record has room for.
+    /// Creates figures for at most as many metrics as fit into a record.
     pub(crate) fn for_record() -> Self {
         Self { room: Some(Room::default()), ..Self::default() }
     }
@@ -82,7 +82,7 @@ impl Aggregates {
         }
     }
 
-    /// Returns the place of a metric, a new one if need be; `None` where there is no more room.
+    /// Returns the place of a metric, which is added if it is new; `None` if there is no more room.
     pub(crate) fn place(&mut self, name: &str) -> Option<usize> {
         if let Some(&place) = self.places.get(name) {
             return Some(place);
@@ -94,7 +94,7 @@ impl Aggregates {
         })
     }
 
-    /// Takes in a value of the metric at a place.
+    /// Adds a value of the metric at a place.
     pub(crate) fn add_at(&mut self, place: usize, value: f64) {
         self.all[place].1.add(value);
     }
@@ -112,7 +112,7 @@ const METRICS: usize = 10_000;
 const NAMES: usize = 1 << 20;
 const NAME: usize = 1 << 10;
 
-/// The room for the figures of metrics in a record.
+/// The remaining room for figures in a record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Room {
     metrics: usize,

@@ -1,4 +1,4 @@
-//! What an evaluation has measured: a table with a row a question or so, as a command left it.
+//! Results of an evaluation: a table that a command wrote, usually with a row per question.
 
 use super::aggregate::{Aggregate, Room};
 use super::csv::{Damage, Record, Records, apart};
@@ -20,7 +20,7 @@ pub struct EvaluationTable {
 }
 
 impl EvaluationTable {
-    /// Reads a table; `None` when there is none.
+    /// Reads a table; `None` if the file does not exist.
     pub fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = match open_file(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -35,7 +35,7 @@ impl EvaluationTable {
         Ok(Some(table))
     }
 
-    /// Reads a table, the header first.
+    /// Reads the header and the rows of a table.
     fn add(&mut self, source: impl Read) -> Result<(), Damage> {
         let mut records = Records::new(source, Vec::new())?;
         let text = |record: Record| -> Vec<String> {
@@ -52,7 +52,8 @@ impl EvaluationTable {
         Ok(())
     }
 
-    /// Adds the rows of the table of one step below the columns of all, the first of which is the step.
+    /// Appends the rows of one step's table. The first column of the whole is the step; the columns of all
+    /// tables are merged by name.
     pub fn add_step(&mut self, step: &str, table: Self) {
         if self.columns.is_empty() {
             self.columns.push("step".to_owned());
@@ -79,16 +80,16 @@ impl EvaluationTable {
     }
 }
 
-/// Running totals of a column.
+/// What is known about a column while rows are added.
 #[derive(Clone, Debug)]
 struct Column {
-    /// The sum, while all fields are numbers.
+    /// The sum; `None` once a field is not a number.
     figures: Option<Aggregate>,
     /// Whether the fields number the rows, counting from 0 and from 1.
     counts_from: [bool; 2],
 }
 
-/// With fewer rows, no column counts as numbering them: 0 and 1 are results, too.
+/// With fewer rows than this, no column counts as row numbers: 0 and 1 may be results.
 const COUNTED: u64 = 3;
 
 /// Counts and checks the rows of a table, and sums up each column that holds only numbers and does not number
@@ -144,7 +145,7 @@ pub fn fits(fields: &[std::ops::Range<usize>], columns: usize, row: u64) -> Resu
 
 /// Returns the names of the columns, made unique.
 pub fn columns(header: Record) -> Vec<Vec<u8>> {
-    // `step` is the checkpoint's step.
+    // The name `step` is reserved for the step of the checkpoint.
     apart(header.cells().map(|cell| (if cell == b"step" { b"metrics.step".as_slice() } else { cell }, cell)))
 }
 

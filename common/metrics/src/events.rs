@@ -1,5 +1,5 @@
-//! TensorBoard event files, `events.out.tfevents.*`: scalars, as `simple_value` and as the tensors
-//! of the newer scalar plugin. Nothing else in them is a metric.
+//! TensorBoard event files, `events.out.tfevents.*`. Reads scalars, both as `simple_value` and as the tensors
+//! of the newer scalar plugin, and nothing else.
 //!
 //! Framing: TFRecord. Data: `Event`, `Summary` and `TensorProto` of TensorFlow (`event.proto`, `summary.proto`,
 //! `tensor.proto`) in the encoding of Protocol Buffers.
@@ -11,31 +11,31 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-/// Larger records are images and histograms.
+/// Maximum size of a record; larger ones are images and histograms, and are skipped.
 const RECORD: u64 = 1 << 20;
 
-/// Tags that are remembered to be scalars, at most.
+/// Maximum number of tags that are remembered as scalars.
 const TAGS: usize = 10_000;
 
-/// Where a reader stands in an event file, and which of its tags are scalars.
+/// The position of a reader in an event file, and the tags that are known to be scalars.
 #[derive(Clone, Debug, Default)]
 pub(super) struct EventReader {
-    /// Where the next record begins.
+    /// Offset of the next record.
     position: u64,
     scalars: BTreeSet<String>,
-    /// A length could not be right: nothing more can be read.
+    /// A record has an impossible length, so that the next record cannot be found.
     is_lost: bool,
 }
 
 impl EventReader {
-    /// Returns up to where the file was read. An unfinished record is read again.
+    /// Returns the offset up to which the file was read. An unfinished record is read again.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Reads the scalars in the records that begin before `end`, those of one step that follow one another as
-    /// one row, each with its time in seconds since 1970, their names after `prefix`; `None` stands for a
-    /// record that could not be read.
+    /// Reads the records that begin before `end`. Consecutive scalars of one step form a row; `prefix` is
+    /// prepended to their names. `act` gets the time of each row, in seconds since 1970; a row of `None` is a
+    /// record that cannot be read.
     pub(super) fn read(
         &mut self,
         mut file: &File,
@@ -85,7 +85,7 @@ impl EventReader {
     }
 }
 
-/// Fills a buffer; `false` when the file ends before.
+/// Fills a buffer; `false` if the file ends before.
 fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match reader.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -98,7 +98,7 @@ fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// A row to which more may be added.
+/// A row that more scalars may be added to.
 struct OpenRow {
     time: f64,
     step: i64,
@@ -106,17 +106,17 @@ struct OpenRow {
     fields: Vec<(String, MetricValue)>,
 }
 
-/// Puts scalars together to rows.
+/// Combines scalars into rows.
 struct ScalarRows<'a> {
     prefix: &'a str,
-    /// Tags of the scalar plugin: only the first value of a tag has to say so.
+    /// Tags of the scalar plugin, which only the first value of a tag names.
     scalars: &'a mut BTreeSet<String>,
     open: Option<OpenRow>,
     act: &'a mut dyn FnMut(f64, Option<MetricRow>),
 }
 
 impl ScalarRows<'_> {
-    /// Takes an `Event`.
+    /// Reads an `Event`.
     fn event(&mut self, data: &[u8]) -> Result<(), Malformed> {
         let (mut time, mut step, mut summary) = (0.0, 0, None);
         for field in WireFields(data) {
@@ -139,7 +139,7 @@ impl ScalarRows<'_> {
         Ok(())
     }
 
-    /// Reads a `Summary.Value`, if it is a scalar.
+    /// Reads a `Summary.Value`; `None` if it is not a scalar.
     fn scalar<'a>(&mut self, data: &'a [u8]) -> Result<Option<(&'a str, f64)>, Malformed> {
         let (mut tag, mut plugin, mut number, mut tensor) = (None, None, None, None);
         for field in WireFields(data) {
@@ -196,7 +196,7 @@ impl ScalarRows<'_> {
     }
 }
 
-/// Reads the plugin's name in a `SummaryMetadata`.
+/// Reads the name of the plugin in a `SummaryMetadata`.
 fn plugin_name(data: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let mut name = None;
     for field in WireFields(data) {
@@ -211,7 +211,7 @@ fn plugin_name(data: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     Ok(name)
 }
 
-/// Reads the one number of a `TensorProto`, in any of the ways that it may be in there.
+/// Reads the number in a `TensorProto` with one number, in any of its encodings.
 fn only_number(data: &[u8]) -> Option<f64> {
     const FLOAT: u64 = 1;
     const DOUBLE: u64 = 2;

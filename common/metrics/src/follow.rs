@@ -184,7 +184,7 @@ impl Follower {
             let all = [saved.map(|saved| saved.step), beside.checkpoint, known.and_then(&bar)];
             all.into_iter().flatten().reduce(f64::max)
         };
-        // Rows of earlier attempts say less than the files of this attempt.
+        // Rows of earlier attempts are less current than the files of this attempt.
         let is_before = figures.attempt().is_some_and(|attempt| attempt < self.attempts.count());
         let present_now = present.filter(|_| self.present.is_newer_than(self.wanted.since));
         let later = || {
@@ -340,7 +340,7 @@ mod tests {
         steps.map(|step| format!("{{\"{key}\": {step}, \"loss\": {}}}\n", step * scale)).collect()
     }
 
-    /// The two files of a run, which are not there yet.
+    /// The two metric files of a run, neither of which exists yet.
     struct Files {
         layout: Layout,
         written: PathBuf,

@@ -1,4 +1,5 @@
-//! The metrics of runs that other systems made: where their layouts say, and their figures, which no record has.
+//! The metrics of runs of other systems: the files that their layouts name, and figures, which such runs do not
+//! record.
 
 use crate::row::MetricRow;
 use crate::row_reader::SourceFormat;
@@ -14,7 +15,7 @@ use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::{Recorded, State};
 use std::path::Path;
 
-/// Finds where a run keeps its metrics.
+/// Finds the metrics of a run by the layout of its system.
 pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
     let usual = || Some(candidates(layout, true).into_iter().next()?.1);
     let (format, files) = match foreign.metrics(layout.root()) {
@@ -46,7 +47,7 @@ pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> 
     (!files.is_empty()).then(|| MetricSource::of(format, files))
 }
 
-/// Finds where a run keeps its metrics, by the options with which it is adopted.
+/// Finds the metrics of a run by the options with which it is adopted.
 pub fn source_by(layout: &Layout, options: &AttemptOptions) -> Option<MetricSource> {
     let source = match &options.metrics {
         Some(name) => MetricSource::named(layout.root(), name),
@@ -55,13 +56,13 @@ pub fn source_by(layout: &Layout, options: &AttemptOptions) -> Option<MetricSour
     Some(source?.with_step_key(options.step_key.as_deref()))
 }
 
-/// Reads the metrics of a run, and adds their figures to its record: the step that they have reached, the last rows,
-/// and the end of a run that does not say when that was. Returns what could not be read, in one line.
+/// Reads the metrics of a run, and adds their figures to its record: the current step, the last rows, and the
+/// time of the last row as the end of a run that has none. Returns a message about unreadable lines.
 pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
     add(&source(layout, layout.foreign()?)?, layout, recorded)
 }
 
-/// Does the same with the metrics of one source.
+/// Like [`figures`], with the metrics of one source.
 pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> Option<String> {
     let summary = match Summary::of(source) {
         Ok(summary) => summary,

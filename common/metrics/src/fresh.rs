@@ -1,5 +1,5 @@
-//! The metrics of a run as its files are now, for a reader that does not wait for the record: figures, last rows,
-//! step and the course of one metric, all of the same rows. Used by `run-status --watch`.
+//! The current metrics of a run, read directly from its files instead of its record: figures, last rows, step
+//! and the course of one metric, all from the same rows. Used by `run-status --watch`.
 
 use super::figures::Figures;
 use super::growing::Growing;
@@ -10,10 +10,10 @@ use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::Recorded;
 use std::time::{Duration, Instant};
 
-/// How long a look may take; the next look continues.
+/// Time limit of a look at the files; the next look continues.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The next search for files waits this many times the duration of the last.
+/// The next search for files waits at least this many times the duration of the last.
 const RARENESS: u32 = 50;
 
 /// The metrics of a run, followed.
@@ -21,11 +21,11 @@ const RARENESS: u32 = 50;
 pub struct Fresh {
     layout: Layout,
     growing: Option<Growing>,
-    /// The attempt that the files were searched for.
+    /// Number of the attempt for which the files were searched.
     attempt: u32,
     next_search: Instant,
     traced: Option<String>,
-    /// Whether the files have more rows than were read: the record may be newer.
+    /// Whether rows are still unread, so that the record may be newer.
     is_behind: bool,
 }
 
@@ -42,7 +42,8 @@ impl Fresh {
         }
     }
 
-    /// Reads what was added since the last look; all of it at the `last` one. Unreadable metrics add nothing.
+    /// Reads the rows added since the last look; in the `last` look all of them. Unreadable metrics are
+    /// ignored.
     pub fn look(&mut self, recorded: &Recorded, is_last: bool) {
         self.search(recorded, is_last);
         let Some(growing) = &mut self.growing else { return };
@@ -58,7 +59,7 @@ impl Fresh {
         }
     }
 
-    /// Has the course of this metric kept, from its first row on.
+    /// Keeps the course of this metric, from its first row on.
     pub fn trace(&mut self, metric: &str) {
         if self.traced.as_deref() == Some(metric) {
             return;
@@ -70,14 +71,14 @@ impl Fresh {
         }
     }
 
-    /// Returns the figures of the rows that count, if there are rows and all of them were read.
+    /// Returns the figures; `None` without rows, or while rows are unread.
     pub fn figures(&self) -> Option<&Figures> {
         let growing = self.growing.as_ref().filter(|_| !self.is_behind)?;
         Some(growing.figures()).filter(|figures| figures.rows() > 0)
     }
 
-    /// Puts the figures, the last rows and the step into a record, which may be older. A step that the rows do not
-    /// tell, or that is further, stays.
+    /// Writes the figures, the last rows and the step into a record, which may be older. The step of the record
+    /// stays if it is further, or if the rows have no comparable step.
     pub fn put_into(&self, recorded: &mut Recorded) {
         let (Some(figures), Some(attempt)) = (self.figures(), recorded.attempt_mut()) else { return };
         let all = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
@@ -91,7 +92,7 @@ impl Fresh {
         };
     }
 
-    /// Searches for the files, if need be.
+    /// Searches for the files if that is due.
     fn search(&mut self, recorded: &Recorded, is_last: bool) {
         let attempt = recorded.attempts();
         let is_plain = self.growing.as_ref().is_some_and(|growing| growing.source().plain_lines().is_some());

@@ -1,4 +1,4 @@
-//! A source whose files grow: reads what is added to them, and keeps the figures of the rows that count.
+//! Reads the rows that are appended to the files of a source, and keeps the figures of the rows that count.
 
 use super::figures::Figures;
 use super::read::Origins;
@@ -14,32 +14,32 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// Bytes of each file that one call reads at most: a heartbeat must not wait for a gigabyte.
+/// Maximum number of bytes of each file to read in one call: a heartbeat must not wait for a gigabyte.
 const PIECE: u64 = LIMIT;
 
-/// Bytes at the beginning of a file, and before the end of what was read, by which a rewritten file is
-/// recognised.
+/// Numbers of bytes that identify a file: at its beginning, and before the position up to which it was read. A
+/// rewritten file differs there.
 const HEAD: usize = 256;
 const TAIL: usize = 64;
 
-/// A step that goes back has everything read again, which may take this long; a longer one waits for this
-/// many times as long have passed.
+/// After a step that goes back, everything is read again. If that took longer than this, the next time waits
+/// until this many times its duration has passed.
 const READ_AGAIN: Duration = Duration::from_millis(10);
 const RARENESS: u32 = 100;
 
-/// What was added to a source.
+/// The result of reading what was appended to a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Growth {
-    /// The present attempt added a row at least.
+    /// Whether the current attempt added a row.
     pub has_rows: bool,
-    /// The figures are not what they were.
+    /// Whether the figures have changed.
     pub is_changed: bool,
-    /// Not all of it was read.
+    /// Whether some appended bytes are still unread.
     pub is_behind: bool,
 }
 
 impl Growth {
-    /// Adds what a later look found.
+    /// Adds the result of a later read.
     pub fn add(&mut self, later: Self) {
         self.has_rows |= later.has_rows;
         self.is_changed |= later.is_changed;
@@ -53,24 +53,24 @@ pub(super) struct Growing {
     source: MetricSource,
     files: Vec<GrowingFile>,
     figures: Figures,
-    /// Where rows restarted, and with which values.
+    /// Where the rows of each start begin.
     starts: FirstSteps,
     attempts: Resumptions,
     is_begun: bool,
-    /// Rows that were read may not count any more.
+    /// Whether rows that were counted may have been superseded since.
     repeats: bool,
-    /// The metric whose course is kept.
+    /// The metric whose course is kept, if any.
     traced: Option<String>,
-    /// Before this, that is not looked into.
+    /// Time before which superseded rows are not removed from the figures.
     read_again_at: Instant,
 }
 
-/// A file of it.
+/// A file of a source that grows.
 #[derive(Debug)]
 struct GrowingFile {
     reader: RowReader,
     origins: Origins,
-    /// What it was when it was last looked at.
+    /// Its size and times at the last look.
     stamp: Option<Stamp>,
     head: Vec<u8>,
     tail: Vec<u8>,
@@ -87,14 +87,14 @@ impl GrowingFile {
         }
     }
 
-    /// Returns whether the file, of this length, is no longer the one whose beginning was read.
+    /// Returns whether the file, of this length, was replaced since it was read.
     fn is_another(&self, file: &File, length: u64) -> bool {
         let position = self.reader.position();
         let least = position.max(self.origins.last_boundary());
         length < least || self.head != bytes(file, 0, self.head.len()) || self.tail != tail(file, position)
     }
 
-    /// Records what identifies the file.
+    /// Records the bytes that identify the file.
     fn mark(&mut self, file: &File) {
         let position = self.reader.position();
         if self.head.len() < HEAD {
@@ -104,7 +104,7 @@ impl GrowingFile {
     }
 }
 
-/// Reads this many bytes at an offset, or as many as there are.
+/// Reads up to `count` bytes at an offset.
 fn bytes(file: &File, offset: u64, count: usize) -> Vec<u8> {
     let mut buffer = vec![0; count];
     let mut length = 0;
@@ -144,7 +144,7 @@ impl Growing {
         &self.figures
     }
 
-    /// Has the course of this metric kept; the next poll reads everything again.
+    /// Keeps the course of this metric; the next poll reads everything again.
     pub(super) fn trace(&mut self, metric: &str) {
         self.traced = Some(metric.to_owned());
         self.figures = std::mem::replace(&mut self.figures, Figures::for_record()).traced(Some(metric));
@@ -152,12 +152,12 @@ impl Growing {
         self.hurry();
     }
 
-    /// Has rows that may not count any more be left out at the next look, whatever that costs.
+    /// Makes the next poll remove superseded rows from the figures, however long that takes.
     pub(super) fn hurry(&mut self) {
         self.read_again_at = Instant::now();
     }
 
-    /// Goes over to a source that has further files beside those that were read, if it is one.
+    /// Switches to a source that has the same files and further ones; `false` if `source` is not such.
     pub(super) fn extend(&mut self, source: &MetricSource) -> bool {
         let goes_on = source.format() == self.source.format()
             && source.step_key() == self.source.step_key()
@@ -174,7 +174,7 @@ impl Growing {
         goes_on
     }
 
-    /// Reads what was added, or a part of it. A file that was written anew is read from its beginning.
+    /// Reads some or all appended rows. A rewritten file is read from its beginning.
     pub(super) fn poll(&mut self) -> io::Result<Growth> {
         let mut growth = Growth::default();
         let is_first = !std::mem::replace(&mut self.is_begun, true);
@@ -209,7 +209,7 @@ impl Growing {
             self.repeats |= self.read_on(&file, number, is_first, &mut growth)?;
             self.files[number].mark(&file);
             if growth.is_behind {
-                self.files[number].stamp = None; // it is not done with
+                self.files[number].stamp = None; // more is to be read
             }
         }
         let start = Instant::now();
@@ -222,7 +222,7 @@ impl Growing {
         Ok(growth)
     }
 
-    /// Reads what was added to a file; returns whether rows that were read before may not count any more.
+    /// Reads rows appended to a file; returns whether rows that were counted may have been superseded.
     fn read_on(
         &mut self,
         file: &File,
@@ -264,7 +264,7 @@ impl Growing {
             .files
             .iter()
             .map(|file| match file.reader.position() {
-                0 => u64::MAX, // it was written anew, or is a document
+                0 => u64::MAX, // a rewritten file or a document
                 position => position,
             })
             .collect();
@@ -273,19 +273,19 @@ impl Growing {
         self.read_again(&ends)?;
         let is_document = self.files.iter().any(|file| !file.reader.is_incremental());
         if is_document && self.figures.rows() == 0 {
-            self.figures = figures; // it is being written
+            self.figures = figures; // the document is being written
             return Ok(());
         }
         growth.is_changed = true;
         growth.has_rows |= match self.source.format() {
-            SourceFormat::Snapshot => self.figures.step() != before.1, // a clock in it goes on without the training
+            SourceFormat::Snapshot => self.figures.step() != before.1, // a clock in it advances without the training
             _ => is_document || self.figures.rows() != before.0,
         };
         Ok(())
     }
 
-    /// Reads the files from their beginnings up to these ends: first for what attempts began with, then for
-    /// the rows that no later attempt superseded.
+    /// Reads the files from their beginnings up to these ends, in two passes: the first finds the starts, the
+    /// second the rows that no later start superseded.
     fn read_again(&mut self, ends: &[u64]) -> io::Result<()> {
         let present = self.attempts.count();
         let mut starts = FirstSteps::default();
@@ -346,7 +346,7 @@ mod tests {
         (all.collect(), figures.step(), figures.rows())
     }
 
-    /// Returns what a reader says who reads all at once.
+    /// Returns the figures from reading all rows at once.
     fn read_at_once(source: &MetricSource, attempts: &Resumptions) -> Said {
         let mut figures = Figures::for_record();
         read::rows(source, attempts, &mut |row, _| figures.add(RowOrigin::default(), row, 0, 0)).unwrap();
@@ -385,7 +385,7 @@ mod tests {
             };
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(name);
-            // The present attempt begins with a line; event files tell attempts by the time.
+            // The current attempt begins at the start of a line. In event files, the time separates attempts.
             let starts: Vec<usize> = (0..=bytes.len()).filter(|&at| at == 0 || bytes[at - 1] == b'\n').collect();
             let begun = if format == 2 { 1 } else { *begun.get(&starts) };
             let attempts = match begun {
@@ -421,16 +421,16 @@ mod tests {
         let old = "steps,loss\n10,1\n20,1\n30,1\n";
         let rows = |steps: &[u32]| steps.iter().map(|step| format!("{step},2\n")).collect::<String>();
         for (new, steps, count) in [
-            // Lengths of episodes are no order of the rows; the fourth begins where the attempt did.
+            // The lengths of episodes are no order of the rows; the fourth row is the first of the attempt.
             (format!("steps,loss\n{}", rows(&[40, 50, 60, 20, 70])), 70.0, 5),
-            // The same header and a longer row.
+            // The same header, and a longer row.
             (format!("steps,loss\n{}", rows(&[100, 200, 300, 50])), 50.0, 4),
             (format!("{old}{}", rows(&[20, 30])), 30.0, 3), // it has grown
         ] {
             fs::write(&path, old).unwrap();
             let time = "2026-01-29T12:00:20.000Z".parse().unwrap();
             let attempts = Resumptions::resumed(time, "metrics.csv", old.len() as u64).fingerprinted(&path);
-            // The file is written anew before the first look, and after it.
+            // The file is rewritten before the first look, and after it.
             for is_before in [true, false] {
                 fs::write(&path, if is_before { &new } else { old }).unwrap();
                 let mut growing = Growing::new(source(&path), &attempts);

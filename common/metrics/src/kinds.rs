@@ -13,7 +13,7 @@ pub(super) struct Kind {
     pub(super) format: SourceFormat,
     /// Names; `*` stands for any beginning.
     names: &'static [&'static str],
-    /// Directories that it must be in; empty for any.
+    /// Directories that may contain it; empty for any directory.
     directories: &'static [&'static str],
     /// Requirements on its first row.
     needs: Needs,

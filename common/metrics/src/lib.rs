@@ -1,5 +1,4 @@
-//! Metric rows: one row type, read from what programs append, print and leave behind, and their
-//! figures.
+//! Metric rows: a single row type, the readers for files and output of programs, and figures of the rows.
 
 pub mod aggregate;
 mod ascent;

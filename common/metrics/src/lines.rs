@@ -134,10 +134,10 @@ mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
-    /// Lines as they are read, with where they begin.
+    /// Lines as they were read, with their offsets.
     type Found = Vec<(u64, Option<Vec<u8>>)>;
 
-    /// Reads what there is, and says how often that took a call.
+    /// Reads all lines, and returns the number of calls.
     fn read(lines: &mut LineReader, file: &File, limit: u64, found: &mut Found) -> usize {
         let mut calls = 1;
         let mut act = |offset, line: Option<&[u8]>| {
@@ -216,7 +216,7 @@ mod tests {
             }
             prop_assert_eq!(&found, &expected);
             prop_assert_eq!(lines.position(), offset);
-            // A limit that is no shorter than a line changes nothing.
+            // Any limit of at least the longest line yields the same lines.
             let longest = text.split_inclusive('\n').map(str::len).max().unwrap_or_default() as u64;
             let (mut lines, mut found) = (LineReader::default(), Found::new());
             read(&mut lines, &file, longest + more, &mut found);

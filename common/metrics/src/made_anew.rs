@@ -7,8 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Files, or directories with files, whose paths differ only in numbers and that were last written to in
-/// different attempts.
+/// Files, or directories with files, whose paths differ only in numbers, and each of which was last written in
+/// an attempt of its own.
 #[derive(Debug, Default)]
 pub(super) struct MadeAnew(HashMap<PathBuf, OfAttempt>);
 
@@ -22,7 +22,7 @@ pub(super) struct OfAttempt {
 }
 
 impl MadeAnew {
-    /// Finds them among files below a run.
+    /// Finds such files among the files below a run.
     pub(super) fn files<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
         root: &Path,
@@ -31,7 +31,7 @@ impl MadeAnew {
         Self::among(files.map(|file| (file.as_path(), file.as_path())), root, attempts)
     }
 
-    /// Finds them among the directories of files.
+    /// Finds such directories among the directories of these files.
     pub(super) fn directories<'a>(
         files: impl Iterator<Item = &'a PathBuf>,
         root: &Path,
@@ -40,7 +40,7 @@ impl MadeAnew {
         Self::among(files.filter_map(|file| Some((file.parent()?, file.as_path()))), root, attempts)
     }
 
-    /// Finds them among paths, each with a file that was written there.
+    /// Finds such paths, given pairs of a path and a file at or below that path.
     fn among<'a>(
         paths: impl Iterator<Item = (&'a Path, &'a Path)>,
         root: &Path,
@@ -82,7 +82,8 @@ impl MadeAnew {
     }
 }
 
-/// Returns a path below a run with a `#` for each number in its names, and without numbers at their ends.
+/// Returns a path below a run with a `#` for each number in its names, and without numbers at the ends of
+/// names.
 fn stem(path: &Path, root: &Path) -> Option<PathBuf> {
     let names = path.strip_prefix(root).ok()?.components();
     let shapes: Option<Vec<String>> = names.map(|name| name.as_os_str().to_str().map(shape)).collect();
@@ -116,9 +117,9 @@ pub(super) fn above(path: &Path) -> Option<&Path> {
     path.parent()?.parent()
 }
 
-/// Returns the directory of an event file below a run without what changes from attempt to attempt: a number of
-/// the directory, if that is one of the given; `version_N` (Lightning), and what is directly below `runs` (PyTorch,
-/// Hugging Face).
+/// Returns the directory of an event file below a run, without the parts that change with each attempt: the
+/// number of a directory in `made_anew`, `version_N` (Lightning), and the directory directly below `runs`
+/// (PyTorch, Hugging Face).
 pub(super) fn track(file: &Path, root: &Path, made_anew: &MadeAnew) -> PathBuf {
     let file = match file.parent().and_then(|directory| made_anew.of(directory)) {
         Some(one) => one.stem.join("events"),
@@ -138,15 +139,15 @@ pub(super) fn track(file: &Path, root: &Path, made_anew: &MadeAnew) -> PathBuf {
     track
 }
 
-/// Returns when an event file was begun, in seconds since 1970: it is in the name.
+/// Returns the time at which an event file was started, from its name, in seconds since 1970.
 pub(super) fn started(path: &Path) -> u64 {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let time = name.split(".tfevents.").nth(1).and_then(|rest| rest.split('.').next()?.parse().ok());
     time.unwrap_or_default()
 }
 
-/// Returns what names the process that wrote an event file, `TIME.HOST.PID.NUMBER` being in the
-/// name; without a process id there, each file is by one of its own.
+/// Returns the part of an event file's name that identifies its writer, HOST.PID of `TIME.HOST.PID.NUMBER`. A
+/// name without a process id identifies only itself.
 pub(super) fn process(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let words: Vec<&str> = name.split(".tfevents.").nth(1).unwrap_or(&name).split('.').collect();

@@ -1,6 +1,6 @@
-//! The files of metrics in a file store of `MLflow`: `metrics/NAME`, a line for each value with the time in
-//! milliseconds since 1970, the value, and the step, which early versions do not write; since version 3 the data set
-//! may follow (mlflow, `store/tracking/file_store.py`). A file holds one metric.
+//! Metric files in a file store of `MLflow`: `metrics/NAME` has a line for each value of a metric, with the
+//! time in milliseconds since 1970, the value, the step (missing in early versions), and since version 3 the
+//! data set (mlflow, `store/tracking/file_store.py`).
 
 use super::lines::is_damage;
 use super::ordered_step::Step;
@@ -13,12 +13,13 @@ use std::collections::binary_heap::PeekMut;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// Bytes of the files of a run that are read at once. Of larger ones some hundreds are open at a time.
+/// Maximum total size of the files of a run that are read into memory, and maximum number of further files, which are
+/// all open at once.
 const AT_ONCE: u64 = 64 << 20;
 const TOGETHER: usize = 256;
 
-/// Reads the metrics of a run, each with its name, side by side: the values of a step are a row. Returns how many
-/// lines were damaged, or `None` when there are too many files for that.
+/// Reads the metrics of a run, given paths and names. The values of a step form a row. Returns the number of
+/// damaged lines, or `None` if there are too many large files.
 pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) -> io::Result<Option<u64>> {
     let mut series = Vec::new();
     let (mut left, mut open) = (AT_ONCE, 0);
@@ -45,7 +46,7 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
     let mut next: BinaryHeap<_> = series.iter().enumerate().filter_map(|(at, one)| place(at, one)).collect();
     while let Some(&Reverse((step, _))) = next.peek() {
         let mut row = Row::new(step.0);
-        // A second value of a metric at this step belongs to the next row.
+        // A second value of a metric at the same step belongs to the next row.
         let mut later = Vec::new();
         while let Some(first) = next.peek_mut().filter(|first| first.0.0 == step) {
             let Reverse((_, at)) = PeekMut::pop(first);
@@ -60,8 +61,8 @@ pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) ->
     Ok(Some(series.iter().map(|one| one.skipped).sum()))
 }
 
-/// Puts the lines of a file into the order of their steps, then times, then values: `MLflow` takes the greatest for the
-/// latest, in whatever order they were logged. Damaged lines come first, and an unfinished last line last.
+/// Sorts the lines of a file by step, time and value, because `MLflow` takes the greatest as the latest, in
+/// whatever order they were logged. Damaged lines come first, an unfinished last line comes last.
 fn by_step(text: Vec<u8>) -> Vec<u8> {
     let place = |line: &&[u8]| {
         let Value { time, step, value } =
@@ -76,17 +77,17 @@ fn by_step(text: Vec<u8>) -> Vec<u8> {
     lines.concat()
 }
 
-/// A metric that is being read.
+/// The values of a metric that are still to be read.
 struct Series<'a> {
     name: &'a str,
     lines: Box<dyn BufRead>,
     next: Option<Value>,
-    /// Damaged lines.
+    /// Number of damaged lines.
     skipped: u64,
 }
 
 impl Series<'_> {
-    /// Reads the next value. An unfinished last line is none.
+    /// Reads the next value; an unfinished last line is ignored.
     fn advance(&mut self) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
@@ -103,17 +104,17 @@ impl Series<'_> {
     }
 }
 
-/// What a line says.
+/// The values in a line.
 #[derive(Clone, Copy)]
 struct Value {
-    /// In seconds since 1970.
+    /// Time in seconds since 1970.
     time: f64,
     step: f64,
     value: f64,
 }
 
 impl Value {
-    /// After all others.
+    /// Sorts after all other values.
     const LAST: Self = Self { time: f64::INFINITY, step: f64::INFINITY, value: f64::INFINITY };
 
     fn parse(line: &[u8]) -> Option<Self> {
@@ -126,7 +127,7 @@ impl Value {
     }
 }
 
-/// The values of a step.
+/// A row in the making: the values of a step.
 struct Row {
     fields: Vec<(String, MetricValue)>,
     time: Option<f64>,
@@ -137,7 +138,7 @@ impl Row {
         Self { fields: vec![("step".to_owned(), MetricValue::Number(step))], time: None }
     }
 
-    /// Adds a value. A metric of the name of the step adds nothing.
+    /// Adds a value of a metric, unless the metric has the name of the step.
     fn add(&mut self, name: &str, value: Option<Value>) {
         let Some(Value { time, value, .. }) = value else { return };
         self.time = self.time.or(Some(time));
@@ -151,7 +152,7 @@ impl Row {
     }
 }
 
-/// Reads a line of the file of a metric; `None` when that is damaged.
+/// Reads a line of the file of a metric; `None` if it is damaged.
 pub(super) fn row(line: &[u8], name: &str) -> Option<MetricRow> {
     let value = Value::parse(line)?;
     let mut row = Row::new(value.step);

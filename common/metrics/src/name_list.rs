@@ -1,36 +1,37 @@
-//! Lists of names as options hold them: between commas, in quotes as in RFC 4180 where a name has commas. A
-//! name that is known counts before its parts, so that `acc,none` needs no quotes where there is such a metric.
+//! Lists of names in options, separated by commas. A name that contains commas may be quoted as in RFC 4180.
+//! Quotes are not needed if the whole name is known: if there is a metric `acc,none`, the list `acc,none` means
+//! this metric.
 
 use super::csv::Parser;
 use std::ops::Range;
 
-/// How many parts a name without quotes has at most.
+/// Maximum number of parts of a name without quotes.
 const PARTS: usize = 8;
 
-/// A list that is not yet split, as commas in it may belong to names.
+/// A list that is not split yet, because its commas may belong to names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameList {
     parts: Vec<Part>,
 }
 
-/// What stands between commas.
+/// The text between two commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     text: String,
-    /// It is a whole name.
+    /// Whether the text is a whole name.
     is_quoted: bool,
-    /// Number of the value of the option that it is in.
+    /// Number of the option value that contains the text.
     value: usize,
 }
 
 impl NameList {
-    /// Takes the values of an option, which may be given several times.
+    /// Parses the values of an option, which may be given several times.
     pub fn of(texts: &[String]) -> Self {
         let mut parts = Vec::new();
         for (value, text) in texts.iter().enumerate() {
             let mut parser = Parser::default();
             let Some(record) = parser.line(text.as_bytes()) else {
-                parts.push(Part { text: text.clone(), is_quoted: true, value }); // a quote that is not closed is a part of the name
+                parts.push(Part { text: text.clone(), is_quoted: true, value }); // an unclosed quote is a part of the name
                 continue;
             };
             let mut fields = Vec::new();
@@ -46,18 +47,18 @@ impl NameList {
         Self { parts }
     }
 
-    /// Returns whether it has no names.
+    /// Returns whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Returns whether a name may be one of the list.
+    /// Returns whether the list may contain a name.
     pub fn may_have(&self, name: &str) -> bool {
         (0..self.parts.len())
             .any(|start| (1..=PARTS).any(|count| self.joined(start, count).as_deref() == Some(name)))
     }
 
-    /// Returns the names: of those that may begin at a comma the longest that is known.
+    /// Returns the names: at each comma the longest known name that begins there.
     pub fn names(&self, is_known: impl Fn(&str) -> bool) -> Vec<String> {
         let mut names = Vec::new();
         let mut start = 0;
@@ -72,7 +73,7 @@ impl NameList {
         names
     }
 
-    /// Joins this number of parts; `None` when there are fewer, or one of several is in quotes.
+    /// Joins `count` parts; `None` if there are fewer, or if several parts include a quoted one.
     fn joined(&self, start: usize, count: usize) -> Option<String> {
         let parts = self.parts.get(start..start + count)?;
         let is_joined = |part: &Part| !part.is_quoted && part.value == parts[0].value;

@@ -1,4 +1,4 @@
-//! The metrics of a run: which of its files count, and the rows in them.
+//! The metrics of a run: the files that count, and their rows.
 
 use crate::follow::chosen;
 use crate::foreign;
@@ -16,14 +16,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Finds where a run keeps its metrics: where its record says, else the best of what is there (run-dir(5)). Files
-/// that were there before the run was executed, and that no attempt has written to, are not its own.
+/// Finds the metrics of a run: the files that its record names, else the best ones that exist (run-dir(5)).
+/// Files that existed before the run was executed, and that no attempt has written to, do not belong to it.
 pub fn source(layout: &Layout) -> Option<MetricSource> {
     let recorded = if layout.foreign().is_some() { None } else { Recorded::read(layout).ok() };
     source_by(layout, recorded.as_ref())
 }
 
-/// Does the same for a run whose record was read, if it can be.
+/// Like [`source`], with a record that was read before; `None` if there is none.
 pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricSource> {
     if let Some(MadeRows { path, begun }) = layout.rows() {
         return Some(MetricSource::made(path.clone(), begun.clone()));
@@ -40,7 +40,7 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
         return MetricSource::named(layout.root(), name).map(|source| source.with_step_key(step_key));
     }
     if names.is_empty() || is(layout.metrics()) {
-        // The usual case, for which nothing needs to be searched.
+        // The usual case, which needs no search.
         if let Some(source) = MetricSource::lines(layout.metrics()) {
             return Some(source.with_step_key(step_key));
         }
@@ -48,7 +48,7 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
     let scraped = || MetricSource::lines(layout.scraped());
     let has_scraped = attempt.is_some_and(|attempt| !attempt.metrics.figures().is_empty());
     if is(layout.scraped()) || names.is_empty() && has_scraped {
-        // A record without names is of an older version, which read what was printed.
+        // A record without names was written by an older version, which read the output.
         if let Some(source) = scraped() {
             return Some(source.with_step_key(step_key));
         }
@@ -61,7 +61,7 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
         });
     }
     let found = match (chosen(&candidates, names, layout.root()), names) {
-        (Some(found), [_]) if candidates[found].1.has_tracks() => None, // it alone was named
+        (Some(found), [_]) if candidates[found].1.has_tracks() => None, // the record names this file alone
         (found, _) => found,
     };
     let found = found.map(|found| candidates.swap_remove(found).1);
@@ -70,12 +70,12 @@ pub fn source_by(layout: &Layout, recorded: Option<&Recorded>) -> Option<MetricS
     Some(source.with_step_key(step_key))
 }
 
-/// Returns the file that `--metrics` names for the last attempt, beside which no other counts.
+/// Returns the file that `--metrics` names for the last attempt; no other file counts then.
 fn named(attempts: &Attempts) -> Option<&String> {
     attempts.last()?.start.options.metrics.as_ref()
 }
 
-/// Returns whether a file was written to since a time. The clock of file systems is behind by a tick of the kernel.
+/// Returns whether a file was written since a time. File systems take the time of the last tick of the kernel.
 fn is_since(path: &Path, since: Timestamp) -> bool {
     const TICK: i128 = 10; // milliseconds
     let modified = fs::metadata(path).and_then(|file| file.modified());
@@ -85,8 +85,8 @@ fn is_since(path: &Path, since: Timestamp) -> bool {
     })
 }
 
-/// Reads the rows that count, each with the number of its attempt from 1, in bounded memory. A run
-/// without metrics has none.
+/// Reads the rows that count, each with the number of its attempt from 1, in bounded memory. A run without
+/// metrics has no rows.
 pub fn rows(layout: &Layout, each: &mut dyn FnMut(MetricRow, usize)) -> io::Result<RowCounts> {
     match source(layout) {
         Some(source) => read::rows(&source, &Resumptions::read(layout)?, each),

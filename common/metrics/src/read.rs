@@ -11,24 +11,23 @@ use super::supersede::{FirstSteps, RowOrigin};
 use run_common::fsio::open_regular;
 use std::io;
 
-/// Maximum total size, in bytes, of the files of a source whose rows are kept in memory until it is known which of
-/// them count. Larger files are read twice.
+/// Maximum total size, in bytes, of the files of a source whose rows are kept in memory until all starts are
+/// known. Larger files are read twice.
 const KEPT: u64 = 1 << 20;
 
-/// How many rows there were, and what was none.
+/// Counts of rows, and of lines that are not rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Rows that count.
     pub rows: u64,
-    /// Rows that later ones superseded.
+    /// Rows that later starts superseded.
     pub superseded: u64,
-    /// Lines or records that could not be read. An unfinished last one does not count, unless it is
-    /// too long already.
+    /// Unreadable lines or records. An unfinished last line counts only if it is too long already.
     pub skipped: u64,
 }
 
-/// Reads the rows that count, in the order of the files, each with the number of its attempt from
-/// 1. Rows that a later attempt superseded, or a later start within an attempt, are left out (run-dir(5)).
+/// Reads the rows that count, in the order of the files, each with the number of its attempt from 1. Rows that
+/// a later attempt superseded, or a later start within an attempt, are left out (run-dir(5)).
 pub fn rows(
     source: &MetricSource,
     attempts: &Resumptions,
@@ -41,7 +40,7 @@ pub fn rows(
     })
 }
 
-/// Reads the rows like [`rows`], with `None` for each row that a later one superseded.
+/// Like [`rows`], with `None` for each superseded row.
 pub fn judged_rows(
     source: &MetricSource,
     attempts: &Resumptions,
@@ -50,7 +49,7 @@ pub fn judged_rows(
     marked_rows(source, attempts, &mut |row, attempt, counts| each(counts.then_some((row, attempt))))
 }
 
-/// Reads all rows like [`rows`], each with the number of its attempt from 1 and whether it counts.
+/// Reads all rows like [`rows`], each with the number of its attempt from 1, and whether it counts.
 pub fn marked_rows(
     source: &MetricSource,
     attempts: &Resumptions,
@@ -92,7 +91,7 @@ pub fn marked_rows(
     Ok(RowCounts { skipped, ..counts })
 }
 
-/// Reads all rows, also those that later ones superseded.
+/// Reads all rows, including superseded ones.
 pub fn all_rows(source: &MetricSource, each: &mut dyn FnMut(MetricRow)) -> io::Result<RowCounts> {
     let mut counts = RowCounts::default();
     counts.skipped = pass(source, &Resumptions::default(), &mut |_, row| {
@@ -102,7 +101,7 @@ pub fn all_rows(source: &MetricSource, each: &mut dyn FnMut(MetricRow)) -> io::R
     Ok(counts)
 }
 
-/// Says whether nothing of a source can be superseded, and every epoch in it is whole.
+/// Returns whether no row of a source can be superseded, and all epochs in it are whole numbers.
 fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
     if source.may_repeat(attempts) {
         return Ok(false);
@@ -125,7 +124,7 @@ fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
     }
 }
 
-/// Reads all rows once; returns what was skipped.
+/// Reads all rows once; returns the number of unreadable lines.
 fn pass(
     source: &MetricSource,
     attempts: &Resumptions,
@@ -155,14 +154,14 @@ fn pass(
     Ok(skipped)
 }
 
-/// Tells of which attempt the rows of a file are.
+/// Assigns the rows of a file to attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Origins {
     first: RowOrigin,
-    /// Where attempts after the first began in the file.
+    /// Offsets at which attempts after the first began.
     boundaries: Vec<u64>,
     attempts: Resumptions,
-    /// All rows are of the first.
+    /// Whether all rows belong to the attempt of `first`.
     is_of_one: bool,
 }
 
@@ -189,12 +188,12 @@ impl Origins {
         }
     }
 
-    /// Returns where the last attempt began in the file.
+    /// Returns the offset at which the last attempt began in the file.
     pub(super) fn last_boundary(&self) -> u64 {
         self.boundaries.last().copied().unwrap_or_default()
     }
 
-    /// Has the whole file be of the last attempt, which wrote it anew.
+    /// Assigns the whole file to the last attempt, which rewrote it.
     pub(super) fn begin_anew(&mut self) {
         self.boundaries.fill(0);
     }

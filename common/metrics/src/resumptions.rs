@@ -11,15 +11,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// The attempts of a run after the first, the oldest first; none, for a run that has no record.
+/// The attempts of a run after the first, the oldest first; empty for a run without a record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resumptions(Vec<Begun>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Begun {
-    /// Milliseconds since 1970.
+    /// The start, in milliseconds since 1970.
     time: i64,
-    /// Lengths of files, and what they began with.
+    /// Lengths of files at the start, and fingerprints of their beginnings.
     offsets: BTreeMap<String, u64>,
     fingerprints: BTreeMap<String, String>,
 }
@@ -31,7 +31,7 @@ impl Begun {
     }
 }
 
-/// Returns whether a line of a file begins at a place, or may.
+/// Returns whether a line of a file begins at an offset; true if that is unknown.
 fn is_line_start(path: &Path, offset: u64) -> bool {
     let Some(at) = offset.checked_sub(1) else { return true };
     let mut before = [0];
@@ -42,13 +42,13 @@ fn is_line_start(path: &Path, offset: u64) -> bool {
 }
 
 impl Resumptions {
-    /// Takes the attempts after the first from what attempts.jsonl tells.
+    /// Takes the attempts after the first from attempts.jsonl.
     pub fn of(attempts: &rundir::attempts::Attempts) -> Self {
         let later = attempts.iter().map(|one| &one.start).filter(|start| start.attempt > 1);
         Self(later.map(Begun::of).collect())
     }
 
-    /// Reads the attempts.jsonl of a run. A run of another system has made one attempt at most.
+    /// Reads the attempts.jsonl of a run. A run of another system has at most one attempt.
     pub fn read(layout: &Layout) -> io::Result<Self> {
         if layout.foreign().is_some() {
             return Ok(Self::default());
@@ -56,7 +56,7 @@ impl Resumptions {
         Ok(Self::of(&rundir::attempts::Attempts::read(layout)?))
     }
 
-    /// Creates one further attempt that began at this time, when a file had this length.
+    /// Creates a second attempt, which began at this time, when a file had this length.
     #[cfg(test)]
     pub(crate) fn resumed(time: run_common::time::Timestamp, file: &str, offset: u64) -> Self {
         let (offsets, fingerprints) = ([(file.to_owned(), offset)].into(), BTreeMap::new());
@@ -73,13 +73,13 @@ impl Resumptions {
         self
     }
 
-    /// Returns whether there was one attempt at most, as far as is known.
+    /// Returns whether at most one attempt is known.
     pub(super) fn is_single(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns where the attempts after the first began in a file of the record's `offsets`: before it, where
-    /// one says nothing of the file, and where a file of rows was written anew since then.
+    /// Returns the offsets at which the attempts after the first began in a file, which has this name in the
+    /// records. The offset is 0 if an attempt recorded none, or if the file was rewritten since.
     pub(super) fn boundaries(&self, name: &str, path: &Path, format: SourceFormat) -> Vec<u64> {
         let of = |begun: &Begun| begun.offsets.get(name).copied().unwrap_or_default();
         let mut boundaries: Vec<u64> = self.0.iter().map(of).collect();
@@ -88,7 +88,7 @@ impl Resumptions {
             (SourceFormat::Csv | SourceFormat::Lines, Some(known)) => {
                 fingerprint(path, length).as_ref() != Some(known)
             }
-            (SourceFormat::Csv, None) => !is_line_start(path, length), // of an older version
+            (SourceFormat::Csv, None) => !is_line_start(path, length), // written by an older version
             _ => false,
         };
         if let Some(last) = pairs.rposition(is_another) {
@@ -97,7 +97,7 @@ impl Resumptions {
         boundaries
     }
 
-    /// Adds the present attempt, which may be among them already.
+    /// Adds the current attempt, unless it is among them already.
     #[must_use]
     pub fn with(mut self, present: &AttemptStart) -> Self {
         let time = present.start_time.millis();
@@ -107,7 +107,7 @@ impl Resumptions {
         self
     }
 
-    /// Returns how many attempts there were after the first.
+    /// Returns the number of attempts after the first.
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

@@ -1,7 +1,6 @@
-//! One metric row, as programs write it: a JSON object a line, with `NaN` and `Infinity` as
-//! Python's json module writes them. In strict JSON they are strings of these names, as in that of
-//! Protocol Buffers, and are read as the same numbers. What is inside of an object gets a name with a
-//! `/`, such as `train/loss`.
+//! A metric row as programs write it: a JSON object per line. `NaN` and `Infinity` may be written as by
+//! Python's json module, or as strings with these names, as strict JSON needs and Protocol Buffers write them.
+//! Values in nested objects get names with a `/`, such as `train/loss`.
 
 use super::csv::MARK;
 use super::standing::{Cell, Standing, StepFields};
@@ -12,24 +11,25 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Objects that lie deeper in others are no fields: nobody means them for metrics.
+/// Maximum depth of nested objects whose values become fields.
 pub const DEEPEST: usize = 64;
 
-/// Names of the time of a row, beside `time`.
+/// Names of the time of a row, besides `time`.
 const TIMES: [&str; 6] = ["timestamp", "wall_time", "walltime", "time_elapsed", "elapsed", "runtime"];
 
-/// Names of the instant at which a row was written, or of the last part of these.
+/// Names of the time at which a row was written; a longer name may end in such a part.
 const INSTANTS: [&str; 4] = ["time", "timestamp", "wall_time", "walltime"];
 
-/// Numbers that are an instant: seconds since 1970, from 2001 to 2096. Smaller ones are seconds since some start.
+/// Numbers in this range are seconds since 1970 (years 2001 to 2096); smaller ones count from the start of a
+/// program.
 const SECONDS: std::ops::Range<f64> = 1e9..4e9;
 
-/// Returns the seconds since 1970 that a number tells, which may be milliseconds; `None` if it is no instant.
+/// Returns the seconds since 1970 that a number of seconds or milliseconds means; `None` if it is out of range.
 pub fn instant(number: f64) -> Option<f64> {
     [number, number / 1000.0].into_iter().find(|seconds| SECONDS.contains(seconds))
 }
 
-/// Returns whether fields of a name tell when a row was written.
+/// Returns whether a field of this name may contain the time at which a row was written.
 pub fn is_instant(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name).trim_start_matches('_');
     INSTANTS.iter().any(|known| last.eq_ignore_ascii_case(known))
@@ -48,16 +48,16 @@ pub enum MetricValue {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRow {
     fields: Vec<(String, MetricValue)>,
-    /// Which fields tell where it stands.
+    /// Which fields determine its position among the rows.
     kind: Arc<StepFields>,
-    /// What says the step, and which field that is.
+    /// The key of the step, and the number of its field.
     step: Option<(StepKey, usize)>,
-    /// When it was logged, in seconds since 1970, if known from outside the fields.
+    /// Time of logging, in seconds since 1970, if the file has it outside the fields.
     logged: Option<f64>,
 }
 
 impl MetricRow {
-    /// Makes a row of its fields, in their order.
+    /// Creates a row from its fields, in their order.
     pub(crate) fn new(fields: Vec<(String, MetricValue)>) -> Self {
         let is_number = |at: usize| matches!(fields[at].1, MetricValue::Number(number) if number.is_finite());
         let kind = StepFields::shared(fields.iter().map(|(name, _)| name.as_str()));
@@ -65,18 +65,18 @@ impl MetricRow {
         Self { fields, kind, step, logged: None }
     }
 
-    /// Records when the row was logged, in seconds since 1970, if that is known.
+    /// Sets the time of logging, in seconds since 1970, if it is known.
     pub(crate) fn logged_at(self, seconds: Option<f64>) -> Self {
         Self { logged: seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0), ..self }
     }
 
-    /// Returns when the row was logged, in seconds since 1970, where its file tells so beside the fields.
+    /// Returns the time of logging, in seconds since 1970, if the file has it outside the fields.
     pub fn logged(&self) -> Option<f64> {
         self.logged
     }
 
-    /// Returns when the row was written, where its file or one of its fields tells so: in seconds or milliseconds since
-    /// 1970, or as a text in ISO 8601. A text without a zone is in local time.
+    /// Returns the time at which the row was written, from its file or one of its fields: seconds or
+    /// milliseconds since 1970, or an ISO 8601 text. A text without a time zone is in local time.
     pub fn written(&self) -> Option<Timestamp> {
         let field = |(_, value): (&str, &MetricValue)| match value {
             MetricValue::Number(number) => instant(*number).and_then(Timestamp::of_seconds),
@@ -86,7 +86,7 @@ impl MetricRow {
         logged.or_else(|| self.fields().filter(|(name, _)| is_instant(name)).find_map(field))
     }
 
-    /// Parses a line; `None` when it is no object. The mark that some editors put before UTF-8 is left out.
+    /// Parses a line; `None` if it is not an object. A byte order mark is ignored.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let line = line.strip_prefix(MARK).unwrap_or(line);
         let object = match serde_json::from_slice::<Map<String, Value>>(line) {
@@ -101,8 +101,8 @@ impl MetricRow {
         self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns the step's key and value, or `None` when the row's number has to serve. A part of an epoch is no
-    /// step.
+    /// Returns the key and value of the step; `None` if the row has none, and its number serves instead. A
+    /// fraction of an epoch is not a step.
     pub fn step(&self) -> Option<(&str, f64)> {
         let (key, at) = self.step?;
         let (name, MetricValue::Number(step)) = self.fields.get(at)? else { return None };
@@ -110,25 +110,26 @@ impl MetricRow {
         (!is_part).then_some((name.as_str(), *step))
     }
 
-    /// Returns whether there is a step, or a part of an epoch.
+    /// Returns whether the row has a step, or a fraction of an epoch.
     pub(crate) fn has_step_key(&self) -> bool {
         self.step.is_some()
     }
 
-    /// Returns whether the step is a part of an epoch, so that whole epochs beside it are no steps either.
+    /// Returns whether the step would be a fraction of an epoch. Whole epochs of the same source are then no
+    /// steps either.
     pub fn has_part_of_epoch(&self) -> bool {
         self.step.is_some() && self.step().is_none()
     }
 
-    /// Takes an epoch for no step.
+    /// Removes an epoch as the step.
     #[must_use]
     pub fn without_epoch(mut self) -> Self {
         self.step = self.step.filter(|(key, _)| !key.is_epoch());
         self
     }
 
-    /// Has the step be the number under a key, or under a name whose last part the key is, if there is one. Some
-    /// programs put it in quotes.
+    /// Makes the number under a key the step; the key may be the last part of a name. Without such a number,
+    /// the row stays as it is. Some programs write the number as a string.
     #[must_use]
     pub(crate) fn with_step(self, key: Option<&str>) -> Self {
         let Some(key) = key else { return self };
@@ -149,12 +150,12 @@ impl MetricRow {
         Self::new(fields).logged_at(self.logged)
     }
 
-    /// Returns the step's key and value where no config has that key.
+    /// Returns the key and value of the step, unless configs use the same key.
     pub(crate) fn sure_step(&self) -> Option<(&str, f64)> {
         self.step().filter(|_| self.step.is_some_and(|(key, _)| key.is_sure()))
     }
 
-    /// Returns where the row stands among others; `None` without a step.
+    /// Returns the position of the row among the rows of its run; `None` without a step.
     pub fn standing(&self) -> Option<Standing> {
         let cell = |at: usize| match self.fields.get(at) {
             Some((_, MetricValue::Number(number))) => Cell::Number(*number),
@@ -169,8 +170,8 @@ impl MetricRow {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Returns the finite number under a key, or under one whose last part it is in any case; `time` is when
-    /// the row was logged, if known from outside the fields, and otherwise also a timestamp.
+    /// Returns the finite number under a key, or under a name whose last part is the key, in any case. For
+    /// `time`, the time of logging comes first, and names such as `timestamp` last.
     pub fn number_under(&self, key: &str) -> Option<f64> {
         let finite = |value: &MetricValue| match value {
             MetricValue::Number(number) if number.is_finite() => Some(*number),
@@ -200,7 +201,7 @@ impl MetricRow {
         })
     }
 
-    /// Leaves out fields that would make it larger than this number of bytes.
+    /// Removes fields that would make the row larger than this number of bytes.
     pub(crate) fn cut(mut self, most: usize) -> Self {
         let mut left = most;
         self.fields.retain(|(name, value)| {
@@ -215,7 +216,7 @@ impl MetricRow {
         Self::new(self.fields).logged_at(self.logged)
     }
 
-    /// Returns the row as strict JSON: what is no finite number is null.
+    /// Returns the row as strict JSON; a number that is not finite becomes null.
     pub(crate) fn to_json(&self) -> Map<String, Value> {
         let json = |value: &MetricValue| match value {
             MetricValue::Number(number) => json_number(*number),
@@ -224,8 +225,8 @@ impl MetricRow {
         self.fields.iter().map(|(name, value)| (name.clone(), json(value))).collect()
     }
 
-    /// Appends the row as a line of strict JSON that loses nothing: a number that is not finite is
-    /// a string, which [`Self::parse`] reads as that number.
+    /// Appends the row as a line of strict JSON without loss: a number that is not finite becomes a string,
+    /// which [`Self::parse`] reads as that number.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let json = |value: &MetricValue| match value {
             MetricValue::Number(number) => {
@@ -238,7 +239,7 @@ impl MetricRow {
         };
         let object: Map<String, Value> =
             self.fields.iter().map(|(name, value)| (name.clone(), json(value))).collect();
-        let _ = serde_json::to_writer(&mut *out, &object); // nothing in it can fail
+        let _ = serde_json::to_writer(&mut *out, &object); // none of its values can fail
         out.push(b'\n');
     }
 }
@@ -254,7 +255,7 @@ impl From<Map<String, Value>> for MetricRow {
         let mut row: Vec<(String, MetricValue)> = Vec::new();
         for (name, value) in fields {
             match places.get(&name) {
-                Some(&place) => row[place].1 = value, // of two that share a name the last counts
+                Some(&place) => row[place].1 = value, // the last of two fields with one name counts
                 None => {
                     places.insert(name.clone(), row.len());
                     row.push((name, value));
@@ -265,7 +266,7 @@ impl From<Map<String, Value>> for MetricRow {
     }
 }
 
-/// Appends the fields of an object that lies so deep in others, under the names `above` it.
+/// Appends the fields of a nested object at this depth; `above` is the name of the object.
 fn flatten(object: Map<String, Value>, above: &str, depth: usize, into: &mut Vec<(String, MetricValue)>) {
     for (name, value) in object {
         let name = if above.is_empty() { name } else { format!("{above}/{name}") };
@@ -286,8 +287,8 @@ impl From<Value> for MetricValue {
     }
 }
 
-/// Reads a number that stands in quotes, as loggers write it that turn every value into text: one of JSON, so that
-/// `007` and `1.2.3` stay texts, or a constant.
+/// Reads a quoted number, because some loggers turn every value into a string. Only JSON numbers and the
+/// constants count, so that `007` and `1.2.3` stay strings.
 fn quoted_number(text: &str) -> Option<f64> {
     let constant = CONSTANTS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
     let is_number = || text.ends_with(|c: char| c.is_ascii_digit()) && !text.starts_with(char::is_whitespace);
@@ -421,7 +422,7 @@ mod tests {
 
         #[test]
         fn every_row_is_written_as_strict_json(values in prop::collection::vec(prop::num::f64::ANY, 0..5), text: String) {
-            let text = format!("no number: {text}"); // a number in quotes is one
+            let text = format!("no number: {text}"); // a quoted number would be a number
             let mut fields: Vec<String> = values.iter().enumerate().map(|(i, v)| match v {
                 v if v.is_nan() => format!(r#""k{i}": NaN"#),
                 v if v.is_infinite() && *v > 0.0 => format!(r#""k{i}": Infinity"#),

@@ -1,4 +1,4 @@
-//! Reads the rows of one file, of whatever format, and later those that were added to it.
+//! Reads the rows of one file, in any format, and later the rows appended to it.
 
 use super::events::EventReader;
 use super::lines::{LineReader, is_damage};
@@ -10,22 +10,22 @@ use run_common::wandb::log::LogReader;
 use std::fs::File;
 use std::io;
 
-/// How the rows of a file are written.
+/// The format of the rows in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceFormat {
-    /// A JSON object a line.
+    /// A JSON object per line.
     Lines,
     /// A table with a header.
     Csv,
-    /// What Hugging Face's Trainer saves.
+    /// `trainer_state.json` of Hugging Face's Trainer.
     TrainerState,
-    /// TensorBoard's event files.
+    /// TensorBoard event files.
     Events,
-    /// A JSON object that is written anew, with the present values.
+    /// A JSON object with the current values, which the trainer keeps rewriting.
     Snapshot,
-    /// Lines that a trainer printed.
+    /// Lines in the output of a trainer.
     Printed,
-    /// A metric of `MLflow`'s file store, of the name that is the prefix of the file.
+    /// A metric in `MLflow`'s file store; the prefix of the file is its name.
     Mlflow,
     /// The metrics of Sacred's file storage.
     Sacred,
@@ -33,19 +33,19 @@ pub enum SourceFormat {
     Wandb,
 }
 
-/// Where a row stands, by which its attempt is known.
+/// The position of a row in its file, which determines its attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum RowPlace {
-    /// Bytes before it.
+    /// Number of bytes before it.
     Offset(u64),
-    /// When it was written, in seconds since 1970.
+    /// The time at which it was written, in seconds since 1970.
     Time(f64),
 }
 
-/// What a reader hands out: where a row stands, the row unless it could not be read, and its bytes.
+/// Called for each row: its position, the row or `None` if it cannot be read, and its size in bytes.
 pub(super) type EachRow<'a> = dyn FnMut(RowPlace, Option<MetricRow>, usize) -> io::Result<()> + 'a;
 
-/// Where a reader stands in a file.
+/// The state of a reader of a file.
 #[derive(Debug)]
 pub(super) enum RowReader {
     Lines(LineReader),
@@ -59,7 +59,7 @@ pub(super) enum RowReader {
 }
 
 impl RowReader {
-    /// Begins at the beginning of a file.
+    /// Creates a reader at the beginning of a file.
     pub(super) fn new(format: SourceFormat) -> Self {
         match format {
             SourceFormat::Lines => Self::Lines(LineReader::default()),
@@ -76,12 +76,12 @@ impl RowReader {
         }
     }
 
-    /// Says whether a file is read piece by piece, as it grows.
+    /// Returns whether a file is read in pieces as it grows.
     pub(super) fn is_incremental(&self) -> bool {
         !matches!(self, Self::Document(_))
     }
 
-    /// Returns up to where the file was read.
+    /// Returns the offset up to which the file was read.
     pub(super) fn position(&self) -> u64 {
         match self {
             Self::Lines(lines) | Self::Csv(lines, _) | Self::Printed(lines, _) | Self::Mlflow(lines) => {
@@ -93,8 +93,8 @@ impl RowReader {
         }
     }
 
-    /// Reads what was added, at most about `limit` bytes of it; says whether more may be there. The names of
-    /// metrics come after `prefix`.
+    /// Reads about `limit` bytes of what was appended; returns whether there may be more. `prefix` is prepended
+    /// to the names of metrics.
     pub(super) fn read(
         &mut self,
         file: &File,
@@ -174,7 +174,7 @@ impl RowReader {
     }
 }
 
-/// Puts a prefix before the names of the metrics of a row. The name of its step stays.
+/// Prepends a prefix to the names of metrics in a row, except the name of its step.
 fn prefixed(row: MetricRow, prefix: &str) -> MetricRow {
     if prefix.is_empty() {
         return row;
@@ -187,8 +187,8 @@ fn prefixed(row: MetricRow, prefix: &str) -> MetricRow {
     MetricRow::new(fields.collect())
 }
 
-/// Reads the first row of a file that is wanted, if it is within a number of bytes and rows; in a file of
-/// JSON lines, lines that are no rows count as well.
+/// Reads the first row that is wanted, within this number of bytes and rows; in a file of JSON lines, lines
+/// that are not rows count as rows.
 pub(super) fn first_row(
     file: &File,
     format: SourceFormat,
@@ -205,6 +205,6 @@ pub(super) fn first_row(
         first = row.filter(&is_wanted);
         if first.is_some() || left == 0 { Err(enough()) } else { Ok(()) }
     });
-    drop(read); // it was ended, or there is nothing to read
+    drop(read); // stopped on purpose, or nothing to read
     first
 }

@@ -1,6 +1,6 @@
-//! `metrics.json` of Sacred's `FileStorageObserver`: for each metric, `steps`, `timestamps` and `values`. All of it is
-//! written anew with every heartbeat (sacred, `observers/file_storage.py`). Values of `NumPy` are objects with `value`
-//! in them.
+//! `metrics.json` of Sacred's `FileStorageObserver`: for each metric, `steps`, `timestamps` and `values`.
+//! Sacred rewrites the document at every heartbeat (sacred, `observers/file_storage.py`). `NumPy` values are
+//! objects with a `value`.
 
 use super::lines::document;
 use super::ordered_step::Step;
@@ -22,15 +22,15 @@ struct Series {
     values: Vec<Value>,
 }
 
-/// The values of a step, each metric at most once, and when the first was logged.
+/// The values of a step, each metric at most once, and the time at which the first was logged.
 #[derive(Default)]
 struct Values {
     time: Option<f64>,
     fields: Vec<(String, MetricValue)>,
 }
 
-/// Reads the rows, in the order of their steps; returns how many values were none. A document that cannot be read is
-/// one.
+/// Reads the rows, in the order of their steps; returns the number of unreadable values. An unreadable document
+/// counts as one.
 pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u64> {
     let bytes = document(file)?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
@@ -69,7 +69,7 @@ pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u6
     Ok(skipped)
 }
 
-/// Takes a value out of the object in which Sacred keeps a number of `NumPy`.
+/// Returns the number in the object that Sacred writes for a `NumPy` value.
 fn bare(value: Value) -> Value {
     match value {
         Value::Object(mut object) => object.remove("value").unwrap_or(Value::Null),
@@ -77,7 +77,7 @@ fn bare(value: Value) -> Value {
     }
 }
 
-/// Reads a time, which Sacred writes in UTC without saying so.
+/// Reads a time, which Sacred writes in UTC without a time zone.
 fn seconds(time: &Value) -> Option<f64> {
     let time: Timestamp = format!("{}Z", time.as_str()?).parse().ok()?;
     #[expect(clippy::cast_precision_loss, reason = "milliseconds are below 2^53")]

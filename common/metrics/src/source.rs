@@ -1,4 +1,4 @@
-//! Where a run keeps its metrics: files of the suite's own, or what trainers leave behind.
+//! The files in which a run keeps its metrics: those of the suite, or those that trainers leave.
 
 use super::resumptions::Resumptions;
 use super::row::MetricRow;
@@ -22,15 +22,15 @@ pub struct MetricSource {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SourceFile {
     pub(super) path: PathBuf,
-    /// Its name in the offsets of attempts.jsonl, when it may have one.
+    /// Its name in the offsets of attempts.jsonl, if it may be there.
     pub(super) name: Option<String>,
-    /// Put before the names of its metrics.
+    /// Prefix for the names of its metrics.
     pub(super) prefix: String,
-    /// The attempt it begins with, and its track.
+    /// The attempt of its first row, and its track.
     pub(super) origin: RowOrigin,
-    /// Where the attempts after the first began in it, where attempts.jsonl does not say it.
+    /// The offsets at which attempts after the first began, if attempts.jsonl does not have them.
     pub(super) begun: Option<Vec<u64>>,
-    /// All of it is of that attempt.
+    /// Whether all rows belong to one attempt.
     pub(super) is_of_one: bool,
 }
 
@@ -46,7 +46,7 @@ impl SourceFile {
         Self { name, ..Self::new(path) }
     }
 
-    /// Returns where the attempts after the first began in it, which has this format.
+    /// Returns the offsets at which attempts after the first began in the file, which has this format.
     pub(super) fn boundaries(&self, format: SourceFormat, attempts: &Resumptions) -> Vec<u64> {
         if let Some(begun) = &self.begun {
             return begun.clone();
@@ -57,7 +57,7 @@ impl SourceFile {
     }
 }
 
-/// How much a source is worth: of several that a run has, the first counts.
+/// The rank of a source: of several sources of a run, the smallest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// `--metrics` names it.
@@ -68,14 +68,15 @@ pub(crate) enum Rank {
     Left,
     /// Rows read from the output.
     Scraped,
-    /// What is saved with checkpoints, and lags behind.
+    /// Documents saved with checkpoints, which lag behind.
     Saved,
-    /// Present values.
+    /// Documents with the current values only.
     Present,
 }
 
 impl Rank {
-    /// Says whether a trainer leaves such files, and nobody named them or made them for the suite.
+    /// Returns whether a trainer left the files on its own account: neither named by the user nor written for
+    /// the suite.
     pub(crate) fn is_of_trainer(self) -> bool {
         matches!(self, Self::Left | Self::Saved | Self::Present)
     }
@@ -86,14 +87,15 @@ impl MetricSource {
         Self { format, files, step_key: None }
     }
 
-    /// Takes a file of JSON lines that attempts append to, if there is anything in it.
+    /// Creates a source from a file of JSON lines that attempts append to; `None` if it is empty.
     pub(crate) fn lines(path: PathBuf) -> Option<Self> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         is_filled(&path)
             .then(|| Self::of(SourceFormat::Lines, vec![SourceFile { name, ..SourceFile::new(path) }]))
     }
 
-    /// Takes a file of JSON lines that was made elsewhere, and where the attempts after the first begin in it.
+    /// Creates a source from a file of JSON lines that was converted elsewhere, with the offsets at which
+    /// attempts after the first begin.
     pub(crate) fn made(path: PathBuf, begun: Vec<u64>) -> Self {
         Self::of(SourceFormat::Lines, vec![SourceFile { begun: Some(begun), ..SourceFile::new(path) }])
     }
@@ -106,15 +108,15 @@ impl MetricSource {
         Ok(name.to_owned())
     }
 
-    /// Takes a file below a run that was named, if there is anything in it. Its format follows from its name
-    /// and its first byte.
+    /// Creates a source from a named file below a run; `None` if it is empty. Its name and its first bytes
+    /// determine its format.
     pub(crate) fn named(root: &Path, name: &str) -> Option<Self> {
         let path = root.join(name);
         let format = SourceFormat::of_named(&path)?;
         Some(Self::of(format, vec![SourceFile::appended(path, root)]))
     }
 
-    /// Has the step be under this name.
+    /// Sets the name of the step.
     #[must_use]
     pub(crate) fn with_step_key(mut self, key: Option<&str>) -> Self {
         self.step_key = key.map(str::to_owned);
@@ -131,12 +133,12 @@ impl MetricSource {
         self.step_key.as_deref()
     }
 
-    /// Returns how its rows are written.
+    /// Returns the format of its rows.
     pub fn format(&self) -> SourceFormat {
         self.format
     }
 
-    /// Returns the path of the file, if it is a single one of JSON lines whose rows are taken as they are.
+    /// Returns the path of the file, if the source is a single file of JSON lines without a custom step.
     pub fn plain_lines(&self) -> Option<&Path> {
         match self.files.as_slice() {
             [file] if self.format == SourceFormat::Lines && self.step_key.is_none() => Some(&file.path),
@@ -144,12 +146,12 @@ impl MetricSource {
         }
     }
 
-    /// Says whether its files are written side by side, and not one after another.
+    /// Returns whether its files are written side by side rather than one after another.
     pub(crate) fn has_tracks(&self) -> bool {
         self.format != SourceFormat::Events && self.files.iter().any(|file| file.origin.track > 0)
     }
 
-    /// Returns where attempts after the first began in its first file.
+    /// Returns the offsets at which attempts after the first began in its first file.
     pub fn boundaries(&self, attempts: &Resumptions) -> Vec<u64> {
         self.files.first().map(|file| file.boundaries(self.format, attempts)).unwrap_or_default()
     }
@@ -169,7 +171,7 @@ impl MetricSource {
         &self.files
     }
 
-    /// Says whether an attempt may have gone over the same ground as one before.
+    /// Returns whether an attempt may have repeated steps of an earlier one.
     pub(super) fn may_repeat(&self, attempts: &Resumptions) -> bool {
         let is_document =
             matches!(self.format, SourceFormat::TrainerState | SourceFormat::Snapshot | SourceFormat::Sacred);
@@ -178,7 +180,7 @@ impl MetricSource {
 }
 
 impl SourceFormat {
-    /// Finds the format of a file that was named; `None` while there is nothing in it.
+    /// Determines the format of a named file; `None` if it is empty.
     fn of_named(path: &Path) -> Option<Self> {
         use std::io::Read;
         let mut start = Vec::new();
@@ -204,7 +206,7 @@ impl SourceFormat {
     }
 }
 
-/// Says whether a file has anything in it, also when it cannot be read: that is for its reader to say.
+/// Returns whether a file is not empty. An unreadable file counts, so that its reader reports the error.
 pub(super) fn is_filled(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0)
 }

@@ -1,26 +1,26 @@
-//! Where a row stands among others of its run: its step, the counter within which that may restart, such as
-//! an epoch, and the series that it belongs to. Used to determine which rows were superseded.
+//! The position of a row among the rows of its run: its step; the counter within which the step may restart,
+//! such as an epoch; and the series of the row. Used to determine which rows were superseded.
 
 use super::step_key::StepKey;
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// Kinds of rows whose fields are remembered, and bytes of the names of one.
+/// Maximum number of kinds of rows that are remembered, and of bytes of the names of one kind.
 const REMEMBERED: usize = 8;
 const NAMES: usize = 16 << 10;
 
-/// The names of rows, and which of them tell where they stand.
+/// The names of the fields of rows, and which of them determine the position.
 type Kind = (Vec<String>, Arc<StepFields>);
 
 thread_local! {
-    /// The last kinds of rows: nearly each row of a file has the names of one shortly before it, and names are judged
-    /// ten times as slowly as compared.
+    /// The last kinds of rows. Nearly all rows of a file have the same names as a recent row, and comparing
+    /// names is ten times as fast as classifying them.
     static KINDS: RefCell<Vec<Kind>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Fields whose values tell series of rows apart, of which a program may write several at a time: each has
-/// steps of its own.
+/// Fields whose values separate series of rows. A program may write several series at a time, each with its own
+/// steps.
 const SERIES: [&str; 27] = [
     "actor",
     "dataset",
@@ -51,14 +51,14 @@ const SERIES: [&str; 27] = [
     "worker_id",
 ];
 
-/// Which fields of rows tell where they stand; the same for all rows with the same names.
+/// The fields that determine the position of rows; the same for all rows with the same names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepFields {
-    /// Fields that may be the step, the better first.
+    /// Fields that may be the step, the best first.
     steps: Vec<Step>,
-    /// Fields that tell the series.
+    /// Fields that determine the series.
     series: Vec<usize>,
-    /// Stands for all names.
+    /// Hash of all names.
     names: u64,
 }
 
@@ -67,7 +67,7 @@ pub struct StepFields {
 struct Step {
     key: StepKey,
     at: usize,
-    /// Stands for its name.
+    /// Hash of its name.
     name: u64,
 }
 
@@ -82,26 +82,26 @@ pub enum Cell<'a> {
     Other,
 }
 
-/// Where a row stands.
+/// The position of a row among the rows of its run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// Stands for the name of the step.
+    /// Hash of the name of the step.
     pub(crate) key: u64,
-    /// The key may be that of something else, such as the length of an episode.
+    /// Whether the key may mean something else, such as the length of an episode.
     pub(crate) is_doubtful: bool,
-    /// The step, or a part of an epoch.
+    /// The step, or a fraction of an epoch.
     pub(crate) step: f64,
     is_epoch: bool,
-    /// A counter that counts more slowly, such as the epoch.
+    /// A slower counter within which the step may restart, such as the epoch.
     pub(crate) outer: Option<f64>,
-    /// Stands for the series.
+    /// Hash of the values that determine the series.
     pub(crate) series: u64,
-    /// Stands for the names of the row: rows of one shape come in the order of their steps.
+    /// Hash of all names of the row: rows of one shape are in the order of their steps.
     pub(crate) shape: u64,
 }
 
 impl Standing {
-    /// Returns the step, or the part of an epoch, and the counter within which it may restart.
+    /// Returns the step, or a fraction of an epoch, and the counter within which it may restart.
     pub fn position(&self) -> (f64, Option<f64>) {
         (self.step, self.outer)
     }
@@ -111,7 +111,8 @@ impl Standing {
         (self.shape, self.key, self.series) == (other.shape, other.key, other.series)
     }
 
-    /// Returns whether the next row of that kind plainly goes on from this one: by its step, and by its outer counter.
+    /// Returns whether the next row of the same kind plainly continues after this one, by step and outer
+    /// counter.
     pub(super) fn goes_on(&self, next: &Self) -> bool {
         match (self.outer, next.outer) {
             (None, None) => self.step <= next.step,
@@ -122,19 +123,19 @@ impl Standing {
         }
     }
 
-    /// Returns the same at another step.
+    /// Returns the same position with another step.
     pub(super) fn at_step(self, step: f64) -> Self {
         Self { step, ..self }
     }
 
-    /// Returns whether the step is a part of an epoch, which is none.
+    /// Returns whether the step is a fraction of an epoch, and so not a step.
     pub fn is_part_of_epoch(&self) -> bool {
         self.is_epoch && self.step.fract() != 0.0
     }
 }
 
 impl StepFields {
-    /// Makes those of rows with these names.
+    /// Finds the fields of rows with these names.
     pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut fields = Self::default();
         let mut hasher = DefaultHasher::new();
@@ -151,7 +152,7 @@ impl StepFields {
         fields
     }
 
-    /// Makes those of rows with these names, or returns those that were made for an earlier row.
+    /// Like [`Self::of`], but returns the fields of an earlier row with the same names if they are remembered.
     pub(crate) fn shared<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Arc<Self> {
         KINDS.with_borrow_mut(|kinds| {
             let is_of = |kind: &Kind| kind.0.iter().map(String::as_str).eq(names.clone());
@@ -167,22 +168,22 @@ impl StepFields {
         })
     }
 
-    /// Returns the fields that may be the step, the better first, and whether they count epochs.
+    /// Returns the fields that may be the step, the best first, and whether each counts epochs.
     pub fn steps(&self) -> impl Iterator<Item = (usize, bool)> {
         self.steps.iter().map(|step| (step.at, step.key.is_epoch()))
     }
 
-    /// Returns the names that may say the step, the better first, and the places of their fields.
+    /// Returns the keys that may be the step, the best first, and the numbers of their fields.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (StepKey, usize)> {
         self.steps.iter().map(|step| (step.key, step.at))
     }
 
-    /// Returns whether a step alone tells where rows stand.
+    /// Returns whether the step alone determines the position of rows.
     pub fn has_only_a_step(&self) -> bool {
         self.steps.len() == 1 && self.series.is_empty()
     }
 
-    /// Returns where a row stands, by its names and values; `None` without a step.
+    /// Returns the position of a row, given its names and values; `None` without a step.
     pub fn standing<'a>(
         &self,
         name: impl Fn(usize) -> &'a str,

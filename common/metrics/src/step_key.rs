@@ -1,7 +1,7 @@
-//! Names under which programs log the step of a row, and which of them counts where a row has several
-//! (run-dir(5)). Used to order rows, and to separate metrics from counters.
+//! Names under which programs log the step of a row, and their order of preference (run-dir(5)). Used to order
+//! rows, and to separate metrics from counters.
 
-/// What a counter counts. Of two in a row, the one that comes first here is the step.
+/// The unit of a counter. If a row has several counters, the one with the first unit in this list is the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Unit {
     Step,
@@ -9,39 +9,39 @@ enum Unit {
     Epoch,
     Episode,
     Timestep,
-    /// `steps` and the like: in a row with an episode, its length.
+    /// `steps` and the like: in a row with an episode, the length of the episode.
     Steps,
-    /// `episodes`, `updates` and the like: beside another counter, a statistic.
+    /// `episodes`, `updates` and the like: beside another counter, only a statistic.
     Counts,
-    /// `total_steps` and the like: beside another counter, where the training ends.
+    /// `total_steps` and the like: beside another counter, the number of steps to train for.
     Totals,
 }
 
-/// What stands before the name of a counter.
+/// The text before the name of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Prefix {
     /// Nothing.
     None,
-    /// Names that it is below, as in `trainer/global_step`.
+    /// Names of objects that contain it, as in `trainer/global_step`.
     Path,
-    /// An underscore: the counter of a logger, which counts its calls.
+    /// An underscore: the counter belongs to a logger, and counts its calls.
     Underscore,
 }
 
-/// A name that says a step. The least of those in a row counts.
+/// The key of a step. The smallest key in a row is the step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StepKey {
     unit: Unit,
     prefix: Prefix,
-    /// How far the spelling is from the plain one.
+    /// Distance of the spelling from the plain one.
     spelling: u8,
 }
 
-/// Words of a name, at most, and bytes of its last part.
+/// Maximum number of words in a name, and of bytes in its last part.
 const WORDS: usize = 6;
 const LENGTH: usize = 40;
 
-/// Words that may stand before what is counted, or after.
+/// Words that may come before or after the unit.
 const BEFORE: [&str; 24] = [
     "global",
     "current",
@@ -70,14 +70,14 @@ const BEFORE: [&str; 24] = [
 ];
 const AFTER: [&str; 8] = ["idx", "index", "num", "number", "no", "count", "total", "lifetime"];
 
-/// Those among them that make a sum of a counter.
+/// Words that turn a counter into a sum.
 const SUMS: [&str; 6] = ["total", "num", "n", "cumulative", "sum", "lifetime"];
 
 impl StepKey {
-    /// Reads a name, by its last part and in any case; `None` when it does not say a step.
+    /// Parses a name, by its last part and in any case; `None` if it is not a name for a step.
     pub(crate) fn of(name: &str) -> Option<Self> {
         if !name.ends_with(|c: char| c.is_ascii_alphabetic()) {
-            return None; // as with most columns of many
+            return None; // most columns of wide tables end in a digit
         }
         let (prefix, last) = match name.rsplit_once(['/', '.']) {
             Some((_, last)) => (Prefix::Path, last),
@@ -119,8 +119,8 @@ impl StepKey {
         Some(Self { unit, prefix, spelling: 4 * qualifier + variant })
     }
 
-    /// Returns whether the name alone is enough to take a line of output for a row of metrics: configs have
-    /// `steps` and `epochs`, too.
+    /// Returns whether the name alone proves that a line of output is a row: `steps` and `epochs` also occur in
+    /// configs.
     pub(crate) fn is_sure(self) -> bool {
         self.unit < Unit::Steps
     }
@@ -130,13 +130,13 @@ impl StepKey {
         self.unit == Unit::Epoch
     }
 
-    /// Returns whether it counts what has many steps, such as epochs and episodes.
+    /// Returns whether the unit consists of many steps, such as an epoch or an episode.
     pub(crate) fn is_large(self) -> bool {
         matches!(self.unit, Unit::Epoch | Unit::Episode | Unit::Counts)
     }
 
-    /// Returns what orders the counters within which this one may restart, the best first; `None` when it
-    /// does not count within another.
+    /// Returns the rank of another counter within which this one may restart, the smallest being the best;
+    /// `None` if it does not restart within the other.
     pub(crate) fn within(self, other: Self) -> Option<u8> {
         let is_outer = other.is_sure() && self.unit < other.unit && other.unit != Unit::Timestep;
         is_outer.then_some(match other.unit {
@@ -148,7 +148,7 @@ impl StepKey {
 }
 
 impl Unit {
-    /// Returns what a word counts, and which of its spellings the word is, from 0.
+    /// Returns the unit that a word names, and the number of its spelling, from 0.
     fn of(word: &str, is_plain: bool, is_sum: bool) -> Option<(Self, u8)> {
         let is = |name: &str| word.eq_ignore_ascii_case(name);
         let find =
@@ -191,7 +191,8 @@ impl Unit {
     }
 }
 
-/// Splits the last part of a name into its words, at signs and where a capital letter follows a small one.
+/// Splits the last part of a name into its words, at separators and before a capital letter after a lower-case
+/// one.
 fn words<'a, 'b>(text: &'a str, into: &'b mut [&'a str; WORDS]) -> Option<&'b [&'a str]> {
     let bytes = text.as_bytes();
     if bytes.len() > LENGTH || !bytes.iter().all(|byte| byte.is_ascii_alphabetic() || b"_- ".contains(byte)) {
@@ -218,12 +219,12 @@ fn words<'a, 'b>(text: &'a str, into: &'b mut [&'a str; WORDS]) -> Option<&'b [&
     Some(&into[..count]).filter(|words| !words.is_empty())
 }
 
-/// Puts names of steps into the order in which they count, and what is no such name behind them.
+/// Sorts names of steps by preference; other names come last.
 pub fn sort_step_names(names: &mut [String]) {
     names.sort_by_cached_key(|name| (StepKey::of(name).is_none(), StepKey::of(name)));
 }
 
-/// Returns whether a name is that of a step: no metric.
+/// Returns whether a name is that of a step rather than a metric.
 pub fn is_step(name: &str) -> bool {
     StepKey::of(name).is_some()
 }
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn of_several_step_keys_the_one_that_orders_rows_counts() {
         for (names, expected) in [
-            // In the order that the first version knew.
+            // The order of the first version.
             (&["episode", "epoch", "iter", "iteration", "global_step", "step"][..], "step"),
             (&["episode", "epoch", "iter", "iteration", "global_step"], "global_step"),
             (&["episode", "epoch", "iter", "iteration"], "iteration"),
@@ -331,7 +332,7 @@ mod tests {
             (&["time/iterations", "time/total_timesteps", "train/n_updates"], "time/total_timesteps"),
             (&["total/epochs", "total/episodes", "total/steps"], "total/steps"),
             (&["training/epoch", "training/global_step"], "training/global_step"),
-            // The steps of an episode are its length, and the epochs of a row their number.
+            // The steps in a row with an episode are its length; `epochs` beside `epoch` is their total.
             (&["episode", "steps"], "episode"),
             (&["epoch", "epochs"], "epoch"),
             (&["steps", "episodes"], "steps"),

@@ -1,5 +1,5 @@
-//! What rows come to as a whole: the figures of each metric, the last rows, and the step. A file of JSON lines that
-//! plainly come in the order of their steps is read by the layout of its lines, many times as fast as row by row.
+//! Summarises rows: the figures of each metric, the last rows, and the step. A file of JSON lines in plain
+//! order of their steps is read by the layout of its lines, many times as fast as row by row.
 
 use super::aggregate::Aggregates;
 use super::figures::Figures;
@@ -17,31 +17,31 @@ use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read};
 
-/// Bytes of a file that is read at once.
+/// Maximum size of a file that is read at once, in bytes.
 const FILE: u64 = 64 << 20;
 
-/// Layouts of lines that are kept, and keys of one.
+/// Maximum number of line layouts to keep, and of keys in one.
 const TEMPLATES: usize = 16;
 const KEYS: usize = 1_000;
 
-/// How many of the last rows are kept.
+/// Number of last rows to keep.
 const RECENT: usize = 5;
 
-/// What the rows of a source come to.
+/// The summary of a source.
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) aggregates: Aggregates,
     /// The last rows.
     pub(crate) recent: Vec<Map<String, Value>>,
-    /// The step that they have reached.
+    /// The step of the last row.
     pub(crate) step: Option<f64>,
     pub(crate) rows: u64,
-    /// Lines that could not be read.
+    /// Number of unreadable lines.
     pub(crate) skipped: u64,
 }
 
 impl Summary {
-    /// Reads the rows of a source.
+    /// Summarises the rows of a source.
     pub(crate) fn of(source: &MetricSource) -> io::Result<Self> {
         if let Some(path) = source.plain_lines()
             && let Some(file) = open_regular(path)?
@@ -66,17 +66,17 @@ impl Summary {
     }
 }
 
-/// Lines of one layout.
+/// A known layout of lines.
 struct Known {
     template: Template,
-    /// The places of its values among the figures, once they have any.
+    /// The places of its values among the figures, as far as they have one.
     places: Vec<Option<usize>>,
-    /// Which value is the step.
+    /// The number of the value that is the step.
     step: usize,
 }
 
-/// Reads a file of lines with flat objects that all have a step of the same name, a whole number that is no less than
-/// that before; `None` for any other.
+/// Summarises a file of flat JSON objects whose steps have the same name, are whole numbers, and never
+/// decrease; `None` for any other file.
 fn of_lines(file: &File) -> io::Result<Option<Summary>> {
     let length = file.metadata()?.len();
     if length > FILE {
@@ -84,7 +84,7 @@ fn of_lines(file: &File) -> io::Result<Option<Summary>> {
     }
     let mut buffer = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + PAD);
     file.take(length).read_to_end(&mut buffer)?;
-    let length = memrchr(b'\n', &buffer).map_or(0, |newline| newline + 1); // what follows is not finished
+    let length = memrchr(b'\n', &buffer).map_or(0, |newline| newline + 1); // the rest is an unfinished line
     if buffer.len() - length >= LONGEST {
         return Ok(None);
     }
@@ -154,7 +154,7 @@ fn of_buffer(buffer: &[u8], length: usize) -> Option<Summary> {
     Some(Summary { aggregates, recent, step, rows, skipped })
 }
 
-/// Finds the layout of the line at `at`, and with it where the next line begins.
+/// Finds the layout of the line at `at`, and the start of the next line.
 fn find(
     known: &[Known],
     last: usize,
@@ -167,7 +167,7 @@ fn find(
 }
 
 impl Known {
-    /// Takes the layout of a line that has one, and a step in it.
+    /// Creates the layout of a line, if it has one and contains a step.
     fn of(line: &[u8]) -> Option<Self> {
         let template = Template::of(line)?;
         let (step, _) = *template.steps.first()?;
@@ -187,14 +187,14 @@ mod tests {
     use serde_json::json;
     use std::io::Write;
 
-    /// Returns a summary as one value.
+    /// Returns a summary as a JSON value.
     fn shown(summary: &Summary) -> Value {
         let metrics: Vec<_> =
             summary.aggregates.iter().map(|(name, of)| json!([name, of.to_json()])).collect();
         json!([metrics, summary.recent, summary.step, summary.rows, summary.skipped])
     }
 
-    /// Reads a text by the layout of its lines, and row by row.
+    /// Summarises a text by the layout of its lines, and row by row.
     fn both(text: &str) -> (Option<Value>, Value) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();

@@ -1,12 +1,16 @@
-//! Which rows were superseded: the training went on from a checkpoint and over the same ground again, in
-//! another attempt, or in the same one where something within it starts the program anew. Used by every
-//! reader that reads rows of more than one start.
+//! Determines which rows were superseded: the training restarted from a checkpoint and repeated some steps, in
+//! another attempt or, when a program restarts itself, in the same attempt. Used by all readers of rows with
+//! more than one start.
 //!
-//! Rows of a series restart where an attempt begins, and where the step of rows of one shape goes back. What
-//! begins at a step supersedes the rows before it whose step is at or after that. A step that goes back while
-//! an epoch goes on counts within that epoch, and rows are ordered by both. A key such as `steps` that goes
-//! back within an attempt is the length of an episode, say, and no order at all. An attempt may check its
-//! model before it goes on: a first row at a small step, as of a validation at step 0, begins nothing where
+//! The rows of a series restart when an attempt begins, and when the step of rows of one shape goes back. A
+//! start supersedes all earlier rows whose step is the same or greater. There are three special cases:
+//! - If the step goes back while the epoch advances, steps count within the epoch, and rows are ordered by
+//!   both.
+//! - A doubtful key such as `steps` that goes back within an attempt is something else, such as the length of
+//!   an episode. Then nothing is superseded.
+//! - An attempt may check its model before it continues, such as in a validation at step 0. The first row is
+//!   such a check if the next row has another shape, and lies far beyond the first row of that shape. A check
+//!   does not count as the start.
 //! the first row of another shape is far beyond where such rows began.
 
 use super::row::MetricRow;
@@ -14,26 +18,27 @@ use super::standing::Standing;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How often rows of a series may restart within attempts. Beyond this, the step does not order the rows, as
-/// where several processes write them, and what does not begin an attempt supersedes nothing.
+/// Maximum number of restarts of a series within attempts. With more, as when several processes write rows, the
+/// step does not order the rows, and only the starts of attempts supersede rows.
 const RESTARTS: usize = 10_000;
 
-/// How many times as far as at first the rows of a shape must be from the first row of an attempt for that row to
-/// be a check: an attempt that begins at the beginning again may log less often.
+/// The first row of an attempt is a check if the next row is more than this many times as far from it as the
+/// first row of that shape. Smaller distances may be those of an attempt that restarts from the beginning and
+/// logs less often.
 const FAR: f64 = 3.0;
 
-/// Maximum number of series, and shapes of the rows in each. Rows of others supersede nothing.
+/// Maximum number of series, and of shapes in each. Further rows supersede nothing.
 const SERIES: usize = 10_000;
 const SHAPES: usize = 1000;
 
-/// Whose row it is.
+/// The origin of a row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowOrigin {
     /// Number of the attempt, from 0.
     pub attempt: usize,
-    /// Number of the series of rows, of which a program may write several at a time.
+    /// Number of the track: a program may write several series of rows at a time.
     pub track: usize,
-    /// Where the row begins in the file of its attempt; 0 where rows do not come in the order of their steps.
+    /// Offset of the row in the file of its attempt; 0 if the file is not ordered by steps.
     pub offset: u64,
 }
 
@@ -43,38 +48,38 @@ impl RowOrigin {
     }
 }
 
-/// The attempt of a row and its offset, by which rows are ordered in time.
+/// Attempt and offset of a row: orders rows by time.
 type Moment = (usize, u64);
 
-/// The counter within which steps count, or 0, and the step.
+/// The outer counter, or 0, and the step.
 type Position = (f64, f64);
 
-/// Where rows restarted, and with which values.
+/// Where rows restarted, and at which positions.
 #[derive(Clone, Debug, Default)]
 pub struct FirstSteps {
     series: HashMap<u64, Series>,
 }
 
-/// Rows with steps of one key.
+/// Rows whose steps have one key.
 #[derive(Clone, Debug, Default)]
 struct Series {
     by_step: Order,
     by_both: Order,
     votes: Votes,
-    /// The step is no order of the rows.
+    /// Whether the step does not order the rows.
     is_disordered: bool,
-    /// The last row of each shape, and its attempt.
+    /// The position of the last row of each shape, and its attempt.
     last: HashMap<u64, (Position, usize)>,
 }
 
-/// What speaks for a step that restarts in each epoch, and what against.
+/// Evidence for and against steps that restart in each epoch.
 #[derive(Clone, Copy, Debug, Default)]
 struct Votes {
-    /// Within an attempt the epoch went on while the step went back.
+    /// Within an attempt, the epoch advanced while the step went back.
     anew: bool,
-    /// Within an attempt both went on.
+    /// Within an attempt, both advanced.
     on: bool,
-    /// From one attempt to another the epoch went on while the step went back.
+    /// From one attempt to another, the epoch advanced while the step went back.
     anew_between: bool,
 }
 
@@ -84,34 +89,34 @@ impl Votes {
     }
 }
 
-/// Where rows restarted, as far as one order of them shows.
+/// The starts of rows, in one way of ordering them.
 #[derive(Clone, Debug, Default)]
 struct Order {
-    /// What began there. Only what may supersede rows is kept: the later one began at the greater position.
+    /// Starts that may supersede rows, by time. A later one has a greater position: others are dropped.
     begun: Vec<Begun>,
-    /// Attempts that have rows.
+    /// Attempts with rows.
     attempts: Vec<usize>,
-    /// The last row of each shape since rows restarted.
+    /// The last position of each shape since the last start.
     last: HashMap<u64, Position>,
-    /// The first row of each shape.
+    /// The first position of each shape.
     first: HashMap<u64, Position>,
-    /// The first row of the last attempt, until a second one tells whether that is a check.
+    /// The first row of the last attempt, until the next row decides whether it is a check.
     doubted: Option<Doubted>,
     restarts: usize,
 }
 
-/// The first row of an attempt, which may be a check of the model before the training goes on.
+/// The first row of an attempt, which may be a check of the model before the training continues.
 #[derive(Clone, Debug)]
 struct Doubted {
     moment: Moment,
     at: Position,
     shape: u64,
-    /// What began before the attempt.
+    /// The starts before the attempt.
     begun: Vec<Begun>,
 }
 
 impl Doubted {
-    /// Returns whether it is a check, by the first row after it, and where rows of that shape began.
+    /// Returns whether it is a check, given the position of the next row and the first row of that row's shape.
     fn is_check(&self, shape: u64, at: Position, first: Option<&Position>) -> bool {
         let Some(&first) = first.filter(|_| shape != self.shape) else { return false };
         let is_same_outer = self.at.0 >= first.0 && first.0 >= at.0;
@@ -128,13 +133,13 @@ struct Begun {
 }
 
 impl FirstSteps {
-    /// Records a row, which comes after those of its attempt that were noted; returns whether rows before it may
-    /// count no longer, or count again.
+    /// Records a row, after the earlier rows of its attempt. Returns whether this changes which earlier rows
+    /// count.
     pub(crate) fn note(&mut self, origin: RowOrigin, row: &MetricRow) -> bool {
         row.standing().is_some_and(|standing| self.note_at(origin, &standing))
     }
 
-    /// Records the position of a row, likewise.
+    /// Like [`Self::note`], with the position of a row.
     pub fn note_at(&mut self, origin: RowOrigin, standing: &Standing) -> bool {
         let has_room = self.series.len() < SERIES;
         let key = series_of(origin, standing);
@@ -144,18 +149,18 @@ impl FirstSteps {
         self.series.entry(key).or_default().note(origin, standing)
     }
 
-    /// Returns whether there may be rows that later ones supersede.
+    /// Returns whether any row may be superseded.
     pub fn may_supersede(&self) -> bool {
         let has_several = |order: &Order| order.attempts.len() + order.restarts > 1;
         self.series.values().any(|series| has_several(&series.by_step) || has_several(&series.by_both))
     }
 
-    /// Returns whether a later row began at or before a row.
+    /// Returns whether a later start superseded a row.
     pub(crate) fn supersede(&self, origin: RowOrigin, row: &MetricRow) -> bool {
         row.standing().is_some_and(|standing| self.supersede_at(origin, &standing))
     }
 
-    /// Returns whether a later row began at or before where a row stands.
+    /// Returns whether a later start superseded a row at this position.
     pub fn supersede_at(&self, origin: RowOrigin, standing: &Standing) -> bool {
         let Some(series) = self.series.get(&series_of(origin, standing)) else { return false };
         if series.is_disordered {
@@ -203,7 +208,7 @@ impl Series {
         }
         let is_for = self.votes.are_for();
         let noted_both = self.by_both.note(origin, shape, by_both(standing));
-        // Of a step that counts within epochs each epoch would be noted.
+        // If steps count within epochs, each epoch would be a start.
         let noted_step = !self.votes.anew && self.by_step.note(origin, shape, by_step(standing));
         if standing.is_doubtful && self.by_step.restarts > 0 {
             return !std::mem::replace(&mut self.is_disordered, true);
@@ -258,11 +263,11 @@ impl Order {
         self.attempts.len() + self.restarts > 1
     }
 
-    /// Adds what began somewhere, and drops what it makes needless.
+    /// Adds a start, and drops those that it makes redundant.
     fn begin(&mut self, new: Begun) {
         let at = self.begun.partition_point(|begun| begun.moment <= new.moment);
         if self.begun.get(at).is_some_and(|later| later.at <= new.at) {
-            return; // that supersedes all of it
+            return; // the later one supersedes all that this one does
         }
         let kept = self.begun[..at].partition_point(|begun| begun.at < new.at);
         self.begun.splice(kept..at, [new]);

@@ -77,7 +77,7 @@ impl Template {
             }
             at += literal.bytes.len();
             if let Some(end) = number(buffer, at) {
-                // Written field by field: building a span and copying it stalls.
+                // Fields are written one by one: building a span and copying it stalls.
                 (place.start, place.end, place.kind) = (at, end, Kind::Number);
                 at = end;
             } else {
@@ -110,13 +110,13 @@ impl Template {
         last.is_at(buffer, end).then_some(end + last.bytes.len())
     }
 
-    /// Returns which value is the step, when nothing else tells where a row stands.
+    /// Returns the number of the value that is the step, if the step alone determines the position of rows.
     pub fn only_step(&self) -> Option<usize> {
         self.steps.first().filter(|_| self.fields.has_only_a_step()).map(|(at, _)| *at)
     }
 
-    /// Makes the template of a line with its newline. One that holds other objects, or texts with
-    /// escapes, has none.
+    /// Creates the template of a line with its newline; `None` if the line contains nested objects, or texts
+    /// with escapes.
     pub fn of(line: &[u8]) -> Option<Self> {
         let mut padded = line.to_vec();
         padded.resize(line.len() + PAD, 0);
@@ -151,7 +151,7 @@ impl Template {
         }
         literals.push(Literal::new(&line[start..]));
         let fields = StepFields::of(keys.iter().map(String::as_str));
-        // The last of two values with the same name counts.
+        // If two values have the same name, the last counts.
         let last = |at: usize| keys.iter().rposition(|key| *key == keys[at]).unwrap_or(at);
         let steps = fields.steps().map(|(at, is_epoch)| (last(at), is_epoch)).collect();
         Some(Self { literals, keys, steps, fields })

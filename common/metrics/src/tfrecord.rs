@@ -1,5 +1,6 @@
-//! The framing of TFRecord files (`tensorflow/core/lib/io/record_writer.h`): length as 64 bits, little endian,
-//! its masked CRC-32C, the data, and theirs. Used by the reader of event files and by run-report, which writes them.
+//! The framing of TFRecord files (`tensorflow/core/lib/io/record_writer.h`): the length as 64 bits, little
+//! endian, its masked CRC-32C, the data, and the masked CRC-32C of the data. Used by the reader of event files,
+//! and by run-report, which writes such files.
 
 use run_common::checksum::crc32c;
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ pub fn write_record(out: &mut impl Write, data: &[u8]) -> io::Result<()> {
     out.write_all(&masked_crc(data).to_le_bytes())
 }
 
-/// Returns the masked checksum of a length or of data: the data may hold checksums of its own.
+/// Returns the masked checksum of a length or of data. Masking is needed because data may contain checksums.
 pub(crate) fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

@@ -1,8 +1,8 @@
-//! Metrics that trainers leave in CSV: metrics.csv as Lightning writes it (cells are blank where a
-//! row has no value; rewritten when a column is new), progress.csv and monitor.csv of Stable
-//! Baselines 3 (the latter after a line `#{…}`), and files to which a program appends a new header
-//! when columns are new. Commas, semicolons or tabs are between the columns. A line is a record: no metric has
-//! line ends in quotes, and a quote that is not closed must not hide the rows after it.
+//! Metrics in CSV files of trainers: metrics.csv of Lightning (with blank cells, and rewritten for each new
+//! column), progress.csv and monitor.csv of Stable Baselines 3 (the latter begins with a line `#{…}`), and
+//! files to which a program appends another header for new columns. The separator may be a comma, a semicolon
+//! or a tab. Each line is a record: metrics contain no quoted newlines, and an unclosed quote must not hide the
+//! following rows.
 
 use super::csv::{Parser, apart};
 use super::row::{MetricRow, MetricValue};
@@ -117,7 +117,7 @@ mod tests {
         let (mut columns, mut parser) = (Columns::default(), Parser::default());
         let header = line(&|number| format!("c{number}"));
         assert!(matches!(columns.read(header.as_bytes(), &mut parser), Meaning::Nothing));
-        // Cells that may be the names of a new header, and are not.
+        // Cells that could be names in a new header, but are not.
         for cell in ["x", "\"x\"", "1"] {
             let meaning = columns.read(line(&|_| cell.to_owned()).as_bytes(), &mut parser);
             assert!(matches!(meaning, Meaning::Row(row) if row.fields().count() == 1_000_000));

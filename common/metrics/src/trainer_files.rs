@@ -1,4 +1,5 @@
-//! The files below a run that a trainer may keep its metrics in, and the sources that they make (run-dir(5)).
+//! Finds the files below a run in which a trainer may keep its metrics, and combines them to sources
+//! (run-dir(5)).
 
 use super::kinds::{KINDS, Kind, has_scalars, rank};
 use super::made_anew::{MadeAnew, above, process, started, track, version};
@@ -17,10 +18,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How far below a run its trainer's files are looked for.
+/// Maximum depth of a trainer's files below a run.
 const DEPTH: usize = 5;
 
-/// Directories at the top of a run that may be links, such as to another disk.
+/// Directories at the top of a run that may be links, for example to another disk.
 const LINKED: [&str; 12] = [
     "csv_logs",
     "lightning_logs",
@@ -36,29 +37,29 @@ const LINKED: [&str; 12] = [
     "tensorboard",
 ];
 
-/// How many files and directories are looked at, in all and in one directory: a run may hold a data set.
+/// Maximum number of entries to examine, in all and in one directory: a run may contain a data set.
 const ENTRIES: usize = 20_000;
 const IN_DIRECTORY: usize = 5_000;
 
-/// How many event files are looked into for a first scalar.
+/// Maximum number of event files to search for a first scalar.
 const LOOKED_INTO: usize = 64;
 
-/// Directories with metrics of something else than the training.
+/// Directories with metrics of something other than the training.
 const ELSEWHERE: [&str; 4] = ["eval", "eval_runs", "evals", "evaluation"];
 
-/// Names of documents that trainers write anew with the present values.
+/// Names of documents with the current values, which trainers keep rewriting.
 pub(super) const SNAPSHOTS: [&str; 2] = ["status.json", "progress.json"];
 
-/// Columns that are no metrics, and that files of one source may share.
+/// Columns that are not metrics, and that several files of a source may have.
 const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
 
-/// Finds what a trainer left in a directory, the best first. Without anything there is no source.
+/// Finds the best source that a trainer left in a directory, if any.
 #[cfg(test)]
 pub(crate) fn of_trainer(root: &Path) -> Option<MetricSource> {
     left_below(root, &Resumptions::default).into_iter().next().map(|(_, source)| source)
 }
 
-/// Finds all sources of a run, the best first; `with_trainer` also those that its trainer left.
+/// Finds all sources of a run, the best first; with `with_trainer` including those that its trainer left.
 pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, MetricSource)> {
     let mut all = if with_trainer {
         left_below(layout.root(), &|| Resumptions::read(layout).unwrap_or_default())
@@ -71,7 +72,7 @@ pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, Metr
     all
 }
 
-/// Finds all that a trainer left below a directory, the best first.
+/// Finds all sources that a trainer left below a directory, the best first.
 fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, MetricSource)> {
     let found = TrainerFiles::below(root);
     let mut all: Vec<(Rank, MetricSource)> =
@@ -84,10 +85,10 @@ fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, Met
     all
 }
 
-/// The files of interest below a run, those nearer to its top first, then in natural order.
+/// The relevant files below a run, by depth and then in natural order.
 #[derive(Debug, Default)]
 struct TrainerFiles {
-    /// Tables and files of lines, by the number of their kind.
+    /// Tables and files of lines, indexed by kind.
     tables: Vec<Vec<(usize, PathBuf)>>,
     states: Vec<(usize, PathBuf)>,
     events: Vec<(usize, PathBuf)>,
@@ -96,7 +97,7 @@ struct TrainerFiles {
 }
 
 impl TrainerFiles {
-    /// Looks into the directories nearer to the top first, so that a data set hides nothing beside it.
+    /// Searches level by level, so that a data set cannot hide files beside it.
     fn below(root: &Path) -> Self {
         let mut found = Self { tables: KINDS.iter().map(|_| Vec::new()).collect(), ..Self::default() };
         let mut directories = VecDeque::from([(1, root.to_owned())]);
@@ -140,7 +141,7 @@ impl TrainerFiles {
         self.tables.iter_mut().chain(others)
     }
 
-    /// Leaves out those of the links to files that lead to one that was found itself.
+    /// Removes links to files that were also found directly.
     fn leave_out_doubles(&mut self, links: &HashSet<PathBuf>) {
         if links.is_empty() {
             return;
@@ -153,7 +154,7 @@ impl TrainerFiles {
         self.lists().for_each(|list| list.retain(|(_, path)| !is_double(path)));
     }
 
-    /// Takes a file, if its name is of interest.
+    /// Adds a file if its name is relevant.
     fn note(&mut self, depth: usize, directory: &Path, name: &str) {
         let file = || (depth, directory.join(name));
         if name == "trainer_state.json" {
@@ -165,7 +166,7 @@ impl TrainerFiles {
         } else if SNAPSHOTS.contains(&name) {
             self.snapshots.push(file());
         } else if depth > 1 || name != "metrics.jsonl" {
-            // The name of the run itself means nothing.
+            // The name of the run directory itself means nothing.
             let parent = directory.file_name().filter(|_| depth > 1).unwrap_or_default().to_string_lossy();
             for (kind, files) in KINDS.iter().zip(&mut self.tables) {
                 if kind.may_be(&parent, name) {
@@ -175,13 +176,13 @@ impl TrainerFiles {
         }
     }
 
-    /// Returns the tables and files of lines, the best of each kind: those that name steps, or those that do not.
+    /// Returns the tables and files of lines, the best of each kind: either those with steps, or those without.
     fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions, with_steps: bool) -> Vec<MetricSource> {
         let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
         KINDS.iter().zip(&self.tables).filter_map(of).collect()
     }
 
-    /// Takes the datastores of W&B, which makes one in a directory of its own for every attempt.
+    /// Returns the datastores of W&B, which creates one for every attempt, in a directory of its own.
     fn datastores(&self) -> Option<MetricSource> {
         let file = |(attempt, (_, path)): (usize, &(usize, PathBuf))| SourceFile {
             origin: RowOrigin { attempt, ..RowOrigin::default() },
@@ -191,7 +192,7 @@ impl TrainerFiles {
         (!files.is_empty()).then(|| MetricSource::of(SourceFormat::Wandb, files))
     }
 
-    /// Takes the nearest document with present values.
+    /// Returns the nearest document with current values.
     fn snapshot(&self) -> Option<MetricSource> {
         let has_row = |path: &&PathBuf| {
             let file = open_regular(path).ok().flatten();
@@ -201,8 +202,8 @@ impl TrainerFiles {
         Some(MetricSource::of(SourceFormat::Snapshot, vec![SourceFile::new(path.clone())]))
     }
 
-    /// Takes the `trainer_state.json` that was saved last: at the top, which is written in the end, or
-    /// in the checkpoint with the highest number, unless that is torn.
+    /// Returns the latest readable `trainer_state.json`: that of the checkpoint with the highest number, or
+    /// that at the top, which is written at the end.
     fn trainer_state(&self) -> Option<MetricSource> {
         let checkpoint = |path: &Path| {
             let name = path.parent()?.file_name()?.to_str()?;
@@ -221,8 +222,8 @@ impl TrainerFiles {
         Some(MetricSource::of(SourceFormat::TrainerState, vec![SourceFile::new(path)]))
     }
 
-    /// Takes all event files: a directory is a track of its own whose name precedes those of its
-    /// metrics, but for directories that are made anew for every attempt.
+    /// Returns all event files. Each directory is a track, and its name the prefix of its metrics. Directories
+    /// that are created for each attempt form one track.
     fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
         self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
         let made_anew = MadeAnew::directories(self.events.iter().map(|(_, path)| path), root, attempts);
@@ -267,7 +268,7 @@ impl TrainerFiles {
     }
 }
 
-/// Says whether a link leads out of a run: what is in it is found there.
+/// Returns whether a link leads out of a run. The target of any other link is found directly.
 fn leads_out(link: &Path, root: &Path) -> bool {
     match (fs::canonicalize(link), fs::canonicalize(root)) {
         (Ok(to), Ok(root)) => !to.starts_with(root),
@@ -275,8 +276,8 @@ fn leads_out(link: &Path, root: &Path) -> bool {
     }
 }
 
-/// Says whether a directory holds no metrics of the training. That of a W&B run has its datastore, and copies of
-/// other files.
+/// Returns whether a directory contains no metrics of the training. The directory of a W&B run contains a
+/// datastore, and copies of other files.
 fn is_elsewhere(above: &Path, root: &Path, name: &str) -> bool {
     let mut parents = above.strip_prefix(root).unwrap_or(above).iter().rev();
     let is_of_wandb = parents.next().is_some_and(|name| name == "wandb") && !name.contains("run-");
@@ -287,8 +288,9 @@ fn is_elsewhere(above: &Path, root: &Path, name: &str) -> bool {
         || parents.next().is_some_and(|name| name == "wandb")
 }
 
-/// Takes the nearest table of a kind, and with it what attempts have made anew. Lightning makes a directory
-/// `version_N` for every attempt; of other kinds, several files of one directory are written side by side.
+/// Returns the nearest table of a kind, with the files that other attempts created like it. Lightning creates a
+/// directory `version_N` for every attempt. Of some kinds, several files of one directory are written side by
+/// side.
 fn table(
     kind: &Kind,
     files: &[(usize, PathBuf)],
@@ -325,7 +327,7 @@ fn table(
     of(siblings.enumerate().map(file).collect())
 }
 
-/// Takes a file that was made anew, and those that other attempts have made like it, in the order of the attempts.
+/// Returns a file with the files that other attempts created like it, in the order of the attempts.
 fn of_attempts(first: &Path, files: &[(usize, PathBuf)], made_anew: &MadeAnew) -> Vec<SourceFile> {
     let stem = made_anew.of(first).map(|one| &one.stem);
     let like = files.iter().filter_map(|(_, path)| Some((path, made_anew.of(path)?)));
@@ -341,8 +343,8 @@ fn of_attempts(first: &Path, files: &[(usize, PathBuf)], made_anew: &MadeAnew) -
     files
 }
 
-/// Makes a track of each file beside the main one, that first, and of what attempts have made like it. One that has
-/// a metric of the same name as the main one gets its own name before those of its metrics.
+/// Returns the files beside each other as tracks, the main one first, each with the files that other attempts
+/// created like it. A file with a metric of the same name as an earlier one gets its own name as the prefix.
 fn side_by_side<'a>(
     kind: &Kind,
     beside: impl Iterator<Item = &'a PathBuf>,

@@ -1,6 +1,6 @@
-//! `trainer_state.json`, which the Trainer of Hugging Face saves with every checkpoint: its
-//! `log_history` has an object with `step` for all that was logged until then, also by attempts
-//! before (transformers, `trainer_callback.py`). Python writes NaN into it.
+//! `trainer_state.json`, which the Trainer of Hugging Face saves with every checkpoint. Its `log_history` has
+//! an object with `step` for everything logged so far, including earlier attempts (transformers,
+//! `trainer_callback.py`). Python writes NaN into it.
 
 use super::lines::document;
 use super::row::MetricRow;
@@ -11,12 +11,12 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
-/// Reads the rows; returns how many entries were none. A document that cannot be read is one.
+/// Reads the rows; returns the number of unreadable entries. An unreadable document counts as one.
 pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u64> {
     let bytes = document(file)?;
     let bytes = with_quoted_constants(&bytes).unwrap_or(bytes);
     if serde_json::from_slice::<IgnoredAny>(&bytes).is_err() {
-        return Ok(1); // rows of half a document would be worse than none
+        return Ok(1); // half of the rows would be worse than none
     }
     let mut skipped = 0;
     let state = State { act, skipped: &mut skipped };
@@ -24,16 +24,16 @@ pub(super) fn read(file: &File, act: &mut dyn FnMut(MetricRow)) -> io::Result<u6
     Ok(skipped + u64::from(!whole))
 }
 
-/// What a document says of the training as a whole.
+/// The progress that a document records.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Saved {
-    /// The step at which it was saved.
+    /// The step at which the document was saved.
     pub(super) step: f64,
-    /// How many steps there are to take.
+    /// The number of steps to train for.
     pub(super) total: Option<f64>,
 }
 
-/// Reads what a document says of the training as a whole; `None` when it is none.
+/// Reads the progress in a document; `None` if the document is not such a state.
 pub(super) fn saved(file: &File) -> Option<Saved> {
     #[derive(serde::Deserialize)]
     struct State {
@@ -48,13 +48,13 @@ pub(super) fn saved(file: &File) -> Option<Saved> {
     Some(Saved { step: global_step.unwrap_or_default(), total: max_steps.filter(|steps| *steps >= 1.0) })
 }
 
-/// The document, of which one member is of interest.
+/// Visits the document, to read only `log_history`.
 struct State<'a> {
     act: &'a mut dyn FnMut(MetricRow),
     skipped: &'a mut u64,
 }
 
-/// That member, whose elements are handed on one by one.
+/// Visits `log_history`, and passes its elements on one by one.
 struct History<'a>(State<'a>);
 
 impl<'de> DeserializeSeed<'de> for State<'_> {

@@ -1,13 +1,13 @@
-//! Which rows of a long file need be noted to know which rows supersede others: the first and the last of
-//! each kind, and those where their steps turn back. Rows between them go on plainly, and change nothing.
-//! Used to read files in pieces, at the same time.
+//! Reduces the rows of a long file to those that determine which rows supersede others: the first and last row
+//! of each kind, and the rows where steps go back. The rows between continue plainly, and have no effect. Used
+//! to read the pieces of a file in parallel.
 
 use super::standing::Standing;
 
-/// Maximum number of kinds of rows. All rows of further ones are noted.
+/// Maximum number of kinds of rows. Rows of further kinds are all kept.
 const KINDS: usize = 64;
 
-/// Rows of a piece of a file, all of one attempt, of which those are kept that need be noted.
+/// Reduces the rows of a piece of a file, all from one attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Turns {
     kinds: Vec<Kind>,
@@ -18,14 +18,14 @@ pub struct Turns {
     has_parts_of_epochs: bool,
 }
 
-/// What need be noted of a piece.
+/// The result for a piece of a file.
 #[derive(Clone, Debug, Default)]
 pub struct Noted {
-    /// Where the rows begin, and where they stand; in the order of the file.
+    /// The kept rows: their offsets and positions, in the order of the file.
     pub rows: Vec<(u64, Standing)>,
-    /// The greatest rows of each kind; `None` when there are too many kinds.
+    /// The greatest rows of each kind; `None` if there are too many kinds.
     pub greatest: Option<Vec<Standing>>,
-    /// Some steps are parts of epochs.
+    /// Whether some steps are fractions of epochs.
     pub has_parts_of_epochs: bool,
 }
 
@@ -35,12 +35,12 @@ struct Kind {
     rows: u64,
     last: (u64, Standing),
     is_noted: bool,
-    /// The greatest row by its step, and by its outer counter and its step.
+    /// The greatest row by step, and the greatest by outer counter and step.
     greatest: [Standing; 2],
 }
 
 impl Turns {
-    /// Takes the next row, which begins at this offset.
+    /// Adds the next row, which begins at this offset.
     pub fn note(&mut self, offset: u64, standing: Standing) {
         self.has_parts_of_epochs |= standing.is_part_of_epoch();
         self.current = self.kinds.iter().position(|kind| kind.last.1.is_of_kind(&standing));
@@ -67,13 +67,14 @@ impl Turns {
         }
     }
 
-    /// Returns whether rows that plainly go on may follow without being taken, but for the last of them.
+    /// Returns whether the rows that follow may be skipped as long as they continue plainly; only the last one
+    /// must be added, by [`Self::go_on`].
     pub fn may_go_on(&self) -> bool {
         self.current.and_then(|current| self.kinds.get(current)).is_some_and(|kind| kind.rows > 1)
     }
 
-    /// Takes the last of such rows: rows like the one before, with no step less than the one before it, and with
-    /// nothing but the step to tell where they stand.
+    /// Adds the last of the skipped rows. Each of them has the same names as the row before it and no smaller
+    /// step, and only the step determines its position.
     pub fn go_on(&mut self, offset: u64, step: f64) {
         if let Some(kind) = self.current.and_then(|current| self.kinds.get_mut(current)) {
             let standing = kind.last.1.at_step(step);
@@ -82,7 +83,7 @@ impl Turns {
         }
     }
 
-    /// Returns what need be noted.
+    /// Returns the kept rows.
     pub fn finish(self) -> Noted {
         let mut rows = self.noted;
         rows.extend(self.kinds.iter().filter(|kind| !kind.is_noted).map(|kind| kind.last));

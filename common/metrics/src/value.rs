@@ -5,7 +5,7 @@ use wide::u8x16;
 /// Padding after the last line of a buffer, so that windows may overrun; contents ignored.
 pub const PAD: usize = WINDOW;
 
-/// Bytes that are compared at once; nearly every value is shorter.
+/// Number of bytes that are compared at once; nearly all values are shorter.
 pub const WINDOW: usize = 32;
 
 /// The kind of a value.
@@ -31,11 +31,11 @@ pub enum Kind {
 /// The position of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// Where it begins in the buffer.
+    /// Its start in the buffer.
     pub start: usize,
-    /// Where it ends.
+    /// Its end.
     pub end: usize,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A source that gives a few bytes at a time.
+/// A source that returns a few bytes per read.
 struct Slow<'a>(&'a [u8], usize);
 
 impl Read for Slow<'_> {
@@ -15,7 +15,7 @@ impl Read for Slow<'_> {
 
 type Table = Vec<Vec<Vec<u8>>>;
 
-/// Reads a table some bytes at a time; returns what its fields say.
+/// Reads a table in blocks of this size; returns its decoded fields.
 fn read_by(text: &[u8], size: usize) -> Result<Table, String> {
     let mut records = Records::new(Slow(text, size), vec![0; 4]).map_err(|damage| damage.to_string())?;
     let (mut found, mut fields) = (Vec::new(), Vec::new());
@@ -29,7 +29,7 @@ fn read_by(text: &[u8], size: usize) -> Result<Table, String> {
     Ok(found)
 }
 
-/// Reads a table by blocks of all sizes, which makes no difference.
+/// Reads a table in blocks of all sizes; the size must make no difference.
 fn read(text: &[u8]) -> Result<Vec<Vec<String>>, String> {
     let first = read_by(text, 1);
     assert!((2..20).all(|size| read_by(text, size) == first));
@@ -105,7 +105,7 @@ proptest! {
     fn the_start_of_a_table_has_its_first_records(table in any_table(), cut: prop::sample::Index) {
         let text = written(&table, "\n");
         let part = &text[..cut.index(text.len() + 1)];
-        let Ok(found) = read_by(part, 7) else { return Ok(()) }; // it ends within quotes, which is an error
+        let Ok(found) = read_by(part, 7) else { return Ok(()) }; // the part ends inside quotes, which is an error
         let whole = found.len().saturating_sub(1);
         for (found, cells) in found[..whole].iter().zip(&table) {
             prop_assert!(found.iter().zip(cells).all(|(found, cell)| found == cell.as_bytes()));

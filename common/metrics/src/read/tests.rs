@@ -43,7 +43,7 @@ impl Run {
         self
     }
 
-    /// Returns the rows that count as text, each with its attempt, and the counts.
+    /// Returns the rows that count as text, each with its attempt, and the counts of all rows.
     fn rows(&self, attempts: &Resumptions) -> (Vec<String>, RowCounts) {
         let mut rows = Vec::new();
         let counts = super::rows(&self.source().unwrap(), attempts, &mut |row, attempt| {
@@ -251,7 +251,7 @@ fn attempts_of_event_files_are_told_by_their_time() {
     run.events("train/events.out.tfevents.1000.h", &["1:a=1", "2:a=1", "3:a=1"]);
     run.events("train/events.out.tfevents.1001.h", &["2:b=1", "3:b=1"]);
     run.events("validation/events.out.tfevents.1002.h", &["1:a=9", "2:a=9", "1:a=8"]);
-    // The second attempt began at the third event of each.
+    // The second attempt began at the third event of each file.
     let attempts = resumed("metrics.jsonl", 0, "1970-01-01T00:16:41.500Z");
     run.expect(
         &attempts,
@@ -279,7 +279,7 @@ fn what_is_no_metric_of_the_training_is_no_source() {
     assert_eq!(MetricSource::lines(run.path("metrics.jsonl")), None);
 }
 
-/// Files of every kind, whole and without a fault.
+/// Undamaged files of all formats.
 fn valid_files() -> [(&'static str, Vec<u8>); 5] {
     let events = fs::read(fixture("tensorboard/events.out.tfevents.1769688000.gpu3")).unwrap();
     [
@@ -328,10 +328,10 @@ proptest! {
         for (name, whole) in valid_files() {
             let (all, counts) = rows_of(name, &whole).unwrap();
             prop_assert_eq!(counts.skipped, 0);
-            // A tail that is torn off is no error, wherever it was torn.
+            // A truncated file is no error, wherever it ends.
             if let Some((rows, counts)) = rows_of(name, &whole[..at.index(whole.len())]) {
                 prop_assert_eq!(counts.skipped, 0);
-                // In event files, values of one step are put together as they come.
+                // In event files, consecutive values of a step form a row.
                 let same = rows.iter().zip(&all).filter(|(row, whole)| whole.starts_with(row.as_str())).count();
                 prop_assert!(rows.len() <= all.len() && same == rows.len(), "{name}: {rows:?}");
             }

@@ -1,4 +1,5 @@
-//! Lines of Lightning: the bar of an epoch that is complete, as tqdm draws it, and what its checkpoints are saved for.
+//! Lines of Lightning: the complete bar of an epoch, as tqdm draws it, and the messages about saved
+//! checkpoints.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;

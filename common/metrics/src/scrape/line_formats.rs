@@ -38,7 +38,7 @@ fn nanogpt_iteration(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// `step 500: train loss 1.7432, val loss 1.9012` (the same, at an evaluation).
+/// `step 500: train loss 1.7432, val loss 1.9012` (nanoGPT's train.py, at an evaluation).
 fn nanogpt_evaluation(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
@@ -59,8 +59,8 @@ fn learning_rate(scan: &mut Scan, numbers: &mut Numbers) -> Option<()> {
     scan.end()
 }
 
-/// `{'loss': '3.683', 'epoch': '0.1'}`: what the Trainer of Hugging Face logs, a Python literal
-/// whose values are quoted in new versions. What is `None` is left out.
+/// `{'loss': '3.683', 'epoch': '0.1'}`, as logged by the Trainer of Hugging Face: a Python literal, whose
+/// values are quoted in new versions. Values of `None` are left out.
 fn hugging_face(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
@@ -191,8 +191,8 @@ fn is_of_one(list: &str) -> bool {
     elements == 1
 }
 
-/// ` iteration       10/    1000 | lm loss: 1.2E+00 | … |` (Megatron), in new versions after the
-/// time in brackets, in GPT-NeoX after the speed, and of `infinity` where no number of steps is known.
+/// ` iteration 10/ 1000 | lm loss: 1.2E+00 | … |` (Megatron). New versions have the time in brackets before it,
+/// GPT-NeoX the speed; the total is `infinity` if it is unknown.
 fn megatron(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     scan.tag(" ")?;
@@ -223,7 +223,7 @@ fn megatron(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// ` validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 |`, and the same `on
+/// ` validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 |`; also with `on
 /// validation set` or `on test set`.
 fn megatron_validation(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
@@ -258,8 +258,8 @@ fn detectron(text: &str) -> Option<MetricRow> {
     if has_loss { numbers.row() } else { None }
 }
 
-/// `step: 10  loss:  4.12345  memory: 12.34GiB(45.67%)  tps: 1,234` (torchtitan, colours removed),
-/// and the same of a validation, whose numbers get names of their own.
+/// `step: 10 loss: 4.12345 memory: 12.34GiB(45.67%) tps: 1,234` (torchtitan, colours removed). The numbers of a
+/// validation get names of their own.
 fn torchtitan(text: &str) -> Option<MetricRow> {
     let (prefix, text) = match text.strip_prefix("validate ") {
         Some(rest) => ("validate ", rest),

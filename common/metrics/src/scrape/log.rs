@@ -7,7 +7,8 @@ use run_common::fsio::open_regular;
 use std::io;
 use std::path::Path;
 
-/// Looks for rows in a log, and hands each on with where its line begins. A log that is missing, or no file, has none.
+/// Finds rows in a log, and passes each on with the offset of its line. A log that is missing, or not a file,
+/// has no rows.
 pub fn scrape_log(
     log: &Path,
     patterns: &Patterns,
@@ -23,7 +24,7 @@ pub fn scrape_log(
 }
 
 impl Scraper {
-    /// Takes a line of a log with its end; returns the row that it completes as it was last drawn.
+    /// Reads a line of a log with its newline; returns the row that its last drawn state completes.
     pub(crate) fn printed(&mut self, line: &[u8]) -> Option<MetricRow> {
         let line = last_drawn(line);
         let is_wanted = line.first().is_some_and(|&first| self.wanted()[usize::from(first)]);
@@ -31,7 +32,7 @@ impl Scraper {
     }
 }
 
-/// Returns a line without its end, as it was last drawn.
+/// Returns the last drawn state of a line, without its newline.
 fn last_drawn(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut states = line.rsplit(|&byte| byte == b'\r');

@@ -1,5 +1,5 @@
-//! Reads metric rows off what programs print. It knows the exact line formats of trainers and takes
-//! nothing else: a whole line matches or it is none. Used by run-exec, which sees every line.
+//! Reads metric rows from the output of programs. It knows the exact line formats of trainers: only whole lines
+//! that match are rows. Used by run-exec, which sees every line.
 
 mod boosting;
 mod colons;
@@ -33,15 +33,15 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 use yolo::Yolo;
 
-/// Longer lines are no metric rows.
+/// Maximum length of a line with a row, in bytes.
 const LONGEST: usize = 4 << 10;
 
-/// What is looked for in the output.
+/// The patterns to search for in output.
 #[derive(Clone, Debug)]
 pub struct Patterns {
-    /// Formats of trainers.
+    /// Whether the known formats of trainers count.
     pub known: bool,
-    /// The user's own, which come first.
+    /// The user's patterns, which take precedence.
     pub own: Vec<Pattern>,
 }
 
@@ -52,8 +52,8 @@ impl Default for Patterns {
 }
 
 impl Patterns {
-    /// Reads what `--scrape` was given: `auto` and `none` say whether the known formats count, of several the
-    /// last; all else are expressions.
+    /// Parses the values of `--scrape`. The last of `auto` and `none` determines whether the known formats
+    /// count; all other values are regular expressions.
     pub fn parse(specs: &[String]) -> Result<Self, String> {
         let mut patterns = Self::default();
         for spec in specs {
@@ -66,25 +66,25 @@ impl Patterns {
         Ok(patterns)
     }
 
-    /// Checks what one `--scrape` was given, and returns it as typed.
+    /// Checks a value of `--scrape`, and returns it as typed.
     pub fn check(spec: &str) -> Result<String, String> {
         let spec = spec.to_owned();
         Self::parse(std::slice::from_ref(&spec)).map(|_| spec)
     }
 
-    /// Returns whether there is nothing to look for.
+    /// Returns whether there are no patterns.
     pub fn is_none(&self) -> bool {
         !self.known && self.own.is_empty()
     }
 }
 
-/// A regular expression, the named groups of which are metrics.
+/// A regular expression whose named groups are metrics.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Pattern {
-    /// Takes an expression; one without a named group, or a wrong one, is refused with the reason.
-    /// Its classes are those of ASCII: the table of Unicode would make every start slower.
+    /// Compiles an expression; the error says what is wrong with it, such as a missing named group. Its
+    /// character classes are ASCII: the tables of Unicode would slow down every start.
     pub fn new(expression: &str) -> Result<Self, String> {
         let regex = RegexBuilder::new(expression).unicode(false).build().map_err(|error| {
             let text = error.to_string();
@@ -102,7 +102,7 @@ impl Pattern {
         self.0.capture_names().flatten()
     }
 
-    /// Returns the numbers that the named groups have matched.
+    /// Returns a row with the numbers in the named groups; `None` if the line does not match.
     fn row(&self, line: &[u8]) -> Option<MetricRow> {
         let captures = self.0.captures(line)?;
         let cell = |name: &str| {
@@ -116,7 +116,7 @@ impl Pattern {
     }
 }
 
-/// Looks for metric rows in the lines of one stream.
+/// Finds metric rows in the lines of one stream.
 #[derive(Debug)]
 pub struct Scraper {
     patterns: Patterns,
@@ -126,13 +126,13 @@ pub struct Scraper {
     spacy: SpacyTable,
     yolo: Yolo,
     progress: Progress,
-    /// The first rank that printed a row, when a launcher names ranks: what the others print is the same, or
-    /// of a part of the batch.
+    /// The first rank that printed a row, if a launcher labels lines with ranks. Other ranks print the same
+    /// rows, or rows of their part of the batch.
     rank: Option<u32>,
 }
 
 impl Scraper {
-    /// Looks for these patterns.
+    /// Creates a scraper for these patterns.
     pub fn new(patterns: Patterns) -> Self {
         Self {
             patterns,
@@ -146,8 +146,8 @@ impl Scraper {
         }
     }
 
-    /// Returns with what bytes a line must begin for [`Self::line`] to want it next. Nearly all
-    /// lines begin with others.
+    /// Returns the set of first bytes of lines that [`Self::line`] wants next. Nearly all lines begin with
+    /// other bytes.
     #[inline]
     pub fn wanted(&self) -> &'static [bool; 256] {
         match (self.patterns.own.is_empty(), self.patterns.known) {
@@ -158,7 +158,7 @@ impl Scraper {
         }
     }
 
-    /// Takes a whole line, without its end and as it was last drawn; returns the row that it
+    /// Reads a whole line in its last drawn state, without its newline; returns the row that the line
     /// completes.
     #[inline]
     pub fn line(&mut self, line: &[u8]) -> Option<MetricRow> {
@@ -170,7 +170,7 @@ impl Scraper {
         }
     }
 
-    /// Returns whether a line can be of a known format, which costs less than to read it.
+    /// Returns whether a line may have a known format, which is cheaper than reading the line.
     #[inline]
     fn may_be_known(&self, line: &[u8]) -> bool {
         let ends = |ends: &[u8]| line.trim_ascii_end().last().is_some_and(|last| ends.contains(last));
@@ -203,7 +203,7 @@ impl Scraper {
         }
     }
 
-    /// Reads a line that may be a row, as few are: apart, so that the look before it stays short.
+    /// Reads a line that may be a row. Few lines get here; a separate function keeps the check before it short.
     #[inline(never)]
     fn candidate(&mut self, line: &[u8]) -> Option<MetricRow> {
         let line = without_escapes(line);
@@ -224,12 +224,12 @@ impl Scraper {
         row
     }
 
-    /// Looks for the user's own patterns.
+    /// Matches the user's patterns.
     fn own(&self, line: &[u8]) -> Option<MetricRow> {
         self.patterns.own.iter().find_map(|pattern| pattern.row(line))
     }
 
-    /// Looks for the known formats.
+    /// Reads a line in one of the known formats.
     fn known(&mut self, text: &str) -> Option<MetricRow> {
         if !self.patterns.known {
             return None;
@@ -271,7 +271,7 @@ impl Scraper {
     }
 }
 
-/// Returns whether a line can begin with the rank of the process that printed it.
+/// Returns whether a line may begin with the rank of the process that printed it.
 fn has_rank(line: &[u8]) -> bool {
     let text = line.trim_ascii_start();
     let head = &text[..text.len().min(64)];
@@ -288,7 +288,7 @@ fn has_rank(line: &[u8]) -> bool {
     }
 }
 
-/// Returns whether a line begins with a time and a logger, as those of `OpenMMLab`'s trainers and of fairseq do.
+/// Returns whether a line begins with a time and a logger, as lines of `OpenMMLab`'s trainers and fairseq do.
 fn is_logged(line: &[u8]) -> bool {
     let is_dated = line.get(2) == Some(&b'/') || matches!(line.get(4), Some(b'/' | b'-'));
     let head = &line[..line.len().min(80)];
@@ -299,14 +299,14 @@ fn is_logged(line: &[u8]) -> bool {
                 .is_some_and(|at| matches!(line.get(at + 10), Some(b't' | b'v'))))
 }
 
-/// Returns whether a line begins with an iteration, as those of `CatBoost` do.
+/// Returns whether a line begins with an iteration, as lines of `CatBoost` do.
 fn is_boosted(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
     line[digits..].starts_with(b":\tlearn: ")
 }
 
-/// Returns whether a line begins with a word for the step, in capitals or not, and a place for its number. Many lines
-/// that do are none: `step 5 loss 0.1`, of which no known format is.
+/// Returns whether a line begins with a word for the step, in any case, after which a number may follow.
+/// Excludes `step 5 loss 0.1` and the like: such lines are common, and no known format has them.
 #[inline]
 fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bool {
     let Some((begin, rest)) = line.split_first_chunk::<LENGTH>() else { return false };
@@ -315,7 +315,7 @@ fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bo
         && !goes_on_with_a_word(rest)
 }
 
-/// Returns whether a number between blanks is followed by a word.
+/// Returns whether a number comes next, between blanks, and then a word.
 #[inline]
 fn goes_on_with_a_word(rest: &[u8]) -> bool {
     let blanks = rest.iter().take_while(|&&byte| byte == b' ').count();
@@ -325,16 +325,16 @@ fn goes_on_with_a_word(rest: &[u8]) -> bool {
         && matches!(rest[blanks + digits..], [b' ', next, ..] if next.is_ascii_alphabetic())
 }
 
-/// Returns whether a part of any of the names of a step is there.
+/// Returns whether a line contains a part of a name for the step.
 fn has_step(line: &[u8]) -> bool {
     static PARTS: LazyLock<[Finder; 2]> = LazyLock::new(|| ["ep", "iter"].map(Finder::new));
     PARTS.iter().any(|part| part.find(line).is_some())
 }
 
-/// With what a line of a known format begins.
+/// First bytes of lines in the known formats.
 static FIRST: [bool; 256] = these(b" -E[{(egistuvISTU\x1b0123456789");
 
-/// The same within a table.
+/// First bytes of lines within a table.
 static GOING_ON: [bool; 256] = these(b" -E[{(egistuvISTU\x1b0123456789|");
 
 const fn these(bytes: &[u8]) -> [bool; 256] {
@@ -347,7 +347,7 @@ const fn these(bytes: &[u8]) -> [bool; 256] {
     wanted
 }
 
-/// Returns a line as a terminal shows it: without colours, and from where the cursor was last moved.
+/// Returns a line as a terminal shows it: without colours, and from the last movement of the cursor on.
 fn without_escapes(line: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\x1b', line).is_none() {
         return Cow::Borrowed(line);

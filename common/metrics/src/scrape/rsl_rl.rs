@@ -1,16 +1,16 @@
-//! `rsl_rl`, with which robots are trained: a block of lines for each iteration, with names before colons at one
-//! column, that a line of dashes ends.
+//! `rsl_rl`, a trainer for robots: each iteration is a block of lines, with names before colons in one column;
+//! a line of dashes ends the block.
 
 use super::scan::{Numbers, number};
 use crate::row::MetricRow;
 use memchr::memmem;
 
-/// The longest block, in lines.
+/// Maximum number of lines of a block.
 const LINES: usize = 200;
 
 const HEAD: &str = "Learning iteration ";
 
-/// The block that is being read.
+/// The current block.
 #[derive(Debug, Default)]
 pub(super) struct RslBlock {
     numbers: Option<Numbers>,
@@ -18,13 +18,13 @@ pub(super) struct RslBlock {
 }
 
 impl RslBlock {
-    /// Returns whether a line that begins with a blank can be of a block.
+    /// Returns whether a line that begins with a blank may belong to a block.
     pub(super) fn may_be(&self, line: &[u8]) -> bool {
         self.numbers.is_some() || memmem::find(&line[..line.len().min(120)], HEAD.as_bytes()).is_some()
     }
 
-    /// Takes a line that begins with a blank: ` Learning iteration 5/1500 ` begins a block, and
-    /// `     Mean reward: 12.34` is of it.
+    /// Reads a line that begins with a blank: ` Learning iteration 5/1500 ` begins a block, ` Mean reward:
+    /// 12.34` is a value in the block.
     pub(super) fn line(&mut self, text: &str) {
         let text = text.trim();
         if let Some((iteration, _)) = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('/')) {
@@ -48,7 +48,7 @@ impl RslBlock {
         }
     }
 
-    /// Takes a line of dashes, which ends a block.
+    /// Reads a line of dashes, which ends a block; returns the row.
     pub(super) fn end(&mut self, text: &str) -> Option<MetricRow> {
         let is_end = text.len() > 40 && text.bytes().all(|byte| byte == b'-');
         let numbers = self.numbers.take_if(|_| is_end)?;

@@ -3,13 +3,13 @@
 use super::scan::{Numbers, number};
 use crate::row::MetricRow;
 
-/// What its head begins with.
+/// The beginning of the head of the table.
 pub(super) const HEAD: &str = "E    #  ";
 
-/// The table that is being read.
+/// The current table.
 #[derive(Debug, Default)]
 pub(super) struct SpacyTable {
-    /// The names of the columns after the first two; none outside of a table.
+    /// The names of the columns after the first two; empty outside a table.
     names: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ impl SpacyTable {
         !self.names.is_empty()
     }
 
-    /// Takes the head: `E    #       LOSS TOK2VEC  LOSS NER  ENTS_F  SCORE`, with two blanks at least between columns.
+    /// Reads the head: `E # LOSS TOK2VEC LOSS NER ENTS_F SCORE`, with at least two blanks between columns.
     pub(super) fn head(&mut self, text: &str) {
         if let Some(rest) = text.strip_prefix(HEAD) {
             let names = rest.split("  ").map(str::trim).filter(|name| !name.is_empty());
@@ -30,7 +30,7 @@ impl SpacyTable {
         }
     }
 
-    /// Takes a line of the table: `  7     200       1400.28   3114.39   63.12    0.63`.
+    /// Reads a line of the table: ` 7 200 1400.28 3114.39 63.12 0.63`.
     pub(super) fn line(&self, text: &str) -> Option<MetricRow> {
         let values: Vec<f64> = text.split_ascii_whitespace().map(number).collect::<Option<_>>()?;
         let ([epoch, step], rest) = values.split_first_chunk()?;

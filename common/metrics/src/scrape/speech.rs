@@ -3,10 +3,10 @@
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
 
-/// What stands before a line of `SpeechBrain` that goes through its logger.
+/// The text before the lines of `SpeechBrain` that pass through its logger.
 pub(super) const SPEECHBRAIN: &str = "speechbrain.utils.train_logger - ";
 
-/// Returns whether a line that begins with a bracket can be one of `OpenNMT-py` or `ESPnet`.
+/// Returns whether a line that begins with a bracket may be from `OpenNMT-py` or `ESPnet`.
 pub(super) fn may_be(line: &[u8]) -> bool {
     let head = &line[..line.len().min(120)];
     [&b" INFO] Step "[..], b") INFO: "].iter().any(|sign| memchr::memmem::find(head, sign).is_some())
@@ -39,8 +39,8 @@ fn opennmt(text: &str) -> Option<MetricRow> {
 }
 
 /// `[gpu01] 2020-07-19 08:49:04,080 (trainer:464) INFO: 1epoch:train:1-682batch: iter_time=2.878e-04,
-/// loss=123.963` of some batches, whose steps restart in each epoch, and `1epoch results: [train] loss=2.8,
-/// time=3 seconds, [valid] loss=2.3` of an epoch.
+/// loss=123.963` for some batches, whose steps restart in each epoch; `1epoch results: [train] loss=2.8, time=3
+/// seconds, [valid] loss=2.3` for an epoch.
 fn espnet(text: &str) -> Option<MetricRow> {
     let (_, message) = text.split_once(") INFO: ")?;
     let mut scan = Scan(message);

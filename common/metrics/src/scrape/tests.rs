@@ -218,7 +218,7 @@ Epoch 3/10
 time (ms) | forward: 652.42 | backward: 2164.53
 "#;
     let mut found = rows(decoys);
-    // A blank at the end of a line is the one thing that is overlooked.
+    // Only a blank at the end of a line is ignored.
     assert_eq!(found.remove(0), r#"{"iter":10,"loss":3.1234,"time":45.67,"mfu":-100}"#);
     assert_eq!(found, [""; 0]);
 }
@@ -282,7 +282,7 @@ fn the_lines_of_one_rank_count_whatever_launcher_names_it() {
     ] {
         assert_eq!(rows(line), [row], "{line}");
     }
-    // The last rank is the one that prints with Megatron, and the first that is seen counts.
+    // With Megatron the last rank prints; in general, the first rank that prints a row counts.
     let all = "1: step=10, loss=0.5\n0: step=10, loss=0.25\n1: step=20, loss=0.5\n0: x\nstep=30, loss=0.5\n";
     assert_eq!(rows(all), [row, r#"{"step":20,"loss":0.5}"#, r#"{"step":30,"loss":0.5}"#]);
     let own = r"^loss=(?<loss>\S+) at (?<step>\d+)$";
@@ -358,7 +358,7 @@ fn yolo() {
         r#"{"epoch":1,"GPU_mem":2.18,"train/box_loss":1.216,"train/cls_loss":3.402,"train/dfl_loss":1.331}"#,
         r#"{"epoch":1,"metrics/precision(B)":0.652,"metrics/recall(B)":0.548,"metrics/mAP50(B)":0.618,"metrics/mAP50-95(B)":0.458}"#,
     ];
-    // As lines were last drawn.
+    // The lines in their last drawn state.
     let drawn: String =
         training.lines().map(|line| line.rsplit('\r').next().unwrap().to_owned() + "\n").collect();
     assert_eq!(rows(&drawn), expected);

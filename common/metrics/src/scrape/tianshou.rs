@@ -1,4 +1,4 @@
-//! The lines of tianshou: the bar of an epoch as it was last drawn, and the test after the epoch.
+//! Lines of tianshou: the last drawn bar of an epoch, and the test after the epoch.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Rows as they are written, with their attempts.
+/// Rows as text, with their attempts.
 #[derive(Debug, Default)]
 struct Rows(Vec<(usize, String)>);
 
@@ -51,7 +51,7 @@ fn a_step_that_goes_back_begins_anew_as_an_attempt_does() {
     let mut rows = Rows::default();
     rows.steps(0, &[1, 2, 3, 4]).steps(0, &[3, 4, 5]).steps(1, &[5, 6]);
     assert_eq!(rows.left(), [0, 1, 4, 5, 7, 8]);
-    // What begins later and earlier in the training leaves nothing of what began between.
+    // A later start at an earlier step supersedes all starts between.
     rows.steps(1, &[2]);
     assert_eq!(rows.left(), [0, 9]);
 }
@@ -69,9 +69,9 @@ fn a_step_within_an_epoch_is_ordered_by_both() {
     epochs(&mut rows, 0, 1..3);
     epochs(&mut rows, 1, 3..4);
     assert_eq!(rows.left().len(), 9);
-    epochs(&mut rows, 1, 2..4); // started anew in the same attempt
+    epochs(&mut rows, 1, 2..4); // restarted in the same attempt
     assert_eq!(rows.left(), [0, 1, 2, 9, 10, 11, 12, 13, 14]);
-    // One epoch an attempt.
+    // One epoch per attempt.
     let mut rows = Rows::default();
     for (attempt, epoch) in [(0, 0), (1, 1), (2, 2)] {
         epochs(&mut rows, attempt, epoch..epoch + 1);
@@ -130,7 +130,7 @@ fn rows_of_other_shapes_may_lag() {
         .steps(0, &[5, 6])
         .add(0, r#"{"step": 4, "val": 1}"#);
     assert_eq!(rows.left().len(), 8);
-    // They lag after a new start, too.
+    // Validations lag after a restart, too.
     rows.steps(0, &[3, 4]).add(0, r#"{"step": 2, "val": 1}"#).steps(0, &[5]);
     assert_eq!(rows.left(), [0, 1, 4, 8, 9, 10, 11]);
 }
@@ -146,13 +146,13 @@ fn a_check_before_an_attempt_goes_on_begins_nothing() {
     assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[50, 60]), [0, 1, 2, 3, 4, 6, 7, 8]);
     // A validation may count in epochs.
     assert_eq!(begun(&[50, 100, 150], r#"{"step": 3, "val": 1}"#, &[200]), [0, 1, 2, 3, 4, 5]);
-    // This attempt begins at the beginning, also where it logs less often.
+    // This attempt starts from the beginning, even if it logs less often.
     assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[10, 20]), [6, 7, 8]);
     assert_eq!(begun(&[10, 20, 30, 40, 50], check, &[20, 40]), [6, 7, 8]);
     assert_eq!(begun(&[0, 1, 2, 3], check, &[0, 1]), [5, 6, 7]);
     // A validation at the step of the checkpoint.
     assert_eq!(begun(&[10, 20, 30, 40, 50], r#"{"step": 30, "val": 1}"#, &[40]), [0, 1, 2, 6, 7]);
-    // Without rows of the training after it, nobody knows better.
+    // Without further rows of the training, the validation counts as the start.
     assert_eq!(begun(&[10, 20], check, &[]), [3]);
 }
 
@@ -179,7 +179,7 @@ fn a_step_that_is_no_order_supersedes_nothing() {
     assert_eq!(rows.left().len(), 24_000);
 }
 
-/// A start: whether it is an attempt, at which step it begins, and how many it takes.
+/// A start: whether it is an attempt, the step at which it begins, and its number of steps.
 fn starts() -> impl Strategy<Value = Vec<(bool, prop::sample::Index, u32)>> {
     prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1..8_u32), 0..12)
 }
@@ -207,8 +207,8 @@ proptest! {
         for (is_attempt, at, count) in starts {
             let end = (begin + count).min(total);
             write(&mut rows, attempt, begin..end);
-            // From a checkpoint that was saved before; within an attempt, a step that is logged twice in a row is no
-            // new start.
+            // Starts from an earlier checkpoint. Within an attempt, the same step twice in a row is not a
+            // restart.
             let latest = if is_attempt { end } else { end - 1 };
             begin = u32::try_from(at.index(latest as usize + 1)).unwrap();
             if !is_attempt && begin == end - 1 {

@@ -1,4 +1,4 @@
-//! Lines of boosted trees, and of loops that many have taken over.
+//! Lines of trainers of boosted trees, and of widely copied training loops.
 
 use super::rows;
 
