@@ -1,6 +1,6 @@
-//! Writes combined.log, and scraped.jsonl, which goes by the same lines: in the thread that reads while
-//! output trickles, so that a line waits for no other thread, and in a thread of its own when there is a
-//! flood, to make use of a second core.
+//! Writes combined.log and, from the same lines, scraped.jsonl. A trickle of output is written by the thread
+//! that reads it, so that no line waits for another thread; a flood is written by a thread of its own, to use a
+//! second core.
 
 use super::combined::{Combined, Out, Stream};
 use super::log::Log;
@@ -10,20 +10,20 @@ use std::sync::mpsc::{SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// A block of this size or more is worth handing over.
+/// Minimum size of a block that is passed to the second thread, in bytes.
 const LARGE: usize = 32 << 10;
 
-/// Blocks that wait for the second thread at most. With only a few the threads wait for each other, and the system
-/// comes to execute both on one core while that of the command idles.
+/// Maximum number of blocks that wait for the second thread. With only a few, the threads wait for each other,
+/// and the kernel comes to execute both on one core while the command's core is idle.
 const QUEUE: usize = 8;
 
-/// Bytes of combined.log that are gathered before they are written.
+/// Bytes of combined.log to gather before a write.
 const GATHER: usize = 512 << 10;
 
-/// Bytes of output that are taken in at once: the shortest lines become forty times as long.
+/// Bytes of output to convert at a time: the shortest lines grow by a factor of forty.
 const PART: usize = 8 << 10;
 
-/// What a stream brought at a time (microseconds since 1970).
+/// A block of output that a stream delivered, with its time in microseconds since 1970.
 pub(super) struct Brought {
     pub(super) stream: Stream,
     pub(super) block: Arc<Vec<u8>>,
@@ -31,7 +31,7 @@ pub(super) struct Brought {
     pub(super) now: i64,
 }
 
-/// The log and the lines that are not complete yet.
+/// combined.log, and the unfinished lines.
 #[derive(Debug)]
 struct Writer {
     log: Log,
@@ -71,7 +71,7 @@ impl Writer {
     }
 }
 
-/// combined.log, to which one thread at a time writes.
+/// combined.log, written by one thread at a time.
 #[derive(Debug)]
 pub(super) struct CombinedLog {
     writer: Arc<Mutex<Writer>>,
@@ -86,7 +86,7 @@ impl CombinedLog {
         Self { writer: Arc::new(Mutex::new(writer)), queue: None, second: None, under_way: Arc::default() }
     }
 
-    /// Adds what a stream brought. The caller may go on to read the block meanwhile.
+    /// Adds a block of output. The caller may continue to read the block meanwhile.
     pub(super) fn add(&mut self, brought: Brought) {
         let is_idle = self.under_way.load(Ordering::Acquire) == 0;
         if is_idle && brought.length < LARGE {
@@ -96,7 +96,7 @@ impl CombinedLog {
             self.start_second();
         }
         match &self.queue {
-            None => self.add_here(&brought), // there can be no second thread
+            None => self.add_here(&brought), // no second thread can be started
             Some(queue) => {
                 self.under_way.fetch_add(1, Ordering::Relaxed);
                 if let Err(SendError(brought)) = queue.send(brought) {
@@ -125,7 +125,7 @@ impl CombinedLog {
         }
     }
 
-    /// Writes all that is left: the streams have ended.
+    /// Writes the rest after the streams have ended.
     pub(super) fn finish(&mut self, now: i64) {
         self.queue = None;
         if let Some(second) = self.second.take() {

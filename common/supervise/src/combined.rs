@@ -126,7 +126,7 @@ impl Line {
         !self.returned && !self.moved_up && self.held.is_none()
     }
 
-    /// Adds text that holds neither newline nor carriage return.
+    /// Adds text that contains neither newlines nor carriage returns.
     fn add(&mut self, mut text: &[u8], writer: &Writer, out: &mut Out) {
         if text.is_empty() {
             return;

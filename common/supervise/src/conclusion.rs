@@ -1,4 +1,4 @@
-//! The record of an attempt's end: its outcome, and further remarks of the reason.
+//! The record of an attempt's end: its outcome, and further remarks in the reason.
 
 use super::end::End;
 use super::ending::Noticed;
@@ -13,20 +13,21 @@ use run_common::rundir::status::Outcome;
 use run_common::rundir::stop::StopRequest;
 use run_common::time::Timestamp;
 
-/// The remark about processes that cannot be found.
+/// The remark that processes could not be found.
 const UNSEEN: &str = "processes that outlived it could not be found: /proc cannot be read";
 
 impl Supervisor<'_> {
-    /// Makes the record of the end of an attempt of which nothing lives any more, or what cannot be killed.
+    /// Creates the record of the end of an attempt whose processes have all ended, or cannot be killed.
     pub(super) fn conclude(&mut self, seen: Seen, unlogged: &Unlogged) -> AttemptEnd {
         if self.cause.is_none() {
-            // A program that watches the file itself may have ended before we looked.
+            // A program that watches the file itself may have ended before the supervisor read the file.
             self.cause =
                 StopRequest::read(&self.task.layout.stop()).map(|request| Cause::Asked(request.words()));
         }
         let end = self.main.end();
         if self.cause.is_none() {
-            // A scheduler signals all processes at once, and the program may be the first that ends.
+            // A scheduler signals all processes at once, and the program may end before the supervisor receives
+            // the signal.
             let noticed = if was_signalled(end) { Noticed::Signal } else { Noticed::End };
             self.cause = self.task.ending.asked(noticed).map(|asked| Cause::Asked(asked.words));
         }
@@ -37,7 +38,7 @@ impl Supervisor<'_> {
                 last_words(&task.layout, self.records.start(), task.output, has_own_status(end), unlogged)
             }
         };
-        // The status of srun is the greatest of its tasks, most of which it has ended itself.
+        // The status of srun is the greatest of its tasks, most of which srun itself has ended.
         let of_task = words.task.as_ref().filter(|task| end == End::Exited(task.step_status));
         let first = of_task.and_then(|task| task.end).unwrap_or(end);
         let oom_kills = match &self.oom_kills {
@@ -51,7 +52,7 @@ impl Supervisor<'_> {
             (status, reason) = (Outcome::Failed, Some(fault));
         }
         if self.lives_on() {
-            status = Outcome::Failed; // it has not ended
+            status = Outcome::Failed; // some process has not ended
         }
         let linger = self.task.limits.linger;
         let mut notes: Vec<String> = reason.into_iter().collect();
@@ -75,12 +76,12 @@ impl Supervisor<'_> {
         record
     }
 
-    /// Says whether something of the run lives that could not be ended, or may.
+    /// Returns whether processes of the run may live that could not be ended.
     pub(super) fn lives_on(&self) -> bool {
         self.has_unseen || !self.forced.undying.is_empty()
     }
 
-    /// Makes the record of the attempt's end, but for how the command ended.
+    /// Creates the record of the attempt's end, without the command's status or signal.
     pub(super) fn end(&mut self, status: Outcome, reason: Option<String>) -> AttemptEnd {
         let start = self.records.start();
         let end_time = Timestamp::now();

@@ -1,6 +1,6 @@
-//! What a run's graphics processors do, and which of its processes use them, as a program tells that the tool
-//! names: once started, it tells again and again. It is never waited for, given up when it does not answer, and
-//! nothing of it is the run's.
+//! The state of a run's GPUs, and which of its processes use them, as reported by an external program. Once
+//! started, the program reports repeatedly. The supervisor never waits for it, ends it if it hangs, and does
+//! not count it as part of the run.
 
 use super::feed::Feed;
 use run_common::process::identity::Place;
@@ -13,42 +13,42 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long an answer may take beyond the time between two; a driver in trouble never answers.
+/// Additional time for a report beyond the interval of reports; a driver in trouble never answers.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The kernel's number of the first pid namespace; in another, the driver's pids mean nothing.
+/// Inode of the initial pid name space; in any other, the driver's pids mean nothing.
 const FIRST_PID_NS: &str = "4026531836";
 
-/// What a run uses of graphics processors.
+/// Use of GPUs by a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Used {
-    /// How many of them.
+    /// Number of GPUs in use.
     pub(super) devices: u32,
-    /// Memory in use on all of them.
+    /// Memory in use on all of them, in bytes.
     pub(super) memory_bytes: u64,
 }
 
-/// The program that tells.
+/// The reporting program.
 #[derive(Debug)]
 pub(super) struct Devices {
     query: UseQuery,
-    /// Time between two answers.
+    /// Interval of reports.
     every: Duration,
-    /// Processors that the run may use, as `CUDA_VISIBLE_DEVICES` has them.
+    /// GPUs that the run may use, as a value of `CUDA_VISIBLE_DEVICES`.
     visible: Option<String>,
-    /// The program was looked for, which many runs are too short for.
+    /// Whether the program was searched for; many runs are too short for that.
     is_sought: bool,
     program: Option<PathBuf>,
     states: Feed<DeviceState>,
     uses: Feed<DeviceUse>,
-    /// Process groups of which something may live.
+    /// Process groups of the program that may still have processes.
     groups: Vec<i32>,
-    /// Nothing is asked any more.
+    /// Whether the run is over, and no more reports are needed.
     is_over: bool,
 }
 
 impl Devices {
-    /// Creates one that asks nothing yet, and later at every heartbeat, in whole seconds.
+    /// Prepares the reports, which start later, with the interval of heartbeats in whole seconds.
     pub(super) fn new(query: UseQuery, heartbeat: Duration, visible: Option<String>) -> Self {
         let every = Duration::from_secs(heartbeat.as_secs() + u64::from(heartbeat.subsec_nanos() > 0))
             .max(Duration::from_secs(1));
@@ -70,8 +70,8 @@ impl Devices {
         &self.groups
     }
 
-    /// Returns whether an ended child that was not waited for does not belong to the run. Ends the rest of
-    /// its group.
+    /// Returns whether an ended child that was not waited for belongs to the reporting program, and not to the
+    /// run. Ends the rest of its group.
     pub(super) fn owns(&mut self, pid: i32) -> bool {
         if self.groups.is_empty() {
             return false;
@@ -81,12 +81,12 @@ impl Devices {
         self.groups.contains(&pid) || Stat::of(pid).is_some_and(|stat| self.groups.contains(&stat.group))
     }
 
-    /// Returns what becomes readable with an answer.
+    /// Returns descriptors that become readable with a report.
     pub(super) fn output(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.states.output().into_iter().chain(self.uses.output())
     }
 
-    /// Starts what does not run, and ends what does not answer. `table` has all processes.
+    /// Starts the program if it does not run, and ends it if it hangs. `table` has all processes.
     pub(super) fn tend(&mut self, table: &ProcessTable) {
         let patience = self.patience();
         let running = [self.states.group(), self.uses.group()];
@@ -105,27 +105,27 @@ impl Devices {
         if self.states.is_given_up() && !self.uses.was_understood() {
             return self.uses.end();
         }
-        // Where no process uses a processor, there is nothing to tell.
+        // If no process uses a GPU, there is nothing to report.
         let may_be_silent = self.states.is_fresh(patience);
         let patience = if may_be_silent { Duration::MAX } else { patience };
         self.groups.extend(self.uses.tend(program, &interval, patience));
     }
 
-    /// Takes in what has been answered so far.
+    /// Reads the reports so far.
     pub(super) fn listen(&mut self) {
         let now = Instant::now();
         self.states.listen(now);
         self.uses.listen(now);
     }
 
-    /// Ends the program: the run is over.
+    /// Ends the program, because the run is over.
     pub(super) fn end(&mut self) {
         self.is_over = true;
         self.states.end();
         self.uses.end();
     }
 
-    /// Returns the usage of these processes, as of the last answers; `None` if unknown.
+    /// Returns the use of GPUs by these processes, from the last reports; `None` if unknown.
     pub(super) fn usage(&self, processes: &[Stat]) -> Option<Used> {
         let is_known = !self.uses.is_given_up() && self.is_fresh();
         let used = is_known.then(|| self.used_by(processes))?;
@@ -136,8 +136,8 @@ impl Devices {
         })
     }
 
-    /// Returns the state of the processors that these processes use; where none is seen to use any, of those that
-    /// are visible to the run, or of all in a container, in which the driver's pids mean nothing. `None` when
+    /// Returns the state of the GPUs that these processes use. If none seems to use any, returns the GPUs that
+    /// are visible to the run, or in a container, where the driver's pids mean nothing, all GPUs. `None` if
     /// nothing is known.
     pub(super) fn states(&self, processes: &[Stat]) -> Option<Vec<DeviceState>> {
         self.states.is_fresh(self.patience()).then_some(())?;
@@ -159,7 +159,7 @@ impl Devices {
         self.states.is_fresh(self.patience()) || self.uses.is_fresh(self.patience())
     }
 
-    /// Returns how long an answer may take, and is good for.
+    /// Returns how long to wait for a report, and how long a report is valid.
     fn patience(&self) -> Duration {
         DEADLINE + 2 * self.every
     }

@@ -1,4 +1,4 @@
-//! What a tool decides about the end of an attempt: the supervisor asks, and does or records the answer.
+//! A tool's decisions about the end of an attempt: the supervisor asks, and carries out or records the answer.
 
 use run_common::process::identity::Signal;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart};
@@ -6,75 +6,76 @@ use run_common::rundir::environment::Variable;
 use std::fmt;
 use std::time::Duration;
 
-/// A tool's part in the end of an attempt. The supervisor calls its methods in this order, but for `signal_elsewhere`.
+/// A tool's part in the end of an attempt. The supervisor calls its methods in this order, except
+/// `signal_elsewhere`.
 pub trait Ending: fmt::Debug {
-    /// Returns who or what has the program end, where nobody has said so: a scheduler, perhaps.
+    /// Returns who or what ends the program if no request is known, such as a scheduler.
     fn asked(&self, noticed: Noticed) -> Option<Asked> {
         let _ = noticed;
         None
     }
 
-    /// Signals the processes that a program, with this process id, has started elsewhere, where a signal to the program
-    /// itself would not do so; returns whether that was done.
+    /// Signals the processes that a program, with this process id, has started elsewhere, such as on other
+    /// nodes, if a signal to the program would not reach them; returns whether it did so.
     fn signal_elsewhere(&self, pid: i32, signal: Signal) -> bool {
         let _ = (pid, signal);
         false
     }
 
-    /// Says what is wrong with what a command has left that ended well: then it has failed.
+    /// Returns what is wrong with the results of a command that exited with 0; the attempt has failed then.
     fn fault(&self) -> Option<String> {
         None
     }
 
-    /// Returns additions to the record of the end; the attempt took `seconds`.
+    /// Returns additions to the record of the end; the attempt took `duration_s` seconds.
     fn additions(&self, start: &AttemptStart, duration_s: f64) -> Additions {
         let _ = (start, duration_s);
         Additions::default()
     }
 
-    /// Returns what is executed when the end is recorded.
+    /// Returns the shell command to execute after the end was recorded.
     fn script(&self, end: &AttemptEnd) -> Option<Script> {
         let _ = end;
         None
     }
 }
 
-/// What a supervisor has noticed when it asks who has a program end.
+/// The event that makes a supervisor ask who ends the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noticed {
-    /// SIGTERM.
+    /// The supervisor got SIGTERM.
     Request,
-    /// A signal that nobody here has sent has ended the program.
+    /// A signal ended the program, and no process of the suite sent it.
     Signal,
-    /// The program has ended by itself.
+    /// The program ended by itself.
     End,
 }
 
-/// What has a program end.
+/// Who or what ends the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Who or what, as the reason of the end says it.
+    /// Words for the reason of the end.
     pub words: String,
-    /// Time after which the program is killed, and the supervisor with it, where that is known.
+    /// Time until the program and the supervisor are killed, if known.
     pub left: Option<Duration>,
 }
 
-/// What the record of an end says beside what the supervisor saw.
+/// Additions to the record of an end, which the supervisor cannot know.
 #[derive(Debug, Default)]
 pub struct Additions {
-    /// The checkpoint to go on from, below the run.
+    /// The checkpoint to continue from, below the run.
     pub final_checkpoint: Option<String>,
-    /// What the attempt cost in US dollars.
+    /// Cost of the attempt in US dollars.
     pub cost_usd: Option<f64>,
 }
 
-/// A shell command, executed in the directory and environment of the attempt's.
+/// A shell command, executed in the directory and environment of the attempt.
 #[derive(Debug)]
 pub struct Script {
-    /// What messages call it.
+    /// Its name in messages.
     pub name: &'static str,
     /// The command.
     pub command: String,
-    /// Variables beside those of the attempt.
+    /// Variables in addition to those of the attempt.
     pub env: Vec<Variable>,
 }

@@ -1,6 +1,6 @@
-//! Executes a command in a run and keeps its record: a monitor, which belongs to the caller, and a supervisor,
-//! which belongs to the run, each of which outlives the other. A supervisor tees, judges, ends and records; what
-//! a tool knows beside comes with its [`Task`]. Used by run-exec and run-eval.
+//! Executes a command in a run and keeps its record. A monitor belongs to the caller, and a supervisor to the
+//! run; each survives the death of the other. The supervisor tees output, ends processes, determines the
+//! outcome and records it. A [`Task`] adds the decisions of a tool. Used by run-exec and run-eval.
 
 mod clock;
 mod combine;

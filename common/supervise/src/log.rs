@@ -1,5 +1,5 @@
-//! A log that is appended to, and may fail, which is reported now and then. The lost output is kept as far as
-//! it may contain a program's last words.
+//! A log that is appended to. Failed writes are reported, at most once per interval. Lost output is kept as far
+//! as it may contain a program's last words.
 
 use run_common::error::plain;
 use run_common::message::warn;
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a failing log is spoken of.
+/// Minimum interval between two messages about a failing log.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Bytes of a log's end in which a program's last words are looked for.
+/// Number of bytes at the end of a log to search for a program's last words.
 pub(super) const TAIL: usize = 256 << 10;
 
 /// An open log.
@@ -20,28 +20,28 @@ pub(super) const TAIL: usize = 256 << 10;
 pub(super) struct Log {
     file: File,
     name: &'static str,
-    /// When its failing was last said.
+    /// Time of the last message about a failure.
     said: Option<Instant>,
-    /// It failed because the disk, or the user's share of it, was full.
+    /// Whether a write failed because the disk or the user's quota was full.
     was_full: bool,
     unlogged: Unlogged,
     muted: Muted,
 }
 
-/// Whether nothing more is to be written to a log, which another thread may say.
+/// Whether writing to a log has ended; another thread may set this.
 pub(super) type Muted = Arc<AtomicBool>;
 
-/// What is kept of the output from the first byte on that a log lacks, while another thread may add to it.
+/// The output since the first byte that a log lacks, shared because another thread may append to it.
 pub(super) type Unlogged = Arc<Mutex<Option<Kept>>>;
 
-/// The end of the output since a log has failed, whether that was written then or not.
+/// The end of the output since a log first failed, including later bytes that were written.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     /// Length of the log when it failed.
     pub(super) from: u64,
-    /// The output's last bytes.
+    /// The last bytes of the output.
     pub(super) bytes: Vec<u8>,
-    /// There was more before them.
+    /// Whether there were more bytes before them.
     pub(super) is_cut: bool,
 }
 
@@ -55,13 +55,13 @@ impl Kept {
     }
 }
 
-/// Returns what was kept so far.
+/// Returns a copy of the kept output.
 pub(super) fn kept(unlogged: &Unlogged) -> Option<Kept> {
     unlogged.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 impl Log {
-    /// Takes a file that was opened for appending, and its name for messages.
+    /// Creates a log from a file that is open for appending; `name` is its name in messages.
     pub(super) fn new(file: File, name: &'static str) -> Self {
         Self {
             file,
@@ -73,22 +73,22 @@ impl Log {
         }
     }
 
-    /// Returns what to set when nothing more is to be written.
+    /// Returns the flag that ends writing when it is set.
     pub(super) fn muted(&self) -> Muted {
         Arc::clone(&self.muted)
     }
 
-    /// Says whether nothing more is written.
+    /// Returns whether writing has ended.
     pub(super) fn is_muted(&self) -> bool {
         self.muted.load(Ordering::Relaxed)
     }
 
-    /// Returns where the output is kept that the log lacks.
+    /// Returns the output that the log lacks.
     pub(super) fn unlogged(&self) -> Unlogged {
         Arc::clone(&self.unlogged)
     }
 
-    /// Keeps bytes that follow what the log lacks, or are the first of that.
+    /// Keeps bytes if the log lacks output, or lacks these bytes (`are_lost`).
     fn keep(&self, bytes: &[u8], are_lost: bool) {
         let mut unlogged = self.unlogged.lock().unwrap_or_else(PoisonError::into_inner);
         if unlogged.is_none() && are_lost {
@@ -100,12 +100,12 @@ impl Log {
         }
     }
 
-    /// Says whether it ever failed because the disk was full.
+    /// Returns whether a write ever failed because the disk was full.
     pub(super) fn was_full(&self) -> bool {
         self.was_full
     }
 
-    /// Appends bytes; returns how many could not be.
+    /// Appends bytes; returns the number of bytes that could not be written.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> usize {
         if self.is_muted() {
             return 0;

@@ -1,4 +1,5 @@
-//! The main process of an attempt: the command, or the last of a chain of shells that it turned out to be.
+//! The main process of an attempt: the command, or the last process in a chain of shells if the command is a
+//! shell.
 
 use super::end::End;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,10 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// The main process.
 #[derive(Debug, Default)]
 pub(super) struct MainProcess {
-    /// Pid of the command, 0 if it never was ours, and of the last of the chain.
+    /// Pid of the command (0 if it never was a child of this process), and of the last process in the chain.
     command: i32,
     last: i32,
-    /// Readable when the last of the chain has ended, in case a shell waits for it.
+    /// A handle that is readable once the last process in the chain has ended, in case a shell waits for it.
     handle: Option<Process>,
     command_end: Option<End>,
     last_end: Option<End>,
@@ -23,27 +24,27 @@ pub(super) struct MainProcess {
 }
 
 impl MainProcess {
-    /// Takes a command that was started.
+    /// Creates the main process of a command that was started.
     pub(super) fn started(command: i32) -> Self {
         Self { command, last: command, ..Self::default() }
     }
 
-    /// Creates a main process that was gone before this process took over.
+    /// Creates a main process that had ended before this process took over.
     pub(super) fn gone() -> Self {
         Self { has_ended: true, ..Self::default() }
     }
 
-    /// Returns whether it has ended, as far as was noticed.
+    /// Returns whether its end was noticed.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Returns what becomes readable when it has ended, if that is not a child.
+    /// Returns a descriptor that becomes readable when it has ended, unless it is a child.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         self.handle.as_ref().map(Process::as_fd)
     }
 
-    /// Returns the command, or the chain of shells that it is, each of which waits for the next.
+    /// Returns the processes from the command to the main process: each shell waits for the next process.
     fn chain(&self) -> Vec<Stat> {
         let table = ProcessTable::read();
         let mut chain: Vec<Stat> = Stat::of(self.command).into_iter().collect();
@@ -55,19 +56,19 @@ impl MainProcess {
         chain
     }
 
-    /// Passes on a signal that means something to the program alone; a shell would die of it.
+    /// Passes on a signal that only the program understands; a shell would die of it.
     pub(super) fn pass_on(&self, signal: Signal) {
         if let Some(last) = self.chain().last() {
             signal_all(&[*last], signal);
         }
     }
 
-    /// Returns the pid of the last of the chain.
+    /// Returns the pid of the last process in the chain.
     pub(super) fn last(&self) -> Option<i32> {
         self.chain().last().map(|last| last.pid)
     }
 
-    /// Asks it to end, shells before what they wait for. The last of the chain gets no signal if `asks` has asked it.
+    /// Asks it to end: first the shells, then the last process, unless `asks` did so already.
     pub(super) fn ask(&mut self, signal: Signal, asks: impl Fn(i32) -> bool) {
         let mut chain = self.chain();
         if let Some(last) = chain.last().filter(|last| last.pid != self.command) {
@@ -75,7 +76,7 @@ impl MainProcess {
             self.handle = Process::open(last);
         }
         if chain.is_empty() && self.command_end.is_none() {
-            // Without /proc it can be signalled all the same: it was not waited for.
+            // Without /proc, the command can be signalled nevertheless, as long as it was not waited for.
             let main = Some(self.command).filter(|&pid| pid > 0).map(Process::child);
             let _ = main.and_then(Result::ok).map(|main| main.signal(signal));
         }
@@ -85,16 +86,16 @@ impl MainProcess {
             signal_all(&[last], signal);
             chain.push(last);
         }
-        signal_all(&chain, Signal::CONT); // a stopped process would not take notice
+        signal_all(&chain, Signal::CONT); // a stopped process would not handle the signal
     }
 
-    /// Signals what is in the process group of the command: where there is no `/proc`, no more of the run is
-    /// known. The group is the command's while a child of ours is in it.
+    /// Signals the process group of the command: without `/proc`, no other processes of the run are known. The
+    /// group belongs to the command as long as a child of this process is in it.
     pub(super) fn signal_group(&self, signal: Signal) {
         let Some(group) = Pid::from_raw(self.command) else { return };
         let looks = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if waitid(WaitId::Pgid(Some(group)), looks).is_ok() {
-            let _ = kill_process_group(group, signal); // it has just ended, then
+            let _ = kill_process_group(group, signal); // the group may just have ended
         }
     }
 
@@ -110,12 +111,12 @@ impl MainProcess {
         self.note_gone()
     }
 
-    /// Returns whether it has ended since this was last asked, where that was no child.
+    /// Returns once whether it has ended, if it is not a child.
     pub(super) fn was_seen_to_end(&mut self) -> bool {
         self.handle.as_ref().is_some_and(has_ended) && self.note_gone()
     }
 
-    /// Records that it has ended; returns whether that is new.
+    /// Records that it has ended; returns whether this is news.
     pub(super) fn note_gone(&mut self) -> bool {
         self.handle = None;
         !std::mem::replace(&mut self.has_ended, true)
@@ -127,7 +128,7 @@ impl MainProcess {
     }
 }
 
-/// Returns whether a process that is open has ended.
+/// Returns whether a process has ended, by its handle.
 pub(super) fn has_ended(process: &Process) -> bool {
     let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)

@@ -127,8 +127,8 @@ impl<'a> Log<'a> {
         self.channels[report.channel].lines[report.at]
     }
 
-    /// Returns the reports of the task of srun that failed first, where srun tells the lines of tasks apart; else those
-    /// before srun has reported the failure; all without srun, or if there are no such reports.
+    /// Returns the reports of the task of srun that failed first, if srun labels the lines of tasks; else the
+    /// reports before srun reported the failure. Without srun, or without such reports, returns all.
     fn of_first_task(&self) -> Vec<&Report> {
         let all: Vec<&Report> = self.reports.iter().collect();
         let Some((task, at)) = &self.task else { return all };
@@ -205,7 +205,7 @@ impl<'a> Log<'a> {
         let after = &channel.lines[report.last + 1..];
         let (mut work, mut all, mut last) = (0, 0, "");
         for (place, line) in after.iter().enumerate() {
-            // A long message contains lines with other lines below them.
+            // A line with indented lines below it is a part of a long message.
             let has_lines_below = after.get(place + 1).is_some_and(|next| indentation(next.text) > 0);
             if self.is_work(line) && indentation(line.text) == 0 && !has_lines_below {
                 all += 1;

@@ -1,4 +1,4 @@
-//! Messages over several lines, what other languages, launchers and libraries say beside a cause, and warnings.
+//! Messages of several lines; output of other languages, launchers and libraries around a cause; warnings.
 
 use super::tests::{says, traceback};
 
@@ -22,7 +22,7 @@ fn a_message_may_begin_or_go_on_below_the_name_of_its_exception() {
         ),
         "InstantiationException: Error in call to target 'x.Net': TypeError(\"lr\")",
     );
-    // What is below is another line, not the message.
+    // The text below is another line, not part of the message.
     says(&traceback("ValueError: these are wrong:\n\nstep 5 loss 0.2"), "ValueError: these are wrong:");
 }
 

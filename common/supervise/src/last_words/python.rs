@@ -76,7 +76,7 @@ pub(super) fn tracebacks(channel: usize, lines: &[Line]) -> Vec<Report> {
                     // The cause of a worker's death is better than the fact of its death.
                     let is_of_worker = report.error.contains("exited unexpectedly")
                         && before.error.contains("DataLoader worker");
-                    // Ray's exception only says that there is a cause.
+                    // Ray's exception has no information of its own.
                     if is_of_worker || report.error.starts_with("TrainingFailedError") {
                         report.error = before.error;
                     }

@@ -1,4 +1,4 @@
-//! Ends of logs as real programs, launchers and schedulers write them, and what the reason is to say.
+//! Ends of logs as real programs, launchers and schedulers write them, with the expected reasons.
 
 use super::cause::{Known, went_on};
 use super::lines::shown;
@@ -88,7 +88,7 @@ fn other_forms_of_tracebacks_are_understood() {
                 ╰──────────────────────────────╯\nValueError: bad learning rate\n";
     says(rich, "ValueError: bad learning rate");
     assert_eq!(words(rich).traceback.unwrap().len(), 8);
-    // rich where a terminal has no such letters
+    // rich on a terminal without box characters
     says(
         "+---- Traceback (most recent call last) ----+\n| /w/t.py:7 in f |\n+--------------+\nKeyError: 'x'\n",
         "KeyError: 'x'",
@@ -135,7 +135,7 @@ fn a_group_of_exceptions_is_named_by_its_own_line() {
 fn a_launchers_exception_is_not_the_reason() {
     let ranked = labelled("[rank1]: ", &traceback("ValueError: bad shard 7"));
     says(&(ranked.clone() + BY_TORCHRUN), "ValueError: bad shard 7");
-    // Another rank died of the end of the first, before or after.
+    // Another rank failed because the first one ended, in either order of output.
     let peer = labelled(
         "[rank0]: ",
         &traceback("torch.distributed.DistBackendError: NCCL error: remote process exited"),
@@ -152,7 +152,8 @@ fn a_launchers_exception_is_not_the_reason() {
             + "srun: error: gpu3: task 1: Exited with exit code 1\n"),
         "KeyError: 'x'",
     );
-    // Of the tasks of srun the first that failed counts; those that fail later were ended, or miss the first.
+    // The first failed task of srun counts; later ones were ended by srun, or failed because the first was
+    // missing.
     let of_srun = "srun: error: n2: task 3: Exited with exit code 1\nsrun: Terminating StepId=7.0\n";
     let late = "srun: error: n1: tasks 0-1: Terminated\n";
     let (first, second) = (traceback("ValueError: bad shard 7"), traceback("RuntimeError: peer is gone"));
@@ -175,7 +176,7 @@ fn a_launchers_exception_is_not_the_reason() {
     let by_deepspeed = "[2026-01-01 10:00:00,123] [INFO] [launch.py:316:sigkill_handler] Killing subprocess 1234\n\
         [2026-01-01 10:00:00,123] [ERROR] [launch.py:322:sigkill_handler] ['python', 'train.py'] exits with return code = 1\n";
     says(&(traceback("KeyError: 'x'") + by_deepspeed), "KeyError: 'x'");
-    // Its program has said no more than that.
+    // The program printed nothing else.
     says(&("loading\nout of shards\n".to_owned() + BY_ACCELERATE), "out of shards");
     says(BY_TORCHRUN, "ChildFailedError: rank 1, exit code 1");
     says(
@@ -187,14 +188,14 @@ fn a_launchers_exception_is_not_the_reason() {
         "Signal 9 (SIGKILL) received by PID 12346",
     );
     says(&killed, "Signal 9 (SIGKILL) received by PID 12346");
-    // The program caught an error long ago, and a signal has ended it now.
+    // The program caught an error long ago; this time a signal ended it.
     says(&(traceback("KeyError: 'x'") + &killed), "Signal 9 (SIGKILL) received by PID 12346");
     // A table that repeats the traceback.
     let table = BY_TORCHRUN.replace("To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html",
         "Traceback (most recent call last):\n    File \"train.py\", line 7, in main\n      raise ValueError(\"bad\")\n  ValueError: bad\n  ");
     says(&table, "ValueError: bad");
     says(&(traceback("ValueError: bad") + &table), "ValueError: bad");
-    // What a program raises when a command of its own has failed is its own.
+    // An exception that a program raises because a command of its own failed is the program's error.
     let chained = format!(
         "{BY_ACCELERATE}\nThe above exception was the direct cause of the following exception:\n\n{}",
         traceback("RuntimeError: training failed")
@@ -253,7 +254,7 @@ fn what_the_interpreter_ignores_is_no_reason() {
         "no such shard\nException ignored in: <_io.TextIOWrapper name='<stdout>'>\nBrokenPipeError: [Errno 32] Broken pipe\n",
         "no such shard",
     );
-    // Python exits with 120 where nothing else has failed.
+    // Python exits with 120 if nothing else has failed.
     says(
         "Exception ignored in: <_io.TextIOWrapper name='<stdout>'>\nOSError: [Errno 28] No space left on device\n",
         "OSError: [Errno 28] No space left on device",
@@ -292,7 +293,7 @@ fn an_error_that_was_survived_is_no_reason() {
     let handled = traceback("ZeroDivisionError: division by zero");
     says(&(work.clone() + &handled + &work + "out of shards\n"), "out of shards");
     says(&(handled.clone() + &work + "out of shards\n"), "out of shards");
-    // A few words after it are no work, nor are many that are the message.
+    // A few lines after the error do not show that the program continued, nor do many lines of the message.
     says(
         &(work.clone() + &handled + "saving\nwandb: 1\nwandb: 2\nwandb: 3\nwandb: 4\nwandb: 5\nwandb: 6\n"),
         "ZeroDivisionError: division by zero",
@@ -303,7 +304,7 @@ fn an_error_that_was_survived_is_no_reason() {
         &traceback(&format!("pydantic_core.ValidationError: 40 validation errors for Config\n{message}")[..]),
         "ValidationError: 40 validation errors for Config",
     );
-    // On the other stream it went on.
+    // The program continued its output on the other stream.
     let line = |stream: &str, text: &str| format!("2026-01-01T10:00:00.123456Z {stream} F {text}\n");
     let error = line("stderr", "ZeroDivisionError: division by zero");
     let steps: String = work.lines().map(|step| line("stdout", step)).collect();
@@ -411,7 +412,7 @@ fn errors_of_other_languages_are_understood() {
         "bash: line 1: 14112 Killed                  python3 train.py\n",
         "bash: line 1: 14112 Killed                  python3 train.py",
     );
-    // What a shell says of a signal comes after what was survived.
+    // A shell reports a signal after errors that the program survived.
     says(
         &(traceback("KeyError: 'x'")
             + "x.sh: line 3:  4711 Segmentation fault      (core dumped) python3 train.py\n"),
@@ -429,7 +430,7 @@ fn errors_of_other_languages_are_understood() {
     says(&(traceback("KeyError: 'x'") + "make: *** [Makefile:2: train] Error 1\n"), "KeyError: 'x'");
 }
 
-/// What logs are made of.
+/// Pieces of random logs.
 const PIECES: [&str; 22] = [
     "Traceback (most recent call last):",
     "  File \"x.py\", line 3, in f",
