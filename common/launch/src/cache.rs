@@ -1,5 +1,5 @@
-//! The answers of launchers, shared by all tools of a user on this host. However many tools run, a launcher is asked at
-//! most once in ten seconds.
+//! The answers of launchers, shared by all tools of a user on this host. However many tools run, a launcher is
+//! asked at most once in ten seconds.
 
 use crate::contract::{Answer, Known, Launcher};
 use crate::launcher::used;
@@ -31,7 +31,7 @@ const FORGOTTEN: f64 = 600.0;
 /// Seconds for which a job stays known to be gone: people may look once a day.
 const REMEMBERED: f64 = 30.0 * 86400.0;
 
-/// The last answer of a launcher.
+/// The last answers of a launcher.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Answers {
@@ -47,7 +47,7 @@ struct Answers {
 struct Entry {
     /// When a tool last needed the answer.
     wanted: Timestamp,
-    /// None until the launcher was asked.
+    /// The answer; `None` until the launcher was asked.
     answer: Option<Answer>,
     /// When the job was first gone, if it is gone.
     gone_since: Option<Timestamp>,
@@ -60,14 +60,14 @@ pub(crate) struct Told {
     pub(crate) gone_s: f64,
 }
 
-/// What is known about jobs, and why that is old, if it is.
+/// What is known about jobs, and why this is old, if it is.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) told: BTreeMap<String, Told>,
     pub(crate) failure: Option<String>,
 }
 
-/// Returns what a launcher knows about jobs: its answer of now or of the last seconds.
+/// Returns what a launcher knows about jobs: a new answer, or one that is at most some seconds old.
 pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
     let launcher = match used(name, args, None) {
         Ok(launcher) => launcher,
@@ -75,7 +75,7 @@ pub(crate) fn ask(name: &str, args: &[String], jobs: &[String]) -> Asked {
     };
     let kept = match Kept::open(name, args) {
         Ok(kept) => kept,
-        // Another tool has been waiting for an answer for as long as this one would.
+        // Another tool has already waited for an answer as long as this one would.
         Err(Closed::Busy(path)) => {
             let failure = Some(format!("'{name}' does not answer another tool that asks"));
             return Asked { failure, ..read(&path).told(jobs) };
@@ -121,7 +121,7 @@ impl Answers {
         });
     }
 
-    /// Says whether other tools need to know of the change.
+    /// Returns whether the change is worth writing for other tools.
     fn differs(&self, before: &Self) -> bool {
         let is_newer = |(job, entry): (&String, &Entry)| {
             before.jobs.get(job).is_none_or(|old| entry.wanted.seconds_since(old.wanted) > FRESH)
@@ -168,11 +168,11 @@ struct Kept {
     _lock: Lock,
 }
 
-/// Why the file of the answers cannot be had.
+/// Why the file of the answers cannot be used.
 enum Closed {
-    /// Another tool has it: this file.
+    /// Another tool has locked this file.
     Busy(PathBuf),
-    /// There is no place for it. The launcher is asked each time.
+    /// The file cannot be created. The launcher is asked each time.
     Unusable,
 }
 
@@ -192,7 +192,7 @@ impl Kept {
     }
 
     fn write(&self, answers: &Answers) {
-        // If this fails, the launcher is asked once more.
+        // If this fails, the launcher is asked again next time.
         let _ = document(answers).and_then(|bytes| replace(&self.path, &bytes, Durability::Process));
     }
 }

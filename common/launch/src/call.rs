@@ -17,22 +17,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of an answer, at most.
+/// Maximum size of an answer, in bytes.
 const MOST: u64 = 64 << 20;
 
 /// Shortest wait for the end of a program's output after the program has ended.
 const LAST: Duration = Duration::from_millis(200);
 
-/// How often a program is looked at that may be killed.
+/// Interval of looks at a program that may be killed.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Bytes of the longest words that are looked for in a program's standard error.
+/// Maximum length of the words that are searched for in a program's standard error, in bytes.
 const WORDS: usize = 100;
 
 /// The answer of a program.
 #[derive(Debug)]
 pub(crate) struct Answered {
-    /// The program exited with 0.
+    /// Whether the program exited with 0.
     pub(crate) is_ok: bool,
     pub(crate) stdout: String,
     stderr: String,
@@ -57,15 +57,15 @@ impl Answered {
     }
 }
 
-/// Executes a program. One that has not ended after `limit` is killed, with its process group. Output that has not
-/// ended by then is no answer.
+/// Executes a program. If it has not ended after `limit`, kills its process group. Output that is still
+/// incomplete then is no answer.
 pub(crate) fn call(command: &mut Command, input: Vec<u8>, limit: Duration) -> Result<Answered, Error> {
     let (answered, failure) = call_for_lines(command, input, limit)?;
     failure.map_or(Ok(answered), Err)
 }
 
-/// Executes a program as [`call`] does. A program whose standard error has these words, and that does not end within the
-/// time after them, is killed, with its process group.
+/// Executes a program like [`call`]. Once its standard error contains these words, the program has this much
+/// more time to end; then its process group is killed.
 pub(crate) fn call_until(
     command: &mut Command,
     input: Vec<u8>,
@@ -76,7 +76,7 @@ pub(crate) fn call_until(
     failure.map_or(Ok(answered), Err)
 }
 
-/// Executes a program as [`call`] does. Where the answer is not whole, returns what there is of it, and why.
+/// Executes a program like [`call`]. If the answer is incomplete, returns what there is, with the reason.
 pub(crate) fn call_for_lines(
     command: &mut Command,
     input: Vec<u8>,
@@ -104,7 +104,7 @@ fn execute(
     let pid = i32::try_from(child.id()).unwrap_or_default();
     let process = Process::child(pid).map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        thread::spawn(move || stdin.write_all(&input)); // a program that does not read it says so by its status
+        thread::spawn(move || stdin.write_all(&input)); // a program that does not read its input may still succeed
     }
     let stdout = child.stdout.take().map(|stream| Stream::read(stream, |_| {}));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -126,7 +126,7 @@ fn execute(
     }
     is_over.store(true, Ordering::Relaxed);
     let status = child.wait().map_err(failed)?;
-    // A process that the program has started may hold its output open.
+    // A child of the program may hold its output open.
     let left = LAST.max(until.saturating_duration_since(Instant::now()));
     let (stdout, is_whole) = stdout.map_or_else(Default::default, |stream| stream.end(left));
     let (stderr, _) = stderr.map_or_else(Default::default, |stream| stream.end(LAST));
@@ -149,14 +149,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A stream that a thread of its own reads.
+/// A stream that is read by a thread of its own.
 struct Stream {
     bytes: Arc<Mutex<Vec<u8>>>,
     end: Receiver<()>,
 }
 
 impl Stream {
-    /// Reads the stream. `watch` gets what was read last, whenever there is more.
+    /// Reads the stream. `watch` gets each piece that was read.
     fn read(mut stream: impl Read + Send + 'static, watch: impl Fn(&[u8]) + Send + 'static) -> Self {
         let (done, end) = sync_channel(1);
         let bytes = Arc::new(Mutex::new(Vec::new()));
@@ -166,7 +166,7 @@ impl Stream {
             loop {
                 let count = match stream.read(&mut block) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Ok(0) | Err(_) => break, // what was read counts
+                    Ok(0) | Err(_) => break, // what was read so far counts
                     Ok(count) => count,
                 };
                 let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +181,7 @@ impl Stream {
         Self { bytes, end }
     }
 
-    /// Returns what there is after this time, and whether that is all.
+    /// Returns what was read within this time, and whether that is all.
     fn end(self, limit: Duration) -> (Vec<u8>, bool) {
         let is_whole = self.end.recv_timeout(limit).is_ok();
         (mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner)), is_whole)

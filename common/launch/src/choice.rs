@@ -1,10 +1,10 @@
-//! Which launcher the command line names.
+//! The launcher that the command line names.
 
 use crate::contract::{SLURM, is_name};
 use crate::slurm::submit::value;
 use std::env;
 
-/// Options of sbatch that the tools need for themselves. So is `-a`, with a value in the same word.
+/// Options of sbatch that the tools set themselves. So is `-a`, with a value in the same word.
 const OWN: [&str; 10] = [
     "--array",
     "--error",
@@ -18,10 +18,11 @@ const OWN: [&str; 10] = [
     "-W",
 ];
 
-/// The same as letters, whose values may stand in the same word.
+/// The same options as letters, whose values may stand in the same word.
 const OWN_LETTERS: [&str; 4] = ["-a", "-e", "-o", "-Q"];
 
-/// The variables that name a cluster for sbatch. A run records the cluster, as other tools have another environment.
+/// The variables that name a cluster for sbatch. A run records the cluster, because other tools may run in
+/// another environment.
 const CLUSTERS: [&str; 2] = ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
 
 /// A launcher and its options.

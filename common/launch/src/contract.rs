@@ -23,11 +23,11 @@ pub struct Job {
     pub output: String,
     /// Seconds that the job needs to end after SIGTERM.
     pub grace_s: f64,
-    /// The job may be started again when its machine fails or is taken away.
+    /// Whether the job may be started again when its machine fails or is taken away.
     pub requeue: bool,
     /// The common name of all jobs that are submitted together.
     pub list: String,
-    /// How many of these may run at once; null for any number.
+    /// Maximum number of these jobs that run at once; null for any number.
     pub at_once: Option<usize>,
     /// A file for messages about all jobs that are submitted together; its directory outlasts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,13 +48,13 @@ pub struct Submitted {
     /// Why the job was refused.
     #[serde(default)]
     pub error: Option<String>,
-    /// The job was refused because there are too many jobs now, and may be accepted later.
+    /// Whether the job was refused only because there are too many jobs now, and may be accepted later.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub full: bool,
 }
 
 impl Submitted {
-    /// Returns that a job was refused.
+    /// Creates the outcome of a job that was refused.
     pub fn refused(job: &Job, why: &str, full: bool) -> Self {
         Self { run_id: job.run_id.clone(), job: None, error: Some(why.to_owned()), full }
     }
@@ -97,7 +97,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Returns the answer that nothing is known about a job.
+    /// Creates the answer that nothing is known about a job.
     pub fn unknown(job: &str) -> Self {
         Self { job: job.to_owned(), state: Known::Unknown, reason: None, start: None }
     }
@@ -107,9 +107,9 @@ impl Answer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// Most jobs that can be handed over together.
+    /// Maximum number of jobs in one submission.
     pub array_max: Option<usize>,
-    /// Most jobs of a user at the same time.
+    /// Maximum number of jobs of a user at the same time.
     pub submit_max: Option<usize>,
     /// Seconds between SIGTERM and SIGKILL when the launcher ends a job.
     pub kill_wait_s: Option<f64>,
@@ -126,11 +126,11 @@ pub trait Launcher: fmt::Debug {
     /// Checks whether these jobs would be accepted, without submitting them.
     fn check(&self, jobs: &[Job]) -> Result<(), Error>;
 
-    /// Submits jobs together, at most as many as the limits allow; returns the outcome of each, in their order. An error
-    /// means that none was submitted.
+    /// Submits jobs together, at most as many as the limits allow; returns the outcome of each, in their order.
+    /// An error means that no job was submitted.
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error>;
 
-    /// Returns what is known about jobs, in their order; an error if there is no answer within the time.
+    /// Returns what is known about jobs, in their order. The error means no answer within the time limit.
     fn query(&self, jobs: &[String], limit: Duration) -> Result<Vec<Answer>, Error>;
 
     /// Ends jobs, whether they were started or not. A job that is gone is no failure.

@@ -49,7 +49,7 @@ impl Why {
     }
 }
 
-/// Says that a run is not started again, in its reason.
+/// The beginning of a reason if a run is not started again.
 pub const NOT_AGAIN: &str = "not started again: ";
 
 /// Returns whether a reason is one of the scheduler's, which may start the job again.

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long a submission may take.
+/// Time limit for a submission.
 const SUBMISSION: Duration = Duration::from_secs(600);
 
-/// Longest time for other answers that are not urgent.
+/// Time limit for other answers that are not urgent.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// The executable, and its arguments besides the verb.
@@ -69,7 +69,7 @@ impl Launcher for Executable {
     fn submit(&self, jobs: &[Job]) -> Result<Vec<Submitted>, Error> {
         let (answered, failure) = call_for_lines(&mut self.command(&["submit"]), lines(jobs)?, SUBMISSION)?;
         let mut failure = failure.or_else(|| self.failure(&["submit"], &answered));
-        // Jobs that were started before a failure are there all the same. The last line may be torn.
+        // Jobs that were started before a failure exist nevertheless. The last line may be cut off.
         let lines = answered.stdout.split_inclusive('\n');
         let whole = lines.filter(|line| failure.is_none() || line.ends_with('\n'));
         let mut told = HashMap::<String, Submitted>::new();

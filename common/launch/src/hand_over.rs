@@ -12,9 +12,10 @@ pub fn named(ids: &[impl AsRef<str>]) -> String {
     }
 }
 
-/// Submits jobs in calls of at most `together`; returns the outcome of each, in their order. With a limit of active
-/// jobs, the jobs of a call start after those of the call before, or after the job `after`. While the launcher has no
-/// room for a first call, the call is halved; later it is the end. An error means that none was submitted.
+/// Submits jobs in calls of at most `together`; returns the outcome of each, in their order. If the number of
+/// active jobs is limited, the jobs of a call start after those of the call before, or after the job `after`.
+/// If the launcher has no room, the first call is halved and repeated; a later call ends the submission. An
+/// error means that no job was submitted.
 pub fn hand_over(
     launcher: &dyn Launcher,
     jobs: &[Job],
@@ -61,11 +62,12 @@ mod tests {
     use std::cell::RefCell;
     use std::time::Duration;
 
-    /// A launcher with room for a number of jobs, and all its calls: their lengths, and what they start after.
+    /// A launcher with room for a number of jobs, which records its calls: their lengths, and the jobs they
+    /// start after.
     #[derive(Debug)]
     struct Bounded {
         room: usize,
-        /// Calls after which it fails.
+        /// Number of calls before it fails.
         fails_after: usize,
         calls: RefCell<Vec<(usize, Option<String>)>>,
     }
@@ -126,9 +128,9 @@ mod tests {
     #[test]
     fn calls_are_as_large_as_the_launcher_has_room() {
         for (room, together, expected) in [
-            (100, 4, &[4, 4, 2][..]), // what fits together
+            (100, 4, &[4, 4, 2][..]), // as many as fit together
             (100, usize::MAX, &[10]),
-            (7, usize::MAX, &[5]), // half of it
+            (7, usize::MAX, &[5]), // half of the first call
             (9, 4, &[4, 4]),
             (1, 10, &[1]),
             (0, 10, &[]),

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// The variable by which a launcher may tell a job its id.
 pub const JOB: &str = "RUN_LAUNCH_JOB";
 
-/// How often Slurm is asked whether it starts the job again.
+/// Number of times that Slurm is asked whether it starts the job again.
 const LOOKS: u32 = 3;
 
 /// The job of this process.
@@ -21,7 +21,7 @@ const LOOKS: u32 = 3;
 pub struct Inside {
     /// The record of the job.
     pub start: JobStart,
-    /// The id by which scontrol knows this job alone, not its array.
+    /// The id of this job alone in scontrol, rather than its array.
     id: String,
     /// The file in which Slurm notes why it ends the job, and the file's length before.
     notes: Option<(PathBuf, u64)>,
@@ -73,7 +73,7 @@ impl Inside {
         Some(shown.returns(self.start.restart))
     }
 
-    /// Has Slurm end the job and start it again; returns why this is impossible, if it is.
+    /// Makes Slurm end the job and start it again; returns why this is impossible, if it is.
     pub fn requeue(&self) -> Result<(), String> {
         Control::requeue(&self.id)
     }
@@ -83,7 +83,7 @@ impl Inside {
         if let Some((path, _)) = &self.notes
             && self.start.id != self.id
         {
-            let _ = fs::remove_file(path); // it is of no more use
+            let _ = fs::remove_file(path); // it is not needed any more
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::slurm::Slurm;
 use crate::used::directory_of_use;
 use run_common::error::{Error, Exit};
 
-/// Returns the launcher of a name, with its arguments: both come from the calling user.
+/// Returns the launcher of this name, with arguments that the calling user gave.
 pub fn launcher(name: &str, args: &[String]) -> Box<dyn Launcher> {
     if name == SLURM {
         Box::new(Slurm::new(args.to_vec()))
@@ -15,15 +15,15 @@ pub fn launcher(name: &str, args: &[String]) -> Box<dyn Launcher> {
     }
 }
 
-/// Returns the arguments that make a difference to the answers of a launcher. Runs whose arguments differ otherwise
-/// are asked about together.
+/// Returns the arguments that may affect the answers of a launcher. Runs with equal such arguments are asked
+/// about together.
 pub(crate) fn of_query(name: &str, args: &[String]) -> Vec<String> {
     if name == SLURM { Slurm::new(args.to_vec()).cluster().into_iter().collect() } else { args.to_vec() }
 }
 
-/// Returns a launcher that the record of a run names. Records can be forged, and an executable is a program: it is
-/// returned only if the calling user has used it before, with these arguments. Of Slurm's jobs only those of the `user`
-/// are cancelled who wrote the record, if one is given.
+/// Returns the launcher that the record of a run names. Records can be forged, and a launcher is a program: an
+/// executable is returned only if the calling user has used it before, with these arguments. With a `user`, who
+/// wrote the record, only jobs of this user are cancelled in Slurm.
 pub fn used(name: &str, args: &[String], user: Option<u32>) -> Result<Box<dyn Launcher>, Error> {
     if name == SLURM {
         return Ok(Box::new(Slurm::of_user(args.to_vec(), user)));

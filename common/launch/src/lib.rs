@@ -1,5 +1,6 @@
-//! Has runs executed on other machines. A launcher is whatever starts jobs there: Slurm, which is built in, or an
-//! executable `run-launch-NAME`. Both keep the contract of run-launch(7): four verbs, JSON lines in and out.
+//! Executes runs on other machines. A launcher is a program that starts jobs there: Slurm, which is built in,
+//! or an executable `run-launch-NAME`. Both follow the contract of run-launch(7): four verbs, JSON lines in and
+//! out.
 //!
 //! The record of a run tells its outcome. A launcher says whether a job waits, was started, or is gone, and may
 //! say that it does not know.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Creates such a directory unless it exists.
 pub(crate) fn make_own(path: PathBuf) -> Result<PathBuf, Error> {
-    let _ = DirBuilder::new().mode(0o700).create(&path); // what is there is checked
+    let _ = DirBuilder::new().mode(0o700).create(&path); // an existing directory is checked below
     check_own(path)
 }
 

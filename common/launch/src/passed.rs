@@ -1,4 +1,4 @@
-//! The command line of a job: the user's options, as far as they apply to what the job does, and the user's command.
+//! The command line of a job: the user's options that matter inside the job, and the user's command.
 
 use clap::Command;
 use clap::parser::ValueSource;

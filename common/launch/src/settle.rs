@@ -1,5 +1,5 @@
-//! The state of runs whose record alone does not tell it: those that wait for a job, and those whose job is out of
-//! sight. All of them are asked about at once.
+//! Determines the state of runs whose records are not enough: runs that wait for a job, and runs whose job is
+//! not visible from here. Asks about all of them at once.
 
 use crate::cache::{Told, ask};
 use crate::contract::{Answer, Known, SLURM};
@@ -21,16 +21,16 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// A run is dead if its job is gone at two looks that are this many seconds apart: its record may come late.
+/// A run is dead if two looks, this many seconds apart, find its job gone: its record may arrive late.
 const SECOND_LOOK: f64 = 60.0;
 
-/// Seconds after which a submission without news counts as interrupted, if its process cannot be seen.
+/// Seconds after which a submission without progress counts as interrupted, if its process is not visible.
 const LONGEST_SUBMISSION: f64 = 900.0;
 
-/// Seconds after the end of an attempt in which its job may be started again without a word about that in the record.
+/// Seconds after the end of an attempt during which its job may be started again without a note in the record.
 const RESTART: f64 = 86400.0;
 
-/// Returns whether only a launcher knows the state of a run.
+/// Returns whether the state of a run depends on its launcher.
 pub fn needs_launcher(run: &Observed) -> bool {
     match run.status() {
         _ if run.run.layout().foreign().is_some() => false,
@@ -46,13 +46,13 @@ pub fn needs_launcher(run: &Observed) -> bool {
     }
 }
 
-/// Asks the launchers of runs about their jobs, and concludes what the runs do. Runs of which a record tells
-/// enough stay as they are.
+/// Asks the launchers of runs about their jobs, and determines the state of the runs. Runs with sufficient
+/// records stay as they are.
 pub fn settle<'a>(observer: &Observer, runs: impl IntoIterator<Item = &'a mut Observed>) {
     let mut runs: Vec<&mut Observed> = runs.into_iter().filter(|run| needs_launcher(run)).collect();
     // By launcher and arguments: the indices of runs, and their submissions.
     let mut asked = BTreeMap::<_, Vec<(usize, Launch)>>::new();
-    // The last job of each list of runs that wait until a launcher takes more, and these runs.
+    // By list of runs that wait until a launcher takes more jobs: its last job; and all runs of these lists.
     let (mut lists, mut waiting) = (BTreeMap::<PathBuf, Option<String>>::new(), HashSet::new());
     let mut launches = Vec::new();
     let layouts: Vec<&Layout> = runs.iter().map(|run| run.run.layout()).collect();
@@ -120,10 +120,10 @@ fn say_once(why: &str) {
     }
 }
 
-/// Concludes the state of a run that waits in a list until its launcher takes more jobs.
+/// Determines the state of a run that waits in a list until its launcher takes more jobs.
 fn wait_for_room(run: &mut Observed, launch: &Launch, list: &Path) {
     let is_there = Layout::new(list).waiting().symlink_metadata().is_ok();
-    // The last ones may just have got their jobs.
+    // The last runs of a list may just have got their jobs.
     let has_job = || Launch::read(run.run.layout()).is_ok_and(|now| now.is_some_and(|now| now.job.is_some()));
     if is_there || has_job() {
         let name = if launch.launcher == SLURM { "Slurm" } else { &launch.launcher };
@@ -133,7 +133,7 @@ fn wait_for_room(run: &mut Observed, launch: &Launch, list: &Path) {
     }
 }
 
-/// Returns the last job of a list of runs that wait.
+/// Returns the last submitted job of a list of waiting runs.
 fn last_job(list: &Path) -> Option<String> {
     #[derive(Deserialize)]
     struct List {
@@ -143,7 +143,7 @@ fn last_job(list: &Path) -> Option<String> {
     serde_json::from_slice::<List>(&bytes).ok()?.last
 }
 
-/// Concludes the state of a run without a job.
+/// Determines the state of a run without a job.
 fn unsubmitted(run: &mut Observed, launch: &Launch) {
     let is_over = match launch.submitter.life() {
         Life::Alive(_) => false,
@@ -162,7 +162,7 @@ fn unsubmitted(run: &mut Observed, launch: &Launch) {
             run.verdict = Verdict::Dead("its submission was interrupted".to_owned());
         }
         Status::Queued if !waits_for_gpus => wait(run, "is being submitted".to_owned()),
-        _ => {} // what it waits for is recorded
+        _ => {} // the record has the reason for waiting
     }
 }
 

@@ -13,13 +13,13 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directory of these tools, below that for what programs remember.
+/// The directory of these tools below the user's state directory.
 const TOOLS: &str = "run-tools";
 
-/// The directory below with a file for each launcher and its arguments.
+/// Its subdirectory, with a file for each launcher and its arguments.
 const LAUNCHERS: &str = "launchers";
 
-/// A launcher as it was used.
+/// A launcher as the user used it.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Use {
     launcher: String,
@@ -28,7 +28,7 @@ struct Use {
     cwd: PathBuf,
 }
 
-/// Notes that the calling user uses a launcher with these arguments, in the current directory.
+/// Records that the calling user uses a launcher with these arguments, in the current directory.
 pub fn note(name: &str, args: &[String]) -> Result<(), Error> {
     let failed = |error| Error::new(Exit::System, "cannot note the launcher").because(error);
     let state = state()?;
@@ -41,7 +41,7 @@ pub fn note(name: &str, args: &[String]) -> Result<(), Error> {
     }
     let bytes = document(&used).map_err(failed)?;
     match replace(&path, &bytes, Durability::Process) {
-        // Another process may have noted the same at the same time.
+        // Another process may have recorded the same at the same time.
         Err(_) if read(&path).as_ref() == Some(&used) => Ok(()),
         written => written.map_err(|error| Error::io("write", &path, error)),
     }
@@ -66,7 +66,7 @@ fn file(directory: &Path, name: &str, args: &[String]) -> PathBuf {
     directory.join(format!("{name}-{}.json", key.get(..16).unwrap_or_default()))
 }
 
-/// Returns the directory for what programs remember of a user.
+/// Returns the state directory of the user (XDG).
 fn state() -> Result<PathBuf, Error> {
     let set = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));

@@ -10,7 +10,7 @@ use run_launch::launcher::launcher;
 use std::io::{self, Read};
 use std::time::Duration;
 
-/// How long squeue may take.
+/// Time limit for squeue.
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Start, look at and end jobs of Slurm: JSON lines in and out.

@@ -1,4 +1,4 @@
-//! What a job learns from Slurm about itself: from scontrol, and from the notes of the step daemon in its output.
+//! Asks Slurm about this job: by scontrol, and by the notes of the step daemon in its output.
 
 use super::query::state;
 use super::time::point;
@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long a job waits for an answer while it is being ended.
+/// Time limit for an answer while the job is being ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Longest time for a request to start a job again.
+/// Time limit for a request to start a job again.
 const REQUEUE: Duration = Duration::from_secs(30);
 
 /// Slurm may signal a job this much earlier than requested.
@@ -41,7 +41,7 @@ impl Control {
         Some(Self(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    /// Has a running job start again: it is ended first.
+    /// Makes a running job start again: Slurm ends it first.
     pub(crate) fn requeue(id: &str) -> Result<(), String> {
         let called = call(Command::new("scontrol").args(["requeue", id]), Vec::new(), REQUEUE);
         match called {
@@ -78,13 +78,13 @@ impl Control {
         Duration::try_from_secs_f64(left.max(0.0)).ok()
     }
 
-    /// Says whether the job is running, and no more time is left than that before its limit at which Slurm was asked
-    /// to signal it.
+    /// Returns whether the job is running, and its time limit is so near that Slurm sends the signal that was
+    /// requested before the limit.
     pub(crate) fn is_near_its_limit(&self, warning: Duration) -> bool {
         self.field("JobState") == Some("RUNNING") && self.left().is_some_and(|left| left <= warning + EARLY)
     }
 
-    /// Concludes why the job, which was started again so often before, is not running any more.
+    /// Determines why the job, which was restarted this many times before, is no longer running.
     pub(crate) fn why(&self, restarts: u32) -> Option<Why> {
         let is_preempted = self.time("PreemptTime").is_some();
         match self.field("JobState")? {
@@ -101,7 +101,7 @@ impl Control {
     }
 }
 
-/// Returns who has cancelled a job, if Slurm keeps accounts and says so.
+/// Returns who cancelled a job, if Slurm's accounting has it.
 pub(crate) fn cancelled_by(job: &str) -> Option<String> {
     let options = ["--noheader", "--allocations", "--parsable2", "--format=State", "--jobs", job];
     let text = answer(Command::new("sacct").args(options), PATIENCE)?;

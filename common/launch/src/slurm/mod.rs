@@ -17,25 +17,26 @@ use std::env;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long sbatch may take: a busy controller lets it wait.
+/// Time limit for sbatch, which a busy controller lets wait.
 const SUBMISSION: Duration = Duration::from_secs(120);
 
-/// Longest time for other answers that are not urgent.
+/// Time limit for other answers that are not urgent.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// What sbatch says when Slurm takes no more jobs now (`MaxJobCount`, or for a moment), and tries again for two minutes.
+/// A message of sbatch: Slurm takes no more jobs now (`MaxJobCount`, or for a moment), and sbatch retries for
+/// two minutes.
 const IS_FULL: &str = "sleeping and retrying";
 
-/// How long it may try that for a single job. For an array, a smaller one is tried instead.
+/// Time limit of these retries for a single job. For an array, a smaller array is tried instead.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What sbatch says when there are too many jobs: of all, or of a user, an account or a quality of service.
+/// Messages of sbatch about too many jobs: in total, or of a user, an account or a quality of service.
 const LIMITS: [&str; 3] = [IS_FULL, "MaxSubmitJob", "GrpSubmitJob"];
 
 /// Number of ids in one call of scancel.
 const IDS_A_CALL: usize = 500;
 
-/// The variables of Slurm that lead to a cluster. All others describe a job to itself.
+/// The variables of Slurm that select a cluster. All others describe a job to itself.
 const OF_CLUSTER: [&str; 2] = ["SLURM_CONF", "SLURM_CLUSTERS"];
 
 /// Variables that give options to sbatch.
@@ -46,14 +47,14 @@ const PARTITION: &str = "SBATCH_PARTITION";
 const DEVICES: [&str; 4] =
     ["CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"];
 
-/// The Slurm that the environment leads to.
+/// Slurm, as selected by the environment.
 #[derive(Debug)]
 pub struct Slurm {
     /// Options of sbatch.
     args: Vec<String>,
-    /// The user whose jobs may be cancelled; `None` for those of any.
+    /// The user whose jobs may be cancelled; `None` for jobs of any user.
     user: Option<u32>,
-    /// The time limit of a job, once Slurm was asked.
+    /// The time limit of a job, cached once Slurm was asked.
     limit: OnceCell<Option<Duration>>,
 }
 
@@ -73,7 +74,7 @@ impl Slurm {
         submit::value(&self.args, "-M", "--clusters").map(|name| format!("--clusters={name}"))
     }
 
-    /// Returns the time limit of a job, if there is one and Slurm tells.
+    /// Returns the time limit of a job, if there is one and Slurm reports it.
     fn time_limit(&self) -> Option<Duration> {
         *self.limit.get_or_init(|| self.find_time_limit())
     }
@@ -92,7 +93,7 @@ impl Slurm {
     /// Returns what squeue prints of jobs.
     fn look(&self, jobs: &[String], limit: Duration) -> Result<String, Error> {
         let answered = self.call("squeue", &query::options(jobs), Vec::new(), limit)?;
-        // Of several ids squeue skips those that it does not know; of one it says so.
+        // For several ids, squeue skips unknown ones; for a single one it fails with this message.
         if answered.is_ok || answered.says("Invalid job id specified") {
             Ok(answered.stdout)
         } else {
@@ -100,7 +101,7 @@ impl Slurm {
         }
     }
 
-    /// Finds the id under which a list was accepted after a point in time, if it is beyond doubt.
+    /// Finds the id of a list that was accepted after a point in time, if it is unambiguous.
     fn accepted_since(&self, list: &[Job], since: Timestamp) -> Option<String> {
         let words = ["--noheader", "--me", "--states=all", "--format=%F|%V|%k"].map(str::to_owned);
         let answered = self.call("squeue", &words, Vec::new(), ANSWER).ok().filter(|told| told.is_ok)?;
@@ -123,7 +124,7 @@ impl Slurm {
     fn command(&self, program: &str, args: &[String]) -> Command {
         let mut command = Command::new(program);
         command.args(self.cluster()).args(args);
-        // A job that is submitted from within a job is independent of it.
+        // A job that is submitted from within a job must not inherit its variables.
         if env::var_os("SLURM_JOB_ID").is_some() {
             let is_of_job = |name: &str| {
                 name.starts_with("SLURM_") && !OF_CLUSTER.contains(&name)
@@ -141,7 +142,7 @@ impl Slurm {
     }
 }
 
-/// Makes the error of a command that has refused.
+/// Creates the error of a command that failed.
 fn refused(what: &str, answered: &Answered) -> Error {
     Error::new(Exit::System, what).because(answered.why().to_owned())
 }
@@ -157,7 +158,7 @@ impl Launcher for Slurm {
     }
 
     fn check(&self, jobs: &[Job]) -> Result<(), Error> {
-        // Slurm sees no difference between the jobs, and more than one array may be needed.
+        // Slurm checks only one job: it treats all alike, and several arrays may be needed.
         let Some(first) = jobs.first().map(std::slice::from_ref) else { return Ok(()) };
         let mut args = vec!["--test-only".to_owned()];
         args.extend(submit::options(first, &self.args, self.time_limit()));
@@ -201,7 +202,7 @@ impl Launcher for Slurm {
 
     fn cancel(&self, jobs: &[String]) -> Result<(), Error> {
         let mut jobs: Vec<String> = jobs.iter().filter(|job| query::is_id(job)).cloned().collect();
-        // With --user, scancel would take a task for its whole array.
+        // With --user, scancel would take a task to mean its whole array.
         if let Some(user) = self.user
             && !jobs.is_empty()
         {

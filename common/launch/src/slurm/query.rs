@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 /// The columns: id, user, state, start, reason. The reason comes last, as it may hold anything.
 const FORMAT: &str = "--format=%i|%U|%T|%S|%r";
 
-/// Returns whether this is an id of a job or of a task of an array. Others come from forged records: Slurm's commands
-/// would take them for options, or for other jobs.
+/// Returns whether this is an id of a job or of a task of an array. Other ids come from forged records, and
+/// Slurm's commands could take them for options, or for other jobs.
 pub(super) fn is_id(job: &str) -> bool {
     let is_number =
         |part: &str| (1..=10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -38,7 +38,7 @@ pub(super) fn answers(jobs: &[String], text: &str) -> Vec<Answer> {
     jobs.iter().map(|job| known.get(job.as_str()).cloned().unwrap_or_else(|| gone(job))).collect()
 }
 
-/// Returns those of the jobs that are there, and of this user.
+/// Returns those of the jobs that exist and belong to this user.
 pub(super) fn of_user(jobs: &[String], text: &str, user: u32) -> Vec<String> {
     let users: HashMap<&str, &str> = text
         .lines()
@@ -79,7 +79,7 @@ fn answer(line: &str) -> Option<(&str, Answer)> {
     Some((job, Answer { job: job.to_owned(), state, reason: reason.map(str::to_owned), start }))
 }
 
-/// Returns the meaning of a state of squeue(1).
+/// Returns the meaning of a job state in squeue(1).
 pub(crate) fn state(word: &str) -> Known {
     match word {
         "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "RESV_DEL_HOLD" | "SPECIAL_EXIT" => {

@@ -1,5 +1,5 @@
-//! The step that an srun has started: its processes, on all nodes, get a signal through Slurm alone. srun itself passes
-//! some signals on, but kills the step when it gets SIGTERM, and wants SIGINT twice.
+//! The step of an srun. Only Slurm can signal its processes on all nodes. srun itself passes some signals on,
+//! but kills the step on SIGTERM, and expects SIGINT twice.
 
 use run_common::fsio::read::read_kernel;
 use run_common::process::answer::answer;
@@ -10,11 +10,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// How long to wait for each answer: a program is being ended.
+/// Time limit for each answer, because a program is being ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Signals all processes of the step that this process has started, if it is an srun; returns whether Slurm has taken
-/// the request.
+/// Signals all processes of the step that this process has started, if it is an srun; returns whether Slurm
+/// accepted the request.
 pub fn signal_step(pid: i32, signal: Signal) -> bool {
     is_srun(pid) && step_of(pid).is_some_and(|step| cancel(&step, signal))
 }
@@ -32,7 +32,7 @@ fn step_of(srun: i32) -> Option<String> {
     find(&String::from_utf8_lossy(&text), host.trim(), srun)
 }
 
-/// Finds the step of an srun on a host in what scontrol prints.
+/// Finds the step of an srun on a host in the output of scontrol.
 fn find(text: &str, host: &str, srun: i32) -> Option<String> {
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     text.lines().find_map(|line| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Additional seconds around the end of a program: for writing the record, and for the precision of Slurm's clock.
 const MARGIN: u64 = 5;
 
-/// The longest time before its end at which Slurm can signal a job.
+/// The longest time before the time limit at which Slurm can signal a job, in seconds.
 const LONGEST: u64 = 65535;
 
 /// Returns the options for a list of jobs with a time limit, if they have one. The user's own options come last, and take
@@ -25,7 +25,7 @@ pub(super) fn options(jobs: &[Job], own: &[String], limit: Option<Duration>) -> 
             "--output={}",
             notes(first, is_array, "%A_%a").replace('%', "%%").replace("%%A_%%a", "%A_%a")
         ),
-        // A job that is started again would find its file empty.
+        // Otherwise a job that is started again would truncate its file.
         "--open-mode=append".to_owned(),
         format!("--signal=B:TERM@{}", signal_time(jobs, limit)),
         if jobs.iter().all(|job| job.requeue) { "--requeue" } else { "--no-requeue" }.to_owned(),
@@ -43,14 +43,14 @@ pub(super) fn options(jobs: &[Job], own: &[String], limit: Option<Duration>) -> 
 fn dependency(after: &str, own: &[String]) -> String {
     let array = after.split('_').next().unwrap_or_default();
     match value(own, "-d", "--dependency") {
-        // Slurm has no words for "one of these, and that".
+        // Slurm has no syntax for "one of these, and that".
         Some(own) if own.contains('?') => format!("--dependency={own}"),
         Some(own) if !own.is_empty() => format!("--dependency={own},afterany:{array}"),
         _ => format!("--dependency=afterany:{array}"),
     }
 }
 
-/// Returns the last value of an option among those of sbatch.
+/// Returns the last value of an option in options of sbatch.
 pub(crate) fn value<'a>(own: &'a [String], short: &str, long: &str) -> Option<&'a str> {
     let mut words = own.iter();
     let mut found = None;
@@ -76,8 +76,9 @@ pub(super) fn comment(jobs: &[Job]) -> Option<String> {
     }
 }
 
-/// Returns the file in which Slurm notes why it ends a job: the job's own output; or, for each job of an array, a file of
-/// the list. Slurm starts no job whose file it cannot open: the directory has to last.
+/// Returns the file in which Slurm notes why it ends a job: the output of the job itself, or for each job of an
+/// array a file beside the list. Slurm does not start a job whose file it cannot open, so the directory must
+/// last.
 fn notes(first: &Job, is_array: bool, id: &str) -> String {
     if is_array {
         format!("{}.{id}", first.list_output.as_ref().unwrap_or(&first.output))
@@ -102,7 +103,7 @@ pub(super) fn script(jobs: &[Job]) -> String {
     for (number, job) in jobs.iter().enumerate() {
         let rest = shell_line(&job.command[shared..]);
         let output = shell_line(std::slice::from_ref(&job.output));
-        let _ = writeln!(script, "{number}) set -- {rest}; output={output} ;;"); // a string takes all
+        let _ = writeln!(script, "{number}) set -- {rest}; output={output} ;;"); // writing to a string cannot fail
     }
     let Some(first) = jobs.first() else { return script };
     let notes = shell_line(&[notes(first, jobs.len() > 1, "")]);
