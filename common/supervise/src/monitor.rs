@@ -1,5 +1,5 @@
-//! The monitor: belongs to the caller, passes signals to the supervisor, and takes the supervisor's place
-//! should that be killed.
+//! The monitor: belongs to the caller, passes signals to the supervisor, and takes the supervisor's place if it
+//! is killed.
 
 use super::detach::Started;
 use super::log::Log;
@@ -34,23 +34,23 @@ use std::os::unix::net::UnixStream;
 pub(super) struct Monitor<'a> {
     task: &'a Task,
     supervisor: i32,
-    /// The process that this one works for.
+    /// The process that it works for, if not for the caller.
     parent: Option<Process>,
     signals: Signals,
     report: File,
-    /// Tells the caller of a detached run that it has started.
+    /// The channel to the caller of a detached run.
     started: Option<Started>,
     /// The command's pid, as reported.
     child: Option<i32>,
     terminal: Option<OwnedFd>,
-    /// SIGINT has come.
+    /// Whether a SIGINT has arrived.
     is_interrupted: bool,
-    /// Children that this process had before: a shell script may have become it.
+    /// Earlier children of this process: a shell script may have replaced itself with the tool (exec).
     inherited: Vec<Stat>,
 }
 
 impl<'a> Monitor<'a> {
-    /// Makes the monitor of a supervisor that was forked off.
+    /// Creates the monitor of a supervisor that was forked.
     pub(super) fn new(
         task: &'a Task,
         supervisor: i32,
@@ -76,7 +76,7 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Watches until the run has ended and the caller has its output.
+    /// Watches until the run has ended and the caller has received its output.
     pub(super) fn watch(
         mut self,
         record: Record,
@@ -87,7 +87,7 @@ impl<'a> Monitor<'a> {
         let supervisor = Process::child(self.supervisor)?;
         let mut reporting = true;
         loop {
-            // Nobody waits to hear of the start but the caller of a detached run.
+            // Only the caller of a detached run waits for the start.
             let is_awaited = reporting && self.started.is_some();
             let mut fds = vec![
                 PollFd::new(supervisor.as_fd(), PollFlags::POLLIN),
@@ -106,7 +106,7 @@ impl<'a> Monitor<'a> {
                 reporting = self.read_report()?;
             }
             if self.parent.is_some() && ready.last() == Some(&true) {
-                return Ok(Ended::With(self.task.statuses.failed)); // the supervisor notices that nobody is here, and ends the run
+                return Ok(Ended::With(self.task.statuses.failed)); // the supervisor notices this, and ends the run
             }
             if ready[1] {
                 self.pass_signals(&supervisor);
@@ -129,7 +129,7 @@ impl<'a> Monitor<'a> {
         Ok(Ended::after(status, self.is_interrupted))
     }
 
-    /// Reads what the supervisor reports; `false` when it will report nothing more.
+    /// Reads a report of the supervisor; `false` after the last one.
     fn read_report(&mut self) -> io::Result<bool> {
         let mut pid = [0; 4];
         match self.report.read(&mut pid)? {
@@ -165,15 +165,15 @@ impl<'a> Monitor<'a> {
                 }
                 _ => continue,
             };
-            let _ = supervisor.signal(signal); // it has ended, then
+            let _ = supervisor.signal(signal); // the supervisor may have ended
         }
     }
 
-    /// Does the work of a supervisor that was killed: ends the run and records it.
+    /// Takes over from a supervisor that was killed: ends the run and records its end.
     fn take_over(&mut self, record: Record, sources: Vec<Source>, mut combined: File) -> io::Result<u8> {
         let start = record.start();
         if let Some(end) = AttemptEnd::read(&self.task.layout, &start.run_id, start.attempt) {
-            // What lives of it is the script for its end.
+            // Only the script after the end may still run.
             warn("the supervisor was killed after the run had ended");
             let me = std::process::id().cast_signed();
             signal_all(&ProcessTable::read().descendants(me, &[], &self.inherited), Signal::TERM);
@@ -181,7 +181,7 @@ impl<'a> Monitor<'a> {
             return Ok(code.unwrap_or(self.task.statuses.failed));
         }
         warn("the supervisor was killed; ending the run");
-        let signals = mem::replace(&mut self.signals, signals::catch()?); // none is lost between the two
+        let signals = mem::replace(&mut self.signals, signals::catch()?); // no signal is lost in between
         let mut supervisor = Supervisor::new(self.task, record, signals, None);
         supervisor.adopt(self.child, mem::take(&mut self.inherited));
         if let Err(error) = close_last_line(&mut combined) {
@@ -192,7 +192,7 @@ impl<'a> Monitor<'a> {
         supervisor.supervise(tee)
     }
 
-    /// Waits until the caller has taken the output, or wants to wait no more.
+    /// Waits until the caller has received the output, or requests an end.
     fn deliver(&mut self, copied: &UnixStream) -> io::Result<()> {
         self.signals.pending();
         loop {

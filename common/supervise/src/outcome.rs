@@ -10,25 +10,25 @@ use run_common::rundir::status::Outcome;
 use run_common::time::human;
 use std::time::Duration;
 
-/// Why a run was ended before it ended by itself. The first cause counts.
+/// Why a run was ended before it ended by itself. Only the first cause counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// A stop was requested, in these words.
+    /// Somebody requested a stop, in these words.
     Asked(String),
-    /// The limit on its time.
+    /// The attempt reached its time limit.
     Timeout(Duration),
-    /// The limit on its silence.
+    /// The attempt reached the limit of time without output, metric or checkpoint.
     Stall(Duration),
-    /// The monitor is gone.
+    /// The monitor was killed.
     MonitorKilled,
-    /// The supervisor is gone, and the monitor acts in its place.
+    /// The supervisor was killed, and the monitor took over.
     SupervisorKilled,
-    /// The supervisor could not do its work.
+    /// The supervisor failed, for this reason.
     Failure(String),
 }
 
 impl Cause {
-    /// Says why in words, as they are recorded.
+    /// Returns the words for the record.
     pub(super) fn words(&self) -> String {
         match self {
             Self::Asked(words) | Self::Failure(words) => words.clone(),
@@ -40,8 +40,8 @@ impl Cause {
     }
 }
 
-/// Returns status and reason. `oom_kills` is how many processes of the cgroup the kernel has killed
-/// meanwhile because memory ran out.
+/// Returns the outcome and its reason. `oom_kills` is the number of processes of the cgroup that the kernel
+/// killed during the attempt because memory ran out.
 pub(super) fn judge(
     cause: Option<&Cause>,
     end: End,
@@ -74,7 +74,7 @@ pub(super) fn judge(
     (Outcome::Failed, Some(reason))
 }
 
-/// Returns how the end of a task that failed first is described.
+/// Describes the end of the task that failed first.
 fn of_first_task(task: &FailedTask, words: &LastWords) -> String {
     let FailedTask { number, node, .. } = task;
     let head = match task.end {
@@ -84,7 +84,7 @@ fn of_first_task(task: &FailedTask, words: &LastWords) -> String {
         }
         Some(End::Unseen) | None => format!("task {number} on {node}: {}", task.words),
     };
-    // srun repeats how its tasks have ended.
+    // srun only repeats how its tasks ended.
     let is_own = |line: &&String| !line.starts_with("srun: ") && !line.starts_with("slurmstepd");
     match words.line.as_ref().filter(is_own) {
         Some(line) if !matches!(task.end, Some(End::Signaled(signal)) if signal != SIGABRT) => {
@@ -94,7 +94,7 @@ fn of_first_task(task: &FailedTask, words: &LastWords) -> String {
     }
 }
 
-/// Says whether SIGKILL has ended the program, or a process that it waited for.
+/// Returns whether SIGKILL ended the program, or a process that it waited for.
 pub(super) fn was_killed(end: End, words: &LastWords) -> bool {
     let line = words.line.as_deref().unwrap_or_default();
     match end {
@@ -106,7 +106,7 @@ pub(super) fn was_killed(end: End, words: &LastWords) -> bool {
     }
 }
 
-/// Says whether a signal has ended the program, or a process that it waited for.
+/// Returns whether a signal ended the program, or a process that it waited for.
 pub(super) fn was_signalled(end: End) -> bool {
     match end {
         End::Signaled(_) | End::Unseen => true,
@@ -114,24 +114,24 @@ pub(super) fn was_signalled(end: End) -> bool {
     }
 }
 
-/// Words in which programs say that SIGKILL has ended one of their processes.
+/// Words with which programs report that SIGKILL ended one of their processes.
 const KILLED: [&str; 4] = ["SIGKILL", "Killed", "exit code -9", "return code = -9"];
 
-/// Returns the signal that a status tells of: a shell, and other programs that wait for a command, exit with 128
-/// and the signal that has ended it.
+/// Returns the signal in an exit status: shells, and other programs that wait for a command, exit with 128 plus
+/// the number of the signal that ended it.
 fn told_signal(code: i32) -> Option<i32> {
     Some(code - 128).filter(|signal| (1..32).contains(signal))
 }
 
-/// Says whether a program ended otherwise than Python does after an exception that nobody caught: that exits with 1,
-/// which other programs pass on.
+/// Returns whether a program ended differently from Python after an uncaught exception. Python exits with 1,
+/// and wrappers pass this status on.
 pub(super) fn has_own_status(end: End) -> bool {
     matches!(end, End::Exited(2..128))
 }
 
-/// Says whether another attempt may end better: after a signal that nobody here sent, also where a shell tells of
-/// it, a stall, the end of the supervisor, or one of these exit statuses. Without a monitor nobody may be left to make
-/// one.
+/// Returns whether a retry may succeed: after a signal from outside the suite (also if a shell reports it), a
+/// stall, the death of the supervisor, or one of these exit statuses. After the death of the monitor, nobody
+/// may be left to retry.
 pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> bool {
     match (cause, end) {
         (Some(Cause::Stall(_) | Cause::SupervisorKilled), _) | (None, End::Signaled(_)) => true,
@@ -140,7 +140,8 @@ pub(super) fn may_pass(cause: Option<&Cause>, end: End, exit_codes: &[i32]) -> b
     }
 }
 
-/// Returns the status to exit with: the command's own, unless its supervisor ended it for reasons of its own.
+/// Returns the exit status of the tool: that of the command, unless the supervisor ended it for a reason of its
+/// own.
 pub(super) fn exit_status(cause: Option<&Cause>, end: End, statuses: Statuses) -> u8 {
     match (cause, end) {
         (Some(Cause::Timeout(_) | Cause::Stall(_)), _) => statuses.timed_out,
@@ -151,7 +152,7 @@ pub(super) fn exit_status(cause: Option<&Cause>, end: End, statuses: Statuses) -
     }
 }
 
-/// Returns a status as a shell tells it.
+/// Returns a status as a shell reports it.
 fn shell_status(status: i32) -> u8 {
     u8::try_from(status & 0xff).unwrap_or(u8::MAX)
 }

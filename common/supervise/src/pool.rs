@@ -113,7 +113,7 @@ impl<J> Pool<J> {
     }
 
     /// Waits for the end of a process, a signal, `input`, or a timeout; returns whether `input` is readable.
-    /// Passes requests to end on to all active jobs.
+    /// Passes stop requests on to all active jobs.
     pub fn wait(&mut self, time: Duration, input: Option<BorrowedFd>) -> bool {
         let has_orphan = self.working.iter().any(|working| working.pid.is_none());
         let time = if has_orphan { time.min(SOON) } else { time } + Duration::from_millis(1); // poll rounds down

@@ -1,5 +1,5 @@
-//! What a supervisor writes about its attempt: status.json at every heartbeat, resources.jsonl, and the end.
-//! Each is written for itself, and when one cannot be, the others are.
+//! The records that a supervisor writes about its attempt: status.json at every heartbeat, resources.jsonl, and
+//! the end. If one of them cannot be written, the others are.
 
 use super::task::Task;
 use super::tee::Seen;
@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long metrics are read after the end of a program: a file of a terabyte keeps nobody waiting.
+/// Time limit for reading metrics after the end of a program, which may have left a terabyte.
 const LAST: Duration = Duration::from_secs(10);
 
 /// The record of a running attempt, and its parts.
@@ -26,9 +26,9 @@ pub(super) struct Records<'a> {
     task: &'a Task,
     record: Record,
     watch: Watch<'a>,
-    /// When a metric row or a checkpoint last came.
+    /// Time of the last new metric row or checkpoint.
     grew: Instant,
-    /// Whether the record is no longer this attempt's, which was reported.
+    /// Whether the attempt no longer owns the record, which was reported.
     is_lost: bool,
     record_fails: Failing,
     resources_fail: Failing,
@@ -51,7 +51,7 @@ impl Failing {
 }
 
 impl<'a> Records<'a> {
-    /// Keeps the record of an attempt.
+    /// Creates the records of an attempt.
     pub(super) fn new(task: &'a Task, record: Record) -> Self {
         Self {
             task,
@@ -64,15 +64,15 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Returns how the attempt started.
+    /// Returns the record of the attempt's start.
     pub(super) fn start(&self) -> &AttemptStart {
         self.record.start()
     }
 
-    /// Writes that the attempt runs, before its command is started.
+    /// Writes the record of a running attempt, before its command is started.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         self.watch.begin();
-        // A first attempt begins without rows, and soon.
+        // A first attempt usually begins without rows: skipping them saves time.
         if self.start().attempt > 1 || self.start().offsets.get("metrics.jsonl") != Some(&0) {
             while self.take_in_metrics() {}
         }
@@ -81,12 +81,12 @@ impl<'a> Records<'a> {
         let step_key = self.task.sources.step_key.clone();
         self.record.change(|running| {
             (running.attempt.start_step, running.attempt.step_key) = (start_step, step_key);
-            running.attempt.last_output = None; // nothing of it is this attempt's
+            running.attempt.last_output = None; // that was the output of an earlier attempt
         });
         self.record.begin()
     }
 
-    /// Writes that this process supervises from now on, in place of one that was killed.
+    /// Records that this process supervises from now on, instead of a supervisor that was killed.
     pub(super) fn take_over(&mut self) {
         if self.record.look_for_loss().is_none() {
             let begun = self.record.begin();
@@ -97,7 +97,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Does what the start of the command need not wait for.
+    /// Reserves space for later records, which need not delay the start of the command.
     pub(super) fn make_room(&mut self) {
         let made = self.record.make_room();
         self.note_record(&made);
@@ -113,14 +113,14 @@ impl<'a> Records<'a> {
         self.record.change(|running| running.notice = Some(format!("ending: {words}")));
     }
 
-    /// Records what has been used and written so far.
+    /// Records the resources used and the output written so far, and reads new metrics.
     pub(super) fn note_use(&mut self, used: Resources, seen: Seen) {
         self.record.change(|running| running.attempt.resources = Some(used));
         self.take_in_metrics();
         self.note_output(seen);
     }
 
-    /// Returns how far the program is, as of the last look.
+    /// Returns the numbers of rows and the time of the last output, as of the last look.
     pub(super) fn life(&self) -> Life {
         let figures = self.watch.follower.figures();
         Life {
@@ -129,7 +129,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Writes what the run does: a line of resources.jsonl, and status.json.
+    /// Writes the heartbeat: a line of resources.jsonl, and status.json.
     pub(super) fn beat(&mut self, sample: &Sample) {
         let appended = append_line(&self.task.layout.resources(), sample);
         let written = self.record.beat();
@@ -147,14 +147,14 @@ impl<'a> Records<'a> {
         self.record_fails.note(written, || format!("the record of '{}'", root.display()));
     }
 
-    /// Says why the record is not this attempt's any more: once.
+    /// Returns once why the attempt no longer owns the record.
     pub(super) fn find_loss(&mut self) -> Option<Loss> {
         let loss = self.record.look_for_loss();
         let was_lost = std::mem::replace(&mut self.is_lost, loss.is_some());
         loss.filter(|_| !was_lost)
     }
 
-    /// Says whether the record was found not to be this attempt's any more.
+    /// Returns whether the attempt no longer owns the record, as of the last check.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -168,8 +168,7 @@ impl<'a> Records<'a> {
         });
     }
 
-    /// Reads the metric rows that were added, or a part of them, and records what else was written; returns
-    /// whether there are more rows.
+    /// Reads some or all new metric rows, and records the progress; returns whether there are more rows.
     pub(super) fn take_in_metrics(&mut self) -> bool {
         let growth = self.watch.poll();
         let lives = self.watch.has_signs_of_life() || growth.has_rows;
@@ -198,12 +197,12 @@ impl<'a> Records<'a> {
         growth.is_behind
     }
 
-    /// Returns what becomes readable when checkpoints may have changed.
+    /// Returns a descriptor that becomes readable when checkpoints may have changed.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         self.watch.awaited()
     }
 
-    /// Returns how long those are not looked at yet.
+    /// Returns the time until changed checkpoints are looked at.
     pub(super) fn rest(&self) -> Option<Duration> {
         self.watch.rest()
     }
@@ -219,13 +218,13 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Looks for whatever says that the program lives.
+    /// Searches for all signs of life, even those that are otherwise searched for at intervals.
     pub(super) fn look_for_life(&mut self) {
         self.watch.look_everywhere();
         self.take_in_metrics();
     }
 
-    /// Reads all that the program, which has ended, has written.
+    /// Reads everything that the program has written, after it has ended.
     pub(super) fn take_in_all(&mut self) {
         self.watch.end();
         let started = Instant::now();
@@ -239,7 +238,7 @@ impl<'a> Records<'a> {
         self.take_in_metrics();
     }
 
-    /// Says how many lines of metrics could not be read.
+    /// Reports the number of metric lines that could not be read.
     pub(super) fn say_skipped(&self) {
         let (count, are) = match self.watch.follower.figures().skipped() {
             0 => return,
@@ -251,34 +250,34 @@ impl<'a> Records<'a> {
         warn(&format!("{count} of '{}' cannot be read and {are} left out", path.display()));
     }
 
-    /// Returns when a metric row or a checkpoint last came, or else when this began.
+    /// Returns the time of the last new metric row or checkpoint, or else of the start.
     pub(super) fn grew(&self) -> Instant {
         self.grew
     }
 
-    /// Returns the step that the training is at.
+    /// Returns the current step of the training.
     pub(super) fn step(&self) -> Option<f64> {
         self.record.recorded().step()
     }
 
-    /// Returns how many bytes of output could not be written.
+    /// Returns the number of bytes of output that could not be written.
     pub(super) fn lost_bytes(&self) -> u64 {
         self.record.attempt().map_or(0, |attempt| attempt.lost_bytes)
     }
 
-    /// Writes how the attempt ended.
+    /// Writes the record of the attempt's end.
     pub(super) fn write_end(&mut self, end: &AttemptEnd) {
         let written = self.record.end(end);
         if written.is_ok() {
             self.watch.write_overwritten();
         }
         if written.is_err() && self.record.look_for_loss().is_none() {
-            self.record_fails = Failing::default(); // the end is worth saying again
+            self.record_fails = Failing::default(); // report a failure to write the end in any case
             self.note_record(&written);
         }
     }
 
-    /// Lets others have the run.
+    /// Releases the run for other processes.
     pub(super) fn release(&mut self) {
         self.record.release();
     }

@@ -25,9 +25,9 @@ use run_common::process::spawn::{Side, fork};
 use run_common::rundir::record::Record;
 use std::io;
 
-/// Executes a task and returns how to exit. Returns in the caller's process, which is the monitor, in the
-/// supervisor's process, and, when detached, in a third one. A monitor that works for another process, the
-/// `parent`, ends with it, as if killed. The signals may have been `caught` before.
+/// Executes a task, and returns how to exit. Returns in the caller's process, which becomes the monitor, in the
+/// supervisor's process, and for a detached run in a third one. A monitor with a `parent` works for this
+/// process, and ends with it, as if killed. `caught` has signals that were caught before.
 pub fn run(
     task: &Task,
     record: Record,

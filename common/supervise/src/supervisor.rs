@@ -1,5 +1,5 @@
-//! The supervisor: feeds events to the machine, and carries out its actions, until nothing of the run is
-//! left.
+//! The supervisor: feeds events to the state machine and carries out its actions, until no process of the run
+//! is left.
 
 use super::clock::{Clock, is_killing};
 use super::devices::Devices;
@@ -36,10 +36,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Time for the record of the end, before a scheduler kills the supervisor.
+/// Time to keep for recording the end before a scheduler kills the supervisor.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Time for the tool's work beside a command that has ended.
+/// Time limit for the tool's work beside a command that has ended.
 const BESIDE: Duration = Duration::from_secs(1);
 
 /// A supervisor of one attempt.
@@ -47,7 +47,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) task: &'a Task,
     pub(super) records: Records<'a>,
     signals: Signals,
-    /// The monitor, when its death matters.
+    /// The monitor, if its death ends the run.
     monitor: Option<Process>,
     state: State,
     pub(super) cause: Option<Cause>,
@@ -56,18 +56,19 @@ pub(super) struct Supervisor<'a> {
     pub(super) meter: Meter,
     pub(super) oom_kills: Option<OomKills>,
     pub(super) forced: Forced,
-    /// Children of this process that it had before the run: those of the program that has become the monitor.
+    /// Earlier children of this process, if it was the monitor: those of a program that exec replaced with the
+    /// tool.
     inherited: Vec<Stat>,
-    /// Processes live that could not be found: there is no `/proc`.
+    /// Whether processes may live that could not be found, because there is no `/proc`.
     pub(super) has_unseen: bool,
-    /// Another process makes an attempt of the run now.
+    /// Whether another process has begun an attempt of the run.
     has_successor: bool,
-    /// Receives word when the tool's work beside the command is done.
+    /// Receives a message when the tool's work beside the command is done.
     pub(super) beside: Option<Receiver<()>>,
 }
 
 impl<'a> Supervisor<'a> {
-    /// Creates a supervisor that supervises nothing yet.
+    /// Creates a supervisor, before anything is started.
     pub(super) fn new(task: &'a Task, record: Record, signals: Signals, monitor: Option<Process>) -> Self {
         Self {
             task,
@@ -92,7 +93,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Begins the tool's work beside the command.
+    /// Starts the tool's work beside the command.
     pub(super) fn begin_beside(&mut self) {
         let Some(Beside(work)) = self.task.beside.clone() else { return };
         let (done, receiver) = channel();
@@ -103,15 +104,15 @@ impl<'a> Supervisor<'a> {
         self.beside = begun.ok().map(|_| receiver);
     }
 
-    /// Waits for the tool's work beside the command, but not for a file system that does not answer.
+    /// Waits for the tool's work beside the command, with a time limit in case a file system hangs.
     fn end_beside(&mut self) {
         if let Some(done) = self.beside.take() {
             let _ = done.recv_timeout(BESIDE);
         }
     }
 
-    /// Takes the place of a supervisor that was killed: what it left is now this process's, beside the children that
-    /// were `inherited`.
+    /// Takes the place of a supervisor that was killed, whose processes are children of this process now.
+    /// Children that were `inherited` do not belong to the run.
     pub(super) fn adopt(&mut self, child: Option<i32>, inherited: Vec<Stat>) {
         self.inherited = inherited;
         self.records.take_over();
@@ -131,9 +132,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Supervises until nothing of the run is left; returns the status to exit with.
+    /// Supervises until no process of the run is left; returns the exit status.
     pub(super) fn supervise(mut self, mut tee: Tee) -> io::Result<u8> {
-        // The command is starting meanwhile.
+        // The command starts meanwhile.
         self.oom_kills = OomKills::find();
         self.reap();
         while self.state != State::Over {
@@ -168,14 +169,14 @@ impl<'a> Supervisor<'a> {
         Ok(status)
     }
 
-    /// Waits until something happens or some time is up; says whether checkpoints may have changed.
+    /// Waits for an event or the next deadline; returns whether checkpoints may have changed.
     fn wait(&self, tee: &Tee) -> io::Result<bool> {
         let checkpoints = self.records.awaited();
         let monitor = self.monitor.as_ref().map(Process::as_fd);
         let awaited = [checkpoints, Some(self.signals.as_fd()), monitor, self.main.awaited()];
         let awaited = awaited.into_iter().flatten().chain(self.meter.devices.output()).chain(tee.awaited());
         let mut fds: Vec<PollFd> = awaited.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // A millisecond more than is left, since poll counts in whole ones and rounds down.
+        // Adds a millisecond, because poll(2) rounds down to whole milliseconds.
         let left = self.clock.pause(self.state, Instant::now()) + Duration::from_millis(1);
         let left = self.records.rest().map_or(left, |rest| left.min(rest));
         let timeout = PollTimeout::try_from(left.min(Duration::from_secs(3600))).unwrap_or(PollTimeout::MAX);
@@ -198,7 +199,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Records a signal that asks for a stop.
+    /// Handles a signal that requests a stop.
     fn asked(&mut self, signal: i32, event: Event) {
         let request = StopRequest::read(&self.task.layout.stop()).filter(|_| event == Event::Stop);
         match request {
@@ -214,7 +215,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Finds out why the program, which was asked to end, has to; and leaves it no more time than there is.
+    /// Asks the tool why the program has to end, and shortens the grace to the time that is left.
     fn explain(&mut self) {
         let Some(Asked { words, left }) = self.task.ending.asked(Noticed::Request) else { return };
         self.records.note_cause(&words);
@@ -225,7 +226,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Does what the `stop` file asks for, with the grace of the request, counted from its time.
+    /// Carries out a request in the `stop` file, with its grace, counted from now.
     fn grant(&mut self, request: &StopRequest) {
         self.request(Cause::Asked(request.words()), if request.kill { Event::Kill } else { Event::Stop });
         let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -236,11 +237,11 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Lets an event happen that has a cause.
+    /// Records the cause of an event, and handles the event.
     fn request(&mut self, cause: Cause, event: Event) {
         if !self.main.has_ended() && self.cause.is_none() {
             self.records.note_cause(&cause.words());
-            self.clock.hurry_beat(Instant::now()); // a stop may take long, and is to be seen
+            self.clock.hurry_beat(Instant::now()); // show the stop early, because it may take long
             self.cause = Some(cause);
         }
         self.happen(event);
@@ -267,7 +268,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Records processes that have not ended in time, and reports them unless this was requested.
+    /// Records processes that have not ended in time, and warns if the grace was not enough.
     fn note_overtime(&mut self, before: State) {
         let task = self.task;
         let (root, grace) = (task.layout.root().display(), self.clock.grace());
@@ -317,7 +318,7 @@ impl<'a> Supervisor<'a> {
         table.descendants(std::process::id().cast_signed(), self.meter.devices.groups(), &self.inherited)
     }
 
-    /// Waits for a child that has ended, if one has; skips children that do not belong to the run.
+    /// Waits for a child that has ended, if there is one; skips children that do not belong to the run.
     fn next_ended(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
         loop {
             let is_there = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
@@ -333,8 +334,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Collects children that have ended, and notices when the main process or all of them have. Says whether
-    /// a child of ours is left.
+    /// Waits for all children that have ended, and notices the end of the main process and of the last process.
+    /// Returns whether children are left.
     fn reap(&mut self) -> bool {
         let has_children = loop {
             let (pid, status) = match self.next_ended() {
@@ -355,7 +356,7 @@ impl<'a> Supervisor<'a> {
         if self.main.was_seen_to_end() {
             self.happen(Event::MainEnded);
         }
-        // A driver in trouble may keep a child that does not belong to the run.
+        // If a driver is in trouble, a child that does not belong to the run may never end.
         let has_others = !self.inherited.is_empty() || !self.meter.devices.groups().is_empty();
         if !has_children || self.main.has_ended() && has_others && has_proc() && self.processes().is_empty() {
             if self.main.note_gone() {
@@ -402,7 +403,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Writes what the run does.
+    /// Writes a heartbeat.
     fn beat(&mut self, tee: &Tee) {
         if self.records.is_lost() {
             return;
@@ -413,7 +414,7 @@ impl<'a> Supervisor<'a> {
         let mut sample = self.meter.sample(&processes);
         self.records.note_use(self.meter.used(), tee.seen());
         sample.life = self.records.life();
-        // What takes time is done: the record is written right after it was looked at.
+        // Check ownership last, directly before the record is written.
         if self.is_lost() {
             if self.has_successor {
                 tee.mute();
@@ -423,7 +424,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Says whether the record is not this attempt's any more, which is ended then.
+    /// Returns whether the attempt no longer owns the record; if so, ends the attempt.
     fn is_lost(&mut self) -> bool {
         if let Some(Loss { why, has_successor }) = self.records.find_loss() {
             self.has_successor = has_successor;
@@ -431,7 +432,7 @@ impl<'a> Supervisor<'a> {
             let then = if has_ended { "how it ended is not recorded" } else { "ending the program" };
             warn(&format!("{why}; {then}"));
             if !has_ended {
-                // What it saved now would be in the way of its successor.
+                // A checkpoint that the program saves now could overwrite one of its successor.
                 let event = if has_successor { Event::Kill } else { Event::Stop };
                 self.request(Cause::Failure(why), event);
             }
@@ -439,14 +440,14 @@ impl<'a> Supervisor<'a> {
         self.records.is_lost()
     }
 
-    /// Writes how the attempt ended.
+    /// Writes the record of the attempt's end, if the attempt still owns it.
     pub(super) fn write_end(&mut self, end: &AttemptEnd) {
         if !self.is_lost() {
             self.records.write_end(end);
         }
     }
 
-    /// Lets others have the run, unless another attempt follows, and executes the tool's script.
+    /// Releases the run, unless a retry follows, and executes the tool's script.
     pub(super) fn after_end(&mut self, end: &AttemptEnd) {
         if end.retry_in_s.is_none() {
             self.records.release();

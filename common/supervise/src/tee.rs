@@ -1,7 +1,7 @@
-//! The log tee: reads what the command writes and appends it to the logs, then passes it on.
+//! The log tee: reads the command's output, appends it to the logs, and passes it on.
 //!
-//! One thread reads both streams, so that their lines are stamped in the order of arrival. A log
-//! that cannot be written does not stop the reading: the command must never block on a full disk.
+//! One thread reads both streams, so that lines are stamped in the order of arrival. Reading continues even if
+//! a log cannot be written: the command must never block because of a full disk.
 
 use super::combine::{Brought, CombinedLog};
 use super::combined::Stream;
@@ -20,7 +20,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Bytes read at once: a quarter of the pipe, which is made as large as the kernel allows.
+/// Bytes to read at once: a quarter of the pipe, which is as large as the kernel allows.
 const BLOCK: usize = 256 << 10;
 
 /// Size of the command's pipes once it writes, so that a burst does not wait for the disk.
@@ -32,67 +32,67 @@ const SMALL: usize = 16 << 10;
 /// See [`SMALL`].
 const HURRY: Duration = Duration::from_micros(40);
 
-/// How long a flood of small writes is left to gather in the pipe, which saves its writer a wake-up
-/// of this thread at every write.
+/// Pause that lets a flood of small writes gather in the pipe. Otherwise each write of the command would wake
+/// this thread.
 const NAP: Duration = Duration::from_micros(100);
 
-/// One of the command's streams: where it comes from, its log, and who else wants it.
+/// A stream of the command: its input, its log, and where to pass it on.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Which one.
+    /// Which stream it is.
     pub(super) stream: Stream,
-    /// Read end of its pipe, or a terminal; not blocking.
+    /// Read end of its pipe, or the master side of a terminal; non-blocking.
     pub(super) input: File,
     /// Its log.
     pub(super) log: Log,
-    /// The other side of a terminal: the command may close it and open it again.
+    /// The command's side of a terminal, held open because the command may close it and open it again.
     #[expect(dead_code, reason = "it is held open")]
     pub(super) other_side: Option<OwnedFd>,
-    /// Where it is passed on to; not blocking.
+    /// Where to pass the output on; non-blocking.
     pub(super) onward: Option<File>,
 }
 
-/// What the tee and the supervisor tell each other.
+/// State shared by the tee and the supervisor.
 #[derive(Debug)]
 struct Shared {
-    /// Milliseconds since 1970 of the last output; 0 before the first.
+    /// Time of the last output in milliseconds since 1970; 0 before the first.
     last_output: AtomicI64,
-    /// The same in milliseconds since the tee started, by a clock that nobody sets.
+    /// The same time in milliseconds since the tee started, by the monotonic clock.
     last_activity: AtomicU64,
-    /// Bytes that could not be written to a log.
+    /// Number of bytes that could not be written to a log.
     lost: AtomicU64,
-    /// That was because the disk was full.
+    /// Whether this was because the disk was full.
     full: AtomicBool,
-    /// No process is left that could write: take what is in the pipes and end.
+    /// Whether no process is left that could write: read the rest of the pipes, and end.
     finish: AtomicBool,
-    /// Says so to who waits.
+    /// Wakes the thread when `finish` is set.
     wake: EventFd,
 }
 
-/// A tee. It gets a thread of its own with the first output: many commands write nothing.
+/// A tee. Its thread is started with the first output, because many commands write nothing.
 #[derive(Debug)]
 pub(super) struct Tee {
     shared: Arc<Shared>,
     started: Instant,
     state: State,
-    /// There was no thread to be had.
+    /// Whether no thread could be started.
     is_hopeless: bool,
-    /// Set when nothing more is to be written to the logs.
+    /// Flags that end writing to the logs.
     muted: Vec<Muted>,
-    /// What the log of the last stream lacks: of stderr, where that is a stream of its own.
+    /// The output that the log of the last stream lacks; the last stream is stderr, if stderr is separate.
     unlogged: Unlogged,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing was written yet, to the streams that are still open.
+    /// No output yet; these streams are still open.
     Idle(Box<Worker>, Vec<Source>),
     Working(JoinHandle<()>),
 }
 
 impl Tee {
-    /// Gets ready to read. Once [`Self::finish`] was called, a reader of ours that takes nothing
-    /// for `patience` is given up.
+    /// Prepares to read. After [`Self::finish`], a reader of the output that takes nothing for `patience` is
+    /// given up.
     pub(super) fn new(
         sources: Vec<Source>,
         combined: Log,
@@ -127,7 +127,7 @@ impl Tee {
         })
     }
 
-    /// Returns what becomes readable with the first output.
+    /// Returns descriptors that become readable with the first output.
     pub(super) fn awaited(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sources = match &self.state {
             State::Idle(_, sources) if !self.is_hopeless => sources.as_slice(),
@@ -136,15 +136,15 @@ impl Tee {
         sources.iter().map(|source| source.input.as_fd())
     }
 
-    /// Starts to work if there is output. Without a thread to be had it fails, once, and the output
-    /// has to wait for [`Self::finish`].
+    /// Starts the thread if there is output. If no thread can be started, fails once; the output then waits for
+    /// [`Self::finish`].
     pub(super) fn look(&mut self) -> io::Result<()> {
         let State::Idle(_, sources) = &mut self.state else { return Ok(()) };
         if !have_output(sources) || self.is_hopeless {
             return Ok(());
         }
         for source in sources.iter() {
-            let _ = fcntl(&source.input, FcntlArg::F_SETPIPE_SZ(PIPE)); // the usual 64 KiB will do
+            let _ = fcntl(&source.input, FcntlArg::F_SETPIPE_SZ(PIPE)); // the default 64 KiB are enough
         }
         let (hand_over, work) = sync_channel::<(Box<Worker>, Vec<Source>)>(1);
         let run = move || {
@@ -156,33 +156,33 @@ impl Tee {
         self.is_hopeless = thread.is_err();
         let thread = thread?;
         if let State::Idle(worker, sources) = std::mem::replace(&mut self.state, State::Working(thread)) {
-            let _ = hand_over.send((worker, sources)); // the thread is there, and takes it
+            let _ = hand_over.send((worker, sources)); // the thread runs, and receives it
         }
         Ok(())
     }
 
-    /// Returns what is known of the output so far.
+    /// Returns the state of the output so far.
     pub(super) fn seen(&self) -> Seen {
         self.shared.seen()
     }
 
-    /// Returns where the output is kept that the log of the last stream lacks: of stderr, where that is a stream
-    /// of its own.
+    /// Returns the output that the log of the last stream lacks; the last stream is stderr, if stderr is
+    /// separate.
     pub(super) fn unlogged(&self) -> Unlogged {
         Unlogged::clone(&self.unlogged)
     }
 
-    /// Has nothing more be written to the logs, which are another's now.
+    /// Ends writing to the logs, which another attempt owns now.
     pub(super) fn mute(&self) {
         self.muted.iter().for_each(|muted| muted.store(true, Ordering::Relaxed));
     }
 
-    /// Returns when output last came, or else when the tee started, by a clock that nobody sets.
+    /// Returns the time of the last output, or else of the start of the tee.
     pub(super) fn last_activity(&self) -> Instant {
         self.started + Duration::from_millis(self.shared.last_activity.load(Ordering::Relaxed))
     }
 
-    /// Takes what is left in the pipes and ends.
+    /// Reads the rest of the pipes, and ends the tee.
     pub(super) fn finish(self) -> Seen {
         self.shared.finish.store(true, Ordering::Release);
         match self.state {
@@ -192,7 +192,7 @@ impl Tee {
                 }
             }
             State::Working(thread) => {
-                let _ = self.shared.wake.write(1); // it fails only where the count is at its end
+                let _ = self.shared.wake.write(1); // fails only if the counter is at its maximum
                 let _ = thread.join(); // a panic aborts the process
             }
         }
@@ -200,12 +200,12 @@ impl Tee {
     }
 }
 
-/// Says whether there is output to be read; drops streams that were closed without any.
+/// Returns whether there is output to read; removes streams that were closed without output.
 fn have_output(sources: &mut Vec<Source>) -> bool {
     let mut have = false;
     sources.retain(|source| {
         let mut fds = [PollFd::new(source.input.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut fds, PollTimeout::ZERO); // what it would say, the next one says
+        let _ = poll(&mut fds, PollTimeout::ZERO); // the next poll reports the same error
         let events = fds[0].revents().unwrap_or(PollFlags::empty());
         have |= events.contains(PollFlags::POLLIN);
         events.is_empty() || events.contains(PollFlags::POLLIN)
@@ -213,14 +213,14 @@ fn have_output(sources: &mut Vec<Source>) -> bool {
     have
 }
 
-/// What is known of the output so far.
+/// The state of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Milliseconds since 1970 of the last output.
+    /// Time of the last output in milliseconds since 1970.
     pub(super) last_output: Option<i64>,
-    /// Bytes that could not be written to their log.
+    /// Number of bytes that could not be written to their log.
     pub(super) lost: u64,
-    /// That was because the disk was full.
+    /// Whether this was because the disk was full.
     pub(super) full: bool,
 }
 
@@ -239,7 +239,7 @@ struct Worker {
     shared: Arc<Shared>,
     patience: Duration,
     combined: CombinedLog,
-    /// Blocks that the second thread has done with, or has not been given.
+    /// Blocks that the second thread has finished, or never received.
     blocks: Vec<Arc<Vec<u8>>>,
     started: Instant,
 }
@@ -270,7 +270,7 @@ impl Worker {
                         true
                     }
                     Err(error) if is_passing(&error) => true,
-                    Err(_) => false, // a terminal whose other side was closed
+                    Err(_) => false, // the other side of a terminal was closed
                 }
             });
             if finishing && idle {
@@ -280,7 +280,7 @@ impl Worker {
         self.combined.finish(now_micros());
     }
 
-    /// Waits until a stream can be read or the supervisor calls; says which streams can be.
+    /// Waits until a stream is readable or `wake` is; returns which streams are readable.
     fn wait(&mut self, open: &[Source]) -> [bool; 2] {
         let mut fds: Vec<PollFd> =
             open.iter().map(|source| PollFd::new(source.input.as_fd(), PollFlags::POLLIN)).collect();
@@ -291,7 +291,7 @@ impl Worker {
         }
     }
 
-    /// Reads what a stream has, and deals with it: its own log first, which is the truth.
+    /// Reads a block of a stream, writes it to the logs, and passes it on.
     fn read(&mut self, source: &mut Source) -> io::Result<usize> {
         let mut block = self.take_block();
         let Some(bytes) = Arc::get_mut(&mut block) else { return Ok(0) };
@@ -319,17 +319,17 @@ impl Worker {
         Ok(length)
     }
 
-    /// Returns a block that nobody else has.
+    /// Returns a block that no other thread uses.
     fn take_block(&mut self) -> Arc<Vec<u8>> {
         let free = self.blocks.iter().position(|block| Arc::strong_count(block) == 1);
         match free {
             Some(free) => self.blocks.swap_remove(free),
-            None => Arc::new(vec![0; BLOCK]), // at most as many as can be under way
+            None => Arc::new(vec![0; BLOCK]), // bounded by the queue of the second thread
         }
     }
 
-    /// Passes bytes on to the caller, as fast as it takes them; `false` when it is gone, or takes
-    /// nothing although all processes of the run have ended.
+    /// Passes bytes on to the caller, at the caller's speed. `false` if the caller is gone, or takes nothing
+    /// after all processes of the run have ended.
     fn pass_on(&self, onward: &mut File, mut bytes: &[u8]) -> bool {
         let mut stuck: Option<Instant> = None;
         while !bytes.is_empty() {
@@ -349,7 +349,7 @@ impl Worker {
                         PollFd::new(onward.as_fd(), PollFlags::POLLOUT),
                         PollFd::new(self.shared.wake.as_fd(), PollFlags::POLLIN),
                     ];
-                    // The call to finish stays readable, so it is not polled for once it came.
+                    // `wake` stays readable, so it is polled only until `finish` is set.
                     let watched = if finishing { &mut fds[..1] } else { &mut fds[..] };
                     let timeout = if finishing { PollTimeout::from(100u8) } else { PollTimeout::NONE };
                     if poll(watched, timeout).is_err_and(|error| error != nix::Error::EINTR) {

@@ -19,8 +19,8 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Opens a terminal of the size of the caller's, or else of 80 × 24. It neither echoes nor
-    /// turns newlines into carriage returns: the log holds what the program wrote.
+    /// Opens a terminal of the caller's size, or else of 80 × 24. It does not echo, and keeps newlines as they
+    /// are: the log gets exactly the output of the program.
     pub(super) fn open() -> io::Result<Self> {
         let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
         grantpt(&master)?;
@@ -40,7 +40,7 @@ impl Terminal {
     }
 }
 
-/// Gives a terminal the size of the caller's; `false` when the caller has none.
+/// Sets the size of a terminal to that of the caller's; `false` if the caller has none.
 pub(super) fn copy_size(ours: &OwnedFd) -> bool {
     let size = tcgetwinsize(io::stderr()).or_else(|_| tcgetwinsize(io::stdout()));
     size.is_ok_and(|size| tcsetwinsize(ours, size).is_ok())

@@ -1,4 +1,4 @@
-//! How far the training is, and whether it lives, by what its program writes: metrics and checkpoints.
+//! Watches the progress of the training, and whether it is alive, by its metrics and checkpoints.
 
 use super::task::{Sources, Task};
 use run_checkpoint::{Checkpoint, Overwritten, Program, Size, UNNOTICED, Watcher, discover};
@@ -17,33 +17,33 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 /// The next look at the checkpoints waits at least this many times the duration of the last.
 const RARENESS: u32 = 150;
 
-/// A look that takes longer goes through a data set, whose directories are not watched.
+/// A look that takes longer indicates a data set in the run, whose directories are too many to watch.
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Time after which the checkpoints are looked at though nothing was noticed.
+/// Maximum time between two looks at the checkpoints, even if no change was noticed.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// What is watched of a run.
+/// The watched files of a run.
 #[derive(Debug)]
 pub(super) struct Watch<'a> {
     layout: &'a Layout,
     sources: &'a Sources,
     pub(super) follower: Follower,
-    /// The checkpoints that there were.
+    /// The checkpoints at the last look.
     checkpoints: Option<Vec<(PathBuf, Size)>>,
-    /// The steps of those that are written again in place.
+    /// The steps of checkpoints that are overwritten in place.
     overwritten: Overwritten,
-    /// What is known beside the metrics.
+    /// Facts about the progress besides the metrics.
     beside: Beside,
-    /// Where the output of the attempt begins in the logs that may hold a bar.
+    /// The logs that may contain a progress bar, and the offsets at which the output of the attempt begins.
     logs: [(PathBuf, u64); 2],
     since: Timestamp,
-    /// Notices where something has happened.
+    /// Notices changes of checkpoints.
     watcher: Option<Watcher>,
     has_noticed: bool,
-    /// What was added to the metrics when a checkpoint came.
+    /// The growth of the metrics since the last [`Self::poll`].
     growth: Growth,
-    /// When they are looked at, and when at the earliest if something was noticed.
+    /// Time of the next look at the checkpoints, and earliest time if a change was noticed.
     next_look: Option<Instant>,
     earliest_look: Option<Instant>,
     has_ended: bool,
@@ -84,29 +84,29 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Records what exists before the command is started.
+    /// Records the files that exist before the command is started.
     pub(super) fn begin(&mut self) {
         self.follower.begin();
     }
 
-    /// Records the rows of earlier attempts.
+    /// Records the step of earlier attempts' rows.
     pub(super) fn note_start(&mut self) {
         self.beside.rows = self.follower.figures().step();
     }
 
-    /// Reads the metric rows that were added, or a part of them.
+    /// Reads some or all new metric rows.
     pub(super) fn poll(&mut self) -> Growth {
         self.read_rows();
         std::mem::take(&mut self.growth)
     }
 
     fn read_rows(&mut self) {
-        // Metrics that cannot be read are the program's affair.
+        // Unreadable metrics are the program's problem.
         let growth = self.follower.poll().unwrap_or_default();
         self.growth.add(growth);
     }
 
-    /// Returns the step of the rows that were there when a checkpoint was found, whenever they are read.
+    /// Reads new rows, and returns their step: that of the moment at which a checkpoint was found.
     fn step_of_rows(&mut self) -> Option<f64> {
         if self.follower.figures().step().is_none() {
             self.follower.search();
@@ -115,59 +115,59 @@ impl<'a> Watch<'a> {
         self.follower.figures().step()
     }
 
-    /// Returns whether files that may hold metrics, or checkpoints, have changed since this was last asked; the
-    /// latter are looked at now and then.
+    /// Returns whether metric files or checkpoints have changed since the last call. Checkpoints are only
+    /// looked at when that is due.
     pub(super) fn has_signs_of_life(&mut self) -> bool {
         let has_files = self.follower.has_signs_of_life();
         has_files | self.look_at_changes()
     }
 
-    /// Returns what becomes readable when checkpoints may have changed and can be looked at.
+    /// Returns a descriptor that becomes readable when checkpoints have changed, once a look is allowed.
     pub(super) fn awaited(&self) -> Option<BorrowedFd<'_>> {
         let is_early = self.rest().is_some();
         self.watcher.as_ref().filter(|_| !self.has_ended && !is_early).and_then(Watcher::handle)
     }
 
-    /// Returns how long checkpoints that have changed are not looked at yet.
+    /// Returns the time until changed checkpoints are looked at.
     pub(super) fn rest(&self) -> Option<Duration> {
         let now = Instant::now();
         self.earliest_look.filter(|time| !self.has_ended && *time > now).map(|time| time - now)
     }
 
-    /// Looks at checkpoints as soon as they have changed, before further rows are logged; returns whether they have.
+    /// Looks at changed checkpoints early, before further rows are logged; returns whether there are changes.
     pub(super) fn look_at_changes(&mut self) -> bool {
         !self.has_ended && self.is_look_due() && self.look_at_checkpoints(Program::Lives)
     }
 
-    /// Records the steps of checkpoints that are written again in place.
+    /// Records the steps of checkpoints that are overwritten in place.
     pub(super) fn write_overwritten(&mut self) {
-        let _ = self.overwritten.write(self.layout); // without that, nothing may tell their steps later
+        let _ = self.overwritten.write(self.layout); // on failure, later readers may not know these steps
     }
 
-    /// Looks at once for whatever is looked for now and then.
+    /// Searches for metrics now, and makes a look at the checkpoints due.
     pub(super) fn look_everywhere(&mut self) {
         self.follower.search();
         (self.next_look, self.earliest_look) = (None, None);
     }
 
-    /// Records that the program has ended, and looks for sources again.
+    /// Records that the program has ended, and searches for metrics again.
     pub(super) fn end(&mut self) {
         self.has_ended = true;
         self.follower.search();
     }
 
-    /// Looks at the checkpoints of a program that has ended, beside which all rows were read.
+    /// Looks at the checkpoints of a program that has ended, after all rows were read.
     pub(super) fn look_at_last_checkpoints(&mut self) {
         self.look_at_checkpoints(Program::Ended);
     }
 
-    /// Returns how far the training is.
+    /// Returns the progress of the training.
     pub(super) fn progress(&self) -> Progress {
         let bar = |total| self.logs.iter().find_map(|(log, start)| last_step(log, *start, total));
         self.follower.progress(&self.beside, bar)
     }
 
-    /// Has the directories watched in which checkpoints may come; returns whether one was not watched before.
+    /// Watches the directories where checkpoints may appear; returns whether one was not watched before.
     fn watch(&mut self, found: &[Checkpoint]) -> bool {
         let watcher = self.watcher.get_or_insert_with(Watcher::new);
         watcher.watch(0, self.layout, self.sources.checkpoint.as_ref(), found)
@@ -192,7 +192,7 @@ impl<'a> Watch<'a> {
         if let Some((latest, step)) = latest.and_then(|latest| Some((latest, count(latest.step?))))
             && self.beside.checkpoint != Some(step)
         {
-            // Steps that begin again with each epoch are not compared with those of rows.
+            // Steps that restart in each epoch cannot be compared with those of rows.
             let is_comparable = latest.epoch.is_none();
             let rows = self.step_of_rows().filter(|_| is_comparable);
             (self.beside.checkpoint, self.beside.rows) = (Some(step), rows);
@@ -200,7 +200,7 @@ impl<'a> Watch<'a> {
         self.overwritten.note(&found);
         let is_watched = program == Program::Lives && now.elapsed() < SHORT;
         let is_new = is_watched && self.watch(&found);
-        self.has_noticed = is_new; // something may have come before it was watched
+        self.has_noticed = is_new; // a file may have appeared before its directory was watched
         let is_settled = is_watched && found.iter().all(Checkpoint::is_complete);
         let pause = if is_settled { SELDOM } else { UNNOTICED };
         let checkpoints = Some(found.into_iter().map(|one| (one.path, one.size)).collect());
@@ -217,7 +217,7 @@ fn count(steps: u64) -> f64 {
     steps as f64
 }
 
-/// Returns the attempts after the first, the present one the last.
+/// Returns the attempts after the first, including the current one.
 fn attempts(start: &AttemptStart, layout: &Layout) -> Resumptions {
     if start.attempt == 1 {
         return Resumptions::default();
