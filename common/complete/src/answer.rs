@@ -1,4 +1,4 @@
-//! What a shell asks, and the answer in the form that its script reads: fields that end in NUL.
+//! A shell's request for completions, and the answer as its script reads it: fields that end in NUL.
 
 use crate::bash::Current;
 use crate::decode;
@@ -26,13 +26,15 @@ pub(crate) struct Ask {
     shell: Shell,
     words: Vec<String>,
     current: Current,
-    /// Bash shows the completions, or goes through them; it does not insert what they have in common.
+    /// Whether bash lists the completions or cycles through them; it does not insert their common beginning
+    /// then.
     is_list: bool,
 }
 
 impl Ask {
-    /// Takes the arguments of the script. Of bash: the line up to the cursor, the text that bash replaces and
-    /// `$COMP_TYPE`. Of the others: the words up to the cursor, of fish the last one as it was typed.
+    /// Parses the arguments of the script. Bash passes the line up to the cursor, the text that bash replaces,
+    /// and `$COMP_TYPE`. The other shells pass the words up to the cursor; fish passes the last word as it was
+    /// typed.
     pub(crate) fn read(shell: Shell, words: &[OsString]) -> Self {
         let mut words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let (mut current, mut is_list) = (Current::default(), false);
@@ -84,13 +86,13 @@ impl Ask {
         fields.join("\0").into_bytes()
     }
 
-    /// The kind of path, the beginning of the word, and the path as typed.
+    /// Returns the fields for a path: its kind, the beginning of the word, and the path as typed.
     fn path(&self, kind: &str, before: &str) -> Vec<String> {
         let typed = self.words.last().map_or("", |word| word.strip_prefix(before).unwrap_or(word));
         vec![kind.to_owned(), before.to_owned(), typed.to_owned()]
     }
 
-    /// Words for bash: `part` when a word that is inserted is not the whole one.
+    /// Returns the fields for bash: their kind, `part` if the inserted word is not yet complete, and the words.
     fn bash(&self, words: &[String]) -> Vec<String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut fields = self.current.replacements(&words, self.is_list);

@@ -1,5 +1,5 @@
-//! Completions in the form that bash inserts into a line. Bash quotes nothing itself, and replaces a part of a word:
-//! that after the last of `$COMP_WORDBREAKS`, or after a quote that is open.
+//! Completions in the form that bash inserts into a line. Bash quotes nothing itself, and replaces only the
+//! part of a word after the last of `$COMP_WORDBREAKS`, or after an open quote.
 
 use crate::decode::{self, Word};
 
@@ -10,12 +10,12 @@ pub(crate) struct Current {
     pub(crate) words: Vec<Word>,
     /// The text that bash replaces.
     replaced: String,
-    /// The part of the word before that, without quotes.
+    /// The part of the word before the replaced text, without quotes.
     kept: String,
 }
 
 impl Current {
-    /// Takes the line up to the cursor, and the text that bash replaces.
+    /// Creates the word from the line up to the cursor, and the text that bash replaces.
     pub(crate) fn new(line: &str, replaced: &str) -> Self {
         let words = decode::words(line);
         let raw = words.last().map_or("", |word| &line[word.start..]);
@@ -24,8 +24,8 @@ impl Current {
         Self { words, replaced: replaced.to_owned(), kept }
     }
 
-    /// Returns the texts to replace with, for words that all begin with the typed word. `is_list`: bash shows
-    /// them, and replaces nothing; else of several words without an open quote, what they have in common.
+    /// Returns the texts that replace `replaced`, for words that all begin with the typed word. With `is_list`,
+    /// bash only shows them. Otherwise, several words without an open quote yield their common beginning.
     pub(crate) fn replacements(&self, words: &[&str], is_list: bool) -> Vec<String> {
         let typed = self.words.last();
         let open = typed.and_then(|word| word.open);
@@ -34,7 +34,7 @@ impl Current {
             return words.iter().map(|word| text(word)).collect();
         }
         let common = common(words);
-        // What bash itself finds to be common may end in the middle of a quoted character.
+        // The common beginning that bash itself finds may end within a quoted character.
         let is_more = typed.is_none_or(|typed| common.len() > typed.text.len());
         vec![if is_more { text(common) } else { self.replaced.clone() }]
     }
@@ -61,7 +61,7 @@ fn quote(text: &str, open: Option<char>) -> String {
             (Some('"'), '"' | '\\' | '$' | '`') | (Some('$'), '\'' | '\\') => {
                 quoted.extend(['\\', c]);
             }
-            // Bash looks for the history in double quotes, too.
+            // Bash expands the history in double quotes, too.
             (Some('"'), '!') => quoted.push_str("\"'!'\""),
             (Some(quote), c) if c.is_control() => {
                 quoted.extend([&*quote.to_string(), "$'", &escape(c), "'", &quote.to_string()]);
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn several_words_are_what_they_have_in_common() {
         assert_eq!(replacements("x a", "a", &["ab cd", "ab ce"]), [r"ab\ c"]);
-        // The text stays as it was typed: bash then lists on the next key.
+        // The text stays as typed; bash lists the words after the next key.
         assert_eq!(replacements(r#"x "a"b"#, r#""a"b"#, &["ab c", "ab'd"]), [r#""a"b"#]);
         assert_eq!(Current::new("x a", "a").replacements(&["a b", "a'c"], true), [r"a\ b", r"a\'c"]);
     }

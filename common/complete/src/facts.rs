@@ -1,4 +1,4 @@
-//! What runs have that a command line can name: metrics, settings, tags, labels, steps, stores.
+//! Values from existing runs that a command line can name: metrics, settings, tags, labels, steps, stores.
 
 use crate::place::Place;
 use crate::runs::home;
@@ -17,13 +17,13 @@ use std::env;
 use std::fs;
 use std::path::Path;
 
-/// Number of runs whose checkpoints are looked for, as that takes a walk through all files.
+/// Maximum number of runs whose checkpoints are searched for: each search walks through all files.
 const WALKED: usize = 3;
 
-/// Number of runs of other systems whose metrics are read, as they lie in files of any length.
+/// Maximum number of runs of other systems whose metrics are read: their files may be long.
 const FOREIGN: usize = 3;
 
-/// Returns the fields of metric rows; `only_metrics`: those that are no counts or times.
+/// Returns the fields of metric rows; with `only_metrics`, without counters and times.
 pub(crate) fn metrics(runs: &[RunDir], only_metrics: bool) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut foreign = 0;
@@ -104,7 +104,7 @@ pub(crate) fn stores(runs: &[RunDir]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the launchers on the path: `run-launch-NAME` without its beginning.
+/// Returns the names of the launchers on the path, `NAME` of `run-launch-NAME`.
 pub(crate) fn launchers() -> BTreeSet<String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let listed =

@@ -1,4 +1,5 @@
-//! What the word at the cursor is: an option, the value of an option, an operand, a part of the command.
+//! Determines what the word at the cursor is: an option, the value of an option, an operand, or a part of a
+//! command.
 
 use clap::{Arg, Command};
 
@@ -28,7 +29,7 @@ pub(crate) struct Place<'a> {
     pub(crate) before: String,
     /// The value so far.
     pub(crate) text: String,
-    /// Values that were given.
+    /// The values so far, each with its option or operand.
     given: Vec<(&'a Arg, String)>,
 }
 
@@ -39,7 +40,7 @@ impl Place<'_> {
     }
 }
 
-/// The words that were read.
+/// Reads words from left to right.
 struct Reader<'a> {
     command: &'a Command,
     given: Vec<(&'a Arg, String)>,
@@ -47,11 +48,11 @@ struct Reader<'a> {
     pending: Option<&'a Arg>,
     /// Number of operands so far.
     operands: usize,
-    /// `--` was read.
+    /// Whether `--` was read.
     is_over: bool,
 }
 
-/// Returns what the last of the words is. The first is the name of the tool; the tool is built (clap).
+/// Determines what the last word is. The first word is the name of the tool, whose clap command was built.
 pub(crate) fn find<'a>(tool: &'a Command, words: &[String]) -> Place<'a> {
     let mut reader = Reader { command: tool, given: Vec::new(), pending: None, operands: 0, is_over: false };
     let (last, before) = words.split_last().map_or(("", words), |(last, before)| (last.as_str(), before));
@@ -94,7 +95,7 @@ impl<'a> Reader<'a> {
         self.operands += 1;
     }
 
-    /// Returns what the last word is, and the part of the word that counts.
+    /// Returns what the last word is, and the relevant part of the word.
     fn at<'w>(&self, word: &'w str) -> (Kind<'a>, &'w str) {
         if self.is_over && self.takes_command() {
             return (Kind::Command, word);
@@ -115,7 +116,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns whether a command follows `--`.
+    /// Returns whether the tool takes a command after `--`.
     fn takes_command(&self) -> bool {
         self.command.get_positionals().any(Arg::is_last_set)
     }
@@ -129,7 +130,7 @@ impl<'a> Reader<'a> {
         operands.get(self.operands).copied().or(repeated)
     }
 
-    /// Returns the option that takes a value, of a word that begins with `-`, and the value if the word has one.
+    /// Returns the option with a value in a word that begins with `-`, and the value if the word contains it.
     fn option<'w>(&self, word: &'w str) -> Option<(&'a Arg, Option<&'w str>)> {
         let takes_value = |arg: &&Arg| arg.get_num_args().is_some_and(|range| range.takes_values());
         let mut args = self.command.get_arguments();
@@ -154,7 +155,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns whether any number of words are values.
+/// Returns whether an option or operand takes any number of values.
 fn is_greedy(arg: &Arg) -> bool {
     arg.get_num_args().is_some_and(|range| range.max_values() == usize::MAX)
 }

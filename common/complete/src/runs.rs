@@ -1,4 +1,4 @@
-//! The names of the runs and batches below the runs directory, and runs to ask for what they have.
+//! The names of the runs and batches below the runs directory, and a sample of runs for other completions.
 
 use crate::place::Place;
 use run_common::cli::names::Names;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of runs that are read for one completion: each costs the reading of a file or two.
+/// Maximum number of runs to read for one completion: each costs one or two files.
 const SAMPLE: usize = 100;
 
 /// Returns the runs directory of a command line: `-d`, else `$RUNS_DIR`, else `runs`.
@@ -20,7 +20,7 @@ pub(crate) fn runs_dir(place: &Place) -> PathBuf {
     given.or_else(from_environment).unwrap_or_else(|| PathBuf::from("runs"))
 }
 
-/// Returns a path that a shell has yet to expand: `~/x` stands for a path below the home directory.
+/// Expands a path that a shell has not expanded yet: `~/x` is a path below the home directory.
 pub(crate) fn home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), env::var_os("HOME")) {
         (Some(below), Some(home)) => Path::new(&home).join(below),
@@ -28,8 +28,9 @@ pub(crate) fn home(path: &str) -> PathBuf {
     }
 }
 
-/// Returns the names that a run or batch can be given by: of those at the top, `batch/run`, and that of a run in a
-/// batch alone. The names of the second and third kind come apart, as few look for a run so.
+/// Returns the names of runs and batches: the names at the top; paths `batch/run`; and names of runs in
+/// batches, without the batch. The latter two are separate lists, because few users search for runs in this
+/// way.
 pub(crate) fn names(runs_dir: &Path) -> [Vec<String>; 3] {
     let (mut tops, mut paths, mut inner) = (BTreeSet::new(), Vec::new(), Vec::new());
     let mut holders: BTreeSet<&Path> = BTreeSet::new();
@@ -75,7 +76,7 @@ pub(crate) fn sample(place: &Place) -> Vec<RunDir> {
     spread(find(&runs_dir).into_iter().filter_map(is_run).collect())
 }
 
-/// Keeps at most [`SAMPLE`] of all runs: every nth, as runs of one experiment have names that are alike.
+/// Keeps at most [`SAMPLE`] runs, at regular distances: the runs of one experiment have similar names.
 fn spread(mut runs: Vec<RunDir>) -> Vec<RunDir> {
     let step = runs.len().div_ceil(SAMPLE).max(1);
     let mut number = 0;

@@ -22,8 +22,8 @@ impl Shell {
         }
     }
 
-    /// Returns whether the shell chooses from the completions itself, by rules of its user: the others insert
-    /// what a tool says.
+    /// Returns whether the shell itself selects completions, by its user's rules; the other shells insert what
+    /// the tool prints.
     pub(crate) fn is_choosy(self) -> bool {
         self != Self::Bash
     }

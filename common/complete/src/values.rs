@@ -1,4 +1,4 @@
-//! Which words may stand at a place: by the name that the help gives a value, such as RUN or METRIC,....
+//! The values that are possible at a place, by the name that the help gives a value, such as RUN or METRIC,....
 
 use crate::answer::Answer;
 use crate::facts;
@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 /// Words that choose checkpoints.
 const LABELLED: [&str; 4] = ["latest", "final", "best", "last"];
 
-/// Returns what may stand at a place. `is_choosy`: the shell chooses itself, and may know other rules than that a
-/// word continues what is typed.
+/// Returns the possible words at a place. `is_choosy`: the shell itself selects among them, perhaps by other
+/// rules than a common beginning.
 pub(crate) fn of(place: &Place, is_choosy: bool) -> Answer {
     let matches = |word: &str, typed: &str| {
         if is_choosy { word.to_lowercase().contains(&typed.to_lowercase()) } else { word.starts_with(typed) }
@@ -55,7 +55,7 @@ fn value(arg: &Arg, place: &Place, matches: impl Fn(&str, &str) -> bool) -> Answ
     let name = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
     let is_list = name.ends_with(",...") || name == "LIST";
     let before = &place.before;
-    // The items of a list that are complete stay.
+    // The complete items of a list stay.
     let cut = if is_list { place.text.rfind(',').map_or(0, |comma| comma + 1) } else { 0 };
     let (items, typed) = place.text.split_at(cut);
     let chosen: Vec<&str> = items.split(',').collect();
@@ -87,7 +87,7 @@ fn value(arg: &Arg, place: &Place, matches: impl Fn(&str, &str) -> bool) -> Answ
     Answer::Words(words.into_iter().map(|word| format!("{before}{items}{word}")).collect())
 }
 
-/// Returns the names of runs; `None` if the typed text is a path, or begins no name but may begin a path.
+/// Returns the names of runs; `None` if the typed text is a path, or matches no name and may begin a path.
 fn runs(place: &Place, matches: &impl Fn(&str, &str) -> bool) -> Option<Vec<String>> {
     let typed = place.text.as_str();
     if typed.starts_with(['/', '~']) || typed.starts_with("./") || typed.starts_with("../") {
@@ -105,7 +105,7 @@ fn runs(place: &Place, matches: &impl Fn(&str, &str) -> bool) -> Option<Vec<Stri
     Some(if tops.is_empty() { fitting(inner) } else { tops })
 }
 
-/// Where values come from.
+/// The source of values.
 enum Values {
     Words(Vec<String>),
     Runs,
@@ -163,7 +163,7 @@ fn owned<'a>(words: &'a [&str]) -> impl Iterator<Item = String> + use<'a> {
     words.iter().map(|word| (*word).to_owned())
 }
 
-/// Adds the endings that tell which value is best, or the order, to a name that is typed.
+/// Adds names with a suffix, for the better direction or the order, if the name itself is typed in full.
 fn with_suffixes(names: BTreeSet<String>, id: &str, typed: &str) -> Vec<String> {
     let ends: &[&str] = match id {
         "best" => &[":min", ":max"],
@@ -177,7 +177,7 @@ fn with_suffixes(names: BTreeSet<String>, id: &str, typed: &str) -> Vec<String> 
     names.into_iter().chain(ended).collect()
 }
 
-/// Returns the keys that `-s` and `--sweep` may set: those of the configs, else those of earlier runs.
+/// Returns the keys that `-s` and `--sweep` may set: those in the configs, else those in earlier runs.
 fn assignments(place: &Place) -> Vec<String> {
     let keys = facts::keys_of_configs(place);
     let keys = if keys.is_empty() { facts::settings(&sample(place)) } else { keys };
