@@ -1,6 +1,6 @@
 //! Checksums of 32 bits in the files of other programs.
 
-/// CRC-32 of IEEE 802.3, as zlib computes it, of several pieces one after another.
+/// CRC-32 of IEEE 802.3, as in zlib, of several pieces as if they were one text.
 pub fn crc32(pieces: &[&[u8]]) -> u32 {
     const TABLE: [u32; 256] = table(0xedb8_8320);
     crc(&TABLE, pieces)
@@ -17,7 +17,7 @@ fn crc(table: &[u32; 256], pieces: &[&[u8]]) -> u32 {
     !bytes.fold(!0, |crc, &byte| crc >> 8 ^ table[usize::from((crc & 0xff) as u8 ^ byte)])
 }
 
-/// Computes the checksum of each byte, by a reflected polynomial.
+/// Computes the checksums of all bytes for a reflected polynomial.
 const fn table(polynomial: u32) -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

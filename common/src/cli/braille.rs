@@ -6,8 +6,8 @@ const DOTS: [[u8; 2]; 4] = [[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x8
 /// The character without any dot.
 const NONE: u32 = 0x2800;
 
-/// Calls `dot` with the columns and rows of a line without gaps, in the order of columns. A line that goes back stays in
-/// its column.
+/// Calls `dot` with the column and row of each dot of a straight line without gaps, column by column. A line
+/// that goes back stays in its first column.
 pub fn straight(
     (from_x, from_y): (usize, usize),
     (to_x, to_y): (usize, usize),

@@ -1,4 +1,5 @@
-//! Fits a table to the width of a terminal: what tells least goes first, and the reason of a run never.
+//! Fits a table to the width of a terminal: the least important columns are dropped first, the reasons of runs
+//! never.
 
 use super::table::{Tint, lines, width_of};
 use crate::text::{fit, fit_end, fit_middle, printable};
@@ -8,23 +9,23 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// A text and its colour.
 pub type Cell = (String, Tint);
 
-/// The least width that a name is cut to, in columns of a terminal.
+/// Minimum width to which a name is cut, in columns of a terminal.
 const NAME: usize = 24;
 
-/// The least width that a list of words, or a head, is cut to.
+/// Minimum width to which a list of words, or a head, is cut.
 const WORDS: usize = 12;
 
-/// The least saving for which the common begin of all names is left out.
+/// Minimum saving for which the common beginning of all names is removed.
 const PREFIX: usize = 6;
 
-/// How a column becomes narrower.
+/// The way in which a column becomes narrower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shrink {
     /// Never.
     No,
-    /// Without the common begin of all cells, and cut in the middle.
+    /// The common beginning of all cells is removed, and cells are cut in the middle.
     Name,
-    /// Without the last words.
+    /// The last words are removed.
     Words,
     /// Only the head is cut.
     Head,
@@ -34,7 +35,7 @@ enum Shrink {
     OwnLine,
 }
 
-/// A column of a table, and what becomes of it where the table has no room.
+/// A column of a table, and what may be cut or dropped if the table is too wide.
 #[derive(Clone, Debug)]
 pub struct Column {
     pub(super) head: String,
@@ -56,7 +57,7 @@ impl Column {
         Self { rank: Some(0), shrink: Shrink::Name, ..Self::from(head) }
     }
 
-    /// A column of reasons, which is never dropped and never cut: where there is no room, each reason has a
+    /// A column of reasons, which is never dropped and never cut: if the table is too wide, each reason gets a
     /// line of its own.
     pub fn reasons(head: impl Into<String>) -> Self {
         Self { rank: Some(0), shrink: Shrink::OwnLine, ..Self::from(head) }
@@ -68,7 +69,7 @@ impl Column {
         Self { rank: Some(rank), ..self }
     }
 
-    /// Lets the last words of the cells go before columns of a lower rank are dropped.
+    /// Lets the last words of the cells be removed before columns of a lower rank are dropped.
     #[must_use]
     pub fn of_words(self) -> Self {
         Self { shrink: Shrink::Words, ..self }
@@ -90,16 +91,16 @@ impl Column {
 /// A column while the table is fitted.
 struct Draft {
     at: usize,
-    /// The width that the column needs, and the least width that the column can have.
+    /// The width that the column needs, and its minimum width.
     needs: usize,
     least: usize,
     is_kept: bool,
     width: usize,
 }
 
-/// Fits a table: empty columns go, then the common begin of names; names, texts and heads are cut in the middle,
-/// the widest first; then go the columns that tell least, by their ranks, and last words. Numbers end together.
-/// Returns the lines, and the number of columns that have no room.
+/// Fits a table, in this order: empty columns are dropped; the common beginning of names is removed; names,
+/// texts and heads are cut in the middle, the widest first; columns are dropped by their ranks, and last words
+/// removed. Numbers are aligned right. Returns the lines, and the number of dropped columns.
 pub(super) fn fitted(
     columns: &[Column],
     all: &[Vec<Cell>],
@@ -119,7 +120,8 @@ pub(super) fn fitted(
     }
     let reasons = drafts.iter().position(|one| columns[one.at].shrink == Shrink::OwnLine);
     if let Some(reasons) = reasons {
-        // What tells less than the reasons makes room for them; else they get lines of their own.
+        // Columns less important than the reasons make room for them; if that is not enough, reasons get lines
+        // of their own.
         let limit = u32::try_from(columns.len() / 2 + 1).unwrap_or(u32::MAX);
         if !narrow(columns, &mut drafts, width, limit) {
             for draft in &mut drafts {
@@ -199,7 +201,7 @@ fn total(drafts: &[Draft]) -> usize {
 fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) -> bool {
     let rank = |draft: &Draft| rank_of(columns, draft.at);
     level(columns, drafts, width);
-    // Each column by its rank, words before the column itself.
+    // The columns by rank, the words of a column before the column itself.
     let mut steps: Vec<(u32, bool, usize)> = Vec::new();
     for (number, draft) in drafts.iter().enumerate().filter(|(_, draft)| draft.is_kept) {
         match columns[draft.at].shrink {
@@ -226,7 +228,7 @@ fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) ->
             now -= (draft.width + 2).min(now);
         }
     }
-    // A column that was dropped later may have left room.
+    // A column that was dropped later may have left room for words.
     for number in narrowed.into_iter().rev() {
         let draft = &mut drafts[number];
         if draft.is_kept {
@@ -239,8 +241,8 @@ fn narrow(columns: &[Column], drafts: &mut [Draft], width: usize, limit: u32) ->
     total(drafts) <= width
 }
 
-/// Returns columns that were dropped, the lowest ranks first, as far as there is room beside what words take; not
-/// the reasons, which have lines of their own.
+/// Restores dropped columns, the lowest ranks first, as far as there is room beside the words. Reasons are not
+/// restored, because they have lines of their own.
 fn refill(
     columns: &[Column],
     rows: &[Vec<Cell>],
@@ -265,12 +267,12 @@ fn refill(
     }
 }
 
-/// Returns the rank of a column, which is that of its place unless set.
+/// Returns the rank of a column; unless set, its position.
 fn rank_of(columns: &[Column], at: usize) -> u32 {
     columns[at].rank.unwrap_or_else(|| u32::try_from(at).unwrap_or(u32::MAX))
 }
 
-/// Cuts the widest names, texts and heads to one width, as far as need be.
+/// Cuts the widest names, texts and heads to one width, as far as necessary.
 fn level(columns: &[Column], drafts: &mut [Draft], width: usize) {
     let cut_to = |draft: &Draft, level: usize| match columns[draft.at].shrink {
         Shrink::Name | Shrink::Head | Shrink::Text => draft.needs.min(draft.least.max(level)),
@@ -294,8 +296,8 @@ fn level(columns: &[Column], drafts: &mut [Draft], width: usize) {
     }
 }
 
-/// Leaves out the common begin of the names of a column, up to a sign between words. A row that spans the
-/// columns begins a new group of names.
+/// Removes the common beginning of the names in a column, up to a separator. A row that spans all columns
+/// begins a new group of names.
 fn strip_prefixes(rows: &mut [Vec<Cell>], at: usize) {
     for group in rows.chunk_by_mut(|_, next| next.len() > 1) {
         let names = || group.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(at));
@@ -347,7 +349,7 @@ fn is_numeric(rows: &[Vec<Cell>], at: usize) -> bool {
 
 /// Returns whether a text is a number, a size or a duration.
 fn is_number(text: &str) -> bool {
-    let text = text.strip_suffix(" *").unwrap_or(text); // a mark of run-report --compare
+    let text = text.strip_suffix(" *").unwrap_or(text); // the mark of run-report --compare
     let is_duration = || {
         text.starts_with(|sign: char| sign.is_ascii_digit())
             && text.ends_with(|sign: char| sign.is_ascii_alphabetic())
