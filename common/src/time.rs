@@ -1,4 +1,4 @@
-//! Instants as the records write them, and durations as people type and read them.
+//! Points in time as in records, and durations as people type and read them.
 
 use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,25 +8,25 @@ use std::ops::Range;
 use std::str::{self, FromStr};
 use std::time::{Duration, SystemTime};
 
-/// An instant in UTC. In files: RFC 3339 with milliseconds and `Z`.
+/// A point in time, in UTC. In files: RFC 3339 with milliseconds and `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Returns the present, by the system's clock.
+    /// Returns the current time, by the system's clock.
     pub fn now() -> Self {
         Self(Utc::now())
     }
 
-    /// Makes an instant from milliseconds since 1970.
+    /// Creates a time from milliseconds since 1970.
     pub fn from_millis(millis: i64) -> Option<Self> {
         DateTime::from_timestamp_millis(millis).map(Self)
     }
 
-    /// 1970.
+    /// The start of 1970.
     pub(crate) const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
 
-    /// Takes the time of a file.
+    /// Converts the time of a file.
     pub fn of_system(time: SystemTime) -> Option<Self> {
         let millis = match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_millis()).ok()?,
@@ -35,15 +35,15 @@ impl Timestamp {
         Self::from_millis(millis)
     }
 
-    /// Takes seconds since 1970, as Python's `time.time()` has them.
+    /// Converts seconds since 1970, as in Python's `time.time()`.
     pub fn of_seconds(seconds: f64) -> Option<Self> {
         #[expect(clippy::cast_possible_truncation, reason = "what is out of bounds is no instant")]
         let millis = (seconds * 1000.0).round() as i64;
         seconds.is_finite().then(|| Self::from_millis(millis))?
     }
 
-    /// Reads an instant as other programs write it: ISO 8601, with `T` or a blank, with or without a fraction. What
-    /// names no zone is in local time; of an hour that a change of clocks repeats, the first.
+    /// Parses a time of another program: ISO 8601, with `T` or a blank, with or without a fraction. Without a
+    /// zone, it is in local time; if a change of clocks repeats the hour, the first counts.
     pub fn of_iso(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
@@ -65,7 +65,7 @@ impl Timestamp {
         Self::of_local(NaiveDateTime::parse_from_str(text, pattern).ok()?)
     }
 
-    /// Takes a local time; one that a change of clocks left out is taken as the same time after it.
+    /// Converts a local time; a time that a change of clocks skipped moves an hour forward.
     fn of_local(time: NaiveDateTime) -> Option<Self> {
         let later = || Local.from_local_datetime(&(time + chrono::Duration::hours(1))).earliest();
         let local = Local.from_local_datetime(&time).earliest().or_else(later)?;
@@ -77,7 +77,7 @@ impl Timestamp {
         self.0.timestamp_millis()
     }
 
-    /// Returns the seconds from `earlier` to this instant; negative when the clock was set back.
+    /// Returns the seconds from `earlier` to this time; negative if the clock was set back.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         let millis = (self.0 - earlier.0).num_milliseconds();
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of millennia fit a double")]
@@ -91,20 +91,20 @@ impl Timestamp {
         Self::of_seconds(self.millis() as f64 / 1000.0 + seconds)
     }
 
-    /// Formats the instant in UTC by a strftime(3) pattern, as names of directories need it.
+    /// Formats the time in UTC by a strftime(3) pattern, for names of directories.
     pub fn utc(self, pattern: &str) -> String {
         self.0.format(pattern).to_string()
     }
 
-    /// Formats the instant in local time for a table: the time of day, and the date unless today.
+    /// Formats the time in local time for a table: the time of day, with the date unless it is today.
     pub fn local(self) -> String {
         let here = self.0.with_timezone(&Local);
         let today = Local::now().date_naive() == here.date_naive();
         here.format(if today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" }).to_string()
     }
 
-    /// Formats as in files and passes the text to `to`. A listing writes tens of thousands of them, of years
-    /// with four digits and without leap seconds.
+    /// Formats as in files and passes the text to `to`. Fast for common times, of which a listing writes tens
+    /// of thousands: years with four digits, no leap seconds.
     fn written<R>(self, to: impl FnOnce(&str) -> R) -> R {
         let mut text = *FORM;
         let mut put = |at: Range<usize>, mut number: u32| {
@@ -128,7 +128,7 @@ impl Timestamp {
     }
 }
 
-/// An instant as [`Timestamp`] writes it.
+/// A time in the format of [`Timestamp`].
 const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
 
 impl fmt::Display for Timestamp {
@@ -148,7 +148,7 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Reads the form that [`Timestamp`] writes; a listing reads tens of thousands of them.
+/// Parses the format that [`Timestamp`] writes; a listing reads tens of thousands of them.
 fn own_form(text: &[u8]) -> Option<Timestamp> {
     let text: &[u8; FORM.len()] = text.try_into().ok()?;
     let number = |from: usize, to: usize| {
@@ -174,13 +174,13 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        struct Text<'a>(#[serde(borrow)] Cow<'a, str>); // a bare one would be copied
+        struct Text<'a>(#[serde(borrow)] Cow<'a, str>); // without this attribute it would be copied
 
         Text::deserialize(deserializer)?.0.parse().map_err(serde::de::Error::custom)
     }
 }
 
-/// The longest time that can be waited for, a century.
+/// The longest supported waiting time, a century.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 86400);
 
 /// Parses a duration such as `90s`, `5m`, `2h30m`, `1d`, `1.5s`, `250ms`; a bare number is seconds.
@@ -214,7 +214,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a duration that is to be more than nothing.
+/// Parses a duration greater than zero.
 pub fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("must be greater than zero".to_owned()),
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(Timestamp::of_seconds(1.5).map(Timestamp::millis), Some(1500));
     }
 
-    /// Any instant that a clock can show, leap seconds and years far away among them.
+    /// Any time that a clock can show, including leap seconds and distant years.
     fn instants() -> impl Strategy<Value = DateTime<Utc>> {
         let all = DateTime::<Utc>::MIN_UTC.timestamp()..=DateTime::<Utc>::MAX_UTC.timestamp();
         let four_digits = 0..253_402_300_800_i64;

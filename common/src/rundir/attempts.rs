@@ -1,5 +1,5 @@
-//! The attempts of a run: `attempts.jsonl`, a line for the start and one for the end of each, and
-//! `result.json`, which repeats the last end.
+//! The attempts of a run: `attempts.jsonl` has a line for the start and one for the end of each attempt,
+//! `result.json` repeats the last end.
 
 use super::SCHEMA;
 use super::foreign::Account;
@@ -18,86 +18,86 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 
-/// The start of an attempt: what ran, as opposed to what was created.
+/// The start of an attempt: what was executed, which may differ from what run-new recorded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptStart {
     /// Version of the record.
     pub schema: u32,
     /// The run's id.
     pub run_id: String,
-    /// `start`, which tells the line from an end line.
+    /// `start`, which distinguishes the line from an end line.
     pub event: StartEvent,
     /// Number of the attempt.
     pub attempt: u32,
-    /// When it started.
+    /// Time of the start.
     pub start_time: Timestamp,
     /// The command as executed, secrets redacted.
     pub command: Vec<String>,
     /// The command with its placeholders.
     pub template: Vec<String>,
-    /// Where the program was found.
+    /// Path of the program.
     pub executable: Option<String>,
-    /// Directory it is executed in.
+    /// Directory in which the command is executed.
     pub cwd: String,
-    /// Host it is executed on.
+    /// Host on which the command is executed.
     pub host: String,
     /// The supervisor's pid.
     pub pid: i32,
     /// Commit that was checked out in `cwd`.
     pub git_commit: Option<String>,
-    /// Whether tracked files differed from it.
+    /// Whether tracked files differed from the commit.
     pub git_dirty: Option<bool>,
     /// Version of the interpreter.
     pub python_version: Option<String>,
     /// Device of the run.
     pub device: Option<String>,
-    /// Graphics processors of the host.
+    /// Models of the GPUs of the host.
     pub gpus: Vec<String>,
-    /// The variable, when it is set.
+    /// Value of the variable, if it is set.
     #[serde(rename = "CUDA_VISIBLE_DEVICES")]
     pub cuda_visible_devices: Option<String>,
-    /// The checkpoint that it goes on from, an absolute path.
+    /// The checkpoint to resume from, an absolute path.
     #[serde(default)]
     pub resume_from: Option<String>,
-    /// The step of it.
+    /// The step of this checkpoint.
     #[serde(default)]
     pub resume_step: Option<u64>,
-    /// Number of steps that the training is to take in all.
+    /// Number of steps to train for, in total.
     #[serde(default)]
     pub total_steps: Option<u64>,
-    /// The pattern of checkpoints that it was given, or an attempt before it, in place of that of meta.json.
+    /// The pattern of checkpoints given to this attempt or an earlier one, instead of that in meta.json.
     #[serde(default)]
     pub checkpoint_pattern: Option<String>,
-    /// The job of a cluster that makes it.
+    /// The cluster job that executes the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobStart>,
     /// Options that were given or inherited.
     #[serde(default)]
     pub options: AttemptOptions,
-    /// Length of each log, and of files with metrics, when the attempt started.
+    /// Length of each log and of each file with metrics at the start of the attempt, in bytes.
     pub offsets: BTreeMap<String, u64>,
-    /// SHA-256 of the beginning of each of those files with metrics ([`super::fingerprint`]).
+    /// SHA-256 of the beginnings of these files with metrics ([`super::fingerprint`]).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fingerprints: BTreeMap<String, String>,
 }
 
-/// A job of a cluster, as an attempt found it.
+/// A cluster job, as seen by an attempt in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobStart {
-    /// What started it, such as `slurm`.
+    /// The launcher that started it, such as `slurm`.
     pub launcher: String,
     /// Its id; `JOB_TASK` for a task of an array.
     pub id: String,
-    /// How often it was started before.
+    /// Number of earlier starts of the job.
     pub restart: u32,
-    /// The name by which the cluster knows the node.
+    /// The cluster's name of the node.
     pub node: Option<String>,
-    /// The GPUs of the node that the job was given, as the cluster numbers them.
+    /// The GPUs of the node that the job may use, as numbered by the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<String>,
 }
 
-/// Tells the line of a start from that of an end.
+/// Distinguishes a start line from an end line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StartEvent {
@@ -106,26 +106,26 @@ pub enum StartEvent {
     Start,
 }
 
-/// How an attempt ended: `result.json`, and the end line of `attempts.jsonl`.
+/// The end of an attempt: `result.json`, and the end line of `attempts.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AttemptEnd {
     /// Version of the record.
     pub schema: u32,
     /// The run's id.
     pub run_id: String,
-    /// `end`, which tells the line from a start line.
+    /// `end`, which distinguishes the line from a start line.
     pub event: EndEvent,
     /// Number of the attempt.
     pub attempt: u32,
     /// `completed`, `failed` or `stopped`.
     pub status: Outcome,
-    /// Why it ended, in one line.
+    /// The reason of the end, in one line.
     pub reason: Option<String>,
-    /// When it ended.
+    /// Time of the end.
     pub end_time: Timestamp,
-    /// How long it took.
+    /// Duration in seconds.
     pub duration_s: f64,
-    /// Exit status of the command; null when a signal ended it or it never started.
+    /// Exit status of the command; null if a signal ended it, or if it never started.
     pub exit_code: Option<i32>,
     /// Signal that ended the command.
     pub signal: Option<i32>,
@@ -135,22 +135,21 @@ pub struct AttemptEnd {
     /// The last complete checkpoint, below the run.
     #[serde(default)]
     pub final_checkpoint: Option<String>,
-    /// Seconds after which another attempt follows, as `--retries` of run-exec has it; null when
-    /// none does.
+    /// Seconds until the next attempt that `--retries` of run-exec makes; null if there is none.
     #[serde(default)]
     pub retry_in_s: Option<f64>,
     /// Last lines of a Python traceback.
     pub traceback: Option<Vec<String>>,
-    /// What the attempt used.
+    /// Resources that the attempt used.
     pub resources: Resources,
-    /// Bytes of output that could not be written to a log.
+    /// Number of bytes of output that could not be written to a log.
     pub lost_bytes: u64,
-    /// What the attempt cost in US dollars, where the price of its devices was known.
+    /// Cost of the attempt in US dollars, if the price of its devices was known.
     #[serde(default)]
     pub cost_usd: Option<f64>,
 }
 
-/// Tells the line of an end from that of a start.
+/// Distinguishes an end line from a start line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndEvent {
@@ -159,17 +158,17 @@ pub enum EndEvent {
     End,
 }
 
-/// What the run's processes have used so far.
+/// Resources that the run's processes have used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Resources {
-    /// CPU time of all processes that belonged to the run, user and system.
+    /// CPU time of all processes of the run, user and system, in seconds.
     pub cpu_seconds: f64,
-    /// Most resident memory: of the whole process tree as sampled, and at least of its largest
+    /// Maximum resident memory in bytes: of the whole process tree as sampled, and at least that of its largest
     /// process.
     pub max_rss_bytes: u64,
-    /// Seconds times graphics processors in use; null without any.
+    /// Seconds multiplied by the number of GPUs in use; null without GPUs.
     pub gpu_seconds: Option<f64>,
-    /// Most GPU memory in use at once; null without any.
+    /// Maximum GPU memory in use at one time, in bytes; null without GPUs.
     pub gpu_mem_max_bytes: Option<u64>,
 }
 
@@ -180,7 +179,7 @@ impl Document for AttemptEnd {
 }
 
 impl AttemptEnd {
-    /// Makes the end of an attempt of which nothing is known but how and when it ended.
+    /// Creates the end of an attempt of which only the outcome and the times are known.
     pub fn of(
         run_id: &str,
         attempt: u32,
@@ -209,15 +208,15 @@ impl AttemptEnd {
         }
     }
 
-    /// Reads result.json: how the last attempt of a run ended, if one has. Of another attempt, or of another
-    /// run, it says nothing.
+    /// Reads result.json, the end of a run's last attempt; `None` if there is none, or if it belongs to another
+    /// attempt or run.
     pub fn read(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {
         let mut end: Self = read_document(&layout.result()).ok()?;
         end.redact();
         (end.attempt == attempt && end.run_id == run_id).then_some(end)
     }
 
-    /// Finds how an attempt ended: in result.json, or where that could not be written, in attempts.jsonl.
+    /// Finds the end of an attempt: in result.json, or if that could not be written, in attempts.jsonl.
     pub fn find(layout: &Layout, run_id: &str, attempt: u32) -> Option<Self> {
         Self::read(layout, run_id, attempt).or_else(|| {
             let attempts = Attempts::shown(layout).ok()?;
@@ -225,7 +224,7 @@ impl AttemptEnd {
         })
     }
 
-    /// Takes out the secrets that an older version recorded.
+    /// Redacts secrets that an older version recorded.
     fn redact(&mut self) {
         for line in self.reason.iter_mut().chain(self.traceback.iter_mut().flatten()) {
             *line = redact_text(line).into_owned();
@@ -234,10 +233,10 @@ impl AttemptEnd {
 }
 
 /// Returns how to recognise checkpoints of a run: as given to the last attempt, else as recorded at the
-/// creation.
+/// creation of the run.
 pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
     if layout.foreign().is_some() {
-        return meta.checkpoint.clone(); // its attempt was given none
+        return meta.checkpoint.clone(); // its attempt has no options
     }
     let attempts = Attempts::read(layout).unwrap_or_default();
     match attempts.last().and_then(|last| last.start.checkpoint_pattern.as_ref()) {
@@ -246,12 +245,12 @@ pub fn checkpoint_of(meta: &Meta, layout: &Layout) -> Option<Checkpoint> {
     }
 }
 
-/// One attempt, as attempts.jsonl tells of it.
+/// An attempt in attempts.jsonl.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// Its start.
     pub start: AttemptStart,
-    /// Its end; `None` while it runs, and when nobody saw it end and no other attempt was made.
+    /// Its end; `None` while it runs, or if nobody recorded its end.
     pub end: Option<AttemptEnd>,
 }
 
@@ -263,9 +262,9 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Reads attempts.jsonl; a missing file tells of no attempts. Lines that are no start and no end are
-    /// skipped and counted. Of two starts of one number the last counts, of two ends the first: a supervisor
-    /// that was killed while it wrote is followed by another that writes the same again.
+    /// Reads attempts.jsonl; a missing file means no attempts. Other lines are skipped and counted. If an
+    /// attempt has two starts, the last counts; if it has two ends, the first counts. Both happen if a
+    /// supervisor is killed while it writes, and its successor writes the line again.
     pub fn read(layout: &Layout) -> io::Result<Self> {
         if let Some(foreign) = layout.foreign() {
             return Ok(Self::of(&Account::of(foreign, layout.root())));
@@ -278,17 +277,17 @@ impl Attempts {
         Ok(attempts)
     }
 
-    /// Reads attempts.jsonl as it may be shown: an older version recorded secrets.
+    /// Reads attempts.jsonl for display, without secrets that an older version recorded.
     pub fn shown(layout: &Layout) -> io::Result<Self> {
         Ok(Self::read(layout)?.redacted())
     }
 
-    /// Takes the one attempt that a run of another system has made.
+    /// Returns the only attempt of a run of another system.
     pub(super) fn of(account: &Account) -> Self {
         Self { all: account.attempt().into_iter().collect(), skipped: 0 }
     }
 
-    /// Takes out the secrets that an older version, or another system, recorded.
+    /// Redacts secrets that an older version, or another system, recorded.
     pub(super) fn redacted(mut self) -> Self {
         for Attempt { start, end } in &mut self.all {
             start.command = redact_command(&start.command);
@@ -298,8 +297,8 @@ impl Attempts {
         self
     }
 
-    /// Returns how long the attempts before a number took, in seconds, where that was recorded. Reads nothing else
-    /// of them: a listing asks.
+    /// Returns the total recorded duration of the attempts before a number, in seconds. Parses nothing else, to
+    /// keep listings fast.
     pub(super) fn seconds_before(layout: &Layout, number: u32) -> f64 {
         #[derive(Deserialize)]
         struct Took {
@@ -343,24 +342,24 @@ impl Attempts {
         self.all.iter()
     }
 
-    /// Returns the last one.
+    /// Returns the last attempt.
     pub fn last(&self) -> Option<&Attempt> {
         self.all.last()
     }
 
-    /// Returns the attempt of a number.
+    /// Returns the attempt with this number.
     pub fn get(&self, number: u32) -> Option<&Attempt> {
         self.all.iter().rev().find(|one| one.start.attempt == number)
     }
 
-    /// Returns how many lines could not be read.
+    /// Returns the number of lines that could not be read.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
 
-    /// Appends the end of the last attempt, where it has none: that of result.json, which a power cut or a full disk
-    /// kept from this file, else what is known of one that died, the `unseen` end. Called by the holder of the run's
-    /// lock before another attempt begins.
+    /// Appends the end of the last attempt if it is missing: the end in result.json, if a power cut or a full
+    /// disk kept it out of attempts.jsonl, else `unseen`, the known facts about an attempt that died. Called by
+    /// the holder of the run's lock before the next attempt.
     pub(super) fn complete(&self, layout: &Layout, unseen: Option<&AttemptEnd>) -> io::Result<()> {
         let Some(last) = self.last().filter(|last| last.end.is_none()) else { return Ok(()) };
         let AttemptStart { run_id, attempt, .. } = &last.start;

@@ -1,5 +1,5 @@
-//! Batches: runs that were created together. `batch.json`, written once by run-new, says what a batch
-//! is and which command line made it.
+//! Batches: runs that were created together. run-new writes `batch.json` once, with the identity of the batch
+//! and the command line that created it.
 
 use super::find::identity;
 use super::layout::{BatchLayout, Layout};
@@ -29,16 +29,16 @@ pub struct Batch {
     pub command: Option<Vec<String>>,
     /// The command line of run-new as typed, secrets redacted.
     pub argv: Vec<String>,
-    /// What the draws of a sample begin with.
+    /// Seed of the draws of a sample.
     pub sample_seed: Option<u64>,
-    /// How many runs it was created for; older versions recorded none.
+    /// Number of runs it was created for; older versions did not record it.
     #[serde(default)]
     pub planned: Option<usize>,
     /// Host of the creation.
     pub host: String,
     /// User who created the batch.
     pub user: String,
-    /// Directory of the creation (absolute): `argv` names files from there.
+    /// Directory of the creation, absolute; relative paths in `argv` start there.
     pub cwd: String,
     /// Version of the suite.
     pub tool_version: String,
@@ -57,14 +57,14 @@ impl Batch {
     }
 }
 
-/// A directory that was seen to be a batch.
+/// A directory that is known to be a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchDir {
     layout: BatchLayout,
 }
 
 impl BatchDir {
-    /// Opens the batch at `path`, if it is one; fails when that cannot be found out.
+    /// Opens the batch at `path`; `None` if it is none. Fails if this cannot be determined.
     pub fn at(path: &Path) -> Result<Option<Self>, Error> {
         let layout = BatchLayout::new(path);
         match fs::metadata(layout.batch()) {
@@ -76,18 +76,18 @@ impl BatchDir {
         }
     }
 
-    /// Returns the batch that a run lies in.
+    /// Returns the batch that contains a run.
     pub fn of(run: &RunDir) -> Option<Self> {
         Self::at(run.layout().root().parent()?).ok().flatten()
     }
 
-    /// Returns where its files are.
+    /// Returns the paths of its files.
     pub fn layout(&self) -> &BatchLayout {
         &self.layout
     }
 
-    /// Returns its runs by name, in natural order. A run that a link leads to counts once, by its own name where that is in the
-    /// batch.
+    /// Returns its runs by name, in natural order. A run with several names because of links is listed once,
+    /// under its own name if that is in the batch.
     pub fn runs(&self) -> Result<Vec<RunDir>, Error> {
         let root = self.layout.root();
         let entries = fs::read_dir(root).and_then(Iterator::collect::<io::Result<Vec<_>>>);
@@ -109,7 +109,7 @@ impl BatchDir {
         Ok(paths.iter().filter_map(|path| run_at(path)).collect())
     }
 
-    /// Returns its runs in the order in which they were created.
+    /// Returns its runs in the order of their creation.
     pub fn runs_as_created(&self) -> Result<Vec<RunDir>, Error> {
         let id = |run: &RunDir| Recorded::read(run.layout()).map(|state| state.run_id).unwrap_or_default();
         let mut runs: Vec<_> = self.runs()?.into_iter().map(|run| (id(&run), run)).collect();
@@ -118,7 +118,7 @@ impl BatchDir {
     }
 }
 
-/// Returns the run at a path, also one that cannot be read.
+/// Returns the run at a path, even if its record cannot be read.
 fn run_at(path: &Path) -> Option<RunDir> {
     match has_record(&Layout::new(path)) {
         Ok(false) => RunDir::at(path).ok(),

@@ -1,5 +1,5 @@
-//! `.run/environment.json`: the packages, the driver, the container and the processor of the last attempt. Written by
-//! run-exec beside the command, compared by run-report.
+//! `.run/environment.json`: the packages, the driver, the container and the processor of the last attempt.
+//! Written by run-exec while the command runs, compared by run-report.
 
 use super::SCHEMA;
 use super::layout::Layout;
@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-/// Maximum size of a lock file that is hashed.
+/// Maximum size of a lock file to hash, in bytes.
 const LOCK_LIMIT: u64 = 64 << 20;
 
 /// The environment of an attempt.
@@ -30,7 +30,7 @@ pub struct Captured {
     pub run_id: String,
     /// The attempt.
     pub attempt: u32,
-    /// When it was captured.
+    /// Time of the capture.
     #[serde(default)]
     pub time: Option<Timestamp>,
     /// The interpreter of the command.
@@ -42,13 +42,13 @@ pub struct Captured {
     /// Versions and builds of the packages of its conda environment, by name.
     #[serde(default)]
     pub conda: BTreeMap<String, String>,
-    /// SHA-256 of `uv.lock`, beside the code or above it.
+    /// SHA-256 of `uv.lock` in the directory of the code or above it.
     #[serde(default)]
     pub uv_lock_sha256: Option<String>,
     /// The model of the processor.
     #[serde(default)]
     pub cpu: Option<String>,
-    /// Number of processors that the attempt may use.
+    /// Number of processors available to the attempt.
     #[serde(default)]
     pub cpus: Option<usize>,
     /// The driver of the GPUs and its version.
@@ -66,7 +66,8 @@ impl Document for Captured {
 }
 
 impl Captured {
-    /// Looks at the environment of an attempt: of an interpreter, if its command has one, and of the code in `cwd`.
+    /// Captures the environment of an attempt: of an interpreter, if its command has one, and of the code in
+    /// `cwd`.
     pub fn now(run_id: &str, attempt: u32, interpreter: Option<(&Path, &str)>, cwd: &Path) -> Self {
         Self {
             schema: SCHEMA,
@@ -84,8 +85,8 @@ impl Captured {
         }
     }
 
-    /// Reads what was captured last; `None` if nothing was, or the file cannot be read: an environment must not keep a
-    /// run from being shown.
+    /// Reads the last captured environment; `None` if there is none or the file cannot be read, because an
+    /// environment must not prevent a run from being shown.
     pub fn read(layout: &Layout) -> Option<Self> {
         if layout.foreign().is_some() {
             return None;
@@ -102,7 +103,7 @@ impl Captured {
     }
 }
 
-/// Returns the hash of the lock file of the project that a directory is part of.
+/// Returns the hash of the lock file of the project that contains a directory.
 fn lock(cwd: &Path) -> Option<String> {
     let file =
         cwd.ancestors().map(|directory| directory.join("uv.lock")).find(|file: &PathBuf| file.is_file())?;

@@ -151,7 +151,8 @@ impl Evaluations {
         read_document(&self.identity_file()).ok()
     }
 
-    /// Returns those of the last run that was evaluated under a label, below the directory of evaluations of `run`.
+    /// Returns the evaluations of the last run that was evaluated under a label, below the directory of
+    /// evaluations of `run`.
     pub fn latest(run: &RunDir, label: &str, given: Option<&Path>) -> Option<Self> {
         let directory = directory(run, given);
         let is_of_batch = BatchDir::of(run).is_some();

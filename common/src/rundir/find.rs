@@ -1,4 +1,4 @@
-//! Discovery: which directories below another are runs.
+//! Discovery: finds the runs below a directory.
 
 use super::foreign::{self, Foreign, Kind, Listing, is_hidden_holder};
 use super::layout::RECORD_DIR;
@@ -18,54 +18,55 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How deep runs lie below the directory that is searched, at most.
+/// Maximum depth of runs below the searched directory.
 const DEPTH: usize = 3;
 
-/// What discovery comes upon, and what was made of a run.
+/// A result of discovery. `R` is what `look` returned for a run.
 #[derive(Debug)]
 pub enum Found<R = ()> {
-    /// A run, of ours or of another system.
+    /// A run, of the suite or of another system.
     Run(RunDir, R),
-    /// A run whose name no record and no JSON can hold.
+    /// A run whose path is not UTF-8, and cannot be in a record or JSON.
     NotUtf8(PathBuf),
-    /// A directory at the top that is no run and holds none, unless another system keeps it beside its runs.
+    /// A directory at the top that neither is nor contains a run, except one that another system keeps beside
+    /// its runs.
     Other(PathBuf),
-    /// What could not be looked into, and why.
+    /// A directory that cannot be read, and why.
     Unreadable(PathBuf, String),
 }
 
-/// What lies below a directory, and where that was looked for.
+/// The runs below a directory, and the directories that were searched.
 #[derive(Debug, Default)]
 pub struct Search {
-    /// The runs, and what else there is, by path.
+    /// The runs and other findings, by path.
     pub found: Vec<Found>,
-    /// Where runs were looked for.
+    /// The directories that were searched for runs.
     pub holders: Holders,
 }
 
-/// The directories that hold runs, or may, as they were before they were read.
+/// The directories that may contain runs, with their states before they were read.
 #[derive(Debug, Default)]
 pub struct Holders(Vec<(PathBuf, Option<Changed>)>);
 
-/// When a directory was changed last.
+/// The last change of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Changed {
     mtime: SystemTime,
-    /// It was so shortly before it was looked at that it may have been changed again after that without its mtime
-    /// telling: some file systems count in seconds.
+    /// Whether the change was so recent that a later change might not alter the mtime: some file systems count
+    /// in whole seconds.
     is_young: bool,
 }
 
 const YOUNG: Duration = Duration::from_secs(2);
 
 impl Holders {
-    /// Says whether runs may have been made, moved or removed since.
+    /// Returns whether runs may have been created, moved or removed since.
     pub fn may_have_changed(&self) -> bool {
         let is_young = |before: &Option<Changed>| before.is_none_or(|before| before.is_young);
         self.0.iter().any(|(_, before)| is_young(before)) || self.have_changed()
     }
 
-    /// Says whether runs are known to have been made, moved or removed since.
+    /// Returns whether runs have certainly been created, moved or removed since.
     pub(crate) fn have_changed(&self) -> bool {
         let mtime = |changed: Option<Changed>| changed.map(|changed| changed.mtime);
         self.0.iter().any(|(path, before)| mtime(changed(path)) != mtime(*before))
@@ -78,7 +79,8 @@ fn changed(directory: &Path) -> Option<Changed> {
 }
 
 impl<R> Found<R> {
-    /// Returns what is wrong with something that is no run to look at; nothing, when it is none at all.
+    /// Returns the error of a finding that is not a readable run; `None` for a run, or for a directory without
+    /// runs.
     pub fn fault(self, root: &Path) -> Option<Error> {
         let unreadable = |exit, path: &Path, why: String| {
             Error::new(exit, format!("cannot read '{}'", path.display())).because(why)
@@ -92,17 +94,18 @@ impl<R> Found<R> {
     }
 }
 
-/// A directory that may be a run, or hold some.
+/// A directory that may be a run, or contain runs.
 struct Candidate {
     path: PathBuf,
-    /// It is a link to one, or lies below one that is.
+    /// Whether it is a link, or lies below a link.
     is_linked: bool,
 }
 
-/// What a candidate turned out to be.
+/// The kind of a candidate.
 enum Nature<R> {
     Run(RunDir, R),
-    /// No run; it may hold some, a level deeper or not. It was last changed then.
+    /// Not a run, but it may contain runs, a level deeper or (without `is_level`) at the same level. `changed`
+    /// is its last change.
     Holder {
         changed: Option<Changed>,
         inside: Vec<Candidate>,
@@ -111,16 +114,16 @@ enum Nature<R> {
     /// The evaluations of runs.
     Evaluations,
     Unreadable(PathBuf, String),
-    /// It is gone, or no directory.
+    /// Nothing: it is gone, or not a directory.
     Nothing,
 }
 
-/// Returns the runs below `root`, in the natural order of their paths; see [`visit`].
+/// Returns the runs below `root` in the natural order of their paths; see [`visit`].
 pub fn find(root: &Path) -> Vec<Found> {
     search(root).found
 }
 
-/// Like [`find`], and says where runs were looked for.
+/// Like [`find`], and also returns the searched directories.
 pub fn search(root: &Path) -> Search {
     let mut found = Vec::new();
     let is_run = RunDir::check;
@@ -137,10 +140,10 @@ pub fn search(root: &Path) -> Search {
     Search { found, holders }
 }
 
-/// Goes through the runs below `root`, in the natural order of their paths, several at once, and passes on the
-/// results of `look`. It does not descend into a run, nor deeper than three levels. Names that begin with `.` are skipped. A run that
-/// links lead to comes once, by its own name where that is below `root` too, and after all others else; so
-/// does what cannot be looked into. Returns the directories in which runs were looked for.
+/// Visits the runs below `root`, several at a time, and passes the results of `look` on in the natural order of
+/// their paths. The search does not enter runs, and ends three levels below `root`. Names that begin with `.`
+/// are skipped. Runs and unreadable directories behind links come after all others, once each, and only if they
+/// were not found under their own names. Returns the searched directories.
 pub fn visit<R: Send, E>(
     root: &Path,
     look: impl Fn(&RunDir) -> Result<R, Error> + Sync,
@@ -164,7 +167,7 @@ pub fn visit<R: Send, E>(
         for (path, found) in linked {
             let is_new = match identity(&path) {
                 Some(identity) => seen.insert(identity),
-                None => matches!(found, Found::Unreadable(..)), // a run is gone
+                None => matches!(found, Found::Unreadable(..)), // a run that is gone is left out
             };
             if is_new {
                 take(found)?;
@@ -174,12 +177,12 @@ pub fn visit<R: Send, E>(
     Ok(Holders(holders))
 }
 
-/// Tells a directory from all others.
+/// Returns the identity of a directory: device and inode.
 pub(super) fn identity(directory: &Path) -> Option<(u64, u64)> {
     fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()))
 }
 
-/// The directories that were gone into, and how deep what is in them lies at least.
+/// The searched directories, each with the least depth of its contents so far.
 #[derive(Default)]
 struct Entered(Mutex<HashMap<(u64, u64), usize>>);
 
@@ -200,9 +203,9 @@ struct Walk<'a, R, L, T> {
     take: &'a mut T,
     entered: &'a Entered,
     holders: Vec<(PathBuf, Option<Changed>)>,
-    /// The directories of what was handed on.
+    /// The directories of findings that were passed on.
     passed: Vec<PathBuf>,
-    /// What is below links, and may be known by its own name, with its directory.
+    /// Findings below links, with their directories: they may also have names of their own.
     linked: Vec<(PathBuf, Found<Result<R, Error>>)>,
 }
 
@@ -212,7 +215,7 @@ where
     L: Fn(&RunDir) -> Result<R, Error> + Sync,
     T: FnMut(Found<Result<R, Error>>) -> Result<(), E>,
 {
-    /// Goes through directories that lie side by side; says whether there was a run in them.
+    /// Visits the directories of one level; returns whether any of them contains a run.
     fn through(&mut self, candidates: Vec<Candidate>, depth: usize) -> Result<bool, E> {
         let look = self.look;
         let entered = self.entered;
@@ -247,7 +250,7 @@ where
         Ok(any)
     }
 
-    /// Passes on what was found in a directory, or keeps it for the end.
+    /// Passes a finding on, or keeps it for the end if it is behind a link.
     fn pass(&mut self, path: PathBuf, is_linked: bool, found: Found<Result<R, Error>>) -> Result<(), E> {
         if is_linked {
             self.linked.push((path, found));
@@ -264,8 +267,8 @@ fn found<R>(run: RunDir, made: R) -> Found<R> {
 }
 
 impl Candidate {
-    /// Classifies the directory. A run is one of which something can be made, or that has a record, or is laid out
-    /// as runs of another system are.
+    /// Classifies the directory. It is a run if `look` succeeds, if it has a record, or if it has the layout of
+    /// another system.
     fn look<R>(
         &self,
         depth: usize,
@@ -277,9 +280,9 @@ impl Candidate {
             Ok(made) => return Nature::Run(own, Ok(made)),
             Err(failure) => failure,
         };
-        let changed = changed(&self.path); // before it is read
+        let changed = changed(&self.path); // taken before the directory is read
         let listing = Listing::read(&self.path);
-        // What has no record needs no further look for one.
+        // Without a record directory, there can be no record.
         if listing.as_ref().map_or(true, |listing| listing.has(RECORD_DIR)) {
             match has_record(own.layout()) {
                 Ok(true) => return Nature::Run(own, Err(failure)),
@@ -299,7 +302,7 @@ impl Candidate {
             let made = look(&run);
             return Nature::Run(run, made);
         }
-        // A link to where this is, or to what was gone through already, brings nothing new.
+        // A link to a directory that contains it, or that was searched before, adds nothing.
         if !entered.enter(&self.path, depth + 1) && self.is_linked {
             return Nature::Nothing;
         }
@@ -314,7 +317,7 @@ impl Candidate {
     }
 }
 
-/// Returns the directories in a directory, and the links, by name, in natural order.
+/// Returns the directories and links in a directory, in natural order.
 fn inside(listing: &Listing, is_linked: bool) -> Vec<Candidate> {
     let may_be = |(name, kind): &(&OsStr, Kind)| {
         let is_hidden = name.as_bytes().starts_with(b".") && !is_hidden_holder(name);
@@ -377,7 +380,7 @@ mod tests {
         ] {
             symlink(to, root.join(at)).unwrap();
         }
-        // Hard links of a record do not make two runs one.
+        // Hard links between records do not make two runs one.
         fs::create_dir_all(root.join("d/.run")).unwrap();
         fs::hard_link(root.join("a/.run/meta.json"), root.join("d/.run/meta.json")).unwrap();
         symlink("d", root.join("e")).unwrap();

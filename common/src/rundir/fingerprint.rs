@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-/// Bytes of a file that its fingerprint is made of, at most: the header of a table and its first rows.
+/// Maximum number of bytes in a fingerprint: the header of a table and its first rows.
 const HEAD: u64 = 4096;
 
-/// Returns the SHA-256, in hexadecimal, of the first 4,096 bytes that a file had when it was so long, or of all when
-/// there were fewer; `None` for an empty file, and for one that is shorter now or cannot be read.
+/// Returns the SHA-256, in hexadecimal, of the beginning of a file as it was when the file had this length, at
+/// most of 4,096 bytes. `None` if this length is 0, or if the file is shorter now or cannot be read.
 pub fn fingerprint(path: &Path, length: u64) -> Option<String> {
     let wanted = length.min(HEAD);
     if wanted == 0 {
@@ -27,8 +27,8 @@ pub fn fingerprint(path: &Path, length: u64) -> Option<String> {
     (head.len() as u64 == wanted).then(|| sha256(&head))
 }
 
-/// Returns the fingerprints of the files with metrics among those that an attempt begins with, whose lengths these
-/// are: a program may write them anew, which it cannot do with logs.
+/// Returns the fingerprints of the files with metrics among these files, given their lengths at the start of an
+/// attempt. A program may rewrite such files, unlike logs.
 pub fn fingerprints(layout: &Layout, lengths: &BTreeMap<String, u64>) -> BTreeMap<String, String> {
     let logs = [layout.stdout(), layout.stderr(), layout.combined(), layout.scraped()];
     let is_log = |name: &str| logs.iter().any(|log| log.file_name().is_some_and(|log| log == name));

@@ -1,5 +1,5 @@
-//! A run that a launcher is to start on another machine: `launch.json`, which job that is, and `owner.json`, which
-//! process of which job may write to the run. A job that submits its run again writes both files.
+//! A run that a launcher starts on another machine: `launch.json` names the job, and `owner.json` the process
+//! of a job that may write to the run. A job that submits its run again writes both files.
 
 use super::SCHEMA;
 use super::layout::Layout;
@@ -42,16 +42,16 @@ pub struct Launch {
     /// Seconds between the launcher's SIGTERM and SIGKILL when it ends a job, if known.
     #[serde(default)]
     pub kill_wait_s: Option<f64>,
-    /// A job that is ended before its run is complete is to be started again.
+    /// Whether to start a job again if it is ended before its run is complete.
     #[serde(default)]
     pub requeue: bool,
-    /// The run may start over if it has no checkpoint to resume from.
+    /// Whether the run may start over if there is no checkpoint to resume from.
     #[serde(default)]
     pub restart_ok: bool,
-    /// How often the job itself has submitted its run again.
+    /// Number of times that the job itself has submitted its run again.
     #[serde(default)]
     pub resubmitted: u32,
-    /// When it last did.
+    /// Time of the last such submission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resubmit_time: Option<Timestamp>,
     /// Number of attempts before the submission.
@@ -68,9 +68,9 @@ pub struct Owner {
     pub submission: String,
     /// The launcher's id of the job.
     pub job: Option<String>,
-    /// How often the launcher has started the job before.
+    /// Number of earlier starts of the job by the launcher.
     pub restart: u32,
-    /// When the process claimed the run.
+    /// Time of the claim.
     pub time: Timestamp,
     /// The process.
     #[serde(flatten)]
@@ -95,12 +95,12 @@ impl Launch {
         read_if_there(&layout.launch())
     }
 
-    /// Returns the user who has written the submission.
+    /// Returns the id of the user who wrote the submission.
     pub fn writer(layout: &Layout) -> Option<u32> {
         fs::symlink_metadata(layout.launch()).ok().map(|file| file.uid())
     }
 
-    /// Removes the submission, which has led to no job.
+    /// Removes the submission if it has not led to a job.
     pub fn remove(layout: &Layout) -> Result<(), Error> {
         let path = layout.launch();
         fs::remove_file(&path).map_err(|error| Error::io("remove", &path, error))
@@ -111,7 +111,7 @@ impl Launch {
         self.write_as(layout, Durability::Power)
     }
 
-    /// Writes the submission, for as long as that has to last until a later sync of the file system.
+    /// Writes the submission with this durability; the caller may sync the file system later.
     pub fn write_as(&self, layout: &Layout, durability: Durability) -> Result<(), Error> {
         let path = layout.launch();
         let written = document(self).and_then(|bytes| replace(&path, &bytes, durability));
@@ -120,7 +120,7 @@ impl Launch {
 }
 
 impl Owner {
-    /// Returns the claim of the calling process.
+    /// Creates the claim of the calling process.
     pub fn myself(submission: String, job: Option<String>, restart: u32) -> Self {
         let (time, process) = (Timestamp::now(), ProcessId::myself());
         Self { schema: SCHEMA, submission, job, restart, time, process }
@@ -133,8 +133,8 @@ impl Owner {
         read_if_there(&layout.owner())
     }
 
-    /// Claims the run: its previous owner notices at its next heartbeat, and gives it up. A process whose job was
-    /// started again meanwhile comes too late.
+    /// Claims the run: its previous owner notices this at its next heartbeat and gives the run up. Fails for a
+    /// process whose job was started again meanwhile.
     pub fn claim(&self, layout: &Layout) -> Result<(), Error> {
         let path = layout.owner();
         let is_later = |now: &Self| {
@@ -148,7 +148,7 @@ impl Owner {
         written.map_err(|error| Error::io("write", &path, error))
     }
 
-    /// Says who has claimed the run since, if another process has.
+    /// Returns who has claimed the run since, if another process has.
     pub fn successor(&self, layout: &Layout) -> Option<String> {
         let is_other = |now: &Self| now.submission != self.submission || now.process != self.process;
         Some(Self::read(layout).ok().flatten().filter(is_other)?.has_it())

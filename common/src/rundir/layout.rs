@@ -1,4 +1,4 @@
-//! The name of every file in a run directory, and in the directory of a batch.
+//! The names of all files in a run directory, and in the directory of a batch.
 
 use super::foreign::Foreign;
 use crate::fsio::join;
@@ -7,71 +7,71 @@ use std::path::{Path, PathBuf};
 /// The directory of the suite's own record, below a run.
 pub const RECORD_DIR: &str = ".run";
 
-/// The directory of the record of a batch, below it.
+/// The directory of the record of a batch, below the batch.
 pub(super) const BATCH_DIR: &str = ".batch";
 
-/// The directory of the record of an evaluation, which is kept like that of a run.
+/// The directory of the record of an evaluation, which has the structure of a run's record.
 pub(crate) const EVAL_RECORD_DIR: &str = ".eval";
 
-/// The paths of a run, or of an evaluation. It says nothing of whether they exist.
+/// The paths of a run or an evaluation; the files need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
     record: &'static str,
-    /// Metric rows that were made elsewhere, to be read in place of the run's own.
+    /// A file of metric rows that is read instead of the run's own metrics.
     rows: Option<MadeRows>,
-    /// How it is laid out, where another system made it.
+    /// The layout of a run that another system made.
     foreign: Option<Foreign>,
 }
 
-/// A file of JSON lines that is read in place of the metrics of a run.
+/// A file of JSON lines that is read instead of the metrics of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeRows {
     /// The file.
     pub path: PathBuf,
-    /// Where the attempts after the first begin in it.
+    /// Offsets at which the attempts after the first begin.
     pub begun: Vec<u64>,
 }
 
-/// The paths of a batch. It says nothing of whether they exist.
+/// The paths of a batch; the files need not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchLayout {
     root: PathBuf,
 }
 
 impl Layout {
-    /// Names the files of the run `root`.
+    /// Returns the paths of the run `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), record: RECORD_DIR, rows: None, foreign: None }
     }
 
-    /// Names the files of the evaluation `root`.
+    /// Returns the paths of the evaluation `root`.
     pub fn of_evaluation(root: impl Into<PathBuf>) -> Self {
         Self { record: EVAL_RECORD_DIR, ..Self::new(root) }
     }
 
-    /// Names the files of the run `root` of another system.
+    /// Returns the paths of the run `root` of another system.
     pub(super) fn of_foreign(root: impl Into<PathBuf>, foreign: Foreign) -> Self {
         Self { foreign: Some(foreign), ..Self::new(root) }
     }
 
-    /// Returns how the run is laid out, where another system made it.
+    /// Returns the layout of a run that another system made; `None` for a run of the suite.
     pub fn foreign(&self) -> Option<Foreign> {
         self.foreign
     }
 
-    /// Names the same files from another path of the run.
+    /// Returns the same paths for another path of the run.
     pub(super) fn moved(&self, root: PathBuf) -> Self {
         Self { root, ..self.clone() }
     }
 
-    /// Has a file of JSON lines be read in place of the metrics of the run.
+    /// Makes readers use a file of JSON lines instead of the metrics of the run.
     #[must_use]
     pub fn with_rows(self, rows: MadeRows) -> Self {
         Self { rows: Some(rows), ..self }
     }
 
-    /// Returns the file that is read in place of the metrics of the run, if there is one.
+    /// Returns the file that is read instead of the metrics of the run, if there is one.
     pub fn rows(&self) -> Option<&MadeRows> {
         self.rows.as_ref()
     }
@@ -87,7 +87,7 @@ impl Layout {
 }
 
 impl BatchLayout {
-    /// Names the files of the batch `root`.
+    /// Returns the paths of the batch `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -101,7 +101,7 @@ macro_rules! root {
                 &self.root
             }
 
-            /// Returns its name: the last part of its path.
+            /// Returns the name, which is the last part of the path.
             pub fn name(&self) -> String {
                 match self.root.file_name() {
                     Some(name) => name.to_string_lossy().into_owned(),
@@ -144,11 +144,11 @@ files! { Layout, below_record:
     status = "status.json";
     /// A start line and an end line for every attempt.
     attempts = "attempts.jsonl";
-    /// How the last attempt ended.
+    /// The end of the last attempt.
     result = "result.json";
     /// Metric rows read from the command's output.
     scraped = "scraped.jsonl";
-    /// The steps of checkpoints that are written again in place.
+    /// The steps of checkpoints that programs overwrite in place.
     overwritten = "overwritten.json";
     /// The job that is to execute the run, if it was submitted to a launcher.
     launch = "launch.json";
@@ -158,11 +158,11 @@ files! { Layout, below_record:
     waiting_lock = "waiting.lock";
     /// The process of a job that may write to the run.
     owner = "owner.json";
-    /// The note and the tags that were given after the creation.
+    /// Changes of the note and the tags after the creation.
     notes = "notes.jsonl";
     /// CPU, memory and GPU use over time.
     resources = "resources.jsonl";
-    /// Figures of what an evaluation has measured.
+    /// Figures of an evaluation's results.
     measured = "metrics.json";
 }
 
@@ -171,28 +171,28 @@ files! { Layout, below_root:
     stdout = "stdout.log";
     /// The command's stderr, byte for byte.
     stderr = "stderr.log";
-    /// Both, line by line, with the time of each.
+    /// Both streams, line by line, each with its time.
     combined = "combined.log";
     /// Metric rows that the command writes.
     metrics = "metrics.jsonl";
-    /// Exists when a stop has been asked for.
+    /// Exists if a stop was requested.
     stop = "stop";
 }
 
 files! { BatchLayout, below_root:
     /// The directory of the record.
     record = ".batch";
-    /// What the batch is, written once.
+    /// Identity and provenance of the batch, written once.
     batch = ".batch/batch.json";
     /// Held while the views below are rewritten.
     lock = ".batch/lock";
-    /// What happened, a line an event, for people.
+    /// Events, one per line, for people.
     master_log = "master_log.txt";
-    /// State of all runs, for people.
+    /// The state of all runs, for people.
     summary = "experiment_summary.json";
-    /// Exists when a stop of the whole batch has been asked for.
+    /// Exists if a stop of the whole batch was requested.
     stop = "stop";
 }
 
-/// Names that no run of a batch may have: its own files lie there.
+/// Names that runs of a batch cannot have, because the batch uses them.
 pub const BATCH_FILES: [&str; 3] = ["master_log.txt", "experiment_summary.json", "stop"];

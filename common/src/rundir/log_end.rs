@@ -12,7 +12,7 @@ const TAIL: u64 = 8 << 10;
 /// Length of the time, the stream and the tag before each line of combined.log.
 const HEAD: usize = "2026-01-29T12:00:00.123456Z stdout F ".len();
 
-/// Returns the last lines of a log that has lines without heads, from an offset on, if there are any.
+/// Returns the last lines of a log without heads before its lines, from an offset on, if there are any.
 pub fn tail(log: &Path, start: u64, most: usize) -> Option<Vec<String>> {
     lines(log, start, most, |_| 0)
 }
@@ -28,7 +28,7 @@ pub fn last_output(layout: &Layout, most: usize) -> Option<Vec<String>> {
     lines(&layout.combined(), 0, most, |line| if is_head(line) { HEAD } else { 0 })
 }
 
-/// Returns the last lines of a log, from an offset on, if there are any. `head` returns the length of what comes
+/// Returns the last lines of a log, from an offset on, if there are any. `head` returns the length of the part
 /// before the text of a line.
 fn lines(log: &Path, start: u64, most: usize, head: impl Fn(&str) -> usize) -> Option<Vec<String>> {
     let bytes = read_end(log, start, TAIL).ok()?;

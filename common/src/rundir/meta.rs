@@ -1,4 +1,4 @@
-//! `meta.json`: who the run is, and what was so when it was created. Written once by run-new.
+//! `meta.json`: the identity of a run, and the circumstances of its creation. Written once by run-new.
 
 use super::foreign::Account;
 use super::layout::Layout;
@@ -19,18 +19,18 @@ pub struct Meta {
     pub schema: u32,
     /// `UUIDv7`: unique, and in the order of creation.
     pub run_id: String,
-    /// The name the run was created under.
+    /// Name given at the creation.
     pub run_name: String,
     /// When the run was created.
     pub created: Timestamp,
     /// The command with its placeholders, secrets redacted.
     pub command: Option<Vec<String>>,
-    /// Where the command's program was found at creation (absolute).
+    /// Absolute path of the command's program at the creation.
     #[serde(default)]
     pub executable: Option<String>,
-    /// Arguments that stand for `{resume}` on an attempt that resumes.
+    /// Arguments that replace `{resume}` in an attempt that resumes.
     pub resume_args: Option<Vec<String>>,
-    /// The config as given, made absolute.
+    /// Absolute path of the config as given.
     pub config_path: Option<String>,
     /// Name of its copy inside the run.
     pub config_file: Option<String>,
@@ -38,33 +38,33 @@ pub struct Meta {
     pub config_sha256: Option<String>,
     /// Overrides as typed.
     pub overrides: Map<String, Value>,
-    /// Options of the command line, read as key and value.
+    /// Options of the command line, as keys and values.
     pub params: Map<String, Value>,
     /// Named input files: path, size and mtime.
     pub inputs: Map<String, Value>,
-    /// Words to select runs by.
+    /// Tags, to select runs.
     pub tags: Vec<String>,
-    /// A sentence for people.
+    /// A free-text note.
     pub note: Option<String>,
     /// Random seed.
     pub seed: Option<i64>,
-    /// Number of steps that the training is to take.
+    /// Number of steps to train for.
     pub total_steps: Option<u64>,
-    /// Which files are checkpoints, where the patterns that are known do not say so.
+    /// How to recognise checkpoints, if the known patterns are not enough.
     pub checkpoint: Option<Checkpoint>,
-    /// The program reads the overrides from its environment.
+    /// Whether the program reads the overrides from its environment.
     #[serde(default)]
     pub set_by_env: bool,
-    /// Options of run-exec that run-new was given: those of the first attempt.
+    /// Options of run-exec that run-new was given, for the first attempt.
     #[serde(default)]
     pub options: AttemptOptions,
-    /// Name of the batch, for a run of one.
+    /// Name of the batch, for a run in a batch.
     pub batch: Option<String>,
     /// Host of the creation.
     pub host: String,
     /// User who created the run.
     pub user: String,
-    /// Directory the command is executed in (absolute).
+    /// Absolute path of the directory in which the command is executed.
     pub cwd: String,
     /// Environment set by `--env`, secrets redacted.
     pub env: Map<String, Value>,
@@ -74,44 +74,44 @@ pub struct Meta {
     pub git_branch: Option<String>,
     /// Whether tracked files differed from the commit; null outside a repository.
     pub git_dirty: Option<bool>,
-    /// Bytes of the patch that were left out because it was too large.
+    /// Number of bytes that were cut off the patch.
     pub git_patch_cut: u64,
-    /// Files that git does not track, by name, a bounded number of them.
+    /// Names of files that git does not track, up to a limit.
     pub untracked: Vec<String>,
-    /// Those of them whose contents are in untracked.patch.
+    /// Names of those files whose contents are in untracked.patch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untracked_saved: Vec<String>,
-    /// Number of source files among them that were too large, or too many, for untracked.patch.
+    /// Number of source files that untracked.patch lacks, because they were too large or too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub untracked_left_out: usize,
     /// Device, such as `cuda` or `cpu`.
     pub device: Option<String>,
-    /// Graphics processors of the host.
+    /// Models of the GPUs of the host.
     pub gpus: Vec<String>,
-    /// Interpreter that the command or the environment names.
+    /// Interpreter of the command or the environment.
     pub python_executable: Option<String>,
-    /// Its version.
+    /// Version of the interpreter.
     pub python_version: Option<String>,
-    /// Version of torch installed for it.
+    /// Version of torch installed for the interpreter.
     pub torch_version: Option<String>,
     /// Version of the suite.
     pub tool_version: String,
-    /// The system that made the run, where that was another.
+    /// The system that made the run; null for the suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
 }
 
-/// What a checkpoint of this run looks like.
+/// How to recognise a checkpoint of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Pattern of its path below the run.
     pub pattern: Option<String>,
-    /// Files that a complete one holds.
+    /// Files that a complete checkpoint needs.
     pub requires: Vec<String>,
 }
 
 impl Checkpoint {
-    /// Returns what was `recorded`, with another pattern.
+    /// Returns what was `recorded`, with this pattern.
     pub fn with_pattern(recorded: Option<Self>, pattern: &str) -> Self {
         let requires = recorded.map(|recorded| recorded.requires).unwrap_or_default();
         Self { pattern: Some(pattern.to_owned()), requires }
@@ -125,7 +125,7 @@ impl Document for Meta {
 }
 
 impl Meta {
-    /// Reads the meta.json of a run, or makes that which a run of another system would have.
+    /// Reads the meta.json of a run, or derives it for a run of another system.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         if let Some(foreign) = layout.foreign() {
             return Ok(Account::of(foreign, layout.root()).meta);
@@ -133,8 +133,8 @@ impl Meta {
         read_document(&layout.meta())
     }
 
-    /// Reads the meta.json of a run as it may be shown: with the note and the tags that it has now, and without
-    /// the secrets that an older version recorded.
+    /// Reads the meta.json of a run for display: with the current note and tags, and without secrets that an
+    /// older version recorded.
     pub fn shown(layout: &Layout) -> Result<Self, Error> {
         let mut meta = Self::read(layout)?;
         if layout.foreign().is_none() {
@@ -146,7 +146,7 @@ impl Meta {
         }
         let recorded = std::mem::take(&mut meta.params);
         meta.redact();
-        // It took more for params. What of these holds a secret is not in the command any more.
+        // An older version recorded more words as params. Their secrets are no longer in the command.
         for (name, value) in recorded.into_iter().filter(|(name, _)| name == "c" || name == "m") {
             let words = meta.command.as_deref().unwrap_or_default();
             if value.as_str().is_some_and(|value| words.iter().any(|word| word == value)) {
@@ -162,7 +162,7 @@ impl Meta {
             *command = redact_command(command);
         }
         if let Some(command) = &self.command {
-            // What another system recorded is in no command.
+            // Another system recorded settings that are in no command.
             let recorded = std::mem::replace(&mut self.params, params(command));
             self.params.extend(recorded.into_iter().filter(|_| self.system.is_some()));
         }
@@ -186,7 +186,7 @@ impl Meta {
     }
 }
 
-/// Returns whether a count is zero, and need not be written.
+/// Returns whether a count is zero, and is left out of the file.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(count: &usize) -> bool {
     *count == 0

@@ -12,26 +12,26 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How long another writer may take.
+/// Time limit for waiting for another writer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was changed.
+/// A change of the note or the tags.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Change {
-    /// The note is this text from now on; empty means no note.
+    /// Sets the note; an empty text removes it.
     Note {
         /// The text.
         text: String,
     },
-    /// The run has this tag.
+    /// Adds a tag.
     Tag {
-        /// The word.
+        /// The tag.
         tag: String,
     },
-    /// The run does not have this tag.
+    /// Removes a tag.
     Untag {
-        /// The word.
+        /// The tag.
         tag: String,
     },
 }
@@ -53,7 +53,7 @@ impl Change {
         }
     }
 
-    /// Applies the change to what a run has.
+    /// Applies the change to a note and tags.
     fn apply(self, note: &mut Option<String>, tags: &mut Vec<String>) {
         match self {
             Self::Note { text } => *note = Some(text).filter(|text| !text.is_empty()),
@@ -67,8 +67,8 @@ impl Change {
     }
 }
 
-/// Applies the recorded changes to the note and the tags that a run was created with. Skips lines that are
-/// no changes, and a file that cannot be read: a note must not keep a run from being shown.
+/// Applies the recorded changes to the note and the tags that a run was created with. Skips other lines, and an
+/// unreadable file, because a note must not prevent a run from being shown.
 pub(super) fn apply(layout: &Layout, note: &mut Option<String>, tags: &mut Vec<String>) {
     for line in read_lines(&layout.notes()).unwrap_or_default().records {
         if let Ok(mut change) = serde_json::from_value::<Change>(line) {
@@ -85,7 +85,7 @@ pub(super) fn exist(layout: &Layout) -> bool {
 
 /// Records changes to a run, secrets redacted.
 ///
-/// Errors: the file cannot be written, or is not a regular file of a run of ours.
+/// Errors: the file cannot be written, or is not a regular file in a run of the suite.
 pub fn record(layout: &Layout, changes: &[Change]) -> Result<(), Error> {
     let path = layout.notes();
     let user = user_name();

@@ -1,4 +1,5 @@
-//! What is true of a run now: the record, judged by the lock, the process and the heartbeat. Writes nothing.
+//! Determines the actual state of a run from its record, its lock, its processes and its heartbeat. Writes
+//! nothing.
 
 use super::attempts::{AttemptEnd, Attempts};
 use super::foreign::Account;
@@ -21,50 +22,50 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-/// A run as it is.
+/// A run with its actual state.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// The run.
     pub run: RunDir,
     /// Its record.
     pub recorded: Recorded,
-    /// Whether the record still holds.
+    /// Whether the record is still true.
     pub verdict: Verdict,
     /// Living processes of a run whose supervisor is gone.
     pub leftovers: Vec<Stat>,
-    /// The process that the record of such a run names as its command, where it lives and nothing proves that
-    /// it is the run's: another user may have written the record.
+    /// The process that the record of such a run names as its command, if it lives but nothing proves that it
+    /// belongs to the run: another user may have written the record.
     pub unproven: Option<Stat>,
-    /// The damage of a run of another system, which is shown all the same.
+    /// The damage of a run of another system, which is shown nevertheless.
     pub damage: Option<Damage>,
-    /// What the files of such a run tell, as they were read.
+    /// The contents of the files of such a run.
     pub account: Option<Box<Account>>,
 }
 
-/// What is damaged of a run.
+/// The damage of a run's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// What it leads to: lines that are left out of the metrics are no failure.
+    /// The resulting exit status; unreadable lines of metrics are not a failure.
     pub exit: Exit,
     /// What cannot be done and why, in one line.
     pub words: String,
 }
 
 impl Damage {
-    /// Makes an error of it.
+    /// Converts it into an error.
     pub fn error(&self) -> Error {
         Error::new(self.exit, self.words.clone())
     }
 }
 
-/// What a reader makes of a record. Only `Holds` can be recorded.
+/// A reader's judgement of a record. Only `Holds` can be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The run does what its record says.
+    /// The record is true.
     Holds,
-    /// It is recorded as running, and known not to be; why.
+    /// The run is recorded as running, but known not to run, for this reason.
     Dead(String),
-    /// It is recorded as running, and in doubt; why.
+    /// The run is recorded as running, but in doubt, for this reason.
     Stale(String),
 }
 
@@ -72,32 +73,33 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Observer {
     stale_after: Duration,
-    /// What carries a run's id, read once a second for all runs that were last heard of long ago; none where it is
-    /// read anew for each.
+    /// Processes with a run's id, read at most once a second for all runs with an old heartbeat; `None` to read
+    /// them anew for each run.
     processes: Option<Carriers>,
-    /// Adds the figures of the metrics to the record of a run of another system, which has none.
+    /// Adds figures of the metrics to the records of runs of other systems, which have none.
     figures: Option<FiguresOf>,
-    /// Reads the tags that runs were given after their creation.
+    /// Whether to read the tags that runs were given after their creation.
     has_notes: bool,
 }
 
-/// Reads the metrics of a run of another system, and adds their figures to its record; returns what is damaged of
-/// them, in one line.
+/// Reads the metrics of a run of another system, and adds their figures to its record; returns the damage, in
+/// one line.
 pub type FiguresOf = fn(&Layout, &mut Recorded) -> Option<String>;
 
-/// Age at which the heartbeat of another host is in doubt, unless the user says otherwise.
+/// Default age at which the heartbeat of another host is in doubt.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
-/// Seconds after which processes of a run whose supervisor is gone are not likely to come and go.
+/// Seconds after the last heartbeat until processes of a run without a supervisor probably no longer come and
+/// go.
 const LONG_AGO: f64 = 60.0;
 
-/// How a recorded supervisor is found.
+/// The state of a recorded supervisor.
 enum Supervisor {
     Works,
-    /// Suspended: which process, by what it is and its pid.
+    /// A process is suspended: its kind and its pid.
     Stopped(&'static str, i32),
     Gone,
-    /// Out of sight: its heartbeat has to tell.
+    /// The supervisor is not visible from here: its heartbeat decides.
     Elsewhere,
 }
 
@@ -108,26 +110,26 @@ impl Default for Observer {
 }
 
 impl Observer {
-    /// Looks at many runs from this host, for a list. A run of another host is stale when its heartbeat is older than
-    /// given, and so is a run of another system when no file of the run has changed for so long.
+    /// Creates an observer of many runs, for a list. A run of another host is stale if its heartbeat is older
+    /// than `stale_after`; so is a run of another system if its files have not changed for this time.
     pub fn of_many(stale_after: Option<Duration>) -> Self {
         let stale_after = stale_after.unwrap_or(STALE_AFTER);
         Self { stale_after, processes: Some(Carriers::default()), figures: None, has_notes: false }
     }
 
-    /// Reads the metrics of runs of other systems, too.
+    /// Also reads the metrics of runs of other systems.
     #[must_use]
     pub fn with_figures(self, figures: FiguresOf) -> Self {
         Self { figures: Some(figures), ..self }
     }
 
-    /// Reads the tags that runs were given after their creation, too.
+    /// Also reads the tags that runs were given after their creation.
     #[must_use]
     pub fn with_notes(self) -> Self {
         Self { has_notes: true, ..self }
     }
 
-    /// Finds out what a run does.
+    /// Determines the state of a run.
     pub fn observe(&self, run: &RunDir) -> Result<Observed, Error> {
         let layout = run.layout();
         if let Some(foreign) = layout.foreign() {
@@ -150,7 +152,7 @@ impl Observer {
                     }
                 }
                 Supervisor::Gone => {
-                    // It may have ended, or been started again, while we asked.
+                    // The run may have ended, or may have been started again meanwhile.
                     let again = Recorded::read(layout)?;
                     let has_changed = writer(&again) != writer(&recorded);
                     recorded = again;
@@ -177,7 +179,7 @@ impl Observer {
         Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None, account: None })
     }
 
-    /// Finds out what a run of another system does.
+    /// Determines the state of a run of another system.
     fn observe_foreign(&self, run: &RunDir, account: Account) -> Observed {
         let mut recorded = account.recorded();
         let of_metrics = self.figures.and_then(|figures| figures(run.layout(), &mut recorded));
@@ -202,13 +204,12 @@ impl Observer {
         }
     }
 
-    /// Returns what lives of a run without supervisor: what carries its id, and the command, also
-    /// when it has another environment or hides it. For a run that was last heard of long before this
-    /// reader began to look, all processes are gone through once for all such runs.
+    /// Returns the living processes of a run without a supervisor: those with its id, and its command even
+    /// without the id in its environment. For runs with an old heartbeat, the processes are read once for all.
     fn leftovers(&self, layout: &Layout, run_id: &str, attempt: &AttemptState) -> Vec<Stat> {
         let supervisor = attempt.supervisor.as_ref();
         if supervisor.is_some_and(|one| !one.boot_id.is_empty() && !one.is_of_this_boot()) {
-            return Vec::new(); // nothing outlives a boot
+            return Vec::new(); // no process survives a reboot
         }
         let beat = attempt.last_heartbeat;
         let is_old = beat.is_some_and(|beat| Timestamp::now().seconds_since(beat) > LONG_AGO);
@@ -224,7 +225,7 @@ impl Observer {
         leftovers
     }
 
-    /// Says why a run of another host is in doubt. A heartbeat from the future is fresh.
+    /// Returns why a run of another host is in doubt, if it is. A heartbeat in the future is fresh.
     fn overdue(&self, attempt: &AttemptState) -> Option<String> {
         let host = attempt.supervisor.as_ref().map(|supervisor| supervisor.host.as_str());
         let host = host.filter(|host| !host.is_empty()).unwrap_or("an unknown host");
@@ -237,7 +238,7 @@ impl Observer {
     }
 }
 
-/// Tells one writer of a record from the next.
+/// Returns values that differ between two writers of a record.
 fn writer(recorded: &Recorded) -> (Status, u32, Option<&ProcessId>) {
     let attempt = recorded.attempt();
     (recorded.status(), recorded.attempts(), attempt.and_then(|attempt| attempt.supervisor.as_ref()))
@@ -249,7 +250,7 @@ fn command(layout: &Layout, attempt: &AttemptState) -> Option<Stat> {
     Some(stat).filter(|_| is_original(layout, attempt))
 }
 
-/// Returns the process that is recorded as the command, if it lives and is not known to be the run's.
+/// Returns the process that is recorded as the command, if it lives and does not provably belong to the run.
 fn unproven(layout: &Layout, attempt: &AttemptState, leftovers: &[Stat]) -> Option<Stat> {
     command(layout, attempt).filter(|command| leftovers.iter().all(|known| known.pid != command.pid))
 }
@@ -274,12 +275,12 @@ fn unsupervised(attempt: &AttemptState, leftovers: &[Stat], unproven: Option<&St
     }
 }
 
-/// Looks for the supervisor of an attempt that is recorded as running. A lock that is free was given up, or
-/// its holder is gone, in whatever container of this kernel that was.
+/// Finds the supervisor of an attempt that is recorded as running. If the lock is free, its holder has released
+/// it or is gone, in any container of this kernel.
 fn supervisor(layout: &Layout, attempt: &AttemptState) -> Supervisor {
     let Some(supervisor) = &attempt.supervisor else { return Supervisor::Elsewhere };
     if supervisor.is_visible() && !is_original(layout, attempt) {
-        return Supervisor::Gone; // it never was here
+        return Supervisor::Gone; // it belongs to another directory
     }
     let is_here = supervisor.is_of_this_boot()
         || supervisor.boot_id.is_empty() && supervisor.host == Place::here().host;
@@ -289,7 +290,7 @@ fn supervisor(layout: &Layout, attempt: &AttemptState) -> Supervisor {
         }
         (Held::Yes, Life::Gone) if supervisor.is_visible() => match holder(layout) {
             Some(holder) if holder.is_stopped() => Supervisor::Stopped("run-exec", holder.pid),
-            _ => Supervisor::Elsewhere, // the holder of the lock is about to take its place
+            _ => Supervisor::Elsewhere, // the holder of the lock will take its place
         },
         (Held::Yes | Held::Unknown, Life::Alive(_)) => Supervisor::Works,
         (Held::No, _) if is_here => Supervisor::Gone,
@@ -306,7 +307,7 @@ fn holder(layout: &Layout) -> Option<Stat> {
     }
 }
 
-/// Returns whether this is the directory that the supervisor wrote to, and not a copy of it.
+/// Returns whether this is the directory that the supervisor wrote to, rather than a copy.
 fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
     attempt.inode.is_none_or(|inode| fs::metadata(layout.record()).is_ok_and(|here| here.ino() == inode))
 }
@@ -314,16 +315,16 @@ fn is_original(layout: &Layout, attempt: &AttemptState) -> bool {
 /// The recipient of a stop request.
 #[derive(Debug)]
 pub enum Recipient {
-    /// The supervisor, or the process that is to take its place.
+    /// The supervisor, or the process that will take its place.
     Supervisor(Process),
-    /// It lives, and nothing proves that it is the run's: it is signalled by nobody.
+    /// A living process that does not provably belong to the run, and must not be signalled.
     Unproven(Stat),
-    /// It is gone, or out of reach.
+    /// None: the supervisor is gone, or not visible from here.
     Nobody,
 }
 
-/// Opens the supervisor of a run on this host: exactly the recorded process, if it is the run's, and only
-/// while the run's lock is held; or, when that is gone, the process that is to take its place.
+/// Opens the supervisor of a run on this host: exactly the recorded process, if it belongs to the run, and only
+/// while the run's lock is held. If the supervisor is gone, opens the process that will take its place.
 pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Recipient {
     let held = lock::ask(&layout.lock()).unwrap_or(Held::Unknown);
     let Some(attempt) = recorded.attempt() else { return Recipient::Nobody };
@@ -344,18 +345,18 @@ pub fn open_supervisor(layout: &Layout, recorded: &Recorded) -> Recipient {
     }
 }
 
-/// What to do about a run that was supervised elsewhere and is in doubt.
+/// Advice for a run in doubt that was supervised elsewhere.
 pub const TAKE_OVER: &str =
     "if you know that its host or container is gone, use run-exec --resume --take-over";
 
 impl Observed {
-    /// Returns whether the recorded supervisor is one of another host or container.
+    /// Returns whether the recorded supervisor belongs to another host or container.
     pub fn is_elsewhere(&self) -> bool {
         let supervisor = self.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());
         supervisor.is_none_or(|supervisor| supervisor.life() == Life::Unseen)
     }
 
-    /// Returns the meta.json of the run as it may be shown. That of a run of another system is not read again.
+    /// Returns the meta.json of the run for display. Files of another system are not read again.
     pub fn meta(&self) -> Result<Meta, Error> {
         let Some(account) = &self.account else { return Meta::shown(self.run.layout()) };
         let mut meta = account.meta.clone();
@@ -363,7 +364,7 @@ impl Observed {
         Ok(meta)
     }
 
-    /// Returns the attempts of the run as they may be shown, likewise.
+    /// Returns the attempts of the run for display. Files of another system are not read again.
     pub fn attempts(&self) -> Result<Attempts, Error> {
         let layout = self.run.layout();
         match &self.account {
@@ -372,7 +373,7 @@ impl Observed {
         }
     }
 
-    /// Returns what the run does.
+    /// Returns the status as observed.
     pub fn status(&self) -> Status {
         match &self.verdict {
             Verdict::Holds => self.recorded.status(),
@@ -381,7 +382,7 @@ impl Observed {
         }
     }
 
-    /// Returns why, in one line.
+    /// Returns the reason of the status, in one line.
     pub fn reason(&self) -> Option<&str> {
         match &self.verdict {
             Verdict::Holds => self.recorded.reason(),
@@ -389,7 +390,7 @@ impl Observed {
         }
     }
 
-    /// Returns why the attempt of a run that is over is over, if its end was not recorded.
+    /// Returns the reason for the end of the last attempt, if the attempt is over and its end was not recorded.
     pub fn why_over(&self) -> Option<String> {
         match &self.verdict {
             Verdict::Holds => None,
@@ -398,22 +399,22 @@ impl Observed {
         }
     }
 
-    /// Returns the record as JSON holds it, with the status and the reason as observed.
+    /// Returns the record for JSON, with the status and the reason as observed.
     pub fn json(&self) -> StatusOut<'_> {
         StatusOut::of(&self.recorded, self.status(), self.reason())
     }
 
-    /// Returns when the last attempt started.
+    /// Returns the time at which the last attempt started.
     pub fn start_time(&self) -> Option<Timestamp> {
         self.recorded.attempt()?.start_time
     }
 
-    /// Returns when the run ended, where that was recorded.
+    /// Returns the recorded time of the run's end, if there is one.
     pub fn end_time(&self) -> Option<Timestamp> {
         self.recorded.ended()?.time
     }
 
-    /// Returns seconds since the command last wrote output or a metric row, while it runs.
+    /// Returns the seconds since the last output, metric row or checkpoint of a running command.
     pub fn quiet_s(&self) -> Option<f64> {
         let attempt = self.recorded.attempt()?;
         let since = match self.status() {
@@ -423,7 +424,7 @@ impl Observed {
         since.map(|since| Timestamp::now().seconds_since(since).max(0.0))
     }
 
-    /// Returns how long the attempt has taken, up to the last heartbeat when it is dead.
+    /// Returns the duration of the last attempt in seconds; for a dead run, up to its last heartbeat.
     pub fn duration_s(&self) -> Option<f64> {
         let attempt = self.recorded.attempt()?;
         let end = match self.status() {
@@ -434,8 +435,8 @@ impl Observed {
         Some(end?.seconds_since(attempt.start_time?).max(0.0))
     }
 
-    /// Returns how long all attempts have taken, the last one as [`Self::duration_s`]. Reads the earlier ones only
-    /// where there are any; an attempt whose end was not recorded does not count.
+    /// Returns the total duration of all attempts in seconds, the last one as in [`Self::duration_s`]. Earlier
+    /// attempts without a recorded end do not count.
     pub fn total_duration_s(&self) -> Option<f64> {
         let last = self.duration_s()?;
         let current = self.recorded.attempts();
@@ -444,7 +445,7 @@ impl Observed {
         Some(earlier + last)
     }
 
-    /// Returns the seconds left at the pace of this attempt so far.
+    /// Returns the estimated seconds left, at the average pace of this attempt.
     pub fn eta_s(&self) -> Option<f64> {
         if self.status() != Status::Running {
             return None;

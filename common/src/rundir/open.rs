@@ -1,4 +1,4 @@
-//! From what a user names to a run that exists, and from a file to a document that is understood.
+//! Opens runs by path, and parses the documents of their records.
 
 use super::SCHEMA;
 use super::foreign::{Foreign, stamp};
@@ -20,23 +20,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// A directory that was seen to be a run.
+/// A directory that is known to be a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir {
     layout: Layout,
 }
 
-/// What a run is known by, without reading it: of two that are equal, nothing was written between them.
+/// Identifies the state of a run without reading it: if two stamps are equal, nothing was written in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunStamp {
-    /// That of its record.
+    /// The stamp of its status.json.
     Own(Stamp),
-    /// That of the files of a run of another system.
+    /// A hash over the files of a run of another system.
     Foreign(u64),
 }
 
 impl RunDir {
-    /// Opens the run at `path`: one of ours, or one that another system made.
+    /// Opens the run at `path`, of the suite or of another system.
     pub fn at(path: &Path) -> Result<Self, Error> {
         let layout = Layout::new(path);
         match has_record(&layout) {
@@ -52,7 +52,7 @@ impl RunDir {
         }
     }
 
-    /// Fails where there is no run. Whether another system made one that is here is not asked.
+    /// Fails if there is no run. Does not look for the layouts of other systems.
     pub(super) fn check(&self) -> Result<(), Error> {
         let layout = &self.layout;
         let is_run =
@@ -60,40 +60,40 @@ impl RunDir {
         if is_run { Ok(()) } else { Err(missing(layout.root())) }
     }
 
-    /// Trusts that `path` was just seen to be a run.
+    /// Creates a run from a directory that is known to be one.
     pub fn seen(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::new(path) }
     }
 
-    /// Takes a directory for the run of another system that it was seen to be.
+    /// Creates a run of another system from a directory that is known to be one.
     pub(super) fn foreign(path: impl Into<PathBuf>, foreign: Foreign) -> Self {
         Self { layout: Layout::of_foreign(path, foreign) }
     }
 
-    /// Takes a directory for a run in no known layout, because a user says that the files of a run are in it.
+    /// Creates a run in no known layout from a directory that contains a run according to the user.
     pub fn of_unknown_layout(path: &Path) -> Self {
         Self::foreign(with_name(path), Foreign::unknown())
     }
 
-    /// Takes the directory of an evaluation for that of a run, which it is but for its name of the record.
+    /// Creates a run from the directory of an evaluation, which differs only in the name of its record.
     pub fn of_evaluation(path: impl Into<PathBuf>) -> Self {
         Self { layout: Layout::of_evaluation(path) }
     }
 
-    /// Has a file of JSON lines be read in place of the metrics of the run.
+    /// Makes readers use a file of JSON lines instead of the metrics of the run.
     #[must_use]
     pub fn with_rows(self, rows: MadeRows) -> Self {
         Self { layout: self.layout.with_rows(rows) }
     }
 
-    /// Returns where its files are.
+    /// Returns the paths of its files.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Returns the path of the run, absolute, links not resolved.
+    /// Returns the absolute path of the run, without resolving links.
     pub fn absolute(&self) -> PathBuf {
-        static HERE: OnceLock<PathBuf> = OnceLock::new(); // no tool goes elsewhere, and a listing asks often
+        static HERE: OnceLock<PathBuf> = OnceLock::new(); // constant: no tool changes its directory
         let here = HERE.get_or_init(|| env::current_dir().unwrap_or_default());
         let path = join([here, self.layout.root()]);
         let is_plain = |pair| pair != b"//" && pair != b"/.";
@@ -103,13 +103,13 @@ impl RunDir {
         std::path::absolute(&path).unwrap_or(path)
     }
 
-    /// Returns the same run by its absolute path.
+    /// Returns the same run with its absolute path.
     #[must_use]
     pub fn by_absolute(&self) -> Self {
         Self { layout: self.layout.moved(self.absolute()) }
     }
 
-    /// Returns a mark that changes when something is written of the run; `None` if the run is gone.
+    /// Returns a stamp that changes whenever the run is written to; `None` if the run is gone.
     pub fn stamp(&self) -> Option<RunStamp> {
         match self.layout.foreign() {
             None => Stamp::at(&self.layout.status()).map(RunStamp::Own),
@@ -117,7 +117,7 @@ impl RunDir {
         }
     }
 
-    /// Takes the run for writing and signs its lock, or says that another process has it, or that one of its
+    /// Takes the run for writing, and signs its lock. Errors: another process holds the run, or one of its
     /// files cannot be written.
     pub fn activate(self) -> Result<ActiveRun, Error> {
         if let Some(foreign) = self.layout.foreign() {
@@ -140,8 +140,8 @@ impl RunDir {
     }
 }
 
-/// Returns a path that ends with the name of the directory, which tells something of runs of other systems; `.` and
-/// `..` do not.
+/// Returns a path that ends in the name of the directory, unlike `.` and `..`: the names of runs of other
+/// systems have a meaning.
 fn with_name(path: &Path) -> Cow<'_, Path> {
     match path.file_name() {
         Some(_) => Cow::Borrowed(path),
@@ -166,7 +166,7 @@ fn unread(layout: &Layout, error: io::Error) -> Error {
 }
 
 impl Error {
-    /// Makes the fault the run's rather than the machine's.
+    /// Turns the error into one of the run rather than the machine.
     pub(super) fn at_fault(self) -> Self {
         let fault = Self::new(Exit::BadRun, self.to_string());
         match self.advice() {
@@ -176,8 +176,8 @@ impl Error {
     }
 }
 
-/// Returns whether a directory is a run, whatever may be wrong with it: for every tool, one that has a meta.json,
-/// or has lost that and still has a status.json.
+/// Returns whether a directory is a run, even if it is damaged. All tools agree on this: it has a meta.json, or
+/// at least a status.json.
 pub(super) fn has_record(layout: &Layout) -> io::Result<bool> {
     for file in [layout.meta(), layout.status()] {
         match fs::symlink_metadata(file) {
@@ -189,8 +189,8 @@ pub(super) fn has_record(layout: &Layout) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Returns whether a path leads to nothing: it is gone, or leads through a file, or is a link to nowhere or in a
-/// circle.
+/// Returns whether nothing is at a path: it does not exist, leads through a file, or is a broken or circular
+/// link.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || error.raw_os_error() == Some(nix::libc::ELOOP)
@@ -198,11 +198,11 @@ pub(super) fn is_missing(error: &io::Error) -> bool {
 
 /// A JSON document of the record.
 pub trait Document: DeserializeOwned {
-    /// Returns the version of the record that it was written by.
+    /// Returns the version of the record in the document.
     fn schema(&self) -> u32;
 }
 
-/// Reads a JSON document of the record. A newer schema is refused by name; nothing is guessed.
+/// Reads a JSON document of the record. A newer schema is an error that names it.
 pub fn read_document<T: Document>(path: &Path) -> Result<T, Error> {
     with_small(path, |bytes| parse(path, bytes)).map_err(|error| Error::io("read", path, error).at_fault())?
 }
@@ -213,8 +213,8 @@ fn parse<T: Document>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
         schema: u32,
     }
     let read = match str::from_utf8(bytes) {
-        Ok(text) => serde_json::from_str::<T>(text), // faster than one string after the other
-        Err(_) => serde_json::from_slice(bytes),     // which says where it is no UTF-8
+        Ok(text) => serde_json::from_str::<T>(text), // faster than checking each string
+        Err(_) => serde_json::from_slice(bytes),     // reports the position of invalid UTF-8
     };
     let schema = match &read {
         Ok(document) => document.schema(),
