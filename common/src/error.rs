@@ -31,7 +31,7 @@ impl From<Exit> for ExitCode {
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure a person can act on: what could not be done, why, and at most one line of advice.
+/// An error that a person can act on: what could not be done, why, and at most one line of advice.
 #[derive(Debug)]
 pub struct Error {
     exit: Exit,

@@ -25,8 +25,8 @@ pub fn figure(number: f64) -> String {
     figure_alike(number, 0)
 }
 
-/// Formats a number for people with at least this many decimals, unless it has an exponent: the numbers of a
-/// column are alike if each has the most [`decimals`] of any.
+/// Formats a number for people with at least this many decimals, unless it has an exponent. The numbers of a
+/// column look alike if each gets the greatest number of [`decimals`] in the column.
 pub fn figure_alike(number: f64, least: usize) -> String {
     match decimals(number) {
         Some(decimals) => format!("{number:.0$}", decimals.max(least)),
@@ -35,7 +35,7 @@ pub fn figure_alike(number: f64, least: usize) -> String {
     }
 }
 
-/// Returns the number of decimals that a number has for people; `None` if it has an exponent or is not finite.
+/// Returns the number of decimals in the format for people; `None` if it has an exponent or is not finite.
 pub fn decimals(number: f64) -> Option<usize> {
     match number.abs() {
         m if m == 0.0 || (m < 1e6 && number.fract() == 0.0) => Some(0),

@@ -1,18 +1,18 @@
-//! Numbers as the JSON of the suite holds them.
+//! Numbers in the JSON of the suite.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// Numbers that Python's json module writes and JSON does not have. The longer of two that begin alike comes first.
+/// Numbers of Python's json module that JSON does not have. If two begin alike, the longer comes first.
 pub const CONSTANTS: [(&str, f64); 3] =
     [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 
-/// Returns a text without the byte order mark with which editors of Windows begin it.
+/// Returns a text without the byte order mark that editors on Windows put before it.
 pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Writes a number as JSON: whole ones without a fraction, null when it is not finite.
+/// Converts a number to JSON: whole numbers without a fraction, null if it is not finite.
 pub fn json_number(number: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and small")]
     if number.fract() == 0.0 && number.abs() < 9e15 {
@@ -22,13 +22,13 @@ pub fn json_number(number: f64) -> Value {
     }
 }
 
-/// Writes step 40 as `40`, not as `40.0`.
+/// Serializes step 40 as `40` rather than `40.0`.
 #[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
 pub(crate) fn whole_if_it_is<S: Serializer>(step: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     step.map(json_number).serialize(serializer)
 }
 
-/// Makes strings of the constants that are none; `None` when there are no such.
+/// Puts the constants in quotes where they are not strings; `None` if there are none.
 pub fn with_quoted_constants(text: &[u8]) -> Option<Vec<u8>> {
     let mut quoted = Vec::with_capacity(text.len() + 16);
     let mut found = false;

@@ -1,5 +1,5 @@
-//! What the run tools share. A layer uses only the layers above it in this list: a test holds
-//! that true.
+//! The code that the run tools share. Each layer uses only the layers above it in this list; a test enforces
+//! this.
 
 pub mod checksum;
 pub mod error;

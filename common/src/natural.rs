@@ -4,13 +4,13 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-/// Compares two names. A number after `=` counts with its fraction and exponent, digits after `0.` are a
-/// fraction, and all other digits are whole numbers. Names that differ are never equal.
+/// Compares two names. A number after `=` is compared with its fraction and exponent, digits after `0.` are a
+/// fraction, and all other digits are whole numbers. Different names are never equal.
 pub fn natural(one: &[u8], other: &[u8]) -> Ordering {
     let same = one.iter().zip(other).position(|(one, other)| one != other);
     let at = same.unwrap_or(one.len().min(other.len()));
     let by_bytes = || one[at..].cmp(&other[at..]);
-    // Where the number begins that the names differ in: the same place in both.
+    // Start of the number in which the names differ: the same position in both.
     let of_number = |byte: &u8| byte.is_ascii_digit() || b".eE+-".contains(byte);
     let number = one[..at].iter().rposition(|byte| !of_number(byte)).map_or(0, |before| before + 1);
     if number > 0
@@ -30,7 +30,7 @@ pub fn natural(one: &[u8], other: &[u8]) -> Ordering {
     small.len().cmp(&large.len()).then_with(|| small.cmp(large)).then_with(by_bytes)
 }
 
-/// Compares two paths by their bytes, likewise.
+/// Compares two paths in natural order, by their bytes.
 pub fn natural_paths(one: &Path, other: &Path) -> Ordering {
     natural(one.as_os_str().as_encoded_bytes(), other.as_os_str().as_encoded_bytes())
 }
@@ -44,7 +44,8 @@ fn without_zeros(digits: &[u8]) -> &[u8] {
     &digits[digits.iter().position(|digit| *digit != b'0').unwrap_or(digits.len())..]
 }
 
-/// Returns whether digits after this text are a fraction: the text ends with `0.`, and with no longer number.
+/// Returns whether digits after this text are a fraction: the text ends in `0.`, without another digit before
+/// it.
 fn is_fraction(before: &[u8]) -> bool {
     before.strip_suffix(b"0.").is_some_and(|before| !before.last().is_some_and(u8::is_ascii_digit))
 }

@@ -60,7 +60,7 @@ mod tests {
         light(one).max(light(other)) / light(one).min(light(other))
     }
 
-    /// Returns where a colour is in Oklab.
+    /// Returns the coordinates of a colour in Oklab.
     fn oklab(colour: Rgb) -> [f64; 3] {
         let [red, green, blue] = colour.map(linear);
         let l = (0.412_221_470_8 * red + 0.536_332_536_3 * green + 0.051_445_992_9 * blue).cbrt();

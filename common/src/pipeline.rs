@@ -49,7 +49,7 @@ pub fn in_order<T: Send, R: Send, E>(
     run(&SMALL, chunks(items, CHUNK), || (), work, take)
 }
 
-/// Like [`in_order`], for items that are much work each: two threads take a single item at a time.
+/// Like [`in_order`], for expensive items: two threads take a single item at a time.
 pub fn large_in_order<T: Send, R: Send, E>(
     items: impl IntoIterator<Item = T>,
     work: impl Fn(T) -> R + Sync,
@@ -58,8 +58,8 @@ pub fn large_in_order<T: Send, R: Send, E>(
     run(&LARGE, items, || (), |(): &mut (), item: T, _: &mut dyn FnMut(R)| work(item), take)
 }
 
-/// Like [`in_order`], for items that are much work each and have results in parts: `work` passes each part on,
-/// and returns the last one. Every thread has a state of its own, such as buffers.
+/// Like [`in_order`], for expensive items with results in parts: `work` passes each part on, and returns the
+/// last one. Each thread has a state of its own, such as buffers.
 pub fn parts_in_order<T: Send, S, P: Send, E>(
     items: impl IntoIterator<Item = T>,
     state: impl Fn() -> S + Sync,
@@ -175,7 +175,7 @@ mod tests {
     use std::convert::Infallible;
     use std::time::Instant;
 
-    /// Takes results into a list, and never fails.
+    /// Collects results in a list, and never fails.
     fn into<R>(list: &mut Vec<R>) -> impl FnMut(R) -> Result<(), Infallible> {
         |result| {
             list.push(result);
@@ -273,7 +273,7 @@ mod tests {
                 Some(refused) => prop_assert!(ended == Err(()) && taken == all[..refused]),
                 None => prop_assert!(ended == Ok(()) && taken == all),
             }
-            // A thread holds a part that there is no room for, and the taker holds one.
+            // A thread holds one part that must wait, and the taker holds one.
             let most = ahead * room + first + more + 1;
             prop_assert!(most_begun <= ahead && most_made <= most, "{} {}", most_begun, most_made);
             prop_assert!(states.load(Ordering::Relaxed) <= (first + more).max(1));

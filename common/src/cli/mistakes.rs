@@ -1,4 +1,4 @@
-//! Mistakes on the command line that many people make, and the line that is right.
+//! Common mistakes on the command line, and messages with the correct command line.
 
 use super::names::Names;
 use crate::error::Error;
@@ -12,7 +12,7 @@ use strsim::osa_distance;
 /// Maximum number of names in a hint.
 const SHOWN: usize = 8;
 
-/// Refuses a program among the operands of a command line without `--`.
+/// Refuses a command line without `--` whose operands contain a program.
 pub fn check_command_apart(names: &mut Names, operands: &[String], has_command: bool) -> Result<(), Error> {
     if has_command {
         return Ok(());
@@ -23,7 +23,7 @@ pub fn check_command_apart(names: &mut Names, operands: &[String], has_command: 
     }
 }
 
-/// Returns whether a word names a program, and no file in the current directory.
+/// Returns whether a word names a program, and not a file in the current directory.
 pub fn is_program(word: &str) -> bool {
     !word.is_empty()
         && !Path::new(word).exists()
@@ -31,20 +31,20 @@ pub fn is_program(word: &str) -> bool {
         && find_program(OsStr::new(word), Path::new(".")).is_some()
 }
 
-/// Returns the error of a command that is not set apart by `--`.
+/// Returns the error of a command that `--` does not separate from the operands.
 pub fn command_without_dashes(command: &[String]) -> Error {
     Error::usage(format!("'{}' is a program", command[0]))
         .hint(format!("put -- before the command: -- {}", shell_line(command)))
 }
 
-/// Refuses the value of an option that is not joined with the option by `=`, and so is an operand, one that
-/// nothing `has_name`.
+/// Refuses an option whose value is not joined by `=`, so that the value is an operand; `has_name` tells
+/// whether an operand has this name.
 pub fn check_value_joined(
     option: &str,
     is_value: impl Fn(&str) -> bool,
     mut has_name: impl FnMut(&str) -> bool,
 ) -> Result<(), Error> {
-    let words = env::args_os().map(|word| word.into_string().unwrap_or_default()); // other bytes are no value
+    let words = env::args_os().map(|word| word.into_string().unwrap_or_default()); // no value is in other bytes
     let words: Vec<String> = words.take_while(|word| word != "--").collect();
     for pair in words.windows(2) {
         if pair[0] == option && is_value(&pair[1]) && !has_name(&pair[1]) {
@@ -56,7 +56,7 @@ pub fn check_value_joined(
     Ok(())
 }
 
-/// Returns which of the names were probably meant by a name that is unknown, or which names there are.
+/// Returns a hint for an unknown name: the names that were probably meant, or else all names.
 pub fn meant<'a>(unknown: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_unstable();
@@ -76,8 +76,8 @@ pub fn meant<'a>(unknown: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     (!names.is_empty()).then(|| format!("there are {shown}{more}"))
 }
 
-/// Returns how far a name is from another, if it is near: few letters differ, or its words are those of the other
-/// or begin like them, as `valid_loss` and `val/loss` do.
+/// Returns the distance of two names, if they are similar: few letters differ, or their words are equal or
+/// begin alike, as in `valid_loss` and `val/loss`.
 fn nearness(unknown: &str, name: &str) -> Option<usize> {
     let (one, other) = (unknown.to_lowercase(), name.to_lowercase());
     let distance = osa_distance(&one, &other);

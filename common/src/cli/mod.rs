@@ -1,4 +1,4 @@
-//! What every tool's command line has in common: entry, runs directory, operands, output.
+//! The common parts of all command lines: entry, runs directory, operands, output.
 
 pub mod braille;
 pub mod fitting;
@@ -38,7 +38,7 @@ pub fn entry<A: Parser>(tool: &'static str, run: fn(&A, &mut Out) -> Result<Exit
     printed(|out| run(&args, out))
 }
 
-/// Answers a question about the tool itself, which no other part of the command line matters for.
+/// Answers a question about the tool itself, which makes the rest of the command line irrelevant.
 pub fn answered(tool: &'static str, answer: impl FnOnce(&mut Out) -> Result<Exit, Error>) -> ExitCode {
     set_tool(tool);
     unblock();
@@ -55,7 +55,7 @@ fn printed(print: impl FnOnce(&mut Out) -> Result<Exit, Error>) -> ExitCode {
     }
 }
 
-/// Says what failed, unless the reader has gone away: `run-status | head` is no failure.
+/// Reports an error, unless the reader of stdout has gone away: `run-status | head` is no failure.
 fn failed(error: &Error, status: u8) -> ExitCode {
     if error.is_broken_pipe() {
         return ExitCode::SUCCESS;
@@ -64,7 +64,8 @@ fn failed(error: &Error, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Like [`entry`] for a tool whose status is that of a command, and `failed` when it fails itself.
+/// Like [`entry`], for a tool that exits with the status of a command, or with `failed` if the tool itself
+/// fails.
 pub fn entry_of_command<A: Parser>(
     tool: &'static str,
     failed: u8,
@@ -84,8 +85,8 @@ pub fn entry_of_command<A: Parser>(
     ExitCode::from(ended.status())
 }
 
-/// Parses the command line. What is asked of the tool itself is answered here; the statuses are for a wrong
-/// command line, and for an answer that cannot be written.
+/// Parses the command line. Questions about the tool itself are answered here. The statuses are those for a
+/// wrong command line, and for an answer that cannot be written.
 fn parse<A: Parser>(tool: &'static str, usage: u8, unwritten: u8) -> Result<A, ExitCode> {
     set_tool(tool);
     unblock();

@@ -1,4 +1,4 @@
-//! From what a user names to a run or a batch. Used by every tool that takes runs.
+//! Finds the run or batch for a name that a user gives. Used by every tool that takes runs.
 
 use super::operands::Operand;
 use crate::error::{Error, Exit};
@@ -8,19 +8,18 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// Looks names up below a runs directory. The directory is searched when the first name asks for that, and
-/// again only when it has changed, or does not have a name: a pipe may bring names for days, of runs that are
-/// created meanwhile.
+/// Finds names below a runs directory. The directory is searched for the first name, and again only if it has
+/// changed or a name is missing: a pipe may deliver names for days, of runs that are created meanwhile.
 #[derive(Debug)]
 pub struct Names {
     runs_dir: PathBuf,
     index: Option<Index>,
-    /// How often the directory was searched.
+    /// Number of searches so far.
     #[cfg(test)]
     searches: usize,
 }
 
-/// The runs below a directory by the names of their own directories.
+/// The runs below a directory, by the names of their own directories.
 #[derive(Debug)]
 struct Index {
     runs: HashMap<OsString, Vec<RunDir>>,
@@ -28,7 +27,7 @@ struct Index {
 }
 
 impl Names {
-    /// Looks names up below this directory, which need not exist.
+    /// Creates a finder for the names below this directory, which need not exist.
     pub fn below(runs_dir: impl Into<PathBuf>) -> Self {
         Self {
             runs_dir: runs_dir.into(),
@@ -38,8 +37,8 @@ impl Names {
         }
     }
 
-    /// Opens what users name: a path when it contains `/`, else the name of a run or a batch below
-    /// the runs directory, of a run directly or in a batch.
+    /// Opens an operand: a path if it contains `/`, else the name of a run or batch below the runs directory.
+    /// The run may be in a batch.
     pub fn open(&mut self, name: &str) -> Result<Operand, Error> {
         if name.contains('/') || name == "." || name == ".." {
             return self.at_path(Path::new(name));
@@ -70,7 +69,7 @@ impl Names {
 
     fn at_path(&self, path: &Path) -> Result<Operand, Error> {
         match Operand::at(path) {
-            // As a table shows it: a run below the name of its batch.
+            // The path as a table shows it: a run below the name of its batch.
             Err(error) if path.is_relative() && !path.exists() => {
                 Operand::at(&self.runs_dir.join(path)).map_err(|_| error)
             }
@@ -78,8 +77,8 @@ impl Names {
         }
     }
 
-    /// Returns the runs of a name but the one directly in the runs directory. Without one of that name
-    /// anywhere, what the index does not have is searched for anew.
+    /// Returns the runs of this name, without the one directly in the runs directory. If there is no run of
+    /// this name at all, searches again.
     fn inside(&mut self, name: &str, direct: &Path, is_direct: bool) -> Vec<RunDir> {
         let is_current = self.index.as_ref().is_some_and(|index| !index.holders.have_changed());
         let mut is_new = !is_current;
@@ -124,7 +123,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
     use tempfile::TempDir;
 
-    /// A runs directory that rests: it was changed last long ago.
+    /// A runs directory whose last change is long past.
     struct Runs(TempDir);
 
     impl Runs {
@@ -173,7 +172,7 @@ mod tests {
             assert_eq!(opened(&mut names, path.split_once('/').unwrap().1).as_ref(), Ok(path));
         }
         assert_eq!(names.searches, 1);
-        // Likewise while a batch is running, which writes its summary into its directory.
+        // Likewise while a batch is running, which writes its summary into its own directory.
         fs::write(runs.0.path().join("batch0/experiment_summary.json"), "{}").unwrap();
         let mut names = runs.names();
         for path in &all[..200] {
@@ -198,7 +197,7 @@ mod tests {
         let runs = Runs::with(&["a", "batch/b"]);
         let mut names = runs.names();
         assert_eq!(opened(&mut names, "b"), Ok("batch/b".to_owned()));
-        // One that mtimes tell of, and one that they do not.
+        // A run that the modification times reveal, and one that they do not.
         for (path, rests) in [("batch/c", false), ("batch/d", true)] {
             runs.add(path);
             if rests {

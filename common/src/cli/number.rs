@@ -1,4 +1,4 @@
-//! Numbers on the command line, refused in words for people.
+//! Numbers on the command line, with error messages for people.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Returns the fault of a text that is no whole number, or too large for one.
+/// Returns the fault of a text that is not a whole number, or too large.
 fn whole(text: &str, fault: &str, largest: impl Display) -> String {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_large = digits.len() > 9 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -11,7 +11,7 @@ use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-/// What an operand names.
+/// The object of an operand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operand {
     /// A run.
@@ -45,7 +45,7 @@ impl Operand {
         }
     }
 
-    /// Returns the one run, or those of the batch, by name.
+    /// Returns the run itself, or the runs of the batch by name.
     pub fn runs(self) -> Result<Vec<RunDir>, Error> {
         match self {
             Self::Run(run) => Ok(vec![run]),
@@ -55,7 +55,7 @@ impl Operand {
     }
 }
 
-/// Returns the runs of other systems below a directory that is no run, such as a batch of theirs, by path.
+/// Returns the runs of other systems below a directory, by path; the directory itself may be their batch.
 fn others(path: &Path) -> Vec<RunDir> {
     let foreign = |found: Found| match found {
         Found::Run(run, ()) if run.layout().foreign().is_some() => Some(run),
@@ -64,7 +64,7 @@ fn others(path: &Path) -> Vec<RunDir> {
     if path.is_dir() { find(path).into_iter().filter_map(foreign).collect() } else { Vec::new() }
 }
 
-/// Opens what operands name, in their order; `-` stands for what stdin names.
+/// Opens the operands in their order; `-` is replaced by the names on stdin.
 pub fn open_all<'a>(
     operands: &'a [String],
     runs_dir: &Path,
@@ -84,7 +84,7 @@ pub fn open_all<'a>(
     words.map(move |word| names.open(&word?))
 }
 
-/// Opens the runs that operands name, those of batches by name.
+/// Opens the runs that operands name; the runs of a batch come by name.
 pub fn open_runs<'a>(
     operands: &'a [String],
     runs_dir: &Path,
@@ -96,7 +96,7 @@ pub fn open_runs<'a>(
     })
 }
 
-/// Fails when the tool was started without stdin: what it would read since is nothing.
+/// Fails if the tool was started without stdin: it would read nothing, silently.
 pub fn check_stdin() -> Result<(), Error> {
     check_open(0).map_err(|error| Error::new(Exit::System, "cannot read stdin").because(error))
 }

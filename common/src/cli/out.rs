@@ -23,12 +23,12 @@ pub struct Out {
 #[derive(Debug)]
 struct Stdout {
     lock: StdoutLock<'static>,
-    /// Nobody has to read.
+    /// Whether the tool continues if the reader goes away.
     may_be_gone: bool,
 }
 
 impl Stdout {
-    /// Ignores a reader that has gone away, where nobody has to read.
+    /// Ignores a reader that has gone away, if the tool may continue without one.
     fn passed<T>(&self, done: io::Result<T>, instead: T) -> io::Result<T> {
         match done {
             Err(error) if self.may_be_gone && error.kind() == io::ErrorKind::BrokenPipe => Ok(instead),
@@ -59,7 +59,7 @@ impl Out {
         Self { sink: BufWriter::with_capacity(64 << 10, stdout), colour }
     }
 
-    /// Goes on though the reader goes away: what is done matters more than what is printed of it.
+    /// Lets the tool continue if the reader goes away, because its work matters more than its output.
     pub fn outlive_reader(&mut self) {
         self.sink.get_mut().may_be_gone = true;
     }
@@ -91,8 +91,9 @@ impl Out {
         self.line(&printable(line))
     }
 
-    /// Prints a table; returns the number of columns that have no room. On a terminal, a table with heads fits
-    /// the width, and long values of a table without heads are folded; elsewhere the table is whole.
+    /// Prints a table; returns the number of columns that were dropped. On a terminal, a table with heads is
+    /// fitted to the width, and long values of a table without heads are folded; elsewhere the table is printed
+    /// whole.
     pub fn table(&mut self, table: &Table) -> Result<usize, Error> {
         let (lines, hidden) = match columns() {
             Some(width) if !table.has_heads() => (table.folded(self.colour, width), 0),
@@ -107,7 +108,7 @@ impl Out {
         self.sink.flush().map_err(failed)
     }
 
-    /// Waits, unless the reader goes away, which is an error as with a write.
+    /// Waits; fails like a write if the reader goes away.
     pub fn pause(&mut self, time: Duration) -> Result<(), Error> {
         self.flush()?;
         let until = Instant::now() + time;

@@ -19,7 +19,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Returns what `-j` says, if it is given.
+    /// Returns the value of `-j`, if given.
     pub fn given(&self) -> Option<usize> {
         self.jobs.map(NonZeroUsize::get)
     }

@@ -1,4 +1,4 @@
-//! Tables for people: columns that line up, and colours that mean something.
+//! Tables for people: aligned columns, and colours with a meaning.
 
 use super::fitting::{Cell, Column, fitted};
 use crate::rundir::status::Status;
@@ -6,10 +6,10 @@ use crate::text::{fit, printable};
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
 
-/// The least width for which values are folded, in columns of a terminal.
+/// Minimum width to which values are folded, in columns of a terminal.
 const VALUES: usize = 20;
 
-/// A colour that means something.
+/// A colour, by its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tint {
     /// No colour.
@@ -39,7 +39,7 @@ impl From<Status> for Tint {
     }
 }
 
-/// Rows under heads, in columns as wide as they need to be.
+/// Rows under heads, in columns of the necessary width.
 #[derive(Debug, Default)]
 pub struct Table {
     columns: Vec<Column>,
@@ -73,7 +73,7 @@ impl Table {
         self.draw(colour, columns).0
     }
 
-    /// Formats the table likewise; also returns the number of columns that have no room.
+    /// Formats the table like [`Self::lines`]; also returns the number of columns that were dropped.
     pub(super) fn draw(&self, colour: bool, columns: usize) -> (Vec<String>, usize) {
         if self.has_heads() && columns != usize::MAX {
             return fitted(&self.columns, &self.rows, colour, columns);
@@ -86,8 +86,8 @@ impl Table {
         (lines(&rows, &[], colour, columns), 0)
     }
 
-    /// Formats names and values without heads: values that are wider than a terminal of this width continue below,
-    /// broken between words. Rows of a single cell are left whole.
+    /// Formats a table of names and values without heads. Values wider than the terminal continue on further
+    /// lines, broken between words. Rows of a single cell are not broken.
     pub(super) fn folded(&self, colour: bool, columns: usize) -> Vec<String> {
         let named =
             || self.rows.iter().filter_map(|row| row.split_first().filter(|(_, rest)| !rest.is_empty()));
@@ -110,7 +110,7 @@ impl Table {
     }
 }
 
-/// Breaks a text between words into parts of at most this width, if no word is wider.
+/// Breaks a text between words into parts of at most this width; a longer word stays whole.
 fn broken(text: &str, width: usize) -> Vec<String> {
     let mut parts = vec![String::new()];
     for word in text.split_inclusive(' ') {
@@ -124,7 +124,7 @@ fn broken(text: &str, width: usize) -> Vec<String> {
     parts.into_iter().map(|part| part.trim_end().to_owned()).collect()
 }
 
-/// Formats rows as lines of at most this width; columns whose number is in `right` end together.
+/// Formats rows as lines of at most this width; the columns with numbers in `right` are aligned right.
 pub(super) fn lines<T: AsRef<str>>(
     rows: &[&[(T, Tint)]],
     right: &[bool],

@@ -85,8 +85,9 @@ pub fn read_lines(path: &Path) -> io::Result<Lines> {
     Ok(Lines { records, skipped })
 }
 
-/// Passes on what each line of a file says, for files of more lines than memory should hold. Returns the number of whole
-/// lines that are no such value. A missing file counts as empty; one of more than `most` bytes is not read.
+/// Parses each line of a file and passes the values on, for files that are too large for memory. Returns the
+/// number of whole lines that are not such values. A missing file counts as empty; a file larger than `most`
+/// bytes is not read.
 pub fn read_each<T: DeserializeOwned>(path: &Path, most: u64, each: impl FnMut(T)) -> io::Result<usize> {
     let file = match open_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),

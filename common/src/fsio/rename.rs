@@ -1,5 +1,6 @@
-//! Gives files and directories new names, and never one that is taken. Some file systems, such as NFS, sshfs and other
-//! FUSE file systems, cannot check that in a rename; there, calls that create a name do.
+//! Renames files and directories without ever replacing an existing one. Some file systems, such as NFS, sshfs
+//! and other FUSE file systems, cannot check this in a rename; there, other calls that create the new name
+//! check it.
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, linkat, openat, renameat, renameat_with, statat,
@@ -10,16 +11,16 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// Renames a file, a link or a directory, unless the new name is taken: then the error is
-/// [`io::ErrorKind::AlreadyExists`], and nothing has changed.
+/// Renames a file, a link or a directory. If the new name exists, returns [`io::ErrorKind::AlreadyExists`], and
+/// changes nothing.
 ///
-/// Without help of the file system, a file has both names for a moment, and a new name may replace an empty directory
-/// that was created in this moment.
+/// On file systems without this check, a file has both names for a moment, and a directory may replace an empty
+/// directory that is created in that moment.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     rename_new_at(CWD, from, to)
 }
 
-/// Renames like [`rename_new`]; relative paths begin at a directory.
+/// Like [`rename_new`], for paths relative to a directory.
 pub fn rename_new_at(directory: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(&directory, from, &directory, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -29,17 +30,17 @@ pub fn rename_new_at(directory: impl AsFd, from: &Path, to: &Path) -> io::Result
     }
 }
 
-/// A way to give what is no directory a name that nothing has.
+/// A way to rename anything but a directory to a new name.
 type Way = fn(&dyn AsFd, &Path, &Path) -> Result<(), Errno>;
 
-/// Renames where the file system does not check the new name. The first way that the file system can go counts.
+/// Renames on a file system that does not check the new name, in the first way that this file system supports.
 fn rename_unchecked(directory: &dyn AsFd, from: &Path, to: &Path, ways: &[Way]) -> Result<(), Errno> {
     let found = statat(directory, from, AtFlags::SYMLINK_NOFOLLOW)?;
     if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
         if is_there(directory, to) {
             return Err(Errno::EXIST);
         }
-        // Only an empty directory is ever replaced by a directory.
+        // A rename of a directory can only replace an empty directory.
         return renameat(directory, from, directory, to).map_err(|error| {
             if error != Errno::NOENT && is_there(directory, to) { Errno::EXIST } else { error }
         });
@@ -54,10 +55,10 @@ fn rename_unchecked(directory: &dyn AsFd, from: &Path, to: &Path, ways: &[Way]) 
     Err(last)
 }
 
-/// Creates the new name as a second one, then removes the old one.
+/// Creates the new name as a hard link, then removes the old name.
 fn link(directory: &dyn AsFd, from: &Path, to: &Path) -> Result<(), Errno> {
     match linkat(directory, from, directory, to, AtFlags::empty()) {
-        // On a network file system the answer to the call may have been lost, and the call repeated.
+        // On a network file system, the reply may have been lost and the call repeated.
         Err(Errno::EXIST) if are_same(directory, from, to) => {}
         Err(_) if is_there(directory, to) => return Err(Errno::EXIST), // sshfs calls this EPERM
         linked => linked?,
@@ -76,7 +77,7 @@ fn are_same(directory: &dyn AsFd, one: &Path, other: &Path) -> bool {
     })
 }
 
-/// Creates an empty file of the new name, then replaces it; for file systems without links.
+/// Creates an empty file of the new name, then replaces it; for file systems without hard links.
 fn claim(directory: &dyn AsFd, from: &Path, to: &Path) -> Result<(), Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     match openat(directory, to, flags, Mode::from_raw_mode(0o600)) {
@@ -85,7 +86,7 @@ fn claim(directory: &dyn AsFd, from: &Path, to: &Path) -> Result<(), Errno> {
     }
     renameat(directory, from, directory, to).inspect_err(|_| {
         if statat(directory, to, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| found.st_size == 0) {
-            let _ = unlinkat(directory, to, AtFlags::empty()); // it is the empty file
+            let _ = unlinkat(directory, to, AtFlags::empty()); // remove the empty file
         }
     })
 }
@@ -96,7 +97,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
-    /// Each way alone, and what the file system does.
+    /// Each way alone, and the way that the file system supports.
     const WAYS: [fn(&Path, &Path) -> io::Result<()>; 3] = [
         rename_new,
         |from, to| Ok(rename_unchecked(&CWD, from, to, &[link])?),
@@ -105,7 +106,7 @@ mod tests {
 
     type Kind = (&'static str, fn(&Path));
 
-    /// What may have a name: each with something in it that must not be lost.
+    /// Kinds of existing files, each with contents that must not be lost.
     const KINDS: [Kind; 4] = [
         ("file", |path| fs::write(path, "kept").unwrap()),
         ("link", |path| symlink("kept", path).unwrap()),

@@ -1,5 +1,6 @@
-//! Locks that all users of a machine share, in a directory in which everybody may create files. What is there is not
-//! trusted: nothing is ever written into a file or read from it, and a link, a FIFO or a foreign directory is no lock.
+//! Locks shared by all users of a machine, in a directory where everybody may create files. Existing files are
+//! not trusted: nothing is written to or read from them, and a link, a FIFO or a directory does not serve as a
+//! lock.
 
 use crate::error::plain;
 use nix::fcntl::{Flock, FlockArg};
@@ -9,20 +10,20 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Directories for locks, the best first. `TMPDIR` is not among them: each user may have another.
+/// Directories for locks, the best first. Not `TMPDIR`, because each user may have a different one.
 const DIRECTORIES: [&str; 2] = ["/run/lock", "/tmp"];
 
-/// Everybody may create files, and only remove files of their own.
+/// Mode of a directory in which everybody may create files, and remove only their own.
 const STICKY: u32 = 0o1777;
 
-/// A lock that this process holds, with the processes that it forks, until the last of them ends.
+/// A lock held by this process and its forked children, until the last of them ends.
 #[derive(Debug)]
 pub struct MachineLock {
     _file: Flock<File>,
 }
 
 impl MachineLock {
-    /// Takes the lock with a name; returns `None` if another process holds the lock, or if its file belongs to somebody
+    /// Takes a lock by name; returns `None` if another process holds it, or if its file belongs to another user
     /// who does not let others open it.
     pub fn try_take(name: &str) -> io::Result<Option<Self>> {
         Self::try_take_in(&directory(), name)
@@ -40,14 +41,14 @@ impl MachineLock {
             Err((_, nix::Error::EAGAIN)) => return Ok(None),
             Err((_, error)) => return Err(named(&path, &error.into())),
         };
-        // The owner of the file may have removed it meanwhile: others would lock another then.
+        // The owner may have removed the file meanwhile: other processes would then lock another file.
         let (held, there) = (locked.metadata()?, fs::symlink_metadata(&path));
         let is_there = there.is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()));
         Ok(is_there.then_some(Self { _file: locked }))
     }
 }
 
-/// Returns the directory that all users of the machine choose.
+/// Returns the directory, which is the same for all users of the machine.
 fn directory() -> PathBuf {
     let is_sticky = |path: &&&str| {
         fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.mode() & STICKY == STICKY)
@@ -59,10 +60,10 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("'{}': {}", path.display(), plain(error)))
 }
 
-/// Opens the file of a lock, for reading alone, or creates it.
+/// Opens the file of a lock read-only, or creates it.
 fn open(path: &Path) -> io::Result<File> {
     let flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    // Where files of others are protected (fs.protected_regular), O_CREAT does not open them.
+    // With fs.protected_regular, O_CREAT fails for files of other users.
     let existing = || OpenOptions::new().read(true).custom_flags(flags).open(path);
     let file = match existing() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

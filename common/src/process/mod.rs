@@ -1,4 +1,4 @@
-//! Processes: start, identify, find with all descendants, and end them.
+//! Processes: starts, identifies, finds and ends them, with all descendants.
 
 pub mod answer;
 pub mod foreground;

@@ -1,4 +1,4 @@
-//! What the kernel says of a process (proc(5)).
+//! Facts about processes from the kernel (proc(5)).
 
 use crate::time::Timestamp;
 use nix::unistd::{SysconfVar, sysconf};
@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What `/proc/PID/stat` says of a process (proc(5)).
+/// Facts from `/proc/PID/stat` (proc(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Process id.
@@ -20,15 +20,15 @@ pub struct Stat {
     pub foreground: i32,
     /// State: `R`, `S`, `D`, `T` stopped, `Z` zombie, ….
     pub state: char,
-    /// CPU time, user and system, in clock ticks, its waited-for children included.
+    /// CPU time, user and system, in clock ticks, including children that were waited for.
     pub cpu_ticks: u64,
-    /// Start time in clock ticks since boot: with the pid and the boot it names a process.
+    /// Start time in clock ticks since boot; together with pid and boot it identifies a process.
     pub start: u64,
-    /// Threads, the main one included also when it has ended.
+    /// Number of threads, including the main thread even if it has ended.
     pub threads: u64,
     /// Resident memory in pages.
     pub rss_pages: u64,
-    /// Signals that are ignored, signal 1 being the lowest bit.
+    /// Ignored signals as bits, signal 1 being the lowest.
     pub ignored: u64,
 }
 
@@ -38,22 +38,22 @@ impl Stat {
         Self::read("/proc/self/stat")
     }
 
-    /// Reads the state of a process, or `None` when there is none of that pid.
+    /// Reads the state of a process; `None` if there is none with this pid.
     pub fn of(pid: i32) -> Option<Self> {
         Self::read(&format!("/proc/{pid}/stat"))
     }
 
-    /// Reads the state of the same process again, or `None` when it does not live any more.
+    /// Reads the state of the same process again; `None` if it does not live any more.
     pub fn now(&self) -> Option<Self> {
         Self::of(self.pid).filter(|now| now.start == self.start && now.is_alive())
     }
 
-    /// The name of a process is any bytes, and cut in the middle of a character where it is long.
+    /// Reads a stat file. The name of the process may be any bytes, and may be cut within a character.
     fn read(path: &str) -> Option<Self> {
         Self::parse(&read_short(path)?)
     }
 
-    /// Parses the line of `/proc/PID/stat`; the second field, the name, may hold anything.
+    /// Parses the line of `/proc/PID/stat`; its second field, the name, may contain anything.
     pub fn parse(line: &str) -> Option<Self> {
         let pid = line.split_once(' ')?.0.parse().ok()?;
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_ascii_whitespace().collect();
@@ -72,13 +72,12 @@ impl Stat {
         })
     }
 
-    /// Returns whether the process can still do anything. A zombie is dead, unless only its main thread has
-    /// ended and others go on.
+    /// Returns whether the process can still execute. A zombie cannot, unless only its main thread has ended.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, 'Z' | 'X' | 'x') || self.threads > 1
     }
 
-    /// Returns when the process started, by the present clock, to about a second.
+    /// Returns the start time of the process by the current clock, to about a second.
     pub(crate) fn started(&self) -> Option<Timestamp> {
         let ticks = sysconf(SysconfVar::CLK_TCK).ok()??;
         #[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^53")]
@@ -86,19 +85,19 @@ impl Stat {
         Timestamp::of_seconds(boot_time()? + seconds)
     }
 
-    /// Returns the words of the command that the process executes, where they may be seen.
+    /// Returns the arguments of the command that the process executes; `None` if they are not visible.
     pub(crate) fn arguments(&self) -> Option<Vec<String>> {
         let text = read_long(&format!("/proc/{}/cmdline", self.pid))?;
         Some(text.trim_end_matches('\0').split('\0').map(str::to_owned).collect())
     }
 
-    /// Returns the user id that the process acts with.
+    /// Returns the effective user id of the process.
     pub fn owner(&self) -> Option<u32> {
         fs::metadata(format!("/proc/{}", self.pid)).ok().map(|process| process.uid())
     }
 
-    /// Returns whether the process has this file open. A link is not followed. `None` where the process's files may not
-    /// be seen.
+    /// Returns whether the process has this file open; a link is not followed. `None` if the files of the
+    /// process are not visible.
     pub(crate) fn has_open(&self, file: &Path) -> Option<bool> {
         let file = fs::symlink_metadata(file).ok()?;
         let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).ok()?.flatten();
@@ -112,18 +111,18 @@ impl Stat {
     }
 }
 
-/// Returns when this kernel was booted, in seconds since 1970.
+/// Returns the boot time of this kernel, in seconds since 1970.
 pub(crate) fn boot_time() -> Option<f64> {
     let text = read_long("/proc/stat")?;
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
-/// Returns whether processes can be seen at all: in a chroot(2) there may be no `/proc`.
+/// Returns whether processes are visible at all: a chroot(2) may lack `/proc`.
 pub fn has_proc() -> bool {
     fs::metadata("/proc/self/stat").is_ok()
 }
 
-/// Reads a file of proc(5) that may be as long as the arguments of a process.
+/// Reads a file of proc(5) that may be long, such as the arguments of a process.
 fn read_long(path: &str) -> Option<String> {
     const LIMIT: u64 = 4 << 20;
     let mut bytes = Vec::new();
@@ -131,7 +130,7 @@ fn read_long(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads a file of proc(5) that is short, at once: how long it is cannot be asked beforehand.
+/// Reads a short file of proc(5) in one call, because its length is unknown beforehand.
 pub(super) fn read_short(path: &str) -> Option<String> {
     let mut bytes = [0; 2048];
     let count = File::open(path).ok()?.read(&mut bytes).ok()?;
