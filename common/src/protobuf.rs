@@ -1,21 +1,21 @@
 //! Messages in the encoding of Protocol Buffers, field by field, without their schema.
 
-/// A message that is none, or a value that is not as its type says.
+/// The error for bytes that are not a message, or not a value of their type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireValue<'a> {
-    /// An integer, a truth value or an enumeration.
+    /// An integer, a boolean or an enumeration.
     Varint(u64),
-    /// Of 4 or 8 bytes.
+    /// A number of 4 or 8 bytes.
     Fixed(&'a [u8]),
     /// A text, bytes, a message, or several numbers.
     Bytes(&'a [u8]),
 }
 
-/// The fields of a message, by number. One that cannot be read is the last.
+/// The fields of a message, by number. An unreadable field is the last one.
 #[derive(Clone, Debug)]
 pub struct WireFields<'a>(pub &'a [u8]);
 
@@ -57,7 +57,7 @@ impl<'a> WireFields<'a> {
     }
 }
 
-/// Takes a number of variable length.
+/// Reads an integer of variable length.
 pub fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {

@@ -1,5 +1,5 @@
-//! What belongs to a run: the descendants of its supervisor, or, when that is gone, whatever
-//! carries its `RUN_ID`. And the end of it.
+//! Finds the processes of a run, and ends them: the descendants of its supervisor, or, if the supervisor is
+//! gone, all processes with the run's `RUN_ID`.
 
 use super::identity::{Process, Signal};
 use super::stat::Stat;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// All processes that could be seen at one moment, threads not included.
+/// All visible processes at one moment, without threads.
 #[derive(Debug, Default)]
 pub struct ProcessTable(Vec<Stat>);
 
@@ -23,9 +23,9 @@ impl ProcessTable {
         Self(pids().filter_map(Stat::of).collect())
     }
 
-    /// Returns all living descendants of a process, however they were forked; a child subreaper
-    /// keeps those whose parents have died. Those in the process groups `except`, and those `not_of_it`, are left
-    /// out, with all below them.
+    /// Returns all living descendants of a process. A child subreaper keeps descendants whose parents have
+    /// died. Processes in the groups `except`, and those in `not_of_it`, are left out with all of their
+    /// descendants.
     pub fn descendants(&self, root: i32, except: &[i32], not_of_it: &[Stat]) -> Vec<Stat> {
         let mut found: Vec<Stat> = Vec::new();
         let mut parents = vec![root];
@@ -43,7 +43,7 @@ impl ProcessTable {
         found
     }
 
-    /// Returns whether any process is in a process group, one included that was not waited for.
+    /// Returns whether any process is in a process group, including zombies.
     pub fn has_group(&self, group: i32) -> bool {
         self.0.iter().any(|stat| stat.group == group)
     }
@@ -60,19 +60,19 @@ pub fn my_children() -> Vec<Stat> {
     let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
     match lists.collect::<Result<String, _>>() {
         Ok(lists) => lists.split_whitespace().filter_map(|pid| Stat::of(pid.parse().ok()?)).collect(),
-        // Not every kernel has the list.
+        // Some kernels lack the list of children.
         Err(_) => ProcessTable::read().children(std::process::id().cast_signed()).copied().collect(),
     }
 }
 
-/// How long what was read of all processes is good for further questions.
+/// How long a snapshot of all environments is reused.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The processes that carry the id of a run in their environment, read when that is asked.
+/// The processes with a run's id in their environment; read on demand.
 #[derive(Debug, Default)]
 pub(crate) struct Carriers(Mutex<Option<(Instant, Arc<[Carrier]>)>>);
 
-/// A process that was given a run's id.
+/// A process with a run's id in its environment.
 #[derive(Debug)]
 struct Carrier {
     stat: Stat,
@@ -81,10 +81,10 @@ struct Carrier {
 }
 
 impl Carriers {
-    /// Returns the living processes that were given this run's id in their environment, double
-    /// forks and new sessions included; not those of a copy of the run that lies elsewhere, nor
-    /// what a script for its end has started, which alone is given `RUN_STATUS`. Of a run that was moved
-    /// away, they are the owner's.
+    /// Returns the living processes with this run's id in their environment, even after double forks and in
+    /// other sessions. Left out are processes of a copy of the run in another directory, and processes of an
+    /// `--on-end` script, which alone have `RUN_STATUS`. If the original directory is gone, only processes of
+    /// the `owner` count.
     pub(crate) fn of(&self, run_id: &str, run_dir: &Path, owner: Option<u32>) -> Vec<Stat> {
         let is_meant = |carrier: &&Carrier| {
             let is_same = carrier.run_dir.as_deref().and_then(|dir| is_the_same(dir, run_dir));
@@ -127,8 +127,8 @@ impl Carrier {
 pub(crate) struct Environment(Vec<u8>);
 
 impl Environment {
-    /// Reads the environment of a process: of a main thread that has ended nothing is left, but the other
-    /// threads have the same. `None` where that is forbidden.
+    /// Reads the environment of a process; `None` if that is forbidden. A main thread that has ended has no
+    /// environment any more, but the other threads have the same one.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         let main = fs::read(format!("/proc/{pid}/environ"));
         if let Ok(environ) = &main
@@ -148,32 +148,32 @@ impl Environment {
     }
 }
 
-/// Signals processes, each by a handle that was compared with its start time.
+/// Signals processes, each by a handle after comparing its start time.
 pub fn signal_all(processes: &[Stat], signal: Signal) {
     for process in processes {
         if let Some(process) = Process::open(process) {
-            let _ = process.signal(signal); // it may have ended meanwhile, which is what is wanted
+            let _ = process.signal(signal); // the process may have ended meanwhile, as wanted
         }
     }
 }
 
-/// Processes that are waited for by a handle each, at most; descriptors are limited.
+/// Maximum number of processes to wait for with a handle each; descriptors are limited.
 const MOST: usize = 200;
 
-/// Waits until one of these processes has ended, at most for so long. Of more than two hundred, only those are
-/// waited for.
+/// Waits until one of these processes has ended, at most for `limit`. Of more than two hundred processes, only
+/// the first two hundred are waited for.
 pub fn await_an_end(processes: &[Stat], limit: Duration) {
     let mut handles = Vec::new();
     for process in processes.iter().take(MOST) {
         match Process::open(process) {
             Some(handle) => handles.push(handle),
             None if process.now().is_none() => return,
-            None => {} // there are no more descriptors
+            None => {} // no more descriptors
         }
     }
     let mut fds: Vec<PollFd> =
         handles.iter().map(|handle| PollFd::new(handle.as_fd(), PollFlags::POLLIN)).collect();
-    let _ = poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // whatever it says, all are looked at
+    let _ = poll(&mut fds, PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)); // callers look at all of them anyway
 }
 
 fn pids() -> impl Iterator<Item = i32> {
@@ -183,7 +183,7 @@ fn pids() -> impl Iterator<Item = i32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Returns whether both are the same directory; `None` where one cannot be looked at, as when it was moved away.
+/// Returns whether two paths lead to the same directory; `None` if one is not accessible, such as after a move.
 pub(crate) fn is_the_same(one: &Path, other: &Path) -> Option<bool> {
     let (one, other) = (fs::metadata(one).ok()?, fs::metadata(other).ok()?);
     Some((one.dev(), one.ino()) == (other.dev(), other.ino()))

@@ -1,4 +1,5 @@
-//! GPUs of this machine that nothing uses: no run of ours has locked them, and the driver shows no use of them.
+//! GPUs of this machine that are not in use: no run of the suite has locked them, and the driver reports no
+//! use.
 
 use super::device::{DeviceState, UseQuery};
 use super::python::find_program;
@@ -12,13 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// How long the driver's program may take.
+/// Time limit for the driver's program.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Memory in use from which a GPU is used: the driver does not list the processes of containers.
+/// Minimum memory of a GPU in use, in bytes: the driver does not list the processes of containers.
 const USED: u64 = 1 << 30;
 
-/// GPUs that this process has taken, with the processes that it forks, as long as this value lives.
+/// GPUs that this process and its forked children hold, until this value is dropped.
 #[derive(Debug)]
 pub struct TakenGpus {
     /// Their numbers, as a value of `CUDA_VISIBLE_DEVICES`.
@@ -26,12 +27,12 @@ pub struct TakenGpus {
     _locks: Vec<MachineLock>,
 }
 
-/// Takes GPUs when they are free.
+/// Takes GPUs once they are free.
 #[derive(Debug)]
 pub struct FreeGpus {
     query: UseQuery,
     program: PathBuf,
-    /// GPUs that may be used, as `CUDA_VISIBLE_DEVICES` names them; all without it.
+    /// GPUs that may be used, as a value of `CUDA_VISIBLE_DEVICES`; `None` for all.
     visible: Option<String>,
     count: usize,
 }
@@ -39,14 +40,14 @@ pub struct FreeGpus {
 /// The result of a look.
 #[derive(Debug)]
 pub enum Look {
-    /// There were enough.
+    /// Enough GPUs were free.
     Taken(TakenGpus),
-    /// There were not; how many were there, in words.
+    /// Too few GPUs were free; the number in words.
     Waits(String),
 }
 
 impl FreeGpus {
-    /// Prepares to take this number of GPUs.
+    /// Prepares to take this number of GPUs; fails if the machine has fewer.
     pub fn new(query: UseQuery, count: usize) -> Result<Self, Error> {
         let Some(program) = find_program(OsStr::new(query.program), Path::new("")) else {
             return Err(Error::new(Exit::System, "cannot find free GPUs")
@@ -81,7 +82,7 @@ impl FreeGpus {
                 MachineLock::try_take(&format!("gpu-{}", state.uuid)).map_err(|error| failed(&error))?;
             taken.extend(locked.map(|lock| (state, lock)));
         }
-        // A run that has just ended may have had one: its processes are looked for once more.
+        // The previous user of a GPU may still have processes: look for them once more.
         if taken.len() >= self.count {
             let now = self.unused(self.states().unwrap_or_default());
             taken.retain(|(state, _)| now.iter().any(|now| now.uuid == state.uuid));
@@ -98,14 +99,14 @@ impl FreeGpus {
         Ok(Look::Taken(TakenGpus { list, _locks: locks }))
     }
 
-    /// Asks for the GPUs that may be used.
+    /// Returns the state of the GPUs that may be used.
     fn states(&self) -> Option<Vec<DeviceState>> {
         let states = self.ask(self.query.of_states, self.query.parse_state)?;
         let visible = |state: &DeviceState| self.visible.as_ref().is_none_or(|list| state.is_in(list));
         Some(states.into_iter().filter(visible).collect())
     }
 
-    /// Leaves out the GPUs that some process uses.
+    /// Removes the GPUs that a process uses.
     fn unused(&self, states: Vec<DeviceState>) -> Vec<DeviceState> {
         let Some(uses) = self.ask(self.query.of_uses, self.query.parse_use) else { return Vec::new() };
         let is_used = |state: &DeviceState| {

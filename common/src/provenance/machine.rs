@@ -1,4 +1,5 @@
-//! What a host is made of: its processor, its GPU driver, and the container that a program runs in.
+//! The hardware and environment of a host: its processor, its GPU driver, and the container that a program runs
+//! in.
 
 use crate::fsio::read::{read_kernel, read_start, read_text};
 use serde::{Deserialize, Serialize};
@@ -18,10 +19,10 @@ pub struct Container {
 
 /// Returns the model of the processor.
 pub fn cpu() -> Option<String> {
-    // The file is long on a large host, and its beginning tells of the first processor.
+    // The file is long on a large host; its beginning describes the first processor.
     let text = read_start(Path::new("/proc/cpuinfo"), 8 << 10).ok()?;
     let text = String::from_utf8_lossy(&text);
-    // Processors other than those of PCs tell the model elsewhere, or not at all.
+    // Other architectures have the model under another key, or not at all.
     let value = |key: &str| {
         let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
         Some(line.split_once(':')?.1.trim().to_owned())
@@ -37,7 +38,7 @@ pub fn gpu_driver() -> Option<String> {
     })
 }
 
-/// Returns the container that this process runs in, as far as it is known from the inside.
+/// Returns the container that this process runs in, as far as visible from inside.
 pub fn container() -> Option<Container> {
     let podman = read_text(Path::new("/run/.containerenv")).ok().map(|text| of_podman(&text));
     let apptainer = || {
@@ -53,7 +54,7 @@ pub fn container() -> Option<Container> {
     podman.filter(|container| *container != Container::default()).or_else(apptainer).or_else(docker)
 }
 
-/// Reads what podman tells its containers: lines such as `imageid="…"`.
+/// Parses podman's file in its containers: lines such as `imageid="…"`.
 fn of_podman(text: &str) -> Container {
     let value = |key: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;

@@ -1,4 +1,4 @@
-//! The packages that are installed for an interpreter, found without importing anything: by the directories that
+//! The installed packages of an interpreter, found without importing anything: by the directories that
 //! installers create, such as `torch-2.3.1+cu121.dist-info`.
 
 use super::redact::redact_text;
@@ -40,8 +40,9 @@ pub(super) fn places(executable: &Path, minor: &str) -> Vec<PathBuf> {
     roots.iter().flat_map(below).collect()
 }
 
-/// Returns the packages of an interpreter of this version, by their normal names. A version ends in ` (editable)` for a
-/// package that lies in a working tree, and in ` (COMMIT)` for one that was installed from a repository.
+/// Returns the packages of an interpreter of this version, by their normalized names. A version ends in `
+/// (editable)` for a package in a working tree, and in ` (COMMIT)` for a package that was installed from a
+/// repository.
 pub fn packages(executable: &Path, version: &str) -> BTreeMap<String, String> {
     let minor: Vec<&str> = version.split('.').take(2).collect();
     let mut found = BTreeMap::new();
@@ -57,7 +58,8 @@ pub fn packages(executable: &Path, version: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// Returns the packages of a conda environment that no interpreter has, from `conda-meta/NAME-VERSION-BUILD.json`.
+/// Returns the packages of a conda environment that do not belong to an interpreter, from
+/// `conda-meta/NAME-VERSION-BUILD.json`.
 pub fn conda_packages(executable: &Path) -> BTreeMap<String, String> {
     let Some(prefix) = executable.parent().and_then(Path::parent) else { return BTreeMap::new() };
     let entries = fs::read_dir(prefix.join("conda-meta")).into_iter().flatten().flatten().take(MOST);
@@ -84,7 +86,7 @@ fn normal(name: &str) -> String {
     words.collect::<Vec<_>>().join("-").to_lowercase()
 }
 
-/// Returns where a package was installed from, if not from an index (PEP 610).
+/// Returns the suffix for the origin of a package that was not installed from an index (PEP 610).
 fn origin(directory: &Path) -> String {
     let read = || serde_json::from_str::<Value>(&read_text(&directory.join("direct_url.json")).ok()?).ok();
     let Some(origin) = read() else { return String::new() };

@@ -1,7 +1,7 @@
-//! What is secret: the names and the shapes of credentials. This is the one table of them, which run-dir(5)
-//! shows to users; `redact` takes what is secret out of records and reports.
+//! The names and the shapes of secrets. This is the only table of them, which run-dir(5) shows to users;
+//! `redact` removes the secrets from records and reports.
 
-/// What the name of a value says of the value.
+/// The verdict about a value, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// It is no secret.
@@ -10,7 +10,7 @@ pub(super) enum Verdict {
     IfRandom,
     /// It is secret.
     Secret,
-    /// People choose it, so that a number is secret, too.
+    /// People choose it, so that even a number is secret.
     Password,
 }
 
@@ -22,19 +22,19 @@ const SECRETS: &str = "\
 /// Last words of a name whose value is a password.
 const PASSWORDS: &str = "pass passphrase passwd password passwords pw pwd";
 
-/// Ends of a last word that say so, too: `PGPASSWORD`, `hfaccesstoken`.
+/// Endings of a last word that is secret, too: `PGPASSWORD`, `hfaccesstoken`.
 const ENDS: &str = "\
     accesskey accesstoken apikey apitoken authkey authtoken passphrase passwd password privatekey pwd \
     secretkey sshpass";
 
-/// Words before `key` that make a secret of `keys` and of a part of a path, too: `api_keys`,
-/// `fs.s3a.secret.key`. With any other word before it `key` is secret unless that is in [`PLAIN_KEYS`].
+/// Words before `key` that also make `keys`, or a part of a path, secret: `api_keys`, `fs.s3a.secret.key`.
+/// After any other word, `key` is secret unless the word is in [`PLAIN_KEYS`].
 const KEYS: &str = "access account api app auth encryption master private secret signing";
 
 /// Services, in the part of a name above `key`: `wandb.key`.
 const SERVICES: &str = "anthropic aws azure comet github gitlab hf huggingface neptune openai slack wandb";
 
-/// Words before `key` that speak of data: `sort_key`, `label_key`.
+/// Words before `key` that indicate data: `sort_key`, `label_key`.
 const PLAIN_KEYS: &str = "\
     action agent answer attention attn audio batch best bucket cache camera caption category checkpoint \
     chosen ckpt class code column completion config content context conversation data dataset date dedup \
@@ -48,7 +48,7 @@ const PLAIN_KEYS: &str = "\
     step summary tag target task teacher tensor test text time timestamp title train unique val value video \
     weight weights";
 
-/// Words before `token` that speak of text: `pad_token`.
+/// Words before `token` that indicate text: `pad_token`.
 const PLAIN_TOKENS: &str = "\
     add additional audio begin beginning blank bom bos boi cls concept content cont control decoder \
     delimiter end ending eod eoi eom eos eot extra fim final first forced global image init initial \
@@ -57,46 +57,47 @@ const PLAIN_TOKENS: &str = "\
     separator seq sequence sos sot source special speech start stop subword suffix target task text think \
     thinking trigger unk unknown video vision visual word";
 
-/// Words before `pass` and `pat` that make no credential of them: `first_pass`, `file_pat`.
+/// Words before `pass` and `pat` that indicate something other than a credential: `first_pass`, `file_pat`.
 const PLAIN_OTHERS: &str = "\
     all backward band by ckpt file first forward glob high low multi name num one path regex second single \
     two";
 
-/// Words before `signature` of a request that was signed; elsewhere it is secret if it looks random.
+/// Words before `signature` that indicate a signed request; any other signature is secret if it looks random.
 const SIGNERS: &str = "amz goog";
 
-/// Words that may follow the one that counts: `HF_TOKEN_READ`.
+/// Words that may follow the decisive word: `HF_TOKEN_READ`.
 const SCOPES: &str = "admin dev prod read ro rw staging write";
 
-/// In a variable such as `HF_TOKEN_ACME` the word stands anywhere, unless one of these is the last.
+/// Words that make a variable secret at any position, such as `HF_TOKEN_ACME`, unless its last word is one of
+/// the second list.
 const VARIABLES: &str = "apikey passwd password secret token";
 const NO_VALUES: &str = "\
     age budget column count dim dir embedding env expiry file header id ids index len length limit name num \
     path prefix rate size stdin suffix ttl type uri url var";
 
-/// Names above others, all of which are secret: `secrets.hub`.
+/// Names of objects whose values are all secret: `secrets.hub`.
 const HOLDERS: &str = "credential credentials creds passwords secret secrets";
 
-/// Names in the query of a URL that are secret there.
+/// Names that are secret in the query of a URL.
 const QUERY: &str = "key sig signature";
 
-/// First words of an option that takes no value: `--use-auth-token`.
+/// First words of options without a value: `--use-auth-token`.
 const FLAGS: &str = "\
     allow ask disable enable has is need no print require reset rotate show skip use want with without";
 
-/// Words that are a scheme in front of a secret in a header.
+/// Schemes that may precede a secret in a header.
 pub(super) const SCHEMES: &str = "apikey basic bearer digest negotiate oauth token";
 
-/// Headers of HTTP whose value is secret as a whole.
+/// HTTP headers whose whole value is secret.
 pub(super) const HEADERS: &str = "authorization cookie proxy-authorization set-cookie";
 
-/// Options whose value is `user:password`, outside of containers, where it is a user and a group.
+/// Options whose value is `user:password`; for containers, the value is a user and a group.
 pub(super) const USERS: &str = "-u -U --user --proxy-user";
 
-/// Programs to which `-u` or `--user` means another thing, until one of [`PROGRAMS`] is named.
+/// Programs in which `-u` or `--user` means something else, until one of [`PROGRAMS`] is named.
 pub(super) const OTHER_USERS: &str = "date docker git install nerdctl podman rsync sort";
 
-/// Options, and words, of a program that a secret follows.
+/// Pairs of a program and one of its options or words, after which a secret follows.
 pub(super) const PROGRAMS: [(&str, &str); 7] = [
     ("curl", "-b"),
     ("http", "-a"),
@@ -107,10 +108,10 @@ pub(super) const PROGRAMS: [(&str, &str); 7] = [
     ("wandb", "--relogin"),
 ];
 
-/// Programs whose option `-p` has the secret in the same word.
+/// Programs whose option `-p` is joined with the secret.
 pub(super) const ATTACHED: &str = "mariadb mysql mysqldump sshpass";
 
-/// URLs by whose path alone anybody may write.
+/// URLs that let everybody who knows them write.
 pub(super) const WEBHOOKS: [&str; 8] = [
     "hooks.slack.com/services/",
     "hooks.slack.com/workflows/",
@@ -122,8 +123,8 @@ pub(super) const WEBHOOKS: [&str; 8] = [
     "outlook.office.com/webhook/",
 ];
 
-/// What a text has, in whatever case, that leads to a secret: a part of each word above, or an escape that may
-/// hide one.
+/// Parts of texts that may lead to a secret, in any case: a part of each word above, or an escape that may hide
+/// one.
 pub(super) const STEMS: [&str; 22] = [
     "key",
     "token",
@@ -149,18 +150,18 @@ pub(super) const STEMS: [&str; 22] = [
     "\\/",
 ];
 
-/// Words of other meaning with a stem in them, which are frequent.
+/// Frequent words that contain a stem, but have another meaning.
 pub(super) const NO_STEMS: [&str; 5] = ["path", "patc", "pati", "patt", "tokeniz"];
 
-/// How a secret begins and goes on that is known without a name.
+/// The shape of a secret that is recognised without a name.
 pub(super) struct Shape {
-    /// How it begins.
+    /// Its beginning.
     pub(super) start: &'static str,
-    /// Characters that follow, at least.
+    /// Minimum number of characters after the beginning.
     pub(super) least: usize,
-    /// What they are, besides letters and digits.
+    /// Allowed characters besides letters and digits.
     pub(super) also: &'static str,
-    /// Words could look so: some of what follows must look random.
+    /// Whether ordinary words have this shape, so that some of the characters must look random.
     pub(super) is_random: bool,
 }
 
@@ -168,8 +169,8 @@ const fn shape(start: &'static str, least: usize, also: &'static str, is_random:
     Shape { start, least, also, is_random }
 }
 
-/// The shapes. A private key in PEM is known as well. What begins as ordinary words do (`as-`, `sk_`) is left
-/// to names: each such word would cost a look at its whole text.
+/// The shapes; private keys in PEM are recognised, too. Beginnings of ordinary words (`as-`, `sk_`) are left to
+/// the names, because each such word would require a check of its whole text.
 pub(super) const SHAPES: [Shape; 97] = [
     shape("hf_", 20, "", true),               // Hugging Face
     shape("api_org_", 20, "", true),          // Hugging Face, of an organization
@@ -270,23 +271,24 @@ pub(super) const SHAPES: [Shape; 97] = [
     shape("eyJ", 30, "-_.", false),           // a JSON web token
 ];
 
-/// Returns whether a list of words has a word, in whatever case.
+/// Returns whether a list of words contains a word, ignoring case.
 pub(super) fn has(list: &str, word: &str) -> bool {
     list.split(' ').any(|listed| listed.eq_ignore_ascii_case(word))
 }
 
-/// Returns whether an option takes no value, as its first word tells: `--use-auth-token`.
+/// Returns whether an option takes no value, by its first word: `--use-auth-token`.
 pub(super) fn is_flag(option: &str) -> bool {
     words(option).first().is_some_and(|first| has(FLAGS, first))
 }
 
-/// Returns whether a name in the query of a URL is secret there, though not elsewhere.
+/// Returns whether a name is secret in the query of a URL, though not elsewhere.
 pub(super) fn is_secret_in_query(name: &str) -> bool {
     has(QUERY, name)
 }
 
-/// Returns what the name of a value says of the value: `--api-key`, `HF_TOKEN`, `db.password`; not
-/// `num_tokens` and `pad_token`. A dot, and whatever else is no part of a word, leads into a part.
+/// Returns the verdict about a value by its name: secret for `--api-key`, `HF_TOKEN` and `db.password`, but not
+/// for `num_tokens` and `pad_token`. A dot, or any other character outside words, separates the parts of a
+/// name.
 pub(super) fn verdict(name: &str) -> Verdict {
     let is_between = |c: char| !c.is_alphanumeric() && c != '_' && c != '-';
     let mut parts = name.rsplit(is_between).filter(|part| !part.is_empty());
@@ -299,7 +301,7 @@ pub(super) fn verdict(name: &str) -> Verdict {
     }
 }
 
-/// Returns what a part of a name says. `above` is the last word of the part that it is below.
+/// Returns the verdict about a part of a name. `above` is the last word of the part before it.
 fn of_part(part: &str, above: Option<&str>) -> Verdict {
     let mut words = words(part);
     while words.len() > 1 && words.last().is_some_and(|last| has(SCOPES, last)) {
@@ -337,8 +339,8 @@ fn holds_word(words: &[&str]) -> bool {
     words.iter().enumerate().any(|(at, word)| has(VARIABLES, word) && !is_plain(at))
 }
 
-/// Splits at punctuation, and where `camelCase` or the last letter of `HFToken` begins a word; digits at the
-/// end of a word are no part of the word.
+/// Splits a name at punctuation, and before capital letters in `camelCase` and `HFToken`. Digits at the end of
+/// a word do not belong to it.
 pub(super) fn words(part: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -361,7 +363,7 @@ pub(super) fn words(part: &str) -> Vec<&str> {
     words
 }
 
-/// Returns a word without what splits it off, and without digits at its end.
+/// Returns a word without its separators, and without digits at its end.
 fn bare(word: &str) -> &str {
     let word = word.trim_start_matches(|c: char| !c.is_alphanumeric());
     word.trim_end_matches(|c: char| c.is_ascii_digit())

@@ -1,5 +1,5 @@
-//! Small source files that git does not track, as a patch that creates them: `git apply` gives them back. What git
-//! ignores stays out, and so do data, large files and files whose names tell of secrets.
+//! Saves small source files that git does not track as a patch, which `git apply` restores. Files that git
+//! ignores, data, large files and files whose names indicate secrets are left out.
 
 use super::git::{git, in_repository};
 use crate::fsio::read::open_no_link;
@@ -14,12 +14,12 @@ use std::time::Duration;
 /// Time limit for git: directories of data may hold millions of files.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Maximum size of a file, in bytes, of all files, and number of files.
+/// Maximum size of a file, and of all files, in bytes; maximum number of files.
 const FILE_LIMIT: u64 = 256 << 10;
 const TOTAL_LIMIT: u64 = 4 << 20;
 const FILES: usize = 500;
 
-/// Ends of the names of source files, and whole names.
+/// Extensions of source files, and whole names.
 const ENDS: &str = "bash c cc cfg conf cpp cu cuh cxx f90 fish go h hpp hxx ini ipynb java jinja jinja2 jl js json \
     kt lua m mk mojo nix pl proto pxd py pyi pyx r rb rs scala sh slurm sql swift template tf toml triton ts yaml yml zig";
 const NAMES: &str =
@@ -40,7 +40,7 @@ pub struct Untracked {
 }
 
 impl Untracked {
-    /// Looks for them in the repository of a directory, outside of the directories `without`, which are absolute.
+    /// Finds these files in the repository of a directory, except below the absolute directories `without`.
     pub fn at(directory: &Path, without: &[PathBuf]) -> Self {
         if !in_repository(directory) {
             return Self::default();
@@ -56,7 +56,7 @@ impl Untracked {
         let mut total = 0;
         for name in String::from_utf8_lossy(&names).split('\0').filter(|name| is_source(name)) {
             let path = top.join(name);
-            // The files of runs are no code of theirs.
+            // Files of runs are not source files.
             if without.iter().any(|without| path.starts_with(without)) || is_of_run(&top, Path::new(name)) {
                 continue;
             }
@@ -103,7 +103,7 @@ struct Contents {
     mode: &'static str,
 }
 
-/// Reads a source file of at most this length; `None` if it is larger, no text, or no regular file.
+/// Reads a source file of at most this length; `None` if it is larger, or not a text, or not a regular file.
 fn contents(path: &Path, room: u64) -> Option<Contents> {
     let file = open_no_link(path).ok()?;
     let found = file.metadata().ok()?;
@@ -119,7 +119,7 @@ fn contents(path: &Path, room: u64) -> Option<Contents> {
     Some(Contents { text, mode })
 }
 
-/// Returns whether a name is that of a source file without secrets.
+/// Returns whether a file name is that of a source file, and does not indicate secrets.
 fn is_source(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let lower = name.to_lowercase();
@@ -129,7 +129,7 @@ fn is_source(name: &str) -> bool {
     is_known && !SECRETS.split(' ').any(|word| lower.contains(word)) && !name.contains('\u{fffd}')
 }
 
-/// Returns whether a file lies in a run or a batch.
+/// Returns whether a file is inside a run or a batch.
 fn is_of_run(top: &Path, name: &Path) -> bool {
     let above = name.ancestors().skip(1).map(|above| top.join(above));
     above.into_iter().any(|above| above.join(".run").is_dir() || above.join(".batch").is_dir())
@@ -138,10 +138,10 @@ fn is_of_run(top: &Path, name: &Path) -> bool {
             .any(|part| [".run", ".batch", ".eval"].iter().any(|known| part.as_os_str() == *known))
 }
 
-/// Quotes a name as git does, if it has other characters than usual.
+/// Quotes a name as git does, if it contains unusual characters.
 fn quoted(name: &str) -> String {
     if name.bytes().all(|byte| (b' '..0x7f).contains(&byte) && !b"\"\\".contains(&byte)) {
-        // A name with a blank ends in a tab where nothing else ends it; in the first line, git finds its end itself.
+        // Git ends a name with blanks by a tab, except in the first line of a patch, where its end is clear.
         return name.to_owned();
     }
     let mut quoted = String::from("\"");

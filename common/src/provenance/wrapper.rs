@@ -94,7 +94,7 @@ struct Shell {
     cwd: Option<PathBuf>,
     /// The program directory of an activated virtual environment.
     activated: Option<PathBuf>,
-    /// Whether names of programs may mean anything.
+    /// Whether names of programs may have any meaning.
     is_changed: bool,
     variables: HashMap<String, String>,
     /// The current script and its arguments.
@@ -151,14 +151,14 @@ impl Shell {
             _ => {}
         }
         let how = if name == "exec" { Executed::Instead } else { Executed::Aside };
-        // A launcher has its own options before the program. In a script, another command may only mention an
+        // A launcher has its own options before the program. In a script, any other command may only mention an
         // interpreter.
         let may_launch = depth == 0 || LAUNCHERS.contains(&name);
         let most = if may_launch { words.len() } else { at + 1 };
         while let Some(word) = words[..most].get(at) {
             let name = base_name(word);
             if OPAQUE.contains(&name) {
-                // Without any mention of Python, it may be anything, such as a build.
+                // A command without any mention of Python is probably something else, such as a build.
                 let hides = ["python", "torchrun", "accelerate"];
                 if words[at..].iter().any(|word| hides.iter().any(|hidden| word.contains(hidden)))
                     || depth == 0
@@ -377,7 +377,7 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// Makes a directory with two interpreters, of which one is in a virtual environment.
+    /// Creates a directory with two interpreters, one of them in a virtual environment.
     fn place() -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         for name in ["a/bin/python", "a/bin/python3", "venv/bin/python"] {
@@ -422,7 +422,7 @@ mod tests {
             ("exec \"$@\"", Some("venv/bin/python")),
             ("a/bin/python prepare.py\na/bin/python train.py", Some("a/bin/python")),
             ("'''exec' a/bin/python \"$0\" \"$@\"\n' '''\nimport re", Some("a/bin/python")),
-            // An unknown interpreter is recorded as none.
+            // An unknown interpreter yields `None`.
             ("if true; then exec a/bin/python x; else exec venv/bin/python x; fi", None),
             ("[ -e x ] && exec a/bin/python x\nvenv/bin/python x", None),
             ("bash -lc 'python3 train.py'", None),

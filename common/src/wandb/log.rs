@@ -1,9 +1,10 @@
-//! The log of records that a datastore of W&B is: that of `LevelDB` (`doc/log_format.md`) after a header of its own.
+//! The log format of a W&B datastore: that of `LevelDB` (`doc/log_format.md`) after a header of its own.
 //!
-//! The header: `:W&B`, the number 0xBEE1, and version 0. Then blocks of 32 KiB, the first with the header. A record
-//! is whole in a block, or in several parts: checksum (CRC-32 of the type and the data, not masked), length of 16
-//! bits, type, data. Fewer than 7 bytes at the end of a block are padding. Numbers are little endian
-//! (`wandb/sdk/internal/datastore.py`). A run that was killed leaves a part of a record at the end.
+//! The header is `:W&B`, the number 0xBEE1, and version 0. Blocks of 32 KiB follow, the first of which includes
+//! the header. A record is whole in a block, or split into parts: checksum (CRC-32 of type and data, not
+//! masked), length in 16 bits, type, data. Fewer than 7 bytes at the end of a block are padding. Numbers are
+//! little endian (`wandb/sdk/internal/datastore.py`). A run that was killed leaves an incomplete record at the
+//! end.
 
 use crate::checksum::crc32;
 use crate::fsio::read::LIMIT;
@@ -13,56 +14,56 @@ use std::os::unix::fs::FileExt;
 
 const HEADER: &[u8; 7] = b":W&B\xe1\xbe\0";
 
-/// Bytes of a block, and of what precedes the data of a part.
+/// Size of a block, and of the header of a part, in bytes.
 pub(super) const BLOCK: usize = 32 << 10;
 const HEAD: usize = 7;
 
-/// What a reader hands out: where a record begins, and the record, unless that cannot be read.
+/// Called for each record: its offset, and the record or `None` if it cannot be read.
 pub type EachRecord<'a> = dyn FnMut(u64, Option<&[u8]>) -> io::Result<()> + 'a;
 
-/// Where a reader stands in a log.
+/// The position of a reader in a log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogReader {
-    /// Where the next record begins.
+    /// Offset of the next record.
     position: u64,
-    /// The log is read from its middle: parts are skipped until a record begins.
+    /// Whether reading began within the log: parts are skipped until a record begins.
     is_within: bool,
-    /// The part at `position` is damaged, and was reported: reading goes on with the next block.
+    /// Whether the part at `position` is damaged, which was reported: reading continues with the next block.
     is_damaged: bool,
 }
 
 /// A part of a record.
 enum Part<'a> {
-    /// Of this type, and what is in it.
+    /// A valid part: its type and its data.
     Whole(u8, &'a [u8]),
     /// The rest of the block is padding.
     Padding,
-    /// The file ends before it does, for now.
+    /// The file ends within the part, for now.
     Unfinished,
-    /// There is no valid part. The next one begins at this distance in bytes, or in the next block.
+    /// No valid part. The next one begins after this number of bytes, or in the next block.
     Damaged(Option<usize>),
 }
 
 /// Types of parts.
 const FULL: u8 = 1;
-const FIRST: u8 = 2; // 3 is one in the middle
+const FIRST: u8 = 2; // 3 is a middle part
 const LAST: u8 = 4;
 
 impl LogReader {
-    /// Begins with the first record that begins within a number of last blocks of a log.
+    /// Starts with the first record that begins in the last `blocks` blocks of a log.
     pub fn at_end(file: &File, blocks: u64) -> io::Result<Self> {
         let block = BLOCK as u64;
         let first = (file.metadata()?.len() / block).saturating_sub(blocks - 1);
         Ok(Self { position: first * block, is_within: first > 0, is_damaged: false })
     }
 
-    /// Returns up to where the log was read. An unfinished record is read again.
+    /// Returns the offset up to which the log was read. An unfinished record is read again.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Reads about `limit` bytes, and hands each whole record to `act` with where it begins; what is damaged, or
-    /// larger than 16 MiB, is `None`. Says whether more may be there.
+    /// Reads about `limit` bytes. Passes each whole record with its offset to `act`, and `None` for a record
+    /// that is damaged or larger than 16 MiB. Returns whether there may be more.
     pub fn read(&mut self, file: &File, limit: u64, act: &mut EachRecord) -> io::Result<bool> {
         let until = self.position.saturating_add(limit);
         let mut block = Block::default();
@@ -70,7 +71,7 @@ impl LogReader {
             return Ok(false);
         }
         let mut record = Vec::new();
-        let mut place = self.position; // of the next part
+        let mut place = self.position; // offset of the next part
         let mut has_begun = false;
         while has_begun || place < until {
             block.load(file, place)?;
@@ -97,7 +98,7 @@ impl LogReader {
                     match kind {
                         FULL | FIRST => {
                             if has_begun {
-                                act(self.position, None)?; // one that was never finished
+                                act(self.position, None)?; // a record that was never finished
                             }
                             (self.position, self.is_within, has_begun) = (place, false, true);
                             record.clear();
@@ -111,7 +112,7 @@ impl LogReader {
                         }
                         _ => {}
                     }
-                    // A record that is too large is read to its end, and reported as damaged.
+                    // A record that is too large is read to its end, but not kept, and reported as damaged.
                     let is_too_large = record.len() as u64 > LIMIT;
                     if !is_too_large {
                         record.extend_from_slice(data);
@@ -132,7 +133,7 @@ impl LogReader {
         Ok(true)
     }
 
-    /// Reads the header; says whether records may follow.
+    /// Reads the header; returns whether records may follow.
     fn header(&mut self, file: &File, block: &mut Block, act: &mut EachRecord) -> io::Result<bool> {
         block.load(file, 0)?;
         let start = &block.bytes[..block.bytes.len().min(HEAD)];
@@ -148,16 +149,16 @@ impl LogReader {
     }
 }
 
-/// A block of a log, as far as it was written.
+/// A block of a log, as far as it is written.
 #[derive(Default)]
 struct Block {
-    /// Where it begins.
+    /// Its offset in the log.
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Block {
-    /// Reads the block that has a place, unless that was done.
+    /// Reads the block at an offset, unless it was read before.
     fn load(&mut self, file: &File, place: u64) -> io::Result<()> {
         let start = place - place % BLOCK as u64;
         if self.start == start && !self.bytes.is_empty() {
@@ -182,12 +183,12 @@ impl Block {
         self.bytes.len() == BLOCK
     }
 
-    /// Returns where the next block begins.
+    /// Returns the offset of the next block.
     fn end(&self) -> u64 {
         self.start + BLOCK as u64
     }
 
-    /// Reads the part at a place in it.
+    /// Reads the part at an offset in the log.
     fn part(&self, place: u64) -> Part<'_> {
         let within = usize::try_from(place - self.start).unwrap_or(BLOCK);
         if BLOCK - within < HEAD {
@@ -195,7 +196,7 @@ impl Block {
         }
         match self.framed(within) {
             Framed::Data(kind, data, true) => Part::Whole(kind, data),
-            // Its length can be trusted if it leads to another part.
+            // The length of a damaged part is trusted if another part follows there.
             Framed::Data(_, data, false) => {
                 let length = HEAD + data.len();
                 let is_next = matches!(self.framed(within + length), Framed::Data(_, _, true));
@@ -206,7 +207,7 @@ impl Block {
         }
     }
 
-    /// Reads what frames a part, and compares the checksum.
+    /// Reads the header of a part, and compares the checksum.
     fn framed(&self, within: usize) -> Framed<'_> {
         let rest = self.bytes.get(within..).unwrap_or_default();
         let Some((&[a, b, c, d, low, high, kind], rest)) = rest.split_first_chunk::<HEAD>() else {
@@ -221,9 +222,9 @@ impl Block {
     }
 }
 
-/// What stands at a place of a block.
+/// The bytes at a place of a block.
 enum Framed<'a> {
-    /// A part of a type, what is in it, and whether that is what was written.
+    /// A part: its type, its data, and whether the checksum matches.
     Data(u8, &'a [u8], bool),
     Nonsense,
     Unfinished,

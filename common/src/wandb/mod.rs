@@ -1,7 +1,7 @@
-//! What W&B keeps of a run in its datastore, `run-ID.wandb`: read without an account and without a network.
+//! The datastore of a W&B run, `run-ID.wandb`, read without an account and without a network.
 //!
-//! A record is a message `Record` of `wandb/proto/wandb_internal.proto`, in a [`log`] of records. The numbers of
-//! fields are those of this schema; values are JSON.
+//! A record is a message `Record` of `wandb/proto/wandb_internal.proto`, in a [`log`] of records. The numbers
+//! of fields are those of this schema; values are JSON.
 
 pub mod log;
 
@@ -13,18 +13,18 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// The part of a datastore in which the identity and the configuration of a run are looked for.
+/// Number of bytes at the beginning of a datastore to search for the identity and the configuration of a run.
 const HEAD: u64 = 1 << 20;
 
-/// Blocks at the end of a datastore in which the end of a run is looked for, and the number of them at most, where a
-/// large record takes their place: 16 MiB.
+/// Number of blocks at the end of a datastore to search for the end of a run, and the maximum number if a large
+/// record is there (16 MiB).
 const LEAST_END: u64 = 4;
 const MOST_END: u64 = 512;
 
-/// Settings of a run, at most.
+/// Maximum number of settings of a run.
 const SETTINGS: usize = 10_000;
 
-/// What a datastore says beside metrics: who the run is, and its configuration before the first of them.
+/// Identity and configuration of a run, which precede the metrics in a datastore.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     /// The run's id.
@@ -39,17 +39,17 @@ pub struct Head {
     pub notes: Option<String>,
     /// Its tags.
     pub tags: Vec<String>,
-    /// The host.
+    /// The host's name.
     pub host: Option<String>,
     /// When it started.
     pub start_time: Option<Timestamp>,
     /// The configuration.
     pub config: Map<String, Value>,
-    /// Where it runs, which versions before 0.20 write to `files/wandb-metadata.json` alone.
+    /// The environment of the run; versions before 0.20 write it only to `files/wandb-metadata.json`.
     pub environment: Environment,
 }
 
-/// What a run is executed by.
+/// The environment that a run is executed in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Environment {
     /// The program, such as a script.
@@ -58,31 +58,31 @@ pub struct Environment {
     pub args: Vec<String>,
     /// The interpreter.
     pub executable: Option<String>,
-    /// Its name and version.
+    /// The name and version of the interpreter.
     pub python: Option<String>,
     /// The directory it was executed in.
     pub root: Option<String>,
     /// The user.
     pub user: Option<String>,
-    /// The kind of its graphics processors.
+    /// The model of its GPUs.
     pub gpu: Option<String>,
     /// The commit of its code.
     pub commit: Option<String>,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Exit status of the program. W&B records 255 for a run that was interrupted.
     pub code: i32,
-    /// Seconds that the run took, of all its resumptions; 0 where that is not known.
+    /// Duration of the run over all resumptions, in seconds; 0 if unknown.
     pub runtime: i32,
 }
 
-/// Values that were logged together: names, the parts of nested ones with `/` between, and JSON.
+/// Values that were logged together: names, with `/` between the parts of nested ones, and JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Logged<'a> {
-    /// The number of the row, if the record holds it beside the values.
+    /// The number of the row, if the record contains it besides the values.
     pub step: Option<u64>,
     /// The values.
     pub items: Vec<(String, &'a [u8])>,
@@ -111,8 +111,8 @@ impl Head {
         }
     }
 
-    /// Reads the end of a datastore: settings that were changed late, and how the run ended; `None` where nothing
-    /// says so.
+    /// Reads the end of a datastore: late changes of settings, and the end of the run; `None` if the end is not
+    /// recorded.
     pub fn read_end(&mut self, file: &File) -> io::Result<Option<Exit>> {
         let mut blocks = LEAST_END;
         loop {
@@ -127,7 +127,7 @@ impl Head {
                 }
                 Ok(())
             })?;
-            // A summary or a table that is larger than a block may follow the end of the run.
+            // A summary or table larger than a block may follow the end of the run.
             let is_within_large = start > 0 && first.is_none_or(|first| first >= start + BLOCK as u64);
             if exit.is_some() || !is_within_large || blocks >= MOST_END {
                 return Ok(exit);
@@ -136,7 +136,7 @@ impl Head {
         }
     }
 
-    /// Takes a `RunRecord`.
+    /// Reads a `RunRecord`.
     fn identify(&mut self, message: &[u8]) -> Result<(), Malformed> {
         for field in WireFields(message) {
             let (number, WireValue::Bytes(bytes)) = field? else { continue };
@@ -157,7 +157,7 @@ impl Head {
         Ok(())
     }
 
-    /// Takes a `ConfigRecord`. What W&B keeps for itself is no setting of the run.
+    /// Reads a `ConfigRecord`, without W&B's internal keys.
     fn configure(&mut self, message: &[u8]) -> Result<(), Malformed> {
         for field in WireFields(message) {
             let (number, WireValue::Bytes(bytes)) = field? else { continue };
@@ -166,7 +166,7 @@ impl Head {
                 _ if name == "_wandb" || name.starts_with("_wandb/") => {}
                 (1, Some(json)) if self.config.len() < SETTINGS => {
                     let value = serde_json::from_slice(json);
-                    let text = || Value::from(String::from_utf8_lossy(json)); // such as NaN
+                    let text = || Value::from(String::from_utf8_lossy(json)); // not JSON, such as NaN
                     self.config.insert(name, value.unwrap_or_else(|_| text()));
                 }
                 (2, _) => drop(self.config.shift_remove(&name)),
@@ -178,7 +178,7 @@ impl Head {
 }
 
 impl Environment {
-    /// Takes an `EnvironmentRecord`, of which there may be several with parts of it.
+    /// Reads an `EnvironmentRecord`; several of them may each contain a part.
     fn take(&mut self, message: &[u8], host: &mut Option<String>) -> Result<(), Malformed> {
         for field in WireFields(message) {
             let (number, WireValue::Bytes(bytes)) = field? else { continue };
@@ -224,7 +224,7 @@ impl Exit {
 }
 
 impl<'a> Logged<'a> {
-    /// Reads what a record says was logged; `None` for a record of something else.
+    /// Reads the logged values in a record; `None` for a record of another kind.
     pub fn parse(record: &'a [u8]) -> Result<Option<Self>, Malformed> {
         let message = match payload(record) {
             Some(Ok((HISTORY, message))) => message,
@@ -240,7 +240,7 @@ impl<'a> Logged<'a> {
                     }
                 }
                 (2, WireValue::Bytes(step)) => {
-                    logged.step = Some(0); // which is not written
+                    logged.step = Some(0); // 0 is not written
                     for field in WireFields(step) {
                         if let (1, WireValue::Varint(number)) = field? {
                             logged.step = Some(number);
@@ -254,19 +254,19 @@ impl<'a> Logged<'a> {
     }
 }
 
-/// Says whether a name is that of a datastore.
+/// Returns whether a name is that of a datastore.
 pub fn is_datastore(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end == "wandb")
 }
 
-/// Numbers of kinds of records.
+/// Numbers of the relevant kinds of records.
 const HISTORY: u64 = 2;
 const CONFIG: u64 = 5;
 const RUN: u64 = 17;
 const EXIT: u64 = 18;
 const ENVIRONMENT: u64 = 26;
 
-/// Finds what a `Record` holds: its kind, and its message; `None` where that is of no interest.
+/// Finds the kind and the message in a `Record`; `None` for other kinds.
 fn payload(record: &[u8]) -> Option<Result<(u64, &[u8]), Malformed>> {
     WireFields(record).find_map(|field| match field {
         Ok((number @ (HISTORY | CONFIG | RUN | EXIT | ENVIRONMENT), WireValue::Bytes(message))) => {

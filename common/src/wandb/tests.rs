@@ -1,4 +1,4 @@
-//! Datastores as W&B writes them, whole, cut and damaged.
+//! Tests with datastores as W&B writes them: whole, truncated and damaged.
 
 use super::*;
 use crate::checksum::crc32;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const BLOCK: usize = 32 << 10;
 
-/// Writes records the way a log has them.
+/// Writes records in the format of a log.
 fn log(records: &[Vec<u8>]) -> Vec<u8> {
     let mut log = b":W&B\xe1\xbe\0".to_vec();
     for record in records {
@@ -83,7 +83,7 @@ fn history(step: u64, name: &str, json: &str) -> Vec<u8> {
     record(HISTORY, &message(&[(1, WireValue::Bytes(&item_of(name, json))), (2, WireValue::Bytes(&step))]))
 }
 
-/// Makes records of various lengths, of which some cross blocks and others end a few bytes before the end of one.
+/// Creates records of various lengths: some cross blocks, others end a few bytes before the end of a block.
 fn various() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let length = prop_oneof![0..100_usize, 32_700..32_800_usize, Just(100_000_usize)];
     prop::collection::vec((length, any::<u8>()).prop_map(|(length, byte)| vec![byte; length]), 0..6)
@@ -169,7 +169,7 @@ fn a_log_that_is_cut_off_has_all_records_before_the_cut_and_no_damage() {
         let count = ends[1..].iter().filter(|end| **end <= cut).count();
         let mut reader = LogReader::default();
         assert_eq!(read(&mut reader, &file, 1 << 20), (records[..count].to_vec(), 0), "{cut}");
-        // The rest is read when it has come.
+        // The rest is read once it was written.
         let file = open(&dir, &whole);
         assert_eq!(read(&mut reader, &file, 1 << 20), (records[count..].to_vec(), 0), "{cut}");
     }
@@ -184,7 +184,7 @@ fn what_is_no_log_is_said_once() {
         assert_eq!(read(&mut reader, &file, 1), (vec![], 1), "{bytes:?}");
         assert_eq!(read(&mut reader, &file, 1), (vec![], 0), "{bytes:?}");
     }
-    // What a crash of the machine left after the last record.
+    // Bytes that a crash of the machine left after the last record.
     let mut bytes = log(&[vec![1; 10]]);
     bytes.resize(5000, 0);
     let file = open(&dir, &bytes);

@@ -1,18 +1,19 @@
-//! Secrets that are known without a name: user info in URLs, webhooks, private keys, and the shapes of tokens.
+//! Secrets that are recognised without a name: user info in URLs, webhooks, private keys, and the shapes of
+//! tokens.
 
 use super::value::{has_run, refers};
 use super::{REDACTED, and_then};
 use crate::provenance::secret::{SHAPES, Shape, WEBHOOKS};
 use std::borrow::Cow;
 
-/// Bytes by which a shape is judged, so that a long text of beginnings takes no long time.
+/// Maximum number of bytes to check for a shape, so that a long text of beginnings is fast.
 const LOOK: usize = 1024;
 
 const KEY_BEGINS: &str = "-----BEGIN ";
 const KEY: &str = "PRIVATE KEY-----";
 const KEY_ENDS: &str = "-----END ";
 
-/// Replaces parts of a text, which come in their order.
+/// Replaces parts of a text, in the order of their positions.
 #[derive(Debug)]
 pub(super) struct Edit<'a> {
     text: &'a str,
@@ -25,7 +26,7 @@ impl<'a> Edit<'a> {
         Self { text, copied: 0, edited: String::new() }
     }
 
-    /// Replaces a part by [`REDACTED`].
+    /// Replaces a part with [`REDACTED`].
     pub(super) fn redact(&mut self, from: usize, to: usize) {
         if let Some(kept) = self.text.get(self.copied..from)
             && self.text.get(from..to).is_some_and(|part| part != REDACTED)
@@ -36,7 +37,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Returns the text; it is borrowed when nothing was replaced.
+    /// Returns the text; it stays borrowed if nothing was replaced.
     pub(super) fn done(mut self) -> Cow<'a, str> {
         if self.copied == 0 && self.edited.is_empty() {
             return Cow::Borrowed(self.text);
@@ -67,8 +68,8 @@ pub(super) fn urls(text: &str) -> Cow<'_, str> {
     and_then(edit.done(), webhooks)
 }
 
-/// Returns where the user info of a URL ends, if it has any: before the last `@` of its authority. A password
-/// that was written as it is may hold what ends the authority.
+/// Returns the end of a URL's user info, if it has any: before the last `@` of its authority. A password that
+/// is not percent-encoded may contain characters that normally end the authority.
 fn user_info(text: &str, start: usize) -> Option<usize> {
     let rest = &text[start..];
     let rest = &rest[..rest
@@ -114,7 +115,7 @@ pub(super) fn shapes(text: &str) -> Cow<'_, str> {
     edit.done()
 }
 
-/// Returns where a secret ends that begins there.
+/// Returns the end of a secret that begins here, if there is one.
 fn end_of_shape(text: &str, at: usize) -> Option<usize> {
     let first = *text.as_bytes().get(at)?;
     if first == b'-' {
@@ -127,7 +128,7 @@ fn end_of_shape(text: &str, at: usize) -> Option<usize> {
     })
 }
 
-/// Returns how long the rest of a secret is, if what comes after the beginning of a shape makes one.
+/// Returns the length of the rest of a secret; `None` if this text does not continue the shape.
 fn length_of_tail(shape: &Shape, rest: &str) -> Option<usize> {
     let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || shape.also.as_bytes().contains(byte);
     let length = rest.bytes().take(LOOK).take_while(is_inside).count();
@@ -144,7 +145,7 @@ fn length_of_tail(shape: &Shape, rest: &str) -> Option<usize> {
     is_one.then(|| rest.bytes().take_while(is_inside).count())
 }
 
-/// Returns where a private key in PEM ends; one that was cut ends with the text.
+/// Returns the end of a private key in PEM; a truncated key ends with the text.
 fn end_of_key(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?.strip_prefix(KEY_BEGINS)?;
     let head = rest.find("-----")?;

@@ -2,7 +2,7 @@ use super::*;
 use crate::provenance::secret::SHAPES;
 use proptest::prelude::*;
 
-/// Names of secrets, as programs call them.
+/// Names of secrets as programs spell them.
 const NAMES: &str = "\
     api_key apiKey apikey API-KEY wandb_key openai-key OPENAI_API_KEY WANDB_API_KEY aws_secret_access_key \
     AWS_ACCESS_KEY_ID AccountKey encryption_key api_keys token hub_token hubToken HF_TOKEN HFToken \
@@ -137,7 +137,7 @@ fn spelled(spelling: &[&str], name: &str, secret: &str) -> Vec<String> {
 /// Command lines of training without a secret.
 const INNOCENT: &str = include_str!("../../../../tests/fixtures/innocent_commands.txt");
 
-/// What a text is made of that may hold a secret, or be confused with one.
+/// Pieces of random texts that contain a secret or look similar.
 const PIECES: [&str; 48] = [
     "api_key",
     "token",
@@ -274,7 +274,7 @@ fn every_shape_is_redacted_and_words_that_begin_so_are_not() {
             assert_eq!(redact_text(&words), words);
         }
     }
-    // One token that two shapes begin is the one or the other.
+    // Two shapes begin with this token; it is redacted once.
     let token = "eyJhcGlfdiI6MX0.eyJzdWIiOiIxIn0.Zq7Zq7";
     assert_eq!(redact_text(token), "[redacted]");
 }
@@ -330,7 +330,7 @@ fn the_command_line_of_a_tool_is_redacted() {
     );
 }
 
-/// Expects that nothing of a secret is left, and that redacting again changes nothing.
+/// Checks that nothing of a secret is left, and that redacting twice changes nothing.
 fn check(spelling: &[&str], name: &str, secret: &str) -> Result<(), TestCaseError> {
     let words = spelled(spelling, name, secret);
     let once = redact_command(&words);
