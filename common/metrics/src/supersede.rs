@@ -11,7 +11,6 @@
 //! - An attempt may check its model before it continues, such as in a validation at step 0. The first row is
 //!   such a check if the next row has another shape, and lies far beyond the first row of that shape. A check
 //!   does not count as the start.
-//! the first row of another shape is far beyond where such rows began.
 
 use super::row::MetricRow;
 use super::standing::Standing;

@@ -1,4 +1,4 @@
-//! Parts of the record that a listing passes on as they were read.
+//! Parts of the record that a listing passes on unparsed.
 
 use crate::provenance::redact::redact_raw;
 use memchr::memchr;

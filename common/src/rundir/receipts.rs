@@ -1,4 +1,4 @@
-//! `.run/backup.jsonl`: what is known to be in a store, and what was removed here since (run-store(5),
+//! `.run/backup.jsonl`: verified backups in a store, and files that were removed here since (run-store(5),
 //! Receipts). Written by run-sync, read by every tool that shows a run.
 
 use crate::fsio::append::{append_line, read_lines};

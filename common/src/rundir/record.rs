@@ -1,5 +1,5 @@
-//! Writes the record of a run. Only the holder of the run's lock does: all that writes is done by an
-//! [`ActiveRun`], or by the [`Record`] of an attempt, which has one.
+//! Writes the record of a run. Only the holder of the run's lock may do so: an [`ActiveRun`], or the [`Record`]
+//! of an attempt, which contains one.
 
 use super::attempts::{AttemptEnd, AttemptStart, Attempts};
 use super::launch::Owner;
@@ -23,7 +23,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes that are kept free for result.json while an attempt lasts: disks fill.
+/// Bytes reserved for result.json during an attempt, because disks fill up.
 static RESULT: [u8; 16 << 10] = [0; 16 << 10];
 
 /// A run whose lock this process holds.
@@ -31,16 +31,16 @@ static RESULT: [u8; 16 << 10] = [0; 16 << 10];
 pub struct ActiveRun {
     run: RunDir,
     lock: Lock,
-    /// What this process has claimed the run by, in a job.
+    /// The claim on the run by this process, if it is in a job.
     owner: Option<Owner>,
 }
 
 /// Why a process no longer owns the record of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Why, in words.
+    /// The reason, in words.
     pub why: String,
-    /// Another process makes an attempt of the run, or is about to.
+    /// Whether another process makes an attempt of the run, or is about to.
     pub has_successor: bool,
 }
 
@@ -51,13 +51,13 @@ impl ActiveRun {
         Ok(active)
     }
 
-    /// Signs the lock as held by the calling process. A process that was forked off does that anew.
+    /// Signs the lock in the name of the calling process. A forked child must call this again.
     pub fn sign(&mut self) -> Result<(), Error> {
         let signed = self.lock.sign(&ProcessId::myself());
         signed.map_err(|error| Error::io("write", &self.layout().lock(), error))
     }
 
-    /// Gives the run up as soon as another process claims it.
+    /// Makes this process give the run up as soon as another process claims it.
     pub fn owned_by(&mut self, owner: Owner) {
         self.owner = Some(owner);
     }
@@ -67,12 +67,12 @@ impl ActiveRun {
         &self.run
     }
 
-    /// Returns where its files are.
+    /// Returns the paths of its files.
     pub fn layout(&self) -> &Layout {
         self.run.layout()
     }
 
-    /// Writes the record of a run without a running attempt, so that it survives a power cut.
+    /// Writes the record of a run without a running attempt, durably.
     pub fn write(&self, recorded: &Recorded) -> Result<(), Error> {
         self.write_as(recorded, Durability::Power)
     }
@@ -85,8 +85,8 @@ impl ActiveRun {
         Ok(())
     }
 
-    /// Writes that a launcher is to make the next attempt of a run. The last one has ended before, or it `died` for
-    /// this reason, which is its end then. Of many runs the caller syncs the file system once.
+    /// Writes the record of a run whose next attempt a launcher will make. `died` is the reason if the last
+    /// attempt died, and is recorded as its end then. For many runs, the caller syncs the file system once.
     pub fn queue(
         &self,
         previous: &Recorded,
@@ -100,8 +100,8 @@ impl ActiveRun {
         self.write_as(&Recorded { state, ..previous.clone() }, durability)
     }
 
-    /// Appends the end of the last attempt to attempts.jsonl, if that is missing. The attempt has ended before, or it
-    /// `died` for this reason, which is its end then.
+    /// Appends the end of the last attempt to attempts.jsonl if it is missing. `died` is the reason if the
+    /// attempt died.
     pub fn complete_attempts(&self, previous: &Recorded, died: Option<String>) -> Result<(), Error> {
         let unseen = died.and_then(|why| unseen_end(self.layout(), previous, why));
         Attempts::read(self.layout())
@@ -109,7 +109,7 @@ impl ActiveRun {
             .map_err(|error| Error::io("write", &self.layout().attempts(), error))
     }
 
-    /// Writes that a run was stopped while no attempt was made, in these words.
+    /// Writes the record of a run that was stopped while it had no attempt; `words` are the reason.
     pub fn write_stopped(&self, recorded: &Recorded, words: String) -> Result<(), Error> {
         let attempt = recorded.attempt().cloned().map(|attempt| AttemptState { resources: None, ..attempt });
         let ended = Ended {
@@ -123,7 +123,7 @@ impl ActiveRun {
         self.write(&Recorded { state: State::Ended(ended), ..recorded.clone() })
     }
 
-    /// Writes the record of a run with whose next attempt the calling process waits.
+    /// Writes the record of a run whose next attempt the calling process delays.
     pub fn write_waiting(&self, recorded: &mut Recorded) -> io::Result<()> {
         if let Some(attempt) = recorded.attempt_mut() {
             let myself = Some(ProcessId::myself());
@@ -136,14 +136,14 @@ impl ActiveRun {
         replace(&self.layout().status(), &document(recorded)?, Durability::Process)
     }
 
-    /// Returns why this process no longer owns the record, or `None` while it does.
+    /// Returns why this process no longer owns the record; `None` while it does.
     pub fn loss(&self, own: &Recorded) -> Option<Loss> {
         let root = self.layout().root().display();
         let lost = |why| Some(Loss { why, has_successor: false });
         if let Some(why) = self.owner.as_ref().and_then(|owner| owner.successor(self.layout())) {
             return Some(Loss { why, has_successor: true });
         }
-        // What is read may be our own, written into a directory that had just taken the place of this one.
+        // The file may be our own if another run has just replaced this directory: compare the inode first.
         let inode = own.attempt().and_then(|attempt| attempt.inode);
         let record = fs::symlink_metadata(self.layout().record());
         let is_other =
@@ -167,8 +167,9 @@ impl ActiveRun {
     }
 }
 
-/// Returns the host whose supervisor makes the same attempt: on some file systems each host sees only its own locks.
-/// Of two that have started at once, the one that has written last goes on: the other notices before it writes again.
+/// Returns the host of another supervisor of the same attempt: on some file systems, each host sees only its
+/// own locks. If two have started at once, the last writer continues; the other notices this before it writes
+/// again.
 fn rival<'a>(own: &Recorded, written: &'a Recorded) -> Option<&'a str> {
     let (State::Running(own), State::Running(written)) = (&own.state, &written.state) else { return None };
     let (mine, other) = (own.attempt.supervisor.as_ref()?, written.attempt.supervisor.as_ref()?);
@@ -176,27 +177,27 @@ fn rival<'a>(own: &Recorded, written: &'a Recorded) -> Option<&'a str> {
     (is_same && mine != other && mine.is_visible() && !other.is_visible()).then_some(other.host.as_str())
 }
 
-/// The record of the present attempt, kept in memory and written at every change.
+/// The record of the current attempt, kept in memory, and written at heartbeats and at the end.
 #[derive(Debug)]
 pub struct Record {
-    /// None once the run was given up.
+    /// `None` once the run was released.
     active: Option<ActiveRun>,
     layout: Layout,
     recorded: Recorded,
     start: AttemptStart,
-    /// The end of the attempt before, if that died.
+    /// The end of the previous attempt, if that died.
     unseen: Option<AttemptEnd>,
-    /// The start is written, and an end may be.
+    /// Whether the start is written, so that an end may be.
     has_begun: bool,
-    /// The temporary file of status.json is there, and is of nobody else.
+    /// Whether the temporary file of status.json exists and belongs to this attempt.
     is_reserved: bool,
-    /// It is another's, or nobody's: nothing more is written.
+    /// Whether the attempt no longer owns the record, and nothing more is written.
     is_lost: bool,
 }
 
 impl Record {
-    /// Makes the record of an attempt that is about to start, after what was recorded of the run before, which
-    /// `died`, for this reason, or has ended otherwise. Nothing is written yet.
+    /// Creates the record of an attempt that is about to start. `previous` is the record so far; `died` is the
+    /// reason if the last attempt died. Writes nothing yet.
     pub fn new(active: ActiveRun, previous: Recorded, died: Option<String>, start: AttemptStart) -> Self {
         let unseen = died.and_then(|why| unseen_end(active.layout(), &previous, why));
         let before = previous.attempt().cloned();
@@ -229,17 +230,17 @@ impl Record {
         }
     }
 
-    /// Returns what is recorded.
+    /// Returns the contents of the record.
     pub fn recorded(&self) -> &Recorded {
         &self.recorded
     }
 
-    /// Returns how the attempt started.
+    /// Returns the record of the attempt's start.
     pub fn start(&self) -> &AttemptStart {
         &self.start
     }
 
-    /// Changes what the next [`Self::beat`] writes of the attempt.
+    /// Changes the state of the attempt; the next [`Self::beat`] writes it.
     pub fn change(&mut self, change: impl FnOnce(&mut Running)) {
         if let State::Running(running) = &mut self.recorded.state {
             change(running);
@@ -262,9 +263,9 @@ impl Record {
         self.recorded.attempt()
     }
 
-    /// Names the calling process as the supervisor, and writes that the attempt runs. Called by
-    /// the supervisor before it starts the command, and by the process that takes its place. When it fails
-    /// for the former, as on a full disk, the attempt was not made.
+    /// Records the calling process as the supervisor of a running attempt. Called by the supervisor before it
+    /// starts the command, and by the process that takes its place. If this fails before the start, such as on
+    /// a full disk, there is no attempt.
     pub fn begin(&mut self) -> io::Result<()> {
         let inode = fs::metadata(self.layout.record())?.ino();
         self.change(|running| {
@@ -274,7 +275,7 @@ impl Record {
         });
         self.start.pid = std::process::id().cast_signed();
         let before = Attempts::read(&self.layout)?;
-        // A process that takes over finds the start in most cases.
+        // For a process that takes over, the start is usually written.
         let attempts = self.layout.attempts();
         self.has_begun = before.get(self.start.attempt).is_some();
         let mut length = None;
@@ -283,7 +284,7 @@ impl Record {
             before.complete(&self.layout, self.unseen.as_ref())?;
             append_line(&attempts, &self.start)?;
         }
-        // The first heartbeat is near.
+        // Durability is not needed, because a heartbeat follows soon.
         let written = write_pid(&self.layout)
             .and_then(|()| exchange(&self.layout.status(), &document(&self.recorded)?));
         match (&written, length) {
@@ -296,8 +297,8 @@ impl Record {
         written
     }
 
-    /// Does what the start of the command need not wait for: makes the files in which the next state and
-    /// the end will be written, and removes the state before.
+    /// Creates the files for the next state and the end, and removes the previous state. The start of the
+    /// command need not wait for this.
     pub fn make_room(&mut self) -> io::Result<()> {
         if self.is_lost {
             return Ok(());
@@ -308,13 +309,13 @@ impl Record {
         Ok(())
     }
 
-    /// Notes the command's process.
+    /// Records the process of the command.
     pub fn note_child(&mut self, pid: i32) {
         let start = Stat::of(pid).map_or(0, |stat| stat.start);
         self.change(|running| running.attempt.child = Some((pid, start)));
     }
 
-    /// Returns why the record is not this attempt's any more, if so; nothing more is written then.
+    /// Returns why the attempt no longer owns the record, if so; nothing more is written then.
     pub fn look_for_loss(&mut self) -> Option<Loss> {
         let loss = self.active.as_ref().and_then(|active| active.loss(&self.recorded));
         self.is_lost |= loss.is_some();
@@ -334,8 +335,8 @@ impl Record {
         replace(&self.layout.status(), &document(&self.recorded)?, Durability::Process)
     }
 
-    /// Writes how the attempt ended: first where it cannot be lost, then where listings look. An attempt whose
-    /// start could not be written has not been made: the run is what it was before.
+    /// Writes the end of the attempt: first durably, then for listings. If the start of the attempt could not
+    /// be written, there was no attempt, and the record stays as it was.
     pub fn end(&mut self, end: &AttemptEnd) -> io::Result<()> {
         if self.is_lost || !self.has_begun {
             return Ok(());
@@ -353,12 +354,12 @@ impl Record {
         appended.and(result).and(status)
     }
 
-    /// Makes nothing of the attempt; returns the run as it was taken.
+    /// Abandons the attempt; returns the run as it was taken.
     pub fn give_up(self) -> Option<ActiveRun> {
         self.active
     }
 
-    /// Lets others have the run.
+    /// Releases the run for other processes.
     pub fn release(&mut self) {
         if let Some(active) = self.active.take() {
             active.lock.release();
@@ -366,8 +367,8 @@ impl Record {
     }
 }
 
-/// Makes the end of an attempt that nobody saw end. What is known is when it was last seen, what it had come
-/// to by then, and why it no longer runs.
+/// Creates the end of an attempt whose end nobody saw, from the last heartbeat or sample, the recorded
+/// progress, and the reason why the attempt no longer runs.
 fn unseen_end(layout: &Layout, before: &Recorded, why: String) -> Option<AttemptEnd> {
     let State::Running(Running { attempt, .. }) = &before.state else { return None };
     let start = attempt.start_time?;
@@ -382,17 +383,17 @@ fn unseen_end(layout: &Layout, before: &Recorded, why: String) -> Option<Attempt
     })
 }
 
-/// Writes the file `pid`, for people: it is there as long as status.json says that the run is running.
+/// Writes the file `pid`, for people. It exists while status.json records the run as running.
 fn write_pid(layout: &Layout) -> io::Result<()> {
     replace(&layout.pid(), format!("{}\n", std::process::id()).as_bytes(), Durability::Process)
 }
 
 fn remove_pid(layout: &Layout) {
-    let _ = fs::remove_file(layout.pid()); // it may not be there, and the record is written
+    let _ = fs::remove_file(layout.pid()); // it may be missing, and the record is written
 }
 
-/// Returns the length of every file that attempts append to, and before a further attempt also
-/// those of the tables that its trainer may have begun, and of the files that metrics were read from.
+/// Returns the length of each file that attempts append to. Before a further attempt, this includes tables of
+/// its trainer and the files that metrics were read from.
 pub fn offsets(layout: &Layout, attempt: u32, metrics_from: &[String]) -> BTreeMap<String, u64> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let length = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
@@ -408,12 +409,13 @@ pub fn offsets(layout: &Layout, attempt: u32, metrics_from: &[String]) -> BTreeM
     offsets
 }
 
-/// Returns a document as its file holds it: one line of JSON, so that `cat` of many is JSON Lines.
+/// Serializes a document as in its file: one line of JSON, so that `cat` of several documents yields JSON
+/// Lines.
 pub fn document<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     document_in(Vec::new(), record)
 }
 
-/// Like [`document`], in memory that is there: what was in it is overwritten.
+/// Like [`document`], reusing memory: its contents are overwritten.
 pub fn document_in<T: Serialize>(mut bytes: Vec<u8>, record: &T) -> io::Result<Vec<u8>> {
     bytes.clear();
     serde_json::to_writer(&mut bytes, record)?;

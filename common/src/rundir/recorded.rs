@@ -1,5 +1,6 @@
-//! What the holder of a run's lock recorded in `status.json`. It may have died since: `observe` concludes
-//! what is true now. `dead` and `stale` are conclusions, and cannot be written.
+//! The contents of `status.json`, as the holder of a run's lock recorded them. The holder may have died since:
+//! `observe` determines the actual state. `dead` and `stale` are results of observation, and cannot be
+//! recorded.
 
 use super::SCHEMA;
 use super::attempts::{AttemptEnd, AttemptStart, Attempts, Resources};
@@ -18,7 +19,7 @@ use crate::time::{Timestamp, human_seconds};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fs;
 
-/// The record of a run: its identity, and the state that was written last.
+/// The record of a run: its identity, and its last written state.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "StatusIn")]
 pub struct Recorded {
@@ -30,30 +31,31 @@ pub struct Recorded {
     pub run_name: String,
     /// When the run was created.
     pub created: Timestamp,
-    /// The command as executed, secrets redacted; before the first attempt, the template: words or null.
+    /// The command as executed, secrets redacted; before the first attempt, its template. A list of words, or
+    /// null.
     pub command: Raw,
-    /// Number of steps to take.
+    /// Number of steps to train for.
     pub total_steps: Option<u64>,
     /// Overrides, as in meta.json.
     pub overrides: Raw,
     /// Tags, as in meta.json.
     pub tags: Raw,
-    /// What was written last of what the run does.
+    /// The last written state.
     pub state: State,
 }
 
-/// What a run does, as far as its writer knew.
+/// The state of a run, as known to its writer.
 #[derive(Clone, Debug)]
 pub enum State {
     /// Never started.
     Created,
-    /// Handed to a launcher, and not started since.
+    /// Handed over to a launcher, and not started yet.
     Queued(Queued),
-    /// Started, and not yet recorded to have ended.
+    /// Started, and no end is recorded.
     Running(Running),
-    /// The last attempt has ended, and another follows: recorded as running, since the lock is held.
+    /// The last attempt has ended, and another one follows. Recorded as running, because the lock is held.
     Waiting(Ended),
-    /// Recorded to have ended.
+    /// Its end is recorded.
     Ended(Ended),
 }
 
@@ -62,7 +64,7 @@ pub enum State {
 pub struct Queued {
     /// The last attempt before, if there was one.
     pub attempt: Option<AttemptState>,
-    /// What is known of its job: why it waits, and when it may start.
+    /// The state of its job: why it waits, and when it may start.
     pub reason: Option<String>,
 }
 
@@ -71,61 +73,61 @@ pub struct Queued {
 pub struct Running {
     /// The attempt.
     pub attempt: AttemptState,
-    /// Why it is being ended, if it is.
+    /// Why it is being ended, if so.
     pub notice: Option<String>,
 }
 
 /// The end of a run, until it is resumed.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// The last attempt; `None` for a run that was stopped, or could not be started, before its first.
+    /// The last attempt; `None` if the run was stopped, or could not be started, before its first attempt.
     pub attempt: Option<AttemptState>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
-    /// When.
+    /// The time.
     pub time: Option<Timestamp>,
-    /// Exit status of the command; `None` when a signal ended it or it never started.
+    /// Exit status of the command; `None` if a signal ended it, or if it never started.
     pub exit_code: Option<i32>,
     /// Signal that ended the command.
     pub signal: Option<i32>,
 }
 
-/// The last attempt: who makes it, and how far it is.
+/// The last attempt: its supervisor and its progress.
 #[derive(Clone, Debug)]
 pub struct AttemptState {
     /// Its number, from 1.
     pub number: u32,
     /// When it started.
     pub start_time: Option<Timestamp>,
-    /// When a living supervisor last wrote this.
+    /// Time of the last write by a living supervisor.
     pub last_heartbeat: Option<Timestamp>,
-    /// When the command last wrote output, a metric row or a checkpoint.
+    /// Time of the last output, metric row or checkpoint of the command.
     pub last_output: Option<Timestamp>,
-    /// Who supervises it, or waits with another attempt.
+    /// The process that supervises it, or waits to make the next attempt.
     pub supervisor: Option<ProcessId>,
-    /// Inode of the directory of the record: a copy has another.
+    /// Inode of the directory of the record; the inode of a copy differs.
     pub inode: Option<u64>,
-    /// The command: its pid, and its start in clock ticks since boot. It shares the supervisor's place.
+    /// The command's pid, and its start in clock ticks since boot, on the supervisor's host.
     pub child: Option<(i32, u64)>,
-    /// Step of the last metric row, or else of what else tells it.
+    /// Step of the last metric row, or from another source.
     pub step: Option<f64>,
-    /// Step at which it began.
+    /// Step at the start of the attempt.
     pub start_step: Option<f64>,
-    /// Files below the run that the metrics are read from, the first ones of many; `None` while there are none.
+    /// Files below the run from which metrics are read, up to a limit; `None` if there are none.
     pub metrics_from: Option<Vec<String>>,
-    /// The name of the step in them, if given.
+    /// The name of the step in these files, if given.
     pub step_key: Option<String>,
-    /// How many rows later ones superseded; `None` where that was not counted.
+    /// Number of superseded rows; `None` if they were not counted.
     pub superseded_rows: Option<u64>,
-    /// Every metric in figures, in the order first logged.
+    /// The figures of all metrics, in the order first logged.
     pub metrics: Metrics,
     /// The last five metric rows.
     pub recent: Recent,
-    /// What it has used.
+    /// Resources that it has used.
     pub resources: Option<Resources>,
-    /// Bytes of output that could not be written to a log.
+    /// Number of bytes of output that could not be written to a log.
     pub lost_bytes: u64,
 }
 
@@ -142,7 +144,7 @@ impl Serialize for Recorded {
 }
 
 impl AttemptState {
-    /// Makes the state of an attempt of which nothing but its number is known.
+    /// Creates the state of an attempt of which only the number is known.
     pub fn new(number: u32) -> Self {
         Self {
             number,
@@ -172,7 +174,7 @@ impl AttemptState {
 }
 
 impl Recorded {
-    /// Makes the record of a run that was never started.
+    /// Creates the record of a run that was never started.
     pub fn created(meta: &Meta) -> Self {
         let mut created = Self {
             schema: SCHEMA,
@@ -189,8 +191,8 @@ impl Recorded {
         created
     }
 
-    /// Reads the status.json of a run. It is not written durably, so that a power cut may leave an
-    /// empty file: what it said before the first heartbeat follows from the rest of the record.
+    /// Reads the status.json of a run. The file is not written durably, so a power cut may leave it empty; its
+    /// contents are then derived from the rest of the record.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         if let Some(foreign) = layout.foreign() {
             return Ok(Account::of(foreign, layout.root()).recorded());
@@ -202,7 +204,7 @@ impl Recorded {
         })
     }
 
-    /// Derives the record from meta.json, the last attempt, and who signed the lock for it.
+    /// Derives the record from meta.json, the last attempt, and the signer of its lock.
     fn derive(layout: &Layout) -> Result<Self, Error> {
         let recorded = Self::created(&Meta::read(layout)?);
         let attempts =
@@ -230,7 +232,7 @@ impl Recorded {
         Ok(recorded)
     }
 
-    /// Takes out the secrets that an older version recorded.
+    /// Redacts secrets that an older version recorded.
     pub(super) fn redact(&mut self) {
         self.command.redact("command");
         self.overrides.redact("");
@@ -246,7 +248,7 @@ impl Recorded {
         }
     }
 
-    /// Takes over how the attempt ended.
+    /// Records the end of the attempt.
     pub fn end(&mut self, end: &AttemptEnd) {
         let attempt = self.take_attempt().map(|attempt| AttemptState {
             step: end.final_step.or(attempt.step),
@@ -264,7 +266,7 @@ impl Recorded {
         });
     }
 
-    /// Records that another attempt follows the one that has just ended, after this number of seconds.
+    /// Records that another attempt follows the one that has just ended, after `delay` seconds.
     pub(super) fn await_retry(&mut self, end: &AttemptEnd, delay: f64) {
         self.end(end);
         if let State::Ended(ended) = std::mem::replace(&mut self.state, State::Created) {
@@ -283,7 +285,7 @@ impl Recorded {
         }
     }
 
-    /// Returns the status as recorded.
+    /// Returns the recorded status.
     pub fn status(&self) -> Status {
         match &self.state {
             State::Created => Status::Created,
@@ -293,7 +295,7 @@ impl Recorded {
         }
     }
 
-    /// Returns why it ended, or what it is about to do.
+    /// Returns why the run ended, or is being ended.
     pub fn reason(&self) -> Option<&str> {
         match &self.state {
             State::Created => None,
@@ -313,7 +315,7 @@ impl Recorded {
         }
     }
 
-    /// Returns the last attempt, to be changed.
+    /// Returns the last attempt, mutable.
     pub fn attempt_mut(&mut self) -> Option<&mut AttemptState> {
         match &mut self.state {
             State::Created => None,
@@ -328,7 +330,7 @@ impl Recorded {
         self.attempt().map_or(0, |attempt| attempt.number)
     }
 
-    /// Returns the end, of a run that is recorded to have ended.
+    /// Returns the recorded end; `None` if there is none.
     pub fn ended(&self) -> Option<&Ended> {
         match &self.state {
             State::Ended(ended) => Some(ended),
@@ -336,12 +338,12 @@ impl Recorded {
         }
     }
 
-    /// Returns the exit status of the command of the last attempt, also while another follows.
+    /// Returns the exit status of the command of the last attempt, even if another attempt follows.
     pub fn exit_code(&self) -> Option<i32> {
         self.end_of_command()?.exit_code
     }
 
-    /// Returns the signal that ended the command of the last attempt, also while another follows.
+    /// Returns the signal that ended the command of the last attempt, even if another attempt follows.
     pub fn signal(&self) -> Option<i32> {
         self.end_of_command()?.signal
     }
@@ -359,7 +361,7 @@ impl Recorded {
         Some(supervisor.host.as_str()).filter(|host| !host.is_empty())
     }
 
-    /// Returns the step of the last metric row.
+    /// Returns the step of the last attempt.
     pub fn step(&self) -> Option<f64> {
         self.attempt()?.step
     }
@@ -369,7 +371,7 @@ impl Recorded {
         self.attempt().map(|attempt| attempt.recent.clone()).unwrap_or_default()
     }
 
-    /// Returns every metric in figures.
+    /// Returns the figures of all metrics.
     pub fn metrics(&self) -> Metrics {
         self.attempt().map(|attempt| attempt.metrics.clone()).unwrap_or_default()
     }

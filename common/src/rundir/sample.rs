@@ -33,12 +33,12 @@ pub struct Sample {
     /// The state of these GPUs; null if unknown.
     #[serde(default)]
     pub devices: Option<Vec<DeviceState>>,
-    /// How far the program was; older versions recorded nothing of it.
+    /// The progress of the program; older versions did not record it.
     #[serde(flatten)]
     pub life: Life,
 }
 
-/// How far a program was at the time of a sample.
+/// The progress of a program at the time of a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     /// Number of metric rows of all attempts so far, including superseded ones.
@@ -49,12 +49,12 @@ pub struct Life {
     pub last_output: Option<Timestamp>,
 }
 
-/// The part of a sample that tells how far the program was, and when.
+/// The progress in a sample, with its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Beat {
     /// Time of the sample.
     pub time: Timestamp,
-    /// How far the program was.
+    /// The progress of the program.
     #[serde(flatten)]
     pub life: Life,
 }
@@ -68,8 +68,8 @@ impl Beat {
     }
 }
 
-/// Reads the lines of resources.jsonl. Lines that are not samples are skipped; a missing file has none, and of a file
-/// larger than 1 GiB the beginning counts.
+/// Reads the lines of resources.jsonl, skipping lines that are not samples. A missing file has no lines; of a
+/// file larger than 1 GiB, only the beginning is read.
 fn each_line<T: DeserializeOwned>(layout: &Layout, mut each: impl FnMut(T)) -> io::Result<()> {
     let Some(file) = open_regular(&layout.resources())? else { return Ok(()) };
     let mut file = BufReader::new(file.take(MOST));

@@ -44,8 +44,8 @@ pub enum Status {
     Stopped,
     /// Recorded as running or queued, and known not to be running.
     Dead,
-    /// This cannot be known from here and the heartbeat is old; or the supervisor is stopped, or gone while
-    /// the program lives.
+    /// The state cannot be determined from here, and the heartbeat is old; or the supervisor is suspended, or
+    /// gone while the program lives.
     Stale,
 }
 

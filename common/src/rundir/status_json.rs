@@ -1,4 +1,4 @@
-//! The bytes of `status.json`: one flat object, in which every field is there whatever the state is.
+//! The format of `status.json`: one flat object with all fields in every state.
 
 use super::attempts::Resources;
 use super::raw::{Metrics, Raw, Recent};
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// The object as it is written, and as a listing prints it.
+/// The object as written, and as printed by a listing.
 #[derive(Debug, Serialize)]
 pub struct StatusOut<'a> {
     schema: u32,
@@ -52,7 +52,7 @@ pub struct StatusOut<'a> {
 }
 
 impl<'a> StatusOut<'a> {
-    /// Makes the object of a record, with a status and a reason: those recorded, or those concluded.
+    /// Creates the object of a record, with the recorded or the observed status and reason.
     pub(super) fn of(recorded: &'a Recorded, status: Status, reason: Option<&'a str>) -> Self {
         let attempt = recorded.attempt();
         let supervisor = attempt.and_then(|attempt| attempt.supervisor.as_ref());
@@ -96,7 +96,7 @@ impl<'a> StatusOut<'a> {
     }
 }
 
-/// The object as it is read, of this version or an older one.
+/// The object as read, of this or an older version.
 #[derive(Debug, Deserialize)]
 pub(super) struct StatusIn {
     schema: u32,
@@ -136,7 +136,7 @@ pub(super) struct StatusIn {
     tags: Raw,
 }
 
-/// A status that may be recorded.
+/// A status in a record.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Word {

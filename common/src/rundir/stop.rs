@@ -84,10 +84,10 @@ impl StopRequest {
         }
     }
 
-    /// Reads the request of a run or a batch, if there is one, whatever kind of file it is.
+    /// Reads the request of a run or a batch, if there is one, whatever kind of file `stop` is.
     pub fn read(stop: &Path) -> Option<Self> {
         fs::symlink_metadata(stop).ok()?;
-        let text = read_start(stop, LIMIT).unwrap_or_default(); // its existence is what counts
+        let text = read_start(stop, LIMIT).unwrap_or_default(); // its existence is the request
         Some(serde_json::from_slice::<Self>(&text).unwrap_or_default().without_secrets())
     }
 
@@ -96,7 +96,7 @@ impl StopRequest {
         self
     }
 
-    /// Returns who asked, in words.
+    /// Returns who requested the stop, in words.
     pub fn words(&self) -> String {
         let by = self.by.as_deref().unwrap_or("the file 'stop'");
         match &self.why {

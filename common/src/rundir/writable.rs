@@ -1,5 +1,5 @@
-//! Whether an attempt may write to a run: its record is a directory of its own, and none of its files is a
-//! link, or something else, by which another file would be written to.
+//! Checks whether an attempt may write to a run: its record must be a real directory, and none of its files may
+//! be a link or anything else that leads to another file.
 
 use super::evaluations::Evaluations;
 use super::layout::{BatchLayout, Layout};

@@ -1,4 +1,4 @@
-//! What the files of a run of another system tell, and how the record of a run of ours would say it.
+//! The facts in the files of a run of another system, and their conversion into a record of the suite.
 
 use super::Foreign;
 use super::change::{born, newest_change};
@@ -17,58 +17,58 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the files of a run tell. What they do not tell stays as [`Account::default`] has it.
+/// The facts in the files of a run. Unknown facts keep their values from [`Account::default`].
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// Identity, settings and provenance. `run_name` is the name of the directory unless it is set; `run_id` is
-    /// made of the system, the name and the start unless the system has one; `created` is the start.
+    /// Identity, settings and provenance. Unless set, `run_name` is the name of the directory, `run_id` is
+    /// derived from the system, the name and the start, and `created` is the start.
     pub meta: Meta,
-    /// What the run says that it does.
+    /// The state that the run claims.
     pub claim: Claim,
-    /// Why it ended, in one line.
+    /// The reason of its end, in one line.
     pub reason: Option<String>,
-    /// When it started.
+    /// Time of its start.
     pub start_time: Option<Timestamp>,
-    /// When it ended.
+    /// Time of its end.
     pub end_time: Option<Timestamp>,
-    /// The last heartbeat that the trainer recorded; without one, the last change of its files counts.
+    /// The last heartbeat that the trainer recorded; without one, the last change of its files.
     pub last_heartbeat: Option<Timestamp>,
-    /// The process that its files name, which lives.
+    /// The living process that its files name.
     pub process: Option<ProcessId>,
-    /// Its files name a process, or may, of which nothing can be seen.
+    /// Whether its files name, or may name, a process that is not visible here.
     pub is_unseen: bool,
-    /// Step that it has reached, unless the metrics tell.
+    /// Its current step, unless the metrics contain it.
     pub step: Option<f64>,
-    /// Step at which it was resumed, where `start_time` is that of the resumption.
+    /// The step at which it was resumed, if `start_time` is the time of the resumption.
     pub start_step: Option<f64>,
     /// Exit status of the command.
     pub exit_code: Option<i32>,
     /// Signal that ended it.
     pub signal: Option<i32>,
-    /// What is damaged, a line each: what cannot be done, and why.
+    /// Damage of its files, a line each: what cannot be done, and why.
     pub damage: Vec<String>,
 }
 
-/// What a run says that it does.
+/// The state that a run claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing: it may run while its files change, and is in doubt later.
+    /// None: it counts as running while its files change, and is in doubt later.
     #[default]
     Nothing,
     /// It has not started.
     Created,
     /// It waits for a scheduler.
     Queued,
-    /// It runs; in doubt after too long without heartbeat or change.
+    /// It is running; in doubt after too long without a heartbeat or change.
     Running,
-    /// It says that it runs, or says nothing, and is known not to run: why.
+    /// It claims to run, or claims nothing, but is known not to run, for this reason.
     Dead(String),
     /// It has ended.
     Ended(Outcome),
 }
 
 impl Claim {
-    /// Reads the word by which a system calls the state of a run; a word that is not known says nothing.
+    /// Parses a system's word for the state of a run; an unknown word claims nothing.
     pub fn of_word(word: &str) -> Self {
         match word.to_lowercase().as_str() {
             "running" | "started" | "in_progress" => Self::Running,
@@ -87,12 +87,12 @@ impl Claim {
 }
 
 impl Account {
-    /// Says whether a process that the run's files name lives, or cannot be ruled out.
+    /// Returns whether a process named by the run's files lives, or may live.
     pub fn may_live(&self) -> bool {
         self.process.is_some() || self.is_unseen
     }
 
-    /// Reads the account of a run, and adds what every layout has.
+    /// Reads the account of a run, and adds the facts that all layouts have.
     pub(in crate::rundir) fn of(foreign: Foreign, run: &Path) -> Self {
         let mut account = foreign.account(run);
         let name = || run.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -108,7 +108,7 @@ impl Account {
             meta.created = start;
         }
         if meta.run_id.is_empty() {
-            // Without a start of its own, a name such as `out` is that of many runs.
+            // Without a recorded start, names such as `out` are shared by many runs.
             let place = match account.start_time {
                 Some(start) => start.to_string(),
                 None => std::path::absolute(run).unwrap_or_default().to_string_lossy().into_owned(),
@@ -123,13 +123,14 @@ impl Account {
         account
     }
 
-    /// Says what is damaged, in one line.
+    /// Returns the damage in one line.
     pub(in crate::rundir) fn damage_in_words(&self) -> Option<String> {
         let (first, others) = self.damage.split_first()?;
         Some(if others.is_empty() { first.clone() } else { format!("{first}; and {} more", others.len()) })
     }
 
-    /// Judges the claim: a run that claims to be running, or claims nothing, is believed while its files change.
+    /// Judges the claim: a run that claims to be running, or claims nothing, counts as running while its files
+    /// change.
     pub(in crate::rundir) fn verdict(&self, stale_after: Duration) -> Verdict {
         match &self.claim {
             Claim::Created | Claim::Queued | Claim::Ended(_) => Verdict::Holds,
@@ -151,13 +152,13 @@ impl Account {
         }
     }
 
-    /// Returns the record that such a run would have.
+    /// Returns the record of the run.
     pub(in crate::rundir) fn recorded(&self) -> Recorded {
         let mut recorded = Recorded::created(&self.meta);
         let attempt = AttemptState {
             start_time: self.start_time,
             last_heartbeat: self.last_heartbeat,
-            last_output: self.last_heartbeat, // which is a change of its files
+            last_output: self.last_heartbeat, // for such runs, a change of its files
             supervisor: self.process.clone(),
             step: self.step,
             start_step: self.start_step,
@@ -181,7 +182,8 @@ impl Account {
         recorded
     }
 
-    /// Returns the one attempt that such a run has made, unless it has not started or nothing tells when.
+    /// Returns the only attempt of the run; `None` if the run has not started, or the time of its start is
+    /// unknown.
     pub(in crate::rundir) fn attempt(&self) -> Option<Attempt> {
         if matches!(self.claim, Claim::Created | Claim::Queued) {
             return None;
@@ -229,14 +231,14 @@ impl Account {
     }
 }
 
-/// Makes an id that is the same wherever the run is read: a UUID of version 8, of a hash (RFC 9562).
+/// Returns an id that is the same wherever the run is read: a UUID of version 8 from a hash (RFC 9562).
 fn id_of(identity: &str) -> String {
     let hash = sha256(identity.as_bytes());
     format!("{}-{}-8{}-8{}-{}", &hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32])
 }
 
 impl Default for Meta {
-    /// Makes the meta.json of a run of which nothing is known.
+    /// Creates the meta.json of a run without any known facts.
     fn default() -> Self {
         Self {
             schema: SCHEMA,

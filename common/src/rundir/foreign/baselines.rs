@@ -12,7 +12,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Baselines;
 
-/// The first line of a monitor's table, with the start in it, is shorter.
+/// Maximum length of the first line of a monitor's table, which contains the start.
 const FIRST_LINE: u64 = 4 << 10;
 
 impl ForeignLayout for Baselines {
@@ -29,7 +29,7 @@ impl ForeignLayout for Baselines {
     fn account(&self, run: &Path) -> Account {
         let monitors = names(run).into_iter().filter(|name| name.ends_with("monitor.csv"));
         let begun = monitors.filter_map(|name| begun(&run.join(name))).min();
-        let created = || written(&run.join("command.txt")); // of the zoo
+        let created = || written(&run.join("command.txt")); // written by the zoo
         Account {
             start_time: begun.or_else(|| first_event([run.to_owned()])).or_else(created),
             ..Account::default()
@@ -37,7 +37,7 @@ impl ForeignLayout for Baselines {
     }
 }
 
-/// Reads when a monitor began: its table begins with `#{"t_start": SECONDS, …}`.
+/// Reads the start of a monitor: its table begins with `#{"t_start": SECONDS, …}`.
 fn begun(monitor: &Path) -> Option<Timestamp> {
     let start = read_start(monitor, FIRST_LINE).ok()?;
     let line = start.split(|&byte| byte == b'\n').next()?;

@@ -1,4 +1,4 @@
-//! Runs below a directory that looks like a run itself, because a program left files beside them.
+//! Finds runs below a directory that looks like a run itself, because a program left files beside them.
 
 use super::listing::{Kind, Listing};
 use super::{DISTINCT, has_evaluations, is_hidden_holder};
@@ -9,21 +9,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The directories of records of ours.
+/// The record directories of the suite.
 const RECORDS: [&str; 2] = [RECORD_DIR, BATCH_DIR];
 
-/// Entries that are looked at in a directory.
+/// Maximum number of entries to examine in a directory.
 const ENTRIES: usize = 10_000;
 
-/// How deep runs of other systems are looked for, and how many of them make a project.
+/// Maximum depth of runs of other systems, and number of runs that make a directory a project.
 const DEPTH: usize = 4;
 const SEVERAL: usize = 2;
 
-/// The directory in which the RL practice keeps checkpoints: no runs lie in it, and it may be large.
+/// The directory in which the RL practice keeps checkpoints. It contains no runs, and may be large.
 const CHECKPOINTS: &str = "training_state";
 
-/// Says whether a directory is a batch or an evaluation of ours, or has runs or batches of ours one or two levels
-/// below it. Links are not followed.
+/// Returns whether a directory is a batch or an evaluation of the suite, or contains runs or batches of the
+/// suite at one or two levels. Links are not followed.
 pub(super) fn holds_ours(listing: &Listing) -> bool {
     if listing.has_dir(BATCH_DIR) || listing.has_dir(EVAL_RECORD_DIR) {
         return true;
@@ -39,8 +39,8 @@ pub(super) fn holds_ours(listing: &Listing) -> bool {
     })
 }
 
-/// Says whether the links to a directory tell how many directories are in it, each of which leads back by `..`. Many
-/// file systems count these; others say 1, or 2, of all.
+/// Returns whether the link count of a directory shows the number of directories in it, because each has an
+/// entry `..`. Many file systems count these links; others always report 1 or 2.
 fn counts_directories(listing: &Listing) -> bool {
     let inside = listing.entries().filter(|(_, kind)| *kind == Kind::Directory).count();
     links_to(listing.path()) == u64::try_from(inside).ok().map(|inside| inside + 2)
@@ -50,8 +50,8 @@ fn links_to(directory: &Path) -> Option<u64> {
     fs::symlink_metadata(directory).ok().map(|found| found.nlink())
 }
 
-/// Says whether evaluations, or runs of layouts that cannot be mistaken, lie directly in a directory, or several of
-/// those runs deeper in it, as in a project. What W&B keeps below a run does not count.
+/// Returns whether a directory directly contains evaluations or a run of a distinct layout, or several such
+/// runs at deeper levels, as in a project. Directories that W&B creates below a run are ignored.
 pub(super) fn holds_others(listing: &Listing) -> bool {
     let (mut looked_at, mut runs) = (0, 0);
     let mut left: Vec<_> = directories(listing).map(|path| (path, 1)).collect();
@@ -72,7 +72,7 @@ pub(super) fn holds_others(listing: &Listing) -> bool {
     false
 }
 
-/// Returns the directories in a directory that may hold runs.
+/// Returns the directories in a directory that may contain runs.
 fn directories(listing: &Listing) -> impl Iterator<Item = PathBuf> {
     let may_be = |(name, kind): &(&OsStr, Kind)| *kind == Kind::Directory && !is_hidden(name);
     listing.entries().filter(may_be).map(|(name, _)| listing.path().join(name)).take(ENTRIES)

@@ -1,17 +1,17 @@
-//! What a file or directory that many runs share tells, read once for all of them.
+//! Caches the contents of a file or directory that many runs share, so that it is read once for all of them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Files whose contents are kept. Runs come by path, so those of one batch come together.
+/// Maximum number of cached files. Runs are sorted by path, so those of a batch follow each other.
 const KEPT: usize = 2;
 
-/// A file as it was read: identity, length, and the time of its last change.
+/// Version of a file: identity, length, and time of its last change.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// What was read last.
+/// The files that were read last.
 pub(super) struct Cached<T>(Mutex<Vec<(PathBuf, Stamp, Arc<T>)>>);
 
 impl<T> Cached<T> {
@@ -19,7 +19,7 @@ impl<T> Cached<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Returns what `read` makes of a file; `None` if there is no such file. It is read again after it has changed.
+    /// Returns the result of `read` for a file, cached until the file changes; `None` if there is no such file.
     pub(super) fn get(&self, path: &Path, read: impl FnOnce(&Path) -> T) -> Option<Arc<T>> {
         let found = fs::metadata(path).ok()?;
         let stamp = (found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec());
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(get("a"), (value("a"), 1));
         assert_eq!(get("b"), (value("b"), 2));
         assert_eq!(get("a"), (value("a"), 2));
-        assert_eq!(get("c"), (value("c"), 3)); // takes the place of a
+        assert_eq!(get("c"), (value("c"), 3)); // evicts a
         assert_eq!(get("b"), (value("b"), 3));
         assert_eq!(get("a"), (value("a"), 4));
         fs::write(dir.path().join("a"), "changed").unwrap();

@@ -1,4 +1,4 @@
-//! When something of a run was written first and last.
+//! Determines when the files of a run were changed.
 
 use super::listing::Listing;
 use crate::time::Timestamp;
@@ -8,31 +8,31 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Entries that are looked at in a directory below the run, and in all of them.
+/// Maximum number of entries to examine in a directory below the run, and in all of them.
 const ENTRIES: usize = 1_000;
 const ALL: usize = 20_000;
 
-/// How deep directories below the run are looked into: Hydra and Lightning nest three of them.
+/// Maximum depth of directories below the run: Hydra and Lightning nest three.
 const DEPTH: usize = 3;
 
-/// Seconds by which the clock of a file system may be behind.
+/// Maximum delay of a file system's clock, in seconds.
 const TICK: f64 = 0.02;
 
-/// Returns a number that changes when a file of a run is written, appears or goes.
+/// Returns a number that changes when a file of a run is written, created or removed.
 pub(in crate::rundir) fn stamp(run: &Path) -> u64 {
     let hash = |path: &Path, found: &Metadata| {
         let mut hash = DefaultHasher::new();
         (path, found.ino(), found.len(), found.mtime(), found.mtime_nsec()).hash(&mut hash);
         hash.finish()
     };
-    // The order of entries in a directory is not always the same: it must not count.
+    // The order of entries in a directory may vary, and must not matter.
     let mut sum = fs::symlink_metadata(run).map_or(0, |found| hash(run, &found));
     each_below(run, &mut |path, found| sum = sum.wrapping_add(hash(path, found)));
     sum
 }
 
-/// Returns when a file of a run was changed last. The time of the run's own directory does not count: it changes also
-/// when a file is removed.
+/// Returns the time of the last change of a run's files. The time of the run's own directory is ignored,
+/// because it changes when a file is removed, too.
 pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
     let mut newest = None;
     each_below(run, &mut |_, found| {
@@ -41,7 +41,7 @@ pub(super) fn newest_change(run: &Path) -> Option<Timestamp> {
     newest
 }
 
-/// Returns when the file of a run was changed last that was changed first.
+/// Returns the earliest modification time among the files of a run.
 pub(super) fn oldest_change(run: &Path) -> Option<Timestamp> {
     let mut oldest: Option<Timestamp> = None;
     each_below(run, &mut |_, found| {
@@ -51,7 +51,7 @@ pub(super) fn oldest_change(run: &Path) -> Option<Timestamp> {
     oldest
 }
 
-/// Visits what is below a run, a bounded number of entries, without following links. All at its top come first.
+/// Visits the entries below a run without following links: first all entries at its top, then up to a limit.
 fn each_below(run: &Path, visit: &mut dyn FnMut(&Path, &Metadata)) {
     let (mut left, mut directories) = (ALL, VecDeque::from([(run.to_owned(), 0)]));
     while let Some((directory, depth)) = directories.pop_front() {
@@ -68,7 +68,8 @@ fn each_below(run: &Path, visit: &mut dyn FnMut(&Path, &Metadata)) {
     }
 }
 
-/// Returns when the directory of a run was made, unless something in it is older: it was copied, then.
+/// Returns the creation time of a run's directory; `None` if an entry is older, because the directory is a copy
+/// then.
 pub(super) fn born(run: &Path) -> Option<Timestamp> {
     let born = Timestamp::of_system(fs::metadata(run).ok()?.created().ok()?)?;
     let listing = Listing::read(run).ok()?;

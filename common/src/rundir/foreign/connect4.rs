@@ -69,7 +69,7 @@ impl ForeignLayout for Connect4 {
             },
         };
         if let Claim::Ended(_) = account.claim {
-            account.end_time = account.last_heartbeat; // the status is written for the last time in the end
+            account.end_time = account.last_heartbeat; // the trainer writes the status last
         }
         account
     }
@@ -96,15 +96,15 @@ impl ForeignLayout for Connect4 {
     }
 }
 
-/// Reads the pid file of a run. A trainer may be the first process of a container.
+/// Reads the pid file of a run. In a container, the trainer may be the first process.
 fn pid_file(run: &Path) -> PidFile {
     let is_its = |stat: &Stat, owner| why_not_its_trainer(stat, owner, &run.join("meta.json")).is_none();
     PidFile::read(&run.join("pid")).with_proven_first(is_its)
 }
 
-/// Returns why a living process may not be the trainer that wrote a pid file of this owner: the process has another
-/// owner, started later than the run, or executes something else, as the meta.json of the same owner has it. Nothing
-/// else proves that it is the trainer, and it is not signalled then.
+/// Returns why a living process may not be the trainer that wrote a pid file of this owner: it has another
+/// owner, it started later than the run, or it executes a different command than the meta.json of this owner
+/// records. Nothing else proves that it is the trainer, and an unproven process is never signalled.
 fn why_not_its_trainer(stat: &Stat, owner: Option<u32>, meta: &Path) -> Option<&'static str> {
     let Some(owner) = owner.filter(|owner| stat.owner() == Some(*owner)) else {
         return Some("is of another user than its pid file");
@@ -123,8 +123,8 @@ fn why_not_its_trainer(stat: &Stat, owner: Option<u32>, meta: &Path) -> Option<&
     (!is_its).then_some("does not execute the command of the run, as its meta.json has it")
 }
 
-/// Returns whether the words of a process are those of a recorded command, which may be `sys.argv`: without interpreter,
-/// and the program by its path. Quotes that a shell would take away do not count.
+/// Returns whether the arguments of a process are those of a recorded command. The recorded command may be
+/// `sys.argv`, which lacks the interpreter and has the path of the program. Quotes are ignored.
 fn is_same(own: &[String], recorded: &[String]) -> bool {
     let plain = |words: &[String]| words.join(" ").replace(['\'', '"', '\\'], "");
     let (own, Some((program, arguments))) = (plain(own), recorded.split_first()) else { return false };

@@ -1,14 +1,14 @@
-//! Evaluations of the checkpoints of a run that another system made.
+//! Evaluations that another system made of a run's checkpoints.
 
 use std::path::PathBuf;
 
-/// The evaluations of one run under one label: a table each, one row a question or so.
+/// The evaluations of a run under one label: tables, usually with a row per question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignEvaluations {
-    /// What they are called, such as the data set.
+    /// The label, such as the name of the data set.
     pub label: String,
-    /// The tables (CSV), by step; the last have `None`, for `final` and the like.
+    /// The tables (CSV), by step; those of `final` and the like come last, with `None`.
     pub tables: Vec<(Option<u64>, PathBuf)>,
-    /// There are too many files: some tables may be missing.
+    /// Whether there were too many files, so that tables may be missing.
     pub is_cut: bool,
 }

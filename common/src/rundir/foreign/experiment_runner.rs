@@ -1,6 +1,6 @@
-//! The experiment runner: batches `experiment_<time>/` with `master_log.txt` and, at their end,
-//! `experiment_summary.json`; in each a directory for every config, with `experiment_metadata.json`, at its end
-//! `experiment_result.json`, and the logs of a trainer in the manner of nanoGPT (`run_experiments.py`).
+//! The experiment runner: batches `experiment_<time>/` with `master_log.txt` and, once ended,
+//! `experiment_summary.json`. A batch has a directory for each config, with `experiment_metadata.json`, once
+//! ended `experiment_result.json`, and logs in the style of nanoGPT (`run_experiments.py`).
 
 use super::cached::Cached;
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
@@ -92,7 +92,7 @@ impl ForeignLayout for ExperimentRunner {
     }
 }
 
-/// Reads what the summary of a batch says of a run that has no result of its own.
+/// Returns the entry of a run without a result of its own in the summary of its batch.
 fn of_batch(run: &Path) -> Option<Fields> {
     static SUMMARIES: Cached<Option<Fields>> = Cached::new();
     let run = std::path::absolute(run).ok()?;

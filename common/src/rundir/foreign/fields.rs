@@ -1,4 +1,4 @@
-//! A JSON object as another program wrote it: a field is read as a type, and counts only if it is of that type.
+//! A JSON object written by another program. Each field is read as a type, and ignored if it has another type.
 
 use crate::error::plain;
 use crate::fsio::read::{bounded, open_no_link};
@@ -22,8 +22,8 @@ impl From<Map<String, Value>> for Fields {
 }
 
 impl Fields {
-    /// Reads a small JSON object; `None` when there is none, or no object. What is wrong is added to `damage`. NaN
-    /// and infinities are strings; a byte that is no UTF-8 is replaced.
+    /// Reads a small JSON object; `None` if the file is missing, unreadable, or not an object. Problems are
+    /// added to `damage`. NaN and infinities become strings; bytes that are not UTF-8 are replaced.
     pub fn read(path: &Path, damage: &mut Vec<String>) -> Option<Self> {
         match read_small(path) {
             Ok(bytes) => Self::parse(path, &bytes, damage),
@@ -36,7 +36,7 @@ impl Fields {
         }
     }
 
-    /// Reads a small JSON object in a file that a user has, which is no link; `None` for anything else.
+    /// Reads a small JSON object in a file of this owner; `None` for any other file, and for a link.
     pub(super) fn read_of(path: &Path, owner: u32) -> Option<Self> {
         let file = open_no_link(path).ok()?;
         let found = file.metadata().ok().filter(|found| found.uid() == owner)?;
@@ -72,12 +72,12 @@ impl Fields {
         self.0.get(key).filter(|value| !value.is_null())
     }
 
-    /// Returns a text that is not empty.
+    /// Returns a string that is not empty.
     pub fn text(&self, key: &str) -> Option<String> {
         self.value(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    /// Returns a finite number, also one in quotes.
+    /// Returns a finite number, which may be in quotes.
     pub fn number(&self, key: &str) -> Option<f64> {
         let number = match self.value(key)? {
             Value::Number(number) => number.as_f64(),
@@ -87,17 +87,17 @@ impl Fields {
         number.filter(|number| number.is_finite())
     }
 
-    /// Returns a whole number that is not negative.
+    /// Returns a whole number of at least 0.
     pub fn whole(&self, key: &str) -> Option<u64> {
         whole(self.number(key)?)
     }
 
-    /// Returns a truth value.
+    /// Returns a boolean.
     pub fn flag(&self, key: &str) -> Option<bool> {
         self.value(key)?.as_bool()
     }
 
-    /// Returns an instant: ISO 8601, in local time where no zone is named, or seconds since 1970.
+    /// Returns a time: an ISO 8601 text, in local time if it has no zone, or seconds since 1970.
     pub fn time(&self, key: &str) -> Option<Timestamp> {
         match self.value(key)? {
             Value::String(text) => Timestamp::of_iso(text),
@@ -106,7 +106,7 @@ impl Fields {
         }
     }
 
-    /// Returns the words of a command: an array, or a line as it is typed in a shell.
+    /// Returns the words of a command: an array, or a line, which is split at blanks.
     pub fn command(&self, key: &str) -> Option<Vec<String>> {
         let words: Vec<String> = match self.value(key)? {
             Value::Array(words) => words.iter().map(word).collect(),
@@ -127,7 +127,7 @@ impl Fields {
     }
 }
 
-/// Returns a number that is whole and not negative as such.
+/// Converts a whole number of at least 0; `None` for any other number.
 pub(super) fn whole(number: f64) -> Option<u64> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in bounds")]
     let whole = ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64);

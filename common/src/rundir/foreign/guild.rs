@@ -1,5 +1,6 @@
-//! Runs of Guild AI, `.guild/runs/ID/`: the directory of the operation, with `.guild/` in it: a file for each of
-//! `attrs/`, `LOCK` with the pid while it runs, `PENDING` or `STAGED` before, and `output` (guild, `run.py`).
+//! Runs of Guild AI, `.guild/runs/ID/`: the directory of the operation. Its `.guild/` has a file for each of
+//! `attrs/`, `LOCK` with the pid while the run is active, `PENDING` or `STAGED` before, and `output` (guild,
+//! `run.py`).
 
 use super::pid_file::{Named, PidFile};
 use super::traces::{event_files, written};
@@ -17,17 +18,17 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Guild;
 
-/// In the `.guild` of a run that another machine executes.
+/// File in the `.guild` of a run that another machine executes.
 const REMOTE: &str = "LOCK.remote";
 
-/// What Guild records as exit status of a run that was interrupted from the keyboard (`exit_code.py`).
+/// Exit status that Guild records for a run that was interrupted from the keyboard (`exit_code.py`).
 const INTERRUPTED: i32 = -16;
 
-/// Bytes at the end of the output in which the last words are looked for, and those of an entry of its index.
+/// Number of bytes at the end of the output to search for the last words, and size of an entry in its index.
 const END: u64 = 64 << 10;
 const ENTRY: usize = 9;
 
-/// The directory of a run in which Guild keeps what it knows of it, and that of a project in which its runs are.
+/// The directory in which Guild keeps the facts about a run, and in a project its runs.
 pub(super) const HOME: &str = ".guild";
 
 impl ForeignLayout for Guild {
@@ -55,7 +56,7 @@ impl ForeignLayout for Guild {
         let micros = |name: &str| Timestamp::from_millis(attribute(name)?.as_i64()? / 1000);
         account.start_time = micros("started").or_else(|| micros("initialized"));
         account.end_time = micros("stopped");
-        // A run that is started again keeps the exit status of the time before; its LOCK is newer.
+        // A run that is started again keeps its old exit status; its LOCK is newer.
         let is_past = || written(&of_guild("LOCK")) > written(&of_guild("attrs/exit_status"));
         let status = attribute("exit_status").filter(|_| !is_past());
         let status = status.and_then(|status| i32::try_from(status.as_i64()?).ok());
@@ -87,7 +88,7 @@ impl ForeignLayout for Guild {
                 (account.exit_code, account.reason) = (None, Some("interrupted".to_owned()));
                 Claim::Ended(Outcome::Stopped)
             }
-            // Guild calls every signal terminated, also that of a crash or of an out-of-memory kill.
+            // Guild calls every signal `terminated`, even after a crash or an out-of-memory kill.
             (_, Some(status @ (-2 | -15 | 130 | 143))) => {
                 account.reason =
                     Some(format!("stopped by signal {}", if status < 0 { -status } else { status - 128 }));
@@ -128,7 +129,7 @@ impl ForeignLayout for Guild {
         account
     }
 
-    /// Guild itself logs the scalars that it finds in the output.
+    /// Guild itself logs the scalars in the output as event files.
     fn metrics(&self, run: &Path) -> MetricFiles {
         let files = event_files(&run.join(HOME));
         if files.is_empty() {
@@ -143,8 +144,8 @@ impl ForeignLayout for Guild {
     }
 }
 
-/// Returns the last line on standard error, if that ends with the traceback of an exception. `output` has both streams;
-/// `output.index` has 9 bytes for each of its lines: milliseconds since 1970, and 1 for standard error (guild,
+/// Returns the last line on stderr if stderr ends with the traceback of an exception. `output` has both
+/// streams; `output.index` has 9 bytes for each of its lines: milliseconds since 1970, and 1 for stderr (guild,
 /// `op_util.py`).
 fn last_error(run: &Path) -> Option<String> {
     let output = read_end(&run.join(HOME).join("output"), 0, END).ok()?;

@@ -1,5 +1,5 @@
 //! Working directories of Hydra, `outputs/DATE/TIME/` and `multirun/DATE/TIME/NUMBER/`: `.hydra/config.yaml`,
-//! `.hydra/overrides.yaml`, `JOB.log`, and whatever the program leaves.
+//! `.hydra/overrides.yaml`, `JOB.log`, and the files of the program.
 
 use super::traces::{names, written};
 use super::{Account, ForeignLayout, Listing, Logs, settings};
@@ -32,7 +32,7 @@ impl ForeignLayout for Hydra {
     }
 
     fn account(&self, run: &Path) -> Account {
-        let start_time = written(&run.join(".hydra/config.yaml")); // which Hydra writes at the start
+        let start_time = written(&run.join(".hydra/config.yaml")); // Hydra writes it at the start
         let mut account = Account { start_time, ..Account::default() };
         let meta = &mut account.meta;
         settings::config_file(meta, run, ".hydra/config.yaml", &mut account.damage);

@@ -7,14 +7,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Files that are listed of one directory; a directory of more is a data set. Directories are listed all.
+/// Maximum number of files to list in a directory; a directory with more is a data set. All directories are
+/// listed.
 const FILES: usize = 20_000;
 
 /// The names in a directory.
 #[derive(Debug)]
 pub struct Listing {
     path: PathBuf,
-    /// By name: files and directories.
+    /// The entries that are files, directories or links, sorted by name.
     entries: Vec<(Box<OsStr>, Kind)>,
 }
 
@@ -48,7 +49,7 @@ impl Listing {
         let mut files = 0;
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let Ok(kind) = entry.file_type() else { continue }; // it is gone
+            let Ok(kind) = entry.file_type() else { continue }; // removed meanwhile
             let kind = Kind::of(kind);
             files += usize::from(kind == Kind::File);
             if kind != Kind::File || files <= FILES {
@@ -69,7 +70,7 @@ impl Listing {
         self.path.file_name().unwrap_or_default()
     }
 
-    /// Returns the names in it with what each is, by name.
+    /// Returns the names of its entries and their kinds, by name.
     pub(in crate::rundir) fn entries(&self) -> impl Iterator<Item = (&OsStr, Kind)> {
         self.entries.iter().map(|(name, kind)| (&**name, *kind))
     }
@@ -84,7 +85,7 @@ impl Listing {
         self.is(name, Kind::Directory, Path::is_dir)
     }
 
-    /// Returns whether there is something of this name.
+    /// Returns whether there is an entry of this name.
     pub(in crate::rundir) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
@@ -101,13 +102,13 @@ impl Listing {
         })
     }
 
-    /// Returns whether there is a file with such a name; names that are no UTF-8 are not asked for.
+    /// Returns whether there is a file whose name meets a condition; names that are not UTF-8 are ignored.
     pub fn any_file(&self, is_such: impl Fn(&str) -> bool) -> bool {
         let may_be = |kind| matches!(kind, Kind::File | Kind::Link);
         self.entries.iter().any(|(name, kind)| may_be(*kind) && name.to_str().is_some_and(&is_such))
     }
 
-    /// Returns whether there is a directory with such a name, likewise.
+    /// Returns whether there is a directory whose name meets a condition; names that are not UTF-8 are ignored.
     pub fn any_dir(&self, is_such: impl Fn(&str) -> bool) -> bool {
         let may_be = |kind| matches!(kind, Kind::Directory | Kind::Link);
         self.entries.iter().any(|(name, kind)| may_be(*kind) && name.to_str().is_some_and(&is_such))

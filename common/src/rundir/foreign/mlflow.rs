@@ -1,5 +1,6 @@
-//! A file store of `MLflow`, `mlruns/EXPERIMENT/RUN/`: `meta.yaml`, and a file for each of `params/`, `metrics/` and
-//! `tags/` (mlflow, `store/tracking/file_store.py`). Models that were logged lie beside the runs, in the same form.
+//! A file store of `MLflow`, `mlruns/EXPERIMENT/RUN/`: `meta.yaml`, and a file for each of `params/`,
+//! `metrics/` and `tags/` (mlflow, `store/tracking/file_store.py`). Logged models are stored beside the runs,
+//! in the same format.
 
 use super::traces::written;
 use super::{Account, Claim, ForeignLayout, Listing, MetricFile, MetricFiles, MetricFormat, settings};
@@ -14,13 +15,13 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Mlflow;
 
-/// Bytes of a parameter or tag that are read: `MLflow` allows 6,000 characters.
+/// Maximum number of bytes to read of a parameter or tag: `MLflow` allows 6,000 characters.
 const VALUE: u64 = 32 << 10;
 
-/// Parts of the name of a metric or parameter, which are directories, at most.
+/// Maximum number of parts in the name of a metric or parameter; the parts are directories.
 const DEPTH: usize = 16;
 
-/// Metrics, parameters or tags of a run, at most.
+/// Maximum number of metrics, parameters or tags of a run.
 const ENTRIES: usize = 10_000;
 
 impl ForeignLayout for Mlflow {
@@ -93,7 +94,7 @@ impl ForeignLayout for Mlflow {
     }
 }
 
-/// Returns the files below a directory, by their names below it, in order.
+/// Returns the files below a directory, sorted, by their paths below it.
 fn files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut below = vec![(0, String::new())];
@@ -112,7 +113,7 @@ fn files(directory: &Path) -> Vec<String> {
     found
 }
 
-/// Reads the values in the files below a directory.
+/// Reads the values in the files below a directory, by their paths below it.
 fn values(directory: &Path) -> Map<String, Value> {
     let value = |name: String| {
         let bytes = read_start(&directory.join(&name), VALUE).ok()?;

@@ -1,27 +1,29 @@
-//! Runs that other systems made, read as they are. Nothing below such a run is ever written.
+//! Runs that other systems made. They are read as they are, and nothing below them is ever written.
 //!
-//! A run with a record of its own (`.run/`) is ours, whatever else lies in it. What has none may be a run of a
-//! layout in [`DISTINCT`] or [`VAGUE`]: [`Layout`](super::layout::Layout) carries which one, and the readers of the record
-//! (`Meta::read`, `Recorded::read`, `Attempts::read`, the `Observer`) answer from what that layout tells. So tools
-//! that read runs need not know of it; tools that write them refuse one in a line (`Foreign::refuse`).
+//! A run with a record (`.run/`) is a run of the suite, whatever else it contains. Any other directory may be a
+//! run of a layout in [`DISTINCT`] or [`VAGUE`]: [`Layout`](super::layout::Layout) names the layout, and the
+//! readers of the record (`Meta::read`, `Recorded::read`, `Attempts::read`, the `Observer`) derive their
+//! results from its files. So tools that read runs need no special cases; tools that write to runs refuse them
+//! in one line (`Foreign::refuse`).
 //!
 //! # A module for another layout
 //!
-//! 1. A file here, named for the system, with a unit struct that implements [`ForeignLayout`], and a line in
-//!    [`DISTINCT`], the more specific layout first, or in [`VAGUE`].
-//! 2. [`ForeignLayout::is_run`]: by the names in the directory alone wherever these are enough. Where they are
-//!    not, a small file may be read (`Listing::document`). Discovery asks every directory that is no run of ours,
-//!    down to three levels, so neither a data set nor a subdirectory of another run may be taken for a run.
-//! 3. [`ForeignLayout::is_holder`], if runs lie deeper than three levels, such as below a directory of a date: a
-//!    holder is no level.
-//! 4. [`ForeignLayout::account`]: name, times, state, progress, settings. It never fails: unreadable
-//!    parts are reported in [`Account::damage`], a line each, and the rest is returned. Documents are read by
-//!    [`Fields::read`], which bounds their size and accepts NaN, bytes that are no UTF-8, and null.
-//! 5. [`ForeignLayout::metrics`], unless what run-metrics finds by itself is right: `metrics.csv`, `results.csv`,
-//!    `progress.csv`, `trainer_state.json`, `logs/*.jsonl`, event files and the like. A new format is a variant
-//!    of [`MetricFormat`] with its reader in run-metrics.
-//! 6. [`ForeignLayout::logs`], [`ForeignLayout::evaluations`] where there are any. Checkpoints are found by their
-//!    names (run-checkpoint); a layout with others sets `account.meta.checkpoint`.
+//! 1. A file here, named after the system, with a unit struct that implements [`ForeignLayout`], and a line in
+//!    [`DISTINCT`] (more specific layouts first) or in [`VAGUE`].
+//! 2. [`ForeignLayout::is_run`]: decides by the names in the directory alone if possible; otherwise it may read
+//!    a small file (`Listing::document`). Discovery calls it for every directory down to three levels that is
+//!    not a run of the suite, so neither a data set nor a subdirectory of another run may be mistaken for a
+//!    run.
+//! 3. [`ForeignLayout::is_holder`], if runs lie deeper than three levels, such as below a directory for each
+//!    date: a holder does not count as a level.
+//! 4. [`ForeignLayout::account`]: name, times, state, progress, settings. It never fails: unreadable parts are
+//!    reported in [`Account::damage`], a line each, and the rest is returned. Documents are read by
+//!    [`Fields::read`], which bounds their size and accepts NaN, invalid UTF-8, and null.
+//! 5. [`ForeignLayout::metrics`], unless the usual search of run-metrics is right: `metrics.csv`,
+//!    `results.csv`, `progress.csv`, `trainer_state.json`, `logs/*.jsonl`, event files and the like. A new
+//!    format is a variant of [`MetricFormat`] with its reader in run-metrics.
+//! 6. [`ForeignLayout::logs`] and [`ForeignLayout::evaluations`], if there are any. Checkpoints are found by
+//!    their names (run-checkpoint); a layout with other names sets `account.meta.checkpoint`.
 //! 7. A test with a fixture that the system itself wrote, or one in exactly its format.
 
 mod account;
@@ -86,7 +88,7 @@ use unknown::Unknown;
 use wandb::Wandb;
 use yolo::Yolo;
 
-/// Layouts that cannot be mistaken, the more specific first.
+/// Layouts that are unmistakable, more specific ones first.
 const DISTINCT: [&dyn ForeignLayout; 14] = [
     &StealthRl,
     &ExperimentRunner,
@@ -104,70 +106,71 @@ const DISTINCT: [&dyn ForeignLayout; 14] = [
     &Lightning,
 ];
 
-/// Layouts known by a single file, which a program may also leave beside runs. Only a directory that no other layout
-/// fits, and that holds no runs of those, is a run of one of these.
+/// Layouts recognised by a single file, which a program may also leave beside runs. A directory has such a
+/// layout only if no distinct layout fits, and if it contains no runs of distinct layouts.
 const VAGUE: [&dyn ForeignLayout; 4] = [&NanoGpt, &Baselines, &Keras, &TensorBoard];
 
-/// How another system lays out its runs.
+/// The layout of another system's runs.
 pub trait ForeignLayout: fmt::Debug + Sync {
-    /// Returns what the layout is called in details, JSON and messages.
+    /// Returns the name of the layout in details, JSON and messages.
     fn name(&self) -> &'static str;
 
-    /// Says whether a directory is a run.
+    /// Returns whether a directory is a run.
     fn is_run(&self, listing: &Listing) -> bool;
 
-    /// Says whether a directory is no run and holds runs of this layout, so that it does not count as a level.
+    /// Returns whether a directory is not a run, but contains runs of this layout, so that it does not count as
+    /// a level.
     fn is_holder(&self, _listing: &Listing) -> bool {
         false
     }
 
-    /// Tells what the files of a run say of it.
+    /// Returns the facts in the files of a run.
     fn account(&self, run: &Path) -> Account;
 
-    /// Says which files hold the metrics.
+    /// Returns the files with metrics.
     fn metrics(&self, _run: &Path) -> MetricFiles {
         MetricFiles::Usual
     }
 
-    /// Returns the logs, if there are any, by what each holds.
+    /// Returns the logs, if there are any.
     fn logs(&self, _run: &Path) -> Logs {
         Logs::default()
     }
 
-    /// Returns the evaluations of the checkpoints of a run that the system itself made.
+    /// Returns the evaluations of the run's checkpoints that the system itself made.
     fn evaluations(&self, _run: &Path) -> Vec<ForeignEvaluations> {
         Vec::new()
     }
 
-    /// Returns how a run is asked to stop. Runs of other layouts are never signalled.
+    /// Returns how to stop a run; `None` if the layout has no way. Runs of such layouts are never signalled.
     fn stop(&self, _run: &Path) -> Option<StopWay> {
         None
     }
 }
 
-/// Where the metrics of a run are.
+/// The location of a run's metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetricFiles {
-    /// Where run-metrics finds them, as what a trainer left behind.
+    /// The usual files of trainers, which run-metrics finds.
     Usual,
-    /// There, or else printed to this log.
+    /// The usual files, or else this log of the output.
     UsualOrPrinted(PathBuf),
-    /// In these files, which all count, of one format. None means that there are no metrics.
+    /// These files, all of one format. An empty list means no metrics.
     Files(MetricFormat, Vec<MetricFile>),
 }
 
-/// How the rows of a file are written.
+/// The format of the rows in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricFormat {
-    /// A JSON object a line.
+    /// A JSON object per line.
     Lines,
     /// A table with a header: CSV.
     Table,
-    /// Lines that a trainer printed, in the formats that run-exec reads from the output.
+    /// Lines of a trainer's output, in the formats that run-exec recognises.
     Printed,
-    /// `TensorBoard`'s event files.
+    /// `TensorBoard` event files.
     Events,
-    /// Files of `MLflow`'s file store, each with one metric, whose name is the prefix.
+    /// Files of `MLflow`'s file store, each with one metric, which the prefix names.
     Mlflow,
     /// The metrics of Sacred's file storage.
     Sacred,
@@ -178,14 +181,14 @@ pub enum MetricFormat {
 /// A file with metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricFile {
-    /// The file. It need not exist.
+    /// Its path; the file need not exist.
     pub path: PathBuf,
-    /// Put before the names of its metrics.
+    /// Prefix for the names of its metrics.
     pub prefix: String,
 }
 
 impl MetricFile {
-    /// Names a file whose metrics keep their names.
+    /// Creates a file of metrics without a prefix.
     pub fn new(path: PathBuf) -> Self {
         Self { path, prefix: String::new() }
     }
@@ -202,29 +205,29 @@ pub struct Logs {
     pub stderr: Option<PathBuf>,
 }
 
-/// How a run is asked to stop.
+/// A way to stop a run.
 #[derive(Clone, Debug)]
 pub struct StopWay {
-    /// Its process, where that is proven to be the run's trainer: SIGTERM goes to exactly this one.
+    /// Its process, if it is provably the run's trainer. Only this process gets SIGTERM.
     pub process: Option<crate::process::stat::Stat>,
-    /// Why there is none, in a few words.
+    /// Why there is no such process, in a few words.
     pub unproven: Option<String>,
-    /// A file that the trainer looks for: making it asks the run to stop.
+    /// A file that the trainer watches: creating it requests a stop.
     pub file: PathBuf,
 }
 
-/// A layout, as a run carries it.
+/// The layout of a run of another system.
 #[derive(Clone, Copy)]
 pub struct Foreign(&'static dyn ForeignLayout);
 
 impl Foreign {
-    /// Returns the layout of a run at `path`, if it is one of another system.
+    /// Returns the layout of the run at `path`; `None` if it is not a run of another system.
     pub(super) fn of(path: &Path) -> Option<Self> {
         Self::of_listing(&Listing::read(path).ok()?)
     }
 
-    /// Does the same for a directory that was listed. A directory that holds runs of ours is none of another system:
-    /// whatever a program left beside them hides none of them.
+    /// Like [`Self::of`], for a directory that was listed. A directory with runs of the suite is not a run of
+    /// another system: files that a program left beside these runs must not hide them.
     pub(super) fn of_listing(listing: &Listing) -> Option<Self> {
         let fits = |layout: &&&dyn ForeignLayout| layout.is_run(listing);
         let vague = || VAGUE.iter().find(fits).filter(|_| !beside::holds_others(listing));
@@ -232,17 +235,17 @@ impl Foreign {
         (!beside::holds_ours(listing)).then_some(Self(*layout))
     }
 
-    /// Returns that of a run in no known layout.
+    /// Returns the layout of runs in no known layout.
     pub(super) fn unknown() -> Self {
         Self(&Unknown)
     }
 
-    /// Says whether it is that.
+    /// Returns whether this is the layout of runs in no known layout.
     pub fn is_unknown(self) -> bool {
         self == Self::unknown()
     }
 
-    /// Refuses what would write into a run.
+    /// Returns the error of a tool that would write to a run.
     pub fn refuse(self, what: &str, run: &RunDir) -> Error {
         let shown = run.layout().root().display();
         Error::new(Exit::BadRun, format!("cannot {what} '{shown}'"))
@@ -273,17 +276,18 @@ impl PartialEq for Foreign {
 
 impl Eq for Foreign {}
 
-/// Says whether a directory holds runs and is none, so that what is in it lies no deeper.
+/// Returns whether a directory contains runs and is not a run, so that it does not count as a level.
 pub(super) fn is_holder(listing: &Listing) -> bool {
     DISTINCT.iter().chain(&VAGUE).any(|layout| layout.is_holder(listing))
 }
 
-/// Says whether a directory whose name begins with a dot may hold runs.
+/// Returns whether a directory whose name begins with a dot may contain runs.
 pub(super) fn is_hidden_holder(name: &OsStr) -> bool {
     name == guild::HOME
 }
 
-/// Says whether a directory holds evaluations, of ours or of another system: neither a run nor a holder of runs.
+/// Returns whether a directory contains evaluations, of the suite or another system; it neither is nor contains
+/// a run then.
 pub(super) fn has_evaluations(listing: &Listing) -> bool {
     listing.has_dir(super::layout::EVAL_RECORD_DIR)
         || listing.has_file("eval_config.yaml") && !beside::holds_ours(listing)

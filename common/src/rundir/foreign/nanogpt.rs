@@ -1,4 +1,4 @@
-//! Output directories of nanoGPT: `ckpt.pt`, which is written over.
+//! Output directories of nanoGPT: `ckpt.pt`, which is overwritten in place.
 
 use super::{Account, ForeignLayout, Listing};
 use std::path::Path;

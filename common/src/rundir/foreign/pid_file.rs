@@ -1,4 +1,4 @@
-//! A file that names a process by its pid alone. Pids are used again, so the file may name another process by now.
+//! A file that names a process by its pid alone. Pids are reused, so the file may name another process by now.
 
 use crate::fsio::read::open_no_link;
 use crate::process::stat::Stat;
@@ -10,10 +10,11 @@ use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Seconds by which a process may seem to have started after its pid or its start was written: clocks are set.
+/// Tolerance in seconds between the start of a process and the time at which its pid or start was written:
+/// clocks are changed.
 pub(super) const SLACK: f64 = 10.0;
 
-/// Bytes of a pid file that are read; a longer one holds no pid.
+/// Maximum length of a pid file, in bytes; a longer one contains no pid.
 const LENGTH: u64 = 64;
 
 /// A pid file.
@@ -21,29 +22,29 @@ const LENGTH: u64 = 64;
 pub(super) struct PidFile {
     /// The process that it names.
     pub(super) named: Named,
-    /// The user who has it, if it can be read.
+    /// The owner of the file, if the file can be read.
     pub(super) owner: Option<u32>,
 }
 
 /// The process that a pid file names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Named {
-    /// There is no such file.
+    /// The file does not exist.
     NoFile,
-    /// The file cannot be read, or is a link or anything else than a file.
+    /// The file cannot be read, or is not a regular file.
     Unknown,
-    /// It names no process: it is empty, or holds 0 or -1 or no number.
+    /// The file names no process: it is empty, or contains 0, -1 or no number.
     Nobody,
-    /// There is no such process, or what has the pid now started after the file was written.
+    /// There is no such process, or the current process with this pid started after the file was written.
     Gone(i32),
-    /// It lives.
+    /// A living process.
     Alive(Stat),
-    /// It lives, and nothing more can be seen of it.
+    /// A living process of which nothing more is visible.
     Hidden(i32),
 }
 
 impl PidFile {
-    /// Reads a pid file. A link is not followed: it could lead to the pid file of another run.
+    /// Reads a pid file. A link is not followed, because it could lead to the pid file of another run.
     pub(super) fn read(file: &Path) -> Self {
         match read(file) {
             Ok((owner, written, text)) => Self { named: Named::by(&text, written), owner: Some(owner) },
@@ -52,8 +53,8 @@ impl PidFile {
         }
     }
 
-    /// Takes the first process of a machine or container for nobody, unless process and owner of the file prove that it
-    /// is the run's: hardly any other process has this pid.
+    /// Ignores pid 1, the first process of a machine or container, unless the process and the owner of the file
+    /// prove that it belongs to the run.
     pub(super) fn with_proven_first(self, is_proven: impl FnOnce(&Stat, Option<u32>) -> bool) -> Self {
         match self.named {
             Named::Alive(stat) if stat.pid == 1 && !is_proven(&stat, self.owner) => {
@@ -64,7 +65,7 @@ impl PidFile {
     }
 }
 
-/// Returns the owner of a file, when it was written, and its beginning.
+/// Returns the owner of a file, the time at which it was written, and its beginning.
 fn read(file: &Path) -> io::Result<(u32, Option<Timestamp>, Vec<u8>)> {
     let file = open_no_link(file)?;
     let found = file.metadata()?;
@@ -81,7 +82,7 @@ impl Named {
             Some(stat) if !stat.is_alive() || is_later(&stat, written) => Self::Gone(pid),
             Some(stat) => Self::Alive(stat),
             None => match kill(Pid::from_raw(pid), None) {
-                Err(Errno::EPERM) | Ok(()) => Self::Hidden(pid), // /proc hides the processes of others
+                Err(Errno::EPERM) | Ok(()) => Self::Hidden(pid), // /proc hides processes of other users
                 Err(_) => Self::Gone(pid),
             },
         }

@@ -1,7 +1,7 @@
-//! Trials of Ray Tune, `ray_results/EXPERIMENT/TRIAL/`: `params.json`, `result.json` with a JSON object a line,
-//! `progress.csv` with the same, and `error.txt`, to which each failure is added. What a trial does is in
-//! `experiment_state-DATE.json` of the experiment (ray, `tune/logger/json.py`, `tune/execution/tune_controller.py`,
-//! `tune/experiment/trial.py`).
+//! Trials of Ray Tune, `ray_results/EXPERIMENT/TRIAL/`: `params.json`, `result.json` with a JSON object per
+//! line, `progress.csv` with the same rows, and `error.txt` with all failures. The state of a trial is in
+//! `experiment_state-DATE.json` of the experiment (ray, `tune/logger/json.py`,
+//! `tune/execution/tune_controller.py`, `tune/experiment/trial.py`).
 
 use super::cached::Cached;
 use super::pid_file::SLACK;
@@ -20,16 +20,17 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes at the end of `result.json` in which its last line is looked for: lines of `RLlib` hold the whole config.
+/// Number of bytes at the end of `result.json` to search for its last line: lines of `RLlib` contain the whole
+/// config.
 const END: u64 = 4 << 20;
 
-/// Bytes at its beginning in which its first line is looked for.
+/// Number of bytes at its beginning to search for its first line.
 const START: u64 = 64 << 10;
 
-/// Bytes of an experiment's state: about 20 KB for each trial.
+/// Maximum size of an experiment's state, in bytes; each trial takes about 20 KB.
 const STATE: u64 = 128 << 20;
 
-/// Entries of an experiment that are looked at.
+/// Maximum number of entries of an experiment to examine.
 const NAMES: usize = 200_000;
 
 /// The layout.
@@ -79,7 +80,7 @@ impl ForeignLayout for RayTune {
             account.claim = Claim::Ended(Outcome::Completed);
             account.end_time = account.last_heartbeat;
         } else {
-            // Ray writes the state of an experiment while its trials run, also of one that reports seldom.
+            // Ray writes the state of an experiment while its trials run, even if they report seldom.
             let is_running = state.as_ref().is_some_and(|(status, _)| status == "RUNNING");
             let state = state.filter(|_| is_running).and_then(|(_, written)| written);
             account.claim = Claim::Running;
@@ -91,9 +92,9 @@ impl ForeignLayout for RayTune {
 
 /// The last failure of a trial.
 struct Failure {
-    /// When it was, if Ray says so.
+    /// Its time, if Ray recorded it.
     said: Option<Timestamp>,
-    /// Likewise, or when the file was written.
+    /// Its time as recorded, or else the time at which the file was written.
     time: Option<Timestamp>,
     /// The exception.
     words: Option<String>,
@@ -110,15 +111,16 @@ impl Failure {
         Some(Self { said, time: said.or(Some(time)), words: lines.into_iter().next() })
     }
 
-    /// Returns whether no results follow. A trial that is tried again keeps the errors of its failures before.
+    /// Returns whether no results follow the failure: a trial that is retried keeps the errors of earlier
+    /// failures.
     fn is_last(&self, account: &Account, results: &Path) -> bool {
-        // A copy has other times than those in the files.
+        // Recorded times can be compared only with each other, because the files may be copies.
         let row = if self.said.is_some() { account.last_heartbeat } else { written(results) };
         row.zip(self.time).is_none_or(|(row, time)| row.seconds_since(time) <= SLACK)
     }
 }
 
-/// Returns the first of some lines that is a JSON object, also with NaN or infinities in it.
+/// Returns the first JSON object among the lines, which may contain NaN or infinities.
 fn last_row(lines: &[String]) -> Option<Map<String, Value>> {
     lines.iter().find_map(|line| parse(line.as_bytes()))
 }
@@ -132,13 +134,13 @@ fn parse(line: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(with_quoted_constants(line).as_deref().unwrap_or(line)).ok()
 }
 
-/// Returns when a trial began, by a row.
+/// Returns the start of a trial, derived from a row.
 fn begun(row: &Map<String, Value>) -> Option<Timestamp> {
     let number = |key: &str| row.get(key).and_then(Value::as_f64);
     Timestamp::of_seconds(number("timestamp")? - number("time_total_s")?)
 }
 
-/// Returns what the experiment says that a trial does, and when that was written.
+/// Returns the state of a trial in the experiment's state file, and the time at which this file was written.
 fn state_of(run: &Path) -> Option<(String, Option<Timestamp>)> {
     static NEWEST: Cached<Option<PathBuf>> = Cached::new();
     static STATES: Cached<HashMap<String, String>> = Cached::new();
@@ -149,7 +151,7 @@ fn state_of(run: &Path) -> Option<(String, Option<Timestamp>)> {
     Some((states.get(run.file_name()?.to_str()?)?.clone(), written(path)))
 }
 
-/// Returns the state that was begun last: each continuation of an experiment begins one.
+/// Returns the newest state file of an experiment: each continuation starts a new one.
 fn newest_state(experiment: &Path) -> Option<PathBuf> {
     let is_state =
         |name: &String| name.strip_suffix(".json").is_some_and(|name| name.starts_with("experiment_state-"));
@@ -159,15 +161,15 @@ fn newest_state(experiment: &Path) -> Option<PathBuf> {
 /// The state of an experiment.
 #[derive(Deserialize)]
 struct Experiment<'a> {
-    /// Of each trial: what it is, and how far it is, both as JSON in a string.
+    /// For each trial its description and its progress, both as JSON in a string.
     #[serde(borrow, default)]
     trial_data: Vec<Vec<&'a RawValue>>,
-    /// Of each trial what it is, before version 2.7.
+    /// For each trial its description, before version 2.7.
     #[serde(borrow, default)]
     checkpoints: Vec<&'a RawValue>,
 }
 
-/// What a trial is.
+/// The description of a trial.
 #[derive(Deserialize)]
 struct Trial {
     status: String,

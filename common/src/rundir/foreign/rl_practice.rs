@@ -1,7 +1,7 @@
 //! The RL practice repository: `training_runs/run_<time>/` with `config.yaml`, `training_state/step_N/`,
-//! `logs/*.jsonl` and `tensorboard/`; before that `rl_runs/run_<time>/` with `train_log.jsonl` and checkpoints at
-//! the top; evaluations beside, in `eval_runs/<run>_<dataset>/`. No file says what state a run is in
-//! (`rl_training/runners/rl_runner.py`, `eval_batch.py`).
+//! `logs/*.jsonl` and `tensorboard/`. Older runs are in `rl_runs/run_<time>/`, with `train_log.jsonl` and
+//! checkpoints at the top. Evaluations are beside them, in `eval_runs/<run>_<dataset>/`. No file records the
+//! state of a run (`rl_training/runners/rl_runner.py`, `eval_batch.py`).
 
 use super::traces::{names, written};
 use super::{
@@ -22,19 +22,19 @@ pub(super) struct RlPractice;
 
 const CONFIG: &str = "config.yaml";
 
-/// The last file of the final checkpoint.
+/// The file of the final checkpoint that is written last.
 const FINAL: &str = "training_state/step_final/training_info.json";
 
-/// The directory of the final checkpoint before that, in which no file is known to be the last.
+/// The directory of the final checkpoint of older runs, whose last file is unknown.
 const OLD_FINAL: &str = "ckpt_final";
 
 /// Files that grow while a run is running.
 const GROWING: [&str; 2] = ["logs/train_log.jsonl", "train_log.jsonl"];
 
-/// Seconds by which rows may come after the final checkpoint of a run that is over.
+/// Maximum time in seconds between the final checkpoint of a run and its last rows.
 const SLACK: f64 = 60.0;
 
-/// How deep tables lie below the evaluations of a run, at most, and how many entries are looked at.
+/// Maximum depth of tables below the evaluations of a run, and maximum number of entries to examine.
 const DEPTH: usize = 4;
 const ENTRIES: usize = 100_000;
 
@@ -69,7 +69,7 @@ impl ForeignLayout for RlPractice {
         meta.total_steps = config::get(&values, "total_steps").and_then(Value::as_u64);
         meta.seed = config::get(&values, "seed").and_then(Value::as_i64);
         let old = run.join(OLD_FINAL);
-        // The time of a directory is that of a copy, too.
+        // The time of a directory would be that of copying it.
         let old_end = names(&old).into_iter().filter_map(|name| written(&old.join(name))).max();
         let grown = GROWING.iter().filter_map(|name| written(&run.join(name))).max();
         if let Some(end) = written(&run.join(FINAL)).max(old_end)
@@ -87,7 +87,7 @@ impl ForeignLayout for RlPractice {
         let log = run.join(GROWING[0]);
         let is_only = logs == ["train_log.jsonl"] && fs::metadata(&log).is_ok_and(|log| log.len() > 0);
         if is_only {
-            return MetricFiles::Files(MetricFormat::Lines, vec![MetricFile::new(log)]); // nothing else to look for
+            return MetricFiles::Files(MetricFormat::Lines, vec![MetricFile::new(log)]); // no other metrics
         }
         MetricFiles::Usual
     }
@@ -114,7 +114,8 @@ impl ForeignLayout for RlPractice {
     }
 }
 
-/// Returns whether evaluations are of a run: their config names it, or it names none. Those of ours are found otherwise.
+/// Returns whether evaluations belong to a run: their config names the run, or no run. Evaluations of the suite
+/// are excluded.
 fn is_of(path: &Path, run: &str) -> bool {
     let config = path.join("eval_config.yaml");
     let Ok(bytes) = read_small(&config) else { return path.is_dir() && !path.join(".eval").exists() };
@@ -126,8 +127,9 @@ fn is_of(path: &Path, run: &str) -> bool {
             .is_none_or(|named| named == run || run.strip_prefix("run_") == Some(named))
 }
 
-/// Finds the tables below the evaluations of a run: directly in the directory of a step, or one deeper, in that of
-/// the way in which was sampled. Several ways have labels of their own. Looks at `most` entries.
+/// Finds the tables below the evaluations of a run: directly in the directory of a step, or one level deeper,
+/// in a directory for the sampling method. Each of several methods gets a label of its own. Examines at most
+/// `most` entries.
 fn tables(label: &str, root: &Path, most: usize) -> Vec<ForeignEvaluations> {
     let mut by_way: BTreeMap<String, Vec<(Option<u64>, PathBuf)>> = BTreeMap::new();
     let mut left = most;
@@ -161,7 +163,8 @@ fn tables(label: &str, root: &Path, most: usize) -> Vec<ForeignEvaluations> {
     named.collect()
 }
 
-/// Returns the step of a directory such as `step_10_gsm8k`, which is none for `step_final`; `None` for others.
+/// Returns the step of a directory such as `step_10_gsm8k`, `Some(None)` for `step_final`, and `None` for other
+/// directories.
 #[expect(clippy::option_option, reason = "a final step has no number")]
 fn step_of(name: &str) -> Option<Option<u64>> {
     let rest = name.strip_prefix("step_")?;

@@ -1,5 +1,5 @@
-//! Sacred's `FileStorageObserver`, `NUMBER/`: `run.json`, `config.json`, `cout.txt`, and `metrics.json` (sacred,
-//! `observers/file_storage.py`). Times are in UTC, without saying so.
+//! Sacred's `FileStorageObserver`, `NUMBER/`: `run.json`, `config.json`, `cout.txt`, and `metrics.json`
+//! (sacred, `observers/file_storage.py`). Times are in UTC, without a zone.
 
 use super::settings::{text_at, value_at};
 use super::{
@@ -39,7 +39,7 @@ impl ForeignLayout for Sacred {
             Some("RUNNING") => Claim::Running,
             Some("COMPLETED") => Claim::Ended(Outcome::Completed),
             Some("INTERRUPTED") => Claim::Ended(Outcome::Stopped),
-            Some(_) => Claim::Ended(Outcome::Failed), // FAILED, TIMEOUT, and those of the program's own
+            Some(_) => Claim::Ended(Outcome::Failed), // FAILED, TIMEOUT, and states of the program's own
             None => Claim::Nothing,
         };
         if account.claim == Claim::Ended(Outcome::Failed) {

@@ -1,4 +1,4 @@
-//! Settings that a run was made with, as files of another system have them.
+//! Settings of a run, from the files of another system.
 
 use super::Fields;
 use crate::fsio::read_small;
@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Settings of a run, at most.
+/// Maximum number of settings of a run.
 const SETTINGS: usize = 10_000;
 
-/// Reads a config in a run, by the extension of its name; `None` when there is none. What is wrong is added to
+/// Reads a config in a run, in the format of its extension; `None` if there is none. Problems are added to
 /// `damage`.
 pub(super) fn read(path: &Path, damage: &mut Vec<String>) -> Option<Value> {
     let fault = |why: &str| format!("cannot read '{}': {why}", path.display());
@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path, damage: &mut Vec<String>) -> Option<Value> {
     parse(path, &bytes).map_err(|why| damage.push(fault(&why))).ok()
 }
 
-/// Takes over what the copy of a config in a run says of it.
+/// Records a config of the run: its name and its values.
 pub(super) fn config_file(
     meta: &mut Meta,
     run: &Path,
@@ -40,13 +40,13 @@ pub(super) fn config_file(
     Some(values)
 }
 
-/// Takes over settings that are in no config.
+/// Records settings that are not in a config.
 pub(super) fn params(meta: &mut Meta, values: &Value) {
     hints(meta, values);
     meta.params.extend(flat(values).into_iter().take(SETTINGS));
 }
 
-/// Takes over seed, number of steps and device, where nothing else has told them.
+/// Records seed, number of steps and device, unless they are known.
 fn hints(meta: &mut Meta, values: &Value) {
     let hints = Hints::of_config(values);
     meta.seed = meta.seed.or(hints.seed);
@@ -54,12 +54,12 @@ fn hints(meta: &mut Meta, values: &Value) {
     meta.device = meta.device.take().or(hints.device);
 }
 
-/// Takes over the text of a field, by the way to it in objects.
+/// Returns a string in nested objects, given the keys that lead to it.
 pub(super) fn text_at(fields: &Fields, way: &[&str]) -> Option<String> {
     value_at(fields.all(), way)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// Finds a value by the way to it in objects.
+/// Returns a value in nested objects, given the keys that lead to it.
 pub(super) fn value_at<'a>(object: &'a Map<String, Value>, way: &[&str]) -> Option<&'a Value> {
     let (first, rest) = way.split_first()?;
     rest.iter().try_fold(object.get(*first)?, |value, key| value.get(*key))

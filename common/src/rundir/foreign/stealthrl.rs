@@ -1,5 +1,5 @@
-//! `StealthRL`: `run_metadata.json`, `metrics.jsonl`, `training.log`, `checkpoints/`. Times are local; nothing but
-//! `status` tells whether a run is running (`stealthrl/tinker/train.py`, `scripts/track_runs.py`).
+//! `StealthRL`: `run_metadata.json`, `metrics.jsonl`, `training.log`, `checkpoints/`. Times are local; only
+//! `status` shows whether a run is active (`stealthrl/tinker/train.py`, `scripts/track_runs.py`).
 
 use super::{Account, Claim, Fields, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
 use crate::time::Timestamp;
@@ -9,10 +9,10 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct StealthRl;
 
-/// The document by which a run is known.
+/// The document that identifies a run.
 const METADATA: &str = "run_metadata.json";
 
-/// Fields of it that are no settings.
+/// Fields of this document that are not settings.
 const NO_SETTINGS: [&str; 5] = ["run_name", "start_time", "end_time", "status", "config_file"];
 
 impl ForeignLayout for StealthRl {

@@ -1,6 +1,6 @@
-//! Folders of submitit: for each job `ID_submitted.pkl`, and for each of its tasks `ID_TASK_log.out`,
-//! `ID_TASK_log.err` and in the end `ID_TASK_result.pkl` (submitit, `core/utils.py`). A folder is a run, whose jobs
-//! are its parts. Nothing is unpickled.
+//! Folders of submitit: `ID_submitted.pkl` for each job, and for each of its tasks `ID_TASK_log.out`,
+//! `ID_TASK_log.err` and, once ended, `ID_TASK_result.pkl` (submitit, `core/utils.py`). A folder is a run, and
+//! its jobs are parts of the run. Nothing is unpickled.
 
 use super::traces::{last_words, names, some_names, written};
 use super::{Account, Claim, ForeignLayout, Listing, Logs, MetricFile, MetricFiles, MetricFormat};
@@ -13,15 +13,15 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Submitit;
 
-/// The ends of the names of what was submitted, and of the output and the result of each task.
+/// Suffixes of submitted jobs, and of the output and the result of each task.
 const SUBMITTED: &str = "_submitted.pkl";
 const LOG: &str = "_log.out";
 const RESULT: &str = "_result.pkl";
 
-/// Names in a folder that are looked at: a folder that is used for years has thousands of jobs.
+/// Maximum number of names in a folder to examine: a folder that is used for years contains thousands of jobs.
 const NAMES: usize = 200_000;
 
-/// A result is a pair. Its first element, a word, is among the first bytes of the pickle.
+/// Number of bytes of a result to read. A result is a pair, and its first element is a word in these bytes.
 const START: u64 = 64;
 
 impl ForeignLayout for Submitit {
@@ -92,34 +92,34 @@ impl ForeignLayout for Submitit {
     }
 }
 
-/// What is there of the tasks of a job.
+/// The tasks of a job.
 #[derive(Default)]
 struct Tasks<'a> {
-    /// Tasks that have begun.
+    /// Number of tasks that have begun.
     begun: usize,
-    /// The names of the results of those that have ended.
+    /// The names of the results of ended tasks.
     results: Vec<&'a str>,
 }
 
 impl Tasks<'_> {
-    /// Says whether every task that has begun has a result.
+    /// Returns whether every task that has begun has a result.
     fn have_ended(&self) -> bool {
         !self.results.is_empty() && self.results.len() >= self.begun
     }
 }
 
-/// Returns the job of a file of one of its tasks, `JOB_TASK` and this end.
+/// Returns the job of a task's file, `JOB_TASK` with this suffix.
 fn job_of<'a>(name: &'a str, end: &str) -> Option<&'a str> {
     let (job, task) = name.strip_suffix(end)?.rsplit_once('_')?;
     (!task.is_empty() && task.bytes().all(|byte| byte.is_ascii_digit())).then_some(job)
 }
 
-/// Returns the names of the logs of a folder.
+/// Returns the names of the logs in a folder.
 fn logs(run: &Path, end: &str) -> Vec<String> {
     names(run).into_iter().filter(|name| name.ends_with(end)).collect()
 }
 
-/// Says whether a result is that of a task that failed: `("error", traceback)` instead of `("success", result)`.
+/// Returns whether a task failed: its result is `("error", traceback)` instead of `("success", result)`.
 fn is_error(path: &Path) -> bool {
     let start = read_start(path, START).unwrap_or_default();
     start.windows(5).any(|window| window == b"error") && !start.windows(7).any(|window| window == b"success")

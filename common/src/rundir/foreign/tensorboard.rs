@@ -1,4 +1,4 @@
-//! Directories with event files of `TensorBoard`, and nothing else that tells whose they are.
+//! Directories with event files of `TensorBoard`, without any other file that identifies the system.
 
 use super::traces::{first_event, is_event_file};
 use super::{Account, ForeignLayout, Listing};

@@ -1,17 +1,17 @@
-//! What files tell by their names, times and last lines, where a layout says nothing else of a run.
+//! Facts from the names, times and last lines of files, for layouts that record nothing else about a run.
 
 use crate::fsio::read::read_end;
 use crate::time::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes at the end of a file in which its last lines are looked for.
+/// Number of bytes at the end of a file to search for its last lines.
 const END: u64 = 64 << 10;
 
-/// Entries that are looked at in a directory.
+/// Maximum number of entries to examine in a directory.
 const ENTRIES: usize = 10_000;
 
-/// Returns when a file was written last.
+/// Returns the modification time of a file.
 pub(super) fn written(path: &Path) -> Option<Timestamp> {
     Timestamp::of_system(fs::metadata(path).ok()?.modified().ok()?)
 }
@@ -21,7 +21,7 @@ pub(super) fn last_lines(path: &Path) -> Vec<String> {
     lines_at_end(path, END)
 }
 
-/// Returns the same of the lines in this number of bytes at its end.
+/// Returns the last non-empty lines within this number of bytes at the end of a file, the last one first.
 pub(super) fn lines_at_end(path: &Path, bytes: u64) -> Vec<String> {
     let end = read_end(path, 0, bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(&end);
@@ -35,12 +35,12 @@ pub(super) fn last_words(path: &Path) -> Option<String> {
     lines.into_iter().next().filter(|_| has_trace)
 }
 
-/// Returns the names in a directory that are UTF-8, in order, a bounded number of them.
+/// Returns the UTF-8 names in a directory, sorted, up to a limit.
 pub(super) fn names(directory: &Path) -> Vec<String> {
     some_names(directory, ENTRIES)
 }
 
-/// Returns the names in a directory that are UTF-8, in order, at most this number of them.
+/// Returns the UTF-8 names in a directory, sorted, at most `most` of them.
 pub(super) fn some_names(directory: &Path, most: usize) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().take(most);
     let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -48,7 +48,7 @@ pub(super) fn some_names(directory: &Path, most: usize) -> Vec<String> {
     names
 }
 
-/// Says whether a name is that of an event file of `TensorBoard`.
+/// Returns whether a name is that of an event file of `TensorBoard`.
 pub(super) fn is_event_file(name: &str) -> bool {
     name.contains(".tfevents.")
 }
@@ -58,13 +58,13 @@ pub(super) fn event_files(directory: &Path) -> Vec<PathBuf> {
     names(directory).into_iter().filter(|name| is_event_file(name)).map(|name| directory.join(name)).collect()
 }
 
-/// Returns when an event file was begun, which is in its name: `events.out.tfevents.SECONDS.HOST…`.
+/// Returns the start of an event file, from its name: `events.out.tfevents.SECONDS.HOST…`.
 pub(super) fn event_time(path: &Path) -> Option<Timestamp> {
     let (_, rest) = path.file_name()?.to_str()?.split_once(".tfevents.")?;
     Timestamp::of_seconds(rest.split('.').next()?.parse().ok()?)
 }
 
-/// Returns when the first of the event files in some directories was begun.
+/// Returns the start of the first event file in some directories.
 pub(super) fn first_event(directories: impl IntoIterator<Item = PathBuf>) -> Option<Timestamp> {
     let files = directories.into_iter().flat_map(|directory| event_files(&directory));
     files.filter_map(|path| event_time(&path)).min()

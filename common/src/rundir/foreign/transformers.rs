@@ -1,6 +1,6 @@
-//! Output directories of the Trainer of Hugging Face: `checkpoint-N/` with `trainer_state.json`, which is also written
-//! beside these in the end, as `train_results.json` and `all_results.json` are; event files below `runs/`. Accelerate
-//! leaves `checkpoint-N/` with `random_states_0.pkl`.
+//! Output directories of the Trainer of Hugging Face: `checkpoint-N/` with `trainer_state.json`, which is also
+//! written at the top at the end, with `train_results.json` and `all_results.json`; event files below `runs/`.
+//! Accelerate leaves `checkpoint-N/` with `random_states_0.pkl`.
 
 use super::traces::{first_event, names, number_after, written};
 use super::{Account, Claim, Fields, ForeignLayout, Listing};
@@ -16,10 +16,10 @@ pub(super) struct Transformers;
 
 const STATE: &str = "trainer_state.json";
 
-/// What an evaluation or a prediction writes, too.
+/// Results that evaluations and predictions write, too.
 const OTHER_RESULTS: [&str; 3] = ["all_results.json", "eval_results.json", "predict_results.json"];
 
-/// Seconds within which the files of one end are written.
+/// Maximum time in seconds between the files that are written at one end.
 const SLACK: f64 = 60.0;
 
 impl ForeignLayout for Transformers {
@@ -56,10 +56,11 @@ impl ForeignLayout for Transformers {
                 .is_some_and(|(step, most)| most > 0.0 && step >= most);
         let saved = path.and_then(|path| written(&path));
         let is_late = |time: Timestamp, after: Timestamp| time.seconds_since(after) > SLACK;
-        // Results that are older than what was saved last are those of a training before.
+        // Results older than the last saved state belong to an earlier training.
         let results = results(run).filter(|results| saved.is_none_or(|saved| !is_late(saved, *results)));
         let Some(end) = results.or(saved.filter(|_| is_over)) else { return account };
-        // Each process logs to a directory of its own. One that began after the end trains on, until it writes results.
+        // Each process logs to a directory of its own. A process that began after the end is still training,
+        // until it writes results.
         let others = OTHER_RESULTS.iter().filter_map(|name| written(&run.join(name))).max();
         let known = Some(end).max(others).unwrap_or(end);
         if !events.iter().any(|begun| is_late(*begun, known)) {
@@ -70,7 +71,8 @@ impl ForeignLayout for Transformers {
     }
 }
 
-/// Returns when the results of a training were written. An evaluation alone also writes `all_results.json`.
+/// Returns the time at which the results of a training were written. An evaluation alone writes
+/// `all_results.json`, too.
 fn results(run: &Path) -> Option<Timestamp> {
     let all = run.join("all_results.json");
     let is_of_training = || {
@@ -80,11 +82,12 @@ fn results(run: &Path) -> Option<Timestamp> {
     written(&run.join("train_results.json")).or_else(|| written(&all).filter(|_| is_of_training()))
 }
 
-/// Finds what the Trainer saved last, in the end beside the checkpoints, else in the one with the highest number: where
-/// more steps were made. The times tell it only where the steps do not: a copy has others.
+/// Finds the last state that the Trainer saved: that at the top or that in the checkpoint with the highest
+/// number, whichever has more steps. Times decide only if the steps are unknown, because those of copies
+/// differ.
 fn last_saved(run: &Path, damage: &mut Vec<String>) -> (Option<PathBuf>, Fields) {
     let mut read = |path: &Path| {
-        // The metrics in a large one are read all the same, and tell the step.
+        // A large document is not parsed here; its step comes from the metrics in it.
         let is_small = fs::metadata(path).is_ok_and(|file| file.len() <= LIMIT);
         if is_small { Fields::read(path, damage).unwrap_or_default() } else { Fields::default() }
     };

@@ -1,5 +1,5 @@
-//! Files of a run in no known layout: tables or lines of metrics, a log, checkpoints. Discovery takes no directory for
-//! such a run; only a user who names the directory knows what the files are.
+//! Runs in no known layout: tables or lines of metrics, a log, checkpoints. Discovery never finds such runs,
+//! because only a user who names the directory knows what the files are.
 
 use super::change::oldest_change;
 use super::traces::{names, written};
@@ -42,7 +42,8 @@ impl ForeignLayout for Unknown {
     }
 }
 
-/// Finds the likeliest log at the top of a run. Texts are logs only by a sure name: a data set is full of others.
+/// Finds the likeliest log at the top of a run. Text files count only with an unmistakable name, because data
+/// sets are full of them.
 fn log(run: &Path) -> Option<PathBuf> {
     let rank = |name: &String| {
         let (stem, end) = name.rsplit_once('.')?;

@@ -1,5 +1,5 @@
-//! Runs of W&B, `wandb/run-DATE-ID/` and `wandb/offline-run-DATE-ID/`: the datastore `run-ID.wandb`, and `files/` with
-//! `wandb-metadata.json` and `output.log`. No account and no network is needed.
+//! Runs of W&B, `wandb/run-DATE-ID/` and `wandb/offline-run-DATE-ID/`: the datastore `run-ID.wandb`, and
+//! `files/` with `wandb-metadata.json` and `output.log`. Needs neither an account nor a network.
 
 use super::traces::{last_words, names, written};
 use super::{
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Wandb;
 
-/// What the program printed.
+/// The output of the program.
 const OUTPUT: &str = "files/output.log";
 
 /// The exit status that W&B records for a run that was interrupted.

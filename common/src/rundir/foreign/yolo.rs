@@ -1,5 +1,5 @@
-//! Trainings of Ultralytics' YOLO, `runs/detect/trainN/`: `args.yaml`, `results.csv`, `weights/`, and plots that are
-//! drawn in the end.
+//! Trainings of Ultralytics' YOLO, `runs/detect/trainN/`: `args.yaml`, `results.csv`, `weights/`, and plots
+//! that are drawn at the end.
 
 use super::traces::{last_lines, written};
 use super::{Account, Claim, ForeignLayout, Listing, settings};
@@ -12,10 +12,10 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Yolo;
 
-/// Bytes at the beginning of the table in which its first two columns are.
+/// Number of bytes at the beginning of the table that contain its first two column names.
 const HEADER: u64 = 256;
 
-/// Seconds within which the table and the plots of one end are written.
+/// Maximum time in seconds between the table and the plots at one end.
 const SLACK: f64 = 60.0;
 
 impl ForeignLayout for Yolo {
@@ -41,14 +41,14 @@ impl ForeignLayout for Yolo {
         meta.total_steps = meta.total_steps.or(epochs);
         let rows: Vec<_> = last_lines(&results).iter().filter_map(|line| row(line)).collect();
         let epoch = rows.first().map(|(epoch, _)| *epoch);
-        // A training that is resumed counts its seconds anew. The first versions have no column of them.
+        // A resumed training counts its seconds from 0 again. The first versions have no such column.
         let is_new = |pair: &&[(f64, f64)]| pair[0].1 < pair[1].1;
         let resumed = rows.windows(2).find(is_new).map(|pair| pair[1].0);
         account.start_step = resumed.filter(|_| has_seconds(&results));
         // The first versions count epochs from 0, and their tables have no time.
         let is_last = |(epoch, epochs): (f64, Value)| epochs.as_f64().is_some_and(|epochs| epoch >= epochs);
         let is_over = epoch.zip(epochs.map(Value::from)).is_some_and(is_last);
-        // Plots that are older than the table are those of a training that goes on.
+        // Plots older than the table belong to an earlier part of a training that continues.
         let drawn = written(&run.join("results.png"));
         let is_drawn = drawn.is_some_and(|drawn| {
             written(&results).is_none_or(|written| written.seconds_since(drawn) <= SLACK)
@@ -61,7 +61,7 @@ impl ForeignLayout for Yolo {
     }
 }
 
-/// Reads the first two cells of a row of the table: epoch, and seconds where there are any.
+/// Reads the first two cells of a row: the epoch, and the seconds if the table has them.
 fn row(line: &str) -> Option<(f64, f64)> {
     let mut cells = line.split(',').map(|cell| cell.trim().parse().ok());
     Some((cells.next()??, cells.next()??))
