@@ -115,7 +115,7 @@ fn settled(subject: &Subject, contents: &Contents, proof: Proof) -> Result<Proof
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
-    // A time in the future proves nothing; without this rule the checkpoint would never be complete.
+    // Far in the future is not recent: such a time must not refuse the checkpoint until then.
     let quiet = i128::try_from(QUIET.as_nanos()).unwrap_or(0);
     if proof == Proof::None && (now - contents.size.modified_ns).abs() < quiet {
         return Err(format!("may still be written: it was changed within {} seconds", QUIET.as_secs()));

@@ -25,7 +25,7 @@ pub(crate) struct Executable {
 }
 
 impl Executable {
-    /// Takes the arguments, and the directory to which paths among them refer.
+    /// Creates a launcher from its arguments, and the directory to which relative paths among them refer.
     pub(crate) fn new(name: &str, args: Vec<String>, cwd: Option<PathBuf>) -> Self {
         Self { program: format!("run-launch-{name}"), args, cwd }
     }

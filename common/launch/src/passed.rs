@@ -4,8 +4,8 @@ use clap::Command;
 use clap::parser::ValueSource;
 use std::ffi::OsString;
 
-/// Returns the options of a command line other than those of the submitting process, which are `kept`, and the values of
-/// its argument `command`. Text that is not UTF-8 is changed: the caller refuses it.
+/// Returns the options of a command line, without the options `kept` by the submitting process, and the values
+/// of its argument `command`. Text that is not UTF-8 is changed: the caller refuses it.
 pub fn passed_on(
     tool: &Command,
     kept: &[&str],

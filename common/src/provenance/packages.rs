@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 /// Maximum number of packages; environments have hundreds.
 const MOST: usize = 10_000;
 
-/// Returns the directories in which an interpreter looks for packages, in its order. `minor` is a version such as `3.11`.
+/// Returns the directories in which an interpreter looks for packages, in its order. `minor` is a version such
+/// as `3.11`.
 pub(super) fn places(executable: &Path, minor: &str) -> Vec<PathBuf> {
     let prefix = executable.parent().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
     let virtual_env = read_text(&prefix.join("pyvenv.cfg")).ok();
@@ -40,8 +41,8 @@ pub(super) fn places(executable: &Path, minor: &str) -> Vec<PathBuf> {
     roots.iter().flat_map(below).collect()
 }
 
-/// Returns the packages of an interpreter of this version, by their normalized names. A version ends in `
-/// (editable)` for a package in a working tree, and in ` (COMMIT)` for a package that was installed from a
+/// Returns the packages of an interpreter of this version, by their normalized names. A version ends in
+/// ` (editable)` for a package in a working tree, and in ` (COMMIT)` for a package that was installed from a
 /// repository.
 pub fn packages(executable: &Path, version: &str) -> BTreeMap<String, String> {
     let minor: Vec<&str> = version.split('.').take(2).collect();
@@ -58,8 +59,8 @@ pub fn packages(executable: &Path, version: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// Returns the packages of a conda environment that do not belong to an interpreter, from
-/// `conda-meta/NAME-VERSION-BUILD.json`.
+/// Returns all packages that conda has installed in the environment of an interpreter, with versions and
+/// builds, from `conda-meta/NAME-VERSION-BUILD.json`.
 pub fn conda_packages(executable: &Path) -> BTreeMap<String, String> {
     let Some(prefix) = executable.parent().and_then(Path::parent) else { return BTreeMap::new() };
     let entries = fs::read_dir(prefix.join("conda-meta")).into_iter().flatten().flatten().take(MOST);

@@ -12,8 +12,8 @@ const MARGIN: u64 = 5;
 /// The longest time before the time limit at which Slurm can signal a job, in seconds.
 const LONGEST: u64 = 65535;
 
-/// Returns the options for a list of jobs with a time limit, if they have one. The user's own options come last, and take
-/// precedence.
+/// Returns the options of sbatch for a list of jobs; `limit` is their time limit. The user's own options come
+/// last, and take precedence.
 pub(super) fn options(jobs: &[Job], own: &[String], limit: Option<Duration>) -> Vec<String> {
     let Some(first) = jobs.first() else { return Vec::new() };
     let is_array = jobs.len() > 1;

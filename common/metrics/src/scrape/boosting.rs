@@ -3,8 +3,9 @@
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
 
-/// Reads `[10]\ttrain-rmse:0.12\teval-rmse:0.23` (`XGBoost`) and `[10]\tvalid_0's l2: 0.24\ttraining's auc:
-/// 0.9` (`LightGBM`). In cross validations a deviation follows the score: `0.24+0.01`, `0.24 + 0.01`.
+/// Reads `[10]\ttrain-rmse:0.12\teval-rmse:0.23` (`XGBoost`) and
+/// `[10]\tvalid_0's l2: 0.24\ttraining's auc: 0.9` (`LightGBM`). In cross validations a deviation follows the
+/// score: `0.24+0.01`, `0.24 + 0.01`.
 pub(super) fn in_brackets(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();

@@ -1,6 +1,6 @@
-//! Lines of home-made loops with named values: `epoch 1: loss 0.1, acc 0.9`, `step 5 | loss: 2.5 | lr 6.0e-04 |
-//! dt: 338.5ms`, `Epoch [1/5], Step [100/600], Loss: 0.3`. A loss, reward or score must be among the values,
-//! because sentences, tables and settings look similar.
+//! Lines of home-made loops with named values: `epoch 1: loss 0.1, acc 0.9`,
+//! `step    5 | loss: 2.5 | lr 6.0e-04 | dt: 338.5ms`, `Epoch [1/5], Step [100/600], Loss: 0.3`. A loss, reward
+//! or score must be among the values, because sentences, tables and settings look similar.
 
 use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;

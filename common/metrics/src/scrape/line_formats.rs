@@ -191,8 +191,8 @@ fn is_of_one(list: &str) -> bool {
     elements == 1
 }
 
-/// ` iteration 10/ 1000 | lm loss: 1.2E+00 | … |` (Megatron). New versions have the time in brackets before it,
-/// GPT-NeoX the speed; the total is `infinity` if it is unknown.
+/// ` iteration       10/    1000 | lm loss: 1.2E+00 | … |` (Megatron). New versions have the time in brackets
+/// before it, GPT-NeoX the speed; the total is `infinity` if it is unknown.
 fn megatron(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     scan.tag(" ")?;
@@ -223,8 +223,8 @@ fn megatron(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// ` validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 |`; also with `on
-/// validation set` or `on test set`.
+/// ` validation loss at iteration 1000 | lm loss value: 2.5E+00 | lm loss PPL: 1.2E+01 |`; also with
+/// `on validation set` or `on test set`.
 fn megatron_validation(text: &str) -> Option<MetricRow> {
     let mut scan = Scan(text);
     let mut numbers = Numbers::default();
@@ -258,8 +258,8 @@ fn detectron(text: &str) -> Option<MetricRow> {
     if has_loss { numbers.row() } else { None }
 }
 
-/// `step: 10 loss: 4.12345 memory: 12.34GiB(45.67%) tps: 1,234` (torchtitan, colours removed). The numbers of a
-/// validation get names of their own.
+/// `step: 10  loss:  4.12345  memory: 12.34GiB(45.67%)  tps: 1,234` (torchtitan, colours removed). The numbers
+/// of a validation get names of their own.
 fn torchtitan(text: &str) -> Option<MetricRow> {
     let (prefix, text) = match text.strip_prefix("validate ") {
         Some(rest) => ("validate ", rest),

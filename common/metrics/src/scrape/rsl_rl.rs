@@ -23,8 +23,8 @@ impl RslBlock {
         self.numbers.is_some() || memmem::find(&line[..line.len().min(120)], HEAD.as_bytes()).is_some()
     }
 
-    /// Reads a line that begins with a blank: ` Learning iteration 5/1500 ` begins a block, ` Mean reward:
-    /// 12.34` is a value in the block.
+    /// Reads a line that begins with a blank: ` Learning iteration 5/1500 ` begins a block,
+    /// `     Mean reward: 12.34` is a value in the block.
     pub(super) fn line(&mut self, text: &str) {
         let text = text.trim();
         if let Some((iteration, _)) = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('/')) {

@@ -19,7 +19,8 @@ impl SpacyTable {
         !self.names.is_empty()
     }
 
-    /// Reads the head: `E # LOSS TOK2VEC LOSS NER ENTS_F SCORE`, with at least two blanks between columns.
+    /// Reads the head: `E    #       LOSS TOK2VEC  LOSS NER  ENTS_F  SCORE`, with at least two blanks between
+    /// columns.
     pub(super) fn head(&mut self, text: &str) {
         if let Some(rest) = text.strip_prefix(HEAD) {
             let names = rest.split("  ").map(str::trim).filter(|name| !name.is_empty());
@@ -30,7 +31,7 @@ impl SpacyTable {
         }
     }
 
-    /// Reads a line of the table: ` 7 200 1400.28 3114.39 63.12 0.63`.
+    /// Reads a line of the table: `  7     200       1400.28   3114.39   63.12    0.63`.
     pub(super) fn line(&self, text: &str) -> Option<MetricRow> {
         let values: Vec<f64> = text.split_ascii_whitespace().map(number).collect::<Option<_>>()?;
         let ([epoch, step], rest) = values.split_first_chunk()?;

@@ -38,9 +38,9 @@ fn opennmt(text: &str) -> Option<MetricRow> {
     numbers.row()
 }
 
-/// `[gpu01] 2020-07-19 08:49:04,080 (trainer:464) INFO: 1epoch:train:1-682batch: iter_time=2.878e-04,
-/// loss=123.963` for some batches, whose steps restart in each epoch; `1epoch results: [train] loss=2.8, time=3
-/// seconds, [valid] loss=2.3` for an epoch.
+/// `[gpu01] 2020-07-19 08:49:04,080 (trainer:464) INFO: 1epoch:train:1-682batch: iter_time=2.878e-04, loss=123.963`
+/// for some batches, whose steps restart in each epoch;
+/// `1epoch results: [train] loss=2.8, time=3 seconds, [valid] loss=2.3` for an epoch.
 fn espnet(text: &str) -> Option<MetricRow> {
     let (_, message) = text.split_once(") INFO: ")?;
     let mut scan = Scan(message);

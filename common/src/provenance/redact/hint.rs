@@ -2,7 +2,7 @@
 
 use crate::provenance::secret::{NO_STEMS, SHAPES, STEMS, WEBHOOKS};
 
-/// The first three bytes of stems and shapes, ignoring case, each as a number of 15 bits: a bit set.
+/// A bit set with the first three bytes of stems and shapes, ignoring case: each as a number of 15 bits.
 static BEGINNINGS: [u64; 512] = beginnings();
 
 /// Returns whether a text, which may be JSON, contains anything that may lead to a secret.
