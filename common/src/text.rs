@@ -50,14 +50,14 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Cuts `text`, made safe, to at most this width in columns of a terminal; if cut, an ellipsis stands for its
+/// Cuts `text`, made safe, to at most this width in columns of a terminal; if cut, an ellipsis replaces its
 /// middle.
 pub fn fit_middle(text: &str, columns: usize) -> String {
     fit_around(text, columns, columns / 2 + columns % 2)
 }
 
-/// Like [`fit_middle`], but most of what is kept is the end, which tells names such as `loss.last` and `loss.best`
-/// apart.
+/// Like [`fit_middle`], but keeps more of the end, which distinguishes names such as `loss.last` and
+/// `loss.best`.
 pub fn fit_end(text: &str, columns: usize) -> String {
     fit_around(text, columns, columns.div_ceil(3))
 }

@@ -50,8 +50,8 @@ impl fmt::Display for Damage {
 /// The records of a table, the header first. Empty lines are skipped.
 ///
 /// Quotes are left to csv-core. Nearly all tables have none; there, newlines and commas are searched for
-/// directly. Rows are so copied in a fifth of the time that the csv crate takes (0.03 s instead of 0.18 s for
-/// 137 MB), and split in seven tenths of it.
+/// directly. This copies rows in a fifth of the time that the csv crate takes (0.03 s instead of 0.18 s for
+/// 137 MB), and splits them in seven tenths of it.
 pub struct Records<R> {
     source: R,
     block: Vec<u8>,

@@ -23,7 +23,7 @@ pub(super) struct EventReader {
     /// Offset of the next record.
     position: u64,
     scalars: BTreeSet<String>,
-    /// A record has an impossible length, so that the next record cannot be found.
+    /// Whether a record has an impossible length, so that the next record cannot be found.
     is_lost: bool,
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Kind {
     pub(super) format: SourceFormat,
-    /// Names; `*` stands for any beginning.
+    /// Names; `*` matches any beginning.
     names: &'static [&'static str],
     /// Directories that may contain it; empty for any directory.
     directories: &'static [&'static str],

@@ -168,7 +168,7 @@ pub fn is_validation(name: &str) -> bool {
     words(name).iter().any(|word| word.is_one_of(VALIDATION))
 }
 
-/// How much a metric tells about a training at first sight: the smaller, the more.
+/// How useful a metric is for judging a training at first sight: the smaller, the more useful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Interest {
     /// It judges the training first.
@@ -204,7 +204,7 @@ pub fn is_bookkeeping(name: &str) -> bool {
 /// Maximum number of names whose interest a thread caches.
 const KEPT: usize = 1000;
 
-/// Returns how much a metric tells, computed once per name: the rows of a listing have the same names.
+/// Returns how useful a metric is, computed once per name: the rows of a listing have the same names.
 fn interest(name: &str) -> Interest {
     thread_local!(static FOUND: RefCell<HashMap<String, Interest>> = RefCell::default());
     FOUND.with_borrow_mut(|found| {
