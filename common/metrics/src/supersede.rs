@@ -138,7 +138,7 @@ impl FirstSteps {
         row.standing().is_some_and(|standing| self.note_at(origin, &standing))
     }
 
-    /// Like [`Self::note`], with the position of a row.
+    /// Records a row by its position, like `note`.
     pub fn note_at(&mut self, origin: RowOrigin, standing: &Standing) -> bool {
         let has_room = self.series.len() < SERIES;
         let key = series_of(origin, standing);
