@@ -76,9 +76,9 @@ pub(super) fn comment(jobs: &[Job]) -> Option<String> {
     }
 }
 
-/// Returns the file in which Slurm notes why it ends a job: the output of the job itself, or for each job of an
-/// array a file beside the list. Slurm does not start a job whose file it cannot open, so the directory must
-/// last.
+/// Returns the file in which Slurm notes why it ends a job: the output of the job itself, or for a job of an array
+/// the output of the list with `id` appended. Slurm does not start a job whose file it cannot open, so the
+/// directory must last.
 fn notes(first: &Job, is_array: bool, id: &str) -> String {
     if is_array {
         format!("{}.{id}", first.list_output.as_ref().unwrap_or(&first.output))
