@@ -45,6 +45,8 @@ pub(super) struct Monitor<'a> {
     terminal: Option<OwnedFd>,
     /// Whether a SIGINT has arrived.
     is_interrupted: bool,
+    /// The first signal that requested an end.
+    request: Option<i32>,
     /// Earlier children of this process: a shell script may have replaced itself with the tool (exec).
     inherited: Vec<Stat>,
 }
@@ -72,6 +74,7 @@ impl<'a> Monitor<'a> {
             child: None,
             terminal,
             is_interrupted: false,
+            request: None,
             inherited,
         }
     }
@@ -151,6 +154,7 @@ impl<'a> Monitor<'a> {
     fn pass_signals(&mut self, supervisor: &Process) {
         for signal in self.signals.pending() {
             self.is_interrupted |= signal == SIGINT;
+            self.request = self.request.or(Some(signal).filter(|&signal| is_request(signal)));
             let signal = match signal {
                 SIGINT => Signal::INT,
                 SIGTERM => Signal::TERM,
@@ -183,7 +187,7 @@ impl<'a> Monitor<'a> {
         warn("the supervisor was killed; ending the run");
         let signals = mem::replace(&mut self.signals, signals::catch()?); // no signal is lost in between
         let mut supervisor = Supervisor::new(self.task, record, signals, None);
-        supervisor.adopt(self.child, mem::take(&mut self.inherited));
+        supervisor.adopt(self.child, mem::take(&mut self.inherited), self.request);
         if let Err(error) = close_last_line(&mut combined) {
             warn(&format!("cannot write combined.log: {}", plain(&error)));
         }

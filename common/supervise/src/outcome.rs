@@ -28,6 +28,11 @@ pub(super) enum Cause {
 }
 
 impl Cause {
+    /// Returns the cause of an end that this signal requests.
+    pub(super) fn of_signal(signal: i32) -> Self {
+        Self::Asked(format!("stopped by signal {signal} ({})", signal_name(signal)))
+    }
+
     /// Returns the words for the record.
     pub(super) fn words(&self) -> String {
         match self {

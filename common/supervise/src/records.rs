@@ -10,6 +10,7 @@ use run_common::message::warn;
 use run_common::rundir::attempts::{AttemptEnd, AttemptStart, Resources};
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::record::{Loss, Record};
+use run_common::rundir::recorded::{Recorded, Running, State};
 use run_common::rundir::sample::{Life, Sample};
 use run_common::time::Timestamp;
 use run_metrics::aggregate::Aggregate;
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// Time limit for reading metrics after the end of a program, which may have left a terabyte.
 const LAST: Duration = Duration::from_secs(10);
+
+/// The beginning of the reason that is recorded while an attempt is being ended; its cause follows.
+const ENDING: &str = "ending: ";
 
 /// The record of a running attempt, and its parts.
 #[derive(Debug)]
@@ -110,7 +114,15 @@ impl<'a> Records<'a> {
 
     /// Records why the attempt is being ended.
     pub(super) fn note_cause(&mut self, words: &str) {
-        self.record.change(|running| running.notice = Some(format!("ending: {words}")));
+        self.record.change(|running| running.notice = Some(format!("{ENDING}{words}")));
+    }
+
+    /// Returns the recorded cause for which the attempt is being ended, if it is, whichever process wrote it.
+    pub(super) fn noted_cause(&self) -> Option<String> {
+        let State::Running(Running { notice, .. }) = Recorded::read(&self.task.layout).ok()?.state else {
+            return None;
+        };
+        Some(notice?.strip_prefix(ENDING)?.to_owned())
     }
 
     /// Records the resources used and the output written so far, and reads new metrics.

@@ -20,7 +20,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use run_common::error::plain;
 use run_common::message::{tool, warn};
 use run_common::process::identity::{Process, Signal};
-use run_common::process::signals::{Signals, signal_name};
+use run_common::process::signals::Signals;
 use run_common::process::stat::{Stat, has_proc};
 use run_common::process::tree::{ProcessTable, signal_all};
 use run_common::rundir::attempts::AttemptEnd;
@@ -112,9 +112,14 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes the place of a supervisor that was killed, whose processes are children of this process now.
-    /// Children that were `inherited` do not belong to the run.
-    pub(super) fn adopt(&mut self, child: Option<i32>, inherited: Vec<Stat>) {
+    /// Children that were `inherited` do not belong to the run. If the supervisor was already ending the run
+    /// because of a stop request or the signal `request`, the recorded cause remains: a scheduler kills what is
+    /// left of a job after some time.
+    pub(super) fn adopt(&mut self, child: Option<i32>, inherited: Vec<Stat>, request: Option<i32>) {
         self.inherited = inherited;
+        let stop = StopRequest::read(&self.task.layout.stop());
+        let noted = self.records.noted_cause().filter(|_| stop.is_some() || request.is_some());
+        let cause = noted.map_or(Cause::SupervisorKilled, Cause::Asked);
         self.records.take_over();
         let me = std::process::id().cast_signed();
         let child = child.filter(|&child| Stat::of(child).is_some_and(|stat| stat.ppid == me));
@@ -122,13 +127,18 @@ impl<'a> Supervisor<'a> {
             Some(pid) => {
                 self.main = MainProcess::started(pid);
                 self.records.note_child(pid);
-                self.request(Cause::SupervisorKilled, Event::Stop);
+                self.request(cause, Event::Stop);
             }
             None => {
-                self.cause = Some(Cause::SupervisorKilled);
+                self.cause = Some(cause);
                 self.main = MainProcess::gone();
                 self.happen(Event::MainEnded);
             }
+        }
+        if let Some(stop) = stop {
+            self.limit_grace(&stop);
+        } else if request == Some(SIGTERM) && self.cause == Some(Cause::of_signal(SIGTERM)) {
+            self.explain();
         }
     }
 
@@ -206,8 +216,7 @@ impl<'a> Supervisor<'a> {
             Some(request) => self.grant(&request),
             None => {
                 let is_first = self.cause.is_none() && !self.main.has_ended();
-                let words = format!("stopped by signal {signal} ({})", signal_name(signal));
-                self.request(Cause::Asked(words), event);
+                self.request(Cause::of_signal(signal), event);
                 if is_first && signal == SIGTERM {
                     self.explain();
                 }
@@ -229,6 +238,11 @@ impl<'a> Supervisor<'a> {
     /// Carries out a request in the `stop` file, with its grace, counted from now.
     fn grant(&mut self, request: &StopRequest) {
         self.request(Cause::Asked(request.words()), if request.kill { Event::Kill } else { Event::Stop });
+        self.limit_grace(request);
+    }
+
+    /// Applies the grace of a stop request, counted from now.
+    fn limit_grace(&mut self, request: &StopRequest) {
         let wanted = request.grace_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         if let (Some(grace), State::Stopping { .. }) = (wanted, self.state)
             && grace <= LONGEST
