@@ -124,7 +124,7 @@ impl<'a> Sending<'a> {
         let part_size = part_size(open.stat.size);
         let earlier = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let (upload, earlier) = match earlier {
-            Some((upload, parts)) if upload.part_size == part_size => {
+            Some((upload, parts)) if upload.part_size == part_size && !parts.is_empty() => {
                 (Upload { key: self.set.key(&key), ..upload }, parts)
             }
             other => {

@@ -9,13 +9,14 @@ use run_common::fsio::atomic::sync_file_system;
 use run_common::fsio::read::open_file;
 use run_common::fsio::rename::rename_new;
 use run_common::fsio::write::{create, make_dir, open_existing};
+use run_common::process::identity::{Life, ProcessId};
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
@@ -32,12 +33,15 @@ pub(crate) struct Directory {
     root: PathBuf,
     /// Directories that are known to exist.
     made: Mutex<HashSet<PathBuf>>,
+    /// Ids of the uploads that this process has begun. Their files are created with the first part: a process
+    /// that is killed before it has recorded an upload leaves nothing.
+    begun: Mutex<HashSet<String>>,
 }
 
 impl Directory {
     /// Opens a directory, which need not exist yet: the first write creates it.
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), made: Mutex::default() }
+        Self { root: root.into(), made: Mutex::default(), begun: Mutex::default() }
     }
 
     fn path(&self, key: &str) -> PathBuf {
@@ -66,9 +70,27 @@ impl Directory {
         Ok(())
     }
 
+    fn begun(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the file of an upload.
+    fn open_upload(&self, upload: &Upload) -> io::Result<File> {
+        let path = self.upload(&upload.id);
+        let mut begun = self.begun(); // until the file exists
+        if begun.contains(&upload.id) {
+            self.make_above(&path)?;
+            let file = create(&path)?;
+            begun.remove(&upload.id);
+            return Ok(file);
+        }
+        drop(begun);
+        open_existing(&path)
+    }
+
     /// Writes an incomplete object, and returns its path for the rename.
     fn incomplete(&self, bytes: &[u8]) -> io::Result<PathBuf> {
-        let path = self.upload(&Uuid::new_v4().to_string());
+        let path = self.upload(&name_of_incomplete());
         self.make_above(&path)?;
         create(&path)?.write_all(bytes).inspect_err(|_| drop(fs::remove_file(&path)))?;
         Ok(path)
@@ -86,6 +108,27 @@ impl Directory {
         named.inspect_err(|_| drop(fs::remove_file(incomplete)))?;
         Ok(Stored::default())
     }
+}
+
+/// Returns a new name for an incomplete object, with the identity of this process.
+fn name_of_incomplete() -> String {
+    let ProcessId { boot_id, pid_ns, pid, start, .. } = myself();
+    format!("{boot_id}.{pid_ns}.{pid}.{start}.{}", Uuid::new_v4())
+}
+
+fn myself() -> &'static ProcessId {
+    static MYSELF: OnceLock<ProcessId> = OnceLock::new();
+    MYSELF.get_or_init(ProcessId::myself)
+}
+
+/// Returns whether a name is of an incomplete object whose writer has ended, as far as visible from here.
+fn is_abandoned(name: &str) -> bool {
+    let mut parts = name.split('.');
+    let mut next = || parts.next().unwrap_or_default();
+    let (boot_id, pid_ns) = (next().to_owned(), next().to_owned());
+    let (Ok(pid), Ok(start)) = (next().parse(), next().parse()) else { return false };
+    let writer = ProcessId { host: String::new(), boot_id, pid_ns, pid, start };
+    writer.is_visible() && writer.life() == Life::Gone
 }
 
 /// Lists the objects below a directory.
@@ -138,14 +181,21 @@ fn read(file: &mut File, range: Option<Range<u64>>, sink: &mut Sink<'_>) -> Resu
     Ok(())
 }
 
-/// Removes files of uploads that nobody continues.
-pub(super) fn remove_forgotten(directory: &Path, is_ours: impl Fn(&str) -> bool) {
+/// Removes files of uploads that nobody continues: `is_ours` tells which names are of uploads, and `is_abandoned`
+/// which of these are useless at any age.
+pub(super) fn remove_forgotten(
+    directory: &Path,
+    is_ours: impl Fn(&str) -> bool,
+    is_abandoned: impl Fn(&str) -> bool,
+) {
     for left in fs::read_dir(directory).into_iter().flatten().flatten() {
         let is_old = || {
             let age = SystemTime::now().duration_since(left.metadata().ok()?.modified().ok()?).ok()?;
             Some(age > FORGOTTEN)
         };
-        if left.file_name().to_str().is_some_and(&is_ours) && is_old() == Some(true) {
+        let name = left.file_name();
+        let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
+        if is_abandoned(name) || is_old() == Some(true) {
             let _ = fs::remove_file(left.path()); // a file that stays does no harm
         }
     }
@@ -184,7 +234,7 @@ impl Store for Directory {
             Ok(_) => {}
             Err(_) => fs::create_dir_all(&self.root).map_err(failed)?,
         }
-        remove_forgotten(&self.root.join(UPLOADS), |_| true);
+        remove_forgotten(&self.root.join(UPLOADS), |_| true, is_abandoned);
         Ok(())
     }
 
@@ -250,15 +300,12 @@ impl Store for Directory {
 
     fn begin(&self, key: &str, part_size: u64) -> Result<Upload, Fault> {
         let id = Uuid::new_v4().to_string();
-        let path = self.upload(&id);
-        self.make_above(&path)?;
-        create(&path)?;
+        self.begun().insert(id.clone());
         Ok(Upload { key: key.to_owned(), id, part_size })
     }
 
     fn put_part(&self, upload: &Upload, number: u32, bytes: &[u8], sha256: &Digest) -> Result<Part, Fault> {
-        let file = open_existing(&self.upload(&upload.id))?;
-        file.write_all_at(bytes, start(upload, number))?;
+        self.open_upload(upload)?.write_all_at(bytes, start(upload, number))?;
         Ok(Part { number, tag: String::new(), sha256: *sha256 })
     }
 
@@ -272,11 +319,12 @@ impl Store for Directory {
 
     fn complete(&self, upload: &Upload, _: &[Part], size: u64) -> Result<Stored, Fault> {
         let path = self.upload(&upload.id);
-        truncate(&open_existing(&path)?, size)?;
+        truncate(&self.open_upload(upload)?, size)?;
         Ok(self.name(&path, &upload.key)?)
     }
 
     fn abort(&self, upload: &Upload) -> Result<(), Fault> {
+        self.begun().remove(&upload.id);
         match fs::remove_file(self.upload(&upload.id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => Ok(removed?),
@@ -289,5 +337,43 @@ impl Store for Directory {
 
     fn checks(&self) -> Checks {
         Checks::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn what_a_killed_process_was_writing_is_removed_and_what_a_living_one_writes_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Directory::new(dir.path());
+        let own = store.incomplete(b"x").unwrap();
+        let mut ended = Command::new("true").spawn().unwrap();
+        let pid = ended.id();
+        ended.wait().unwrap();
+        let name = name_of_incomplete().replace(&format!(".{}.", std::process::id()), &format!(".{pid}."));
+        let abandoned = store.upload(&name);
+        let elsewhere = store.upload("d9b2d63d-a233-4123-847a-7090d7fd5d0c.4026531836.1.1.x");
+        let upload = store.upload("67e55044-10b1-426f-9247-bb680e5fe0c8");
+        for path in [&abandoned, &elsewhere, &upload] {
+            fs::write(path, "x").unwrap();
+        }
+        store.prepare().unwrap();
+        assert!(!abandoned.exists());
+        assert!([own, elsewhere, upload].iter().all(|path| path.exists()));
+    }
+
+    #[test]
+    fn an_upload_that_has_begun_leaves_nothing_before_its_first_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Directory::new(dir.path());
+        let upload = store.begin("key", 10).unwrap();
+        assert!(!dir.path().join(UPLOADS).exists());
+        let part = store.put_part(&upload, 1, b"x", &Digest::of(b"x")).unwrap();
+        assert!(store.upload(&upload.id).exists());
+        store.complete(&upload, &[part], 1).unwrap();
+        assert_eq!(fs::read(dir.path().join("key")).unwrap(), b"x");
     }
 }

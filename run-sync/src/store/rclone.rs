@@ -189,7 +189,7 @@ fn failed(code: Option<i32>, said: &str) -> Fault {
 
 impl Store for Rclone {
     fn prepare(&self) -> Result<(), Error> {
-        remove_forgotten(&temp_dir(), is_spool);
+        remove_forgotten(&temp_dir(), is_spool, |_| false);
         match Command::new("rclone").arg("version").stdin(Stdio::null()).output() {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
