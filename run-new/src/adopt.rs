@@ -17,7 +17,7 @@ use run_common::process::user::user_name;
 use run_common::provenance::hash::sha256_of;
 use run_common::provenance::params::params;
 use run_common::provenance::python::{find_program, named_interpreter};
-use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart, Attempts};
+use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart};
 use run_common::rundir::foreign::Foreign;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::meta::Meta;
@@ -130,12 +130,13 @@ fn run_around(directory: &Path) -> Option<RunDir> {
 impl Adopted {
     fn of(args: &Args, run: &RunDir, mut observed: Observed) -> Result<Self, Error> {
         let layout = run.layout();
-        let meta = meta(args, run)?;
+        let original = estimate_start(&mut observed).unwrap_or_default();
+        let meta = meta(args, layout, original)?;
         let source = source_by(layout, &meta.options);
         if meta.options != AttemptOptions::default() {
             read_again(&mut observed, &meta.options, source.as_ref());
         }
-        let attempts = Attempts::shown(layout).map_err(|error| Error::io("read", layout.root(), error))?;
+        let attempts = observed.attempts()?;
         let attempt = attempts.last().map(|Attempt { start, end }| {
             let command = meta.command.clone().unwrap_or_default();
             let start = AttemptStart {
@@ -196,6 +197,18 @@ impl Adopted {
     }
 }
 
+/// Estimates the start of a run that has started, if nothing tells it: a run without a start would be one that was never
+/// executed. Returns what its files say of it.
+fn estimate_start(observed: &mut Observed) -> Option<Meta> {
+    let account = observed.account.as_mut()?;
+    account.estimate_start(observed.run.layout().root());
+    if let Some(attempt) = observed.recorded.attempt_mut() {
+        attempt.start_time = account.start_time;
+        attempt.last_heartbeat = account.last_heartbeat;
+    }
+    Some(account.meta.clone())
+}
+
 /// Reads the metrics of a run from the file that options name, instead of what its layout says.
 fn read_again(observed: &mut Observed, options: &AttemptOptions, source: Option<&MetricSource>) {
     let step = observed.account.as_ref().and_then(|account| account.step);
@@ -238,9 +251,7 @@ fn is_known(format: SourceFormat) -> bool {
 }
 
 /// Makes the meta.json: what the run says of itself, and what the options say instead.
-fn meta(args: &Args, run: &RunDir) -> Result<Meta, Error> {
-    let layout = run.layout();
-    let original = Meta::read(layout)?;
+fn meta(args: &Args, layout: &Layout, original: Meta) -> Result<Meta, Error> {
     let here = env::current_dir().map_err(|error| Error::io("find", Path::new("."), error))?;
     let cwd = match &args.chdir {
         Some(directory) => here.join(directory),

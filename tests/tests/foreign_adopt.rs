@@ -7,7 +7,7 @@ use testkit::Lab;
 use testkit::foreign::{age, connect4, connect4_status, experiments, rl_practice, short_rows, stealthrl};
 use testkit::process::Signal;
 use testkit::reports::{by_python, report};
-use testkit::trackers::{DATASTORE, assert_same, ecosystem, series};
+use testkit::trackers::{DATASTORE, RUNS, assert_same, ecosystem, series};
 
 #[test]
 fn adopted_runs_tell_the_same_as_before_and_are_given_back_by_removing_the_record() {
@@ -56,6 +56,40 @@ fn adopted_runs_tell_the_same_as_before_and_are_given_back_by_removing_the_recor
         fs::remove_dir_all(lab.path(format!("{directory}/.run"))).unwrap();
     }
     assert_eq!(told(), before);
+}
+
+#[test]
+fn copies_of_runs_that_do_not_tell_their_start_keep_all_else_when_they_are_adopted() {
+    let lab = Lab::new();
+    ecosystem(&lab, "made");
+    lab.cmd("cp").args(["-a", "made", "runs"]).run().code(0);
+    age(&lab, "runs", 600);
+    let runs = RUNS.map(|run| format!("runs/{run}"));
+    let listed = || lab.cmd("run-status").arg("--json").args(&runs).run().code(0).json_lines();
+    let before = listed();
+    let untold = runs.iter().zip(&before).filter(|(_, run)| run["start_time"].is_null());
+    assert_eq!(untold.map(|(run, _)| &run[5..]).collect::<Vec<_>>(), ["diffusion", "fit", "hf", "out"]);
+    lab.cmd("run-new").arg("--adopt").args(&runs).run().code(0).stderr("");
+    for ((run, before), after) in runs.iter().zip(&before).zip(&listed()) {
+        for key in ["step", "total_steps", "metrics", "recent", "exit_code", "signal", "command", "run_name"]
+        {
+            assert_eq!(before[key], after[key], "{run}: {key}");
+        }
+        for key in ["start_time", "end_time", "duration_s"].into_iter().filter(|key| !before[key].is_null()) {
+            assert_eq!(before[key], after[key], "{run}: {key}");
+        }
+        let was = if before["status"] == "stale" { &json!("failed") } else { &before["status"] };
+        assert_eq!(&after["status"], was, "{run}");
+        let times = [&after["start_time"], &after["end_time"]].map(Value::as_str);
+        assert!(
+            !before["start_time"].is_null() || times[0].is_some() && times[0] <= times[1],
+            "{run}: {times:?}"
+        );
+        assert_eq!(after["attempt"], 1, "{run}");
+        assert_eq!(lab.json_lines(&format!("{run}/.run/attempts.jsonl")).len(), 2, "{run}");
+    }
+    // Without --resume, none of them starts again.
+    lab.cmd("run-exec").args(["runs/hf", "--", "true"]).run().code(125).stderr_has("completed");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The facts in the files of a run of another system, and their conversion into a record of the suite.
 
 use super::Foreign;
-use super::change::{born, newest_change};
+use super::change::{born, newest_change, oldest_change};
 use crate::process::identity::ProcessId;
 use crate::provenance::hash::sha256;
 use crate::rundir::SCHEMA;
@@ -68,6 +68,11 @@ pub enum Claim {
 }
 
 impl Claim {
+    /// Returns whether a run that claims this has started.
+    fn has_started(&self) -> bool {
+        !matches!(self, Self::Created | Self::Queued)
+    }
+
     /// Parses a system's word for the state of a run; an unknown word claims nothing.
     pub fn of_word(word: &str) -> Self {
         match word.to_lowercase().as_str() {
@@ -92,6 +97,19 @@ impl Account {
         self.process.is_some() || self.is_unseen
     }
 
+    /// Estimates an unknown start of a run that has started: the oldest change of its files, but no later than
+    /// its known end. An unknown heartbeat becomes the newest change.
+    pub fn estimate_start(&mut self, run: &Path) {
+        if !self.claim.has_started() || self.start_time.is_some() {
+            return;
+        }
+        self.last_heartbeat = self.last_heartbeat.or_else(|| newest_change(run));
+        let latest = self.end_time.or(self.last_heartbeat).unwrap_or_else(Timestamp::now);
+        let start = oldest_change(run).map_or(latest, |oldest| oldest.min(latest));
+        self.start_time = Some(start);
+        self.meta.created = start;
+    }
+
     /// Reads the account of a run, and adds the facts that all layouts have.
     pub(in crate::rundir) fn of(foreign: Foreign, run: &Path) -> Self {
         let mut account = foreign.account(run);
@@ -101,7 +119,7 @@ impl Account {
         if meta.run_name.is_empty() {
             meta.run_name = name();
         }
-        if !matches!(account.claim, Claim::Created | Claim::Queued) {
+        if account.claim.has_started() {
             account.start_time = account.start_time.or_else(|| born(run));
         }
         if let Some(start) = account.start_time {
@@ -116,7 +134,8 @@ impl Account {
             meta.run_id = id_of(&format!("{}\0{}\0{place}", foreign.name(), meta.run_name));
         }
         if account.last_heartbeat.is_none()
-            && !matches!(account.claim, Claim::Created | Claim::Queued | Claim::Ended(_))
+            && account.claim.has_started()
+            && !matches!(account.claim, Claim::Ended(_))
         {
             account.last_heartbeat = newest_change(run);
         }
@@ -185,7 +204,7 @@ impl Account {
     /// Returns the only attempt of the run; `None` if the run has not started, or the time of its start is
     /// unknown.
     pub(in crate::rundir) fn attempt(&self) -> Option<Attempt> {
-        if matches!(self.claim, Claim::Created | Claim::Queued) {
+        if !self.claim.has_started() {
             return None;
         }
         let meta = &self.meta;
