@@ -109,7 +109,7 @@ fn adopt(args: &Args, directory: &Path) -> Result<(), Error> {
         return Err(Error::new(Exit::Busy, what()).because(why).hint("adopt it after it has ended"));
     }
     let adopted = Adopted::of(args, &run, observed)?;
-    let scratch = run.layout().root().join(format!("{SCRATCH}{}", adopted.meta.run_id));
+    let scratch = run.layout().root().join(format!("{SCRATCH}{}", Uuid::now_v7()));
     let written = adopted.write(&scratch).and_then(|()| {
         rename_new(&Layout::new(&scratch).record(), &record)?;
         sync_parent(&record)
@@ -263,8 +263,6 @@ fn meta(args: &Args, layout: &Layout, original: Meta) -> Result<Meta, Error> {
     let executable =
         program.and_then(|program| find_program(OsStr::new(program), &cwd)).map(named_interpreter);
     let mut meta = Meta {
-        run_id: Uuid::now_v7().to_string(),
-        run_name: original.run_name,
         created: if original.created.millis() == 0 { Timestamp::now() } else { original.created },
         executable: executable.and_then(|path| path.to_str().map(str::to_owned)),
         command,

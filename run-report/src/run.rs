@@ -5,7 +5,7 @@ use run_common::error::Error;
 use run_common::fsio::open_regular;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::evaluations::{Evaluations, Finder};
-use run_common::rundir::foreign::ForeignEvaluations;
+use run_common::rundir::foreign::{Foreign, ForeignEvaluations};
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
@@ -44,8 +44,7 @@ impl Run {
         Ok(Self {
             name,
             evaluations: finder.of_run(run, &meta.run_id),
-            foreign_evaluations: layout
-                .foreign()
+            foreign_evaluations: Foreign::origin(layout, &meta)
                 .map(|foreign| foreign.evaluations(layout.root()))
                 .unwrap_or_default(),
             seen,

@@ -15,6 +15,7 @@ use run_common::message::{complain, warn};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
+use run_common::rundir::foreign::Foreign;
 use run_common::rundir::log_end::tail;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
@@ -64,7 +65,7 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
         checkpoints(&found),
-        evaluations(run),
+        evaluations(run, known),
         last_lines(run, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
@@ -210,7 +211,7 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
 }
 
 /// The evaluations of the checkpoints, with the reason of a failure.
-fn evaluations(run: &Observed) -> Table {
+fn evaluations(run: &Observed, meta: Option<&Meta>) -> Table {
     let mut table =
         Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"].map(column));
     let observer = Observer::default();
@@ -241,8 +242,8 @@ fn evaluations(run: &Observed) -> Table {
         }
     }
     let layout = run.run.layout();
-    let foreign = layout.foreign().map(|foreign| foreign.evaluations(layout.root())).unwrap_or_default();
-    for evaluations in foreign {
+    let origin = meta.and_then(|meta| Foreign::origin(layout, meta));
+    for evaluations in origin.map(|origin| origin.evaluations(layout.root())).unwrap_or_default() {
         for (step, path) in evaluations.tables {
             let measured = open_regular(&path).ok().flatten().map(measure);
             let (rows, metrics, reason) = match measured {

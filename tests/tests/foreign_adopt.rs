@@ -4,7 +4,10 @@
 use serde_json::{Value, json};
 use std::fs;
 use testkit::Lab;
-use testkit::foreign::{age, connect4, connect4_status, experiments, rl_practice, short_rows, stealthrl};
+use testkit::checkpoints::torch;
+use testkit::foreign::{
+    age, connect4, connect4_status, experiments, rl_evaluations, rl_practice, short_rows, stealthrl,
+};
 use testkit::process::Signal;
 use testkit::reports::{by_python, report};
 use testkit::trackers::{DATASTORE, RUNS, assert_same, ecosystem, series};
@@ -224,4 +227,87 @@ fn a_silent_run_whose_process_lives_is_not_adopted() {
     trainer.signal(Signal::KILL);
     trainer.wait();
     lab.cmd("run-new").args(["--adopt", "runs/hangs"]).run().code(0);
+}
+
+/// Returns the ids of runs, by their order.
+fn ids(lab: &Lab, runs: &[String]) -> Vec<Value> {
+    let listed = lab.cmd("run-status").arg("--json").args(runs).run().code(0).json_lines();
+    listed.into_iter().map(|run| run["run_id"].clone()).collect()
+}
+
+#[test]
+fn evaluations_are_as_before_the_adoption_and_as_after_it() {
+    let lab = Lab::new();
+    let names = ["run_2025-08-19_12-34-56", "run_2025-08-20_12-34-56"];
+    for (name, is_documented) in names.into_iter().zip([true, false]) {
+        rl_practice(&lab, "localfs", name, &["10", "20"], 30);
+        rl_evaluations(&lab, "localfs", name, "gsm8k", is_documented);
+    }
+    ecosystem(&lab, "localfs/others");
+    let mut runs = names.map(|name| format!("localfs/training_runs/{name}")).to_vec();
+    runs.extend(["hf", "lightning_logs/version_0"].map(|run| format!("localfs/others/{run}")));
+    lab.write("localfs/others/hf/checkpoint-20/pytorch_model.bin", torch());
+    lab.write("localfs/others/lightning_logs/version_0/checkpoints/epoch=0-step=1.ckpt", torch());
+    age(&lab, "localfs", 600);
+    let evaluate = |steps: &str| {
+        let words = ["--label", "mine", "--steps", steps];
+        let command = ["--", "sh", "-c", "echo '{\"acc\": 0.5}'"];
+        lab.cmd("run-eval").args(words).args(&runs).args(command).run().code(0);
+    };
+    let rows = || lab.cmd("run-report").arg("--evals").args(&runs).run().code(0).stderr("").out();
+    let shown = || {
+        let of = |run: &String| {
+            let details = lab.cmd("run-status").arg(run).run().code(0).out();
+            details.split("EVALUATION").nth(1).unwrap().split("\n\n").next().unwrap().to_owned()
+        };
+        runs.iter().map(of).collect::<Vec<_>>()
+    };
+    evaluate("latest");
+    let before = (ids(&lab, &runs), rows(), shown());
+    assert!(before.2[0].contains("gsm8k") && before.2[0].contains("mine"), "{}", before.2[0]);
+    assert!(before.1.lines().count() >= 16, "{}", before.1);
+    lab.cmd("run-new").arg("--adopt").args(&runs).run().code(0);
+    assert_eq!((ids(&lab, &runs), rows(), shown()), before);
+    // The label is that of the same run, before and after.
+    evaluate("all");
+    let all = (rows(), shown());
+    assert!(all.0.lines().count() > before.1.lines().count(), "{}", all.0);
+    for run in &runs {
+        fs::remove_dir_all(lab.path(format!("{run}/.run"))).unwrap();
+    }
+    assert_eq!((ids(&lab, &runs), rows(), shown()), (before.0, all.0, all.1));
+    evaluate("all");
+}
+
+#[test]
+fn backups_are_of_the_same_run_before_the_adoption_after_it_and_after_undoing_it() {
+    let lab = Lab::new();
+    stealthrl(&lab, "runs/stealth", &json!({}), &short_rows(3));
+    connect4(&lab, "runs/c4", &connect4_status("stopped", 600), None);
+    ecosystem(&lab, "runs");
+    lab.write("runs/mlruns/1/0c/params/lr", "0.1");
+    lab.write("runs/mlruns/1/0c/metrics/loss", "1769688000000 0.5 1\n");
+    lab.write("runs/mlruns/1/0c/tags/mlflow.runName", "g");
+    // An id that is none of ours is replaced, the same wherever it is read.
+    lab.write(
+        "runs/mlruns/1/0c/meta.yaml",
+        "run_id: \"../../x\\0y\"\nrun_name: g\nstart_time: 1769688000000\nend_time: 1769688010000\nstatus: 3\n",
+    );
+    age(&lab, "runs", 600);
+    fs::create_dir(lab.path("store")).unwrap();
+    let list = ["stealth", "c4", "mlruns/1/0c"].into_iter().chain(RUNS);
+    let runs: Vec<String> = list.map(|run| format!("runs/{run}")).collect();
+    let backup = || {
+        lab.cmd("run-sync").args(["backup", "--to", "store"]).args(&runs).run().code(0);
+        ids(&lab, &runs)
+    };
+    let before = backup();
+    assert!(before.iter().all(|id| !id.as_str().unwrap().contains('/')), "{before:?}");
+    lab.cmd("run-new").arg("--adopt").args(&runs).run().code(0);
+    assert_eq!(backup(), before);
+    for run in &runs {
+        fs::remove_dir_all(lab.path(format!("{run}/.run"))).unwrap();
+    }
+    assert_eq!(backup(), before);
+    lab.cmd("run-sync").args(["verify", "--from", "store", "--all"]).run().code(0);
 }

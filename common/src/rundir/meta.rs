@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 pub struct Meta {
     /// Version of the record.
     pub schema: u32,
-    /// `UUIDv7`: unique, and in the order of creation.
+    /// `UUIDv7`: unique, and in the order of creation. An adopted run keeps the id under which it was read
+    /// before.
     pub run_id: String,
     /// Name given at the creation.
     pub run_name: String,

@@ -21,7 +21,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// Identity, settings and provenance. Unless set, `run_name` is the name of the directory, `run_id` is
-    /// derived from the system, the name and the start, and `created` is the start.
+    /// derived from the system, the name and the start, and `created` is the start. An adopted run keeps its
+    /// `run_id`.
     pub meta: Meta,
     /// The state that the run claims.
     pub claim: Claim,
@@ -125,7 +126,7 @@ impl Account {
         if let Some(start) = account.start_time {
             meta.created = start;
         }
-        if meta.run_id.is_empty() {
+        if !is_plain(&meta.run_id) {
             // Without a recorded start, names such as `out` are shared by many runs.
             let place = match account.start_time {
                 Some(start) => start.to_string(),
@@ -248,6 +249,12 @@ impl Account {
         };
         Some(Attempt { start, end })
     }
+}
+
+/// Returns whether an id that a system recorded can be the id of a run, which commands get in their environment.
+fn is_plain(id: &str) -> bool {
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=128).contains(&id.len()) && id.bytes().all(is_usual)
 }
 
 /// Returns an id that is the same wherever the run is read: a UUID of version 8 from a hash (RFC 9562).

@@ -1,7 +1,7 @@
 //! Runs that other systems made. They are read as they are, and nothing below them is ever written.
 //!
 //! A run with a record (`.run/`) is a run of the suite, whatever else it contains. Any other directory may be a
-//! run of a layout in [`DISTINCT`] or [`VAGUE`]: [`Layout`](super::layout::Layout) names the layout, and the
+//! run of a layout in [`DISTINCT`] or [`VAGUE`]: [`Layout`] names the layout, and the
 //! readers of the record (`Meta::read`, `Recorded::read`, `Attempts::read`, the `Observer`) derive their
 //! results from its files. So tools that read runs need no special cases; tools that write to runs refuse them
 //! in one line (`Foreign::refuse`).
@@ -63,6 +63,8 @@ pub use fields::Fields;
 pub(super) use listing::Kind;
 pub use listing::Listing;
 
+use super::layout::Layout;
+use super::meta::Meta;
 use super::open::RunDir;
 use crate::error::{Error, Exit};
 use baselines::Baselines;
@@ -233,6 +235,17 @@ impl Foreign {
         let vague = || VAGUE.iter().find(fits).filter(|_| !beside::holds_others(listing));
         let layout = DISTINCT.iter().find(fits).or_else(vague)?;
         (!beside::holds_ours(listing)).then_some(Self(*layout))
+    }
+
+    /// Returns the layout of the system that made a run: one without a record, or one that was adopted.
+    pub fn origin(layout: &Layout, meta: &Meta) -> Option<Self> {
+        layout.foreign().or_else(|| Self::named(meta.system.as_deref()?))
+    }
+
+    /// Returns the layout with this name, as meta.json names it.
+    fn named(name: &str) -> Option<Self> {
+        let all = DISTINCT.into_iter().chain(VAGUE).chain([&Unknown as &dyn ForeignLayout]);
+        all.into_iter().find(|layout| layout.name() == name).map(Self)
     }
 
     /// Returns the layout of runs in no known layout.
