@@ -20,6 +20,7 @@ use run_common::provenance::python::{find_program, named_interpreter};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, AttemptStart};
 use run_common::rundir::foreign::Foreign;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::logs::EarlierLogs;
 use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::open::RunDir;
@@ -131,12 +132,15 @@ impl Adopted {
     fn of(args: &Args, run: &RunDir, mut observed: Observed) -> Result<Self, Error> {
         let layout = run.layout();
         let original = estimate_start(&mut observed).unwrap_or_default();
-        let meta = meta(args, layout, original)?;
+        let mut meta = meta(args, layout, original)?;
         let source = source_by(layout, &meta.options);
         if meta.options != AttemptOptions::default() {
             read_again(&mut observed, &meta.options, source.as_ref());
         }
-        let attempts = observed.attempts()?;
+        let (attempts, foreign) = (observed.attempts()?, layout.foreign());
+        meta.logs = foreign
+            .filter(|_| attempts.last().is_some())
+            .and_then(|foreign| EarlierLogs::of(&foreign.logs(layout.root()), layout.root()));
         let attempt = attempts.last().map(|Attempt { start, end }| {
             let command = meta.command.clone().unwrap_or_default();
             let start = AttemptStart {

@@ -135,6 +135,7 @@ impl Plan {
             torch_version: python.torch,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             system: None,
+            logs: None,
         };
         template.redact();
         let default_device = device::default_device();

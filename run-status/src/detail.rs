@@ -17,6 +17,7 @@ use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
 use run_common::rundir::foreign::Foreign;
 use run_common::rundir::log_end::tail;
+use run_common::rundir::logs::of_other_system;
 use run_common::rundir::meta::{Checkpoint, Meta};
 use run_common::rundir::observe::{Observed, Observer};
 use run_common::rundir::status::Status;
@@ -66,7 +67,7 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         attempts_table(&attempts, run),
         checkpoints(&found),
         evaluations(run, known),
-        last_lines(run, &attempts),
+        last_lines(run, known, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
         if number > 0 {
@@ -272,13 +273,13 @@ fn means(found: &Measured) -> String {
 }
 
 /// The end of a failed attempt's traceback, or of its log.
-fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
+fn last_lines(run: &Observed, meta: Option<&Meta>, attempts: &Attempts) -> Table {
     let layout = run.run.layout();
     let mut table = Table::default();
     if matches!(run.status(), Status::Failed | Status::Dead) {
         let end = AttemptEnd::read(layout, &run.recorded.run_id, run.recorded.attempts());
         let lines = end.and_then(|end| end.traceback).or_else(|| {
-            logs(run, attempts).into_iter().find_map(|(log, start)| tail(&log, start, LAST_LINES))
+            logs(run, meta, attempts).into_iter().find_map(|(log, start)| tail(&log, start, LAST_LINES))
         });
         for line in lines.unwrap_or_default() {
             table.row(vec![(line, Tint::None)]);
@@ -288,10 +289,9 @@ fn last_lines(run: &Observed, attempts: &Attempts) -> Table {
 }
 
 /// Returns the logs of a run, that of errors first, with the offset at which its last attempt began.
-fn logs(run: &Observed, attempts: &Attempts) -> Vec<(PathBuf, u64)> {
+fn logs(run: &Observed, meta: Option<&Meta>, attempts: &Attempts) -> Vec<(PathBuf, u64)> {
     let layout = run.run.layout();
-    if let Some(foreign) = layout.foreign() {
-        let logs = foreign.logs(layout.root());
+    if let Some(logs) = of_other_system(layout, meta, run.recorded.attempts()) {
         return [logs.stderr, logs.stdout, logs.combined].into_iter().flatten().map(|log| (log, 0)).collect();
     }
     let Some(last) = attempts.last() else { return Vec::new() };
@@ -303,7 +303,7 @@ fn logs(run: &Observed, attempts: &Attempts) -> Vec<(PathBuf, u64)> {
 pub(crate) fn last_log(run: &Observed, count: usize) -> Option<(String, Vec<String>)> {
     let attempts = Attempts::read(run.run.layout()).unwrap_or_default();
     let written = |log: &Path| fs::metadata(log).and_then(|file| file.modified()).ok();
-    let mut logs = logs(run, &attempts);
+    let mut logs = logs(run, run.meta().ok().as_ref(), &attempts);
     logs.sort_by_key(|(log, _)| std::cmp::Reverse(written(log)));
     logs.into_iter().find_map(|(log, start)| {
         let lines = tail(&log, start, count)?;

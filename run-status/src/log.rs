@@ -5,10 +5,12 @@ use run_common::cli::out::Out;
 use run_common::error::{Error, Exit};
 use run_common::fsio::read::open_file;
 use run_common::rundir::layout::Layout;
+use run_common::rundir::meta::Meta;
 use run_common::rundir::observe::Observer;
 use run_common::rundir::open::RunDir;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use run_common::rundir::recorded::Recorded;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,8 +31,10 @@ pub(crate) fn print(
     observer: &Observer,
     out: &mut Out,
 ) -> Result<Exit, Error> {
-    let layout = run.layout();
-    let path = path(layout, which)?;
+    let Parts { earlier, path, begin, has_heads } = Parts::of(run.layout(), which)?;
+    if let Some(log) = &earlier {
+        print_earlier(log, out)?;
+    }
     let failed = |error| Error::io("read", &path, error);
     let mut log: Option<BufReader<File>> = None;
     let mut is_within = false;
@@ -38,17 +42,21 @@ pub(crate) fn print(
     loop {
         if log.is_none() {
             log = match open_file(&path) {
-                Ok(file) => Some(BufReader::with_capacity(64 << 10, file)),
+                Ok(mut file) => {
+                    if begin > 0 {
+                        file.seek(SeekFrom::Start(begin)).map_err(failed)?;
+                    }
+                    Some(BufReader::with_capacity(64 << 10, file))
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None, // nothing was written yet
                 Err(error) => return Err(failed(error)),
             };
         }
         if let Some(log) = &mut log {
-            match which {
-                Log::Combined if layout.foreign().is_none() => {
-                    print_lines(log, out, has_ended, &mut is_within).map_err(failed)??;
-                }
-                Log::Combined | Log::Stdout | Log::Stderr => print_bytes(log, out).map_err(failed)??,
+            if has_heads {
+                print_lines(log, out, has_ended, &mut is_within).map_err(failed)??;
+            } else {
+                print_bytes(log, out).map_err(failed)??;
             }
         }
         out.flush()?;
@@ -60,28 +68,87 @@ pub(crate) fn print(
     }
 }
 
-/// Returns where a log is. A run of another system may not have it.
-fn path(layout: &Layout, which: Log) -> Result<PathBuf, Error> {
-    let Some(foreign) = layout.foreign() else {
-        return Ok(match which {
+/// Where a log is.
+struct Parts {
+    /// What the system of an adopted run wrote, which comes first.
+    earlier: Option<EarlierPart>,
+    /// The log itself, which need not exist.
+    path: PathBuf,
+    /// The offset at which it begins.
+    begin: u64,
+    /// Whether a time, a stream and a tag precede each line.
+    has_heads: bool,
+}
+
+/// The beginning of a file.
+struct EarlierPart {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Parts {
+    /// Finds a log. A run of another system may not have it, before and after its adoption.
+    fn of(layout: &Layout, which: Log) -> Result<Self, Error> {
+        if let Some(foreign) = layout.foreign() {
+            let logs = foreign.logs(layout.root());
+            let path = match which {
+                Log::Combined => logs.combined.or(logs.stdout),
+                Log::Stdout => logs.stdout,
+                Log::Stderr => logs.stderr,
+            };
+            let path = path.ok_or_else(|| missing(layout, which, foreign.name()))?;
+            return Ok(Self { earlier: None, path, begin: 0, has_heads: false });
+        }
+        let path = match which {
             Log::Combined => layout.combined(),
             Log::Stdout => layout.stdout(),
             Log::Stderr => layout.stderr(),
-        });
-    };
-    let logs = foreign.logs(layout.root());
-    let (path, name) = match which {
-        Log::Combined => (logs.combined.or(logs.stdout), "log"),
-        Log::Stdout => (logs.stdout, "log of its stdout alone"),
-        Log::Stderr => (logs.stderr, "log of its stderr alone"),
-    };
-    path.ok_or_else(|| {
-        let what = format!("cannot print the log of '{}'", layout.root().display());
-        Error::new(Exit::BadRun, what).because(format!("a run of {} has no {name}", foreign.name()))
-    })
+        };
+        // A damaged meta.json hides no log.
+        let Meta { system, logs, .. } = Meta::read(layout).unwrap_or_default();
+        let logs = logs.unwrap_or_default();
+        let earlier = match which {
+            Log::Combined => logs.combined.or(logs.stdout),
+            Log::Stdout => logs.stdout,
+            Log::Stderr => logs.stderr,
+        };
+        let earlier = earlier.map(|log| EarlierPart { path: layout.root().join(log.path), bytes: log.bytes });
+        let is_adopted_alone = || {
+            Recorded::read(layout).is_ok_and(|run| run.attempts() == 1 && run.ended().is_some())
+                && fs::symlink_metadata(&path).is_err()
+        };
+        if let (Some(system), None) = (system, &earlier)
+            && is_adopted_alone()
+        {
+            return Err(missing(layout, which, &system));
+        }
+        let begin = earlier.as_ref().filter(|log| log.path == path).map_or(0, |log| log.bytes);
+        Ok(Self { earlier, path, begin, has_heads: which == Log::Combined })
+    }
 }
 
-fn print_bytes(log: &mut BufReader<File>, out: &mut Out) -> io::Result<Result<(), Error>> {
+/// Returns the error that the system of a run writes no such log.
+fn missing(layout: &Layout, which: Log, system: &str) -> Error {
+    let name = match which {
+        Log::Combined => "log",
+        Log::Stdout => "log of its stdout alone",
+        Log::Stderr => "log of its stderr alone",
+    };
+    let what = format!("cannot print the log of '{}'", layout.root().display());
+    Error::new(Exit::BadRun, what).because(format!("a run of {system} has no {name}"))
+}
+
+/// Prints the log of an adopted run as it was at the adoption, if it is still there.
+fn print_earlier(log: &EarlierPart, out: &mut Out) -> Result<(), Error> {
+    let failed = |error| Error::io("read", &log.path, error);
+    match open_file(&log.path) {
+        Ok(file) => print_bytes(&mut BufReader::new(file.take(log.bytes)), out).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn print_bytes(log: &mut impl BufRead, out: &mut Out) -> io::Result<Result<(), Error>> {
     loop {
         let bytes = log.fill_buf()?;
         if bytes.is_empty() {

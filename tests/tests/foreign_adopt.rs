@@ -311,3 +311,48 @@ fn backups_are_of_the_same_run_before_the_adoption_after_it_and_after_undoing_it
     assert_eq!(backup(), before);
     lab.cmd("run-sync").args(["verify", "--from", "store", "--all"]).run().code(0);
 }
+
+#[test]
+fn logs_are_as_before_the_adoption_and_further_attempts_follow_them() {
+    let lab = Lab::new();
+    stealthrl(&lab, "runs/stealth", &json!({"status": "failed"}), &short_rows(3));
+    experiments(&lab, "runs/batch");
+    rl_practice(&lab, "runs", "run_2025-08-19_12-34-56", &["10", "20"], 9);
+    ecosystem(&lab, "runs");
+    lab.write("runs/jobs/12_0_log.err", "Traceback (most recent call last):\nValueError: of jobs\n");
+    lab.write("runs/jobs/12_0_result.pkl", "\u{4}\u{95}\u{7}error");
+    age(&lab, "runs", 600);
+    let four = ["stealth", "batch/moderate", "batch/last", "training_runs/run_2025-08-19_12-34-56"];
+    let runs: Vec<String> = four.into_iter().chain(RUNS).map(|run| format!("runs/{run}")).collect();
+    let log = |run: &str, which: &str| {
+        let done = lab.cmd("run-status").args([which, run]).run();
+        (done.code, done.out(), done.err())
+    };
+    let logs = || {
+        let of = |run: &String| ["--log", "--log=stdout", "--log=stderr"].map(|which| log(run, which));
+        runs.iter().map(of).collect::<Vec<_>>()
+    };
+    let last_lines = || {
+        let of = |run: &str| lab.cmd("run-status").arg(run).run().code(0).out();
+        ["runs/stealth", "runs/batch/moderate", "runs/jobs"]
+            .map(|run| of(run).lines().last().unwrap().to_owned())
+    };
+    let before = (logs(), last_lines());
+    assert!(before.0.iter().filter(|[combined, ..]| combined.1.contains("printed")).count() >= 4);
+    assert_eq!(before.1, ["step 1", "RuntimeError: boom", "ValueError: of jobs"]);
+    lab.cmd("run-new").arg("--adopt").args(&runs).run().code(0);
+    assert_eq!((logs(), last_lines()), before);
+    lab.cmd("run-report").args(["--html", "page.html", "runs/stealth", "runs/jobs"]).run().code(0);
+    assert!(["step 1", "ValueError: of jobs"].iter().all(|line| lab.read("page.html").contains(line)));
+    let script = "echo more; echo worse >&2; [ ! -e training.log ] || echo of its own >>training.log";
+    for (run, [combined, out, err]) in runs.iter().zip(&before.0) {
+        let words = ["-q", "--resume", run, "--", "sh", "-c", &format!("cd $RUN_DIR; {script}; exit 1")];
+        lab.cmd("run-exec").args(words).run().code(1);
+        let now = log(run, "--log");
+        let rest = now.1.strip_prefix(&*combined.1).unwrap_or_else(|| panic!("{run}: {now:?}"));
+        assert!(["more\nworse\n", "worse\nmore\n"].contains(&rest), "{run}: {now:?}");
+        assert_eq!(log(run, "--log=stdout"), (0, format!("{}more\n", out.1), String::new()), "{run}");
+        assert_eq!(log(run, "--log=stderr"), (0, format!("{}worse\n", err.1), String::new()), "{run}");
+    }
+    assert_eq!(last_lines(), ["worse", "worse", "worse"]);
+}

@@ -1,6 +1,8 @@
 //! The last lines of the logs of a run, for people, without secrets. Used by run-status and run-report.
 
 use super::layout::Layout;
+use super::logs::of_other_system;
+use super::meta::Meta;
 use crate::fsio::read::read_end;
 use crate::provenance::redact::redact_text;
 use crate::text::without_escapes;
@@ -17,10 +19,10 @@ pub fn tail(log: &Path, start: u64, most: usize) -> Option<Vec<String>> {
     lines(log, start, most, |_| 0)
 }
 
-/// Returns the last lines of output, in the order in which both streams were written.
-pub fn last_output(layout: &Layout, most: usize) -> Option<Vec<String>> {
-    if let Some(foreign) = layout.foreign() {
-        let logs = foreign.logs(layout.root());
+/// Returns the last lines of output, in the order in which both streams were written. `attempts` is the number of
+/// attempts.
+pub fn last_output(layout: &Layout, meta: &Meta, attempts: u32, most: usize) -> Option<Vec<String>> {
+    if let Some(logs) = of_other_system(layout, Some(meta), attempts) {
         let mut logs: [Option<PathBuf>; 3] = [logs.combined, logs.stderr, logs.stdout];
         return logs.iter_mut().flatten().find_map(|log| tail(log, 0, most));
     }
@@ -52,12 +54,12 @@ mod tests {
     fn the_last_lines_have_no_head_no_escapes_and_no_secrets() {
         let dir = TempDir::new().unwrap();
         let layout = Layout::new(dir.path());
-        assert_eq!(last_output(&layout, 3), None);
+        assert_eq!(last_output(&layout, &Meta::default(), 1, 3), None);
         let line = |text: &str| format!("2026-01-29T12:00:00.123456Z stdout F {text}\n");
         let bar = "10%\r20%\r";
         let text = ["one", "", "\u{1b}[31mtwo\u{1b}[0m", bar, "password=hunter2xyz"].map(line).concat();
         fs::write(layout.combined(), text).unwrap();
-        let shown = last_output(&layout, 3).unwrap();
+        let shown = last_output(&layout, &Meta::default(), 1, 3).unwrap();
         assert_eq!(shown[..2], ["two", "20%"]);
         assert!(!shown[2].contains("hunter2xyz"), "{shown:?}");
     }

@@ -2,6 +2,7 @@
 
 use super::foreign::Account;
 use super::layout::Layout;
+use super::logs::EarlierLogs;
 use super::notes;
 use super::open::{Document, read_document};
 use super::options::AttemptOptions;
@@ -100,6 +101,9 @@ pub struct Meta {
     /// The system that made the run; null for the suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// The logs that this system wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<EarlierLogs>,
 }
 
 /// How to recognise a checkpoint of a run.

@@ -12,6 +12,7 @@ pub mod foreign;
 pub mod launch;
 pub mod layout;
 pub mod log_end;
+pub mod logs;
 pub mod meta;
 pub mod notes;
 pub mod observe;

@@ -274,7 +274,7 @@ impl Parts<'_> {
             buckets.map(|bucket| bucket.beside().time).reduce(f64::min)
         };
         let start = started.map_or_else(|| first_time().unwrap_or(f64::NAN), in_seconds);
-        let mut log = last_output(layout, LINES).unwrap_or_default();
+        let mut log = last_output(layout, &run.meta, run.seen.recorded.attempts(), LINES).unwrap_or_default();
         for line in &mut log {
             *line = cut(line, WIDTH).into_owned();
         }

@@ -306,6 +306,7 @@ impl Default for Meta {
             torch_version: None,
             tool_version: String::new(),
             system: None,
+            logs: None,
         }
     }
 }
