@@ -60,10 +60,11 @@ impl Source {
         }
         let attempts =
             Attempts::read(layout).map_err(|error| Error::io("read", &layout.attempts(), error))?;
-        let last = attempts.last().map(|last| last.start.clone());
+        // The attempt of an adopted run may have no command.
+        let last = attempts.last().map(|last| last.start.clone()).filter(|last| !last.template.is_empty());
         let (template, cwd, executable) = match last {
             Some(last) => (last.template, last.cwd, last.executable),
-            None => match &meta.command {
+            None => match meta.command.as_ref().filter(|command| !command.is_empty()) {
                 Some(command) => (command.clone(), meta.cwd.clone(), meta.executable.clone()),
                 None => {
                     return Err(Error::usage(format!("no command for '{}'", layout.root().display()))

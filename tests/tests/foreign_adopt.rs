@@ -120,6 +120,25 @@ fn an_adopted_run_goes_on() {
 }
 
 #[test]
+fn a_run_that_was_adopted_without_a_command_is_resumed_by_one_that_is_given() {
+    let lab = Lab::new();
+    let run = "localfs/training_runs/run_2025-08-19_12-34-56";
+    rl_practice(&lab, "localfs", "run_2025-08-19_12-34-56", &["10", "20"], 9);
+    age(&lab, "localfs", 600);
+    lab.cmd("run-new").args(["--adopt", run]).run().code(0);
+    for words in [&["--resume"][..], &["--resume", "-q"], &["--resume", "--detach"], &["--unfinished"]] {
+        let refused = lab.cmd("run-exec").args(words).arg(run).run().code(125);
+        let why = "no command was recorded, and none was given\nrun-exec: give a command after --\n";
+        assert_eq!(refused.err(), format!("run-exec: no command for '{}': {why}", lab.path(run).display()));
+    }
+    let words = ["-q", "--resume", run, "--", "sh", "-c", "echo {checkpoint} >at"];
+    lab.cmd("run-exec").args(words).run().code(0);
+    assert!(lab.read("at").ends_with("/training_state/step_20\n"));
+    // The next attempt has the command of this one.
+    lab.cmd("run-exec").args(["-q", "--resume", run]).run().code(0);
+}
+
+#[test]
 fn what_is_at_work_or_is_no_run_is_not_adopted() {
     let lab = Lab::new();
     stealthrl(&lab, "runs/works", &json!({"status": "running", "end_time": Value::Null}), &short_rows(1));
