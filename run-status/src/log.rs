@@ -135,7 +135,11 @@ fn missing(layout: &Layout, which: Log, system: &str) -> Error {
         Log::Stderr => "log of its stderr alone",
     };
     let what = format!("cannot print the log of '{}'", layout.root().display());
-    Error::new(Exit::BadRun, what).because(format!("a run of {system} has no {name}"))
+    let why = match system {
+        "unknown" => format!("it was adopted without a {name}"),
+        system => format!("a run of {system} has no {name}"),
+    };
+    Error::new(Exit::BadRun, what).because(why)
 }
 
 /// Prints the log of an adopted run as it was at the adoption, if it is still there.

@@ -15,6 +15,8 @@ fn a_table_and_checkpoints_become_a_stopped_run() {
     age(&lab, "out/mine", 3600);
     let words = ["--adopt", "out/mine", "--", "sh", "-c", "echo 'step 30: loss 0.125'"];
     assert_eq!(lab.cmd("run-new").args(words).run().code(0).out(), "out/mine\n");
+    let log = lab.cmd("run-status").args(["--log", "out/mine"]).run().code(3);
+    assert_eq!(log.err(), "run-status: cannot print the log of 'out/mine': it was adopted without a log\n");
     let status = lab.status("out/mine");
     assert_eq!(status["status"], "stopped");
     assert_eq!(status["reason"], "it was adopted, and nothing says how it ended");
@@ -41,6 +43,8 @@ fn a_log_with_metrics_becomes_a_stopped_run_and_goes_on() {
     lab.cmd("run-exec").args(["-q", "--resume", "out/mine"]).run().code(0);
     assert_eq!(lab.status("out/mine")["step"], 3);
     assert_eq!(fs::read_to_string(lab.path("out/mine/train.log")).unwrap().lines().count(), 3);
+    let log = lab.cmd("run-status").args(["--log", "out/mine"]).run().code(0).out();
+    assert_eq!(log, "loading\nstep 1: loss 0.5\nstep 2: loss 0.25\nstep 3: loss 0.125\n");
 }
 
 #[test]
