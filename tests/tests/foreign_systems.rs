@@ -220,6 +220,36 @@ fn connect4_runs_are_what_their_document_says_without_its_errors() {
 }
 
 #[test]
+fn the_current_episode_and_epsilon_of_connect4_are_those_of_its_status() {
+    let lab = Lab::new();
+    for name in ["behind", "bare", "none", "level"] {
+        connect4(&lab, &format!("runs/{name}"), &connect4_status("completed", 60), None);
+    }
+    lab.write("runs/bare/metrics.csv", "step,reward\n100,0.5\n");
+    fs::remove_file(lab.path("runs/none/metrics.csv")).unwrap();
+    lab.write("runs/level/metrics.csv", "step,episode,epsilon\n12345,679,0.4\n");
+    let (runs, listed) = list(&lab, "runs");
+    assert_eq!(listed.code(0).err(), "");
+    for (name, figures) in [
+        ("behind", json!([678, 5, 3, 0.42, 0.42])), // a table that is behind the status
+        ("bare", json!([678, 678, 1, 0.42, 0.42])),
+        ("none", json!([678, 678, 1, 0.42, 0.42])),
+        ("level", json!([679, 679, 1, 0.4, 0.4])),
+    ] {
+        let [episode, epsilon] = ["episode", "epsilon"].map(|metric| &runs[name]["metrics"][metric]);
+        let found =
+            json!([episode["last"], episode["min"], episode["count"], epsilon["last"], epsilon["min"]]);
+        assert_eq!(found, figures, "{name}");
+        let details = lab.cmd("run-status").arg(format!("runs/{name}")).run().code(0).out();
+        let expected = format!("12345/50000 (24.7%) ep={} ε={:.4}", figures[0], figures[3].as_f64().unwrap());
+        assert!(details.contains(&expected), "{details}");
+    }
+    assert_eq!(runs["none"]["metrics_from"], json!(["status.json"]));
+    let table = objects(&lab, &["-d", "runs"]);
+    assert!(table.iter().all(|run| run["epsilon.last"].as_f64() <= Some(0.42)), "{table:?}");
+}
+
+#[test]
 fn a_process_that_may_not_be_signalled_is_alive() {
     if !getuid().is_root() {
         return;

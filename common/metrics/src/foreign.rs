@@ -1,6 +1,7 @@
 //! The metrics of runs of other systems: the files that their layouts name, and figures, which such runs do not
 //! record.
 
+use crate::present::{Present, with_present};
 use crate::row::MetricRow;
 use crate::row_reader::SourceFormat;
 use crate::source::{MetricSource, SourceFile};
@@ -64,33 +65,40 @@ pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
 
 /// Like [`figures`], with the metrics of one source.
 pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> Option<String> {
-    let summary = match Summary::of(source) {
-        Ok(summary) => summary,
-        Err(error) => {
-            let first = source.paths().next().unwrap_or(Path::new("")).display();
-            return Some(format!("cannot read '{first}': {}", plain(&error)));
-        }
-    };
-    if summary.rows > 0 {
-        let last = summary.recent.last().and_then(|row| MetricRow::from(row.clone()).written());
-        if let State::Ended(ended) = &mut recorded.state {
-            ended.time = ended.time.or(last);
-        }
-        if let Some(attempt) = recorded.attempt_mut() {
+    let read = Summary::of(source);
+    let summary = read.as_ref().ok().filter(|summary| summary.rows > 0);
+    let last = summary
+        .and_then(|summary| summary.recent.last())
+        .and_then(|row| MetricRow::from(row.clone()).written());
+    if let State::Ended(ended) = &mut recorded.state {
+        ended.time = ended.time.or(last);
+    }
+    if let Some(attempt) = recorded.attempt_mut() {
+        let present = Present::of(layout);
+        if let Some(summary) = summary {
             attempt.step = attempt.step.or(summary.step);
-            let json = |(name, aggregate): (&str, crate::aggregate::Aggregate)| {
-                (name.to_owned(), aggregate.to_json())
-            };
-            attempt.metrics = Metrics::new(&summary.aggregates.iter().map(json).collect());
             attempt.recent = Recent::new(&summary.recent);
             attempt.metrics_from = Some(source.names(layout.root()));
             attempt.last_output = attempt.last_output.or(last);
+        } else if let Some(present) = &present {
+            attempt.metrics_from = Some(vec![present.name(layout.root())]);
         }
+        let of_rows = summary.into_iter().flat_map(|summary| summary.aggregates.iter());
+        let step = summary.and_then(|summary| summary.step);
+        attempt.metrics = Metrics::new(&with_present(of_rows, step, present.as_ref()));
     }
     let shown = layout.root().display();
-    match summary.skipped {
-        0 => None,
-        1 => Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out")),
-        many => Some(format!("{many} lines of the metrics of '{shown}' cannot be read and are left out")),
+    match read {
+        Err(error) => {
+            let first = source.paths().next().unwrap_or(Path::new("")).display();
+            Some(format!("cannot read '{first}': {}", plain(&error)))
+        }
+        Ok(Summary { skipped: 0, .. }) => None,
+        Ok(Summary { skipped: 1, .. }) => {
+            Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out"))
+        }
+        Ok(Summary { skipped, .. }) => {
+            Some(format!("{skipped} lines of the metrics of '{shown}' cannot be read and are left out"))
+        }
     }
 }

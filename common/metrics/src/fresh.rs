@@ -4,6 +4,7 @@
 use super::figures::Figures;
 use super::growing::Growing;
 use super::of_run;
+use super::present::{Present, with_present};
 use super::resumptions::Resumptions;
 use run_common::rundir::layout::Layout;
 use run_common::rundir::raw::{Metrics, Recent};
@@ -27,6 +28,8 @@ pub struct Fresh {
     traced: Option<String>,
     /// Whether rows are still unread, so that the record may be newer.
     is_behind: bool,
+    /// The current values beside the rows of a run of another system.
+    present: Option<Present>,
 }
 
 impl Fresh {
@@ -39,6 +42,7 @@ impl Fresh {
             next_search: Instant::now(),
             traced: None,
             is_behind: false,
+            present: None,
         }
     }
 
@@ -46,6 +50,7 @@ impl Fresh {
     /// ignored.
     pub fn look(&mut self, recorded: &Recorded, is_last: bool) {
         self.search(recorded, is_last);
+        self.present = Present::of(&self.layout);
         let Some(growing) = &mut self.growing else { return };
         let start = Instant::now();
         if is_last {
@@ -81,8 +86,8 @@ impl Fresh {
     /// stays if it is further, or if the rows have no comparable step.
     pub fn put_into(&self, recorded: &mut Recorded) {
         let (Some(figures), Some(attempt)) = (self.figures(), recorded.attempt_mut()) else { return };
-        let all = figures.aggregates().map(|(name, figures)| (name.to_owned(), figures.to_json()));
-        attempt.metrics = Metrics::new(&all.collect());
+        let all = with_present(figures.aggregates(), figures.step(), self.present.as_ref());
+        attempt.metrics = Metrics::new(&all);
         attempt.recent = Recent::new(&figures.recent());
         let is_other = figures.is_in_large_units() && attempt.step.is_some();
         let step = figures.step().or_else(|| figures.row_number()).filter(|_| !is_other);

@@ -21,6 +21,7 @@ pub mod name_list;
 pub mod names;
 pub mod of_run;
 mod ordered_step;
+mod present;
 pub mod read;
 pub mod resumptions;
 pub mod row;

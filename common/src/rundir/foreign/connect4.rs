@@ -6,7 +6,7 @@ use super::{Account, Claim, Fields, ForeignLayout, Listing, MetricFile, MetricFi
 use crate::process::identity::ProcessId;
 use crate::process::stat::Stat;
 use crate::time::Timestamp;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The layout.
 #[derive(Debug)]
@@ -93,6 +93,10 @@ impl ForeignLayout for Connect4 {
 
     fn metrics(&self, run: &Path) -> MetricFiles {
         MetricFiles::Files(MetricFormat::Table, vec![MetricFile::new(run.join("metrics.csv"))])
+    }
+
+    fn present(&self, run: &Path) -> Option<PathBuf> {
+        Some(run.join("status.json"))
     }
 }
 

@@ -21,7 +21,8 @@
 //!    [`Fields::read`], which bounds their size and accepts NaN, invalid UTF-8, and null.
 //! 5. [`ForeignLayout::metrics`], unless the usual search of run-metrics is right: `metrics.csv`,
 //!    `results.csv`, `progress.csv`, `trainer_state.json`, `logs/*.jsonl`, event files and the like. A new
-//!    format is a variant of [`MetricFormat`] with its reader in run-metrics.
+//!    format is a variant of [`MetricFormat`] with its reader in run-metrics. [`ForeignLayout::present`] names a
+//!    document with the current values, which may be ahead of the metrics.
 //! 6. [`ForeignLayout::logs`] and [`ForeignLayout::evaluations`], if there are any. Checkpoints are found by
 //!    their names (run-checkpoint); a layout with other names sets `account.meta.checkpoint`.
 //! 7. A test with a fixture that the system itself wrote, or one in exactly its format.
@@ -132,6 +133,11 @@ pub trait ForeignLayout: fmt::Debug + Sync {
     /// Returns the files with metrics.
     fn metrics(&self, _run: &Path) -> MetricFiles {
         MetricFiles::Usual
+    }
+
+    /// Returns the document with the current values, if the trainer keeps rewriting one beside the metrics.
+    fn present(&self, _run: &Path) -> Option<PathBuf> {
+        None
     }
 
     /// Returns the logs, if there are any.
