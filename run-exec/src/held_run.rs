@@ -217,7 +217,8 @@ mod tests {
             verdict,
             leftovers: Vec::new(),
             unproven: None,
-            damage: None,
+            of_documents: None,
+            of_metrics: None,
             account: None,
         }
     }

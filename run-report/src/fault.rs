@@ -2,6 +2,7 @@
 
 use run_common::error::{Error, Exit};
 use run_common::message::{complain, warn};
+use run_common::rundir::observe::Damage;
 use run_metrics::read::RowCounts;
 use std::io;
 use std::path::Path;
@@ -52,6 +53,14 @@ impl Fault {
             many => Some(format!("{many} rows of '{root}' are superseded by later ones and left out")),
         };
         lines.into_iter().chain(rows).map(Self::LeftOut).collect()
+    }
+
+    /// Returns the fault that was found when the run was observed.
+    pub(crate) fn seen(damage: &Damage) -> Self {
+        match damage.exit {
+            Exit::Ok => Self::LeftOut(damage.words.clone()),
+            _ => Self::Unread(damage.error()),
+        }
     }
 
     /// Reports faults; returns the larger of `exit` and the status of the faults.

@@ -55,7 +55,8 @@ impl Figures {
         if !is_stand_in && !recorded.by_metric.is_empty() && !Room::is_filled_by(recorded.by_metric.keys()) {
             let superseded = run.seen.recorded.attempt().and_then(|attempt| attempt.superseded_rows);
             let counts = RowCounts { superseded: superseded.unwrap_or_default(), ..RowCounts::default() };
-            return (recorded, run.faults(Ok(counts)));
+            let seen = run.seen.of_metrics.iter().map(Fault::seen);
+            return (recorded, seen.chain(run.faults(Ok(counts))).collect());
         }
         let mut figures = Aggregates::default();
         let (mut step, mut number) = (None, 0_u32);

@@ -49,8 +49,8 @@ impl Runs {
         };
         in_order(opened, work, |run| match run {
             Ok(run) => {
-                // Lines that are left out are reported with the rows.
-                if let Some(damage) = run.seen.damage.as_ref().filter(|damage| damage.exit != Exit::Ok) {
+                // The damage of the metrics is reported with the rows.
+                if let Some(damage) = &run.seen.of_documents {
                     runs.exit = runs.exit.max(damage.exit);
                     complain(&damage.error());
                 }

@@ -43,8 +43,8 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         complain(&error);
         exit = exit.max(error.exit());
     };
-    if let Some(damage) = &run.damage {
-        damaged(damage.error());
+    if let Some(damage) = run.damage() {
+        damaged(damage);
     }
     let meta = run.meta().map_err(&mut damaged).ok();
     let known = meta.as_ref();

@@ -7,7 +7,7 @@ use run_common::cost::dollars;
 use run_common::error::{Error, Exit};
 use run_common::figures::money;
 use run_common::rundir::meta::Meta;
-use run_common::rundir::observe::{Damage, Observed};
+use run_common::rundir::observe::Observed;
 use run_common::rundir::record::document_in;
 use run_common::rundir::status::Status;
 use run_common::rundir::status_json::StatusOut;
@@ -52,7 +52,7 @@ impl<'a> Format<'a> {
 /// again. The damage of a run of another system was found when the run was observed.
 pub(crate) fn damage_of(run: &Observed, is_named: bool) -> Option<Error> {
     if run.run.layout().foreign().is_some() {
-        return run.damage.as_ref().map(Damage::error);
+        return run.damage();
     }
     let counts = is_named || !run.status().has_ended() || run.status() == Status::Dead;
     if counts { Meta::read(run.run.layout()).err() } else { None }
@@ -66,7 +66,7 @@ pub(crate) fn entry(run: &Observed, full: bool, is_named: bool) -> (Entry<'_>, O
         return (entry, damage_of(run, is_named));
     }
     match run.meta() {
-        Ok(meta) => (entry.with(&meta), run.damage.as_ref().map(Damage::error)),
+        Ok(meta) => (entry.with(&meta), run.damage()),
         Err(damage) => (entry, Some(damage)),
     }
 }

@@ -8,16 +8,21 @@ use crate::source::{MetricSource, SourceFile};
 use crate::summary::Summary;
 use crate::supersede::RowOrigin;
 use crate::trainer_files::candidates;
-use run_common::error::plain;
+use run_common::error::{Exit, plain};
 use run_common::rundir::foreign::{Foreign, MetricFiles, MetricFormat};
 use run_common::rundir::layout::Layout;
+use run_common::rundir::observe::Damage;
 use run_common::rundir::options::AttemptOptions;
 use run_common::rundir::raw::{Metrics, Recent};
 use run_common::rundir::recorded::{Recorded, State};
 use std::path::Path;
 
-/// Finds the metrics of a run by the layout of its system.
+/// Finds the metrics of a run by the layout of its system. What cannot be read is reported by its reader.
 pub(crate) fn source(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
+    find(layout, foreign).map(MetricSource::strict)
+}
+
+fn find(layout: &Layout, foreign: Foreign) -> Option<MetricSource> {
     let usual = || Some(candidates(layout, true).into_iter().next()?.1);
     let (format, files) = match foreign.metrics(layout.root()) {
         MetricFiles::Usual => return usual(),
@@ -58,13 +63,13 @@ pub fn source_by(layout: &Layout, options: &AttemptOptions) -> Option<MetricSour
 }
 
 /// Reads the metrics of a run, and adds their figures to its record: the current step, the last rows, and the
-/// time of the last row as the end of a run that has none. Returns a message about unreadable lines.
-pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<String> {
+/// time of the last row as the end of a run that has none. Returns what cannot be read.
+pub fn figures(layout: &Layout, recorded: &mut Recorded) -> Option<Damage> {
     add(&source(layout, layout.foreign()?)?, layout, recorded)
 }
 
 /// Like [`figures`], with the metrics of one source.
-pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> Option<String> {
+pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> Option<Damage> {
     let read = Summary::of(source);
     let summary = read.as_ref().ok().filter(|summary| summary.rows > 0);
     let last = summary
@@ -88,17 +93,21 @@ pub fn add(source: &MetricSource, layout: &Layout, recorded: &mut Recorded) -> O
         attempt.metrics = Metrics::new(&with_present(of_rows, step, present.as_ref()));
     }
     let shown = layout.root().display();
+    let left_out = |words| Some(Damage { exit: Exit::Ok, words });
     match read {
         Err(error) => {
-            let first = source.paths().next().unwrap_or(Path::new("")).display();
-            Some(format!("cannot read '{first}': {}", plain(&error)))
+            let is_closed = |path: &&Path| source.open(path).is_err();
+            let path = source.paths().find(is_closed).or_else(|| source.paths().next());
+            let path = path.unwrap_or(Path::new("")).display();
+            let words = format!("cannot read '{path}': {}", plain(&error));
+            Some(Damage { exit: Exit::BadRun, words })
         }
         Ok(Summary { skipped: 0, .. }) => None,
         Ok(Summary { skipped: 1, .. }) => {
-            Some(format!("1 line of the metrics of '{shown}' cannot be read and is left out"))
+            left_out(format!("1 line of the metrics of '{shown}' cannot be read and is left out"))
         }
         Ok(Summary { skipped, .. }) => {
-            Some(format!("{skipped} lines of the metrics of '{shown}' cannot be read and are left out"))
+            left_out(format!("{skipped} lines of the metrics of '{shown}' cannot be read and are left out"))
         }
     }
 }

@@ -6,7 +6,6 @@ use super::resumptions::Resumptions;
 use super::row_reader::{RowReader, SourceFormat};
 use super::source::{MetricSource, SourceFile};
 use super::supersede::FirstSteps;
-use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
 use run_common::fsio::stamp::Stamp;
 use std::fs::File;
@@ -187,7 +186,7 @@ impl Growing {
         }
         let mut must_read_again = false;
         for number in 0..self.files.len() {
-            let Some(file) = open_regular(&self.source.files()[number].path)? else { continue };
+            let Some(file) = self.source.open(&self.source.files()[number].path)? else { continue };
             let stamp = Stamp::of(&file.metadata()?);
             let known = &mut self.files[number];
             if known.stamp == Some(stamp) {
@@ -294,7 +293,7 @@ impl Growing {
         let key = self.source.step_key();
         for is_second in [false, true] {
             for (number, of_source) in self.source.files().iter().enumerate() {
-                let Some(file) = open_regular(&of_source.path)? else { continue };
+                let Some(file) = self.source.open(&of_source.path)? else { continue };
                 let GrowingFile { reader, origins, .. } = &mut self.files[number];
                 *reader = RowReader::new(self.source.format());
                 reader.read(&file, &of_source.prefix, done[number], &mut |place, row, length| {

@@ -3,8 +3,9 @@
 
 use super::row::MetricRow;
 use super::row_reader::{SourceFormat, first_row};
-use run_common::fsio::open_regular;
+use run_common::fsio::open_if_there;
 use run_common::fsio::read::LIMIT;
+use std::fs::File;
 use std::path::Path;
 
 /// A kind of file.
@@ -19,6 +20,30 @@ pub(super) struct Kind {
     needs: Needs,
     /// Whether files of a directory are read together, each as a track of its own.
     pub(super) is_many: bool,
+}
+
+/// The beginning of a file.
+#[derive(Debug)]
+pub(super) enum Beginning {
+    /// Its first row.
+    Row(MetricRow),
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl Beginning {
+    /// Returns whether rows have a step, as far as is known.
+    pub(super) fn has_step(&self) -> bool {
+        matches!(self, Self::Unreadable) || self.row().is_some_and(|row| row.step().is_some())
+    }
+
+    /// Returns the first row.
+    pub(super) fn row(&self) -> Option<&MetricRow> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Unreadable => None,
+        }
+    }
 }
 
 /// Requirements on a first row.
@@ -106,12 +131,21 @@ impl Kind {
             && !is_text()
     }
 
-    /// Returns the first row of a file of this kind.
-    pub(super) fn first_row(&self, path: &Path) -> Option<MetricRow> {
-        let file = open_regular(path).ok()??;
+    /// Returns the beginning of a file of this kind; `None` if it is not one. What cannot be read counts if
+    /// `is_strict`, so that its reader reports the error.
+    pub(super) fn beginning(&self, path: &Path, is_strict: bool) -> Option<Beginning> {
+        let file = match open_if_there(path) {
+            Ok(file) => file?,
+            Err(_) => return is_strict.then_some(Beginning::Unreadable),
+        };
         let limit = if self.needs == Needs::Nothing { LONG } else { START };
         let rows = if self.format == SourceFormat::Lines { ROWS_BEFORE } else { 1 };
-        first_row(&file, self.format, limit, rows, |row| self.is_metrics(row))
+        first_row(&file, self.format, limit, rows, |row| self.is_metrics(row)).map(Beginning::Row)
+    }
+
+    /// Returns whether a name is exactly one of its names.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.names.contains(&name)
     }
 
     fn is_metrics(&self, row: &MetricRow) -> bool {
@@ -123,10 +157,11 @@ impl Kind {
     }
 }
 
-/// Returns whether there is a scalar at the beginning of an event file.
-pub(super) fn has_scalars(path: &Path) -> bool {
-    let file = open_regular(path).ok().flatten();
-    file.is_some_and(|file| first_row(&file, SourceFormat::Events, START, 1, |_| true).is_some())
+/// Returns whether there is a scalar at the beginning of an event file. What cannot be read counts if
+/// `is_strict`.
+pub(super) fn has_scalars(path: &Path, is_strict: bool) -> bool {
+    let has_row = |file: File| first_row(&file, SourceFormat::Events, START, 1, |_| true).is_some();
+    open_if_there(path).map_or(is_strict, |file| file.is_some_and(has_row))
 }
 
 /// Returns the rank of a file of lines as the main one: the smaller, the better.

@@ -5,11 +5,11 @@
 use super::lines::is_damage;
 use super::ordered_step::Step;
 use super::row::{MetricRow, MetricValue};
-use run_common::fsio::open_regular;
 use run_common::fsio::read::LIMIT;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
@@ -20,11 +20,15 @@ const TOGETHER: usize = 256;
 
 /// Reads the metrics of a run, given paths and names. The values of a step form a row. Returns the number of
 /// damaged lines, or `None` if there are too many large files.
-pub(super) fn merged(files: &[(&Path, &str)], act: &mut dyn FnMut(MetricRow)) -> io::Result<Option<u64>> {
+pub(super) fn merged(
+    files: &[(&Path, &str)],
+    opened: &dyn Fn(&Path) -> io::Result<Option<File>>,
+    act: &mut dyn FnMut(MetricRow),
+) -> io::Result<Option<u64>> {
     let mut series = Vec::new();
     let (mut left, mut open) = (AT_ONCE, 0);
     for (path, name) in files {
-        let Some(file) = open_regular(path)? else { continue };
+        let Some(file) = opened(path)? else { continue };
         let lines: Box<dyn BufRead> = match left.checked_sub(file.metadata()?.len()) {
             Some(rest) => {
                 let mut bytes = Vec::new();
@@ -163,6 +167,7 @@ pub(super) fn row(line: &[u8], name: &str) -> Option<MetricRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use run_common::fsio::open_if_there;
 
     #[test]
     fn the_latest_value_is_that_of_the_greatest_step() {
@@ -197,7 +202,7 @@ mod tests {
         let mut each = |row: MetricRow| {
             rows.push((row.step().unwrap().1.to_string(), row.numbers().count(), row.logged()));
         };
-        let skipped = merged(&files, &mut each).unwrap();
+        let skipped = merged(&files, &open_if_there, &mut each).unwrap();
         assert_eq!(skipped, Some(300));
         let expected = [("1", 300, 1.0), ("2", 600, 2.0), ("3", 300, 1.6)];
         assert_eq!(rows, expected.map(|(step, count, time)| (step.to_owned(), count, Some(time))));
@@ -216,7 +221,7 @@ mod tests {
             let values = row.numbers().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
             rows.push((row.step().unwrap().1.to_string(), values.join(" ")));
         };
-        merged(&[(&one, "a"), (&other, "b")], &mut each).unwrap();
+        merged(&[(&one, "a"), (&other, "b")], &open_if_there, &mut each).unwrap();
         let expected = [("4", "a=3"), ("5", "a=1 b=7"), ("5", "a=2"), ("6", "b=8")];
         assert_eq!(rows, expected.map(|(step, values)| (step.to_owned(), values.to_owned())));
     }

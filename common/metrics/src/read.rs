@@ -8,7 +8,6 @@ use super::row::MetricRow;
 use super::row_reader::{RowPlace, RowReader};
 use super::source::{MetricSource, SourceFile, SourceFormat};
 use super::supersede::{FirstSteps, RowOrigin};
-use run_common::fsio::open_regular;
 use std::io;
 
 /// Maximum total size, in bytes, of the files of a source whose rows are kept in memory until all starts are
@@ -116,7 +115,7 @@ fn is_plain(source: &MetricSource, attempts: &Resumptions) -> io::Result<bool> {
             _,
         ) => Ok(true),
         (SourceFormat::Lines, [only]) if source.step_key().is_none() => {
-            open_regular(&only.path)?.as_ref().map_or(Ok(true), ascends)
+            source.open(&only.path)?.as_ref().map_or(Ok(true), ascends)
         }
         (SourceFormat::Lines | SourceFormat::Csv | SourceFormat::Printed | SourceFormat::Mlflow, _) => {
             Ok(false)
@@ -134,13 +133,13 @@ fn pass(
         let files: Vec<_> =
             source.files().iter().map(|file| (file.path.as_path(), file.prefix.as_str())).collect();
         let mut each = |row: MetricRow| act(RowOrigin::default(), row.with_step(source.step_key()));
-        if let Some(skipped) = mlflow::merged(&files, &mut each)? {
+        if let Some(skipped) = mlflow::merged(&files, &|path| source.open(path), &mut each)? {
             return Ok(skipped);
         }
     }
     let mut skipped = 0;
     for of_source in source.files() {
-        let Some(file) = open_regular(&of_source.path)? else { continue };
+        let Some(file) = source.open(&of_source.path)? else { continue };
         let origins = Origins::of(of_source, source.format(), attempts);
         let mut reader = RowReader::new(source.format());
         reader.read(&file, &of_source.prefix, u64::MAX, &mut |place, row, _| {

@@ -4,9 +4,10 @@ use super::resumptions::Resumptions;
 use super::row::MetricRow;
 pub use super::row_reader::SourceFormat;
 use super::supersede::RowOrigin;
-use run_common::fsio::open_regular;
+use run_common::fsio::{open_if_there, open_regular};
 use run_common::wandb::is_datastore;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// A source of metric rows.
@@ -16,6 +17,8 @@ pub struct MetricSource {
     files: Vec<SourceFile>,
     /// The name of the step, if given.
     step_key: Option<String>,
+    /// Whether a pipe, a directory or a dangling link instead of a file is an error; otherwise it counts as no file.
+    is_strict: bool,
 }
 
 /// A file of a source.
@@ -84,7 +87,7 @@ impl Rank {
 
 impl MetricSource {
     pub(super) fn of(format: SourceFormat, files: Vec<SourceFile>) -> Self {
-        Self { format, files, step_key: None }
+        Self { format, files, step_key: None, is_strict: false }
     }
 
     /// Creates a source from a file of JSON lines that attempts append to; `None` if it is empty.
@@ -121,6 +124,17 @@ impl MetricSource {
     pub(crate) fn with_step_key(mut self, key: Option<&str>) -> Self {
         self.step_key = key.map(str::to_owned);
         self
+    }
+
+    /// Treats a pipe, a directory or a dangling link instead of a file as an error.
+    #[must_use]
+    pub(crate) fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
+    }
+
+    /// Opens one of its files; `None` if there is none.
+    pub(super) fn open(&self, path: &Path) -> io::Result<Option<File>> {
+        if self.is_strict { open_if_there(path) } else { open_regular(path) }
     }
 
     /// Returns the total size of its files in bytes.

@@ -12,7 +12,6 @@ use super::supersede::RowOrigin;
 use super::template::Template;
 use super::value::{Digits, Kind, PAD, Span, float};
 use memchr::{memchr, memrchr};
-use run_common::fsio::open_regular;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, Read};
@@ -44,7 +43,7 @@ impl Summary {
     /// Summarises the rows of a source.
     pub(crate) fn of(source: &MetricSource) -> io::Result<Self> {
         if let Some(path) = source.plain_lines()
-            && let Some(file) = open_regular(path)?
+            && let Some(file) = source.open(path)?
             && let Some(summary) = of_lines(&file)?
         {
             return Ok(summary);

@@ -4,12 +4,13 @@
 use super::kinds::{KINDS, Kind, has_scalars, rank};
 use super::made_anew::{MadeAnew, above, process, started, track, version};
 use super::resumptions::Resumptions;
+use super::row::MetricRow;
 use super::row_reader::SourceFormat;
 use super::source::{MetricSource, Rank, SourceFile, is_filled};
 use super::step_key::is_step;
 use super::supersede::RowOrigin;
 use super::{snapshot, trainer_state};
-use run_common::fsio::open_regular;
+use run_common::fsio::{open_if_there, open_regular};
 use run_common::natural::natural_paths;
 use run_common::rundir::layout::Layout;
 use run_common::wandb::is_datastore;
@@ -37,6 +38,10 @@ const LINKED: [&str; 12] = [
     "tensorboard",
 ];
 
+/// Such directories that hold nothing but metrics and the like.
+const METRICS: [&str; 8] =
+    ["csv_logs", "lightning_logs", "log", "logs", "metrics", "tb", "tb_logs", "tensorboard"];
+
 /// Maximum number of entries to examine, in all and in one directory: a run may contain a data set.
 const ENTRIES: usize = 20_000;
 const IN_DIRECTORY: usize = 5_000;
@@ -56,27 +61,37 @@ const SHARED: [&str; 4] = ["time", "timestamp", "wall_time", "epoch"];
 /// Finds the best source that a trainer left in a directory, if any.
 #[cfg(test)]
 pub(crate) fn of_trainer(root: &Path) -> Option<MetricSource> {
-    left_below(root, &Resumptions::default).into_iter().next().map(|(_, source)| source)
+    left_below(root, false, &Resumptions::default).into_iter().next().map(|(_, source)| source)
 }
 
 /// Finds all sources of a run, the best first; with `with_trainer` including those that its trainer left.
 pub(crate) fn candidates(layout: &Layout, with_trainer: bool) -> Vec<(Rank, MetricSource)> {
+    let is_strict = layout.foreign().is_some();
     let mut all = if with_trainer {
-        left_below(layout.root(), &|| Resumptions::read(layout).unwrap_or_default())
+        left_below(layout.root(), is_strict, &|| Resumptions::read(layout).unwrap_or_default())
     } else {
         Vec::new()
     };
-    all.extend(MetricSource::lines(layout.metrics()).map(|source| (Rank::Written, source)));
+    let written = layout.metrics();
+    let is_unfit = is_strict && !written.is_file() && written.symlink_metadata().is_ok();
+    let unfit =
+        is_unfit.then(|| MetricSource::of(SourceFormat::Lines, vec![SourceFile::new(written.clone())]));
+    all.extend(unfit.or_else(|| MetricSource::lines(written)).map(|source| (Rank::Written, source)));
     all.extend(MetricSource::lines(layout.scraped()).map(|source| (Rank::Scraped, source)));
     all.sort_by_key(|(rank, _)| *rank);
     all
 }
 
-/// Finds all sources that a trainer left below a directory, the best first.
-fn left_below(root: &Path, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, MetricSource)> {
-    let found = TrainerFiles::below(root);
+/// Finds all sources that a trainer left below a directory, the best first. If `is_strict`, what cannot be read
+/// is a source by its name, so that its reader reports the error and no other source stands in for it.
+fn left_below(root: &Path, is_strict: bool, attempts: &dyn Fn() -> Resumptions) -> Vec<(Rank, MetricSource)> {
+    let found = TrainerFiles::below(root, is_strict);
     let mut all: Vec<(Rank, MetricSource)> =
         found.tables(root, attempts, true).into_iter().map(|source| (Rank::Left, source)).collect();
+    all.extend(found.closed.iter().map(|path| {
+        let of_directory = SourceFile::new(path.clone());
+        (Rank::Left, MetricSource::of(SourceFormat::Lines, vec![of_directory]))
+    }));
     all.extend(found.events(root, attempts).map(|source| (Rank::Left, source)));
     all.extend(found.tables(root, attempts, false).into_iter().map(|source| (Rank::Left, source)));
     all.extend(found.datastores().map(|source| (Rank::Left, source)));
@@ -94,17 +109,26 @@ struct TrainerFiles {
     events: Vec<(usize, PathBuf)>,
     datastores: Vec<(usize, PathBuf)>,
     snapshots: Vec<(usize, PathBuf)>,
+    /// Directories of metrics that cannot be read.
+    closed: Vec<PathBuf>,
+    is_strict: bool,
 }
 
 impl TrainerFiles {
     /// Searches level by level, so that a data set cannot hide files beside it.
-    fn below(root: &Path) -> Self {
-        let mut found = Self { tables: KINDS.iter().map(|_| Vec::new()).collect(), ..Self::default() };
+    fn below(root: &Path, is_strict: bool) -> Self {
+        let tables = KINDS.iter().map(|_| Vec::new()).collect();
+        let mut found = Self { tables, is_strict, ..Self::default() };
         let mut directories = VecDeque::from([(1, root.to_owned())]);
         let mut left = ENTRIES;
         let mut links = HashSet::new();
+        let is_named = |name: &str| KINDS.iter().any(|kind| kind.is_named(name));
         while let Some((depth, directory)) = directories.pop_front() {
-            let Ok(entries) = fs::read_dir(&directory) else { continue };
+            let Ok(entries) = fs::read_dir(&directory) else {
+                let is_of_metrics = || METRICS.iter().any(|name| directory.ends_with(name));
+                found.closed.extend((is_strict && depth == 2 && is_of_metrics()).then_some(directory));
+                continue;
+            };
             for entry in entries.take(IN_DIRECTORY.min(left)).filter_map(Result::ok) {
                 left -= 1;
                 let name = entry.file_name();
@@ -118,17 +142,21 @@ impl TrainerFiles {
                         found.note(depth, &directory, &name);
                         links.extend(is_link.then_some(path));
                     }
-                    Ok(kind) if kind.is_dir() && depth < DEPTH && !is_elsewhere(&directory, root, &name) => {
+                    Ok(kind) if kind.is_dir() && !(is_strict && is_named(&name)) => {
+                        if depth == DEPTH || is_elsewhere(&directory, root, &name) {
+                            continue;
+                        }
                         let is_linked = || depth == 1 && LINKED.contains(&&*name) && leads_out(&path, root);
                         directories.extend((!is_link || is_linked()).then_some((depth + 1, path)));
                     }
+                    _ if is_strict => found.note(depth, &directory, &name),
                     _ => {}
                 }
             }
         }
         found.leave_out_doubles(&links);
         for list in found.lists() {
-            list.retain(|(_, path)| is_filled(path));
+            list.retain(|(_, path)| is_filled(path) || is_strict && !path.is_file());
             list.sort_by(|(depth, path), (other_depth, other)| {
                 depth.cmp(other_depth).then_with(|| natural_paths(path, other))
             });
@@ -178,7 +206,8 @@ impl TrainerFiles {
 
     /// Returns the tables and files of lines, the best of each kind: either those with steps, or those without.
     fn tables(&self, root: &Path, attempts: &dyn Fn() -> Resumptions, with_steps: bool) -> Vec<MetricSource> {
-        let of = |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps);
+        let of =
+            |(kind, files): (&Kind, &Vec<_>)| table(kind, files, root, attempts, with_steps, self.is_strict);
         KINDS.iter().zip(&self.tables).filter_map(of).collect()
     }
 
@@ -209,7 +238,10 @@ impl TrainerFiles {
             let name = path.parent()?.file_name()?.to_str()?;
             name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
         };
-        let step = |path: &Path| Some(trainer_state::saved(&open_regular(path).ok()??)?.step);
+        let step = |path: &Path| match open_if_there(path) {
+            Ok(file) => Some(trainer_state::saved(&file?)?.step),
+            Err(_) => self.is_strict.then_some(f64::INFINITY),
+        };
         let (mut numbered, others): (Vec<_>, Vec<_>) =
             self.states.iter().map(|(_, path)| path).partition(|path| checkpoint(path).is_some());
         numbered.sort_by_key(|path| std::cmp::Reverse(checkpoint(path)));
@@ -225,7 +257,7 @@ impl TrainerFiles {
     /// Returns all event files. Each directory is a track, and its name the prefix of its metrics. Directories
     /// that are created for each attempt form one track.
     fn events(&self, root: &Path, attempts: &dyn Fn() -> Resumptions) -> Option<MetricSource> {
-        self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path))?;
+        self.events.iter().take(LOOKED_INTO).find(|(_, path)| has_scalars(path, self.is_strict))?;
         let made_anew = MadeAnew::directories(self.events.iter().map(|(_, path)| path), root, attempts);
         let mut tracks: Vec<(PathBuf, Vec<&PathBuf>)> = Vec::new();
         let mut places: HashMap<PathBuf, usize> = HashMap::new();
@@ -297,10 +329,11 @@ fn table(
     root: &Path,
     attempts: &dyn Fn() -> Resumptions,
     with_steps: bool,
+    is_strict: bool,
 ) -> Option<MetricSource> {
-    let row = |(_, path): &(usize, PathBuf)| Some((path.clone(), kind.first_row(path)?));
-    let (first, row) = files.iter().find_map(row)?;
-    if row.step().is_some() != with_steps {
+    let found = |(_, path): &(usize, PathBuf)| Some((path.clone(), kind.beginning(path, is_strict)?));
+    let (first, beginning) = files.iter().find_map(found)?;
+    if beginning.has_step() != with_steps {
         return None;
     }
     let first = &first;
@@ -309,7 +342,7 @@ fn table(
     let made_anew = MadeAnew::files(paths(), root, attempts);
     let is_beside = |path: &&PathBuf| path.parent() == first.parent();
     if kind.is_many {
-        return of(side_by_side(kind, paths().filter(is_beside), &made_anew, root, files));
+        return of(side_by_side(kind, paths().filter(is_beside), &made_anew, root, files, is_strict));
     }
     if made_anew.of(first).is_some() {
         return of(of_attempts(first, files, &made_anew));
@@ -351,6 +384,7 @@ fn side_by_side<'a>(
     made_anew: &MadeAnew,
     root: &Path,
     all: &[(usize, PathBuf)],
+    is_strict: bool,
 ) -> Vec<SourceFile> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut paths: Vec<&PathBuf> = beside.collect();
@@ -360,14 +394,15 @@ fn side_by_side<'a>(
     let mut files = Vec::new();
     let mut track = 0;
     for path in paths {
-        let Some(row) = kind.first_row(path) else { continue };
+        let Some(beginning) = kind.beginning(path, is_strict) else { continue };
         let made = made_anew.of(path);
         if made.is_some_and(|one| !stems.insert(&one.stem)) {
             continue; // it is in the track of similar files
         }
         let is_metric = |name: &&str| !is_step(name) && !SHARED.contains(name);
+        let numbers = beginning.row().into_iter().flat_map(MetricRow::numbers);
         let metrics: Vec<String> =
-            row.numbers().map(|(name, _)| name).filter(is_metric).map(str::to_owned).collect();
+            numbers.map(|(name, _)| name).filter(is_metric).map(str::to_owned).collect();
         let is_known =
             kind.format == SourceFormat::Lines && metrics.iter().any(|metric| known.contains(metric));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -10,7 +10,7 @@ pub mod stamp;
 pub mod write;
 
 pub(crate) use read::with_small;
-pub use read::{open_regular, read_small};
+pub use read::{open_if_there, open_regular, read_small};
 
 use std::path::{Path, PathBuf};
 

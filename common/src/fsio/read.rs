@@ -5,7 +5,7 @@ use crate::error::Unfit;
 use nix::libc::{O_NOCTTY, O_NOFOLLOW, O_NONBLOCK};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,6 +38,17 @@ pub fn open_regular(path: &Path) -> io::Result<Option<File>> {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound || Unfit::is(&error) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Opens a regular file for reading; `None` if nothing is at its path. A link that leads nowhere is an error.
+pub fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match open_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
+            Ok(_) => Err(Unfit::new("it is a link that leads nowhere").into()),
+            Err(_) => Ok(None),
+        },
+        opened => opened.map(Some),
     }
 }
 

@@ -36,8 +36,10 @@ pub struct Observed {
     /// The process that the record of such a run names as its command, if it lives but nothing proves that it
     /// belongs to the run: another user may have written the record.
     pub unproven: Option<Stat>,
-    /// The damage of a run of another system, which is shown nevertheless.
-    pub damage: Option<Damage>,
+    /// The damage of the documents of a run of another system, which is shown nevertheless.
+    pub of_documents: Option<Damage>,
+    /// The damage of its metrics.
+    pub of_metrics: Option<Damage>,
     /// The contents of the files of such a run.
     pub account: Option<Box<Account>>,
 }
@@ -82,9 +84,8 @@ pub struct Observer {
     has_notes: bool,
 }
 
-/// Reads the metrics of a run of another system, and adds their figures to its record; returns the damage, in
-/// one line.
-pub type FiguresOf = fn(&Layout, &mut Recorded) -> Option<String>;
+/// Reads the metrics of a run of another system, and adds their figures to its record; returns their damage.
+pub type FiguresOf = fn(&Layout, &mut Recorded) -> Option<Damage>;
 
 /// Default age at which the heartbeat of another host is in doubt.
 const STALE_AFTER: Duration = Duration::from_secs(120);
@@ -176,7 +177,16 @@ impl Observer {
             notes::apply(layout, &mut None, &mut tags);
             recorded.tags = Raw::of(&tags);
         }
-        Ok(Observed { run: run.clone(), recorded, verdict, leftovers, unproven, damage: None, account: None })
+        Ok(Observed {
+            run: run.clone(),
+            recorded,
+            verdict,
+            leftovers,
+            unproven,
+            of_documents: None,
+            of_metrics: None,
+            account: None,
+        })
     }
 
     /// Determines the state of a run of another system.
@@ -185,13 +195,7 @@ impl Observer {
         let of_metrics = self.figures.and_then(|figures| figures(run.layout(), &mut recorded));
         recorded.redact();
         let verdict = account.verdict(self.stale_after);
-        let damage = match (account.damage_in_words(), of_metrics) {
-            (Some(words), Some(more)) => {
-                Some(Damage { exit: Exit::BadRun, words: format!("{words}; {more}") })
-            }
-            (Some(words), None) => Some(Damage { exit: Exit::BadRun, words }),
-            (None, words) => words.map(|words| Damage { exit: Exit::Ok, words }),
-        };
+        let of_documents = account.damage_in_words().map(|words| Damage { exit: Exit::BadRun, words });
         let account = Some(Box::new(account));
         Observed {
             run: run.clone(),
@@ -199,7 +203,8 @@ impl Observer {
             verdict,
             leftovers: Vec::new(),
             unproven: None,
-            damage,
+            of_documents,
+            of_metrics,
             account,
         }
     }
@@ -350,6 +355,14 @@ pub const TAKE_OVER: &str =
     "if you know that its host or container is gone, use run-exec --resume --take-over";
 
 impl Observed {
+    /// Returns all damage of a run of another system in one line.
+    pub fn damage(&self) -> Option<Error> {
+        let all: Vec<&Damage> = self.of_documents.iter().chain(&self.of_metrics).collect();
+        let exit = all.iter().map(|damage| damage.exit).max()?;
+        let words: Vec<&str> = all.iter().map(|damage| damage.words.as_str()).collect();
+        Some(Error::new(exit, words.join("; ")))
+    }
+
     /// Returns whether the recorded supervisor belongs to another host or container.
     pub fn is_elsewhere(&self) -> bool {
         let supervisor = self.recorded.attempt().and_then(|attempt| attempt.supervisor.as_ref());

@@ -91,7 +91,11 @@ impl LinesFile {
     fn of(layout: &Layout, recorded: &Recorded) -> Option<Self> {
         let source = of_run::source_by(layout, Some(recorded))?;
         let path = source.plain_lines()?.to_owned();
-        let length = fs::metadata(&path).map_or(0, |file| file.len()); // a missing file has no rows
+        let length = match fs::metadata(&path) {
+            Ok(file) if file.is_file() => file.len(),
+            Err(_) if !path.is_symlink() => 0, // a missing file has no rows
+            _ => return None,                  // the reader of all rows reports what it is
+        };
         let boundaries = Resumptions::read(layout).map(|later| source.boundaries(&later));
         Some(Self { path, length, boundaries: boundaries.unwrap_or_default() })
     }

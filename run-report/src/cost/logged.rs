@@ -14,7 +14,7 @@ pub(super) fn logged(run: &Run) -> (Option<f64>, Vec<Fault>) {
     let is_stand_in = run.seen.run.layout().rows().is_some();
     let has_all = !is_stand_in && !recorded.is_empty() && !Room::is_filled_by(recorded.keys());
     if has_all && !recorded.keys().any(|name| dollars(name).is_some()) {
-        return (None, Vec::new());
+        return (None, run.seen.of_metrics.iter().map(Fault::seen).collect());
     }
     let Some(source) = of_run::source(run.seen.run.layout()) else { return (None, Vec::new()) };
     let mut spent: BTreeMap<String, f64> = BTreeMap::new();

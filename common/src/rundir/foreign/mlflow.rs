@@ -9,6 +9,7 @@ use crate::rundir::status::Outcome;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// The layout.
@@ -90,19 +91,36 @@ impl ForeignLayout for Mlflow {
     fn metrics(&self, run: &Path) -> MetricFiles {
         let directory = run.join("metrics");
         let file = |name: String| MetricFile { path: directory.join(&name), prefix: name };
-        MetricFiles::Files(MetricFormat::Mlflow, files(&directory).into_iter().map(file).collect())
+        let mut files: Vec<MetricFile> = below(&directory, true).into_iter().map(file).collect();
+        let is_closed = || fs::read_dir(&directory).is_err_and(|error| error.kind() != ErrorKind::NotFound);
+        if files.is_empty() && is_closed() {
+            files.push(MetricFile::new(directory)); // whose reader reports the error
+        }
+        MetricFiles::Files(MetricFormat::Mlflow, files)
     }
 }
 
 /// Returns the files below a directory, sorted, by their paths below it.
 fn files(directory: &Path) -> Vec<String> {
+    below(directory, false)
+}
+
+/// Like [`files`], if `is_strict` with all that is neither a file nor a directory, and directories that cannot be
+/// read.
+fn below(directory: &Path, is_strict: bool) -> Vec<String> {
     let mut found = Vec::new();
     let mut below = vec![(0, String::new())];
     while let Some((depth, above)) = below.pop() {
-        for entry in fs::read_dir(directory.join(&above)).into_iter().flatten().flatten() {
+        let entries = fs::read_dir(directory.join(&above));
+        if entries.is_err() && is_strict && depth > 0 {
+            found.push(above);
+            continue;
+        }
+        for entry in entries.into_iter().flatten().flatten() {
             let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else { continue };
             let name = if above.is_empty() { name } else { format!("{above}/{name}") };
-            if kind.is_file() && found.len() < ENTRIES {
+            let is_wanted = kind.is_file() || is_strict && !kind.is_dir();
+            if is_wanted && found.len() < ENTRIES {
                 found.push(name);
             } else if kind.is_dir() && depth < DEPTH && below.len() < ENTRIES {
                 below.push((depth + 1, name));
