@@ -43,6 +43,7 @@ impl Runs {
         let mut runs = Self { all: Vec::new(), exit: Exit::Ok };
         let above = std::path::absolute(runs_dir).unwrap_or_else(|_| runs_dir.to_owned());
         let finder = Finder::new(selection.eval_dir);
+        let mut said = HashSet::new();
         let work = |run: Result<RunDir, Error>| {
             let run = run?;
             Run::read(&run, name_of(&run, &above), &observer, &finder)
@@ -54,6 +55,13 @@ impl Runs {
                     runs.exit = runs.exit.max(damage.exit);
                     complain(&damage.error());
                 }
+                // Several runs share a directory of evaluations.
+                for why in run.foreign_evaluations.iter().flat_map(|evaluations| &evaluations.unread) {
+                    runs.exit = runs.exit.max(Exit::BadRun);
+                    if said.insert(why.clone()) {
+                        complain(&Error::new(Exit::BadRun, why.as_str()));
+                    }
+                }
                 if selection.tags.iter().all(|tag| run.meta.tags.contains(tag)) {
                     runs.all.push(run);
                 }
@@ -61,6 +69,8 @@ impl Runs {
             }
             Err(error) => {
                 runs.exit = runs.exit.max(error.exit());
+                // A directory that cannot be entered is reported by the place of its record.
+                said.insert(error.to_string().replace("/.run': ", "': "));
                 complain(&error);
                 Ok::<(), Error>(())
             }

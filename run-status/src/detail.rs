@@ -15,7 +15,7 @@ use run_common::message::{complain, warn};
 use run_common::rundir::attempts::{Attempt, AttemptEnd, Attempts, checkpoint_of};
 use run_common::rundir::evaluation::Measured;
 use run_common::rundir::evaluations::Finder;
-use run_common::rundir::foreign::Foreign;
+use run_common::rundir::foreign::{Foreign, ForeignEvaluations};
 use run_common::rundir::log_end::tail;
 use run_common::rundir::logs::of_other_system;
 use run_common::rundir::meta::{Checkpoint, Meta};
@@ -54,6 +54,11 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         let (lines, are) = if count == 1 { ("line", "is") } else { ("lines", "are") };
         warn(&format!("{count} {lines} of '{}' {are} damaged, and not shown", path.display()));
     }
+    let origin = known.and_then(|meta| Foreign::origin(layout, meta));
+    let foreign = origin.map(|origin| origin.evaluations(layout.root())).unwrap_or_default();
+    for why in foreign.iter().flat_map(|evaluations| &evaluations.unread) {
+        damaged(Error::new(Exit::BadRun, why.as_str()));
+    }
     let found = found(run, known, pattern);
     let mut facts = facts(run, known, Extent::Full);
     if let Some(backup) = BackupOut::of(run) {
@@ -66,7 +71,7 @@ pub(crate) fn print(run: &Observed, pattern: Option<&str>, out: &mut Out) -> Res
         rows(&run.recorded.recent().rows()),
         attempts_table(&attempts, run),
         checkpoints(&found),
-        evaluations(run, known),
+        evaluations(run, foreign),
         last_lines(run, known, &attempts),
     ];
     for (number, block) in blocks.iter().filter(|block| !block.is_empty()).enumerate() {
@@ -212,7 +217,7 @@ fn checkpoints(found: &[checkpoint::Checkpoint]) -> Table {
 }
 
 /// The evaluations of the checkpoints, with the reason of a failure.
-fn evaluations(run: &Observed, meta: Option<&Meta>) -> Table {
+fn evaluations(run: &Observed, foreign: Vec<ForeignEvaluations>) -> Table {
     let mut table =
         Table::new(["EVALUATION", "STEP", "STATUS", "DURATION", "ROWS", "METRICS", "REASON"].map(column));
     let observer = Observer::default();
@@ -242,9 +247,7 @@ fn evaluations(run: &Observed, meta: Option<&Meta>) -> Table {
             ]);
         }
     }
-    let layout = run.run.layout();
-    let origin = meta.and_then(|meta| Foreign::origin(layout, meta));
-    for evaluations in origin.map(|origin| origin.evaluations(layout.root())).unwrap_or_default() {
+    for evaluations in foreign {
         for (step, path) in evaluations.tables {
             let measured = open_regular(&path).ok().flatten().map(measure);
             let (rows, metrics, reason) = match measured {

@@ -11,4 +11,6 @@ pub struct ForeignEvaluations {
     pub tables: Vec<(Option<u64>, PathBuf)>,
     /// Whether there were too many files, so that tables may be missing.
     pub is_cut: bool,
+    /// What cannot be read and why, a line each; tables may be missing then, too.
+    pub unread: Vec<String>,
 }

@@ -45,6 +45,7 @@ mod mlflow;
 mod nanogpt;
 mod pid_file;
 mod ray_tune;
+mod rl_evaluations;
 mod rl_practice;
 mod sacred;
 mod settings;
