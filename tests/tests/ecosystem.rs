@@ -204,3 +204,52 @@ fn data_sets_models_and_parts_of_runs_are_no_runs() {
     let runs = listed(&lab, "proj");
     assert!(runs.is_empty(), "{runs:#?}");
 }
+
+#[test]
+fn common_names_with_other_contents_are_no_runs() {
+    let lab = Lab::new();
+    for (file, content) in [
+        ("app/status.json", "{\"status\": \"ok\", \"start_time\": \"2026-01-29T12:00:00\"}"),
+        ("app/config.yaml", "port: 80\n"),
+        ("service/status.json", "{\"status\": \"running\", \"uptime\": 12}"),
+        ("service/pid", "1"),
+        ("data/status.json", "{\"status\": \"complete\"}"),
+        ("data/meta.json", "{\"license\": \"MIT\"}"),
+        ("kaggle/progress.csv", "id,progress\n1,0.5\n"),
+        ("words/progress.csv", "who,task/name\nme,reading\n"),
+        ("machine/monitor.csv", "time,cpu\n1,0.5\n"),
+        ("machine/disk.monitor.csv", "time,disk\n1,0.5\n"),
+        ("games/log.csv", "epoch,winner,moves\n1,me,7\n"),
+        ("cards/history.csv", "epoch,loss_of\n1,ace\n"),
+        ("years/training.csv", "epoch\n1\n"),
+        ("notes/training.log", "epoch, the first\n"),
+    ] {
+        lab.write(&format!("proj/{file}"), content);
+    }
+    let runs = listed(&lab, "proj");
+    assert!(runs.is_empty(), "{runs:#?}");
+    // What is damaged, or has only begun, is what its name says; and so are tables of Baselines and of Keras.
+    let status = "{\"status\": \"running\", \"start_time\": \"2026-01-29T12:00:00+00:00\"}";
+    for (file, content) in [
+        ("begins/status.json", status),
+        ("begins/config.yaml", "lr: 1\n"),
+        ("beats/status.json", "{\"last_heartbeat\": \"2026-01-29T12:00:00+00:00\"}"),
+        ("beats/pid", "0"),
+        ("torn/status.json", "{\"stat"),
+        ("torn/meta.json", "{\"license\": \"MIT\"}"),
+        ("ppo/progress.csv", ""),
+        ("a2c/progress.csv", "fps,nupdates\n100,1\n"),
+        ("dqn/0.monitor.csv", "# {\"t_start\": 1769688000.5} \nr,l,t\n"),
+        ("fit/log.csv", "epoch;accuracy;val_f1\n0;0.5;0.5\n"),
+        ("tabs/history.csv", "epoch\tbox_loss\n"),
+    ] {
+        lab.write(&format!("real/{file}"), content);
+    }
+    lab.write("real/shut/progress.csv", "id,progress\n");
+    lab.set_mode("real/shut/progress.csv", 0);
+    let listed = lab.cmd_by_somebody("run-status").args(["-d", "real", "-a", "--json"]).run();
+    let mut names: Vec<String> = listed.json_lines().iter().map(|run| run["run_name"].to_string()).collect();
+    names.sort();
+    let expected = ["a2c", "beats", "begins", "dqn", "fit", "ppo", "shut", "tabs", "torn"];
+    assert_eq!(names, expected.map(|name| format!("\"{name}\"")));
+}

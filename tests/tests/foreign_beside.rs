@@ -37,6 +37,14 @@ const MARKS: [&[&str]; 26] = [
     &["eval_config.yaml"],
 ];
 
+/// Returns the text of such a file, by which its layout is known.
+fn content(mark: &str) -> &'static str {
+    if mark.ends_with("monitor.csv") {
+        return "#{\"t_start\": 1769688000.5}\nr,l,t\n1,1,1\n";
+    }
+    "epoch,loss,time/iterations\n1,1,1\n"
+}
+
 /// Returns the paths below the laboratory of the runs that run-status lists: of ours, and of other systems.
 fn listed(lab: &Lab, words: &[&str]) -> (Vec<String>, Vec<String>) {
     let listed = lab.cmd("run-status").arg("--json").args(words).run().code(0).json_lines();
@@ -63,7 +71,7 @@ fn what_a_program_left_beside_runs_of_ours_hides_none() {
             // At the top of the batch, of the directory of runs, and of the project.
             for place in [&*batch, "home/proj/runs", "home/proj"] {
                 for mark in marks {
-                    lab.write(&format!("{place}/{mark}"), "epoch,step\n1,1\n");
+                    lab.write(&format!("{place}/{mark}"), content(mark));
                 }
                 let all = vec![alone.clone(), in_batch.clone()];
                 for (words, expected) in [
@@ -102,7 +110,7 @@ fn an_event_file_beside_runs_of_another_system_hides_none() {
         stealthrl(&lab, "proj/runs/s", &json!({}), &short_rows(2));
         lab.write("proj/lightning_logs/version_0/hparams.yaml", "lr: 0.1\n");
         for holder in ["runs", "lightning_logs"] {
-            lab.write(&format!("proj/{holder}/{mark}"), "epoch,step\n1,1\n");
+            lab.write(&format!("proj/{holder}/{mark}"), content(mark));
         }
         let found = listed(&lab, &["-a", "-d", "proj"]);
         assert_eq!(found.1, ["proj/lightning_logs/version_0", "proj/runs/s"], "{mark}");
@@ -139,10 +147,10 @@ fn a_file_in_a_project_hides_no_runs_below_it_and_a_run_keeps_what_is_below_it()
         for (number, fill) in projects.iter().enumerate() {
             let top = format!("home/p{number}");
             fill(&lab, &top);
-            lab.write(&format!("{top}/{mark}"), "epoch,step\n1,1\n");
+            lab.write(&format!("{top}/{mark}"), content(mark));
         }
         // A run of its own, with what W&B keeps in it.
-        lab.write(&format!("home/run/{mark}"), "epoch,step\n1,1\n");
+        lab.write(&format!("home/run/{mark}"), content(mark));
         for id in ["a", "b"] {
             lab.write(&format!("home/run/wandb/offline-run-20260129_120000-{id}/run-{id}.wandb"), "");
         }

@@ -1,6 +1,7 @@
 //! Log directories of Stable Baselines 3, of its zoo, and of the Baselines before: `progress.csv`, `monitor.csv` for
 //! each environment, and `evaluations.npz`.
 
+use super::table_head::TableHead;
 use super::traces::{first_event, names, written};
 use super::{Account, ForeignLayout, Listing};
 use crate::fsio::read::read_start;
@@ -15,15 +16,37 @@ pub(super) struct Baselines;
 /// Maximum length of the first line of a monitor's table, which contains the start.
 const FIRST_LINE: u64 = 4 << 10;
 
+/// Names without a group in `progress.csv`, of the Baselines and of what came from the same logger.
+const LOGGED: [&str; 14] = [
+    "AverageReturn",
+    "EpLenMean",
+    "EpRewMean",
+    "TimestepsSoFar",
+    "TotalEnvSteps",
+    "ep_len_mean",
+    "ep_reward_mean",
+    "explained_variance",
+    "mean 100 episode reward",
+    "n_updates",
+    "nupdates",
+    "policy_entropy",
+    "serial_timesteps",
+    "total_timesteps",
+];
+
 impl ForeignLayout for Baselines {
     fn name(&self) -> &'static str {
         "Stable Baselines 3"
     }
 
     fn is_run(&self, listing: &Listing) -> bool {
-        listing.has_file("progress.csv")
-            || listing.has_file("evaluations.npz")
-            || listing.any_file(|name| name.ends_with("monitor.csv"))
+        let at = |name: &str| listing.path().join(name);
+        // Nothing but its name tells of a table that cannot be read, or is still empty.
+        let is_progress =
+            || TableHead::read(&at("progress.csv"), &[',']).is_none_or(|head| head.any_number(is_logged));
+        listing.has_file("evaluations.npz")
+            || listing.has_file("progress.csv") && is_progress()
+            || listing.any_file(|name| name.ends_with("monitor.csv") && is_monitor(&at(name)))
     }
 
     fn account(&self, run: &Path) -> Account {
@@ -35,6 +58,20 @@ impl ForeignLayout for Baselines {
             ..Account::default()
         }
     }
+}
+
+/// Returns whether a name is one that the loggers of these libraries write: with a group, or as the Baselines
+/// had it.
+fn is_logged(name: &str) -> bool {
+    name.contains('/') || LOGGED.iter().any(|logged| name.eq_ignore_ascii_case(logged))
+}
+
+/// Returns whether a table is that of a monitor: it begins with an object, or with the columns of a monitor.
+/// Nothing but its name tells of a table that cannot be read, or is still empty.
+fn is_monitor(path: &Path) -> bool {
+    let start = read_start(path, 16).unwrap_or_default();
+    let begins = |with: &[u8]| start.starts_with(with);
+    start.is_empty() || begins(b"#{") || begins(b"# {") || begins(b"r,l,t")
 }
 
 /// Reads the start of a monitor: its table begins with `#{"t_start": SECONDS, …}`.

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Connect4;
 
+/// Keys of its `meta.json`, at least one of which is there.
+const META: [&str; 3] = ["start_time_iso", "git_commit", "torch_version"];
+
 impl ForeignLayout for Connect4 {
     fn name(&self) -> &'static str {
         "the Connect4 pipeline"
@@ -19,12 +22,20 @@ impl ForeignLayout for Connect4 {
 
     fn is_run(&self, listing: &Listing) -> bool {
         let has = |name| listing.has_file(name);
-        let is_one = has("status.json") && (has("meta.json") || has("pid") || has("config.yaml"));
-        is_one || has("config.yaml") && has("pid") || {
-            has("config.yaml")
-                && listing
-                    .document("meta.json")
-                    .is_some_and(|metadata| metadata.value("start_time_iso").is_some())
+        let [has_config, has_pid, has_status, has_meta] =
+            ["config.yaml", "pid", "status.json", "meta.json"].map(has);
+        if has_config && (has_pid || has_status && has_meta) {
+            return true;
+        }
+        // Services and data sets have such documents, too. A damaged one may be that of a training.
+        let status = || listing.document("status.json").map(|status| is_of_training(&status));
+        let is_key_in = |meta: &Fields| META.iter().any(|key| meta.value(key).is_some());
+        let meta = || listing.document("meta.json").map(|meta| is_key_in(&meta));
+        match (has_status, has_meta) {
+            (true, true) => meta() != Some(false) || status() != Some(false),
+            (true, false) => (has_config || has_pid) && status() == Some(true),
+            (false, true) => has_config && meta() == Some(true),
+            (false, false) => false,
         }
     }
 
@@ -98,6 +109,14 @@ impl ForeignLayout for Connect4 {
     fn present(&self, run: &Path) -> Option<PathBuf> {
         Some(run.join("status.json"))
     }
+}
+
+/// Returns whether a status is that of a training: it has a step, a heartbeat, or a known status with a start.
+fn is_of_training(status: &Fields) -> bool {
+    let has_word = || status.text("status").is_some_and(|word| Claim::of_word(&word) != Claim::Nothing);
+    status.number("step").is_some()
+        || status.time("last_heartbeat").is_some()
+        || status.time("start_time").is_some() && has_word()
 }
 
 /// Reads the pid file of a run. In a container, the trainer may be the first process.

@@ -51,6 +51,7 @@ mod sacred;
 mod settings;
 mod stealthrl;
 mod submitit;
+mod table_head;
 mod tensorboard;
 mod traces;
 mod transformers;
