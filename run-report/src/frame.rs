@@ -10,7 +10,7 @@ use run_common::figures::counted;
 use run_common::message::warn;
 use run_common::text::cut;
 use run_metrics::csv::quote;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Maximum length of a value in a table for people, in characters.
 const WIDTH: usize = 48;
@@ -247,6 +247,15 @@ impl Frame {
             csv.push(b'\n');
         }
         csv
+    }
+
+    /// Returns the columns and the rows as members of a JSON object: as text, because there may be hundreds of
+    /// thousands of columns, which take ten times the memory as values.
+    pub(crate) fn members(&self) -> String {
+        let column = |column: &Column| json!({"name": column.name, "extra": column.is_extra}).to_string();
+        let columns: Vec<String> = self.columns.iter().map(column).collect();
+        let rows: Vec<String> = self.objects().map(|row| Value::from(row).to_string()).collect();
+        format!("\"columns\":[{}],\"rows\":[{}]", columns.join(","), rows.join(","))
     }
 
     /// Returns each row as an object, with all columns.

@@ -34,16 +34,13 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exi
     let made = |run: &Run, mut curves: Vec<Curve>| {
         curves.retain(|curve| chosen.is_empty() || chosen.contains(&curve.metric));
         let names: Vec<String> = curves.iter().map(|curve| curve.metric.clone()).collect();
-        (of_run(run, &curves).to_string(), names)
+        (of_run(run, &curves), names)
     };
     let (made, exit) = read(runs, options, BUCKETS, made);
     let (curves, names): (Vec<String>, Vec<Vec<String>>) = made.into_iter().unzip();
     let exit =
         exit.max(options.say_missing(runs, |metric| names.iter().flatten().any(|name| name == metric)));
     let frame = table::all_columns(&runs.all, figures);
-    let columns: Vec<Value> =
-        frame.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();
-    let rows: Vec<Map<String, Value>> = frame.objects().collect();
     let head = json!({
         "schema": 1,
         "created": Timestamp::now(),
@@ -52,21 +49,21 @@ fn document(runs: &Runs, options: &Options, figures: &[Figures]) -> (String, Exi
         "smooth": options.smooth,
         "log": options.log,
         "log_x": options.log_x,
-        "columns": columns,
-        "rows": rows,
     });
     // The runs hold many numbers, so each run was serialized as soon as it was read.
     let head = head.to_string();
     let head = head.strip_suffix('}').unwrap_or(&head);
-    (format!("{head},\"runs\":[{}]}}\n", curves.join(",\n")), exit)
+    (format!("{head},{},\"runs\":[{}]}}\n", frame.members(), curves.join(",\n")), exit)
 }
 
-fn of_run(run: &Run, curves: &[Curve]) -> Value {
+fn of_run(run: &Run, curves: &[Curve]) -> String {
     let Environment { facts, packages } = environment(run);
     let mut document = about(run, facts);
     document.insert("packages".to_owned(), packages.into());
-    document.insert("curves".to_owned(), curves.iter().map(of_curve).collect());
-    document.into()
+    let document = Value::from(document).to_string();
+    let document = document.strip_suffix('}').unwrap_or(&document);
+    let curves: Vec<String> = curves.iter().map(|curve| of_curve(curve).to_string()).collect();
+    format!("{document},\"curves\":[{}]}}", curves.join(","))
 }
 
 /// Returns what a document and a page say of a run before its curves. Facts of its environment follow its provenance.

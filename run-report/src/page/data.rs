@@ -80,9 +80,6 @@ pub(super) fn of_runs(
     let has = |metric: &str| all.iter().any(|run| run.metrics.iter().any(|name| name == metric));
     let exit = exit.max(options.say_missing(runs, has));
     let frame = table::all_columns(&runs.all, figures);
-    let columns: Vec<Value> =
-        frame.columns.iter().map(|column| json!({"name": column.name, "extra": column.is_extra})).collect();
-    let rows: Vec<Map<String, Value>> = frame.objects().collect();
     let mut sum = Receipt::default();
     let mut receipts = Vec::new();
     for (run, made) in runs.all.iter().zip(&all) {
@@ -95,8 +92,6 @@ pub(super) fn of_runs(
     whole["words"] = in_words(&sum).into();
     let mut head = head(options);
     head["metrics"] = metrics(&all, figures).into();
-    head["columns"] = columns.into();
-    head["rows"] = json!(rows);
     head["same_packages"] = json!(same);
     head["receipts"] = receipts.into();
     head["sum"] = whole;
@@ -104,7 +99,7 @@ pub(super) fn of_runs(
     let head = head.to_string();
     let head = head.strip_suffix('}').unwrap_or(&head);
     let runs: Vec<String> = all.into_iter().map(|run| run.json).collect();
-    (format!("{head},\"runs\":[{}]}}\n", runs.join(",\n")), exit)
+    (format!("{head},{},\"runs\":[{}]}}\n", frame.members(), runs.join(",\n")), exit)
 }
 
 /// Returns the metrics to draw, the most telling ones first, and the resources.
@@ -138,6 +133,7 @@ pub(crate) fn of_live(options: &Options, live: Value, columns: &[Value], runs: &
     head["live"] = live;
     head["metrics"] = RESOURCES.map(of_resource).to_vec().into();
     head["columns"] = columns.into();
+    head["rows"] = json!([]);
     head["runs"] = json!(runs);
     head.to_string()
 }
@@ -158,8 +154,6 @@ fn head(options: &Options) -> Value {
         "log_x": options.log_x,
         "live": null,
         "metrics": [],
-        "columns": [],
-        "rows": [],
         "same_packages": {},
         "receipts": [],
         "sum": null,
