@@ -1,6 +1,7 @@
 //! `run-sync restore`: brings runs back. Verifies every byte before a file gets its name, and replaces local
 //! files only on request.
 
+mod check;
 mod choose;
 mod ground;
 mod place;
@@ -13,9 +14,9 @@ use crate::backup::writer::writer_here;
 use crate::bar::Bar;
 use crate::cli;
 use crate::format::entry::{Entry, Kind, Place};
-use crate::format::manifest::SetKind;
 use crate::set::{Set, SetName};
 use crate::source::Source;
+use check::{Checks, lock_of};
 use choose::Choice;
 use ground::Ground;
 use plan::{Plan, Planner, Step, Unit};
@@ -26,7 +27,6 @@ use run_common::figures::{counted, human_bytes};
 use run_common::fsio::lock::{Held, Lock, ask};
 use run_common::message::{complain, warn};
 use run_common::rundir::evaluations::{Evaluations, directory};
-use run_common::rundir::meta::Meta;
 use run_common::rundir::open::RunDir;
 use rustix::fd::OwnedFd;
 use serde::Serialize;
@@ -76,6 +76,7 @@ struct Order<'a> {
     threads: usize,
     /// The store's address in receipts.
     receipts_of: String,
+    checks: Checks,
 }
 
 /// Restores runs.
@@ -84,7 +85,8 @@ pub(crate) fn run(args: &cli::Restore, out: &mut Out) -> Result<Exit, Error> {
     let choice = Choice::new(&args.only, args.gone, args.no_eval)?;
     let source = Source::open(args.from.from.as_ref(), &args.reach)?;
     let into = args.into.clone().unwrap_or_else(|| args.runs_dir.path());
-    let order = Order { args, choice, into, threads: source.transfers, receipts_of: source.shown.clone() };
+    let (threads, receipts_of) = (source.transfers, source.shown.clone());
+    let order = Order { args, choice, into, threads, receipts_of, checks: Checks::default() };
     let (sets, mut status) = source.sets(&args.names)?;
     for name in order.with_batches(&source, sets)? {
         let set = source.set(name);
@@ -132,7 +134,7 @@ impl Order<'_> {
             Some(batch) => self.into.join(batch).join(&set.name.name),
             None => self.into.join(&set.name.name),
         };
-        check(&path, chosen)?;
+        self.checks.check(set, &path, chosen)?;
         let entries = self.choice.of(&chosen.manifest);
         if entries.is_empty() && !self.choice.is_all() {
             let what = format!("nothing in backup {} of '{}' matches --only", chosen.commit.number, set.name);
@@ -157,8 +159,7 @@ impl Order<'_> {
         let received = receive::receive(set, &plan, &grounds, self.threads, &bar)?;
         drop(bar);
         let damaged = place::complete(&plan, &grounds, &received)?;
-        let run = RunDir::seen(&path);
-        let _run = if grounds[0].exists { keep_idle(&run)? } else { None };
+        let _idle = if grounds[0].exists { keep_idle(&path, chosen)? } else { None };
         let taken = place::publish(&plan, &grounds)?;
         let here = "something has taken its name here meanwhile";
         report.left.extend(taken.iter().map(|unit| {
@@ -242,35 +243,16 @@ impl Report {
     }
 }
 
-/// Refuses a place with another run, or with an active run.
-fn check(path: &Path, chosen: &Chosen) -> Result<(), Error> {
-    let head = &chosen.manifest.head;
-    let refused = |exit, why: &str| {
-        Error::new(exit, format!("cannot restore to '{}'", path.display())).because(why.to_owned())
-    };
-    let run = RunDir::seen(path);
-    if head.kind == SetKind::Run && Meta::read(run.layout()).is_ok_and(|meta| meta.run_id != head.run_id) {
-        return Err(refused(Exit::No, "another run has this name here").hint("--into restores it elsewhere"));
-    }
-    if ask(&run.layout().lock()).is_ok_and(|held| held == Held::Yes) {
-        return Err(
-            refused(Exit::Busy, "the run is active").hint("run-stop(1) stops it; --into restores elsewhere")
-        );
-    }
-    Ok(())
-}
-
-/// Keeps attempts from beginning in a local run while files get their names. Fails if an attempt has begun.
-fn keep_idle(run: &RunDir) -> Result<Option<Lock>, Error> {
-    let path = run.layout().lock();
+/// Keeps a local run or batch from becoming active while files get their names. Fails if it is active.
+fn keep_idle(root: &Path, chosen: &Chosen) -> Result<Option<Lock>, Error> {
+    let path = lock_of(root, chosen.manifest.head.kind);
     if ask(&path).is_ok_and(|held| held == Held::Unknown) {
         return Ok(None); // no run, or no locks on this file system
     }
     match Lock::try_take(&path) {
         Ok(Some(lock)) => Ok(Some(lock)),
         Ok(None) => {
-            let error =
-                Error::new(Exit::Busy, format!("cannot restore to '{}'", run.layout().root().display()));
+            let error = Error::new(Exit::Busy, format!("cannot restore to '{}'", root.display()));
             Err(error
                 .because("it was started meanwhile")
                 .hint("the same command continues when it has ended"))

@@ -13,6 +13,11 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+/// The locks of runs and batches, which are never replaced.
+const LOCKS: [&str; 3] = [".run/lock", ".run/waiting.lock", ".batch/lock"];
+/// The locks of evaluations.
+const OF_EVALUATIONS: [&str; 1] = [".eval/lock"];
+
 /// An item that is created under a temporary name, and gets its own name when it is complete: a file, a link,
 /// or a directory with its content.
 #[derive(Debug)]
@@ -137,6 +142,10 @@ impl<'g, 'a> Planner<'g, 'a> {
                 continue;
             }
             let here = self.look(*ground, &path, entry)?;
+            if is_lock(&entry.place) && matches!(here, Here::Comparable | Here::Other) {
+                self.plan.equal += 1;
+                continue;
+            }
             found.push((*ground, path, *entry, here));
         }
         let (grounds, is_own) = (self.grounds, self.is_own);
@@ -286,6 +295,12 @@ impl<'g, 'a> Planner<'g, 'a> {
             false => "it differs here",
         })
     }
+}
+
+/// Returns whether a file is a lock: what is in it does not matter, and a process may hold it.
+fn is_lock(place: &Place) -> bool {
+    let locks = if place.evaluation.is_some() { &OF_EVALUATIONS[..] } else { &LOCKS };
+    locks.iter().any(|lock| place.path == Path::new(lock))
 }
 
 /// Returns the path of the first entry that is the same file.

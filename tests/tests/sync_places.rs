@@ -1,0 +1,145 @@
+//! Runs and batches of one name: none is ever put into another, neither here nor in a store.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use testkit::process::Signal;
+use testkit::{Cmd, Lab, Running, wait_for};
+
+/// Makes a batch `sweep` of the runs `run_lr-1` and `run_lr-2`.
+fn batch(lab: &Lab) {
+    lab.cmd("run-new").args(["--batch=sweep", "--sweep", "lr=1,2", "--", "true", "{set}"]).run().code(0);
+}
+
+fn sync(lab: &Lab, args: &[&str]) -> Cmd {
+    lab.cmd("run-sync").args(args)
+}
+
+fn restore(lab: &Lab, args: &[&str]) -> Cmd {
+    sync(lab, &["restore", "--from", "store"]).args(args)
+}
+
+/// Returns what lies below a directory: the path, inode and size of each file.
+fn files(lab: &Lab, directory: &str) -> Vec<String> {
+    let found = lab.cmd("find").args([directory, "-type", "f", "-printf", "%P %i %s\\n"]).run().code(0).out();
+    let mut lines: Vec<String> = found.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Backs up what is in the runs directory, and begins another one.
+fn store_and_begin_anew(lab: &Lab) {
+    sync(lab, &["backup", "--to", "store", "--all"]).run().code(0).stderr("");
+    fs::remove_dir_all(lab.path("runs")).unwrap();
+}
+
+#[test]
+fn a_run_is_never_put_where_a_batch_is() {
+    let lab = Lab::new();
+    lab.new_run("sweep", &["true"]);
+    store_and_begin_anew(&lab);
+    batch(&lab);
+    let before = files(&lab, "runs");
+    for force in [&["sweep"][..], &["--force", "sweep"], &["-n", "sweep"]] {
+        restore(&lab, force).run().code(1).stdout("").stderr(
+            "run-sync: cannot restore to 'runs/sweep': a batch has this name here\n\
+             run-sync: --into restores it elsewhere\n",
+        );
+    }
+    // A batch whose record is gone is one, too.
+    fs::remove_dir_all(lab.path("runs/sweep/.batch")).unwrap();
+    restore(&lab, &["sweep"]).run().code(1).stderr_has("a directory with runs has this name here");
+    assert_eq!(
+        files(&lab, "runs/sweep/run_lr-1").len(),
+        before.iter().filter(|f| f.contains("lr-1/")).count()
+    );
+    restore(&lab, &["--into", "elsewhere", "sweep"]).run().code(0).stderr("");
+    assert!(lab.path("elsewhere/sweep/.run/meta.json").exists());
+}
+
+#[test]
+fn a_batch_is_never_put_where_a_run_is() {
+    let lab = Lab::new();
+    batch(&lab);
+    store_and_begin_anew(&lab);
+    lab.new_run("sweep", &["true"]);
+    let before = files(&lab, "runs");
+    restore(&lab, &["--force", "sweep"]).run().code(1).stdout("").stderr(
+        "run-sync: cannot restore to 'runs/sweep': a run has this name here\n\
+         run-sync: --into restores it elsewhere\n\
+         run-sync: cannot restore to 'runs/sweep/run_lr-1': the directory above it is a run\n\
+         run-sync: --into restores it elsewhere\n\
+         run-sync: cannot restore to 'runs/sweep/run_lr-2': the directory above it is a run\n\
+         run-sync: --into restores it elsewhere\n",
+    );
+    restore(&lab, &["sweep/run_lr-1"]).run().code(1).stdout("");
+    assert_eq!(files(&lab, "runs"), before);
+}
+
+#[test]
+fn nothing_is_put_into_another_batch_of_the_same_name() {
+    let lab = Lab::new();
+    batch(&lab);
+    store_and_begin_anew(&lab);
+    batch(&lab);
+    fs::remove_dir_all(lab.path("runs/sweep/run_lr-1")).unwrap();
+    let before = files(&lab, "runs");
+    restore(&lab, &["--force", "sweep"]).run().code(1).stdout("").stderr(
+        "run-sync: cannot restore to 'runs/sweep': another batch has this name here\n\
+         run-sync: --into restores it elsewhere\n\
+         run-sync: cannot restore to 'runs/sweep/run_lr-1': another batch has the name of its batch here\n\
+         run-sync: --into restores it elsewhere\n\
+         run-sync: cannot restore to 'runs/sweep/run_lr-2': another run has this name here\n\
+         run-sync: --into restores it elsewhere\n",
+    );
+    restore(&lab, &["sweep/run_lr-1"]).run().code(1).stdout("");
+    assert_eq!(files(&lab, "runs"), before);
+    // Into the batch that it was of, a run comes back.
+    restore(&lab, &["--into", "back", "sweep"]).run().code(0);
+    fs::remove_dir_all(lab.path("back/sweep/run_lr-2")).unwrap();
+    restore(&lab, &["--into", "back", "sweep/run_lr-2"]).run().code(0).stderr("");
+    assert!(lab.path("back/sweep/run_lr-2/.run/meta.json").exists());
+}
+
+/// Holds the lock at a path, as run-exec does.
+fn hold(lab: &Lab, path: &str) -> Running {
+    let program = "import fcntl, sys, time
+lock = open(sys.argv[1], 'a+')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+open('held', 'w')
+while True: time.sleep(1)";
+    let holder = lab.cmd("python3").args(["-c", program, path]).spawn();
+    wait_for("the lock", || lab.path("held").exists());
+    holder
+}
+
+#[test]
+fn the_files_of_an_active_batch_stay_and_no_lock_is_ever_replaced() {
+    let lab = Lab::new();
+    batch(&lab);
+    lab.cmd("run-exec").args(["-q", "sweep"]).run().code(0);
+    sync(&lab, &["backup", "--to", "store", "sweep"]).run().code(0);
+    fs::remove_file(lab.path("runs/sweep/master_log.txt")).unwrap();
+    for (lock, why) in [
+        ("runs/sweep/.batch/lock", "the batch is active"),
+        ("runs/sweep/run_lr-2/.run/lock", "its run 'run_lr-2' is active"),
+    ] {
+        let holder = hold(&lab, lock);
+        let inode = fs::metadata(lab.path(lock)).unwrap().ino();
+        let done = restore(&lab, &["--force", "sweep"]).run().code(4);
+        done.stderr_has(&format!("cannot restore to 'runs/sweep': {why}"));
+        assert_eq!(fs::metadata(lab.path(lock)).unwrap().ino(), inode);
+        assert!(!lab.path("runs/sweep/master_log.txt").exists());
+        holder.signal(Signal::KILL);
+        holder.wait();
+        fs::remove_file(lab.path("held")).unwrap();
+    }
+    // A lock that was signed since stays, and is no difference.
+    let lock = lab.path("runs/sweep/.batch/lock");
+    let inode = fs::metadata(&lock).unwrap().ino();
+    fs::write(&lock, "process 1 on elsewhere\n").unwrap();
+    restore(&lab, &["sweep"]).run().code(0).stderr("");
+    restore(&lab, &["--force", "sweep"]).run().code(0).stderr("");
+    assert_eq!(fs::metadata(&lock).unwrap().ino(), inode);
+    assert_eq!(fs::read_to_string(&lock).unwrap(), "process 1 on elsewhere\n");
+    assert!(lab.path("runs/sweep/master_log.txt").exists());
+}
