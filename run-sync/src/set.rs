@@ -38,6 +38,15 @@ impl SetName {
         is_right.then(|| Self { batch, name: name.to_owned() })
     }
 
+    /// Returns the part of the name that a store uses for its own files, if there is one.
+    pub(crate) fn reserved(&self) -> Option<&str> {
+        let parts = self.batch.iter().chain([&self.name]).map(String::as_str);
+        let of_batch = |name: &str| {
+            self.batch.is_some() && BATCH_FILES.iter().any(|file| file.eq_ignore_ascii_case(name))
+        };
+        parts.into_iter().find(|name| key::is_reserved(name) || *name == self.name && of_batch(name))
+    }
+
     /// Returns the prefix of all keys of the set.
     pub(crate) fn prefix(&self) -> String {
         let name = key::name(&self.name);

@@ -143,3 +143,76 @@ fn the_files_of_an_active_batch_stay_and_no_lock_is_ever_replaced() {
     assert_eq!(fs::read_to_string(&lock).unwrap(), "process 1 on elsewhere\n");
     assert!(lab.path("runs/sweep/master_log.txt").exists());
 }
+
+#[test]
+fn in_a_store_no_run_lies_in_another_and_none_where_a_batch_is() {
+    let lab = Lab::new();
+    let backup = |args: &[&str]| sync(&lab, &["backup", "--to", "store"]).args(args).run();
+    let run = lab.new_run("sweep", &["true"]);
+    lab.write(&format!("{run}/run_lr-1/SHA256SUMS"), "mine\n");
+    backup(&["sweep"]).code(0).stderr("");
+    let before = files(&lab, "store");
+    // A batch where a run is.
+    fs::rename(lab.path("runs"), lab.path("first")).unwrap();
+    batch(&lab);
+    lab.new_run("other", &["true"]);
+    let store = lab.path("store").display().to_string();
+    let refused = |what: &str, why: &str| {
+        format!(
+            "run-sync: cannot back up to '{what}' in {store}: {why}\n\
+             run-sync: --as gives another name\n"
+        )
+    };
+    let named = "a run has the name 'sweep' there";
+    let expected = [
+        refused("sweep/run_lr-1", named),
+        refused("sweep/run_lr-2", named),
+        refused("sweep", "another run has this name"),
+    ];
+    for dry in [&["-n", "sweep"][..], &["sweep"]] {
+        backup(dry).code(1).stdout("").stderr(&expected.concat());
+    }
+    backup(&["--as", "sweep/copy", "other"]).code(1).stdout("").stderr(&refused("sweep/copy", named));
+    assert_eq!(files(&lab, "store"), before);
+    sync(&lab, &["verify", "--from", "store", "--all"]).run().code(0).stderr("");
+    // A run where a batch is, even one without its own files.
+    backup(&["--as", "again/copy", "other"]).code(0).stderr("");
+    let before = files(&lab, "store");
+    let named = "a batch has this name there";
+    for dry in [&["-n"][..], &[]] {
+        backup(&[dry, &["--as", "again", "other"]].concat())
+            .code(1)
+            .stdout("")
+            .stderr(&refused("again", named));
+    }
+    assert_eq!(files(&lab, "store"), before);
+    let listed = sync(&lab, &["list", "--json", "--from", "store"]).run().code(0).json_lines();
+    let names: Vec<&str> = listed.iter().map(|set| set["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["again/copy", "sweep"]);
+}
+
+#[test]
+fn names_of_the_store_itself_are_no_names_of_runs() {
+    let lab = Lab::new();
+    batch(&lab);
+    lab.new_run("trial", &["true"]);
+    for name in
+        [".run-store", "a/.backup", ".batch", "a/.by", ".eval/a", ".gen", ".long", "sha256sums", "b/stop"]
+    {
+        let done = sync(&lab, &["backup", "--to", "store", "--as", name, "trial"]).run().code(2).stdout("");
+        done.stderr_has("--as cannot use the name '");
+    }
+    assert!(!lab.path("store").exists());
+    // The other runs of a batch are stored.
+    fs::rename(lab.path("runs/sweep/run_lr-1"), lab.path("runs/sweep/SHA256SUMS")).unwrap();
+    let done = sync(&lab, &["backup", "--to", "store", "sweep"]).run().code(3).stderr(
+        "run-sync: cannot back up 'runs/sweep/SHA256SUMS': a store has files of its own under the name 'SHA256SUMS'\n\
+         run-sync: --as gives another name\n",
+    );
+    let out = done.out();
+    let lines: Vec<&str> = out.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["sweep/run_lr-2", "sweep"]);
+    sync(&lab, &["verify", "--from", "store", "--all"]).run().code(0).stderr("");
+    let path = "runs/sweep/SHA256SUMS";
+    sync(&lab, &["backup", "--to", "store", "--as", "sweep/lr1", path]).run().code(0).stderr("");
+}

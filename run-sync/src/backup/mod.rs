@@ -12,6 +12,7 @@ mod objects;
 mod one;
 mod plan;
 mod report;
+mod room;
 mod send;
 mod session;
 pub(crate) mod writer;
@@ -19,11 +20,13 @@ pub(crate) mod writer;
 use crate::address::{address, shown};
 use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
+use crate::set::SetName;
 use crate::store;
 use crate::store::Access;
 use crate::store::url::StoreUrl;
 use batch::Batches;
 use one::Options;
+use room::Rooms;
 use run_common::cli::mistakes::check_value_joined;
 use run_common::cli::names::Names;
 use run_common::cli::operands::{Operand, open_all};
@@ -39,6 +42,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     out.outlive_reader();
     if args.name.is_some() && (args.runs.all || args.runs.runs.len() > 1) {
         return Err(Error::usage("--as names one run"));
+    }
+    if let Some(reserved) = args.name.as_deref().and_then(SetName::parse).as_ref().and_then(SetName::reserved)
+    {
+        let error = Error::usage(format!("--as cannot use the name '{reserved}'"));
+        return Err(error.because("a store has files of its own under this name"));
     }
     if args.cleanup.is_some() {
         let has_name = |word: &str| Names::below(args.runs.runs_dir.path()).open(word).is_ok();
@@ -69,6 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
         seen: HashSet::new(),
         batches: Vec::new(),
         others: Batches::default(),
+        rooms: Rooms::default(),
         followed: Vec::new(),
         cleaner,
         is_prepared: false,

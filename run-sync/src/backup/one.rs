@@ -9,6 +9,7 @@ use super::listed::Listed;
 use super::objects::Objects;
 use super::plan::{Knowledge, Old, Step};
 use super::report::Report;
+use super::room::Rooms;
 use super::send::{Object, Outcome, Sending, Task};
 use super::writer::{Known, Writer, writer};
 use crate::bar::{Bar, Gauge};
@@ -56,6 +57,7 @@ pub(crate) fn back_up(
     store: &dyn Store,
     options: &Options,
     batches: &mut Batches,
+    rooms: &mut Rooms,
 ) -> Result<Report, Error> {
     let set = Set { store, url: &options.url, name: subject.name.clone() };
     let created = Timestamp::now();
@@ -66,7 +68,12 @@ pub(crate) fn back_up(
     let opened = Journal::open(&subject.record, here.clone(), writable);
     let (mut journal, earlier) =
         opened.map_err(|error| Error::io("read", &Journal::path(&subject.record), error))?;
+    let history = set.history()?;
+    if history.commits.is_empty() {
+        rooms.check(&set, subject.kind)?;
+    }
     let known = Known {
+        history,
         receipts: home.receipts(),
         here: &here,
         earlier: &earlier,

@@ -4,6 +4,7 @@ use super::batch::Batches;
 use super::follow::Followed;
 use super::one::{Options, back_up};
 use super::report::Report;
+use super::room::{Rooms, check_name};
 use crate::clean::Cleaner;
 use crate::cli::Backup as Args;
 use crate::format::key::STORE;
@@ -36,6 +37,8 @@ pub(super) struct Session<'a> {
     pub(super) batches: Vec<BatchDir>,
     /// Stored contents of batches.
     pub(super) others: Batches,
+    /// Checks the names of new sets.
+    pub(super) rooms: Rooms,
     /// Runs to back up until they have ended.
     pub(super) followed: Vec<Followed>,
     /// Removes local files after a backup, with `--cleanup`.
@@ -183,10 +186,11 @@ impl Session<'_> {
     /// Backs up one run, or the files of a batch.
     pub(super) fn back_up(&mut self, subject: &Subject) -> Result<Report, Error> {
         self.check_apart(subject)?;
+        check_name(subject)?;
         if !self.args.dry_run && !mem::replace(&mut self.is_prepared, true) {
             self.store.prepare()?;
         }
-        back_up(subject, self.store, self.options, &mut self.others)
+        back_up(subject, self.store, self.options, &mut self.others, &mut self.rooms)
     }
 
     fn print(&self, report: &Report, out: &mut Out) -> Result<Exit, Error> {

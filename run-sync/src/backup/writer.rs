@@ -33,8 +33,10 @@ struct Claim {
     newest: Option<Commit>,
 }
 
-/// Local knowledge about the writer of a run.
+/// Knowledge about the writer of a run.
 pub(crate) struct Known<'a> {
+    /// The backups of the set.
+    pub(crate) history: History,
     /// The receipts of the run.
     pub(crate) receipts: &'a [Receipt],
     /// The set, and the place of the run.
@@ -49,8 +51,7 @@ pub(crate) struct Known<'a> {
 
 /// Determines the writer. A new writer stores its name in the store.
 pub(crate) fn writer(set: &Set<'_>, known: &Known<'_>, journal: &mut Journal) -> Result<Writer, Error> {
-    let history = &set.history()?;
-    let Known { receipts, here, earlier, run_id, may_claim } = *known;
+    let Known { ref history, receipts, here, earlier, run_id, may_claim } = *known;
     let known = from_receipts(receipts, here);
     let mut claim = match (&earlier.begin, &earlier.keys, known) {
         (Some(begin), Some(keys), known)

@@ -21,6 +21,8 @@ pub(crate) const ABILITIES: &str = ".run-store/abilities.json";
 
 /// First parts of keys that no file of a run gets by its own path.
 const RESERVED: [&str; 6] = [BACKUP, ".by", EVALUATIONS, ".gen", ".long", SUMS];
+/// Parts of keys in a store that are no names of sets.
+const NO_NAMES: [&str; 8] = [".run-store", BATCH, BACKUP, ".by", EVALUATIONS, ".gen", ".long", SUMS];
 /// Bytes of a key below its set; S3 allows 1,024 with prefix, batch and name.
 const LENGTH: usize = 800;
 /// Bytes of a part of a key: file systems allow no more.
@@ -66,6 +68,12 @@ pub(crate) fn parse_manifest(key: &str) -> Option<(u64, Digest)> {
     let (number, digest) = name.split_once('-')?;
     let is_number = number.len() >= 6 && number.bytes().all(|digit| digit.is_ascii_digit());
     Some((number.parse().ok().filter(|_| is_number)?, digest.parse().ok()?))
+}
+
+/// Returns whether a run or batch cannot have this name in a store, in whatever letters: some stores do not
+/// distinguish capital letters.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    NO_NAMES.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
 /// Percent-encodes the name of a run, batch or label.
@@ -172,6 +180,15 @@ mod tests {
         for wrong in ["", "..", "a/b", "a%2Fb", "a%2fb", "a%00", "a\\b", "%FF"] {
             assert_eq!(parse_name(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_set_has_the_name_of_something_in_the_store() {
+        for reserved in [".run-store", ".backup", ".batch", ".by", ".eval", ".gen", ".long", "sha256sums"] {
+            assert!(is_reserved(reserved), "{reserved}");
+        }
+        assert_eq!(STORE.trim_end_matches('/'), NO_NAMES[0]);
+        assert!(["run-store", ".hidden", "batch", "SHA256SUMS.txt"].iter().all(|name| !is_reserved(name)));
     }
 
     proptest! {
