@@ -120,7 +120,7 @@ pub(crate) struct Backup {
     /// Leave out the results of evaluations
     #[arg(long)]
     pub(crate) no_eval: bool,
-    /// Read everything back before the backup counts
+    /// Read all files of the backup back; send again what the store has lost
     #[arg(long)]
     pub(crate) read_back: bool,
     /// Continue until the runs have ended: back up each checkpoint once it is complete

@@ -8,6 +8,7 @@ mod cat;
 mod clean;
 mod cli;
 mod diff;
+mod examine;
 mod fetch;
 mod files;
 mod format;

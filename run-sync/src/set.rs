@@ -11,7 +11,7 @@ use run_common::rundir::layout::BATCH_FILES;
 use std::fmt;
 use std::io;
 
-/// Bytes that a manifest may have: some 4 million entries.
+/// Bytes that a manifest or a list of hashes may have: some 4 million entries.
 const LIMIT: usize = 1 << 30;
 
 /// How often a damaged manifest is read.
@@ -177,6 +177,12 @@ impl Set<'_> {
     pub(crate) fn damaged(&self, commit: Commit) -> Error {
         let what = format!("manifest {} of '{}' in {} is damaged", commit.number, self.name, self.url);
         Error::new(Exit::BadRun, what).because("it does not have the hash in its name")
+    }
+
+    /// Reads a list of hashes, if there is one.
+    pub(crate) fn sums(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.store.head(&self.key(key)).map_err(|fault| self.failed("look at", key, fault))?;
+        found.map(|_| self.read(key, LIMIT)).transpose()
     }
 
     /// Reads a small object whole.

@@ -126,6 +126,10 @@ fn runs_and_batches_are_listed() {
         .stderr("run-sync: no runs in empty\n");
 }
 
+/// What follows on damage.
+const MEND: &str =
+    "run-sync: 'run-sync backup --read-back RUN' sends what is damaged again, if the run still has it\n";
+
 #[test]
 fn verify_names_what_is_damaged_and_reads_each_object_once() {
     let lab = Lab::new();
@@ -150,13 +154,12 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
 
     // The lists for sha256sum(1) are looked at as well; one of an earlier backup is no damage.
     lab.write("store/trial/SHA256SUMS", "x  y\n");
-    verify(&["trial"])
-        .run()
-        .code(1)
-        .stderr("run-sync: 'SHA256SUMS' of 'trial' is damaged: it is the list of no backup\n");
+    verify(&["trial"]).run().code(1).stderr(&format!(
+        "run-sync: 'SHA256SUMS' of 'trial' is damaged: it is the list of no backup\n{MEND}"
+    ));
     lab.write(&format!("store/trial/.backup/000001-{hash}.sums"), "x  y\n");
     let done = verify(&["trial"]).run().code(1);
-    assert_eq!(done.err().lines().count(), 1, "{}", done.err());
+    assert_eq!(done.err().lines().count(), 2, "{}", done.err());
     for list in [format!(".backup/000001-{hash}.sums"), "SHA256SUMS".to_owned()] {
         fs::remove_file(backup.object(&list)).unwrap();
     }
@@ -172,7 +175,7 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
                 run-sync: 'empty' of 'trial' is damaged: the store does not have it\n\
                 run-sync: 'large' of 'trial' is damaged: its bytes in the store are not those that were stored\n\
                 run-sync: 'twice' of 'trial' is damaged: its bytes in the store are not those that were stored\n";
-    let done = verify(&["trial"]).run().code(1).stderr(said);
+    let done = verify(&["trial"]).run().code(1).stderr(&format!("{said}{MEND}"));
     assert_eq!(done.out(), "trial: backup 1, 5 of 5 files damaged (16M of 20M read)\n");
     // What is gone or too short is seen in any sample.
     let done = verify(&["--sample", "0.0001", "trial"]).run().code(1);

@@ -227,3 +227,14 @@ pub(crate) fn shown(place: &Place) -> String {
         None => place.path.display().to_string(),
     }
 }
+
+/// Returns whether a run is unchanged, except for the identity of its files.
+pub(crate) fn is_same(one: &[Entry], other: &[Entry]) -> bool {
+    let plain = |entry: &Entry| match &entry.kind {
+        Kind::File(file) => {
+            Entry { kind: Kind::File(File { identity: None, ..file.clone() }), ..entry.clone() }
+        }
+        Kind::Dir | Kind::Link(_) => entry.clone(),
+    };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| plain(one) == plain(other))
+}

@@ -133,6 +133,38 @@ pub(crate) fn publish_sums(set: &Set<'_>, entries: &[Entry]) -> Result<(), Error
     put(set, key::SUMS, sums(entries).as_bytes())
 }
 
+/// Returns the objects of a manifest that an interrupted backup has stored.
+pub(crate) fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) -> Vec<Object> {
+    let mut before: HashMap<String, &Entry> =
+        before.iter().filter_map(|sent| Some((sent.entry.object()?, &sent.entry))).collect();
+    for object in now {
+        before.remove(&object.key);
+    }
+    let used = entries.iter().filter_map(Entry::object).filter_map(|key| before.remove_entry(&key));
+    let objects = used.filter_map(|(key, entry)| match &entry.kind {
+        Kind::File(file) => Some(Object { key, size: file.size, sha256: file.sha256 }),
+        Kind::Dir | Kind::Link(_) => None,
+    });
+    objects.collect()
+}
+
+/// Stores the lists of hashes of a manifest again, where they are damaged or missing.
+pub(crate) fn mend_sums(
+    set: &Set<'_>,
+    commit: Commit,
+    entries: &[Entry],
+    is_newest: bool,
+) -> Result<(), Error> {
+    let list = sums(entries);
+    let own = key::sums(commit.number, &commit.digest);
+    for key in [Some(own.as_str()), is_newest.then_some(key::SUMS)].into_iter().flatten() {
+        if set.sums(key)?.as_deref() != Some(list.as_bytes()) {
+            put(set, key, list.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 fn put(set: &Set<'_>, key: &str, bytes: &[u8]) -> Result<(), Error> {
     let stored: Result<_, Fault> = set.store.put(&set.key(key), bytes, &Digest::of(bytes));
     stored.map(drop).map_err(|fault| set.failed("store", key, fault))

@@ -108,9 +108,16 @@ impl<'a> Sending<'a> {
     fn decide(&self, open: &Open<'_>, old: Option<&Old>) -> io::Result<Decision> {
         let mut known = self.objects().of_size(open.stat.size).to_vec();
         known.retain(|known| self.is_there(&known.key, known.hashed.size));
+        let lost = old.filter(|old| self.objects().is_lost(&old.key));
+        let lost = lost.map(|old| super::objects::Known { key: old.key.clone(), hashed: old.hashed.clone() });
+        let is_lost = lost.is_some();
+        known.splice(..0, lost.map(Arc::new));
         let equals: Vec<&Hashed> = known.iter().map(|known| &known.hashed).collect();
         let compared = compare(&open.file, open.stat.size, &equals, old.map(|old| &old.hashed))?;
         Ok(match compared {
+            Compared::Equal(0) if is_lost => {
+                Decision::Send(self.objects().key_for(&open.found.place, old, true, open.stat.size, None))
+            }
             Compared::Equal(at) => Decision::Known(Arc::clone(&known[at])),
             Compared::Grown | Compared::Other => {
                 let (place, is_grown) = (&open.found.place, compared == Compared::Grown);

@@ -8,6 +8,7 @@ mod follow;
 mod journal;
 mod large;
 mod listed;
+mod mend;
 mod objects;
 mod one;
 mod plan;
@@ -54,13 +55,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<Exit, Error> {
     }
     let access = Access::new(&args.reach)?;
     let url = address(args.to.to.as_ref(), "--to", &access)?;
-    let cleaner = Cleaner::of_backup(args, &access)?;
+    let cleaner = Cleaner::of_backup(args, &access, &shown(&url))?;
     let store = store::open(&url, &access)?;
     let options = Options {
         url: shown(&url),
         transfers: args.reach.transfers.into(),
         dry_run: args.dry_run,
         read_back: args.read_back,
+        follow: args.follow,
         evaluations: !args.no_eval,
         gauge: access.gauge.clone(),
     };

@@ -39,6 +39,10 @@ pub(crate) struct Objects {
     begun: HashMap<String, Sending>,
     /// Keys of uploads of an interrupted backup.
     uploads: HashSet<String>,
+    /// Damaged and missing objects of the manifest to continue, with the bytes that they should have.
+    lost: HashMap<String, u64>,
+    /// Those of them that this backup stores again.
+    mended: HashMap<String, u64>,
     /// Keys of contents of one part.
     small: HashMap<Digest, Vec<String>>,
     /// Larger contents, by size.
@@ -57,6 +61,8 @@ impl Objects {
             claimed: HashMap::new(),
             begun: HashMap::new(),
             uploads: HashSet::new(),
+            lost: HashMap::new(),
+            mended: HashMap::new(),
             small: HashMap::new(),
             large: HashMap::new(),
         }
@@ -66,6 +72,17 @@ impl Objects {
     pub(crate) fn resume(&mut self, begun: &HashMap<String, Sending>, uploads: &Uploads) {
         self.begun.clone_from(begun);
         self.uploads = uploads.keys().cloned().collect();
+    }
+
+    /// Marks objects as damaged or missing: they count as contents of no file, and are stored again under their
+    /// keys where a file still has the content.
+    pub(crate) fn lose(&mut self, lost: HashMap<String, u64>) {
+        self.lost = lost;
+    }
+
+    /// Returns whether an object is damaged or missing.
+    pub(crate) fn is_lost(&self, key: &str) -> bool {
+        self.lost.contains_key(key)
     }
 
     /// Marks the key of an object as taken, with the object's bytes.
@@ -88,8 +105,11 @@ impl Objects {
         }
     }
 
-    /// Adds the content of an object. Empty contents are ignored.
+    /// Adds the content of an object. Empty contents and lost objects are ignored.
     pub(crate) fn learn(&mut self, key: String, hashed: Hashed) {
+        if self.is_lost(&key) {
+            return;
+        }
         if hashed.size > PART {
             self.large.entry(hashed.size).or_default().push(Arc::new(Known { key, hashed }));
         } else if hashed.size > 0 {
@@ -112,7 +132,12 @@ impl Objects {
         if let Some(old) =
             old.filter(|old| (old.hashed.size, old.hashed.sha256) == (hashed.size, hashed.sha256))
         {
-            return Some(old.key.clone());
+            if !self.is_lost(&old.key) {
+                return Some(old.key.clone());
+            }
+            if self.is_own(&old.key) && self.may_mend(old, hashed.size) {
+                return None;
+            }
         }
         self.small.get(&hashed.sha256)?.iter().find(|key| is_there(key)).cloned()
     }
@@ -131,7 +156,12 @@ impl Objects {
     ) -> String {
         let own = old.filter(|old| self.is_own(&old.key));
         let key = match own {
-            Some(own) if is_grown && self.may_grow(own, size, content) => own.key.clone(),
+            Some(own) if is_grown && (self.may_grow(own, size, content) || self.may_mend(own, size)) => {
+                if let Some((key, size)) = self.lost.remove_entry(&own.key) {
+                    self.mended.insert(key, size);
+                }
+                own.key.clone()
+            }
             own => self.choose(place, own.is_none(), size, content),
         };
         let before = self.put(key.clone(), size);
@@ -147,8 +177,16 @@ impl Objects {
         there == Some(&old.hashed.size) || self.is_begun(&old.key, size, content)
     }
 
+    /// Returns whether a content that begins with a lost one may take its place. An object that is longer has
+    /// grown with another file.
+    fn may_mend(&self, old: &Old, size: u64) -> bool {
+        let is_whole = self.lost.get(&old.key) == Some(&old.hashed.size);
+        is_whole && self.taken.get(&old.key).is_none_or(|there| *there <= size)
+    }
+
     /// Gives back a key under which nothing was stored.
     pub(crate) fn release(&mut self, key: &str) {
+        self.lost.extend(self.mended.remove_entry(key));
         match self.claimed.remove(key) {
             Some(Some(before)) => _ = self.taken.insert(key.to_owned(), before),
             Some(None) => {
@@ -205,7 +243,10 @@ impl Objects {
     /// Returns whether no object has this key, or a key that differs only in capital letters.
     fn is_free(&self, key: &str) -> bool {
         let small = key.to_lowercase();
-        is_free(&self.taken, key) && is_free(&self.taken, &small) && is_free(&self.small_letters, &small)
+        !self.is_lost(key)
+            && is_free(&self.taken, key)
+            && is_free(&self.taken, &small)
+            && is_free(&self.small_letters, &small)
     }
 }
 
@@ -358,6 +399,42 @@ mod tests {
         let mut objects = resumed(2);
         assert_eq!(key(&mut objects, "x1"), "a");
         assert_eq!(key(&mut objects, "x1"), ".gen/000002-01234567/a");
+    }
+
+    #[test]
+    fn a_lost_object_is_stored_again_under_its_key_by_the_file_that_has_its_content() {
+        let lost = |key: &str, there: Option<u64>| {
+            let mut objects = Objects::new("", WRITER, 7);
+            objects.lose([(key.to_owned(), 3)].into());
+            there.into_iter().for_each(|size| objects.take(key.to_owned(), size));
+            objects.learn(key.to_owned(), hashed("one"));
+            objects.learn("copy".to_owned(), hashed("one"));
+            objects
+        };
+        let other = ".gen/000007-01234567/a";
+        let of_other = ".by/ffffffffffffffffffffffffffffffff/a";
+        for (key, there, text, expected) in [
+            ("a", None, "one", "a"),
+            ("a", Some(1), "one", "a"),
+            ("a", Some(3), "one", "a"),
+            ("a", Some(3), "one and more", "a"),
+            ("a", Some(5), "one", "copy"), // another file has grown there
+            ("a", None, "two", other),
+            (".gen/000003-01234567/a", None, "one", ".gen/000003-01234567/a"),
+            (of_other, None, "one", "copy"),
+            (of_other, None, "one and more", "a"),
+        ] {
+            let mut objects = lost(key, there);
+            let (old, new) = (old(key, "one"), hashed(text));
+            let found = objects.find(Some(&old), &new, &|_| true);
+            let is_grown = text.starts_with("one");
+            let chosen = found
+                .unwrap_or_else(|| objects.key_for(&place("a"), Some(&old), is_grown, new.size, Some(&new)));
+            assert_eq!(chosen, expected, "{key} {there:?} {text}");
+            assert_eq!(objects.is_lost(key), chosen != key, "{key} {there:?} {text}");
+            objects.release(key);
+            assert!(objects.is_lost(key), "{key} {there:?} {text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! The backup of one run: finds what is new, reads and sends it, and records the backup.
 
-use super::assemble::{Assembly, Kept, shown};
+use super::assemble::{Assembly, Kept, is_same, shown};
 use super::batch::{self, Batches};
 use super::budget::Budget;
-use super::commit::{commit, publish_sums, recheck, verify};
-use super::journal::{Begin, Earlier, Journal, Sent};
+use super::commit::{commit, from_before, mend_sums, publish_sums, recheck, verify};
+use super::journal::{Begin, Earlier, Journal};
 use super::listed::Listed;
+use super::mend::Losses;
 use super::objects::Objects;
 use super::plan::{Knowledge, Old, Step};
 use super::report::Report;
 use super::room::Rooms;
 use super::send::{Object, Outcome, Sending, Task};
-use super::writer::{Known, Writer, writer};
+use super::writer::{Known, Writer, newest_here, writer};
 use crate::bar::{Bar, Gauge};
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::format::manifest::{Head, Manifest, Verified};
@@ -25,7 +26,7 @@ use run_common::error::{Error, Exit, plain};
 use run_common::rundir::layout::RECORD_DIR;
 use run_common::rundir::receipts::{Backup, Receipt};
 use run_common::time::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -43,8 +44,10 @@ pub(crate) struct Options {
     pub(crate) transfers: usize,
     /// Report what would be done, and stop.
     pub(crate) dry_run: bool,
-    /// Read back what was sent.
+    /// Read back what was sent, and what the store has of the backup to continue.
     pub(crate) read_back: bool,
+    /// Runs are backed up until they have ended: only the last backup reads all back.
+    pub(crate) follow: bool,
     /// Include the results of evaluations.
     pub(crate) evaluations: bool,
     /// Where the store reports bytes as they are sent.
@@ -113,8 +116,18 @@ impl OneBackup<'_> {
         let sent: HashMap<&Place, &Entry> =
             earlier.sent.iter().map(|sent| (&sent.entry.place, &sent.entry)).collect();
         let incomplete: Vec<PathBuf> = self.subject.incomplete().flat_map(|one| one.parts.clone()).collect();
-        let knowledge =
-            Knowledge { before: &before, is_own: self.writer.is_own, sent: &sent, incomplete: &incomplete };
+        let is_checked = self.reads_all_back();
+        let losses = match is_checked {
+            true => Losses::find(&self.set, entries, self.options.transfers)?,
+            false => Losses::default(),
+        };
+        let knowledge = Knowledge {
+            before: &before,
+            is_own: self.writer.is_own,
+            sent: &sent,
+            incomplete: &incomplete,
+            losses: &losses,
+        };
         let mut listed = Listed::default();
         if !sent.is_empty() {
             listed.ask(&self.set, self.subject)?;
@@ -133,6 +146,7 @@ impl OneBackup<'_> {
         }
         let mut objects = Objects::new(&self.writer.keys, &self.writer.id, self.writer.number);
         listed.tell(&mut objects);
+        objects.lose(losses.sizes());
         objects.resume(&earlier.sending, &earlier.uploads);
         let known = entries.iter().chain(earlier.sent.iter().map(|sent| &sent.entry));
         known.filter(|entry| listed.has(entry)).for_each(|entry| objects.know(entry));
@@ -158,6 +172,8 @@ impl OneBackup<'_> {
         };
         let kept = self.read(&sending, &steps, &mut listed)?;
         let Sending { uploads, sent: sent_now, objects, .. } = sending;
+        let objects = objects.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let lost: HashSet<String> = losses.keys().filter(|key| objects.is_lost(key)).cloned().collect();
         let count = listed.len();
         drop((objects, listed, before, bar)); // frees memory for the manifest
         let groups: Vec<Vec<PathBuf>> =
@@ -172,7 +188,9 @@ impl OneBackup<'_> {
             groups: &groups,
             evaluations: self.options.evaluations,
         };
-        let entries = assembly.entries(&mut report);
+        let (before, entries) = (entries, assembly.entries(&mut report));
+        losses.tell(before, &entries, &lost, &mut report);
+        report.read_back = is_checked;
         self.scan = Scan::default(); // frees memory
         batches.add(&self.set.name, &entries);
         for (upload, _) in uploads.into_inner().unwrap_or_else(PoisonError::into_inner).values() {
@@ -188,6 +206,12 @@ impl OneBackup<'_> {
 
     fn steps(&self, knowledge: &Knowledge<'_>, listed: &Listed) -> Vec<Step> {
         self.scan.found.iter().map(|found| knowledge.step(found, &|entry| listed.has(entry))).collect()
+    }
+
+    /// Returns whether the backup reads back all that the store has of the manifest to continue.
+    fn reads_all_back(&self) -> bool {
+        let Options { read_back, follow, dry_run, .. } = *self.options;
+        read_back && !dry_run && (!follow || self.subject.has_ended)
     }
 
     /// Returns the number of bytes to read.
@@ -379,10 +403,18 @@ impl OneBackup<'_> {
         let unchanged = own_parent.filter(|(_, parent)| is_same(&parent.entries, &entries));
         let (done, verified) = if let Some((done, parent)) = unchanged {
             report.result = "unchanged";
-            if self.was_interrupted {
+            let Options { transfers, read_back, .. } = *self.options;
+            if !sent.is_empty() {
+                verify(&self.set, self.subject.kind, &sent, listed, transfers, read_back)?;
+                self.set.store.sync().map_err(|fault| self.set.failed("write", "", fault))?;
+            }
+            if report.read_back {
+                let is_newest = self.writer.number == done.number + 1;
+                mend_sums(&self.set, *done, &parent.entries, is_newest)?;
+            } else if self.was_interrupted {
                 publish_sums(&self.set, &parent.entries)?;
             }
-            (*done, parent.head.verified)
+            (*done, if report.read_back { Verified::Read } else { parent.head.verified })
         } else {
             report.result = "stored";
             let Options { transfers, read_back, .. } = *self.options;
@@ -398,7 +430,7 @@ impl OneBackup<'_> {
         report.manifest = Some(done.digest.to_string());
         report.verified = Some(verified);
         report.say();
-        if !report.unreadable.is_empty() {
+        if !report.is_whole() {
             report.result = "incomplete";
             let settled = self.journal.settle(&self.writer.keys, done.number, done.digest);
             settled.map_err(|error| Error::io("write", &Journal::path(&self.subject.record), error))?;
@@ -411,8 +443,11 @@ impl OneBackup<'_> {
                 format!("'{}' was removed or replaced during its backup", self.subject.path().display());
             return Err(Error::new(Exit::No, what).because("there is no receipt"));
         }
-        let added = self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)));
-        added.map_err(|error| error.hint("the backup is stored; only its receipt is missing"))?;
+        let is_known = unchanged.is_some() && newest_here(self.home.receipts(), &self.here) == Some(done);
+        if report.read_back || !is_known {
+            let added = self.home.add(&Receipt::Backup(self.receipt(done, verified, &report)));
+            added.map_err(|error| error.hint("the backup is stored; only its receipt is missing"))?;
+        }
         let finished = self.journal.finish();
         finished.map_err(|error| Error::io("write", &Journal::path(&self.subject.record), error))?;
         Ok(report)
@@ -458,30 +493,4 @@ impl OneBackup<'_> {
             keys: self.writer.keys.clone(),
         }
     }
-}
-
-/// Returns the objects of a manifest that an interrupted backup has stored.
-fn from_before(entries: &[Entry], before: &[Sent], now: &[Object]) -> Vec<Object> {
-    let mut before: HashMap<String, &Entry> =
-        before.iter().filter_map(|sent| Some((sent.entry.object()?, &sent.entry))).collect();
-    for object in now {
-        before.remove(&object.key);
-    }
-    let used = entries.iter().filter_map(Entry::object).filter_map(|key| before.remove_entry(&key));
-    let objects = used.filter_map(|(key, entry)| match &entry.kind {
-        Kind::File(file) => Some(Object { key, size: file.size, sha256: file.sha256 }),
-        Kind::Dir | Kind::Link(_) => None,
-    });
-    objects.collect()
-}
-
-/// Returns whether a run is unchanged, except for the identity of its files.
-fn is_same(one: &[Entry], other: &[Entry]) -> bool {
-    let plain = |entry: &Entry| match &entry.kind {
-        Kind::File(file) => {
-            Entry { kind: Kind::File(File { identity: None, ..file.clone() }), ..entry.clone() }
-        }
-        Kind::Dir | Kind::Link(_) => entry.clone(),
-    };
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| plain(one) == plain(other))
 }

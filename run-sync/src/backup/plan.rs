@@ -1,6 +1,7 @@
 //! Decides which files of a run a backup has to read: the other files are known from the manifest to continue,
 //! or from an interrupted backup. Pure.
 
+use super::mend::Losses;
 use crate::format::entry::{Entry, File, Kind, Place};
 use crate::local::hash::Hashed;
 use crate::local::scan::Found;
@@ -41,6 +42,8 @@ pub(crate) struct Knowledge<'a> {
     pub(crate) sent: &'a HashMap<&'a Place, &'a Entry>,
     /// Paths of checkpoints that may be incomplete.
     pub(crate) incomplete: &'a [PathBuf],
+    /// What the store has lost.
+    pub(crate) losses: &'a Losses,
 }
 
 impl Knowledge<'_> {
@@ -62,12 +65,14 @@ impl Knowledge<'_> {
             if let Kind::File(file) = &known.kind
                 && found.stat.is_version_of(file, known.mtime)
                 && is_there(known)
+                && !self.losses.has(known)
             {
                 let file = File { same_file: None, ..file.clone() };
                 return Step::Known(entry(found, Kind::File(file)).into());
             }
         }
-        let mut old = [sent, before].into_iter().flatten().filter(|known| is_there(known));
+        let is_stored = |known: &&Entry| is_there(known) || self.losses.has(known);
+        let mut old = [sent, before].into_iter().flatten().filter(is_stored);
         Step::Read(old.find_map(Old::of).map(Box::new))
     }
 

@@ -45,9 +45,20 @@ pub(crate) struct Report {
     pub(crate) others: Vec<String>,
     /// Files that could not be read.
     pub(crate) unreadable: Vec<String>,
+    /// Everything in the backup was read back.
+    pub(crate) read_back: bool,
+    /// Files that the store had lost, and that were sent again.
+    pub(crate) mended: Vec<String>,
+    /// Files that the store has lost, and why; the run does not have them, either.
+    pub(crate) damaged: Vec<String>,
 }
 
 impl Report {
+    /// Returns whether the backup has everything: only then there is a receipt.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.unreadable.is_empty() && self.damaged.is_empty()
+    }
+
     /// Reports files that are stored differently from the run, or not at all.
     pub(crate) fn say(&self) {
         let name = &self.name;
@@ -65,6 +76,10 @@ impl Report {
                 "'{name}': backup {number} does not continue all earlier ones: a fork, as two copies of a run make it; \
                  'run-sync list --history' lists them"
             ));
+        }
+        say("damaged or missing in the store, and sent again", &self.mended);
+        for damaged in &self.damaged {
+            warn(&format!("'{name}': damaged in the store, and no longer in the run: {damaged}"));
         }
         for unreadable in &self.unreadable {
             warn(&format!("'{name}': cannot read {unreadable}"));
@@ -93,8 +108,12 @@ impl Report {
             "planned" if self.sent_files == 0 => format!("{name}: nothing to send"),
             "planned" => format!("{name}: would send {sent}, less what is stored already"),
             "unchanged" => {
-                format!("{name}: backup {number} is up to date, {}", amount(self.files, self.bytes))
+                let read = if self.read_back { ", read back" } else { "" };
+                let again = if self.sent_files > 0 { format!("; {sent} sent again") } else { String::new() };
+                let all = amount(self.files, self.bytes);
+                format!("{name}: backup {number} is up to date, {all}{read}{again}")
             }
+            _ if !self.damaged.is_empty() => format!("{name}: backup {number} is damaged, {sent} sent"),
             _ if self.sent_files == 0 => format!("{name}: backup {number}, nothing to send"),
             _ => format!("{name}: backup {number}, {sent} sent, {}", checked(self.verified)),
         }

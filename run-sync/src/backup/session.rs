@@ -200,6 +200,6 @@ impl Session<'_> {
             report.lines().try_for_each(|line| out.text(&line))?;
         }
         out.flush()?;
-        Ok(if report.unreadable.is_empty() { Exit::Ok } else { Exit::No })
+        Ok(if report.is_whole() { Exit::Ok } else { Exit::No })
     }
 }

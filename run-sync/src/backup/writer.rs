@@ -96,6 +96,11 @@ pub(crate) fn writer_here(url: &str, name: &SetName, root: &Path, record: &Path)
     from_receipts(&receipts::read(record).ok()?, &here).map(|claim| claim.writer)
 }
 
+/// Returns the manifest that the last receipt of a set names, if this copy of the run wrote it.
+pub(crate) fn newest_here(receipts: &[Receipt], here: &Begin) -> Option<Commit> {
+    from_receipts(receipts, here)?.newest
+}
+
 fn from_receipts(receipts: &[Receipt], here: &Begin) -> Option<Claim> {
     let backup = receipts.iter().rev().find_map(|receipt| match receipt {
         Receipt::Backup(backup) if (&backup.url, &backup.name) == (&here.url, &here.name) => Some(backup),

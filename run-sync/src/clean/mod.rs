@@ -112,8 +112,9 @@ impl Cleaner {
         })
     }
 
-    /// Returns the cleaner of `backup --cleanup`; none without this option.
-    pub(crate) fn of_backup(args: &cli::Backup, access: &Access) -> Result<Option<Self>, Error> {
+    /// Returns the cleaner of `backup --cleanup`, which relies on the store `url` of the backup unless it needs
+    /// several; none without this option.
+    pub(crate) fn of_backup(args: &cli::Backup, access: &Access, url: &str) -> Result<Option<Self>, Error> {
         let cleaner = Self::new(&args.keep, access.clone())?;
         let Some(cleanup) = &args.cleanup else {
             let is_asked = cleaner.policy.is_given || args.keep.keep_weights || args.keep.copies > 1;
@@ -125,7 +126,8 @@ impl Cleaner {
             return Err(Error::usage("--keep-weights is of no use with --cleanup=all"));
         }
         let (dry_run, json) = (args.dry_run, args.reach.json);
-        Ok(Some(Self { extent, dry_run, is_ahead: dry_run, json, ..cleaner }))
+        let from = (cleaner.count == 1).then(|| url.to_owned());
+        Ok(Some(Self { extent, from, dry_run, is_ahead: dry_run, json, ..cleaner }))
     }
 
     /// Cleans up a run, and reports the outcome. Fails only if the output cannot be written.
