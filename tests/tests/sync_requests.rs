@@ -187,6 +187,23 @@ fn an_answer_of_success_alone_is_not_believed() {
     assert!(refused > 0 && refused < count * acts.len() as u64, "{refused}");
 }
 
+#[test]
+fn a_part_that_a_store_claimed_to_have_is_sent_again_by_the_next_backup() {
+    for scheme in ["s3", "gs", "az"] {
+        let site = site(scheme);
+        let first = AtomicU64::new(0);
+        site.server.follow(move |request| {
+            let is_part = ["partNumber", "blockid"].iter().any(|name| request.query.contains_key(*name));
+            if is_part && first.fetch_add(1, Ordering::Relaxed) == 0 { Act::Pretend } else { Act::Serve }
+        });
+        let done = site.backup().run().code(5);
+        assert!(done.err().contains("cannot store 'trial/large.bin'"), "{scheme}: {}", done.err());
+        site.backup().run().code(0).stderr("");
+        site.seen().check_newest_is(&site.lab.path(&site.run));
+        assert_eq!(site.server.objects(|objects| objects.uploads.len()), 0, "{scheme}");
+    }
+}
+
 /// Seconds for which requests are tried again; for half of them one that is not answered is waited for.
 const PATIENCE: &str = "8";
 

@@ -245,7 +245,15 @@ impl<'a> Sending<'a> {
                 Some(object) => object.tag,
                 None => return Ok(self.torn(large)),
             },
-            Err(fault) => return Err(self.set.failed("store", &large.key, fault)),
+            Err(Fault::Refused(_) | Fault::Corrupt(_)) if !large.earlier.is_empty() => {
+                return Ok(self.torn(large));
+            }
+            Err(fault) => {
+                if matches!(fault, Fault::Refused(_) | Fault::Corrupt(_)) {
+                    self.torn(large); // such as a store that lacks a part: the next backup begins anew
+                }
+                return Err(self.set.failed("store", &large.key, fault));
+            }
         };
         let digests = parts.iter().map(|part| part.sha256).collect();
         let parts = Some(Parts { size: large.upload.part_size, digests });
