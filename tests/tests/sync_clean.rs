@@ -309,6 +309,23 @@ fn as_many_stores_must_have_it_as_are_asked_for() {
 }
 
 #[test]
+fn a_copy_of_a_store_is_no_second_one() {
+    let lab = Lab::new();
+    let run = trained(&lab);
+    backup(&lab);
+    lab.cmd("cp").args(["-R", "store", "copy"]).run().code(0);
+    lab.cmd("run-sync").args(["backup", "--to", "copy", "trial"]).run().code(0);
+    let said = "run-sync: cannot clean 'runs/trial': no backup: --copies 2 asks for 2 stores, and the receipts of the run \
+                name 1; addresses that have a backup in common count once\n\
+                run-sync: run-sync backup stores it, and writes the receipt\n";
+    clean(&lab, &["--copies", "2"]).code(3).stdout("").stderr(said);
+    lab.cmd("run-sync").args(["backup", "--to", "other", "trial"]).run().code(0);
+    clean(&lab, &["--copies", "3"]).code(3).stdout("");
+    clean(&lab, &["--copies", "2"]).code(0).stderr("");
+    assert_eq!(names(&lab, &format!("{run}/ckpt")), "step_40.pt");
+}
+
+#[test]
 fn a_whole_run_but_its_record_is_removed_and_comes_back() {
     let lab = Lab::new();
     let run = trained(&lab);

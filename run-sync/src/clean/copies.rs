@@ -22,6 +22,8 @@ pub(super) struct Copy {
     /// The backup in the store.
     pub(super) commit: Commit,
     manifest: Manifest,
+    /// All backups in the set.
+    history: Vec<Commit>,
     /// The directory, if the store is one.
     directory: Option<PathBuf>,
 }
@@ -59,7 +61,13 @@ impl Copy {
             .is_some_and(|found| (found.dev(), found.ino()) == (device, inode))
     }
 
-    fn open(backup: &Backup, run_id: &str, access: &Access) -> Result<Self, Error> {
+    /// Returns whether a store has the other's backup, or the reverse. Two stores have none in common: the backups
+    /// to each have writers of their own.
+    fn is_of_one_history(&self, other: &Self) -> bool {
+        self.history.contains(&other.commit) || other.history.contains(&self.commit)
+    }
+
+    fn open(backup: &Backup, run_id: &str, access: &Access, is_alone: bool) -> Result<Self, Error> {
         let bad = || {
             let what = format!("the receipt of backup {} in {} is damaged", backup.number, backup.url);
             Error::new(Exit::BadRun, what)
@@ -74,15 +82,17 @@ impl Copy {
             let what = format!("backup {} of '{name}' in {}", backup.number, backup.url);
             return Err(Error::new(Exit::BadRun, format!("{what} is of another run")));
         }
+        let history = if is_alone { Vec::new() } else { set.history()?.commits };
         let directory = match url {
             StoreUrl::Directory(root) => Some(root),
             StoreUrl::Cloud { .. } | StoreUrl::Rclone(_) => None,
         };
-        Ok(Self { store, url: backup.url.clone(), name, commit, manifest, directory })
+        Ok(Self { store, url: backup.url.clone(), name, commit, manifest, history, directory })
     }
 }
 
-/// Opens this number of stores that have a run, by the newest receipts. Fails if there are fewer.
+/// Opens this number of stores that have a run, by the newest receipts. Fails if there are fewer. Addresses that
+/// share a manifest count once: they lead to one store, or to a store and a copy of it.
 pub(super) fn copies(
     receipts: &[Receipt],
     from: Option<&str>,
@@ -90,8 +100,8 @@ pub(super) fn copies(
     count: usize,
     access: &Access,
 ) -> Result<Vec<Copy>, Error> {
-    let (mut found, mut seen, mut places) = (Vec::new(), HashSet::new(), HashSet::new());
-    let mut errors = Vec::new();
+    let (mut found, mut seen, mut places) = (Vec::<Copy>::new(), HashSet::new(), HashSet::new());
+    let (mut errors, mut same) = (Vec::new(), 0);
     for receipt in receipts.iter().rev() {
         let Receipt::Backup(backup) = receipt else { continue };
         if found.len() == count
@@ -100,7 +110,8 @@ pub(super) fn copies(
         {
             continue;
         }
-        match Copy::open(backup, run_id, access) {
+        match Copy::open(backup, run_id, access, count == 1) {
+            Ok(copy) if found.iter().any(|other| copy.is_of_one_history(other)) => same += 1,
             Ok(copy) => {
                 let place = copy.directory.as_ref().and_then(|root| fs::metadata(root).ok());
                 let is_new = place.is_none_or(|place| places.insert((place.dev(), place.ino())));
@@ -121,10 +132,11 @@ pub(super) fn copies(
     let what = match (seen.len(), from) {
         (0, Some(from)) => format!("no receipt says that {from} has it"),
         (0, None) => "no receipt says that a store has it".to_owned(),
-        _ => format!(
-            "--copies {count} asks for {count} stores, and the receipts of the run name {}",
-            found.len()
-        ),
+        _ => {
+            let what = format!("--copies {count} asks for {count} stores, and the receipts of the run name");
+            let once = if same > 0 { "; addresses that have a backup in common count once" } else { "" };
+            format!("{what} {}{once}", found.len())
+        }
     };
     let error = Error::new(Exit::BadRun, "no backup").because(what);
     Err(error.hint("run-sync backup stores it, and writes the receipt"))
