@@ -70,6 +70,7 @@ pub(crate) fn examine(
         }
         file.pieces().into_iter().for_each(|piece| add(Some(piece)));
     }
+    draw_one(&mut work);
     let drawn = work.iter().filter(|work| work.is_read).filter_map(|work| work.piece.as_ref());
     let bar = Bar::new(&set.name.to_string(), drawn.map(Piece::len).fold(0, u64::saturating_add));
     let read = AtomicU64::new(0);
@@ -86,6 +87,17 @@ pub(crate) fn examine(
         bytes: pieces.map(Piece::len).fold(0, u64::saturating_add),
         read: read.into_inner(),
     })
+}
+
+/// Draws one piece at random if none was drawn: of a small run, the share may be nothing.
+fn draw_one(work: &mut [Work<'_>]) {
+    if work.iter().any(|work| work.is_read) {
+        return;
+    }
+    let mut pieces: Vec<&mut Work<'_>> = work.iter_mut().filter(|work| work.piece.is_some()).collect();
+    if let Some(drawn) = (random() as usize).checked_rem(pieces.len()) {
+        pieces[drawn].is_read = true;
+    }
 }
 
 impl Work<'_> {

@@ -147,6 +147,13 @@ fn verify_names_what_is_damaged_and_reads_each_object_once() {
     let report = verify(&["--json", "--sample", "1%", "--all"]).run().code(0).json_lines().remove(0);
     assert_eq!((&report["files"], &report["bytes"]), (&json!(5), &json!((20 << 20) + 9)));
     assert!(report["read"].as_u64().unwrap() < 20 << 20);
+    // Of each run something is read, however small the share.
+    Backup::first(&lab, "store", "small").file("a", "one\n").file("b", "four\n").file("empty", "").commit();
+    Backup::first(&lab, "store", "empty").file("empty", "").commit();
+    for (name, least) in [("small", 4), ("trial", 4), ("empty", 0)] {
+        let report = verify(&["--json", "--sample", "0.0001", name]).run().code(0).json_lines().remove(0);
+        assert!(report["read"].as_u64().unwrap() >= least, "{report}");
+    }
     for wrong in ["0", "101", "x", "-5%"] {
         verify(&["--sample", wrong, "trial"]).run().code(2);
     }
