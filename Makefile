@@ -45,7 +45,7 @@ test: setup all
 soak: setup all
 	RUN_BIN=$(CURDIR)/$(BIN) RUN_SOAK=1 env --default-signal $(CARGO) test --locked -p testkit --test crash --test controllers --test eval_control --test sweep --test new --test misplaced \
 		--test sync_killed --test sync_writers --test slurm --test waiting_runs --test sync_clean_killed --test sync_interrupted --test sync_requests --test sync_clean_requests \
-		--test sync_remote -- --nocapture --test-threads=1
+		--test sync_remote --test sync_hostile --test sync_alike -- --nocapture --test-threads=1
 
 lint:
 	@tests/setup --check mandoc shellcheck
