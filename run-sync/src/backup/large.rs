@@ -250,7 +250,7 @@ impl<'a> Sending<'a> {
             }
             Err(fault) => {
                 if matches!(fault, Fault::Refused(_) | Fault::Corrupt(_)) {
-                    self.torn(large); // such as a store that lacks a part: the next backup begins anew
+                    self.torn(large); // the parts are useless: the store lacks one of them, for example
                 }
                 return Err(self.set.failed("store", &large.key, fault));
             }
