@@ -268,6 +268,9 @@ pub(crate) struct Diff {
 pub(crate) struct Probe {
     #[command(flatten)]
     pub(crate) reach: Reach,
+    /// Print what was found out earlier, and do nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
     /// The store.
     #[arg(value_name = "URL", value_parser = Address, help = "The store [default: $RUN_SYNC_URL]")]
     pub(crate) url: Option<StoreUrl>,

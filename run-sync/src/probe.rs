@@ -3,6 +3,7 @@
 use crate::address::{address, shown};
 use crate::cli::Probe;
 use crate::format::digest::Digest;
+use crate::format::key::ABILITIES;
 use crate::store::abilities::{Abilities, checks_hashes, probe_key};
 use crate::store::fault::Fault;
 use crate::store::{Access, Experiments, Store, open};
@@ -27,9 +28,14 @@ pub(crate) fn run(args: &Probe, out: &mut Out) -> Result<Exit, Error> {
     let url = address(args.url.as_ref(), "URL", &access)?;
     let name = shown(&url);
     let store = open(&url, &access)?;
-    store.prepare()?;
     let experiments = store.experiments();
-    let mut seen = Abilities::new(&experiments.map_or_else(|| name.clone(), Experiments::address));
+    let tested = experiments.map_or_else(|| name.clone(), Experiments::address);
+    if args.dry_run {
+        let known = Abilities::read(&*store, &tested);
+        return show(known.map_err(|fault| fault.error("read", ABILITIES, &name))?.as_ref(), args, out);
+    }
+    store.prepare()?;
+    let mut seen = Abilities::new(&tested);
     let failed = |fault: Fault| fault.error("probe", &probe_key(), &name);
     seen.create = Some(creates_once(&*store).map_err(failed)?);
     let parts = takes_parts(&*store).map_err(failed)?;
@@ -40,12 +46,15 @@ pub(crate) fn run(args: &Probe, out: &mut Out) -> Result<Exit, Error> {
         seen.redirects = Some(experiments.redirects());
     }
     seen.write(&*store).map_err(failed)?;
-    if args.reach.json {
-        out.json(&seen)?;
-    } else {
-        for line in lines(&seen) {
-            out.text(&line)?;
-        }
+    show(Some(&seen), args, out)
+}
+
+/// Prints what is known of a store.
+fn show(seen: Option<&Abilities>, args: &Probe, out: &mut Out) -> Result<Exit, Error> {
+    match seen {
+        seen if args.reach.json => out.json(&seen)?,
+        Some(seen) => lines(seen).iter().try_for_each(|line| out.text(line))?,
+        None => out.text("nothing is recorded of this store yet")?,
     }
     Ok(Exit::Ok)
 }

@@ -43,6 +43,34 @@ fn a_probe_tells_what_a_server_can_do() {
 }
 
 #[test]
+fn a_dry_run_of_a_probe_says_what_is_known_and_writes_nothing() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let url = format!("s3://{BUCKET}/x");
+    let directory = lab.path("store").display().to_string();
+    for url in [&url, &directory] {
+        let before = server.requests().len();
+        let probe = |args: &[&str]| {
+            server
+                .reached_by(lab.cmd("run-sync").args(["probe", url.as_str()]).args(args))
+                .run()
+                .code(0)
+                .stderr("")
+        };
+        probe(&["-n"]).stdout("nothing is recorded of this store yet\n");
+        probe(&["-n", "--json"]).stdout("null\n");
+        assert!(!lab.path("store").exists());
+        assert!(server.requests()[before..].iter().all(|request| request.method == "GET"));
+        for form in [&[][..], &["--json"]] {
+            let found = probe(form).out();
+            let count = server.requests().len();
+            assert_eq!(probe(&[form, &["--dry-run"]].concat()).out(), found);
+            assert!(server.requests()[count..].iter().all(|request| request.method == "GET"));
+        }
+    }
+}
+
+#[test]
 fn what_a_server_claims_and_does_not_do_is_found_out() {
     let lab = Lab::new();
     let server = Scripted::new();

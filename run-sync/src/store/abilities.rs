@@ -92,7 +92,8 @@ impl Abilities {
         Ok(())
     }
 
-    fn read(store: &dyn Store, address: &str) -> Result<Option<Self>, Fault> {
+    /// Reads the recorded abilities of this address, if there are any.
+    pub(crate) fn read(store: &dyn Store, address: &str) -> Result<Option<Self>, Fault> {
         let mut bytes = Vec::new();
         let mut take = |piece: &[u8]| {
             bytes.extend_from_slice(piece);
