@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::sets::{Backup, MTIME, sha256};
 use testkit::stores::{Act, BUCKET, Scripted, Server};
-use testkit::sync::StoredSet;
-use testkit::{Cmd, Lab};
+use testkit::sync::{StoredSet, noise};
+use testkit::{Cmd, Lab, wait_for};
 
 fn restore(lab: &Lab, args: &[&str]) -> Cmd {
     lab.cmd("run-sync").args(["restore", "--from", "store"]).args(args)
@@ -313,4 +315,28 @@ fn a_run_that_is_started_during_a_restore_is_left_alone() {
     lab.await_status(&run, "over", |status| status["status"] == "completed");
     sync(&["restore", "--from", &url, "--only", "lost.pt", "trial"]).run().code(0).stderr("");
     assert_eq!(lab.read(&format!("{run}/lost.pt")), "lost");
+}
+
+#[test]
+fn the_parts_of_a_large_file_come_over_several_connections() {
+    let lab = Lab::new();
+    let server = Scripted::new();
+    let run = lab.new_run("trial", &["true"]);
+    lab.write(&format!("{run}/large.bin"), noise(1, 65 << 20)); // five parts
+    let url = format!("s3://{BUCKET}/p");
+    let sync = |words: &[&str]| server.reached_by(lab.cmd("run-sync").args(words));
+    sync(&["backup", "--to", &url, "trial"]).run().code(0).stderr("");
+    // No part is answered before all of them have been asked for.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    server.follow(move |request| {
+        if request.method == "GET" && request.key.ends_with("large.bin") {
+            count.fetch_add(1, Ordering::Relaxed);
+            wait_for("the other parts", || count.load(Ordering::Relaxed) >= 5);
+        }
+        Act::Serve
+    });
+    sync(&["restore", "--from", &url, "--into", "back", "trial"]).run().code(0).stderr("");
+    assert_eq!(asked.load(Ordering::Relaxed), 5);
+    assert!(fs::read(lab.path("back/trial/large.bin")).unwrap() == noise(1, 65 << 20));
 }
