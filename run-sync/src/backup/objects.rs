@@ -406,7 +406,9 @@ mod tests {
         let lost = |key: &str, there: Option<u64>| {
             let mut objects = Objects::new("", WRITER, 7);
             objects.lose([(key.to_owned(), 3)].into());
-            there.into_iter().for_each(|size| objects.take(key.to_owned(), size));
+            if let Some(size) = there {
+                objects.take(key.to_owned(), size);
+            }
             objects.learn(key.to_owned(), hashed("one"));
             objects.learn("copy".to_owned(), hashed("one"));
             objects

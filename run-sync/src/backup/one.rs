@@ -117,9 +117,10 @@ impl OneBackup<'_> {
             earlier.sent.iter().map(|sent| (&sent.entry.place, &sent.entry)).collect();
         let incomplete: Vec<PathBuf> = self.subject.incomplete().flat_map(|one| one.parts.clone()).collect();
         let is_checked = self.reads_all_back();
-        let losses = match is_checked {
-            true => Losses::find(&self.set, entries, self.options.transfers)?,
-            false => Losses::default(),
+        let losses = if is_checked {
+            Losses::find(&self.set, entries, self.options.transfers)?
+        } else {
+            Losses::default()
         };
         let knowledge = Knowledge {
             before: &before,
