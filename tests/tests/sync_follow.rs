@@ -23,8 +23,9 @@ fn each_complete_checkpoint_is_backed_up_and_the_end_of_the_run() {
         wait_for("another backup", || set.check() as u64 >= step);
         assert_eq!(set.entry(&format!("step_{step}.pt"))["size"], whole.len());
     }
-    // Another backup by hand meanwhile is no harm.
-    lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run().code(0);
+    // Another backup by hand meanwhile is no harm, once the one that is seen has ended.
+    let by_hand = || lab.cmd("run-sync").args(["backup", "--to", "store", "trial"]).run();
+    wait_for("a backup by hand", || by_hand().code == 0);
     lab.write("enough", "");
     let done = following.wait().code(0);
     set.check_newest_is(&lab.path(&run));
