@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use testkit::stores::{Act, Request, Scripted, Server, Site};
 use testkit::sync::noise;
@@ -116,6 +117,37 @@ fn a_backup_that_is_killed_at_any_request_is_continued() {
 fn so_is_one_by_the_protocols_of_google_and_azure() {
     kill_at_requests("gs");
     kill_at_requests("az");
+}
+
+#[test]
+fn what_is_sent_again_is_sent_whole_though_it_is_cut_off_at_any_request() {
+    let site = site("s3");
+    site.backup().run().code(0).stderr("");
+    let expected = files(&site);
+    site.server.objects(|objects| {
+        objects.whole.retain(|key, _| !key.ends_with("file 0.bin"));
+        for name in ["file 1.bin", "large.bin"] {
+            let damaged = objects.whole.iter_mut().find(|(key, _)| key.ends_with(name)).unwrap().1;
+            Arc::make_mut(&mut damaged.bytes)[4000] ^= 1;
+        }
+    });
+    let before = state(&site);
+    let again = || site.backup().arg("--read-back");
+    site.server.follow(|_| Act::Serve);
+    again().run().code(0).stderr_has("sent again: 'file 0.bin', 'file 1.bin', 'large.bin'\n");
+    let count = site.server.requests().len() as u64;
+    for (start, act) in [Act::Reset, Act::Serve].into_iter().enumerate() {
+        for index in (0..count).skip(start).step_by(times(2, 1)) {
+            go_back(&site, &before);
+            let shown = format!("{act:?} at {index}");
+            let done = site.server.run_and_kill(move |request| request.index == index, act.clone(), again());
+            assert_ne!(done.code, 0, "{shown}: {}", done.err());
+            again().run().code(0);
+            site.seen().check_newest_is(&site.lab.path(&site.run));
+            assert_eq!(files(&site), expected, "{shown}");
+            assert_eq!(site.server.objects(|objects| objects.uploads.len()), 0, "{shown}: uploads are left");
+        }
+    }
 }
 
 #[test]
