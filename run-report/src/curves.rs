@@ -2,7 +2,7 @@
 
 use crate::curve::{Beside, Curve};
 use crate::fault::Fault;
-use crate::frame::ALL_COLUMNS;
+use crate::frame::{ALL_COLUMNS, no_metrics};
 use crate::run::Run;
 use crate::runs::Runs;
 use run_common::cli::mistakes::meant;
@@ -43,9 +43,9 @@ impl Options<'_> {
         let wanted = self.metrics.names(&is_known);
         let missing: Vec<&String> = wanted.iter().filter(|metric| !is_known(metric)).collect();
         let beside = self.x.map(|x| format!(" in a row with '{x}'")).unwrap_or_default();
+        let recorded = runs.all.iter().flat_map(|run| run.seen.recorded.metrics().figures());
+        let names: Vec<String> = recorded.map(|(name, _)| name).filter(|name| is_metric(name)).collect();
         for metric in &missing {
-            let recorded = runs.all.iter().flat_map(|run| run.seen.recorded.metrics().figures());
-            let names: Vec<String> = recorded.map(|(name, _)| name).filter(|name| is_metric(name)).collect();
             let meant = meant(metric, names.iter().map(String::as_str).filter(|_| self.x.is_none()));
             let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
             warn(&format!("no run has '{metric}'{beside}{meant}"));
@@ -53,8 +53,11 @@ impl Options<'_> {
         if missing.is_empty() {
             return Exit::Ok;
         }
-        if !runs.all.is_empty() {
-            warn(ALL_COLUMNS);
+        let has_evaluations = runs.all.iter().any(Run::has_evaluations);
+        match runs.all.is_empty() {
+            true => {}
+            false if names.is_empty() && !has_evaluations => warn(&no_metrics()),
+            false => warn(ALL_COLUMNS),
         }
         Exit::No
     }
@@ -149,7 +152,7 @@ impl<'a> Walk<'a> {
             x,
             number: 0.0,
             unrolled: Unrolled::default(),
-            has_evaluations: !run.evaluations.is_empty() || !run.foreign_evaluations.is_empty(),
+            has_evaluations: run.has_evaluations(),
             own: HashSet::new(),
         }
     }

@@ -10,6 +10,7 @@ use run_common::figures::counted;
 use run_common::message::warn;
 use run_common::text::cut;
 use run_metrics::csv::quote;
+use run_metrics::scrape::WAYS_TO_METRICS;
 use serde_json::{Map, Value, json};
 
 /// Maximum length of a value in a table for people, in characters.
@@ -59,6 +60,11 @@ pub(crate) struct Column {
 
 /// The hint for an unknown column.
 pub(crate) const ALL_COLUMNS: &str = "--format csv shows all columns";
+
+/// Returns the hint where no run has any metric.
+pub(crate) fn no_metrics() -> String {
+    format!("no metric was seen in these runs: {WAYS_TO_METRICS}")
+}
 
 /// Rows under columns.
 #[derive(Debug, Default)]

@@ -3,11 +3,13 @@
 use run_common::fsio::read::read_start;
 use run_common::rundir::attempts::Attempts;
 use run_common::rundir::observe::Observed;
+use run_common::rundir::status::Status;
 use run_common::text::cut;
-use run_metrics::scrape::Patterns;
+use run_metrics::scrape::{Patterns, WAYS_TO_METRICS};
 use std::fs;
 
-/// Seconds that a program may print without a metric before the warning.
+/// Seconds that a program may print without a metric before the warning. Once it has ended by itself or on request,
+/// there is nothing to wait for; a program that failed early has other problems.
 const PATIENCE: f64 = 60.0;
 
 /// Bytes to search of the rows that were read from the output.
@@ -22,7 +24,8 @@ pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
     }
     let start = &attempts.last()?.start;
     let has_ended = run.status().has_ended();
-    let is_late = run.duration_s().is_some_and(|seconds| seconds >= PATIENCE);
+    let is_over = matches!(run.status(), Status::Completed | Status::Stopped);
+    let is_late = is_over || run.duration_s().is_some_and(|seconds| seconds >= PATIENCE);
     let has_printed = [layout.stdout(), layout.stderr()].into_iter().any(|log| {
         let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let before = start.offsets.get(&name).copied().unwrap_or_default();
@@ -42,11 +45,7 @@ pub(crate) fn unseen(run: &Observed, attempts: &Attempts) -> Option<String> {
     });
     match unmatched {
         Some(spec) => Some(format!("--scrape '{}' has matched no line", cut(spec, 60))),
-        None if figures.is_empty() && is_late => Some(
-            "no metric was seen; run-exec --metrics FILE names a file with metrics, and --scrape SPEC reads \
-             them off the output, as run-report --scrape SPEC does afterwards"
-                .to_owned(),
-        ),
+        None if figures.is_empty() && is_late => Some(format!("no metric was seen: {WAYS_TO_METRICS}")),
         None => None,
     }
 }

@@ -67,11 +67,18 @@ fn a_report_reads_metrics_off_the_logs_of_runs_that_have_ended() {
 fn metrics_that_were_not_seen_are_said_with_the_ways_to_them() {
     let lab = Lab::new();
     let details = |name: &str| lab.cmd("run-status").arg(name).run().code(0).out();
+    let advice =
+        |said: &str| said.contains("no metric was seen") && said.contains("run-report --scrape PATTERN");
     ran(&lab, "prints", &[], "echo hello");
-    assert!(!details("prints").contains("no metric"), "it was too short");
-    lengthen(&lab, "prints", "90");
-    let said = details("prints");
-    assert!(said.contains("no metric was seen") && said.contains("run-report --scrape SPEC"), "{said}");
+    assert!(advice(&details("prints")), "{}", details("prints"));
+    for option in ["--plot=loss", "--columns=loss"] {
+        let done = lab.cmd("run-report").args([option, "prints"]).run();
+        assert!(done.code > 0 && advice(&done.err()), "{}", done.err());
+    }
+    ran(&lab, "fails", &[], "echo hello; exit 1");
+    assert!(!details("fails").contains("no metric"), "it was too short");
+    lengthen(&lab, "fails", "90");
+    assert!(advice(&details("fails")));
     ran(&lab, "silent", &[], "true");
     lengthen(&lab, "silent", "90");
     assert!(!details("silent").contains("no metric"));

@@ -413,7 +413,8 @@ fn the_commands_of_the_readme_work() {
     assert_eq!(tour.matches("\n```").count(), 2 * (fenced(tour, "sh").len() + outputs.len()), "{tour}");
     for line in outputs.iter().flat_map(|output| output.lines()).filter(|line| line.starts_with('├')) {
         let file = line.split_whitespace().nth(1).unwrap();
-        let is_there = ["runs/first", "eval_runs/first_eval"].iter().any(|dir| lab.path(dir).join(file).exists());
+        let is_there =
+            ["runs/first", "eval_runs/first_eval"].iter().any(|dir| lab.path(dir).join(file).exists());
         assert!(is_there, "{line}");
     }
     let resumed = &lab.json_lines("runs/second/.run/attempts.jsonl")[2];

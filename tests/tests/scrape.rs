@@ -412,3 +412,17 @@ for i in range(2):
     };
     expect(program, &(0..2).flat_map(|i| (0..5).map(move |at| row(i, at))).collect());
 }
+
+#[test]
+fn the_plainest_loop_has_its_curve() {
+    let lab = Lab::new();
+    for (name, line) in [("a", "step $i loss 0.$i"), ("b", "step=$i loss=0.$i"), ("c", "Epoch $i Loss 0.$i")]
+    {
+        lab.new_run(name, &["sh", "-c", &format!("for i in 1 2 3; do echo \"{line}\"; done")]);
+        lab.cmd("run-exec").args(["-q", name]).run().code(0);
+        assert_eq!(lab.status(name)["step"], 3, "{line}");
+        let metric = if name == "c" { "Loss" } else { "loss" };
+        let drawn = lab.cmd("run-report").args(["--plot", metric, name]).run().code(0).stderr("").out();
+        assert!(drawn.contains(metric), "{drawn}");
+    }
+}

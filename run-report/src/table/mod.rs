@@ -6,7 +6,7 @@ mod rows;
 
 use crate::fault::Fault;
 use crate::figures::{Figures, METRICS_SHOWN, main_metrics, metrics_of};
-use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat};
+use crate::frame::{ALL_COLUMNS, Frame, Sort, TableFormat, no_metrics};
 use crate::run::Run;
 use crate::runs::Runs;
 use at_best::AtBest;
@@ -180,5 +180,9 @@ fn no_column(name: &str, runs: &[Run], metrics: &[String]) -> Error {
     let meant = meant(name, metrics.iter().map(String::as_str));
     let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
     let error = Error::usage(format!("no run has '{name}'{meant}"));
-    if runs.is_empty() { error } else { error.hint(ALL_COLUMNS) }
+    match runs.is_empty() {
+        true => error,
+        false if metrics.is_empty() => error.hint(no_metrics()),
+        false => error.hint(ALL_COLUMNS),
+    }
 }

@@ -6,7 +6,7 @@ use super::scan::{Numbers, Scan, number};
 use crate::row::MetricRow;
 
 /// Words for the step.
-const KEYS: [&str; 6] = ["epoch", "step", "episode", "iter", "iteration", "update"];
+pub(super) const KEYS: [&str; 6] = ["epoch", "step", "episode", "iter", "iteration", "update"];
 
 /// Parts of names, one of which must be among the metrics.
 const MEASURED: [&str; 15] = [
@@ -28,7 +28,7 @@ const MEASURED: [&str; 15] = [
 ];
 
 /// Words that occur in sentences and in no name.
-const SPOKEN: [&str; 14] =
+pub(super) const SPOKEN: [&str; 14] =
     ["improved", "from", "to", "was", "is", "in", "at", "after", "took", "the", "saved", "of", "for", "did"];
 
 /// Units that may follow a value.

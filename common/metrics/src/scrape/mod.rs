@@ -11,6 +11,7 @@ mod line_formats;
 pub mod log;
 mod meters;
 mod open_mmlab;
+mod plain_pairs;
 mod rank;
 mod rsl_rl;
 mod scan;
@@ -35,6 +36,10 @@ use yolo::Yolo;
 
 /// Maximum length of a line with a row, in bytes.
 const LONGEST: usize = 4 << 10;
+
+/// How metrics that no tool has seen can be had; the advice of all tools.
+pub const WAYS_TO_METRICS: &str = "let the program append lines such as {\"step\": 1, \"loss\": 0.5} to $RUN_METRICS, name a \
+                                   file with run-exec --metrics FILE, or read the output with run-report --scrape PATTERN";
 
 /// The patterns to search for in output.
 #[derive(Clone, Debug)]
@@ -247,7 +252,8 @@ impl Scraper {
                 .or_else(|| tianshou::row(text))
                 .or_else(|| speech::speechbrain(text))
                 .or_else(|| meters::epoch(text))
-                .or_else(|| home_made::row(text)),
+                .or_else(|| home_made::row(text))
+                .or_else(|| plain_pairs::row(text)),
             b'0'..=b'9' => self
                 .bar
                 .line(text)
@@ -266,7 +272,8 @@ impl Scraper {
             _ => line_formats::row(text)
                 .or_else(|| colons::row(text))
                 .or_else(|| speech::speechbrain(text))
-                .or_else(|| home_made::row(text)),
+                .or_else(|| home_made::row(text))
+                .or_else(|| plain_pairs::row(text)),
         }
     }
 }
@@ -306,13 +313,14 @@ fn is_boosted(line: &[u8]) -> bool {
 }
 
 /// Returns whether a line begins with a word for the step, in any case, after which a number may follow.
-/// Excludes `step 5 loss 0.1` and the like: such lines are common, and no known format has them.
+/// Excludes `step 5 took long` and the like: such lines are common, and the only format in which a word follows the
+/// number ends in a number.
 #[inline]
 fn begins_with_step<const LENGTH: usize>(line: &[u8], word: &[u8; LENGTH]) -> bool {
     let Some((begin, rest)) = line.split_first_chunk::<LENGTH>() else { return false };
     matches!(rest, [b' ' | b':' | b'=', ..])
         && (begin == word || begin.eq_ignore_ascii_case(word))
-        && !goes_on_with_a_word(rest)
+        && (!goes_on_with_a_word(rest) || plain_pairs::may_end_so(rest))
 }
 
 /// Returns whether a number comes next, between blanks, and then a word.

@@ -99,3 +99,62 @@ fn what_only_looks_like_these_is_none() {
         assert_eq!(rows(decoy), [""; 0], "{decoy}");
     }
 }
+
+#[test]
+fn lines_of_names_and_values_alone() {
+    for (line, expected) in [
+        ("step 10 loss 0.5", r#"{"step":10,"loss":0.5}"#),
+        ("step=3 loss=0.5", r#"{"step":3,"loss":0.5}"#),
+        ("step: 3 loss: 0.5", r#"{"step":3,"loss":0.5}"#),
+        ("epoch 3 loss 0.5", r#"{"epoch":3,"loss":0.5}"#),
+        ("Step 3 Loss 0.5", r#"{"step":3,"Loss":0.5}"#),
+        ("iter 3 loss nan", r#"{"iter":3,"loss":"NaN"}"#),
+        ("Iteration 3 loss -inf", r#"{"iteration":3,"loss":"-Infinity"}"#),
+        ("step 3 train_loss 0.3", r#"{"step":3,"train_loss":0.3}"#),
+        ("step  3/100  train loss 0.3  val loss 0.4", r#"{"step":3,"train loss":0.3,"val loss":0.4}"#),
+        (
+            "epoch 1 step 20 lr 1e-3 loss 0.5 time 12ms",
+            r#"{"epoch":1,"step":20,"lr":0.001,"loss":0.5,"time":12}"#,
+        ),
+        ("episode 7 reward -1.5 steps 200", r#"{"episode":7,"reward":-1.5,"steps":200}"#),
+        ("step = 3 val/loss = 2.", r#"{"step":3,"val/loss":2}"#),
+        ("step 3: loss 0.3 acc 0.5", r#"{"step":3,"loss":0.3,"acc":0.5}"#),
+        ("[rank0]: step 3 loss 0.3", r#"{"step":3,"loss":0.3}"#),
+    ] {
+        assert_eq!(rows(line), [expected], "{line}");
+    }
+}
+
+#[test]
+fn sentences_that_begin_with_a_step_are_no_rows() {
+    for decoy in [
+        "step 5 took 3 seconds",
+        "step 5 took 3s",
+        "epoch 3 of 10",
+        "epoch 3 loss",
+        "epoch 3 of 10 loss 0.5",
+        "epoch 3 loss went from 0.5 to 0.25",
+        "epoch 3 loss improved 0.5",
+        "epoch 3 best loss 0.5",
+        "epoch 3 loss was 0.5",
+        "step 5 lr 0.1",
+        "step 5 exit 1",
+        "step 5 errors 3",
+        "step 5 loss 0.5 and more",
+        "step 5 loss 0.5, saving",
+        "step 5 loss 0.5 in 3",
+        "step 5 loss 50%",
+        "step 5 loss_scale",
+        "step 5 account 3",
+        "step five loss 0.5",
+        "Step 5 of loss 0.5",
+        "steps 5 loss 0.5",
+        "train step 5 loss 0.5",
+        "step 12345 loss 2.3456 acc 0.7812 lr 0.0003 stu",
+        "step 5 loss 0.5s",
+        "step 5loss 0.5",
+        "epoch: 3, loss: 0.5",
+    ] {
+        assert_eq!(rows(decoy), [""; 0], "{decoy}");
+    }
+}
